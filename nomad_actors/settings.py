@@ -1,0 +1,247 @@
+"""Every setting, read once from the environment, checked as a whole, then frozen and passed down.
+
+A wrong value stops the start with the variable, the value and what is accepted. Nothing else reads the environment.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+from .errors import SettingsError
+
+T = TypeVar("T")
+
+#: The original system's names; read when ours is not set.
+_OLD_NAMES = {
+    "NOMAD_CONCURRENCY": "BULLMQ_CONCURRENCY",
+    "NOMAD_MAX_RETRIES": "BULLMQ_MAX_RETRIES",
+    "NOMAD_RETRY_DELAY": "BULLMQ_RETRY_DELAY",
+}
+_QUEUE_CONCURRENCY = re.compile(r"NOMAD_CONCURRENCY_([A-Z][A-Z0-9_]*)")
+_LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+DEFAULT_USER_AGENT = "nomad-actors/0.1.0 (set ESI_USER_AGENT to your contact)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What an operator can decide. Times in the unit that the name ends in."""
+
+    #: The queues' Redis; it must be `noeviction` and persistent.
+    redis_url: str = "redis://localhost:6379/0"
+    #: The ESI cache's Redis, a disposable copy; the queues' Redis when empty.
+    redis_cache_url: str = ""
+    database_url: str = "sqlite:///var/nomad.db"
+    #: Where the database, the made-up token key and the own Redis live when nothing else is said.
+    var_dir: Path = Path("var")
+    #: Jobs at a time, a queue and worker process, for job types that do not say.
+    concurrency: int = 5
+    #: Attempts of job types that do not say, the first one counted.
+    max_retries: int = 3
+    #: Backoff of job types that do not say.
+    retry_delay_ms: int = 2000
+    #: Jobs at a time by queue name; overrides what the job type says.
+    queue_concurrency: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    #: Python modules with job types of the user's own.
+    modules: tuple[str, ...] = ()
+    eve_client_id: str = ""
+    eve_client_secret: str = field(default="", repr=False)
+    esi_base_url: str = "https://esi.evetech.net"
+    sso_base_url: str = "https://login.eveonline.com"
+    esi_user_agent: str = DEFAULT_USER_AGENT
+    #: Keys that encrypt refresh tokens, newest first; the others still decrypt.
+    token_keys: tuple[str, ...] = field(default=(), repr=False)
+    admin_tokens: tuple[str, ...] = field(default=(), repr=False)
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 3000
+    #: The port of this service's /metrics; 0 picks a free one; None takes the service's own default.
+    metrics_port: int | None = None
+    #: How long a stopping worker lets jobs finish.
+    shutdown_ms: int = 25_000
+    sentry_dsn: str = field(default="", repr=False)
+    log_format: str = "logfmt"
+    log_level: str = "info"
+
+    @property
+    def cache_url(self) -> str:
+        """The Redis URL of the ESI cache."""
+        return self.redis_cache_url or self.redis_url
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read the settings from `environ`.
+
+        Raises `SettingsError` listing every wrong variable with its value and what is accepted.
+        """
+        return _Reader(environ).read()
+
+
+class _Reader:
+    """Reads variable by variable and collects what is wrong, so that one start shows all of it."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._problems: list[str] = []
+        self._values: dict[str, Any] = {}
+
+    def read(self) -> Settings:
+        self._redis()
+        self._take("redis_cache_url", "REDIS_CACHE_URL", _redis_url, "a redis:// or rediss:// URL")
+        self._take("database_url", "DATABASE_URL", _database_url, "a sqlite:/// or postgresql:// URL")
+        self._take("var_dir", "NOMAD_VAR_DIR", Path, "a directory's path")
+        self._take("concurrency", "NOMAD_CONCURRENCY", _whole(1, 1000), "a whole number from 1 to 1000")
+        self._take("max_retries", "NOMAD_MAX_RETRIES", _whole(1, 1000), "a whole number from 1 to 1000")
+        self._take(
+            "retry_delay_ms", "NOMAD_RETRY_DELAY", _whole(0, 604_800_000), "milliseconds from 0 to 604800000"
+        )
+        self._queue_concurrency()
+        self._take("modules", "NOMAD_MODULES", _modules, "Python module names with commas between them")
+        for name in ("eve_client_id", "eve_client_secret", "esi_user_agent", "sentry_dsn"):
+            self._take(name, name.upper(), _printable, "printable text without line breaks")
+        self._take("esi_base_url", "ESI_BASE_URL", _http_url, "an http:// or https:// URL")
+        self._take("sso_base_url", "SSO_BASE_URL", _http_url, "an http:// or https:// URL")
+        self._take("token_keys", "NOMAD_TOKEN_KEYS", _words, "keys with commas between them")
+        self._take("admin_tokens", "NOMAD_ADMIN_TOKENS", _words, "tokens with commas between them")
+        self._take("admin_host", "ADMIN_HOST", _printable, "a host name or address")
+        self._take("admin_port", "ADMIN_PORT", _whole(0, 65535), "a port from 0 to 65535")
+        self._take("metrics_port", "NOMAD_METRICS_PORT", _whole(0, 65535), "a port from 0 to 65535")
+        self._take("shutdown_ms", "NOMAD_SHUTDOWN_MS", _whole(0, 3_600_000), "milliseconds from 0 to 3600000")
+        self._take("log_format", "LOG_FORMAT", _one_of("logfmt", "json"), "logfmt or json")
+        self._take("log_level", "LOG_LEVEL", _one_of(*_LOG_LEVELS), ", ".join(_LOG_LEVELS))
+        if self._problems:
+            raise SettingsError(self._problems)
+        return Settings(**self._values)
+
+    def _redis(self) -> None:
+        parts = [
+            n for n in ("REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_DB") if self._environ.get(n)
+        ]
+        if self._environ.get("REDIS_URL") and parts:
+            self._problems.append(
+                f"REDIS_URL and {', '.join(parts)} are both set; accepted: one or the other"
+            )
+            return
+        self._take("redis_url", "REDIS_URL", _redis_url, "a redis://, rediss:// or unix:// URL")
+        if not parts:
+            return
+        host = self._one("REDIS_HOST", _host, "a host name or address", "localhost")
+        port = self._one("REDIS_PORT", _whole(1, 65535), "a port from 1 to 65535", 6379)
+        db = self._one("REDIS_DB", _whole(0, 1_000_000), "a database number, 0 or more", 0)
+        password = self._environ.get("REDIS_PASSWORD", "")
+        login = f":{quote(password, safe='')}@" if password else ""
+        self._values["redis_url"] = f"redis://{login}{host}:{port}/{db}"
+
+    def _queue_concurrency(self) -> None:
+        found: dict[str, int] = {}
+        for name in self._environ:
+            match = _QUEUE_CONCURRENCY.fullmatch(name)
+            if match and self._environ[name]:
+                queue = match[1].lower().replace("_", "-")
+                limit = self._one(name, _whole(1, 1000), "a whole number from 1 to 1000", 0)
+                if limit:
+                    found[queue] = limit
+        self._values["queue_concurrency"] = MappingProxyType(found)
+
+    def _take(self, attribute: str, name: str, parse: Callable[[str], Any], accepted: str) -> None:
+        value = self._one(name, parse, accepted, None)
+        if value is not None:
+            self._values[attribute] = value
+
+    def _one(self, name: str, parse: Callable[[str], T], accepted: str, default: T) -> T:
+        """Return the parsed variable, or `default` when it is unset, empty or wrong (which is noted)."""
+        name, text = self._find(name)
+        if not text:
+            return default
+        try:
+            return parse(text)
+        except ValueError:
+            shown = "(hidden)" if _is_secret(name) else repr(text)
+            self._problems.append(f"{name} is {shown}; accepted: {accepted}")
+            return default
+
+    def _find(self, name: str) -> tuple[str, str]:
+        text = self._environ.get(name, "").strip()
+        old = _OLD_NAMES.get(name)
+        if not text and old and self._environ.get(old, "").strip():
+            # Shown even when warnings are errors elsewhere: the old name works, and says what to do.
+            warnings.warn(
+                f"{old} is the original system's name; set {name} instead", FutureWarning, stacklevel=2
+            )
+            return old, self._environ[old].strip()
+        return name, text
+
+
+def _is_secret(name: str) -> bool:
+    return any(word in name for word in ("SECRET", "PASSWORD", "TOKEN", "KEYS", "DSN", "URL"))
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
+            raise ValueError(text)
+        return int(text)
+
+    return parse
+
+
+def _one_of(*accepted: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in accepted:
+            raise ValueError(text)
+        return text.lower()
+
+    return parse
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        parts = urlsplit(text)
+        if parts.scheme not in schemes or not (parts.netloc or parts.path):
+            raise ValueError(text)
+        _ = parts.port  # raises ValueError for a port that is no number
+        return text
+
+    return parse
+
+
+_redis_url = _url("redis", "rediss", "unix")
+_database_url = _url("sqlite", "postgresql", "postgresql+psycopg")
+
+
+def _http_url(text: str) -> str:
+    if not urlsplit(text).hostname:
+        raise ValueError(text)
+    return _url("http", "https")(text).rstrip("/")
+
+
+def _host(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._:-]+", text):
+        raise ValueError(text)
+    return f"[{text}]" if ":" in text else text
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(text)
+    return text
+
+
+def _words(text: str) -> tuple[str, ...]:
+    words = tuple(word.strip() for word in text.split(","))
+    if not all(words):
+        raise ValueError(text)
+    return words
+
+
+def _modules(text: str) -> tuple[str, ...]:
+    words = _words(text)
+    if not all(part.isidentifier() for word in words for part in word.split(".")):
+        raise ValueError(text)
+    return words
