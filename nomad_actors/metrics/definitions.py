@@ -1,0 +1,112 @@
+"""Every metric that this project counts in its own processes; the page that explains them is docs/metrics.md.
+
+They live in a registry of our own, so that importing this package changes nobody's default one. What Redis and the
+database hold is not counted here but read when a scrape asks (`collector`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, disable_created_metrics
+from prometheus_client.process_collector import ProcessCollector
+
+from ..version import __version__
+
+# `_created` doubles the series and no query of ours reads it. The switch is the library's and counts for the process.
+disable_created_metrics()
+
+#: What this process exports.
+REGISTRY: Final = CollectorRegistry()
+
+#: What can become of an attempt; each actor has a series of each from its declaration on.
+OUTCOMES: Final = (
+    "completed",
+    "failed",
+    "retried",
+    "deferred",
+    "skipped",
+    "cancelled",
+    "recovered",
+    "released",
+)
+
+#: What can become of a token refresh: a fresh token; a login that is dead; our own fault; weather at the SSO.
+TOKEN_REFRESH_OUTCOMES: Final = ("refreshed", "dead_login", "misconfigured", "unavailable")
+
+#: The answers of ESI that each endpoint group has a series of from the start; "network" is no answer at all.
+ESI_STATUSES: Final = (
+    "200",
+    "304",
+    "400",
+    "401",
+    "403",
+    "404",
+    "420",
+    "429",
+    "500",
+    "502",
+    "503",
+    "504",
+    "network",
+)
+
+# Edges lie on the promises: the time limits of the job types (60, 120, 300 and 600 s) and, for waiting, the pick-up of an
+# idle worker (3 and 10 ms) and of an urgent job (20 ms). Between them steps of about two to four.
+DURATION_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+WAIT_BUCKETS: Final = (0.003, 0.01, 0.02, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
+ESI_BUCKETS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+JOBS_ENQUEUED: Final = Counter(
+    "nomad_jobs_enqueued_total", "Jobs added to a queue.", ("queue", "actor"), registry=REGISTRY
+)
+JOB_ATTEMPTS: Final = Counter(
+    "nomad_job_attempts_total",
+    "Runs of jobs that are over, by what became of them.",
+    ("queue", "actor", "outcome"),
+    registry=REGISTRY,
+)
+JOB_DURATION_SECONDS: Final = Histogram(
+    "nomad_job_duration_seconds",
+    "Start to end of a run that its actor finished or failed.",
+    ("queue", "actor"),
+    buckets=DURATION_BUCKETS,
+    registry=REGISTRY,
+)
+JOB_WAIT_SECONDS: Final = Histogram(
+    "nomad_job_wait_seconds",
+    "Due to start: what a job waited for a worker, its delay not counted.",
+    ("queue", "actor"),
+    buckets=WAIT_BUCKETS,
+    registry=REGISTRY,
+)
+ESI_REQUESTS: Final = Counter(
+    "nomad_esi_requests_total",
+    "Requests sent to ESI, by endpoint group and status of the answer.",
+    ("group", "status"),
+    registry=REGISTRY,
+)
+ESI_REQUEST_SECONDS: Final = Histogram(
+    "nomad_esi_request_seconds",
+    "Time from sending a request to ESI to the end of its answer.",
+    ("group",),
+    buckets=ESI_BUCKETS,
+    registry=REGISTRY,
+)
+TOKEN_REFRESHES: Final = Counter(
+    "nomad_token_refresh_total", "Token refreshes asked of the SSO.", ("outcome",), registry=REGISTRY
+)
+BUILD: Final = Info("nomad_build", "The release that this process runs.", registry=REGISTRY)
+
+BUILD.info({"version": __version__})
+for _outcome in TOKEN_REFRESH_OUTCOMES:
+    TOKEN_REFRESHES.labels(_outcome)
+# Memory, processor time and open files of this process; reads /proc when scraped.
+ProcessCollector(registry=REGISTRY)
+
+
+def declare_esi_group(group: str) -> None:
+    """Start the series of an endpoint group at zero, so that the first refusal is seen as an increase."""
+    ESI_REQUEST_SECONDS.labels(group)
+    for status in ESI_STATUSES:
+        ESI_REQUESTS.labels(group, status)
