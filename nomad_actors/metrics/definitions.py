@@ -1,7 +1,7 @@
 """Every metric that this project counts in its own processes; the page that explains them is docs/metrics.md.
 
-They live in a registry of our own, so that importing this package changes nobody's default one. What Redis and the
-database hold is not counted here but read when a scrape asks (`collector`).
+They live in a registry of our own, so that importing this package changes nobody's default one. What Redis and
+the database hold is not counted here but read when a scrape asks (`collector`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from prometheus_client.process_collector import ProcessCollector
 
 from ..version import __version__
 
-# `_created` doubles the series and no query of ours reads it. The switch is the library's and counts for the process.
-disable_created_metrics()
+# `_created` doubles the series and no query of ours reads it. The switch is the library's: it counts for the
+# whole process.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 #: What this process exports.
 REGISTRY: Final = CollectorRegistry()
@@ -51,8 +52,8 @@ ESI_STATUSES: Final = (
     "network",
 )
 
-# Edges lie on the promises: the time limits of the job types (60, 120, 300 and 600 s) and, for waiting, the pick-up of an
-# idle worker (3 and 10 ms) and of an urgent job (20 ms). Between them steps of about two to four.
+# Edges lie on the promises: the time limits of the job types (60, 120, 300 and 600 s) and, for waiting, the pick-up
+# of an idle worker (3 and 10 ms) and of an urgent job (20 ms). Between them steps of about two to four.
 DURATION_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 WAIT_BUCKETS: Final = (0.003, 0.01, 0.02, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
 ESI_BUCKETS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -68,7 +69,7 @@ JOB_ATTEMPTS: Final = Counter(
 )
 JOB_DURATION_SECONDS: Final = Histogram(
     "nomad_job_duration_seconds",
-    "Start to end of a run that its actor finished or failed.",
+    "Start to end of a run that completed.",
     ("queue", "actor"),
     buckets=DURATION_BUCKETS,
     registry=REGISTRY,
