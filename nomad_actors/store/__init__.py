@@ -1,0 +1,30 @@
+"""The database: characters, encrypted tokens, ESI's documents and the history made from them."""
+
+from __future__ import annotations
+
+from .cipher import TokenCipher, UndecryptableToken
+from .documents import Documents, DueRoute, RouteState, Snapshot
+from .history import EVERYTHING, Changes, UnexpectedRow, Window
+from .logins import ACTIVE, NEEDS_LOGIN, Character, Login, LoginChanged
+from .migrate import SchemaTooNew
+from .store import Store
+
+__all__ = [
+    "ACTIVE",
+    "EVERYTHING",
+    "NEEDS_LOGIN",
+    "Changes",
+    "Character",
+    "Documents",
+    "DueRoute",
+    "Login",
+    "LoginChanged",
+    "RouteState",
+    "SchemaTooNew",
+    "Snapshot",
+    "Store",
+    "TokenCipher",
+    "UndecryptableToken",
+    "UnexpectedRow",
+    "Window",
+]

@@ -1,0 +1,108 @@
+"""How tokens lie in the database: AES-256-GCM, the key named in each value, bound to one character.
+
+A stored value reads `v1.<key id>.<base64 of nonce and ciphertext>`. The character and the kind of token are
+authenticated with it, so a value copied to another character's row does not decrypt.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import Literal
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from ..errors import NomadError, SettingsError
+from ..settings import Settings
+from .key_file import read_or_make_key
+
+TokenKind = Literal["refresh", "access"]
+
+_FORMAT = "v1"
+#: NIST SP 800-38D: 96 bits, random; safe for 2**32 tokens under one key.
+_NONCE_BYTES = 12
+
+
+class UndecryptableToken(NomadError):
+    """Raised when a stored token fits none of the keys, or was altered or moved to another row."""
+
+
+class TokenCipher:
+    """Encrypts with the first of `keys` and decrypts with whichever made the value.
+
+    A key is any text of enough randomness; 32 bytes are derived from it. Raises `SettingsError` without keys.
+    """
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        if not keys or not all(keys):
+            raise SettingsError(["NOMAD_TOKEN_KEYS holds no key; accepted: keys with commas between them"])
+        derived = [_derive(key) for key in keys]
+        self._ciphers = {_key_id(key): AESGCM(key) for key in derived}
+        self.current_key_id = _key_id(derived[0])
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> TokenCipher:
+        """Return a cipher with the settings' keys, else with the key file in `var_dir`, made once.
+
+        Raises `SettingsError` when a database that several hosts share comes without keys.
+        """
+        if settings.token_keys:
+            return cls(settings.token_keys)
+        if not settings.database_url.startswith("sqlite"):
+            raise SettingsError(
+                [
+                    "NOMAD_TOKEN_KEYS is not set; accepted with PostgreSQL: keys with commas between them, "
+                    "newest first, the same on every host"
+                ]
+            )
+        return cls([read_or_make_key(settings.var_dir)])
+
+    def encrypt(self, token: str, *, character_id: int, kind: TokenKind) -> str:
+        """Return `token` as it may lie in the database."""
+        nonce = os.urandom(_NONCE_BYTES)
+        cipher = self._ciphers[self.current_key_id]
+        sealed = nonce + cipher.encrypt(nonce, token.encode(), _bound_to(character_id, kind))
+        return f"{_FORMAT}.{self.current_key_id}.{base64.b64encode(sealed).decode()}"
+
+    def decrypt(self, stored: str, *, character_id: int, kind: TokenKind) -> str:
+        """Return the token in `stored`.
+
+        Raises `UndecryptableToken` when the key is missing or the value is not this character's.
+        """
+        form, _, rest = stored.partition(".")
+        key_id, _, text = rest.partition(".")
+        if form != _FORMAT or key_id not in self._ciphers:
+            raise UndecryptableToken(
+                f"the {kind} token of character {character_id} was encrypted with key {key_id or '(none)'}, "
+                f"which is not among the keys at hand ({', '.join(self._ciphers)}); "
+                "put the old key back at the end of NOMAD_TOKEN_KEYS"
+            )
+        try:
+            sealed = base64.b64decode(text, validate=True)
+            opened = self._ciphers[key_id].decrypt(
+                sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _bound_to(character_id, kind)
+            )
+        except (InvalidTag, ValueError) as error:
+            raise UndecryptableToken(
+                f"the {kind} token of character {character_id} was altered, or belongs to another row"
+            ) from error
+        return opened.decode()
+
+
+def _derive(key: str) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"nomad token encryption v1").derive(
+        key.encode()
+    )
+
+
+def _key_id(derived: bytes) -> str:
+    return hashlib.sha256(b"nomad key id" + derived).hexdigest()[:8]
+
+
+def _bound_to(character_id: int, kind: TokenKind) -> bytes:
+    return f"nomad:{kind}:{character_id}".encode()

@@ -1,0 +1,157 @@
+"""The engine, and the two kinds of transaction: reading, and writing one at a time.
+
+SQLite runs in WAL mode: readers never wait. A writing transaction begins IMMEDIATE, because a reading one
+that turns into a writing one fails at once with "database is locked" when another has written meanwhile;
+and within a process writers queue at a lock of ours, because SQLite's own waiters sleep and poll, and may
+starve.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from ..errors import SettingsError, Unavailable
+from .migrate import bring_up_to_date
+
+BUSY_TIMEOUT_MS = 10_000
+#: More than the threads of a worker process (its queues' concurrencies, 19 by default) and its other users.
+POOL_SIZE, POOL_OVERFLOW = 10, 40
+
+
+class Database:
+    """One database, by URL: `sqlite:///path` or `postgresql://…`; nothing connects before the first use.
+
+    The first transaction of a process creates or migrates the schema. Raises `SettingsError` for a URL that
+    names no usable database.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = _parse(url)
+        self.engine = _engine(self.url)
+        self._writer = self.engine.execution_options(nomad_begin="BEGIN IMMEDIATE")
+        self._write_lock = threading.Lock()
+        self._ready_lock = threading.Lock()
+        self._ready_pid = 0
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is SQLite: one host, one writer."""
+        return self.url.get_backend_name() == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a connection in a transaction that only reads: one consistent view.
+
+        Raises `Unavailable` when the database does not answer.
+        """
+        self.migrate()
+        with _translated(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Give a connection in a transaction that writes; keep it short, with no other I/O inside.
+
+        Raises `Unavailable` when the database does not answer.
+        """
+        self.migrate()
+        with self._turn(), _translated(), self._writer.begin() as connection:
+            yield connection
+
+    def migrate(self) -> None:
+        """Create the schema or bring it up to date, once a process; many processes may do so at once.
+
+        Raises `Unavailable` when the database does not answer, `SchemaTooNew` when a newer release made it.
+        """
+        if self._ready_pid == os.getpid():
+            return
+        with self._ready_lock:
+            if self._ready_pid == os.getpid():
+                return
+            if self._ready_pid:
+                self._after_fork()
+            with _translated():
+                bring_up_to_date(self._writer)
+            self._ready_pid = os.getpid()
+
+    def close(self) -> None:
+        """Close every connection that no transaction holds."""
+        self.engine.dispose()
+
+    def _after_fork(self) -> None:
+        # A forked child must neither use nor close its parent's connections.
+        self.engine.dispose(close=False)
+        self._write_lock = threading.Lock()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with self._write_lock if self.is_sqlite else nullcontext():
+            yield
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (sa.exc.OperationalError, sa.exc.InterfaceError, PoolTimeout, OSError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise Unavailable(f"the database does not answer: {cause}") from error
+
+
+def _parse(text: str) -> URL:
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise SettingsError(["DATABASE_URL is no URL; accepted: sqlite:///path or postgresql://…"]) from error
+    if url.drivername == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise SettingsError(
+            ["DATABASE_URL names no file; accepted: sqlite:///path (four slashes: an absolute path)"]
+        )
+    return url
+
+
+def _engine(url: URL) -> Engine:
+    # Parameters hold encrypted tokens and players' data: they stay out of errors and logs.
+    options: dict[str, Any] = {
+        "pool_size": POOL_SIZE,
+        "max_overflow": POOL_OVERFLOW,
+        "hide_parameters": True,
+    }
+    if url.get_backend_name() == "sqlite":
+        options["connect_args"] = {"timeout": BUSY_TIMEOUT_MS / 1000}
+    else:
+        options["pool_pre_ping"] = True
+    try:
+        engine = sa.create_engine(url, **options)
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise SettingsError(
+            [f"DATABASE_URL needs a driver that is not installed ({error}); install nomad-actors[postgres]"]
+        ) from error
+    if url.get_backend_name() == "sqlite":
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    # The driver's own BEGIN is deferred and comes late; ours is said explicitly in `_begin_sqlite`.
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys = ON")
+    # FULL, not WAL's usual NORMAL: a rotated refresh token must survive a power cut, for the old one is dead.
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("nomad_begin", "BEGIN"))

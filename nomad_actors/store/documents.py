@@ -1,0 +1,316 @@
+"""ESI's answers: the document, its rows and its validator, written in one transaction.
+
+The validator (ETag) may only stand where the rows are: an answer "not modified" to a validator whose rows
+were lost would lose them for good. A collection with dates keeps the document but not every row, and says
+so in `rows_complete`; the next one without dates takes the rest from the document.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ..clock import Clock
+from . import history
+from .database import Database
+from .history import EVERYTHING, Changes, Window
+from .logins import ACTIVE
+from .schema import Character, Document, SyncState
+from .upsert import upsert
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """One whole answer (all pages), or with `body` None the news that the last one still stands."""
+
+    body: Any
+    etag: str | None
+    last_modified: str | None
+    fresh_until_ms: int
+    as_of_ms: int
+    pages: int = 1
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteState:
+    """How current one route of one character is; see the columns of `sync_state`."""
+
+    character_id: int
+    route: str
+    etag: str | None
+    last_modified: str | None
+    fresh_until_ms: int | None
+    as_of_ms: int | None
+    synced_ms: int | None
+    rows_complete: bool
+    attempted_ms: int | None
+    failures: int
+    error: str | None
+    request_id: str | None
+    next_due_ms: int
+    due_priority: int | None
+    asked_ms: int | None
+    queued_ms: int | None
+
+
+@dataclass(frozen=True)
+class DueRoute:
+    """One route of one character whose time to be refreshed has come; `scopes` are what its login allows."""
+
+    character_id: int
+    user_id: int
+    scopes: frozenset[str]
+    route: str
+    priority: int | None
+
+
+class Documents:
+    """The documents of all characters and routes in `database`."""
+
+    def __init__(self, database: Database, *, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def state(self, character_id: int, route: str) -> RouteState | None:
+        """Return how current `route` is, or None when it was never tried.
+
+        Raises `Unavailable`.
+        """
+        with self._database.read() as connection:
+            return _state(connection, character_id, route)
+
+    def body(self, character_id: int, route: str) -> Any:
+        """Return the last whole answer, or None when there is none.
+
+        Raises `Unavailable`.
+        """
+        with self._database.read() as connection:
+            return _body(connection, character_id, route)
+
+    def save(
+        self,
+        character_id: int,
+        route: str,
+        snapshot: Snapshot,
+        *,
+        next_due_ms: int,
+        window: Window = EVERYTHING,
+    ) -> Changes:
+        """Keep a new answer: its rows, the document and the validator together.
+
+        An answer older than the one kept gives its rows and replaces nothing. Raises `UnexpectedRow`,
+        `Unavailable`.
+        """
+        # Made to text before the transaction, which must be short.
+        document = {
+            "character_id": character_id,
+            "route": route,
+            "body_json": json.dumps(snapshot.body, separators=(",", ":")),
+            "pages": snapshot.pages,
+        }
+        with self._database.write() as connection:
+            changes = history.absorb(
+                connection, route, character_id, snapshot.body, snapshot.as_of_ms, window
+            )
+            state = _state(connection, character_id, route)
+            if state is None or state.as_of_ms is None or state.as_of_ms <= snapshot.as_of_ms:
+                upsert(connection, Document, [document])
+                self._succeed(connection, character_id, route, snapshot, next_due_ms, window.is_everything)
+        return changes
+
+    def renew(
+        self,
+        character_id: int,
+        route: str,
+        snapshot: Snapshot,
+        *,
+        next_due_ms: int,
+        window: Window = EVERYTHING,
+    ) -> Changes:
+        """Keep the news that the kept answer still stands, and draw what follows from it.
+
+        Raises `UnexpectedRow`, `Unavailable`.
+        """
+        with self._database.write() as connection:
+            complete, changes = _catch_up(connection, character_id, route, window)
+            changes += history.renew(connection, route, character_id, snapshot.as_of_ms, window)
+            self._succeed(connection, character_id, route, snapshot, next_due_ms, complete)
+        return changes
+
+    def catch_up(self, character_id: int, route: str, *, window: Window = EVERYTHING) -> Changes:
+        """Take from the kept document the rows that an earlier collection with dates left out.
+
+        Raises `UnexpectedRow`, `Unavailable`.
+        """
+        with self._database.write() as connection:
+            complete, changes = _catch_up(connection, character_id, route, window)
+            _update(connection, character_id, route, {"rows_complete": complete})
+        return changes
+
+    def note_failure(
+        self, character_id: int, route: str, *, error: str, request_id: str | None, next_due_ms: int
+    ) -> None:
+        """Keep why `route` could not be refreshed, and when the schedule may try again.
+
+        Raises `Unavailable`.
+        """
+        now_ms = self._clock.now_ms()
+        with self._database.write() as connection:
+            state = _state(connection, character_id, route)
+            failed = {
+                "attempted_ms": now_ms,
+                "failures": (state.failures if state else 0) + 1,
+                "error": error[:2000],
+                "request_id": request_id,
+                "next_due_ms": next_due_ms,
+            }
+            _put(connection, character_id, route, failed)
+
+    def note_asked(
+        self, character_id: int, route: str, *, due_ms: int | None = None, priority: int | None = None
+    ) -> None:
+        """Keep that somebody wants `route` to stay current; with `due_ms`, not later than then.
+
+        Raises `Unavailable`.
+        """
+        now_ms = self._clock.now_ms()
+        with self._database.write() as connection:
+            state = _state(connection, character_id, route)
+            values: dict[str, Any] = {"asked_ms": now_ms}
+            if state is None:
+                values["next_due_ms"] = now_ms if due_ms is None else due_ms
+            elif due_ms is not None and due_ms < state.next_due_ms:
+                values["next_due_ms"] = due_ms
+            if priority is not None:
+                values["due_priority"] = min(priority, (state and state.due_priority) or priority)
+            _put(connection, character_id, route, values)
+
+    def due(self, *, asked_since_ms: int, queued_before_ms: int, limit: int) -> list[DueRoute]:
+        """Return the routes whose time has come, the longest overdue first.
+
+        Left out: characters that need a login, routes nobody asked for since `asked_since_ms`, and those
+        enqueued since `queued_before_ms` that were not tried yet. Raises `Unavailable`.
+        """
+        tried = sa.func.coalesce(SyncState.attempted_ms, 0)
+        query = (
+            sa.select(
+                SyncState.character_id,
+                Character.user_id,
+                Character.scopes,
+                SyncState.route,
+                SyncState.due_priority,
+            )
+            .join(Character, Character.character_id == SyncState.character_id)
+            .where(
+                Character.state == ACTIVE,
+                SyncState.next_due_ms <= self._clock.now_ms(),
+                SyncState.asked_ms >= asked_since_ms,
+                sa.or_(
+                    SyncState.queued_ms.is_(None),
+                    SyncState.queued_ms <= tried,
+                    SyncState.queued_ms <= queued_before_ms,
+                ),
+            )
+            .order_by(SyncState.next_due_ms)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [
+                DueRoute(row.character_id, row.user_id, frozenset(row.scopes), row.route, row.due_priority)
+                for row in connection.execute(query)
+            ]
+
+    def note_queued(self, routes: Iterable[DueRoute]) -> None:
+        """Keep that these routes were enqueued now, so that the next look leaves them out.
+
+        Raises `Unavailable`.
+        """
+        now_ms = self._clock.now_ms()
+        with self._database.write() as connection:
+            for each in routes:
+                _update(connection, each.character_id, each.route, {"queued_ms": now_ms})
+
+    def oldest_synced_ms(self) -> dict[str, int]:
+        """Return, a route, when the least current of the active characters was last brought up to date.
+
+        Raises `Unavailable`.
+        """
+        query = (
+            sa.select(SyncState.route, sa.func.min(SyncState.synced_ms))
+            .join(Character, Character.character_id == SyncState.character_id)
+            .where(Character.state == ACTIVE, SyncState.synced_ms.is_not(None))
+            .group_by(SyncState.route)
+        )
+        with self._database.read() as connection:
+            return {route: at_ms for route, at_ms in connection.execute(query) if at_ms is not None}
+
+    def _succeed(
+        self,
+        connection: Connection,
+        character_id: int,
+        route: str,
+        snapshot: Snapshot,
+        next_due_ms: int,
+        rows_complete: bool,
+    ) -> None:
+        now_ms = self._clock.now_ms()
+        values: dict[str, Any] = {
+            "fresh_until_ms": snapshot.fresh_until_ms,
+            "as_of_ms": snapshot.as_of_ms,
+            "synced_ms": now_ms,
+            "rows_complete": rows_complete,
+            "attempted_ms": now_ms,
+            "failures": 0,
+            "error": None,
+            "request_id": snapshot.request_id,
+            "next_due_ms": next_due_ms,
+            "due_priority": None,
+        }
+        # "Not modified" may come without the validators: the old ones stand.
+        if snapshot.body is not None or snapshot.etag:
+            values["etag"] = snapshot.etag
+        if snapshot.body is not None or snapshot.last_modified:
+            values["last_modified"] = snapshot.last_modified
+        _put(connection, character_id, route, values)
+
+
+def _state(connection: Connection, character_id: int, route: str) -> RouteState | None:
+    row = connection.execute(
+        sa.select(SyncState.__table__).where(SyncState.character_id == character_id, SyncState.route == route)
+    ).one_or_none()
+    return None if row is None else RouteState(**row._mapping)
+
+
+def _body(connection: Connection, character_id: int, route: str) -> Any:
+    text = connection.execute(
+        sa.select(Document.body_json).where(Document.character_id == character_id, Document.route == route)
+    ).scalar_one_or_none()
+    return None if text is None else json.loads(text)
+
+
+def _catch_up(connection: Connection, character_id: int, route: str, window: Window) -> tuple[bool, Changes]:
+    """Return whether every row of the kept document is kept now, and what changed."""
+    state = _state(connection, character_id, route)
+    if state is None or state.as_of_ms is None or state.rows_complete:
+        return state is not None and state.rows_complete, Changes()
+    body = _body(connection, character_id, route)
+    return window.is_everything, history.absorb(connection, route, character_id, body, state.as_of_ms, window)
+
+
+def _put(connection: Connection, character_id: int, route: str, values: dict[str, Any]) -> None:
+    """Change the given columns; a new row gets the others' defaults."""
+    if _update(connection, character_id, route, values):
+        return
+    fresh = {"rows_complete": False, "failures": 0, **values}
+    connection.execute(sa.insert(SyncState).values(character_id=character_id, route=route, **fresh))
+
+
+def _update(connection: Connection, character_id: int, route: str, values: dict[str, Any]) -> bool:
+    same = (SyncState.character_id == character_id, SyncState.route == route)
+    return connection.execute(sa.update(SyncState).where(*same).values(**values)).rowcount == 1

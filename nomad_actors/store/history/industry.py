@@ -1,0 +1,69 @@
+"""Industry jobs, and an event for each change of a job's status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ..schema import IndustryJob, IndustryJobEvent
+from ..upsert import upsert
+from .rows import Changes, RowKind, Window, stored_by_key
+
+_JOBS = RowKind(
+    name="industry_jobs",
+    required=(
+        "job_id",
+        "status",
+        "activity_id",
+        "blueprint_id",
+        "blueprint_location_id",
+        "blueprint_type_id",
+        "duration",
+        "facility_id",
+        "installer_id",
+        "output_location_id",
+        "runs",
+        "station_id",
+    ),
+    optional=(
+        "completed_character_id",
+        "cost",
+        "licensed_runs",
+        "probability",
+        "product_type_id",
+        "successful_runs",
+    ),
+    dates={"start_date": "start_ms", "end_date": "end_ms"},
+    optional_dates={"pause_date": "pause_ms", "completed_date": "completed_ms"},
+)
+
+
+def absorb_jobs(
+    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window
+) -> Changes:
+    """Keep the jobs of `body` started in `window`; a job that ESI no longer lists stays as it was."""
+    stored = stored_by_key(connection, IndustryJob, "job_id", character_id)
+    rows, events = [], []
+    for each in body:
+        row = {**_JOBS.read(character_id, each), "as_of_ms": as_of_ms}
+        old = stored.get(row["job_id"])
+        if not window.holds(row["start_ms"]) or (old is not None and old.as_of_ms > as_of_ms):
+            continue
+        rows.append(row)
+        if old is None or old.status != row["status"]:
+            events.append(
+                {
+                    "character_id": character_id,
+                    "job_id": row["job_id"],
+                    "at_ms": as_of_ms,
+                    "old_status": None if old is None else old.status,
+                    "new_status": row["status"],
+                }
+            )
+    upsert(connection, IndustryJob, rows)
+    if events:
+        connection.execute(sa.insert(IndustryJobEvent), events)
+    new = sum(row["job_id"] not in stored for row in rows)
+    return Changes(seen=len(rows), new=new, changed=len(events) - new, events=len(events))

@@ -1,0 +1,193 @@
+"""Market orders and what became of them.
+
+ESI lists open orders, and in another answer the cancelled and expired ones of 90 days; an order that was
+filled is in neither. So an open order that a complete, newer answer no longer has is noted as missing, and
+only when an answer of the history that is newer than that does not have it either, it was filled, or had
+run out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from ..schema import MarketOrder, OrderEvent
+from ..upsert import upsert
+from .rows import Changes, RowKind, Window, stored_by_key
+
+_DAY_MS = 86_400_000
+_ORDERS = RowKind(
+    name="market_orders",
+    required=(
+        "order_id",
+        "duration",
+        "is_corporation",
+        "location_id",
+        "region_id",
+        "type_id",
+        "price",
+        "range",
+        "volume_remain",
+        "volume_total",
+    ),
+    optional=("is_buy_order", "min_volume", "escrow"),
+    dates={"issued": "issued_ms"},
+    ignored=("state",),
+)
+_WATCHED = ("price", "volume_remain", "volume_total", "issued_ms", "duration")
+
+
+def absorb_open(
+    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window
+) -> Changes:
+    """Keep the open orders of `body`, the changes since last time, and which ones are missing."""
+    stored = stored_by_key(connection, MarketOrder, "order_id", character_id)
+    listed = [_read(character_id, each, "open", as_of_ms) for each in body]
+    rows, events = [], []
+    for row in listed:
+        old = stored.get(row["order_id"])
+        if not window.holds(row["issued_ms"]) or (old is not None and not _may_be_open(old, as_of_ms)):
+            continue
+        rows.append(row)
+        events += _events_of_open(row, old)
+    upsert(connection, MarketOrder, rows)
+    _note_missing(
+        connection, [stored[i] for i in stored.keys() - {r["order_id"] for r in listed}], as_of_ms, window
+    )
+    return _record(connection, rows, stored, events)
+
+
+def absorb_closed(
+    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window
+) -> Changes:
+    """Keep the cancelled and expired orders of `body`, and decide on the missing ones."""
+    stored = stored_by_key(connection, MarketOrder, "order_id", character_id)
+    listed = [_read(character_id, each, each.get("state", "expired"), as_of_ms) for each in body]
+    rows = [row for row in listed if window.holds(row["issued_ms"])]
+    events = []
+    for row in rows:
+        old = stored.get(row["order_id"])
+        # A closed order stays closed, so an older answer is believed as well.
+        row["as_of_ms"] = max(as_of_ms, old.as_of_ms if old is not None else 0)
+        if old is None or old.state != row["state"]:
+            events.append(_event(row, row["state"], _difference(row, old)))
+    upsert(connection, MarketOrder, rows)
+    changes = _record(connection, rows, stored, events)
+    return changes + decide_missing(
+        connection, character_id, as_of_ms, window, but_not={row["order_id"] for row in listed}
+    )
+
+
+def decide_missing(
+    connection: Connection,
+    character_id: int,
+    as_of_ms: int,
+    window: Window,
+    but_not: Iterable[int] = (),
+) -> Changes:
+    """Close the orders that were missing when the history, as of `as_of_ms`, did not have them either."""
+    missing = connection.execute(
+        sa.select(MarketOrder.__table__).where(
+            MarketOrder.character_id == character_id,
+            MarketOrder.state == "open",
+            MarketOrder.missing_since_ms <= as_of_ms,
+        )
+    ).all()
+    gone = [row for row in missing if window.holds(row.issued_ms) and row.order_id not in set(but_not)]
+    events = [_close(connection, row) for row in gone]
+    return _record(connection, [], {}, events) + Changes(changed=len(gone))
+
+
+def _read(character_id: int, each: Any, state: str, as_of_ms: int) -> dict[str, Any]:
+    row = _ORDERS.read(character_id, each)
+    row["is_buy_order"] = bool(row["is_buy_order"])
+    return {**row, "state": state, "inferred": False, "missing_since_ms": None, "as_of_ms": as_of_ms}
+
+
+def _may_be_open(old: Row[Any], as_of_ms: int) -> bool:
+    """Whether an answer of `as_of_ms` that lists this order as open is to be believed."""
+    closed_for_sure = old.state != "open" and not old.inferred
+    return not closed_for_sure and bool(old.as_of_ms <= as_of_ms)
+
+
+def _events_of_open(row: dict[str, Any], old: Row[Any] | None) -> list[dict[str, Any]]:
+    if old is None:
+        return [_event(row, "placed", None)]
+    changes = _difference(row, old)
+    if old.state != "open":
+        return [_event(row, "reopened", changes)]
+    if not changes:
+        return []
+    only_filled = changes.keys() == {"volume_remain"} and row["volume_remain"] < old.volume_remain
+    return [_event(row, "partly_filled" if only_filled else "changed", changes)]
+
+
+def _difference(row: dict[str, Any], old: Row[Any] | None) -> dict[str, Any] | None:
+    if old is None:
+        return None
+    before = old._mapping
+    return {name: [before[name], row[name]] for name in _WATCHED if before[name] != row[name]} or None
+
+
+def _note_missing(connection: Connection, absent: list[Row[Any]], as_of_ms: int, window: Window) -> None:
+    newly = [
+        row.order_id
+        for row in absent
+        if row.state == "open"
+        and row.missing_since_ms is None
+        and row.as_of_ms < as_of_ms
+        and window.holds(row.issued_ms)
+    ]
+    if newly:
+        connection.execute(
+            sa.update(MarketOrder)
+            .where(MarketOrder.character_id == absent[0].character_id, MarketOrder.order_id.in_(newly))
+            .values(missing_since_ms=as_of_ms)
+        )
+
+
+def _close(connection: Connection, row: Row[Any]) -> dict[str, Any]:
+    ran_out = row.issued_ms + row.duration * _DAY_MS <= row.missing_since_ms
+    state = "expired" if ran_out else "filled"
+    remain = row.volume_remain if ran_out else 0
+    connection.execute(
+        sa.update(MarketOrder)
+        .where(MarketOrder.character_id == row.character_id, MarketOrder.order_id == row.order_id)
+        .values(state=state, inferred=True, volume_remain=remain)
+    )
+    changes = None if ran_out else {"volume_remain": [row.volume_remain, 0]}
+    return {
+        "character_id": row.character_id,
+        "order_id": row.order_id,
+        "at_ms": row.missing_since_ms,
+        "kind": state,
+        "inferred": True,
+        "changes": changes,
+    }
+
+
+def _event(row: dict[str, Any], kind: str, changes: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        "character_id": row["character_id"],
+        "order_id": row["order_id"],
+        "at_ms": row["as_of_ms"],
+        "kind": kind,
+        "inferred": False,
+        "changes": changes,
+    }
+
+
+def _record(
+    connection: Connection,
+    rows: list[dict[str, Any]],
+    stored: dict[int, Row[Any]],
+    events: list[dict[str, Any]],
+) -> Changes:
+    if events:
+        connection.execute(sa.insert(OrderEvent), events)
+    new = sum(row["order_id"] not in stored for row in rows)
+    changed = len({event["order_id"] for event in events} & stored.keys())
+    return Changes(seen=len(rows), new=new, changed=changed, events=len(events))

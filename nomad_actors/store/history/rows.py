@@ -1,0 +1,130 @@
+"""Turning ESI's rows into our columns: what must be there, what may be, and what we do not know yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from ...errors import NomadError
+from ..schema import Base
+
+
+class UnexpectedRow(NomadError):
+    """Raised when a row of ESI's lacks what its documentation requires; nothing of its answer is kept."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The times whose rows are kept, in milliseconds, both ends included; open where None."""
+
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether no row is left out."""
+        return self.from_ms is None and self.to_ms is None
+
+    def holds(self, at_ms: int) -> bool:
+        """Whether a row of this time is kept."""
+        after_start = self.from_ms is None or at_ms >= self.from_ms
+        return after_start and (self.to_ms is None or at_ms <= self.to_ms)
+
+
+EVERYTHING = Window()
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What an answer did to the history: rows in it (within the window), new ones, changed ones, events."""
+
+    seen: int = 0
+    new: int = 0
+    changed: int = 0
+    events: int = 0
+
+    def __add__(self, other: Changes) -> Changes:
+        return Changes(
+            self.seen + other.seen,
+            self.new + other.new,
+            self.changed + other.changed,
+            self.events + other.events,
+        )
+
+
+@dataclass(frozen=True)
+class RowKind:
+    """How rows of one kind are read: ESI's field names, and our column where it differs."""
+
+    name: str
+    required: Sequence[str]
+    optional: Sequence[str] = ()
+    #: ESI's date fields and our columns for them, in milliseconds.
+    dates: Mapping[str, str] = field(default_factory=dict)
+    optional_dates: Mapping[str, str] = field(default_factory=dict)
+    #: Fields that are read elsewhere, or not kept.
+    ignored: Sequence[str] = ()
+
+    def read(self, character_id: int, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the columns of `row`.
+
+        Raises `UnexpectedRow` naming what is missing or wrong.
+        """
+        try:
+            columns: dict[str, Any] = {"character_id": character_id}
+            columns.update((name, row[name]) for name in self.required)
+            columns.update((column, to_ms(row[name])) for name, column in self.dates.items())
+            columns.update((name, row.get(name)) for name in self.optional)
+            columns.update(
+                (column, to_ms(row[name]) if row.get(name) else None)
+                for name, column in self.optional_dates.items()
+            )
+        except KeyError as error:
+            raise UnexpectedRow(
+                f"a row of {self.name} has no {error} (it has: {', '.join(map(str, row))})"
+            ) from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UnexpectedRow(f"a row of {self.name} is unreadable: {error}") from error
+        columns["extra"] = {name: value for name, value in row.items() if name not in self._known} or None
+        return columns
+
+    @property
+    def _known(self) -> set[str]:
+        return {*self.required, *self.optional, *self.dates, *self.optional_dates, *self.ignored}
+
+
+def to_ms(text: str) -> int:
+    """Return ESI's time (RFC 3339, UTC) in milliseconds."""
+    moment = datetime.fromisoformat(text)
+    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
+
+
+def stored_by_key(
+    connection: Connection, model: type[Base], key: str, character_id: int
+) -> dict[int, Row[Any]]:
+    """Return a character's rows of `model`, by their natural key."""
+    table = sa.inspect(model).local_table
+    found = connection.execute(sa.select(table).where(table.c.character_id == character_id))
+    return {row._mapping[key]: row for row in found}
+
+
+def known_keys(
+    connection: Connection, model: type[Base], key: str, character_id: int, rows: Sequence[Mapping[str, Any]]
+) -> set[int]:
+    """Return which of the rows' natural keys a character already has."""
+    if not rows:
+        return set()
+    table = sa.inspect(model).local_table
+    keys = [row[key] for row in rows]
+    return set(
+        connection.execute(
+            sa.select(table.c[key]).where(
+                table.c.character_id == character_id, table.c[key].between(min(keys), max(keys))
+            )
+        ).scalars()
+    )

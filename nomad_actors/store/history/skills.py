@@ -1,0 +1,90 @@
+"""Skill history, which ESI does not have: the differences between one answer and the next.
+
+The first answer is the baseline and gives no events. Deltas are signed: extraction takes skillpoints away.
+A skill that an answer no longer lists counts as fallen to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from ..schema import SkillEvent, SkillLevel, SkillTotal
+from ..upsert import upsert
+from .rows import Changes, UnexpectedRow, Window, stored_by_key
+
+
+def absorb_skills(
+    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window
+) -> Changes:
+    """Keep the skills of `body`, if it is newer than what is kept and lies in `window`."""
+    stored = stored_by_key(connection, SkillLevel, "skill_id", character_id)
+    newest_ms = max((row.as_of_ms for row in stored.values()), default=0)
+    if not window.holds(as_of_ms) or newest_ms > as_of_ms:
+        return Changes()
+    rows = _rows(character_id, body, as_of_ms)
+    listed = {row["skill_id"] for row in rows}
+    gone = [_fallen(row, as_of_ms) for skill_id, row in stored.items() if skill_id not in listed]
+    events = [event for row in [*rows, *gone] if (event := _event(row, stored.get(row["skill_id"])))]
+    upsert(connection, SkillLevel, [*rows, *gone])
+    is_baseline = not stored
+    if events and not is_baseline:
+        connection.execute(sa.insert(SkillEvent), events)
+    _keep_total(connection, character_id, body, as_of_ms)
+    return Changes(
+        seen=len(rows),
+        new=sum(row["skill_id"] not in stored for row in rows),
+        changed=0 if is_baseline else sum(event["skill_id"] in stored for event in events),
+        events=0 if is_baseline else len(events),
+    )
+
+
+def _rows(character_id: int, body: Any, as_of_ms: int) -> list[dict[str, Any]]:
+    try:
+        return [
+            {
+                "character_id": character_id,
+                "skill_id": each["skill_id"],
+                "active_level": each["active_skill_level"],
+                "trained_level": each["trained_skill_level"],
+                "skillpoints": each["skillpoints_in_skill"],
+                "as_of_ms": as_of_ms,
+            }
+            for each in body["skills"]
+        ]
+    except (KeyError, TypeError) as error:
+        raise UnexpectedRow(f"the skills have no {error}") from error
+
+
+def _fallen(row: Row[Any], as_of_ms: int) -> dict[str, Any]:
+    nothing = {"active_level": 0, "trained_level": 0, "skillpoints": 0, "as_of_ms": as_of_ms}
+    return {**row._mapping, **nothing}
+
+
+def _event(row: dict[str, Any], old: Row[Any] | None) -> dict[str, Any] | None:
+    points = row["skillpoints"] - (old.skillpoints if old is not None else 0)
+    levels = row["trained_level"] - (old.trained_level if old is not None else 0)
+    if old is not None and points == 0 and levels == 0:
+        return None
+    return {
+        "character_id": row["character_id"],
+        "skill_id": row["skill_id"],
+        "at_ms": row["as_of_ms"],
+        "skillpoints_delta": points,
+        "level_delta": levels,
+        "trained_level": row["trained_level"],
+    }
+
+
+def _keep_total(connection: Connection, character_id: int, body: Any, as_of_ms: int) -> None:
+    total = {"total_sp": body.get("total_sp", 0), "unallocated_sp": body.get("unallocated_sp", 0)}
+    last = connection.execute(
+        sa.select(SkillTotal.total_sp, SkillTotal.unallocated_sp)
+        .where(SkillTotal.character_id == character_id)
+        .order_by(SkillTotal.at_ms.desc())
+        .limit(1)
+    ).one_or_none()
+    if last is None or dict(last._mapping) != total:
+        upsert(connection, SkillTotal, [{"character_id": character_id, "at_ms": as_of_ms, **total}])

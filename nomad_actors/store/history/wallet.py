@@ -1,0 +1,74 @@
+"""The wallet's journal and transactions: rows that never change once ESI has shown them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from ..schema import Base, WalletJournal, WalletTransaction
+from ..upsert import upsert
+from .rows import Changes, RowKind, Window, known_keys
+
+_JOURNAL = RowKind(
+    name="wallet_journal",
+    required=("id", "ref_type", "description"),
+    optional=(
+        "amount",
+        "balance",
+        "context_id",
+        "context_id_type",
+        "first_party_id",
+        "second_party_id",
+        "reason",
+        "tax",
+        "tax_receiver_id",
+    ),
+    dates={"date": "date_ms"},
+)
+_TRANSACTIONS = RowKind(
+    name="wallet_transactions",
+    required=(
+        "transaction_id",
+        "client_id",
+        "is_buy",
+        "is_personal",
+        "journal_ref_id",
+        "location_id",
+        "quantity",
+        "type_id",
+        "unit_price",
+    ),
+    dates={"date": "date_ms"},
+)
+
+
+def absorb_journal(
+    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window
+) -> Changes:
+    """Keep the journal entries of `body` that lie in `window`."""
+    return _absorb(connection, WalletJournal, _JOURNAL, "id", character_id, body, window)
+
+
+def absorb_transactions(
+    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window
+) -> Changes:
+    """Keep the transactions of `body` that lie in `window`."""
+    return _absorb(connection, WalletTransaction, _TRANSACTIONS, "transaction_id", character_id, body, window)
+
+
+def _absorb(
+    connection: Connection,
+    model: type[Base],
+    kind: RowKind,
+    key: str,
+    character_id: int,
+    body: Any,
+    window: Window,
+) -> Changes:
+    # By key first: pages that moved while they were read show a row twice.
+    read = {row[key]: row for row in (kind.read(character_id, each) for each in body)}
+    rows = [row for row in read.values() if window.holds(row["date_ms"])]
+    known = known_keys(connection, model, key, character_id, rows)
+    upsert(connection, model, rows)
+    return Changes(seen=len(rows), new=sum(row[key] not in known for row in rows))

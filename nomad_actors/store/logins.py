@@ -1,0 +1,290 @@
+"""Characters and their logins: tokens encrypted, changed only by whoever read the latest, never deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from ..clock import Clock
+from ..errors import NomadError
+from . import schema
+from .cipher import TokenCipher
+from .database import Database
+from .upsert import upsert
+
+ACTIVE = "active"
+NEEDS_LOGIN = "needs_login"
+
+
+class LoginChanged(NomadError):
+    """Raised when a login's tokens were changed by another since they were read."""
+
+
+@dataclass(frozen=True)
+class Character:
+    """What is known about a character, without its tokens."""
+
+    character_id: int
+    user_id: int
+    name: str
+    owner_hash: str
+    scopes: frozenset[str]
+    state: str
+    state_reason: str | None
+    state_changed_ms: int
+    access_expires_ms: int | None
+    refreshed_ms: int
+    strikes: int
+    first_strike_ms: int | None
+    last_strike_ms: int | None
+
+
+@dataclass(frozen=True)
+class Login(Character):
+    """A character with its tokens, decrypted; they stay out of its repr."""
+
+    version: int
+    refresh_token: str = field(repr=False)
+    access_token: str | None = field(repr=False)
+
+
+class Logins:
+    """The characters' logins in `database`, encrypted by `cipher`."""
+
+    def __init__(self, database: Database, *, cipher: TokenCipher, clock: Clock) -> None:
+        self._database = database
+        self._cipher = cipher
+        self._clock = clock
+
+    def save_login(
+        self,
+        *,
+        character_id: int,
+        user_id: int,
+        name: str,
+        owner_hash: str,
+        scopes: Iterable[str],
+        refresh_token: str,
+        access_token: str | None = None,
+        expires_at_ms: int | None = None,
+    ) -> None:
+        """Keep what a player's login gave: the character is active again, its history stays.
+
+        Raises `Unavailable`.
+        """
+        now_ms = self._clock.now_ms()
+        character = {
+            "character_id": character_id,
+            "user_id": user_id,
+            "name": name,
+            "owner_hash": owner_hash,
+            "scopes": sorted(scopes),
+            "state": ACTIVE,
+            "state_reason": None,
+            "state_changed_ms": now_ms,
+            "created_ms": now_ms,
+        }
+        tokens = self._sealed(character_id, refresh_token, access_token, expires_at_ms)
+        with self._database.write() as connection:
+            upsert(connection, schema.Character, [character], keep=["created_ms"])
+            version = connection.execute(
+                sa.select(schema.Login.version).where(schema.Login.character_id == character_id)
+            ).scalar()
+            row = {"character_id": character_id, "version": (version or 0) + 1, **tokens}
+            upsert(connection, schema.Login, [row])
+
+    def login(self, character_id: int) -> Login | None:
+        """Return a character with its tokens, or None when it never logged in.
+
+        Raises `UndecryptableToken`, `Unavailable`.
+        """
+        with self._database.read() as connection:
+            row = connection.execute(
+                _CHARACTERS.add_columns(
+                    schema.Login.version, schema.Login.refresh_token, schema.Login.access_token
+                ).where(schema.Character.character_id == character_id)
+            ).one_or_none()
+        if row is None:
+            return None
+        opened = {
+            "refresh_token": self._cipher.decrypt(
+                row.refresh_token, character_id=character_id, kind="refresh"
+            ),
+            "access_token": row.access_token
+            and self._cipher.decrypt(row.access_token, character_id=character_id, kind="access"),
+        }
+        return Login(**{**_fields(row), **opened})
+
+    def characters(self, state: str | None = None) -> list[Character]:
+        """Return all characters, or those in `state` (active, needs_login), by id.
+
+        Raises `Unavailable`.
+        """
+        query = _CHARACTERS.order_by(schema.Character.character_id)
+        if state is not None:
+            query = query.where(schema.Character.state == state)
+        with self._database.read() as connection:
+            return [Character(**_fields(row)) for row in connection.execute(query)]
+
+    def logins(self) -> list[Character]:
+        """Return the characters whose login works, by id, without their tokens.
+
+        Raises `Unavailable`.
+        """
+        return self.characters(ACTIVE)
+
+    def character_counts(self) -> dict[str, int]:
+        """Return how many characters are in each state, those without any counted as 0.
+
+        Raises `Unavailable`.
+        """
+        state = schema.Character.state
+        with self._database.read() as connection:
+            found = connection.execute(sa.select(state, sa.func.count()).group_by(state)).all()
+        return {ACTIVE: 0, NEEDS_LOGIN: 0, **{row[0]: row[1] for row in found}}
+
+    def take_flight(self, character_id: int, version: int, *, flight: str, seconds: int) -> bool:
+        """Whether `flight` may now refresh this login, for at most `seconds`; False: another does, or has.
+
+        Raises `Unavailable`.
+        """
+        now_ms = self._clock.now_ms()
+        free = sa.or_(schema.Login.flight.is_(None), schema.Login.flight_until_ms <= now_ms)
+        return self._change(
+            character_id, version, {"flight": flight, "flight_until_ms": now_ms + seconds * 1000}, free
+        )
+
+    def end_flight(self, character_id: int, *, flight: str) -> None:
+        """Let others refresh this login again.
+
+        Raises `Unavailable`.
+        """
+        mine = sa.and_(schema.Login.character_id == character_id, schema.Login.flight == flight)
+        with self._database.write() as connection:
+            connection.execute(sa.update(schema.Login).where(mine).values(flight=None, flight_until_ms=None))
+
+    def save_refreshed(
+        self,
+        character_id: int,
+        version: int,
+        *,
+        refresh_token: str,
+        access_token: str,
+        expires_at_ms: int,
+        scopes: Iterable[str],
+    ) -> None:
+        """Keep refreshed tokens if nobody changed them since `version`; strikes are forgotten.
+
+        Raises `LoginChanged`, `Unavailable`.
+        """
+        tokens = self._sealed(character_id, refresh_token, access_token, expires_at_ms)
+        with self._database.write() as connection:
+            changed = _compare_and_set(connection, character_id, version, {**tokens, "version": version + 1})
+            if not changed:
+                raise LoginChanged(f"the login of character {character_id} was changed meanwhile")
+            connection.execute(
+                sa.update(schema.Character)
+                .where(schema.Character.character_id == character_id)
+                .values(scopes=sorted(scopes))
+            )
+
+    def strike(self, character_id: int, version: int) -> bool:
+        """Note that SSO called this login dead; False: its tokens were changed meanwhile, nothing is noted.
+
+        Raises `Unavailable`.
+        """
+        now_ms = self._clock.now_ms()
+        return self._change(
+            character_id,
+            version,
+            {
+                "strikes": schema.Login.strikes + 1,
+                "first_strike_ms": sa.func.coalesce(schema.Login.first_strike_ms, now_ms),
+                "last_strike_ms": now_ms,
+            },
+        )
+
+    def require_login(self, character_id: int, version: int, *, reason: str) -> bool:
+        """Mark that the player must log in again; False: the tokens were changed meanwhile.
+
+        Raises `Unavailable`.
+        """
+        with self._database.write() as connection:
+            if not _compare_and_set(connection, character_id, version, {"version": version + 1}):
+                return False
+            connection.execute(
+                sa.update(schema.Character)
+                .where(schema.Character.character_id == character_id)
+                .values(state=NEEDS_LOGIN, state_reason=reason, state_changed_ms=self._clock.now_ms())
+            )
+        return True
+
+    def condemned_since(self, since_ms: int) -> int:
+        """Return how many characters came to need a login since `since_ms`.
+
+        Raises `Unavailable`.
+        """
+        query = sa.select(sa.func.count()).where(
+            schema.Character.state == NEEDS_LOGIN, schema.Character.state_changed_ms >= since_ms
+        )
+        with self._database.read() as connection:
+            return connection.execute(query).scalar_one()
+
+    def _change(
+        self, character_id: int, version: int, values: dict[str, Any], *conditions: sa.ColumnElement[bool]
+    ) -> bool:
+        with self._database.write() as connection:
+            return _compare_and_set(connection, character_id, version, values, *conditions)
+
+    def _sealed(
+        self, character_id: int, refresh_token: str, access_token: str | None, expires_at_ms: int | None
+    ) -> dict[str, Any]:
+        """Return the token columns of a login that is well, encrypted with the current key."""
+        encrypt = self._cipher.encrypt
+        return {
+            "refresh_token": encrypt(refresh_token, character_id=character_id, kind="refresh"),
+            "access_token": access_token and encrypt(access_token, character_id=character_id, kind="access"),
+            "access_expires_ms": expires_at_ms,
+            "refreshed_ms": self._clock.now_ms(),
+            "strikes": 0,
+            "first_strike_ms": None,
+            "last_strike_ms": None,
+            "flight": None,
+            "flight_until_ms": None,
+        }
+
+
+_CHARACTERS = sa.select(
+    schema.Character.character_id,
+    schema.Character.user_id,
+    schema.Character.name,
+    schema.Character.owner_hash,
+    schema.Character.scopes,
+    schema.Character.state,
+    schema.Character.state_reason,
+    schema.Character.state_changed_ms,
+    schema.Login.access_expires_ms,
+    schema.Login.refreshed_ms,
+    schema.Login.strikes,
+    schema.Login.first_strike_ms,
+    schema.Login.last_strike_ms,
+).join(schema.Login, schema.Login.character_id == schema.Character.character_id)
+
+
+def _fields(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
+    return {**row._mapping, "scopes": frozenset(row.scopes)}
+
+
+def _compare_and_set(
+    connection: Connection,
+    character_id: int,
+    version: int,
+    values: dict[str, Any],
+    *conditions: sa.ColumnElement[bool],
+) -> bool:
+    same = (schema.Login.character_id == character_id, schema.Login.version == version, *conditions)
+    return connection.execute(sa.update(schema.Login).where(*same).values(**values)).rowcount == 1

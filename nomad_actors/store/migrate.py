@@ -1,0 +1,76 @@
+"""Brings the schema up to date when a process first uses the database; Alembic does the steps.
+
+All steps are one transaction under one lock over all processes: of several that start at once the first
+migrates and the others find it done; one that dies half way leaves the schema as it was.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection, Engine
+
+from ..errors import NomadError
+
+_SCRIPTS = Path(__file__).parent / "migrations"
+#: PostgreSQL's advisory locks are numbers that all programs of a database share; this one spells "nomad".
+_ADVISORY_LOCK = 0x6E6F6D6164
+# Alembic keeps the running migration in module globals, so one at a time within a process.
+_alembic_lock = threading.Lock()
+
+
+class SchemaTooNew(NomadError):
+    """Raised when the database was migrated by a newer release than this one."""
+
+
+def bring_up_to_date(engine: Engine) -> None:
+    """Create or migrate the schema of `engine`, whose transactions must begin as writing ones.
+
+    Raises `SchemaTooNew`, and whatever the database's driver raises.
+    """
+    with _alembic_lock, _migration_lock(engine), engine.begin() as connection:
+        if engine.url.get_backend_name() != "sqlite":
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+        _upgrade(connection)
+
+
+def _upgrade(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    found = MigrationContext.configure(connection).get_current_revision()
+    scripts = ScriptDirectory.from_config(config)
+    if found == scripts.get_current_head():
+        return
+    if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
+        raise SchemaTooNew(
+            f"the database is at schema {found}, which this release does not know: a newer one migrated it; "
+            f"start that release, or restore the copy from before"
+        )
+    command.upgrade(config, "head")
+
+
+@contextmanager
+def _migration_lock(engine: Engine) -> Iterator[None]:
+    """Hold SQLite's first steps, which BEGIN IMMEDIATE cannot guard: making the file and turning WAL on."""
+    if engine.url.get_backend_name() != "sqlite":
+        yield
+        return
+    path = Path(engine.url.database or "")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_name(path.name + ".lock"), "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with engine.connect() as connection:
+            raw = connection.connection.driver_connection
+            assert raw is not None
+            raw.execute("PRAGMA journal_mode = WAL")
+        yield

@@ -1,0 +1,14 @@
+"""Alembic's entry: runs the steps on the connection, and in the transaction, that the caller gives."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from nomad_actors.store.schema import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    render_as_batch=True,
+)
+context.run_migrations()

@@ -1,0 +1,43 @@
+"""The database as the other parts see it."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from ..clock import Clock
+from .cipher import TokenCipher
+from .database import Database
+from .documents import Documents
+from .logins import Logins
+
+
+class Store(Logins):
+    """Characters, logins, documents and history in one database; nothing connects before the first use.
+
+    The logins are its own methods, the documents and their rows are in `documents`. Safe to share between
+    threads. Raises `SettingsError` for a URL that names no usable database.
+    """
+
+    def __init__(self, database_url: str, *, cipher: TokenCipher, clock: Clock) -> None:
+        self.database = Database(database_url)
+        super().__init__(self.database, cipher=cipher, clock=clock)
+        self.documents = Documents(self.database, clock=clock)
+
+    def migrate(self) -> None:
+        """Create the schema or bring it up to date; the first use does so too.
+
+        Raises `Unavailable`, `SchemaTooNew`.
+        """
+        self.database.migrate()
+
+    def ping(self) -> None:
+        """Ask the database for an answer.
+
+        Raises `Unavailable` when it gives none.
+        """
+        with self.database.read() as connection:
+            connection.execute(sa.select(1))
+
+    def close(self) -> None:
+        """Close the connections to the database."""
+        self.database.close()

@@ -1,0 +1,200 @@
+"""The schema comes with the first use, whoever is first; writers never meet "database is locked"."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from nomad_actors.clock import SystemClock
+from nomad_actors.errors import SettingsError, Unavailable
+from nomad_actors.store import SchemaTooNew, Store, TokenCipher
+from nomad_actors.store.schema import Base
+
+_WRITER = """
+import sys
+from nomad_actors.clock import SystemClock
+from nomad_actors.store import Store, TokenCipher
+url, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+store = Store(url, cipher=TokenCipher(["key"]), clock=SystemClock())
+sys.stdin.readline()
+for number in range(first, first + count):
+    store.save_login(character_id=number, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t")
+    assert store.login(number) is not None
+store.close()
+"""
+
+
+def _open(url: str) -> Store:
+    return Store(url, cipher=TokenCipher(["key"]), clock=SystemClock())
+
+
+def _writers(url: str, processes: int, each: int) -> list[subprocess.Popen[str]]:
+    """Start processes that all begin to use the database at the same moment."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", _WRITER, url, str(number * each + 1), str(each)],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(processes)
+    ]
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return started
+
+
+def test_processes_that_start_first_together_all_succeed(database_url: str) -> None:
+    for process in _writers(database_url, processes=4, each=25):
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 0, said
+    store = _open(database_url)
+    assert len(store.characters()) == 100
+    store.close()
+
+
+def test_nothing_connects_before_the_first_use(tmp_path: Path) -> None:
+    store = _open(f"sqlite:///{tmp_path}/deep/down/nomad.db")
+    assert not (tmp_path / "deep").exists()
+    store.ping()
+    assert (tmp_path / "deep/down/nomad.db").exists()
+    store.close()
+
+
+def test_the_migrations_make_exactly_the_declared_tables(store: Store) -> None:
+    store.migrate()
+    with store.database.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_sqlite_is_in_wal_mode_durable_and_holds_foreign_keys(tmp_path: Path) -> None:
+    store = _open(f"sqlite:///{tmp_path}/nomad.db")
+    with store.database.read() as connection:
+        told = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "foreign_keys", "synchronous", "busy_timeout")
+        }
+    assert told == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 2, "busy_timeout": 10_000}
+    store.close()
+
+
+def test_threads_that_read_then_write_never_see_a_locked_database(tmp_path: Path) -> None:
+    stores = [_open(f"sqlite:///{tmp_path}/nomad.db") for _ in range(2)]
+    troubles: list[BaseException] = []
+
+    def work(store: Store, first: int) -> None:
+        try:
+            for number in range(first, first + 25):
+                store.save_login(character_id=number, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t")
+                store.strike(number, 1)
+        except BaseException as error:
+            troubles.append(error)
+
+    threads = [threading.Thread(target=work, args=(stores[i % 2], i * 100 + 1)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert troubles == []
+    assert len(stores[0].characters()) == 200
+    for store in stores:
+        store.close()
+
+
+def test_a_writer_waits_for_another_programs_transaction(tmp_path: Path) -> None:
+    store = _open(f"sqlite:///{tmp_path}/nomad.db")
+    store.migrate()
+    other = sqlite3.connect(tmp_path / "nomad.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    ending = threading.Timer(0.3, other.execute, ["COMMIT"])
+    ending.start()
+    store.save_login(character_id=1, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t")
+    ending.join()
+    other.close()
+    assert store.login(1) is not None
+    store.close()
+
+
+def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
+    with pytest.raises(RuntimeError), store.database.write() as connection:
+        connection.execute(
+            sa.insert(Base.metadata.tables["characters"]).values(
+                character_id=1,
+                user_id=1,
+                name="n",
+                owner_hash="o",
+                scopes=[],
+                state="active",
+                state_changed_ms=0,
+                created_ms=0,
+            )
+        )
+        raise RuntimeError
+    with store.database.read() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(sa.table("characters"))).scalar() == 0
+
+
+def test_a_newer_releases_database_is_refused_and_left_alone(store: Store) -> None:
+    store.migrate()
+    with store.database.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    later = _open(store.database.url.render_as_string(hide_password=False))
+    with pytest.raises(SchemaTooNew, match="9999"):
+        later.ping()
+    later.close()
+
+
+def test_a_forked_child_uses_connections_of_its_own(tmp_path: Path) -> None:
+    store = _open(f"sqlite:///{tmp_path}/nomad.db")
+    store.ping()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            store.save_login(character_id=1, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t")
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    assert [character.character_id for character in store.characters()] == [1]
+    store.close()
+
+
+def test_a_database_that_is_away_is_unavailable_with_the_cause() -> None:
+    store = _open("postgresql://nomad@127.0.0.1:1/nomad")
+    with pytest.raises(Unavailable, match="does not answer.*127.0.0.1"):
+        store.ping()
+
+
+def test_a_directory_that_cannot_be_made_is_unavailable_with_the_cause(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Unavailable, match="file"):
+        _open(f"sqlite:///{tmp_path}/file/nomad.db").ping()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "no url", "mysql://host/nomad"])
+def test_a_url_without_a_usable_database_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="DATABASE_URL"):
+        _open(url)
+
+
+def test_errors_do_not_show_what_was_to_be_stored(store: Store) -> None:
+    store.save_login(character_id=1, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t")
+    with pytest.raises(sa.exc.IntegrityError) as caught, store.database.write() as connection:
+        connection.execute(
+            sa.insert(Base.metadata.tables["documents"]).values(
+                character_id=2, route="/r", body_json="a player's secret", pages=1
+            )
+        )
+    assert "secret" not in str(caught.value)
