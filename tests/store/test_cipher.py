@@ -76,7 +76,7 @@ def test_a_key_file_that_others_can_read_is_warned_about(tmp_path: Path, caplog:
 
 def test_an_emptied_key_file_stops_the_start_and_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "token.key").write_text("\n")
-    with pytest.raises(SettingsError, match="token.key is empty"):
+    with pytest.raises(SettingsError, match=r"token\.key is empty"):
         TokenCipher.from_settings(Settings(var_dir=tmp_path))
 
 

@@ -1,0 +1,295 @@
+"""Answers become rows and events: the same answer twice changes nothing, an older one breaks nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from nomad_actors.store import EVERYTHING, Changes, Store, Window, history
+from nomad_actors.store.history import (
+    INDUSTRY_JOBS,
+    JOURNAL,
+    ORDERS,
+    ORDERS_HISTORY,
+    SKILLS,
+    TRANSACTIONS,
+)
+from nomad_actors.store.history.rows import to_ms
+
+CHARACTER = 90000001
+DAY_MS = 86_400_000
+#: When the orders below were issued.
+ISSUED = "2026-10-30T00:00:00Z"
+ISSUED_MS = to_ms(ISSUED)
+
+
+@pytest.fixture(autouse=True)
+def _logged_in(save_login: Callable[..., None]) -> None:
+    save_login(CHARACTER)
+    save_login(CHARACTER + 1)
+
+
+@pytest.fixture
+def absorb(store: Store) -> Callable[..., Changes]:
+    """`absorb(route, body, as_of_ms, window=EVERYTHING, character_id=CHARACTER)`."""
+
+    def keep(
+        route: str,
+        body: Any,
+        as_of_ms: int = 1_000,
+        window: Window = EVERYTHING,
+        character_id: int = CHARACTER,
+    ) -> Changes:
+        with store.database.write() as connection:
+            return history.absorb(connection, route, character_id, body, as_of_ms, window)
+
+    return keep
+
+
+def _rows(store: Store, query: str) -> list[tuple[Any, ...]]:
+    with store.database.read() as connection:
+        return [tuple(row) for row in connection.execute(sa.text(query))]
+
+
+def _order(order_id: int, **changed: Any) -> dict[str, Any]:
+    order = {
+        "order_id": order_id,
+        "duration": 90,
+        "is_corporation": False,
+        "issued": ISSUED,
+        "location_id": 60003760,
+        "price": 10.5,
+        "range": "region",
+        "region_id": 10000002,
+        "type_id": 34,
+        "volume_remain": 100,
+        "volume_total": 100,
+    }
+    return order | changed
+
+
+def _events(store: Store) -> list[tuple[Any, ...]]:
+    return _rows(store, "SELECT order_id, kind, inferred FROM order_events ORDER BY event_id")
+
+
+def _states(store: Store) -> dict[int, tuple[str, bool, int]]:
+    found = _rows(store, "SELECT order_id, state, inferred, volume_remain FROM market_orders")
+    return {row[0]: (row[1], bool(row[2]), row[3]) for row in found}
+
+
+def test_the_same_journal_id_is_kept_for_both_parties(store: Store, absorb: Callable[..., Changes]) -> None:
+    entry = {"id": 5, "date": ISSUED, "ref_type": "player_trading", "description": "d"}
+    absorb(JOURNAL, [entry | {"amount": -10.0}])
+    absorb(JOURNAL, [entry | {"amount": 10.0}], character_id=CHARACTER + 1)
+    assert _rows(store, "SELECT character_id, amount FROM wallet_journal ORDER BY 1") == [
+        (CHARACTER, -10.0),
+        (CHARACTER + 1, 10.0),
+    ]
+
+
+def test_journal_rows_are_new_once_and_fields_we_do_not_know_are_kept(
+    store: Store, absorb: Callable[..., Changes]
+) -> None:
+    entry = {"id": 5, "date": ISSUED, "ref_type": "a_new_kind", "description": "d", "invented": [1]}
+    assert absorb(JOURNAL, [entry, entry]) == Changes(seen=1, new=1)
+    assert absorb(JOURNAL, [entry]) == Changes(seen=1)
+    with store.database.read() as connection:
+        table = sa.inspect(history.wallet.WalletJournal).local_table
+        row = connection.execute(sa.select(table)).one()
+    assert (row.ref_type, row.date_ms, row.amount, row.extra) == (
+        "a_new_kind",
+        ISSUED_MS,
+        None,
+        {"invented": [1]},
+    )
+
+
+def test_transactions_are_kept_within_the_window(store: Store, absorb: Callable[..., Changes]) -> None:
+    def transaction(number: int, date: str) -> dict[str, Any]:
+        return {
+            "transaction_id": number,
+            "date": date,
+            "client_id": 1,
+            "is_buy": True,
+            "is_personal": True,
+            "journal_ref_id": 2,
+            "location_id": 3,
+            "quantity": 4,
+            "type_id": 34,
+            "unit_price": 5.0,
+        }
+
+    body = [transaction(n, f"2026-10-0{n}T00:00:00Z") for n in range(1, 6)]
+    window = Window(to_ms("2026-10-02T00:00:00Z"), to_ms("2026-10-04T00:00:00Z"))
+    assert absorb(TRANSACTIONS, body, window=window) == Changes(seen=3, new=3)
+    assert _rows(store, "SELECT transaction_id FROM wallet_transactions ORDER BY 1") == [(2,), (3,), (4,)]
+
+
+def test_thousands_of_rows_are_kept_in_one_go(store: Store, absorb: Callable[..., Changes]) -> None:
+    body = [{"id": n, "date": ISSUED, "ref_type": "x", "description": "d"} for n in range(2_500)]
+    assert absorb(JOURNAL, body).new == 2_500
+    assert _rows(store, "SELECT count(*) FROM wallet_journal") == [(2_500,)]
+
+
+def test_an_orders_life_is_told_by_events(store: Store, absorb: Callable[..., Changes]) -> None:
+    absorb(ORDERS, [_order(1), _order(2)], as_of_ms=1_000)
+    absorb(ORDERS, [_order(1), _order(2)], as_of_ms=2_000)
+    absorb(ORDERS, [_order(1, volume_remain=40), _order(2, price=9.0)], as_of_ms=3_000)
+    absorb(ORDERS, [_order(2, price=9.0)], as_of_ms=4_000)
+    absorb(ORDERS_HISTORY, [], as_of_ms=4_000)
+    assert _events(store) == [
+        (1, "placed", False),
+        (2, "placed", False),
+        (1, "partly_filled", False),
+        (2, "changed", False),
+        (1, "filled", True),
+    ]
+    assert _states(store) == {1: ("filled", True, 0), 2: ("open", False, 100)}
+
+
+def test_a_vanished_order_waits_for_a_history_that_is_new_enough(store: Store, absorb: Callable[..., Changes]) -> None:
+    absorb(ORDERS, [_order(1)], as_of_ms=1_000)
+    absorb(ORDERS, [], as_of_ms=5_000)
+    absorb(ORDERS_HISTORY, [], as_of_ms=4_999)
+    assert _states(store) == {1: ("open", False, 100)}
+    absorb(ORDERS_HISTORY, [_order(1, state="cancelled")], as_of_ms=6_000)
+    assert _states(store) == {1: ("cancelled", False, 100)}
+    assert _events(store) == [(1, "placed", False), (1, "cancelled", False)]
+
+
+def test_an_unchanged_history_decides_as_well(store: Store, absorb: Callable[..., Changes]) -> None:
+    absorb(ORDERS, [_order(1)], as_of_ms=1_000)
+    absorb(ORDERS, [], as_of_ms=5_000)
+    with store.database.write() as connection:
+        changes = history.renew(connection, ORDERS_HISTORY, CHARACTER, 6_000, EVERYTHING)
+    assert changes == Changes(changed=1, events=1)
+    assert _states(store) == {1: ("filled", True, 0)}
+
+
+def test_an_order_that_vanished_after_its_time_had_run_out_expired(
+    store: Store, absorb: Callable[..., Changes]
+) -> None:
+    absorb(ORDERS, [_order(1, duration=1)], as_of_ms=ISSUED_MS)
+    absorb(ORDERS, [], as_of_ms=ISSUED_MS + DAY_MS)
+    absorb(ORDERS_HISTORY, [], as_of_ms=ISSUED_MS + DAY_MS)
+    assert _states(store) == {1: ("expired", True, 100)}
+
+
+def test_an_older_answer_neither_reopens_nor_hides_an_order(store: Store, absorb: Callable[..., Changes]) -> None:
+    absorb(ORDERS, [_order(1), _order(2, volume_remain=10)], as_of_ms=5_000)
+    absorb(ORDERS, [_order(2, volume_remain=90)], as_of_ms=4_000)
+    absorb(ORDERS_HISTORY, [_order(3, state="cancelled")], as_of_ms=5_000)
+    absorb(ORDERS, [_order(1), _order(2, volume_remain=10), _order(3)], as_of_ms=5_000)
+    assert _states(store) == {
+        1: ("open", False, 100),
+        2: ("open", False, 10),
+        3: ("cancelled", False, 100),
+    }
+
+
+def test_an_order_taken_for_filled_that_is_listed_again_is_reopened(
+    store: Store, absorb: Callable[..., Changes]
+) -> None:
+    absorb(ORDERS, [_order(1)], as_of_ms=1_000)
+    absorb(ORDERS, [], as_of_ms=2_000)
+    absorb(ORDERS_HISTORY, [], as_of_ms=2_000)
+    absorb(ORDERS, [_order(1, volume_remain=60)], as_of_ms=3_000)
+    assert _states(store) == {1: ("open", False, 60)}
+    assert [event[1] for event in _events(store)] == ["placed", "filled", "reopened"]
+
+
+def test_orders_outside_the_window_are_neither_kept_nor_closed(store: Store, absorb: Callable[..., Changes]) -> None:
+    absorb(ORDERS, [_order(1)], as_of_ms=1_000)
+    window = Window(from_ms=ISSUED_MS + 1)
+    absorb(ORDERS, [_order(2)], as_of_ms=2_000, window=window)
+    absorb(ORDERS_HISTORY, [], as_of_ms=2_000, window=window)
+    assert _states(store) == {1: ("open", False, 100)}
+
+
+def _job(job_id: int, status: str) -> dict[str, Any]:
+    numbers = dict.fromkeys(
+        (
+            "activity_id",
+            "blueprint_id",
+            "blueprint_location_id",
+            "blueprint_type_id",
+            "duration",
+            "facility_id",
+            "installer_id",
+            "output_location_id",
+            "runs",
+            "station_id",
+        ),
+        1,
+    )
+    return {**numbers, "job_id": job_id, "status": status, "start_date": ISSUED, "end_date": ISSUED}
+
+
+def test_an_industry_jobs_statuses_are_told_by_events_and_old_jobs_stay(
+    store: Store, absorb: Callable[..., Changes]
+) -> None:
+    assert absorb(INDUSTRY_JOBS, [_job(1, "active"), _job(2, "active")]) == Changes(seen=2, new=2, events=2)
+    assert absorb(INDUSTRY_JOBS, [_job(1, "active"), _job(2, "active")], 2_000) == Changes(seen=2)
+    assert absorb(INDUSTRY_JOBS, [_job(1, "delivered")], 3_000) == Changes(seen=1, changed=1, events=1)
+    assert absorb(INDUSTRY_JOBS, [_job(1, "active")], 2_500) == Changes()
+    assert _rows(store, "SELECT job_id, status FROM industry_jobs ORDER BY 1") == [
+        (1, "delivered"),
+        (2, "active"),
+    ]
+    assert _rows(store, "SELECT job_id, old_status, new_status FROM industry_job_events ORDER BY event_id") == [
+        (1, None, "active"),
+        (2, None, "active"),
+        (1, "active", "delivered"),
+    ]
+
+
+def _skills(total: int, **points: tuple[int, int]) -> dict[str, Any]:
+    return {
+        "total_sp": total,
+        "skills": [
+            {
+                "skill_id": int(name[1:]),
+                "active_skill_level": level,
+                "trained_skill_level": level,
+                "skillpoints_in_skill": sp,
+            }
+            for name, (sp, level) in points.items()
+        ],
+    }
+
+
+def test_skill_changes_are_signed_and_nothing_is_written_for_no_change(
+    store: Store, absorb: Callable[..., Changes]
+) -> None:
+    assert absorb(SKILLS, _skills(300, s1=(100, 1), s2=(200, 2))) == Changes(seen=2, new=2)
+    assert absorb(SKILLS, _skills(300, s1=(100, 1), s2=(200, 2)), 2_000) == Changes(seen=2)
+    assert absorb(SKILLS, _skills(450, s1=(300, 2), s2=(100, 1), s3=(50, 0)), 3_000) == Changes(
+        seen=3, new=1, changed=2, events=3
+    )
+    assert _rows(
+        store, "SELECT skill_id, skillpoints_delta, level_delta, at_ms FROM skill_events ORDER BY event_id"
+    ) == [(1, 200, 1, 3_000), (2, -100, -1, 3_000), (3, 50, 0, 3_000)]
+    assert _rows(store, "SELECT at_ms, total_sp FROM skill_totals ORDER BY 1") == [
+        (1_000, 300),
+        (3_000, 450),
+    ]
+
+
+def test_a_skill_that_is_gone_has_fallen_to_nothing(store: Store, absorb: Callable[..., Changes]) -> None:
+    absorb(SKILLS, _skills(300, s1=(100, 1), s2=(200, 2)))
+    absorb(SKILLS, _skills(100, s1=(100, 1)), 2_000)
+    absorb(SKILLS, _skills(100, s1=(100, 1)), 3_000)
+    assert _rows(store, "SELECT skill_id, skillpoints_delta, level_delta FROM skill_events") == [(2, -200, -2)]
+
+
+def test_an_older_answer_of_skills_makes_no_events(store: Store, absorb: Callable[..., Changes]) -> None:
+    absorb(SKILLS, _skills(300, s1=(300, 3)), 5_000)
+    assert absorb(SKILLS, _skills(100, s1=(100, 1)), 4_000) == Changes()
+    assert _rows(store, "SELECT * FROM skill_events") == []
+
+
+def test_routes_without_rows_are_kept_as_documents_only(absorb: Callable[..., Changes]) -> None:
+    assert absorb("/characters/{character_id}/mail", [{"mail_id": 1}]) == Changes()
