@@ -1,0 +1,314 @@
+"""The Dramatiq broker: what an application imports in RedisBroker's place."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import redis
+from dramatiq import Broker, Message, Middleware, Worker
+from dramatiq.broker import Consumer
+from dramatiq.common import q_name
+from dramatiq.errors import QueueJoinTimeout, Retry
+from dramatiq.middleware import Shutdown, raise_thread_exception
+
+from ..clock import mono_ms
+from . import keys, records
+from .consumer import JobConsumer, LeasedMessage
+from .endings import Ended
+from .errors import QueueNotDeclared
+from .lease import CURRENT, Lease, NewJob
+from .link import Call, CallerLinks, own_pool
+from .session import Session
+from .view import QueueView
+
+logger = logging.getLogger("nomad_actors.broker")
+
+#: How many jobs one adding script takes.
+ADD_STEP = 250
+
+RetryDelay = Callable[[Message[Any], int, int], int]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class QueueOptions:
+    """What was declared of a queue: jobs at a time a process (None uses every thread) and over all hosts."""
+
+    concurrency: int | None = None
+    limit: int | None = None
+
+
+class JobBroker(Broker):
+    """A broker on Redis with strict priorities, states, leases and no polling.
+
+    Takes RedisBroker's arguments. `maintenance_chance`, `heartbeat_timeout` and `dead_message_ttl` are accepted so that
+    an application moves by changing one import; nothing here is left to chance, and they have no effect.
+
+    Parameters:
+      retry_delay: called with the message, the attempts made and the delay (ms) that Retries chose; returns the delay.
+      shutdown_ms: how long a stopping Worker lets jobs finish before they are given back; None leaves that to
+        the timeout of `Worker.stop`.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str | None = None,
+        middleware: list[Middleware] | None = None,
+        namespace: str = "nomad",
+        maintenance_chance: int | None = None,
+        heartbeat_timeout: int | None = None,
+        dead_message_ttl: int | None = None,
+        client: redis.Redis | None = None,
+        retry_delay: RetryDelay | None = None,
+        shutdown_ms: int | None = None,
+        **parameters: Any,
+    ) -> None:
+        if not namespace or set("{}") & set(namespace):
+            raise ValueError(f"namespace {namespace!r} must be some text without braces")
+        super().__init__(middleware=middleware)
+        if client is None:
+            client = redis.Redis.from_url(url, **parameters) if url else redis.Redis(**parameters)
+        self.client = client
+        self.namespace = namespace
+        self.queues: dict[str, QueueOptions] = {}
+        self.shutdown_ms = shutdown_ms
+        self.retry_delay = retry_delay
+        self._pool = own_pool(client.connection_pool)
+        self._links = CallerLinks(self._pool)
+        self._session: Session | None = None
+        self._session_lock = threading.Lock()
+
+    # Declaring.
+
+    def declare_queue(self, queue_name: str, *, concurrency: int | None = None, limit: int | None = None) -> None:
+        """Declare a queue, or change how many of its jobs run at a time: in a process, and over all hosts.
+
+        The limit over all hosts is written to Redis by the workers that serve the queue.
+        """
+        if queue_name not in self.queues:
+            self.emit_before("declare_queue", queue_name)
+            self.queues[queue_name] = QueueOptions(concurrency, limit)
+            self.emit_after("declare_queue", queue_name)
+        else:
+            known = self.queues[queue_name]
+            self.queues[queue_name] = QueueOptions(concurrency or known.concurrency, limit or known.limit)
+
+    # Enqueueing.
+
+    def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
+        """Add a message to its queue, `delay` ms from now; there is no upper limit.
+
+        Inside middleware that runs after an actor it is noted and sent with the job's end, so that neither is lost
+        without the other.
+
+        Raises `RedisUnavailable` when Redis does not take it, `BadPriority` for a priority that cannot be ordered.
+        """
+        lease = CURRENT.get()
+        delay_ms = max(0, int(delay or 0))
+        self.emit_before("enqueue", message, delay)
+        if lease is not None and lease.collecting:
+            message = self._note(lease, message, delay_ms)
+        else:
+            self._add([self._new_job(message, delay_ms)])
+        self.emit_after("enqueue", message, delay)
+        return message
+
+    def enqueue_many(self, messages: Iterable[tuple[Message[Any], int]]) -> list[str]:
+        """Add messages with their delays (ms) in a few round trips; return the state of each.
+
+        All of one queue's step of 250 or none of it; a repeat of the call after an error doubles nothing that waits.
+
+        Raises as `enqueue`.
+        """
+        listed = list(messages)
+        for message, delay_ms in listed:
+            self.emit_before("enqueue", message, delay_ms)
+        states = self._add([self._new_job(message, delay_ms) for message, delay_ms in listed])
+        for message, delay_ms in listed:
+            self.emit_after("enqueue", message, delay_ms)
+        return states
+
+    def _new_job(self, message: Message[Any], delay_ms: int) -> NewJob:
+        actor = self.actors.get(message.actor_name)
+        default = actor.priority if actor else 0
+        return NewJob.of(message, call=os.urandom(8), default_priority=default, delay_ms=delay_ms)
+
+    def _add(self, jobs: Sequence[NewJob]) -> list[str]:
+        states: dict[int, str] = {}
+        for queue_name in dict.fromkeys(job.queue for job in jobs):
+            mine = [(i, job) for i, job in enumerate(jobs) if job.queue == queue_name]
+            for at in range(0, len(mine), ADD_STEP):
+                step = mine[at : at + ADD_STEP]
+                arguments = [field for _, job in step for field in job.arguments()]
+                (reply,) = self._links.run([Call("enqueue", self._base(queue_name), arguments)])
+                states.update({i: reply[2 * n].decode() for n, (i, _) in enumerate(step)})
+        return [states[i] for i in range(len(jobs))]
+
+    def _note(self, lease: Lease, message: Message[Any], delay_ms: int) -> Message[Any]:
+        actor = self.actors.get(message.actor_name)
+        if message.message_id == lease.job_id:
+            lease.retry_delay_ms = self._delay_of_retry(message, lease, delay_ms)
+            lease.retry_body = records.pack_body(message)
+            return message
+        return lease.note(message, default_priority=actor.priority if actor else 0, delay_ms=delay_ms)
+
+    def _delay_of_retry(self, message: Message[Any], lease: Lease, delay_ms: int) -> int:
+        exception = message.exception if isinstance(message, LeasedMessage) else None
+        asked = isinstance(exception, Retry) and exception.delay is not None
+        if asked or self.retry_delay is None:
+            return delay_ms
+        return self.retry_delay(message, lease.attempt, delay_ms)
+
+    # Consuming.
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30_000) -> Consumer:
+        """Return an iterator over the queue's jobs; `prefetch` bounds it only outside a Worker.
+
+        Raises `QueueNotDeclared`.
+        """
+        if queue_name not in self.queues:
+            declared = ", ".join(sorted(self.queues)) or "none"
+            raise QueueNotDeclared(f"queue {queue_name!r} is not declared (declared: {declared})")
+        session = self._session_of_process(threads=prefetch)
+        options = self.queues[queue_name]
+        places = options.concurrency or session.threads
+        return JobConsumer(session, queue_name, places=places, limit=options.limit, timeout_ms=timeout)
+
+    def _session_of_process(self, *, threads: int) -> Session:
+        with self._session_lock:
+            if self._session is None or self._session.pid != os.getpid():
+                self._session = self._new_session(threads)
+            return self._session
+
+    def _new_session(self, threads: int) -> Session:
+        return Session(pool=self._pool, base_of=self._base, threads=threads, on_settled=self._tell_settled)
+
+    def _base(self, queue_name: str) -> str:
+        return keys.base(self.namespace, queue_name)
+
+    def _tell_settled(self, endings: Sequence[Ended]) -> None:
+        for middleware in reversed(self.middleware):
+            tell = getattr(middleware, "after_settle", None)
+            if tell is None:
+                continue
+            try:
+                tell(self, endings)
+            except Exception:
+                logger.critical("Unexpected failure in after_settle of %r.", middleware, exc_info=True)
+
+    # Signals: where Dramatiq tells us what its Worker does.
+
+    def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
+        """Dispatch a signal; a worker's boot and shutdown and a job's beginning are ours too."""
+        if signal == "process_message" and isinstance(args[0], LeasedMessage):
+            lease = args[0].lease
+            lease.thread_id, lease.began_mono_ms = threading.get_ident(), mono_ms()
+            CURRENT.set(lease)
+        elif signal == "worker_boot":
+            self._boot(args[0])
+        super().emit_before(signal, *args, **kwargs)
+        if signal == "worker_shutdown":
+            self._stop_taking(args[0])
+
+    def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
+        """Dispatch a signal; what middleware enqueues after an actor is collected for the settling."""
+        if signal in ("process_message", "skip_message") and isinstance(args[0], LeasedMessage):
+            args[0].skipped = signal == "skip_message"
+            args[0].lease.collecting = True
+            try:
+                super().emit_after(signal, *args, **kwargs)
+            finally:
+                args[0].lease.collecting = False
+                args[0].lease.thread_id = None
+            return
+        super().emit_after(signal, *args, **kwargs)
+        if signal == "worker_shutdown":
+            self._end_session()
+
+    def _boot(self, worker: Worker) -> None:
+        with self._session_lock:
+            self._session = self._new_session(worker.worker_threads)
+        served = {q_name(name) for name in (worker.consumer_whitelist or self.queues)}
+        limits = [options.concurrency for name, options in self.queues.items() if name in served]
+        places = sum(limit for limit in limits if limit)
+        if places > worker.worker_threads:
+            logger.warning(
+                "%d threads for %d places of the queues served: some places stay unused",
+                worker.worker_threads,
+                places,
+            )
+
+    def _stop_taking(self, worker: Worker) -> None:
+        """Start nothing more; with `shutdown_ms`, wait that long and give back what then still runs."""
+        session = self._session
+        if session is None:
+            return
+        session.stop_taking()
+        if self.shutdown_ms is None:
+            return
+        deadline = time.monotonic() + self.shutdown_ms / 1000
+        for thread in worker.workers:
+            thread.stop()
+        for thread in worker.workers:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        stuck = [thread for thread in worker.workers if thread.is_alive()]
+        if stuck:
+            self._give_back(session, stuck)
+            # The Worker would wait for them again, up to ten minutes.
+            worker.workers[:] = [thread for thread in worker.workers if thread not in stuck]
+
+    def _give_back(self, session: Session, stuck: Sequence[threading.Thread]) -> None:
+        running = session.running()
+        logger.warning("%d jobs still run after %s ms: given back", len(running), self.shutdown_ms)
+        session.release(running)
+        threads = {thread.ident for thread in stuck}
+        for lease in running:
+            if lease.thread_id in threads:
+                raise_thread_exception(lease.thread_id, Shutdown)
+
+    def _end_session(self) -> None:
+        with self._session_lock:
+            session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    def close(self) -> None:
+        """Give back what this process holds and close its connections."""
+        self._end_session()
+        self._pool.disconnect()
+
+    # Looking.
+
+    def view(self, queue_name: str) -> QueueView:
+        """Return a queue as an operator sees it; it need not be declared here."""
+        return QueueView(self._links, self._base(queue_name), queue_name)
+
+    def ping(self) -> None:
+        """Return when Redis answers.
+
+        Raises `RedisUnavailable` when it does not.
+        """
+        self._links.commands([("PING",)])
+
+    def flush(self, queue_name: str) -> None:
+        """Drop all of a queue's jobs."""
+        self.view(queue_name).flush()
+
+    def flush_all(self) -> None:
+        """Drop all jobs of all declared queues."""
+        for queue_name in self.queues:
+            self.flush(queue_name)
+
+    def join(self, queue_name: str, *, timeout: int | None = None) -> None:
+        """Wait until nothing of the queue waits, is delayed or runs; `timeout` in ms.
+
+        Raises `QueueJoinTimeout`.
+        """
+        if not self.view(queue_name).wait_empty(timeout_ms=timeout):
+            raise QueueJoinTimeout(queue_name)

@@ -1,0 +1,24 @@
+"""The broker's own errors; each is also the Dramatiq error that a stock application expects in its place."""
+
+from __future__ import annotations
+
+from dramatiq.errors import BrokerConnectionError, DecodeError
+
+
+class RedisUnavailable(BrokerConnectionError):
+    """Raised when Redis did not take a command within the tries allowed; the cause is chained and named.
+
+    An enqueue that ended in this error may or may not have happened; enqueueing the same message again is safe.
+    """
+
+
+class UnreadableBody(DecodeError):
+    """Raised when a stored job is no message: its body is not decodable or lacks its shape."""
+
+
+class QueueNotDeclared(ValueError):
+    """Raised when a queue is used that was not declared on this broker."""
+
+
+class BadPriority(ValueError):
+    """Raised when a message's priority is no whole number from -8191 to 8191."""

@@ -1,0 +1,50 @@
+"""Every Redis key of a queue: its name, type and meaning, in one place.
+
+All keys of a queue share one hash tag, so that a script may touch them together on a Redis Cluster. A script is given
+the base alone and adds the suffix; an ACL needs `~<namespace>:*`.
+
+============  ======  ==================================================================================
+suffix        type    meaning
+============  ======  ==================================================================================
+``jobs``      hash    id → record (`records`): header, body, story
+``waiting``   zset    id, by priority · 2^40 + sequence: the order of starting
+``delayed``   zset    id, by the due time, ms
+``active``    hash    id → lease: token, start time, place in ``waiting``
+``completed`` zset    id, by the time of ending, ms
+``failed``    zset    id, by the time of ending, ms
+``meta``      hash    ``seq`` the last sequence number, ``paused`` since when, ``limit`` of jobs at a time
+                      over all hosts
+``wake``      list    at most one token: "there is work and nobody was told"
+``workers``   hash    worker id → last heard (ms), last request number, name
+``stats``     hash    minute modulo 1500 → minute, completed, failed, milliseconds run
+``nudge:ID``  list    wakes the one waiter of worker ID; expires
+============  ======  ==================================================================================
+
+An id is 16 bytes when it is a UUID in its usual spelling, else its text (`records.pack_id`).
+"""
+
+from __future__ import annotations
+
+#: What one priority level is worth in a waiting job's score: room for 2^40 jobs a level.
+PRIORITY_STEP = 2**40
+
+#: Scores are doubles: beyond this, two neighbours could not be told apart.
+MAX_PRIORITY = 8191
+
+#: How many minutes the honest counters remember: a day and an hour.
+STATS_MINUTES = 1500
+
+
+def base(namespace: str, queue: str) -> str:
+    """Return what every key of `queue` begins with."""
+    return f"{namespace}:{{{queue}}}"
+
+
+def wake(base_key: str) -> str:
+    """Return the key that an idle worker's waiter blocks on."""
+    return f"{base_key}:wake"
+
+
+def nudge(base_key: str, worker_id: bytes) -> str:
+    """Return the key by which a worker wakes its own waiter."""
+    return f"{base_key}:nudge:{worker_id.hex()}"

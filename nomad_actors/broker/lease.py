@@ -1,0 +1,143 @@
+"""One run of one job: what a worker holds while it runs it, and what it noted for the end of it."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from dramatiq import Message
+
+from .endings import Outcome
+from .records import Header, check_priority, pack_body, pack_id
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job on its way into a queue; `call` names the enqueueing call (8 bytes), `delay_ms` counts from its arrival."""
+
+    queue: str
+    job_id: bytes
+    call: bytes
+    priority: int
+    delay_ms: int
+    created_ms: int
+    body: bytes
+
+    @classmethod
+    def of(cls, message: Message[Any], *, call: bytes, default_priority: int, delay_ms: int) -> NewJob:
+        """Return `message` ready for its queue.
+
+        Raises `BadPriority`, and what the encoder raises for arguments that it cannot encode.
+        """
+        priority = check_priority(message.options.get("priority", default_priority))
+        return cls(
+            message.queue_name,
+            pack_id(message.message_id),
+            call,
+            priority,
+            delay_ms,
+            message.message_timestamp,
+            pack_body(message),
+        )
+
+    def arguments(self) -> tuple[bytes | int, ...]:
+        """Return the script's arguments for this job."""
+        return (self.job_id, self.call, self.priority, self.delay_ms, self.created_ms, self.body)
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """A job that this process runs. Filled in by the thread that runs it, read by the session when it has ended."""
+
+    queue: str
+    stored_id: bytes
+    job_id: str
+    token: bytes
+    started_ms: float
+    header: Header | None
+    body: bytes
+    message: Message[Any] | None = None
+    #: The thread that runs it, for an interrupt at the end of a shutdown.
+    thread_id: int | None = None
+    #: Set while middleware that runs after the actor may note what it enqueues.
+    collecting: bool = False
+    began_mono_ms: float = 0.0
+    retry_delay_ms: int | None = None
+    retry_body: bytes = b""
+    outbox: list[NewJob] = field(default_factory=list)
+    result: bytes = b""
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this run is, 1 for the first."""
+        return (self.header.attempts if self.header else 0) + 1
+
+    def note(self, message: Message[Any], *, default_priority: int, delay_ms: int) -> Message[Any]:
+        """Keep what middleware enqueues after the actor ended, to be sent with the settling of this lease.
+
+        Returns the message under the id that it will have: a run that is repeated after a crash derives the same.
+        """
+        number = len(self.outbox)
+        enqueued_ms = self.header.created_ms if self.header else 0
+        seed = f"{self.job_id}/{enqueued_ms}/{self.attempt}/{number}/{message.actor_name}"
+        call = hashlib.blake2b(seed.encode(), digest_size=8).digest()
+        if message.message_id not in self._fixed_ids():
+            message = message.copy(message_id=str(uuid.uuid5(uuid.NAMESPACE_OID, seed)))
+        self.outbox.append(NewJob.of(message, call=call, default_priority=default_priority, delay_ms=delay_ms))
+        return message
+
+    def _fixed_ids(self) -> set[str]:
+        """Return the ids that are already written in this job's options: a pipeline's next, a group's callbacks."""
+        options = self.message.options if self.message else {}
+        target = options.get("pipe_target")
+        callbacks = options.get("group_completion_callbacks")
+        found = [target] if isinstance(target, dict) else []
+        found += callbacks if isinstance(callbacks, list) else []
+        return {m["message_id"] for m in found if isinstance(m, dict) and isinstance(m.get("message_id"), str)}
+
+
+@dataclass(slots=True, eq=False)
+class Settlement:
+    """How a lease ended, on its way to Redis."""
+
+    lease: Lease
+    outcome: Outcome
+    delay_ms: int = 0
+    body: bytes = b""
+    error: bytes = b""
+    #: The result as JSON, or why it failed.
+    note: bytes = b""
+    #: "ClassName: message", for the log.
+    error_text: str | None = None
+    #: Measured by the thread that ran it.
+    run_ms: float = 0.0
+    sent_elsewhere: bool = False
+
+    def elsewhere(self) -> list[NewJob]:
+        """Return what the run enqueued on other queues, which goes ahead of the settling."""
+        return [job for job in self.lease.outbox if job.queue != self.lease.queue]
+
+    def arguments(self) -> Sequence[bytes | str | int]:
+        """Return the script's arguments for this lease."""
+        here = [job for job in self.lease.outbox if job.queue == self.lease.queue]
+        fields: list[bytes | str | int] = [
+            self.lease.stored_id,
+            self.lease.token,
+            self.outcome.value,
+            self.delay_ms,
+            self.body,
+            self.error,
+            self.note,
+            len(here),
+        ]
+        for job in here:
+            fields.extend(job.arguments())
+        return fields
+
+
+#: The lease that this thread (or the coroutine it started) runs; None outside a job.
+CURRENT: ContextVar[Lease | None] = ContextVar("nomad_current_lease", default=None)

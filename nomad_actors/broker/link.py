@@ -1,0 +1,171 @@
+"""Connections that run scripts, and run them again when a reply is lost.
+
+redis-py sends a command again by itself after an error (10 times since its version 6) without saying so. That is off
+here: every script may be executed twice, and knows it, so the repeat is ours.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, ResponseError
+from redis.retry import Retry
+
+from .errors import RedisUnavailable
+from .scripts import scripts
+
+#: What may go wrong between us and a Redis that is restarted, failed over, full or cut off.
+LINK_ERRORS = (redis.RedisError, OSError)
+
+SOCKET_TIMEOUT_SECONDS = 5.0
+CONNECT_TIMEOUT_SECONDS = 5.0
+#: A caller's command is tried this often before it ends in `RedisUnavailable`.
+CALLER_TRIES = 4
+
+#: What redis-py's pool writes into its connections' arguments for itself, and refuses from others.
+_POOLS_OWN = ("maint_notifications", "oss_cluster", "orig_")
+
+_OURS: dict[str, Any] = {
+    "retry": Retry(NoBackoff(), 0),
+    "retry_on_error": [],
+    "decode_responses": False,
+    "protocol": 2,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One script to run on one queue."""
+
+    script: str
+    base: str
+    arguments: Sequence[bytes | str | int | float] = ()
+
+
+def own_pool(pool: redis.ConnectionPool, **overrides: Any) -> redis.ConnectionPool:
+    """Return a pool to the same server as `pool`, with our rules for its connections."""
+    theirs = {k: v for k, v in pool.connection_kwargs.items() if not k.startswith(_POOLS_OWN)}
+    kwargs = {**theirs, "socket_timeout": SOCKET_TIMEOUT_SECONDS, **_OURS, **overrides}
+    kwargs.setdefault("socket_connect_timeout", CONNECT_TIMEOUT_SECONDS)
+    if isinstance(pool, redis.sentinel.SentinelConnectionPool):
+        return redis.sentinel.SentinelConnectionPool(pool.service_name, pool.sentinel_manager, **kwargs)
+    return redis.ConnectionPool(connection_class=pool.connection_class, **kwargs)
+
+
+class Link:
+    """One connection, for one thread at a time; it is made when first needed, and again after an error."""
+
+    def __init__(self, pool: redis.ConnectionPool) -> None:
+        self._pool = pool
+        self._connection: Any = None
+
+    def close(self) -> None:
+        """Drop the connection, whatever state it is in."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.disconnect()
+            self._pool.release(connection)
+
+    def hand_back(self) -> None:
+        """Give a sound connection back to the pool."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool.release(connection)
+
+    def commands(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Send plain commands in one go and return their replies, an error that Redis answered among them.
+
+        Raises one of `LINK_ERRORS` when the connection fails; some may have been executed then.
+        """
+        try:
+            if self._connection is None:
+                self._connection = self._pool.get_connection()
+            connection = self._connection
+            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            return [self._reply(connection) for _ in commands]
+        except BaseException:
+            # Also for a time limit that strikes here: what is left unread must not answer the next command.
+            self.close()
+            raise
+
+    @staticmethod
+    def _reply(connection: Any) -> Any:
+        try:
+            return connection.read_response()
+        except ResponseError as error:
+            return error
+
+    def run(self, calls: Sequence[Call]) -> list[Any]:
+        """Run scripts in one go and return their replies, an error that Redis answered among them.
+
+        Raises one of `LINK_ERRORS` when the connection fails; some may have been executed then.
+        """
+        known = scripts()
+        replies = self.commands([(b"EVALSHA", known[c.script].sha, b"1", c.base, *c.arguments) for c in calls])
+        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            again = [
+                (b"EVAL", known[calls[i].script].source, b"1", calls[i].base, *calls[i].arguments) for i in unknown
+            ]
+            for i, reply in zip(unknown, self.commands(again), strict=True):
+                replies[i] = reply
+        return replies
+
+
+class CallerLinks:
+    """What callers' threads use: a connection each while they need it, a few tries, a clear error."""
+
+    def __init__(self, pool: redis.ConnectionPool) -> None:
+        self._pool = pool
+
+    def run(self, calls: Sequence[Call]) -> list[Any]:
+        """Run scripts, repeating what failed, and return their replies.
+
+        Raises `RedisUnavailable` naming the cause.
+        """
+        return self._tried(lambda link: link.run(calls))
+
+    def commands(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Send plain commands that may be sent twice, and return their replies.
+
+        Raises `RedisUnavailable` naming the cause.
+        """
+        return self._tried(lambda link: link.commands(commands))
+
+    def _tried(self, action: Callable[[Link], list[Any]]) -> list[Any]:
+        for tried in range(1, CALLER_TRIES + 1):
+            try:
+                return self._once(action)
+            except LINK_ERRORS as error:
+                if tried == CALLER_TRIES:
+                    raise RedisUnavailable(f"Redis did not take the command: {describe(error)}") from error
+                time.sleep(backoff_seconds(tried))
+        raise AssertionError("unreachable")
+
+    def _once(self, action: Callable[[Link], list[Any]]) -> list[Any]:
+        link = Link(self._pool)
+        try:
+            replies = action(link)
+        finally:
+            link.hand_back()
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                raise reply
+        return replies
+
+
+def describe(error: BaseException) -> str:
+    """Return an error's class and words, for a sentence."""
+    return f"{type(error).__name__}: {error}"
+
+
+def backoff_seconds(tried: int, *, cap_seconds: float = 2.0) -> float:
+    """Return how long to wait after `tried` failures: from 50 ms, doubling, with full jitter above a half."""
+    doubled: float = 0.05 * 2 ** min(tried - 1, 10)
+    return min(cap_seconds, doubled) * random.uniform(0.5, 1.0)

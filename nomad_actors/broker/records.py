@@ -1,0 +1,239 @@
+"""How a job is stored: a fixed binary header, the encoded message, and its story.
+
+Layout (big-endian), kept in step with ``scripts/_record.lua``::
+
+    header   version B · priority h · attempts H · crashes B · flags B
+             created d · ready d · started d · finished d   (ms since the epoch, 0 for never)
+             call 8 bytes · token 14 bytes · body length I
+    body     the message without what the key and the header say
+    story    events: kind B · at d · length I · data
+
+One hash entry a job costs a third of BullMQ's hash per job. ``call`` names the enqueueing call, so that a repeated one
+is recognised; ``token`` is the lease that last settled the job, so that a repeated settle is.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import struct
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from dramatiq import Message
+from dramatiq.message import get_encoder
+
+from .errors import BadPriority, UnreadableBody
+from .keys import MAX_PRIORITY
+
+VERSION = 1
+HEADER = struct.Struct(">BhHBBdddd8s14sI")
+EVENT = struct.Struct(">BdI")
+LEASE = struct.Struct(">14sdd")
+TOKEN = struct.Struct(">8sIH")
+
+#: A traceback longer than this keeps its end, which names the error.
+MAX_TRACEBACK_CHARS = 6_000
+MAX_MESSAGE_CHARS = 2_000
+#: A result longer than this is replaced by a note of its size.
+MAX_RESULT_BYTES = 65_536
+
+#: What Retries leaves in the options for its own next run, or for readers that we serve from the story.
+_BOOKKEEPING = ("eta", "traceback", "requeue_timestamp")
+
+
+class Flag(enum.IntFlag):
+    """Bits of the header's flags."""
+
+    SKIPPED = 1
+    RUN_ONCE_MORE = 2
+
+
+class EventKind(enum.IntEnum):
+    """What a story's event tells; the data that comes with it is in brackets."""
+
+    ENQUEUED = 1  # again, or anew [-]
+    STARTED = 2  # [worker's name]
+    ERROR = 3  # [JSON: class, message, traceback]
+    RETRY = 4  # [due, double]
+    COMPLETED = 5  # [result, JSON]
+    FAILED = 6  # [reason]
+    RELEASED = 7  # [-]
+    PROMOTED = 8  # [-]
+    CUT = 9  # [number of events left out, JSON]
+    SKIPPED = 10  # [-]
+
+
+_KNOWN_KINDS = frozenset(int(kind) for kind in EventKind)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The fixed part of a record."""
+
+    priority: int
+    attempts: int
+    crashes: int
+    flags: int
+    created_ms: float
+    ready_ms: float
+    started_ms: float
+    finished_ms: float
+    token: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a job's story."""
+
+    kind: EventKind
+    at_ms: float
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A stored job, its parts still encoded."""
+
+    header: Header
+    body: bytes
+    story: bytes
+
+    def events(self) -> Iterator[Event]:
+        """Yield the story's events, oldest first; kinds of a newer release are passed over."""
+        offset = 0
+        while offset < len(self.story):
+            kind, at_ms, length = EVENT.unpack_from(self.story, offset)
+            offset += EVENT.size
+            if kind in _KNOWN_KINDS:
+                yield Event(EventKind(kind), at_ms, self.story[offset : offset + length])
+            offset += length
+
+
+def unpack(value: bytes) -> Record:
+    """Split a stored record.
+
+    Raises `UnreadableBody` for a value that is none.
+    """
+    try:
+        version, priority, attempts, crashes, flags, created, ready, started, finished, _, token, length = (
+            HEADER.unpack_from(value)
+        )
+    except struct.error as error:
+        raise UnreadableBody("not a job's record: too short", value, error) from None
+    if version != VERSION or len(value) < HEADER.size + length:
+        raise UnreadableBody(f"not a job's record of version {VERSION}", value, None)
+    header = Header(priority, attempts, crashes, flags, created, ready, started, finished, token)
+    end = HEADER.size + length
+    return Record(header, value[HEADER.size : end], value[end:])
+
+
+def pack_id(message_id: str) -> bytes:
+    """Return how an id is stored: 16 bytes for a UUID in its usual spelling, else its UTF-8 text."""
+    if len(message_id) == 36:
+        try:
+            parsed = uuid.UUID(message_id)
+        except ValueError:
+            return message_id.encode()
+        if str(parsed) == message_id:
+            return parsed.bytes
+    encoded = message_id.encode()
+    # A text of 16 bytes would read back as a UUID: mark it.
+    return b"=" + encoded if len(encoded) == 16 or encoded[:1] == b"=" else encoded
+
+
+def unpack_id(stored: bytes) -> str:
+    """Return the id that `pack_id` stored."""
+    if len(stored) == 16:
+        return str(uuid.UUID(bytes=stored))
+    return (stored[1:] if stored[:1] == b"=" else stored).decode(errors="replace")
+
+
+def pack_body(message: Message[Any], **options: Any) -> bytes:
+    """Encode what the key and the header of `message` do not say, with `options` on top of its own."""
+    kept = {k: v for k, v in {**message.options, **options}.items() if k not in _BOOKKEEPING}
+    fields = {
+        "actor_name": message.actor_name,
+        "args": message.args,
+        "kwargs": message.kwargs,
+        "options": kept,
+    }
+    return get_encoder().encode(fields)
+
+
+def unpack_body(queue: str, message_id: str, header: Header, body: bytes) -> Message[Any]:
+    """Return the message of a stored body.
+
+    Raises `UnreadableBody` saying what is wrong with it.
+    """
+    try:
+        fields = get_encoder().decode(body)
+    except Exception as error:
+        raise UnreadableBody(f"the body cannot be decoded: {error}", body, error) from error
+    _check_shape(fields, body)
+    return Message(
+        queue_name=queue,
+        actor_name=fields["actor_name"],
+        args=tuple(fields["args"]),
+        kwargs=fields["kwargs"],
+        options={k: v for k, v in fields["options"].items() if k != "eta"},
+        message_id=message_id,
+        message_timestamp=int(header.created_ms),
+    )
+
+
+def _check_shape(fields: Any, body: bytes) -> None:
+    if not isinstance(fields, dict):
+        raise UnreadableBody(f"the body is no object but {type(fields).__name__}", body, None)
+    shape: dict[str, type | tuple[type, ...]] = {
+        "actor_name": str,
+        "args": (list, tuple),
+        "kwargs": dict,
+        "options": dict,
+    }
+    for name, accepted in shape.items():
+        if name not in fields:
+            raise UnreadableBody(f"the body has no {name!r}", body, None)
+        if not isinstance(fields[name], accepted):
+            kind = type(fields[name]).__name__
+            raise UnreadableBody(f"the body's {name!r} is of type {kind}", body, None)
+
+
+def check_priority(priority: object) -> int:
+    """Return `priority` when a waiting job can be ordered by it.
+
+    Raises `BadPriority` otherwise.
+    """
+    if isinstance(priority, int) and not isinstance(priority, bool) and abs(priority) <= MAX_PRIORITY:
+        return int(priority)
+    raise BadPriority(f"priority {priority!r} is no whole number from -{MAX_PRIORITY} to {MAX_PRIORITY}")
+
+
+def pack_error(error_class: str, message: str, traceback: str) -> bytes:
+    """Return an error as the story keeps it, bounded; what is cut says so."""
+    if len(traceback) > MAX_TRACEBACK_CHARS:
+        left_out = len(traceback) - MAX_TRACEBACK_CHARS
+        traceback = f"[{left_out} characters left out]\n{traceback[-MAX_TRACEBACK_CHARS:]}"
+    fields = {"class": error_class, "message": cut(message), "traceback": traceback}
+    return json.dumps(fields, separators=(",", ":")).encode()
+
+
+def cut(text: str) -> str:
+    """Return `text` bounded to what a reason may take; what is cut says so."""
+    if len(text) <= MAX_MESSAGE_CHARS:
+        return text
+    return f"{text[:MAX_MESSAGE_CHARS]}… [{len(text) - MAX_MESSAGE_CHARS} characters left out]"
+
+
+def pack_result(result: object) -> bytes:
+    """Return a result as JSON, bounded.
+
+    Raises `TypeError` or `ValueError` when it has no JSON form.
+    """
+    encoded = json.dumps(result, separators=(",", ":"), allow_nan=False).encode()
+    if len(encoded) > MAX_RESULT_BYTES:
+        note = {"truncated": True, "bytes": len(encoded), "limit": MAX_RESULT_BYTES}
+        return json.dumps(note).encode()
+    return encoded

@@ -1,0 +1,34 @@
+-- A queue's keys and the small steps that several transitions share. KEYS[1] is the queue's base; see keys.py.
+local BASE = KEYS[1]
+local JOBS, WAITING, DELAYED = BASE .. ':jobs', BASE .. ':waiting', BASE .. ':delayed'
+local ACTIVE, DONE, DEAD = BASE .. ':active', BASE .. ':completed', BASE .. ':failed'
+local META, WAKE, WORKERS, STATS = BASE .. ':meta', BASE .. ':wake', BASE .. ':workers', BASE .. ':stats'
+local PRIORITY_STEP = 1099511627776
+local INDEX = { waiting = WAITING, delayed = DELAYED, completed = DONE, failed = DEAD }
+
+-- A job is in the state whose index holds it; an id in none is no job.
+local function state_of(id)
+  if redis.call('HEXISTS', ACTIVE, id) == 1 then return 'active' end
+  for state, index in pairs(INDEX) do
+    if redis.call('ZSCORE', index, id) then return state end
+  end
+  return nil
+end
+
+-- One token for one idle worker; it passes it on when it cannot take everything.
+local function wake()
+  if redis.call('LLEN', WAKE) == 0 then redis.call('RPUSH', WAKE, '1') end
+end
+
+-- At the end of its priority: the order of starting is first in, first out within one.
+local function append_waiting(id, priority)
+  local seq = redis.call('HINCRBY', META, 'seq', 1)
+  redis.call('ZADD', WAITING, priority * PRIORITY_STEP + seq, id)
+end
+
+-- The waiter of some worker must learn of a job that is due before all others.
+local function add_delayed(id, due)
+  redis.call('ZADD', DELAYED, due, id)
+  local first = redis.call('ZRANGE', DELAYED, 0, 0)
+  if first[1] == id then wake() end
+end

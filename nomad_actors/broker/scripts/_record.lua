@@ -1,0 +1,59 @@
+-- A job's record, as nomad_actors/broker/records.py lays it out; change both or neither.
+local HEADER = '>BhHBBddddc8c14I4'
+local HEADER_SIZE = 65
+local EVENT_SIZE = 13
+local ENQUEUED, STARTED, ERROR, RETRY, COMPLETED, FAILED, RELEASED, PROMOTED, CUT, SKIPPED =
+  1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+local FLAG_SKIPPED, FLAG_RUN_ONCE_MORE = 1, 2
+local NO_TOKEN = string.rep('\0', 14)
+-- A story longer than this loses its oldest events, all but the CUT that counts them.
+local MAX_STORY = 32768
+
+-- Redis' clock decides for every process; a fraction of a millisecond is kept.
+local function now_ms()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
+end
+
+-- Returns nil for a value that is no record of this version.
+local function unpack_record(value)
+  if not value or #value < HEADER_SIZE or string.byte(value) ~= 1 then return nil end
+  local r = {}
+  local _, length
+  _, r.priority, r.attempts, r.crashes, r.flags, r.created, r.ready, r.started, r.finished,
+    r.call, r.token, length = struct.unpack(HEADER, value)
+  if #value < HEADER_SIZE + length then return nil end
+  r.body = string.sub(value, HEADER_SIZE + 1, HEADER_SIZE + length)
+  r.story = string.sub(value, HEADER_SIZE + length + 1)
+  return r
+end
+
+local function pack_record(r)
+  return struct.pack(HEADER, 1, r.priority, r.attempts, r.crashes, r.flags, r.created, r.ready,
+    r.started, r.finished, r.call, r.token, #r.body) .. r.body .. r.story
+end
+
+local function event(kind, at, data)
+  return struct.pack('>BdI4', kind, at, #data) .. data
+end
+
+-- Appends events to a story and keeps it bounded: the oldest go, a CUT event says how many.
+local function tell(r, events)
+  local story = r.story .. events
+  if #story <= MAX_STORY then
+    r.story = story
+    return
+  end
+  local dropped, at, first_at = 0, 1, nil
+  while #story - at + 1 > MAX_STORY do
+    local kind, when, length, data_at = struct.unpack('>BdI4', story, at)
+    first_at = first_at or when
+    if kind == CUT then
+      dropped = dropped + tonumber(string.sub(story, data_at, data_at + length - 1))
+    else
+      dropped = dropped + 1
+    end
+    at = at + EVENT_SIZE + length
+  end
+  r.story = event(CUT, first_at, tostring(dropped)) .. string.sub(story, at)
+end

@@ -1,0 +1,20 @@
+-- include: _record _queue
+-- The operator's retry: failed or completed → waiting, attempts afresh.
+-- KEYS: 1 the queue's base
+-- ARGV: 1 id, 2 the token that the caller saw, 3 body
+-- Returns: ok, or missing, changed (it ran in between), or the state that does not allow it
+local id, seen, body = ARGV[1], ARGV[2], ARGV[3]
+local record = unpack_record(redis.call('HGET', JOBS, id))
+local state = state_of(id)
+if not state then return 'missing' end
+if state ~= 'failed' and state ~= 'completed' then return state end
+if not record or record.token ~= seen then return 'changed' end
+local now = now_ms()
+redis.call('ZREM', INDEX[state], id)
+record.attempts, record.crashes, record.flags, record.finished, record.ready = 0, 0, 0, 0, now
+record.body = body
+tell(record, event(ENQUEUED, now, ''))
+redis.call('HSET', JOBS, id, pack_record(record))
+append_waiting(id, record.priority)
+if redis.call('HEXISTS', META, 'paused') == 0 then wake() end
+return 'ok'

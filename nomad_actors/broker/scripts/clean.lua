@@ -1,0 +1,20 @@
+-- include: _record _queue
+-- Removes jobs of one state, a bounded step.
+-- KEYS: 1 the queue's base
+-- ARGV: 1 state, 2 how long ago they must have ended (ms), 3 at most how many; or
+--       1 state, 2 '' and from 3 on the ids, of which those still in that state go
+-- Returns: the ids removed, oldest first
+local index, ids = INDEX[ARGV[1]], {}
+if ARGV[2] ~= '' then
+  local before = string.format('(%.17g', now_ms() - tonumber(ARGV[2]))
+  ids = redis.call('ZRANGEBYSCORE', index, '-inf', before, 'LIMIT', 0, tonumber(ARGV[3]))
+else
+  for i = 3, #ARGV do
+    if redis.call('ZSCORE', index, ARGV[i]) then ids[#ids + 1] = ARGV[i] end
+  end
+end
+if #ids > 0 then
+  redis.call('ZREM', index, unpack(ids))
+  redis.call('HDEL', JOBS, unpack(ids))
+end
+return ids

@@ -1,0 +1,11 @@
+-- include: _record _queue
+-- Forgets workers that were not heard of for long, so that the list of them stays short.
+-- KEYS: 1 the queue's base
+-- ARGV: 1 for how long (ms)
+-- Returns: how many were forgotten
+local before, gone = now_ms() - tonumber(ARGV[1]), 0
+local all = redis.call('HGETALL', WORKERS)
+for i = 1, #all, 2 do
+  if struct.unpack('>d', all[i + 1]) < before then gone = gone + redis.call('HDEL', WORKERS, all[i]) end
+end
+return gone

@@ -1,0 +1,13 @@
+-- include: _queue
+-- Removes one job: waiting, delayed, completed or failed → –.
+-- KEYS: 1 the queue's base
+-- ARGV: 1 id
+-- Returns: ok, missing or active
+local id = ARGV[1]
+local state = nil
+if redis.call('HEXISTS', ACTIVE, id) == 1 then return 'active' end
+for name, index in pairs(INDEX) do
+  if redis.call('ZREM', index, id) == 1 then state = name end
+end
+local had = redis.call('HDEL', JOBS, id)
+return (state or had == 1) and 'ok' or 'missing'
