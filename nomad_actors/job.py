@@ -1,0 +1,151 @@
+"""One job as its callers and operators see it; the JSON is BullMQ's, with ours beside it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from .broker.records import EventKind
+from .broker.view import StoredJob
+from .job_types import Backoff, JobType, Priority
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A job at one instant; times in milliseconds since the epoch, None for "not yet"."""
+
+    id: str
+    #: The job type; "unknown" when the stored body cannot be read.
+    name: str
+    queue: str
+    data: dict[str, Any]
+    status: str
+    priority: int
+    #: How many runs it is given, and how many it has spent.
+    attempts: int
+    attempts_made: int
+    backoff: Backoff
+    delay_ms: int
+    #: How often it was lost with its worker.
+    crashes: int
+    progress: object
+    failed_reason: str | None
+    #: The traceback of each failed attempt, oldest first.
+    stacktrace: list[str]
+    returnvalue: object
+    timestamp_ms: int
+    processed_on_ms: int | None
+    finished_on_ms: int | None
+    timeline: list[dict[str, object]]
+    requested_by: str | None
+
+    def as_json(self) -> dict[str, object]:
+        """Return the form that the admin's API and the original's callers speak."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "queueName": self.queue,
+            "data": self.data,
+            "opts": {
+                "priority": self.priority,
+                "attempts": self.attempts,
+                "backoff": self.backoff.as_json(),
+                "delay": self.delay_ms,
+            },
+            "status": self.status,
+            "progress": self.progress,
+            "attemptsMade": self.attempts_made,
+            "failedReason": self.failed_reason,
+            "stacktrace": self.stacktrace,
+            "returnvalue": self.returnvalue,
+            "timestamp": self.timestamp_ms,
+            "processedOn": self.processed_on_ms,
+            "finishedOn": self.finished_on_ms,
+            "timeline": self.timeline,
+            "crashes": self.crashes,
+            "requestedBy": self.requested_by,
+        }
+
+
+def as_job(stored: StoredJob, *, queue: str, status: str, job_type: JobType | None) -> Job:
+    """Return a stored job as its callers see it; `job_type` fills in what the job did not say itself."""
+    options = stored.message.options if stored.message else {}
+    header = stored.record.header if stored.record else None
+    errors = _errors(stored)
+    started = stored.running_since_ms or (header.started_ms if header else 0)
+    fallback = Backoff("exponential", 0)
+    return Job(
+        id=stored.job_id,
+        name=stored.message.actor_name if stored.message else "unknown",
+        queue=queue,
+        data=_data(stored),
+        status=status,
+        priority=header.priority if header else Priority.NORMAL,
+        attempts=_attempts(options, job_type),
+        attempts_made=header.attempts if header else 0,
+        backoff=_backoff(options) or (job_type.backoff if job_type else fallback),
+        delay_ms=_whole(options.get("delay")),
+        crashes=header.crashes if header else 0,
+        progress=0,
+        failed_reason=_failed_reason(stored, errors),
+        stacktrace=[str(error.get("traceback", "")) for error in errors],
+        returnvalue=_returnvalue(stored),
+        timestamp_ms=int(header.created_ms) if header else 0,
+        processed_on_ms=int(started) or None,
+        finished_on_ms=(int(header.finished_ms) or None) if header else None,
+        timeline=stored.timeline(),
+        requested_by=options.get("requested_by"),
+    )
+
+
+def _data(stored: StoredJob) -> dict[str, Any]:
+    if stored.message is None:
+        return {}
+    if stored.message.args:
+        return {"args": list(stored.message.args), **stored.message.kwargs}
+    return dict(stored.message.kwargs)
+
+
+def _attempts(options: dict[str, Any], job_type: JobType | None) -> int:
+    retries = options.get("max_retries")
+    if isinstance(retries, int):
+        return retries + 1
+    return job_type.attempts if job_type else 1
+
+
+def _backoff(options: dict[str, Any]) -> Backoff | None:
+    chosen = options.get("backoff")
+    return Backoff.parse(chosen) if chosen else None
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _errors(stored: StoredJob) -> list[dict[str, object]]:
+    """Return the errors of the runs since the job was last enqueued."""
+    found: list[dict[str, object]] = []
+    for event in stored.record.events() if stored.record else ():
+        if event.kind is EventKind.ENQUEUED:
+            found.clear()
+        elif event.kind is EventKind.ERROR:
+            found.append(json.loads(event.data))
+    return found
+
+
+def _failed_reason(stored: StoredJob, errors: list[dict[str, object]]) -> str | None:
+    if stored.state == "failed":
+        said = stored.last(EventKind.FAILED)
+        return said.decode(errors="replace") if said else None
+    if stored.state == "completed" or not errors:
+        return None
+    last = errors[-1]
+    return f"{last.get('class')}: {last.get('message')}"
+
+
+def _returnvalue(stored: StoredJob) -> object:
+    if stored.state != "completed":
+        return None
+    said = stored.last(EventKind.COMPLETED)
+    return json.loads(said) if said else None

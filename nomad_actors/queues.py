@@ -1,0 +1,532 @@
+"""The registry of job types and queues, and each queue as its callers and operators see it.
+
+A queue exists when a job type names it or when it is declared. What a caller hands in is checked before anything is
+sent to Redis: wrong data, unknown names and unusable options are refused with what is accepted, nothing is enqueued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import dramatiq
+from dramatiq import Message
+from dramatiq.actor import ActorDecorator
+
+from .broker.broker import JobBroker
+from .broker.errors import RedisUnavailable
+from .broker.lease import CURRENT
+from .broker.records import pack_result
+from .broker.states import PAUSED, STATE_NAMES, State
+from .broker.view import QueueView
+from .clock import Clock
+from .errors import (
+    BadInput,
+    BadPayload,
+    JobNotFound,
+    NomadError,
+    PermanentError,
+    Unavailable,
+    UnknownJobType,
+    UnknownQueue,
+    UnknownState,
+    WrongState,
+)
+from .job import Job, as_job
+from .job_types import Backoff, JobType, Priority
+from .settings import Settings
+
+#: A delay beyond this is a mistake in the unit, not a wish: ten years in ms.
+MAX_DELAY_MS = 315_360_000_000
+
+_CLEANABLE = (State.COMPLETED, State.FAILED, State.DELAYED, State.WAITING, PAUSED)
+
+
+@dataclass(frozen=True)
+class AddedJob:
+    """What a caller gets for a job it added; `state` is where the job stands now."""
+
+    id: str
+    queue: str
+    state: str
+    priority: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """A job to add, among others in one call; the fields mean what `Queues.add_job` says."""
+
+    queue: str
+    job_type: str
+    data: Any
+    priority: Priority | int | str | None = None
+    attempts: int | None = None
+    backoff: Backoff | Mapping[str, object] | None = None
+    delay: int = 0
+    requested_by: str | None = None
+    job_id: str | None = None
+
+
+@dataclass(frozen=True)
+class QueueStats:
+    """What ended in a queue within a window, from counters that do not shrink when jobs are cleaned."""
+
+    window_seconds: int
+    completed: int
+    failed: int
+    #: Start to end, summed over the completed runs.
+    run_ms_total: int
+
+
+@dataclass(frozen=True)
+class QueueWorker:
+    """A live worker process of a queue, and when it was last heard."""
+
+    name: str
+    heard_ms: int
+
+
+@dataclass(frozen=True)
+class CurrentJob:
+    """The job that the calling code runs in."""
+
+    id: str
+    queue: str
+    name: str
+    #: 1 in the first run.
+    attempt: int
+    data: Mapping[str, Any]
+
+
+def current_job() -> CurrentJob:
+    """Return the job that this code runs in, in a coroutine too.
+
+    Raises `NomadError` outside a job.
+    """
+    lease = CURRENT.get()
+    if lease is None or lease.message is None:
+        raise NomadError("current_job() was called outside a job")
+    message = lease.message
+    return CurrentJob(lease.job_id, lease.queue, message.actor_name, lease.attempt, MappingProxyType(message.kwargs))
+
+
+@contextmanager
+def _redis_errors() -> Iterator[None]:
+    try:
+        yield
+    except RedisUnavailable as error:
+        raise Unavailable(str(error)) from error
+
+
+class Queue:
+    """One queue: its counts and jobs, and what an operator does to them.
+
+    Every method raises `Unavailable` when Redis does not answer.
+    """
+
+    def __init__(
+        self, view: QueueView, *, concurrency: int, job_types: Sequence[JobType], known: Mapping[str, JobType]
+    ) -> None:
+        self.name = view.name
+        self.concurrency = concurrency
+        self.job_types = tuple(job_types)
+        self._known = known
+        self._view = view
+
+    def counts(self) -> dict[str, int]:
+        """Return exact counts by state; a paused queue's waiting jobs count as `paused`."""
+        with _redis_errors():
+            counts = self._view.counts()
+        paused = counts.paused_since_ms is not None
+        return {
+            State.WAITING: 0 if paused else counts.waiting,
+            State.ACTIVE: counts.active,
+            State.DELAYED: counts.delayed,
+            State.COMPLETED: counts.completed,
+            State.FAILED: counts.failed,
+            PAUSED: counts.waiting if paused else 0,
+        }
+
+    def jobs(self, status: str | Sequence[str], start: int = 0, end: int = -1) -> list[Job]:
+        """Return the jobs `start` to `end` (inclusive, -1 for the last) of one state, or of several one after another.
+
+        Waiting in the order of starting, delayed by due time, finished newest first.
+
+        Raises `UnknownState`, and `BadInput` for a range that is none.
+        """
+        states = [status] if isinstance(status, str) else list(status)
+        for name in states:
+            if name not in STATE_NAMES:
+                raise UnknownState(name, STATE_NAMES)
+        if start < 0 or end < -1:
+            raise BadInput(f"range {start} to {end} is unusable (accepted: start 0 or more, end -1 or more)")
+        found: list[Job] = []
+        counts = self.counts()
+        for name in dict.fromkeys(states):
+            count = counts[name]
+            if count and (end == -1 or end >= 0) and start < count:
+                found += self._page(name, start, end)
+            start = max(0, start - count)
+            if end != -1:
+                end -= count
+                if end < 0:
+                    break
+        return found
+
+    def _page(self, name: str, start: int, end: int) -> list[Job]:
+        state = State.WAITING if name == PAUSED else State(name)
+        with _redis_errors():
+            stored = self._view.jobs(state, start, end)
+        return [self._as_job(job, name) for job in stored]
+
+    def _as_job(self, stored: Any, status: str) -> Job:
+        name = stored.message.actor_name if stored.message else ""
+        return as_job(stored, queue=self.name, status=status, job_type=self._known.get(name))
+
+    def get(self, job_id: str) -> Job | None:
+        """Return one job, or None when this queue holds none of this id."""
+        with _redis_errors():
+            stored = self._view.get(job_id)
+            if stored is None:
+                return None
+            paused = stored.state is State.WAITING and self.is_paused()
+        return self._as_job(stored, PAUSED if paused else stored.state.value)
+
+    def retry(self, job_id: str) -> None:
+        """Put a failed or completed job back to waiting; its attempts start afresh.
+
+        Raises `JobNotFound`, and `WrongState` for a job that has not ended.
+        """
+        with _redis_errors():
+            stored = self._view.get(job_id)
+            word = self._view.again(stored) if stored else "missing"
+        self._check(job_id, word, "retried", "failed or completed")
+
+    def promote(self, job_id: str) -> None:
+        """Put a delayed job to waiting now.
+
+        Raises `JobNotFound`, and `WrongState` for a job that is not delayed.
+        """
+        with _redis_errors():
+            word = self._view.promote(job_id)
+        self._check(job_id, word, "promoted", "delayed")
+
+    def remove(self, job_id: str) -> None:
+        """Remove a job that does not run.
+
+        Raises `JobNotFound`, and `WrongState` for a job that runs.
+        """
+        with _redis_errors():
+            word = self._view.remove(job_id)
+        self._check(job_id, word, "removed", "waiting, delayed, completed or failed")
+
+    def _check(self, job_id: str, word: str, done: str, accepted: str) -> None:
+        if word == "missing":
+            raise JobNotFound(f"queue {self.name!r} holds no job {job_id!r}")
+        if word == "unreadable":
+            raise WrongState(f"job {job_id!r} cannot be {done}: its stored record cannot be read")
+        if word != "ok":
+            raise WrongState(f"job {job_id!r} is {word}; only a job that is {accepted} can be {done}")
+
+    def clean(self, grace_ms: int, status: str = "completed", limit: int = 1000) -> list[str]:
+        """Remove up to `limit` jobs that ended (else were enqueued) over `grace_ms` ago, oldest first; return their ids.
+
+        Raises `UnknownState` for a state that cannot be cleaned, `BadInput` for a negative number.
+        """
+        if status not in _CLEANABLE:
+            raise UnknownState(status, _CLEANABLE)
+        for name, value in (("grace", grace_ms), ("limit", limit)):
+            if value < 0:
+                raise BadInput(f"{name} must be 0 or more, not {value}")
+        with _redis_errors():
+            if status in (State.WAITING, PAUSED) and (status == PAUSED) != self.is_paused():
+                return []
+            state = State.WAITING if status == PAUSED else State(status)
+            return list(self._view.clean(state, grace_ms=grace_ms, limit=limit))
+
+    def pause(self) -> None:
+        """Let no job of this queue start, in any process, until it is resumed; running ones finish."""
+        with _redis_errors():
+            self._view.pause()
+
+    def resume(self) -> None:
+        """Let jobs start again."""
+        with _redis_errors():
+            self._view.resume()
+
+    def is_paused(self) -> bool:
+        """Return whether the queue is paused."""
+        with _redis_errors():
+            return self._view.counts().paused_since_ms is not None
+
+    def stats(self, window_seconds: int = 86_400) -> QueueStats:
+        """Return what ended within the last `window_seconds`, in whole minutes, at most a day."""
+        if not 60 <= window_seconds <= 86_400:
+            raise BadInput(f"a window of {window_seconds} s is unusable (accepted: 60 to 86400)")
+        with _redis_errors():
+            minutes = self._view.stats(window_seconds // 60)
+        return QueueStats(
+            window_seconds,
+            sum(m.completed for m in minutes),
+            sum(m.failed for m in minutes),
+            int(sum(m.run_ms for m in minutes)),
+        )
+
+    def workers(self) -> list[QueueWorker]:
+        """Return the worker processes that serve this queue now."""
+        with _redis_errors():
+            return [QueueWorker(worker.name, int(worker.heard_ms)) for worker in self._view.workers()]
+
+    def oldest_waiting_ms(self) -> int | None:
+        """Return how long the longest-waiting job has been due, None when none waits."""
+        with _redis_errors():
+            waiting = self._view.ages().waiting_ms
+        return int(max(waiting.values())) if waiting else None
+
+    def longest_active_ms(self) -> int | None:
+        """Return how long the longest-running job runs, None when none runs."""
+        with _redis_errors():
+            longest = self._view.ages().longest_active_ms
+        return None if longest is None else int(longest)
+
+
+class Queues:
+    """The job types and queues of one application, bound to its broker."""
+
+    def __init__(self, broker: JobBroker, *, settings: Settings, clock: Clock) -> None:
+        self._broker = broker
+        self._settings = settings
+        self._clock = clock
+        self._job_types: dict[str, JobType] = {}
+        self._concurrency: dict[str, int] = {}
+        broker.retry_delay = self._retry_delay
+
+    @property
+    def job_types(self) -> Mapping[str, JobType]:
+        """The registered job types by name."""
+        return MappingProxyType(self._job_types)
+
+    def names(self) -> list[str]:
+        """Return the names of the queues that exist, sorted."""
+        return sorted(self._concurrency)
+
+    def total_concurrency(self) -> int:
+        """Return how many threads a worker process needs to use every place of every queue."""
+        return sum(self._concurrency.values())
+
+    def ping(self) -> None:
+        """Return when Redis answers.
+
+        Raises `Unavailable` when it does not.
+        """
+        with _redis_errors():
+            self._broker.ping()
+
+    def declare(self, queue: str, *, concurrency: int | None = None, global_concurrency: int | None = None) -> None:
+        """Declare a queue, `concurrency` jobs at a time a process; the largest one declared counts.
+
+        The setting NOMAD_CONCURRENCY_<QUEUE> overrides it.
+        """
+        wanted = concurrency or self._settings.concurrency
+        places = self._settings.queue_concurrency.get(queue) or max(wanted, self._concurrency.get(queue, 0))
+        self._concurrency[queue] = places
+        self._broker.declare_queue(queue, concurrency=places, limit=global_concurrency)
+
+    def register(self, job_type: JobType, services: object | None = None) -> None:
+        """Make a job type runnable: declare its queue and its actor.
+
+        Raises `BadInput` when another job type has this name.
+        """
+        if job_type.name in self._job_types:
+            raise BadInput(f"a job type named {job_type.name!r} is registered already")
+        self.declare(job_type.queue, concurrency=job_type.concurrency, global_concurrency=job_type.global_concurrency)
+        declare: ActorDecorator = dramatiq.actor(
+            broker=self._broker,
+            actor_name=job_type.name,
+            queue_name=job_type.queue,
+            priority=job_type.priority,
+            max_retries=job_type.attempts - 1,
+            time_limit=job_type.time_limit_ms,
+            throws=(PermanentError,),
+        )
+        declare(_runner(job_type, services))
+        self._job_types[job_type.name] = job_type
+
+    def get_queue(self, name: str) -> Queue:
+        """Return a queue.
+
+        Raises `UnknownQueue` with the names that exist.
+        """
+        if name not in self._concurrency:
+            raise UnknownQueue(name, self._concurrency)
+        return Queue(
+            self._broker.view(name),
+            concurrency=self._concurrency[name],
+            job_types=[t for t in self._job_types.values() if t.queue == name],
+            known=self.job_types,
+        )
+
+    def add_job(
+        self,
+        queue: str,
+        job_type: str,
+        data: Any,
+        *,
+        priority: Priority | int | str | None = None,
+        attempts: int | None = None,
+        backoff: Backoff | Mapping[str, object] | None = None,
+        delay: int = 0,
+        requested_by: str | None = None,
+        job_id: str | None = None,
+    ) -> AddedJob:
+        """Add one job, `delay` ms from now; what is not given comes from the job type.
+
+        With a `job_id` that is known: a job that waits or is delayed stands as it is, one that runs is run once more
+        afterwards, one that ended starts afresh.
+
+        Raises `UnknownQueue`, `UnknownJobType`, `BadPayload` or `BadInput` with what is accepted, and nothing is
+        enqueued; `Unavailable` when Redis does not answer for it.
+        """
+        job = NewJob(
+            queue=queue,
+            job_type=job_type,
+            data=data,
+            priority=priority,
+            attempts=attempts,
+            backoff=backoff,
+            delay=delay,
+            requested_by=requested_by,
+            job_id=job_id,
+        )
+        return self.add_jobs([job])[0]
+
+    def add_jobs(self, jobs: Sequence[NewJob]) -> list[AddedJob]:
+        """Add many jobs in a few round trips; one that is refused refuses all.
+
+        Raises as `add_job`.
+        """
+        messages = [(self._message(job), job.delay) for job in jobs]
+        with _redis_errors():
+            states = self._broker.enqueue_many(messages)
+        return [
+            AddedJob(m.message_id, m.queue_name, state, m.options["priority"])
+            for (m, _), state in zip(messages, states, strict=True)
+        ]
+
+    def _message(self, job: NewJob) -> Message[Any]:
+        """Return a job as the message that its actor gets, everything checked."""
+        if job.queue not in self._concurrency:
+            raise UnknownQueue(job.queue, self._concurrency)
+        of_queue = {name: t for name, t in self._job_types.items() if t.queue == job.queue}
+        if job.job_type not in of_queue:
+            raise UnknownJobType(job.job_type, of_queue)
+        job_type = of_queue[job.job_type]
+        payload = job_type.validate(job.data)
+        message: Message[Any] = Message(
+            queue_name=job.queue,
+            actor_name=job.job_type,
+            args=(),
+            kwargs=payload.model_dump(mode="json", exclude_unset=True),
+            options=_options(job, job_type),
+            message_timestamp=self._clock.now_ms(),
+        )
+        if job.job_id is not None:
+            message = message.copy(message_id=_checked_id(job.job_id))
+        return message
+
+    def _retry_delay(self, message: Message[Any], attempts_made: int, chosen_ms: int) -> int:
+        """Return how long a failed job waits: by its own backoff, else by its job type's."""
+        own = message.options.get("backoff")
+        if own:
+            return Backoff.parse(own).delay_after(attempts_made)
+        job_type = self._job_types.get(message.actor_name)
+        return job_type.backoff.delay_after(attempts_made) if job_type else chosen_ms
+
+
+def _options(job: NewJob, job_type: JobType) -> dict[str, Any]:
+    """Return the message's options: only what differs from the job type's, but for the priority."""
+    priority = job_type.priority if job.priority is None else Priority.parse(job.priority)
+    options: dict[str, Any] = {"priority": int(priority)}
+    if job_type.payload_version != 1:
+        options["payload_version"] = job_type.payload_version
+    if job.attempts is not None:
+        options["max_retries"] = _whole("attempts", job.attempts, 1, 1000) - 1
+    if job.backoff is not None:
+        options["backoff"] = Backoff.parse(job.backoff).as_json()
+    if _whole("delay", job.delay, 0, MAX_DELAY_MS):
+        options["delay"] = job.delay
+    if job.requested_by is not None:
+        options["requested_by"] = str(job.requested_by)[:200]
+    return options
+
+
+def _whole(name: str, value: object, low: int, high: int) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+        return value
+    accepted = f"a whole number from {low} to {high}"
+    raise BadInput(f"{name} {value!r} is unusable (accepted: {accepted})", accepted=[accepted])
+
+
+def _checked_id(job_id: object) -> str:
+    if isinstance(job_id, str) and 1 <= len(job_id) <= 200 and job_id.isprintable():
+        return job_id
+    accepted = "1 to 200 printable characters"
+    raise BadInput(f"job id {job_id!r} is unusable (accepted: {accepted})", accepted=[accepted])
+
+
+def _runner(job_type: JobType, services: object | None) -> Callable[..., object]:
+    """Return what the job type's actor calls: the data checked again, the result kept with the job."""
+
+    def run(**data: Any) -> object:
+        try:
+            payload = job_type.read(data)
+        except BadPayload as error:
+            raise PermanentError(str(error)) from error
+        result = job_type.run(payload, services) if job_type.takes_services else job_type.run(payload)
+        returned = result.model_dump(mode="json")
+        lease = CURRENT.get()
+        if lease is None or lease.message is None:
+            return returned
+        lease.result = pack_result(returned)
+        # Dramatiq warns of a value that nobody takes; only the next step of a pipeline does.
+        return returned if lease.message.options.get("pipe_target") is not None else None
+
+    run.__name__ = job_type.name.replace("-", "_")
+    return run
+
+
+_default: Queues | None = None
+
+
+def set_default(queues: Queues | None) -> None:
+    """Make `queues` what this module's functions use in this process."""
+    global _default
+    _default = queues
+
+
+def default_queues() -> Queues:
+    """Return the process' queues.
+
+    Raises `NomadError` when no application was created.
+    """
+    if _default is None:
+        raise NomadError("no application in this process: call nomad_actors.connect() first")
+    return _default
+
+
+def get_queue(name: str) -> Queue:
+    """Return a queue of this process' application; see `Queues.get_queue`."""
+    return default_queues().get_queue(name)
+
+
+def add_job(queue: str, job_type: str, data: Any, **options: Any) -> AddedJob:
+    """Add a job to this process' application; see `Queues.add_job`."""
+    return default_queues().add_job(queue, job_type, data, **options)
+
+
+def add_jobs(jobs: Sequence[NewJob]) -> list[AddedJob]:
+    """Add jobs to this process' application; see `Queues.add_jobs`."""
+    return default_queues().add_jobs(jobs)
