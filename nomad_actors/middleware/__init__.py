@@ -1,0 +1,5 @@
+"""What is done around every job: its log lines, metrics, error reports and retries."""
+
+from .order import middleware_for
+
+__all__ = ["middleware_for"]

@@ -1,0 +1,100 @@
+"""Shows a registry to Prometheus: as the body of an answer, or by a small server on the loopback."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from ..log import get_logger
+
+#: Only this host may ask; a Prometheus elsewhere comes through whatever guards this host.
+HOST = "127.0.0.1"
+
+logger = get_logger("nomad_actors.metrics")
+
+
+def render(registry: CollectorRegistry, accept_header: str) -> tuple[bytes, str]:
+    """Return the registry's metrics in the format that the `Accept` header asks for, and their content type."""
+    encode, content_type = choose_encoder(accept_header)
+    return encode(registry), content_type
+
+
+class MetricsServer:
+    """Answers `GET /metrics` on a port of 127.0.0.1 until it is closed."""
+
+    def __init__(self, port: int, registry: CollectorRegistry) -> None:
+        handler = type("Handler", (_Handler,), {"registry": registry})
+        self._server = _Server((HOST, port), handler)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="nomad-metrics", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._server.server_address[1])
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def serve(port: int, registry: CollectorRegistry) -> MetricsServer:
+    """Serve `registry` on `port` (0 picks a free one) in a thread of its own.
+
+    Raises `OSError` naming the port and the setting when it cannot be had.
+    """
+    try:
+        server = MetricsServer(port, registry)
+    except OSError as error:
+        taken = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
+        message = f"port {port} for metrics {taken}; set NOMAD_METRICS_PORT to a free one, or to 0"
+        raise OSError(error.errno, message) from error
+    logger.info("metrics are served", url=f"http://{HOST}:{server.port}/metrics")
+    return server
+
+
+def serve_or_say(port: int, registry: CollectorRegistry) -> MetricsServer | None:
+    """Serve as `serve` does; say so in one line and return None when the port cannot be had: jobs run all the same."""
+    try:
+        return serve(port, registry)
+    except OSError as error:
+        logger.error("metrics are not served", error=error.strerror)
+        return None
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: a scraper that hangs up early is no error of ours."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    registry: ClassVar[CollectorRegistry]
+    #: Seconds that a silent peer may hold a thread.
+    timeout = 10
+
+    def do_GET(self) -> None:
+        """Answer a scrape."""
+        if self.path.partition("?")[0] != "/metrics":
+            self.send_error(HTTPStatus.NOT_FOUND, "only /metrics is here")
+            return
+        body, content_type = render(self.registry, self.headers.get("Accept", ""))
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing: a scrape every 15 s is no news."""

@@ -1,0 +1,116 @@
+"""Writes the one line that the end of a run leaves in the log.
+
+It is formed by hand and once: a chain of log processors costs more than running a small job.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+from dramatiq import Broker, Middleware, Worker
+
+from .. import log
+from ..broker.endings import Ended
+from .job_facts import character_id_of
+from .line_writer import LineWriter
+
+#: The category by which operators find these lines.
+CATEGORY = "job_metrics"
+#: Characters of an error that a line shows; the job's record has all of it.
+ERROR_CHARACTERS = 500
+
+_LEVELS = {"retried": "warning", "failed": "error"}
+
+
+class JobLog(Middleware):
+    """Writes a line for each run that is over, at most 50 ms late."""
+
+    def __init__(self, *, log_format: str, log_level: str, write: Callable[[str], None] = log.write_lines) -> None:
+        self._form = _json_line if log_format == "json" else _logfmt_line
+        self._log_format = log_format
+        severity = logging.getLevelNamesMapping()
+        self._shown = {
+            level for level in ("info", "warning", "error") if severity[level.upper()] >= severity[log_level.upper()]
+        }
+        self._writer = LineWriter(write, say_lost=self._say_lost)
+
+    def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
+        """Start the writing thread, in the process that runs the jobs."""
+        self._writer.open()
+
+    def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
+        """Write what is left; Dramatiq closes the log's pipe soon, and endings that come still are written at once."""
+        self._writer.close()
+
+    def after_settle(self, broker: Broker, endings: Sequence[Ended]) -> None:
+        """Add the lines of these endings."""
+        stamp = log.format_time(time.time())
+        shown = self._shown
+        lines = [self._form(stamp, e) for e in endings if _LEVELS.get(e.outcome, "info") in shown]
+        if lines:
+            self._writer.add(lines)
+
+    def _say_lost(self, count: int) -> str:
+        fields = {
+            "timestamp": log.format_time(time.time()),
+            "level": "warning",
+            "module": __name__,
+            "event": "the log's reader is too slow: lines about ended jobs were dropped",
+            "dropped": count,
+        }
+        return log.format_line(self._log_format, fields)
+
+
+def _error_of(ended: Ended) -> str:
+    return log.redact(ended.error or "")[:ERROR_CHARACTERS]
+
+
+def _logfmt_line(stamp: str, ended: Ended) -> str:
+    character_id = character_id_of(ended.message)
+    character = "" if character_id is None else f" character_id={character_id}"
+    error = f" error={log.logfmt_value(_error_of(ended))}" if ended.error else ""
+    return (
+        f"timestamp={stamp} {_logfmt_middle(ended.queue, ended.actor, str(ended.outcome))}"
+        f" job_id={log.logfmt_value(ended.job_id)} attempt={ended.attempt}{character}"
+        f" wait_ms={ended.wait_ms:.1f} duration_ms={ended.run_ms:.1f}{error}\n"
+    )
+
+
+def _json_line(stamp: str, ended: Ended) -> str:
+    character_id = character_id_of(ended.message)
+    character = "" if character_id is None else f', "character_id": {character_id}'
+    error = f', "error": {json.dumps(_error_of(ended))}' if ended.error else ""
+    return (
+        f'{{"timestamp": "{stamp}", {_json_middle(ended.queue, ended.actor, str(ended.outcome))}'
+        f', "job_id": {json.dumps(ended.job_id)}, "attempt": {ended.attempt}{character}'
+        f', "wait_ms": {ended.wait_ms:.1f}, "duration_ms": {ended.run_ms:.1f}{error}}}\n'
+    )
+
+
+def _middle(queue: str, actor: str, outcome: str) -> dict[str, str]:
+    return {
+        "level": _LEVELS.get(outcome, "info"),
+        "module": f"{actor}-job",
+        "event": f"job {outcome}",
+        "category": CATEGORY,
+        "queue": queue,
+        "actor": actor,
+        "outcome": outcome,
+    }
+
+
+# A process sees few of these; the bound is for names that come out of damaged jobs.
+
+
+@lru_cache(maxsize=1024)
+def _logfmt_middle(queue: str, actor: str, outcome: str) -> str:
+    return log.format_line("logfmt", _middle(queue, actor, outcome)).rstrip("\n")
+
+
+@lru_cache(maxsize=1024)
+def _json_middle(queue: str, actor: str, outcome: str) -> str:
+    return json.dumps(_middle(queue, actor, outcome))[1:-1]

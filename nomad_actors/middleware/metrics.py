@@ -1,0 +1,87 @@
+"""Counts what happens to jobs, and serves the counts of a worker to Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dramatiq import Actor, Broker, Message, Middleware, Worker
+from prometheus_client import Counter, Histogram
+
+from ..broker.endings import Ended, Outcome
+from ..metrics import definitions
+from ..metrics.exposition import MetricsServer, serve_or_say
+
+#: Where a worker's metrics are found when no setting says otherwise.
+DEFAULT_PORT = 9191
+#: The label of jobs whose actor this process does not know; their own names have no bound.
+UNKNOWN_ACTOR = "unknown"
+
+#: Runs that say nothing of how long a job waits: they go back to their place and start once more.
+_UNSTARTED = frozenset({Outcome.RELEASED})
+
+
+class _Series:
+    """One actor's series on one queue; looked up once, since finding them by label costs as much as a small job."""
+
+    __slots__ = ("attempts", "duration", "enqueued", "wait")
+
+    def __init__(self, queue: str, actor: str) -> None:
+        self.enqueued: Counter = definitions.JOBS_ENQUEUED.labels(queue, actor)
+        self.duration: Histogram = definitions.JOB_DURATION_SECONDS.labels(queue, actor)
+        self.wait: Histogram = definitions.JOB_WAIT_SECONDS.labels(queue, actor)
+        self.attempts: dict[str, Counter] = {
+            outcome: definitions.JOB_ATTEMPTS.labels(queue, actor, outcome) for outcome in definitions.OUTCOMES
+        }
+
+
+class Metrics(Middleware):
+    """Counts enqueued jobs and ended runs; a worker serves them on `port` (0 picks a free one) of 127.0.0.1."""
+
+    def __init__(self, *, port: int | None = None) -> None:
+        self._port = DEFAULT_PORT if port is None else port
+        self._series: dict[tuple[str, str], _Series] = {}
+        self._server: MetricsServer | None = None
+
+    @property
+    def port(self) -> int | None:
+        """The port that a worker's metrics are served on; None while they are not."""
+        return self._server.port if self._server else None
+
+    def after_declare_actor(self, broker: Broker, actor: Actor[Any, Any]) -> None:
+        """Start the actor's series at zero: a counter whose first value is 1 shows no increase."""
+        names = actor.queue_name, actor.actor_name
+        self._series[names] = _Series(*names)
+
+    def after_enqueue(self, broker: Broker, message: Message[Any], delay: int) -> None:
+        """Count a job."""
+        self._series_of(broker, message.queue_name, message.actor_name).enqueued.inc()
+
+    def after_settle(self, broker: Broker, endings: Sequence[Ended]) -> None:
+        """Count runs that are over."""
+        for ended in endings:
+            series = self._series_of(broker, ended.queue, ended.actor)
+            series.attempts[ended.outcome].inc()
+            if ended.outcome not in _UNSTARTED:
+                series.wait.observe(ended.wait_ms / 1000)
+            if ended.outcome == Outcome.COMPLETED:
+                series.duration.observe(ended.run_ms / 1000)
+
+    def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
+        """Serve the metrics from the process that runs the jobs: its parent, the command line, has none."""
+        self._server = serve_or_say(self._port, definitions.REGISTRY)
+
+    def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
+        """Stop serving."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+
+    def _series_of(self, broker: Broker, queue: str, actor: str) -> _Series:
+        series = self._series.get((queue, actor))
+        if series is None:
+            known = actor in broker.actors
+            series = _Series(queue, actor if known else UNKNOWN_ACTOR)
+            if known:
+                self._series[queue, actor] = series
+        return series
