@@ -9,7 +9,6 @@ from dramatiq import Middleware
 from dramatiq.middleware import AgeLimit, Callbacks, Pipelines, Retries, ShutdownNotifications, TimeLimit
 
 from ..settings import Settings
-from .actor_options import ActorOptions
 from .job_context import JobContext
 from .job_log import JobLog
 from .metrics import Metrics
@@ -29,8 +28,7 @@ def middleware_for(settings: Settings) -> list[Middleware]:
         JobLog(log_format=settings.log_format, log_level=settings.log_level),
         # Before Retries, so that it looks after Retries has decided whether the job failed for good.
         *([Sentry(settings.sentry_dsn)] if settings.sentry_dsn else []),
-        # These two only declare options; they stand before nothing and after nothing.
-        ActorOptions(),
+        # It only declares an option; any place would do.
         PeriodicOption(),
         # From here on Dramatiq's own, in Dramatiq's own order. A job that is too old is not timed.
         AgeLimit(),
