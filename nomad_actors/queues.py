@@ -232,7 +232,7 @@ class Queue:
             raise WrongState(f"job {job_id!r} is {word}; only a job that is {accepted} can be {done}")
 
     def clean(self, grace_ms: int, status: str = "completed", limit: int = 1000) -> list[str]:
-        """Remove up to `limit` jobs that ended (else were enqueued) over `grace_ms` ago, oldest first; return their ids.
+        """Remove up to `limit` jobs that ended (else were enqueued) over `grace_ms` ago, oldest first; return the ids.
 
         Raises `UnknownState` for a state that cannot be cleaned, `BadInput` for a negative number.
         """

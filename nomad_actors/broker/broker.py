@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import redis
 from dramatiq import Broker, Message, Middleware, Worker
@@ -19,13 +19,15 @@ from dramatiq.middleware import Shutdown, raise_thread_exception
 
 from ..clock import mono_ms
 from . import keys, records
-from .consumer import JobConsumer, LeasedMessage
+from .consumer import JobConsumer
 from .endings import Ended
 from .errors import QueueNotDeclared
 from .lease import CURRENT, Lease, NewJob
+from .leased import LeasedMessage
 from .link import Call, CallerLinks, own_pool
 from .session import Session
 from .view import QueueView
+from .work_queue import WorkQueue
 
 logger = logging.getLogger("nomad_actors.broker")
 
@@ -183,11 +185,18 @@ class JobBroker(Broker):
     def _session_of_process(self, *, threads: int) -> Session:
         with self._session_lock:
             if self._session is None or self._session.pid != os.getpid():
-                self._session = self._new_session(threads)
+                self._session = self._new_session(threads, None)
             return self._session
 
-    def _new_session(self, threads: int) -> Session:
-        return Session(pool=self._pool, base_of=self._base, threads=threads, on_settled=self._tell_settled)
+    def _new_session(self, threads: int, work_queue: WorkQueue | None) -> Session:
+        return Session(
+            pool=self._pool,
+            base_of=self._base,
+            threads=threads,
+            knows_actor=self.actors.__contains__,
+            work_queue=work_queue,
+            on_settled=self._tell_settled,
+        )
 
     def _base(self, queue_name: str) -> str:
         return keys.base(self.namespace, queue_name)
@@ -232,8 +241,11 @@ class JobBroker(Broker):
             self._end_session()
 
     def _boot(self, worker: Worker) -> None:
+        # The Worker makes its threads and consumers after this signal, with the queue that it finds here.
+        work_queue = WorkQueue()
+        worker.work_queue = cast(Any, work_queue)
         with self._session_lock:
-            self._session = self._new_session(worker.worker_threads)
+            self._session = self._new_session(worker.worker_threads, work_queue)
         served = {q_name(name) for name in (worker.consumer_whitelist or self.queues)}
         limits = [options.concurrency for name, options in self.queues.items() if name in served]
         places = sum(limit for limit in limits if limit)

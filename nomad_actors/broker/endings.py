@@ -19,7 +19,8 @@ class Outcome(enum.StrEnum):
     RELEASED = "released"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: freezing makes the constructor three times as dear, and there is one of these a job.
+@dataclass(slots=True, kw_only=True)
 class Ended:
     """One run of a job that is over; passed to each middleware's `after_settle(broker, endings)`."""
 

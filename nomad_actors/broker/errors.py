@@ -11,9 +11,15 @@ class RedisUnavailable(BrokerConnectionError):
     An enqueue that ended in this error may or may not have happened; enqueueing the same message again is safe.
     """
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message)  # type: ignore[no-untyped-call]  # Dramatiq's is without annotations
+
 
 class UnreadableBody(DecodeError):
     """Raised when a stored job is no message: its body is not decodable or lacks its shape."""
+
+    def __init__(self, message: str, data: bytes, error: Exception | None = None) -> None:
+        super().__init__(message, data, error)  # type: ignore[no-untyped-call]
 
 
 class QueueNotDeclared(ValueError):

@@ -123,7 +123,8 @@ class Settlement:
 
     def arguments(self) -> Sequence[bytes | str | int]:
         """Return the script's arguments for this lease."""
-        here = [job for job in self.lease.outbox if job.queue == self.lease.queue]
+        outbox = self.lease.outbox
+        here = [job for job in outbox if job.queue == self.lease.queue] if outbox else ()
         fields: list[bytes | str | int] = [
             self.lease.stored_id,
             self.lease.token,

@@ -20,7 +20,7 @@ import struct
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dramatiq import Message
 from dramatiq.message import get_encoder
@@ -69,8 +69,7 @@ class EventKind(enum.IntEnum):
 _KNOWN_KINDS = frozenset(int(kind) for kind in EventKind)
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """The fixed part of a record."""
 
     priority: int
@@ -117,17 +116,25 @@ def unpack(value: bytes) -> Record:
 
     Raises `UnreadableBody` for a value that is none.
     """
+    header, end = unpack_header(value)
+    return Record(header, value[HEADER.size : end], value[end:])
+
+
+def unpack_header(value: bytes) -> tuple[Header, int]:
+    """Return a stored record's header and where its body ends.
+
+    Raises `UnreadableBody` for a value that is none.
+    """
     try:
         version, priority, attempts, crashes, flags, created, ready, started, finished, _, token, length = (
             HEADER.unpack_from(value)
         )
     except struct.error as error:
         raise UnreadableBody("not a job's record: too short", value, error) from None
-    if version != VERSION or len(value) < HEADER.size + length:
-        raise UnreadableBody(f"not a job's record of version {VERSION}", value, None)
-    header = Header(priority, attempts, crashes, flags, created, ready, started, finished, token)
     end = HEADER.size + length
-    return Record(header, value[HEADER.size : end], value[end:])
+    if version != VERSION or len(value) < end:
+        raise UnreadableBody(f"not a job's record of version {VERSION}", value)
+    return Header(priority, attempts, crashes, flags, created, ready, started, finished, token), end
 
 
 def pack_id(message_id: str) -> bytes:
@@ -147,7 +154,9 @@ def pack_id(message_id: str) -> bytes:
 def unpack_id(stored: bytes) -> str:
     """Return the id that `pack_id` stored."""
     if len(stored) == 16:
-        return str(uuid.UUID(bytes=stored))
+        # What str(uuid.UUID(bytes=stored)) says, at a quarter of its price.
+        text = stored.hex()
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
     return (stored[1:] if stored[:1] == b"=" else stored).decode(errors="replace")
 
 
@@ -173,32 +182,37 @@ def unpack_body(queue: str, message_id: str, header: Header, body: bytes) -> Mes
     except Exception as error:
         raise UnreadableBody(f"the body cannot be decoded: {error}", body, error) from error
     _check_shape(fields, body)
+    options = fields["options"]
+    # A due time in the options would make Dramatiq's Worker keep the job to itself.
+    options.pop("eta", None)
     return Message(
         queue_name=queue,
         actor_name=fields["actor_name"],
         args=tuple(fields["args"]),
         kwargs=fields["kwargs"],
-        options={k: v for k, v in fields["options"].items() if k != "eta"},
+        options=options,
         message_id=message_id,
         message_timestamp=int(header.created_ms),
     )
 
 
+_SHAPE: tuple[tuple[str, type | tuple[type, ...]], ...] = (
+    ("actor_name", str),
+    ("args", (list, tuple)),
+    ("kwargs", dict),
+    ("options", dict),
+)
+
+
 def _check_shape(fields: Any, body: bytes) -> None:
     if not isinstance(fields, dict):
-        raise UnreadableBody(f"the body is no object but {type(fields).__name__}", body, None)
-    shape: dict[str, type | tuple[type, ...]] = {
-        "actor_name": str,
-        "args": (list, tuple),
-        "kwargs": dict,
-        "options": dict,
-    }
-    for name, accepted in shape.items():
+        raise UnreadableBody(f"the body is no object but {type(fields).__name__}", body)
+    for name, accepted in _SHAPE:
         if name not in fields:
-            raise UnreadableBody(f"the body has no {name!r}", body, None)
+            raise UnreadableBody(f"the body has no {name!r}", body)
         if not isinstance(fields[name], accepted):
             kind = type(fields[name]).__name__
-            raise UnreadableBody(f"the body's {name!r} is of type {kind}", body, None)
+            raise UnreadableBody(f"the body's {name!r} is of type {kind}", body)
 
 
 def check_priority(priority: object) -> int:

@@ -30,8 +30,11 @@ from . import keys, records
 from .endings import Ended, Outcome
 from .errors import UnreadableBody
 from .lease import Lease, Settlement
+from .leased import LeasedMessage, read
+from .leased import refused as refused_end
 from .link import LINK_ERRORS, Call, Link, backoff_seconds, describe
 from .waiter import Waiter
+from .work_queue import WorkItem, WorkQueue
 
 logger = logging.getLogger("nomad_actors.broker.session")
 
@@ -57,7 +60,8 @@ class _Place:
     base: str
     places: int
     limit: int | None
-    inbox: queue.SimpleQueue[Lease] = field(default_factory=queue.SimpleQueue)
+    #: Where leases arrive when no Worker's own queue takes them.
+    inbox: queue.SimpleQueue[LeasedMessage] = field(default_factory=queue.SimpleQueue)
     attached: bool = False
     introduced: bool = False
     #: By token: handed out and not ended.
@@ -83,6 +87,8 @@ class Session:
         pool: redis.ConnectionPool,
         base_of: Callable[[str], str],
         threads: int,
+        knows_actor: Callable[[str], bool],
+        work_queue: WorkQueue | None,
         on_settled: Callable[[Sequence[Ended]], None],
     ) -> None:
         self.pid = os.getpid()
@@ -90,6 +96,8 @@ class Session:
         self.name = f"{socket.gethostname()}:{self.pid}"
         self.threads = threads
         self._base_of = base_of
+        self._knows_actor = knows_actor
+        self._work_queue = work_queue
         self._on_settled = on_settled
         self._link = Link(pool)
         self._places: dict[str, _Place] = {}
@@ -106,7 +114,7 @@ class Session:
 
     # What other threads say; each call is one atomic step.
 
-    def attach(self, queue_name: str, places: int, *, limit: int | None = None) -> queue.SimpleQueue[Lease]:
+    def attach(self, queue_name: str, places: int, *, limit: int | None = None) -> queue.SimpleQueue[LeasedMessage]:
         """Serve a queue, `places` jobs at a time here and `limit` over all hosts; return where its leases arrive."""
         place = self._places.get(queue_name)
         if place is None:
@@ -221,6 +229,7 @@ class Session:
 
     def _on_stop_taking(self, _: None) -> None:
         self._taking = False
+        self._return_work()
         for place in self._places.values():
             self._return_inbox(place)
 
@@ -239,12 +248,23 @@ class Session:
             self._on_end(Settlement(lease, Outcome.RELEASED))
 
     def _return_inbox(self, place: _Place) -> None:
+        """Give back what was handed out and not begun."""
         while True:
             try:
-                lease = place.inbox.get_nowait()
+                message = place.inbox.get_nowait()
             except queue.Empty:
                 return
-            self._on_end(Settlement(lease, Outcome.RELEASED))
+            self._on_end(Settlement(message.lease, Outcome.RELEASED))
+
+    def _return_work(self) -> None:
+        """Give back what no thread of the Worker has begun."""
+        while self._work_queue is not None:
+            try:
+                item = self._work_queue.get_nowait()
+            except queue.Empty:
+                return
+            self._work_queue.task_done()
+            self._on_end(Settlement(item.message.lease, Outcome.RELEASED))
 
     # A round: send, read, hand out.
 
@@ -308,10 +328,10 @@ class Session:
 
     def _send_elsewhere(self) -> list[Exception]:
         """Send what ended runs enqueued on other queues; return why it was refused, for those that have to wait."""
-        waiting = [s for s in self._unsettled if not s.sent_elsewhere and s.elsewhere()]
-        jobs = [(s, job) for s in waiting for job in s.elsewhere()]
-        if not jobs:
+        waiting = [s for s in self._unsettled if s.lease.outbox and not s.sent_elsewhere and s.elsewhere()]
+        if not waiting:
             return []
+        jobs = [(s, job) for s in waiting for job in s.elsewhere()]
         calls = [Call("enqueue", self._base_of(job.queue), job.arguments()) for _, job in jobs]
         replies = self._link.run(calls)
         failed = {id(s) for (s, _), reply in zip(jobs, replies, strict=True) if isinstance(reply, Exception)}
@@ -405,7 +425,7 @@ class Session:
         for i in range(3, len(reply), 4):
             lease = self._lease(place, reply[i], reply[i + 1], int(reply[i + 2]), redis_now)
             place.held[lease.token] = lease
-            place.inbox.put(lease)
+            self._hand_out(place, lease)
             taken += 1
         place.asleep = taken < free
 
@@ -413,10 +433,24 @@ class Session:
         token = records.TOKEN.pack(self.worker_id, place.request, number)
         job_id = records.unpack_id(stored_id)
         try:
-            record = records.unpack(value)
+            header, end = records.unpack_header(value)
         except UnreadableBody:
             return Lease(place.name, stored_id, job_id, token, now_ms, None, value)
-        return Lease(place.name, stored_id, job_id, token, now_ms, record.header, record.body)
+        return Lease(place.name, stored_id, job_id, token, now_ms, header, value[records.HEADER.size : end])
+
+    def _hand_out(self, place: _Place, lease: Lease) -> None:
+        """Give a job to a thread; what no thread could run ends here, with the reason."""
+        try:
+            message = read(lease)
+            if not self._knows_actor(message.actor_name):
+                raise UnreadableBody(f"no actor {message.actor_name!r} is declared in this worker", lease.body)
+        except UnreadableBody as error:
+            self._on_end(refused_end(lease, error))
+            return
+        if self._work_queue is not None:
+            self._work_queue.put(WorkItem(message))
+        else:
+            place.inbox.put(message)
 
     def _overdue(self, asked: set[str]) -> list[_Place]:
         """Return the queues that should hear that we live, since we have nothing else to say to them."""
