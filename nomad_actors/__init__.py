@@ -1,0 +1,68 @@
+"""EVE Nomad's background jobs: the names that a caller needs."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from .version import __version__
+
+if TYPE_CHECKING:
+    from .app import App, connect
+    from .job_types import Backoff, JobType, Payload, Priority, Result
+    from .jobs import (
+        cleanup_cache,
+        collect_all_historical_data,
+        collect_historical_data,
+        refresh_character_data,
+        refresh_character_token,
+        refresh_esi_data,
+    )
+    from .queues import NewJob, add_job, add_jobs, current_job, get_queue
+    from .settings import Settings
+
+# Looked up when first used: whoever only wants the broker need not wait for the database's library.
+_HOMES = {
+    "app": ("App", "connect"),
+    "job_types": ("Backoff", "JobType", "Payload", "Priority", "Result"),
+    "jobs": (
+        "cleanup_cache",
+        "collect_all_historical_data",
+        "collect_historical_data",
+        "refresh_character_data",
+        "refresh_character_token",
+        "refresh_esi_data",
+    ),
+    "queues": ("NewJob", "add_job", "add_jobs", "current_job", "get_queue"),
+    "settings": ("Settings",),
+}
+
+__all__ = [
+    "App",
+    "Backoff",
+    "JobType",
+    "NewJob",
+    "Payload",
+    "Priority",
+    "Result",
+    "Settings",
+    "__version__",
+    "add_job",
+    "add_jobs",
+    "cleanup_cache",
+    "collect_all_historical_data",
+    "collect_historical_data",
+    "connect",
+    "current_job",
+    "get_queue",
+    "refresh_character_data",
+    "refresh_character_token",
+    "refresh_esi_data",
+]
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

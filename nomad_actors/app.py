@@ -1,0 +1,168 @@
+"""The composition root: settings in, a whole application out. Nothing connects until it is used."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+
+import dramatiq
+import redis
+from prometheus_client import CollectorRegistry
+
+from . import log, queues
+from .broker import JobBroker
+from .clock import Clock, SystemClock
+from .errors import SettingsError, Unavailable
+from .esi import EsiCache, EsiClient, SsoClient, http_session
+from .job_types import JobType
+from .jobs import JOB_TYPES
+from .jobs.services import Services
+from .metrics.collector import with_queues
+from .middleware import middleware_for
+from .queues import Queues
+from .settings import Settings
+from .store import Store, TokenCipher
+
+#: Exit code of every program of ours that was given wrong settings.
+EXIT_SETTINGS = 2
+
+
+@dataclass(frozen=True)
+class App:
+    """One process' parts, put together."""
+
+    settings: Settings
+    clock: Clock
+    broker: JobBroker
+    queues: Queues
+    store: Store
+    services: Services
+    #: What this process counts and, read at each scrape, what the queues hold.
+    registry: CollectorRegistry
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.broker.close()
+        self.store.close()
+
+
+def create_app(settings: Settings, *, clock: Clock | None = None) -> App:
+    """Put an application together and make its queues what `nomad_actors.queues` speaks to in this process.
+
+    Raises `SettingsError` for a module of job types that cannot be imported, or a key that is missing.
+    """
+    clock = clock or SystemClock()
+    broker = JobBroker(url=settings.redis_url, middleware=middleware_for(settings), shutdown_ms=settings.shutdown_ms)
+    services = _services(settings, clock)
+    registry = Queues(broker, settings=settings, clock=clock)
+    for job_type in (*JOB_TYPES, *_own_job_types(settings.modules)):
+        registry.register(job_type, services)
+    queues.set_default(registry)
+    dramatiq.set_broker(broker)
+    return App(settings, clock, broker, registry, services.store, services, with_queues(lambda: _counts(registry)))
+
+
+def connect(settings: Settings | None = None) -> App:
+    """Return an application with the settings of this process' environment, for a program that adds jobs.
+
+    Raises `SettingsError` naming each wrong variable.
+    """
+    return create_app(settings or Settings.from_env(os.environ))
+
+
+def worker_broker() -> None:
+    """Make Dramatiq's global broker that of an application: `dramatiq nomad_actors.app:worker_broker` calls it.
+
+    Exits with code 2 when the settings are wrong, and with 1 when Redis does not answer.
+    """
+    with settings_or_exit() as settings:
+        log.configure(settings.log_format, settings.log_level)
+        app = create_app(settings)
+    try:
+        app.queues.ping()
+    except Unavailable as error:
+        sys.exit(redis_missing(settings, error))
+    app.store.migrate()
+
+
+def worker_threads(settings: Settings) -> int:
+    """Return how many threads a worker process needs: one for each place of each queue."""
+    app = create_app(settings)
+    try:
+        return app.queues.total_concurrency()
+    finally:
+        app.close()
+
+
+@contextlib.contextmanager
+def settings_or_exit() -> Iterator[Settings]:
+    """Read the settings of this process; a wrong one, now or while it is used, ends it with exit code 2."""
+    try:
+        yield Settings.from_env(os.environ)
+    except SettingsError as error:
+        for problem in error.problems:
+            sys.stderr.write(f"wrong setting: {problem}\n")
+        sys.exit(EXIT_SETTINGS)
+
+
+def redis_missing(settings: Settings, error: Unavailable) -> str:
+    """Return what to tell somebody whose Redis does not answer."""
+    where = settings.redis_url.rsplit("@", 1)[-1].removeprefix("redis://")
+    return (
+        f"Redis at {where} does not answer ({error}).\n"
+        "Start one there, say where it is with REDIS_URL (or REDIS_HOST and REDIS_PORT), "
+        "or use `make run`, which brings its own."
+    )
+
+
+def _services(settings: Settings, clock: Clock) -> Services:
+    http = http_session(settings.esi_user_agent)
+    cipher = TokenCipher.from_settings(settings)
+    return Services(
+        settings=settings,
+        clock=clock,
+        store=Store(settings.database_url, cipher=cipher, clock=clock),
+        sso=SsoClient(
+            http,
+            base_url=settings.sso_base_url,
+            client_id=settings.eve_client_id,
+            client_secret=settings.eve_client_secret,
+            clock=clock,
+        ),
+        esi=EsiClient(http, base_url=settings.esi_base_url, user_agent=settings.esi_user_agent, clock=clock),
+        cache=EsiCache(redis.Redis.from_url(settings.cache_url), clock=clock),
+    )
+
+
+def _own_job_types(modules: tuple[str, ...]) -> list[JobType]:
+    """Return every job type that the user's own modules declare."""
+    if modules and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    return [job_type for name in modules for job_type in _declared_in(_imported(name))]
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        problem = f"NOMAD_MODULES names {name!r}, which cannot be imported ({error}); accepted: modules with a JobType"
+        raise SettingsError([problem]) from error
+
+
+def _declared_in(module: ModuleType) -> list[JobType]:
+    found = [value for value in vars(module).values() if isinstance(value, JobType)]
+    if not found:
+        problem = (
+            f"NOMAD_MODULES names {module.__name__!r}, which declares no JobType; accepted: modules with a JobType"
+        )
+        raise SettingsError([problem])
+    return found
+
+
+def _counts(registry: Queues) -> Mapping[str, Mapping[str, int]]:
+    return {name: registry.get_queue(name).counts() for name in registry.names()}
