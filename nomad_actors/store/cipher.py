@@ -95,9 +95,7 @@ class TokenCipher:
 
 
 def _derive(key: str) -> bytes:
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"nomad token encryption v1").derive(
-        key.encode()
-    )
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"nomad token encryption v1").derive(key.encode())
 
 
 def _key_id(derived: bytes) -> str:

@@ -116,9 +116,7 @@ def _parse(text: str) -> URL:
     if url.drivername == "postgresql":
         return url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        raise SettingsError(
-            ["DATABASE_URL names no file; accepted: sqlite:///path (four slashes: an absolute path)"]
-        )
+        raise SettingsError(["DATABASE_URL names no file; accepted: sqlite:///path (four slashes: an absolute path)"])
     return url
 
 

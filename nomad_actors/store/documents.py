@@ -115,9 +115,7 @@ class Documents:
             "pages": snapshot.pages,
         }
         with self._database.write() as connection:
-            changes = history.absorb(
-                connection, route, character_id, snapshot.body, snapshot.as_of_ms, window
-            )
+            changes = history.absorb(connection, route, character_id, snapshot.body, snapshot.as_of_ms, window)
             state = _state(connection, character_id, route)
             if state is None or state.as_of_ms is None or state.as_of_ms <= snapshot.as_of_ms:
                 upsert(connection, Document, [document])

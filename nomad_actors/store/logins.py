@@ -111,13 +111,20 @@ class Logins:
         if row is None:
             return None
         opened = {
-            "refresh_token": self._cipher.decrypt(
-                row.refresh_token, character_id=character_id, kind="refresh"
-            ),
+            "refresh_token": self._cipher.decrypt(row.refresh_token, character_id=character_id, kind="refresh"),
             "access_token": row.access_token
             and self._cipher.decrypt(row.access_token, character_id=character_id, kind="access"),
         }
         return Login(**{**_fields(row), **opened})
+
+    def character(self, character_id: int) -> Character | None:
+        """Return a character without its tokens, or None when it never logged in.
+
+        Raises `Unavailable`.
+        """
+        with self._database.read() as connection:
+            row = connection.execute(_CHARACTERS.where(schema.Character.character_id == character_id)).one_or_none()
+        return None if row is None else Character(**_fields(row))
 
     def characters(self, state: str | None = None) -> list[Character]:
         """Return all characters, or those in `state` (active, needs_login), by id.
@@ -154,9 +161,7 @@ class Logins:
         """
         now_ms = self._clock.now_ms()
         free = sa.or_(schema.Login.flight.is_(None), schema.Login.flight_until_ms <= now_ms)
-        return self._change(
-            character_id, version, {"flight": flight, "flight_until_ms": now_ms + seconds * 1000}, free
-        )
+        return self._change(character_id, version, {"flight": flight, "flight_until_ms": now_ms + seconds * 1000}, free)
 
     def end_flight(self, character_id: int, *, flight: str) -> None:
         """Let others refresh this login again.

@@ -44,9 +44,7 @@ _BY_ROUTE: Mapping[str, Absorb] = MappingProxyType(
 )
 
 
-def absorb(
-    connection: Connection, route: str, character_id: int, body: Any, as_of_ms: int, window: Window
-) -> Changes:
+def absorb(connection: Connection, route: str, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
     """Keep the rows of `body`, if its route has any.
 
     Raises `UnexpectedRow`.

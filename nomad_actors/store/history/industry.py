@@ -40,9 +40,7 @@ _JOBS = RowKind(
 )
 
 
-def absorb_jobs(
-    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window
-) -> Changes:
+def absorb_jobs(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
     """Keep the jobs of `body` started in `window`; a job that ESI no longer lists stays as it was."""
     stored = stored_by_key(connection, IndustryJob, "job_id", character_id)
     rows, events = [], []

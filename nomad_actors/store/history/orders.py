@@ -40,9 +40,7 @@ _ORDERS = RowKind(
 _WATCHED = ("price", "volume_remain", "volume_total", "issued_ms", "duration")
 
 
-def absorb_open(
-    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window
-) -> Changes:
+def absorb_open(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
     """Keep the open orders of `body`, the changes since last time, and which ones are missing."""
     stored = stored_by_key(connection, MarketOrder, "order_id", character_id)
     listed = [_read(character_id, each, "open", as_of_ms) for each in body]
@@ -54,15 +52,11 @@ def absorb_open(
         rows.append(row)
         events += _events_of_open(row, old)
     upsert(connection, MarketOrder, rows)
-    _note_missing(
-        connection, [stored[i] for i in stored.keys() - {r["order_id"] for r in listed}], as_of_ms, window
-    )
+    _note_missing(connection, [stored[i] for i in stored.keys() - {r["order_id"] for r in listed}], as_of_ms, window)
     return _record(connection, rows, stored, events)
 
 
-def absorb_closed(
-    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window
-) -> Changes:
+def absorb_closed(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
     """Keep the cancelled and expired orders of `body`, and decide on the missing ones."""
     stored = stored_by_key(connection, MarketOrder, "order_id", character_id)
     listed = [_read(character_id, each, each.get("state", "expired"), as_of_ms) for each in body]

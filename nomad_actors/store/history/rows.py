@@ -81,13 +81,10 @@ class RowKind:
             columns.update((column, to_ms(row[name])) for name, column in self.dates.items())
             columns.update((name, row.get(name)) for name in self.optional)
             columns.update(
-                (column, to_ms(row[name]) if row.get(name) else None)
-                for name, column in self.optional_dates.items()
+                (column, to_ms(row[name]) if row.get(name) else None) for name, column in self.optional_dates.items()
             )
         except KeyError as error:
-            raise UnexpectedRow(
-                f"a row of {self.name} has no {error} (it has: {', '.join(map(str, row))})"
-            ) from error
+            raise UnexpectedRow(f"a row of {self.name} has no {error} (it has: {', '.join(map(str, row))})") from error
         except (ValueError, TypeError, AttributeError) as error:
             raise UnexpectedRow(f"a row of {self.name} is unreadable: {error}") from error
         columns["extra"] = {name: value for name, value in row.items() if name not in self._known} or None
@@ -104,9 +101,7 @@ def to_ms(text: str) -> int:
     return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
 
 
-def stored_by_key(
-    connection: Connection, model: type[Base], key: str, character_id: int
-) -> dict[int, Row[Any]]:
+def stored_by_key(connection: Connection, model: type[Base], key: str, character_id: int) -> dict[int, Row[Any]]:
     """Return a character's rows of `model`, by their natural key."""
     table = sa.inspect(model).local_table
     found = connection.execute(sa.select(table).where(table.c.character_id == character_id))

@@ -16,9 +16,7 @@ from ..upsert import upsert
 from .rows import Changes, UnexpectedRow, Window, stored_by_key
 
 
-def absorb_skills(
-    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window
-) -> Changes:
+def absorb_skills(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
     """Keep the skills of `body`, if it is newer than what is kept and lies in `window`."""
     stored = stored_by_key(connection, SkillLevel, "skill_id", character_id)
     newest_ms = max((row.as_of_ms for row in stored.values()), default=0)

@@ -43,16 +43,12 @@ _TRANSACTIONS = RowKind(
 )
 
 
-def absorb_journal(
-    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window
-) -> Changes:
+def absorb_journal(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
     """Keep the journal entries of `body` that lie in `window`."""
     return _absorb(connection, WalletJournal, _JOURNAL, "id", character_id, body, window)
 
 
-def absorb_transactions(
-    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window
-) -> Changes:
+def absorb_transactions(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
     """Keep the transactions of `body` that lie in `window`."""
     return _absorb(connection, WalletTransaction, _TRANSACTIONS, "transaction_id", character_id, body, window)
 

@@ -32,9 +32,7 @@ def upgrade() -> None:
         sa.Column("route", sa.String(length=200), nullable=False),
         sa.Column("body_json", sa.Text(), nullable=False),
         sa.Column("pages", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["character_id"], ["characters.character_id"], name=op.f("fk_documents_character_id")
-        ),
+        sa.ForeignKeyConstraint(["character_id"], ["characters.character_id"], name=op.f("fk_documents_character_id")),
         sa.PrimaryKeyConstraint("character_id", "route", name=op.f("pk_documents")),
     )
     op.create_table(
@@ -101,9 +99,7 @@ def upgrade() -> None:
         sa.Column("last_strike_ms", sa.BigInteger(), nullable=True),
         sa.Column("flight", sa.Text(), nullable=True),
         sa.Column("flight_until_ms", sa.BigInteger(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["character_id"], ["characters.character_id"], name=op.f("fk_logins_character_id")
-        ),
+        sa.ForeignKeyConstraint(["character_id"], ["characters.character_id"], name=op.f("fk_logins_character_id")),
         sa.PrimaryKeyConstraint("character_id", name=op.f("pk_logins")),
     )
     op.create_table(
@@ -167,9 +163,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_skill_events")),
     )
-    op.create_index(
-        op.f("ix_skill_events_character_id_at_ms"), "skill_events", ["character_id", "at_ms"], unique=False
-    )
+    op.create_index(op.f("ix_skill_events_character_id_at_ms"), "skill_events", ["character_id", "at_ms"], unique=False)
     op.create_table(
         "skill_levels",
         sa.Column("character_id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -212,9 +206,7 @@ def upgrade() -> None:
         sa.Column("due_priority", sa.Integer(), nullable=True),
         sa.Column("asked_ms", sa.BigInteger(), nullable=True),
         sa.Column("queued_ms", sa.BigInteger(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["character_id"], ["characters.character_id"], name=op.f("fk_sync_state_character_id")
-        ),
+        sa.ForeignKeyConstraint(["character_id"], ["characters.character_id"], name=op.f("fk_sync_state_character_id")),
         sa.PrimaryKeyConstraint("character_id", "route", name=op.f("pk_sync_state")),
     )
     op.create_index(op.f("ix_sync_state_next_due_ms"), "sync_state", ["next_due_ms"], unique=False)
