@@ -36,8 +36,8 @@ class Sentry(Middleware):
             # Its own integrations would report each failed attempt, from Dramatiq and from the log.
             default_integrations=False,
             auto_enabling_integrations=False,
-            send_default_pii=False,
-            # They hold payloads and tokens.
+            # `send_default_pii` stays unset: that means no, and saying no is deprecated since sentry-sdk 2.75.
+            # Local variables hold payloads and tokens.
             include_local_variables=False,
             max_breadcrumbs=0,
             before_send=_redacted,
@@ -74,7 +74,7 @@ def _about(facts: Mapping[str, Any], payload: Mapping[str, Any]) -> Iterator[Non
     with sentry_sdk.new_scope() as scope:
         scope.set_tag("job_type", facts["actor"])
         scope.set_tag("queue", facts["queue"])
-        scope.set_tag("attempt", facts["attempt"])
+        scope.set_tag("attempt", str(facts["attempt"]))
         scope.set_context("job", {**facts, "payload": dict.fromkeys(map(str, payload), log.HIDDEN)})
         yield
 

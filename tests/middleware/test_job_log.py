@@ -1,0 +1,115 @@
+"""The end of a run is one line, and the line tells no payload but the character."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from nomad_actors.broker.endings import Outcome
+from nomad_actors.middleware.job_log import ERROR_CHARACTERS, JobLog
+
+
+@pytest.fixture
+def written():
+    return []
+
+
+@pytest.fixture
+def log_of(written):
+    def make(log_format="json", log_level="info"):
+        return JobLog(log_format=log_format, log_level=log_level, write=written.append)
+
+    return make
+
+
+def test_a_completed_job_in_logfmt(log_of, written, ended, message):
+    log_of("logfmt").after_settle(None, [ended(message=message(character_id=95465499))])
+    assert re.fullmatch(
+        r"timestamp=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z level=info module=esi-data-refresh-job "
+        r'event="job completed" category=job_metrics queue=esi-refresh actor=esi-data-refresh outcome=completed '
+        r"job_id=6f1c7c1e-1111-4222-8333-444455556666 attempt=1 character_id=95465499 "
+        r"wait_ms=250.0 duration_ms=600.0\n",
+        "".join(written),
+    )
+
+
+def test_a_failed_job_in_json(log_of, written, ended):
+    log_of().after_settle(None, [ended(outcome=Outcome.FAILED, attempt=3, error='ValueError: "x"\ny')])
+    (line,) = "".join(written).splitlines()
+    fields = json.loads(line)
+    assert fields.pop("timestamp")
+    assert fields == {
+        "level": "error",
+        "module": "esi-data-refresh-job",
+        "event": "job failed",
+        "category": "job_metrics",
+        "job_id": "6f1c7c1e-1111-4222-8333-444455556666",
+        "queue": "esi-refresh",
+        "actor": "esi-data-refresh",
+        "attempt": 3,
+        "outcome": "failed",
+        "wait_ms": 250.0,
+        "duration_ms": 600.0,
+        "error": 'ValueError: "x"\ny',
+    }
+
+
+@pytest.mark.parametrize(
+    ("outcome", "level"),
+    [
+        (Outcome.COMPLETED, "info"),
+        (Outcome.SKIPPED, "info"),
+        (Outcome.RELEASED, "info"),
+        (Outcome.RETRIED, "warning"),
+        (Outcome.FAILED, "error"),
+    ],
+)
+def test_each_outcome_has_its_level(log_of, written, ended, outcome, level):
+    log_of().after_settle(None, [ended(outcome=outcome)])
+    fields = json.loads("".join(written))
+    assert (fields["level"], fields["outcome"]) == (level, outcome.value)
+
+
+def test_there_is_one_line_for_each_run(log_of, written, ended):
+    log_of("logfmt").after_settle(None, [ended(job_id=f"j{i}") for i in range(5)])
+    assert re.findall(r"job_id=(\S+)", "".join(written)) == [f"j{i}" for i in range(5)]
+
+
+@pytest.mark.parametrize("log_format", ["logfmt", "json"])
+def test_payload_values_stay_out_of_the_line(log_of, written, ended, message, log_format):
+    payload = message(character_id=1, refresh_token="s3cr3t-value", user_id="user-7")
+    log_of(log_format).after_settle(None, [ended(message=payload)])
+    assert "s3cr3t-value" not in written[0]
+    assert "user-7" not in written[0]
+
+
+def test_only_a_whole_number_counts_as_a_character(log_of, written, ended, message):
+    job_log = log_of("logfmt")
+    job_log.after_settle(None, [ended(message=message(character_id="x y")), ended(message=message(character_id=True))])
+    assert "character_id" not in "".join(written)
+
+
+@pytest.mark.parametrize("log_format", ["logfmt", "json"])
+def test_a_token_in_an_error_is_hidden_and_a_long_error_is_cut(log_of, written, ended, log_format):
+    error = "SsoError: refresh_token=gEy-8fP2kq0aT1m4ZsBvXw " + "x" * 5_000
+    log_of(log_format).after_settle(None, [ended(outcome=Outcome.FAILED, error=error)])
+    assert "gEy-" not in written[0]
+    assert "[hidden]" in written[0]
+    assert len(written[0]) < ERROR_CHARACTERS + 500
+
+
+def test_the_level_is_obeyed(log_of, written, ended):
+    job_log = log_of(log_level="warning")
+    job_log.after_settle(None, [ended(), ended(outcome=Outcome.RETRIED)])
+    (line,) = "".join(written).splitlines()
+    assert json.loads(line)["outcome"] == "retried"
+
+
+def test_a_name_with_quotes_in_it_breaks_no_line(log_of, written, ended):
+    log_of().after_settle(None, [ended(actor='a "b"', queue="c\nd")])
+    assert json.loads("".join(written))["actor"] == 'a "b"'
+    written.clear()
+    log_of("logfmt").after_settle(None, [ended(actor='a "b"', queue="c\nd")])
+    assert "".join(written).count("\n") == 1

@@ -1,0 +1,115 @@
+"""Lines are written soon, in order, once, and none is lost at the end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from nomad_actors.middleware.line_writer import LineWriter
+
+
+class _Sink:
+    def __init__(self):
+        self.text = ""
+        self.writes = 0
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, text):
+        self.gate.wait(10)
+        self.text += text
+        self.writes += 1
+
+
+@pytest.fixture
+def sink():
+    return _Sink()
+
+
+@pytest.fixture
+def writer(sink):
+    writer = LineWriter(sink, say_lost=lambda n: f"lost {n}\n", capacity=10)
+    yield writer
+    sink.gate.set()
+    writer.close()
+
+
+def test_a_line_is_written_within_a_fraction_of_a_second(writer, sink, wait_until):
+    writer.open()
+    writer.add(["a\n"])
+    wait_until(lambda: sink.text == "a\n", timeout_seconds=2)
+
+
+def test_lines_that_come_together_are_written_together(writer, sink, wait_until):
+    writer.open()
+    for i in range(8):
+        writer.add([f"{i}\n"])
+    wait_until(lambda: sink.text.count("\n") == 8, timeout_seconds=2)
+    assert sink.text == "".join(f"{i}\n" for i in range(8))
+    assert sink.writes < 8
+
+
+def test_adding_does_not_wait_for_a_slow_reader_and_says_what_was_dropped(writer, sink, wait_until):
+    sink.gate.clear()
+    writer.open()
+    writer.add(["first\n"])
+    wait_until(lambda: not writer._lines)  # the thread stands in the sink now
+    began = time.monotonic()
+    writer.add([f"{i}\n" for i in range(15)])
+    assert time.monotonic() - began < 1
+    sink.gate.set()
+    wait_until(lambda: sink.text.endswith("lost 5\n"))
+    assert sink.text == "first\n" + "".join(f"{i}\n" for i in range(10)) + "lost 5\n"
+
+
+def test_closing_writes_what_is_left(writer, sink):
+    writer.open()
+    writer.add(["a\n"])
+    writer.close()
+    assert sink.text == "a\n"
+
+
+def test_before_opening_and_after_closing_lines_are_written_at_once(writer, sink):
+    writer.add(["a\n"])
+    assert sink.text == "a\n"
+    writer.open()
+    writer.close()
+    writer.add(["b\n"])
+    assert sink.text == "a\nb\n"
+
+
+def test_it_can_be_opened_again(writer, sink, wait_until):
+    for line in ("a\n", "b\n"):
+        writer.open()
+        writer.add([line])
+        wait_until(lambda line=line: sink.text.endswith(line))
+        writer.close()
+
+
+CHILD = """
+import multiprocessing, os, sys
+from nomad_actors.middleware.line_writer import LineWriter
+
+def run():
+    writer = LineWriter(lambda text: os.write(1, text.encode()), say_lost=str, flush_seconds=60)
+    writer.open()
+    writer.add(["last words\\n"])
+    sys.exit(3)
+
+if {child}:
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    process.join()
+else:
+    run()
+"""
+
+
+@pytest.mark.parametrize("child", [False, True], ids=["a program", "a forked worker process"])
+def test_nothing_is_lost_when_the_process_exits(child):
+    done = subprocess.run([sys.executable, "-c", CHILD.format(child=child)], capture_output=True, text=True, timeout=30)
+    assert done.stdout == "last words\n"

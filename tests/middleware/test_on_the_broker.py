@@ -1,0 +1,133 @@
+"""All of the middleware together, on the real broker: what a job did is counted once and logged once."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import dramatiq
+import pytest
+
+from nomad_actors import log
+from nomad_actors.broker.broker import JobBroker
+from nomad_actors.metrics.definitions import REGISTRY
+from nomad_actors.middleware import middleware_for
+from nomad_actors.settings import Settings
+
+
+@pytest.fixture
+def stream():
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    stream = io.StringIO()
+    log.configure("json", "info", stream)
+    yield stream
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def attempts(outcome: str) -> float:
+    labels = {"queue": "whole-queue", "actor": "whole-actor", "outcome": outcome}
+    return REGISTRY.get_sample_value("nomad_job_attempts_total", labels) or 0.0
+
+
+def job_lines(stream: io.StringIO) -> list[dict]:
+    return [fields for fields in map(json.loads, stream.getvalue().splitlines()) if "category" in fields]
+
+
+def test_a_job_that_succeeds_at_its_second_attempt(running, stream, wait_until):
+    runs: list[int] = []
+
+    def work(character_id: int) -> None:
+        runs.append(character_id)
+        log.get_logger("whole-actor-job").info("at work")
+        if len(runs) == 1:
+            raise ValueError("try again")
+
+    before = {outcome: attempts(outcome) for outcome in ("completed", "retried", "failed")}
+    settings = Settings(metrics_port=0, log_format="json", retry_delay_ms=1)
+    broker = running(
+        middleware_for(settings),
+        lambda b: dramatiq.actor(work, broker=b, actor_name="whole-actor", queue_name="whole-queue"),
+    )
+    sent = broker.get_actor("whole-actor").send(character_id=7)
+    wait_until(lambda: len(job_lines(stream)) == 2)
+
+    retried, completed = job_lines(stream)
+    assert (retried["outcome"], retried["attempt"], retried["level"]) == ("retried", 1, "warning")
+    assert retried["error"] == "ValueError: try again"
+    assert (completed["outcome"], completed["attempt"], completed["level"]) == ("completed", 2, "info")
+    assert {line["job_id"] for line in (retried, completed)} == {sent.message_id}
+    assert {line["character_id"] for line in (retried, completed)} == {7}
+    assert {o: attempts(o) - n for o, n in before.items()} == {"completed": 1, "retried": 1, "failed": 0}
+
+    during = [f for f in map(json.loads, stream.getvalue().splitlines()) if f["event"] == "at work"]
+    assert [(f["job_id"], f["attempt"], f["queue"]) for f in during] == [
+        (sent.message_id, 1, "whole-queue"),
+        (sent.message_id, 2, "whole-queue"),
+    ]
+
+
+WORKER = """
+import os
+import dramatiq
+from nomad_actors import log
+from nomad_actors.broker.broker import JobBroker
+from nomad_actors.middleware import middleware_for
+from nomad_actors.settings import Settings
+
+settings = Settings.from_env(os.environ)
+log.configure(settings.log_format, settings.log_level)
+broker = JobBroker(url=settings.redis_url, middleware=middleware_for(settings), shutdown_ms=5000)
+dramatiq.set_broker(broker)
+
+@dramatiq.actor(queue_name="cli", actor_name="cli-actor")
+def work(character_id):
+    pass
+"""
+
+
+def test_under_dramatiqs_command_line_every_job_has_its_line_and_the_worker_its_metrics(
+    tmp_path: Path, redis_url, wait_until
+):
+    (tmp_path / "cli_worker.py").write_text(WORKER)
+    said = tmp_path / "log"
+    environ = {**os.environ, "REDIS_URL": redis_url, "NOMAD_METRICS_PORT": "0", "LOG_FORMAT": "logfmt"}
+    command = [str(Path(sys.executable).with_name("dramatiq")), "cli_worker", "-p", "1", "-t", "4"]
+    with said.open("w") as stderr:
+        parent = subprocess.Popen(
+            [*command, "--path", str(tmp_path), "--skip-logging"], cwd=tmp_path, env=environ, stderr=stderr
+        )
+    try:
+        wait_until(lambda: "Worker process is ready" in said.read_text(), timeout_seconds=30)
+        (url,) = re.findall(r"url=(\S+/metrics)", said.read_text())
+
+        broker = JobBroker(url=redis_url, middleware=[])
+        for number in range(300):
+            broker.enqueue(
+                dramatiq.Message(
+                    queue_name="cli", actor_name="cli-actor", args=(), kwargs={"character_id": number}, options={}
+                )
+            )
+        broker.declare_queue("cli")
+        broker.join("cli", timeout=20_000)
+        broker.close()
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            body = answer.read().decode()
+        assert re.search(r'nomad_job_attempts_total\{actor="cli-actor",outcome="completed",queue="cli"\} 300.0', body)
+        parent.send_signal(signal.SIGTERM)
+        assert parent.wait(20) == 0
+    finally:
+        parent.kill()
+        parent.wait()
+    found = re.findall(r"category=job_metrics .*character_id=(\d+)", said.read_text())
+    assert sorted(map(int, found)) == list(range(300))
+    assert all(line.startswith("timestamp=") for line in said.read_text().splitlines() if "level=" in line)

@@ -1,0 +1,149 @@
+"""A job that failed is reported once, with what happened and without what it carried."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import dramatiq
+import pytest
+import sentry_sdk
+from dramatiq.middleware import AgeLimit, Retries
+
+from nomad_actors.broker.endings import Outcome
+from nomad_actors.errors import PermanentError
+from nomad_actors.middleware.sentry import Sentry
+
+SECRET = "gEy-8fP2kq0aT1m4ZsBvXw"
+
+
+class _Project:
+    """What a Sentry project received."""
+
+    def __init__(self):
+        self.events = []
+        self.text = ""
+        project = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers.get("Content-Encoding") == "gzip":
+                    body = gzip.decompress(body)
+                project.receive(body)
+                self.send_response(200)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            def log_message(self, *args):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.dsn = f"http://public@127.0.0.1:{self.server.server_address[1]}/1"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def receive(self, envelope: bytes) -> None:
+        self.text += envelope.decode()
+        lines = envelope.splitlines()[1:]
+        for head, item in zip(lines[::2], lines[1::2], strict=False):
+            if json.loads(head).get("type") == "event":
+                self.events.append(json.loads(item))
+
+
+@pytest.fixture
+def project():
+    project = _Project()
+    yield project
+    sentry_sdk.get_client().close()
+    sentry_sdk.init()
+    project.server.shutdown()
+    project.server.server_close()
+
+
+@pytest.fixture
+def fail(running, project):
+    """Run one job that raises `error` in every attempt; return its message once it has failed."""
+
+    def run(error: Exception, *, max_retries: int = 0, middleware=None, **payload):
+        settled = threading.Event()
+
+        class Settled(dramatiq.Middleware):
+            def after_settle(self, broker, endings):
+                if any(e.outcome == Outcome.FAILED for e in endings):
+                    settled.set()
+
+        def job(**payload):
+            local_secret = SECRET  # noqa: F841
+            raise error
+
+        # Settled stands first: it is told last, when Sentry has been.
+        listed = [Settled(), Sentry(project.dsn), *(middleware or [Retries(max_retries=max_retries, min_backoff=1)])]
+        broker = running(
+            listed, lambda b: dramatiq.actor(job, broker=b, actor_name="esi-data-refresh", queue_name="esi-refresh")
+        )
+        sent = broker.get_actor("esi-data-refresh").send(**payload)
+        assert settled.wait(10)
+        sentry_sdk.flush(5)
+        return sent
+
+    return run
+
+
+def test_a_failed_job_is_reported_once_after_its_last_attempt(fail, project):
+    sent = fail(ValueError("ESI said no"), max_retries=2, character_id=7)
+    (event,) = project.events
+    assert event["exception"]["values"][-1]["type"] == "ValueError"
+    assert event["exception"]["values"][-1]["value"] == "ESI said no"
+    assert event["exception"]["values"][-1]["stacktrace"]["frames"][-1]["function"] == "job"
+    assert event["tags"] == {"job_type": "esi-data-refresh", "queue": "esi-refresh", "attempt": "3"}
+    assert event["contexts"]["job"]["job_id"] == sent.message_id
+    assert event["contexts"]["job"]["character_id"] == 7
+
+
+def test_neither_payload_nor_local_variables_nor_tokens_are_told(fail, project):
+    fail(ValueError(f"refresh_token={SECRET}"), character_id=7, refresh_token=SECRET, user_id="user-7")
+    (event,) = project.events
+    assert event["contexts"]["job"]["payload"] == dict.fromkeys(
+        ("character_id", "refresh_token", "user_id"), "[hidden]"
+    )
+    assert event["exception"]["values"][-1]["value"] == "refresh_token=[hidden]"
+    assert "user-7" not in project.text
+    # The test's own source line, which a report quotes, does not contain the value.
+    assert SECRET not in project.text
+
+
+def test_a_job_that_fails_on_purpose_is_reported_too(fail, project):
+    fail(PermanentError("no such character"), middleware=[Retries(max_retries=5, retry_when=lambda n, e: False)])
+    (event,) = project.events
+    assert event["exception"]["values"][-1]["type"] == "PermanentError"
+
+
+def test_an_exception_that_nobody_decided_on_is_reported(fail, project):
+    fail(ValueError("no Retries here"), middleware=[AgeLimit()])
+    (event,) = project.events
+    assert event["message"] == "esi-data-refresh failed: ValueError: no Retries here"
+
+
+def test_an_unreadable_job_is_reported_without_an_exception(project, ended):
+    sentry = Sentry(project.dsn)
+    sentry.before_worker_boot(None, None)
+    sentry.after_settle(None, [ended(actor="unknown", outcome=Outcome.FAILED, error="unreadable job: no JSON")])
+    sentry.after_settle(None, [ended(outcome=outcome) for outcome in Outcome if outcome != Outcome.FAILED])
+    sentry_sdk.flush(5)
+    (event,) = project.events
+    assert event["message"] == "unknown failed: unreadable job: no JSON"
+    assert event["level"] == "error"
+    assert event["tags"]["queue"] == "esi-refresh"
+
+
+def test_a_job_that_succeeds_is_not_reported(running, project):
+    done = threading.Event()
+    broker = running([Sentry(project.dsn), Retries()], lambda b: dramatiq.actor(done.set, broker=b, actor_name="fine"))
+    broker.get_actor("fine").send()
+    assert done.wait(10)
+    broker.join("default", timeout=10_000)
+    sentry_sdk.flush(5)
+    assert project.events == []
