@@ -1,0 +1,36 @@
+"""The page about metrics names each of them, and none that is not there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import promql_parser
+
+from nomad_actors.metrics.collector import QueueCollector
+from nomad_actors.metrics.definitions import OUTCOMES, REGISTRY, TOKEN_REFRESH_OUTCOMES
+
+PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+
+
+def exported() -> set[str]:
+    """Return the names of our metrics, as they are written in a query."""
+    families = [*REGISTRY.collect(), *QueueCollector(dict).describe()]
+    suffix = {"counter": "_total", "info": "_info"}
+    return {f.name + suffix.get(f.type, "") for f in families if f.name.startswith("nomad_")}
+
+
+def test_the_page_has_each_metric_and_no_other():
+    assert set(re.findall(r"^\| `(nomad_\w+)` \|", PAGE, re.MULTILINE)) == exported()
+
+
+def test_the_page_has_each_outcome():
+    for outcome in (*OUTCOMES, *TOKEN_REFRESH_OUTCOMES):
+        assert outcome in PAGE
+
+
+def test_the_queries_can_be_asked():
+    queries = re.findall(r"\? \| `(.+)` \|$", PAGE, re.MULTILINE)
+    assert len(queries) == 4
+    for query in queries:
+        promql_parser.parse(query.replace(r"\|", "|"))
