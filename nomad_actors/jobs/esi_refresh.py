@@ -1,0 +1,246 @@
+"""The job that keeps ESI's data fresh: one route of one character, or one job a route for all that is due."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from .. import queues
+from ..errors import BadInput
+from ..esi import GROUPS, ROUTES, Route, normalise
+from ..job_types import Backoff, JobType, Priority, Result
+from ..queues import AddedJob, NewJob
+from ..store import DueRoute
+from .due_times import SLACK_MS
+from .payloads import CharacterPayload
+from .route_sync import RouteSync
+from .services import Services
+
+NAME = "esi-data-refresh"
+QUEUE = "esi-refresh"
+
+#: A route that nobody asked for this long is no longer polled.
+SUBSCRIPTION_DAYS = 30
+#: After this a scheduled refresh that never came to run is added again.
+REQUEUE_MS = 3_600_000
+#: Jobs that one look adds at most; the rest is due at the next look.
+SWEEP_LIMIT = 20_000
+_DAY_MS = 86_400_000
+_SCHEDULE = "schedule"
+_NUMBER = re.compile(r"/characters/(\d+)")
+
+
+class EsiRefreshPayload(CharacterPayload):
+    """One endpoint of one character; or, with `sweep`, every route that is due."""
+
+    endpoint: str | None = Field(default=None, max_length=500)
+    #: Ask ESI though our own interval has not passed; CCP's freshness is honoured all the same.
+    skip_cache: bool = False
+    requested_by: str = Field(default="system", min_length=1, max_length=100)
+
+    @classmethod
+    def _of_one_character(cls) -> tuple[str, ...]:
+        return ("character_id", "user_id", "endpoint")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _same_character(cls, data: Any) -> Any:
+        named = _NUMBER.search(str(data.get("endpoint"))) if isinstance(data, Mapping) else None
+        if named and str(data.get("character_id")) != named[1]:
+            raise ValueError(f"endpoint is of character {named[1]}, character_id is {data.get('character_id')!r}")
+        return data
+
+    @field_validator("endpoint")
+    @classmethod
+    def _in_normal_form(cls, endpoint: str | None) -> str | None:
+        try:
+            return None if endpoint is None else normalise(endpoint).name
+        except BadInput as error:
+            raise ValueError(str(error)) from error
+
+    @property
+    def route(self) -> Route:
+        """The route that `endpoint` names."""
+        assert self.endpoint is not None
+        return ROUTES[self.endpoint]
+
+
+class EsiRefreshResult(Result):
+    """What was done: `fresh` (our copy stands, nothing was sent), `not_modified`, `updated`; or `swept`."""
+
+    outcome: Literal["fresh", "not_modified", "updated", "swept"]
+    character_id: int | None = None
+    endpoint: str | None = None
+    #: Whether ESI was asked.
+    sent: bool = False
+    #: Until when our copy counts as current.
+    fresh_until_ms: int | None = None
+    pages: int = 0
+    rows_new: int = 0
+    rows_changed: int = 0
+    events: int = 0
+    #: The jobs that a sweep added.
+    enqueued: int | None = None
+
+
+def run(payload: EsiRefreshPayload, services: Services) -> EsiRefreshResult:
+    """Make our copy of one route current.
+
+    Running it twice is harmless: the second run finds a fresh copy and sends nothing; rows are kept on their natural
+    keys, events are differences to what is stored, and an older answer never replaces a newer one. A sweep run twice
+    adds the same jobs by the same ids.
+    """
+    if payload.sweep:
+        return EsiRefreshResult(outcome="swept", enqueued=_sweep(payload, services))
+    route, sync = payload.route, RouteSync(services)
+    if payload.requested_by != _SCHEDULE and services.store.character(payload.character):
+        services.store.documents.note_asked(payload.character, route.name)
+    synced = sync.sync(payload.character, route, within_interval=not payload.skip_cache)
+    if payload.skip_cache and not synced.sent:
+        # Asking now would get the same answer and break CCP's rules; the asker gets the next one instead.
+        services.store.documents.note_asked(
+            payload.character,
+            route.name,
+            due_ms=synced.fresh_until_ms + SLACK_MS,
+            priority=_priority_of(payload.requested_by),
+        )
+    return EsiRefreshResult(
+        outcome=synced.outcome,
+        character_id=payload.character,
+        endpoint=route.name,
+        sent=synced.sent,
+        fresh_until_ms=synced.fresh_until_ms,
+        pages=synced.pages,
+        rows_new=synced.changes.new,
+        rows_changed=synced.changes.changed,
+        events=synced.changes.events,
+    )
+
+
+def _priority_of(requested_by: str) -> Priority:
+    return Priority.HIGH if requested_by == "user" else Priority.NORMAL
+
+
+def _sweep(payload: EsiRefreshPayload, services: Services) -> int:
+    now_ms = services.clock.now_ms()
+    documents = services.store.documents
+    due = documents.due(
+        asked_since_ms=now_ms - SUBSCRIPTION_DAYS * _DAY_MS,
+        queued_before_ms=now_ms - REQUEUE_MS,
+        limit=SWEEP_LIMIT,
+    )
+    allowed = [each for each in due if _allowed(each)]
+    if allowed:
+        queues.add_jobs([_sweep_job(payload, each) for each in allowed])
+        documents.note_queued(allowed)
+    return len(allowed)
+
+
+def _allowed(due: DueRoute) -> bool:
+    route = ROUTES.get(due.route)
+    return route is not None and due.scopes.issuperset(route.scopes)
+
+
+def _sweep_job(payload: EsiRefreshPayload, due: DueRoute) -> NewJob:
+    return NewJob(
+        queue=QUEUE,
+        job_type=NAME,
+        data={
+            "character_id": due.character_id,
+            "user_id": due.user_id,
+            "endpoint": due.route,
+            "requested_by": _SCHEDULE,
+        },
+        priority=due.priority,
+        delay=payload.delay_ms(NAME, due.character_id, due.route),
+        requested_by=_SCHEDULE,
+        job_id=f"sweep-{NAME}-{due.character_id}{due.route}",
+    )
+
+
+def refresh_esi_data(
+    character_id: int,
+    user_id: int,
+    endpoint: str,
+    *,
+    skip_cache: bool = False,
+    priority: Priority | int | str | None = None,
+    requested_by: str = "system",
+) -> AddedJob:
+    """Add a job that refreshes one endpoint (`/latest/characters/{character_id}/wallet/` or the like) of a character.
+
+    HIGH when `requested_by` is "user" and no priority is said, else NORMAL. Raises as `Queues.add_job`.
+    """
+    return queues.add_jobs([_new_job(character_id, user_id, endpoint, skip_cache, priority, requested_by)])[0]
+
+
+def refresh_character_data(
+    character_id: int,
+    user_id: int,
+    groups: Sequence[str],
+    *,
+    skip_cache: bool = False,
+    priority: Priority | int | str | None = None,
+    requested_by: str = "system",
+) -> list[AddedJob]:
+    """Add one job a route of the endpoint `groups` (`CHARACTER_WALLET` and the like), all in one call.
+
+    Raises as `Queues.add_job`, and `BadInput` with the groups that exist; nothing is enqueued then.
+    """
+    routes: dict[str, None] = {}
+    for group in [groups] if isinstance(groups, str) else groups:
+        if group not in GROUPS:
+            raise _unknown_group(group)
+        routes.update(dict.fromkeys(route.name for route in GROUPS[group]))
+    return queues.add_jobs(
+        [_new_job(character_id, user_id, route, skip_cache, priority, requested_by) for route in routes]
+    )
+
+
+def _unknown_group(name: object) -> BadInput:
+    nearest = difflib.get_close_matches(str(name).upper(), GROUPS, n=2, cutoff=0.4)
+    hint = f"; did you mean {' or '.join(nearest)}?" if nearest else ""
+    accepted = list(GROUPS)
+    return BadInput(f"unknown endpoint group {name!r}{hint} (accepted: {', '.join(accepted)})", accepted=accepted)
+
+
+def _new_job(
+    character_id: int,
+    user_id: int,
+    endpoint: str,
+    skip_cache: bool,
+    priority: Priority | int | str | None,
+    requested_by: str,
+) -> NewJob:
+    return NewJob(
+        queue=QUEUE,
+        job_type=NAME,
+        data={
+            "character_id": character_id,
+            "user_id": user_id,
+            "endpoint": endpoint,
+            "skip_cache": skip_cache,
+            "requested_by": requested_by,
+        },
+        priority=_priority_of(requested_by) if priority is None else priority,
+        requested_by=requested_by,
+    )
+
+
+ESI_DATA_REFRESH = JobType(
+    name=NAME,
+    queue=QUEUE,
+    payload=EsiRefreshPayload,
+    result=EsiRefreshResult,
+    run=run,
+    priority=Priority.NORMAL,
+    attempts=3,
+    backoff=Backoff("exponential", 2000),
+    time_limit_ms=120_000,
+    concurrency=10,
+    description="Makes our copy of one ESI route of one character current.",
+)

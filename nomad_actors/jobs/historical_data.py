@@ -1,0 +1,216 @@
+"""The job that keeps history complete: one type of data of one character, or one job a type for all characters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from .. import queues
+from ..esi import ROUTES
+from ..job_types import Backoff, JobType, Priority, Result
+from ..queues import AddedJob, NewJob
+from ..store import Changes, Character, Window, history
+from .payloads import CharacterPayload
+from .route_sync import RouteSync
+from .services import Services
+
+NAME = "historical-data-collection"
+QUEUE = "historical-data"
+
+DataType = Literal["wallet_journal", "wallet_transactions", "market_orders", "industry_jobs", "skill_history"]
+DATA_TYPES: tuple[DataType, ...] = get_args(DataType)
+
+#: The routes of each type, in the order of asking: what vanished from the open orders is looked up in the closed ones.
+_ROUTES: Mapping[DataType, tuple[str, ...]] = MappingProxyType(
+    {
+        "wallet_journal": (history.JOURNAL,),
+        "wallet_transactions": (history.TRANSACTIONS,),
+        "market_orders": (history.ORDERS, history.ORDERS_HISTORY),
+        "industry_jobs": (history.INDUSTRY_JOBS,),
+        "skill_history": (history.SKILLS,),
+    }
+)
+
+
+def _start(value: Any) -> Any:
+    return _day(value, time.min)
+
+
+def _end(value: Any) -> Any:
+    """A day without a time means the whole day."""
+    return _day(value, time.max)
+
+
+def _day(value: Any, at: time) -> Any:
+    if isinstance(value, str) and len(value) == len("2025-10-18"):
+        value = date.fromisoformat(value)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime.combine(value, at, UTC)
+    return value
+
+
+class HistoricalDataPayload(CharacterPayload):
+    """One type of data of one character, all that ESI shows or a range; with `sweep`, every type of every character.
+
+    The range is of what is kept: journal entries and transactions by their date, orders by when they were issued,
+    industry jobs by their start, skills by when ESI's answer was true. Times without a zone are UTC.
+    """
+
+    data_type: DataType | None = None
+    from_date: Annotated[datetime, BeforeValidator(_start)] | None = None
+    to_date: Annotated[datetime, BeforeValidator(_end)] | None = Field(default=None)
+
+    @classmethod
+    def _of_one_character(cls) -> tuple[str, ...]:
+        return ("character_id", "user_id", "data_type")
+
+    @model_validator(mode="after")
+    def _a_range(self) -> HistoricalDataPayload:
+        window = self.window
+        if None not in (window.from_ms, window.to_ms) and window.from_ms > window.to_ms:  # type: ignore[operator]
+            raise ValueError("from_date is after to_date")
+        if self.sweep and not window.is_everything:
+            raise ValueError("a sweep takes no dates")
+        return self
+
+    @property
+    def window(self) -> Window:
+        """The range of what is kept."""
+        return Window(_ms(self.from_date), _ms(self.to_date))
+
+
+class HistoricalDataResult(Result):
+    """What was kept: rows within the range, those that are new or changed, and the events they made."""
+
+    character_id: int | None = None
+    data_type: str | None = None
+    #: How each route's answer came: fresh (our copy stood), not_modified, updated.
+    outcomes: dict[str, str] = Field(default_factory=dict)
+    rows: int = 0
+    rows_new: int = 0
+    rows_changed: int = 0
+    events: int = 0
+    #: The jobs that a sweep added.
+    enqueued: int | None = None
+
+
+def run(payload: HistoricalDataPayload, services: Services) -> HistoricalDataResult:
+    """Bring one type of data up to date in the history.
+
+    Running it twice is harmless: rows are kept on their natural keys, events are differences to what is stored, and
+    the rows are written with ESI's validator in one transaction, so a run that died is simply done again. A sweep run
+    twice adds the same jobs by the same ids.
+    """
+    if payload.sweep:
+        jobs = sweep_jobs(payload, services.store.logins())
+        return HistoricalDataResult(enqueued=len(queues.add_jobs(jobs)) if jobs else 0)
+    assert payload.data_type is not None
+    sync = RouteSync(services)
+    outcomes, changes = {}, Changes()
+    for name in _ROUTES[payload.data_type]:
+        synced = sync.sync(payload.character, ROUTES[name], window=payload.window)
+        outcomes[name] = synced.outcome
+        changes += synced.changes
+    return HistoricalDataResult(
+        character_id=payload.character,
+        data_type=payload.data_type,
+        outcomes=outcomes,
+        rows=changes.seen,
+        rows_new=changes.new,
+        rows_changed=changes.changed,
+        events=changes.events,
+    )
+
+
+def sweep_jobs(payload: HistoricalDataPayload, characters: list[Character]) -> list[NewJob]:
+    """Return a job for every type that each character's scopes allow."""
+    return [
+        NewJob(
+            queue=QUEUE,
+            job_type=NAME,
+            data={"character_id": each.character_id, "user_id": each.user_id, "data_type": data_type},
+            priority=Priority.BATCH,
+            delay=payload.delay_ms(NAME, each.character_id, data_type),
+            requested_by="schedule",
+            job_id=f"sweep-{NAME}-{each.character_id}-{data_type}",
+        )
+        for each in characters
+        for data_type, routes in _ROUTES.items()
+        if all(each.scopes.issuperset(ROUTES[name].scopes) for name in routes)
+    ]
+
+
+def collect_historical_data(
+    character_id: int,
+    user_id: int,
+    data_type: str,
+    *,
+    from_date: date | datetime | str | None = None,
+    to_date: date | datetime | str | None = None,
+    priority: Priority | int | str = Priority.LOW,
+) -> AddedJob:
+    """Add a job that collects one type of data; a day as `to_date` means the whole day, UTC.
+
+    Raises as `Queues.add_job`.
+    """
+    return queues.add_jobs([_new_job(character_id, user_id, data_type, from_date, to_date, priority)])[0]
+
+
+def collect_all_historical_data(
+    character_id: int,
+    user_id: int,
+    *,
+    from_date: date | datetime | str | None = None,
+    to_date: date | datetime | str | None = None,
+    priority: Priority | int | str = Priority.BATCH,
+) -> list[AddedJob]:
+    """Add one job for each type of data, all in one call.
+
+    Raises as `Queues.add_job`.
+    """
+    return queues.add_jobs(
+        [_new_job(character_id, user_id, data_type, from_date, to_date, priority) for data_type in DATA_TYPES]
+    )
+
+
+def _new_job(
+    character_id: int,
+    user_id: int,
+    data_type: str,
+    from_date: date | datetime | str | None,
+    to_date: date | datetime | str | None,
+    priority: Priority | int | str,
+) -> NewJob:
+    data = {"character_id": character_id, "user_id": user_id, "data_type": data_type}
+    dates = {"from_date": from_date, "to_date": to_date}
+    return NewJob(
+        queue=QUEUE,
+        job_type=NAME,
+        data=data | {name: value for name, value in dates.items() if value is not None},
+        priority=priority,
+    )
+
+
+def _ms(moment: datetime | None) -> int | None:
+    if moment is None:
+        return None
+    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
+
+
+HISTORICAL_DATA_COLLECTION = JobType(
+    name=NAME,
+    queue=QUEUE,
+    payload=HistoricalDataPayload,
+    result=HistoricalDataResult,
+    run=run,
+    priority=Priority.LOW,
+    attempts=2,
+    backoff=Backoff("exponential", 5000),
+    time_limit_ms=600_000,
+    concurrency=3,
+    description="Keeps one type of a character's history: rows, and events made from their changes.",
+)

@@ -1,0 +1,51 @@
+"""What the payloads of characters' jobs have in common: one character, or a sweep over all of them.
+
+A sweep is what a schedule enqueues: it does no work of its own but adds one job a character (and route, or type).
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from ..job_types import Payload
+
+
+class CharacterPayload(Payload):
+    """One character of one user; or, with `sweep`, all characters that are due."""
+
+    character_id: int | None = Field(default=None, gt=0)
+    user_id: int | None = None
+    sweep: bool = False
+    #: A sweep's jobs start spread over this time, each character at its own moment.
+    spread_seconds: int = Field(default=0, ge=0, le=86_400)
+
+    @model_validator(mode="after")
+    def _one_or_all(self) -> Self:
+        named = [name for name in self._of_one_character() if getattr(self, name) is not None]
+        if self.sweep and named:
+            raise ValueError(f"a sweep is over all characters and takes no {', '.join(named)}")
+        missing = [name for name in self._of_one_character() if getattr(self, name) is None]
+        if not self.sweep and missing:
+            raise ValueError(f"{', '.join(missing)} must be given, or sweep be true")
+        if not self.sweep and self.spread_seconds:
+            raise ValueError("spread_seconds goes with sweep only")
+        return self
+
+    @classmethod
+    def _of_one_character(cls) -> tuple[str, ...]:
+        """Return the fields that a job of one character must have and a sweep must not."""
+        return ("character_id", "user_id")
+
+    @property
+    def character(self) -> int:
+        """The character's id, in a job that is of one character."""
+        assert self.character_id is not None
+        return self.character_id
+
+    def delay_ms(self, *parts: Any) -> int:
+        """Return when, within the spread, the job named by `parts` starts: always the same moment for the same job."""
+        # An even spread keeps CCP's whole-hour peaks from having a share of ours, and SSO from being asked all at once.
+        return zlib.crc32(repr(parts).encode()) % (self.spread_seconds * 1000) if self.spread_seconds else 0

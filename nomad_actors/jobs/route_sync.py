@@ -1,0 +1,155 @@
+"""Bringing our copy of one route of one character up to date, and its rows into the history.
+
+The order is what keeps data from being lost: rows, document and validator are one transaction in the database, and
+only then comes the disposable copy in the cache. A crash anywhere costs one more request.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+import redis
+
+from ..errors import PermanentError, Unavailable
+from ..esi import Answer, EsiError, EsiRefused, EsiUnavailable, Route
+from ..log import get_logger
+from ..store import EVERYTHING, Changes, RouteState, Snapshot, Window
+from .due_times import as_of_ms, next_due_ms, retry_due_ms
+from .services import Services
+from .token_keeper import TokenKeeper
+
+Outcome = Literal["fresh", "not_modified", "updated"]
+
+logger = get_logger("esi-refresh-job")
+
+
+@dataclass(frozen=True)
+class Synced:
+    """How our copy came to be current: it was, ESI said so, or ESI sent a new one."""
+
+    outcome: Outcome
+    fresh_until_ms: int
+    changes: Changes
+    pages: int = 0
+
+    @property
+    def sent(self) -> bool:
+        """Whether ESI was asked."""
+        return self.outcome != "fresh"
+
+
+class RouteSync:
+    """Brings routes up to date with `services`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._documents = services.store.documents
+
+    def sync(
+        self, character_id: int, route: Route, *, window: Window = EVERYTHING, within_interval: bool = False
+    ) -> Synced:
+        """Make our copy current and keep its rows within `window`.
+
+        Nothing is sent before CCP's freshness ends, nor, with `within_interval`, before our own interval has passed.
+        Raises `PermanentError` naming the scope, the refusal or the login that stands in the way, and what ESI's and
+        SSO's clients and the store raise when a later try may do better.
+        """
+        state = self._documents.state(character_id, route.name)
+        fresh_until_ms = _fresh_until_ms(state, route, within_interval=within_interval)
+        if self._services.clock.now_ms() < fresh_until_ms:
+            return Synced("fresh", fresh_until_ms, self._catch_up(character_id, route, state, window))
+        self._check_scopes(character_id, route)
+        try:
+            answer = self._ask(character_id, route, state)
+        except EsiRefused as error:
+            self._note_failure(character_id, route, state, error)
+            raise PermanentError(f"ESI refuses {route.name} of character {character_id}: {error}") from error
+        except EsiUnavailable as error:
+            self._note_failure(character_id, route, state, error)
+            raise
+        return self._keep(character_id, route, answer, window)
+
+    def _catch_up(self, character_id: int, route: Route, state: RouteState | None, window: Window) -> Changes:
+        if state is None or state.rows_complete:
+            return Changes()
+        return self._documents.catch_up(character_id, route.name, window=window)
+
+    def _check_scopes(self, character_id: int, route: Route) -> None:
+        """Refuse before anything is sent: a 403 is spent from a budget that all characters share."""
+        character = self._services.store.character(character_id)
+        if character is None:
+            raise PermanentError(f"character {character_id} never logged in")
+        missing = [scope for scope in route.scopes if scope not in character.scopes]
+        if missing:
+            raise PermanentError(
+                f"the login of character {character_id} lacks the scope {', '.join(missing)}, which {route.name} "
+                "needs; nothing was sent; the player must log in with it"
+            )
+
+    def _ask(self, character_id: int, route: Route, state: RouteState | None) -> Answer:
+        etag = state.etag if state is not None and state.synced_ms is not None else None
+        if not route.scopes:
+            return self._get(character_id, route, None, etag)
+        keeper = TokenKeeper(self._services)
+        kept = keeper.keep(character_id)
+        try:
+            return self._get(character_id, route, kept.access_token, etag)
+        except EsiRefused as error:
+            if error.status != 401:
+                raise
+        # Ended early, by CCP or a clock: one refresh and one more request decide whether it is the login.
+        renewed = keeper.keep(character_id, other_than=kept.access_token)
+        return self._get(character_id, route, renewed.access_token, etag)
+
+    def _get(self, character_id: int, route: Route, access_token: str | None, etag: str | None) -> Answer:
+        esi = self._services.esi
+        get = esi.get if route.paging in (None, "last_mail_id") else esi.get_all
+        return get(route, character_id=character_id, access_token=access_token, etag=etag)
+
+    def _keep(self, character_id: int, route: Route, answer: Answer, window: Window) -> Synced:
+        now_ms = self._services.clock.now_ms()
+        due_ms = next_due_ms(route, character_id, fresh_until_ms=answer.fresh_until_ms, now_ms=now_ms)
+        snapshot = Snapshot(
+            body=answer.body,
+            etag=answer.etag,
+            last_modified=answer.last_modified,
+            fresh_until_ms=answer.fresh_until_ms,
+            as_of_ms=as_of_ms(route, answer, now_ms=now_ms),
+            pages=answer.pages,
+            request_id=answer.request_id,
+        )
+        keep = self._documents.renew if answer.not_modified else self._documents.save
+        changes = keep(character_id, route.name, snapshot, next_due_ms=due_ms, window=window)
+        self._copy_to_cache(character_id, route, answer)
+        outcome: Outcome = "not_modified" if answer.not_modified else "updated"
+        return Synced(outcome, answer.fresh_until_ms, changes, answer.pages)
+
+    def _copy_to_cache(self, character_id: int, route: Route, answer: Answer) -> None:
+        if answer.not_modified:
+            body = self._documents.body(character_id, route.name)
+            answer = dataclasses.replace(answer, body=body, not_modified=False, status=200)
+        try:
+            self._services.cache.put(character_id, route, answer)
+        except (redis.RedisError, Unavailable) as error:
+            # The database has it; readers of the cache get an older copy or none.
+            logger.warning("the cache did not take a document", route=route.name, error=str(error))
+
+    def _note_failure(self, character_id: int, route: Route, state: RouteState | None, error: EsiError) -> None:
+        failures = (state.failures if state is not None else 0) + 1
+        self._documents.note_failure(
+            character_id,
+            route.name,
+            error=str(error),
+            request_id=error.request_id,
+            next_due_ms=retry_due_ms(route, character_id, failures=failures, now_ms=self._services.clock.now_ms()),
+        )
+
+
+def _fresh_until_ms(state: RouteState | None, route: Route, *, within_interval: bool) -> int:
+    """Return until when our copy is good enough; 0 when there is none."""
+    if state is None or state.synced_ms is None:
+        return 0
+    ours_ms = state.synced_ms + route.interval_seconds * 1000 if within_interval else 0
+    return max(state.fresh_until_ms or 0, ours_ms)

@@ -1,0 +1,22 @@
+"""What a job's body may use beside its payload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..clock import Clock
+from ..esi import EsiCache, EsiClient, SsoClient
+from ..settings import Settings
+from ..store import Store
+
+
+@dataclass(frozen=True)
+class Services:
+    """The application's parts that jobs work with; one set a process, shared by its threads."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    sso: SsoClient
+    esi: EsiClient
+    cache: EsiCache

@@ -1,0 +1,82 @@
+"""The job that keeps logins alive: refreshes one character's access token, or adds that job for all idle logins."""
+
+from __future__ import annotations
+
+from .. import queues
+from ..job_types import Backoff, JobType, Priority, Result
+from ..queues import AddedJob, NewJob
+from ..store import Character
+from .payloads import CharacterPayload
+from .services import Services
+from .token_keeper import NEAR_EXPIRY_SECONDS, TokenKeeper
+
+NAME = QUEUE = "token-refresh"
+
+
+class TokenRefreshPayload(CharacterPayload):
+    """One character's login; or, with `sweep`, every login whose access token has run out."""
+
+
+class TokenRefreshResult(Result):
+    """What was done: `refreshed` false means that the token still lives, until `expires_at_ms`."""
+
+    character_id: int | None = None
+    refreshed: bool = False
+    expires_at_ms: int | None = None
+    #: The jobs that a sweep added.
+    enqueued: int | None = None
+
+
+def run(payload: TokenRefreshPayload, services: Services) -> TokenRefreshResult:
+    """Refresh a login whose access token is near its end.
+
+    Running it twice is harmless: the second run finds a living token and sends nothing; two at once share one flight,
+    and only the holder of the login's latest version can save. A sweep run twice adds the same jobs by the same ids.
+    """
+    if payload.sweep:
+        jobs = sweep_jobs(payload, services.store.logins(), services.clock.now_ms())
+        return TokenRefreshResult(enqueued=len(queues.add_jobs(jobs)) if jobs else 0)
+    kept = TokenKeeper(services).keep(payload.character)
+    return TokenRefreshResult(
+        character_id=payload.character, refreshed=kept.refreshed, expires_at_ms=kept.login.access_expires_ms
+    )
+
+
+def sweep_jobs(payload: TokenRefreshPayload, logins: list[Character], now_ms: int) -> list[NewJob]:
+    """Return a job for every idle login: nobody uses it, so nobody would notice that it died."""
+    idle_before_ms = now_ms + NEAR_EXPIRY_SECONDS * 1000
+    return [
+        NewJob(
+            queue=QUEUE,
+            job_type=NAME,
+            data={"character_id": login.character_id, "user_id": login.user_id},
+            delay=payload.delay_ms(NAME, login.character_id),
+            requested_by="schedule",
+            job_id=f"sweep-{NAME}-{login.character_id}",
+        )
+        for login in logins
+        if login.access_expires_ms is None or login.access_expires_ms < idle_before_ms
+    ]
+
+
+def refresh_character_token(character_id: int, user_id: int, priority: Priority | int | str | None = None) -> AddedJob:
+    """Add a job that refreshes one character's token; CRITICAL when it is wanted now, HIGH when not said.
+
+    Raises as `Queues.add_job`.
+    """
+    return queues.add_job(QUEUE, NAME, {"character_id": character_id, "user_id": user_id}, priority=priority)
+
+
+TOKEN_REFRESH = JobType(
+    name=NAME,
+    queue=QUEUE,
+    payload=TokenRefreshPayload,
+    result=TokenRefreshResult,
+    run=run,
+    priority=Priority.HIGH,
+    attempts=3,
+    backoff=Backoff("exponential", 2000),
+    time_limit_ms=60_000,
+    concurrency=5,
+    description="Keeps a character's login alive: refreshes its token near expiry.",
+)
