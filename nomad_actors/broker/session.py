@@ -205,7 +205,7 @@ class Session:
     def _idle_seconds(self) -> float:
         """Return how long nothing needs doing unless somebody says so."""
         now = time.monotonic()
-        if self._unsettled or self._closing is not None or self._can_ask(now):
+        if self._unsettled or self._tried or self._closing is not None or self._can_ask(now):
             return 0.0
         attached = [place for place in self._places.values() if place.attached]
         wakes = [place.asked_mono + BEAT_SECONDS for place in attached]
@@ -465,11 +465,11 @@ class Session:
         """Have the waiter wait for every queue that could take work and has none."""
         idle = {p.base for p in self._places.values() if self._taking and p.attached and p.asleep and p.free > 0}
         commands: list[tuple[Any, ...]] = [("RPUSH", keys.wake(base), "1") for base in self._unwanted]
-        self._unwanted.clear()
         if idle and self._waiter.arm(idle):
             commands += self._nudge()
         if commands:
             self._link.commands(commands)
+        self._unwanted.clear()
 
     def _nudge(self) -> list[tuple[Any, ...]]:
         """Return the commands that wake our own waiter; the key goes by itself if it is never read."""

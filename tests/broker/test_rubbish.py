@@ -1,0 +1,104 @@
+"""Rubbish in a queue stops nobody: it fails with its reason, the jobs around it complete."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import dramatiq
+import pytest
+import redis
+
+from nomad_actors.broker import JobBroker, State, records
+from nomad_actors.broker.endings import Ended
+from nomad_actors.broker.keys import PRIORITY_STEP
+from tests.broker.conftest import running
+from tests.broker.test_transitions import check_queue
+
+BASE = "nomad:{default}"
+
+
+def plant(client: redis.Redis, stored_id: bytes, value: bytes) -> None:
+    """Put a value where a waiting job's record should be, ahead of all others."""
+    client.hset(f"{BASE}:jobs", stored_id, value)
+    client.zadd(f"{BASE}:waiting", {stored_id: -PRIORITY_STEP})
+
+
+def record(body: bytes) -> bytes:
+    header = records.HEADER.pack(1, 0, 0, 0, 0, 1e12, 1e12, 0, 0, b"c" * 8, b"\0" * 14, len(body))
+    return header + body
+
+
+def fields(**changed: object) -> bytes:
+    whole = {"actor_name": "job", "args": [], "kwargs": {}, "options": {}}
+    return json.dumps({k: v for k, v in {**whole, **changed}.items() if v != "missing"}).encode()
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        pytest.param(b"", "not one of ours", id="nothing"),
+        pytest.param(b"\xff" * 100, "not one of ours", id="no record"),
+        pytest.param(record(b"not json"), "cannot be decoded", id="no JSON"),
+        pytest.param(record(b"[]"), "no object", id="no object"),
+        pytest.param(record(fields(args="missing")), "no 'args'", id="a field missing"),
+        pytest.param(record(fields(options=None)), "'options' is of type NoneType", id="options null"),
+        pytest.param(record(fields(actor_name=["x"])), "'actor_name' is of type list", id="a list for a name"),
+        pytest.param(record(fields(actor_name="nobody")), "no actor 'nobody' is declared", id="an unknown actor"),
+    ],
+)
+def test_rubbish_fails_with_its_reason_and_a_hundred_jobs_around_it_complete(
+    broker: JobBroker, redis_client: redis.Redis, endings: list[Ended], value: bytes, reason: str
+) -> None:
+    ran: list[int] = []
+    job = dramatiq.actor(ran.append, actor_name="job")
+    for i in range(50):
+        job.send(i)
+    plant(redis_client, b"rubbish", value)
+    for i in range(50, 100):
+        job.send(i)
+    with running(broker):
+        broker.join("default", timeout=10_000)
+    assert sorted(ran) == list(range(100))
+    view = broker.view("default")
+    found = view.get("rubbish")
+    assert found is not None
+    assert found.state is State.FAILED
+    assert reason in str(found.timeline()[-1]["reason"])
+    assert [e.error for e in endings if e.outcome == "failed"] == [found.timeline()[-1]["reason"]]
+    check_queue(redis_client)
+
+
+def test_a_due_time_in_a_bodys_options_does_not_park_the_job_in_the_worker(
+    broker: JobBroker, redis_client: redis.Redis
+) -> None:
+    ran: list[int] = []
+    dramatiq.actor(ran.append, actor_name="job")
+    plant(redis_client, b"with eta", record(fields(args=[1], options={"eta": "soon"})))
+    with running(broker):
+        broker.join("default", timeout=5000)
+    assert ran == [1]
+
+
+def test_a_result_that_has_no_json_form_fails_the_job_with_that_reason(broker: JobBroker) -> None:
+    from nomad_actors.broker.lease import CURRENT
+
+    @dramatiq.actor(max_retries=0)
+    def job() -> None:
+        lease = CURRENT.get()
+        assert lease is not None
+        lease.result = records.pack_result(object())
+
+    message = job.send()
+    with running(broker):
+        broker.join("default", timeout=5000)
+    found = broker.view("default").get(message.message_id)
+    assert found is not None
+    assert found.state is State.FAILED
+    assert "not JSON serializable" in str(found.timeline()[-1]["reason"])
+
+
+def test_an_event_of_a_newer_release_is_passed_over() -> None:
+    story = struct.pack(">BdI", 99, 1.0, 3) + b"new" + records.EVENT.pack(records.EventKind.RELEASED, 2.0, 0)
+    header = records.Header(0, 0, 0, 0, 0, 0, 0, 0, b"")
+    assert [e.kind for e in records.Record(header, b"", story).events()] == [records.EventKind.RELEASED]

@@ -1,0 +1,159 @@
+"""A proxy in front of Redis that knows commands, counts them, and cuts a connection before or after the chosen one."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from nomad_actors.broker.scripts import scripts
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command on its way through; `name` is the script's for EVALSHA and EVAL."""
+
+    name: str
+    arguments: list[bytes]
+    number: int
+
+    def mentions(self, text: bytes) -> bool:
+        """Return whether any argument contains `text`."""
+        return any(text in argument for argument in self.arguments)
+
+
+Chooser = Callable[[Command], bool]
+
+
+@dataclass
+class FaultProxy:
+    """Forwards to a Redis port, one command and one reply at a time for each connection."""
+
+    target_port: int
+    port: int = 0
+    seen: list[str] = field(default_factory=list)
+    cuts: list[str] = field(default_factory=list)
+    _before: Chooser | None = None
+    _after: Chooser | None = None
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._names = {s.sha: name for name, s in scripts().items()} | {s.source: n for n, s in scripts().items()}
+        self._closed = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """Redis' URL, through this proxy."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def cut_before(self, chooser: Chooser) -> None:
+        """Cut the connection of the next chosen command instead of forwarding it, once."""
+        with self._lock:
+            self._before = chooser
+
+    def cut_after(self, chooser: Chooser) -> None:
+        """Let Redis execute the next chosen command, then cut the connection instead of answering, once."""
+        with self._lock:
+            self._after = chooser
+
+    def close(self) -> None:
+        """Cut everything."""
+        self._closed = True
+        self._listener.close()
+        with self._lock:
+            for each in self._sockets:
+                _shut(each)
+
+    def _accept(self) -> None:
+        while not self._closed:
+            try:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self.target_port))
+            except OSError:
+                if not self._closed:
+                    _shut(client)
+                    continue
+                return
+            with self._lock:
+                self._sockets += [client, server]
+            threading.Thread(target=self._serve, args=(client, server), daemon=True).start()
+
+    def _serve(self, client: socket.socket, server: socket.socket) -> None:
+        requests, replies = client.makefile("rb"), server.makefile("rb")
+        try:
+            while (raw := _read_value(requests)) is not None:
+                command = self._command(raw)
+                if self._struck("_before", command):
+                    break
+                server.sendall(raw)
+                reply = _read_value(replies)
+                if reply is None or self._struck("_after", command):
+                    break
+                client.sendall(reply)
+        except OSError:
+            pass  # Either side went away: so does the other.
+        finally:
+            _shut(client)
+            _shut(server)
+
+    def _command(self, raw: bytes) -> Command:
+        words = _words(raw)
+        name = words[0].decode().lower()
+        if name in ("evalsha", "eval"):
+            name = self._names.get(words[1], name)
+        with self._lock:
+            self.seen.append(name)
+            return Command(name, words[1:], len(self.seen))
+
+    def _struck(self, which: str, command: Command) -> bool:
+        with self._lock:
+            chooser: Chooser | None = getattr(self, which)
+            if chooser is None or not chooser(command):
+                return False
+            setattr(self, which, None)
+            self.cuts.append(command.name)
+            return True
+
+
+def _shut(each: socket.socket) -> None:
+    try:
+        each.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # It is shut already.
+    each.close()
+
+
+def _read_value(stream: object) -> bytes | None:
+    """Return one RESP2 value as its bytes, None at the end of the stream."""
+    line = stream.readline()  # type: ignore[attr-defined]
+    if not line.endswith(b"\r\n"):
+        return None
+    kind, size = line[:1], line[1:-2]
+    if kind == b"$" and size != b"-1":
+        body = stream.read(int(size) + 2)  # type: ignore[attr-defined]
+        return line + body if len(body) == int(size) + 2 else None
+    if kind == b"*" and size != b"-1":
+        parts = [line]
+        for _ in range(int(size)):
+            part = _read_value(stream)
+            if part is None:
+                return None
+            parts.append(part)
+        return b"".join(parts)
+    return line
+
+
+def _words(raw: bytes) -> list[bytes]:
+    """Return a command's words from its RESP array."""
+    words, at = [], raw.index(b"\r\n") + 2
+    while at < len(raw):
+        end = raw.index(b"\r\n", at)
+        size = int(raw[at + 1 : end])
+        words.append(raw[end + 2 : end + 2 + size])
+        at = end + 4 + size
+    return words
