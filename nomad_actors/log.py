@@ -11,7 +11,8 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
+from contextvars import ContextVar
 from typing import Any, TextIO, cast
 
 import structlog
@@ -41,6 +42,11 @@ _SECRETS = (
 )
 _BARE = re.compile(r'[^\x00-\x20"=\\\x7f-\xa0\u2028\u2029\ud800-\udfff]+')
 _UNFIT_FOR_NAME = re.compile(r'[\s="]+')
+
+
+#: Tells which job this thread (or coroutine) runs: set by middleware, asked only when a line is written, since most
+#: jobs write none.
+JOB_FACTS: ContextVar[Callable[[], Mapping[str, Any]] | None] = ContextVar("nomad_job_facts", default=None)
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
@@ -154,7 +160,7 @@ class _LineFormatter(logging.Formatter):
             "event": record.getMessage(),
             **getattr(record, _FIELDS, {}),
         }
-        for name, value in structlog.contextvars.get_contextvars().items():
+        for name, value in _bound().items():
             fields.setdefault(name, value)
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
@@ -162,6 +168,12 @@ class _LineFormatter(logging.Formatter):
             fields["stack"] = record.stack_info
         hidden = {name: hide_secrets(name, value) for name, value in fields.items()}
         return format_line(self._log_format, hidden).rstrip("\n")
+
+
+def _bound() -> dict[str, Any]:
+    """Return what every line of this thread says now: what was bound through structlog, and the job."""
+    facts = JOB_FACTS.get()
+    return {**structlog.contextvars.get_contextvars(), **(facts() if facts else {})}
 
 
 def _hand_over(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

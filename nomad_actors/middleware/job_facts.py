@@ -7,7 +7,7 @@ from typing import Any
 
 from dramatiq import Message, MessageProxy
 
-from ..broker.consumer import LeasedMessage
+from ..broker.leased import LeasedMessage
 
 
 def payload_of(message: Message[Any] | MessageProxy) -> Mapping[str, Any]:
