@@ -1,0 +1,116 @@
+"""`make bench`: every scenario on every system, interleaved, medians with their spread and the ratio to Dramatiq.
+
+`ASSERT=1 make bench` (or `--assert`) fails when a target is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from nomad_actors.local_redis import LocalRedis
+
+from .scenarios import SCENARIOS
+from .systems import OURS, STOCK, SYSTEMS, System
+
+#: Scenario by scenario, system by system, the repeats' numbers.
+Results = dict[str, dict[str, list[float]]]
+
+#: The promises: an absolute bound for ours, or ("x", ratio to Dramatiq as it comes).
+TARGETS: dict[str, tuple[str, float]] = {
+    "drain, jobs/s": (">= x stock", 3.0),
+    "urgent job behind 20,000, ms": ("<=", 20.0),
+    "pick-up at 20/s, p50 ms": ("<=", 3.0),
+    "pick-up at 20/s, p99 ms": ("<=", 10.0),
+    "idle, commands/s": ("<=", 5.0),
+    "memory, bytes a waiting job": ("<=", 570.0),
+}
+
+
+def main() -> int:
+    """Measure, print the table, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", choices=sorted(SCENARIOS), action="append")
+    parser.add_argument("--assert", dest="check", action="store_true", default=os.environ.get("ASSERT") == "1")
+    arguments = parser.parse_args()
+    results = measure(arguments.only or list(SCENARIOS), arguments.repeats)
+    show(results)
+    missed = [name for name in results if not _met(name, results[name])]
+    for name in missed:
+        print(f"target missed: {name} {TARGETS[name][0]} {TARGETS[name][1]}")
+    return 1 if missed and arguments.check else 0
+
+
+def measure(scenarios: Sequence[str], repeats: int) -> Results:
+    """Run every scenario on every system `repeats` times, the systems taking turns."""
+    results: Results = defaultdict(lambda: defaultdict(list))
+    with tempfile.TemporaryDirectory() as directory:
+        server = LocalRedis(Path(directory)).start()
+        try:
+            for scenario in scenarios:
+                for repeat in range(repeats):
+                    for system in SYSTEMS[repeat % len(SYSTEMS) :] + SYSTEMS[: repeat % len(SYSTEMS)]:
+                        for name, value in _child(system, scenario, server.url).items():
+                            results[name][system.name].append(value)
+                        print(f"{scenario}: repeat {repeat + 1} of {repeats}, {system.name}", file=sys.stderr)
+        finally:
+            server.stop()
+    return results
+
+
+def _child(system: System, scenario: str, url: str) -> dict[str, float]:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.child", system.name, scenario, url],
+        env={**os.environ, **system.environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{scenario} on {system.name} failed:\n{done.stderr[-3000:]}")
+    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return measured
+
+
+def show(results: Results) -> None:
+    """Print medians with their spread, and our ratio to Dramatiq as it comes."""
+    table = Table(title="medians (lowest–highest)")
+    table.add_column("")
+    for system in SYSTEMS:
+        table.add_column(system.name, justify="right")
+    table.add_column(f"{OURS.name} / {STOCK.name}", justify="right")
+    for name, by_system in results.items():
+        cells = [_cell(by_system[system.name]) for system in SYSTEMS]
+        table.add_row(name, *cells, f"{_ratio(by_system):.2f}")
+    Console(width=140).print(table)
+
+
+def _cell(values: list[float]) -> str:
+    return f"{statistics.median(values):,.1f} ({min(values):,.1f}–{max(values):,.1f})"
+
+
+def _ratio(by_system: dict[str, list[float]]) -> float:
+    return statistics.median(by_system[OURS.name]) / statistics.median(by_system[STOCK.name])
+
+
+def _met(name: str, by_system: dict[str, list[float]]) -> bool:
+    how, bound = TARGETS.get(name, ("", 0.0))
+    if how == ">= x stock":
+        return _ratio(by_system) >= bound
+    return how != "<=" or statistics.median(by_system[OURS.name]) <= bound
+
+
+if __name__ == "__main__":
+    sys.exit(main())

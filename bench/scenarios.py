@@ -1,0 +1,154 @@
+"""What is measured; each scenario runs in a process of its own, on an empty Redis, and returns numbers by name."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import dramatiq
+import redis
+from dramatiq import Worker
+
+from .systems import THREADS
+
+Measured = Mapping[str, float]
+
+PAYLOAD = {"character_id": 95_465_499, "user_id": 1_234, "endpoint": "/characters/{character_id}/wallet/journal"}
+DRAINED = 10_000
+BACKLOG = 20_000
+ENQUEUED = 3_000
+
+
+def no_op(character_id: int, user_id: int, endpoint: str) -> None:
+    """Do nothing, as the job that only measures the system around it."""
+
+
+@contextmanager
+def _working(broker: dramatiq.Broker) -> Iterator[Worker]:
+    worker = Worker(broker, worker_threads=THREADS)
+    worker.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+
+
+def enqueue(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
+    """Add jobs one by one; jobs a second."""
+    actor = dramatiq.actor(no_op, broker=broker)
+    began = time.perf_counter()
+    for _ in range(ENQUEUED):
+        actor.send(**PAYLOAD)
+    return {"enqueue, jobs/s": ENQUEUED / (time.perf_counter() - began)}
+
+
+def drain(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
+    """Work off no-op jobs that wait; jobs a second, the worker's start included."""
+    done = itertools.count(1)
+    last = 0
+
+    def count(character_id: int, user_id: int, endpoint: str) -> None:
+        nonlocal last
+        last = next(done)
+
+    actor = dramatiq.actor(count, broker=broker)
+    for _ in range(DRAINED):
+        actor.send(**PAYLOAD)
+    began = time.perf_counter()
+    with _working(broker):
+        _until(lambda: last >= DRAINED, timeout_seconds=60)
+        took = time.perf_counter() - began
+    return {"drain, jobs/s": DRAINED / took}
+
+
+def memory(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
+    """Add jobs; bytes of Redis memory each."""
+    actor = dramatiq.actor(no_op, broker=broker)
+    before = client.info("memory")["used_memory"]
+    for _ in range(ENQUEUED):
+        actor.send(**PAYLOAD)
+    return {"memory, bytes a waiting job": (client.info("memory")["used_memory"] - before) / ENQUEUED}
+
+
+def pickup_steady(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
+    """Send 200 jobs, 20 a second, to an idle worker; ms until they start."""
+    waits = _pickups(broker, jobs=200, every_seconds=0.05)
+    return {"pick-up at 20/s, p50 ms": statistics.median(waits), "pick-up at 20/s, p99 ms": _percentile(waits, 99)}
+
+
+def pickup_rare(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
+    """Send one job every two seconds to an idle worker; ms until they start."""
+    waits = _pickups(broker, jobs=8, every_seconds=2.0)
+    return {"pick-up at one in 2 s, p50 ms": statistics.median(waits), "pick-up at one in 2 s, max ms": max(waits)}
+
+
+def urgent(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
+    """Send a CRITICAL job behind 20,000 BATCH jobs of 5 ms, 8 at a time; ms until it starts."""
+    started: list[float] = []
+    batch = dramatiq.actor(lambda: time.sleep(0.005), broker=broker, actor_name="batch", priority=5)
+    critical = dramatiq.actor(
+        lambda: started.append(time.perf_counter()), broker=broker, actor_name="critical", priority=1
+    )
+    for _ in range(BACKLOG):
+        batch.send()
+    waits = []
+    with _working(broker):
+        time.sleep(1.0)
+        for _ in range(3):
+            started.clear()
+            sent = time.perf_counter()
+            critical.send()
+            _until(lambda: bool(started), timeout_seconds=60)
+            waits.append((started[0] - sent) * 1000)
+            if waits[-1] > 5_000:
+                break  # Behind the whole backlog: the next ones would find it gone.
+        broker.flush_all()
+    return {"urgent job behind 20,000, ms": statistics.median(waits)}
+
+
+def idle(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
+    """Do nothing with four queues; commands a second at Redis, those inside scripts counted."""
+    for name in ("a", "b", "c", "d"):
+        dramatiq.actor(no_op, broker=broker, actor_name=name, queue_name=name)
+    with _working(broker):
+        time.sleep(2.0)
+        before, began = _commands(client), time.perf_counter()
+        time.sleep(16.0)
+        return {"idle, commands/s": (_commands(client) - before - 1) / (time.perf_counter() - began)}
+
+
+SCENARIOS: Mapping[str, Callable[[dramatiq.Broker, redis.Redis], Measured]] = {
+    each.__name__: each for each in (enqueue, drain, memory, pickup_steady, pickup_rare, urgent, idle)
+}
+
+
+def _pickups(broker: dramatiq.Broker, *, jobs: int, every_seconds: float) -> list[float]:
+    waits: list[float] = []
+    actor = dramatiq.actor(lambda sent: waits.append((time.time() - sent) * 1000), broker=broker, actor_name="pick_up")
+    with _working(broker):
+        actor.send(time.time())
+        _until(lambda: len(waits) == 1, timeout_seconds=10)
+        for _ in range(jobs):
+            time.sleep(every_seconds)
+            actor.send(time.time())
+        _until(lambda: len(waits) == jobs + 1, timeout_seconds=10)
+    return waits[1:]
+
+
+def _commands(client: redis.Redis) -> int:
+    return int(client.info("stats")["total_commands_processed"])
+
+
+def _percentile(values: list[float], percent: int) -> float:
+    return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
+
+
+def _until(condition: Callable[[], bool], *, timeout_seconds: float) -> None:
+    deadline = time.perf_counter() + timeout_seconds
+    while not condition():
+        if time.perf_counter() > deadline:
+            raise TimeoutError(f"not done within {timeout_seconds} s")
+        time.sleep(0.001)

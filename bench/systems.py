@@ -1,0 +1,41 @@
+"""The systems that are compared, each as its users would set it up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import IO
+
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+
+from nomad_actors import log
+from nomad_actors.broker import JobBroker
+from nomad_actors.middleware import middleware_for
+from nomad_actors.settings import Settings
+
+#: Jobs at a time in every system.
+THREADS = 8
+
+
+@dataclass(frozen=True)
+class System:
+    """One system: its name, and what its environment needs."""
+
+    name: str
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
+OURS = System("nomad-actors")
+STOCK = System("dramatiq")
+TUNED = System("dramatiq, prefetch 64", {"dramatiq_queue_prefetch": "64"})
+SYSTEMS = (OURS, STOCK, TUNED)
+
+
+def make_broker(system: str, url: str, lines: IO[str]) -> dramatiq.Broker:
+    """Return the system's broker; ours with its log line (to `lines`) and metrics on, the others as they come."""
+    if system != OURS.name:
+        return RedisBroker(url=url)
+    settings = Settings(redis_url=url, metrics_port=0)
+    log.configure(settings.log_format, settings.log_level, lines)
+    return JobBroker(url=url, middleware=middleware_for(settings))
