@@ -1,0 +1,142 @@
+"""Logins: authorization codes, refresh tokens that rotate at every use, what kills them.
+
+From CCP's SSO documentation and observed behaviour: a code lives 5 minutes and is used once; a refresh token may be
+replaced at every refresh (here it always is); a new login of a character with another set of scopes kills its earlier
+one; so do a revocation by the user and the sale of the character, which changes its owner hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+import threading
+from dataclasses import dataclass, replace
+
+from .clock import SandboxClock
+from .routes import SCOPES
+from .world.characters import Character, World, owner_hash
+
+CLIENT_ID = "sandbox-client"
+CLIENT_SECRET = "sandbox-secret"
+CODE_LIFETIME_S = 300
+
+
+class DeadGrant(Exception):
+    """Raised when a code or a refresh token is not valid; the text is the SSO's `error_description`."""
+
+
+class NotGranted(Exception):
+    """Raised when a refresh asks for scopes that the login does not have."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """One login of one character: the scopes it gave, and the refresh token that is good now."""
+
+    character: Character
+    scopes: tuple[str, ...]
+    refresh_token: str
+
+
+@dataclass(frozen=True)
+class Code:
+    """An authorization code on its way from the browser to the application."""
+
+    character: Character
+    scopes: tuple[str, ...]
+    redirect_uri: str
+    challenge: str | None
+    expires_s: float
+
+
+class Grants:
+    """All logins; at the start one of every character, with all scopes."""
+
+    def __init__(self, world: World, clock: SandboxClock) -> None:
+        self._world = world
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._by_token: dict[str, Grant] = {}
+        self._codes: dict[str, Code] = {}
+        self._sales: dict[int, int] = {}
+        for character in world.characters:
+            self._add(character, SCOPES, self._first_token(character))
+
+    def latest(self) -> dict[int, Grant]:
+        """Return the latest living login of each character that has one, by character id."""
+        with self._lock:
+            return {grant.character.character_id: grant for grant in self._by_token.values()}
+
+    def owner(self, character: Character) -> str:
+        """Return the hash of the account that owns the character now."""
+        return owner_hash(self._world.seed, character.character_id, self._sales.get(character.character_id, 0))
+
+    def begin(self, character: Character, scopes: tuple[str, ...], redirect_uri: str, challenge: str | None) -> str:
+        """Return a code for a login that the player has agreed to."""
+        code = secrets.token_urlsafe(24)
+        with self._lock:
+            self._codes[code] = Code(character, scopes, redirect_uri, challenge, self._clock.now() + CODE_LIFETIME_S)
+        return code
+
+    def redeem(self, code: str, verifier: str | None) -> Grant:
+        """Turn a code into a login.
+
+        Raises `DeadGrant` when the code is unknown, used, older than five minutes, or not the verifier's.
+        """
+        with self._lock:
+            begun = self._codes.pop(code, None)
+            if begun is None or begun.expires_s <= self._clock.now():
+                raise DeadGrant("Authorization code not found.")
+            if begun.challenge is not None and begun.challenge != _challenge(verifier or ""):
+                raise DeadGrant("The code verifier does not match the code challenge.")
+            self._kill(begun.character, but=begun.scopes)
+            return self._add(begun.character, begun.scopes, secrets.token_urlsafe(24))
+
+    def refresh(self, refresh_token: str, scopes: tuple[str, ...]) -> Grant:
+        """Replace a refresh token; with `scopes`, the answered grant is narrowed to them.
+
+        Raises `DeadGrant` for a token that was used before or never given, `NotGranted` for scopes beyond the login's.
+        """
+        with self._lock:
+            grant = self._by_token.get(refresh_token)
+            if grant is None:
+                raise DeadGrant("Invalid refresh token. Token missing/expired.")
+            if not set(scopes) <= set(grant.scopes):
+                raise NotGranted("The requested scope is invalid, unknown, or malformed.")
+            del self._by_token[refresh_token]
+            renewed = self._add(grant.character, grant.scopes, secrets.token_urlsafe(24))
+        return replace(renewed, scopes=scopes or grant.scopes)
+
+    def revoke(self, refresh_token: str) -> None:
+        """Kill one login; an unknown token is no error, as at the real SSO."""
+        with self._lock:
+            self._by_token.pop(refresh_token, None)
+
+    def kill(self, character: Character) -> None:
+        """Kill all logins of a character, as a changed password does."""
+        with self._lock:
+            self._kill(character)
+
+    def sell(self, character: Character) -> None:
+        """Move a character to another account: a new owner hash, and every login dead."""
+        with self._lock:
+            self._sales[character.character_id] = self._sales.get(character.character_id, 0) + 1
+            self._kill(character)
+
+    def _add(self, character: Character, scopes: tuple[str, ...], refresh_token: str) -> Grant:
+        self._by_token[refresh_token] = Grant(character, scopes, refresh_token)
+        return self._by_token[refresh_token]
+
+    def _kill(self, character: Character, *, but: tuple[str, ...] | None = None) -> None:
+        for token, grant in list(self._by_token.items()):
+            if grant.character == character and (but is None or set(grant.scopes) != set(but)):
+                del self._by_token[token]
+
+    def _first_token(self, character: Character) -> str:
+        digest = hashlib.sha256(f"{self._world.seed}:login:{character.character_id}".encode()).digest()
+        return base64.urlsafe_b64encode(digest[:24]).decode()
+
+
+def _challenge(verifier: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()

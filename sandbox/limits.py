@@ -1,0 +1,106 @@
+"""ESI's two limiters: token buckets in a floating window, and the old limit of errors a minute.
+
+Rules from CCP's documentation (rate-limiting.md, best-practices.md of esi-docs, 2026-07-21): an answer costs 2 tokens,
+3XX 1, 4XX 5, 429 and 5XX nothing, and each token comes back one window after it was spent. Routes without a rate group
+count their 4XX and 5XX per address in fixed minutes instead; at 100 of them every route answers 420.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict, deque
+from dataclasses import dataclass
+
+from .clock import SandboxClock
+from .routes import RATE_GROUPS
+
+WINDOW_S = 900
+ERROR_WINDOW_S = 60
+ERRORS_A_WINDOW = 100
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Whose tokens: a rate group, and application and character or an address."""
+
+    group: str
+    user: str
+
+
+class TokenBuckets:
+    """Counts spent tokens per bucket over the last 15 minutes."""
+
+    def __init__(self, clock: SandboxClock) -> None:
+        self._clock = clock
+        self._spent: defaultdict[Bucket, deque[tuple[float, int]]] = defaultdict(deque)
+        self._lock = threading.Lock()
+
+    def retry_after_s(self, bucket: Bucket) -> int:
+        """Return 0 when the bucket holds a token, else the seconds until one comes back."""
+        with self._lock:
+            spent = self._current(bucket)
+            if sum(cost for _, cost in spent) < RATE_GROUPS[bucket.group]:
+                return 0
+            return max(1, int(spent[0][0] + WINDOW_S - self._clock.now()) + 1)
+
+    def settle(self, bucket: Bucket, status: int) -> dict[str, str]:
+        """Spend what an answer with this status costs; return the headers that say so."""
+        limit, cost = RATE_GROUPS[bucket.group], _cost(status)
+        with self._lock:
+            spent = self._current(bucket)
+            if cost:
+                spent.append((self._clock.now(), cost))
+            left = max(0, limit - sum(each for _, each in spent))
+        return {
+            "X-Ratelimit-Group": bucket.group,
+            "X-Ratelimit-Limit": f"{limit}/15m",
+            "X-Ratelimit-Remaining": str(left),
+            "X-Ratelimit-Used": str(cost),
+        }
+
+    def _current(self, bucket: Bucket) -> deque[tuple[float, int]]:
+        spent = self._spent[bucket]
+        while spent and spent[0][0] <= self._clock.now() - WINDOW_S:
+            spent.popleft()
+        return spent
+
+
+class ErrorLimit:
+    """Counts the 4XX and 5XX of the routes without a rate group, per address and fixed minute."""
+
+    def __init__(self, clock: SandboxClock) -> None:
+        self._clock = clock
+        self._errors: dict[str, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+
+    def is_spent(self, address: str) -> bool:
+        """Tell whether this address has used up its errors of the current minute."""
+        with self._lock:
+            return self._count(address) >= ERRORS_A_WINDOW
+
+    def count_error(self, address: str) -> None:
+        """Count one error of this address."""
+        with self._lock:
+            self._errors[address] = (self._window(), self._count(address) + 1)
+
+    def headers(self, address: str) -> dict[str, str]:
+        """Return the headers that say how many errors are left, and for how many seconds that holds."""
+        with self._lock:
+            left = max(0, ERRORS_A_WINDOW - self._count(address))
+        reset_s = ERROR_WINDOW_S - self._clock.now_s() % ERROR_WINDOW_S
+        return {"X-ESI-Error-Limit-Remain": str(left), "X-ESI-Error-Limit-Reset": str(reset_s)}
+
+    def _window(self) -> int:
+        return self._clock.now_s() // ERROR_WINDOW_S
+
+    def _count(self, address: str) -> int:
+        window, errors = self._errors.get(address, (0, 0))
+        return errors if window == self._window() else 0
+
+
+def _cost(status: int) -> int:
+    if status == 429 or status >= 500:
+        return 0
+    if status >= 400:
+        return 5
+    return 1 if status >= 300 else 2

@@ -1,0 +1,110 @@
+"""The ESI routes the sandbox answers, as data.
+
+Paths, scopes, cache times, modes, paging and rate groups are facts from CCP's OpenAPI document, compatibility date
+2026-07-17; `tests/sandbox/esi_facts.json` holds them a second time and is compared with this table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from .world import assets, characters, industry, mail, market, notifications, skills, wallet, whereabouts
+from .world.characters import Character, World
+
+Make = Callable[[World, Character, int], object]
+Paging = Literal["x-pages", "from_id", "last_mail_id"]
+
+# Rows a page or an answer. ESI's differ from route to route and over time; these are small enough to turn often.
+PAGE_ROWS = 1000
+MAIL_HEADERS = 50
+
+# Tokens a window of 15 minutes, per application and character.
+RATE_GROUPS = {
+    "char-location": 1200,
+    "char-detail": 600,
+    "char-wallet": 150,
+    "char-asset": 1800,
+    "char-industry": 600,
+    "char-social": 600,
+    "char-notification": 15,
+    "status": 600,
+    "meta": 150,
+}
+
+
+@dataclass(frozen=True)
+class Route:
+    """One route below `/characters/{character_id}`; without a rate group the old error limit guards it."""
+
+    path: str
+    make: Make
+    cache_seconds: int
+    scope: str | None = None
+    group: str | None = None
+    paging: Paging | None = None
+    event_based: bool = False
+
+    @property
+    def name(self) -> str:
+        """The whole path, in ESI's normal form."""
+        return "/characters/{character_id}" + self.path
+
+
+ROUTES = (
+    Route("", characters.public_info, 86_400, event_based=True),
+    Route("/corporationhistory", characters.corporation_history, 86_400),
+    Route("/location", whereabouts.location, 5, "esi-location.read_location.v1", "char-location"),
+    Route("/ship", whereabouts.ship, 5, "esi-location.read_ship_type.v1", "char-location"),
+    Route("/online", whereabouts.online, 60, "esi-location.read_online.v1", "char-location"),
+    Route("/clones", whereabouts.clones, 120, "esi-clones.read_clones.v1", "char-location"),
+    Route("/implants", whereabouts.implants, 120, "esi-clones.read_implants.v1", "char-detail"),
+    Route("/wallet", wallet.balance, 120, "esi-wallet.read_character_wallet.v1", "char-wallet"),
+    Route("/wallet/journal", wallet.journal, 3_600, "esi-wallet.read_character_wallet.v1", "char-wallet", "x-pages"),
+    Route(
+        "/wallet/transactions",
+        wallet.transactions,
+        3_600,
+        "esi-wallet.read_character_wallet.v1",
+        "char-wallet",
+        "from_id",
+    ),
+    Route("/loyalty/points", wallet.loyalty_points, 3_600, "esi-characters.read_loyalty.v1", "char-wallet"),
+    Route("/skills", skills.skills, 60, "esi-skills.read_skills.v1", "char-detail", event_based=True),
+    Route("/skillqueue", skills.skill_queue, 60, "esi-skills.read_skillqueue.v1", "char-detail", event_based=True),
+    Route("/attributes", skills.attributes, 120, "esi-skills.read_skills.v1", "char-detail"),
+    Route("/assets", assets.assets, 3_600, "esi-assets.read_assets.v1", "char-asset", "x-pages"),
+    Route("/blueprints", industry.blueprints, 3_600, "esi-characters.read_blueprints.v1", "char-industry", "x-pages"),
+    Route("/industry/jobs", industry.industry_jobs, 300, "esi-industry.read_character_jobs.v1", "char-industry"),
+    Route("/mining", industry.mining_ledger, 600, "esi-industry.read_character_mining.v1", "char-industry", "x-pages"),
+    Route("/orders", market.open_orders, 1_200, "esi-markets.read_character_orders.v1"),
+    Route("/orders/history", market.order_history, 3_600, "esi-markets.read_character_orders.v1", paging="x-pages"),
+    Route("/mail", mail.mail_headers, 30, "esi-mail.read_mail.v1", "char-social", "last_mail_id"),
+    Route("/mail/labels", mail.mail_labels, 30, "esi-mail.read_mail.v1", "char-social"),
+    Route("/mail/lists", mail.mail_lists, 120, "esi-mail.read_mail.v1", "char-social"),
+    Route(
+        "/notifications",
+        notifications.notifications,
+        600,
+        "esi-characters.read_notifications.v1",
+        "char-notification",
+    ),
+    Route(
+        "/notifications/contacts",
+        notifications.contact_notifications,
+        600,
+        "esi-characters.read_notifications.v1",
+        "char-social",
+    ),
+)
+SCOPES = tuple(sorted({route.scope for route in ROUTES if route.scope}))
+
+# The SSO's own paths begin with a version too, which is part of them.
+_VERSION = re.compile(r"^/(?:latest|legacy|dev|v\d+)(?=/(?!oauth/))")
+
+
+def normal_path(path: str) -> str:
+    """Drop the version prefix and the trailing slash, which ESI accepts and does not need."""
+    return _VERSION.sub("", path).rstrip("/") or "/"

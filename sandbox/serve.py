@@ -1,0 +1,111 @@
+"""Serves the sandbox over HTTP on the loopback address, in a thread: for the tests, and for the program."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+
+from .app import create_app
+from .clock import SandboxClock
+from .control import list_logins
+from .faults import Fault
+from .parts import Heard, Parts
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+HOST = "127.0.0.1"
+STOP_POLL_S = 0.02
+
+
+class SandboxServer:
+    """An ESI and SSO on a free loopback port, while its `with` block lasts.
+
+    `characters` of `seed` live in it; `clock` moves its time; without `enforce_limits` it counts but never refuses.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 7,
+        characters: int = 5,
+        clock: SandboxClock | None = None,
+        enforce_limits: bool = True,
+        port: int = 0,
+    ) -> None:
+        self.clock = clock or SandboxClock()
+        app = create_app(seed=seed, characters=characters, clock=self.clock, enforce_limits=enforce_limits)
+        self.parts: Parts = app.extensions["sandbox"]
+        self._server = _Server(port, app, self.clock)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(STOP_POLL_S,), name="sandbox", daemon=True
+        )
+
+    @property
+    def base_url(self) -> str:
+        """The address of both ESI and SSO, without a slash at its end."""
+        return f"http://{HOST}:{self._server.port}"
+
+    def start(self) -> Self:
+        """Begin to answer; connections made before wait."""
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop answering and free the port."""
+        self._server.shutdown()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def logins(self) -> list[dict[str, Any]]:
+        """Return what `GET /sandbox/logins` answers: each character with the refresh token that is good now."""
+        return list_logins(self.parts)
+
+    def fail(self, path: str, status: int | None = None, **more: Any) -> None:
+        """Make the next answers of a path fail; what `more` may hold are the fields of `sandbox.faults.Fault`.
+
+        Raises `sandbox.faults.BadFault` for what is no fault.
+        """
+        self.parts.faults.add(Fault.from_json({"path": path, "status": status, **more}))
+
+    def requests(self, path: str | None = None) -> list[Heard]:
+        """Return the requests that were answered, oldest first: all, or those of one path in normal form."""
+        return [heard for heard in self.parts.log.all() if path in (None, heard.path)]
+
+    def advance(self, seconds: float) -> None:
+        """Move the sandbox's clock forward."""
+        self.clock.advance(seconds)
+
+
+class _QuietHandler(WSGIRequestHandler):
+    """Logs no requests, and dates its answers by the sandbox's clock."""
+
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing: the sandbox keeps a log of its own."""
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Return an HTTP date, of now when no other moment is given."""
+        return super().date_time_string(self.server.clock.now() if timestamp is None else timestamp)
+
+    def version_string(self) -> str:
+        """Return the `Server` header."""
+        return "nomad-sandbox"
+
+
+class _Server(ThreadedWSGIServer):
+    def __init__(self, port: int, app: WSGIApplication, clock: SandboxClock) -> None:
+        self.clock = clock
+        super().__init__(HOST, port, app, _QuietHandler)
