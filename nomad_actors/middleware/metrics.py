@@ -54,7 +54,9 @@ class Metrics(Middleware):
         self._series[names] = _Series(*names)
 
     def after_enqueue(self, broker: Broker, message: Message[Any], delay: int) -> None:
-        """Count a job."""
+        """Count a job; a retry is enqueued by Dramatiq too, and is the same job."""
+        if "retries" in message.options:
+            return
         self._series_of(broker, message.queue_name, message.actor_name).enqueued.inc()
 
     def after_settle(self, broker: Broker, endings: Sequence[Ended]) -> None:
