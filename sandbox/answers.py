@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from flask import Response
+from werkzeug.datastructures import Headers
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+
+class NotModified(Response):
+    """A 304 that says `Last-Modified`, as ESI's do; werkzeug would drop it as a header of the body."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        super().__init__(status=304, headers=headers)
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        """Return the headers to send."""
+        headers = super().get_wsgi_headers(environ)
+        headers["Last-Modified"] = self.headers["Last-Modified"]
+        return headers
 
 
 class Refusal(Exception):

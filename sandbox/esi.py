@@ -9,7 +9,7 @@ from flask import Blueprint, Response, g, request
 
 from . import meta
 from .access import Asker, authenticate, authorize
-from .answers import Refusal, as_json, dump
+from .answers import NotModified, Refusal, as_json, dump
 from .caching import Snapshot, etag_of, is_unchanged, validators
 from .limits import Bucket
 from .paging import select
@@ -170,7 +170,7 @@ class _Target:
         headers = headers | validators(etag, snapshot, now_s, private=private, event_based=event_based)
         asked = request.headers
         if is_unchanged(etag, snapshot, asked.get("If-None-Match"), asked.get("If-Modified-Since")):
-            return Response(status=304, headers=headers)
+            return NotModified(headers)
         return Response(body, headers=headers, mimetype="application/json")
 
 

@@ -7,6 +7,7 @@ count their 4XX and 5XX per address in fixed minutes instead; at 100 of them eve
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import defaultdict, deque
 from dataclasses import dataclass
@@ -36,12 +37,17 @@ class TokenBuckets:
         self._lock = threading.Lock()
 
     def retry_after_s(self, bucket: Bucket) -> int:
-        """Return 0 when the bucket holds a token, else the seconds until one comes back."""
+        """Return 0 when the bucket holds a token, else the seconds until it holds one again."""
+        wait_s = 0
         with self._lock:
             spent = self._current(bucket)
-            if sum(cost for _, cost in spent) < RATE_GROUPS[bucket.group]:
-                return 0
-            return max(1, int(spent[0][0] + WINDOW_S - self._clock.now()) + 1)
+            missing = sum(cost for _, cost in spent) - RATE_GROUPS[bucket.group] + 1
+            for spent_s, cost in spent:
+                if missing <= 0:
+                    break
+                missing -= cost
+                wait_s = max(1, math.ceil(spent_s + WINDOW_S - self._clock.now()))
+            return wait_s
 
     def settle(self, bucket: Bucket, status: int) -> dict[str, str]:
         """Spend what an answer with this status costs; return the headers that say so."""

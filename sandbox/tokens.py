@@ -1,7 +1,8 @@
-"""Access tokens: RS256 JWTs of 20 minutes, signed with a key made at each start and published as a JWKS."""
+"""Access tokens: RS256 JWTs of 20 minutes, signed with a key of the process and published as a JWKS."""
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 
@@ -34,7 +35,7 @@ class Signer:
 
     def __init__(self, clock: SandboxClock) -> None:
         self._clock = clock
-        self._key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+        self._key = _key_of_this_process()
 
     def sign(
         self, *, issuer: str, client_id: str, character_id: int, name: str, owner: str, scopes: tuple[str, ...]
@@ -87,3 +88,9 @@ class Signer:
         """Return the JWKS document with the public half of the key."""
         key = json.loads(RSAAlgorithm.to_jwk(self._key.public_key()))
         return {"keys": [{**key, "alg": "RS256", "kid": KEY_ID, "use": "sig"}], "SkipUnresolvedJsonWebKeys": True}
+
+
+@functools.cache
+def _key_of_this_process() -> rsa.RSAPrivateKey:
+    """Make the signing key once a process: a tenth of a second that each sandbox of a test run would spend again."""
+    return rsa.generate_private_key(public_exponent=65_537, key_size=2_048)

@@ -1,0 +1,93 @@
+"""A sandbox whose clock stands still, and somebody who is logged in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+import requests
+
+from sandbox.clock import SandboxClock
+from sandbox.grants import CLIENT_ID, CLIENT_SECRET
+from sandbox.serve import SandboxServer
+from sandbox.world.characters import World
+
+# 2026-11-23 17:00:00 UTC, a Monday evening.
+NOW_S = 1_795_453_200
+CHARACTERS = 10
+
+
+class Visitor:
+    """One character with an access token, asking over HTTP."""
+
+    def __init__(self, server: SandboxServer, place: int) -> None:
+        self._server = server
+        login = server.logins()[place]
+        self.character_id = cast(int, login["character_id"])
+        self.refresh_token = cast(str, login["refresh_token"])
+        self.profession = cast(str, login["profession"])
+        self.renew()
+
+    def renew(self) -> None:
+        """Get a new access token, and the refresh token that comes with it."""
+        answer = refresh(self._server, self.refresh_token)
+        assert answer.status_code == 200, answer.text
+        self.refresh_token = answer.json()["refresh_token"]
+        self.access_token = answer.json()["access_token"]
+
+    def get(self, path: str, *, headers: dict[str, str] | None = None, **query: Any) -> requests.Response:
+        """Ask for a path below the character's own."""
+        return self.ask(f"/characters/{self.character_id}{path}", headers=headers, **query)
+
+    def ask(self, path: str, *, headers: dict[str, str] | None = None, **query: Any) -> requests.Response:
+        """Ask for any path."""
+        authorization = {"Authorization": f"Bearer {self.access_token}"}
+        return requests.get(
+            self._server.base_url + path, params=query, headers=authorization | (headers or {}), timeout=10
+        )
+
+    def post(self, path: str, body: object) -> requests.Response:
+        """Post JSON to a path below the character's own."""
+        return requests.post(
+            f"{self._server.base_url}/characters/{self.character_id}{path}",
+            json=body,
+            headers={"Authorization": f"Bearer {self.access_token}"},
+            timeout=10,
+        )
+
+
+def refresh(server: SandboxServer, refresh_token: str, **form: str) -> requests.Response:
+    """Ask the SSO for new tokens."""
+    return requests.post(
+        f"{server.base_url}/v2/oauth/token",
+        data={"grant_type": "refresh_token", "refresh_token": refresh_token, **form},
+        auth=(CLIENT_ID, CLIENT_SECRET),
+        timeout=10,
+    )
+
+
+@pytest.fixture
+def sandbox() -> Iterator[SandboxServer]:
+    """A sandbox of this test's own, whose clock stands still until the test moves it."""
+    with SandboxServer(seed=7, characters=CHARACTERS, clock=SandboxClock(frozen_at_s=NOW_S)) as server:
+        yield server
+
+
+@pytest.fixture
+def visit(sandbox: SandboxServer) -> Callable[[str], Visitor]:
+    """`visit(profession)`: the first character of a profession, logged in."""
+    professions = [login["profession"] for login in sandbox.logins()]
+    return lambda profession: Visitor(sandbox, professions.index(profession))
+
+
+@pytest.fixture
+def trader(visit: Callable[[str], Visitor]) -> Visitor:
+    """A trader, who has the longest listings."""
+    return visit("trader")
+
+
+@pytest.fixture(scope="session")
+def world() -> World:
+    """The invented universe without a server around it."""
+    return World(seed=7, characters=CHARACTERS)

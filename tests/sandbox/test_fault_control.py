@@ -1,0 +1,117 @@
+"""Faults on request: what fails, how often, and what its neighbours see."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import requests
+
+from sandbox.serve import SandboxServer
+
+from .conftest import Visitor, refresh
+
+
+def add(sandbox: SandboxServer, fault: object) -> requests.Response:
+    """Ask for a fault over HTTP, as a program in another process does."""
+    return requests.post(f"{sandbox.base_url}/sandbox/faults", json=fault, timeout=10)
+
+
+def test_the_next_answers_of_a_path_fail_and_no_others(sandbox: SandboxServer, trader: Visitor) -> None:
+    path = f"/characters/{trader.character_id}/skills"
+    assert add(sandbox, {"path": path, "status": 500, "times": 2}).status_code == 201
+    assert trader.get("/wallet").status_code == 200
+    assert Visitor(sandbox, 1).get("/skills").status_code == 200
+    answers = [trader.ask(f"/latest{path}/") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [500, 500, 200]
+    assert answers[0].json() == {"error": "Unhandled internal error encountered!"}
+
+
+def test_a_pattern_a_query_and_a_skip_pick_the_request(sandbox: SandboxServer, trader: Visitor) -> None:
+    sandbox.fail("*/assets", 502, query={"page": "2"}, skip=1)
+    pages = [trader.get("/assets", page=page).status_code for page in (1, 2, 2, 2)]
+    assert pages == [200, 200, 502, 200]
+
+
+def test_bodies_and_headers_can_be_anything(sandbox: SandboxServer, trader: Visitor) -> None:
+    sandbox.fail("*/skills", 502, body="<html><body>Bad Gateway</body></html>")
+    html = trader.get("/skills")
+    assert (html.headers["Content-Type"].split(";")[0], html.text[:6]) == ("text/html", "<html>")
+    sandbox.fail("*/skills", 429, headers={"Retry-After": "7"})
+    assert trader.get("/skills").headers["Retry-After"] == "7"
+    sandbox.fail("*/skills", 403, body={"error": "unexpected end of JSON input", "sso_status": 401})
+    assert trader.get("/skills").json()["sso_status"] == 401
+
+
+def test_an_answer_can_come_late(sandbox: SandboxServer, trader: Visitor) -> None:
+    sandbox.fail("*/skills", delay_ms=150)
+    begun = time.monotonic()
+    assert trader.get("/skills").status_code == 200
+    assert time.monotonic() - begun >= 0.15
+
+
+def test_a_connection_can_be_cut(sandbox: SandboxServer, trader: Visitor) -> None:
+    sandbox.fail("*/skills", drop=True)
+    with pytest.raises(requests.ConnectionError):
+        trader.get("/skills")
+    assert trader.get("/skills").status_code == 200
+
+
+def test_the_token_endpoint_can_fail_before_and_after_it_rotated(sandbox: SandboxServer) -> None:
+    login = sandbox.logins()[0]
+    sandbox.fail("/v2/oauth/token", 503)
+    assert refresh(sandbox, login["refresh_token"]).status_code == 503
+    assert sandbox.logins()[0] == login
+    sandbox.fail("/v2/oauth/token", 502, after=True)
+    assert refresh(sandbox, login["refresh_token"]).status_code == 502
+    assert sandbox.logins()[0]["refresh_token"] != login["refresh_token"]
+
+
+def test_a_listing_can_be_renewed_between_its_pages(sandbox: SandboxServer, trader: Visitor) -> None:
+    sandbox.fail("*/wallet/journal", query={"page": "2"}, renew=True)
+    made = [trader.get("/wallet/journal", page=page).headers["Last-Modified"] for page in (1, 2, 3, 1)]
+    assert made[0] != made[1]
+    assert made[1] == made[2] == made[3]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"status": 500}, "path"),
+        ([], "path"),
+        ({"path": "/x", "stat": 1}, "unknown: stat; accepted: path, status"),
+        ({"path": "/x", "status": 1_000}, "100 to 599"),
+        ({"path": "/x", "times": "2"}, "times must be of type int"),
+    ],
+)
+def test_what_is_no_fault_is_refused_with_what_is_one(sandbox: SandboxServer, fault: object, said: str) -> None:
+    answer = add(sandbox, fault)
+    assert answer.status_code == 400
+    assert said in answer.json()["error"]
+
+
+def test_faults_can_be_listed_and_forgotten(sandbox: SandboxServer, trader: Visitor) -> None:
+    add(sandbox, {"path": "*/skills", "status": 500, "times": 9})
+    url = f"{sandbox.base_url}/sandbox/faults"
+    assert [fault["times"] for fault in requests.get(url, timeout=10).json()] == [9]
+    requests.delete(url, timeout=10)
+    assert trader.get("/skills").status_code == 200
+
+
+def test_requests_are_remembered_with_what_was_answered(sandbox: SandboxServer, trader: Visitor) -> None:
+    sandbox.fail("*/skills", 500)
+    trader.ask(f"/v4/characters/{trader.character_id}/skills/", headers={"User-Agent": "Test/1"}, page=1)
+    path = f"/characters/{trader.character_id}/skills"
+    [heard] = sandbox.requests(path)
+    assert (heard.method, heard.status, heard.query, heard.user_agent) == ("GET", 500, {"page": "1"}, "Test/1")
+    url = f"{sandbox.base_url}/sandbox/requests"
+    assert [each["path"] for each in requests.get(url, timeout=10).json()] == ["/v2/oauth/token", path]
+    requests.delete(url, timeout=10)
+    assert sandbox.requests() == []
+
+
+def test_the_clock_moves_on_request(sandbox: SandboxServer) -> None:
+    url = f"{sandbox.base_url}/sandbox/clock"
+    before = requests.get(url, timeout=10).json()["now_ms"]
+    assert requests.post(url, json={"advance_seconds": 90}, timeout=10).json()["now_ms"] == before + 90_000
+    assert requests.post(url, json={"advance_seconds": -1}, timeout=10).status_code == 400

@@ -1,0 +1,94 @@
+"""The two limiters: tokens in a floating window, and the old limit of errors a minute."""
+
+from __future__ import annotations
+
+import requests
+
+from sandbox.serve import SandboxServer
+
+from .conftest import Visitor
+
+
+def left(answer: requests.Response) -> tuple[str, str, str]:
+    """Return limit, remaining and used as an answer's headers say."""
+    headers = answer.headers
+    return headers["X-Ratelimit-Limit"], headers["X-Ratelimit-Remaining"], headers["X-Ratelimit-Used"]
+
+
+def test_answers_cost_what_ccp_says(trader: Visitor, sandbox: SandboxServer) -> None:
+    first = trader.get("/wallet")
+    assert first.headers["X-Ratelimit-Group"] == "char-wallet"
+    assert left(first) == ("150/15m", "148", "2")
+    assert left(trader.get("/wallet", headers={"If-None-Match": first.headers["ETag"]})) == ("150/15m", "147", "1")
+    assert left(trader.get("/wallet/journal", page="none")) == ("150/15m", "142", "5")
+    sandbox.fail("*/wallet", 500)
+    assert left(trader.get("/wallet")) == ("150/15m", "142", "0")
+
+
+def test_the_two_limiters_have_disjoint_headers(trader: Visitor) -> None:
+    new, old = trader.get("/wallet").headers, trader.get("/orders").headers
+    assert "X-ESI-Error-Limit-Remain" not in new
+    assert "X-Ratelimit-Group" not in old
+    assert old["X-ESI-Error-Limit-Remain"] == "100"
+    assert 1 <= int(old["X-ESI-Error-Limit-Reset"]) <= 60
+
+
+def test_an_empty_bucket_answers_429_for_its_group_and_character_until_tokens_come_back(
+    trader: Visitor, sandbox: SandboxServer
+) -> None:
+    other = Visitor(sandbox, 1)
+    for _ in range(3):
+        trader.get("/notifications", headers={"X-Compatibility-Date": "never"})
+        sandbox.advance(10)
+    refused = trader.get("/notifications")
+    assert refused.status_code == 429
+    assert refused.headers["X-Ratelimit-Used"] == "0"
+    wait_s = int(refused.headers["Retry-After"])
+    assert wait_s == 900 - 30
+    assert trader.get("/skills").status_code == 200
+    assert other.get("/notifications").status_code == 200
+    sandbox.advance(wait_s - 1)
+    trader.renew()
+    assert trader.get("/notifications").status_code == 429
+    sandbox.advance(1)
+    assert trader.get("/notifications").status_code == 200
+
+
+def test_retry_after_waits_for_all_the_tokens_that_are_missing(trader: Visitor, sandbox: SandboxServer) -> None:
+    for path in ("/notifications", "/notifications", *["/notifications?compatibility_date=never"] * 3):
+        trader.get(path)
+        sandbox.advance(100)
+    wait_s = int(trader.get("/notifications").headers["Retry-After"])
+    assert wait_s == 900 - 300, "19 spent of 15: the first two answers' 4 tokens are not enough, a third must return"
+
+
+def test_a_hundred_errors_in_a_minute_answer_420_on_every_route_until_the_minute_ends(
+    trader: Visitor, sandbox: SandboxServer
+) -> None:
+    for _ in range(100):
+        trader.ask("/characters/5")
+    for path in ("/orders", "/skills"):
+        refused = trader.get(path)
+        assert refused.status_code == 420
+        assert refused.headers["X-ESI-Error-Limit-Remain"] == "0"
+    sandbox.advance(int(refused.headers["X-ESI-Error-Limit-Reset"]))
+    assert trader.get("/skills").status_code == 200
+
+
+def test_errors_of_routes_with_tokens_do_not_count_as_errors(trader: Visitor) -> None:
+    trader.get("/wallet/journal", page="none")
+    assert trader.get("/orders").headers["X-ESI-Error-Limit-Remain"] == "100"
+
+
+def test_injected_errors_count_where_real_ones_do(trader: Visitor, sandbox: SandboxServer) -> None:
+    sandbox.fail("*/orders", 502)
+    assert trader.get("/orders").headers["X-ESI-Error-Limit-Remain"] == "99"
+
+
+def test_limits_can_be_counted_and_not_enforced() -> None:
+    with SandboxServer(characters=1, enforce_limits=False) as lenient:
+        visitor = Visitor(lenient, 0)
+        for _ in range(4):
+            answer = visitor.get("/notifications", headers={"X-Compatibility-Date": "never"})
+        assert (answer.status_code, answer.headers["X-Ratelimit-Remaining"]) == (400, "0")
+        assert visitor.get("/notifications").status_code == 200

@@ -1,0 +1,75 @@
+"""How listings are cut: X-Pages, from_id, last_mail_id, include_completed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from sandbox.serve import SandboxServer
+
+from .conftest import Visitor
+
+
+def test_pages_of_one_listing_are_of_one_moment_and_hold_each_row_once(trader: Visitor, sandbox: SandboxServer) -> None:
+    pages = int(trader.get("/wallet/journal").headers["X-Pages"])
+    ids, moments = [], set()
+    for page in range(1, pages + 1):
+        answer = trader.get("/wallet/journal", page=page)
+        ids += [row["id"] for row in answer.json()]
+        moments.add((answer.headers["Last-Modified"], answer.headers["X-Pages"]))
+        sandbox.advance(60)
+    assert len(moments) == 1
+    assert ids == sorted(set(ids), reverse=True)
+
+
+def test_a_page_beyond_the_end_is_an_empty_list(trader: Visitor) -> None:
+    answer = trader.get("/assets", page=99)
+    assert (answer.status_code, answer.json()) == (200, [])
+
+
+@pytest.mark.parametrize("page", ["0", "-1", "two"])
+def test_a_page_that_is_none_is_refused(trader: Visitor, page: str) -> None:
+    answer = trader.get("/assets", page=page)
+    assert answer.status_code == 400
+    assert page in answer.json()["error"]
+
+
+def test_an_empty_listing_has_one_page(visit: Callable[[str], Visitor]) -> None:
+    answer = visit("hunter").get("/mining")
+    assert (answer.json(), answer.headers["X-Pages"]) == ([], "1")
+
+
+def test_from_id_goes_back_in_time_and_includes_its_row(trader: Visitor) -> None:
+    ids = [row["transaction_id"] for row in trader.get("/wallet/transactions").json()]
+    while True:
+        older = [row["transaction_id"] for row in trader.get("/wallet/transactions", from_id=ids[-1]).json()]
+        assert older[0] == ids[-1]
+        if len(older) == 1:
+            break
+        ids += older[1:]
+    assert ids == sorted(set(ids), reverse=True)
+    assert len(ids) > 2_000
+
+
+def test_mail_comes_in_fifties_older_than_the_last_id(visit: Callable[[str], Visitor]) -> None:
+    visitor = visit("industrialist")
+    first = [row["mail_id"] for row in visitor.get("/mail").json()]
+    second = [row["mail_id"] for row in visitor.get("/mail", last_mail_id=first[-1]).json()]
+    assert len(first) == 50
+    assert first + second == sorted(set(first + second), reverse=True)
+    assert second
+
+
+def test_mail_can_be_asked_for_by_label(trader: Visitor) -> None:
+    sent = trader.get("/mail", labels="2").json()
+    assert sent
+    assert all(2 in row["labels"] for row in sent)
+
+
+def test_completed_industry_jobs_come_only_when_asked_for(visit: Callable[[str], Visitor]) -> None:
+    visitor = visit("industrialist")
+    running, everything = visitor.get("/industry/jobs").json(), visitor.get("/industry/jobs", include_completed="true")
+    assert {row["status"] for row in running} <= {"active", "paused", "ready"}
+    assert {"active", "ready", "delivered", "cancelled"} <= {row["status"] for row in everything.json()}
+    assert {row["job_id"] for row in running} < {row["job_id"] for row in everything.json()}
