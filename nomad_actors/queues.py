@@ -403,14 +403,16 @@ class Queues:
         )
         return self.add_jobs([job])[0]
 
-    def add_jobs(self, jobs: Sequence[NewJob]) -> list[AddedJob]:
+    def add_jobs(self, jobs: Sequence[NewJob], *, once: bool = False) -> list[AddedJob]:
         """Add many jobs in a few round trips; one that is refused refuses all.
+
+        With `once`, a `job_id` that the queue knows is left alone in whatever state it is, also when it has ended.
 
         Raises as `add_job`.
         """
         messages = [(self._message(job), job.delay) for job in jobs]
         with _redis_errors():
-            states = self._broker.enqueue_many(messages)
+            states = self._broker.enqueue_many(messages, once=once)
         return [
             AddedJob(m.message_id, m.queue_name, state, m.options["priority"])
             for (m, _), state in zip(messages, states, strict=True)
@@ -527,6 +529,6 @@ def add_job(queue: str, job_type: str, data: Any, **options: Any) -> AddedJob:
     return default_queues().add_job(queue, job_type, data, **options)
 
 
-def add_jobs(jobs: Sequence[NewJob]) -> list[AddedJob]:
+def add_jobs(jobs: Sequence[NewJob], *, once: bool = False) -> list[AddedJob]:
     """Add jobs to this process' application; see `Queues.add_jobs`."""
-    return default_queues().add_jobs(jobs)
+    return default_queues().add_jobs(jobs, once=once)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable
@@ -60,6 +61,16 @@ class FaultProxy:
         """Let Redis execute the next chosen command, then cut the connection instead of answering, once."""
         with self._lock:
             self._after = chooser
+
+    def count(self) -> int:
+        """Return how many commands have come through."""
+        with self._lock:
+            return len(self.seen)
+
+    def forget(self) -> None:
+        """Cut nothing more."""
+        with self._lock:
+            self._before = self._after = None
 
     def close(self) -> None:
         """Cut everything."""
@@ -121,10 +132,8 @@ class FaultProxy:
 
 
 def _shut(each: socket.socket) -> None:
-    try:
+    with contextlib.suppress(OSError):  # It may be shut already.
         each.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # It is shut already.
     each.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 import os
 import threading
@@ -121,25 +122,28 @@ class JobBroker(Broker):
         self.emit_after("enqueue", message, delay)
         return message
 
-    def enqueue_many(self, messages: Iterable[tuple[Message[Any], int]]) -> list[str]:
+    def enqueue_many(self, messages: Iterable[tuple[Message[Any], int]], *, once: bool = False) -> list[str]:
         """Add messages with their delays (ms) in a few round trips; return the state of each.
 
         All of one queue's step of 250 or none of it; a repeat of the call after an error doubles nothing that waits.
+        With `once`, an id that the queue knows is left alone in whatever state it is, also when it has ended.
 
         Raises as `enqueue`.
         """
         listed = list(messages)
         for message, delay_ms in listed:
             self.emit_before("enqueue", message, delay_ms)
-        states = self._add([self._new_job(message, delay_ms) for message, delay_ms in listed])
+        states = self._add([self._new_job(message, delay_ms, once=once) for message, delay_ms in listed])
         for message, delay_ms in listed:
             self.emit_after("enqueue", message, delay_ms)
         return states
 
-    def _new_job(self, message: Message[Any], delay_ms: int) -> NewJob:
+    def _new_job(self, message: Message[Any], delay_ms: int, *, once: bool = False) -> NewJob:
         actor = self.actors.get(message.actor_name)
         default = actor.priority if actor else 0
-        return NewJob.of(message, call=os.urandom(8), default_priority=default, delay_ms=delay_ms)
+        # Calls that derive their number from the id are the same call, whoever makes them.
+        call = hashlib.blake2b(message.message_id.encode(), digest_size=8).digest() if once else os.urandom(8)
+        return NewJob.of(message, call=call, default_priority=default, delay_ms=delay_ms)
 
     def _add(self, jobs: Sequence[NewJob]) -> list[str]:
         states: dict[int, str] = {}

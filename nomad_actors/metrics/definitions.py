@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 from prometheus_client.process_collector import ProcessCollector
 
 from ..version import __version__
@@ -96,6 +96,9 @@ ESI_REQUEST_SECONDS: Final = Histogram(
 )
 TOKEN_REFRESHES: Final = Counter(
     "nomad_token_refresh_total", "Token refreshes asked of the SSO.", ("outcome",), registry=REGISTRY
+)
+SCHEDULER_HEARTBEAT: Final = Gauge(
+    "nomad_scheduler_heartbeat_timestamp_seconds", "When the scheduler last looked at its schedules.", registry=REGISTRY
 )
 BUILD: Final = Info("nomad_build", "The release that this process runs.", registry=REGISTRY)
 

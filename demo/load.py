@@ -1,0 +1,69 @@
+"""What the demo asks of the system: logins saved, then jobs of all four types, added as any caller adds them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import requests
+
+from nomad_actors import (
+    App,
+    Priority,
+    cleanup_cache,
+    collect_all_historical_data,
+    collect_historical_data,
+    refresh_character_data,
+    refresh_character_token,
+    refresh_esi_data,
+)
+from nomad_actors.store import Character
+
+GROUPS = ("CHARACTER_OVERVIEW", "CHARACTER_WALLET", "CHARACTER_SKILLS", "CHARACTER_MARKET", "CHARACTER_INDUSTRY")
+#: Characters whose whole history is collected; of the others the wallet's.
+WHOLE_HISTORIES = 3
+
+
+def save_logins(app: App, sandbox_url: str) -> list[Character]:
+    """Save what a login of each of the sandbox's characters would have given; return them."""
+    answer = requests.get(f"{sandbox_url}/sandbox/logins", timeout=10)
+    answer.raise_for_status()
+    for login in answer.json():
+        app.store.save_login(
+            character_id=login["character_id"],
+            user_id=login["user_id"],
+            name=login["name"],
+            owner_hash=login["owner_hash"],
+            scopes=login["scopes"],
+            refresh_token=login["refresh_token"],
+        )
+    return app.store.characters()
+
+
+def add_first_jobs(characters: list[Character]) -> None:
+    """Add jobs of every type for every character: an installation's first hour in one go."""
+    for number, character in enumerate(characters):
+        who = (character.character_id, character.user_id)
+        refresh_character_token(*who, Priority.CRITICAL if number == 0 else Priority.HIGH)
+        refresh_character_data(*who, GROUPS, requested_by="user" if number < 2 else "system")
+        if number < WHOLE_HISTORIES:
+            collect_all_historical_data(*who)
+        else:
+            collect_historical_data(*who, "wallet_journal")
+    cleanup_cache("expired")
+    cleanup_cache("lru", max_size=10_000)
+
+
+def steadily(characters: list[Character]) -> Iterator[None]:
+    """Add a job at each step, character by character, for as long as somebody watches."""
+    for character in itertools.cycle(characters):
+        refresh_esi_data(
+            character.character_id,
+            character.user_id,
+            "/characters/{character_id}/wallet",
+            skip_cache=True,
+            requested_by="user",
+        )
+        yield
+        refresh_character_data(character.character_id, character.user_id, ["CHARACTER_OVERVIEW"])
+        yield

@@ -1,0 +1,45 @@
+"""The scheduler as a program: `python -m nomad_actors.scheduler`; like every entry point it stands above `app`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from .. import log
+from ..app import create_app, redis_missing, settings_or_exit
+from ..errors import Unavailable
+from ..metrics.definitions import REGISTRY
+from ..metrics.exposition import serve_or_say
+from .process import SlotScheduler
+from .schedules import SCHEDULES
+
+#: Where the scheduler's metrics are found when no setting says otherwise.
+DEFAULT_METRICS_PORT = 9192
+
+logger = log.get_logger("nomad_actors.scheduler")
+
+
+def main() -> None:
+    """Fire the schedules until SIGTERM or SIGINT; exits with 2 for wrong settings, with 1 when Redis is away."""
+    with settings_or_exit() as settings:
+        log.configure(settings.log_format, settings.log_level)
+        app = create_app(settings)
+    try:
+        app.queues.ping()
+    except Unavailable as error:
+        sys.exit(redis_missing(settings, error))
+    scheduler = SlotScheduler(app.queues, SCHEDULES, app.clock)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: scheduler.stop())
+    metrics = serve_or_say(DEFAULT_METRICS_PORT if settings.metrics_port is None else settings.metrics_port, REGISTRY)
+    for schedule in SCHEDULES:
+        logger.info("schedule", schedule=schedule.name, cron=schedule.expression, timezone=schedule.timezone)
+    scheduler.run()
+    if metrics is not None:
+        metrics.close()
+    app.close()
+    logger.info("scheduler stopped")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""Cron expressions: when a schedule is due, in any time zone.
+
+Ours and not periodiq's, whose Sundays never fire and whose parser refuses `jan`, `fri-mon` and `22-2`. Across a change
+of the clocks it follows Vixie cron: a fixed hour that does not exist runs when the gap ends and one that occurs twice
+runs once; `*` and stepped hours follow elapsed time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from types import MappingProxyType
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from ..errors import BadInput
+
+CRON_EXPRESSIONS = MappingProxyType(
+    {
+        "EVERY_MINUTE": "* * * * *",
+        "EVERY_5_MINUTES": "*/5 * * * *",
+        "EVERY_15_MINUTES": "*/15 * * * *",
+        "EVERY_30_MINUTES": "*/30 * * * *",
+        "EVERY_HOUR": "0 * * * *",
+        "EVERY_2_HOURS": "0 */2 * * *",
+        "EVERY_6_HOURS": "0 */6 * * *",
+        "DAILY_MIDNIGHT": "0 0 * * *",
+        "DAILY_3AM": "0 3 * * *",
+        "WEEKLY_MONDAY": "0 0 * * 1",
+        "MONTHLY_FIRST": "0 0 1 * *",
+    }
+)
+
+_MACROS = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+#: The longest wait of a date that exists: 29 February across 2100, which is no leap year.
+_HORIZON_DAYS = 366 * 8 + 1
+
+
+@dataclass(frozen=True)
+class _Field:
+    name: str
+    low: int
+    high: int
+    names: Sequence[str] = ()
+    #: What the first of `names` stands for.
+    first: int = 0
+
+    def number(self, text: str) -> int:
+        if text.lower() in self.names:
+            return self.names.index(text.lower()) + self.first
+        if re.fullmatch(r"[0-9]{1,2}", text) and self.low <= int(text) <= self.high:
+            return int(text)
+        named = f" or {self.names[0]} to {self.names[-1]}" if self.names else ""
+        raise BadInput(f"{text!r} in the field {self.name} is not accepted: {self.low} to {self.high}{named}")
+
+    def values(self, text: str) -> frozenset[int]:
+        return frozenset(itertools.chain.from_iterable(map(self._part, text.split(","))))
+
+    def _part(self, part: str) -> list[int]:
+        span, slash, step_text = part.partition("/")
+        step = 1
+        if slash:
+            if not re.fullmatch(r"[0-9]{1,3}", step_text) or int(step_text) == 0:
+                raise BadInput(f"step {step_text!r} in the field {self.name} is not accepted: a number from 1")
+            step = int(step_text)
+        if span == "*":
+            return list(range(self.low, self.high + 1, step))
+        start_text, dash, end_text = span.partition("-")
+        start = self.number(start_text)
+        if not dash:
+            return list(range(start, self.high + 1, step)) if slash else [start]
+        end = self.number(end_text)
+        if start <= end:
+            return list(range(start, end + 1, step))
+        # `fri-mon`, `22-2`: round the end of the week or the day.
+        round_trip = [*range(start, self.high + 1), *range(self.low, end + 1)]
+        return round_trip[::step]
+
+
+_FIELDS = (
+    _Field("minute", 0, 59),
+    _Field("hour", 0, 23),
+    _Field("day of the month", 1, 31),
+    _Field("month", 1, 12, _MONTHS, 1),
+    _Field("day of the week", 0, 7, _WEEKDAYS),
+)
+
+
+@dataclass(frozen=True)
+class Cron:
+    """A parsed expression of five fields."""
+
+    text: str
+    minutes: tuple[int, ...]
+    hours: tuple[int, ...]
+    days: frozenset[int]
+    months: frozenset[int]
+    #: 0 is Sunday.
+    weekdays: frozenset[int]
+    #: Whether the hours follow elapsed time: `*` and steps of it.
+    elapsing_hours: bool
+    #: Both day fields restricted: either of them is enough, as cron has always had it.
+    either_day: bool
+
+    def matches(self, day: date) -> bool:
+        """Return whether the expression is due on a day."""
+        if day.month not in self.months:
+            return False
+        by_month, by_week = day.day in self.days, day.isoweekday() % 7 in self.weekdays
+        return by_month or by_week if self.either_day else by_month and by_week
+
+    def after(self, instant: datetime, zone: ZoneInfo) -> Iterator[datetime]:
+        """Yield the due instants after `instant`, in UTC and in order; ends when none comes within eight years."""
+        # One day back: a gap may push yesterday's last slot into today.
+        day = instant.astimezone(zone).date() - timedelta(days=1)
+        last, fruitless = instant, 0
+        while fruitless < _HORIZON_DAYS:
+            slots = [slot for slot in self._slots(day, zone) if slot > last] if self.matches(day) else []
+            yield from slots
+            last, fruitless = (slots[-1], 0) if slots else (last, fruitless + 1)
+            day += timedelta(days=1)
+
+    def _slots(self, day: date, zone: ZoneInfo) -> list[datetime]:
+        found: set[datetime] = set()
+        for hour in self.hours:
+            for minute in self.minutes:
+                found.update(self._instants(datetime(day.year, day.month, day.day, hour, minute), zone))
+        return sorted(found)
+
+    def _instants(self, wall: datetime, zone: ZoneInfo) -> list[datetime]:
+        first = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
+        second = wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
+        if first == second:
+            return [first]
+        exists = first.astimezone(zone).replace(tzinfo=None) == wall
+        if self.elapsing_hours:
+            return [first, second] if exists else []
+        # In a gap the two readings stand on either side of it.
+        return [first] if exists else [_gap_end(second, first, zone)]
+
+
+def _gap_end(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
+    """Return the first minute with the later offset between two instants."""
+    offset = after.astimezone(zone).utcoffset()
+    while after - before > timedelta(minutes=1):
+        middle = before + timedelta(minutes=(after - before) // timedelta(minutes=2))
+        if middle.astimezone(zone).utcoffset() == offset:
+            after = middle
+        else:
+            before = middle
+    return after
+
+
+def cron(expression: str) -> Cron:
+    """Parse an expression of five fields, or one of `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly`.
+
+    Raises `BadInput` saying which field is wrong and what it accepts.
+    """
+    text = expression.strip()
+    parts = _MACROS.get(text.lower(), text).split()
+    if len(parts) != len(_FIELDS):
+        raise BadInput(
+            f"cron expression {expression!r} has {len(parts)} fields; accepted: five, or {', '.join(_MACROS)}"
+        )
+    try:
+        minutes, hours, days, months, weekdays = (
+            field.values(part) for field, part in zip(_FIELDS, parts, strict=True)
+        )
+    except BadInput as error:
+        raise BadInput(f"cron expression {expression!r}: {error}") from None
+    parsed = Cron(
+        text=text,
+        minutes=tuple(sorted(minutes)),
+        hours=tuple(sorted(hours)),
+        days=days,
+        months=months,
+        weekdays=frozenset(day % 7 for day in weekdays),
+        elapsing_hours=parts[1].startswith("*"),
+        either_day=not parts[2].startswith("*") and not parts[4].startswith("*"),
+    )
+    if next(parsed.after(datetime(2000, 1, 1, tzinfo=UTC), ZoneInfo("UTC")), None) is None:
+        raise BadInput(f"cron expression {expression!r} is never due: no such day exists")
+    return parsed
+
+
+def zone(name: str) -> ZoneInfo:
+    """Return an IANA time zone.
+
+    Raises `BadInput` for a name that is none.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise BadInput(f"unknown time zone {name!r}; accepted: IANA names such as UTC or Europe/Berlin") from None
+
+
+def validate_cron_expression(expression: str) -> str | None:
+    """Return None for a valid expression, else why it is none."""
+    try:
+        cron(expression)
+    except BadInput as error:
+        return str(error)
+    return None
+
+
+def get_next_executions(
+    expression: str, count: int, timezone: str = "UTC", *, after: datetime | None = None
+) -> list[datetime]:
+    """Return the next `count` due instants in UTC, after `after` or now.
+
+    Raises `BadInput` for an expression or a time zone that is none, or a count beyond 1 to 1000.
+    """
+    if not 1 <= count <= 1000:
+        raise BadInput(f"count {count} is not accepted: 1 to 1000")
+    instants = cron(expression).after(after or datetime.now(UTC), zone(timezone))
+    return list(itertools.islice(instants, count))

@@ -1,0 +1,123 @@
+"""When cron expressions are due, against a minute-by-minute oracle and by hand."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from nomad_actors.errors import BadInput
+from nomad_actors.scheduler import CRON_EXPRESSIONS, cron, get_next_executions, validate_cron_expression
+
+#: A Wednesday.
+START = datetime(2026, 11, 25, 10, 7, 30, tzinfo=UTC)
+
+
+def due(expression: str, count: int = 3, timezone: str = "UTC", after: datetime = START) -> list[str]:
+    zone = ZoneInfo(timezone)
+    found = get_next_executions(expression, count, timezone, after=after)
+    return [instant.astimezone(zone).strftime("%a %Y-%m-%d %H:%M %Z") for instant in found]
+
+
+@pytest.mark.parametrize("name", sorted(CRON_EXPRESSIONS))
+def test_the_eleven_expressions_are_valid_and_due(name: str) -> None:
+    assert validate_cron_expression(CRON_EXPRESSIONS[name]) is None
+    assert len(get_next_executions(CRON_EXPRESSIONS[name], 5)) == 5
+
+
+def test_there_are_eleven() -> None:
+    assert len(CRON_EXPRESSIONS) == 11
+
+
+@pytest.mark.parametrize("sunday", ["0", "7", "sun", "SUN"])
+def test_sundays_are_due(sunday: str) -> None:
+    assert due(f"0 9 * * {sunday}", 2) == ["Sun 2026-11-29 09:00 UTC", "Sun 2026-12-06 09:00 UTC"]
+
+
+def test_names_and_spans_round_the_end_are_understood() -> None:
+    assert due("0 0 * jan *", 1) == ["Fri 2027-01-01 00:00 UTC"]
+    assert due("0 0 * * fri-mon", 4)[0] == "Fri 2026-11-27 00:00 UTC"
+    assert [d[:3] for d in due("0 0 * * fri-mon", 4)] == ["Fri", "Sat", "Sun", "Mon"]
+    assert [d[15:20] for d in due("0 22-2 * * *", 5)] == ["22:00", "23:00", "00:00", "01:00", "02:00"]
+    assert due("@weekly", 1) == ["Sun 2026-11-29 00:00 UTC"]
+
+
+def test_either_of_two_restricted_day_fields_is_enough() -> None:
+    assert due("0 0 1 * mon", 3) == [
+        "Mon 2026-11-30 00:00 UTC",
+        "Tue 2026-12-01 00:00 UTC",
+        "Mon 2026-12-07 00:00 UTC",
+    ]
+
+
+def test_the_29th_of_february_is_found() -> None:
+    assert due("0 0 29 2 *", 2) == ["Tue 2028-02-29 00:00 UTC", "Sun 2032-02-29 00:00 UTC"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("* * * *", "has 4 fields; accepted: five"),
+        ("60 * * * *", "'60' in the field minute is not accepted: 0 to 59"),
+        ("* 24 * * *", "field hour"),
+        ("* * 0 * *", "field day of the month is not accepted: 1 to 31"),
+        ("* * * foo *", "1 to 12 or jan to dec"),
+        ("* * * * 8", "0 to 7 or sun to sat"),
+        ("*/0 * * * *", "step '0' in the field minute"),
+        ("0 0 31 2 *", "never due"),
+        ("@reboot", "has 1 fields"),
+        ("", "has 0 fields"),
+        ("1,,2 * * * *", "field minute"),
+    ],
+)
+def test_what_is_no_expression_says_why(expression: str, said: str) -> None:
+    reason = validate_cron_expression(expression)
+    assert reason is not None
+    assert said in reason
+
+
+def test_an_unknown_time_zone_is_refused() -> None:
+    with pytest.raises(BadInput, match="unknown time zone 'Mars/Olympus'"):
+        get_next_executions("* * * * *", 1, "Mars/Olympus")
+
+
+def test_a_fixed_hour_that_does_not_exist_runs_when_the_gap_ends() -> None:
+    before = datetime(2026, 3, 28, 12, tzinfo=UTC)
+    assert due("30 2 * * *", 3, "Europe/Paris", before) == [
+        "Sun 2026-03-29 03:00 CEST",
+        "Mon 2026-03-30 02:30 CEST",
+        "Tue 2026-03-31 02:30 CEST",
+    ]
+
+
+def test_a_fixed_hour_that_occurs_twice_runs_once() -> None:
+    before = datetime(2026, 10, 24, 12, tzinfo=UTC)
+    assert due("30 2 * * *", 2, "Europe/Paris", before) == ["Sun 2026-10-25 02:30 CEST", "Mon 2026-10-26 02:30 CET"]
+
+
+@pytest.mark.parametrize("day", [datetime(2026, 3, 28, 22, tzinfo=UTC), datetime(2026, 10, 24, 22, tzinfo=UTC)])
+def test_stepped_minutes_of_every_hour_follow_elapsed_time(day: datetime) -> None:
+    found = get_next_executions("*/15 * * * *", 40, "Europe/Paris", after=day)
+    assert {b - a for a, b in itertools.pairwise(found)} == {timedelta(minutes=15)}
+
+
+@pytest.mark.parametrize("timezone", ["UTC", "Asia/Kathmandu"])
+def test_random_expressions_agree_with_an_oracle_that_tries_every_minute(timezone: str) -> None:
+    draw = random.Random(7)
+    zone = ZoneInfo(timezone)
+    for _ in range(25):
+        minute, hour = draw.choice(["*", "*/7", "3,41", "10-20/5"]), draw.choice(["*", "*/5", "4", "20-2"])
+        day, week = draw.choice(["*", "1-15", "*/4"]), draw.choice(["*", "0", "1-5", "sat-sun"])
+        expression = f"{minute} {hour} {day} * {week}"
+        parsed = cron(expression)
+        expected = []
+        wall = START.astimezone(zone).replace(second=0, microsecond=0)
+        for step in range(1, 6 * 1440):
+            at = wall + timedelta(minutes=step)
+            if at.minute in parsed.minutes and at.hour in parsed.hours and parsed.matches(at.date()):
+                expected.append(at.astimezone(UTC))
+        found = list(itertools.islice(parsed.after(START, zone), len(expected)))
+        assert found == expected, expression
