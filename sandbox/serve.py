@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 HOST = "127.0.0.1"
-STOP_POLL_S = 0.05
+STOP_POLL_S = 0.02
 
 
 class SandboxServer:
