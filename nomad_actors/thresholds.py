@@ -1,0 +1,42 @@
+"""What counts as unhealthy, in one table that the health endpoint reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """The limits that a queue is held to; beyond one of them it is unhealthy.
+
+    The share of failures and the backlog are those of the original system's alerts.
+    """
+
+    #: The share of failures is taken over this window, and only when this many jobs ended in it.
+    failure_window_seconds: int = 3600
+    failure_percent: float = 10.0
+    failure_least_ended: int = 20
+    #: How many jobs may wait; None for a queue that is filled in bulk and judged by age alone.
+    waiting_jobs: int | None = 1000
+    #: How long the first waiting job may have been due.
+    oldest_waiting_seconds: int = 3600
+    #: How far beyond its job type's time limit a job may run: Dramatiq looks once a second, and the job cleans up.
+    beyond_time_limit_seconds: int = 30
+
+
+DEFAULT = Thresholds()
+
+BY_QUEUE: Mapping[str, Thresholds] = MappingProxyType(
+    {
+        # Filled with a job a character and data type once a day; a backlog of thousands is its ordinary state, and
+        # whether it is drained before the next day's is added is what counts.
+        "historical-data": Thresholds(waiting_jobs=None, oldest_waiting_seconds=86_400),
+    }
+)
+
+
+def of_queue(name: str) -> Thresholds:
+    """Return the limits of a queue."""
+    return BY_QUEUE.get(name, DEFAULT)
