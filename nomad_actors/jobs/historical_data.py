@@ -110,7 +110,8 @@ def run(payload: HistoricalDataPayload, services: Services) -> HistoricalDataRes
         return HistoricalDataResult(enqueued=len(queues.add_jobs(jobs)) if jobs else 0)
     assert payload.data_type is not None
     sync = RouteSync(services)
-    outcomes, changes = {}, Changes()
+    outcomes: dict[str, str] = {}
+    changes = Changes()
     for name in _ROUTES[payload.data_type]:
         synced = sync.sync(payload.character, ROUTES[name], window=payload.window)
         outcomes[name] = synced.outcome

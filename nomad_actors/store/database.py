@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -24,6 +25,7 @@ from ..errors import SettingsError, Unavailable
 from .migrate import bring_up_to_date
 
 BUSY_TIMEOUT_MS = 10_000
+_TURN_WAIT_MS = 10
 #: More than the threads of a worker process (its queues' concurrencies, 19 by default) and its other users.
 POOL_SIZE, POOL_OVERFLOW = 10, 40
 
@@ -38,7 +40,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = _parse(url)
         self.engine = _engine(self.url)
-        self._writer = self.engine.execution_options(nomad_begin="BEGIN IMMEDIATE")
+        self._writer = self.engine.execution_options(nomad_writes=True)
         self._write_lock = threading.Lock()
         self._ready_lock = threading.Lock()
         self._ready_pid = 0
@@ -152,4 +154,27 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("nomad_begin", "BEGIN"))
+    if not connection.get_execution_options().get("nomad_writes"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    _begin_writing(raw)
+
+
+def _begin_writing(connection: sqlite3.Connection) -> None:
+    """Begin with the right to write, waiting for another process' writer at most `BUSY_TIMEOUT_MS`."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    # SQLite's waiting sleeps longer each time, to 100 ms, and so a process that waited long keeps losing to those
+    # that came just now. Many short waits give each the same chance.
+    connection.execute(f"PRAGMA busy_timeout = {_TURN_WAIT_MS}")
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")

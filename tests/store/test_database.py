@@ -126,6 +126,22 @@ def test_a_writer_waits_for_another_programs_transaction(tmp_path: Path) -> None
     store.close()
 
 
+def test_a_database_that_stays_locked_is_unavailable_with_the_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nomad_actors.store.database.BUSY_TIMEOUT_MS", 100)
+    store = _open(f"sqlite:///{tmp_path}/nomad.db")
+    store.migrate()
+    other = sqlite3.connect(tmp_path / "nomad.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="locked"):
+        store.strike(1, 1)
+    other.execute("COMMIT")
+    other.close()
+    assert not store.strike(1, 1)
+    store.close()
+
+
 def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
     store.save_login(character_id=1, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t")
 
