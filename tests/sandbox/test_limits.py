@@ -71,6 +71,7 @@ def test_a_hundred_errors_in_a_minute_answer_420_on_every_route_until_the_minute
         refused = trader.get(path)
         assert refused.status_code == 420
         assert refused.headers["X-ESI-Error-Limit-Remain"] == "0"
+        assert "X-Ratelimit-Used" not in refused.headers, "who is shut out pays no tokens"
     sandbox.advance(int(refused.headers["X-ESI-Error-Limit-Reset"]))
     assert trader.get("/skills").status_code == 200
 

@@ -120,8 +120,10 @@ def test_a_wrong_secret_is_401_and_spends_no_token(sandbox: SandboxServer) -> No
 def test_json_bodies_and_unknown_clients_get_the_misleading_answer_of_the_real_one(sandbox: SandboxServer) -> None:
     form = {"grant_type": "refresh_token", "refresh_token": login_of(sandbox)["refresh_token"]}
     as_json = requests.post(f"{sandbox.base_url}/v2/oauth/token", json=form, auth=BASIC, timeout=10)
+    parts = {name: (None, value) for name, value in form.items()}
+    multipart = requests.post(f"{sandbox.base_url}/v2/oauth/token", files=parts, auth=BASIC, timeout=10)
     unknown = token(sandbox, form | {"client_id": "other"}, None)
-    for answer in (as_json, unknown):
+    for answer in (as_json, multipart, unknown):
         assert answer.status_code == 400
         assert answer.json() == {
             "error": "invalid_grant",
