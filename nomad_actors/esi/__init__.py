@@ -1,0 +1,43 @@
+"""EVE Online's ESI and SSO: the routes as data, the clients, and the cache of documents."""
+
+from .answer import Answer
+from .cache import CachedDocument, CleanReport, EsiCache
+from .client import EsiClient, http_session
+from .errors import (
+    DeadLogin,
+    EsiError,
+    EsiLimited,
+    EsiRefused,
+    EsiUnavailable,
+    MissingScope,
+    SsoError,
+    SsoMisconfigured,
+    SsoUnavailable,
+)
+from .routes import COMPATIBILITY_DATE, GROUPS, ROUTES, Route, normalise
+from .sso import SsoClient, Tokens
+
+__all__ = [
+    "COMPATIBILITY_DATE",
+    "GROUPS",
+    "ROUTES",
+    "Answer",
+    "CachedDocument",
+    "CleanReport",
+    "DeadLogin",
+    "EsiCache",
+    "EsiClient",
+    "EsiError",
+    "EsiLimited",
+    "EsiRefused",
+    "EsiUnavailable",
+    "MissingScope",
+    "Route",
+    "SsoClient",
+    "SsoError",
+    "SsoMisconfigured",
+    "SsoUnavailable",
+    "Tokens",
+    "http_session",
+    "normalise",
+]

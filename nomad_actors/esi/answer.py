@@ -1,0 +1,56 @@
+"""One answer of ESI's, and until when it is fresh."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from .routes import Route
+
+#: Asking at the very moment of expiry is too early (evemon's observation; clocks differ by a little).
+SLACK_SECONDS = 2
+_MAX_AGE = re.compile(r"(?:^|[,\s])max-age=([0-9]+)")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What ESI said of one route of one character."""
+
+    status: int
+    #: A 304: what we hold is still right, and fresh again until `fresh_until_ms`.
+    not_modified: bool
+    #: Rows or a document; None with `not_modified`.
+    body: Any
+    etag: str | None
+    last_modified: str | None
+    fresh_until_ms: int
+    pages: int
+    request_id: str | None
+
+
+def fresh_seconds(headers: Mapping[str, str], route: Route) -> int:
+    """Return for how many seconds an answer is fresh.
+
+    `Cache-Control` first, then `Expires` less `Date`, so that a skewed clock of this host does not matter, then what
+    the route is known for: on event-invalidated routes `Expires` has no meaning (CCP, 2026-01-27).
+    """
+    control = headers.get("Cache-Control", "").lower()
+    if "no-cache" in control or "no-store" in control:
+        return route.interval_seconds
+    if match := _MAX_AGE.search(control):
+        return int(match[1]) + SLACK_SECONDS
+    expires, date = _http_date(headers.get("Expires")), _http_date(headers.get("Date"))
+    if expires is not None and date is not None and expires > date:
+        return int((expires - date).total_seconds()) + SLACK_SECONDS
+    return route.cache_seconds + SLACK_SECONDS
+
+
+def _http_date(text: str | None) -> datetime | None:
+    try:
+        return parsedate_to_datetime(text) if text else None
+    except ValueError:
+        return None

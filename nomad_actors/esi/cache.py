@@ -1,0 +1,189 @@
+"""ESI's documents in Redis: a disposable copy of the database, bounded, within a prefix of its own.
+
+=============================  ======  ====================================================================
+key                           type    meaning
+=============================  ======  ====================================================================
+``<prefix>characters:<id>:…``  string  one document as JSON; lives 7 days whatever its freshness
+``<prefix>lru``                zset    document's key without the prefix, by when it was last read (ms)
+=============================  ======  ====================================================================
+
+Cleaning goes in bounded steps of SCAN and UNLINK; never KEYS, never FLUSH, and never a key without the prefix.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from ..clock import Clock
+from .answer import Answer
+from .routes import Route
+
+#: Well past any freshness: for 304s, and to answer while ESI is down.
+TTL_SECONDS = 7 * 86_400
+#: A document is expired when it has been stale for this long.
+STALE_SECONDS = 86_400
+#: How many keys one step touches.
+STEP = 200
+#: What callers begin a pattern with; it stands for our prefix.
+_CALLERS_PREFIX = "esi:"
+
+
+@dataclass(frozen=True)
+class CachedDocument:
+    """One document as it was kept."""
+
+    body: Any
+    etag: str | None
+    fresh_until_ms: int
+
+
+@dataclass(frozen=True)
+class CleanReport:
+    """What was removed, or would be: keys, and the bytes of their documents."""
+
+    keys: int
+    bytes: int
+
+
+class EsiCache:
+    """Documents of characters, each private to its character.
+
+    Every method raises `redis.RedisError` when Redis does not answer.
+    """
+
+    def __init__(self, client: redis.Redis, *, clock: Clock, prefix: str = "nomad-esi:") -> None:
+        self._client: redis.Redis = client
+        self._clock = clock
+        self._prefix = prefix
+        self._lru = f"{prefix}lru"
+
+    def get(self, character_id: int, route: Route) -> CachedDocument | None:
+        """Return a document, stale or not, and mark it as read; None when there is none."""
+        name = _name(character_id, route)
+        raw: Any = self._client.get(self._prefix + name)
+        if raw is None:
+            return None
+        self._client.zadd(self._lru, {name: self._clock.now_ms()}, xx=True)
+        kept = json.loads(raw)
+        return CachedDocument(kept["body"], kept["etag"], kept["fresh_until_ms"])
+
+    def put(self, character_id: int, route: Route, answer: Answer) -> None:
+        """Keep an answer's document."""
+        name = _name(character_id, route)
+        # The freshness comes first, so that cleaning reads it without the document.
+        kept = {"fresh_until_ms": answer.fresh_until_ms, "etag": answer.etag, "body": answer.body}
+        with self._client.pipeline(transaction=True) as pipe:
+            pipe.set(self._prefix + name, json.dumps(kept, separators=(",", ":")), ex=TTL_SECONDS)
+            pipe.zadd(self._lru, {name: self._clock.now_ms()})
+            pipe.execute()
+
+    def count_and_bytes(self) -> tuple[int, int]:
+        """Return how many documents there are, and their bytes."""
+        report = self._remove((keys for keys in self._scan("*")), dry_run=True)
+        return report.keys, report.bytes
+
+    def clean_expired(self, *, dry_run: bool, older_than_seconds: int = STALE_SECONDS) -> CleanReport:
+        """Remove documents that have been stale for `older_than_seconds`, and index entries without a document."""
+        if not dry_run:
+            self._drop_orphans()
+        before_ms = self._clock.now_ms() - older_than_seconds * 1000
+        return self._remove((self._stale(keys, before_ms) for keys in self._scan("*")), dry_run=dry_run)
+
+    def clean_lru(self, max_size: int, *, dry_run: bool) -> CleanReport:
+        """Remove the documents that were not read for longest until `max_size` are left."""
+        surplus = int(self._client.zcard(self._lru)) - max_size
+        return self._remove(self._least_read(surplus, dry_run=dry_run), dry_run=dry_run)
+
+    def clean_pattern(self, pattern: str, *, dry_run: bool) -> CleanReport:
+        """Remove the documents that a glob like `esi:characters:95465499:*` matches, within this cache."""
+        return self._remove(self._scan(pattern.removeprefix(_CALLERS_PREFIX)), dry_run=dry_run)
+
+    def clean_all(self, *, dry_run: bool) -> CleanReport:
+        """Remove every document of this cache, and nothing else."""
+        return self._remove(self._scan("*"), dry_run=dry_run)
+
+    def _scan(self, pattern: str) -> Iterator[list[str]]:
+        """Yield the names of documents in bounded steps; each name once."""
+        match, cursor, seen = _escaped(self._prefix) + pattern, 0, set[str]()
+        while True:
+            # Typed: the index is no document, whatever the pattern.
+            cursor, found = self._client.scan(cursor, match=match, count=STEP, _type="string")
+            names = [_text(key).removeprefix(self._prefix) for key in found]
+            fresh = [name for name in names if name not in seen]
+            seen.update(fresh)
+            if fresh:
+                yield fresh
+            if cursor == 0:
+                return
+
+    def _stale(self, names: list[str], before_ms: int) -> list[str]:
+        heads = self._pipelined([("GETRANGE", self._prefix + name, 0, 40) for name in names])
+        return [name for name, head in zip(names, heads, strict=True) if _fresh_until_ms(head) < before_ms]
+
+    def _least_read(self, surplus: int, *, dry_run: bool) -> Iterator[list[str]]:
+        at = 0
+        while surplus > 0:
+            start = at if dry_run else 0
+            found: Any = self._client.zrange(self._lru, start, start + min(STEP, surplus) - 1)
+            if not found:
+                return
+            surplus -= len(found)
+            at += len(found)
+            yield [_text(name) for name in found]
+
+    def _drop_orphans(self) -> None:
+        """Remove index entries whose document's life has ended."""
+        cursor = 0
+        while True:
+            cursor, entries = self._client.zscan(self._lru, cursor, count=STEP)
+            found: Any = entries
+            names = [_text(name) for name, _ in found]
+            alive = self._pipelined([("EXISTS", self._prefix + name) for name in names])
+            gone = [name for name, exists in zip(names, alive, strict=True) if not exists]
+            if gone:
+                self._client.zrem(self._lru, *gone)
+            if cursor == 0:
+                return
+
+    def _remove(self, steps: Iterator[list[str]], *, dry_run: bool) -> CleanReport:
+        keys = size = 0
+        for names in steps:
+            if not names:
+                continue
+            lengths = self._pipelined([("STRLEN", self._prefix + name) for name in names])
+            keys += sum(length > 0 for length in lengths)
+            size += sum(lengths)
+            if not dry_run:
+                full = [self._prefix + name for name in names]
+                self._pipelined([("UNLINK", *full), ("ZREM", self._lru, *names)])
+        return CleanReport(keys, size)
+
+    def _pipelined(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        with self._client.pipeline(transaction=False) as pipe:
+            for command in commands:
+                pipe.execute_command(*command)
+            return pipe.execute()
+
+
+def _name(character_id: int, route: Route) -> str:
+    """Return a document's name: `/characters/{character_id}/wallet` is `characters:<number>:wallet`."""
+    return route.path(character_id).strip("/").replace("/", ":")
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _escaped(text: str) -> str:
+    """Return text that a glob takes literally."""
+    return "".join(f"\\{c}" if c in "*?[]\\" else c for c in text)
+
+
+def _fresh_until_ms(head: bytes | str) -> int:
+    digits = _text(head).removeprefix('{"fresh_until_ms":').partition(",")[0]
+    return int(digits) if digits.isdigit() else 0

@@ -1,0 +1,226 @@
+"""Speaks to EVE SSO: tokens for a refresh token or a code, and proof that an access token is what it says."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+from urllib.parse import urlencode, urlsplit
+
+import jwt
+import requests
+
+from ..clock import Clock
+from ..metrics.definitions import TOKEN_REFRESHES
+from .client import TIMEOUTS_SECONDS
+from .errors import DeadLogin, SsoMisconfigured, SsoUnavailable
+
+#: CCP's own example caches the keys this long (esi-docs, SSO).
+JWKS_SECONDS = 300
+#: A clock may be off by this much.
+LEEWAY_SECONDS = 30
+
+#: A 400 with one of these means that the login is dead, whatever the error's code (as SeAT and others keep them).
+_DEAD = (
+    "invalid refresh token",
+    "unable to migrate grant",
+    "the refresh token is expired",
+    "the refresh token does not match the client specified",
+)
+#: These mean that this application is wrong, though the code may say `invalid_grant` (sso-issues #72).
+_OURS = ("grant type refresh_token is not supported",)
+_OUR_CODES = ("invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What SSO gave for one character; `repr` hides the tokens."""
+
+    character_id: int
+    name: str
+    #: Changes when the character is sold.
+    owner_hash: str
+    scopes: frozenset[str]
+    access_token: str
+    expires_at_ms: int
+    refresh_token: str
+
+    def __repr__(self) -> str:
+        """Return a text without the tokens."""
+        return f"Tokens(character_id={self.character_id}, expires_at_ms={self.expires_at_ms})"
+
+
+class SsoClient:
+    """Asks SSO for tokens and validates them; safe to share between threads."""
+
+    def __init__(
+        self, http: requests.Session, *, base_url: str, client_id: str, client_secret: str, clock: Clock
+    ) -> None:
+        self._http = http
+        self._base_url = base_url
+        self._client_id = client_id
+        self._client_secret = client_secret
+        self._clock = clock
+        self._keys: Mapping[str, jwt.PyJWK] = {}
+        self._keys_read_mono = float("-inf")
+        self._lock = threading.Lock()
+
+    def refresh(self, refresh_token: str) -> Tokens:
+        """Return new tokens; the old refresh token may be dead from now on.
+
+        Raises `DeadLogin`, `SsoMisconfigured` or `SsoUnavailable`.
+        """
+        outcome = "unavailable"
+        try:
+            answer = self._token({"grant_type": "refresh_token", "refresh_token": refresh_token})
+            tokens = self._tokens(answer, refresh_token)
+            outcome = "refreshed"
+        except DeadLogin:
+            outcome = "dead_login"
+            raise
+        except SsoMisconfigured:
+            outcome = "misconfigured"
+            raise
+        finally:
+            TOKEN_REFRESHES.labels(outcome).inc()
+        return tokens
+
+    def exchange_code(self, code: str, verifier: str, redirect_uri: str) -> Tokens:
+        """Return the tokens of a login that has just been made.
+
+        Raises as `refresh`.
+        """
+        answer = self._token(
+            {
+                "grant_type": "authorization_code",
+                "code": code,
+                "code_verifier": verifier,
+                "redirect_uri": redirect_uri,
+            }
+        )
+        return self._tokens(answer, "")
+
+    def authorize_url(self, scopes: Iterable[str], state: str, challenge: str, redirect_uri: str) -> str:
+        """Return where a player logs in; `challenge` is the S256 of the verifier (PKCE)."""
+        query = {
+            "response_type": "code",
+            "client_id": self._client_id,
+            "redirect_uri": redirect_uri,
+            "scope": " ".join(sorted(scopes)),
+            "state": state,
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+        }
+        return f"{self._base_url}/v2/oauth/authorize?{urlencode(query)}"
+
+    def _token(self, form: dict[str, str]) -> dict[str, Any]:
+        """Ask the token endpoint; form-encoded, the only way it takes since 2021-11."""
+        auth = (self._client_id, self._client_secret) if self._client_secret else None
+        if auth is None:
+            form = {**form, "client_id": self._client_id}
+        try:
+            response = self._http.post(
+                f"{self._base_url}/v2/oauth/token",
+                data=form,
+                auth=auth,
+                timeout=TIMEOUTS_SECONDS,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise SsoUnavailable(f"SSO did not answer: {type(error).__name__}") from error
+        body = _json_object(response)
+        if response.status_code != 200 or not body.get("access_token"):
+            _raise_for(response.status_code, body)
+        return body
+
+    def _tokens(self, answer: Mapping[str, Any], refresh_token: str) -> Tokens:
+        access_token = str(answer["access_token"])
+        claims = self._claims(access_token)
+        scopes = claims.get("scp", [])
+        return Tokens(
+            character_id=_character_id(claims.get("sub")),
+            name=str(claims.get("name", "")),
+            owner_hash=str(claims.get("owner", "")),
+            scopes=frozenset([scopes] if isinstance(scopes, str) else scopes),
+            access_token=access_token,
+            expires_at_ms=int(claims["exp"]) * 1000,
+            # It MIGHT change (CCP, 2021-10-07): what came back counts, and the old one where none did.
+            refresh_token=str(answer.get("refresh_token") or refresh_token),
+        )
+
+    def _claims(self, access_token: str) -> dict[str, Any]:
+        """Return the token's claims once its signature, issuer, audience and life are proved."""
+        try:
+            header = jwt.get_unverified_header(access_token)
+            key = self._key(str(header.get("kid", "")))
+            claims: dict[str, Any] = jwt.decode(
+                access_token,
+                key=key,
+                algorithms=["RS256", "ES256"],
+                audience="EVE Online",
+                leeway=LEEWAY_SECONDS,
+                # The life is checked below, on the clock that was passed in.
+                options={"require": ["exp", "iss", "sub", "aud"], "verify_exp": False, "verify_iat": False},
+            )
+        except jwt.PyJWTError as error:
+            raise SsoUnavailable(f"SSO's access token cannot be trusted: {error}") from error
+        if claims["iss"] not in self._issuers():
+            raise SsoUnavailable(f"SSO's access token is of another issuer, {claims['iss']!r}")
+        if self._client_id not in claims["aud"]:
+            raise SsoMisconfigured("SSO's access token is for another application: see EVE_CLIENT_ID")
+        if int(claims["exp"]) * 1000 <= self._clock.now_ms():
+            raise SsoUnavailable("SSO's access token has expired already: is this host's clock right?")
+        return claims
+
+    def _issuers(self) -> tuple[str, ...]:
+        """Return the issuer's spellings: CCP writes it with and without scheme, and with a slash in its prose."""
+        host = urlsplit(self._base_url).netloc
+        return (host, self._base_url, f"{self._base_url}/", f"https://{host}", f"https://{host}/")
+
+    def _key(self, key_id: str) -> jwt.PyJWK:
+        with self._lock:
+            old = time.monotonic() - self._keys_read_mono > JWKS_SECONDS
+            if old or key_id not in self._keys:
+                self._keys = self._read_keys()
+                self._keys_read_mono = time.monotonic()
+            key = self._keys.get(key_id)
+        if key is None:
+            raise SsoUnavailable("SSO's access token is signed with a key that SSO does not publish")
+        return key
+
+    def _read_keys(self) -> Mapping[str, jwt.PyJWK]:
+        try:
+            response = self._http.get(f"{self._base_url}/oauth/jwks", timeout=TIMEOUTS_SECONDS)
+            keys = jwt.PyJWKSet.from_dict(_json_object(response)).keys
+        except (requests.RequestException, jwt.PyJWTError) as error:
+            raise SsoUnavailable(f"SSO's keys cannot be read: {type(error).__name__}") from error
+        return {key.key_id: key for key in keys if key.key_id}
+
+
+def _json_object(response: requests.Response) -> dict[str, Any]:
+    try:
+        body = response.json()
+    except requests.JSONDecodeError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _character_id(subject: object) -> int:
+    kind, _, number = str(subject).rpartition(":")
+    if kind != "CHARACTER:EVE" or not number.isdigit():
+        raise SsoUnavailable("SSO's access token is of no character")
+    return int(number)
+
+
+def _raise_for(status: int, body: Mapping[str, Any]) -> NoReturn:
+    """Raise what a refusal means: by its words, since the code alone condemns logins for our own faults."""
+    code, description = str(body.get("error", ""))[:100], str(body.get("error_description", ""))[:300]
+    said = f"SSO answered {status}: {code} {description}".strip()
+    words = f"{code} {description}".lower()
+    if status in (400, 401) and (code in _OUR_CODES or any(w in words for w in _OURS)):
+        raise SsoMisconfigured(f"{said}; check EVE_CLIENT_ID and EVE_CLIENT_SECRET")
+    if status == 400 and any(w in words for w in _DEAD):
+        raise DeadLogin(said)
+    raise SsoUnavailable(said)
