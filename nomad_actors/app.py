@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from .jobs import JOB_TYPES
 from .jobs.services import Services
 from .metrics.collector import with_queues
 from .middleware import middleware_for
+from .processes import end_with_parent
 from .queues import Queues
 from .settings import Settings
 from .store import Store, TokenCipher
@@ -78,16 +81,26 @@ def connect(settings: Settings | None = None) -> App:
 def worker_broker() -> None:
     """Make Dramatiq's global broker that of an application: `dramatiq nomad_actors.app:worker_broker` calls it.
 
-    Exits with code 2 when the settings are wrong, and with 1 when Redis does not answer.
+    Exits with code 2 when the settings are wrong, and with 1 when Redis does not answer. The process stops, giving back
+    what it runs, when Dramatiq's main process is killed: nobody would be left to stop it.
     """
+    end_with_parent(signal.SIGTERM)
     with settings_or_exit() as settings:
         log.configure(settings.log_format, settings.log_level)
-        app = create_app(settings)
+        app = create_app(dataclasses.replace(settings, shutdown_ms=in_time_ms(settings.shutdown_ms)))
     try:
         app.queues.ping()
     except Unavailable as error:
         sys.exit(redis_missing(settings, error))
     app.store.migrate()
+
+
+def in_time_ms(shutdown_ms: int) -> int:
+    """Return how long jobs may still run so that Dramatiq's command line has stopped within `shutdown_ms`.
+
+    Its main process and its worker's main thread look once a second each, and idle threads wait up to a second.
+    """
+    return max(shutdown_ms - 3_500, shutdown_ms // 3)
 
 
 def worker_threads(settings: Settings) -> int:

@@ -98,9 +98,7 @@ class _Reader:
         self._take("var_dir", "NOMAD_VAR_DIR", Path, "a directory's path")
         self._take("concurrency", "NOMAD_CONCURRENCY", _whole(1, 1000), "a whole number from 1 to 1000")
         self._take("max_retries", "NOMAD_MAX_RETRIES", _whole(1, 1000), "a whole number from 1 to 1000")
-        self._take(
-            "retry_delay_ms", "NOMAD_RETRY_DELAY", _whole(0, 604_800_000), "milliseconds from 0 to 604800000"
-        )
+        self._take("retry_delay_ms", "NOMAD_RETRY_DELAY", _whole(0, 604_800_000), "milliseconds from 0 to 604800000")
         self._queue_concurrency()
         self._take("modules", "NOMAD_MODULES", _modules, "Python module names with commas between them")
         for name in ("eve_client_id", "eve_client_secret", "esi_user_agent", "sentry_dsn"):
@@ -120,13 +118,9 @@ class _Reader:
         return Settings(**self._values)
 
     def _redis(self) -> None:
-        parts = [
-            n for n in ("REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_DB") if self._environ.get(n)
-        ]
+        parts = [n for n in ("REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_DB") if self._environ.get(n)]
         if self._environ.get("REDIS_URL") and parts:
-            self._problems.append(
-                f"REDIS_URL and {', '.join(parts)} are both set; accepted: one or the other"
-            )
+            self._problems.append(f"REDIS_URL and {', '.join(parts)} are both set; accepted: one or the other")
             return
         self._take("redis_url", "REDIS_URL", _redis_url, "a redis://, rediss:// or unix:// URL")
         if not parts:
@@ -171,9 +165,7 @@ class _Reader:
         old = _OLD_NAMES.get(name)
         if not text and old and self._environ.get(old, "").strip():
             # Shown even when warnings are errors elsewhere: the old name works, and says what to do.
-            warnings.warn(
-                f"{old} is the original system's name; set {name} instead", FutureWarning, stacklevel=2
-            )
+            warnings.warn(f"{old} is the original system's name; set {name} instead", FutureWarning, stacklevel=2)
             return old, self._environ[old].strip()
         return name, text
 

@@ -36,7 +36,7 @@ def next_due_ms(route: Route, character_id: int, *, fresh_until_ms: int, now_ms:
 
 def retry_due_ms(route: Route, character_id: int, *, failures: int, now_ms: int) -> int:
     """Return when the schedule tries again after `failures` (1 or more) in a row: longer each time, a day at most."""
-    doubled_ms = route.interval_seconds * 1000 * 2 ** min(failures - 1, 10)
+    doubled_ms: int = route.interval_seconds * 1000 * 2 ** min(failures - 1, 10)
     return now_ms + min(doubled_ms, _DAY_MS) + _jitter_ms(route, character_id)
 
 

@@ -1,0 +1,56 @@
+# Everything here works on a fresh machine with Python 3.11: the first target that needs it makes .venv.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check chaos bench run run-workers run-scheduler run-admin clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## Show the whole system on a sandbox ESI; ONCE=1 ends with a summary
+	@$(RUN) -m demo $(if $(filter 1,$(ONCE)),--once)
+
+test: $(STAMP) ## Run the tests
+	@$(RUN) -m pytest
+
+check: $(STAMP) ## Lint, format, types, and the monitoring's configuration
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@if command -v promtool >/dev/null; then promtool check config prometheus.yml; fi
+
+chaos: $(STAMP) ## Run the long proofs; SEED=… SECONDS=… (each) are taken
+	@$(RUN) -m chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS))
+
+bench: $(STAMP) ## Measure beside Dramatiq's own broker; ASSERT=1 checks the targets
+	@$(RUN) -m bench
+
+run: $(STAMP) ## Run workers, scheduler and admin; without REDIS_* also a Redis in var/
+	@$(VENV)/bin/nomad run all
+
+run-workers: $(STAMP) ## Run a worker process (Dramatiq's command line)
+	@$(VENV)/bin/nomad run workers
+
+run-scheduler: $(STAMP) ## Run the scheduler
+	@$(VENV)/bin/nomad run scheduler
+
+run-admin: $(STAMP) ## Run the admin
+	@$(VENV)/bin/nomad run admin
+
+clean: ## Remove what was made here, but for var/
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): requirements.lock setup.cfg pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: no python3 found: Python 3.11 or newer is needed"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "make: $(PYTHON) is $$($(PYTHON) --version): Python 3.11 or newer is needed (PYTHON=… names one)"; exit 1; }
+	@echo "Installing into $(VENV), once:"
+	@$(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --disable-pip-version-check --progress-bar on -r requirements.lock
+	@$(RUN) -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
