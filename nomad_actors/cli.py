@@ -158,3 +158,7 @@ def _run_until_told(supervisor: Supervisor, redis: LocalRedis | None, settings: 
         supervisor.kill()
         if redis is not None:
             redis.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from .errors import NomadError
+from .processes import end_with_parent
 
 START_TIMEOUT_SECONDS = 15.0
 
@@ -51,16 +52,24 @@ def free_port() -> int:
 class LocalRedis:
     """One Redis server process on a free loopback port, with its files in one directory.
 
-    `append_only` writes every change to disk before it is answered for (`appendfsync` as given).
+    `append_only` writes every change to disk (`appendfsync` as given). With `dies_with_us` the kernel ends it with the
+    thread that started it, also when that one is killed.
     """
 
     def __init__(
-        self, directory: Path, *, append_only: bool = False, appendfsync: str = "everysec", port: int = 0
+        self,
+        directory: Path,
+        *,
+        append_only: bool = False,
+        appendfsync: str = "everysec",
+        port: int = 0,
+        dies_with_us: bool = False,
     ) -> None:
         self.directory = directory
         self.port = port or free_port()
         self.append_only = append_only
         self.appendfsync = appendfsync
+        self.dies_with_us = dies_with_us
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -85,6 +94,7 @@ class LocalRedis:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=end_with_parent if self.dies_with_us else None,
         )
         self._wait(log)
         return self
