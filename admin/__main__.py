@@ -1,0 +1,53 @@
+"""The admin as a program: `python -m admin`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nomad_actors import log
+from nomad_actors.app import create_app, settings_or_exit
+
+from . import serve, web
+
+logger = log.get_logger("admin")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve the admin until SIGTERM or SIGINT; exits with 2 for wrong settings, with 1 when its port is taken."""
+    options = _parser().parse_args(arguments)
+    with settings_or_exit() as settings:
+        log.configure(settings.log_format, settings.log_level)
+        app = create_app(settings)
+    try:
+        listener = serve.listen(settings.admin_host, settings.admin_port)
+    except serve.NoPort as error:
+        sys.exit(str(error))
+    if settings.admin_tokens:
+        logger.warning(
+            "NOMAD_ADMIN_TOKENS is set, but tokens are not taken yet: only this machine may ask, without one"
+        )
+    url = serve.base_url(listener)
+
+    def ready() -> None:
+        logger.info("the admin is served", url=f"{url}/admin/")
+        if options.ready_file is not None:
+            serve.write_ready_file(options.ready_file, url)
+
+    serve.serve(web.create_app(app), listener, on_ready=ready)
+    app.close()
+    logger.info("admin stopped")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m admin", description="Serve the admin: JSON API and pages.")
+    parser.add_argument(
+        "--ready-file", type=Path, metavar="PATH", help="write the base URL to PATH once requests are answered"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main()

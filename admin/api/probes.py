@@ -1,0 +1,48 @@
+"""What machines ask: is the process alive, can it work, what does it count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from nomad_actors import log
+from nomad_actors.errors import NomadError
+from nomad_actors.metrics.exposition import render
+
+from ..parts import application
+
+api = Blueprint("probes", __name__)
+
+OK = "ok"
+
+
+@api.get("/healthz")
+def alive() -> dict[str, str]:
+    """Answer: the process is alive, whatever else is not."""
+    return {"status": OK}
+
+
+@api.get("/readyz")
+def ready() -> tuple[dict[str, Any], int]:
+    """Tell whether Redis and the database answer: 200, or 503 with the reason of each that does not."""
+    app = application()
+    found = {"redis": _asked(app.queues.ping), "database": _asked(app.store.ping)}
+    is_ready = all(word == OK for word in found.values())
+    return {"ready": is_ready, **found}, 200 if is_ready else 503
+
+
+@api.get("/metrics")
+def metrics() -> Response:
+    """Return this process' metrics and the queues', in the format that Prometheus asks for."""
+    body, content_type = render(application().registry, request.headers.get("Accept", ""))
+    return Response(body, content_type=content_type)
+
+
+def _asked(ping: Callable[[], None]) -> str:
+    try:
+        ping()
+    except NomadError as error:
+        return log.redact(str(error))
+    return OK

@@ -1,0 +1,105 @@
+"""The overview, one queue's jobs, and one job."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+from urllib.parse import quote
+
+from flask import Blueprint, redirect, render_template, request
+from werkzeug.wrappers import Response
+
+from nomad_actors import job_metrics
+from nomad_actors.errors import JobNotFound
+from nomad_actors.version import __version__
+
+from ..inputs import known_arguments, limit_argument, whole_argument
+from ..listing import page_of
+from ..parts import all_queues, application
+from ..schedules import schedule_summary
+from . import words
+
+pages = Blueprint("pages", __name__)
+
+LAST_FAILURES = 10
+JOBS_A_PAGE = 50
+MAX_CURSOR = 10**12
+
+for _filter in (words.duration, words.utc, words.from_now, words.iso_ms, words.percent, words.number):
+    pages.add_app_template_filter(_filter)
+
+
+@pages.app_context_processor
+def _always() -> dict[str, Any]:
+    """Give every template the instant that it is rendered at, and the release."""
+    return {"now_ms": application().clock.now_ms(), "version": __version__}
+
+
+@pages.get("/")
+def home() -> Response:
+    """Send whoever types the address alone to the overview."""
+    return redirect("/admin/")
+
+
+@pages.get("/admin/")
+def overview() -> str:
+    """Show whether the system is healthy, the queues, the last failures and the schedules."""
+    known_arguments(request)
+    queues, schedules = all_queues(), schedule_summary()
+    return render_template(
+        "overview.html",
+        health=job_metrics.get_job_system_health(queues, schedules),
+        queues=[job_metrics.get_queue_details(queues, name) for name in queues.names()],
+        failures=job_metrics.get_failed_jobs(queues, LAST_FAILURES),
+        schedules=schedules["jobs"],
+    )
+
+
+@pages.get("/admin/queues/<queue>")
+def queue(queue: str) -> str:
+    """List one queue's jobs of a state."""
+    known_arguments(request, "status", "cursor", "limit")
+    chosen = all_queues().get_queue(queue)
+    start = whole_argument(request, "cursor", default=0, low=0, high=MAX_CURSOR)
+    limit = limit_argument(request, default=JOBS_A_PAGE)
+    details = job_metrics.get_queue_details(all_queues(), queue)
+    status = request.args.get("status") or ("paused" if details["isPaused"] else "waiting")
+    return render_template(
+        "queue.html",
+        queue=details,
+        counts=chosen.counts(),
+        page=page_of(chosen, status, start, limit),
+        start=start,
+        command=_command("POST", queue, "resume" if details["isPaused"] else "pause"),
+    )
+
+
+@pages.get("/admin/queues/<queue>/jobs/<path:job_id>")
+def job(queue: str, job_id: str) -> str:
+    """Show one job: its data, what it returned or why it failed, and its story."""
+    known_arguments(request)
+    found = all_queues().get_queue(queue).get(job_id)
+    if found is None:
+        raise JobNotFound(f"queue {queue!r} holds no job {job_id!r}")
+    return render_template("job.html", job=found, commands=_job_commands(queue, job_id, found.status), pretty=_pretty)
+
+
+def _job_commands(queue: str, job_id: str, status: str) -> dict[str, str]:
+    """Return what can be done to a job in this state, by what it does."""
+    path = f"jobs/{quote(job_id, safe='')}"
+    commands = {}
+    if status in ("failed", "completed"):
+        commands["Run it again"] = _command("POST", queue, f"{path}/retry")
+    if status != "active":
+        commands["Remove it"] = _command("DELETE", queue, path)
+    return commands
+
+
+def _command(method: str, queue: str, action: str) -> str:
+    """Return the command that does it: these pages only show."""
+    return f"curl -X {method} {shlex.quote(f'{request.host_url}admin/jobs/queues/{queue}/{action}')}"
+
+
+def _pretty(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -1,0 +1,56 @@
+"""Numbers and times as a person reads them; pure, used by the templates as filters."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import pairwise
+
+#: What stands where there is nothing to tell: nothing ended, nothing waits.
+NOTHING = "–"
+
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def duration(ms: float | None) -> str:
+    """Return a duration in its two largest units: `850 ms`, `3.2 s`, `4 min 10 s`, `2 d 3 h`."""
+    if ms is None:
+        return NOTHING
+    if ms < 1000:
+        return f"{int(ms)} ms"
+    if ms < 10_000:
+        return f"{ms / 1000:.1f} s"
+    seconds = int(ms) // 1000
+    for (size, unit), (next_size, next_unit) in pairwise(_UNITS):
+        if seconds >= size:
+            rest = seconds % size // next_size
+            return f"{seconds // size} {unit}" + (f" {rest} {next_unit}" if rest else "")
+    return f"{seconds} s"
+
+
+def utc(ms: float | None) -> str:
+    """Return an instant (ms since the epoch) to the second, in UTC."""
+    if ms is None:
+        return NOTHING
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def from_now(ms: float | None, now_ms: float) -> str:
+    """Return how far an instant lies from now: `3 min ago`, `in 2 h`."""
+    if ms is None:
+        return NOTHING
+    return f"in {duration(ms - now_ms)}" if ms > now_ms else f"{duration(now_ms - ms)} ago"
+
+
+def iso_ms(text: str | None) -> float | None:
+    """Return an ISO 8601 instant as ms since the epoch."""
+    return None if text is None else datetime.fromisoformat(text).timestamp() * 1000
+
+
+def percent(value: float | None) -> str:
+    """Return a percentage without decimals that say nothing."""
+    return NOTHING if value is None else f"{value:g} %"
+
+
+def number(value: float) -> str:
+    """Return a number with thin spaces between its thousands."""
+    return f"{value:,}".replace(",", "\u202f")

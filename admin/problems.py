@@ -1,0 +1,92 @@
+"""Errors as callers see them: `application/problem+json` (RFC 9457) naming what is accepted, a page for a browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, render_template, request
+from werkzeug.exceptions import HTTPException
+
+from nomad_actors import log
+from nomad_actors.errors import (
+    BadInput,
+    JobNotFound,
+    NomadError,
+    Unavailable,
+    UnknownQueue,
+    WrongState,
+)
+
+logger = log.get_logger("admin")
+
+#: The first class that fits decides: subclasses stand before their bases.
+_STATUS: Sequence[tuple[type[NomadError], HTTPStatus]] = (
+    (UnknownQueue, HTTPStatus.NOT_FOUND),
+    (JobNotFound, HTTPStatus.NOT_FOUND),
+    (WrongState, HTTPStatus.CONFLICT),
+    (BadInput, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+#: When to ask again while Redis or the database is away.
+RETRY_AFTER_SECONDS = 5
+
+
+def install(web: Flask) -> None:
+    """Make `web` answer every error as a problem, and no traceback leave the process."""
+    web.register_error_handler(NomadError, _known)
+    web.register_error_handler(HTTPException, _http)
+    web.register_error_handler(Exception, _unknown)
+
+
+def problem(status: HTTPStatus, detail: str, *, accepted: Sequence[str] = (), **more: Any) -> Response:
+    """Return an answer that says what was wrong, `accepted` values and `more` members beside it."""
+    if request.blueprint == "pages":
+        page = render_template("error.html", status=status, detail=detail, accepted=accepted)
+        return Response(page, status, mimetype="text/html")
+    body: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
+    if accepted:
+        body["accepted"] = list(accepted)
+    return Response(json.dumps({**body, **more}), status, mimetype="application/problem+json")
+
+
+def unavailable(error: Unavailable, **more: Any) -> Response:
+    """Return the answer for a Redis or a database that is away."""
+    answer = problem(HTTPStatus.SERVICE_UNAVAILABLE, log.redact(str(error)), **more)
+    answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return answer
+
+
+def _known(error: NomadError) -> Response:
+    if isinstance(error, Unavailable):
+        return unavailable(error)
+    for kind, status in _STATUS:
+        if isinstance(error, kind):
+            return problem(status, str(error), accepted=getattr(error, "accepted", ()))
+    return _unknown(error)
+
+
+def _http(error: HTTPException) -> Response:
+    """Return what Flask itself refuses (an unknown path, a method, a body too large), with the headers it asks for."""
+    answer = problem(
+        HTTPStatus(error.code or 500), _detail(error), accepted=getattr(error, "valid_methods", None) or ()
+    )
+    for name, value in error.get_headers():
+        if name not in ("Content-Type", "Content-Length"):
+            answer.headers[name] = value
+    return answer
+
+
+def _detail(error: HTTPException) -> str:
+    if error.code == HTTPStatus.NOT_FOUND:
+        return f"nothing is at {request.path}; docs/admin-api.md lists what is"
+    if error.code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return f"{request.method} is not possible at {request.path}"
+    return error.description or "the request cannot be answered"
+
+
+def _unknown(error: Exception) -> Response:
+    logger.error("a request failed", method=request.method, path=request.path, exc_info=error)
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the admin failed; its log says why")

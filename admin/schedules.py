@@ -1,0 +1,18 @@
+"""The schedules of the application that is shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .parts import application
+
+
+def schedule_summary() -> dict[str, Any]:
+    """Return the scheduler's summary.
+
+    Raises `Unavailable` when Redis does not answer.
+    """
+    from nomad_actors import scheduler
+
+    app = application()
+    return scheduler.summary(app.queues, app.clock)

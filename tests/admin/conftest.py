@@ -1,0 +1,136 @@
+"""An admin over real queues on the test run's Redis, and a client that asks it as this machine does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from prometheus_client import CollectorRegistry
+
+from admin import create_app
+from nomad_actors.broker import JobBroker
+from nomad_actors.clock import Clock, SystemClock
+from nomad_actors.errors import Unavailable
+from nomad_actors.job_types import Backoff, JobType, Payload, Priority, Result
+from nomad_actors.metrics.collector import with_queues
+from nomad_actors.queues import Queues
+from nomad_actors.settings import Settings
+from tests.broker.conftest import running
+
+#: The queues that the schedules name.
+QUEUES = ("token-refresh", "esi-refresh", "historical-data", "cache-cleanup")
+
+
+class Work(Payload):
+    character_id: int
+    note: str = ""
+    fail: bool = False
+    wait: bool = False
+
+
+class Done(Result):
+    rows: int
+
+
+#: Held shut while jobs are meant to run.
+gate = threading.Event()
+
+
+def work(payload: Work) -> Done:
+    if payload.wait:
+        gate.wait(10)
+    if payload.fail:
+        raise ValueError("ESI said 404 <b>not found</b>")
+    return Done(rows=payload.character_id)
+
+
+@dataclass
+class Database:
+    """A store's answer to being asked, as a test wants it."""
+
+    away: bool = False
+
+    def ping(self) -> None:
+        """Answer, or not."""
+        if self.away:
+            raise Unavailable("the database does not answer: disk I/O error")
+
+
+@dataclass
+class Parts:
+    """What the admin uses of an application."""
+
+    settings: Settings
+    clock: Clock
+    queues: Queues
+    store: Database
+    registry: CollectorRegistry
+    broker: JobBroker
+
+    def add(self, queue: str = "token-refresh", **data: object) -> str:
+        """Add a job and return its id."""
+        return self.queues.add_job(queue, f"{queue}-work", {"character_id": 1, **data}).id
+
+    def run_all(self, queue: str = "token-refresh") -> None:
+        """Run what waits."""
+        with running(self.broker):
+            self.broker.join(queue, timeout=5000)
+
+
+def parts_on(url: str) -> Parts:
+    """Return the parts of an application whose queues are in the Redis at `url`."""
+    gate.clear()
+    broker = JobBroker(url=url)
+    queues = Queues(broker, settings=Settings(), clock=SystemClock())
+    for name in QUEUES:
+        queues.register(_job_type(name))
+    registry = with_queues(lambda: {name: queues.get_queue(name).counts() for name in queues.names()})
+    return Parts(Settings(), SystemClock(), queues, Database(), registry, broker)
+
+
+def _job_type(queue: str) -> JobType:
+    return JobType(
+        name=f"{queue}-work",
+        queue=queue,
+        payload=Work,
+        result=Done,
+        run=work,
+        priority=Priority.HIGH,
+        attempts=1,
+        backoff=Backoff("exponential", 2000),
+        concurrency=2,
+    )
+
+
+@pytest.fixture
+def parts(redis_url: str) -> Iterator[Parts]:
+    """The parts of an application on the test run's empty Redis."""
+    parts = parts_on(redis_url)
+    yield parts
+    gate.set()
+    parts.broker.close()
+
+
+@pytest.fixture
+def web(parts: Parts) -> Flask:
+    """The admin of those parts."""
+    return create_app(parts)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def ask(web: Flask) -> FlaskClient:
+    """A client on this machine."""
+    return web.test_client()
+
+
+@pytest.fixture
+def serving(parts: Parts, wait_until: Callable[..., None]) -> Iterator[None]:
+    """A live worker of every queue."""
+    with running(parts.broker):
+        wait_until(lambda: all(parts.queues.get_queue(name).workers() for name in QUEUES), what="live workers")
+        yield
+        gate.set()
