@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from nomad_actors import scheduler
+
 from .parts import application
 
 
@@ -12,7 +14,5 @@ def schedule_summary() -> dict[str, Any]:
 
     Raises `Unavailable` when Redis does not answer.
     """
-    from nomad_actors import scheduler
-
     app = application()
     return scheduler.summary(app.queues, app.clock)

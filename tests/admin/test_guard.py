@@ -1,0 +1,88 @@
+"""Who is let in: this machine, and no web page of somebody else's."""
+
+from __future__ import annotations
+
+import pytest
+from flask.testing import FlaskClient
+
+from .conftest import Parts
+
+PAUSE = "/admin/jobs/queues/token-refresh/pause"
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"])
+def test_this_machine_is_let_in(ask: FlaskClient, peer: str) -> None:
+    assert ask.get("/healthz", environ_base={"REMOTE_ADDR": peer}).status_code == 200
+
+
+@pytest.mark.parametrize("peer", ["192.0.2.1", "10.0.0.1", "::ffff:192.0.2.1", "2001:db8::1", "", "unix:"])
+@pytest.mark.parametrize(
+    "path", ["/", "/admin/", "/admin/jobs/health", "/healthz", "/metrics", "/admin/static/admin.css"]
+)
+def test_another_machine_is_refused_everywhere(ask: FlaskClient, peer: str, path: str) -> None:
+    answer = ask.get(path, environ_base={"REMOTE_ADDR": peer})
+    assert answer.status_code == 403
+    assert "only this machine may ask" in answer.text
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:3000", "127.0.0.1:8080", "[::1]", "[::1]:3000", "LOCALHOST"])
+def test_a_host_of_this_machine_is_let_in(ask: FlaskClient, host: str) -> None:
+    assert ask.get("/healthz", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "192.0.2.1", "", "a@localhost", "localhost:x"],
+)
+def test_a_host_of_elsewhere_is_refused(ask: FlaskClient, host: str) -> None:
+    answer = ask.get("/healthz", headers={"Host": host})
+    assert answer.status_code == 403
+    assert answer.mimetype == "application/problem+json"
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Forwarded-Host", "Forwarded"])
+def test_what_a_proxy_passes_on_is_refused(ask: FlaskClient, header: str) -> None:
+    answer = ask.get("/healthz", headers={header: "127.0.0.1"})
+    assert answer.status_code == 403
+    assert header in answer.get_json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "http://localhost:8080"},
+        {"Origin": "https://localhost"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "https://evil.example"},
+    ],
+)
+def test_another_sites_page_changes_nothing(ask: FlaskClient, parts: Parts, headers: dict[str, str]) -> None:
+    assert ask.post(PAUSE, headers=headers).status_code == 403
+    assert not parts.queues.get_queue("token-refresh").is_paused()
+
+
+@pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"}, {}])
+def test_our_own_page_and_a_program_may_change(ask: FlaskClient, parts: Parts, headers: dict[str, str]) -> None:
+    assert ask.post(PAUSE, headers=headers).status_code == 200
+    assert parts.queues.get_queue("token-refresh").is_paused()
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/healthz", 200), ("/metrics", 200), ("/nothing", 404), ("/admin/static/admin.css", 200), ("/", 302)],
+)
+def test_every_answer_has_the_security_headers(ask: FlaskClient, path: str, status: int) -> None:
+    answer = ask.get(path)
+    answer.close()
+    assert answer.status_code == status
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; style-src 'self';")
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "Access-Control-Allow-Origin" not in answer.headers

@@ -1,0 +1,91 @@
+"""What goes wrong is said in one form, with what to do, and without a traceback."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from admin import create_app
+from nomad_actors.local_redis import LocalRedis, free_port
+
+from .conftest import Parts, parts_on
+
+
+def test_an_unknown_path_is_404(ask: FlaskClient) -> None:
+    answer = ask.get("/admin/jobs/nothing")
+    assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
+    assert answer.get_json() == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "nothing is at /admin/jobs/nothing; docs/admin-api.md lists what is",
+    }
+
+
+def test_a_wrong_method_is_405_with_those_that_are_possible(ask: FlaskClient) -> None:
+    answer = ask.delete("/admin/jobs/queues/token-refresh/clean")
+    assert (answer.status_code, answer.mimetype) == (405, "application/problem+json")
+    assert "POST" in answer.get_json()["accepted"]
+    assert "POST" in answer.headers["Allow"]
+
+
+def test_a_failure_of_ours_says_nothing_of_the_code(web: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> str:
+        raise RuntimeError("the secret inside")
+
+    web.add_url_rule("/broken", view_func=broken)
+    with caplog.at_level(logging.ERROR, "admin"):
+        answer = web.test_client().get("/broken")
+    assert (answer.status_code, answer.mimetype) == (500, "application/problem+json")
+    assert "secret" not in answer.text
+    assert "Traceback" not in answer.text
+    assert caplog.records[-1].exc_info is not None
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.fixture
+def away() -> Iterator[Parts]:
+    """Parts whose Redis is not there."""
+    parts = parts_on(f"redis://127.0.0.1:{free_port()}/0")
+    yield parts
+    parts.broker.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/admin/jobs/metrics"),
+        ("GET", "/admin/jobs/queues/token-refresh/jobs"),
+        ("POST", "/admin/jobs/queues/token-refresh/pause"),
+        ("GET", "/admin/jobs/failed"),
+        ("GET", "/admin/jobs/health"),
+    ],
+)
+def test_without_redis_the_api_says_so(away: Parts, method: str, path: str) -> None:
+    answer = create_app(away).test_client().open(path, method=method)  # type: ignore[arg-type]
+    assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
+    assert "Redis" in answer.get_json()["detail"]
+    assert answer.headers["Retry-After"] == "5"
+    assert answer.get_json().get("healthy") is (False if path.endswith("health") else None)
+
+
+def test_without_redis_the_page_says_so(away: Parts) -> None:
+    answer = create_app(away).test_client().get("/admin/")  # type: ignore[arg-type]
+    assert (answer.status_code, answer.mimetype) == (503, "text/html")
+    assert "Redis" in answer.text
+    assert "Traceback" not in answer.text
+
+
+def test_the_admin_answers_again_once_redis_is_back(own_redis: LocalRedis) -> None:
+    parts = parts_on(own_redis.url)
+    ask = create_app(parts).test_client()  # type: ignore[arg-type]
+    assert ask.get("/admin/jobs/metrics").status_code == 200
+    own_redis.kill()
+    assert ask.get("/admin/jobs/metrics").status_code == 503
+    own_redis.start()
+    assert ask.get("/admin/jobs/metrics").status_code == 200
+    parts.broker.close()
