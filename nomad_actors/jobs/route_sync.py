@@ -89,7 +89,7 @@ class RouteSync:
             )
 
     def _ask(self, character_id: int, route: Route, state: RouteState | None) -> Answer:
-        etag = state.etag if state is not None and state.synced_ms is not None else None
+        etag = _validator(state, route)
         if not route.scopes:
             return self._get(character_id, route, None, etag)
         keeper = TokenKeeper(self._services)
@@ -145,6 +145,16 @@ class RouteSync:
             request_id=error.request_id,
             next_due_ms=retry_due_ms(route, character_id, failures=failures, now_ms=self._services.clock.now_ms()),
         )
+
+
+def _validator(state: RouteState | None, route: Route) -> str | None:
+    """Return the ETag that ESI may compare our copy by.
+
+    A listing of several pages is asked for anew: an ETag is of one page, and the first may stand while another changed.
+    """
+    if state is None or (route.paging == "x-pages" and state.pages != 1):
+        return None
+    return state.etag
 
 
 def _fresh_until_ms(state: RouteState | None, route: Route, *, within_interval: bool) -> int:

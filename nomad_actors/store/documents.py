@@ -57,6 +57,8 @@ class RouteState:
     due_priority: int | None
     asked_ms: int | None
     queued_ms: int | None
+    #: Of the kept document; None when there is none.
+    pages: int | None
 
 
 @dataclass(frozen=True)
@@ -280,7 +282,12 @@ class Documents:
 
 def _state(connection: Connection, character_id: int, route: str) -> RouteState | None:
     row = connection.execute(
-        sa.select(SyncState.__table__).where(SyncState.character_id == character_id, SyncState.route == route)
+        sa.select(SyncState.__table__, Document.pages)
+        .outerjoin(
+            Document,
+            sa.and_(Document.character_id == SyncState.character_id, Document.route == SyncState.route),
+        )
+        .where(SyncState.character_id == character_id, SyncState.route == route)
     ).one_or_none()
     return None if row is None else RouteState(**row._mapping)
 

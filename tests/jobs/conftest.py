@@ -1,0 +1,124 @@
+"""The parts that jobs work with: a real SQLite file, a real Redis, and the sandbox's ESI and SSO over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import sqlalchemy as sa
+
+from nomad_actors.app import App, create_app
+from nomad_actors.clock import ManualClock
+from nomad_actors.jobs.services import Services
+from nomad_actors.settings import Settings
+from nomad_actors.store import Login
+from sandbox.clock import SandboxClock
+from sandbox.serve import SandboxServer
+
+#: 2026-11-01T12:00:00Z
+NOW_S = 1_793_534_400
+
+
+@pytest.fixture
+def sandbox() -> Iterator[SandboxServer]:
+    """An ESI and an SSO with a few characters, whose time stands still until the test moves it."""
+    with SandboxServer(characters=3, clock=SandboxClock(frozen_at_s=NOW_S)) as server:
+        yield server
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Our clock, which agrees with the sandbox's."""
+    return ManualClock(NOW_S * 1000)
+
+
+@pytest.fixture
+def advance(clock: ManualClock, sandbox: SandboxServer) -> Callable[[float], None]:
+    """`advance(seconds)`: let time pass, here and in the sandbox."""
+
+    def pass_(seconds: float) -> None:
+        clock.advance(seconds=seconds)
+        sandbox.advance(seconds)
+
+    return pass_
+
+
+@pytest.fixture
+def settings(tmp_path: Path, redis_url: str, sandbox: SandboxServer) -> Settings:
+    """Settings that lead to the sandbox."""
+    return Settings(
+        redis_url=redis_url,
+        database_url=f"sqlite:///{tmp_path}/nomad.db",
+        var_dir=tmp_path,
+        token_keys=("a key for tests",),
+        eve_client_id="sandbox-client",
+        eve_client_secret="sandbox-secret",
+        esi_base_url=sandbox.base_url,
+        sso_base_url=sandbox.base_url,
+    )
+
+
+@pytest.fixture
+def app(settings: Settings, clock: ManualClock) -> Iterator[App]:
+    """An application of this test's own; no worker runs its jobs."""
+    app = create_app(settings, clock=clock)
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def services(app: App) -> Services:
+    """What the job bodies get."""
+    return app.services
+
+
+@pytest.fixture
+def seeded(services: Services, sandbox: SandboxServer) -> dict[str, Any]:
+    """What the login of a sandbox character gave, with all scopes; it is stored."""
+    given = sandbox.logins()[0]
+    names = ("character_id", "user_id", "name", "owner_hash", "scopes", "refresh_token")
+    login = {name: given[name] for name in names}
+    services.store.save_login(**login)
+    return login
+
+
+@pytest.fixture
+def login_of(services: Services) -> Callable[[int], Login]:
+    """`login_of(character_id)`: the stored login, which must be there."""
+
+    def get(character_id: int) -> Login:
+        login = services.store.login(character_id)
+        assert login is not None
+        return login
+
+    return get
+
+
+@pytest.fixture
+def rows(services: Services) -> Callable[[str], list[tuple[Any, ...]]]:
+    """`rows(query)`: what the database answers."""
+
+    def ask(query: str) -> list[tuple[Any, ...]]:
+        with services.store.database.read() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(query))]
+
+    return ask
+
+
+@pytest.fixture
+def misconfigured(settings: Settings, clock: ManualClock, services: Services) -> Iterator[Services]:
+    """The same database, but a client secret that SSO does not know."""
+    other = create_app(replace(settings, eve_client_secret="wrong"), clock=clock)
+    yield replace(services, sso=other.services.sso)
+    other.close()
+
+
+@pytest.fixture
+def cache_client(redis_url: str) -> Iterator[redis.Redis]:
+    """A client of the Redis that the cache is in."""
+    with redis.Redis.from_url(redis_url) as client:
+        yield client

@@ -1,0 +1,127 @@
+"""The cache is kept small, and nothing beside it is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from nomad_actors import queues
+from nomad_actors.app import App
+from nomad_actors.clock import ManualClock
+from nomad_actors.errors import BadPayload
+from nomad_actors.esi import ROUTES, Answer
+from nomad_actors.jobs import SCHEDULED_DATA, cleanup_cache
+from nomad_actors.jobs.cache_cleanup import CACHE_CLEANUP, CacheCleanupPayload, CacheCleanupResult, run
+from nomad_actors.jobs.services import Services
+
+WALLET = ROUTES["/characters/{character_id}/wallet"]
+Clean = Callable[..., CacheCleanupResult]
+
+
+@pytest.fixture
+def clean(services: Services, cache_client: redis.Redis) -> Clean:
+    """`clean(type, **payload)`: run the job beside a queue's and a stranger's keys, which must stay."""
+    cache_client.set("somebody-else", "1")
+
+    def now(type: str, **more: Any) -> CacheCleanupResult:  # noqa: A002
+        payload = CACHE_CLEANUP.validate({"type": type} | more)
+        assert isinstance(payload, CacheCleanupPayload)
+        result = run(payload, services)
+        assert cache_client.get("somebody-else") == b"1"
+        return result
+
+    return now
+
+
+def _fill(services: Services, count: int, clock: ManualClock) -> None:
+    for character_id in range(1, count + 1):
+        answer = Answer(
+            status=200,
+            not_modified=False,
+            body=1.5,
+            etag='"e"',
+            last_modified=None,
+            fresh_until_ms=clock.now_ms() + 120_000,
+            pages=1,
+            request_id=None,
+        )
+        services.cache.put(character_id, WALLET, answer)
+        clock.advance(seconds=1)
+
+
+def _kept(services: Services, count: int) -> list[int]:
+    return [number for number in range(1, count + 1) if services.cache.get(number, WALLET) is not None]
+
+
+def test_expired_removes_what_is_stale_for_over_a_day(services: Services, clean: Clean, clock: ManualClock) -> None:
+    _fill(services, 3, clock)
+    assert clean("expired").keys == 0
+    clock.advance(seconds=2 * 86_400)
+    _fill(services, 1, clock)
+    result = clean("expired")
+    assert result.keys == 2
+    assert result.bytes > 0
+    assert _kept(services, 3) == [1]
+
+
+def test_a_dry_run_reports_and_removes_nothing(services: Services, clean: Clean, clock: ManualClock) -> None:
+    _fill(services, 3, clock)
+    told = clean("all", dry_run=True)
+    assert (told.keys, told.dry_run) == (3, True)
+    assert _kept(services, 3) == [1, 2, 3]
+    done = clean("all")
+    assert (done.keys, done.bytes) == (told.keys, told.bytes)
+    assert _kept(services, 3) == []
+
+
+def test_lru_keeps_what_was_read_last(services: Services, clean: Clean, clock: ManualClock) -> None:
+    _fill(services, 4, clock)
+    services.cache.get(1, WALLET)
+    assert clean("lru", max_size=2).keys == 2
+    assert _kept(services, 4) == [1, 4]
+
+
+def test_a_pattern_is_within_the_caches_own_keys(services: Services, clean: Clean, clock: ManualClock) -> None:
+    _fill(services, 2, clock)
+    assert clean("pattern", pattern="somebody*").keys == 0
+    assert clean("pattern", pattern="esi:characters:*").keys == 2
+
+
+def test_the_daily_run_removes_the_expired_and_then_bounds_the_rest(
+    services: Services, clean: Clean, clock: ManualClock
+) -> None:
+    _fill(services, 2, clock)
+    clock.advance(seconds=2 * 86_400)
+    for _ in range(1):
+        _fill(services, 1, clock)
+    assert CACHE_CLEANUP.validate(dict(SCHEDULED_DATA["cache-cleanup"]))
+    result = clean("expired", then_lru=True, max_size=0)
+    assert result.keys == 2
+    assert _kept(services, 2) == []
+
+
+def test_the_call_adds_the_job(app: App) -> None:
+    added = cleanup_cache("lru", max_size=10_000)
+    assert (added.queue, added.priority) == ("cache-cleanup", 4)
+    job = queues.get_queue("cache-cleanup").get(added.id)
+    assert job is not None
+    assert job.data == {"type": "lru", "max_size": 10_000, "dry_run": False}
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"type": "everything"}, "'expired', 'lru', 'pattern' or 'all'"),
+        ({"type": "pattern"}, "type pattern needs a pattern"),
+        ({"type": "all", "pattern": "esi:*"}, "type all takes no pattern"),
+        ({"type": "expired", "max_size": 1}, "type expired takes no max_size"),
+        ({"type": "lru", "max_size": -1}, "greater than or equal to 0"),
+    ],
+)
+def test_wrong_data_is_refused(app: App, data: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadPayload, match=said):
+        cleanup_cache(**data)
+    assert queues.get_queue("cache-cleanup").counts()["waiting"] == 0

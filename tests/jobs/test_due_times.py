@@ -1,0 +1,64 @@
+"""When to ask again: never before CCP's freshness ends, and not all characters at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nomad_actors.esi import ROUTES, Answer
+from nomad_actors.jobs.due_times import as_of_ms, next_due_ms, retry_due_ms
+
+JOURNAL = ROUTES["/characters/{character_id}/wallet/journal"]
+LOCATION = ROUTES["/characters/{character_id}/location"]
+#: 2026-11-01T00:00:00Z, and how an HTTP header says it.
+NOW_MS = 1_793_491_200_000
+NOW_TEXT = "Sun, 01 Nov 2026 00:00:00 GMT"
+ANSWER = Answer(
+    status=200,
+    not_modified=False,
+    body=[],
+    etag=None,
+    last_modified=NOW_TEXT,
+    fresh_until_ms=NOW_MS + 3_600_000,
+    pages=1,
+    request_id=None,
+)
+
+
+def test_the_next_refresh_is_after_freshness_and_after_our_interval() -> None:
+    due_ms = next_due_ms(LOCATION, 1, fresh_until_ms=NOW_MS + 5_000, now_ms=NOW_MS)
+    assert due_ms >= NOW_MS + LOCATION.interval_seconds * 1000
+    late_ms = NOW_MS + 10_000_000
+    assert next_due_ms(LOCATION, 1, fresh_until_ms=late_ms, now_ms=NOW_MS) >= late_ms + 5_000
+
+
+def test_characters_are_due_at_different_moments_that_stay_the_same() -> None:
+    due = [next_due_ms(JOURNAL, c, fresh_until_ms=NOW_MS, now_ms=NOW_MS) for c in range(100)]
+    assert len(set(due)) > 90
+    assert due == [next_due_ms(JOURNAL, c, fresh_until_ms=NOW_MS, now_ms=NOW_MS) for c in range(100)]
+    assert max(due) - min(due) <= JOURNAL.interval_seconds * 100
+
+
+def test_failures_in_a_row_wait_longer_but_not_beyond_a_day() -> None:
+    waits = [retry_due_ms(LOCATION, 1, failures=n, now_ms=0) for n in range(1, 30)]
+    assert waits == sorted(waits)
+    assert waits[1] > 1.5 * waits[0]
+    assert waits[-1] <= 86_400_000 * 1.1
+
+
+def test_the_data_is_as_old_as_esi_says() -> None:
+    assert as_of_ms(JOURNAL, ANSWER, now_ms=NOW_MS + 60_000) == NOW_MS
+
+
+def test_without_a_date_the_data_is_from_when_its_freshness_began() -> None:
+    for text in (None, "rubbish"):
+        answer = replace(ANSWER, last_modified=text, fresh_until_ms=NOW_MS + 3_000_000)
+        assert as_of_ms(JOURNAL, answer, now_ms=NOW_MS) == NOW_MS - 600_000
+
+
+def test_an_unchanged_answer_was_compared_when_its_freshness_began() -> None:
+    answer = replace(ANSWER, not_modified=True, status=304, fresh_until_ms=NOW_MS + 7_200_000)
+    assert as_of_ms(JOURNAL, answer, now_ms=NOW_MS + 7_200_000) == NOW_MS + 3_600_000
+
+
+def test_data_is_never_from_the_future() -> None:
+    assert as_of_ms(JOURNAL, ANSWER, now_ms=NOW_MS - 5_000) == NOW_MS - 5_000

@@ -1,0 +1,260 @@
+"""One route of one character: asked for when it may be, kept with its rows, and never asked for in vain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import redis
+
+from nomad_actors import queues
+from nomad_actors.app import App
+from nomad_actors.clock import ManualClock
+from nomad_actors.errors import BadInput, BadPayload, PermanentError
+from nomad_actors.esi import GROUPS, ROUTES, EsiUnavailable
+from nomad_actors.jobs import refresh_character_data, refresh_esi_data
+from nomad_actors.jobs.esi_refresh import ESI_DATA_REFRESH, EsiRefreshPayload, EsiRefreshResult, run
+from nomad_actors.jobs.services import Services
+from sandbox.serve import SandboxServer
+
+WALLET = "/characters/{character_id}/wallet"
+LOCATION = "/characters/{character_id}/location"
+ATTRIBUTES = "/characters/{character_id}/attributes"
+JOURNAL = "/characters/{character_id}/wallet/journal"
+
+Advance = Callable[[float], None]
+Refresh = Callable[..., EsiRefreshResult]
+Rows = Callable[[str], list[tuple[Any, ...]]]
+
+
+@pytest.fixture
+def refresh(services: Services, seeded: dict[str, Any]) -> Refresh:
+    """`refresh(endpoint, services=…, **payload)`: run the job for this test's character."""
+
+    def now(endpoint: str, *, with_: Services = services, **more: Any) -> EsiRefreshResult:
+        payload = ESI_DATA_REFRESH.validate(
+            {"character_id": seeded["character_id"], "user_id": seeded["user_id"], "endpoint": endpoint} | more
+        )
+        assert isinstance(payload, EsiRefreshPayload)
+        return run(payload, with_)
+
+    return now
+
+
+def test_the_first_refresh_keeps_document_validator_and_cache(
+    services: Services, seeded: dict[str, Any], refresh: Refresh, clock: ManualClock
+) -> None:
+    result = refresh("/latest/characters/{character_id}/wallet/")
+    assert (result.outcome, result.sent, result.endpoint) == ("updated", True, WALLET)
+    state = services.store.documents.state(seeded["character_id"], WALLET)
+    assert state is not None
+    assert state.etag
+    assert state.fresh_until_ms == result.fresh_until_ms
+    assert clock.now_ms() < state.fresh_until_ms <= clock.now_ms() + 125_000
+    body = services.store.documents.body(seeded["character_id"], WALLET)
+    assert isinstance(body, float)
+    cached = services.cache.get(seeded["character_id"], ROUTES[WALLET])
+    assert cached is not None
+    assert cached.body == body
+
+
+def test_a_fresh_copy_is_taken_without_asking(refresh: Refresh, sandbox: SandboxServer) -> None:
+    refresh(WALLET)
+    sandbox.parts.log.clear()
+    result = refresh(WALLET)
+    assert (result.outcome, result.sent) == ("fresh", False)
+    assert sandbox.requests() == []
+
+
+def test_skip_cache_never_asks_before_ccps_freshness_ends_and_brings_the_next_refresh_forward(
+    services: Services, seeded: dict[str, Any], refresh: Refresh, sandbox: SandboxServer
+) -> None:
+    first = refresh(LOCATION)
+    sandbox.parts.log.clear()
+    result = refresh(LOCATION, skip_cache=True, requested_by="user")
+    assert (result.outcome, result.sent) == ("fresh", False)
+    assert sandbox.requests() == []
+    state = services.store.documents.state(seeded["character_id"], LOCATION)
+    assert state is not None
+    assert first.fresh_until_ms is not None
+    assert (state.next_due_ms, state.due_priority) == (first.fresh_until_ms + 5_000, 2)
+
+
+def test_skip_cache_asks_before_our_own_interval_ends(refresh: Refresh, advance: Advance) -> None:
+    refresh(LOCATION)
+    advance(30)
+    assert refresh(LOCATION).outcome == "fresh"
+    assert refresh(LOCATION, skip_cache=True).sent
+
+
+def test_an_unchanged_answer_renews_our_copy_and_keeps_it(
+    services: Services, seeded: dict[str, Any], refresh: Refresh, advance: Advance
+) -> None:
+    first = refresh(ATTRIBUTES)
+    body = services.store.documents.body(seeded["character_id"], ATTRIBUTES)
+    services.cache.clean_all(dry_run=False)
+    advance(4_000)
+    result = refresh(ATTRIBUTES)
+    assert result.outcome == "not_modified"
+    assert first.fresh_until_ms is not None
+    assert result.fresh_until_ms == first.fresh_until_ms + 4_000_000
+    assert services.store.documents.body(seeded["character_id"], ATTRIBUTES) == body
+    cached = services.cache.get(seeded["character_id"], ROUTES[ATTRIBUTES])
+    assert cached is not None
+    assert cached.body == body
+
+
+def test_a_listing_of_several_pages_is_not_trusted_to_its_first_page(
+    refresh: Refresh, advance: Advance, sandbox: SandboxServer
+) -> None:
+    pages = refresh(JOURNAL).pages
+    assert pages > 1
+    advance(4_000)
+    sandbox.parts.log.clear()
+    assert refresh(JOURNAL).outcome == "updated"
+    journal = [heard for heard in sandbox.requests() if heard.path.endswith("/journal")]
+    assert [heard.status for heard in journal] == [200] * len(journal)
+    assert len(journal) >= pages
+
+
+def test_all_pages_are_kept_as_rows(refresh: Refresh, rows: Rows, services: Services, seeded: dict[str, Any]) -> None:
+    result = refresh(JOURNAL)
+    body = services.store.documents.body(seeded["character_id"], JOURNAL)
+    ids = {entry["id"] for entry in body}
+    assert result.rows_new == len(ids) > 0
+    assert rows("SELECT count(*) FROM wallet_journal") == [(len(ids),)]
+
+
+def test_a_missing_scope_fails_at_once_by_name_and_sends_nothing(
+    services: Services, seeded: dict[str, Any], refresh: Refresh, sandbox: SandboxServer
+) -> None:
+    services.store.save_login(**(seeded | {"scopes": ["esi-skills.read_skills.v1"]}))
+    with pytest.raises(PermanentError, match=r"lacks the scope esi-wallet\.read_character_wallet\.v1"):
+        refresh(WALLET)
+    assert sandbox.requests() == []
+
+
+def test_a_route_without_scope_needs_no_token(refresh: Refresh, services: Services, seeded: dict[str, Any]) -> None:
+    services.store.require_login(seeded["character_id"], 1, reason="dead")
+    assert refresh("/characters/{character_id}").outcome == "updated"
+    with pytest.raises(PermanentError, match="must log in again: dead"):
+        refresh(WALLET)
+
+
+def test_a_character_that_never_logged_in_fails_at_once(services: Services) -> None:
+    payload = EsiRefreshPayload(character_id=5, user_id=1, endpoint=WALLET)
+    with pytest.raises(PermanentError, match="character 5 never logged in"):
+        run(payload, services)
+
+
+def test_when_esi_is_away_the_reason_and_the_next_try_are_kept(
+    services: Services, seeded: dict[str, Any], refresh: Refresh, clock: ManualClock, sandbox: SandboxServer
+) -> None:
+    sandbox.fail("/characters/*/wallet", 502, times=20)
+    with pytest.raises(EsiUnavailable):
+        refresh(WALLET)
+    state = services.store.documents.state(seeded["character_id"], WALLET)
+    assert state is not None
+    assert (state.failures, state.synced_ms) == (1, None)
+    assert state.error
+    assert state.request_id
+    assert state.next_due_ms > clock.now_ms()
+    sandbox.parts.faults.clear()
+    assert refresh(WALLET).outcome == "updated"
+
+
+def test_a_refusal_fails_at_once_and_is_asked_for_less_and_less(
+    services: Services, seeded: dict[str, Any], refresh: Refresh, clock: ManualClock, sandbox: SandboxServer
+) -> None:
+    sandbox.fail("/characters/*/wallet", 403, times=20, body={"error": "Forbidden"})
+    waits = []
+    for _ in range(3):
+        with pytest.raises(PermanentError, match="ESI refuses"):
+            refresh(WALLET)
+        state = services.store.documents.state(seeded["character_id"], WALLET)
+        assert state is not None
+        waits.append(state.next_due_ms - clock.now_ms())
+    assert waits[0] < waits[1] < waits[2]
+
+
+def test_a_cache_that_is_away_does_not_fail_the_job(services: Services, refresh: Refresh, app: App) -> None:
+    with redis.Redis(port=1, socket_connect_timeout=1, retry=None) as nobody:
+        without_cache = replace(services, cache=type(services.cache)(nobody, clock=services.clock))
+        assert refresh(WALLET, with_=without_cache).outcome == "updated"
+
+
+def test_a_refused_access_token_is_replaced_once(
+    services: Services, seeded: dict[str, Any], refresh: Refresh, sandbox: SandboxServer
+) -> None:
+    sandbox.fail("/characters/*/wallet", 401)
+    assert refresh(WALLET).outcome == "updated"
+    assert len(sandbox.requests("/v2/oauth/token")) == 2
+    sandbox.fail("/characters/*/location", 401, times=20)
+    with pytest.raises(PermanentError, match="401"):
+        refresh(LOCATION)
+    assert len(sandbox.requests("/v2/oauth/token")) == 3
+
+
+def test_a_sweep_adds_what_is_due_once_and_the_jobs_know_they_are_the_schedules(
+    services: Services, seeded: dict[str, Any], refresh: Refresh, advance: Advance
+) -> None:
+    refresh(WALLET, requested_by="user")
+    refresh("/characters/{character_id}", requested_by="schedule")
+    sweep = EsiRefreshPayload(sweep=True)
+    assert run(sweep, services).enqueued == 0
+    advance(90_000)
+    assert run(sweep, services).enqueued == 1
+    assert run(sweep, services).enqueued == 0
+    job = queues.get_queue("esi-refresh").jobs("waiting")[0]
+    assert job.data == {
+        "character_id": seeded["character_id"],
+        "user_id": seeded["user_id"],
+        "endpoint": WALLET,
+        "requested_by": "schedule",
+    }
+
+
+def test_a_sweep_leaves_out_what_the_scopes_do_not_allow(
+    services: Services, seeded: dict[str, Any], refresh: Refresh, advance: Advance
+) -> None:
+    refresh(WALLET, requested_by="user")
+    services.store.save_login(**(seeded | {"scopes": []}))
+    advance(90_000)
+    assert run(EsiRefreshPayload(sweep=True), services).enqueued == 0
+
+
+def test_the_call_keeps_the_endpoint_in_one_form_and_takes_its_priority_from_who_asks(app: App) -> None:
+    by_user = refresh_esi_data(90000001, 7, "/v1/characters/90000001/wallet/", skip_cache=True, requested_by="user")
+    assert (by_user.queue, by_user.priority) == ("esi-refresh", 2)
+    job = queues.get_queue("esi-refresh").get(by_user.id)
+    assert job is not None
+    assert (job.data["endpoint"], job.data["skip_cache"], job.requested_by) == (WALLET, True, "user")
+    assert refresh_esi_data(90000001, 7, WALLET).priority == 3
+    assert refresh_esi_data(90000001, 7, WALLET, requested_by="user", priority="LOW").priority == 4
+
+
+def test_a_groups_call_adds_one_job_a_route(app: App) -> None:
+    added = refresh_character_data(90000001, 7, ["CHARACTER_WALLET", "CHARACTER_SKILLS"], requested_by="user")
+    wanted = {route.name for group in ("CHARACTER_WALLET", "CHARACTER_SKILLS") for route in GROUPS[group]}
+    jobs = [queues.get_queue("esi-refresh").get(each.id) for each in added]
+    assert {job.data["endpoint"] for job in jobs if job} == wanted
+    assert len(added) == len(wanted)
+
+
+def test_an_unknown_group_is_refused_with_the_nearest_and_nothing_is_added(app: App) -> None:
+    with pytest.raises(BadInput, match="did you mean CHARACTER_WALLET") as caught:
+        refresh_character_data(90000001, 7, ["CHARACTER_SKILLS", "CHARACTER_WALET"])
+    assert set(caught.value.accepted) == set(GROUPS)
+    assert queues.get_queue("esi-refresh").counts()["waiting"] == 0
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "said"),
+    [("/characters/{character_id}/walet", "wallet"), ("/latest/characters/5/wallet/", "endpoint is of character 5")],
+)
+def test_a_wrong_endpoint_is_refused_with_what_is_meant(app: App, endpoint: str, said: str) -> None:
+    with pytest.raises(BadPayload, match=said):
+        refresh_esi_data(90000001, 7, endpoint)
+    assert queues.get_queue("esi-refresh").counts()["waiting"] == 0

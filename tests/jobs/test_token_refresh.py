@@ -1,0 +1,80 @@
+"""The job, its sweep, and the call that adds it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nomad_actors import queues
+from nomad_actors.app import App
+from nomad_actors.clock import ManualClock
+from nomad_actors.errors import BadPayload
+from nomad_actors.jobs import SCHEDULED_DATA, refresh_character_token
+from nomad_actors.jobs.services import Services
+from nomad_actors.jobs.token_refresh import TOKEN_REFRESH, TokenRefreshPayload, run
+
+
+def test_a_second_run_finds_a_living_token_and_says_so(services: Services, seeded: dict[str, Any]) -> None:
+    payload = TokenRefreshPayload(character_id=seeded["character_id"], user_id=seeded["user_id"])
+    first, second = run(payload, services), run(payload, services)
+    assert (first.refreshed, second.refreshed) == (True, False)
+    assert first.expires_at_ms == second.expires_at_ms
+    assert first.character_id == seeded["character_id"]
+
+
+def test_a_sweep_adds_one_job_for_every_idle_login_however_often_it_runs(
+    app: App, services: Services, clock: ManualClock
+) -> None:
+    login = {"user_id": 7, "name": "n", "owner_hash": "o", "scopes": [], "refresh_token": "t"}
+    services.store.save_login(character_id=1, **login)
+    services.store.save_login(character_id=2, **login, access_token="a", expires_at_ms=clock.now_ms() + 600_000)
+    services.store.save_login(character_id=3, **login, access_token="a", expires_at_ms=clock.now_ms() + 60_000)
+    services.store.save_login(character_id=4, **login)
+    services.store.require_login(4, 1, reason="dead")
+    payload = TOKEN_REFRESH.validate({"sweep": True})
+    for _ in range(2):
+        assert run(payload, services).enqueued == 2
+    added = queues.get_queue("token-refresh").jobs("waiting")
+    assert sorted(job.data["character_id"] for job in added) == [1, 3]
+    assert {job.priority for job in added} == {2}
+
+
+def test_the_scheduled_sweep_spreads_its_jobs_over_its_interval(services: Services, app: App) -> None:
+    login = {"user_id": 7, "name": "n", "owner_hash": "o", "scopes": [], "refresh_token": "t"}
+    for character_id in range(1, 21):
+        services.store.save_login(character_id=character_id, **login)
+    run(TOKEN_REFRESH.validate(dict(SCHEDULED_DATA["token-refresh"])), services)
+    delays = [job.delay_ms for job in queues.get_queue("token-refresh").jobs("delayed")]
+    assert len(delays) == 20
+    assert max(delays) < 6_600_000
+    assert max(delays) - min(delays) > 1_000_000
+
+
+def test_an_empty_sweep_adds_nothing(services: Services) -> None:
+    assert run(TOKEN_REFRESH.validate({"sweep": True}), services).enqueued == 0
+
+
+def test_the_call_adds_the_job_at_the_callers_priority(app: App) -> None:
+    added = refresh_character_token(90000001, 7, "CRITICAL")
+    assert (added.queue, added.priority) == ("token-refresh", 1)
+    assert refresh_character_token(90000001, 7).priority == 2
+    job = queues.get_queue("token-refresh").get(added.id)
+    assert job is not None
+    assert (job.name, job.data) == ("token-refresh", {"character_id": 90000001, "user_id": 7})
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({}, "character_id, user_id must be given, or sweep be true"),
+        ({"character_id": 1}, "user_id must be given"),
+        ({"character_id": 1, "user_id": 1, "sweep": True}, "a sweep is over all characters"),
+        ({"character_id": 1, "user_id": 1, "spread_seconds": 5}, "spread_seconds goes with sweep"),
+        ({"character_id": 0, "user_id": 1}, "greater than 0"),
+        ({"character_id": 1, "user_id": 1, "userId": 1}, "userId: Extra inputs"),
+    ],
+)
+def test_wrong_data_is_refused_with_what_is_accepted(data: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadPayload, match=said):
+        TOKEN_REFRESH.validate(data)
