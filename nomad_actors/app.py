@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import importlib
 import os
-import signal
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from .jobs import JOB_TYPES
 from .jobs.services import Services
 from .metrics.collector import with_queues
 from .middleware import middleware_for
-from .processes import end_with_parent
+from .processes import stop_with_parent
 from .queues import Queues
 from .settings import Settings
 from .store import Store, TokenCipher
@@ -84,9 +83,9 @@ def worker_broker() -> None:
     Exits with code 2 when the settings are wrong, and with 1 when Redis does not answer. The process stops, giving back
     what it runs, when Dramatiq's main process is killed: nobody would be left to stop it.
     """
-    end_with_parent(signal.SIGTERM)
     with settings_or_exit() as settings:
         log.configure(settings.log_format, settings.log_level)
+        stop_with_parent(settings.shutdown_ms / 1000)
         app = create_app(dataclasses.replace(settings, shutdown_ms=in_time_ms(settings.shutdown_ms)))
     try:
         app.queues.ping()

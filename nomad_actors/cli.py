@@ -112,7 +112,7 @@ def _worker_arguments(threads: int, settings: Settings) -> list[str]:
 
 def _become(program: str, *arguments: str) -> NoReturn:
     """Replace this process, so that signals reach the program itself."""
-    path = _beside(program)
+    path = program if os.path.isabs(program) else _beside(program)
     sys.stdout.flush()
     os.execvp(path, [path, *arguments])
 

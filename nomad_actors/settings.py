@@ -171,7 +171,7 @@ class _Reader:
 
 
 def _is_secret(name: str) -> bool:
-    return any(word in name for word in ("SECRET", "PASSWORD", "TOKEN", "KEYS", "DSN", "URL"))
+    return name.endswith(("_SECRET", "_PASSWORD", "_TOKENS", "_KEYS", "_DSN", "_URL"))
 
 
 def _whole(low: int, high: int) -> Callable[[str], int]:

@@ -1,0 +1,166 @@
+"""Workers as they are run: Dramatiq's own command line in a process, a job type of a user's own, and stopping."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from nomad_actors.app import App, create_app
+from nomad_actors.settings import Settings
+from tests.processes import environ_for, program
+
+#: A job type in one file, as a user writes it.
+OWN_JOB_TYPE = """
+import time
+from nomad_actors import JobType, Payload, Priority, Result, current_job
+
+class Hello(Payload):
+    name: str
+    seconds: float = 0
+
+class Greeting(Result):
+    text: str
+
+def greet(payload: Hello) -> Greeting:
+    end = time.monotonic() + payload.seconds
+    while time.monotonic() < end:
+        time.sleep(0.02)
+    return Greeting(text=f"hello {payload.name}, this is attempt {current_job().attempt}")
+
+HELLO = JobType(name="hello", queue="greetings", payload=Hello, result=Greeting, run=greet,
+                priority=Priority.HIGH, concurrency=2)
+"""
+
+SHUTDOWN_MS = 6_000
+
+
+@pytest.fixture
+def environ(tmp_path: Path, redis_url: str) -> dict[str, str]:
+    (tmp_path / "greetings.py").write_text(OWN_JOB_TYPE, encoding="utf-8")
+    return environ_for(
+        tmp_path,
+        redis_url,
+        NOMAD_MODULES="greetings",
+        NOMAD_SHUTDOWN_MS=str(SHUTDOWN_MS),
+        PYTHONPATH=f"{tmp_path}:{Path(__file__).resolve().parent.parent}",
+    )
+
+
+@pytest.fixture
+def app(environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "greetings", raising=False)
+    app = create_app(Settings.from_env(environ))
+    yield app
+    app.close()
+
+
+def said(directory: Path) -> str:
+    return (directory / "output.log").read_text(errors="replace")
+
+
+def test_a_job_type_of_the_users_own_runs_in_a_worker_process(
+    app: App, environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    queue = app.queues.get_queue("greetings")
+    with program(["nomad_actors.cli", "run", "workers"], environ, tmp_path):
+        added = app.queues.add_job("greetings", "hello", {"name": "capsuleer"})
+        wait_until(lambda: queue.counts()["completed"] == 1, timeout_seconds=30, what=said(tmp_path))
+        job = queue.get(added.id)
+        assert job is not None
+        assert job.returnvalue == {"text": "hello capsuleer, this is attempt 1"}
+        (worker,) = queue.workers()
+        assert worker.name.partition(":")[2].isdigit()
+    lines = said(tmp_path)
+    assert f"job_id={added.id}" in lines
+    assert "category=job_metrics" in lines
+    assert "module=hello-job" in lines
+
+
+def test_a_worker_stops_in_time_and_gives_back_what_still_runs(
+    app: App, environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    queue = app.queues.get_queue("greetings")
+    with program(["nomad_actors.cli", "run", "workers"], environ, tmp_path) as process:
+        added = app.queues.add_job("greetings", "hello", {"name": "slow", "seconds": 600})
+        wait_until(lambda: queue.counts()["active"] == 1, timeout_seconds=30, what=said(tmp_path))
+        before = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+        took_ms = (time.monotonic() - before) * 1000
+    assert took_ms < SHUTDOWN_MS
+    job = queue.get(added.id)
+    assert job is not None
+    assert (job.status, job.attempts_made) == ("waiting", 0)
+    assert queue.workers() == []
+
+
+def test_a_second_sigterm_ends_a_worker_at_once(
+    app: App, environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    queue = app.queues.get_queue("greetings")
+    environ["NOMAD_SHUTDOWN_MS"] = "60000"
+    with program(["nomad_actors.cli", "run", "workers"], environ, tmp_path) as process:
+        app.queues.add_job("greetings", "hello", {"name": "slow", "seconds": 600})
+        wait_until(lambda: queue.counts()["active"] == 1, timeout_seconds=30, what=said(tmp_path))
+        process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "Stopping worker process" in said(tmp_path), timeout_seconds=5)
+        before = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+    assert time.monotonic() - before < 4
+
+
+def test_no_process_outlives_a_killed_main_process(
+    app: App, environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    queue = app.queues.get_queue("greetings")
+    environ["NOMAD_SHUTDOWN_MS"] = "2000"
+    with program(["nomad_actors.cli", "run", "workers"], environ, tmp_path) as process:
+        wait_until(queue.workers, timeout_seconds=30, what=said(tmp_path))
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert children
+        process.kill()
+        process.wait()
+        _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
+
+
+@pytest.mark.parametrize("part", ["workers", "scheduler"])
+def test_without_redis_a_program_says_what_to_do(environ: dict[str, str], tmp_path: Path, part: str) -> None:
+    environ["REDIS_URL"] = "redis://127.0.0.1:1/0"
+    done = subprocess.run(
+        [sys.executable, "-m", "nomad_actors.cli", "run", part],
+        env=environ,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Redis at 127.0.0.1:1/0 does not answer" in done.stderr
+    assert "or use `make run`, which brings its own" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_module_that_cannot_be_imported_is_named(environ: dict[str, str], tmp_path: Path) -> None:
+    environ["NOMAD_MODULES"] = "greetings,nowhere"
+    done = subprocess.run(
+        [sys.executable, "-m", "nomad_actors.cli", "run", "workers"],
+        env=environ,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "NOMAD_MODULES names 'nowhere', which cannot be imported" in done.stderr
