@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nomad_actors import log
-from nomad_actors.app import create_app, settings_or_exit
+from nomad_actors.app import create_app, redis_missing, settings_or_exit
+from nomad_actors.errors import Unavailable
 
 from . import serve, web
 
@@ -35,6 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         logger.info("the admin is served", url=f"{url}/admin/")
         if options.ready_file is not None:
             serve.write_ready_file(options.ready_file, url)
+        try:
+            app.queues.ping()
+        except Unavailable as error:
+            # It serves all the same, says so in every answer, and works as soon as Redis does.
+            logger.warning(redis_missing(settings, error))
 
     serve.serve(web.create_app(app), listener, on_ready=ready)
     app.close()

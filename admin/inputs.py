@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from nomad_actors.errors import BadInput
 
@@ -51,9 +53,12 @@ def limit_argument(request: Request, *, default: int) -> int:
 def json_body(request: Request, *accepted: str) -> dict[str, Any]:
     """Return the body, a JSON object with fields of `accepted` only; no body at all is an empty object.
 
-    Raises `BadInput` for anything else.
+    Raises `BadInput` for anything else, `RequestEntityTooLarge`.
     """
     raw = request.get_data()
+    if request.content_length is None and len(raw) >= (request.max_content_length or sys.maxsize):
+        # Werkzeug cuts a body of unknown length off where it would refuse one that says its length.
+        raise RequestEntityTooLarge
     if not raw.strip():
         return {}
     if not request.is_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import os
@@ -99,9 +98,12 @@ class Server(BaseApplication):  # type: ignore[misc]
         return self._web
 
     def run(self) -> None:
-        """Serve until stopped."""
-        with contextlib.suppress(SystemExit):
+        """Serve until stopped; gunicorn leaves by `SystemExit`, whose code tells whether it was asked to."""
+        try:
             super().run()
+        except SystemExit as end:
+            if end.code:
+                raise
 
 
 class OurLogger(Logger):  # type: ignore[misc]

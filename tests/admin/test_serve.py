@@ -1,0 +1,145 @@
+"""The program `python -m admin`: its address, its end, a port that is taken, and the page in a real browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+
+from admin import serve
+from nomad_actors.local_redis import free_port
+
+
+@dataclass
+class Running:
+    """An admin in a process of its own."""
+
+    process: subprocess.Popen[str]
+    url: str
+
+
+def environment(tmp_path: Path, redis_url: str, **more: str) -> dict[str, str]:
+    own = {
+        "REDIS_URL": redis_url,
+        "NOMAD_VAR_DIR": str(tmp_path),
+        "DATABASE_URL": f"sqlite:///{tmp_path}/nomad.db",
+        "ADMIN_PORT": "0",
+        "HOME": str(tmp_path),
+    }
+    return {"PATH": os.environ["PATH"], **own, **more}
+
+
+def start(tmp_path: Path, redis_url: str, *arguments: str, **more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "admin", *arguments],
+        env=environment(tmp_path, redis_url, **more),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def admin(tmp_path: Path, redis_url: str, wait_until: Callable[..., None]) -> Iterator[Running]:
+    """An admin that answers."""
+    ready = tmp_path / "ready"
+    process = start(tmp_path, redis_url, "--ready-file", str(ready))
+    try:
+        wait_until(lambda: ready.exists() or process.poll() is not None, timeout_seconds=30)
+        yield Running(process, ready.read_text().strip())
+    finally:
+        process.terminate()
+        process.communicate(timeout=15)
+
+
+def test_it_answers_at_the_address_it_says_and_stops_cleanly(admin: Running, tmp_path: Path) -> None:
+    assert requests.get(f"{admin.url}/readyz", timeout=10).json()["ready"] is True
+    assert requests.get(f"{admin.url}/admin/", timeout=10).status_code == 200
+    assert "nomad_queue_jobs{" in requests.get(f"{admin.url}/metrics", timeout=10).text
+    chunks = (b" " * 65_536 for _ in range(32))
+    kind = {"Content-Type": "application/json"}
+    added = f"{admin.url}/admin/jobs/queues/token-refresh/jobs"
+    assert requests.post(added, data=chunks, headers=kind, timeout=10).status_code == 413
+    assert requests.get(admin.url, headers={"Host": "evil.example"}, timeout=10).status_code == 403
+    admin.process.send_signal(signal.SIGTERM)
+    _, said = admin.process.communicate(timeout=15)
+    assert admin.process.returncode == 0
+    lines = said.splitlines()
+    assert any(f"url={admin.url}/admin/" in line for line in lines)
+    assert "admin stopped" in lines[-1]
+    assert all(line.startswith("timestamp=") for line in lines), said
+    assert not (tmp_path / ".gunicorn").exists()
+
+
+def test_a_port_that_is_taken_is_said_with_what_to_do(tmp_path: Path, redis_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = start(tmp_path, redis_url, ADMIN_PORT=str(port))
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert f"port {port} on 127.0.0.1 is taken" in said
+    assert "ADMIN_PORT" in said
+    assert "Traceback" not in said
+
+
+def test_a_wrong_setting_is_said_and_ends_it_with_2(tmp_path: Path, redis_url: str) -> None:
+    process = start(tmp_path, redis_url, ADMIN_PORT="http")
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "ADMIN_PORT is 'http'" in said
+
+
+def test_without_redis_it_serves_and_says_what_to_do(tmp_path: Path, wait_until: Callable[..., None]) -> None:
+    ready = tmp_path / "ready"
+    process = start(tmp_path, f"redis://127.0.0.1:{free_port()}/0", "--ready-file", str(ready))
+    wait_until(ready.exists, timeout_seconds=30)
+    url = ready.read_text().strip()
+    assert requests.get(f"{url}/healthz", timeout=10).status_code == 200
+    assert requests.get(f"{url}/readyz", timeout=10).status_code == 503
+    process.terminate()
+    _, said = process.communicate(timeout=15)
+    assert "does not answer" in said
+    assert "REDIS_URL" in said
+
+
+def test_an_address_of_another_host_is_refused_with_what_to_do() -> None:
+    with pytest.raises(serve.NoPort, match="ADMIN_HOST"):
+        serve.listen("192.0.2.1", 0)
+
+
+def test_the_address_of_a_socket_for_everybody_is_this_machines() -> None:
+    with serve.listen("0.0.0.0", 0) as listener:
+        assert serve.base_url(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@pytest.mark.parametrize("width", [500, 1280])
+def test_a_browser_shows_the_page_as_it_is_meant(admin: Running, tmp_path: Path, width: int) -> None:
+    assert CHROMIUM is not None
+    shown, said = browse(CHROMIUM, f"{admin.url}/admin/", tmp_path, width)
+    assert "<h1>Not healthy</h1>" in shown
+    assert "token-refresh: no live worker serves it" in shown
+    # The policy would say here what it kept out: a style, a script, a picture from elsewhere.
+    assert "Content Security Policy" not in said
+    assert (tmp_path / "page.png").stat().st_size > 20_000
+
+
+def browse(chromium: str, url: str, directory: Path, width: int) -> tuple[str, str]:
+    """Return the document as the browser holds it, and what its console said; the picture is `page.png`."""
+    quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    quiet += ["--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--enable-logging=stderr"]
+    looks = [f"--screenshot={directory / 'page.png'}", f"--window-size={width},900", "--dump-dom"]
+    arguments = ["--headless", "--no-sandbox", *quiet, f"--user-data-dir={directory / 'profile'}", *looks, url]
+    ended = subprocess.run([chromium, *arguments], capture_output=True, text=True, timeout=60, check=True)
+    return ended.stdout, ended.stderr
