@@ -74,6 +74,8 @@ class SsoClient:
         """
         outcome = "unavailable"
         try:
+            # Before SSO rotates anything: a token that cannot be checked afterwards would be lost.
+            self._ready_keys()
             answer = self._token({"grant_type": "refresh_token", "refresh_token": refresh_token})
             tokens = self._tokens(answer, refresh_token)
             outcome = "refreshed"
@@ -92,6 +94,7 @@ class SsoClient:
 
         Raises as `refresh`.
         """
+        self._ready_keys()
         answer = self._token(
             {
                 "grant_type": "authorization_code",
@@ -179,10 +182,16 @@ class SsoClient:
         host = urlsplit(self._base_url).netloc
         return (host, self._base_url, f"{self._base_url}/", f"https://{host}", f"https://{host}/")
 
+    def _ready_keys(self) -> None:
+        with self._lock:
+            if not self._keys or time.monotonic() - self._keys_read_mono > JWKS_SECONDS:
+                self._keys = self._read_keys()
+                self._keys_read_mono = time.monotonic()
+
     def _key(self, key_id: str) -> jwt.PyJWK:
         with self._lock:
-            old = time.monotonic() - self._keys_read_mono > JWKS_SECONDS
-            if old or key_id not in self._keys:
+            if key_id not in self._keys:
+                # Changed since we read them.
                 self._keys = self._read_keys()
                 self._keys_read_mono = time.monotonic()
             key = self._keys.get(key_id)

@@ -1,0 +1,91 @@
+"""The demo, as anyone runs it first: all four job types on real parts, another Redis untouched, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+import requests
+
+from nomad_actors.local_redis import LocalRedis
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+JOB_TYPES = ("token-refresh", "esi-data-refresh", "historical-data-collection", "cache-cleanup")
+
+
+def start(*arguments: str, output: Path, **environ: str) -> subprocess.Popen[bytes]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("REDIS_")}
+    with output.open("wb") as stream:
+        return subprocess.Popen(
+            [sys.executable, "-m", "demo", *arguments],
+            cwd=ROOT,
+            env={**kept, "TMPDIR": str(output.parent), **environ},
+            stdout=stream,
+            stderr=stream,
+        )
+
+
+def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+@pytest.mark.slow
+def test_once_runs_every_job_type_beside_another_redis_and_leaves_nothing(
+    tmp_path: Path, redis_client: redis.Redis, redis_server: LocalRedis
+) -> None:
+    redis_client.set("somebody's", "data")
+    before = redis_client.info("stats")["total_connections_received"]
+    output = tmp_path / "said"
+    process = start("--once", output=output)
+    started: set[psutil.Process] = set()
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        started.update(family(process))
+        time.sleep(0.1)
+    said = output.read_text(errors="replace")
+    assert process.wait(timeout=5) == 0, said
+    assert all(name in said for name in JOB_TYPES)
+    assert "/admin/" in said
+    assert "failed:" not in said
+    _, alive = psutil.wait_procs(started, timeout=5)
+    assert not alive
+    assert not list(tmp_path.glob("nomad-demo-*"))
+    assert redis_client.get("somebody's") == b"data"
+    assert redis_client.info("stats")["total_connections_received"] == before
+    assert redis_client.dbsize() == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_ending_the_demo_ends_everything_it_started(
+    tmp_path: Path, wait_until: Callable[..., None], number: signal.Signals
+) -> None:
+    output = tmp_path / "said"
+    process = start(output=output)
+    try:
+        wait_until(
+            lambda: "Running on" in output.read_text(errors="replace"),
+            timeout_seconds=120,
+            what="the demo runs on",
+        )
+        address = next(line.split()[1] for line in output.read_text().splitlines() if line.startswith("Admin "))
+        page = requests.get(address, timeout=10)
+        assert page.status_code == 200
+        assert "esi-refresh" in page.text
+        started = family(process)
+        assert len(started) >= 5
+        process.send_signal(number)
+        process.wait(timeout=40)
+        _, alive = psutil.wait_procs(started, timeout=15)
+        assert not alive
+    finally:
+        if process.poll() is None:
+            process.kill()

@@ -1,0 +1,144 @@
+"""What holds for the project as a whole: which part may import which, and what its files promise."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+GROUND = {"settings", "errors", "clock", "log", "job_types", "local_redis", "processes", "version", "thresholds"}
+#: What each part may import beside the ground floor. Down only.
+ARROWS: dict[str, set[str]] = {
+    "broker": set(),
+    "metrics": set(),
+    "middleware": {"broker", "metrics"},
+    "job": {"broker"},
+    "queues": {"broker", "job"},
+    "job_metrics": {"broker", "job", "queues"},
+    "esi": {"metrics"},
+    "store": {"metrics"},
+    "jobs": {"queues", "esi", "store", "metrics", "job"},
+    "scheduler": {"queues", "jobs", "metrics", "job"},
+    "app": {"broker", "queues", "esi", "store", "jobs", "middleware", "metrics", "scheduler"},
+    "supervisor": set(),
+    "login": {"app", "esi"},
+    "cli": {"app", "login", "supervisor", "esi"},
+    "__init__": {"app", "job_types", "jobs", "queues", "settings", "version"},
+}
+#: The broker is for any Dramatiq application: of ours it takes the clock alone.
+ONLY = {"broker": {"clock"}}
+#: What stands on top of a package: programs.
+ENTRY_POINTS = {"nomad_actors/scheduler/__main__.py"}
+
+
+def tracked(*patterns: str) -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / line for line in listed.stdout.splitlines() if (ROOT / line).exists()]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the absolute names of what a module imports, but for type checking only."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = {
+        id(child)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for child in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(part for part in (base, node.module or "") if part)
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def test_imports_point_down_only() -> None:
+    wrong = []
+    for path in tracked("nomad_actors/*.py"):
+        where = path.relative_to(ROOT)
+        if str(where) in ENTRY_POINTS:
+            continue
+        part = where.parts[1].removesuffix(".py")
+        allowed = ONLY.get(part, GROUND | ARROWS.get(part, set())) | {part}
+        assert part in GROUND | set(ARROWS), f"{where}: give the new part its place in ARROWS"
+        for name in imports(path):
+            words = name.split(".")
+            if words[0] in ("admin", "sandbox", "demo", "tests", "bench", "chaos"):
+                wrong.append(f"{where} imports {name}")
+            if words[0] == "nomad_actors" and len(words) > 1 and words[1] not in allowed:
+                wrong.append(f"{where} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(("part", "forbidden"), [("sandbox", "nomad_actors"), ("sandbox", "admin")])
+def test_the_sandbox_knows_nothing_of_ours(part: str, forbidden: str) -> None:
+    assert not [n for path in tracked(f"{part}/*.py") for n in imports(path) if n.split(".")[0] == forbidden]
+
+
+def test_the_admin_never_speaks_redis_or_sql() -> None:
+    found = [n for path in tracked("admin/*.py") for n in imports(path) if n.split(".")[0] in ("redis", "sqlalchemy")]
+    assert not found
+
+
+def test_only_entry_points_read_the_environment() -> None:
+    readers = {
+        str(path.relative_to(ROOT))
+        for path in tracked("nomad_actors/*.py", "admin/*.py", "sandbox/*.py")
+        if re.search(r"os\.environ|getenv", path.read_text(encoding="utf-8"))
+    }
+    assert readers <= {"nomad_actors/app.py", "nomad_actors/cli.py"}
+
+
+def test_every_target_of_the_makefile_is_fixed_and_documented() -> None:
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    named = set(re.findall(r"^make ([a-z-]+) ", shown, re.MULTILINE))
+    assert named == {
+        *("help", "demo", "test", "check", "chaos", "bench", "clean"),
+        *("run", "run-workers", "run-scheduler", "run-admin"),
+    }
+
+
+def _versions(lines: list[str], separator: str) -> dict[str, tuple[int, ...]]:
+    found = {}
+    for line in lines:
+        name, mark, version = line.strip().partition(separator)
+        if mark:
+            plain = name.partition("[")[0].lower().replace("_", "-")
+            found[plain] = tuple(int(n) for n in re.findall(r"\d+", version)[:3])
+    return found
+
+
+def test_the_lock_file_holds_at_least_what_setup_cfg_asks_for() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    asked = config["options"]["install_requires"].splitlines()
+    asked += [line for extra in config["options.extras_require"].values() for line in extra.splitlines()]
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    locked = _versions(lock.splitlines(), "==")
+    for name, floor in _versions(asked, ">=").items():
+        assert locked[name] >= floor, name
+    assert "http" not in lock
+
+
+def test_the_changelog_and_the_package_name_the_same_release() -> None:
+    from nomad_actors import __version__
+
+    assert f"[{__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_every_public_name_can_be_imported() -> None:
+    import nomad_actors
+
+    assert all(getattr(nomad_actors, name) is not None for name in nomad_actors.__all__)
