@@ -99,10 +99,12 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def run(self) -> None:
         """Serve until stopped; gunicorn leaves by `SystemExit`, whose code tells whether it was asked to."""
+        parent = os.getpid()
         try:
             super().run()
         except SystemExit as end:
-            if end.code:
+            # Its worker was forked inside `run` and passes here too: that process ends for good.
+            if end.code or os.getpid() != parent:
                 raise
 
 
