@@ -10,7 +10,7 @@ from nomad_actors import job_metrics
 from nomad_actors.errors import Unavailable
 
 from .. import problems
-from ..inputs import known_arguments
+from ..inputs import known_arguments, whole_argument
 from ..parts import all_queues
 from ..schedules import schedule_summary
 
@@ -33,19 +33,23 @@ def health() -> Response:
 @api.get("/metrics")
 def summary() -> dict[str, Any]:
     """Return every queue's metrics and their sums."""
-    known_arguments(request)
-    return job_metrics.get_job_activity_summary(all_queues())
+    return job_metrics.get_job_activity_summary(all_queues(), _window_seconds())
 
 
 @api.get("/queues")
 def queues() -> dict[str, Any]:
     """Return every queue's metrics."""
-    known_arguments(request)
-    return {"queues": job_metrics.get_all_queue_metrics(all_queues())}
+    return {"queues": job_metrics.get_all_queue_metrics(all_queues(), _window_seconds())}
 
 
 @api.get("/queues/<queue>")
 def queue(queue: str) -> dict[str, Any]:
     """Return one queue's metrics, its live workers and its ages."""
-    known_arguments(request)
-    return job_metrics.get_queue_details(all_queues(), queue)
+    return job_metrics.get_queue_details(all_queues(), queue, _window_seconds())
+
+
+def _window_seconds() -> int:
+    """Return the window that numbers are asked for; no more than a day is counted."""
+    known_arguments(request, "windowSeconds")
+    default = job_metrics.DEFAULT_WINDOW_SECONDS
+    return whole_argument(request, "windowSeconds", default=default, low=60, high=default)

@@ -25,11 +25,18 @@ class JobConsumer(Consumer):
     def __init__(self, session: Session, queue_name: str, *, places: int, limit: int | None, timeout_ms: int) -> None:
         self._session = session
         self._queue_name = queue_name
+        self._places, self._limit = places, limit
         self._timeout_seconds = timeout_ms / 1000
-        self._inbox = session.attach(queue_name, places, limit=limit)
+        self._inbox: queue.SimpleQueue[LeasedMessage] | None = None
 
     def __next__(self) -> MessageProxy | None:
-        """Return the next leased message, or None when none came within the timeout."""
+        """Return the next leased message, or None when none came within the timeout.
+
+        Serving begins here and not when the consumer is made: a job could end before Dramatiq's thread holds the
+        consumer that takes its end.
+        """
+        if self._inbox is None:
+            self._inbox = self._session.attach(self._queue_name, self._places, limit=self._limit)
         try:
             return self._inbox.get(timeout=self._timeout_seconds)
         except queue.Empty:
@@ -49,7 +56,8 @@ class JobConsumer(Consumer):
 
     def close(self) -> None:
         """Take no further jobs of this queue."""
-        self._session.detach(self._queue_name)
+        if self._inbox is not None:
+            self._session.detach(self._queue_name)
 
     def _end(self, message: MessageProxy) -> None:
         assert isinstance(message, LeasedMessage)

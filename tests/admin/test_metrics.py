@@ -90,3 +90,12 @@ def test_prometheus_reads_what_the_queues_hold(ask: FlaskClient, parts: Parts) -
 
 def test_a_query_that_nothing_takes_is_refused(ask: FlaskClient) -> None:
     assert ask.get("/admin/jobs/metrics?window=1").status_code == 422
+
+
+@pytest.mark.parametrize("path", ["metrics", "queues", "queues/token-refresh"])
+def test_numbers_are_told_over_the_window_that_is_asked_for(ask: FlaskClient, path: str) -> None:
+    told = ask.get(f"/admin/jobs/{path}?windowSeconds=3600").get_json()
+    assert (told["queues"][0] if path == "queues" else told)["windowSeconds"] == 3600
+    answer = ask.get(f"/admin/jobs/{path}?windowSeconds=59")
+    assert answer.status_code == 422
+    assert "60 to 86400" in answer.get_json()["detail"]

@@ -226,3 +226,17 @@ def test_an_idle_worker_of_four_queues_costs_at_most_five_commands_a_second(
         wait_until(lambda: time.monotonic() - began >= 16.5, timeout_seconds=30)
         a_second = (executed() - before - 1) / (time.monotonic() - began)
     assert a_second <= 5, a_second
+
+
+def test_no_job_starts_before_dramatiq_can_take_its_end(broker: JobBroker) -> None:
+    actor = dramatiq.actor(lambda: None, actor_name="job")
+    actor.send()
+    consumer = broker.consume("default", prefetch=1, timeout=2000)
+    view = broker.view("default")
+    assert view.workers() == []
+    message = next(consumer)
+    assert message is not None
+    consumer.ack(message)
+    broker.join("default", timeout=5000)
+    assert view.counts().completed == 1
+    consumer.close()

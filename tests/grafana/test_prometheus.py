@@ -73,8 +73,10 @@ class _Prometheus:
         try:
             with urllib.request.urlopen(address, timeout=5) as answer:
                 return json.load(answer)["data"]["result"]
-        except urllib.error.HTTPError:
-            raise
+        except urllib.error.HTTPError as error:
+            if error.code != 503:  # What it says while it loads.
+                raise
+            return []
         except OSError:
             return []
 

@@ -19,6 +19,7 @@ NAMES_OTHERS_RELY_ON = {
     "nomad_esi_requests_total": {"group", "status"},
     "nomad_esi_request_seconds": {"group"},
     "nomad_token_refresh_total": {"outcome"},
+    "nomad_scheduler_heartbeat_timestamp_seconds": set(),
 }
 
 
