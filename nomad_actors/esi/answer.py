@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -13,7 +13,9 @@ from .routes import Route
 
 #: Asking at the very moment of expiry is too early (evemon's observation; clocks differ by a little).
 SLACK_SECONDS = 2
-_MAX_AGE = re.compile(r"(?:^|[,\s])max-age=([0-9]+)")
+#: No route of CCP's is fresh for longer than a day; a header that says more is a fault, and must not stop us for years.
+_LONGEST_SECONDS = 7 * 86_400
+_MAX_AGE = re.compile(r"(?:^|[,\s])max-age=([0-9]{1,9})\b")
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,18 @@ def fresh_seconds(headers: Mapping[str, str], route: Route) -> int:
     if "no-cache" in control or "no-store" in control:
         return route.interval_seconds
     if match := _MAX_AGE.search(control):
-        return int(match[1]) + SLACK_SECONDS
-    expires, date = _http_date(headers.get("Expires")), _http_date(headers.get("Date"))
+        return min(int(match[1]), _LONGEST_SECONDS) + SLACK_SECONDS
+    expires, date = http_date(headers.get("Expires")), http_date(headers.get("Date"))
     if expires is not None and date is not None and expires > date:
-        return int((expires - date).total_seconds()) + SLACK_SECONDS
+        return min(int((expires - date).total_seconds()), _LONGEST_SECONDS) + SLACK_SECONDS
     return route.cache_seconds + SLACK_SECONDS
 
 
-def _http_date(text: str | None) -> datetime | None:
+def http_date(text: str | None) -> datetime | None:
+    """Return the moment that a header names; None for none and for what is no date."""
     try:
-        return parsedate_to_datetime(text) if text else None
-    except ValueError:
+        moment = parsedate_to_datetime(text) if text else None
+    except (ValueError, OverflowError):
         return None
+    # "-0000" is read as a time without a zone.
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment

@@ -4,7 +4,7 @@
 key                           type    meaning
 =============================  ======  ====================================================================
 ``<prefix>characters:<id>:…``  string  one document as JSON; lives 7 days whatever its freshness
-``<prefix>lru``                zset    document's key without the prefix, by when it was last read (ms)
+``<prefix>lru``                zset    document's key without the prefix, by when it was last read (ms); lives as long
 =============================  ======  ====================================================================
 
 Cleaning goes in bounded steps of SCAN and UNLINK; never KEYS, never FLUSH, and never a key without the prefix.
@@ -68,36 +68,53 @@ class EsiCache:
         raw: Any = self._client.get(self._prefix + name)
         if raw is None:
             return None
-        self._client.zadd(self._lru, {name: self._clock.now_ms()}, xx=True)
-        kept = json.loads(raw)
-        return CachedDocument(kept["body"], kept["etag"], kept["fresh_until_ms"])
+        document = _read(raw)
+        if document is not None:
+            self._client.zadd(self._lru, {name: self._clock.now_ms()}, xx=True)
+        return document
 
     def put(self, character_id: int, route: Route, answer: Answer) -> None:
-        """Keep an answer's document."""
+        """Keep an answer's document.
+
+        Raises `ValueError` for a 304, which has none.
+        """
+        if answer.not_modified:
+            raise ValueError("a 304 brings no document to keep; put the one that it renews")
         name = _name(character_id, route)
         # The freshness comes first, so that cleaning reads it without the document.
         kept = {"fresh_until_ms": answer.fresh_until_ms, "etag": answer.etag, "body": answer.body}
         with self._client.pipeline(transaction=True) as pipe:
             pipe.set(self._prefix + name, json.dumps(kept, separators=(",", ":")), ex=TTL_SECONDS)
             pipe.zadd(self._lru, {name: self._clock.now_ms()})
+            pipe.expire(self._lru, TTL_SECONDS)
             pipe.execute()
 
     def count_and_bytes(self) -> tuple[int, int]:
         """Return how many documents there are, and their bytes."""
-        report = self._remove((keys for keys in self._scan("*")), dry_run=True)
+        report = self._remove(self._scan("*"), dry_run=True)
         return report.keys, report.bytes
 
     def clean_expired(self, *, dry_run: bool, older_than_seconds: int = STALE_SECONDS) -> CleanReport:
-        """Remove documents that have been stale for `older_than_seconds`, and index entries without a document."""
+        """Remove documents that have been stale for `older_than_seconds`, and orphans.
+
+        Orphans are documents that the index lost, which no order of reading would ever reach, and entries of the index
+        whose document is gone; the latter are not counted.
+        """
         if not dry_run:
-            self._drop_orphans()
+            self._drop_entries_without_document()
         before_ms = self._clock.now_ms() - older_than_seconds * 1000
         return self._remove((self._stale(keys, before_ms) for keys in self._scan("*")), dry_run=dry_run)
 
     def clean_lru(self, max_size: int, *, dry_run: bool) -> CleanReport:
         """Remove the documents that were not read for longest until `max_size` are left."""
-        surplus = int(self._client.zcard(self._lru)) - max_size
-        return self._remove(self._least_read(surplus, dry_run=dry_run), dry_run=dry_run)
+        unread: list[str] = []
+        total = 0
+        for names in self._scan("*"):
+            total += len(names)
+            unread += self._unindexed(names)
+        surplus = self._least_read(unread, total - max_size)
+        steps = (surplus[at : at + STEP] for at in range(0, len(surplus), STEP))
+        return self._remove(steps, dry_run=dry_run)
 
     def clean_pattern(self, pattern: str, *, dry_run: bool) -> CleanReport:
         """Remove the documents that a glob like `esi:characters:95465499:*` matches, within this cache."""
@@ -123,29 +140,40 @@ class EsiCache:
 
     def _stale(self, names: list[str], before_ms: int) -> list[str]:
         heads = self._pipelined([("GETRANGE", self._prefix + name, 0, 40) for name in names])
-        return [name for name, head in zip(names, heads, strict=True) if _fresh_until_ms(head) < before_ms]
+        lost = set(self._unindexed(names))
+        return [
+            name for name, head in zip(names, heads, strict=True) if name in lost or _fresh_until_ms(head) < before_ms
+        ]
 
-    def _least_read(self, surplus: int, *, dry_run: bool) -> Iterator[list[str]]:
-        at = 0
-        while surplus > 0:
-            start = at if dry_run else 0
-            found: Any = self._client.zrange(self._lru, start, start + min(STEP, surplus) - 1)
-            if not found:
-                return
-            surplus -= len(found)
-            at += len(found)
-            yield [_text(name) for name in found]
+    def _unindexed(self, names: list[str]) -> list[str]:
+        scores = self._client.zmscore(self._lru, names)
+        return [name for name, score in zip(names, scores, strict=True) if score is None]
 
-    def _drop_orphans(self) -> None:
-        """Remove index entries whose document's life has ended."""
+    def _least_read(self, unread: list[str], count: int) -> list[str]:
+        """Return up to `count` names: those that nothing says were ever read, then the index from below.
+
+        Nothing is removed meanwhile, which would shift what the next step reads.
+        """
+        found, at = unread[: max(count, 0)], 0
+        while len(found) < count:
+            entries: Any = self._client.zrange(self._lru, at, at + STEP - 1)
+            if not entries:
+                break
+            found += self._alive([_text(name) for name in entries])
+            at += STEP
+        return found[: max(count, 0)]
+
+    def _alive(self, names: list[str]) -> list[str]:
+        found = self._pipelined([("EXISTS", self._prefix + name) for name in names])
+        return [name for name, exists in zip(names, found, strict=True) if exists]
+
+    def _drop_entries_without_document(self) -> None:
         cursor = 0
         while True:
             cursor, entries = self._client.zscan(self._lru, cursor, count=STEP)
             found: Any = entries
             names = [_text(name) for name, _ in found]
-            alive = self._pipelined([("EXISTS", self._prefix + name) for name in names])
-            gone = [name for name, exists in zip(names, alive, strict=True) if not exists]
-            if gone:
+            if gone := set(names).difference(self._alive(names)):
                 self._client.zrem(self._lru, *gone)
             if cursor == 0:
                 return
@@ -182,6 +210,15 @@ def _text(value: bytes | str) -> str:
 def _escaped(text: str) -> str:
     """Return text that a glob takes literally."""
     return "".join(f"\\{c}" if c in "*?[]\\" else c for c in text)
+
+
+def _read(raw: bytes | str) -> CachedDocument | None:
+    """Return a kept document; None for what is none of ours, or of another release's form."""
+    try:
+        kept = json.loads(raw)
+        return CachedDocument(kept["body"], kept["etag"], kept["fresh_until_ms"])
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _fresh_until_ms(head: bytes | str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import time
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
@@ -22,6 +23,7 @@ from .routes import COMPATIBILITY_DATE, GROUPS, Route
 #: ESI's own inner timeout is 10 s (CCP's incident report of 2025-02-26); ours must be longer.
 TIMEOUTS_SECONDS = (5, 30)
 POOL_SIZE = 32
+_WHOLE = re.compile(r"[0-9]{1,9}")
 
 
 def http_session(user_agent: str) -> requests.Session:
@@ -113,7 +115,9 @@ class EsiClient:
     def _answer(self, route: Route, response: requests.Response) -> Answer:
         request_id = response.headers.get("X-ESI-Request-ID")
         not_modified = response.status_code == 304
-        if response.status_code not in (200, 304):
+        # A 304 to nobody's question leaves us with nothing to renew.
+        asked_to_compare = "If-None-Match" in response.request.headers
+        if response.status_code != 200 and not (not_modified and asked_to_compare):
             raise_for(route, response)
         return Answer(
             status=response.status_code,
@@ -128,7 +132,7 @@ class EsiClient:
 
 
 def _pages(text: str | None) -> int:
-    return max(1, int(text)) if text and text.isdecimal() else 1
+    return max(1, int(text)) if text and _WHOLE.fullmatch(text) else 1
 
 
 def _json(route: Route, response: requests.Response, request_id: str | None) -> Any:

@@ -14,13 +14,14 @@ import requests
 
 from ..clock import Clock
 from ..metrics.definitions import TOKEN_REFRESHES
+from .answer import http_date
 from .client import TIMEOUTS_SECONDS
 from .errors import DeadLogin, SsoMisconfigured, SsoUnavailable
 
 #: CCP's own example caches the keys this long (esi-docs, SSO).
 JWKS_SECONDS = 300
-#: A clock may be off by this much.
-LEEWAY_SECONDS = 30
+#: A clock further ahead than this finds tokens near their end, or past it, as they come: they live 20 minutes.
+AHEAD_SECONDS = 300
 
 #: A 400 with one of these means that the login is dead, whatever the error's code (as SeAT and others keep them).
 _DEAD = (
@@ -30,7 +31,7 @@ _DEAD = (
     "the refresh token does not match the client specified",
 )
 #: These mean that this application is wrong, though the code may say `invalid_grant` (sso-issues #72).
-_OURS = ("grant type refresh_token is not supported",)
+_OURS = ("grant type refresh_token is not supported", "grant type authorization_code is not supported")
 _OUR_CODES = ("invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope")
 
 
@@ -135,18 +136,17 @@ class SsoClient:
             raise SsoUnavailable(f"SSO did not answer: {type(error).__name__}") from error
         body = _json_object(response)
         if response.status_code != 200 or not body.get("access_token"):
-            _raise_for(response.status_code, body)
+            _raise_for(response.status_code, body, secrets=form)
         return body
 
     def _tokens(self, answer: Mapping[str, Any], refresh_token: str) -> Tokens:
         access_token = str(answer["access_token"])
         claims = self._claims(access_token)
-        scopes = claims.get("scp", [])
         return Tokens(
             character_id=_character_id(claims.get("sub")),
             name=str(claims.get("name", "")),
             owner_hash=str(claims.get("owner", "")),
-            scopes=frozenset([scopes] if isinstance(scopes, str) else scopes),
+            scopes=_scopes(claims.get("scp")),
             access_token=access_token,
             expires_at_ms=int(claims["exp"]) * 1000,
             # It MIGHT change (CCP, 2021-10-07): what came back counts, and the old one where none did.
@@ -163,17 +163,22 @@ class SsoClient:
                 key=key,
                 algorithms=["RS256", "ES256"],
                 audience="EVE Online",
-                leeway=LEEWAY_SECONDS,
                 # The life is checked below, on the clock that was passed in.
-                options={"require": ["exp", "iss", "sub", "aud"], "verify_exp": False, "verify_iat": False},
+                options={
+                    "require": ["exp", "iss", "sub", "aud"],
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                },
             )
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, ValueError) as error:
             raise SsoUnavailable(f"SSO's access token cannot be trusted: {error}") from error
         if claims["iss"] not in self._issuers():
             raise SsoUnavailable(f"SSO's access token is of another issuer, {claims['iss']!r}")
-        if self._client_id not in claims["aud"]:
+        audience = claims["aud"]
+        if self._client_id not in ([audience] if isinstance(audience, str) else audience):
             raise SsoMisconfigured("SSO's access token is for another application: see EVE_CLIENT_ID")
-        if int(claims["exp"]) * 1000 <= self._clock.now_ms():
+        if not isinstance(claims["exp"], (int, float)) or claims["exp"] * 1000 <= self._clock.now_ms():
             raise SsoUnavailable("SSO's access token has expired already: is this host's clock right?")
         return claims
 
@@ -201,11 +206,24 @@ class SsoClient:
 
     def _read_keys(self) -> Mapping[str, jwt.PyJWK]:
         try:
-            response = self._http.get(f"{self._base_url}/oauth/jwks", timeout=TIMEOUTS_SECONDS)
+            response = self._http.get(f"{self._base_url}/oauth/jwks", timeout=TIMEOUTS_SECONDS, allow_redirects=False)
             keys = jwt.PyJWKSet.from_dict(_json_object(response)).keys
         except (requests.RequestException, jwt.PyJWTError) as error:
             raise SsoUnavailable(f"SSO's keys cannot be read: {type(error).__name__}") from error
+        self._check_clock(response)
         return {key.key_id: key for key in keys if key.key_id}
+
+    def _check_clock(self, response: requests.Response) -> None:
+        """Refuse to go on with a clock far ahead: rotated tokens would be found expired, and lost.
+
+        One that is behind loses nothing: ESI refuses what has expired, and the token is refreshed.
+        """
+        date = http_date(response.headers.get("Date"))
+        ahead_seconds = self._clock.now_ms() / 1000 - date.timestamp() if date else 0
+        if ahead_seconds > AHEAD_SECONDS:
+            raise SsoUnavailable(
+                f"this host's clock is {ahead_seconds:.0f} s ahead of SSO's: set it right; no token was asked for"
+            )
 
 
 def _json_object(response: requests.Response) -> dict[str, Any]:
@@ -216,6 +234,12 @@ def _json_object(response: requests.Response) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
+def _scopes(claim: object) -> frozenset[str]:
+    """Return the granted scopes; a single one may come as a bare string, and none as nothing."""
+    found = [claim] if isinstance(claim, str) else claim if isinstance(claim, list) else []
+    return frozenset(str(scope) for scope in found)
+
+
 def _character_id(subject: object) -> int:
     kind, _, number = str(subject).rpartition(":")
     if kind != "CHARACTER:EVE" or not number.isdigit():
@@ -223,9 +247,13 @@ def _character_id(subject: object) -> int:
     return int(number)
 
 
-def _raise_for(status: int, body: Mapping[str, Any]) -> NoReturn:
+def _raise_for(status: int, body: Mapping[str, Any], *, secrets: Mapping[str, str]) -> NoReturn:
     """Raise what a refusal means: by its words, since the code alone condemns logins for our own faults."""
-    code, description = str(body.get("error", ""))[:100], str(body.get("error_description", ""))[:300]
+    code, description = str(body.get("error", "")), str(body.get("error_description", ""))
+    for name in ("refresh_token", "code", "code_verifier"):
+        if secret := secrets.get(name):
+            code, description = code.replace(secret, f"({name})"), description.replace(secret, f"({name})")
+    code, description = code[:100], description[:300]
     said = f"SSO answered {status}: {code} {description}".strip()
     words = f"{code} {description}".lower()
     if status in (400, 401) and (code in _OUR_CODES or any(w in words for w in _OURS)):
