@@ -106,6 +106,8 @@ def _worker_arguments(threads: int, settings: Settings) -> list[str]:
         *("--processes", "1"),
         *("--threads", str(threads)),
         "--skip-logging",
+        # How long the main process waits for a worker that died while it booted, before it looks.
+        *("--worker-fork-timeout", "5000"),
         *("--worker-shutdown-timeout", str(settings.shutdown_ms)),
     ]
 

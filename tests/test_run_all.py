@@ -1,0 +1,97 @@
+"""`make run` on one host: own Redis, SQLite, everything supervised, and nothing left when it stops."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from demo.load import add_first_jobs, save_logins
+from nomad_actors.app import App, create_app
+from nomad_actors.settings import Settings
+from sandbox.serve import SandboxServer
+from tests.processes import environ_for, program
+
+
+@pytest.fixture
+def sandbox() -> Iterator[SandboxServer]:
+    with SandboxServer(seed=3, characters=4) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def environ(tmp_path: Path, sandbox: SandboxServer) -> dict[str, str]:
+    environ = environ_for(
+        tmp_path,
+        "",
+        ESI_BASE_URL=sandbox.base_url,
+        SSO_BASE_URL=sandbox.base_url,
+        EVE_CLIENT_ID="sandbox-client",
+        EVE_CLIENT_SECRET="sandbox-secret",
+        NOMAD_SHUTDOWN_MS="6000",
+    )
+    del environ["REDIS_URL"]
+    return environ
+
+
+def said(directory: Path) -> str:
+    return (directory / "output.log").read_text(errors="replace")
+
+
+@pytest.fixture
+def app(environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]) -> Iterator[App]:
+    """The application of everything that `nomad run all` started; stopped with it."""
+    with program(["nomad_actors.cli", "run", "all"], environ, tmp_path) as process:
+        wait_until(lambda: "own Redis started" in said(tmp_path), timeout_seconds=20)
+        url = re.search(r"url=(redis://\S+)", said(tmp_path))
+        assert url is not None
+        app = create_app(Settings.from_env({**environ, "REDIS_URL": url[1]}))
+        yield app
+        app.close()
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+        assert process.returncode == 0
+        _, alive = psutil.wait_procs(children, timeout=5)
+        assert not alive
+
+
+def ended(app: App) -> bool:
+    counts = [app.queues.get_queue(name).counts() for name in app.queues.names()]
+    return all(c["completed"] for c in counts) and not any(c["waiting"] + c["active"] for c in counts)
+
+
+@pytest.mark.slow
+def test_everything_runs_on_one_host_and_sqlite_is_never_locked(
+    app: App, sandbox: SandboxServer, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    add_first_jobs(save_logins(app, sandbox.base_url))
+    wait_until(lambda: ended(app), timeout_seconds=60, what=said(tmp_path)[-3000:])
+    failed = [job.failed_reason for name in app.queues.names() for job in app.queues.get_queue(name).jobs("failed")]
+    assert failed == []
+    lines = said(tmp_path)
+    admin = re.search(r'event="the admin is served" url=(\S+)', lines)
+    assert admin is not None
+    assert requests.get(admin[1], timeout=10).status_code == 200
+    assert "database is locked" not in lines
+    assert "Traceback" not in lines
+    assert "level=error" not in lines
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_started_again(app: App, tmp_path: Path, wait_until: Callable[..., None]) -> None:
+    queue = app.queues.get_queue("cache-cleanup")
+    wait_until(queue.workers, timeout_seconds=30)
+    (first,) = queue.workers()
+    pid = int(first.name.partition(":")[2])
+    psutil.Process(pid).kill()
+    wait_until(
+        lambda: any(worker.name != first.name for worker in queue.workers()),
+        timeout_seconds=30,
+        what=said(tmp_path)[-3000:],
+    )
