@@ -78,7 +78,6 @@ _NOTIFICATIONS = "CHARACTER_NOTIFICATIONS"
 
 _READ_WALLET = "esi-wallet.read_character_wallet.v1"
 _READ_SKILLS = "esi-skills.read_skills.v1"
-_READ_CLONES = "esi-clones.read_clones.v1"
 _READ_MAIL = "esi-mail.read_mail.v1"
 _READ_ORDERS = "esi-markets.read_character_orders.v1"
 _READ_NOTIFICATIONS = "esi-characters.read_notifications.v1"
@@ -90,8 +89,8 @@ _ALL: tuple[Route, ...] = (
     _route(_OVERVIEW, "/ship", "esi-location.read_ship_type.v1", 5, "char-location", interval_seconds=300),
     _route(_OVERVIEW, "/corporationhistory", None, 86_400, None),
     _route(_OVERVIEW, "/online", "esi-location.read_online.v1", 60, "char-location", interval_seconds=300),
-    _route(_OVERVIEW, "/clones", _READ_CLONES, 120, "char-location", interval_seconds=3_600),
-    _route(_OVERVIEW, "/implants", _READ_CLONES, 120, "char-detail", interval_seconds=3_600),
+    _route(_OVERVIEW, "/clones", "esi-clones.read_clones.v1", 120, "char-location", interval_seconds=3_600),
+    _route(_OVERVIEW, "/implants", "esi-clones.read_implants.v1", 120, "char-detail", interval_seconds=3_600),
     _route(_WALLET, "/wallet", _READ_WALLET, 120, "char-wallet", interval_seconds=600),
     _route(_WALLET, "/wallet/journal", _READ_WALLET, 3_600, "char-wallet", paging="x-pages"),
     _route(_WALLET, "/wallet/transactions", _READ_WALLET, 3_600, "char-wallet", paging="from_id"),

@@ -1,0 +1,179 @@
+"""The clients against the sandbox's ESI and SSO, and against a server that says what a test tells it to."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+
+from nomad_actors.clock import ManualClock
+from nomad_actors.esi import EsiClient, SsoClient, Tokens, http_session
+from sandbox.clock import SandboxClock
+from sandbox.serve import SandboxServer
+
+#: 2026-11-01T12:00:00Z
+NOW_S = 1_793_534_400
+USER_AGENT = "nomad-tests/1 (tests@example.com)"
+
+
+@dataclass(frozen=True)
+class Said:
+    """One answer that the scripted server gives; `body` is sent as it is when it is bytes, else as JSON."""
+
+    status: int = 200
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    #: Cut the connection instead.
+    cut: bool = False
+
+    @property
+    def content(self) -> bytes:
+        return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request that the scripted server got."""
+
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    form: dict[str, str]
+
+
+class Scripted:
+    """A server on the loopback address that gives the answers of `script`, for each path in order.
+
+    The last answer of a path is repeated; a callable makes each answer from what was asked.
+    """
+
+    def __init__(self) -> None:
+        self.script: dict[str, list[Said] | Callable[[Asked], Said]] = {}
+        self.asked: list[Asked] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self.base_url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    def say(self, path: str, *answers: Said) -> None:
+        self.script[path] = list(answers)
+
+    def answer(self, asked: Asked) -> Said:
+        self.asked.append(asked)
+        answers = self.script.get(asked.path, [Said(404, {"error": "not in the script"})])
+        if callable(answers):
+            return answers(asked)
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def _handler(scripted: Scripted) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._answer()
+
+        def do_POST(self) -> None:
+            self._answer()
+
+        def _answer(self) -> None:
+            parts = urlsplit(self.path)
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+            said = scripted.answer(Asked(parts.path, _flat(parts.query), dict(self.headers), _flat(body)))
+            if said.cut:
+                self.close_connection = True
+                return
+            # Without the headers that the library adds by itself: the script decides.
+            self.send_response_only(said.status)
+            content = b"" if said.status == 304 else said.content
+            for name, value in {"Content-Length": str(len(content)), **said.headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+            self.close_connection = True
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    return Handler
+
+
+def _flat(query: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(query).items()}
+
+
+@pytest.fixture
+def scripted() -> Iterator[Scripted]:
+    """A server that says what the test tells it to."""
+    server = Scripted()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Our clock, which agrees with the sandbox's."""
+    return ManualClock(NOW_S * 1000)
+
+
+@pytest.fixture
+def http() -> Iterator[requests.Session]:
+    """The session that both clients share."""
+    with http_session(USER_AGENT) as session:
+        yield session
+
+
+@pytest.fixture
+def sandbox() -> Iterator[SandboxServer]:
+    """An ESI and an SSO with a few characters, whose time stands still until the test moves it."""
+    with SandboxServer(characters=3, clock=SandboxClock(frozen_at_s=NOW_S)) as server:
+        yield server
+
+
+@pytest.fixture
+def advance(clock: ManualClock, sandbox: SandboxServer) -> Callable[[float], None]:
+    """`advance(seconds)`: let time pass, here and in the sandbox."""
+
+    def pass_(seconds: float) -> None:
+        clock.advance(seconds=seconds)
+        sandbox.advance(seconds)
+
+    return pass_
+
+
+@pytest.fixture
+def sso(http: requests.Session, sandbox: SandboxServer, clock: ManualClock) -> SsoClient:
+    """A client of the sandbox's SSO."""
+    return SsoClient(
+        http, base_url=sandbox.base_url, client_id="sandbox-client", client_secret="sandbox-secret", clock=clock
+    )
+
+
+@pytest.fixture
+def esi(http: requests.Session, sandbox: SandboxServer, clock: ManualClock) -> EsiClient:
+    """A client of the sandbox's ESI."""
+    return EsiClient(http, base_url=sandbox.base_url, user_agent=USER_AGENT, clock=clock)
+
+
+@pytest.fixture
+def scripted_esi(http: requests.Session, scripted: Scripted, clock: ManualClock) -> EsiClient:
+    """A client of the scripted server."""
+    return EsiClient(http, base_url=scripted.base_url, user_agent=USER_AGENT, clock=clock)
+
+
+@pytest.fixture
+def tokens(sso: SsoClient, sandbox: SandboxServer) -> Tokens:
+    """The tokens of a sandbox character who granted everything."""
+    return sso.refresh(sandbox.logins()[0]["refresh_token"])
