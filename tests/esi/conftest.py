@@ -98,7 +98,7 @@ def _handler(scripted: Scripted) -> type[BaseHTTPRequestHandler]:
             # Without the headers that the library adds by itself: the script decides.
             self.send_response_only(said.status)
             content = b"" if said.status == 304 else said.content
-            for name, value in {"Content-Length": str(len(content)), **said.headers}.items():
+            for name, value in {"Content-Length": str(len(content)), "Connection": "close", **said.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)

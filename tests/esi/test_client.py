@@ -1,0 +1,190 @@
+"""One request: what is sent, when nothing is sent back, and until when an answer is fresh."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+import requests
+
+from nomad_actors.clock import ManualClock
+from nomad_actors.esi import ROUTES, EsiClient, EsiUnavailable, Tokens, client
+from nomad_actors.esi.answer import SLACK_SECONDS, fresh_seconds
+from nomad_actors.esi.client import POOL_SIZE
+from nomad_actors.metrics.definitions import ESI_REQUEST_SECONDS, ESI_REQUESTS
+from sandbox.serve import SandboxServer
+
+from .conftest import NOW_S, USER_AGENT, Asked, Said, Scripted
+
+WALLET = ROUTES["/characters/{character_id}/wallet"]
+SKILLS = ROUTES["/characters/{character_id}/skills"]
+JOBS = ROUTES["/characters/{character_id}/industry/jobs"]
+PUBLIC = ROUTES["/characters/{character_id}"]
+PATH = "/characters/7/wallet"
+
+
+def test_an_answer_carries_the_document_and_what_goes_with_it(esi: EsiClient, tokens: Tokens) -> None:
+    answer = esi.get(WALLET, character_id=tokens.character_id, access_token=tokens.access_token)
+    assert isinstance(answer.body, float)
+    assert (answer.status, answer.not_modified, answer.pages) == (200, False, 1)
+    assert answer.etag is not None
+    assert answer.last_modified == "Sun, 01 Nov 2026 12:00:00 GMT"
+    assert answer.request_id is not None
+    assert answer.fresh_until_ms == (NOW_S + 120 + SLACK_SECONDS) * 1000
+
+
+def test_every_route_is_answered(esi: EsiClient, tokens: Tokens) -> None:
+    for route in ROUTES.values():
+        answer = esi.get_all(route, character_id=tokens.character_id, access_token=tokens.access_token)
+        assert answer.status == 200, route.name
+        assert answer.body is not None
+
+
+def test_a_public_route_needs_no_token(esi: EsiClient, tokens: Tokens) -> None:
+    assert esi.get(PUBLIC, character_id=tokens.character_id, access_token=None).body["name"] == tokens.name
+
+
+def test_an_unchanged_answer_is_a_304_that_renews_the_freshness(
+    esi: EsiClient, tokens: Tokens, advance: Callable[[float], None]
+) -> None:
+    first = esi.get(SKILLS, character_id=tokens.character_id, access_token=tokens.access_token)
+    advance(61)
+    again = esi.get(SKILLS, character_id=tokens.character_id, access_token=tokens.access_token, etag=first.etag)
+    assert (again.status, again.not_modified, again.body) == (304, True, None)
+    assert again.fresh_until_ms == first.fresh_until_ms + 61_000
+
+
+def test_a_request_says_who_asks_and_which_version_of_esi_is_meant(scripted_esi: EsiClient, scripted: Scripted) -> None:
+    scripted.say("/characters/7/industry/jobs", Said(body=[]))
+    scripted_esi.get(JOBS, character_id=7, access_token="a token", etag='"an etag"', query={"more": "1"})
+    [asked] = scripted.asked
+    assert asked.headers["User-Agent"] == USER_AGENT
+    assert asked.headers["X-Compatibility-Date"] == "2026-07-17"
+    assert asked.headers["Authorization"] == "Bearer a token"
+    assert asked.headers["If-None-Match"] == '"an etag"'
+    assert asked.query == {"include_completed": "true", "more": "1"}
+
+
+def test_a_token_goes_neither_with_public_routes_nor_to_where_an_answer_points(
+    scripted_esi: EsiClient, scripted: Scripted
+) -> None:
+    scripted.say("/characters/7", Said(body={}))
+    scripted_esi.get(PUBLIC, character_id=7, access_token=None)
+    assert "Authorization" not in scripted.asked[0].headers
+    scripted.say(PATH, Said(302, b"", {"Location": "/elsewhere"}))
+    with pytest.raises(EsiUnavailable, match="302"):
+        scripted_esi.get(WALLET, character_id=7, access_token="a token")
+    assert [asked.path for asked in scripted.asked] == ["/characters/7", PATH]
+
+
+def test_no_cookie_of_one_characters_answer_goes_with_another_request(
+    scripted_esi: EsiClient, scripted: Scripted
+) -> None:
+    scripted.say(PATH, Said(body=1.0, headers={"Set-Cookie": "session=of-7; Path=/"}))
+    for _ in range(2):
+        scripted_esi.get(WALLET, character_id=7, access_token="a token")
+    assert "Cookie" not in scripted.asked[1].headers
+
+
+def test_the_environment_sends_no_token_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, esi: EsiClient, tokens: Tokens
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
+    assert esi.get(WALLET, character_id=tokens.character_id, access_token=tokens.access_token).status == 200
+
+
+def test_many_threads_share_one_pool_of_connections(scripted_esi: EsiClient, scripted: Scripted) -> None:
+    together = threading.Barrier(POOL_SIZE)
+
+    def wait_for_all(asked: Asked) -> Said:
+        together.wait(timeout=10)
+        return Said(body=1.0)
+
+    scripted.script[PATH] = wait_for_all
+    statuses: list[int] = []
+
+    def ask() -> None:
+        statuses.append(scripted_esi.get(WALLET, character_id=7, access_token=None).status)
+
+    threads = [threading.Thread(target=ask) for _ in range(POOL_SIZE)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [200] * POOL_SIZE
+
+
+def test_a_server_that_says_nothing_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, scripted_esi: EsiClient, scripted: Scripted
+) -> None:
+    assert client.TIMEOUTS_SECONDS == (5, 30)
+    monkeypatch.setattr(client, "TIMEOUTS_SECONDS", (5, 0.05))
+    given_up = threading.Event()
+
+    def wait(asked: Asked) -> Said:
+        given_up.wait(timeout=10)
+        return Said(cut=True)
+
+    scripted.script[PATH] = wait
+    with pytest.raises(EsiUnavailable, match="ReadTimeout"):
+        scripted_esi.get(WALLET, character_id=7, access_token=None)
+    given_up.set()
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Cache-Control": "private, max-age=45", "Expires": "Sun, 01 Nov 2026 13:00:00 GMT"}, 45 + SLACK_SECONDS),
+        ({"Cache-Control": "MAX-AGE=45"}, 45 + SLACK_SECONDS),
+        ({"Cache-Control": "public, s-maxage=999, max-age=45"}, 45 + SLACK_SECONDS),
+        ({"Cache-Control": "no-cache", "Expires": "Sun, 01 Nov 2026 13:00:00 GMT"}, WALLET.interval_seconds),
+        (
+            {"Expires": "Sun, 01 Nov 2026 12:02:00 GMT", "Date": "Sun, 01 Nov 2026 12:00:30 GMT"},
+            90 + SLACK_SECONDS,
+        ),
+        # In the past, without its counterpart, no date, without a zone, beyond any time.
+        (
+            {"Expires": "Sun, 01 Nov 2026 12:00:00 GMT", "Date": "Sun, 01 Nov 2026 12:00:30 GMT"},
+            120 + SLACK_SECONDS,
+        ),
+        ({"Expires": "Sun, 01 Nov 2026 12:02:00 GMT"}, 120 + SLACK_SECONDS),
+        ({"Expires": "0", "Date": "Sun, 01 Nov 2026 12:00:30 GMT"}, 120 + SLACK_SECONDS),
+        (
+            {"Expires": "Sun, 01 Nov 2026 12:02:00 -0000", "Date": "Sun, 01 Nov 2026 12:00:30 GMT"},
+            90 + SLACK_SECONDS,
+        ),
+        ({"Cache-Control": "max-age=" + "9" * 30}, 120 + SLACK_SECONDS),
+        ({"Cache-Control": "max-age=999999999"}, 7 * 86_400 + SLACK_SECONDS),
+        ({}, 120 + SLACK_SECONDS),
+    ],
+)
+def test_freshness_is_cache_control_then_expires_then_what_is_known(headers: dict[str, str], seconds: int) -> None:
+    assert fresh_seconds(requests.structures.CaseInsensitiveDict(headers), WALLET) == seconds
+
+
+def test_expires_says_nothing_where_events_end_the_freshness(
+    esi: EsiClient, tokens: Tokens, clock: ManualClock
+) -> None:
+    answer = esi.get(SKILLS, character_id=tokens.character_id, access_token=tokens.access_token)
+    assert answer.fresh_until_ms == clock.now_ms() + (60 + SLACK_SECONDS) * 1000
+
+
+def test_requests_are_counted_by_group_and_status(esi: EsiClient, tokens: Tokens, sandbox: SandboxServer) -> None:
+    def counted(status: str) -> float:
+        return ESI_REQUESTS.labels("CHARACTER_WALLET", status)._value.get()
+
+    seconds = ESI_REQUEST_SECONDS.labels("CHARACTER_WALLET")._sum
+    before = {status: counted(status) for status in ("200", "502", "network")}, seconds.get()
+    esi.get(WALLET, character_id=tokens.character_id, access_token=tokens.access_token)
+    sandbox.fail("*/wallet", 502)
+    with pytest.raises(EsiUnavailable, match="502"):
+        esi.get(WALLET, character_id=tokens.character_id, access_token=tokens.access_token)
+    sandbox.fail("*/wallet", drop=True)
+    with pytest.raises(EsiUnavailable, match="did not answer"):
+        esi.get(WALLET, character_id=tokens.character_id, access_token=tokens.access_token)
+    assert {status: counted(status) - before[0][status] for status in before[0]} == {"200": 1, "502": 1, "network": 1}
+    assert seconds.get() > before[1]
