@@ -1,0 +1,261 @@
+"""The cache keeps documents apart, lets them die, and cleans itself and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis
+
+from nomad_actors.clock import ManualClock
+from nomad_actors.esi import ROUTES, Answer, EsiCache
+from nomad_actors.esi.cache import STEP, TTL_SECONDS
+
+WALLET = ROUTES["/characters/{character_id}/wallet"]
+SKILLS = ROUTES["/characters/{character_id}/skills"]
+PREFIX = "nomad-esi:"
+DAY = 86_400
+#: Keys that a cache beside others has to leave alone, by what may tempt it.
+OTHERS = (
+    "esi:characters:1:wallet",
+    "characters:1:wallet",
+    "nomad-esi",
+    "nomad-esj:characters:1:wallet",
+    "lru",
+    "dramatiq:q",
+)
+
+
+@pytest.fixture
+def cache(redis_client: redis.Redis, clock: ManualClock) -> EsiCache:
+    """A cache in a Redis that others use too."""
+    for key in OTHERS:
+        redis_client.set(key, "not the cache's")
+    return EsiCache(redis_client, clock=clock)
+
+
+def answer(clock: ManualClock, body: Any = 1.5, *, fresh_seconds: int = 120) -> Answer:
+    return Answer(
+        status=200,
+        not_modified=False,
+        body=body,
+        etag='"e"',
+        last_modified=None,
+        fresh_until_ms=clock.now_ms() + fresh_seconds * 1000,
+        pages=1,
+        request_id=None,
+    )
+
+
+def fill(cache: EsiCache, clock: ManualClock, count: int) -> None:
+    """Put one document of each of `count` characters, a second apart."""
+    for character_id in range(1, count + 1):
+        cache.put(character_id, WALLET, answer(clock))
+        clock.advance(seconds=1)
+
+
+def kept(client: redis.Redis) -> set[str]:
+    names = {key.decode().removeprefix(PREFIX) for key in client.scan_iter(f"{PREFIX}*")} - {"lru"}
+    assert all(client.exists(other) for other in OTHERS), "the cache removed what is not its own"
+    return names
+
+
+def indexed(client: redis.Redis) -> set[str]:
+    return {name.decode() for name in client.zrange(f"{PREFIX}lru", 0, -1)}
+
+
+def wallets(*character_ids: int) -> set[str]:
+    return {f"characters:{character_id}:wallet" for character_id in character_ids}
+
+
+def test_a_document_is_its_characters_alone(cache: EsiCache, clock: ManualClock) -> None:
+    cache.put(1, WALLET, answer(clock, 1.5))
+    cache.put(2, WALLET, answer(clock, [{"é": "ü"}]))
+    document = cache.get(1, WALLET)
+    assert document is not None
+    assert (document.body, document.etag, document.fresh_until_ms) == (1.5, '"e"', clock.now_ms() + 120_000)
+    other = cache.get(2, WALLET)
+    assert other is not None
+    assert other.body == [{"é": "ü"}]
+    assert cache.get(3, WALLET) is None
+    assert cache.get(1, SKILLS) is None
+
+
+def test_a_stale_document_is_still_given(cache: EsiCache, clock: ManualClock) -> None:
+    fill(cache, clock, 1)
+    clock.advance(seconds=3 * DAY)
+    assert cache.get(1, WALLET) is not None
+
+
+def test_every_key_dies_by_itself(cache: EsiCache, clock: ManualClock, redis_client: redis.Redis) -> None:
+    fill(cache, clock, 2)
+    cache.get(1, WALLET)
+    keys = list(redis_client.scan_iter(f"{PREFIX}*"))
+    assert len(keys) == 3
+    assert all(0 < redis_client.ttl(key) <= TTL_SECONDS for key in keys)
+
+
+def test_reading_brings_no_dead_document_back_into_the_index(
+    cache: EsiCache, clock: ManualClock, redis_client: redis.Redis
+) -> None:
+    fill(cache, clock, 1)
+    redis_client.delete(f"{PREFIX}lru")
+    cache.get(1, WALLET)
+    assert indexed(redis_client) == set()
+
+
+def test_a_304_is_no_document(cache: EsiCache, clock: ManualClock) -> None:
+    fill(cache, clock, 1)
+    with pytest.raises(ValueError, match="304"):
+        cache.put(1, WALLET, Answer(304, True, None, None, None, 0, 1, None))
+    assert cache.get(1, WALLET) is not None
+
+
+@pytest.mark.parametrize("rubbish", ["", "not json", "[]", "{}", '"text"'])
+def test_what_is_no_document_is_none(cache: EsiCache, redis_client: redis.Redis, rubbish: str) -> None:
+    redis_client.set(f"{PREFIX}characters:1:wallet", rubbish)
+    assert cache.get(1, WALLET) is None
+
+
+def test_documents_and_their_bytes_are_counted(cache: EsiCache, clock: ManualClock, redis_client: redis.Redis) -> None:
+    assert cache.count_and_bytes() == (0, 0)
+    fill(cache, clock, 3)
+    length = int(redis_client.strlen(f"{PREFIX}characters:1:wallet"))
+    assert cache.count_and_bytes() == (3, 3 * length)
+
+
+def test_expired_removes_what_has_been_stale_for_a_day(
+    cache: EsiCache, clock: ManualClock, redis_client: redis.Redis
+) -> None:
+    cache.put(1, WALLET, answer(clock, fresh_seconds=120))
+    cache.put(2, WALLET, answer(clock, fresh_seconds=3_600))
+    clock.advance(seconds=DAY + 121)
+    assert cache.clean_expired(dry_run=True).keys == 1
+    report = cache.clean_expired(dry_run=False)
+    assert (report.keys, report.bytes > 0) == (1, True)
+    assert kept(redis_client) == indexed(redis_client) == wallets(2)
+    assert cache.clean_expired(dry_run=False, older_than_seconds=60).keys == 1
+
+
+def test_expired_removes_orphans_of_both_kinds(cache: EsiCache, clock: ManualClock, redis_client: redis.Redis) -> None:
+    fill(cache, clock, 3)
+    redis_client.zrem(f"{PREFIX}lru", "characters:1:wallet")
+    redis_client.delete(f"{PREFIX}characters:2:wallet")
+    assert cache.clean_expired(dry_run=True).keys == 1
+    assert indexed(redis_client) == wallets(2, 3)
+    assert cache.clean_expired(dry_run=False).keys == 1
+    assert kept(redis_client) == indexed(redis_client) == wallets(3)
+
+
+def test_expired_removes_rubbish(cache: EsiCache, clock: ManualClock, redis_client: redis.Redis) -> None:
+    fill(cache, clock, 1)
+    redis_client.set(f"{PREFIX}characters:1:wallet", "rubbish")
+    assert cache.clean_expired(dry_run=False).keys == 1
+    assert kept(redis_client) == set()
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_lru_removes_what_was_read_longest_ago(
+    cache: EsiCache, clock: ManualClock, redis_client: redis.Redis, dry_run: bool
+) -> None:
+    fill(cache, clock, 5)
+    cache.get(1, WALLET)
+    assert cache.clean_lru(2, dry_run=dry_run).keys == 3
+    assert kept(redis_client) == (wallets(1, 2, 3, 4, 5) if dry_run else wallets(1, 5))
+
+
+@pytest.mark.parametrize(("max_size", "keys"), [(5, 0), (6, 0), (4, 1), (0, 5)])
+def test_lru_keeps_as_many_as_it_is_told(cache: EsiCache, clock: ManualClock, max_size: int, keys: int) -> None:
+    fill(cache, clock, 5)
+    assert cache.clean_lru(max_size, dry_run=False).keys == keys
+    assert cache.count_and_bytes()[0] == 5 - keys
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_lru_counts_documents_and_not_the_index(
+    cache: EsiCache, clock: ManualClock, redis_client: redis.Redis, dry_run: bool
+) -> None:
+    fill(cache, clock, 5)
+    # 1 has gone, though the index says it is the oldest; what nothing says was ever read goes first.
+    redis_client.delete(f"{PREFIX}characters:1:wallet")
+    redis_client.zrem(f"{PREFIX}lru", "characters:5:wallet")
+    assert cache.clean_lru(2, dry_run=dry_run).keys == 2
+    assert kept(redis_client) == (wallets(2, 3, 4, 5) if dry_run else wallets(3, 4))
+
+
+def test_cleaning_goes_in_bounded_steps(cache: EsiCache, clock: ManualClock, redis_client: redis.Redis) -> None:
+    count = 2 * STEP + 1
+    fill(cache, clock, count)
+    redis_client.config_resetstat()
+    assert cache.clean_expired(dry_run=False).keys == 0
+    assert cache.clean_lru(1, dry_run=False).keys == count - 1
+    assert cache.clean_all(dry_run=False).keys == 1
+    calls = {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in redis_client.info("commandstats").items()}
+    assert calls["unlink"] == 3
+    assert not {"keys", "flushdb", "flushall", "del"} & set(calls)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "gone"),
+    [
+        ("esi:characters:*", {1, 2, 12}),
+        ("esi:characters:1:*", {1}),
+        ("esi:characters:1?:wallet", {12}),
+        ("characters:[12]:wallet", {1, 2}),
+        ("esi:*", {1, 2, 12}),
+        ("*", {1, 2, 12}),
+        # Nothing that begins elsewhere, and not the index.
+        ("esi:esi:*", set()),
+        ("dramatiq:*", set()),
+        ("lru", set()),
+        ("esi:lru", set()),
+        ("[", set()),
+        ("\\", set()),
+        ("../*", set()),
+    ],
+)
+def test_a_pattern_is_within_the_caches_own_prefix(
+    cache: EsiCache, clock: ManualClock, redis_client: redis.Redis, pattern: str, gone: set[int]
+) -> None:
+    for character_id in (1, 2, 12):
+        cache.put(character_id, WALLET, answer(clock))
+    assert cache.clean_pattern(pattern, dry_run=True).keys == len(gone)
+    assert cache.clean_pattern(pattern, dry_run=False).keys == len(gone)
+    assert kept(redis_client) == indexed(redis_client) == wallets(*({1, 2, 12} - gone))
+
+
+def test_a_prefix_is_taken_literally(redis_client: redis.Redis, clock: ManualClock) -> None:
+    redis_client.set("cache-a:characters:1:wallet", "another's")
+    odd = EsiCache(redis_client, clock=clock, prefix="cache-[ab]*:")
+    odd.put(1, WALLET, answer(clock))
+    assert odd.clean_all(dry_run=False).keys == 1
+    assert redis_client.exists("cache-a:characters:1:wallet")
+
+
+def test_all_is_all_of_this_cache(cache: EsiCache, clock: ManualClock, redis_client: redis.Redis) -> None:
+    fill(cache, clock, 3)
+    told = cache.clean_all(dry_run=True)
+    assert kept(redis_client) == wallets(1, 2, 3)
+    assert cache.clean_all(dry_run=False) == told
+    assert kept(redis_client) == indexed(redis_client) == set()
+
+
+def test_cleaning_an_empty_cache_is_nothing(cache: EsiCache, redis_client: redis.Redis) -> None:
+    for report in (
+        cache.clean_expired(dry_run=False),
+        cache.clean_lru(0, dry_run=False),
+        cache.clean_pattern("esi:*", dry_run=False),
+        cache.clean_all(dry_run=False),
+    ):
+        assert (report.keys, report.bytes) == (0, 0)
+    assert kept(redis_client) == set()
+
+
+def test_a_client_that_decodes_is_as_good(redis_url: str, clock: ManualClock) -> None:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        cache = EsiCache(client, clock=clock)
+        fill(cache, clock, 3)
+        assert cache.get(1, WALLET) is not None
+        assert cache.clean_lru(2, dry_run=False).keys == 1
+        clock.advance(seconds=2 * DAY)
+        assert cache.clean_expired(dry_run=False).keys == 2
