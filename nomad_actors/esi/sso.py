@@ -242,7 +242,7 @@ def _scopes(claim: object) -> frozenset[str]:
 
 def _character_id(subject: object) -> int:
     kind, _, number = str(subject).rpartition(":")
-    if kind != "CHARACTER:EVE" or not number.isdigit():
+    if kind != "CHARACTER:EVE" or not number.isdecimal() or not number.isascii():
         raise SsoUnavailable("SSO's access token is of no character")
     return int(number)
 

@@ -1,0 +1,411 @@
+"""Tokens are what SSO signed for us, and a refusal blames the login only where SSO's words do."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+import traceback
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import jwt
+import pytest
+import requests
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+from nomad_actors.clock import ManualClock
+from nomad_actors.esi import DeadLogin, SsoClient, SsoError, SsoMisconfigured, SsoUnavailable, Tokens
+from nomad_actors.local_redis import free_port
+from nomad_actors.metrics.definitions import TOKEN_REFRESHES
+from sandbox.serve import SandboxServer
+
+from .conftest import NOW_S, Asked, Said, Scripted
+
+CLIENT = "our-client"
+REFRESH_TOKEN = "a-refresh-token-that-nobody-may-see"
+TOKEN_PATH, JWKS_PATH = "/v2/oauth/token", "/oauth/jwks"
+NOW_DATE = {"Date": "Sun, 01 Nov 2026 12:00:00 GMT"}
+
+
+@functools.cache
+def rsa_key(name: str) -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+
+
+@functools.cache
+def ec_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def published(*names: str) -> Said:
+    """Return the answer with the public halves of the keys of these names."""
+    keys = []
+    for name in names:
+        if name == "ES256":
+            key = {**json.loads(ECAlgorithm.to_jwk(ec_key().public_key())), "alg": "ES256"}
+        else:
+            key = {**json.loads(RSAAlgorithm.to_jwk(rsa_key(name).public_key())), "alg": "RS256"}
+        keys.append({**key, "kid": name, "use": "sig"})
+    return Said(body={"keys": keys, "SkipUnresolvedJsonWebKeys": True}, headers=NOW_DATE)
+
+
+class Sso:
+    """An SSO that answers every refresh with one token, whose claims and signature a test may change."""
+
+    def __init__(self, scripted: Scripted) -> None:
+        self.scripted = scripted
+        self.claims: dict[str, Any] = {
+            "iss": scripted.base_url,
+            "aud": [CLIENT, "EVE Online"],
+            "sub": "CHARACTER:EVE:95465499",
+            "name": "CCP Bartender",
+            "owner": "8PmzCeTKb4VFUDrHLc/AeZXDSWM=",
+            "scp": ["esi-skills.read_skills.v1", "esi-wallet.read_character_wallet.v1"],
+            "exp": NOW_S + 1_199,
+            "iat": NOW_S,
+        }
+        self.scripted.say(JWKS_PATH, published("key-1"))
+        self.answer(self.sign())
+
+    def sign(self, key: Any = None, algorithm: str = "RS256", key_id: str | None = "key-1", **claims: Any) -> str:
+        changed = {name: value for name, value in (self.claims | claims).items() if value is not ...}
+        headers = {"kid": key_id} if key_id else None
+        return jwt.encode(changed, key or rsa_key("key-1"), algorithm=algorithm, headers=headers)
+
+    def answer(self, access_token: str, **more: Any) -> None:
+        body = {"access_token": access_token, "expires_in": 1_199, "token_type": "Bearer", "refresh_token": "rotated"}
+        self.scripted.say(TOKEN_PATH, Said(body=body | more))
+
+    def asked(self, path: str) -> list[Asked]:
+        return [asked for asked in self.scripted.asked if asked.path == path]
+
+
+@pytest.fixture
+def odd_sso(scripted: Scripted) -> Sso:
+    """The scripted SSO."""
+    return Sso(scripted)
+
+
+@pytest.fixture
+def client(http: requests.Session, scripted: Scripted, clock: ManualClock) -> SsoClient:
+    """A client of the scripted SSO."""
+    return SsoClient(http, base_url=scripted.base_url, client_id=CLIENT, client_secret="our secret", clock=clock)
+
+
+def refused(client: SsoClient, call: Callable[[], Tokens] | None = None) -> SsoError:
+    with pytest.raises(SsoError) as caught:
+        (call or functools.partial(client.refresh, REFRESH_TOKEN))()
+    assert REFRESH_TOKEN not in "".join(traceback.format_exception(caught.value))
+    return caught.value
+
+
+def test_a_refresh_gives_the_characters_tokens(sso: SsoClient, sandbox: SandboxServer) -> None:
+    login = sandbox.logins()[0]
+    tokens = sso.refresh(login["refresh_token"])
+    assert (tokens.character_id, tokens.name, tokens.owner_hash) == (
+        *(login["character_id"], login["name"], login["owner_hash"]),
+    )
+    assert tokens.scopes == set(login["scopes"])
+    assert tokens.expires_at_ms == (NOW_S + 1_200) * 1000
+    assert tokens.refresh_token == sandbox.logins()[0]["refresh_token"] != login["refresh_token"]
+
+
+def test_the_old_refresh_token_is_dead_where_sso_rotated_it(sso: SsoClient, sandbox: SandboxServer) -> None:
+    old = sandbox.logins()[0]["refresh_token"]
+    new = sso.refresh(old).refresh_token
+    with pytest.raises(DeadLogin, match="Token missing/expired"):
+        sso.refresh(old)
+    assert sso.refresh(new).refresh_token != new
+
+
+def test_a_login_is_made_with_a_code_and_its_verifier(
+    sso: SsoClient, sandbox: SandboxServer, http: requests.Session
+) -> None:
+    verifier = "v" * 43
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
+    login, redirect_uri = sandbox.logins()[1], "http://127.0.0.1:1/back"
+    # A single scope is a bare string in the token.
+    url = sso.authorize_url(["esi-mail.read_mail.v1"], "the state", challenge, redirect_uri)
+
+    def code() -> str:
+        chosen = http.get(url, params={"character_id": login["character_id"]}, allow_redirects=False)
+        back = parse_qs(urlsplit(chosen.headers["Location"]).query)
+        assert back["state"] == ["the state"]
+        return back["code"][0]
+
+    with pytest.raises(SsoUnavailable, match="verifier"):
+        sso.exchange_code(code(), "another verifier", redirect_uri)
+    tokens = sso.exchange_code(code(), verifier, redirect_uri)
+    assert (tokens.character_id, tokens.scopes) == (login["character_id"], {"esi-mail.read_mail.v1"})
+    assert tokens.refresh_token == sandbox.logins()[1]["refresh_token"]
+
+
+def test_a_wrong_client_is_our_fault_and_no_logins(
+    http: requests.Session, sandbox: SandboxServer, clock: ManualClock
+) -> None:
+    wrong = SsoClient(http, base_url=sandbox.base_url, client_id="sandbox-client", client_secret="wrong", clock=clock)
+    for call in (
+        lambda: wrong.refresh(sandbox.logins()[0]["refresh_token"]),
+        lambda: wrong.exchange_code("a code", "a verifier", "http://127.0.0.1:1/back"),
+    ):
+        with pytest.raises(SsoMisconfigured, match="EVE_CLIENT_ID"):
+            call()
+
+
+def test_a_refresh_is_form_encoded_with_basic_auth(odd_sso: Sso, client: SsoClient) -> None:
+    tokens = client.refresh(REFRESH_TOKEN)
+    [asked] = odd_sso.asked(TOKEN_PATH)
+    assert asked.form == {"grant_type": "refresh_token", "refresh_token": REFRESH_TOKEN}
+    assert asked.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert asked.headers["Authorization"] == "Basic " + base64.b64encode(b"our-client:our secret").decode()
+    assert tokens.refresh_token == "rotated"
+
+
+def test_an_application_without_secret_names_itself(odd_sso: Sso, http: requests.Session, clock: ManualClock) -> None:
+    base_url = odd_sso.scripted.base_url
+    SsoClient(http, base_url=base_url, client_id=CLIENT, client_secret="", clock=clock).refresh(REFRESH_TOKEN)
+    [asked] = odd_sso.asked(TOKEN_PATH)
+    assert asked.form["client_id"] == CLIENT
+    assert "Authorization" not in asked.headers
+
+
+def test_the_old_refresh_token_stands_where_sso_sent_none(odd_sso: Sso, client: SsoClient) -> None:
+    odd_sso.answer(odd_sso.sign(), refresh_token=None)
+    assert client.refresh(REFRESH_TOKEN).refresh_token == REFRESH_TOKEN
+
+
+def test_tokens_do_not_show_themselves(odd_sso: Sso, client: SsoClient) -> None:
+    tokens = client.refresh(REFRESH_TOKEN)
+    for shown in (repr(tokens), str(tokens), f"{[tokens]}"):
+        assert "rotated" not in shown
+        assert tokens.access_token not in shown
+
+
+@pytest.mark.parametrize(
+    ("claim", "scopes"),
+    [(..., set()), (None, set()), ("a.b.v1", {"a.b.v1"}), (["a.b.v1", "c.d.v1"], {"a.b.v1", "c.d.v1"}), (5, set())],
+)
+def test_scopes_come_in_any_of_their_forms(odd_sso: Sso, client: SsoClient, claim: Any, scopes: set[str]) -> None:
+    odd_sso.answer(odd_sso.sign(scp=claim))
+    assert client.refresh(REFRESH_TOKEN).scopes == scopes
+
+
+@pytest.mark.parametrize("form", ["{base}", "{base}/", "{host}", "https://{host}", "https://{host}/"])
+def test_the_issuer_is_written_in_several_ways(odd_sso: Sso, client: SsoClient, form: str) -> None:
+    base = odd_sso.scripted.base_url
+    odd_sso.answer(odd_sso.sign(iss=form.format(base=base, host=urlsplit(base).netloc)))
+    assert client.refresh(REFRESH_TOKEN).character_id == 95465499
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"iss": "https://login.example.com"},
+        {"iss": "127.0.0.1"},
+        {"iss": ...},
+        {"aud": [CLIENT]},
+        {"aud": CLIENT},
+        {"aud": ...},
+        {"exp": NOW_S},
+        {"exp": NOW_S - 1},
+        {"exp": ...},
+        {"exp": "soon"},
+        {"sub": "CORPORATION:EVE:98000001"},
+        {"sub": "CHARACTER:EVE:"},
+        {"sub": "CHARACTER:EVE:-5"},
+        {"sub": "CHARACTER:EVE:²"},
+        {"sub": ...},
+    ],
+    ids=str,
+)
+def test_a_token_that_is_not_as_it_should_be_is_not_trusted(
+    odd_sso: Sso, client: SsoClient, claims: dict[str, Any]
+) -> None:
+    odd_sso.answer(odd_sso.sign(**claims))
+    assert type(refused(client)) is SsoUnavailable
+
+
+@pytest.mark.parametrize("audience", [["EVE Online", "another"], "EVE Online", ["EVE Online", f"not-{CLIENT}"]])
+def test_a_token_for_another_application_is_our_fault(odd_sso: Sso, client: SsoClient, audience: Any) -> None:
+    odd_sso.answer(odd_sso.sign(aud=audience))
+    assert type(refused(client)) is SsoMisconfigured
+
+
+def test_a_token_that_sso_did_not_sign_is_not_trusted(odd_sso: Sso, client: SsoClient) -> None:
+    forged = {
+        "another key": odd_sso.sign(rsa_key("forger")),
+        "no signature": jwt.encode(odd_sso.claims, None, algorithm="none", headers={"kid": "key-1"}),
+        "a secret": odd_sso.sign(b"k" * 32, algorithm="HS256"),
+        "another algorithm": odd_sso.sign(algorithm="RS512"),
+        "another curve": odd_sso.sign(ec_key(), algorithm="ES256"),
+        "no key's name": odd_sso.sign(key_id=None),
+        "no token": "not a token",
+        "half a token": odd_sso.sign().rpartition(".")[0],
+        "changed": odd_sso.sign()[:-6] + "AAAAAA",
+    }
+    for how, access_token in forged.items():
+        odd_sso.answer(access_token)
+        assert type(refused(client)) is SsoUnavailable, how
+
+
+def test_an_elliptic_key_is_as_good(odd_sso: Sso, client: SsoClient) -> None:
+    odd_sso.scripted.say(JWKS_PATH, published("key-1", "ES256"))
+    odd_sso.answer(odd_sso.sign(ec_key(), algorithm="ES256", key_id="ES256"))
+    assert client.refresh(REFRESH_TOKEN).character_id == 95465499
+
+
+def test_the_keys_are_read_once_for_many_refreshes(odd_sso: Sso, client: SsoClient) -> None:
+    for _ in range(3):
+        client.refresh(REFRESH_TOKEN)
+    assert len(odd_sso.asked(JWKS_PATH)) == 1
+
+
+def test_the_keys_are_read_again_when_they_are_old(
+    monkeypatch: pytest.MonkeyPatch, odd_sso: Sso, client: SsoClient
+) -> None:
+    client.refresh(REFRESH_TOKEN)
+    monkeypatch.setattr("nomad_actors.esi.sso.JWKS_SECONDS", -1)
+    client.refresh(REFRESH_TOKEN)
+    assert len(odd_sso.asked(JWKS_PATH)) == 2
+
+
+def test_a_new_key_is_looked_up_once(odd_sso: Sso, client: SsoClient) -> None:
+    client.refresh(REFRESH_TOKEN)
+    odd_sso.scripted.say(JWKS_PATH, published("key-1", "key-2"))
+    odd_sso.answer(odd_sso.sign(rsa_key("key-2"), key_id="key-2"))
+    client.refresh(REFRESH_TOKEN)
+    client.refresh(REFRESH_TOKEN)
+    assert len(odd_sso.asked(JWKS_PATH)) == 2
+    odd_sso.answer(odd_sso.sign(rsa_key("key-3"), key_id="key-3"))
+    assert "does not publish" in str(refused(client))
+    assert len(odd_sso.asked(JWKS_PATH)) == 3
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        Said(502, b"<html>"),
+        Said(body={}),
+        Said(body={"keys": []}),
+        Said(body={"keys": "none"}),
+        Said(body=[]),
+        Said(cut=True),
+    ],
+)
+def test_no_token_is_asked_for_while_none_could_be_proved(odd_sso: Sso, client: SsoClient, keys: Said) -> None:
+    odd_sso.scripted.say(JWKS_PATH, keys)
+    assert type(refused(client)) is SsoUnavailable
+    assert odd_sso.asked(TOKEN_PATH) == []
+
+
+@pytest.mark.parametrize(("seconds", "asks"), [(-3_600, True), (0, True), (299, True), (301, False), (86_400, False)])
+def test_no_token_is_asked_for_by_a_clock_far_ahead(
+    odd_sso: Sso, client: SsoClient, clock: ManualClock, seconds: int, asks: bool
+) -> None:
+    clock.advance(seconds=seconds)
+    if asks:
+        client.refresh(REFRESH_TOKEN)
+    else:
+        assert f"this host's clock is {seconds} s ahead" in str(refused(client))
+    assert len(odd_sso.asked(TOKEN_PATH)) == asks
+
+
+def refusal(code: str, description: str) -> dict[str, str]:
+    return {"error": code, "error_description": description}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "description", "kind"),
+    [
+        (400, "invalid_grant", "Invalid refresh token. Character grant missing/expired.", DeadLogin),
+        (400, "invalid_grant", "Invalid refresh token. Token missing/expired.", DeadLogin),
+        (400, "invalid_grant", "Invalid refresh token. Unable to migrate grant.", DeadLogin),
+        (400, "invalid_token", "The refresh token is expired.", DeadLogin),
+        (400, "invalid_token", "The refresh token does not match the client specified.", DeadLogin),
+        (401, "invalid_client", "Unknown client", SsoMisconfigured),
+        (400, "invalid_client", "", SsoMisconfigured),
+        (400, "invalid_grant", "Grant type refresh_token is not supported.", SsoMisconfigured),
+        (400, "invalid_scope", "The requested scope is invalid, unknown, or malformed.", SsoMisconfigured),
+        # Words that nobody has seen condemn nobody.
+        (400, "invalid_grant", "", SsoUnavailable),
+        (400, "invalid_grant", "Something new", SsoUnavailable),
+        (403, "invalid_grant", "Invalid refresh token. Token missing/expired.", SsoUnavailable),
+        (429, "", "", SsoUnavailable),
+        (500, "invalid_token", "The refresh token is expired.", SsoUnavailable),
+        (503, "", "", SsoUnavailable),
+    ],
+)
+def test_a_refusal_is_told_by_its_words(
+    odd_sso: Sso, client: SsoClient, status: int, code: str, description: str, kind: type[SsoError]
+) -> None:
+    odd_sso.scripted.say(TOKEN_PATH, Said(status, refusal(code, description)))
+    error = refused(client)
+    assert type(error) is kind
+    assert f"SSO answered {status}" in str(error)
+    assert description in str(error)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Said(200, b"<html>maintenance</html>"),
+        Said(200, {}),
+        Said(200, {"access_token": ""}),
+        Said(200, ["odd"]),
+        Said(400, b"<html>Bad Request</html>"),
+        Said(400, {"error": None, "error_description": ["odd"]}),
+        Said(302, b"", {"Location": "/elsewhere"}),
+        Said(cut=True),
+    ],
+)
+def test_anything_else_is_weather(odd_sso: Sso, client: SsoClient, said: Said) -> None:
+    odd_sso.scripted.say(TOKEN_PATH, said)
+    assert type(refused(client)) is SsoUnavailable
+    assert {asked.path for asked in odd_sso.scripted.asked} == {JWKS_PATH, TOKEN_PATH}
+
+
+def test_nobody_listening_is_weather(http: requests.Session, clock: ManualClock) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    client = SsoClient(http, base_url=nowhere, client_id=CLIENT, client_secret="s", clock=clock)
+    assert type(refused(client)) is SsoUnavailable
+
+
+def test_what_sso_repeats_of_a_token_is_not_told(odd_sso: Sso, client: SsoClient) -> None:
+    said = refusal("invalid_grant", f"Invalid refresh token. {REFRESH_TOKEN} is unknown.")
+    odd_sso.scripted.say(TOKEN_PATH, Said(400, said))
+    assert "(refresh_token) is unknown" in str(refused(client))
+    code = REFRESH_TOKEN
+    odd_sso.scripted.say(TOKEN_PATH, Said(400, refusal("invalid_grant", f"{code} was used")))
+    assert "(code) was used" in str(
+        refused(client, lambda: client.exchange_code(code, "v" * 43, "http://127.0.0.1:1/"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        (None, "refreshed"),
+        (Said(400, refusal("invalid_token", "The refresh token is expired.")), "dead_login"),
+        (Said(401, refusal("invalid_client", "")), "misconfigured"),
+        (Said(502, b"<html>"), "unavailable"),
+    ],
+)
+def test_refreshes_are_counted_by_what_became_of_them(
+    odd_sso: Sso, client: SsoClient, said: Said | None, outcome: str
+) -> None:
+    def counted() -> dict[str, float]:
+        outcomes = ("refreshed", "dead_login", "misconfigured", "unavailable")
+        return {each: TOKEN_REFRESHES.labels(each)._value.get() for each in outcomes}
+
+    before = counted()
+    if said is None:
+        client.refresh(REFRESH_TOKEN)
+    else:
+        odd_sso.scripted.say(TOKEN_PATH, said)
+        refused(client)
+    after = counted()
+    assert {each: after[each] - before[each] for each in after} == {each: float(each == outcome) for each in after}
