@@ -3,9 +3,8 @@
 NomadError
 ├── EsiError           carries the status and CCP's request id
 │   ├── EsiUnavailable ESI, SSO behind it or the line to it is down: a later try may do better
-│   ├── EsiLimited     420 or 429: nobody may ask before `retry_after_seconds`
-│   └── EsiRefused     400, 401, 403, 404: asking again would only spend budget
-├── MissingScope       the login lacks a scope; nothing was sent
+│   │   └── EsiLimited 420 or 429: nobody may ask before `retry_after_seconds`
+│   └── EsiRefused     400, 401, 403, 404, 422: asking again would only spend budget
 └── SsoError
     ├── DeadLogin      this refresh token is of no more use
     ├── SsoMisconfigured our client id, secret or request is wrong; no login is to blame
@@ -39,11 +38,7 @@ class EsiLimited(EsiUnavailable):
 
 
 class EsiRefused(EsiError):
-    """Raised for a 400, 401, 403 or 404: the same request would be refused again."""
-
-
-class MissingScope(NomadError):
-    """Raised when a login lacks a scope that a route needs; nothing was sent."""
+    """Raised for a 400, 401, 403, 404 or 422: the same request would be refused again."""
 
 
 class SsoError(NomadError):
