@@ -6,7 +6,7 @@ import dataclasses
 import os
 import signal
 import sys
-import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
@@ -31,6 +31,7 @@ logger = log.get_logger("nomad_actors.cli")
 
 #: Beyond NOMAD_SHUTDOWN_MS: what stops after the workers.
 STOP_MARGIN_SECONDS = 5.0
+SAME_SIGNAL_SECONDS = 0.5
 
 
 @run.command()
@@ -139,27 +140,39 @@ def _say_what_is_missing(settings: Settings) -> None:
 
 
 def _run_until_told(supervisor: Supervisor, redis: LocalRedis | None, settings: Settings) -> None:
-    told = threading.Event()
-
-    def stop(number: int, _: FrameType | None) -> None:
-        if told.is_set():
-            supervisor.kill()
-        told.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    told = _Told()
     if redis is not None:
         redis.start()
         logger.info("own Redis started", url=redis.url, directory=str(redis.directory))
     try:
         supervisor.start()
-        while not told.wait(0.5):
-            pass
-        supervisor.stop(settings.shutdown_ms / 1000 + STOP_MARGIN_SECONDS)
+        while not told.to_stop:
+            time.sleep(0.1)
+        supervisor.stop(settings.shutdown_ms / 1000 + STOP_MARGIN_SECONDS, at_once=lambda: told.at_once)
     finally:
         supervisor.kill()
         if redis is not None:
             redis.stop()
+
+
+class _Told:
+    """Notes SIGINT and SIGTERM: the first means stop, one that comes a while later means at once.
+
+    The handler does nothing else: what it interrupts may hold a lock. `make` passes a signal on that its whole group
+    got already, so two in quick succession are one.
+    """
+
+    def __init__(self) -> None:
+        self.to_stop = self.at_once = False
+        self._first_mono = 0.0
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._hear)
+
+    def _hear(self, number: int, _: FrameType | None) -> None:
+        if not self.to_stop:
+            self.to_stop, self._first_mono = True, time.monotonic()
+        elif time.monotonic() - self._first_mono > SAME_SIGNAL_SECONDS:
+            self.at_once = True
 
 
 if __name__ == "__main__":

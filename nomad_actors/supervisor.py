@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -108,14 +108,14 @@ class Supervisor:
         """Return the process ids of the programs that were started."""
         return {c.name: c.process.pid for c in self._children if c.process is not None}
 
-    def stop(self, timeout_seconds: float) -> None:
-        """Ask every program to stop, the last added first, and kill what is still there after the timeout."""
+    def stop(self, timeout_seconds: float, *, at_once: Callable[[], bool] = lambda: False) -> None:
+        """Ask every program to stop, the last added first; kill what is there after the timeout, or when `at_once`."""
         self._stopping.set()
         with self._lock:
             for child in reversed(self._children):
                 child.signal(signal.SIGTERM)
         deadline = time.monotonic() + timeout_seconds
-        while any(self.alive().values()) and time.monotonic() < deadline:
+        while any(self.alive().values()) and time.monotonic() < deadline and not at_once():
             time.sleep(POLL_SECONDS / 2)
         self.kill()
         if self._thread is not None:

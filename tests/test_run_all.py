@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 import requests
+from dramatiq import Message
 
 from demo.load import add_first_jobs, save_logins
 from nomad_actors.app import App, create_app
+from nomad_actors.broker import JobBroker
 from nomad_actors.settings import Settings
 from sandbox.serve import SandboxServer
 from tests.processes import environ_for, program
+
+SLOW_JOB_TYPE = """
+import time
+from nomad_actors import JobType, Payload, Result
+
+def run(payload: Payload) -> Result:
+    time.sleep(600)
+    return Result()
+
+SLOW = JobType(name="slow", queue="slow", payload=Payload, result=Result, run=run, time_limit_ms=600_000)
+"""
 
 
 @pytest.fixture
@@ -54,9 +68,12 @@ def app(environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]
         yield app
         app.close()
         children = psutil.Process(process.pid).children(recursive=True)
+        # As `make` does: its group has the signal already, and it passes it on.
+        process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
         assert process.returncode == 0
+        assert "killed: it did not stop in time" not in said(tmp_path)
         _, alive = psutil.wait_procs(children, timeout=5)
         assert not alive
 
@@ -95,3 +112,27 @@ def test_a_worker_that_is_killed_is_started_again(app: App, tmp_path: Path, wait
         timeout_seconds=30,
         what=said(tmp_path)[-3000:],
     )
+
+
+@pytest.mark.slow
+def test_a_second_signal_a_while_later_ends_everything_at_once(
+    environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    environ["NOMAD_SHUTDOWN_MS"] = "60000"
+    (tmp_path / "slow.py").write_text(SLOW_JOB_TYPE, encoding="utf-8")
+    environ["NOMAD_MODULES"], environ["PYTHONPATH"] = "slow", f"{tmp_path}:{environ['PYTHONPATH']}"
+    with program(["nomad_actors.cli", "run", "all"], environ, tmp_path) as process:
+        wait_until(lambda: "own Redis started" in said(tmp_path), timeout_seconds=20)
+        url = re.search(r"url=(redis://\S+)", said(tmp_path))
+        assert url is not None
+        broker = JobBroker(url=url[1])
+        view = broker.view("slow")
+        broker.enqueue(Message("slow", "slow", (), {}, {}))
+        wait_until(lambda: view.counts().active == 1, timeout_seconds=30)
+        process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "admin stopped" in said(tmp_path))
+        before = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+        assert time.monotonic() - before < 5
+        broker.close()
