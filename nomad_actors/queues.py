@@ -142,11 +142,11 @@ class Queue:
             counts = self._view.counts()
         paused = counts.paused_since_ms is not None
         return {
-            State.WAITING: 0 if paused else counts.waiting,
-            State.ACTIVE: counts.active,
-            State.DELAYED: counts.delayed,
-            State.COMPLETED: counts.completed,
-            State.FAILED: counts.failed,
+            State.WAITING.value: 0 if paused else counts.waiting,
+            State.ACTIVE.value: counts.active,
+            State.DELAYED.value: counts.delayed,
+            State.COMPLETED.value: counts.completed,
+            State.FAILED.value: counts.failed,
             PAUSED: counts.waiting if paused else 0,
         }
 

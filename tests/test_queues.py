@@ -100,6 +100,10 @@ def test_an_added_job_says_where_it_stands(queues: Queues) -> None:
     }
 
 
+def test_counts_read_well_where_they_are_printed(queues: Queues) -> None:
+    assert str(queues.get_queue("sums").counts()).startswith("{'waiting': 0, 'active': 0")
+
+
 def test_a_job_runs_with_its_payload_and_keeps_its_result(queues: Queues, broker: JobBroker) -> None:
     added = queues_module.add_job("sums", "sum-up", {"character_id": 41}, requested_by="tester")
     with running(broker):
