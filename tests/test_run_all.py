@@ -130,7 +130,7 @@ def test_a_second_signal_a_while_later_ends_everything_at_once(
         broker.enqueue(Message("slow", "slow", (), {}, {}))
         wait_until(lambda: view.counts().active == 1, timeout_seconds=30)
         process.send_signal(signal.SIGTERM)
-        wait_until(lambda: "admin stopped" in said(tmp_path))
+        wait_until(lambda: "Stopping worker process" in said(tmp_path))
         before = time.monotonic()
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
