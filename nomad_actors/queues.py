@@ -1,4 +1,4 @@
-"""The registry of job types and queues, and each queue as its callers and operators see it.
+"""The registry of job types and queues, and the process' own: `add_job`, `get_queue`, `current_job`.
 
 A queue exists when a job type names it or when it is declared. What a caller hands in is checked before anything is
 sent to Redis: wrong data, unknown names and unusable options are refused with what is accepted, nothing is enqueued.
@@ -6,8 +6,7 @@ sent to Redis: wrong data, unknown names and unusable options are refused with w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -17,32 +16,38 @@ from dramatiq import Message
 from dramatiq.actor import ActorDecorator
 
 from .broker.broker import JobBroker
-from .broker.errors import RedisUnavailable
 from .broker.lease import CURRENT
 from .broker.records import pack_result
-from .broker.states import PAUSED, STATE_NAMES, State
-from .broker.view import QueueView
 from .clock import Clock
 from .errors import (
     BadInput,
     BadPayload,
-    JobNotFound,
     NomadError,
     PermanentError,
-    Unavailable,
     UnknownJobType,
     UnknownQueue,
-    UnknownState,
-    WrongState,
 )
-from .job import Job, as_job
 from .job_types import Backoff, JobType, Priority
+from .queue_control import Queue, redis_errors
 from .settings import Settings
 
 #: A delay beyond this is a mistake in the unit, not a wish: ten years in ms.
 MAX_DELAY_MS = 315_360_000_000
 
-_CLEANABLE = (State.COMPLETED, State.FAILED, State.DELAYED, State.WAITING, PAUSED)
+__all__ = [
+    "MAX_DELAY_MS",
+    "AddedJob",
+    "CurrentJob",
+    "NewJob",
+    "Queue",
+    "Queues",
+    "add_job",
+    "add_jobs",
+    "current_job",
+    "default_queues",
+    "get_queue",
+    "set_default",
+]
 
 
 @dataclass(frozen=True)
@@ -71,25 +76,6 @@ class NewJob:
 
 
 @dataclass(frozen=True)
-class QueueStats:
-    """What ended in a queue within a window, from counters that do not shrink when jobs are cleaned."""
-
-    window_seconds: int
-    completed: int
-    failed: int
-    #: Start to end, summed over the completed runs.
-    run_ms_total: int
-
-
-@dataclass(frozen=True)
-class QueueWorker:
-    """A live worker process of a queue, and when it was last heard."""
-
-    name: str
-    heard_ms: int
-
-
-@dataclass(frozen=True)
 class CurrentJob:
     """The job that the calling code runs in."""
 
@@ -111,186 +97,6 @@ def current_job() -> CurrentJob:
         raise NomadError("current_job() was called outside a job")
     message = lease.message
     return CurrentJob(lease.job_id, lease.queue, message.actor_name, lease.attempt, MappingProxyType(message.kwargs))
-
-
-@contextmanager
-def _redis_errors() -> Iterator[None]:
-    try:
-        yield
-    except RedisUnavailable as error:
-        raise Unavailable(str(error)) from error
-
-
-class Queue:
-    """One queue: its counts and jobs, and what an operator does to them.
-
-    Every method raises `Unavailable` when Redis does not answer.
-    """
-
-    def __init__(
-        self, view: QueueView, *, concurrency: int, job_types: Sequence[JobType], known: Mapping[str, JobType]
-    ) -> None:
-        self.name = view.name
-        self.concurrency = concurrency
-        self.job_types = tuple(job_types)
-        self._known = known
-        self._view = view
-
-    def counts(self) -> dict[str, int]:
-        """Return exact counts by state; a paused queue's waiting jobs count as `paused`."""
-        with _redis_errors():
-            counts = self._view.counts()
-        paused = counts.paused_since_ms is not None
-        return {
-            State.WAITING.value: 0 if paused else counts.waiting,
-            State.ACTIVE.value: counts.active,
-            State.DELAYED.value: counts.delayed,
-            State.COMPLETED.value: counts.completed,
-            State.FAILED.value: counts.failed,
-            PAUSED: counts.waiting if paused else 0,
-        }
-
-    def jobs(self, status: str | Sequence[str], start: int = 0, end: int = -1) -> list[Job]:
-        """Return the jobs `start` to `end` (inclusive, -1 for the last) of one state, or of several one after another.
-
-        Waiting in the order of starting, delayed by due time, finished newest first.
-
-        Raises `UnknownState`, and `BadInput` for a range that is none.
-        """
-        states = [status] if isinstance(status, str) else list(status)
-        for name in states:
-            if name not in STATE_NAMES:
-                raise UnknownState(name, STATE_NAMES)
-        if start < 0 or end < -1:
-            raise BadInput(f"range {start} to {end} is unusable (accepted: start 0 or more, end -1 or more)")
-        found: list[Job] = []
-        counts = self.counts()
-        for name in dict.fromkeys(states):
-            count = counts[name]
-            if count and (end == -1 or end >= 0) and start < count:
-                found += self._page(name, start, end)
-            start = max(0, start - count)
-            if end != -1:
-                end -= count
-                if end < 0:
-                    break
-        return found
-
-    def _page(self, name: str, start: int, end: int) -> list[Job]:
-        state = State.WAITING if name == PAUSED else State(name)
-        with _redis_errors():
-            stored = self._view.jobs(state, start, end)
-        return [self._as_job(job, name) for job in stored]
-
-    def _as_job(self, stored: Any, status: str) -> Job:
-        name = stored.message.actor_name if stored.message else ""
-        return as_job(stored, queue=self.name, status=status, job_type=self._known.get(name))
-
-    def get(self, job_id: str) -> Job | None:
-        """Return one job, or None when this queue holds none of this id."""
-        with _redis_errors():
-            stored = self._view.get(job_id)
-            if stored is None:
-                return None
-            paused = stored.state is State.WAITING and self.is_paused()
-        return self._as_job(stored, PAUSED if paused else stored.state.value)
-
-    def retry(self, job_id: str) -> None:
-        """Put a failed or completed job back to waiting; its attempts start afresh.
-
-        Raises `JobNotFound`, and `WrongState` for a job that has not ended.
-        """
-        with _redis_errors():
-            stored = self._view.get(job_id)
-            word = self._view.again(stored) if stored else "missing"
-        self._check(job_id, word, "retried", "failed or completed")
-
-    def promote(self, job_id: str) -> None:
-        """Put a delayed job to waiting now.
-
-        Raises `JobNotFound`, and `WrongState` for a job that is not delayed.
-        """
-        with _redis_errors():
-            word = self._view.promote(job_id)
-        self._check(job_id, word, "promoted", "delayed")
-
-    def remove(self, job_id: str) -> None:
-        """Remove a job that does not run.
-
-        Raises `JobNotFound`, and `WrongState` for a job that runs.
-        """
-        with _redis_errors():
-            word = self._view.remove(job_id)
-        self._check(job_id, word, "removed", "waiting, delayed, completed or failed")
-
-    def _check(self, job_id: str, word: str, done: str, accepted: str) -> None:
-        if word == "missing":
-            raise JobNotFound(f"queue {self.name!r} holds no job {job_id!r}")
-        if word == "unreadable":
-            raise WrongState(f"job {job_id!r} cannot be {done}: its stored record cannot be read")
-        if word != "ok":
-            raise WrongState(f"job {job_id!r} is {word}; only a job that is {accepted} can be {done}")
-
-    def clean(self, grace_ms: int, status: str = "completed", limit: int = 1000) -> list[str]:
-        """Remove up to `limit` jobs that ended (else were enqueued) over `grace_ms` ago, oldest first; return the ids.
-
-        Raises `UnknownState` for a state that cannot be cleaned, `BadInput` for a negative number.
-        """
-        if status not in _CLEANABLE:
-            raise UnknownState(status, _CLEANABLE)
-        for name, value in (("grace", grace_ms), ("limit", limit)):
-            if value < 0:
-                raise BadInput(f"{name} must be 0 or more, not {value}")
-        with _redis_errors():
-            if status in (State.WAITING, PAUSED) and (status == PAUSED) != self.is_paused():
-                return []
-            state = State.WAITING if status == PAUSED else State(status)
-            return list(self._view.clean(state, grace_ms=grace_ms, limit=limit))
-
-    def pause(self) -> None:
-        """Let no job of this queue start, in any process, until it is resumed; running ones finish."""
-        with _redis_errors():
-            self._view.pause()
-
-    def resume(self) -> None:
-        """Let jobs start again."""
-        with _redis_errors():
-            self._view.resume()
-
-    def is_paused(self) -> bool:
-        """Return whether the queue is paused."""
-        with _redis_errors():
-            return self._view.counts().paused_since_ms is not None
-
-    def stats(self, window_seconds: int = 86_400) -> QueueStats:
-        """Return what ended within the last `window_seconds`, in whole minutes, at most a day."""
-        if not 60 <= window_seconds <= 86_400:
-            raise BadInput(f"a window of {window_seconds} s is unusable (accepted: 60 to 86400)")
-        with _redis_errors():
-            minutes = self._view.stats(window_seconds // 60)
-        return QueueStats(
-            window_seconds,
-            sum(m.completed for m in minutes),
-            sum(m.failed for m in minutes),
-            int(sum(m.run_ms for m in minutes)),
-        )
-
-    def workers(self) -> list[QueueWorker]:
-        """Return the worker processes that serve this queue now."""
-        with _redis_errors():
-            return [QueueWorker(worker.name, int(worker.heard_ms)) for worker in self._view.workers()]
-
-    def oldest_waiting_ms(self) -> int | None:
-        """Return how long the longest-waiting job has been due, None when none waits."""
-        with _redis_errors():
-            waiting = self._view.ages().waiting_ms
-        return int(max(waiting.values())) if waiting else None
-
-    def longest_active_ms(self) -> int | None:
-        """Return how long the longest-running job runs, None when none runs."""
-        with _redis_errors():
-            longest = self._view.ages().longest_active_ms
-        return None if longest is None else int(longest)
 
 
 class Queues:
@@ -322,7 +128,7 @@ class Queues:
 
         Raises `Unavailable` when it does not.
         """
-        with _redis_errors():
+        with redis_errors():
             self._broker.ping()
 
     def declare(self, queue: str, *, concurrency: int | None = None, global_concurrency: int | None = None) -> None:
@@ -411,7 +217,7 @@ class Queues:
         Raises as `add_job`.
         """
         messages = [(self._message(job), job.delay) for job in jobs]
-        with _redis_errors():
+        with redis_errors():
             states = self._broker.enqueue_many(messages, once=once)
         return [
             AddedJob(m.message_id, m.queue_name, state, m.options["priority"])

@@ -11,7 +11,7 @@ from typing import Any
 
 from dramatiq import Message
 
-from .endings import Outcome
+from .endings import Ended, Outcome
 from .records import Header, check_priority, pack_body, pack_id
 
 
@@ -120,6 +120,25 @@ class Settlement:
     def elsewhere(self) -> list[NewJob]:
         """Return what the run enqueued on other queues, which goes ahead of the settling."""
         return [job for job in self.lease.outbox if job.queue != self.lease.queue]
+
+    def told(self, ended_ms: float) -> Ended:
+        """Return what middleware is told once Redis has confirmed the end, at `ended_ms` of its time."""
+        lease = self.lease
+        ready_ms = lease.header.ready_ms if lease.header else lease.started_ms
+        return Ended(
+            queue=lease.queue,
+            actor=lease.message.actor_name if lease.message else "unknown",
+            job_id=lease.job_id,
+            outcome=self.outcome,
+            attempt=lease.attempt,
+            ready_ms=int(ready_ms),
+            started_ms=int(lease.started_ms),
+            ended_ms=int(ended_ms),
+            wait_ms=max(0.0, lease.started_ms - ready_ms),
+            run_ms=self.run_ms,
+            error=self.error_text,
+            message=lease.message,
+        )
 
     def arguments(self) -> Sequence[bytes | str | int]:
         """Return the script's arguments for this lease."""

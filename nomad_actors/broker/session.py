@@ -20,7 +20,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import redis
@@ -33,6 +32,7 @@ from .lease import Lease, Settlement
 from .leased import LeasedMessage, read
 from .leased import refused as refused_end
 from .link import LINK_ERRORS, Call, Link, backoff_seconds, describe
+from .place import Place
 from .waiter import Waiter
 from .work_queue import WorkItem, WorkQueue
 
@@ -40,8 +40,6 @@ logger = logging.getLogger("nomad_actors.broker.session")
 
 #: A worker that says nothing for this long is looked for: see `QueueView.workers`.
 BEAT_SECONDS = 8.0
-#: How long a queue believed empty is believed so without asking Redis again.
-RECHECK_SECONDS = 8.0
 #: At most this many jobs in one request.
 MAX_REQUEST = 500
 #: At most this many settlements in one script.
@@ -50,32 +48,6 @@ MAX_SETTLE = 200
 FORGET_MS = 3_600_000
 #: How long a session that closes tries to tell Redis.
 CLOSE_SECONDS = 5.0
-
-
-@dataclass(slots=True, eq=False)
-class _Place:
-    """What the pump knows of one queue."""
-
-    name: str
-    base: str
-    places: int
-    limit: int | None
-    #: Where leases arrive when no Worker's own queue takes them.
-    inbox: queue.SimpleQueue[LeasedMessage] = field(default_factory=queue.SimpleQueue)
-    attached: bool = False
-    introduced: bool = False
-    #: By token: handed out and not ended.
-    held: dict[bytes, Lease] = field(default_factory=dict)
-    #: The last request that Redis answered; a repeat of the next one is recognised by its number.
-    request: int = 0
-    #: Believed empty; the waiter or the due time will say otherwise.
-    asleep: bool = False
-    due_mono: float | None = None
-    asked_mono: float = 0.0
-
-    @property
-    def free(self) -> int:
-        return self.places - len(self.held)
 
 
 class Session:
@@ -100,7 +72,7 @@ class Session:
         self._work_queue = work_queue
         self._on_settled = on_settled
         self._link = Link(pool)
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, Place] = {}
         self._unsettled: deque[Settlement] = deque()
         self._mailbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._taking = True
@@ -118,7 +90,7 @@ class Session:
         """Serve a queue, `places` jobs at a time here and `limit` over all hosts; return where its leases arrive."""
         place = self._places.get(queue_name)
         if place is None:
-            place = self._places[queue_name] = _Place(queue_name, self._base_of(queue_name), places, limit)
+            place = self._places[queue_name] = Place(queue_name, self._base_of(queue_name), places, limit)
         self._mailbox.put(("attach", place))
         if self._started.acquire(blocking=False):
             self._pump.start()
@@ -213,10 +185,10 @@ class Session:
             wakes += [p.due_mono for p in attached if p.due_mono is not None and p.free > 0]
         return max(0.0, min(wakes, default=now + BEAT_SECONDS) - now)
 
-    def _on_attach(self, place: _Place) -> None:
+    def _on_attach(self, place: Place) -> None:
         place.attached, place.asleep = True, False
 
-    def _on_detach(self, place: _Place) -> None:
+    def _on_detach(self, place: Place) -> None:
         place.attached = False
         self._return_inbox(place)
 
@@ -247,7 +219,7 @@ class Session:
         for lease in self.running():
             self._on_end(Settlement(lease, Outcome.RELEASED))
 
-    def _return_inbox(self, place: _Place) -> None:
+    def _return_inbox(self, place: Place) -> None:
         """Give back what was handed out and not begun."""
         while True:
             try:
@@ -308,8 +280,8 @@ class Session:
         self,
         replies: list[Any],
         batches: list[list[Settlement]],
-        wanted: list[tuple[_Place, int]],
-        beats: list[_Place],
+        wanted: list[tuple[Place, int]],
+        beats: list[Place],
     ) -> None:
         now, settled, started = time.monotonic(), len(batches), len(batches) + len(wanted)
         for batch, reply in zip(batches, replies[:settled], strict=True):
@@ -363,7 +335,7 @@ class Session:
         self._unsettled = deque(s for s in self._unsettled if id(s) not in settled)
         for settlement, word in zip(batch, reply[1:], strict=True):
             if word in (b"ok", b"already"):
-                endings.append(_ended(settlement, ended_ms))
+                endings.append(settlement.told(ended_ms))
             else:
                 _log_refused(settlement, word.decode())
         if endings:
@@ -371,22 +343,16 @@ class Session:
 
     # Starting.
 
-    def _wants(self, place: _Place, now: float) -> bool:
-        if not (self._taking and place.attached and place.free > 0):
-            return False
-        due = place.due_mono is not None and place.due_mono <= now
-        return not place.asleep or due or now - place.asked_mono >= RECHECK_SECONDS
-
     def _free_threads(self) -> int:
         return self.threads - sum(len(place.held) for place in self._places.values())
 
     def _can_ask(self, now: float) -> bool:
-        return self._free_threads() > 0 and any(self._wants(place, now) for place in self._places.values())
+        return self._free_threads() > 0 and self._taking and any(place.wants(now) for place in self._places.values())
 
-    def _wanted(self) -> list[tuple[_Place, int]]:
+    def _wanted(self) -> list[tuple[Place, int]]:
         """Return which queues to ask for how many jobs: a free place and a free thread for each."""
         now = time.monotonic()
-        asking = [place for place in self._places.values() if self._wants(place, now)]
+        asking = [place for place in self._places.values() if self._taking and place.wants(now)]
         threads = self._free_threads()
         if threads <= 0 or not asking:
             return []
@@ -400,7 +366,7 @@ class Session:
                 threads -= free
         return wanted
 
-    def _most_urgent_first(self, asking: list[_Place]) -> list[_Place]:
+    def _most_urgent_first(self, asking: list[Place]) -> list[Place]:
         """Order queues by the job that would start next: with too few threads for all, the urgent one gets them."""
         replies = self._link.run([Call("peek", place.base) for place in asking])
         scores = {
@@ -413,10 +379,10 @@ class Session:
         # Equal priorities take turns; a queue without waiting jobs is asked last, for what is due.
         return sorted(turned, key=lambda p: scores[p.name] // keys.PRIORITY_STEP if p.name in scores else 1e9)
 
-    def _start_call(self, place: _Place, free: int) -> Call:
+    def _start_call(self, place: Place, free: int) -> Call:
         return Call("start", place.base, (self.worker_id, place.request + 1, free, self.name))
 
-    def _on_start_reply(self, place: _Place, free: int, reply: list[Any], now: float) -> None:
+    def _on_start_reply(self, place: Place, free: int, reply: list[Any], now: float) -> None:
         place.request += 1
         place.asked_mono = now
         redis_now = float(reply[0])
@@ -429,7 +395,7 @@ class Session:
             taken += 1
         place.asleep = taken < free
 
-    def _lease(self, place: _Place, stored_id: bytes, value: bytes, number: int, now_ms: float) -> Lease:
+    def _lease(self, place: Place, stored_id: bytes, value: bytes, number: int, now_ms: float) -> Lease:
         token = records.TOKEN.pack(self.worker_id, place.request, number)
         job_id = records.unpack_id(stored_id)
         try:
@@ -438,7 +404,7 @@ class Session:
             return Lease(place.name, stored_id, job_id, token, now_ms, None, value)
         return Lease(place.name, stored_id, job_id, token, now_ms, header, value[records.HEADER.size : end])
 
-    def _hand_out(self, place: _Place, lease: Lease) -> None:
+    def _hand_out(self, place: Place, lease: Lease) -> None:
         """Give a job to a thread; what no thread could run ends here, with the reason."""
         try:
             message = read(lease)
@@ -452,7 +418,7 @@ class Session:
         else:
             place.inbox.put(message)
 
-    def _overdue(self, asked: set[str]) -> list[_Place]:
+    def _overdue(self, asked: set[str]) -> list[Place]:
         """Return the queues that should hear that we live, since we have nothing else to say to them."""
         now = time.monotonic()
         return [
@@ -475,25 +441,6 @@ class Session:
         """Return the commands that wake our own waiter; the key goes by itself if it is never read."""
         key = self._waiter.nudge_key
         return [("RPUSH", key, "1"), ("PEXPIRE", key, "60000")]
-
-
-def _ended(settlement: Settlement, ended_ms: float) -> Ended:
-    lease = settlement.lease
-    ready_ms = lease.header.ready_ms if lease.header else lease.started_ms
-    return Ended(
-        queue=lease.queue,
-        actor=lease.message.actor_name if lease.message else "unknown",
-        job_id=lease.job_id,
-        outcome=settlement.outcome,
-        attempt=lease.attempt,
-        ready_ms=int(ready_ms),
-        started_ms=int(lease.started_ms),
-        ended_ms=int(ended_ms),
-        wait_ms=max(0.0, lease.started_ms - ready_ms),
-        run_ms=settlement.run_ms,
-        error=settlement.error_text,
-        message=lease.message,
-    )
 
 
 def _log_refused(settlement: Settlement, word: str) -> None:
