@@ -110,7 +110,7 @@ class Session:
 
     def running(self) -> list[Lease]:
         """Return the leases held now, for the shutdown that interrupts them."""
-        return [lease for place in list(self._places.values()) for lease in list(place.held.values())]
+        return [lease for place in self._all_places() for lease in list(place.held.values())]
 
     def release(self, leases: Iterable[Lease]) -> None:
         """Give leases back at their old place, no attempt spent."""
@@ -124,6 +124,10 @@ class Session:
         self._waiter.close()
         self._mailbox.put(("close", None))
         self._pump.join(CLOSE_SECONDS + 1)
+
+    def _all_places(self) -> tuple[Place, ...]:
+        # One step: a queue may be attached by another thread while the pump goes through them.
+        return tuple(self._places.values())
 
     def _hear(self, bases: Sequence[str]) -> None:
         self._mailbox.put(("work", bases))
@@ -154,7 +158,7 @@ class Session:
         return False
 
     def _leave(self) -> None:
-        calls = [Call("beat", p.base, (self.worker_id, self.name, "leave")) for p in self._places.values()]
+        calls = [Call("beat", p.base, (self.worker_id, self.name, "leave")) for p in self._all_places()]
         try:
             self._link.run(calls)
             if self._waiter.nudge_key is not None:
@@ -179,7 +183,7 @@ class Session:
         now = time.monotonic()
         if self._unsettled or self._tried or self._closing is not None or self._can_ask(now):
             return 0.0
-        attached = [place for place in self._places.values() if place.attached]
+        attached = [place for place in self._all_places() if place.attached]
         wakes = [place.asked_mono + BEAT_SECONDS for place in attached]
         if self._taking and self._free_threads() > 0:
             wakes += [p.due_mono for p in attached if p.due_mono is not None and p.free > 0]
@@ -202,11 +206,11 @@ class Session:
     def _on_stop_taking(self, _: None) -> None:
         self._taking = False
         self._return_work()
-        for place in self._places.values():
+        for place in self._all_places():
             self._return_inbox(place)
 
     def _on_work(self, bases: Sequence[str]) -> None:
-        for place in self._places.values():
+        for place in self._all_places():
             if not bases or place.base in bases:
                 place.asleep = False
                 if bases and (place.free <= 0 or not self._taking):
@@ -268,7 +272,7 @@ class Session:
 
     def _introduce(self) -> None:
         """Tell Redis what was declared of the queues we begin to serve, and drop workers that are long gone."""
-        new = [place for place in self._places.values() if place.attached and not place.introduced]
+        new = [place for place in self._all_places() if place.attached and not place.introduced]
         calls = [Call("forget", place.base, (FORGET_MS,)) for place in new]
         calls += [Call("limit", place.base, (place.limit,)) for place in new if place.limit is not None]
         if calls:
@@ -344,15 +348,15 @@ class Session:
     # Starting.
 
     def _free_threads(self) -> int:
-        return self.threads - sum(len(place.held) for place in self._places.values())
+        return self.threads - sum(len(place.held) for place in self._all_places())
 
     def _can_ask(self, now: float) -> bool:
-        return self._free_threads() > 0 and self._taking and any(place.wants(now) for place in self._places.values())
+        return self._free_threads() > 0 and self._taking and any(place.wants(now) for place in self._all_places())
 
     def _wanted(self) -> list[tuple[Place, int]]:
         """Return which queues to ask for how many jobs: a free place and a free thread for each."""
         now = time.monotonic()
-        asking = [place for place in self._places.values() if self._taking and place.wants(now)]
+        asking = [place for place in self._all_places() if self._taking and place.wants(now)]
         threads = self._free_threads()
         if threads <= 0 or not asking:
             return []
@@ -423,13 +427,13 @@ class Session:
         now = time.monotonic()
         return [
             place
-            for place in self._places.values()
+            for place in self._all_places()
             if place.attached and place.name not in asked and now - place.asked_mono >= BEAT_SECONDS
         ]
 
     def _arm(self) -> None:
         """Have the waiter wait for every queue that could take work and has none."""
-        idle = {p.base for p in self._places.values() if self._taking and p.attached and p.asleep and p.free > 0}
+        idle = {p.base for p in self._all_places() if self._taking and p.attached and p.asleep and p.free > 0}
         commands: list[tuple[Any, ...]] = [("RPUSH", keys.wake(base), "1") for base in self._unwanted]
         if idle and self._waiter.arm(idle):
             commands += self._nudge()
