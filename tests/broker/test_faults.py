@@ -109,6 +109,27 @@ def test_a_workers_script_whose_reply_is_cut_runs_every_job_once(
     check_queue(redis_client)
 
 
+@pytest.mark.parametrize("side", ["cut_before", "cut_after"])
+def test_a_cut_peek_of_a_worker_with_few_threads_costs_nothing(
+    make_broker: Callable[..., JobBroker], proxy: FaultProxy, side: str
+) -> None:
+    broker, caller = make_broker(url=proxy.url), make_broker()
+    ran: list[int] = []
+    for each in (broker, caller):
+        for name in ("a", "b"):
+            each.declare_queue(name, concurrency=2)
+            dramatiq.actor(ran.append, broker=each, actor_name=name, queue_name=name)
+    for number in range(10):
+        caller.get_actor("a").send(number)
+        caller.get_actor("b").send(100 + number)
+    getattr(proxy, side)(named("peek"))
+    with running(broker, threads=1):
+        for name in ("a", "b"):
+            caller.join(name, timeout=10_000)
+    assert proxy.cuts == ["peek"]
+    assert sorted(ran) == [*range(10), *range(100, 110)]
+
+
 def test_a_lost_start_is_answered_with_the_same_leases(
     make_broker: Callable[..., JobBroker], proxy: FaultProxy, endings: list[Ended], wait_until: Callable[..., None]
 ) -> None:
@@ -190,6 +211,43 @@ def send_steps(broker: JobBroker, which: str) -> None:
         broker.enqueue(pipeline.messages[0])
     else:
         first.send_with_options(on_success=second)
+
+
+@pytest.mark.parametrize("which", ["retry", "pipeline", "pipeline elsewhere"])
+@pytest.mark.parametrize("side", ["cut_before", "cut_after"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_next_step_of_a_job_is_there_once_when_redis_is_killed_around_a_command(
+    own_redis: LocalRedis,
+    make_broker: Callable[..., JobBroker],
+    wait_until: Callable[..., None],
+    which: str,
+    side: str,
+    number: int,
+) -> None:
+    proxy = FaultProxy(own_redis.port)
+    broker, caller = make_broker(url=proxy.url), make_broker(url=own_redis.url)
+    ran = declare_steps(broker)
+    declare_steps(caller)
+    met = 0
+
+    def killed(command: Command) -> bool:
+        nonlocal met
+        met += command.name in STEP
+        if command.name not in STEP or met != number:
+            return False
+        own_redis.kill()
+        own_redis.start()
+        return True
+
+    getattr(proxy, side)(killed)
+    with running(broker):
+        send_steps(caller, which)
+        expected = {"retry": ["fails", "fails"]}.get(which, ["first", "second"])
+        wait_until(lambda: ran == expected, timeout_seconds=10)
+        for queue in ("default", "elsewhere"):
+            caller.join(queue, timeout=5000)
+        assert ran == expected
+    proxy.close()
 
 
 @pytest.mark.parametrize("which", ["retry", "pipeline", "pipeline elsewhere", "callback"])
