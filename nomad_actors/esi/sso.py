@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -22,6 +23,7 @@ from .errors import DeadLogin, SsoMisconfigured, SsoUnavailable
 JWKS_SECONDS = 300
 #: A clock further ahead than this finds tokens near their end, or past it, as they come: they live 20 minutes.
 AHEAD_SECONDS = 300
+_AGE = re.compile(r"[0-9]{1,9}")
 
 #: A 400 with one of these means that the login is dead, whatever the error's code (as SeAT and others keep them).
 _DEAD = (
@@ -219,11 +221,17 @@ class SsoClient:
         One that is behind loses nothing: ESI refuses what has expired, and the token is refreshed.
         """
         date = http_date(response.headers.get("Date"))
-        ahead_seconds = self._clock.now_ms() / 1000 - date.timestamp() if date else 0
+        ahead_seconds = self._clock.now_ms() / 1000 - date.timestamp() - _age_seconds(response) if date else 0
         if ahead_seconds > AHEAD_SECONDS:
             raise SsoUnavailable(
                 f"this host's clock is {ahead_seconds:.0f} s ahead of SSO's: set it right; no token was asked for"
             )
+
+
+def _age_seconds(response: requests.Response) -> int:
+    """Return how long ago `Date` was: a cache on the way passes the origin's on (RFC 9111, section 4.2.3)."""
+    text = response.headers.get("Age", "")
+    return int(text) if _AGE.fullmatch(text) else 0
 
 
 def _json_object(response: requests.Response) -> dict[str, Any]:

@@ -314,6 +314,20 @@ def test_no_token_is_asked_for_by_a_clock_far_ahead(
     assert len(odd_sso.asked(TOKEN_PATH)) == asks
 
 
+@pytest.mark.parametrize(("age", "asks"), [("900", True), ("599", False), ("soon", False), ("-900", False)])
+def test_keys_that_a_cache_had_do_not_make_the_clock_look_ahead(
+    odd_sso: Sso, client: SsoClient, clock: ManualClock, age: str, asks: bool
+) -> None:
+    kept = published("key-1")
+    odd_sso.scripted.say(JWKS_PATH, Said(body=kept.body, headers={**kept.headers, "Age": age}))
+    clock.advance(seconds=900)
+    if asks:
+        client.refresh(REFRESH_TOKEN)
+    else:
+        assert type(refused(client)) is SsoUnavailable
+    assert len(odd_sso.asked(TOKEN_PATH)) == asks
+
+
 def refusal(code: str, description: str) -> dict[str, str]:
     return {"error": code, "error_description": description}
 
