@@ -90,6 +90,9 @@ class FaultProxy:
                     _shut(client)
                     continue
                 return
+            for each in (client, server):
+                # Replies of a pipeline go on one by one: with Nagle's algorithm each would wait 40 ms for an ACK.
+                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._sockets += [client, server]
             threading.Thread(target=self._serve, args=(client, server), daemon=True).start()
