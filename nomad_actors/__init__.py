@@ -9,6 +9,8 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .app import App, connect
+    from .broker.errors import Cancelled, Defer
+    from .errors import PermanentError
     from .job_types import Backoff, JobType, Payload, Priority, Result
     from .jobs import (
         cleanup_cache,
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 # Looked up when first used: whoever only wants the broker need not wait for the database's library.
 _HOMES = {
     "app": ("App", "connect"),
+    "broker.errors": ("Cancelled", "Defer"),
+    "errors": ("PermanentError",),
     "job_types": ("Backoff", "JobType", "Payload", "Priority", "Result"),
     "jobs": (
         "cleanup_cache",
@@ -40,9 +44,12 @@ _HOMES = {
 __all__ = [
     "App",
     "Backoff",
+    "Cancelled",
+    "Defer",
     "JobType",
     "NewJob",
     "Payload",
+    "PermanentError",
     "Priority",
     "Result",
     "Settings",

@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from .broker.notes import Progress
 from .broker.records import EventKind
-from .broker.view import StoredJob
+from .broker.stored import StoredJob
 from .job_types import Backoff, JobType, Priority
 
 
@@ -29,7 +30,16 @@ class Job:
     delay_ms: int
     #: How often it was lost with its worker.
     crashes: int
-    progress: object
+    #: From 0 to 100, and what the job said: done, total, note.
+    progress: float
+    progress_detail: dict[str, object] | None
+    #: The last lines that the job wrote of itself, and how many older ones are left out.
+    log: list[dict[str, object]]
+    log_lines_left_out: int
+    #: How it ended: completed, skipped, failed or cancelled; None while it has not.
+    outcome: str | None
+    #: Why an operator wants a running job ended.
+    cancel_asked: str | None
     failed_reason: str | None
     #: The traceback of each failed attempt, oldest first.
     stacktrace: list[str]
@@ -37,6 +47,9 @@ class Job:
     timestamp_ms: int
     processed_on_ms: int | None
     finished_on_ms: int | None
+    #: Due to start, and start to end, of the last run.
+    wait_ms: int | None
+    run_ms: int | None
     timeline: list[dict[str, object]]
     requested_by: str | None
 
@@ -55,6 +68,7 @@ class Job:
             },
             "status": self.status,
             "progress": self.progress,
+            "progressDetail": self.progress_detail,
             "attemptsMade": self.attempts_made,
             "failedReason": self.failed_reason,
             "stacktrace": self.stacktrace,
@@ -64,6 +78,12 @@ class Job:
             "finishedOn": self.finished_on_ms,
             "timeline": self.timeline,
             "crashes": self.crashes,
+            "outcome": self.outcome,
+            "cancelAsked": self.cancel_asked,
+            "waitMs": self.wait_ms,
+            "runMs": self.run_ms,
+            "log": self.log,
+            "logLinesLeftOut": self.log_lines_left_out,
             "requestedBy": self.requested_by,
         }
 
@@ -75,6 +95,7 @@ def as_job(stored: StoredJob, *, queue: str, status: str, job_type: JobType | No
     errors = _errors(stored)
     started = stored.running_since_ms or (header.started_ms if header else 0)
     fallback = Backoff("exponential", 0)
+    progress = stored.notes.progress
     return Job(
         id=stored.job_id,
         name=stored.message.actor_name if stored.message else "unknown",
@@ -87,16 +108,40 @@ def as_job(stored: StoredJob, *, queue: str, status: str, job_type: JobType | No
         backoff=_backoff(options) or (job_type.backoff if job_type else fallback),
         delay_ms=_whole(options.get("delay")),
         crashes=header.crashes if header else 0,
-        progress=0,
+        progress=round(progress.percent, 1) if progress else 0,
+        progress_detail=_progress_detail(progress) if progress else None,
+        log=[{"at": int(line.at_ms), "line": line.text} for line in stored.notes.lines],
+        log_lines_left_out=stored.notes.dropped,
+        outcome=_outcome(stored),
+        cancel_asked=stored.cancel_reason,
         failed_reason=_failed_reason(stored, errors),
         stacktrace=[str(error.get("traceback", "")) for error in errors],
         returnvalue=_returnvalue(stored),
         timestamp_ms=int(header.created_ms) if header else 0,
         processed_on_ms=int(started) or None,
         finished_on_ms=(int(header.finished_ms) or None) if header else None,
+        wait_ms=_between(header.ready_ms, started) if header else None,
+        run_ms=_between(started, header.finished_ms) if header else None,
         timeline=stored.timeline(),
         requested_by=options.get("requested_by"),
     )
+
+
+def _progress_detail(progress: Progress) -> dict[str, object]:
+    return {"done": progress.done, "total": progress.total, "note": progress.note}
+
+
+def _outcome(stored: StoredJob) -> str | None:
+    if stored.state == "completed":
+        return "skipped" if stored.skipped else "completed"
+    if stored.state == "failed":
+        return "cancelled" if stored.cancelled else "failed"
+    return None
+
+
+def _between(start_ms: float, end_ms: float) -> int | None:
+    """Return how long it took, None when either has not happened, or not in this order: the job waits anew."""
+    return int(end_ms - start_ms) if start_ms and end_ms >= start_ms else None
 
 
 def _data(stored: StoredJob) -> dict[str, Any]:
@@ -135,6 +180,9 @@ def _errors(stored: StoredJob) -> list[dict[str, object]]:
 
 
 def _failed_reason(stored: StoredJob, errors: list[dict[str, object]]) -> str | None:
+    if stored.state == "failed" and stored.cancelled:
+        said = stored.last(EventKind.CANCELLED)
+        return f"cancelled: {said.decode(errors='replace')}" if said else "cancelled"
     if stored.state == "failed":
         said = stored.last(EventKind.FAILED)
         return said.decode(errors="replace") if said else None

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .broker.stats import Durations
 from .job import Job
 from .queues import Queue, Queues
 from .thresholds import Thresholds, of_queue
@@ -18,6 +19,9 @@ from .thresholds import Thresholds, of_queue
 DEFAULT_WINDOW_SECONDS = 86_400
 
 JobJson = dict[str, object]
+
+#: What is counted beside jobs that completed or failed; it is in no rate.
+_OTHER_OUTCOMES = ("skipped", "cancelled", "retried", "deferred", "released", "recovered")
 
 
 def get_queue_metrics(queues: Queues, name: str, window_seconds: int = DEFAULT_WINDOW_SECONDS) -> dict[str, Any]:
@@ -39,7 +43,10 @@ def get_queue_metrics(queues: Queues, name: str, window_seconds: int = DEFAULT_W
         "total": total,
         "completionRate": _percent(stats.completed, total),
         "failureRate": _percent(stats.failed, total),
-        "avgProcessingTime": round(stats.run_ms_total / stats.completed) if stats.completed else None,
+        "avgProcessingTime": _rounded(stats.tally.run.mean_ms()),
+        "processingTime": _percentiles(stats.tally.run),
+        "waitTime": _percentiles(stats.tally.wait),
+        **{name: getattr(stats.tally, name) for name in _OTHER_OUTCOMES},
         "windowSeconds": stats.window_seconds,
         "kept": {"completed": counts["completed"], "failed": counts["failed"]},
         "isPaused": queue.is_paused(),
@@ -219,6 +226,15 @@ def _with_job_id(job: Job) -> JobJson:
 
 def _sum(metrics: Sequence[Mapping[str, Any]], key: str) -> int:
     return sum(int(queue[key]) for queue in metrics)
+
+
+def _percentiles(durations: Durations) -> dict[str, int | None]:
+    """Return percentiles in ms; they are read from buckets, so up to a fifth off."""
+    return {f"p{percent}": _rounded(durations.percentile_ms(percent / 100)) for percent in (50, 95, 99)}
+
+
+def _rounded(value: float | None) -> int | None:
+    return None if value is None else round(value)
 
 
 def _percent(part: int, whole: int) -> float | None:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from .broker.errors import RedisUnavailable
 from .broker.states import PAUSED, STATE_NAMES, State
-from .broker.view import QueueView, StoredJob
+from .broker.stats import Tally
+from .broker.stored import StoredJob
+from .broker.view import QueueView
 from .errors import BadInput, JobNotFound, Unavailable, UnknownState, WrongState
 from .job import Job, as_job
 from .job_types import JobType
@@ -18,13 +20,23 @@ _CLEANABLE = (State.COMPLETED, State.FAILED, State.DELAYED, State.WAITING, PAUSE
 
 @dataclass(frozen=True)
 class QueueStats:
-    """What ended in a queue within a window, from counters that do not shrink when jobs are cleaned."""
+    """What ended in a queue within a window, from counters that do not shrink when jobs are cleaned.
+
+    A job that skipped itself completed; a cancelled one neither completed nor failed.
+    """
 
     window_seconds: int
-    completed: int
-    failed: int
-    #: Start to end, summed over the completed runs.
-    run_ms_total: int
+    tally: Tally
+
+    @property
+    def completed(self) -> int:
+        """Jobs that completed, those that skipped themselves among them."""
+        return self.tally.completed + self.tally.skipped
+
+    @property
+    def failed(self) -> int:
+        """Jobs that failed."""
+        return self.tally.failed
 
 
 @dataclass(frozen=True)
@@ -137,6 +149,20 @@ class Queue:
             word = self._view.promote(job_id)
         self._check(job_id, word, "promoted", "delayed")
 
+    def cancel(self, job_id: str, reason: str = "") -> str:
+        """End a job as cancelled: one that waits or is delayed at once, one that runs as soon as it can be interrupted.
+
+        Returns the state it is in now: `failed`, or `active` while its thread has yet to end.
+
+        Raises `JobNotFound`, and `WrongState` for a job that has ended.
+        """
+        with redis_errors():
+            word = self._view.cancel(job_id, reason)
+        if word == "asked":
+            return State.ACTIVE.value
+        self._check(job_id, word, "cancelled", "waiting, delayed or active")
+        return State.FAILED.value
+
     def remove(self, job_id: str) -> None:
         """Remove a job that does not run.
 
@@ -190,13 +216,7 @@ class Queue:
         if not 60 <= window_seconds <= 86_400:
             raise BadInput(f"a window of {window_seconds} s is unusable (accepted: 60 to 86400)")
         with redis_errors():
-            minutes = self._view.stats(window_seconds // 60)
-        return QueueStats(
-            window_seconds,
-            sum(m.completed for m in minutes),
-            sum(m.failed for m in minutes),
-            int(sum(m.run_ms for m in minutes)),
-        )
+            return QueueStats(window_seconds, self._view.stats(window_seconds // 60))
 
     def workers(self) -> list[QueueWorker]:
         """Return the worker processes that serve this queue now."""

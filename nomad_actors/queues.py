@@ -16,8 +16,11 @@ from dramatiq import Message
 from dramatiq.actor import ActorDecorator
 
 from .broker.broker import JobBroker
-from .broker.lease import CURRENT
+from .broker.lease import CURRENT, Lease
+from .broker.notes import Progress
 from .broker.records import pack_result
+from .broker.report import Report
+from .broker.retention import Retention
 from .clock import Clock
 from .errors import (
     BadInput,
@@ -75,16 +78,41 @@ class NewJob:
     job_id: str | None = None
 
 
-@dataclass(frozen=True)
 class CurrentJob:
     """The job that the calling code runs in."""
 
-    id: str
-    queue: str
-    name: str
-    #: 1 in the first run.
-    attempt: int
-    data: Mapping[str, Any]
+    def __init__(self, lease: Lease, message: Message[Any]) -> None:
+        self.id = lease.job_id
+        self.queue = lease.queue
+        self.name = message.actor_name
+        #: 1 in the first run.
+        self.attempt = lease.attempt
+        self.data: Mapping[str, Any] = MappingProxyType(message.kwargs)
+        self._lease = lease
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether an operator wants this job ended: for code that Python cannot interrupt, to look at now and then."""
+        return self._lease.cancel_reason is not None
+
+    def progress(self, done: float, total: float, note: str = "") -> None:
+        """Say how far the job is; it is shown within a moment, and the call does not wait for that."""
+        self._report().progress(Progress(done, total, note))
+        self._tell()
+
+    def log(self, text: str) -> None:
+        """Add a line to the log that is kept with the job: its last 16 kB are."""
+        self._report().log(str(text))
+        self._tell()
+
+    def _report(self) -> Report:
+        if self._lease.report is None:
+            self._lease.report = Report()
+        return self._lease.report
+
+    def _tell(self) -> None:
+        if self._lease.tell is not None:
+            self._lease.tell(self._lease)
 
 
 def current_job() -> CurrentJob:
@@ -95,8 +123,7 @@ def current_job() -> CurrentJob:
     lease = CURRENT.get()
     if lease is None or lease.message is None:
         raise NomadError("current_job() was called outside a job")
-    message = lease.message
-    return CurrentJob(lease.job_id, lease.queue, message.actor_name, lease.attempt, MappingProxyType(message.kwargs))
+    return CurrentJob(lease, lease.message)
 
 
 class Queues:
@@ -139,7 +166,15 @@ class Queues:
         wanted = concurrency or self._settings.concurrency
         places = self._settings.queue_concurrency.get(queue) or max(wanted, self._concurrency.get(queue, 0))
         self._concurrency[queue] = places
-        self._broker.declare_queue(queue, concurrency=places, limit=global_concurrency)
+        self._broker.declare_queue(
+            queue, concurrency=places, limit=global_concurrency, retention=self._retention(queue)
+        )
+
+    def _retention(self, queue: str) -> Retention:
+        settings = self._settings
+        completed = settings.queue_keep_completed.get(queue, settings.keep_completed)
+        failed = settings.queue_keep_failed.get(queue, settings.keep_failed)
+        return Retention(completed.jobs, completed.age_ms, failed.jobs, failed.age_ms)
 
     def register(self, job_type: JobType, services: object | None = None) -> None:
         """Make a job type runnable: declare its queue and its actor.
@@ -156,7 +191,6 @@ class Queues:
             priority=job_type.priority,
             max_retries=job_type.attempts - 1,
             time_limit=job_type.time_limit_ms,
-            throws=(PermanentError,),
         )
         declare(_runner(job_type, services))
         self._job_types[job_type.name] = job_type

@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
 from .errors import SettingsError
 
 T = TypeVar("T")
+D = TypeVar("D")
 
 #: The original system's names; read when ours is not set.
 _OLD_NAMES = {
@@ -24,10 +25,22 @@ _OLD_NAMES = {
     "NOMAD_MAX_RETRIES": "BULLMQ_MAX_RETRIES",
     "NOMAD_RETRY_DELAY": "BULLMQ_RETRY_DELAY",
 }
-_QUEUE_CONCURRENCY = re.compile(r"NOMAD_CONCURRENCY_([A-Z][A-Z0-9_]*)")
+_KEPT = re.compile(r"([0-9]{1,9})/([0-9]{1,6})([mhd])")
+_UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 DEFAULT_USER_AGENT = "nomad-actors/0.1.0 (set ESI_USER_AGENT to your contact)"
+
+
+class Keep(NamedTuple):
+    """How many ended jobs a queue keeps, and for how long."""
+
+    jobs: int
+    age_ms: int
+
+
+KEEP_COMPLETED = Keep(1_000, 86_400_000)
+KEEP_FAILED = Keep(10_000, 604_800_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +62,11 @@ class Settings:
     retry_delay_ms: int = 2000
     #: Jobs at a time by queue name; overrides what the job type says.
     queue_concurrency: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    #: Ended jobs kept, a queue: by count and by age; and by queue name what differs.
+    keep_completed: Keep = KEEP_COMPLETED
+    keep_failed: Keep = KEEP_FAILED
+    queue_keep_completed: Mapping[str, Keep] = field(default_factory=lambda: MappingProxyType({}))
+    queue_keep_failed: Mapping[str, Keep] = field(default_factory=lambda: MappingProxyType({}))
     #: Python modules with job types of the user's own.
     modules: tuple[str, ...] = ()
     eve_client_id: str = ""
@@ -99,7 +117,10 @@ class _Reader:
         self._take("concurrency", "NOMAD_CONCURRENCY", _whole(1, 1000), "a whole number from 1 to 1000")
         self._take("max_retries", "NOMAD_MAX_RETRIES", _whole(1, 1000), "a whole number from 1 to 1000")
         self._take("retry_delay_ms", "NOMAD_RETRY_DELAY", _whole(0, 604_800_000), "milliseconds from 0 to 604800000")
-        self._queue_concurrency()
+        self._by_queue("queue_concurrency", "NOMAD_CONCURRENCY", _whole(1, 1000), "a whole number from 1 to 1000")
+        for name in ("keep_completed", "keep_failed"):
+            self._take(name, f"NOMAD_{name.upper()}", _keep, _KEEP_ACCEPTED)
+            self._by_queue(f"queue_{name}", f"NOMAD_{name.upper()}", _keep, _KEEP_ACCEPTED)
         self._take("modules", "NOMAD_MODULES", _modules, "Python module names with commas between them")
         for name in ("eve_client_id", "eve_client_secret", "esi_user_agent", "sentry_dsn"):
             self._take(name, name.upper(), _printable, "printable text without line breaks")
@@ -132,23 +153,23 @@ class _Reader:
         login = f":{quote(password, safe='')}@" if password else ""
         self._values["redis_url"] = f"redis://{login}{host}:{port}/{db}"
 
-    def _queue_concurrency(self) -> None:
-        found: dict[str, int] = {}
+    def _by_queue(self, attribute: str, prefix: str, parse: Callable[[str], T], accepted: str) -> None:
+        """Read `PREFIX_<QUEUE>` for every queue that is named so."""
+        found: dict[str, T] = {}
         for name in self._environ:
-            match = _QUEUE_CONCURRENCY.fullmatch(name)
+            match = re.fullmatch(rf"{prefix}_([A-Z][A-Z0-9_]*)", name)
             if match and self._environ[name]:
-                queue = match[1].lower().replace("_", "-")
-                limit = self._one(name, _whole(1, 1000), "a whole number from 1 to 1000", 0)
-                if limit:
-                    found[queue] = limit
-        self._values["queue_concurrency"] = MappingProxyType(found)
+                value = self._one(name, parse, accepted, None)
+                if value is not None:
+                    found[match[1].lower().replace("_", "-")] = value
+        self._values[attribute] = MappingProxyType(found)
 
     def _take(self, attribute: str, name: str, parse: Callable[[str], Any], accepted: str) -> None:
         value = self._one(name, parse, accepted, None)
         if value is not None:
             self._values[attribute] = value
 
-    def _one(self, name: str, parse: Callable[[str], T], accepted: str, default: T) -> T:
+    def _one(self, name: str, parse: Callable[[str], T], accepted: str, default: D) -> T | D:
         """Return the parsed variable, or `default` when it is unset, empty or wrong (which is noted)."""
         name, text = self._find(name)
         if not text:
@@ -181,6 +202,16 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+_KEEP_ACCEPTED = "jobs/age, as 1000/24h (units m, h, d; 0/0h keeps none)"
+
+
+def _keep(text: str) -> Keep:
+    match = _KEPT.fullmatch(text.lower())
+    if match is None:
+        raise ValueError(text)
+    return Keep(int(match[1]), int(match[2]) * _UNIT_MS[match[3]])
 
 
 def _one_of(*accepted: str) -> Callable[[str], str]:

@@ -2,18 +2,22 @@
 
 from .broker import JobBroker
 from .endings import Ended, Outcome
-from .errors import BadPriority, QueueNotDeclared, RedisUnavailable, UnreadableBody
+from .errors import BadPriority, Cancelled, Defer, QueueNotDeclared, RedisUnavailable, UnreadableBody
+from .retention import Retention
 from .states import STATE_NAMES, TRANSITIONS, State
 
 __all__ = [
     "STATE_NAMES",
     "TRANSITIONS",
     "BadPriority",
+    "Cancelled",
+    "Defer",
     "Ended",
     "JobBroker",
     "Outcome",
     "QueueNotDeclared",
     "RedisUnavailable",
+    "Retention",
     "State",
     "UnreadableBody",
 ]

@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import redis
-from dramatiq import Broker, Message, Middleware, Worker
+from dramatiq import Actor, Broker, Message, Middleware, Worker
 from dramatiq.broker import Consumer
 from dramatiq.common import q_name
 from dramatiq.errors import QueueJoinTimeout, Retry
-from dramatiq.middleware import Shutdown, raise_thread_exception
+from dramatiq.middleware import Shutdown
 
 from ..clock import mono_ms
+from ..errors import PermanentError
 from . import keys, records
 from .consumer import JobConsumer
 from .endings import Ended
-from .errors import QueueNotDeclared
+from .errors import Cancelled, QueueNotDeclared
+from .interrupts import guarded, strike
 from .lease import CURRENT, Lease, NewJob
 from .leased import LeasedMessage
 from .link import Call, CallerLinks, own_pool
+from .retention import Retention
 from .session import Session
+from .threads import replace_dead_threads
 from .view import QueueView
 from .work_queue import WorkQueue
 
 logger = logging.getLogger("nomad_actors.broker")
 
+#: A worker that was not heard of for this long is gone.
+LEASE_MS = 15_000
+#: Below this a busy garbage collector would be taken for a death.
+MIN_LEASE_MS = 200
 #: How many jobs one adding script takes.
 ADD_STEP = 250
 
@@ -44,6 +54,7 @@ class QueueOptions:
 
     concurrency: int | None = None
     limit: int | None = None
+    retention: Retention | None = None
 
 
 class JobBroker(Broker):
@@ -56,6 +67,8 @@ class JobBroker(Broker):
       retry_delay: called with the message, the attempts made and the delay (ms) that Retries chose; returns the delay.
       shutdown_ms: how long a stopping Worker lets jobs finish before they are given back; None leaves that to
         the timeout of `Worker.stop`.
+      lease_ms: a worker that was not heard of for this long is gone, and its jobs start again; the same everywhere.
+      retention: how many ended jobs each queue keeps, and for how long; a queue may be declared with its own.
     """
 
     def __init__(
@@ -70,10 +83,14 @@ class JobBroker(Broker):
         client: redis.Redis | None = None,
         retry_delay: RetryDelay | None = None,
         shutdown_ms: int | None = None,
+        lease_ms: int = LEASE_MS,
+        retention: Retention | None = None,
         **parameters: Any,
     ) -> None:
         if not namespace or set("{}") & set(namespace):
             raise ValueError(f"namespace {namespace!r} must be some text without braces")
+        if lease_ms < MIN_LEASE_MS:
+            raise ValueError(f"lease_ms {lease_ms!r} is too short (accepted: {MIN_LEASE_MS} or more)")
         super().__init__(middleware=middleware)
         if client is None:
             client = redis.Redis.from_url(url, **parameters) if url else redis.Redis(**parameters)
@@ -82,6 +99,8 @@ class JobBroker(Broker):
         self.queues: dict[str, QueueOptions] = {}
         self.shutdown_ms = shutdown_ms
         self.retry_delay = retry_delay
+        self.lease_ms = lease_ms
+        self.retention = retention or Retention()
         self._pool = own_pool(client.connection_pool)
         self._links = CallerLinks(self._pool)
         self._session: Session | None = None
@@ -89,18 +108,34 @@ class JobBroker(Broker):
 
     # Declaring.
 
-    def declare_queue(self, queue_name: str, *, concurrency: int | None = None, limit: int | None = None) -> None:
+    def declare_queue(
+        self,
+        queue_name: str,
+        *,
+        concurrency: int | None = None,
+        limit: int | None = None,
+        retention: Retention | None = None,
+    ) -> None:
         """Declare a queue, or change how many of its jobs run at a time: in a process, and over all hosts.
 
-        The limit over all hosts is written to Redis by the workers that serve the queue.
+        The limit over all hosts and the retention are written to Redis by the workers that serve the queue.
         """
         if queue_name not in self.queues:
             self.emit_before("declare_queue", queue_name)
-            self.queues[queue_name] = QueueOptions(concurrency, limit)
+            self.queues[queue_name] = QueueOptions(concurrency, limit, retention)
             self.emit_after("declare_queue", queue_name)
         else:
             known = self.queues[queue_name]
-            self.queues[queue_name] = QueueOptions(concurrency or known.concurrency, limit or known.limit)
+            self.queues[queue_name] = QueueOptions(
+                concurrency or known.concurrency, limit or known.limit, retention or known.retention
+            )
+
+    def declare_actor(self, actor: Actor[Any, Any]) -> None:
+        """Declare an actor: its jobs can be cancelled, and a `PermanentError` is not retried."""
+        actor.fn = guarded(actor.fn)
+        thrown = actor.options.get("throws") or ()
+        actor.options["throws"] = (*(thrown if isinstance(thrown, tuple) else (thrown,)), PermanentError, Cancelled)
+        super().declare_actor(actor)
 
     # Enqueueing.
 
@@ -184,22 +219,33 @@ class JobBroker(Broker):
         session = self._session_of_process(threads=prefetch)
         options = self.queues[queue_name]
         places = options.concurrency or session.threads
-        return JobConsumer(session, queue_name, places=places, limit=options.limit, timeout_ms=timeout)
+        return JobConsumer(
+            session,
+            queue_name,
+            places=places,
+            limit=options.limit,
+            retention=options.retention or self.retention,
+            timeout_ms=timeout,
+        )
 
     def _session_of_process(self, *, threads: int) -> Session:
         with self._session_lock:
             if self._session is None or self._session.pid != os.getpid():
-                self._session = self._new_session(threads, None)
+                self._session = self._new_session(threads, None, lambda: None)
             return self._session
 
-    def _new_session(self, threads: int, work_queue: WorkQueue | None) -> Session:
+    def _new_session(
+        self, threads: int, work_queue: WorkQueue | None, replace_dead_threads: Callable[[], None]
+    ) -> Session:
         return Session(
             pool=self._pool,
             base_of=self._base,
             threads=threads,
+            lease_ms=self.lease_ms,
             knows_actor=self.actors.__contains__,
             work_queue=work_queue,
             on_settled=self._tell_settled,
+            replace_dead_threads=replace_dead_threads,
         )
 
     def _base(self, queue_name: str) -> str:
@@ -221,7 +267,7 @@ class JobBroker(Broker):
         """Dispatch a signal; a worker's boot and shutdown and a job's beginning are ours too."""
         if signal == "process_message" and isinstance(args[0], LeasedMessage):
             lease = args[0].lease
-            lease.thread_id, lease.began_mono_ms = threading.get_ident(), mono_ms()
+            lease.thread, lease.began_mono_ms = threading.current_thread(), mono_ms()
             CURRENT.set(lease)
         elif signal == "worker_boot":
             self._boot(args[0])
@@ -232,13 +278,15 @@ class JobBroker(Broker):
     def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
         """Dispatch a signal; what middleware enqueues after an actor is collected for the settling."""
         if signal in ("process_message", "skip_message") and isinstance(args[0], LeasedMessage):
-            args[0].skipped = signal == "skip_message"
-            args[0].lease.collecting = True
+            message, lease = args[0], args[0].lease
+            if signal == "skip_message":
+                message.skipped, lease.skip = True, sys.exception()
+            lease.collecting = True
             try:
                 super().emit_after(signal, *args, **kwargs)
             finally:
-                args[0].lease.collecting = False
-                args[0].lease.thread_id = None
+                lease.collecting = False
+                message.over = True
             return
         super().emit_after(signal, *args, **kwargs)
         if signal == "worker_shutdown":
@@ -249,7 +297,9 @@ class JobBroker(Broker):
         work_queue = WorkQueue()
         worker.work_queue = cast(Any, work_queue)
         with self._session_lock:
-            self._session = self._new_session(worker.worker_threads, work_queue)
+            self._session = self._new_session(
+                worker.worker_threads, work_queue, functools.partial(replace_dead_threads, worker)
+            )
         served = {q_name(name) for name in (worker.consumer_whitelist or self.queues)}
         limits = [options.concurrency for name, options in self.queues.items() if name in served]
         places = sum(limit for limit in limits if limit)
@@ -283,10 +333,9 @@ class JobBroker(Broker):
         running = session.running()
         logger.warning("%d jobs still run after %s ms: given back", len(running), self.shutdown_ms)
         session.release(running)
-        threads = {thread.ident for thread in stuck}
         for lease in running:
-            if lease.thread_id in threads:
-                raise_thread_exception(lease.thread_id, Shutdown)
+            if lease.thread in stuck:
+                strike(lease, Shutdown)
 
     def _end_session(self) -> None:
         with self._session_lock:

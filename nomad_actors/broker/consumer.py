@@ -12,6 +12,7 @@ from dramatiq.broker import Consumer, MessageProxy
 
 from .lease import CURRENT
 from .leased import LeasedMessage, ended
+from .retention import Retention
 from .session import Session
 
 
@@ -22,10 +23,19 @@ class JobConsumer(Consumer):
     only waits, since a second hand-over would cost as much as the job itself.
     """
 
-    def __init__(self, session: Session, queue_name: str, *, places: int, limit: int | None, timeout_ms: int) -> None:
+    def __init__(
+        self,
+        session: Session,
+        queue_name: str,
+        *,
+        places: int,
+        limit: int | None,
+        retention: Retention | None,
+        timeout_ms: int,
+    ) -> None:
         self._session = session
         self._queue_name = queue_name
-        self._places, self._limit = places, limit
+        self._places, self._limit, self._retention = places, limit, retention
         self._timeout_seconds = timeout_ms / 1000
         self._inbox: queue.SimpleQueue[LeasedMessage] | None = None
 
@@ -36,7 +46,9 @@ class JobConsumer(Consumer):
         consumer that takes its end.
         """
         if self._inbox is None:
-            self._inbox = self._session.attach(self._queue_name, self._places, limit=self._limit)
+            self._inbox = self._session.attach(
+                self._queue_name, self._places, limit=self._limit, retention=self._retention
+            )
         try:
             return self._inbox.get(timeout=self._timeout_seconds)
         except queue.Empty:

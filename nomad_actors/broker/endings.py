@@ -15,8 +15,11 @@ class Outcome(enum.StrEnum):
     COMPLETED = "completed"
     SKIPPED = "skipped"
     RETRIED = "retried"
+    DEFERRED = "deferred"
     FAILED = "failed"
+    CANCELLED = "cancelled"
     RELEASED = "released"
+    RECOVERED = "recovered"
 
 
 # Not frozen: freezing makes the constructor three times as dear, and there is one of these a job.

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dramatiq.errors import BrokerConnectionError, DecodeError
+from dramatiq.middleware import SkipMessage
+from dramatiq.threading import Interrupt
+
+#: A delay beyond this is a mistake in the unit, not a wish: ten years.
+MAX_DEFER_SECONDS = 315_360_000
 
 
 class RedisUnavailable(BrokerConnectionError):
@@ -28,3 +33,23 @@ class QueueNotDeclared(ValueError):
 
 class BadPriority(ValueError):
     """Raised when a message's priority is no whole number from -8191 to 8191."""
+
+
+class Defer(SkipMessage):
+    """Raised by a job that wants to run later, `seconds` from now; it spends no attempt.
+
+    A SkipMessage, since Dramatiq's Retries, Callbacks and Pipelines leave those alone.
+
+    Raises `ValueError` for seconds that are none.
+    """
+
+    def __init__(self, seconds: float, reason: str = "") -> None:
+        if not 0 <= seconds <= MAX_DEFER_SECONDS:
+            raise ValueError(f"a job cannot be deferred by {seconds!r} s (accepted: 0 to {MAX_DEFER_SECONDS})")
+        super().__init__(reason)
+        self.seconds = seconds
+        self.reason = reason
+
+
+class Cancelled(Interrupt):
+    """Raised inside a job that an operator cancels; catch it only to clean up, and raise it again."""

@@ -3,22 +3,24 @@
 All keys of a queue share one hash tag, so that a script may touch them together on a Redis Cluster. A script is given
 the base alone and adds the suffix; an ACL needs `~<namespace>:*`.
 
-============  ======  ==================================================================================
+==============  ====  ==================================================================================
 suffix        type    meaning
-============  ======  ==================================================================================
+==============  ====  ==================================================================================
 ``jobs``      hash    id → record (`records`): header, body, story
 ``waiting``   zset    id, by priority · 2^40 + sequence: the order of starting
 ``delayed``   zset    id, by the due time, ms
-``active``    hash    id → lease: token, start time, place in ``waiting``
+``active``    hash    id → lease: token, start time, place in ``waiting``, why it shall be cancelled
 ``completed`` zset    id, by the time of ending, ms
 ``failed``    zset    id, by the time of ending, ms
+``notes``     hash    id → what the job said of itself: progress, log (`notes`)
 ``meta``      hash    ``seq`` the last sequence number, ``paused`` since when, ``limit`` of jobs at a time
-                      over all hosts
+                      over all hosts, ``keep`` of ended jobs, ``recovered`` jobs and ``late`` signs of life, counted
 ``wake``      list    at most one token: "there is work and nobody was told"
-``workers``   hash    worker id → last heard (ms), last request number, name
-``stats``     hash    minute modulo 1500 → minute, completed, failed, milliseconds run
-``nudge:ID``  list    wakes the one waiter of worker ID; expires
-============  ======  ==================================================================================
+``workers``   hash    worker id → last heard (ms), last request number, how long ticks missed it (ms), name;
+                      ``tick`` → the last tick, the last trimming (ms)
+``stats``     hash    minute modulo 1500 → what ended in that minute (`stats`)
+``control:ID``  list  what worker ID is told: to wake, or to cancel a job; expires
+==============  ====  ==================================================================================
 
 An id is 16 bytes when it is a UUID in its usual spelling, else its text (`records.pack_id`).
 """
@@ -29,10 +31,8 @@ from __future__ import annotations
 PRIORITY_STEP = 2**40
 
 #: Scores are doubles: beyond this, two neighbours could not be told apart.
-MAX_PRIORITY = 8191
-
-#: How many minutes the honest counters remember: a day and an hour.
-STATS_MINUTES = 1500
+MAX_PRIORITY = 8191  #: The field of ``workers`` that is no worker.
+TICK_FIELD = b"tick"
 
 
 def base(namespace: str, queue: str) -> str:
@@ -45,6 +45,6 @@ def wake(base_key: str) -> str:
     return f"{base_key}:wake"
 
 
-def nudge(base_key: str, worker_id: bytes) -> str:
-    """Return the key by which a worker wakes its own waiter."""
-    return f"{base_key}:nudge:{worker_id.hex()}"
+def control(base_key: str, worker_id: bytes) -> str:
+    """Return the key by which a worker is told something: by itself to wake, by an operator to cancel a job."""
+    return f"{base_key}:control:{worker_id.hex()}"

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dramatiq import Message
 
 from .endings import Ended, Outcome
 from .records import Header, check_priority, pack_body, pack_id
+from .report import Report
+
+if TYPE_CHECKING:
+    from .leased import LeasedMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +66,17 @@ class Lease:
     header: Header | None
     body: bytes
     message: Message[Any] | None = None
-    #: The thread that runs it, for an interrupt at the end of a shutdown.
-    thread_id: int | None = None
+    #: The thread that runs it, from its first middleware to its last.
+    thread: threading.Thread | None = None
+    #: Set while the actor itself runs: the only time when it may be interrupted (`interrupts`).
+    entered: bool = False
+    struck: bool = False
+    #: Why an operator wants it ended; None when nobody does.
+    cancel_reason: str | None = None
+    #: Why the actor asked to be skipped or deferred.
+    skip: BaseException | None = None
+    #: Set when Redis said that the lease is not ours any more.
+    lost: bool = False
     #: Set while middleware that runs after the actor may note what it enqueues.
     collecting: bool = False
     began_mono_ms: float = 0.0
@@ -70,6 +84,16 @@ class Lease:
     retry_body: bytes = b""
     outbox: list[NewJob] = field(default_factory=list)
     result: bytes = b""
+    #: What it says of itself, and how the session learns that it did.
+    report: Report | None = None
+    tell: Callable[[Lease], None] | None = None
+    #: What Dramatiq runs.
+    proxy: LeasedMessage | None = None
+
+    @property
+    def suspect(self) -> bool:
+        """Whether it was present when a worker was lost."""
+        return self.header is not None and self.header.crashes > 0
 
     @property
     def attempt(self) -> int:
@@ -109,7 +133,7 @@ class Settlement:
     delay_ms: int = 0
     body: bytes = b""
     error: bytes = b""
-    #: The result as JSON, or why it failed.
+    #: The result as JSON, or why it failed or is deferred.
     note: bytes = b""
     #: "ClassName: message", for the log.
     error_text: str | None = None
@@ -121,7 +145,7 @@ class Settlement:
         """Return what the run enqueued on other queues, which goes ahead of the settling."""
         return [job for job in self.lease.outbox if job.queue != self.lease.queue]
 
-    def told(self, ended_ms: float) -> Ended:
+    def told(self, ended_ms: float, *, cancelled: bool = False) -> Ended:
         """Return what middleware is told once Redis has confirmed the end, at `ended_ms` of its time."""
         lease = self.lease
         ready_ms = lease.header.ready_ms if lease.header else lease.started_ms
@@ -129,7 +153,7 @@ class Settlement:
             queue=lease.queue,
             actor=lease.message.actor_name if lease.message else "unknown",
             job_id=lease.job_id,
-            outcome=self.outcome,
+            outcome=Outcome.CANCELLED if cancelled else self.outcome,
             attempt=lease.attempt,
             ready_ms=int(ready_ms),
             started_ms=int(lease.started_ms),

@@ -7,12 +7,16 @@ from typing import Any
 
 from dramatiq import Message
 from dramatiq.broker import MessageProxy
+from dramatiq.middleware import SkipMessage
 
 from ..clock import mono_ms
 from . import records
 from .endings import Outcome
-from .errors import UnreadableBody
+from .errors import Cancelled, Defer, UnreadableBody
 from .lease import Lease, Settlement
+
+#: How long a job whose actor nobody knows is kept for somebody who does.
+UNKNOWN_FOR_MS = 600_000
 
 
 class LeasedMessage(MessageProxy):
@@ -23,6 +27,8 @@ class LeasedMessage(MessageProxy):
         self.lease = lease
         self.exception: BaseException | None = None
         self.skipped = False
+        #: Set when the actor and all middleware after it are through.
+        self.over = False
 
     def stuff_exception(self, exception: BaseException) -> None:
         """Keep what went wrong until the lease is settled."""
@@ -46,6 +52,26 @@ def read(lease: Lease) -> LeasedMessage:
     return LeasedMessage(lease.message, lease)
 
 
+def unknown_actor(lease: Lease, worker: str) -> Settlement:
+    """Return what becomes of a job whose actor this worker does not know: it comes back later, another may know it.
+
+    A release that is being rolled out knows job types that the last one does not; after 10 minutes it is nobody's.
+    """
+    assert lease.message is not None
+    message = lease.message
+    since = message.options.get(records.UNKNOWN_SINCE)
+    since_ms = float(since) if isinstance(since, (int, float)) else lease.started_ms
+    age_ms = max(0.0, lease.started_ms - since_ms)
+    if age_ms > UNKNOWN_FOR_MS:
+        reason = f"no live worker has known actor {message.actor_name!r} for {UNKNOWN_FOR_MS // 60_000} minutes"
+        return refused(lease, UnreadableBody(reason, lease.body))
+    settlement = Settlement(lease, Outcome.DEFERRED, delay_ms=int(min(30_000, max(1_000, age_ms / 4))))
+    settlement.body = records.pack_body(message, **{records.UNKNOWN_SINCE: since_ms})
+    settlement.error_text = f"no actor {message.actor_name!r} is declared in worker {worker}"
+    settlement.note = settlement.error_text.encode()
+    return settlement
+
+
 def refused(lease: Lease, error: UnreadableBody) -> Settlement:
     """Return the end of a job that cannot be run that no thread here could run."""
     reason = f"cannot be run: {error.message}"
@@ -55,12 +81,28 @@ def refused(lease: Lease, error: UnreadableBody) -> Settlement:
 
 
 def ended(message: LeasedMessage) -> Settlement:
-    """Decide how a run ended: failed, retry noted, an exception that nobody decided on, else completed."""
+    """Decide how a run ended.
+
+    Deferred, marked as failed, retry noted, an exception that nobody decided on (failed), else completed; a cancelled
+    job that did not complete is cancelled.
+    """
     lease, exception = message.lease, message.exception
     settlement = Settlement(lease, _outcome(message))
     if lease.began_mono_ms:
         settlement.run_ms = mono_ms() - lease.began_mono_ms
-    if exception is not None:
+    if settlement.outcome is Outcome.CANCELLED:
+        # What Retries noted and what was thrown are the interrupt's doing.
+        settlement.error_text = "cancelled" + (f": {lease.cancel_reason}" if lease.cancel_reason else "")
+        settlement.note = records.cut(lease.cancel_reason or "").encode()
+        lease.outbox.clear()
+        return settlement
+    if settlement.outcome is Outcome.DEFERRED:
+        assert isinstance(lease.skip, Defer)
+        settlement.delay_ms = int(lease.skip.seconds * 1000)
+        settlement.note = records.cut(lease.skip.reason).encode()
+        settlement.error_text = lease.skip.reason or None
+        return settlement
+    if exception is not None and not isinstance(exception, SkipMessage):
         name, words = type(exception).__name__, str(exception)
         settlement.error_text = f"{name}: {words}" if words else name
         trace = "".join(traceback.format_exception(exception))
@@ -68,7 +110,8 @@ def ended(message: LeasedMessage) -> Settlement:
     if settlement.outcome is Outcome.RETRIED:
         settlement.delay_ms, settlement.body = lease.retry_delay_ms or 0, lease.retry_body
     elif settlement.outcome is Outcome.FAILED:
-        settlement.error_text = settlement.error_text or "the message was marked as failed"
+        skipped = str(lease.skip) if lease.skip is not None else ""
+        settlement.error_text = settlement.error_text or skipped or "the message was marked as failed"
         settlement.note = records.cut(settlement.error_text).encode()
     else:
         settlement.note = lease.result
@@ -76,10 +119,25 @@ def ended(message: LeasedMessage) -> Settlement:
 
 
 def _outcome(message: LeasedMessage) -> Outcome:
+    lease = message.lease
+    if isinstance(lease.skip, Defer) and not message.failed:
+        return Outcome.CANCELLED if lease.cancel_reason is not None else Outcome.DEFERRED
+    if lease.cancel_reason is not None and isinstance(message.exception, Cancelled):
+        return Outcome.CANCELLED
     if message.failed:
         return Outcome.FAILED
-    if message.lease.retry_delay_ms is not None:
+    if lease.retry_delay_ms is not None:
         return Outcome.RETRIED
     if message.exception is not None:
         return Outcome.FAILED
     return Outcome.SKIPPED if message.skipped else Outcome.COMPLETED
+
+
+def thread_died(message: LeasedMessage) -> Settlement:
+    """Return the end of a job whose thread is gone: what it came to when it was through, else failed."""
+    if message.over:
+        return ended(message)
+    reason = "the thread that ran it died"
+    settlement = Settlement(message.lease, Outcome.FAILED, note=reason.encode(), error_text=reason)
+    settlement.error = records.pack_error("ThreadDied", reason, "")
+    return settlement

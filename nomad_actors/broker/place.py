@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 
 from .lease import Lease
 from .leased import LeasedMessage
-
-#: How long a queue believed empty is believed so without asking Redis again.
-RECHECK_SECONDS = 8.0
+from .retention import Retention
 
 
 @dataclass(slots=True, eq=False)
@@ -20,6 +18,7 @@ class Place:
     base: str
     places: int
     limit: int | None
+    retention: Retention | None
     #: Where leases arrive when no Worker's own queue takes them.
     inbox: queue.SimpleQueue[LeasedMessage] = field(default_factory=queue.SimpleQueue)
     attached: bool = False
@@ -28,10 +27,15 @@ class Place:
     held: dict[bytes, Lease] = field(default_factory=dict)
     #: The last request that Redis answered; a repeat of the next one is recognised by its number.
     request: int = 0
-    #: Believed empty; the waiter or the due time will say otherwise.
+    #: Believed empty; the waiter, the due time or a beat will say otherwise.
     asleep: bool = False
     due_mono: float | None = None
-    asked_mono: float = 0.0
+    #: When Redis last heard which jobs we hold.
+    beat_mono: float = 0.0
+    #: Whether any process ran jobs of this queue at the last beat.
+    busy: bool = False
+    #: Jobs that may not run beside one that is held, passed over by the last request.
+    passed_over: int = 0
 
     @property
     def free(self) -> int:
@@ -42,5 +46,11 @@ class Place:
         """Return whether Redis should be asked for jobs, at a monotonic time in seconds."""
         if not self.attached or self.free <= 0:
             return False
-        due = self.due_mono is not None and self.due_mono <= now
-        return not self.asleep or due or now - self.asked_mono >= RECHECK_SECONDS
+        return not self.asleep or (self.due_mono is not None and self.due_mono <= now)
+
+    def next_beat_mono(self, lease_seconds: float) -> float:
+        """Return when Redis must hear of us again: twice as often while jobs run, here or elsewhere.
+
+        Also for jobs that run elsewhere: only who ticks often sees in time that their worker is gone.
+        """
+        return self.beat_mono + lease_seconds / (4 if self.held or self.busy else 2)

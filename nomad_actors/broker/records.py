@@ -32,6 +32,7 @@ VERSION = 1
 HEADER = struct.Struct(">BhHBBdddd8s14sI")
 EVENT = struct.Struct(">BdI")
 LEASE = struct.Struct(">14sdd")
+DUE = struct.Struct(">d")
 TOKEN = struct.Struct(">8sIH")
 
 #: A traceback longer than this keeps its end, which names the error.
@@ -40,8 +41,10 @@ MAX_MESSAGE_CHARS = 2_000
 #: A result longer than this is replaced by a note of its size.
 MAX_RESULT_BYTES = 65_536
 
+#: The option that says since when no worker was met that knows the actor.
+UNKNOWN_SINCE = "nomad_unknown_since_ms"
 #: What Retries leaves in the options for its own next run, or for readers that we serve from the story.
-_BOOKKEEPING = ("eta", "traceback", "requeue_timestamp")
+_BOOKKEEPING = ("eta", "traceback", "requeue_timestamp", UNKNOWN_SINCE)
 
 
 class Flag(enum.IntFlag):
@@ -49,6 +52,7 @@ class Flag(enum.IntFlag):
 
     SKIPPED = 1
     RUN_ONCE_MORE = 2
+    CANCELLED = 4
 
 
 class EventKind(enum.IntEnum):
@@ -64,6 +68,10 @@ class EventKind(enum.IntEnum):
     PROMOTED = 8  # [-]
     CUT = 9  # [number of events left out, JSON]
     SKIPPED = 10  # [-]
+    DEFERRED = 11  # [due, double; reason]
+    CANCELLED = 12  # [reason]
+    RECOVERED = 13  # [token; gone or unheard]
+    LATE = 14  # [token]: the worker lives after all, the crash does not count
 
 
 _KNOWN_KINDS = frozenset(int(kind) for kind in EventKind)
@@ -162,7 +170,7 @@ def unpack_id(stored: bytes) -> str:
 
 def pack_body(message: Message[Any], **options: Any) -> bytes:
     """Encode what the key and the header of `message` do not say, with `options` on top of its own."""
-    kept = {k: v for k, v in {**message.options, **options}.items() if k not in _BOOKKEEPING}
+    kept = {k: v for k, v in message.options.items() if k not in _BOOKKEEPING} | options
     fields = {
         "actor_name": message.actor_name,
         "args": message.args,

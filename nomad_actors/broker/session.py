@@ -18,36 +18,56 @@ import queue
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 from redis.exceptions import ResponseError
 
-from . import keys, records
+from . import beats, interrupts, keys, records
 from .endings import Ended, Outcome
-from .errors import UnreadableBody
+from .errors import Cancelled, UnreadableBody
 from .lease import Lease, Settlement
-from .leased import LeasedMessage, read
+from .leased import LeasedMessage, read, thread_died, unknown_actor
 from .leased import refused as refused_end
 from .link import LINK_ERRORS, Call, Link, backoff_seconds, describe
+from .notes import Progress
 from .place import Place
-from .waiter import Waiter
+from .report import GATHER_SECONDS, Report
+from .retention import Retention
+from .settling import Settling
+from .waiter import NUDGE, Waiter
 from .work_queue import WorkItem, WorkQueue
 
 logger = logging.getLogger("nomad_actors.broker.session")
 
-#: A worker that says nothing for this long is looked for: see `QueueView.workers`.
-BEAT_SECONDS = 8.0
 #: At most this many jobs in one request.
 MAX_REQUEST = 500
-#: At most this many settlements in one script.
-MAX_SETTLE = 200
 #: A worker not heard of for this long is forgotten.
 FORGET_MS = 3_600_000
 #: How long a session that closes tries to tell Redis.
 CLOSE_SECONDS = 5.0
+#: A nudge that nobody reads goes by itself.
+NUDGE_EXPIRES_MS = 60_000
+
+
+class _Told(NamedTuple):
+    """What a running job has said of itself and is sent now."""
+
+    lease: Lease
+    report: Report
+    first: int
+    progress: Progress | None
+    lines: list[tuple[float, bytes]]
+
+
+class _Sent(NamedTuple):
+    """What one round has asked of Redis, in the order of the replies."""
+
+    reports: list[_Told]
+    batches: list[list[Settlement]]
+    wanted: list[tuple[Place, int]]
+    beats: list[Place]
 
 
 class Session:
@@ -59,38 +79,46 @@ class Session:
         pool: redis.ConnectionPool,
         base_of: Callable[[str], str],
         threads: int,
+        lease_ms: int,
         knows_actor: Callable[[str], bool],
         work_queue: WorkQueue | None,
         on_settled: Callable[[Sequence[Ended]], None],
+        replace_dead_threads: Callable[[], None],
     ) -> None:
         self.pid = os.getpid()
         self.worker_id = os.urandom(8)
         self.name = f"{socket.gethostname()}:{self.pid}"
         self.threads = threads
+        self._lease_ms = lease_ms
         self._base_of = base_of
         self._knows_actor = knows_actor
         self._work_queue = work_queue
         self._on_settled = on_settled
+        self._replace_dead_threads = replace_dead_threads
         self._link = Link(pool)
         self._places: dict[str, Place] = {}
-        self._unsettled: deque[Settlement] = deque()
+        self._settling = Settling(worker=self.name, base_of=base_of, tell=on_settled)
+        self._reporting: dict[bytes, Lease] = {}
         self._mailbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._taking = True
         self._closing: float | None = None
         self._tried = 0
         self._turn = 0
         self._unwanted: set[str] = set()
-        self._waiter = Waiter(pool, self.worker_id, self._hear)
+        self._waiter = Waiter(pool, self.worker_id, hear=self._hear, cancel=self._hear_cancel)
         self._pump = threading.Thread(target=self._run, name="nomad-pump", daemon=True)
         self._started = threading.Lock()
 
     # What other threads say; each call is one atomic step.
 
-    def attach(self, queue_name: str, places: int, *, limit: int | None = None) -> queue.SimpleQueue[LeasedMessage]:
+    def attach(
+        self, queue_name: str, places: int, *, limit: int | None = None, retention: Retention | None = None
+    ) -> queue.SimpleQueue[LeasedMessage]:
         """Serve a queue, `places` jobs at a time here and `limit` over all hosts; return where its leases arrive."""
         place = self._places.get(queue_name)
         if place is None:
-            place = self._places[queue_name] = Place(queue_name, self._base_of(queue_name), places, limit)
+            base = self._base_of(queue_name)
+            place = self._places[queue_name] = Place(queue_name, base, places, limit, retention)
         self._mailbox.put(("attach", place))
         if self._started.acquire(blocking=False):
             self._pump.start()
@@ -103,6 +131,10 @@ class Session:
     def end(self, settlement: Settlement) -> None:
         """Say that a run is over."""
         self._mailbox.put(("end", settlement))
+
+    def report(self, lease: Lease) -> None:
+        """Say that a running job has something to tell of itself."""
+        self._mailbox.put(("report", lease))
 
     def stop_taking(self) -> None:
         """Start no further job; what was handed out but not begun goes back at once."""
@@ -132,6 +164,9 @@ class Session:
     def _hear(self, bases: Sequence[str]) -> None:
         self._mailbox.put(("work", bases))
 
+    def _hear_cancel(self, base: str, stored_id: bytes, reason: str) -> None:
+        self._mailbox.put(("cancel", (base, stored_id, reason)))
+
     # The pump.
 
     def _run(self) -> None:
@@ -149,11 +184,11 @@ class Session:
         self._link.close()
 
     def _finished(self) -> bool:
-        if not self._unsettled:
+        if not self._settling:
             self._leave()
             return True
         if self._closing is not None and time.monotonic() > self._closing:
-            logger.error("gave up telling Redis how %d jobs ended", len(self._unsettled))
+            logger.error("gave up telling Redis how %d jobs ended", len(self._settling))
             return True
         return False
 
@@ -181,16 +216,19 @@ class Session:
     def _idle_seconds(self) -> float:
         """Return how long nothing needs doing unless somebody says so."""
         now = time.monotonic()
-        if self._unsettled or self._tried or self._closing is not None or self._can_ask(now):
+        if self._settling or self._tried or self._closing is not None or self._can_ask(now):
             return 0.0
         attached = [place for place in self._all_places() if place.attached]
-        wakes = [place.asked_mono + BEAT_SECONDS for place in attached]
+        wakes = [place.next_beat_mono(self._lease_ms / 1000) for place in attached]
+        wakes += [self._report_due_mono(lease) for lease in self._reporting.values()]
         if self._taking and self._free_threads() > 0:
             wakes += [p.due_mono for p in attached if p.due_mono is not None and p.free > 0]
-        return max(0.0, min(wakes, default=now + BEAT_SECONDS) - now)
+        return max(0.0, min(wakes, default=now + self._lease_ms / 2000) - now)
 
     def _on_attach(self, place: Place) -> None:
         place.attached, place.asleep = True, False
+        # The first request says that we are here; a beat has nothing to add yet.
+        place.beat_mono = time.monotonic()
 
     def _on_detach(self, place: Place) -> None:
         place.attached = False
@@ -201,7 +239,33 @@ class Session:
         if place.held.get(settlement.lease.token) is settlement.lease:
             # Ended once: a run that was released at shutdown may still come to its own end.
             place.held.pop(settlement.lease.token)
-            self._unsettled.append(settlement)
+            self._settling.add(settlement)
+            if settlement.lease.suspect:
+                self._ask_for_suspects()
+
+    def _ask_for_suspects(self) -> None:
+        for place in self._all_places():
+            if place.passed_over:
+                place.asleep = False
+
+    def _on_report(self, lease: Lease) -> None:
+        if lease.report is not None:
+            self._reporting[lease.token] = lease
+
+    def _on_cancel(self, what: tuple[str, bytes, str]) -> None:
+        base, stored_id, reason = what
+        for place in self._all_places():
+            if place.base == base:
+                self._cancel([lease for lease in place.held.values() if lease.stored_id == stored_id], reason)
+
+    @staticmethod
+    def _cancel(leases: Iterable[Lease], reason: str) -> None:
+        for lease in leases:
+            if lease.cancel_reason is None:
+                lease.cancel_reason = reason
+                struck = interrupts.strike(lease, Cancelled)
+                how = "interrupted" if struck else "not running yet, or through"
+                logger.info("job %s of queue %s is to be cancelled: %s", lease.job_id, lease.queue, how)
 
     def _on_stop_taking(self, _: None) -> None:
         self._taking = False
@@ -255,17 +319,18 @@ class Session:
             time.sleep(backoff_seconds(self._tried))
 
     def _speak(self) -> None:
-        refused = self._send_elsewhere()
-        batches = self._batches(refused)
+        refused = self._settling.send_elsewhere(self._link)
+        batches = self._settling.batches(refused)
         wanted = self._wanted()
         self._introduce()
-        beats = self._overdue({place.name for place, _ in wanted})
-        calls = [self._settle_call(batch) for batch in batches]
-        calls += [self._start_call(place, free) for place, free in wanted]
-        calls += [Call("beat", place.base, (self.worker_id, self.name)) for place in beats]
+        sent = _Sent(self._due_reports(), batches, wanted, self._due_beats())
+        leaving = {id(s.lease) for batch in batches for s in batch}
+        calls = [self._report_call(told) for told in sent.reports]
+        calls += [self._settling.call(batch) for batch in batches]
+        calls += [self._start_call(place, free, suspects) for place, free, suspects in self._with_suspects(wanted)]
+        calls += [self._beat_call(place, leaving) for place in sent.beats]
         if calls:
-            replies = self._link.run(calls)
-            self._take_replies(replies, batches, wanted, beats)
+            self._take_replies(self._link.run(calls), sent)
         self._arm()
         if refused:
             raise refused[0]
@@ -275,75 +340,98 @@ class Session:
         new = [place for place in self._all_places() if place.attached and not place.introduced]
         calls = [Call("forget", place.base, (FORGET_MS,)) for place in new]
         calls += [Call("limit", place.base, (place.limit,)) for place in new if place.limit is not None]
+        for place in new:
+            if (kept := place.retention) is not None:
+                arguments = (kept.completed, kept.completed_ms, kept.failed, kept.failed_ms)
+                calls.append(Call("keep", place.base, arguments))
         if calls:
             self._link.run(calls)
         for place in new:
             place.introduced = True
 
-    def _take_replies(
-        self,
-        replies: list[Any],
-        batches: list[list[Settlement]],
-        wanted: list[tuple[Place, int]],
-        beats: list[Place],
-    ) -> None:
-        now, settled, started = time.monotonic(), len(batches), len(batches) + len(wanted)
-        for batch, reply in zip(batches, replies[:settled], strict=True):
+    def _take_replies(self, replies: list[Any], sent: _Sent) -> None:
+        now, at = time.monotonic(), iter(replies)
+        for told, reply in zip(sent.reports, at, strict=False):
             if not isinstance(reply, ResponseError):
-                self._on_settle_reply(batch, reply)
-        for (place, free), reply in zip(wanted, replies[settled:started], strict=True):
+                self._on_report_reply(told, now)
+        for batch, reply in zip(sent.batches, at, strict=False):
+            if not isinstance(reply, ResponseError):
+                self._settling.confirmed(batch, reply)
+        for (place, free), reply in zip(sent.wanted, at, strict=False):
             if not isinstance(reply, ResponseError):
                 self._on_start_reply(place, free, reply, now)
-        for place in beats:
-            place.asked_mono = now
+        for place, reply in zip(sent.beats, at, strict=False):
+            place.beat_mono = now
+            if not isinstance(reply, ResponseError):
+                self._on_beat_reply(place, reply, now)
         for reply in replies:
             if isinstance(reply, ResponseError):
                 raise reply
 
-    # Settling.
+    # Beats.
 
-    def _send_elsewhere(self) -> list[Exception]:
-        """Send what ended runs enqueued on other queues; return why it was refused, for those that have to wait."""
-        waiting = [s for s in self._unsettled if s.lease.outbox and not s.sent_elsewhere and s.elsewhere()]
-        if not waiting:
-            return []
-        jobs = [(s, job) for s in waiting for job in s.elsewhere()]
-        calls = [Call("enqueue", self._base_of(job.queue), job.arguments()) for _, job in jobs]
-        replies = self._link.run(calls)
-        failed = {id(s) for (s, _), reply in zip(jobs, replies, strict=True) if isinstance(reply, Exception)}
-        for settlement in waiting:
-            settlement.sent_elsewhere = id(settlement) not in failed
-        return [reply for reply in replies if isinstance(reply, Exception)]
+    def _due_beats(self) -> list[Place]:
+        now, seconds = time.monotonic(), self._lease_ms / 1000
+        due = [p for p in self._all_places() if p.attached and p.next_beat_mono(seconds) <= now]
+        if due and self._taking:
+            self._end_jobs_of_dead_threads()
+            self._replace_dead_threads()
+        return due
 
-    def _batches(self, refused: list[Exception]) -> list[list[Settlement]]:
-        """Group what can be settled now by queue."""
-        by_queue: dict[str, list[Settlement]] = {}
-        for settlement in self._unsettled:
-            if refused and settlement.elsewhere() and not settlement.sent_elsewhere:
-                continue
-            batch = by_queue.setdefault(settlement.lease.queue, [])
-            if len(batch) < MAX_SETTLE:
-                batch.append(settlement)
-        return [batch for batch in by_queue.values() if batch]
+    def _beat_call(self, place: Place, leaving: set[int]) -> Call:
+        """Name what is held, and what has ended and is not on its way to Redis ahead of this."""
+        ended = [s.lease for s in self._settling if s.lease.queue == place.name]
+        named = [lease for lease in (*place.held.values(), *ended) if id(lease) not in leaving]
+        return beats.call(place, self.worker_id, self.name, self._lease_ms, named)
 
-    def _settle_call(self, batch: list[Settlement]) -> Call:
-        arguments: list[bytes | str | int | float] = [self.name]
-        for settlement in batch:
-            arguments.extend(settlement.arguments())
-        return Call("settle", self._places[batch[0].lease.queue].base, arguments)
+    def _on_beat_reply(self, place: Place, reply: list[Any], now: float) -> None:
+        answer = beats.read(place, reply)
+        place.busy = answer.active > 0
+        place.due_mono = _due_mono(now, answer.now_ms, answer.due_ms)
+        if answer.waiting:
+            # Should a wake token have gone with a worker that died, this finds the work.
+            place.asleep = False
+        for lease in place.held.values():
+            if lease.stored_id in answer.lost and not lease.lost:
+                lease.lost = True
+                logger.warning("job %s of queue %s was taken from us: we went unheard", lease.job_id, place.name)
+        self._cancel(
+            [lease for lease in place.held.values() if lease.stored_id in answer.cancelled], "asked for by an operator"
+        )
+        if answer.recovered:
+            self._on_settled(answer.recovered)
 
-    def _on_settle_reply(self, batch: list[Settlement], reply: list[bytes]) -> None:
-        ended_ms = float(reply[0])
-        endings = []
-        settled = set(map(id, batch))
-        self._unsettled = deque(s for s in self._unsettled if id(s) not in settled)
-        for settlement, word in zip(batch, reply[1:], strict=True):
-            if word in (b"ok", b"already"):
-                endings.append(settlement.told(ended_ms))
-            else:
-                _log_refused(settlement, word.decode())
-        if endings:
-            self._on_settled(endings)
+    def _end_jobs_of_dead_threads(self) -> None:
+        for lease in self.running():
+            if lease.thread is not None and not lease.thread.is_alive() and lease.proxy is not None:
+                logger.critical("the thread that ran job %s of queue %s died", lease.job_id, lease.queue)
+                self._on_end(thread_died(lease.proxy))
+
+    # Reports.
+
+    def _report_due_mono(self, lease: Lease) -> float:
+        return lease.report.sent_mono + GATHER_SECONDS if lease.report is not None else 0.0
+
+    def _due_reports(self) -> list[_Told]:
+        """Return what running jobs have said, gathered for a moment; of those that end now, without delay."""
+        now = time.monotonic()
+        ending = {s.lease.token for s in self._settling} if self._reporting else set()
+        due = [
+            lease for token, lease in self._reporting.items() if token in ending or self._report_due_mono(lease) <= now
+        ]
+        return [_Told(lease, lease.report, *lease.report.pending()) for lease in due if lease.report is not None]
+
+    def _report_call(self, told: _Told) -> Call:
+        arguments: list[bytes | str | int | float] = [told.lease.stored_id, told.lease.token, told.first]
+        arguments.append(told.progress.pack() if told.progress is not None else b"")
+        for at_ms, text in told.lines:
+            arguments += (at_ms, text)
+        return Call("report", self._base_of(told.lease.queue), arguments)
+
+    def _on_report_reply(self, told: _Told, now: float) -> None:
+        told.report.sent_mono = now
+        if not told.report.sent(told.progress, len(told.lines)):
+            self._reporting.pop(told.lease.token, None)
 
     # Starting.
 
@@ -383,14 +471,26 @@ class Session:
         # Equal priorities take turns; a queue without waiting jobs is asked last, for what is due.
         return sorted(turned, key=lambda p: scores[p.name] // keys.PRIORITY_STEP if p.name in scores else 1e9)
 
-    def _start_call(self, place: Place, free: int) -> Call:
-        return Call("start", place.base, (self.worker_id, place.request + 1, free, self.name))
+    def _with_suspects(self, wanted: list[tuple[Place, int]]) -> list[tuple[Place, int, int]]:
+        """Add how many suspects each request may take: one in all, and none while one runs here.
+
+        A suspect was present when a worker was lost. Kept apart, only the one that kills its worker does so again.
+        """
+        if any(lease.suspect for lease in self.running()):
+            return [(place, free, 0) for place, free in wanted]
+        self._turn += 1
+        passed = [place.name for place, _ in wanted if place.passed_over] or [place.name for place, _ in wanted]
+        chosen = passed[self._turn % len(passed)] if passed else ""
+        return [(place, free, int(place.name == chosen)) for place, free in wanted]
+
+    def _start_call(self, place: Place, free: int, suspects: int) -> Call:
+        return Call("start", place.base, (self.worker_id, place.request + 1, free, self.name, suspects))
 
     def _on_start_reply(self, place: Place, free: int, reply: list[Any], now: float) -> None:
         place.request += 1
-        place.asked_mono = now
         redis_now = float(reply[0])
-        place.due_mono = now + max(0.0, float(reply[1]) - redis_now) / 1000 if reply[1] else None
+        place.due_mono = _due_mono(now, redis_now, float(reply[1]) if reply[1] else None)
+        place.passed_over = int(reply[2])
         taken = 0
         for i in range(3, len(reply), 4):
             lease = self._lease(place, reply[i], reply[i + 1], int(reply[i + 2]), redis_now)
@@ -412,30 +512,24 @@ class Session:
         """Give a job to a thread; what no thread could run ends here, with the reason."""
         try:
             message = read(lease)
-            if not self._knows_actor(message.actor_name):
-                raise UnreadableBody(f"no actor {message.actor_name!r} is declared in this worker", lease.body)
         except UnreadableBody as error:
             self._on_end(refused_end(lease, error))
             return
-        if self._work_queue is not None:
+        lease.proxy = message
+        lease.tell = self.report
+        if not self._knows_actor(message.actor_name):
+            self._on_end(unknown_actor(lease, self.name))
+        elif self._work_queue is not None:
             self._work_queue.put(WorkItem(message))
         else:
             place.inbox.put(message)
 
-    def _overdue(self, asked: set[str]) -> list[Place]:
-        """Return the queues that should hear that we live, since we have nothing else to say to them."""
-        now = time.monotonic()
-        return [
-            place
-            for place in self._all_places()
-            if place.attached and place.name not in asked and now - place.asked_mono >= BEAT_SECONDS
-        ]
-
     def _arm(self) -> None:
         """Have the waiter wait for every queue that could take work and has none."""
-        idle = {p.base for p in self._all_places() if self._taking and p.attached and p.asleep and p.free > 0}
+        attached = [place for place in self._all_places() if place.attached]
+        idle = {p.base for p in attached if self._taking and p.asleep and p.free > 0}
         commands: list[tuple[Any, ...]] = [("RPUSH", keys.wake(base), "1") for base in self._unwanted]
-        if idle and self._waiter.arm(idle):
+        if self._waiter.arm({place.base for place in attached}, idle):
             commands += self._nudge()
         if commands:
             self._link.commands(commands)
@@ -444,9 +538,8 @@ class Session:
     def _nudge(self) -> list[tuple[Any, ...]]:
         """Return the commands that wake our own waiter; the key goes by itself if it is never read."""
         key = self._waiter.nudge_key
-        return [("RPUSH", key, "1"), ("PEXPIRE", key, "60000")]
+        return [("RPUSH", key, NUDGE), ("PEXPIRE", key, NUDGE_EXPIRES_MS)]
 
 
-def _log_refused(settlement: Settlement, word: str) -> None:
-    why = "its lease is another worker's now" if word == "fenced" else "there is no such job any more"
-    logger.warning("job %s of queue %s ended too late: %s", settlement.lease.job_id, settlement.lease.queue, why)
+def _due_mono(now: float, redis_now_ms: float, due_ms: float | None) -> float | None:
+    return None if due_ms is None else now + max(0.0, due_ms - redis_now_ms) / 1000

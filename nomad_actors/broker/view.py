@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import struct
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dramatiq import Message
-
-from . import records
+from . import keys, notes, records, stats
 from .errors import UnreadableBody
 from .link import Call, CallerLinks
-from .records import EventKind, Flag, Record
+from .records import Record
 from .states import State
+from .stored import StoredJob
+from .waiter import cancel_word
 
 #: A worker that was not heard of for this long does not count as live.
 LIVE_MS = 20_000
+#: What is kept of a worker: last heard (ms), last request, for how long ticks missed it (ms); then its name.
+MARK = struct.Struct(">dId")
 #: How many jobs one step of a long operation touches.
 STEP = 500
 
@@ -37,65 +38,9 @@ class QueueCounts:
     failed: int
     paused_since_ms: int | None
     limit: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredJob:
-    """One job as it stands in Redis."""
-
-    job_id: str
-    state: State
-    record: Record | None
-    #: Since when it runs, while it is active.
-    running_since_ms: float | None
-    #: None when the body cannot be read; `unreadable` says why.
-    message: Message[Any] | None
-    unreadable: str | None
-
-    def timeline(self) -> list[dict[str, object]]:
-        """Return the story as the API tells it, oldest first."""
-        if self.record is None:
-            return []
-        told: list[dict[str, object]] = [{"event": "enqueued", "at": int(self.record.header.created_ms)}]
-        told += [_tell(event) for event in self.record.events()]
-        if self.running_since_ms is not None:
-            told.append({"event": "started", "at": int(self.running_since_ms)})
-        return told
-
-    def last(self, kind: EventKind) -> bytes | None:
-        """Return what the story last said of `kind`."""
-        found = [e.data for e in self.record.events() if e.kind is kind] if self.record else []
-        return found[-1] if found else None
-
-    @property
-    def skipped(self) -> bool:
-        """Whether the job ended by skipping itself."""
-        return bool(self.record and self.record.header.flags & Flag.SKIPPED)
-
-
-def _tell(event: records.Event) -> dict[str, object]:
-    told: dict[str, object] = {"event": event.kind.name.lower(), "at": int(event.at_ms)}
-    if event.kind is EventKind.STARTED:
-        told["worker"] = event.data.decode(errors="replace")
-    elif event.kind is EventKind.ERROR:
-        told.update(json.loads(event.data))
-    elif event.kind is EventKind.RETRY:
-        told["due"] = int(struct.unpack(">d", event.data)[0])
-    elif event.kind is EventKind.FAILED:
-        told["reason"] = event.data.decode(errors="replace")
-    elif event.kind is EventKind.CUT:
-        told["eventsLeftOut"] = int(event.data)
-    return told
-
-
-@dataclass(frozen=True, slots=True)
-class MinuteStats:
-    """What ended within one minute: the honest counters, kept by the settling script."""
-
-    minute: int
-    completed: int
-    failed: int
-    run_ms: float
+    #: Since the queue exists: jobs taken back from lost workers, and workers that were heard of again afterwards.
+    recovered: int = 0
+    late: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +76,7 @@ class QueueView:
 
     def counts(self) -> QueueCounts:
         """Return exact counts of one instant."""
-        now, waiting, active, delayed, completed, failed, paused, limit = self._run("counts")
+        now, waiting, active, delayed, completed, failed, paused, limit, recovered, late = self._run("counts")
         return QueueCounts(
             float(now),
             waiting,
@@ -141,6 +86,8 @@ class QueueView:
             failed,
             int(paused) if paused else None,
             int(limit) if limit else None,
+            recovered,
+            late,
         )
 
     def jobs(self, state: State, start: int, end: int) -> Sequence[StoredJob]:
@@ -150,7 +97,7 @@ class QueueView:
         """
         order = "rev" if state in _NEWEST_FIRST else ""
         reply = self._run("list", state.value, start, end, order)
-        jobs = [self._job(state, *reply[i : i + 3]) for i in range(0, len(reply), 3)]
+        jobs = [self._job(state, *reply[i : i + 4]) for i in range(0, len(reply), 4)]
         if state is State.ACTIVE:
             jobs.sort(key=lambda job: job.running_since_ms or 0)
             return jobs[start:] if end == -1 else jobs[start : end + 1]
@@ -162,18 +109,18 @@ class QueueView:
         reply = self._run("get", stored_id)
         return self._job(State(reply[0].decode()), stored_id, *reply[1:]) if reply else None
 
-    def _job(self, state: State, stored_id: bytes, value: bytes, lease: bytes) -> StoredJob:
+    def _job(self, state: State, stored_id: bytes, value: bytes, lease: bytes, told: bytes) -> StoredJob:
         job_id = records.unpack_id(stored_id)
-        running_since = records.LEASE.unpack(lease)[1] if lease else None
+        record: Record | None = None
+        message, unreadable = None, None
         try:
             record = records.unpack(value)
-        except UnreadableBody as error:
-            return StoredJob(job_id, state, None, running_since, None, error.message)
-        try:
             message = records.unpack_body(self.name, job_id, record.header, record.body)
         except UnreadableBody as error:
-            return StoredJob(job_id, state, record, running_since, None, error.message)
-        return StoredJob(job_id, state, record, running_since, message, None)
+            unreadable = error.message
+        cancel = lease[records.LEASE.size :].decode(errors="replace")
+        running_since = records.LEASE.unpack_from(lease)[1] if lease else None
+        return StoredJob(job_id, state, record, running_since, message, unreadable, notes.unpack(told), cancel or None)
 
     def again(self, job: StoredJob) -> str:
         """Put a finished job back to waiting with its attempts afresh; return ``ok`` or why not."""
@@ -189,6 +136,15 @@ class QueueView:
     def promote(self, job_id: str) -> str:
         """Put a delayed job to waiting now; return ``ok``, ``missing`` or the state that does not allow it."""
         word: bytes = self._run("promote", records.pack_id(job_id))
+        return word.decode()
+
+    def cancel(self, job_id: str, reason: str) -> str:
+        """End a job as cancelled: ``ok`` when it is, ``asked`` when it runs and its worker was told.
+
+        Returns ``missing`` or the state that does not allow it otherwise.
+        """
+        stored_id, text = records.pack_id(job_id), records.cut(reason or "cancelled")
+        word: bytes = self._run("cancel", stored_id, text, cancel_word(stored_id, text))
         return word.decode()
 
     def remove(self, job_id: str) -> str:
@@ -217,7 +173,7 @@ class QueueView:
         found: list[tuple[float, bytes]] = []
         start = 0
         while reply := self._run("list", state.value, start, start + STEP - 1, ""):
-            for i in range(0, len(reply), 3):
+            for i in range(0, len(reply), 4):
                 found += [(age, reply[i]) for age in _created_ms(reply[i + 1]) if age < before_ms]
             start += STEP
         return [stored_id for _, stored_id in sorted(found)]
@@ -244,20 +200,20 @@ class QueueView:
         now_ms = int(now[0]) * 1000 + int(now[1]) / 1000
         found = []
         for i in range(0, len(reply), 2):
-            heard, _ = struct.unpack_from(">dI", reply[i + 1])
+            if reply[i] == keys.TICK_FIELD:
+                continue
+            heard, _, _ = MARK.unpack_from(reply[i + 1])
             if now_ms - heard <= LIVE_MS:
-                found.append(LiveWorker(reply[i].hex(), reply[i + 1][12:].decode(errors="replace"), heard))
+                name = reply[i + 1][MARK.size :].decode(errors="replace")
+                found.append(LiveWorker(reply[i].hex(), name, heard))
         return sorted(found, key=lambda worker: worker.name)
 
-    def stats(self, window_minutes: int) -> Sequence[MinuteStats]:
-        """Return the counters of the last minutes, the current one included, in order."""
+    def stats(self, window_minutes: int) -> stats.Tally:
+        """Return what ended in the last minutes, the current one included."""
         values, now = self._links.commands([("HVALS", f"{self._base}:stats"), ("TIME",)])
         this_minute = int(now[0]) // 60
-        minutes = [MinuteStats(*struct.unpack(">IIId", value)) for value in values]
-        return sorted(
-            (m for m in minutes if this_minute - window_minutes < m.minute <= this_minute),
-            key=lambda m: m.minute,
-        )
+        entries = map(stats.unpack, values)
+        return stats.total(tally for minute, tally in entries if this_minute - window_minutes < minute <= this_minute)
 
     def ages(self) -> Ages:
         """Return how old the oldest jobs are."""

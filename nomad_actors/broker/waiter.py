@@ -1,12 +1,14 @@
-"""The one blocking wait of a worker process: it sleeps in Redis until one of its queues has work.
+"""The one blocking wait of a worker process: it sleeps in Redis until there is work, or until it is told something.
 
-It waits only for queues that the pump believes empty and has places for, so that a token popped here is work that this
-process can take. The pump changes what it waits for by `arm`, and wakes it by a key of the worker's own.
+It waits for work only in queues that the pump believes empty and has places for, so that a token popped here is work
+that this process can take. The pump changes that by `arm`, and wakes it by the worker's own control key, by which an
+operator's cancel arrives too.
 """
 
 from __future__ import annotations
 
 import logging
+import struct
 import threading
 from collections.abc import Callable, Sequence
 
@@ -18,38 +20,68 @@ from .link import LINK_ERRORS, Link, backoff_seconds, describe, own_pool
 
 logger = logging.getLogger("nomad_actors.broker.waiter")
 
-#: Longer than the pump's own recheck, shorter than any proxy's idle limit.
+#: Longer than the pump's own beats, shorter than any proxy's idle limit.
 BLOCK_SECONDS = 20
 #: The socket must outlast the block.
 SOCKET_SECONDS = BLOCK_SECONDS + 10.0
+#: How long the pump is given to say what else to wait for, before what it said last is waited for again.
+SETTLE_SECONDS = 0.05
+
+#: Says to a worker only that it shall look again what to wait for.
+NUDGE = b"1"
+_CANCEL = struct.Struct(">cH")
+
+
+def cancel_word(stored_id: bytes, reason: str) -> bytes:
+    """Return what tells a worker to cancel a job of the queue whose control key it comes by."""
+    return _CANCEL.pack(b"c", len(stored_id)) + stored_id + reason.encode()
 
 
 class Waiter:
-    """Blocks on the wake keys of the armed queues and tells `hear` the bases of those that have work."""
+    """Blocks on the control keys of the queues served and the wake keys of those that are armed.
 
-    def __init__(self, pool: redis.ConnectionPool, worker_id: bytes, hear: Callable[[Sequence[str]], None]) -> None:
+    `hear` is told the bases of queues that have work, or nothing when any of them may; `cancel` is told a queue's base,
+    a stored id and the reason.
+    """
+
+    def __init__(
+        self,
+        pool: redis.ConnectionPool,
+        worker_id: bytes,
+        *,
+        hear: Callable[[Sequence[str]], None],
+        cancel: Callable[[str, bytes, str], None],
+    ) -> None:
         self._link = Link(own_pool(pool, socket_timeout=SOCKET_SECONDS))
         self._worker_id = worker_id
         self._hear = hear
+        self._cancel = cancel
         self._changed = threading.Condition()
+        self._served: set[str] = set()
         self._armed: set[str] = set()
+        self._fresh = False
         self._blocked_on: frozenset[str] | None = None
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="nomad-waiter", daemon=True)
         self.nudge_key: str | None = None
 
     def start(self) -> None:
-        """Begin to wait for what is armed."""
+        """Begin to wait."""
         self._thread.start()
 
-    def arm(self, bases: set[str]) -> bool:
-        """Wait for these queues from now on; return whether it blocks without one of them and wants a nudge."""
+    def arm(self, served: set[str], idle: set[str]) -> bool:
+        """Wait for work in the `idle` queues too from now on.
+
+        Returns whether it blocks without one of them and wants a nudge.
+        """
         with self._changed:
-            self._armed |= bases
-            if self.nudge_key is None and bases:
-                self.nudge_key = keys.nudge(min(bases), self._worker_id)
+            self._fresh = True
+            self._served |= served
+            self._armed |= idle
+            if self.nudge_key is None and served:
+                self.nudge_key = keys.control(min(served), self._worker_id)
             self._changed.notify()
-            return self._blocked_on is not None and not bases <= self._blocked_on
+            return self._blocked_on is not None and not self._keys() <= self._blocked_on
 
     def close(self) -> None:
         """Stop waiting; the thread ends by itself, at the latest with its block."""
@@ -57,46 +89,62 @@ class Waiter:
             self._closing = True
             self._changed.notify()
 
+    def _keys(self) -> frozenset[str]:
+        wakes = {keys.wake(base) for base in self._armed}
+        return frozenset(wakes | {keys.control(base, self._worker_id) for base in self._served})
+
     def _run(self) -> None:
         tried = 0
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._armed or self._closing)
+                self._changed.wait_for(lambda: self._served or self._closing)
+                # The pump is about to arm again what a token was taken of: one block less.
+                self._changed.wait_for(lambda: self._fresh or self._closing, timeout=SETTLE_SECONDS)
                 if self._closing:
                     break
-                bases = frozenset(self._armed)
-                self._blocked_on = bases
+                self._blocked_on = self._keys()
             try:
-                self._wait(bases)
+                self._wait(sorted(self._blocked_on))
                 tried = 0
             except LINK_ERRORS as error:
                 tried += 1
                 if tried == 1:
                     logger.warning("lost Redis while waiting for work: %s", describe(error))
-                self._forget(bases)
+                with self._changed:
+                    self._blocked_on = None
+                    self._armed.clear()
                 # Whatever happened in between went unheard: have every queue looked at.
                 self._hear(())
                 self._pause(backoff_seconds(tried))
         self._link.close()
 
-    def _wait(self, bases: frozenset[str]) -> None:
-        assert self.nudge_key is not None
-        by_key = {keys.wake(base).encode(): base for base in bases}
-        (reply,) = self._link.commands([("BLPOP", *by_key, self.nudge_key, BLOCK_SECONDS)])
+    def _wait(self, names: Sequence[str]) -> None:
+        (reply,) = self._link.commands([("BLPOP", *names, BLOCK_SECONDS)])
         if isinstance(reply, ResponseError):
             raise reply
+        key, word = (reply[0].decode(), reply[1]) if reply else ("", b"")
         with self._changed:
             self._blocked_on = None
-            base = by_key.get(reply[0]) if reply else None
-            if base is not None:
-                self._armed.discard(base)
-        if base is not None:
-            self._hear((base,))
+            woken = next((base for base in self._armed if keys.wake(base) == key), None)
+            if woken is not None:
+                self._armed.discard(woken)
+                self._fresh = False
+            told = next((base for base in self._served if keys.control(base, self._worker_id) == key), None)
+        if woken is not None:
+            self._hear((woken,))
+        elif told is not None and word != NUDGE:
+            self._pass_on(told, word)
 
-    def _forget(self, bases: frozenset[str]) -> None:
-        with self._changed:
-            self._blocked_on = None
-            self._armed -= bases
+    def _pass_on(self, base: str, word: bytes) -> None:
+        try:
+            kind, length = _CANCEL.unpack_from(word)
+        except struct.error:
+            kind, length = b"", 0
+        if kind != b"c":
+            logger.warning("heard a word that is none of ours: %r", word[:80])
+            return
+        at = _CANCEL.size + length
+        self._cancel(base, word[_CANCEL.size : at], word[at:].decode(errors="replace"))
 
     def _pause(self, seconds: float) -> None:
         with self._changed:

@@ -23,7 +23,7 @@ CATEGORY = "job_metrics"
 #: Characters of an error that a line shows; the job's record has all of it.
 ERROR_CHARACTERS = 500
 
-_LEVELS = {"retried": "warning", "failed": "error"}
+_LEVELS = {"retried": "warning", "recovered": "warning", "failed": "error"}
 
 
 class JobLog(Middleware):

@@ -18,7 +18,7 @@ DEFAULT_PORT = 9191
 UNKNOWN_ACTOR = "unknown"
 
 #: Runs that say nothing of how long a job waits: they go back to their place and start once more.
-_UNSTARTED = frozenset({Outcome.RELEASED})
+_UNSTARTED = frozenset({Outcome.RELEASED, Outcome.RECOVERED})
 
 
 class _Series:

@@ -31,7 +31,7 @@ def named(*names: str) -> Callable[[Command], bool]:
 
 
 # Every script that a caller or a worker runs by itself, and what makes it run.
-CALLERS_SCRIPTS = sorted(set(scripts()) - {"start", "settle", "beat", "forget", "limit", "peek"})
+CALLERS_SCRIPTS = sorted(set(scripts()) - {"start", "settle", "beat", "forget", "limit", "keep", "peek", "report"})
 
 
 @pytest.mark.parametrize("script", CALLERS_SCRIPTS)
@@ -52,6 +52,7 @@ def test_a_callers_script_whose_reply_is_cut_has_its_effect_once(
     actions: dict[str, Callable[[], object]] = {
         "enqueue": lambda: broker.enqueue(waiting),
         "again": lambda: view.again(stored),
+        "cancel": lambda: view.cancel(delayed.message_id, "why"),
         "promote": lambda: view.promote(delayed.message_id),
         "remove": lambda: view.remove(failed.message_id),
         "clean": lambda: view.clean(State.FAILED, grace_ms=0, limit=10),
@@ -76,7 +77,7 @@ def fail_if_asked(fails: bool) -> None:
         raise ValueError("asked")
 
 
-@pytest.mark.parametrize("script", ["start", "settle", "forget", "limit", "beat", "blpop", "rpush"])
+@pytest.mark.parametrize("script", ["start", "settle", "forget", "limit", "keep", "beat", "blpop", "rpush"])
 @pytest.mark.parametrize("side", ["cut_before", "cut_after"])
 def test_a_workers_script_whose_reply_is_cut_runs_every_job_once(
     make_broker: Callable[..., JobBroker],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 
 import dramatiq
 import pytest
@@ -44,7 +45,6 @@ def fields(**changed: object) -> bytes:
         pytest.param(record(fields(args="missing")), "no 'args'", id="a field missing"),
         pytest.param(record(fields(options=None)), "'options' is of type NoneType", id="options null"),
         pytest.param(record(fields(actor_name=["x"])), "'actor_name' is of type list", id="a list for a name"),
-        pytest.param(record(fields(actor_name="nobody")), "no actor 'nobody' is declared", id="an unknown actor"),
     ],
 )
 def test_rubbish_fails_with_its_reason_and_a_hundred_jobs_around_it_complete(
@@ -67,6 +67,31 @@ def test_rubbish_fails_with_its_reason_and_a_hundred_jobs_around_it_complete(
     assert reason in str(found.timeline()[-1]["reason"])
     assert [e.error for e in endings if e.outcome == "failed"] == [found.timeline()[-1]["reason"]]
     check_queue(redis_client)
+
+
+def test_a_job_whose_actor_nobody_knows_comes_back_later_and_fails_in_the_end(
+    broker: JobBroker, redis_client: redis.Redis, endings: list[Ended], wait_until: Callable[..., None]
+) -> None:
+    ran: list[int] = []
+    dramatiq.actor(ran.append, actor_name="job")
+    view = broker.view("default")
+    now_ms = redis_client.time()[0] * 1000
+    plant(redis_client, b"fresh", record(fields(actor_name="nobody")))
+    long_ago = fields(actor_name="nobody", options={"nomad_unknown_since_ms": now_ms - 700_000})
+    plant(redis_client, b"old", record(long_ago))
+    with running(broker):
+        wait_until(lambda: len(endings) == 2)
+        broker.get_actor("job").send(1)
+        wait_until(lambda: ran == [1])
+    fresh, old = view.get("fresh"), view.get("old")
+    assert fresh is not None
+    assert old is not None
+    assert fresh.state is State.DELAYED
+    assert fresh.record is not None
+    assert fresh.record.header.attempts == 0
+    assert "no actor 'nobody' is declared in worker" in str(fresh.timeline()[-1]["reason"])
+    assert old.state is State.FAILED
+    assert "no live worker has known actor 'nobody' for 10 minutes" in str(old.timeline()[-1]["reason"])
 
 
 def test_a_due_time_in_a_bodys_options_does_not_park_the_job_in_the_worker(

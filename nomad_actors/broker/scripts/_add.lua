@@ -11,7 +11,7 @@ local function add(now, id, call, priority, delay, created, body)
     if known.call == call or state == 'waiting' or state == 'delayed' then return state, 0 end
     if state == 'active' then
       known.call, known.body, known.priority = call, body, priority
-      if known.flags % 4 < FLAG_RUN_ONCE_MORE then known.flags = known.flags + FLAG_RUN_ONCE_MORE end
+      set_flag(known, FLAG_RUN_ONCE_MORE)
       redis.call('HSET', JOBS, id, pack_record(known))
       return state, 1
     end
@@ -23,7 +23,10 @@ local function add(now, id, call, priority, delay, created, body)
   }
   if known then tell(record, event(ENQUEUED, now, '')) end
   redis.call('HSET', JOBS, id, pack_record(record))
-  if state then redis.call('ZREM', INDEX[state], id) end
+  if state then
+    redis.call('ZREM', INDEX[state], id)
+    redis.call('HDEL', NOTES, id)
+  end
   if delay > 0 then
     add_delayed(id, due)
     return 'delayed', 1

@@ -3,6 +3,7 @@ local BASE = KEYS[1]
 local JOBS, WAITING, DELAYED = BASE .. ':jobs', BASE .. ':waiting', BASE .. ':delayed'
 local ACTIVE, DONE, DEAD = BASE .. ':active', BASE .. ':completed', BASE .. ':failed'
 local META, WAKE, WORKERS, STATS = BASE .. ':meta', BASE .. ':wake', BASE .. ':workers', BASE .. ':stats'
+local NOTES = BASE .. ':notes'
 local PRIORITY_STEP = 1099511627776
 local INDEX = { waiting = WAITING, delayed = DELAYED, completed = DONE, failed = DEAD }
 
@@ -13,6 +14,22 @@ local function state_of(id)
     if redis.call('ZSCORE', index, id) then return state end
   end
   return nil
+end
+
+-- A lease: token, since when, its place in waiting, and why it shall be cancelled ('' for it shall not).
+local function unpack_lease(value)
+  local token, started, score = struct.unpack('>c14dd', value)
+  return token, started, score, string.sub(value, 31)
+end
+
+local function pack_lease(token, started, score, cancel)
+  return struct.pack('>c14dd', token, started, score) .. cancel
+end
+
+-- Drops jobs that stand in no index any more; at most a thousand at once.
+local function drop(ids)
+  redis.call('HDEL', JOBS, unpack(ids))
+  redis.call('HDEL', NOTES, unpack(ids))
 end
 
 -- One token for one idle worker; it passes it on when it cannot take everything.

@@ -2,9 +2,11 @@
 local HEADER = '>BhHBBddddc8c14I4'
 local HEADER_SIZE = 65
 local EVENT_SIZE = 13
+local CRASHES_AT = 6
 local ENQUEUED, STARTED, ERROR, RETRY, COMPLETED, FAILED, RELEASED, PROMOTED, CUT, SKIPPED =
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-local FLAG_SKIPPED, FLAG_RUN_ONCE_MORE = 1, 2
+local DEFERRED, CANCELLED, RECOVERED, LATE = 11, 12, 13, 14
+local FLAG_SKIPPED, FLAG_RUN_ONCE_MORE, FLAG_CANCELLED = 1, 2, 4
 local NO_TOKEN = string.rep('\0', 14)
 -- A story longer than this loses its oldest events, all but the CUT that counts them.
 local MAX_STORY = 32768
@@ -31,6 +33,14 @@ end
 local function pack_record(r)
   return struct.pack(HEADER, 1, r.priority, r.attempts, r.crashes, r.flags, r.created, r.ready,
     r.started, r.finished, r.call, r.token, #r.body) .. r.body .. r.story
+end
+
+local function has_flag(record, flag)
+  return math.floor(record.flags / flag) % 2 == 1
+end
+
+local function set_flag(record, flag)
+  if not has_flag(record, flag) then record.flags = record.flags + flag end
 end
 
 local function event(kind, at, data)

@@ -11,6 +11,7 @@ if state ~= 'failed' and state ~= 'completed' then return state end
 if not record or record.token ~= seen then return 'changed' end
 local now = now_ms()
 redis.call('ZREM', INDEX[state], id)
+redis.call('HDEL', NOTES, id)
 record.attempts, record.crashes, record.flags, record.finished, record.ready = 0, 0, 0, 0, now
 record.body = body
 tell(record, event(ENQUEUED, now, ''))

@@ -6,7 +6,7 @@ local now = now_ms()
 local earliest = ''
 local all = redis.call('HGETALL', ACTIVE)
 for i = 1, #all, 2 do
-  local _, started = struct.unpack('>c14d', all[i + 1])
+  local _, started = unpack_lease(all[i + 1])
   if earliest == '' or started < earliest then earliest = started end
 end
 local answer = { string.format('%.3f', now), earliest == '' and '' or string.format('%.3f', earliest) }

@@ -1,14 +1,156 @@
--- include: _record _queue
--- Says that a worker lives and serves this queue, when it has nothing else to say.
+-- include: _record _queue _worker _stats _end
+-- A worker's sign of life, which names what it holds; and the reaper's tick: active → waiting or failed for the jobs of
+-- workers that are gone; what is kept too long goes.
 -- KEYS: 1 the queue's base
--- ARGV: 1 worker id, 2 its name; 3 'leave' when it goes
--- Returns: 1
-local worker = ARGV[1]
+-- ARGV: 1 worker id, 2 its name, 3 the last request that was answered, 4 lease (ms), then 2 a job held: id, token; or
+--       1 worker id, 2 its name, 3 'leave' when it goes
+-- Returns: now (ms), next due (ms or ''), how many wait, how many run, the ids held that are no longer this worker's,
+--          the ids held that shall be cancelled, and 3 a job that was recovered: id, outcome, header and body
+-- Closes: a worker that is taken for dead because Redis was away, the host slept or the clock stepped. Silence is
+--         summed up over ticks that follow each other; a tick after a gap only starts the sum anew.
+local RECOVER_AT_ONCE = 200
+local TRIM_AT_ONCE = 500
+local worker, name = ARGV[1], ARGV[2]
 if ARGV[3] == 'leave' then
   redis.call('HDEL', WORKERS, worker)
-  return 1
+  return {}
 end
-local seen = redis.call('HGET', WORKERS, worker)
-local last = seen and select(2, struct.unpack('>dI4', seen)) or 0
-redis.call('HSET', WORKERS, worker, struct.pack('>dI4', now_ms(), last) .. ARGV[2])
-return 1
+local answered, lease_ms = tonumber(ARGV[3]), tonumber(ARGV[4])
+local now = now_ms()
+
+local marks, last_tick, last_trim = {}, 0, 0
+local all = redis.call('HGETALL', WORKERS)
+for i = 1, #all, 2 do
+  if all[i] == TICK then
+    last_tick, last_trim = struct.unpack('>dd', all[i + 1])
+  else
+    marks[all[i]] = unpack_mark(all[i + 1])
+  end
+end
+local own = marks[worker] or { request = 0 }
+own.heard, own.missed, own.name = now, 0, name
+own.request = math.max(own.request, answered)
+marks[worker] = own
+local fields = { worker, pack_mark(own) }
+local function write_mark(id)
+  fields[#fields + 1] = id
+  fields[#fields + 1] = pack_mark(marks[id])
+end
+
+-- Any process ticks; often enough is enough.
+local since = now - last_tick
+local ticks = since < 0 or since >= lease_ms / 8
+local regular = since >= 0 and since <= lease_ms * 2 / 3
+if ticks then
+  for id, mark in pairs(marks) do
+    if id ~= worker and (mark.missed < lease_ms or not regular) then
+      if not regular then
+        mark.missed = 0
+      elseif mark.heard >= last_tick then
+        mark.missed = math.max(0, now - mark.heard)
+      else
+        mark.missed = mark.missed + since
+      end
+      write_mark(id)
+    end
+  end
+end
+
+local leases = {}
+local running = redis.call('HLEN', ACTIVE)
+if running > 0 then
+  local held = redis.call('HGETALL', ACTIVE)
+  for i = 1, #held, 2 do
+    local token, started, score, cancel = unpack_lease(held[i + 1])
+    leases[held[i]] = { token = token, started = started, score = score, cancel = cancel }
+  end
+end
+
+local lost, cancelled, named = {}, {}, {}
+for i = 5, #ARGV, 2 do
+  local id, token = ARGV[i], ARGV[i + 1]
+  named[token] = true
+  local lease = leases[id]
+  if not lease or lease.token ~= token then
+    lost[#lost + 1] = id
+    take_back_crash(id, token, now)
+  elseif lease.cancel ~= '' then
+    cancelled[#cancelled + 1] = id
+  end
+end
+
+-- A lease that its living worker does not name was never heard of by it; nobody is to blame.
+local function fate_of(lease)
+  local holder = string.sub(lease.token, 1, 8)
+  if holder == worker then
+    local request = struct.unpack('>I4', lease.token, 9)
+    return not named[lease.token] and request <= answered and 'unheard' or nil
+  end
+  local mark = marks[holder]
+  if not mark then
+    -- Nobody knows this worker: it gets a lease's time to be heard.
+    marks[holder] = { heard = now, request = 0, missed = 0, name = '?' }
+    write_mark(holder)
+    return nil
+  end
+  return ticks and mark.missed >= lease_ms and 'gone' or nil
+end
+
+local tally, recovered, must_wake = new_tally(), {}, false
+local function recover(id, lease, fate)
+  local record = record_of(id, lease.score, now)
+  local holder = marks[string.sub(lease.token, 1, 8)]
+  local outcome = 'recovered'
+  record.started = lease.started
+  redis.call('HDEL', ACTIVE, id)
+  tell(record, event(STARTED, lease.started, holder.name) .. event(RECOVERED, now, lease.token .. fate))
+  if fate == 'gone' then record.crashes = math.min(255, record.crashes + 1) end
+  tally_outcome(tally, 'recovered')
+  if lease.cancel ~= '' then
+    outcome = 'cancelled'
+    finish_cancelled(record, id, now, lease.cancel)
+  elseif record.crashes >= MAX_CRASHES and fate == 'gone' then
+    outcome = 'failed'
+    must_wake = finish(record, id, now, DEAD, FAILED, 'lost its worker ' .. MAX_CRASHES .. ' times') or must_wake
+  else
+    redis.call('ZADD', WAITING, lease.score, id)
+    must_wake = true
+  end
+  if outcome ~= 'recovered' then tally_outcome(tally, outcome) end
+  local packed = pack_record(record)
+  redis.call('HSET', JOBS, id, packed)
+  recovered[#recovered + 1] = id
+  recovered[#recovered + 1] = outcome
+  recovered[#recovered + 1] = string.sub(packed, 1, HEADER_SIZE + #record.body)
+end
+
+for id, lease in pairs(leases) do
+  local fate = fate_of(lease)
+  if fate and #recovered < 3 * RECOVER_AT_ONCE then recover(id, lease, fate) end
+end
+if #recovered > 0 then
+  redis.call('HINCRBY', META, 'recovered', #recovered / 3)
+  write_tally(tally, now)
+  if must_wake and redis.call('HEXISTS', META, 'paused') == 0 then wake() end
+end
+
+if ticks then
+  -- Ages are of days: once a minute is often enough, and an idle worker costs little.
+  if now < last_trim or now - last_trim >= 60000 then
+    local keep_done, done_ms, keep_dead, dead_ms = keeping(redis.call('HGET', META, 'keep'))
+    trim_age(DONE, now - done_ms, TRIM_AT_ONCE)
+    trim_age(DEAD, now - dead_ms, TRIM_AT_ONCE)
+    trim_count(DONE, keep_done, TRIM_AT_ONCE)
+    trim_count(DEAD, keep_dead, TRIM_AT_ONCE)
+    last_trim = now
+  end
+  fields[#fields + 1] = TICK
+  fields[#fields + 1] = struct.pack('>dd', now, last_trim)
+end
+-- Last, and no matter when a full Redis refuses it: then no tick is kept either, and nobody is taken for dead.
+redis.pcall('HSET', WORKERS, unpack(fields))
+
+local first = redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')
+return {
+  string.format('%.3f', now), first[2] or '', redis.call('ZCARD', WAITING), running, lost, cancelled, recovered,
+}

@@ -15,6 +15,6 @@ else
 end
 if #ids > 0 then
   redis.call('ZREM', index, unpack(ids))
-  redis.call('HDEL', JOBS, unpack(ids))
+  drop(ids)
 end
 return ids

@@ -10,4 +10,5 @@ for name, index in pairs(INDEX) do
   if redis.call('ZREM', index, id) == 1 then state = name end
 end
 local had = redis.call('HDEL', JOBS, id)
+redis.call('HDEL', NOTES, id)
 return (state or had == 1) and 'ok' or 'missing'

@@ -1,17 +1,17 @@
--- include: _record _queue _add
--- Ends leases: active → completed, failed, delayed (retry) or waiting (release), with what the run enqueued.
+-- include: _record _queue _add _stats _end
+-- Ends leases: active → completed, failed, delayed (retry, deferral) or waiting (release), with what the run enqueued.
 -- KEYS: 1 the queue's base
--- ARGV: 1 worker's name, then a lease: id, token, outcome (completed skipped failed retried released), delay (ms),
---       body ('' as it was), error (JSON or ''), note (result as JSON, or why it failed), how many jobs it enqueued,
---       then 6 each as in enqueue
--- Returns: now (ms), then one a lease: ok, already (this token settled it before), fenced (the lease is another's now)
---       or gone
+-- ARGV: 1 worker's name, then a lease: id, token, outcome (completed skipped failed cancelled retried deferred
+--       released), delay (ms), body ('' as it was), error (JSON or ''), note (result as JSON, or why it failed or is
+--       deferred), how many jobs it enqueued, then 6 each as in enqueue
+-- Returns: now (ms), then one a lease: ok, cancelled (an operator wanted that meanwhile), already (this token settled
+--          it before), fenced (the lease is another's now) or gone
 -- Closes: a lease that was taken over; the step after a job lost between "enqueue the next thing" and "ack"; a full
 --       Redis: the first write frees, so it is allowed.
 local now, name = now_ms(), ARGV[1]
 local answer = { string.format('%.3f', now) }
-local completed, failed, run_ms, at = 0, 0, 0, 2
-local must_wake = false
+local tally, at = new_tally(), 2
+local must_wake, ended = false, 0
 
 local function add_outbox(count)
   for _ = 1, count do
@@ -22,27 +22,22 @@ local function add_outbox(count)
   end
 end
 
--- The record may be gone or rubbish (somebody's hand in Redis): the job still ends, with the reason.
-local function record_of(id, score)
-  local value = redis.call('HGET', JOBS, id)
-  return unpack_record(value) or {
-    priority = math.floor(score / PRIORITY_STEP), attempts = 0, crashes = 0, flags = 0, created = now, ready = now,
-    started = 0, finished = 0, call = string.rep('\0', 8), token = NO_TOKEN, body = value or '',
-    story = '',
-  }
+local function count_run(outcome, record, started)
+  tally_outcome(tally, outcome)
+  if outcome == 'released' then return end
+  local wait = math.max(0, started - record.ready)
+  tally.wait_ms = tally.wait_ms + wait
+  tally_duration(tally.waits, wait)
+  if outcome == 'completed' or outcome == 'skipped' then
+    tally.run_ms = tally.run_ms + (now - started)
+    tally_duration(tally.runs, now - started)
+  end
 end
 
-local function finish(record, id, index, kind, note)
-  record.finished = now
-  if record.flags >= FLAG_RUN_ONCE_MORE then
-    record.flags, record.attempts, record.finished, record.ready = 0, 0, 0, now
-    tell(record, event(kind, now, note) .. event(ENQUEUED, now, ''))
-    append_waiting(id, record.priority)
-    must_wake = true
-    return
-  end
-  tell(record, event(kind, now, note))
-  redis.call('ZADD', index, now, id)
+local function come_back_later(record, id, kind, delay, note)
+  record.ready = now + delay
+  tell(record, event(kind, now, struct.pack('>d', record.ready) .. note))
+  add_delayed(id, record.ready)
 end
 
 while at <= #ARGV do
@@ -50,54 +45,62 @@ while at <= #ARGV do
   local body, err, note, enqueued = ARGV[at + 4], ARGV[at + 5], ARGV[at + 6], tonumber(ARGV[at + 7])
   at = at + 8
   local lease = redis.call('HGET', ACTIVE, id)
-  local holder, started, score
-  if lease then holder, started, score = struct.unpack('>c14dd', lease) end
+  local holder, started, score, cancel
+  if lease then holder, started, score, cancel = unpack_lease(lease) end
   if holder ~= token then
     local record = unpack_record(redis.call('HGET', JOBS, id))
-    answer[#answer + 1] = not record and 'gone' or record.token == token and 'already' or 'fenced'
+    local word = not record and 'gone' or record.token == token and 'already' or 'fenced'
+    if word == 'fenced' then take_back_crash(id, token, now) end
+    answer[#answer + 1] = word
     at = at + 6 * enqueued
   else
-    local record = record_of(id, score)
+    local record = record_of(id, score, now)
+    local word = 'ok'
+    if cancel ~= '' and outcome ~= 'completed' and outcome ~= 'skipped' then
+      outcome, note, word = 'cancelled', cancel, 'cancelled'
+    end
     redis.call('HDEL', ACTIVE, id)
     record.token, record.started = token, started
-    if body ~= '' and record.flags < FLAG_RUN_ONCE_MORE then record.body = body end
+    if body ~= '' and not has_flag(record, FLAG_RUN_ONCE_MORE) then record.body = body end
     tell(record, event(STARTED, started, name))
     if err ~= '' then tell(record, event(ERROR, now, err)) end
+    count_run(outcome, record, started)
     if outcome == 'released' then
       tell(record, event(RELEASED, now, ''))
       redis.call('ZADD', WAITING, score, id)
       must_wake = true
+    elseif outcome == 'deferred' then
+      come_back_later(record, id, DEFERRED, delay, note)
     else
       record.attempts = record.attempts + 1
       if outcome == 'retried' then
-        record.ready = now + delay
-        tell(record, event(RETRY, now, struct.pack('>d', record.ready)))
-        add_delayed(id, record.ready)
+        come_back_later(record, id, RETRY, delay, '')
+      elseif outcome == 'cancelled' then
+        finish_cancelled(record, id, now, note)
+        ended = ended + 1
       elseif outcome == 'failed' then
-        finish(record, id, DEAD, FAILED, note)
-        failed = failed + 1
+        must_wake = finish(record, id, now, DEAD, FAILED, note) or must_wake
+        ended = ended + 1
       else
-        if outcome == 'skipped' and record.flags % 2 == 0 then record.flags = record.flags + FLAG_SKIPPED end
-        finish(record, id, DONE, outcome == 'skipped' and SKIPPED or COMPLETED, note)
-        completed, run_ms = completed + 1, run_ms + (now - started)
+        if outcome == 'skipped' then set_flag(record, FLAG_SKIPPED) end
+        must_wake = finish(record, id, now, DONE, outcome == 'skipped' and SKIPPED or COMPLETED, note) or must_wake
+        ended = ended + 1
       end
     end
     redis.call('HSET', JOBS, id, pack_record(record))
     add_outbox(enqueued)
-    answer[#answer + 1] = 'ok'
+    answer[#answer + 1] = word
   end
 end
 
-if completed + failed > 0 then
-  local minute = math.floor(now / 60000)
-  local slot = tostring(minute % 1500)
-  local kept = redis.call('HGET', STATS, slot)
-  local then_minute, c, f, ms = 0, 0, 0, 0
-  if kept then then_minute, c, f, ms = struct.unpack('>I4I4I4d', kept) end
-  if then_minute ~= minute then c, f, ms = 0, 0, 0 end
-  redis.call('HSET', STATS, slot, struct.pack('>I4I4I4d', minute, c + completed, f + failed, ms + run_ms))
+write_tally(tally, now)
+local meta = redis.call('HMGET', META, 'paused', 'limit', 'keep')
+if ended > 0 then
+  local keep_done, _, keep_dead = keeping(meta[3])
+  -- Twice what came, so that a lowered number is reached too, a step at a time.
+  trim_count(DONE, keep_done, 2 * ended)
+  trim_count(DEAD, keep_dead, 2 * ended)
 end
-local meta = redis.call('HMGET', META, 'paused', 'limit')
 -- A place of a queue that is limited over all hosts may be waited for elsewhere.
 if meta[2] and redis.call('ZCARD', WAITING) > 0 then must_wake = true end
 if must_wake and not meta[1] then wake() end

@@ -1,13 +1,17 @@
--- include: _record _queue
+-- include: _record _queue _worker
 -- Promotes what is due, then leases the first jobs to a worker: delayed → waiting, waiting → active.
 -- KEYS: 1 the queue's base
--- ARGV: 1 worker id (8 bytes), 2 request number, 3 free places, 4 worker's name
--- Returns: now (ms), next due (ms or ''), 1 when jobs are left that this queue may start, then 4 a job:
+-- ARGV: 1 worker id (8 bytes), 2 request number, 3 free places, 4 worker's name, 5 how many suspects it may take
+-- Returns: now (ms), next due (ms or ''), how many suspects were passed over, then 4 a job:
 --          id, header and body, number within the request, score in waiting
 -- Closes: a lost reply. A request number that was served already gets the same leases again; one that was overtaken
---          gets none, so that no lease exists that its worker does not know.
+--          gets none, so that no lease exists that its worker does not know. Two jobs that were both present when a
+--          worker was lost (suspects) do not run beside each other in one process: only the killer is lost again.
 local PROMOTE_AT_ONCE = 300
+-- Suspects that are passed over in search of another job.
+local LOOK_PAST = 64
 local worker, request, free, name = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local suspects = tonumber(ARGV[5])
 local now = now_ms()
 
 -- The story stays here. An unreadable value goes as it is: the worker fails the job with the reason.
@@ -27,16 +31,15 @@ local function next_due()
   return first[2] or '', first[2] and tonumber(first[2])
 end
 
-local seen = redis.call('HGET', WORKERS, worker)
-local last = seen and select(2, struct.unpack('>dI4', seen)) or 0
-if request <= last then
-  local answer = { string.format('%.3f', now), (next_due()), 1 }
-  if request == last then
+local mark = unpack_mark(redis.call('HGET', WORKERS, worker)) or { request = 0 }
+if request <= mark.request then
+  local answer = { string.format('%.3f', now), (next_due()), 0 }
+  if request == mark.request then
     local prefix = worker .. struct.pack('>I4', request)
     local all = redis.call('HGETALL', ACTIVE)
     for i = 1, #all, 2 do
       if string.sub(all[i + 1], 1, 12) == prefix then
-        local token, _, score = struct.unpack('>c14dd', all[i + 1])
+        local token, _, score = unpack_lease(all[i + 1])
         local number = struct.unpack('>I2', token, 13)
         tell_leased(answer, all[i], redis.call('HGET', JOBS, all[i]), number, string.format('%.17g', score))
       end
@@ -61,29 +64,41 @@ local meta = redis.call('HMGET', META, 'paused', 'limit')
 local take = meta[1] and 0 or free
 if meta[2] then take = math.max(0, math.min(take, tonumber(meta[2]) - redis.call('HLEN', ACTIVE))) end
 local answer = { string.format('%.3f', now), due_text, 0 }
-local ids, number = {}, 0
-if take > 0 then
-  local head = redis.call('ZRANGE', WAITING, 0, take - 1, 'WITHSCORES')
+local taken, passed_over = 0, 0
+
+while taken < take and passed_over <= LOOK_PAST do
+  -- What is leased leaves the list: what was passed over is all that stands before the next candidates.
+  local head = redis.call('ZRANGE', WAITING, passed_over, passed_over + take - taken - 1, 'WITHSCORES')
+  if #head == 0 then break end
+  local ids, chosen = {}, {}
   for i = 1, #head, 2 do ids[#ids + 1] = head[i] end
-  if #ids > 0 then
-    local values = redis.call('HMGET', JOBS, unpack(ids))
-    redis.call('ZREM', WAITING, unpack(ids))
-    local prefix = worker .. struct.pack('>I4', request)
-    for i, id in ipairs(ids) do
-      local score = tonumber(head[2 * i])
-      local token = prefix .. struct.pack('>I2', i)
-      redis.call('HSET', ACTIVE, id, struct.pack('>c14dd', token, now, score))
-      tell_leased(answer, id, values[i], i, head[2 * i])
+  local values = redis.call('HMGET', JOBS, unpack(ids))
+  for i, id in ipairs(ids) do
+    local suspect = values[i] and string.byte(values[i], CRASHES_AT) or 0
+    if suspect > 0 and suspects == 0 then
+      passed_over = passed_over + 1
+    else
+      if suspect > 0 then suspects = suspects - 1 end
+      chosen[#chosen + 1] = i
     end
   end
+  local names = {}
+  for n, i in ipairs(chosen) do names[n] = ids[i] end
+  if #names > 0 then redis.call('ZREM', WAITING, unpack(names)) end
+  for _, i in ipairs(chosen) do
+    taken = taken + 1
+    local token = worker .. struct.pack('>I4I2', request, taken)
+    redis.call('HSET', ACTIVE, ids[i], pack_lease(token, now, tonumber(head[2 * i]), ''))
+    tell_leased(answer, ids[i], values[i], taken, head[2 * i])
+  end
 end
+answer[3] = passed_over
 -- The worker's mark comes last: a full Redis refuses it as a first write, and then nothing was leased.
-redis.pcall('HSET', WORKERS, worker, struct.pack('>dI4', now, request) .. name)
+redis.pcall('HSET', WORKERS, worker, pack_mark({ heard = now, request = request, missed = 0, name = name }))
 local left = redis.call('ZCARD', WAITING)
 if left == 0 or meta[1] then
   redis.call('DEL', WAKE)
-elseif #ids == take and take > 0 then
-  answer[3] = 1
+elseif taken > 0 and (taken == take or passed_over > 0) then
   wake()
 end
 return answer

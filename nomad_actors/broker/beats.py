@@ -1,0 +1,81 @@
+"""A worker's signs of life: what they say to Redis, and what Redis has to say."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from . import records
+from .endings import Ended, Outcome
+from .errors import UnreadableBody
+from .lease import Lease
+from .link import Call
+from .place import Place
+
+logger = logging.getLogger("nomad_actors.broker.beats")
+
+
+def call(place: Place, worker_id: bytes, name: str, lease_ms: int, held: Iterable[Lease]) -> Call:
+    """Return the script by which a worker names the jobs it holds; any other lease of its own is none."""
+    arguments: list[bytes | str | int | float] = [worker_id, name, place.request, lease_ms]
+    for lease in held:
+        arguments += (lease.stored_id, lease.token)
+    return Call("beat", place.base, arguments)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """What Redis says to a beat."""
+
+    now_ms: float
+    due_ms: float | None
+    waiting: int
+    active: int
+    #: Ids that were named and are this worker's no longer.
+    lost: frozenset[bytes]
+    #: Ids that were named and shall be cancelled.
+    cancelled: frozenset[bytes]
+    #: Jobs whose worker is gone.
+    recovered: list[Ended]
+
+
+def read(place: Place, reply: list[Any]) -> Answer:
+    """Return what a beat's reply says."""
+    now, due, waiting, active, lost, cancelled, recovered = reply
+    now_ms = float(now)
+    return Answer(
+        now_ms,
+        float(due) if due else None,
+        waiting,
+        active,
+        frozenset(lost),
+        frozenset(cancelled),
+        [_recovered(place, now_ms, *recovered[i : i + 3]) for i in range(0, len(recovered), 3)],
+    )
+
+
+def _recovered(place: Place, now_ms: float, stored_id: bytes, outcome: bytes, value: bytes) -> Ended:
+    job_id = records.unpack_id(stored_id)
+    header, end = records.unpack_header(value)
+    try:
+        message = records.unpack_body(place.name, job_id, header, value[records.HEADER.size : end])
+    except UnreadableBody:
+        message = None
+    ended = Ended(
+        queue=place.name,
+        actor=message.actor_name if message else "unknown",
+        job_id=job_id,
+        outcome=Outcome(outcome.decode()),
+        attempt=header.attempts + 1,
+        ready_ms=int(header.ready_ms),
+        started_ms=int(header.started_ms),
+        ended_ms=int(now_ms),
+        wait_ms=max(0.0, header.started_ms - header.ready_ms),
+        run_ms=max(0.0, now_ms - header.started_ms),
+        error=f"lost its worker (crash {header.crashes})" if header.crashes else "lost its worker",
+        message=message,
+    )
+    logger.warning("job %s of queue %s lost its worker: %s", job_id, place.name, ended.outcome)
+    return ended

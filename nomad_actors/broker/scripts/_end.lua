@@ -1,0 +1,77 @@
+-- How a job ends, shared by the scripts that end one; `tally` counts it.
+local MAX_CRASHES = 3
+
+-- The record may be gone or rubbish (somebody's hand in Redis): the job still ends, with the reason.
+local function record_of(id, score, now)
+  local value = redis.call('HGET', JOBS, id)
+  return unpack_record(value) or {
+    priority = math.floor(score / PRIORITY_STEP), attempts = 0, crashes = 0, flags = 0, created = now, ready = now,
+    started = 0, finished = 0, call = string.rep('\0', 8), token = NO_TOKEN, body = value or '',
+    story = '',
+  }
+end
+
+-- Returns whether the job waits again, since somebody added it anew while it ran.
+local function finish(record, id, now, index, kind, note)
+  record.finished = now
+  if has_flag(record, FLAG_RUN_ONCE_MORE) then
+    record.flags, record.attempts, record.crashes, record.finished, record.ready = 0, 0, 0, 0, now
+    tell(record, event(kind, now, note) .. event(ENQUEUED, now, ''))
+    append_waiting(id, record.priority)
+    return true
+  end
+  tell(record, event(kind, now, note))
+  redis.call('ZADD', index, now, id)
+  return false
+end
+
+-- A cancelled job does not run once more: who cancels it means that too.
+local function finish_cancelled(record, id, now, reason)
+  if has_flag(record, FLAG_RUN_ONCE_MORE) then record.flags = record.flags - FLAG_RUN_ONCE_MORE end
+  set_flag(record, FLAG_CANCELLED)
+  finish(record, id, now, DEAD, CANCELLED, reason)
+end
+
+-- How many jobs of a state a queue keeps: counts, then ages (ms); of completed and of failed ones.
+local function keeping(text)
+  if text then return struct.unpack('>I4dI4d', text) end
+  return 1000, 86400000, 10000, 604800000
+end
+
+-- Drops the oldest of a state beyond a count, at most `most` of them.
+local function trim_count(index, keep, most)
+  local excess = math.min(redis.call('ZCARD', index) - keep, most)
+  if excess <= 0 then return end
+  local ids = redis.call('ZRANGE', index, 0, excess - 1)
+  redis.call('ZREM', index, unpack(ids))
+  drop(ids)
+end
+
+-- Drops those of a state that ended before a time, at most `most` of them.
+local function trim_age(index, before, most)
+  local ids = redis.call('ZRANGEBYSCORE', index, '-inf', string.format('(%.17g', before), 'LIMIT', 0, most)
+  if #ids == 0 then return end
+  redis.call('ZREM', index, unpack(ids))
+  drop(ids)
+end
+
+-- A lost worker that is heard after all takes back the crash that was counted for this lease, once.
+local function take_back_crash(id, token, now)
+  local record = unpack_record(redis.call('HGET', JOBS, id))
+  if not record or record.crashes == 0 then return end
+  local at, counted = 1, false
+  while at <= #record.story do
+    local kind, _, length, data_at = struct.unpack('>BdI4', record.story, at)
+    if string.sub(record.story, data_at, data_at + 13) == token then
+      if kind == RECOVERED then counted = true end
+      if kind == LATE then counted = false end
+    end
+    at = at + EVENT_SIZE + length
+  end
+  if not counted then return end
+  record.crashes = record.crashes - 1
+  tell(record, event(LATE, now, token))
+  -- A full Redis may refuse it; the next beat tries again.
+  local kept = redis.pcall('HSET', JOBS, id, pack_record(record))
+  if type(kept) == 'number' then redis.call('HINCRBY', META, 'late', 1) end
+end

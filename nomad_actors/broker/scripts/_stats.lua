@@ -1,0 +1,62 @@
+-- The honest counters of a queue, one entry a minute; nomad_actors/broker/stats.py reads them; change both or neither.
+local STATS_MINUTES = 1500
+local OUTCOMES = { completed = 1, skipped = 2, failed = 3, cancelled = 4, retried = 5, deferred = 6, released = 7,
+  recovered = 8 }
+local STATS_HEAD = '>I4I4I4I4I4I4I4I4I4dd'
+
+-- What ended within one script, gathered first and written once.
+local function new_tally()
+  return { counts = {}, run_ms = 0, wait_ms = 0, runs = {}, waits = {}, any = false }
+end
+
+local function tally_outcome(tally, outcome)
+  tally.counts[outcome] = (tally.counts[outcome] or 0) + 1
+  tally.any = true
+end
+
+-- Two buckets each time the duration doubles: a percentile read from them is off by at most a fifth.
+local function tally_duration(buckets, ms)
+  local bucket = 0
+  if ms >= 1 then bucket = math.min(63, 1 + math.floor(2 * math.log(ms) / math.log(2))) end
+  buckets[bucket] = (buckets[bucket] or 0) + 1
+end
+
+local function unpack_buckets(value, at, buckets)
+  local count
+  count, at = struct.unpack('>B', value, at)
+  for _ = 1, count do
+    local bucket, n
+    bucket, n, at = struct.unpack('>BI4', value, at)
+    buckets[bucket] = (buckets[bucket] or 0) + n
+  end
+  return at
+end
+
+local function pack_buckets(buckets)
+  local count, packed = 0, {}
+  for bucket, n in pairs(buckets) do
+    count = count + 1
+    packed[count] = struct.pack('>BI4', bucket, n)
+  end
+  return struct.pack('>B', count) .. table.concat(packed)
+end
+
+local function write_tally(tally, now)
+  if not tally.any then return end
+  local minute = math.floor(now / 60000)
+  local slot = tostring(minute % STATS_MINUTES)
+  local kept = redis.call('HGET', STATS, slot)
+  local n = { 0, 0, 0, 0, 0, 0, 0, 0 }
+  local run_ms, wait_ms = tally.run_ms, tally.wait_ms
+  if kept and struct.unpack('>I4', kept) == minute then
+    local _, more_run, more_wait, at
+    _, n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], more_run, more_wait, at = struct.unpack(STATS_HEAD, kept)
+    run_ms, wait_ms = run_ms + more_run, wait_ms + more_wait
+    at = unpack_buckets(kept, at, tally.runs)
+    unpack_buckets(kept, at, tally.waits)
+  end
+  for outcome, more in pairs(tally.counts) do n[OUTCOMES[outcome]] = n[OUTCOMES[outcome]] + more end
+  redis.call('HSET', STATS, slot,
+    struct.pack(STATS_HEAD, minute, n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], run_ms, wait_ms)
+      .. pack_buckets(tally.runs) .. pack_buckets(tally.waits))
+end

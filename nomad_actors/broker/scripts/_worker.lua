@@ -1,0 +1,15 @@
+-- What a queue knows of a worker: when it was last heard, its last request, and for how long reaper ticks missed it.
+local MARK = '>dI4d'
+local MARK_SIZE = 20
+-- The field of WORKERS that holds the last tick; workers' ids have eight bytes.
+local TICK = 'tick'
+
+local function unpack_mark(value)
+  if not value then return nil end
+  local heard, request, missed = struct.unpack(MARK, value)
+  return { heard = heard, request = request, missed = missed, name = string.sub(value, MARK_SIZE + 1) }
+end
+
+local function pack_mark(mark)
+  return struct.pack(MARK, mark.heard, mark.request, mark.missed) .. mark.name
+end

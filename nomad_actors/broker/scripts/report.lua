@@ -1,0 +1,36 @@
+-- include: _record _queue
+-- Keeps what a running job says of itself: its progress, and lines for its log.
+-- KEYS: 1 the queue's base
+-- ARGV: 1 id, 2 token, 3 number of the first line within this run, 4 progress (JSON, or '' as it was), then 2 a line:
+--       when (ms), text
+-- Returns: ok, or fenced (the lease is another's now)
+-- Closes: a lost reply. Lines carry numbers; those that were kept already are not kept twice.
+-- Layout of an entry, read by nomad_actors/broker/notes.py: token, lines kept of it I4, lines dropped I4,
+--   length of progress I4, progress, then a line each: when d, length I4, text
+local MAX_LOG = 16384
+local id, token, first, progress = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local lease = redis.call('HGET', ACTIVE, id)
+if not lease or string.sub(lease, 1, 14) ~= token then return 'fenced' end
+local kept = redis.call('HGET', NOTES, id)
+local seen_token, seen, dropped, old, log = token, 0, 0, '', ''
+if kept then
+  local length, at
+  seen_token, seen, dropped, length, at = struct.unpack('>c14I4I4I4', kept)
+  old, log = string.sub(kept, at, at + length - 1), string.sub(kept, at + length)
+  if seen_token ~= token then seen = 0 end
+end
+if progress == '' then progress = old end
+for i = 5, #ARGV, 2 do
+  local number = first + (i - 5) / 2
+  if number > seen then
+    log = log .. struct.pack('>dI4', tonumber(ARGV[i]), #ARGV[i + 1]) .. ARGV[i + 1]
+    seen = number
+  end
+end
+while #log > MAX_LOG do
+  local _, length = struct.unpack('>dI4', log)
+  log = string.sub(log, 13 + length)
+  dropped = dropped + 1
+end
+redis.call('HSET', NOTES, id, struct.pack('>c14I4I4I4', token, seen, dropped, #progress) .. progress .. log)
+return 'ok'

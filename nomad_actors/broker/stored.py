@@ -1,0 +1,85 @@
+"""One job as it stands in Redis, and the story that its record tells."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from dramatiq import Message
+
+from . import records
+from .notes import Notes
+from .records import DUE, EventKind, Flag, Record
+from .states import State
+
+
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """One job as it stands in Redis."""
+
+    job_id: str
+    state: State
+    record: Record | None
+    #: Since when it runs, while it is active.
+    running_since_ms: float | None
+    #: None when the body cannot be read; `unreadable` says why.
+    message: Message[Any] | None
+    unreadable: str | None
+    #: What it said of itself.
+    notes: Notes = field(default_factory=Notes)
+    #: Why a running job shall be cancelled, once an operator has asked for it.
+    cancel_reason: str | None = None
+
+    def timeline(self) -> list[dict[str, object]]:
+        """Return the story as the API tells it, oldest first."""
+        if self.record is None:
+            return []
+        told: list[dict[str, object]] = [{"event": "enqueued", "at": int(self.record.header.created_ms)}]
+        told += [_tell(event) for event in self.record.events()]
+        if self.running_since_ms is not None:
+            told.append({"event": "started", "at": int(self.running_since_ms)})
+        if self.cancel_reason is not None:
+            told.append({"event": "cancel asked", "reason": self.cancel_reason})
+        return told
+
+    def last(self, kind: EventKind) -> bytes | None:
+        """Return what the story last said of `kind`."""
+        found = [e.data for e in self.record.events() if e.kind is kind] if self.record else []
+        return found[-1] if found else None
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the job ended by skipping itself."""
+        return bool(self.record and self.record.header.flags & Flag.SKIPPED)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether an operator cancelled it."""
+        return bool(self.record and self.record.header.flags & Flag.CANCELLED)
+
+
+_WHY_RECOVERED = {
+    b"gone": "its worker was not heard of any more",
+    b"unheard": "its worker never learned that it had it",
+}
+
+
+def _tell(event: records.Event) -> dict[str, object]:
+    told: dict[str, object] = {"event": event.kind.name.lower(), "at": int(event.at_ms)}
+    if event.kind is EventKind.STARTED:
+        told["worker"] = event.data.decode(errors="replace")
+    elif event.kind is EventKind.ERROR:
+        told.update(json.loads(event.data))
+    elif event.kind is EventKind.RETRY:
+        told["due"] = int(DUE.unpack(event.data)[0])
+    elif event.kind is EventKind.DEFERRED:
+        told["due"] = int(DUE.unpack_from(event.data)[0])
+        told["reason"] = event.data[DUE.size :].decode(errors="replace")
+    elif event.kind in (EventKind.FAILED, EventKind.CANCELLED):
+        told["reason"] = event.data.decode(errors="replace")
+    elif event.kind is EventKind.RECOVERED:
+        told["reason"] = _WHY_RECOVERED.get(event.data[records.TOKEN.size :], "its worker is gone")
+    elif event.kind is EventKind.CUT:
+        told["eventsLeftOut"] = int(event.data)
+    return told

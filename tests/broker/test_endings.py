@@ -1,0 +1,131 @@
+"""The ways a run may end, whatever Dramatiq's Retries, Callbacks and time limits think of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import dramatiq
+import pytest
+from dramatiq.middleware import SkipMessage, TimeLimitExceeded
+
+from nomad_actors.broker import Defer, JobBroker, State
+from nomad_actors.broker.endings import Ended, Outcome
+from nomad_actors.broker.stored import StoredJob
+from nomad_actors.broker.view import QueueView
+from nomad_actors.errors import PermanentError
+from tests.broker.conftest import running
+
+
+@pytest.fixture
+def view(broker: JobBroker) -> QueueView:
+    return broker.view("default")
+
+
+def stored(view: QueueView, message: dramatiq.Message[object]) -> StoredJob:
+    found = view.get(message.message_id)
+    assert found is not None
+    assert found.record is not None
+    return found
+
+
+def attempts(job: StoredJob) -> int:
+    assert job.record is not None
+    return job.record.header.attempts
+
+
+def test_a_deferred_job_comes_back_with_its_only_attempt_unspent(
+    broker: JobBroker, view: QueueView, endings: list[Ended], wait_until: Callable[..., None]
+) -> None:
+    runs: list[float] = []
+    called: list[str] = []
+    dramatiq.actor(lambda *_: called.append("failure"), actor_name="on failure")
+
+    @dramatiq.actor(max_retries=0)
+    def job() -> None:
+        runs.append(time.monotonic())
+        if len(runs) < 3:
+            raise Defer(0.1, "the server has had enough of us")
+
+    message = job.send_with_options(on_failure="on failure")
+    with running(broker):
+        wait_until(lambda: len(runs) == 3)
+        broker.join("default", timeout=5000)
+    told = stored(view, message)
+    assert [e.outcome for e in endings] == [Outcome.DEFERRED, Outcome.DEFERRED, Outcome.COMPLETED]
+    assert [e.attempt for e in endings] == [1, 1, 1]
+    assert attempts(told) == 1
+    assert runs[1] - runs[0] >= 0.1
+    assert called == []
+    deferred = [event for event in told.timeline() if event["event"] == "deferred"]
+    assert [event["reason"] for event in deferred] == ["the server has had enough of us"] * 2
+
+
+def test_a_deferral_into_nowhere_is_refused() -> None:
+    for seconds in (-1, float("nan"), 1e12):
+        with pytest.raises(ValueError, match="accepted: 0 to"):
+            Defer(seconds)
+
+
+def test_a_permanent_error_fails_at_once_in_any_actor(
+    broker: JobBroker, view: QueueView, endings: list[Ended], wait_until: Callable[..., None]
+) -> None:
+    @dramatiq.actor(max_retries=5, min_backoff=1)
+    def job() -> None:
+        raise PermanentError("no such character")
+
+    message = job.send()
+    with running(broker):
+        wait_until(lambda: endings)
+    told = stored(view, message)
+    assert (told.state, attempts(told)) == (State.FAILED, 1)
+    assert told.timeline()[-1]["reason"] == "PermanentError: no such character"
+
+
+def test_a_job_that_skips_itself_is_completed_and_says_so(
+    broker: JobBroker, view: QueueView, endings: list[Ended], wait_until: Callable[..., None]
+) -> None:
+    @dramatiq.actor
+    def job() -> None:
+        raise SkipMessage("nothing to do")
+
+    message = job.send()
+    with running(broker):
+        wait_until(lambda: endings)
+    told = stored(view, message)
+    assert (told.state, told.skipped) == (State.COMPLETED, True)
+    assert endings[0].outcome is Outcome.SKIPPED
+
+
+def test_a_job_that_is_too_old_fails_with_that_reason(
+    broker: JobBroker, view: QueueView, endings: list[Ended], wait_until: Callable[..., None]
+) -> None:
+    @dramatiq.actor(max_age=1)
+    def job() -> None:
+        raise AssertionError("it must not run")
+
+    message = job.message().copy(message_timestamp=1)
+    broker.enqueue(message)
+    with running(broker):
+        wait_until(lambda: endings)
+    told = stored(view, message)
+    assert told.state is State.FAILED
+    assert told.timeline()[-1]["reason"] == "Message age limit exceeded"
+
+
+def test_a_job_that_takes_too_long_is_interrupted_and_retried(
+    broker: JobBroker, view: QueueView, endings: list[Ended], wait_until: Callable[..., None]
+) -> None:
+    @dramatiq.actor(max_retries=1, min_backoff=1, time_limit=100)
+    def job() -> None:
+        while True:
+            time.sleep(0.01)
+
+    message = job.send()
+    (limit,) = [m for m in broker.middleware if isinstance(m, dramatiq.middleware.TimeLimit)]
+    # Dramatiq starts the clock's thread in its command line's processes only.
+    limit.after_process_boot(broker)
+    with running(broker):
+        wait_until(lambda: len(endings) == 2, timeout_seconds=10)
+    assert [e.outcome for e in endings] == [Outcome.RETRIED, Outcome.FAILED]
+    assert TimeLimitExceeded.__name__ in str(stored(view, message).timeline()[-1]["reason"])
