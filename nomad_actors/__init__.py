@@ -9,8 +9,7 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .app import App, connect
-    from .broker.errors import Cancelled, Defer
-    from .errors import PermanentError
+    from .broker.errors import Cancelled, Defer, PermanentError
     from .job_types import Backoff, JobType, Payload, Priority, Result
     from .jobs import (
         cleanup_cache,
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 # Looked up when first used: whoever only wants the broker need not wait for the database's library.
 _HOMES = {
     "app": ("App", "connect"),
-    "broker.errors": ("Cancelled", "Defer"),
-    "errors": ("PermanentError",),
+    "broker.errors": ("Cancelled", "Defer", "PermanentError"),
     "job_types": ("Backoff", "JobType", "Payload", "Priority", "Result"),
     "jobs": (
         "cleanup_cache",

@@ -9,8 +9,9 @@ NomadError
 │   └── UnknownState
 ├── JobNotFound        no such job in this queue
 ├── WrongState         the job's state does not allow the action
-├── Unavailable        Redis or the database does not answer
-└── PermanentError     raised by a job: fail now, do not retry
+└── Unavailable        Redis or the database does not answer
+
+How a job ends itself (`Defer`, `PermanentError`) is the broker's affair: `nomad_actors.broker.errors`.
 """
 
 from __future__ import annotations
@@ -84,7 +85,3 @@ class WrongState(NomadError):
 
 class Unavailable(NomadError):
     """Raised when Redis or the database does not answer; the cause is chained."""
-
-
-class PermanentError(NomadError):
-    """Raised by a job to fail at once: trying again would not help."""

@@ -16,6 +16,7 @@ from dramatiq import Message
 from dramatiq.actor import ActorDecorator
 
 from .broker.broker import JobBroker
+from .broker.errors import PermanentError
 from .broker.lease import CURRENT, Lease
 from .broker.notes import Progress
 from .broker.records import pack_result
@@ -26,7 +27,6 @@ from .errors import (
     BadInput,
     BadPayload,
     NomadError,
-    PermanentError,
     UnknownJobType,
     UnknownQueue,
 )

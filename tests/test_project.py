@@ -25,7 +25,7 @@ ARROWS: dict[str, set[str]] = {
     "job_metrics": {"broker", "job", "queues"},
     "esi": {"metrics"},
     "store": {"metrics"},
-    "jobs": {"queues", "esi", "store", "metrics", "job"},
+    "jobs": {"broker", "queues", "esi", "store", "metrics", "job"},
     "scheduler": {"queues", "jobs", "metrics", "job"},
     "app": {"broker", "queues", "esi", "store", "jobs", "middleware", "metrics", "scheduler"},
     "supervisor": set(),

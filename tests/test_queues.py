@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from nomad_actors import queues as queues_module
-from nomad_actors.broker import JobBroker
+from nomad_actors.broker import JobBroker, PermanentError
 from nomad_actors.clock import SystemClock
 from nomad_actors.errors import (
     BadInput,
     BadPayload,
     JobNotFound,
     NomadError,
-    PermanentError,
     Unavailable,
     UnknownJobType,
     UnknownQueue,

@@ -2,7 +2,7 @@
 
 from .broker import JobBroker
 from .endings import Ended, Outcome
-from .errors import BadPriority, Cancelled, Defer, QueueNotDeclared, RedisUnavailable, UnreadableBody
+from .errors import BadPriority, Cancelled, Defer, PermanentError, QueueNotDeclared, RedisUnavailable, UnreadableBody
 from .retention import Retention
 from .states import STATE_NAMES, TRANSITIONS, State
 
@@ -15,6 +15,7 @@ __all__ = [
     "Ended",
     "JobBroker",
     "Outcome",
+    "PermanentError",
     "QueueNotDeclared",
     "RedisUnavailable",
     "Retention",

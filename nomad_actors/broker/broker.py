@@ -21,11 +21,10 @@ from dramatiq.errors import QueueJoinTimeout, Retry
 from dramatiq.middleware import Shutdown
 
 from ..clock import mono_ms
-from ..errors import PermanentError
 from . import keys, records
 from .consumer import JobConsumer
 from .endings import Ended
-from .errors import Cancelled, QueueNotDeclared
+from .errors import Cancelled, PermanentError, QueueNotDeclared
 from .interrupts import guarded, strike
 from .lease import CURRENT, Lease, NewJob
 from .leased import LeasedMessage

@@ -51,5 +51,9 @@ class Defer(SkipMessage):
         self.reason = reason
 
 
+class PermanentError(Exception):
+    """Raised by a job that must fail at once: another attempt would end the same."""
+
+
 class Cancelled(Interrupt):
     """Raised inside a job that an operator cancels; catch it only to clean up, and raise it again."""

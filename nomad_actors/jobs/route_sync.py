@@ -12,7 +12,8 @@ from typing import Literal
 
 import redis
 
-from ..errors import PermanentError, Unavailable
+from ..broker.errors import PermanentError
+from ..errors import Unavailable
 from ..esi import Answer, EsiError, EsiRefused, EsiUnavailable, Route
 from ..log import get_logger
 from ..store import EVERYTHING, Changes, RouteState, Snapshot, Window

@@ -27,7 +27,8 @@ from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ..errors import NomadError, PermanentError, Unavailable
+from ..broker.errors import PermanentError
+from ..errors import NomadError, Unavailable
 from ..esi import DeadLogin, SsoMisconfigured, Tokens
 from ..log import get_logger
 from ..store import ACTIVE, Login, LoginChanged

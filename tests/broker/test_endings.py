@@ -9,11 +9,10 @@ import dramatiq
 import pytest
 from dramatiq.middleware import SkipMessage, TimeLimitExceeded
 
-from nomad_actors.broker import Defer, JobBroker, State
+from nomad_actors.broker import Defer, JobBroker, PermanentError, State
 from nomad_actors.broker.endings import Ended, Outcome
 from nomad_actors.broker.stored import StoredJob
 from nomad_actors.broker.view import QueueView
-from nomad_actors.errors import PermanentError
 from tests.broker.conftest import running
 
 

@@ -11,8 +11,9 @@ import redis
 
 from nomad_actors import queues
 from nomad_actors.app import App
+from nomad_actors.broker import PermanentError
 from nomad_actors.clock import ManualClock
-from nomad_actors.errors import BadInput, BadPayload, PermanentError
+from nomad_actors.errors import BadInput, BadPayload
 from nomad_actors.esi import GROUPS, ROUTES, EsiUnavailable
 from nomad_actors.jobs import refresh_character_data, refresh_esi_data
 from nomad_actors.jobs.esi_refresh import ESI_DATA_REFRESH, EsiRefreshPayload, EsiRefreshResult, run

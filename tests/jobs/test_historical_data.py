@@ -10,8 +10,9 @@ import pytest
 
 from nomad_actors import queues
 from nomad_actors.app import App
+from nomad_actors.broker import PermanentError
 from nomad_actors.clock import ManualClock
-from nomad_actors.errors import BadPayload, PermanentError
+from nomad_actors.errors import BadPayload
 from nomad_actors.jobs import collect_all_historical_data, collect_historical_data
 from nomad_actors.jobs.historical_data import (
     DATA_TYPES,

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from nomad_actors.broker import PermanentError
 from nomad_actors.clock import ManualClock
-from nomad_actors.errors import PermanentError
 from nomad_actors.esi import DeadLogin, SsoUnavailable
 from nomad_actors.jobs.services import Services
 from nomad_actors.jobs.token_keeper import (

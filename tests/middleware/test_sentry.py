@@ -12,8 +12,8 @@ import pytest
 import sentry_sdk
 from dramatiq.middleware import AgeLimit, Retries
 
+from nomad_actors.broker import PermanentError
 from nomad_actors.broker.endings import Outcome
-from nomad_actors.errors import PermanentError
 from nomad_actors.middleware.sentry import Sentry
 
 SECRET = "gEy-8fP2kq0aT1m4ZsBvXw"
