@@ -104,6 +104,8 @@ class Session:
         self._closing: float | None = None
         self._tried = 0
         self._turn = 0
+        #: How many of the jobs held were present when a worker was lost.
+        self._suspects = 0
         self._unwanted: set[str] = set()
         self._waiter = Waiter(pool, self.worker_id, hear=self._hear, cancel=self._hear_cancel)
         self._pump = threading.Thread(target=self._run, name="nomad-pump", daemon=True)
@@ -241,6 +243,7 @@ class Session:
             place.held.pop(settlement.lease.token)
             self._settling.add(settlement)
             if settlement.lease.suspect:
+                self._suspects -= 1
                 self._ask_for_suspects()
 
     def _ask_for_suspects(self) -> None:
@@ -476,7 +479,7 @@ class Session:
 
         A suspect was present when a worker was lost. Kept apart, only the one that kills its worker does so again.
         """
-        if any(lease.suspect for lease in self.running()):
+        if self._suspects:
             return [(place, free, 0) for place, free in wanted]
         self._turn += 1
         passed = [place.name for place, _ in wanted if place.passed_over] or [place.name for place, _ in wanted]
@@ -495,6 +498,7 @@ class Session:
         for i in range(3, len(reply), 4):
             lease = self._lease(place, reply[i], reply[i + 1], int(reply[i + 2]), redis_now)
             place.held[lease.token] = lease
+            self._suspects += lease.suspect
             self._hand_out(place, lease)
             taken += 1
         place.asleep = taken < free

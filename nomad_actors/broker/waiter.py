@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import redis
 from redis.exceptions import ResponseError
@@ -60,7 +60,8 @@ class Waiter:
         self._served: set[str] = set()
         self._armed: set[str] = set()
         self._fresh = False
-        self._blocked_on: frozenset[str] | None = None
+        #: The queues served and armed that it blocks for now; None while it does not block.
+        self._blocked_on: tuple[frozenset[str], frozenset[str]] | None = None
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="nomad-waiter", daemon=True)
         self.nudge_key: str | None = None
@@ -81,17 +82,16 @@ class Waiter:
             if self.nudge_key is None and served:
                 self.nudge_key = keys.control(min(served), self._worker_id)
             self._changed.notify()
-            return self._blocked_on is not None and not self._keys() <= self._blocked_on
+            if self._blocked_on is None:
+                return False
+            blocked_served, blocked_armed = self._blocked_on
+            return not (self._armed <= blocked_armed and self._served <= blocked_served)
 
     def close(self) -> None:
         """Stop waiting; the thread ends by itself, at the latest with its block."""
         with self._changed:
             self._closing = True
             self._changed.notify()
-
-    def _keys(self) -> frozenset[str]:
-        wakes = {keys.wake(base) for base in self._armed}
-        return frozenset(wakes | {keys.control(base, self._worker_id) for base in self._served})
 
     def _run(self) -> None:
         tried = 0
@@ -102,9 +102,9 @@ class Waiter:
                 self._changed.wait_for(lambda: self._fresh or self._closing, timeout=SETTLE_SECONDS)
                 if self._closing:
                     break
-                self._blocked_on = self._keys()
+                served, armed = self._blocked_on = frozenset(self._served), frozenset(self._armed)
             try:
-                self._wait(sorted(self._blocked_on))
+                self._wait(served, armed)
                 tried = 0
             except LINK_ERRORS as error:
                 tried += 1
@@ -118,22 +118,23 @@ class Waiter:
                 self._pause(backoff_seconds(tried))
         self._link.close()
 
-    def _wait(self, names: Sequence[str]) -> None:
-        (reply,) = self._link.commands([("BLPOP", *names, BLOCK_SECONDS)])
+    def _wait(self, served: Iterable[str], armed: Iterable[str]) -> None:
+        controls = {keys.control(base, self._worker_id).encode(): base for base in served}
+        wakes = {keys.wake(base).encode(): base for base in armed}
+        (reply,) = self._link.commands([("BLPOP", *controls, *wakes, BLOCK_SECONDS)])
         if isinstance(reply, ResponseError):
             raise reply
-        key, word = (reply[0].decode(), reply[1]) if reply else ("", b"")
+        key, word = reply or (b"", b"")
+        woken = wakes.get(key)
         with self._changed:
             self._blocked_on = None
-            woken = next((base for base in self._armed if keys.wake(base) == key), None)
             if woken is not None:
                 self._armed.discard(woken)
                 self._fresh = False
-            told = next((base for base in self._served if keys.control(base, self._worker_id) == key), None)
         if woken is not None:
             self._hear((woken,))
-        elif told is not None and word != NUDGE:
-            self._pass_on(told, word)
+        elif key in controls and word != NUDGE:
+            self._pass_on(controls[key], word)
 
     def _pass_on(self, base: str, word: bytes) -> None:
         try:
