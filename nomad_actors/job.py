@@ -180,12 +180,9 @@ def _errors(stored: StoredJob) -> list[dict[str, object]]:
 
 
 def _failed_reason(stored: StoredJob, errors: list[dict[str, object]]) -> str | None:
-    if stored.state == "failed" and stored.cancelled:
-        said = stored.last(EventKind.CANCELLED)
-        return f"cancelled: {said.decode(errors='replace')}" if said else "cancelled"
     if stored.state == "failed":
-        said = stored.last(EventKind.FAILED)
-        return said.decode(errors="replace") if said else None
+        reason = stored.reason()
+        return f"cancelled: {reason}" if stored.cancelled else reason
     if stored.state == "completed" or not errors:
         return None
     last = errors[-1]
@@ -196,4 +193,10 @@ def _returnvalue(stored: StoredJob) -> object:
     if stored.state != "completed":
         return None
     said = stored.last(EventKind.COMPLETED)
-    return json.loads(said) if said else None
+    if not said:
+        return None
+    try:
+        return json.loads(said)
+    except ValueError:
+        # An application's own encoder, by Dramatiq's Results.
+        return f"{len(said)} bytes that are not JSON"

@@ -3,6 +3,7 @@
 from .broker import JobBroker
 from .endings import Ended, Outcome
 from .errors import BadPriority, Cancelled, Defer, PermanentError, QueueNotDeclared, RedisUnavailable, UnreadableBody
+from .results import JobResults
 from .retention import Retention
 from .states import STATE_NAMES, TRANSITIONS, State
 
@@ -14,6 +15,7 @@ __all__ = [
     "Defer",
     "Ended",
     "JobBroker",
+    "JobResults",
     "Outcome",
     "PermanentError",
     "QueueNotDeclared",

@@ -84,6 +84,8 @@ class Lease:
     retry_body: bytes = b""
     outbox: list[NewJob] = field(default_factory=list)
     result: bytes = b""
+    #: Why the job failed though its actor returned.
+    refused: str | None = None
     #: What it says of itself, and how the session learns that it did.
     report: Report | None = None
     tell: Callable[[Lease], None] | None = None

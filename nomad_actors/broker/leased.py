@@ -111,7 +111,8 @@ def ended(message: LeasedMessage) -> Settlement:
         settlement.delay_ms, settlement.body = lease.retry_delay_ms or 0, lease.retry_body
     elif settlement.outcome is Outcome.FAILED:
         skipped = str(lease.skip) if lease.skip is not None else ""
-        settlement.error_text = settlement.error_text or skipped or "the message was marked as failed"
+        reason = settlement.error_text or lease.refused or skipped or "the message was marked as failed"
+        settlement.error_text = reason
         settlement.note = records.cut(settlement.error_text).encode()
     else:
         settlement.note = lease.result
@@ -124,7 +125,7 @@ def _outcome(message: LeasedMessage) -> Outcome:
         return Outcome.CANCELLED if lease.cancel_reason is not None else Outcome.DEFERRED
     if lease.cancel_reason is not None and isinstance(message.exception, Cancelled):
         return Outcome.CANCELLED
-    if message.failed:
+    if message.failed or lease.refused is not None:
         return Outcome.FAILED
     if lease.retry_delay_ms is not None:
         return Outcome.RETRIED

@@ -40,6 +40,8 @@ MAX_TRACEBACK_CHARS = 6_000
 MAX_MESSAGE_CHARS = 2_000
 #: A result longer than this is replaced by a note of its size.
 MAX_RESULT_BYTES = 65_536
+#: A result that somebody may wait for is never cut; one longer than this is refused.
+MAX_STORED_RESULT_BYTES = 1_048_576
 
 #: The option that says since when no worker was met that knows the actor.
 UNKNOWN_SINCE = "nomad_unknown_since_ms"

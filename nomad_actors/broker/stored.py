@@ -48,6 +48,19 @@ class StoredJob:
         found = [e.data for e in self.record.events() if e.kind is kind] if self.record else []
         return found[-1] if found else None
 
+    def last_error(self) -> tuple[str, str] | None:
+        """Return the class and words of the last run's error."""
+        said = self.last(EventKind.ERROR)
+        if said is None:
+            return None
+        error = json.loads(said)
+        return error["class"], error["message"]
+
+    def reason(self) -> str | None:
+        """Return why the job failed or was cancelled."""
+        said = self.last(EventKind.CANCELLED if self.cancelled else EventKind.FAILED)
+        return said.decode(errors="replace") if said is not None else None
+
     @property
     def skipped(self) -> bool:
         """Whether the job ended by skipping itself."""

@@ -47,15 +47,16 @@ local function event(kind, at, data)
   return struct.pack('>BdI4', kind, at, #data) .. data
 end
 
--- Appends events to a story and keeps it bounded: the oldest go, a CUT event says how many.
+-- Appends events to a story and keeps it bounded: the oldest go, a CUT event says how many. What is new stays whole: a
+-- result may be longer than all the rest.
 local function tell(r, events)
-  local story = r.story .. events
-  if #story <= MAX_STORY then
-    r.story = story
+  local story, room = r.story, math.max(0, MAX_STORY - #events)
+  if #story <= room then
+    r.story = story .. events
     return
   end
   local dropped, at, first_at = 0, 1, nil
-  while #story - at + 1 > MAX_STORY do
+  while #story - at + 1 > room do
     local kind, when, length, data_at = struct.unpack('>BdI4', story, at)
     first_at = first_at or when
     if kind == CUT then
@@ -65,5 +66,5 @@ local function tell(r, events)
     end
     at = at + EVENT_SIZE + length
   end
-  r.story = event(CUT, first_at, tostring(dropped)) .. string.sub(story, at)
+  r.story = event(CUT, first_at, tostring(dropped)) .. string.sub(story, at) .. events
 end

@@ -1,0 +1,90 @@
+"""A result backend for Dramatiq's own `Results` middleware: the result is part of the job's record.
+
+It is written by the script that settles the job, so there is no second write and no job that has completed without its
+result. It is kept as long as the job is: `result_ttl` has no effect, the queue's retention has.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from dramatiq import Message
+from dramatiq.results import Missing, ResultBackend, ResultFailure, ResultMissing, ResultTimeout
+from dramatiq.results.backend import DEFAULT_TIMEOUT
+
+from .errors import Defer, PermanentError
+from .lease import CURRENT
+from .records import MAX_STORED_RESULT_BYTES, EventKind
+from .states import State
+
+if TYPE_CHECKING:
+    from .broker import JobBroker
+    from .stored import StoredJob
+
+#: How often a caller that waits for a result looks: soon at first, then less often.
+FIRST_POLL_SECONDS = 0.005
+LAST_POLL_SECONDS = 0.25
+
+
+class JobResults(ResultBackend):
+    """Keeps results with their jobs: `Results(backend=JobResults(broker))`.
+
+    A result that cannot be encoded, or takes more than 1 MiB, fails its job with that reason.
+    """
+
+    def __init__(self, broker: JobBroker) -> None:
+        super().__init__()
+        self._broker = broker
+
+    def store_result(self, message: Any, result: Any, ttl: int) -> None:
+        """Note the result of the job that this thread runs; it goes to Redis with the job's end."""
+        lease = CURRENT.get()
+        if lease is None or lease.job_id != message.message_id or isinstance(lease.skip, Defer):
+            return
+        if result is None and lease.result:
+            # Noted already by whoever ran the job.
+            return
+        try:
+            encoded = self.encoder.encode(result)
+        except Exception as error:
+            lease.refused = f"its result cannot be encoded: {type(error).__name__}: {error}"
+            return
+        if len(encoded) > MAX_STORED_RESULT_BYTES:
+            lease.refused = f"its result takes {len(encoded)} bytes (accepted: up to {MAX_STORED_RESULT_BYTES})"
+            return
+        lease.result = encoded
+
+    def store_exception(self, message: Any, exception: BaseException, ttl: int) -> None:
+        """Store nothing: the job's record says how it failed."""
+
+    def get_result(self, message: Message[Any], *, block: bool = False, timeout: int | None = None) -> Any:
+        """Return a job's result; with `block`, wait for it up to `timeout` ms (10 s when not given).
+
+        Raises `ResultMissing` or, having waited, `ResultTimeout`, and `ResultFailure` with the error of a job that
+        failed; `RedisUnavailable` when Redis does not answer.
+        """
+        deadline = time.monotonic() + (DEFAULT_TIMEOUT if timeout is None else timeout) / 1000
+        pause_seconds = FIRST_POLL_SECONDS
+        view = self._broker.view(message.queue_name)
+        while True:
+            job = view.get(message.message_id)
+            found = self._result_of(job) if job is not None else Missing
+            if found is not Missing:
+                return found
+            if not block:
+                raise ResultMissing(message)
+            if time.monotonic() + pause_seconds > deadline:
+                raise ResultTimeout(message)
+            time.sleep(pause_seconds)
+            pause_seconds = min(2 * pause_seconds, LAST_POLL_SECONDS)
+
+    def _result_of(self, job: StoredJob) -> Any:
+        if job.state is State.COMPLETED:
+            stored = job.last(EventKind.COMPLETED)
+            return self.encoder.decode(stored) if stored else None
+        if job.state is State.FAILED:
+            error = job.last_error()
+            name, words = error or (PermanentError.__name__, job.reason() or "no reason is kept")
+            raise ResultFailure(f"actor raised {name}: {words}", name, words)
+        return Missing
