@@ -23,7 +23,7 @@ from .esi import EsiCache, EsiClient, SsoClient, http_session
 from .job_types import JobType
 from .jobs import JOB_TYPES
 from .jobs.services import Services
-from .metrics.collector import with_queues
+from .metrics.collector import QueueNumbers, with_queues
 from .middleware import middleware_for
 from .processes import stop_with_parent
 from .queues import Queues
@@ -66,7 +66,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> App:
         registry.register(job_type, services)
     queues.set_default(registry)
     dramatiq.set_broker(broker)
-    return App(settings, clock, broker, registry, services.store, services, with_queues(lambda: _counts(registry)))
+    return App(settings, clock, broker, registry, services.store, services, with_queues(lambda: _numbers(registry)))
 
 
 def connect(settings: Settings | None = None) -> App:
@@ -176,5 +176,6 @@ def _declared_in(module: ModuleType) -> list[JobType]:
     return found
 
 
-def _counts(registry: Queues) -> Mapping[str, Mapping[str, int]]:
-    return {name: registry.get_queue(name).counts() for name in registry.names()}
+def _numbers(registry: Queues) -> Mapping[str, QueueNumbers]:
+    found = map(registry.get_queue, registry.names())
+    return {queue.name: QueueNumbers(queue.counts(), queue.recovered()) for queue in found}

@@ -85,6 +85,11 @@ class Queue:
             PAUSED: counts.waiting if paused else 0,
         }
 
+    def recovered(self) -> int:
+        """Return how many jobs were taken back from lost workers since the queue exists."""
+        with redis_errors():
+            return self._view.counts().recovered
+
     def jobs(self, status: str | Sequence[str], start: int = 0, end: int = -1) -> list[Job]:
         """Return the jobs `start` to `end` (inclusive, -1 for the last) of one state, or of several one after another.
 

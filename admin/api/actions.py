@@ -31,6 +31,16 @@ def retry(queue: str, job_id: str) -> dict[str, Any]:
     return {"success": True, "queueName": queue, "jobId": job_id, "status": status}
 
 
+@api.post("/jobs/<path:job_id>/cancel")
+def cancel(queue: str, job_id: str) -> dict[str, Any]:
+    """End a job as cancelled: at once when it waits or is delayed, as soon as it can be interrupted when it runs."""
+    known_arguments(request)
+    chosen = all_queues().get_queue(queue)
+    reason = text_field(json_body(request, "reason"), "reason", default="cancelled by an operator")
+    status = chosen.cancel(job_id, reason)
+    return {"success": True, "queueName": queue, "jobId": job_id, "status": status}
+
+
 @api.delete("/jobs/<path:job_id>")
 def remove(queue: str, job_id: str) -> dict[str, Any]:
     """Remove a job that does not run."""

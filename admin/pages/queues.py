@@ -91,6 +91,8 @@ def _job_commands(queue: str, job_id: str, status: str) -> dict[str, str]:
     commands = {}
     if status in ("failed", "completed"):
         commands["Run it again"] = _command("POST", queue, f"{path}/retry")
+    else:
+        commands["Cancel it"] = _command("POST", queue, f"{path}/cancel")
     if status != "active":
         commands["Remove it"] = _command("DELETE", queue, path)
     return commands

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ..log import get_logger
@@ -13,8 +14,16 @@ from .definitions import REGISTRY
 
 logger = get_logger("nomad_actors.metrics")
 
-#: Returns the number of jobs by queue and state.
-ReadCounts = Callable[[], Mapping[str, Mapping[str, int]]]
+
+class QueueNumbers(NamedTuple):
+    """What Redis knows of one queue: jobs by state, and how many were ever taken back from lost workers."""
+
+    jobs: Mapping[str, int]
+    recovered: int
+
+
+#: Returns the numbers by queue.
+ReadQueues = Callable[[], Mapping[str, QueueNumbers]]
 
 
 class QueueCollector(Collector):
@@ -23,18 +32,18 @@ class QueueCollector(Collector):
     When `read` raises, `nomad_collector_success` is 0 and the numbers are left out: unknown is not zero.
     """
 
-    def __init__(self, read: ReadCounts) -> None:
+    def __init__(self, read: ReadQueues) -> None:
         self._read = read
 
     def describe(self) -> Iterable[Metric]:
         """Return the names without values, so that registering reads nothing."""
-        return [_jobs(), _success()]
+        return [_jobs(), _recovered(), _success()]
 
     def collect(self) -> Iterator[Metric]:
         """Read and return the numbers."""
         success = _success()
         try:
-            counts = self._read()
+            queues = self._read()
         except Exception as error:
             # Any error: one that left here would fail the whole scrape, good metrics with it.
             logger.warning("the queues could not be read for a scrape", error=f"{type(error).__name__}: {error}")
@@ -43,14 +52,16 @@ class QueueCollector(Collector):
             return
         success.add_metric([], 1)
         yield success
-        jobs = _jobs()
-        for queue, by_state in sorted(counts.items()):
-            for state, count in by_state.items():
+        jobs, recovered = _jobs(), _recovered()
+        for queue, numbers in sorted(queues.items()):
+            for state, count in numbers.jobs.items():
                 jobs.add_metric([queue, state], count)
+            recovered.add_metric([queue], numbers.recovered)
         yield jobs
+        yield recovered
 
 
-def with_queues(read: ReadCounts, *, base: CollectorRegistry = REGISTRY) -> CollectorRegistry:
+def with_queues(read: ReadQueues, *, base: CollectorRegistry = REGISTRY) -> CollectorRegistry:
     """Return a registry that shows what `base` counts and, beside it, the jobs in the queues.
 
     For one service only, the admin: the same numbers from several places would be summed.
@@ -63,6 +74,12 @@ def with_queues(read: ReadCounts, *, base: CollectorRegistry = REGISTRY) -> Coll
 
 def _jobs() -> GaugeMetricFamily:
     return GaugeMetricFamily("nomad_queue_jobs", "Jobs by queue and state.", labels=["queue", "state"])
+
+
+def _recovered() -> CounterMetricFamily:
+    return CounterMetricFamily(
+        "nomad_queue_recovered_total", "Jobs taken back from workers that were lost.", labels=["queue"]
+    )
 
 
 def _success() -> GaugeMetricFamily:

@@ -16,7 +16,7 @@ from nomad_actors.broker import JobBroker
 from nomad_actors.clock import Clock, SystemClock
 from nomad_actors.errors import Unavailable
 from nomad_actors.job_types import Backoff, JobType, Payload, Priority, Result
-from nomad_actors.metrics.collector import with_queues
+from nomad_actors.metrics.collector import QueueNumbers, with_queues
 from nomad_actors.queues import Queues
 from nomad_actors.settings import Settings
 from tests.broker.conftest import running
@@ -88,7 +88,7 @@ def parts_on(url: str) -> Parts:
     queues = Queues(broker, settings=Settings(), clock=SystemClock())
     for name in QUEUES:
         queues.register(_job_type(name))
-    registry = with_queues(lambda: {name: queues.get_queue(name).counts() for name in queues.names()})
+    registry = with_queues(lambda: {name: QueueNumbers(queues.get_queue(name).counts(), 0) for name in queues.names()})
     return Parts(Settings(), SystemClock(), queues, Database(), registry, broker)
 
 

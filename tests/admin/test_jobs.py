@@ -264,3 +264,27 @@ def test_an_unknown_queue_is_404_with_the_names_that_exist(ask: FlaskClient, met
     answer = ask.open(f"/admin/jobs/{path}", method=method)
     assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
     assert answer.get_json()["accepted"] == ["cache-cleanup", "esi-refresh", "historical-data", "token-refresh"]
+
+
+def test_a_waiting_job_is_cancelled_and_is_in_no_rate(ask: FlaskClient, parts: Parts) -> None:
+    job_id = parts.add()
+    path = f"/admin/jobs/queues/token-refresh/jobs/{job_id}"
+    answer = ask.post(f"{path}/cancel", json={"reason": "asked twice"})
+    assert answer.json == {"success": True, "queueName": "token-refresh", "jobId": job_id, "status": "failed"}
+    job = ask.get(path).json
+    assert job is not None
+    assert (job["outcome"], job["failedReason"]) == ("cancelled", "cancelled: asked twice")
+    metrics = ask.get("/admin/jobs/queues/token-refresh").json
+    assert metrics is not None
+    assert (metrics["failed"], metrics["cancelled"], metrics["failureRate"]) == (0, 1, None)
+    assert "asked twice" in ask.get(f"/admin/queues/token-refresh/jobs/{job_id}").text
+
+
+def test_what_has_ended_cannot_be_cancelled(ask: FlaskClient, parts: Parts) -> None:
+    job_id = parts.add()
+    parts.run_all()
+    answer = ask.post(f"/admin/jobs/queues/token-refresh/jobs/{job_id}/cancel")
+    assert answer.status_code == 409
+    assert "waiting, delayed or active" in answer.text
+    assert ask.post("/admin/jobs/queues/token-refresh/jobs/nobody/cancel").status_code == 404
+    assert ask.post(f"/admin/jobs/queues/token-refresh/jobs/{job_id}/cancel", json={"why": 1}).status_code == 422

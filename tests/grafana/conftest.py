@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from nomad_actors.metrics import definitions
+from nomad_actors.metrics.collector import QueueNumbers
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = ROOT / "grafana" / "dashboards" / "nomad.json"
 
 #: What the queues hold, for the collector.
-COUNTS = {"esi-refresh": dict.fromkeys(("waiting", "active", "delayed", "completed", "failed", "paused"), 1)}
+_JOBS = dict.fromkeys(("waiting", "active", "delayed", "completed", "failed", "paused"), 1)
+COUNTS = {"esi-refresh": QueueNumbers(_JOBS, 1)}
 
 #: What Grafana puts in place of its variables: an interval, or everything.
 _INTERVALS = {"__rate_interval": "5s", "__interval": "1s", "__range": "1m"}

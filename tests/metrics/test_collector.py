@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from nomad_actors.errors import Unavailable
-from nomad_actors.metrics.collector import QueueCollector, with_queues
+from nomad_actors.metrics.collector import QueueCollector, QueueNumbers, with_queues
 from nomad_actors.metrics.exposition import render
 
 COUNTS = {
@@ -22,7 +22,7 @@ COUNTS = {
 class _Read:
     def __init__(self):
         self.calls = 0
-        self.answer = {"esi-refresh": COUNTS}
+        self.answer = {"esi-refresh": QueueNumbers(COUNTS, 4)}
 
     def __call__(self):
         self.calls += 1
@@ -46,6 +46,7 @@ def test_every_state_of_every_queue_is_exported(read):
     registry.register(QueueCollector(read))
     for state, count in COUNTS.items():
         assert registry.get_sample_value("nomad_queue_jobs", {"queue": "esi-refresh", "state": state}) == count
+    assert registry.get_sample_value("nomad_queue_recovered_total", {"queue": "esi-refresh"}) == 4
     assert registry.get_sample_value("nomad_collector_success") == 1
 
 
@@ -53,7 +54,7 @@ def test_each_scrape_reads_anew_and_forgets_what_is_gone(read):
     registry = CollectorRegistry()
     registry.register(QueueCollector(read))
     render(registry, "")
-    read.answer = {"other": {"waiting": 1}}
+    read.answer = {"other": QueueNumbers({"waiting": 1}, 0)}
     body, _ = render(registry, "")
     assert b'queue="other"' in body
     assert b"esi-refresh" not in body
