@@ -47,6 +47,8 @@ def test_redis_is_named_by_url_or_by_parts(environ: dict[str, str], url: str) ->
         ({"REDIS_PORT": "0"}, "REDIS_PORT is '0'; accepted: a port from 1 to 65535"),
         ({"NOMAD_CONCURRENCY": "many"}, "NOMAD_CONCURRENCY is 'many'; accepted: a whole number from 1 to 1000"),
         ({"NOMAD_CONCURRENCY_TOKEN_REFRESH": "0"}, "NOMAD_CONCURRENCY_TOKEN_REFRESH is '0'"),
+        ({"NOMAD_KEEP_COMPLETED": "1000"}, "NOMAD_KEEP_COMPLETED is '1000'; accepted: jobs/age, as 1000/24h"),
+        ({"NOMAD_KEEP_FAILED_ESI_REFRESH": "5/5w"}, "NOMAD_KEEP_FAILED_ESI_REFRESH is '5/5w'"),
         ({"NOMAD_MAX_RETRIES": "-1"}, "NOMAD_MAX_RETRIES is '-1'"),
         ({"NOMAD_SHUTDOWN_MS": "25s"}, "NOMAD_SHUTDOWN_MS is '25s'; accepted: milliseconds"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL is 'loud'; accepted: debug, info, warning, error, critical"),
@@ -90,6 +92,14 @@ def test_our_name_wins_over_the_original_systems() -> None:
 def test_concurrency_is_set_by_queue() -> None:
     settings = Settings.from_env({"NOMAD_CONCURRENCY_ESI_REFRESH": "20"})
     assert dict(settings.queue_concurrency) == {"esi-refresh": 20}
+
+
+def test_what_is_kept_is_set_in_all_and_by_queue() -> None:
+    settings = Settings.from_env({"NOMAD_KEEP_COMPLETED": "50/90m", "NOMAD_KEEP_FAILED_ESI_REFRESH": "7/2d"})
+    assert settings.keep_completed == (50, 5_400_000)
+    assert settings.keep_failed == (10_000, 604_800_000)
+    assert dict(settings.queue_keep_failed) == {"esi-refresh": (7, 172_800_000)}
+    assert dict(settings.queue_keep_completed) == {}
 
 
 @pytest.mark.parametrize("part", ["workers", "scheduler", "admin", "all"])
