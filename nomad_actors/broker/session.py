@@ -221,7 +221,7 @@ class Session:
         if self._settling or self._tried or self._closing is not None or self._can_ask(now):
             return 0.0
         attached = [place for place in self._all_places() if place.attached]
-        wakes = [place.next_beat_mono(self._lease_ms / 1000) for place in attached]
+        wakes = [place.next_beat_mono(self._lease_ms / 1000) for place in self._beating()]
         wakes += [self._report_due_mono(lease) for lease in self._reporting.values()]
         if self._taking and self._free_threads() > 0:
             wakes += [p.due_mono for p in attached if p.due_mono is not None and p.free > 0]
@@ -375,11 +375,15 @@ class Session:
 
     def _due_beats(self) -> list[Place]:
         now, seconds = time.monotonic(), self._lease_ms / 1000
-        due = [p for p in self._all_places() if p.attached and p.next_beat_mono(seconds) <= now]
+        due = [place for place in self._beating() if place.next_beat_mono(seconds) <= now]
         if due and self._taking:
             self._end_jobs_of_dead_threads()
             self._replace_dead_threads()
         return due
+
+    def _beating(self) -> list[Place]:
+        """Return the queues that must hear of us: also one that is no longer served while its jobs still run."""
+        return [place for place in self._all_places() if place.attached or place.held]
 
     def _beat_call(self, place: Place, leaving: set[int]) -> Call:
         """Name what is held, and what has ended and is not on its way to Redis ahead of this."""

@@ -253,3 +253,34 @@ def test_a_dead_thread_is_replaced_and_its_job_fails_with_that_reason(
     assert completed.state is State.COMPLETED
     assert failed is not None
     assert failed.timeline()[-1]["reason"] == "the thread that ran it died"
+
+
+def test_a_paused_workers_running_job_is_not_taken_for_lost(
+    quick: JobBroker, view: QueueView, wait_until: Callable[..., None]
+) -> None:
+    """Dramatiq's Worker closes its consumers when it is paused; what runs, runs on."""
+    began, go = threading.Event(), threading.Event()
+
+    @dramatiq.actor(max_retries=0)
+    def job() -> None:
+        began.set()
+        go.wait(20)
+
+    message = job.send()
+    with running(quick, threads=2) as worker:
+        assert began.wait(5)
+        for consumer in worker.consumers.values():
+            consumer.pause()
+        session = quick._session
+        assert session is not None
+        wait_until(lambda: not session._places["default"].attached)
+        # Another process ticks for longer than a lease.
+        deadline = threading.Event()
+        threading.Timer(3 * LEASE_MS / 1000, deadline.set).start()
+        wait_until(lambda: beat(quick) or deadline.is_set())
+        go.set()
+        wait_until(lambda: view.counts().completed == 1)
+        worker.resume()
+    told = view.get(message.message_id)
+    assert told is not None
+    assert "recovered" not in [event["event"] for event in told.timeline()]
