@@ -8,10 +8,25 @@ import random
 import sys
 import time
 
+from .losses import frozen_one, frozen_workers, killed_workers, killed_workers_and_redis, poison
 from .outages import cut_lines, killed_redis
+from .random_steps import random_steps
 from .shutdowns import restarted_workers
 
-PROOFS = {proof.__name__: proof for proof in (cut_lines, killed_redis, restarted_workers)}
+PROOFS = {
+    proof.__name__: proof
+    for proof in (
+        random_steps,
+        cut_lines,
+        killed_redis,
+        restarted_workers,
+        killed_workers,
+        killed_workers_and_redis,
+        frozen_workers,
+        frozen_one,
+        poison,
+    )
+}
 
 
 def main() -> int:

@@ -229,8 +229,8 @@ class Session:
 
     def _on_attach(self, place: Place) -> None:
         place.attached, place.asleep = True, False
-        # The first request says that we are here; a beat has nothing to add yet.
-        place.beat_mono = time.monotonic()
+        # The first round ticks: where no process lives long enough for a second, the lost ones are missed all the same.
+        place.beat_mono = 0.0
 
     def _on_detach(self, place: Place) -> None:
         place.attached = False

@@ -10,12 +10,12 @@ import dramatiq
 import pytest
 import redis
 
+from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, State
 from nomad_actors.broker.endings import Ended, Outcome
 from nomad_actors.broker.stored import StoredJob
 from nomad_actors.broker.view import QueueView
 from tests.broker.conftest import running
-from tests.broker.test_transitions import check_queue
 
 
 @pytest.fixture

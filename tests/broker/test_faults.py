@@ -9,12 +9,12 @@ import dramatiq
 import pytest
 import redis
 
+from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, RedisUnavailable, State
 from nomad_actors.broker.endings import Ended, Outcome
 from nomad_actors.broker.scripts import scripts
 from nomad_actors.local_redis import LocalRedis
 from tests.broker.conftest import Endings, running
-from tests.broker.test_transitions import check_queue
 from tests.fault_proxy import Command, FaultProxy
 
 

@@ -11,12 +11,12 @@ import dramatiq
 import pytest
 import redis
 
+from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, State
 from nomad_actors.broker.endings import Outcome
 from nomad_actors.broker.link import Call
 from nomad_actors.broker.view import QueueView
 from tests.broker.conftest import Endings, running
-from tests.broker.test_transitions import check_queue
 
 LEASE_MS = 600
 DEAD = b"deadbeef"
@@ -284,3 +284,13 @@ def test_a_paused_workers_running_job_is_not_taken_for_lost(
     told = view.get(message.message_id)
     assert told is not None
     assert "recovered" not in [event["event"] for event in told.timeline()]
+
+
+def test_a_process_that_comes_ticks_at_once(
+    make_broker: Callable[..., JobBroker], redis_client: redis.Redis, wait_until: Callable[..., None]
+) -> None:
+    """Where processes die before their second beat is due, the jobs of the dead are missed all the same."""
+    broker = make_broker(lease_ms=600_000)
+    broker.declare_queue("default")
+    with running(broker):
+        wait_until(lambda: redis_client.hexists("nomad:{default}:workers", "tick"), timeout_seconds=3)

@@ -9,9 +9,9 @@ import dramatiq
 import pytest
 import redis
 
+from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, Retention
 from tests.broker.conftest import running
-from tests.broker.test_transitions import check_queue
 
 
 def test_no_more_ended_jobs_are_kept_than_the_queue_says(

@@ -10,11 +10,11 @@ import dramatiq
 import pytest
 import redis
 
+from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, State, records
 from nomad_actors.broker.endings import Ended
 from nomad_actors.broker.keys import PRIORITY_STEP
 from tests.broker.conftest import running
-from tests.broker.test_transitions import check_queue
 
 BASE = "nomad:{default}"
 

@@ -9,27 +9,12 @@ import pytest
 import redis
 from dramatiq import Actor
 
+from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, State
 from nomad_actors.broker.endings import Ended, Outcome
 from nomad_actors.broker.states import TRANSITIONS
 from nomad_actors.broker.view import QueueView
 from tests.broker.conftest import running
-
-INDEXES = ("waiting", "delayed", "completed", "failed")
-
-
-def states_of(client: redis.Redis, base: str, stored_id: bytes) -> list[str]:
-    """Return every index that holds an id."""
-    found = [name for name in INDEXES if client.zscore(f"{base}:{name}", stored_id) is not None]
-    return found + (["active"] if client.hexists(f"{base}:active", stored_id) else [])
-
-
-def check_queue(client: redis.Redis, base: str = "nomad:{default}") -> None:
-    """Check what must hold at every instant: a record for each indexed id and one index for each record."""
-    for stored_id in client.hkeys(f"{base}:jobs"):
-        assert len(states_of(client, base, stored_id)) == 1, stored_id
-    indexed = sum(client.zcard(f"{base}:{name}") for name in INDEXES) + client.hlen(f"{base}:active")
-    assert indexed == client.hlen(f"{base}:jobs")
 
 
 @pytest.fixture

@@ -1,0 +1,428 @@
+"""Random steps of several callers and workers, taken by the scripts and by the plain model, and compared after each.
+
+A part of the steps is executed twice, as after a lost reply. Beats come from workers that have forgotten what they
+held, ticks find others silent, settlements come from leases that ended long ago.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+import tempfile
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from nomad_actors.broker import JobBroker, records
+from nomad_actors.broker.link import Call
+from nomad_actors.broker.records import Flag
+from nomad_actors.broker.states import State
+from nomad_actors.local_redis import LocalRedis
+
+from .consistency import check_queue
+from .queue_model import FINISHED, Model
+
+QUEUE = "model"
+#: Long enough that no step takes an eighth of it: ticks come when a step says so.
+LEASE_MS = 600_000
+FAR_MS = 3_600_000
+WORKERS = [b"worker-a", b"worker-b", b"worker-c"]
+IDS = [f"job-{number}" for number in range(6)]
+OUTCOMES = ("completed", "skipped", "failed", "cancelled", "retried", "deferred", "released")
+#: How many steps one queue lives: long enough for a job's three crashes, short enough to begin anew often.
+EPISODE = 150
+
+Token = tuple[bytes, int, int]
+
+
+def random_steps(draw: random.Random, seconds: float) -> str:
+    """Take random steps for some seconds, and compare the scripts with the model after each."""
+    with tempfile.TemporaryDirectory() as directory:
+        server = LocalRedis(Path(directory), dies_with_us=True).start()
+        try:
+            taken: Counter[str] = Counter()
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                taken += take_steps(server.url, draw, EPISODE)
+        finally:
+            server.stop()
+    return f"{taken.total()} steps agreed: " + ", ".join(f"{count} {name}" for name, count in taken.most_common())
+
+
+def take_steps(url: str, draw: random.Random, count: int) -> Counter[str]:
+    """Take so many steps on a new queue; return how many of each kind made a difference to the model."""
+    walk = Walk(url, draw)
+    last: deque[str] = deque(maxlen=25)
+    try:
+        for _ in range(count):
+            try:
+                last.append(walk.step())
+                walk.compare()
+            except AssertionError as broken:
+                raise AssertionError(f"{broken}\nafter these steps:\n" + "\n".join(last)) from broken
+        walk.taken["recovered"] = walk.model.recovered
+        walk.taken["late"] = walk.model.late
+        return walk.taken
+    finally:
+        walk.close()
+
+
+class Walk:
+    """One queue, three workers and any number of callers."""
+
+    def __init__(self, url: str, draw: random.Random) -> None:
+        self.draw = draw
+        self.client = redis.Redis.from_url(url)
+        self.client.flushall()
+        self.broker = JobBroker(url=url, namespace="chaos")
+        self.view = self.broker.view(QUEUE)
+        self.base = self.broker._base(QUEUE)
+        self.model = Model()
+        self.taken: Counter[str] = Counter()
+        self.said = ""
+        self.calls = 0
+        #: What each worker believes to hold, also what was taken from it.
+        self.held: dict[bytes, dict[str, Token]] = {worker: {} for worker in WORKERS}
+        #: Leases that ended, for settlements that come too late.
+        self.stale: list[tuple[str, Token]] = []
+        self.request = dict.fromkeys(WORKERS, 0)
+        self.lines: dict[Token, int] = {}
+        #: Each kind of step and how often it is drawn: what reaches deep (settle, beat) more than what clears away.
+        self.kinds: dict[Callable[[], None], int] = {
+            self.enqueue: 16,
+            self.enqueue_once_more: 5,
+            self.come_due: 6,
+            self.promote: 4,
+            self.again: 4,
+            self.cancel: 5,
+            self.remove: 2,
+            self.clean: 1,
+            self.pause: 1,
+            self.limit: 1,
+            self.start: 18,
+            self.start_overtaken: 1,
+            self.settle: 16,
+            self.settle_too_late: 5,
+            self.beat: 5,
+            self.tick: 6,
+            self.leave: 1,
+            self.report: 6,
+        }
+        self.keep()
+
+    def close(self) -> None:
+        """Let go of Redis."""
+        self.broker.close()
+        self.client.close()
+
+    def step(self) -> str:
+        """Take one step; return what it was."""
+        self.said = ""
+        (kind,) = self.draw.choices(list(self.kinds), list(self.kinds.values()))
+        kind()
+        if self.said:
+            self.taken[kind.__name__] += 1
+        return f"  {kind.__name__} {self.said}"
+
+    def run_script(self, name: str, *arguments: Any, twice: bool | None = None) -> Any:
+        """Run a script, sometimes as after a lost reply: the second answer is what a caller sees then."""
+        call = Call(name, self.base, arguments)
+        reply = self.broker._links.run([call])[0]
+        return self.broker._links.run([call])[0] if twice else reply
+
+    def maybe(self) -> bool:
+        """Toss a coin."""
+        return self.draw.random() < 0.5
+
+    def some_job(self, *states: str) -> str:
+        """Draw a job, most of the time one in a state that makes a difference."""
+        fitting = sorted(job.id for job in self.model.jobs.values() if job.state in states)
+        return self.draw.choice(fitting * 3 + IDS)
+
+    # Callers.
+
+    def keep(self) -> None:
+        """Keep few ended jobs, so that trimming is a part of it."""
+        completed, failed = self.draw.randint(2, 4), self.draw.randint(2, 4)
+        self.run_script("keep", completed, 86_400_000, failed, 86_400_000, twice=True)
+        self.model.keep_completed, self.model.keep_failed = completed, failed
+
+    def enqueue(self) -> None:
+        """Add a job, most often a new one."""
+        known = [job_id for job_id in IDS if job_id not in self.model.jobs]
+        self._enqueue(self.draw.choice(known * 3 + IDS))
+
+    def enqueue_once_more(self) -> None:
+        """Add a job that is there: by a new call, or by the very one that added it, whose reply was late."""
+        if not self.model.jobs:
+            return
+        job = self.draw.choice(sorted(self.model.jobs.values(), key=lambda job: job.id))
+        self._enqueue(job.id, job.call if self.maybe() else None)
+
+    def _enqueue(self, job_id: str, call: bytes | None = None) -> None:
+        self.calls += 1
+        call, body = call or struct.pack(">Q", self.calls), f"body {self.calls}"
+        priority, delayed, twice = self.draw.randint(1, 3), self.draw.random() < 0.3, self.maybe()
+        self.said = f"{job_id} call {call.hex()[-4:]} priority {priority} delayed {delayed} twice {twice}"
+        delay_ms = FAR_MS + self.calls if delayed else 0
+        reply = self.run_script(
+            "enqueue", records.pack_id(job_id), call, priority, delay_ms, 1e12, body.encode(), twice=twice
+        )
+        assert reply[0].decode() == self.model.enqueue(job_id, call, priority, delayed, body)
+
+    def come_due(self) -> None:
+        """Let a delayed job's time come."""
+        job_id = self.some_job("delayed")
+        job = self.model.jobs.get(job_id)
+        if job and job.state == "delayed":
+            self.said = job_id
+            self.client.zadd(f"{self.base}:delayed", {records.pack_id(job_id): self.model.come_due(job_id)})
+
+    def promote(self) -> None:
+        """Run a delayed job now."""
+        self._ask("promote", self.some_job("delayed"))
+
+    def cancel(self) -> None:
+        """Cancel a job."""
+        self._ask("cancel", self.some_job("waiting", "delayed", "active", *FINISHED), "not wanted", b"c")
+
+    def remove(self) -> None:
+        """Remove a job."""
+        self._ask("remove", self.some_job("waiting", "delayed", *FINISHED))
+
+    def _ask(self, name: str, job_id: str, *arguments: Any) -> None:
+        twice = self.maybe()
+        if job_id in self.model.jobs:
+            self.said = f"{job_id} ({self.model.jobs[job_id].state}) twice {twice}"
+        self.run_script(name, records.pack_id(job_id), *arguments, twice=twice)
+        if name == "cancel":
+            self.model.cancel(job_id, arguments[0])
+        else:
+            getattr(self.model, name)(job_id)
+
+    def again(self) -> None:
+        """Run a finished job afresh."""
+        job_id, twice = self.some_job(*FINISHED), self.maybe()
+        job = self.model.jobs.get(job_id)
+        self.said = f"{job_id} ({job.state}) twice {twice}" if job else ""
+        seen = pack_token(job.settled_by) if job and job.settled_by else bytes(14)
+        self.run_script("again", records.pack_id(job_id), seen, (job.body if job else "").encode(), twice=twice)
+        self.model.again(job_id)
+
+    def clean(self) -> None:
+        """Remove the oldest finished jobs; not twice: an operator who says "two more" twice means four."""
+        state, limit = self.draw.choice(FINISHED), self.draw.randint(0, 2)
+        self.said = f"{state} {limit}"
+        self.run_script("clean", state, -1_000, limit)
+        self.model.clean(state, limit)
+
+    def pause(self) -> None:
+        """Pause the queue for a while: the next steps go on nevertheless."""
+        pause = not self.model.paused
+        self.said = "pause" if pause else "resume"
+        self.run_script("pause", self.said, twice=self.maybe())
+        self.model.paused = pause
+        # A paused queue is dull: it is resumed before long.
+        self.kinds[self.pause] = 12 if pause else 1
+
+    def limit(self) -> None:
+        """Limit how many may run over all hosts, or lift the limit."""
+        limit = self.draw.choice([None, None, 1, 2, 3])
+        self.said = str(limit)
+        self.run_script("limit", "" if limit is None else limit, twice=True)
+        self.model.limit = limit
+
+    # Workers.
+
+    def start(self) -> None:
+        """Ask for jobs."""
+        worker, free, suspects = self.draw.choice(WORKERS), self.draw.randint(1, 4), self.draw.randint(0, 1)
+        twice, request = self.maybe(), self.request[worker] + 1
+        reply = self.run_script("start", worker, request, free, "w:1", suspects, twice=twice)
+        expected = self.model.start(worker, request, free, suspects)
+        self.request[worker] = request
+        if expected:
+            self.said = f"{worker!r} free {free} suspects {suspects} twice {twice}: {expected}"
+        got = {records.unpack_id(reply[i]): int(reply[i + 2]) for i in range(3, len(reply), 4)}
+        assert sorted(got) == expected, f"leased {sorted(got)}, not {expected}"
+        for job_id, number in got.items():
+            if job_id in self.held[worker]:
+                self.stale.append((job_id, self.held[worker][job_id]))
+            self.held[worker][job_id] = (worker, request, number)
+            lease = self.model.holder(job_id)
+            assert lease is not None
+            assert lease.token == (worker, request, number)
+
+    def start_overtaken(self) -> None:
+        """Let a request of long ago arrive now: nothing is leased."""
+        worker = self.draw.choice(WORKERS)
+        if self.model.requests.get(worker, 0) >= 2:
+            self.said = str(worker)
+            reply = self.run_script("start", worker, 1, 3, "w:1", 1)
+            assert len(reply) == 3, "a request of long ago was given jobs"
+
+    def _some_held(self) -> tuple[bytes, str] | None:
+        held = [(worker, job_id) for worker in WORKERS for job_id in sorted(self.held[worker])]
+        return self.draw.choice(held) if held else None
+
+    def settle(self) -> None:
+        """End a run."""
+        if found := self._some_held():
+            worker, job_id = found
+            token = self.held[worker].pop(job_id)
+            self.stale.append((job_id, token))
+            self._settle(job_id, token, outbox=self.draw.random() < 0.3, twice=self.maybe())
+
+    def settle_too_late(self) -> None:
+        """End a run that was taken from its worker, or that ended already."""
+        if self.stale:
+            job_id, token = self.draw.choice(self.stale[-12:])
+            if self.held[token[0]].get(job_id) != token:
+                self._settle(job_id, token, outbox=False, twice=False)
+
+    def _settle(self, job_id: str, token: Token, *, outbox: bool, twice: bool) -> None:
+        outcome = self.draw.choice(OUTCOMES)
+        self.said = f"{job_id} {token} {outcome} outbox {outbox} twice {twice}"
+        delay_ms = FAR_MS + self.calls if outcome in ("retried", "deferred") else 0
+        arguments: list[Any] = [records.pack_id(job_id), pack_token(token), outcome, delay_ms, "", "", "note"]
+        next_id = self._free_id()
+        self.calls += 1
+        call = struct.pack(">Q", self.calls)
+        if outbox:
+            arguments += [1, records.pack_id(next_id), call, 2, 0, 1e12, b"next"]
+        else:
+            arguments += [0]
+        holds = (lease := self.model.holder(job_id)) is not None and lease.token == token
+        reply = self.run_script("settle", "w:1", *arguments, twice=twice)
+        word = self._model_settle(job_id, token, outcome, next_id if outbox and holds else None, call)
+        if twice and word not in ("fenced", "gone", "already"):
+            # The repeat is told that it was settled already, or that its job was trimmed since.
+            word = "already" if job_id in self.model.jobs else "gone"
+        assert reply[1].decode() == word, f"settle said {reply[1].decode()}, not {word}"
+
+    def _free_id(self) -> str:
+        return next(name for name in (f"next-{number}" for number in range(10_000)) if name not in self.model.jobs)
+
+    def _model_settle(self, job_id: str, token: Token, outcome: str, next_id: str | None, call: bytes) -> str:
+        if next_id is None:
+            return self.model.settle(job_id, token, outcome)
+        # The next step is added after the job's end, and before anything is trimmed.
+        keeps = self.model.keep_completed, self.model.keep_failed
+        self.model.keep_completed = self.model.keep_failed = 1_000_000
+        word = self.model.settle(job_id, token, outcome)
+        self.model.enqueue(next_id, call, 2, False, "next")
+        self.model.keep_completed, self.model.keep_failed = keeps
+        if outcome not in ("retried", "deferred", "released") or word == "cancelled":
+            self.model.trim(2)
+        return word
+
+    def beat(self) -> None:
+        """Let a worker say what it holds; sometimes it has forgotten something."""
+        self._beat(self.draw.choice(["none", "gap"]), self.draw.choice([1.0, 0.7]))
+
+    def tick(self) -> None:
+        """Let a worker's beat find others silent."""
+        self._beat("silence", 1.0)
+
+    def _beat(self, tick: str, memory: float) -> None:
+        worker = self.draw.choice(WORKERS)
+        held = self.held[worker]
+        named = {job_id: token for job_id, token in sorted(held.items()) if self.draw.random() < memory}
+        others = sorted(self.model.known - {worker})
+        silent = {other for other in others if tick == "silence" and self.draw.random() < 0.7}
+        trims = tick != "none" and self.maybe()
+        self._set_clockwork(tick, silent, trims=trims)
+        self.said = f"{worker!r} names {sorted(named)}, {tick} of {sorted(silent)}, trims {trims}"
+        arguments: list[Any] = [
+            part for job_id, token in named.items() for part in (records.pack_id(job_id), pack_token(token))
+        ]
+        reply = self.run_script("beat", worker, "w:1", self.request[worker], LEASE_MS, *arguments)
+        lost, cancelled = self.model.beat(worker, self.request[worker], named, silent, trims=trims)
+        assert {records.unpack_id(each) for each in reply[4]} == lost, f"lost {reply[4]}, not {lost}"
+        assert {records.unpack_id(each) for each in reply[5]} == cancelled, f"to cancel {reply[5]}, not {cancelled}"
+        # What it does not name it does not hold.
+        for job_id in [job_id for job_id in held if job_id not in named]:
+            self.stale.append((job_id, held.pop(job_id)))
+
+    def _set_clockwork(self, tick: str, silent: set[bytes], *, trims: bool) -> None:
+        """Have the last tick, and each worker's last sign of life, lie where the step needs them."""
+        seconds, micros = self.client.time()
+        now_ms = seconds * 1000 + micros / 1000
+        ago = {"none": 0.0, "gap": 0.9 * LEASE_MS, "silence": 0.2 * LEASE_MS}[tick]
+        self.client.hset(f"{self.base}:workers", "tick", struct.pack(">dd", now_ms - ago, 0 if trims else now_ms))  # type: ignore[arg-type]
+        for worker in self.model.known:
+            heard = now_ms - 2 * LEASE_MS if worker in silent else now_ms
+            missed = 2.0 * LEASE_MS if worker in silent else 0.0
+            mark = struct.pack(">dId", heard, self.model.requests.get(worker, 0), missed)
+            self.client.hset(f"{self.base}:workers", worker, mark + b"w:1")  # type: ignore[arg-type]
+
+    def leave(self) -> None:
+        """Let a worker go, as it should: with nothing in its hands. Another process takes its place."""
+        worker = self.draw.choice(WORKERS)
+        if not self.held[worker] and not any(j.lease and j.lease.worker == worker for j in self.model.jobs.values()):
+            self.said = str(worker)
+            self.run_script("beat", worker, "w:1", "leave", twice=True)
+            self.model.leave(worker)
+            self.request[worker] = 0
+            self.stale = [(job_id, token) for job_id, token in self.stale if token[0] != worker]
+
+    def report(self) -> None:
+        """Write a line to a running job's log; some lines arrive after those that followed them."""
+        if found := self._some_held():
+            worker, job_id = found
+            token = self.held[worker][job_id]
+            last = self.lines.get(token, 0)
+            number = self.draw.randint(1, last) if last and self.draw.random() < 0.3 else last + 1
+            self.said = f"{job_id} line {number} of {last}"
+            line = f"{token} says {number}"
+            self.run_script(
+                "report", records.pack_id(job_id), pack_token(token), number, b"", 1.0, line, twice=self.maybe()
+            )
+            if number > last:
+                self.lines[token] = number
+                self.model.report(job_id, token, line)
+
+    # What must hold after every step.
+
+    def compare(self) -> None:
+        """Check states, counts, order and stories."""
+        check_queue(self.client, self.base)
+        for state in State:
+            expected = self.model.of(state.value)
+            jobs = list(self.view.jobs(state, 0, -1))
+            ids = [job.job_id for job in jobs]
+            if state is State.ACTIVE:
+                ids, expected = sorted(ids), sorted(expected, key=lambda job: job.id)
+                jobs.sort(key=lambda job: job.job_id)
+            assert ids == [job.id for job in expected], state
+            for stored, job in zip(jobs, expected, strict=True):
+                assert stored.record is not None
+                header = stored.record.header
+                assert (header.attempts, header.crashes) == (job.attempts, job.crashes), job
+                flags = (
+                    (Flag.SKIPPED, job.skipped),
+                    (Flag.CANCELLED, job.cancelled),
+                    (Flag.RUN_ONCE_MORE, job.once_more),
+                )
+                assert all(bool(header.flags & flag) == said for flag, said in flags), job
+                story = [str(event["event"]) for event in stored.timeline()]
+                running = ["started"] if job.lease else []
+                asked = ["cancel asked"] if job.lease and job.lease.cancel else []
+                assert story == [*job.story, *running, *asked], job
+                assert [line.text for line in stored.notes.lines] == job.log, job
+        counts = self.view.counts()
+        assert (counts.recovered, counts.late) == (self.model.recovered, self.model.late)
+        assert (counts.paused_since_ms is not None, counts.limit) == (self.model.paused, self.model.limit)
+        stats = self.view.stats(60)
+        for outcome in (*OUTCOMES, "recovered"):
+            assert getattr(stats, outcome) == self.model.tally[outcome], outcome
+        assert set(map(records.unpack_id, self.client.hkeys(f"{self.base}:notes"))) <= set(self.model.jobs)
+
+
+def pack_token(token: Token) -> bytes:
+    """Return a token as it is stored."""
+    return records.TOKEN.pack(*token)

@@ -1,0 +1,20 @@
+"""Random steps against the model: state, counts, order and story agree after each; `make chaos` takes thousands."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+from chaos.random_steps import take_steps
+
+
+def test_the_scripts_and_the_model_agree_after_every_step(redis_url: str) -> None:
+    draw, taken = random.Random(20261123), Counter[str]()
+    for _ in range(12):
+        taken += take_steps(redis_url, draw, 150)
+    # Steps that never come deep would agree about nothing much.
+    deep = ("settle", "again", "cancel", "recovered", "late", "report")
+    few = {name: taken[name] for name in deep if taken[name] < 25}
+        name: taken[name] for name in ("settle", "again", "cancel", "recovered", "late", "report") if taken[name] < 25
+    }
+    assert not few, taken
