@@ -9,6 +9,7 @@ import sys
 import time
 
 from .losses import frozen_one, frozen_workers, killed_workers, killed_workers_and_redis, poison
+from .memory import flat_memory
 from .outages import cut_lines, killed_redis
 from .random_steps import random_steps
 from .shutdowns import restarted_workers
@@ -25,6 +26,7 @@ PROOFS = {
         frozen_workers,
         frozen_one,
         poison,
+        flat_memory,
     )
 }
 

@@ -64,9 +64,10 @@ class Stage:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n", "a worker process did not start"
         self.workers.append(process)
+        assert process.stdout is not None
+        with process.stdout:
+            assert process.stdout.readline() == b"ready\n", "a worker process did not start"
         return process
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:

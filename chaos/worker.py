@@ -16,6 +16,7 @@ import dramatiq
 import redis
 from dramatiq import Worker
 
+from nomad_actors import current_job
 from nomad_actors.broker import JobBroker
 from nomad_actors.processes import end_with_parent
 
@@ -23,8 +24,12 @@ QUEUE = "chaos"
 BOOKS = "books"
 
 
+def quiet(number: int) -> None:
+    """Do nothing."""
+
+
 def declare(broker: JobBroker, books: redis.Redis) -> None:
-    """Declare the actors: `work` for some milliseconds, and `poison` that kills its process."""
+    """Declare the actors: one that works for some milliseconds, one that kills its process, three that end at once."""
 
     def note(what: str, number: int) -> None:
         books.rpush(BOOKS, f"{what} {number} {os.getpid()} {time.time() * 1000:.3f}")
@@ -38,7 +43,16 @@ def declare(broker: JobBroker, books: redis.Redis) -> None:
         note("began", number)
         os.kill(os.getpid(), signal.SIGKILL)
 
+    def telling(number: int) -> None:
+        current_job().progress(number % 100, 100, "on its way")
+        current_job().log(f"number {number}")
+
+    def failing(number: int) -> None:
+        raise ValueError(f"number {number} fails")
+
     broker.declare_queue(QUEUE, concurrency=8)
+    for plain in (quiet, telling, failing):
+        dramatiq.actor(plain, broker=broker, queue_name=QUEUE, max_retries=0)
     dramatiq.actor(work, broker=broker, queue_name=QUEUE, max_retries=0)
     dramatiq.actor(poison, broker=broker, queue_name=QUEUE, max_retries=0)
 

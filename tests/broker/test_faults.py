@@ -354,6 +354,55 @@ def test_a_full_redis_refuses_producers_clearly_and_still_drains(
     assert sorted(ran) == list(range(50))
 
 
+def test_a_full_redis_holds_up_nobody_but_the_job_whose_next_step_needs_room(
+    own_redis: LocalRedis,
+    full_redis: redis.Redis,
+    make_broker: Callable[..., JobBroker],
+    wait_until: Callable[..., None],
+) -> None:
+    """Retries and settling need no room, beats go on; a step for another queue waits until there is some, then goes."""
+    broker = make_broker(url=own_redis.url, lease_ms=800)
+    dramatiq.set_broker(broker)
+    ran: list[str] = []
+    go = threading.Event()
+
+    def flaky(number: int) -> None:
+        ran.append(f"flaky {number}")
+        if ran.count(f"flaky {number}") == 1:
+            raise ValueError("the first run fails")
+
+    def long() -> None:
+        ran.append("long")
+        go.wait(20)
+
+    def first() -> int:
+        ran.append("first")
+        return 1
+
+    retried = dramatiq.actor(flaky, broker=broker, max_retries=2, min_backoff=5, max_backoff=10)
+    lasting = dramatiq.actor(long, broker=broker)
+    step = dramatiq.actor(first, broker=broker)
+    other = dramatiq.actor(lambda _: ran.append("other"), broker=broker, actor_name="other", queue_name="other")
+    lasting.send()
+    (step.message() | other.message()).run()
+    for number in range(20):
+        retried.send(number)
+    full_redis.config_set("maxmemory", 1)
+    view = broker.view("default")
+    with running(broker):
+        wait_until(lambda: view.counts().completed == 20 and view.counts().active == 2)
+        # Beats need no room either: were none heard, the long one would be taken for lost.
+        for _ in range(3):
+            last = full_redis.hget("nomad:{default}:workers", "tick")
+            wait_until(lambda last=last: full_redis.hget("nomad:{default}:workers", "tick") != last)
+        full_redis.config_set("maxmemory", 0)
+        wait_until(lambda: "other" in ran)
+        go.set()
+        broker.join("default", timeout=10_000)
+    assert (ran.count("long"), ran.count("first"), ran.count("other")) == (1, 1, 1)
+    assert view.counts().recovered == 0
+
+
 def test_a_settling_that_comes_after_the_lease_was_lost_changes_nothing(
     broker: JobBroker, redis_client: redis.Redis, endings: list[Ended], wait_until: Callable[..., None]
 ) -> None:

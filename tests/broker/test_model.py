@@ -15,6 +15,4 @@ def test_the_scripts_and_the_model_agree_after_every_step(redis_url: str) -> Non
     # Steps that never come deep would agree about nothing much.
     deep = ("settle", "again", "cancel", "recovered", "late", "report")
     few = {name: taken[name] for name in deep if taken[name] < 25}
-        name: taken[name] for name in ("settle", "again", "cancel", "recovered", "late", "report") if taken[name] < 25
-    }
     assert not few, taken
