@@ -35,6 +35,9 @@ TARGETS: dict[str, tuple[str, float]] = {
     "pick-up at 20/s, p99 ms": ("<=", 10.0),
     "idle, commands/s": ("<=", 5.0),
     "memory, bytes a waiting job": ("<=", 570.0),
+    "memory, bytes a kept job": ("<=", 700.0),
+    "delayed 5 to 15 s, p50 ms late": ("<=", 5.0),
+    "delayed, p99 ms late": ("<=", 40.0),
 }
 
 
@@ -93,11 +96,14 @@ def show(results: Results) -> None:
     table.add_column(f"{OURS.name} / {STOCK.name}", justify="right")
     for name, by_system in results.items():
         cells = [_cell(by_system[system.name]) for system in SYSTEMS]
-        table.add_row(name, *cells, f"{_ratio(by_system):.2f}")
+        ratio = f"{_ratio(by_system):.2f}" if by_system[STOCK.name] else "–"
+        table.add_row(name, *cells, ratio)
     Console(width=140).print(table)
 
 
 def _cell(values: list[float]) -> str:
+    if not values:
+        return "–"
     return f"{statistics.median(values):,.1f} ({min(values):,.1f}–{max(values):,.1f})"
 
 

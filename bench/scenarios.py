@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,8 @@ import dramatiq
 import redis
 from dramatiq import Worker
 
+from nomad_actors.broker import JobBroker, Retention
+
 from .systems import THREADS
 
 Measured = Mapping[str, float]
@@ -20,6 +23,10 @@ PAYLOAD = {"character_id": 95_465_499, "user_id": 1_234, "endpoint": "/character
 DRAINED = 10_000
 BACKLOG = 20_000
 ENQUEUED = 3_000
+#: Jobs that are kept; some run before, so that connections and scripts are not counted with them.
+KEPT = 10_000
+WARM_UP = 100
+DELAYED = 20_000
 
 
 def no_op(character_id: int, user_id: int, endpoint: str) -> None:
@@ -73,6 +80,35 @@ def memory(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
     return {"memory, bytes a waiting job": (client.info("memory")["used_memory"] - before) / ENQUEUED}
 
 
+def kept(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
+    """Run jobs; bytes of Redis memory each that is kept with its story. Dramatiq keeps none."""
+    if not isinstance(broker, JobBroker):
+        return {}
+    broker.declare_queue("default", retention=Retention(completed=WARM_UP + KEPT))
+    actor = dramatiq.actor(no_op, broker=broker)
+    used = []
+    with _working(broker):
+        for count in (WARM_UP, KEPT):
+            for _ in range(count):
+                actor.send(**PAYLOAD)
+            broker.join(actor.queue_name, timeout=60_000)
+            used.append(client.info("memory")["used_memory"])
+    return {"memory, bytes a kept job": (used[1] - used[0]) / KEPT}
+
+
+def delayed(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
+    """Add 20,000 jobs delayed by 5 to 15 s; ms that they start late."""
+    late: list[float] = []
+    draw = random.Random(1)
+    actor = dramatiq.actor(lambda due: late.append(time.time() * 1000 - due), broker=broker, actor_name="delayed")
+    with _working(broker):
+        for _ in range(DELAYED):
+            delay_ms = draw.randrange(5_000, 15_000)
+            actor.send_with_options(args=(time.time() * 1000 + delay_ms,), delay=delay_ms)
+        _until(lambda: len(late) == DELAYED, timeout_seconds=60)
+    return {"delayed 5 to 15 s, p50 ms late": statistics.median(late), "delayed, p99 ms late": _percentile(late, 99)}
+
+
 def pickup_steady(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
     """Send 200 jobs, 20 a second, to an idle worker; ms until they start."""
     waits = _pickups(broker, jobs=200, every_seconds=0.05)
@@ -121,7 +157,7 @@ def idle(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
 
 
 SCENARIOS: Mapping[str, Callable[[dramatiq.Broker, redis.Redis], Measured]] = {
-    each.__name__: each for each in (enqueue, drain, memory, pickup_steady, pickup_rare, urgent, idle)
+    each.__name__: each for each in (enqueue, drain, memory, kept, pickup_steady, pickup_rare, urgent, delayed, idle)
 }
 
 
