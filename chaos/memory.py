@@ -18,7 +18,7 @@ BATCH = 2_000
 def flat_memory(draw: random.Random, seconds: float) -> str:
     """Run 200,000 jobs in one worker process, a part of them with progress, a log line or a failure."""
     batches = max(5, int(100 * min(1.0, seconds / 60)))
-    with stage(lease_ms=15_000, workers=1) as on:
+    with stage(seconds, workers=1) as on:
         process = psutil.Process(on.workers[0].pid)
         resident = []
         for batch in range(batches):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nomad_actors.broker import JobBroker
 from nomad_actors.local_redis import LocalRedis
-from tests.fault_proxy import Command, FaultProxy
+from nomad_actors.testing import Command, FaultProxy
 
 from .workload import Books, Producer, audit, declare, settle, worker
 

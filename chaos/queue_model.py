@@ -66,10 +66,12 @@ class Model:
     tally: Counter[str] = field(default_factory=Counter)
     recovered: int = 0
     late: int = 0
+    lost_for_good: int = 0
     requests: dict[bytes, int] = field(default_factory=dict)
     known: set[bytes] = field(default_factory=set)
     _arrivals: int = 0
     _ends: int = 0
+    _one_instant: bool = False
     _delays: int = 0
 
     # Looking.
@@ -80,10 +82,11 @@ class Model:
         order = {
             "waiting": lambda job: job.place,
             "delayed": lambda job: job.due,
-            "completed": lambda job: -job.ended,
-            "failed": lambda job: -job.ended,
+            "completed": lambda job: (job.ended, job.id),
+            "failed": lambda job: (job.ended, job.id),
         }
-        return sorted(found, key=order[state]) if state in order else found
+        newest_first = state in FINISHED
+        return sorted(found, key=order[state], reverse=newest_first) if state in order else found
 
     def holder(self, job_id: str) -> Lease | None:
         """Return who runs a job."""
@@ -248,7 +251,7 @@ class Model:
             job.story.append("enqueued")
             self._append(job)
             return
-        self._ends += 1
+        self._ends += not self._one_instant
         job.state, job.ended, job.lease = state, self._ends, None
 
     def trim(self, most: int) -> None:
@@ -281,7 +284,10 @@ class Model:
                     self._take_back(self.jobs[job_id], token)
             elif lease.cancel:
                 cancelled.add(job_id)
-        for job_id, lease in before.items():
+        # What was to start first is recovered first, and what ends in one tick ends at one instant.
+        self._ends += 1
+        self._one_instant = True
+        for job_id, lease in sorted(before.items(), key=lambda item: item[1].place):
             if lease.worker == worker:
                 if lease.token not in named.values() and lease.request <= answered:
                     self._recover(self.jobs[job_id], lease, blame=False)
@@ -289,6 +295,7 @@ class Model:
                 self.known.add(lease.worker)
             elif lease.worker in silent:
                 self._recover(self.jobs[job_id], lease, blame=True)
+        self._one_instant = False
         if trims:
             self.trim(500)
         return lost, cancelled
@@ -310,6 +317,7 @@ class Model:
             self.tally["cancelled"] += 1
             self._cancelled(job)
         elif blame and job.crashes >= CRASHES:
+            self.lost_for_good += 1
             self.tally["failed"] += 1
             self._finish(job, "failed", "failed")
         else:

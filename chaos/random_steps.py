@@ -11,7 +11,7 @@ import struct
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +62,12 @@ def take_steps(url: str, draw: random.Random, count: int) -> Counter[str]:
             try:
                 last.append(walk.step())
                 walk.compare()
+                walk.check_wake()
             except AssertionError as broken:
                 raise AssertionError(f"{broken}\nafter these steps:\n" + "\n".join(last)) from broken
         walk.taken["recovered"] = walk.model.recovered
         walk.taken["late"] = walk.model.late
+        walk.taken["lost 3 times"] = walk.model.lost_for_good
         return walk.taken
     finally:
         walk.close()
@@ -84,6 +86,9 @@ class Walk:
         self.model = Model()
         self.taken: Counter[str] = Counter()
         self.said = ""
+        #: What a worker could have started before the step, and whether a start left something for others.
+        self.waited: set[str] = set()
+        self.left_behind = False
         self.calls = 0
         #: What each worker believes to hold, also what was taken from it.
         self.held: dict[bytes, dict[str, Token]] = {worker: {} for worker in WORKERS}
@@ -109,6 +114,7 @@ class Walk:
             self.settle_too_late: 5,
             self.beat: 5,
             self.tick: 6,
+            self.poison: 2,
             self.leave: 1,
             self.report: 6,
         }
@@ -122,6 +128,10 @@ class Walk:
     def step(self) -> str:
         """Take one step; return what it was."""
         self.said = ""
+        self.waited = {job.id for job in self.model.of("waiting")} if not self.model.paused else set()
+        self.left_behind = False
+        # As when a worker has heard it: what must wake somebody must say so anew.
+        self.client.delete(f"{self.base}:wake")
         (kind,) = self.draw.choices(list(self.kinds), list(self.kinds.values()))
         kind()
         if self.said:
@@ -240,14 +250,20 @@ class Walk:
 
     def start(self) -> None:
         """Ask for jobs."""
-        worker, free, suspects = self.draw.choice(WORKERS), self.draw.randint(1, 4), self.draw.randint(0, 1)
-        twice, request = self.maybe(), self.request[worker] + 1
+        worker, free, suspects = self.draw.choice(WORKERS), self.draw.randint(1, 4), self.draw.choice([0, 1, 1])
+        self._start(worker, free=free, suspects=suspects, twice=self.maybe())
+
+    def _start(self, worker: bytes, *, free: int, suspects: int, twice: bool) -> None:
+        request = self.request[worker] + 1
         reply = self.run_script("start", worker, request, free, "w:1", suspects, twice=twice)
         expected = self.model.start(worker, request, free, suspects)
         self.request[worker] = request
         if expected:
             self.said = f"{worker!r} free {free} suspects {suspects} twice {twice}: {expected}"
         got = {records.unpack_id(reply[i]): int(reply[i + 2]) for i in range(3, len(reply), 4)}
+        self.left_behind = 0 < len(expected) == free and bool(self.model.of("waiting")) and not twice
+        # What came due was not woken for by anybody, and this worker is awake.
+        self.waited = {job.id for job in self.model.of("waiting")}
         assert sorted(got) == expected, f"leased {sorted(got)}, not {expected}"
         for job_id, number in got.items():
             if job_id in self.held[worker]:
@@ -322,18 +338,38 @@ class Walk:
 
     def beat(self) -> None:
         """Let a worker say what it holds; sometimes it has forgotten something."""
-        self._beat(self.draw.choice(["none", "gap"]), self.draw.choice([1.0, 0.7]))
+        self._beat(self.draw.choice(["none", "gap"]), self.draw.choice([1.0, 0.7]), self.draw.choice(WORKERS))
 
     def tick(self) -> None:
         """Let a worker's beat find others silent."""
-        self._beat("silence", 1.0)
+        running = sorted((job for job in self.model.jobs.values() if job.lease), key=lambda job: job.id)
+        holders = [job.lease.worker for job in running if job.lease]
+        worker, gone = self.draw.choice(WORKERS), set()
+        if holders and self.maybe():
+            # Killed: it will never be heard again, and another process takes its name.
+            gone = {self.draw.choice(holders)}
+            worker = next(other for other in WORKERS if other not in gone)
+        self._tick(worker, gone)
 
-    def _beat(self, tick: str, memory: float) -> None:
-        worker = self.draw.choice(WORKERS)
+    def poison(self) -> None:
+        """Kill the worker that starts the next job, three times."""
+        for _ in range(3):
+            worker, witness = self.draw.sample(WORKERS, 2)
+            self._start(worker, free=1, suspects=1, twice=self.maybe())
+            self.compare()
+            self._tick(witness, {worker})
+            self.compare()
+
+    def _tick(self, worker: bytes, gone: Set[bytes]) -> None:
+        self._beat("silence", 1.0, worker, gone)
+        for each in gone:
+            self.held[each] = {}
+
+    def _beat(self, tick: str, memory: float, worker: bytes, gone: Set[bytes] = frozenset()) -> None:
         held = self.held[worker]
         named = {job_id: token for job_id, token in sorted(held.items()) if self.draw.random() < memory}
         others = sorted(self.model.known - {worker})
-        silent = {other for other in others if tick == "silence" and self.draw.random() < 0.7}
+        silent = {other for other in others if tick == "silence" and (other in gone or self.draw.random() < 0.5)}
         trims = tick != "none" and self.maybe()
         self._set_clockwork(tick, silent, trims=trims)
         self.said = f"{worker!r} names {sorted(named)}, {tick} of {sorted(silent)}, trims {trims}"
@@ -361,14 +397,12 @@ class Walk:
             self.client.hset(f"{self.base}:workers", worker, mark + b"w:1")  # type: ignore[arg-type]
 
     def leave(self) -> None:
-        """Let a worker go, as it should: with nothing in its hands. Another process takes its place."""
+        """Let a worker go, as it should: with nothing in its hands. It may come again, and counts on."""
         worker = self.draw.choice(WORKERS)
         if not self.held[worker] and not any(j.lease and j.lease.worker == worker for j in self.model.jobs.values()):
             self.said = str(worker)
             self.run_script("beat", worker, "w:1", "leave", twice=True)
             self.model.leave(worker)
-            self.request[worker] = 0
-            self.stale = [(job_id, token) for job_id, token in self.stale if token[0] != worker]
 
     def report(self) -> None:
         """Write a line to a running job's log; some lines arrive after those that followed them."""
@@ -388,6 +422,12 @@ class Walk:
 
     # What must hold after every step.
 
+    def check_wake(self) -> None:
+        """Check that a worker is woken when a job has become one to start."""
+        waits = set() if self.model.paused else {job.id for job in self.model.of("waiting")}
+        if waits - self.waited or self.left_behind:
+            assert self.client.llen(f"{self.base}:wake") == 1, f"nobody is woken for {sorted(waits - self.waited)}"
+
     def compare(self) -> None:
         """Check states, counts, order and stories."""
         check_queue(self.client, self.base)
@@ -402,7 +442,8 @@ class Walk:
             for stored, job in zip(jobs, expected, strict=True):
                 assert stored.record is not None
                 header = stored.record.header
-                assert (header.attempts, header.crashes) == (job.attempts, job.crashes), job
+                counted = (header.attempts, header.crashes)
+                assert counted == (job.attempts, job.crashes), f"{counted} attempts and crashes of {job}"
                 flags = (
                     (Flag.SKIPPED, job.skipped),
                     (Flag.CANCELLED, job.cancelled),

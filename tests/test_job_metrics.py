@@ -16,8 +16,8 @@ from nomad_actors.errors import BadInput, UnknownQueue
 from nomad_actors.job_types import Backoff, JobType, Payload, Result
 from nomad_actors.queues import NewJob, Queues
 from nomad_actors.settings import Settings
+from nomad_actors.testing import running
 from nomad_actors.thresholds import Thresholds
-from tests.broker.conftest import running
 
 NO_SCHEDULES: dict[str, Any] = {"total": 0, "running": 0, "stopped": 0, "jobs": []}
 

@@ -29,6 +29,7 @@ ARROWS: dict[str, set[str]] = {
     "scheduler": {"queues", "jobs", "metrics", "job"},
     "app": {"broker", "queues", "esi", "store", "jobs", "middleware", "metrics", "scheduler"},
     "supervisor": set(),
+    "testing": {"broker"},
     "login": {"app", "esi"},
     "cli": {"app", "login", "supervisor", "esi"},
     "__init__": {"app", "job_types", "jobs", "queues", "settings", "version"},

@@ -25,7 +25,7 @@ from nomad_actors.job_types import Backoff, JobType, Payload, Priority, Result
 from nomad_actors.middleware import middleware_for
 from nomad_actors.queues import NewJob, Queues, current_job
 from nomad_actors.settings import Settings
-from tests.broker.conftest import running
+from nomad_actors.testing import running
 
 
 class Sum(Payload):

@@ -19,7 +19,7 @@ from nomad_actors.job_types import Backoff, JobType, Payload, Priority, Result
 from nomad_actors.metrics.collector import QueueNumbers, with_queues
 from nomad_actors.queues import Queues
 from nomad_actors.settings import Settings
-from tests.broker.conftest import running
+from nomad_actors.testing import running
 
 #: The queues that the schedules name.
 QUEUES = ("token-refresh", "esi-refresh", "historical-data", "cache-cleanup")

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import dramatiq
 import pytest
-import redis
-from dramatiq import Worker
 
 from nomad_actors.broker import JobBroker
 from nomad_actors.broker.endings import Ended
-from nomad_actors.local_redis import LocalRedis
-from tests.fault_proxy import FaultProxy
+from nomad_actors.testing import FaultProxy
 
 
 class Endings(dramatiq.Middleware):
@@ -59,20 +55,7 @@ def endings(broker: JobBroker) -> list[Ended]:
     return middleware.seen
 
 
-@contextmanager
-def running(broker: JobBroker, *, threads: int = 8, **arguments: Any) -> Iterator[Worker]:
-    """Run a Dramatiq Worker for the time of a `with`."""
-    worker = Worker(broker, worker_threads=threads, worker_timeout=100, **arguments)
-    worker.start()
-    try:
-        yield worker
-    finally:
-        worker.stop(timeout=5000)
-
-
 @pytest.fixture
-def proxy(redis_server: LocalRedis, redis_client: redis.Redis) -> Iterator[FaultProxy]:
+def proxy(nomad_fault_proxy: FaultProxy) -> FaultProxy:
     """A faulty line to the test run's empty Redis."""
-    proxy = FaultProxy(redis_server.port)
-    yield proxy
-    proxy.close()
+    return nomad_fault_proxy

@@ -13,7 +13,7 @@ from nomad_actors.broker import Defer, JobBroker, PermanentError, State
 from nomad_actors.broker.endings import Ended, Outcome
 from nomad_actors.broker.stored import StoredJob
 from nomad_actors.broker.view import QueueView
-from tests.broker.conftest import running
+from nomad_actors.testing import running
 
 
 @pytest.fixture

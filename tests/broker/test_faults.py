@@ -14,8 +14,8 @@ from nomad_actors.broker import JobBroker, RedisUnavailable, State
 from nomad_actors.broker.endings import Ended, Outcome
 from nomad_actors.broker.scripts import scripts
 from nomad_actors.local_redis import LocalRedis
-from tests.broker.conftest import Endings, running
-from tests.fault_proxy import Command, FaultProxy
+from nomad_actors.testing import Command, FaultProxy, running
+from tests.broker.conftest import Endings
 
 
 @pytest.fixture

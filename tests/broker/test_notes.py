@@ -13,8 +13,7 @@ from nomad_actors.broker import JobBroker
 from nomad_actors.broker.notes import Notes, Progress
 from nomad_actors.broker.view import QueueView
 from nomad_actors.queues import current_job
-from tests.broker.conftest import running
-from tests.fault_proxy import FaultProxy
+from nomad_actors.testing import FaultProxy, running
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from nomad_actors.broker import JobBroker, State
 from nomad_actors.broker.endings import Outcome
 from nomad_actors.broker.link import Call
 from nomad_actors.broker.view import QueueView
-from tests.broker.conftest import Endings, running
+from nomad_actors.testing import running
+from tests.broker.conftest import Endings
 
 LEASE_MS = 600
 DEAD = b"deadbeef"

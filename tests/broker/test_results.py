@@ -9,7 +9,7 @@ import pytest
 from dramatiq.results import ResultFailure, ResultMissing, Results, ResultTimeout
 
 from nomad_actors.broker import Defer, JobBroker, JobResults, State
-from tests.broker.conftest import running
+from nomad_actors.testing import running
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import redis
 
 from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, Retention
-from tests.broker.conftest import running
+from nomad_actors.testing import running
 
 
 def test_no_more_ended_jobs_are_kept_than_the_queue_says(

@@ -14,7 +14,7 @@ from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, State, records
 from nomad_actors.broker.endings import Ended
 from nomad_actors.broker.keys import PRIORITY_STEP
-from tests.broker.conftest import running
+from nomad_actors.testing import running
 
 BASE = "nomad:{default}"
 

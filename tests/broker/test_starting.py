@@ -13,7 +13,7 @@ import redis
 from nomad_actors.broker import BadPriority, JobBroker
 from nomad_actors.broker.endings import Ended
 from nomad_actors.broker.states import State
-from tests.broker.conftest import running
+from nomad_actors.testing import running
 
 
 def test_the_most_urgent_job_starts_next_whatever_waits(broker: JobBroker) -> None:

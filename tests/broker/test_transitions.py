@@ -14,7 +14,7 @@ from nomad_actors.broker import JobBroker, State
 from nomad_actors.broker.endings import Ended, Outcome
 from nomad_actors.broker.states import TRANSITIONS
 from nomad_actors.broker.view import QueueView
-from tests.broker.conftest import running
+from nomad_actors.testing import running
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from nomad_actors.local_redis import LocalRedis
 from nomad_actors.queues import Queues
 from nomad_actors.scheduler import Schedule, SlotScheduler, summary
 from nomad_actors.settings import Settings
-from tests.broker.conftest import running
+from nomad_actors.testing import running
 
 #: A Sunday, ten seconds before a full minute.
 START = datetime(2026, 11, 29, 8, 59, 50, tzinfo=UTC)

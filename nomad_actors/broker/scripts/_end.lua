@@ -63,7 +63,9 @@ local function take_back_crash(id, token, now)
   while at <= #record.story do
     local kind, _, length, data_at = struct.unpack('>BdI4', record.story, at)
     if string.sub(record.story, data_at, data_at + 13) == token then
-      if kind == RECOVERED then counted = true end
+      -- A lease that was never heard of blamed nobody.
+      local fate = string.sub(record.story, data_at + 14, data_at + length - 1)
+      if kind == RECOVERED then counted = fate == 'gone' end
       if kind == LATE then counted = false end
     end
     at = at + EVENT_SIZE + length

@@ -124,9 +124,15 @@ local function recover(id, lease, fate)
   recovered[#recovered + 1] = string.sub(packed, 1, HEADER_SIZE + #record.body)
 end
 
+local orphans = {}
 for id, lease in pairs(leases) do
-  local fate = fate_of(lease)
-  if fate and #recovered < 3 * RECOVER_AT_ONCE then recover(id, lease, fate) end
+  lease.id, lease.fate = id, fate_of(lease)
+  if lease.fate then orphans[#orphans + 1] = lease end
+end
+-- What was to start first is recovered first.
+table.sort(orphans, function(a, b) return a.score < b.score end)
+for i = 1, math.min(#orphans, RECOVER_AT_ONCE) do
+  recover(orphans[i].id, orphans[i], orphans[i].fate)
 end
 if #recovered > 0 then
   redis.call('HINCRBY', META, 'recovered', #recovered / 3)

@@ -7,8 +7,9 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
-from nomad_actors.broker.scripts import scripts
+from ..broker.scripts import scripts
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,6 @@ class FaultProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._names = {s.sha: name for name, s in scripts().items()} | {s.source: n for n, s in scripts().items()}
-        self._closed = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -74,22 +74,25 @@ class FaultProxy:
 
     def close(self) -> None:
         """Cut everything."""
-        self._closed = True
+        # Wakes the thread that waits for callers; closing alone would leave it there.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         with self._lock:
             for each in self._sockets:
                 _shut(each)
 
     def _accept(self) -> None:
-        while not self._closed:
+        while True:
             try:
                 client, _ = self._listener.accept()
+            except OSError:
+                return  # Closed.
+            try:
                 server = socket.create_connection(("127.0.0.1", self.target_port))
             except OSError:
-                if not self._closed:
-                    _shut(client)
-                    continue
-                return
+                _shut(client)  # Redis is away.
+                continue
             for each in (client, server):
                 # Replies of a pipeline go on one by one: with Nagle's algorithm each would wait 40 ms for an ACK.
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -140,14 +143,14 @@ def _shut(each: socket.socket) -> None:
     each.close()
 
 
-def _read_value(stream: object) -> bytes | None:
+def _read_value(stream: BinaryIO) -> bytes | None:
     """Return one RESP2 value as its bytes, None at the end of the stream."""
-    line = stream.readline()  # type: ignore[attr-defined]
+    line = stream.readline()
     if not line.endswith(b"\r\n"):
         return None
     kind, size = line[:1], line[1:-2]
     if kind == b"$" and size != b"-1":
-        body = stream.read(int(size) + 2)  # type: ignore[attr-defined]
+        body = stream.read(int(size) + 2)
         return line + body if len(body) == int(size) + 2 else None
     if kind == b"*" and size != b"-1":
         parts = [line]

@@ -1,24 +1,19 @@
-"""A worker process for the proofs that kill it: it writes down when it began and ended each job.
+"""The actors of the worker processes that are killed: they write down when they began and ended each job.
 
 The books are on a Redis of their own that nobody kills.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
-import sys
-import threading
 import time
 
 import dramatiq
 import redis
-from dramatiq import Worker
 
 from nomad_actors import current_job
 from nomad_actors.broker import JobBroker
-from nomad_actors.processes import end_with_parent
 
 QUEUE = "chaos"
 BOOKS = "books"
@@ -57,26 +52,9 @@ def declare(broker: JobBroker, books: redis.Redis) -> None:
     dramatiq.actor(poison, broker=broker, queue_name=QUEUE, max_retries=0)
 
 
-def main() -> None:
-    """Run jobs until SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m chaos.worker")
-    parser.add_argument("--redis", required=True)
-    parser.add_argument("--books", required=True)
-    parser.add_argument("--lease-ms", type=int, required=True)
-    arguments = parser.parse_args()
-    end_with_parent()
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    broker = JobBroker(url=arguments.redis, namespace="chaos", lease_ms=arguments.lease_ms, shutdown_ms=5_000)
-    declare(broker, redis.Redis.from_url(arguments.books))
-    worker = Worker(broker, worker_threads=8, worker_timeout=100)
-    worker.start()
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    stop.wait()
-    worker.stop()
-    broker.close()
-
-
-if __name__ == "__main__":
-    main()
+def broker() -> JobBroker:
+    """Return the broker of a worker process, as its environment says."""
+    lease_ms = int(os.environ["CHAOS_LEASE_MS"])
+    made = JobBroker(url=os.environ["CHAOS_REDIS"], namespace="chaos", lease_ms=lease_ms, shutdown_ms=5_000)
+    declare(made, redis.Redis.from_url(os.environ["CHAOS_BOOKS"]))
+    return made

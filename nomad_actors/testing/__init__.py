@@ -1,0 +1,19 @@
+"""What a test of background jobs needs: a Redis of its own, workers to kill, a faulty line, a clock to move."""
+
+from ..clock import ManualClock
+from ..local_redis import LocalRedis, NoRedisServer
+from .fault_proxy import Command, FaultProxy
+from .waiting import wait_until
+from .worker_process import WorkerProcess
+from .workers import running
+
+__all__ = [
+    "Command",
+    "FaultProxy",
+    "LocalRedis",
+    "ManualClock",
+    "NoRedisServer",
+    "WorkerProcess",
+    "running",
+    "wait_until",
+]

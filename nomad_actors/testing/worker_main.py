@@ -1,0 +1,52 @@
+"""What a `WorkerProcess` runs: one Dramatiq `Worker`, without the processes around it that its command line has."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import threading
+
+import dramatiq
+from dramatiq import Broker, Worker
+
+
+def find_broker(target: str) -> Broker:
+    """Return the broker that `module` or `module:attribute` names: itself, what it returns, or the global one.
+
+    Raises `ImportError` and `AttributeError` as importing does.
+    """
+    module_name, _, attribute = target.partition(":")
+    found = importlib.import_module(module_name)
+    for name in attribute.split(".") if attribute else ():
+        found = getattr(found, name)
+    if callable(found):
+        found = found()
+    return found if isinstance(found, Broker) else dramatiq.get_broker()
+
+
+def main() -> None:
+    """Run jobs until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m nomad_actors.testing.worker_main", description=__doc__)
+    parser.add_argument("target")
+    parser.add_argument("--threads", type=int, default=8)
+    parser.add_argument("--ready", type=int, help="a file descriptor to write to once jobs are taken")
+    arguments = parser.parse_args()
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    broker = find_broker(arguments.target)
+    # As Dramatiq's command line says it: its time limits strike from then on.
+    broker.emit_after("process_boot")
+    worker = Worker(broker, worker_threads=arguments.threads, worker_timeout=100)
+    worker.start()
+    if arguments.ready is not None:
+        os.write(arguments.ready, b"ready")
+        os.close(arguments.ready)
+    stop.wait()
+    worker.stop()
+    broker.close()
+
+
+if __name__ == "__main__":
+    main()
