@@ -13,10 +13,12 @@ import dramatiq
 import redis
 
 from nomad_actors import current_job
-from nomad_actors.broker import JobBroker
+from nomad_actors.broker import JobBroker, Retention
 
 QUEUE = "chaos"
 BOOKS = "books"
+#: Every job's story is read in the end.
+KEPT = 20_000
 
 
 def quiet(number: int) -> None:
@@ -45,7 +47,7 @@ def declare(broker: JobBroker, books: redis.Redis) -> None:
     def failing(number: int) -> None:
         raise ValueError(f"number {number} fails")
 
-    broker.declare_queue(QUEUE, concurrency=8)
+    broker.declare_queue(QUEUE, concurrency=8, retention=Retention(completed=KEPT))
     for plain in (quiet, telling, failing):
         dramatiq.actor(plain, broker=broker, queue_name=QUEUE, max_retries=0)
     dramatiq.actor(work, broker=broker, queue_name=QUEUE, max_retries=0)

@@ -31,7 +31,6 @@ def flat_memory(draw: random.Random, seconds: float) -> str:
             f"{batches * BATCH} jobs: {early / 2**20:.1f} MiB after the first fifth, {late / 2**20:.1f} MiB at the end"
         )
         assert late - early <= GROWTH_BYTES, said
-        assert counts.completed <= 1_000, f"{counts.completed} completed jobs are kept"
         return f"{said}; {counts.completed} completed and {counts.failed} failed ones kept"
 
 
