@@ -115,6 +115,9 @@ class FaultProxy:
         except OSError:
             pass  # Either side went away: so does the other.
         finally:
+            # The files first: while one is open, its socket is not closed either.
+            requests.close()
+            replies.close()
             _shut(client)
             _shut(server)
 

@@ -153,8 +153,9 @@ if ticks then
   fields[#fields + 1] = TICK
   fields[#fields + 1] = struct.pack('>dd', now, last_trim)
 end
--- Last, and no matter when a full Redis refuses it: then no tick is kept either, and nobody is taken for dead.
-redis.pcall('HSET', WORKERS, unpack(fields))
+-- A full Redis refuses a script's first growing write, and takes it after one that frees.
+redis.call('HDEL', WORKERS, '')
+redis.call('HSET', WORKERS, unpack(fields))
 
 local first = redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')
 return {
