@@ -6,6 +6,7 @@ NomadError
 │   ├── BadPayload
 │   ├── UnknownQueue
 │   ├── UnknownJobType
+│   ├── UnknownSchedule
 │   └── UnknownState
 ├── JobNotFound        no such job in this queue
 ├── WrongState         the job's state does not allow the action
@@ -67,6 +68,12 @@ class UnknownJobType(_UnknownName):
     """Raised when a job type is named that is not registered."""
 
     kind = "job type"
+
+
+class UnknownSchedule(_UnknownName):
+    """Raised when a schedule is named that does not exist."""
+
+    kind = "schedule"
 
 
 class UnknownState(_UnknownName):

@@ -18,10 +18,12 @@ from dramatiq.actor import ActorDecorator
 from .broker.broker import JobBroker
 from .broker.errors import PermanentError
 from .broker.lease import CURRENT, Lease
+from .broker.lease import NewJob as StoredJob
 from .broker.notes import Progress
 from .broker.records import pack_result
 from .broker.report import Report
 from .broker.retention import Retention
+from .broker.slots import ScheduleBook
 from .clock import Clock
 from .errors import (
     BadInput,
@@ -76,6 +78,14 @@ class NewJob:
     delay: int = 0
     requested_by: str | None = None
     job_id: str | None = None
+
+
+@dataclass(frozen=True)
+class PreparedJob:
+    """A job that is checked: Dramatiq's message, and what the queue keeps of it."""
+
+    message: Message[Any]
+    stored: StoredJob
 
 
 class CurrentJob:
@@ -136,6 +146,11 @@ class Queues:
         self._job_types: dict[str, JobType] = {}
         self._concurrency: dict[str, int] = {}
         broker.retry_delay = self._retry_delay
+
+    @property
+    def clock(self) -> Clock:
+        """The application's clock."""
+        return self._clock
 
     @property
     def job_types(self) -> Mapping[str, JobType]:
@@ -257,6 +272,31 @@ class Queues:
             AddedJob(m.message_id, m.queue_name, state, m.options["priority"])
             for (m, _), state in zip(messages, states, strict=True)
         ]
+
+    def job_type(self, name: str) -> JobType:
+        """Return a job type.
+
+        Raises `UnknownJobType` with the names that are registered.
+        """
+        if name not in self._job_types:
+            raise UnknownJobType(name, self._job_types)
+        return self._job_types[name]
+
+    def prepare(self, job: NewJob) -> PreparedJob:
+        """Return a job that is checked and ready to be added by a schedule's slot.
+
+        Raises as `add_job`, but for Redis.
+        """
+        message = self._message(job)
+        return PreparedJob(message, self._broker.prepare(message))
+
+    def was_added(self, prepared: PreparedJob) -> None:
+        """Tell middleware that a prepared job was added."""
+        self._broker.emit_after("enqueue", prepared.message, 0)
+
+    def schedule_book(self) -> ScheduleBook:
+        """Return the schedules that are kept beside the queues, as Redis has them."""
+        return self._broker.schedules()
 
     def _message(self, job: NewJob) -> Message[Any]:
         """Return a job as the message that its actor gets, everything checked."""

@@ -31,6 +31,7 @@ from .leased import LeasedMessage
 from .link import Call, CallerLinks, own_pool
 from .retention import Retention
 from .session import Session
+from .slots import ScheduleBook
 from .threads import replace_dead_threads
 from .view import QueueView
 from .work_queue import WorkQueue
@@ -171,6 +172,14 @@ class JobBroker(Broker):
         for message, delay_ms in listed:
             self.emit_after("enqueue", message, delay_ms)
         return states
+
+    def prepare(self, message: Message[Any]) -> NewJob:
+        """Return a message as what a queue keeps, with what middleware puts on it; it is not enqueued.
+
+        Raises as `enqueue`, but for Redis.
+        """
+        self.emit_before("enqueue", message, 0)
+        return self._new_job(message, 0)
 
     def _new_job(self, message: Message[Any], delay_ms: int, *, once: bool = False) -> NewJob:
         actor = self.actors.get(message.actor_name)
@@ -352,6 +361,10 @@ class JobBroker(Broker):
     def view(self, queue_name: str) -> QueueView:
         """Return a queue as an operator sees it; it need not be declared here."""
         return QueueView(self._links, self._base(queue_name), queue_name)
+
+    def schedules(self) -> ScheduleBook:
+        """Return the schedules that are kept beside the queues."""
+        return ScheduleBook(self._links, self._base, self.namespace)
 
     def ping(self) -> None:
         """Return when Redis answers.

@@ -1,5 +1,6 @@
 -- How a job ends, shared by the scripts that end one; `tally` counts it.
 local MAX_CRASHES = 3
+local OUTCOME_OF = { [COMPLETED] = 'completed', [SKIPPED] = 'skipped', [FAILED] = 'failed', [CANCELLED] = 'cancelled' }
 
 -- The record may be gone or rubbish (somebody's hand in Redis): the job still ends, with the reason.
 local function record_of(id, score, now)
@@ -14,6 +15,7 @@ end
 -- Returns whether the job waits again, since somebody added it anew while it ran.
 local function finish(record, id, now, index, kind, note)
   record.finished = now
+  end_slot(id, now, OUTCOME_OF[kind], record.started)
   if has_flag(record, FLAG_RUN_ONCE_MORE) then
     record.flags, record.attempts, record.crashes, record.finished, record.ready = 0, 0, 0, 0, now
     tell(record, event(kind, now, note) .. event(ENQUEUED, now, ''))

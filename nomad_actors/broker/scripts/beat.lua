@@ -1,4 +1,4 @@
--- include: _record _queue _worker _stats _end
+-- include: _record _queue _slots _worker _stats _end
 -- A worker's sign of life, which names what it holds; and the reaper's tick: active → waiting or failed for the jobs of
 -- workers that are gone; what is kept too long goes.
 -- KEYS: 1 the queue's base

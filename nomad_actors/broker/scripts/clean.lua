@@ -1,4 +1,4 @@
--- include: _record _queue
+-- include: _record _queue _slots
 -- Removes jobs of one state, a bounded step.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 state, 2 how long ago they must have ended (ms), 3 at most how many; or
@@ -16,5 +16,9 @@ end
 if #ids > 0 then
   redis.call('ZREM', index, unpack(ids))
   drop(ids)
+  if ARGV[1] == 'waiting' or ARGV[1] == 'delayed' then
+    local now = now_ms()
+    for _, id in ipairs(ids) do end_slot(id, now, 'removed', 0) end
+  end
 end
 return ids

@@ -1,4 +1,4 @@
--- include: _queue
+-- include: _record _queue _slots
 -- Removes one job: waiting, delayed, completed or failed → –.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 id
@@ -9,6 +9,7 @@ if redis.call('HEXISTS', ACTIVE, id) == 1 then return 'active' end
 for name, index in pairs(INDEX) do
   if redis.call('ZREM', index, id) == 1 then state = name end
 end
+if state == 'waiting' or state == 'delayed' then end_slot(id, now_ms(), 'removed', 0) end
 local had = redis.call('HDEL', JOBS, id)
 redis.call('HDEL', NOTES, id)
 return (state or had == 1) and 'ok' or 'missing'

@@ -1,4 +1,4 @@
--- include: _record _queue _add _stats _end
+-- include: _record _queue _slots _add _stats _end
 -- Ends leases: active → completed, failed, delayed (retry, deferral) or waiting (release), with what the run enqueued.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 worker's name, then a lease: id, token, outcome (completed skipped failed cancelled retried deferred

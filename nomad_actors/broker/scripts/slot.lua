@@ -1,0 +1,97 @@
+-- include: _record _queue _slots _add _stats _end
+-- Claims slots of a schedule: each gets its job, or is written down as missed with the reason. In one step with the
+-- schedule's being on, its version and its watermark, so that any number of schedulers gives one job a slot.
+-- KEYS: 1 the queue's base
+-- ARGV: 1 name, 2 version, 3 kind (due, init or manual), 4 overlap (skip, queue or replace; '' asks nobody),
+--       5 the clock's offset and speed, 6 to 10 the job: call (8 bytes), priority, created (ms), body, who asked;
+--       11 how many more were missed and are not listed, then 2 a slot: due (ms), why it was missed ('' adds its job)
+-- Returns: a word (ok, stopped, changed, gone, early), now by the clock (ms), then 2 a slot: due, and added, missed or
+--          claimed (somebody was there before)
+-- Closes: a second scheduler; one that was frozen while the schedule changed or stopped; one whose clock is ahead.
+local name, version, kind, overlap = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local real = now_ms()
+local now = math.floor(clock_ms(ARGV[5], real))
+local said = string.format('%.0f', now)
+local stored = redis.call('HGET', SCHEDULES, name)
+if not stored then return { 'gone', said } end
+local record = cjson.decode(stored)
+if kind ~= 'manual' then
+  if record.version ~= version then return { 'changed', said } end
+  if not record.enabled then return { 'stopped', said } end
+end
+if kind == 'due' and #ARGV > 11 and tonumber(ARGV[#ARGV - 1]) > now + 1000 then return { 'early', said } end
+
+local answer, must_wake, wrote = { 'ok', said }, false, false
+local slots = slots_of(name)
+
+-- The previous job of the schedule, when it still waits or runs.
+local function standing()
+  local id = record.last_job
+  local state = id and state_of(id)
+  if state == 'waiting' or state == 'delayed' or state == 'active' then return id, state end
+end
+
+local function take_away(id, state)
+  redis.call('ZREM', INDEX[state], id)
+  redis.call('HDEL', JOBS, id)
+  redis.call('HDEL', NOTES, id)
+  end_slot(id, now, 'replaced', 0)
+end
+
+-- Gives one slot its job; returns why it got none.
+local function fill(due)
+  local previous, state = standing()
+  if previous and overlap == 'skip' then return 'the previous run is still ' .. state end
+  local id = slot_id(name, due)
+  local state_now = add(real, id, ARGV[6], tonumber(ARGV[7]), 0, tonumber(ARGV[8]), ARGV[9])
+  must_wake = must_wake or state_now == 'waiting'
+  record.last_job = id
+  if previous and overlap == 'replace' and state ~= 'active' and previous ~= id then take_away(previous, state) end
+  return nil
+end
+
+local function claim(due, missed)
+  local word = 'added'
+  if missed == '' then missed = fill(due) end
+  local slot = { due = due, added = now, kind = kind ~= 'due' and kind or nil, by = ARGV[10] ~= '' and ARGV[10] or nil }
+  if missed then
+    slot.added, slot.missed, word = nil, missed, 'missed'
+    record.missed = record.missed + 1
+  end
+  tell_slot(name, due, slot)
+  return word
+end
+
+for i = 12, #ARGV, 2 do
+  local due, missed = tonumber(ARGV[i]), ARGV[i + 1]
+  local word = 'claimed'
+  if kind == 'due' then
+    if due > record.watermark then
+      word = claim(due, missed)
+      record.watermark, wrote = due, true
+    end
+  elseif kind == 'init' then
+    if record.init ~= version then
+      record.init, wrote = version, true
+      word = claim(due, missed)
+    end
+  elseif redis.call('HEXISTS', slots, string.format('%.0f', due)) == 0 then
+    word, wrote = claim(due, missed), true
+  end
+  answer[#answer + 1] = string.format('%.0f', due)
+  answer[#answer + 1] = word
+end
+if wrote then
+  record.missed = record.missed + tonumber(ARGV[11])
+  redis.call('HSET', SCHEDULES, name, cjson.encode(record))
+  if redis.call('HLEN', slots) > SLOTS_KEPT + 10 then
+    local dues = {}
+    for _, field in ipairs(redis.call('HKEYS', slots)) do
+      if tonumber(field) then dues[#dues + 1] = tonumber(field) end
+    end
+    table.sort(dues)
+    for i = 1, #dues - SLOTS_KEPT do redis.call('HDEL', slots, string.format('%.0f', dues[i])) end
+  end
+end
+if must_wake and redis.call('HEXISTS', META, 'paused') == 0 then wake() end
+return answer

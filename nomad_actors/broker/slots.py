@@ -1,0 +1,228 @@
+"""Schedules as Redis keeps them, each beside the queue that its jobs go to, and their slots.
+
+A slot is one due instant of a schedule. It is claimed in one script with the schedule's version, its being on, its
+watermark and the adding of its job, so that any number of schedulers gives one job a slot.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .lease import NewJob
+from .link import Call, CallerLinks
+
+#: How many changes of one schedule by others a caller puts up with before it gives up.
+TRIES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSchedule:
+    """A schedule's record; times in ms by the calendar's clock."""
+
+    queue: str
+    name: str
+    version: int
+    enabled: bool
+    #: Slots up to here are dealt with.
+    watermark_ms: float
+    #: What the code declares, what an operator put in its place, and what holds: of no meaning to the broker.
+    declared: Mapping[str, Any] | None
+    overrides: Mapping[str, Any]
+    #: The version whose first run was added.
+    init_version: int = 0
+    #: How many slots were missed since the schedule exists.
+    missed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What became of one slot; times in ms, None for what has not happened."""
+
+    due_ms: int
+    #: None for a slot of the calendar; else `init` or `manual`.
+    kind: str | None
+    added_ms: int | None
+    started_ms: int | None
+    ended_ms: int | None
+    outcome: str | None
+    #: Why it got no job.
+    missed: str | None
+    #: Who asked for it.
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Slots to claim in one step, oldest first: when they were due, and why they were missed ('' adds their job)."""
+
+    name: str
+    version: int
+    slots: Sequence[tuple[int, str]]
+    job: NewJob | None
+    kind: str = "due"
+    overlap: str = "skip"
+    by: str = ""
+    #: How many more were missed and are not listed.
+    more_missed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The answer to a claim: ok, stopped, changed, gone or early; and each slot's: added, missed or claimed."""
+
+    word: str
+    now_ms: float
+    slots: Mapping[int, str] = field(default_factory=dict)
+
+
+def slot_job_id(name: str, due_ms: int) -> str:
+    """Return the id of the job of a slot."""
+    return f"schedule:{name}:{due_ms}"
+
+
+class ScheduleBook:
+    """Every schedule of one namespace.
+
+    Every method raises `RedisUnavailable` when Redis does not answer.
+    """
+
+    def __init__(self, links: CallerLinks, base_of: Callable[[str], str], namespace: str) -> None:
+        self._links = links
+        self._base_of = base_of
+        self._changes = f"{namespace}:schedules:changes"
+        self._schedulers = f"{namespace}:schedulers"
+
+    def read(self, queues: Sequence[str]) -> list[StoredSchedule]:
+        """Return every schedule of some queues, by name."""
+        replies = self._links.commands([("HGETALL", f"{self._base_of(queue)}:schedules") for queue in queues])
+        found = [
+            _schedule(queue, fields[i], fields[i + 1])
+            for queue, fields in zip(queues, replies, strict=True)
+            for i in range(0, len(fields), 2)
+        ]
+        return sorted(found, key=lambda schedule: schedule.name)
+
+    def put(
+        self,
+        queue: str,
+        name: str,
+        change: Callable[[StoredSchedule | None], Mapping[str, Any] | None],
+        *,
+        clock: str = "",
+        begin: str = "",
+    ) -> StoredSchedule | None:
+        """Change a schedule: `change` gets it as it stands and returns `enabled`, `declared` and `overrides`, or None.
+
+        `begin` is "now" to begin anew, a time in ms to go on from there, or "" to go on where it was; `clock` is how
+        the calendar's clock is reckoned. Returns the record; None for a schedule that is not there and was not made.
+        """
+        for _ in range(TRIES):
+            stored = {each.name: each for each in self.read([queue])}.get(name)
+            wanted = change(stored)
+            if wanted is None:
+                return stored
+            text = json.dumps({**_texts(wanted), "change": os.urandom(8).hex()})
+            seen = stored.version if stored else 0
+            if self._run("schedule", queue, name, seen, text, begin, clock)[0] == b"ok":
+                self._links.commands([("INCR", self._changes)])
+                return {each.name: each for each in self.read([queue])}.get(name)
+        raise RuntimeError(f"schedule {name!r} is changed by others all the time")
+
+    def remove(self, queue: str, name: str, version: int) -> bool:
+        """Remove a schedule and its slots if it is still of that version; its jobs stay."""
+        removed: bool = self._run("schedule", queue, name, version, "", "", "")[0] == b"ok"
+        self._links.commands([("INCR", self._changes)])
+        return removed
+
+    def claim(self, queue: str, claim: Claim, *, clock: str = "") -> Claimed:
+        """Give each slot its job, or write down that it was missed."""
+        job = claim.job
+        arguments: list[Any] = [claim.name, claim.version, claim.kind, claim.overlap, clock]
+        arguments += [job.call, job.priority, job.created_ms, job.body] if job else ["", 0, 0, ""]
+        arguments += [claim.by, claim.more_missed]
+        for due_ms, missed in claim.slots:
+            arguments += [due_ms, missed]
+        word, now_ms, *told = self._run("slot", queue, *arguments)
+        slots = {int(told[i]): told[i + 1].decode() for i in range(0, len(told), 2)}
+        return Claimed(word.decode(), float(now_ms), slots)
+
+    def slots(self, queue: str, name: str) -> tuple[list[Slot], int | None]:
+        """Return a schedule's last slots, newest first, and when a slot's job last completed (ms)."""
+        (fields,) = self._links.commands([("HGETALL", f"{self._base_of(queue)}:slots:{name}")])
+        pairs = dict(zip(fields[::2], fields[1::2], strict=True))
+        success = pairs.pop(b"last_success", None)
+        found = [_slot(json.loads(told)) for told in pairs.values()]
+        return sorted(found, key=lambda slot: -slot.due_ms), int(success) if success else None
+
+    def changes(self) -> int:
+        """Return a number that grows whenever any schedule is changed."""
+        return int(self._links.commands([("GET", self._changes)])[0] or 0)
+
+    def redis_ms(self) -> float:
+        """Return Redis' time."""
+        seconds, micros = self._links.commands([("TIME",)])[0]
+        return int(seconds) * 1000 + int(micros) / 1000
+
+    def beat(self, scheduler: str, now_ms: int, *, forget_before_ms: int) -> None:
+        """Say that a scheduler lives; those not heard of since `forget_before_ms` are forgotten."""
+        _, known = self._links.commands([("HSET", self._schedulers, scheduler, now_ms), ("HGETALL", self._schedulers)])
+        gone = [name for name, heard in zip(known[::2], known[1::2], strict=True) if int(heard) < forget_before_ms]
+        if gone:
+            self._links.commands([("HDEL", self._schedulers, *gone)])
+
+    def leave(self, scheduler: str) -> None:
+        """Say that a scheduler goes."""
+        self._links.commands([("HDEL", self._schedulers, scheduler)])
+
+    def schedulers(self) -> dict[str, int]:
+        """Return when each scheduler was last heard of, ms by its clock."""
+        (known,) = self._links.commands([("HGETALL", self._schedulers)])
+        return {name.decode(): int(heard) for name, heard in zip(known[::2], known[1::2], strict=True)}
+
+    def _run(self, script: str, queue: str, *arguments: Any) -> Any:
+        return self._links.run([Call(script, self._base_of(queue), arguments)])[0]
+
+
+def _texts(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    # What the script need not understand travels as text: Lua would turn an empty list into an object.
+    declared = wanted["declared"]
+    return {
+        "enabled": bool(wanted["enabled"]),
+        "declared": None if declared is None else json.dumps(declared),
+        "overrides": json.dumps(wanted["overrides"]),
+    }
+
+
+def _schedule(queue: str, name: bytes, record: bytes) -> StoredSchedule:
+    told = json.loads(record)
+    return StoredSchedule(
+        queue=queue,
+        name=name.decode(),
+        version=int(told["version"]),
+        enabled=told["enabled"],
+        watermark_ms=float(told["watermark"]),
+        declared=json.loads(told["declared"]) if told.get("declared") else None,
+        overrides=json.loads(told["overrides"]),
+        init_version=int(told.get("init", 0)),
+        missed=int(told.get("missed", 0)),
+    )
+
+
+def _slot(told: Mapping[str, Any]) -> Slot:
+    def whole(name: str) -> int | None:
+        return int(told[name]) if told.get(name) is not None else None
+
+    return Slot(
+        due_ms=int(told["due"]),
+        kind=told.get("kind"),
+        added_ms=whole("added"),
+        started_ms=whole("started"),
+        ended_ms=whole("ended"),
+        outcome=told.get("outcome"),
+        missed=told.get("missed"),
+        by=told.get("by"),
+    )
