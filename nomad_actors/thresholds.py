@@ -26,6 +26,20 @@ class Thresholds:
     beyond_time_limit_seconds: int = 30
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScheduleThresholds:
+    """The limits that schedules and schedulers are held to."""
+
+    #: A slot that no scheduler has dealt with for this long is overdue.
+    unclaimed_seconds: int = 120
+    #: So is one whose job has waited for this long.
+    unstarted_seconds: int = 3600
+    #: A scheduler that was not heard of for this long does not live.
+    silent_seconds: int = 60
+
+
+SCHEDULES = ScheduleThresholds()
+
 DEFAULT = Thresholds()
 
 BY_QUEUE: Mapping[str, Thresholds] = MappingProxyType(

@@ -26,7 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "esi": {"metrics"},
     "store": {"metrics"},
     "jobs": {"broker", "queues", "esi", "store", "metrics", "job"},
-    "scheduler": {"queues", "jobs", "metrics", "job"},
+    "scheduler": {"broker", "queues", "queue_control", "jobs", "metrics", "job"},
     "app": {"broker", "queues", "esi", "store", "jobs", "middleware", "metrics", "scheduler"},
     "supervisor": set(),
     "testing": {"broker"},

@@ -100,6 +100,12 @@ TOKEN_REFRESHES: Final = Counter(
 SCHEDULER_HEARTBEAT: Final = Gauge(
     "nomad_scheduler_heartbeat_timestamp_seconds", "When the scheduler last looked at its schedules.", registry=REGISTRY
 )
+SCHEDULER_CLOCK_OFFSET: Final = Gauge(
+    "nomad_scheduler_clock_offset_seconds", "How far the scheduler's clock is ahead of Redis'.", registry=REGISTRY
+)
+SCHEDULER_HOLDS: Final = Gauge(
+    "nomad_scheduler_holds", "Whether the scheduler adds nothing because the clocks do not agree.", registry=REGISTRY
+)
 BUILD: Final = Info("nomad_build", "The release that this process runs.", registry=REGISTRY)
 
 BUILD.info({"version": __version__})

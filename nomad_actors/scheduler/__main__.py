@@ -10,6 +10,7 @@ from ..app import create_app, redis_missing, settings_or_exit
 from ..errors import Unavailable
 from ..metrics.definitions import REGISTRY
 from ..metrics.exposition import serve_or_say
+from .book import Schedules
 from .process import SlotScheduler
 from .schedules import SCHEDULES
 
@@ -28,12 +29,10 @@ def main() -> None:
         app.queues.ping()
     except Unavailable as error:
         sys.exit(redis_missing(settings, error))
-    scheduler = SlotScheduler(app.queues, SCHEDULES, app.clock)
+    scheduler = SlotScheduler(Schedules(app.queues, app.clock), SCHEDULES, app.clock)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: scheduler.stop())
     metrics = serve_or_say(DEFAULT_METRICS_PORT if settings.metrics_port is None else settings.metrics_port, REGISTRY)
-    for schedule in SCHEDULES:
-        logger.info("schedule", schedule=schedule.name, cron=schedule.expression, timezone=schedule.timezone)
     scheduler.run()
     if metrics is not None:
         metrics.close()

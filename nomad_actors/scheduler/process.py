@@ -1,16 +1,18 @@
-"""The process that fires the schedules: periodiq's frame, our calendar and our queues.
+"""The process that fires the schedules: periodiq's frame, our calendar and our slots.
 
-periodiq's own waking (SIGALRM, the process' time zone) and sending (no data, no id) are replaced; its loop stays. Each
-slot has one job id, so that a second scheduler, or a restart within the minute, adds nothing. While Redis is away the
-slots are kept and added when it is back.
+periodiq's own waking (SIGALRM, the process' time zone) and sending (no data, no id) are replaced; its loop stays. Any
+number of schedulers may run: what a slot becomes is decided in Redis. What no scheduler could do while Redis was away,
+or while none ran, is made up by each schedule's misfire policy.
 """
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import periodiq
 
@@ -18,29 +20,43 @@ from ..clock import Clock
 from ..errors import NomadError, Unavailable
 from ..log import get_logger
 from ..metrics.definitions import SCHEDULER_HEARTBEAT
-from ..queues import NewJob, Queues
+from ..queue_control import redis_errors
+from .book import Schedules, Standing
+from .clock_watch import ClockWatch
+from .due import Due, due_slots
 from .schedules import Schedule
 
 logger = get_logger("nomad_actors.scheduler")
 
-#: The clock is looked at this often, so that a step of it, or a host that slept, is noticed.
-LOOK_SECONDS = 15.0
-#: How soon a slot that Redis did not take is tried again.
-RETRY_SECONDS = 2.0
-#: A start looks this far back, so that a restart at a full minute misses no slot.
-LOOK_BACK = timedelta(seconds=60)
+#: How often a scheduler looks whether a schedule was changed: a start takes effect within two seconds.
+LOOK_SECONDS = 1.6
+#: How soon it tries a Redis again that is away.
+RETRY_SECONDS = 0.5
+#: How often it says that it lives, compares the clocks, and reads everything anew in any case.
+BEAT_SECONDS = 15.0
+RELOAD_SECONDS = 60.0
+#: A scheduler that was not heard of for this long is forgotten.
+FORGET_MS = 86_400_000
 
 
 class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships no types
     """Adds a job for each due slot until it is stopped."""
 
-    def __init__(self, queues: Queues, schedules: Sequence[Schedule], clock: Clock) -> None:
+    def __init__(self, schedules: Schedules, declared: Sequence[Schedule], clock: Clock) -> None:
         super().__init__(actors=[])
-        self._queues = queues
-        self._schedules = [schedule for schedule in schedules if schedule.enabled]
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self._schedules = schedules
+        self._declared: Sequence[Schedule] | None = declared
         self._clock = clock
-        self._seen_until = self._now() - LOOK_BACK
-        self._owed: list[tuple[Schedule, datetime]] = []
+        self._watch = ClockWatch(clock)
+        self._standing: dict[str, Standing] = {}
+        #: When each schedule is due next, and up to where its slots are dealt with, ms.
+        self._next_ms: dict[str, float] = {}
+        self._watermark_ms: dict[str, float] = {}
+        self._changes = -1
+        self._loaded_mono = self._beat_mono = float("-inf")
+        self._holds = ""
+        self._away = False
         self._timer: threading.Timer | None = None
 
     def stop(self) -> None:
@@ -53,52 +69,126 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
         self.loop()
         if self._timer is not None:
             self._timer.cancel()
+        try:
+            with redis_errors():
+                self._schedules.book.leave(self.name)
+        except Unavailable as error:
+            logger.info("could not say good-bye to Redis", error=str(error))
 
     def schedule(self) -> None:
         """Fire what is due, then see to being woken for the next slot."""
-        SCHEDULER_HEARTBEAT.set(time.time())
-        now = self._now()
-        for schedule in self._schedules:
-            for due in schedule.cron.after(self._seen_until, schedule.zone):
-                if due > now:
-                    break
-                self._owed.append((schedule, due))
-        # A clock that was set back must not fire its slots again.
-        self._seen_until = max(self._seen_until, now)
-        self._owed = [(schedule, due) for schedule, due in self._owed if not self._fire(schedule, due)]
-        self._wake_in(self._seconds_to_next())
-
-    def _fire(self, schedule: Schedule, due: datetime) -> bool:
-        """Add the slot's job; return whether the slot is dealt with."""
-        job = NewJob(
-            queue=schedule.queue,
-            job_type=schedule.job_type,
-            data=dict(schedule.data),
-            job_id=schedule.slot_id(due),
-            requested_by=f"schedule:{schedule.name}",
-        )
         try:
-            (added,) = self._queues.add_jobs([job], once=True)
+            self._look()
+            if self._away:
+                logger.info("Redis is back")
+            self._away = False
         except Unavailable as error:
-            logger.warning("slot not added, tried again soon", schedule=schedule.name, due=due, error=str(error))
-            return False
-        except NomadError as error:
-            logger.error("slot refused", schedule=schedule.name, due=due, error=str(error))
-            return True
-        logger.info("slot added", schedule=schedule.name, due=due.isoformat(), job_id=added.id, state=added.state)
-        return True
-
-    def _seconds_to_next(self) -> float:
-        if self._owed:
-            return RETRY_SECONDS
-        now = self._now()
-        nearest = min((s.next_due(self._seen_until) for s in self._schedules), default=now + timedelta(days=1))
-        return min(LOOK_SECONDS, max(0.0, (nearest - now).total_seconds()))
-
-    def _wake_in(self, seconds: float) -> None:
-        self._timer = threading.Timer(seconds, self.alarm_q.put, args=(True,))
+            if not self._away:
+                logger.warning("Redis is away; slots are made up when it is back", error=str(error))
+            self._away = True
+            self._loaded_mono = float("-inf")
+        self._timer = threading.Timer(self._seconds_to_next(), self.alarm_q.put, args=(True,))
         self._timer.daemon = True
         self._timer.start()
 
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
+    def _look(self) -> None:
+        SCHEDULER_HEARTBEAT.set(time.time())
+        if self._declared is not None:
+            self._schedules.declare(self._declared)
+            self._declared = None
+        now_mono = time.monotonic()
+        with redis_errors():
+            changes = self._schedules.book.changes()
+        if changes != self._changes or now_mono - self._loaded_mono >= RELOAD_SECONDS:
+            self._load()
+            self._changes, self._loaded_mono = changes, now_mono
+        if self._holds or now_mono - self._beat_mono >= BEAT_SECONDS:
+            self._beat()
+            self._beat_mono = now_mono
+        if not self._holds:
+            for standing in list(self._standing.values()):
+                self._fire(standing)
+
+    def _load(self) -> None:
+        before, self._standing = self._standing, {each.schedule.name: each for each in self._schedules.all()}
+        for name, standing in self._standing.items():
+            known = before.get(name)
+            if known is None or known.stored.version != standing.stored.version:
+                logger.info(
+                    "schedule",
+                    schedule=name,
+                    cron=standing.schedule.expression,
+                    timezone=standing.schedule.timezone,
+                    enabled=standing.schedule.enabled,
+                    version=standing.stored.version,
+                )
+            self._go_on_from(standing, standing.stored.watermark_ms)
+
+    def _go_on_from(self, standing: Standing, watermark_ms: float) -> None:
+        schedule = standing.schedule
+        self._watermark_ms[schedule.name] = watermark_ms
+        after = datetime.fromtimestamp(watermark_ms / 1000, UTC)
+        self._next_ms[schedule.name] = schedule.next_due(after).timestamp() * 1000
+
+    def _beat(self) -> None:
+        with redis_errors():
+            book = self._schedules.book
+            now_ms = self._clock.now_ms()
+            book.beat(self.name, now_ms, forget_before_ms=now_ms - FORGET_MS)
+            self._holds = self._watch.look(book.redis_ms())
+
+    def _fire(self, standing: Standing) -> None:
+        schedule, now_ms = standing.schedule, self._clock.now_ms()
+        if not schedule.enabled:
+            return
+        if schedule.run_on_init and standing.stored.init_version != standing.stored.version:
+            self._claim(standing, Due([(now_ms, "")]), kind="init")
+        if self._next_ms[schedule.name] > now_ms:
+            return
+        due = due_slots(schedule, self._watermark_ms[schedule.name], now_ms)
+        if due.slots and self._claim(standing, due):
+            self._go_on_from(standing, due.slots[-1][0])
+
+    def _claim(self, standing: Standing, due: Due, *, kind: str = "due") -> bool:
+        """Claim slots; return whether they are dealt with."""
+        name = standing.schedule.name
+        try:
+            claimed = self._schedules.claim(standing, due, kind=kind)
+        except Unavailable:
+            raise
+        except NomadError as error:
+            logger.error("slots not claimed", schedule=name, error=str(error))
+            return True
+        if claimed.word == "early":
+            # Ours runs ahead by less than what makes a scheduler hold: Redis' clock decides.
+            return False
+        if claimed.word != "ok":
+            # Changed, stopped or removed since we read it.
+            self._loaded_mono = float("-inf")
+            return False
+        why = dict(due.slots)
+        for due_ms, word in claimed.slots.items():
+            at = datetime.fromtimestamp(due_ms / 1000, UTC).isoformat()
+            if word == "added":
+                logger.info(
+                    "slot added", schedule=name, due=at, late_seconds=round((claimed.now_ms - due_ms) / 1000, 1)
+                )
+            elif word == "missed":
+                logger.warning("slot missed", schedule=name, due=at, why=why[due_ms] or "the previous run is not over")
+        if due.more_missed:
+            logger.warning("slots missed", schedule=name, count=due.more_missed)
+        if kind == "init":
+            self._loaded_mono = float("-inf")
+        return True
+
+    def _seconds_to_next(self) -> float:
+        speed = self._clock.reckoning().speed
+        if self._away:
+            return RETRY_SECONDS
+        if self._holds or speed <= 0:
+            return LOOK_SECONDS
+        enabled = [name for name, each in self._standing.items() if each.schedule.enabled]
+        nearest_ms = min((self._next_ms[name] for name in enabled), default=float("inf"))
+        # A moment later than due: Redis' clock may be a little behind ours.
+        to_wait = (nearest_ms - self._clock.now_ms()) / 1000 / speed + 0.005
+        return min(LOOK_SECONDS, max(0.005, to_wait))

@@ -2,27 +2,70 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import uuid
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
+from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
+from ..errors import BadInput
 from ..jobs import SCHEDULED_DATA
 from .calendar import CRON_EXPRESSIONS, Cron, cron, zone
 
-#: One schedule's slot of one instant has one id, whoever fires it.
-_NAMESPACE = uuid.UUID("3f0b7f3e-8d0a-4c0e-9a52-6c1b9d2f7a10")
+#: A slot that is filled within this time is not late.
+GRACE_SECONDS = 60
+#: How many late slots of one schedule run at most.
+CAP = 100
+
+Word = TypeVar("Word", bound=StrEnum)
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+
+
+class Misfire(StrEnum):
+    """What becomes of slots that no scheduler could fill in time, by more than `GRACE_SECONDS`."""
+
+    #: They are missed, and written down as such.
+    SKIP = "skip"
+    #: The last of them runs, late; the others are missed.
+    ONCE = "once"
+    #: All of them run, the last `CAP` at most.
+    ALL = "all"
+
+
+class Overlap(StrEnum):
+    """What becomes of a slot whose schedule's previous job still waits or runs."""
+
+    #: It is missed, and written down as such.
+    SKIP = "skip"
+    #: Its job waits beside the previous one.
+    QUEUE = "queue"
+    #: Its job takes the place of a previous one that waits; one that runs goes on.
+    REPLACE = "replace"
+
+
+@dataclass(frozen=True)
+class ScheduledJob:
+    """What a schedule adds: a job type with its data, and what differs from the job type's own."""
+
+    job_type: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    priority: int | str | None = None
+    attempts: int | None = None
 
 
 @dataclass(frozen=True)
 class Schedule:
     """A job that is added whenever its cron expression is due in its time zone.
 
-    Raises `BadInput` for an expression or a time zone that is none.
+    `max_lateness_seconds` is how late a slot may still run (None: however late). `overlap` is skip, with
+    `misfire="all"` queue.
+
+    Raises `BadInput` naming what is wrong and what is accepted.
     """
 
     name: str
@@ -33,11 +76,31 @@ class Schedule:
     data: Mapping[str, Any]
     timezone: str = "UTC"
     enabled: bool = True
+    run_on_init: bool = False
+    misfire: Misfire | str = Misfire.ONCE
+    max_lateness_seconds: float | None = 86_400
+    overlap: Overlap | str | None = None
+    priority: int | str | None = None
+    attempts: int | None = None
     cron: Cron = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise BadInput(f"schedule name {self.name!r} is not accepted: 1 to 100 letters, digits, `.`, `_` and `-`")
         object.__setattr__(self, "cron", cron(self.expression))
         zone(self.timezone)
+        misfire = _word("misfire", self.misfire, Misfire)
+        standard = Overlap.QUEUE if misfire is Misfire.ALL else Overlap.SKIP
+        overlap = standard if self.overlap is None else _word("overlap", self.overlap, Overlap)
+        if misfire is Misfire.ALL and overlap is Overlap.SKIP:
+            raise BadInput(
+                "misfire 'all' with overlap 'skip' would run one of them: use overlap 'queue' or misfire 'once'"
+            )
+        late = self.max_lateness_seconds
+        if late is not None and not (isinstance(late, int | float) and not isinstance(late, bool) and late >= 0):
+            raise BadInput(f"max_lateness_seconds {late!r} is not accepted: a number of seconds from 0, or None")
+        object.__setattr__(self, "misfire", misfire)
+        object.__setattr__(self, "overlap", overlap)
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -48,21 +111,18 @@ class Schedule:
         """Return the first due instant after `after`, in UTC."""
         return next(self.cron.after(after, self.zone))
 
-    def last_due(self, until: datetime) -> datetime | None:
-        """Return the last due instant up to `until`, in UTC; None when there was none for eight years."""
-        for days in (1, 8, 32, 367, 366 * 8 + 1):
-            last = None
-            for instant in self.cron.after(until - timedelta(days=days), self.zone):
-                if instant > until:
-                    break
-                last = instant
-            if last is not None:
-                return last
-        return None
+    def as_json(self) -> dict[str, Any]:
+        """Return everything but the name and the queue, as it is stored."""
+        fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.init}
+        del fields["name"], fields["queue"]
+        return {**fields, "data": dict(self.data), "misfire": str(self.misfire), "overlap": str(self.overlap)}
 
-    def slot_id(self, due: datetime) -> str:
-        """Return the id of the job that fills the slot of one due instant."""
-        return str(uuid.uuid5(_NAMESPACE, f"{self.name}/{due.astimezone(UTC).isoformat()}"))
+
+def _word(name: str, value: object, words: type[Word]) -> Word:
+    try:
+        return words(str(value))
+    except ValueError:
+        raise BadInput(f"{name} {value!r} is not accepted: {', '.join(words)}") from None
 
 
 def _minute_of(name: str) -> int:

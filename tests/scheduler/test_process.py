@@ -1,131 +1,285 @@
-"""The process that fires schedules: each slot one job, whoever fires it, and none lost while Redis is away."""
+"""The process that fires schedules: each slot one job, whoever fires it; what was not done in time is on record."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable
 
 import pytest
+import redis
 
-from nomad_actors.broker import JobBroker
 from nomad_actors.clock import ManualClock
-from nomad_actors.job_types import JobType, Payload, Result
 from nomad_actors.local_redis import LocalRedis
 from nomad_actors.queues import Queues
-from nomad_actors.scheduler import Schedule, SlotScheduler, summary
-from nomad_actors.settings import Settings
+from nomad_actors.scheduler import Schedule, Schedules, SlotScheduler
+from nomad_actors.scheduler.status import get_job_status
 from nomad_actors.testing import running
-
-#: A Sunday, ten seconds before a full minute.
-START = datetime(2026, 11, 29, 8, 59, 50, tzinfo=UTC)
+from tests.scheduler.conftest import a_schedule
 
 
-class Tick(Payload):
-    number: int
+def waiting(queues: Queues, queue: str = "ticks") -> int:
+    return queues.get_queue(queue).counts()["waiting"]
 
 
-TICK = JobType(name="tick", queue="ticks", payload=Tick, result=Result, run=lambda payload: Result())
-SCHEDULE = Schedule(
-    name="every-minute", description="", expression="* * * * sun", queue="ticks", job_type="tick", data={"number": 1}
-)
+def scheduler(schedules: Schedules, clock: ManualClock, *declared: Schedule) -> SlotScheduler:
+    made = SlotScheduler(schedules, declared or [a_schedule()], clock)
+    made.schedule()
+    return made
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(int(START.timestamp() * 1000))
-
-
-@pytest.fixture
-def make_queues(redis_url: str, clock: ManualClock) -> Iterator[Callable[..., Queues]]:
-    brokers: list[JobBroker] = []
-
-    def make(url: str = redis_url) -> Queues:
-        brokers.append(JobBroker(url=url))
-        queues = Queues(brokers[-1], settings=Settings(), clock=clock)
-        queues.register(TICK)
-        return queues
-
-    yield make
-    for broker in brokers:
-        broker.close()
-
-
-def waiting(queues: Queues) -> int:
-    return queues.get_queue("ticks").counts()["waiting"]
+def outcomes(queues: Queues, clock: ManualClock, name: str = "every-minute") -> list[str]:
+    """Return what became of the slots, oldest first."""
+    return [slot["outcome"] for slot in reversed(get_job_status(queues, clock, name)["slots"])]
 
 
 def test_each_due_slot_gets_one_job_from_any_number_of_schedulers(
-    make_queues: Callable[..., Queues], clock: ManualClock
+    queues: Queues, schedules: Schedules, clock: ManualClock
 ) -> None:
-    queues = make_queues()
-    schedulers = [SlotScheduler(queues, [SCHEDULE], clock) for _ in range(3)]
+    several = [scheduler(schedules, clock) for _ in range(3)]
     for _ in range(5):
-        for scheduler in schedulers:
-            scheduler.schedule()
         clock.advance(seconds=60)
-    # The slot of 08:59 is looked back to, those of 09:00 to 09:03 came due.
+        for each in several:
+            each.schedule()
     assert waiting(queues) == 5
 
 
-def test_a_slot_whose_job_has_ended_is_not_fired_again(make_queues: Callable[..., Queues], clock: ManualClock) -> None:
-    queues = make_queues()
-    SlotScheduler(queues, [SCHEDULE], clock).schedule()
+def test_a_slot_whose_job_has_ended_is_not_fired_again(
+    queues: Queues, schedules: Schedules, clock: ManualClock
+) -> None:
+    first, second = scheduler(schedules, clock), scheduler(schedules, clock)
+    clock.advance(seconds=60)
+    first.schedule()
     with running(queues._broker):
         queues._broker.join("ticks", timeout=5000)
-        SlotScheduler(queues, [SCHEDULE], clock).schedule()
+        second.schedule()
+        scheduler(schedules, clock)
         queues._broker.join("ticks", timeout=5000)
     assert queues.get_queue("ticks").stats(3600).completed == 1
+    assert outcomes(queues, clock) == ["completed"]
 
 
-def test_a_slot_that_redis_did_not_take_is_added_when_it_is_back(
+def test_slots_that_redis_did_not_take_are_made_up_when_it_is_back(
     own_redis: LocalRedis, make_queues: Callable[..., Queues], clock: ManualClock
 ) -> None:
     queues = make_queues(own_redis.url)
-    scheduler = SlotScheduler(queues, [SCHEDULE], clock)
+    each = scheduler(Schedules(queues, clock), clock)
     own_redis.kill()
     clock.advance(seconds=20)
-    scheduler.schedule()
+    each.schedule()
     own_redis.start()
-    scheduler.schedule()
-    assert waiting(queues) == 2
-
-
-def test_a_schedule_that_is_refused_does_not_stop_the_others(
-    make_queues: Callable[..., Queues], clock: ManualClock
-) -> None:
-    queues = make_queues()
-    broken = Schedule(
-        name="broken", description="", expression="* * * * *", queue="ticks", job_type="tick", data={"nonsense": 1}
-    )
-    SlotScheduler(queues, [broken, SCHEDULE], clock).schedule()
+    each.schedule()
     assert waiting(queues) == 1
 
 
-def test_the_loop_wakes_for_the_slot_and_stops_when_told(
-    make_queues: Callable[..., Queues], wait_until: Callable[..., None]
+def test_a_schedule_whose_job_is_refused_is_on_record_and_does_not_stop_the_others(
+    queues: Queues, schedules: Schedules, clock: ManualClock
 ) -> None:
-    queues = make_queues()
-    clock = ManualClock(int(START.timestamp() * 1000) + 9_500)
-    scheduler = SlotScheduler(queues, [SCHEDULE], clock)
-    thread = threading.Thread(target=scheduler.run)
+    broken = a_schedule(name="broken", data={"nonsense": 1})
+    each = scheduler(schedules, clock, broken, a_schedule())
+    clock.advance(seconds=60)
+    each.schedule()
+    assert waiting(queues) == 1
+    (slot,) = get_job_status(queues, clock, "broken")["slots"]
+    assert slot["outcome"] == "missed"
+    assert "its job is refused" in slot["missed"]
+    assert "nonsense" in slot["missed"]
+
+
+def test_the_loop_wakes_for_the_slot_and_stops_when_told(
+    queues: Queues, schedules: Schedules, clock: ManualClock, wait_until: Callable[..., None]
+) -> None:
+    each = SlotScheduler(schedules, [a_schedule()], clock)
+    thread = threading.Thread(target=each.run)
     thread.start()
-    clock.advance(seconds=0.6)
-    wait_until(lambda: waiting(queues) == 2, timeout_seconds=3)
-    scheduler.stop()
+    wait_until(lambda: schedules.find("every-minute"))
+    clock.advance(seconds=11)
+    wait_until(lambda: waiting(queues) == 1, timeout_seconds=3)
+    assert schedules.book.schedulers()
+    each.stop()
     thread.join(5)
     assert not thread.is_alive()
+    assert not schedules.book.schedulers()
 
 
-def test_the_summary_tells_next_and_last_run(make_queues: Callable[..., Queues], clock: ManualClock) -> None:
-    queues = make_queues()
-    told = summary(queues, clock, [SCHEDULE])
-    assert (told["total"], told["running"], told["stopped"]) == (1, 1, 0)
-    (job,) = told["jobs"]  # type: ignore[misc]
-    assert (job["nextRun"], job["lastRun"]) == ("2026-11-29T09:00:00+00:00", None)
-    SlotScheduler(queues, [SCHEDULE], clock).schedule()
+@pytest.mark.parametrize(
+    ("policy", "jobs", "missed"),
+    [
+        ({"misfire": "skip"}, 1, 10),
+        ({"misfire": "once"}, 1, 10),
+        ({"misfire": "all"}, 11, 0),
+        ({"misfire": "all", "max_lateness_seconds": 300}, 5, 6),
+    ],
+)
+def test_what_was_due_while_no_scheduler_ran_goes_by_the_policy(
+    queues: Queues,
+    schedules: Schedules,
+    clock: ManualClock,
+    policy: dict[str, object],
+    jobs: int,
+    missed: int,
+) -> None:
+    scheduler(schedules, clock, a_schedule(**policy))
+    clock.advance(seconds=11 * 60)
+    scheduler(schedules, clock, a_schedule(**policy))
+    told = get_job_status(queues, clock, "every-minute")
+    assert (waiting(queues), told["missed"]) == (jobs, missed)
+    assert len(told["slots"]) == 11
+    for slot in told["slots"]:
+        assert (slot["missed"] is None) == (slot["outcome"] == "waiting")
+
+
+def test_the_last_slot_runs_once_when_all_are_late(queues: Queues, schedules: Schedules, clock: ManualClock) -> None:
+    hourly = a_schedule(expression="0 * * * *", misfire="once")
+    scheduler(schedules, clock, hourly)
+    clock.advance(seconds=5 * 3600 + 1800)
+    scheduler(schedules, clock, hourly)
+    slots = get_job_status(queues, clock, "every-minute")["slots"]
+    assert [slot["outcome"] for slot in slots] == ["waiting", "missed", "missed", "missed", "missed", "missed"]
+    assert slots[0]["latenessMs"] == 1790_000
+    assert slots[1]["missed"].endswith("late; a later slot runs in its place")
+
+
+def test_all_is_capped_and_the_rest_is_counted(queues: Queues, schedules: Schedules, clock: ManualClock) -> None:
+    every = a_schedule(misfire="all", max_lateness_seconds=None)
+    scheduler(schedules, clock, every)
+    clock.advance(seconds=86_400)
+    scheduler(schedules, clock, every)
+    told = get_job_status(queues, clock, "every-minute")
+    # One is in time; a hundred of the late ones run.
+    assert waiting(queues) == 101
+    assert told["missed"] == 1440 - 101
+    assert len(told["slots"]) == 50
+
+
+def test_a_slot_whose_previous_job_is_not_over_is_missed_with_that_reason(
+    queues: Queues, schedules: Schedules, clock: ManualClock
+) -> None:
+    each = scheduler(schedules, clock, a_schedule(overlap="skip"))
+    for _ in range(3):
+        clock.advance(seconds=60)
+        each.schedule()
+    assert waiting(queues) == 1
+    slots = get_job_status(queues, clock, "every-minute")["slots"]
+    assert [slot["missed"] for slot in slots] == ["the previous run is still waiting"] * 2 + [None]
+
+
+def test_a_job_may_take_the_place_of_one_that_waits(queues: Queues, schedules: Schedules, clock: ManualClock) -> None:
+    each = scheduler(schedules, clock, a_schedule(overlap="replace"))
+    for _ in range(3):
+        clock.advance(seconds=60)
+        each.schedule()
+    assert waiting(queues) == 1
+    assert outcomes(queues, clock) == ["replaced", "replaced", "waiting"]
+
+
+def test_a_schedule_runs_once_at_first_for_each_of_its_versions(
+    queues: Queues, schedules: Schedules, clock: ManualClock
+) -> None:
+    first = a_schedule(run_on_init=True)
+    for _ in range(3):
+        scheduler(schedules, clock, first)
+    assert waiting(queues) == 1
+    clock.advance(seconds=1)
+    changed = a_schedule(run_on_init=True, data={"number": 2})
+    for _ in range(3):
+        scheduler(schedules, clock, changed)
+    assert waiting(queues) == 2
+
+
+def test_a_stop_holds_at_once_and_what_was_due_meanwhile_was_not_missed(
+    queues: Queues, schedules: Schedules, clock: ManualClock
+) -> None:
+    each = scheduler(schedules, clock)
+    schedules.stop_job("every-minute")
+    # This scheduler has not looked since: Redis refuses what it still believes.
+    each._loaded_mono = float("inf")
+    each._changes = schedules.book.changes()
+    clock.advance(seconds=600)
+    each.schedule()
+    assert waiting(queues) == 0
+    schedules.start_job("every-minute")
+    each.schedule()
+    assert waiting(queues) == 0
+    clock.advance(seconds=60)
+    each.schedule()
+    assert waiting(queues) == 1
+    assert get_job_status(queues, clock, "every-minute")["missed"] == 0
+
+
+def test_a_scheduler_that_was_frozen_across_a_change_adds_nothing_of_the_old_version(
+    queues: Queues, schedules: Schedules, clock: ManualClock
+) -> None:
+    frozen = scheduler(schedules, clock)
+    stale = frozen._standing["every-minute"]
+    schedules.schedule_job("every-minute", "0 3 * * *", ("tick", {"number": 2}))
+    clock.advance(seconds=120)
+    from nomad_actors.scheduler.due import due_slots
+
+    claimed = schedules.claim(stale, due_slots(stale.schedule, stale.stored.watermark_ms, clock.now_ms()))
+    assert claimed.word == "changed"
+    assert waiting(queues) == 0
+
+
+def test_a_late_scheduler_claims_nothing_before_the_watermark(
+    queues: Queues, schedules: Schedules, clock: ManualClock
+) -> None:
+    from nomad_actors.scheduler.due import due_slots
+
+    each, late = scheduler(schedules, clock), scheduler(schedules, clock)
+    stale = late._standing["every-minute"]
+    clock.advance(seconds=60)
+    due = due_slots(stale.schedule, stale.stored.watermark_ms, clock.now_ms())
+    each.schedule()
+    clock.advance(seconds=60)
+    each.schedule()
+    assert set(schedules.claim(stale, due).slots.values()) == {"claimed"}
+    assert waiting(queues) == 2
+
+
+def test_a_slot_that_is_not_due_by_redis_clock_is_refused(
+    queues: Queues, schedules: Schedules, clock: ManualClock
+) -> None:
+    from nomad_actors.scheduler.due import Due
+
+    scheduler(schedules, clock)
+    ahead = Due([(clock.now_ms() + 70_000, "")])
+    assert schedules.claim(schedules.get("every-minute"), ahead).word == "early"
+    assert waiting(queues) == 0
+
+
+def test_what_ends_a_job_ends_its_slot(
+    queues: Queues, schedules: Schedules, clock: ManualClock, redis_client: redis.Redis
+) -> None:
+    each = scheduler(schedules, clock)
+    for _ in range(3):
+        clock.advance(seconds=60)
+        each.schedule()
+    queue = queues.get_queue("ticks")
+    first, second, _ = queue.jobs("waiting")
+    queue.cancel(first.id, "not needed")
+    queue.remove(second.id)
     with running(queues._broker):
         queues._broker.join("ticks", timeout=5000)
-    (job,) = summary(queues, clock, [SCHEDULE])["jobs"]  # type: ignore[misc]
-    assert job["lastStatus"] == "completed"
-    assert job["lastRun"] is not None
+    assert outcomes(queues, clock) == ["cancelled", "removed", "completed"]
+    last = get_job_status(queues, clock, "every-minute")["slots"][0]
+    assert last["started"] is not None
+    assert last["ended"] is not None
+
+
+def test_a_retry_of_a_scheduled_job_and_a_late_start_are_ordinary(
+    queues: Queues, schedules: Schedules, clock: ManualClock
+) -> None:
+    each = scheduler(schedules, clock)
+    queue = queues.get_queue("ticks")
+    queue.pause()
+    clock.advance(seconds=60)
+    each.schedule()
+    clock.advance(seconds=3600)
+    queue.resume()
+    with running(queues._broker):
+        queues._broker.join("ticks", timeout=5000)
+    (job,) = queue.jobs("completed")
+    queue.retry(job.id)
+    with running(queues._broker):
+        queues._broker.join("ticks", timeout=5000)
+    assert queue.stats(3600).completed == 2

@@ -1,0 +1,319 @@
+"""What an application does with schedules: declare, add, change, start, stop, run and remove them; and asks of them.
+
+A schedule is what the code declares and what an operator put over it; the two are kept apart, so that a deploy changes
+the first and never undoes the second. Everything is in Redis: it holds for every scheduler at once, and survives them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..broker.slots import Claim, Claimed, ScheduleBook, Slot, StoredSchedule, slot_job_id
+from ..clock import Clock
+from ..errors import BadInput, UnknownSchedule, WrongState
+from ..job_types import JobType
+from ..queue_control import redis_errors
+from ..queues import AddedJob, NewJob, Queues
+from .due import Due
+from .schedules import Misfire, Overlap, Schedule, ScheduledJob
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A schedule as it stands: its definition, where it comes from, and its record."""
+
+    schedule: Schedule
+    stored: StoredSchedule
+    #: Whether the code declares it; else it was added at run time.
+    declared: bool
+    #: The fields that an operator changed.
+    overridden: tuple[str, ...]
+
+
+class Schedules:
+    """The schedules of one application.
+
+    Every method raises `Unavailable` when Redis does not answer.
+    """
+
+    def __init__(self, queues: Queues, clock: Clock) -> None:
+        self._queues = queues
+        self._clock = clock
+
+    @property
+    def book(self) -> ScheduleBook:
+        """The records as Redis has them."""
+        return self._queues.schedule_book()
+
+    def all(self) -> list[Standing]:
+        """Return every schedule, by name."""
+        with redis_errors():
+            return [_standing(stored) for stored in self.book.read(self._queues.names())]
+
+    def find(self, name: str) -> Standing | None:
+        """Return a schedule; None when there is none of that name."""
+        return next((each for each in self.all() if each.schedule.name == name), None)
+
+    def get(self, name: str) -> Standing:
+        """Return a schedule.
+
+        Raises `UnknownSchedule` with the names that exist.
+        """
+        standing = self.all()
+        found = next((each for each in standing if each.schedule.name == name), None)
+        if found is None:
+            raise UnknownSchedule(name, [each.schedule.name for each in standing])
+        return found
+
+    def declare(self, schedules: Sequence[Schedule]) -> None:
+        """Make the code's schedules what is declared: new ones begin now, changed ones go on, others are retired.
+
+        What an operator changed of them stays changed.
+        """
+        standing = {each.schedule.name: each for each in self.all()}
+        for schedule in schedules:
+            known = standing.get(schedule.name)
+            overrides: Mapping[str, Any] = {}
+            begin = _begin(known, schedule)
+            if known is not None and known.schedule.queue != schedule.queue:
+                # Its record lies beside its queue: it moves, and goes on where it was.
+                begin, overrides = begin or str(known.stored.watermark_ms), known.stored.overrides
+                self._remove(known)
+            self._put(schedule, _declaring(schedule, overrides), begin=begin)
+        names = {schedule.name for schedule in schedules}
+        for each in standing.values():
+            if each.declared and each.schedule.name not in names:
+                self._remove(each)
+
+    def schedule_job(
+        self,
+        name: str,
+        cron: str,
+        job: ScheduledJob | tuple[Any, ...],
+        *,
+        timezone: str = "UTC",
+        run_on_init: bool = False,
+        enabled: bool = True,
+        description: str = "",
+        misfire: Misfire | str = Misfire.ONCE,
+        overlap: Overlap | str | None = None,
+        max_lateness_seconds: float | None = 86_400,
+    ) -> Standing:
+        """Add a schedule, or change the one of that name; `job` is a job type with its data.
+
+        Of a schedule that the code declares, what differs is kept as the operator's.
+
+        Raises `BadInput`, `UnknownJobType` or `BadPayload` with what is accepted, and nothing is changed.
+        """
+        asked = _job_of(job)
+        job_type = self._queues.job_type(asked.job_type)
+        schedule = Schedule(
+            name=name,
+            description=description,
+            expression=cron,
+            queue=job_type.queue,
+            job_type=asked.job_type,
+            data=asked.data,
+            timezone=timezone,
+            enabled=enabled,
+            run_on_init=run_on_init,
+            misfire=misfire,
+            max_lateness_seconds=max_lateness_seconds,
+            overlap=overlap,
+            priority=asked.priority,
+            attempts=asked.attempts,
+        )
+        self._check(schedule)
+        known = self.find(name)
+        if known is not None and known.schedule.queue != schedule.queue:
+            if known.declared:
+                raise WrongState(
+                    f"schedule {name!r} is declared for queue {known.schedule.queue!r}: change its declaration"
+                )
+            self._remove(known)
+        self._put(schedule, _changing(schedule), begin=_begin(known, schedule))
+        return self.get(name)
+
+    def start_job(self, name: str) -> Standing:
+        """Switch a schedule on; what came due while it was off was not missed.
+
+        Raises `UnknownSchedule`.
+        """
+        return self._switch(name, enabled=True)
+
+    def stop_job(self, name: str) -> Standing:
+        """Switch a schedule off, at once in every scheduler; a job of it that waits or runs stays.
+
+        Raises `UnknownSchedule`.
+        """
+        return self._switch(name, enabled=False)
+
+    def remove_job(self, name: str) -> None:
+        """Remove a schedule that was added at run time, with its history.
+
+        Raises `UnknownSchedule`, and `WrongState` for one that the code declares.
+        """
+        standing = self.get(name)
+        if standing.declared:
+            raise WrongState(
+                f"schedule {name!r} is declared by the code, a deploy would bring it back: stop it instead"
+            )
+        self._remove(standing)
+
+    def run_job(self, name: str, *, force: bool = False, by: str = "") -> AddedJob:
+        """Add a schedule's job now, also of one that is off; its calendar goes on as it was.
+
+        Raises `UnknownSchedule`, and `WrongState` when its previous job still waits or runs, unless `force`.
+        """
+        standing = self.get(name)
+        due_ms = self._clock.now_ms()
+        overlap = Overlap.QUEUE if force else standing.schedule.overlap
+        claimed = self._claim(standing, Due([(due_ms, "")]), kind="manual", overlap=str(overlap), by=by)
+        job_id = slot_job_id(name, due_ms)
+        if claimed.slots.get(due_ms) == "missed":
+            slot = next(slot for slot in self.slots(standing)[0] if slot.due_ms == due_ms)
+            raise WrongState(f"schedule {name!r} was not run: {slot.missed}")
+        job = self._queues.get_queue(standing.schedule.queue).get(job_id)
+        if job is None:
+            raise WrongState(f"schedule {name!r} was run, and its job is gone already")
+        return AddedJob(job_id, job.queue, job.status, job.priority)
+
+    def slots(self, standing: Standing) -> tuple[list[Slot], int | None]:
+        """Return a schedule's last slots, newest first, and when a job of it last completed (ms)."""
+        with redis_errors():
+            return self.book.slots(standing.schedule.queue, standing.schedule.name)
+
+    def claim(self, standing: Standing, due: Due, *, kind: str = "due") -> Claimed:
+        """Give slots their jobs, or write them down as missed; a job that is refused makes its slot a missed one."""
+        return self._claim(standing, due, kind=kind, overlap=str(standing.schedule.overlap))
+
+    def _claim(self, standing: Standing, due: Due, *, kind: str, overlap: str, by: str = "") -> Claimed:
+        schedule = standing.schedule
+        slots, prepared = list(due.slots), None
+        if any(not missed for _, missed in slots):
+            try:
+                prepared = self._queues.prepare(_new_job(schedule))
+            except BadInput as error:
+                if kind == "manual":
+                    raise
+                slots = [(at, missed or f"its job is refused: {error}") for at, missed in slots]
+        claim = Claim(
+            name=schedule.name,
+            version=standing.stored.version,
+            slots=slots,
+            job=prepared.stored if prepared else None,
+            kind=kind,
+            overlap=overlap,
+            by=by,
+            more_missed=due.more_missed,
+        )
+        with redis_errors():
+            claimed = self.book.claim(schedule.queue, claim, clock=self._clock.reckoning().told())
+        if prepared is not None:
+            for word in claimed.slots.values():
+                if word == "added":
+                    self._queues.was_added(prepared)
+        return claimed
+
+    def _check(self, schedule: Schedule) -> None:
+        self._queues.prepare(_new_job(schedule))
+
+    def _switch(self, name: str, *, enabled: bool) -> Standing:
+        standing = self.get(name)
+
+        def switched(stored: StoredSchedule | None) -> Mapping[str, Any] | None:
+            if stored is None or stored.enabled == enabled:
+                return None
+            overrides = {**stored.overrides, "enabled": enabled}
+            if stored.declared is not None and stored.declared["enabled"] == enabled:
+                del overrides["enabled"]
+            return {"enabled": enabled, "declared": stored.declared, "overrides": overrides}
+
+        self._put(standing.schedule, switched, begin="now" if enabled else "")
+        return self.get(name)
+
+    def _put(self, schedule: Schedule, change: _Change, *, begin: str = "") -> None:
+        with redis_errors():
+            told = self._clock.reckoning().told()
+            self.book.put(schedule.queue, schedule.name, change, clock=told, begin=begin)
+
+    def _remove(self, standing: Standing) -> None:
+        with redis_errors():
+            if not self.book.remove(standing.schedule.queue, standing.schedule.name, standing.stored.version):
+                raise WrongState(
+                    f"schedule {standing.schedule.name!r} was changed by somebody else meanwhile: look again"
+                )
+
+
+_Change = Callable[[StoredSchedule | None], Mapping[str, Any] | None]
+
+
+def _begin(known: Standing | None, schedule: Schedule) -> str:
+    """Return where a changed schedule goes on: with another calendar, from now."""
+    if known is None:
+        return "now"
+    calendar = known.schedule.expression, known.schedule.timezone
+    return "" if calendar == (schedule.expression, schedule.timezone) else "now"
+
+
+def _declaring(schedule: Schedule, overrides: Mapping[str, Any]) -> _Change:
+    def change(stored: StoredSchedule | None) -> Mapping[str, Any] | None:
+        declared = schedule.as_json()
+        kept = stored.overrides if stored else overrides
+        if stored is not None and stored.declared == declared:
+            return None
+        # What was added at run time and is declared now differs in what it says otherwise.
+        over = {key: value for key, value in kept.items() if declared.get(key) != value}
+        return {"enabled": {**declared, **over}["enabled"], "declared": declared, "overrides": over}
+
+    return change
+
+
+def _changing(schedule: Schedule) -> _Change:
+    def change(stored: StoredSchedule | None) -> Mapping[str, Any] | None:
+        wanted = schedule.as_json()
+        declared = stored.declared if stored else None
+        over = {key: value for key, value in wanted.items() if declared is None or declared.get(key) != value}
+        if stored is not None and dict(stored.overrides) == over:
+            return None
+        return {"enabled": wanted["enabled"], "declared": declared, "overrides": over}
+
+    return change
+
+
+def _standing(stored: StoredSchedule) -> Standing:
+    fields = {**(stored.declared or {}), **stored.overrides}
+    schedule = Schedule(name=stored.name, queue=stored.queue, **fields)
+    changed = tuple(sorted(stored.overrides)) if stored.declared is not None else ()
+    return Standing(schedule, stored, stored.declared is not None, changed)
+
+
+def _new_job(schedule: Schedule) -> NewJob:
+    return NewJob(
+        queue=schedule.queue,
+        job_type=schedule.job_type,
+        data=dict(schedule.data),
+        priority=schedule.priority,
+        attempts=schedule.attempts,
+        requested_by=f"schedule:{schedule.name}",
+    )
+
+
+def _job_of(job: object) -> ScheduledJob:
+    if isinstance(job, ScheduledJob):
+        return job
+    if isinstance(job, tuple) and len(job) == 2:
+        job_type, data = job
+        name = job_type.name if isinstance(job_type, JobType) else job_type
+        if isinstance(name, str) and isinstance(data, Mapping):
+            return ScheduledJob(name, data)
+    accepted = 'a job type with its data, such as ("cache-cleanup", {"mode": "expired"})'
+    if callable(job):
+        called = getattr(job, "__name__", "it")
+        raise BadInput(
+            f"a plain function cannot be scheduled: {called!r} would not survive this process. Make it the `run` "
+            f'of a JobType in a module that NOMAD_MODULES names, and schedule ("{called}", {{…}}); accepted: {accepted}'
+        )
+    raise BadInput(f"job {job!r} is not accepted: {accepted}")

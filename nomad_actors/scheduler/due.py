@@ -1,0 +1,69 @@
+"""Which slots are due, and what their schedule's misfire policy makes of those that are late."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from .schedules import CAP, GRACE_SECONDS, Misfire, Schedule
+
+#: Missed slots beyond this are counted and not listed one by one.
+LISTED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Slots that came due, oldest first: the instant (ms) and why it is missed ('' for it runs)."""
+
+    slots: Sequence[tuple[int, str]]
+    #: How many more were missed before those.
+    more_missed: int = 0
+
+
+def due_slots(schedule: Schedule, watermark_ms: float, now_ms: float) -> Due:
+    """Return the slots after the watermark up to now, each with its verdict."""
+    now = _instant(now_ms)
+    # However long nobody was there: only the last ones are listed.
+    last: deque[int] = deque(maxlen=LISTED + CAP)
+    count = 0
+    for instant in schedule.cron.after(_instant(watermark_ms), schedule.zone):
+        if instant > now:
+            break
+        last.append(int(instant.timestamp() * 1000))
+        count += 1
+    running = _running(schedule, last, now_ms)
+    return Due([(due, "" if due in running else _why(schedule, due, now_ms)) for due in last], count - len(last))
+
+
+def _running(schedule: Schedule, slots: Iterable[int], now_ms: float) -> set[int]:
+    """Return the slots that run: all that are in time, and of the late ones what the policy makes up for."""
+    most_ms = math.inf if schedule.max_lateness_seconds is None else schedule.max_lateness_seconds * 1000
+    in_time, late = [], []
+    for due in slots:
+        if now_ms - due <= GRACE_SECONDS * 1000:
+            in_time.append(due)
+        elif now_ms - due <= most_ms:
+            late.append(due)
+    if schedule.misfire == Misfire.ALL:
+        return {*in_time, *late[-CAP:]}
+    # One that is in time makes up for all before it.
+    made_up = late[-1:] if schedule.misfire == Misfire.ONCE and not in_time else []
+    return {*in_time, *made_up}
+
+
+def _why(schedule: Schedule, due: int, now_ms: float) -> str:
+    late_seconds = (now_ms - due) / 1000
+    if schedule.misfire == Misfire.SKIP:
+        return f"no scheduler could add it in time ({late_seconds:.0f} s late)"
+    if schedule.max_lateness_seconds is not None and late_seconds > schedule.max_lateness_seconds:
+        return f"{late_seconds:.0f} s late, more than {schedule.max_lateness_seconds:g} s"
+    if schedule.misfire == Misfire.ONCE:
+        return f"{late_seconds:.0f} s late; a later slot runs in its place"
+    return f"{late_seconds:.0f} s late; more than {CAP} were"
+
+
+def _instant(ms: float) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
