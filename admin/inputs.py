@@ -110,6 +110,17 @@ def text_field(body: Mapping[str, Any], name: str, *, default: str | None = None
     raise BadInput(f"{name} is {given} (accepted: text)", accepted=["text"])
 
 
+def flag_field(body: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    """Return a field as true or false.
+
+    Raises `BadInput` when it is neither.
+    """
+    value = body.get(name, default)
+    if isinstance(value, bool):
+        return value
+    raise BadInput(f"{name} is {value!r:.80} (accepted: true or false)", accepted=["true", "false"])
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 

@@ -17,6 +17,7 @@ from nomad_actors.errors import (
     NomadError,
     Unavailable,
     UnknownQueue,
+    UnknownSchedule,
     WrongState,
 )
 
@@ -25,6 +26,7 @@ logger = log.get_logger("admin")
 #: The first class that fits decides: subclasses stand before their bases.
 _STATUS: Sequence[tuple[type[NomadError], HTTPStatus]] = (
     (UnknownQueue, HTTPStatus.NOT_FOUND),
+    (UnknownSchedule, HTTPStatus.NOT_FOUND),
     (JobNotFound, HTTPStatus.NOT_FOUND),
     (WrongState, HTTPStatus.CONFLICT),
     (BadInput, HTTPStatus.UNPROCESSABLE_ENTITY),

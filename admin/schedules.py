@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from nomad_actors import scheduler
+from nomad_actors.errors import UnknownSchedule
+from nomad_actors.scheduler import Schedules, status
 
 from .parts import application
+
+
+def schedules() -> Schedules:
+    """Return the schedules, to be changed."""
+    app = application()
+    return Schedules(app.queues, app.clock)
 
 
 def schedule_summary() -> dict[str, Any]:
@@ -15,4 +22,16 @@ def schedule_summary() -> dict[str, Any]:
     Raises `Unavailable` when Redis does not answer.
     """
     app = application()
-    return scheduler.summary(app.queues, app.clock)
+    return status.get_scheduler_summary(app.queues, app.clock)
+
+
+def schedule_status(name: str) -> dict[str, Any]:
+    """Return one schedule with its last slots.
+
+    Raises `UnknownSchedule`, `Unavailable`.
+    """
+    app = application()
+    told = status.get_job_status(app.queues, app.clock, name)
+    if not told["exists"]:
+        raise UnknownSchedule(name, [each.schedule.name for each in schedules().all()])
+    return told

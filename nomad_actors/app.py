@@ -7,7 +7,7 @@ import dataclasses
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -23,10 +23,11 @@ from .esi import EsiCache, EsiClient, SsoClient, http_session
 from .job_types import JobType
 from .jobs import JOB_TYPES
 from .jobs.services import Services
-from .metrics.collector import QueueNumbers, with_queues
+from .metrics.collector import Numbers, QueueNumbers, ScheduleNumbers, with_queues
 from .middleware import middleware_for
 from .processes import stop_with_parent
 from .queues import Queues
+from .scheduler import status
 from .settings import Settings
 from .store import Store, TokenCipher
 
@@ -176,6 +177,18 @@ def _declared_in(module: ModuleType) -> list[JobType]:
     return found
 
 
-def _numbers(registry: Queues) -> Mapping[str, QueueNumbers]:
+def _numbers(registry: Queues) -> Numbers:
     found = map(registry.get_queue, registry.names())
-    return {queue.name: QueueNumbers(queue.counts(), queue.recovered()) for queue in found}
+    return Numbers(
+        {queue.name: QueueNumbers(queue.counts(), queue.recovered()) for queue in found},
+        {
+            each.standing.schedule.name: ScheduleNumbers(
+                each.running, _seconds(each.last_success_ms), _seconds(each.start_due_ms())
+            )
+            for each in status.read_all(registry, registry.clock)
+        },
+    )
+
+
+def _seconds(ms: int | None) -> float | None:
+    return None if ms is None else ms / 1000

@@ -110,13 +110,13 @@ def get_active_jobs(queues: Queues, limit: int = 50) -> list[JobJson]:
 def get_job_system_health(queues: Queues, schedule_summary: Mapping[str, Any]) -> dict[str, Any]:
     """Return whether the job system is healthy and, where not, what is wrong and what to do, in words.
 
-    `schedule_summary` is what `nomad_actors.scheduler.summary` returns. A paused queue is told among the issues, but
+    `schedule_summary` is what `get_scheduler_summary` returns. A paused queue is told among the issues, but
     somebody wanted it so: it is not unhealthy.
     """
     checks = [_check(queues.get_queue(name)) for name in queues.names()]
     unhealthy = sum(bool(check.problems) for check in checks)
     unserved = [check for check in checks if not check.served]
-    schedule_issues = [_schedule_issue(job) for job in schedule_summary["jobs"] if job.get("lastStatus") == "failed"]
+    schedule_issues = _schedule_issues(schedule_summary)
     return {
         "healthy": not unhealthy and not unserved and not schedule_issues,
         "queues": {
@@ -206,6 +206,14 @@ def _stuck(queue: Queue, limits: Thresholds) -> list[str]:
 
 def _unserved(queue: str) -> str:
     return f"{queue}: no live worker serves it; start one (make run-workers) and look at what its log says"
+
+
+def _schedule_issues(summary: Mapping[str, Any]) -> list[str]:
+    found = [_schedule_issue(job) for job in summary["jobs"] if job.get("lastStatus") == "failed"]
+    found += [f"{job['name']}: overdue: {job['overdue']}" for job in summary["jobs"] if job.get("overdue")]
+    if not any(each["live"] for each in summary["schedulers"]):
+        found.append("no live scheduler: nothing that is due is added; start one (make run-scheduler)")
+    return found
 
 
 def _schedule_issue(job: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from nomad_actors.settings import Settings
 from nomad_actors.testing import running
 from nomad_actors.thresholds import Thresholds
 
-NO_SCHEDULES: dict[str, Any] = {"total": 0, "running": 0, "stopped": 0, "jobs": []}
+NO_SCHEDULES: dict[str, Any] = {"total": 0, "running": 0, "stopped": 0, "jobs": [], "schedulers": [{"live": True}]}
 
 
 class Work(Payload):
@@ -265,7 +265,7 @@ def test_a_paused_queue_is_told_but_healthy(queues: Queues, broker: JobBroker) -
 def test_a_schedule_whose_last_job_failed_is_unhealthy(queues: Queues, broker: JobBroker) -> None:
     failed = {"name": "nightly", "queueName": "cleaning", "lastJobId": "j1", "lastStatus": "failed"}
     fine = {"name": "hourly", "queueName": "cleaning", "lastJobId": "j2", "lastStatus": "completed"}
-    summary = {"total": 2, "running": 2, "stopped": 0, "jobs": [failed, fine]}
+    summary = {"total": 2, "running": 2, "stopped": 0, "jobs": [failed, fine], "schedulers": [{"live": True}]}
     with running(broker):
         healthy_once_served(queues)
         health = job_metrics.get_job_system_health(queues, summary)

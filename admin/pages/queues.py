@@ -17,7 +17,7 @@ from nomad_actors.version import __version__
 from ..inputs import known_arguments, limit_argument, whole_argument
 from ..listing import page_of
 from ..parts import all_queues, application
-from ..schedules import schedule_summary
+from ..schedules import schedule_status, schedule_summary
 from . import words
 
 pages = Blueprint("pages", __name__)
@@ -83,6 +83,20 @@ def job(queue: str, job_id: str) -> str:
     if found is None:
         raise JobNotFound(f"queue {queue!r} holds no job {job_id!r}")
     return render_template("job.html", job=found, commands=_job_commands(queue, job_id, found.status), pretty=_pretty)
+
+
+@pages.get("/admin/schedules/<name>")
+def schedule(name: str) -> str:
+    """Show one schedule: when it is due, and what became of its last slots."""
+    known_arguments(request)
+    told = schedule_status(name)
+    path = f"{request.host_url}admin/jobs/scheduler/{quote(name, safe='')}"
+    switch = ("Stop it", "stop") if told["running"] else ("Start it", "start")
+    commands = {
+        words_for: f"curl -X POST {shlex.quote(f'{path}/{action}')}"
+        for words_for, action in (switch, ("Run it now", "run"))
+    }
+    return render_template("schedule.html", schedule=told, commands=commands)
 
 
 def _job_commands(queue: str, job_id: str, status: str) -> dict[str, str]:

@@ -16,8 +16,9 @@ from nomad_actors.broker import JobBroker
 from nomad_actors.clock import Clock, SystemClock
 from nomad_actors.errors import Unavailable
 from nomad_actors.job_types import Backoff, JobType, Payload, Priority, Result
-from nomad_actors.metrics.collector import QueueNumbers, with_queues
+from nomad_actors.metrics.collector import Numbers, QueueNumbers, with_queues
 from nomad_actors.queues import Queues
+from nomad_actors.scheduler import Schedules
 from nomad_actors.settings import Settings
 from nomad_actors.testing import running
 
@@ -71,6 +72,15 @@ class Parts:
     registry: CollectorRegistry
     broker: JobBroker
 
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules, to be changed."""
+        return Schedules(self.queues, self.clock)
+
+    def hear_scheduler(self) -> None:
+        """Hear of a scheduler, as if one ran."""
+        self.schedules.book.beat("a-host:1", self.clock.now_ms(), forget_before_ms=0)
+
     def add(self, queue: str = "token-refresh", **data: object) -> str:
         """Add a job and return its id."""
         return self.queues.add_job(queue, f"{queue}-work", {"character_id": 1, **data}).id
@@ -88,7 +98,9 @@ def parts_on(url: str) -> Parts:
     queues = Queues(broker, settings=Settings(), clock=SystemClock())
     for name in QUEUES:
         queues.register(_job_type(name))
-    registry = with_queues(lambda: {name: QueueNumbers(queues.get_queue(name).counts(), 0) for name in queues.names()})
+    registry = with_queues(
+        lambda: Numbers({name: QueueNumbers(queues.get_queue(name).counts(), 0) for name in queues.names()}, {})
+    )
     return Parts(Settings(), SystemClock(), queues, Database(), registry, broker)
 
 

@@ -33,5 +33,9 @@ def test_the_page_tells_the_thresholds_as_they_are() -> None:
     assert (usual.waiting_jobs, bulk.waiting_jobs) == (1000, None)
     assert (usual.oldest_waiting_seconds, bulk.oldest_waiting_seconds) == (3600, 86_400)
     assert usual.beyond_time_limit_seconds == 30
+    slots = thresholds.SCHEDULES
+    assert (slots.unclaimed_seconds, slots.unstarted_seconds, slots.silent_seconds) == (120, 3600, 60)
+    assert "no scheduler has added for 2 minutes" in PAGE
+    assert "no scheduler was heard of for 60 s" in PAGE
     for said in ("over 10 %", "at least 20 ended", "over 1000 jobs", "over an hour", "over a day", "30 s beyond"):
         assert said in PAGE

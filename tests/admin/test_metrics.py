@@ -12,7 +12,9 @@ from .conftest import QUEUES, Parts
 
 
 @pytest.mark.usefixtures("serving")
-def test_a_healthy_system_answers_200(ask: FlaskClient) -> None:
+def test_a_healthy_system_answers_200(ask: FlaskClient, parts: Parts) -> None:
+    parts.schedules.declare(SCHEDULES)
+    parts.hear_scheduler()
     answer = ask.get("/admin/jobs/health")
     assert answer.status_code == 200
     count = len(SCHEDULES)
@@ -54,7 +56,8 @@ def test_a_queue_tells_its_live_workers(ask: FlaskClient) -> None:
     assert worker["heardAt"] > 1_700_000_000_000
 
 
-def test_the_schedules_are_listed(ask: FlaskClient) -> None:
+def test_the_schedules_are_listed(ask: FlaskClient, parts: Parts) -> None:
+    parts.schedules.declare(SCHEDULES)
     told = ask.get("/admin/jobs/scheduler").get_json()
     assert (told["total"], told["running"], told["stopped"]) == (len(SCHEDULES), len(SCHEDULES), 0)
     assert {job["queueName"] for job in told["jobs"]} == set(QUEUES)

@@ -9,6 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from admin.pages import words
+from nomad_actors.scheduler import SCHEDULES
 
 from .conftest import QUEUES, Parts
 
@@ -19,7 +20,8 @@ def text_of(page: str) -> str:
 
 
 @pytest.mark.usefixtures("serving")
-def test_the_overview_of_a_healthy_system(ask: FlaskClient) -> None:
+def test_the_overview_of_a_healthy_system(ask: FlaskClient, parts: Parts) -> None:
+    parts.hear_scheduler()
     answer = ask.get("/admin/")
     assert (answer.status_code, answer.mimetype) == (200, "text/html")
     seen = text_of(answer.text)
@@ -51,6 +53,8 @@ def test_the_overview_shows_failures_with_their_reasons_escaped(ask: FlaskClient
 
 @pytest.mark.usefixtures("serving")
 def test_every_link_of_the_pages_leads_somewhere(ask: FlaskClient, parts: Parts) -> None:
+    parts.schedules.declare(SCHEDULES)
+    parts.hear_scheduler()
     parts.queues.add_job("token-refresh", "token-refresh-work", {"character_id": 1}, job_id="a/b?c#d")
     parts.queues.add_job("token-refresh", "token-refresh-work", {"character_id": 1, "fail": True})
     parts.broker.join("token-refresh", timeout=5000)

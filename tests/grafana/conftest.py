@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 
 from nomad_actors.metrics import definitions
-from nomad_actors.metrics.collector import QueueNumbers
+from nomad_actors.metrics.collector import Numbers, QueueNumbers, ScheduleNumbers
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = ROOT / "grafana" / "dashboards" / "nomad.json"
 
 #: What the queues hold, for the collector.
 _JOBS = dict.fromkeys(("waiting", "active", "delayed", "completed", "failed", "paused"), 1)
-COUNTS = {"esi-refresh": QueueNumbers(_JOBS, 1)}
+COUNTS = Numbers(
+    {"esi-refresh": QueueNumbers(_JOBS, 1)}, {"cache-cleanup": ScheduleNumbers(True, 1_790_000_000, 1_790_086_400)}
+)
 
 #: What Grafana puts in place of its variables: an interval, or everything.
 _INTERVALS = {"__rate_interval": "5s", "__interval": "1s", "__range": "1m"}

@@ -6,7 +6,13 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from nomad_actors.errors import Unavailable
-from nomad_actors.metrics.collector import QueueCollector, QueueNumbers, with_queues
+from nomad_actors.metrics.collector import (
+    Numbers,
+    QueueCollector,
+    QueueNumbers,
+    ScheduleNumbers,
+    with_queues,
+)
 from nomad_actors.metrics.exposition import render
 
 COUNTS = {
@@ -18,11 +24,16 @@ COUNTS = {
     "paused": 0,
 }
 
+SCHEDULES = {
+    "daily": ScheduleNumbers(True, 1_790_000_000, 1_790_086_400.5),
+    "off": ScheduleNumbers(False, None, None),
+}
+
 
 class _Read:
     def __init__(self):
         self.calls = 0
-        self.answer = {"esi-refresh": QueueNumbers(COUNTS, 4)}
+        self.answer = Numbers({"esi-refresh": QueueNumbers(COUNTS, 4)}, SCHEDULES)
 
     def __call__(self):
         self.calls += 1
@@ -50,11 +61,25 @@ def test_every_state_of_every_queue_is_exported(read):
     assert registry.get_sample_value("nomad_collector_success") == 1
 
 
+def test_every_schedule_is_exported_and_what_there_is_not_is_missing(read):
+    registry = CollectorRegistry()
+    registry.register(QueueCollector(read))
+
+    def value(name, schedule):
+        return registry.get_sample_value(f"nomad_schedule_{name}", {"schedule": schedule})
+
+    assert (value("enabled", "daily"), value("enabled", "off")) == (1, 0)
+    assert value("last_success_timestamp_seconds", "daily") == 1_790_000_000
+    assert value("start_due_timestamp_seconds", "daily") == 1_790_086_400.5
+    assert value("last_success_timestamp_seconds", "off") is None
+    assert value("start_due_timestamp_seconds", "off") is None
+
+
 def test_each_scrape_reads_anew_and_forgets_what_is_gone(read):
     registry = CollectorRegistry()
     registry.register(QueueCollector(read))
     render(registry, "")
-    read.answer = {"other": QueueNumbers({"waiting": 1}, 0)}
+    read.answer = Numbers({"other": QueueNumbers({"waiting": 1}, 0)}, {})
     body, _ = render(registry, "")
     assert b'queue="other"' in body
     assert b"esi-refresh" not in body

@@ -31,6 +31,6 @@ def test_the_page_has_each_outcome():
 
 def test_the_queries_can_be_asked():
     queries = re.findall(r"\? \| `(.+)` \|$", PAGE, re.MULTILINE)
-    assert len(queries) == 4
+    assert len(queries) == 5
     for query in queries:
         promql_parser.parse(query.replace(r"\|", "|"))
