@@ -12,6 +12,7 @@ from .losses import frozen_one, frozen_workers, killed_workers, killed_workers_a
 from .memory import flat_memory
 from .outages import cut_lines, killed_redis
 from .random_steps import random_steps
+from .schedulers import schedulers
 from .shutdowns import restarted_workers
 
 PROOFS = {
@@ -27,6 +28,7 @@ PROOFS = {
         frozen_one,
         poison,
         flat_memory,
+        schedulers,
     )
 }
 
