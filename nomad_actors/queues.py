@@ -353,9 +353,11 @@ def _whole(name: str, value: object, low: int, high: int) -> int:
 
 
 def _checked_id(job_id: object) -> str:
-    if isinstance(job_id, str) and 1 <= len(job_id) <= 200 and job_id.isprintable():
+    # A schedule's slot finds its job by such an id.
+    reserved = isinstance(job_id, str) and job_id.startswith("schedule:")
+    if isinstance(job_id, str) and 1 <= len(job_id) <= 200 and job_id.isprintable() and not reserved:
         return job_id
-    accepted = "1 to 200 printable characters"
+    accepted = "1 to 200 printable characters that do not begin with 'schedule:'"
     raise BadInput(f"job id {job_id!r} is unusable (accepted: {accepted})", accepted=[accepted])
 
 

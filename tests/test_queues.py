@@ -154,6 +154,7 @@ def test_the_json_of_a_job_is_bullmqs(queues: Queues) -> None:
         (("sums", "sum-up", {"character_id": 1}), {"delay": 1.5}, BadInput, "delay 1.5"),
         (("sums", "sum-up", {"character_id": 1}), {"backoff": {"type": "linear", "delay": 1}}, BadInput, "backoff"),
         (("sums", "sum-up", {"character_id": 1}), {"job_id": ""}, BadInput, "job id"),
+        (("sums", "sum-up", {"character_id": 1}), {"job_id": "schedule:x:1"}, BadInput, "do not begin with"),
     ],
 )
 def test_what_cannot_be_run_is_refused_and_nothing_is_enqueued(
