@@ -6,6 +6,7 @@ the first and never undoes the second. Everything is in Redis: it holds for ever
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +15,15 @@ from ..broker.slots import Claim, Claimed, ScheduleBook, Slot, StoredSchedule, s
 from ..clock import Clock
 from ..errors import BadInput, UnknownSchedule, WrongState
 from ..job_types import JobType
+from ..log import get_logger
 from ..queue_control import redis_errors
 from ..queues import AddedJob, NewJob, Queues
 from .due import Due
 from .schedules import Misfire, Overlap, Schedule, ScheduledJob
+
+logger = get_logger("nomad_actors.scheduler")
+
+_FIELDS = {each.name for each in dataclasses.fields(Schedule) if each.init}
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,8 @@ class Schedules:
     def all(self) -> list[Standing]:
         """Return every schedule, by name."""
         with redis_errors():
-            return [_standing(stored) for stored in self.book.read(self._queues.names())]
+            found = self.book.read(self._queues.names())
+        return [standing for stored in found if (standing := _standing(stored)) is not None]
 
     def find(self, name: str) -> Standing | None:
         """Return a schedule; None when there is none of that name."""
@@ -76,7 +83,7 @@ class Schedules:
         for schedule in schedules:
             known = standing.get(schedule.name)
             overrides: Mapping[str, Any] = {}
-            begin = _begin(known, schedule)
+            begin = _begin_declared(known, schedule)
             if known is not None and known.schedule.queue != schedule.queue:
                 # Its record lies beside its queue: it moves, and goes on where it was.
                 begin, overrides = begin or str(known.stored.watermark_ms), known.stored.overrides
@@ -258,6 +265,15 @@ def _begin(known: Standing | None, schedule: Schedule) -> str:
     return "" if calendar == (schedule.expression, schedule.timezone) else "now"
 
 
+def _begin_declared(known: Standing | None, schedule: Schedule) -> str:
+    """Return where a schedule goes on whose declaration changed: an operator's calendar stays what it was."""
+    if known is None:
+        return "now"
+    over = known.stored.overrides
+    expression, timezone = over.get("expression", schedule.expression), over.get("timezone", schedule.timezone)
+    return _begin(known, dataclasses.replace(schedule, expression=expression, timezone=timezone))
+
+
 def _declaring(schedule: Schedule, overrides: Mapping[str, Any]) -> _Change:
     def change(stored: StoredSchedule | None) -> Mapping[str, Any] | None:
         declared = schedule.as_json()
@@ -283,9 +299,15 @@ def _changing(schedule: Schedule) -> _Change:
     return change
 
 
-def _standing(stored: StoredSchedule) -> Standing:
-    fields = {**(stored.declared or {}), **stored.overrides}
-    schedule = Schedule(name=stored.name, queue=stored.queue, **fields)
+def _standing(stored: StoredSchedule) -> Standing | None:
+    """Return a schedule as it stands; None, with a line in the log, for one that this release cannot read."""
+    # What a newer release has added does not keep an older one from its work.
+    fields = {name: value for name, value in {**(stored.declared or {}), **stored.overrides}.items() if name in _FIELDS}
+    try:
+        schedule = Schedule(name=stored.name, queue=stored.queue, **fields)
+    except (BadInput, TypeError) as error:
+        logger.error("a schedule cannot be read and is left out", schedule=stored.name, error=str(error))
+        return None
     changed = tuple(sorted(stored.overrides)) if stored.declared is not None else ()
     return Standing(schedule, stored, stored.declared is not None, changed)
 

@@ -43,6 +43,23 @@ def test_a_changed_definition_is_the_operators_until_it_equals_the_codes(declare
     assert declared.get("every-minute").overridden == ()
 
 
+def test_a_deploy_does_not_begin_an_operators_calendar_anew(declared: Schedules, clock: ManualClock) -> None:
+    declared.schedule_job("every-minute", "*/5 * * * *", ("tick", {"number": 1}), overlap="queue")
+    watermark_ms = declared.get("every-minute").stored.watermark_ms
+    clock.advance(seconds=3600)
+    declared.declare([a_schedule(description="a new release says more")])
+    assert declared.get("every-minute").stored.watermark_ms == watermark_ms
+
+
+def test_what_a_newer_release_wrote_is_read_or_left_out(declared: Schedules, queues: Queues) -> None:
+    def newer(changes: dict[str, object]) -> Callable[[object], dict[str, object]]:
+        return lambda _: {"enabled": True, "declared": None, "overrides": {**a_schedule().as_json(), **changes}}
+
+    declared.book.put("ticks", "with-more", newer({"of-tomorrow": 1}))
+    declared.book.put("ticks", "beyond-us", newer({"misfire": "of-tomorrow"}))
+    assert [each.schedule.name for each in declared.all()] == ["every-minute", "with-more"]
+
+
 def test_declaring_the_same_again_changes_nothing(declared: Schedules) -> None:
     version, changes = declared.get("every-minute").stored.version, declared.book.changes()
     declared.declare([a_schedule()])
