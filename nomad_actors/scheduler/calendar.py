@@ -15,6 +15,8 @@ from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import periodiq
+
 from ..errors import BadInput
 
 CRON_EXPRESSIONS = MappingProxyType(
@@ -163,11 +165,19 @@ def _gap_end(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
     return after
 
 
-def cron(expression: str) -> Cron:
+def cron(expression: str | periodiq.CronSpec) -> Cron:
     """Parse an expression of five fields, or one of `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly`.
+
+    A `periodiq.CronSpec` is read by the text that it was made of.
 
     Raises `BadInput` saying which field is wrong and what it accepts.
     """
+    if isinstance(expression, periodiq.CronSpec):
+        expression = expression.parsed_from
+    if not isinstance(expression, str):
+        raise BadInput(
+            f"cron expression {expression!r} is not accepted: five fields as text, or periodiq's cron of such"
+        )
     text = expression.strip()
     parts = _MACROS.get(text.lower(), text).split()
     if len(parts) != len(_FIELDS):

@@ -88,6 +88,7 @@ class Schedule:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise BadInput(f"schedule name {self.name!r} is not accepted: 1 to 100 letters, digits, `.`, `_` and `-`")
         object.__setattr__(self, "cron", cron(self.expression))
+        object.__setattr__(self, "expression", self.cron.text)
         zone(self.timezone)
         misfire = _word("misfire", self.misfire, Misfire)
         standard = Overlap.QUEUE if misfire is Misfire.ALL else Overlap.SKIP

@@ -7,10 +7,12 @@ import random
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import periodiq
 import pytest
 
 from nomad_actors.errors import BadInput
 from nomad_actors.scheduler import CRON_EXPRESSIONS, cron, get_next_executions, validate_cron_expression
+from tests.scheduler.conftest import a_schedule
 
 #: A Wednesday.
 START = datetime(2026, 11, 25, 10, 7, 30, tzinfo=UTC)
@@ -77,6 +79,14 @@ def test_what_is_no_expression_says_why(expression: str, said: str) -> None:
     reason = validate_cron_expression(expression)
     assert reason is not None
     assert said in reason
+
+
+def test_periodiqs_own_specification_is_read_by_its_text() -> None:
+    spec = periodiq.cron("0 9 * * 0")
+    assert cron(spec) == cron("0 9 * * 0")
+    assert a_schedule(expression=spec).expression == "0 9 * * 0"
+    with pytest.raises(BadInput, match="five fields as text"):
+        cron(spec.replace())
 
 
 def test_an_unknown_time_zone_is_refused() -> None:
