@@ -13,6 +13,7 @@ from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, RedisUnavailable, State
 from nomad_actors.broker.endings import Ended, Outcome
 from nomad_actors.broker.scripts import scripts
+from nomad_actors.broker.slots import Claim
 from nomad_actors.local_redis import LocalRedis
 from nomad_actors.testing import Command, FaultProxy, running
 from tests.broker.conftest import Endings
@@ -49,7 +50,13 @@ def test_a_callers_script_whose_reply_is_cut_has_its_effect_once(
     waiting = actor.message(False)
     stored = view.get(failed.message_id)
     assert stored is not None
+    book = broker.schedules()
+    nothing = {"enabled": True, "declared": None, "overrides": {}}
+    book.put("default", "known", lambda _: nothing, begin="now")
+    claim = Claim("known", 1, [(1_800_000_000_000, "")], broker.prepare(actor.message(False)), kind="manual")
     actions: dict[str, Callable[[], object]] = {
+        "schedule": lambda: book.put("default", "new", lambda stored: None if stored else nothing),
+        "slot": lambda: book.claim("default", claim),
         "enqueue": lambda: broker.enqueue(waiting),
         "again": lambda: view.again(stored),
         "cancel": lambda: view.cancel(delayed.message_id, "why"),
@@ -69,7 +76,10 @@ def test_a_callers_script_whose_reply_is_cut_has_its_effect_once(
     check_queue(redis_client)
     counts = view.counts()
     total = counts.waiting + counts.delayed + counts.failed + counts.completed
-    assert total == {"enqueue": 3, "remove": 1, "clean": 1, "flush": 0}.get(script, 2)
+    assert total == {"enqueue": 3, "slot": 3, "remove": 1, "clean": 1, "flush": 0}.get(script, 2)
+
+    if script == "schedule":
+        assert [(each.name, each.version) for each in book.read(["default"])] == [("known", 1), ("new", 1)]
 
 
 def fail_if_asked(fails: bool) -> None:
