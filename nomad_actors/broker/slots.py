@@ -7,13 +7,16 @@ watermark and the adding of its job, so that any number of schedulers gives one 
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .lease import NewJob
-from .link import Call, CallerLinks
+from .link import Call, CallerLinks, describe
+
+logger = logging.getLogger("nomad_actors.broker.slots")
 
 #: How many changes of one schedule by others a caller puts up with before it gives up.
 TRIES = 10
@@ -99,11 +102,14 @@ class ScheduleBook:
     def read(self, queues: Sequence[str]) -> list[StoredSchedule]:
         """Return every schedule of some queues, by name."""
         replies = self._links.commands([("HGETALL", f"{self._base_of(queue)}:schedules") for queue in queues])
-        found = [
-            _schedule(queue, fields[i], fields[i + 1])
-            for queue, fields in zip(queues, replies, strict=True)
-            for i in range(0, len(fields), 2)
-        ]
+        found = []
+        for queue, fields in zip(queues, replies, strict=True):
+            for name, record in zip(fields[::2], fields[1::2], strict=True):
+                try:
+                    found.append(_schedule(queue, name, record))
+                except (ValueError, KeyError, TypeError) as error:
+                    # Somebody's hand in Redis: the others go on.
+                    logger.error("the schedule %r of queue %s is rubbish: %s", name, queue, describe(error))
         return sorted(found, key=lambda schedule: schedule.name)
 
     def put(

@@ -79,19 +79,20 @@ class Schedules:
 
         What an operator changed of them stays changed.
         """
-        standing = {each.schedule.name: each for each in self.all()}
+        standing = self.all()
+        queue_of = {schedule.name: schedule.queue for schedule in schedules}
         for schedule in schedules:
-            known = standing.get(schedule.name)
+            same = [each for each in standing if each.schedule.name == schedule.name]
+            known = next((each for each in same if each.schedule.queue == schedule.queue), same[0] if same else None)
             overrides: Mapping[str, Any] = {}
             begin = _begin_declared(known, schedule)
             if known is not None and known.schedule.queue != schedule.queue:
                 # Its record lies beside its queue: it moves, and goes on where it was.
                 begin, overrides = begin or str(known.stored.watermark_ms), known.stored.overrides
-                self._remove(known)
             self._put(schedule, _declaring(schedule, overrides), begin=begin)
-        names = {schedule.name for schedule in schedules}
-        for each in standing.values():
-            if each.declared and each.schedule.name not in names:
+        for each in standing:
+            # Gone, or moved: the old record goes last, so that nothing is lost in between.
+            if each.declared and queue_of.get(each.schedule.name) != each.schedule.queue:
                 self._remove(each)
 
     def schedule_job(
@@ -134,13 +135,17 @@ class Schedules:
         )
         self._check(schedule)
         known = self.find(name)
-        if known is not None and known.schedule.queue != schedule.queue:
-            if known.declared:
-                raise WrongState(
-                    f"schedule {name!r} is declared for queue {known.schedule.queue!r}: change its declaration"
-                )
-            self._remove(known)
-        self._put(schedule, _changing(schedule), begin=_begin(known, schedule))
+        begin = _begin(known, schedule)
+        if known is None or known.schedule.queue == schedule.queue:
+            self._put(schedule, _changing(schedule), begin=begin)
+            return self.get(name)
+        if known.declared:
+            raise WrongState(
+                f"schedule {name!r} is declared for queue {known.schedule.queue!r}: change its declaration"
+            )
+        # The old record goes last, so that nothing is lost in between.
+        self._put(schedule, _changing(schedule), begin=begin or str(known.stored.watermark_ms))
+        self._remove(known)
         return self.get(name)
 
     def start_job(self, name: str) -> Standing:
@@ -262,7 +267,9 @@ def _begin(known: Standing | None, schedule: Schedule) -> str:
     if known is None:
         return "now"
     calendar = known.schedule.expression, known.schedule.timezone
-    return "" if calendar == (schedule.expression, schedule.timezone) else "now"
+    same = calendar == (schedule.expression, schedule.timezone)
+    # What came due while it was off was not missed.
+    return "" if same and (known.schedule.enabled or not schedule.enabled) else "now"
 
 
 def _begin_declared(known: Standing | None, schedule: Schedule) -> str:
@@ -271,7 +278,8 @@ def _begin_declared(known: Standing | None, schedule: Schedule) -> str:
         return "now"
     over = known.stored.overrides
     expression, timezone = over.get("expression", schedule.expression), over.get("timezone", schedule.timezone)
-    return _begin(known, dataclasses.replace(schedule, expression=expression, timezone=timezone))
+    enabled = over.get("enabled", schedule.enabled)
+    return _begin(known, dataclasses.replace(schedule, expression=expression, timezone=timezone, enabled=enabled))
 
 
 def _declaring(schedule: Schedule, overrides: Mapping[str, Any]) -> _Change:

@@ -102,12 +102,17 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
         if changes != self._changes or now_mono - self._loaded_mono >= RELOAD_SECONDS:
             self._load()
             self._changes, self._loaded_mono = changes, now_mono
-        if self._holds or now_mono - self._beat_mono >= BEAT_SECONDS:
+        # Before a slot too: a clock that has just jumped must not make one of years to come due.
+        if self._holds or self._something_is_due() or now_mono - self._beat_mono >= BEAT_SECONDS:
             self._beat()
             self._beat_mono = now_mono
         if not self._holds:
             for standing in list(self._standing.values()):
                 self._fire(standing)
+
+    def _something_is_due(self) -> bool:
+        now_ms = self._clock.now_ms()
+        return any(self._next_ms[name] <= now_ms for name, each in self._standing.items() if each.schedule.enabled)
 
     def _load(self) -> None:
         before, self._standing = self._standing, {each.schedule.name: each for each in self._schedules.all()}

@@ -93,9 +93,9 @@ class Schedule:
         misfire = _word("misfire", self.misfire, Misfire)
         standard = Overlap.QUEUE if misfire is Misfire.ALL else Overlap.SKIP
         overlap = standard if self.overlap is None else _word("overlap", self.overlap, Overlap)
-        if misfire is Misfire.ALL and overlap is Overlap.SKIP:
+        if misfire is Misfire.ALL and overlap is not Overlap.QUEUE:
             raise BadInput(
-                "misfire 'all' with overlap 'skip' would run one of them: use overlap 'queue' or misfire 'once'"
+                f"misfire 'all' with overlap '{overlap}' would run one of them: use overlap 'queue' or misfire 'once'"
             )
         late = self.max_lateness_seconds
         if late is not None and not (isinstance(late, int | float) and not isinstance(late, bool) and late >= 0):

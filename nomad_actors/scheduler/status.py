@@ -15,9 +15,6 @@ from ..queues import Queues
 from ..thresholds import SCHEDULES
 from .book import Schedules, Standing
 
-#: How many of its last slots a schedule's own page shows; as many as are kept.
-HISTORY = 50
-
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -133,7 +130,7 @@ def get_job_status(queues: Queues, clock: Clock, name: str) -> dict[str, Any]:
     if standing is None:
         return {"exists": False, "name": name, "running": False, "nextRun": None, "lastRun": None, "lastOutcome": None}
     told, now_ms = read(schedules, queues, standing), clock.now_ms()
-    history = [_slot_as_json(told, slot) for slot in told.slots[:HISTORY]]
+    history = [_slot_as_json(told, slot) for slot in told.slots]
     return {"exists": True, **_as_json(told, now_ms), "slots": history}
 
 

@@ -148,7 +148,8 @@ def test_all_is_capped_and_the_rest_is_counted(queues: Queues, schedules: Schedu
     # One is in time; a hundred of the late ones run.
     assert waiting(queues) == 101
     assert told["missed"] == 1440 - 101
-    assert len(told["slots"]) == 50
+    # Those whose jobs are not over are kept beyond the fifty.
+    assert len(told["slots"]) == 101
 
 
 def test_a_slot_whose_previous_job_is_not_over_is_missed_with_that_reason(
@@ -161,6 +162,19 @@ def test_a_slot_whose_previous_job_is_not_over_is_missed_with_that_reason(
     assert waiting(queues) == 1
     slots = get_job_status(queues, clock, "every-minute")["slots"]
     assert [slot["missed"] for slot in slots] == ["the previous run is still waiting"] * 2 + [None]
+
+
+def test_the_slot_of_a_job_that_is_not_over_is_not_forgotten(
+    queues: Queues, schedules: Schedules, clock: ManualClock
+) -> None:
+    each = scheduler(schedules, clock, a_schedule(overlap="skip"))
+    for _ in range(90):
+        clock.advance(seconds=60)
+        each.schedule()
+    told = get_job_status(queues, clock, "every-minute")
+    assert told["missed"] == 89
+    assert told["slots"][-1]["outcome"] == "waiting"
+    assert "has not started" in told["overdue"]
 
 
 def test_a_job_may_take_the_place_of_one_that_waits(queues: Queues, schedules: Schedules, clock: ManualClock) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import redis
 
 from nomad_actors import queues as process_queues
 from nomad_actors import scheduler as service
@@ -58,6 +59,22 @@ def test_what_a_newer_release_wrote_is_read_or_left_out(declared: Schedules, que
     declared.book.put("ticks", "with-more", newer({"of-tomorrow": 1}))
     declared.book.put("ticks", "beyond-us", newer({"misfire": "of-tomorrow"}))
     assert [each.schedule.name for each in declared.all()] == ["every-minute", "with-more"]
+
+
+def test_rubbish_in_redis_does_not_hide_the_others(declared: Schedules, redis_client: redis.Redis) -> None:
+    for name, record in (("x", "rubbish"), ("y", "{}"), ("z", '{"version": []}')):
+        redis_client.hset("nomad:{ticks}:schedules", name, record)
+    assert [each.schedule.name for each in declared.all()] == ["every-minute"]
+
+
+def test_one_that_is_switched_on_by_its_definition_begins_now(
+    declared: Schedules, clock: ManualClock, queues: Queues
+) -> None:
+    declared.stop_job("every-minute")
+    clock.advance(seconds=3600)
+    declared.schedule_job("every-minute", "* * * * *", ("tick", {"number": 1}), overlap="queue")
+    SlotScheduler(declared, [a_schedule()], clock).schedule()
+    assert queues.get_queue("ticks").counts()["waiting"] == 0
 
 
 def test_declaring_the_same_again_changes_nothing(declared: Schedules) -> None:

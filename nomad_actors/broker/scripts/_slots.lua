@@ -1,7 +1,7 @@
 -- Schedules and their slots. A slot is one due instant of a schedule; the id of its job names both, so that whatever
 -- ends the job finds the slot: 'schedule:NAME:DUE'.
 local SCHEDULES = BASE .. ':schedules'
-local SLOTS_KEPT = 50
+local SLOTS_KEPT, OPEN_SLOTS_KEPT = 50, 200
 
 -- The calendar's clock, told as 'REAL AT SPEED': at Redis' time REAL it stood at AT. '' is Redis' own time.
 local function clock_ms(told, real)

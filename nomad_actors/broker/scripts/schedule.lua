@@ -18,9 +18,10 @@ if text == '' then
   return { 'ok', '' }
 end
 local new = cjson.decode(text)
-if old and old.version == seen + 1 and old.change == new.change then return { 'ok', stored } end
+if old and old.change == new.change then return { 'ok', stored } end
 if (old and old.version or 0) ~= seen then return { 'changed', stored or '' } end
-new.version = seen + 1
+-- A version is never used again, also by a schedule that was removed and added anew.
+new.version = old and seen + 1 or math.floor(now_ms())
 new.watermark, new.missed, new.last_job, new.init = old and old.watermark, old and old.missed or 0, nil, 0
 if old then new.last_job, new.init = old.last_job, old.init end
 if tonumber(from) then

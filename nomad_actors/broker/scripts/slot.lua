@@ -75,8 +75,13 @@ for i = 12, #ARGV, 2 do
       record.init, wrote = version, true
       word = claim(due, missed)
     end
-  elseif redis.call('HEXISTS', slots, string.format('%.0f', due)) == 0 then
-    word, wrote = claim(due, missed), true
+  else
+    local told = redis.call('HGET', slots, string.format('%.0f', due))
+    if not told then
+      word, wrote = claim(due, missed), true
+    elseif cjson.decode(told).missed then
+      word = 'missed'
+    end
   end
   answer[#answer + 1] = string.format('%.0f', due)
   answer[#answer + 1] = word
@@ -85,12 +90,22 @@ if wrote then
   record.missed = record.missed + tonumber(ARGV[11])
   redis.call('HSET', SCHEDULES, name, cjson.encode(record))
   if redis.call('HLEN', slots) > SLOTS_KEPT + 10 then
-    local dues = {}
-    for _, field in ipairs(redis.call('HKEYS', slots)) do
-      if tonumber(field) then dues[#dues + 1] = tonumber(field) end
+    -- A slot whose job is not over is kept longer: it says that the schedule is overdue.
+    local closed, open = {}, {}
+    local all = redis.call('HGETALL', slots)
+    for i = 1, #all, 2 do
+      if tonumber(all[i]) then
+        local slot = cjson.decode(all[i + 1])
+        local list = (slot.missed or slot.outcome) and closed or open
+        list[#list + 1] = slot.due
+      end
     end
-    table.sort(dues)
-    for i = 1, #dues - SLOTS_KEPT do redis.call('HDEL', slots, string.format('%.0f', dues[i])) end
+    local function drop_oldest(dues, excess)
+      table.sort(dues)
+      for i = 1, math.min(#dues, excess) do redis.call('HDEL', slots, string.format('%.0f', dues[i])) end
+    end
+    drop_oldest(closed, #closed + #open - SLOTS_KEPT)
+    drop_oldest(open, #open - OPEN_SLOTS_KEPT)
   end
 end
 if must_wake and redis.call('HEXISTS', META, 'paused') == 0 then wake() end
