@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,20 +27,23 @@ def _postgres_programs() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """A PostgreSQL server of this test run's own."""
     programs = _postgres_programs()
     if programs is None:
         if os.environ.get("NOMAD_REQUIRE_ALL") == "1":
             pytest.fail("no postgres found")
         pytest.skip("postgres is not installed")
-    directory = tmp_path_factory.mktemp("postgres")
+    # Not below pytest's own directory, which any pytest that starts, also one that a test starts, closes to others.
+    with tempfile.TemporaryDirectory(prefix="nomad-postgres-") as directory:
+        yield from _serve_postgres(programs, Path(directory))
+
+
+def _serve_postgres(programs: Path, directory: Path) -> Iterator[str]:
     # PostgreSQL refuses to run as root.
     user = "nobody" if os.getuid() == 0 else None
     if user:
         shutil.chown(directory, user)
-        for parent in directory.parents[:2]:
-            parent.chmod(0o755)
     data, port = directory / "data", free_port()
     subprocess.run(
         [programs / "initdb", "-D", data, "-U", "nomad", "--auth", "trust", "--no-sync"],

@@ -26,7 +26,16 @@ def examples(tmp_path: Path) -> Path:
 
 def run_pytest(directory: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            f"--basetemp={directory / 'pytest'}",
+            *arguments,
+        ],
         cwd=directory,
         env={"HOME": str(directory), **environ},
         capture_output=True,
