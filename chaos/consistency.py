@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import redis
 
+from nomad_actors.broker import records
+from nomad_actors.broker.errors import UnreadableBody
+from nomad_actors.broker.records import Flag
+from nomad_actors.broker.tags import TERM_BYTES
+
 INDEXES = ("waiting", "delayed", "completed", "failed")
 
 
@@ -21,3 +26,36 @@ def check_queue(client: redis.Redis, base: str = "nomad:{default}") -> None:
         assert len(states_of(client, base, stored_id)) == 1, stored_id
     indexed = sum(client.zcard(f"{base}:{name}") for name in INDEXES) + client.hlen(f"{base}:active")
     assert indexed == client.hlen(f"{base}:jobs")
+    check_tags(client, base)
+
+
+def check_tags(client: redis.Redis, base: str) -> None:
+    """Check that every term, fault and held key is of a job that is there, and that none is missing."""
+    entries: set[bytes] = set()
+    faults: set[bytes] = set()
+    for stored_id, value in client.hgetall(f"{base}:jobs").items():
+        found = _entries(stored_id, value)
+        entries.update(found)
+        if found and records.unpack_head(value)[0].flags & Flag.FAULT:
+            faults.add(found[-1][:TERM_BYTES])
+    assert entries == set(client.zrange(f"{base}:terms", 0, -1))
+    assert faults == set(client.hkeys(f"{base}:faults")) == set(client.zrange(f"{base}:faults:last", 0, -1))
+    for holder in client.hvals(f"{base}:unique"):
+        assert states_of(client, base, holder)
+
+
+def _entries(stored_id: bytes, value: bytes) -> list[bytes]:
+    """Return a record's entries in the index, its fault's last."""
+    try:
+        header, body = records.unpack_head(value)
+    except UnreadableBody:
+        return []
+    tags = value[records.HEADER.size + 1 : body.start]
+    terms = tags[1:] if tags[:1] == b"\0" else tags[17:]
+    times = [header.created_ms] * (len(terms) // TERM_BYTES)
+    if header.flags & Flag.FAULT:
+        times[-1] = header.finished_ms
+    return [
+        terms[i * TERM_BYTES : (i + 1) * TERM_BYTES] + int(at).to_bytes(6, "big") + stored_id
+        for i, at in enumerate(times)
+    ]

@@ -17,10 +17,11 @@ from typing import Any
 
 import redis
 
-from nomad_actors.broker import JobBroker, records
+from nomad_actors.broker import JobBroker, faults, records
 from nomad_actors.broker.link import Call
 from nomad_actors.broker.records import Flag
 from nomad_actors.broker.states import State
+from nomad_actors.broker.tags import pack_extra, term
 from nomad_actors.local_redis import LocalRedis
 
 from .consistency import check_queue
@@ -180,9 +181,23 @@ class Walk:
         self.said = f"{job_id} call {call.hex()[-4:]} priority {priority} delayed {delayed} twice {twice}"
         delay_ms = FAR_MS + self.calls if delayed else 0
         reply = self.run_script(
-            "enqueue", records.pack_id(job_id), call, priority, delay_ms, 1e12, body.encode(), twice=twice
+            "enqueue",
+            "1",
+            records.pack_id(job_id),
+            call,
+            priority,
+            delay_ms,
+            1e12,
+            body.encode(),
+            self._tags(),
+            twice=twice,
         )
         assert reply[0].decode() == self.model.enqueue(job_id, call, priority, delayed, body)
+
+    def _tags(self) -> bytes:
+        """Return a new job's terms: none, one that a third of the jobs share, one that many have, or both."""
+        chosen = [term("one", self.draw.randint(1, 3)), term("other", self.draw.randint(1, 20))]
+        return pack_extra(self.draw.sample(chosen, self.draw.randint(0, 2)), None)
 
     def come_due(self) -> None:
         """Let a delayed job's time come."""
@@ -234,7 +249,7 @@ class Walk:
         """Pause the queue for a while: the next steps go on nevertheless."""
         pause = not self.model.paused
         self.said = "pause" if pause else "resume"
-        self.run_script("pause", self.said, twice=self.maybe())
+        self.run_script("pause", "paused", self.said, "", "", "", twice=self.maybe())
         self.model.paused = pause
         # A paused queue is dull: it is resumed before long.
         self.kinds[self.pause] = 12 if pause else 1
@@ -243,7 +258,7 @@ class Walk:
         """Limit how many may run over all hosts, or lift the limit."""
         limit = self.draw.choice([None, None, 1, 2, 3])
         self.said = str(limit)
-        self.run_script("limit", "" if limit is None else limit, twice=True)
+        self.run_script("limit", "limit", "" if limit is None else limit, twice=True)
         self.model.limit = limit
 
     # Workers.
@@ -300,16 +315,28 @@ class Walk:
             if self.held[token[0]].get(job_id) != token:
                 self._settle(job_id, token, outbox=False, twice=False)
 
+    def _fault(self, outcome: str) -> bytes:
+        return faults.pack("job", "ValueError", self.draw.choice("ab")) if outcome == "failed" else b""
+
     def _settle(self, job_id: str, token: Token, *, outbox: bool, twice: bool) -> None:
         outcome = self.draw.choice(OUTCOMES)
         self.said = f"{job_id} {token} {outcome} outbox {outbox} twice {twice}"
         delay_ms = FAR_MS + self.calls if outcome in ("retried", "deferred") else 0
-        arguments: list[Any] = [records.pack_id(job_id), pack_token(token), outcome, delay_ms, "", "", "note"]
+        arguments: list[Any] = [
+            records.pack_id(job_id),
+            pack_token(token),
+            outcome,
+            delay_ms,
+            "",
+            "",
+            "note",
+            self._fault(outcome),
+        ]
         next_id = self._free_id()
         self.calls += 1
         call = struct.pack(">Q", self.calls)
         if outbox:
-            arguments += [1, records.pack_id(next_id), call, 2, 0, 1e12, b"next"]
+            arguments += [1, records.pack_id(next_id), call, 2, 0, 1e12, b"next", b""]
         else:
             arguments += [0]
         holds = (lease := self.model.holder(job_id)) is not None and lease.token == token
@@ -457,7 +484,7 @@ class Walk:
                 assert [line.text for line in stored.notes.lines] == job.log, job
         counts = self.view.counts()
         assert (counts.recovered, counts.late) == (self.model.recovered, self.model.late)
-        assert (counts.paused_since_ms is not None, counts.limit) == (self.model.paused, self.model.limit)
+        assert (bool(counts.pauses), counts.limit) == (self.model.paused, self.model.limit)
         stats = self.view.stats(60)
         for outcome in (*OUTCOMES, "recovered"):
             assert getattr(stats, outcome) == self.model.tally[outcome], outcome

@@ -4,12 +4,14 @@ NomadError
 ├── SettingsError      an environment variable is wrong
 ├── BadInput           a caller's value is refused; carries what is accepted
 │   ├── BadPayload
+│   ├── KeyConflict
 │   ├── UnknownQueue
 │   ├── UnknownJobType
 │   ├── UnknownSchedule
 │   └── UnknownState
 ├── JobNotFound        no such job in this queue
 ├── WrongState         the job's state does not allow the action
+│   └── QueueIsFull    the queue takes no more jobs
 └── Unavailable        Redis or the database does not answer
 
 How a job ends itself (`Defer`, `PermanentError`) is the broker's affair: `nomad_actors.broker.errors`.
@@ -88,6 +90,14 @@ class JobNotFound(NomadError):
 
 class WrongState(NomadError):
     """Raised when a job is in a state that does not allow the action."""
+
+
+class QueueIsFull(WrongState):
+    """Raised when jobs are added to a queue that may hold no more; none was added."""
+
+
+class KeyConflict(BadInput):
+    """Raised when an idempotency key was used for another call; names the job that it added."""
 
 
 class Unavailable(NomadError):

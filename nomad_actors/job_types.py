@@ -114,6 +114,10 @@ class JobType:
     #: Jobs at a time over all hosts; None is no limit.
     global_concurrency: int | None = None
     payload_version: int = 1
+    #: The fields of the payload that its jobs can be found by; each costs about 130 bytes a job.
+    indexed: tuple[str, ...] = ()
+    #: Whether it talks to ESI or SSO: the switch that pauses all of that pauses its queue.
+    talks_to_esi: bool = False
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -123,6 +127,10 @@ class JobType:
         for field, value in (("attempts", self.attempts), ("time_limit_ms", self.time_limit_ms)):
             if value < 1:
                 raise BadInput(f"{field} of job type {self.name!r} must be 1 or more, not {value}")
+        for field in self.indexed:
+            if field not in self.payload.model_fields:
+                known = ", ".join(self.payload.model_fields)
+                raise BadInput(f"job type {self.name!r} indexes {field!r}, which its payload lacks (accepted: {known})")
         for field, limit in (
             ("concurrency", self.concurrency),
             ("global_concurrency", self.global_concurrency),

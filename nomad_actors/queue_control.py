@@ -6,14 +6,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from . import finding
 from .broker.errors import RedisUnavailable
+from .broker.finder import Finder
+from .broker.holds import Limits, Pause, PauseScope
 from .broker.states import PAUSED, STATE_NAMES, State
 from .broker.stats import Tally
 from .broker.stored import StoredJob
 from .broker.view import QueueView
 from .errors import BadInput, JobNotFound, Unavailable, UnknownState, WrongState
+from .finding import FaultPage, JobFilter, JobPage
 from .job import Job, as_job
 from .job_types import JobType
+
+#: A pause, or the period of a limit, beyond this is a mistake in the unit: a year.
+MAX_PAUSE_MS = 31_536_000_000
+MAX_LIMIT = 1_000_000
+#: The starts of a period are kept one by one.
+MAX_STARTS = 100_000
 
 _CLEANABLE = (State.COMPLETED, State.FAILED, State.DELAYED, State.WAITING, PAUSED)
 
@@ -47,6 +57,17 @@ class QueueWorker:
     heard_ms: int
 
 
+def whole(name: str, value: object, low: int, high: int) -> int:
+    """Return a whole number from `low` to `high`.
+
+    Raises `BadInput` for anything else.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+        return value
+    accepted = f"a whole number from {low} to {high}"
+    raise BadInput(f"{name} {value!r} is unusable (accepted: {accepted})", accepted=[accepted])
+
+
 @contextmanager
 def redis_errors() -> Iterator[None]:
     """Raise `Unavailable` where the broker says that Redis does not answer."""
@@ -63,19 +84,26 @@ class Queue:
     """
 
     def __init__(
-        self, view: QueueView, *, concurrency: int, job_types: Sequence[JobType], known: Mapping[str, JobType]
+        self,
+        view: QueueView,
+        finder: Finder,
+        *,
+        concurrency: int,
+        job_types: Sequence[JobType],
+        known: Mapping[str, JobType],
     ) -> None:
         self.name = view.name
         self.concurrency = concurrency
         self.job_types = tuple(job_types)
         self._known = known
         self._view = view
+        self._finder = finder
 
     def counts(self) -> dict[str, int]:
         """Return exact counts by state; a paused queue's waiting jobs count as `paused`."""
         with redis_errors():
             counts = self._view.counts()
-        paused = counts.paused_since_ms is not None
+        paused = bool(counts.pauses)
         return {
             State.WAITING.value: 0 if paused else counts.waiting,
             State.ACTIVE.value: counts.active,
@@ -201,20 +229,94 @@ class Queue:
             state = State.WAITING if status == PAUSED else State(status)
             return list(self._view.clean(state, grace_ms=grace_ms, limit=limit))
 
-    def pause(self) -> None:
-        """Let no job of this queue start, in any process, until it is resumed; running ones finish."""
-        with redis_errors():
-            self._view.pause()
+    def find(self, sought: JobFilter, *, limit: int = 10, cursor: str | None = None) -> JobPage:
+        """Return jobs of some states, job type, fields, fingerprint and time, and the cursor of the next page.
 
-    def resume(self) -> None:
-        """Let jobs start again."""
+        With a field or a fingerprint newest first in whatever state, in a time that does not grow with the number of
+        other jobs; else one state after another, each in the order of `jobs`.
+
+        Raises `UnknownState`, `BadInput` for a field that is not indexed and a cursor that is none.
+        """
+        finding.check(sought, self.job_types, limit)
         with redis_errors():
-            self._view.resume()
+            paused = self.is_paused()
+            if not paused and sought.states and set(sought.states) == {PAUSED}:
+                return JobPage([], None)
+            stored, next_cursor = finding.find(self._finder, sought, limit=limit, cursor=cursor)
+        return JobPage([self._as_job(job, self._word(job, paused)) for job in stored], next_cursor)
+
+    @staticmethod
+    def _word(job: StoredJob, paused: bool) -> str:
+        return PAUSED if paused and job.state is State.WAITING else job.state.value
+
+    def failures(self, *, limit: int = 50, cursor: str | None = None) -> FaultPage:
+        """Return why jobs failed, those with one cause together, the one seen last first.
+
+        Raises `BadInput` for a cursor that is none.
+        """
+        with redis_errors():
+            return finding.faults(self._finder, limit=limit, cursor=cursor)
+
+    def pause(
+        self,
+        *,
+        reason: str = "",
+        by: str = "",
+        for_ms: int | None = None,
+        scope: PauseScope = PauseScope.QUEUE,
+    ) -> None:
+        """Let no job of this queue start, in any process, until it is resumed or `for_ms` are over.
+
+        Running ones finish. To pause again changes the reason and the end.
+
+        Raises `BadInput` for a time that is none.
+        """
+        if for_ms is not None:
+            whole("for_ms", for_ms, 1, MAX_PAUSE_MS)
+        with redis_errors():
+            self._view.pause(scope=scope, reason=reason, by=by, for_ms=for_ms)
+
+    def resume(self, *, scope: PauseScope = PauseScope.QUEUE) -> None:
+        """Let jobs start again, unless another pause holds them."""
+        with redis_errors():
+            self._view.resume(scope=scope)
+
+    def pauses(self) -> list[Pause]:
+        """Return why no job of this queue starts; nothing when it runs."""
+        with redis_errors():
+            return list(self._view.counts().pauses)
 
     def is_paused(self) -> bool:
         """Return whether the queue is paused."""
+        return bool(self.pauses())
+
+    def limits(self) -> Limits:
+        """Return the limits that an operator set."""
         with redis_errors():
-            return self._view.counts().paused_since_ms is not None
+            return self._view.counts().limits
+
+    def limit_at_a_time(self) -> int | None:
+        """Return how many jobs may run at a time over all hosts, as set or as declared."""
+        with redis_errors():
+            return self._view.counts().limit
+
+    def set_limits(self, limits: Limits) -> None:
+        """Set this queue's limits, all of them; they hold at once, everywhere. None lifts one.
+
+        Raises `BadInput` for a number that is none, and for starts without a period.
+        """
+        if (limits.starts is None) != (limits.period_ms is None):
+            raise BadInput("starts and period go together (accepted: both, or neither)")
+        for name, value, most in (
+            ("concurrency", limits.concurrency, MAX_LIMIT),
+            ("starts", limits.starts, MAX_STARTS),
+            ("period", limits.period_ms, MAX_PAUSE_MS),
+            ("maxLength", limits.max_length, 1_000_000_000),
+        ):
+            if value is not None:
+                whole(name, value, 1, most)
+        with redis_errors():
+            self._view.set_limits(limits)
 
     def stats(self, window_seconds: int = 86_400) -> QueueStats:
         """Return what ended within the last `window_seconds`, in whole minutes, at most a day."""

@@ -6,7 +6,8 @@ sent to Redis: wrong data, unknown names and unusable options are refused with w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +17,8 @@ from dramatiq import Message
 from dramatiq.actor import ActorDecorator
 
 from .broker.broker import JobBroker
-from .broker.errors import PermanentError
+from .broker.errors import BadOption, KeyReused, PermanentError, QueueFull
+from .broker.holds import Pause, PauseScope
 from .broker.lease import CURRENT, Lease
 from .broker.lease import NewJob as StoredJob
 from .broker.notes import Progress
@@ -24,16 +26,19 @@ from .broker.records import pack_result
 from .broker.report import Report
 from .broker.retention import Retention
 from .broker.slots import ScheduleBook
+from .broker.tags import MAX_KEY_CHARS, unique
 from .clock import Clock
 from .errors import (
     BadInput,
     BadPayload,
+    KeyConflict,
     NomadError,
+    QueueIsFull,
     UnknownJobType,
     UnknownQueue,
 )
 from .job_types import Backoff, JobType, Priority
-from .queue_control import Queue, redis_errors
+from .queue_control import Queue, redis_errors, whole
 from .settings import Settings
 
 #: A delay beyond this is a mistake in the unit, not a wish: ten years in ms.
@@ -63,6 +68,8 @@ class AddedJob:
     queue: str
     state: str
     priority: int
+    #: False when another job stands in its place (its unique key, or the caller's own key), or it was there before.
+    new: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +85,10 @@ class NewJob:
     delay: int = 0
     requested_by: str | None = None
     job_id: str | None = None
+    unique_key: str | None = None
+    unique_until: str | int = "end"
+    unique_replace: bool = False
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -206,6 +217,7 @@ class Queues:
             priority=job_type.priority,
             max_retries=job_type.attempts - 1,
             time_limit=job_type.time_limit_ms,
+            indexed=job_type.indexed,
         )
         declare(_runner(job_type, services))
         self._job_types[job_type.name] = job_type
@@ -219,6 +231,7 @@ class Queues:
             raise UnknownQueue(name, self._concurrency)
         return Queue(
             self._broker.view(name),
+            self._broker.finder(name),
             concurrency=self._concurrency[name],
             job_types=[t for t in self._job_types.values() if t.queue == name],
             known=self.job_types,
@@ -236,14 +249,24 @@ class Queues:
         delay: int = 0,
         requested_by: str | None = None,
         job_id: str | None = None,
+        unique_key: str | None = None,
+        unique_until: str | int = "end",
+        unique_replace: bool = False,
+        idempotency_key: str | None = None,
     ) -> AddedJob:
         """Add one job, `delay` ms from now; what is not given comes from the job type.
 
         With a `job_id` that is known: a job that waits or is delayed stands as it is, one that runs is run once more
         afterwards, one that ended starts afresh.
 
-        Raises `UnknownQueue`, `UnknownJobType`, `BadPayload` or `BadInput` with what is accepted, and nothing is
-        enqueued; `Unavailable` when Redis does not answer for it.
+        With a `unique_key` only one job of the queue holds it, until it starts ("start"), until it ends ("end") or for
+        so many seconds: the one that has it stands, and its id is returned; with `unique_replace` the new one takes
+        its place while it has not begun, and runs after it once it has. The same call with the same `idempotency_key`
+        within a day is the same call, whatever has become of its job.
+
+        Raises `UnknownQueue`, `UnknownJobType`, `BadPayload` or `BadInput` with what is accepted, `QueueIsFull`,
+        `KeyConflict` for an idempotency key of another call, and nothing is enqueued; `Unavailable` when Redis does not
+        answer for it.
         """
         job = NewJob(
             queue=queue,
@@ -255,22 +278,31 @@ class Queues:
             delay=delay,
             requested_by=requested_by,
             job_id=job_id,
+            unique_key=unique_key,
+            unique_until=unique_until,
+            unique_replace=unique_replace,
+            idempotency_key=idempotency_key,
         )
         return self.add_jobs([job])[0]
 
     def add_jobs(self, jobs: Sequence[NewJob], *, once: bool = False) -> list[AddedJob]:
         """Add many jobs in a few round trips; one that is refused refuses all.
 
+        Those of one queue are added all or none, also when this process dies meanwhile; over several queues one that is
+        full does not take back what another has taken. An idempotency key goes with one job alone.
+
         With `once`, a `job_id` that the queue knows is left alone in whatever state it is, also when it has ended.
 
         Raises as `add_job`.
         """
         messages = [(self._message(job), job.delay) for job in jobs]
-        with redis_errors():
-            states = self._broker.enqueue_many(messages, once=once)
+        if len(jobs) > 1 and any(job.idempotency_key is not None for job in jobs):
+            raise BadInput("an idempotency key goes with one job alone; give each job a unique_key or a job_id instead")
+        with redis_errors(), _refusals():
+            added = self._broker.enqueue_many(messages, once=once)
         return [
-            AddedJob(m.message_id, m.queue_name, state, m.options["priority"])
-            for (m, _), state in zip(messages, states, strict=True)
+            AddedJob(each.job_id, m.queue_name, each.state, m.options["priority"], each.new)
+            for (m, _), each in zip(messages, added, strict=True)
         ]
 
     def job_type(self, name: str) -> JobType:
@@ -297,6 +329,28 @@ class Queues:
     def schedule_book(self) -> ScheduleBook:
         """Return the schedules that are kept beside the queues, as Redis has them."""
         return self._broker.schedules()
+
+    def pause_esi(self, *, reason: str = "", by: str = "", for_ms: int | None = None) -> list[str]:
+        """Pause every queue that talks to ESI, beside whatever pause of its own it has; return their names."""
+        names = self._talking_to_esi()
+        for name in names:
+            self.get_queue(name).pause(reason=reason, by=by, for_ms=for_ms, scope=PauseScope.ESI)
+        return names
+
+    def resume_esi(self) -> list[str]:
+        """Let the queues that talk to ESI go on, but for those that are paused themselves; return their names."""
+        names = self._talking_to_esi()
+        for name in names:
+            self.get_queue(name).resume(scope=PauseScope.ESI)
+        return names
+
+    def esi_pauses(self) -> dict[str, Pause]:
+        """Return by queue the pause of everything that talks to ESI."""
+        pauses = {name: self.get_queue(name).pauses() for name in self._talking_to_esi()}
+        return {name: pause for name, found in pauses.items() for pause in found if pause.scope is PauseScope.ESI}
+
+    def _talking_to_esi(self) -> list[str]:
+        return sorted({job_type.queue for job_type in self._job_types.values() if job_type.talks_to_esi})
 
     def _message(self, job: NewJob) -> Message[Any]:
         """Return a job as the message that its actor gets, everything checked."""
@@ -335,21 +389,46 @@ def _options(job: NewJob, job_type: JobType) -> dict[str, Any]:
     if job_type.payload_version != 1:
         options["payload_version"] = job_type.payload_version
     if job.attempts is not None:
-        options["max_retries"] = _whole("attempts", job.attempts, 1, 1000) - 1
+        options["max_retries"] = whole("attempts", job.attempts, 1, 1000) - 1
     if job.backoff is not None:
         options["backoff"] = Backoff.parse(job.backoff).as_json()
-    if _whole("delay", job.delay, 0, MAX_DELAY_MS):
+    if whole("delay", job.delay, 0, MAX_DELAY_MS):
         options["delay"] = job.delay
     if job.requested_by is not None:
         options["requested_by"] = str(job.requested_by)[:200]
+    if job.unique_key is not None or job.idempotency_key is not None:
+        options.update(_keys(job))
     return options
 
 
-def _whole(name: str, value: object, low: int, high: int) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
-        return value
-    accepted = f"a whole number from {low} to {high}"
-    raise BadInput(f"{name} {value!r} is unusable (accepted: {accepted})", accepted=[accepted])
+def _keys(job: NewJob) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if job.unique_key is not None:
+        options = {"unique_key": job.unique_key, "unique_until": job.unique_until}
+        if job.unique_replace:
+            options["unique_replace"] = True
+        try:
+            unique(options)
+        except BadOption as error:
+            raise BadInput(str(error)) from error
+    if job.idempotency_key is not None:
+        key = job.idempotency_key
+        if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY_CHARS or not key.isprintable():
+            accepted = f"1 to {MAX_KEY_CHARS} printable characters"
+            raise BadInput(f"idempotency key {key!r:.80} is unusable (accepted: {accepted})", accepted=[accepted])
+        options["idempotency_key"] = key
+    return options
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Raise our own errors where a queue refuses jobs."""
+    try:
+        yield
+    except QueueFull as error:
+        raise QueueIsFull(str(error)) from error
+    except KeyReused as error:
+        raise KeyConflict(str(error)) from error
 
 
 def _checked_id(job_id: object) -> str:

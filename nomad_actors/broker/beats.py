@@ -39,11 +39,13 @@ class Answer:
     cancelled: frozenset[bytes]
     #: Jobs whose worker is gone.
     recovered: list[Ended]
+    #: Whether jobs of a bulk that has lost its caller are still to be added: by the next beat.
+    more: bool
 
 
 def read(place: Place, reply: list[Any]) -> Answer:
     """Return what a beat's reply says."""
-    now, due, waiting, active, lost, cancelled, recovered = reply
+    now, due, waiting, active, lost, cancelled, recovered, more = reply
     now_ms = float(now)
     return Answer(
         now_ms,
@@ -53,14 +55,15 @@ def read(place: Place, reply: list[Any]) -> Answer:
         frozenset(lost),
         frozenset(cancelled),
         [_recovered(place, now_ms, *recovered[i : i + 3]) for i in range(0, len(recovered), 3)],
+        bool(more),
     )
 
 
 def _recovered(place: Place, now_ms: float, stored_id: bytes, outcome: bytes, value: bytes) -> Ended:
     job_id = records.unpack_id(stored_id)
-    header, end = records.unpack_header(value)
+    header, body = records.unpack_head(value)
     try:
-        message = records.unpack_body(place.name, job_id, header, value[records.HEADER.size : end])
+        message = records.unpack_body(place.name, job_id, header, value[body])
     except UnreadableBody:
         message = None
     ended = Ended(

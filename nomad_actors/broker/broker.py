@@ -22,13 +22,15 @@ from dramatiq.middleware import Shutdown
 
 from ..clock import mono_ms
 from . import keys, records
+from .adding import Added, Adder
 from .consumer import JobConsumer
 from .endings import Ended
 from .errors import Cancelled, PermanentError, QueueNotDeclared
+from .finder import Finder
 from .interrupts import guarded, strike
 from .lease import CURRENT, Lease, NewJob
 from .leased import LeasedMessage
-from .link import Call, CallerLinks, own_pool
+from .link import CallerLinks, own_pool
 from .retention import Retention
 from .session import Session
 from .slots import ScheduleBook
@@ -42,8 +44,6 @@ logger = logging.getLogger("nomad_actors.broker")
 LEASE_MS = 15_000
 #: Below this a busy garbage collector would be taken for a death.
 MIN_LEASE_MS = 200
-#: How many jobs one adding script takes.
-ADD_STEP = 250
 
 RetryDelay = Callable[[Message[Any], int, int], int]
 
@@ -92,6 +92,8 @@ class JobBroker(Broker):
         if lease_ms < MIN_LEASE_MS:
             raise ValueError(f"lease_ms {lease_ms!r} is too short (accepted: {MIN_LEASE_MS} or more)")
         super().__init__(middleware=middleware)
+        #: The fields of an actor's keyword arguments that its jobs can be found by.
+        self.actor_options.add("indexed")
         if client is None:
             client = redis.Redis.from_url(url, **parameters) if url else redis.Redis(**parameters)
         self.client = client
@@ -103,6 +105,7 @@ class JobBroker(Broker):
         self.retention = retention or Retention()
         self._pool = own_pool(client.connection_pool)
         self._links = CallerLinks(self._pool)
+        self._adder = Adder(self._links, self._base)
         self._session: Session | None = None
         self._session_lock = threading.Lock()
 
@@ -145,7 +148,10 @@ class JobBroker(Broker):
         Inside middleware that runs after an actor it is noted and sent with the job's end, so that neither is lost
         without the other.
 
-        Raises `RedisUnavailable` when Redis does not take it, `BadPriority` for a priority that cannot be ordered.
+        With `unique_key` in its options a job that holds the key may stand in its place: what is returned has its id.
+
+        Raises `RedisUnavailable` when Redis does not take it, `BadPriority` and `BadOption` for an unusable option,
+        `QueueFull`.
         """
         lease = CURRENT.get()
         delay_ms = max(0, int(delay or 0))
@@ -153,14 +159,16 @@ class JobBroker(Broker):
         if lease is not None and lease.collecting:
             message = self._note(lease, message, delay_ms)
         else:
-            self._add([self._new_job(message, delay_ms)])
+            (added,) = self._adder.add([self._new_job(message, delay_ms)])
+            if added.job_id != message.message_id:
+                message = message.copy(message_id=added.job_id)
         self.emit_after("enqueue", message, delay)
         return message
 
-    def enqueue_many(self, messages: Iterable[tuple[Message[Any], int]], *, once: bool = False) -> list[str]:
-        """Add messages with their delays (ms) in a few round trips; return the state of each.
+    def enqueue_many(self, messages: Iterable[tuple[Message[Any], int]], *, once: bool = False) -> list[Added]:
+        """Add messages with their delays (ms) in a few round trips; return what became of each.
 
-        All of one queue's step of 250 or none of it; a repeat of the call after an error doubles nothing that waits.
+        Those of one queue are added all or not at all; a repeat of the call after an error doubles nothing that waits.
         With `once`, an id that the queue knows is left alone in whatever state it is, also when it has ended.
 
         Raises as `enqueue`.
@@ -168,10 +176,10 @@ class JobBroker(Broker):
         listed = list(messages)
         for message, delay_ms in listed:
             self.emit_before("enqueue", message, delay_ms)
-        states = self._add([self._new_job(message, delay_ms, once=once) for message, delay_ms in listed])
+        added = self._adder.add([self._new_job(message, delay_ms, once=once) for message, delay_ms in listed])
         for message, delay_ms in listed:
             self.emit_after("enqueue", message, delay_ms)
-        return states
+        return added
 
     def prepare(self, message: Message[Any]) -> NewJob:
         """Return a message as what a queue keeps, with what middleware puts on it; it is not enqueued.
@@ -183,21 +191,9 @@ class JobBroker(Broker):
 
     def _new_job(self, message: Message[Any], delay_ms: int, *, once: bool = False) -> NewJob:
         actor = self.actors.get(message.actor_name)
-        default = actor.priority if actor else 0
         # Calls that derive their number from the id are the same call, whoever makes them.
         call = hashlib.blake2b(message.message_id.encode(), digest_size=8).digest() if once else os.urandom(8)
-        return NewJob.of(message, call=call, default_priority=default, delay_ms=delay_ms)
-
-    def _add(self, jobs: Sequence[NewJob]) -> list[str]:
-        states: dict[int, str] = {}
-        for queue_name in dict.fromkeys(job.queue for job in jobs):
-            mine = [(i, job) for i, job in enumerate(jobs) if job.queue == queue_name]
-            for at in range(0, len(mine), ADD_STEP):
-                step = mine[at : at + ADD_STEP]
-                arguments = [field for _, job in step for field in job.arguments()]
-                (reply,) = self._links.run([Call("enqueue", self._base(queue_name), arguments)])
-                states.update({i: reply[2 * n].decode() for n, (i, _) in enumerate(step)})
-        return [states[i] for i in range(len(jobs))]
+        return NewJob.of(message, call=call, actor=actor, delay_ms=delay_ms)
 
     def _note(self, lease: Lease, message: Message[Any], delay_ms: int) -> Message[Any]:
         actor = self.actors.get(message.actor_name)
@@ -205,7 +201,7 @@ class JobBroker(Broker):
             lease.retry_delay_ms = self._delay_of_retry(message, lease, delay_ms)
             lease.retry_body = records.pack_body(message)
             return message
-        return lease.note(message, default_priority=actor.priority if actor else 0, delay_ms=delay_ms)
+        return lease.note(message, actor=actor, delay_ms=delay_ms)
 
     def _delay_of_retry(self, message: Message[Any], lease: Lease, delay_ms: int) -> int:
         exception = message.exception if isinstance(message, LeasedMessage) else None
@@ -361,6 +357,10 @@ class JobBroker(Broker):
     def view(self, queue_name: str) -> QueueView:
         """Return a queue as an operator sees it; it need not be declared here."""
         return QueueView(self._links, self._base(queue_name), queue_name)
+
+    def finder(self, queue_name: str) -> Finder:
+        """Return what finds a queue's jobs."""
+        return Finder(self._links, self._base(queue_name), self.view(queue_name))
 
     def schedules(self) -> ScheduleBook:
         """Return the schedules that are kept beside the queues."""

@@ -35,6 +35,26 @@ class BadPriority(ValueError):
     """Raised when a message's priority is no whole number from -8191 to 8191."""
 
 
+class BadOption(ValueError):
+    """Raised when a message's option cannot be used; says what is accepted."""
+
+
+class QueueFull(Exception):
+    """Raised when jobs are added to a queue that may hold no more; none of them was added."""
+
+    def __init__(self, queue: str, max_length: int) -> None:
+        super().__init__(f"queue {queue!r} is full: at most {max_length} of its jobs may wait or be delayed")
+        self.queue, self.max_length = queue, max_length
+
+
+class KeyReused(Exception):
+    """Raised when a caller's own key for a request was used for another request; names the job that stands."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"the idempotency key was used for another request, which added job {job_id!r}")
+        self.job_id = job_id
+
+
 class Defer(SkipMessage):
     """Raised by a job that wants to run later, `seconds` from now; it spends no attempt.
 

@@ -13,8 +13,16 @@ suffix        type    meaning
 ``completed`` zset    id, by the time of ending, ms
 ``failed``    zset    id, by the time of ending, ms
 ``notes``     hash    id → what the job said of itself: progress, log (`notes`)
-``meta``      hash    ``seq`` the last sequence number, ``paused`` since when, ``limit`` of jobs at a time
-                      over all hosts, ``keep`` of ended jobs, ``recovered`` jobs and ``late`` signs of life, counted
+``meta``      hash    ``seq`` the last sequence number; ``paused`` and ``paused:esi`` (`holds`); ``limit`` of jobs at a
+                      time over all hosts, ``limit_set`` that an operator put in its place, ``rate`` of starts,
+                      ``max_length``; ``keep`` of ended jobs; ``recovered`` jobs and ``late`` signs of life, counted
+``starts``    list    when the last jobs started, while there is a rate
+``terms``     zset    term, time (ms, 6 bytes), id; all scores 0: what jobs are found by (`tags`)
+``faults``    hash    term → first and last seen, how often, and what the failed jobs of that term have in common
+``faults:last``  zset  term, by when it was last seen
+``unique``    hash    unique key (16 bytes) → id of the job that holds it until it starts or ends
+``unique:KEY``, ``asked:KEY``  string  id of the job of a key that is held for a time, or of a caller's own key; expire
+``bulks``     list    ids of bulks that are decided on and not added yet; ``bulk:ID`` hash: part → its jobs (`adding`)
 ``wake``      list    at most one token: "there is work and nobody was told"
 ``workers``   hash    worker id → last heard (ms), last request number, how long ticks missed it (ms), name;
                       ``tick`` → the last tick, the last trimming (ms)
@@ -31,7 +39,8 @@ from __future__ import annotations
 PRIORITY_STEP = 2**40
 
 #: Scores are doubles: beyond this, two neighbours could not be told apart.
-MAX_PRIORITY = 8191  #: The field of ``workers`` that is no worker.
+MAX_PRIORITY = 8191
+#: The field of ``workers`` that is no worker.
 TICK_FIELD = b"tick"
 
 

@@ -10,11 +10,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dramatiq import Message
+from dramatiq import Actor, Message
 
 from .endings import Ended, Outcome
 from .records import Header, check_priority, pack_body, pack_id
 from .report import Report
+from .tags import pack_asked, pack_extra, terms, unique
 
 if TYPE_CHECKING:
     from .leased import LeasedMessage
@@ -31,14 +32,22 @@ class NewJob:
     delay_ms: int
     created_ms: int
     body: bytes
+    #: What it is found by, its unique key and the caller's own key (`tags`).
+    extra: bytes = b""
 
     @classmethod
-    def of(cls, message: Message[Any], *, call: bytes, default_priority: int, delay_ms: int) -> NewJob:
-        """Return `message` ready for its queue.
+    def of(cls, message: Message[Any], *, call: bytes, actor: Actor[Any, Any] | None, delay_ms: int) -> NewJob:
+        """Return `message` ready for its queue; `actor` says what it does not, when it is known here.
 
-        Raises `BadPriority`, and what the encoder raises for arguments that it cannot encode.
+        Raises `BadPriority`, `BadOption`, and what the encoder raises for arguments that it cannot encode.
         """
-        priority = check_priority(message.options.get("priority", default_priority))
+        options = message.options
+        priority = check_priority(options.get("priority", actor.priority if actor else 0))
+        body = pack_body(message)
+        indexed = actor.options.get("indexed", ()) if actor else ()
+        key = options.get("idempotency_key")
+        asked = pack_asked(key, b"%d/%d/%s" % (priority, delay_ms, body)) if key is not None else b""
+        extra = pack_extra(terms(message.kwargs, indexed) if indexed else (), unique(options), asked)
         return cls(
             message.queue_name,
             pack_id(message.message_id),
@@ -46,12 +55,13 @@ class NewJob:
             priority,
             delay_ms,
             message.message_timestamp,
-            pack_body(message),
+            body,
+            extra,
         )
 
     def arguments(self) -> tuple[bytes | int, ...]:
         """Return the script's arguments for this job."""
-        return (self.job_id, self.call, self.priority, self.delay_ms, self.created_ms, self.body)
+        return (self.job_id, self.call, self.priority, self.delay_ms, self.created_ms, self.body, self.extra)
 
 
 @dataclass(slots=True, eq=False)
@@ -102,7 +112,7 @@ class Lease:
         """Which attempt this run is, 1 for the first."""
         return (self.header.attempts if self.header else 0) + 1
 
-    def note(self, message: Message[Any], *, default_priority: int, delay_ms: int) -> Message[Any]:
+    def note(self, message: Message[Any], *, actor: Actor[Any, Any] | None, delay_ms: int) -> Message[Any]:
         """Keep what middleware enqueues after the actor ended, to be sent with the settling of this lease.
 
         Returns the message under the id that it will have: a run that is repeated after a crash derives the same.
@@ -113,7 +123,7 @@ class Lease:
         call = hashlib.blake2b(seed.encode(), digest_size=8).digest()
         if message.message_id not in self._fixed_ids():
             message = message.copy(message_id=str(uuid.uuid5(uuid.NAMESPACE_OID, seed)))
-        self.outbox.append(NewJob.of(message, call=call, default_priority=default_priority, delay_ms=delay_ms))
+        self.outbox.append(NewJob.of(message, call=call, actor=actor, delay_ms=delay_ms))
         return message
 
     def _fixed_ids(self) -> set[str]:
@@ -137,6 +147,8 @@ class Settlement:
     error: bytes = b""
     #: The result as JSON, or why it failed or is deferred.
     note: bytes = b""
+    #: What a failed job is grouped by (`faults`).
+    fault: bytes = b""
     #: "ClassName: message", for the log.
     error_text: str | None = None
     #: Measured by the thread that ran it.
@@ -178,6 +190,7 @@ class Settlement:
             self.body,
             self.error,
             self.note,
+            self.fault,
             len(here),
         ]
         for job in here:

@@ -10,7 +10,7 @@ from dramatiq.broker import MessageProxy
 from dramatiq.middleware import SkipMessage
 
 from ..clock import mono_ms
-from . import records
+from . import faults, records
 from .endings import Outcome
 from .errors import Cancelled, Defer, UnreadableBody
 from .lease import Lease, Settlement
@@ -77,6 +77,8 @@ def refused(lease: Lease, error: UnreadableBody) -> Settlement:
     reason = f"cannot be run: {error.message}"
     settlement = Settlement(lease, Outcome.FAILED, note=records.cut(reason).encode(), error_text=reason)
     settlement.error = records.pack_error(type(error).__name__, str(error.message), "")
+    actor = lease.message.actor_name if lease.message else ""
+    settlement.fault = faults.pack(actor, type(error).__name__, str(error.message))
     return settlement
 
 
@@ -114,9 +116,17 @@ def ended(message: LeasedMessage) -> Settlement:
         reason = settlement.error_text or lease.refused or skipped or "the message was marked as failed"
         settlement.error_text = reason
         settlement.note = records.cut(settlement.error_text).encode()
+        settlement.fault = _fault(message, reason)
     else:
         settlement.note = lease.result
     return settlement
+
+
+def _fault(message: LeasedMessage, reason: str) -> bytes:
+    exception = message.exception
+    if exception is None or isinstance(exception, SkipMessage):
+        return faults.pack(message.actor_name, "", reason)
+    return faults.pack(message.actor_name, type(exception).__name__, str(exception), exception.__traceback__)
 
 
 def _outcome(message: LeasedMessage) -> Outcome:
@@ -141,4 +151,5 @@ def thread_died(message: LeasedMessage) -> Settlement:
     reason = "the thread that ran it died"
     settlement = Settlement(message.lease, Outcome.FAILED, note=reason.encode(), error_text=reason)
     settlement.error = records.pack_error("ThreadDied", reason, "")
+    settlement.fault = faults.pack(message.actor_name, "ThreadDied", reason)
     return settlement

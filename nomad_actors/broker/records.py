@@ -5,6 +5,7 @@ Layout (big-endian), kept in step with ``scripts/_record.lua``::
     header   version B · priority h · attempts H · crashes B · flags B
              created d · ready d · started d · finished d   (ms since the epoch, 0 for never)
              call 8 bytes · token 14 bytes · body length I
+    tags     length B and what `tags` says, in a record of version 2 alone
     body     the message without what the key and the header say
     story    events: kind B · at d · length I · data
 
@@ -28,7 +29,8 @@ from dramatiq.message import get_encoder
 from .errors import BadPriority, UnreadableBody
 from .keys import MAX_PRIORITY
 
-VERSION = 1
+#: Without and with tags.
+VERSIONS = (1, 2)
 HEADER = struct.Struct(">BhHBBdddd8s14sI")
 EVENT = struct.Struct(">BdI")
 LEASE = struct.Struct(">14sdd")
@@ -46,7 +48,7 @@ MAX_STORED_RESULT_BYTES = 1_048_576
 #: The option that says since when no worker was met that knows the actor.
 UNKNOWN_SINCE = "nomad_unknown_since_ms"
 #: What Retries leaves in the options for its own next run, or for readers that we serve from the story.
-_BOOKKEEPING = ("eta", "traceback", "requeue_timestamp", UNKNOWN_SINCE)
+_BOOKKEEPING = ("eta", "traceback", "requeue_timestamp", "idempotency_key", UNKNOWN_SINCE)
 
 
 class Flag(enum.IntFlag):
@@ -55,6 +57,7 @@ class Flag(enum.IntFlag):
     SKIPPED = 1
     RUN_ONCE_MORE = 2
     CANCELLED = 4
+    FAULT = 8
 
 
 class EventKind(enum.IntEnum):
@@ -126,12 +129,12 @@ def unpack(value: bytes) -> Record:
 
     Raises `UnreadableBody` for a value that is none.
     """
-    header, end = unpack_header(value)
-    return Record(header, value[HEADER.size : end], value[end:])
+    header, body = unpack_head(value)
+    return Record(header, value[body], value[body.stop :])
 
 
-def unpack_header(value: bytes) -> tuple[Header, int]:
-    """Return a stored record's header and where its body ends.
+def unpack_head(value: bytes) -> tuple[Header, slice]:
+    """Return a stored record's header, and where its body is.
 
     Raises `UnreadableBody` for a value that is none.
     """
@@ -141,10 +144,13 @@ def unpack_header(value: bytes) -> tuple[Header, int]:
         )
     except struct.error as error:
         raise UnreadableBody("not a job's record: too short", value, error) from None
-    end = HEADER.size + length
-    if version != VERSION or len(value) < end:
-        raise UnreadableBody(f"not a job's record of version {VERSION}", value)
-    return Header(priority, attempts, crashes, flags, created, ready, started, finished, token), end
+    begin = HEADER.size
+    if version == 2:
+        begin += 1 + (value[begin] if len(value) > begin else 0)
+    if version not in VERSIONS or len(value) < begin + length:
+        raise UnreadableBody(f"not a job's record of version {' or '.join(map(str, VERSIONS))}", value)
+    header = Header(priority, attempts, crashes, flags, created, ready, started, finished, token)
+    return header, slice(begin, begin + length)
 
 
 def pack_id(message_id: str) -> bytes:

@@ -342,7 +342,7 @@ class Session:
         """Tell Redis what was declared of the queues we begin to serve, and drop workers that are long gone."""
         new = [place for place in self._all_places() if place.attached and not place.introduced]
         calls = [Call("forget", place.base, (FORGET_MS,)) for place in new]
-        calls += [Call("limit", place.base, (place.limit,)) for place in new if place.limit is not None]
+        calls += [Call("limit", place.base, ("limit", place.limit)) for place in new if place.limit is not None]
         for place in new:
             if (kept := place.retention) is not None:
                 arguments = (kept.completed, kept.completed_ms, kept.failed, kept.failed_ms)
@@ -394,6 +394,8 @@ class Session:
     def _on_beat_reply(self, place: Place, reply: list[Any], now: float) -> None:
         answer = beats.read(place, reply)
         place.busy = answer.active > 0
+        if answer.more:
+            place.beat_mono = 0.0
         place.due_mono = _due_mono(now, answer.now_ms, answer.due_ms)
         if answer.waiting:
             # Should a wake token have gone with a worker that died, this finds the work.
@@ -511,10 +513,10 @@ class Session:
         token = records.TOKEN.pack(self.worker_id, place.request, number)
         job_id = records.unpack_id(stored_id)
         try:
-            header, end = records.unpack_header(value)
+            header, body = records.unpack_head(value)
         except UnreadableBody:
             return Lease(place.name, stored_id, job_id, token, now_ms, None, value)
-        return Lease(place.name, stored_id, job_id, token, now_ms, header, value[records.HEADER.size : end])
+        return Lease(place.name, stored_id, job_id, token, now_ms, header, value[body])
 
     def _hand_out(self, place: Place, lease: Lease) -> None:
         """Give a job to a thread; what no thread could run ends here, with the reason."""

@@ -46,7 +46,7 @@ class Settling:
         if not waiting:
             return []
         jobs = [(s, job) for s in waiting for job in s.elsewhere()]
-        calls = [Call("enqueue", self._base_of(job.queue), job.arguments()) for _, job in jobs]
+        calls = [Call("enqueue", self._base_of(job.queue), ("", *job.arguments())) for _, job in jobs]
         replies = link.run(calls)
         failed = {id(s) for (s, _), reply in zip(jobs, replies, strict=True) if isinstance(reply, Exception)}
         for settlement in waiting:

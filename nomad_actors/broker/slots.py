@@ -148,7 +148,7 @@ class ScheduleBook:
         """Give each slot its job, or write down that it was missed."""
         job = claim.job
         arguments: list[Any] = [claim.name, claim.version, claim.kind, claim.overlap, clock]
-        arguments += [job.call, job.priority, job.created_ms, job.body] if job else ["", 0, 0, ""]
+        arguments += [job.call, job.priority, job.created_ms, job.body, job.extra] if job else ["", 0, 0, "", ""]
         arguments += [claim.by, claim.more_missed]
         for due_ms, missed in claim.slots:
             arguments += [due_ms, missed]

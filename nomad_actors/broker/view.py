@@ -10,6 +10,7 @@ from typing import Any
 
 from . import keys, notes, records, stats
 from .errors import UnreadableBody
+from .holds import NO_LIMITS, Limits, Pause, PauseScope, unpack_limits, unpack_pause
 from .link import Call, CallerLinks
 from .records import Record
 from .states import State
@@ -28,7 +29,7 @@ _NEWEST_FIRST = (State.COMPLETED, State.FAILED)
 
 @dataclass(frozen=True, slots=True)
 class QueueCounts:
-    """How many jobs are in which state; `paused_since_ms` is None when the queue runs."""
+    """How many jobs are in which state, and what keeps them from starting: none of `pauses` when the queue runs."""
 
     now_ms: float
     waiting: int
@@ -36,8 +37,10 @@ class QueueCounts:
     delayed: int
     completed: int
     failed: int
-    paused_since_ms: int | None
-    limit: int | None
+    pauses: tuple[Pause, ...] = ()
+    #: Jobs at a time over all hosts: what an operator set, else what is declared.
+    limit: int | None = None
+    limits: Limits = NO_LIMITS
     #: Since the queue exists: jobs taken back from lost workers, and workers that were heard of again afterwards.
     recovered: int = 0
     late: int = 0
@@ -76,7 +79,10 @@ class QueueView:
 
     def counts(self) -> QueueCounts:
         """Return exact counts of one instant."""
-        now, waiting, active, delayed, completed, failed, paused, limit, recovered, late = self._run("counts")
+        now, waiting, active, delayed, completed, failed, recovered, late, *holds = self._run("counts")
+        declared, limit, rate, max_length, own, esi = holds
+        pauses = (unpack_pause(PauseScope.QUEUE, own), unpack_pause(PauseScope.ESI, esi))
+        limits = unpack_limits(limit, rate, max_length)
         return QueueCounts(
             float(now),
             waiting,
@@ -84,10 +90,11 @@ class QueueView:
             delayed,
             completed,
             failed,
-            int(paused) if paused else None,
-            int(limit) if limit else None,
-            recovered,
-            late,
+            pauses=tuple(pause for pause in pauses if pause is not None),
+            limit=limits.concurrency or (int(declared) if declared else None),
+            limits=limits,
+            recovered=recovered,
+            late=late,
         )
 
     def jobs(self, state: State, start: int, end: int) -> Sequence[StoredJob]:
@@ -97,7 +104,7 @@ class QueueView:
         """
         order = "rev" if state in _NEWEST_FIRST else ""
         reply = self._run("list", state.value, start, end, order)
-        jobs = [self._job(state, *reply[i : i + 4]) for i in range(0, len(reply), 4)]
+        jobs = [self.job(state, *reply[i : i + 4]) for i in range(0, len(reply), 4)]
         if state is State.ACTIVE:
             jobs.sort(key=lambda job: job.running_since_ms or 0)
             return jobs[start:] if end == -1 else jobs[start : end + 1]
@@ -107,9 +114,10 @@ class QueueView:
         """Return one job, or None when the queue holds none of this id."""
         stored_id = records.pack_id(job_id)
         reply = self._run("get", stored_id)
-        return self._job(State(reply[0].decode()), stored_id, *reply[1:]) if reply else None
+        return self.job(State(reply[0].decode()), stored_id, *reply[1:]) if reply else None
 
-    def _job(self, state: State, stored_id: bytes, value: bytes, lease: bytes, told: bytes) -> StoredJob:
+    def job(self, state: State, stored_id: bytes, value: bytes, lease: bytes, told: bytes) -> StoredJob:
+        """Return a job as a script told of it."""
         job_id = records.unpack_id(stored_id)
         record: Record | None = None
         message, unreadable = None, None
@@ -178,17 +186,28 @@ class QueueView:
             start += STEP
         return [stored_id for _, stored_id in sorted(found)]
 
-    def pause(self) -> None:
-        """Let no job of this queue start, in any process, until it is resumed."""
-        self._run("pause", "pause")
+    def pause(
+        self,
+        *,
+        scope: PauseScope = PauseScope.QUEUE,
+        reason: str = "",
+        by: str = "",
+        for_ms: int | None = None,
+    ) -> None:
+        """Let no job of this queue start, in any process, until it is resumed or `for_ms` are over."""
+        until = "" if for_ms is None else for_ms
+        self._run("pause", scope.field, "pause", until, records.cut(by), records.cut(reason))
 
-    def resume(self) -> None:
-        """Let jobs start again."""
-        self._run("pause", "resume")
+    def resume(self, *, scope: PauseScope = PauseScope.QUEUE) -> None:
+        """Let jobs start again, unless another pause holds them."""
+        self._run("pause", scope.field, "resume", "", "", "")
 
-    def set_limit(self, limit: int | None) -> None:
-        """Set how many jobs may run at a time over all hosts; None lifts the limit."""
-        self._run("limit", "" if limit is None else limit)
+    def set_limits(self, limits: Limits) -> None:
+        """Set the queue's limits, all of them; None lifts one, and what is declared holds again."""
+        rate = "" if limits.starts is None else f"{limits.starts} {limits.period_ms}"
+        values = {"limit_set": limits.concurrency, "rate": rate, "max_length": limits.max_length}
+        fields = [part for name, value in values.items() for part in (name, "" if value is None else value)]
+        self._run("limit", *fields)
 
     def flush(self) -> None:
         """Drop every job of the queue."""

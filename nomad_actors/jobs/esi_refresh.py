@@ -242,5 +242,7 @@ ESI_DATA_REFRESH = JobType(
     backoff=Backoff("exponential", 2000),
     time_limit_ms=120_000,
     concurrency=10,
+    indexed=("character_id", "user_id", "endpoint"),
+    talks_to_esi=True,
     description="Makes our copy of one ESI route of one character current.",
 )

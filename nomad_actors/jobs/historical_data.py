@@ -213,5 +213,7 @@ HISTORICAL_DATA_COLLECTION = JobType(
     backoff=Backoff("exponential", 5000),
     time_limit_ms=600_000,
     concurrency=3,
+    indexed=("character_id", "user_id", "data_type"),
+    talks_to_esi=True,
     description="Keeps one type of a character's history: rows, and events made from their changes.",
 )

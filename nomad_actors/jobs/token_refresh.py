@@ -78,5 +78,7 @@ TOKEN_REFRESH = JobType(
     backoff=Backoff("exponential", 2000),
     time_limit_ms=60_000,
     concurrency=5,
+    indexed=("character_id", "user_id"),
+    talks_to_esi=True,
     description="Keeps a character's login alive: refreshes its token near expiry.",
 )

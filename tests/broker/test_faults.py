@@ -12,6 +12,7 @@ import redis
 from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, RedisUnavailable, State
 from nomad_actors.broker.endings import Ended, Outcome
+from nomad_actors.broker.finder import Span
 from nomad_actors.broker.scripts import scripts
 from nomad_actors.broker.slots import Claim
 from nomad_actors.local_redis import LocalRedis
@@ -54,6 +55,7 @@ def test_a_callers_script_whose_reply_is_cut_has_its_effect_once(
     nothing = {"enabled": True, "declared": None, "overrides": {}}
     book.put("default", "known", lambda _: nothing, begin="now")
     claim = Claim("known", 1, [(1_800_000_000_000, "")], broker.prepare(actor.message(False)), kind="manual")
+    many, finder = [(actor.message(False), 0) for _ in range(600)], broker.finder("default")
     actions: dict[str, Callable[[], object]] = {
         "schedule": lambda: book.put("default", "new", lambda stored: None if stored else nothing),
         "slot": lambda: book.claim("default", claim),
@@ -69,6 +71,11 @@ def test_a_callers_script_whose_reply_is_cut_has_its_effect_once(
         "ages": view.ages,
         "list": lambda: view.jobs(State.FAILED, 0, -1),
         "get": lambda: view.get(failed.message_id),
+        "commit": lambda: broker.enqueue_many(many),
+        "move": lambda: broker.enqueue_many(many),
+        "page": lambda: finder.by_state([State.FAILED], Span(), lambda _: True, limit=10, cursor=None),
+        "find": lambda: finder.by_term(b"8 bytes.", list(State), Span(), lambda _: True, limit=10, cursor=None),
+        "faults": lambda: finder.faults(limit=10, cursor=None),
     }
     getattr(proxy, side)(named(script))
     actions[script]()
@@ -76,7 +83,9 @@ def test_a_callers_script_whose_reply_is_cut_has_its_effect_once(
     check_queue(redis_client)
     counts = view.counts()
     total = counts.waiting + counts.delayed + counts.failed + counts.completed
-    assert total == {"enqueue": 3, "slot": 3, "remove": 1, "clean": 1, "flush": 0}.get(script, 2)
+    assert total == {"enqueue": 3, "commit": 602, "move": 602, "slot": 3, "remove": 1, "clean": 1, "flush": 0}.get(
+        script, 2
+    )
 
     if script == "schedule":
         assert [each.name for each in book.read(["default"])] == ["known", "new"]

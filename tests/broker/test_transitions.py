@@ -232,7 +232,7 @@ def test_a_paused_queue_starts_nothing_until_it_is_resumed(
         # The worker has asked and was told; the next thing it hears is the resume.
         wait_until(lambda: other.workers())
         assert view.counts().waiting == 5
-        assert view.counts().paused_since_ms
+        assert view.counts().pauses
         view.resume()
         wait_until(lambda: all(state_of(view, job.message_id) == "completed" for job in paused), timeout_seconds=3)
 

@@ -8,12 +8,13 @@ local function record_of(id, score, now)
   return unpack_record(value) or {
     priority = math.floor(score / PRIORITY_STEP), attempts = 0, crashes = 0, flags = 0, created = now, ready = now,
     started = 0, finished = 0, call = string.rep('\0', 8), token = NO_TOKEN, body = value or '',
-    story = '',
+    story = '', tags = '',
   }
 end
 
--- Returns whether the job waits again, since somebody added it anew while it ran.
-local function finish(record, id, now, index, kind, note)
+-- Returns whether the job waits again, since somebody added it anew while it ran. `fault` is of a job that failed: its
+-- term (8 bytes), then what it is in words.
+local function finish(record, id, now, index, kind, note, fault)
   record.finished = now
   end_slot(id, now, OUTCOME_OF[kind], record.started)
   if has_flag(record, FLAG_RUN_ONCE_MORE) then
@@ -22,6 +23,8 @@ local function finish(record, id, now, index, kind, note)
     append_waiting(id, record.priority)
     return true
   end
+  release_unique(record.tags, id)
+  if fault and fault ~= '' then set_fault(record, id, now, string.sub(fault, 1, 8), string.sub(fault, 9)) end
   tell(record, event(kind, now, note))
   redis.call('ZADD', index, now, id)
   return false
@@ -29,7 +32,7 @@ end
 
 -- A cancelled job does not run once more: who cancels it means that too.
 local function finish_cancelled(record, id, now, reason)
-  if has_flag(record, FLAG_RUN_ONCE_MORE) then record.flags = record.flags - FLAG_RUN_ONCE_MORE end
+  drop_flag(record, FLAG_RUN_ONCE_MORE)
   set_flag(record, FLAG_CANCELLED)
   finish(record, id, now, DEAD, CANCELLED, reason)
 end

@@ -26,12 +26,6 @@ local function pack_lease(token, started, score, cancel)
   return struct.pack('>c14dd', token, started, score) .. cancel
 end
 
--- Drops jobs that stand in no index any more; at most a thousand at once.
-local function drop(ids)
-  redis.call('HDEL', JOBS, unpack(ids))
-  redis.call('HDEL', NOTES, unpack(ids))
-end
-
 -- One token for one idle worker; it passes it on when it cannot take everything.
 local function wake()
   if redis.call('LLEN', WAKE) == 0 then redis.call('RPUSH', WAKE, '1') end

@@ -6,7 +6,7 @@ local CRASHES_AT = 6
 local ENQUEUED, STARTED, ERROR, RETRY, COMPLETED, FAILED, RELEASED, PROMOTED, CUT, SKIPPED =
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local DEFERRED, CANCELLED, RECOVERED, LATE = 11, 12, 13, 14
-local FLAG_SKIPPED, FLAG_RUN_ONCE_MORE, FLAG_CANCELLED = 1, 2, 4
+local FLAG_SKIPPED, FLAG_RUN_ONCE_MORE, FLAG_CANCELLED, FLAG_FAULT = 1, 2, 4, 8
 local NO_TOKEN = string.rep('\0', 14)
 -- A story longer than this loses its oldest events, all but the CUT that counts them.
 local MAX_STORY = 32768
@@ -17,22 +17,36 @@ local function now_ms()
   return tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
 end
 
--- Returns nil for a value that is no record of this version.
+-- Where the body of a record begins: after its tags (`_tags`), which a record of version 1 has none of. Returns nil for
+-- a value that is no record.
+local function body_at(value)
+  if not value or #value < HEADER_SIZE then return nil end
+  local version = string.byte(value)
+  if version == 1 then return HEADER_SIZE + 1 end
+  if version ~= 2 or #value == HEADER_SIZE then return nil end
+  return HEADER_SIZE + 2 + string.byte(value, HEADER_SIZE + 1)
+end
+
+-- Returns nil for a value that is no record.
 local function unpack_record(value)
-  if not value or #value < HEADER_SIZE or string.byte(value) ~= 1 then return nil end
+  local at = body_at(value)
+  if not at then return nil end
   local r = {}
   local _, length
   _, r.priority, r.attempts, r.crashes, r.flags, r.created, r.ready, r.started, r.finished,
     r.call, r.token, length = struct.unpack(HEADER, value)
-  if #value < HEADER_SIZE + length then return nil end
-  r.body = string.sub(value, HEADER_SIZE + 1, HEADER_SIZE + length)
-  r.story = string.sub(value, HEADER_SIZE + length + 1)
+  if #value < at - 1 + length then return nil end
+  r.tags = string.sub(value, HEADER_SIZE + 2, at - 1)
+  r.body = string.sub(value, at, at - 1 + length)
+  r.story = string.sub(value, at + length)
   return r
 end
 
 local function pack_record(r)
-  return struct.pack(HEADER, 1, r.priority, r.attempts, r.crashes, r.flags, r.created, r.ready,
-    r.started, r.finished, r.call, r.token, #r.body) .. r.body .. r.story
+  local tagged = #r.tags > 0
+  return struct.pack(HEADER, tagged and 2 or 1, r.priority, r.attempts, r.crashes, r.flags, r.created, r.ready,
+    r.started, r.finished, r.call, r.token, #r.body) .. (tagged and string.char(#r.tags) .. r.tags or '') ..
+    r.body .. r.story
 end
 
 local function has_flag(record, flag)
@@ -41,6 +55,10 @@ end
 
 local function set_flag(record, flag)
   if not has_flag(record, flag) then record.flags = record.flags + flag end
+end
+
+local function drop_flag(record, flag)
+  if has_flag(record, flag) then record.flags = record.flags - flag end
 end
 
 local function event(kind, at, data)

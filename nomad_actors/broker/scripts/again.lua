@@ -1,4 +1,4 @@
--- include: _record _queue
+-- include: _record _queue _limits _tags
 -- The operator's retry: failed or completed → waiting, attempts afresh.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 id, 2 the token that the caller saw, 3 body
@@ -12,10 +12,14 @@ if not record or record.token ~= seen then return 'changed' end
 local now = now_ms()
 redis.call('ZREM', INDEX[state], id)
 redis.call('HDEL', NOTES, id)
+clear_fault(record, id)
 record.attempts, record.crashes, record.flags, record.finished, record.ready = 0, 0, 0, 0, now
 record.body = body
 tell(record, event(ENQUEUED, now, ''))
 redis.call('HSET', JOBS, id, pack_record(record))
 append_waiting(id, record.priority)
-if redis.call('HEXISTS', META, 'paused') == 0 then wake() end
+-- Somebody else's job may hold its key by now; the operator's word goes before.
+local mode, key = unique_of(record.tags)
+if mode == UNTIL_START or mode == UNTIL_END then redis.call('HSETNX', UNIQUE, key, id) end
+if not is_paused(now) then wake() end
 return 'ok'

@@ -1,11 +1,12 @@
--- include: _record _queue _slots _worker _stats _end
+-- include: _record _queue _limits _tags _slots _add _bulk _worker _stats _end
 -- A worker's sign of life, which names what it holds; and the reaper's tick: active → waiting or failed for the jobs of
 -- workers that are gone; what is kept too long goes.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 worker id, 2 its name, 3 the last request that was answered, 4 lease (ms), then 2 a job held: id, token; or
 --       1 worker id, 2 its name, 3 'leave' when it goes
--- Returns: now (ms), next due (ms or ''), how many wait, how many run, the ids held that are no longer this worker's,
---          the ids held that shall be cancelled, and 3 a job that was recovered: id, outcome, header and body
+-- Returns: now (ms), when to ask again (ms or ''), how many wait, how many run, the ids held that are no longer this worker's,
+--          the ids held that shall be cancelled, 3 a job that was recovered: id, outcome, header and body; and 1 when a
+--          bulk of jobs has lost its caller and more of it is to be added
 -- Closes: a worker that is taken for dead because Redis was away, the host slept or the clock stepped. Silence is
 --         summed up over ticks that follow each other; a tick after a gap only starts the sum anew.
 local RECOVER_AT_ONCE = 200
@@ -96,6 +97,15 @@ local function fate_of(lease)
   return ticks and mark.missed >= lease_ms and 'gone' or nil
 end
 
+local LOST = 'lost its worker ' .. MAX_CRASHES .. ' times'
+-- Lost workers are a fault of their own, one for each job type.
+local function fault_of_lost(record)
+  local readable, body = pcall(cjson.decode, record.body)
+  local name = readable and type(body) == 'table' and body.actor_name or ''
+  local words = { jobType = name, errorClass = 'WorkerLost', message = LOST, frame = '' }
+  return string.sub(redis.sha1hex(LOST .. name), 1, 8) .. cjson.encode(words)
+end
+
 local tally, recovered, must_wake = new_tally(), {}, false
 local function recover(id, lease, fate)
   local record = record_of(id, lease.score, now)
@@ -111,7 +121,7 @@ local function recover(id, lease, fate)
     finish_cancelled(record, id, now, lease.cancel)
   elseif record.crashes >= MAX_CRASHES and fate == 'gone' then
     outcome = 'failed'
-    must_wake = finish(record, id, now, DEAD, FAILED, 'lost its worker ' .. MAX_CRASHES .. ' times') or must_wake
+    must_wake = finish(record, id, now, DEAD, FAILED, LOST, fault_of_lost(record)) or must_wake
   else
     redis.call('ZADD', WAITING, lease.score, id)
     must_wake = true
@@ -137,7 +147,7 @@ end
 if #recovered > 0 then
   redis.call('HINCRBY', META, 'recovered', #recovered / 3)
   write_tally(tally, now)
-  if must_wake and redis.call('HEXISTS', META, 'paused') == 0 then wake() end
+  if must_wake and not is_paused(now) then wake() end
 end
 
 if ticks then
@@ -157,7 +167,7 @@ end
 redis.call('HDEL', WORKERS, '')
 redis.call('HSET', WORKERS, unpack(fields))
 
-local first = redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')
 return {
-  string.format('%.3f', now), first[2] or '', redis.call('ZCARD', WAITING), running, lost, cancelled, recovered,
+  string.format('%.3f', now), (next_start(now)), redis.call('ZCARD', WAITING), running, lost, cancelled, recovered,
+  help_bulk(now) and 1 or 0,
 }

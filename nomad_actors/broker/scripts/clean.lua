@@ -1,4 +1,4 @@
--- include: _record _queue _slots
+-- include: _record _queue _tags _slots
 -- Removes jobs of one state, a bounded step.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 state, 2 how long ago they must have ended (ms), 3 at most how many; or

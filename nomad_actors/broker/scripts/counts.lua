@@ -1,11 +1,17 @@
--- include: _record _queue
--- Counts the jobs by state, and says how old the oldest are.
+-- include: _record _queue _limits
+-- Counts the jobs by state, and tells what keeps them from starting or being added.
 -- KEYS: 1 the queue's base
--- Returns: now (ms), waiting, active, delayed, completed, failed, paused since (ms or ''), limit (or ''), how many jobs
---          were recovered from lost workers, how many crashes were taken back
-local meta = redis.call('HMGET', META, 'paused', 'limit', 'recovered', 'late')
-return {
-  string.format('%.3f', now_ms()), redis.call('ZCARD', WAITING), redis.call('HLEN', ACTIVE),
-  redis.call('ZCARD', DELAYED), redis.call('ZCARD', DONE), redis.call('ZCARD', DEAD), meta[1] or '', meta[2] or '',
-  tonumber(meta[3] or 0), tonumber(meta[4] or 0),
+-- Returns: now (ms), waiting, active, delayed, completed, failed, how many jobs were recovered from lost workers, how many
+--          crashes were taken back, then each '' for none: the limit that is declared, the one that an operator set, the
+--          rate, the most that may wait, and the pauses (_limits)
+local now = now_ms()
+local meta = redis.call('HMGET', META, 'recovered', 'late', 'limit', 'limit_set', 'rate', 'max_length')
+local answer = {
+  string.format('%.3f', now), redis.call('ZCARD', WAITING), redis.call('HLEN', ACTIVE),
+  redis.call('ZCARD', DELAYED), redis.call('ZCARD', DONE), redis.call('ZCARD', DEAD),
+  tonumber(meta[1] or 0), tonumber(meta[2] or 0), meta[3] or '', meta[4] or '', meta[5] or '', meta[6] or '',
 }
+for _, text in ipairs(redis.call('HMGET', META, unpack(PAUSES))) do
+  answer[#answer + 1] = unpack_pause(text, now) and text or ''
+end
+return answer

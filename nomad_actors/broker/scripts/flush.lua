@@ -1,6 +1,6 @@
--- include: _queue
--- Drops every job of the queue; what runs settles into nothing. The pause, the limit and the counters stay.
+-- include: _record _queue _tags
+-- Drops every job of the queue; what runs settles into nothing. Pauses, limits, counters and what is unique for a time stay.
 -- KEYS: 1 the queue's base
 -- Returns: 1
-redis.call('UNLINK', JOBS, WAITING, DELAYED, ACTIVE, DONE, DEAD, WAKE, NOTES)
+redis.call('UNLINK', JOBS, WAITING, DELAYED, ACTIVE, DONE, DEAD, WAKE, NOTES, TERMS, FAULTS, LAST_FAULTS, UNIQUE)
 return 1

@@ -1,11 +1,17 @@
--- include: _queue
--- Sets or lifts how many jobs of the queue may run at a time over all hosts.
+-- include: _record _queue _limits
+-- Sets or lifts limits of the queue.
 -- KEYS: 1 the queue's base
--- ARGV: 1 the limit, or '' for none
-if ARGV[1] == '' then
-  redis.call('HDEL', META, 'limit')
-else
-  redis.call('HSET', META, 'limit', ARGV[1])
+-- ARGV: 2 a limit: its field of META (`limit` and `limit_set`: jobs at a time over all hosts, as declared and as an operator
+--       wants it; `rate`: starts and the period (ms) that they are counted in; `max_length`: jobs that have not begun), its
+--       value ('' lifts it)
+-- Returns: 1
+for i = 1, #ARGV, 2 do
+  if ARGV[i + 1] == '' then
+    redis.call('HDEL', META, ARGV[i])
+  else
+    redis.call('HSET', META, ARGV[i], ARGV[i + 1])
+  end
+  if ARGV[i] == 'rate' and ARGV[i + 1] == '' then redis.call('DEL', STARTS) end
 end
-if redis.call('HEXISTS', META, 'paused') == 0 then wake() end
+if not is_paused(now_ms()) then wake() end
 return 1

@@ -1,6 +1,6 @@
--- include: _queue
+-- include: _record _queue _limits
 -- Tells the score of the job that would start next, for a worker with fewer threads than places.
 -- KEYS: 1 the queue's base
 -- Returns: the score, or ''
-if redis.call('HEXISTS', META, 'paused') == 1 then return '' end
+if is_paused(now_ms()) then return '' end
 return redis.call('ZRANGE', WAITING, 0, 0, 'WITHSCORES')[2] or ''

@@ -1,4 +1,4 @@
--- include: _record _queue
+-- include: _record _queue _limits
 -- The operator's "now": delayed → waiting before it is due.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 id
@@ -16,5 +16,5 @@ if record then
   redis.call('HSET', JOBS, id, pack_record(record))
 end
 append_waiting(id, record and record.priority or 0)
-if redis.call('HEXISTS', META, 'paused') == 0 then wake() end
+if not is_paused(now) then wake() end
 return 'ok'

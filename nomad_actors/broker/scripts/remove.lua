@@ -1,4 +1,4 @@
--- include: _record _queue _slots
+-- include: _record _queue _tags _slots
 -- Removes one job: waiting, delayed, completed or failed → –.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 id
@@ -10,6 +10,6 @@ for name, index in pairs(INDEX) do
   if redis.call('ZREM', index, id) == 1 then state = name end
 end
 if state == 'waiting' or state == 'delayed' then end_slot(id, now_ms(), 'removed', 0) end
-local had = redis.call('HDEL', JOBS, id)
-redis.call('HDEL', NOTES, id)
+local had = redis.call('HEXISTS', JOBS, id)
+drop({ id })
 return (state or had == 1) and 'ok' or 'missing'

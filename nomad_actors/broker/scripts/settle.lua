@@ -1,9 +1,9 @@
--- include: _record _queue _slots _add _stats _end
+-- include: _record _queue _limits _tags _slots _add _stats _end
 -- Ends leases: active → completed, failed, delayed (retry, deferral) or waiting (release), with what the run enqueued.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 worker's name, then a lease: id, token, outcome (completed skipped failed cancelled retried deferred
 --       released), delay (ms), body ('' as it was), error (JSON or ''), note (result as JSON, or why it failed or is
---       deferred), how many jobs it enqueued, then 6 each as in enqueue
+--       deferred), fault (its term and words, or ''), how many jobs it enqueued, then 7 each as in enqueue
 -- Returns: now (ms), then one a lease: ok, cancelled (an operator wanted that meanwhile), already (this token settled
 --          it before), fenced (the lease is another's now) or gone
 -- Closes: a lease that was taken over; the step after a job lost between "enqueue the next thing" and "ack"; a full
@@ -16,9 +16,9 @@ local must_wake, ended = false, 0
 local function add_outbox(count)
   for _ = 1, count do
     local state = add(now, ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]),
-      tonumber(ARGV[at + 4]), ARGV[at + 5])
+      tonumber(ARGV[at + 4]), ARGV[at + 5], ARGV[at + 6])
     must_wake = must_wake or state == 'waiting'
-    at = at + 6
+    at = at + 7
   end
 end
 
@@ -42,8 +42,8 @@ end
 
 while at <= #ARGV do
   local id, token, outcome, delay = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-  local body, err, note, enqueued = ARGV[at + 4], ARGV[at + 5], ARGV[at + 6], tonumber(ARGV[at + 7])
-  at = at + 8
+  local body, err, note, fault, enqueued = ARGV[at + 4], ARGV[at + 5], ARGV[at + 6], ARGV[at + 7], tonumber(ARGV[at + 8])
+  at = at + 9
   local lease = redis.call('HGET', ACTIVE, id)
   local holder, started, score, cancel
   if lease then holder, started, score, cancel = unpack_lease(lease) end
@@ -52,7 +52,7 @@ while at <= #ARGV do
     local word = not record and 'gone' or record.token == token and 'already' or 'fenced'
     if word == 'fenced' then take_back_crash(id, token, now) end
     answer[#answer + 1] = word
-    at = at + 6 * enqueued
+    at = at + 7 * enqueued
   else
     local record = record_of(id, score, now)
     local word = 'ok'
@@ -79,7 +79,7 @@ while at <= #ARGV do
         finish_cancelled(record, id, now, note)
         ended = ended + 1
       elseif outcome == 'failed' then
-        must_wake = finish(record, id, now, DEAD, FAILED, note) or must_wake
+        must_wake = finish(record, id, now, DEAD, FAILED, note, fault) or must_wake
         ended = ended + 1
       else
         if outcome == 'skipped' then set_flag(record, FLAG_SKIPPED) end
@@ -94,14 +94,13 @@ while at <= #ARGV do
 end
 
 write_tally(tally, now)
-local meta = redis.call('HMGET', META, 'paused', 'limit', 'keep')
 if ended > 0 then
-  local keep_done, _, keep_dead = keeping(meta[3])
+  local keep_done, _, keep_dead = keeping(redis.call('HGET', META, 'keep'))
   -- Twice what came, so that a lowered number is reached too, a step at a time.
   trim_count(DONE, keep_done, 2 * ended)
   trim_count(DEAD, keep_dead, 2 * ended)
 end
 -- A place of a queue that is limited over all hosts may be waited for elsewhere.
-if meta[2] and redis.call('ZCARD', WAITING) > 0 then must_wake = true end
-if must_wake and not meta[1] then wake() end
+if limit_at_a_time() and redis.call('ZCARD', WAITING) > 0 then must_wake = true end
+if must_wake and not is_paused(now) then wake() end
 return answer

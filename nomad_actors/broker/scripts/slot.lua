@@ -1,10 +1,10 @@
--- include: _record _queue _slots _add _stats _end
+-- include: _record _queue _limits _tags _slots _add _stats _end
 -- Claims slots of a schedule: each gets its job, or is written down as missed with the reason. In one step with the
 -- schedule's being on, its version and its watermark, so that any number of schedulers gives one job a slot.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 name, 2 version, 3 kind (due, init or manual), 4 overlap (skip, queue or replace; '' asks nobody),
---       5 the clock's offset and speed, 6 to 10 the job: call (8 bytes), priority, created (ms), body, who asked;
---       11 how many more were missed and are not listed, then 2 a slot: due (ms), why it was missed ('' adds its job)
+--       5 the clock's offset and speed, 6 to 11 the job: call (8 bytes), priority, created (ms), body, extra (_add), who
+--       asked; 12 how many more were missed and are not listed, then 2 a slot: due (ms), why it was missed ('' adds its job)
 -- Returns: a word (ok, stopped, changed, gone, early), now by the clock (ms), then 2 a slot: due, and added, missed or
 --          claimed (somebody was there before)
 -- Closes: a second scheduler; one that was frozen while the schedule changed or stopped; one whose clock is ahead.
@@ -19,7 +19,7 @@ if kind ~= 'manual' then
   if record.version ~= version then return { 'changed', said } end
   if not record.enabled then return { 'stopped', said } end
 end
-if kind == 'due' and #ARGV > 11 and tonumber(ARGV[#ARGV - 1]) > now + 1000 then return { 'early', said } end
+if kind == 'due' and #ARGV > 12 and tonumber(ARGV[#ARGV - 1]) > now + 1000 then return { 'early', said } end
 
 local answer, must_wake, wrote = { 'ok', said }, false, false
 local slots = slots_of(name)
@@ -33,8 +33,7 @@ end
 
 local function take_away(id, state)
   redis.call('ZREM', INDEX[state], id)
-  redis.call('HDEL', JOBS, id)
-  redis.call('HDEL', NOTES, id)
+  drop({ id })
   end_slot(id, now, 'replaced', 0)
 end
 
@@ -42,8 +41,13 @@ end
 local function fill(due)
   local previous, state = standing()
   if previous and overlap == 'skip' then return 'the previous run is still ' .. state end
+  local most = tonumber(redis.call('HGET', META, 'max_length') or nil)
+  if most and redis.call('ZCARD', WAITING) + redis.call('ZCARD', DELAYED) >= most then
+    return 'the queue is full: ' .. most .. ' jobs wait'
+  end
   local id = slot_id(name, due)
-  local state_now = add(real, id, ARGV[6], tonumber(ARGV[7]), 0, tonumber(ARGV[8]), ARGV[9])
+  local state_now, _, other = add(real, id, ARGV[6], tonumber(ARGV[7]), 0, tonumber(ARGV[8]), ARGV[9], ARGV[10])
+  if other ~= '' then return 'another job with its unique key is ' .. state_now end
   must_wake = must_wake or state_now == 'waiting'
   record.last_job = id
   if previous and overlap == 'replace' and state ~= 'active' and previous ~= id then take_away(previous, state) end
@@ -53,7 +57,7 @@ end
 local function claim(due, missed)
   local word = 'added'
   if missed == '' then missed = fill(due) end
-  local slot = { due = due, added = now, kind = kind ~= 'due' and kind or nil, by = ARGV[10] ~= '' and ARGV[10] or nil }
+  local slot = { due = due, added = now, kind = kind ~= 'due' and kind or nil, by = ARGV[11] ~= '' and ARGV[11] or nil }
   if missed then
     slot.added, slot.missed, word = nil, missed, 'missed'
     record.missed = record.missed + 1
@@ -62,7 +66,7 @@ local function claim(due, missed)
   return word
 end
 
-for i = 12, #ARGV, 2 do
+for i = 13, #ARGV, 2 do
   local due, missed = tonumber(ARGV[i]), ARGV[i + 1]
   local word = 'claimed'
   if kind == 'due' then
@@ -87,7 +91,7 @@ for i = 12, #ARGV, 2 do
   answer[#answer + 1] = word
 end
 if wrote then
-  record.missed = record.missed + tonumber(ARGV[11])
+  record.missed = record.missed + tonumber(ARGV[12])
   redis.call('HSET', SCHEDULES, name, cjson.encode(record))
   if redis.call('HLEN', slots) > SLOTS_KEPT + 10 then
     -- A slot whose job is not over is kept longer: it says that the schedule is overdue.
@@ -108,5 +112,5 @@ if wrote then
     drop_oldest(open, #open - OPEN_SLOTS_KEPT)
   end
 end
-if must_wake and redis.call('HEXISTS', META, 'paused') == 0 then wake() end
+if must_wake and not is_paused(real) then wake() end
 return answer

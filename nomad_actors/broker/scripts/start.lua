@@ -1,8 +1,8 @@
--- include: _record _queue _worker
+-- include: _record _queue _limits _tags _worker
 -- Promotes what is due, then leases the first jobs to a worker: delayed → waiting, waiting → active.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 worker id (8 bytes), 2 request number, 3 free places, 4 worker's name, 5 how many suspects it may take
--- Returns: now (ms), next due (ms or ''), how many suspects were passed over, then 4 a job:
+-- Returns: now (ms), when to ask again (ms or ''), how many suspects were passed over, then 4 a job:
 --          id, header and body, number within the request, score in waiting
 -- Closes: a lost reply. A request number that was served already gets the same leases again; one that was overtaken
 --          gets none, so that no lease exists that its worker does not know. Two jobs that were both present when a
@@ -18,7 +18,7 @@ local now = now_ms()
 local function tell_leased(answer, id, value, number, score)
   if unpack_record(value) then
     local length = struct.unpack('>I4', value, HEADER_SIZE - 3)
-    value = string.sub(value, 1, HEADER_SIZE + length)
+    value = string.sub(value, 1, body_at(value) - 1 + length)
   end
   answer[#answer + 1] = id
   answer[#answer + 1] = value or ''
@@ -26,14 +26,9 @@ local function tell_leased(answer, id, value, number, score)
   answer[#answer + 1] = score
 end
 
-local function next_due()
-  local first = redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')
-  return first[2] or '', first[2] and tonumber(first[2])
-end
-
 local mark = unpack_mark(redis.call('HGET', WORKERS, worker)) or { request = 0 }
 if request <= mark.request then
-  local answer = { string.format('%.3f', now), (next_due()), 0 }
+  local answer = { string.format('%.3f', now), (next_start(now)), 0 }
   if request == mark.request then
     local prefix = worker .. struct.pack('>I4', request)
     local all = redis.call('HGETALL', ACTIVE)
@@ -48,22 +43,21 @@ if request <= mark.request then
   return answer
 end
 
-local due_text, due = next_due()
+local _, due = next_start(now)
 if due and due <= now then
   local ids = redis.call('ZRANGEBYSCORE', DELAYED, '-inf', string.format('%.17g', now), 'LIMIT', 0, PROMOTE_AT_ONCE)
-  local values = redis.call('HMGET', JOBS, unpack(ids))
-  redis.call('ZREM', DELAYED, unpack(ids))
+  local values = #ids > 0 and redis.call('HMGET', JOBS, unpack(ids))
+  if values then redis.call('ZREM', DELAYED, unpack(ids)) end
   for i, id in ipairs(ids) do
     local record = unpack_record(values[i])
     append_waiting(id, record and record.priority or 0)
   end
-  due_text, due = next_due()
 end
 
-local meta = redis.call('HMGET', META, 'paused', 'limit')
-local take = meta[1] and 0 or free
-if meta[2] then take = math.max(0, math.min(take, tonumber(meta[2]) - redis.call('HLEN', ACTIVE))) end
-local answer = { string.format('%.3f', now), due_text, 0 }
+local paused, limit = is_paused(now), limit_at_a_time()
+local take = paused and 0 or math.min(free, (room_by_rate(now)))
+if limit then take = math.max(0, math.min(take, limit - redis.call('HLEN', ACTIVE))) end
+local answer = { string.format('%.3f', now), '', 0 }
 local taken, passed_over = 0, 0
 
 while taken < take and passed_over <= LOOK_PAST do
@@ -89,14 +83,16 @@ while taken < take and passed_over <= LOOK_PAST do
     taken = taken + 1
     local token = worker .. struct.pack('>I4I2', request, taken)
     redis.call('HSET', ACTIVE, ids[i], pack_lease(token, now, tonumber(head[2 * i]), ''))
+    release_on_start(ids[i], values[i])
     tell_leased(answer, ids[i], values[i], taken, head[2 * i])
   end
 end
-answer[3] = passed_over
+note_starts(now, taken)
+answer[2], answer[3] = (next_start(now)), passed_over
 -- The worker's mark comes last: a full Redis refuses it as a first write, and then nothing was leased.
 redis.pcall('HSET', WORKERS, worker, pack_mark({ heard = now, request = request, missed = 0, name = name }))
 local left = redis.call('ZCARD', WAITING)
-if left == 0 or meta[1] then
+if left == 0 or paused then
   redis.call('DEL', WAKE)
 elseif taken > 0 and (taken == take or passed_over > 0) then
   wake()

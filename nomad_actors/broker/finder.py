@@ -1,0 +1,233 @@
+"""Finds a queue's jobs: by state and time, by a term in whatever state, by why they failed; page after page.
+
+A cursor names the last job seen, not how many were: what moves meanwhile neither hides nor repeats another.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .faults import Fault
+from .faults import unpack as unpack_fault
+from .link import Call, CallerLinks
+from .states import State
+from .stored import StoredJob
+from .tags import TERM_BYTES
+from .view import QueueView
+
+#: How many jobs one script reads.
+STEP = 100
+#: How many are looked at for one page, when few of them fit.
+MOST_LOOKED_AT = 2_000
+
+_TIME_BYTES = 6
+_LATEST = b"\xff" * _TIME_BYTES
+
+Accepts = Callable[[StoredJob], bool]
+
+
+class BadCursor(ValueError):
+    """Raised for a cursor that no page gave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Some jobs, and where the next page goes on (None after the last)."""
+
+    jobs: Sequence[StoredJob]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From when to when, ms since the epoch, both inclusive; None for open."""
+
+    since_ms: float | None = None
+    until_ms: float | None = None
+
+    def holds(self, at_ms: float) -> bool:
+        """Return whether an instant is within it."""
+        return (self.since_ms is None or at_ms >= self.since_ms) and (self.until_ms is None or at_ms <= self.until_ms)
+
+
+class Finder:
+    """Finds jobs of one queue.
+
+    Every method raises `RedisUnavailable` when Redis does not answer, `BadCursor` for a cursor that is none.
+    """
+
+    def __init__(self, links: CallerLinks, base: str, view: QueueView) -> None:
+        self._links = links
+        self._base = base
+        self._view = view
+
+    def by_state(
+        self, states: Sequence[State], span: Span, accepts: Accepts, *, limit: int, cursor: str | None
+    ) -> Found:
+        """Return jobs of some states one after another; those that wait or run are within `span` by their adding.
+
+        Ended ones are by their end, delayed ones by when they are due.
+        """
+        at, score, member = _state_place(cursor, len(states))
+        jobs: list[StoredJob] = []
+        looked_at = 0
+        while at < len(states):
+            if len(jobs) >= limit or looked_at >= MOST_LOOKED_AT:
+                break
+            if states[at] is State.ACTIVE:
+                running = [
+                    job for job in self._view.jobs(State.ACTIVE, 0, -1) if accepts(job) and span.holds(_added(job))
+                ]
+                shown = int(float(score or 0))
+                jobs += (here := running[shown : shown + limit - len(jobs)])
+                shown += len(here)
+                at, score, member = (at, str(shown), b"") if shown < len(running) else (at + 1, "", b"")
+                continue
+            count = min(STEP, limit - len(jobs) if limit <= STEP else STEP)
+            found = self._page(states[at], span, count, score, member)
+            for job, place in found:
+                score, member = place
+                looked_at += 1
+                in_time = states[at] is not State.WAITING or span.holds(_added(job))
+                if in_time and accepts(job):
+                    jobs.append(job)
+                    if len(jobs) == limit:
+                        break
+            if len(found) < count and len(jobs) < limit:
+                at, score, member = at + 1, "", b""
+        done = at >= len(states)
+        return Found(jobs, None if done else _pack_cursor("s", at, score, _text(member)))
+
+    def _page(
+        self, state: State, span: Span, count: int, score: str, member: bytes
+    ) -> list[tuple[StoredJob, tuple[str, bytes]]]:
+        rev = "rev" if state in (State.COMPLETED, State.FAILED) else ""
+        # The score of a waiting job is its place, not a time.
+        in_time = span if state is not State.WAITING else Span()
+        low, high = _bound(in_time.since_ms, "-inf"), _bound(in_time.until_ms, "+inf")
+        reply = self._run("page", state.value, rev, count, score, member, low, high)
+        return [
+            (self._view.job(state, reply[i], reply[i + 2], b"", reply[i + 3]), (reply[i + 1].decode(), reply[i]))
+            for i in range(0, len(reply), 4)
+        ]
+
+    def by_term(
+        self, term: bytes, states: Sequence[State], span: Span, accepts: Accepts, *, limit: int, cursor: str | None
+    ) -> Found:
+        """Return the jobs that have a term and are in one of some states, newest first."""
+        low = b"[" + term + _time_bytes(span.since_ms, b"")
+        high = b"[" + term + _time_bytes(span.until_ms, _LATEST) + b"\xff"
+        if cursor is not None:
+            high = b"(" + _entry_of(cursor, term)
+        jobs: list[StoredJob] = []
+        looked_at, entry = 0, b""
+        while len(jobs) < limit and looked_at < MOST_LOOKED_AT:
+            reply = self._run("find", high, low, STEP)
+            for i in range(0, len(reply), 5):
+                entry, state, value, lease, told = reply[i : i + 5]
+                looked_at += 1
+                if state and State(state.decode()) in states:
+                    stored_id = entry[TERM_BYTES + _TIME_BYTES :]
+                    job = self._view.job(State(state.decode()), stored_id, value, lease, told)
+                    if accepts(job):
+                        jobs.append(job)
+                        if len(jobs) == limit:
+                            break
+            if len(reply) < 5 * STEP and len(jobs) < limit:
+                return Found(jobs, None)
+            high = b"(" + entry
+        return Found(jobs, _pack_cursor("t", _text(entry)))
+
+    def faults(self, *, limit: int, cursor: str | None) -> tuple[list[Fault], str | None]:
+        """Return why jobs failed, the fault seen last first, and where the next page goes on."""
+        score, term = "", b""
+        if cursor is not None:
+            score, packed = _unpack_cursor(cursor, "f", 2)
+            term = _bytes(packed)
+        reply = self._run("faults", limit, score, term)
+        found = [
+            unpack_fault(reply[i], reply[i + 2], int(reply[i + 3])) for i in range(0, len(reply), 4) if reply[i + 2]
+        ]
+        if len(reply) < 4 * limit:
+            return found, None
+        return found, _pack_cursor("f", reply[-3].decode(), _text(reply[-4]))
+
+    def count(self, term: bytes) -> int:
+        """Return how many jobs have a term, in whatever state."""
+        counted: int = self._links.commands([("ZLEXCOUNT", f"{self._base}:terms", b"[" + term, b"(" + term + b"\xff")])[
+            0
+        ]
+        return counted
+
+    def _run(self, script: str, *arguments: Any) -> Any:
+        return self._links.run([Call(script, self._base, arguments)])[0]
+
+
+def _added(job: StoredJob) -> float:
+    return job.record.header.created_ms if job.record else 0.0
+
+
+def _bound(at_ms: float | None, otherwise: str) -> str:
+    return otherwise if at_ms is None else repr(float(at_ms))
+
+
+def _time_bytes(at_ms: float | None, otherwise: bytes) -> bytes:
+    return otherwise if at_ms is None else max(0, int(at_ms)).to_bytes(_TIME_BYTES, "big")
+
+
+# Cursors are opaque to their users; the letter keeps one kind of list's from being taken for another's.
+
+
+def _pack_cursor(kind: str, *parts: int | str) -> str:
+    return _text(json.dumps([kind, *parts], separators=(",", ":")).encode())
+
+
+def _unpack_cursor(cursor: str, kind: str, count: int) -> list[Any]:
+    try:
+        told = json.loads(_bytes(cursor))
+    except ValueError as error:
+        raise BadCursor(cursor) from error
+    if not isinstance(told, list) or len(told) != count + 1 or told[0] != kind:
+        raise BadCursor(cursor)
+    return told[1:]
+
+
+def _state_place(cursor: str | None, states: int) -> tuple[int, str, bytes]:
+    if cursor is None:
+        return 0, "", b""
+    at, score, member = _unpack_cursor(cursor, "s", 3)
+    if not isinstance(at, int) or not 0 <= at < states or not isinstance(score, str):
+        raise BadCursor(cursor)
+    try:
+        usable = math.isfinite(float(score or 0))
+    except ValueError:
+        usable = False
+    if not usable:
+        raise BadCursor(cursor)
+    return at, score, _bytes(member)
+
+
+def _entry_of(cursor: str, term: bytes) -> bytes:
+    entry = _bytes(_unpack_cursor(cursor, "t", 1)[0])
+    if not entry.startswith(term):
+        raise BadCursor(cursor)
+    return entry
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _bytes(text: object) -> bytes:
+    if not isinstance(text, str) or not text.isascii():
+        raise BadCursor(text)
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except binascii.Error as error:
+        raise BadCursor(text) from error

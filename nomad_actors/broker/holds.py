@@ -1,0 +1,79 @@
+"""What keeps a queue's jobs from starting or from being added: pauses and limits."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class PauseScope(StrEnum):
+    """Which pause it is; to lift one does not lift another."""
+
+    QUEUE = "queue"
+    #: Everything that talks to ESI is paused.
+    ESI = "esi"
+
+    @property
+    def field(self) -> str:
+        """The field of the queue's `meta` that holds it."""
+        return "paused" if self is PauseScope.QUEUE else f"paused:{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Why no job of a queue starts: since when, until when (None: until it is resumed), by whom."""
+
+    scope: PauseScope
+    since_ms: int
+    until_ms: int | None
+    reason: str
+    by: str
+
+    def as_json(self) -> dict[str, object]:
+        """Return the form that the API and the `nomad` command show."""
+        return {
+            "scope": self.scope.value,
+            "since": self.since_ms,
+            "until": self.until_ms,
+            "reason": self.reason,
+            "by": self.by,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A queue's limits, None where there is none.
+
+    Jobs at a time over all hosts, as an operator set it (else what is declared holds); starts in a period; how many
+    jobs may be waiting or delayed before more are refused.
+    """
+
+    concurrency: int | None = None
+    starts: int | None = None
+    period_ms: int | None = None
+    max_length: int | None = None
+
+
+NO_LIMITS = Limits()
+
+
+def unpack_pause(scope: PauseScope, text: bytes) -> Pause | None:
+    """Return a pause as Redis keeps it; None for none."""
+    if not text:
+        return None
+    told = json.loads(text)
+    until = told.get("until")
+    return Pause(
+        scope,
+        int(told["since"]),
+        None if until is None else int(until),
+        str(told.get("reason", "")),
+        str(told.get("by", "")),
+    )
+
+
+def unpack_limits(concurrency: bytes, rate: bytes, max_length: bytes) -> Limits:
+    """Return limits as Redis keeps them."""
+    starts, period = (int(part) for part in rate.split()) if rate else (None, None)
+    return Limits(int(concurrency) if concurrency else None, starts, period, int(max_length) if max_length else None)

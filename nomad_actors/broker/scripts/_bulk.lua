@@ -1,0 +1,68 @@
+-- Many jobs added in one call: they are put down in parts first, which nobody sees and which go by themselves, then
+-- committed as a whole, then added part by part in short steps. Whoever committed them does that; should it die, beats do.
+-- BASE:bulk:ID is a hash: number of the part → its jobs; `next` part to add (once committed), `parts`, `touched` (ms).
+local BULKS = BASE .. ':bulks'
+local JOB_HEAD = '>HhddI4Hc8'
+local BULK_LEFT_MS = 10000
+
+local function bulk_key(id)
+  return BASE .. ':bulk:' .. id
+end
+
+local function finish_bulk(id)
+  redis.call('UNLINK', bulk_key(id))
+  redis.call('LREM', BULKS, 1, id)
+  -- A repeat of the commit is told that all is well.
+  redis.call('SET', bulk_key(id) .. ':done', '1', 'PX', 600000)
+end
+
+-- Adds the jobs of one part, or tells what became of them when that was done before; returns 3 a job as `enqueue`.
+local function add_part(now, id, number)
+  local key, answer, added = bulk_key(id), {}, false
+  local told = redis.call('HMGET', key, 'next', 'parts', number)
+  local at, part = 1, told[3]
+  if not told[1] or not part then return answer end
+  local again = number < tonumber(told[1])
+  while at <= #part do
+    local id_length, priority, delay, created, body_length, extra_length, call, begin =
+      struct.unpack(JOB_HEAD, part, at)
+    local body_begin = begin + id_length
+    at = body_begin + body_length + extra_length
+    local job = string.sub(part, begin, body_begin - 1)
+    local state, new, standing
+    if again then
+      state, new, standing = state_of(job) or 'gone', 0, ''
+    else
+      state, new, standing = add(now, job, call, priority, delay, created,
+        string.sub(part, body_begin, body_begin + body_length - 1), string.sub(part, at - extra_length, at - 1))
+    end
+    added = added or (new == 1 and state == 'waiting')
+    answer[#answer + 1] = state
+    answer[#answer + 1] = new
+    answer[#answer + 1] = standing
+  end
+  if not again then
+    redis.call('HSET', key, 'next', number + 1, 'touched', string.format('%.0f', now))
+    -- The last part added stays: its reply may have been lost.
+    redis.call('HDEL', key, number - 1)
+  end
+  if added and not is_paused(now) then wake() end
+  return answer
+end
+
+-- One part of a bulk whose caller has not been heard of for a while; returns whether there is more to do.
+local function help_bulk(now)
+  local id = redis.call('LINDEX', BULKS, 0)
+  if not id then return false end
+  local told = redis.call('HMGET', bulk_key(id), 'next', 'parts', 'touched')
+  if not told[1] or tonumber(told[1]) >= tonumber(told[2]) then
+    finish_bulk(id)
+  elseif now - tonumber(told[3]) >= BULK_LEFT_MS then
+    add_part(now, id, tonumber(told[1]))
+    -- Still nobody's: the next step need not wait.
+    redis.call('HSET', bulk_key(id), 'touched', told[3])
+  else
+    return false
+  end
+  return redis.call('LLEN', BULKS) > 0
+end

@@ -1,0 +1,75 @@
+-- What keeps a queue's jobs from starting though they wait: pauses, a number of jobs at a time over all hosts, a number of
+-- starts in a period.
+local STARTS = BASE .. ':starts'
+-- Each its own field of META, so that to lift one pause does not lift another.
+local PAUSES = { 'paused', 'paused:esi' }
+
+-- A pause as JSON (since, until, by, reason; ms), nil when there is none or it is over.
+local function unpack_pause(text, now)
+  local pause = text and cjson.decode(text)
+  if type(pause) ~= 'table' or (pause['until'] and pause['until'] <= now) then return nil end
+  return pause
+end
+
+-- Whether the queue is paused, and when it no longer is (nil: when somebody resumes it).
+local function paused_at(now)
+  local paused, resumes = false, 0
+  for _, text in ipairs(redis.call('HMGET', META, unpack(PAUSES))) do
+    local pause = unpack_pause(text, now)
+    if pause then
+      paused = true
+      resumes = math.max(resumes, pause['until'] or math.huge)
+    end
+  end
+  return paused, paused and resumes < math.huge and resumes or nil
+end
+
+local function is_paused(now)
+  return (paused_at(now))
+end
+
+-- Jobs at a time over all hosts: what an operator set, else what was declared.
+local function limit_at_a_time()
+  local meta = redis.call('HMGET', META, 'limit_set', 'limit')
+  return tonumber(meta[1] or meta[2] or nil)
+end
+
+-- How many more jobs may start now by the rate; and when the next one may, once none may.
+local function room_by_rate(now)
+  local told = redis.call('HGET', META, 'rate')
+  if not told then return math.huge end
+  local count, period = string.match(told, '^(%d+) (%d+)$')
+  count, period = tonumber(count), tonumber(period)
+  local first = tonumber(redis.call('LINDEX', STARTS, 0) or nil)
+  -- A clock that was set back must not hold the queue for as long.
+  if first and first > now + 1000 then redis.call('DEL', STARTS) end
+  while first and first <= now - period do
+    redis.call('LPOP', STARTS)
+    first = tonumber(redis.call('LINDEX', STARTS, 0) or nil)
+  end
+  local used = redis.call('LLEN', STARTS)
+  if used < count then return count - used end
+  return 0, tonumber(redis.call('LINDEX', STARTS, used - count)) + period
+end
+
+local function note_starts(now, count)
+  if count == 0 or redis.call('HEXISTS', META, 'rate') == 0 then return end
+  local times = {}
+  for i = 1, count do times[i] = string.format('%.3f', now) end
+  redis.call('RPUSH', STARTS, unpack(times))
+end
+
+-- When a worker shall ask again though nobody wakes it (''): a job is due, a pause is over, the rate has room.
+local function next_start(now)
+  local first = redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')
+  local at = tonumber(first[2] or nil)
+  if redis.call('ZCARD', WAITING) > 0 then
+    local paused, free_at = paused_at(now)
+    if not paused then
+      local _
+      _, free_at = room_by_rate(now)
+    end
+    if free_at then at = math.min(at or math.huge, free_at) end
+  end
+  return at and string.format('%.17g', at) or '', at
+end

@@ -1,0 +1,131 @@
+-- What a job is found by beside its id, and what it keeps others from being added by: its terms, its fault and its unique
+-- key. They stand in the record's tags: mode of the key B · key (16 bytes, unless the mode is 0) · terms of 8 bytes each,
+-- the last of them the fault when the flag says so. A term is the hash of a field and its value.
+local TERMS, FAULTS, LAST_FAULTS, UNIQUE = BASE .. ':terms', BASE .. ':faults', BASE .. ':faults:last', BASE .. ':unique'
+local UNTIL_START, UNTIL_END, FOR_A_TIME = 1, 2, 3
+
+-- An entry of TERMS. All have the score 0, so that they are ordered by term, then time: newest first is backwards.
+local function entry(term, ms, id)
+  return term .. struct.pack('>I6', math.floor(ms)) .. id
+end
+
+local function fault_of(record)
+  return has_flag(record, FLAG_FAULT) and string.sub(record.tags, -8) or nil
+end
+
+local function entries_of(record, id)
+  local found, tags = {}, record.tags
+  local fault_at = has_flag(record, FLAG_FAULT) and #tags - 7 or 0
+  for at = string.byte(tags) == 0 and 2 or 18, #tags, 8 do
+    local ms = at == fault_at and record.finished or record.created
+    found[#found + 1] = entry(string.sub(tags, at, at + 7), ms, id)
+  end
+  return found
+end
+
+local function index_terms(record, id)
+  if #record.tags == 0 then return end
+  local scored = {}
+  for _, each in ipairs(entries_of(record, id)) do
+    scored[#scored + 1] = 0
+    scored[#scored + 1] = each
+  end
+  if #scored > 0 then redis.call('ZADD', TERMS, unpack(scored)) end
+end
+
+-- A fault that no job has any more is forgotten.
+local function forget_fault(term)
+  if redis.call('ZLEXCOUNT', TERMS, '[' .. term, '(' .. term .. '\255') > 0 then return end
+  redis.call('HDEL', FAULTS, term)
+  redis.call('ZREM', LAST_FAULTS, term)
+end
+
+local function unindex_terms(record, id)
+  if #record.tags == 0 then return end
+  local entries = entries_of(record, id)
+  if #entries > 0 then redis.call('ZREM', TERMS, unpack(entries)) end
+  local fault = fault_of(record)
+  if fault then forget_fault(fault) end
+end
+
+-- Marks a failed job with why it failed: the hash of that, and what it is of in words (JSON).
+local function set_fault(record, id, now, term, words)
+  record.tags = (#record.tags == 0 and '\0' or record.tags) .. term
+  set_flag(record, FLAG_FAULT)
+  redis.call('ZADD', TERMS, 0, entry(term, record.finished, id))
+  local kept = redis.call('HGET', FAULTS, term)
+  local first, seen = now, 0
+  if kept then
+    local _
+    first, _, seen = struct.unpack('>ddI4', kept)
+  end
+  redis.call('HSET', FAULTS, term, struct.pack('>ddI4', first, now, seen + 1) .. words)
+  redis.call('ZADD', LAST_FAULTS, now, term)
+end
+
+local function clear_fault(record, id)
+  local fault = fault_of(record)
+  if not fault then return end
+  redis.call('ZREM', TERMS, entry(fault, record.finished, id))
+  forget_fault(fault)
+  drop_flag(record, FLAG_FAULT)
+  record.tags = string.sub(record.tags, 1, -9)
+  if record.tags == '\0' then record.tags = '' end
+end
+
+-- The mode of a record's unique key, and the key; 0 for none.
+local function unique_of(tags)
+  if #tags < 17 or string.byte(tags) == 0 then return 0 end
+  return string.byte(tags), string.sub(tags, 2, 17)
+end
+
+local function hex(text)
+  return (string.gsub(text, '.', function(c) return string.format('%02x', string.byte(c)) end))
+end
+
+local function timed_key(kind, key)
+  return BASE .. ':' .. kind .. ':' .. hex(key)
+end
+
+local function hold_unique(tags, id, ttl_ms)
+  local mode, key = unique_of(tags)
+  if mode == FOR_A_TIME then
+    redis.call('SET', timed_key('unique', key), id, 'PX', ttl_ms)
+  elseif mode ~= 0 then
+    redis.call('HSET', UNIQUE, key, id)
+  end
+end
+
+local function release_unique(tags, id)
+  local mode, key = unique_of(tags)
+  if (mode == UNTIL_START or mode == UNTIL_END) and redis.call('HGET', UNIQUE, key) == id then
+    redis.call('HDEL', UNIQUE, key)
+  end
+end
+
+local function release_on_start(id, value)
+  if not value or string.byte(value) ~= 2 or string.byte(value, HEADER_SIZE + 2) ~= UNTIL_START then return end
+  release_unique(string.sub(value, HEADER_SIZE + 2, HEADER_SIZE + 18), id)
+end
+
+-- Drops jobs that stand in no index any more; at most a thousand at once.
+local function drop(ids)
+  if redis.call('EXISTS', TERMS, UNIQUE) > 0 then
+    local entries, faults = {}, {}
+    for i, value in ipairs(redis.call('HMGET', JOBS, unpack(ids))) do
+      local record = unpack_record(value)
+      if record and #record.tags > 0 then
+        for _, each in ipairs(entries_of(record, ids[i])) do entries[#entries + 1] = each end
+        local fault = fault_of(record)
+        if fault then faults[fault] = true end
+        release_unique(record.tags, ids[i])
+      end
+    end
+    for at = 1, #entries, 1000 do
+      redis.call('ZREM', TERMS, unpack(entries, at, math.min(#entries, at + 999)))
+    end
+    for fault in pairs(faults) do forget_fault(fault) end
+  end
+  redis.call('HDEL', JOBS, unpack(ids))
+  redis.call('HDEL', NOTES, unpack(ids))
+end

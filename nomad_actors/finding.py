@@ -1,0 +1,143 @@
+"""What jobs a caller or operator looks for, and what is found: one queue's, page after page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from .broker.faults import Fault
+from .broker.finder import BadCursor, Finder, Span
+from .broker.states import PAUSED, STATE_NAMES, State
+from .broker.stored import StoredJob
+from .broker.tags import TERM_BYTES, term
+from .errors import BadInput, UnknownState
+from .job import Job
+from .job_types import JobType
+
+MAX_LIMIT = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFilter:
+    """Which jobs are looked for; what is not given is not asked about.
+
+    `fields` are indexed fields of the payload; `since_ms` and `until_ms` are of the end of ended jobs, the due time of
+    delayed ones and the adding of the others; with a field or a fingerprint they are of the adding, or the failing.
+    """
+
+    states: Sequence[str] = ()
+    job_type: str | None = None
+    fields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    fingerprint: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+    def accepts(self, job: StoredJob) -> bool:
+        """Return whether a job is of the job type and has the values that are asked for."""
+        if self.job_type is None and not self.fields:
+            return True
+        message = job.message
+        if message is None or (self.job_type is not None and message.actor_name != self.job_type):
+            return False
+        return all(_has(message.kwargs.get(name), value) for name, value in self.fields.items())
+
+    @property
+    def stored_states(self) -> list[State]:
+        """The states as Redis knows them: a paused queue's jobs wait."""
+        states = [State.WAITING if name == PAUSED else State(name) for name in self.states or State]
+        return list(dict.fromkeys(states))
+
+
+@dataclass(frozen=True)
+class JobPage:
+    """Some jobs, and where the next page goes on; None after the last.
+
+    A page may have fewer jobs than were asked for, also none, and go on all the same: only so many are looked through.
+    """
+
+    jobs: Sequence[Job]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class FaultPage:
+    """Why jobs failed, the fault seen last first, and where the next page goes on."""
+
+    faults: Sequence[Fault]
+    next_cursor: str | None
+
+
+def check(sought: JobFilter, job_types: Sequence[JobType], limit: int) -> None:
+    """Refuse what cannot be looked for.
+
+    Raises `UnknownState`, and `BadInput` naming the fields that jobs can be found by.
+    """
+    for name in sought.states:
+        if name not in STATE_NAMES:
+            raise UnknownState(name[:80], STATE_NAMES)
+    indexed = sorted({name for job_type in job_types for name in job_type.indexed})
+    for name in sought.fields:
+        if name not in indexed:
+            words = ", ".join(indexed) or "none: no job type of this queue declares any"
+            raise BadInput(f"jobs cannot be found by field {name[:80]!r} (accepted: {words})", accepted=indexed)
+    if not 1 <= limit <= MAX_LIMIT:
+        raise BadInput(f"limit {limit} is unusable (accepted: a whole number from 1 to {MAX_LIMIT})")
+
+
+def find(
+    finder: Finder, sought: JobFilter, *, limit: int, cursor: str | None
+) -> tuple[Sequence[StoredJob], str | None]:
+    """Return stored jobs and the next cursor: by fingerprint, else by a field, else through the states.
+
+    Raises `BadInput` for a cursor or fingerprint that is none.
+    """
+    span, accepts = Span(sought.since_ms, sought.until_ms), sought.accepts
+    try:
+        chosen = _term(finder, sought)
+        if chosen is not None:
+            found = finder.by_term(chosen, sought.stored_states, span, accepts, limit=limit, cursor=cursor)
+        else:
+            found = finder.by_state(sought.stored_states, span, accepts, limit=limit, cursor=cursor)
+    except BadCursor as error:
+        raise BadInput(f"cursor {cursor!r:.80} is unusable (accepted: a nextCursor of the same list)") from error
+    return found.jobs, found.next_cursor
+
+
+def faults(finder: Finder, *, limit: int, cursor: str | None) -> FaultPage:
+    """Return why jobs failed.
+
+    Raises `BadInput` for a cursor that is none.
+    """
+    try:
+        return FaultPage(*finder.faults(limit=limit, cursor=cursor))
+    except BadCursor as error:
+        raise BadInput(f"cursor {cursor!r:.80} is unusable (accepted: a nextCursor of the same list)") from error
+
+
+def _term(finder: Finder, sought: JobFilter) -> bytes | None:
+    if sought.fingerprint is not None:
+        return fingerprint_term(sought.fingerprint)
+    terms = [term(name, value) for name, value in sought.fields.items()]
+    # The rarest value has the fewest jobs to look through.
+    return min(terms, key=finder.count) if len(terms) > 1 else next(iter(terms), None)
+
+
+def fingerprint_term(fingerprint: str) -> bytes:
+    """Return a fingerprint's term.
+
+    Raises `BadInput` for text that is none.
+    """
+    try:
+        raw = bytes.fromhex(fingerprint)
+    except ValueError:
+        raw = b""
+    if len(raw) != TERM_BYTES:
+        accepted = f"{2 * TERM_BYTES} hexadecimal digits, as the list of failures has them"
+        raise BadInput(f"fingerprint {fingerprint[:80]!r} is unusable (accepted: {accepted})", accepted=[accepted])
+    return raw
+
+
+def _has(value: object, wanted: str) -> bool:
+    each = value if isinstance(value, (list, tuple)) else [value]
+    return any(term("", one) == term("", wanted) for one in each)

@@ -1,0 +1,173 @@
+"""What keeps jobs from starting or being added: pauses that end, jobs at a time, starts in a period, a full queue."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import dramatiq
+import pytest
+import redis
+from dramatiq import Actor
+
+from chaos.consistency import check_queue
+from nomad_actors.broker import JobBroker
+from nomad_actors.broker.errors import QueueFull
+from nomad_actors.broker.holds import Limits, PauseScope
+from nomad_actors.broker.view import QueueView
+from nomad_actors.testing import running
+
+started: list[float] = []
+gate = threading.Event()
+
+
+@pytest.fixture
+def view(broker: JobBroker) -> QueueView:
+    return broker.view("default")
+
+
+@pytest.fixture
+def work(broker: JobBroker) -> Actor[..., object]:
+    started.clear()
+    gate.set()
+    broker.declare_queue("default", concurrency=4, limit=3)
+
+    @dramatiq.actor(actor_name="work", max_retries=0)
+    def work(number: int = 0) -> None:
+        started.append(time.monotonic())
+        gate.wait(10)
+
+    return work
+
+
+def test_a_pause_says_why_by_whom_and_until_when(broker: JobBroker, view: QueueView) -> None:
+    view.pause(reason="CCP's downtime", by="mira", for_ms=60_000)
+    (pause,) = view.counts().pauses
+    assert (pause.reason, pause.by, pause.scope) == ("CCP's downtime", "mira", PauseScope.QUEUE)
+    assert pause.until_ms == pause.since_ms + 60_000
+    view.pause(reason="longer", by="tor")
+    (again,) = view.counts().pauses
+    assert (again.since_ms, again.until_ms, again.reason) == (pause.since_ms, None, "longer")
+    view.resume()
+    assert view.counts().pauses == ()
+
+
+def test_a_pause_ends_by_itself_and_the_jobs_start(
+    broker: JobBroker, view: QueueView, work: Actor[..., object], wait_until: Callable[..., None]
+) -> None:
+    with running(broker):
+        wait_until(view.workers)
+        view.pause(for_ms=700)
+        paused_at = time.monotonic()
+        work.send(1)
+        # Without the end the worker would look again with its next beat, after 3.75 s.
+        wait_until(lambda: started, timeout_seconds=3)
+    assert started[0] - paused_at >= 0.6
+    assert view.counts().pauses == ()
+
+
+def test_a_pause_that_is_over_holds_nobody_who_comes_later(
+    broker: JobBroker, view: QueueView, work: Actor[..., object], wait_until: Callable[..., None]
+) -> None:
+    work.send(1)
+    view.pause(for_ms=1)
+    wait_until(lambda: not view.counts().pauses)
+    with running(broker):
+        broker.join("default", timeout=3000)
+
+
+def test_to_lift_one_pause_does_not_lift_the_other(
+    broker: JobBroker, view: QueueView, work: Actor[..., object], wait_until: Callable[..., None]
+) -> None:
+    view.pause(reason="mine")
+    view.pause(scope=PauseScope.ESI, reason="all of ESI")
+    work.send(1)
+    with running(broker):
+        wait_until(view.workers)
+        view.resume(scope=PauseScope.ESI)
+        assert [pause.reason for pause in view.counts().pauses] == ["mine"]
+        assert view.counts().waiting == 1
+        view.resume()
+        broker.join("default", timeout=3000)
+
+
+def test_a_limit_set_at_run_time_goes_before_the_declared_one(
+    broker: JobBroker, view: QueueView, work: Actor[..., object], wait_until: Callable[..., None]
+) -> None:
+    gate.clear()
+    view.set_limits(Limits(concurrency=1))
+    with running(broker):
+        for number in range(6):
+            work.send(number)
+        wait_until(lambda: view.counts().active == 1)
+        assert view.counts().limit == 1
+        view.set_limits(Limits())
+        # The declared three, at once.
+        wait_until(lambda: view.counts().active == 3, timeout_seconds=3)
+        gate.set()
+        broker.join("default", timeout=5000)
+
+
+def test_no_more_jobs_start_in_any_period_than_the_rate_allows(
+    broker: JobBroker, view: QueueView, work: Actor[..., object]
+) -> None:
+    view.set_limits(Limits(starts=5, period_ms=400))
+    for number in range(17):
+        work.send(number)
+    with running(broker):
+        broker.join("default", timeout=10_000)
+    assert len(started) == 17
+    for first, sixth in zip(started, started[5:], strict=False):
+        # Measured in the job, a moment after Redis' start of it.
+        assert sixth - first > 0.35
+    assert 1.1 < started[-1] - started[0] < 3
+
+
+def test_a_rate_holds_over_processes(make_broker: Callable[..., JobBroker], broker: JobBroker, view: QueueView) -> None:
+    view.set_limits(Limits(starts=3, period_ms=60_000))
+    other = make_broker()
+    for each in (broker, other):
+        dramatiq.actor(lambda number: None, broker=each, actor_name="job")
+    for number in range(10):
+        broker.get_actor("job").send(number)
+    with running(broker), running(other):
+        assert not view.wait_empty(timeout_ms=300)
+    counts = view.counts()
+    assert (counts.completed, counts.waiting) == (3, 7)
+
+
+@pytest.mark.parametrize("count", [4, 600])
+def test_a_full_queue_refuses_all_of_a_call_and_says_how_many_it_takes(
+    broker: JobBroker, view: QueueView, work: Actor[..., object], redis_client: redis.Redis, count: int
+) -> None:
+    view.set_limits(Limits(max_length=count + 1))
+    work.send(1)
+    work.send_with_options(delay=60_000)
+    with pytest.raises(QueueFull, match=f"at most {count + 1} of its jobs"):
+        broker.enqueue_many([(work.message(n), 0) for n in range(count)])
+    assert view.counts().waiting == 1
+    broker.enqueue_many([(work.message(n), 0) for n in range(count - 1)])
+    assert view.counts().waiting == count
+    check_queue(redis_client)
+
+
+def test_a_full_queue_takes_its_own_jobs_back_and_what_they_add(
+    broker: JobBroker, view: QueueView, wait_until: Callable[..., None]
+) -> None:
+    @dramatiq.actor(actor_name="fails", max_retries=1, min_backoff=10, max_backoff=10)
+    def fails() -> None:
+        started.append(0.0)
+        view.set_limits(Limits(max_length=1))
+        if len(started) == 1:
+            filler.send()
+            raise ValueError("once")
+
+    @dramatiq.actor(actor_name="filler")
+    def filler() -> None: ...
+
+    started.clear()
+    fails.send()
+    with running(broker):
+        broker.join("default", timeout=5000)
+    assert len(started) == 2

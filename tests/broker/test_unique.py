@@ -1,0 +1,174 @@
+"""Unique keys and callers' own keys: which job stands, until when, and what becomes of the other."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dramatiq
+import pytest
+import redis
+from dramatiq import Actor, Message
+
+from chaos.consistency import check_queue
+from nomad_actors.broker import JobBroker
+from nomad_actors.broker.errors import BadOption, KeyReused
+from nomad_actors.broker.view import QueueView
+from nomad_actors.testing import running
+
+gate = threading.Event()
+ran: list[int] = []
+
+
+@pytest.fixture(autouse=True)
+def shut() -> Iterator[None]:
+    gate.clear()
+    ran.clear()
+    yield
+    gate.set()
+
+
+@pytest.fixture
+def view(broker: JobBroker) -> QueueView:
+    return broker.view("default")
+
+
+@pytest.fixture
+def work(broker: JobBroker) -> Actor[..., Any]:
+    broker.declare_queue("default", concurrency=1)
+
+    @dramatiq.actor(actor_name="work", max_retries=0)
+    def work(number: int = 0) -> None:
+        ran.append(number)
+        gate.wait(10)
+
+    return work
+
+
+def add(work: Actor[..., Any], number: int = 0, **options: Any) -> Message[Any]:
+    delay = options.pop("delay", None)
+    return work.send_with_options(args=(number,), delay=delay, **{"unique_key": "wallet/1", **options})
+
+
+def state(view: QueueView, message: Message[Any]) -> str | None:
+    job = view.get(message.message_id)
+    return job.state.value if job else None
+
+
+@pytest.mark.parametrize("until", ["start", "end", 60])
+def test_while_one_waits_it_stands_and_its_id_is_told(
+    work: Actor[..., Any], view: QueueView, redis_client: redis.Redis, until: object
+) -> None:
+    first = add(work, unique_until=until)
+    second = add(work, unique_until=until)
+    assert second.message_id == first.message_id
+    assert view.counts().waiting == 1
+    assert add(work, unique_until=until, unique_key="wallet/2").message_id != first.message_id
+    check_queue(redis_client)
+
+
+@pytest.mark.parametrize(("until", "stands"), [("start", False), ("end", True)])
+def test_once_it_runs_only_the_longer_key_is_held(
+    broker: JobBroker, work: Actor[..., Any], view: QueueView, wait_until: Callable[..., None], until: str, stands: bool
+) -> None:
+    first = add(work, unique_until=until)
+    with running(broker):
+        wait_until(lambda: ran)
+        second = add(work, unique_until=until)
+        assert (second.message_id == first.message_id) is stands
+        gate.set()
+        broker.join("default", timeout=5000)
+        third = add(work, unique_until=until)
+        assert third.message_id not in (first.message_id, second.message_id)
+        broker.join("default", timeout=5000)
+
+
+@pytest.mark.parametrize("how", ["remove", "cancel", "clean"])
+def test_what_takes_a_job_away_frees_its_key(
+    work: Actor[..., Any], view: QueueView, redis_client: redis.Redis, how: str
+) -> None:
+    first = add(work)
+    if how == "remove":
+        view.remove(first.message_id)
+    elif how == "cancel":
+        view.cancel(first.message_id, "not wanted")
+    else:
+        view.clean(view.get(first.message_id).state, grace_ms=-1, limit=1)  # type: ignore[union-attr]
+    assert add(work).message_id != first.message_id
+    check_queue(redis_client)
+
+
+def test_a_key_for_a_time_outlives_its_job_and_then_goes(
+    work: Actor[..., Any], view: QueueView, wait_until: Callable[..., None]
+) -> None:
+    first = add(work, unique_until=1)
+    view.remove(first.message_id)
+    assert add(work, unique_until=1).message_id == first.message_id
+    assert view.counts().waiting == 0
+    wait_until(lambda: add(work, unique_until=1).message_id != first.message_id, timeout_seconds=5)
+
+
+def test_with_replace_the_new_one_takes_the_place_of_one_that_waits(
+    work: Actor[..., Any], view: QueueView, redis_client: redis.Redis
+) -> None:
+    first = add(work, 1, delay=60_000)
+    second = add(work, 2, unique_replace=True)
+    assert (state(view, first), state(view, second)) == (None, "waiting")
+    assert add(work, 3).message_id == second.message_id
+    check_queue(redis_client)
+
+
+def test_with_replace_one_that_runs_is_run_once_more_with_the_new_data(
+    broker: JobBroker, work: Actor[..., Any], view: QueueView, wait_until: Callable[..., None]
+) -> None:
+    first = add(work, 1)
+    with running(broker):
+        wait_until(lambda: ran)
+        assert add(work, 2, unique_replace=True).message_id == first.message_id
+        gate.set()
+        broker.join("default", timeout=5000)
+    assert ran == [1, 2]
+
+
+def test_an_operators_retry_takes_the_key_again(broker: JobBroker, work: Actor[..., Any], view: QueueView) -> None:
+    first = add(work)
+    view.cancel(first.message_id, "")
+    stored = view.get(first.message_id)
+    assert stored is not None
+    assert view.again(stored) == "ok"
+    assert add(work).message_id == first.message_id
+
+
+def test_many_at_once_are_unique_too(broker: JobBroker, work: Actor[..., Any], view: QueueView) -> None:
+    messages = [work.message_with_options(args=(n,), unique_key=f"key {n % 7}") for n in range(700)]
+    added = broker.enqueue_many([(message, 0) for message in messages])
+    assert view.counts().waiting == 7
+    assert {each.job_id for each in added} == {message.message_id for message in messages[:7]}
+    assert [each.new for each in added] == [True] * 7 + [False] * 693
+
+
+def test_a_callers_key_makes_the_same_call_one_job_also_after_it_is_gone(
+    work: Actor[..., Any], view: QueueView
+) -> None:
+    def ask(number: int) -> Message[Any]:
+        return work.send_with_options(args=(number,), idempotency_key="order 5")
+
+    first = ask(1)
+    assert ask(1).message_id == first.message_id
+    view.remove(first.message_id)
+    assert ask(1).message_id == first.message_id
+    assert view.counts().waiting == 0
+    with pytest.raises(KeyReused, match=first.message_id):
+        ask(2)
+
+
+@pytest.mark.parametrize(
+    "options", [{"unique_key": ""}, {"unique_key": 5}, {"unique_until": "never"}, {"unique_until": 0}]
+)
+def test_an_unusable_option_is_refused_with_what_is_accepted(
+    work: Actor[..., Any], view: QueueView, options: dict[str, object]
+) -> None:
+    with pytest.raises(BadOption, match="accepted"):
+        add(work, **options)
+    assert view.counts().waiting == 0

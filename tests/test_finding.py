@@ -1,0 +1,229 @@
+"""Finding jobs: by field, state, job type, time and fingerprint, page after page; and why they failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+from pydantic import Field
+
+from chaos.consistency import check_queue
+from nomad_actors.broker import JobBroker
+from nomad_actors.clock import SystemClock
+from nomad_actors.errors import BadInput, UnknownState
+from nomad_actors.finding import JobFilter
+from nomad_actors.job_types import JobType, Payload, Result
+from nomad_actors.queues import NewJob, Queue, Queues
+from nomad_actors.settings import Settings
+from nomad_actors.testing import running
+
+
+class Sync(Payload):
+    character_id: int
+    endpoint: str = "/wallet"
+    tags: list[str] = Field(default_factory=list)
+    broken: str = ""
+
+
+class Done(Result):
+    ok: bool = True
+
+
+def sync(payload: Sync) -> Done:
+    if payload.broken == "missing":
+        raise KeyError(payload.character_id)
+    if payload.broken:
+        raise ValueError(f"character {payload.character_id} has {payload.broken}")
+    return Done()
+
+
+def other(payload: Sync) -> Done:
+    return sync(payload)
+
+
+TYPES = [
+    JobType(
+        name=name,
+        queue="syncs",
+        payload=Sync,
+        result=Done,
+        run=run,
+        attempts=1,
+        concurrency=4,
+        indexed=("character_id", "endpoint", "tags"),
+    )
+    for name, run in (("sync", sync), ("other", other))
+]
+
+
+@pytest.fixture
+def broker(redis_url: str) -> Iterator[JobBroker]:
+    broker = JobBroker(url=redis_url)
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def queues(broker: JobBroker) -> Queues:
+    queues = Queues(broker, settings=Settings(), clock=SystemClock())
+    for job_type in TYPES:
+        queues.register(job_type)
+    return queues
+
+
+@pytest.fixture
+def queue(queues: Queues) -> Queue:
+    return queues.get_queue("syncs")
+
+
+def add(queues: Queues, count: int, job_type: str = "sync", delay: int = 0, **data: object) -> list[str]:
+    jobs = [
+        NewJob(queue="syncs", job_type=job_type, data={"character_id": n, **data}, delay=delay) for n in range(count)
+    ]
+    return [job.id for job in queues.add_jobs(jobs)]
+
+
+def run_all(broker: JobBroker) -> None:
+    with running(broker, threads=4):
+        broker.join("syncs", timeout=10_000)
+
+
+def all_pages(queue: Queue, sought: JobFilter, limit: int) -> list[str]:
+    found: list[str] = []
+    cursor = None
+    while True:
+        page = queue.find(sought, limit=limit, cursor=cursor)
+        found += [job.id for job in page.jobs]
+        if page.next_cursor is None:
+            return found
+        cursor = page.next_cursor
+
+
+def test_a_field_finds_its_jobs_in_every_state_newest_first(queues: Queues, queue: Queue, broker: JobBroker) -> None:
+    ended = queues.add_job("syncs", "sync", {"character_id": 7})
+    failed = queues.add_job("syncs", "sync", {"character_id": 7, "broken": "gaps"})
+    run_all(broker)
+    delayed = queues.add_job("syncs", "sync", {"character_id": 7}, delay=60_000)
+    add(queues, 7)
+    waiting = queues.add_job("syncs", "sync", {"character_id": 7, "tags": ["a", "b"]})
+    page = queue.find(JobFilter(fields={"character_id": "7"}))
+    assert [job.id for job in page.jobs] == [waiting.id, delayed.id, failed.id, ended.id]
+    assert [job.status for job in page.jobs] == ["waiting", "delayed", "failed", "completed"]
+    assert page.next_cursor is None
+    both = queue.find(JobFilter(fields={"character_id": "7", "tags": "b"}))
+    assert [job.id for job in both.jobs] == [waiting.id]
+    some = queue.find(JobFilter(fields={"character_id": "7"}, states=["failed", "delayed"]))
+    assert [job.id for job in some.jobs] == [delayed.id, failed.id]
+
+
+@pytest.mark.parametrize("by", ["state", "field"])
+def test_pages_show_every_job_once_while_others_come_and_go(queues: Queues, queue: Queue, by: str) -> None:
+    ids = add(queues, 250, endpoint="/wallet")
+    sought = JobFilter(states=["waiting"]) if by == "state" else JobFilter(fields={"endpoint": "/wallet"})
+    found: list[str] = []
+    cursor = None
+    while len(found) < 250:
+        page = queue.find(sought, limit=60, cursor=cursor)
+        found += [job.id for job in page.jobs if job.id in ids]
+        # The one that the cursor names goes, and a new one comes in.
+        queue.remove(found[-1])
+        add(queues, 1, endpoint="/wallet")
+        cursor = page.next_cursor
+        assert cursor is not None or len(found) >= 250
+    assert sorted(found) == sorted(ids)
+
+
+def test_states_follow_each_other_over_pages(queues: Queues, queue: Queue, broker: JobBroker) -> None:
+    done = add(queues, 5)
+    run_all(broker)
+    waiting, delayed = add(queues, 3), add(queues, 4, delay=60_000)
+    found = all_pages(queue, JobFilter(states=["waiting", "delayed", "completed"]), 2)
+    assert found[:3] == waiting
+    # All were due at one instant.
+    assert sorted(found[3:7]) == sorted(delayed)
+    assert sorted(found[7:]) == sorted(done)
+    assert found == all_pages(queue, JobFilter(states=["waiting", "delayed", "completed"]), 5)
+
+
+def test_jobs_of_a_type_and_of_a_time(queues: Queues, queue: Queue, broker: JobBroker) -> None:
+    add(queues, 3)
+    others = add(queues, 3, "other")
+    assert all_pages(queue, JobFilter(states=["waiting"], job_type="other"), 2) == others
+    run_all(broker)
+    ended = [job.finished_on_ms or 0 for job in queue.jobs("completed", 0, -1)]
+    later = queue.find(JobFilter(states=["completed"], since_ms=max(ended) + 10))
+    earlier = queue.find(JobFilter(states=["completed"], until_ms=min(ended) - 10))
+    within = queue.find(JobFilter(states=["completed"], since_ms=min(ended) - 1, until_ms=max(ended) + 1))
+    assert (len(later.jobs), len(earlier.jobs), len(within.jobs)) == (0, 0, 6)
+
+
+def test_failures_of_one_cause_are_one_whatever_their_numbers(
+    queues: Queues, queue: Queue, broker: JobBroker, redis_client: redis.Redis
+) -> None:
+    add(queues, 5, broken="3 gaps")
+    add(queues, 2, broken="missing")
+    add(queues, 1, "other", broken="9 gaps")
+    run_all(broker)
+    page = queue.failures()
+    found = {(f.job_type, f.error_class, f.message, f.frame.rsplit(":", 1)[-1]): f.count for f in page.faults}
+    assert found == {
+        ("sync", "ValueError", "character <n> has <n> gaps", "sync"): 5,
+        ("sync", "KeyError", "<n>", "sync"): 2,
+        ("other", "ValueError", "character <n> has <n> gaps", "sync"): 1,
+    }
+    chosen = next(fault for fault in page.faults if fault.count == 5)
+    assert 0 < chosen.first_ms <= chosen.last_ms
+    jobs = queue.find(JobFilter(fingerprint=chosen.fingerprint), limit=3)
+    assert len(jobs.jobs) == 3
+    assert len(all_pages(queue, JobFilter(fingerprint=chosen.fingerprint), 2)) == 5
+    check_queue(redis_client, "nomad:{syncs}")
+    # One is run again, the others are removed: nothing is left of the fault, until the one fails again.
+    queue.retry(jobs.jobs[0].id)
+    for job_id in all_pages(queue, JobFilter(fingerprint=chosen.fingerprint), 2):
+        queue.remove(job_id)
+    assert chosen.fingerprint not in {fault.fingerprint for fault in queue.failures().faults}
+    run_all(broker)
+    (again,) = [fault for fault in queue.failures().faults if fault.fingerprint == chosen.fingerprint]
+    assert again.count == 1
+    check_queue(redis_client, "nomad:{syncs}")
+
+
+def test_retention_forgets_terms_and_faults_with_the_jobs(broker: JobBroker, redis_client: redis.Redis) -> None:
+    from nomad_actors.settings import Keep
+
+    settings = Settings(keep_completed=Keep(3, 3_600_000), keep_failed=Keep(2, 3_600_000))
+    queues = Queues(broker, settings=settings, clock=SystemClock())
+    queues.register(TYPES[0])
+    add(queues, 40)
+    add(queues, 40, broken="gaps")
+    run_all(broker)
+    add(queues, 3)
+    run_all(broker)
+    assert queues.get_queue("syncs").counts()["failed"] <= 2
+    check_queue(redis_client, "nomad:{syncs}")
+    assert redis_client.zcard("nomad:{syncs}:terms") <= (3 + 2) * 2 + 2
+
+
+@pytest.mark.parametrize(
+    ("sought", "cursor", "said"),
+    [
+        (JobFilter(fields={"mood": "bad"}), None, "cannot be found by field 'mood' .accepted: character_id, endpoint"),
+        (JobFilter(fingerprint="xyz"), None, "fingerprint 'xyz' is unusable .accepted: 16 hexadecimal digits"),
+        (JobFilter(), "rubbish!", "cursor 'rubbish!' is unusable"),
+        (JobFilter(), "WyJzIiwwLCJuYW4iLCIiXQ", "cursor 'WyJzIiwwLCJuYW4iLCIiXQ' is unusable"),
+        (
+            JobFilter(fields={"character_id": "1"}),
+            "WyJzIiwwLCIxIiwiIl0",
+            "is unusable .accepted: a nextCursor of the same",
+        ),
+    ],
+)
+def test_what_cannot_be_looked_for_is_refused(queue: Queue, sought: JobFilter, cursor: str | None, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        queue.find(sought, cursor=cursor)
+
+
+def test_an_unknown_state_is_refused_with_the_nearest(queue: Queue) -> None:
+    with pytest.raises(UnknownState, match="waiting"):
+        queue.find(JobFilter(states=["wating"]))
