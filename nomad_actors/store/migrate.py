@@ -10,6 +10,7 @@ import fcntl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from alembic import command
@@ -42,10 +43,42 @@ def bring_up_to_date(engine: Engine) -> None:
         _upgrade(connection)
 
 
-def _upgrade(connection: Connection) -> None:
+@dataclass(frozen=True)
+class Schema:
+    """The schema that a database has, the one that this release makes of it, and whether this release knows it."""
+
+    found: str | None
+    head: str | None
+    is_known: bool
+
+    @property
+    def is_current(self) -> bool:
+        """Whether nothing is to be migrated."""
+        return self.found == self.head
+
+    @property
+    def is_too_new(self) -> bool:
+        """Whether a newer release than this one migrated it."""
+        return self.found is not None and not self.is_known
+
+
+def schema_of(connection: Connection) -> Schema:
+    """Return which schema a database has; it is left as it is."""
+    scripts = ScriptDirectory.from_config(_config())
+    found = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in scripts.walk_revisions()}
+    return Schema(found, scripts.get_current_head(), found in known)
+
+
+def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
+    return config
+
+
+def _upgrade(connection: Connection) -> None:
+    config = _config()
     config.attributes["connection"] = connection
     found = MigrationContext.configure(connection).get_current_revision()
     scripts = ScriptDirectory.from_config(config)
