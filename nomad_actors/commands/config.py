@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .options import Json
-from .report import console, print_json, table
+from .report import console, duration, print_json, table
 
 
 def config(json: Json = False) -> None:
@@ -18,13 +18,8 @@ def config(json: Json = False) -> None:
     if json:
         print_json({"settings": told})
         return
-    from rich.text import Text
-
-    rows = table(["VARIABLE", "VALUE", "FROM"], whole=("VARIABLE", "FROM"))
-    for setting in told:
-        value = setting["value"]
-        rows.add_row(setting["variable"], Text(value if isinstance(value, str) else str(value)), setting["source"])
-    console().print(rows)
+    rows = [[setting["variable"], setting["source"], str(setting["value"])] for setting in told]
+    console().print(table(["VARIABLE", "FROM", "VALUE"], rows))
 
 
 def settings_told(environ: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -51,11 +46,11 @@ def _shown(variable: str, value: Any) -> Any:
     if is_secret(variable):
         return HIDDEN if value else ""
     if isinstance(value, Keep):
-        return f"{value.jobs}/{value.age_ms // 60_000}m"
+        return f"{value.jobs}/{duration(value.age_ms)}"
     if isinstance(value, Mapping):
         return " ".join(f"{name}={_shown(variable, item)}" for name, item in sorted(value.items()))
     if isinstance(value, tuple):
         return ",".join(value)
     if isinstance(value, str | Path):
         return redact(str(value))
-    return value
+    return "" if value is None else value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import typer
@@ -34,20 +36,28 @@ def doctor(json: Json = False) -> None:
 
 
 def _show(report: Report) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    rows = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
-    rows.add_column(no_wrap=True)
-    rows.add_column(no_wrap=True)
-    rows.add_column()
-    for finding in report.findings:
-        told = Text(finding.found)
-        if finding.fix:
-            told.append(f"\n→ {finding.fix}", style="bold")
-        rows.add_row(Text(finding.status, style=_STYLES[finding.status]), finding.name, told)
     out = console()
-    out.print(rows)
-    count = {status: sum(f.status == status for f in report.findings) for status in ("problem", "warning", "unknown")}
-    told = ", ".join(f"{number} {status}{'s' if number > 1 and status != 'unknown' else ''}" for status, number in count.items() if number)
-    out.print(Text(told or "all is well"))
+    column = max(len(finding.name) for finding in report.findings)
+    for finding in report.findings:
+        told = [*_wrapped(finding.found, out.width - column - 9), *([f"→ {finding.fix}"] if finding.fix else [])]
+        line = Text(f"{finding.status:<7}", style=_STYLES[finding.status])
+        line.append(f" {finding.name:<{column}} {told[0]}", style="none")
+        out.print(line, soft_wrap=True)
+        # A command is not wrapped: it is there to be copied.
+        for more in told[1:]:
+            style = "bold" if more.startswith("→") else "none"
+            out.print(Text(f"{'':<{column + 9}}{more}", style=style), soft_wrap=True)
+    out.print(Text(_sum(report)))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, max(30, width), break_long_words=False, break_on_hyphens=False)
+
+
+def _sum(report: Report) -> str:
+    counts = Counter(str(finding.status) for finding in report.findings)
+    words = {"problem": "problems", "warning": "warnings", "unknown": "unknown"}
+    told = [f"{counts[name]} {name if counts[name] == 1 else many}" for name, many in words.items() if counts[name]]
+    return ", ".join(told) or "all is well"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ..errors import BadInput, UnknownJobType
+from ..errors import BadInput, BadPayload, UnknownJobType
 from .options import Json
 from .report import NONE, duration, parse_duration, print_json
 from .session import opened, who
@@ -59,7 +59,9 @@ def common(
     data: Annotated[str | None, typer.Option(metavar="JSON", help="The data as one JSON object; options add.")] = None,
     priority: Annotated[str | None, typer.Option(metavar="NAME", help="CRITICAL, HIGH, NORMAL, LOW, BATCH.")] = None,
     delay: Annotated[str | None, typer.Option(metavar="TIME", help="Start it later, as 30s or 2h.")] = None,
-    attempts: Annotated[int | None, typer.Option(min=1, max=1000, help="Runs it is given, the first one too.")] = None,
+    attempts: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=1000, help="Runs it is given, the first one too.")
+    ] = None,
     job_id: Annotated[str | None, typer.Option(metavar="ID", help="Its id; one that waits already stands.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for its end; 0 when it completes.")] = False,
     timeout: Annotated[str | None, typer.Option(metavar="TIME", help="How long, with --wait, as 30s or 5m.")] = None,
@@ -79,9 +81,7 @@ def _command(job_type: JobType) -> Any:
     return typer.main.get_command(app)
 
 
-def _callback(
-    job_type: JobType, options: list[PayloadOption], own: list[inspect.Parameter]
-) -> Callable[..., None]:
+def _callback(job_type: JobType, options: list[PayloadOption], own: list[inspect.Parameter]) -> Callable[..., None]:
     def add(**given: Any) -> None:
         data = _data(given.pop("data"), [(option, given.pop(option.parameter)) for option in options])
         _add(job_type, data, **given)
@@ -136,16 +136,21 @@ def _add(
     if timeout_ms is not None and not wait:
         raise BadInput("--timeout goes with --wait only")
     with opened() as access:
-        added = access.queues.add_job(
-            job_type.queue,
-            job_type.name,
-            data,
-            priority=int(priority) if priority and priority.isdigit() else priority,
-            attempts=attempts,
-            delay=delay_ms,
-            requested_by=who(),
-            job_id=job_id,
-        )
+        try:
+            added = access.queues.add_job(
+                job_type.queue,
+                job_type.name,
+                data,
+                priority=int(priority) if priority and priority.isdigit() else priority,
+                attempts=attempts,
+                delay=delay_ms,
+                requested_by=who(),
+                job_id=job_id,
+            )
+        except BadPayload as error:
+            # What is accepted is a long list, and the help tells it better.
+            wrong = str(error).partition(" (accepted: ")[0]
+            raise BadInput(f"{wrong}; see: nomad enqueue {job_type.name} --help") from error
         told = {"id": added.id, "name": job_type.name, "queueName": added.queue, "state": added.state}
         if wait:
             _wait(access, added.queue, added.id, timeout_ms, json=json)

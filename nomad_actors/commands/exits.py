@@ -106,7 +106,7 @@ def _usage(error: TyperException) -> int:
 
 def _with_hint(error: NomadError) -> str:
     if isinstance(error, Unavailable):
-        return f"{error}; see: nomad doctor"
+        return f"{str(error).rstrip('.')}; see: nomad doctor"
     return str(error)
 
 

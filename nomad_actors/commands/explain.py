@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .report import ago, duration, moment, now_ms
+from .search import due_ms_of
 
 if TYPE_CHECKING:
     from ..doctor import Patient
     from ..job import Job
     from ..queue_control import Queue
-
-#: What waits longer than this does so for a reason worth telling.
-SHORT_WAIT_MS = 2_000
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def _waiting(patient: Patient, queue: Queue, job: Job) -> Why:
 def _delayed(patient: Patient, job: Job) -> Why:
     from ..doctor.stillness import deferred_for
 
-    due_ms = _due_ms(job)
+    due_ms = due_ms_of(job)
     due = f"due {ago(due_ms, patient.clock.now_ms())} ({moment(due_ms)})"
     next_steps = [f"nomad promote {job.id}", f"nomad cancel {job.id} --reason …"]
     reason = deferred_for(job)
@@ -86,18 +84,13 @@ def _ended(job: Job) -> Why:
         return Why("it skipped itself" if job.outcome == "skipped" else "it completed", [])
     if job.outcome == "cancelled":
         return Why(f"an operator cancelled it ({(job.failed_reason or '').removeprefix('cancelled: ')})", [again])
-    spent = "all of its attempts are spent" if job.attempts_made >= job.attempts else "another attempt would end the same"
+    spent = (
+        "all of its attempts are spent" if job.attempts_made >= job.attempts else "another attempt would end the same"
+    )
     lost = "its workers died under it" if job.crashes and not job.stacktrace else spent
-    return Why(f"it failed, {lost}: {_line(job.failed_reason or 'no reason was kept')}", [f"mend the cause, then: {again}"])
-
-
-def _due_ms(job: Job) -> float:
-    """Return when a delayed job is due: as its story last said, else by the delay that it was added with."""
-    for event in reversed(job.timeline):
-        due = event.get("due")
-        if isinstance(due, int):
-            return due
-    return job.timestamp_ms + job.delay_ms
+    return Why(
+        f"it failed, {lost}: {_line(job.failed_reason or 'no reason was kept')}", [f"mend the cause, then: {again}"]
+    )
 
 
 def _line(text: str) -> str:

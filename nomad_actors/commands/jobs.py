@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,8 @@ from .report import ago, console, now_ms, parse_duration, print_json, table
 from .session import holding, opened, patient
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from ..job import Job
 
 #: What an operator asks about; what has completed must be asked for.
@@ -38,7 +40,9 @@ def jobs(
     since_ms = None if since is None else now_ms() - parse_duration(since, "--since")
     states = list(dict.fromkeys(word.strip() for word in status.split(",")))
     with opened() as access:
-        found = find(access.queues.get_queue(queue), states, Wanted(job_type, parse_fields(field or []), since_ms), limit)
+        found = find(
+            access.queues.get_queue(queue), states, Wanted(job_type, parse_fields(field or []), since_ms), limit
+        )
     if json:
         told = {"jobs": [job.as_json() for job in found.jobs], "looked": found.looked, "complete": found.complete}
         print_json(told)
@@ -50,24 +54,23 @@ def jobs(
         typer.echo(f"the first {len(found.jobs)}; more with --limit", err=True)
 
 
-def _table(jobs: list[Job]) -> Any:
-    from rich.text import Text
-
+def _table(jobs: list[Job]) -> Text:
     several = len({job.name for job in jobs}) > 1
-    type_heading = ["TYPE"] if several else []
-    rows = table(["ID", *type_heading, "STATUS", "TRIES", "CHANGED", "WHAT"], whole=("ID", "STATUS"), right=("TRIES",))
+    headings = ["ID", *(["TYPE"] if several else []), "STATUS", "TRIES", "WHEN", "WHAT"]
     now = now_ms()
+    rows = []
     for job in jobs:
         kind = [job.name] if several else []
-        cells = [job.id, *kind, job.status, f"{job.attempts_made}/{job.attempts}", ago(_when(job), now), _what(job)]
-        rows.add_row(*(Text(cell) for cell in cells))
-    return rows
+        rows.append(
+            [job.id, *kind, job.status, f"{job.attempts_made}/{job.attempts}", ago(_when(job), now), _what(job)]
+        )
+    return table(headings, rows, right=("TRIES",))
 
 
 def _when(job: Job) -> int:
-    from .search import changed_ms
+    from .search import changed_ms, due_ms_of
 
-    return changed_ms(job)
+    return due_ms_of(job) if job.status == "delayed" else changed_ms(job)
 
 
 def _what(job: Job) -> str:

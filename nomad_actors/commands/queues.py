@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import pausing
 from .options import Json
 from .report import ago, console, duration, moment, now_ms, print_json, table
 from .session import opened
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from rich.text import Text
 
     from ..app import QueueAccess
 
@@ -58,11 +58,17 @@ def _watch(access: QueueAccess, every: float, *, json: bool) -> None:
 def _told(access: QueueAccess) -> list[dict[str, Any]]:
     """Return what the admin's API tells of each queue, and its pauses."""
     from .. import job_metrics
+    from ..doctor.pauses import pauses
 
     found = []
     for name in access.queues.names():
         queue = access.queues.get_queue(name)
-        found.append({**job_metrics.get_queue_details(access.queues, name), "pauses": pausing.pauses(queue)})
+        found.append(
+            {
+                **job_metrics.get_queue_details(access.queues, name),
+                "pauses": [pause.as_json() for pause in pauses(access.broker, queue)],
+            }
+        )
     return found
 
 
@@ -70,17 +76,15 @@ def _shown(told: list[dict[str, Any]]) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    rows = table(_HEADINGS, right=_HEADINGS[1:], whole=("QUEUE",))
     lines = []
     for queue in told:
-        rows.add_row(*_cells(queue))
         lines += [Text(_pause(queue["queueName"], pause), style="yellow") for pause in queue["pauses"]]
         if not queue["workers"]:
             lines.append(Text(f"{queue['queueName']}: no live worker; nomad run workers", style="red"))
-    return Group(rows, *lines)
+    return Group(table(_HEADINGS, map(_cells, told), right=_HEADINGS[1:]), *lines)
 
 
-def _cells(queue: dict[str, Any]) -> list[Any]:
+def _cells(queue: dict[str, Any]) -> list[Text | str]:
     from rich.text import Text
 
     failed, workers, rate = queue["kept"]["failed"], len(queue["workers"]), queue["failureRate"]
@@ -99,5 +103,5 @@ def _cells(queue: dict[str, Any]) -> list[Any]:
 def _pause(queue: str, pause: dict[str, Any]) -> str:
     who = f" by {pause['by']}" if pause["by"] else ""
     why = f": {pause['reason']}" if pause["reason"] else ""
-    until = f", until {moment(pause['until'])}" if pause["until"] else f"; nomad resume {queue}"
-    return f"{queue}: paused {ago(pause['since'], now_ms())}{who}{why}{until}"
+    until = f", until {moment(pause['until'])}" if pause["until"] else ""
+    return f"{queue}: paused {ago(pause['since'], now_ms())}{who}{why}{until}; nomad resume {queue}"

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,14 @@ from ..errors import BadInput
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 #: Wide enough that nothing is cut or wrapped where no terminal is.
 _PIPED_WIDTH = 10_000
+#: Of the last column, on a terminal that has no room.
+_LEAST_WIDTH = 12
 
 NONE = "-"
 
@@ -33,20 +35,26 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=width, highlight=False, soft_wrap=False, emoji=False)
 
 
-def table(headings: Sequence[str], *, right: Iterable[str] = (), whole: Iterable[str] = ()) -> Table:
-    """Return an empty table; the columns `right` are aligned there, those of `whole` are never cut or wrapped."""
-    from rich.table import Table
+def table(headings: Sequence[str], rows: Iterable[Sequence[Text | str]], *, right: Collection[str] = ()) -> Text:
+    """Return rows in columns, those of the headings in `right` aligned there.
 
-    numbers, kept = set(right), {*right, *whole}
-    made = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", show_edge=False)
-    for heading in headings:
-        made.add_column(
-            heading,
-            justify="right" if heading in numbers else "left",
-            no_wrap=True,
-            overflow="ignore" if heading in kept else "ellipsis",
-            min_width=None if heading not in kept else len(heading),
-        )
+    What is too wide for the terminal is cut in the last column only: everything else is there to be copied.
+    """
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    cells = [[Text(heading, style="bold") for heading in headings]]
+    cells += [[cell.copy() if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
+    widths = [max(cell_len(row[i].plain) for row in cells) for i in range(len(headings))]
+    rest = max(_LEAST_WIDTH, console().width - sum(widths[:-1]) - len(widths) + 1)
+    for row in cells:
+        for cell, width, heading in zip(row[:-1], widths, headings, strict=False):
+            cell.align("right" if heading in right else "left", width)
+        if headings[-1] in right:
+            row[-1].align("right", widths[-1])
+        row[-1].truncate(rest, overflow="ellipsis")
+    made = Text("\n").join(Text(" ").join(row) for row in cells)
+    made.no_wrap = True
     return made
 
 
@@ -62,7 +70,8 @@ def print_text(*parts: Any) -> None:
 
     out = console()
     for part in parts:
-        out.print(Text(part) if isinstance(part, str) else part)
+        # Not wrapped: a command or a traceback is there to be copied.
+        out.print(Text(part) if isinstance(part, str) else part, soft_wrap=True)
 
 
 def duration(ms: float | None) -> str:

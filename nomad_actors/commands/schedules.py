@@ -38,14 +38,19 @@ def _show(told: dict[str, Any]) -> None:
     from rich.text import Text
 
     out, now = console(), now_ms()
-    rows = table(["SCHEDULE", "ON", "CRON", "ZONE", "NEXT", "LAST", "OUTCOME"], whole=("SCHEDULE", "NEXT"))
-    for job in told["jobs"]:
-        next_run = ago(instant_ms(job["nextRun"]), now)
-        last = ago(instant_ms(job["lastRun"]), now)
-        on = "on" if job["running"] else "off"
-        cells = [job["name"], on, job["cronExpression"], job["timezone"], next_run, last, job["lastStatus"] or NONE]
-        rows.add_row(*(Text(cell) for cell in cells))
-    out.print(rows)
+    rows = [
+        [
+            job["name"],
+            "on" if job["running"] else "off",
+            job["cronExpression"],
+            job["timezone"],
+            ago(instant_ms(job["nextRun"]), now),
+            ago(instant_ms(job["lastRun"]), now),
+            job["lastStatus"] or NONE,
+        ]
+        for job in told["jobs"]
+    ]
+    out.print(table(["SCHEDULE", "ON", "CRON", "ZONE", "NEXT", "LAST", "OUTCOME"], rows))
     for job in told["jobs"]:
         if job["overdue"]:
             out.print(Text(f"{job['name']}: overdue: {job['overdue']}", style="red"))
@@ -80,7 +85,9 @@ def run(
     with opened() as access:
         added = _schedules(access).run_job(name, force=force, by=who())
     if json:
-        print_json({"success": True, "jobName": name, "queueName": added.queue, "jobId": added.id, "status": added.state})
+        print_json(
+            {"success": True, "jobName": name, "queueName": added.queue, "jobId": added.id, "status": added.state}
+        )
     else:
         typer.echo(f"job {added.id} of {added.queue} is {added.state}; nomad job {added.id}")
 

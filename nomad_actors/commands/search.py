@@ -71,6 +71,15 @@ def changed_ms(job: Job) -> int:
     return job.finished_on_ms or job.processed_on_ms or job.timestamp_ms
 
 
+def due_ms_of(job: Job) -> int:
+    """Return when a delayed job is due: as its story last said, else by the delay that it was added with."""
+    for event in reversed(job.timeline):
+        due = event.get("due")
+        if isinstance(due, int):
+            return due
+    return job.timestamp_ms + job.delay_ms
+
+
 def parse_fields(texts: Sequence[str]) -> dict[str, str]:
     """Return `name=value` words as a mapping.
 

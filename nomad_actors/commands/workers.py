@@ -53,7 +53,6 @@ def _show(told: list[dict[str, Any]]) -> None:
         if not worker["running"]:
             out.print(Text("  runs nothing now"))
             continue
-        rows = table(["  RUNS", "QUEUE", "SINCE"], whole=("  RUNS", "QUEUE"))
-        for job in sorted(worker["running"], key=lambda job: job["since"]):
-            rows.add_row(Text(f"  {job['jobId']}"), job["queueName"], ago(job["since"], now))
-        out.print(rows)
+        running = sorted(worker["running"], key=lambda job: job["since"])
+        rows = [[f"  {job['jobId']}", job["queueName"], ago(job["since"], now)] for job in running]
+        out.print(table(["  RUNS", "QUEUE", "STARTED"], rows))

@@ -11,6 +11,7 @@ from ..broker.view import QueueCounts
 from ..job import Job
 from ..queue_control import Queue, redis_errors
 from .findings import Patient
+from .pauses import PauseTold, pauses
 
 #: How many delayed jobs are looked at for what they wait for.
 DELAYED_SAMPLE = 20
@@ -44,7 +45,7 @@ def why_still(patient: Patient, queue: Queue) -> Stillness:
         running = patient.broker.server().running(queue.name)
     return (
         _no_workers(queue)
-        or _paused(queue, counts)
+        or _paused(patient, queue)
         or _places_taken(queue, running)
         or _limit(queue, counts, running)
         or _brake(queue)
@@ -72,18 +73,21 @@ def _no_workers(queue: Queue) -> Stillness | None:
     return Stillness(Reason.NO_WORKERS, "no live worker serves it", "nomad run workers")
 
 
-def _paused(queue: Queue, counts: QueueCounts) -> Stillness | None:
-    if counts.paused_since_ms is None:
+def _paused(patient: Patient, queue: Queue) -> Stillness | None:
+    found = pauses(patient.broker, queue)
+    if not found:
         return None
-    return Stillness(Reason.PAUSED, pause_in_words(counts.paused_since_ms), f"nomad resume {queue.name}")
+    fix = f"nomad resume {queue.name}" if found[0].scope == "queue" else "resume ESI when it may be asked again"
+    return Stillness(Reason.PAUSED, "; ".join(map(_pause, found)), fix)
 
 
-def pause_in_words(since_ms: float, *, by: str = "", reason: str = "", until_ms: float | None = None) -> str:
-    """Return a pause as a sentence tells it."""
-    who = f" by {by}" if by else ""
-    why = f" ({reason})" if reason else ""
-    until = f", until {_at(until_ms)}" if until_ms is not None else ", until somebody resumes it"
-    return f"paused since {_at(since_ms)}{who}{why}{until}"
+def _pause(pause: PauseTold) -> str:
+    what = "paused" if pause.scope == "queue" else f"paused with everything that speaks to {pause.scope.upper()}"
+    since = f" since {_at(pause.since_ms)}" if pause.since_ms is not None else ""
+    who = f" by {pause.by}" if pause.by else ""
+    why = f" ({pause.reason})" if pause.reason else ""
+    until = f", until {_at(pause.until_ms)}" if pause.until_ms is not None else ", until somebody resumes it"
+    return f"{what}{since}{who}{why}{until}"
 
 
 def _places_taken(queue: Queue, running: list[RunningJob]) -> Stillness | None:
