@@ -1,0 +1,48 @@
+"""Who is examined: the queues of an application on a Redis that the test chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nomad_actors.app import QueueAccess, open_queues
+from nomad_actors.clock import Clock
+from nomad_actors.doctor import Finding, Patient, examine
+from nomad_actors.settings import Settings
+from nomad_actors.thresholds import DoctorThresholds
+from tests.commands import shop
+from tests.processes import environ_for
+
+Access = Callable[[str], QueueAccess]
+
+
+@pytest.fixture
+def access_to(tmp_path: Path) -> Iterator[Access]:
+    """The application's queues on the Redis at a URL."""
+    opened: list[QueueAccess] = []
+    shop.gate.clear()
+
+    def open_(url: str) -> QueueAccess:
+        environ = environ_for(tmp_path, url, NOMAD_MODULES="tests.commands.shop")
+        opened.append(open_queues(Settings.from_env(environ)))
+        return opened[-1]
+
+    yield open_
+    shop.gate.set()
+    for access in opened:
+        access.close()
+
+
+@pytest.fixture
+def access(access_to: Access, redis_url: str) -> QueueAccess:
+    """The application's queues on the test run's empty Redis."""
+    return access_to(redis_url)
+
+
+def found_in(access: QueueAccess, *, clock: Clock | None = None, **limits: float) -> dict[str, Finding]:
+    """Return what the doctor finds, by the check's name."""
+    thresholds = DoctorThresholds(**{"still_seconds": 0.0, **limits})  # type: ignore[arg-type]
+    patient = Patient(access.settings, clock or access.clock, access.broker, access.queues, thresholds)
+    return {finding.name: finding for finding in examine(patient).findings}
