@@ -70,7 +70,7 @@ class DoctorThresholds:
     clock_problem_seconds: float = 5.0
     disk_warning_bytes: int = 1 << 30
     disk_problem_bytes: int = 100 << 20
-    #: How many waiting and how many failed jobs of a queue are looked at for job types that nobody knows.
+    #: How many waiting, delayed and failed jobs of a queue are looked at for job types that nobody knows.
     sample_jobs: int = 200
 
 

@@ -55,13 +55,14 @@ def _started_lately(patient: Patient, queue: Queue) -> bool:
 
 
 def job_types(patient: Patient) -> Iterator[Finding]:
-    """Tell which jobs wait or failed whose job type no code here knows, within a sample of each queue."""
+    """Tell which jobs wait, are put off or failed whose job type no code here knows, within a sample of each queue."""
     last, found = patient.limits.sample_jobs - 1, False
     for name in patient.queues.names():
         queue = patient.queues.get_queue(name)
         known = {job_type.name for job_type in queue.job_types}
         waiting = "paused" if queue.is_paused() else "waiting"
-        for state in (waiting, "failed"):
+        # Delayed too: a worker that does not know a job's type puts it off, for another may know it.
+        for state in (waiting, "delayed", "failed"):
             unknown = Counter(job.name for job in queue.jobs(state, 0, last) if job.name not in known)
             if unknown:
                 found = True

@@ -55,7 +55,10 @@ def why_still(patient: Patient, queue: Queue) -> Stillness:
 
 def held_back(queue: Queue) -> str | None:
     """Return for what the next delayed jobs wait when each of them deferred itself: a brake that is in force."""
-    reasons = [(deferred_for(job)) for job in queue.jobs("delayed", 0, DELAYED_SAMPLE - 1)]
+    known = {job_type.name for job_type in queue.job_types}
+    # One of a type that nobody knows is put off by the worker, not by itself.
+    delayed = [job for job in queue.jobs("delayed", 0, DELAYED_SAMPLE - 1) if job.name in known]
+    reasons = [deferred_for(job) for job in delayed]
     told = [reason for reason in reasons if reason is not None]
     return told[0] if told and len(told) == len(reasons) else None
 

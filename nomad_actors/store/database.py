@@ -89,10 +89,13 @@ class Database:
     def schema(self) -> Schema:
         """Return which schema the database has, without migrating it.
 
-        Raises `Unavailable` when it does not answer.
+        Raises `Unavailable` when it does not answer, or is none.
         """
-        with _translated(), self.engine.begin() as connection:
-            return schema_of(connection)
+        try:
+            with _translated(), self.engine.begin() as connection:
+                return schema_of(connection)
+        except DBAPIError as error:
+            raise Unavailable(f"the database cannot be read: {error.orig}") from error
 
     def close(self) -> None:
         """Close every connection that no transaction holds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,18 @@ from nomad_actors.app import QueueAccess, open_queues
 from nomad_actors.clock import Clock
 from nomad_actors.doctor import Finding, Patient, examine
 from nomad_actors.settings import Settings
+from nomad_actors.testing import running
 from nomad_actors.thresholds import DoctorThresholds
 from tests.commands import shop
 from tests.processes import environ_for
 
 Access = Callable[[str], QueueAccess]
+
+
+@pytest.fixture
+def environ(tmp_path: Path, redis_url: str) -> dict[str, str]:
+    """The environment of the application's processes."""
+    return environ_for(tmp_path, redis_url, NOMAD_MODULES="tests.commands.shop")
 
 
 @pytest.fixture
@@ -39,6 +47,22 @@ def access_to(tmp_path: Path) -> Iterator[Access]:
 def access(access_to: Access, redis_url: str) -> QueueAccess:
     """The application's queues on the test run's empty Redis."""
     return access_to(redis_url)
+
+
+@pytest.fixture
+def working(access: QueueAccess, wait_until: Callable[..., None]) -> Callable[[], AbstractContextManager[None]]:
+    """A live worker of the shop for the time of a `with`."""
+
+    @contextmanager
+    def work() -> Iterator[None]:
+        with running(access.broker, queues={"shop"}):
+            wait_until(access.queues.get_queue("shop").workers, what="a live worker")
+            try:
+                yield
+            finally:
+                shop.gate.set()
+
+    return work
 
 
 def found_in(access: QueueAccess, *, clock: Clock | None = None, **limits: float) -> dict[str, Finding]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from dramatiq import Message
 
 from nomad_actors.app import QueueAccess
 from nomad_actors.doctor import Finding
-from nomad_actors.testing import running
+from nomad_actors.testing import WorkerProcess
+from tests.processes import ROOT
 
 from .conftest import found_in
 
 WaitUntil = Callable[..., None]
+Working = Callable[[], AbstractContextManager[None]]
 
 
 def add(access: QueueAccess, *, delay: int = 0, **data: object) -> str:
@@ -30,10 +33,9 @@ def test_without_a_worker_nothing_moves(access: QueueAccess) -> None:
     assert found.found == "1 waiting, 0 active, 0 delayed; no live worker serves it"
 
 
-def test_a_queue_that_moves_is_ok(access: QueueAccess, wait_until: WaitUntil) -> None:
+def test_a_queue_that_moves_is_ok(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
     queue = access.queues.get_queue("shop")
-    with running(access.broker, queues={"shop"}):
-        wait_until(queue.workers)
+    with working():
         assert shop_of(access).status == "ok"
         add(access, end="hang")
         waiting = add(access)
@@ -43,10 +45,11 @@ def test_a_queue_that_moves_is_ok(access: QueueAccess, wait_until: WaitUntil) ->
         assert queue.get(waiting) is not None
 
 
-def test_a_paused_queue_is_told_before_its_full_places(access: QueueAccess, wait_until: WaitUntil) -> None:
+def test_a_paused_queue_is_told_before_its_full_places(
+    access: QueueAccess, working: Working, wait_until: WaitUntil
+) -> None:
     queue = access.queues.get_queue("shop")
-    with running(access.broker, queues={"shop"}):
-        wait_until(queue.workers)
+    with working():
         running_id = add(access, end="hang")
         wait_until(lambda: queue.counts()["active"])
         add(access)
@@ -60,26 +63,23 @@ def test_a_paused_queue_is_told_before_its_full_places(access: QueueAccess, wait
         assert "paused since 20" in found.found
 
 
-def test_a_limit_over_all_hosts_that_is_reached(access: QueueAccess, wait_until: WaitUntil) -> None:
+def test_a_limit_over_all_hosts_that_is_reached(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
     queue = access.queues.get_queue("shop")
-    with running(access.broker, queues={"shop"}), running(access.broker, queues={"shop"}):
-        wait_until(queue.workers)
-        add(access, end="hang")
-        wait_until(lambda: queue.counts()["active"])
-        add(access)
-    # More places than jobs may run: as with workers on two hosts.
     access.queues.declare("shop", concurrency=5)
-    with running(access.broker, queues={"shop"}):
+    with working():
         access.broker.view("shop").set_limit(1)
         add(access, end="hang")
         wait_until(lambda: queue.counts()["active"])
+        add(access)
         found = shop_of(access)
     assert "its limit of 1 jobs at a time over all hosts is reached" in found.found
 
 
-def test_jobs_that_defer_themselves_tell_of_a_brake(access: QueueAccess, wait_until: WaitUntil) -> None:
+def test_jobs_that_defer_themselves_tell_of_a_brake(
+    access: QueueAccess, working: Working, wait_until: WaitUntil
+) -> None:
     queue = access.queues.get_queue("shop")
-    with running(access.broker, queues={"shop"}):
+    with working():
         add(access, end="defer")
         wait_until(lambda: queue.counts()["delayed"])
         found = shop_of(access)
@@ -89,23 +89,33 @@ def test_jobs_that_defer_themselves_tell_of_a_brake(access: QueueAccess, wait_un
         assert shop_of(access).status == "ok", "not every delayed job waits for the brake"
 
 
-def test_what_nothing_explains_is_a_problem(access: QueueAccess, wait_until: WaitUntil) -> None:
-    queue = access.queues.get_queue("shop")
-    with running(access.broker, queues={"shop"}):
-        wait_until(queue.workers)
-        # No worker is told of it: an actor that this process does not know goes back.
-        access.broker.enqueue(Message("shop", "gone-type", (), {}, {}))
-        wait_until(lambda: "gone-type" in {job.name for job in queue.jobs("waiting")})
-        found = found_in(access)
-        assert found["queue shop"].status == "problem"
-        assert "nothing known holds it back" in found["queue shop"].found
-        assert found["job types"].status == "problem"
-        assert (
-            "waiting jobs of shop are of job types that this code does not know: 1 gone-type"
-            in found["job types"].found
-        )
+def test_what_nothing_explains_is_a_problem(
+    access: QueueAccess,
+    environ: dict[str, str],
+    nomad_worker_process: Callable[..., WorkerProcess],
+    wait_until: WaitUntil,
+) -> None:
+    worker = nomad_worker_process("nomad_actors.app:worker_broker", environ=environ, directory=ROOT)
+    wait_until(access.queues.get_queue("shop").workers, what=worker.output())
+    worker.freeze()
+    add(access)
+    found = shop_of(access)
+    assert found.status == "problem"
+    assert "nothing known holds it back" in found.found
 
 
-def test_known_job_types_are_ok(access: QueueAccess) -> None:
+def test_jobs_of_a_type_that_nobody_knows(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
     add(access)
     assert found_in(access)["job types"].status == "ok"
+    access.broker.enqueue(Message("shop", "gone-type", (), {}, {}))
+    found = found_in(access)["job types"]
+    assert found.status == "problem"
+    assert "waiting jobs of shop are of job types that this code does not know: 1 gone-type" in found.found
+    with working():
+        wait_until(lambda: access.queues.get_queue("shop").counts()["delayed"], what="the worker to put it off")
+        found = found_in(access)
+    assert "delayed jobs of shop are of job types that this code does not know" in found["job types"].found
+    assert found["queue shop"].status == "ok", "it is no brake"
+    access.broker.enqueue(Message("shop", "gone-type", (), {}, {}))
+    access.queues.get_queue("shop").pause()
+    assert "paused jobs of shop" in found_in(access)["job types"].found

@@ -67,7 +67,8 @@ def test_memory_near_its_limit(access_to: Access, server: Server) -> None:
     access = access_to(one.url)
     assert found_in(access)["redis memory"].status == "ok"
     with redis.Redis.from_url(one.url) as client:
-        client.set("other", b"." * 16_000_000)
+        for i in range(16):
+            client.set(f"other{i}", b"." * 1_000_000)
     near = found_in(access)["redis memory"]
     assert (near.status, "no job can be added" in near.found) == ("warning", True)
     assert found_in(access, memory_problem_percent=80)["redis memory"].status == "problem"
@@ -111,5 +112,5 @@ class Ahead(SystemClock):
 def test_a_clock_that_is_wrong(access: QueueAccess, seconds: float, status: str) -> None:
     found = found_in(access, clock=Ahead(seconds))["clock"]
     assert found.status == status
-    assert (f"{abs(seconds):g}." in found.found) == bool(seconds)
+    assert f"{'ahead of' if seconds >= 0 else 'behind'}" in found.found or seconds == 0
     assert found.fix.startswith("timedatectl") == bool(seconds)
