@@ -66,7 +66,7 @@ class RedisServer:
         before = time.perf_counter()
         (now,) = self._ask([("TIME",)])
         round_trip_ms = (time.perf_counter() - before) * 1000
-        info_reply, save_reply = self._ask([("INFO",), ("CONFIG", "GET", "save")])
+        info_reply, save_reply = self._ask([("INFO",), ("CONFIG", "GET", "save")], may_refuse=True)
         now_ms = int(now[0]) * 1000 + int(now[1]) / 1000
         return _facts(now_ms, round_trip_ms / 2, _parsed(info_reply), _snapshots(save_reply))
 
@@ -91,12 +91,15 @@ class RedisServer:
         (first,) = self._ask([("ZRANGE", f"{self._base_of(queue)}:delayed", 0, 0, "WITHSCORES")])
         return float(first[1]) if first else None
 
-    def _ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Send plain commands; what Redis refuses is an error among the replies."""
+    def _ask(self, commands: Sequence[Sequence[Any]], *, may_refuse: bool = False) -> list[Any]:
+        """Send plain commands; with `may_refuse`, what Redis refuses is an error among the replies."""
         for tried in range(1, CALLER_TRIES + 1):
             link = Link(self._pool)
             try:
-                return link.commands(commands)
+                replies = link.commands(commands)
+                if not may_refuse:
+                    _raise_refusal(replies)
+                return replies
             except LINK_ERRORS as error:
                 if tried == CALLER_TRIES:
                     raise RedisUnavailable(f"Redis did not answer: {describe(error)}") from error
@@ -104,6 +107,12 @@ class RedisServer:
             finally:
                 link.hand_back()
         raise AssertionError("unreachable")
+
+
+def _raise_refusal(replies: Sequence[Any]) -> None:
+    for reply in replies:
+        if isinstance(reply, ResponseError):
+            raise reply
 
 
 def _parsed(reply: bytes | ResponseError) -> Mapping[str, str]:

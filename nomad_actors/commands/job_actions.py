@@ -38,7 +38,7 @@ def retry(
             _tell(told, f"{retried} failed jobs of {failed} wait again", json=json)
             return
         assert job_id is not None
-        found = holding(access, job_id, queue)
+        found, _ = holding(access, job_id, queue)
         found.retry(job_id)
         _tell_job(found, job_id, "waits again, its attempts afresh", "waiting", json=json)
 
@@ -72,7 +72,7 @@ def cancel(
 ) -> None:
     """End a job as cancelled: at once when it waits or is delayed, as soon as it can be interrupted when it runs."""
     with opened() as access:
-        found = holding(access, job_id, queue)
+        found, _ = holding(access, job_id, queue)
         state = found.cancel(job_id, f"{reason} (by {who()})")
     words = "is cancelled" if state == "failed" else "was told to end; it is active until its thread has ended"
     _tell_job(found, job_id, words, state, json=json)
@@ -81,7 +81,7 @@ def cancel(
 def remove(job_id: JobId, queue: InQueue = None, yes: Yes = False, json: Json = False) -> None:
     """Remove a job that does not run, with its story."""
     with opened() as access:
-        found = holding(access, job_id, queue)
+        found, _ = holding(access, job_id, queue)
         confirm(f"Remove job {job_id} of {found.name} with its story?", yes=yes)
         found.remove(job_id)
     told = {"success": True, "queueName": found.name, "jobId": job_id, "removed": 1}
@@ -91,7 +91,7 @@ def remove(job_id: JobId, queue: InQueue = None, yes: Yes = False, json: Json = 
 def promote(job_id: JobId, queue: InQueue = None, json: Json = False) -> None:
     """Let a delayed job start now."""
     with opened() as access:
-        found = holding(access, job_id, queue)
+        found, _ = holding(access, job_id, queue)
         found.promote(job_id)
     _tell_job(found, job_id, "waits now", "waiting", json=json)
 

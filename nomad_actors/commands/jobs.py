@@ -92,11 +92,7 @@ def job(
     from .story import show
 
     with opened() as access:
-        held_in = holding(access, job_id, queue)
-        found = held_in.get(job_id)
-        if found is None:
-            holding(access, job_id, queue)
-            return
+        held_in, found = holding(access, job_id, queue)
         why = explain(patient(access), held_in, found)
     if json:
         print_json({**found.as_json(), "worker": why.worker, "why": why.why, "next": why.next})

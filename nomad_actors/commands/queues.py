@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..log import redact
 from .options import Json
 from .report import ago, console, duration, moment, now_ms, print_json, table
 from .session import opened
@@ -44,15 +45,28 @@ def _watch(access: QueueAccess, every: float, *, json: bool) -> None:
     from rich.live import Live
 
     out = console()
-    if json or not out.is_terminal:
+    while json:
+        print_json({"queues": _told(access)}, lines=True)
+        time.sleep(every)
+    while not out.is_terminal:
+        out.print(_frame(access), "")
+        time.sleep(every)
+    with Live(_frame(access), console=out, auto_refresh=False) as live:
         while True:
-            told = _told(access)
-            print_json({"queues": told}, lines=True) if json else out.print(_shown(told), "")
             time.sleep(every)
-    with Live(_shown(_told(access)), console=out, auto_refresh=False) as live:
-        while True:
-            time.sleep(every)
-            live.update(_shown(_told(access)), refresh=True)
+            live.update(_frame(access), refresh=True)
+
+
+def _frame(access: QueueAccess) -> Group | Text:
+    """Return what a watch shows now; while Redis is away, that."""
+    from rich.text import Text
+
+    from ..errors import Unavailable
+
+    try:
+        return _shown(_told(access))
+    except Unavailable as error:
+        return Text(f"{moment(now_ms())}: {redact(str(error))}", style="red")
 
 
 def _told(access: QueueAccess) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..app import QueueAccess
     from ..doctor import Patient
+    from ..job import Job
     from ..queue_control import Queue
     from ..settings import Settings
 
@@ -56,8 +57,8 @@ def who() -> str:
         return f"uid {os.getuid()}"
 
 
-def holding(access: QueueAccess, job_id: str, queue: str | None) -> Queue:
-    """Return the queue that holds a job: the one named, else the first that does.
+def holding(access: QueueAccess, job_id: str, queue: str | None) -> tuple[Queue, Job]:
+    """Return a job and the queue that holds it: the one named, else the first that does.
 
     Raises `JobNotFound`, `UnknownQueue`.
     """
@@ -66,8 +67,9 @@ def holding(access: QueueAccess, job_id: str, queue: str | None) -> Queue:
     names = [queue] if queue else access.queues.names()
     for name in names:
         found = access.queues.get_queue(name)
-        if found.get(job_id) is not None:
-            return found
+        job = found.get(job_id)
+        if job is not None:
+            return found, job
     looked = f"queue {queue!r} holds" if queue else f"none of the queues ({', '.join(names)}) holds"
     hint = f"nomad jobs {queue or 'QUEUE'} lists what there is"
     raise JobNotFound(f"{looked} a job {job_id!r}: it was never added here, or was removed since; {hint}")

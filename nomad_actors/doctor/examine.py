@@ -74,7 +74,7 @@ def _made(patient: Patient, checks: Iterable[tuple[str, Check]]) -> list[Finding
         try:
             found += check(patient)
         except Unavailable as error:
-            found.append(Finding(name, Status.UNKNOWN, redact(str(error)), "nomad doctor"))
+            found.append(Finding(name, Status.UNKNOWN, redact(str(error))))
         except NomadError as error:
             found.append(Finding(name, Status.PROBLEM, redact(str(error))))
     return found

@@ -51,8 +51,11 @@ def disk(patient: Patient) -> Iterator[Finding]:
         places["database"] = Path(patient.settings.database_url.removeprefix("sqlite:///")).parent
     devices: dict[int, tuple[str, Path]] = {}
     for what, path in places.items():
-        there = _existing(path)
-        devices.setdefault(there.stat().st_dev, (what, there))
+        try:
+            there = _existing(path)
+            devices.setdefault(there.stat().st_dev, (what, there))
+        except OSError as error:
+            yield Finding("disk", Status.UNKNOWN, f"{path} ({what}) cannot be looked at: {error}")
     for what, path in devices.values():
         yield _room(what, path, patient)
 

@@ -56,23 +56,31 @@ def _started_lately(patient: Patient, queue: Queue) -> bool:
 
 def job_types(patient: Patient) -> Iterator[Finding]:
     """Tell which jobs wait, are put off or failed whose job type no code here knows, within a sample of each queue."""
-    last, found = patient.limits.sample_jobs - 1, False
-    for name in patient.queues.names():
-        queue = patient.queues.get_queue(name)
-        known = {job_type.name for job_type in queue.job_types}
-        waiting = "paused" if queue.is_paused() else "waiting"
-        # Delayed too: a worker that does not know a job's type puts it off, for another may know it.
-        for state in (waiting, "delayed", "failed"):
-            unknown = Counter(job.name for job in queue.jobs(state, 0, last) if job.name not in known)
-            if unknown:
-                found = True
-                yield _unknown(name, state, unknown)
-    if not found:
+    queues = [patient.queues.get_queue(name) for name in patient.queues.names()]
+    unknown = {queue.name: found for queue in queues if (found := _unknown_in(queue, patient.limits.sample_jobs))}
+    for name, by_state in unknown.items():
+        yield _unknown(name, by_state)
+    if not unknown:
         yield Finding("job types", Status.OK, "this code knows those of all jobs looked at")
 
 
-def _unknown(queue: str, state: str, unknown: Counter[str]) -> Finding:
-    told = ", ".join(f"{count} {name}" for name, count in unknown.most_common(5))
-    found = f"{state} jobs of {queue} are of job types that this code does not know: {told}"
-    fix = f"deploy the code that declares them (NOMAD_MODULES), or: nomad jobs {queue} --status {state}"
-    return Finding("job types", Status.WARNING if state == "failed" else Status.PROBLEM, found, fix)
+def _unknown_in(queue: Queue, sample: int) -> dict[str, Counter[str]]:
+    """Return how many jobs of each state are of which unknown job types."""
+    known = {job_type.name for job_type in queue.job_types}
+    # Delayed too: a worker that does not know a job's type puts it off, for another may know it.
+    states = ("paused" if queue.is_paused() else "waiting", "delayed", "failed")
+    found = {
+        state: Counter(job.name for job in queue.jobs(state, 0, sample - 1) if job.name not in known)
+        for state in states
+    }
+    return {state: names for state, names in found.items() if names}
+
+
+def _unknown(queue: str, by_state: dict[str, Counter[str]]) -> Finding:
+    told = ", ".join(
+        f"{count} {name} {state}" for state, names in by_state.items() for name, count in names.most_common(3)
+    )
+    found = f"jobs of job types that this code does not know: {told}"
+    fix = f"nomad jobs {queue} --status {','.join(by_state)}; then deploy the code that declares them (NOMAD_MODULES)"
+    status = Status.WARNING if set(by_state) == {"failed"} else Status.PROBLEM
+    return Finding(f"job types {queue}", status, found, fix)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from nomad_actors.app import QueueAccess
 from nomad_actors.local_redis import free_port
 from tests.processes import program
 
@@ -47,6 +48,23 @@ def test_a_watch_shows_again_and_ends_on_ctrl_c(
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) == 0
     assert all(json.loads(line)["queues"] for line in output.read_text().splitlines())
+
+
+def test_on_a_terminal_it_asks_before_it_destroys(
+    environ: dict[str, str], tmp_path: Path, order: Callable[..., str], access: QueueAccess
+) -> None:
+    job_id, queue = order(), access.queues.get_queue("shop")
+    for answer, code in (("n", 1), ("y", 0)):
+        ours, theirs = pty.openpty()
+        os.write(ours, f"{answer}\n".encode())
+        arguments = [*COMMAND, "remove", job_id]
+        result = subprocess.run(
+            arguments, env=environ, cwd=tmp_path, stdin=theirs, capture_output=True, text=True, timeout=30, check=False
+        )
+        os.close(ours)
+        os.close(theirs)
+        assert (result.returncode, "[y/N]" in result.stderr) == (code, True), result.stderr
+        assert (queue.get(job_id) is None) == (answer == "y")
 
 
 def on_a_terminal(environ: dict[str, str], directory: Path, *arguments: str) -> str:

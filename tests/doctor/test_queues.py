@@ -108,14 +108,15 @@ def test_jobs_of_a_type_that_nobody_knows(access: QueueAccess, working: Working,
     add(access)
     assert found_in(access)["job types"].status == "ok"
     access.broker.enqueue(Message("shop", "gone-type", (), {}, {}))
-    found = found_in(access)["job types"]
-    assert found.status == "problem"
-    assert "waiting jobs of shop are of job types that this code does not know: 1 gone-type" in found.found
+    found = found_in(access)["job types shop"]
+    assert (found.status, "1 gone-type waiting" in found.found) == ("problem", True)
     with working():
         wait_until(lambda: access.queues.get_queue("shop").counts()["delayed"], what="the worker to put it off")
-        found = found_in(access)
-    assert "delayed jobs of shop are of job types that this code does not know" in found["job types"].found
-    assert found["queue shop"].status == "ok", "it is no brake"
+        every = found_in(access)
+    assert "1 gone-type delayed" in every["job types shop"].found
+    assert every["queue shop"].status == "ok", "it is no brake"
     access.broker.enqueue(Message("shop", "gone-type", (), {}, {}))
     access.queues.get_queue("shop").pause()
-    assert "paused jobs of shop" in found_in(access)["job types"].found
+    both = found_in(access)["job types shop"]
+    assert "1 gone-type paused, 1 gone-type delayed" in both.found
+    assert both.fix.startswith("nomad jobs shop --status paused,delayed;")

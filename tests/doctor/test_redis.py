@@ -100,6 +100,14 @@ def test_a_redis_that_is_away(access_to: Access) -> None:
     assert found["disk"].status == "ok"
 
 
+def test_a_redis_that_lets_nobody_in(access_to: Access, server: Server) -> None:
+    one = server()
+    with redis.Redis.from_url(one.url) as client:
+        client.config_set("requirepass", "s3cret")
+    found = found_in(access_to(one.url))["redis"]
+    assert (found.status, "Authentication required" in found.found) == ("problem", True)
+
+
 class Ahead(SystemClock):
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
