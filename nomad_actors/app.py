@@ -54,20 +54,48 @@ class App:
         self.store.close()
 
 
+@dataclass(frozen=True)
+class QueueAccess:
+    """What an operator's program needs of an application: its queues; no database, no key and no ESI come with it."""
+
+    settings: Settings
+    clock: Clock
+    broker: JobBroker
+    queues: Queues
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.broker.close()
+
+
+def open_queues(settings: Settings, *, clock: Clock | None = None) -> QueueAccess:
+    """Put together what adds, shows and changes jobs but runs none, and leaves no file behind.
+
+    Raises `SettingsError` for a module of job types that cannot be imported.
+    """
+    return _queue_access(settings, clock or SystemClock(), services=None)
+
+
 def create_app(settings: Settings, *, clock: Clock | None = None) -> App:
     """Put an application together and make its queues what `nomad_actors.queues` speaks to in this process.
 
     Raises `SettingsError` for a module of job types that cannot be imported, or a key that is missing.
     """
     clock = clock or SystemClock()
-    broker = JobBroker(url=settings.redis_url, middleware=middleware_for(settings), shutdown_ms=settings.shutdown_ms)
     services = _services(settings, clock)
+    access = _queue_access(settings, clock, services)
+    numbers = with_queues(lambda: _numbers(access.queues))
+    return App(settings, clock, access.broker, access.queues, services.store, services, numbers)
+
+
+def _queue_access(settings: Settings, clock: Clock, services: Services | None) -> QueueAccess:
+    broker = JobBroker(url=settings.redis_url, middleware=middleware_for(settings), shutdown_ms=settings.shutdown_ms)
     registry = Queues(broker, settings=settings, clock=clock)
     for job_type in (*JOB_TYPES, *_own_job_types(settings.modules)):
         registry.register(job_type, services)
     queues.set_default(registry)
     dramatiq.set_broker(broker)
-    return App(settings, clock, broker, registry, services.store, services, with_queues(lambda: _numbers(registry)))
+    return QueueAccess(settings, clock, broker, registry)
 
 
 def connect(settings: Settings | None = None) -> App:

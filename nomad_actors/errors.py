@@ -51,7 +51,7 @@ class _UnknownName(BadInput):
     kind: str
 
     def __init__(self, name: object, accepted: Iterable[str]) -> None:
-        names = sorted(accepted)
+        names = sorted(map(str, accepted))
         nearest = difflib.get_close_matches(str(name), names, n=3)
         hint = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
         super().__init__(

@@ -101,6 +101,27 @@ class Settings:
         return _Reader(environ).read()
 
 
+class Origin(NamedTuple):
+    """Where a setting comes from: its variable, and the variables that were read for it (none: the default)."""
+
+    variable: str
+    read: tuple[str, ...]
+
+
+def read_with_origins(environ: Mapping[str, str]) -> tuple[Settings, Mapping[str, Origin]]:
+    """Read the settings from `environ`, and tell of each of them, by attribute, where it comes from.
+
+    Raises as `Settings.from_env`.
+    """
+    reader = _Reader(environ)
+    return reader.read(), reader.origins
+
+
+def is_secret(variable: str) -> bool:
+    """Return whether a variable's value may not be shown; of a URL, only its password may not."""
+    return _is_secret(variable) and not variable.endswith("_URL")
+
+
 class _Reader:
     """Reads variable by variable and collects what is wrong, so that one start shows all of it."""
 
@@ -108,6 +129,8 @@ class _Reader:
         self._environ = environ
         self._problems: list[str] = []
         self._values: dict[str, Any] = {}
+        self._read: dict[str, str] = {}
+        self.origins: dict[str, Origin] = {}
 
     def read(self) -> Settings:
         self._redis()
@@ -146,6 +169,7 @@ class _Reader:
         self._take("redis_url", "REDIS_URL", _redis_url, "a redis://, rediss:// or unix:// URL")
         if not parts:
             return
+        self.origins["redis_url"] = Origin("REDIS_URL", tuple(parts))
         host = self._one("REDIS_HOST", _host, "a host name or address", "localhost")
         port = self._one("REDIS_PORT", _whole(1, 65535), "a port from 1 to 65535", 6379)
         db = self._one("REDIS_DB", _whole(0, 1_000_000), "a database number, 0 or more", 0)
@@ -162,18 +186,23 @@ class _Reader:
                 value = self._one(name, parse, accepted, None)
                 if value is not None:
                     found[match[1].lower().replace("_", "-")] = value
+        read = tuple(sorted(self._read[name] for name in self._read if name.startswith(f"{prefix}_")))
+        self.origins[attribute] = Origin(f"{prefix}_<QUEUE>", read)
         self._values[attribute] = MappingProxyType(found)
 
     def _take(self, attribute: str, name: str, parse: Callable[[str], Any], accepted: str) -> None:
         value = self._one(name, parse, accepted, None)
+        self.origins[attribute] = Origin(name, (self._read[name],) if name in self._read else ())
         if value is not None:
             self._values[attribute] = value
 
     def _one(self, name: str, parse: Callable[[str], T], accepted: str, default: D) -> T | D:
         """Return the parsed variable, or `default` when it is unset, empty or wrong (which is noted)."""
+        asked = name
         name, text = self._find(name)
         if not text:
             return default
+        self._read[asked] = name
         try:
             return parse(text)
         except ValueError:

@@ -54,3 +54,24 @@ BY_QUEUE: Mapping[str, Thresholds] = MappingProxyType(
 def of_queue(name: str) -> Thresholds:
     """Return the limits of a queue."""
     return BY_QUEUE.get(name, DEFAULT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorThresholds:
+    """The limits that `nomad doctor` judges by."""
+
+    #: Work that has been due for this long while nothing started: the queue stands still.
+    still_seconds: float = 30.0
+    #: Of Redis' memory limit.
+    memory_warning_percent: float = 80.0
+    memory_problem_percent: float = 95.0
+    #: Between this host's clock and Redis'; beyond the second, schedulers hold.
+    clock_warning_seconds: float = 1.0
+    clock_problem_seconds: float = 5.0
+    disk_warning_bytes: int = 1 << 30
+    disk_problem_bytes: int = 100 << 20
+    #: How many waiting, delayed and failed jobs of a queue are looked at for job types that nobody knows.
+    sample_jobs: int = 200
+
+
+DOCTOR = DoctorThresholds()

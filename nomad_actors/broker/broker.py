@@ -32,6 +32,7 @@ from .lease import CURRENT, Lease, NewJob
 from .leased import LeasedMessage
 from .link import CallerLinks, own_pool
 from .retention import Retention
+from .server import RedisServer
 from .session import Session
 from .slots import ScheduleBook
 from .threads import replace_dead_threads
@@ -365,6 +366,10 @@ class JobBroker(Broker):
     def schedules(self) -> ScheduleBook:
         """Return the schedules that are kept beside the queues."""
         return ScheduleBook(self._links, self._base, self.namespace)
+
+    def server(self) -> RedisServer:
+        """Return the Redis server itself, to be asked how it is."""
+        return RedisServer(self._pool, self._base)
 
     def ping(self) -> None:
         """Return when Redis answers.

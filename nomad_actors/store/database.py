@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..errors import SettingsError, Unavailable
-from .migrate import bring_up_to_date
+from .migrate import Schema, bring_up_to_date, schema_of
 
 BUSY_TIMEOUT_MS = 10_000
 _TURN_WAIT_MS = 10
@@ -85,6 +85,17 @@ class Database:
             with _translated():
                 bring_up_to_date(self._writer)
             self._ready_pid = os.getpid()
+
+    def schema(self) -> Schema:
+        """Return which schema the database has, without migrating it.
+
+        Raises `Unavailable` when it does not answer, or is none.
+        """
+        try:
+            with _translated(), self.engine.begin() as connection:
+                return schema_of(connection)
+        except DBAPIError as error:
+            raise Unavailable(f"the database cannot be read: {error.orig}") from error
 
     def close(self) -> None:
         """Close every connection that no transaction holds."""

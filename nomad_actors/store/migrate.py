@@ -10,15 +10,17 @@ import fcntl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import NomadError
+
+# Alembic is imported by what migrates: it takes long, and who only adds or shows jobs needs none.
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 #: PostgreSQL's advisory locks are numbers that all programs of a database share; this one spells "nomad".
@@ -42,10 +44,51 @@ def bring_up_to_date(engine: Engine) -> None:
         _upgrade(connection)
 
 
-def _upgrade(connection: Connection) -> None:
+@dataclass(frozen=True)
+class Schema:
+    """The schema that a database has, the one that this release makes of it, and whether this release knows it."""
+
+    found: str | None
+    head: str | None
+    is_known: bool
+
+    @property
+    def is_current(self) -> bool:
+        """Whether nothing is to be migrated."""
+        return self.found == self.head
+
+    @property
+    def is_too_new(self) -> bool:
+        """Whether a newer release than this one migrated it."""
+        return self.found is not None and not self.is_known
+
+
+def schema_of(connection: Connection) -> Schema:
+    """Return which schema a database has; it is left as it is."""
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory.from_config(_config())
+    found = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in scripts.walk_revisions()}
+    return Schema(found, scripts.get_current_head(), found in known)
+
+
+def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
+    return config
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    config = _config()
     config.attributes["connection"] = connection
     found = MigrationContext.configure(connection).get_current_revision()
     scripts = ScriptDirectory.from_config(config)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from .schema import Base
@@ -28,6 +27,9 @@ def upsert(
     """
     if not rows:
         return
+    # Here, not above: the dialects take long to import, and who only shows jobs needs none.
+    from sqlalchemy.dialects import postgresql, sqlite
+
     table = sa.inspect(model).local_table
     keys = [column.name for column in table.primary_key]
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite

@@ -1,0 +1,151 @@
+"""The Redis server as its operator sees it, and who runs what: facts to judge by, None for what it does not tell.
+
+A managed Redis may forbid INFO or CONFIG: what only they know is None then, and nobody has to guess. The fields are
+those of https://redis.io/docs/latest/commands/info/.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from redis.exceptions import ResponseError
+
+from . import keys, records
+from .errors import RedisUnavailable
+from .link import CALLER_TRIES, LINK_ERRORS, Link, backoff_seconds, describe
+from .view import MARK
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What the server says of itself; every fact that it keeps to itself is None."""
+
+    #: Redis' time, and the half of the round trip that it was asked in, ms.
+    now_ms: float
+    accuracy_ms: float
+    version: str | None = None
+    used_memory_bytes: int | None = None
+    #: 0 for no limit.
+    max_memory_bytes: int | None = None
+    memory_policy: str | None = None
+    append_only: bool | None = None
+    append_ok: bool | None = None
+    #: Whether snapshots are written by themselves (CONFIG's `save`), and whether the last one could be.
+    snapshots: bool | None = None
+    snapshot_ok: bool | None = None
+    #: "master" or "slave".
+    role: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunningJob:
+    """A job that a worker process holds, and since when (ms)."""
+
+    job_id: str
+    worker: str
+    since_ms: float
+
+
+class RedisServer:
+    """The Redis server of a broker.
+
+    Every method raises `RedisUnavailable` when it does not answer.
+    """
+
+    def __init__(self, pool: redis.ConnectionPool, base_of: Callable[[str], str]) -> None:
+        self._pool = pool
+        self._base_of = base_of
+
+    def facts(self) -> ServerFacts:
+        """Ask the server how it is."""
+        # The clock by itself: what INFO costs would count as distance between the clocks.
+        before = time.perf_counter()
+        (now,) = self._ask([("TIME",)])
+        round_trip_ms = (time.perf_counter() - before) * 1000
+        info_reply, save_reply = self._ask([("INFO",), ("CONFIG", "GET", "save")], may_refuse=True)
+        now_ms = int(now[0]) * 1000 + int(now[1]) / 1000
+        return _facts(now_ms, round_trip_ms / 2, _parsed(info_reply), _snapshots(save_reply))
+
+    def running(self, queue: str) -> list[RunningJob]:
+        """Return the jobs of a queue that run now, the longest-running first."""
+        base = self._base_of(queue)
+        leases, marks = self._ask([("HGETALL", f"{base}:active"), ("HGETALL", f"{base}:workers")])
+        names = {
+            marks[i]: marks[i + 1][MARK.size :].decode(errors="replace")
+            for i in range(0, len(marks), 2)
+            if marks[i] != keys.TICK_FIELD
+        }
+        found = []
+        for i in range(0, len(leases), 2):
+            token, since_ms, _ = records.LEASE.unpack_from(leases[i + 1])
+            worker_id, _, _ = records.TOKEN.unpack(token)
+            found.append(RunningJob(records.unpack_id(leases[i]), names.get(worker_id, "?"), since_ms))
+        return sorted(found, key=lambda job: job.since_ms)
+
+    def next_due_ms(self, queue: str) -> float | None:
+        """Return when the next delayed job of a queue is due (ms), None when none is delayed."""
+        (first,) = self._ask([("ZRANGE", f"{self._base_of(queue)}:delayed", 0, 0, "WITHSCORES")])
+        return float(first[1]) if first else None
+
+    def _ask(self, commands: Sequence[Sequence[Any]], *, may_refuse: bool = False) -> list[Any]:
+        """Send plain commands; with `may_refuse`, what Redis refuses is an error among the replies."""
+        for tried in range(1, CALLER_TRIES + 1):
+            link = Link(self._pool)
+            try:
+                replies = link.commands(commands)
+                if not may_refuse:
+                    _raise_refusal(replies)
+                return replies
+            except LINK_ERRORS as error:
+                if tried == CALLER_TRIES:
+                    raise RedisUnavailable(f"Redis did not answer: {describe(error)}") from error
+                time.sleep(backoff_seconds(tried))
+            finally:
+                link.hand_back()
+        raise AssertionError("unreachable")
+
+
+def _raise_refusal(replies: Sequence[Any]) -> None:
+    for reply in replies:
+        if isinstance(reply, ResponseError):
+            raise reply
+
+
+def _parsed(reply: bytes | ResponseError) -> Mapping[str, str]:
+    """Return the fields of INFO; none when it is forbidden."""
+    if isinstance(reply, ResponseError):
+        return {}
+    lines = reply.decode(errors="replace").splitlines()
+    return {name: value for name, _, value in (line.partition(":") for line in lines if ":" in line)}
+
+
+def _snapshots(reply: Sequence[bytes] | ResponseError) -> bool | None:
+    if isinstance(reply, ResponseError) or len(reply) < 2:
+        return None
+    return bool(reply[1].strip())
+
+
+def _facts(now_ms: float, accuracy_ms: float, info: Mapping[str, str], snapshots: bool | None) -> ServerFacts:
+    def whole(name: str) -> int | None:
+        return int(info[name]) if info.get(name, "").isdigit() else None
+
+    def said(name: str, word: str) -> bool | None:
+        return info[name] == word if name in info else None
+
+    return ServerFacts(
+        now_ms,
+        accuracy_ms,
+        version=info.get("valkey_version") or info.get("redis_version"),
+        used_memory_bytes=whole("used_memory"),
+        max_memory_bytes=whole("maxmemory"),
+        memory_policy=info.get("maxmemory_policy"),
+        append_only=said("aof_enabled", "1"),
+        append_ok=said("aof_last_write_status", "ok"),
+        snapshots=snapshots,
+        snapshot_ok=said("rdb_last_bgsave_status", "ok"),
+        role=info.get("role"),
+    )

@@ -1,0 +1,63 @@
+"""`nomad doctor`: what is wrong, and the command that mends it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import typer
+
+from .exits import ExitCode
+from .options import Json
+from .report import console, print_json
+from .session import opened, patient
+
+if TYPE_CHECKING:
+    from ..doctor import Report
+
+_STYLES = {"ok": "green", "unknown": "cyan", "warning": "yellow", "problem": "red bold"}
+
+
+def doctor(json: Json = False) -> None:
+    """Check Redis, database, disk, schedulers, workers and queues; say of each problem what to do.
+
+    Ends with 1 when there is a problem; a warning or what cannot be found out is none.
+    """
+    from ..doctor import examine
+
+    with opened() as access:
+        report = examine(patient(access))
+    if json:
+        print_json(report.as_json())
+    else:
+        _show(report)
+    raise typer.Exit(ExitCode.OK if report.healthy else ExitCode.FAILED)
+
+
+def _show(report: Report) -> None:
+    from rich.text import Text
+
+    out = console()
+    column = max(len(finding.name) for finding in report.findings)
+    for finding in report.findings:
+        told = [*_wrapped(finding.found, out.width - column - 9), *([f"→ {finding.fix}"] if finding.fix else [])]
+        line = Text(f"{finding.status:<7}", style=_STYLES[finding.status])
+        line.append(f" {finding.name:<{column}} {told[0]}", style="none")
+        out.print(line, soft_wrap=True)
+        # A command is not wrapped: it is there to be copied.
+        for more in told[1:]:
+            style = "bold" if more.startswith("→") else "none"
+            out.print(Text(f"{'':<{column + 9}}{more}", style=style), soft_wrap=True)
+    out.print(Text(_sum(report)))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, max(30, width), break_long_words=False, break_on_hyphens=False)
+
+
+def _sum(report: Report) -> str:
+    counts = Counter(str(finding.status) for finding in report.findings)
+    words = {"problem": "problems", "warning": "warnings", "unknown": "unknown"}
+    told = [f"{counts[name]} {name if counts[name] == 1 else many}" for name, many in words.items() if counts[name]]
+    return ", ".join(told) or "all is well"

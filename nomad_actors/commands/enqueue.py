@@ -1,0 +1,175 @@
+"""`nomad enqueue JOBTYPE`: one command a job type, its options made from the job type's payload."""
+
+from __future__ import annotations
+
+import inspect
+import json as json_module
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ..errors import BadInput, BadPayload, UnknownJobType
+from .options import Json
+from .report import NONE, duration, parse_duration, print_json
+from .session import opened, who
+
+if TYPE_CHECKING:
+    from ..app import QueueAccess
+    from ..job_types import JobType
+    from .payload_options import PayloadOption
+
+_PARAMETER_KIND = inspect.Parameter.KEYWORD_ONLY
+
+
+class JobTypeGroup(TyperGroup):
+    """A command for each job type that this code knows; they are looked up when one is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the job types' names."""
+        with opened() as access:
+            return sorted(access.queues.job_types)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return one job type's command.
+
+        Raises `UnknownJobType`.
+        """
+        with opened() as access:
+            if cmd_name not in access.queues.job_types:
+                raise UnknownJobType(cmd_name, access.queues.job_types)
+            return _command(access.queues.job_types[cmd_name])
+
+
+group = typer.Typer(
+    cls=JobTypeGroup,
+    help="Add a job of a type; `nomad enqueue JOBTYPE --help` lists what it takes.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@group.callback()
+def enqueue() -> None:
+    """Add a job of a type; `nomad enqueue JOBTYPE --help` lists what it takes."""
+
+
+def common(
+    data: Annotated[str | None, typer.Option(metavar="JSON", help="The data as one JSON object; options add.")] = None,
+    priority: Annotated[str | None, typer.Option(metavar="NAME", help="CRITICAL, HIGH, NORMAL, LOW, BATCH.")] = None,
+    delay: Annotated[str | None, typer.Option(metavar="TIME", help="Start it later, as 30s or 2h.")] = None,
+    attempts: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=1000, help="Runs it is given, the first one too.")
+    ] = None,
+    job_id: Annotated[str | None, typer.Option(metavar="ID", help="Its id; one that waits already stands.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for its end; 0 when it completes.")] = False,
+    timeout: Annotated[str | None, typer.Option(metavar="TIME", help="How long, with --wait, as 30s or 5m.")] = None,
+    json: Json = False,
+) -> None:
+    """Take what every job type's command takes beside its payload."""
+
+
+def _command(job_type: JobType) -> Any:
+    """Return the command that adds a job of one type."""
+    from .payload_options import payload_options
+
+    own = inspect.signature(common, eval_str=True).parameters
+    options = payload_options(job_type.payload, taken={name.replace("_", "-") for name in own})
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command(name=job_type.name, help=_help(job_type))(_callback(job_type, options, list(own.values())))
+    return typer.main.get_command(app)
+
+
+def _callback(job_type: JobType, options: list[PayloadOption], own: list[inspect.Parameter]) -> Callable[..., None]:
+    def add(**given: Any) -> None:
+        data = _data(given.pop("data"), [(option, given.pop(option.parameter)) for option in options])
+        _add(job_type, data, **given)
+
+    parameters = [
+        inspect.Parameter(o.parameter, _PARAMETER_KIND, default=None, annotation=o.annotation) for o in options
+    ]
+    parameters += [each.replace(kind=_PARAMETER_KIND) for each in own]
+    add.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    add.__annotations__ = {each.name: each.annotation for each in parameters}
+    return add
+
+
+def _help(job_type: JobType) -> str:
+    from ..job_types import Priority
+
+    policy = (
+        f"Queue {job_type.queue}, priority {Priority(job_type.priority).name}, {job_type.attempts} attempts, "
+        f"time limit {duration(job_type.time_limit_ms)}."
+    )
+    about = inspect.getdoc(job_type.payload) or ""
+    return "\n\n".join(part for part in (job_type.description, policy, about) if part)
+
+
+def _data(text: str | None, given: list[tuple[PayloadOption, Any]]) -> dict[str, Any]:
+    """Return the job's data: the JSON object, and over it what the options say."""
+    data: Any = {}
+    if text is not None:
+        try:
+            data = json_module.loads(text)
+        except ValueError as error:
+            raise BadInput(f"--data is not JSON ({error}); accepted: an object, as '{{\"sweep\": true}}'") from error
+        if not isinstance(data, dict):
+            raise BadInput(f"--data is {type(data).__name__}, not an object; accepted: '{{\"name\": value, …}}'")
+    return {**data, **{option.field: option.parse(value) for option, value in given if value not in (None, [])}}
+
+
+def _add(
+    job_type: JobType,
+    data: dict[str, Any],
+    *,
+    priority: str | None,
+    delay: str | None,
+    attempts: int | None,
+    job_id: str | None,
+    wait: bool,
+    timeout: str | None,
+    json: bool,
+) -> None:
+    delay_ms = 0 if delay is None else parse_duration(delay, "--delay")
+    timeout_ms = None if timeout is None else parse_duration(timeout, "--timeout")
+    if timeout_ms is not None and not wait:
+        raise BadInput("--timeout goes with --wait only")
+    with opened() as access:
+        try:
+            added = access.queues.add_job(
+                job_type.queue,
+                job_type.name,
+                data,
+                priority=int(priority) if priority and priority.isdigit() else priority,
+                attempts=attempts,
+                delay=delay_ms,
+                requested_by=who(),
+                job_id=job_id,
+            )
+        except BadPayload as error:
+            # What is accepted is a long list, and the help tells it better.
+            wrong = str(error).partition(" (accepted: ")[0]
+            raise BadInput(f"{wrong}; see: nomad enqueue {job_type.name} --help") from error
+        told = {"id": added.id, "name": job_type.name, "queueName": added.queue, "state": added.state}
+        if wait:
+            _wait(access, added.queue, added.id, timeout_ms, json=json)
+        elif json:
+            print_json({**told, "priority": added.priority})
+        else:
+            typer.echo(f"job {added.id} of {added.queue} is {added.state}; nomad job {added.id}")
+
+
+def _wait(access: QueueAccess, queue: str, job_id: str, timeout_ms: int | None, *, json: bool) -> None:
+    from .waiting import wait_for
+
+    job = wait_for(access.queues.get_queue(queue), job_id, timeout_ms)
+    if json:
+        print_json(job.as_json())
+    elif job.outcome in ("completed", "skipped"):
+        result = NONE if job.returnvalue is None else json_module.dumps(job.returnvalue, ensure_ascii=False, indent=2)
+        typer.echo(f"job {job_id} {job.outcome} after {duration(job.run_ms)}\n{result}")
+    if job.outcome not in ("completed", "skipped"):
+        reason = " ".join((job.failed_reason or "no reason was kept").split())
+        typer.echo(f"nomad: job {job_id} {job.outcome}: {reason}; see: nomad job {job_id}", err=True)
+        raise typer.Exit(1)

@@ -1,0 +1,120 @@
+"""How `nomad` ends: one exit code a kind of ending, one line on standard error, never a traceback."""
+
+from __future__ import annotations
+
+import enum
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from ..errors import (
+    BadInput,
+    JobNotFound,
+    NomadError,
+    SettingsError,
+    Unavailable,
+    UnknownJobType,
+    UnknownQueue,
+    UnknownSchedule,
+    WrongState,
+)
+from ..log import redact
+
+
+class ExitCode(enum.IntEnum):
+    """What a caller's script sees."""
+
+    OK = 0
+    #: The job failed, the installation is not healthy, or the command could not do it for another reason.
+    FAILED = 1
+    #: Wrong usage, data or setting.
+    USAGE = 2
+    #: No such queue, job, job type or schedule.
+    NOT_FOUND = 3
+    #: The job's state does not allow it.
+    WRONG_STATE = 4
+    #: Redis or the database does not answer.
+    UNAVAILABLE = 5
+    #: Ctrl-C, as shells tell it.
+    INTERRUPTED = 130
+
+
+_CODES: tuple[tuple[type[NomadError], ExitCode], ...] = (
+    (UnknownQueue, ExitCode.NOT_FOUND),
+    (UnknownJobType, ExitCode.NOT_FOUND),
+    (UnknownSchedule, ExitCode.NOT_FOUND),
+    (JobNotFound, ExitCode.NOT_FOUND),
+    (WrongState, ExitCode.WRONG_STATE),
+    (Unavailable, ExitCode.UNAVAILABLE),
+    (BadInput, ExitCode.USAGE),
+    (SettingsError, ExitCode.USAGE),
+)
+
+
+def exit_code_of(error: NomadError) -> ExitCode:
+    """Return what an error of ours ends the command with."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.FAILED)
+
+
+class OneLineGroup(TyperGroup):
+    """A group of commands whose every error is one line and an exit code."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command that the arguments name and exit."""
+        warnings.showwarning = _show_warning
+        try:
+            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+        except TyperException as error:
+            sys.exit(_usage(error))
+        except NomadError as error:
+            sys.exit(_say(_with_hint(error), exit_code_of(error)))
+        except (typer.Abort, KeyboardInterrupt):
+            sys.exit(_say("stopped, nothing more is done", ExitCode.INTERRUPTED))
+        except BrokenPipeError:
+            # Whoever read our output has enough; Python would complain when it flushes at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(ExitCode.FAILED)
+        except Exception as error:
+            sys.exit(_say(f"unexpected {type(error).__name__}: {error} (a fault of nomad itself)", ExitCode.FAILED))
+        sys.exit(code if isinstance(code, int) else ExitCode.OK)
+
+
+def _usage(error: TyperException) -> int:
+    message = error.format_message()
+    context = getattr(error, "ctx", None)
+    if not message.strip() or "\n" in message.strip():
+        # No command was named: the help is the answer.
+        sys.stderr.write(f"{message}\n" if message.strip() else "")
+        return ExitCode.USAGE
+    where = f" (see: {context.command_path} --help)" if context is not None else ""
+    return _say(message.rstrip(".") + where, ExitCode.USAGE)
+
+
+def _with_hint(error: NomadError) -> str:
+    if isinstance(error, Unavailable):
+        return f"{str(error).rstrip('.')}; see: nomad doctor"
+    return str(error)
+
+
+def _say(text: str, code: ExitCode) -> ExitCode:
+    line = " ".join(redact(text).split())
+    sys.stderr.write(f"nomad: {line}\n")
+    return code
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    sys.stderr.write(f"nomad: warning: {message}\n")

@@ -1,0 +1,97 @@
+"""Why a job is where it is, in one sentence, and the commands that lead on from there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .report import ago, duration, moment, now_ms
+from .search import due_ms_of
+
+if TYPE_CHECKING:
+    from ..doctor import Patient
+    from ..job import Job
+    from ..queue_control import Queue
+
+
+@dataclass(frozen=True)
+class Why:
+    """Why a job is where it is, what to do next, and the worker that runs it."""
+
+    why: str
+    next: list[str]
+    worker: str | None = None
+
+
+def explain(patient: Patient, queue: Queue, job: Job) -> Why:
+    """Return why a job waits, runs or has ended.
+
+    Raises `Unavailable`.
+    """
+    if job.status in ("waiting", "paused"):
+        return _waiting(patient, queue, job)
+    if job.status == "delayed":
+        return _delayed(patient, job)
+    if job.status == "active":
+        return _active(patient, queue, job)
+    return _ended(job)
+
+
+def _waiting(patient: Patient, queue: Queue, job: Job) -> Why:
+    from ..doctor import why_still
+
+    cancel = f"nomad cancel {job.id} --reason …"
+    still = why_still(patient, queue)
+    if still.reason == "unknown":
+        return Why("it waits for its turn: places are free, workers live", [f"nomad job {job.id}", cancel])
+    ahead = queue.jobs(job.status, 0, 0)
+    turn = " (it is the next)" if ahead and ahead[0].id == job.id else ""
+    return Why(f"it waits{turn}: {still.found}", [still.fix, cancel])
+
+
+def _delayed(patient: Patient, job: Job) -> Why:
+    from ..doctor.stillness import deferred_for
+
+    due_ms = due_ms_of(job)
+    due = f"due {ago(due_ms, patient.clock.now_ms())} ({moment(due_ms)})"
+    next_steps = [f"nomad promote {job.id}", f"nomad cancel {job.id} --reason …"]
+    reason = deferred_for(job)
+    if reason is not None:
+        return Why(f"it deferred itself: {reason}; {due}", next_steps)
+    if job.failed_reason:
+        left = job.attempts - job.attempts_made
+        return Why(f"its last attempt failed ({_line(job.failed_reason)}), {left} left; {due}", next_steps)
+    return Why(f"it was added with a delay; {due}", next_steps)
+
+
+def _active(patient: Patient, queue: Queue, job: Job) -> Why:
+    from ..queue_control import redis_errors
+
+    with redis_errors():
+        running = patient.broker.server().running(queue.name)
+    worker = next((each.worker for each in running if each.job_id == job.id), None)
+    limit_ms = next((t.time_limit_ms for t in queue.job_types if t.name == job.name), None)
+    limit = f"; its time limit is {duration(limit_ms)}" if limit_ms is not None else ""
+    asked = f"; cancelling was asked for ({job.cancel_asked}), its thread has yet to end" if job.cancel_asked else ""
+    since = f"since {ago(job.processed_on_ms, now_ms()).removesuffix(' ago')}"
+    why = f"it runs {since} on {worker or 'a worker that has just gone'}{limit}{asked}"
+    return Why(why, [] if job.cancel_asked else [f"nomad cancel {job.id} --reason …"], worker)
+
+
+def _ended(job: Job) -> Why:
+    again = f"nomad retry {job.id}"
+    if job.status == "completed":
+        return Why("it skipped itself" if job.outcome == "skipped" else "it completed", [])
+    if job.outcome == "cancelled":
+        return Why(f"an operator cancelled it ({(job.failed_reason or '').removeprefix('cancelled: ')})", [again])
+    spent = (
+        "all of its attempts are spent" if job.attempts_made >= job.attempts else "another attempt would end the same"
+    )
+    lost = "its workers died under it" if job.crashes and not job.stacktrace else spent
+    return Why(
+        f"it failed, {lost}: {_line(job.failed_reason or 'no reason was kept')}", [f"mend the cause, then: {again}"]
+    )
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:300]

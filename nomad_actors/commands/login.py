@@ -1,0 +1,33 @@
+"""`nomad login`: logs a character in."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def login(
+    user_id: Annotated[int, typer.Option(help="The user that the character belongs to.")] = 1,
+    port: Annotated[
+        int, typer.Option(help="The port of the callback; it is part of the URL registered at CCP.")
+    ] = 8017,
+) -> None:
+    """Log a character in: prints the address to open, waits for the answer, keeps the login encrypted."""
+    from .. import log
+    from ..app import create_app, settings_or_exit
+    from ..login import ALL_SCOPES, log_in
+
+    with settings_or_exit() as settings:
+        log.configure(settings.log_format, settings.log_level)
+        if not settings.eve_client_id:
+            raise typer.BadParameter(
+                f"EVE_CLIENT_ID is not set: register an application at CCP with the callback "
+                f"http://127.0.0.1:{port}/callback and the scopes you want, then set its client id"
+            )
+        application = create_app(settings)
+    try:
+        character = log_in(application, user_id=user_id, port=port, scopes=ALL_SCOPES, say=typer.echo)
+    finally:
+        application.close()
+    typer.echo(f"{character} is logged in.")

@@ -1,0 +1,27 @@
+"""Options that several commands share, and the question before something is destroyed."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ..errors import BadInput
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where no terminal is.")]
+InQueue = Annotated[str | None, typer.Option("--queue", "-q", metavar="QUEUE", help="Look in this queue only.")]
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is destroyed; without a terminal only `yes` will do.
+
+    Raises `BadInput` where nobody can be asked, and ends the command when the answer is no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise BadInput(f"{question.rstrip('?')} needs --yes: no terminal is here to ask at", accepted=["--yes"])
+    if not typer.confirm(question, err=True):
+        raise typer.Exit(1)

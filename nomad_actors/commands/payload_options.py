@@ -1,0 +1,115 @@
+"""Command-line options for a payload's fields; the payload itself judges what is given."""
+
+from __future__ import annotations
+
+import enum
+import json
+import types
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+_LISTS = (list, tuple, set, frozenset)
+#: What is written as text on a command line, and read by the payload as it is.
+_TEXTUAL = (str, bytes, date, datetime, time, timedelta)
+_WORDS = {int: "INTEGER", float: "NUMBER", str: "TEXT", bool: "BOOLEAN", datetime: "DATE-TIME", date: "DATE"}
+
+
+@dataclass(frozen=True)
+class PayloadOption:
+    """One field as an option: its annotation is what typer reads."""
+
+    field: str
+    parameter: str
+    annotation: Any
+    is_list: bool
+    textual: bool
+
+    def parse(self, value: Any) -> Any:
+        """Return what was written as the payload takes it."""
+        if isinstance(value, list | tuple):
+            return [self._one(item) for item in value]
+        return self._one(value)
+
+    def _one(self, value: Any) -> Any:
+        if isinstance(value, bool) or self.textual:
+            return value
+        try:
+            return json.loads(value)
+        except ValueError:
+            # The payload names the field, the value and what is accepted.
+            return value
+
+
+def payload_options(payload: type[BaseModel], *, taken: Collection[str]) -> list[PayloadOption]:
+    """Return an option for each field; one whose name is `taken` by the command is called `--field-<name>`."""
+    return [_option(name, field, taken) for name, field in payload.model_fields.items()]
+
+
+def _option(name: str, field: FieldInfo, taken: Collection[str]) -> PayloadOption:
+    kinds = list(_kinds(field.annotation))
+    is_list = any((get_origin(kind) or kind) in _LISTS for kind in kinds)
+    items = [item for kind in kinds for item in (_items(kind) if is_list else [kind])]
+    word = name.replace("_", "-")
+    flag = f"--field-{word}" if word in taken else f"--{word}"
+    flags = [flag] if flag == f"--{name}" or word in taken else [flag, f"--{name}"]
+    is_flag = items == [bool] and not is_list
+    if is_flag:
+        flags = [f"{flag}/--no-{word}"]
+    info = typer.Option(*flags, metavar=None if is_flag else _metavar(items), help=_help(field, is_list))
+    kind: Any = bool if is_flag else list[str] if is_list else str
+    textual = bool(items) and all(_is_textual(item) for item in items)
+    return PayloadOption(name, f"field_{name}", Annotated[kind | None, info], is_list, textual)
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """Yield the kinds of value that an annotation allows, None left out."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _kinds(get_args(annotation)[0])
+    elif origin in (Union, types.UnionType):
+        for each in get_args(annotation):
+            yield from _kinds(each)
+    elif annotation is not type(None):
+        yield annotation
+
+
+def _items(kind: Any) -> list[Any]:
+    return [item for each in get_args(kind) if each is not Ellipsis for item in _kinds(each)] or [str]
+
+
+def _is_textual(kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return all(isinstance(value, str) for value in get_args(kind))
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return all(isinstance(member.value, str) for member in kind)
+    return isinstance(kind, type) and issubclass(kind, _TEXTUAL)
+
+
+def _metavar(kinds: list[Any]) -> str:
+    return "|".join(dict.fromkeys(_word(kind) for kind in kinds)) or "VALUE"
+
+
+def _word(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "|".join(map(str, get_args(kind)))
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return "|".join(str(member.value) for member in kind)
+    return _WORDS.get(kind, "JSON")
+
+
+def _help(field: FieldInfo, is_list: bool) -> str:
+    parts = [field.description or ""]
+    if is_list:
+        parts.append("May be repeated.")
+    if field.is_required():
+        parts.append("[required]")
+    elif field.default_factory is None and field.default is not None:
+        default = field.default.value if isinstance(field.default, enum.Enum) else field.default
+        parts.append(f"[default: {json.dumps(default, default=str)}]")
+    return " ".join(part for part in parts if part)

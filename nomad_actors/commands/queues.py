@@ -1,0 +1,121 @@
+"""`nomad queues`: every queue in one table."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..log import redact
+from .options import Json
+from .report import ago, console, duration, moment, now_ms, print_json, table
+from .session import opened
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.text import Text
+
+    from ..app import QueueAccess
+
+_HEADINGS = ("QUEUE", "WAITING", "ACTIVE", "DELAYED", "COMPLETED", "FAILED", "OLDEST", "WORKERS", "FAIL%")
+
+
+def queues(
+    json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again and again until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How often, with --watch.")] = 2.0,
+) -> None:
+    """Show each queue: jobs by state, how long the oldest waits, live workers, the failure rate of the last day.
+
+    COMPLETED and FAILED are the jobs that are kept. A paused queue's waiting jobs count as waiting here.
+    """
+    with opened() as access:
+        if not watch:
+            told = _told(access)
+            print_json({"queues": told}) if json else console().print(_shown(told))
+            return
+        try:
+            _watch(access, every, json=json)
+        except KeyboardInterrupt:
+            return
+
+
+def _watch(access: QueueAccess, every: float, *, json: bool) -> None:
+    from rich.live import Live
+
+    out = console()
+    while json:
+        print_json({"queues": _told(access)}, lines=True)
+        time.sleep(every)
+    while not out.is_terminal:
+        out.print(_frame(access), "")
+        time.sleep(every)
+    with Live(_frame(access), console=out, auto_refresh=False) as live:
+        while True:
+            time.sleep(every)
+            live.update(_frame(access), refresh=True)
+
+
+def _frame(access: QueueAccess) -> Group | Text:
+    """Return what a watch shows now; while Redis is away, that."""
+    from rich.text import Text
+
+    from ..errors import Unavailable
+
+    try:
+        return _shown(_told(access))
+    except Unavailable as error:
+        return Text(f"{moment(now_ms())}: {redact(str(error))}", style="red")
+
+
+def _told(access: QueueAccess) -> list[dict[str, Any]]:
+    """Return what the admin's API tells of each queue, and its pauses."""
+    from .. import job_metrics
+    from ..doctor.pauses import pauses
+
+    found = []
+    for name in access.queues.names():
+        queue = access.queues.get_queue(name)
+        found.append(
+            {
+                **job_metrics.get_queue_details(access.queues, name),
+                "pauses": [pause.as_json() for pause in pauses(access.broker, queue)],
+            }
+        )
+    return found
+
+
+def _shown(told: list[dict[str, Any]]) -> Group:
+    from rich.console import Group
+    from rich.text import Text
+
+    lines = []
+    for queue in told:
+        lines += [Text(_pause(queue["queueName"], pause), style="yellow") for pause in queue["pauses"]]
+        if not queue["workers"]:
+            lines.append(Text(f"{queue['queueName']}: no live worker; nomad run workers", style="red"))
+    return Group(table(_HEADINGS, map(_cells, told), right=_HEADINGS[1:]), *lines)
+
+
+def _cells(queue: dict[str, Any]) -> list[Text | str]:
+    from rich.text import Text
+
+    failed, workers, rate = queue["kept"]["failed"], len(queue["workers"]), queue["failureRate"]
+    name = Text(queue["queueName"] + (" (paused)" if queue["isPaused"] else ""))
+    numbers = (queue["waiting"] + queue["paused"], queue["active"], queue["delayed"], queue["kept"]["completed"])
+    return [
+        name,
+        *map(str, numbers),
+        Text(str(failed), style="red" if failed else ""),
+        duration(queue["oldestWaitingMs"]),
+        Text(str(workers), style="" if workers else "red"),
+        "-" if rate is None else f"{rate:g}",
+    ]
+
+
+def _pause(queue: str, pause: dict[str, Any]) -> str:
+    who = f" by {pause['by']}" if pause["by"] else ""
+    why = f": {pause['reason']}" if pause["reason"] else ""
+    until = f", until {moment(pause['until'])}" if pause["until"] else ""
+    return f"{queue}: paused {ago(pause['since'], now_ms())}{who}{why}{until}; nomad resume {queue}"

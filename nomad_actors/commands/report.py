@@ -1,0 +1,127 @@
+"""What commands print: tables and lines for people, JSON for programs, times as an operator reads them."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ..errors import BadInput
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+_UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
+#: Wide enough that nothing is cut or wrapped where no terminal is.
+_PIPED_WIDTH = 10_000
+#: Of the last column, on a terminal that has no room.
+_LEAST_WIDTH = 12
+
+NONE = "-"
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return where to print; plain and unwrapped when that is no terminal."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _PIPED_WIDTH
+    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=False, emoji=False)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[Text | str]], *, right: Collection[str] = ()) -> Text:
+    """Return rows in columns, those of the headings in `right` aligned there.
+
+    What is too wide for the terminal is cut in the last column only: everything else is there to be copied.
+    """
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    cells = [[Text(heading, style="bold") for heading in headings]]
+    cells += [[cell.copy() if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
+    widths = [max(cell_len(row[i].plain) for row in cells) for i in range(len(headings))]
+    rest = max(_LEAST_WIDTH, console().width - sum(widths[:-1]) - len(widths) + 1)
+    for row in cells:
+        for cell, width, heading in zip(row[:-1], widths, headings, strict=False):
+            cell.align("right" if heading in right else "left", width)
+        if headings[-1] in right:
+            row[-1].align("right", widths[-1])
+        row[-1].truncate(rest, overflow="ellipsis")
+    made = Text("\n").join(Text(" ").join(row) for row in cells)
+    made.no_wrap = True
+    return made
+
+
+def print_json(value: Any, *, lines: bool = False) -> None:
+    """Print a value as JSON, nothing else; with `lines` on one line."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=None if lines else 2, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def print_text(*parts: Any) -> None:
+    """Print lines as they are: nothing in them is read as markup."""
+    from rich.text import Text
+
+    out = console()
+    for part in parts:
+        # Not wrapped: a command or a traceback is there to be copied.
+        out.print(Text(part) if isinstance(part, str) else part, soft_wrap=True)
+
+
+def duration(ms: float | None) -> str:
+    """Return how long something took, in the two largest units that matter."""
+    if ms is None:
+        return NONE
+    if ms < 1_000:
+        return f"{ms:.0f}ms"
+    seconds = ms / 1000
+    if seconds < 60:
+        return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
+    for size, unit, below in ((86_400, "d", "h"), (3_600, "h", "m"), (60, "m", "s")):
+        if seconds >= size:
+            whole, rest = divmod(int(seconds), size)
+            rest //= {"d": 3_600, "h": 60, "m": 1}[unit]
+            return f"{whole}{unit} {rest}{below}" if rest else f"{whole}{unit}"
+    raise AssertionError("unreachable")
+
+
+def ago(at_ms: float | None, now_ms: float) -> str:
+    """Return how long ago an instant was, or how far off it is."""
+    if at_ms is None:
+        return NONE
+    return f"{duration(now_ms - at_ms)} ago" if at_ms <= now_ms else f"in {duration(at_ms - now_ms)}"
+
+
+def moment(ms: float | None) -> str:
+    """Return an instant as a person reads it, in UTC as the logs have it."""
+    if ms is None:
+        return NONE
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def instant_ms(iso: str | None) -> float | None:
+    """Return an instant told in ISO 8601, in ms."""
+    return None if iso is None else datetime.fromisoformat(iso).timestamp() * 1000
+
+
+def now_ms() -> float:
+    """Return this host's time in ms."""
+    return time.time() * 1000
+
+
+def parse_duration(text: str, option: str) -> int:
+    """Return `30m`, `2h`, `1d`, `45s` or `500ms` in ms.
+
+    Raises `BadInput` naming the option.
+    """
+    match = _DURATION.fullmatch(text.strip().lower())
+    if match is None:
+        accepted = "a number with ms, s, m, h or d, as 30m or 2h"
+        raise BadInput(f"{option} {text!r} is unusable (accepted: {accepted})", accepted=[accepted])
+    return int(match[1]) * _UNIT_MS[match[2]]

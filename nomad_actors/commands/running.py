@@ -1,0 +1,148 @@
+"""`nomad run`: the parts of the system, one by one or all together."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+from .. import log
+
+if TYPE_CHECKING:
+    from ..local_redis import LocalRedis
+    from ..settings import Settings
+    from ..supervisor import Supervisor
+
+run = typer.Typer(help="Run a part of the system, or all of it.", no_args_is_help=True)
+
+logger = log.get_logger("nomad_actors.cli")
+
+#: Beyond NOMAD_SHUTDOWN_MS: what stops after the workers.
+STOP_MARGIN_SECONDS = 5.0
+SAME_SIGNAL_SECONDS = 0.5
+
+
+@run.command()
+def workers() -> None:
+    """Run one worker process: Dramatiq's own command line, with a thread for each place of each queue."""
+    from ..app import settings_or_exit, worker_threads
+
+    with settings_or_exit() as settings:
+        threads = worker_threads(settings)
+    _become("dramatiq", *_worker_arguments(threads, settings))
+
+
+@run.command()
+def scheduler() -> None:
+    """Run the scheduler."""
+    _become(sys.executable, "-m", "nomad_actors.scheduler")
+
+
+@run.command()
+def admin() -> None:
+    """Run the admin's API and pages."""
+    _become(sys.executable, "-m", "admin")
+
+
+@run.command(name="all")
+def everything() -> None:
+    """Run workers, scheduler and admin; what dies is started again. Without REDIS_* it brings a Redis in var/."""
+    from ..app import settings_or_exit, worker_threads
+    from ..local_redis import LocalRedis
+    from ..supervisor import Supervisor
+
+    with settings_or_exit() as settings:
+        log.configure(settings.log_format, settings.log_level)
+        environ = dict(os.environ)
+        redis = None if _redis_is_given(environ) else LocalRedis(settings.var_dir / "redis", append_only=True)
+        if redis is not None:
+            settings = dataclasses.replace(settings, redis_url=redis.url)
+            environ["REDIS_URL"] = redis.url
+        threads = worker_threads(settings)
+    _say_what_is_missing(settings)
+    supervisor = Supervisor()
+    supervisor.add("workers", [_beside("dramatiq"), *_worker_arguments(threads, settings)], environ)
+    supervisor.add("scheduler", [sys.executable, "-m", "nomad_actors.scheduler"], environ)
+    supervisor.add("admin", [sys.executable, "-m", "admin"], environ)
+    _run_until_told(supervisor, redis, settings)
+
+
+def _worker_arguments(threads: int, settings: Settings) -> list[str]:
+    return [
+        "nomad_actors.app:worker_broker",
+        *("--processes", "1"),
+        *("--threads", str(threads)),
+        "--skip-logging",
+        # How long the main process waits for a worker that died while it booted, before it looks.
+        *("--worker-fork-timeout", "5000"),
+        *("--worker-shutdown-timeout", str(settings.shutdown_ms)),
+    ]
+
+
+def _become(program: str, *arguments: str) -> NoReturn:
+    """Replace this process, so that signals reach the program itself."""
+    path = program if os.path.isabs(program) else _beside(program)
+    sys.stdout.flush()
+    os.execvp(path, [path, *arguments])
+
+
+def _beside(program: str) -> str:
+    """Return the program that was installed with this Python, else the one on the path."""
+    beside = Path(sys.executable).with_name(program)
+    return str(beside) if beside.exists() else program
+
+
+def _redis_is_given(environ: Mapping[str, str]) -> bool:
+    return any(environ.get(name) for name in ("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_DB"))
+
+
+def _say_what_is_missing(settings: Settings) -> None:
+    if settings.sso_base_url == type(settings)().sso_base_url and not settings.eve_client_id:
+        logger.warning(
+            "no character can be refreshed yet: set EVE_CLIENT_ID (and EVE_CLIENT_SECRET) of an application "
+            "registered at CCP, then run `nomad login` for each character"
+        )
+
+
+def _run_until_told(supervisor: Supervisor, redis: LocalRedis | None, settings: Settings) -> None:
+    told = _Told()
+    if redis is not None:
+        redis.start()
+        logger.info("own Redis started", url=redis.url, directory=str(redis.directory))
+    try:
+        supervisor.start()
+        while not told.to_stop:
+            time.sleep(0.1)
+        supervisor.stop(settings.shutdown_ms / 1000 + STOP_MARGIN_SECONDS, at_once=lambda: told.at_once)
+    finally:
+        supervisor.kill()
+        if redis is not None:
+            redis.stop()
+
+
+class _Told:
+    """Notes SIGINT and SIGTERM: the first means stop, one that comes a while later means at once.
+
+    The handler does nothing else: what it interrupts may hold a lock. `make` passes a signal on that its whole group
+    got already, so two in quick succession are one.
+    """
+
+    def __init__(self) -> None:
+        self.to_stop = self.at_once = False
+        self._first_mono = 0.0
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._hear)
+
+    def _hear(self, number: int, _: FrameType | None) -> None:
+        if not self.to_stop:
+            self.to_stop, self._first_mono = True, time.monotonic()
+        elif time.monotonic() - self._first_mono > SAME_SIGNAL_SECONDS:
+            self.at_once = True

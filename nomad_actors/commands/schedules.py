@@ -1,0 +1,109 @@
+"""`nomad schedules`: what is due when, and what an operator does to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import Json
+from .report import NONE, ago, console, instant_ms, moment, now_ms, print_json, table
+from .session import opened, who
+
+if TYPE_CHECKING:
+    from ..app import QueueAccess
+    from ..scheduler import Schedules
+
+group = typer.Typer(help="Show the schedules; start, stop or run one.", invoke_without_command=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME")]
+
+
+@group.callback()
+def schedules(context: typer.Context, json: Json = False) -> None:
+    """Show the schedules; start, stop or run one."""
+    if context.invoked_subcommand is not None:
+        return
+    from ..scheduler import status
+
+    with opened() as access:
+        told = status.get_scheduler_summary(access.queues, access.clock)
+    if json:
+        print_json(told)
+        return
+    _show(told)
+
+
+def _show(told: dict[str, Any]) -> None:
+    from rich.text import Text
+
+    out, now = console(), now_ms()
+    rows = [
+        [
+            job["name"],
+            "on" if job["running"] else "off",
+            job["cronExpression"],
+            job["timezone"],
+            ago(instant_ms(job["nextRun"]), now),
+            ago(instant_ms(job["lastRun"]), now),
+            job["lastStatus"] or NONE,
+        ]
+        for job in told["jobs"]
+    ]
+    out.print(table(["SCHEDULE", "ON", "CRON", "ZONE", "NEXT", "LAST", "OUTCOME"], rows))
+    for job in told["jobs"]:
+        if job["overdue"]:
+            out.print(Text(f"{job['name']}: overdue: {job['overdue']}", style="red"))
+    live = [each["name"] for each in told["schedulers"] if each["live"]]
+    words = f"schedulers: {', '.join(live)}" if live else "no live scheduler: nothing that is due is added"
+    out.print(Text(words, style="" if live else "red"))
+
+
+@group.command()
+def start(name: Name, json: Json = False) -> None:
+    """Switch a schedule on; what came due while it was off was not missed."""
+    with opened() as access:
+        _schedules(access).start_job(name)
+        _tell(access, name, "is on", json=json)
+
+
+@group.command()
+def stop(name: Name, json: Json = False) -> None:
+    """Switch a schedule off, in every scheduler at once; its job that waits or runs stays."""
+    with opened() as access:
+        _schedules(access).stop_job(name)
+        _tell(access, name, "is off", json=json)
+
+
+@group.command()
+def run(
+    name: Name,
+    force: Annotated[bool, typer.Option(help="Also beside a previous run that is not over.")] = False,
+    json: Json = False,
+) -> None:
+    """Add a schedule's job now."""
+    with opened() as access:
+        added = _schedules(access).run_job(name, force=force, by=who())
+    if json:
+        print_json(
+            {"success": True, "jobName": name, "queueName": added.queue, "jobId": added.id, "status": added.state}
+        )
+    else:
+        typer.echo(f"job {added.id} of {added.queue} is {added.state}; nomad job {added.id}")
+
+
+def _schedules(access: QueueAccess) -> Schedules:
+    from ..scheduler import Schedules
+
+    return Schedules(access.queues, access.clock)
+
+
+def _tell(access: QueueAccess, name: str, words: str, *, json: bool) -> None:
+    from ..scheduler import status
+
+    told = status.get_job_status(access.queues, access.clock, name)
+    if json:
+        print_json({"success": True, "jobName": name, **told})
+        return
+    due = f"; next run {moment(instant_ms(told['nextRun']))}" if told["nextRun"] else ""
+    typer.echo(f"schedule {name} {words}{due}")

@@ -1,0 +1,75 @@
+"""What a command works on: the queues of this process' settings, and who is at the keyboard."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..app import QueueAccess
+    from ..doctor import Patient
+    from ..job import Job
+    from ..queue_control import Queue
+    from ..settings import Settings
+
+
+@contextlib.contextmanager
+def opened() -> Iterator[QueueAccess]:
+    """Give the application's queues for the time of a `with`.
+
+    Raises `SettingsError`.
+    """
+    from ..app import open_queues
+
+    access = open_queues(settings())
+    try:
+        yield access
+    finally:
+        access.close()
+
+
+def settings() -> Settings:
+    """Return the settings of this process' environment.
+
+    Raises `SettingsError`.
+    """
+    from ..settings import Settings
+
+    return Settings.from_env(os.environ)
+
+
+def patient(access: QueueAccess) -> Patient:
+    """Return what the doctor examines."""
+    from ..doctor import Patient
+
+    return Patient(access.settings, access.clock, access.broker, access.queues)
+
+
+def who() -> str:
+    """Return the login name of whoever runs the command."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        # A container's user may have no name.
+        return f"uid {os.getuid()}"
+
+
+def holding(access: QueueAccess, job_id: str, queue: str | None) -> tuple[Queue, Job]:
+    """Return a job and the queue that holds it: the one named, else the first that does.
+
+    Raises `JobNotFound`, `UnknownQueue`.
+    """
+    from ..errors import JobNotFound
+
+    names = [queue] if queue else access.queues.names()
+    for name in names:
+        found = access.queues.get_queue(name)
+        job = found.get(job_id)
+        if job is not None:
+            return found, job
+    looked = f"queue {queue!r} holds" if queue else f"none of the queues ({', '.join(names)}) holds"
+    hint = f"nomad jobs {queue or 'QUEUE'} lists what there is"
+    raise JobNotFound(f"{looked} a job {job_id!r}: it was never added here, or was removed since; {hint}")

@@ -1,0 +1,94 @@
+"""One job on a terminal: the head, the story line by line, the log, and what to do."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from .report import ago, duration, moment, now_ms, print_text
+
+if TYPE_CHECKING:
+    from ..job import Job
+    from .explain import Why
+
+#: Fields of an event that have their own place in its line.
+_PLACED = {"event", "at", "traceback", "class", "message", "worker", "due", "reason"}
+
+
+def show(job: Job, why: Why) -> None:
+    """Print a job."""
+    from rich.text import Text
+
+    print_text(Text(f"{job.name} {job.id}", style="bold"), *(f"  {name:<10}{value}" for name, value in _head(job)))
+    print_text("", Text("Story (UTC)", style="bold"), *_story(job, why))
+    if job.log:
+        left_out = f", {job.log_lines_left_out} older ones left out" if job.log_lines_left_out else ""
+        print_text("", Text(f"Log{left_out}", style="bold"))
+        print_text(*(f"  {_clock(line['at'])}  {line['line']}" for line in job.log))
+    print_text("", Text("Why   " + why.why, style="yellow" if job.status != "completed" else ""))
+    for number, step in enumerate(why.next):
+        print_text(("Next  " if number == 0 else "      ") + step)
+
+
+def _head(job: Job) -> list[tuple[str, str]]:
+    from ..job_types import Priority
+
+    known = Priority(job.priority).name if job.priority in list(Priority) else "own"
+    state = job.status if job.outcome in (None, job.status) else f"{job.status} ({job.outcome})"
+    crashes = f", lost its worker {job.crashes} times" if job.crashes else ""
+    head = [
+        ("queue", job.queue),
+        ("status", f"{state}{crashes}"),
+        ("attempts", f"{job.attempts_made} of {job.attempts} spent"),
+        ("priority", f"{job.priority} ({known})"),
+        ("added", f"{moment(job.timestamp_ms)} ({ago(job.timestamp_ms, now_ms())})" + _asker(job)),
+        ("data", _json(job.data)),
+    ]
+    if job.run_ms is not None:
+        head.append(("last run", f"waited {duration(job.wait_ms)}, ran {duration(job.run_ms)}"))
+    if job.status == "active" and job.progress_detail:
+        detail = job.progress_detail
+        head.append(("progress", f"{job.progress:g} % ({detail['done']:g} of {detail['total']:g}) {detail['note']}"))
+    if job.status == "completed":
+        head.append(("result", _json(job.returnvalue)))
+    return head
+
+
+def _asker(job: Job) -> str:
+    return f" by {job.requested_by}" if job.requested_by else ""
+
+
+def _story(job: Job, why: Why) -> list[str]:
+    lines: list[str] = []
+    for event in job.timeline:
+        if event["event"] == "started" and "worker" not in event:
+            event = {**event, "worker": why.worker or "a worker"}
+        lines.append(f"  {_clock(event.get('at'))}  {_told(event)}")
+        lines += [f"      {line}" for line in str(event.get("traceback", "")).rstrip().splitlines()]
+    return lines
+
+
+def _told(event: dict[str, object]) -> str:
+    words = [str(event["event"])]
+    if "worker" in event:
+        words.append(f"on {event['worker']}")
+    if "class" in event:
+        words.append(f"{event['class']}: {event.get('message', '')}")
+    if event.get("reason"):
+        words.append(f"({event['reason']})")
+    if "due" in event:
+        words.append(f"for {_clock(event['due'])}")
+    words += [f"{name}={value}" for name, value in event.items() if name not in _PLACED]
+    return " ".join(" ".join(words).split())
+
+
+def _clock(ms: Any) -> str:
+    """Return an instant with its day and its milliseconds: what happened first must be seen."""
+    if not isinstance(ms, int | float):
+        return " " * 23
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)

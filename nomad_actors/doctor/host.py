@@ -1,0 +1,77 @@
+"""This host and the database: the schema's state, and room on the disks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import SettingsError, Unavailable
+from ..log import redact
+from ..store.database import Database
+from .findings import Finding, Patient, Status
+
+
+def database(patient: Patient) -> Iterator[Finding]:
+    """Tell whether the database answers and has this release's schema; nothing is made or migrated for it."""
+    where = redact(patient.settings.database_url)
+    try:
+        database = Database(patient.settings.database_url)
+    except SettingsError as error:
+        yield Finding("database", Status.PROBLEM, str(error), "export DATABASE_URL=sqlite:///var/nomad.db")
+        return
+    try:
+        if database.is_sqlite and not Path(database.url.database or "").exists():
+            found, fix = f"{where} does not exist", "start a part that uses it (nomad run workers): it makes the file"
+            yield Finding("database", Status.WARNING, f"{found} (as seen from {Path.cwd()})", fix)
+            return
+        yield _schema(where, database)
+    except Unavailable as error:
+        fix = "start the database, or correct DATABASE_URL"
+        yield Finding("database", Status.PROBLEM, f"{where}: {redact(str(error))}", fix)
+    finally:
+        database.close()
+
+
+def _schema(where: str, database: Database) -> Finding:
+    schema = database.schema()
+    if schema.is_current:
+        return Finding("database", Status.OK, f"{where} has schema {schema.found}")
+    if schema.is_too_new:
+        found = f"{where} has schema {schema.found}, which a newer release made (this one's is {schema.head})"
+        return Finding("database", Status.PROBLEM, found, "start that release here too")
+    found = f"{where} has schema {schema.found or '(none)'}, this release's is {schema.head}"
+    return Finding("database", Status.WARNING, found, "restart the workers: they migrate it")
+
+
+def disk(patient: Patient) -> Iterator[Finding]:
+    """Tell how much room is left where we write."""
+    places = {"var_dir": patient.settings.var_dir}
+    if patient.settings.database_url.startswith("sqlite:///"):
+        places["database"] = Path(patient.settings.database_url.removeprefix("sqlite:///")).parent
+    devices: dict[int, tuple[str, Path]] = {}
+    for what, path in places.items():
+        try:
+            there = _existing(path)
+            devices.setdefault(there.stat().st_dev, (what, there))
+        except OSError as error:
+            yield Finding("disk", Status.UNKNOWN, f"{path} ({what}) cannot be looked at: {error}")
+    for what, path in devices.values():
+        yield _room(what, path, patient)
+
+
+def _room(what: str, path: Path, patient: Patient) -> Finding:
+    usage = shutil.disk_usage(path)
+    found = f"{usage.free / (1 << 30):.1f} GiB of {usage.total / (1 << 30):.1f} GiB free at {path} ({what})"
+    if usage.free >= patient.limits.disk_warning_bytes:
+        return Finding("disk", Status.OK, found)
+    status = Status.PROBLEM if usage.free < patient.limits.disk_problem_bytes else Status.WARNING
+    return Finding("disk", status, found, f"make room: du -xh {path} | sort -h | tail")
+
+
+def _existing(path: Path) -> Path:
+    """Return `path` or the nearest directory above it that exists: it would be made there."""
+    found = path.absolute()
+    while not found.exists():
+        found = found.parent
+    return found

@@ -1,0 +1,108 @@
+"""The queues' Redis: whether it answers, forgets nothing, has room, and agrees on the time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..broker.server import ServerFacts
+from ..errors import Unavailable
+from ..log import redact
+from ..queue_control import redis_errors
+from .findings import Finding, Patient, Status
+
+
+def reached(patient: Patient) -> Finding:
+    """Tell whether Redis answers, and which release it is."""
+    where = redact(patient.settings.redis_url)
+    try:
+        with redis_errors():
+            version = patient.broker.server().facts().version
+    except Unavailable as error:
+        fix = "start Redis there, or say where it is: export REDIS_URL=redis://host:6379/0"
+        return Finding("redis", Status.PROBLEM, f"{where} does not answer: {redact(str(error))}", fix)
+    return Finding("redis", Status.OK, f"{version or 'of a release that it does not tell'} at {where}")
+
+
+def server(patient: Patient) -> Iterator[Finding]:
+    """Check the server's settings and state."""
+    with redis_errors():
+        facts = patient.broker.server().facts()
+    yield _role(facts)
+    yield _policy(facts)
+    yield _memory(facts, patient)
+    yield _persistence(facts)
+    yield _clock(facts, patient)
+
+
+def _role(facts: ServerFacts) -> Finding:
+    if facts.role == "slave":
+        fix = "export REDIS_URL=… of the primary"
+        return Finding("redis role", Status.PROBLEM, "it is a replica: nothing can be written to it", fix)
+    return Finding("redis role", Status.OK if facts.role else Status.UNKNOWN, facts.role or "INFO is not allowed here")
+
+
+def _policy(facts: ServerFacts) -> Finding:
+    name, policy = "redis eviction", facts.memory_policy
+    if policy is None:
+        return Finding(name, Status.UNKNOWN, "INFO is not allowed here", "see that maxmemory-policy is noeviction")
+    if policy == "noeviction":
+        return Finding(name, Status.OK, policy)
+    found = f"maxmemory-policy is {policy}: a Redis that is full would throw jobs away without a word"
+    return Finding(name, Status.PROBLEM, found, "redis-cli CONFIG SET maxmemory-policy noeviction")
+
+
+def _memory(facts: ServerFacts, patient: Patient) -> Finding:
+    name, used, limit = "redis memory", facts.used_memory_bytes, facts.max_memory_bytes
+    if used is None or limit is None:
+        return Finding(name, Status.UNKNOWN, "INFO is not allowed here")
+    if limit == 0:
+        return Finding(name, Status.OK, f"{_mib(used)} used, no limit")
+    percent = 100 * used / limit
+    found = f"{_mib(used)} of {_mib(limit)} used ({percent:.0f} %)"
+    if percent < patient.limits.memory_warning_percent:
+        return Finding(name, Status.OK, found)
+    fix = f"nomad clean QUEUE --status completed, or redis-cli CONFIG SET maxmemory {2 * limit}"
+    full = percent >= patient.limits.memory_problem_percent
+    return Finding(name, Status.PROBLEM if full else Status.WARNING, f"{found}; when full, no job can be added", fix)
+
+
+def _persistence(facts: ServerFacts) -> Finding:
+    name = "redis persistence"
+    if facts.append_only is None:
+        return Finding(name, Status.UNKNOWN, "INFO is not allowed here", "see that appendonly is on")
+    if facts.append_only and facts.append_ok is False:
+        fix = "look at the disk of the Redis host: df -h, and Redis' log"
+        return Finding(name, Status.PROBLEM, "the last write to the append-only file failed", fix)
+    if facts.append_only:
+        return Finding(name, Status.OK, "append-only")
+    return _snapshots(name, facts)
+
+
+def _snapshots(name: str, facts: ServerFacts) -> Finding:
+    fix = "redis-cli CONFIG SET appendonly yes, and appendonly yes in redis.conf"
+    if facts.snapshots is None:
+        return Finding(name, Status.UNKNOWN, "append-only is off; whether snapshots are on, it does not tell", fix)
+    if not facts.snapshots:
+        found = "append-only and snapshots are off: when Redis restarts, every job is lost"
+        return Finding(name, Status.PROBLEM, found, fix)
+    if facts.snapshot_ok is False:
+        return Finding(name, Status.PROBLEM, "the last snapshot failed", "look at Redis' log and df -h on its host")
+    found = "snapshots only: when Redis crashes, what changed since the last one is lost"
+    return Finding(name, Status.WARNING, found, fix)
+
+
+def _clock(facts: ServerFacts, patient: Patient) -> Finding:
+    reckoning = patient.clock.reckoning()
+    ahead = (patient.clock.now_ms() - reckoning.of(facts.now_ms)) / 1000 / max(1.0, reckoning.speed)
+    apart = max(0.0, abs(ahead) - facts.accuracy_ms / 1000)
+    found = f"this host's is {abs(ahead):.2f} s {'ahead of' if ahead > 0 else 'behind'} Redis'"
+    if apart <= patient.limits.clock_warning_seconds:
+        return Finding("clock", Status.OK, found)
+    far = apart > patient.limits.clock_problem_seconds
+    consequence = "; schedulers here add nothing until they agree" if far else ""
+    fix = "timedatectl set-ntp true, on the host whose clock is wrong"
+    return Finding("clock", Status.PROBLEM if far else Status.WARNING, found + consequence, fix)
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):.1f} MiB"

@@ -1,0 +1,135 @@
+"""Why a queue does not move: the first of the known reasons that explains it, and the command that ends it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from ..broker.server import RunningJob
+from ..broker.view import QueueCounts
+from ..job import Job
+from ..queue_control import Queue, redis_errors
+from .findings import Patient
+from .pauses import PauseTold, pauses
+
+#: How many delayed jobs are looked at for what they wait for.
+DELAYED_SAMPLE = 20
+_NAMED_JOBS = 3
+
+
+class Reason(StrEnum):
+    """Why nothing starts, in the order of asking."""
+
+    NO_WORKERS = "no workers"
+    PAUSED = "paused"
+    PLACES_TAKEN = "places taken"
+    LIMIT = "limit reached"
+    BRAKE = "brake"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Stillness:
+    """Why nothing starts in a queue, in words, and the command to type."""
+
+    reason: Reason
+    found: str
+    fix: str
+
+
+def why_still(patient: Patient, queue: Queue) -> Stillness:
+    """Return why no job of a queue starts; `unknown` when none of the known reasons holds."""
+    with redis_errors():
+        counts = patient.broker.view(queue.name).counts()
+        running = patient.broker.server().running(queue.name)
+    return (
+        _no_workers(queue)
+        or _paused(patient, queue)
+        or _places_taken(queue, running)
+        or _limit(queue, counts, running)
+        or _brake(queue)
+        or _unknown(queue)
+    )
+
+
+def held_back(queue: Queue) -> str | None:
+    """Return for what the next delayed jobs wait when each of them deferred itself: a brake that is in force."""
+    known = {job_type.name for job_type in queue.job_types}
+    # One of a type that nobody knows is put off by the worker, not by itself.
+    delayed = [job for job in queue.jobs("delayed", 0, DELAYED_SAMPLE - 1) if job.name in known]
+    reasons = [deferred_for(job) for job in delayed]
+    told = [reason for reason in reasons if reason is not None]
+    return told[0] if told and len(told) == len(reasons) else None
+
+
+def deferred_for(job: Job) -> str | None:
+    """Return why a delayed job deferred itself, None when it waits for something else."""
+    if job.timeline and job.timeline[-1]["event"] == "deferred":
+        return str(job.timeline[-1]["reason"]) or "it gave no reason"
+    return None
+
+
+def _no_workers(queue: Queue) -> Stillness | None:
+    if queue.workers():
+        return None
+    return Stillness(Reason.NO_WORKERS, "no live worker serves it", "nomad run workers")
+
+
+def _paused(patient: Patient, queue: Queue) -> Stillness | None:
+    found = pauses(patient.broker, queue)
+    if not found:
+        return None
+    fix = f"nomad resume {queue.name}" if found[0].scope == "queue" else "resume ESI when it may be asked again"
+    return Stillness(Reason.PAUSED, "; ".join(map(_pause, found)), fix)
+
+
+def _pause(pause: PauseTold) -> str:
+    what = "paused" if pause.scope == "queue" else f"paused with everything that speaks to {pause.scope.upper()}"
+    since = f" since {_at(pause.since_ms)}" if pause.since_ms is not None else ""
+    who = f" by {pause.by}" if pause.by else ""
+    why = f" ({pause.reason})" if pause.reason else ""
+    until = f", until {_at(pause.until_ms)}" if pause.until_ms is not None else ", until somebody resumes it"
+    return f"{what}{since}{who}{why}{until}"
+
+
+def _places_taken(queue: Queue, running: list[RunningJob]) -> Stillness | None:
+    places = queue.concurrency * len(queue.workers())
+    if len(running) < places:
+        return None
+    found = f"all {places} places are taken: {_jobs(running)}"
+    variable = f"NOMAD_CONCURRENCY_{queue.name.upper().replace('-', '_')}"
+    fix = f"nomad job {running[0].job_id} --queue {queue.name}; for more places: nomad run workers, or {variable}"
+    return Stillness(Reason.PLACES_TAKEN, found, fix)
+
+
+def _limit(queue: Queue, counts: QueueCounts, running: list[RunningJob]) -> Stillness | None:
+    if counts.limit is None or counts.active < counts.limit:
+        return None
+    found = f"its limit of {counts.limit} jobs at a time over all hosts is reached: {_jobs(running)}"
+    job = running[0].job_id if running else "ID"
+    return Stillness(Reason.LIMIT, found, f"nomad job {job} --queue {queue.name}")
+
+
+def _brake(queue: Queue) -> Stillness | None:
+    reason = held_back(queue)
+    if reason is None:
+        return None
+    fix = f"nomad jobs {queue.name} --status delayed; they run by themselves when it ends"
+    return Stillness(Reason.BRAKE, f"a brake is in force: its next jobs deferred themselves ({reason})", fix)
+
+
+def _unknown(queue: Queue) -> Stillness:
+    workers = ", ".join(worker.name for worker in queue.workers())
+    found = f"nothing known holds it back: {workers} should take its jobs, and places are free"
+    return Stillness(Reason.UNKNOWN, found, "read the workers' log, then restart them; nomad jobs " + queue.name)
+
+
+def _jobs(running: list[RunningJob]) -> str:
+    told = [f"{job.job_id} since {_at(job.since_ms)} on {job.worker}" for job in running[:_NAMED_JOBS]]
+    more = f" and {len(running) - _NAMED_JOBS} more" if len(running) > _NAMED_JOBS else ""
+    return "; ".join(told) + more
+
+
+def _at(ms: float) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

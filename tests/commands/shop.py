@@ -1,0 +1,68 @@
+"""Job types with a field of every kind, which end as their data says."""
+
+from __future__ import annotations
+
+import enum
+import threading
+from datetime import date, datetime
+from typing import Literal
+
+from nomad_actors import Defer, JobType, Payload, PermanentError, Priority, Result, current_job
+
+#: Opened by a test to let jobs go on that hang.
+gate = threading.Event()
+
+
+class Size(enum.Enum):
+    SMALL = "small"
+    LARGE = "large"
+
+
+class Order(Payload):
+    """An order of one item."""
+
+    item: str
+    count: int = 1
+    size: Size = Size.SMALL
+    tags: tuple[str, ...] = ()
+    numbers: list[int] | None = None
+    gift: bool = False
+    due: datetime | None = None
+    day: date | None = None
+    #: As an option of the command itself is called.
+    priority: str | None = None
+    end: Literal["done", "fail", "hang", "defer"] = "done"
+
+
+class Receipt(Result):
+    """What was ordered, as the job saw it."""
+
+    order: dict[str, object]
+
+
+def run(order: Order) -> Receipt:
+    """Do what the order says."""
+    job = current_job()
+    job.progress(1, 2, "packing")
+    job.log(f"packed {order.item}")
+    if order.end == "fail":
+        raise PermanentError(f"no {order.item} in stock")
+    if order.end == "defer":
+        raise Defer(600, "ESI is down")
+    if order.end == "hang":
+        while not gate.wait(0.02) and not job.cancelled:
+            pass
+    return Receipt(order=order.model_dump(mode="json"))
+
+
+ORDER = JobType(
+    name="order",
+    queue="shop",
+    payload=Order,
+    result=Receipt,
+    run=run,
+    priority=Priority.LOW,
+    attempts=2,
+    concurrency=1,
+    description="Packs an order.",
+)

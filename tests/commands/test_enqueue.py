@@ -1,0 +1,118 @@
+"""`nomad enqueue`: options made from payloads, and waiting for the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from nomad_actors.app import QueueAccess
+
+from .conftest import Nomad
+
+Told = Callable[..., Any]
+
+
+def test_the_help_of_a_job_type_lists_its_fields(nomad: Nomad) -> None:
+    shown = nomad("enqueue", "order", "--help").stdout
+    for said in (
+        "--item TEXT",
+        "--count INTEGER",
+        "--size small|large",
+        "--gift / --no-gift",
+        "--due DATE-TIME",
+        "--day DATE",
+        "--field-priority TEXT",
+        "--end done|fail|hang|defer",
+        "[required]",
+        "[default: 1]",
+        "Packs an order.",
+        "2 attempts",
+    ):
+        assert said in shown
+    assert "--character-id, --character_id INTEGER" in nomad("enqueue", "token-refresh", "--help").stdout
+    listed = nomad("enqueue", "--help").stdout
+    assert "order " in listed
+    assert "cache-cleanup" in listed
+
+
+def test_every_kind_of_field_arrives(nomad: Nomad, told: Told) -> None:
+    added = told(
+        *("enqueue", "order", "--item", "12", "--count", "3", "--size", "large", "--tags", "a", "--tags", "b"),
+        *("--numbers", "1", "--numbers", "2", "--gift", "--due", "2026-01-02T03:04:05Z", "--day", "2026-01-02"),
+        *("--field-priority", "5", "--priority", "high", "--delay", "2h", "--attempts", "7", "--job-id", "mine"),
+    )
+    assert (added["id"], added["state"], added["priority"]) == ("mine", "delayed", 2)
+    found = told("job", "mine")
+    assert found["data"] == {
+        "item": "12",
+        "count": 3,
+        "size": "large",
+        "tags": ["a", "b"],
+        "numbers": [1, 2],
+        "gift": True,
+        "due": "2026-01-02T03:04:05Z",
+        "day": "2026-01-02",
+        "priority": "5",
+    }
+    assert (found["opts"]["attempts"], found["opts"]["delay"]) == (7, 7_200_000)
+    assert found["requestedBy"]
+
+
+def test_options_come_over_the_data(told: Told) -> None:
+    added = told("enqueue", "order", "--data", '{"item": "rifter", "count": 2}', "--count", "5", "--no-gift")
+    assert told("job", added["id"])["data"] == {"item": "rifter", "count": 5, "gift": False}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "item: Field required"),
+        (["--item", "a", "--count", "many"], "count: Input should be a valid integer"),
+        (["--item", "a", "--size", "huge"], "size: Input should be 'small' or 'large'"),
+        (["--item", "a", "--day", "someday"], "day: "),
+        (["--data", "[1]"], "not an object"),
+        (["--data", "{"], "not JSON"),
+        (["--data", '{"item": "a", "itm": 1}'], "itm: Extra inputs"),
+        (["--item", "a", "--priority", "urgent"], "CRITICAL (1)"),
+        (["--item", "a", "--itm", "b"], "--item"),
+        (["--item", "a", "--timeout", "1s"], "--wait"),
+    ],
+)
+def test_wrong_data_is_refused_by_name(nomad: Nomad, access: QueueAccess, arguments: list[str], said: str) -> None:
+    result = nomad("enqueue", "order", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert access.queues.get_queue("shop").counts()["waiting"] == 0
+
+
+def test_an_unknown_job_type_is_3_with_the_nearest(nomad: Nomad) -> None:
+    result = nomad("enqueue", "token-refrsh", "--sweep")
+    assert (result.exit_code, "did you mean 'token-refresh'" in result.stderr) == (3, True)
+
+
+def test_waiting_ends_with_the_result(nomad: Nomad, working: Any) -> None:
+    with working():
+        result = nomad("enqueue", "order", "--item", "rifter", "--wait")
+        assert result.exit_code == 0
+        assert '"item": "rifter"' in result.stdout
+        assert "packed rifter" in result.stderr
+        as_json = nomad("enqueue", "order", "--item", "rifter", "--wait", "--json")
+    assert json.loads(as_json.stdout)["status"] == "completed"
+
+
+def test_waiting_ends_with_the_reason_of_a_failure(nomad: Nomad, working: Any) -> None:
+    with working():
+        result = nomad("enqueue", "order", "--item", "rifter", "--end", "fail", "--wait")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "failed: PermanentError: no rifter in stock; see: nomad job" in result.stderr
+
+
+def test_waiting_ends_with_its_timeout_and_the_job_goes_on(nomad: Nomad, access: QueueAccess) -> None:
+    result = nomad("enqueue", "order", "--item", "rifter", "--wait", "--timeout", "100ms", "--job-id", "slow")
+    assert result.exit_code == 1
+    assert "job slow is still waiting after 100ms; it goes on: nomad job slow" in result.stderr
+    assert access.queues.get_queue("shop").counts()["waiting"] == 1

@@ -1,0 +1,188 @@
+"""What the reading commands show: tables, one job's story, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from nomad_actors.app import QueueAccess
+
+from .conftest import Nomad
+
+Told = Callable[..., Any]
+Order = Callable[..., str]
+
+
+def test_queues_are_told_with_counts_workers_and_pauses(
+    nomad: Nomad, told: Told, order: Order, access: QueueAccess
+) -> None:
+    order()
+    order(delay=60_000)
+    access.queues.get_queue("shop").pause()
+    (shop,) = (queue for queue in told("queues")["queues"] if queue["queueName"] == "shop")
+    assert (shop["paused"], shop["delayed"], shop["workers"], shop["failureRate"]) == (1, 1, [], None)
+    assert [(pause["scope"], pause["until"]) for pause in shop["pauses"]] == [("queue", None)]
+    shown = nomad("queues").stdout
+    assert shown.splitlines()[0].split()[:3] == ["QUEUE", "WAITING", "ACTIVE"]
+    assert "shop (paused)" in shown
+    assert "nomad resume shop" in shown
+    assert "shop: no live worker; nomad run workers" in shown
+    assert "\x1b" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_failures_and_workers_are_counted(
+    told: Told, order: Order, access: QueueAccess, working: Any, wait_until: Callable[..., None]
+) -> None:
+    order(end="fail")
+    order()
+    with working():
+        access.broker.join("shop", timeout=5000)
+        (shop,) = (queue for queue in told("queues")["queues"] if queue["queueName"] == "shop")
+    assert (shop["failureRate"], len(shop["workers"])) == (50.0, 1)
+
+
+def test_workers_are_told_with_what_they_run(
+    nomad: Nomad, told: Told, order: Order, access: QueueAccess, working: Any, wait_until: Callable[..., None]
+) -> None:
+    assert nomad("workers").stdout == "no live worker: nomad run workers\n"
+    job_id = order(end="hang")
+    with working():
+        wait_until(lambda: access.queues.get_queue("shop").counts()["active"])
+        (worker,) = told("workers")["workers"]
+        shown = nomad("workers").stdout
+        story = nomad("job", job_id).stdout
+        status = told("job", job_id)
+    assert worker["queues"] == ["shop"]
+    assert [(job["jobId"], job["queueName"]) for job in worker["running"]] == [(job_id, "shop")]
+    assert job_id in shown
+    assert f"started on {worker['name']}" in story
+    assert "50 % (1 of 2) packing" in story
+    assert status["worker"] == worker["name"]
+    assert status["next"] == [f"nomad cancel {job_id} --reason …"]
+
+
+def test_jobs_are_found_by_state_type_field_and_age(nomad: Nomad, told: Told, order: Order) -> None:
+    rifter, other = order(count=3, gift=True), order(item="slasher")
+    later = order(item="breacher", delay=7_200_000)
+    assert [job["id"] for job in told("jobs", "shop")["jobs"]] == [rifter, other, later]
+    assert [job["id"] for job in told("jobs", "shop", "--field", "item=slasher")["jobs"]] == [other]
+    assert [job["id"] for job in told("jobs", "shop", "-f", "count=3", "-f", "gift=true")["jobs"]] == [rifter]
+    assert told("jobs", "shop", "--status", "failed") == {"jobs": [], "looked": 0, "complete": True}
+    assert len(told("jobs", "shop", "--type", "order", "--since", "1h")["jobs"]) == 3
+    assert told("jobs", "shop", "--since", "0s")["jobs"] == []
+    first = told("jobs", "shop", "--limit", "1")
+    assert (len(first["jobs"]), first["complete"]) == (1, False)
+    shown = nomad("jobs", "shop").stdout
+    assert [line.split()[:2] for line in shown.splitlines()[1:]][-1] == [later, "delayed"]
+    assert "in 1h 59m" in shown or "in 2h" in shown
+
+
+def test_a_failed_job_tells_its_story_and_what_to_do(
+    nomad: Nomad, told: Told, order: Order, access: QueueAccess, working: Any
+) -> None:
+    job_id = order(end="fail")
+    with working():
+        access.broker.join("shop", timeout=5000)
+    shown = nomad("job", job_id).stdout
+    for said in ("status    failed", "1 of 2 spent", "PermanentError: no rifter in stock", "packed rifter"):
+        assert said in shown
+    assert "      Traceback (most recent call last):" in shown
+    assert 'File "' in shown
+    assert f"nomad retry {job_id}" in shown
+    assert shown.index("enqueued") < shown.index("started on") < shown.index("Traceback") < shown.index("Why")
+    assert "it failed, another attempt would end the same" in told("job", job_id, "--queue", "shop")["why"]
+
+
+def test_a_job_says_why_it_waits(
+    nomad: Nomad, told: Told, order: Order, access: QueueAccess, working: Any, wait_until: Callable[..., None]
+) -> None:
+    queue = access.queues.get_queue("shop")
+    first, second = order(end="hang"), order()
+    assert "no live worker serves it" in told("job", second)["why"]
+    with working():
+        wait_until(lambda: queue.counts()["active"])
+        why = told("job", second)
+        assert f"all 1 places are taken: {first} since" in why["why"]
+        queue.pause()
+        why = told("job", second)
+        assert "paused since" in why["why"]
+        assert why["next"][0] == "nomad resume shop"
+        queue.resume()
+    deferred = order(end="defer")
+    with working():
+        wait_until(lambda: queue.counts()["delayed"])
+    assert "it deferred itself: ESI is down; due in 9m" in told("job", deferred)["why"]
+    later = order(delay=7_200_000)
+    assert told("job", later)["next"][0] == f"nomad promote {later}"
+
+
+def test_a_completed_job_shows_its_result(nomad: Nomad, order: Order, access: QueueAccess, working: Any) -> None:
+    job_id = order()
+    with working():
+        access.broker.join("shop", timeout=5000)
+    assert '"item": "rifter"' in nomad("job", job_id).stdout.partition("result")[2]
+
+
+def test_schedules_are_shown_started_stopped_and_run(nomad: Nomad, told: Told, access: QueueAccess) -> None:
+    from nomad_actors.scheduler import Schedules
+
+    Schedules(access.queues, access.clock).schedule_job("nightly", "0 3 * * *", ("order", {"item": "venture"}))
+    (job,) = told("schedules")["jobs"]
+    assert (job["name"], job["running"]) == ("nightly", True)
+    assert told("schedules", "stop", "nightly")["running"] is False
+    shown = nomad("schedules").stdout
+    assert "nightly" in shown
+    assert "off" in shown
+    assert "no live scheduler" in shown
+    assert "schedule nightly is on; next run 20" in nomad("schedules", "start", "nightly").stdout
+    added = told("schedules", "run", "nightly")
+    found = told("job", added["jobId"])
+    assert (found["queueName"], found["data"]["item"]) == ("shop", "venture")
+    assert told("schedules")["jobs"][0]["lastStatus"] == "waiting"
+    wrong = nomad("schedules", "run", "nightley")
+    assert (wrong.exit_code, "did you mean 'nightly'?" in wrong.stderr) == (3, True)
+
+
+@pytest.mark.filterwarnings("default::FutureWarning")
+def test_config_tells_each_settings_source_and_hides_secrets(
+    nomad: Nomad, told: Told, monkeypatch: pytest.MonkeyPatch, redis_url: str
+) -> None:
+    monkeypatch.setenv("EVE_CLIENT_SECRET", "s3cret")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nomad:pa55@db/nomad")
+    monkeypatch.setenv("NOMAD_CONCURRENCY_SHOP", "7")
+    monkeypatch.setenv("BULLMQ_MAX_RETRIES", "9")
+    result = nomad("config", "--json")
+    assert result.stderr.startswith("nomad: warning: BULLMQ_MAX_RETRIES is the original system's name")
+    assert "s3cret" not in result.output
+    assert "pa55" not in result.output
+    found = {each["name"]: each for each in json.loads(result.stdout)["settings"]}
+    assert (found["max_retries"]["value"], found["max_retries"]["source"]) == (9, "BULLMQ_MAX_RETRIES")
+    assert (found["queue_concurrency"]["value"], found["queue_concurrency"]["source"]) == (
+        "shop=7",
+        "NOMAD_CONCURRENCY_SHOP",
+    )
+    assert (found["concurrency"]["value"], found["concurrency"]["source"]) == (5, "default")
+    assert found["redis_url"]["value"] == redis_url
+    assert found["database_url"]["value"] == "postgresql://nomad:[hidden]@db/nomad"
+    assert found["eve_client_secret"]["value"] == "[hidden]"
+    assert "EVE_CLIENT_SECRET" in nomad("config").stdout
+
+
+def test_config_names_the_parts_of_redis_url(nomad: Nomad, monkeypatch: pytest.MonkeyPatch, told: Told) -> None:
+    monkeypatch.delenv("REDIS_URL")
+    monkeypatch.setenv("REDIS_HOST", "queue.example")
+    monkeypatch.setenv("REDIS_PASSWORD", "pa55")
+    found = {each["name"]: each for each in told("config")["settings"]}
+    assert found["redis_url"]["source"] == "REDIS_HOST, REDIS_PASSWORD"
+    assert found["redis_url"]["value"] == "redis://:[hidden]@queue.example:6379/0"
+
+
+def test_reading_leaves_no_file_behind(nomad: Nomad, tmp_path: Any, order: Order) -> None:
+    order()
+    for arguments in (["queues"], ["jobs", "shop"], ["schedules"], ["workers"], ["config"], ["doctor"]):
+        nomad(*arguments)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,122 @@
+"""Queues that do not move, each with the first reason that explains it; and jobs that nobody can run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from dramatiq import Message
+
+from nomad_actors.app import QueueAccess
+from nomad_actors.doctor import Finding
+from nomad_actors.testing import WorkerProcess
+from tests.processes import ROOT
+
+from .conftest import found_in
+
+WaitUntil = Callable[..., None]
+Working = Callable[[], AbstractContextManager[None]]
+
+
+def add(access: QueueAccess, *, delay: int = 0, **data: object) -> str:
+    return access.queues.add_job("shop", "order", {"item": "rifter", **data}, delay=delay).id
+
+
+def shop_of(access: QueueAccess, **limits: float) -> Finding:
+    return found_in(access, **limits)["queue shop"]
+
+
+def test_without_a_worker_nothing_moves(access: QueueAccess) -> None:
+    add(access)
+    found = shop_of(access)
+    assert (found.status, found.fix) == ("problem", "nomad run workers")
+    assert found.found == "1 waiting, 0 active, 0 delayed; no live worker serves it"
+
+
+def test_a_queue_that_moves_is_ok(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
+    queue = access.queues.get_queue("shop")
+    with working():
+        assert shop_of(access).status == "ok"
+        add(access, end="hang")
+        waiting = add(access)
+        wait_until(lambda: queue.counts()["active"])
+        # It waits, but not for long: the job before it has just started.
+        assert shop_of(access, still_seconds=30).status == "ok"
+        assert queue.get(waiting) is not None
+
+
+def test_a_paused_queue_is_told_before_its_full_places(
+    access: QueueAccess, working: Working, wait_until: WaitUntil
+) -> None:
+    queue = access.queues.get_queue("shop")
+    with working():
+        running_id = add(access, end="hang")
+        wait_until(lambda: queue.counts()["active"])
+        add(access)
+        found = shop_of(access)
+        assert found.status == "warning"
+        assert f"all 1 places are taken: {running_id} since 20" in found.found
+        assert found.fix.startswith(f"nomad job {running_id} --queue shop")
+        queue.pause()
+        found = shop_of(access)
+        assert (found.status, found.fix) == ("warning", "nomad resume shop")
+        assert "paused since 20" in found.found
+
+
+def test_a_limit_over_all_hosts_that_is_reached(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
+    queue = access.queues.get_queue("shop")
+    access.queues.declare("shop", concurrency=5)
+    with working():
+        access.broker.view("shop").set_limit(1)
+        add(access, end="hang")
+        wait_until(lambda: queue.counts()["active"])
+        add(access)
+        found = shop_of(access)
+    assert "its limit of 1 jobs at a time over all hosts is reached" in found.found
+
+
+def test_jobs_that_defer_themselves_tell_of_a_brake(
+    access: QueueAccess, working: Working, wait_until: WaitUntil
+) -> None:
+    queue = access.queues.get_queue("shop")
+    with working():
+        add(access, end="defer")
+        wait_until(lambda: queue.counts()["delayed"])
+        found = shop_of(access)
+        assert found.status == "warning"
+        assert "a brake is in force: its next jobs deferred themselves (ESI is down)" in found.found
+        add(access, delay=600_000)
+        assert shop_of(access).status == "ok", "not every delayed job waits for the brake"
+
+
+def test_what_nothing_explains_is_a_problem(
+    access: QueueAccess,
+    environ: dict[str, str],
+    nomad_worker_process: Callable[..., WorkerProcess],
+    wait_until: WaitUntil,
+) -> None:
+    worker = nomad_worker_process("nomad_actors.app:worker_broker", environ=environ, directory=ROOT)
+    wait_until(access.queues.get_queue("shop").workers, what=worker.output())
+    worker.freeze()
+    add(access)
+    found = shop_of(access)
+    assert found.status == "problem"
+    assert "nothing known holds it back" in found.found
+
+
+def test_jobs_of_a_type_that_nobody_knows(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
+    add(access)
+    assert found_in(access)["job types"].status == "ok"
+    access.broker.enqueue(Message("shop", "gone-type", (), {}, {}))
+    found = found_in(access)["job types shop"]
+    assert (found.status, "1 gone-type waiting" in found.found) == ("problem", True)
+    with working():
+        wait_until(lambda: access.queues.get_queue("shop").counts()["delayed"], what="the worker to put it off")
+        every = found_in(access)
+    assert "1 gone-type delayed" in every["job types shop"].found
+    assert every["queue shop"].status == "ok", "it is no brake"
+    access.broker.enqueue(Message("shop", "gone-type", (), {}, {}))
+    access.queues.get_queue("shop").pause()
+    both = found_in(access)["job types shop"]
+    assert "1 gone-type paused, 1 gone-type delayed" in both.found
+    assert both.fix.startswith("nomad jobs shop --status paused,delayed;")
