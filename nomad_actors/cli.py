@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from .commands import config, doctor, enqueue, job_actions, jobs, login, queue_actions, queues, schedules, workers
+from .commands import bulk, config, doctor, enqueue, job_actions, jobs, login, queue_actions, queues, schedules, workers
 from .commands.exits import OneLineGroup
 from .commands.running import run
 
@@ -22,13 +22,17 @@ app.command()(login.login)
 app.command()(queues.queues)
 app.command()(jobs.jobs)
 app.command()(jobs.job)
+app.command()(jobs.failures)
 app.add_typer(enqueue.group, name="enqueue")
 app.command()(job_actions.retry)
 app.command()(job_actions.cancel)
 app.command()(job_actions.remove)
 app.command()(job_actions.promote)
+app.command()(bulk.bulk)
+app.add_typer(bulk.group, name="operations")
 app.command()(queue_actions.pause)
 app.command()(queue_actions.resume)
+app.command()(queue_actions.limits)
 app.command()(queue_actions.clean)
 app.add_typer(schedules.group, name="schedules")
 app.command()(workers.workers)

@@ -42,11 +42,11 @@ class JobFilter:
             return False
         return all(_has(message.kwargs.get(name), value) for name, value in self.fields.items())
 
-    @property
-    def stored_states(self) -> list[State]:
-        """The states as Redis knows them: a paused queue's jobs wait."""
-        states = [State.WAITING if name == PAUSED else State(name) for name in self.states or State]
-        return list(dict.fromkeys(states))
+    def stored_states(self, *, paused: bool) -> list[State]:
+        """Return the states as Redis knows them: a paused queue's waiting jobs are `paused`, and none is `waiting`."""
+        none_is = State.WAITING.value if paused else PAUSED
+        names = [name for name in dict.fromkeys(self.states or STATE_NAMES) if name != none_is]
+        return [State.WAITING if name == PAUSED else State(name) for name in names]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def check(sought: JobFilter, job_types: Sequence[JobType], limit: int) -> None:
 
 
 def find(
-    finder: Finder, sought: JobFilter, *, limit: int, cursor: str | None
+    finder: Finder, sought: JobFilter, states: Sequence[State], *, limit: int, cursor: str | None
 ) -> tuple[Sequence[StoredJob], str | None]:
     """Return stored jobs and the next cursor: by fingerprint, else by a field, else through the states.
 
@@ -96,12 +96,31 @@ def find(
     try:
         chosen = _term(finder, sought)
         if chosen is not None:
-            found = finder.by_term(chosen, sought.stored_states, span, accepts, limit=limit, cursor=cursor)
+            found = finder.by_term(chosen, states, span, accepts, limit=limit, cursor=cursor)
         else:
-            found = finder.by_state(sought.stored_states, span, accepts, limit=limit, cursor=cursor)
+            found = finder.by_state(states, span, accepts, limit=limit, cursor=cursor)
     except BadCursor as error:
         raise BadInput(f"cursor {cursor!r:.80} is unusable (accepted: a nextCursor of the same list)") from error
     return found.jobs, found.next_cursor
+
+
+def count(finder: Finder, sought: JobFilter, counts: Mapping[str, int]) -> tuple[int, bool]:
+    """Return how many jobs there are of what is sought, and whether that is exact; else they are no more than that.
+
+    Raises `BadInput` for a fingerprint that is none.
+    """
+    timed = sought.since_ms is not None or sought.until_ms is not None
+    of_states = sum(counts[name] for name in sought.states or counts)
+    if sought.fingerprint is not None:
+        # Only failed jobs have one.
+        alone = sought.job_type is None and not sought.fields and not timed
+        return finder.count(fingerprint_term(sought.fingerprint)), alone
+    if sought.fields:
+        chosen = [finder.count(term(name, value)) for name, value in sought.fields.items()]
+        exact = len(chosen) == 1 and not timed and sought.job_type is None and not sought.states
+        return min(*chosen, of_states), exact
+    # Cancelled jobs are failed ones that an operator wanted so.
+    return of_states, not timed and sought.job_type is None and "failed" not in sought.states
 
 
 def faults(finder: Finder, *, limit: int, cursor: str | None) -> FaultPage:

@@ -240,10 +240,40 @@ class Queue:
         finding.check(sought, self.job_types, limit)
         with redis_errors():
             paused = self.is_paused()
-            if not paused and sought.states and set(sought.states) == {PAUSED}:
-                return JobPage([], None)
-            stored, next_cursor = finding.find(self._finder, sought, limit=limit, cursor=cursor)
+            states = sought.stored_states(paused=paused)
+            stored, next_cursor = finding.find(self._finder, sought, states, limit=limit, cursor=cursor)
         return JobPage([self._as_job(job, self._word(job, paused)) for job in stored], next_cursor)
+
+    def count(self, sought: JobFilter) -> tuple[int, bool]:
+        """Return how many jobs are of some states, job type, fields and fingerprint, and whether that is exact.
+
+        It is too high where only a look at each job would tell; raises as `find`.
+        """
+        finding.check(sought, self.job_types, 1)
+        with redis_errors():
+            return finding.count(self._finder, sought, self.counts())
+
+    def now_ms(self) -> int:
+        """Return Redis' time."""
+        with redis_errors():
+            return int(self._view.counts().now_ms)
+
+    def act_on_page(
+        self, action: str, sought: JobFilter, *, limit: int, cursor: str | None, reason: str = ""
+    ) -> tuple[int, int, str | None]:
+        """Retry, remove, promote or cancel a page of jobs in one round trip; return how many were, how many were not.
+
+        And the cursor of the next page. A job whose state has changed since, and a cancelled one that is to be retried,
+        is left alone. Raises as `find`.
+        """
+        finding.check(sought, self.job_types, limit)
+        with redis_errors():
+            states = sought.stored_states(paused=self.is_paused())
+            found, next_cursor = finding.find(self._finder, sought, states, limit=limit, cursor=cursor)
+            meant = [job for job in found if not (action == "retry" and job.cancelled)]
+            words = self._view.act(action, meant, reason)
+        done = sum(word in ("ok", "asked") for word in words)
+        return done, len(found) - done, next_cursor
 
     @staticmethod
     def _word(job: StoredJob, paused: bool) -> str:

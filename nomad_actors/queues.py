@@ -22,6 +22,7 @@ from .broker.holds import Pause, PauseScope
 from .broker.lease import CURRENT, Lease
 from .broker.lease import NewJob as StoredJob
 from .broker.notes import Progress
+from .broker.operations import OperationBook
 from .broker.records import pack_result
 from .broker.report import Report
 from .broker.retention import Retention
@@ -332,25 +333,30 @@ class Queues:
 
     def pause_esi(self, *, reason: str = "", by: str = "", for_ms: int | None = None) -> list[str]:
         """Pause every queue that talks to ESI, beside whatever pause of its own it has; return their names."""
-        names = self._talking_to_esi()
+        names = self.talking_to_esi()
         for name in names:
             self.get_queue(name).pause(reason=reason, by=by, for_ms=for_ms, scope=PauseScope.ESI)
         return names
 
     def resume_esi(self) -> list[str]:
         """Let the queues that talk to ESI go on, but for those that are paused themselves; return their names."""
-        names = self._talking_to_esi()
+        names = self.talking_to_esi()
         for name in names:
             self.get_queue(name).resume(scope=PauseScope.ESI)
         return names
 
     def esi_pauses(self) -> dict[str, Pause]:
         """Return by queue the pause of everything that talks to ESI."""
-        pauses = {name: self.get_queue(name).pauses() for name in self._talking_to_esi()}
+        pauses = {name: self.get_queue(name).pauses() for name in self.talking_to_esi()}
         return {name: pause for name, found in pauses.items() for pause in found if pause.scope is PauseScope.ESI}
 
-    def _talking_to_esi(self) -> list[str]:
+    def talking_to_esi(self) -> list[str]:
+        """Return the names of the queues whose jobs talk to ESI or SSO, sorted."""
         return sorted({job_type.queue for job_type in self._job_types.values() if job_type.talks_to_esi})
+
+    def operation_book(self, queue: str) -> OperationBook:
+        """Return the bulk operations that are kept beside a queue, as Redis has them."""
+        return self._broker.operations(queue)
 
     def _message(self, job: NewJob) -> Message[Any]:
         """Return a job as the message that its actor gets, everything checked."""

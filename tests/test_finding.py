@@ -42,6 +42,9 @@ def other(payload: Sync) -> Done:
     return sync(payload)
 
 
+#: ["s","failed","nan",""]
+WITHOUT_PLACE = "WyJzIiwiZmFpbGVkIiwibmFuIiwiIl0"
+
 TYPES = [
     JobType(
         name=name,
@@ -211,7 +214,7 @@ def test_retention_forgets_terms_and_faults_with_the_jobs(broker: JobBroker, red
         (JobFilter(fields={"mood": "bad"}), None, "cannot be found by field 'mood' .accepted: character_id, endpoint"),
         (JobFilter(fingerprint="xyz"), None, "fingerprint 'xyz' is unusable .accepted: 16 hexadecimal digits"),
         (JobFilter(), "rubbish!", "cursor 'rubbish!' is unusable"),
-        (JobFilter(), "WyJzIiwwLCJuYW4iLCIiXQ", "cursor 'WyJzIiwwLCJuYW4iLCIiXQ' is unusable"),
+        (JobFilter(), WITHOUT_PLACE, "is unusable"),
         (
             JobFilter(fields={"character_id": "1"}),
             "WyJzIiwwLCIxIiwiIl0",

@@ -23,6 +23,7 @@ ARROWS: dict[str, set[str]] = {
     "finding": {"broker", "job"},
     "queue_control": {"broker", "job", "finding"},
     "queues": {"broker", "job", "queue_control"},
+    "bulk": {"broker", "queue_control", "queues", "finding"},
     "job_metrics": {"broker", "job", "queues"},
     "esi": {"metrics"},
     "store": {"metrics"},
@@ -35,7 +36,7 @@ ARROWS: dict[str, set[str]] = {
     "doctor": {"broker", "queues", "queue_control", "job", "scheduler", "store"},
     "commands": {
         *("app", "login", "supervisor", "doctor", "scheduler", "broker"),
-        *("queues", "queue_control", "job", "job_metrics"),
+        *("queues", "queue_control", "job", "job_metrics", "finding", "bulk"),
     },
     "cli": {"commands"},
     "__init__": {"app", "job_types", "jobs", "queues", "settings", "version"},

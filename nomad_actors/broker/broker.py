@@ -31,6 +31,7 @@ from .interrupts import guarded, strike
 from .lease import CURRENT, Lease, NewJob
 from .leased import LeasedMessage
 from .link import CallerLinks, own_pool
+from .operations import OperationBook
 from .retention import Retention
 from .server import RedisServer
 from .session import Session
@@ -362,6 +363,10 @@ class JobBroker(Broker):
     def finder(self, queue_name: str) -> Finder:
         """Return what finds a queue's jobs."""
         return Finder(self._links, self._base(queue_name), self.view(queue_name))
+
+    def operations(self, queue_name: str) -> OperationBook:
+        """Return the bulk operations that are kept beside a queue."""
+        return OperationBook(self._links, self._base(queue_name))
 
     def schedules(self) -> ScheduleBook:
         """Return the schedules that are kept beside the queues."""

@@ -74,7 +74,7 @@ class Finder:
 
         Ended ones are by their end, delayed ones by when they are due.
         """
-        at, score, member = _state_place(cursor, len(states))
+        at, score, member = _state_place(cursor, states)
         jobs: list[StoredJob] = []
         looked_at = 0
         while at < len(states):
@@ -102,7 +102,7 @@ class Finder:
             if len(found) < count and len(jobs) < limit:
                 at, score, member = at + 1, "", b""
         done = at >= len(states)
-        return Found(jobs, None if done else _pack_cursor("s", at, score, _text(member)))
+        return Found(jobs, None if done else _pack_cursor("s", states[at].value, score, _text(member)))
 
     def _page(
         self, state: State, span: Span, count: int, score: str, member: bytes
@@ -198,11 +198,11 @@ def _unpack_cursor(cursor: str, kind: str, count: int) -> list[Any]:
     return told[1:]
 
 
-def _state_place(cursor: str | None, states: int) -> tuple[int, str, bytes]:
+def _state_place(cursor: str | None, states: Sequence[State]) -> tuple[int, str, bytes]:
     if cursor is None:
         return 0, "", b""
-    at, score, member = _unpack_cursor(cursor, "s", 3)
-    if not isinstance(at, int) or not 0 <= at < states or not isinstance(score, str):
+    state, score, member = _unpack_cursor(cursor, "s", 3)
+    if state not in states or not isinstance(score, str):
         raise BadCursor(cursor)
     try:
         usable = math.isfinite(float(score or 0))
@@ -210,7 +210,7 @@ def _state_place(cursor: str | None, states: int) -> tuple[int, str, bytes]:
         usable = False
     if not usable:
         raise BadCursor(cursor)
-    return at, score, _bytes(member)
+    return states.index(state), score, _bytes(member)
 
 
 def _entry_of(cursor: str, term: bytes) -> bytes:

@@ -54,6 +54,15 @@ class Limits:
     period_ms: int | None = None
     max_length: int | None = None
 
+    def as_json(self) -> dict[str, int | None]:
+        """Return the form that the API and the `nomad` command show."""
+        return {
+            "concurrency": self.concurrency,
+            "starts": self.starts,
+            "periodMs": self.period_ms,
+            "maxLength": self.max_length,
+        }
+
 
 NO_LIMITS = Limits()
 

@@ -23,6 +23,7 @@ suffix        type    meaning
 ``unique``    hash    unique key (16 bytes) → id of the job that holds it until it starts or ends
 ``unique:KEY``, ``asked:KEY``  string  id of the job of a key that is held for a time, or of a caller's own key; expire
 ``bulks``     list    ids of bulks that are decided on and not added yet; ``bulk:ID`` hash: part → its jobs (`adding`)
+``operations``  hash  id → record of a bulk operation (JSON)
 ``wake``      list    at most one token: "there is work and nobody was told"
 ``workers``   hash    worker id → last heard (ms), last request number, how long ticks missed it (ms), name;
                       ``tick`` → the last tick, the last trimming (ms)

@@ -132,14 +132,28 @@ class QueueView:
 
     def again(self, job: StoredJob) -> str:
         """Put a finished job back to waiting with its attempts afresh; return ``ok`` or why not."""
-        if job.record is None:
-            return "unreadable"
-        body = job.record.body
-        if job.message is not None:
-            job.message.options.pop("retries", None)
-            body = records.pack_body(job.message)
-        word: bytes = self._run("again", records.pack_id(job.job_id), job.record.header.token, body)
-        return word.decode()
+        return self.act("retry", [job])[0]
+
+    def act(self, action: str, jobs: Sequence[StoredJob], reason: str = "") -> list[str]:
+        """Retry, remove, promote or cancel jobs in one round trip, a script each; return what each answered."""
+        calls = [self._action(action, job, reason) for job in jobs]
+        replies = iter(self._links.run([call for call in calls if call is not None]) if any(calls) else ())
+        return ["unreadable" if call is None else next(replies).decode() for call in calls]
+
+    def _action(self, action: str, job: StoredJob, reason: str) -> Call | None:
+        stored_id = records.pack_id(job.job_id)
+        if action == "retry":
+            if job.record is None:
+                return None
+            body = job.record.body
+            if job.message is not None:
+                job.message.options.pop("retries", None)
+                body = records.pack_body(job.message)
+            return Call("again", self._base, (stored_id, job.record.header.token, body))
+        if action == "cancel":
+            text = records.cut(reason or "cancelled")
+            return Call("cancel", self._base, (stored_id, text, cancel_word(stored_id, text)))
+        return Call(action, self._base, (stored_id,))
 
     def promote(self, job_id: str) -> str:
         """Put a delayed job to waiting now; return ``ok``, ``missing`` or the state that does not allow it."""

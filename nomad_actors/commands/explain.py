@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .reading import due_ms_of
 from .report import ago, duration, moment, now_ms
-from .search import due_ms_of
 
 if TYPE_CHECKING:
     from ..doctor import Patient

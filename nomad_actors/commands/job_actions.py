@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import BadInput
+from .bulk import retry_failed
 from .options import InQueue, Json, Yes, confirm
 from .report import print_json
 from .session import holding, opened, who
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from ..queue_control import Queue
 
 JobId = Annotated[str, typer.Argument(metavar="ID")]
-
-#: How many failed jobs `retry --failed` looks at in one go.
-_STEP = 200
 
 
 def retry(
@@ -33,35 +31,12 @@ def retry(
         raise BadInput("what to retry is not clear (accepted: a job's ID, or --failed QUEUE)")
     with opened() as access:
         if failed is not None:
-            retried = _retry_all(access.queues.get_queue(failed))
-            told: dict[str, Any] = {"success": True, "queueName": failed, "retried": retried}
-            _tell(told, f"{retried} failed jobs of {failed} wait again", json=json)
+            retry_failed(access, failed, json=json)
             return
         assert job_id is not None
         found, _ = holding(access, job_id, queue)
         found.retry(job_id)
         _tell_job(found, job_id, "waits again, its attempts afresh", "waiting", json=json)
-
-
-def _retry_all(queue: Queue) -> int:
-    """Retry the jobs that are failed now, the oldest first; those that fail anew meanwhile are left."""
-    from ..errors import JobNotFound, WrongState
-
-    count = queue.counts()["failed"]
-    ids = [
-        job.id
-        for start in range(0, count, _STEP)
-        for job in queue.jobs("failed", start, start + _STEP - 1)
-        if job.outcome != "cancelled"
-    ]
-    retried = 0
-    for job_id in reversed(list(dict.fromkeys(ids))):
-        try:
-            queue.retry(job_id)
-            retried += 1
-        except (JobNotFound, WrongState):
-            continue  # Somebody else was faster, or it was trimmed.
-    return retried
 
 
 def cancel(

@@ -1,11 +1,13 @@
-"""`nomad jobs` and `nomad job`: lists of jobs, and one job with its story."""
+"""`nomad jobs`, `nomad failures` and `nomad job`: lists of jobs, why they failed, and one job with its story."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import UnknownJobType
 from .options import InQueue, Json
 from .report import ago, console, now_ms, parse_duration, print_json, table
 from .session import holding, opened, patient
@@ -27,34 +29,66 @@ def jobs(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000)] = 20,
     job_type: Annotated[str | None, typer.Option("--type", "-t", metavar="JOBTYPE")] = None,
     field: Annotated[
-        list[str] | None, typer.Option("--field", "-f", metavar="NAME=VALUE", help="By a field of the data; repeat it.")
+        list[str] | None,
+        typer.Option("--field", "-f", metavar="NAME=VALUE", help="By an indexed field of the data; repeat it."),
+    ] = None,
+    fingerprint: Annotated[
+        str | None, typer.Option(metavar="HEX", help="Failed for this reason: nomad failures.")
     ] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="AGE", help="Changed within this time, as 30m, 2h or 1d.")
+        str | None, typer.Option(metavar="AGE", help="Ended, due or added within this time, as 30m, 2h or 1d.")
     ] = None,
+    cursor: Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on where the last page ended.")] = None,
     json: Json = False,
 ) -> None:
-    """List a queue's jobs: running ones first, then those that wait, are delayed, and failed."""
-    from .search import MAX_LOOKED, Wanted, find, parse_fields
+    """List a queue's jobs: running ones first, then those that wait, are delayed, and failed.
 
-    since_ms = None if since is None else now_ms() - parse_duration(since, "--since")
-    states = list(dict.fromkeys(word.strip() for word in status.split(",")))
+    By a field or a fingerprint: newest first, whatever their state.
+    """
+    from ..finding import JobFilter
+    from .reading import parse_fields
+
+    sought = JobFilter(
+        states=list(dict.fromkeys(word.strip() for word in status.split(","))),
+        job_type=job_type,
+        fields=parse_fields(field or []),
+        fingerprint=fingerprint,
+        since_ms=None if since is None else int(now_ms()) - parse_duration(since, "--since"),
+    )
     with opened() as access:
-        found = find(
-            access.queues.get_queue(queue), states, Wanted(job_type, parse_fields(field or []), since_ms), limit
-        )
+        chosen = access.queues.get_queue(queue)
+        if job_type is not None and job_type not in (known := [each.name for each in chosen.job_types]):
+            raise UnknownJobType(job_type, known)
+        page = chosen.find(sought, limit=limit, cursor=cursor)
     if json:
-        told = {"jobs": [job.as_json() for job in found.jobs], "looked": found.looked, "complete": found.complete}
-        print_json(told)
+        print_json({"jobs": [job.as_json() for job in page.jobs], "nextCursor": page.next_cursor})
         return
-    console().print(_table(found.jobs) if found.jobs else "no such job")
-    if found.looked >= MAX_LOOKED:
-        typer.echo(f"only the first {found.looked} jobs were looked at", err=True)
-    elif not found.complete:
-        typer.echo(f"the first {len(found.jobs)}; more with --limit", err=True)
+    console().print(_table(page.jobs) if page.jobs else "no such job")
+    if page.next_cursor is not None:
+        typer.echo(f"there may be more: --limit, or --cursor {page.next_cursor}", err=True)
 
 
-def _table(jobs: list[Job]) -> Text:
+def failures(
+    queue: Annotated[str, typer.Argument(metavar="QUEUE")],
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000)] = 20,
+    json: Json = False,
+) -> None:
+    """List why a queue's jobs failed: those with one cause in one line, the one seen last first."""
+    with opened() as access:
+        page = access.queues.get_queue(queue).failures(limit=limit)
+    if json:
+        print_json({"failures": [fault.as_json() for fault in page.faults], "nextCursor": page.next_cursor})
+        return
+    now = now_ms()
+    rows = [
+        [f.fingerprint, str(f.count), ago(int(f.first_ms), now), ago(int(f.last_ms), now), f.in_words()]
+        for f in page.faults
+    ]
+    headings = ["FINGERPRINT", "JOBS", "FIRST", "LAST", "WHY"]
+    console().print(table(headings, rows, right=("JOBS",)) if rows else "no failed job is kept")
+
+
+def _table(jobs: Sequence[Job]) -> Text:
     several = len({job.name for job in jobs}) > 1
     headings = ["ID", *(["TYPE"] if several else []), "STATUS", "TRIES", "WHEN", "WHAT"]
     now = now_ms()
@@ -68,7 +102,7 @@ def _table(jobs: list[Job]) -> Text:
 
 
 def _when(job: Job) -> int:
-    from .search import changed_ms, due_ms_of
+    from .reading import changed_ms, due_ms_of
 
     return due_ms_of(job) if job.status == "delayed" else changed_ms(job)
 

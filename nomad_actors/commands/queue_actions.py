@@ -1,21 +1,31 @@
-"""`nomad pause`, `resume` and `clean`: what an operator does to a whole queue."""
+"""`nomad pause`, `resume`, `limits` and `clean`: what an operator does to a whole queue."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import pausing
+from ..broker.holds import PauseScope
+from ..errors import BadInput
 from .options import Json, Yes, confirm
 from .report import duration, parse_duration, print_json
 from .session import opened, who
 
+if TYPE_CHECKING:
+    from ..queues import Queues
+
 QueueName = Annotated[str, typer.Argument(metavar="QUEUE")]
 
 
+OrEsi = Annotated[str | None, typer.Argument(metavar="QUEUE")]
+Esi = Annotated[bool, typer.Option("--esi", help="Every queue whose jobs talk to ESI, beside its own pause.")]
+
+
 def pause(
-    queue: QueueName,
+    queue: OrEsi = None,
+    esi: Esi = False,
     reason: Annotated[str, typer.Option(help="Why; whoever finds it paused will read it.")] = "",
     for_: Annotated[str | None, typer.Option("--for", metavar="TIME", help="Ends by itself, as 30m or 2h.")] = None,
     json: Json = False,
@@ -23,26 +33,84 @@ def pause(
     """Let no job of a queue start, in any process, until it is resumed; running ones finish."""
     for_ms = None if for_ is None else parse_duration(for_, "--for")
     with opened() as access:
-        found = access.queues.get_queue(queue)
-        pausing.pause(found, reason=reason, by=who(), for_ms=for_ms)
-        counts = found.counts()
-    if json:
-        print_json({"success": True, "queueName": queue, "status": "paused"})
-        return
-    until = f"for {duration(for_ms)}" if for_ms else f"until: nomad resume {queue}"
-    typer.echo(f"{queue} is paused {until}; {counts['paused']} jobs wait, {counts['active']} still run")
+        for name in _chosen(access.queues, queue, esi=esi):
+            found = access.queues.get_queue(name)
+            found.pause(reason=reason, by=who(), for_ms=for_ms, scope=PauseScope.ESI if esi else PauseScope.QUEUE)
+            counts = found.counts()
+            if json:
+                print_json({"success": True, "queueName": name, "status": "paused"}, lines=esi)
+                continue
+            until = f"for {duration(for_ms)}" if for_ms else f"until: nomad resume {'--esi' if esi else name}"
+            typer.echo(f"{name} is paused {until}; {counts['paused']} jobs wait, {counts['active']} still run")
 
 
-def resume(queue: QueueName, json: Json = False) -> None:
-    """Let jobs of a paused queue start again."""
+def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
+    """Let jobs of a paused queue start again; a pause of its own and one of all that talks to ESI are two."""
+    with opened() as access:
+        for name in _chosen(access.queues, queue, esi=esi):
+            found = access.queues.get_queue(name)
+            found.resume(scope=PauseScope.ESI if esi else PauseScope.QUEUE)
+            left, counts = found.pauses(), found.counts()
+            if json:
+                status = "paused" if left else "running"
+                print_json({"success": True, "queueName": name, "status": status}, lines=esi)
+            elif left:
+                other = "--esi" if left[0].scope is PauseScope.ESI else name
+                typer.echo(f"{name} is still paused: nomad resume {other}; {counts['paused']} jobs wait")
+            else:
+                typer.echo(f"{name} runs; {counts['waiting']} jobs wait")
+
+
+def _chosen(queues: Queues, queue: str | None, *, esi: bool) -> list[str]:
+    """Return the queues that are meant: one, or all that talk to ESI.
+
+    Raises `BadInput` when both or neither is named, `UnknownQueue`.
+    """
+    if (queue is None) is not esi:
+        raise BadInput("name a queue or say --esi (accepted: one of the two)")
+    return queues.talking_to_esi() if queue is None else [queue]
+
+
+def limits(
+    queue: QueueName,
+    concurrency: Annotated[str | None, typer.Option(metavar="N", help="Jobs at a time over all hosts.")] = None,
+    starts: Annotated[str | None, typer.Option(metavar="N", help="Starts in a period; goes with --per.")] = None,
+    per: Annotated[str, typer.Option(metavar="TIME", help="The period, as 1s or 5m.")] = "1m",
+    max_length: Annotated[
+        str | None, typer.Option(metavar="N", help="Jobs that may wait or be delayed before more are refused.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show a queue's limits, or set some of them: they hold at once, everywhere. `none` lifts one."""
     with opened() as access:
         found = access.queues.get_queue(queue)
-        found.resume()
-        waiting = found.counts()["waiting"]
+        limits = found.limits()
+        if concurrency is not None:
+            limits = replace(limits, concurrency=_number(concurrency, "--concurrency"))
+        if starts is not None:
+            count = _number(starts, "--starts")
+            limits = replace(limits, starts=count, period_ms=None if count is None else parse_duration(per, "--per"))
+        if max_length is not None:
+            limits = replace(limits, max_length=_number(max_length, "--max-length"))
+        if limits != found.limits():
+            found.set_limits(limits)
+        at_a_time = found.limit_at_a_time()
     if json:
-        print_json({"success": True, "queueName": queue, "status": "running"})
-    else:
-        typer.echo(f"{queue} runs; {waiting} jobs wait")
+        print_json({"queueName": queue, **limits.as_json(), "inForce": at_a_time})
+        return
+    rate = f"{limits.starts} in {duration(limits.period_ms)}" if limits.period_ms else "no limit"
+    typer.echo(
+        f"{queue}: at a time over all hosts: {at_a_time or 'no limit'}; starts: {rate}; "
+        f"waiting and delayed: {limits.max_length or 'no limit'}"
+    )
+
+
+def _number(text: str, option: str) -> int | None:
+    if text == "none":
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 12:
+        raise BadInput(f"{option} {text!r} is unusable (accepted: a whole number, or none)")
+    return int(text)
 
 
 def clean(

@@ -72,7 +72,6 @@ def _frame(access: QueueAccess) -> Group | Text:
 def _told(access: QueueAccess) -> list[dict[str, Any]]:
     """Return what the admin's API tells of each queue, and its pauses."""
     from .. import job_metrics
-    from ..doctor.pauses import pauses
 
     found = []
     for name in access.queues.names():
@@ -80,7 +79,7 @@ def _told(access: QueueAccess) -> list[dict[str, Any]]:
         found.append(
             {
                 **job_metrics.get_queue_details(access.queues, name),
-                "pauses": [pause.as_json() for pause in pauses(access.broker, queue)],
+                "pauses": [pause.as_json() for pause in queue.pauses()],
             }
         )
     return found

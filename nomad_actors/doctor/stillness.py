@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from ..broker.holds import Pause, PauseScope
 from ..broker.server import RunningJob
 from ..broker.view import QueueCounts
 from ..job import Job
 from ..queue_control import Queue, redis_errors
 from .findings import Patient
-from .pauses import PauseTold, pauses
 
 #: How many delayed jobs are looked at for what they wait for.
 DELAYED_SAMPLE = 20
@@ -45,7 +45,7 @@ def why_still(patient: Patient, queue: Queue) -> Stillness:
         running = patient.broker.server().running(queue.name)
     return (
         _no_workers(queue)
-        or _paused(patient, queue)
+        or _paused(queue)
         or _places_taken(queue, running)
         or _limit(queue, counts, running)
         or _brake(queue)
@@ -76,17 +76,17 @@ def _no_workers(queue: Queue) -> Stillness | None:
     return Stillness(Reason.NO_WORKERS, "no live worker serves it", "nomad run workers")
 
 
-def _paused(patient: Patient, queue: Queue) -> Stillness | None:
-    found = pauses(patient.broker, queue)
+def _paused(queue: Queue) -> Stillness | None:
+    found = queue.pauses()
     if not found:
         return None
-    fix = f"nomad resume {queue.name}" if found[0].scope == "queue" else "resume ESI when it may be asked again"
+    fix = f"nomad resume {queue.name if found[0].scope is PauseScope.QUEUE else '--esi'}"
     return Stillness(Reason.PAUSED, "; ".join(map(_pause, found)), fix)
 
 
-def _pause(pause: PauseTold) -> str:
-    what = "paused" if pause.scope == "queue" else f"paused with everything that speaks to {pause.scope.upper()}"
-    since = f" since {_at(pause.since_ms)}" if pause.since_ms is not None else ""
+def _pause(pause: Pause) -> str:
+    what = "paused" if pause.scope is PauseScope.QUEUE else "paused with everything that talks to ESI"
+    since = f" since {_at(pause.since_ms)}"
     who = f" by {pause.by}" if pause.by else ""
     why = f" ({pause.reason})" if pause.reason else ""
     until = f", until {_at(pause.until_ms)}" if pause.until_ms is not None else ", until somebody resumes it"

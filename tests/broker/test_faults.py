@@ -71,6 +71,7 @@ def test_a_callers_script_whose_reply_is_cut_has_its_effect_once(
         "ages": view.ages,
         "list": lambda: view.jobs(State.FAILED, 0, -1),
         "get": lambda: view.get(failed.message_id),
+        "operation": lambda: broker.operations("default").put("id", {}, seen=0),
         "commit": lambda: broker.enqueue_many(many),
         "move": lambda: broker.enqueue_many(many),
         "page": lambda: finder.by_state([State.FAILED], Span(), lambda _: True, limit=10, cursor=None),

@@ -64,5 +64,6 @@ ORDER = JobType(
     priority=Priority.LOW,
     attempts=2,
     concurrency=1,
+    indexed=("item", "count", "gift"),
     description="Packs an order.",
 )

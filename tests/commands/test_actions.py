@@ -39,7 +39,7 @@ def test_every_failed_job_is_retried_but_no_cancelled_one(
     found = access.queues.get_queue("shop").get(cancelled)
     assert found is not None
     assert found.failed_reason == f"cancelled: wrong character (by {getpass.getuser()})"
-    assert nomad("retry", "--failed", "shop").stdout == "3 failed jobs of shop wait again\n"
+    assert nomad("retry", "--failed", "shop").stdout == "retry: 3 jobs of shop; 1 were left alone\n"
     assert access.queues.get_queue("shop").counts()["failed"] == 1
     assert nomad("retry").exit_code == 2
     assert nomad("retry", cancelled, "--failed", "shop").exit_code == 2

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dramatiq import Message
 
 from nomad_actors.app import QueueAccess
+from nomad_actors.broker.holds import Limits
 from nomad_actors.doctor import Finding
 from nomad_actors.testing import WorkerProcess
 from tests.processes import ROOT
@@ -67,7 +68,7 @@ def test_a_limit_over_all_hosts_that_is_reached(access: QueueAccess, working: Wo
     queue = access.queues.get_queue("shop")
     access.queues.declare("shop", concurrency=5)
     with working():
-        access.broker.view("shop").set_limit(1)
+        queue.set_limits(Limits(concurrency=1))
         add(access, end="hang")
         wait_until(lambda: queue.counts()["active"])
         add(access)

@@ -1,0 +1,7 @@
+"""One action on many jobs: counted first, then done in short steps that can be stopped, and go on after a crash."""
+
+from .operation import ACTIONS, MAX_PER_SECOND, Operation, Wish
+from .operations import Operations
+from .runner import Runner
+
+__all__ = ["ACTIONS", "MAX_PER_SECOND", "Operation", "Operations", "Runner", "Wish"]

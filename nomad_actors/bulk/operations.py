@@ -1,0 +1,129 @@
+"""The bulk operations of the queues: counted, begun, stopped, gone on with, looked at."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+
+from ..broker.operations import OperationBook
+from ..errors import JobNotFound, WrongState
+from ..queue_control import redis_errors
+from ..queues import Queues
+from .operation import Operation, Wish
+
+#: How many that are over are kept of each queue.
+KEPT = 50
+
+
+class OperationNotFound(JobNotFound):
+    """Raised when a queue has no bulk operation of this id."""
+
+
+class Operations:
+    """Every queue's bulk operations.
+
+    Every method raises `UnknownQueue` for a queue that does not exist, `Unavailable` when Redis does not answer.
+    """
+
+    def __init__(self, queues: Queues) -> None:
+        self._queues = queues
+
+    def count(self, queue: str, wish: Wish) -> tuple[int, bool]:
+        """Return how many jobs a wish is meant for now, and whether that is exact.
+
+        It is not where jobs must be looked at one by one to know: then no more are meant than it says.
+
+        Raises `BadInput` for a wish that is none.
+        """
+        wish = wish.checked()
+        return self._queues.get_queue(queue).count(wish.sought)
+
+    def begin(self, queue: str, wish: Wish) -> Operation:
+        """Keep a new operation; a runner will take it up. Jobs that come into its states from now on are not meant.
+
+        Raises `BadInput` for a wish that is none.
+        """
+        wish = wish.checked()
+        total, _ = self.count(queue, wish)
+        now_ms = self._queues.clock.now_ms()
+        redis_ms = self._queues.get_queue(queue).now_ms()
+        until_ms = redis_ms if wish.sought.until_ms is None else min(redis_ms, wish.sought.until_ms)
+        # In the list of delayed jobs the time is when they are due, which lies ahead.
+        if "delayed" not in wish.sought.states or wish.sought.fields:
+            wish = replace(wish, sought=replace(wish.sought, until_ms=until_ms))
+        operation = Operation(
+            id=secrets.token_hex(8),
+            queue=queue,
+            wish=wish,
+            state="running",
+            total=total,
+            created_ms=now_ms,
+            updated_ms=now_ms,
+        )
+        book = self._book(queue)
+        with redis_errors():
+            kept = book.put(operation.id, operation.stored(), seen=0)
+        assert kept is not None
+        self._prune(queue)
+        return Operation.of(kept)
+
+    def get(self, queue: str, operation_id: str) -> Operation:
+        """Return one operation.
+
+        Raises `OperationNotFound`.
+        """
+        for operation in self.of_queue(queue):
+            if operation.id == operation_id:
+                return operation
+        raise OperationNotFound(f"queue {queue!r} has no bulk operation {operation_id[:80]!r}")
+
+    def of_queue(self, queue: str) -> list[Operation]:
+        """Return a queue's operations, the newest first."""
+        with redis_errors():
+            told = self._book(queue).read()
+        return sorted(map(Operation.of, told.values()), key=lambda each: (-each.created_ms, each.id))
+
+    def all(self) -> list[Operation]:
+        """Return every queue's operations, the newest first."""
+        found = [operation for name in self._queues.names() for operation in self.of_queue(name)]
+        return sorted(found, key=lambda each: (-each.created_ms, each.id))
+
+    def stop(self, queue: str, operation_id: str) -> Operation:
+        """Stop an operation after the step at hand; what it did stays done.
+
+        Raises `OperationNotFound`, `WrongState` for one that does not run.
+        """
+        return self._change(queue, operation_id, expected="running", state="stopped")
+
+    def go_on(self, queue: str, operation_id: str) -> Operation:
+        """Let a stopped operation go on where it stopped.
+
+        Raises `OperationNotFound`, `WrongState` for one that is not stopped.
+        """
+        return self._change(queue, operation_id, expected="stopped", state="running")
+
+    def _change(self, queue: str, operation_id: str, *, expected: str, state: str) -> Operation:
+        while True:
+            operation = self.get(queue, operation_id)
+            if operation.state != expected:
+                raise WrongState(f"bulk operation {operation_id!r} is {operation.state}, not {expected}")
+            changed = self.save(replace(operation, state=state, owner="", owned_until_ms=0, error=""))
+            if changed is not None:
+                return changed
+
+    def save(self, operation: Operation) -> Operation | None:
+        """Keep an operation as it is now; return it, None when somebody else has changed it since it was read."""
+        operation = replace(operation, updated_ms=self._queues.clock.now_ms())
+        with redis_errors():
+            told = self._book(operation.queue).put(operation.id, operation.stored(), seen=operation.revision)
+        return None if told is None else Operation.of(told)
+
+    def _prune(self, queue: str) -> None:
+        over = [operation for operation in self.of_queue(queue) if operation.state == "finished"]
+        with redis_errors():
+            for operation in over[KEPT:]:
+                self._book(queue).drop(operation.id, seen=operation.revision)
+
+    def _book(self, queue: str) -> OperationBook:
+        self._queues.get_queue(queue)
+        return self._queues.operation_book(queue)

@@ -1,0 +1,163 @@
+"""`nomad bulk` and `nomad operations`: one action on many jobs, counted first, stopped and gone on with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import Json, Yes, confirm
+from .reading import parse_fields
+from .report import ago, console, now_ms, parse_duration, print_json, table
+from .session import opened, who
+
+if TYPE_CHECKING:
+    from ..app import QueueAccess
+    from ..bulk import Operation, Wish
+
+QueueName = Annotated[str, typer.Argument(metavar="QUEUE")]
+OperationId = Annotated[str, typer.Argument(metavar="ID")]
+PerSecond = Annotated[int, typer.Option("--per-second", metavar="N", help="At most so many jobs a second.")]
+
+group = typer.Typer(
+    help="Show bulk operations, stop one, or let it go on.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+def bulk(
+    action: Annotated[str, typer.Argument(metavar="ACTION", help="retry, remove, promote or cancel.")],
+    queue: QueueName,
+    status: Annotated[str | None, typer.Option("--status", "-s", help="States with commas between them.")] = None,
+    job_type: Annotated[str | None, typer.Option("--type", "-t", metavar="JOBTYPE")] = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option("--field", "-f", metavar="NAME=VALUE", help="By an indexed field of the data; repeat it."),
+    ] = None,
+    fingerprint: Annotated[
+        str | None, typer.Option(metavar="HEX", help="Failed for this reason: nomad failures.")
+    ] = None,
+    older: Annotated[str | None, typer.Option(metavar="AGE", help="Ended, or added, longer ago than this.")] = None,
+    per_second: PerSecond = 200,
+    reason: Annotated[str, typer.Option(help="Why; it is kept with the jobs that are cancelled.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Retry, remove, promote or cancel many jobs of a queue, in steps; Ctrl-C stops it, and it can go on later."""
+    from ..bulk import Wish
+    from ..finding import JobFilter
+
+    sought = JobFilter(
+        states=tuple(word.strip() for word in status.split(",")) if status else (),
+        job_type=job_type,
+        fields=parse_fields(field or []),
+        fingerprint=fingerprint,
+        until_ms=None if older is None else int(now_ms()) - parse_duration(older, "--older"),
+    )
+    with opened() as access:
+        wish = Wish(action=action, sought=sought, per_second=per_second, by=who(), reason=reason)
+        act(access, queue, wish, dry_run=dry_run, yes=yes, json=json)
+
+
+def act(access: QueueAccess, queue: str, wish: Wish, *, dry_run: bool, yes: bool, json: bool) -> None:
+    """Count, ask, and do it in the foreground.
+
+    Raises `BadInput`, `UnknownQueue`, `Unavailable`.
+    """
+    from ..bulk import Operations
+
+    operations = Operations(access.queues)
+    count, exact = operations.count(queue, wish)
+    said = f"{'' if exact else 'up to '}{count} jobs of {queue}"
+    if dry_run:
+        told = {"dryRun": True, "queueName": queue, "action": wish.action, "count": count, "exact": exact}
+        print_json(told) if json else typer.echo(f"{wish.action}: {said}; nothing was done")
+        return
+    confirm(f"{wish.action.capitalize()} {said}?", yes=yes)
+    _finish(access, operations.begin(queue, wish), json=json)
+
+
+def _finish(access: QueueAccess, operation: Operation, *, json: bool) -> None:
+    """Run an operation to its end with a progress bar; Ctrl-C stops it."""
+    from rich.progress import Progress
+
+    from ..bulk import Operations, Runner
+
+    with Progress(console=console(stderr=True), disable=json, transient=True) as bar:
+        task = bar.add_task(f"{operation.wish.action} in {operation.queue}", total=operation.total)
+        try:
+            operation = Runner(access.queues).run(
+                operation, lambda now: bar.update(task, completed=now.done + now.skipped)
+            )
+        except KeyboardInterrupt:
+            operation = Operations(access.queues).stop(operation.queue, operation.id)
+    if json:
+        print_json(operation.as_json())
+    else:
+        typer.echo(_in_words(operation))
+    if operation.state == "stopped":
+        raise typer.Exit(1)
+
+
+def _in_words(operation: Operation) -> str:
+    left = f"; {operation.skipped} were left alone" if operation.skipped else ""
+    said = f"{operation.wish.action}: {operation.done} jobs of {operation.queue}{left}"
+    if operation.state == "stopped":
+        why = f" ({operation.error})" if operation.error else ""
+        return f"{said}; stopped{why}, it goes on with: nomad operations resume {operation.queue} {operation.id}"
+    return said
+
+
+@group.command("list")
+def list_operations(json: Json = False) -> None:
+    """List bulk operations of all queues, the newest first."""
+    from ..bulk import Operations
+
+    with opened() as access:
+        found = Operations(access.queues).all()
+    if json:
+        print_json({"operations": [operation.as_json() for operation in found]})
+        return
+    now = now_ms()
+    rows = [
+        [
+            each.id,
+            each.queue,
+            each.wish.action,
+            each.state,
+            f"{each.done + each.skipped}/{each.total}",
+            ago(each.created_ms, now),
+            f"{each.wish.by} {each.error or each.wish.reason}".strip(),
+        ]
+        for each in found
+    ]
+    headings = ["ID", "QUEUE", "ACTION", "STATE", "JOBS", "BEGUN", "BY"]
+    console().print(table(headings, rows, right=("JOBS",)) if rows else "no bulk operation is kept")
+
+
+@group.command("stop")
+def stop(queue: QueueName, operation: OperationId, json: Json = False) -> None:
+    """Stop a bulk operation, wherever it runs, after the step at hand."""
+    from ..bulk import Operations
+
+    with opened() as access:
+        stopped = Operations(access.queues).stop(queue, operation)
+    print_json(stopped.as_json()) if json else typer.echo(_in_words(stopped))
+
+
+@group.command("resume")
+def resume(queue: QueueName, operation: OperationId, json: Json = False) -> None:
+    """Let a stopped bulk operation go on, here in the foreground."""
+    from ..bulk import Operations
+
+    with opened() as access:
+        _finish(access, Operations(access.queues).go_on(queue, operation), json=json)
+
+
+def retry_failed(access: QueueAccess, queue: str, *, json: bool) -> None:
+    """Retry every failed job of a queue but the cancelled ones; it needs no question, since nothing is lost by it."""
+    from ..bulk import MAX_PER_SECOND, Wish
+    from ..finding import JobFilter
+
+    wish = Wish(action="retry", sought=JobFilter(states=("failed",)), per_second=MAX_PER_SECOND, by=who())
+    act(access, queue, wish, dry_run=False, yes=True, json=json)

@@ -1,0 +1,209 @@
+"""Bulk operations: counted, done in steps, stopped, gone on with after a crash."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nomad_actors.app import QueueAccess, open_queues
+from nomad_actors.bulk import Operations, Runner, Wish
+from nomad_actors.bulk.operation import Operation
+from nomad_actors.errors import BadInput, WrongState
+from nomad_actors.finding import JobFilter
+from nomad_actors.queues import NewJob
+from nomad_actors.settings import Settings
+from nomad_actors.testing import running
+from tests.processes import environ_for
+
+QUEUE = "token-refresh"
+
+
+@pytest.fixture
+def environ(tmp_path: Path, redis_url: str) -> dict[str, str]:
+    return environ_for(tmp_path, redis_url)
+
+
+@pytest.fixture
+def access(environ: dict[str, str]) -> Iterator[QueueAccess]:
+    access = open_queues(Settings.from_env(environ))
+    yield access
+    access.close()
+
+
+@pytest.fixture
+def operations(access: QueueAccess) -> Operations:
+    return Operations(access.queues)
+
+
+@pytest.fixture
+def runner(access: QueueAccess) -> Runner:
+    return Runner(access.queues)
+
+
+def add(access: QueueAccess, count: int, *, delay: int = 0, user_id: int = 1) -> list[str]:
+    data = [{"character_id": n + 1, "user_id": user_id} for n in range(count)]
+    jobs = [NewJob(queue=QUEUE, job_type="token-refresh", data=each, delay=delay) for each in data]
+    return [job.id for job in access.queues.add_jobs(jobs)]
+
+
+def counts(access: QueueAccess) -> dict[str, int]:
+    return {name: count for name, count in access.queues.get_queue(QUEUE).counts().items() if count}
+
+
+def wish(action: str, *states: str, **more: object) -> Wish:
+    fast = {"per_second": 5_000, "by": "mira"}
+    sought = {name: more.pop(name) for name in ("fields", "fingerprint", "job_type") if name in more}
+    return Wish(action=action, sought=JobFilter(states=states, **sought), **{**fast, **more})  # type: ignore[arg-type]
+
+
+def test_a_state_is_counted_and_then_acted_on(access: QueueAccess, operations: Operations, runner: Runner) -> None:
+    add(access, 350)
+    add(access, 20, delay=600_000)
+    assert operations.count(QUEUE, wish("cancel", "waiting")) == (350, True)
+    assert counts(access) == {"waiting": 350, "delayed": 20}
+    told: list[Operation] = []
+    ended = runner.run(operations.begin(QUEUE, wish("cancel", "waiting", reason="wrong users")), told.append)
+    assert (ended.state, ended.done, ended.skipped, ended.total) == ("finished", 350, 0, 350)
+    assert [each.done for each in told] == [0, 100, 200, 300, 350]
+    assert counts(access) == {"failed": 350, "delayed": 20}
+    failed = access.queues.get_queue(QUEUE).jobs("failed", 0, 0)
+    assert failed[0].failed_reason == "cancelled: wrong users"
+    promoted = runner.run(operations.begin(QUEUE, wish("promote")))
+    assert (promoted.done, counts(access)) == (20, {"failed": 350, "waiting": 20})
+    # Who cancelled them wanted them not to run.
+    retried = runner.run(operations.begin(QUEUE, wish("retry", "failed")))
+    assert (retried.done, retried.skipped, counts(access)["failed"]) == (0, 350, 350)
+
+
+def test_a_field_is_enough_to_say_which(access: QueueAccess, operations: Operations, runner: Runner) -> None:
+    add(access, 30, user_id=1)
+    add(access, 12, user_id=2)
+    sought = wish("remove", fields={"user_id": "2"})
+    assert operations.count(QUEUE, sought)[0] == 12
+    assert runner.run(operations.begin(QUEUE, sought)).done == 12
+    assert counts(access) == {"waiting": 30}
+
+
+def test_a_fault_is_run_again_once_though_it_fails_again(
+    access: QueueAccess, operations: Operations, runner: Runner, wait_until: Callable[..., None]
+) -> None:
+    broker, queue = access.broker, access.queues.get_queue(QUEUE)
+    for name in access.queues.job_types:
+        broker.actors[name].fn = fail
+    data = {"character_id": 1, "user_id": 1}
+    access.queues.add_job(QUEUE, "token-refresh", data, attempts=1)
+    with running(broker, queues={QUEUE}):
+        wait_until(lambda: queue.counts()["failed"] == 1)
+        (fault,) = queue.failures().faults
+        first = queue.jobs("failed")[0].finished_on_ms
+        assert runner.run(operations.begin(QUEUE, wish("retry", fingerprint=fault.fingerprint))).done == 1
+        wait_until(lambda: queue.counts()["failed"] == 1 and queue.jobs("failed")[0].finished_on_ms != first)
+    assert [fault.count for fault in queue.failures().faults] == [1]
+
+
+def fail(**_: object) -> None:
+    raise ValueError("on purpose")
+
+
+def test_jobs_that_come_later_are_not_meant(access: QueueAccess, operations: Operations, runner: Runner) -> None:
+    add(access, 5)
+    begun = operations.begin(QUEUE, wish("remove", "waiting"))
+    time.sleep(0.002)  # Later is a later millisecond.
+    later = add(access, 3)
+    assert runner.run(begun).done == 5
+    assert [job.id for job in access.queues.get_queue(QUEUE).jobs("waiting")] == later
+
+
+def test_it_is_stopped_and_goes_on_where_it_was(access: QueueAccess, operations: Operations, runner: Runner) -> None:
+    add(access, 300)
+    begun = operations.begin(QUEUE, wish("remove", "waiting"))
+
+    def stop_once(now: Operation) -> None:
+        if now.done == 100 and now.state == "running":
+            operations.stop(QUEUE, now.id)
+
+    stopped = runner.run(begun, stop_once)
+    # The step at hand was done, and counts.
+    assert (stopped.state, stopped.done, counts(access)) == ("stopped", 200, {"waiting": 100})
+    with pytest.raises(WrongState, match="is stopped, not running"):
+        operations.stop(QUEUE, begun.id)
+    ended = runner.run(operations.go_on(QUEUE, begun.id))
+    assert (ended.state, ended.done, counts(access)) == ("finished", 300, {})
+    with pytest.raises(WrongState, match="is finished, not stopped"):
+        operations.go_on(QUEUE, begun.id)
+
+
+def test_the_rate_is_kept(access: QueueAccess, operations: Operations, runner: Runner) -> None:
+    add(access, 100)
+    began = time.monotonic()
+    runner.run(operations.begin(QUEUE, wish("remove", "waiting", per_second=50)))
+    # 50 at once, a second, 50 at once, a second, nothing.
+    assert time.monotonic() - began >= 2.0
+    assert counts(access) == {}
+
+
+KILLED = """
+import os, sys
+from nomad_actors.app import open_queues
+from nomad_actors.bulk import Operations, Runner
+from nomad_actors.settings import Settings
+
+access = open_queues(Settings.from_env(os.environ))
+(operation,) = Operations(access.queues).all()
+Runner(access.queues).run(operation, lambda now: print(now.done, flush=True))
+"""
+
+
+def test_after_sigkill_another_takes_over_and_no_job_is_done_twice(
+    access: QueueAccess, operations: Operations, environ: dict[str, str], wait_until: Callable[..., None]
+) -> None:
+    add(access, 2_000, delay=600_000)
+    begun = operations.begin(QUEUE, wish("promote", per_second=400))
+    process = subprocess.Popen([sys.executable, "-c", KILLED], env=environ, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert [process.stdout.readline() for _ in range(3)][-1] == "200\n"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    held = operations.get(QUEUE, begun.id)
+    assert held.owned_until_ms > access.clock.now_ms()
+    # Ten seconds later: it said so itself.
+    assert operations.save(Operation(**{**vars_of(held), "owned_until_ms": 1})) is not None
+    heir = Runner(access.queues)
+    heir.start()
+    wait_until(lambda: operations.get(QUEUE, begun.id).state == "finished", timeout_seconds=20)
+    heir.close()
+    assert counts(access) == {"waiting": 2_000}
+    assert [event["event"] for event in access.queues.get_queue(QUEUE).jobs("waiting", 0, 0)[0].timeline] == [
+        "enqueued",
+        "promoted",
+    ]
+
+
+def vars_of(operation: Operation) -> dict[str, object]:
+    return {name: getattr(operation, name) for name in operation.__dataclass_fields__}
+
+
+@pytest.mark.parametrize(
+    ("sought", "said"),
+    [
+        (wish("explode", "failed"), "action 'explode' is unusable .accepted: retry, remove, promote, cancel"),
+        (wish("retry", "waiting"), "a job that is 'waiting' does not retry .accepted: failed, completed"),
+        (wish("remove"), "say which jobs to remove: a status, a field or a fingerprint"),
+        (wish("remove", "failed", per_second=0), "perSecond 0 is unusable .accepted: 1 to 5000"),
+        (wish("remove", fields={"mood": "bad"}), "cannot be found by field 'mood'"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_kept(
+    operations: Operations, sought: Wish, said: str
+) -> None:
+    with pytest.raises(BadInput, match=said):
+        operations.begin(QUEUE, sought)
+    assert operations.all() == []
