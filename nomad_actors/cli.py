@@ -16,6 +16,7 @@ import typer
 
 from . import log
 from .app import create_app, settings_or_exit, worker_threads
+from .commands import token
 from .local_redis import LocalRedis
 from .login import ALL_SCOPES, log_in
 from .settings import Settings
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 run = typer.Typer(help="Run a part of the system, or all of it.", no_args_is_help=True)
 app.add_typer(run, name="run")
+app.command()(token.token)
 
 logger = log.get_logger("nomad_actors.cli")
 
