@@ -146,7 +146,9 @@ class Audit:
 
 def _insert(connection: Connection, request: AuditedRequest, at_ms: int, *, refused: bool, **ended: object) -> int:
     values = {name: _clean(value) for name, value in vars(request).items()}
-    inserted = connection.execute(sa.insert(schema.AuditEntry).values(values | {"at_ms": at_ms, "refused": refused} | ended))
+    inserted = connection.execute(
+        sa.insert(schema.AuditEntry).values(values | {"at_ms": at_ms, "refused": refused} | ended)
+    )
     key = inserted.inserted_primary_key
     assert key is not None
     return int(key[0])
