@@ -10,8 +10,6 @@ from urllib.parse import quote
 import pytest
 from flask.testing import FlaskClient
 
-from nomad_actors.scheduler import SCHEDULES
-
 from .conftest import Parts
 from .test_pages import text_of
 
@@ -79,12 +77,12 @@ def test_what_cannot_be_cleaned_is_said(ask: FlaskClient, query: str) -> None:
 
 
 def test_a_schedule_is_stopped_started_and_run(ask: FlaskClient, parts: Parts) -> None:
-    parts.schedules.declare(SCHEDULES)
-    page = f"/admin/schedules/{SCHEDULES[0].name}"
+    parts.schedules.schedule_job("nightly", "0 3 * * *", ("cache-cleanup-work", {"character_id": 7}))
+    page = "/admin/schedules/nightly"
     assert "The schedule is stopped" in press(ask, page, f"{page}/stop")
     assert "The schedule is on" in press(ask, page, f"{page}/start")
     assert "is added to" in press(ask, page, f"{page}/run")
-    assert sum(parts.queues.get_queue(SCHEDULES[0].queue).counts().values()) == 1
+    assert sum(parts.queues.get_queue("cache-cleanup").counts().values()) == 1
 
 
 def test_why_nothing_was_done_is_said_and_audited(
