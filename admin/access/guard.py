@@ -55,7 +55,7 @@ def check() -> Response | None:
     try:
         journal.begin()
     except Unavailable as error:
-        return problems.unavailable(Unavailable(f"nothing was changed: the audit log cannot be written ({error})"))
+        return journal.not_begun(error)
     return None
 
 
@@ -137,7 +137,9 @@ def _allow() -> None:
         if wrong:
             raise Refused(HTTPStatus.FORBIDDEN, "site", wrong)
     if actor is NOBODY and request.endpoint not in (*_OPEN, _ALIVE):
-        raise _unknown("no_token", "a token is needed (accepted: Authorization: Bearer TOKEN)")
+        page = "nobody is logged in, or the session is over; log in at /admin/login, then try again"
+        detail = page if problems.is_page() else "a token is needed (accepted: Authorization: Bearer TOKEN)"
+        raise _unknown("no_token", detail)
     if not changes:
         return
     if request.endpoint not in _SESSION_ONLY:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from nomad_actors import log
 from nomad_actors.errors import Unavailable
 from nomad_actors.store import AuditedRequest
 
+from .. import problems
 from ..parts import application
 from . import forms, tries
 from .actors import current_actor
@@ -26,6 +28,12 @@ def begin() -> None:
     Raises `Unavailable`: then it must not act.
     """
     g.audit_id = application().store.audit.asked(_asked(_body()))
+
+
+def not_begun(error: Unavailable) -> Response:
+    """Return the answer to a change that was not made because it could not be written down first."""
+    logger.error("refused", **_line(HTTPStatus.SERVICE_UNAVAILABLE), reason="audit", error=str(error))
+    return problems.unavailable(Unavailable(f"nothing was changed: the audit log cannot be written ({error})"))
 
 
 def told(status: int, error: str) -> None:

@@ -119,7 +119,7 @@ def confirm_clean() -> str:
         facts={
             "Queue": queue.name,
             "Which": f"{status}, that {since} over {minutes} minutes ago, oldest first",
-            "At most": f"{limit} of the {queue.counts()[status]} that there are now",
+            "At most": f"{limit}; {queue.counts()[status]} are {status} now, of any age",
         },
         action=f"{_queue(queue.name)}/clean",
         fields={"status": status, "minutes": minutes, "limit": limit},

@@ -8,7 +8,6 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 
 from nomad_actors.errors import Unavailable
 
-from .. import problems
 from ..access import forms, guard, journal, sessions
 from ..access.actors import Actor, current_actor, recognise
 from ..inputs import known_arguments
@@ -44,7 +43,7 @@ def take_token() -> Response:
     try:
         journal.begin()
     except Unavailable as error:
-        return problems.unavailable(Unavailable(f"nobody was logged in: the audit log cannot be written ({error})"))
+        return journal.not_begun(error)
     answer = _go("/admin/")
     cookie = sessions.new_session(token, app.clock.now_ms())
     forms.set_cookie(answer, sessions.COOKIE, cookie, lifetime_ms=sessions.LIFETIME_MS)
