@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,12 +21,8 @@ from nomad_actors.settings import Settings
 
 from .conftest import Parts, parts_on
 
-TOKENS = {"vera": "the viewer's token", "otto": "the-operator-token-0123456789"}
-ENTRIES = (
-    token_entry("vera", "viewer", TOKENS["vera"].replace(" ", "")),
-    token_entry("otto", "operator", TOKENS["otto"]),
-)
-TOKENS = {name: token.replace(" ", "") for name, token in TOKENS.items()}
+TOKENS = {"vera": "the-viewers-token-0123456789", "otto": "the-operators-token-0123456789"}
+ENTRIES = (token_entry("vera", "viewer", TOKENS["vera"]), token_entry("otto", "operator", TOKENS["otto"]))
 PAUSE = "/admin/jobs/queues/token-refresh/pause"
 START_MS = 1_793_491_200_000
 
@@ -267,10 +264,8 @@ def test_the_addresses_of_one_ipv6_host_count_together(ask: FlaskClient) -> None
 
 
 def test_every_line_of_a_request_says_its_id_and_never_a_token(
-    ask: FlaskClient, capsys: pytest.CaptureFixture[str], wait_until: Callable[..., None]
+    ask: FlaskClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import sys
-
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     log.configure("logfmt", "info", sys.stderr)

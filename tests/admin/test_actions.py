@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
@@ -85,9 +84,7 @@ def test_a_schedule_is_stopped_started_and_run(ask: FlaskClient, parts: Parts) -
     assert sum(parts.queues.get_queue("cache-cleanup").counts().values()) == 1
 
 
-def test_why_nothing_was_done_is_said_and_audited(
-    ask: FlaskClient, parts: Parts, wait_until: Callable[..., None]
-) -> None:
+def test_why_nothing_was_done_is_said_and_audited(ask: FlaskClient, parts: Parts) -> None:
     job_id = parts.add()
     page = f"{QUEUE}/jobs/{job_id}"
     fields = dict(re.findall(r'name="(form_token)" value="([^"]*)"', ask.get(page).text))

@@ -18,6 +18,8 @@ import pytest
 import requests
 
 from nomad_actors.admin_tokens import token_entry
+from nomad_actors.clock import SystemClock
+from nomad_actors.store import Store, TokenCipher
 
 from .test_serve import start
 
@@ -235,9 +237,6 @@ def test_guessing_at_the_login_ends_with_429_and_few_rows(served: Served) -> Non
     with_token = served.ask("GET", API, VIEWER)
     assert with_token.status_code == 429
     # 10 wrong ones, then 40 of those that came too often: no flood writes more.
-    from nomad_actors.clock import SystemClock
-    from nomad_actors.store import Store, TokenCipher
-
     database = f"sqlite:///{served.said.parent}/nomad.db"
     store = Store(database, cipher=TokenCipher(["key"]), clock=SystemClock())
     reasons = [entry.reason for entry in store.audit.read(1000)[0]]
