@@ -26,10 +26,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         listener = serve.listen(settings.admin_host, settings.admin_port)
     except serve.NoPort as error:
         sys.exit(str(error))
-    if settings.admin_tokens:
-        logger.warning(
-            "NOMAD_ADMIN_TOKENS is set, but tokens are not taken yet: only this machine may ask, without one"
-        )
     url = serve.base_url(listener)
 
     def ready() -> None:

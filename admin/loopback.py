@@ -3,32 +3,55 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
 from flask import Request
 
-_READING = ("GET", "HEAD", "OPTIONS")
 #: A proxy on this machine makes everybody look like this machine; these headers give it away.
 _PASSED_ON = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host")
+_ANY = ("", "0.0.0.0", "::")
 
 
-def refusal(request: Request) -> str | None:
-    """Return why a request is refused, None when it may pass.
-
-    The `Host` is checked because a web page can make its own name point to 127.0.0.1 (DNS rebinding), `Origin` and
-    `Sec-Fetch-Site` because it can send forms to any address.
-    """
+def refusals(request: Request) -> Iterator[tuple[str, str]]:
+    """Yield why a request is not this machine's own: a word, and the whole of it; nothing when it is."""
     if not is_loopback(request.remote_addr or ""):
-        return f"only this machine may ask (accepted: a loopback address; yours is {request.remote_addr})"
-    host = request.headers.get("Host", "")
-    if not _is_loopback_host(host):
-        return f"Host {host!r} is not this machine's (accepted: localhost, 127.0.0.1 or [::1], with any port)"
+        yield "peer", f"only this machine may ask (accepted: a loopback address; yours is {request.remote_addr})"
+    wrong = host_refusal(request, ())
+    if wrong:
+        yield "host", wrong
     for header in _PASSED_ON:
         if header in request.headers:
-            return f"the request came through a proxy ({header}); only this machine itself may ask"
-    if request.method in _READING:
+            yield "proxy", f"the request came through a proxy ({header}); only this machine itself may ask"
+
+
+def host_refusal(request: Request, names: Iterable[str]) -> str | None:
+    """Return what is wrong with a request's `Host`, None when it is a loopback one or one of `names`.
+
+    A web page can make its own name point to this machine (DNS rebinding), and a browser then sends that name.
+    """
+    host = request.headers.get("Host", "")
+    accepted = [name.lower() for name in names if name not in _ANY]
+    name = _host_name(host)
+    if name is not None and (name in accepted or name == "localhost" or is_loopback(name)):
         return None
-    return _cross_site(request)
+    words = ", ".join(dict.fromkeys(["localhost", "127.0.0.1", "[::1]", *accepted]))
+    return f"Host {host[:200]!r} is not this machine's (accepted: {words}, with any port)"
+
+
+def cross_site(request: Request, *, https: bool) -> str | None:
+    """Return why a change is taken for another site's, None when it may be ours; `https`: a proxy may have ended TLS.
+
+    A web page can send forms to any address; the browser says whose page it was in `Origin` and `Sec-Fetch-Site`.
+    """
+    site = request.headers.get("Sec-Fetch-Site")
+    if site not in (None, "same-origin", "none"):
+        return f"changes are not taken from another site's page (Sec-Fetch-Site is {site!r:.100})"
+    origin, host = request.headers.get("Origin"), request.headers.get("Host")
+    ours = {f"{request.scheme}://{host}"} | ({f"https://{host}"} if https else set())
+    if origin is not None and origin not in ours:
+        return f"changes are not taken from another site's page (Origin is {origin!r:.200})"
+    return None
 
 
 def is_loopback(address: str) -> bool:
@@ -42,20 +65,11 @@ def is_loopback(address: str) -> bool:
     return found.is_loopback
 
 
-def _is_loopback_host(host: str) -> bool:
+def _host_name(host: str) -> str | None:
+    """Return a `Host`'s name without its port, None when it is no host."""
     try:
         parts = urlsplit(f"//{host}")
         name, _ = parts.hostname or "", parts.port
     except ValueError:
-        return False
-    return parts.netloc == host and "@" not in host and (name == "localhost" or is_loopback(name))
-
-
-def _cross_site(request: Request) -> str | None:
-    site = request.headers.get("Sec-Fetch-Site")
-    if site not in (None, "same-origin", "none"):
-        return f"changes are not taken from another site's page (Sec-Fetch-Site is {site!r})"
-    origin = request.headers.get("Origin")
-    if origin is not None and origin != f"{request.scheme}://{request.headers.get('Host')}":
-        return f"changes are not taken from another site's page (Origin is {origin!r})"
-    return None
+        return None
+    return name if parts.netloc == host and "@" not in host else None

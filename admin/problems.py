@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, render_template, request
+from flask import Flask, Response, g, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from nomad_actors import log
@@ -43,9 +43,21 @@ def install(web: Flask) -> None:
     web.register_error_handler(Exception, _unknown)
 
 
+def is_page() -> bool:
+    """Return whether the request at hand is for a page, which a person reads."""
+    return (request.blueprint or "").startswith("pages")
+
+
+def status_of(error: NomadError) -> HTTPStatus:
+    """Return the status that says what kind of error it is."""
+    found = (status for kind, status in _STATUS if isinstance(error, kind))
+    return next(found, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
 def problem(status: HTTPStatus, detail: str, *, accepted: Sequence[str] = (), **more: Any) -> Response:
     """Return an answer that says what was wrong, `accepted` values and `more` members beside it."""
-    if request.blueprint == "pages":
+    g.problem_detail = detail
+    if is_page():
         page = render_template("error.html", status=status, detail=detail, accepted=accepted)
         return Response(page, status, mimetype="text/html")
     body: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}

@@ -16,6 +16,8 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 from nomad_actors.errors import NomadError
 
+from .slow_clients import Worker
+
 THREADS = 8
 #: How long a stopping server lets answers finish.
 GRACEFUL_SECONDS = 10
@@ -79,7 +81,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         chosen: dict[str, Any] = {
             # Gunicorn closes the number it is given.
             "bind": f"fd://{os.dup(self._listener.fileno())}",
-            "worker_class": "gthread",
+            "worker_class": Worker,
             "workers": 1,
             "threads": THREADS,
             "timeout": TIMEOUT_SECONDS,

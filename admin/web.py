@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response, request
+from flask import Flask, Response
 
 from . import problems
-from .api import actions, doctor, jobs, metrics, probes, scheduler
-from .loopback import refusal
+from .access import forms, guard, journal, request_ids
+from .api import actions, audit, doctor, jobs, metrics, probes, scheduler
+from .pages import actions as page_actions
+from .pages import audit as audit_page
+from .pages import login, notices
 from .pages import queues as pages
 from .parts import keep
 
@@ -20,9 +22,9 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 1024 * 1024
 
 _HEADERS = {
-    # Nothing but our own style sheet: no script, no frame, no form, nothing from elsewhere.
+    # Nothing but our own style sheet: no script, no frame, nothing from elsewhere, and forms to ourselves.
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
+        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; "
         "frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
@@ -44,16 +46,17 @@ def create_app(app: App) -> Flask:
     web.url_map.merge_slashes = False
     keep(web, app)
     problems.install(web)
-    web.before_request(_guard)
-    web.after_request(_secure)
-    for blueprint in (probes.api, metrics.api, jobs.api, actions.api, scheduler.api, doctor.api, pages.pages):
+    web.before_request(request_ids.begin)
+    web.before_request(guard.check)
+    # The last one registered comes first: the outcome is written before anything is added to the answer.
+    for step in (request_ids.tell, _secure, forms.keep_seed, guard.drop_forged, notices.forget_shown, journal.finish):
+        web.after_request(step)
+    web.teardown_request(request_ids.end)
+    for blueprint in (probes.api, metrics.api, jobs.api, actions.api, scheduler.api, audit.api, doctor.api):
+        web.register_blueprint(blueprint)
+    for blueprint in (pages.pages, page_actions.pages, audit_page.pages, login.pages):
         web.register_blueprint(blueprint)
     return web
-
-
-def _guard() -> Response | None:
-    reason = refusal(request)
-    return problems.problem(HTTPStatus.FORBIDDEN, reason) if reason else None
 
 
 def _secure(answer: Response) -> Response:

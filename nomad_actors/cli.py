@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from .commands import bulk, config, doctor, enqueue, job_actions, jobs, login, queue_actions, queues, schedules, workers
+from .commands import (
+    bulk,
+    config,
+    doctor,
+    enqueue,
+    job_actions,
+    jobs,
+    login,
+    queue_actions,
+    queues,
+    schedules,
+    token,
+    workers,
+)
 from .commands.exits import OneLineGroup
 from .commands.running import run
 
@@ -38,6 +51,7 @@ app.add_typer(schedules.group, name="schedules")
 app.command()(workers.workers)
 app.command()(config.config)
 app.command()(doctor.doctor)
+app.command()(token.token)
 
 
 def main() -> None:

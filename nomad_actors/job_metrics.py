@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+from .broker.holds import Pause, PauseScope
 from .broker.stats import Durations
 from .job import Job
 from .queues import Queue, Queues
@@ -30,7 +32,7 @@ def get_queue_metrics(queues: Queues, name: str, window_seconds: int = DEFAULT_W
     Raises `UnknownQueue`, `BadInput` for a window that is not kept.
     """
     queue = queues.get_queue(name)
-    stats, counts = queue.stats(window_seconds), queue.counts()
+    stats, counts, pauses = queue.stats(window_seconds), queue.counts(), queue.pauses()
     total = stats.completed + stats.failed
     return {
         "queueName": name,
@@ -49,7 +51,8 @@ def get_queue_metrics(queues: Queues, name: str, window_seconds: int = DEFAULT_W
         **{name: getattr(stats.tally, name) for name in _OTHER_OUTCOMES},
         "windowSeconds": stats.window_seconds,
         "kept": {"completed": counts["completed"], "failed": counts["failed"]},
-        "isPaused": queue.is_paused(),
+        "isPaused": bool(pauses),
+        "pauses": [pause.as_json() for pause in pauses],
     }
 
 
@@ -64,6 +67,7 @@ def get_queue_details(queues: Queues, name: str, window_seconds: int = DEFAULT_W
         "oldestWaitingMs": queue.oldest_waiting_ms(),
         "longestActiveMs": queue.longest_active_ms(),
         "concurrency": queue.concurrency,
+        "limits": {**queue.limits().as_json(), "inForce": queue.limit_at_a_time()},
         "workers": [{"name": worker.name, "heardAt": worker.heard_ms} for worker in queue.workers()],
         "jobTypes": [job_type.name for job_type in queue.job_types],
     }
@@ -151,7 +155,7 @@ def _check(queue: Queue) -> _Check:
     notes: list[str] = []
     if queue.is_paused():
         # What waits does so because of the pause; to call it a backlog would hide the reason.
-        notes.append(f"{queue.name}: paused, {counts['paused']} jobs wait; resume it when they may run")
+        notes += [_paused(queue.name, pause, counts["paused"]) for pause in queue.pauses()]
     else:
         problems += _backed_up(queue, counts["waiting"], limits)
     return _Check(queue.name, problems, notes, served=bool(queue.workers()))
@@ -202,6 +206,16 @@ def _stuck(queue: Queue, limits: Thresholds) -> list[str]:
         for job in active
         if (ran_ms := longest_ms - ((job.processed_on_ms or 0) - first_ms)) > allowed_ms.get(job.name, ran_ms)
     ]
+
+
+def _paused(queue: str, pause: Pause, waiting: int) -> str:
+    what = "paused" if pause.scope is PauseScope.QUEUE else "paused with all that talks to ESI"
+    who = f" by {pause.by}" if pause.by else ""
+    why = f" ({pause.reason})" if pause.reason else ""
+    end = "resume it when they may run"
+    if pause.until_ms is not None:
+        end = f"it ends by itself at {datetime.fromtimestamp(pause.until_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{queue}: {what}{who}{why}, {waiting} jobs wait; {end}"
 
 
 def _unserved(queue: str) -> str:

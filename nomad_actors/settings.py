@@ -14,6 +14,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
+from .admin_tokens import ACCEPTED as TOKENS_ACCEPTED
+from .admin_tokens import AdminToken, WrongEntry, parse_tokens
 from .errors import SettingsError
 
 T = TypeVar("T")
@@ -76,7 +78,12 @@ class Settings:
     esi_user_agent: str = DEFAULT_USER_AGENT
     #: Keys that encrypt refresh tokens, newest first; the others still decrypt.
     token_keys: tuple[str, ...] = field(default=(), repr=False)
-    admin_tokens: tuple[str, ...] = field(default=(), repr=False)
+    #: Who may ask the admin; without any, this machine alone may.
+    admin_tokens: tuple[AdminToken, ...] = field(default=(), repr=False)
+    #: Names that the admin is reached by, beside loopback ones and `admin_host`.
+    admin_hosts: tuple[str, ...] = ()
+    #: Whether the admin refuses every change.
+    admin_read_only: bool = False
     admin_host: str = "127.0.0.1"
     admin_port: int = 3000
     #: The port of this service's /metrics; 0 picks a free one; None takes the service's own default.
@@ -150,7 +157,9 @@ class _Reader:
         self._take("esi_base_url", "ESI_BASE_URL", _http_url, "an http:// or https:// URL")
         self._take("sso_base_url", "SSO_BASE_URL", _http_url, "an http:// or https:// URL")
         self._take("token_keys", "NOMAD_TOKEN_KEYS", _words, "keys with commas between them")
-        self._take("admin_tokens", "NOMAD_ADMIN_TOKENS", _words, "tokens with commas between them")
+        self._take("admin_tokens", "NOMAD_ADMIN_TOKENS", parse_tokens, TOKENS_ACCEPTED)
+        self._take("admin_hosts", "NOMAD_ADMIN_HOSTS", _hosts, "host names without ports, with commas between them")
+        self._take("admin_read_only", "NOMAD_ADMIN_READ_ONLY", _flag, "1 or 0")
         self._take("admin_host", "ADMIN_HOST", _printable, "a host name or address")
         self._take("admin_port", "ADMIN_PORT", _whole(0, 65535), "a port from 0 to 65535")
         self._take("metrics_port", "NOMAD_METRICS_PORT", _whole(0, 65535), "a port from 0 to 65535")
@@ -205,9 +214,10 @@ class _Reader:
         self._read[asked] = name
         try:
             return parse(text)
-        except ValueError:
+        except ValueError as error:
             shown = "(hidden)" if _is_secret(name) else repr(text)
-            self._problems.append(f"{name} is {shown}; accepted: {accepted}")
+            why = f", and {error}" if isinstance(error, WrongEntry) else ""
+            self._problems.append(f"{name} is {shown}{why}; accepted: {accepted}")
             return default
 
     def _find(self, name: str) -> tuple[str, str]:
@@ -277,6 +287,19 @@ def _host(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._:-]+", text):
         raise ValueError(text)
     return f"[{text}]" if ":" in text else text
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    words = tuple(word.lower() for word in _words(text))
+    if not all(re.fullmatch(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]", word) for word in words):
+        raise ValueError(text)
+    return tuple(word.strip("[]") for word in words)
+
+
+def _flag(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError(text)
+    return text == "1"
 
 
 def _printable(text: str) -> str:

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from nomad_actors.admin_tokens import AdminToken
 from nomad_actors.errors import SettingsError
 from nomad_actors.settings import Settings
 
@@ -75,7 +76,8 @@ def test_secrets_are_not_repeated() -> None:
     with pytest.raises(SettingsError) as raised:
         Settings.from_env({"NOMAD_TOKEN_KEYS": "hush,,hush", "REDIS_URL": "http://:hush@x"})
     assert "hush" not in str(raised.value)
-    assert "hush" not in repr(Settings(eve_client_secret="hush", token_keys=("hush",), admin_tokens=("hush",)))
+    hushed = AdminToken("hush", "viewer", "hush")
+    assert "hush" not in repr(Settings(eve_client_secret="hush", token_keys=("hush",), admin_tokens=(hushed,)))
 
 
 @pytest.mark.parametrize("old", ["CONCURRENCY", "MAX_RETRIES", "RETRY_DELAY"])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import Any
-from urllib.parse import quote
 
 from flask import Blueprint, redirect, render_template, request
 from werkzeug.wrappers import Response
@@ -14,11 +12,14 @@ from nomad_actors import job_metrics
 from nomad_actors.errors import JobNotFound
 from nomad_actors.version import __version__
 
+from ..access.actors import current_actor, may_change
+from ..access.forms import form_token
 from ..inputs import known_arguments, limit_argument, whole_argument
 from ..listing import page_of
 from ..parts import all_queues, application
 from ..schedules import schedule_status, schedule_summary
-from . import words
+from . import notices, words
+from .actions import CLEANABLE
 
 pages = Blueprint("pages", __name__)
 
@@ -28,12 +29,23 @@ MAX_CURSOR = 10**12
 
 for _filter in (words.duration, words.utc, words.from_now, words.iso_ms, words.percent, words.number):
     pages.add_app_template_filter(_filter)
+pages.add_app_template_global(form_token)
 
 
 @pages.app_context_processor
 def _always() -> dict[str, Any]:
-    """Give every template the instant that it is rendered at, and the release."""
-    return {"now_ms": application().clock.now_ms(), "version": __version__}
+    """Give every template the instant that it is rendered at, who looks, and what that allows."""
+    settings = application().settings
+    return {
+        "now_ms": application().clock.now_ms(),
+        "version": __version__,
+        "actor": current_actor(),
+        "may_change": may_change(),
+        "read_only": settings.admin_read_only,
+        # A session opens no path of the API: where tokens are configured, its links would lead nowhere.
+        "links_to_api": not settings.admin_tokens,
+        "notice": notices.shown(),
+    }
 
 
 @pages.get("/")
@@ -71,7 +83,7 @@ def queue(queue: str) -> str:
         counts=chosen.counts(),
         page=page_of(chosen, status, start, limit),
         start=start,
-        command=_command("POST", queue, "resume" if details["isPaused"] else "pause"),
+        cleanable=[status for status in CLEANABLE if status != ("waiting" if details["isPaused"] else "paused")],
     )
 
 
@@ -82,39 +94,14 @@ def job(queue: str, job_id: str) -> str:
     found = all_queues().get_queue(queue).get(job_id)
     if found is None:
         raise JobNotFound(f"queue {queue!r} holds no job {job_id!r}")
-    return render_template("job.html", job=found, commands=_job_commands(queue, job_id, found.status), pretty=_pretty)
+    return render_template("job.html", job=found, pretty=_pretty)
 
 
 @pages.get("/admin/schedules/<name>")
 def schedule(name: str) -> str:
     """Show one schedule: when it is due, and what became of its last slots."""
     known_arguments(request)
-    told = schedule_status(name)
-    path = f"{request.host_url}admin/jobs/scheduler/{quote(name, safe='')}"
-    switch = ("Stop it", "stop") if told["running"] else ("Start it", "start")
-    commands = {
-        words_for: f"curl -X POST {shlex.quote(f'{path}/{action}')}"
-        for words_for, action in (switch, ("Run it now", "run"))
-    }
-    return render_template("schedule.html", schedule=told, commands=commands)
-
-
-def _job_commands(queue: str, job_id: str, status: str) -> dict[str, str]:
-    """Return what can be done to a job in this state, by what it does."""
-    path = f"jobs/{quote(job_id, safe='')}"
-    commands = {}
-    if status in ("failed", "completed"):
-        commands["Run it again"] = _command("POST", queue, f"{path}/retry")
-    else:
-        commands["Cancel it"] = _command("POST", queue, f"{path}/cancel")
-    if status != "active":
-        commands["Remove it"] = _command("DELETE", queue, path)
-    return commands
-
-
-def _command(method: str, queue: str, action: str) -> str:
-    """Return the command that does it: these pages only show."""
-    return f"curl -X {method} {shlex.quote(f'{request.host_url}admin/jobs/queues/{queue}/{action}')}"
+    return render_template("schedule.html", schedule=schedule_status(name))
 
 
 def _pretty(value: object) -> str:

@@ -88,7 +88,7 @@ class Runner:
         return latest
 
     def _after_another(self, operation: Operation, stepped: Operation) -> Operation:
-        """Return the operation as somebody else has left it; what our last step did still counts when it was stopped."""
+        """Return the operation as somebody else has left it; our last step still counts when it was stopped."""
         latest = self._operations.get(operation.queue, operation.id)
         if latest.state == "stopped" and latest.cursor == operation.cursor and latest.done == operation.done:
             counted = replace(latest, done=stepped.done, skipped=stepped.skipped, cursor=stepped.cursor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .audit import Audit, AuditedRequest, AuditEntry
 from .cipher import TokenCipher, UndecryptableToken
 from .documents import Documents, DueRoute, RouteState, Snapshot
 from .history import EVERYTHING, Changes, UnexpectedRow, Window
@@ -13,6 +14,9 @@ __all__ = [
     "ACTIVE",
     "EVERYTHING",
     "NEEDS_LOGIN",
+    "Audit",
+    "AuditEntry",
+    "AuditedRequest",
     "Changes",
     "Character",
     "Documents",

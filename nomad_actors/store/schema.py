@@ -296,3 +296,30 @@ class SkillTotal(Base):
     at_ms: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     total_sp: Mapped[int]
     unallocated_sp: Mapped[int]
+
+
+class AuditEntry(Base):
+    """One change that somebody asked the admin for, or one request that it refused."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (Index(None, "source", "at_ms"), Index(None, "refused", "entry_id"), Index(None, "at_ms"))
+
+    entry_id: Mapped[int] = mapped_column(_Counter, primary_key=True)
+    at_ms: Mapped[int]
+    request_id: Mapped[str] = mapped_column(String(64))
+    #: A token's name, `local`, or empty when nobody was recognised.
+    actor: Mapped[str] = mapped_column(String(40))
+    role: Mapped[str] = mapped_column(String(20))
+    peer: Mapped[str] = mapped_column(String(64))
+    #: Whose tries are counted together: the address, of IPv6 its /64.
+    source: Mapped[str] = mapped_column(String(64))
+    method: Mapped[str] = mapped_column(String(16))
+    path: Mapped[str]
+    body: Mapped[str | None]
+    refused: Mapped[bool]
+    #: Why it was refused, in a word; None for a change that was let through.
+    reason: Mapped[str | None] = mapped_column(String(20))
+    #: None while it is not known how the change ended.
+    ended_ms: Mapped[int | None]
+    status: Mapped[int | None] = mapped_column(Integer)
+    error: Mapped[str | None]

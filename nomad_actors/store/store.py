@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from ..clock import Clock
+from .audit import Audit
 from .cipher import TokenCipher
 from .database import Database
 from .documents import Documents
@@ -14,7 +15,8 @@ from .logins import Logins
 class Store(Logins):
     """Characters, logins, documents and history in one database; nothing connects before the first use.
 
-    The logins are its own methods, the documents and their rows are in `documents`. Safe to share between
+    The logins are its own methods, the documents and their rows are in `documents`, what
+    operators did in `audit`. Safe to share between
     threads. Raises `SettingsError` for a URL that names no usable database.
     """
 
@@ -22,6 +24,7 @@ class Store(Logins):
         self.database = Database(database_url)
         super().__init__(self.database, cipher=cipher, clock=clock)
         self.documents = Documents(self.database, clock=clock)
+        self.audit = Audit(self.database, clock=clock)
 
     def migrate(self) -> None:
         """Create the schema or bring it up to date; the first use does so too.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -14,12 +15,12 @@ from prometheus_client import CollectorRegistry
 from admin import create_app
 from nomad_actors.broker import JobBroker
 from nomad_actors.clock import Clock, SystemClock
-from nomad_actors.errors import Unavailable
 from nomad_actors.job_types import Backoff, JobType, Payload, Priority, Result
 from nomad_actors.metrics.collector import Numbers, QueueNumbers, with_queues
 from nomad_actors.queues import Queues
 from nomad_actors.scheduler import Schedules
 from nomad_actors.settings import Settings
+from nomad_actors.store import Store, TokenCipher
 from nomad_actors.testing import running
 
 #: The queues that the schedules name.
@@ -50,25 +51,13 @@ def work(payload: Work) -> Done:
 
 
 @dataclass
-class Database:
-    """A store's answer to being asked, as a test wants it."""
-
-    away: bool = False
-
-    def ping(self) -> None:
-        """Answer, or not."""
-        if self.away:
-            raise Unavailable("the database does not answer: disk I/O error")
-
-
-@dataclass
 class Parts:
     """What the admin uses of an application."""
 
     settings: Settings
     clock: Clock
     queues: Queues
-    store: Database
+    store: Store
     registry: CollectorRegistry
     broker: JobBroker
 
@@ -81,6 +70,25 @@ class Parts:
         """Hear of a scheduler, as if one ran."""
         self.schedules.book.beat("a-host:1", self.clock.now_ms(), forget_before_ms=0)
 
+    def lose_database(self) -> None:
+        """Take the database away, as a disk that is gone does."""
+        self.store.migrate()
+        self.store.close()
+        place = Path(self.store.database.url.database or "").parent
+        place.rename(place.with_name("taken away"))
+        place.touch()
+
+    def find_database(self) -> None:
+        """Bring it back."""
+        place = Path(self.store.database.url.database or "").parent
+        place.unlink()
+        place.with_name("taken away").rename(place)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.broker.close()
+        self.store.close()
+
     def add(self, queue: str = "token-refresh", **data: object) -> str:
         """Add a job and return its id."""
         return self.queues.add_job(queue, f"{queue}-work", {"character_id": 1, **data}).id
@@ -91,9 +99,11 @@ class Parts:
             self.broker.join(queue, timeout=5000)
 
 
-def parts_on(url: str) -> Parts:
-    """Return the parts of an application whose queues are in the Redis at `url`."""
+def parts_on(url: str, directory: Path, settings: Settings | None = None, clock: Clock | None = None) -> Parts:
+    """Return the parts of an application: queues in the Redis at `url`, the database in `directory`."""
     gate.clear()
+    settings, clock = settings or Settings(), clock or SystemClock()
+    store = Store(f"sqlite:///{directory}/database/nomad.db", cipher=TokenCipher(["a key for tests"]), clock=clock)
     broker = JobBroker(url=url)
     queues = Queues(broker, settings=Settings(), clock=SystemClock())
     for name in QUEUES:
@@ -101,7 +111,7 @@ def parts_on(url: str) -> Parts:
     registry = with_queues(
         lambda: Numbers({name: QueueNumbers(queues.get_queue(name).counts(), 0) for name in queues.names()}, {})
     )
-    return Parts(Settings(), SystemClock(), queues, Database(), registry, broker)
+    return Parts(settings, clock, queues, store, registry, broker)
 
 
 def _job_type(queue: str) -> JobType:
@@ -119,12 +129,12 @@ def _job_type(queue: str) -> JobType:
 
 
 @pytest.fixture
-def parts(redis_url: str) -> Iterator[Parts]:
-    """The parts of an application on the test run's empty Redis."""
-    parts = parts_on(redis_url)
+def parts(redis_url: str, tmp_path: Path) -> Iterator[Parts]:
+    """The parts of an application on the test run's empty Redis and an empty database."""
+    parts = parts_on(redis_url, tmp_path)
     yield parts
     gate.set()
-    parts.broker.close()
+    parts.close()
 
 
 @pytest.fixture

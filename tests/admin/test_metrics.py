@@ -68,13 +68,13 @@ def test_alive_and_ready(ask: FlaskClient, parts: Parts) -> None:
     assert ask.get("/healthz").get_json() == {"status": "ok"}
     answer = ask.get("/readyz")
     assert (answer.status_code, answer.get_json()) == (200, {"ready": True, "redis": "ok", "database": "ok"})
-    parts.store.away = True
+    parts.lose_database()
     answer = ask.get("/readyz")
     assert answer.status_code == 503
     assert answer.get_json() == {
         "ready": False,
         "redis": "ok",
-        "database": "the database does not answer: disk I/O error",
+        "database": "the database does not answer: unable to open database file",
     }
     assert ask.get("/healthz").status_code == 200
 

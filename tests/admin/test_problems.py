@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -48,11 +49,11 @@ def test_a_failure_of_ours_says_nothing_of_the_code(web: Flask, caplog: pytest.L
 
 
 @pytest.fixture
-def away() -> Iterator[Parts]:
+def away(tmp_path: Path) -> Iterator[Parts]:
     """Parts whose Redis is not there."""
-    parts = parts_on(f"redis://127.0.0.1:{free_port()}/0")
+    parts = parts_on(f"redis://127.0.0.1:{free_port()}/0", tmp_path)
     yield parts
-    parts.broker.close()
+    parts.close()
 
 
 @pytest.mark.parametrize(
@@ -80,12 +81,12 @@ def test_without_redis_the_page_says_so(away: Parts) -> None:
     assert "Traceback" not in answer.text
 
 
-def test_the_admin_answers_again_once_redis_is_back(own_redis: LocalRedis) -> None:
-    parts = parts_on(own_redis.url)
+def test_the_admin_answers_again_once_redis_is_back(own_redis: LocalRedis, tmp_path: Path) -> None:
+    parts = parts_on(own_redis.url, tmp_path)
     ask = create_app(parts).test_client()  # type: ignore[arg-type]
     assert ask.get("/admin/jobs/metrics").status_code == 200
     own_redis.kill()
     assert ask.get("/admin/jobs/metrics").status_code == 503
     own_redis.start()
     assert ask.get("/admin/jobs/metrics").status_code == 200
-    parts.broker.close()
+    parts.close()

@@ -78,6 +78,6 @@ def test_the_page_shows_the_slots_and_what_can_be_done(ask: FlaskClient, nightly
     page = ask.get(f"/admin/schedules/{nightly}").get_data(as_text=True)
     assert "Every &lt;night&gt;" in page
     assert "manual" in page
-    assert f"{URL}/{nightly}/stop" in page
+    assert f'action="/admin/schedules/{nightly}/stop"' in page
     overview = ask.get("/admin/").get_data(as_text=True)
     assert f"/admin/schedules/{nightly}" in overview

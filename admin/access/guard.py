@@ -1,0 +1,170 @@
+"""The guard before every request: closed by default; what it refuses is answered, logged and audited."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from flask import Response, g, redirect, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from nomad_actors.admin_tokens import OPERATOR, AdminToken, find_token
+from nomad_actors.errors import Unavailable
+
+from .. import loopback, problems
+from ..parts import application
+from . import forms, journal, tries
+from .actors import LOCAL, NOBODY, Actor, current_actor, recognise
+from .sessions import COOKIE, Forged, read_session
+
+READING = ("GET", "HEAD", "OPTIONS")
+#: Needs nothing at all where tokens are configured: a probe has no name for us and no token.
+_ALIVE = "probes.alive"
+#: Shows nothing of the queues: the login, its style sheet, and the way to it.
+_OPEN = {"pages_login.login", "pages_login.take_token", "static", "pages.home"}
+#: Changes nothing but who is logged in.
+_SESSION_ONLY = {"pages_login.take_token", "pages_login.logout"}
+_BEARER = re.compile(r"(?i)bearer +(\S+) *")
+
+
+@dataclass
+class Refused(Exception):
+    """Raised where a request may not pass; `reason` is the audit log's word for it."""
+
+    status: HTTPStatus
+    reason: str
+    detail: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def check() -> Response | None:
+    """Let the request at hand pass, None, or return its refusal; a change that passes is in the audit log."""
+    try:
+        _recognise()
+        _allow()
+    except Refused as refused:
+        if refused.reason == "no_token" and problems.is_page() and request.method in READING:
+            answer = redirect("/admin/login", HTTPStatus.SEE_OTHER)
+            assert isinstance(answer, Response)
+            return answer
+        return refuse(refused)
+    if request.method in READING or request.endpoint == "pages_login.take_token" or request.routing_exception:
+        return None
+    try:
+        journal.begin()
+    except Unavailable as error:
+        return journal.not_begun(error)
+    return None
+
+
+def refuse(refused: Refused) -> Response:
+    """Return the answer to a refusal, and write it down."""
+    journal.refused(refused.status, refused.reason, refused.detail)
+    answer = problems.problem(refused.status, refused.detail)
+    answer.headers.update(refused.headers)
+    return answer
+
+
+def drop_forged(answer: Response) -> Response:
+    """Take a cookie away from its browser that is of no use any more: it would be refused with each page."""
+    if g.get("forged") and COOKIE not in answer.headers.get("Set-Cookie", ""):
+        answer.delete_cookie(COOKIE, path="/admin", httponly=True, samesite="Strict")
+    return answer
+
+
+def by_token(presented: str) -> AdminToken:
+    """Return the entry of a token that somebody presents.
+
+    Raises `Refused` for a wrong one, and for any after too many wrong ones.
+    """
+    seconds = tries.wait_seconds(tries.source_of(request.remote_addr or ""))
+    if seconds:
+        detail = f"too many wrong tokens came from {request.remote_addr}; try again in {seconds} s"
+        raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "tries", detail, {"Retry-After": str(seconds)})
+    token = find_token(application().settings.admin_tokens, presented)
+    if token is None:
+        raise _unknown(tries.WRONG_TOKEN, "the token is none of those that are configured")
+    return token
+
+
+def _recognise() -> None:
+    """Find out who asks.
+
+    Raises `Refused` for whom nothing could make welcome.
+    """
+    settings = application().settings
+    if not settings.admin_tokens:
+        for reason, refusal in loopback.refusals(request):
+            raise Refused(HTTPStatus.FORBIDDEN, reason, refusal)
+        recognise(LOCAL)
+        return
+    if request.endpoint == _ALIVE:
+        return
+    wrong = loopback.host_refusal(request, (settings.admin_host, *settings.admin_hosts))
+    if wrong:
+        raise Refused(HTTPStatus.FORBIDDEN, "host", wrong)
+    header = request.headers.get("Authorization")
+    if header is not None:
+        match = _BEARER.fullmatch(header)
+        token = by_token(match[1] if match else "")
+        recognise(Actor(token.name, token.role))
+    elif problems.is_page():
+        _recognise_session()
+
+
+def _recognise_session() -> None:
+    cookie = request.cookies.get(COOKIE)
+    if not cookie:
+        return
+    app = application()
+    try:
+        session = read_session(cookie, app.settings.admin_tokens, app.clock.now_ms())
+    except Forged:
+        journal.refused(HTTPStatus.UNAUTHORIZED, "session", "the session's cookie is not of a token of now")
+        g.forged = True
+        return
+    if session is not None:
+        recognise(Actor(session.token.name, session.token.role, session))
+
+
+def _allow() -> None:
+    """Raises `Refused` unless whoever asks may do this, and a browser was not made to ask for it."""
+    actor, changes, settings = current_actor(), request.method not in READING, application().settings
+    if changes:
+        wrong = loopback.cross_site(request, https=bool(settings.admin_tokens))
+        if wrong:
+            raise Refused(HTTPStatus.FORBIDDEN, "site", wrong)
+    if actor is NOBODY and request.endpoint not in (*_OPEN, _ALIVE):
+        page = "nobody is logged in, or the session is over; log in at /admin/login, then try again"
+        detail = page if problems.is_page() else "a token is needed (accepted: Authorization: Bearer TOKEN)"
+        raise _unknown("no_token", detail)
+    if not changes:
+        return
+    if request.endpoint not in _SESSION_ONLY:
+        if actor.role != OPERATOR:
+            raise Refused(HTTPStatus.FORBIDDEN, "role", f"{actor.name or 'nobody'} may look, not change anything")
+        if settings.admin_read_only:
+            raise Refused(HTTPStatus.FORBIDDEN, "read_only", "this admin is read-only (NOMAD_ADMIN_READ_ONLY is set)")
+    _read_body()
+    if problems.is_page() and not forms.is_ours(request.form.get(forms.FIELD, "")):
+        detail = "the form is not of this browser's session; go back, reload the page and try again"
+        raise Refused(HTTPStatus.FORBIDDEN, "csrf", detail)
+
+
+def _read_body() -> None:
+    """Raises `Refused` for a body that is too large, whether or not it said so."""
+    try:
+        raw = request.get_data()
+    except RequestEntityTooLarge:
+        raw = None
+    limit = request.max_content_length
+    # Werkzeug cuts a body of unknown length off where it would refuse one that says its length.
+    if raw is None or (limit and request.content_length is None and len(raw) >= limit):
+        detail = f"the body is larger than {limit} bytes"
+        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "size", detail)
+
+
+def _unknown(reason: str, detail: str) -> Refused:
+    return Refused(HTTPStatus.UNAUTHORIZED, reason, detail, {"WWW-Authenticate": 'Bearer realm="nomad admin"'})

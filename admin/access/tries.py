@@ -1,0 +1,42 @@
+"""How often a wrong token may be tried: counted by peer over all admin processes, from the audit log."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from nomad_actors.errors import Unavailable
+
+from ..parts import application
+
+#: The refusals that count as tries.
+WRONG_TOKEN = "token"
+MOST_TRIES = 10
+WINDOW_MS = 600_000
+
+
+def source_of(address: str) -> str:
+    """Return whose tries an address' are: its own, of IPv6 those of its /64, which one host has whole."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:64]
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((int(found) >> 64 << 64, 64)))
+
+
+def wait_seconds(source: str) -> int:
+    """Return how long a source must wait before it may show a token, 0 when it may now.
+
+    While the database is away nothing is counted: a token of 256 bits is not guessed within an outage, and the
+    admin is wanted most then.
+    """
+    app = application()
+    now_ms = app.clock.now_ms()
+    try:
+        failed = app.store.audit.refusals_ms(source, WRONG_TOKEN, now_ms - WINDOW_MS, MOST_TRIES)
+    except Unavailable:
+        return 0
+    return 0 if len(failed) < MOST_TRIES else max(1, -(-(failed[-1] + WINDOW_MS - now_ms) // 1000))

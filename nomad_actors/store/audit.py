@@ -1,0 +1,187 @@
+"""The audit log: what was asked of the admin, by whom, and how it ended; and what was refused.
+
+A change is written before it acts and completed afterwards, so that one whose process died still stands here, without
+an end. Refusals are kept apart in number: a flood of them neither grows the table without end nor drives out what
+operators did.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from ..clock import Clock
+from . import schema
+from .database import Database
+
+#: What is kept: by count, of changes and of refusals, and by age.
+KEEP_CHANGES = 100_000
+KEEP_REFUSALS = 20_000
+KEEP_MS = 400 * 86_400_000
+#: How many old rows one write removes at most: more than it adds, and still a short transaction.
+STEP_ROWS = 50
+
+#: Refusals written within `REFUSALS_MS`, from one source and from all together.
+REFUSALS_MS = 600_000
+REFUSALS_A_SOURCE = 50
+REFUSALS_IN_ALL = 1000
+
+_MAX_TEXT = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditedRequest:
+    """Who asked for what; `source` is whose tries are counted together."""
+
+    request_id: str
+    actor: str
+    role: str
+    peer: str
+    source: str
+    method: str
+    path: str
+    body: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditEntry(AuditedRequest):
+    """One row of the log; `ended_ms` is None for a change whose end nobody wrote."""
+
+    id: int
+    at_ms: int
+    refused: bool
+    reason: str | None
+    ended_ms: int | None
+    status: int | None
+    error: str | None
+
+
+class Audit:
+    """The audit log in `database`."""
+
+    def __init__(self, database: Database, *, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def asked(self, request: AuditedRequest) -> int:
+        """Write a change before it acts; return the entry's id for `outcome`.
+
+        Raises `Unavailable`: then the change must not act.
+        """
+        now_ms = self._clock.now_ms()
+        with self._database.write() as connection:
+            entry_id = _insert(connection, request, now_ms, refused=False)
+            _step(connection, now_ms, refused=False, keep=KEEP_CHANGES)
+        return entry_id
+
+    def outcome(self, entry_id: int, status: int, error: str | None = None) -> None:
+        """Write how a change ended: its HTTP status, and what was wrong.
+
+        Raises `Unavailable`.
+        """
+        ended = {"ended_ms": self._clock.now_ms(), "status": status, "error": _clean(error)}
+        with self._database.write() as connection:
+            connection.execute(sa.update(schema.AuditEntry).filter_by(entry_id=entry_id).values(ended))
+
+    def refused(self, request: AuditedRequest, status: int, reason: str, error: str) -> bool:
+        """Write a refusal, unless its source or all together were refused too often of late; return whether it was.
+
+        Raises `Unavailable`.
+        """
+        now_ms = self._clock.now_ms()
+        with self._database.read() as connection:
+            if _too_many(connection, request.source, now_ms - REFUSALS_MS):
+                return False
+        ended = {"reason": reason, "ended_ms": now_ms, "status": status, "error": _clean(error)}
+        with self._database.write() as connection:
+            _insert(connection, request, now_ms, refused=True, **ended)
+            _step(connection, now_ms, refused=True, keep=KEEP_REFUSALS)
+        return True
+
+    def refusals_ms(self, source: str, reason: str, since_ms: int, limit: int) -> list[int]:
+        """Return when a source was last refused for one reason, newest first, at most `limit` times (epoch ms).
+
+        Raises `Unavailable`.
+        """
+        query = (
+            sa.select(schema.AuditEntry.at_ms)
+            .filter_by(source=source, reason=reason)
+            .where(schema.AuditEntry.at_ms > since_ms)
+            .order_by(schema.AuditEntry.at_ms.desc())
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return list(connection.scalars(query))
+
+    def read(
+        self,
+        limit: int,
+        cursor: int | None = None,
+        *,
+        actor: str | None = None,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+    ) -> tuple[list[AuditEntry], int | None]:
+        """Return up to `limit` entries, newest first, and where the next page begins (None after the last).
+
+        `since_ms` is inclusive, `until_ms` is not. Raises `Unavailable`.
+        """
+        column = schema.AuditEntry
+        query = sa.select(schema.AuditEntry.__table__).order_by(column.entry_id.desc()).limit(limit + 1)
+        if cursor is not None:
+            query = query.where(column.entry_id < cursor)
+        if actor is not None:
+            query = query.where(column.actor == actor)
+        if since_ms is not None:
+            query = query.where(column.at_ms >= since_ms)
+        if until_ms is not None:
+            query = query.where(column.at_ms < until_ms)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        entries = [_entry(row) for row in rows[:limit]]
+        return entries, entries[-1].id if len(rows) > limit else None
+
+
+def _insert(connection: Connection, request: AuditedRequest, at_ms: int, *, refused: bool, **ended: object) -> int:
+    values = {name: _clean(value) for name, value in vars(request).items()}
+    inserted = connection.execute(
+        sa.insert(schema.AuditEntry).values(values | {"at_ms": at_ms, "refused": refused} | ended)
+    )
+    key = inserted.inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
+def _too_many(connection: Connection, source: str, since_ms: int) -> bool:
+    recent = sa.select(schema.AuditEntry.entry_id).where(
+        schema.AuditEntry.at_ms > since_ms, schema.AuditEntry.refused.is_(True)
+    )
+    for query, most in ((recent.filter_by(source=source), REFUSALS_A_SOURCE), (recent, REFUSALS_IN_ALL)):
+        found = connection.scalar(sa.select(sa.func.count()).select_from(query.limit(most).subquery()))
+        if (found or 0) >= most:
+            return True
+    return False
+
+
+def _step(connection: Connection, now_ms: int, *, refused: bool, keep: int) -> None:
+    """Remove a few rows that are too old, or beyond what is kept of their kind."""
+    column = schema.AuditEntry
+    kind = sa.select(column.entry_id).where(column.refused.is_(refused))
+    beyond = connection.scalar(kind.order_by(column.entry_id.desc()).limit(1).offset(keep))
+    for wrong in (column.at_ms < now_ms - KEEP_MS, column.entry_id <= (beyond or 0)):
+        oldest = kind.where(wrong).order_by(column.entry_id).limit(STEP_ROWS)
+        connection.execute(sa.delete(column).where(column.entry_id.in_(oldest)))
+
+
+def _clean(text: str | None) -> str | None:
+    """Return text that both databases take: PostgreSQL knows no NUL, and neither a lone surrogate."""
+    if text is None:
+        return None
+    return text.replace("\x00", "\\0").encode("utf-8", "backslashreplace").decode()[:_MAX_TEXT]
+
+
+def _entry(row: Row[tuple[object, ...]]) -> AuditEntry:
+    values = dict(row._mapping)
+    return AuditEntry(id=values.pop("entry_id"), **values)

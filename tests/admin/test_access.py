@@ -1,0 +1,290 @@
+"""Tokens, roles, sessions, read-only mode, request ids and the audit log of what was done with them."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from admin import create_app
+from nomad_actors import log
+from nomad_actors.admin_tokens import token_entry
+from nomad_actors.clock import ManualClock
+from nomad_actors.settings import Settings
+
+from .conftest import Parts, parts_on
+
+TOKENS = {"vera": "the-viewers-token-0123456789", "otto": "the-operators-token-0123456789"}
+ENTRIES = (token_entry("vera", "viewer", TOKENS["vera"]), token_entry("otto", "operator", TOKENS["otto"]))
+PAUSE = "/admin/jobs/queues/token-refresh/pause"
+START_MS = 1_793_491_200_000
+
+
+@pytest.fixture
+def closed(redis_url: str, tmp_path: Path) -> Iterator[Parts]:
+    """Parts whose admin has tokens, with a clock that stands."""
+    settings = Settings(admin_tokens=ENTRIES, admin_hosts=("admin.example",))
+    parts = parts_on(redis_url, tmp_path, settings, ManualClock(START_MS))
+    yield parts
+    parts.close()
+
+
+@pytest.fixture
+def web(closed: Parts) -> Flask:
+    return create_app(closed)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def ask(web: Flask) -> FlaskClient:
+    """A client of another machine."""
+    client = web.test_client()
+    client.environ_base["REMOTE_ADDR"] = "192.0.2.7"
+    return client
+
+
+def bearer(name: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {TOKENS.get(name, name)}"}
+
+
+def form_token(page: str) -> str:
+    found = re.search(r'name="form_token" value="([0-9a-f]+)"', page)
+    assert found, page
+    return found[1]
+
+
+def log_in(ask: FlaskClient, name: str) -> None:
+    token = form_token(ask.get("/admin/login").text)
+    answer = ask.post("/admin/login", data={"token": TOKENS[name], "form_token": token})
+    assert (answer.status_code, answer.location) == (303, "/admin/")
+
+
+def audited(parts: Parts) -> list[tuple[str, str | None, int | None]]:
+    return [(entry.actor, entry.reason, entry.status) for entry in parts.store.audit.read(100)[0]]
+
+
+def test_without_a_token_only_life_is_shown(ask: FlaskClient, closed: Parts) -> None:
+    assert ask.get("/healthz").status_code == 200
+    assert ask.get("/healthz", headers={"Host": "10.0.0.9:3000"}).status_code == 200
+    for path in ("/readyz", "/metrics", "/admin/jobs/health", "/admin/jobs/audit", "/nothing"):
+        answer = ask.get(path)
+        assert (answer.status_code, answer.mimetype) == (401, "application/problem+json"), path
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert ask.post(PAUSE).status_code == 401
+    assert not closed.queues.get_queue("token-refresh").is_paused()
+    with ask.get("/admin/static/admin.css") as style:
+        assert style.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"), [("admin.example:3000", 200), ("ADMIN.example", 200), ("localhost", 200), ("evil.example", 403)]
+)
+def test_only_names_of_ours_are_answered(ask: FlaskClient, host: str, status: int) -> None:
+    assert ask.get("/metrics", headers=bearer("vera") | {"Host": host}).status_code == status
+
+
+def test_every_rule_but_the_open_ones_is_closed(web: Flask, ask: FlaskClient) -> None:
+    for rule in web.url_map.iter_rules():
+        for method in (rule.methods or set()) - {"OPTIONS"}:
+            path = re.sub(r"<[^>]+>", "x", rule.rule)
+            answer = ask.open(path, method=method)
+            answer.close()
+            is_open = rule.endpoint in ("probes.alive", "static", "pages.home", "pages_login.login")
+            shown = answer.status_code < 300 or answer.location == "/admin/"
+            assert not shown or is_open, (method, path, answer.status_code)
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/metrics", "/admin/jobs/queues", "/admin/jobs/audit", "/admin/"])
+@pytest.mark.parametrize("name", TOKENS)
+def test_a_token_of_either_role_looks(ask: FlaskClient, path: str, name: str) -> None:
+    assert ask.get(path, headers=bearer(name)).status_code == 200
+
+
+def test_only_an_operator_changes_and_both_are_audited(ask: FlaskClient, closed: Parts) -> None:
+    assert ask.post(PAUSE, headers=bearer("vera")).status_code == 403
+    assert not closed.queues.get_queue("token-refresh").is_paused()
+    assert ask.post(PAUSE, headers=bearer("otto"), json={}).status_code == 200
+    assert closed.queues.get_queue("token-refresh").is_paused()
+    assert audited(closed) == [("otto", None, 200), ("vera", "role", 403)]
+
+
+def test_the_audit_log_is_read_in_pages(ask: FlaskClient, closed: Parts) -> None:
+    for number in range(3):
+        ask.post(PAUSE, headers=bearer("otto") | {"X-Request-Id": f"r-{number}"}, json={"password": "hush"})
+        assert isinstance(closed.clock, ManualClock)
+        closed.clock.advance(seconds=1)
+    first = ask.get("/admin/jobs/audit?limit=2&actor=otto", headers=bearer("vera")).get_json()
+    assert [entry["requestId"] for entry in first["entries"]] == ["r-2", "r-1"]
+    rest = ask.get(f"/admin/jobs/audit?cursor={first['nextCursor']}", headers=bearer("vera")).get_json()
+    (entry,) = rest["entries"]
+    assert rest["nextCursor"] is None
+    assert entry == {
+        "id": entry["id"],
+        "at": START_MS,
+        "requestId": "r-0",
+        "actor": "otto",
+        "role": "operator",
+        "peer": "192.0.2.7",
+        "method": "POST",
+        "path": PAUSE,
+        "body": '{"password": "[hidden]"}',
+        "refused": None,
+        "endedAt": START_MS,
+        "status": 422,
+        "error": entry["error"],
+    }
+    assert "unknown field 'password'" in entry["error"]
+    until = ask.get(f"/admin/jobs/audit?since={START_MS + 1}&until={START_MS + 2000}", headers=bearer("vera"))
+    assert [found["requestId"] for found in until.get_json()["entries"]] == ["r-1"]
+    page = ask.get("/admin/audit", headers=bearer("vera")).text
+    assert PAUSE in page
+    assert "hush" not in page
+
+
+def test_a_change_that_cannot_be_audited_does_not_happen(ask: FlaskClient, closed: Parts) -> None:
+    closed.lose_database()
+    answer = ask.post(PAUSE, headers=bearer("otto"))
+    assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
+    assert "nothing was changed" in answer.get_json()["detail"]
+    assert not closed.queues.get_queue("token-refresh").is_paused()
+    assert ask.get("/admin/jobs/queues", headers=bearer("vera")).status_code == 200
+    assert ask.get("/admin/jobs/queues", headers=bearer("wrong")).status_code == 401
+    closed.find_database()
+    assert ask.post(PAUSE, headers=bearer("otto")).status_code == 200
+
+
+def test_a_browser_logs_in_acts_and_logs_out(ask: FlaskClient, closed: Parts) -> None:
+    assert (ask.get("/admin/").status_code, ask.get("/admin/").location) == (303, "/admin/login")
+    log_in(ask, "otto")
+    cookie = ask.get_cookie("nomad_session", path="/admin")
+    assert cookie is not None
+    assert (cookie.http_only, cookie.same_site, cookie.secure, cookie.max_age) == (True, "Strict", False, 43_200)
+    page = ask.get("/admin/queues/token-refresh").text
+    assert "otto, operator" in page
+    answer = ask.post("/admin/queues/token-refresh/pause", data={"form_token": form_token(page)})
+    assert (answer.status_code, answer.location) == (303, "/admin/queues/token-refresh")
+    assert closed.queues.get_queue("token-refresh").is_paused()
+    assert "The queue is paused: no job starts" in ask.get(answer.location).text
+    assert "The queue is paused: no job starts" not in ask.get(answer.location).text
+    assert ask.post("/admin/logout", data={"form_token": form_token(page)}).location == "/admin/login"
+    assert ask.get("/admin/").location == "/admin/login"
+    assert audited(closed) == [("otto", None, 303)] * 3
+
+
+def test_a_session_opens_no_path_of_the_api(ask: FlaskClient) -> None:
+    log_in(ask, "otto")
+    assert ask.get("/admin/").status_code == 200
+    assert ask.get("/admin/jobs/queues").status_code == 401
+    assert ask.post(PAUSE).status_code == 401
+
+
+def test_a_login_over_https_is_for_https_alone(ask: FlaskClient) -> None:
+    token = form_token(ask.get("/admin/login").text)
+    said = {"Origin": "https://localhost"}
+    answer = ask.post("/admin/login", data={"token": TOKENS["vera"], "form_token": token}, headers=said)
+    assert "Secure" in answer.headers["Set-Cookie"]
+
+
+def test_a_session_ends_after_twelve_hours(ask: FlaskClient, closed: Parts) -> None:
+    log_in(ask, "vera")
+    assert isinstance(closed.clock, ManualClock)
+    closed.clock.advance(seconds=12 * 3600 - 1)
+    assert ask.get("/admin/").status_code == 200
+    closed.clock.advance(seconds=1)
+    assert ask.get("/admin/").location == "/admin/login"
+
+
+@pytest.mark.parametrize(
+    ("entries", "status"),
+    [
+        (ENTRIES, 200),
+        ((ENTRIES[1], ENTRIES[0], token_entry("new", "viewer", "x")), 200),
+        (ENTRIES[1:], 303),
+        ((token_entry("vera", "viewer", "another"), ENTRIES[1]), 303),
+        ((replace(ENTRIES[0], role="operator"), ENTRIES[1]), 303),
+    ],
+)
+def test_another_admin_takes_a_session_while_its_entry_stands(
+    ask: FlaskClient, closed: Parts, entries: tuple[object, ...], status: int
+) -> None:
+    log_in(ask, "vera")
+    cookie = ask.get_cookie("nomad_session", path="/admin")
+    assert cookie is not None
+    later = replace(closed, settings=replace(closed.settings, admin_tokens=entries))
+    other = create_app(later).test_client()  # type: ignore[arg-type]
+    other.set_cookie("nomad_session", cookie.value, path="/admin")
+    assert other.get("/admin/").status_code == status
+
+
+def test_a_viewer_sees_no_buttons_and_a_read_only_admin_has_none(ask: FlaskClient, closed: Parts) -> None:
+    log_in(ask, "vera")
+    assert "/pause" not in ask.get("/admin/queues/token-refresh").text
+    frozen = replace(closed, settings=replace(closed.settings, admin_read_only=True))
+    other = create_app(frozen).test_client()  # type: ignore[arg-type]
+    page = other.get("/admin/queues/token-refresh", headers=bearer("otto")).text
+    assert "/pause" not in page
+    assert "read-only" in page
+    answer = other.post(PAUSE, headers=bearer("otto"))
+    assert answer.status_code == 403
+    assert "read-only" in answer.get_json()["detail"]
+    assert not closed.queues.get_queue("token-refresh").is_paused()
+    assert audited(closed)[0] == ("otto", "read_only", 403)
+    log_in(other, "otto")
+
+
+def test_ten_wrong_tokens_shut_a_peer_out_of_every_admin_for_ten_minutes(ask: FlaskClient, closed: Parts) -> None:
+    token = form_token(ask.get("/admin/login").text)
+    for number in range(5):
+        assert ask.get("/metrics", headers=bearer(f"wrong-{number}")).status_code == 401
+        assert ask.post("/admin/login", data={"token": "wrong", "form_token": token}).status_code == 401
+    assert isinstance(closed.clock, ManualClock)
+    closed.clock.advance(seconds=60)
+    other = create_app(closed).test_client()  # type: ignore[arg-type]
+    here = {"REMOTE_ADDR": "192.0.2.7"}
+    answer = other.get("/metrics", headers=bearer("otto"), environ_base=here)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "540")
+    answer = ask.post("/admin/login", data={"token": TOKENS["otto"], "form_token": token})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "540")
+    assert other.get("/metrics", headers=bearer("otto"), environ_base={"REMOTE_ADDR": "192.0.2.8"}).status_code == 200
+    closed.clock.advance(seconds=540)
+    assert other.get("/metrics", headers=bearer("otto"), environ_base=here).status_code == 200
+
+
+def test_the_addresses_of_one_ipv6_host_count_together(ask: FlaskClient) -> None:
+    for number in range(10):
+        ask.get("/metrics", headers=bearer("wrong"), environ_base={"REMOTE_ADDR": f"2001:db8::{number}"})
+    for peer, status in (("2001:db8::ffff:1", 429), ("2001:db8:0:1::1", 200)):
+        assert ask.get("/metrics", headers=bearer("otto"), environ_base={"REMOTE_ADDR": peer}).status_code == status
+
+
+def test_every_line_of_a_request_says_its_id_and_never_a_token(
+    ask: FlaskClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    log.configure("logfmt", "info", sys.stderr)
+    try:
+        ask.post(PAUSE, headers=bearer("otto") | {"X-Request-Id": "given-1"})
+        ask.post(PAUSE, headers=bearer("wrong-token-of-somebody") | {"X-Request-Id": "given-2"})
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "module=admin" in line]
+    assert len(lines) == 2
+    assert re.search(r"event=change method=POST path=\S+ status=200 actor=otto .* peer=192.0.2.7 ms=\d+", lines[0])
+    assert "request_id=given-1" in lines[0]
+    assert re.search(r"event=refused .* status=401 actor=\"?\"? .*reason=token .*request_id=given-2", lines[1])
+    assert not any(token in line for token in (*TOKENS.values(), "wrong-token") for line in lines)
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 65, "-", "<script>", "é"])
+def test_an_unfit_request_id_is_replaced(ask: FlaskClient, given: str) -> None:
+    told = ask.get("/healthz", headers={"X-Request-Id": given}).headers["X-Request-Id"]
+    assert re.fullmatch(r"[0-9a-f]{32}", told)
+    assert ask.get("/healthz", headers={"X-Request-Id": "a.B-9_"}).headers["X-Request-Id"] == "a.B-9_"

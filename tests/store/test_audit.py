@@ -1,0 +1,88 @@
+"""The audit log: written before and after, read in pages, bounded in number and age whatever comes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from nomad_actors.clock import ManualClock
+from nomad_actors.store import AuditedRequest, Store, audit
+
+ASKED = AuditedRequest(
+    request_id="r1",
+    actor="ada",
+    role="operator",
+    peer="192.0.2.1",
+    source="192.0.2.1",
+    method="POST",
+    path="/admin/jobs/queues/esi-refresh/pause",
+    body='{"reason": "x"}',
+)
+
+
+def test_a_change_is_there_before_its_end_and_then_with_it(store: Store, clock: ManualClock) -> None:
+    entry_id = store.audit.asked(ASKED)
+    (before,), cursor = store.audit.read(10)
+    assert (before.id, before.actor, before.body, before.status, before.ended_ms) == (
+        *(entry_id, "ada", ASKED.body),
+        *(None, None),
+    )
+    assert cursor is None
+    clock.advance(seconds=2)
+    store.audit.outcome(entry_id, 409, "the job runs")
+    (after,), _ = store.audit.read(10)
+    assert (after.at_ms, after.status, after.error) == (before.at_ms, 409, "the job runs")
+    assert after.ended_ms == before.at_ms + 2000
+
+
+def test_pages_are_turned_newest_first_and_filtered(store: Store, clock: ManualClock) -> None:
+    start = clock.now_ms()
+    ids = []
+    for number in range(5):
+        ids.append(store.audit.asked(replace(ASKED, actor="ada" if number % 2 else "bo")))
+        clock.advance(seconds=1)
+    first, cursor = store.audit.read(3)
+    rest, end = store.audit.read(3, cursor)
+    assert [entry.id for entry in first + rest] == ids[::-1]
+    assert end is None
+    assert [entry.id for entry in store.audit.read(9, actor="ada")[0]] == [ids[3], ids[1]]
+    between = store.audit.read(9, since_ms=start + 1000, until_ms=start + 3000)[0]
+    assert [entry.id for entry in between] == [ids[2], ids[1]]
+
+
+def test_a_flood_of_refusals_is_written_up_to_a_bound_a_source_and_in_all(
+    store: Store, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "REFUSALS_IN_ALL", 70)
+    written = [store.audit.refused(ASKED, 401, "token", "no") for _ in range(60)]
+    assert written == [True] * 50 + [False] * 10
+    others = [store.audit.refused(replace(ASKED, source=f"192.0.2.{n}"), 401, "token", "no") for n in range(2, 32)]
+    assert others == [True] * 20 + [False] * 10
+    assert len(store.audit.refusals_ms("192.0.2.1", "token", 0, 10)) == 10
+    assert store.audit.refusals_ms("192.0.2.1", "csrf", 0, 10) == []
+    clock.advance(seconds=601)
+    assert store.audit.refused(ASKED, 401, "token", "no")
+
+
+def test_what_is_kept_is_bounded_and_refusals_drive_out_no_change(
+    store: Store, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "KEEP_CHANGES", 5)
+    monkeypatch.setattr(audit, "KEEP_REFUSALS", 3)
+    for _ in range(8):
+        last = store.audit.asked(ASKED)
+        store.audit.refused(ASKED, 403, "role", "no")
+    entries = store.audit.read(100)[0]
+    assert [sum(entry.refused is kind for entry in entries) for kind in (False, True)] == [5, 3]
+    assert max(entry.id for entry in entries if not entry.refused) == last
+    clock.advance(seconds=401 * 86_400)
+    kept = store.audit.asked(ASKED)
+    assert [entry.id for entry in store.audit.read(100)[0] if not entry.refused] == [kept]
+
+
+def test_text_that_a_database_does_not_take_is_written_all_the_same(store: Store) -> None:
+    store.audit.asked(replace(ASKED, path="/a\x00b\ud800" + "x" * 5000))
+    (entry,), _ = store.audit.read(1)
+    assert entry.path.startswith("/a\\0b\\ud800xxx")
+    assert len(entry.path) == 2000
