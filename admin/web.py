@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flask import Flask, Response, request
 
 from . import problems
-from .api import actions, jobs, metrics, probes, scheduler
+from .api import actions, description, jobs, metrics, probes, scheduler
 from .loopback import refusal
 from .pages import queues as pages
 from .parts import keep
@@ -46,7 +46,7 @@ def create_app(app: App) -> Flask:
     problems.install(web)
     web.before_request(_guard)
     web.after_request(_secure)
-    for blueprint in (probes.api, metrics.api, jobs.api, actions.api, scheduler.api, pages.pages):
+    for blueprint in (probes.api, metrics.api, jobs.api, actions.api, scheduler.api, description.api, pages.pages):
         web.register_blueprint(blueprint)
     return web
 
