@@ -59,8 +59,8 @@ def read_query(request: Request, kind: type[Given]) -> Given:
         if len(values) > 1:
             raise BadInput(f"query parameter {name!r} is given {len(values)} times (accepted: once)")
     texts = request.args.to_dict()
-    values = {name: _typed(text, schema_at(schema, (name,))) for name, text in texts.items()}
-    return _checked(kind, values, shown=texts)
+    typed = {name: _typed(text, schema_at(schema, (name,))) for name, text in texts.items()}
+    return _checked(kind, typed, shown=texts)
 
 
 def read_body(request: Request, kind: type[Given]) -> Given:

@@ -11,7 +11,7 @@ from typing import Any
 from flask import Flask
 from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
-from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 from werkzeug.routing import Rule
 
 from nomad_actors.job_types import JobType
@@ -74,6 +74,14 @@ def document(web: Flask, job_types: Mapping[str, JobType]) -> Schema:
     }
 
 
+class _Untitled(GenerateJsonSchema):
+    """Schemas without a title a field, which would say its name again."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Return that it should not."""
+        return False
+
+
 class _Schemas:
     """The schemas of everything that endpoints take and answer, one name each."""
 
@@ -84,8 +92,13 @@ class _Schemas:
             wanted |= {(answer, "serialization"): None for answer in answers}
             wanted |= {(kind, "validation"): None for kind in (endpoint.query, endpoint.body) if kind}
         wanted |= {(job_type.payload, "validation"): None for job_type in job_types.values()}
-        self._references, told = models_json_schema(list(wanted), ref_template="#/components/schemas/{model}")
+        self._references, told = models_json_schema(
+            list(wanted), ref_template="#/components/schemas/{model}", schema_generator=_Untitled
+        )
         self.definitions: dict[str, Schema] = told["$defs"]
+        # Query parameters stand in the document one by one, jobs to add by their type.
+        self._queries = {kind: self._taken(kind) for kind in {each.query for each in found if each.query}}
+        self._new_job = self._taken(NewJob)
         self._jobs = {name: self._job_of(job_type) for name, job_type in sorted(job_types.items())}
 
     def answer(self, kind: type[BaseModel]) -> Schema:
@@ -94,19 +107,24 @@ class _Schemas:
 
     def body(self, kind: type[BaseModel]) -> Schema:
         """Return the schema of a body; of a job to add, one for each job type."""
-        if kind is NewJob and self._jobs:
+        if kind is NewJob and not self._jobs:
+            return self._new_job
+        if kind is NewJob:
             mapping = {name: reference["$ref"] for name, reference in self._jobs.items()}
             choice = {"propertyName": "name", "mapping": mapping}
             return {"oneOf": list(self._jobs.values()), "discriminator": choice}
         return self._references[(kind, "validation")]
 
     def query(self, kind: type[BaseModel]) -> Schema:
-        """Return the schema of query parameters themselves, which stand in the document one by one."""
-        return self.definitions[self._references[(kind, "validation")]["$ref"].rpartition("/")[2]]
+        """Return the schema of query parameters themselves."""
+        return self._queries[kind]
+
+    def _taken(self, kind: type[BaseModel]) -> Schema:
+        """Return a schema, and leave it out of the document."""
+        return self.definitions.pop(self._references[(kind, "validation")]["$ref"].rpartition("/")[2])
 
     def _job_of(self, job_type: JobType) -> Schema:
         """Add the schema of a job of one job type to the definitions; return a reference to it."""
-        of_any = self.definitions[self._references[(NewJob, "validation")]["$ref"].rpartition("/")[2]]
         data = self._references[(job_type.payload, "validation")]
         named = {"const": job_type.name, "type": "string"}
         required = (
@@ -114,10 +132,10 @@ class _Schemas:
         )
         name = f"{NewJob.__name__}.{job_type.name}"
         self.definitions[name] = {
-            **of_any,
+            **self._new_job,
             "title": name,
             "description": job_type.description or f"A job for the queue {job_type.queue}.",
-            "properties": {**of_any["properties"], "name": named, "data": data},
+            "properties": {**self._new_job["properties"], "name": named, "data": data},
             "required": required,
         }
         return {"$ref": f"#/components/schemas/{name}"}

@@ -25,11 +25,12 @@ _STATES = {"type": "array", "minItems": 1, "items": {"type": "string", "enum": s
 _PRIORITY = {
     "anyOf": [
         {"type": "integer", "minimum": min(Priority), "maximum": max(Priority)},
-        {"enum": [p.name for p in Priority]},
+        {"type": "string", "enum": [priority.name for priority in Priority]},
+        {"type": "null"},
     ]
 }
 _BACKOFF = {
-    "type": "object",
+    "type": ["object", "null"],
     "properties": {
         "type": {"type": "string", "enum": ["exponential", "fixed"]},
         "delay": {"type": "integer", "minimum": 0, "maximum": MAX_BACKOFF_MS, "description": "ms"},
@@ -69,7 +70,7 @@ class NewJob(Body):
 
     name: str = Field(description="the job type")
     data: Any = Field(default_factory=dict)
-    opts: Options = Options()
+    opts: Options = Field(default_factory=Options)
 
 
 @api.get("/queues/<queue>/jobs")

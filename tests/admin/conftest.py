@@ -22,6 +22,8 @@ from nomad_actors.scheduler import Schedules
 from nomad_actors.settings import Settings
 from nomad_actors.testing import running
 
+from .conforming import Conforming
+
 #: The queues that the schedules name.
 QUEUES = ("token-refresh", "esi-refresh", "historical-data", "cache-cleanup")
 
@@ -128,9 +130,12 @@ def parts(redis_url: str) -> Iterator[Parts]:
 
 
 @pytest.fixture
-def web(parts: Parts) -> Flask:
-    """The admin of those parts."""
-    return create_app(parts)  # type: ignore[arg-type]
+def web(parts: Parts) -> Iterator[Flask]:
+    """The admin of those parts; no answer of it may be one that its document does not know."""
+    web = create_app(parts)  # type: ignore[arg-type]
+    conforming = Conforming(web, parts.queues.job_types)
+    yield web
+    assert not conforming.broken, "\n".join(conforming.broken)
 
 
 @pytest.fixture
