@@ -19,6 +19,8 @@ from .accepted import fields_of, schema_at, words_of
 
 #: Longer ones are no number that anybody means, and slow to read.
 _MAX_DIGITS = 15
+#: Up to here a number with a point holds every whole one (IEEE 754).
+_EXACT = 2**53
 
 
 class Input(BaseModel):
@@ -83,7 +85,7 @@ def _json_of(request: Request) -> object:
         kind = "application/json"
         raise BadInput(f"the body's Content-Type is {said} (accepted: {kind})", accepted=[kind])
     try:
-        body = json.loads(raw, parse_constant=_refuse_constant, parse_float=_finite)
+        body = json.loads(raw, parse_constant=_refuse_constant, parse_float=_number)
         # Half a surrogate pair is JSON, but no text that can be kept.
         json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
@@ -148,11 +150,12 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-def _finite(text: str) -> float:
+def _number(text: str) -> float:
     number = float(text)
     if number in (float("inf"), float("-inf")):
         raise ValueError(f"{text[:80]} is too large a number")
-    return number
+    # JSON knows one kind of number: 5.0 is a whole one.
+    return int(number) if number.is_integer() and abs(number) < _EXACT else number
 
 
 def _words(accepted: Sequence[str]) -> str:

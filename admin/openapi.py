@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -15,11 +15,13 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json
 from werkzeug.routing import Rule
 
 from nomad_actors.job_types import JobType
+from nomad_actors.queues import Queues
 from nomad_actors.version import __version__
 
 from .api.answers import Problem
 from .api.declared import Endpoint, Text
 from .api.jobs import NewJob
+from .inputs import Query
 
 Schema = dict[str, Any]
 
@@ -54,9 +56,9 @@ def path_of(rule: Rule) -> str:
     return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: f"{{{to_camel(found[1])}}}", rule.rule)
 
 
-def document(web: Flask, job_types: Mapping[str, JobType]) -> Schema:
+def document(web: Flask, queues: Queues) -> Schema:
     """Return the document of `web`'s endpoints."""
-    schemas = _Schemas([endpoint for _, _, endpoint in endpoints(web)], job_types)
+    schemas = _Schemas([endpoint for _, _, endpoint in endpoints(web)], queues)
     paths: dict[str, Schema] = {}
     for rule, method, endpoint in endpoints(web):
         paths.setdefault(path_of(rule), {})[method.lower()] = _operation(rule, method, endpoint, schemas)
@@ -85,7 +87,8 @@ class _Untitled(GenerateJsonSchema):
 class _Schemas:
     """The schemas of everything that endpoints take and answer, one name each."""
 
-    def __init__(self, found: list[Endpoint], job_types: Mapping[str, JobType]) -> None:
+    def __init__(self, found: list[Endpoint], queues: Queues) -> None:
+        self.queues, job_types = queues, queues.job_types
         wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(Problem, "serialization"): None}
         for endpoint in found:
             answers = (each for each in endpoint.answers.values() if not isinstance(each, Text))
@@ -115,7 +118,7 @@ class _Schemas:
             return {"oneOf": list(self._jobs.values()), "discriminator": choice}
         return self._references[(kind, "validation")]
 
-    def query(self, kind: type[BaseModel]) -> Schema:
+    def query(self, kind: type[Query]) -> Schema:
         """Return the schema of query parameters themselves."""
         return self._queries[kind]
 
@@ -150,7 +153,7 @@ def _operation(rule: Rule, method: str, endpoint: Endpoint, schemas: _Schemas) -
     }
     if more.strip():
         operation["description"] = more.strip()
-    if parameters := [*_path_parameters(rule, endpoint), *_query_parameters(endpoint, schemas)]:
+    if parameters := [*_path_parameters(rule, endpoint, schemas), *_query_parameters(endpoint, schemas)]:
         operation["parameters"] = parameters
     if endpoint.body is not None:
         required = any(field.is_required() for field in endpoint.body.model_fields.values())
@@ -162,11 +165,14 @@ def _operation(rule: Rule, method: str, endpoint: Endpoint, schemas: _Schemas) -
     return operation
 
 
-def _path_parameters(rule: Rule, endpoint: Endpoint) -> Iterator[Schema]:
+def _path_parameters(rule: Rule, endpoint: Endpoint, schemas: _Schemas) -> Iterator[Schema]:
     for name in re.findall(r"<(?:\w+:)?(\w+)>", rule.rule):
         found = endpoint.path[name]
         told = {"name": to_camel(name), "in": "path", "required": True, "description": found.description}
-        yield {**told, "schema": {"type": "string", "minLength": 1}}
+        schema: Schema = {"type": "string", "minLength": 1}
+        if found.choices is not None:
+            schema["enum"] = list(found.choices(schemas.queues))
+        yield {**told, "schema": schema}
 
 
 def _query_parameters(endpoint: Endpoint, schemas: _Schemas) -> Iterator[Schema]:

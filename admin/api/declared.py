@@ -7,7 +7,7 @@ A view's signature says what it takes: a parameter of its path (annotated with `
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from flask import request
 from pydantic import BaseModel
 
-from nomad_actors.queues import Queue
+from nomad_actors.queues import Queue, Queues
 
 from ..inputs import Body, NoBody, NoQuery, Query, read_body, read_query
 from ..parts import all_queues
@@ -34,10 +34,12 @@ class InPath:
 
     description: str
     find: Callable[[str], object] = str
+    #: The texts that exist, where they are known before anybody asks.
+    choices: Callable[[Queues], Sequence[str]] | None = None
 
 
 #: Found before anything else is read: an unknown queue is 404, whatever is sent to it.
-ThisQueue = Annotated[Queue, InPath("a queue's name", lambda name: all_queues().get_queue(name))]
+ThisQueue = Annotated[Queue, InPath("a queue's name", lambda name: all_queues().get_queue(name), Queues.names)]
 JobId = Annotated[str, InPath("a job's id; a slash in it is written %2F")]
 ScheduleName = Annotated[str, InPath("a schedule's name")]
 

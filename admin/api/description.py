@@ -18,4 +18,4 @@ api = Blueprint("description", __name__, url_prefix="/admin")
 @declared(OpenApi, problems=())
 def description() -> dict[str, Any]:
     """Return this document."""
-    return openapi.document(current_app, all_queues().job_types)
+    return openapi.document(current_app, all_queues())

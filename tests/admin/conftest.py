@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 
 from admin import create_app
+from chaos.conforming import Conforming
 from nomad_actors.broker import JobBroker
 from nomad_actors.clock import Clock, SystemClock
 from nomad_actors.errors import Unavailable
@@ -21,8 +22,6 @@ from nomad_actors.queues import Queues
 from nomad_actors.scheduler import Schedules
 from nomad_actors.settings import Settings
 from nomad_actors.testing import running
-
-from .conforming import Conforming
 
 #: The queues that the schedules name.
 QUEUES = ("token-refresh", "esi-refresh", "historical-data", "cache-cleanup")
@@ -133,7 +132,7 @@ def parts(redis_url: str) -> Iterator[Parts]:
 def web(parts: Parts) -> Iterator[Flask]:
     """The admin of those parts; no answer of it may be one that its document does not know."""
     web = create_app(parts)  # type: ignore[arg-type]
-    conforming = Conforming(web, parts.queues.job_types)
+    conforming = Conforming(web, parts.queues)
     yield web
     assert not conforming.broken, "\n".join(conforming.broken)
 

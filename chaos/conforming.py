@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask, Response, current_app, request
@@ -10,14 +9,14 @@ from jsonschema import Draft202012Validator
 
 from admin import openapi
 from admin.api.declared import Endpoint
-from nomad_actors.job_types import JobType
+from nomad_actors.queues import Queues
 
 
 class Conforming:
     """Checks answers as they leave; `broken` tells those that the document does not know."""
 
-    def __init__(self, web: Flask, job_types: Mapping[str, JobType]) -> None:
-        self.document = openapi.document(web, job_types)
+    def __init__(self, web: Flask, queues: Queues) -> None:
+        self.document = openapi.document(web, queues)
         self.broken: list[str] = []
         self.checked = 0
         # The first one registered is called last: it sees what the caller gets.
