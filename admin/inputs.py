@@ -78,7 +78,7 @@ def _json_of(request: Request) -> object:
     if request.content_length is None and len(raw) >= (request.max_content_length or sys.maxsize):
         # Werkzeug cuts a body of unknown length off where it would refuse one that says its length.
         raise RequestEntityTooLarge
-    if not raw.strip():
+    if not raw:
         return {}
     if not request.is_json:
         said = request.mimetype or "none"

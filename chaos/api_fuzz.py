@@ -116,7 +116,8 @@ class Fuzz:
         once()
 
     def _name_what_exists(self, case: Any) -> None:
-        """Name a job or a schedule that is there, most of the time: nobody draws its id by chance; and a job's queue."""
+        """Name a job or a schedule that is there, most of the time: nobody draws its id by chance."""
+        # And the queue that a job type belongs to.
         if isinstance(case.body, dict) and case.body.get("name") in self._queues.job_types:
             case.path_parameters["queue"] = self._queues.job_type(case.body["name"]).queue
         if "jobId" in case.path_parameters and self._draw.random() < 0.8:
