@@ -54,13 +54,21 @@ class App:
         self.store.close()
 
 
-def create_app(settings: Settings, *, clock: Clock | None = None) -> App:
+def create_app(settings: Settings, *, clock: Clock | None = None, caller_deadline_ms: int | None = None) -> App:
     """Put an application together and make its queues what `nomad_actors.queues` speaks to in this process.
+
+    With `caller_deadline_ms` a command of ours to the queues fails after that time: for a program that somebody waits
+    for.
 
     Raises `SettingsError` for a module of job types that cannot be imported, or a key that is missing.
     """
     clock = clock or SystemClock()
-    broker = JobBroker(url=settings.redis_url, middleware=middleware_for(settings), shutdown_ms=settings.shutdown_ms)
+    broker = JobBroker(
+        url=settings.redis_url,
+        middleware=middleware_for(settings),
+        shutdown_ms=settings.shutdown_ms,
+        caller_deadline_ms=caller_deadline_ms,
+    )
     services = _services(settings, clock)
     registry = Queues(broker, settings=settings, clock=clock)
     for job_type in (*JOB_TYPES, *_own_job_types(settings.modules)):
