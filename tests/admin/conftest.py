@@ -129,11 +129,16 @@ def parts(redis_url: str) -> Iterator[Parts]:
 
 
 @pytest.fixture
-def web(parts: Parts) -> Iterator[Flask]:
+def bare(parts: Parts) -> Flask:
+    """The admin of those parts, nobody watching its answers."""
+    return create_app(parts)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def web(parts: Parts, bare: Flask) -> Iterator[Flask]:
     """The admin of those parts; no answer of it may be one that its document does not know."""
-    web = create_app(parts)  # type: ignore[arg-type]
-    conforming = Conforming(web, parts.queues)
-    yield web
+    conforming = Conforming(bare, parts.queues)
+    yield bare
     assert not conforming.broken, "\n".join(conforming.broken)
 
 

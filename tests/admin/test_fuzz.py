@@ -15,7 +15,7 @@ from .conftest import QUEUES, Parts
 
 
 @pytest.fixture
-def bare(parts: Parts) -> Flask:
+def filled(parts: Parts) -> Flask:
     """An admin over queues that hold jobs in every state that needs no worker, and schedules."""
     parts.schedules.schedule_job("nightly", "0 3 * * *", ("cache-cleanup-work", {"character_id": 7}))
     for queue in QUEUES:
@@ -28,17 +28,17 @@ def bare(parts: Parts) -> Flask:
 
 
 @pytest.mark.slow
-def test_random_requests_are_answered_as_documented(bare: Flask, parts: Parts) -> None:
-    with Fuzz(bare, parts.queues, random.Random(1)) as fuzz:
+def test_random_requests_are_answered_as_documented(filled: Flask, parts: Parts) -> None:
+    with Fuzz(filled, parts.queues, random.Random(1)) as fuzz:
         fuzz.ask(15)
     assert fuzz.answers.total() > 300
     assert {200, 201, 404, 409, 422} <= set(fuzz.answers), fuzz.told()
 
 
-def test_reading_changes_nothing(bare: Flask, parts: Parts, redis_client: redis.Redis) -> None:
+def test_reading_changes_nothing(filled: Flask, parts: Parts, redis_client: redis.Redis) -> None:
     before = everything(redis_client)
     assert before
-    with Fuzz(bare, parts.queues, random.Random(2)) as fuzz:
+    with Fuzz(filled, parts.queues, random.Random(2)) as fuzz:
         fuzz.ask(10, methods=("GET",))
     assert everything(redis_client) == before
 
