@@ -88,9 +88,9 @@ def url(web: Flask, parts: Parts) -> Iterator[str]:
 
 
 def test_every_endpoint_of_the_original_answers_here(url: str, parts: Parts) -> None:
-    failed = [parts.add(fail=True) for _ in LINES]
+    acted_on = [parts.add(fail=True) if "{failed}" in line.path else "" for line in LINES]
     parts.broker.join("token-refresh", timeout=10_000)
-    wrong = [said for line in LINES for said in differences(url, line, failed.pop())]
+    wrong = [said for line, job_id in zip(LINES, acted_on, strict=True) for said in differences(url, line, job_id)]
     assert not wrong, "\n".join(wrong)
 
 
