@@ -4,32 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import request
+from pydantic import Field
 
 from nomad_actors.store import AuditEntry
 
-from .inputs import limit_argument, whole_argument
+from .inputs import Query
+from .listing import MAX_LIMIT
 from .parts import application
 
 #: Beyond every id and every instant (epoch ms) that there will be.
 _MAX = 10**15 - 1
 
 
-def page_of_audit(*, default_limit: int) -> tuple[list[dict[str, Any]], int | None]:
-    """Return the entries that the request at hand asks for, newest first, and the next page's cursor.
+class OfAudit(Query):
+    """Which entries of the audit log are listed."""
 
-    Raises `BadInput`, `Unavailable`.
+    limit: int = Field(default=50, ge=1, le=MAX_LIMIT)
+    cursor: int | None = Field(default=None, ge=0, le=_MAX, description="the last answer's `nextCursor`")
+    actor: str = Field(default="", description="whose changes and refusals; empty for everybody's")
+    since: int | None = Field(default=None, ge=0, le=_MAX, description="ms since the epoch")
+    until: int | None = Field(default=None, ge=0, le=_MAX, description="ms since the epoch")
+
+
+def page_of_audit(query: OfAudit) -> tuple[list[dict[str, Any]], int | None]:
+    """Return the entries that are asked for, newest first, and the next page's cursor.
+
+    Raises `Unavailable`.
     """
-
-    def whole(name: str) -> int | None:
-        return whole_argument(request, name, default=0, low=0, high=_MAX) if name in request.args else None
-
     entries, cursor = application().store.audit.read(
-        limit_argument(request, default=default_limit),
-        whole("cursor"),
-        actor=request.args.get("actor") or None,
-        since_ms=whole("since"),
-        until_ms=whole("until"),
+        query.limit, query.cursor, actor=query.actor or None, since_ms=query.since, until_ms=query.until
     )
     return [_as_json(entry) for entry in entries], cursor
 

@@ -1,128 +1,161 @@
-"""What a request brings with it, checked: every refusal names the value and what is accepted."""
+"""What a request brings with it, read into declared models: every refusal names the value and what is accepted."""
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Request
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from nomad_actors.errors import BadInput
 
-MAX_LIMIT = 1000
+from .accepted import fields_of, schema_at, words_of
+
+#: Longer ones are no number that anybody means, and slow to read.
+_MAX_DIGITS = 15
+#: Up to here a number with a point holds every whole one (IEEE 754).
+_EXACT = 2**53
 
 
-def known_arguments(request: Request, *accepted: str) -> None:
-    """Refuse query parameters that are not in `accepted`: a misspelt one must not be overlooked.
+class Input(BaseModel):
+    """The base of what a caller sends: exact types, no unknown fields, camelCase outside."""
 
-    Raises `BadInput`, also for one given twice.
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, strict=True)
+
+
+class Query(Input):
+    """The base of an endpoint's query parameters."""
+
+
+class Body(Input):
+    """The base of an endpoint's JSON body."""
+
+
+class NoQuery(Query):
+    """No query parameters."""
+
+
+class NoBody(Body):
+    """No body, or an empty object."""
+
+
+Given = TypeVar("Given", bound=Input)
+
+
+def read_query(request: Request, kind: type[Given]) -> Given:
+    """Return the query parameters.
+
+    Raises `BadInput` for one that is unknown (a misspelt one must not be overlooked), given twice or unusable.
     """
+    schema = _schema_of(kind)
+    accepted = fields_of(schema)
     for name, values in request.args.lists():
         if name not in accepted:
             raise BadInput(f"unknown query parameter {name!r} (accepted: {_words(accepted)})", accepted=accepted)
         if len(values) > 1:
             raise BadInput(f"query parameter {name!r} is given {len(values)} times (accepted: once)")
+    texts = request.args.to_dict()
+    typed = {name: _typed(text, schema_at(schema, (name,))) for name, text in texts.items()}
+    return _checked(kind, typed, shown=texts)
 
 
-def whole_argument(request: Request, name: str, *, default: int, low: int, high: int) -> int:
-    """Return a query parameter as a whole number.
+def read_body(request: Request, kind: type[Given]) -> Given:
+    """Return the body, a JSON object; no body at all is an empty one.
 
-    Raises `BadInput` when it is none, or lies outside `low` to `high`.
+    Raises `BadInput` for anything else and for each field that is unusable, `RequestEntityTooLarge`.
     """
-    text = request.args.get(name)
-    if text is None:
-        return default
-    # `isdigit` alone takes other alphabets' digits; int() refuses to read thousands of them.
-    if text.isascii() and text.isdigit() and len(text) <= 15 and low <= int(text) <= high:
-        return int(text)
-    accepted = f"a whole number from {low} to {high}"
-    raise BadInput(f"{name} {text[:80]!r} is unusable (accepted: {accepted})", accepted=[accepted])
+    return _checked(kind, _json_of(request))
 
 
-def limit_argument(request: Request, *, default: int) -> int:
-    """Return how many jobs are asked for.
-
-    Raises `BadInput` outside 1 to 1000.
-    """
-    return whole_argument(request, "limit", default=default, low=1, high=MAX_LIMIT)
-
-
-def json_body(request: Request, *accepted: str) -> dict[str, Any]:
-    """Return the body, a JSON object with fields of `accepted` only; no body at all is an empty object.
-
-    Raises `BadInput` for anything else, `RequestEntityTooLarge`.
-    """
+def _json_of(request: Request) -> object:
     raw = request.get_data()
     if request.content_length is None and len(raw) >= (request.max_content_length or sys.maxsize):
         # Werkzeug cuts a body of unknown length off where it would refuse one that says its length.
         raise RequestEntityTooLarge
-    if not raw.strip():
+    if not raw:
         return {}
     if not request.is_json:
         said = request.mimetype or "none"
         kind = "application/json"
         raise BadInput(f"the body's Content-Type is {said} (accepted: {kind})", accepted=[kind])
     try:
-        body = json.loads(raw, parse_constant=_refuse_constant)
+        body = json.loads(raw, parse_constant=_refuse_constant, parse_float=_number)
+        # Half a surrogate pair is JSON, but no text that can be kept.
+        json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise BadInput(f"the body is not JSON ({error})", accepted=["a JSON object"]) from error
-    return object_of(body, "the body", accepted)
+    return body
 
 
-def object_of(value: object, what: str, accepted: Sequence[str]) -> dict[str, Any]:
-    """Return `value`, a JSON object with fields of `accepted` only.
-
-    Raises `BadInput` for anything else.
-    """
-    fields = _words(accepted)
-    if not isinstance(value, dict):
-        raise BadInput(f"{what} is not an object (accepted: an object with {fields})", accepted=accepted)
-    for name in value:
-        if name not in accepted:
-            raise BadInput(f"{what} has an unknown field {name[:80]!r} (accepted: {fields})", accepted=accepted)
-    return value
+def _checked(kind: type[Given], values: object, *, shown: Mapping[str, str] | None = None) -> Given:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        # An unknown field first: it is most often the misspelt name of one that is missing.
+        wrong = sorted(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")[0]
+        raise _refusal(_schema_of(kind), wrong, shown or {}) from error
 
 
-def whole_field(body: Mapping[str, Any], name: str, *, default: int, low: int, high: int) -> int:
-    """Return a field as a whole number.
-
-    Raises `BadInput` when it is none, or lies outside `low` to `high`.
-    """
-    value = body.get(name, default)
-    if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
-        return value
-    accepted = f"a whole number from {low} to {high}"
-    raise BadInput(f"{name} {value!r:.80} is unusable (accepted: {accepted})", accepted=[accepted])
-
-
-def text_field(body: Mapping[str, Any], name: str, *, default: str | None = None) -> str:
-    """Return a field as text.
-
-    Raises `BadInput` when it is none, or is missing without a default.
-    """
-    value = body.get(name, default)
-    if isinstance(value, str):
-        return value
-    given = f"{value!r:.80}" if name in body else "missing"
-    raise BadInput(f"{name} is {given} (accepted: text)", accepted=["text"])
+def _refusal(schema: Mapping[str, Any], wrong: Mapping[str, Any], shown: Mapping[str, str]) -> BadInput:
+    place: tuple[str | int, ...] = wrong["loc"]
+    if wrong["type"] == "extra_forbidden":
+        accepted = fields_of(schema_at(schema, place[:-1]))
+        name = f"{place[-1]}"[:80]
+        told = f"{_named(place[:-1])} has an unknown field {name!r} (accepted: {_words(accepted)})"
+        return BadInput(told, accepted=accepted)
+    here = schema_at(schema, place)
+    if wrong["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        accepted = fields_of(here)
+        told = f"{_named(place)} is not an object (accepted: an object with {_words(accepted)})"
+        return BadInput(told, accepted=accepted)
+    accepted = words_of(here)
+    value = shown.get(str(place[-1]), wrong["input"])
+    if wrong["type"] == "missing":
+        said = "is missing"
+    else:
+        said = f"{value!r:.80} is unusable" if here.get("type") == "integer" else f"is {value!r:.80}"
+    return BadInput(f"{_named(place)} {said} (accepted: {' or '.join(accepted)})", accepted=accepted)
 
 
-def flag_field(body: Mapping[str, Any], name: str, *, default: bool) -> bool:
-    """Return a field as true or false.
+def _named(place: Sequence[str | int]) -> str:
+    """Return what stands at a place of the body as a person calls it: `attempts`, `ids[3]`."""
+    if not place:
+        return "the body"
+    if isinstance(place[-1], int) and len(place) > 1:
+        return f"{_named(place[:-1])}[{place[-1]}]"
+    return str(place[-1])
 
-    Raises `BadInput` when it is neither.
-    """
-    value = body.get(name, default)
-    if isinstance(value, bool):
-        return value
-    raise BadInput(f"{name} is {value!r:.80} (accepted: true or false)", accepted=["true", "false"])
+
+def _typed(text: str, schema: Mapping[str, Any]) -> object:
+    """Return a query parameter's text as the type that is declared, or as it is when it is none of that."""
+    if schema.get("type") == "integer" and text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS:
+        return int(text)
+    if schema.get("type") == "boolean":
+        return {"true": True, "false": False}.get(text, text)
+    return text
+
+
+@functools.cache
+def _schema_of(kind: type[Input]) -> Mapping[str, Any]:
+    return kind.model_json_schema()
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(f"{text[:80]} is too large a number")
+    # JSON knows one kind of number: 5.0 is a whole one.
+    return int(number) if number.is_integer() and abs(number) < _EXACT else number
 
 
 def _words(accepted: Sequence[str]) -> str:

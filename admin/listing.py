@@ -9,6 +9,10 @@ from nomad_actors.errors import UnknownState
 from nomad_actors.job import Job
 from nomad_actors.queues import Queue
 
+MAX_LIMIT = 1000
+#: A cursor is how many jobs were shown before; no queue holds more.
+MAX_CURSOR = 10**12
+
 
 @dataclass(frozen=True)
 class Page:

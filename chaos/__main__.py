@@ -8,6 +8,7 @@ import random
 import sys
 import time
 
+from .api_fuzz import api_fuzz
 from .losses import frozen_one, frozen_workers, killed_workers, killed_workers_and_redis, poison
 from .memory import flat_memory
 from .outages import cut_lines, killed_redis
@@ -29,6 +30,7 @@ PROOFS = {
         poison,
         flat_memory,
         schedulers,
+        api_fuzz,
     )
 }
 

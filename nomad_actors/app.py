@@ -76,20 +76,30 @@ def open_queues(settings: Settings, *, clock: Clock | None = None) -> QueueAcces
     return _queue_access(settings, clock or SystemClock(), services=None)
 
 
-def create_app(settings: Settings, *, clock: Clock | None = None) -> App:
+def create_app(settings: Settings, *, clock: Clock | None = None, caller_deadline_ms: int | None = None) -> App:
     """Put an application together and make its queues what `nomad_actors.queues` speaks to in this process.
+
+    With `caller_deadline_ms` a command of ours to the queues fails after that time: for a program that somebody waits
+    for.
 
     Raises `SettingsError` for a module of job types that cannot be imported, or a key that is missing.
     """
     clock = clock or SystemClock()
     services = _services(settings, clock)
-    access = _queue_access(settings, clock, services)
+    access = _queue_access(settings, clock, services, caller_deadline_ms)
     numbers = with_queues(lambda: _numbers(access.queues))
     return App(settings, clock, access.broker, access.queues, services.store, services, numbers)
 
 
-def _queue_access(settings: Settings, clock: Clock, services: Services | None) -> QueueAccess:
-    broker = JobBroker(url=settings.redis_url, middleware=middleware_for(settings), shutdown_ms=settings.shutdown_ms)
+def _queue_access(
+    settings: Settings, clock: Clock, services: Services | None, caller_deadline_ms: int | None = None
+) -> QueueAccess:
+    broker = JobBroker(
+        url=settings.redis_url,
+        middleware=middleware_for(settings),
+        shutdown_ms=settings.shutdown_ms,
+        caller_deadline_ms=caller_deadline_ms,
+    )
     registry = Queues(broker, settings=settings, clock=clock)
     for job_type in (*JOB_TYPES, *_own_job_types(settings.modules)):
         registry.register(job_type, services)

@@ -98,6 +98,7 @@ def test_without_an_ended_job_rates_and_times_are_null(queues: Queues) -> None:
         "windowSeconds": 86400,
         "kept": {"completed": 0, "failed": 0},
         "isPaused": False,
+        "pauses": [],
     }
 
 

@@ -2,83 +2,89 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from flask import Blueprint, request
+from flask import Blueprint
+from pydantic import Field, WithJsonSchema
 
-from ..inputs import json_body, known_arguments, text_field, whole_field
-from ..parts import all_queues
+from nomad_actors.broker.states import STATE_NAMES, State
+
+from ..access.actors import current_actor
+from ..inputs import Body
+from .answers import Done
+from .declared import JobId, ThisQueue, declared
 
 api = Blueprint("actions", __name__, url_prefix="/admin/jobs/queues/<queue>")
-
-#: What `clean` does when the body does not say: the original's example.
-DEFAULT_GRACE_MS = 3_600_000
-DEFAULT_CLEAN_LIMIT = 1000
 
 MAX_GRACE_MS = 315_360_000_000
 MAX_CLEAN_LIMIT = 100_000
 
+_CLEANABLE = {"type": "string", "enum": sorted(str(name) for name in STATE_NAMES if name != State.ACTIVE)}
+
+
+class Cancelling(Body):
+    """Why a job is cancelled."""
+
+    reason: str = Field(default="", description="what the job's page will say; else who cancelled it")
+
+
+class Cleaning(Body):
+    """Which jobs are removed; the defaults are the original's example."""
+
+    grace: int = Field(
+        default=3_600_000, ge=0, le=MAX_GRACE_MS, description="ms since they ended, else were enqueued, at least"
+    )
+    # Its words are checked by the queue, which names the nearest.
+    status: Annotated[str, WithJsonSchema(_CLEANABLE)] = "completed"
+    limit: int = Field(default=1000, ge=1, le=MAX_CLEAN_LIMIT, description="jobs to remove at most, oldest first")
+
 
 @api.post("/jobs/<path:job_id>/retry")
-def retry(queue: str, job_id: str) -> dict[str, Any]:
+@declared(Done, problems=(409, 503))
+def retry(queue: ThisQueue, job_id: JobId) -> dict[str, Any]:
     """Put a failed or completed job back to waiting, its attempts afresh."""
-    _nothing_more()
-    chosen = all_queues().get_queue(queue)
-    chosen.retry(job_id)
-    job = chosen.get(job_id)
+    queue.retry(job_id)
+    job = queue.get(job_id)
     # Taken away again in this instant, it was still put back.
     status = job.status if job else "waiting"
-    return {"success": True, "queueName": queue, "jobId": job_id, "status": status}
+    return {"success": True, "queueName": queue.name, "jobId": job_id, "status": status}
 
 
 @api.post("/jobs/<path:job_id>/cancel")
-def cancel(queue: str, job_id: str) -> dict[str, Any]:
+@declared(Done, problems=(409, 503))
+def cancel(queue: ThisQueue, job_id: JobId, body: Cancelling) -> dict[str, Any]:
     """End a job as cancelled: at once when it waits or is delayed, as soon as it can be interrupted when it runs."""
-    known_arguments(request)
-    chosen = all_queues().get_queue(queue)
-    reason = text_field(json_body(request, "reason"), "reason", default="cancelled by an operator")
-    status = chosen.cancel(job_id, reason)
-    return {"success": True, "queueName": queue, "jobId": job_id, "status": status}
+    status = queue.cancel(job_id, body.reason or f"cancelled by {current_actor().name}")
+    return {"success": True, "queueName": queue.name, "jobId": job_id, "status": status}
 
 
 @api.delete("/jobs/<path:job_id>")
-def remove(queue: str, job_id: str) -> dict[str, Any]:
+@declared(Done, problems=(409, 503))
+def remove(queue: ThisQueue, job_id: JobId) -> dict[str, Any]:
     """Remove a job that does not run."""
-    _nothing_more()
-    all_queues().get_queue(queue).remove(job_id)
-    return {"success": True, "queueName": queue, "jobId": job_id, "removed": 1}
+    queue.remove(job_id)
+    return {"success": True, "queueName": queue.name, "jobId": job_id, "removed": 1}
 
 
 @api.post("/pause")
-def pause(queue: str) -> dict[str, Any]:
+@declared(Done)
+def pause(queue: ThisQueue) -> dict[str, Any]:
     """Let no job of the queue start until it is resumed."""
-    _nothing_more()
-    all_queues().get_queue(queue).pause()
-    return {"success": True, "queueName": queue, "status": "paused"}
+    queue.pause()
+    return {"success": True, "queueName": queue.name, "status": "paused"}
 
 
 @api.post("/resume")
-def resume(queue: str) -> dict[str, Any]:
+@declared(Done)
+def resume(queue: ThisQueue) -> dict[str, Any]:
     """Let jobs start again."""
-    _nothing_more()
-    all_queues().get_queue(queue).resume()
-    return {"success": True, "queueName": queue, "status": "running"}
+    queue.resume()
+    return {"success": True, "queueName": queue.name, "status": "running"}
 
 
 @api.post("/clean")
-def clean(queue: str) -> dict[str, Any]:
+@declared(Done)
+def clean(queue: ThisQueue, body: Cleaning) -> dict[str, Any]:
     """Remove jobs that ended (else were enqueued) more than `grace` ms ago, oldest first, at most `limit`."""
-    known_arguments(request)
-    chosen = all_queues().get_queue(queue)
-    body = json_body(request, "grace", "status", "limit")
-    grace_ms = whole_field(body, "grace", default=DEFAULT_GRACE_MS, low=0, high=MAX_GRACE_MS)
-    limit = whole_field(body, "limit", default=DEFAULT_CLEAN_LIMIT, low=1, high=MAX_CLEAN_LIMIT)
-    status = text_field(body, "status", default="completed")
-    removed = chosen.clean(grace_ms, status, limit)
-    return {"success": True, "queueName": queue, "status": status, "removed": len(removed)}
-
-
-def _nothing_more() -> None:
-    """Refuse options: there are none, and one that is sent must not be overlooked."""
-    known_arguments(request)
-    json_body(request)
+    removed = queue.clean(body.grace, body.status, body.limit)
+    return {"success": True, "queueName": queue.name, "status": body.status, "removed": len(removed)}

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, request
+from flask import Blueprint
 
-from ..audit import page_of_audit
-from ..inputs import known_arguments
+from ..audit import OfAudit, page_of_audit
+from .answers import AuditPage
+from .declared import declared
 
 api = Blueprint("audit", __name__, url_prefix="/admin/jobs")
 
 
 @api.get("/audit")
-def audit() -> dict[str, Any]:
+@declared(AuditPage)
+def audit(query: OfAudit) -> dict[str, Any]:
     """List changes and refusals, newest first, of one actor and between two instants when asked so."""
-    known_arguments(request, "limit", "cursor", "actor", "since", "until")
-    entries, cursor = page_of_audit(default_limit=50)
+    entries, cursor = page_of_audit(query)
     return {"entries": entries, "nextCursor": None if cursor is None else str(cursor)}

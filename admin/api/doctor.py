@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 
 from nomad_actors.doctor import Patient, examine
 
-from ..inputs import known_arguments
 from ..parts import application
+from .answers import DoctorReport
+from .declared import declared
 
 api = Blueprint("doctor", __name__, url_prefix="/admin")
 
 
 @api.get("/doctor")
+@declared({200: DoctorReport, 503: DoctorReport}, problems=())
 def doctor() -> Response:
     """Make every check: 200 when none found a problem, else 503 with the same body."""
-    known_arguments(request)
     app = application()
     report = examine(Patient(app.settings, app.clock, app.broker, app.queues))
     answer = jsonify(report.as_json())

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
+from pydantic import Field
 
 from nomad_actors import job_metrics
 from nomad_actors.errors import Unavailable
 
 from .. import problems
-from ..inputs import known_arguments, whole_argument
+from ..inputs import Query
 from ..parts import all_queues
 from ..schedules import schedule_summary
+from .answers import Health, QueueDetails, QueueList, Summary
+from .declared import ThisQueue, declared
 
 api = Blueprint("metrics", __name__, url_prefix="/admin/jobs")
 
+_DAY_SECONDS = job_metrics.DEFAULT_WINDOW_SECONDS
+
+
+class Window(Query):
+    """The time that numbers are taken over; no more than a day is counted."""
+
+    window_seconds: int = Field(default=_DAY_SECONDS, ge=60, le=_DAY_SECONDS)
+
 
 @api.get("/health")
+@declared({200: Health, 503: Health})
 def health() -> Response:
     """Tell whether the job system is healthy: 200, or 503 with the whole body."""
-    known_arguments(request)
     try:
         found = job_metrics.get_job_system_health(all_queues(), schedule_summary())
     except Unavailable as error:
@@ -31,25 +42,21 @@ def health() -> Response:
 
 
 @api.get("/metrics")
-def summary() -> dict[str, Any]:
+@declared(Summary)
+def summary(query: Window) -> dict[str, Any]:
     """Return every queue's metrics and their sums."""
-    return job_metrics.get_job_activity_summary(all_queues(), _window_seconds())
+    return job_metrics.get_job_activity_summary(all_queues(), query.window_seconds)
 
 
 @api.get("/queues")
-def queues() -> dict[str, Any]:
+@declared(QueueList)
+def queues(query: Window) -> dict[str, Any]:
     """Return every queue's metrics."""
-    return {"queues": job_metrics.get_all_queue_metrics(all_queues(), _window_seconds())}
+    return {"queues": job_metrics.get_all_queue_metrics(all_queues(), query.window_seconds)}
 
 
 @api.get("/queues/<queue>")
-def queue(queue: str) -> dict[str, Any]:
+@declared(QueueDetails)
+def queue(queue: ThisQueue, query: Window) -> dict[str, Any]:
     """Return one queue's metrics, its live workers and its ages."""
-    return job_metrics.get_queue_details(all_queues(), queue, _window_seconds())
-
-
-def _window_seconds() -> int:
-    """Return the window that numbers are asked for; no more than a day is counted."""
-    known_arguments(request, "windowSeconds")
-    default = job_metrics.DEFAULT_WINDOW_SECONDS
-    return whole_argument(request, "windowSeconds", default=default, low=60, high=default)
+    return job_metrics.get_queue_details(all_queues(), queue.name, query.window_seconds)

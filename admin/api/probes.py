@@ -12,6 +12,8 @@ from nomad_actors.errors import NomadError
 from nomad_actors.metrics.exposition import render
 
 from ..parts import application
+from .answers import Alive, Ready
+from .declared import Text, declared
 
 api = Blueprint("probes", __name__)
 
@@ -19,12 +21,14 @@ OK = "ok"
 
 
 @api.get("/healthz")
+@declared(Alive, problems=(), lenient=True, is_open=True)
 def alive() -> dict[str, str]:
     """Answer: the process is alive, whatever else is not."""
     return {"status": OK}
 
 
 @api.get("/readyz")
+@declared({200: Ready, 503: Ready}, problems=(), lenient=True)
 def ready() -> tuple[dict[str, Any], int]:
     """Tell whether Redis and the database answer: 200, or 503 with the reason of each that does not."""
     app = application()
@@ -34,6 +38,7 @@ def ready() -> tuple[dict[str, Any], int]:
 
 
 @api.get("/metrics")
+@declared({200: Text(("text/plain", "application/openmetrics-text"))}, problems=(), lenient=True)
 def metrics() -> Response:
     """Return this process' metrics and the queues', in the format that Prometheus asks for."""
     body, content_type = render(application().registry, request.headers.get("Accept", ""))

@@ -4,53 +4,57 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, request
+from flask import Blueprint
+from pydantic import Field
 
-from ..inputs import flag_field, json_body, known_arguments
+from ..access.actors import current_actor
+from ..inputs import Body
 from ..schedules import schedule_status, schedule_summary, schedules
+from .answers import ScheduleChanged, ScheduleHistory, SchedulerSummary, ScheduleRun
+from .declared import ScheduleName, declared
 
 api = Blueprint("scheduler", __name__, url_prefix="/admin/jobs")
 
 
+class Running(Body):
+    """How a schedule's job is added now."""
+
+    force: bool = Field(default=False, description="also beside a previous one that is not over")
+
+
 @api.get("/scheduler")
+@declared(SchedulerSummary)
 def summary() -> dict[str, Any]:
     """List the schedules with their next and last runs, and the schedulers."""
-    known_arguments(request)
     return schedule_summary()
 
 
 @api.get("/scheduler/<name>")
-def schedule(name: str) -> dict[str, Any]:
+@declared(ScheduleHistory)
+def schedule(name: ScheduleName) -> dict[str, Any]:
     """Show one schedule with its last slots."""
-    known_arguments(request)
     return schedule_status(name)
 
 
 @api.post("/scheduler/<name>/start")
-def start(name: str) -> dict[str, Any]:
+@declared(ScheduleChanged)
+def start(name: ScheduleName) -> dict[str, Any]:
     """Switch a schedule on."""
-    _nothing_more()
     schedules().start_job(name)
     return {"success": True, "jobName": name, **schedule_status(name)}
 
 
 @api.post("/scheduler/<name>/stop")
-def stop(name: str) -> dict[str, Any]:
+@declared(ScheduleChanged)
+def stop(name: ScheduleName) -> dict[str, Any]:
     """Switch a schedule off, in every scheduler at once; its job that waits or runs stays."""
-    _nothing_more()
     schedules().stop_job(name)
     return {"success": True, "jobName": name, **schedule_status(name)}
 
 
 @api.post("/scheduler/<name>/run")
-def run(name: str) -> dict[str, Any]:
+@declared(ScheduleRun, problems=(409, 503))
+def run(name: ScheduleName, body: Running) -> dict[str, Any]:
     """Add a schedule's job now; with `force` also beside a previous one that is not over."""
-    known_arguments(request)
-    force = flag_field(json_body(request, "force"), "force", default=False)
-    added = schedules().run_job(name, force=force, by="admin")
+    added = schedules().run_job(name, force=body.force, by=current_actor().name)
     return {"success": True, "jobName": name, "queueName": added.queue, "jobId": added.id, "status": added.state}
-
-
-def _nothing_more() -> None:
-    known_arguments(request)
-    json_body(request)

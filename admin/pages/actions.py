@@ -15,7 +15,7 @@ from .. import problems
 from ..access import journal
 from ..access.actors import current_actor
 from ..api.actions import MAX_CLEAN_LIMIT
-from ..inputs import known_arguments
+from ..inputs import Query, read_query
 from ..parts import all_queues
 from ..schedules import schedules
 from . import notices
@@ -26,6 +26,22 @@ MINUTE_MS = 60_000
 MAX_MINUTES = 5_256_000
 MAX_PAUSE_MINUTES = 525_600
 CLEANABLE = ("completed", "failed", "delayed", "waiting", "paused")
+
+
+class ToRemove(Query):
+    """The job whose removal is to be confirmed."""
+
+    queue: str = ""
+    job: str = ""
+
+
+class ToClean(Query):
+    """What is to be removed, as a form's fields say it; empty fields are a person's, and answered in words."""
+
+    queue: str = ""
+    status: str = ""
+    minutes: str = ""
+    limit: str = ""
 
 
 @pages.post("/admin/queues/<queue>/jobs/<path:job_id>/retry")
@@ -55,8 +71,8 @@ def cancel(queue: str, job_id: str) -> Response:
 @pages.get("/admin/confirm/remove")
 def confirm_remove() -> str:
     """Ask once more before a job is removed."""
-    known_arguments(request, "queue", "job")
-    queue, job_id = request.args.get("queue", ""), request.args.get("job", "")
+    query = read_query(request, ToRemove)
+    queue, job_id = query.queue, query.job
     found = all_queues().get_queue(queue).get(job_id)
     if found is None:
         raise JobNotFound(f"queue {queue!r} holds no job {job_id!r}")
@@ -120,9 +136,9 @@ def resume(queue: str) -> Response:
 @pages.get("/admin/confirm/clean")
 def confirm_clean() -> str:
     """Ask once more before old jobs are removed."""
-    known_arguments(request, "queue", "status", "minutes", "limit")
-    queue = all_queues().get_queue(request.args.get("queue", ""))
-    status, minutes, limit = _what_to_clean(request.args.get("status"), request.args.get)
+    query = read_query(request, ToClean)
+    queue = all_queues().get_queue(query.queue)
+    status, minutes, limit = _what_to_clean(query.status, {"minutes": query.minutes, "limit": query.limit}.get)
     since = "ended" if status in ("completed", "failed") else "were added"
     return render_template(
         "confirm.html",

@@ -10,7 +10,7 @@ from nomad_actors.errors import Unavailable
 
 from ..access import forms, guard, journal, sessions
 from ..access.actors import Actor, current_actor, recognise
-from ..inputs import known_arguments
+from ..inputs import NoQuery, read_query
 from ..parts import application
 from . import notices
 
@@ -20,7 +20,7 @@ pages = Blueprint("pages_login", __name__)
 @pages.get("/admin/login")
 def login() -> Response:
     """Show the form that takes a token; there is nothing to log in to where none are configured."""
-    known_arguments(request)
+    read_query(request, NoQuery)
     if not application().settings.admin_tokens or current_actor().session:
         return _go("/admin/")
     return make_response(render_template("login.html", error=None))

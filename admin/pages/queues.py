@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from flask import Blueprint, redirect, render_template, request
+from pydantic import Field
 from werkzeug.wrappers import Response
 
 from nomad_actors import job_metrics
@@ -14,8 +15,8 @@ from nomad_actors.version import __version__
 
 from ..access.actors import current_actor, may_change
 from ..access.forms import form_token
-from ..inputs import known_arguments, limit_argument, whole_argument
-from ..listing import page_of
+from ..inputs import NoQuery, Query, read_query
+from ..listing import MAX_CURSOR, MAX_LIMIT, page_of
 from ..parts import all_queues, application
 from ..schedules import schedule_status, schedule_summary
 from . import notices, words
@@ -25,7 +26,15 @@ pages = Blueprint("pages", __name__)
 
 LAST_FAILURES = 10
 JOBS_A_PAGE = 50
-MAX_CURSOR = 10**12
+
+
+class OfState(Query):
+    """Which of a queue's jobs a page shows; those that wait when no state is named."""
+
+    status: str = ""
+    limit: int = Field(default=JOBS_A_PAGE, ge=1, le=MAX_LIMIT)
+    cursor: int = Field(default=0, ge=0, le=MAX_CURSOR)
+
 
 for _filter in (words.duration, words.utc, words.from_now, words.iso_ms, words.percent, words.number):
     pages.add_app_template_filter(_filter)
@@ -57,7 +66,7 @@ def home() -> Response:
 @pages.get("/admin/")
 def overview() -> str:
     """Show whether the system is healthy, the queues, the last failures and the schedules."""
-    known_arguments(request)
+    read_query(request, NoQuery)
     queues, schedules = all_queues(), schedule_summary()
     return render_template(
         "overview.html",
@@ -71,18 +80,16 @@ def overview() -> str:
 @pages.get("/admin/queues/<queue>")
 def queue(queue: str) -> str:
     """List one queue's jobs of a state."""
-    known_arguments(request, "status", "cursor", "limit")
+    query = read_query(request, OfState)
     chosen = all_queues().get_queue(queue)
-    start = whole_argument(request, "cursor", default=0, low=0, high=MAX_CURSOR)
-    limit = limit_argument(request, default=JOBS_A_PAGE)
     details = job_metrics.get_queue_details(all_queues(), queue)
-    status = request.args.get("status") or ("paused" if details["isPaused"] else "waiting")
+    status = query.status or ("paused" if details["isPaused"] else "waiting")
     return render_template(
         "queue.html",
         queue=details,
         counts=chosen.counts(),
-        page=page_of(chosen, status, start, limit),
-        start=start,
+        page=page_of(chosen, status, query.cursor, query.limit),
+        start=query.cursor,
         cleanable=[status for status in CLEANABLE if status != ("waiting" if details["isPaused"] else "paused")],
     )
 
@@ -90,7 +97,7 @@ def queue(queue: str) -> str:
 @pages.get("/admin/queues/<queue>/jobs/<path:job_id>")
 def job(queue: str, job_id: str) -> str:
     """Show one job: its data, what it returned or why it failed, and its story."""
-    known_arguments(request)
+    read_query(request, NoQuery)
     found = all_queues().get_queue(queue).get(job_id)
     if found is None:
         raise JobNotFound(f"queue {queue!r} holds no job {job_id!r}")
@@ -100,7 +107,7 @@ def job(queue: str, job_id: str) -> str:
 @pages.get("/admin/schedules/<name>")
 def schedule(name: str) -> str:
     """Show one schedule: when it is due, and what became of its last slots."""
-    known_arguments(request)
+    read_query(request, NoQuery)
     return render_template("schedule.html", schedule=schedule_status(name))
 
 

@@ -71,6 +71,8 @@ class JobBroker(Broker):
         the timeout of `Worker.stop`.
       lease_ms: a worker that was not heard of for this long is gone, and its jobs start again; the same everywhere.
       retention: how many ended jobs each queue keeps, and for how long; a queue may be declared with its own.
+      caller_deadline_ms: how long a caller's command may take before it ends in `RedisUnavailable`; None allows four
+        tries of 5 s.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class JobBroker(Broker):
         shutdown_ms: int | None = None,
         lease_ms: int = LEASE_MS,
         retention: Retention | None = None,
+        caller_deadline_ms: int | None = None,
         **parameters: Any,
     ) -> None:
         if not namespace or set("{}") & set(namespace):
@@ -106,7 +109,9 @@ class JobBroker(Broker):
         self.lease_ms = lease_ms
         self.retention = retention or Retention()
         self._pool = own_pool(client.connection_pool)
-        self._links = CallerLinks(self._pool)
+        self._links = CallerLinks(
+            self._pool, deadline_seconds=None if caller_deadline_ms is None else caller_deadline_ms / 1000
+        )
         self._adder = Adder(self._links, self._base)
         self._session: Session | None = None
         self._session_lock = threading.Lock()
@@ -352,6 +357,7 @@ class JobBroker(Broker):
     def close(self) -> None:
         """Give back what this process holds and close its connections."""
         self._end_session()
+        self._links.close()
         self._pool.disconnect()
 
     # Looking.
@@ -374,7 +380,7 @@ class JobBroker(Broker):
 
     def server(self) -> RedisServer:
         """Return the Redis server itself, to be asked how it is."""
-        return RedisServer(self._pool, self._base)
+        return RedisServer(self._links, self._base)
 
     def ping(self) -> None:
         """Return when Redis answers.

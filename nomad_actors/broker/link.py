@@ -27,6 +27,8 @@ SOCKET_TIMEOUT_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 #: A caller's command is tried this often before it ends in `RedisUnavailable`.
 CALLER_TRIES = 4
+#: How much of its deadline one try may take.
+TRY_SHARE = 0.45
 
 #: What redis-py's pool writes into its connections' arguments for itself, and refuses from others.
 _POOLS_OWN = ("maint_notifications", "oss_cluster", "orig_")
@@ -119,10 +121,23 @@ class Link:
 
 
 class CallerLinks:
-    """What callers' threads use: a connection each while they need it, a few tries, a clear error."""
+    """What callers' threads use: a connection each while they need it, a few tries, a clear error.
 
-    def __init__(self, pool: redis.ConnectionPool) -> None:
+    With `deadline_seconds` a command has failed after that time, whether Redis is gone or does not answer. Two tries
+    fit into it: one is lost where a connection died unnoticed.
+    """
+
+    def __init__(self, pool: redis.ConnectionPool, deadline_seconds: float | None = None) -> None:
+        self._deadline_seconds = deadline_seconds
+        self._try_seconds = 0.0
         self._pool = pool
+        if deadline_seconds is not None:
+            self._try_seconds = deadline_seconds * TRY_SHARE
+            self._pool = own_pool(pool, socket_timeout=self._try_seconds, socket_connect_timeout=self._try_seconds)
+
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+        self._pool.disconnect()
 
     def run(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts, repeating what failed, and return their replies.
@@ -131,31 +146,38 @@ class CallerLinks:
         """
         return self._tried(lambda link: link.run(calls))
 
-    def commands(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    def commands(self, commands: Sequence[Sequence[Any]], *, may_refuse: bool = False) -> list[Any]:
         """Send plain commands that may be sent twice, and return their replies.
 
-        Raises `RedisUnavailable` naming the cause.
+        With `may_refuse`, what Redis refuses is an error among the replies. Raises `RedisUnavailable` naming the cause.
         """
-        return self._tried(lambda link: link.commands(commands))
+        return self._tried(lambda link: link.commands(commands), may_refuse=may_refuse)
 
-    def _tried(self, action: Callable[[Link], list[Any]]) -> list[Any]:
+    def _tried(self, action: Callable[[Link], list[Any]], *, may_refuse: bool = False) -> list[Any]:
+        began = time.monotonic()
         for tried in range(1, CALLER_TRIES + 1):
             try:
-                return self._once(action)
+                return self._once(action, may_refuse=may_refuse)
             except LINK_ERRORS as error:
-                if tried == CALLER_TRIES:
+                wait_seconds = backoff_seconds(tried)
+                if tried == CALLER_TRIES or not self._has_time(began, wait_seconds):
                     raise RedisUnavailable(f"Redis did not take the command: {describe(error)}") from error
-                time.sleep(backoff_seconds(tried))
+                time.sleep(wait_seconds)
         raise AssertionError("unreachable")
 
-    def _once(self, action: Callable[[Link], list[Any]]) -> list[Any]:
+    def _has_time(self, began: float, wait_seconds: float) -> bool:
+        if self._deadline_seconds is None:
+            return True
+        return time.monotonic() - began + wait_seconds + self._try_seconds <= self._deadline_seconds
+
+    def _once(self, action: Callable[[Link], list[Any]], *, may_refuse: bool) -> list[Any]:
         link = Link(self._pool)
         try:
             replies = action(link)
         finally:
             link.hand_back()
         for reply in replies:
-            if isinstance(reply, ResponseError):
+            if isinstance(reply, ResponseError) and not may_refuse:
                 raise reply
         return replies
 

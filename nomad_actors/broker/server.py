@@ -9,14 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import redis
 from redis.exceptions import ResponseError
 
 from . import keys, records
-from .errors import RedisUnavailable
-from .link import CALLER_TRIES, LINK_ERRORS, Link, backoff_seconds, describe
+from .link import CallerLinks
 from .view import MARK
 
 
@@ -56,24 +53,24 @@ class RedisServer:
     Every method raises `RedisUnavailable` when it does not answer.
     """
 
-    def __init__(self, pool: redis.ConnectionPool, base_of: Callable[[str], str]) -> None:
-        self._pool = pool
+    def __init__(self, links: CallerLinks, base_of: Callable[[str], str]) -> None:
+        self._links = links
         self._base_of = base_of
 
     def facts(self) -> ServerFacts:
         """Ask the server how it is."""
         # The clock by itself: what INFO costs would count as distance between the clocks.
         before = time.perf_counter()
-        (now,) = self._ask([("TIME",)])
+        (now,) = self._links.commands([("TIME",)])
         round_trip_ms = (time.perf_counter() - before) * 1000
-        info_reply, save_reply = self._ask([("INFO",), ("CONFIG", "GET", "save")], may_refuse=True)
+        info_reply, save_reply = self._links.commands([("INFO",), ("CONFIG", "GET", "save")], may_refuse=True)
         now_ms = int(now[0]) * 1000 + int(now[1]) / 1000
         return _facts(now_ms, round_trip_ms / 2, _parsed(info_reply), _snapshots(save_reply))
 
     def running(self, queue: str) -> list[RunningJob]:
         """Return the jobs of a queue that run now, the longest-running first."""
         base = self._base_of(queue)
-        leases, marks = self._ask([("HGETALL", f"{base}:active"), ("HGETALL", f"{base}:workers")])
+        leases, marks = self._links.commands([("HGETALL", f"{base}:active"), ("HGETALL", f"{base}:workers")])
         names = {
             marks[i]: marks[i + 1][MARK.size :].decode(errors="replace")
             for i in range(0, len(marks), 2)
@@ -88,31 +85,8 @@ class RedisServer:
 
     def next_due_ms(self, queue: str) -> float | None:
         """Return when the next delayed job of a queue is due (ms), None when none is delayed."""
-        (first,) = self._ask([("ZRANGE", f"{self._base_of(queue)}:delayed", 0, 0, "WITHSCORES")])
+        (first,) = self._links.commands([("ZRANGE", f"{self._base_of(queue)}:delayed", 0, 0, "WITHSCORES")])
         return float(first[1]) if first else None
-
-    def _ask(self, commands: Sequence[Sequence[Any]], *, may_refuse: bool = False) -> list[Any]:
-        """Send plain commands; with `may_refuse`, what Redis refuses is an error among the replies."""
-        for tried in range(1, CALLER_TRIES + 1):
-            link = Link(self._pool)
-            try:
-                replies = link.commands(commands)
-                if not may_refuse:
-                    _raise_refusal(replies)
-                return replies
-            except LINK_ERRORS as error:
-                if tried == CALLER_TRIES:
-                    raise RedisUnavailable(f"Redis did not answer: {describe(error)}") from error
-                time.sleep(backoff_seconds(tried))
-            finally:
-                link.hand_back()
-        raise AssertionError("unreachable")
-
-
-def _raise_refusal(replies: Sequence[Any]) -> None:
-    for reply in replies:
-        if isinstance(reply, ResponseError):
-            raise reply
 
 
 def _parsed(reply: bytes | ResponseError) -> Mapping[str, str]:

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 
 from admin import create_app
+from chaos.conforming import Conforming
 from nomad_actors.broker import JobBroker
 from nomad_actors.clock import Clock, SystemClock
 from nomad_actors.job_types import Backoff, JobType, Payload, Priority, Result
@@ -138,9 +139,17 @@ def parts(redis_url: str, tmp_path: Path) -> Iterator[Parts]:
 
 
 @pytest.fixture
-def web(parts: Parts) -> Flask:
-    """The admin of those parts."""
+def bare(parts: Parts) -> Flask:
+    """The admin of those parts, nobody watching its answers."""
     return create_app(parts)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def web(parts: Parts, bare: Flask) -> Iterator[Flask]:
+    """The admin of those parts; no answer of it may be one that its document does not know."""
+    conforming = Conforming(bare, parts.queues)
+    yield bare
+    assert not conforming.broken, "\n".join(conforming.broken)
 
 
 @pytest.fixture

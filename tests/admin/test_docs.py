@@ -1,15 +1,44 @@
-"""docs/admin-api.md lists what there is, and the table of thresholds is what it says."""
+"""docs/admin-api.md and the API's own document list what there is, and the table of thresholds is what it says."""
 
 from __future__ import annotations
 
+import ast
+import inspect
+import json
+import os
 import re
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
+from typing import Any
 
+import pytest
 from flask import Flask
+from flask.testing import FlaskClient
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from admin import api, openapi
+from admin.api.answers import Alive
+from admin.api.declared import Endpoint, declared
+from chaos.conforming import Conforming
 from nomad_actors import thresholds
+from nomad_actors.version import __version__
+
+from .conftest import Parts
 
 PAGE = (Path(__file__).parents[2] / "docs" / "admin-api.md").read_text()
+#: What is shown to people, not to programs.
+PAGES = ("pages", "static")
+
+
+@pytest.fixture
+def document(ask: FlaskClient) -> dict[str, Any]:
+    """The document as the running admin gives it."""
+    answer = ask.get("/admin/openapi.json")
+    assert (answer.status_code, answer.mimetype) == (200, "application/json")
+    found: dict[str, Any] = answer.get_json()
+    return found
 
 
 def test_the_page_lists_every_endpoint_and_no_other(web: Flask) -> None:
@@ -25,6 +54,143 @@ def test_the_page_lists_every_endpoint_and_no_other(web: Flask) -> None:
         for method in (rule.methods or set()) & {"GET", "POST", "DELETE", "PUT", "PATCH"}
     }
     assert told == exist
+
+
+def _is_page(path: str) -> bool:
+    return path == "/" or re.match("/admin/(?!jobs/|openapi|doctor)", path) is not None
+
+
+def test_the_document_holds_every_endpoint_of_the_page_but_the_pages(document: dict[str, Any]) -> None:
+    told = set(re.findall(r"^\| (GET|POST|DELETE) \| `([^`]+)` \|", PAGE, re.MULTILINE))
+    told = {(method, path) for method, path in told if not _is_page(path)}
+    written = {
+        (method.upper(), re.sub(r"{(\w+)}", lambda found: f":{'id' if found[1] == 'jobId' else found[1]}", path))
+        for path, operations in document["paths"].items()
+        for method in operations
+    }
+    assert written == told
+
+
+def test_every_view_but_the_pages_is_declared(web: Flask) -> None:
+    undeclared = [
+        rule.endpoint
+        for rule in web.url_map.iter_rules()
+        if not rule.endpoint.startswith(PAGES) and not isinstance(web.view_functions[rule.endpoint], Endpoint)
+    ]
+    assert not undeclared
+
+
+def test_the_document_is_valid_and_says_its_release(document: dict[str, Any]) -> None:
+    OpenAPIV31SpecValidator(document).validate()
+    assert document["openapi"].startswith("3.1.")
+    assert document["info"]["version"] == __version__
+    operations = [each for path in document["paths"].values() for each in path.values()]
+    assert len({each["operationId"] for each in operations}) == len(operations)
+    assert all(each["summary"] and each["responses"] for each in operations)
+
+
+def test_the_document_tells_the_data_of_each_job_type(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    body = document["paths"]["/admin/jobs/queues/{queue}/jobs"]["post"]["requestBody"]
+    choices = body["content"]["application/json"]["schema"]["discriminator"]["mapping"]
+    assert set(choices) == {f"{queue}-work" for queue in ("token-refresh", "esi-refresh", "historical-data")} | {
+        "cache-cleanup-work"
+    }
+    one = schemas[choices["token-refresh-work"].rpartition("/")[2]]
+    assert one["properties"]["name"]["const"] == "token-refresh-work"
+    data = schemas[one["properties"]["data"]["$ref"].rpartition("/")[2]]
+    assert (list(data["properties"]), data["required"]) == (["character_id", "note", "fail", "wait"], ["character_id"])
+
+
+def test_the_document_is_the_same_in_every_process(document: dict[str, Any], tmp_path: Path) -> None:
+    program = textwrap.dedent("""
+        import json, sys
+        from pathlib import Path
+        from admin import create_app
+        from tests.admin.conftest import parts_on
+        web = create_app(parts_on("redis://127.0.0.1:1/0", Path(sys.argv[1])))
+        print(web.test_client().get("/admin/openapi.json").text, end="")
+    """)
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    (text,) = told
+    assert json.dumps(json.loads(text)) == json.dumps(document)
+
+
+def test_what_is_declared_is_read(web: Flask) -> None:
+    """Every field of a declared query or body is used by its view, so none can be sent in vain."""
+    unread = [
+        f"{rule.endpoint}: {what}.{field}"
+        for rule, _, endpoint in openapi.endpoints(web)
+        for what, kind in (("query", endpoint.query), ("body", endpoint.body))
+        if kind is not None
+        for field in kind.model_fields
+        if (what, field) not in _attributes_read(endpoint)
+    ]
+    assert not unread
+
+
+def _attributes_read(endpoint: Endpoint) -> set[tuple[str, str]]:
+    """Return what a view reads of its query and body, itself or through a function that it hands them to whole."""
+    view = ast.parse(textwrap.dedent(inspect.getsource(endpoint.view)))
+    helpers = [
+        ast.parse(textwrap.dedent(inspect.getsource(endpoint.view.__globals__[node.func.id])))
+        for node in ast.walk(view)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        if any(isinstance(given, ast.Name) and given.id in ("query", "body") for given in node.args)
+    ]
+    return {
+        (node.value.id, node.attr)
+        for tree in (view, *helpers)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+
+
+def test_no_view_reads_a_request_beside_its_declaration() -> None:
+    """What a view does not declare it cannot read; the content negotiation of /metrics is HTTP's own."""
+    found = {
+        f"{path.name}: request.{node.attr}"
+        for path in Path(api.__path__[0]).glob("*.py")
+        if path.name != "declared.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "request"
+    }
+    assert found == {"probes.py: request.headers"}
+
+
+def test_a_parameter_that_nothing_declares_is_a_mistake_at_import() -> None:
+    def view(queue: str) -> None:
+        """Show a queue."""
+
+    with pytest.raises(TypeError, match="'queue', which is no query, no body and not annotated with InPath"):
+        declared(Alive)(view)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"status": "ok", "more": 1}, "Additional properties are not allowed"),
+        ({}, "'status' is a required property"),
+        (({"status": "ok"}, 202), "this status is not in the document"),
+        ("ok", "text/html is not in the document"),
+    ],
+)
+def test_an_answer_that_is_not_declared_is_noticed(parts: Parts, bare: Flask, answer: object, said: str) -> None:
+    bare.add_url_rule("/told", endpoint="told", view_func=declared(Alive)(lambda: answer))
+    conforming = Conforming(bare, parts.queues)
+    bare.test_client().get("/told")
+    (broken,) = conforming.broken
+    assert said in broken
 
 
 def test_the_page_tells_the_thresholds_as_they_are() -> None:

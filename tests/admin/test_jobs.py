@@ -32,7 +32,7 @@ def test_a_job_is_added_and_then_shown(ask: FlaskClient, parts: Parts) -> None:
     assert shown == job.as_json()
     assert shown["data"] == {"character_id": 7}
     assert shown["opts"] == {**options, "delay": 0}
-    assert shown["requestedBy"] == "admin"
+    assert shown["requestedBy"] == "local"
 
 
 def test_a_delayed_job_is_added_as_delayed(ask: FlaskClient) -> None:

@@ -40,7 +40,7 @@ def test_a_schedule_is_run_now(ask: FlaskClient, nightly: str, parts: Parts) -> 
         "manual",
         "waiting",
         ran["jobId"],
-        "admin",
+        "local",
     )
     again = ask.post(f"{URL}/{nightly}/run")
     assert again.status_code == 409

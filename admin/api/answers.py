@@ -1,0 +1,447 @@
+"""What the endpoints answer, field by field; an answer with a field that is not here is a mistake in the admin."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+State = Literal["waiting", "active", "delayed", "completed", "failed", "paused"]
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
+def optional(description: str, **more: Any) -> Any:
+    """Return a field that is left out where there is nothing to tell."""
+    return Field(default=None, description=description, json_schema_extra=_without_default, **more)
+
+
+class Answer(BaseModel):
+    """The base of what is answered: camelCase outside, and nothing that is not declared."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+
+class Problem(Answer):
+    """What went wrong (RFC 9457)."""
+
+    type: str
+    title: str = Field(description="the status in words")
+    status: int
+    detail: str = Field(description="what was wrong, the value named, and what is accepted")
+    accepted: list[str] = optional("what is accepted, where there is a choice")
+    healthy: Literal[False] = optional("of the health endpoint alone, when it cannot tell")
+
+
+class BackoffOptions(Answer):
+    """How long a failed job waits before its next attempt."""
+
+    type: Literal["exponential", "fixed"]
+    delay: int = Field(description="ms")
+
+
+class JobOptions(Answer):
+    """BullMQ's options of a job, as far as there are some here."""
+
+    priority: int
+    attempts: int = Field(description="how many runs it is given, the first one counted")
+    backoff: BackoffOptions
+    delay: int = Field(description="ms from being added to being due")
+
+
+class ProgressDetail(Answer):
+    """What a job said of how far it is."""
+
+    done: float
+    total: float
+    note: str
+
+
+class Event(Answer):
+    """One event of a job's story."""
+
+    event: str
+    at: int = optional("ms since the epoch")
+    worker: str = optional("of `started`: which worker")
+    class_: str = optional("of `error`: the exception's class", alias="class")
+    message: str = optional("of `error`")
+    traceback: str = optional("of `error`")
+    due: int = optional("of `retry` and `deferred`: when it runs again, ms since the epoch")
+    reason: str = optional("why")
+    events_left_out: int = optional("of `cut`: how many events were dropped here")
+
+
+class LogLine(Answer):
+    """A line that a job wrote of itself."""
+
+    at: int = Field(description="ms since the epoch")
+    line: str
+
+
+class Job(Answer):
+    """A job at one instant: BullMQ's fields and ours; times are ms since the epoch, null for what has not happened."""
+
+    id: str
+    name: str = Field(description="the job type")
+    queue_name: str
+    data: dict[str, Any]
+    opts: JobOptions
+    status: State
+    progress: float = Field(description="0 to 100")
+    progress_detail: ProgressDetail | None
+    attempts_made: int
+    failed_reason: str | None
+    stacktrace: list[str] = Field(description="the traceback of each failed attempt, oldest first")
+    returnvalue: Any = Field(description="what the job returned")
+    timestamp: int = Field(description="when it was added")
+    processed_on: int | None = Field(description="when its last run started")
+    finished_on: int | None
+    timeline: list[Event]
+    crashes: int = Field(description="how often it was lost with its worker")
+    outcome: Literal["completed", "skipped", "failed", "cancelled"] | None
+    cancel_asked: str | None = Field(description="why an operator wants the running job ended")
+    wait_ms: int | None = Field(description="due to start, of the last run")
+    run_ms: int | None = Field(description="start to end, of the last run")
+    log: list[LogLine]
+    log_lines_left_out: int
+    requested_by: str | None
+
+
+class ListedJob(Job):
+    """A job in a list over all queues, where its id has the original's name too."""
+
+    job_id: str
+
+
+class JobPage(Answer):
+    """Some jobs of one queue."""
+
+    jobs: list[Job]
+    total: int
+    next_cursor: str | None = Field(description="what gives the next page as `cursor`; null after the last")
+
+
+class JobList(Answer):
+    """Some jobs of all queues."""
+
+    jobs: list[ListedJob]
+    total: int
+
+
+class AddedJob(Answer):
+    """A job that was added."""
+
+    id: str
+    name: str
+    queue_name: str
+    state: State
+    priority: int
+
+
+class Done(Answer):
+    """What was done to a queue or a job."""
+
+    success: Literal[True]
+    queue_name: str
+    job_id: str = optional("of an action on a job")
+    status: str = optional("the state it is in now")
+    removed: int = optional("how many jobs were removed")
+
+
+class Percentiles(Answer):
+    """Durations (ms), up to a fifth off; null where nothing ended."""
+
+    p50: int | None
+    p95: int | None
+    p99: int | None
+
+
+class Kept(Answer):
+    """How many ended jobs can still be looked at."""
+
+    completed: int
+    failed: int
+
+
+class Pause(Answer):
+    """Why no job of a queue starts; to lift one does not lift another."""
+
+    scope: Literal["queue", "esi"] = Field(description="esi: everything that talks to ESI is paused")
+    since: int = Field(description="ms since the epoch")
+    until: int | None = Field(description="ms since the epoch; null until it is resumed")
+    reason: str
+    by: str
+
+
+class Limits(Answer):
+    """A queue's limits; null where there is none."""
+
+    concurrency: int | None = Field(description="jobs at a time over all hosts; null for what is declared")
+    starts: int | None = Field(description="jobs that start in a period")
+    period_ms: int | None
+    max_length: int | None = Field(description="how many may be waiting or delayed before more are refused")
+
+
+class QueueMetrics(Answer):
+    """A queue's jobs now, and what ended in the window; rates are null where nothing ended."""
+
+    queue_name: str
+    waiting: int
+    active: int
+    delayed: int
+    paused: int
+    completed: int
+    failed: int
+    total: int = Field(description="completed and failed")
+    completion_rate: float | None = Field(description="percent of total")
+    failure_rate: float | None = Field(description="percent of total")
+    avg_processing_time: int | None = Field(description="ms from start to end, of completed runs")
+    processing_time: Percentiles
+    wait_time: Percentiles
+    skipped: int
+    cancelled: int
+    retried: int
+    deferred: int
+    released: int
+    recovered: int
+    window_seconds: int
+    kept: Kept
+    is_paused: bool
+    pauses: list[Pause] = Field(description="why no job starts; empty while the queue runs")
+
+
+class LimitsInForce(Limits):
+    """A queue's limits, and what holds."""
+
+    in_force: int | None = Field(description="jobs at a time over all hosts, as set or as declared")
+
+
+class Worker(Answer):
+    """A live worker process."""
+
+    name: str
+    heard_at: int = Field(description="ms since the epoch")
+
+
+class QueueDetails(QueueMetrics):
+    """A queue's metrics, and who serves it."""
+
+    oldest_waiting_ms: int | None
+    longest_active_ms: int | None
+    concurrency: int = Field(description="jobs at a time in one worker process")
+    limits: LimitsInForce
+    workers: list[Worker]
+    job_types: list[str]
+
+
+class QueueList(Answer):
+    """Every queue's metrics."""
+
+    queues: list[QueueMetrics]
+
+
+class Summary(QueueList):
+    """Every queue's metrics and their sums."""
+
+    total_jobs: int = Field(description="what ended in the window")
+    active_jobs: int
+    completed_jobs: int
+    failed_jobs: int
+    waiting_jobs: int
+    delayed_jobs: int
+    paused_jobs: int
+    overall_completion_rate: float | None
+    overall_failure_rate: float | None
+    window_seconds: int
+
+
+class QueueHealth(Answer):
+    """How many queues are within their limits."""
+
+    total: int
+    healthy: int
+    unhealthy: int
+    issues: list[str] = Field(description="what is wrong and what to do")
+
+
+class ScheduleHealth(Answer):
+    """The schedules that are on and off."""
+
+    total: int
+    running: int
+    stopped: int
+    issues: list[str]
+
+
+class WorkerHealth(Answer):
+    """The queues that must be served, and those that are."""
+
+    total: int
+    active: int
+    issues: list[str]
+
+
+class Health(Answer):
+    """Whether the job system is healthy."""
+
+    healthy: bool
+    queues: QueueHealth
+    scheduled_jobs: ScheduleHealth
+    workers: WorkerHealth
+
+
+class ScheduleStatus(Answer):
+    """A schedule; instants are ISO 8601 in UTC."""
+
+    name: str
+    running: bool
+    cron_expression: str
+    timezone: str
+    description: str
+    queue_name: str
+    job_type: str
+    data: dict[str, Any]
+    next_run: str | None
+    last_run: str | None
+    last_status: str | None
+    last_outcome: str | None
+    last_job_id: str | None
+    last_success: str | None
+    overdue: str | None = Field(description="what should have happened and has not")
+    missed: int = Field(description="slots that got no job since the schedule exists")
+    run_on_init: bool
+    misfire: str
+    overlap: str
+    max_lateness_seconds: float | None
+    declared: bool = Field(description="by the code, else added at run time")
+    overridden: list[str] = Field(description="what an operator changed of it")
+    version: int
+
+
+class Scheduler(Answer):
+    """A scheduler that was heard of."""
+
+    name: str
+    heard_at: str | None
+    live: bool
+
+
+class SchedulerSummary(Answer):
+    """Every schedule, and the schedulers."""
+
+    total: int
+    running: int
+    stopped: int
+    overdue: int
+    jobs: list[ScheduleStatus]
+    schedulers: list[Scheduler]
+
+
+class Slot(Answer):
+    """What became of one slot of a schedule."""
+
+    due: str
+    kind: str = Field(description="due, init or manual")
+    added: str | None
+    started: str | None
+    ended: str | None
+    outcome: str
+    missed: str | None = Field(description="why it got no job")
+    lateness_ms: int | None
+    job_id: str | None
+    requested_by: str | None
+
+
+class ScheduleHistory(ScheduleStatus):
+    """One schedule with its last slots."""
+
+    exists: Literal[True]
+    slots: list[Slot]
+
+
+class ScheduleChanged(ScheduleHistory):
+    """A schedule that was switched on or off, as it is now."""
+
+    success: Literal[True]
+    job_name: str
+
+
+class ScheduleRun(Answer):
+    """The job that a schedule was made to add."""
+
+    success: Literal[True]
+    job_name: str
+    queue_name: str
+    job_id: str
+    status: str
+
+
+class Check(Answer):
+    """What one check of the installation found."""
+
+    name: str
+    status: Literal["ok", "unknown", "warning", "problem"]
+    found: str
+    fix: str = Field(description="what to do about it; empty when nothing is to be done")
+
+
+class DoctorReport(Answer):
+    """What is wrong with the installation, and what mends it."""
+
+    healthy: bool = Field(description="no check found a problem")
+    status: Literal["ok", "unknown", "warning", "problem"] = Field(description="the worst of what was found")
+    at: int = Field(description="ms since the epoch")
+    checks: list[Check]
+
+
+class AuditEntry(Answer):
+    """A change that was asked for, or a refusal."""
+
+    id: str
+    at: int = Field(description="ms since the epoch")
+    request_id: str
+    actor: str
+    role: str
+    peer: str
+    method: str
+    path: str
+    body: str | None = Field(description="in short, without secrets")
+    refused: str | None = Field(description="why it was refused, in a word; null for a change")
+    ended_at: int | None = Field(description="ms since the epoch; null when how it ended is not known")
+    status: int | None
+    error: str | None
+
+
+class AuditPage(Answer):
+    """Some entries of the audit log, newest first."""
+
+    entries: list[AuditEntry]
+    next_cursor: str | None = Field(description="what gives the next page as `cursor`; null after the last")
+
+
+class Alive(Answer):
+    """The process is alive."""
+
+    status: Literal["ok"]
+
+
+class Ready(Answer):
+    """Whether Redis and the database answer: "ok", or why not."""
+
+    ready: bool
+    redis: str
+    database: str
+
+
+class OpenApi(BaseModel):
+    """An OpenAPI 3.1 document."""
+
+    openapi: str
+    info: dict[str, Any]
+    paths: dict[str, Any]
+    components: dict[str, Any]
+
+    model_config = ConfigDict(extra="allow")

@@ -1,0 +1,21 @@
+"""The API's own description."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, current_app
+
+from .. import openapi
+from ..parts import all_queues
+from .answers import OpenApi
+from .declared import declared
+
+api = Blueprint("description", __name__, url_prefix="/admin")
+
+
+@api.get("/openapi.json")
+@declared(OpenApi, problems=())
+def description() -> dict[str, Any]:
+    """Return this document."""
+    return openapi.document(current_app, all_queues())

@@ -1,0 +1,160 @@
+"""Asks a served admin for everything that its document allows, and for much that it does not."""
+
+from __future__ import annotations
+
+import logging
+import random
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+import schemathesis
+from flask import Flask
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from schemathesis.core import NotSet
+from schemathesis.generation import GenerationMode
+from werkzeug.serving import make_server
+
+from admin import create_app
+from nomad_actors import app
+from nomad_actors.local_redis import LocalRedis
+from nomad_actors.queues import Queues
+from nomad_actors.scheduler import SCHEDULES, Schedules
+from nomad_actors.settings import Settings
+
+from .conforming import Conforming
+
+#: How many cases of one operation are drawn in one go.
+ROUND = 25
+
+
+def api_fuzz(draw: random.Random, seconds: float) -> str:
+    """Ask an application's admin for some seconds; no answer may be one that its document does not know."""
+    with tempfile.TemporaryDirectory() as directory:
+        server = LocalRedis(Path(directory), dies_with_us=True).start()
+        settings_of_app = {"REDIS_URL": server.url, "NOMAD_VAR_DIR": directory}
+        application = app.create_app(Settings.from_env(settings_of_app))
+        try:
+            application.store.migrate()
+            Schedules(application.queues, application.clock).declare(SCHEDULES)
+            web = create_app(application)
+            with Fuzz(web, application.queues, draw) as fuzz:
+                end = time.monotonic() + seconds
+                while time.monotonic() < end:
+                    fuzz.ask(ROUND)
+        finally:
+            application.close()
+            server.stop()
+    return fuzz.told()
+
+
+class Fuzz:
+    """An admin that is served on a port of its own, and what it answered."""
+
+    def __init__(self, web: Flask, queues: Queues, draw: random.Random) -> None:
+        self.answers: Counter[int] = Counter()
+        self._draw = draw
+        self._queues = queues
+        self._conforming = Conforming(web, queues)
+        self._served = served(web)
+        self._session = requests.Session()
+
+    def __enter__(self) -> Fuzz:
+        url = self._served.__enter__()
+        self._schema = schemathesis.openapi.from_url(f"{url}/admin/openapi.json")
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._session.close()
+        self._served.__exit__(*raised)
+
+    def ask(self, cases: int, *, methods: tuple[str, ...] = ("GET", "POST", "DELETE")) -> None:
+        """Ask each operation up to `cases` times for what is accepted, and as often for what is not.
+
+        Raises `AssertionError` for an answer that the document does not know, and for a wrong request that was taken.
+        """
+        for found in self._schema.get_all_operations():
+            operation = found.ok()
+            if operation.method.upper() in methods:
+                for mode in _modes(operation):
+                    self._ask(operation, mode, cases)
+        assert not self._conforming.broken, "\n".join(self._conforming.broken)
+
+    def told(self) -> str:
+        """Return how often each status was answered."""
+        counts = ", ".join(f"{status} {count} times" for status, count in sorted(self.answers.items()))
+        return f"{self.answers.total()} answers were as documented: {counts}"
+
+    def _ask(self, operation: Any, mode: GenerationMode, cases: int) -> None:
+        @seed(self._draw.getrandbits(64))
+        @settings(
+            max_examples=cases,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def once(case: Any) -> None:
+            if mode is GenerationMode.POSITIVE:
+                self._name_what_exists(case)
+            answer = case.call(session=self._session, timeout=30)
+            self.answers[answer.status_code] += 1
+            said = f"{operation.label} {case.path_parameters} {case.query} {case.body!r:.500}: {answer.text[:500]}"
+            if mode is GenerationMode.NEGATIVE and _is_wrong_as_sent(case):
+                assert answer.status_code >= 400, f"it took what its document refuses: {said}"
+            elif mode is GenerationMode.POSITIVE and operation.label != "POST /admin/jobs/queues/{queue}/jobs":
+                # A job's data has rules that no schema tells, and its job type must be one of the queue.
+                assert answer.status_code != 422, f"it refused what its document accepts: {said}"
+
+        once()
+
+    def _name_what_exists(self, case: Any) -> None:
+        """Name a job or a schedule that is there, most of the time: nobody draws its id by chance."""
+        # And the queue that a job type belongs to.
+        if isinstance(case.body, dict) and case.body.get("name") in self._queues.job_types:
+            case.path_parameters["queue"] = self._queues.job_type(case.body["name"]).queue
+        if "jobId" in case.path_parameters and self._draw.random() < 0.8:
+            states = self._draw.sample(["waiting", "delayed", "failed", "completed"], 4)
+            if found := self._queues.get_queue(case.path_parameters["queue"]).jobs(states, 0, 20):
+                case.path_parameters["jobId"] = self._draw.choice(found).id
+        if "name" in case.path_parameters and self._draw.random() < 0.8:
+            schedules = Schedules(self._queues, self._queues.clock).all()
+            if schedules:
+                case.path_parameters["name"] = self._draw.choice(schedules).schedule.name
+
+
+def _modes(operation: Any) -> Iterator[GenerationMode]:
+    yield GenerationMode.POSITIVE
+    # Of an operation that takes nothing, or any text in its path alone, nothing wrong can be drawn.
+    if operation.query or operation.body:
+        yield GenerationMode.NEGATIVE
+
+
+def _is_wrong_as_sent(case: Any) -> bool:
+    """Return whether what was made wrong is still in the request: a URL holds no empty list, and an optional body may
+    have been left out."""
+    if any(value is None or isinstance(value, list | dict) for value in case.query.values()):
+        return False
+    return bool(case.query) or not isinstance(case.body, NotSet)
+
+
+@contextmanager
+def served(web: Flask) -> Iterator[str]:
+    """Serve an admin in threads of this process, at the address that is given."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = make_server("127.0.0.1", 0, web, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

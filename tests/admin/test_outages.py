@@ -1,0 +1,105 @@
+"""A Redis that is gone or holds its breath: every endpoint that needs it says so within two seconds, and comes back."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from nomad_actors.broker import JobBroker, RedisUnavailable
+from nomad_actors.clock import mono_ms
+from nomad_actors.local_redis import LocalRedis
+
+from .test_serve import start
+
+JOB = {"name": "cache-cleanup", "data": {"type": "expired"}}
+#: Fewer at a time than the admin has threads: none waits for another.
+AT_ONCE = 4
+
+
+@pytest.fixture
+def url(tmp_path: Path, own_redis: LocalRedis, wait_until: Callable[..., None]) -> Iterator[str]:
+    """The address of an admin in a process of its own, whose Redis may be hurt."""
+    ready = tmp_path / "ready"
+    process = start(tmp_path, own_redis.url, "--ready-file", str(ready))
+    try:
+        wait_until(lambda: ready.exists() or process.poll() is not None, timeout_seconds=30)
+        yield ready.read_text().strip()
+    finally:
+        process.terminate()
+        process.communicate(timeout=15)
+
+
+@pytest.mark.slow
+def test_every_endpoint_says_within_two_seconds_that_redis_is_away_and_comes_back(
+    url: str, own_redis: LocalRedis, wait_until: Callable[..., None]
+) -> None:
+    needing = [*operations_that_need_redis(url), ("get", "/admin/")]
+    assert len(needing) > 15
+    assert_answers(url, wait_until)
+    own_redis.kill()
+    assert_away(url, needing)
+    own_redis.start()
+    assert_answers(url, wait_until)
+    assert own_redis.process is not None
+    own_redis.process.send_signal(signal.SIGSTOP)
+    try:
+        assert_away(url, needing)
+    finally:
+        own_redis.process.send_signal(signal.SIGCONT)
+    assert_answers(url, wait_until)
+
+
+def operations_that_need_redis(url: str) -> list[tuple[str, str]]:
+    paths: dict[str, dict[str, Any]] = requests.get(f"{url}/admin/openapi.json", timeout=10).json()["paths"]
+    return [
+        (method, re.sub(r"{\w+}", "x", path.replace("{queue}", "cache-cleanup")))
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+        if "503" in operation["responses"] and path != "/admin/jobs/audit"
+    ]
+
+
+def assert_away(url: str, needing: list[tuple[str, str]]) -> None:
+    def ask(method: str, path: str) -> requests.Response:
+        body = JOB if path.endswith("/jobs") and method == "post" else None
+        return requests.request(method, url + path, json=body, timeout=30)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = list(pool.map(lambda each: ask(*each), needing))
+    for (method, path), answer in zip(needing, answers, strict=True):
+        said = f"{method} {path}: {answer.status_code} after {answer.elapsed}: {answer.text[:300]}"
+        assert answer.status_code == 503, said
+        assert path == "/admin/doctor" or "Redis did not take the command" in answer.text, said
+        assert answer.elapsed.total_seconds() < 2, said
+    # What does not need Redis does not notice.
+    assert requests.get(f"{url}/healthz", timeout=10).status_code == 200
+    assert requests.get(f"{url}/admin/openapi.json", timeout=10).status_code == 200
+
+
+def assert_answers(url: str, wait_until: Callable[..., None]) -> None:
+    wait_until(lambda: requests.get(f"{url}/readyz", timeout=10).status_code == 200)
+    assert requests.get(f"{url}/admin/jobs/metrics", timeout=10).status_code == 200
+
+
+def test_a_callers_command_ends_at_its_deadline(own_redis: LocalRedis) -> None:
+    broker = JobBroker(url=own_redis.url, caller_deadline_ms=500)
+    broker.ping()
+    assert own_redis.process is not None
+    own_redis.process.send_signal(signal.SIGSTOP)
+    try:
+        began_ms = mono_ms()
+        with pytest.raises(RedisUnavailable, match="Timeout"):
+            broker.ping()
+        took_ms = mono_ms() - began_ms
+    finally:
+        own_redis.process.send_signal(signal.SIGCONT)
+    assert 200 <= took_ms < 1000
+    broker.ping()
+    broker.close()
