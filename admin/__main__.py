@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 from nomad_actors import log
 from nomad_actors.app import create_app, redis_missing, settings_or_exit
+from nomad_actors.bulk import Runner
 from nomad_actors.errors import Unavailable
 
 from . import serve, web
@@ -41,7 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             # It serves all the same, says so in every answer, and works as soon as Redis does.
             logger.warning(redis_missing(settings, error))
 
-    serve.serve(web.create_app(app), listener, on_ready=ready)
+    # A read-only admin changes nothing, also not what others have begun.
+    with nullcontext() if settings.admin_read_only else closing(Runner(app.queues)) as runner:
+        if runner is not None:
+            runner.start()
+        serve.serve(web.create_app(app), listener, on_ready=ready)
     app.close()
     logger.info("admin stopped")
 

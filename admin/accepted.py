@@ -17,9 +17,16 @@ def schema_at(schema: Schema, place: Sequence[str | int]) -> Schema:
     """Return the schema of what stands at a place inside a document of `schema`; an empty one where none is known."""
     here = _plain(schema, schema)
     for step in place:
-        inner = here.get("items", {}) if isinstance(step, int) else here.get("properties", {}).get(step, {})
+        inner = here.get("items", {}) if isinstance(step, int) else _field(here, step)
         here = _plain(schema, inner)
     return here
+
+
+def _field(schema: Schema, name: str) -> Schema:
+    """Return the schema of an object's field: a declared one's, else that of any other."""
+    others = schema.get("additionalProperties")
+    found: Schema = schema.get("properties", {}).get(name) or (others if isinstance(others, Mapping) else {})
+    return found
 
 
 def _plain(root: Schema, schema: Schema) -> Schema:

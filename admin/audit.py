@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import Field
 
+from nomad_actors.finding import MAX_LIMIT
 from nomad_actors.store import AuditEntry
 
 from .inputs import Query
-from .listing import MAX_LIMIT
 from .parts import application
 
 #: Beyond every id and every instant (epoch ms) that there will be.

@@ -6,7 +6,7 @@ import functools
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 from flask import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -37,6 +37,12 @@ class Body(Input):
     """The base of an endpoint's JSON body."""
 
 
+class Headers(BaseModel):
+    """The base of an endpoint's own headers; those that are not declared are HTTP's affair."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+
 class NoQuery(Query):
     """No query parameters."""
 
@@ -46,6 +52,7 @@ class NoBody(Body):
 
 
 Given = TypeVar("Given", bound=Input)
+HeadersGiven = TypeVar("HeadersGiven", bound=Headers)
 
 
 def read_query(request: Request, kind: type[Given]) -> Given:
@@ -55,14 +62,38 @@ def read_query(request: Request, kind: type[Given]) -> Given:
     """
     schema = _schema_of(kind)
     accepted = fields_of(schema)
+    repeated = repeated_of(kind)
     for name, values in request.args.lists():
         if name not in accepted:
             raise BadInput(f"unknown query parameter {name!r} (accepted: {_words(accepted)})", accepted=accepted)
-        if len(values) > 1:
+        if len(values) > 1 and name not in repeated:
             raise BadInput(f"query parameter {name!r} is given {len(values)} times (accepted: once)")
     texts = request.args.to_dict()
-    typed = {name: _typed(text, schema_at(schema, (name,))) for name, text in texts.items()}
+    typed = {
+        name: request.args.getlist(name) if name in repeated else _typed(text, schema_at(schema, (name,)))
+        for name, text in texts.items()
+    }
     return _checked(kind, typed, shown=texts)
+
+
+def read_headers(request: Request, kind: type[HeadersGiven]) -> HeadersGiven:
+    """Return the declared headers.
+
+    Raises `BadInput` for one that is given twice or empty.
+    """
+    values: dict[str, str] = {}
+    for name in fields_of(kind.model_json_schema()):
+        given = request.headers.getlist(name)
+        if len(given) > 1 or given == [""]:
+            wrong = "empty" if given == [""] else "given twice"
+            raise BadInput(f"header {name} is {wrong} (accepted: one value, or no such header)")
+        values |= {name: given[0]} if given else {}
+    return kind.model_validate(values)
+
+
+def repeated_of(kind: type[Input]) -> set[str]:
+    """Return the names of the query parameters that may be given several times."""
+    return {field.alias or name for name, field in kind.model_fields.items() if get_origin(field.annotation) is list}
 
 
 def read_body(request: Request, kind: type[Given]) -> Given:

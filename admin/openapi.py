@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -21,7 +21,7 @@ from nomad_actors.version import __version__
 from .api.answers import Problem
 from .api.declared import Endpoint, Text
 from .api.jobs import NewJob
-from .inputs import Query
+from .inputs import Query, repeated_of
 
 Schema = dict[str, Any]
 
@@ -101,21 +101,15 @@ class _Schemas:
         self.definitions: dict[str, Schema] = told["$defs"]
         # Query parameters stand in the document one by one, jobs to add by their type.
         self._queries = {kind: self._taken(kind) for kind in {each.query for each in found if each.query}}
-        self._new_job = self._taken(NewJob)
-        self._jobs = {name: self._job_of(job_type) for name, job_type in sorted(job_types.items())}
+        if job_types:
+            self._choose_jobs_by_type(job_types)
 
     def answer(self, kind: type[BaseModel]) -> Schema:
         """Return a reference to the schema of what is answered."""
         return self._references[(kind, "serialization")]
 
     def body(self, kind: type[BaseModel]) -> Schema:
-        """Return the schema of a body; of a job to add, one for each job type."""
-        if kind is NewJob and not self._jobs:
-            return self._new_job
-        if kind is NewJob:
-            mapping = {name: reference["$ref"] for name, reference in self._jobs.items()}
-            choice = {"propertyName": "name", "mapping": mapping}
-            return {"oneOf": list(self._jobs.values()), "discriminator": choice}
+        """Return a reference to the schema of a body."""
         return self._references[(kind, "validation")]
 
     def query(self, kind: type[Query]) -> Schema:
@@ -126,7 +120,16 @@ class _Schemas:
         """Return a schema, and leave it out of the document."""
         return self.definitions.pop(self._references[(kind, "validation")]["$ref"].rpartition("/")[2])
 
-    def _job_of(self, job_type: JobType) -> Schema:
+    def _choose_jobs_by_type(self, job_types: Mapping[str, JobType]) -> None:
+        """Make of the schema of a job to add one for each job type."""
+        new_job = self._taken(NewJob)
+        jobs = {name: self._job_of(job_type, new_job) for name, job_type in sorted(job_types.items())}
+        mapping = {name: reference["$ref"] for name, reference in jobs.items()}
+        choice = {"propertyName": "name", "mapping": mapping}
+        name = self._references[(NewJob, "validation")]["$ref"].rpartition("/")[2]
+        self.definitions[name] = {"oneOf": list(jobs.values()), "discriminator": choice}
+
+    def _job_of(self, job_type: JobType, new_job: Schema) -> Schema:
         """Add the schema of a job of one job type to the definitions; return a reference to it."""
         data = self._references[(job_type.payload, "validation")]
         named = {"const": job_type.name, "type": "string"}
@@ -135,10 +138,10 @@ class _Schemas:
         )
         name = f"{NewJob.__name__}.{job_type.name}"
         self.definitions[name] = {
-            **self._new_job,
+            **new_job,
             "title": name,
             "description": job_type.description or f"A job for the queue {job_type.queue}.",
-            "properties": {**self._new_job["properties"], "name": named, "data": data},
+            "properties": {**new_job["properties"], "name": named, "data": data},
             "required": required,
         }
         return {"$ref": f"#/components/schemas/{name}"}
@@ -153,7 +156,11 @@ def _operation(rule: Rule, method: str, endpoint: Endpoint, schemas: _Schemas) -
     }
     if more.strip():
         operation["description"] = more.strip()
-    if parameters := [*_path_parameters(rule, endpoint, schemas), *_query_parameters(endpoint, schemas)]:
+    if parameters := [
+        *_path_parameters(rule, endpoint, schemas),
+        *_query_parameters(endpoint, schemas),
+        *_headers(endpoint),
+    ]:
         operation["parameters"] = parameters
     if endpoint.body is not None:
         required = any(field.is_required() for field in endpoint.body.model_fields.values())
@@ -185,9 +192,18 @@ def _query_parameters(endpoint: Endpoint, schemas: _Schemas) -> Iterator[Schema]
         if "description" in schema:
             parameter["description"] = schema["description"]
         if inner.get("type") == "array":
-            parameter |= {"style": "form", "explode": False}
-            inner["default"] = [inner["default"]]
+            is_repeated = name in repeated_of(endpoint.query)
+            parameter |= {"style": "form", "explode": is_repeated}
+            if not is_repeated:
+                inner["default"] = [inner["default"]]
         yield {**parameter, "schema": inner}
+
+
+def _headers(endpoint: Endpoint) -> Iterator[Schema]:
+    if endpoint.headers is None:
+        return
+    for name, schema in endpoint.headers.model_json_schema()["properties"].items():
+        yield {"name": name, "in": "header", "description": schema["description"], "schema": {"type": "string"}}
 
 
 def _responses(method: str, endpoint: Endpoint, schemas: _Schemas) -> Schema:

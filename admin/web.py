@@ -8,7 +8,7 @@ from flask import Flask, Response
 
 from . import problems
 from .access import forms, guard, journal, request_ids
-from .api import actions, audit, description, doctor, jobs, metrics, probes, scheduler
+from .api import actions, audit, bulk, description, doctor, holds, jobs, metrics, probes, scheduler
 from .pages import actions as page_actions
 from .pages import audit as audit_page
 from .pages import login, notices
@@ -52,7 +52,7 @@ def create_app(app: App) -> Flask:
     for step in (request_ids.tell, _secure, forms.keep_seed, guard.drop_forged, notices.forget_shown, journal.finish):
         web.after_request(step)
     web.teardown_request(request_ids.end)
-    apis = (probes, metrics, jobs, actions, scheduler, audit, doctor, description)
+    apis = (probes, metrics, jobs, actions, bulk, holds, scheduler, audit, doctor, description)
     for blueprint in (module.api for module in apis):
         web.register_blueprint(blueprint)
     for blueprint in (pages.pages, page_actions.pages, audit_page.pages, login.pages):

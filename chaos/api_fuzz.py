@@ -23,6 +23,7 @@ from werkzeug.serving import make_server
 
 from admin import create_app
 from nomad_actors import app
+from nomad_actors.bulk import Operations
 from nomad_actors.local_redis import LocalRedis
 from nomad_actors.queues import Queues
 from nomad_actors.scheduler import SCHEDULES, Schedules
@@ -32,6 +33,17 @@ from .conforming import Conforming
 
 #: How many cases of one operation are drawn in one go.
 ROUND = 25
+_QUEUE = "/admin/jobs/queues/{queue}"
+#: What no schema tells: a job type must be of the queue and its data make sense, a field be indexed, a cursor be one
+#: that a list gave, an action possible in the states that are named, starts come with a period.
+RULES_OF_THEIR_OWN = {
+    f"POST {_QUEUE}/jobs",
+    f"POST {_QUEUE}/batch",
+    f"GET {_QUEUE}/jobs",
+    f"GET {_QUEUE}/failures",
+    f"POST {_QUEUE}/bulk",
+    f"PUT {_QUEUE}/limits",
+}
 
 
 def api_fuzz(draw: random.Random, seconds: float) -> str:
@@ -74,7 +86,7 @@ class Fuzz:
         self._session.close()
         self._served.__exit__(*raised)
 
-    def ask(self, cases: int, *, methods: tuple[str, ...] = ("GET", "POST", "DELETE")) -> None:
+    def ask(self, cases: int, *, methods: tuple[str, ...] = ("GET", "POST", "PUT", "DELETE")) -> None:
         """Ask each operation up to `cases` times for what is accepted, and as often for what is not.
 
         Raises `AssertionError` for an answer that the document does not know, and for a wrong request that was taken.
@@ -109,8 +121,7 @@ class Fuzz:
             said = f"{operation.label} {case.path_parameters} {case.query} {case.body!r:.500}: {answer.text[:500]}"
             if mode is GenerationMode.NEGATIVE and _is_wrong_as_sent(case):
                 assert answer.status_code >= 400, f"it took what its document refuses: {said}"
-            elif mode is GenerationMode.POSITIVE and operation.label != "POST /admin/jobs/queues/{queue}/jobs":
-                # A job's data has rules that no schema tells, and its job type must be one of the queue.
+            elif mode is GenerationMode.POSITIVE and operation.label not in RULES_OF_THEIR_OWN:
                 assert answer.status_code != 422, f"it refused what its document accepts: {said}"
 
         once()
@@ -124,6 +135,10 @@ class Fuzz:
             states = self._draw.sample(["waiting", "delayed", "failed", "completed"], 4)
             if found := self._queues.get_queue(case.path_parameters["queue"]).jobs(states, 0, 20):
                 case.path_parameters["jobId"] = self._draw.choice(found).id
+        if "operation" in case.path_parameters:
+            operations = Operations(self._queues).of_queue(case.path_parameters["queue"])
+            if operations and self._draw.random() < 0.8:
+                case.path_parameters["operation"] = self._draw.choice(operations).id
         if "name" in case.path_parameters and self._draw.random() < 0.8:
             schedules = Schedules(self._queues, self._queues.clock).all()
             if schedules:

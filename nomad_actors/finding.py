@@ -11,7 +11,7 @@ from .broker.finder import BadCursor, Finder, Span
 from .broker.states import PAUSED, STATE_NAMES, State
 from .broker.stored import StoredJob
 from .broker.tags import TERM_BYTES, term
-from .errors import BadInput, UnknownState
+from .errors import BadInput, UnknownJobType, UnknownState
 from .job import Job
 from .job_types import JobType
 
@@ -68,11 +68,28 @@ class FaultPage:
     next_cursor: str | None
 
 
+def parse_fields(texts: Sequence[str]) -> dict[str, str]:
+    """Return `name=value` words as a mapping.
+
+    Raises `BadInput` for a word without `=`.
+    """
+    fields = {}
+    for text in texts:
+        name, mark, value = text.partition("=")
+        if not mark or not name:
+            raise BadInput(f"field {text[:80]!r} is unusable (accepted: name=value, as character_id=123)")
+        fields[name] = value
+    return fields
+
+
 def check(sought: JobFilter, job_types: Sequence[JobType], limit: int) -> None:
     """Refuse what cannot be looked for.
 
-    Raises `UnknownState`, and `BadInput` naming the fields that jobs can be found by.
+    Raises `UnknownState`, `UnknownJobType`, and `BadInput` naming the fields that jobs can be found by.
     """
+    names = [job_type.name for job_type in job_types]
+    if sought.job_type is not None and sought.job_type not in names:
+        raise UnknownJobType(sought.job_type[:80], names)
     for name in sought.states:
         if name not in STATE_NAMES:
             raise UnknownState(name[:80], STATE_NAMES)

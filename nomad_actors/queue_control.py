@@ -24,6 +24,7 @@ MAX_PAUSE_MS = 31_536_000_000
 MAX_LIMIT = 1_000_000
 #: The starts of a period are kept one by one.
 MAX_STARTS = 100_000
+MAX_LENGTH = 1_000_000_000
 
 _CLEANABLE = (State.COMPLETED, State.FAILED, State.DELAYED, State.WAITING, PAUSED)
 
@@ -341,7 +342,7 @@ class Queue:
             ("concurrency", limits.concurrency, MAX_LIMIT),
             ("starts", limits.starts, MAX_STARTS),
             ("period", limits.period_ms, MAX_PAUSE_MS),
-            ("maxLength", limits.max_length, 1_000_000_000),
+            ("maxLength", limits.max_length, MAX_LENGTH),
         ):
             if value is not None:
                 whole(name, value, 1, most)

@@ -50,6 +50,14 @@ def retry(queue: ThisQueue, job_id: JobId) -> dict[str, Any]:
     return {"success": True, "queueName": queue.name, "jobId": job_id, "status": status}
 
 
+@api.post("/jobs/<path:job_id>/promote")
+@declared(Done, problems=(409, 503))
+def promote(queue: ThisQueue, job_id: JobId) -> dict[str, Any]:
+    """Put a delayed job to waiting now."""
+    queue.promote(job_id)
+    return {"success": True, "queueName": queue.name, "jobId": job_id, "status": "waiting"}
+
+
 @api.post("/jobs/<path:job_id>/cancel")
 @declared(Done, problems=(409, 503))
 def cancel(queue: ThisQueue, job_id: JobId, body: Cancelling) -> dict[str, Any]:
@@ -64,22 +72,6 @@ def remove(queue: ThisQueue, job_id: JobId) -> dict[str, Any]:
     """Remove a job that does not run."""
     queue.remove(job_id)
     return {"success": True, "queueName": queue.name, "jobId": job_id, "removed": 1}
-
-
-@api.post("/pause")
-@declared(Done)
-def pause(queue: ThisQueue) -> dict[str, Any]:
-    """Let no job of the queue start until it is resumed."""
-    queue.pause()
-    return {"success": True, "queueName": queue.name, "status": "paused"}
-
-
-@api.post("/resume")
-@declared(Done)
-def resume(queue: ThisQueue) -> dict[str, Any]:
-    """Let jobs start again."""
-    queue.resume()
-    return {"success": True, "queueName": queue.name, "status": "running"}
 
 
 @api.post("/clean")

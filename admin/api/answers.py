@@ -117,10 +117,11 @@ class ListedJob(Job):
 
 
 class JobPage(Answer):
-    """Some jobs of one queue."""
+    """Some jobs of one queue; a page may have fewer than were asked for, also none, and go on all the same."""
 
     jobs: list[Job]
-    total: int
+    total: int = Field(description="how many there are in all; no more than this, unless it is exact")
+    total_is_exact: bool
     next_cursor: str | None = Field(description="what gives the next page as `cursor`; null after the last")
 
 
@@ -132,13 +133,87 @@ class JobList(Answer):
 
 
 class AddedJob(Answer):
-    """A job that was added."""
+    """A job that was added, or the one that stands in its place."""
 
     id: str
     name: str
     queue_name: str
     state: State
     priority: int
+    new: bool = Field(description="false: another stands in its place, by a key or its id")
+
+
+class AddedJobs(Answer):
+    """Jobs that were added in one call, in the order that they were given in."""
+
+    jobs: list[AddedJob]
+
+
+class Failure(Answer):
+    """Failed jobs with one cause; times are ms since the epoch."""
+
+    fingerprint: str = Field(description="of the job type, the error's class, its words and where it was raised")
+    job_type: str
+    error_class: str
+    message: str = Field(description="without what differs from job to job")
+    frame: str = Field(description="the innermost line of code that is neither Python's nor a library's")
+    count: int = Field(description="failed jobs that are kept")
+    seen: int = Field(description="how often it was seen in all")
+    first_seen: int
+    last_seen: int
+
+
+class FailurePage(Answer):
+    """Why a queue's jobs failed, the reason seen last first."""
+
+    failures: list[Failure]
+    next_cursor: str | None = Field(description="what gives the next page as `cursor`; null after the last")
+
+
+class Meant(Answer):
+    """Which jobs a bulk operation is meant for."""
+
+    status: list[State]
+    job_type: str | None
+    fields: dict[str, str]
+    fingerprint: str | None
+    since: int | None
+    until: int | None
+
+
+class BulkCount(Answer):
+    """How many jobs a bulk operation would be for; nothing was done."""
+
+    dry_run: Literal[True]
+    queue_name: str
+    action: str
+    count: int
+    is_exact: bool = Field(description="false: no more than that, jobs must be looked at to know")
+
+
+class BulkOperation(Answer):
+    """A bulk operation and how far it is."""
+
+    id: str
+    queue_name: str
+    action: Literal["retry", "remove", "promote", "cancel"]
+    state: Literal["running", "stopped", "finished"]
+    total: int = Field(description="how many jobs it is for, as far as that was known when it began")
+    done: int
+    skipped: int = Field(description="jobs that were left alone, as their state had changed")
+    per_second: int
+    filter: Meant
+    by: str
+    reason: str
+    created_at: int = Field(description="ms since the epoch")
+    updated_at: int = Field(description="ms since the epoch")
+    error: str | None = Field(description="why it stopped by itself")
+
+
+class BulkList(Answer):
+    """Bulk operations."""
+
+    operations: list[BulkOperation]
 
 
 class Done(Answer):
@@ -211,6 +286,14 @@ class QueueMetrics(Answer):
     kept: Kept
     is_paused: bool
     pauses: list[Pause] = Field(description="why no job starts; empty while the queue runs")
+
+
+class EsiSwitch(Answer):
+    """The switch of everything that talks to ESI."""
+
+    queues: list[str] = Field(description="those that talk to ESI or its login")
+    is_paused: bool
+    pause: Pause | None
 
 
 class LimitsInForce(Limits):

@@ -1,7 +1,7 @@
 """How an endpoint is declared: once, beside its view, for the reading of requests and for the document alike.
 
-A view's signature says what it takes: a parameter of its path (annotated with `InPath`), `query` (a `Query`) and `body`
-(a `Body`). What is not declared cannot reach the view; what is sent beside it is refused.
+A view's signature says what it takes: a parameter of its path (annotated with `InPath`), `query` (a `Query`), `body`
+(a `Body`) and `headers` (`Headers`). What is not declared cannot reach the view; what is sent beside it is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from nomad_actors.queues import Queue, Queues
 
-from ..inputs import Body, NoBody, NoQuery, Query, read_body, read_query
+from ..inputs import Body, Headers, NoBody, NoQuery, Query, read_body, read_headers, read_query
 from ..parts import all_queues
 
 
@@ -64,6 +64,7 @@ class Endpoint:
         self.is_open = is_open
         self.query: type[Query] | None = hints.pop("query", None)
         self.body: type[Body] | None = hints.pop("body", None)
+        self.headers: type[Headers] | None = hints.pop("headers", None)
         self.path = {name: _in_path(view, name, hint) for name, hint in hints.items()}
 
     def __call__(self, **texts: str) -> Any:
@@ -78,6 +79,8 @@ class Endpoint:
         if request.method not in ("GET", "HEAD"):
             body = read_body(request, self.body or NoBody)
             given |= {"body": body} if self.body else {}
+        if self.headers:
+            given["headers"] = read_headers(request, self.headers)
         return self.view(**given)
 
     def problems(self, method: str) -> list[int]:

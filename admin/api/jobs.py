@@ -8,25 +8,37 @@ from flask import Blueprint
 from pydantic import Field, WithJsonSchema
 
 from nomad_actors import job_metrics
-from nomad_actors.broker.states import STATE_NAMES
+from nomad_actors.broker.tags import MAX_UNIQUE_SECONDS
 from nomad_actors.errors import JobNotFound
+from nomad_actors.finding import MAX_LIMIT
 from nomad_actors.job_types import MAX_BACKOFF_MS, Priority
 from nomad_actors.queues import MAX_DELAY_MS
+from nomad_actors.queues import AddedJob as AddedJobOf
+from nomad_actors.queues import NewJob as NewJobOf
 
 from ..access.actors import current_actor
-from ..inputs import Body, Input, Query
-from ..listing import MAX_CURSOR, MAX_LIMIT, page_of
+from ..inputs import Body, Headers, Input, Query
+from ..listing import OfJobs, page_of
 from ..parts import all_queues
-from .answers import AddedJob, Job, JobList, JobPage
+from .answers import AddedJob, AddedJobs, FailurePage, Job, JobList, JobPage
 from .declared import JobId, ThisQueue, declared
 
 api = Blueprint("jobs", __name__, url_prefix="/admin/jobs")
 
-_STATES = {"type": "array", "minItems": 1, "items": {"type": "string", "enum": sorted(map(str, STATE_NAMES))}}
+#: A body is at most 1 MiB; a job is 100 bytes at least.
+MAX_JOBS = 10_000
+
 _PRIORITY = {
     "anyOf": [
         {"type": "integer", "minimum": min(Priority), "maximum": max(Priority)},
         {"type": "string", "enum": [priority.name for priority in Priority]},
+        {"type": "null"},
+    ]
+}
+_UNTIL = {
+    "anyOf": [
+        {"type": "string", "enum": ["start", "end"]},
+        {"type": "integer", "minimum": 1, "maximum": MAX_UNIQUE_SECONDS},
         {"type": "null"},
     ]
 }
@@ -39,15 +51,6 @@ _BACKOFF = {
     "required": ["type", "delay"],
     "additionalProperties": False,
 }
-
-
-class OfState(Query):
-    """Which jobs of a queue are listed."""
-
-    # Its words are checked by the queue, which names the nearest.
-    status: Annotated[str, WithJsonSchema(_STATES)] = Field(default="waiting", description="one state or several")
-    limit: int = Field(default=10, ge=1, le=MAX_LIMIT)
-    cursor: int = Field(default=0, ge=0, le=MAX_CURSOR, description="the last answer's `nextCursor`")
 
 
 class Newest(Query):
@@ -64,6 +67,16 @@ class Options(Input):
     backoff: Annotated[Any, WithJsonSchema(_BACKOFF)] = None
     attempts: int | None = Field(default=None, ge=1, le=1000, description="runs, the first one counted")
     delay: int | None = Field(default=None, ge=0, le=MAX_DELAY_MS, description="ms")
+    job_id: str | None = Field(default=None, description="an id of the caller's own")
+    unique_key: str | None = Field(default=None, description="only one job of the queue holds it")
+    unique_until: Annotated[Any, WithJsonSchema({**_UNTIL, "description": "start, end, or so many seconds"})] = None
+    unique_replace: bool | None = Field(
+        default=None, description="this job takes the place of the one that holds the key and has not begun"
+    )
+
+    def given(self) -> dict[str, Any]:
+        """Return what is not left to the job type."""
+        return {name: value for name, value in dict(self).items() if value is not None}
 
 
 class NewJob(Body):
@@ -74,12 +87,48 @@ class NewJob(Body):
     opts: Options = Field(default_factory=Options)
 
 
+class ManyJobs(Body):
+    """Jobs to add, all or none."""
+
+    jobs: list[NewJob] = Field(min_length=1, max_length=MAX_JOBS)
+
+
+class Keyed(Headers):
+    """The caller's own key of the call."""
+
+    idempotency_key: str | None = Field(
+        default=None,
+        alias="Idempotency-Key",
+        description="the same call with the same key within a day is the same call, whatever has become of its job",
+    )
+
+
+class OfFailures(Query):
+    """How many reasons are listed."""
+
+    limit: int = Field(default=50, ge=1, le=MAX_LIMIT)
+    cursor: str = Field(default="", description="the last answer's `nextCursor`")
+
+
 @api.get("/queues/<queue>/jobs")
 @declared(JobPage)
-def list_jobs(queue: ThisQueue, query: OfState) -> dict[str, Any]:
-    """List one queue's jobs of one state, or of several with commas between them."""
-    page = page_of(queue, query.status, query.cursor, query.limit)
-    return {"jobs": [job.as_json() for job in page.jobs], "total": page.total, "nextCursor": page.next_cursor}
+def list_jobs(queue: ThisQueue, query: OfJobs) -> dict[str, Any]:
+    """List one queue's jobs of some states; of one job type, with values of fields, a reason of failing, a time.
+
+    By a field or a fingerprint newest first, in a time that does not grow with the number of other jobs. Else waiting
+    in the order of starting, delayed by due time, ended newest first.
+    """
+    page = page_of(queue, query)
+    told = {"jobs": [job.as_json() for job in page.jobs], "total": page.total, "totalIsExact": page.is_exact}
+    return {**told, "nextCursor": page.next_cursor}
+
+
+@api.get("/queues/<queue>/failures")
+@declared(FailurePage)
+def failures(queue: ThisQueue, query: OfFailures) -> dict[str, Any]:
+    """List why a queue's jobs failed: those with one cause together, the cause seen last first."""
+    page = queue.failures(limit=query.limit, cursor=query.cursor or None)
+    return {"failures": [fault.as_json() for fault in page.faults], "nextCursor": page.next_cursor}
 
 
 @api.get("/queues/<queue>/jobs/<path:job_id>")
@@ -93,13 +142,41 @@ def show_job(queue: ThisQueue, job_id: JobId) -> dict[str, Any]:
 
 
 @api.post("/queues/<queue>/jobs")
-@declared({201: AddedJob})
-def add_job(queue: ThisQueue, body: NewJob) -> tuple[dict[str, Any], int]:
-    """Add a job; what `opts` does not say comes from its job type."""
-    given = {name: value for name, value in dict(body.opts).items() if value is not None}
-    added = all_queues().add_job(queue.name, body.name, body.data, requested_by=current_actor().name, **given)
-    told = {"id": added.id, "name": body.name, "queueName": added.queue, "state": added.state}
-    return {**told, "priority": added.priority}, 201
+@declared({201: AddedJob, 200: AddedJob}, problems=(409, 503))
+def add_job(queue: ThisQueue, body: NewJob, headers: Keyed) -> tuple[dict[str, Any], int]:
+    """Add a job; what `opts` does not say comes from its job type.
+
+    200 when another one stands in its place: the one with its unique key or its id, or that of the same call before.
+    """
+    key = headers.idempotency_key
+    added = all_queues().add_job(
+        queue.name,
+        body.name,
+        body.data,
+        requested_by=current_actor().name,
+        idempotency_key=key,
+        **body.opts.given(),
+    )
+    return _added(body.name, added), 201 if added.new else 200
+
+
+@api.post("/queues/<queue>/batch")
+@declared({201: AddedJobs}, problems=(409, 503))
+def add_jobs(queue: ThisQueue, body: ManyJobs) -> tuple[dict[str, Any], int]:
+    """Add many jobs to a queue in one call, all or none."""
+    by = current_actor().name
+    added = all_queues().add_jobs(
+        [
+            NewJobOf(queue=queue.name, job_type=job.name, data=job.data, requested_by=by, **job.opts.given())
+            for job in body.jobs
+        ]
+    )
+    return {"jobs": [_added(job.name, each) for job, each in zip(body.jobs, added, strict=True)]}, 201
+
+
+def _added(name: str, added: AddedJobOf) -> dict[str, Any]:
+    told = {"id": added.id, "name": name, "queueName": added.queue, "state": added.state}
+    return {**told, "priority": added.priority, "new": added.new}
 
 
 @api.get("/failed")

@@ -11,12 +11,13 @@ from werkzeug.wrappers import Response
 
 from nomad_actors import job_metrics
 from nomad_actors.errors import JobNotFound
+from nomad_actors.finding import MAX_LIMIT
 from nomad_actors.version import __version__
 
 from ..access.actors import current_actor, may_change
 from ..access.forms import form_token
-from ..inputs import NoQuery, Query, read_query
-from ..listing import MAX_CURSOR, MAX_LIMIT, page_of
+from ..inputs import NoQuery, read_query
+from ..listing import OfJobs, page_of
 from ..parts import all_queues, application
 from ..schedules import schedule_status, schedule_summary
 from . import notices, words
@@ -28,12 +29,11 @@ LAST_FAILURES = 10
 JOBS_A_PAGE = 50
 
 
-class OfState(Query):
+class Shown(OfJobs):
     """Which of a queue's jobs a page shows; those that wait when no state is named."""
 
     status: str = ""
     limit: int = Field(default=JOBS_A_PAGE, ge=1, le=MAX_LIMIT)
-    cursor: int = Field(default=0, ge=0, le=MAX_CURSOR)
 
 
 for _filter in (words.duration, words.utc, words.from_now, words.iso_ms, words.percent, words.number):
@@ -80,16 +80,16 @@ def overview() -> str:
 @pages.get("/admin/queues/<queue>")
 def queue(queue: str) -> str:
     """List one queue's jobs of a state."""
-    query = read_query(request, OfState)
+    query = read_query(request, Shown)
     chosen = all_queues().get_queue(queue)
     details = job_metrics.get_queue_details(all_queues(), queue)
-    status = query.status or ("paused" if details["isPaused"] else "waiting")
     return render_template(
         "queue.html",
         queue=details,
         counts=chosen.counts(),
-        page=page_of(chosen, status, query.cursor, query.limit),
-        start=query.cursor,
+        page=page_of(chosen, query, status="paused" if details["isPaused"] else "waiting"),
+        is_filtered=bool(query.type or query.field or query.fingerprint or query.since or query.until),
+        kept=[(name, value) for name, value in request.args.items(multi=True) if name != "cursor"],
         cleanable=[status for status in CLEANABLE if status != ("waiting" if details["isPaused"] else "paused")],
     )
 

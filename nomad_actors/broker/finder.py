@@ -45,6 +45,15 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class _Place:
+    """After which job a list of states goes on: which state, and there its score (of running ones: how many)."""
+
+    at: int
+    score: str = ""
+    member: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """From when to when, ms since the epoch, both inclusive; None for open."""
 
@@ -74,46 +83,48 @@ class Finder:
 
         Ended ones are by their end, delayed ones by when they are due.
         """
-        at, score, member = _state_place(cursor, states)
-        jobs: list[StoredJob] = []
-        looked_at = 0
-        while at < len(states):
-            if len(jobs) >= limit or looked_at >= MOST_LOOKED_AT:
-                break
-            if states[at] is State.ACTIVE:
-                running = [
-                    job for job in self._view.jobs(State.ACTIVE, 0, -1) if accepts(job) and span.holds(_added(job))
-                ]
-                shown = int(float(score or 0))
-                jobs += (here := running[shown : shown + limit - len(jobs)])
-                shown += len(here)
-                at, score, member = (at, str(shown), b"") if shown < len(running) else (at + 1, "", b"")
-                continue
-            count = min(STEP, limit - len(jobs) if limit <= STEP else STEP)
-            found = self._page(states[at], span, count, score, member)
-            for job, place in found:
-                score, member = place
+        place = _state_place(cursor, states)
+        found: list[tuple[StoredJob, _Place]] = []
+        looked_at, count = 0, min(STEP, limit + 1)
+        # One more than is shown: only then there is a next page.
+        while place.at < len(states) and len(found) <= limit and looked_at < MOST_LOOKED_AT:
+            state = states[place.at]
+            page = self._running(place, span) if state is State.ACTIVE else self._page(state, span, count, place)
+            for job, place in page:
                 looked_at += 1
-                in_time = states[at] is not State.WAITING or span.holds(_added(job))
+                in_time = state is not State.WAITING or span.holds(_added(job))
                 if in_time and accepts(job):
-                    jobs.append(job)
-                    if len(jobs) == limit:
+                    found.append((job, place))
+                    if len(found) > limit:
                         break
-            if len(found) < count and len(jobs) < limit:
-                at, score, member = at + 1, "", b""
-        done = at >= len(states)
-        return Found(jobs, None if done else _pack_cursor("s", states[at].value, score, _text(member)))
+            if len(found) <= limit and (state is State.ACTIVE or len(page) < count):
+                place = _Place(place.at + 1)
+            # Where few fit, more are read at once.
+            count = STEP
+        if len(found) > limit:
+            place = found[limit - 1][1]
+        jobs = [job for job, _ in found[:limit]]
+        if place.at >= len(states):
+            return Found(jobs, None)
+        return Found(jobs, _pack_cursor("s", states[place.at].value, place.score, _text(place.member)))
 
-    def _page(
-        self, state: State, span: Span, count: int, score: str, member: bytes
-    ) -> list[tuple[StoredJob, tuple[str, bytes]]]:
+    def _running(self, place: _Place, span: Span) -> list[tuple[StoredJob, _Place]]:
+        """Return what runs and is not shown yet, each with its place: how many come before the next."""
+        shown = int(float(place.score or 0))
+        running = list(enumerate(self._view.jobs(State.ACTIVE, 0, -1), start=1))[shown:]
+        return [(job, _Place(place.at, str(number))) for number, job in running if span.holds(_added(job))]
+
+    def _page(self, state: State, span: Span, count: int, place: _Place) -> list[tuple[StoredJob, _Place]]:
         rev = "rev" if state in (State.COMPLETED, State.FAILED) else ""
         # The score of a waiting job is its place, not a time.
         in_time = span if state is not State.WAITING else Span()
         low, high = _bound(in_time.since_ms, "-inf"), _bound(in_time.until_ms, "+inf")
-        reply = self._run("page", state.value, rev, count, score, member, low, high)
+        reply = self._run("page", state.value, rev, count, place.score, place.member, low, high)
         return [
-            (self._view.job(state, reply[i], reply[i + 2], b"", reply[i + 3]), (reply[i + 1].decode(), reply[i]))
+            (
+                self._view.job(state, reply[i], reply[i + 2], b"", reply[i + 3]),
+                _Place(place.at, reply[i + 1].decode(), reply[i]),
+            )
             for i in range(0, len(reply), 4)
         ]
 
@@ -125,9 +136,10 @@ class Finder:
         high = b"[" + term + _time_bytes(span.until_ms, _LATEST) + b"\xff"
         if cursor is not None:
             high = b"(" + _entry_of(cursor, term)
-        jobs: list[StoredJob] = []
+        found: list[tuple[StoredJob, bytes]] = []
         looked_at, entry = 0, b""
-        while len(jobs) < limit and looked_at < MOST_LOOKED_AT:
+        # One more than is shown: only then there is a next page.
+        while len(found) <= limit and looked_at < MOST_LOOKED_AT:
             reply = self._run("find", high, low, STEP)
             for i in range(0, len(reply), 5):
                 entry, state, value, lease, told = reply[i : i + 5]
@@ -136,13 +148,15 @@ class Finder:
                     stored_id = entry[TERM_BYTES + _TIME_BYTES :]
                     job = self._view.job(State(state.decode()), stored_id, value, lease, told)
                     if accepts(job):
-                        jobs.append(job)
-                        if len(jobs) == limit:
+                        found.append((job, entry))
+                        if len(found) > limit:
                             break
-            if len(reply) < 5 * STEP and len(jobs) < limit:
-                return Found(jobs, None)
+            if len(found) <= limit and len(reply) < 5 * STEP:
+                return Found([job for job, _ in found], None)
             high = b"(" + entry
-        return Found(jobs, _pack_cursor("t", _text(entry)))
+        if len(found) > limit:
+            entry = found[limit - 1][1]
+        return Found([job for job, _ in found[:limit]], _pack_cursor("t", _text(entry)))
 
     def faults(self, *, limit: int, cursor: str | None) -> tuple[list[Fault], str | None]:
         """Return why jobs failed, the fault seen last first, and where the next page goes on."""
@@ -150,13 +164,16 @@ class Finder:
         if cursor is not None:
             score, packed = _unpack_cursor(cursor, "f", 2)
             term = _bytes(packed)
-        reply = self._run("faults", limit, score, term)
+        reply = self._run("faults", limit + 1, score, term)
         found = [
-            unpack_fault(reply[i], reply[i + 2], int(reply[i + 3])) for i in range(0, len(reply), 4) if reply[i + 2]
+            unpack_fault(reply[i], reply[i + 2], int(reply[i + 3]))
+            for i in range(0, min(len(reply), 4 * limit), 4)
+            if reply[i + 2]
         ]
-        if len(reply) < 4 * limit:
+        if len(reply) <= 4 * limit:
             return found, None
-        return found, _pack_cursor("f", reply[-3].decode(), _text(reply[-4]))
+        last = 4 * (limit - 1)
+        return found, _pack_cursor("f", reply[last + 1].decode(), _text(reply[last]))
 
     def count(self, term: bytes) -> int:
         """Return how many jobs have a term, in whatever state."""
@@ -198,9 +215,9 @@ def _unpack_cursor(cursor: str, kind: str, count: int) -> list[Any]:
     return told[1:]
 
 
-def _state_place(cursor: str | None, states: Sequence[State]) -> tuple[int, str, bytes]:
+def _state_place(cursor: str | None, states: Sequence[State]) -> _Place:
     if cursor is None:
-        return 0, "", b""
+        return _Place(0)
     state, score, member = _unpack_cursor(cursor, "s", 3)
     if state not in states or not isinstance(score, str):
         raise BadCursor(cursor)
@@ -210,7 +227,7 @@ def _state_place(cursor: str | None, states: Sequence[State]) -> tuple[int, str,
         usable = False
     if not usable:
         raise BadCursor(cursor)
-    return states.index(state), score, _bytes(member)
+    return _Place(states.index(state), score, _bytes(member))
 
 
 def _entry_of(cursor: str, term: bytes) -> bytes:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import Json, Yes, confirm
-from .reading import parse_fields
 from .report import ago, console, now_ms, parse_duration, print_json, table
 from .session import opened, who
 
@@ -45,7 +44,7 @@ def bulk(
 ) -> None:
     """Retry, remove, promote or cancel many jobs of a queue, in steps; Ctrl-C stops it, and it can go on later."""
     from ..bulk import Wish
-    from ..finding import JobFilter
+    from ..finding import JobFilter, parse_fields
 
     sought = JobFilter(
         states=tuple(word.strip() for word in status.split(",")) if status else (),

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import UnknownJobType
 from .options import InQueue, Json
 from .report import ago, console, now_ms, parse_duration, print_json, table
 from .session import holding, opened, patient
@@ -45,8 +44,7 @@ def jobs(
 
     By a field or a fingerprint: newest first, whatever their state.
     """
-    from ..finding import JobFilter
-    from .reading import parse_fields
+    from ..finding import JobFilter, parse_fields
 
     sought = JobFilter(
         states=list(dict.fromkeys(word.strip() for word in status.split(","))),
@@ -57,8 +55,6 @@ def jobs(
     )
     with opened() as access:
         chosen = access.queues.get_queue(queue)
-        if job_type is not None and job_type not in (known := [each.name for each in chosen.job_types]):
-            raise UnknownJobType(job_type, known)
         page = chosen.find(sought, limit=limit, cursor=cursor)
     if json:
         print_json({"jobs": [job.as_json() for job in page.jobs], "nextCursor": page.next_cursor})

@@ -1,11 +1,8 @@
-"""What commands read off a job, and the words that name fields."""
+"""What commands read off a job, when things happened to it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
-
-from ..errors import BadInput
 
 if TYPE_CHECKING:
     from ..job import Job
@@ -23,17 +20,3 @@ def due_ms_of(job: Job) -> int:
         if isinstance(due, int):
             return due
     return job.timestamp_ms + job.delay_ms
-
-
-def parse_fields(texts: Sequence[str]) -> dict[str, str]:
-    """Return `name=value` words as a mapping.
-
-    Raises `BadInput` for a word without `=`.
-    """
-    fields = {}
-    for text in texts:
-        name, mark, value = text.partition("=")
-        if not mark or not name:
-            raise BadInput(f"--field {text!r} is unusable (accepted: name=value, as character_id=123)")
-        fields[name] = value
-    return fields

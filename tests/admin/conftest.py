@@ -125,6 +125,8 @@ def _job_type(queue: str) -> JobType:
         priority=Priority.HIGH,
         attempts=1,
         backoff=Backoff("exponential", 2000),
+        indexed=("character_id",),
+        talks_to_esi=queue == "token-refresh",
         concurrency=2,
     )
 

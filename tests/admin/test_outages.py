@@ -19,6 +19,13 @@ from nomad_actors.local_redis import LocalRedis
 from .test_serve import start
 
 JOB = {"name": "cache-cleanup", "data": {"type": "expired"}}
+#: What is sent to those that need a body, by the end of their paths.
+BODIES: dict[tuple[str, str], object] = {
+    ("post", "jobs"): JOB,
+    ("post", "batch"): {"jobs": [JOB]},
+    ("post", "bulk"): {"action": "retry"},
+    ("put", "limits"): {"concurrency": 1, "starts": None, "periodMs": None, "maxLength": None},
+}
 #: Fewer at a time than the admin has threads: none waits for another.
 AT_ONCE = 4
 
@@ -68,7 +75,7 @@ def operations_that_need_redis(url: str) -> list[tuple[str, str]]:
 
 def assert_away(url: str, needing: list[tuple[str, str]]) -> None:
     def ask(method: str, path: str) -> requests.Response:
-        body = JOB if path.endswith("/jobs") and method == "post" else None
+        body = BODIES.get((method, path.rpartition("/")[2]))
         return requests.request(method, url + path, json=body, timeout=30)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -79,7 +79,7 @@ def test_a_queues_page_lists_the_jobs_of_a_state(ask: FlaskClient, parts: Parts)
     seen = text_of(answer.text)
     assert ids[0] in seen
     assert ids[2] not in seen
-    assert "1 to 2 of 3 · next" in seen
+    assert "2 shown of 3 · next" in seen
     assert "Let no more jobs start, since for minutes Pause" in seen
     assert "No job is failed." in text_of(ask.get("/admin/queues/token-refresh?status=failed").text)
 

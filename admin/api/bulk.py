@@ -1,0 +1,110 @@
+"""One action on many jobs: counted, begun, looked at, stopped, gone on with."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from flask import Blueprint
+from pydantic import Field, WithJsonSchema
+
+from nomad_actors.broker.states import STATE_NAMES
+from nomad_actors.bulk import ACTIONS, MAX_PER_SECOND, Operations, Wish
+from nomad_actors.finding import JobFilter
+
+from ..access.actors import current_actor
+from ..inputs import Body, Input
+from ..listing import MAX_INSTANT_MS
+from ..parts import all_queues
+from .answers import BulkCount, BulkList, BulkOperation
+from .declared import InPath, ThisQueue, declared
+
+api = Blueprint("bulk", __name__, url_prefix="/admin/jobs")
+
+OperationId = Annotated[str, InPath("a bulk operation's id")]
+
+_ACTION = {"type": "string", "enum": list(ACTIONS)}
+_STATE = {"type": "string", "enum": sorted(map(str, STATE_NAMES))}
+
+
+class Meant(Input):
+    """Which jobs are meant; what is left out is not asked about."""
+
+    # Its words are checked by the queue, which names the nearest.
+    status: list[Annotated[str, WithJsonSchema(_STATE)]] = Field(default_factory=list)
+    job_type: str | None = Field(default=None)
+    fields: dict[str, str] = Field(default_factory=dict, description="values of indexed fields; all must fit")
+    fingerprint: str | None = Field(default=None, description="failed for this reason")
+    since: int | None = Field(default=None, ge=0, le=MAX_INSTANT_MS, description="ended, due or added then or later")
+    until: int | None = Field(default=None, ge=0, le=MAX_INSTANT_MS, description="then or before")
+
+
+class Wanted(Body):
+    """What is to be done to which jobs."""
+
+    action: Annotated[str, WithJsonSchema(_ACTION)]
+    filter: Meant = Field(default_factory=Meant)
+    per_second: int = Field(default=200, ge=1, le=MAX_PER_SECOND, description="jobs a second, at most")
+    reason: str = Field(default="", description="why; it is kept with jobs that are cancelled")
+    dry_run: bool = Field(default=True, description="only count; false begins")
+
+
+@api.post("/queues/<queue>/bulk")
+@declared({200: BulkCount, 202: BulkOperation})
+def begin(queue: ThisQueue, body: Wanted) -> tuple[dict[str, Any], int]:
+    """Count the jobs that an action is meant for; with `dryRun` false begin it.
+
+    It is done in steps by the admin, and goes on after a crash; jobs that come into its states later are not meant.
+    """
+    operations = Operations(all_queues())
+    wish = _wish(body)
+    if body.dry_run:
+        count, is_exact = operations.count(queue.name, wish)
+        told = {"dryRun": True, "queueName": queue.name, "action": wish.action}
+        return {**told, "count": count, "isExact": is_exact}, 200
+    return operations.begin(queue.name, wish).as_json(), 202
+
+
+@api.get("/bulk")
+@declared(BulkList)
+def list_all() -> dict[str, Any]:
+    """List the bulk operations of all queues, the newest first; fifty that are over are kept of each queue."""
+    return {"operations": [operation.as_json() for operation in Operations(all_queues()).all()]}
+
+
+@api.get("/queues/<queue>/bulk/<operation>")
+@declared(BulkOperation)
+def show(queue: ThisQueue, operation: OperationId) -> dict[str, Any]:
+    """Show how far a bulk operation is."""
+    return Operations(all_queues()).get(queue.name, operation).as_json()
+
+
+@api.post("/queues/<queue>/bulk/<operation>/stop")
+@declared(BulkOperation, problems=(409, 503))
+def stop(queue: ThisQueue, operation: OperationId) -> dict[str, Any]:
+    """Stop a bulk operation after the step at hand; what it did stays done."""
+    return Operations(all_queues()).stop(queue.name, operation).as_json()
+
+
+@api.post("/queues/<queue>/bulk/<operation>/resume")
+@declared(BulkOperation, problems=(409, 503))
+def resume(queue: ThisQueue, operation: OperationId) -> dict[str, Any]:
+    """Let a stopped bulk operation go on where it stopped."""
+    return Operations(all_queues()).go_on(queue.name, operation).as_json()
+
+
+def _wish(body: Wanted) -> Wish:
+    meant = body.filter
+    return Wish(
+        action=body.action,
+        sought=JobFilter(
+            states=tuple(dict.fromkeys(meant.status)),
+            job_type=meant.job_type,
+            fields=meant.fields,
+            fingerprint=meant.fingerprint,
+            since_ms=meant.since,
+            until_ms=meant.until,
+        ),
+        per_second=body.per_second,
+        by=current_actor().name,
+        reason=body.reason,
+    )

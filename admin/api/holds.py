@@ -1,0 +1,105 @@
+"""What keeps jobs from starting or from being added: pauses, the switch of all that talks to ESI, limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint
+from pydantic import Field
+
+from nomad_actors.broker.holds import Limits
+from nomad_actors.queue_control import MAX_LENGTH, MAX_LIMIT, MAX_PAUSE_MS, MAX_STARTS
+
+from ..access.actors import current_actor
+from ..inputs import Body
+from ..parts import all_queues
+from .answers import Done, EsiSwitch, LimitsInForce
+from .declared import ThisQueue, declared
+
+api = Blueprint("holds", __name__, url_prefix="/admin/jobs")
+
+MAX_REASON_CHARS = 500
+
+
+class Pausing(Body):
+    """Why, and for how long."""
+
+    reason: str = Field(default="", max_length=MAX_REASON_CHARS, description="shown wherever the pause is")
+    for_ms: int | None = Field(
+        default=None, ge=1, le=MAX_PAUSE_MS, description="it resumes by itself then; else when it is resumed"
+    )
+
+
+class NewLimits(Body):
+    """All of a queue's limits; null lifts one."""
+
+    concurrency: int | None = Field(ge=1, le=MAX_LIMIT, description="jobs at a time over all hosts")
+    starts: int | None = Field(ge=1, le=MAX_STARTS, description="jobs that start in a period; goes with `periodMs`")
+    period_ms: int | None = Field(ge=1, le=MAX_PAUSE_MS)
+    max_length: int | None = Field(
+        ge=1, le=MAX_LENGTH, description="how many may be waiting or delayed before more are refused"
+    )
+
+
+@api.post("/queues/<queue>/pause")
+@declared(Done)
+def pause(queue: ThisQueue, body: Pausing) -> dict[str, Any]:
+    """Let no job of the queue start until it is resumed, or for some time; running ones finish."""
+    queue.pause(reason=body.reason, by=current_actor().name, for_ms=body.for_ms)
+    return {"success": True, "queueName": queue.name, "status": "paused"}
+
+
+@api.post("/queues/<queue>/resume")
+@declared(Done)
+def resume(queue: ThisQueue) -> dict[str, Any]:
+    """Let jobs start again, unless all that talks to ESI is paused."""
+    queue.resume()
+    return {"success": True, "queueName": queue.name, "status": "paused" if queue.is_paused() else "running"}
+
+
+@api.get("/queues/<queue>/limits")
+@declared(LimitsInForce)
+def limits(queue: ThisQueue) -> dict[str, Any]:
+    """Show a queue's limits."""
+    return {**queue.limits().as_json(), "inForce": queue.limit_at_a_time()}
+
+
+@api.put("/queues/<queue>/limits")
+@declared(LimitsInForce)
+def set_limits(queue: ThisQueue, body: NewLimits) -> dict[str, Any]:
+    """Set all of a queue's limits; they hold at once, everywhere."""
+    queue.set_limits(Limits(body.concurrency, body.starts, body.period_ms, body.max_length))
+    return {**queue.limits().as_json(), "inForce": queue.limit_at_a_time()}
+
+
+@api.get("/esi")
+@declared(EsiSwitch)
+def esi() -> dict[str, Any]:
+    """Show which queues talk to ESI, and since when and why they are paused together."""
+    return _switch()
+
+
+@api.post("/esi/pause")
+@declared(EsiSwitch)
+def pause_esi(body: Pausing) -> dict[str, Any]:
+    """Let no job start that talks to ESI or its login; pauses of single queues stay beside it."""
+    all_queues().pause_esi(reason=body.reason, by=current_actor().name, for_ms=body.for_ms)
+    return _switch()
+
+
+@api.post("/esi/resume")
+@declared(EsiSwitch)
+def resume_esi() -> dict[str, Any]:
+    """Let what talks to ESI go on, but for queues that are paused themselves."""
+    all_queues().resume_esi()
+    return _switch()
+
+
+def _switch() -> dict[str, Any]:
+    queues, pauses = all_queues(), all_queues().esi_pauses()
+    pause = next(iter(pauses.values()), None)
+    return {
+        "queues": queues.talking_to_esi(),
+        "isPaused": bool(pauses),
+        "pause": None if pause is None else pause.as_json(),
+    }

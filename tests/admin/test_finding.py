@@ -1,0 +1,95 @@
+"""Lists of jobs by what they are about, why they failed, and jobs that are added with keys of their own."""
+
+from __future__ import annotations
+
+from flask.testing import FlaskClient
+
+from .conftest import Parts
+
+QUEUE = "/admin/jobs/queues/token-refresh"
+JOB = {"name": "token-refresh-work", "data": {"character_id": 7}}
+
+
+def test_jobs_are_found_by_a_field_in_whatever_state_newest_first(ask: FlaskClient, parts: Parts) -> None:
+    ended = parts.add(character_id=7)
+    parts.run_all()
+    parts.add(character_id=8)
+    waits = parts.add(character_id=7)
+    url = f"{QUEUE}/jobs?status=waiting,completed&field=character_id=7"
+    found = ask.get(url).get_json()
+    assert [job["id"] for job in found["jobs"]] == [waits, ended]
+    assert (found["total"], found["nextCursor"]) == (2, None)
+    first = ask.get(f"{url}&limit=1").get_json()
+    then = ask.get(f"{url}&limit=1&cursor={first['nextCursor']}").get_json()
+    assert [job["id"] for page in (first, then) for job in page["jobs"]] == [waits, ended]
+    both = ask.get(f"{url}&field=note=x").get_json()
+    assert "jobs cannot be found by field 'note' (accepted: character_id)" in both["detail"]
+
+
+def test_a_page_goes_on_after_its_last_job_whatever_came_and_went(ask: FlaskClient, parts: Parts) -> None:
+    ids = [parts.add() for _ in range(4)]
+    first = ask.get(f"{QUEUE}/jobs?limit=2").get_json()
+    parts.queues.get_queue("token-refresh").remove(ids[0])
+    then = ask.get(f"{QUEUE}/jobs?limit=2&cursor={first['nextCursor']}").get_json()
+    assert [job["id"] for page in (first, then) for job in page["jobs"]] == ids
+
+
+def test_failures_are_told_by_reason_and_lead_to_their_jobs(ask: FlaskClient, parts: Parts) -> None:
+    failed = [parts.add(fail=True) for _ in range(2)]
+    parts.run_all()
+    (reason,) = ask.get(f"{QUEUE}/failures").get_json()["failures"]
+    assert (reason["count"], reason["errorClass"]) == (2, "ValueError")
+    assert reason["firstSeen"] <= reason["lastSeen"]
+    url = f"{QUEUE}/jobs?status=failed&fingerprint={reason['fingerprint']}"
+    assert {job["id"] for job in ask.get(url).get_json()["jobs"]} == set(failed)
+
+
+def test_what_cannot_be_looked_for_is_refused_with_what_can(ask: FlaskClient) -> None:
+    for query, said in (
+        ("type=token-refresh-wrok", "did you mean 'token-refresh-work'"),
+        ("field=character_id", "name=value"),
+        ("fingerprint=x", "hexadecimal digits"),
+        ("cursor=x", "a nextCursor of the same list"),
+        ("since=x", "a whole number from 0"),
+        ("status=waiting&status=failed", "given 2 times"),
+    ):
+        answer = ask.get(f"{QUEUE}/jobs?{query}")
+        assert answer.status_code == 422, query
+        assert said in answer.get_json()["detail"]
+
+
+def test_the_same_call_with_the_same_key_is_one_call(ask: FlaskClient, parts: Parts) -> None:
+    headers = {"Idempotency-Key": "order 66"}
+    first = ask.post(f"{QUEUE}/jobs", json=JOB, headers=headers)
+    again = ask.post(f"{QUEUE}/jobs", json=JOB, headers=headers)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert (first.get_json()["new"], again.get_json()["new"]) == (True, False)
+    assert first.get_json()["id"] == again.get_json()["id"]
+    other = ask.post(f"{QUEUE}/jobs", json={**JOB, "data": {"character_id": 8}}, headers=headers)
+    assert other.status_code == 422
+    assert parts.queues.get_queue("token-refresh").counts()["waiting"] == 1
+    assert ask.post(f"{QUEUE}/jobs", json=JOB, headers={"Idempotency-Key": ""}).status_code == 422
+
+
+def test_a_unique_job_says_which_one_stands(ask: FlaskClient) -> None:
+    unique = {**JOB, "opts": {"uniqueKey": "character 7", "uniqueUntil": "end"}}
+    first, again = (ask.post(f"{QUEUE}/jobs", json=unique) for _ in range(2))
+    assert (again.status_code, again.get_json()["id"]) == (200, first.get_json()["id"])
+    replaced = ask.post(f"{QUEUE}/jobs", json={**JOB, "opts": {**unique["opts"], "uniqueReplace": True}})
+    assert replaced.status_code == 201
+    assert ask.get(f"{QUEUE}/jobs/{first.get_json()['id']}").status_code == 404
+
+
+def test_many_jobs_are_added_all_or_none(ask: FlaskClient, parts: Parts) -> None:
+    jobs = [{"name": "token-refresh-work", "data": {"character_id": number}} for number in range(300)]
+    wrong = ask.post(f"{QUEUE}/batch", json={"jobs": [*jobs, {**JOB, "data": {}}]})
+    assert wrong.status_code == 422
+    assert parts.queues.get_queue("token-refresh").counts()["waiting"] == 0
+    added = ask.post(f"{QUEUE}/batch", json={"jobs": jobs})
+    assert added.status_code == 201
+    assert parts.queues.get_queue("token-refresh").counts()["waiting"] == 300
+    ids = [job["id"] for job in added.get_json()["jobs"]]
+    assert ask.get(f"{QUEUE}/jobs/{ids[42]}").get_json()["data"] == {"character_id": 42}
+    assert "from 1 to" in ask.post(f"{QUEUE}/batch", json={"jobs": []}).get_json()["detail"].replace(
+        "of 1 to", "from 1 to"
+    )
