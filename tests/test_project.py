@@ -42,8 +42,8 @@ ARROWS: dict[str, set[str]] = {
     "cli": {"commands"},
     "__init__": {"app", "job_types", "jobs", "queues", "settings", "version"},
 }
-#: The broker is for any Dramatiq application: of ours it takes the clock alone.
-ONLY = {"broker": {"clock"}}
+#: The broker is for any Dramatiq application: of ours it takes the clock and the release alone.
+ONLY = {"broker": {"clock", "version"}}
 #: What stands on top of a package: programs.
 ENTRY_POINTS = {"nomad_actors/scheduler/__main__.py"}
 

@@ -83,6 +83,11 @@ class RedisServer:
             found.append(RunningJob(records.unpack_id(leases[i]), names.get(worker_id, "?"), since_ms))
         return sorted(found, key=lambda job: job.since_ms)
 
+    def oldest_start_ms(self, queue: str, starts: int) -> float | None:
+        """Return when the oldest of the last `starts` starts of a queue was (ms), None when there were fewer."""
+        (first,) = self._links.commands([("LINDEX", f"{self._base_of(queue)}:starts", -starts)])
+        return None if first is None else float(first)
+
     def next_due_ms(self, queue: str) -> float | None:
         """Return when the next delayed job of a queue is due (ms), None when none is delayed."""
         (first,) = self._links.commands([("ZRANGE", f"{self._base_of(queue)}:delayed", 0, 0, "WITHSCORES")])

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import redis
 from redis.exceptions import ResponseError
 
+from ..version import __version__
 from . import beats, interrupts, keys, records
 from .endings import Ended, Outcome
 from .errors import Cancelled, UnreadableBody
@@ -87,7 +88,7 @@ class Session:
     ) -> None:
         self.pid = os.getpid()
         self.worker_id = os.urandom(8)
-        self.name = f"{socket.gethostname()}:{self.pid}"
+        self.name = f"{socket.gethostname()}:{self.pid}@{__version__}"
         self.threads = threads
         self._lease_ms = lease_ms
         self._base_of = base_of

@@ -48,6 +48,7 @@ def why_still(patient: Patient, queue: Queue) -> Stillness:
         or _paused(queue)
         or _places_taken(queue, running)
         or _limit(queue, counts, running)
+        or _rate(patient, queue, counts)
         or _brake(queue)
         or _unknown(queue)
     )
@@ -109,6 +110,18 @@ def _limit(queue: Queue, counts: QueueCounts, running: list[RunningJob]) -> Stil
     found = f"its limit of {counts.limit} jobs at a time over all hosts is reached: {_jobs(running)}"
     job = running[0].job_id if running else "ID"
     return Stillness(Reason.LIMIT, found, f"nomad job {job} --queue {queue.name}")
+
+
+def _rate(patient: Patient, queue: Queue, counts: QueueCounts) -> Stillness | None:
+    starts, period_ms = counts.limits.starts, counts.limits.period_ms
+    if starts is None or period_ms is None:
+        return None
+    with redis_errors():
+        oldest_ms = patient.broker.server().oldest_start_ms(queue.name, starts)
+    if oldest_ms is None or oldest_ms + period_ms <= counts.now_ms:
+        return None
+    found = f"its limit of {starts} starts in {period_ms / 1000:g} s is reached, until {_at(oldest_ms + period_ms)}"
+    return Stillness(Reason.LIMIT, found, f"nomad limits {queue.name}")
 
 
 def _brake(queue: Queue) -> Stillness | None:

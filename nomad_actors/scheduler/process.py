@@ -21,6 +21,7 @@ from ..errors import NomadError, Unavailable
 from ..log import get_logger
 from ..metrics.definitions import SCHEDULER_HEARTBEAT
 from ..queue_control import redis_errors
+from ..version import __version__
 from .book import Schedules, Standing
 from .clock_watch import ClockWatch
 from .due import Due, due_slots
@@ -44,7 +45,7 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
 
     def __init__(self, schedules: Schedules, declared: Sequence[Schedule], clock: Clock) -> None:
         super().__init__(actors=[])
-        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.name = f"{socket.gethostname()}:{os.getpid()}@{__version__}"
         self._schedules = schedules
         self._declared: Sequence[Schedule] | None = declared
         self._clock = clock

@@ -9,8 +9,10 @@ from dramatiq import Message
 
 from nomad_actors.app import QueueAccess
 from nomad_actors.broker.holds import Limits
-from nomad_actors.doctor import Finding
+from nomad_actors.doctor import Finding, Patient
+from nomad_actors.doctor.stillness import Reason, why_still
 from nomad_actors.testing import WorkerProcess
+from nomad_actors.version import __version__
 from tests.processes import ROOT
 
 from .conftest import found_in
@@ -74,6 +76,25 @@ def test_a_limit_over_all_hosts_that_is_reached(access: QueueAccess, working: Wo
         add(access)
         found = shop_of(access)
     assert "its limit of 1 jobs at a time over all hosts is reached" in found.found
+
+
+def test_a_limit_of_starts_that_is_reached(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
+    queue = access.queues.get_queue("shop")
+    with working():
+        queue.set_limits(Limits(starts=1, period_ms=60_000))
+        first = add(access)
+        wait_until(lambda: (job := queue.get(first)) and job.status == "completed")
+        add(access)
+        still = why_still(Patient(access.settings, access.clock, access.broker, access.queues), queue)
+    assert (still.reason, still.fix) == (Reason.LIMIT, "nomad limits shop")
+    assert "its limit of 1 starts in 60 s is reached, until 20" in still.found
+
+
+def test_workers_tell_their_release(access: QueueAccess, working: Working) -> None:
+    with working():
+        (worker,) = access.queues.get_queue("shop").workers()
+        assert worker.name.endswith(f"@{__version__}")
+        assert found_in(access)["releases"].status == "ok"
 
 
 def test_jobs_that_defer_themselves_tell_of_a_brake(
