@@ -143,6 +143,7 @@ class Model:
         job = self.jobs.get(job_id)
         if job and job.state in FINISHED:
             job.attempts = job.crashes = 0
+            job.blamed = set()
             job.skipped = job.cancelled = job.once_more = False
             job.story.append("enqueued")
             job.log = []
@@ -248,6 +249,7 @@ class Model:
         if job.once_more:
             job.once_more = job.skipped = job.cancelled = False
             job.attempts = job.crashes = 0
+            job.blamed = set()
             job.story.append("enqueued")
             self._append(job)
             return

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from chaos.consistency import check_queue
-from nomad_actors.broker import JobBroker, State
+from nomad_actors.broker import JobBroker, State, records
 from nomad_actors.broker.endings import Outcome
 from nomad_actors.broker.link import Call
 from nomad_actors.broker.view import QueueView
@@ -170,6 +170,39 @@ def test_a_worker_that_was_only_unheard_takes_the_crash_back(
     assert "late" in [event["event"] for event in told.timeline()]
     assert view.counts().late == 1
     assert len(runs) == 2
+
+
+def test_a_crash_of_a_jobs_earlier_life_is_not_taken_from_its_present_one(
+    quick: JobBroker, view: QueueView, wait_until: Callable[..., None]
+) -> None:
+    job = dramatiq.actor(lambda: None, actor_name="job").send()
+    dramatiq.actor(lambda: None, actor_name="keeper", queue_name="keeper")
+
+    def lost_with(worker: bytes) -> None:
+        with running(quick, queues={"keeper"}):
+            lose(quick, [job.message_id], worker=worker)
+            wait_until(lambda: beat(quick) or not view.counts().active, timeout_seconds=10)
+
+    lost_with(b"dead0001")
+    with running(quick):
+        wait_until(lambda: view.counts().completed == 1)
+    ended = view.get(job.message_id)
+    assert ended is not None
+    assert view.again(ended) == "ok"
+    lost_with(b"dead0002")
+    # The first of them is heard of after all; what it cost the job was forgiven with the new life.
+    token = records.TOKEN.pack(b"dead0001", 1, 1)
+    beat(quick, b"dead0001", (records.pack_id(job.message_id), token))
+    told = view.get(job.message_id)
+    assert told is not None
+    assert told.record is not None
+    assert told.record.header.crashes == 1
+    # The second's still counts, until it is heard of too.
+    beat(quick, b"dead0002", (records.pack_id(job.message_id), records.TOKEN.pack(b"dead0002", 1, 1)))
+    told = view.get(job.message_id)
+    assert told is not None
+    assert told.record is not None
+    assert told.record.header.crashes == 0
 
 
 def forge_silence(broker: JobBroker, client: redis.Redis) -> None:

@@ -67,6 +67,8 @@ local function take_back_crash(id, token, now)
   local at, counted = 1, false
   while at <= #record.story do
     local kind, _, length, data_at = struct.unpack('>BdI4', record.story, at)
+    -- Added anew, the job forgot its crashes.
+    if kind == ENQUEUED then counted = false end
     if string.sub(record.story, data_at, data_at + 13) == token then
       -- A lease that was never heard of blamed nobody.
       local fate = string.sub(record.story, data_at + 14, data_at + length - 1)
