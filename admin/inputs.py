@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_origin
 from flask import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from nomad_actors.errors import BadInput
@@ -60,17 +61,30 @@ def read_query(request: Request, kind: type[Given]) -> Given:
 
     Raises `BadInput` for one that is unknown (a misspelt one must not be overlooked), given twice or unusable.
     """
+    return _read_texts(request.args, kind, "query parameter")
+
+
+def read_form(request: Request, kind: type[Given], *, beside: str) -> Given:
+    """Return the fields of a page's form, but for the one named `beside`.
+
+    Raises `BadInput` as `read_query`.
+    """
+    values = MultiDict((name, value) for name, value in request.form.items(multi=True) if name != beside)
+    return _read_texts(values, kind, "field")
+
+
+def _read_texts(values: MultiDict[str, str], kind: type[Given], what: str) -> Given:
     schema = _schema_of(kind)
     accepted = fields_of(schema)
     repeated = repeated_of(kind)
-    for name, values in request.args.lists():
+    for name, given in values.lists():
         if name not in accepted:
-            raise BadInput(f"unknown query parameter {name!r} (accepted: {_words(accepted)})", accepted=accepted)
-        if len(values) > 1 and name not in repeated:
-            raise BadInput(f"query parameter {name!r} is given {len(values)} times (accepted: once)")
-    texts = request.args.to_dict()
+            raise BadInput(f"unknown {what} {name!r} (accepted: {_words(accepted)})", accepted=accepted)
+        if len(given) > 1 and name not in repeated:
+            raise BadInput(f"{what} {name!r} is given {len(given)} times (accepted: once)")
+    texts = values.to_dict()
     typed = {
-        name: request.args.getlist(name) if name in repeated else _typed(text, schema_at(schema, (name,)))
+        name: values.getlist(name) if name in repeated else _typed(text, schema_at(schema, (name,)))
         for name, text in texts.items()
     }
     return _checked(kind, typed, shown=texts)

@@ -49,19 +49,28 @@ class Page:
     next_cursor: str | None
 
 
+def sought_by(query: OfJobs, *, status: str = "") -> JobFilter:
+    """Return which jobs a query asks for; in states `status` when it names none.
+
+    Raises `BadInput` for a field without a value.
+    """
+    return JobFilter(
+        states=tuple(dict.fromkeys(word.strip() for word in (query.status or status).split(","))),
+        job_type=query.type or None,
+        # A form sends what was left empty too.
+        fields=parse_fields([text for text in query.field if text]),
+        fingerprint=query.fingerprint or None,
+        since_ms=query.since,
+        until_ms=query.until,
+    )
+
+
 def page_of(queue: Queue, query: OfJobs, *, status: str = "") -> Page:
     """Return the jobs that are asked for; in states `status` when the query names none.
 
     Raises `UnknownState`, `UnknownJobType`, and `BadInput` for a field, a fingerprint or a cursor that is none.
     """
-    sought = JobFilter(
-        states=tuple(dict.fromkeys(word.strip() for word in (query.status or status).split(","))),
-        job_type=query.type or None,
-        fields=parse_fields(query.field),
-        fingerprint=query.fingerprint or None,
-        since_ms=query.since,
-        until_ms=query.until,
-    )
+    sought = sought_by(query, status=status)
     found = queue.find(sought, limit=query.limit, cursor=query.cursor or None)
     total, is_exact = queue.count(sought)
     return Page(sought.states, found.jobs, total, is_exact, found.next_cursor)

@@ -11,6 +11,8 @@ from .access import forms, guard, journal, request_ids
 from .api import actions, audit, bulk, description, doctor, holds, jobs, metrics, probes, scheduler
 from .pages import actions as page_actions
 from .pages import audit as audit_page
+from .pages import bulk as page_bulk
+from .pages import holds as page_holds
 from .pages import login, notices
 from .pages import queues as pages
 from .parts import keep
@@ -55,7 +57,8 @@ def create_app(app: App) -> Flask:
     apis = (probes, metrics, jobs, actions, bulk, holds, scheduler, audit, doctor, description)
     for blueprint in (module.api for module in apis):
         web.register_blueprint(blueprint)
-    for blueprint in (pages.pages, page_actions.pages, audit_page.pages, login.pages):
+    shown = (pages, page_actions, page_holds, page_bulk, audit_page, login)
+    for blueprint in (module.pages for module in shown):
         web.register_blueprint(blueprint)
     return web
 

@@ -11,6 +11,7 @@ import time
 from .api_fuzz import api_fuzz
 from .losses import frozen_one, frozen_workers, killed_workers, killed_workers_and_redis, poison
 from .memory import flat_memory
+from .million import million
 from .outages import cut_lines, killed_redis
 from .random_steps import random_steps
 from .schedulers import schedulers
@@ -31,6 +32,7 @@ PROOFS = {
         flat_memory,
         schedulers,
         api_fuzz,
+        million,
     )
 }
 

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from http import HTTPStatus
-from urllib.parse import quote
 
-from flask import Blueprint, Response, make_response, redirect, render_template, request
+from flask import Blueprint, Response, render_template, request
 
-from nomad_actors.broker.holds import PauseScope
-from nomad_actors.errors import BadInput, JobNotFound, NomadError, Unavailable, UnknownQueue, UnknownSchedule
+from nomad_actors.errors import BadInput, JobNotFound
 
-from .. import problems
-from ..access import journal
 from ..access.actors import current_actor
 from ..api.actions import MAX_CLEAN_LIMIT
 from ..inputs import Query, read_query
 from ..parts import all_queues
 from ..schedules import schedules
-from . import notices
+from .doing import done, job_path, queue_path, schedule_path, whole
 
 pages = Blueprint("pages_actions", __name__)
 
 MINUTE_MS = 60_000
 MAX_MINUTES = 5_256_000
-MAX_PAUSE_MINUTES = 525_600
 CLEANABLE = ("completed", "failed", "delayed", "waiting", "paused")
 
 
@@ -53,7 +47,19 @@ def retry(queue: str, job_id: str) -> Response:
         chosen.retry(job_id)
         return "The job waits again, its attempts afresh."
 
-    return _done(act, _job(queue, job_id))
+    return done(act, job_path(queue, job_id), when_gone=queue_path(queue))
+
+
+@pages.post("/admin/queues/<queue>/jobs/<path:job_id>/promote")
+def promote(queue: str, job_id: str) -> Response:
+    """Put a delayed job to waiting now."""
+    chosen = all_queues().get_queue(queue)
+
+    def act() -> str:
+        chosen.promote(job_id)
+        return "The job waits now."
+
+    return done(act, job_path(queue, job_id), when_gone=queue_path(queue))
 
 
 @pages.post("/admin/queues/<queue>/jobs/<path:job_id>/cancel")
@@ -65,7 +71,7 @@ def cancel(queue: str, job_id: str) -> Response:
         status = chosen.cancel(job_id, f"cancelled by {current_actor().name}")
         return "The job ends as soon as it can be interrupted." if status == "active" else "The job is cancelled."
 
-    return _done(act, _job(queue, job_id))
+    return done(act, job_path(queue, job_id), when_gone=queue_path(queue))
 
 
 @pages.get("/admin/confirm/remove")
@@ -80,10 +86,10 @@ def confirm_remove() -> str:
         "confirm.html",
         question=f"Remove this {found.status} job for good?",
         facts={"Job": found.name, "Id": job_id, "Queue": queue},
-        action=f"{_job(queue, job_id)}/remove",
-        fields={},
+        action=f"{job_path(queue, job_id)}/remove",
+        fields=[],
         verb="Remove it",
-        back=_job(queue, job_id),
+        back=job_path(queue, job_id),
     )
 
 
@@ -96,41 +102,7 @@ def remove(queue: str, job_id: str) -> Response:
         chosen.remove(job_id)
         return f"Job {job_id} is removed."
 
-    return _done(act, _queue(queue), otherwise=_job(queue, job_id))
-
-
-@pages.post("/admin/queues/<queue>/pause")
-def pause(queue: str) -> Response:
-    """Let no job of the queue start."""
-    chosen = all_queues().get_queue(queue)
-
-    def act() -> str:
-        text = request.form.get("minutes", "").strip()
-        minutes = _whole("minutes", text, 1, MAX_PAUSE_MINUTES) if text else None
-        chosen.pause(
-            reason=request.form.get("reason", "").strip(),
-            by=current_actor().name,
-            for_ms=None if minutes is None else minutes * MINUTE_MS,
-        )
-        until = "until it is resumed" if minutes is None else f"for {minutes} minutes"
-        return f"The queue is paused: no job starts {until}; running ones finish."
-
-    return _done(act, _queue(queue))
-
-
-@pages.post("/admin/queues/<queue>/resume")
-def resume(queue: str) -> Response:
-    """Let jobs start again."""
-    queues = all_queues()
-    chosen = queues.get_queue(queue)
-
-    def act() -> str:
-        if request.form.get("scope") == PauseScope.ESI.value:
-            return f"What talks to ESI goes on: {', '.join(queues.resume_esi())}."
-        chosen.resume()
-        return "The queue is still paused otherwise." if chosen.is_paused() else "The queue runs again."
-
-    return _done(act, _queue(queue))
+    return done(act, queue_path(queue), otherwise=job_path(queue, job_id), when_gone=queue_path(queue))
 
 
 @pages.get("/admin/confirm/clean")
@@ -148,10 +120,10 @@ def confirm_clean() -> str:
             "Which": f"{status}, that {since} over {minutes} minutes ago, oldest first",
             "At most": f"{limit}; {queue.counts()[status]} are {status} now, of any age",
         },
-        action=f"{_queue(queue.name)}/clean",
-        fields={"status": status, "minutes": minutes, "limit": limit},
+        action=f"{queue_path(queue.name)}/clean",
+        fields=[("status", status), ("minutes", minutes), ("limit", limit)],
         verb="Remove them",
-        back=f"{_queue(queue.name)}?status={status}",
+        back=f"{queue_path(queue.name)}?status={status}",
     )
 
 
@@ -165,7 +137,7 @@ def clean(queue: str) -> Response:
         removed = len(chosen.clean(minutes * MINUTE_MS, status, limit))
         return f"{removed} {status} {'job is' if removed == 1 else 'jobs are'} removed."
 
-    return _done(act, _queue(queue))
+    return done(act, queue_path(queue))
 
 
 @pages.post("/admin/schedules/<name>/start")
@@ -176,7 +148,7 @@ def start(name: str) -> Response:
         schedules().start_job(name)
         return "The schedule is on."
 
-    return _done(act, _schedule(name))
+    return done(act, schedule_path(name))
 
 
 @pages.post("/admin/schedules/<name>/stop")
@@ -187,7 +159,7 @@ def stop(name: str) -> Response:
         schedules().stop_job(name)
         return "The schedule is stopped; its job that waits or runs stays."
 
-    return _done(act, _schedule(name))
+    return done(act, schedule_path(name))
 
 
 @pages.post("/admin/schedules/<name>/run")
@@ -198,26 +170,7 @@ def run(name: str) -> Response:
         added = schedules().run_job(name, force=False, by=current_actor().name)
         return f"Job {added.id} is added to {added.queue}."
 
-    return _done(act, _schedule(name))
-
-
-def _done(act: Callable[[], str], back: str, *, otherwise: str | None = None) -> Response:
-    """Do it and go `back`, or `otherwise` when it could not be done, with a notice of which.
-
-    Raises `UnknownQueue`, `UnknownSchedule`, `Unavailable`: there is no page to go back to.
-    """
-    try:
-        text, done = act(), True
-    except (UnknownQueue, UnknownSchedule, Unavailable):
-        raise
-    except NomadError as error:
-        journal.told(problems.status_of(error), str(error))
-        text, done = str(error), False
-        if isinstance(error, JobNotFound):
-            otherwise = "/admin/queues/" + back.split("/")[3]
-    answer = make_response(redirect(back if done else otherwise or back, HTTPStatus.SEE_OTHER))
-    notices.leave(answer, text, done=done)
-    return answer
+    return done(act, schedule_path(name))
 
 
 def _what_to_clean(status: str | None, get: Callable[[str], str | None]) -> tuple[str, int, int]:
@@ -227,24 +180,5 @@ def _what_to_clean(status: str | None, get: Callable[[str], str | None]) -> tupl
     """
     if status not in CLEANABLE:
         raise BadInput(f"status {status!r:.80} is unusable (accepted: {', '.join(CLEANABLE)})", accepted=CLEANABLE)
-    minutes = _whole("minutes", get("minutes"), 0, MAX_MINUTES)
-    return status, minutes, _whole("limit", get("limit"), 1, MAX_CLEAN_LIMIT)
-
-
-def _whole(name: str, text: str | None, low: int, high: int) -> int:
-    if text and text.isascii() and text.isdigit() and len(text) <= 9 and low <= int(text) <= high:
-        return int(text)
-    accepted = f"a whole number from {low} to {high}"
-    raise BadInput(f"{name} {text!r:.80} is unusable (accepted: {accepted})", accepted=[accepted])
-
-
-def _queue(queue: str) -> str:
-    return f"/admin/queues/{quote(queue, safe='')}"
-
-
-def _job(queue: str, job_id: str) -> str:
-    return f"{_queue(queue)}/jobs/{quote(job_id, safe='')}"
-
-
-def _schedule(name: str) -> str:
-    return f"/admin/schedules/{quote(name, safe='')}"
+    minutes = whole("minutes", get("minutes"), 0, MAX_MINUTES)
+    return status, minutes, whole("limit", get("limit"), 1, MAX_CLEAN_LIMIT)

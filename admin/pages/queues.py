@@ -10,12 +10,14 @@ from pydantic import Field
 from werkzeug.wrappers import Response
 
 from nomad_actors import job_metrics
+from nomad_actors.bulk import ACTIONS
 from nomad_actors.errors import JobNotFound
 from nomad_actors.finding import MAX_LIMIT
 from nomad_actors.version import __version__
 
 from ..access.actors import current_actor, may_change
 from ..access.forms import form_token
+from ..api.jobs import OfFailures
 from ..inputs import NoQuery, read_query
 from ..listing import OfJobs, page_of
 from ..parts import all_queues, application
@@ -70,6 +72,8 @@ def overview() -> str:
     queues, schedules = all_queues(), schedule_summary()
     return render_template(
         "overview.html",
+        esi=next(iter(queues.esi_pauses().values()), None),
+        esi_queues=queues.talking_to_esi(),
         health=job_metrics.get_job_system_health(queues, schedules),
         queues=[job_metrics.get_queue_details(queues, name) for name in queues.names()],
         failures=job_metrics.get_failed_jobs(queues, LAST_FAILURES),
@@ -83,15 +87,27 @@ def queue(queue: str) -> str:
     query = read_query(request, Shown)
     chosen = all_queues().get_queue(queue)
     details = job_metrics.get_queue_details(all_queues(), queue)
+    page = page_of(chosen, query, status="paused" if details["isPaused"] else "waiting")
     return render_template(
         "queue.html",
         queue=details,
         counts=chosen.counts(),
-        page=page_of(chosen, query, status="paused" if details["isPaused"] else "waiting"),
+        actions=[action for action, states in ACTIONS.items() if set(page.statuses) <= set(states)],
+        indexed=sorted({name for job_type in chosen.job_types for name in job_type.indexed}),
+        query=query,
+        page=page,
         is_filtered=bool(query.type or query.field or query.fingerprint or query.since or query.until),
         kept=[(name, value) for name, value in request.args.items(multi=True) if name != "cursor"],
         cleanable=[status for status in CLEANABLE if status != ("waiting" if details["isPaused"] else "paused")],
     )
+
+
+@pages.get("/admin/queues/<queue>/failures")
+def failures(queue: str) -> str:
+    """Show why a queue's jobs failed, those with one cause together."""
+    query = read_query(request, OfFailures)
+    page = all_queues().get_queue(queue).failures(limit=query.limit, cursor=query.cursor or None)
+    return render_template("failures.html", queue=queue, page=page)
 
 
 @pages.get("/admin/queues/<queue>/jobs/<path:job_id>")

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -140,21 +141,23 @@ def test_what_is_declared_is_read(web: Flask) -> None:
     assert not unread
 
 
-def _attributes_read(endpoint: Endpoint) -> set[tuple[str, str]]:
-    """Return what a view reads of its query and body, itself or through a function that it hands them to whole."""
-    view = ast.parse(textwrap.dedent(inspect.getsource(endpoint.view)))
-    helpers = [
-        ast.parse(textwrap.dedent(inspect.getsource(endpoint.view.__globals__[node.func.id])))
-        for node in ast.walk(view)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-        if any(isinstance(given, ast.Name) and given.id in ("query", "body") for given in node.args)
-    ]
-    return {
+def _attributes_read(view: Callable[..., Any]) -> set[tuple[str, str]]:
+    """Return what a view reads of its query and body, itself or through functions that it hands them to whole."""
+    view = getattr(view, "view", view)
+    tree = ast.parse(textwrap.dedent(inspect.getsource(view)))
+    read = {
         (node.value.id, node.attr)
-        for tree in (view, *helpers)
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
     }
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and any(isinstance(given, ast.Name) and given.id in ("query", "body") for given in node.args)
+        ):
+            read |= _attributes_read(view.__globals__[node.func.id])
+    return read
 
 
 def test_no_view_reads_a_request_beside_its_declaration() -> None:

@@ -17,7 +17,7 @@ def test_jobs_are_found_by_a_field_in_whatever_state_newest_first(ask: FlaskClie
     waits = parts.add(character_id=7)
     url = f"{QUEUE}/jobs?status=waiting,completed&field=character_id=7"
     found = ask.get(url).get_json()
-    assert [job["id"] for job in found["jobs"]] == [waits, ended]
+    assert {job["id"] for job in found["jobs"]} == {waits, ended}
     assert (found["total"], found["nextCursor"]) == (2, None)
     first = ask.get(f"{url}&limit=1").get_json()
     then = ask.get(f"{url}&limit=1&cursor={first['nextCursor']}").get_json()

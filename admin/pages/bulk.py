@@ -1,0 +1,95 @@
+"""One action on many jobs, from a list that shows them: counted and asked about, begun, watched, stopped."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, render_template, request
+
+from nomad_actors.bulk import Operations, Wish
+
+from ..access import forms
+from ..access.actors import current_actor
+from ..inputs import NoQuery, read_form, read_query
+from ..listing import OfJobs, sought_by
+from ..parts import all_queues
+from .doing import done, queue_path
+
+pages = Blueprint("pages_bulk", __name__)
+
+OPERATIONS = "/admin/bulk"
+
+
+class Acting(OfJobs):
+    """What is to be done to the jobs of a list."""
+
+    action: str = ""
+    status: str = ""
+    queue: str = ""
+
+
+@pages.get(OPERATIONS)
+def operations() -> str:
+    """Show the bulk operations of all queues, the newest first."""
+    read_query(request, NoQuery)
+    return render_template("bulk.html", operations=Operations(all_queues()).all())
+
+
+@pages.get("/admin/confirm/bulk")
+def confirm() -> str:
+    """Count the jobs that an action is meant for, and ask once more."""
+    query = read_query(request, Acting)
+    count, is_exact = Operations(all_queues()).count(query.queue, _wish(query))
+    fields = [
+        (name, value) for name, value in request.args.items(multi=True) if name not in ("limit", "cursor") and value
+    ]
+    facts = {name.capitalize(): value for name, value in fields if name != "action"}
+    return render_template(
+        "confirm.html",
+        question=f"{query.action.capitalize()} {'' if is_exact else 'up to '}{count} jobs?",
+        facts={**facts, "At a pace of": f"{Wish.per_second} a second; it can be stopped"},
+        action=f"{queue_path(query.queue)}/bulk",
+        fields=[(name, value) for name, value in fields if name != "queue"],
+        verb=f"{query.action.capitalize()} them",
+        back=f"{queue_path(query.queue)}?status={query.status}",
+    )
+
+
+@pages.post("/admin/queues/<queue>/bulk")
+def begin(queue: str) -> Response:
+    """Begin an action on many jobs."""
+    all_queues().get_queue(queue)
+
+    def act() -> str:
+        wish = _wish(read_form(request, Acting, beside=forms.FIELD))
+        operation = Operations(all_queues()).begin(queue, wish)
+        return f"It has begun, for {operation.total} jobs of {queue}; reload this page to see how far it is."
+
+    return done(act, OPERATIONS, otherwise=queue_path(queue))
+
+
+@pages.post("/admin/queues/<queue>/bulk/<operation>/stop")
+def stop(queue: str, operation: str) -> Response:
+    """Stop an operation after the step at hand."""
+    all_queues().get_queue(queue)
+
+    def act() -> str:
+        Operations(all_queues()).stop(queue, operation)
+        return "It is stopped; what it did stays done."
+
+    return done(act, OPERATIONS)
+
+
+@pages.post("/admin/queues/<queue>/bulk/<operation>/resume")
+def resume(queue: str, operation: str) -> Response:
+    """Let a stopped operation go on."""
+    all_queues().get_queue(queue)
+
+    def act() -> str:
+        Operations(all_queues()).go_on(queue, operation)
+        return "It goes on where it stopped."
+
+    return done(act, OPERATIONS)
+
+
+def _wish(query: Acting) -> Wish:
+    sought = sought_by(query)
+    return Wish(action=query.action, sought=sought, by=current_actor().name)

@@ -1,0 +1,61 @@
+"""How a page's button ends: back on a page that says what was done, or why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from urllib.parse import quote
+
+from flask import Response, make_response, redirect
+
+from nomad_actors.errors import BadInput, JobNotFound, NomadError, Unavailable, UnknownQueue, UnknownSchedule
+
+from .. import problems
+from ..access import journal
+from . import notices
+
+
+def done(act: Callable[[], str], back: str, *, otherwise: str | None = None, when_gone: str | None = None) -> Response:
+    """Do it and go `back`, or `otherwise` when it could not be done, with a notice of which.
+
+    A job that is gone has no page: then it goes to `when_gone`. Raises `UnknownQueue`, `UnknownSchedule`,
+    `Unavailable`: there is no page to go back to.
+    """
+    try:
+        text, is_done = act(), True
+    except (UnknownQueue, UnknownSchedule, Unavailable):
+        raise
+    except NomadError as error:
+        journal.told(problems.status_of(error), str(error))
+        text, is_done = str(error), False
+        if isinstance(error, JobNotFound):
+            otherwise = when_gone or otherwise
+    answer = make_response(redirect(back if is_done else otherwise or back, HTTPStatus.SEE_OTHER))
+    notices.leave(answer, text, done=is_done)
+    return answer
+
+
+def whole(name: str, text: str | None, low: int, high: int) -> int:
+    """Return a form's field as a whole number from `low` to `high`.
+
+    Raises `BadInput` for anything else.
+    """
+    if text and text.isascii() and text.isdigit() and len(text) <= 12 and low <= int(text) <= high:
+        return int(text)
+    accepted = f"a whole number from {low} to {high}"
+    raise BadInput(f"{name} {text!r:.80} is unusable (accepted: {accepted})", accepted=[accepted])
+
+
+def queue_path(queue: str) -> str:
+    """Return the address of a queue's page."""
+    return f"/admin/queues/{quote(queue, safe='')}"
+
+
+def job_path(queue: str, job_id: str) -> str:
+    """Return the address of a job's page."""
+    return f"{queue_path(queue)}/jobs/{quote(job_id, safe='')}"
+
+
+def schedule_path(name: str) -> str:
+    """Return the address of a schedule's page."""
+    return f"/admin/schedules/{quote(name, safe='')}"
