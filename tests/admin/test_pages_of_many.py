@@ -36,7 +36,7 @@ def test_jobs_are_found_by_a_field_and_the_next_page_keeps_it(ask: FlaskClient, 
     assert [job_id in seen for job_id in ids].count(True) == 1
     assert ids[0] not in seen
     assert ids[2] not in seen
-    assert "1 shown of 2" in text_of(seen)
+    assert "1 shown of up to 2" in text_of(seen)
     following = re.search(r'href="(\?[^"]*cursor=[^"]*)"', seen)
     assert following
     then = ask.get(QUEUE + html.unescape(following[1])).text
