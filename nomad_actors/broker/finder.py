@@ -137,10 +137,10 @@ class Finder:
         if cursor is not None:
             high = b"(" + _entry_of(cursor, term)
         found: list[tuple[StoredJob, bytes]] = []
-        looked_at, entry = 0, b""
+        looked_at, entry, count = 0, b"", min(STEP, limit + 1)
         # One more than is shown: only then there is a next page.
         while len(found) <= limit and looked_at < MOST_LOOKED_AT:
-            reply = self._run("find", high, low, STEP)
+            reply = self._run("find", high, low, count)
             for i in range(0, len(reply), 5):
                 entry, state, value, lease, told = reply[i : i + 5]
                 looked_at += 1
@@ -151,8 +151,10 @@ class Finder:
                         found.append((job, entry))
                         if len(found) > limit:
                             break
-            if len(found) <= limit and len(reply) < 5 * STEP:
+            if len(found) <= limit and len(reply) < 5 * count:
                 return Found([job for job, _ in found], None)
+            # Where few fit, more are read at once.
+            count = STEP
             high = b"(" + entry
         if len(found) > limit:
             entry = found[limit - 1][1]
