@@ -30,6 +30,7 @@ Results = dict[str, dict[str, list[float]]]
 #: The promises: an absolute bound for ours, or ("x", ratio to Dramatiq as it comes).
 TARGETS: dict[str, tuple[str, float]] = {
     "drain, jobs/s": (">= x stock", 3.0),
+    "add in one call, jobs/s": (">=", 30_000.0),
     "urgent job behind 20,000, ms": ("<=", 20.0),
     "pick-up at 20/s, p50 ms": ("<=", 3.0),
     "pick-up at 20/s, p99 ms": ("<=", 10.0),
@@ -115,6 +116,8 @@ def _met(name: str, by_system: dict[str, list[float]]) -> bool:
     how, bound = TARGETS.get(name, ("", 0.0))
     if how == ">= x stock":
         return _ratio(by_system) >= bound
+    if how == ">=":
+        return statistics.median(by_system[OURS.name]) >= bound
     return how != "<=" or statistics.median(by_system[OURS.name]) <= bound
 
 
