@@ -195,18 +195,15 @@ class JobBroker(Broker):
 
         Most do not, and to call each of them in vain took a sixth of the time of adding many jobs.
         """
-        listening = [
-            getattr(each, signal)
-            for each in middleware
-            if getattr(type(each), signal) is not getattr(Middleware, signal)
-        ]
+        silent = getattr(Middleware, signal)
+        listening = [getattr(each, signal) for each in middleware if getattr(type(each), signal) is not silent]
         for message, delay_ms in listed:
             for listener in listening:
                 try:
                     listener(self, message, delay_ms)
-                except MiddlewareError:
-                    raise
-                except Exception:
+                except Exception as error:
+                    if signal.startswith("before") and isinstance(error, MiddlewareError):
+                        raise
                     self.logger.critical("Unexpected failure in %s of %r.", signal, listener, exc_info=True)
 
     def prepare(self, message: Message[Any]) -> NewJob:
