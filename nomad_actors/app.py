@@ -79,13 +79,14 @@ def open_queues(settings: Settings, *, clock: Clock | None = None) -> QueueAcces
 def create_app(settings: Settings, *, clock: Clock | None = None, caller_deadline_ms: int | None = None) -> App:
     """Put an application together and make its queues what `nomad_actors.queues` speaks to in this process.
 
-    With `caller_deadline_ms` a command of ours to the queues fails after that time: for a program that somebody waits
-    for.
+    With `caller_deadline_ms` a command of ours to the queues, and a transaction that others hold up, fail after that
+    time: for a program that somebody waits for.
 
     Raises `SettingsError` for a module of job types that cannot be imported, or a key that is missing.
     """
     clock = clock or SystemClock()
-    services = _services(settings, clock)
+    # A change waits for its turn among this process' writers, then for other processes'.
+    services = _services(settings, clock, None if caller_deadline_ms is None else caller_deadline_ms // 2)
     access = _queue_access(settings, clock, services, caller_deadline_ms)
     numbers = with_queues(lambda: _numbers(access.queues))
     return App(settings, clock, access.broker, access.queues, services.store, services, numbers)
@@ -171,13 +172,13 @@ def redis_missing(settings: Settings, error: Unavailable) -> str:
     )
 
 
-def _services(settings: Settings, clock: Clock) -> Services:
+def _services(settings: Settings, clock: Clock, database_wait_ms: int | None) -> Services:
     http = http_session(settings.esi_user_agent)
     cipher = TokenCipher.from_settings(settings)
     return Services(
         settings=settings,
         clock=clock,
-        store=Store(settings.database_url, cipher=cipher, clock=clock),
+        store=Store(settings.database_url, cipher=cipher, clock=clock, database_wait_ms=database_wait_ms),
         sso=SsoClient(
             http,
             base_url=settings.sso_base_url,

@@ -8,12 +8,13 @@ starve.
 
 from __future__ import annotations
 
+import functools
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,11 +36,17 @@ class Database:
 
     The first transaction of a process creates or migrates the schema. Raises `SettingsError` for a URL that
     names no usable database.
+
+    Parameters:
+      wait_ms: how long a transaction waits for its turn to write, and then for other processes' writers; of PostgreSQL
+        how long a statement may take, None for as long as it takes. Workers have patience, a program that somebody
+        waits for has not.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, wait_ms: int | None = None) -> None:
         self.url = _parse(url)
-        self.engine = _engine(self.url)
+        self._busy_ms = BUSY_TIMEOUT_MS if wait_ms is None else wait_ms
+        self.engine = _engine(self.url, self._busy_ms, wait_ms)
         self._writer = self.engine.execution_options(nomad_writes=True)
         self._write_lock = threading.Lock()
         self._ready_lock = threading.Lock()
@@ -108,8 +115,16 @@ class Database:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        with self._write_lock if self.is_sqlite else nullcontext():
+        if not self.is_sqlite:
             yield
+            return
+        # Each that comes before may wait as long as we.
+        if not self._write_lock.acquire(timeout=self._busy_ms / 1000):
+            raise Unavailable(f"the database does not answer: others have been writing for {self._busy_ms} ms")
+        try:
+            yield
+        finally:
+            self._write_lock.release()
 
 
 @contextmanager
@@ -133,7 +148,7 @@ def _parse(text: str) -> URL:
     return url
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, busy_ms: int, statement_ms: int | None) -> Engine:
     # Parameters hold encrypted tokens and players' data: they stay out of errors and logs.
     options: dict[str, Any] = {
         "pool_size": POOL_SIZE,
@@ -141,9 +156,13 @@ def _engine(url: URL) -> Engine:
         "hide_parameters": True,
     }
     if url.get_backend_name() == "sqlite":
-        options["connect_args"] = {"timeout": BUSY_TIMEOUT_MS / 1000}
+        options["connect_args"] = {"timeout": busy_ms / 1000}
     else:
         options["pool_pre_ping"] = True
+    if statement_ms is not None and url.get_backend_name() == "postgresql":
+        limits = f"-c statement_timeout={statement_ms} -c lock_timeout={statement_ms}"
+        # The least that libpq takes is 2 s.
+        options["connect_args"] = {"connect_timeout": 2, "options": limits}
     try:
         engine = sa.create_engine(url, **options)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
@@ -152,7 +171,7 @@ def _engine(url: URL) -> Engine:
         ) from error
     if url.get_backend_name() == "sqlite":
         sa.event.listen(engine, "connect", _prepare_sqlite)
-        sa.event.listen(engine, "begin", _begin_sqlite)
+        sa.event.listen(engine, "begin", functools.partial(_begin_sqlite, busy_ms))
     return engine
 
 
@@ -164,18 +183,18 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA synchronous = FULL")
 
 
-def _begin_sqlite(connection: Connection) -> None:
+def _begin_sqlite(busy_ms: int, connection: Connection) -> None:
     if not connection.get_execution_options().get("nomad_writes"):
         connection.exec_driver_sql("BEGIN")
         return
     raw = connection.connection.driver_connection
     assert isinstance(raw, sqlite3.Connection)
-    _begin_writing(raw)
+    _begin_writing(raw, busy_ms)
 
 
-def _begin_writing(connection: sqlite3.Connection) -> None:
-    """Begin with the right to write, waiting for another process' writer at most `BUSY_TIMEOUT_MS`."""
-    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+def _begin_writing(connection: sqlite3.Connection, busy_ms: int) -> None:
+    """Begin with the right to write, waiting for another process' writer at most `busy_ms`."""
+    deadline = time.monotonic() + busy_ms / 1000
     # SQLite's waiting sleeps longer each time, to 100 ms, and so a process that waited long keeps losing to those
     # that came just now. Many short waits give each the same chance.
     connection.execute(f"PRAGMA busy_timeout = {_TURN_WAIT_MS}")
@@ -188,4 +207,4 @@ def _begin_writing(connection: sqlite3.Connection) -> None:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
     finally:
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        connection.execute(f"PRAGMA busy_timeout = {busy_ms}")

@@ -20,8 +20,10 @@ class Store(Logins):
     threads. Raises `SettingsError` for a URL that names no usable database.
     """
 
-    def __init__(self, database_url: str, *, cipher: TokenCipher, clock: Clock) -> None:
-        self.database = Database(database_url)
+    def __init__(
+        self, database_url: str, *, cipher: TokenCipher, clock: Clock, database_wait_ms: int | None = None
+    ) -> None:
+        self.database = Database(database_url, wait_ms=database_wait_ms)
         super().__init__(self.database, cipher=cipher, clock=clock)
         self.documents = Documents(self.database, clock=clock)
         self.audit = Audit(self.database, clock=clock)

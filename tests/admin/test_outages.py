@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -93,6 +94,42 @@ def assert_away(url: str, needing: list[tuple[str, str]]) -> None:
 def assert_answers(url: str, wait_until: Callable[..., None]) -> None:
     wait_until(lambda: requests.get(f"{url}/readyz", timeout=10).status_code == 200)
     assert requests.get(f"{url}/admin/jobs/metrics", timeout=10).status_code == 200
+
+
+@pytest.fixture
+def locked(tmp_path: Path, redis_url: str, wait_until: Callable[..., None]) -> Iterator[tuple[str, sqlite3.Connection]]:
+    """The address of an admin, and another writer's connection to its database."""
+    ready = tmp_path / "ready"
+    process = start(tmp_path, redis_url, "--ready-file", str(ready))
+    try:
+        wait_until(lambda: ready.exists() or process.poll() is not None, timeout_seconds=30)
+        url = ready.read_text().strip()
+        assert requests.get(f"{url}/readyz", timeout=10).status_code == 200
+        writer = sqlite3.connect(tmp_path / "nomad.db", isolation_level=None)
+        yield url, writer
+        writer.close()
+    finally:
+        process.terminate()
+        process.communicate(timeout=15)
+
+
+def test_a_database_that_somebody_holds_is_told_within_two_seconds_and_nothing_is_changed(
+    locked: tuple[str, sqlite3.Connection],
+) -> None:
+    url, writer = locked
+    pause = f"{url}/admin/jobs/queues/cache-cleanup/pause"
+    assert requests.post(pause.replace("pause", "resume"), timeout=30).status_code == 200
+    writer.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = list(pool.map(lambda _: requests.post(pause, timeout=30), range(AT_ONCE)))
+    for answer in answers:
+        assert answer.status_code == 503
+        assert "nothing was changed: the audit log cannot be written" in answer.json()["detail"]
+        assert answer.elapsed.total_seconds() < 2
+    # Who only reads does not notice.
+    assert requests.get(f"{url}/admin/jobs/queues/cache-cleanup", timeout=10).json()["isPaused"] is False
+    writer.execute("ROLLBACK")
+    assert requests.post(pause, timeout=30).status_code == 200
 
 
 def test_a_callers_command_ends_at_its_deadline(own_redis: LocalRedis) -> None:

@@ -14,14 +14,15 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from nomad_actors.clock import SystemClock
+from nomad_actors.clock import SystemClock, mono_ms
 from nomad_actors.errors import SettingsError, Unavailable
 from nomad_actors.store import SchemaTooNew, Store, TokenCipher
+from nomad_actors.store.database import Database
 from nomad_actors.store.schema import Base
 
 _WRITER = """
 import sys
-from nomad_actors.clock import SystemClock
+from nomad_actors.clock import SystemClock, mono_ms
 from nomad_actors.store import Store, TokenCipher
 url, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 store = Store(url, cipher=TokenCipher(["key"]), clock=SystemClock())
@@ -205,3 +206,14 @@ def test_errors_do_not_show_what_was_to_be_stored(store: Store) -> None:
     with pytest.raises(sa.exc.IntegrityError) as caught, store.database.write() as connection:
         connection.execute(sa.insert(Base.metadata.tables["documents"]).values(**misfit))
     assert "secret" not in str(caught.value)
+
+
+def test_a_program_that_somebody_waits_for_does_not_wait_for_postgres_for_long(postgres_url: str) -> None:
+    database = Database(postgres_url, wait_ms=300)
+    began_ms = mono_ms()
+    with pytest.raises(Unavailable, match="statement timeout"), database.read() as connection:
+        connection.execute(sa.text("SELECT pg_sleep(20)"))
+    assert mono_ms() - began_ms < 5_000
+    with database.read() as connection:
+        assert connection.execute(sa.text("SELECT 1")).scalar() == 1
+    database.close()
