@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import closing, nullcontext
 from pathlib import Path
 
 from nomad_actors import log
@@ -32,8 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except serve.NoPort as error:
         sys.exit(str(error))
     url = serve.base_url(listener)
+    runner = Runner(app.queues)
 
     def ready() -> None:
+        # A read-only admin changes nothing, also not what others have begun.
+        if not settings.admin_read_only:
+            runner.start()
         logger.info("the admin is served", url=f"{url}/admin/")
         if options.ready_file is not None:
             serve.write_ready_file(options.ready_file, url)
@@ -43,11 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             # It serves all the same, says so in every answer, and works as soon as Redis does.
             logger.warning(redis_missing(settings, error))
 
-    # A read-only admin changes nothing, also not what others have begun.
-    with nullcontext() if settings.admin_read_only else closing(Runner(app.queues)) as runner:
-        if runner is not None:
-            runner.start()
-        serve.serve(web.create_app(app), listener, on_ready=ready)
+    serve.serve(web.create_app(app), listener, on_ready=ready, on_end=runner.close)
     app.close()
     logger.info("admin stopped")
 

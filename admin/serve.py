@@ -62,18 +62,26 @@ def write_ready_file(path: Path, url: str) -> None:
     unfinished.replace(path)
 
 
-def serve(web: Flask, listener: socket.socket, *, on_ready: Callable[[], None]) -> None:
-    """Answer requests until SIGTERM or SIGINT, then let those at hand finish; calls `on_ready` once it answers."""
-    Server(web, listener, on_ready).run()
+def serve(
+    web: Flask, listener: socket.socket, *, on_ready: Callable[[], None], on_end: Callable[[], None] = lambda: None
+) -> None:
+    """Answer requests until SIGTERM or SIGINT, then let those at hand finish.
+
+    Calls `on_ready` once it answers and `on_end` when it no longer does, in the process that answers.
+    """
+    Server(web, listener, on_ready, on_end).run()
 
 
 class Server(BaseApplication):  # type: ignore[misc]
     """Gunicorn with our settings alone: no file, environment or command line changes them."""
 
-    def __init__(self, web: Flask, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self, web: Flask, listener: socket.socket, on_ready: Callable[[], None], on_end: Callable[[], None]
+    ) -> None:
         self._web = web
         self._listener = listener
         self._on_ready = on_ready
+        self._on_end = on_end
         super().__init__()
 
     def load_config(self) -> None:
@@ -91,6 +99,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             # The guard takes the peer's word for nothing.
             "forwarded_allow_ips": "",
             "post_worker_init": lambda _worker: self._on_ready(),
+            "worker_exit": lambda _arbiter, _worker: self._on_end(),
         }
         for name, value in chosen.items():
             self.cfg.set(name, value)

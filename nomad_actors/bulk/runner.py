@@ -46,7 +46,8 @@ class Runner:
     def close(self) -> None:
         """Stop after the step at hand; what is not finished is another's, or goes on later."""
         self._stop.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _run(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):

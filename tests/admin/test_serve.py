@@ -8,7 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,12 @@ import pytest
 import requests
 
 from admin import serve
+from nomad_actors.app import open_queues
+from nomad_actors.bulk import Operations, Wish
+from nomad_actors.bulk.runner import LOOK_SECONDS
+from nomad_actors.finding import JobFilter
 from nomad_actors.local_redis import free_port
+from nomad_actors.settings import Settings
 
 
 @dataclass
@@ -118,6 +125,41 @@ def test_an_address_of_another_host_is_refused_with_what_to_do() -> None:
 def test_the_address_of_a_socket_for_everybody_is_this_machines() -> None:
     with serve.listen("0.0.0.0", 0) as listener:
         assert serve.base_url(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_it_runs_bulk_operations_unless_it_is_read_only(
+    tmp_path: Path, redis_url: str, wait_until: Callable[..., None]
+) -> None:
+    access = open_queues(Settings.from_env(environment(tmp_path, redis_url)))
+    queue, operations = access.queues.get_queue("cache-cleanup"), Operations(access.queues)
+    for _ in range(3):
+        access.queues.add_job("cache-cleanup", "cache-cleanup", {"type": "expired"})
+    wish = Wish(action="cancel", sought=JobFilter(states=("waiting",)), by="ada")
+    begun = operations.begin("cache-cleanup", wish)
+    ready = tmp_path / "ready"
+    with ended(start(tmp_path, redis_url, "--ready-file", str(ready), NOMAD_ADMIN_READ_ONLY="1")):
+        wait_until(ready.exists, timeout_seconds=30)
+        url = ready.read_text().strip()
+        # Twice the time in which one that may looks for operations.
+        end = time.monotonic() + 2 * LOOK_SECONDS
+        wait_until(lambda: requests.get(f"{url}/healthz", timeout=10).ok and time.monotonic() > end)
+        assert queue.counts()["waiting"] == 3
+    ready.unlink()
+    with ended(start(tmp_path, redis_url, "--ready-file", str(ready))):
+        wait_until(lambda: operations.get("cache-cleanup", begun.id).state == "finished", timeout_seconds=30)
+    assert queue.counts()["failed"] == 3
+    access.close()
+
+
+@contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Stop a process after a `with`, and see that it ended well."""
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=15)
+    assert process.returncode == 0
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
