@@ -141,7 +141,7 @@ class Stage:
         assert told is not None, f"job {number} is not kept"
         runs = [event for event in told.timeline() if event["event"] in ("started", "recovered")]
         for run, end, later in zip(runs, runs[1:], runs[2:], strict=False):
-            pid = int(str(run.get("worker", ":0")).rpartition(":")[2])
+            pid = int(str(run.get("worker", ":0")).rpartition(":")[2].partition("@")[0])
             if end["event"] == "recovered" and pid in self.killed_ms:
                 yield (float(str(later["at"])) - self.killed_ms[pid]) / 1000
 

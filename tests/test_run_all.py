@@ -105,7 +105,7 @@ def test_a_worker_that_is_killed_is_started_again(app: App, tmp_path: Path, wait
     queue = app.queues.get_queue("cache-cleanup")
     wait_until(queue.workers, timeout_seconds=30)
     (first,) = queue.workers()
-    pid = int(first.name.partition(":")[2])
+    pid = int(first.name.partition(":")[2].partition("@")[0])
     psutil.Process(pid).kill()
     wait_until(
         lambda: any(worker.name != first.name for worker in queue.workers()),
