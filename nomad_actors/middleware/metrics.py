@@ -10,7 +10,7 @@ from prometheus_client import Counter, Histogram
 
 from ..broker.endings import Ended, Outcome
 from ..metrics import definitions
-from ..metrics.exposition import MetricsServer, serve_or_say
+from ..metrics.exposition import LOOPBACK, MetricsServer, serve_or_say
 
 #: Where a worker's metrics are found when no setting says otherwise.
 DEFAULT_PORT = 9191
@@ -36,9 +36,10 @@ class _Series:
 
 
 class Metrics(Middleware):
-    """Counts enqueued jobs and ended runs; a worker serves them on `port` (0 picks a free one) of 127.0.0.1."""
+    """Counts enqueued jobs and ended runs; a worker serves them on `port` (0 picks a free one) of `host`."""
 
-    def __init__(self, *, port: int | None = None) -> None:
+    def __init__(self, *, port: int | None = None, host: str = LOOPBACK) -> None:
+        self._host = host
         self._port = DEFAULT_PORT if port is None else port
         self._series: dict[tuple[str, str], _Series] = {}
         self._server: MetricsServer | None = None
@@ -71,7 +72,7 @@ class Metrics(Middleware):
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         """Serve the metrics from the process that runs the jobs: its parent, the command line, has none."""
-        self._server = serve_or_say(self._port, definitions.REGISTRY)
+        self._server = serve_or_say(self._port, definitions.REGISTRY, self._host)
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         """Stop serving."""

@@ -32,7 +32,8 @@ def main() -> None:
     scheduler = SlotScheduler(Schedules(app.queues, app.clock), SCHEDULES, app.clock)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: scheduler.stop())
-    metrics = serve_or_say(DEFAULT_METRICS_PORT if settings.metrics_port is None else settings.metrics_port, REGISTRY)
+    port = DEFAULT_METRICS_PORT if settings.metrics_port is None else settings.metrics_port
+    metrics = serve_or_say(port, REGISTRY, settings.metrics_host)
     scheduler.run()
     if metrics is not None:
         metrics.close()
