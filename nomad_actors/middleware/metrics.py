@@ -11,7 +11,7 @@ from prometheus_client import Counter, Histogram
 
 from ..broker.endings import Ended, Outcome
 from ..metrics import definitions
-from ..metrics.exposition import MetricsServer, serve_or_say
+from ..metrics.exposition import LOOPBACK, MetricsServer, serve_or_say
 from ..metrics.shared_server import SharedServer
 
 #: Where a worker's metrics are found when no setting says otherwise.
@@ -38,12 +38,13 @@ class _Series:
 
 
 class Metrics(Middleware):
-    """Counts enqueued jobs and ended runs; a worker serves them on `port` (0 picks a free one) of 127.0.0.1.
+    """Counts enqueued jobs and ended runs; a worker serves them on `port` (0 picks a free one) of `host`.
 
     With `shared`, the directory of PROMETHEUS_MULTIPROC_DIR, one worker serves what all of its service counted.
     """
 
-    def __init__(self, *, port: int | None = None, shared: Path | None = None) -> None:
+    def __init__(self, *, port: int | None = None, host: str = LOOPBACK, shared: Path | None = None) -> None:
+        self._host = host
         self._shared = shared
         self._port = DEFAULT_PORT if port is None else port
         self._series: dict[tuple[str, str], _Series] = {}
@@ -78,9 +79,9 @@ class Metrics(Middleware):
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         """Serve the metrics from the process that runs the jobs: its parent, the command line, has none."""
         if self._shared is None:
-            self._server = serve_or_say(self._port, definitions.REGISTRY)
+            self._server = serve_or_say(self._port, definitions.REGISTRY, self._host)
         else:
-            self._server = SharedServer(self._port, self._shared)
+            self._server = SharedServer(self._port, self._host, self._shared)
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         """Stop serving."""
