@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve the admin until SIGTERM or SIGINT; exits with 2 for wrong settings, with 1 when its port is taken."""
     options = _parser().parse_args(arguments)
     with settings_or_exit() as settings:
-        log.configure(settings.log_format, settings.log_level)
+        log.configure_program(settings.log_format, settings.log_level)
         app = create_app(settings, caller_deadline_ms=REDIS_DEADLINE_MS)
     try:
         listener = serve.listen(settings.admin_host, settings.admin_port)

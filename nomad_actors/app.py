@@ -123,7 +123,7 @@ def worker_broker() -> None:
     what it runs, when Dramatiq's main process is killed: nobody would be left to stop it.
     """
     with settings_or_exit() as settings:
-        log.configure(settings.log_format, settings.log_level)
+        log.configure_program(settings.log_format, settings.log_level)
         stop_with_parent(settings.shutdown_ms / 1000)
         app = create_app(dataclasses.replace(settings, shutdown_ms=in_time_ms(settings.shutdown_ms)))
     try:

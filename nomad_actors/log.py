@@ -10,9 +10,11 @@ import json
 import logging
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
+from types import TracebackType
 from typing import Any, TextIO, cast
 
 import structlog
@@ -74,6 +76,26 @@ def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> 
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
+
+
+def configure_program(log_format: str, log_level: str) -> None:
+    """Do as `configure` for a program that is ours alone: warnings and what nobody caught become lines too."""
+    configure(log_format, log_level)
+    logging.captureWarnings(True)
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda thrown: _uncaught(
+        thrown.exc_type, thrown.exc_value, thrown.exc_traceback, thread=thrown.thread.name if thrown.thread else "?"
+    )
+
+
+def _uncaught(
+    kind: type[BaseException], error: BaseException | None, traceback: TracebackType | None, **where: str
+) -> None:
+    if issubclass(kind, KeyboardInterrupt | SystemExit):
+        sys.__excepthook__(kind, error or kind(), traceback)
+        return
+    error = (error or kind()).with_traceback(traceback)
+    get_logger("nomad_actors").critical("nobody caught an exception", exc_info=error, **where)
 
 
 def get_logger(module: str) -> structlog.stdlib.BoundLogger:

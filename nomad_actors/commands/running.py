@@ -66,7 +66,7 @@ def everything() -> None:
     from ..supervisor import Supervisor
 
     with settings_or_exit() as settings:
-        log.configure(settings.log_format, settings.log_level)
+        log.configure_program(settings.log_format, settings.log_level)
         environ = dict(os.environ)
         redis = None if _redis_is_given(environ) else LocalRedis(settings.var_dir / "redis", append_only=True)
         if redis is not None:

@@ -23,7 +23,7 @@ logger = log.get_logger("nomad_actors.scheduler")
 def main() -> None:
     """Fire the schedules until SIGTERM or SIGINT; exits with 2 for wrong settings, with 1 when Redis is away."""
     with settings_or_exit() as settings:
-        log.configure(settings.log_format, settings.log_level)
+        log.configure_program(settings.log_format, settings.log_level)
         app = create_app(settings)
     error_reports.start(settings.sentry_dsn, service="scheduler")
     try:

@@ -1,0 +1,119 @@
+"""Every line that a real worker, scheduler or admin prints has one form, and the original's search terms find it."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from nomad_actors.app import App, create_app
+from nomad_actors.settings import Settings
+from tests.processes import ROOT, environ_for, program
+
+OWN_JOB_TYPE = """
+import logging, threading, warnings
+from nomad_actors import JobType, PermanentError, Payload, Result
+
+class Noise(Payload):
+    character_id: int
+
+def loud(payload: Noise) -> Result:
+    logging.getLogger("a.library").warning("two\\nlines level=error")
+    warnings.warn("an old way to do it")
+    thread = threading.Thread(target=lambda: 1 / 0, name="own-thread")
+    thread.start()
+    thread.join()
+    raise PermanentError("no\\nsuch access_token=gEy-8fP2kq0aT1m4ZsBvXw")
+
+LOUD = JobType(name="loud", queue="noise", payload=Noise, result=Result, run=loud)
+"""
+SECRET = "gEy-8fP2kq0aT1m4ZsBvXw"
+_PAIR = re.compile(r'[^\s="]+=(?:"(?:[^"\\]|\\.)*"|[^\s"=]*)')
+
+
+@pytest.fixture(params=["logfmt", "json"])
+def environ(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str) -> dict[str, str]:
+    (tmp_path / "own_jobs.py").write_text(OWN_JOB_TYPE, encoding="utf-8")
+    return environ_for(
+        tmp_path, redis_url, LOG_FORMAT=request.param, NOMAD_MODULES="own_jobs", PYTHONPATH=f"{tmp_path}:{ROOT}"
+    )
+
+
+@pytest.fixture
+def app(environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_jobs", raising=False)
+    app = create_app(Settings.from_env(environ))
+    yield app
+    app.close()
+
+
+def parsed(line: str, log_format: str) -> dict[str, str]:
+    """Return a line's fields; one that has another form fails the test."""
+    if log_format == "json":
+        found: dict[str, str] = json.loads(line)
+    else:
+        assert not _PAIR.sub("", line).strip(), f"not logfmt: {line!r}"
+        found = dict(pair.split("=", 1) for pair in _PAIR.findall(line))
+        found = {name: json.loads(value) if value.startswith('"') else value for name, value in found.items()}
+    assert list(found)[:4] == ["timestamp", "level", "module", "event"], line
+    return found
+
+
+def lines_of(directory: Path, log_format: str) -> list[dict[str, str]]:
+    """Return every line that a program printed there, and forget them."""
+    output = directory / "output.log"
+    found = [parsed(line, log_format) for line in output.read_text().splitlines()]
+    output.unlink()
+    assert found
+    return found
+
+
+def test_every_line_of_a_worker(
+    app: App, environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    with program(["nomad_actors.cli", "run", "workers"], environ, tmp_path):
+        queue = app.queues.get_queue("noise")
+        app.queues.add_job("noise", "loud", {"character_id": 7})
+        wait_until(lambda: queue.counts()["failed"] == 1, timeout_seconds=40)
+    assert SECRET not in (tmp_path / "output.log").read_text()
+    found = lines_of(tmp_path, environ["LOG_FORMAT"])
+    # The original's search terms: level=error module=*-job, and category=job_metrics.
+    (failed,) = [line for line in found if line["level"] == "error" and line["module"].endswith("-job")]
+    assert (failed["category"], failed["actor"], str(failed["character_id"])) == ("job_metrics", "loud", "7")
+    of_job = [line for line in found if line.get("job_id") == failed["job_id"]]
+    assert {"a.library", "py.warnings", "loud-job"} <= {line["module"] for line in of_job}
+    assert [line for line in found if "ZeroDivisionError" in line.get("exception", "")]
+
+
+def test_every_line_of_a_scheduler_and_of_its_end(
+    environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    output = tmp_path / "output.log"
+    with program(["nomad_actors.scheduler"], environ, tmp_path):
+        wait_until(lambda: output.exists() and "token-refresh" in output.read_text(), timeout_seconds=40)
+    found = lines_of(tmp_path, environ["LOG_FORMAT"])
+    assert found[-1]["event"] == "scheduler stopped"
+
+
+def test_every_line_of_an_admin(
+    app: App, environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    ready = tmp_path / "ready"
+    with program(["admin", "--ready-file", str(ready)], environ, tmp_path) as service:
+        wait_until(ready.exists, timeout_seconds=40)
+        url = ready.read_text().strip()
+        requests.get(f"{url}/admin/jobs/nowhere", headers={"Authorization": f"Bearer {SECRET}"}, timeout=10)
+        (worker,) = psutil.Process(service.pid).children()
+        # What gunicorn itself says of a worker that dies.
+        worker.send_signal(signal.SIGKILL)
+        wait_until(lambda: "SIGKILL" in (tmp_path / "output.log").read_text(), timeout_seconds=20)
+    assert SECRET not in (tmp_path / "output.log").read_text()
+    lines_of(tmp_path, environ["LOG_FORMAT"])
