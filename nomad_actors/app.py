@@ -23,11 +23,10 @@ from .esi import EsiCache, EsiClient, SsoClient, http_session
 from .job_types import JobType
 from .jobs import JOB_TYPES
 from .jobs.services import Services
-from .metrics.collector import Numbers, QueueNumbers, ScheduleNumbers, with_queues
 from .middleware import middleware_for
 from .processes import stop_with_parent
 from .queues import Queues
-from .scheduler import status
+from .scrape import scraped
 from .settings import Settings
 from .store import Store, TokenCipher
 
@@ -45,7 +44,7 @@ class App:
     queues: Queues
     store: Store
     services: Services
-    #: What this process counts and, read at each scrape, what the queues hold.
+    #: What this process counts and, read at each scrape, what Redis and the database hold.
     registry: CollectorRegistry
 
     def close(self) -> None:
@@ -88,8 +87,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None, caller_deadlin
     # A change waits for its turn among this process' writers, then for other processes'.
     services = _services(settings, clock, None if caller_deadline_ms is None else caller_deadline_ms // 2)
     access = _queue_access(settings, clock, services, caller_deadline_ms)
-    numbers = with_queues(lambda: _numbers(access.queues))
-    return App(settings, clock, access.broker, access.queues, services.store, services, numbers)
+    registry = scraped(access.broker, access.queues, services.store, clock)
+    return App(settings, clock, access.broker, access.queues, services.store, services, registry)
 
 
 def _queue_access(
@@ -214,20 +213,3 @@ def _declared_in(module: ModuleType) -> list[JobType]:
         )
         raise SettingsError([problem])
     return found
-
-
-def _numbers(registry: Queues) -> Numbers:
-    found = map(registry.get_queue, registry.names())
-    return Numbers(
-        {queue.name: QueueNumbers(queue.counts(), queue.recovered()) for queue in found},
-        {
-            each.standing.schedule.name: ScheduleNumbers(
-                each.running, _seconds(each.last_success_ms), _seconds(each.start_due_ms())
-            )
-            for each in status.read_all(registry, registry.clock)
-        },
-    )
-
-
-def _seconds(ms: int | None) -> float | None:
-    return None if ms is None else ms / 1000

@@ -13,11 +13,11 @@ from .broker.holds import Limits, Pause, PauseScope
 from .broker.states import PAUSED, STATE_NAMES, State
 from .broker.stats import Tally
 from .broker.stored import StoredJob
-from .broker.view import QueueView
+from .broker.view import QueueCounts, QueueView
 from .errors import BadInput, JobNotFound, Unavailable, UnknownState, WrongState
 from .finding import FaultPage, JobFilter, JobPage
 from .job import Job, as_job
-from .job_types import JobType
+from .job_types import JobType, Priority
 
 #: A pause, or the period of a limit, beyond this is a mistake in the unit: a year.
 MAX_PAUSE_MS = 31_536_000_000
@@ -56,6 +56,34 @@ class QueueWorker:
 
     name: str
     heard_ms: int
+
+
+@dataclass(frozen=True)
+class Overrun:
+    """A job that runs longer than its job type's time limit allows."""
+
+    job: Job
+    ran_ms: int
+    limit_ms: int
+
+    @property
+    def over_ms(self) -> int:
+        """How far beyond its limit it is."""
+        return self.ran_ms - self.limit_ms
+
+
+@dataclass(frozen=True)
+class QueueStanding:
+    """What an alert needs to know of a queue, at a cost that does not grow with its jobs."""
+
+    counts: Mapping[str, int]
+    pauses: tuple[Pause, ...]
+    #: How long the first waiting job of a priority has been due.
+    oldest_waiting_ms: Mapping[Priority, float]
+    longest_active_ms: float | None
+    #: Since the queue exists: jobs taken back from lost workers, and those that failed by losing worker after worker.
+    recovered: int
+    poison: int
 
 
 def whole(name: str, value: object, low: int, high: int) -> int:
@@ -103,7 +131,10 @@ class Queue:
     def counts(self) -> dict[str, int]:
         """Return exact counts by state; a paused queue's waiting jobs count as `paused`."""
         with redis_errors():
-            counts = self._view.counts()
+            return self._by_state(self._view.counts())
+
+    @staticmethod
+    def _by_state(counts: QueueCounts) -> dict[str, int]:
         paused = bool(counts.pauses)
         return {
             State.WAITING.value: 0 if paused else counts.waiting,
@@ -114,10 +145,18 @@ class Queue:
             PAUSED: counts.waiting if paused else 0,
         }
 
-    def recovered(self) -> int:
-        """Return how many jobs were taken back from lost workers since the queue exists."""
+    def standing(self) -> QueueStanding:
+        """Return how the queue stands: counts, pauses and the ages of its oldest jobs."""
         with redis_errors():
-            return self._view.counts().recovered
+            counts, ages = self._view.counts(), self._view.ages()
+        oldest: dict[Priority, float] = {}
+        for number, age_ms in ages.waiting_ms.items():
+            # Dramatiq's own options allow any number; ours are five.
+            priority = Priority(min(max(number, Priority.CRITICAL), Priority.BATCH))
+            oldest[priority] = max(age_ms, oldest.get(priority, 0.0))
+        return QueueStanding(
+            self._by_state(counts), counts.pauses, oldest, ages.longest_active_ms, counts.recovered, counts.poison
+        )
 
     def jobs(self, status: str | Sequence[str], start: int = 0, end: int = -1) -> list[Job]:
         """Return the jobs `start` to `end` (inclusive, -1 for the last) of one state, or of several one after another.
@@ -372,3 +411,19 @@ class Queue:
         with redis_errors():
             longest = self._view.ages().longest_active_ms
         return None if longest is None else int(longest)
+
+    def overruns(self) -> list[Overrun]:
+        """Return the jobs that run longer than their time limit, the longest-running first.
+
+        The running jobs are read only when the longest-running one is beyond the shortest limit.
+        """
+        limits_ms = {job_type.name: job_type.time_limit_ms for job_type in self.job_types}
+        longest_ms = self.longest_active_ms()
+        if longest_ms is None or not limits_ms or longest_ms <= min(limits_ms.values()):
+            return []
+        active = [(job, job.processed_on_ms) for job in self.jobs("active") if job.processed_on_ms is not None]
+        # Redis told how long the longest runs; the others are measured from it, so that our host's clock plays no part.
+        first_ms = min((since_ms for _, since_ms in active), default=0)
+        runs = [(job, longest_ms - (since_ms - first_ms)) for job, since_ms in active]
+        found = [Overrun(job, ran_ms, limits_ms[job.name]) for job, ran_ms in runs if job.name in limits_ms]
+        return [overrun for overrun in found if overrun.over_ms > 0]

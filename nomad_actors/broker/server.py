@@ -37,6 +37,15 @@ class ServerFacts:
     #: "master" or "slave".
     role: str | None = None
 
+    @property
+    def persists(self) -> bool | None:
+        """Whether jobs are written to disk and the last write went well: append-only if that is on, else snapshots."""
+        if self.append_only is None:
+            return None
+        if self.append_only:
+            return self.append_ok is not False
+        return None if self.snapshots is None else self.snapshots and self.snapshot_ok is not False
+
 
 @dataclass(frozen=True, slots=True)
 class RunningJob:

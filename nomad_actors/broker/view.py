@@ -44,6 +44,8 @@ class QueueCounts:
     #: Since the queue exists: jobs taken back from lost workers, and workers that were heard of again afterwards.
     recovered: int = 0
     late: int = 0
+    #: And jobs that failed because worker after worker was lost with them.
+    poison: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class QueueView:
 
     def counts(self) -> QueueCounts:
         """Return exact counts of one instant."""
-        now, waiting, active, delayed, completed, failed, recovered, late, *holds = self._run("counts")
+        now, waiting, active, delayed, completed, failed, recovered, late, poison, *holds = self._run("counts")
         declared, limit, rate, max_length, own, esi = holds
         pauses = (unpack_pause(PauseScope.QUEUE, own), unpack_pause(PauseScope.ESI, esi))
         limits = unpack_limits(limit, rate, max_length)
@@ -95,6 +97,7 @@ class QueueView:
             limits=limits,
             recovered=recovered,
             late=late,
+            poison=poison,
         )
 
     def jobs(self, state: State, start: int, end: int) -> Sequence[StoredJob]:

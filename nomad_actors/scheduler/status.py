@@ -106,8 +106,7 @@ def get_scheduler_summary(queues: Queues, clock: Clock) -> dict[str, Any]:
     now_ms = clock.now_ms()
     told = read_all(queues, clock)
     running = sum(each.running for each in told)
-    with redis_errors():
-        heard = queues.schedule_book().schedulers()
+    heard = _heard(queues)
     return {
         "total": len(told),
         "running": running,
@@ -118,6 +117,15 @@ def get_scheduler_summary(queues: Queues, clock: Clock) -> dict[str, Any]:
             {"name": name, "heardAt": _iso(at), "live": _live(at, now_ms)} for name, at in sorted(heard.items())
         ],
     }
+
+
+def schedulers_live(queues: Queues, clock: Clock) -> dict[str, bool]:
+    """Return by name whether each scheduler that is known was heard of lately.
+
+    Raises `Unavailable` when Redis does not answer.
+    """
+    now_ms = clock.now_ms()
+    return {name: _live(at_ms, now_ms) for name, at_ms in _heard(queues).items()}
 
 
 def get_job_status(queues: Queues, clock: Clock, name: str) -> dict[str, Any]:
@@ -179,6 +187,11 @@ def _slot_as_json(told: Told, slot: Slot) -> dict[str, Any]:
         "jobId": slot_job_id(told.standing.schedule.name, slot.due_ms) if slot.missed is None else None,
         "requestedBy": slot.by,
     }
+
+
+def _heard(queues: Queues) -> dict[str, int]:
+    with redis_errors():
+        return queues.schedule_book().schedulers()
 
 
 def _live(heard_ms: int, now_ms: float) -> bool:

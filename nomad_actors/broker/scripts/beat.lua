@@ -106,7 +106,7 @@ local function fault_of_lost(record)
   return string.sub(redis.sha1hex(LOST .. name), 1, 8) .. cjson.encode(words)
 end
 
-local tally, recovered, must_wake = new_tally(), {}, false
+local tally, recovered, poisonous, must_wake = new_tally(), {}, 0, false
 local function recover(id, lease, fate)
   local record = record_of(id, lease.score, now)
   local holder = marks[string.sub(lease.token, 1, 8)]
@@ -121,6 +121,7 @@ local function recover(id, lease, fate)
     finish_cancelled(record, id, now, lease.cancel)
   elseif record.crashes >= MAX_CRASHES and fate == 'gone' then
     outcome = 'failed'
+    poisonous = poisonous + 1
     must_wake = finish(record, id, now, DEAD, FAILED, LOST, fault_of_lost(record)) or must_wake
   else
     redis.call('ZADD', WAITING, lease.score, id)
@@ -146,6 +147,7 @@ for i = 1, math.min(#orphans, RECOVER_AT_ONCE) do
 end
 if #recovered > 0 then
   redis.call('HINCRBY', META, 'recovered', #recovered / 3)
+  if poisonous > 0 then redis.call('HINCRBY', META, 'poison', poisonous) end
   write_tally(tally, now)
   if must_wake and not is_paused(now) then wake() end
 end

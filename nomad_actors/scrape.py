@@ -1,0 +1,100 @@
+"""What a scrape of the admin reads: how the queues, schedules and Redis stand, and what the database holds.
+
+Its cost grows with queues, schedules, running jobs and characters, never with the number of jobs that are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry
+
+from .broker import JobBroker
+from .clock import Clock
+from .job_types import Priority
+from .metrics.collector import with_sources
+from .metrics.definitions import REGISTRY
+from .metrics.readings import (
+    DatabaseReading,
+    QueueReading,
+    RedisReading,
+    ScheduleReading,
+    database_families,
+    redis_families,
+)
+from .queue_control import Queue, redis_errors
+from .queues import Queues
+from .scheduler import status
+from .store import Store
+
+
+def scraped(broker: JobBroker, queues: Queues, store: Store, clock: Clock) -> CollectorRegistry:
+    """Return what this process counts and, read at each scrape, what Redis and the database hold."""
+    sources = {
+        "redis": lambda: redis_families(read_redis(broker, queues, clock)),
+        "database": lambda: database_families(read_database(store, clock)),
+    }
+    return with_sources(sources, base=REGISTRY)
+
+
+def read_redis(broker: JobBroker, queues: Queues, clock: Clock) -> RedisReading:
+    """Read how the queues, the schedules and Redis itself stand.
+
+    Raises `Unavailable` when Redis does not answer.
+    """
+    with redis_errors():
+        server = broker.server().facts()
+    return RedisReading(
+        queues={name: _queue(queues.get_queue(name)) for name in queues.names()},
+        schedules={
+            told.standing.schedule.name: ScheduleReading(
+                enabled=told.running,
+                last_success_seconds=_seconds(told.last_success_ms),
+                start_due_seconds=_seconds(told.start_due_ms()),
+            )
+            for told in status.read_all(queues, clock)
+        },
+        schedulers=_schedulers(queues, clock),
+        memory_bytes=server.used_memory_bytes,
+        memory_limit_bytes=server.max_memory_bytes,
+        persistence_ok=server.persists,
+    )
+
+
+def read_database(store: Store, clock: Clock) -> DatabaseReading:
+    """Read how the logins stand and how old the data is.
+
+    Raises `Unavailable` when the database does not answer.
+    """
+    now_ms = clock.now_ms()
+    synced_ms = store.documents.oldest_synced_ms()
+    return DatabaseReading(
+        characters=store.character_counts(),
+        data_age_seconds={route: max(0.0, (now_ms - at_ms) / 1000) for route, at_ms in synced_ms.items()},
+    )
+
+
+def _queue(queue: Queue) -> QueueReading:
+    standing = queue.standing()
+    paused_since_ms = min((pause.since_ms for pause in standing.pauses), default=None)
+    return QueueReading(
+        jobs=standing.counts,
+        oldest_waiting_seconds={
+            priority.name: standing.oldest_waiting_ms.get(priority, 0.0) / 1000 for priority in Priority
+        },
+        longest_active_seconds=(standing.longest_active_ms or 0.0) / 1000,
+        overtime_seconds=max((overrun.over_ms for overrun in queue.overruns()), default=0) / 1000,
+        paused_since_seconds=_seconds(paused_since_ms),
+        workers=len(queue.workers()),
+        recovered=standing.recovered,
+        poison=standing.poison,
+    )
+
+
+def _schedulers(queues: Queues, clock: Clock) -> Mapping[str, int]:
+    live = list(status.schedulers_live(queues, clock).values())
+    return {"live": live.count(True), "silent": live.count(False)}
+
+
+def _seconds(ms: int | None) -> float | None:
+    return None if ms is None else ms / 1000
