@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -93,6 +93,16 @@ class BurnWindow:
     severity: str
 
 
+_SUCCESS_WITHIN_SECONDS = MappingProxyType(
+    {
+        "token-refresh": 2 * 7200 + 600,
+        "esi-data-refresh": 2 * 300 + 600,
+        "historical-data-collection": 2 * 86_400 + 3600,
+        "cache-cleanup": 2 * 86_400 + 3600,
+    }
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class AlertThresholds:
     """What the alerts need beside the limits of health: windows, and how long a thing must last to be told.
@@ -146,14 +156,7 @@ class AlertThresholds:
     late_start_seconds: int = 600
     late_start_for_seconds: int = 60
     #: How long ago a schedule may have succeeded last: two of its periods and the time its job may take to end.
-    success_within_seconds: Mapping[str, int] = MappingProxyType(
-        {
-            "token-refresh": 2 * 7200 + 600,
-            "esi-data-refresh": 2 * 300 + 600,
-            "historical-data-collection": 2 * 86_400 + 3600,
-            "cache-cleanup": 2 * 86_400 + 3600,
-        }
-    )
+    success_within_seconds: Mapping[str, int] = field(default_factory=lambda: _SUCCESS_WITHIN_SECONDS)
     success_for_seconds: int = 300
     silent_for_seconds: int = 60
     holds_for_seconds: int = 60

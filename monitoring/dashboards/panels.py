@@ -179,7 +179,9 @@ class Column:
     words: Mapping[int, tuple[str, str]] = field(default_factory=dict)
 
 
-def table(title: str, description: str, by: str, columns: Sequence[Column], *, width: int = 24, height: int = 8) -> Panel:
+def table_of(
+    title: str, description: str, by: str, columns: Sequence[Column], *, width: int = 24, height: int = 8
+) -> Panel:
     """Return a table with a row for each value of the label `by`, joined from the columns' questions."""
     queries = [Query(expr=each.expr, legend=each.title, instant=True, table=True) for each in columns]
     values = {f"Value #{chr(ord('A') + number)}": each.title for number, each in enumerate(columns)}

@@ -6,7 +6,7 @@ largest answer taken (`newest`). What processes count is summed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 #: Grafana's: four scrapes at least.
 RATE = "$__rate_interval"
@@ -28,6 +28,11 @@ def newest(by: str, name: str, *matchers: str) -> str:
 def selector(name: str, *matchers: str) -> str:
     """Return a metric with matchers."""
     return f"{name}{{{', '.join(matchers)}}}" if matchers else name
+
+
+def jobs(by: str, states: str) -> str:
+    """Return how many jobs the chosen queues hold in states such as `waiting|paused`, by labels."""
+    return newest(by, "nomad_queue_jobs", QUEUE, f'state=~"{states}"' if "|" in states else f'state="{states}"')
 
 
 def rate(by: str, name: str, *matchers: str) -> str:
@@ -54,15 +59,16 @@ def failed_share(by: str, window_seconds: float, least_ended: int, *matchers: st
     return f"{failed} / ({ended} >= {least_ended})"
 
 
-def as_share(expressions: Mapping[str, str], label: str, limits: Mapping[str, float], others: float | None) -> str:
-    """Return each series' share of its own limit, which its `label` tells.
+def of_limit(
+    question: Callable[[str], str], label: str, limits: Mapping[str, float], others: float | None = None
+) -> str:
+    """Return series as shares of their limits: of `limits` by the value of `label`, of `others` for all other values.
 
-    `expressions` has the question for the matcher of `label` it is to be asked with, under "one" (`%s` is the matcher).
+    `question` returns the query with one more matcher; without `others`, series of other values have no share.
     """
-    question = expressions["one"]
-    parts = [f"{question % f'{label}="{name}"'} / {limit:g}" for name, limit in limits.items()]
+    parts = [f"{question(_matcher(label, '=', name))} / {limit:g}" for name, limit in limits.items()]
     if others is not None:
-        parts.append(f"{question % f'{label}!~"{"|".join(limits)}"'} / {others:g}")
+        parts.append(f"{question(_matcher(label, '!~', '|'.join(limits)))} / {others:g}")
     return " or ".join(parts)
 
 
@@ -74,10 +80,9 @@ def prometheus_duration(seconds: float) -> str:
     return f"{seconds * 1000:.0f}ms"
 
 
-def one_of(values: Iterable[str]) -> str:
-    """Return values as a regular expression that matches each of them."""
-    return "|".join(values)
-
-
 def _sum(by: str) -> str:
     return f"sum by ({by})" if by else "sum"
+
+
+def _matcher(label: str, operator: str, value: str) -> str:
+    return f'{label}{operator}"{value}"'
