@@ -12,8 +12,9 @@ from prometheus_client import CollectorRegistry
 from .broker import JobBroker
 from .clock import Clock
 from .job_types import Priority
-from .metrics.collector import with_sources
+from .metrics.collector import ScrapeCollector
 from .metrics.definitions import REGISTRY
+from .metrics.exposition import joined
 from .metrics.readings import (
     DatabaseReading,
     QueueReading,
@@ -29,12 +30,15 @@ from .store import Store
 
 
 def scraped(broker: JobBroker, queues: Queues, store: Store, clock: Clock) -> CollectorRegistry:
-    """Return what this process counts and, read at each scrape, what Redis and the database hold."""
+    """Return what this process counts and, read at each scrape, what Redis and the database hold.
+
+    For one service only, the admin: the same numbers from several places would be summed.
+    """
     sources = {
         "redis": lambda: redis_families(read_redis(broker, queues, clock)),
         "database": lambda: database_families(read_database(store, clock)),
     }
-    return with_sources(sources, base=REGISTRY)
+    return joined(REGISTRY, ScrapeCollector(sources))
 
 
 def read_redis(broker: JobBroker, queues: Queues, clock: Clock) -> RedisReading:

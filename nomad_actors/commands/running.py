@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -31,13 +31,16 @@ SAME_SIGNAL_SECONDS = 0.5
 
 
 @run.command()
-def workers() -> None:
-    """Run one worker process: Dramatiq's own command line, with a thread for each place of each queue."""
+def workers(
+    processes: Annotated[int, typer.Option(min=1, max=64, help="How many processes, each with all the threads.")] = 1,
+) -> None:
+    """Run workers: Dramatiq's own command line, with a thread a process for each place of each queue."""
     from ..app import settings_or_exit, worker_threads
 
     with settings_or_exit() as settings:
         threads = worker_threads(settings)
-    _become("dramatiq", *_worker_arguments(threads, settings))
+    os.environ.update(_with_kept_counts(os.environ, settings))
+    _become("dramatiq", *_worker_arguments(threads, settings, processes))
 
 
 @run.command()
@@ -69,16 +72,31 @@ def everything() -> None:
         threads = worker_threads(settings)
     _say_what_is_missing(settings)
     supervisor = Supervisor()
-    supervisor.add("workers", [_beside("dramatiq"), *_worker_arguments(threads, settings)], environ)
+    workers_environ = _with_kept_counts(environ, settings)
+    supervisor.add("workers", [_beside("dramatiq"), *_worker_arguments(threads, settings, 1)], workers_environ)
     supervisor.add("scheduler", [sys.executable, "-m", "nomad_actors.scheduler"], environ)
     supervisor.add("admin", [sys.executable, "-m", "admin"], environ)
     _run_until_told(supervisor, redis, settings)
 
 
-def _worker_arguments(threads: int, settings: Settings) -> list[str]:
+def _with_kept_counts(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """Return the environment of workers whose counts outlive them, and are summed over their processes."""
+    from ..metrics.process_files import VARIABLE
+    from ..middleware.metrics import DEFAULT_PORT
+
+    port = DEFAULT_PORT if settings.metrics_port is None else settings.metrics_port
+    if port == 0 and VARIABLE not in environ:
+        # A service that has another port each time is a new one each time.
+        return dict(environ)
+    kept = Path(environ.get(VARIABLE) or settings.var_dir / "metrics" / f"workers-{port}")
+    kept.mkdir(parents=True, exist_ok=True)
+    return {**environ, VARIABLE: str(kept.resolve())}
+
+
+def _worker_arguments(threads: int, settings: Settings, processes: int) -> list[str]:
     return [
         "nomad_actors.app:worker_broker",
-        *("--processes", "1"),
+        *("--processes", str(processes)),
         *("--threads", str(threads)),
         "--skip-logging",
         # How long the main process waits for a worker that died while it booted, before it looks.

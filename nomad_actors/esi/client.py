@@ -13,7 +13,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from ..clock import Clock
-from ..metrics.definitions import ESI_REQUEST_SECONDS, ESI_REQUESTS, declare_esi_group
+from ..metrics.definitions import ESI_REQUEST_SECONDS, ESI_REQUESTS, declare_esi_group, note_esi_error_limit
 from .answer import Answer, fresh_seconds
 from .errors import EsiUnavailable
 from .listings import all_older, all_pages
@@ -110,6 +110,9 @@ class EsiClient:
             raise EsiUnavailable(f"ESI did not answer for {route.name}: {type(error).__name__}") from None
         ESI_REQUEST_SECONDS.labels(route.group).observe(time.perf_counter() - began)
         ESI_REQUESTS.labels(route.group, str(response.status_code)).inc()
+        remaining = response.headers.get("X-ESI-Error-Limit-Remain", "")
+        if _WHOLE.fullmatch(remaining):
+            note_esi_error_limit(int(remaining))
         return response
 
     def _answer(self, route: Route, response: requests.Response) -> Answer:

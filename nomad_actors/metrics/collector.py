@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -43,17 +42,6 @@ class ScrapeCollector(Collector):
         yield success
         yield seconds
         yield from found
-
-
-def with_sources(sources: Mapping[str, Source], *, base: Collector) -> CollectorRegistry:
-    """Return a registry that shows what `base` counts and, beside it, what the sources hold.
-
-    For one service only, the admin: the same numbers from several places would be summed.
-    """
-    registry = CollectorRegistry()
-    registry.register(base)
-    registry.register(ScrapeCollector(sources))
-    return registry
 
 
 def _held(name: str, source: Source) -> list[Metric] | None:

@@ -6,6 +6,7 @@ the database hold is not counted here but read when a scrape asks (`collector`).
 
 from __future__ import annotations
 
+import threading
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
@@ -17,8 +18,12 @@ from ..version import __version__
 # whole process.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-#: What this process exports.
+#: What this process counts.
 REGISTRY: Final = CollectorRegistry()
+#: What this process is: the same in a service of several processes, where counts are summed (`process_files`).
+ABOUT: Final = CollectorRegistry()
+#: What a scheduler tells of itself; a 0 from other services would look like one that stands still.
+SCHEDULER: Final = CollectorRegistry()
 
 #: What can become of an attempt; each actor has a series of each from its declaration on.
 OUTCOMES: Final = (
@@ -97,22 +102,56 @@ ESI_REQUEST_SECONDS: Final = Histogram(
 TOKEN_REFRESHES: Final = Counter(
     "nomad_token_refresh_total", "Token refreshes asked of the SSO.", ("outcome",), registry=REGISTRY
 )
+ESI_ERROR_LIMIT_REMAINING: Final = Gauge(
+    "nomad_esi_error_limit_remaining",
+    "Errors that ESI still takes in this window, as its last answer said; missing until one did.",
+    registry=None,
+    multiprocess_mode="mostrecent",
+)
+WORK_SECONDS: Final = Histogram(
+    "nomad_work_seconds",
+    "Work inside a job that its author times, by the name that it was given.",
+    ("job_type", "outcome"),
+    buckets=DURATION_BUCKETS,
+    registry=REGISTRY,
+)
 SCHEDULER_HEARTBEAT: Final = Gauge(
-    "nomad_scheduler_heartbeat_timestamp_seconds", "When the scheduler last looked at its schedules.", registry=REGISTRY
+    "nomad_scheduler_heartbeat_timestamp_seconds",
+    "When the scheduler last looked at its schedules.",
+    registry=SCHEDULER,
+    multiprocess_mode="mostrecent",
 )
 SCHEDULER_CLOCK_OFFSET: Final = Gauge(
-    "nomad_scheduler_clock_offset_seconds", "How far the scheduler's clock is ahead of Redis'.", registry=REGISTRY
+    "nomad_scheduler_clock_offset_seconds",
+    "How far the scheduler's clock is ahead of Redis'.",
+    registry=SCHEDULER,
+    multiprocess_mode="mostrecent",
 )
 SCHEDULER_HOLDS: Final = Gauge(
-    "nomad_scheduler_holds", "Whether the scheduler adds nothing because the clocks do not agree.", registry=REGISTRY
+    "nomad_scheduler_holds",
+    "Whether the scheduler adds nothing because the clocks do not agree.",
+    registry=SCHEDULER,
+    multiprocess_mode="mostrecent",
 )
-BUILD: Final = Info("nomad_build", "The release that this process runs.", registry=REGISTRY)
+BUILD: Final = Info("nomad_build", "The release that this process runs.", registry=ABOUT)
 
 BUILD.info({"version": __version__})
 for _outcome in TOKEN_REFRESH_OUTCOMES:
     TOKEN_REFRESHES.labels(_outcome)
 # Memory, processor time and open files of this process; reads /proc when scraped.
-ProcessCollector(registry=REGISTRY)
+ProcessCollector(registry=ABOUT)
+REGISTRY.register(ABOUT)
+
+_registering, _esi_told = threading.Lock(), threading.Event()
+
+
+def note_esi_error_limit(remaining: int) -> None:
+    """Show how many errors ESI still takes; before the first call there is nothing to show."""
+    with _registering:
+        if not _esi_told.is_set():
+            REGISTRY.register(ESI_ERROR_LIMIT_REMAINING)
+            _esi_told.set()
+    ESI_ERROR_LIMIT_REMAINING.set(remaining)
 
 
 def declare_esi_group(group: str) -> None:

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
 from ..log import get_logger
 
@@ -17,6 +18,14 @@ from ..log import get_logger
 HOST = "127.0.0.1"
 
 logger = get_logger("nomad_actors.metrics")
+
+
+def joined(*collectors: Collector) -> CollectorRegistry:
+    """Return a registry that shows several as one."""
+    registry = CollectorRegistry()
+    for collector in collectors:
+        registry.register(collector)
+    return registry
 
 
 def render(registry: CollectorRegistry, accept_header: str) -> tuple[bytes, str]:

@@ -9,8 +9,9 @@ from dramatiq import Actor, Broker, Message, Middleware, Worker
 from prometheus_client import Counter, Histogram
 
 from ..broker.endings import Ended, Outcome
-from ..metrics import definitions
+from ..metrics import definitions, process_files
 from ..metrics.exposition import MetricsServer, serve_or_say
+from ..metrics.shared_server import SharedServer
 
 #: Where a worker's metrics are found when no setting says otherwise.
 DEFAULT_PORT = 9191
@@ -41,7 +42,7 @@ class Metrics(Middleware):
     def __init__(self, *, port: int | None = None) -> None:
         self._port = DEFAULT_PORT if port is None else port
         self._series: dict[tuple[str, str], _Series] = {}
-        self._server: MetricsServer | None = None
+        self._server: MetricsServer | SharedServer | None = None
 
     @property
     def port(self) -> int | None:
@@ -71,7 +72,10 @@ class Metrics(Middleware):
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         """Serve the metrics from the process that runs the jobs: its parent, the command line, has none."""
-        self._server = serve_or_say(self._port, definitions.REGISTRY)
+        shared = process_files.directory()
+        self._server = (
+            serve_or_say(self._port, definitions.REGISTRY) if shared is None else SharedServer(self._port, shared)
+        )
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         """Stop serving."""

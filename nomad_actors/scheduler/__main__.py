@@ -8,8 +8,8 @@ import sys
 from .. import log
 from ..app import create_app, redis_missing, settings_or_exit
 from ..errors import Unavailable
-from ..metrics.definitions import REGISTRY
-from ..metrics.exposition import serve_or_say
+from ..metrics.definitions import REGISTRY, SCHEDULER
+from ..metrics.exposition import joined, serve_or_say
 from .book import Schedules
 from .process import SlotScheduler
 from .schedules import SCHEDULES
@@ -32,7 +32,8 @@ def main() -> None:
     scheduler = SlotScheduler(Schedules(app.queues, app.clock), SCHEDULES, app.clock)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: scheduler.stop())
-    metrics = serve_or_say(DEFAULT_METRICS_PORT if settings.metrics_port is None else settings.metrics_port, REGISTRY)
+    port = DEFAULT_METRICS_PORT if settings.metrics_port is None else settings.metrics_port
+    metrics = serve_or_say(port, joined(REGISTRY, SCHEDULER))
     scheduler.run()
     if metrics is not None:
         metrics.close()

@@ -92,6 +92,7 @@ def test_a_job_that_lost_three_workers_fails_with_that_reason(
     assert told is not None
     assert told.state is State.FAILED
     assert told.timeline()[-1]["reason"] == "lost its worker 3 times"
+    assert (view.counts().recovered, view.counts().poison) == (3, 1)
     assert not ran
 
 

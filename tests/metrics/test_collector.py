@@ -1,71 +1,91 @@
-"""What Redis holds is read when a scrape asks, and never reported as zero when it cannot be read."""
+"""What Redis and the database hold is read when a scrape asks, and never reported as zero when it cannot be read."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from nomad_actors.errors import Unavailable
-from nomad_actors.metrics.collector import (
-    Numbers,
-    QueueCollector,
-    QueueNumbers,
-    ScheduleNumbers,
-    with_queues,
+from nomad_actors.metrics.collector import ScrapeCollector
+from nomad_actors.metrics.exposition import joined, render
+from nomad_actors.metrics.readings import (
+    DatabaseReading,
+    QueueReading,
+    RedisReading,
+    ScheduleReading,
+    database_families,
+    redis_families,
 )
-from nomad_actors.metrics.exposition import render
 
-COUNTS = {
-    "waiting": 3,
-    "active": 1,
-    "delayed": 0,
-    "completed": 7,
-    "failed": 2,
-    "paused": 0,
-}
-
-SCHEDULES = {
-    "daily": ScheduleNumbers(True, 1_790_000_000, 1_790_086_400.5),
-    "off": ScheduleNumbers(False, None, None),
-}
+COUNTS = {"waiting": 3, "active": 1, "delayed": 0, "completed": 7, "failed": 2, "paused": 0}
+QUEUE = QueueReading(
+    jobs=COUNTS,
+    oldest_waiting_seconds={"CRITICAL": 0.0, "BATCH": 12.5},
+    longest_active_seconds=3.25,
+    overtime_seconds=0.0,
+    paused_since_seconds=None,
+    workers=2,
+    recovered=4,
+    poison=1,
+)
 
 
-class _Read:
-    def __init__(self):
+def registry_of(families: Iterable[Metric]) -> CollectorRegistry:
+    found = list(families)
+    return joined(ScrapeCollector({"redis": lambda: found}))
+
+
+class _Source:
+    def __init__(self) -> None:
         self.calls = 0
-        self.answer = Numbers({"esi-refresh": QueueNumbers(COUNTS, 4)}, SCHEDULES)
+        self.queues = {"esi-refresh": QUEUE}
+        self.error: Exception | None = None
 
-    def __call__(self):
+    def __call__(self) -> Iterable[Metric]:
         self.calls += 1
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
+        if self.error is not None:
+            raise self.error
+        return redis_families(RedisReading(queues=self.queues))
 
 
 @pytest.fixture
-def read():
-    return _Read()
+def source() -> _Source:
+    return _Source()
 
 
-def test_registering_reads_nothing(read):
-    CollectorRegistry(auto_describe=True).register(QueueCollector(read))
-    assert read.calls == 0
+def test_registering_reads_nothing(source: _Source) -> None:
+    CollectorRegistry(auto_describe=True).register(ScrapeCollector({"redis": source}))
+    assert source.calls == 0
 
 
-def test_every_state_of_every_queue_is_exported(read):
-    registry = CollectorRegistry()
-    registry.register(QueueCollector(read))
+def test_everything_of_a_queue_is_exported() -> None:
+    value = registry_of(redis_families(RedisReading(queues={"esi-refresh": QUEUE}))).get_sample_value
+    queue = {"queue": "esi-refresh"}
     for state, count in COUNTS.items():
-        assert registry.get_sample_value("nomad_queue_jobs", {"queue": "esi-refresh", "state": state}) == count
-    assert registry.get_sample_value("nomad_queue_recovered_total", {"queue": "esi-refresh"}) == 4
-    assert registry.get_sample_value("nomad_collector_success") == 1
+        assert value("nomad_queue_jobs", {**queue, "state": state}) == count
+    assert value("nomad_queue_oldest_waiting_seconds", {**queue, "priority": "BATCH"}) == 12.5
+    assert value("nomad_queue_oldest_waiting_seconds", {**queue, "priority": "CRITICAL"}) == 0
+    assert value("nomad_queue_longest_active_seconds", queue) == 3.25
+    assert value("nomad_queue_overtime_seconds", queue) == 0
+    assert value("nomad_queue_workers", queue) == 2
+    assert value("nomad_queue_recovered_total", queue) == 4
+    assert value("nomad_queue_poison_total", queue) == 1
+    assert value("nomad_queue_paused", queue) == 0
+    assert value("nomad_queue_paused_since_timestamp_seconds", queue) is None
 
 
-def test_every_schedule_is_exported_and_what_there_is_not_is_missing(read):
-    registry = CollectorRegistry()
-    registry.register(QueueCollector(read))
+def test_a_schedule_is_exported_and_what_there_is_not_is_missing() -> None:
+    schedules = {
+        "daily": ScheduleReading(enabled=True, last_success_seconds=1_790_000_000, start_due_seconds=1_790_086_400.5),
+        "off": ScheduleReading(enabled=False, last_success_seconds=None, start_due_seconds=None),
+    }
+    registry = registry_of(redis_families(RedisReading(schedules=schedules)))
 
-    def value(name, schedule):
+    def value(name: str, schedule: str) -> float | None:
         return registry.get_sample_value(f"nomad_schedule_{name}", {"schedule": schedule})
 
     assert (value("enabled", "daily"), value("enabled", "off")) == (1, 0)
@@ -75,30 +95,54 @@ def test_every_schedule_is_exported_and_what_there_is_not_is_missing(read):
     assert value("start_due_timestamp_seconds", "off") is None
 
 
-def test_each_scrape_reads_anew_and_forgets_what_is_gone(read):
-    registry = CollectorRegistry()
-    registry.register(QueueCollector(read))
+def test_what_a_managed_redis_keeps_to_itself_is_missing() -> None:
+    silent = registry_of(redis_families(RedisReading()))
+    names = ("nomad_redis_memory_bytes", "nomad_redis_memory_limit_bytes", "nomad_redis_persistence_ok")
+    assert [silent.get_sample_value(name) for name in names] == [None, None, None]
+    told = registry_of(redis_families(RedisReading(memory_bytes=9, memory_limit_bytes=0, persistence_ok=False)))
+    assert [told.get_sample_value(name) for name in names] == [9, 0, 0]
+
+
+def test_each_scrape_reads_anew_and_forgets_what_is_gone(source: _Source) -> None:
+    registry = joined(ScrapeCollector({"redis": source}))
     render(registry, "")
-    read.answer = Numbers({"other": QueueNumbers({"waiting": 1}, 0)}, {})
+    source.queues = {"other": QUEUE}
     body, _ = render(registry, "")
     assert b'queue="other"' in body
     assert b"esi-refresh" not in body
-    assert read.calls == 2
+    assert source.calls == 2
 
 
 @pytest.mark.parametrize("error", [Unavailable("Redis is away"), RuntimeError("a fault of ours")])
-def test_a_failed_reading_is_told_instead_of_zeros_and_the_rest_stays(read, error, caplog):
+def test_a_failed_source_is_told_instead_of_zeros_and_the_rest_stays(
+    source: _Source, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     base = CollectorRegistry()
     Counter("good_total", "Good.", registry=base).inc()
-    read.answer = error
-    body, _ = render(with_queues(read, base=base), "")
-    assert b"nomad_collector_success 0.0" in body
-    assert b"nomad_queue_jobs{" not in body
-    assert b"good_total 1.0" in body
-    assert "could not be read" in caplog.text
+    source.error = error
+    database = DatabaseReading(characters={"active": 2}, data_age_seconds={})
+    registry = joined(base, ScrapeCollector({"redis": source, "database": lambda: database_families(database)}))
+    body = render(registry, "")[0].decode()
+    assert 'nomad_collector_success{source="redis"} 0.0' in body
+    assert 'nomad_collector_success{source="database"} 1.0' in body
+    assert 'nomad_characters{status="active"} 2.0' in body
+    assert "nomad_queue_" not in body
+    assert "good_total 1.0" in body
+    assert "not read for a scrape" in caplog.text
 
 
-def test_the_admins_registry_shows_both(read):
-    body, _ = render(with_queues(read), "")
-    assert b"nomad_queue_jobs{" in body
-    assert b"nomad_build_info{" in body
+def test_a_source_that_fails_half_way_shows_no_half() -> None:
+    def half() -> Iterable[Metric]:
+        yield GaugeMetricFamily("nomad_half", "Half.", value=1)
+        raise Unavailable("Redis is away")
+
+    registry = joined(ScrapeCollector({"redis": half}))
+    assert registry.get_sample_value("nomad_half") is None
+    assert registry.get_sample_value("nomad_collector_success", {"source": "redis"}) == 0
+
+
+def test_no_metric_is_told_twice(source: _Source) -> None:
+    registry = joined(ScrapeCollector({"redis": source, "database": lambda: database_families(DatabaseReading())}))
+    body, _ = render(registry, "application/openmetrics-text")
+    names = [family.name for family in text_string_to_metric_families(body.decode())]
+    assert len(names) == len(set(names))

@@ -1,0 +1,94 @@
+"""Counts of several worker processes of one service, which outlive each of them.
+
+prometheus-client keeps each process' values in files of a directory when PROMETHEUS_MULTIPROC_DIR names one before it
+is imported (`nomad run` does); what a killed process counted is still there. One process of the service shows the sum
+of all. It merges the files of dead processes into one, since each scrape reads every file
+(https://prometheus.github.io/client_python/multiprocess/).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prometheus_client.core import Metric
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from ..log import get_logger
+
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+#: Stands for the dead processes in the name of a file: no process has this number.
+DEAD = 0
+
+logger = get_logger("nomad_actors.metrics")
+
+
+def directory() -> Path | None:
+    """Return where this process keeps its counts, None when it keeps them in its memory."""
+    named = os.environ.get(VARIABLE)
+    return Path(named) if named else None
+
+
+class ProcessFiles(Collector):
+    """What the processes of a service counted, the dead among them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing, so that registering reads nothing."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the sums; a gauge is what was set last."""
+        with _locked(self._path, fcntl.LOCK_SH):
+            merged: Iterable[Metric] = MultiProcessCollector.merge(_files(self._path), accumulate=True)  # type: ignore[no-untyped-call]
+            return merged
+
+    def bury(self) -> None:
+        """Merge the counts of processes that are dead into one file, and forget their gauges."""
+        with _locked(self._path, fcntl.LOCK_EX):
+            dead = [name for name in _files(self._path) if not _lives(name)]
+            for kind in ("counter", "histogram"):
+                _merge(self._path / f"{kind}_{DEAD}.db", [name for name in dead if Path(name).name.startswith(kind)])
+            for name in dead:
+                if not name.endswith(f"_{DEAD}.db"):
+                    Path(name).unlink()
+
+
+def _merge(into: Path, files: list[str]) -> None:
+    if not files or files == [str(into)]:
+        return
+    unfinished = into.with_suffix(".unfinished")
+    unfinished.unlink(missing_ok=True)
+    merged = MmapedDict(str(unfinished))  # type: ignore[no-untyped-call]
+    for metric in MultiProcessCollector.merge(files, accumulate=False):  # type: ignore[no-untyped-call]
+        for sample in metric.samples:
+            labels = sorted(sample.labels)
+            values = [sample.labels[label] for label in labels]
+            key = mmap_key(metric.name, sample.name, labels, values, metric.documentation)
+            merged.write_value(key, sample.value, 0.0)  # type: ignore[no-untyped-call]
+    merged.close()  # type: ignore[no-untyped-call]
+    # Killed between this and the end of `bury`, the dead are counted twice from then on: too much, never too little.
+    unfinished.replace(into)
+
+
+def _files(path: Path) -> list[str]:
+    return sorted(str(file) for file in path.glob("*.db"))
+
+
+def _lives(name: str) -> bool:
+    pid = int(Path(name).stem.rpartition("_")[2])
+    return pid != DEAD and Path(f"/proc/{pid}").exists()
+
+
+@contextmanager
+def _locked(path: Path, how: int) -> Iterator[None]:
+    with (path / "files.lock").open("a") as lock:
+        fcntl.flock(lock, how)
+        yield

@@ -1,0 +1,159 @@
+"""A scrape of the admin tells how the queues, the schedules, Redis and the database really stand."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from nomad_actors import JobType, Payload, Result
+from nomad_actors.app import App, create_app
+from nomad_actors.job_types import Priority
+from nomad_actors.metrics.exposition import render
+from nomad_actors.queues import NewJob
+from nomad_actors.scheduler import SCHEDULES
+from nomad_actors.scheduler.book import Schedules
+from nomad_actors.settings import Settings
+from nomad_actors.testing import LocalRedis, running
+
+QUEUES = {"cache-cleanup", "esi-refresh", "historical-data", "token-refresh"}
+gate = threading.Event()
+
+
+class Nothing(Payload):
+    pass
+
+
+class Done(Result):
+    pass
+
+
+def hold(_: Nothing) -> Done:
+    gate.wait(20)
+    return Done()
+
+
+HOLD = JobType(
+    name="hold", queue="token-refresh", payload=Nothing, result=Done, run=hold, concurrency=2, time_limit_ms=1_000
+)
+
+
+@pytest.fixture
+def app(own_redis: LocalRedis, tmp_path: Path) -> Iterator[App]:
+    settings = Settings(redis_url=own_redis.url, database_url=f"sqlite:///{tmp_path / 'nomad.db'}", var_dir=tmp_path)
+    app = create_app(settings, caller_deadline_ms=1_000)
+    app.store.migrate()
+    app.queues.register(HOLD)
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def value(app: App) -> Callable[..., float | None]:
+    return lambda name, **labels: app.registry.get_sample_value(name, labels)
+
+
+def test_every_combination_is_there_before_the_first_job(app: App, value: Callable[..., float | None]) -> None:
+    body = render(app.registry, "")[0].decode()
+    for queue in QUEUES:
+        for priority in Priority:
+            assert value("nomad_queue_oldest_waiting_seconds", queue=queue, priority=priority.name) == 0
+        for state in ("waiting", "active", "delayed", "completed", "failed", "paused"):
+            assert value("nomad_queue_jobs", queue=queue, state=state) == 0
+        for name in (
+            "longest_active_seconds",
+            "overtime_seconds",
+            "paused",
+            "workers",
+            "recovered_total",
+            "poison_total",
+        ):
+            assert value(f"nomad_queue_{name}", queue=queue) == 0, name
+    assert (value("nomad_schedulers", state="live"), value("nomad_schedulers", state="silent")) == (0, 0)
+    assert (value("nomad_characters", status="active"), value("nomad_characters", status="needs_login")) == (0, 0)
+    assert value("nomad_redis_persistence_ok") == 1
+    assert (value("nomad_redis_memory_bytes") or 0) > 100_000
+    assert value("nomad_redis_memory_limit_bytes") == 0
+    assert "nomad_esi_error_limit_remaining" not in body
+
+
+def test_waiting_and_paused_jobs_are_told_by_priority(app: App, value: Callable[..., float | None]) -> None:
+    app.queues.add_job("token-refresh", "hold", {}, priority=Priority.CRITICAL)
+    queue = app.queues.get_queue("token-refresh")
+    assert value("nomad_queue_jobs", queue="token-refresh", state="waiting") == 1
+    before = time.time()
+    queue.pause(reason="a test")
+    queue.pause(reason="again")
+    assert value("nomad_queue_jobs", queue="token-refresh", state="paused") == 1
+    assert value("nomad_queue_paused", queue="token-refresh") == 1
+    since = value("nomad_queue_paused_since_timestamp_seconds", queue="token-refresh")
+    assert since == pytest.approx(before, abs=5)
+    assert (value("nomad_queue_oldest_waiting_seconds", queue="token-refresh", priority="CRITICAL") or 0) > 0
+    assert value("nomad_queue_oldest_waiting_seconds", queue="token-refresh", priority="LOW") == 0
+    queue.resume()
+    assert value("nomad_queue_paused_since_timestamp_seconds", queue="token-refresh") is None
+
+
+def test_a_job_beyond_its_time_limit_is_told_with_how_far_it_is(
+    app: App, value: Callable[..., float | None], wait_until: Callable[..., None]
+) -> None:
+    gate.clear()
+    app.queues.add_job("token-refresh", "hold", {})
+    with running(app.broker, queues={"token-refresh"}):
+        try:
+            wait_until(lambda: (value("nomad_queue_overtime_seconds", queue="token-refresh") or 0) > 0.2)
+            longest = value("nomad_queue_longest_active_seconds", queue="token-refresh") or 0
+            assert longest > 1.2
+            assert value("nomad_queue_overtime_seconds", queue="token-refresh") == pytest.approx(longest - 1, abs=0.5)
+            assert value("nomad_queue_workers", queue="token-refresh") == 1
+            assert value("nomad_queue_workers", queue="esi-refresh") == 0
+        finally:
+            gate.set()
+
+
+def test_schedules_and_schedulers_are_told(app: App, value: Callable[..., float | None]) -> None:
+    schedules = Schedules(app.queues, app.clock)
+    schedules.declare(SCHEDULES)
+    now_ms = app.clock.now_ms()
+    schedules.book.beat("host:1", now_ms, forget_before_ms=0)
+    schedules.book.beat("host:2", now_ms - 600_000, forget_before_ms=0)
+    assert (value("nomad_schedulers", state="live"), value("nomad_schedulers", state="silent")) == (1, 1)
+    for schedule in SCHEDULES:
+        assert value("nomad_schedule_enabled", schedule=schedule.name) == 1
+    schedules.stop_job("cache-cleanup")
+    assert value("nomad_schedule_enabled", schedule="cache-cleanup") == 0
+
+
+def test_one_source_that_is_away_does_not_hide_the_other(
+    app: App, own_redis: LocalRedis, value: Callable[..., float | None]
+) -> None:
+    app.queues.add_job("token-refresh", "hold", {})
+    own_redis.kill()
+    began = time.monotonic()
+    body = render(app.registry, "")[0].decode()
+    assert time.monotonic() - began < 5
+    assert 'nomad_collector_success{source="redis"} 0.0' in body
+    assert 'nomad_collector_success{source="database"} 1.0' in body
+    assert "nomad_queue_jobs{" not in body
+    assert "nomad_jobs_enqueued_total{" in body
+    own_redis.start()
+    assert value("nomad_collector_success", source="redis") == 1
+    assert value("nomad_queue_jobs", queue="token-refresh", state="waiting") == 1
+
+
+def test_a_scrape_costs_the_same_with_many_jobs(app: App, own_redis: LocalRedis) -> None:
+    """Counted in commands, those inside scripts among them, not in time."""
+    few = _commands_of_a_scrape(app, own_redis)
+    app.queues.add_jobs([NewJob(queue="token-refresh", job_type="hold", data={}) for _ in range(5_000)])
+    assert _commands_of_a_scrape(app, own_redis) <= few + 10
+
+
+def _commands_of_a_scrape(app: App, server: LocalRedis) -> int:
+    client = redis.Redis.from_url(server.url)
+    client.config_resetstat()
+    render(app.registry, "")
+    return sum(int(each["calls"]) for each in client.info("commandstats").values())
