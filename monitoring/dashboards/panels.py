@@ -5,7 +5,6 @@ Field names and values are those of Grafana's dashboard model, schema version 41
 
 from __future__ import annotations
 
-import dataclasses
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -221,11 +220,6 @@ def table_of(
         overrides=overrides,
         transformations=[{"id": "merge", "options": {}}, {"id": "organize", "options": organize}],
     )
-
-
-def sized(panel: Panel, *, width: int) -> Panel:
-    """Return the panel in another width."""
-    return dataclasses.replace(panel, width=width)
 
 
 def _override(name: str, what: str, value: object) -> Json:

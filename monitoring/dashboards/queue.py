@@ -79,8 +79,8 @@ def _standing(table: Table) -> list[Panel]:
         ),
         graph(
             "Oldest waiting, by priority",
-            f"""How long the first waiting job of each priority has been due; 0 when none waits. Promised: {promises(table)};
-            the line is the first of these.""",
+            f"""How long the first waiting job of each priority has been due; 0 when none waits. Promised:
+            {promises(table)}; the line is the first of these.""",
             [
                 Query(
                     expr=newest("queue, priority", "nomad_queue_oldest_waiting_seconds", QUEUE),
@@ -99,8 +99,8 @@ def _standing(table: Table) -> list[Panel]:
         ),
         graph(
             "Overtime",
-            f"""How far the worst running job is beyond its job type's time limit; 0 when none is. The line is the alert's:
-            within {in_words(overtime)} a job is stopped and cleans up.""",
+            f"""How far the worst running job is beyond its job type's time limit; 0 when none is. The line is the
+            alert's: within {in_words(overtime)} a job is stopped and cleans up.""",
             [Query(expr=newest("queue", "nomad_queue_overtime_seconds", QUEUE), legend="{{queue}}")],
             unit="s",
             width=8,
@@ -142,8 +142,8 @@ def _attempts(table: Table) -> list[Panel]:
         ),
         graph(
             f"Failed share, {window}",
-            f"""Jobs that failed for good, as a share of those that ended in the {window} before. The line is the alert's,
-            which judges whole queues. Missing where fewer than {table.default.failure_least_ended} ended.""",
+            f"""Jobs that failed for good, as a share of those that ended in the {window} before. The line is the
+            alert's, which judges whole queues. Missing where fewer than {table.default.failure_least_ended} ended.""",
             [
                 Query(expr=failed_share(table, "queue", QUEUE), legend="{{queue}}"),
                 Query(expr=failed_share(table, "queue, actor", JOBS), legend="{{queue}} {{actor}}"),

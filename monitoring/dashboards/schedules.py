@@ -52,8 +52,8 @@ def _now(table: Table) -> list[Panel]:
         ),
         stat(
             "Silent schedulers",
-            f"""Schedulers that Redis last heard of more than {in_words(silent)} and less than a day ago, and that did not
-            say good-bye.""",
+            f"""Schedulers that Redis last heard of more than {in_words(silent)} and less than a day ago, and that did
+            not say good-bye.""",
             'max(nomad_schedulers{state="silent"})',
             limits=ANY_IS_WRONG,
         ),
@@ -110,8 +110,8 @@ def _schedules(table: Table) -> list[Panel]:
         ),
         graph(
             "Since the last success, of its promise",
-            f"""How long ago a job of the schedule last completed, as a share of what it may be: {allowed}. Missing until
-            one has.""",
+            f"""How long ago a job of the schedule last completed, as a share of what it may be: {allowed}. Missing
+            until one has.""",
             [Query(expr=success_of_promise(table, SCHEDULE), legend="{{schedule}}")],
             unit="percentunit",
             limits=beyond(1),
