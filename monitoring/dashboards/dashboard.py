@@ -39,7 +39,6 @@ class Variable:
             "allValue": ".+",
             "current": {"text": ["All"], "value": ["$__all"]},
             "datasource": DATASOURCE,
-            "definition": question,
             "hide": 0,
             "includeAll": True,
             "label": self.label,
@@ -113,9 +112,9 @@ def _placed(rows: Sequence[Row]) -> Iterator[Json]:
 def _check_ids(panels: Sequence[Json]) -> None:
     seen: dict[int, str] = {}
     for panel in panels:
-        other = seen.setdefault(panel["id"], panel["title"])
-        if other is not panel["title"]:
-            raise ValueError(f"panels {other!r} and {panel['title']!r} would have one id: rename one of them")
+        if panel["id"] in seen:
+            raise ValueError(f"{seen[panel['id']]!r} and {panel['title']!r} would have one id: rename one of them")
+        seen[panel["id"]] = panel["title"]
 
 
 _BUILT_IN_ANNOTATIONS: Json = {
