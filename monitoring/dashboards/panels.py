@@ -212,7 +212,7 @@ def table_of(
         height=height,
         options={
             "cellHeight": "sm",
-            "footer": {"countRows": False, "fields": "", "reducer": ["sum"], "show": False},
+            "footer": {"countRows": False, "reducer": ["sum"], "show": False},
             "showHeader": True,
             "sortBy": [{"desc": False, "displayName": by.capitalize()}],
         },

@@ -25,16 +25,23 @@ register_default_plugins()
 
 def mistyped(value: object, declared: Any, where: str) -> Iterator[str]:
     """Yield what in `value` is not of its declared type."""
+    if isinstance(value, dict) and hasattr(declared, "from_json"):
+        # Transformations are left as they are in the file.
+        value = declared.from_json(value)
     origin, arguments = typing.get_origin(declared), typing.get_args(declared)
     if declared in (Any, object):
         yield from _inside(value, where)
     elif origin is typing.Union:
-        found = [list(mistyped(value, each, where)) for each in arguments]
-        # The one that it is nearest to says best what is wrong.
-        yield from min(found, key=len)
+        found = [list(mistyped(value, each, where)) for each in arguments if each is not type(None) or value is None]
+        # The one that goes deepest says best what is wrong.
+        yield from [] if [] in found else max(found, key=lambda each: each[0].count("/"))
     elif origin is typing.Literal:
         if value not in arguments:
             yield f"{where}: {value!r} is not one of {arguments}"
+    elif isinstance(declared, type) and issubclass(declared, enum.Enum):
+        # Read as they are, not as members.
+        if value not in [*declared, *(member.value for member in declared)]:
+            yield f"{where}: {value!r} is not one of {[member.value for member in declared]}"
     elif not _is_a(value, origin or declared):
         yield f"{where}: {value!r} is no {declared}"
     elif origin is list:
@@ -48,7 +55,7 @@ def mistyped(value: object, declared: Any, where: str) -> Iterator[str]:
 
 
 def _inside(value: object, where: str) -> Iterator[str]:
-    if isinstance(value, enum.Enum) or not type(value).__module__.startswith("grafana_foundation_sdk"):
+    if not type(value).__module__.startswith("grafana_foundation_sdk"):
         return
     for name, declared in typing.get_type_hints(type(value)).items():
         yield from mistyped(getattr(value, name), declared, f"{where}/{name}")
