@@ -9,8 +9,8 @@ from typing import Any
 
 import promql_parser
 
-#: What Grafana puts in place of its variables: an interval, or everything.
-_INTERVALS = {"__rate_interval": "10s", "__interval": "1s", "__range": "1m"}
+#: What Grafana puts in place of its variables: an interval (four scrapes of 15 s), or everything.
+_INTERVALS = {"__rate_interval": "1m", "__interval": "1s", "__range": "1m"}
 _VARIABLE = re.compile(r"\$\{?(\w+)(?::\w+)?\}?")
 
 

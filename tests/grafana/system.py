@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import subprocess
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Self
 
-import redis
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from demo.load import save_logins, steadily
-from nomad_actors import Priority, cleanup_cache, refresh_character_token
+from nomad_actors import Priority, cleanup_cache, refresh_character_token, refresh_esi_data
 from nomad_actors.app import create_app
 from nomad_actors.local_redis import LocalRedis, free_port
 from nomad_actors.settings import Settings
@@ -22,28 +19,10 @@ from nomad_actors.testing import wait_until
 from sandbox.serve import SandboxServer
 from tests.processes import environ_for, program
 
-#: Job types that end in every way, and one whose queue stays paused.
-_JOB_TYPES = '''
-from nomad_actors import JobType, Payload, PermanentError, Result
-from nomad_actors.job_types import Backoff
-
-class Way(Payload):
-    way: str
-
-def run(payload: Way) -> Result:
-    if payload.way == "fail":
-        raise PermanentError("asked to fail")
-    if payload.way == "retry":
-        raise RuntimeError("asked to fail now")
-    return Result()
-
-quickly = Backoff("fixed", 200)
-MIXED = JobType(name="mixed", queue="mixed", payload=Way, result=Result, run=run, backoff=quickly)
-HELD = JobType(name="held", queue="held", payload=Way, result=Result, run=run)
-'''
-
 _METRICS = ("workers", "scheduler", "admin")
 START_SECONDS = 30
+#: So many players log in one by one: what was asked for once is fresh for minutes, and is not asked for again.
+CHARACTERS = 150
 
 
 class System:
@@ -60,12 +39,12 @@ class System:
         with ExitStack() as stack:
             self.start_redis()
             stack.callback(self.redis.kill)
-            sandbox = stack.enter_context(SandboxServer(seed=6, characters=2))
+            sandbox = stack.enter_context(SandboxServer(seed=6, characters=CHARACTERS))
             environ = self._environ(sandbox.base_url)
             self._app = create_app(Settings.from_env(environ))
             stack.callback(self._app.close)
-            self._characters = save_logins(self._app, sandbox.base_url)
-            self._steps = steadily(self._characters)
+            self._logins = iter(requests.get(f"{sandbox.base_url}/sandbox/logins", timeout=10).json())
+            self._log_in()
             for name in _METRICS:
                 own = {"NOMAD_METRICS_PORT": str(self.ports[name]), "ADMIN_PORT": str(self.ports["admin"])}
                 stack.enter_context(self._program(name, {**environ, **own}))
@@ -84,10 +63,8 @@ class System:
         self.redis.start("--maxmemory", "256mb")
 
     def work(self) -> None:
-        """Add jobs that complete, fail for good and fail at first."""
-        next(self._steps)
-        who = self._characters[0]
-        refresh_character_token(who.character_id, who.user_id, Priority.HIGH)
+        """Log another character in, and add jobs that complete, fail for good and fail at first."""
+        self._log_in()
         cleanup_cache("expired")
         for way in ("complete", "complete", "fail", "retry"):
             self._app.queues.add_job("mixed", "mixed", {"way": way})
@@ -102,9 +79,19 @@ class System:
                     labels.setdefault(sample.name, {"job", "instance"}).update(sample.labels)
         return labels
 
+    def _log_in(self) -> None:
+        """Save what a login of the next character gives, and have its token and its wallet refreshed."""
+        login = next(self._logins, None)
+        if login is None:
+            return
+        fields = ("character_id", "user_id", "name", "owner_hash", "scopes", "refresh_token")
+        self._app.store.save_login(**{field: login[field] for field in fields})
+        who = login["character_id"], login["user_id"]
+        refresh_character_token(*who, Priority.HIGH)
+        refresh_esi_data(*who, "/characters/{character_id}/wallet", requested_by="user")
+
     def _environ(self, esi: str) -> dict[str, str]:
-        (self._directory / "panel_jobs.py").write_text(_JOB_TYPES)
-        environ = environ_for(
+        return environ_for(
             self._directory,
             self.redis.url,
             ESI_BASE_URL=esi,
@@ -112,11 +99,10 @@ class System:
             EVE_CLIENT_ID="sandbox-client",
             EVE_CLIENT_SECRET="sandbox-secret",
             NOMAD_SHUTDOWN_MS="2000",
-            NOMAD_MODULES="panel_jobs",
+            NOMAD_MODULES="tests.grafana.job_types",
         )
-        return {**environ, "PYTHONPATH": f"{self._directory}:{environ['PYTHONPATH']}"}
 
-    def _program(self, name: str, environ: Mapping[str, str]) -> program:
+    def _program(self, name: str, environ: Mapping[str, str]) -> AbstractContextManager[subprocess.Popen[bytes]]:
         place = self._directory / name
         place.mkdir()
         return program(["nomad_actors.cli", "run", name], environ, place)

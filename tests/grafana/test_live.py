@@ -55,9 +55,9 @@ def _answers(prometheus: Prometheus, query: Query) -> bool:
 
 
 def test_every_metric_and_label_that_is_asked_for_is_exported(exported: dict[str, set[str]]) -> None:
-    wrong = {query.where: found for query in QUERIES if (found := unknown(query.expression, exported))}
-    assert wrong == {}
-    assert {each.where: found for each in VARIABLES if (found := unknown(each.series, exported))} == {}
+    asked = [(query.where, query.expression) for query in QUERIES] + [(each.where, each.series) for each in VARIABLES]
+    wrong = {where: unknown(expression, exported) for where, expression in asked}
+    assert {where: found for where, found in wrong.items() if found} == {}
     assert [each.where for each in VARIABLES if each.label not in exported[selectors(each.series)[0].name]] == []
 
 
