@@ -1,4 +1,4 @@
-"""Numbers about the queues, and whether they are healthy, in the original system's words (camelCase, times in ms).
+"""Numbers about the queues in the original system's words (camelCase, times in ms); its job metrics service.
 
 What ended is counted by the settling scripts over a stated window, not by the jobs that happen to be kept. Where
 nothing ended, a rate is null: neither 0 nor 100 would be true. Every function raises `Unavailable` when Redis does not
@@ -8,15 +8,27 @@ answer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from .broker.holds import Pause, PauseScope
 from .broker.stats import Durations
+from .health import get_job_system_health
 from .job import Job
-from .queues import Queue, Queues
-from .thresholds import Thresholds, of_queue
+from .queues import Queues
+from .work_metrics import Timer, record_job_metric, timer
+
+__all__ = [
+    "DEFAULT_WINDOW_SECONDS",
+    "Timer",
+    "get_active_jobs",
+    "get_all_queue_metrics",
+    "get_failed_jobs",
+    "get_job_activity_summary",
+    "get_job_system_health",
+    "get_queue_details",
+    "get_queue_metrics",
+    "record_job_metric",
+    "timer",
+]
 
 DEFAULT_WINDOW_SECONDS = 86_400
 
@@ -111,132 +123,6 @@ def get_active_jobs(queues: Queues, limit: int = 50) -> list[JobJson]:
     return [_with_job_id(job) for job in jobs[:limit]]
 
 
-def get_job_system_health(queues: Queues, schedule_summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return whether the job system is healthy and, where not, what is wrong and what to do, in words.
-
-    `schedule_summary` is what `get_scheduler_summary` returns. A paused queue is told among the issues, but
-    somebody wanted it so: it is not unhealthy.
-    """
-    checks = [_check(queues.get_queue(name)) for name in queues.names()]
-    unhealthy = sum(bool(check.problems) for check in checks)
-    unserved = [check for check in checks if not check.served]
-    schedule_issues = _schedule_issues(schedule_summary)
-    return {
-        "healthy": not unhealthy and not unserved and not schedule_issues,
-        "queues": {
-            "total": len(checks),
-            "healthy": len(checks) - unhealthy,
-            "unhealthy": unhealthy,
-            "issues": [issue for check in checks for issue in (*check.problems, *check.notes)],
-        },
-        "scheduledJobs": {
-            **{key: schedule_summary[key] for key in ("total", "running", "stopped")},
-            "issues": schedule_issues,
-        },
-        "workers": {
-            "total": len(checks),
-            "active": len(checks) - len(unserved),
-            "issues": [_unserved(check.queue) for check in unserved],
-        },
-    }
-
-
-@dataclass(frozen=True)
-class _Check:
-    queue: str
-    problems: Sequence[str]
-    notes: Sequence[str]
-    served: bool
-
-
-def _check(queue: Queue) -> _Check:
-    limits, counts = of_queue(queue.name), queue.counts()
-    problems = [*_failing(queue, limits), *_stuck(queue, limits)]
-    notes: list[str] = []
-    if queue.is_paused():
-        # What waits does so because of the pause; to call it a backlog would hide the reason.
-        notes += [_paused(queue.name, pause, counts["paused"]) for pause in queue.pauses()]
-    else:
-        problems += _backed_up(queue, counts["waiting"], limits)
-    return _Check(queue.name, problems, notes, served=bool(queue.workers()))
-
-
-def _failing(queue: Queue, limits: Thresholds) -> list[str]:
-    stats = queue.stats(limits.failure_window_seconds)
-    ended = stats.completed + stats.failed
-    percent = _percent(stats.failed, ended)
-    if percent is None or ended < limits.failure_least_ended or percent <= limits.failure_percent:
-        return []
-    minutes = limits.failure_window_seconds // 60
-    return [
-        f"{queue.name}: {stats.failed} of {ended} jobs failed in the last {minutes} minutes ({percent} %, more than "
-        f"{limits.failure_percent:g} %); read the reasons of its failed jobs, mend the cause, then retry them"
-    ]
-
-
-def _backed_up(queue: Queue, waiting: int, limits: Thresholds) -> list[str]:
-    found: list[str] = []
-    if limits.waiting_jobs is not None and waiting > limits.waiting_jobs:
-        found.append(
-            f"{queue.name}: {waiting} jobs wait, more than {limits.waiting_jobs}; start more workers or raise "
-            "the queue's concurrency, and look whether its jobs have become slow"
-        )
-    oldest_ms = queue.oldest_waiting_ms()
-    if oldest_ms is not None and oldest_ms > limits.oldest_waiting_seconds * 1000:
-        found.append(
-            f"{queue.name}: its oldest job has waited {_duration(oldest_ms)}, longer than "
-            f"{_duration(limits.oldest_waiting_seconds * 1000)}; see that its workers run, then start more of them"
-        )
-    return found
-
-
-def _stuck(queue: Queue, limits: Thresholds) -> list[str]:
-    longest_ms = queue.longest_active_ms()
-    allowed_ms = {t.name: t.time_limit_ms + limits.beyond_time_limit_seconds * 1000 for t in queue.job_types}
-    if longest_ms is None or not allowed_ms or longest_ms <= min(allowed_ms.values()):
-        return []
-    active = [job for job in queue.jobs("active") if job.processed_on_ms is not None]
-    if not active:
-        return []
-    # Redis told how long the longest runs; the others are measured from it, so that our host's clock plays no part.
-    first_ms = min(job.processed_on_ms or 0 for job in active)
-    return [
-        f"{queue.name}: job {job.id} ({job.name}) has run {_duration(ran_ms)}, longer than its time limit; if it holds "
-        "on, restart its worker: the job is then given to another"
-        for job in active
-        if (ran_ms := longest_ms - ((job.processed_on_ms or 0) - first_ms)) > allowed_ms.get(job.name, ran_ms)
-    ]
-
-
-def _paused(queue: str, pause: Pause, waiting: int) -> str:
-    what = "paused" if pause.scope is PauseScope.QUEUE else "paused with all that talks to ESI"
-    who = f" by {pause.by}" if pause.by else ""
-    why = f" ({pause.reason})" if pause.reason else ""
-    end = "resume it when they may run"
-    if pause.until_ms is not None:
-        end = f"it ends by itself at {datetime.fromtimestamp(pause.until_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return f"{queue}: {what}{who}{why}, {waiting} jobs wait; {end}"
-
-
-def _unserved(queue: str) -> str:
-    return f"{queue}: no live worker serves it; start one (make run-workers) and look at what its log says"
-
-
-def _schedule_issues(summary: Mapping[str, Any]) -> list[str]:
-    found = [_schedule_issue(job) for job in summary["jobs"] if job.get("lastStatus") == "failed"]
-    found += [f"{job['name']}: overdue: {job['overdue']}" for job in summary["jobs"] if job.get("overdue")]
-    if not any(each["live"] for each in summary["schedulers"]):
-        found.append("no live scheduler: nothing that is due is added; start one (make run-scheduler)")
-    return found
-
-
-def _schedule_issue(job: Mapping[str, Any]) -> str:
-    return (
-        f"{job['name']}: its last job failed; read the reason at "
-        f"/admin/jobs/queues/{job.get('queueName')}/jobs/{job.get('lastJobId')}, then retry it"
-    )
-
-
 def _jobs(queues: Queues, status: str, limit: int) -> list[Job]:
     return [job for name in queues.names() for job in queues.get_queue(name).jobs(status, 0, limit - 1)]
 
@@ -261,11 +147,3 @@ def _rounded(value: float | None) -> int | None:
 
 def _percent(part: int, whole: int) -> float | None:
     return round(100 * part / whole, 2) if whole else None
-
-
-def _duration(ms: float) -> str:
-    minutes, seconds = divmod(int(ms) // 1000, 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

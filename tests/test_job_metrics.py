@@ -229,6 +229,20 @@ def test_over_a_thousand_waiting_is_unhealthy_unless_the_queue_is_filled_in_bulk
     assert issue.startswith("fetching: 1001 jobs wait, more than 1000; start more workers")
 
 
+def test_a_queue_that_is_filled_in_bulk_is_judged_by_how_long_it_takes_to_drain(
+    queues: Queues, broker: JobBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thresholds, "BY_QUEUE", {"fetching": Thresholds(waiting_jobs=None, drain_seconds=7200)})
+    add(queues, 1)
+    with running(broker):
+        broker.join("fetching", timeout=5000)
+    add(queues, 2)
+    assert queue_issues(queues) == []
+    add(queues, 1)
+    (issue,) = queue_issues(queues)
+    assert issue.startswith("fetching: at the pace of the last hour its 3 waiting jobs take 3 h 0 min, longer than 2 h")
+
+
 def test_a_job_that_waits_too_long_is_an_issue(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thresholds, "BY_QUEUE", {"fetching": Thresholds(oldest_waiting_seconds=0)})
     add(queues, 1)

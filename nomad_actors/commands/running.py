@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ def workers(
     processes: Annotated[int, typer.Option(min=1, max=64, help="How many processes, each with all the threads.")] = 1,
 ) -> None:
     """Run workers: Dramatiq's own command line, with a thread a process for each place of each queue."""
+    _make_place_for_counts()
     from ..app import settings_or_exit, worker_threads
 
     with settings_or_exit() as settings:
@@ -58,6 +60,7 @@ def admin() -> None:
 @run.command(name="all")
 def everything() -> None:
     """Run workers, scheduler and admin; what dies is started again. Without REDIS_* it brings a Redis in var/."""
+    _make_place_for_counts()
     from ..app import settings_or_exit, worker_threads
     from ..local_redis import LocalRedis
     from ..supervisor import Supervisor
@@ -79,6 +82,14 @@ def everything() -> None:
     _run_until_told(supervisor, redis, settings)
 
 
+def _make_place_for_counts() -> None:
+    """Make the directory that the environment names, before the metrics are imported: they write there at once."""
+    from ..metrics.process_files import VARIABLE
+
+    if named := os.environ.get(VARIABLE):
+        Path(named).mkdir(parents=True, exist_ok=True)
+
+
 def _with_kept_counts(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """Return the environment of workers whose counts outlive them, and are summed over their processes."""
     from ..metrics.process_files import VARIABLE
@@ -88,7 +99,8 @@ def _with_kept_counts(environ: Mapping[str, str], settings: Settings) -> dict[st
     if port == 0 and VARIABLE not in environ:
         # A service that has another port each time is a new one each time.
         return dict(environ)
-    kept = Path(environ.get(VARIABLE) or settings.var_dir / "metrics" / f"workers-{port}")
+    # A host's own: another's process ids say nothing here.
+    kept = Path(environ.get(VARIABLE) or settings.var_dir / "metrics" / f"workers-{socket.gethostname()}-{port}")
     kept.mkdir(parents=True, exist_ok=True)
     return {**environ, VARIABLE: str(kept.resolve())}
 

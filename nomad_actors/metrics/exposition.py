@@ -1,4 +1,4 @@
-"""Shows a registry to Prometheus: as the body of an answer, or by a small server on the loopback."""
+"""Shows a registry to Prometheus: as the body of an answer, or by a small server of its own."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector
 
 from ..log import get_logger
 
-#: Only this host may ask; a Prometheus elsewhere comes through whatever guards this host.
-HOST = "127.0.0.1"
+#: Only this host may ask, unless a setting says otherwise: whoever can reach the port may read the numbers.
+LOOPBACK = "127.0.0.1"
 
 logger = get_logger("nomad_actors.metrics")
 
@@ -35,11 +35,11 @@ def render(registry: CollectorRegistry, accept_header: str) -> tuple[bytes, str]
 
 
 class MetricsServer:
-    """Answers `GET /metrics` on a port of 127.0.0.1 until it is closed."""
+    """Answers `GET /metrics` on a port of `host` until it is closed."""
 
-    def __init__(self, port: int, registry: CollectorRegistry) -> None:
+    def __init__(self, port: int, registry: CollectorRegistry, host: str) -> None:
         handler = type("Handler", (_Handler,), {"registry": registry})
-        self._server = _Server((HOST, port), handler)
+        self._server = _Server((host, port), handler)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="nomad-metrics", daemon=True
         )
@@ -57,25 +57,25 @@ class MetricsServer:
         self._thread.join()
 
 
-def serve(port: int, registry: CollectorRegistry) -> MetricsServer:
-    """Serve `registry` on `port` (0 picks a free one) in a thread of its own.
+def serve(port: int, registry: CollectorRegistry, host: str = LOOPBACK) -> MetricsServer:
+    """Serve `registry` on `port` (0 picks a free one) of `host` in a thread of its own.
 
     Raises `OSError` naming the port and the setting when it cannot be had.
     """
     try:
-        server = MetricsServer(port, registry)
+        server = MetricsServer(port, registry, host)
     except OSError as error:
         taken = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
-        message = f"port {port} for metrics {taken}; set NOMAD_METRICS_PORT to a free one, or to 0"
+        message = f"port {port} of {host} for metrics {taken}; set NOMAD_METRICS_PORT to a free one, or to 0"
         raise OSError(error.errno, message) from error
-    logger.info("metrics are served", url=f"http://{HOST}:{server.port}/metrics")
+    logger.info("metrics are served", url=f"http://{host}:{server.port}/metrics")
     return server
 
 
-def serve_or_say(port: int, registry: CollectorRegistry) -> MetricsServer | None:
+def serve_or_say(port: int, registry: CollectorRegistry, host: str = LOOPBACK) -> MetricsServer | None:
     """Serve as `serve` does; say so in one line and return None when the port cannot be had: jobs run all the same."""
     try:
-        return serve(port, registry)
+        return serve(port, registry, host)
     except OSError as error:
         logger.error("metrics are not served", error=error.strerror)
         return None

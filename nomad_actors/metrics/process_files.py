@@ -9,7 +9,6 @@ of all. It merges the files of dead processes into one, since each scrape reads 
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,19 +18,10 @@ from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from ..log import get_logger
-
+#: What prometheus-client reads when it is imported.
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 #: Stands for the dead processes in the name of a file: no process has this number.
 DEAD = 0
-
-logger = get_logger("nomad_actors.metrics")
-
-
-def directory() -> Path | None:
-    """Return where this process keeps its counts, None when it keeps them in its memory."""
-    named = os.environ.get(VARIABLE)
-    return Path(named) if named else None
 
 
 class ProcessFiles(Collector):

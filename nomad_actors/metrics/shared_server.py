@@ -18,8 +18,9 @@ class SharedServer:
     When the process that serves is killed, another takes over at once.
     """
 
-    def __init__(self, port: int, path: Path) -> None:
+    def __init__(self, port: int, host: str, path: Path) -> None:
         self._port = port
+        self._host = host
         self._path = path
         self._guard = threading.Lock()
         self._closed = False
@@ -58,4 +59,4 @@ class SharedServer:
                 return
             files = ProcessFiles(self._path)
             files.bury()
-            self._server = serve_or_say(self._port, joined(files, ABOUT))
+            self._server = serve_or_say(self._port, joined(files, ABOUT), self._host)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from dramatiq import Actor, Broker, Message, Middleware, Worker
 from prometheus_client import Counter, Histogram
 
 from ..broker.endings import Ended, Outcome
-from ..metrics import definitions, process_files
-from ..metrics.exposition import MetricsServer, serve_or_say
+from ..metrics import definitions
+from ..metrics.exposition import LOOPBACK, MetricsServer, serve_or_say
 from ..metrics.shared_server import SharedServer
 
 #: Where a worker's metrics are found when no setting says otherwise.
@@ -37,9 +38,14 @@ class _Series:
 
 
 class Metrics(Middleware):
-    """Counts enqueued jobs and ended runs; a worker serves them on `port` (0 picks a free one) of 127.0.0.1."""
+    """Counts enqueued jobs and ended runs; a worker serves them on `port` (0 picks a free one) of `host`.
 
-    def __init__(self, *, port: int | None = None) -> None:
+    With `shared`, the directory of PROMETHEUS_MULTIPROC_DIR, one worker serves what all of its service counted.
+    """
+
+    def __init__(self, *, port: int | None = None, host: str = LOOPBACK, shared: Path | None = None) -> None:
+        self._host = host
+        self._shared = shared
         self._port = DEFAULT_PORT if port is None else port
         self._series: dict[tuple[str, str], _Series] = {}
         self._server: MetricsServer | SharedServer | None = None
@@ -72,10 +78,10 @@ class Metrics(Middleware):
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         """Serve the metrics from the process that runs the jobs: its parent, the command line, has none."""
-        shared = process_files.directory()
-        self._server = (
-            serve_or_say(self._port, definitions.REGISTRY) if shared is None else SharedServer(self._port, shared)
-        )
+        if self._shared is None:
+            self._server = serve_or_say(self._port, definitions.REGISTRY, self._host)
+        else:
+            self._server = SharedServer(self._port, self._host, self._shared)
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         """Stop serving."""

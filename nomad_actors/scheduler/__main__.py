@@ -33,7 +33,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: scheduler.stop())
     port = DEFAULT_METRICS_PORT if settings.metrics_port is None else settings.metrics_port
-    metrics = serve_or_say(port, joined(REGISTRY, SCHEDULER))
+    metrics = serve_or_say(port, joined(REGISTRY, SCHEDULER), settings.metrics_host)
     scheduler.run()
     if metrics is not None:
         metrics.close()

@@ -17,9 +17,9 @@ from chaos.conforming import Conforming
 from nomad_actors.broker import JobBroker
 from nomad_actors.clock import Clock, SystemClock
 from nomad_actors.job_types import Backoff, JobType, Payload, Priority, Result
-from nomad_actors.metrics.collector import Numbers, QueueNumbers, with_queues
 from nomad_actors.queues import Queues
 from nomad_actors.scheduler import Schedules
+from nomad_actors.scrape import scraped
 from nomad_actors.settings import Settings
 from nomad_actors.store import Store, TokenCipher
 from nomad_actors.testing import running
@@ -109,10 +109,7 @@ def parts_on(url: str, directory: Path, settings: Settings | None = None, clock:
     queues = Queues(broker, settings=Settings(), clock=SystemClock())
     for name in QUEUES:
         queues.register(_job_type(name))
-    registry = with_queues(
-        lambda: Numbers({name: QueueNumbers(queues.get_queue(name).counts(), 0) for name in queues.names()}, {})
-    )
-    return Parts(settings, clock, queues, store, registry, broker)
+    return Parts(settings, clock, queues, store, scraped(broker, queues, store, clock), broker)
 
 
 def _job_type(queue: str) -> JobType:

@@ -85,7 +85,8 @@ def test_prometheus_reads_what_the_queues_hold(ask: FlaskClient, parts: Parts) -
     assert answer.status_code == 200
     assert answer.mimetype == "text/plain"
     assert 'nomad_queue_jobs{queue="token-refresh",state="waiting"} 1.0' in answer.text
-    assert "nomad_collector_success 1.0" in answer.text
+    assert 'nomad_collector_success{source="redis"} 1.0' in answer.text
+    assert 'nomad_collector_success{source="database"} 1.0' in answer.text
     assert "nomad_build_info" in answer.text
     openmetrics = ask.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert openmetrics.mimetype == "application/openmetrics-text"

@@ -19,6 +19,8 @@ NAMES_OTHERS_RELY_ON = {
     "nomad_esi_requests_total": {"group", "status"},
     "nomad_esi_request_seconds": {"group"},
     "nomad_token_refresh_total": {"outcome"},
+    "nomad_esi_error_limit_remaining": set(),
+    "nomad_work_seconds": {"job_type", "outcome"},
     "nomad_scheduler_heartbeat_timestamp_seconds": set(),
     "nomad_scheduler_clock_offset_seconds": set(),
     "nomad_scheduler_holds": set(),

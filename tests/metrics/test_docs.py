@@ -7,15 +7,24 @@ from pathlib import Path
 
 import promql_parser
 
-from nomad_actors.metrics.collector import QueueCollector
-from nomad_actors.metrics.definitions import OUTCOMES, REGISTRY, TOKEN_REFRESH_OUTCOMES
+from nomad_actors.metrics.collector import ScrapeCollector
+from nomad_actors.metrics.definitions import (
+    ESI_ERROR_LIMIT_REMAINING,
+    OUTCOMES,
+    REGISTRY,
+    SCHEDULER,
+    TOKEN_REFRESH_OUTCOMES,
+)
+from nomad_actors.metrics.readings import DatabaseReading, RedisReading, database_families, redis_families
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 
 
 def exported() -> set[str]:
     """Return the names of our metrics, as they are written in a query."""
-    families = [*REGISTRY.collect(), *QueueCollector(dict).describe()]
+    collected = [REGISTRY, SCHEDULER, ScrapeCollector({}), ESI_ERROR_LIMIT_REMAINING]
+    families = [family for each in collected for family in each.collect()]
+    families += [*redis_families(RedisReading()), *database_families(DatabaseReading())]
     suffix = {"counter": "_total", "info": "_info"}
     return {f.name + suffix.get(f.type, "") for f in families if f.name.startswith("nomad_")}
 

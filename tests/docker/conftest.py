@@ -1,0 +1,5 @@
+"""The tests of the containers run on a PostgreSQL too."""
+
+from tests.store.conftest import postgres_url
+
+__all__ = ["postgres_url"]

@@ -1,0 +1,209 @@
+"""docker-compose.yml: valid by Docker's own schema, and what its containers run works as processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+import yaml
+
+from nomad_actors.admin_tokens import digest_of
+from nomad_actors.app import open_queues
+from nomad_actors.local_redis import LocalRedis
+from nomad_actors.processes import end_with_parent
+from nomad_actors.settings import Settings
+from tests.processes import ROOT
+
+TOKEN = "a-token-of-the-tests-alone"
+#: What `.env` must say; the rest has defaults.
+ENV = {
+    "POSTGRES_PASSWORD": "secret",
+    "GRAFANA_PASSWORD": "secret",
+    "NOMAD_TOKEN_KEYS": "a key for tests",
+    "NOMAD_ADMIN_TOKENS": f"prometheus:viewer:{digest_of(TOKEN)}",
+}
+OURS = ("workers", "scheduler-1", "scheduler-2", "admin")
+
+WaitUntil = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    """The services as Docker Compose understands them, variables filled in."""
+    program = shutil.which("docker-compose")
+    if program is None:
+        pytest.skip("docker-compose is not installed")
+    told = subprocess.run(
+        [program, "--file", str(ROOT / "docker-compose.yml"), "config"],
+        env={"PATH": os.environ["PATH"], **ENV},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    services: dict[str, Any] = yaml.safe_load(told.stdout)["services"]
+    return services
+
+
+@pytest.mark.parametrize("missing", sorted(ENV))
+def test_a_secret_that_is_missing_stops_the_start(compose: Mapping[str, Any], missing: str) -> None:
+    program = shutil.which("docker-compose")
+    assert program is not None
+    told = subprocess.run(
+        [program, "--file", str(ROOT / "docker-compose.yml"), "config", "--quiet"],
+        env={"PATH": os.environ["PATH"], **{name: value for name, value in ENV.items() if name != missing}},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert told.returncode != 0
+    assert missing in told.stderr
+
+
+def test_every_part_of_the_system_is_there(compose: Mapping[str, Any]) -> None:
+    assert set(compose) == {*OURS, "redis", "postgres", "prometheus", "alertmanager", "grafana"}
+    assert compose["scheduler-1"] == compose["scheduler-2"]
+    open_ports = [str(port) for service in compose.values() for port in service.get("ports", ())]
+    assert all(port.startswith("127.0.0.1:") for port in open_ports), open_ports
+
+
+def test_what_is_mounted_exists(compose: Mapping[str, Any]) -> None:
+    mounted = [str(volume).split(":")[0] for service in compose.values() for volume in service.get("volumes", ())]
+    files = [Path(place) for place in mounted if place.startswith("/")]
+    assert files
+    assert [str(place) for place in files if not place.exists()] == []
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def container(service: Mapping[str, Any], directory: Path, **instead: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a service's command with its own environment, but for the addresses of what is not here."""
+    environ = {
+        **{name: "" if value is None else str(value) for name, value in service["environment"].items()},
+        "PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}",
+        "HOME": str(directory),
+        "PYTHONPATH": str(ROOT),
+        "NOMAD_VAR_DIR": str(directory / "var"),
+        **instead,
+    }
+    with (directory / "output.log").open("ab") as output:
+        process = subprocess.Popen(
+            service["command"],
+            env=environ,
+            cwd=directory,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=end_with_parent,
+        )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        process.wait(timeout=40)
+        # Beyond this Docker would kill it.
+        assert time.monotonic() - began < 10
+        assert not psutil.pid_exists(process.pid)
+
+
+def test_the_containers_commands_do_their_work_as_processes(
+    compose: Mapping[str, Any], own_redis: LocalRedis, postgres_url: str, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    places = {"REDIS_URL": own_redis.url, "DATABASE_URL": postgres_url}
+    metrics, admin, counts = str(free_port()), str(free_port()), str(tmp_path / "counts")
+    access = open_queues(Settings.from_env({**places, "NOMAD_VAR_DIR": str(tmp_path)}))
+    with (
+        container(compose["workers"], tmp_path, **places, NOMAD_METRICS_PORT=metrics, PROMETHEUS_MULTIPROC_DIR=counts),
+        container(compose["scheduler-1"], tmp_path, **places, NOMAD_METRICS_PORT="0"),
+        container(compose["scheduler-2"], tmp_path, **places, NOMAD_METRICS_PORT="0"),
+        container(compose["admin"], tmp_path, **places, ADMIN_PORT=admin),
+    ):
+        queue = access.queues.get_queue("cache-cleanup")
+        job_id = access.queues.add_job("cache-cleanup", "cache-cleanup", {"type": "expired"}).id
+        wait_until(
+            lambda: (job := queue.get(job_id)) is not None and job.status == "completed",
+            timeout_seconds=60,
+            what="a job to complete",
+        )
+        book = access.queues.schedule_book()
+        wait_until(lambda: len(book.schedulers()) == 2, timeout_seconds=30, what="both schedulers")
+        assert "nomad_job_attempts_total" in requests.get(f"http://127.0.0.1:{metrics}/metrics", timeout=10).text
+        url = f"http://127.0.0.1:{admin}"
+        wait_until(lambda: answers(url), timeout_seconds=30, what="the admin")
+        assert requests.get(f"{url}/metrics", timeout=10).status_code == 401
+        # As the Prometheus beside it asks: by the container's name, with the viewer's token.
+        told = requests.get(
+            f"{url}/metrics", headers={"Host": "admin:3000", "Authorization": f"Bearer {TOKEN}"}, timeout=10
+        )
+        assert "nomad_collector_success" in told.text
+    access.close()
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/healthz", timeout=2).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+def test_redis_runs_as_it_is_told(compose: Mapping[str, Any], tmp_path: Path, wait_until: WaitUntil) -> None:
+    port = str(free_port())
+    service = {**compose["redis"], "environment": {}}
+    with container({**service, "command": [*service["command"], "--port", port]}, tmp_path):
+        access = open_queues(Settings.from_env({"REDIS_URL": f"redis://127.0.0.1:{port}/0"}))
+
+        def facts() -> Any:
+            return access.broker.server().facts()
+
+        wait_until(lambda: reached(facts), timeout_seconds=15, what="Redis")
+        assert (facts().memory_policy, facts().append_only) == ("noeviction", True)
+        access.close()
+
+
+def reached(ask: Callable[[], Any]) -> bool:
+    try:
+        ask()
+    except Exception:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("config", ["docker/prometheus.yml", "prometheus.yml"])
+def test_prometheus_accepts_its_configuration(config: str, tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    text = (ROOT / config).read_text().replace("/run/secrets/prometheus-token", str(token))
+    text = text.replace("/etc/prometheus/alerts", str(ROOT / "grafana/alerts"))
+    (tmp_path / "prometheus.yml").write_text(text)
+    told = subprocess.run(
+        [promtool, "check", "config", str(tmp_path / "prometheus.yml")], capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_both_prometheus_have_the_same_jobs() -> None:
+    def jobs(config: str) -> list[str]:
+        return [job["job_name"] for job in yaml.safe_load((ROOT / config).read_text())["scrape_configs"]]
+
+    assert jobs("docker/prometheus.yml") == jobs("prometheus.yml")
