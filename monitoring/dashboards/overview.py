@@ -62,7 +62,8 @@ def _work(table: Table) -> list[Panel]:
         stat(
             "Oldest waiting, of its promise",
             f"""How long the first waiting job has been due, as a share of what its queue promises
-            ({promises(table)}); the worst queue's.""",
+            ({promises(table)}); the worst queue's. Paused queues
+            are left out.""",
             f"max({oldest_of_promise(table)})",
             unit="percentunit",
             limits=beyond(1),
@@ -85,7 +86,8 @@ def _work(table: Table) -> list[Panel]:
         stat(
             "Schedules overdue",
             f"""Schedules whose slot has not started {in_words(table.alerts.late_start_seconds)} after it was due.
-            Schedules that are off are not counted; without an answer none is on.""",
+            Those of paused queues are counted, those that
+            are off are not; without an answer none is on.""",
             f"sum({overdue_seconds()} > bool {table.alerts.late_start_seconds:g})",
             limits=ANY_IS_WRONG,
         ),

@@ -7,7 +7,19 @@ from nomad_actors.thresholds import Table
 from .limits import Limits, beyond, in_words
 from .panels import Panel, Query, graph, stat
 from .promises import drain_limits, judged_by_drain, promises, waiting_limits
-from .queries import ENDED, FAILED, QUEUE, increase, jobs, newest, prometheus_duration, quantile, rate, selector
+from .queries import (
+    ENDED,
+    FAILED,
+    QUEUE,
+    WORKED_OFF,
+    increase,
+    jobs,
+    newest,
+    prometheus_duration,
+    quantile,
+    rate,
+    selector,
+)
 
 
 def queues_row(table: Table) -> list[Panel]:
@@ -86,7 +98,7 @@ def queues_row(table: Table) -> list[Panel]:
             [
                 Query(
                     expr=f"""{waiting} / on (queue)
-                    (sum by (queue) (rate(nomad_job_attempts_total{{{QUEUE}, {ENDED}}}[{drained}])) > 0)""",
+                    (sum by (queue) (rate(nomad_job_attempts_total{{{QUEUE}, {WORKED_OFF}}}[{drained}])) > 0)""",
                     legend="{{queue}}",
                 )
             ],

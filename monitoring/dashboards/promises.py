@@ -15,14 +15,24 @@ def failed_share(table: Table, by: str, *matchers: str) -> str:
     return queries.failed_share(by, normal.failure_window_seconds, normal.failure_least_ended, *matchers)
 
 
+def budget_burn(table: Table, window_seconds: float, *matchers: str) -> str:
+    """Return how many times as fast as it lasts the error budget is spent, by queue; no answer where too few ended."""
+    budget = round(1 - table.alerts.completion_objective_percent / 100, 9)
+    return f"{queries.failed_share('queue', window_seconds, table.alerts.burn_least_ended, *matchers)} / {budget:g}"
+
+
 def oldest_of_promise(table: Table) -> str:
-    """Return how long each queue's first waiting job has been due, as a share of what the queue promises."""
-    return queries.of_limit(
+    """Return how long each queue's first waiting job has been due, as a share of what the queue promises.
+
+    Paused queues are left out: that their jobs wait is meant.
+    """
+    shares = queries.of_limit(
         lambda matcher: newest("queue", "nomad_queue_oldest_waiting_seconds", queries.QUEUE, matcher),
         "queue",
         {name: queue.oldest_waiting_seconds for name, queue in table.by_queue.items()},
         table.default.oldest_waiting_seconds,
     )
+    return f"({shares}) unless on (queue) {newest('queue', 'nomad_queue_paused', queries.QUEUE)} == 1"
 
 
 def promises(table: Table) -> str:

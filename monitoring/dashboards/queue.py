@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from nomad_actors.thresholds import Table
 
 from .dashboard import Dashboard, Row, Variable
 from .limits import ANY_IS_WORTH_A_LOOK, ONE_IS_NEEDED, beyond, in_words
 from .panels import Panel, Query, graph, stat
-from .promises import failed_share, judged_by_drain, promises, waiting_limits
+from .promises import budget_burn, failed_share, judged_by_drain, promises, waiting_limits
 from .queries import ENDED, FAILED, JOBS, QUEUE, jobs, newest, quantile, rate
 
 _QUANTILES = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
@@ -119,6 +121,7 @@ def _standing(table: Table) -> list[Panel]:
 def _attempts(table: Table) -> list[Panel]:
     window = in_words(table.default.failure_window_seconds)
     return [
+        _burns(table),
         graph(
             "Enqueued and ended",
             "Jobs added, and jobs that completed or failed for good. Where the first stays above, the queue grows.",
@@ -168,6 +171,29 @@ def _attempts(table: Table) -> list[Panel]:
             unit="ops",
         ),
     ]
+
+
+def _burns(table: Table) -> Panel:
+    alerts = table.alerts
+    windows = {f"last {in_words(burn.long_seconds)}": burn for burn in alerts.burns}
+    panel = stat(
+        "Error budget burn",
+        f"""How many times as fast as it lasts a month's budget is spent, of the worst queue:
+        {100 - alerts.completion_objective_percent:g} % of the jobs that end may fail. Coloured from where the alert
+        fires when a shorter window agrees. Missing where fewer than {alerts.burn_least_ended} ended.""",
+        "",
+        width=24,
+        no_data=f"under {alerts.burn_least_ended} ended",
+    )
+    return dataclasses.replace(
+        panel,
+        queries=[
+            Query(expr=f"max({budget_burn(table, burn.long_seconds, QUEUE)})", legend=name, instant=True)
+            for name, burn in windows.items()
+        ],
+        limits_by_name={name: beyond(burn.factor) for name, burn in windows.items()},
+        options={**panel.options, "textMode": "value_and_name"},
+    )
 
 
 def _times() -> list[Panel]:
