@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nomad_actors import log
+from nomad_actors import error_reports, log
 from nomad_actors.app import create_app, redis_missing, settings_or_exit
 from nomad_actors.bulk import Runner
 from nomad_actors.errors import Unavailable
@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runner = Runner(app.queues)
 
     def ready() -> None:
+        error_reports.start(settings.sentry_dsn, service="admin")
         # A read-only admin changes nothing, also not what others have begun.
         if not settings.admin_read_only:
             runner.start()
@@ -46,7 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             # It serves all the same, says so in every answer, and works as soon as Redis does.
             logger.warning(redis_missing(settings, error))
 
-    serve.serve(web.create_app(app), listener, on_ready=ready, on_end=runner.close)
+    def end() -> None:
+        runner.close()
+        error_reports.flush()
+
+    serve.serve(web.create_app(app), listener, on_ready=ready, on_end=end)
     app.close()
     logger.info("admin stopped")
 

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Flask, Response, g, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from nomad_actors import log
+from nomad_actors import error_reports, log
 from nomad_actors.errors import (
     BadInput,
     JobNotFound,
@@ -103,4 +103,7 @@ def _detail(error: HTTPException) -> str:
 
 def _unknown(error: Exception) -> Response:
     logger.error("a request failed", method=request.method, path=request.path, exc_info=error)
+    # The rule, not the address: ids and filters are nobody's business there.
+    route = request.url_rule.rule if request.url_rule else "none"
+    error_reports.report(error, {"route": f"{request.method} {route}"})
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the admin failed; its log says why")

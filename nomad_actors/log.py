@@ -67,6 +67,8 @@ def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> 
             root.removeHandler(other)
     root.addHandler(handler)
     root.setLevel(log_level.upper())
+    # What it says at each start is of its own plugins.
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     structlog.configure(
         processors=list(_PROCESSORS),
         wrapper_class=structlog.stdlib.BoundLogger,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 
-from .. import log
+from .. import error_reports, log
 from ..app import create_app, redis_missing, settings_or_exit
 from ..errors import Unavailable
 from ..metrics.definitions import REGISTRY, SCHEDULER
@@ -25,6 +25,7 @@ def main() -> None:
     with settings_or_exit() as settings:
         log.configure(settings.log_format, settings.log_level)
         app = create_app(settings)
+    error_reports.start(settings.sentry_dsn, service="scheduler")
     try:
         app.queues.ping()
     except Unavailable as error:
@@ -34,7 +35,8 @@ def main() -> None:
         signal.signal(number, lambda *_: scheduler.stop())
     port = DEFAULT_METRICS_PORT if settings.metrics_port is None else settings.metrics_port
     metrics = serve_or_say(port, joined(REGISTRY, SCHEDULER), settings.metrics_host)
-    scheduler.run()
+    with error_reports.reporting({}):
+        scheduler.run()
     if metrics is not None:
         metrics.close()
     app.close()

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 import periodiq
 
+from .. import error_reports
 from ..clock import Clock
 from ..errors import NomadError, Unavailable
 from ..log import get_logger
@@ -164,6 +165,7 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
             raise
         except NomadError as error:
             logger.error("slots not claimed", schedule=name, error=str(error))
+            error_reports.report(error, {"schedule": name})
             return True
         if claimed.word == "early":
             # Ours runs ahead by less than what makes a scheduler hold: Redis' clock decides.

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import dramatiq
 import pytest
@@ -15,52 +12,18 @@ from dramatiq.middleware import AgeLimit, Retries
 from nomad_actors.broker import PermanentError
 from nomad_actors.broker.endings import Outcome
 from nomad_actors.middleware.sentry import Sentry
+from tests.sentry_project import SentryProject
 
 SECRET = "gEy-8fP2kq0aT1m4ZsBvXw"
 
 
-class _Project:
-    """What a Sentry project received."""
-
-    def __init__(self):
-        self.events = []
-        self.text = ""
-        project = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.headers.get("Content-Encoding") == "gzip":
-                    body = gzip.decompress(body)
-                project.receive(body)
-                self.send_response(200)
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"{}")
-
-            def log_message(self, *args):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.dsn = f"http://public@127.0.0.1:{self.server.server_address[1]}/1"
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    def receive(self, envelope: bytes) -> None:
-        self.text += envelope.decode()
-        lines = envelope.splitlines()[1:]
-        for head, item in zip(lines[::2], lines[1::2], strict=False):
-            if json.loads(head).get("type") == "event":
-                self.events.append(json.loads(item))
-
-
 @pytest.fixture
 def project():
-    project = _Project()
+    project = SentryProject()
     yield project
     sentry_sdk.get_client().close()
     sentry_sdk.init()
-    project.server.shutdown()
-    project.server.server_close()
+    project.close()
 
 
 @pytest.fixture
@@ -98,7 +61,12 @@ def test_a_failed_job_is_reported_once_after_its_last_attempt(fail, project):
     assert event["exception"]["values"][-1]["type"] == "ValueError"
     assert event["exception"]["values"][-1]["value"] == "ESI said no"
     assert event["exception"]["values"][-1]["stacktrace"]["frames"][-1]["function"] == "job"
-    assert event["tags"] == {"job_type": "esi-data-refresh", "queue": "esi-refresh", "attempt": "3"}
+    assert event["tags"] == {
+        "job_type": "esi-data-refresh",
+        "queue": "esi-refresh",
+        "attempt": "3",
+        "service": "workers",
+    }
     assert event["contexts"]["job"]["job_id"] == sent.message_id
     assert event["contexts"]["job"]["character_id"] == 7
 

@@ -1,0 +1,131 @@
+"""Errors of real processes reach a Sentry project once, tagged, and without what they carried."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+import requests
+
+from nomad_actors.app import App, create_app
+from nomad_actors.scheduler.book import Schedules
+from nomad_actors.scheduler.schedules import ScheduledJob
+from nomad_actors.settings import Settings
+from nomad_actors.version import __version__
+from tests.processes import ROOT, environ_for, program
+from tests.sentry_project import SentryProject
+
+OWN_JOB_TYPE = """
+from nomad_actors import JobType, PermanentError, Payload, Result
+
+class Broken(Payload):
+    character_id: int
+    note: str
+
+def fail(payload: Broken) -> Result:
+    secret = payload.note
+    raise PermanentError(f"refresh_token={secret}")
+
+BROKEN = JobType(name="broken", queue="cache-cleanup", payload=Broken, result=Result, run=fail)
+"""
+SECRET = "gEy-8fP2kq0aT1m4ZsBvXw"
+#: Of the process itself, none of which a report may hold.
+ENVIRON_SECRET = "EnvIroNmenTSecReT0123"
+
+
+@pytest.fixture
+def project() -> Iterator[SentryProject]:
+    project = SentryProject()
+    yield project
+    project.close()
+
+
+@pytest.fixture
+def environ(tmp_path: Path, redis_url: str, project: SentryProject) -> dict[str, str]:
+    (tmp_path / "own_jobs.py").write_text(OWN_JOB_TYPE, encoding="utf-8")
+    return environ_for(
+        tmp_path,
+        redis_url,
+        SENTRY_DSN=project.dsn,
+        SENTRY_ENVIRONMENT="a-test",
+        EVE_CLIENT_SECRET=ENVIRON_SECRET,
+        NOMAD_MODULES="own_jobs",
+        PYTHONPATH=f"{tmp_path}:{ROOT}",
+    )
+
+
+@pytest.fixture
+def app(environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_jobs", raising=False)
+    app = create_app(Settings.from_env(environ))
+    yield app
+    app.close()
+
+
+def test_a_failed_job_of_a_worker_process(
+    app: App, environ: dict[str, str], project: SentryProject, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    with program(["nomad_actors.cli", "run", "workers"], environ, tmp_path):
+        app.queues.add_job("cache-cleanup", "broken", {"character_id": 7, "note": SECRET})
+        wait_until(lambda: project.events, timeout_seconds=40)
+    (event,) = project.events
+    assert event["tags"] == {"service": "workers", "job_type": "broken", "queue": "cache-cleanup", "attempt": "1"}
+    assert event["exception"]["values"][-1]["value"] == "refresh_token=[hidden]"
+    assert event["contexts"]["job"]["character_id"] == 7
+    assert (event["release"], event["environment"]) == (f"nomad-actors@{__version__}", "a-test")
+    assert SECRET not in project.text
+    assert ENVIRON_SECRET not in project.text
+
+
+def test_a_slot_that_a_scheduler_process_cannot_add(
+    app: App, environ: dict[str, str], project: SentryProject, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    job = ScheduledJob("broken", {"character_id": 7, "note": SECRET})
+    Schedules(app.queues, app.clock).schedule_job("nightly", "* * * * *", job, run_on_init=True)
+    with program(["nomad_actors.scheduler"], {**environ, "NOMAD_MODULES": ""}, tmp_path):
+        wait_until(lambda: project.events, timeout_seconds=40)
+    (event,) = project.events
+    assert event["tags"] == {"service": "scheduler", "schedule": "nightly"}
+    assert "broken" in event["exception"]["values"][-1]["value"]
+    assert SECRET not in project.text
+
+
+def test_a_request_that_fails_in_an_admin_process(
+    app: App,
+    environ: dict[str, str],
+    project: SentryProject,
+    redis_client: redis.Redis,
+    tmp_path: Path,
+    wait_until: Callable[..., None],
+) -> None:
+    ready = tmp_path / "ready"
+    with program(["admin", "--ready-file", str(ready)], environ, tmp_path):
+        wait_until(ready.exists, timeout_seconds=40)
+        url = ready.read_text().strip()
+        assert requests.get(f"{url}/admin/jobs/queues/nowhere", timeout=10).status_code == 404
+        assert project.events == []
+        # Somebody's hand in Redis.
+        redis_client.hset("nomad:{cache-cleanup}:operations", "some-id", "this is no JSON")
+        answer = requests.get(f"{url}/admin/jobs/bulk", headers={"Cookie": f"seed={SECRET}"}, timeout=10)
+        assert answer.status_code == 500, answer.text
+        wait_until(lambda: project.events, timeout_seconds=20)
+    for event in project.events:
+        assert event["tags"]["service"] == "admin"
+    (event,) = (event for event in project.events if "route" in event["tags"])
+    assert event["tags"]["route"] == "GET /admin/jobs/bulk"
+    assert event["exception"]["values"][-1]["type"] == "JSONDecodeError"
+    assert not {"request", "user"} & set(event)
+    assert SECRET not in project.text
+
+
+def test_without_a_dsn_nothing_is_imported() -> None:
+    code = (
+        "import sys; from nomad_actors.app import create_app; from nomad_actors.settings import Settings;"
+        "create_app(Settings()).close(); assert 'sentry_sdk' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PATH": "", "PYTHONPATH": str(ROOT)})
