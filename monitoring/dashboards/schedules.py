@@ -117,16 +117,32 @@ def _schedules(table: Table) -> list[Panel]:
             limits=beyond(1),
         ),
         graph(
+            "Missed in 1 h",
+            """Slots of the last hour that got no job: no scheduler was there in time, the job was refused, or the
+            previous one was not over. The schedule's page in the admin says which.""",
+            [
+                Query(
+                    expr=f"""max by (schedule)
+                    (round(increase(nomad_schedule_missed_total{{{SCHEDULE}}}[1h])))""",
+                    legend="{{schedule}}",
+                )
+            ],
+            unit="short",
+            width=8,
+        ),
+        graph(
             "Since the last success",
             "How long ago a job of the schedule last completed. Missing until one has.",
             [Query(expr=since_success_seconds(SCHEDULE), legend="{{schedule}}")],
             unit="s",
+            width=8,
         ),
         graph(
             "On or off",
             "1 while the schedule is on, 0 while an operator keeps it off.",
             [Query(expr=newest("schedule", "nomad_schedule_enabled", SCHEDULE), legend="{{schedule}}")],
             unit="short",
+            width=8,
         ),
     ]
 

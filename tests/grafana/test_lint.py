@@ -81,9 +81,7 @@ def test_a_rate_fits_the_scrapes_or_its_window_is_told(query: Query) -> None:
     told = query.panel["title"] + query.panel["description"] + query.legend
     windows = [ALERTS.drain_window_seconds, ALERTS.recovered_window_seconds, ALERTS.poison_window_seconds]
     burns = [burn.long_seconds for burn in ALERTS.burns]
-    fixed = {
-        prometheus_duration(each): in_words(each) for each in [*windows, *burns, DEFAULT.failure_window_seconds, 3600]
-    }
+    fixed = {prometheus_duration(each): in_words(each) for each in [*windows, *burns, DEFAULT.failure_window_seconds]}
     for window in re.findall(r"\[([^\]]+)\]", query.expression):
         assert window == "$__rate_interval" or fixed[window] in told
 
