@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("grafana_foundation_sdk", reason="grafana-foundation-sdk is not installed")
 
-from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.cog.plugins import register_default_plugins
-from grafana_foundation_sdk.models.dashboard import Dashboard
+@pytest.fixture(scope="module", autouse=True)
+def plugins() -> None:
+    """Let the SDK read the fields of each kind of panel and of Prometheus' queries too."""
+    pytest.importorskip("grafana_foundation_sdk", reason="grafana-foundation-sdk is not installed")
+    from grafana_foundation_sdk.cog.plugins import register_default_plugins
 
-register_default_plugins()
+    register_default_plugins()
 
 
 def mistyped(value: object, declared: Any, where: str) -> Iterator[str]:
@@ -83,6 +84,9 @@ def lost(given: object, written: object, where: str = "") -> Iterator[str]:
 
 def wrong(dashboard: dict[str, Any]) -> list[str]:
     """Return what does not fit the model."""
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.models.dashboard import Dashboard
+
     read = Dashboard.from_json(dashboard)
     return [*mistyped(read, Dashboard, ""), *lost(dashboard, json.loads(JSONEncoder().encode(read)))]
 
