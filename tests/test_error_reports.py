@@ -91,6 +91,9 @@ def test_a_slot_that_a_scheduler_process_cannot_add(
         wait_until(lambda: project.events, timeout_seconds=40)
     (event,) = project.events
     assert event["tags"] == {"service": "scheduler", "schedule": "nightly"}
+    output = (tmp_path / "output.log").read_text()
+    assert 'event="slot missed" schedule=nightly' in output
+    assert 'why="its job is refused: unknown job type' in output
     assert "broken" in event["exception"]["values"][-1]["value"]
     assert SECRET not in project.text
 

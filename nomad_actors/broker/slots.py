@@ -80,6 +80,8 @@ class Claimed:
     word: str
     now_ms: float
     slots: Mapping[int, str] = field(default_factory=dict)
+    #: Why the slots have no job though they are due; '' when it is not refused.
+    refused: str = ""
 
 
 def slot_job_id(name: str, due_ms: int) -> str:

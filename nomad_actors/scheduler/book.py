@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .. import error_reports
 from ..broker.slots import Claim, Claimed, ScheduleBook, Slot, StoredSchedule, slot_job_id
 from ..clock import Clock
 from ..errors import BadInput, UnknownSchedule, WrongState
@@ -203,14 +204,17 @@ class Schedules:
 
     def _claim(self, standing: Standing, due: Due, *, kind: str, overlap: str, by: str = "") -> Claimed:
         schedule = standing.schedule
-        slots, prepared = list(due.slots), None
+        slots, prepared, refused = list(due.slots), None, ""
         if any(not missed for _, missed in slots):
             try:
                 prepared = self._queues.prepare(_new_job(schedule))
             except BadInput as error:
                 if kind == "manual":
                     raise
-                slots = [(at, missed or f"its job is refused: {error}") for at, missed in slots]
+                refused = f"its job is refused: {error}"
+                logger.error("a schedule's job is refused", schedule=schedule.name, error=str(error))
+                error_reports.report(error, {"schedule": schedule.name})
+                slots = [(at, missed or refused) for at, missed in slots]
         claim = Claim(
             name=schedule.name,
             version=standing.stored.version,
@@ -227,7 +231,7 @@ class Schedules:
             for word in claimed.slots.values():
                 if word == "added":
                     self._queues.was_added(prepared)
-        return claimed
+        return dataclasses.replace(claimed, refused=refused)
 
     def _check(self, schedule: Schedule) -> None:
         self._queues.prepare(_new_job(schedule))

@@ -182,7 +182,8 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
                     "slot added", schedule=name, due=at, late_seconds=round((claimed.now_ms - due_ms) / 1000, 1)
                 )
             elif word == "missed":
-                logger.warning("slot missed", schedule=name, due=at, why=why[due_ms] or "the previous run is not over")
+                reason = why[due_ms] or claimed.refused or "the previous run is not over"
+                logger.warning("slot missed", schedule=name, due=at, why=reason)
         if due.more_missed:
             logger.warning("slots missed", schedule=name, count=due.more_missed)
         if kind == "init":
