@@ -38,12 +38,12 @@ def jobs(by: str, states: str) -> str:
 
 def rate(by: str, name: str, *matchers: str) -> str:
     """Return a counter's rise a second, summed by labels (none: over all)."""
-    return f"{_sum(by)} (rate({selector(name, *matchers)}[{RATE}]))"
+    return f"{_sum(by)}(rate({selector(name, *matchers)}[{RATE}]))"
 
 
 def increase(by: str, window: str, name: str, *matchers: str) -> str:
     """Return a counter's rise over a window such as `1h`, summed by labels (none: over all)."""
-    return f"{_sum(by)} (increase({selector(name, *matchers)}[{window}]))"
+    return f"{_sum(by)}(increase({selector(name, *matchers)}[{window}]))"
 
 
 def quantile(share: float, by: str, histogram: str, *matchers: str) -> str:
@@ -83,7 +83,7 @@ def prometheus_duration(seconds: float) -> str:
 
 
 def _sum(by: str) -> str:
-    return f"sum by ({by})" if by else "sum"
+    return f"sum by ({by}) " if by else "sum"
 
 
 def _matcher(label: str, operator: str, value: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nomad_actors.thresholds import Table
 
 from .dashboard import Dashboard, Row, Variable
-from .limits import ANY_IS_WRONG, GREEN, ONE_IS_NEEDED, YELLOW, beyond, in_words
+from .limits import ANY_IS_WORTH_A_LOOK, ANY_IS_WRONG, GREEN, ONE_IS_NEEDED, YELLOW, beyond, in_words
 from .panels import Column, Panel, Query, graph, stat, table_of
 from .promises import of_scheduler, overdue_seconds, since_success_seconds, success_of_promise
 from .queries import newest
@@ -55,13 +55,13 @@ def _now(table: Table) -> list[Panel]:
             f"""Schedulers that Redis last heard of more than {in_words(silent)} and less than a day ago, and that did
             not say good-bye.""",
             'max(nomad_schedulers{state="silent"})',
-            limits=ANY_IS_WRONG,
+            limits=ANY_IS_WORTH_A_LOOK,
         ),
         stat(
             "Schedulers that hold",
-            "Schedulers that add nothing because their clock and Redis' do not agree.",
+            "Schedulers that add nothing because their clock and Redis' do not agree. Where all hold, nothing is added.",
             f"sum({of_scheduler('nomad_scheduler_holds')})",
-            limits=ANY_IS_WRONG,
+            limits=ANY_IS_WORTH_A_LOOK,
         ),
         stat(
             "Clocks apart",

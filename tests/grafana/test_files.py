@@ -46,6 +46,13 @@ def test_a_file_that_was_edited_by_hand_is_named(tmp_path: Path) -> None:
     assert run("--check", "--directory", str(tmp_path)).returncode == 0
 
 
+def test_limits_in_fast_motion_are_written_elsewhere(tmp_path: Path) -> None:
+    assert run("--factor", "0.5", "--directory", str(tmp_path)).returncode == 0
+    assert '"value": 1800.0' in (tmp_path / "nomad-overview.json").read_text()
+    done = run("--factor", "0", "--directory", str(tmp_path))
+    assert (done.returncode, "the time factor must be above 0, not 0" in done.stderr) == (2, True)
+
+
 def test_writing_twice_changes_nothing(tmp_path: Path) -> None:
     assert texts(table()) == texts(table())
     assert sorted(texts(table())) == sorted(path.name for path in DIRECTORY.iterdir())
