@@ -59,7 +59,7 @@ def _now(table: Table) -> list[Panel]:
         ),
         stat(
             "Schedulers that hold",
-            "Schedulers that add nothing because their clock and Redis' do not agree. Where all hold, nothing is added.",
+            "Schedulers that add nothing because their clock and Redis' do not agree. When all hold, none is added.",
             f"sum({of_scheduler('nomad_scheduler_holds')})",
             limits=ANY_IS_WORTH_A_LOOK,
         ),
