@@ -55,6 +55,7 @@ def read_redis(broker: JobBroker, queues: Queues, clock: Clock) -> RedisReading:
                 enabled=told.running,
                 last_success_seconds=_seconds(told.last_success_ms),
                 start_due_seconds=_seconds(told.start_due_ms()),
+                missed=told.standing.stored.missed,
             )
             for told in status.read_all(queues, clock)
         },

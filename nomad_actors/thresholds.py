@@ -110,13 +110,11 @@ class AlertThresholds:
     A `…_for_seconds` is the alert's `for`. None is below two evaluations (30 s), so that one bad scrape says nothing.
     """
 
-    #: The window of the recorded rates.
-    rate_seconds: int = 300
-
     failing_for_seconds: int = 60
     waiting_for_seconds: int = 300
     drain_window_seconds: int = 3600
-    drain_for_seconds: int = 1800
+    #: Not shorter than the window: in the first hour after a queue was filled, half of it would still be idle time.
+    drain_for_seconds: int = 3600
     oldest_waiting_for_seconds: int = 60
     overtime_for_seconds: int = 60
     #: Longer than a restart of all workers takes: what runs may take 25 s to be released, and they start in seconds.

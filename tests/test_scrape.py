@@ -12,6 +12,7 @@ import redis
 
 from nomad_actors import JobType, Payload, Result
 from nomad_actors.app import App, create_app
+from nomad_actors.errors import WrongState
 from nomad_actors.job_types import Priority
 from nomad_actors.metrics.exposition import render
 from nomad_actors.queues import NewJob
@@ -126,6 +127,17 @@ def test_schedules_and_schedulers_are_told(app: App, value: Callable[..., float 
         assert value("nomad_schedule_enabled", schedule=schedule.name) == 1
     schedules.stop_job("cache-cleanup")
     assert value("nomad_schedule_enabled", schedule="cache-cleanup") == 0
+
+
+def test_missed_slots_of_a_schedule_are_counted(app: App, value: Callable[..., float | None]) -> None:
+    schedules = Schedules(app.queues, app.clock)
+    schedules.declare(SCHEDULES)
+    schedules.run_job("cache-cleanup", by="test")
+    assert value("nomad_schedule_missed_total", schedule="cache-cleanup") == 0
+    with pytest.raises(WrongState, match="still waiting"):
+        schedules.run_job("cache-cleanup", by="test")
+    assert value("nomad_schedule_missed_total", schedule="cache-cleanup") == 1
+    assert value("nomad_schedule_missed_total", schedule="token-refresh") == 0
 
 
 def test_one_source_that_is_away_does_not_hide_the_other(

@@ -36,6 +36,8 @@ class ScheduleReading:
     last_success_seconds: float | None
     #: The first slot that has not started: in the past, it is overdue.
     start_due_seconds: float | None
+    #: How many slots were ever missed.
+    missed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,13 +143,17 @@ def _schedule_families(schedules: Mapping[str, ScheduleReading]) -> Iterable[Met
         "The schedule's first slot that has not started: in the past, it is overdue; missing while it is off.",
         "schedule",
     )
+    missed = CounterMetricFamily(
+        "nomad_schedule_missed_total", "Slots of the schedule that got no job.", labels=["schedule"]
+    )
     for name, schedule in sorted(schedules.items()):
+        missed.add_metric([name], schedule.missed)
         enabled.add_metric([name], schedule.enabled)
         if schedule.last_success_seconds is not None:
             success.add_metric([name], schedule.last_success_seconds)
         if schedule.start_due_seconds is not None:
             due.add_metric([name], schedule.start_due_seconds)
-    return enabled, success, due
+    return enabled, success, due, missed
 
 
 def _gauge(name: str, says: str, *labels: str) -> GaugeMetricFamily:

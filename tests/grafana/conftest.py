@@ -1,63 +1,102 @@
-"""The dashboard as data, and work that moves every metric it shows."""
+"""The dashboards as data, and the whole system with a Prometheus that scrapes it."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nomad_actors.metrics import definitions
-from nomad_actors.metrics.collector import Numbers, QueueNumbers, ScheduleNumbers
+from .prometheus import Prometheus
+from .system import System
 
 ROOT = Path(__file__).parents[2]
-DASHBOARD = ROOT / "grafana" / "dashboards" / "nomad.json"
-
-#: What the queues hold, for the collector.
-_JOBS = dict.fromkeys(("waiting", "active", "delayed", "completed", "failed", "paused"), 1)
-COUNTS = Numbers(
-    {"esi-refresh": QueueNumbers(_JOBS, 1)}, {"cache-cleanup": ScheduleNumbers(True, 1_790_000_000, 1_790_086_400)}
-)
-
-#: What Grafana puts in place of its variables: an interval, or everything.
-_INTERVALS = {"__rate_interval": "5s", "__interval": "1s", "__range": "1m"}
-_VARIABLE = re.compile(r"\$\{?(\w+)(?::\w+)?\}?")
+DIRECTORY = ROOT / "grafana" / "dashboards"
+DASHBOARDS = [json.loads(path.read_text()) for path in sorted(DIRECTORY.glob("*.json"))]
 
 
-def filled_in(expression: str) -> str:
-    """Return an expression as Prometheus gets it, every variable matching everything."""
-    return _VARIABLE.sub(lambda match: _INTERVALS.get(match[1], ".+"), expression)
+@dataclass(frozen=True)
+class Query:
+    """One query of a panel, and what its answers are called."""
+
+    #: Dashboard and title of the panel.
+    where: str
+    expression: str
+    legend: str
+    panel: dict[str, Any]
 
 
-def do_some_work() -> None:
-    """Move every metric that a worker moves."""
-    definitions.declare_esi_group("CHARACTER_WALLET")
-    labels = "esi-refresh", "esi-data-refresh"
-    definitions.JOBS_ENQUEUED.labels(*labels).inc()
-    for outcome in definitions.OUTCOMES:
-        definitions.JOB_ATTEMPTS.labels(*labels, outcome).inc()
-    definitions.JOB_DURATION_SECONDS.labels(*labels).observe(0.2)
-    definitions.JOB_WAIT_SECONDS.labels(*labels).observe(0.005)
-    definitions.ESI_REQUESTS.labels("CHARACTER_WALLET", "200").inc()
-    definitions.ESI_REQUEST_SECONDS.labels("CHARACTER_WALLET").observe(0.1)
-    definitions.TOKEN_REFRESHES.labels("refreshed").inc()
+@dataclass(frozen=True)
+class Variable:
+    """A variable whose values are those of a label."""
+
+    where: str
+    series: str
+    label: str
 
 
-@pytest.fixture(scope="session")
-def dashboard() -> dict[str, Any]:
-    """The dashboard."""
-    return json.loads(DASHBOARD.read_text())
-
-
-@pytest.fixture(scope="session")
-def panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
-    """The panels that show something, without the rows."""
+def panels_of(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the panels that show something, without the rows."""
     return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 
+QUERIES = [
+    Query(f"{dashboard['uid']}: {panel['title']}", target["expr"], target["legendFormat"], panel)
+    for dashboard in DASHBOARDS
+    for panel in panels_of(dashboard)
+    for target in panel["targets"]
+]
+
+
+def _variables() -> Iterator[Variable]:
+    for dashboard in DASHBOARDS:
+        for each in dashboard["templating"]["list"]:
+            if each["type"] == "query":
+                series, label = re.fullmatch(r"label_values\((.+), (\w+)\)", each["query"]["query"]).groups()
+                yield Variable(f"{dashboard['uid']}: ${each['name']}", series, label)
+
+
+VARIABLES = list(_variables())
+
+
+def program_or_skip(name: str) -> str:
+    """Return the path of an optional program; skip the test, naming it, when it is missing and may be."""
+    found = shutil.which(name)
+    if found is None and os.environ.get("NOMAD_REQUIRE_ALL") == "1":
+        pytest.fail(f"{name} is not installed, and NOMAD_REQUIRE_ALL is set")
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+@pytest.fixture(params=DASHBOARDS, ids=lambda dashboard: dashboard["uid"])
+def dashboard(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Each dashboard."""
+    return request.param
+
+
+@pytest.fixture
+def panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
+    """Its panels that show something."""
+    return panels_of(dashboard)
+
+
 @pytest.fixture(scope="session")
-def expressions(panels: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Each query with its panel's title."""
-    return [(panel["title"], target["expr"]) for panel in panels for target in panel["targets"]]
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """Workers, scheduler and admin as processes; some jobs of each outcome have ended."""
+    with System(tmp_path_factory.mktemp("system")) as system:
+        yield system
+
+
+@pytest.fixture(scope="session")
+def prometheus(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """A Prometheus that scrapes the system once a second."""
+    directory = tmp_path_factory.mktemp("prometheus")
+    with Prometheus(program_or_skip("prometheus"), directory, system.ports) as prometheus:
+        yield prometheus

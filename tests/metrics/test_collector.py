@@ -80,8 +80,10 @@ def test_everything_of_a_queue_is_exported() -> None:
 
 def test_a_schedule_is_exported_and_what_there_is_not_is_missing() -> None:
     schedules = {
-        "daily": ScheduleReading(enabled=True, last_success_seconds=1_790_000_000, start_due_seconds=1_790_086_400.5),
-        "off": ScheduleReading(enabled=False, last_success_seconds=None, start_due_seconds=None),
+        "daily": ScheduleReading(
+            enabled=True, last_success_seconds=1_790_000_000, start_due_seconds=1_790_086_400.5, missed=2
+        ),
+        "off": ScheduleReading(enabled=False, last_success_seconds=None, start_due_seconds=None, missed=0),
     }
     registry = registry_of(redis_families(RedisReading(schedules=schedules)))
 

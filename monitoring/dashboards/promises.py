@@ -1,0 +1,82 @@
+"""What queues and schedules promise, by the table of thresholds: as questions, as limits and in words."""
+
+from __future__ import annotations
+
+from nomad_actors.thresholds import Table
+
+from . import queries
+from .limits import NONE, Limits, beyond, in_words
+from .queries import newest, selector
+
+
+def failed_share(table: Table, by: str, *matchers: str) -> str:
+    """Return the share of failed among ended jobs over health's window; no answer where too few ended."""
+    normal = table.default
+    return queries.failed_share(by, normal.failure_window_seconds, normal.failure_least_ended, *matchers)
+
+
+def budget_burn(table: Table, window_seconds: float, *matchers: str) -> str:
+    """Return how many times as fast as it lasts the error budget is spent, by queue; no answer where too few ended."""
+    budget = round(1 - table.alerts.completion_objective_percent / 100, 9)
+    return f"{queries.failed_share('queue', window_seconds, table.alerts.burn_least_ended, *matchers)} / {budget:g}"
+
+
+def oldest_of_promise(table: Table) -> str:
+    """Return how long each queue's first waiting job has been due, as a share of what the queue promises.
+
+    Paused queues are left out: that their jobs wait is meant.
+    """
+    shares = queries.of_limit(
+        lambda matcher: newest("queue", "nomad_queue_oldest_waiting_seconds", queries.QUEUE, matcher),
+        "queue",
+        {name: queue.oldest_waiting_seconds for name, queue in table.by_queue.items()},
+        table.default.oldest_waiting_seconds,
+    )
+    return f"({shares}) unless on (queue) {newest('queue', 'nomad_queue_paused', queries.QUEUE)} == 1"
+
+
+def promises(table: Table) -> str:
+    """Return in words how long the first job of a queue may wait."""
+    others = [f"{name} {in_words(queue.oldest_waiting_seconds)}" for name, queue in table.by_queue.items()]
+    return ", ".join([in_words(table.default.oldest_waiting_seconds), *others])
+
+
+def judged_by_drain(table: Table) -> list[str]:
+    """Return the queues that are judged by the time to drain, not by the number of waiting jobs."""
+    return [name for name, queue in table.by_queue.items() if queue.drain_seconds is not None]
+
+
+def drain_limits(table: Table) -> Limits:
+    """Return the shortest of the times to drain that queues are held to."""
+    allowed = [queue.drain_seconds for queue in table.by_queue.values() if queue.drain_seconds is not None]
+    return beyond(min(allowed)) if allowed else NONE
+
+
+def waiting_limits(table: Table) -> Limits:
+    """Return how many jobs may wait in a queue that is judged by their number."""
+    return NONE if table.default.waiting_jobs is None else beyond(table.default.waiting_jobs)
+
+
+def overdue_seconds(*matchers: str) -> str:
+    """Return how long ago each schedule's first slot that has not started was due; below 0 while none is."""
+    return f"time() - {newest('schedule', 'nomad_schedule_start_due_timestamp_seconds', *matchers)}"
+
+
+def success_of_promise(table: Table, *matchers: str) -> str:
+    """Return how long ago each schedule succeeded, as a share of what it may be."""
+    return queries.of_limit(
+        lambda matcher: f"({since_success_seconds(*matchers, matcher)})",
+        "schedule",
+        table.alerts.success_within_seconds,
+    )
+
+
+def since_success_seconds(*matchers: str) -> str:
+    """Return how long ago each schedule last succeeded; no answer where it never did."""
+    return f"time() - {newest('schedule', 'nomad_schedule_last_success_timestamp_seconds', *matchers)}"
+
+
+def of_scheduler(name: str) -> str:
+    """Return a gauge as each scheduler tells it of itself."""
+    told = selector(name, 'job="scheduler"')
+    return f"max by (instance) ({told})"

@@ -1,0 +1,75 @@
+"""A Prometheus with our configuration, at one scrape a second, with the ports that a test's services have."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from nomad_actors.local_redis import free_port
+from nomad_actors.processes import end_with_parent
+
+CONFIG = Path(__file__).parents[2] / "prometheus.yml"
+
+#: One that never fires: with it, the number of firing alerts is known to be 0.
+_RULES = {"groups": [{"name": "test", "rules": [{"alert": "Never", "expr": "vector(1) > 2"}]}]}
+
+
+class Prometheus:
+    """The server, for the time of a `with`."""
+
+    def __init__(self, program: str, directory: Path, ports: Mapping[str, int]) -> None:
+        self.port = free_port()
+        config = yaml.safe_load(CONFIG.read_text())
+        config["global"].update(scrape_interval="1s", evaluation_interval="1s")
+        config["rule_files"] = ["rules.yml"]
+        config.pop("alerting", None)
+        for job in config["scrape_configs"]:
+            port = {**ports, "prometheus": self.port}[job["job_name"]]
+            job["static_configs"] = [{"targets": [f"127.0.0.1:{port}"]}]
+        (directory / "prometheus.yml").write_text(yaml.safe_dump(config))
+        (directory / "rules.yml").write_text(yaml.safe_dump(_RULES))
+        self._command = [
+            program,
+            f"--config.file={directory / 'prometheus.yml'}",
+            f"--storage.tsdb.path={directory / 'data'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            "--log.level=error",
+        ]
+
+    def __enter__(self) -> Self:
+        """Start it; it answers a while later."""
+        self._process = subprocess.Popen(self._command, preexec_fn=end_with_parent)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+
+    def ask(self, expression: str) -> list[dict[str, Any]]:
+        """Return the answer to a query; nothing while the server is not up. Raises `ValueError` for bad PromQL."""
+        return self._get("query", query=expression).get("result", [])
+
+    def values(self, series: str, label: str) -> list[str]:
+        """Return the values of a label of a series, as a variable of Grafana's asks for them."""
+        return self._get(f"label/{label}/values", **{"match[]": series})
+
+    def _get(self, path: str, **parameters: str) -> Any:
+        address = f"http://127.0.0.1:{self.port}/api/v1/{path}?" + urllib.parse.urlencode(parameters)
+        try:
+            with urllib.request.urlopen(address, timeout=5) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            if error.code == 503:  # What it says while it loads.
+                return {}
+            raise ValueError(json.load(error)["error"]) from error
+        except OSError:
+            return {}

@@ -1,0 +1,135 @@
+"""Workers, scheduler and admin as processes of their own, and work that moves everything that they export."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import Self
+
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from nomad_actors import Priority, cleanup_cache, refresh_character_token, refresh_esi_data
+from nomad_actors.app import create_app
+from nomad_actors.local_redis import LocalRedis, free_port
+from nomad_actors.settings import Settings
+from nomad_actors.testing import wait_until
+from sandbox.serve import SandboxServer
+from tests.processes import environ_for, program
+
+_METRICS = ("workers", "scheduler", "admin")
+START_SECONDS = 30
+#: So many players log in one by one: what was asked for once is fresh for minutes, and is not asked for again.
+CHARACTERS = 150
+
+
+class System:
+    """The processes, for the time of a `with`; `work()` gives them something of everything to do."""
+
+    def __init__(self, directory: Path) -> None:
+        self.redis = LocalRedis(directory / "redis", append_only=True)
+        self.ports = {name: free_port() for name in _METRICS}
+        self._directory = directory
+        self._ended = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start everything, pause a queue and run every schedule once; return when all of that is done."""
+        with ExitStack() as stack:
+            self.start_redis()
+            stack.callback(self.redis.kill)
+            sandbox = stack.enter_context(SandboxServer(seed=6, characters=CHARACTERS))
+            environ = self._environ(sandbox.base_url)
+            self._app = create_app(Settings.from_env(environ))
+            stack.callback(self._app.close)
+            self._logins = iter(requests.get(f"{sandbox.base_url}/sandbox/logins", timeout=10).json())
+            self._log_in()
+            for name in _METRICS:
+                own = {"NOMAD_METRICS_PORT": str(self.ports[name]), "ADMIN_PORT": str(self.ports["admin"])}
+                stack.enter_context(self._program(name, {**environ, **own}))
+            wait_until(self._is_up, timeout_seconds=START_SECONDS, what="every service answers a scrape")
+            self._post("queues/held/pause", {"reason": "to be seen on a dashboard"})
+            self._run_schedules()
+            self._ended = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End everything."""
+        self._ended.close()
+
+    def start_redis(self) -> None:
+        """Start the queues' Redis, with a limit on its memory as an operator sets one."""
+        self.redis.start("--maxmemory", "256mb")
+
+    def work(self) -> None:
+        """Log another character in, and add jobs that complete, fail for good and fail at first."""
+        self._log_in()
+        cleanup_cache("expired")
+        for way in ("complete", "complete", "fail", "retry"):
+            self._app.queues.add_job("mixed", "mixed", {"way": way})
+        self._app.queues.add_job("held", "held", {"way": "complete"})
+
+    def exported(self) -> dict[str, set[str]]:
+        """Return the names of the samples that the services export, with their labels and a scrape's."""
+        labels: dict[str, set[str]] = {}
+        for port in self.ports.values():
+            for family in text_string_to_metric_families(self._scrape(port)):
+                for sample in family.samples:
+                    labels.setdefault(sample.name, {"job", "instance"}).update(sample.labels)
+        return labels
+
+    def _log_in(self) -> None:
+        """Save what a login of the next character gives, and have its token and its wallet refreshed."""
+        login = next(self._logins, None)
+        if login is None:
+            return
+        fields = ("character_id", "user_id", "name", "owner_hash", "scopes", "refresh_token")
+        self._app.store.save_login(**{field: login[field] for field in fields})
+        who = login["character_id"], login["user_id"]
+        refresh_character_token(*who, Priority.HIGH)
+        refresh_esi_data(*who, "/characters/{character_id}/wallet", requested_by="user")
+
+    def _environ(self, esi: str) -> dict[str, str]:
+        return environ_for(
+            self._directory,
+            self.redis.url,
+            ESI_BASE_URL=esi,
+            SSO_BASE_URL=esi,
+            EVE_CLIENT_ID="sandbox-client",
+            EVE_CLIENT_SECRET="sandbox-secret",
+            NOMAD_SHUTDOWN_MS="2000",
+            NOMAD_MODULES="tests.grafana.job_types",
+        )
+
+    def _program(self, name: str, environ: Mapping[str, str]) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        place = self._directory / name
+        place.mkdir()
+        return program(["nomad_actors.cli", "run", name], environ, place)
+
+    def _is_up(self) -> bool:
+        try:
+            return all(self._scrape(port) for port in self.ports.values())
+        except requests.RequestException:
+            return False
+
+    def _scrape(self, port: int) -> str:
+        answer = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5)
+        answer.raise_for_status()
+        return answer.text
+
+    def _post(self, path: str, body: Mapping[str, object]) -> None:
+        address = f"http://127.0.0.1:{self.ports['admin']}/admin/jobs/{path}"
+        answer = requests.post(address, json=body, timeout=10)
+        assert answer.ok, answer.text
+
+    def _run_schedules(self) -> None:
+        """Run every schedule's job now, and wait until each has completed once."""
+        for name in ("token-refresh", "esi-data-refresh", "historical-data-collection", "cache-cleanup"):
+            self._post(f"scheduler/{name}/run", {"force": True})
+        last = "nomad_schedule_last_success_timestamp_seconds{"
+        wait_until(
+            lambda: self._scrape(self.ports["admin"]).count(last) == 4,
+            timeout_seconds=START_SECONDS,
+            what="every schedule's job completes",
+        )

@@ -1,0 +1,123 @@
+"""The dashboards' files: written in one stable way, well formed, and found by Grafana."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+import yaml
+
+from monitoring.dashboards.dashboard import Dashboard, Row
+from monitoring.dashboards.files import DIRECTORY, texts, write
+from monitoring.dashboards.panels import graph, panel_id
+from nomad_actors.thresholds import table
+
+from .conftest import DASHBOARDS, ROOT
+from .prometheus import CONFIG
+
+UIDS = ["nomad-overview", "nomad-queue", "nomad-schedules"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the generator as a reader of the docs does."""
+    return subprocess.run(
+        [sys.executable, "-m", "monitoring.dashboards", *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+
+
+def test_the_files_are_what_the_generator_writes():
+    done = run("--check")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_file_that_was_edited_by_hand_is_named(tmp_path: Path) -> None:
+    write(tmp_path, texts(table()))
+    (tmp_path / "nomad-queue.json").write_text("{}")
+    (tmp_path / "of-old.json").write_text("{}")
+    done = run("--check", "--directory", str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.startswith("nomad-queue.json, of-old.json: not as written by")
+    assert run("--directory", str(tmp_path)).returncode == 0
+    assert run("--check", "--directory", str(tmp_path)).returncode == 0
+
+
+def test_limits_in_fast_motion_are_written_elsewhere(tmp_path: Path) -> None:
+    assert run("--factor", "0.5", "--directory", str(tmp_path)).returncode == 0
+    assert '"value": 1800.0' in (tmp_path / "nomad-overview.json").read_text()
+    done = run("--factor", "0", "--directory", str(tmp_path))
+    assert (done.returncode, "the time factor must be above 0, not 0" in done.stderr) == (2, True)
+
+
+def test_writing_twice_changes_nothing(tmp_path: Path) -> None:
+    assert texts(table()) == texts(table())
+    assert sorted(texts(table())) == sorted(path.name for path in DIRECTORY.iterdir())
+
+
+def test_keys_are_sorted_and_lines_short_enough_for_a_review():
+    for path in DIRECTORY.glob("*.json"):
+        text = path.read_text()
+        assert text == json.dumps(json.loads(text), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def test_a_new_panel_changes_no_other_panels_id():
+    """A link to one panel goes on working, and a review shows what was added alone."""
+
+    def ids(*titles: str) -> dict[str, int]:
+        panels = [graph(title, "Something.", [], unit="short") for title in titles]
+        made = Dashboard(uid="a", title="A", description="", variables=[], rows=[Row("All", panels)]).as_json()
+        return {panel["title"]: panel["id"] for panel in made["panels"]}
+
+    assert ids("one", "two").items() <= ids("zero", "one", "two").items()
+
+
+def test_two_panels_of_one_title_are_refused():
+    panels = [graph("Twice", "Something.", [], unit="short"), graph("Twice", "Something else.", [], unit="short")]
+    with pytest.raises(ValueError, match="'Twice' and 'Twice' would have one id"):
+        Dashboard(uid="a", title="A", description="", variables=[], rows=[Row("All", panels)]).as_json()
+
+
+def test_they_can_be_provisioned(dashboard):
+    assert dashboard["id"] is None
+    assert dashboard["schemaVersion"] == 41
+    assert all(panel["id"] == panel_id(panel["title"]) for panel in dashboard["panels"] if panel["type"] != "row")
+
+
+def test_the_addresses_are_stable():
+    assert [dashboard["uid"] for dashboard in DASHBOARDS] == UIDS
+    assert [f"{uid}.json" for uid in UIDS] == sorted(path.name for path in DIRECTORY.iterdir())
+
+
+def test_panel_ids_differ_and_panels_do_not_overlap(dashboard):
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(set(ids)) == len(ids)
+    boxes = [panel["gridPos"] for panel in dashboard["panels"]]
+    assert all(box["x"] + box["w"] <= 24 for box in boxes)
+    for a, b in combinations(boxes, 2):
+        beside = a["x"] + a["w"] <= b["x"] or b["x"] + b["w"] <= a["x"]
+        assert beside or a["y"] + a["h"] <= b["y"] or b["y"] + b["h"] <= a["y"], (a, b)
+
+
+def test_no_line_of_panels_has_a_hole(dashboard):
+    for top in {panel["gridPos"]["y"] for panel in dashboard["panels"]}:
+        line = [panel["gridPos"] for panel in dashboard["panels"] if panel["gridPos"]["y"] == top]
+        assert sum(box["w"] for box in line) == 24, top
+
+
+def test_each_leads_to_the_others_at_the_same_time(dashboard):
+    (link,) = dashboard["links"]
+    assert (link["type"], link["tags"], link["keepTime"]) == ("dashboards", ["nomad"], True)
+    assert dashboard["tags"] == ["nomad"]
+
+
+def test_grafana_is_told_the_scrape_interval_of_prometheus_and_where_the_dashboards_lie():
+    interval = re.search(r"scrape_interval: (\S+)", CONFIG.read_text())[1]
+    (source,) = yaml.safe_load((ROOT / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
+    assert (source["type"], source["jsonData"]["timeInterval"]) == ("prometheus", interval)
+    (provider,) = yaml.safe_load((ROOT / "grafana/provisioning/dashboards/nomad.yml").read_text())["providers"]
+    assert (provider["type"], provider["options"]["path"]) == ("file", "/etc/grafana/dashboards")
+    assert provider["allowUiUpdates"] is False

@@ -1,0 +1,118 @@
+"""The limits that panels draw are those of the table that the alerts and health read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from monitoring.dashboards.files import dashboards
+from nomad_actors.thresholds import ALERTS, BY_QUEUE, DEFAULT, DOCTOR, SCHEDULES, Table, table
+
+from .conftest import panels_of
+
+#: Where each panel's limits come from. The colours of a yes or no, and of one at all, need no table.
+DRAWN: Mapping[str, list[float]] = {
+    "nomad-overview: Failed in 1 h, worst queue": [DEFAULT.failure_percent / 100],
+    "nomad-overview: Redis memory, of its limit": [
+        DOCTOR.memory_warning_percent / 100,
+        DOCTOR.memory_problem_percent / 100,
+    ],
+    "nomad-overview: Redis memory over time, of its limit": [
+        DOCTOR.memory_warning_percent / 100,
+        DOCTOR.memory_problem_percent / 100,
+    ],
+    "nomad-overview: Waiting, by queue": [DEFAULT.waiting_jobs],
+    "nomad-overview: Oldest waiting, by queue": [DEFAULT.oldest_waiting_seconds],
+    "nomad-overview: Time to drain, by queue": [BY_QUEUE["historical-data"].drain_seconds],
+    "nomad-queue: Error budget burn": [burn.factor for burn in ALERTS.burns],
+    "nomad-queue: Paused for": [ALERTS.paused_seconds],
+    "nomad-queue: Jobs, by state": [DEFAULT.waiting_jobs],
+    "nomad-queue: Oldest waiting, by priority": [DEFAULT.oldest_waiting_seconds],
+    "nomad-queue: Overtime": [DEFAULT.beyond_time_limit_seconds],
+    "nomad-queue: Failed share, 1 h": [DEFAULT.failure_percent / 100],
+    "nomad-schedules: Clocks apart": [DOCTOR.clock_warning_seconds, DOCTOR.clock_problem_seconds],
+    "nomad-schedules: Every schedule": [ALERTS.late_start_seconds],
+    "nomad-schedules: Overdue, by schedule": [ALERTS.late_start_seconds],
+    "nomad-schedules: Since a scheduler's last look": [SCHEDULES.silent_seconds],
+    "nomad-schedules: Clock offset": [DOCTOR.clock_warning_seconds, DOCTOR.clock_problem_seconds],
+}
+
+
+def steps(thresholds: Mapping[str, Any]) -> list[float]:
+    """Return the values that a colour begins at; nothing for 1 alone: any at all, or a whole share."""
+    values = [step["value"] for step in thresholds["steps"] if step["value"] is not None]
+    return [] if values == [1] and isinstance(values[0], int) else values
+
+
+def drawn(limits: Table) -> dict[str, list[float]]:
+    """Return the limits that are drawn, by dashboard and title."""
+    found: dict[str, list[float]] = {}
+    for dashboard in dashboards(limits):
+        for panel in panels_of(dashboard):
+            field = panel["fieldConfig"]
+            every = [field["defaults"]["thresholds"]]
+            every += [p["value"] for o in field["overrides"] for p in o["properties"] if p["id"] == "thresholds"]
+            values = [value for thresholds in every for value in steps(thresholds)]
+            if values:
+                found[f"{dashboard['uid']}: {panel['title']}"] = values
+    return found
+
+
+def scaled(value: Any) -> Any:
+    """Return a table in which every number is another one."""
+    if isinstance(value, tuple):
+        return tuple(scaled(each) for each in value)
+    if isinstance(value, Mapping):
+        return MappingProxyType({key: scaled(each) for key, each in value.items()})
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: scaled(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return dataclasses.replace(value, **fields)
+    return value * 3 if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def test_each_limit_that_is_drawn_is_the_one_of_the_table():
+    assert drawn(table()) == DRAWN
+
+
+def test_no_limit_is_written_down_a_second_time():
+    """With every number of the table three times as large, every limit is."""
+    before, after = drawn(table()), drawn(scaled(table()))
+    assert len(before) == len(after)
+    for values, threefold in zip(before.values(), after.values(), strict=True):
+        assert threefold == pytest.approx([3 * value for value in values])
+
+
+def test_the_limits_in_questions_come_from_the_table():
+    def questions(limits: Table) -> dict[str, str]:
+        return {panel["title"]: panel["targets"][-1]["expr"] for d in dashboards(limits) for panel in panels_of(d)}
+
+    now, threefold = questions(table()), questions(scaled(table()))
+    promised = 'max by (queue) (nomad_queue_oldest_waiting_seconds{queue=~"$queue", queue'
+    assert now["Oldest waiting, of its promise"] == (
+        f'max(({promised}="historical-data"}}) / 86400 or {promised}!~"historical-data"}}) / 3600)'
+        ' unless on (queue) max by (queue) (nomad_queue_paused{queue=~"$queue"}) == 1)'
+    )
+    assert "/ 259200 or" in threefold["Oldest waiting, of its promise"]
+    assert now["Failed in 1 h, worst queue"].endswith("[1h])) > 19.5))")
+    assert threefold["Failed in 3 h, worst queue"].endswith("[3h])) > 59.5))")
+    assert now["Schedules overdue"].endswith("> bool 600)")
+    assert threefold["Schedules that are overdue"].endswith("> bool 1800)")
+    assert 'schedule="token-refresh"})) / 15000 or' in now["Since the last success, of its promise"]
+
+
+def test_the_promises_that_differ_by_queue_are_the_ones_that_panels_tell_apart():
+    """Were a queue's share of failures judged otherwise, the panels that draw one line for it would lie."""
+    alike = ("failure_window_seconds", "failure_percent", "failure_least_ended", "beyond_time_limit_seconds")
+    for queue in BY_QUEUE.values():
+        assert [getattr(queue, name) for name in alike] == [getattr(DEFAULT, name) for name in alike]
+        assert queue.waiting_jobs in (None, DEFAULT.waiting_jobs)
+
+
+def test_every_schedule_has_a_promise():
+    from nomad_actors.scheduler.schedules import SCHEDULES as DECLARED
+
+    assert {schedule.name for schedule in DECLARED} == set(ALERTS.success_within_seconds)
