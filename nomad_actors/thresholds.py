@@ -1,10 +1,12 @@
-"""What counts as unhealthy, in one table that the health endpoint reads."""
+"""What counts as unhealthy, in one table that health, the doctor, the alerts and the dashboards read."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +20,10 @@ class Thresholds:
     failure_window_seconds: int = 3600
     failure_percent: float = 10.0
     failure_least_ended: int = 20
-    #: How many jobs may wait; None for a queue that is filled in bulk and judged by age alone.
+    #: How many jobs may wait; None for a queue that is filled in bulk and judged by age and time to drain.
     waiting_jobs: int | None = 1000
+    #: How long what waits may take to be worked off at the pace of the last hour; None where the number is judged.
+    drain_seconds: int | None = None
     #: How long the first waiting job may have been due.
     oldest_waiting_seconds: int = 3600
     #: How far beyond its job type's time limit a job may run: Dramatiq looks once a second, and the job cleans up.
@@ -46,7 +50,7 @@ BY_QUEUE: Mapping[str, Thresholds] = MappingProxyType(
     {
         # Filled with a job a character and data type once a day; a backlog of thousands is its ordinary state, and
         # whether it is drained before the next day's is added is what counts.
-        "historical-data": Thresholds(waiting_jobs=None, oldest_waiting_seconds=86_400),
+        "historical-data": Thresholds(waiting_jobs=None, drain_seconds=86_400, oldest_waiting_seconds=86_400),
     }
 )
 
@@ -58,7 +62,7 @@ def of_queue(name: str) -> Thresholds:
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorThresholds:
-    """The limits that `nomad doctor` judges by."""
+    """The limits that `nomad doctor` judges by; those of Redis' memory and of the clocks are the alerts' too."""
 
     #: Work that has been due for this long while nothing started: the queue stands still.
     still_seconds: float = 30.0
@@ -75,3 +79,138 @@ class DoctorThresholds:
 
 
 DOCTOR = DoctorThresholds()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BurnWindow:
+    """One pair of windows over which the error budget may be spent `factor` times as fast as it lasts."""
+
+    long_seconds: int
+    short_seconds: int
+    factor: float
+    #: How long both must hold.
+    for_seconds: int
+    severity: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertThresholds:
+    """What the alerts need beside the limits of health: windows, and how long a thing must last to be told.
+
+    A `…_for_seconds` is the alert's `for`. None is below two evaluations (30 s), so that one bad scrape says nothing.
+    """
+
+    #: The window of the recorded rates.
+    rate_seconds: int = 300
+
+    failing_for_seconds: int = 60
+    waiting_for_seconds: int = 300
+    drain_window_seconds: int = 3600
+    drain_for_seconds: int = 1800
+    oldest_waiting_for_seconds: int = 60
+    overtime_for_seconds: int = 60
+    #: Longer than a restart of all workers takes: what runs may take 25 s to be released, and they start in seconds.
+    unserved_for_seconds: int = 300
+    down_for_seconds: int = 300
+    #: A pause is meant while somebody works on the cause.
+    paused_seconds: int = 3600
+    paused_for_seconds: int = 60
+    #: How long a recovered or a poisonous job is told of.
+    recovered_window_seconds: int = 900
+    poison_window_seconds: int = 3600
+
+    #: The mean of completed runs over the window, against that over the baseline, which ends `offset` ago so that
+    #: the slowness is not in its own normal.
+    slow_window_seconds: int = 900
+    slow_baseline_seconds: int = 604_800
+    slow_baseline_offset_seconds: int = 3600
+    slow_times: float = 2.0
+    #: Below this mean nobody waits for it; below so many runs there is no normal, nor a mean.
+    slow_least_mean_seconds: float = 1.0
+    slow_least_runs: int = 5
+    slow_baseline_least_runs: int = 20
+    slow_for_seconds: int = 900
+
+    #: The objective: so many per cent of the jobs that end complete. The windows are those of the SRE workbook,
+    #: chapter 5, for a budget of 30 days. With fewer ended jobs in the long window a single failure would tell.
+    completion_objective_percent: float = 99.0
+    burn_least_ended: int = 100
+    burns: tuple[BurnWindow, ...] = (
+        BurnWindow(long_seconds=3600, short_seconds=300, factor=14.4, for_seconds=120, severity="critical"),
+        BurnWindow(long_seconds=21_600, short_seconds=1800, factor=6.0, for_seconds=900, severity="critical"),
+        BurnWindow(long_seconds=86_400, short_seconds=7200, factor=3.0, for_seconds=3600, severity="warning"),
+        BurnWindow(long_seconds=259_200, short_seconds=21_600, factor=1.0, for_seconds=10_800, severity="warning"),
+    )
+
+    #: How late the job of a slot may start before its schedule counts as missed.
+    late_start_seconds: int = 600
+    late_start_for_seconds: int = 60
+    #: How long ago a schedule may have succeeded last: two of its periods and the time its job may take to end.
+    success_within_seconds: Mapping[str, int] = MappingProxyType(
+        {
+            "token-refresh": 2 * 7200 + 600,
+            "esi-data-refresh": 2 * 300 + 600,
+            "historical-data-collection": 2 * 86_400 + 3600,
+            "cache-cleanup": 2 * 86_400 + 3600,
+        }
+    )
+    success_for_seconds: int = 300
+    silent_for_seconds: int = 60
+    holds_for_seconds: int = 60
+    clock_for_seconds: int = 300
+
+    collector_for_seconds: int = 120
+    memory_for_seconds: int = 300
+    persistence_for_seconds: int = 300
+    missing_for_seconds: int = 600
+
+
+ALERTS = AlertThresholds()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Every threshold, in one piece."""
+
+    default: Thresholds
+    by_queue: Mapping[str, Thresholds]
+    schedules: ScheduleThresholds
+    doctor: DoctorThresholds
+    alerts: AlertThresholds
+
+    def of_queue(self, name: str) -> Thresholds:
+        """Return the limits of a queue."""
+        return self.by_queue.get(name, self.default)
+
+
+#: Times that the system itself takes or that do not pass faster in a test: how long a job runs, how far clocks are
+#: apart. No factor changes them.
+UNSCALED = frozenset(
+    {"beyond_time_limit_seconds", "slow_least_mean_seconds", "clock_warning_seconds", "clock_problem_seconds"}
+)
+#: A scheduler looks every 1.6 s, and a scrape takes up to a second to see it: less would be silence between two looks.
+LEAST_SECONDS: Mapping[str, float] = MappingProxyType({"silent_seconds": 5.0})
+
+
+def table(factor: float = 1.0) -> Table:
+    """Return the table with every duration multiplied by `factor`, for a Prometheus that watches in fast motion.
+
+    Shares, numbers and what is `UNSCALED` stay. Raises `ValueError` for a factor that is not above 0.
+    """
+    if not factor > 0:
+        raise ValueError(f"the time factor must be above 0, not {factor:g}")
+    whole = Table(default=DEFAULT, by_queue=BY_QUEUE, schedules=SCHEDULES, doctor=DOCTOR, alerts=ALERTS)
+    return whole if factor == 1 else _scaled("", whole, factor)
+
+
+def _scaled(name: str, value: Any, factor: float) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_scaled(name, each, factor) for each in value)
+    if isinstance(value, Mapping):
+        return MappingProxyType({key: _scaled(name, each, factor) for key, each in value.items()})
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return dataclasses.replace(value, **{key: _scaled(key, each, factor) for key, each in fields.items()})
+    if not name.endswith("_seconds") or name in UNSCALED or value is None:
+        return value
+    return max(round(value * factor, 3), min(LEAST_SECONDS.get(name, 0.0), value))
