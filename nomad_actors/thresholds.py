@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -93,6 +93,16 @@ class BurnWindow:
     severity: str
 
 
+_SUCCESS_WITHIN_SECONDS = MappingProxyType(
+    {
+        "token-refresh": 2 * 7200 + 600,
+        "esi-data-refresh": 2 * 300 + 600,
+        "historical-data-collection": 2 * 86_400 + 3600,
+        "cache-cleanup": 2 * 86_400 + 3600,
+    }
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class AlertThresholds:
     """What the alerts need beside the limits of health: windows, and how long a thing must last to be told.
@@ -100,13 +110,11 @@ class AlertThresholds:
     A `…_for_seconds` is the alert's `for`. None is below two evaluations (30 s), so that one bad scrape says nothing.
     """
 
-    #: The window of the recorded rates.
-    rate_seconds: int = 300
-
     failing_for_seconds: int = 60
     waiting_for_seconds: int = 300
     drain_window_seconds: int = 3600
-    drain_for_seconds: int = 1800
+    #: Not shorter than the window: in the first hour after a queue was filled, half of it would still be idle time.
+    drain_for_seconds: int = 3600
     oldest_waiting_for_seconds: int = 60
     overtime_for_seconds: int = 60
     #: Longer than a restart of all workers takes: what runs may take 25 s to be released, and they start in seconds.
@@ -146,14 +154,7 @@ class AlertThresholds:
     late_start_seconds: int = 600
     late_start_for_seconds: int = 60
     #: How long ago a schedule may have succeeded last: two of its periods and the time its job may take to end.
-    success_within_seconds: Mapping[str, int] = MappingProxyType(
-        {
-            "token-refresh": 2 * 7200 + 600,
-            "esi-data-refresh": 2 * 300 + 600,
-            "historical-data-collection": 2 * 86_400 + 3600,
-            "cache-cleanup": 2 * 86_400 + 3600,
-        }
-    )
+    success_within_seconds: Mapping[str, int] = field(default_factory=lambda: _SUCCESS_WITHIN_SECONDS)
     success_for_seconds: int = 300
     silent_for_seconds: int = 60
     holds_for_seconds: int = 60
