@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
+
 from nomad_actors import thresholds
 
 from . import jobs, missing, queues, schedules, services
