@@ -65,7 +65,5 @@ _Dumper.add_representer(str, _string)
 
 def _text(groups: list[Group], factor: float, runbook: str) -> str:
     document = {"groups": [group.as_yaml(factor, runbook) for group in groups]}
-    fast = (
-        "" if factor == 1 else f"# In fast motion: times are multiplied by {factor:g}, names keep the real windows.\n"
-    )
+    fast = "" if factor == 1 else f"# In fast motion: times x {factor:g}, names keep the real windows.\n"
     return _HEADER + fast + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)

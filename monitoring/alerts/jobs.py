@@ -100,7 +100,8 @@ def _burning(table: Table, real: BurnWindow, scaled: BurnWindow) -> Alert:
         description=f"""
         {{{{ $value | humanizePercentage }}}} of the jobs of queue {{{{ $labels.queue }}}} failed over
         {in_words(scaled.long_seconds)}, and still do: more than {scaled.factor:g} x the
-        {100 - alerts.completion_objective_percent:g} % that its objective allows. See why: nomad failures {{{{ $labels.queue }}}}
+        {100 - alerts.completion_objective_percent:g} % that its objective allows.
+        See why: nomad failures {{{{ $labels.queue }}}}
         """,
     )
 

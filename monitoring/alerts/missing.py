@@ -1,4 +1,4 @@
-"""What tells of a series that is gone, since a comparison with nothing is silent: a critical alert would just resolve."""
+"""What tells of a series that is gone, since a comparison with nothing says nothing: its alert would just resolve."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _missing(table: Table, metric: str) -> Alert:
         summary="A metric that critical alerts rely on is missing.",
         description=f"""
         {metric} is not there{{{{ range $name, $value := $labels }}}}{{{{ if ne $name "metric" }}}}
-        {{{{ $name }}}}={{{{ $value }}}}{{{{ end }}}}{{{{ end }}}}: the alerts that rely on it cannot fire. See which target
-        should export it and when it was scraped last, on Prometheus' page of targets
+        {{{{ $name }}}}={{{{ $value }}}}{{{{ end }}}}{{{{ end }}}}: the alerts that rely on it cannot fire. See which
+        target should export it and when it was scraped last, on Prometheus' page of targets
         """,
     )

@@ -23,8 +23,8 @@ def _worker_down(table: Table) -> Alert:
         severity=WARNING,
         summary="A worker does not answer.",
         description="""
-        The worker at {{ $labels.instance }} has not answered Prometheus. See whether it lives: nomad workers; read the end
-        of its log, then start it again: nomad run workers
+        The worker at {{ $labels.instance }} has not answered Prometheus. See whether it lives: nomad workers; read the
+        end of its log, then start it again: nomad run workers
         """,
     )
 
@@ -69,8 +69,8 @@ def _collector(table: Table) -> Alert:
         severity=CRITICAL,
         summary="The admin cannot read Redis or the database.",
         description="""
-        The admin at {{ $labels.instance }} cannot read the {{ $labels.source }}: no alert about what it holds can fire, and
-        jobs that need it stand still. Ask what answers: nomad doctor
+        The admin at {{ $labels.instance }} cannot read the {{ $labels.source }}: no alert about what it holds can fire,
+        and jobs that need it stand still. Ask what answers: nomad doctor
         """,
     )
 
@@ -85,8 +85,8 @@ def _memory(table: Table) -> list[Alert]:
             severity=severity,
             summary="Redis' memory is nearly full.",
             description=f"""
-            Redis uses {{{{ $value | humanizePercentage }}}} of the memory that it may use (limit {limit:g} %); when it is
-            full no job can be added. See which queue has grown: nomad queues
+            Redis uses {{{{ $value | humanizePercentage }}}} of the memory that it may use (limit {limit:g} %); when it
+            is full no job can be added. See which queue has grown: nomad queues
             """,
         )
         for severity, limit in limits.items()
