@@ -124,7 +124,7 @@ def _clock(table: Table) -> Alert:
         summary="A scheduler's clock and Redis' drift apart.",
         description=f"""
         The clock of the scheduler at {{{{ $labels.instance }}}} is {{{{ $value | humanizeDuration }}}} off Redis';
-        beyond {in_words(table.doctor.clock_problem_seconds)} it adds nothing. Mend the time service of the host that is wrong;
-        nomad doctor compares this host's
+        beyond {in_words(table.doctor.clock_problem_seconds)} it adds nothing. Mend the time service of the
+        host that is wrong; nomad doctor compares this host's
         """,
     )
