@@ -69,7 +69,10 @@ def _metrics(expr: str, recorded: dict[str, str]) -> set[str]:
 
 def _missing(table: Table, metric: str) -> Alert:
     series, cause = _WATCHED[metric]
-    clauses = "\nor\n".join(f"  absent({metric}{{{which}}})" if which else f"  absent({metric})" for which in series)
+    clauses = "\nor\n".join(f"  absent({metric}{{{each}}})" if each else f"  absent({metric})" for each in series)
+    # Each series is told apart by its last label.
+    label = series[0].split(", ")[-1].partition("=")[0]
+    which = f" of {{{{ $labels.{label} }}}}" if len(series) > 1 else ""
     return Alert(
         name="NomadMetricMissing",
         expr=f"(\n{clauses}\n)\nunless on () ({cause})",
@@ -78,8 +81,7 @@ def _missing(table: Table, metric: str) -> Alert:
         labels={"metric": metric},
         summary="A metric that critical alerts rely on is missing.",
         description=f"""
-        {metric} is not there{{{{ range $name, $value := $labels }}}}{{{{ if ne $name "metric" }}}}
-        {{{{ $name }}}}={{{{ $value }}}}{{{{ end }}}}{{{{ end }}}}: the alerts that rely on it cannot fire. See which
-        target should export it and when it was scraped last, on Prometheus' page of targets
+        {metric}{which} is missing: the alerts that rely on it cannot fire. See which target should export it and when it
+        was scraped last, on Prometheus' page of targets
         """,
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from nomad_actors.thresholds import Table, Thresholds
 
-from .promql import by_limit, duration, in_words, newest, number, unless_paused, window
+from .promql import by_limit, in_words, newest, number, unless_paused, window
 from .rule import CRITICAL, WARNING, Alert, Group
 
 
@@ -55,7 +55,7 @@ def _drain(table: Table) -> Alert:
         severity=WARNING,
         summary="A queue that is filled in bulk will not be worked off in time.",
         description=f"""
-        What waits in queue {{{{ $labels.queue }}}} takes {{{{ $value | humanizeDuration }}}} at the pace of the last
+        What waits in queue {{{{ $labels.queue }}}} takes {{{{ $value | humanizeDuration }}}} at the pace that it had over
         {in_words(table.alerts.drain_window_seconds)}. See whether its jobs are slow or put off:
         nomad jobs {{{{ $labels.queue }}}} --status active,delayed
         """,
@@ -148,7 +148,7 @@ def _poison(table: Table) -> Alert:
         severity=WARNING,
         summary="A job was given up because worker after worker was lost with it.",
         description=f"""
-        A job of queue {{{{ $labels.queue }}}} lost its worker again and again within {duration(over)} and failed for
-        good. Read its story before it is retried: nomad jobs {{{{ $labels.queue }}}} --status failed
+        A job of queue {{{{ $labels.queue }}}} lost its worker again and again within {in_words(over)} and failed
+        for good. Read its story before it is retried: nomad jobs {{{{ $labels.queue }}}} --status failed
         """,
     )

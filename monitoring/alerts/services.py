@@ -69,7 +69,7 @@ def _collector(table: Table) -> Alert:
         severity=CRITICAL,
         summary="The admin cannot read Redis or the database.",
         description="""
-        The admin at {{ $labels.instance }} cannot read the {{ $labels.source }}: no alert about what it holds can fire,
+        The admin at {{ $labels.instance }} cannot read {{ $labels.source }}: no alert about what it holds can fire,
         and jobs that need it stand still. Ask what answers: nomad doctor
         """,
     )
