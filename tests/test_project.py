@@ -88,7 +88,7 @@ def test_imports_point_down_only() -> None:
         assert part in GROUND | set(ARROWS), f"{where}: give the new part its place in ARROWS"
         for name in imports(path):
             words = name.split(".")
-            if words[0] in ("admin", "sandbox", "demo", "tests", "bench", "chaos"):
+            if words[0] in ("admin", "sandbox", "demo", "tests", "bench", "chaos", "monitoring"):
                 wrong.append(f"{where} imports {name}")
             if words[0] == "nomad_actors" and len(words) > 1 and words[1] not in allowed:
                 wrong.append(f"{where} imports {name}")

@@ -1,0 +1,145 @@
+"""Jobs that fail, and jobs that have become slow."""
+
+from __future__ import annotations
+
+from nomad_actors import thresholds
+from nomad_actors.thresholds import BurnWindow, Table
+
+from .promql import duration, in_words, number, window
+from .rule import CRITICAL, LONG_EVALUATION_SECONDS, WARNING, Alert, Group, Recording
+
+#: What became of jobs that are over: the two that count as ended, as in health.
+_ENDED = 'outcome=~"completed|failed"'
+
+#: Pairs of windows up to this (real) one are looked at with the quick rules.
+_QUICK_SECONDS = 3600
+
+
+def groups(table: Table) -> list[Group]:
+    """Return the groups about failures and slowness."""
+    pairs = list(zip(thresholds.ALERTS.burns, table.alerts.burns, strict=True))
+    quick = [pair for pair in pairs if pair[0].long_seconds <= _QUICK_SECONDS]
+    slow = [pair for pair in pairs if pair not in quick]
+    return [
+        Group(
+            name="nomad-failures",
+            rules=[
+                *_shares({thresholds.DEFAULT.failure_window_seconds: table.default.failure_window_seconds}, quick),
+                _failing(table),
+                *(_burning(table, *pair) for pair in quick),
+            ],
+        ),
+        Group(
+            name="nomad-failures-long",
+            interval_seconds=LONG_EVALUATION_SECONDS,
+            rules=[*_shares({}, slow), *(_burning(table, *pair) for pair in slow)],
+        ),
+        Group(name="nomad-slowness", interval_seconds=LONG_EVALUATION_SECONDS, rules=_slow(table)),
+    ]
+
+
+def _shares(windows: dict[int, int], pairs: list[tuple[BurnWindow, BurnWindow]]) -> list[Recording]:
+    """Return how many jobs ended and which share of them failed, over each of the windows (real one: scaled one)."""
+    for real, scaled in pairs:
+        windows |= {real.long_seconds: scaled.long_seconds, real.short_seconds: scaled.short_seconds}
+    found = []
+    for real_seconds, seconds in sorted(windows.items()):
+        name, over = duration(real_seconds), window(seconds)
+        ended = f"queue:nomad_jobs_ended:increase{name}"
+        found += [
+            Recording(name=ended, expr=f"sum by (queue) (increase(nomad_job_attempts_total{{{_ENDED}}}[{over}]))"),
+            Recording(
+                name=f"queue:nomad_jobs_failed_per_ended:ratio{name}",
+                expr=f"""
+                sum by (queue) (increase(nomad_job_attempts_total{{outcome="failed"}}[{over}]))
+                  /
+                ({ended} > 0)
+                """,
+            ),
+        ]
+    return found
+
+
+def _failing(table: Table) -> Alert:
+    limits, name = table.default, duration(thresholds.DEFAULT.failure_window_seconds)
+    return Alert(
+        name="NomadFailureRateHigh",
+        expr=f"""
+        queue:nomad_jobs_failed_per_ended:ratio{name} > {number(limits.failure_percent / 100)}
+        and
+        queue:nomad_jobs_ended:increase{name} > {number(limits.failure_least_ended - 0.5)}
+        """,
+        for_seconds=table.alerts.failing_for_seconds,
+        severity=CRITICAL,
+        summary="Too many jobs of a queue fail for good.",
+        description=f"""
+        {{{{ $value | humanizePercentage }}}} of the jobs of queue {{{{ $labels.queue }}}} that ended within
+        {in_words(limits.failure_window_seconds)} failed (limit {limits.failure_percent:g} %). See why:
+        nomad failures {{{{ $labels.queue }}}}
+        """,
+    )
+
+
+def _burning(table: Table, real: BurnWindow, scaled: BurnWindow) -> Alert:
+    alerts = table.alerts
+    long, short = duration(real.long_seconds), duration(real.short_seconds)
+    limit = number(scaled.factor * (100 - alerts.completion_objective_percent) / 100)
+    return Alert(
+        name="NomadErrorBudgetBurn",
+        expr=f"""
+        queue:nomad_jobs_failed_per_ended:ratio{long} > {limit}
+        and
+        queue:nomad_jobs_failed_per_ended:ratio{short} > {limit}
+        and
+        queue:nomad_jobs_ended:increase{long} > {number(alerts.burn_least_ended - 0.5)}
+        """,
+        for_seconds=scaled.for_seconds,
+        severity=scaled.severity,
+        labels={"long": long, "short": short},
+        summary="Jobs of a queue fail faster than its objective allows.",
+        description=f"""
+        {{{{ $value | humanizePercentage }}}} of the jobs of queue {{{{ $labels.queue }}}} failed over
+        {in_words(scaled.long_seconds)}, and still do: more than {scaled.factor:g} x the
+        {100 - alerts.completion_objective_percent:g} % that its objective allows.
+        See why: nomad failures {{{{ $labels.queue }}}}
+        """,
+    )
+
+
+def _slow(table: Table) -> list[Recording | Alert]:
+    alerts, real = table.alerts, thresholds.ALERTS
+    now = f"queue_actor:nomad_job_duration_seconds:mean{duration(real.slow_window_seconds)}"
+    normal = f"queue_actor:nomad_job_duration_seconds:mean{duration(real.slow_baseline_seconds)}"
+    over = f"[{window(alerts.slow_baseline_seconds)}] offset {duration(alerts.slow_baseline_offset_seconds)}"
+    return [
+        _mean(now, f"[{window(alerts.slow_window_seconds)}]", alerts.slow_least_runs),
+        _mean(normal, over, alerts.slow_baseline_least_runs),
+        Alert(
+            name="NomadJobsSlow",
+            expr=f"""
+            {now} > {number(alerts.slow_times)} * {normal}
+            and
+            {now} > {number(alerts.slow_least_mean_seconds)}
+            """,
+            for_seconds=alerts.slow_for_seconds,
+            severity=WARNING,
+            summary="Jobs take much longer than they normally do.",
+            description=f"""
+            A run of {{{{ $labels.actor }}}} takes {{{{ $value | humanizeDuration }}}} on average, more than
+            {alerts.slow_times:g} times its mean of the last {in_words(alerts.slow_baseline_seconds)}. See what runs and
+            since when: nomad jobs {{{{ $labels.queue }}}} --status active
+            """,
+        ),
+    ]
+
+
+def _mean(name: str, over: str, least_runs: int) -> Recording:
+    """Return the mean of completed runs; where there were fewer than `least_runs` there is none."""
+    return Recording(
+        name=name,
+        expr=f"""
+        sum by (queue, actor) (increase(nomad_job_duration_seconds_sum{over}))
+          /
+        (sum by (queue, actor) (increase(nomad_job_duration_seconds_count{over})) > {number(least_runs - 0.5)})
+        """,
+    )

@@ -1,0 +1,106 @@
+"""The services that Prometheus scrapes, and the Redis that they stand on."""
+
+from __future__ import annotations
+
+from nomad_actors.thresholds import Table
+
+from .promql import number
+from .rule import CRITICAL, WARNING, Alert, Group
+
+
+def groups(table: Table) -> list[Group]:
+    """Return the groups about services and Redis."""
+    services = [_worker_down(table), _no_workers(table), _admin_down(table), _collector(table)]
+    redis = [*_memory(table), _persistence(table)]
+    return [Group(name="nomad-services", rules=services), Group(name="nomad-redis", rules=redis)]
+
+
+def _worker_down(table: Table) -> Alert:
+    return Alert(
+        name="NomadWorkerDown",
+        expr='up{job="workers"} == 0',
+        for_seconds=table.alerts.down_for_seconds,
+        severity=WARNING,
+        summary="A worker does not answer.",
+        description="""
+        The worker at {{ $labels.instance }} has not answered Prometheus. See whether it lives: nomad workers; read the
+        end of its log, then start it again: nomad run workers
+        """,
+    )
+
+
+def _no_workers(table: Table) -> Alert:
+    return Alert(
+        name="NomadNoWorkers",
+        expr=_none_up("workers"),
+        for_seconds=table.alerts.down_for_seconds,
+        severity=CRITICAL,
+        summary="No worker answers.",
+        description="""
+        Prometheus reaches no worker. See whether any lives: nomad workers; then start one: nomad run workers
+        """,
+    )
+
+
+def _admin_down(table: Table) -> Alert:
+    return Alert(
+        name="NomadAdminDown",
+        expr=_none_up("admin"),
+        for_seconds=table.alerts.down_for_seconds,
+        severity=CRITICAL,
+        summary="No admin answers, so that nobody sees the queues.",
+        description="""
+        Prometheus reaches no admin: no alert about queues, schedules or Redis can fire. Look with nomad doctor; then
+        start the admin: nomad run admin
+        """,
+    )
+
+
+def _none_up(job: str) -> str:
+    # absent() keeps the job's label, where `absent(up == 1)` would lose it.
+    return f'max by (job) (up{{job="{job}"}}) == 0\nor\nabsent(up{{job="{job}"}})'
+
+
+def _collector(table: Table) -> Alert:
+    return Alert(
+        name="NomadCollectorFailing",
+        expr="nomad_collector_success == 0",
+        for_seconds=table.alerts.collector_for_seconds,
+        severity=CRITICAL,
+        summary="The admin cannot read Redis or the database.",
+        description="""
+        The admin at {{ $labels.instance }} cannot read {{ $labels.source }}: no alert about what it holds can fire,
+        and jobs that need it stand still. Ask what answers: nomad doctor
+        """,
+    )
+
+
+def _memory(table: Table) -> list[Alert]:
+    limits = {WARNING: table.doctor.memory_warning_percent, CRITICAL: table.doctor.memory_problem_percent}
+    return [
+        Alert(
+            name="NomadRedisMemoryHigh",
+            expr=f"max(nomad_redis_memory_bytes) / (max(nomad_redis_memory_limit_bytes) > 0) > {number(limit / 100)}",
+            for_seconds=table.alerts.memory_for_seconds,
+            severity=severity,
+            summary="Redis' memory is nearly full.",
+            description=f"""
+            Redis uses {{{{ $value | humanizePercentage }}}} of the memory that it may use (limit {limit:g} %); when it
+            is full no job can be added. See which queue has grown: nomad queues
+            """,
+        )
+        for severity, limit in limits.items()
+    ]
+
+
+def _persistence(table: Table) -> Alert:
+    return Alert(
+        name="NomadRedisNotPersisting",
+        expr="max(nomad_redis_persistence_ok) == 0",
+        for_seconds=table.alerts.persistence_for_seconds,
+        severity=CRITICAL,
+        summary="Redis does not write the jobs to disk.",
+        description="""
+        Redis' persistence is off or its last write failed: when it restarts, jobs are lost. See which: nomad doctor
+        """,
+    )
