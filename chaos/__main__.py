@@ -8,6 +8,7 @@ import random
 import sys
 import time
 
+from .alerts import alerts
 from .api_fuzz import api_fuzz
 from .losses import frozen_one, frozen_workers, killed_workers, killed_workers_and_redis, poison
 from .memory import flat_memory
@@ -32,6 +33,7 @@ PROOFS = {
         flat_memory,
         schedulers,
         api_fuzz,
+        alerts,
         million,
     )
 }

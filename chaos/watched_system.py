@@ -1,0 +1,160 @@
+"""The demo's system with a Prometheus that watches it in fast motion; each part can be killed and brought back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from demo import load
+from demo.environment import Ports, child_environ
+from demo.programs import Programs
+from monitoring.alerts.files import texts, write
+from monitoring.alerts.rule import RUNBOOK
+from nomad_actors.app import create_app
+from nomad_actors.local_redis import LocalRedis, free_port
+from nomad_actors.processes import end_with_parent
+from nomad_actors.scheduler.book import Schedules
+from nomad_actors.scheduler.schedules import ScheduledJob
+from nomad_actors.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+#: An hour of the alerts passes in a minute.
+FACTOR = 1 / 60
+
+
+class WatchedSystem:
+    """Redis, sandbox, workers, scheduler, admin and Prometheus, for the time of a `with`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._stack = ExitStack()
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self.redis = LocalRedis(directory / "redis", append_only=True, dies_with_us=True)
+        self._prometheus_port = free_port()
+
+    def __enter__(self) -> Self:
+        """Start everything, log the sandbox's characters in and run the demo's first jobs."""
+        with ExitStack() as stack:
+            self.redis.start()
+            stack.callback(self.redis.kill)
+            sandbox_url = stack.enter_context(Programs(self._directory)).start_sandbox()
+            ports = Ports(free_port(), {"workers": free_port(), "scheduler": free_port()})
+            self._environ = {
+                **child_environ(
+                    os.environ, directory=self._directory, redis=self.redis, sandbox_url=sandbox_url, ports=ports
+                ),
+                "NOMAD_MODULES": "chaos.watched_jobs",
+                "PYTHONPATH": str(ROOT),
+                "LOG_LEVEL": "error",
+            }
+            self._metrics_ports = {**ports.metrics, "admin": ports.admin}
+            self.app = create_app(Settings.from_env(self._environ))
+            stack.callback(self.app.close)
+            stack.callback(self._end)
+            characters = load.save_logins(self.app, sandbox_url)
+            for name in ("workers", "scheduler", "admin"):
+                self.start(name)
+            load.add_first_jobs(characters)
+            self._schedule()
+            self._start_prometheus()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End everything."""
+        self._stack.close()
+
+    def start(self, name: str) -> None:
+        """Start a service."""
+        port = self._metrics_ports[name]
+        own = {} if name == "admin" else {"NOMAD_METRICS_PORT": str(port)}
+        command = [sys.executable, "-m", "nomad_actors.cli", "run", name]
+        self._start(name, command, {**self._environ, **own})
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        """Send a service and all its processes a signal, and wait for their end."""
+        process = self._running.pop(name)
+        os.killpg(process.pid, number)
+        process.wait(timeout=30)
+
+    def firing(self) -> set[str]:
+        """Return the names of the alerts that fire now."""
+        alerts = self._ask("alerts").get("alerts", [])
+        return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
+
+    def series(self, query: str) -> list[Any]:
+        """Return what a query finds."""
+        found: list[Any] = self._ask(f"query?query={urllib.request.quote(query)}").get("result", [])  # type: ignore[attr-defined]
+        return found
+
+    def _start(self, name: str, command: list[str], environ: Mapping[str, str]) -> None:
+        with (self._directory / f"{name}.log").open("ab") as output:
+            self._running[name] = subprocess.Popen(
+                command,
+                env=dict(environ),
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=end_with_parent,
+            )
+
+    def _schedule(self) -> None:
+        """Stop the schedules of hours and days, for they do not run in fast motion; add one of a minute."""
+        schedules = Schedules(self.app.queues, self.app.clock)
+        wait(lambda: len(schedules.all()) >= 4, seconds=30, what="the schedules")
+        for standing in schedules.all():
+            schedules.stop_job(standing.schedule.name)
+        schedules.schedule_job("every-minute", "* * * * *", ScheduledJob("cache-cleanup", {"type": "expired"}))
+
+    def _start_prometheus(self) -> None:
+        program = shutil.which("prometheus")
+        assert program, "prometheus is not installed"
+        rules = self._directory / "alerts"
+        write(rules, texts(factor=FACTOR, runbook=RUNBOOK))
+        config = yaml.safe_load((ROOT / "prometheus.yml").read_text())
+        config["global"].update(scrape_interval="1s", evaluation_interval="1s")
+        config["rule_files"] = [f"{rules}/*.yml"]
+        del config["alerting"]
+        ports = {**self._metrics_ports, "prometheus": self._prometheus_port}
+        for job in config["scrape_configs"]:
+            job["static_configs"] = [{"targets": [f"127.0.0.1:{ports[job['job_name']]}"]}]
+        path = self._directory / "prometheus.yml"
+        path.write_text(yaml.safe_dump(config))
+        command = [program, f"--config.file={path}", f"--storage.tsdb.path={self._directory / 'tsdb'}"]
+        command += [f"--web.listen-address=127.0.0.1:{self._prometheus_port}", "--log.level=error"]
+        self._start("prometheus", command, os.environ)
+        up = "count(up == 1) == 4"
+        wait(lambda: self.series(up), seconds=60, what="a Prometheus that scrapes everything")
+
+    def _ask(self, path: str) -> dict[str, Any]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._prometheus_port}/api/v1/{path}", timeout=5) as answer:
+                found: dict[str, Any] = json.load(answer)["data"]
+        except (urllib.error.URLError, ConnectionError):
+            return {}
+        return found
+
+    def _end(self) -> None:
+        for name in list(self._running):
+            self.kill(name)
+
+
+def wait(condition: Callable[[], object], *, seconds: float, what: str) -> None:
+    """Return as soon as `condition` holds; an `AssertionError` says `what` did not come."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.1)
