@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import yaml
 from monitoring.alerts import files
 
 from ..grafana.test_prometheus import program
-from .mutations import moved_tables
+from .mutations import moved_tables, noticed
 
 HERE = Path(__file__).parent
 TESTS = sorted(HERE.glob("*.yml"))
@@ -38,6 +37,21 @@ def test_every_alert_is_tested_firing_and_quiet() -> None:
         assert f'alertname="{name}",alertstate="firing"' in text, name
     words = (HERE / "words.yml").read_text()
     assert {name for name in names if f"alertname: {name}\n" not in words} == set()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "default.waiting_jobs up",
+        "doctor.memory_problem_percent down",
+        "alerts.missing_for_seconds up",
+        "alerts.burns[0].factor up",
+        "alerts.success_within_seconds[token-refresh] down",
+    ],
+)
+def test_a_threshold_that_moves_is_noticed(name: str) -> None:
+    program("promtool")
+    assert noticed(dict(moved_tables())[name]) is True
 
 
 @pytest.mark.parametrize("factor", [0.0167, 0.001])
