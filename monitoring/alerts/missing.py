@@ -81,7 +81,7 @@ def _missing(table: Table, metric: str) -> Alert:
         labels={"metric": metric},
         summary="A metric that critical alerts rely on is missing.",
         description=f"""
-        {metric}{which} is missing: the alerts that rely on it cannot fire. See which target should export it and when it
-        was scraped last, on Prometheus' page of targets
+        {metric}{which} is missing: the alerts that rely on it cannot fire. See which target should export it and
+        when it was scraped last, on Prometheus' page of targets
         """,
     )

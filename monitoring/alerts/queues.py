@@ -55,8 +55,8 @@ def _drain(table: Table) -> Alert:
         severity=WARNING,
         summary="A queue that is filled in bulk will not be worked off in time.",
         description=f"""
-        What waits in queue {{{{ $labels.queue }}}} takes {{{{ $value | humanizeDuration }}}} at the pace that it had over
-        {in_words(table.alerts.drain_window_seconds)}. See whether its jobs are slow or put off:
+        What waits in queue {{{{ $labels.queue }}}} takes {{{{ $value | humanizeDuration }}}} at the pace that it had
+        over {in_words(table.alerts.drain_window_seconds)}. See whether its jobs are slow or put off:
         nomad jobs {{{{ $labels.queue }}}} --status active,delayed
         """,
     )
