@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nomad_actors.queues import NewJob
+from nomad_actors.scheduler.schedules import ScheduledJob
 
-from .watched_system import WatchedSystem
+from .watched_system import WatchedSystem, wait
 
 #: From here on every trouble is made; a shorter proof makes two of them, those that take the least time.
 WHOLE_SECONDS = 120.0
@@ -89,15 +90,31 @@ def _add(system: WatchedSystem, count: int, **data: object) -> None:
 
 def _kill_workers(system: WatchedSystem) -> None:
     _add(system, 4, seconds=3.0)
-    deadline = time.monotonic() + 20
-    while system.app.queues.get_queue("watched").counts()["active"] < 4:
-        assert time.monotonic() < deadline, "the jobs did not start"
-        time.sleep(0.05)
+    queue = system.app.queues.get_queue("watched")
+    wait(lambda: queue.counts()["active"] == 4, seconds=20, what="four running jobs")
     system.kill("workers")
 
 
 def _kill_redis(system: WatchedSystem) -> None:
     system.redis.kill()
+
+
+def _stop_scheduler(system: WatchedSystem) -> None:
+    job = ScheduledJob("cache-cleanup", {"type": "expired"})
+    system.schedules.schedule_job("every-minute", "* * * * *", job)
+    system.kill("scheduler", signal.SIGTERM)
+
+
+def _start_scheduler(system: WatchedSystem) -> None:
+    """Start it, and see that the missed slot was made up."""
+    system.start("scheduler")
+
+    def made_up() -> bool:
+        standing = system.schedules.find("every-minute")
+        return standing is not None and system.schedules.slots(standing)[1] is not None
+
+    wait(made_up, seconds=60, what="the slot of the minute that the scheduler was away")
+    system.schedules.remove_job("every-minute")
 
 
 def _start_redis(system: WatchedSystem) -> None:
@@ -113,8 +130,8 @@ TROUBLES: Mapping[str, Trouble] = {
         recovering=frozenset({"NomadWorkerLost"}),
     ),
     "stopped scheduler": Trouble(
-        make=lambda system: system.kill("scheduler", signal.SIGTERM),
-        mend=lambda system: system.start("scheduler"),
+        make=_stop_scheduler,
+        mend=_start_scheduler,
         fires=frozenset({"NomadSchedulerSilent", "NomadScheduleLate"}),
     ),
     "backlog": Trouble(

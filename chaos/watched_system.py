@@ -27,7 +27,6 @@ from nomad_actors.app import create_app
 from nomad_actors.local_redis import LocalRedis, free_port
 from nomad_actors.processes import end_with_parent
 from nomad_actors.scheduler.book import Schedules
-from nomad_actors.scheduler.schedules import ScheduledJob
 from nomad_actors.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -112,12 +111,11 @@ class WatchedSystem:
             )
 
     def _schedule(self) -> None:
-        """Stop the schedules of hours and days, for they do not run in fast motion; add one of a minute."""
-        schedules = Schedules(self.app.queues, self.app.clock)
+        """Stop the schedules of hours and days: they do not run in fast motion."""
+        schedules = self.schedules = Schedules(self.app.queues, self.app.clock)
         wait(lambda: len(schedules.all()) >= 4, seconds=30, what="the schedules")
         for standing in schedules.all():
             schedules.stop_job(standing.schedule.name)
-        schedules.schedule_job("every-minute", "* * * * *", ScheduledJob("cache-cleanup", {"type": "expired"}))
 
     def _start_prometheus(self) -> None:
         program = shutil.which("prometheus")

@@ -402,6 +402,11 @@ def _options(job: NewJob, job_type: JobType) -> dict[str, Any]:
         options["delay"] = job.delay
     if job.requested_by is not None:
         options["requested_by"] = str(job.requested_by)[:200]
+    if job.unique_key is None and (job.unique_until != "end" or job.unique_replace):
+        accepted = "with a unique_key, or not at all"
+        raise BadInput(
+            f"unique_until and unique_replace say how a key is held (accepted: {accepted})", accepted=[accepted]
+        )
     if job.unique_key is not None or job.idempotency_key is not None:
         options.update(_keys(job))
     return options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -363,3 +364,10 @@ def test_without_an_application_the_module_says_what_to_do() -> None:
 def test_a_backoff_waits_as_long_as_it_says_with_jitter(kind: str, low: int, high: int) -> None:
     backoff = Backoff.parse({"type": kind, "delay": 1000})
     assert all(low <= backoff.delay_after(3) <= high for _ in range(100))
+
+
+@pytest.mark.parametrize("option", [{"unique_until": "start"}, {"unique_until": 60}, {"unique_replace": True}])
+def test_how_a_key_is_held_without_a_key_is_refused(queues: Queues, option: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match="with a unique_key"):
+        queues.add_job("sums", "sum-up", {"character_id": 1}, **option)
+    assert queues.get_queue("sums").counts()["waiting"] == 0

@@ -1,4 +1,4 @@
-"""Jobs: lists by state, one job, adding one."""
+"""Jobs: finding them, one job, why they failed, adding one or many."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Newest(Query):
 class Options(Input):
     """What differs from the job type's own; null is the same as left out."""
 
-    # Both are read by the queues, whose messages name the choices.
+    # These and `unique_until` are read by the queues, whose messages name the choices.
     priority: Annotated[Any, WithJsonSchema({**_PRIORITY, "description": "1 starts first"})] = None
     backoff: Annotated[Any, WithJsonSchema(_BACKOFF)] = None
     attempts: int | None = Field(default=None, ge=1, le=1000, description="runs, the first one counted")
