@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -24,6 +23,7 @@ from nomad_actors.local_redis import LocalRedis
 from nomad_actors.processes import end_with_parent
 from nomad_actors.settings import Settings
 from tests.processes import ROOT
+from tests.programs import program
 
 TOKEN = "a-token-of-the-tests-alone"
 #: What `.env` must say; the rest has defaults.
@@ -41,11 +41,8 @@ WaitUntil = Callable[..., None]
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
     """The services as Docker Compose understands them, variables filled in."""
-    program = shutil.which("docker-compose")
-    if program is None:
-        pytest.skip("docker-compose is not installed")
     told = subprocess.run(
-        [program, "--file", str(ROOT / "docker-compose.yml"), "config"],
+        [program("docker-compose"), "--file", str(ROOT / "docker-compose.yml"), "config"],
         env={"PATH": os.environ["PATH"], **ENV},
         capture_output=True,
         text=True,
@@ -59,10 +56,8 @@ def compose() -> dict[str, Any]:
 
 @pytest.mark.parametrize("missing", sorted(ENV))
 def test_a_secret_that_is_missing_stops_the_start(compose: Mapping[str, Any], missing: str) -> None:
-    program = shutil.which("docker-compose")
-    assert program is not None
     told = subprocess.run(
-        [program, "--file", str(ROOT / "docker-compose.yml"), "config", "--quiet"],
+        [program("docker-compose"), "--file", str(ROOT / "docker-compose.yml"), "config", "--quiet"],
         env={"PATH": os.environ["PATH"], **{name: value for name, value in ENV.items() if name != missing}},
         capture_output=True,
         text=True,
@@ -188,9 +183,7 @@ def reached(ask: Callable[[], Any]) -> bool:
 
 @pytest.mark.parametrize("config", ["docker/prometheus.yml", "prometheus.yml"])
 def test_prometheus_accepts_its_configuration(config: str, tmp_path: Path) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed")
+    promtool = program("promtool")
     token = tmp_path / "token"
     token.write_text(TOKEN)
     text = (ROOT / config).read_text().replace("/run/secrets/prometheus-token", str(token))

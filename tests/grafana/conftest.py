@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.programs import program
 
 from .prometheus import Prometheus
 from .system import System
@@ -65,16 +65,6 @@ def _variables() -> Iterator[Variable]:
 VARIABLES = list(_variables())
 
 
-def program_or_skip(name: str) -> str:
-    """Return the path of an optional program; skip the test, naming it, when it is missing and may be."""
-    found = shutil.which(name)
-    if found is None and os.environ.get("NOMAD_REQUIRE_ALL") == "1":
-        pytest.fail(f"{name} is not installed, and NOMAD_REQUIRE_ALL is set")
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
-
-
 @pytest.fixture(params=DASHBOARDS, ids=lambda dashboard: dashboard["uid"])
 def dashboard(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Each dashboard."""
@@ -98,5 +88,5 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 def prometheus(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A Prometheus that scrapes the system once a second."""
     directory = tmp_path_factory.mktemp("prometheus")
-    with Prometheus(program_or_skip("prometheus"), directory, system.ports) as prometheus:
+    with Prometheus(program("prometheus"), directory, system.ports) as prometheus:
         yield prometheus

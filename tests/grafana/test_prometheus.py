@@ -6,13 +6,13 @@ import subprocess
 
 from nomad_actors.middleware.metrics import DEFAULT_PORT
 from nomad_actors.settings import Settings
+from tests.programs import program
 
-from .conftest import program_or_skip
 from .prometheus import CONFIG
 
 
 def test_promtool_accepts_the_configuration():
-    command = [program_or_skip("promtool"), "check", "config", str(CONFIG)]
+    command = [program("promtool"), "check", "config", str(CONFIG)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

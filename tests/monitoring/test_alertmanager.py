@@ -10,7 +10,8 @@ import jsonschema
 import pytest
 import yaml
 
-from ..grafana.test_prometheus import program
+from tests.programs import program
+
 from .test_rules import ROOT, alerts
 
 PATH = ROOT / "grafana" / "alertmanager.example.yml"

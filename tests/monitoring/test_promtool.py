@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from monitoring.alerts import files
+from tests.programs import program
 
-from ..grafana.test_prometheus import program
 from .mutations import moved_tables, noticed
 
 HERE = Path(__file__).parent

@@ -1,0 +1,15 @@
+"""Programs that a test needs and that a machine may lack."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+
+def program(name: str) -> str:
+    """Return the path of an optional program; the test is skipped, with its name, where it is missing."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
