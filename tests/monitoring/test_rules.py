@@ -189,6 +189,9 @@ def test_in_fast_motion_the_same_rules_hold_in_shorter_times(factor: float) -> N
     assert [rule.get("alert") or rule["record"] for rule in rules(factor)] == names
     for real, fast in zip(rules(), rules(factor), strict=True):
         assert seconds(fast.get("for", "0s")) == pytest.approx(seconds(real.get("for", "0s")) * factor, abs=0.002)
+        if real.get("alert") == "NomadScheduleNotSucceeding":
+            assert fast["expr"] == real["expr"]  # The calendar is not faster.
+            continue
         windows = zip(re.findall(r"\[(\w+)\]", real["expr"]), re.findall(r"\[(\w+)\]", fast["expr"]), strict=True)
         for before, after in windows:
             assert seconds(after) == pytest.approx(max(seconds(before) * factor, LEAST_RANGE_SECONDS), abs=0.002)
