@@ -15,12 +15,14 @@ from nomad_actors.scheduler.schedules import ScheduledJob
 
 from .watched_system import WatchedSystem, wait
 
-#: From here on every trouble is made; a shorter proof makes two of them, those that take the least time.
+#: From here on every trouble is made; of a shorter proof those that take the least time.
 WHOLE_SECONDS = 120.0
+BRIEF, BRIEFER = ("failing job type", "redis down"), ("redis down",)
+BRIEF_SECONDS = 20.0
 FIRE_SECONDS = 110.0
 RESOLVE_SECONDS = 110.0
-#: How long nothing may fire before the first trouble.
-CALM_SECONDS = 15.0
+#: How long nothing may fire before the first trouble: an absent metric takes ten seconds to be told.
+CALM_SECONDS = 12.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Trouble:
 
 def alerts(draw: random.Random, seconds: float) -> str:
     """Make trouble after trouble, in a drawn order, and watch what a real Prometheus fires."""
-    names = sorted(TROUBLES) if seconds >= WHOLE_SECONDS else ["failing job type", "redis down"]
+    names = list(TROUBLES if seconds >= WHOLE_SECONDS else BRIEF if seconds >= BRIEF_SECONDS else BRIEFER)
     draw.shuffle(names)
     told = []
     with tempfile.TemporaryDirectory() as directory, WatchedSystem(Path(directory)) as system:
