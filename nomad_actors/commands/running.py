@@ -29,6 +29,7 @@ logger = log.get_logger("nomad_actors.cli")
 #: Beyond NOMAD_SHUTDOWN_MS: what stops after the workers.
 STOP_MARGIN_SECONDS = 5.0
 SAME_SIGNAL_SECONDS = 0.5
+NOT_KEPT = "the counts of the workers' metrics begin at zero with each of them"
 
 
 @run.command()
@@ -83,16 +84,18 @@ def everything() -> None:
 
 
 def _make_place_for_counts() -> None:
-    """Make the directory that the environment names, before the metrics are imported: they write there at once."""
-    from ..metrics.process_files import VARIABLE
+    """See to the directory that the environment names, before the metrics are imported: they write there at once."""
+    from ..metrics.process_files import VARIABLE, make_place
 
-    if named := os.environ.get(VARIABLE):
-        Path(named).mkdir(parents=True, exist_ok=True)
+    named = os.environ.get(VARIABLE)
+    if named and (why := make_place(Path(named))):
+        logger.warning(NOT_KEPT, why=why)
+        del os.environ[VARIABLE]
 
 
 def _with_kept_counts(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """Return the environment of workers whose counts outlive them, and are summed over their processes."""
-    from ..metrics.process_files import VARIABLE
+    from ..metrics.process_files import VARIABLE, make_place
     from ..middleware.metrics import DEFAULT_PORT
 
     port = DEFAULT_PORT if settings.metrics_port is None else settings.metrics_port
@@ -101,7 +104,9 @@ def _with_kept_counts(environ: Mapping[str, str], settings: Settings) -> dict[st
         return dict(environ)
     # A host's own: another's process ids say nothing here.
     kept = Path(environ.get(VARIABLE) or settings.var_dir / "metrics" / f"workers-{socket.gethostname()}-{port}")
-    kept.mkdir(parents=True, exist_ok=True)
+    if why := make_place(kept):
+        logger.warning(NOT_KEPT, why=why)
+        return {name: value for name, value in environ.items() if name != VARIABLE}
     return {**environ, VARIABLE: str(kept.resolve())}
 
 

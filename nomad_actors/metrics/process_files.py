@@ -9,6 +9,9 @@ of all. It merges the files of dead processes into one, since each scrape reads 
 from __future__ import annotations
 
 import fcntl
+import re
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,10 +21,31 @@ from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from ..log import get_logger
+
+logger = get_logger("nomad_actors.metrics")
+
 #: What prometheus-client reads when it is imported.
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+#: Less room than this on its disk, and a process that writes counts could be killed by the kernel (SIGBUS).
+LEAST_FREE_BYTES = 16 << 20
+_OURS = re.compile(r"(?:counter|histogram|summary|gauge_[a-z]+)_[0-9]+\.db")
 #: Stands for the dead processes in the name of a file: no process has this number.
 DEAD = 0
+
+
+def make_place(path: Path) -> str:
+    """Make a directory fit for counts; return why it cannot be, '' when it is."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        return f"{path} cannot be written: {error.strerror}"
+    free_bytes = shutil.disk_usage(path).free
+    if free_bytes < LEAST_FREE_BYTES:
+        return f"the disk of {path} has {free_bytes >> 20} MiB left, less than {LEAST_FREE_BYTES >> 20}"
+    return ""
 
 
 class ProcessFiles(Collector):
@@ -43,7 +67,7 @@ class ProcessFiles(Collector):
     def bury(self) -> None:
         """Merge the counts of processes that are dead into one file, and forget their gauges."""
         with _locked(self._path, fcntl.LOCK_EX):
-            dead = [name for name in _files(self._path) if not _lives(name)]
+            dead = [name for name in _files(self._path) if not _lives(name) and _is_readable(name)]
             for kind in ("counter", "histogram"):
                 _merge(self._path / f"{kind}_{DEAD}.db", [name for name in dead if Path(name).name.startswith(kind)])
             for name in dead:
@@ -69,7 +93,18 @@ def _merge(into: Path, files: list[str]) -> None:
 
 
 def _files(path: Path) -> list[str]:
-    return sorted(str(file) for file in path.glob("*.db"))
+    return sorted(str(file) for file in path.glob("*.db") if _OURS.fullmatch(file.name))
+
+
+def _is_readable(name: str) -> bool:
+    """Return whether a file can be read; one that cannot, after a disk's fault, is put aside: no scrape would succeed."""
+    try:
+        MultiProcessCollector.merge([name])  # type: ignore[no-untyped-call]
+    except Exception as error:
+        aside = Path(name).replace(f"{name}.unreadable")
+        logger.error("counts of a dead process are lost", file=str(aside), error=f"{type(error).__name__}: {error}")
+        return False
+    return True
 
 
 def _lives(name: str) -> bool:
