@@ -97,7 +97,7 @@ def _files(path: Path) -> list[str]:
 
 
 def _is_readable(name: str) -> bool:
-    """Return whether a file can be read; one that cannot, after a disk's fault, is put aside: no scrape would succeed."""
+    """Return whether a file can be read; one that cannot, after a fault of the disk, is put aside."""
     try:
         MultiProcessCollector.merge([name])  # type: ignore[no-untyped-call]
     except Exception as error:
