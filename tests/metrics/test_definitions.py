@@ -70,3 +70,12 @@ def test_importing_adds_nothing_to_the_default_registry():
         "assert b'nomad_' not in generate_latest(REGISTRY)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_esis_error_limit_is_missing_until_an_answer_told_it():
+    code = (
+        "from nomad_actors.metrics.definitions import REGISTRY, note_esi_error_limit as note;"
+        "value = lambda: REGISTRY.get_sample_value('nomad_esi_error_limit_remaining');"
+        "assert value() is None; note(0); assert value() == 0; note(97); assert value() == 97"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
