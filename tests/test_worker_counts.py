@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import sys
 import urllib.error
 import urllib.request
@@ -14,6 +13,7 @@ import psutil
 import pytest
 
 from nomad_actors.app import App, create_app
+from nomad_actors.local_redis import free_port
 from nomad_actors.queues import NewJob
 from nomad_actors.settings import Settings
 from tests.processes import ROOT, environ_for, program
@@ -34,11 +34,6 @@ def nap(payload: Nap) -> Pid:
 
 NAP = JobType(name="nap", queue="naps", payload=Nap, result=Pid, run=nap, concurrency=4)
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @pytest.fixture

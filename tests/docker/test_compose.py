@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,7 @@ import yaml
 
 from nomad_actors.admin_tokens import digest_of
 from nomad_actors.app import open_queues
-from nomad_actors.local_redis import LocalRedis
+from nomad_actors.local_redis import LocalRedis, free_port
 from nomad_actors.processes import end_with_parent
 from nomad_actors.settings import Settings
 from tests.processes import ROOT
@@ -80,11 +79,6 @@ def test_what_is_mounted_exists(compose: Mapping[str, Any]) -> None:
     files = [Path(place) for place in mounted if place.startswith("/")]
     assert files
     assert [str(place) for place in files if not place.exists()] == []
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
