@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.process_collector import ProcessCollector
 
 from ..version import __version__
+from .batch_histogram import BatchHistogram
 
 # `_created` doubles the series and no query of ours reads it. The switch is the library's: it counts for the
 # whole process.
@@ -72,14 +73,14 @@ JOB_ATTEMPTS: Final = Counter(
     ("queue", "actor", "outcome"),
     registry=REGISTRY,
 )
-JOB_DURATION_SECONDS: Final = Histogram(
+JOB_DURATION_SECONDS: Final = BatchHistogram(
     "nomad_job_duration_seconds",
     "Start to end of a run that completed.",
     ("queue", "actor"),
     buckets=DURATION_BUCKETS,
     registry=REGISTRY,
 )
-JOB_WAIT_SECONDS: Final = Histogram(
+JOB_WAIT_SECONDS: Final = BatchHistogram(
     "nomad_job_wait_seconds",
     "Due to start: what a job waited for a worker, its delay not counted.",
     ("queue", "actor"),

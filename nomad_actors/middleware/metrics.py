@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dramatiq import Actor, Broker, Message, Middleware, Worker
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter
 
 from ..broker.endings import Ended, Outcome
 from ..metrics import definitions
+from ..metrics.batch_histogram import BatchHistogram
 from ..metrics.exposition import LOOPBACK, MetricsServer, serve_or_say
 from ..metrics.shared_server import SharedServer
 
@@ -30,11 +32,18 @@ class _Series:
 
     def __init__(self, queue: str, actor: str) -> None:
         self.enqueued: Counter = definitions.JOBS_ENQUEUED.labels(queue, actor)
-        self.duration: Histogram = definitions.JOB_DURATION_SECONDS.labels(queue, actor)
-        self.wait: Histogram = definitions.JOB_WAIT_SECONDS.labels(queue, actor)
+        self.duration: BatchHistogram = definitions.JOB_DURATION_SECONDS.labels(queue, actor)
+        self.wait: BatchHistogram = definitions.JOB_WAIT_SECONDS.labels(queue, actor)
         self.attempts: dict[str, Counter] = {
             outcome: definitions.JOB_ATTEMPTS.labels(queue, actor, outcome) for outcome in definitions.OUTCOMES
         }
+
+    def count(self, endings: Sequence[Ended]) -> None:
+        """Count runs that ended together."""
+        for outcome, number in collections.Counter(ended.outcome for ended in endings).items():
+            self.attempts[outcome].inc(number)
+        self.wait.observe_all([ended.wait_ms / 1000 for ended in endings if ended.outcome not in _UNSTARTED])
+        self.duration.observe_all([ended.run_ms / 1000 for ended in endings if ended.outcome == Outcome.COMPLETED])
 
 
 class Metrics(Middleware):
@@ -68,13 +77,11 @@ class Metrics(Middleware):
 
     def after_settle(self, broker: Broker, endings: Sequence[Ended]) -> None:
         """Count runs that are over."""
+        by_actor: dict[tuple[str, str], list[Ended]] = {}
         for ended in endings:
-            series = self._series_of(broker, ended.queue, ended.actor)
-            series.attempts[ended.outcome].inc()
-            if ended.outcome not in _UNSTARTED:
-                series.wait.observe(ended.wait_ms / 1000)
-            if ended.outcome == Outcome.COMPLETED:
-                series.duration.observe(ended.run_ms / 1000)
+            by_actor.setdefault((ended.queue, ended.actor), []).append(ended)
+        for (queue, actor), theirs in by_actor.items():
+            self._series_of(broker, queue, actor).count(theirs)
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         """Serve the metrics from the process that runs the jobs: its parent, the command line, has none."""
