@@ -134,6 +134,11 @@ def test_the_containers_commands_do_their_work_as_processes(
         )
         book = access.queues.schedule_book()
         wait_until(lambda: len(book.schedulers()) == 2, timeout_seconds=30, what="both schedulers")
+        wait_until(
+            lambda: reached(lambda: requests.get(f"http://127.0.0.1:{metrics}/metrics", timeout=10)),
+            timeout_seconds=30,
+            what="the workers' metrics",
+        )
         assert "nomad_job_attempts_total" in requests.get(f"http://127.0.0.1:{metrics}/metrics", timeout=10).text
         url = f"http://127.0.0.1:{admin}"
         wait_until(lambda: answers(url), timeout_seconds=30, what="the admin")
