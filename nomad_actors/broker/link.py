@@ -61,11 +61,15 @@ def own_pool(pool: redis.ConnectionPool, **overrides: Any) -> redis.ConnectionPo
 
 
 class Link:
-    """One connection, for one thread at a time; it is made when first needed, and again after an error."""
+    """One connection, for one thread at a time; it is made when first needed, and again after an error.
 
-    def __init__(self, pool: redis.ConnectionPool) -> None:
+    `known` are the scripts that this Redis is known to have, shared by the links of one pool.
+    """
+
+    def __init__(self, pool: redis.ConnectionPool, known: set[str] | None = None) -> None:
         self._pool = pool
         self._connection: Any = None
+        self._known = set() if known is None else known
 
     def close(self) -> None:
         """Drop the connection, whatever state it is in."""
@@ -94,6 +98,8 @@ class Link:
         except BaseException:
             # Also for a time limit that strikes here: what is left unread must not answer the next command.
             self.close()
+            # The next connection may lead to a Redis that was restarted.
+            self._known.clear()
             raise
 
     @staticmethod
@@ -104,20 +110,29 @@ class Link:
             return error
 
     def run(self, calls: Sequence[Call]) -> list[Any]:
-        """Run scripts in one go and return their replies, an error that Redis answered among them.
+        """Run scripts in one go, one after another, and return their replies, an error that Redis answered among them.
 
         Raises one of `LINK_ERRORS` when the connection fails; some may have been executed then.
         """
-        known = scripts()
-        replies = self.commands([(b"EVALSHA", known[c.script].sha, b"1", c.base, *c.arguments) for c in calls])
+        replies = self.commands([self._command(call) for call in calls])
+        self._known.update(call.script for call in calls)
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
-            again = [
-                (b"EVAL", known[calls[i].script].source, b"1", calls[i].base, *calls[i].arguments) for i in unknown
-            ]
-            for i, reply in zip(unknown, self.commands(again), strict=True):
+            # Somebody emptied Redis' script cache: what stood behind these in the same go has run before them.
+            self._known.clear()
+            for i, reply in zip(unknown, self.commands([self._command(calls[i]) for i in unknown]), strict=True):
                 replies[i] = reply
         return replies
+
+    def _command(self, call: Call) -> Sequence[Any]:
+        """Return the command that runs a script: with its text where Redis may not have it.
+
+        To ask by digest and send the text after a refusal would let the calls behind it run first.
+        """
+        script = scripts()[call.script]
+        if call.script in self._known:
+            return (b"EVALSHA", script.sha, b"1", call.base, *call.arguments)
+        return (b"EVAL", script.source, b"1", call.base, *call.arguments)
 
 
 class CallerLinks:
@@ -131,6 +146,7 @@ class CallerLinks:
         self._deadline_seconds = deadline_seconds
         self._try_seconds = 0.0
         self._pool = pool
+        self._known: set[str] = set()
         if deadline_seconds is not None:
             self._try_seconds = deadline_seconds * TRY_SHARE
             self._pool = own_pool(pool, socket_timeout=self._try_seconds, socket_connect_timeout=self._try_seconds)
@@ -171,7 +187,7 @@ class CallerLinks:
         return time.monotonic() - began + wait_seconds + self._try_seconds <= self._deadline_seconds
 
     def _once(self, action: Callable[[Link], list[Any]], *, may_refuse: bool) -> list[Any]:
-        link = Link(self._pool)
+        link = Link(self._pool, self._known)
         try:
             replies = action(link)
         finally:

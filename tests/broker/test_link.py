@@ -1,0 +1,54 @@
+"""Scripts that are sent in one go run one after the other, also on a Redis that does not have all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from nomad_actors.broker import keys
+from nomad_actors.broker.holds import PauseScope
+from nomad_actors.broker.link import Call, Link, own_pool
+from nomad_actors.local_redis import LocalRedis
+
+BASE = keys.base("dramatiq", "default")
+COUNTS = Call("counts", BASE)
+PAUSE = Call("pause", BASE, (PauseScope.QUEUE.field, "pause", "", "an operator", "why not"))
+
+
+@pytest.fixture
+def client(own_redis: LocalRedis) -> Iterator[redis.Redis]:
+    """A client of a Redis that no script was ever run on."""
+    with redis.Redis.from_url(own_redis.url) as client:
+        yield client
+
+
+@pytest.fixture
+def link(client: redis.Redis) -> Iterator[Link]:
+    link = Link(own_pool(client.connection_pool))
+    yield link
+    link.close()
+
+
+def test_a_script_that_redis_has_does_not_run_before_one_that_it_lacks(link: Link) -> None:
+    (before,) = link.run([COUNTS])
+    assert "why not" not in repr(before)
+    _, after = link.run([PAUSE, COUNTS])
+    assert "why not" in repr(after)
+
+
+def test_an_emptied_script_cache_fails_no_call(link: Link, client: redis.Redis) -> None:
+    (before,) = link.run([COUNTS])
+    client.script_flush()
+    (after,) = link.run([COUNTS])
+    assert after[1:] == before[1:]
+    _, paused = link.run([PAUSE, COUNTS])
+    assert "why not" in repr(paused)
+
+
+def test_a_script_is_sent_whole_once(link: Link, client: redis.Redis) -> None:
+    for _ in range(5):
+        link.run([COUNTS])
+    told = client.info("commandstats")
+    assert (told["cmdstat_eval"]["calls"], told["cmdstat_evalsha"]["calls"]) == (1, 4)
