@@ -54,12 +54,18 @@ def test_a_pause_says_why_by_whom_and_until_when(broker: JobBroker, view: QueueV
 
 
 def test_a_pause_ends_by_itself_and_the_jobs_start(
-    broker: JobBroker, view: QueueView, work: Actor[..., object], wait_until: Callable[..., None]
+    broker: JobBroker,
+    view: QueueView,
+    work: Actor[..., object],
+    redis_client: redis.Redis,
+    wait_until: Callable[..., None],
 ) -> None:
     with running(broker):
         wait_until(view.workers)
         view.pause(for_ms=700)
         paused_at = time.monotonic()
+        # The worker has seen the pause, and that nothing waits.
+        wait_until(lambda: not redis_client.exists("dramatiq:{default}:wake"))
         work.send(1)
         # Without the end the worker would look again with its next beat, after 3.75 s.
         wait_until(lambda: started, timeout_seconds=3)

@@ -59,17 +59,17 @@ local function note_starts(now, count)
   redis.call('RPUSH', STARTS, unpack(times))
 end
 
--- When a worker shall ask again though nobody wakes it (''): a job is due, a pause is over, the rate has room.
+-- When a worker shall ask again though nobody wakes it (''): a job is due, a pause is over, the rate has room; the same
+-- as a number; and how many jobs wait.
 local function next_start(now)
   local first = redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')
-  local at = tonumber(first[2] or nil)
-  if redis.call('ZCARD', WAITING) > 0 then
-    local paused, free_at = paused_at(now)
-    if not paused then
-      local _
-      _, free_at = room_by_rate(now)
-    end
-    if free_at then at = math.min(at or math.huge, free_at) end
+  local at, waiting = tonumber(first[2] or nil), redis.call('ZCARD', WAITING)
+  -- A pause's end counts though nothing waits yet: what is added to a paused queue wakes nobody.
+  local paused, free_at = paused_at(now)
+  if not paused and waiting > 0 then
+    local _
+    _, free_at = room_by_rate(now)
   end
-  return at and string.format('%.17g', at) or '', at
+  if free_at then at = math.min(at or math.huge, free_at) end
+  return at and string.format('%.17g', at) or '', at, waiting
 end

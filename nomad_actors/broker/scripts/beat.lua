@@ -169,7 +169,7 @@ end
 redis.call('HDEL', WORKERS, '')
 redis.call('HSET', WORKERS, unpack(fields))
 
+local ask_at, _, waiting = next_start(now)
 return {
-  string.format('%.3f', now), (next_start(now)), redis.call('ZCARD', WAITING), running, lost, cancelled, recovered,
-  help_bulk(now) and 1 or 0,
+  string.format('%.3f', now), ask_at, waiting, running, lost, cancelled, recovered, help_bulk(now) and 1 or 0,
 }
