@@ -14,8 +14,8 @@ help: ## Show this list
 demo: $(STAMP) ## Show the whole system on a sandbox ESI; ONCE=1 ends with a summary
 	@$(RUN) -m demo $(if $(filter 1,$(ONCE)),--once)
 
-test: $(STAMP) ## Run the tests
-	@$(RUN) -m pytest
+test: $(STAMP) ## Run the tests, in two processes: they wait more than they work
+	@$(RUN) -m pytest --numprocesses 2 --dist loadfile
 
 check: $(STAMP) ## Lint, format, types, and the monitoring's configuration
 	@$(VENV)/bin/ruff check .

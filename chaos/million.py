@@ -28,6 +28,10 @@ from .million_jobs import LETTER
 WAITING, COMPLETED, FAILED = 1_000_000, 1_000_000, 100_000
 #: From here on the proof is of the whole million; a shorter one takes a part of it.
 WHOLE_SECONDS = 300.0
+#: How often everything is asked. Of a few answers the 99th percentile would be the slowest, a hiccup of the machine:
+#: from so many seconds on there are enough to judge that one too.
+ROUNDS, FEW_ROUNDS = 100, 20
+JUDGED_SECONDS = 10.0
 CHARACTERS = 1_000
 BATCH = 10_000
 MEDIAN_MS, P99_MS = 50.0, 150.0
@@ -61,7 +65,8 @@ def million(draw: random.Random, seconds: float) -> str:
         url, process = stack.enter_context(_admin(environ, directory))
         with requests.Session() as session:
             questions = _questions(session, url, access, draw)
-            times, early, late = _asked(session, url, questions, client, process, rounds=max(20, int(100 * part)))
+            rounds = ROUNDS if seconds >= JUDGED_SECONDS else FEW_ROUNDS
+            times, early, late = _asked(session, url, questions, client, process, rounds=rounds)
         slow = [f"{entry['duration'] / 1000:.1f} ms {entry['command'][:80]!r}" for entry in client.slowlog_get(20)]
     worst = max(times, key=lambda each: statistics.median(times[each]))
     tail = max(times, key=lambda each: _p99(times[each]))
@@ -73,7 +78,7 @@ def million(draw: random.Random, seconds: float) -> str:
     slow_ones = {
         each: f"{statistics.median(found):.1f} and {_p99(found):.1f} ms"
         for each, found in times.items()
-        if statistics.median(found) > MEDIAN_MS or _p99(found) > P99_MS
+        if statistics.median(found) > MEDIAN_MS or (_p99(found) > P99_MS and rounds == ROUNDS)
     }
     assert not slow_ones, f"{said}; too slow (median and p99): {slow_ones}"
     assert not slow, f"{said}; commands over {SLOW_US // 1000} ms: {slow}"

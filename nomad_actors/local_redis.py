@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import random
 import shutil
 import socket
 import subprocess
@@ -17,6 +19,11 @@ from .errors import NomadError
 from .processes import end_with_parent
 
 START_TIMEOUT_SECONDS = 15.0
+#: Below what systems give to connections that go out (Linux from 32,768, others from 49,152): none of those takes a
+#: port while the server that it was chosen for starts, or starts anew.
+_PORTS = range(20_000, 32_000)
+#: One after another from a place of this process' own, so that several processes do not choose the same.
+_choices = itertools.count(random.SystemRandom().randrange(len(_PORTS)))
 
 
 class NoRedisServer(NomadError):
@@ -43,10 +50,17 @@ def find_server() -> Path:
 
 def free_port() -> int:
     """Return a TCP port of the loopback address that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    for number in itertools.islice(_choices, len(_PORTS)):
+        port = _PORTS[number % len(_PORTS)]
+        with socket.socket() as probe:
+            # As servers do: a connection that ended on the port a moment ago keeps nobody away.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"no free port from {_PORTS.start} to {_PORTS.stop}")
 
 
 class LocalRedis:
