@@ -32,9 +32,13 @@ class JobFilter:
     fingerprint: str | None = None
     since_ms: int | None = None
     until_ms: int | None = None
+    #: In its state since this instant or before, ms by Redis' time: what comes into it later is not meant.
+    entered_by_ms: float | None = None
 
     def accepts(self, job: StoredJob) -> bool:
-        """Return whether a job is of the job type and has the values that are asked for."""
+        """Return whether a job is of the job type, has the values that are asked for, and did not come too late."""
+        if self.entered_by_ms is not None and job.entered_ms() > self.entered_by_ms:
+            return False
         if self.job_type is None and not self.fields:
             return True
         message = job.message
@@ -42,11 +46,14 @@ class JobFilter:
             return False
         return all(_has(message.kwargs.get(name), value) for name, value in self.fields.items())
 
-    def stored_states(self, *, paused: bool) -> list[State]:
-        """Return the states as Redis knows them: a paused queue's waiting jobs are `paused`, and none is `waiting`."""
-        none_is = State.WAITING.value if paused else PAUSED
-        names = [name for name in dict.fromkeys(self.states or STATE_NAMES) if name != none_is]
-        return [State.WAITING if name == PAUSED else State(name) for name in names]
+    def stored_states(self, *, paused: bool | None) -> list[State]:
+        """Return the states as Redis knows them: a paused queue's waiting jobs are `paused`, and none is `waiting`.
+
+        With None both words mean them, whether or not the queue is paused.
+        """
+        none_is = {False: PAUSED, True: State.WAITING.value, None: ""}[paused]
+        names = [name for name in self.states or STATE_NAMES if name != none_is]
+        return list(dict.fromkeys(State.WAITING if name == PAUSED else State(name) for name in names))
 
 
 @dataclass(frozen=True)

@@ -293,10 +293,10 @@ class Queue:
         with redis_errors():
             return finding.count(self._finder, sought, self.counts())
 
-    def now_ms(self) -> int:
+    def now_ms(self) -> float:
         """Return Redis' time."""
         with redis_errors():
-            return int(self._view.counts().now_ms)
+            return self._view.counts().now_ms
 
     def act_on_page(
         self, action: str, sought: JobFilter, *, limit: int, cursor: str | None, reason: str = ""
@@ -308,7 +308,8 @@ class Queue:
         """
         finding.check(sought, self.job_types, limit)
         with redis_errors():
-            states = sought.stored_states(paused=self.is_paused())
+            # A pause that comes or goes between two pages changes nothing of what is meant.
+            states = sought.stored_states(paused=None)
             found, next_cursor = finding.find(self._finder, sought, states, limit=limit, cursor=cursor)
             meant = [job for job in found if not (action == "retry" and job.cancelled)]
             words = self._view.act(action, meant, reason)

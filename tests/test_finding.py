@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
@@ -225,6 +227,60 @@ def test_retention_forgets_terms_and_faults_with_the_jobs(broker: JobBroker, red
 def test_what_cannot_be_looked_for_is_refused(queue: Queue, sought: JobFilter, cursor: str | None, said: str) -> None:
     with pytest.raises(BadInput, match=said):
         queue.find(sought, cursor=cursor)
+
+
+def tampered(text: str) -> str:
+    """Return a cursor that says what no page said."""
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 2_500,
+        '["s","waiting","1_0",""]',
+        '["s","waiting"," 10 ",""]',
+        '["s","waiting","\u0663",""]',
+        '["s","waiting","nan",""]',
+        '["s","active","inf",""]',
+        '["s","waiting",[1],""]',
+        '["s","waiting","1","\u00e9"]',
+    ],
+)
+def test_a_cursor_that_no_page_gave_is_refused_before_redis_sees_it(queue: Queue, text: str) -> None:
+    for limit in (1, 1000):
+        with pytest.raises(BadInput, match="is unusable"):
+            queue.find(JobFilter(states=["waiting", "active"]), limit=limit, cursor=tampered(text))
+
+
+@pytest.mark.parametrize("score", ['"x"', '"nan"', "null", "[1]", "{}", "1", '"1_0"', '""'])
+def test_a_cursor_of_failures_that_no_page_gave_is_refused(queue: Queue, score: str) -> None:
+    with pytest.raises(BadInput, match="is unusable"):
+        queue.failures(cursor=tampered(f'["f",{score},"AA"]'))
+
+
+def test_running_jobs_are_paged_by_their_start_whatever_ends_meanwhile(
+    queues: Queues, queue: Queue, broker: JobBroker, wait_until: Callable[..., None]
+) -> None:
+    go = [threading.Event() for _ in range(6)]
+    broker.declare_queue("syncs", concurrency=6)
+
+    def hold(character_id: int) -> None:
+        go[character_id].wait(20)
+
+    broker.actors["sync"].fn = hold
+    add(queues, 6)
+    with running(broker):
+        wait_until(lambda: queue.counts()["active"] == 6)
+        first = queue.find(JobFilter(states=["active"]), limit=2)
+        for job in first.jobs:
+            go[job.data["character_id"]].set()
+        wait_until(lambda: queue.counts()["active"] == 4)
+        second = queue.find(JobFilter(states=["active"]), limit=10, cursor=first.next_cursor)
+        for each in go:
+            each.set()
+    shown = [job.data["character_id"] for page in (first, second) for job in page.jobs]
+    assert sorted(shown) == list(range(6))
 
 
 def test_an_unknown_state_is_refused_with_the_nearest(queue: Queue) -> None:

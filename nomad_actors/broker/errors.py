@@ -20,6 +20,10 @@ class RedisUnavailable(BrokerConnectionError):
         super().__init__(message)  # type: ignore[no-untyped-call]  # Dramatiq's is without annotations
 
 
+class ScriptFailed(RuntimeError):
+    """Raised when Redis answers and yet cannot do what it was asked: a fault of ours, or rubbish in its keys."""
+
+
 class UnreadableBody(DecodeError):
     """Raised when a stored job is no message: its body is not decodable or lacks its shape."""
 

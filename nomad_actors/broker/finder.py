@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from .faults import Fault
 from .faults import unpack as unpack_fault
 from .link import Call, CallerLinks
+from .records import pack_id
 from .states import State
 from .stored import StoredJob
 from .tags import TERM_BYTES
@@ -28,6 +29,8 @@ MOST_LOOKED_AT = 2_000
 
 _TIME_BYTES = 6
 _LATEST = b"\xff" * _TIME_BYTES
+#: A score as Redis writes it; Python's float() takes more, which Redis refuses.
+_SCORE = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?")
 
 Accepts = Callable[[StoredJob], bool]
 
@@ -46,7 +49,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """After which job a list of states goes on: which state, and there its score (of running ones: how many)."""
+    """After which job a list of states goes on: which state, and there its score (of running ones: since when)."""
 
     at: int
     score: str = ""
@@ -109,10 +112,16 @@ class Finder:
         return Found(jobs, _pack_cursor("s", states[place.at].value, place.score, _text(place.member)))
 
     def _running(self, place: _Place, span: Span) -> list[tuple[StoredJob, _Place]]:
-        """Return what runs and is not shown yet, each with its place: how many come before the next."""
-        shown = int(float(place.score or 0))
-        running = list(enumerate(self._view.jobs(State.ACTIVE, 0, -1), start=1))[shown:]
-        return [(job, _Place(place.at, str(number))) for number, job in running if span.holds(_added(job))]
+        """Return what runs and is not shown yet, the longest first."""
+        shown = (float(place.score), place.member) if place.score else (float("-inf"), b"")
+        found = {
+            (job.running_since_ms or 0.0, pack_id(job.job_id)): job for job in self._view.jobs(State.ACTIVE, 0, -1)
+        }
+        return [
+            (found[at], _Place(place.at, repr(at[0]), at[1]))
+            for at in sorted(found)
+            if at > shown and span.holds(_added(found[at]))
+        ]
 
     def _page(self, state: State, span: Span, count: int, place: _Place) -> list[tuple[StoredJob, _Place]]:
         rev = "rev" if state in (State.COMPLETED, State.FAILED) else ""
@@ -166,6 +175,8 @@ class Finder:
         if cursor is not None:
             score, packed = _unpack_cursor(cursor, "f", 2)
             term = _bytes(packed)
+            if not _is_score(score):
+                raise BadCursor(cursor)
         reply = self._run("faults", limit + 1, score, term)
         found = [
             unpack_fault(reply[i], reply[i + 2], int(reply[i + 3]))
@@ -210,7 +221,7 @@ def _pack_cursor(kind: str, *parts: int | str) -> str:
 def _unpack_cursor(cursor: str, kind: str, count: int) -> list[Any]:
     try:
         told = json.loads(_bytes(cursor))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadCursor(cursor) from error
     if not isinstance(told, list) or len(told) != count + 1 or told[0] != kind:
         raise BadCursor(cursor)
@@ -221,15 +232,13 @@ def _state_place(cursor: str | None, states: Sequence[State]) -> _Place:
     if cursor is None:
         return _Place(0)
     state, score, member = _unpack_cursor(cursor, "s", 3)
-    if state not in states or not isinstance(score, str):
-        raise BadCursor(cursor)
-    try:
-        usable = math.isfinite(float(score or 0))
-    except ValueError:
-        usable = False
-    if not usable:
+    if state not in states or not (score == "" or _is_score(score)):
         raise BadCursor(cursor)
     return _Place(states.index(state), score, _bytes(member))
+
+
+def _is_score(text: object) -> bool:
+    return isinstance(text, str) and _SCORE.fullmatch(text) is not None
 
 
 def _entry_of(cursor: str, term: bytes) -> bytes:

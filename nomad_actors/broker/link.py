@@ -7,6 +7,7 @@ here: every script may be executed twice, and knows it, so the repeat is ours.
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,14 +15,18 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import DataError, NoScriptError, ResponseError
 from redis.retry import Retry
 
-from .errors import RedisUnavailable
+from .errors import RedisUnavailable, ScriptFailed
 from .scripts import scripts
 
 #: What may go wrong between us and a Redis that is restarted, failed over, full or cut off.
 LINK_ERRORS = (redis.RedisError, OSError)
+
+#: What Redis answers when it takes no command now: full, a replica, unable to write to disk. Those that redis-py knows
+#: are classes of their own; before Redis 7 a script's error has them among its words.
+_NOT_NOW = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOPERM|LOADING)\b")
 
 SOCKET_TIMEOUT_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -158,7 +163,7 @@ class CallerLinks:
     def run(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts, repeating what failed, and return their replies.
 
-        Raises `RedisUnavailable` naming the cause.
+        Raises `RedisUnavailable` naming the cause, `ScriptFailed` where it is no outage.
         """
         return self._tried(lambda link: link.run(calls))
 
@@ -175,6 +180,8 @@ class CallerLinks:
             try:
                 return self._once(action, may_refuse=may_refuse)
             except LINK_ERRORS as error:
+                if _is_ours(error):
+                    raise ScriptFailed(describe(error)) from error
                 wait_seconds = backoff_seconds(tried)
                 if tried == CALLER_TRIES or not self._has_time(began, wait_seconds):
                     raise RedisUnavailable(f"Redis did not take the command: {describe(error)}") from error
@@ -196,6 +203,11 @@ class CallerLinks:
             if isinstance(reply, ResponseError) and not may_refuse:
                 raise reply
         return replies
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Return whether Redis is well, and to ask again would end the same."""
+    return isinstance(error, DataError) or (type(error) is ResponseError and _NOT_NOW.search(str(error)) is None)
 
 
 def describe(error: BaseException) -> str:

@@ -23,9 +23,10 @@ class OperationBook:
         self._base = base
 
     def read(self) -> dict[str, Told]:
-        """Return every operation that is kept, by id."""
+        """Return every operation that is kept, by id; nothing of one whose record is no JSON object."""
         (fields,) = self._links.commands([("HGETALL", f"{self._base}:operations")])
-        return {name.decode(): json.loads(text) for name, text in zip(fields[::2], fields[1::2], strict=True)}
+        pairs = zip(fields[::2], fields[1::2], strict=True)
+        return {name.decode(errors="replace"): _told(text) for name, text in pairs}
 
     def put(self, operation_id: str, told: Told, *, seen: int) -> Told | None:
         """Keep a record in place of the revision `seen` (0 for none); return it, None when another has changed it."""
@@ -40,3 +41,11 @@ class OperationBook:
     def _run(self, *arguments: Any) -> tuple[bytes, bytes]:
         word, stands = self._links.run([Call("operation", self._base, arguments)])[0]
         return word, stands
+
+
+def _told(text: bytes) -> Told:
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}

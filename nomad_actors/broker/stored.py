@@ -48,6 +48,20 @@ class StoredJob:
         found = [e.data for e in self.record.events() if e.kind is kind] if self.record else []
         return found[-1] if found else None
 
+    def entered_ms(self) -> float:
+        """Return since when it is in its state, ms by Redis' time; by its producer's while it waits to be due."""
+        if self.state is State.ACTIVE:
+            return self.running_since_ms or 0.0
+        if self.record is None:
+            return 0.0
+        header = self.record.header
+        if self.state is State.WAITING:
+            return header.ready_ms
+        if self.state is State.DELAYED:
+            put_off = (event.at_ms for event in self.record.events() if event.kind in _PUT_OFF)
+            return max(put_off, default=header.created_ms)
+        return header.finished_ms
+
     def last_error(self) -> tuple[str, str] | None:
         """Return the class and words of the last run's error."""
         said = self.last(EventKind.ERROR)
@@ -72,6 +86,8 @@ class StoredJob:
         return bool(self.record and self.record.header.flags & Flag.CANCELLED)
 
 
+#: What puts a job into `delayed`, or adds it anew.
+_PUT_OFF = (EventKind.ENQUEUED, EventKind.RETRY, EventKind.DEFERRED)
 _WHY_RECOVERED = {
     b"gone": "its worker was not heard of any more",
     b"unheard": "its worker never learned that it had it",

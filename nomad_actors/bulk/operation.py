@@ -125,8 +125,15 @@ class Operation:
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Operation:
-        """Return the operation that a record tells of."""
-        known = {name: told[name] for name in cls.__dataclass_fields__ if name in told}
+        """Return the operation that a record tells of; what a newer release wrote beside it is passed over.
+
+        Raises `ValueError`, `TypeError` or `KeyError` for a record that tells of none.
+        """
         wish = dict(told["wish"])
-        sought = dict(wish.pop("sought"))
-        return cls(**{**known, "wish": Wish(**wish, sought=JobFilter(**{**sought, "states": tuple(sought["states"])}))})
+        sought = _known(JobFilter, wish.pop("sought"))
+        sought["states"] = tuple(sought["states"])
+        return cls(**{**_known(cls, told), "wish": Wish(**_known(Wish, wish), sought=JobFilter(**sought))})
+
+
+def _known(kind: type[Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: told[name] for name in kind.__dataclass_fields__ if name in told}

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
+from .. import log
 from ..broker.operations import OperationBook
 from ..errors import JobNotFound, WrongState
 from ..queue_control import redis_errors
 from ..queues import Queues
 from .operation import Operation, Wish
 
+logger = log.get_logger("nomad_actors.bulk")
+
 #: How many that are over are kept of each queue.
 KEPT = 50
+#: How long an operation is its runner's after each step.
+OWNED_MS = 10_000
 
 
 class OperationNotFound(JobNotFound):
@@ -38,27 +45,25 @@ class Operations:
         wish = wish.checked()
         return self._queues.get_queue(queue).count(wish.sought)
 
-    def begin(self, queue: str, wish: Wish) -> Operation:
-        """Keep a new operation; a runner will take it up. Jobs that come into its states from now on are not meant.
+    def begin(self, queue: str, wish: Wish, *, owner: str = "") -> Operation:
+        """Keep a new operation, `owner`'s if one is named; else a runner will take it up.
 
-        Raises `BadInput` for a wish that is none.
+        Jobs that come into its states from now on are not meant. Raises `BadInput` for a wish that is none.
         """
         wish = wish.checked()
         total, _ = self.count(queue, wish)
         now_ms = self._queues.clock.now_ms()
         redis_ms = self._queues.get_queue(queue).now_ms()
-        until_ms = redis_ms if wish.sought.until_ms is None else min(redis_ms, wish.sought.until_ms)
-        # In the list of delayed jobs the time is when they are due, which lies ahead.
-        if "delayed" not in wish.sought.states or wish.sought.fields:
-            wish = replace(wish, sought=replace(wish.sought, until_ms=until_ms))
         operation = Operation(
             id=secrets.token_hex(8),
             queue=queue,
-            wish=wish,
+            wish=replace(wish, sought=replace(wish.sought, entered_by_ms=redis_ms)),
             state="running",
             total=total,
             created_ms=now_ms,
             updated_ms=now_ms,
+            owner=owner,
+            owned_until_ms=now_ms + OWNED_MS if owner else 0,
         )
         book = self._book(queue)
         with redis_errors():
@@ -81,7 +86,7 @@ class Operations:
         """Return a queue's operations, the newest first."""
         with redis_errors():
             told = self._book(queue).read()
-        return sorted(map(Operation.of, told.values()), key=lambda each: (-each.created_ms, each.id))
+        return sorted(_readable(queue, told), key=lambda each: (-each.created_ms, each.id))
 
     def all(self) -> list[Operation]:
         """Return every queue's operations, the newest first."""
@@ -95,19 +100,20 @@ class Operations:
         """
         return self._change(queue, operation_id, expected="running", state="stopped")
 
-    def go_on(self, queue: str, operation_id: str) -> Operation:
-        """Let a stopped operation go on where it stopped.
+    def go_on(self, queue: str, operation_id: str, *, owner: str = "") -> Operation:
+        """Let a stopped operation go on where it stopped, as `owner`'s if one is named.
 
         Raises `OperationNotFound`, `WrongState` for one that is not stopped.
         """
-        return self._change(queue, operation_id, expected="stopped", state="running")
+        return self._change(queue, operation_id, expected="stopped", state="running", owner=owner)
 
-    def _change(self, queue: str, operation_id: str, *, expected: str, state: str) -> Operation:
+    def _change(self, queue: str, operation_id: str, *, expected: str, state: str, owner: str = "") -> Operation:
         while True:
             operation = self.get(queue, operation_id)
             if operation.state != expected:
                 raise WrongState(f"bulk operation {operation_id!r} is {operation.state}, not {expected}")
-            changed = self.save(replace(operation, state=state, owner="", owned_until_ms=0, error=""))
+            until_ms = self._queues.clock.now_ms() + OWNED_MS if owner else 0
+            changed = self.save(replace(operation, state=state, owner=owner, owned_until_ms=until_ms, error=""))
             if changed is not None:
                 return changed
 
@@ -127,3 +133,13 @@ class Operations:
     def _book(self, queue: str) -> OperationBook:
         self._queues.get_queue(queue)
         return self._queues.operation_book(queue)
+
+
+def _readable(queue: str, told: Mapping[str, Mapping[str, Any]]) -> Iterator[Operation]:
+    for operation_id, record in told.items():
+        try:
+            yield Operation.of(record)
+        except (ValueError, TypeError, KeyError) as error:
+            # Somebody's hand in Redis: the others go on.
+            reason = f"{type(error).__name__}: {error}"
+            logger.error("the record of a bulk operation is rubbish", queue=queue, operation=operation_id, error=reason)

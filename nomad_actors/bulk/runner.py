@@ -11,6 +11,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,24 +19,26 @@ from .. import log
 from ..errors import NomadError, Unavailable
 from ..queues import Queues
 from .operation import Operation
-from .operations import Operations
+from .operations import OWNED_MS, Operations
 
 logger = log.get_logger("nomad_actors.bulk")
 
-#: How long an operation is its runner's after each step.
-OWNED_MS = 10_000
 #: How often a runner looks for operations that nobody runs.
 LOOK_SECONDS = 1.0
 STEP = 100
 
 
 class Runner:
-    """Takes up operations that nobody runs, one after another."""
+    """Takes up operations that nobody runs, and takes a step of each in turn, at its own pace."""
 
     def __init__(self, queues: Queues) -> None:
         self._queues = queues
         self._operations = Operations(queues)
-        self._name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        #: The owner of what it runs.
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        #: By id: what it runs as it was saved last, and from when on it may take its next step.
+        self._running: dict[str, tuple[Operation, float]] = {}
+        self._look_mono = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nomad-bulk", daemon=True)
 
@@ -50,43 +53,71 @@ class Runner:
             self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.wait(LOOK_SECONDS):
+        while not self._stop.wait(self._idle_seconds()):
             try:
-                self._look()
+                self._round()
             except Unavailable:
                 # Redis is away; who asks the admin is told. It goes on when Redis is back.
-                continue
+                self._stop.wait(LOOK_SECONDS)
             except Exception:
                 logger.error("the runner of bulk operations failed", exc_info=True)
+                # What it ran may be what fails: it is taken up again when it is nobody's.
+                self._running.clear()
+                self._stop.wait(LOOK_SECONDS)
 
-    def _look(self) -> None:
+    def _idle_seconds(self) -> float:
+        due_mono = min((at for _, at in self._running.values()), default=self._look_mono)
+        return max(0.0, min(due_mono, self._look_mono) - time.monotonic())
+
+    def _round(self) -> None:
+        """Look for operations when it is time, then take one step of each that may take one."""
+        now_mono = time.monotonic()
+        if now_mono >= self._look_mono:
+            self._take_up(now_mono)
+            self._look_mono = now_mono + LOOK_SECONDS
+        for operation, due_mono in sorted(self._running.values(), key=lambda each: each[1]):
+            if due_mono <= now_mono and not self._stop.is_set():
+                stepped = self._advance(operation)
+                if self._is_ours(stepped):
+                    next_mono = time.monotonic() + _seconds_between(operation, stepped)
+                    self._running[operation.id] = stepped, next_mono
+                else:
+                    del self._running[operation.id]
+
+    def _take_up(self, now_mono: float) -> None:
+        now_ms = self._queues.clock.now_ms()
         for operation in reversed(self._operations.all()):
-            if operation.state == "running" and operation.owned_until_ms < self._queues.clock.now_ms():
-                self.run(operation)
+            is_free = operation.state == "running" and operation.owned_until_ms < now_ms
+            if is_free and operation.id not in self._running:
+                held = self._operations.save(self._owned(operation))
+                if held is not None:
+                    self._running[operation.id] = held, now_mono
 
     def run(self, operation: Operation, tell: Callable[[Operation], None] = lambda _: None) -> Operation:
         """Run an operation to its end, or until somebody stops it or takes it over; return it as it then is.
 
         Raises `Unavailable` when Redis does not answer: it goes on later.
         """
-        stepped = operation
         held = self._operations.save(self._owned(operation))
-        while held is not None and held.state == "running" and not self._stop.is_set():
-            operation = held
-            tell(operation)
-            try:
-                stepped = self._step(operation)
-            except Unavailable:
-                raise
-            except NomadError as error:
-                logger.error("a bulk operation stopped", operation=operation.id, error=str(error))
-                stepped = replace(operation, state="stopped", owner="", owned_until_ms=0, error=str(error))
-            held = self._operations.save(stepped)
-            if held is not None and held.state == "running":
-                self._stop.wait(self._seconds_of(stepped, operation))
-        latest = self._after_another(operation, stepped) if held is None else held
+        latest = held or self._operations.get(operation.queue, operation.id)
+        while self._is_ours(latest) and not self._stop.is_set():
+            tell(latest)
+            before, latest = latest, self._advance(latest)
+            if self._is_ours(latest):
+                self._stop.wait(_seconds_between(before, latest))
         tell(latest)
         return latest
+
+    def _advance(self, operation: Operation) -> Operation:
+        """Take one step of an operation that is ours; return it as it then is."""
+        try:
+            stepped = self._step(operation)
+        except Unavailable:
+            raise
+        except NomadError as error:
+            logger.error("a bulk operation stopped", operation=operation.id, error=str(error))
+            stepped = replace(operation, state="stopped", owner="", owned_until_ms=0, error=str(error))
+        return self._operations.save(stepped) or self._after_another(operation, stepped)
 
     def _after_another(self, operation: Operation, stepped: Operation) -> Operation:
         """Return the operation as somebody else has left it; our last step still counts when it was stopped."""
@@ -96,9 +127,11 @@ class Runner:
             return self._operations.save(counted) or latest
         return latest
 
+    def _is_ours(self, operation: Operation) -> bool:
+        return operation.state == "running" and operation.owner == self.name
+
     def _owned(self, operation: Operation) -> Operation:
-        until = self._queues.clock.now_ms() + OWNED_MS
-        return replace(operation, owner=self._name, owned_until_ms=until)
+        return replace(operation, owner=self.name, owned_until_ms=self._queues.clock.now_ms() + OWNED_MS)
 
     def _step(self, operation: Operation) -> Operation:
         wish = operation.wish
@@ -115,6 +148,7 @@ class Runner:
             return replace(stepped, state="finished", owner="", owned_until_ms=0)
         return self._owned(stepped)
 
-    @staticmethod
-    def _seconds_of(stepped: Operation, before: Operation) -> float:
-        return (stepped.done - before.done) / stepped.wish.per_second
+
+def _seconds_between(before: Operation, stepped: Operation) -> float:
+    """Return how long an operation waits after a step, so that its pace is kept."""
+    return (stepped.done - before.done) / stepped.wish.per_second

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,10 @@ from .session import opened, who
 
 if TYPE_CHECKING:
     from ..app import QueueAccess
-    from ..bulk import Operation, Wish
+    from ..bulk import Operation, Runner, Wish
+
+#: How often an operation that another runs is looked at.
+_LOOK_SECONDS = 0.5
 
 QueueName = Annotated[str, typer.Argument(metavar="QUEUE")]
 OperationId = Annotated[str, typer.Argument(metavar="ID")]
@@ -63,7 +67,7 @@ def act(access: QueueAccess, queue: str, wish: Wish, *, dry_run: bool, yes: bool
 
     Raises `BadInput`, `UnknownQueue`, `Unavailable`.
     """
-    from ..bulk import Operations
+    from ..bulk import Operations, Runner
 
     operations = Operations(access.queues)
     count, exact = operations.count(queue, wish)
@@ -73,23 +77,36 @@ def act(access: QueueAccess, queue: str, wish: Wish, *, dry_run: bool, yes: bool
         print_json(told) if json else typer.echo(f"{wish.action}: {said}; nothing was done")
         return
     confirm(f"{wish.action.capitalize()} {said}?", yes=yes)
-    _finish(access, operations.begin(queue, wish), json=json)
+    runner = Runner(access.queues)
+    _finish(access, runner, operations.begin(queue, wish, owner=runner.name), json=json)
 
 
-def _finish(access: QueueAccess, operation: Operation, *, json: bool) -> None:
+def _finish(access: QueueAccess, runner: Runner, operation: Operation, *, json: bool) -> None:
     """Run an operation to its end with a progress bar; Ctrl-C stops it."""
     from rich.progress import Progress
 
-    from ..bulk import Operations, Runner
+    from ..bulk import Operations
+    from ..errors import WrongState
 
+    operations = Operations(access.queues)
     with Progress(console=console(stderr=True), disable=json, transient=True) as bar:
         task = bar.add_task(f"{operation.wish.action} in {operation.queue}", total=operation.total)
+
+        def show(now: Operation) -> None:
+            bar.update(task, completed=now.done + now.skipped)
+
         try:
-            operation = Runner(access.queues).run(
-                operation, lambda now: bar.update(task, completed=now.done + now.skipped)
-            )
+            operation = runner.run(operation, show)
+            while operation.state == "running":
+                # Suspended for a while, we lost it to an admin, which goes on with it.
+                time.sleep(_LOOK_SECONDS)
+                operation = operations.get(operation.queue, operation.id)
+                show(operation)
         except KeyboardInterrupt:
-            operation = Operations(access.queues).stop(operation.queue, operation.id)
+            try:
+                operation = operations.stop(operation.queue, operation.id)
+            except WrongState:
+                operation = operations.get(operation.queue, operation.id)
     if json:
         print_json(operation.as_json())
     else:
@@ -147,10 +164,11 @@ def stop(queue: QueueName, operation: OperationId, json: Json = False) -> None:
 @group.command("resume")
 def resume(queue: QueueName, operation: OperationId, json: Json = False) -> None:
     """Let a stopped bulk operation go on, here in the foreground."""
-    from ..bulk import Operations
+    from ..bulk import Operations, Runner
 
     with opened() as access:
-        _finish(access, Operations(access.queues).go_on(queue, operation), json=json)
+        runner = Runner(access.queues)
+        _finish(access, runner, Operations(access.queues).go_on(queue, operation, owner=runner.name), json=json)
 
 
 def retry_failed(access: QueueAccess, queue: str, *, json: bool) -> None:

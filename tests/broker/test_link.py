@@ -8,8 +8,9 @@ import pytest
 import redis
 
 from nomad_actors.broker import keys
+from nomad_actors.broker.errors import RedisUnavailable, ScriptFailed
 from nomad_actors.broker.holds import PauseScope
-from nomad_actors.broker.link import Call, Link, own_pool
+from nomad_actors.broker.link import Call, CallerLinks, Link, own_pool
 from nomad_actors.local_redis import LocalRedis
 
 BASE = keys.base("dramatiq", "default")
@@ -52,3 +53,27 @@ def test_a_script_is_sent_whole_once(link: Link, client: redis.Redis) -> None:
         link.run([COUNTS])
     told = client.info("commandstats")
     assert (told["cmdstat_eval"]["calls"], told["cmdstat_evalsha"]["calls"]) == (1, 4)
+
+
+def test_a_script_that_fails_is_no_outage_and_is_not_repeated(client: redis.Redis) -> None:
+    links = CallerLinks(own_pool(client.connection_pool))
+    client.set(f"{BASE}:waiting", "no list of jobs")
+    before = client.info("commandstats").get("cmdstat_eval", {}).get("calls", 0)
+    with pytest.raises(ScriptFailed, match="WRONGTYPE"):
+        links.run([COUNTS])
+    assert client.info("commandstats")["cmdstat_eval"]["calls"] - before == 1
+    with pytest.raises(ScriptFailed, match="DataError"):
+        links.commands([("GET", object())])
+    links.close()
+
+
+@pytest.mark.parametrize("said", ["maxmemory", "replica"])
+def test_a_redis_that_takes_no_writes_is_an_outage(client: redis.Redis, said: str) -> None:
+    links = CallerLinks(own_pool(client.connection_pool))
+    if said == "maxmemory":
+        client.config_set("maxmemory", 1)
+    else:
+        client.replicaof("127.0.0.1", 1)
+    with pytest.raises(RedisUnavailable):
+        links.run([PAUSE])
+    links.close()

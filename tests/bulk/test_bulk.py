@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,8 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from nomad_actors.app import QueueAccess, open_queues
+from nomad_actors.broker.interrupts import guarded
 from nomad_actors.bulk import Operations, Runner, Wish
 from nomad_actors.bulk.operation import Operation
 from nomad_actors.errors import BadInput, WrongState
@@ -115,10 +118,126 @@ def fail(**_: object) -> None:
 def test_jobs_that_come_later_are_not_meant(access: QueueAccess, operations: Operations, runner: Runner) -> None:
     add(access, 5)
     begun = operations.begin(QUEUE, wish("remove", "waiting"))
-    time.sleep(0.002)  # Later is a later millisecond.
     later = add(access, 3)
     assert runner.run(begun).done == 5
     assert [job.id for job in access.queues.get_queue(QUEUE).jobs("waiting")] == later
+
+
+@pytest.mark.parametrize("action", ["remove", "cancel"])
+def test_jobs_that_come_later_are_not_meant_with_delayed_ones_among_them(
+    access: QueueAccess, operations: Operations, runner: Runner, action: str
+) -> None:
+    add(access, 30)
+    add(access, 5, delay=600_000)
+    begun = operations.begin(QUEUE, wish(action, "waiting", "delayed", per_second=20))
+    later: list[str] = []
+
+    def add_more(now: Operation) -> None:
+        if now.done == 20 and not later:
+            later.extend([*add(access, 10), *add(access, 10, delay=300_000)])
+
+    assert runner.run(begun, add_more).done == 35
+    left = access.queues.get_queue(QUEUE).jobs(["waiting", "delayed"])
+    assert sorted(job.id for job in left) == sorted(later)
+
+
+def test_all_that_run_are_cancelled_though_the_first_have_ended_meanwhile(
+    access: QueueAccess, operations: Operations, runner: Runner, wait_until: Callable[..., None]
+) -> None:
+    queue = access.queues.get_queue(QUEUE)
+    access.broker.declare_queue(QUEUE, concurrency=10)
+    access.broker.actors["token-refresh"].fn = guarded(hang)
+    add(access, 10)
+    with running(access.broker, threads=10, queues={QUEUE}):
+        wait_until(lambda: queue.counts()["active"] == 10)
+
+        def ended(now: Operation) -> None:
+            wait_until(lambda: queue.counts()["failed"] == now.done)
+
+        ended_by = runner.run(operations.begin(QUEUE, wish("cancel", "active", per_second=2)), ended)
+        assert (ended_by.state, ended_by.done) == ("finished", 10)
+        wait_until(lambda: counts(access) == {"failed": 10})
+
+
+def hang(**_: object) -> None:
+    while True:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("more", [{}, {"fields": {"user_id": "1"}}])
+@pytest.mark.parametrize("paused_before", [False, True])
+def test_a_pause_that_comes_or_goes_changes_nothing_of_what_is_meant(
+    access: QueueAccess, operations: Operations, runner: Runner, more: dict[str, object], paused_before: bool
+) -> None:
+    add(access, 30)
+    queue = access.queues.get_queue(QUEUE)
+    if paused_before:
+        queue.pause()
+    begun = operations.begin(QUEUE, wish("remove", "paused" if paused_before else "waiting", per_second=10, **more))
+    states = iter([queue.resume, queue.pause] if paused_before else [queue.pause, queue.resume])
+
+    def turn(now: Operation) -> None:
+        if now.state == "running" and (change := next(states, None)):
+            change()
+
+    ended = runner.run(begun, turn)
+    assert (ended.state, ended.done, ended.error) == ("finished", 30, "")
+
+
+def test_a_slow_operation_keeps_no_other_waiting(
+    access: QueueAccess, operations: Operations, runner: Runner, wait_until: Callable[..., None]
+) -> None:
+    add(access, 60)
+    add(access, 1, delay=600_000)
+    slow = operations.begin(QUEUE, wish("cancel", "waiting", per_second=1))
+    runner.start()
+    wait_until(lambda: operations.get(QUEUE, slow.id).done >= 1)
+    fast = operations.begin(QUEUE, wish("promote"))
+    wait_until(lambda: operations.get(QUEUE, fast.id).state == "finished")
+    wait_until(lambda: operations.get(QUEUE, slow.id).done >= 3)
+    assert operations.get(QUEUE, slow.id).state == "running"
+    runner.close()
+
+
+def test_what_a_command_has_begun_is_its_own(access: QueueAccess, operations: Operations, runner: Runner) -> None:
+    add(access, 5)
+    begun = operations.begin(QUEUE, wish("remove", "waiting"), owner=runner.name)
+    assert begun.owned_until_ms > access.clock.now_ms()
+    operations.stop(QUEUE, begun.id)
+    again = operations.go_on(QUEUE, begun.id, owner=runner.name)
+    assert (again.state, again.owner) == ("running", runner.name)
+    assert runner.run(again).done == 5
+
+
+@pytest.mark.parametrize("record", [b"\xff", b"[]", b"{}", b'{"wish": 7}', b"[" * 3_000])
+def test_a_record_that_is_rubbish_stops_no_other_operation(
+    access: QueueAccess,
+    operations: Operations,
+    runner: Runner,
+    redis_client: redis.Redis,
+    wait_until: Callable[..., None],
+    record: bytes,
+) -> None:
+    redis_client.hset("nomad:{cache-cleanup}:operations", "zz", record)
+    redis_client.hset(f"nomad:{{{QUEUE}}}:operations", "zz", record)
+    add(access, 3)
+    begun = operations.begin(QUEUE, wish("remove", "waiting"))
+    assert [each.id for each in operations.all()] == [begun.id]
+    runner.start()
+    wait_until(lambda: operations.get(QUEUE, begun.id).state == "finished")
+    runner.close()
+    assert counts(access) == {}
+
+
+def test_what_a_newer_release_wrote_of_an_operation_is_passed_over(
+    access: QueueAccess, operations: Operations, redis_client: redis.Redis
+) -> None:
+    begun = operations.begin(QUEUE, wish("remove", "waiting"))
+    key = f"nomad:{{{QUEUE}}}:operations"
+    told = json.loads(redis_client.hget(key, begun.id))
+    told["more"] = told["wish"]["more"] = told["wish"]["sought"]["more"] = 1
+    redis_client.hset(key, begun.id, json.dumps(told))
+    assert operations.get(QUEUE, begun.id) == begun
 
 
 def test_it_is_stopped_and_goes_on_where_it_was(access: QueueAccess, operations: Operations, runner: Runner) -> None:
