@@ -48,14 +48,19 @@ def start_call(broker: JobBroker, worker: bytes, request: int, free: int, suspec
     return Call("start", broker._base("default"), (worker, request, free, "dead:1", suspects))
 
 
+@pytest.mark.parametrize("indexed", [(), ("number",)])
 def test_the_jobs_of_a_worker_that_is_gone_run_again_with_their_attempt_unspent(
-    quick: JobBroker, view: QueueView, redis_client: redis.Redis, wait_until: Callable[..., None]
+    quick: JobBroker,
+    view: QueueView,
+    redis_client: redis.Redis,
+    wait_until: Callable[..., None],
+    indexed: tuple[str, ...],
 ) -> None:
     seen = Endings()
     quick.add_middleware(seen)
     ran: list[int] = []
-    job = dramatiq.actor(ran.append, actor_name="job", max_retries=0)
-    messages = [job.send(number) for number in range(3)]
+    job = dramatiq.actor(lambda number: ran.append(number), actor_name="job", max_retries=0, indexed=indexed)
+    messages = [job.send(number=number) for number in range(3)]
     lose(quick, [m.message_id for m in messages])
     with running(quick):
         wait_until(lambda: sorted(ran) == [0, 1, 2], timeout_seconds=5)
@@ -68,7 +73,10 @@ def test_the_jobs_of_a_worker_that_is_gone_run_again_with_their_attempt_unspent(
     ]
     assert told.timeline()[1]["worker"] == "dead:1"
     assert (told.record.header.crashes, told.record.header.attempts) == (1, 1)
-    assert [e.outcome for e in seen.seen].count(Outcome.RECOVERED) == 3
+    recovered = [e for e in seen.seen if e.outcome is Outcome.RECOVERED]
+    assert [(e.actor, e.message.kwargs if e.message else None) for e in recovered] == [
+        ("job", {"number": number}) for number in range(3)
+    ]
     assert view.counts().recovered == 3
     assert view.stats(5).recovered == 3
     check_queue(redis_client)

@@ -5,7 +5,7 @@
 -- ARGV: 1 worker id, 2 its name, 3 the last request that was answered, 4 lease (ms), then 2 a job held: id, token; or
 --       1 worker id, 2 its name, 3 'leave' when it goes
 -- Returns: now (ms), when to ask again (ms or ''), how many wait, how many run, the ids held that are no longer this worker's,
---          the ids held that shall be cancelled, 3 a job that was recovered: id, outcome, header and body; and 1 when a
+--          the ids held that shall be cancelled, 3 a job that was recovered: id, outcome, record without its story; and 1 when a
 --          bulk of jobs has lost its caller and more of it is to be added
 -- Closes: a worker that is taken for dead because Redis was away, the host slept or the clock stepped. Silence is
 --         summed up over ticks that follow each other; a tick after a gap only starts the sum anew.
@@ -132,7 +132,7 @@ local function recover(id, lease, fate)
   redis.call('HSET', JOBS, id, packed)
   recovered[#recovered + 1] = id
   recovered[#recovered + 1] = outcome
-  recovered[#recovered + 1] = string.sub(packed, 1, HEADER_SIZE + #record.body)
+  recovered[#recovered + 1] = string.sub(packed, 1, #packed - #record.story)
 end
 
 local orphans = {}
