@@ -121,12 +121,11 @@ class Link:
         """
         replies = self.commands([self._command(call) for call in calls])
         self._known.update(call.script for call in calls)
-        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if unknown:
-            # Somebody emptied Redis' script cache: what stood behind these in the same go has run before them.
+        unknown = next((i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)), None)
+        if unknown is not None:
+            # Somebody emptied Redis' script cache. What stood behind has run too early: all of it runs once more.
             self._known.clear()
-            for i, reply in zip(unknown, self.commands([self._command(calls[i]) for i in unknown]), strict=True):
-                replies[i] = reply
+            replies[unknown:] = self.commands([self._command(call) for call in calls[unknown:]])
         return replies
 
     def _command(self, call: Call) -> Sequence[Any]:

@@ -11,11 +11,13 @@ from nomad_actors.broker import keys
 from nomad_actors.broker.errors import RedisUnavailable, ScriptFailed
 from nomad_actors.broker.holds import PauseScope
 from nomad_actors.broker.link import Call, CallerLinks, Link, own_pool
+from nomad_actors.broker.scripts import scripts
 from nomad_actors.local_redis import LocalRedis
 
 BASE = keys.base("dramatiq", "default")
 COUNTS = Call("counts", BASE)
 PAUSE = Call("pause", BASE, (PauseScope.QUEUE.field, "pause", "", "an operator", "why not"))
+RESUME = Call("pause", BASE, (PauseScope.QUEUE.field, "resume", "", "", ""))
 
 
 @pytest.fixture
@@ -44,6 +46,10 @@ def test_an_emptied_script_cache_fails_no_call(link: Link, client: redis.Redis) 
     client.script_flush()
     (after,) = link.run([COUNTS])
     assert after[1:] == before[1:]
+    link.run([PAUSE, COUNTS])
+    link.run([RESUME])
+    client.script_flush()
+    client.script_load(scripts()["counts"].source)
     _, paused = link.run([PAUSE, COUNTS])
     assert "why not" in repr(paused)
 
