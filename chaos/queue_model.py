@@ -40,7 +40,8 @@ class Job:
     crashes: int = 0
     skipped: bool = False
     cancelled: bool = False
-    once_more: bool = False
+    #: What was added anew while it ran, and begins when it has ended: call, priority, whether delayed, body.
+    next: tuple[bytes, int, bool, str] | None = None
     #: Its place in waiting: priority, then the order of arrival.
     place: tuple[int, int] = (0, 0)
     #: When it is due, while it is delayed: "far" jobs after all that were moved.
@@ -101,7 +102,8 @@ class Model:
         if job and (job.call == call or job.state in ("waiting", "delayed")):
             return job.state
         if job and job.state == "active":
-            job.call, job.body, job.priority, job.once_more = call, body, priority, True
+            # A second one is to find the first, which has not begun.
+            job.next = job.next or (call, priority, delayed, body)
             return "active"
         fresh = Job(job_id, call, priority, body=body)
         if job:
@@ -144,7 +146,7 @@ class Model:
         if job and job.state in FINISHED:
             job.attempts = job.crashes = 0
             job.blamed = set()
-            job.skipped = job.cancelled = job.once_more = False
+            job.skipped = job.cancelled = False
             job.story.append("enqueued")
             job.log = []
             self._append(job)
@@ -156,8 +158,10 @@ class Model:
             return
         if job.state == "active":
             assert job.lease is not None
+            job.next = job.next if job.lease.cancel else None
             job.lease.cancel = reason
             return
+        job.next = None
         self._cancelled(job)
         self.tally["cancelled"] += 1
 
@@ -241,17 +245,20 @@ class Model:
         self.trim(2)
 
     def _cancelled(self, job: Job) -> None:
-        job.once_more, job.cancelled = False, True
+        job.cancelled = True
         self._finish(job, "failed", "cancelled")
 
     def _finish(self, job: Job, state: str, told: str) -> None:
         job.story.append(told)
-        if job.once_more:
-            job.once_more = job.skipped = job.cancelled = False
+        if job.next is not None:
+            job.call, job.priority, delayed, job.body = job.next
+            job.next = None
+            job.skipped = job.cancelled = False
             job.attempts = job.crashes = 0
             job.blamed = set()
+            job.log = []
             job.story.append("enqueued")
-            self._append(job)
+            self._wait_or_delay(job, delayed)
             return
         self._ends += not self._one_instant
         job.state, job.ended, job.lease = state, self._ends, None

@@ -474,7 +474,6 @@ class Walk:
                 flags = (
                     (Flag.SKIPPED, job.skipped),
                     (Flag.CANCELLED, job.cancelled),
-                    (Flag.RUN_ONCE_MORE, job.once_more),
                 )
                 assert all(bool(header.flags & flag) == said for flag, said in flags), job
                 story = [str(event["event"]) for event in stored.timeline()]
@@ -489,6 +488,8 @@ class Walk:
         for outcome in (*OUTCOMES, "recovered"):
             assert getattr(stats, outcome) == self.model.tally[outcome], outcome
         assert set(map(records.unpack_id, self.client.hkeys(f"{self.base}:notes"))) <= set(self.model.jobs)
+        to_follow = {job.id for job in self.model.jobs.values() if job.next is not None}
+        assert set(map(records.unpack_id, self.client.hkeys(f"{self.base}:next"))) == to_follow
 
 
 def pack_token(token: Token) -> bytes:

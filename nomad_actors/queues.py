@@ -23,7 +23,7 @@ from .broker.lease import CURRENT, Lease
 from .broker.lease import NewJob as StoredJob
 from .broker.notes import Progress
 from .broker.operations import OperationBook
-from .broker.records import pack_result
+from .broker.records import OWN_ID, pack_result
 from .broker.report import Report
 from .broker.retention import Retention
 from .broker.slots import ScheduleBook
@@ -63,7 +63,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class AddedJob:
-    """What a caller gets for a job it added; `state` is where the job stands now."""
+    """What a caller gets for a job it added; `state` is where it stands now, `gone` when it is not kept any more."""
 
     id: str
     queue: str
@@ -296,7 +296,7 @@ class Queues:
 
         Raises as `add_job`.
         """
-        messages = [(self._message(job), job.delay) for job in jobs]
+        messages = [(self._message_of(jobs, number), job.delay) for number, job in enumerate(jobs)]
         if len(jobs) > 1 and any(job.idempotency_key is not None for job in jobs):
             raise BadInput("an idempotency key goes with one job alone; give each job a unique_key or a job_id instead")
         with redis_errors(), _refusals():
@@ -357,6 +357,15 @@ class Queues:
     def operation_book(self, queue: str) -> OperationBook:
         """Return the bulk operations that are kept beside a queue, as Redis has them."""
         return self._broker.operations(queue)
+
+    def _message_of(self, jobs: Sequence[NewJob], number: int) -> Message[Any]:
+        """Return one of several jobs as a message; what is wrong with it says which one it is."""
+        try:
+            return self._message(jobs[number])
+        except BadInput as error:
+            if len(jobs) > 1:
+                error.args = (f"jobs[{number}]: {error}",)
+            raise
 
     def _message(self, job: NewJob) -> Message[Any]:
         """Return a job as the message that its actor gets, everything checked."""
@@ -428,6 +437,8 @@ def _keys(job: NewJob) -> dict[str, Any]:
             accepted = f"1 to {MAX_KEY_CHARS} printable characters"
             raise BadInput(f"idempotency key {key!r:.80} is unusable (accepted: {accepted})", accepted=[accepted])
         options["idempotency_key"] = key
+        if job.job_id is not None:
+            options[OWN_ID] = _checked_id(job.job_id)
     return options
 
 

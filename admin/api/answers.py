@@ -138,7 +138,7 @@ class AddedJob(Answer):
     id: str
     name: str
     queue_name: str
-    state: State
+    state: State | Literal["gone"] = Field(description="gone: the one that stands is not kept any more")
     priority: int
     new: bool = Field(description="false: another stands in its place, by a key or its id")
 

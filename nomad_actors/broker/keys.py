@@ -13,6 +13,7 @@ suffix        type    meaning
 ``completed`` zset    id, by the time of ending, ms
 ``failed``    zset    id, by the time of ending, ms
 ``notes``     hash    id → what the job said of itself: progress, log (`notes`)
+``next``      hash    id of a job that runs, or is to be retried → what was added anew meanwhile (``_next.lua``)
 ``meta``      hash    ``seq`` the last sequence number; ``paused`` and ``paused:esi`` (`holds`); ``limit`` of jobs at a
                       time over all hosts, ``limit_set`` that an operator put in its place, ``rate`` of starts,
                       ``max_length``; ``keep`` of ended jobs; counted: ``recovered`` and ``poison`` jobs,

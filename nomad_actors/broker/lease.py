@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dramatiq import Actor, Message
 
 from .endings import Ended, Outcome
-from .records import Header, check_priority, pack_body, pack_id
+from .records import OWN_ID, Header, check_priority, pack_body, pack_id
 from .report import Report
 from .tags import pack_asked, pack_extra, terms, unique
 
@@ -46,7 +46,9 @@ class NewJob:
         body = pack_body(message)
         indexed = actor.options.get("indexed", ()) if actor else ()
         key = options.get("idempotency_key")
-        asked = pack_asked(key, b"%d/%d/%s" % (priority, delay_ms, body)) if key is not None else b""
+        asked = b""
+        if key is not None:
+            asked = pack_asked(key, b"%d/%d/%s/%s" % (priority, delay_ms, options.get(OWN_ID, "").encode(), body))
         extra = pack_extra(terms(message.kwargs, indexed) if indexed else (), unique(options), asked)
         return cls(
             message.queue_name,

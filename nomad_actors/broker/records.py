@@ -47,16 +47,17 @@ MAX_STORED_RESULT_BYTES = 1_048_576
 
 #: The option that says since when no worker was met that knows the actor.
 UNKNOWN_SINCE = "nomad_unknown_since_ms"
+#: The option that names the id that a caller chose itself: a part of what an idempotency key is for.
+OWN_ID = "nomad_own_id"
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
 #: What Retries leaves in the options for its own next run, or for readers that we serve from the story.
-_BOOKKEEPING = ("eta", "traceback", "requeue_timestamp", "idempotency_key", UNKNOWN_SINCE)
+_BOOKKEEPING = ("eta", "traceback", "requeue_timestamp", "idempotency_key", OWN_ID, UNKNOWN_SINCE)
 
 
 class Flag(enum.IntFlag):
     """Bits of the header's flags."""
 
     SKIPPED = 1
-    RUN_ONCE_MORE = 2
     CANCELLED = 4
     FAULT = 8
 

@@ -69,6 +69,16 @@ def test_the_same_call_with_the_same_key_is_one_call(ask: FlaskClient, parts: Pa
     assert other.status_code == 422
     assert parts.queues.get_queue("token-refresh").counts()["waiting"] == 1
     assert ask.post(f"{QUEUE}/jobs", json=JOB, headers={"Idempotency-Key": ""}).status_code == 422
+    ask.delete(f"{QUEUE}/jobs/{first.get_json()['id']}")
+    gone = ask.post(f"{QUEUE}/jobs", json=JOB, headers=headers).get_json()
+    assert (gone["id"], gone["state"], gone["new"]) == (first.get_json()["id"], "gone", False)
+
+
+def test_the_id_that_a_caller_chose_is_a_part_of_the_call(ask: FlaskClient) -> None:
+    headers = {"Idempotency-Key": "order 67"}
+    for job_id, status in (("A1", 201), ("A1", 200), ("A2", 422)):
+        answer = ask.post(f"{QUEUE}/jobs", json={**JOB, "opts": {"jobId": job_id}}, headers=headers)
+        assert answer.status_code == status
 
 
 def test_a_unique_job_says_which_one_stands(ask: FlaskClient) -> None:
@@ -84,6 +94,7 @@ def test_many_jobs_are_added_all_or_none(ask: FlaskClient, parts: Parts) -> None
     jobs = [{"name": "token-refresh-work", "data": {"character_id": number}} for number in range(300)]
     wrong = ask.post(f"{QUEUE}/batch", json={"jobs": [*jobs, {**JOB, "data": {}}]})
     assert wrong.status_code == 422
+    assert "jobs[300]: wrong data for job type" in wrong.get_json()["detail"]
     assert parts.queues.get_queue("token-refresh").counts()["waiting"] == 0
     added = ask.post(f"{QUEUE}/batch", json={"jobs": jobs})
     assert added.status_code == 201

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker
 from nomad_actors.broker.errors import QueueFull
 from nomad_actors.broker.holds import Limits, PauseScope
+from nomad_actors.broker.lease import NewJob
+from nomad_actors.broker.link import Call
 from nomad_actors.broker.view import QueueView
 from nomad_actors.testing import running
 
@@ -156,6 +159,57 @@ def test_a_full_queue_refuses_all_of_a_call_and_says_how_many_it_takes(
     broker.enqueue_many([(work.message(n), 0) for n in range(count - 1)])
     assert view.counts().waiting == count
     check_queue(redis_client)
+
+
+def test_a_full_queue_takes_a_call_that_adds_nothing(
+    broker: JobBroker, view: QueueView, work: Actor[..., object], wait_until: Callable[..., None]
+) -> None:
+    gate.clear()
+    work.send_with_options(args=(0,), unique_key="runs")
+    with running(broker, threads=1):
+        wait_until(lambda: started)
+        view.set_limits(Limits(max_length=2))
+        first = work.send_with_options(args=(1,), unique_key="x")
+        second = work.message(2)
+        broker.enqueue(second)
+        assert work.send_with_options(args=(3,), unique_key="x").message_id == first.message_id
+        assert broker.enqueue(second.copy()).message_id == second.message_id
+        replaced = work.send_with_options(args=(4,), unique_key="x", unique_replace=True)
+        work.send_with_options(args=(5,), unique_key="runs", unique_replace=True)
+        assert view.counts().waiting == 2
+        assert view.get(replaced.message_id) is not None
+        with pytest.raises(QueueFull):
+            work.send(6)
+        gate.set()
+
+
+def test_what_is_decided_on_and_not_added_yet_counts_for_a_full_queue(
+    broker: JobBroker, view: QueueView, work: Actor[..., object]
+) -> None:
+    view.set_limits(Limits(max_length=800))
+    base = broker._base("default")
+    jobs = [NewJob.of(work.message(n), call=os.urandom(8), actor=work, delay_ms=0) for n in range(500)]
+    broker._adder._put_down(f"{base}:bulk:slow", [jobs[:250], jobs[250:]])
+    commit = Call("commit", base, ("slow", 2, 500))
+    assert broker._links.run([commit]) == [[b"ok"]]
+    with pytest.raises(QueueFull):
+        broker.enqueue_many([(work.message(n), 0) for n in range(600)])
+    broker.enqueue_many([(work.message(n), 0) for n in range(200)])
+    assert broker._links.run([Call("move", base, ("slow", 0, ""))]) != [[]]
+    broker.enqueue_many([(work.message(n), 0) for n in range(100)])
+    with pytest.raises(QueueFull):
+        work.send(1)
+    broker._links.run([Call("move", base, ("slow", 1, "1"))])
+    assert view.counts().waiting == 800
+
+
+def test_a_refused_bulk_leaves_nothing_behind(
+    broker: JobBroker, view: QueueView, work: Actor[..., object], redis_client: redis.Redis
+) -> None:
+    view.set_limits(Limits(max_length=10))
+    with pytest.raises(QueueFull):
+        broker.enqueue_many([(work.message(n), 0) for n in range(600)])
+    assert list(redis_client.scan_iter("*bulk*")) == []
 
 
 def test_a_full_queue_takes_its_own_jobs_back_and_what_they_add(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import dramatiq
@@ -12,8 +13,10 @@ import redis
 from dramatiq import Actor, Message
 
 from chaos.consistency import check_queue
-from nomad_actors.broker import JobBroker
+from nomad_actors.broker import JobBroker, State
 from nomad_actors.broker.errors import BadOption, KeyReused
+from nomad_actors.broker.finder import Span
+from nomad_actors.broker.tags import term
 from nomad_actors.broker.view import QueueView
 from nomad_actors.testing import running
 
@@ -84,6 +87,19 @@ def test_once_it_runs_only_the_longer_key_is_held(
         broker.join("default", timeout=5000)
 
 
+@pytest.mark.parametrize("until", ["end", 60])
+@pytest.mark.parametrize("how", ["remove", "clean"])
+def test_a_job_that_never_began_takes_its_key_with_it(
+    work: Actor[..., Any], view: QueueView, how: str, until: object
+) -> None:
+    first = add(work, unique_until=until)
+    if how == "remove":
+        view.remove(first.message_id)
+    else:
+        view.clean(State.WAITING, grace_ms=-1, limit=1)
+    assert add(work, unique_until=until).message_id != first.message_id
+
+
 @pytest.mark.parametrize("how", ["remove", "cancel", "clean"])
 def test_what_takes_a_job_away_frees_its_key(
     work: Actor[..., Any], view: QueueView, redis_client: redis.Redis, how: str
@@ -100,9 +116,12 @@ def test_what_takes_a_job_away_frees_its_key(
 
 
 def test_a_key_for_a_time_outlives_its_job_and_then_goes(
-    work: Actor[..., Any], view: QueueView, wait_until: Callable[..., None]
+    broker: JobBroker, work: Actor[..., Any], view: QueueView, wait_until: Callable[..., None]
 ) -> None:
+    gate.set()
     first = add(work, unique_until=1)
+    with running(broker):
+        broker.join("default", timeout=5000)
     view.remove(first.message_id)
     assert add(work, unique_until=1).message_id == first.message_id
     assert view.counts().waiting == 0
@@ -129,6 +148,109 @@ def test_with_replace_one_that_runs_is_run_once_more_with_the_new_data(
         gate.set()
         broker.join("default", timeout=5000)
     assert ran == [1, 2]
+
+
+def test_what_begins_after_one_that_runs_keeps_its_own_delay_and_is_found(
+    broker: JobBroker, view: QueueView, redis_client: redis.Redis, wait_until: Callable[..., None]
+) -> None:
+    @dramatiq.actor(actor_name="found", max_retries=0, indexed=("number",))
+    def found(number: int) -> None:
+        ran.append(number)
+        gate.wait(10)
+
+    def send(number: int, **options: Any) -> Message[Any]:
+        return found.send_with_options(kwargs={"number": number}, unique_key="one", **options)
+
+    def ids(number: int) -> list[str]:
+        return [
+            job.job_id
+            for job in broker.finder("default")
+            .by_term(term("number", number), list(State), Span(), lambda _: True, limit=9, cursor=None)
+            .jobs
+        ]
+
+    first = send(1)
+    with running(broker):
+        wait_until(lambda: ran)
+        assert send(2, unique_replace=True, delay=60_000).message_id == first.message_id
+        assert send(3, unique_replace=True, delay=60_000, priority=7).message_id == first.message_id
+        # It has not begun, and stands for whoever does not want to replace it.
+        assert send(4).message_id == first.message_id
+        gate.set()
+        wait_until(lambda: view.counts().delayed == 1)
+    job = view.get(first.message_id)
+    assert job is not None
+    assert job.message is not None
+    assert job.record is not None
+    assert (job.message.kwargs, job.record.header.priority) == ({"number": 3}, 7)
+    assert ids(3) == [first.message_id]
+    assert ids(1) == ids(2) == []
+    assert send(5).message_id == first.message_id
+    assert ran == [1]
+    check_queue(redis_client)
+
+
+def test_the_retries_of_one_that_runs_are_its_own_whatever_is_to_follow(
+    broker: JobBroker, view: QueueView, wait_until: Callable[..., None]
+) -> None:
+    @dramatiq.actor(actor_name="fails", max_retries=2, min_backoff=1, max_backoff=1)
+    def fails(number: int) -> None:
+        ran.append(number)
+        gate.wait(10)
+        if number == 1:
+            raise ValueError("as ever")
+
+    first = fails.send_with_options(args=(1,), unique_key="one")
+    with running(broker):
+        wait_until(lambda: ran)
+        fails.send_with_options(args=(2,), unique_key="one", unique_replace=True)
+        gate.set()
+        wait_until(lambda: view.counts().completed == 1)
+    assert ran == [1, 1, 1, 2]
+    job = view.get(first.message_id)
+    assert job is not None
+    assert [event["event"] for event in job.timeline() if event["event"] in ("failed", "completed")] == [
+        *("failed", "completed"),
+    ]
+
+
+@pytest.mark.parametrize("cancelled_first", [True, False])
+def test_a_cancel_is_of_what_was_there_when_it_was_asked_for(
+    broker: JobBroker, view: QueueView, wait_until: Callable[..., None], cancelled_first: bool
+) -> None:
+    inside = threading.Event()
+
+    @dramatiq.actor(actor_name="holds", max_retries=0)
+    def holds(number: int) -> None:
+        ran.append(number)
+        if number == 1:
+            try:
+                gate.wait(10)
+            finally:
+                inside.wait(10)
+
+    message = holds.message(1)
+    broker.enqueue(message)
+    with running(broker):
+        wait_until(lambda: ran)
+
+        def cancel() -> None:
+            assert view.cancel(message.message_id, "not wanted") == "asked"
+
+        if cancelled_first:
+            cancel()
+            # The reply was lost, and it is asked for once more.
+            broker.enqueue(message.copy(args=(2,)))
+            cancel()
+        else:
+            broker.enqueue(message.copy(args=(2,)))
+            cancel()
+        inside.set()
+        gate.set()
+        wait_until(lambda: view.counts().active + view.counts().waiting == 0)
+    assert ran == ([1, 2] if cancelled_first else [1])
+    counts = view.counts()
+    assert (counts.completed, counts.failed) == ((1, 0) if cancelled_first else (0, 1))
 
 
 def test_an_operators_retry_takes_the_key_again(broker: JobBroker, work: Actor[..., Any], view: QueueView) -> None:
@@ -161,6 +283,33 @@ def test_a_callers_key_makes_the_same_call_one_job_also_after_it_is_gone(
     assert view.counts().waiting == 0
     with pytest.raises(KeyReused, match=first.message_id):
         ask(2)
+
+
+@pytest.mark.parametrize("stands", ["waits", "runs", "by id"])
+def test_a_callers_key_is_kept_where_another_job_stands_too(
+    broker: JobBroker, work: Actor[..., Any], view: QueueView, wait_until: Callable[..., None], stands: str
+) -> None:
+    first = add(work, 1)
+
+    def ask(number: int) -> Message[Any]:
+        options = {"idempotency_key": "order 6", "unique_replace": stands == "runs"}
+        if stands == "by id":
+            message = work.message_with_options(args=(number,), idempotency_key="order 6")
+            return broker.enqueue(message.copy(message_id=first.message_id))
+        return add(work, number, **options)
+
+    with running(broker) if stands == "runs" else nullcontext():
+        if stands == "runs":
+            wait_until(lambda: ran)
+        assert ask(2).message_id == first.message_id
+        gate.set()
+    with running(broker):
+        broker.join("default", timeout=5000)
+    view.remove(first.message_id)
+    assert ask(2).message_id == first.message_id
+    assert view.counts().waiting == 0
+    with pytest.raises(KeyReused, match=first.message_id):
+        ask(3)
 
 
 @pytest.mark.parametrize(

@@ -3,19 +3,9 @@
 -- stands in its place ('' for none).
 --
 -- A known id is not a second job: the same call repeated gets the same answer; one that waits or is delayed stands as
--- it is; one that runs is run once more afterwards, with the new body; one that ended starts afresh. A unique key that
--- another job holds: that job stands, or is replaced while it has not begun, or is run once more with the new body.
---
--- `extra`: '' for nothing, or: length of tags B · tags (_tags) · replace B · for how long the key is held (ms) d · length B
--- of what follows, 0 or 24: the caller's own key for this request (16 bytes) and a digest of what it asks for (8).
+-- it is; after one that runs the new one begins, unless another is to do that; one that ended starts afresh. A unique key
+-- that another job holds: that job stands, or is replaced while it has not begun, or the new one begins after it.
 local ASKED_MS = 86400000
-
-local function unpack_extra(text)
-  if text == '' then return { tags = '', asked = '' } end
-  local length = string.byte(text)
-  local replace, ttl, _, at = struct.unpack('>BdB', text, 2 + length)
-  return { tags = string.sub(text, 2, 1 + length), replace = replace == 1, ttl = ttl, asked = string.sub(text, at) }
-end
 
 local function holder_of(tags)
   local mode, key = unique_of(tags)
@@ -24,26 +14,15 @@ local function holder_of(tags)
   return redis.call('HGET', UNIQUE, key) or nil, mode
 end
 
-local function run_once_more(record, id, call, body, priority)
-  record.call, record.body, record.priority = call, body, priority
-  set_flag(record, FLAG_RUN_ONCE_MORE)
-  redis.call('HSET', JOBS, id, pack_record(record))
-end
-
--- Answers for the job that holds the unique key; nil when the new one is to be added, in place of `instead` if given.
-local function standing(id, extra, call, body, priority)
-  local holder, mode = holder_of(extra.tags)
+-- Who stands in the way of a new job with these tags, in which state; nil when nobody does.
+local function standing(id, tags)
+  local holder, mode = holder_of(tags)
   if not holder or holder == id then return nil end
   local state = state_of(holder)
   local begun = state ~= 'waiting' and state ~= 'delayed'
   if mode == UNTIL_START and begun then return nil end
   if mode == UNTIL_END and begun and state ~= 'active' then return nil end
-  if not extra.replace then return state or 'gone', 0, holder end
-  if not begun then return nil, nil, nil, holder, state end
-  local record = state == 'active' and unpack_record(redis.call('HGET', JOBS, holder))
-  if not record then return state or 'gone', 0, holder end
-  run_once_more(record, holder, call, body, priority)
-  return state, 1, holder
+  return holder, state or 'gone', begun
 end
 
 -- What a caller's own key was used for before: the job's id, and whether that was something else.
@@ -53,27 +32,35 @@ local function asked_before(asked)
   return string.sub(told, 9), string.sub(told, 1, 8) ~= string.sub(asked, 17)
 end
 
-local function add(now, id, call, priority, delay, created, body, packed)
-  local extra = unpack_extra(packed)
-  if extra.asked ~= '' then
-    local job = asked_before(extra.asked)
-    if job then return state_of(job) or 'gone', 0, job ~= id and job or '' end
-  end
+-- Takes a job away that has not begun: another takes its place.
+local function take_away(id, state, now)
+  redis.call('ZREM', INDEX[state], id)
+  drop({ id })
+  end_slot(id, now, 'replaced', 0)
+end
+
+local function put(now, id, call, priority, delay, created, body, packed, extra)
   local value = redis.call('HGET', JOBS, id)
   local known = unpack_record(value)
   local state = value and state_of(id)
-  if known and state then
-    if known.call == call or state == 'waiting' or state == 'delayed' then return state, 0, '' end
-    if state == 'active' then
-      run_once_more(known, id, call, body, priority)
-      return state, 1, ''
-    end
+  if state == 'waiting' or state == 'delayed' or (known and state and known.call == call) then return state, 0, '' end
+  local holder, holder_state, begun = standing(id, extra.tags)
+  if holder and (not extra.replace or (begun and holder_state ~= 'active')) then return holder_state, 0, holder end
+  if holder and begun then
+    put_next(holder, call, priority, delay, created, body, packed)
+    return 'active', 1, holder
   end
-  local word, new, holder, instead, instead_state = standing(id, extra, call, body, priority)
-  if word then return word, new, holder end
-  local due = now + delay
+  if state == 'active' then
+    if redis.call('HEXISTS', NEXT, id) == 1 and not extra.replace then return 'active', 0, '' end
+    put_next(id, call, priority, delay, created, body, packed)
+    if holder then
+      take_away(holder, holder_state, now)
+      hold_ahead(extra.tags, id, extra.ttl)
+    end
+    return 'active', 1, ''
+  end
   local record = {
-    priority = priority, attempts = 0, crashes = 0, flags = 0, created = created, ready = due, started = 0,
+    priority = priority, attempts = 0, crashes = 0, flags = 0, created = created, ready = now + delay, started = 0,
     finished = 0, call = call, token = NO_TOKEN, body = body, story = known and known.story or '', tags = extra.tags,
   }
   if known then tell(record, event(ENQUEUED, now, '')) end
@@ -86,41 +73,27 @@ local function add(now, id, call, priority, delay, created, body, packed)
     redis.call('ZREM', INDEX[state], id)
     redis.call('HDEL', NOTES, id)
   end
-  if instead then
-    redis.call('ZREM', INDEX[instead_state], instead)
-    drop({ instead })
-    end_slot(instead, now, 'replaced', 0)
-  end
+  if holder then take_away(holder, holder_state, now) end
   index_terms(record, id)
   hold_unique(extra.tags, id, extra.ttl)
-  if extra.asked ~= '' then
-    redis.call('SET', timed_key('asked', string.sub(extra.asked, 1, 16)), string.sub(extra.asked, 17) .. id,
-      'PX', ASKED_MS)
-  end
   if delay > 0 then
-    add_delayed(id, due)
+    add_delayed(id, record.ready)
     return 'delayed', 1, ''
   end
   append_waiting(id, priority)
   return 'waiting', 1, ''
 end
 
--- How many jobs a queue may hold that have not begun; says why a call that adds more is refused, before it has written.
-local function refuse(first, count)
-  local most = tonumber(redis.call('HGET', META, 'max_length') or nil)
-  local new = 0
-  for i = first, first + 7 * (count - 1), 7 do
-    local extra = unpack_extra(ARGV[i + 6])
-    local before, other
-    if extra.asked ~= '' then before, other = asked_before(extra.asked) end
-    if other then return { 'asked', before } end
-    if most and not before then
-      local known = unpack_record(redis.call('HGET', JOBS, ARGV[i]))
-      if not known or known.call ~= ARGV[i + 1] then new = new + 1 end
-    end
+local function add(now, id, call, priority, delay, created, body, packed)
+  local extra = unpack_extra(packed)
+  if extra.asked ~= '' then
+    local job = asked_before(extra.asked)
+    if job then return state_of(job) or 'gone', 0, job ~= id and job or '' end
   end
-  if most and new > 0 and redis.call('ZCARD', WAITING) + redis.call('ZCARD', DELAYED) + new > most then
-    return { 'full', most }
+  local state, new, stands = put(now, id, call, priority, delay, created, body, packed, extra)
+  if extra.asked ~= '' then
+    redis.call('SET', timed_key('asked', string.sub(extra.asked, 1, 16)),
+      string.sub(extra.asked, 17) .. (stands ~= '' and stands or id), 'PX', ASKED_MS)
   end
-  return nil
+  return state, new, stands
 end

@@ -1,13 +1,9 @@
 -- Many jobs added in one call: they are put down in parts first, which nobody sees and which go by themselves, then
 -- committed as a whole, then added part by part in short steps. Whoever committed them does that; should it die, beats do.
--- BASE:bulk:ID is a hash: number of the part → its jobs; `next` part to add (once committed), `parts`, `touched` (ms).
-local BULKS = BASE .. ':bulks'
+-- BASE:bulk:ID is a hash: number of the part → its jobs; and once it is committed, `next` part to add, `parts`, how many
+-- jobs are `left`, `touched` (ms).
 local JOB_HEAD = '>HhddI4Hc8'
 local BULK_LEFT_MS = 10000
-
-local function bulk_key(id)
-  return BASE .. ':bulk:' .. id
-end
 
 local function finish_bulk(id)
   redis.call('UNLINK', bulk_key(id))
@@ -43,6 +39,7 @@ local function add_part(now, id, number)
   end
   if not again then
     redis.call('HSET', key, 'next', number + 1, 'touched', string.format('%.0f', now))
+    redis.call('HINCRBY', key, 'left', -#answer / 3)
     -- The last part added stays: its reply may have been lost.
     redis.call('HDEL', key, number - 1)
   end

@@ -17,11 +17,10 @@ end
 local function finish(record, id, now, index, kind, note, fault)
   record.finished = now
   end_slot(id, now, OUTCOME_OF[kind], record.started)
-  if has_flag(record, FLAG_RUN_ONCE_MORE) then
-    record.flags, record.attempts, record.crashes, record.finished, record.ready = 0, 0, 0, 0, now
-    tell(record, event(kind, now, note) .. event(ENQUEUED, now, ''))
-    append_waiting(id, record.priority)
-    return true
+  local n = take_next(id)
+  if n then
+    tell(record, event(kind, now, note))
+    return begin_next(record, id, now, n)
   end
   release_unique(record.tags, id)
   if fault and fault ~= '' then set_fault(record, id, now, string.sub(fault, 1, 8), string.sub(fault, 9)) end
@@ -30,11 +29,10 @@ local function finish(record, id, now, index, kind, note, fault)
   return false
 end
 
--- A cancelled job does not run once more: who cancels it means that too.
+-- What was added after the cancel was asked for begins nevertheless. Returns as `finish`.
 local function finish_cancelled(record, id, now, reason)
-  drop_flag(record, FLAG_RUN_ONCE_MORE)
   set_flag(record, FLAG_CANCELLED)
-  finish(record, id, now, DEAD, CANCELLED, reason)
+  return finish(record, id, now, DEAD, CANCELLED, reason)
 end
 
 -- How many jobs of a state a queue keeps: counts, then ages (ms); of completed and of failed ones.

@@ -6,7 +6,7 @@ local CRASHES_AT = 6
 local ENQUEUED, STARTED, ERROR, RETRY, COMPLETED, FAILED, RELEASED, PROMOTED, CUT, SKIPPED =
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local DEFERRED, CANCELLED, RECOVERED, LATE = 11, 12, 13, 14
-local FLAG_SKIPPED, FLAG_RUN_ONCE_MORE, FLAG_CANCELLED, FLAG_FAULT = 1, 2, 4, 8
+local FLAG_SKIPPED, FLAG_CANCELLED, FLAG_FAULT = 1, 4, 8
 local NO_TOKEN = string.rep('\0', 14)
 -- A story longer than this loses its oldest events, all but the CUT that counts them.
 local MAX_STORY = 32768

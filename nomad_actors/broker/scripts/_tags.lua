@@ -103,14 +103,21 @@ local function release_unique(tags, id)
   end
 end
 
+-- A job that never began frees a key that is held for a time, too.
+local function release_timed(tags, id)
+  local mode, key = unique_of(tags)
+  local name = mode == FOR_A_TIME and timed_key('unique', key)
+  if name and redis.call('GET', name) == id then redis.call('DEL', name) end
+end
+
 local function release_on_start(id, value)
   if not value or string.byte(value) ~= 2 or string.byte(value, HEADER_SIZE + 2) ~= UNTIL_START then return end
   release_unique(string.sub(value, HEADER_SIZE + 2, HEADER_SIZE + 18), id)
 end
 
--- Drops jobs that stand in no index any more; at most a thousand at once.
-local function drop(ids)
-  if redis.call('EXISTS', TERMS, UNIQUE) > 0 then
+-- Drops jobs that stand in no index any more, `unbegun` ones or others; at most a thousand at once.
+local function drop(ids, unbegun)
+  if unbegun or redis.call('EXISTS', TERMS, UNIQUE) > 0 then
     local entries, faults = {}, {}
     for i, value in ipairs(redis.call('HMGET', JOBS, unpack(ids))) do
       local record = unpack_record(value)
@@ -119,6 +126,7 @@ local function drop(ids)
         local fault = fault_of(record)
         if fault then faults[fault] = true end
         release_unique(record.tags, ids[i])
+        if unbegun then release_timed(record.tags, ids[i]) end
       end
     end
     for at = 1, #entries, 1000 do
@@ -128,4 +136,5 @@ local function drop(ids)
   end
   redis.call('HDEL', JOBS, unpack(ids))
   redis.call('HDEL', NOTES, unpack(ids))
+  redis.call('HDEL', NEXT, unpack(ids))
 end

@@ -1,4 +1,4 @@
--- include: _record _queue _limits _tags _slots _add _bulk _worker _stats _end
+-- include: _record _queue _limits _tags _slots _next _add _length _bulk _worker _stats _end
 -- A worker's sign of life, which names what it holds; and the reaper's tick: active → waiting or failed for the jobs of
 -- workers that are gone; what is kept too long goes.
 -- KEYS: 1 the queue's base
@@ -118,7 +118,7 @@ local function recover(id, lease, fate)
   tally_outcome(tally, 'recovered')
   if lease.cancel ~= '' then
     outcome = 'cancelled'
-    finish_cancelled(record, id, now, lease.cancel)
+    must_wake = finish_cancelled(record, id, now, lease.cancel) or must_wake
   elseif record.crashes >= MAX_CRASHES and fate == 'gone' then
     outcome = 'failed'
     poisonous = poisonous + 1

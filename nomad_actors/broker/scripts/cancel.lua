@@ -1,4 +1,4 @@
--- include: _record _queue _tags _slots _stats _end
+-- include: _record _queue _tags _slots _next _stats _end
 -- The operator's cancel: waiting, delayed → failed, marked as cancelled. An active job is marked, and its worker told.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 id, 2 the reason, 3 what to tell the worker
@@ -6,10 +6,12 @@
 local id, reason = ARGV[1], ARGV[2]
 local state = state_of(id)
 if not state then return 'missing' end
-local now = now_ms()
+local now, record = now_ms(), unpack_record(redis.call('HGET', JOBS, id))
 if state == 'active' then
-  local token, started, score = unpack_lease(redis.call('HGET', ACTIVE, id))
+  local token, started, score, before = unpack_lease(redis.call('HGET', ACTIVE, id))
   redis.call('HSET', ACTIVE, id, pack_lease(token, started, score, reason))
+  -- Not what was added after it was asked for: this may be the repeat of a call whose reply was lost.
+  if before == '' then forget_next(record and record.tags or '', id) end
   local control = BASE .. ':control:' .. string.gsub(string.sub(token, 1, 8), '.', function(c)
     return string.format('%02x', string.byte(c))
   end)
@@ -17,12 +19,12 @@ if state == 'active' then
   redis.call('PEXPIRE', control, 60000)
   return 'asked'
 end
-local record = unpack_record(redis.call('HGET', JOBS, id))
 if state == 'failed' and record and has_flag(record, FLAG_CANCELLED) then return 'ok' end
 if state == 'failed' or state == 'completed' then return state end
 local score = redis.call('ZSCORE', INDEX[state], id)
 record = record or record_of(id, state == 'waiting' and tonumber(score) or 0, now)
 redis.call('ZREM', INDEX[state], id)
+forget_next(record.tags, id)
 finish_cancelled(record, id, now, reason)
 redis.call('HSET', JOBS, id, pack_record(record))
 local tally = new_tally()

@@ -14,9 +14,10 @@ else
   end
 end
 if #ids > 0 then
+  local unbegun = ARGV[1] == 'waiting' or ARGV[1] == 'delayed'
   redis.call('ZREM', index, unpack(ids))
-  drop(ids)
-  if ARGV[1] == 'waiting' or ARGV[1] == 'delayed' then
+  drop(ids, unbegun)
+  if unbegun then
     local now = now_ms()
     for _, id in ipairs(ids) do end_slot(id, now, 'removed', 0) end
   end

@@ -1,4 +1,4 @@
--- include: _record _queue _limits _tags _slots _add _bulk
+-- include: _record _queue _limits _tags _slots _next _add _length _bulk
 -- Decides that the jobs of a bulk, put down in parts, are added: from here on they are, whatever dies.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 the bulk's id, 2 how many parts, 3 how many jobs
@@ -7,10 +7,12 @@
 local id, parts, count = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local key, now = bulk_key(id), now_ms()
 if redis.call('HEXISTS', key, 'next') == 1 or redis.call('EXISTS', key .. ':done') == 1 then return { 'ok' } end
-if redis.call('HLEN', key) ~= parts then return { 'gone' } end
-local most = tonumber(redis.call('HGET', META, 'max_length') or nil)
-if most and redis.call('ZCARD', WAITING) + redis.call('ZCARD', DELAYED) + count > most then return { 'full', most } end
-redis.call('HSET', key, 'next', 0, 'parts', parts, 'touched', string.format('%.0f', now))
+local refused = redis.call('HLEN', key) ~= parts and { 'gone' } or too_many(count)
+if refused then
+  redis.call('UNLINK', key)
+  return refused
+end
+redis.call('HSET', key, 'next', 0, 'parts', parts, 'left', count, 'touched', string.format('%.0f', now))
 redis.call('PERSIST', key)
 redis.call('RPUSH', BULKS, id)
 return { 'ok' }

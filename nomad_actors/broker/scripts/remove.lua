@@ -11,5 +11,5 @@ for name, index in pairs(INDEX) do
 end
 if state == 'waiting' or state == 'delayed' then end_slot(id, now_ms(), 'removed', 0) end
 local had = redis.call('HEXISTS', JOBS, id)
-drop({ id })
+drop({ id }, state == 'waiting' or state == 'delayed')
 return (state or had == 1) and 'ok' or 'missing'

@@ -1,4 +1,4 @@
--- include: _record _queue _limits _tags _slots _add _stats _end
+-- include: _record _queue _limits _tags _slots _next _add _stats _end
 -- Ends leases: active → completed, failed, delayed (retry, deferral) or waiting (release), with what the run enqueued.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 worker's name, then a lease: id, token, outcome (completed skipped failed cancelled retried deferred
@@ -61,7 +61,7 @@ while at <= #ARGV do
     end
     redis.call('HDEL', ACTIVE, id)
     record.token, record.started = token, started
-    if body ~= '' and not has_flag(record, FLAG_RUN_ONCE_MORE) then record.body = body end
+    if body ~= '' then record.body = body end
     tell(record, event(STARTED, started, name))
     if err ~= '' then tell(record, event(ERROR, now, err)) end
     count_run(outcome, record, started)
@@ -76,7 +76,7 @@ while at <= #ARGV do
       if outcome == 'retried' then
         come_back_later(record, id, RETRY, delay, '')
       elseif outcome == 'cancelled' then
-        finish_cancelled(record, id, now, note)
+        must_wake = finish_cancelled(record, id, now, note) or must_wake
         ended = ended + 1
       elseif outcome == 'failed' then
         must_wake = finish(record, id, now, DEAD, FAILED, note, fault) or must_wake

@@ -1,4 +1,4 @@
--- include: _record _queue _limits _tags _slots _add _stats _end
+-- include: _record _queue _limits _tags _slots _next _add _length _stats _end
 -- Claims slots of a schedule: each gets its job, or is written down as missed with the reason. In one step with the
 -- schedule's being on, its version and its watermark, so that any number of schedulers gives one job a slot.
 -- KEYS: 1 the queue's base
@@ -31,26 +31,18 @@ local function standing()
   if state == 'waiting' or state == 'delayed' or state == 'active' then return id, state end
 end
 
-local function take_away(id, state)
-  redis.call('ZREM', INDEX[state], id)
-  drop({ id })
-  end_slot(id, now, 'replaced', 0)
-end
-
 -- Gives one slot its job; returns why it got none.
 local function fill(due)
   local previous, state = standing()
   if previous and overlap == 'skip' then return 'the previous run is still ' .. state end
-  local most = tonumber(redis.call('HGET', META, 'max_length') or nil)
-  if most and redis.call('ZCARD', WAITING) + redis.call('ZCARD', DELAYED) >= most then
-    return 'the queue is full: ' .. most .. ' jobs wait'
-  end
+  local full = too_many(1)
+  if full then return 'the queue is full: ' .. full[2] .. ' jobs wait' end
   local id = slot_id(name, due)
   local state_now, _, other = add(real, id, ARGV[6], tonumber(ARGV[7]), 0, tonumber(ARGV[8]), ARGV[9], ARGV[10])
   if other ~= '' then return 'another job with its unique key is ' .. state_now end
   must_wake = must_wake or state_now == 'waiting'
   record.last_job = id
-  if previous and overlap == 'replace' and state ~= 'active' and previous ~= id then take_away(previous, state) end
+  if previous and overlap == 'replace' and state ~= 'active' and previous ~= id then take_away(previous, state, now) end
   return nil
 end
 

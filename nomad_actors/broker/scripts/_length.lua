@@ -1,0 +1,41 @@
+-- How many jobs a queue may hold that have not begun.
+local BULKS = BASE .. ':bulks'
+
+local function bulk_key(id)
+  return BASE .. ':bulk:' .. id
+end
+
+-- Why no more may be added; nil when `count` more may.
+local function too_many(count)
+  local most = tonumber(redis.call('HGET', META, 'max_length') or nil)
+  if not most or count == 0 then return nil end
+  local held = redis.call('ZCARD', WAITING) + redis.call('ZCARD', DELAYED)
+  -- What is decided on and not added yet counts.
+  for _, id in ipairs(redis.call('LRANGE', BULKS, 0, -1)) do
+    held = held + tonumber(redis.call('HGET', bulk_key(id), 'left') or 0)
+  end
+  if held + count > most then return { 'full', most } end
+  return nil
+end
+
+-- Whether a job to add makes one more that has not begun: not where another stands, is replaced or is waited for.
+local function adds_one(id, call, extra)
+  local known = unpack_record(redis.call('HGET', JOBS, id))
+  if known and known.call == call then return false end
+  local state = state_of(id)
+  if state == 'waiting' or state == 'delayed' or state == 'active' then return false end
+  return standing(id, extra.tags) == nil
+end
+
+-- Why a call that adds jobs is refused, before it has written; `first` is where they begin in ARGV.
+local function refuse(first, count)
+  local limited, new = redis.call('HEXISTS', META, 'max_length') == 1, 0
+  for i = first, first + 7 * (count - 1), 7 do
+    local extra = unpack_extra(ARGV[i + 6])
+    local before, other
+    if extra.asked ~= '' then before, other = asked_before(extra.asked) end
+    if other then return { 'asked', before } end
+    if limited and not before and adds_one(ARGV[i], ARGV[i + 1], extra) then new = new + 1 end
+  end
+  return too_many(new)
+end

@@ -1,0 +1,69 @@
+-- What was added under the id, or in the place, of a job that runs: it begins when that one has ended for good, and its
+-- attempts, its retries and its data are none of that one's affair. An entry of NEXT: priority h · delay (ms) d · created d
+-- · call 8 bytes · length of extra I2 · extra (_add) · body.
+local NEXT_HEAD = '>hddc8I2'
+
+-- `extra`: '' for nothing, or: length of tags B · tags (_tags) · replace B · for how long the key is held (ms) d · length B
+-- of what follows, 0 or 24: the caller's own key for this request (16 bytes) and a digest of what it asks for (8).
+local function unpack_extra(text)
+  if text == '' then return { tags = '', asked = '' } end
+  local length = string.byte(text)
+  local replace, ttl, _, at = struct.unpack('>BdB', text, 2 + length)
+  return { tags = string.sub(text, 2, 1 + length), replace = replace == 1, ttl = ttl, asked = string.sub(text, at) }
+end
+
+-- Holds a key for a job that is to begin later, unless somebody else has it.
+local function hold_ahead(tags, id, ttl_ms)
+  local mode, key = unique_of(tags)
+  if mode == FOR_A_TIME then
+    local name = timed_key('unique', key)
+    if (redis.call('GET', name) or id) == id then redis.call('SET', name, id, 'PX', ttl_ms) end
+  elseif mode ~= 0 then
+    redis.call('HSETNX', UNIQUE, key, id)
+  end
+end
+
+local function put_next(id, call, priority, delay, created, body, packed)
+  redis.call('HSET', NEXT, id, struct.pack(NEXT_HEAD, priority, delay, created, call, #packed) .. packed .. body)
+  local extra = unpack_extra(packed)
+  hold_ahead(extra.tags, id, extra.ttl)
+end
+
+local function take_next(id)
+  local told = redis.call('HGET', NEXT, id)
+  if not told then return nil end
+  redis.call('HDEL', NEXT, id)
+  local n, length, at = {}, nil, nil
+  n.priority, n.delay, n.created, n.call, length, at = struct.unpack(NEXT_HEAD, told)
+  n.tags, n.body = unpack_extra(string.sub(told, at, at + length - 1)).tags, string.sub(told, at + length)
+  return n
+end
+
+-- Who cancels a job (whose tags these are) means also what was to begin after it.
+local function forget_next(tags, id)
+  local n = take_next(id)
+  if not n then return end
+  local _, own = unique_of(tags)
+  local _, held = unique_of(n.tags)
+  if held and held ~= own then release_unique(n.tags, id) end
+end
+
+-- Makes of a job that has ended the one that was to begin after it; returns whether it waits.
+local function begin_next(record, id, now, n)
+  unindex_terms(record, id)
+  release_unique(record.tags, id)
+  redis.call('HDEL', NOTES, id)
+  record.flags, record.attempts, record.crashes, record.finished = 0, 0, 0, 0
+  record.priority, record.created, record.call, record.body, record.tags = n.priority, n.created, n.call, n.body, n.tags
+  record.ready = now + n.delay
+  tell(record, event(ENQUEUED, now, ''))
+  index_terms(record, id)
+  local mode, key = unique_of(record.tags)
+  if mode == UNTIL_START or mode == UNTIL_END then redis.call('HSETNX', UNIQUE, key, id) end
+  if n.delay > 0 then
+    add_delayed(id, record.ready)
+    return false
+  end
+  append_waiting(id, record.priority)
+  return true
+end
