@@ -8,7 +8,8 @@ from typing import Any
 
 from .broker.notes import Progress
 from .broker.records import EventKind
-from .broker.stored import StoredJob
+from .broker.stored import StoredJob, error_of
+from .errors import BadInput
 from .job_types import Backoff, JobType, Priority
 
 
@@ -115,7 +116,7 @@ def as_job(stored: StoredJob, *, queue: str, status: str, job_type: JobType | No
         outcome=_outcome(stored),
         cancel_asked=stored.cancel_reason,
         failed_reason=_failed_reason(stored, errors),
-        stacktrace=[str(error.get("traceback", "")) for error in errors],
+        stacktrace=[error["traceback"] for error in errors],
         returnvalue=_returnvalue(stored),
         timestamp_ms=int(header.created_ms) if header else 0,
         processed_on_ms=int(started) or None,
@@ -123,7 +124,7 @@ def as_job(stored: StoredJob, *, queue: str, status: str, job_type: JobType | No
         wait_ms=_between(header.ready_ms, started) if header else None,
         run_ms=_between(started, header.finished_ms) if header else None,
         timeline=stored.timeline(),
-        requested_by=options.get("requested_by"),
+        requested_by=_text(options.get("requested_by")),
     )
 
 
@@ -148,8 +149,29 @@ def _data(stored: StoredJob) -> dict[str, Any]:
     if stored.message is None:
         return {}
     if stored.message.args:
-        return {"args": list(stored.message.args), **stored.message.kwargs}
-    return dict(stored.message.kwargs)
+        return _as_json({"args": list(stored.message.args), **stored.message.kwargs})
+    return _as_json(dict(stored.message.kwargs))
+
+
+def _as_json(data: dict[str, Any]) -> dict[str, Any]:
+    """Return data that JSON can tell: any producer, and any encoder of Dramatiq's, may have written it."""
+    try:
+        json.dumps(data, allow_nan=False)
+    except (ValueError, TypeError, RecursionError):
+        return {str(name): _tellable(value) for name, value in data.items()}
+    return data
+
+
+def _tellable(value: object) -> object:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (ValueError, TypeError, RecursionError):
+        return repr(value)[:1000]
+    return value
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _attempts(options: dict[str, Any], job_type: JobType | None) -> int:
@@ -160,33 +182,35 @@ def _attempts(options: dict[str, Any], job_type: JobType | None) -> int:
 
 
 def _backoff(options: dict[str, Any]) -> Backoff | None:
-    chosen = options.get("backoff")
-    return Backoff.parse(chosen) if chosen else None
+    try:
+        return Backoff.parse(options.get("backoff"))
+    except BadInput:
+        return None
 
 
 def _whole(value: object) -> int:
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
-def _errors(stored: StoredJob) -> list[dict[str, object]]:
+def _errors(stored: StoredJob) -> list[dict[str, str]]:
     """Return the errors of the runs since the job was last enqueued."""
-    found: list[dict[str, object]] = []
+    found: list[dict[str, str]] = []
     for event in stored.record.events() if stored.record else ():
         if event.kind is EventKind.ENQUEUED:
             found.clear()
         elif event.kind is EventKind.ERROR:
-            found.append(json.loads(event.data))
+            found.append(error_of(event.data))
     return found
 
 
-def _failed_reason(stored: StoredJob, errors: list[dict[str, object]]) -> str | None:
+def _failed_reason(stored: StoredJob, errors: list[dict[str, str]]) -> str | None:
     if stored.state == "failed":
         reason = stored.reason()
         return f"cancelled: {reason}" if stored.cancelled else reason
     if stored.state == "completed" or not errors:
         return None
     last = errors[-1]
-    return f"{last.get('class')}: {last.get('message')}"
+    return f"{last['class']}: {last['message']}"
 
 
 def _returnvalue(stored: StoredJob) -> object:
@@ -196,7 +220,7 @@ def _returnvalue(stored: StoredJob) -> object:
     if not said:
         return None
     try:
-        return json.loads(said)
-    except ValueError:
+        return json.loads(said, parse_constant=lambda name: name)
+    except (ValueError, RecursionError):
         # An application's own encoder, by Dramatiq's Results.
         return f"{len(said)} bytes that are not JSON"

@@ -84,7 +84,7 @@ class Payload(BaseModel):
     `payload_version` counts up when a field changes its meaning.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Result(BaseModel):

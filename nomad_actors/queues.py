@@ -6,6 +6,7 @@ sent to Redis: wrong data, unknown names and unusable options are refused with w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,7 +119,12 @@ class CurrentJob:
         return self._lease.cancel_reason is not None
 
     def progress(self, done: float, total: float, note: str = "") -> None:
-        """Say how far the job is; it is shown within a moment, and the call does not wait for that."""
+        """Say how far the job is; it is shown within a moment, and the call does not wait for that.
+
+        Raises `BadInput` for what is no number.
+        """
+        if not (math.isfinite(done) and math.isfinite(total)):
+            raise BadInput(f"progress of {done} of {total} is unusable (accepted: finite numbers)")
         self._report().progress(Progress(done, total, note))
         self._tell()
 

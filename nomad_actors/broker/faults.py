@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from .records import instant
 from .tags import TERM_BYTES
 
 #: What is kept of a message.
@@ -80,19 +81,23 @@ def pack(job_type: str, error_class: str, message: str, trace: TracebackType | N
 
 
 def unpack(term: bytes, stored: bytes, count: int) -> Fault:
-    """Return a fault as it is kept, with how many jobs have it now."""
-    first, last, seen = _STORED.unpack_from(stored)
-    words = json.loads(stored[_STORED.size :])
+    """Return a fault as it is kept, with how many jobs have it now; without words where they cannot be read."""
+    first, last, seen = _STORED.unpack_from(stored.ljust(_STORED.size, b"\0"))
+    try:
+        words = json.loads(stored[_STORED.size :])
+    except (ValueError, RecursionError):
+        words = None
+    told = words if isinstance(words, dict) else {"message": "what is kept of this cause cannot be read"}
     return Fault(
         term.hex(),
-        words["jobType"],
-        words["errorClass"],
-        words["message"],
-        words["frame"],
+        str(told.get("jobType", "")),
+        str(told.get("errorClass", "")),
+        str(told.get("message", "")),
+        str(told.get("frame", "")),
         count,
         seen,
-        first,
-        last,
+        instant(first),
+        instant(last),
     )
 
 

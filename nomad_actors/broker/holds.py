@@ -68,21 +68,19 @@ NO_LIMITS = Limits()
 
 
 def unpack_pause(scope: PauseScope, text: bytes) -> Pause | None:
-    """Return a pause as Redis keeps it; None for none."""
-    if not text:
+    """Return a pause as Redis keeps it; None for none, and for one that cannot be read: that one pauses nothing."""
+    try:
+        told = json.loads(text)
+        since, until = int(told["since"]), told.get("until")
+        return Pause(
+            scope, since, None if until is None else int(until), str(told.get("reason", "")), str(told.get("by", ""))
+        )
+    except (ValueError, TypeError, KeyError, OverflowError, AttributeError, RecursionError):
         return None
-    told = json.loads(text)
-    until = told.get("until")
-    return Pause(
-        scope,
-        int(told["since"]),
-        None if until is None else int(until),
-        str(told.get("reason", "")),
-        str(told.get("by", "")),
-    )
 
 
 def unpack_limits(concurrency: bytes, rate: bytes, max_length: bytes) -> Limits:
-    """Return limits as Redis keeps them."""
-    starts, period = (int(part) for part in rate.split()) if rate else (None, None)
-    return Limits(int(concurrency) if concurrency else None, starts, period, int(max_length) if max_length else None)
+    """Return limits as Redis keeps them; one that cannot be read limits nothing."""
+    starts, _, period = rate.partition(b" ")
+    starts, period = (starts, period) if starts.isdigit() and period.isdigit() else (b"", b"")
+    return Limits(*(int(text) if text.isdigit() else None for text in (concurrency, starts, period, max_length)))

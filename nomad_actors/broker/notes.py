@@ -7,8 +7,11 @@ of ``scripts/report.lua``.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from dataclasses import dataclass, field
+
+from .records import instant
 
 #: A line longer than this is cut, and says so.
 MAX_LINE_CHARS = 1_000
@@ -55,20 +58,28 @@ class Notes:
 
 
 def unpack(value: bytes) -> Notes:
-    """Return what is stored of a job; nothing for nothing."""
+    """Return what is stored of a job; nothing for nothing, and for what cannot be read."""
     if len(value) < _HEAD.size:
         return Notes()
     _, _, dropped, length = _HEAD.unpack_from(value)
     offset = _HEAD.size + length
-    stored = value[_HEAD.size : offset]
-    progress = Progress(**json.loads(stored)) if stored else None
+    progress = _unpack_progress(value[_HEAD.size : offset])
     lines = []
-    while offset < len(value):
+    while offset + _LINE.size <= len(value):
         at_ms, size = _LINE.unpack_from(value, offset)
         offset += _LINE.size
-        lines.append(LogLine(at_ms, value[offset : offset + size].decode(errors="replace")))
+        lines.append(LogLine(instant(at_ms), value[offset : offset + size].decode(errors="replace")))
         offset += size
     return Notes(progress, dropped, lines)
+
+
+def _unpack_progress(stored: bytes) -> Progress | None:
+    try:
+        told = json.loads(stored)
+        progress = Progress(float(told["done"]), float(told["total"]), str(told.get("note", "")))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return progress if math.isfinite(progress.done) and math.isfinite(progress.total) else None
 
 
 def cut_line(text: str) -> bytes:

@@ -45,6 +45,9 @@ MAX_RESULT_BYTES = 65_536
 #: A result that somebody may wait for is never cut; one longer than this is refused.
 MAX_STORED_RESULT_BYTES = 1_048_576
 
+#: The end of the year 9999: no clock tells more.
+MAX_INSTANT_MS = 253_402_300_799_000
+
 #: The option that says since when no worker was met that knows the actor.
 UNKNOWN_SINCE = "nomad_unknown_since_ms"
 #: The option that names the id that a caller chose itself: a part of what an idempotency key is for.
@@ -116,13 +119,13 @@ class Record:
     story: bytes
 
     def events(self) -> Iterator[Event]:
-        """Yield the story's events, oldest first; kinds of a newer release are passed over."""
+        """Yield the story's events, oldest first; kinds of a newer release, and a cut end, are passed over."""
         offset = 0
-        while offset < len(self.story):
+        while offset + EVENT.size <= len(self.story):
             kind, at_ms, length = EVENT.unpack_from(self.story, offset)
             offset += EVENT.size
             if kind in _KNOWN_KINDS:
-                yield Event(EventKind(kind), at_ms, self.story[offset : offset + length])
+                yield Event(EventKind(kind), instant(at_ms), self.story[offset : offset + length])
             offset += length
 
 
@@ -132,7 +135,23 @@ def unpack(value: bytes) -> Record:
     Raises `UnreadableBody` for a value that is none.
     """
     header, body = unpack_head(value)
-    return Record(header, value[body], value[body.stop :])
+    readable = header._replace(
+        created_ms=instant(header.created_ms),
+        ready_ms=instant(header.ready_ms),
+        started_ms=instant(header.started_ms),
+        finished_ms=instant(header.finished_ms),
+    )
+    return Record(readable, value[body], value[body.stop :])
+
+
+def instant(at_ms: float) -> float:
+    """Return a time that was read, 0 for one that is none: whoever shows it must not fail by it."""
+    return at_ms if 0 <= at_ms <= MAX_INSTANT_MS else 0.0
+
+
+def lease_since(lease: bytes) -> float | None:
+    """Return since when a lease is held (ms); None for a value that is none."""
+    return instant(LEASE.unpack_from(lease)[1]) if len(lease) >= LEASE.size else None
 
 
 def unpack_head(value: bytes) -> tuple[Header, slice]:

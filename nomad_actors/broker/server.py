@@ -16,6 +16,9 @@ from . import keys, records
 from .link import CallerLinks
 from .view import MARK
 
+#: A lease's token begins with its worker's id.
+WORKER_ID_BYTES = 8
+
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
@@ -87,9 +90,8 @@ class RedisServer:
         }
         found = []
         for i in range(0, len(leases), 2):
-            token, since_ms, _ = records.LEASE.unpack_from(leases[i + 1])
-            worker_id, _, _ = records.TOKEN.unpack(token)
-            found.append(RunningJob(records.unpack_id(leases[i]), names.get(worker_id, "?"), since_ms))
+            worker = names.get(leases[i + 1][:WORKER_ID_BYTES], "?")
+            found.append(RunningJob(records.unpack_id(leases[i]), worker, records.lease_since(leases[i + 1]) or 0.0))
         return sorted(found, key=lambda job: job.since_ms)
 
     def oldest_start_ms(self, queue: str, starts: int) -> float | None:

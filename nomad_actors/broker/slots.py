@@ -109,7 +109,7 @@ class ScheduleBook:
             for name, record in zip(fields[::2], fields[1::2], strict=True):
                 try:
                     found.append(_schedule(queue, name, record))
-                except (ValueError, KeyError, TypeError) as error:
+                except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
                     # Somebody's hand in Redis: the others go on.
                     logger.error("the schedule %r of queue %s is rubbish: %s", name, queue, describe(error))
         return sorted(found, key=lambda schedule: schedule.name)
@@ -162,9 +162,9 @@ class ScheduleBook:
         """Return a schedule's last slots, newest first, and when a slot's job last completed (ms)."""
         (fields,) = self._links.commands([("HGETALL", f"{self._base_of(queue)}:slots:{name}")])
         pairs = dict(zip(fields[::2], fields[1::2], strict=True))
-        success = pairs.pop(b"last_success", None)
-        found = [_slot(json.loads(told)) for told in pairs.values()]
-        return sorted(found, key=lambda slot: -slot.due_ms), int(success) if success else None
+        success = pairs.pop(b"last_success", b"")
+        found = [slot for slot in map(_slot, pairs.values()) if slot is not None]
+        return sorted(found, key=lambda slot: -slot.due_ms), int(success) if success.isdigit() else None
 
     def changes(self) -> int:
         """Return a number that grows whenever any schedule is changed."""
@@ -178,7 +178,8 @@ class ScheduleBook:
     def beat(self, scheduler: str, now_ms: int, *, forget_before_ms: int) -> None:
         """Say that a scheduler lives; those not heard of since `forget_before_ms` are forgotten."""
         _, known = self._links.commands([("HSET", self._schedulers, scheduler, now_ms), ("HGETALL", self._schedulers)])
-        gone = [name for name, heard in zip(known[::2], known[1::2], strict=True) if int(heard) < forget_before_ms]
+        pairs = zip(known[::2], known[1::2], strict=True)
+        gone = [name for name, heard in pairs if not heard.isdigit() or int(heard) < forget_before_ms]
         if gone:
             self._links.commands([("HDEL", self._schedulers, *gone)])
 
@@ -189,7 +190,8 @@ class ScheduleBook:
     def schedulers(self) -> dict[str, int]:
         """Return when each scheduler was last heard of, ms by its clock."""
         (known,) = self._links.commands([("HGETALL", self._schedulers)])
-        return {name.decode(): int(heard) for name, heard in zip(known[::2], known[1::2], strict=True)}
+        pairs = zip(known[::2], known[1::2], strict=True)
+        return {name.decode(errors="replace"): int(heard) for name, heard in pairs if heard.isdigit()}
 
     def _run(self, script: str, queue: str, *arguments: Any) -> Any:
         return self._links.run([Call(script, self._base_of(queue), arguments)])[0]
@@ -220,17 +222,26 @@ def _schedule(queue: str, name: bytes, record: bytes) -> StoredSchedule:
     )
 
 
-def _slot(told: Mapping[str, Any]) -> Slot:
+def _slot(text: bytes) -> Slot | None:
+    """Return a slot as it is kept; None for one that cannot be read."""
+
     def whole(name: str) -> int | None:
         return int(told[name]) if told.get(name) is not None else None
 
-    return Slot(
-        due_ms=int(told["due"]),
-        kind=told.get("kind"),
-        added_ms=whole("added"),
-        started_ms=whole("started"),
-        ended_ms=whole("ended"),
-        outcome=told.get("outcome"),
-        missed=told.get("missed"),
-        by=told.get("by"),
-    )
+    def said(name: str) -> str | None:
+        return str(told[name]) if told.get(name) is not None else None
+
+    try:
+        told = json.loads(text)
+        return Slot(
+            due_ms=int(told["due"]),
+            kind=said("kind"),
+            added_ms=whole("added"),
+            started_ms=whole("started"),
+            ended_ms=whole("ended"),
+            outcome=said("outcome"),
+            missed=said("missed"),
+            by=said("by"),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        return None

@@ -6,6 +6,7 @@ percentile read from them is off by at most a fifth, however many jobs there wer
 
 from __future__ import annotations
 
+import math
 import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -66,11 +67,16 @@ class Tally:
 _COUNTS = ("completed", "skipped", "failed", "cancelled", "retried", "deferred", "released", "recovered")
 
 
-def unpack(value: bytes) -> tuple[int, Tally]:
-    """Return a stored entry's minute (since the epoch) and what ended in it."""
-    minute, *counts, run_ms, wait_ms = _HEAD.unpack_from(value)
-    runs, offset = _unpack_buckets(value, _HEAD.size)
-    waits, _ = _unpack_buckets(value, offset)
+def unpack(value: bytes) -> tuple[int, Tally] | None:
+    """Return a stored entry's minute (since the epoch) and what ended in it; None for a value that is none."""
+    try:
+        minute, *counts, run_ms, wait_ms = _HEAD.unpack_from(value)
+        runs, offset = _unpack_buckets(value, _HEAD.size)
+        waits, _ = _unpack_buckets(value, offset)
+    except (struct.error, IndexError):
+        return None
+    if not (math.isfinite(run_ms) and math.isfinite(wait_ms)):
+        return None
     return minute, _tally(counts, Durations(run_ms, runs), Durations(wait_ms, waits))
 
 

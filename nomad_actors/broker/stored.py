@@ -67,7 +67,7 @@ class StoredJob:
         said = self.last(EventKind.ERROR)
         if said is None:
             return None
-        error = json.loads(said)
+        error = error_of(said)
         return error["class"], error["message"]
 
     def reason(self) -> str | None:
@@ -94,21 +94,35 @@ _WHY_RECOVERED = {
 }
 
 
+def error_of(data: bytes) -> dict[str, str]:
+    """Return an error as the story has it: class, message and traceback."""
+    try:
+        said = json.loads(data)
+    except (ValueError, RecursionError):
+        said = None
+    told = said if isinstance(said, dict) else {"message": "what is kept of the error cannot be read"}
+    return {name: str(told.get(name, "")) for name in ("class", "message", "traceback")}
+
+
+def _due(data: bytes) -> int:
+    return int(records.instant(DUE.unpack_from(data.ljust(DUE.size, b"\0"))[0]))
+
+
 def _tell(event: records.Event) -> dict[str, object]:
     told: dict[str, object] = {"event": event.kind.name.lower(), "at": int(event.at_ms)}
     if event.kind is EventKind.STARTED:
         told["worker"] = event.data.decode(errors="replace")
     elif event.kind is EventKind.ERROR:
-        told.update(json.loads(event.data))
+        told.update(error_of(event.data))
     elif event.kind is EventKind.RETRY:
-        told["due"] = int(DUE.unpack(event.data)[0])
+        told["due"] = _due(event.data)
     elif event.kind is EventKind.DEFERRED:
-        told["due"] = int(DUE.unpack_from(event.data)[0])
+        told["due"] = _due(event.data)
         told["reason"] = event.data[DUE.size :].decode(errors="replace")
     elif event.kind in (EventKind.FAILED, EventKind.CANCELLED):
         told["reason"] = event.data.decode(errors="replace")
     elif event.kind is EventKind.RECOVERED:
         told["reason"] = _WHY_RECOVERED.get(event.data[records.TOKEN.size :], "its worker is gone")
     elif event.kind is EventKind.CUT:
-        told["eventsLeftOut"] = int(event.data)
+        told["eventsLeftOut"] = int(event.data) if event.data.isdigit() else 0
     return told

@@ -93,7 +93,7 @@ class QueueView:
             completed,
             failed,
             pauses=tuple(pause for pause in pauses if pause is not None),
-            limit=limits.concurrency or (int(declared) if declared else None),
+            limit=limits.concurrency or (int(declared) if declared.isdigit() else None),
             limits=limits,
             recovered=recovered,
             late=late,
@@ -130,8 +130,8 @@ class QueueView:
         except UnreadableBody as error:
             unreadable = error.message
         cancel = lease[records.LEASE.size :].decode(errors="replace")
-        running_since = records.LEASE.unpack_from(lease)[1] if lease else None
-        return StoredJob(job_id, state, record, running_since, message, unreadable, notes.unpack(told), cancel or None)
+        since_ms = records.lease_since(lease)
+        return StoredJob(job_id, state, record, since_ms, message, unreadable, notes.unpack(told), cancel or None)
 
     def again(self, job: StoredJob) -> str:
         """Put a finished job back to waiting with its attempts afresh; return ``ok`` or why not."""
@@ -236,7 +236,7 @@ class QueueView:
         now_ms = int(now[0]) * 1000 + int(now[1]) / 1000
         found = []
         for i in range(0, len(reply), 2):
-            if reply[i] == keys.TICK_FIELD:
+            if reply[i] == keys.TICK_FIELD or len(reply[i + 1]) < MARK.size:
                 continue
             heard, _, _ = MARK.unpack_from(reply[i + 1])
             if now_ms - heard <= LIVE_MS:
@@ -248,7 +248,7 @@ class QueueView:
         """Return what ended in the last minutes, the current one included."""
         values, now = self._links.commands([("HVALS", f"{self._base}:stats"), ("TIME",)])
         this_minute = int(now[0]) // 60
-        entries = map(stats.unpack, values)
+        entries = (entry for entry in map(stats.unpack, values) if entry is not None)
         return stats.total(tally for minute, tally in entries if this_minute - window_minutes < minute <= this_minute)
 
     def ages(self) -> Ages:

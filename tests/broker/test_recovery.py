@@ -82,6 +82,22 @@ def test_the_jobs_of_a_worker_that_is_gone_run_again_with_their_attempt_unspent(
     check_queue(redis_client)
 
 
+def test_a_lease_that_cannot_be_read_is_nobodys_and_goes_back(
+    quick: JobBroker, view: QueueView, redis_client: redis.Redis, wait_until: Callable[..., None]
+) -> None:
+    ran: list[int] = []
+    message = dramatiq.actor(ran.append, actor_name="job", max_retries=0).send(1)
+    lose(quick, [message.message_id])
+    redis_client.hset(ACTIVE, records.pack_id(message.message_id), b"x")  # type: ignore[arg-type]
+    stored = view.get(message.message_id)
+    assert stored is not None
+    assert (stored.state, stored.running_since_ms) == (State.ACTIVE, None)
+    with running(quick):
+        wait_until(lambda: ran == [1])
+        wait_until(lambda: view.counts().completed == 1)
+    check_queue(redis_client)
+
+
 def test_a_job_that_lost_three_workers_fails_with_that_reason(
     quick: JobBroker, view: QueueView, wait_until: Callable[..., None]
 ) -> None:

@@ -52,9 +52,9 @@ local function help_bulk(now)
   local id = redis.call('LINDEX', BULKS, 0)
   if not id then return false end
   local told = redis.call('HMGET', bulk_key(id), 'next', 'parts', 'touched')
-  if not told[1] or tonumber(told[1]) >= tonumber(told[2]) then
+  if not told[1] or (tonumber(told[1]) or 0) >= (tonumber(told[2]) or 0) then
     finish_bulk(id)
-  elseif now - tonumber(told[3]) >= BULK_LEFT_MS then
+  elseif now - (tonumber(told[3]) or 0) >= BULK_LEFT_MS then
     add_part(now, id, tonumber(told[1]))
     -- Still nobody's: the next step need not wait.
     redis.call('HSET', bulk_key(id), 'touched', told[3])

@@ -37,7 +37,7 @@ end
 
 -- How many jobs of a state a queue keeps: counts, then ages (ms); of completed and of failed ones.
 local function keeping(text)
-  if text then return struct.unpack('>I4dI4d', text) end
+  if text and #text >= 24 then return struct.unpack('>I4dI4d', text) end
   return 1000, 86400000, 10000, 604800000
 end
 
@@ -63,7 +63,7 @@ local function take_back_crash(id, token, now)
   local record = unpack_record(redis.call('HGET', JOBS, id))
   if not record or record.crashes == 0 then return end
   local at, counted = 1, false
-  while at <= #record.story do
+  while at + EVENT_SIZE - 1 <= #record.story do
     local kind, _, length, data_at = struct.unpack('>BdI4', record.story, at)
     -- Added anew, the job forgot its crashes.
     if kind == ENQUEUED then counted = false end

@@ -4,10 +4,12 @@ local STARTS = BASE .. ':starts'
 -- Each its own field of META, so that to lift one pause does not lift another.
 local PAUSES = { 'paused', 'paused:esi' }
 
--- A pause as JSON (since, until, by, reason; ms), nil when there is none or it is over.
+-- A pause as JSON (since, until, by, reason; ms), nil when there is none, it is over, or it cannot be read.
 local function unpack_pause(text, now)
-  local pause = text and cjson.decode(text)
-  if type(pause) ~= 'table' or (pause['until'] and pause['until'] <= now) then return nil end
+  local pause = text and decoded(text)
+  if not pause or type(pause.since) ~= 'number' then return nil end
+  local ends = pause['until']
+  if ends ~= nil and (type(ends) ~= 'number' or ends <= now) then return nil end
   return pause
 end
 
@@ -31,7 +33,11 @@ end
 -- Jobs at a time over all hosts: what an operator set, else what was declared.
 local function limit_at_a_time()
   local meta = redis.call('HMGET', META, 'limit_set', 'limit')
-  return tonumber(meta[1] or meta[2] or nil)
+  return tonumber(meta[1] or nil) or tonumber(meta[2] or nil)
+end
+
+local function start_at(index)
+  return tonumber(redis.call('LINDEX', STARTS, index) or nil) or 0
 end
 
 -- How many more jobs may start now by the rate; and when the next one may, once none may.
@@ -39,17 +45,21 @@ local function room_by_rate(now)
   local told = redis.call('HGET', META, 'rate')
   if not told then return math.huge end
   local count, period = string.match(told, '^(%d+) (%d+)$')
+  if not count then return math.huge end
   count, period = tonumber(count), tonumber(period)
-  local first = tonumber(redis.call('LINDEX', STARTS, 0) or nil)
   -- A clock that was set back must not hold the queue for as long.
-  if first and first > now + 1000 then redis.call('DEL', STARTS) end
-  while first and first <= now - period do
-    redis.call('LPOP', STARTS)
-    first = tonumber(redis.call('LINDEX', STARTS, 0) or nil)
-  end
+  if start_at(0) > now + 1000 then redis.call('DEL', STARTS) end
+  -- The first start that still counts is looked for by halves: there may be a hundred thousand of them.
   local used = redis.call('LLEN', STARTS)
+  local low, high = 0, used
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if start_at(middle) <= now - period then low = middle + 1 else high = middle end
+  end
+  if low > 0 then redis.call('LTRIM', STARTS, low, -1) end
+  used = used - low
   if used < count then return count - used end
-  return 0, tonumber(redis.call('LINDEX', STARTS, used - count)) + period
+  return 0, start_at(used - count) + period
 end
 
 local function note_starts(now, count)

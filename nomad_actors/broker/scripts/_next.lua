@@ -6,8 +6,8 @@ local NEXT_HEAD = '>hddc8I2'
 -- `extra`: '' for nothing, or: length of tags B · tags (_tags) · replace B · for how long the key is held (ms) d · length B
 -- of what follows, 0 or 24: the caller's own key for this request (16 bytes) and a digest of what it asks for (8).
 local function unpack_extra(text)
-  if text == '' then return { tags = '', asked = '' } end
   local length = string.byte(text)
+  if text == '' or #text < length + 11 then return { tags = '', asked = '' } end
   local replace, ttl, _, at = struct.unpack('>BdB', text, 2 + length)
   return { tags = string.sub(text, 2, 1 + length), replace = replace == 1, ttl = ttl, asked = string.sub(text, at) }
 end
@@ -33,6 +33,7 @@ local function take_next(id)
   local told = redis.call('HGET', NEXT, id)
   if not told then return nil end
   redis.call('HDEL', NEXT, id)
+  if #told < 28 then return nil end
   local n, length, at = {}, nil, nil
   n.priority, n.delay, n.created, n.call, length, at = struct.unpack(NEXT_HEAD, told)
   n.tags, n.body = unpack_extra(string.sub(told, at, at + length - 1)).tags, string.sub(told, at + length)

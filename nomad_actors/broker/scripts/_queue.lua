@@ -16,10 +16,19 @@ local function state_of(id)
   return nil
 end
 
--- A lease: token, since when, its place in waiting, and why it shall be cancelled ('' for it shall not).
+-- What is kept as JSON; nil for what is no object: somebody's hand in Redis must stop no script.
+local function decoded(text)
+  local readable, told = pcall(cjson.decode, text or '')
+  return readable and type(told) == 'table' and told or nil
+end
+
+-- A lease: token, since when, its place in waiting, and why it shall be cancelled ('' for it shall not). One that is none
+-- is nobody's: it goes back to waiting.
+local LEASE_SIZE = 30
 local function unpack_lease(value)
+  if #value < LEASE_SIZE then return string.rep('\0', 14), 0, 0, '' end
   local token, started, score = struct.unpack('>c14dd', value)
-  return token, started, score, string.sub(value, 31)
+  return token, started, score, string.sub(value, LEASE_SIZE + 1)
 end
 
 local function pack_lease(token, started, score, cancel)

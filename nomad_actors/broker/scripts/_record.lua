@@ -74,11 +74,11 @@ local function tell(r, events)
     return
   end
   local dropped, at, first_at = 0, 1, nil
-  while #story - at + 1 > room do
+  while #story - at + 1 > math.max(room, EVENT_SIZE - 1) do
     local kind, when, length, data_at = struct.unpack('>BdI4', story, at)
     first_at = first_at or when
     if kind == CUT then
-      dropped = dropped + tonumber(string.sub(story, data_at, data_at + length - 1))
+      dropped = dropped + (tonumber(string.sub(story, data_at, data_at + length - 1)) or 0)
     else
       dropped = dropped + 1
     end

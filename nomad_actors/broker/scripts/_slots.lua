@@ -28,8 +28,8 @@ local function end_slot(id, now, outcome, started)
   if string.sub(id, 1, 9) ~= 'schedule:' then return end
   local name, due = string.match(id, '^schedule:([^:]+):(%d+)$')
   local told = name and redis.call('HGET', slots_of(name), due)
-  if not told then return end
-  local slot = cjson.decode(told)
+  local slot = told and decoded(told)
+  if not slot then return end
   slot.started = started > 0 and math.floor(started) or nil
   slot.ended, slot.outcome = math.floor(now), outcome
   tell_slot(name, tonumber(due), slot)

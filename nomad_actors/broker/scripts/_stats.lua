@@ -48,13 +48,15 @@ local function write_tally(tally, now)
   local kept = redis.call('HGET', STATS, slot)
   local n = { 0, 0, 0, 0, 0, 0, 0, 0 }
   local run_ms, wait_ms = tally.run_ms, tally.wait_ms
-  if kept and struct.unpack('>I4', kept) == minute then
+  -- An entry that cannot be read, after somebody's hand in Redis, is begun anew.
+  pcall(function()
+    if not kept or struct.unpack('>I4', kept) ~= minute then return end
     local _, more_run, more_wait, at
     _, n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], more_run, more_wait, at = struct.unpack(STATS_HEAD, kept)
     run_ms, wait_ms = run_ms + more_run, wait_ms + more_wait
     at = unpack_buckets(kept, at, tally.runs)
     unpack_buckets(kept, at, tally.waits)
-  end
+  end)
   for outcome, more in pairs(tally.counts) do n[OUTCOMES[outcome]] = n[OUTCOMES[outcome]] + more end
   redis.call('HSET', STATS, slot,
     struct.pack(STATS_HEAD, minute, n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], run_ms, wait_ms)

@@ -55,7 +55,7 @@ local function set_fault(record, id, now, term, words)
   redis.call('ZADD', TERMS, 0, entry(term, record.finished, id))
   local kept = redis.call('HGET', FAULTS, term)
   local first, seen = now, 0
-  if kept then
+  if kept and #kept >= 20 then
     local _
     first, _, seen = struct.unpack('>ddI4', kept)
   end

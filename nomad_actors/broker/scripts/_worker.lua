@@ -5,7 +5,7 @@ local MARK_SIZE = 20
 local TICK = 'tick'
 
 local function unpack_mark(value)
-  if not value then return nil end
+  if not value or #value < MARK_SIZE then return nil end
   local heard, request, missed = struct.unpack(MARK, value)
   return { heard = heard, request = request, missed = missed, name = string.sub(value, MARK_SIZE + 1) }
 end

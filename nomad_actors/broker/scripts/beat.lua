@@ -23,7 +23,7 @@ local marks, last_tick, last_trim = {}, 0, 0
 local all = redis.call('HGETALL', WORKERS)
 for i = 1, #all, 2 do
   if all[i] == TICK then
-    last_tick, last_trim = struct.unpack('>dd', all[i + 1])
+    if #all[i + 1] >= 16 then last_tick, last_trim = struct.unpack('>dd', all[i + 1]) end
   else
     marks[all[i]] = unpack_mark(all[i + 1])
   end
@@ -100,8 +100,8 @@ end
 local LOST = 'lost its worker ' .. MAX_CRASHES .. ' times'
 -- Lost workers are a fault of their own, one for each job type.
 local function fault_of_lost(record)
-  local readable, body = pcall(cjson.decode, record.body)
-  local name = readable and type(body) == 'table' and body.actor_name or ''
+  local body = decoded(record.body)
+  local name = body and type(body.actor_name) == 'string' and body.actor_name or ''
   local words = { jobType = name, errorClass = 'WorkerLost', message = LOST, frame = '' }
   return string.sub(redis.sha1hex(LOST .. name), 1, 8) .. cjson.encode(words)
 end

@@ -9,7 +9,7 @@
 local OPERATIONS = BASE .. ':operations'
 local id, seen, text = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local stored = redis.call('HGET', OPERATIONS, id)
-local old = stored and cjson.decode(stored)
+local old = stored and decoded(stored)
 if text == '' then
   if old and old.revision ~= seen then return { 'changed', stored } end
   redis.call('HDEL', OPERATIONS, id)

@@ -13,7 +13,7 @@ local lease = redis.call('HGET', ACTIVE, id)
 if not lease or string.sub(lease, 1, 14) ~= token then return 'fenced' end
 local kept = redis.call('HGET', NOTES, id)
 local seen_token, seen, dropped, old, log = token, 0, 0, '', ''
-if kept then
+if kept and #kept >= 26 then
   local length, at
   seen_token, seen, dropped, length, at = struct.unpack('>c14I4I4I4', kept)
   old, log = string.sub(kept, at, at + length - 1), string.sub(kept, at + length)

@@ -9,7 +9,7 @@
 --         record there and is told ok.
 local name, seen, text, from = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local stored = redis.call('HGET', SCHEDULES, name)
-local old = stored and cjson.decode(stored)
+local old = stored and decoded(stored)
 if text == '' then
   if not old then return { 'ok', '' } end
   if old.version ~= seen then return { 'changed', stored } end

@@ -13,8 +13,9 @@ local real = now_ms()
 local now = math.floor(clock_ms(ARGV[5], real))
 local said = string.format('%.0f', now)
 local stored = redis.call('HGET', SCHEDULES, name)
-if not stored then return { 'gone', said } end
-local record = cjson.decode(stored)
+local record = stored and decoded(stored)
+if not record or type(record.watermark) ~= 'number' then return { 'gone', said } end
+record.missed = tonumber(record.missed or nil) or 0
 if kind ~= 'manual' then
   if record.version ~= version then return { 'changed', said } end
   if not record.enabled then return { 'stopped', said } end
@@ -75,7 +76,7 @@ for i = 13, #ARGV, 2 do
     local told = redis.call('HGET', slots, string.format('%.0f', due))
     if not told then
       word, wrote = claim(due, missed), true
-    elseif cjson.decode(told).missed then
+    elseif (decoded(told) or {}).missed then
       word = 'missed'
     end
   end
@@ -91,7 +92,7 @@ if wrote then
     local all = redis.call('HGETALL', slots)
     for i = 1, #all, 2 do
       if tonumber(all[i]) then
-        local slot = cjson.decode(all[i + 1])
+        local slot = decoded(all[i + 1]) or { missed = '', due = tonumber(all[i]) }
         local list = (slot.missed or slot.outcome) and closed or open
         list[#list + 1] = slot.due
       end

@@ -1,0 +1,127 @@
+"""Somebody's hand in Redis: one thing that cannot be read fails no endpoint, and the API mends it or goes on."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+
+import pytest
+import redis
+from flask import Flask
+from flask.testing import FlaskClient
+
+from nomad_actors.broker import records
+from nomad_actors.testing import running
+
+from .conftest import Parts
+
+BASE = "nomad:{token-refresh}"
+QUEUE = "/admin/jobs/queues/token-refresh"
+NAN, HUGE = float("nan"), 1e18
+
+
+def a_record(
+    client: redis.Redis, *, times: float | None = None, body: bytes | None = None, story: bytes = b""
+) -> bytes:
+    """Return the record of the job that failed, with something else in it."""
+    (job,) = client.zrange(f"{BASE}:failed", 0, 0)
+    record = records.unpack(client.hget(f"{BASE}:jobs", job))  # type: ignore[arg-type]
+    header, body = record.header, record.body if body is None else body
+    at = [header.created_ms, header.ready_ms, header.started_ms, header.finished_ms] if times is None else 4 * [times]
+    packed = records.HEADER.pack(1, 2, 1, 0, 0, *at, b"c" * 8, header.token, len(body))
+    return packed + body + record.story + story
+
+
+def told(**options: object) -> bytes:
+    return json.dumps({"actor_name": "token-refresh-work", "args": [], "kwargs": {"n": 1}, "options": options}).encode()
+
+
+FAILED = "the failed job"
+RUBBISH: list[tuple[str, str, object]] = [
+    *((f"{BASE}:meta", field, value) for field in ("paused", "paused:esi") for value in (b"garbage", b"{}", b"[]")),
+    (f"{BASE}:meta", "paused", b'{"since":"x"}'),
+    *((f"{BASE}:meta", field, b"x") for field in ("rate", "limit_set", "max_length", "limit", "keep")),
+    *((f"{BASE}:{name}", "zz", value) for name in ("stats", "workers", "faults") for value in (b"", b"\xff" * 90)),
+    (f"{BASE}:workers", "tick", b"x"),
+    *((f"{BASE}:operations", "zz", value) for value in (b"\xff", b"{}", b"[" * 5000)),
+    *((f"{BASE}:schedules", "zz", value) for value in (b"\xff", b"{}")),
+    ("nomad:schedulers", "zz", b"x"),
+    (f"{BASE}:jobs", FAILED, b"no record"),
+    (f"{BASE}:active", FAILED, b"x"),
+    *((f"{BASE}:jobs", FAILED, {"times": at}) for at in (NAN, float("inf"), -1.0, HUGE)),
+    (f"{BASE}:jobs", FAILED, {"story": b"\x04cut"}),
+    (f"{BASE}:jobs", FAILED, {"story": records.EVENT.pack(3, NAN, 4) + b"null"}),
+    (f"{BASE}:jobs", FAILED, {"story": records.EVENT.pack(3, 1e12, 1) + b"{"}),
+    *((f"{BASE}:jobs", FAILED, {"story": records.EVENT.pack(kind, 1e12, 0)}) for kind in (4, 9, 11)),
+    (f"{BASE}:jobs", FAILED, {"story": records.EVENT.pack(5, 1e12, 3) + b"NaN"}),
+    (f"{BASE}:jobs", FAILED, {"body": told(backoff="x", max_retries="x", delay="x", requested_by=5)}),
+    (f"{BASE}:jobs", FAILED, {"body": told().replace(b'"n": 1', b'"n": NaN')}),
+    (f"{BASE}:notes", FAILED, b"\xff" * 80),
+    (f"{BASE}:notes", FAILED, struct.pack(">14sIII", b"", 0, 0, 4) + b"null"),
+]
+
+
+def plant(client: redis.Redis, key: str, field: str, value: object) -> None:
+    """Put something there that nobody can read."""
+    if field == FAILED:
+        (job,) = client.zrange(f"{BASE}:failed", 0, 0)
+        value = a_record(client, **value) if isinstance(value, dict) else value  # type: ignore[arg-type]
+        client.hset(key, job, value)  # type: ignore[arg-type]
+    else:
+        client.hset(key, field, value)  # type: ignore[arg-type]
+    if key.endswith(":faults"):
+        client.zadd(f"{BASE}:faults:last", {field: 1e12})
+
+
+def addresses(ask: FlaskClient, parts: Parts) -> list[str]:
+    """Return every address that only shows something."""
+    paths = ask.get("/admin/openapi.json").get_json()["paths"]
+    api = [path.replace("{queue}", "token-refresh") for path, methods in paths.items() if "get" in methods]
+    ids = [job.id for job in parts.queues.get_queue("token-refresh").jobs(["failed", "completed"])]
+    return [
+        *(path for path in api if "{" not in path),
+        *(f"{QUEUE}/jobs?status={state}" for state in ("failed", "completed", "active", "delayed")),
+        *(f"{QUEUE}/jobs/{each}" for each in ids),
+        *("/admin/", "/admin/bulk", "/admin/queues/token-refresh", "/admin/queues/token-refresh?status=failed"),
+        *("/admin/queues/token-refresh/failures", "/admin/audit"),
+        *(f"/admin/queues/token-refresh/jobs/{each}" for each in ids),
+    ]
+
+
+def check_everything(ask: FlaskClient, parts: Parts) -> None:
+    """Ask for everything; only what judges may say that it is not well."""
+    for path in addresses(ask, parts):
+        answer = ask.get(path)
+        judges = path in ("/admin/jobs/health", "/admin/doctor") and "Retry-After" not in answer.headers
+        assert answer.status_code == 200 or (answer.status_code == 503 and judges), f"{path}: {answer.text[:500]}"
+        if answer.mimetype == "application/json":
+            json.loads(answer.text, parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize(("key", "field", "value"), RUBBISH, ids=lambda each: f"{each}"[-40:])
+def test_one_thing_that_cannot_be_read_fails_nothing(
+    ask: FlaskClient,
+    parts: Parts,
+    web: Flask,
+    redis_client: redis.Redis,
+    wait_until: Callable[..., None],
+    key: str,
+    field: str,
+    value: object,
+) -> None:
+    queue = parts.queues.get_queue("token-refresh")
+    parts.add()
+    parts.add(fail=True)
+    parts.run_all()
+    plant(redis_client, key, field, value)
+    check_everything(ask, parts)
+    for path, body in (("pause", {"reason": "a look"}), ("resume", {})):
+        assert ask.post(f"{QUEUE}/{path}", json=body).status_code == 200
+    limits = {"concurrency": 5, "starts": 9, "periodMs": 1000, "maxLength": None}
+    assert ask.put(f"{QUEUE}/limits", json=limits).status_code == 200
+    added = [parts.add(), parts.add(fail=True)]
+    with running(parts.broker):
+        wait_until(lambda: {job.id for job in queue.jobs(["failed", "completed"])} >= set(added), what="jobs to end")
+    check_everything(ask, parts)
+    assert ask.get("/admin/jobs/scheduler").status_code == 200
