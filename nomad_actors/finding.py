@@ -78,13 +78,15 @@ class FaultPage:
 def parse_fields(texts: Sequence[str]) -> dict[str, str]:
     """Return `name=value` words as a mapping.
 
-    Raises `BadInput` for a word without `=`.
+    Raises `BadInput` for a word without `=`, and for a field that is named twice.
     """
     fields = {}
     for text in texts:
         name, mark, value = text.partition("=")
         if not mark or not name:
             raise BadInput(f"field {text[:80]!r} is unusable (accepted: name=value, as character_id=123)")
+        if name in fields:
+            raise BadInput(f"field {name[:80]!r} is named twice (accepted: each field once; all must fit)")
         fields[name] = value
     return fields
 
@@ -137,6 +139,9 @@ def count(finder: Finder, sought: JobFilter, counts: Mapping[str, int]) -> tuple
     of_states = sum(counts[name] for name in sought.states or counts)
     if sought.fingerprint is not None:
         # Only failed jobs have one.
+        if sought.states and State.FAILED not in sought.states:
+            fingerprint_term(sought.fingerprint)
+            return 0, True
         alone = sought.job_type is None and not sought.fields and not timed
         return finder.count(fingerprint_term(sought.fingerprint)), alone
     if sought.fields:

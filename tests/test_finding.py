@@ -14,7 +14,7 @@ from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker
 from nomad_actors.clock import SystemClock
 from nomad_actors.errors import BadInput, UnknownState
-from nomad_actors.finding import JobFilter
+from nomad_actors.finding import JobFilter, parse_fields
 from nomad_actors.job_types import JobType, Payload, Result
 from nomad_actors.queues import NewJob, Queue, Queues
 from nomad_actors.settings import Settings
@@ -281,6 +281,20 @@ def test_running_jobs_are_paged_by_their_start_whatever_ends_meanwhile(
             each.set()
     shown = [job.data["character_id"] for page in (first, second) for job in page.jobs]
     assert sorted(shown) == list(range(6))
+
+
+def test_a_field_that_is_named_twice_is_refused() -> None:
+    with pytest.raises(BadInput, match="field 'key' is named twice"):
+        parse_fields(["key=1", "key=2"])
+
+
+def test_only_failed_jobs_are_counted_by_a_fingerprint(queues: Queues, queue: Queue, broker: JobBroker) -> None:
+    add(queues, 3, broken="gaps")
+    run_all(broker)
+    (fault,) = queue.failures().faults
+    assert queue.count(JobFilter(states=["waiting"], fingerprint=fault.fingerprint)) == (0, True)
+    assert queue.count(JobFilter(states=["failed"], fingerprint=fault.fingerprint)) == (3, True)
+    assert queue.count(JobFilter(fingerprint=fault.fingerprint)) == (3, True)
 
 
 def test_an_unknown_state_is_refused_with_the_nearest(queue: Queue) -> None:

@@ -5,15 +5,18 @@ Nothing raises out of a consumer: Dramatiq would replace it after a fixed 3 s. R
 
 from __future__ import annotations
 
+import logging
 import queue
 from collections.abc import Iterable
 
 from dramatiq.broker import Consumer, MessageProxy
 
 from .lease import CURRENT
-from .leased import LeasedMessage, ended
+from .leased import LeasedMessage, ended, untold
 from .retention import Retention
 from .session import Session
+
+logger = logging.getLogger("nomad_actors.broker.consumer")
 
 
 class JobConsumer(Consumer):
@@ -74,4 +77,10 @@ class JobConsumer(Consumer):
     def _end(self, message: MessageProxy) -> None:
         assert isinstance(message, LeasedMessage)
         CURRENT.set(None)
-        self._session.end(ended(message))
+        try:
+            settlement = ended(message)
+        except Exception:
+            # Nothing raises out of here: the job would stay active, and keep its place, for as long as we live.
+            logger.critical("how job %s ended cannot be told", message.message_id, exc_info=True)
+            settlement = untold(message)
+        self._session.end(settlement)

@@ -24,6 +24,8 @@ from .view import QueueView
 
 #: How many jobs one script reads.
 STEP = 100
+#: A page whose jobs are longer than this together ends early: callers hold it in memory.
+PAGE_BYTES = 8 * 1024 * 1024
 #: How many are looked at for one page, when few of them fit.
 MOST_LOOKED_AT = 2_000
 
@@ -88,19 +90,20 @@ class Finder:
         """
         place = _state_place(cursor, states)
         found: list[tuple[StoredJob, _Place]] = []
-        looked_at, count = 0, min(STEP, limit + 1)
+        looked_at, count, size = 0, min(STEP, limit + 1), 0
         # One more than is shown: only then there is a next page.
-        while place.at < len(states) and len(found) <= limit and looked_at < MOST_LOOKED_AT:
+        while place.at < len(states) and len(found) <= limit and looked_at < MOST_LOOKED_AT and size < PAGE_BYTES:
             state = states[place.at]
-            page = self._running(place, span) if state is State.ACTIVE else self._page(state, span, count, place)
+            page, is_last = self._page(state, span, count, place)
             for job, place in page:
                 looked_at += 1
+                size += job.size
                 in_time = state is not State.WAITING or span.holds(_added(job))
                 if in_time and accepts(job):
                     found.append((job, place))
                     if len(found) > limit:
                         break
-            if len(found) <= limit and (state is State.ACTIVE or len(page) < count):
+            if len(found) <= limit and is_last:
                 place = _Place(place.at + 1)
             # Where few fit, more are read at once.
             count = STEP
@@ -123,19 +126,23 @@ class Finder:
             if at > shown and span.holds(_added(found[at]))
         ]
 
-    def _page(self, state: State, span: Span, count: int, place: _Place) -> list[tuple[StoredJob, _Place]]:
+    def _page(self, state: State, span: Span, count: int, place: _Place) -> tuple[list[tuple[StoredJob, _Place]], bool]:
+        """Return some jobs of a state, each with its place, and whether they are its last."""
+        if state is State.ACTIVE:
+            return self._running(place, span), True
         rev = "rev" if state in (State.COMPLETED, State.FAILED) else ""
         # The score of a waiting job is its place, not a time.
         in_time = span if state is not State.WAITING else Span()
         low, high = _bound(in_time.since_ms, "-inf"), _bound(in_time.until_ms, "+inf")
-        reply = self._run("page", state.value, rev, count, place.score, place.member, low, high)
-        return [
+        more, *reply = self._run("page", state.value, rev, count, place.score, place.member, low, high)
+        page = [
             (
                 self._view.job(state, reply[i], reply[i + 2], b"", reply[i + 3]),
                 _Place(place.at, reply[i + 1].decode(), reply[i]),
             )
             for i in range(0, len(reply), 4)
         ]
+        return page, not more and len(page) < count
 
     def by_term(
         self, term: bytes, states: Sequence[State], span: Span, accepts: Accepts, *, limit: int, cursor: str | None
@@ -146,13 +153,14 @@ class Finder:
         if cursor is not None:
             high = b"(" + _entry_of(cursor, term)
         found: list[tuple[StoredJob, bytes]] = []
-        looked_at, entry, count = 0, b"", min(STEP, limit + 1)
+        looked_at, entry, count, size = 0, b"", min(STEP, limit + 1), 0
         # One more than is shown: only then there is a next page.
-        while len(found) <= limit and looked_at < MOST_LOOKED_AT:
-            reply = self._run("find", high, low, count)
+        while len(found) <= limit and looked_at < MOST_LOOKED_AT and size < PAGE_BYTES:
+            more, *reply = self._run("find", high, low, count)
             for i in range(0, len(reply), 5):
                 entry, state, value, lease, told = reply[i : i + 5]
                 looked_at += 1
+                size += len(value)
                 if state and State(state.decode()) in states:
                     stored_id = entry[TERM_BYTES + _TIME_BYTES :]
                     job = self._view.job(State(state.decode()), stored_id, value, lease, told)
@@ -160,7 +168,7 @@ class Finder:
                         found.append((job, entry))
                         if len(found) > limit:
                             break
-            if len(found) <= limit and len(reply) < 5 * count:
+            if len(found) <= limit and not more and len(reply) < 5 * count:
                 return Found([job for job, _ in found], None)
             # Where few fit, more are read at once.
             count = STEP

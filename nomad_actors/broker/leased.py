@@ -68,7 +68,7 @@ def unknown_actor(lease: Lease, worker: str) -> Settlement:
     settlement = Settlement(lease, Outcome.DEFERRED, delay_ms=int(min(30_000, max(1_000, age_ms / 4))))
     settlement.body = records.pack_body(message, **{records.UNKNOWN_SINCE: since_ms})
     settlement.error_text = f"no actor {message.actor_name!r} is declared in worker {worker}"
-    settlement.note = settlement.error_text.encode()
+    settlement.note = records.cut(settlement.error_text).encode()
     return settlement
 
 
@@ -142,6 +142,13 @@ def _outcome(message: LeasedMessage) -> Outcome:
     if message.exception is not None:
         return Outcome.FAILED
     return Outcome.SKIPPED if message.skipped else Outcome.COMPLETED
+
+
+def untold(message: LeasedMessage) -> Settlement:
+    """Return the end of a job of which nothing else can be said."""
+    reason = "how it ended cannot be told; its worker's log says why"
+    fault = faults.pack(message.actor_name, "", reason)
+    return Settlement(message.lease, Outcome.FAILED, note=reason.encode(), error_text=reason, fault=fault)
 
 
 def thread_died(message: LeasedMessage) -> Settlement:

@@ -181,10 +181,10 @@ def pack_id(message_id: str) -> bytes:
         try:
             raw = bytes.fromhex(message_id.replace("-", ""))
         except ValueError:
-            return message_id.encode()
+            return message_id.encode(errors="backslashreplace")
         if len(raw) == 16 and unpack_id(raw) == message_id:
             return raw
-    encoded = message_id.encode()
+    encoded = message_id.encode(errors="backslashreplace")
     # A text of 16 bytes would read back as a UUID: mark it.
     return b"=" + encoded if len(encoded) == 16 or encoded[:1] == b"=" else encoded
 
@@ -275,7 +275,8 @@ def pack_error(error_class: str, message: str, traceback: str) -> bytes:
 
 
 def cut(text: str) -> str:
-    """Return `text` bounded to what a reason may take; what is cut says so."""
+    """Return `text` bounded to what a reason may take; what is cut says so, half a surrogate pair is written out."""
+    text = text.encode(errors="backslashreplace").decode()
     if len(text) <= MAX_MESSAGE_CHARS:
         return text
     return f"{text[:MAX_MESSAGE_CHARS]}… [{len(text) - MAX_MESSAGE_CHARS} characters left out]"

@@ -31,6 +31,11 @@ class StoredJob:
     #: Why a running job shall be cancelled, once an operator has asked for it.
     cancel_reason: str | None = None
 
+    @property
+    def size(self) -> int:
+        """How many bytes its body and its story have."""
+        return len(self.record.body) + len(self.record.story) if self.record else 0
+
     def timeline(self) -> list[dict[str, object]]:
         """Return the story as the API tells it, oldest first."""
         if self.record is None:

@@ -23,6 +23,8 @@ LIVE_MS = 20_000
 MARK = struct.Struct(">dId")
 #: How many jobs one step of a long operation touches.
 STEP = 500
+#: How many more than are wanted are looked at in search of old ones.
+MOST_LOOKED_AT = 2_000
 
 _NEWEST_FIRST = (State.COMPLETED, State.FAILED)
 
@@ -101,13 +103,16 @@ class QueueView:
         )
 
     def jobs(self, state: State, start: int, end: int) -> Sequence[StoredJob]:
-        """Return jobs `start` to `end`, inclusive and negative from the end as in Redis.
+        """Return jobs `start` to `end`, inclusive, the latter negative from the end as in Redis.
 
         Waiting in the order of starting, delayed by due time, active longest first, finished newest first.
         """
         order = "rev" if state in _NEWEST_FIRST else ""
-        reply = self._run("list", state.value, start, end, order)
-        jobs = [self.job(state, *reply[i : i + 4]) for i in range(0, len(reply), 4)]
+        jobs: list[StoredJob] = []
+        more = 1
+        while more:
+            more, *reply = self._run("list", state.value, start + len(jobs), end, order)
+            jobs += [self.job(state, *reply[i : i + 4]) for i in range(0, len(reply), 4)]
         if state is State.ACTIVE:
             jobs.sort(key=lambda job: job.running_since_ms or 0)
             return jobs[start:] if end == -1 else jobs[start : end + 1]
@@ -135,28 +140,37 @@ class QueueView:
 
     def again(self, job: StoredJob) -> str:
         """Put a finished job back to waiting with its attempts afresh; return ``ok`` or why not."""
-        return self.act("retry", [job])[0]
+        call = self._again(job, among_many=False)
+        return "unreadable" if call is None else self._links.run([call])[0].decode()
 
     def act(self, action: str, jobs: Sequence[StoredJob], reason: str = "") -> list[str]:
-        """Retry, remove, promote or cancel jobs in one round trip, a script each; return what each answered."""
+        """Retry, remove, promote or cancel jobs in one round trip, a script each; return what each answered.
+
+        One that is not as it was found any more is left alone, and so is one whose unique key another holds by now.
+        """
         calls = [self._action(action, job, reason) for job in jobs]
         replies = iter(self._links.run([call for call in calls if call is not None]) if any(calls) else ())
         return ["unreadable" if call is None else next(replies).decode() for call in calls]
 
     def _action(self, action: str, job: StoredJob, reason: str) -> Call | None:
         stored_id = records.pack_id(job.job_id)
+        found = (job.state.value, job.record.header.token if job.record else b"")
         if action == "retry":
-            if job.record is None:
-                return None
-            body = job.record.body
-            if job.message is not None:
-                job.message.options.pop("retries", None)
-                body = records.pack_body(job.message)
-            return Call("again", self._base, (stored_id, job.record.header.token, body))
+            return self._again(job, among_many=True)
         if action == "cancel":
             text = records.cut(reason or "cancelled")
-            return Call("cancel", self._base, (stored_id, text, cancel_word(stored_id, text)))
-        return Call(action, self._base, (stored_id,))
+            return Call("cancel", self._base, (stored_id, text, cancel_word(stored_id, text), *found))
+        return Call(action, self._base, (stored_id, *found))
+
+    def _again(self, job: StoredJob, *, among_many: bool) -> Call | None:
+        if job.record is None:
+            return None
+        body = job.record.body
+        if job.message is not None:
+            job.message.options.pop("retries", None)
+            body = records.pack_body(job.message)
+        found = (records.pack_id(job.job_id), job.record.header.token, body)
+        return Call("again", self._base, (*found, "1" if among_many else ""))
 
     def promote(self, job_id: str) -> str:
         """Put a delayed job to waiting now; return ``ok``, ``missing`` or the state that does not allow it."""
@@ -178,30 +192,52 @@ class QueueView:
         return word.decode()
 
     def clean(self, state: State, *, grace_ms: int, limit: int) -> Sequence[str]:
-        """Remove jobs that ended (else were enqueued) over `grace_ms` ago, oldest first; return their ids."""
+        """Remove jobs that ended (else were enqueued) over `grace_ms` ago, oldest first; return their ids.
+
+        Of those that have not begun, `MOST_LOOKED_AT` more than `limit` are looked at of each priority, in the order
+        of starting, and of the delayed ones as many by due time.
+        """
         removed: list[str] = []
         if state in _NEWEST_FIRST:
             while len(removed) < limit:
-                step = self._run("clean", state.value, grace_ms, min(STEP, limit - len(removed)))
+                _, *step = self._run("clean", state.value, grace_ms, min(STEP, limit - len(removed)))
                 removed += map(records.unpack_id, step)
                 if not step:
                     break
             return removed
-        old = self._enqueued_before(state, self.counts().now_ms - grace_ms)[:limit]
-        for i in range(0, len(old), STEP):
-            step = self._run("clean", state.value, "", *old[i : i + STEP])
+        old = self._enqueued_before(state, self.counts().now_ms - grace_ms, limit)
+        while old:
+            looked, *step = self._run("clean", state.value, "", *old[:STEP])
             removed += map(records.unpack_id, step)
+            old = old[looked:]
         return removed
 
-    def _enqueued_before(self, state: State, before_ms: float) -> Sequence[bytes]:
+    def _enqueued_before(self, state: State, before_ms: float, limit: int) -> Sequence[bytes]:
         """Return the ids of one state's jobs enqueued before a time, oldest first: their index has another order."""
+        spans = [("-inf", "+inf")]
+        if state is State.WAITING:
+            # Within a priority it is nearly that order; over all, the low ones would not be come to.
+            spans = [
+                (repr(float(p * keys.PRIORITY_STEP)), repr(float((p + 1) * keys.PRIORITY_STEP - 1)))
+                for p in self.ages().waiting_ms
+            ]
+        found = [old for span in spans for old in self._old_within(state, span, before_ms, limit)]
+        return [stored_id for _, stored_id in sorted(found)[:limit]]
+
+    def _old_within(
+        self, state: State, span: tuple[str, str], before_ms: float, limit: int
+    ) -> list[tuple[float, bytes]]:
         found: list[tuple[float, bytes]] = []
-        start = 0
-        while reply := self._run("list", state.value, start, start + STEP - 1, ""):
+        looked_at, score, member = 0, "", b""
+        while len(found) < limit and looked_at < limit + MOST_LOOKED_AT:
+            more, *reply = self._run("page", state.value, "", STEP, score, member, *span)
             for i in range(0, len(reply), 4):
-                found += [(age, reply[i]) for age in _created_ms(reply[i + 1]) if age < before_ms]
-            start += STEP
-        return [stored_id for _, stored_id in sorted(found)]
+                found += [(age, reply[i]) for age in _created_ms(reply[i + 2]) if age < before_ms]
+            if not more and len(reply) < 4 * STEP:
+                break
+            looked_at += len(reply) // 4
+            score, member = reply[-3].decode(), reply[-4]
+        return found
 
     def pause(
         self,

@@ -120,9 +120,9 @@ class Runner:
         return self._operations.save(stepped) or self._after_another(operation, stepped)
 
     def _after_another(self, operation: Operation, stepped: Operation) -> Operation:
-        """Return the operation as somebody else has left it; our last step still counts when it was stopped."""
+        """Return the operation as somebody else has left it; our last step still counts where nobody took another."""
         latest = self._operations.get(operation.queue, operation.id)
-        if latest.state == "stopped" and latest.cursor == operation.cursor and latest.done == operation.done:
+        if not latest.owner and latest.cursor == operation.cursor and latest.done == operation.done:
             counted = replace(latest, done=stepped.done, skipped=stepped.skipped, cursor=stepped.cursor)
             return self._operations.save(counted) or latest
         return latest
@@ -138,7 +138,11 @@ class Runner:
         queue = self._queues.get_queue(operation.queue)
         count = min(STEP, wish.per_second)
         done, skipped, cursor = queue.act_on_page(
-            wish.action, wish.sought, limit=count, cursor=operation.cursor, reason=wish.reason
+            wish.action,
+            wish.sought,
+            limit=count,
+            cursor=operation.cursor,
+            reason=wish.reason or (f"cancelled by {wish.by}" if wish.by else ""),
         )
         stepped = replace(operation, done=operation.done + done, skipped=operation.skipped + skipped, cursor=cursor)
         if cursor is None:

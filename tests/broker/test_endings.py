@@ -128,3 +128,40 @@ def test_a_job_that_takes_too_long_is_interrupted_and_retried(
         wait_until(lambda: len(endings) == 2, timeout_seconds=10)
     assert [e.outcome for e in endings] == [Outcome.RETRIED, Outcome.FAILED]
     assert TimeLimitExceeded.__name__ in str(stored(view, message).timeline()[-1]["reason"])
+
+
+@pytest.mark.parametrize("how", ["error", "permanent", "defer"])
+def test_words_that_no_encoding_takes_keep_no_job_from_ending(
+    broker: JobBroker, view: QueueView, wait_until: Callable[..., None], how: str
+) -> None:
+    words = "caf\ud83d"
+
+    @dramatiq.actor(max_retries=0)
+    def job() -> None:
+        raise {"error": RuntimeError(words), "permanent": PermanentError(words), "defer": Defer(600, words)}[how]
+
+    message = job.send()
+    with running(broker):
+        wait_until(lambda: view.counts().active + view.counts().waiting == 0)
+    found = stored(view, message)
+    assert found.state is (State.DELAYED if how == "defer" else State.FAILED)
+    assert "caf\\ud83d" in str(found.timeline()[-1]["reason"])
+    assert view.cancel(message.message_id, words) in ("ok", "failed")
+    assert view.get(words) is None
+
+
+def test_a_job_whose_end_cannot_be_told_fails_with_that_reason(
+    broker: JobBroker, view: QueueView, wait_until: Callable[..., None]
+) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no words")
+
+    @dramatiq.actor(max_retries=0)
+    def job() -> None:
+        raise Mute
+
+    message = job.send()
+    with running(broker):
+        wait_until(lambda: view.counts().failed == 1)
+    assert "cannot be told" in str(stored(view, message).timeline()[-1]["reason"])

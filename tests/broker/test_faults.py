@@ -374,6 +374,24 @@ def test_a_full_redis_refuses_producers_clearly_and_still_drains(
     assert sorted(ran) == list(range(50))
 
 
+def test_a_full_redis_can_be_paused_and_made_room_in(
+    own_redis: LocalRedis, full_redis: redis.Redis, make_broker: Callable[..., JobBroker]
+) -> None:
+    broker = make_broker(url=own_redis.url)
+    actor = dramatiq.actor(lambda _: None, broker=broker, actor_name="job")
+    messages = [actor.send(i) for i in range(3)]
+    view, book = broker.view("default"), broker.operations("default")
+    full_redis.config_set("maxmemory", 1)
+    view.pause(reason="full")
+    assert [pause.reason for pause in view.counts().pauses] == ["full"]
+    view.resume()
+    kept = book.put("an operation", {"state": "running"}, seen=0)
+    assert kept is not None
+    assert book.put("an operation", {"state": "stopped"}, seen=kept["revision"]) is not None
+    assert view.remove(messages[0].message_id) == "ok"
+    assert view.cancel(messages[1].message_id, "full") == "ok"
+
+
 def test_a_full_redis_holds_up_nobody_but_the_job_whose_next_step_needs_room(
     own_redis: LocalRedis,
     full_redis: redis.Redis,

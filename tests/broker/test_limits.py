@@ -133,6 +133,22 @@ def test_no_more_jobs_start_in_any_period_than_the_rate_allows(
     assert 1.1 < started[-1] - started[0] < 3
 
 
+def test_many_old_starts_are_let_go_in_one_short_step(
+    broker: JobBroker, view: QueueView, work: Actor[..., object], redis_client: redis.Redis
+) -> None:
+    view.set_limits(Limits(starts=100_000, period_ms=60_000))
+    now_ms = redis_client.time()[0] * 1000
+    times = [now_ms - 100_000 + n // 10 for n in range(99_000)] + [now_ms - n for n in range(500, 0, -1)]
+    for at in range(0, len(times), 10_000):
+        redis_client.rpush("nomad:{default}:starts", *times[at : at + 10_000])
+    redis_client.config_resetstat()
+    work.send(1)
+    with running(broker):
+        broker.join("default", timeout=5000)
+    assert redis_client.llen("nomad:{default}:starts") == 501
+    assert "cmdstat_lpop" not in redis_client.info("commandstats")
+
+
 def test_a_rate_holds_over_processes(make_broker: Callable[..., JobBroker], broker: JobBroker, view: QueueView) -> None:
     view.set_limits(Limits(starts=3, period_ms=60_000))
     other = make_broker()

@@ -12,7 +12,9 @@ from dramatiq import Actor
 from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, State
 from nomad_actors.broker.endings import Ended, Outcome
+from nomad_actors.broker.finder import Span
 from nomad_actors.broker.states import TRANSITIONS
+from nomad_actors.broker.tags import term
 from nomad_actors.broker.view import QueueView
 from nomad_actors.testing import running
 
@@ -220,6 +222,73 @@ def test_clean_of_waiting_and_delayed_goes_by_when_they_were_enqueued(
     removed = view.clean(state, grace_ms=60_000, limit=3)
     assert removed == [m.message_id for m in messages[:3]]
     check_queue(redis_client)
+
+
+@pytest.mark.parametrize("delay", [0, 60_000])
+def test_clean_looks_at_a_bounded_number_of_jobs_and_at_every_priority(
+    broker: JobBroker, view: QueueView, add: Actor[..., object], redis_client: redis.Redis, delay: int
+) -> None:
+    old = [add.message_with_options(args=(n,), priority=9).copy(message_timestamp=1_000 + n) for n in range(3)]
+    young = [add.message_with_options(args=(n,), priority=n % 3) for n in range(9_000)]
+    broker.enqueue_many([(m, delay // 2) for m in old] + [(m, delay) for m in young])
+    state = State.DELAYED if delay else State.WAITING
+    assert view.clean(state, grace_ms=60_000, limit=2) == [m.message_id for m in old[:2]]
+    redis_client.config_resetstat()
+    assert view.clean(state, grace_ms=60_000, limit=5) == [old[2].message_id]
+    read = redis_client.info("commandstats")["cmdstat_hget"]["calls"]
+    # Record and notes of each job that is looked at.
+    assert read < 2 * 4 * (2_000 + 5 + 100) + 100
+
+
+def test_what_reads_many_long_jobs_reads_few_at_a_time(
+    broker: JobBroker, view: QueueView, redis_client: redis.Redis
+) -> None:
+    @dramatiq.actor(actor_name="long", indexed=("kind",))
+    def long(text: str, kind: int) -> None: ...
+
+    messages = [long.message(text="x" * 100_000, kind=1) for _ in range(120)]
+    broker.enqueue_many([(message, 0) for message in messages])
+    ids = [message.message_id for message in messages]
+    assert [job.job_id for job in view.jobs(State.WAITING, 0, -1)] == ids
+    assert [job.job_id for job in view.jobs(State.WAITING, 3, 110)] == ids[3:111]
+    finder = broker.finder("default")
+    for found in (
+        lambda cursor: finder.by_state([State.WAITING], Span(), lambda _: True, limit=1_000, cursor=cursor),
+        lambda cursor: finder.by_term(
+            term("kind", 1), [State.WAITING], Span(), lambda _: True, limit=1_000, cursor=cursor
+        ),
+    ):
+        first = found(None)
+        # Eight MiB are a page, whatever was asked for.
+        assert 80 <= len(first.jobs) <= 90
+        rest = found(first.next_cursor)
+        assert rest.next_cursor is None
+        assert sorted(job.job_id for job in (*first.jobs, *rest.jobs)) == sorted(ids)
+    redis_client.config_resetstat()
+    assert len(view.clean(State.WAITING, grace_ms=-1, limit=100)) == 100
+    assert redis_client.info("commandstats")["cmdstat_zrem"]["calls"] >= 20
+
+
+@pytest.mark.parametrize("action", ["remove", "cancel", "retry", "promote"])
+def test_an_operation_on_many_leaves_what_is_no_longer_as_it_was_found(
+    broker: JobBroker, view: QueueView, add: Actor[..., object], action: str, wait_until: Callable[..., None]
+) -> None:
+    messages = [add.send_with_options(args=(n,), delay=60_000 if action == "promote" else None) for n in range(3)]
+    if action in ("remove", "retry"):
+        with running(broker):
+            broker.join("default", timeout=5000)
+    found = [job for m in messages if (job := view.get(m.message_id))]
+    if action in ("remove", "retry"):
+        assert view.again(found[0]) == "ok"
+    elif action == "cancel":
+        view.remove(messages[0].message_id)
+        broker.enqueue(messages[0], delay=60_000)
+    else:
+        view.promote(messages[0].message_id)
+    words = view.act(action, found, "not wanted")
+    assert words[1:] == ["ok", "ok"]
+    assert words[0] != "ok"
+    assert view.get(messages[0].message_id) is not None
 
 
 def test_a_paused_queue_starts_nothing_until_it_is_resumed(

@@ -240,6 +240,30 @@ def test_what_a_newer_release_wrote_of_an_operation_is_passed_over(
     assert operations.get(QUEUE, begun.id) == begun
 
 
+def test_who_began_it_is_told_of_each_job_that_it_cancels(
+    access: QueueAccess, operations: Operations, runner: Runner
+) -> None:
+    add(access, 1)
+    runner.run(operations.begin(QUEUE, wish("cancel", "waiting")))
+    assert access.queues.get_queue(QUEUE).jobs("failed")[0].failed_reason == "cancelled: cancelled by mira"
+
+
+def test_a_step_counts_that_was_taken_while_it_was_stopped_and_resumed(
+    access: QueueAccess, operations: Operations, runner: Runner
+) -> None:
+    add(access, 300)
+    begun = operations.begin(QUEUE, wish("remove", "waiting"))
+
+    def turn(now: Operation) -> None:
+        if now.done == 100 and now.state == "running":
+            operations.stop(QUEUE, now.id)
+            operations.go_on(QUEUE, now.id)
+
+    left = runner.run(begun, turn)
+    assert (left.state, left.done, counts(access)) == ("running", 200, {"waiting": 100})
+    assert runner.run(left).done == 300
+
+
 def test_it_is_stopped_and_goes_on_where_it_was(access: QueueAccess, operations: Operations, runner: Runner) -> None:
     add(access, 300)
     begun = operations.begin(QUEUE, wish("remove", "waiting"))

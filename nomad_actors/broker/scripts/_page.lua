@@ -1,4 +1,6 @@
 -- One page of a sorted set, going on after an entry that may be gone: (score, member) is a place even then.
+-- A script that reads jobs ends early when they are this long together, and says so: Redis serves nobody else meanwhile.
+local MOST_BYTES = 262144
 -- Entries of one score that are looked through to find the place of one that is gone.
 local MOST_TIES = 1000
 

@@ -1,14 +1,18 @@
 -- include: _record _queue _limits _tags
 -- The operator's retry: failed or completed → waiting, attempts afresh.
 -- KEYS: 1 the queue's base
--- ARGV: 1 id, 2 the token that the caller saw, 3 body
--- Returns: ok, or missing, changed (it ran in between), or the state that does not allow it
+-- ARGV: 1 id, 2 the token that the caller saw, 3 body, 4 '1' of an operation on many: then one whose unique key another
+--       job holds stays
+-- Returns: ok, or missing, changed (it ran in between), held, or the state that does not allow it
 local id, seen, body = ARGV[1], ARGV[2], ARGV[3]
 local record = unpack_record(redis.call('HGET', JOBS, id))
 local state = state_of(id)
 if not state then return 'missing' end
 if state ~= 'failed' and state ~= 'completed' then return state end
 if not record or record.token ~= seen then return 'changed' end
+local mode, key = unique_of(record.tags)
+local lasts = mode == UNTIL_START or mode == UNTIL_END
+if ARGV[4] == '1' and lasts and (redis.call('HGET', UNIQUE, key) or id) ~= id then return 'held' end
 local now = now_ms()
 redis.call('ZREM', INDEX[state], id)
 redis.call('HDEL', NOTES, id)
@@ -19,7 +23,6 @@ tell(record, event(ENQUEUED, now, ''))
 redis.call('HSET', JOBS, id, pack_record(record))
 append_waiting(id, record.priority)
 -- Somebody else's job may hold its key by now; the operator's word goes before.
-local mode, key = unique_of(record.tags)
-if mode == UNTIL_START or mode == UNTIL_END then redis.call('HSETNX', UNIQUE, key, id) end
+if lasts then redis.call('HSETNX', UNIQUE, key, id) end
 if not is_paused(now) then wake() end
 return 'ok'

@@ -1,11 +1,13 @@
--- include: _record _queue _tags _slots _next _stats _end
+-- include: _record _queue _found _tags _slots _next _stats _end
 -- The operator's cancel: waiting, delayed → failed, marked as cancelled. An active job is marked, and its worker told.
 -- KEYS: 1 the queue's base
--- ARGV: 1 id, 2 the reason, 3 what to tell the worker
--- Returns: ok, asked, or missing, or the state that does not allow it
+-- ARGV: 1 id, 2 the reason, 3 what to tell the worker, and of an operation on many: 4 the state that it was found in, 5 the
+--       token of its last run
+-- Returns: ok, asked, or missing, or the state that does not allow it; or changed, when it is not as it was found
 local id, reason = ARGV[1], ARGV[2]
 local state = state_of(id)
 if not state then return 'missing' end
+if not as_found(id, ARGV[4], ARGV[5]) then return 'changed' end
 local now, record = now_ms(), unpack_record(redis.call('HGET', JOBS, id))
 if state == 'active' then
   local token, started, score, before = unpack_lease(redis.call('HGET', ACTIVE, id))

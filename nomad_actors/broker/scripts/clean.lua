@@ -1,18 +1,24 @@
--- include: _record _queue _tags _slots
+-- include: _record _queue _tags _slots _page
 -- Removes jobs of one state, a bounded step.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 state, 2 how long ago they must have ended (ms), 3 at most how many; or
 --       1 state, 2 '' and from 3 on the ids, of which those still in that state go
--- Returns: the ids removed, oldest first
-local index, ids = INDEX[ARGV[1]], {}
+-- Returns: how many ids were looked at (from 3 on; fewer where the jobs are long), then the ids removed, oldest first
+local index, ids, looked, bytes = INDEX[ARGV[1]], {}, 0, 0
 if ARGV[2] ~= '' then
   local before = string.format('(%.17g', now_ms() - tonumber(ARGV[2]))
   ids = redis.call('ZRANGEBYSCORE', index, '-inf', before, 'LIMIT', 0, tonumber(ARGV[3]))
 else
-  for i = 3, #ARGV do
-    if redis.call('ZSCORE', index, ARGV[i]) then ids[#ids + 1] = ARGV[i] end
-  end
+  ids = { unpack(ARGV, 3) }
 end
+local chosen = {}
+for _, id in ipairs(ids) do
+  if bytes > MOST_BYTES then break end
+  looked = looked + 1
+  bytes = bytes + redis.call('HSTRLEN', JOBS, id)
+  if redis.call('ZSCORE', index, id) then chosen[#chosen + 1] = id end
+end
+ids = chosen
 if #ids > 0 then
   local unbegun = ARGV[1] == 'waiting' or ARGV[1] == 'delayed'
   redis.call('ZREM', index, unpack(ids))
@@ -22,4 +28,4 @@ if #ids > 0 then
     for _, id in ipairs(ids) do end_slot(id, now, 'removed', 0) end
   end
 end
-return ids
+return { looked, unpack(ids) }

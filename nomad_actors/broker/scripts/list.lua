@@ -1,14 +1,17 @@
--- include: _queue
+-- include: _queue _page
 -- Reads a page of one state's jobs as they stand at one instant.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 state, 2 first, 3 last (inclusive, as ZRANGE), 4 'rev' for newest first
--- Returns: 4 a job: id, record, lease (or ''), notes (or '')
-local answer = {}
+-- Returns: 1 when there are more of these that were too long for one answer, else 0; then 4 a job: id, record, lease (or ''),
+--          notes (or '')
+local answer, bytes = { 0 }, 0
 local function tell(id, lease)
+  local value, notes = redis.call('HGET', JOBS, id) or '', redis.call('HGET', NOTES, id) or ''
   answer[#answer + 1] = id
-  answer[#answer + 1] = redis.call('HGET', JOBS, id) or ''
+  answer[#answer + 1] = value
   answer[#answer + 1] = lease
-  answer[#answer + 1] = redis.call('HGET', NOTES, id) or ''
+  answer[#answer + 1] = notes
+  bytes = bytes + #value + #notes
 end
 
 if ARGV[1] == 'active' then
@@ -18,5 +21,12 @@ if ARGV[1] == 'active' then
   return answer
 end
 local command = ARGV[4] == 'rev' and 'ZREVRANGE' or 'ZRANGE'
-for _, id in ipairs(redis.call(command, INDEX[ARGV[1]], ARGV[2], ARGV[3])) do tell(id, '') end
+local ids = redis.call(command, INDEX[ARGV[1]], ARGV[2], ARGV[3])
+for i, id in ipairs(ids) do
+  tell(id, '')
+  if bytes > MOST_BYTES and i < #ids then
+    answer[1] = 1
+    break
+  end
+end
 return answer

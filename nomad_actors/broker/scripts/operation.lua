@@ -7,6 +7,8 @@
 -- Closes: two processes that run one operation, or one that runs it and an operator who stops it. A repeated call finds its
 --         own change there and is told ok.
 local OPERATIONS = BASE .. ':operations'
+-- A write that frees: a full Redis takes what comes after it, and is made room in by such operations.
+redis.call('HDEL', OPERATIONS, '')
 local id, seen, text = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local stored = redis.call('HGET', OPERATIONS, id)
 local old = stored and decoded(stored)

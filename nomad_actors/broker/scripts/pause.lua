@@ -6,6 +6,8 @@
 -- Returns: 1 when that changed anything
 -- Closes: a lost reply; a repeat keeps the time since when it is paused.
 local now = now_ms()
+-- A write that frees: a full Redis takes what comes after it, and must let itself be paused.
+redis.call('HDEL', META, '')
 local old = unpack_pause(redis.call('HGET', META, ARGV[1]), now)
 if ARGV[2] == 'pause' then
   local pause = { since = old and old.since or math.floor(now), by = ARGV[4], reason = ARGV[5] }

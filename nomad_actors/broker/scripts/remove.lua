@@ -1,11 +1,12 @@
--- include: _record _queue _tags _slots
+-- include: _record _queue _found _tags _slots
 -- Removes one job: waiting, delayed, completed or failed → –.
 -- KEYS: 1 the queue's base
--- ARGV: 1 id
--- Returns: ok, missing or active
+-- ARGV: 1 id, and of an operation on many: 2 the state that it was found in, 3 the token of its last run
+-- Returns: ok, missing or active; or changed, when it is not as it was found
 local id = ARGV[1]
 local state = nil
 if redis.call('HEXISTS', ACTIVE, id) == 1 then return 'active' end
+if not as_found(id, ARGV[2], ARGV[3]) then return 'changed' end
 for name, index in pairs(INDEX) do
   if redis.call('ZREM', index, id) == 1 then state = name end
 end
