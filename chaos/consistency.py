@@ -7,7 +7,7 @@ import redis
 from nomad_actors.broker import records
 from nomad_actors.broker.errors import UnreadableBody
 from nomad_actors.broker.records import Flag
-from nomad_actors.broker.tags import TERM_BYTES
+from nomad_actors.broker.tags import TERM_BYTES, UniqueUntil
 
 INDEXES = ("waiting", "delayed", "completed", "failed")
 
@@ -40,8 +40,19 @@ def check_tags(client: redis.Redis, base: str) -> None:
             faults.add(found[-1][:TERM_BYTES])
     assert entries == set(client.zrange(f"{base}:terms", 0, -1))
     assert faults == set(client.hkeys(f"{base}:faults")) == set(client.zrange(f"{base}:faults:last", 0, -1))
-    for holder in client.hvals(f"{base}:unique"):
-        assert states_of(client, base, holder)
+    for key, holder in client.hgetall(f"{base}:unique").items():
+        _check_holder(client, base, key, holder)
+
+
+def _check_holder(client: redis.Redis, base: str, key: bytes, holder: bytes) -> None:
+    """Check that a key is held by a job that asked for it and is not beyond it, or by one that is to follow."""
+    (state,) = states_of(client, base, holder)
+    value = client.hget(f"{base}:jobs", holder)  # type: ignore[arg-type]
+    tags = value[records.HEADER.size + 1 :][: value[records.HEADER.size]]  # type: ignore[index]
+    held_in = {UniqueUntil.START: ("waiting", "delayed"), UniqueUntil.END: ("waiting", "delayed", "active")}
+    own = tags[1:17] == key and state in held_in.get(UniqueUntil(tags[0]), ())
+    to_follow = client.hget(f"{base}:next", holder) or b""  # type: ignore[arg-type]
+    assert own or key in to_follow, f"{holder!r} is {state} and holds {key.hex()}"  # type: ignore[operator]
 
 
 def _entries(stored_id: bytes, value: bytes) -> list[bytes]:

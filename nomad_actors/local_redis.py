@@ -121,8 +121,10 @@ class LocalRedis:
                 if self.process.poll() is not None:
                     break
                 try:
-                    client.ping()
-                    return
+                    # Another's, which took the port a moment before us, must not be taken for ours.
+                    if client.info("server").get("process_id") == self.process.pid:
+                        return
+                    break
                 except redis.RedisError:
                     time.sleep(0.02)
         said = log.read_text(errors="replace")[-2000:] if log.exists() else "(nothing)"

@@ -303,15 +303,18 @@ class Queue:
     ) -> tuple[int, int, str | None]:
         """Retry, remove, promote or cancel a page of jobs in one round trip; return how many were, how many were not.
 
-        And the cursor of the next page. A job whose state has changed since, and a cancelled one that is to be retried,
-        is left alone. Raises as `find`.
+        And the cursor of the next page. A job that is no longer as it was found is left alone, and of those that are to
+        be retried a cancelled one, and one that loses every worker unless it is asked for by its fingerprint.
+
+        Raises as `find`.
         """
         finding.check(sought, self.job_types, limit)
         with redis_errors():
             # A pause that comes or goes between two pages changes nothing of what is meant.
             states = sought.stored_states(paused=None)
             found, next_cursor = finding.find(self._finder, sought, states, limit=limit, cursor=cursor)
-            meant = [job for job in found if not (action == "retry" and job.cancelled)]
+            named = sought.fingerprint is not None
+            meant = [job for job in found if action != "retry" or not (job.cancelled or (job.is_poison and not named))]
             words = self._view.act(action, meant, reason)
         done = sum(word in ("ok", "asked") for word in words)
         return done, len(found) - done, next_cursor
@@ -369,7 +372,10 @@ class Queue:
     def limit_at_a_time(self) -> int | None:
         """Return how many jobs may run at a time over all hosts, as set or as declared."""
         with redis_errors():
-            return self._view.counts().limit
+            kept = self._view.counts().limit
+        # What is declared is written to Redis by the first worker that serves the queue.
+        declared = [job_type.global_concurrency for job_type in self.job_types if job_type.global_concurrency]
+        return kept if kept is not None else max(declared, default=None)
 
     def set_limits(self, limits: Limits) -> None:
         """Set this queue's limits, all of them; they hold at once, everywhere. None lifts one.

@@ -69,7 +69,8 @@ class AddedJob:
     id: str
     queue: str
     state: str
-    priority: int
+    #: None where another job stands.
+    priority: int | None
     #: False when another job stands in its place (its unique key, or the caller's own key), or it was there before.
     new: bool = True
 
@@ -308,7 +309,7 @@ class Queues:
         with redis_errors(), _refusals():
             added = self._broker.enqueue_many(messages, once=once)
         return [
-            AddedJob(each.job_id, m.queue_name, each.state, m.options["priority"], each.new)
+            AddedJob(each.job_id, m.queue_name, each.state, m.options["priority"] if each.new else None, each.new)
             for (m, _), each in zip(messages, added, strict=True)
         ]
 

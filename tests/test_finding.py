@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
 from collections.abc import Callable, Iterator
 
@@ -12,6 +13,7 @@ from pydantic import Field
 
 from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker
+from nomad_actors.broker.faults import normalised, own_frame
 from nomad_actors.clock import SystemClock
 from nomad_actors.errors import BadInput, UnknownState
 from nomad_actors.finding import JobFilter, parse_fields
@@ -163,6 +165,33 @@ def test_jobs_of_a_type_and_of_a_time(queues: Queues, queue: Queue, broker: JobB
     assert (len(later.jobs), len(earlier.jobs), len(within.jobs)) == (0, 0, 6)
 
 
+def test_waiting_jobs_of_a_time_are_those_that_were_added_then(queues: Queues, queue: Queue) -> None:
+    add(queues, 3)
+    added_ms = queue.jobs("waiting")[0].timestamp_ms
+    for since, until, count in (
+        (added_ms + 5_000, None, 0),
+        (None, added_ms - 5_000, 0),
+        (added_ms - 5_000, added_ms + 5_000, 3),
+    ):
+        sought = JobFilter(states=["waiting"], since_ms=since, until_ms=until)
+        assert len(queue.find(sought).jobs) == count
+
+
+def test_a_page_looks_at_no_more_than_two_thousand_jobs(
+    queues: Queues, queue: Queue, redis_client: redis.Redis
+) -> None:
+    add(queues, 4_500)
+    last = queues.add_job("syncs", "other", {"character_id": 1})
+    redis_client.config_resetstat()
+    page = queue.find(JobFilter(states=["waiting"], job_type="other"))
+    assert (page.jobs, page.next_cursor is None) == ([], False)
+    # Record and notes of each, and the end of the step in which that many were reached.
+    assert redis_client.info("commandstats")["cmdstat_hget"]["calls"] < 2 * 2_100 + 100
+    assert all_pages(queue, JobFilter(states=["waiting"], job_type="other"), 10) == [last.id]
+    by_field = queue.find(JobFilter(fields={"endpoint": "/none", "character_id": "1"}))
+    assert by_field.jobs == []
+
+
 def test_failures_of_one_cause_are_one_whatever_their_numbers(
     queues: Queues, queue: Queue, broker: JobBroker, redis_client: redis.Redis
 ) -> None:
@@ -192,6 +221,28 @@ def test_failures_of_one_cause_are_one_whatever_their_numbers(
     (again,) = [fault for fault in queue.failures().faults if fault.fingerprint == chosen.fingerprint]
     assert again.count == 1
     check_queue(redis_client, "nomad:{syncs}")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("job 0f9b2c1e-8a5d-4c7b-9e1f-2d3c4b5a6978 is lost", "job 7d444840-9dc0-11d1-b245-5ffdce74fad2 is lost"),
+        ("object at 0x7fde0cde49a0", "object at 0x7fde05aa6660"),
+        ("digest 6bb970fb03ef29829f0c35519328df9ae5575df2", "digest 0037ce96d076bfd8d61f4c98f24b80e292645aaa"),
+        ("took 1.25 s", "took 17 s"),
+    ],
+)
+def test_what_differs_from_job_to_job_makes_no_other_cause(one: str, other: str) -> None:
+    assert normalised(one) == normalised(other) != one
+
+
+def test_the_frame_of_a_cause_is_the_applications_own() -> None:
+    def parse() -> None:
+        json.loads("{")
+
+    with pytest.raises(ValueError, match="property name") as raised:
+        parse()
+    assert own_frame(raised.value.__traceback__) == "tests/test_finding.py:parse"
 
 
 def test_retention_forgets_terms_and_faults_with_the_jobs(broker: JobBroker, redis_client: redis.Redis) -> None:

@@ -136,10 +136,10 @@ class AddedJob(Answer):
     """A job that was added, or the one that stands in its place."""
 
     id: str
-    name: str
+    name: str = Field(description="the job type that was asked for")
     queue_name: str
     state: State | Literal["gone"] = Field(description="gone: the one that stands is not kept any more")
-    priority: int
+    priority: int | None = Field(description="null where another stands in its place")
     new: bool = Field(description="false: another stands in its place, by a key or its id")
 
 

@@ -26,6 +26,7 @@ suffix        type    meaning
 ``unique:KEY``, ``asked:KEY``  string  id of the job of a key that is held for a time, or of a caller's own key; expire
 ``bulks``     list    ids of bulks that are decided on and not added yet; ``bulk:ID`` hash: part → its jobs (`adding`)
 ``operations``  hash  id → record of a bulk operation (JSON)
+``answer:CALL``  string  what an operator's call was answered, for its repeat; expires
 ``wake``      list    at most one token: "there is work and nobody was told"
 ``workers``   hash    worker id → last heard (ms), last request number, how long ticks missed it (ms), name;
                       ``tick`` → the last tick, the last trimming (ms)

@@ -32,6 +32,11 @@ class StoredJob:
     cancel_reason: str | None = None
 
     @property
+    def is_poison(self) -> bool:
+        """Whether it failed because worker after worker was lost with it."""
+        return self.state is State.FAILED and self.record is not None and self.record.header.crashes >= MAX_CRASHES
+
+    @property
     def size(self) -> int:
         """How many bytes its body and its story have."""
         return len(self.record.body) + len(self.record.story) if self.record else 0
@@ -93,6 +98,8 @@ class StoredJob:
 
 #: What puts a job into `delayed`, or adds it anew.
 _PUT_OFF = (EventKind.ENQUEUED, EventKind.RETRY, EventKind.DEFERRED)
+#: In step with ``scripts/_end.lua``: how many workers a job may lose.
+MAX_CRASHES = 3
 _WHY_RECOVERED = {
     b"gone": "its worker was not heard of any more",
     b"unheard": "its worker never learned that it had it",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import struct
 import time
 from collections.abc import Sequence
@@ -140,7 +141,7 @@ class QueueView:
 
     def again(self, job: StoredJob) -> str:
         """Put a finished job back to waiting with its attempts afresh; return ``ok`` or why not."""
-        call = self._again(job, among_many=False)
+        call = self._again(job, call=_call())
         return "unreadable" if call is None else self._links.run([call])[0].decode()
 
     def act(self, action: str, jobs: Sequence[StoredJob], reason: str = "") -> list[str]:
@@ -156,13 +157,13 @@ class QueueView:
         stored_id = records.pack_id(job.job_id)
         found = (job.state.value, job.record.header.token if job.record else b"")
         if action == "retry":
-            return self._again(job, among_many=True)
+            return self._again(job)
         if action == "cancel":
             text = records.cut(reason or "cancelled")
             return Call("cancel", self._base, (stored_id, text, cancel_word(stored_id, text), *found))
-        return Call(action, self._base, (stored_id, *found))
+        return Call(action, self._base, (stored_id, *found) if action == "remove" else (stored_id,))
 
-    def _again(self, job: StoredJob, *, among_many: bool) -> Call | None:
+    def _again(self, job: StoredJob, *, call: str = "") -> Call | None:
         if job.record is None:
             return None
         body = job.record.body
@@ -170,11 +171,11 @@ class QueueView:
             job.message.options.pop("retries", None)
             body = records.pack_body(job.message)
         found = (records.pack_id(job.job_id), job.record.header.token, body)
-        return Call("again", self._base, (*found, "1" if among_many else ""))
+        return Call("again", self._base, (*found, "" if call else "1", call))
 
     def promote(self, job_id: str) -> str:
         """Put a delayed job to waiting now; return ``ok``, ``missing`` or the state that does not allow it."""
-        word: bytes = self._run("promote", records.pack_id(job_id))
+        word: bytes = self._run("promote", records.pack_id(job_id), _call())
         return word.decode()
 
     def cancel(self, job_id: str, reason: str) -> str:
@@ -188,7 +189,7 @@ class QueueView:
 
     def remove(self, job_id: str) -> str:
         """Remove a job that does not run; return ``ok``, ``missing`` or ``active``."""
-        word: bytes = self._run("remove", records.pack_id(job_id))
+        word: bytes = self._run("remove", records.pack_id(job_id), "", "", _call())
         return word.decode()
 
     def clean(self, state: State, *, grace_ms: int, limit: int) -> Sequence[str]:
@@ -200,7 +201,7 @@ class QueueView:
         removed: list[str] = []
         if state in _NEWEST_FIRST:
             while len(removed) < limit:
-                _, *step = self._run("clean", state.value, grace_ms, min(STEP, limit - len(removed)))
+                _, *step = self._run("clean", state.value, grace_ms, min(STEP, limit - len(removed)), _call())
                 removed += map(records.unpack_id, step)
                 if not step:
                     break
@@ -304,6 +305,11 @@ class QueueView:
             if deadline is not None and time.monotonic() >= deadline:
                 return False
             time.sleep(0.01)
+
+
+def _call() -> str:
+    """Return the number of a call that is told the same when it is repeated."""
+    return secrets.token_hex(8)
 
 
 def _created_ms(value: bytes) -> Sequence[float]:

@@ -85,6 +85,7 @@ def test_a_unique_job_says_which_one_stands(ask: FlaskClient) -> None:
     unique = {**JOB, "opts": {"uniqueKey": "character 7", "uniqueUntil": "end"}}
     first, again = (ask.post(f"{QUEUE}/jobs", json=unique) for _ in range(2))
     assert (again.status_code, again.get_json()["id"]) == (200, first.get_json()["id"])
+    assert (first.get_json()["priority"], again.get_json()["priority"]) == (2, None)
     replaced = ask.post(f"{QUEUE}/jobs", json={**JOB, "opts": {**unique["opts"], "uniqueReplace": True}})
     assert replaced.status_code == 201
     assert ask.get(f"{QUEUE}/jobs/{first.get_json()['id']}").status_code == 404

@@ -39,10 +39,20 @@ def make_broker(redis_url: str) -> Iterator[Callable[..., JobBroker]]:
         broker.close()
 
 
+#: For tests of what must not wait for a worker's next beat: with this lease it comes after 15 s, beyond every deadline.
+RARE_BEATS = pytest.mark.parametrize("lease_ms", [60_000])
+
+
 @pytest.fixture
-def broker(make_broker: Callable[..., JobBroker]) -> JobBroker:
+def lease_ms() -> int:
+    """How long a worker of the test's broker may be unheard."""
+    return 15_000
+
+
+@pytest.fixture
+def broker(make_broker: Callable[..., JobBroker], lease_ms: int) -> JobBroker:
     """A broker on the test run's empty Redis, also Dramatiq's global one."""
-    broker = make_broker()
+    broker = make_broker(lease_ms=lease_ms)
     dramatiq.set_broker(broker)
     return broker
 

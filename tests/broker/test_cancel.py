@@ -16,6 +16,7 @@ from nomad_actors.broker.endings import Ended, Outcome
 from nomad_actors.broker.stored import StoredJob
 from nomad_actors.broker.view import QueueView
 from nomad_actors.testing import running
+from tests.broker.conftest import RARE_BEATS
 
 
 @pytest.fixture
@@ -45,7 +46,8 @@ def test_a_job_that_has_not_begun_is_cancelled_at_once(
     check_queue(redis_client)
 
 
-def test_a_running_job_is_interrupted_in_milliseconds_and_spends_its_retries_on_nothing(
+@RARE_BEATS
+def test_a_running_job_is_interrupted_at_once_and_spends_its_retries_on_nothing(
     broker: JobBroker, view: QueueView, endings: list[Ended], wait_until: Callable[..., None]
 ) -> None:
     began, cleaned = threading.Event(), threading.Event()
@@ -62,12 +64,10 @@ def test_a_running_job_is_interrupted_in_milliseconds_and_spends_its_retries_on_
     message = job.send()
     with running(broker):
         assert began.wait(5)
-        asked = time.monotonic()
         assert view.cancel(message.message_id, "enough") == "asked"
-        assert cleaned.wait(2)
-        took = time.monotonic() - asked
+        # Told, it does not wait for the next beat, which would be after 15 s.
+        assert cleaned.wait(10)
         wait_until(lambda: endings)
-    assert took < 0.5
     told = stored(view, message)
     assert (told.state, told.cancelled) == (State.FAILED, True)
     assert endings[0].outcome is Outcome.CANCELLED

@@ -79,8 +79,13 @@ def test_a_callers_script_whose_reply_is_cut_has_its_effect_once(
         "faults": lambda: finder.faults(limit=10, cursor=None),
     }
     getattr(proxy, side)(named(script))
-    actions[script]()
+    answer = actions[script]()
     assert proxy.cuts == [script]
+    # Whoever asked learns what was done, not that it cannot be done once more.
+    told = {"again": "ok", "promote": "ok", "remove": "ok", "cancel": "ok", "clean": [failed.message_id]}
+    assert answer == told.get(script, answer)
+    if script == "operation":
+        assert answer is not None
     check_queue(redis_client)
     counts = view.counts()
     total = counts.waiting + counts.delayed + counts.failed + counts.completed
@@ -90,6 +95,18 @@ def test_a_callers_script_whose_reply_is_cut_has_its_effect_once(
 
     if script == "schedule":
         assert [each.name for each in book.read(["default"])] == ["known", "new"]
+
+
+def test_a_repeated_clean_removes_no_more_than_was_asked_for(through_proxy: JobBroker, proxy: FaultProxy) -> None:
+    broker, view = through_proxy, through_proxy.view("default")
+    actor = dramatiq.actor(fail_if_asked, broker=broker, max_retries=0)
+    for _ in range(20):
+        actor.send(False)
+    with running(broker):
+        broker.join("default", timeout=5000)
+    proxy.cut_after(named("clean"))
+    assert len(view.clean(State.COMPLETED, grace_ms=0, limit=5)) == 5
+    assert (proxy.cuts, view.counts().completed) == (["clean"], 15)
 
 
 def fail_if_asked(fails: bool) -> None:

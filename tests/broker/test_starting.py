@@ -162,7 +162,7 @@ def test_a_limit_over_all_hosts_holds_over_several_workers(
 def test_work_is_shared_by_idle_workers(make_broker: Callable[..., JobBroker], wait_until: Callable[..., None]) -> None:
     ran: list[str] = []
     together = threading.Barrier(2, timeout=10)
-    brokers = [make_broker(), make_broker()]
+    brokers = [make_broker(lease_ms=60_000), make_broker(lease_ms=60_000)]
     for name, each in zip("ab", brokers, strict=True):
 
         def job(name: str = name) -> None:
@@ -175,7 +175,7 @@ def test_work_is_shared_by_idle_workers(make_broker: Callable[..., JobBroker], w
         wait_until(lambda: len(brokers[0].view("default").workers()) == 2)
         for _ in range(2):
             brokers[0].get_actor("job").send()
-        wait_until(lambda: sorted(ran) == ["a", "b"], timeout_seconds=3)
+        wait_until(lambda: sorted(ran) == ["a", "b"], timeout_seconds=10)
 
 
 def test_a_priority_that_cannot_be_ordered_is_refused_and_nothing_is_enqueued(broker: JobBroker) -> None:

@@ -17,6 +17,7 @@ from nomad_actors.broker.states import TRANSITIONS
 from nomad_actors.broker.tags import term
 from nomad_actors.broker.view import QueueView
 from nomad_actors.testing import running
+from tests.broker.conftest import RARE_BEATS
 
 
 @pytest.fixture
@@ -60,6 +61,7 @@ def test_a_job_waits_runs_and_completes(
     assert [event["event"] for event in stored.timeline()] == ["enqueued", "started", "completed"]
 
 
+@RARE_BEATS
 def test_a_delayed_job_starts_when_due_and_not_before(
     broker: JobBroker, view: QueueView, add: Actor[..., object], endings: list[Ended]
 ) -> None:
@@ -68,17 +70,18 @@ def test_a_delayed_job_starts_when_due_and_not_before(
     with running(broker):
         broker.join("default", timeout=5000)
     (ended,) = endings
-    assert 0 <= ended.wait_ms < 100
+    assert 0 <= ended.wait_ms < 2_000
     assert ended.started_ms - job.message_timestamp >= 199
 
 
+@RARE_BEATS
 def test_a_nearer_delayed_job_is_not_held_up_by_a_farther_one(
     broker: JobBroker, view: QueueView, add: Actor[..., object], wait_until: Callable[..., None]
 ) -> None:
     with running(broker):
         add.send_with_options(args=(1,), delay=60_000)
         near = add.send_with_options(args=(2,), delay=150)
-        wait_until(lambda: state_of(view, near.message_id) == "completed", timeout_seconds=3)
+        wait_until(lambda: state_of(view, near.message_id) == "completed", timeout_seconds=10)
     assert view.counts().delayed == 1
 
 
@@ -291,6 +294,7 @@ def test_an_operation_on_many_leaves_what_is_no_longer_as_it_was_found(
     assert view.get(messages[0].message_id) is not None
 
 
+@RARE_BEATS
 def test_a_paused_queue_starts_nothing_until_it_is_resumed(
     broker: JobBroker, view: QueueView, add: Actor[..., object], wait_until: Callable[..., None]
 ) -> None:
@@ -303,7 +307,7 @@ def test_a_paused_queue_starts_nothing_until_it_is_resumed(
         assert view.counts().waiting == 5
         assert view.counts().pauses
         view.resume()
-        wait_until(lambda: all(state_of(view, job.message_id) == "completed" for job in paused), timeout_seconds=3)
+        wait_until(lambda: all(state_of(view, job.message_id) == "completed" for job in paused), timeout_seconds=10)
 
 
 def test_a_known_id_that_waits_is_not_doubled(broker: JobBroker, view: QueueView, add: Actor[..., object]) -> None:

@@ -74,18 +74,26 @@ def test_while_one_waits_it_stands_and_its_id_is_told(
 
 @pytest.mark.parametrize(("until", "stands"), [("start", False), ("end", True)])
 def test_once_it_runs_only_the_longer_key_is_held(
-    broker: JobBroker, work: Actor[..., Any], view: QueueView, wait_until: Callable[..., None], until: str, stands: bool
+    broker: JobBroker,
+    work: Actor[..., Any],
+    redis_client: redis.Redis,
+    wait_until: Callable[..., None],
+    until: str,
+    stands: bool,
 ) -> None:
     first = add(work, unique_until=until)
     with running(broker):
         wait_until(lambda: ran)
+        check_queue(redis_client)
         second = add(work, unique_until=until)
         assert (second.message_id == first.message_id) is stands
         gate.set()
         broker.join("default", timeout=5000)
         third = add(work, unique_until=until)
         assert third.message_id not in (first.message_id, second.message_id)
+        check_queue(redis_client)
         broker.join("default", timeout=5000)
+        check_queue(redis_client)
 
 
 @pytest.mark.parametrize("until", ["end", 60])
@@ -253,6 +261,22 @@ def test_a_cancel_is_of_what_was_there_when_it_was_asked_for(
     assert (counts.completed, counts.failed) == ((1, 0) if cancelled_first else (0, 1))
 
 
+def test_an_ended_job_that_is_added_anew_gives_back_the_key_that_it_had(
+    broker: JobBroker, work: Actor[..., Any], view: QueueView, redis_client: redis.Redis
+) -> None:
+    gate.set()
+    first = add(work, unique_key="one")
+    with running(broker):
+        broker.join("default", timeout=5000)
+    stored = view.get(first.message_id)
+    assert stored is not None
+    assert view.again(stored) == "ok"
+    view.cancel(first.message_id, "")
+    broker.enqueue(work.message_with_options(args=(2,), unique_key="two").copy(message_id=first.message_id))
+    check_queue(redis_client)
+    assert add(work, unique_key="one").message_id != first.message_id
+
+
 def test_an_operators_retry_takes_the_key_again(broker: JobBroker, work: Actor[..., Any], view: QueueView) -> None:
     first = add(work)
     view.cancel(first.message_id, "")
@@ -286,7 +310,7 @@ def test_many_at_once_are_unique_too(broker: JobBroker, work: Actor[..., Any], v
 
 
 def test_a_callers_key_makes_the_same_call_one_job_also_after_it_is_gone(
-    work: Actor[..., Any], view: QueueView
+    work: Actor[..., Any], view: QueueView, redis_client: redis.Redis
 ) -> None:
     def ask(number: int) -> Message[Any]:
         return work.send_with_options(args=(number,), idempotency_key="order 5")
@@ -298,6 +322,9 @@ def test_a_callers_key_makes_the_same_call_one_job_also_after_it_is_gone(
     assert view.counts().waiting == 0
     with pytest.raises(KeyReused, match=first.message_id):
         ask(2)
+    (key,) = redis_client.scan_iter("nomad:{default}:asked:*")
+    # Within a day, and no longer.
+    assert 86_300_000 < int(redis_client.pttl(key)) <= 86_400_000  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("stands", ["waits", "runs", "by id"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import redis
 
 from nomad_actors.app import QueueAccess, open_queues
 from nomad_actors.broker.interrupts import guarded
+from nomad_actors.broker.link import Call
 from nomad_actors.bulk import Operations, Runner, Wish
 from nomad_actors.bulk.operation import Operation
 from nomad_actors.errors import BadInput, WrongState
@@ -113,6 +115,41 @@ def test_a_fault_is_run_again_once_though_it_fails_again(
 
 def fail(**_: object) -> None:
     raise ValueError("on purpose")
+
+
+def test_a_job_that_loses_every_worker_is_run_again_only_by_name(
+    access: QueueAccess, operations: Operations, runner: Runner, redis_client: redis.Redis
+) -> None:
+    queue = access.queues.get_queue(QUEUE)
+    (job_id,) = add(access, 1)
+    poison(access, redis_client, job_id)
+    assert queue.get(job_id).failed_reason == "lost its worker 3 times"  # type: ignore[union-attr]
+    retried = runner.run(operations.begin(QUEUE, wish("retry", "failed")))
+    assert (retried.done, retried.skipped) == (0, 1)
+    (fault,) = queue.failures().faults
+    assert runner.run(operations.begin(QUEUE, wish("retry", fingerprint=fault.fingerprint))).done == 1
+
+
+def poison(access: QueueAccess, client: redis.Redis, job_id: str) -> None:
+    """Lose three workers with a job."""
+    base = access.broker._base(QUEUE)
+    for number in range(3):
+        dead = b"dead   %d" % number
+        assert len(access.broker._links.run([Call("start", base, (dead, 1, 1, "dead:1", 1))])[0]) == 7
+        seconds, _ = client.time()
+        client.hset(f"{base}:workers", dead, struct.pack(">dId", 0, 1, 1e9) + b"dead:1")
+        client.hset(f"{base}:workers", "tick", struct.pack(">dd", seconds * 1000 - 5_000, seconds * 1000))
+        access.broker._links.run([Call("beat", base, (b"witness.", "w:1", 0, 15_000))])
+
+
+def test_only_fifty_that_are_over_are_kept(
+    access: QueueAccess, operations: Operations, runner: Runner, redis_client: redis.Redis
+) -> None:
+    for _ in range(53):
+        runner.run(operations.begin(QUEUE, wish("remove", "failed")))
+    kept = operations.begin(QUEUE, wish("remove", "failed"))
+    assert redis_client.hlen(f"nomad:{{{QUEUE}}}:operations") == 51
+    assert operations.get(QUEUE, kept.id).state == "running"
 
 
 def test_jobs_that_come_later_are_not_meant(access: QueueAccess, operations: Operations, runner: Runner) -> None:

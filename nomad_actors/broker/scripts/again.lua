@@ -1,10 +1,13 @@
--- include: _record _queue _limits _tags
+-- include: _record _queue _limits _answers _tags
 -- The operator's retry: failed or completed → waiting, attempts afresh.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 id, 2 the token that the caller saw, 3 body, 4 '1' of an operation on many: then one whose unique key another
---       job holds stays
+--       job holds stays; else the call's number in 5
 -- Returns: ok, or missing, changed (it ran in between), held, or the state that does not allow it
+-- Closes: a lost reply, by the call's number.
 local id, seen, body = ARGV[1], ARGV[2], ARGV[3]
+local told = answered(ARGV[5])
+if told then return told end
 local record = unpack_record(redis.call('HGET', JOBS, id))
 local state = state_of(id)
 if not state then return 'missing' end
@@ -25,4 +28,4 @@ append_waiting(id, record.priority)
 -- Somebody else's job may hold its key by now; the operator's word goes before.
 if lasts then redis.call('HSETNX', UNIQUE, key, id) end
 if not is_paused(now) then wake() end
-return 'ok'
+return answer_with(ARGV[5], 'ok')

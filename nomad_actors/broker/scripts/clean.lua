@@ -1,9 +1,13 @@
--- include: _record _queue _tags _slots _page
+-- include: _record _queue _answers _tags _slots _page
 -- Removes jobs of one state, a bounded step.
 -- KEYS: 1 the queue's base
--- ARGV: 1 state, 2 how long ago they must have ended (ms), 3 at most how many; or
+-- ARGV: 1 state, 2 how long ago they must have ended (ms), 3 at most how many, 4 the call's number; or
 --       1 state, 2 '' and from 3 on the ids, of which those still in that state go
+-- Closes: a lost reply, by the call's number: a repeat removes no more. With ids it removes none that is not named.
 -- Returns: how many ids were looked at (from 3 on; fewer where the jobs are long), then the ids removed, oldest first
+local call = ARGV[2] ~= '' and ARGV[4] or ''
+local told = answered(call)
+if told then return told end
 local index, ids, looked, bytes = INDEX[ARGV[1]], {}, 0, 0
 if ARGV[2] ~= '' then
   local before = string.format('(%.17g', now_ms() - tonumber(ARGV[2]))
@@ -28,4 +32,4 @@ if #ids > 0 then
     for _, id in ipairs(ids) do end_slot(id, now, 'removed', 0) end
   end
 end
-return { looked, unpack(ids) }
+return answer_with(call, { looked, unpack(ids) })

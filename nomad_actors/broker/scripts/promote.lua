@@ -1,9 +1,12 @@
--- include: _record _queue _limits
+-- include: _record _queue _limits _answers
 -- The operator's "now": delayed → waiting before it is due.
 -- KEYS: 1 the queue's base
--- ARGV: 1 id
+-- ARGV: 1 id, 2 the call's number ('' of an operation on many)
 -- Returns: ok, or missing, or the state that does not allow it
+-- Closes: a lost reply, by the call's number.
 local id = ARGV[1]
+local told = answered(ARGV[2])
+if told then return told end
 local state = state_of(id)
 if not state then return 'missing' end
 if state ~= 'delayed' then return state end
@@ -17,4 +20,4 @@ if record then
 end
 append_waiting(id, record and record.priority or 0)
 if not is_paused(now) then wake() end
-return 'ok'
+return answer_with(ARGV[2], 'ok')

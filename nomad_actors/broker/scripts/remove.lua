@@ -1,10 +1,14 @@
--- include: _record _queue _found _tags _slots
+-- include: _record _queue _found _answers _tags _slots
 -- Removes one job: waiting, delayed, completed or failed → –.
 -- KEYS: 1 the queue's base
--- ARGV: 1 id, and of an operation on many: 2 the state that it was found in, 3 the token of its last run
+-- ARGV: 1 id, and of an operation on many: 2 the state that it was found in, 3 the token of its last run;
+--       else 2 and 3 '', 4 the call's number
+-- Closes: a lost reply, by the call's number.
 -- Returns: ok, missing or active; or changed, when it is not as it was found
 local id = ARGV[1]
 local state = nil
+local told = answered(ARGV[4])
+if told then return told end
 if redis.call('HEXISTS', ACTIVE, id) == 1 then return 'active' end
 if not as_found(id, ARGV[2], ARGV[3]) then return 'changed' end
 for name, index in pairs(INDEX) do
@@ -13,4 +17,4 @@ end
 if state == 'waiting' or state == 'delayed' then end_slot(id, now_ms(), 'removed', 0) end
 local had = redis.call('HEXISTS', JOBS, id)
 drop({ id }, state == 'waiting' or state == 'delayed')
-return (state or had == 1) and 'ok' or 'missing'
+return (state or had == 1) and answer_with(ARGV[4], 'ok') or 'missing'
