@@ -26,7 +26,20 @@ def check_queue(client: redis.Redis, base: str = "nomad:{default}") -> None:
         assert len(states_of(client, base, stored_id)) == 1, stored_id
     indexed = sum(client.zcard(f"{base}:{name}") for name in INDEXES) + client.hlen(f"{base}:active")
     assert indexed == client.hlen(f"{base}:jobs")
+    cancelled = {
+        stored_id
+        for stored_id, value in client.hgetall(f"{base}:jobs").items()
+        if client.zscore(f"{base}:failed", stored_id) is not None and _has_flag(value, Flag.CANCELLED)
+    }
+    assert cancelled == set(client.zrange(f"{base}:cancelled", 0, -1))
     check_tags(client, base)
+
+
+def _has_flag(value: bytes, flag: Flag) -> bool:
+    try:
+        return bool(records.unpack_head(value)[0].flags & flag)
+    except UnreadableBody:
+        return False
 
 
 def check_tags(client: redis.Redis, base: str) -> None:

@@ -68,6 +68,8 @@ class Model:
     recovered: int = 0
     late: int = 0
     lost_for_good: int = 0
+    #: Delayed jobs whose delay began with another job's end, not with a step that told how long it is.
+    put_off: list[str] = field(default_factory=list)
     requests: dict[bytes, int] = field(default_factory=dict)
     known: set[bytes] = field(default_factory=set)
     _arrivals: int = 0
@@ -259,6 +261,7 @@ class Model:
             job.log = []
             job.story.append("enqueued")
             self._wait_or_delay(job, delayed)
+            self.put_off += [job.id] * delayed
             return
         self._ends += not self._one_instant
         job.state, job.ended, job.lease = state, self._ends, None
@@ -267,7 +270,12 @@ class Model:
         """Drop the oldest finished jobs beyond what is kept, at most so many of each state."""
         for state, keep in (("completed", self.keep_completed), ("failed", self.keep_failed)):
             oldest = self.of(state)[::-1]
-            for job in oldest[: min(most, max(0, len(oldest) - keep))]:
+            excess = min(most, max(0, len(oldest) - keep))
+            cancelled = [job for job in oldest if job.cancelled]
+            # Those that were cancelled go first, down to a tenth of what is kept.
+            first = cancelled[: max(0, min(excess, len(cancelled) - keep // 10))]
+            others = [job for job in oldest if job not in first]
+            for job in (*first, *others[: excess - len(first)]):
                 del self.jobs[job.id]
 
     def _take_back(self, job: Job, token: tuple[bytes, int, int]) -> None:

@@ -12,6 +12,7 @@ suffix        type    meaning
 ``active``    hash    id → lease: token, start time, place in ``waiting``, why it shall be cancelled
 ``completed`` zset    id, by the time of ending, ms
 ``failed``    zset    id, by the time of ending, ms
+``cancelled`` zset    id of the failed jobs that an operator cancelled, by the time of ending, ms
 ``notes``     hash    id → what the job said of itself: progress, log (`notes`)
 ``next``      hash    id of a job that runs, or is to be retried → what was added anew meanwhile (``_next.lua``)
 ``meta``      hash    ``seq`` the last sequence number; ``paused`` and ``paused:esi`` (`holds`); ``limit`` of jobs at a

@@ -10,8 +10,36 @@ import pytest
 import redis
 
 from chaos.consistency import check_queue
-from nomad_actors.broker import JobBroker, Retention
+from nomad_actors.broker import JobBroker, Retention, State
 from nomad_actors.testing import running
+
+
+def test_cancelled_jobs_do_not_push_out_why_others_failed(
+    make_broker: Callable[..., JobBroker], redis_client: redis.Redis
+) -> None:
+    broker = make_broker(retention=Retention(100, 3_600_000, 50, 3_600_000))
+
+    @dramatiq.actor(broker=broker, actor_name="fails", max_retries=0)
+    def fails() -> None:
+        raise ValueError("as told")
+
+    view = broker.view("default")
+    for _ in range(30):
+        fails.send()
+    with running(broker):
+        broker.join("default", timeout=10_000)
+    for message in [fails.send() for _ in range(200)]:
+        view.cancel(message.message_id, "too many")
+    assert view.counts().failed == 230
+    for _ in range(15):
+        fails.send()
+    with running(broker):
+        broker.join("default", timeout=10_000)
+    kept = view.jobs(State.FAILED, 0, -1)
+    # Each end trims twice what came: not all that is too much is gone yet, and no failure is.
+    assert [job.cancelled for job in kept].count(False) == 45
+    assert len(kept) < 230
+    check_queue(redis_client)
 
 
 def test_no_more_ended_jobs_are_kept_than_the_queue_says(

@@ -72,6 +72,7 @@ local function put(now, id, call, priority, delay, created, body, packed, extra)
   if state then
     redis.call('ZREM', INDEX[state], id)
     redis.call('HDEL', NOTES, id)
+    redis.call('ZREM', CALLED_OFF, id)
   end
   if holder then take_away(holder, holder_state, now) end
   index_terms(record, id)

@@ -26,6 +26,7 @@ local function finish(record, id, now, index, kind, note, fault)
   if fault and fault ~= '' then set_fault(record, id, now, string.sub(fault, 1, 8), string.sub(fault, 9)) end
   tell(record, event(kind, now, note))
   redis.call('ZADD', index, now, id)
+  if kind == CANCELLED then redis.call('ZADD', CALLED_OFF, now, id) end
   return false
 end
 
@@ -41,13 +42,22 @@ local function keeping(text)
   return 1000, 86400000, 10000, 604800000
 end
 
--- Drops the oldest of a state beyond a count, at most `most` of them.
+local function trim_oldest(of, index, count)
+  if count <= 0 then return end
+  local ids = redis.call('ZRANGE', of, 0, count - 1)
+  redis.call('ZREM', index, unpack(ids))
+  drop(ids)
+end
+
+-- Drops the oldest of a state beyond a count, at most `most` of them. Of failed jobs the cancelled ones go first, down to a
+-- tenth of what is kept: thousands that are cancelled at once must not push out why the others failed.
 local function trim_count(index, keep, most)
   local excess = math.min(redis.call('ZCARD', index) - keep, most)
   if excess <= 0 then return end
-  local ids = redis.call('ZRANGE', index, 0, excess - 1)
-  redis.call('ZREM', index, unpack(ids))
-  drop(ids)
+  local spare = index == DEAD and redis.call('ZCARD', CALLED_OFF) - math.floor(keep / 10) or 0
+  local cancelled = math.max(0, math.min(spare, excess))
+  trim_oldest(CALLED_OFF, index, cancelled)
+  trim_oldest(index, index, excess - cancelled)
 end
 
 -- Drops those of a state that ended before a time, at most `most` of them.

@@ -3,7 +3,7 @@ local BASE = KEYS[1]
 local JOBS, WAITING, DELAYED = BASE .. ':jobs', BASE .. ':waiting', BASE .. ':delayed'
 local ACTIVE, DONE, DEAD = BASE .. ':active', BASE .. ':completed', BASE .. ':failed'
 local META, WAKE, WORKERS, STATS = BASE .. ':meta', BASE .. ':wake', BASE .. ':workers', BASE .. ':stats'
-local NOTES, NEXT = BASE .. ':notes', BASE .. ':next'
+local NOTES, NEXT, CALLED_OFF = BASE .. ':notes', BASE .. ':next', BASE .. ':cancelled'
 local PRIORITY_STEP = 1099511627776
 local INDEX = { waiting = WAITING, delayed = DELAYED, completed = DONE, failed = DEAD }
 

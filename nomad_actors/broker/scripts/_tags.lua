@@ -137,4 +137,5 @@ local function drop(ids, unbegun)
   redis.call('HDEL', JOBS, unpack(ids))
   redis.call('HDEL', NOTES, unpack(ids))
   redis.call('HDEL', NEXT, unpack(ids))
+  redis.call('ZREM', CALLED_OFF, unpack(ids))
 end

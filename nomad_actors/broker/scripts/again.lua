@@ -19,6 +19,7 @@ if ARGV[4] == '1' and lasts and (redis.call('HGET', UNIQUE, key) or id) ~= id th
 local now = now_ms()
 redis.call('ZREM', INDEX[state], id)
 redis.call('HDEL', NOTES, id)
+redis.call('ZREM', CALLED_OFF, id)
 clear_fault(record, id)
 record.attempts, record.crashes, record.flags, record.finished, record.ready = 0, 0, 0, 0, now
 record.body = body

@@ -2,5 +2,5 @@
 -- Drops every job of the queue; what runs settles into nothing. Pauses, limits, counters and what is unique for a time stay.
 -- KEYS: 1 the queue's base
 -- Returns: 1
-redis.call('UNLINK', JOBS, WAITING, DELAYED, ACTIVE, DONE, DEAD, WAKE, NOTES, NEXT, TERMS, FAULTS, LAST_FAULTS, UNIQUE)
+redis.call('UNLINK', JOBS, WAITING, DELAYED, ACTIVE, DONE, DEAD, WAKE, NOTES, NEXT, CALLED_OFF, TERMS, FAULTS, LAST_FAULTS, UNIQUE)
 return 1
