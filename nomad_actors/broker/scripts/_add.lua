@@ -51,7 +51,10 @@ local function put(now, id, call, priority, delay, created, body, packed, extra)
     return 'active', 1, holder
   end
   if state == 'active' then
-    if redis.call('HEXISTS', NEXT, id) == 1 and not extra.replace then return 'active', 0, '' end
+    local ahead = redis.call('HGET', NEXT, id)
+    if ahead and not extra.replace then
+      return 'active', string.sub(ahead, NEXT_CALL_AT, NEXT_CALL_AT + 7) == call and 1 or 0, ''
+    end
     put_next(id, call, priority, delay, created, body, packed)
     if holder then
       take_away(holder, holder_state, now)

@@ -12,7 +12,7 @@ local function too_many(count)
   local held = redis.call('ZCARD', WAITING) + redis.call('ZCARD', DELAYED)
   -- What is decided on and not added yet counts.
   for _, id in ipairs(redis.call('LRANGE', BULKS, 0, -1)) do
-    held = held + tonumber(redis.call('HGET', bulk_key(id), 'left') or 0)
+    held = held + (tonumber(redis.call('HGET', bulk_key(id), 'left') or nil) or 0)
   end
   if held + count > most then return { 'full', most } end
   return nil

@@ -2,6 +2,7 @@
 -- attempts, its retries and its data are none of that one's affair. An entry of NEXT: priority h · delay (ms) d · created d
 -- · call 8 bytes · length of extra I2 · extra (_add) · body.
 local NEXT_HEAD = '>hddc8I2'
+local NEXT_CALL_AT = 19
 
 -- `extra`: '' for nothing, or: length of tags B · tags (_tags) · replace B · for how long the key is held (ms) d · length B
 -- of what follows, 0 or 24: the caller's own key for this request (16 bytes) and a digest of what it asks for (8).
