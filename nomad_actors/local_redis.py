@@ -121,8 +121,7 @@ class LocalRedis:
                 if self.process.poll() is not None:
                     break
                 try:
-                    # Another's, which took the port a moment before us, must not be taken for ours.
-                    if client.info("server").get("process_id") == self.process.pid:
+                    if self._is_ours(client):
                         return
                     break
                 except redis.RedisError:
@@ -130,6 +129,16 @@ class LocalRedis:
         said = log.read_text(errors="replace")[-2000:] if log.exists() else "(nothing)"
         self.kill()
         raise NoRedisServer(f"the Redis server on port {self.port} did not come up; it said: {said}")
+
+    def _is_ours(self, client: redis.Redis) -> bool:
+        """Return whether it is our process that answers, and not another's that took the port a moment before us."""
+        client.ping()
+        try:
+            told: int | None = client.info("server").get("process_id")
+        except redis.ResponseError:
+            # It was started with that command forbidden.
+            return True
+        return self.process is not None and told == self.process.pid
 
     def stop(self) -> None:
         """Stop the server in an orderly way: what it holds is on disk when it is append-only."""
