@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from .broker.holds import Pause, PauseScope
+from . import pauses
+from .broker.holds import Pause
 from .queues import Queue, Queues
 from .thresholds import ALERTS, Thresholds, of_queue
 
@@ -122,13 +122,7 @@ def _stuck(queue: Queue, limits: Thresholds) -> list[str]:
 
 
 def _paused(queue: str, pause: Pause, waiting: int) -> str:
-    what = "paused" if pause.scope is PauseScope.QUEUE else "paused with all that talks to ESI"
-    who = f" by {pause.by}" if pause.by else ""
-    why = f" ({pause.reason})" if pause.reason else ""
-    end = "resume it when they may run"
-    if pause.until_ms is not None:
-        end = f"it ends by itself at {datetime.fromtimestamp(pause.until_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return f"{queue}: {what}{who}{why}, {waiting} jobs wait; {end}"
+    return f"{queue}: {pauses.in_words(pause)}; {waiting} jobs wait; {pauses.ended_by(queue, pause.scope)}"
 
 
 def _unserved(queue: str) -> str:

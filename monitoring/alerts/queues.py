@@ -105,8 +105,8 @@ def _paused(table: Table) -> Alert:
         severity=WARNING,
         summary="A queue has been paused for long.",
         description="""
-        Queue {{ $labels.queue }} has been paused for {{ $value | humanizeDuration }}. See who did and why:
-        nomad queues; when it may go on: nomad resume {{ $labels.queue }}
+        Queue {{ $labels.queue }} has been paused for {{ $value | humanizeDuration }}. Who did, why, and the
+        command that ends it (this queue's own pause, or that of everything that talks to ESI): nomad queues
         """,
     )
 

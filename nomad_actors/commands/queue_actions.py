@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .. import pauses
 from ..broker.holds import PauseScope
 from ..errors import BadInput
 from .options import Json, Yes, confirm
@@ -32,15 +33,16 @@ def pause(
 ) -> None:
     """Let no job of a queue start, in any process, until it is resumed; running ones finish."""
     for_ms = None if for_ is None else parse_duration(for_, "--for")
+    scope = PauseScope.ESI if esi else PauseScope.QUEUE
     with opened() as access:
         for name in _chosen(access.queues, queue, esi=esi):
             found = access.queues.get_queue(name)
-            found.pause(reason=reason, by=who(), for_ms=for_ms, scope=PauseScope.ESI if esi else PauseScope.QUEUE)
+            found.pause(reason=reason, by=who(), for_ms=for_ms, scope=scope)
             counts = found.counts()
             if json:
                 print_json({"success": True, "queueName": name, "status": "paused"}, lines=esi)
                 continue
-            until = f"for {duration(for_ms)}" if for_ms else f"until: nomad resume {'--esi' if esi else name}"
+            until = f"for {duration(for_ms)}" if for_ms else f"until: {pauses.ended_by(name, scope)}"
             typer.echo(f"{name} is paused {until}; {counts['paused']} jobs wait, {counts['active']} still run")
 
 
@@ -55,8 +57,8 @@ def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
                 status = "paused" if left else "running"
                 print_json({"success": True, "queueName": name, "status": status}, lines=esi)
             elif left:
-                other = "--esi" if left[0].scope is PauseScope.ESI else name
-                typer.echo(f"{name} is still paused: nomad resume {other}; {counts['paused']} jobs wait")
+                ending = pauses.ended_by(name, left[0].scope)
+                typer.echo(f"{name} is still paused: {ending}; {counts['paused']} jobs wait")
             else:
                 typer.echo(f"{name} runs; {counts['waiting']} jobs wait")
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .. import pauses
+from ..broker.holds import Pause, PauseScope
 from ..log import redact
 from .options import Json
-from .report import ago, console, duration, moment, now_ms, print_json, table
+from .report import console, duration, moment, now_ms, print_json, table
 from .session import opened
 
 if TYPE_CHECKING:
@@ -70,19 +72,10 @@ def _frame(access: QueueAccess) -> Group | Text:
 
 
 def _told(access: QueueAccess) -> list[dict[str, Any]]:
-    """Return what the admin's API tells of each queue, and its pauses."""
+    """Return what the admin's API tells of each queue."""
     from .. import job_metrics
 
-    found = []
-    for name in access.queues.names():
-        queue = access.queues.get_queue(name)
-        found.append(
-            {
-                **job_metrics.get_queue_details(access.queues, name),
-                "pauses": [pause.as_json() for pause in queue.pauses()],
-            }
-        )
-    return found
+    return [job_metrics.get_queue_details(access.queues, name) for name in access.queues.names()]
 
 
 def _shown(told: list[dict[str, Any]]) -> Group:
@@ -113,8 +106,6 @@ def _cells(queue: dict[str, Any]) -> list[Text | str]:
     ]
 
 
-def _pause(queue: str, pause: dict[str, Any]) -> str:
-    who = f" by {pause['by']}" if pause["by"] else ""
-    why = f": {pause['reason']}" if pause["reason"] else ""
-    until = f", until {moment(pause['until'])}" if pause["until"] else ""
-    return f"{queue}: paused {ago(pause['since'], now_ms())}{who}{why}{until}; nomad resume {queue}"
+def _pause(queue: str, told: dict[str, Any]) -> str:
+    pause = Pause(PauseScope(told["scope"]), told["since"], told["until"], told["reason"], told["by"])
+    return f"{queue}: {pauses.in_words(pause)}; {pauses.ended_by(queue, pause.scope)}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from ..broker.holds import Pause, PauseScope
+from .. import pauses
 from ..broker.server import RunningJob
 from ..broker.view import QueueCounts
 from ..job import Job
@@ -81,17 +81,8 @@ def _paused(queue: Queue) -> Stillness | None:
     found = queue.pauses()
     if not found:
         return None
-    fix = f"nomad resume {queue.name if found[0].scope is PauseScope.QUEUE else '--esi'}"
-    return Stillness(Reason.PAUSED, "; ".join(map(_pause, found)), fix)
-
-
-def _pause(pause: Pause) -> str:
-    what = "paused" if pause.scope is PauseScope.QUEUE else "paused with everything that talks to ESI"
-    since = f" since {_at(pause.since_ms)}"
-    who = f" by {pause.by}" if pause.by else ""
-    why = f" ({pause.reason})" if pause.reason else ""
-    until = f", until {_at(pause.until_ms)}" if pause.until_ms is not None else ", until somebody resumes it"
-    return f"{what}{since}{who}{why}{until}"
+    fix = " && ".join(pauses.ended_by(queue.name, pause.scope) for pause in found)
+    return Stillness(Reason.PAUSED, "; ".join(map(pauses.in_words, found)), fix)
 
 
 def _places_taken(queue: Queue, running: list[RunningJob]) -> Stillness | None:

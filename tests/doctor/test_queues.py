@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dramatiq import Message
 
 from nomad_actors.app import QueueAccess
-from nomad_actors.broker.holds import Limits
+from nomad_actors.broker.holds import Limits, PauseScope
 from nomad_actors.doctor import Finding, Patient
 from nomad_actors.doctor.stillness import Reason, why_still
 from nomad_actors.testing import WorkerProcess
@@ -64,6 +64,12 @@ def test_a_paused_queue_is_told_before_its_full_places(
         found = shop_of(access)
         assert (found.status, found.fix) == ("warning", "nomad resume shop")
         assert "paused since 20" in found.found
+        queue.pause(scope=PauseScope.ESI, reason="downtime", by="joe")
+        found = shop_of(access)
+        assert "paused with everything that talks to ESI since 20" in found.found
+        assert found.fix == "nomad resume shop && nomad resume --esi"
+        queue.resume()
+        assert shop_of(access).fix == "nomad resume --esi"
 
 
 def test_a_limit_over_all_hosts_that_is_reached(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:

@@ -1,0 +1,70 @@
+"""Pausing and resuming one queue or all that talk to ESI: what is done, what is kept of it, what is told."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from typing import Any
+
+from nomad_actors.app import QueueAccess
+from nomad_actors.broker.holds import Pause, PauseScope
+
+from .conftest import Nomad
+
+Told = Callable[..., Any]
+
+#: Every queue of ours whose jobs talk to ESI or SSO.
+ESI = ["esi-refresh", "historical-data", "token-refresh"]
+
+
+def pause_of(access: QueueAccess, queue: str) -> Pause:
+    (pause,) = access.queues.get_queue(queue).pauses()
+    return pause
+
+
+def test_a_pause_keeps_its_reason_its_end_and_who_it_was(nomad: Nomad, access: QueueAccess) -> None:
+    said = nomad("pause", "shop", "--reason", "stock-taking", "--for", "30m")
+    assert said.stdout == "shop is paused for 30m; 0 jobs wait, 0 still run\n"
+    pause = pause_of(access, "shop")
+    assert (pause.reason, pause.by, pause.scope) == ("stock-taking", getpass.getuser(), PauseScope.QUEUE)
+    assert pause.until_ms == pause.since_ms + 30 * 60_000
+    assert not access.queues.get_queue("esi-refresh").is_paused()
+
+
+def test_all_that_talks_to_esi_is_paused_beside_a_pause_of_its_own(
+    nomad: Nomad, told: Told, access: QueueAccess
+) -> None:
+    assert nomad("pause", "token-refresh", "--reason", "its own").exit_code == 0
+    assert nomad("pause", "--esi", "--reason", "downtime").exit_code == 0
+    scopes = {name: [p.scope for p in access.queues.get_queue(name).pauses()] for name in access.queues.names()}
+    assert {name for name, found in scopes.items() if PauseScope.ESI in found} == set(ESI)
+    assert scopes["token-refresh"] == [PauseScope.QUEUE, PauseScope.ESI]
+    assert scopes["shop"] == []
+
+    lines = [line for line in nomad("queues").stdout.splitlines() if ": paused" in line]
+    of_esi = [line for line in lines if line.endswith("; nomad resume --esi")]
+    assert [line.partition(":")[0] for line in of_esi] == ESI
+    assert all("paused with everything that talks to ESI since" in line and "(downtime)" in line for line in of_esi)
+    (own,) = set(lines) - set(of_esi)
+    assert own.startswith("token-refresh: paused since")
+    assert own.endswith("(its own), until somebody resumes it; nomad resume token-refresh")
+
+    still = nomad("resume", "token-refresh").stdout
+    assert still == "token-refresh is still paused: nomad resume --esi; 0 jobs wait\n"
+    assert nomad("resume", "--esi").stdout.splitlines() == [f"{name} runs; 0 jobs wait" for name in ESI]
+    assert not any(queue["isPaused"] for queue in told("queues")["queues"])
+
+
+def test_resuming_esi_leaves_a_pause_of_its_own(nomad: Nomad, access: QueueAccess) -> None:
+    nomad("pause", "esi-refresh")
+    nomad("pause", "--esi", "--for", "1h")
+    lines = nomad("resume", "--esi").stdout.splitlines()
+    assert lines[0] == "esi-refresh is still paused: nomad resume esi-refresh; 0 jobs wait"
+    assert pause_of(access, "esi-refresh").scope is PauseScope.QUEUE
+
+
+def test_a_queue_or_esi_but_not_both_and_not_neither(nomad: Nomad, access: QueueAccess) -> None:
+    for arguments in (["pause"], ["pause", "shop", "--esi"], ["resume"], ["resume", "shop", "--esi"]):
+        result = nomad(*arguments)
+        assert (result.exit_code, "name a queue or say --esi" in result.stderr) == (2, True)
+    assert not any(access.queues.get_queue(name).is_paused() for name in access.queues.names())
