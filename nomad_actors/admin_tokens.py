@@ -20,6 +20,7 @@ ACCEPTED = (
 )
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+_NAMES = "up to 40 letters, digits, '.', '_', '-'"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -56,6 +57,8 @@ def token_entry(name: str, role: str, token: str) -> AdminToken:
 
     Raises `WrongEntry` for a name or role that no entry may have.
     """
+    if not _NAME.fullmatch(name):
+        raise WrongEntry(f"{name!r:.80} is unusable (accepted: {_NAMES})")
     return _entry(f"{name}:{role}:{digest_of(token)}", "the entry")
 
 
@@ -89,7 +92,7 @@ def _entry(text: str, which: str) -> AdminToken:
         raise WrongEntry(f"{which} is not of three parts; a token itself is never set")
     name, role, digest = parts
     if not _NAME.fullmatch(name):
-        raise WrongEntry(f"{which} has no usable name (accepted: up to 40 letters, digits, '.', '_', '-')")
+        raise WrongEntry(f"{which} has no usable name (accepted: {_NAMES})")
     if role not in ROLES:
         raise WrongEntry(f"{which} has an unknown role")
     if not _DIGEST.fullmatch(digest):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import Json, Yes, confirm
-from .report import ago, console, now_ms, parse_duration, print_json, table
+from .report import ago, console, now_ms, parse_duration, print_json, say, table
 from .session import opened, who
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def act(access: QueueAccess, queue: str, wish: Wish, *, dry_run: bool, yes: bool
     said = f"{'' if exact else 'up to '}{count} jobs of {queue}"
     if dry_run:
         told = {"dryRun": True, "queueName": queue, "action": wish.action, "count": count, "exact": exact}
-        print_json(told) if json else typer.echo(f"{wish.action}: {said}; nothing was done")
+        print_json(told) if json else say(f"{wish.action}: {said}; nothing was done")
         return
     confirm(f"{wish.action.capitalize()} {said}?", yes=yes)
     runner = Runner(access.queues)
@@ -110,7 +110,7 @@ def _finish(access: QueueAccess, runner: Runner, operation: Operation, *, json: 
     if json:
         print_json(operation.as_json())
     else:
-        typer.echo(_in_words(operation))
+        say(_in_words(operation))
     if operation.state == "stopped":
         raise typer.Exit(1)
 
@@ -158,7 +158,7 @@ def stop(queue: QueueName, operation: OperationId, json: Json = False) -> None:
 
     with opened() as access:
         stopped = Operations(access.queues).stop(queue, operation)
-    print_json(stopped.as_json()) if json else typer.echo(_in_words(stopped))
+    print_json(stopped.as_json()) if json else say(_in_words(stopped))
 
 
 @group.command("resume")

@@ -10,7 +10,7 @@ import typer
 
 from .exits import ExitCode
 from .options import Json
-from .report import console, print_json
+from .report import console, print_json, printable, styled
 from .session import opened, patient
 
 if TYPE_CHECKING:
@@ -36,20 +36,18 @@ def doctor(json: Json = False) -> None:
 
 
 def _show(report: Report) -> None:
-    from rich.text import Text
-
     out = console()
     column = max(len(finding.name) for finding in report.findings)
     for finding in report.findings:
         told = [*_wrapped(finding.found, out.width - column - 9), *([f"→ {finding.fix}"] if finding.fix else [])]
-        line = Text(f"{finding.status:<7}", style=_STYLES[finding.status])
-        line.append(f" {finding.name:<{column}} {told[0]}", style="none")
+        line = styled(f"{finding.status:<7}", _STYLES[finding.status])
+        line.append(printable(f" {finding.name:<{column}} {told[0]}"), style="none")
         out.print(line, soft_wrap=True)
         # A command is not wrapped: it is there to be copied.
         for more in told[1:]:
             style = "bold" if more.startswith("→") else "none"
-            out.print(Text(f"{'':<{column + 9}}{more}", style=style), soft_wrap=True)
-    out.print(Text(_sum(report)))
+            out.print(styled(f"{'':<{column + 9}}{more}", style), soft_wrap=True)
+    out.print(_sum(report))
 
 
 def _wrapped(text: str, width: int) -> list[str]:

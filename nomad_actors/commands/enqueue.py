@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from ..errors import BadInput, BadPayload, UnknownJobType
 from .options import Json
-from .report import NONE, duration, parse_duration, print_json
+from .report import NONE, duration, parse_duration, print_json, print_text, say
 from .session import opened, who
 
 if TYPE_CHECKING:
@@ -108,15 +108,27 @@ def _help(job_type: JobType) -> str:
 
 def _data(text: str | None, given: list[tuple[PayloadOption, Any]]) -> dict[str, Any]:
     """Return the job's data: the JSON object, and over it what the options say."""
-    data: Any = {}
-    if text is not None:
-        try:
-            data = json_module.loads(text)
-        except ValueError as error:
-            raise BadInput(f"--data is not JSON ({error}); accepted: an object, as '{{\"sweep\": true}}'") from error
-        if not isinstance(data, dict):
-            raise BadInput(f"--data is {type(data).__name__}, not an object; accepted: '{{\"name\": value, …}}'")
-    return {**data, **{option.field: option.parse(value) for option, value in given if value not in (None, [])}}
+    data = {} if text is None else _object(text)
+    data |= {option.field: option.parse(value) for option, value in given if value not in (None, [])}
+    try:
+        json_module.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise BadInput("the data holds half a surrogate pair, as \\ud83d (accepted: text that UTF-8 knows)") from error
+    except RecursionError as error:
+        raise BadInput("the data is nested too deeply (accepted: what JSON can tell)") from error
+    return data
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        data = json_module.loads(text)
+    except ValueError as error:
+        raise BadInput(f"--data is not JSON ({error}); accepted: an object, as '{{\"sweep\": true}}'") from error
+    except RecursionError as error:
+        raise BadInput("--data is nested too deeply; accepted: an object, as '{\"sweep\": true}'") from error
+    if not isinstance(data, dict):
+        raise BadInput(f"--data is {type(data).__name__}, not an object; accepted: '{{\"name\": value, …}}'")
+    return data
 
 
 def _add(
@@ -157,7 +169,7 @@ def _add(
         elif json:
             print_json({**told, "priority": added.priority})
         else:
-            typer.echo(f"job {added.id} of {added.queue} is {added.state}; nomad job {added.id}")
+            say(f"job {added.id} of {added.queue} is {added.state}; nomad job {added.id}")
 
 
 def _wait(access: QueueAccess, queue: str, job_id: str, timeout_ms: int | None, *, json: bool) -> None:
@@ -168,8 +180,8 @@ def _wait(access: QueueAccess, queue: str, job_id: str, timeout_ms: int | None, 
         print_json(job.as_json())
     elif job.outcome in ("completed", "skipped"):
         result = NONE if job.returnvalue is None else json_module.dumps(job.returnvalue, ensure_ascii=False, indent=2)
-        typer.echo(f"job {job_id} {job.outcome} after {duration(job.run_ms)}\n{result}")
+        print_text(f"job {job_id} {job.outcome} after {duration(job.run_ms)}", *result.splitlines())
     if job.outcome not in ("completed", "skipped"):
         reason = " ".join((job.failed_reason or "no reason was kept").split())
-        typer.echo(f"nomad: job {job_id} {job.outcome}: {reason}; see: nomad job {job_id}", err=True)
+        say(f"nomad: job {job_id} {job.outcome}: {reason}; see: nomad job {job_id}", err=True)
         raise typer.Exit(1)

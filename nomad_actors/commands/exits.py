@@ -25,6 +25,7 @@ from ..errors import (
     WrongState,
 )
 from ..log import redact
+from .report import printable
 
 
 class ExitCode(enum.IntEnum):
@@ -76,6 +77,9 @@ class OneLineGroup(TyperGroup):
     ) -> Any:
         """Run the command that the arguments name and exit."""
         warnings.showwarning = _show_warning
+        for given in sys.argv[1:] if args is None else args:
+            if not _is_text(given):
+                sys.exit(_say(f"argument {given!r} is no text (accepted: UTF-8)", ExitCode.USAGE))
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except TyperException as error:
@@ -93,12 +97,21 @@ class OneLineGroup(TyperGroup):
         sys.exit(code if isinstance(code, int) else ExitCode.OK)
 
 
+def _is_text(argument: str) -> bool:
+    """Return whether an argument was UTF-8: what was not, Python hands over as halves of surrogate pairs."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _usage(error: TyperException) -> int:
     message = error.format_message()
     context = getattr(error, "ctx", None)
     if not message.strip() or "\n" in message.strip():
         # No command was named: the help is the answer.
-        sys.stderr.write(f"{message}\n" if message.strip() else "")
+        sys.stderr.writelines(f"{printable(line)}\n" for line in message.rstrip().splitlines())
         return ExitCode.USAGE
     where = f" (see: {context.command_path} --help)" if context is not None else ""
     return _say(message.rstrip(".") + where, ExitCode.USAGE)
@@ -111,10 +124,10 @@ def _with_hint(error: NomadError) -> str:
 
 
 def _say(text: str, code: ExitCode) -> ExitCode:
-    line = " ".join(redact(text).split())
+    line = printable(" ".join(redact(text).split()))
     sys.stderr.write(f"nomad: {line}\n")
     return code
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    sys.stderr.write(f"nomad: warning: {message}\n")
+    sys.stderr.write(f"nomad: warning: {printable(str(message))}\n")

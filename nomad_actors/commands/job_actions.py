@@ -9,7 +9,7 @@ import typer
 from ..errors import BadInput
 from .bulk import retry_failed
 from .options import InQueue, Json, Yes, confirm
-from .report import print_json
+from .report import print_json, say
 from .session import holding, opened, who
 
 if TYPE_CHECKING:
@@ -77,4 +77,4 @@ def _tell_job(queue: Queue, job_id: str, words: str, status: str, *, json: bool)
 
 
 def _tell(told: dict[str, Any], words: str, *, json: bool) -> None:
-    print_json(told) if json else typer.echo(words)
+    print_json(told) if json else say(words)

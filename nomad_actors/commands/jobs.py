@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import InQueue, Json
-from .report import ago, console, now_ms, parse_duration, print_json, table
+from .report import ago, console, now_ms, parse_duration, print_json, say, table
 from .session import holding, opened, patient
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def jobs(
         return
     console().print(_table(page.jobs) if page.jobs else "no such job")
     if page.next_cursor is not None:
-        typer.echo(f"there may be more: --limit, or --cursor {page.next_cursor}", err=True)
+        say(f"there may be more: --limit, or --cursor {page.next_cursor}", err=True)
 
 
 def failures(

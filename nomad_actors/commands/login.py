@@ -17,6 +17,7 @@ def login(
     from .. import log
     from ..app import create_app, settings_or_exit
     from ..login import ALL_SCOPES, log_in
+    from .report import say
 
     with settings_or_exit() as settings:
         log.configure(settings.log_format, settings.log_level)
@@ -27,7 +28,7 @@ def login(
             )
         application = create_app(settings)
     try:
-        character = log_in(application, user_id=user_id, port=port, scopes=ALL_SCOPES, say=typer.echo)
+        character = log_in(application, user_id=user_id, port=port, scopes=ALL_SCOPES, say=say)
     finally:
         application.close()
-    typer.echo(f"{character} is logged in.")
+    say(f"{character} is logged in.")

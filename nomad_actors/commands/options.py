@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import BadInput
+from .report import printable
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where no terminal is.")]
@@ -23,5 +24,5 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise BadInput(f"{question.rstrip('?')} needs --yes: no terminal is here to ask at", accepted=["--yes"])
-    if not typer.confirm(question, err=True):
+    if not typer.confirm(printable(question), err=True):
         raise typer.Exit(1)

@@ -41,7 +41,7 @@ class PayloadOption:
             return value
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             # The payload names the field, the value and what is accepted.
             return value
 

@@ -11,7 +11,7 @@ from .. import pauses
 from ..broker.holds import PauseScope
 from ..errors import BadInput
 from .options import Json, Yes, confirm
-from .report import duration, parse_duration, print_json
+from .report import duration, parse_duration, print_json, say
 from .session import opened, who
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def pause(
                 print_json({"success": True, "queueName": name, "status": "paused"}, lines=esi)
                 continue
             until = f"for {duration(for_ms)}" if for_ms else f"until: {pauses.ended_by(name, scope)}"
-            typer.echo(f"{name} is paused {until}; {counts['paused']} jobs wait, {counts['active']} still run")
+            say(f"{name} is paused {until}; {counts['paused']} jobs wait, {counts['active']} still run")
 
 
 def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
@@ -58,9 +58,9 @@ def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
                 print_json({"success": True, "queueName": name, "status": status}, lines=esi)
             elif left:
                 ending = pauses.ended_by(name, left[0].scope)
-                typer.echo(f"{name} is still paused: {ending}; {counts['paused']} jobs wait")
+                say(f"{name} is still paused: {ending}; {counts['paused']} jobs wait")
             else:
-                typer.echo(f"{name} runs; {counts['waiting']} jobs wait")
+                say(f"{name} runs; {counts['waiting']} jobs wait")
 
 
 def _chosen(queues: Queues, queue: str | None, *, esi: bool) -> list[str]:
@@ -101,7 +101,7 @@ def limits(
         print_json({"queueName": queue, **limits.as_json(), "inForce": at_a_time})
         return
     rate = f"{limits.starts} in {duration(limits.period_ms)}" if limits.period_ms else "no limit"
-    typer.echo(
+    say(
         f"{queue}: at a time over all hosts: {at_a_time or 'no limit'}; starts: {rate}; "
         f"waiting and delayed: {limits.max_length or 'no limit'}"
     )
@@ -135,4 +135,4 @@ def clean(
     if json:
         print_json({"success": True, "queueName": queue, "status": status, "removed": len(removed)})
     else:
-        typer.echo(f"{len(removed)} {status} jobs of {queue} are removed")
+        say(f"{len(removed)} {status} jobs of {queue} are removed")

@@ -11,7 +11,7 @@ from .. import pauses
 from ..broker.holds import Pause, PauseScope
 from ..log import redact
 from .options import Json
-from .report import console, duration, moment, now_ms, print_json, table
+from .report import console, duration, moment, now_ms, print_json, styled, table
 from .session import opened
 
 if TYPE_CHECKING:
@@ -61,14 +61,12 @@ def _watch(access: QueueAccess, every: float, *, json: bool) -> None:
 
 def _frame(access: QueueAccess) -> Group | Text:
     """Return what a watch shows now; while Redis is away, that."""
-    from rich.text import Text
-
     from ..errors import Unavailable
 
     try:
         return _shown(_told(access))
     except Unavailable as error:
-        return Text(f"{moment(now_ms())}: {redact(str(error))}", style="red")
+        return styled(f"{moment(now_ms())}: {redact(str(error))}", "red")
 
 
 def _told(access: QueueAccess) -> list[dict[str, Any]]:
@@ -80,28 +78,25 @@ def _told(access: QueueAccess) -> list[dict[str, Any]]:
 
 def _shown(told: list[dict[str, Any]]) -> Group:
     from rich.console import Group
-    from rich.text import Text
 
     lines = []
     for queue in told:
-        lines += [Text(_pause(queue["queueName"], pause), style="yellow") for pause in queue["pauses"]]
+        lines += [styled(_pause(queue["queueName"], pause), "yellow") for pause in queue["pauses"]]
         if not queue["workers"]:
-            lines.append(Text(f"{queue['queueName']}: no live worker; nomad run workers", style="red"))
+            lines.append(styled(f"{queue['queueName']}: no live worker; nomad run workers", "red"))
     return Group(table(_HEADINGS, map(_cells, told), right=_HEADINGS[1:]), *lines)
 
 
 def _cells(queue: dict[str, Any]) -> list[Text | str]:
-    from rich.text import Text
-
     failed, workers, rate = queue["kept"]["failed"], len(queue["workers"]), queue["failureRate"]
-    name = Text(queue["queueName"] + (" (paused)" if queue["isPaused"] else ""))
+    name = styled(queue["queueName"] + (" (paused)" if queue["isPaused"] else ""))
     numbers = (queue["waiting"] + queue["paused"], queue["active"], queue["delayed"], queue["kept"]["completed"])
     return [
         name,
         *map(str, numbers),
-        Text(str(failed), style="red" if failed else ""),
+        styled(str(failed), "red" if failed else ""),
         duration(queue["oldestWaitingMs"]),
-        Text(str(workers), style="" if workers else "red"),
+        styled(str(workers), "" if workers else "red"),
         "-" if rate is None else f"{rate:g}",
     ]
 

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from ..errors import BadInput
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Text | str]], *, righ
     from rich.text import Text
 
     cells = [[Text(heading, style="bold") for heading in headings]]
-    cells += [[cell.copy() if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
+    cells += [[cell.copy() if isinstance(cell, Text) else styled(cell) for cell in row] for row in rows]
     widths = [max(cell_len(row[i].plain) for row in cells) for i in range(len(headings))]
     rest = max(_LEAST_WIDTH, console().width - sum(widths[:-1]) - len(widths) + 1)
     for row in cells:
@@ -60,18 +62,40 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Text | str]], *, righ
 
 def print_json(value: Any, *, lines: bool = False) -> None:
     """Print a value as JSON, nothing else; with `lines` on one line."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=None if lines else 2, default=str) + "\n")
+    # In ASCII: what would steer a terminal is written out here too.
+    sys.stdout.write(json.dumps(value, indent=None if lines else 2, default=str) + "\n")
     sys.stdout.flush()
 
 
-def print_text(*parts: Any) -> None:
-    """Print lines as they are: nothing in them is read as markup."""
+def printable(text: str) -> str:
+    """Return a text as one line that a terminal may be given.
+
+    Errors, reasons and names come from whoever may add a job: what would clear the screen, forge a line or turn the
+    direction of reading is written out, as \\x1b or \\n.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def styled(text: str, style: str = "") -> Text:
+    """Return a text, made printable, in a style; nothing in it is read as markup."""
     from rich.text import Text
 
+    return Text(printable(text), style=style)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print one line."""
+    typer.echo(printable(text), err=err)
+
+
+def print_text(*lines: Text | str) -> None:
+    """Print lines as they are: nothing in them is read as markup."""
     out = console()
-    for part in parts:
+    for line in lines:
         # Not wrapped: a command or a traceback is there to be copied.
-        out.print(Text(part) if isinstance(part, str) else part, soft_wrap=True)
+        out.print(styled(line) if isinstance(line, str) else line, soft_wrap=True)
 
 
 def duration(ms: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .options import Json
-from .report import NONE, ago, console, instant_ms, moment, now_ms, print_json, table
+from .report import NONE, ago, console, instant_ms, moment, now_ms, print_json, say, styled, table
 from .session import opened, who
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ def schedules(context: typer.Context, json: Json = False) -> None:
 
 
 def _show(told: dict[str, Any]) -> None:
-    from rich.text import Text
-
     out, now = console(), now_ms()
     rows = [
         [
@@ -53,10 +51,10 @@ def _show(told: dict[str, Any]) -> None:
     out.print(table(["SCHEDULE", "ON", "CRON", "ZONE", "NEXT", "LAST", "OUTCOME"], rows))
     for job in told["jobs"]:
         if job["overdue"]:
-            out.print(Text(f"{job['name']}: overdue: {job['overdue']}", style="red"))
+            out.print(styled(f"{job['name']}: overdue: {job['overdue']}", "red"))
     live = [each["name"] for each in told["schedulers"] if each["live"]]
     words = f"schedulers: {', '.join(live)}" if live else "no live scheduler: nothing that is due is added"
-    out.print(Text(words, style="" if live else "red"))
+    out.print(styled(words, "" if live else "red"))
 
 
 @group.command()
@@ -89,7 +87,7 @@ def run(
             {"success": True, "jobName": name, "queueName": added.queue, "jobId": added.id, "status": added.state}
         )
     else:
-        typer.echo(f"job {added.id} of {added.queue} is {added.state}; nomad job {added.id}")
+        say(f"job {added.id} of {added.queue} is {added.state}; nomad job {added.id}")
 
 
 def _schedules(access: QueueAccess) -> Schedules:
@@ -106,4 +104,4 @@ def _tell(access: QueueAccess, name: str, words: str, *, json: bool) -> None:
         print_json({"success": True, "jobName": name, **told})
         return
     due = f"; next run {moment(instant_ms(told['nextRun']))}" if told["nextRun"] else ""
-    typer.echo(f"schedule {name} {words}{due}")
+    say(f"schedule {name} {words}{due}")

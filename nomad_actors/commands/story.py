@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from .report import ago, duration, moment, now_ms, print_text
+from .report import ago, duration, moment, now_ms, print_text, styled
 
 if TYPE_CHECKING:
     from ..job import Job
@@ -18,15 +18,13 @@ _PLACED = {"event", "at", "traceback", "class", "message", "worker", "due", "rea
 
 def show(job: Job, why: Why) -> None:
     """Print a job."""
-    from rich.text import Text
-
-    print_text(Text(f"{job.name} {job.id}", style="bold"), *(f"  {name:<10}{value}" for name, value in _head(job)))
-    print_text("", Text("Story (UTC)", style="bold"), *_story(job, why))
+    print_text(styled(f"{job.name} {job.id}", "bold"), *(f"  {name:<10}{value}" for name, value in _head(job)))
+    print_text("", styled("Story (UTC)", "bold"), *_story(job, why))
     if job.log:
         left_out = f", {job.log_lines_left_out} older ones left out" if job.log_lines_left_out else ""
-        print_text("", Text(f"Log{left_out}", style="bold"))
+        print_text("", styled(f"Log{left_out}", "bold"))
         print_text(*(f"  {_clock(line['at'])}  {line['line']}" for line in job.log))
-    print_text("", Text("Why   " + why.why, style="yellow" if job.status != "completed" else ""))
+    print_text("", styled("Why   " + why.why, "yellow" if job.status != "completed" else ""))
     for number, step in enumerate(why.next):
         print_text(("Next  " if number == 0 else "      ") + step)
 
@@ -65,7 +63,7 @@ def _story(job: Job, why: Why) -> list[str]:
         if event["event"] == "started" and "worker" not in event:
             event = {**event, "worker": why.worker or "a worker"}
         lines.append(f"  {_clock(event.get('at'))}  {_told(event)}")
-        lines += [f"      {line}" for line in str(event.get("traceback", "")).rstrip().splitlines()]
+        lines += [f"      {line}" for line in str(event.get("traceback", "")).rstrip().expandtabs().splitlines()]
     return lines
 
 

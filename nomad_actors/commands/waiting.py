@@ -7,9 +7,11 @@ import time
 from typing import TYPE_CHECKING
 
 from ..errors import JobNotFound, NomadError
-from .report import console, duration
+from .report import console, duration, printable, styled
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from ..job import Job
     from ..queue_control import Queue
 
@@ -32,7 +34,7 @@ def wait_for(queue: Queue, job_id: str, timeout_ms: int | None) -> Job:
     out = console(stderr=True)
     deadline = None if timeout_ms is None else time.monotonic() + timeout_ms / 1000
     look, written = _FIRST_LOOK_SECONDS, 0
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=out, disable=not sys.stderr.isatty(), transient=True) as bar:
         task = bar.add_task("waiting", total=100)
         while True:
@@ -40,7 +42,7 @@ def wait_for(queue: Queue, job_id: str, timeout_ms: int | None) -> Job:
             if job is None:
                 raise JobNotFound(f"job {job_id!r} of queue {queue.name!r} was removed, or trimmed when it had ended")
             note = str((job.progress_detail or {}).get("note") or "")
-            bar.update(task, completed=job.progress, description=f"{job.status} {note}".rstrip())
+            bar.update(task, completed=job.progress, description=printable(f"{job.status} {note}".rstrip()))
             written = _write_log(job, written, bar)
             if job.outcome is not None:
                 return job
@@ -52,11 +54,9 @@ def wait_for(queue: Queue, job_id: str, timeout_ms: int | None) -> Job:
             look = min(_LOOK_SECONDS, look * 1.5)
 
 
-def _write_log(job: Job, written: int, bar: object) -> int:
+def _write_log(job: Job, written: int, bar: Progress) -> int:
     """Write the lines of a job's log that were not written yet; return how many there are."""
-    from rich.text import Text
-
     first = max(0, written - job.log_lines_left_out)
     for line in job.log[first:]:
-        bar.console.print(Text(f"  {line['line']}"))  # type: ignore[attr-defined]
+        bar.console.print(styled(f"  {line['line']}"))
     return job.log_lines_left_out + len(job.log)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .options import Json
-from .report import ago, console, now_ms, print_json, table
+from .report import ago, console, now_ms, print_json, styled, table
 from .session import opened
 
 if TYPE_CHECKING:
@@ -41,17 +41,15 @@ def _told(access: QueueAccess) -> list[dict[str, Any]]:
 
 
 def _show(told: list[dict[str, Any]]) -> None:
-    from rich.text import Text
-
     out, now = console(), now_ms()
     if not told:
-        out.print(Text("no live worker: nomad run workers", style="red"))
+        out.print(styled("no live worker: nomad run workers", "red"))
         return
     for worker in told:
-        out.print(Text(worker["name"], style="bold"), Text(f"heard {ago(worker['heardAt'], now)}"))
-        out.print(Text(f"  serves {', '.join(worker['queues'])}"))
+        out.print(styled(worker["name"], "bold"), styled(f"heard {ago(worker['heardAt'], now)}"))
+        out.print(styled(f"  serves {', '.join(worker['queues'])}"))
         if not worker["running"]:
-            out.print(Text("  runs nothing now"))
+            out.print(styled("  runs nothing now"))
             continue
         running = sorted(worker["running"], key=lambda job: job["since"])
         rows = [[f"  {job['jobId']}", job["queueName"], ago(job["since"], now)] for job in running]

@@ -37,6 +37,9 @@ def test_a_name_or_role_that_no_entry_may_have_is_refused(arguments: list[str]) 
     done = CliRunner().invoke(app, ["token", *arguments])
     assert done.exit_code == 2
     assert "shown this once" not in done.output
+    named = arguments[0] if arguments[0] != "a" else "root"
+    assert f"{named!r} is " in done.stderr
+    assert "accepted: " in done.stderr
 
 
 @pytest.mark.parametrize(
