@@ -67,12 +67,16 @@ class QueueAccess:
         self.broker.close()
 
 
-def open_queues(settings: Settings, *, clock: Clock | None = None) -> QueueAccess:
+def open_queues(
+    settings: Settings, *, clock: Clock | None = None, caller_deadline_ms: int | None = None
+) -> QueueAccess:
     """Put together what adds, shows and changes jobs but runs none, and leaves no file behind.
+
+    With `caller_deadline_ms` a command of ours to the queues fails after that time.
 
     Raises `SettingsError` for a module of job types that cannot be imported.
     """
-    return _queue_access(settings, clock or SystemClock(), services=None)
+    return _queue_access(settings, clock or SystemClock(), None, caller_deadline_ms)
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None, caller_deadline_ms: int | None = None) -> App:

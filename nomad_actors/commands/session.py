@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 
+#: Whoever types a command learns within two to three seconds that Redis does not answer.
+DEADLINE_MS = 2_000
+
+
 @contextlib.contextmanager
 def opened() -> Iterator[QueueAccess]:
     """Give the application's queues for the time of a `with`.
@@ -24,7 +28,7 @@ def opened() -> Iterator[QueueAccess]:
     """
     from ..app import open_queues
 
-    access = open_queues(settings())
+    access = open_queues(settings(), caller_deadline_ms=DEADLINE_MS)
     try:
         yield access
     finally:

@@ -8,11 +8,12 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from nomad_actors.app import QueueAccess
-from nomad_actors.local_redis import free_port
+from nomad_actors.local_redis import LocalRedis, free_port
 from tests.processes import program
 
 COMMAND = [sys.executable, "-m", "nomad_actors.cli"]
@@ -36,6 +37,42 @@ def test_without_redis_every_command_ends_with_5_in_one_line(environ: dict[str, 
     first = json.loads(doctor.stdout)["checks"][0]
     assert (first["name"], first["status"]) == ("redis", "problem")
     assert "s3cret" not in doctor.stdout + doctor.stderr
+
+
+def test_a_redis_that_hangs_is_told_of_in_seconds(
+    environ: dict[str, str], tmp_path: Path, own_redis: LocalRedis
+) -> None:
+    environ["REDIS_URL"] = own_redis.url
+    words = ("queues", "schedules", "pause shop", "doctor")
+    assert own_redis.process is not None
+    own_redis.process.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    started = {
+        line: subprocess.Popen(
+            [*COMMAND, *line.split()],
+            env=environ,
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for line in words
+    }
+    try:
+        said = {line: (*process.communicate(timeout=60), process.returncode) for line, process in started.items()}
+        # They wait two seconds and took twenty; the rest is the start of four programs at a time.
+        assert time.monotonic() - began < 15
+    finally:
+        own_redis.process.send_signal(signal.SIGCONT)
+        for process in started.values():
+            process.kill()
+            process.wait()
+    for line in words[:-1]:
+        assert said[line][0] == ""
+        assert "Timeout" in said[line][1]
+        assert said[line][2] == 5, line
+    assert "does not answer" in said["doctor"][0]
+    assert said["doctor"][2] == 1
 
 
 def test_a_watch_shows_again_and_ends_on_ctrl_c(
