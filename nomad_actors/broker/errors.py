@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from dramatiq.errors import BrokerConnectionError, DecodeError
 from dramatiq.middleware import SkipMessage
 from dramatiq.threading import Interrupt
@@ -10,14 +12,26 @@ from dramatiq.threading import Interrupt
 MAX_DEFER_SECONDS = 315_360_000
 
 
+class Refusal(StrEnum):
+    """Why a Redis that answers takes no command now, in words."""
+
+    PASSWORD = "the password is missing or wrong"
+    FULL = "it is full, and takes nothing new until room is made"
+    REPLICA = "it is a replica, which takes no change"
+    DISK = "it cannot write to its disk, and takes no change until it can"
+    LOADING = "it is still loading its data"
+
+
 class RedisUnavailable(BrokerConnectionError):
     """Raised when Redis did not take a command within the tries allowed; the cause is chained and named.
 
     An enqueue that ended in this error may or may not have happened; enqueueing the same message again is safe.
     """
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, refusal: Refusal | None = None) -> None:
         super().__init__(message)  # type: ignore[no-untyped-call]  # Dramatiq's is without annotations
+        #: None when it did not answer, or for a reason without a name.
+        self.refusal = refusal
 
 
 class ScriptFailed(RuntimeError):

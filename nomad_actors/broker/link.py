@@ -15,10 +15,18 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import DataError, NoScriptError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    DataError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+)
 from redis.retry import Retry
 
-from .errors import RedisUnavailable, ScriptFailed
+from .errors import RedisUnavailable, Refusal, ScriptFailed
 from .scripts import scripts
 
 #: What may go wrong between us and a Redis that is restarted, failed over, full or cut off.
@@ -27,6 +35,19 @@ LINK_ERRORS = (redis.RedisError, OSError)
 #: What Redis answers when it takes no command now: full, a replica, unable to write to disk. Those that redis-py knows
 #: are classes of their own; before Redis 7 a script's error has them among its words.
 _NOT_NOW = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOPERM|LOADING)\b")
+
+_REFUSALS = (
+    (AuthenticationError, Refusal.PASSWORD),
+    (OutOfMemoryError, Refusal.FULL),
+    (ReadOnlyError, Refusal.REPLICA),
+    (BusyLoadingError, Refusal.LOADING),
+)
+_WORDS = {
+    "OOM": Refusal.FULL,
+    "READONLY": Refusal.REPLICA,
+    "MISCONF": Refusal.DISK,
+    "LOADING": Refusal.LOADING,
+}
 
 SOCKET_TIMEOUT_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -183,7 +204,7 @@ class CallerLinks:
                     raise ScriptFailed(describe(error)) from error
                 wait_seconds = backoff_seconds(tried)
                 if tried == CALLER_TRIES or not self._has_time(began, wait_seconds):
-                    raise RedisUnavailable(f"Redis did not take the command: {describe(error)}") from error
+                    raise _unavailable(error) from error
                 time.sleep(wait_seconds)
         raise AssertionError("unreachable")
 
@@ -207,6 +228,21 @@ class CallerLinks:
 def _is_ours(error: BaseException) -> bool:
     """Return whether Redis is well, and to ask again would end the same."""
     return isinstance(error, DataError) or (type(error) is ResponseError and _NOT_NOW.search(str(error)) is None)
+
+
+def _unavailable(error: BaseException) -> RedisUnavailable:
+    refusal = _refusal(error)
+    why = describe(error) if refusal is None else f"{refusal} ({describe(error)})"
+    return RedisUnavailable(f"Redis did not take the command: {why}", refusal)
+
+
+def _refusal(error: BaseException) -> Refusal | None:
+    """Return why Redis takes no command, where it has said so: by redis-py's class, else by its word."""
+    for kind, refusal in _REFUSALS:
+        if isinstance(error, kind):
+            return refusal
+    word = _NOT_NOW.search(str(error))
+    return _WORDS.get(word[1]) if word else None
 
 
 def describe(error: BaseException) -> str:
