@@ -168,6 +168,12 @@ def settings_or_exit() -> Iterator[Settings]:
 def redis_missing(settings: Settings, error: Unavailable) -> str:
     """Return what to tell somebody whose Redis does not answer."""
     where = settings.redis_url.rsplit("@", 1)[-1].removeprefix("redis://")
+    if settings.redis_url_file is not None:
+        return (
+            f"Redis at {where} does not answer ({error}).\n"
+            f"{settings.redis_url_file} says so, which `make run` keeps for the Redis that it brings: start that, or "
+            "say where another is with REDIS_URL (or REDIS_HOST and REDIS_PORT)."
+        )
     return (
         f"Redis at {where} does not answer ({error}).\n"
         "Start one there, say where it is with REDIS_URL (or REDIS_HOST and REDIS_PORT), "

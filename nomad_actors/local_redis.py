@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import itertools
 import random
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import redis
 from redis.backoff import NoBackoff
@@ -66,8 +68,8 @@ def free_port() -> int:
 class LocalRedis:
     """One Redis server process on a free loopback port, with its files in one directory.
 
-    `append_only` writes every change to disk (`appendfsync` as given). With `dies_with_us` the kernel ends it with the
-    thread that started it, also when that one is killed.
+    `append_only` writes every change to disk (`appendfsync` as given). With a `password` it lets nobody in without.
+    With `dies_with_us` the kernel ends it with the thread that started it, also when that one is killed.
     """
 
     def __init__(
@@ -77,10 +79,12 @@ class LocalRedis:
         append_only: bool = False,
         appendfsync: str = "everysec",
         port: int = 0,
+        password: str = "",
         dies_with_us: bool = False,
     ) -> None:
         self.directory = directory
         self.port = port or free_port()
+        self.password = password
         self.append_only = append_only
         self.appendfsync = appendfsync
         self.dies_with_us = dies_with_us
@@ -89,7 +93,8 @@ class LocalRedis:
     @property
     def url(self) -> str:
         """The server's URL."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        login = f":{quote(self.password, safe='')}@" if self.password else ""
+        return f"redis://{login}127.0.0.1:{self.port}/0"
 
     def start(self, *extra_arguments: str) -> LocalRedis:
         """Start the server and wait until it answers.
@@ -98,25 +103,30 @@ class LocalRedis:
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         log = self.directory / "redis.log"
-        arguments = [str(find_server()), "--bind", "127.0.0.1", "--port", str(self.port)]
+        # What it reads from its standard input nobody sees in the list of processes.
+        arguments = [str(find_server()), "-", "--bind", "127.0.0.1", "--port", str(self.port)]
         arguments += ["--dir", str(self.directory), "--save", "", "--logfile", str(log)]
         arguments += ["--maxmemory-policy", "noeviction", "--daemonize", "no"]
         arguments += ["--appendonly", "yes" if self.append_only else "no", "--appendfsync", self.appendfsync]
         # Its own session: Ctrl-C at the terminal must reach us, not it, so that it is the last to stop.
         self.process = subprocess.Popen(
             [*arguments, *extra_arguments],
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=end_with_parent if self.dies_with_us else None,
         )
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self.process.stdin as configuration:
+            configuration.write(f"requirepass {self.password}\n".encode() if self.password else b"")
         self._wait(log)
         return self
 
     def _wait(self, log: Path) -> None:
         assert self.process is not None
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        with redis.Redis(port=self.port, retry=Retry(NoBackoff(), 0)) as client:
+        with redis.Redis(port=self.port, password=self.password or None, retry=Retry(NoBackoff(), 0)) as client:
             while time.monotonic() < deadline:
                 if self.process.poll() is not None:
                     break

@@ -18,6 +18,9 @@ from .admin_tokens import ACCEPTED as TOKENS_ACCEPTED
 from .admin_tokens import AdminToken, WrongEntry, parse_tokens
 from .errors import SettingsError
 
+#: Where, in `var_dir`, `nomad run all` keeps the address and password of the Redis that it brings.
+OWN_REDIS = Path("redis") / "url"
+
 T = TypeVar("T")
 D = TypeVar("D")
 
@@ -51,6 +54,8 @@ class Settings:
 
     #: The queues' Redis; it must be `noeviction` and persistent.
     redis_url: str = "redis://localhost:6379/0"
+    #: The file that it was read from, where the environment does not say and `nomad run all` has brought a Redis.
+    redis_url_file: Path | None = None
     #: The ESI cache's Redis, a disposable copy; the queues' Redis when empty.
     redis_cache_url: str = ""
     database_url: str = "sqlite:///var/nomad.db"
@@ -144,10 +149,12 @@ class _Reader:
         self.origins: dict[str, Origin] = {}
 
     def read(self) -> Settings:
-        self._redis()
-        self._take("redis_cache_url", "REDIS_CACHE_URL", _redis_url, "a redis:// or rediss:// URL")
-        self._take("database_url", "DATABASE_URL", _database_url, "a sqlite:/// or postgresql:// URL")
         self._take("var_dir", "NOMAD_VAR_DIR", Path, "a directory's path")
+        self._redis()
+        self._take(
+            "redis_cache_url", "REDIS_CACHE_URL", _redis_url, "a redis:// or rediss:// URL, as redis://host:6379/0"
+        )
+        self._take("database_url", "DATABASE_URL", _database_url, "a sqlite:/// or postgresql:// URL")
         self._take("concurrency", "NOMAD_CONCURRENCY", _whole(1, 1000), "a whole number from 1 to 1000")
         self._take("max_retries", "NOMAD_MAX_RETRIES", _whole(1, 1000), "a whole number from 1 to 1000")
         self._take("retry_delay_ms", "NOMAD_RETRY_DELAY", _whole(0, 604_800_000), "milliseconds from 0 to 604800000")
@@ -181,8 +188,10 @@ class _Reader:
         if self._environ.get("REDIS_URL") and parts:
             self._problems.append(f"REDIS_URL and {', '.join(parts)} are both set; accepted: one or the other")
             return
-        self._take("redis_url", "REDIS_URL", _redis_url, "a redis://, rediss:// or unix:// URL")
+        self._take("redis_url", "REDIS_URL", _redis_url, "a redis://, rediss:// or unix:// URL, as redis://host:6379/0")
         if not parts:
+            if not self._environ.get("REDIS_URL"):
+                self._own_redis(self._values.get("var_dir", Settings.var_dir) / OWN_REDIS)
             return
         self.origins["redis_url"] = Origin("REDIS_URL", tuple(parts))
         host = self._one("REDIS_HOST", _host, "a host name or address", "localhost")
@@ -191,6 +200,20 @@ class _Reader:
         password = self._environ.get("REDIS_PASSWORD", "")
         login = f":{quote(password, safe='')}@" if password else ""
         self._values["redis_url"] = f"redis://{login}{host}:{port}/{db}"
+
+    def _own_redis(self, path: Path) -> None:
+        """Take the Redis that `nomad run all` has brought, if it has: its password lets us into no other."""
+        try:
+            text = path.read_text(encoding="utf-8").strip()
+            url = _redis_url(text)
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:
+            why = str(error) if isinstance(error, OSError) else "what it holds is no URL"
+            self._problems.append(f"REDIS_URL is not set, and {path} cannot be used ({why}); accepted: set REDIS_URL")
+            return
+        self._values |= {"redis_url": url, "redis_url_file": path}
+        self.origins["redis_url"] = Origin("REDIS_URL", (str(path),))
 
     def _by_queue(self, attribute: str, prefix: str, parse: Callable[[str], T], accepted: str) -> None:
         """Read `PREFIX_<QUEUE>` for every queue that is named so."""
@@ -279,7 +302,14 @@ def _url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
-_redis_url = _url("redis", "rediss", "unix")
+def _redis_url(text: str) -> str:
+    url = urlsplit(_url("redis", "rediss", "unix")(text))
+    # redis-py would take any other path for database 0.
+    if url.scheme != "unix" and not re.fullmatch(r"(/[0-9]{0,6})?", url.path):
+        raise ValueError(text)
+    return text
+
+
 _database_url = _url("sqlite", "postgresql", "postgresql+psycopg")
 
 

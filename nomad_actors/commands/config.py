@@ -32,6 +32,9 @@ def settings_told(environ: Mapping[str, str]) -> list[dict[str, Any]]:
     settings, origins = read_with_origins(environ)
     told = []
     for each in dataclasses.fields(settings):
+        if each.name not in origins:
+            # No setting: a file that one was read from.
+            continue
         origin = origins[each.name]
         value = _shown(origin.variable, getattr(settings, each.name))
         source = ", ".join(origin.read) or "default"

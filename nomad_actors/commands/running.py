@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from .. import log
+from ..settings import OWN_REDIS
 
 if TYPE_CHECKING:
     from ..local_redis import LocalRedis
@@ -63,13 +64,13 @@ def everything() -> None:
     """Run workers, scheduler and admin; what dies is started again. Without REDIS_* it brings a Redis in var/."""
     _make_place_for_counts()
     from ..app import settings_or_exit, worker_threads
-    from ..local_redis import LocalRedis
+    from ..own_redis import own_redis
     from ..supervisor import Supervisor
 
     with settings_or_exit() as settings:
         log.configure_program(settings.log_format, settings.log_level)
         environ = dict(os.environ)
-        redis = None if _redis_is_given(environ) else LocalRedis(settings.var_dir / "redis", append_only=True)
+        redis = None if _redis_is_given(environ) else own_redis(settings.var_dir)
         if redis is not None:
             settings = dataclasses.replace(settings, redis_url=redis.url)
             environ["REDIS_URL"] = redis.url
@@ -136,7 +137,7 @@ def _beside(program: str) -> str:
 
 
 def _redis_is_given(environ: Mapping[str, str]) -> bool:
-    return any(environ.get(name) for name in ("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_DB"))
+    return any(environ.get(name) for name in ("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_DB"))
 
 
 def _say_what_is_missing(settings: Settings) -> None:
@@ -151,7 +152,7 @@ def _run_until_told(supervisor: Supervisor, redis: LocalRedis | None, settings: 
     told = _Told()
     if redis is not None:
         redis.start()
-        logger.info("own Redis started", url=redis.url, directory=str(redis.directory))
+        logger.info("own Redis started", port=redis.port, address=str(settings.var_dir / OWN_REDIS))
     try:
         supervisor.start()
         while not told.to_stop:
