@@ -53,6 +53,10 @@ class Job:
     run_ms: int | None
     timeline: list[dict[str, object]]
     requested_by: str | None
+    #: The worker process that runs it now; None when it does not run, or nobody knows its worker any more.
+    worker: str | None
+    #: Since when no worker that took it has known its job type, while it is put off for that.
+    unknown_since_ms: int | None
 
     def as_json(self) -> dict[str, object]:
         """Return the form that the admin's API and the original's callers speak."""
@@ -86,17 +90,18 @@ class Job:
             "log": self.log,
             "logLinesLeftOut": self.log_lines_left_out,
             "requestedBy": self.requested_by,
+            "worker": self.worker,
         }
 
 
-def as_job(stored: StoredJob, *, queue: str, status: str, job_type: JobType | None) -> Job:
+def as_job(stored: StoredJob, *, queue: str, status: str, job_type: JobType | None, worker: str | None = None) -> Job:
     """Return a stored job as its callers see it; `job_type` fills in what the job did not say itself."""
     options = stored.message.options if stored.message else {}
     header = stored.record.header if stored.record else None
     errors = _errors(stored)
     started = stored.running_since_ms or (header.started_ms if header else 0)
     fallback = Backoff("exponential", 0)
-    progress = stored.notes.progress
+    progress, unknown_ms = stored.notes.progress, stored.unknown_since_ms()
     return Job(
         id=stored.job_id,
         name=stored.message.actor_name if stored.message else "unknown",
@@ -123,8 +128,10 @@ def as_job(stored: StoredJob, *, queue: str, status: str, job_type: JobType | No
         finished_on_ms=(int(header.finished_ms) or None) if header else None,
         wait_ms=_between(header.ready_ms, started) if header else None,
         run_ms=_between(started, header.finished_ms) if header else None,
-        timeline=stored.timeline(),
+        timeline=stored.timeline(worker),
         requested_by=_text(options.get("requested_by")),
+        worker=worker,
+        unknown_since_ms=None if unknown_ms is None else int(unknown_ms),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -188,11 +188,16 @@ class Queue:
         state = State.WAITING if name == PAUSED else State(name)
         with redis_errors():
             stored = self._view.jobs(state, start, end)
-        return [self._as_job(job, name) for job in stored]
+            return self._as_jobs(stored, lambda _: name)
 
-    def _as_job(self, stored: StoredJob, status: str) -> Job:
+    def _as_jobs(self, stored: Sequence[StoredJob], word: Callable[[StoredJob], str]) -> list[Job]:
+        """Return stored jobs as callers see them; only of running ones the workers must be asked for."""
+        workers = self._view.worker_names() if any(job.worker_id for job in stored) else {}
+        return [self._as_job(job, word(job), workers.get(job.worker_id or b"")) for job in stored]
+
+    def _as_job(self, stored: StoredJob, status: str, worker: str | None) -> Job:
         name = stored.message.actor_name if stored.message else ""
-        return as_job(stored, queue=self.name, status=status, job_type=self._known.get(name))
+        return as_job(stored, queue=self.name, status=status, job_type=self._known.get(name), worker=worker)
 
     def get(self, job_id: str) -> Job | None:
         """Return one job, or None when this queue holds none of this id."""
@@ -201,7 +206,7 @@ class Queue:
             if stored is None:
                 return None
             paused = stored.state is State.WAITING and self.is_paused()
-        return self._as_job(stored, PAUSED if paused else stored.state.value)
+            return self._as_jobs([stored], lambda job: self._word(job, paused))[0]
 
     def retry(self, job_id: str) -> None:
         """Put a failed or completed job back to waiting; its attempts start afresh.
@@ -282,7 +287,7 @@ class Queue:
             paused = self.is_paused()
             states = sought.stored_states(paused=paused)
             stored, next_cursor = finding.find(self._finder, sought, states, limit=limit, cursor=cursor)
-        return JobPage([self._as_job(job, self._word(job, paused)) for job in stored], next_cursor)
+            return JobPage(self._as_jobs(stored, lambda job: self._word(job, paused)), next_cursor)
 
     def count(self, sought: JobFilter) -> tuple[int, bool]:
         """Return how many jobs are of some states, job type, fields and fingerprint, and whether that is exact.
@@ -292,6 +297,11 @@ class Queue:
         finding.check(sought, self.job_types, 1)
         with redis_errors():
             return finding.count(self._finder, sought, self.counts())
+
+    def cancelled_count(self) -> int:
+        """Return how many of the failed jobs that are kept were cancelled."""
+        with redis_errors():
+            return self._view.cancelled_count()
 
     def now_ms(self) -> float:
         """Return Redis' time."""

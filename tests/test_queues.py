@@ -135,7 +135,7 @@ def test_the_json_of_a_job_is_bullmqs(queues: Queues) -> None:
     assert set(told) == {
         *("id", "name", "queueName", "data", "opts", "status", "progress", "attemptsMade", "failedReason"),
         *("stacktrace", "returnvalue", "timestamp", "processedOn", "finishedOn", "timeline", "crashes", "requestedBy"),
-        *("progressDetail", "outcome", "cancelAsked", "waitMs", "runMs", "log", "logLinesLeftOut"),
+        *("progressDetail", "outcome", "cancelAsked", "worker", "waitMs", "runMs", "log", "logLinesLeftOut"),
     }
 
 

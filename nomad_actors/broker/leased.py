@@ -103,6 +103,9 @@ def ended(message: LeasedMessage) -> Settlement:
         settlement.delay_ms = int(lease.skip.seconds * 1000)
         settlement.note = records.cut(lease.skip.reason).encode()
         settlement.error_text = lease.skip.reason or None
+        if lease.message is not None and records.UNKNOWN_SINCE in lease.message.options:
+            # Its actor is known here: from now on it is put off by itself.
+            settlement.body = records.pack_body(lease.message)
         return settlement
     if exception is not None and not isinstance(exception, SkipMessage):
         name, words = type(exception).__name__, str(exception)

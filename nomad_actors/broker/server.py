@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from redis.exceptions import ResponseError
 
 from . import keys, records
+from .errors import Refusal
 from .link import CallerLinks
 from .view import MARK
-
-#: A lease's token begins with its worker's id.
-WORKER_ID_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +35,8 @@ class ServerFacts:
     #: Whether snapshots are written by themselves (CONFIG's `save`), and whether the last one could be.
     snapshots: bool | None = None
     snapshot_ok: bool | None = None
+    #: Whether it takes no change while the last snapshot is one that failed.
+    stops_without_snapshot: bool | None = None
     #: "master" or "slave".
     role: str | None = None
 
@@ -48,6 +48,23 @@ class ServerFacts:
         if self.append_only:
             return self.append_ok is not False
         return None if self.snapshots is None else self.snapshots and self.snapshot_ok is not False
+
+    @property
+    def memory_percent(self) -> float | None:
+        """How much of its memory limit is used; None when there is none, or it does not tell."""
+        if self.used_memory_bytes is None or not self.max_memory_bytes:
+            return None
+        return 100 * self.used_memory_bytes / self.max_memory_bytes
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why it takes no change now, as far as it tells; None when it takes them."""
+        if self.role == "slave":
+            return Refusal.REPLICA
+        stopped = self.snapshots and self.snapshot_ok is False and self.stops_without_snapshot is not False
+        if stopped or (self.append_only and self.append_ok is False):
+            return Refusal.DISK
+        return Refusal.FULL if self.memory_percent is not None and self.memory_percent >= 100 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +92,17 @@ class RedisServer:
         before = time.perf_counter()
         (now,) = self._links.commands([("TIME",)])
         round_trip_ms = (time.perf_counter() - before) * 1000
-        info_reply, save_reply = self._links.commands([("INFO",), ("CONFIG", "GET", "save")], may_refuse=True)
+        asked = [("INFO",), *(("CONFIG", "GET", name) for name in ("save", "stop-writes-on-bgsave-error"))]
+        info, save, stops = self._links.commands(asked, may_refuse=True)
         now_ms = int(now[0]) * 1000 + int(now[1]) / 1000
-        return _facts(now_ms, round_trip_ms / 2, _parsed(info_reply), _snapshots(save_reply))
+        saves, stop = _setting(save), _setting(stops)
+        return _facts(
+            now_ms,
+            round_trip_ms / 2,
+            _parsed(info),
+            snapshots=None if saves is None else bool(saves),
+            stops_without_snapshot=None if stop is None else stop == "yes",
+        )
 
     def running(self, queue: str) -> list[RunningJob]:
         """Return the jobs of a queue that run now, the longest-running first."""
@@ -90,7 +115,7 @@ class RedisServer:
         }
         found = []
         for i in range(0, len(leases), 2):
-            worker = names.get(leases[i + 1][:WORKER_ID_BYTES], "?")
+            worker = names.get(leases[i + 1][: records.WORKER_ID_BYTES], "?")
             found.append(RunningJob(records.unpack_id(leases[i]), worker, records.lease_since(leases[i + 1]) or 0.0))
         return sorted(found, key=lambda job: job.since_ms)
 
@@ -113,13 +138,14 @@ def _parsed(reply: bytes | ResponseError) -> Mapping[str, str]:
     return {name: value for name, _, value in (line.partition(":") for line in lines if ":" in line)}
 
 
-def _snapshots(reply: Sequence[bytes] | ResponseError) -> bool | None:
+def _setting(reply: Sequence[bytes] | ResponseError) -> str | None:
+    """Return the value of CONFIG GET; None when it is forbidden."""
     if isinstance(reply, ResponseError) or len(reply) < 2:
         return None
-    return bool(reply[1].strip())
+    return reply[1].decode(errors="replace").strip()
 
 
-def _facts(now_ms: float, accuracy_ms: float, info: Mapping[str, str], snapshots: bool | None) -> ServerFacts:
+def _facts(now_ms: float, accuracy_ms: float, info: Mapping[str, str], **settings: bool | None) -> ServerFacts:
     def whole(name: str) -> int | None:
         return int(info[name]) if info.get(name, "").isdigit() else None
 
@@ -135,7 +161,7 @@ def _facts(now_ms: float, accuracy_ms: float, info: Mapping[str, str], snapshots
         memory_policy=info.get("maxmemory_policy"),
         append_only=said("aof_enabled", "1"),
         append_ok=said("aof_last_write_status", "ok"),
-        snapshots=snapshots,
         snapshot_ok=said("rdb_last_bgsave_status", "ok"),
         role=info.get("role"),
+        **settings,
     )

@@ -30,6 +30,8 @@ class StoredJob:
     notes: Notes = field(default_factory=Notes)
     #: Why a running job shall be cancelled, once an operator has asked for it.
     cancel_reason: str | None = None
+    #: Of the worker process that holds it, while it is active.
+    worker_id: bytes | None = None
 
     @property
     def is_poison(self) -> bool:
@@ -41,14 +43,15 @@ class StoredJob:
         """How many bytes its body and its story have."""
         return len(self.record.body) + len(self.record.story) if self.record else 0
 
-    def timeline(self) -> list[dict[str, object]]:
-        """Return the story as the API tells it, oldest first."""
+    def timeline(self, worker: str | None = None) -> list[dict[str, object]]:
+        """Return the story as the API tells it, oldest first; `worker` is the name of the one that runs it."""
         if self.record is None:
             return []
         told: list[dict[str, object]] = [{"event": "enqueued", "at": int(self.record.header.created_ms)}]
         told += [_tell(event) for event in self.record.events()]
         if self.running_since_ms is not None:
-            told.append({"event": "started", "at": int(self.running_since_ms)})
+            by = {} if worker is None else {"worker": worker}
+            told.append({"event": "started", "at": int(self.running_since_ms), **by})
         if self.cancel_reason is not None:
             told.append({"event": "cancel asked", "reason": self.cancel_reason})
         return told
@@ -71,6 +74,16 @@ class StoredJob:
             put_off = (event.at_ms for event in self.record.events() if event.kind in _PUT_OFF)
             return max(put_off, default=header.created_ms)
         return header.finished_ms
+
+    def unknown_since_ms(self) -> float | None:
+        """Return since when no worker that took it has known its actor; None unless it is put off for that."""
+        if self.state is not State.DELAYED or self.message is None or self.record is None:
+            return None
+        kinds = [event.kind for event in self.record.events()]
+        since = self.message.options.get(records.UNKNOWN_SINCE)
+        if not kinds or kinds[-1] is not EventKind.DEFERRED or not isinstance(since, (int, float)):
+            return None
+        return records.instant(float(since))
 
     def last_error(self) -> tuple[str, str] | None:
         """Return the class and words of the last run's error."""

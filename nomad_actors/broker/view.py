@@ -137,7 +137,17 @@ class QueueView:
             unreadable = error.message
         cancel = lease[records.LEASE.size :].decode(errors="replace")
         since_ms = records.lease_since(lease)
-        return StoredJob(job_id, state, record, since_ms, message, unreadable, notes.unpack(told), cancel or None)
+        return StoredJob(
+            job_id,
+            state,
+            record,
+            since_ms,
+            message,
+            unreadable,
+            notes.unpack(told),
+            cancel or None,
+            lease[: records.WORKER_ID_BYTES] or None,
+        )
 
     def again(self, job: StoredJob) -> str:
         """Put a finished job back to waiting with its attempts afresh; return ``ok`` or why not."""
@@ -280,6 +290,20 @@ class QueueView:
                 name = reply[i + 1][MARK.size :].decode(errors="replace")
                 found.append(LiveWorker(reply[i].hex(), name, heard))
         return sorted(found, key=lambda worker: worker.name)
+
+    def cancelled_count(self) -> int:
+        """Return how many of the failed jobs were cancelled."""
+        return int(self._links.commands([("ZCARD", f"{self._base}:cancelled")])[0])
+
+    def worker_names(self) -> dict[bytes, str]:
+        """Return by id the name of each worker process that is known, also of one that is gone by now."""
+        (reply,) = self._links.commands([("HGETALL", f"{self._base}:workers")])
+        pairs = zip(reply[::2], reply[1::2], strict=True)
+        return {
+            worker_id: mark[MARK.size :].decode(errors="replace")
+            for worker_id, mark in pairs
+            if worker_id != keys.TICK_FIELD
+        }
 
     def stats(self, window_minutes: int) -> stats.Tally:
         """Return what ended in the last minutes, the current one included."""

@@ -43,7 +43,13 @@ class Operations:
         Raises `BadInput` for a wish that is none.
         """
         wish = wish.checked()
-        return self._queues.get_queue(queue).count(wish.sought)
+        found = self._queues.get_queue(queue)
+        count, exact = found.count(wish.sought)
+        sought = wish.sought
+        if wish.action == "retry" and "failed" in sought.states and not (sought.fields or sought.fingerprint):
+            # They are failed ones too, and are left alone.
+            count = max(0, count - found.cancelled_count())
+        return count, exact
 
     def begin(self, queue: str, wish: Wish, *, owner: str = "") -> Operation:
         """Keep a new operation, `owner`'s if one is named; else a runner will take it up.

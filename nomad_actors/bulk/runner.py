@@ -18,7 +18,7 @@ from dataclasses import replace
 from .. import log
 from ..errors import NomadError, Unavailable
 from ..queues import Queues
-from .operation import Operation
+from .operation import Operation, Wish
 from .operations import OWNED_MS, Operations
 
 logger = log.get_logger("nomad_actors.bulk")
@@ -142,7 +142,7 @@ class Runner:
             wish.sought,
             limit=count,
             cursor=operation.cursor,
-            reason=wish.reason or (f"cancelled by {wish.by}" if wish.by else ""),
+            reason=_reason(wish),
         )
         stepped = replace(operation, done=operation.done + done, skipped=operation.skipped + skipped, cursor=cursor)
         if cursor is None:
@@ -151,6 +151,13 @@ class Runner:
             )
             return replace(stepped, state="finished", owner="", owned_until_ms=0)
         return self._owned(stepped)
+
+
+def _reason(wish: Wish) -> str:
+    """Return what is kept with the jobs that are cancelled: why, and by whom."""
+    if not wish.by:
+        return wish.reason
+    return f"{wish.reason} (by {wish.by})" if wish.reason else f"cancelled by {wish.by}"
 
 
 def _seconds_between(before: Operation, stepped: Operation) -> float:

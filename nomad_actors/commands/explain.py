@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Why:
-    """Why a job is where it is, what to do next, and the worker that runs it."""
+    """Why a job is where it is, and what to do next."""
 
     why: str
     next: list[str]
-    worker: str | None = None
 
 
 def explain(patient: Patient, queue: Queue, job: Job) -> Why:
@@ -33,7 +32,7 @@ def explain(patient: Patient, queue: Queue, job: Job) -> Why:
     if job.status == "delayed":
         return _delayed(patient, job)
     if job.status == "active":
-        return _active(patient, queue, job)
+        return _active(queue, job)
     return _ended(job)
 
 
@@ -50,11 +49,20 @@ def _waiting(patient: Patient, queue: Queue, job: Job) -> Why:
 
 
 def _delayed(patient: Patient, job: Job) -> Why:
+    from ..broker.leased import UNKNOWN_FOR_MS
     from ..doctor.stillness import deferred_for
 
     due_ms = due_ms_of(job)
     due = f"due {ago(due_ms, patient.clock.now_ms())} ({moment(due_ms)})"
     next_steps = [f"nomad promote {job.id}", f"nomad cancel {job.id} --reason …"]
+    if job.unknown_since_ms is not None:
+        fails = moment(job.unknown_since_ms + UNKNOWN_FOR_MS)
+        met = _line(str(job.timeline[-1].get("reason", "")))
+        why = f"its job type is unknown where it was taken ({met}); {due}; it fails at {fails} unless a worker knows it"
+        restart = (
+            "nomad workers; restart those that do not know it with the release, or NOMAD_MODULES, that declares it"
+        )
+        return Why(why, [restart, next_steps[1]])
     reason = deferred_for(job)
     if reason is not None:
         return Why(f"it deferred itself: {reason}; {due}", next_steps)
@@ -64,18 +72,18 @@ def _delayed(patient: Patient, job: Job) -> Why:
     return Why(f"it was added with a delay; {due}", next_steps)
 
 
-def _active(patient: Patient, queue: Queue, job: Job) -> Why:
-    from ..queue_control import redis_errors
-
-    with redis_errors():
-        running = patient.broker.server().running(queue.name)
-    worker = next((each.worker for each in running if each.job_id == job.id), None)
+def _active(queue: Queue, job: Job) -> Why:
+    ran = ago(job.processed_on_ms, now_ms())
+    live = [worker.name for worker in queue.workers()]
+    if job.worker not in live:
+        taken = "another takes it back within 20 s" if live else "it starts again when a worker of its queue does"
+        gone = f"it was started {ran} on {job.worker or 'a worker'}, which is gone: {taken}"
+        return Why(gone, [] if live else ["nomad run workers"])
     limit_ms = next((t.time_limit_ms for t in queue.job_types if t.name == job.name), None)
     limit = f"; its time limit is {duration(limit_ms)}" if limit_ms is not None else ""
     asked = f"; cancelling was asked for ({job.cancel_asked}), its thread has yet to end" if job.cancel_asked else ""
-    since = f"since {ago(job.processed_on_ms, now_ms()).removesuffix(' ago')}"
-    why = f"it runs {since} on {worker or 'a worker that has just gone'}{limit}{asked}"
-    return Why(why, [] if job.cancel_asked else [f"nomad cancel {job.id} --reason …"], worker)
+    why = f"it runs since {ran.removesuffix(' ago')} on {job.worker}{limit}{asked}"
+    return Why(why, [] if job.cancel_asked else [f"nomad cancel {job.id} --reason …"])
 
 
 def _ended(job: Job) -> Why:

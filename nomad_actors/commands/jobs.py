@@ -125,6 +125,6 @@ def job(
         held_in, found = holding(access, job_id, queue)
         why = explain(patient(access), held_in, found)
     if json:
-        print_json({**found.as_json(), "worker": why.worker, "why": why.why, "next": why.next})
+        print_json({**found.as_json(), "why": why.why, "next": why.next})
     else:
         show(found, why)

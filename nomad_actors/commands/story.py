@@ -19,7 +19,7 @@ _PLACED = {"event", "at", "traceback", "class", "message", "worker", "due", "rea
 def show(job: Job, why: Why) -> None:
     """Print a job."""
     print_text(styled(f"{job.name} {job.id}", "bold"), *(f"  {name:<10}{value}" for name, value in _head(job)))
-    print_text("", styled("Story (UTC)", "bold"), *_story(job, why))
+    print_text("", styled("Story (UTC)", "bold"), *_story(job))
     if job.log:
         left_out = f", {job.log_lines_left_out} older ones left out" if job.log_lines_left_out else ""
         print_text("", styled(f"Log{left_out}", "bold"))
@@ -57,11 +57,9 @@ def _asker(job: Job) -> str:
     return f" by {job.requested_by}" if job.requested_by else ""
 
 
-def _story(job: Job, why: Why) -> list[str]:
+def _story(job: Job) -> list[str]:
     lines: list[str] = []
     for event in job.timeline:
-        if event["event"] == "started" and "worker" not in event:
-            event = {**event, "worker": why.worker or "a worker"}
         lines.append(f"  {_clock(event.get('at'))}  {_told(event)}")
         lines += [f"      {line}" for line in str(event.get("traceback", "")).rstrip().expandtabs().splitlines()]
     return lines

@@ -157,6 +157,11 @@ def test_running_jobs_are_listed_and_cannot_be_removed(
     wait_until(lambda: ask.get("/admin/jobs/active").get_json()["total"] == 1)
     (job,) = ask.get("/admin/jobs/active").get_json()["jobs"]
     assert (job["id"], job["status"]) == (job_id, "active")
+    # Whoever must stop the worker learns here which one it is.
+    (worker,) = parts.queues.get_queue(job["queueName"]).workers()
+    assert (job["worker"], job["timeline"][-1]["worker"]) == (worker.name, worker.name)
+    page = ask.get(f"/admin/queues/{job['queueName']}/jobs/{job_id}").text
+    assert f"Runs on</dt><dd><code>{worker.name}</code>" in page
     answer = ask.delete(f"{JOBS}/{job_id}")
     assert answer.status_code == 409
     assert "is active; only a job that is waiting, delayed, completed or failed" in answer.get_json()["detail"]

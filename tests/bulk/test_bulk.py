@@ -79,10 +79,11 @@ def test_a_state_is_counted_and_then_acted_on(access: QueueAccess, operations: O
     assert [each.done for each in told] == [0, 100, 200, 300, 350]
     assert counts(access) == {"failed": 350, "delayed": 20}
     failed = access.queues.get_queue(QUEUE).jobs("failed", 0, 0)
-    assert failed[0].failed_reason == "cancelled: wrong users"
+    assert failed[0].failed_reason == "cancelled: wrong users (by mira)"
     promoted = runner.run(operations.begin(QUEUE, wish("promote")))
     assert (promoted.done, counts(access)) == (20, {"failed": 350, "waiting": 20})
-    # Who cancelled them wanted them not to run.
+    # Who cancelled them wanted them not to run, and they are not counted as if they would.
+    assert operations.count(QUEUE, wish("retry", "failed")) == (0, False)
     retried = runner.run(operations.begin(QUEUE, wish("retry", "failed")))
     assert (retried.done, retried.skipped, counts(access)["failed"]) == (0, 350, 350)
 
