@@ -16,13 +16,21 @@ def schedules() -> Schedules:
     return Schedules(app.queues, app.clock)
 
 
+def scheduler_reading() -> status.Reading:
+    """Return how the schedules and the schedulers stand.
+
+    Raises `Unavailable` when Redis does not answer.
+    """
+    app = application()
+    return status.read_scheduler(app.queues, app.clock)
+
+
 def schedule_summary() -> dict[str, Any]:
     """Return the scheduler's summary.
 
     Raises `Unavailable` when Redis does not answer.
     """
-    app = application()
-    return status.get_scheduler_summary(app.queues, app.clock)
+    return scheduler_reading().as_json()
 
 
 def schedule_status(name: str) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """Numbers about the queues in the original system's words (camelCase, times in ms); its job metrics service.
 
 What ended is counted by the settling scripts over a stated window, not by the jobs that happen to be kept. Where
-nothing ended, a rate is null: neither 0 nor 100 would be true. Every function raises `Unavailable` when Redis does not
-answer.
+nothing ended, a rate is null: neither 0 nor 100 would be true.
+
+Every function works on this process' application (`nomad_actors.connect()`), or on the `queues` of another. It raises
+`NomadError` when there is none, and `Unavailable` when Redis does not answer.
 """
 
 from __future__ import annotations
@@ -11,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .broker.stats import Durations
-from .health import get_job_system_health
+from .health import system_health
 from .job import Job
-from .queues import Queues
+from .queues import Queues, default_queues
+from .scheduler.status import Reading, read_scheduler
 from .work_metrics import Timer, record_job_metric, timer
 
 __all__ = [
@@ -38,12 +41,14 @@ JobJson = dict[str, object]
 _OTHER_OUTCOMES = ("skipped", "cancelled", "retried", "deferred", "released", "recovered")
 
 
-def get_queue_metrics(queues: Queues, name: str, window_seconds: int = DEFAULT_WINDOW_SECONDS) -> dict[str, Any]:
+def get_queue_metrics(
+    name: str, window_seconds: int = DEFAULT_WINDOW_SECONDS, *, queues: Queues | None = None
+) -> dict[str, Any]:
     """Return one queue's metrics: jobs by state now, and what ended in the last `window_seconds` (60 to 86400).
 
     Raises `UnknownQueue`, `BadInput` for a window that is not kept.
     """
-    queue = queues.get_queue(name)
+    queue = _of(queues).get_queue(name)
     stats, counts, pauses = queue.stats(window_seconds), queue.counts(), queue.pauses()
     total = stats.completed + stats.failed
     return {
@@ -68,14 +73,16 @@ def get_queue_metrics(queues: Queues, name: str, window_seconds: int = DEFAULT_W
     }
 
 
-def get_queue_details(queues: Queues, name: str, window_seconds: int = DEFAULT_WINDOW_SECONDS) -> dict[str, Any]:
+def get_queue_details(
+    name: str, window_seconds: int = DEFAULT_WINDOW_SECONDS, *, queues: Queues | None = None
+) -> dict[str, Any]:
     """Return one queue's metrics and, beside them, its live workers, job types and the ages of its oldest jobs.
 
     Raises as `get_queue_metrics`.
     """
-    queue = queues.get_queue(name)
+    queue = _of(queues).get_queue(name)
     return {
-        **get_queue_metrics(queues, name, window_seconds),
+        **get_queue_metrics(name, window_seconds, queues=queues),
         "oldestWaitingMs": queue.oldest_waiting_ms(),
         "longestActiveMs": queue.longest_active_ms(),
         "concurrency": queue.concurrency,
@@ -85,14 +92,24 @@ def get_queue_details(queues: Queues, name: str, window_seconds: int = DEFAULT_W
     }
 
 
-def get_all_queue_metrics(queues: Queues, window_seconds: int = DEFAULT_WINDOW_SECONDS) -> list[dict[str, Any]]:
-    """Return the metrics of every queue, by name."""
-    return [get_queue_metrics(queues, name, window_seconds) for name in queues.names()]
+def get_all_queue_metrics(
+    window_seconds: int = DEFAULT_WINDOW_SECONDS, *, queues: Queues | None = None
+) -> list[dict[str, Any]]:
+    """Return the metrics of every queue, by name.
+
+    Raises `BadInput` for a window that is not kept.
+    """
+    return [get_queue_metrics(name, window_seconds, queues=queues) for name in _of(queues).names()]
 
 
-def get_job_activity_summary(queues: Queues, window_seconds: int = DEFAULT_WINDOW_SECONDS) -> dict[str, Any]:
-    """Return every queue's metrics and their sums; `totalJobs` is what ended in the window."""
-    metrics = get_all_queue_metrics(queues, window_seconds)
+def get_job_activity_summary(
+    window_seconds: int = DEFAULT_WINDOW_SECONDS, *, queues: Queues | None = None
+) -> dict[str, Any]:
+    """Return every queue's metrics and their sums; `totalJobs` is what ended in the window.
+
+    Raises `BadInput` for a window that is not kept.
+    """
+    metrics = get_all_queue_metrics(window_seconds, queues=queues)
     completed, failed = _sum(metrics, "completed"), _sum(metrics, "failed")
     return {
         "queues": metrics,
@@ -109,18 +126,31 @@ def get_job_activity_summary(queues: Queues, window_seconds: int = DEFAULT_WINDO
     }
 
 
-def get_failed_jobs(queues: Queues, limit: int = 50) -> list[JobJson]:
+def get_failed_jobs(limit: int = 50, *, queues: Queues | None = None) -> list[JobJson]:
     """Return up to `limit` failed jobs over all queues, the last to fail first."""
-    jobs = _jobs(queues, "failed", limit)
+    jobs = _jobs(_of(queues), "failed", limit)
     jobs.sort(key=lambda job: job.finished_on_ms or 0, reverse=True)
     return [_with_job_id(job) for job in jobs[:limit]]
 
 
-def get_active_jobs(queues: Queues, limit: int = 50) -> list[JobJson]:
+def get_active_jobs(limit: int = 50, *, queues: Queues | None = None) -> list[JobJson]:
     """Return up to `limit` running jobs over all queues, the longest-running first."""
-    jobs = _jobs(queues, "active", limit)
+    jobs = _jobs(_of(queues), "active", limit)
     jobs.sort(key=lambda job: job.processed_on_ms or 0)
     return [_with_job_id(job) for job in jobs[:limit]]
+
+
+def get_job_system_health(*, queues: Queues | None = None, scheduler: Reading | None = None) -> dict[str, Any]:
+    """Return whether the job system is healthy and, where not, what is wrong and what to do, in words.
+
+    `scheduler` is how the schedules stand, for a caller that has read it already.
+    """
+    of = _of(queues)
+    return system_health(of, read_scheduler(of, of.clock) if scheduler is None else scheduler)
+
+
+def _of(queues: Queues | None) -> Queues:
+    return default_queues() if queues is None else queues
 
 
 def _jobs(queues: Queues, status: str, limit: int) -> list[Job]:

@@ -27,6 +27,7 @@ from .broker.operations import OperationBook
 from .broker.records import OWN_ID, pack_result
 from .broker.report import Report
 from .broker.retention import Retention
+from .broker.server import ServerFacts
 from .broker.slots import ScheduleBook
 from .broker.tags import MAX_KEY_CHARS, unique
 from .clock import Clock
@@ -333,6 +334,14 @@ class Queues:
     def was_added(self, prepared: PreparedJob) -> None:
         """Tell middleware that a prepared job was added."""
         self._broker.emit_after("enqueue", prepared.message, 0)
+
+    def server_facts(self) -> ServerFacts:
+        """Return what the Redis server says of itself.
+
+        Raises `Unavailable` when it does not answer.
+        """
+        with redis_errors():
+            return self._broker.server().facts()
 
     def schedule_book(self) -> ScheduleBook:
         """Return the schedules that are kept beside the queues, as Redis has them."""

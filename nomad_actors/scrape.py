@@ -59,7 +59,7 @@ def read_redis(broker: JobBroker, queues: Queues, clock: Clock) -> RedisReading:
             )
             for told in status.read_all(queues, clock)
         },
-        schedulers=_schedulers(queues, clock),
+        schedulers=_schedulers(queues),
         memory_bytes=server.used_memory_bytes,
         memory_limit_bytes=server.max_memory_bytes,
         persistence_ok=server.persists,
@@ -96,8 +96,8 @@ def _queue(queue: Queue) -> QueueReading:
     )
 
 
-def _schedulers(queues: Queues, clock: Clock) -> Mapping[str, int]:
-    live = list(status.schedulers_live(queues, clock).values())
+def _schedulers(queues: Queues) -> Mapping[str, int]:
+    live = [status.is_live(sign) for sign in status.signs(queues)]
     return {"live": live.count(True), "silent": live.count(False)}
 
 

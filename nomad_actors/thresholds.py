@@ -24,6 +24,8 @@ class Thresholds:
     waiting_jobs: int | None = 1000
     #: How long what waits may take to be worked off at the pace of the last hour; None where the number is judged.
     drain_seconds: int | None = None
+    #: What waits must have been there for that long: the pace of an hour that began idle says nothing.
+    drain_least_age_seconds: int = 3600
     #: How long the first waiting job may have been due.
     oldest_waiting_seconds: int = 3600
     #: How far beyond its job type's time limit a job may run: Dramatiq looks once a second, and the job cleans up.

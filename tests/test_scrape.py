@@ -123,8 +123,13 @@ def test_schedules_and_schedulers_are_told(app: App, value: Callable[..., float 
     assert (value("nomad_schedulers", state="live"), value("nomad_schedulers", state="silent")) == (1, 1)
     for schedule in SCHEDULES:
         assert value("nomad_schedule_enabled", schedule=schedule.name) == 1
+    due = "nomad_schedule_start_due_timestamp_seconds"
+    assert value(due, schedule="cache-cleanup")
+    # Also while a job of it waits, which nobody took in time.
+    schedules.run_job("cache-cleanup")
     schedules.stop_job("cache-cleanup")
     assert value("nomad_schedule_enabled", schedule="cache-cleanup") == 0
+    assert value(due, schedule="cache-cleanup") is None
 
 
 def test_missed_slots_of_a_schedule_are_counted(app: App, value: Callable[..., float | None]) -> None:

@@ -108,6 +108,7 @@ class Job(Answer):
     log: list[LogLine]
     log_lines_left_out: int
     requested_by: str | None
+    worker: str | None = Field(description="which worker runs it; null when it does not run")
 
 
 class ListedJob(Job):
@@ -367,6 +368,12 @@ class WorkerHealth(Answer):
     issues: list[str]
 
 
+class RedisHealth(Answer):
+    """Why the queues' Redis takes no change, or soon will take none."""
+
+    issues: list[str]
+
+
 class Health(Answer):
     """Whether the job system is healthy."""
 
@@ -374,6 +381,7 @@ class Health(Answer):
     queues: QueueHealth
     scheduled_jobs: ScheduleHealth
     workers: WorkerHealth
+    redis: RedisHealth
 
 
 class ScheduleStatus(Answer):
@@ -410,6 +418,9 @@ class Scheduler(Answer):
     name: str
     heard_at: str | None
     live: bool
+    clock_offset_seconds: float | None = Field(description="its clock minus Redis'; null when it did not say")
+    holds: str | None = Field(description="why it adds nothing; null when it does")
+    holds_since: str | None
 
 
 class SchedulerSummary(Answer):

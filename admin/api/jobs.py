@@ -183,14 +183,14 @@ def _added(name: str, added: AddedJobOf) -> dict[str, Any]:
 @declared(JobList)
 def failed_jobs(query: Newest) -> dict[str, Any]:
     """List failed jobs of all queues, the last to fail first."""
-    return {"jobs": job_metrics.get_failed_jobs(all_queues(), query.limit), "total": _total("failed")}
+    return {"jobs": job_metrics.get_failed_jobs(query.limit, queues=all_queues()), "total": _total("failed")}
 
 
 @api.get("/active")
 @declared(JobList)
 def active_jobs(query: Newest) -> dict[str, Any]:
     """List running jobs of all queues, the longest-running first."""
-    return {"jobs": job_metrics.get_active_jobs(all_queues(), query.limit), "total": _total("active")}
+    return {"jobs": job_metrics.get_active_jobs(query.limit, queues=all_queues()), "total": _total("active")}
 
 
 def _total(status: str) -> int:

@@ -13,7 +13,6 @@ from nomad_actors.errors import Unavailable
 from .. import problems
 from ..inputs import Query
 from ..parts import all_queues
-from ..schedules import schedule_summary
 from .answers import Health, QueueDetails, QueueList, Summary
 from .declared import ThisQueue, declared
 
@@ -33,7 +32,7 @@ class Window(Query):
 def health() -> Response:
     """Tell whether the job system is healthy: 200, or 503 with the whole body."""
     try:
-        found = job_metrics.get_job_system_health(all_queues(), schedule_summary())
+        found = job_metrics.get_job_system_health(queues=all_queues())
     except Unavailable as error:
         return problems.unavailable(error, healthy=False)
     answer = jsonify(found)
@@ -45,18 +44,18 @@ def health() -> Response:
 @declared(Summary)
 def summary(query: Window) -> dict[str, Any]:
     """Return every queue's metrics and their sums."""
-    return job_metrics.get_job_activity_summary(all_queues(), query.window_seconds)
+    return job_metrics.get_job_activity_summary(query.window_seconds, queues=all_queues())
 
 
 @api.get("/queues")
 @declared(QueueList)
 def queues(query: Window) -> dict[str, Any]:
     """Return every queue's metrics."""
-    return {"queues": job_metrics.get_all_queue_metrics(all_queues(), query.window_seconds)}
+    return {"queues": job_metrics.get_all_queue_metrics(query.window_seconds, queues=all_queues())}
 
 
 @api.get("/queues/<queue>")
 @declared(QueueDetails)
 def queue(queue: ThisQueue, query: Window) -> dict[str, Any]:
     """Return one queue's metrics, its live workers and its ages."""
-    return job_metrics.get_queue_details(all_queues(), queue.name, query.window_seconds)
+    return job_metrics.get_queue_details(queue.name, query.window_seconds, queues=all_queues())

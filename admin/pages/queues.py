@@ -21,7 +21,7 @@ from ..api.jobs import OfFailures
 from ..inputs import NoQuery, read_query
 from ..listing import OfJobs, page_of
 from ..parts import all_queues, application
-from ..schedules import schedule_status, schedule_summary
+from ..schedules import schedule_status, scheduler_reading
 from . import notices, words
 from .actions import CLEANABLE
 
@@ -69,15 +69,15 @@ def home() -> Response:
 def overview() -> str:
     """Show whether the system is healthy, the queues, the last failures and the schedules."""
     read_query(request, NoQuery)
-    queues, schedules = all_queues(), schedule_summary()
+    queues, scheduler = all_queues(), scheduler_reading()
     return render_template(
         "overview.html",
         esi=next(iter(queues.esi_pauses().values()), None),
         esi_queues=queues.talking_to_esi(),
-        health=job_metrics.get_job_system_health(queues, schedules),
-        queues=[job_metrics.get_queue_details(queues, name) for name in queues.names()],
-        failures=job_metrics.get_failed_jobs(queues, LAST_FAILURES),
-        schedules=schedules["jobs"],
+        health=job_metrics.get_job_system_health(queues=queues, scheduler=scheduler),
+        queues=[job_metrics.get_queue_details(name, queues=queues) for name in queues.names()],
+        failures=job_metrics.get_failed_jobs(LAST_FAILURES, queues=queues),
+        schedules=scheduler.as_json()["jobs"],
     )
 
 
@@ -86,7 +86,7 @@ def queue(queue: str) -> str:
     """List one queue's jobs of a state."""
     query = read_query(request, Shown)
     chosen = all_queues().get_queue(queue)
-    details = job_metrics.get_queue_details(all_queues(), queue)
+    details = job_metrics.get_queue_details(queue, queues=all_queues())
     page = page_of(chosen, query, status="paused" if details["isPaused"] else "waiting")
     return render_template(
         "queue.html",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Any
 
 from .lease import NewJob
 from .link import Call, CallerLinks, describe
+from .records import instant
 
 logger = logging.getLogger("nomad_actors.broker.slots")
 
@@ -82,6 +84,21 @@ class Claimed:
     slots: Mapping[int, str] = field(default_factory=dict)
     #: Why the slots have no job though they are due; '' when it is not refused.
     refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerSign:
+    """A scheduler's last sign of life, and what it said of its clock; times in ms by Redis' clock."""
+
+    name: str
+    heard_ms: float
+    #: How long ago that is.
+    silent_ms: float
+    #: Its clock's distance from Redis', above 0 when it is ahead; None when it did not say.
+    offset_seconds: float | None = None
+    #: Why it adds nothing, and since when; '' when it does.
+    holds: str = ""
+    holds_since_ms: float | None = None
 
 
 def slot_job_id(name: str, due_ms: int) -> str:
@@ -175,11 +192,25 @@ class ScheduleBook:
         seconds, micros = self._links.commands([("TIME",)])[0]
         return int(seconds) * 1000 + int(micros) / 1000
 
-    def beat(self, scheduler: str, now_ms: int, *, forget_before_ms: int) -> None:
-        """Say that a scheduler lives; those not heard of since `forget_before_ms` are forgotten."""
-        _, known = self._links.commands([("HSET", self._schedulers, scheduler, now_ms), ("HGETALL", self._schedulers)])
-        pairs = zip(known[::2], known[1::2], strict=True)
-        gone = [name for name, heard in pairs if not heard.isdigit() or int(heard) < forget_before_ms]
+    def beat(
+        self,
+        scheduler: str,
+        redis_ms: float,
+        *,
+        forget_before_ms: float,
+        offset_seconds: float | None = None,
+        holds: str = "",
+        holds_since_ms: float | None = None,
+    ) -> None:
+        """Say that a scheduler lives, at a time of Redis', and how its clock stands (see `SchedulerSign`).
+
+        Those not heard of since `forget_before_ms` are forgotten.
+        """
+        told = {"heard": redis_ms, "offset": offset_seconds, "holds": holds, "holdsSince": holds_since_ms}
+        text = json.dumps({name: value for name, value in told.items() if value not in (None, "")})
+        _, known = self._links.commands([("HSET", self._schedulers, scheduler, text), ("HGETALL", self._schedulers)])
+        signs = {name: _sign(name, said, redis_ms) for name, said in zip(known[::2], known[1::2], strict=True)}
+        gone = [name for name, sign in signs.items() if sign is None or sign.heard_ms < forget_before_ms]
         if gone:
             self._links.commands([("HDEL", self._schedulers, *gone)])
 
@@ -187,11 +218,12 @@ class ScheduleBook:
         """Say that a scheduler goes."""
         self._links.commands([("HDEL", self._schedulers, scheduler)])
 
-    def schedulers(self) -> dict[str, int]:
-        """Return when each scheduler was last heard of, ms by its clock."""
-        (known,) = self._links.commands([("HGETALL", self._schedulers)])
-        pairs = zip(known[::2], known[1::2], strict=True)
-        return {name.decode(errors="replace"): int(heard) for name, heard in pairs if heard.isdigit()}
+    def schedulers(self) -> dict[str, SchedulerSign]:
+        """Return each scheduler's last sign of life, by name."""
+        (seconds, micros), known = self._links.commands([("TIME",), ("HGETALL", self._schedulers)])
+        now_ms = int(seconds) * 1000 + int(micros) / 1000
+        signs = (_sign(name, said, now_ms) for name, said in zip(known[::2], known[1::2], strict=True))
+        return {sign.name: sign for sign in signs if sign is not None}
 
     def _run(self, script: str, queue: str, *arguments: Any) -> Any:
         return self._links.run([Call(script, self._base_of(queue), arguments)])[0]
@@ -220,6 +252,26 @@ def _schedule(queue: str, name: bytes, record: bytes) -> StoredSchedule:
         init_version=int(told.get("init", 0)),
         missed=int(told.get("missed", 0)),
     )
+
+
+def _sign(name: bytes, said: bytes, now_ms: float) -> SchedulerSign | None:
+    """Return a sign of life as it is kept; None for one that cannot be read."""
+    try:
+        told = json.loads(said)
+        # A number alone is of a release that said nothing else.
+        fields = told if isinstance(told, dict) else {"heard": told}
+        offset, since = fields.get("offset"), fields.get("holdsSince")
+        heard_ms = instant(float(fields["heard"]))
+        return SchedulerSign(
+            name.decode(errors="replace"),
+            heard_ms,
+            max(0.0, now_ms - heard_ms),
+            float(offset) if offset is not None and math.isfinite(offset) else None,
+            str(fields.get("holds", "")),
+            None if since is None else instant(float(since)),
+        )
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return None
 
 
 def _slot(text: bytes) -> Slot | None:

@@ -73,7 +73,7 @@ def _told(access: QueueAccess) -> list[dict[str, Any]]:
     """Return what the admin's API tells of each queue."""
     from .. import job_metrics
 
-    return [job_metrics.get_queue_details(access.queues, name) for name in access.queues.names()]
+    return [job_metrics.get_queue_details(name, queues=access.queues) for name in access.queues.names()]
 
 
 def _shown(told: list[dict[str, Any]]) -> Group:

@@ -52,9 +52,14 @@ def _show(told: dict[str, Any]) -> None:
     for job in told["jobs"]:
         if job["overdue"]:
             out.print(styled(f"{job['name']}: overdue: {job['overdue']}", "red"))
-    live = [each["name"] for each in told["schedulers"] if each["live"]]
-    words = f"schedulers: {', '.join(live)}" if live else "no live scheduler: nothing that is due is added"
+    live = [each for each in told["schedulers"] if each["live"]]
+    names = ", ".join(each["name"] for each in live)
+    words = f"schedulers: {names}" if live else "no live scheduler: nothing that is due is added; nomad run scheduler"
     out.print(styled(words, "" if live else "red"))
+    for each in live:
+        if each["holds"]:
+            since = moment(instant_ms(each["holdsSince"]))
+            out.print(styled(f"{each['name']}: adds nothing since {since}: {each['holds']}", "red"))
 
 
 @group.command()

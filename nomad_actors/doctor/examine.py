@@ -20,6 +20,7 @@ ON_REDIS: tuple[tuple[str, Check], ...] = (
     ("releases", schedule_checks.releases),
     ("job types", queue_checks.job_types),
     ("queues", queue_checks.moving),
+    ("health", queue_checks.health),
 )
 ON_THE_HOST: tuple[tuple[str, Check], ...] = (
     ("database", host.database),

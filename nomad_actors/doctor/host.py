@@ -11,12 +11,15 @@ from ..log import redact
 from ..store.database import Database
 from .findings import Finding, Patient, Status
 
+#: Somebody waits for the doctor.
+WAIT_MS = 2_000
+
 
 def database(patient: Patient) -> Iterator[Finding]:
     """Tell whether the database answers and has this release's schema; nothing is made or migrated for it."""
     where = redact(patient.settings.database_url)
     try:
-        database = Database(patient.settings.database_url)
+        database = Database(patient.settings.database_url, wait_ms=WAIT_MS)
     except SettingsError as error:
         yield Finding("database", Status.PROBLEM, str(error), "export DATABASE_URL=sqlite:///var/nomad.db")
         return
@@ -62,11 +65,15 @@ def disk(patient: Patient) -> Iterator[Finding]:
 
 def _room(what: str, path: Path, patient: Patient) -> Finding:
     usage = shutil.disk_usage(path)
-    found = f"{usage.free / (1 << 30):.1f} GiB of {usage.total / (1 << 30):.1f} GiB free at {path} ({what})"
+    found = f"{_size(usage.free)} of {_size(usage.total)} free at {path} ({what})"
     if usage.free >= patient.limits.disk_warning_bytes:
         return Finding("disk", Status.OK, found)
     status = Status.PROBLEM if usage.free < patient.limits.disk_problem_bytes else Status.WARNING
     return Finding("disk", status, found, f"make room: du -xh {path} | sort -h | tail")
+
+
+def _size(size: int) -> str:
+    return f"{size / (1 << 20):.0f} MiB" if size < 1 << 30 else f"{size / (1 << 30):.1f} GiB"
 
 
 def _existing(path: Path) -> Path:

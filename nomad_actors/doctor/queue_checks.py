@@ -4,26 +4,38 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
+from ..broker.errors import Refusal
+from ..broker.leased import UNKNOWN_FOR_MS
+from ..health import NO_SIGN_OF_LIFE, UNSERVED_FIX, queue_issues, unserved
+from ..job import Job
 from ..queue_control import Queue, redis_errors
 from .findings import Finding, Patient, Status
-from .stillness import Reason, held_back, why_still
+from .stillness import Reason, held_back, paused, why_still
 
-_STATUS = {Reason.PAUSED: Status.WARNING, Reason.BRAKE: Status.WARNING, Reason.PLACES_TAKEN: Status.WARNING}
+#: What holds a queue back as somebody wants it, or for a while.
+_STATUS = dict.fromkeys((Reason.PAUSED, Reason.PLACES_TAKEN, Reason.LIMIT, Reason.BRAKE), Status.WARNING)
 
 
 def moving(patient: Patient) -> Iterator[Finding]:
     """Tell of each queue whether it moves and, where it does not, the first reason that explains it."""
+    refusal = patient.queues.server_facts().refusal
     for name in patient.queues.names():
-        yield _moving(patient, patient.queues.get_queue(name))
+        yield _moving(patient, patient.queues.get_queue(name), refusal)
 
 
-def _moving(patient: Patient, queue: Queue) -> Finding:
+def _moving(patient: Patient, queue: Queue, refusal: Refusal | None) -> Finding:
     name, counts = f"queue {queue.name}", queue.counts()
     waiting = counts["waiting"] + counts["paused"]
     told = f"{waiting} waiting, {counts['active']} active, {counts['delayed']} delayed"
+    # Whether or not something is due: who pauses a queue that has work once a day forgets it.
+    held = paused(queue)
     if not queue.workers():
-        return Finding(name, Status.PROBLEM, f"{told}; no live worker serves it", "nomad run workers")
+        found = "; ".join((told, unserved(refusal), *([held.found] if held else [])))
+        return Finding(name, Status.PROBLEM, found, UNSERVED_FIX if refusal not in NO_SIGN_OF_LIFE else "")
+    if held:
+        return Finding(name, Status.WARNING, f"{told}; {held.found}", held.fix)
     braked = not waiting and counts["delayed"] and held_back(queue)
     if not braked and not (_work_is_due(patient, queue) and not _started_lately(patient, queue)):
         return Finding(name, Status.OK, told)
@@ -54,14 +66,40 @@ def _started_lately(patient: Patient, queue: Queue) -> bool:
     return now_ms - newest_ms < patient.limits.still_seconds * 1000 or ended.completed + ended.failed > 0
 
 
-def job_types(patient: Patient) -> Iterator[Finding]:
-    """Tell which jobs wait, are put off or failed whose job type no code here knows, within a sample of each queue."""
+def health(patient: Patient) -> Iterator[Finding]:
+    """Tell what is beyond the limits that health holds the queues to: failures, running jobs, what waits."""
     queues = [patient.queues.get_queue(name) for name in patient.queues.names()]
-    unknown = {queue.name: found for queue in queues if (found := _unknown_in(queue, patient.limits.sample_jobs))}
-    for name, by_state in unknown.items():
-        yield _unknown(name, by_state)
-    if not unknown:
-        yield Finding("job types", Status.OK, "this code knows those of all jobs looked at")
+    issues = [issue for queue in queues for issue in queue_issues(queue)]
+    for issue in issues:
+        yield Finding(f"health {issue.subject}", Status.PROBLEM, issue.found, issue.fix)
+    if not issues:
+        yield Finding("health", Status.OK, "failures, running jobs and what waits are within the limits of every queue")
+
+
+def job_types(patient: Patient) -> Iterator[Finding]:
+    """Tell of which jobs no code here, or no live worker, knows the job type, within a sample of each queue."""
+    found: list[Finding] = []
+    for queue in (patient.queues.get_queue(name) for name in patient.queues.names()):
+        if by_state := _unknown_in(queue, patient.limits.sample_jobs):
+            found.append(_unknown(queue.name, by_state))
+        delayed = queue.jobs("delayed", 0, patient.limits.sample_jobs - 1)
+        if put_off := [job for job in delayed if job.unknown_since_ms is not None]:
+            found.append(_unknown_to_workers(queue, put_off))
+    yield from found or [Finding("job types", Status.OK, "this code and the workers know those of all jobs looked at")]
+
+
+def _unknown_to_workers(queue: Queue, put_off: list[Job]) -> Finding:
+    names = Counter(job.name for job in put_off).most_common(3)
+    told = ", ".join(f"{count} {name}" for name, count in names)
+    workers = ", ".join(worker.name for worker in queue.workers()) or "none lives now"
+    first_ms = min(job.unknown_since_ms or 0 for job in put_off) + UNKNOWN_FOR_MS
+    first = datetime.fromtimestamp(first_ms / 1000, UTC).strftime("%H:%M:%S UTC")
+    found = (
+        f"the worker that took them did not know the job type of {told} (live: {workers}); put off again and again, "
+        f"they fail {UNKNOWN_FOR_MS // 60_000} minutes after that, the first at {first}"
+    )
+    fix = "restart those workers with the release and the NOMAD_MODULES that declare it (here: nomad config)"
+    return Finding(f"worker job types {queue.name}", Status.PROBLEM, found, fix)
 
 
 def _unknown_in(queue: Queue, sample: int) -> dict[str, Counter[str]]:

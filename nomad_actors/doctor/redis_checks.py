@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..broker.errors import RedisUnavailable, Refusal
 from ..broker.server import ServerFacts
 from ..errors import Unavailable
 from ..log import redact
 from ..queue_control import redis_errors
 from .findings import Finding, Patient, Status
+from .redis_cli import redis_cli
 
 
 def reached(patient: Patient) -> Finding:
@@ -18,9 +20,24 @@ def reached(patient: Patient) -> Finding:
         with redis_errors():
             version = patient.broker.server().facts().version
     except Unavailable as error:
-        fix = "start Redis there, or say where it is: export REDIS_URL=redis://host:6379/0"
-        return Finding("redis", Status.PROBLEM, f"{where} does not answer: {redact(str(error))}", fix)
+        refusal = error.__cause__.refusal if isinstance(error.__cause__, RedisUnavailable) else None
+        told = "does not answer" if refusal is None else "lets nobody in" if refusal is Refusal.PASSWORD else "refuses"
+        return Finding("redis", Status.PROBLEM, f"{where} {told}: {redact(str(error))}", _reach(patient, refusal))
     return Finding("redis", Status.OK, f"{version or 'of a release that it does not tell'} at {where}")
+
+
+def _reach(patient: Patient, refusal: Refusal | None) -> str:
+    """Return what mends a Redis that cannot be spoken to."""
+    path = patient.settings.redis_url_file
+    if refusal is Refusal.LOADING:
+        return "wait: it goes on by itself when all is read"
+    if refusal is Refusal.PASSWORD and path is None:
+        return "correct the password: REDIS_PASSWORD, or in REDIS_URL=redis://:PASSWORD@host:6379/0"
+    elsewhere = "say where it is: export REDIS_URL=redis://host:6379/0"
+    if path is not None:
+        whose = "another Redis has its port now; " if refusal is Refusal.PASSWORD else ""
+        return f"{whose}start the Redis that {path} is the address of: make run; or {elsewhere}"
+    return f"start Redis there, or {elsewhere}"
 
 
 def server(patient: Patient) -> Iterator[Finding]:
@@ -28,9 +45,9 @@ def server(patient: Patient) -> Iterator[Finding]:
     with redis_errors():
         facts = patient.broker.server().facts()
     yield _role(facts)
-    yield _policy(facts)
+    yield _policy(facts, patient)
     yield _memory(facts, patient)
-    yield _persistence(facts)
+    yield _persistence(facts, patient)
     yield _clock(facts, patient)
 
 
@@ -41,14 +58,19 @@ def _role(facts: ServerFacts) -> Finding:
     return Finding("redis role", Status.OK if facts.role else Status.UNKNOWN, facts.role or "INFO is not allowed here")
 
 
-def _policy(facts: ServerFacts) -> Finding:
+def _policy(facts: ServerFacts, patient: Patient) -> Finding:
     name, policy = "redis eviction", facts.memory_policy
     if policy is None:
         return Finding(name, Status.UNKNOWN, "INFO is not allowed here", "see that maxmemory-policy is noeviction")
     if policy == "noeviction":
         return Finding(name, Status.OK, policy)
     found = f"maxmemory-policy is {policy}: a Redis that is full would throw jobs away without a word"
-    return Finding(name, Status.PROBLEM, found, "redis-cli CONFIG SET maxmemory-policy noeviction")
+    return Finding(name, Status.PROBLEM, found, _configured(patient, "maxmemory-policy noeviction"))
+
+
+def _configured(patient: Patient, setting: str) -> str:
+    """Return how a setting is made, now and for the next start."""
+    return f"{redis_cli(patient.settings)} CONFIG SET {setting}, and {setting} in redis.conf"
 
 
 def _memory(facts: ServerFacts, patient: Patient) -> Finding:
@@ -57,29 +79,29 @@ def _memory(facts: ServerFacts, patient: Patient) -> Finding:
         return Finding(name, Status.UNKNOWN, "INFO is not allowed here")
     if limit == 0:
         return Finding(name, Status.OK, f"{_mib(used)} used, no limit")
-    percent = 100 * used / limit
+    percent = facts.memory_percent or 0.0
     found = f"{_mib(used)} of {_mib(limit)} used ({percent:.0f} %)"
     if percent < patient.limits.memory_warning_percent:
         return Finding(name, Status.OK, found)
-    fix = f"nomad clean QUEUE --status completed, or redis-cli CONFIG SET maxmemory {2 * limit}"
+    fix = f"nomad clean QUEUE --status completed; or {_configured(patient, f'maxmemory {2 * limit}')}"
     full = percent >= patient.limits.memory_problem_percent
     return Finding(name, Status.PROBLEM if full else Status.WARNING, f"{found}; when full, no job can be added", fix)
 
 
-def _persistence(facts: ServerFacts) -> Finding:
+def _persistence(facts: ServerFacts, patient: Patient) -> Finding:
     name = "redis persistence"
     if facts.append_only is None:
         return Finding(name, Status.UNKNOWN, "INFO is not allowed here", "see that appendonly is on")
     if facts.append_only and facts.append_ok is False:
         fix = "look at the disk of the Redis host: df -h, and Redis' log"
-        return Finding(name, Status.PROBLEM, "the last write to the append-only file failed", fix)
+        found = "the last write to the append-only file failed: it takes no change until it can write"
+        return Finding(name, Status.PROBLEM, found, fix)
     if facts.append_only:
         return Finding(name, Status.OK, "append-only")
-    return _snapshots(name, facts)
+    return _snapshots(name, facts, _configured(patient, "appendonly yes"))
 
 
-def _snapshots(name: str, facts: ServerFacts) -> Finding:
-    fix = "redis-cli CONFIG SET appendonly yes, and appendonly yes in redis.conf"
+def _snapshots(name: str, facts: ServerFacts, fix: str) -> Finding:
     if facts.snapshots is None:
         return Finding(name, Status.UNKNOWN, "append-only is off; whether snapshots are on, it does not tell", fix)
     if not facts.snapshots:

@@ -4,55 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..queue_control import redis_errors
+from ..broker.slots import SchedulerSign
+from ..health import CLOCK_FIX, schedule_issues
 from ..scheduler import status
-from ..thresholds import SCHEDULES
 from ..version import __version__
 from .findings import Finding, Patient, Status
 
 
 def schedulers(patient: Patient) -> Iterator[Finding]:
-    """Tell whether a scheduler lives, and whether its clock can be right."""
-    with redis_errors():
-        book = patient.queues.schedule_book()
-        heard, redis_ms = book.schedulers(), book.redis_ms()
-    now_ms = patient.clock.reckoning().of(redis_ms)
-    silent_ms = SCHEDULES.silent_seconds * 1000
-    live = sorted(name for name, at in heard.items() if now_ms - at <= silent_ms)
-    ahead = {name: (heard[name] - now_ms) / 1000 for name in live}
-    wrong = [f"{name} is {by:.0f} s ahead" for name, by in ahead.items() if by > patient.limits.clock_problem_seconds]
+    """Tell whether a scheduler lives, and what each says of its clock and of why it adds nothing."""
+    signs = status.signs(patient.queues)
+    live = [sign for sign in signs if status.is_live(sign)]
     if not live:
-        last = max(heard.values(), default=None)
-        ago = "" if last is None else f" (the last was heard of {(now_ms - last) / 1000:.0f} s ago)"
+        silent_ms = min((sign.silent_ms for sign in signs), default=None)
+        ago = "" if silent_ms is None else f" (the last was heard of {silent_ms / 1000:.0f} s ago)"
         found = f"none lives{ago}: nothing that is due is added"
         yield Finding("schedulers", Status.PROBLEM, found, "nomad run scheduler")
-    elif wrong:
-        found = f"clocks are wrong: {', '.join(wrong)} of Redis'"
-        yield Finding("schedulers", Status.PROBLEM, found, "timedatectl set-ntp true, on the scheduler's host")
+        return
+    told = f"{len(live)} live: {', '.join(map(_with_clock, live))}"
+    holding = [f"{sign.name} holds ({sign.holds})" for sign in live if sign.holds]
+    off = [sign for sign in live if abs(sign.offset_seconds or 0.0) > patient.limits.clock_warning_seconds]
+    if len(holding) == len(live):
+        found = f"{told}; {'; '.join(holding)}: nothing that is due is added"
+        yield Finding("schedulers", Status.PROBLEM, found, CLOCK_FIX)
+    elif holding or off:
+        yield Finding("schedulers", Status.WARNING, "; ".join((told, *holding)), CLOCK_FIX)
     else:
-        yield Finding("schedulers", Status.OK, f"{len(live)} live: {', '.join(live)}")
+        yield Finding("schedulers", Status.OK, told)
+
+
+def _with_clock(sign: SchedulerSign) -> str:
+    offset = sign.offset_seconds
+    if offset is None or abs(offset) < 1:
+        return sign.name
+    return f"{sign.name}, its clock {abs(offset):.1f} s {'ahead of' if offset > 0 else 'behind'} Redis'"
 
 
 def schedules(patient: Patient) -> Iterator[Finding]:
-    """Tell which schedules are overdue."""
-    told = status.read_all(patient.queues, patient.clock)
-    now_ms = patient.clock.now_ms()
-    overdue = [(each.standing.schedule.name, why) for each in told if (why := each.overdue(now_ms)) is not None]
-    for name, why in overdue:
-        yield Finding(f"schedule {name}", Status.PROBLEM, f"overdue: {why}", f"nomad schedules run {name}")
-    if not overdue:
-        off = [each.standing.schedule.name for each in told if not each.running]
+    """Tell which schedules are overdue, failed last, or are unknown to Redis."""
+    reading = status.read_scheduler(patient.queues, patient.clock)
+    issues = schedule_issues(patient.queues, reading)
+    for issue in issues:
+        yield Finding(f"schedule {issue.subject}", Status.PROBLEM, issue.found, issue.fix)
+    if not issues:
+        off = [told.standing.schedule.name for told in reading.told if not told.running]
         stopped = f", stopped: {', '.join(off)}" if off else ""
-        yield Finding("schedules", Status.OK, f"{len(told)}, none overdue{stopped}")
+        yield Finding("schedules", Status.OK, f"{len(reading.told)}, none overdue{stopped}")
 
 
 def releases(patient: Patient) -> Iterator[Finding]:
     """Tell whether live workers and schedulers are of one release, as far as their names tell it."""
     names = {worker.name for name in patient.queues.names() for worker in patient.queues.get_queue(name).workers()}
-    with redis_errors():
-        book = patient.queues.schedule_book()
-        heard, now_ms = book.schedulers(), patient.clock.reckoning().of(book.redis_ms())
-    names |= {name for name, at in heard.items() if now_ms - at <= SCHEDULES.silent_seconds * 1000}
+    names |= {sign.name for sign in status.signs(patient.queues) if status.is_live(sign)}
     by_release: dict[str, list[str]] = {}
     for name in sorted(names):
         if release := release_of(name):

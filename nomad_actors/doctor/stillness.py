@@ -45,7 +45,7 @@ def why_still(patient: Patient, queue: Queue) -> Stillness:
         running = patient.broker.server().running(queue.name)
     return (
         _no_workers(queue)
-        or _paused(queue)
+        or paused(queue)
         or _places_taken(queue, running)
         or _limit(queue, counts, running)
         or _rate(patient, queue, counts)
@@ -56,9 +56,8 @@ def why_still(patient: Patient, queue: Queue) -> Stillness:
 
 def held_back(queue: Queue) -> str | None:
     """Return for what the next delayed jobs wait when each of them deferred itself: a brake that is in force."""
-    known = {job_type.name for job_type in queue.job_types}
-    # One of a type that nobody knows is put off by the worker, not by itself.
-    delayed = [job for job in queue.jobs("delayed", 0, DELAYED_SAMPLE - 1) if job.name in known]
+    # One whose type the worker did not know was put off by the worker, not by itself.
+    delayed = [job for job in queue.jobs("delayed", 0, DELAYED_SAMPLE - 1) if job.unknown_since_ms is None]
     reasons = [deferred_for(job) for job in delayed]
     told = [reason for reason in reasons if reason is not None]
     return told[0] if told and len(told) == len(reasons) else None
@@ -66,7 +65,7 @@ def held_back(queue: Queue) -> str | None:
 
 def deferred_for(job: Job) -> str | None:
     """Return why a delayed job deferred itself, None when it waits for something else."""
-    if job.timeline and job.timeline[-1]["event"] == "deferred":
+    if job.unknown_since_ms is None and job.timeline and job.timeline[-1]["event"] == "deferred":
         return str(job.timeline[-1]["reason"]) or "it gave no reason"
     return None
 
@@ -77,7 +76,8 @@ def _no_workers(queue: Queue) -> Stillness | None:
     return Stillness(Reason.NO_WORKERS, "no live worker serves it", "nomad run workers")
 
 
-def _paused(queue: Queue) -> Stillness | None:
+def paused(queue: Queue) -> Stillness | None:
+    """Return why a paused queue stands still, None for one that is not paused."""
     found = queue.pauses()
     if not found:
         return None
@@ -98,9 +98,11 @@ def _places_taken(queue: Queue, running: list[RunningJob]) -> Stillness | None:
 def _limit(queue: Queue, counts: QueueCounts, running: list[RunningJob]) -> Stillness | None:
     if counts.limit is None or counts.active < counts.limit:
         return None
-    found = f"its limit of {counts.limit} jobs at a time over all hosts is reached: {_jobs(running)}"
-    job = running[0].job_id if running else "ID"
-    return Stillness(Reason.LIMIT, found, f"nomad job {job} --queue {queue.name}")
+    is_set = counts.limits.concurrency is not None
+    whose = "that somebody set" if is_set else "that its job types declare"
+    found = f"its limit of {counts.limit} jobs at a time over all hosts, {whose}, is reached: {_jobs(running)}"
+    more = f"nomad limits {queue.name} --concurrency {'none' if is_set else counts.limit + 1}"
+    return Stillness(Reason.LIMIT, found, f"for more at a time: {more}")
 
 
 def _rate(patient: Patient, queue: Queue, counts: QueueCounts) -> Stillness | None:
@@ -112,7 +114,8 @@ def _rate(patient: Patient, queue: Queue, counts: QueueCounts) -> Stillness | No
     if oldest_ms is None or oldest_ms + period_ms <= counts.now_ms:
         return None
     found = f"its limit of {starts} starts in {period_ms / 1000:g} s is reached, until {_at(oldest_ms + period_ms)}"
-    return Stillness(Reason.LIMIT, found, f"nomad limits {queue.name}")
+    fix = f"it goes on by itself; for no such limit: nomad limits {queue.name} --starts none"
+    return Stillness(Reason.LIMIT, found, fix)
 
 
 def _brake(queue: Queue) -> Stillness | None:

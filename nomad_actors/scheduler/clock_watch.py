@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from ..clock import Clock
 from ..log import get_logger
@@ -17,6 +18,14 @@ MAX_OFFSET_SECONDS = 5.0
 SETTLE_SECONDS = 30.0
 
 
+class ClockState(NamedTuple):
+    """How a scheduler's clock stands: its distance from Redis', why it holds ('' for not), since when by Redis'."""
+
+    offset_seconds: float
+    holds: str
+    holds_since_ms: float | None
+
+
 class ClockWatch:
     """Compares the clocks at each look, and says why a scheduler should hold."""
 
@@ -26,9 +35,10 @@ class ClockWatch:
         self._last: tuple[float, float] | None = None
         self._jumped_mono: float | None = None
         self._why = ""
+        self._since_ms: float | None = None
 
-    def look(self, redis_ms: float) -> str:
-        """Compare the clocks with Redis' time (ms); return why to hold, '' for nothing of the kind."""
+    def look(self, redis_ms: float) -> ClockState:
+        """Compare the clocks with Redis' time (ms); return how they stand."""
         mono, reckoning = self._monotonic(), self._clock.reckoning()
         offset_seconds = (self._clock.now_ms() - reckoning.of(redis_ms)) / 1000 / max(1.0, reckoning.speed)
         if self._last is not None:
@@ -38,8 +48,11 @@ class ClockWatch:
                 logger.error("Redis' clock jumped, or this host slept", jump_seconds=round(jump_seconds, 1))
         self._last = redis_ms, mono
         SCHEDULER_CLOCK_OFFSET.set(offset_seconds)
-        self._say(self._reason(offset_seconds, mono))
-        return self._why
+        why = self._reason(offset_seconds, mono)
+        if not why or not self._why:
+            self._since_ms = redis_ms if why else None
+        self._say(why)
+        return ClockState(offset_seconds, why, self._since_ms)
 
     def _reason(self, offset_seconds: float, mono: float) -> str:
         if abs(offset_seconds) > MAX_OFFSET_SECONDS:

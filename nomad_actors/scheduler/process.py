@@ -48,7 +48,8 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
         super().__init__(actors=[])
         self.name = f"{socket.gethostname()}:{os.getpid()}@{__version__}"
         self._schedules = schedules
-        self._declared: Sequence[Schedule] | None = declared
+        self._declared = tuple(declared)
+        self._is_declared = False
         self._clock = clock
         self._watch = ClockWatch(clock)
         self._standing: dict[str, Standing] = {}
@@ -94,13 +95,7 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
         self._timer.start()
 
     def _look(self) -> None:
-        SCHEDULER_HEARTBEAT.set(time.time())
-        if self._declared is not None:
-            self._schedules.declare(self._declared)
-            self._declared = None
-        now_mono = time.monotonic()
-        with redis_errors():
-            changes = self._schedules.book.changes()
+        changes, now_mono = self._declared_changes(), time.monotonic()
         if changes != self._changes or now_mono - self._loaded_mono >= RELOAD_SECONDS:
             self._load()
             self._changes, self._loaded_mono = changes, now_mono
@@ -111,6 +106,21 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
         if not self._holds:
             for standing in list(self._standing.values()):
                 self._fire(standing)
+        SCHEDULER_HEARTBEAT.set(time.time())
+
+    def _declared_changes(self) -> int:
+        """Return the number of changes, with the code's schedules declared: at first, and to a Redis that lost them."""
+        with redis_errors():
+            changes = self._schedules.book.changes()
+            if changes < self._changes:
+                logger.warning("Redis has lost what it knew of the schedules: they are declared again")
+                # The number may have come to where it was by the end of this.
+                self._is_declared, self._loaded_mono, self._beat_mono = False, float("-inf"), float("-inf")
+            if self._is_declared:
+                return changes
+            self._schedules.declare(self._declared)
+            self._is_declared = True
+            return self._schedules.book.changes()
 
     def _something_is_due(self) -> bool:
         now_ms = self._clock.now_ms()
@@ -140,9 +150,17 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
     def _beat(self) -> None:
         with redis_errors():
             book = self._schedules.book
-            now_ms = self._clock.now_ms()
-            book.beat(self.name, now_ms, forget_before_ms=now_ms - FORGET_MS)
-            self._holds = self._watch.look(book.redis_ms())
+            redis_ms = book.redis_ms()
+            state = self._watch.look(redis_ms)
+            self._holds = state.holds
+            book.beat(
+                self.name,
+                redis_ms,
+                forget_before_ms=redis_ms - FORGET_MS,
+                offset_seconds=round(state.offset_seconds, 3),
+                holds=state.holds,
+                holds_since_ms=state.holds_since_ms,
+            )
 
     def _fire(self, standing: Standing) -> None:
         schedule, now_ms = standing.schedule, self._clock.now_ms()

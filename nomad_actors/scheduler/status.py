@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ..broker.slots import Slot, slot_job_id
+from ..broker.slots import SchedulerSign, Slot, slot_job_id
 from ..clock import Clock
 from ..job import Job
 from ..queue_control import redis_errors
 from ..queues import Queues
-from ..thresholds import SCHEDULES
+from ..thresholds import SCHEDULES as LIMITS
 from .book import Schedules, Standing
+from .schedules import SCHEDULES
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """What should have happened to a schedule and has not, and the command that leads on."""
+
+    found: str
+    fix: str
+
+    def __str__(self) -> str:
+        """Return it in one line."""
+        return f"{self.found}: {self.fix}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +36,10 @@ class Told:
     standing: Standing
     slots: list[Slot]
     last_success_ms: int | None
-    #: The jobs of slots that have not ended, by due time.
+    #: The jobs of slots that have not ended and of the last that has a job, by due time.
     jobs: Mapping[int, Job]
+    #: Whether its queue is paused: what waits there is meant to.
+    paused: bool
 
     @property
     def running(self) -> bool:
@@ -49,6 +64,16 @@ class Told:
             return "missed"
         if slot.outcome is not None:
             return slot.outcome
+        return self._job_status(slot)
+
+    def last_status(self) -> str | None:
+        """Return what has become of the last job by now: one that failed may have been retried, or removed."""
+        last = last_with_job(self.slots)
+        if last is None:
+            return None
+        return self._job_status(last) if last.outcome == "failed" else self.outcome(last)
+
+    def _job_status(self, slot: Slot) -> str:
         job = self.jobs.get(slot.due_ms)
         return job.status if job is not None else "gone"
 
@@ -57,39 +82,50 @@ class Told:
 
         Left in the past, it says that something should have happened and has not.
         """
+        if not self.running:
+            return None
         waiting = [
             slot.due_ms
             for slot in self.slots
             if slot.missed is None and slot.outcome is None and self.jobs.get(slot.due_ms) and not self.started_ms(slot)
         ]
-        if not self.running:
-            return min(waiting, default=None)
         after = datetime.fromtimestamp(self.standing.stored.watermark_ms / 1000, UTC)
         unclaimed = int(self.standing.schedule.next_due(after).timestamp() * 1000)
         return min([*waiting, unclaimed])
 
-    def overdue(self, now_ms: float) -> str | None:
-        """Return what should have happened and has not, in words."""
+    def overdue(self, now_ms: float) -> Overdue | None:
+        """Return what should have happened and has not; in a paused queue no job is to start."""
         if not self.running:
             return None
+        name = self.standing.schedule.name
         after = datetime.fromtimestamp(self.standing.stored.watermark_ms / 1000, UTC)
         unclaimed = self.standing.schedule.next_due(after)
         late_seconds = now_ms / 1000 - unclaimed.timestamp()
-        if late_seconds > SCHEDULES.unclaimed_seconds:
-            return f"no scheduler has added the slot of {unclaimed.isoformat()}: is one running?"
+        if late_seconds > LIMITS.unclaimed_seconds:
+            return Overdue(f"no scheduler has added the slot of {unclaimed.isoformat()}", "nomad run scheduler")
         start_due = self.start_due_ms()
-        if start_due is not None and now_ms - start_due > SCHEDULES.unstarted_seconds * 1000:
-            return f"the job of the slot of {_iso(start_due)} has not started"
+        if not self.paused and start_due is not None and now_ms - start_due > LIMITS.unstarted_seconds * 1000:
+            why = f"nomad job {slot_job_id(name, start_due)}"
+            return Overdue(f"the job of the slot of {_iso(start_due)} has not started", why)
         return None
 
 
+def last_with_job(slots: Sequence[Slot]) -> Slot | None:
+    """Return the last slot that got a job."""
+    return next((slot for slot in slots if slot.missed is None), None)
+
+
 def read(schedules: Schedules, queues: Queues, standing: Standing) -> Told:
-    """Return a schedule with its slots and the jobs of those that have not ended."""
+    """Return a schedule with its slots and the jobs of those that have not ended, or failed last."""
     slots, success_ms = schedules.slots(standing)
     queue = queues.get_queue(standing.schedule.queue)
-    open_slots = [slot for slot in slots if slot.missed is None and slot.outcome is None]
-    jobs = {slot.due_ms: queue.get(slot_job_id(standing.schedule.name, slot.due_ms)) for slot in open_slots}
-    return Told(standing, slots, success_ms, {due: job for due, job in jobs.items() if job is not None})
+    last = last_with_job(slots)
+    asked = [slot for slot in slots if slot.missed is None and slot.outcome is None]
+    if last is not None and last.outcome == "failed":
+        asked.append(last)
+    jobs = {slot.due_ms: queue.get(slot_job_id(standing.schedule.name, slot.due_ms)) for slot in asked}
+    found = {due: job for due, job in jobs.items() if job is not None}
+    return Told(standing, slots, success_ms, found, queue.is_paused())
 
 
 def read_all(queues: Queues, clock: Clock) -> list[Told]:
@@ -98,34 +134,72 @@ def read_all(queues: Queues, clock: Clock) -> list[Told]:
     return [read(schedules, queues, standing) for standing in schedules.all()]
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Every schedule with its slots, and every scheduler's last sign of life, at one time (ms, of the calendar)."""
+
+    told: Sequence[Told]
+    schedulers: Sequence[SchedulerSign]
+    now_ms: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the original system's scheduler summary, and which schedulers live."""
+        running = sum(each.running for each in self.told)
+        return {
+            "total": len(self.told),
+            "running": running,
+            "stopped": len(self.told) - running,
+            "overdue": sum(each.overdue(self.now_ms) is not None for each in self.told),
+            "jobs": [_as_json(each, self.now_ms) for each in self.told],
+            "schedulers": [_sign_as_json(sign) for sign in self.schedulers],
+        }
+
+
+def read_scheduler(queues: Queues, clock: Clock) -> Reading:
+    """Return how the schedules and the schedulers stand.
+
+    Raises `Unavailable` when Redis does not answer.
+    """
+    return Reading(read_all(queues, clock), signs(queues), clock.now_ms())
+
+
 def get_scheduler_summary(queues: Queues, clock: Clock) -> dict[str, Any]:
     """Return the original system's scheduler summary, and which schedulers live.
 
     Raises `Unavailable` when Redis does not answer.
     """
-    now_ms = clock.now_ms()
-    told = read_all(queues, clock)
-    running = sum(each.running for each in told)
-    heard = _heard(queues)
-    return {
-        "total": len(told),
-        "running": running,
-        "stopped": len(told) - running,
-        "overdue": sum(each.overdue(now_ms) is not None for each in told),
-        "jobs": [_as_json(each, now_ms) for each in told],
-        "schedulers": [
-            {"name": name, "heardAt": _iso(at), "live": _live(at, now_ms)} for name, at in sorted(heard.items())
-        ],
-    }
+    return read_scheduler(queues, clock).as_json()
 
 
-def schedulers_live(queues: Queues, clock: Clock) -> dict[str, bool]:
-    """Return by name whether each scheduler that is known was heard of lately.
+def undeclared(queues: Queues, known: Collection[str]) -> list[str]:
+    """Return the names of the schedules that the code declares for these queues, and that are not among the known."""
+    return [each.name for each in SCHEDULES if each.queue in queues.names() and each.name not in known]
+
+
+def signs(queues: Queues) -> list[SchedulerSign]:
+    """Return the last sign of life of each scheduler that is known, by name.
 
     Raises `Unavailable` when Redis does not answer.
     """
-    now_ms = clock.now_ms()
-    return {name: _live(at_ms, now_ms) for name, at_ms in _heard(queues).items()}
+    with redis_errors():
+        found = queues.schedule_book().schedulers()
+    return [found[name] for name in sorted(found)]
+
+
+def is_live(sign: SchedulerSign) -> bool:
+    """Return whether a scheduler was heard of lately."""
+    return sign.silent_ms <= LIMITS.silent_seconds * 1000
+
+
+def _sign_as_json(sign: SchedulerSign) -> dict[str, Any]:
+    return {
+        "name": sign.name,
+        "heardAt": _iso(sign.heard_ms),
+        "live": is_live(sign),
+        "clockOffsetSeconds": sign.offset_seconds,
+        "holds": sign.holds or None,
+        "holdsSince": _iso(sign.holds_since_ms),
+    }
 
 
 def get_job_status(queues: Queues, clock: Clock, name: str) -> dict[str, Any]:
@@ -145,8 +219,8 @@ def get_job_status(queues: Queues, clock: Clock, name: str) -> dict[str, Any]:
 def _as_json(told: Told, now_ms: float) -> dict[str, Any]:
     schedule, stored = told.standing.schedule, told.standing.stored
     ran = [slot for slot in told.slots if told.started_ms(slot) is not None]
-    last = next((slot for slot in told.slots if slot.missed is None), None)
-    next_ms = told.next_ms(now_ms)
+    last = last_with_job(told.slots)
+    next_ms, overdue = told.next_ms(now_ms), told.overdue(now_ms)
     return {
         "name": schedule.name,
         "running": told.running,
@@ -158,11 +232,11 @@ def _as_json(told: Told, now_ms: float) -> dict[str, Any]:
         "data": dict(schedule.data),
         "nextRun": _iso(next_ms),
         "lastRun": _iso(max((at for at in map(told.started_ms, ran) if at is not None), default=None)),
-        "lastStatus": told.outcome(last) if last else None,
+        "lastStatus": told.last_status(),
         "lastOutcome": next((slot.outcome for slot in told.slots if slot.outcome is not None), None),
         "lastJobId": slot_job_id(schedule.name, last.due_ms) if last else None,
         "lastSuccess": _iso(told.last_success_ms),
-        "overdue": told.overdue(now_ms),
+        "overdue": str(overdue) if overdue else None,
         "missed": stored.missed,
         "runOnInit": schedule.run_on_init,
         "misfire": str(schedule.misfire),
@@ -187,15 +261,6 @@ def _slot_as_json(told: Told, slot: Slot) -> dict[str, Any]:
         "jobId": slot_job_id(told.standing.schedule.name, slot.due_ms) if slot.missed is None else None,
         "requestedBy": slot.by,
     }
-
-
-def _heard(queues: Queues) -> dict[str, int]:
-    with redis_errors():
-        return queues.schedule_book().schedulers()
-
-
-def _live(heard_ms: int, now_ms: float) -> bool:
-    return now_ms - heard_ms <= SCHEDULES.silent_seconds * 1000
 
 
 def _iso(ms: float | None) -> str | None:

@@ -18,7 +18,7 @@ from nomad_actors.broker import JobBroker
 from nomad_actors.clock import Clock, SystemClock
 from nomad_actors.job_types import Backoff, JobType, Payload, Priority, Result
 from nomad_actors.queues import Queues
-from nomad_actors.scheduler import Schedules
+from nomad_actors.scheduler import SCHEDULES, Schedules
 from nomad_actors.scrape import scraped
 from nomad_actors.settings import Settings
 from nomad_actors.store import Store, TokenCipher
@@ -68,8 +68,9 @@ class Parts:
         return Schedules(self.queues, self.clock)
 
     def hear_scheduler(self) -> None:
-        """Hear of a scheduler, as if one ran."""
-        self.schedules.book.beat("a-host:1", self.clock.now_ms(), forget_before_ms=0)
+        """Do what a scheduler does that starts: declare the code's schedules, and say that it lives."""
+        self.schedules.declare(SCHEDULES)
+        self.schedules.book.beat("a-host:1", self.schedules.book.redis_ms(), forget_before_ms=0)
 
     def lose_database(self) -> None:
         """Take the database away, as a disk that is gone does."""

@@ -23,6 +23,7 @@ def test_a_healthy_system_answers_200(ask: FlaskClient, parts: Parts) -> None:
         "queues": {"total": 4, "healthy": 4, "unhealthy": 0, "issues": []},
         "scheduledJobs": {"total": count, "running": count, "stopped": 0, "issues": []},
         "workers": {"total": 4, "active": 4, "issues": []},
+        "redis": {"issues": []},
     }
 
 
@@ -31,7 +32,7 @@ def test_an_unhealthy_system_answers_503_with_the_whole_body(ask: FlaskClient) -
     assert answer.status_code == 503
     told = answer.get_json()
     assert told["healthy"] is False
-    assert set(told) == {"healthy", "queues", "scheduledJobs", "workers"}
+    assert set(told) == {"healthy", "queues", "scheduledJobs", "workers", "redis"}
     assert len(told["workers"]["issues"]) == 4
 
 
@@ -41,7 +42,7 @@ def test_the_metrics_are_those_of_the_job_metrics(ask: FlaskClient, parts: Parts
     parts.run_all()
     parts.add()
     summary = ask.get("/admin/jobs/metrics").get_json()
-    assert summary == job_metrics.get_job_activity_summary(parts.queues)
+    assert summary == job_metrics.get_job_activity_summary(queues=parts.queues)
     assert (summary["totalJobs"], summary["overallFailureRate"], summary["waitingJobs"]) == (2, 50.0, 1)
     assert ask.get("/admin/jobs/queues").get_json() == {"queues": summary["queues"]}
     queue = ask.get("/admin/jobs/queues/token-refresh").get_json()

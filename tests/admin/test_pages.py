@@ -36,7 +36,7 @@ def test_the_overview_says_what_is_wrong_and_what_to_do(ask: FlaskClient, parts:
     answer = ask.get("/admin/")
     assert "<title>Not healthy" in answer.text
     seen = text_of(answer.text)
-    assert "token-refresh: no live worker serves it; start one (make run-workers)" in seen
+    assert "token-refresh: no live worker serves it; nomad run workers" in seen
     assert "esi-refresh: paused since 20" in seen
     assert "0 jobs wait; nomad resume esi-refresh" in seen
     assert "esi-refresh paused" in seen

@@ -68,7 +68,7 @@ def test_a_wrong_body_is_refused(ask: FlaskClient, nightly: str) -> None:
 
 def test_without_a_scheduler_the_system_is_not_healthy(ask: FlaskClient, parts: Parts, nightly: str) -> None:
     issues = ask.get("/admin/jobs/health").get_json()["scheduledJobs"]["issues"]
-    assert any("no live scheduler" in issue for issue in issues)
+    assert any("schedulers: none lives" in issue for issue in issues)
     parts.hear_scheduler()
     assert ask.get("/admin/jobs/health").get_json()["scheduledJobs"]["issues"] == []
 

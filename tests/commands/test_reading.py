@@ -7,8 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
 
 from nomad_actors.app import QueueAccess
+from nomad_actors.broker import JobBroker, keys
+from nomad_actors.broker.view import MARK
+from nomad_actors.testing import WorkerProcess, running
+from tests.processes import ROOT
 
 from .conftest import Nomad
 
@@ -122,6 +127,57 @@ def test_a_job_says_why_it_waits(
     assert "it deferred itself: ESI is down; due in 9m" in told("job", deferred)["why"]
     later = order(delay=7_200_000)
     assert told("job", later)["next"][0] == f"nomad promote {later}"
+
+
+def test_a_job_whose_worker_is_gone_does_not_run(
+    told: Told,
+    order: Order,
+    access: QueueAccess,
+    environ: dict[str, str],
+    redis_client: redis.Redis,
+    nomad_worker_process: Callable[..., WorkerProcess],
+    wait_until: Callable[..., None],
+) -> None:
+    job_id, queue = order(end="hang"), access.queues.get_queue("shop")
+    worker = nomad_worker_process("nomad_actors.app:worker_broker", environ=environ, directory=ROOT)
+    wait_until(lambda: queue.counts()["active"])
+    (name,) = [each.name for each in queue.workers()]
+    worker.kill()
+    # As if it had been for a while.
+    for worker_id, mark in redis_client.hgetall("nomad:{shop}:workers").items():
+        if worker_id != keys.TICK_FIELD:
+            heard, *rest = MARK.unpack_from(mark)
+            redis_client.hset("nomad:{shop}:workers", worker_id, MARK.pack(heard - 60_000, *rest) + mark[MARK.size :])
+    job = told("job", job_id)
+    assert (job["status"], job["worker"]) == ("active", name)
+    assert job["why"].startswith("it was started ")
+    assert job["why"].endswith(f" ago on {name}, which is gone: it starts again when a worker of its queue does")
+    assert job["next"] == ["nomad run workers"]
+
+
+def test_a_job_whose_type_the_worker_does_not_know_says_when_it_fails(
+    told: Told, order: Order, access: QueueAccess, redis_url: str, wait_until: Callable[..., None]
+) -> None:
+    old = JobBroker(url=redis_url)
+    old.declare_queue("shop")
+    job_id = order()
+    with running(old, queues={"shop"}):
+        wait_until(lambda: access.queues.get_queue("shop").counts()["delayed"])
+    old.close()
+    job = told("job", job_id)
+    assert "its job type is unknown where it was taken (no actor 'order' is declared in worker" in job["why"]
+    assert job["why"].endswith(" unless a worker knows it")
+    assert "NOMAD_MODULES" in job["next"][0]
+
+
+def test_a_scheduler_that_holds_is_named_with_its_reason(nomad: Nomad, access: QueueAccess) -> None:
+    book = access.queues.schedule_book()
+    now_ms = book.redis_ms()
+    book.beat("web-1:1", now_ms, forget_before_ms=0, offset_seconds=-90, holds="wrong clock", holds_since_ms=now_ms)
+    shown = nomad("schedules").stdout
+    assert "schedulers: web-1:1" in shown
+    assert "web-1:1: adds nothing since 20" in shown
+    assert "Z: wrong clock" in shown
 
 
 def test_a_completed_job_shows_its_result(nomad: Nomad, order: Order, access: QueueAccess, working: Any) -> None:

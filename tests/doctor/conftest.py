@@ -10,7 +10,7 @@ import pytest
 
 from nomad_actors.app import QueueAccess, open_queues
 from nomad_actors.clock import Clock
-from nomad_actors.doctor import Finding, Patient, examine
+from nomad_actors.doctor import Finding, Patient, Report, examine
 from nomad_actors.settings import Settings
 from nomad_actors.testing import running
 from nomad_actors.thresholds import DoctorThresholds
@@ -67,6 +67,11 @@ def working(access: QueueAccess, wait_until: Callable[..., None]) -> Callable[[]
 
 def found_in(access: QueueAccess, *, clock: Clock | None = None, **limits: float) -> dict[str, Finding]:
     """Return what the doctor finds, by the check's name."""
+    return {finding.name: finding for finding in report_of(access, clock=clock, **limits).findings}
+
+
+def report_of(access: QueueAccess, *, clock: Clock | None = None, **limits: float) -> Report:
+    """Return the doctor's report."""
     thresholds = DoctorThresholds(**{"still_seconds": 0.0, **limits})  # type: ignore[arg-type]
     patient = Patient(access.settings, clock or access.clock, access.broker, access.queues, thresholds)
-    return {finding.name: finding for finding in examine(patient).findings}
+    return examine(patient)

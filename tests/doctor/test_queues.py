@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+import dramatiq
+import pytest
 from dramatiq import Message
 
+from nomad_actors import thresholds
 from nomad_actors.app import QueueAccess
+from nomad_actors.broker import JobBroker
 from nomad_actors.broker.holds import Limits, PauseScope
 from nomad_actors.doctor import Finding, Patient
 from nomad_actors.doctor.stillness import Reason, why_still
-from nomad_actors.testing import WorkerProcess
+from nomad_actors.testing import WorkerProcess, running
+from nomad_actors.thresholds import Thresholds
 from nomad_actors.version import __version__
 from tests.processes import ROOT
 
-from .conftest import found_in
+from .conftest import found_in, report_of
 
 WaitUntil = Callable[..., None]
 Working = Callable[[], AbstractContextManager[None]]
@@ -46,6 +51,18 @@ def test_a_queue_that_moves_is_ok(access: QueueAccess, working: Working, wait_un
         # It waits, but not for long: the job before it has just started.
         assert shop_of(access, still_seconds=30).status == "ok"
         assert queue.get(waiting) is not None
+
+
+def test_a_pause_is_told_while_nothing_is_due_and_beside_missing_workers(access: QueueAccess, working: Working) -> None:
+    queue = access.queues.get_queue("shop")
+    queue.pause(reason="stock-taking")
+    alone = shop_of(access)
+    assert (alone.status, alone.fix) == ("problem", "nomad run workers")
+    assert "no live worker serves it; paused since 20" in alone.found
+    with working():
+        found = shop_of(access, still_seconds=30)
+    assert (found.status, found.fix) == ("warning", "nomad resume shop")
+    assert "(stock-taking), until somebody resumes it" in found.found
 
 
 def test_a_paused_queue_is_told_before_its_full_places(
@@ -81,7 +98,8 @@ def test_a_limit_over_all_hosts_that_is_reached(access: QueueAccess, working: Wo
         wait_until(lambda: queue.counts()["active"])
         add(access)
         found = shop_of(access)
-    assert "its limit of 1 jobs at a time over all hosts is reached" in found.found
+        assert (found.status, found.fix) == ("warning", "for more at a time: nomad limits shop --concurrency none")
+        assert "its limit of 1 jobs at a time over all hosts, that somebody set, is reached" in found.found
 
 
 def test_a_limit_of_starts_that_is_reached(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
@@ -92,7 +110,8 @@ def test_a_limit_of_starts_that_is_reached(access: QueueAccess, working: Working
         wait_until(lambda: (job := queue.get(first)) and job.status == "completed")
         add(access)
         still = why_still(Patient(access.settings, access.clock, access.broker, access.queues), queue)
-    assert (still.reason, still.fix) == (Reason.LIMIT, "nomad limits shop")
+    assert still.reason is Reason.LIMIT
+    assert still.fix == "it goes on by itself; for no such limit: nomad limits shop --starts none"
     assert "its limit of 1 starts in 60 s is reached, until 20" in still.found
 
 
@@ -115,6 +134,81 @@ def test_jobs_that_defer_themselves_tell_of_a_brake(
         assert "a brake is in force: its next jobs deferred themselves (ESI is down)" in found.found
         add(access, delay=600_000)
         assert shop_of(access).status == "ok", "not every delayed job waits for the brake"
+
+
+def test_a_delayed_job_that_is_due_and_does_not_start_is_work_too(
+    access: QueueAccess, working: Working, wait_until: WaitUntil
+) -> None:
+    queue = access.queues.get_queue("shop")
+    with working():
+        add(access, end="hang")
+        wait_until(lambda: queue.counts()["active"])
+        add(access, delay=1)
+        found = shop_of(access)
+        # With its one place taken the worker does not ask for what is due.
+        assert (queue.counts()["waiting"], queue.counts()["delayed"]) == (0, 1)
+    assert (found.status, "all 1 places are taken" in found.found) == ("warning", True)
+
+
+def test_a_job_type_that_live_workers_do_not_know_is_a_problem_and_no_brake(
+    access: QueueAccess, redis_url: str, wait_until: WaitUntil
+) -> None:
+    queue = access.queues.get_queue("shop")
+    old = JobBroker(url=redis_url)
+    old.declare_queue("shop")
+    with running(old, queues={"shop"}):
+        for _ in range(2):
+            add(access)
+        wait_until(lambda: queue.counts()["delayed"] == 2, what="the worker to put them off")
+        every = found_in(access)
+        (worker,) = queue.workers()
+    old.close()
+    found = every["worker job types shop"]
+    assert found.status == "problem"
+    assert f"did not know the job type of 2 order (live: {worker.name})" in found.found
+    assert "they fail 10 minutes after that, the first at " in found.found
+    assert "NOMAD_MODULES" in found.fix
+    assert every["queue shop"].status == "ok"
+    # By a worker that knows them they are put off as any other.
+    (job, _) = queue.jobs("delayed")
+    assert job.unknown_since_ms is not None
+
+
+def test_a_job_that_defers_itself_is_known_however_it_began(
+    access: QueueAccess, redis_url: str, working: Working, wait_until: WaitUntil
+) -> None:
+    queue = access.queues.get_queue("shop")
+    old = JobBroker(url=redis_url)
+    old.declare_queue("shop")
+    with running(old, queues={"shop"}):
+        job_id = add(access, end="defer")
+        wait_until(lambda: queue.counts()["delayed"])
+    old.close()
+    with working():
+        queue.promote(job_id)
+        wait_until(lambda: (job := queue.get(job_id)) and job.timeline[-1].get("reason") == "ESI is down")
+        every = found_in(access)
+    assert "a brake is in force" in every["queue shop"].found
+    assert every["job types"].status == "ok"
+
+
+def test_what_health_calls_unhealthy_the_doctor_names_too(
+    access: QueueAccess, working: Working, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert found_in(access)["health"].status == "ok"
+    monkeypatch.setattr(thresholds, "DEFAULT", Thresholds(failure_least_ended=2, waiting_jobs=0))
+    with working():
+        for _ in range(2):
+            add(access, end="fail")
+        access.broker.join("shop", timeout=5000)
+        access.queues.get_queue("shop").set_limits(Limits(starts=1, period_ms=3_600_000))
+        findings = [found for found in report_of(access).findings if found.name == "health shop"]
+    assert [found.status for found in findings] == ["problem"]
+    assert findings[0].found.startswith("2 of 2 jobs failed in the last 60 minutes")
+    assert findings[0].fix.startswith("nomad failures shop says why")
+    add(access)
+    waiting = [found for found in report_of(access).findings if found.name == "health shop"][1]
+    assert waiting.found == "1 jobs wait, more than 0"
 
 
 def test_what_nothing_explains_is_a_problem(
@@ -148,3 +242,20 @@ def test_jobs_of_a_type_that_nobody_knows(access: QueueAccess, working: Working,
     both = found_in(access)["job types shop"]
     assert "1 gone-type paused, 1 gone-type delayed" in both.found
     assert both.fix.startswith("nomad jobs shop --status paused,delayed;")
+
+
+def test_only_failed_jobs_of_a_type_that_nobody_knows_are_a_warning(
+    access: QueueAccess, redis_url: str, wait_until: WaitUntil
+) -> None:
+    newer = JobBroker(url=redis_url)
+
+    @dramatiq.actor(broker=newer, queue_name="shop", actor_name="gone-type", max_retries=0)
+    def gone() -> None:
+        raise ValueError("no")
+
+    with running(newer, queues={"shop"}):
+        gone.send()
+        wait_until(lambda: access.queues.get_queue("shop").counts()["failed"])
+    newer.close()
+    found = found_in(access)["job types shop"]
+    assert (found.status, "1 gone-type failed" in found.found) == ("warning", True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +12,10 @@ import redis
 
 from nomad_actors.app import QueueAccess
 from nomad_actors.clock import SystemClock
+from nomad_actors.doctor.redis_cli import redis_cli
 from nomad_actors.local_redis import LocalRedis, free_port
+from nomad_actors.settings import Settings
+from tests import full_disk
 
 from .conftest import Access, found_in
 
@@ -39,11 +44,55 @@ def test_a_redis_as_it_should_be(access_to: Access, server: Server) -> None:
 
 
 def test_a_redis_that_throws_away_and_writes_nothing(access_to: Access, server: Server) -> None:
-    found = found_in(access_to(server("--maxmemory-policy", "allkeys-lru").url))
+    one = server("--maxmemory-policy", "allkeys-lru")
+    found = found_in(access_to(one.url))
     assert found["redis eviction"].status == "problem"
-    assert found["redis eviction"].fix == "redis-cli CONFIG SET maxmemory-policy noeviction"
+    fix = found["redis eviction"].fix
+    assert fix.endswith(" CONFIG SET maxmemory-policy noeviction, and maxmemory-policy noeviction in redis.conf")
     assert found["redis persistence"].status == "problem"
     assert "every job is lost" in found["redis persistence"].found
+    fix = found["redis persistence"].fix
+    assert fix.endswith(" CONFIG SET appendonly yes, and appendonly yes in redis.conf")
+    if shutil.which("redis-cli"):
+        # Typed as it is told, it mends this Redis.
+        subprocess.run(fix.partition(",")[0], shell=True, check=True, capture_output=True)
+        assert found_in(access_to(one.url))["redis persistence"].status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("url", "command"),
+    [
+        ("redis://queues.example:6380/3", "redis-cli -h queues.example -p 6380"),
+        ("rediss://mira:s3cret@queues.example", "redis-cli -h queues.example -p 6379 --tls --user mira --askpass"),
+        ("unix:///run/redis/redis.sock", "redis-cli -s /run/redis/redis.sock"),
+    ],
+)
+def test_redis_cli_is_called_for_the_redis_of_the_settings(url: str, command: str) -> None:
+    assert redis_cli(Settings(redis_url=url)) == command
+
+
+def test_redis_cli_reads_the_address_of_the_own_redis_from_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "with blank" / "redis" / "url"
+    path.parent.mkdir(parents=True)
+    path.write_text("redis://:s3cret@127.0.0.1:20001/0\n", encoding="utf-8")
+    settings = Settings.from_env({"NOMAD_VAR_DIR": str(tmp_path / "with blank")})
+    assert redis_cli(settings) == f"redis-cli -u \"$(cat '{path}')\""
+
+
+def test_a_redis_that_cannot_write_its_append_only_file(access_to: Access, tmp_path: Path) -> None:
+    one = full_disk.start(tmp_path / "redis")
+    try:
+        access = access_to(one.url)
+        assert found_in(access)["redis persistence"].status == "ok"
+        with full_disk.full(one):
+            found = found_in(access)
+    finally:
+        one.kill()
+    broken, shop = found["redis persistence"], found["queue shop"]
+    assert (broken.status, "the last write to the append-only file failed" in broken.found) == ("problem", True)
+    # Nobody could say that he lives: to start another worker would change nothing.
+    assert (shop.status, shop.fix) == ("problem", "")
+    assert "no live worker is heard of: Redis takes no change" in shop.found
 
 
 def test_snapshots_alone_are_a_warning_and_a_failed_one_a_problem(access_to: Access, server: Server) -> None:
@@ -106,6 +155,8 @@ def test_a_redis_that_lets_nobody_in(access_to: Access, server: Server) -> None:
         client.config_set("requirepass", "s3cret")
     found = found_in(access_to(one.url))["redis"]
     assert (found.status, "Authentication required" in found.found) == ("problem", True)
+    assert "lets nobody in: Redis did not take the command: the password is missing or wrong" in found.found
+    assert found.fix.startswith("correct the password: REDIS_PASSWORD")
 
 
 class Ahead(SystemClock):

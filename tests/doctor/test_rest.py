@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -11,38 +13,75 @@ from admin import create_app
 from nomad_actors.app import QueueAccess
 from nomad_actors.clock import SystemClock
 from nomad_actors.doctor.schedule_checks import release_of
-from nomad_actors.scheduler import Schedules
+from nomad_actors.health import CLOCK_FIX
+from nomad_actors.scheduler import SCHEDULES, Schedules
 from nomad_actors.store.database import Database
 
-from .conftest import found_in
+from .conftest import found_in, report_of
 
 
-def hear(access: QueueAccess, name: str = "host:1", *, seconds_ago: float = 0) -> None:
+def hear(access: QueueAccess, name: str = "host:1", *, seconds_ago: float = 0, **told: Any) -> None:
     book = access.queues.schedule_book()
-    book.beat(name, int(access.clock.now_ms() - seconds_ago * 1000), forget_before_ms=0)
+    book.beat(name, book.redis_ms() - seconds_ago * 1000, forget_before_ms=0, **told)
 
 
-def test_schedulers_live_are_silent_or_have_a_wrong_clock(access: QueueAccess) -> None:
+def test_schedulers_live_or_are_silent(access: QueueAccess) -> None:
     none = found_in(access)["schedulers"]
     assert (none.status, none.fix) == ("problem", "nomad run scheduler")
     hear(access, seconds_ago=300)
     assert "the last was heard of 300 s ago" in found_in(access)["schedulers"].found
     hear(access)
     assert (found_in(access)["schedulers"].status, found_in(access)["schedulers"].found) == ("ok", "1 live: host:1")
-    hear(access, "other:2", seconds_ago=-40)
-    wrong = found_in(access)["schedulers"]
-    assert (wrong.status, "other:2 is 40 s ahead" in wrong.found) == ("problem", True)
+
+
+def test_a_scheduler_tells_of_its_own_clock_and_why_it_adds_nothing(access: QueueAccess) -> None:
+    hear(access, "late:1", offset_seconds=-30.2, holds="this host's clock and Redis' differ by -30.2 s")
+    alone = found_in(access)["schedulers"]
+    assert (alone.status, alone.fix) == ("problem", CLOCK_FIX)
+    assert alone.found == (
+        "1 live: late:1, its clock 30.2 s behind Redis'; "
+        "late:1 holds (this host's clock and Redis' differ by -30.2 s): nothing that is due is added"
+    )
+    hear(access, "right:2", offset_seconds=0.01)
+    beside = found_in(access)["schedulers"]
+    assert (beside.status, "late:1 holds" in beside.found) == ("warning", True)
+    assert "nothing that is due is added" not in beside.found
+    hear(access, "late:1", offset_seconds=1.5)
+    off = found_in(access)["schedulers"]
+    assert (off.status, "late:1, its clock 1.5 s ahead of Redis'" in off.found) == ("warning", True)
+
+
+class Later(SystemClock):
+    def now_ms(self) -> int:
+        return super().now_ms() + 4_000_000
 
 
 def test_a_schedule_that_is_overdue(access: QueueAccess) -> None:
-    class Later(SystemClock):
-        def now_ms(self) -> int:
-            return super().now_ms() + 600_000
-
-    Schedules(access.queues, access.clock).schedule_job("often", "* * * * *", ("order", {"item": "venture"}))
+    schedules = Schedules(access.queues, access.clock)
+    schedules.declare(SCHEDULES)
     assert found_in(access)["schedules"].status == "ok"
+    schedules.schedule_job("often", "* * * * *", ("order", {"item": "venture"}))
     found = found_in(access, clock=Later())["schedule often"]
-    assert (found.status, found.fix) == ("problem", "nomad schedules run often")
+    assert (found.status, found.fix) == ("problem", "nomad run scheduler")
+    assert found.found.startswith("overdue: no scheduler has added the slot of 20")
+
+
+def test_a_job_of_a_schedule_that_has_not_started_is_overdue_unless_its_queue_is_paused(access: QueueAccess) -> None:
+    Schedules(access.queues, access.clock).schedule_job("yearly", "@yearly", ("order", {"item": "venture"}))
+    added = Schedules(access.queues, access.clock).run_job("yearly")
+    found = found_in(access, clock=Later())["schedule yearly"]
+    assert (found.status, found.fix) == ("problem", f"nomad job {added.id}")
+    assert "has not started" in found.found
+    access.queues.get_queue("shop").pause()
+    assert "schedule yearly" not in found_in(access, clock=Later())
+
+
+def test_schedules_of_the_code_that_redis_does_not_know(access: QueueAccess) -> None:
+    declared = [each.name for each in SCHEDULES]
+    empty = found_in(access)[f"schedule {', '.join(declared)}"]
+    assert (empty.status, "unknown to Redis, which came back empty" in empty.found) == ("problem", True)
+    Schedules(access.queues, access.clock).declare(SCHEDULES)
+    assert found_in(access)["schedules"].status == "ok"
 
 
 @pytest.mark.parametrize(
@@ -79,8 +118,16 @@ def test_a_database_that_is_none(access: QueueAccess, tmp_path: Path) -> None:
     assert found.status == "problem", found
 
 
-def test_disks_with_and_without_room(access: QueueAccess) -> None:
+def test_disks_with_and_without_room(access: QueueAccess, tmp_path: Path) -> None:
     assert found_in(access)["disk"].status == "ok"
+    # That of the database is looked at where it lies elsewhere; a small one is told in a unit that tells of it.
+    memory = Path("/dev/shm")
+    if memory.stat().st_dev != tmp_path.stat().st_dev:
+        elsewhere = dataclasses.replace(
+            access, settings=dataclasses.replace(access.settings, database_url=f"sqlite:///{memory}/x.db")
+        )
+        found = [each for each in report_of(elsewhere).findings if each.name == "disk"]
+        assert [each.found.partition(" free at ")[2].partition(" ")[2] for each in found] == ["(var_dir)", "(database)"]
     petabyte = 1 << 50
     assert found_in(access, disk_warning_bytes=petabyte)["disk"].status == "warning"
     full = found_in(access, disk_warning_bytes=petabyte, disk_problem_bytes=petabyte)["disk"]

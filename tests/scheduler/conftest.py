@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nomad_actors.broker import JobBroker
+from nomad_actors.broker import JobBroker, PermanentError
 from nomad_actors.clock import ManualClock
 from nomad_actors.job_types import JobType, Payload, Result
 from nomad_actors.queues import Queues
@@ -22,7 +22,18 @@ class Tick(Payload):
     number: int
 
 
-TICK = JobType(name="tick", queue="ticks", payload=Tick, result=Result, run=lambda payload: Result())
+#: A tick of this number fails.
+FAILS = 13
+
+
+def run(tick: Tick) -> Result:
+    """Do what the number says."""
+    if tick.number == FAILS:
+        raise PermanentError("an unlucky number")
+    return Result()
+
+
+TICK = JobType(name="tick", queue="ticks", payload=Tick, result=Result, run=run)
 TOCK = JobType(name="tock", queue="tocks", payload=Tick, result=Result, run=lambda payload: Result())
 
 

@@ -8,13 +8,14 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from nomad_actors.clock import ManualClock
+from nomad_actors.clock import ManualClock, SystemClock
 from nomad_actors.local_redis import LocalRedis
+from nomad_actors.metrics.definitions import SCHEDULER
 from nomad_actors.queues import Queues
 from nomad_actors.scheduler import Schedule, Schedules, SlotScheduler
-from nomad_actors.scheduler.status import get_job_status
+from nomad_actors.scheduler.status import get_job_status, get_scheduler_summary
 from nomad_actors.testing import running
-from tests.scheduler.conftest import a_schedule
+from tests.scheduler.conftest import FAILS, a_schedule
 
 
 def waiting(queues: Queues, queue: str = "ticks") -> int:
@@ -297,3 +298,106 @@ def test_a_retry_of_a_scheduled_job_and_a_late_start_are_ordinary(
     with running(queues._broker):
         queues._broker.join("ticks", timeout=5000)
     assert queue.stats(3600).completed == 2
+
+
+def test_the_last_status_is_that_of_the_job_by_now(queues: Queues, schedules: Schedules, clock: ManualClock) -> None:
+    def status() -> tuple[object, object]:
+        told = get_job_status(queues, clock, "every-minute")
+        return told["lastStatus"], told["lastOutcome"]
+
+    queue = queues.get_queue("ticks")
+    each = scheduler(schedules, clock, a_schedule(data={"number": FAILS}))
+    clock.advance(seconds=60)
+    each.schedule()
+    with running(queues._broker):
+        queues._broker.join("ticks", timeout=5000)
+    assert status() == ("failed", "failed")
+    (job,) = queue.jobs("failed")
+    queue.retry(job.id)
+    assert status() == ("waiting", "failed")
+    with running(queues._broker):
+        queues._broker.join("ticks", timeout=5000)
+    assert status() == ("failed", "failed")
+    queue.remove(job.id)
+    assert status() == ("gone", "failed")
+
+
+def test_what_waits_in_a_paused_queue_is_not_overdue(queues: Queues, schedules: Schedules, clock: ManualClock) -> None:
+    each = scheduler(schedules, clock, a_schedule(overlap="skip"))
+    queues.get_queue("ticks").pause()
+    for _ in range(90):
+        clock.advance(seconds=60)
+        each.schedule()
+    assert get_job_status(queues, clock, "every-minute")["overdue"] is None
+    queues.get_queue("ticks").resume()
+    overdue = get_job_status(queues, clock, "every-minute")["overdue"]
+    assert "has not started: nomad job schedule:every-minute:" in overdue
+
+
+def test_a_redis_that_came_back_empty_is_told_the_schedules_again(
+    queues: Queues, schedules: Schedules, clock: ManualClock, redis_client: redis.Redis
+) -> None:
+    each = scheduler(schedules, clock, a_schedule(), a_schedule(name="other"))
+    redis_client.flushall()
+    assert schedules.all() == []
+    each.schedule()
+    assert [standing.schedule.name for standing in schedules.all()] == ["every-minute", "other"]
+    assert schedules.book.schedulers(), "it says at once that it lives"
+    clock.advance(seconds=60)
+    each.schedule()
+    assert waiting(queues) == 2
+
+
+def test_a_schedule_that_a_newer_release_retired_stays_retired(
+    queues: Queues, schedules: Schedules, clock: ManualClock
+) -> None:
+    old = scheduler(schedules, clock, a_schedule(), a_schedule(name="other"))
+    scheduler(schedules, clock, a_schedule())
+    old.schedule()
+    assert [standing.schedule.name for standing in schedules.all()] == ["every-minute"]
+
+
+def test_the_heartbeat_stands_still_while_redis_is_away(
+    own_redis: LocalRedis, make_queues: Callable[..., Queues], clock: ManualClock
+) -> None:
+    each = scheduler(Schedules(make_queues(own_redis.url), clock), clock)
+    looked = heartbeat()
+    assert looked
+    own_redis.kill()
+    each.schedule()
+    assert heartbeat() == looked
+    own_redis.start()
+    each.schedule()
+    assert (heartbeat() or 0) > looked
+
+
+def heartbeat() -> float | None:
+    return SCHEDULER.get_sample_value("nomad_scheduler_heartbeat_timestamp_seconds")
+
+
+class Off(SystemClock):
+    """A host's clock that is wrong."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def now_ms(self) -> int:
+        return super().now_ms() + int(self.seconds * 1000)
+
+
+@pytest.mark.parametrize("seconds", [-90.0, 30.0])
+def test_a_scheduler_with_a_wrong_clock_says_so_itself(queues: Queues, seconds: float) -> None:
+    wrong = Off(seconds)
+    each = SlotScheduler(Schedules(queues, wrong), [a_schedule()], wrong)
+    each.schedule()
+    # Whoever reads it has a right clock; it lives, whatever its own says.
+    (told,) = get_scheduler_summary(queues, SystemClock())["schedulers"]
+    assert (told["name"], told["live"]) == (each.name, True)
+    assert told["clockOffsetSeconds"] == pytest.approx(seconds, abs=2)
+    assert "this host's clock and Redis' differ by" in told["holds"]
+    since = told["holdsSince"]
+    wrong.seconds = 0.0
+    each.schedule()
+    (told,) = get_scheduler_summary(queues, SystemClock())["schedulers"]
+    assert (told["holds"], told["holdsSince"]) == (None, None)
+    assert since is not None

@@ -1,0 +1,45 @@
+"""A Redis whose disk runs full for a while: the kernel lets its files grow no further, as a full disk does."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+from nomad_actors.local_redis import LocalRedis, find_server
+
+
+def start(directory: Path) -> LocalRedis:
+    """Start an append-only Redis that survives a write which the kernel refuses."""
+    directory.mkdir(parents=True, exist_ok=True)
+    program = directory / "redis-server"
+    program.write_text(f"#!/bin/sh\ntrap '' XFSZ\nexec '{find_server()}' \"$@\"\n", encoding="utf-8")
+    program.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PATH", f"{directory}:{os.environ['PATH']}")
+        return LocalRedis(directory / "data", append_only=True).start()
+
+
+@contextmanager
+def full(server: LocalRedis) -> Iterator[None]:
+    """Let a server's disk be full for the time of a `with`; it has noticed when the block begins."""
+    assert server.process is not None
+    pid, limit = server.process.pid, resource.RLIMIT_FSIZE
+    before = resource.prlimit(pid, limit)
+    with redis.Redis.from_url(server.url) as client:
+        resource.prlimit(pid, limit, (1024, before[1]))
+        try:
+            # The first fails after its answer.
+            for _ in range(2):
+                client.set("filler", b"." * 2048)
+        except redis.ResponseError:
+            pass
+        try:
+            yield
+        finally:
+            resource.prlimit(pid, limit, before)
