@@ -25,7 +25,7 @@ from nomad_actors.local_redis import LocalRedis
 from nomad_actors.store import Character
 
 from . import load, summary
-from .environment import ADMIN_PORT, Ports, brings_own_redis, child_environ
+from .environment import ADMIN_PORT, Ports, brings_own_redis, child_environ, exports
 from .programs import Programs, wait_for
 
 #: All first jobs must have ended by then; they take some ten seconds.
@@ -89,6 +89,8 @@ def _run(directory: Path, *, once: bool) -> int:
         rows = summary.read(app.queues)
         console.print(summary.table(rows))
         _say_addresses(ports, sandbox_url, programs)
+        # Not wrapped: it is there to be copied.
+        console.print(f"In another shell: {exports(environ, redis)}", soft_wrap=True, markup=False)
         wait_for(lambda: programs.answers(f"http://127.0.0.1:{ports.admin}/healthz"), seconds=15, what="the admin")
         code = _judge(rows, finished=finished)
         if not once:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,12 @@ class Ports:
     def choose(cls) -> Ports:
         """Return the usual port of each service, or a free one where it is taken."""
         return cls(_usual_or_free(ADMIN_PORT), {name: _usual_or_free(port) for name, port in METRICS_PORTS.items()})
+
+
+def exports(environ: Mapping[str, str], redis: LocalRedis | None) -> str:
+    """Return the line that lets `nomad`, typed in another shell, work on the demo and on nothing else."""
+    names = [*(["REDIS_URL"] if redis is not None else []), "DATABASE_URL", "NOMAD_VAR_DIR"]
+    return "export " + " ".join(f"{name}={shlex.quote(environ[name])}" for name in names)
 
 
 def _usual_or_free(port: int) -> int:

@@ -29,7 +29,7 @@ def own_redis(var_dir: Path) -> LocalRedis:
 
     It has the port that it had before, unless another program has that now.
 
-    Raises `RunsAlready`.
+    Raises `RunsAlready`, and `NomadError` for a directory that cannot be written to.
     """
     path = var_dir / OWN_REDIS
     port, password = _kept(path)
@@ -45,7 +45,10 @@ def own_redis(var_dir: Path) -> LocalRedis:
         password=password or secrets.token_urlsafe(24),
         dies_with_us=True,
     )
-    _keep(path, server.url)
+    try:
+        _keep(path, server.url)
+    except OSError as error:
+        raise NomadError(f"{path} cannot be written ({error}); NOMAD_VAR_DIR names another directory") from error
     return server
 
 
@@ -68,7 +71,9 @@ def _keep(path: Path, url: str) -> None:
 
 
 def _answers(port: int, password: str) -> bool:
-    with redis.Redis(port=port, password=password, socket_timeout=2, retry=Retry(NoBackoff(), 0)) as client:
+    # As our links do: the newer protocol's greeting lets anybody into a Redis without a password.
+    link = redis.Redis(port=port, password=password, socket_timeout=2, retry=Retry(NoBackoff(), 0), protocol=2)
+    with link as client:
         try:
             return bool(client.ping())
         except redis.BusyLoadingError:

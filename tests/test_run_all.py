@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -84,12 +87,21 @@ def ended(app: App) -> bool:
 
 @pytest.mark.slow
 def test_everything_runs_on_one_host_and_sqlite_is_never_locked(
-    app: App, sandbox: SandboxServer, tmp_path: Path, wait_until: Callable[..., None]
+    app: App, environ: dict[str, str], sandbox: SandboxServer, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     add_first_jobs(save_logins(app, sandbox.base_url))
     wait_until(lambda: ended(app), timeout_seconds=60, what=said(tmp_path)[-3000:])
     failed = [job.failed_reason for name in app.queues.names() for job in app.queues.get_queue(name).jobs("failed")]
     assert failed == []
+    beside = subprocess.run(
+        [sys.executable, "-m", "nomad_actors.cli", "queues", "--json"],
+        env=environ,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert all(queue["kept"]["completed"] for queue in json.loads(beside.stdout)["queues"])
     lines = said(tmp_path)
     admin = re.search(r'event="the admin is served" url=(\S+)', lines)
     assert admin is not None

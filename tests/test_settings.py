@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,9 @@ from nomad_actors.errors import SettingsError
 from nomad_actors.settings import Settings
 
 
-def test_nothing_set_gives_the_defaults() -> None:
+def test_nothing_set_gives_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Where no `make run` keeps a Redis.
+    monkeypatch.chdir(tmp_path)
     settings = Settings.from_env({})
     assert settings == Settings()
     assert settings.redis_url == "redis://localhost:6379/0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -78,6 +79,12 @@ def test_ending_the_demo_ends_everything_it_started(
         )
         address = next(line.split()[1] for line in output.read_text().splitlines() if line.startswith("Admin "))
         page = requests.get(address, timeout=10)
+        # What it says to type in another shell leads to this system and no other.
+        line = next(line for line in output.read_text().splitlines() if line.startswith("In another shell: export "))
+        typed = f"{line.partition(': ')[2]} && '{sys.executable}' -m nomad_actors.cli schedules --json"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("REDIS_")}
+        beside = subprocess.run(typed, shell=True, cwd=ROOT, env=kept, capture_output=True, text=True, check=True)
+        assert [each["live"] for each in json.loads(beside.stdout)["schedulers"]] == [True]
         assert page.status_code == 200
         assert "esi-refresh" in page.text
         started = family(process)

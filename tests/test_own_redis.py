@@ -1,0 +1,120 @@
+"""The Redis that `nomad run all` brings: found by whoever comes later, and never mistaken for another."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from typer.testing import CliRunner
+
+from nomad_actors.app import open_queues
+from nomad_actors.cli import app
+from nomad_actors.errors import SettingsError, Unavailable
+from nomad_actors.local_redis import LocalRedis
+from nomad_actors.own_redis import RunsAlready, own_redis
+from nomad_actors.settings import OWN_REDIS, Settings
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[LocalRedis]:
+    """The own Redis of a directory, running."""
+    server = own_redis(tmp_path).start()
+    yield server
+    server.kill()
+
+
+def settings(directory: Path, **environ: str) -> Settings:
+    return Settings.from_env({"NOMAD_VAR_DIR": str(directory), **environ})
+
+
+def test_settings_find_it_where_nothing_says_otherwise(tmp_path: Path, own: LocalRedis) -> None:
+    found = settings(tmp_path)
+    assert (found.redis_url, found.redis_url_file) == (own.url, tmp_path / OWN_REDIS)
+    access = open_queues(found)
+    access.queues.ping()
+    access.close()
+    elsewhere = settings(tmp_path, REDIS_HOST="queues.example")
+    assert (elsewhere.redis_url, elsewhere.redis_url_file) == ("redis://queues.example:6379/0", None)
+
+
+def test_nobody_else_reads_its_password_and_no_process_shows_it(tmp_path: Path, own: LocalRedis) -> None:
+    assert stat.S_IMODE((tmp_path / OWN_REDIS).stat().st_mode) == 0o600
+    assert own.process is not None
+    assert len(own.password) > 20
+    assert own.password not in Path(f"/proc/{own.process.pid}/cmdline").read_text(encoding="utf-8")
+    with redis.Redis(port=own.port) as client, pytest.raises(redis.AuthenticationError):
+        client.ping()
+
+
+def test_it_has_one_address_for_good_and_keeps_what_it_held(tmp_path: Path, own: LocalRedis) -> None:
+    with redis.Redis.from_url(own.url) as client:
+        client.set("kept", "yes")
+    own.stop()
+    again = own_redis(tmp_path)
+    assert again.url == own.url
+    again.start()
+    try:
+        with redis.Redis.from_url(settings(tmp_path).redis_url) as client:
+            assert client.get("kept") == b"yes"
+    finally:
+        again.kill()
+
+
+def test_a_second_system_does_not_begin_beside_the_first(tmp_path: Path, own: LocalRedis) -> None:
+    with pytest.raises(RunsAlready, match=f"runs already, on port {own.port}: stop the system that works on it"):
+        own_redis(tmp_path)
+
+
+def test_another_redis_that_has_its_port_is_not_taken_for_it(
+    tmp_path: Path, own: LocalRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own.stop()
+    other = LocalRedis(tmp_path / "other", port=own.port).start()
+    try:
+        access = open_queues(settings(tmp_path), caller_deadline_ms=1000)
+        with pytest.raises(Unavailable, match="the password is missing or wrong"):
+            access.queues.ping()
+        access.close()
+        monkeypatch.setenv("NOMAD_VAR_DIR", str(tmp_path))
+        monkeypatch.delenv("REDIS_URL", raising=False)
+        result = CliRunner().invoke(app, ["doctor"])
+        assert f"another Redis has its port now; start the Redis that {tmp_path / OWN_REDIS} is" in result.stdout
+        assert own.password not in result.output
+        # Started again it goes elsewhere, and is found there.
+        again = own_redis(tmp_path)
+        assert again.port != own.port
+        assert settings(tmp_path).redis_url == again.url
+    finally:
+        other.kill()
+
+
+def test_while_it_is_stopped_its_address_is_told(
+    tmp_path: Path, own: LocalRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own.stop()
+    monkeypatch.setenv("NOMAD_VAR_DIR", str(tmp_path))
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    result = CliRunner().invoke(app, ["doctor"])
+    assert f"start the Redis that {tmp_path / OWN_REDIS} is the address of: make run" in result.stdout
+
+
+def test_a_file_that_holds_no_address_stops_the_start(tmp_path: Path) -> None:
+    path = tmp_path / OWN_REDIS
+    path.parent.mkdir()
+    path.write_text("nonsense\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match="what it holds is no URL"):
+        settings(tmp_path)
+    assert settings(tmp_path, REDIS_URL="redis://a").redis_url == "redis://a"
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://127.0.0.1/x", "redis://127.0.0.1/0/1", "rediss://a:1/-1", "redis://a/1234567"]
+)
+def test_a_url_of_a_database_that_is_none_is_a_wrong_setting(url: str) -> None:
+    with pytest.raises(SettingsError, match="REDIS_URL is "):
+        Settings.from_env({"REDIS_URL": url})
+    with pytest.raises(SettingsError, match="REDIS_CACHE_URL is "):
+        Settings.from_env({"REDIS_CACHE_URL": url})
