@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Json, Yes, confirm
+from .audited import audited
+from .options import Json, Yes, confirm, states_of
 from .report import ago, console, now_ms, parse_duration, print_json, say, table
 from .session import opened, who
 
@@ -51,7 +52,7 @@ def bulk(
     from ..finding import JobFilter, parse_fields
 
     sought = JobFilter(
-        states=tuple(word.strip() for word in status.split(",")) if status else (),
+        states=tuple(states_of(status)),
         job_type=job_type,
         fields=parse_fields(field or []),
         fingerprint=fingerprint,
@@ -73,12 +74,23 @@ def act(access: QueueAccess, queue: str, wish: Wish, *, dry_run: bool, yes: bool
     count, exact = operations.count(queue, wish)
     said = f"{'' if exact else 'up to '}{count} jobs of {queue}"
     if dry_run:
-        told = {"dryRun": True, "queueName": queue, "action": wish.action, "count": count, "exact": exact}
+        told = {"dryRun": True, "queueName": queue, "action": wish.action, "count": count, "isExact": exact}
         print_json(told) if json else say(f"{wish.action}: {said}; nothing was done")
         return
     confirm(f"{wish.action.capitalize()} {said}?", yes=yes)
     runner = Runner(access.queues)
-    _finish(access, runner, operations.begin(queue, wish, owner=runner.name), json=json)
+    with audited(access, "POST", "queues", queue, "bulk", body=_told(wish)):
+        operation = operations.begin(queue, wish, owner=runner.name)
+    _finish(access, runner, operation, json=json)
+
+
+def _told(wish: Wish) -> dict[str, Any]:
+    """Return a wish as the API's body tells it."""
+    sought = wish.sought
+    named = {"jobType": sought.job_type, "fields": dict(sought.fields), "fingerprint": sought.fingerprint}
+    meant = {"status": list(sought.states), **named, "until": sought.until_ms}
+    told = {"action": wish.action, "filter": {name: value for name, value in meant.items() if value}}
+    return {**told, "perSecond": wish.per_second, "reason": wish.reason}
 
 
 def _finish(access: QueueAccess, runner: Runner, operation: Operation, *, json: bool) -> None:
@@ -104,7 +116,8 @@ def _finish(access: QueueAccess, runner: Runner, operation: Operation, *, json: 
                 show(operation)
         except KeyboardInterrupt:
             try:
-                operation = operations.stop(operation.queue, operation.id)
+                with audited(access, "POST", "queues", operation.queue, "bulk", operation.id, "stop"):
+                    operation = operations.stop(operation.queue, operation.id)
             except WrongState:
                 operation = operations.get(operation.queue, operation.id)
     if json:
@@ -156,7 +169,7 @@ def stop(queue: QueueName, operation: OperationId, json: Json = False) -> None:
     """Stop a bulk operation, wherever it runs, after the step at hand."""
     from ..bulk import Operations
 
-    with opened() as access:
+    with opened() as access, audited(access, "POST", "queues", queue, "bulk", operation, "stop"):
         stopped = Operations(access.queues).stop(queue, operation)
     print_json(stopped.as_json()) if json else say(_in_words(stopped))
 
@@ -168,7 +181,9 @@ def resume(queue: QueueName, operation: OperationId, json: Json = False) -> None
 
     with opened() as access:
         runner = Runner(access.queues)
-        _finish(access, runner, Operations(access.queues).go_on(queue, operation, owner=runner.name), json=json)
+        with audited(access, "POST", "queues", queue, "bulk", operation, "resume"):
+            going_on = Operations(access.queues).go_on(queue, operation, owner=runner.name)
+        _finish(access, runner, going_on, json=json)
 
 
 def retry_failed(access: QueueAccess, queue: str, *, json: bool) -> None:

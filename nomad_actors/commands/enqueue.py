@@ -11,6 +11,8 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import BadInput, BadPayload, UnknownJobType
+from .audited import audited
+from .exits import Interrupted
 from .options import Json
 from .report import NONE, duration, parse_duration, print_json, print_text, say
 from .session import opened, who
@@ -18,6 +20,7 @@ from .session import opened, who
 if TYPE_CHECKING:
     from ..app import QueueAccess
     from ..job_types import JobType
+    from ..queues import AddedJob
     from .payload_options import PayloadOption
 
 _PARAMETER_KIND = inspect.Parameter.KEYWORD_ONLY
@@ -148,21 +151,8 @@ def _add(
     if timeout_ms is not None and not wait:
         raise BadInput("--timeout goes with --wait only")
     with opened() as access:
-        try:
-            added = access.queues.add_job(
-                job_type.queue,
-                job_type.name,
-                data,
-                priority=int(priority) if priority and priority.isdigit() else priority,
-                attempts=attempts,
-                delay=delay_ms,
-                requested_by=who(),
-                job_id=job_id,
-            )
-        except BadPayload as error:
-            # What is accepted is a long list, and the help tells it better.
-            wrong = str(error).partition(" (accepted: ")[0]
-            raise BadInput(f"{wrong}; see: nomad enqueue {job_type.name} --help") from error
+        options = {"priority": _priority(priority), "attempts": attempts, "delay": delay_ms, "job_id": job_id}
+        added = _added(access, job_type, data, options)
         told = {"id": added.id, "name": job_type.name, "queueName": added.queue, "state": added.state}
         if wait:
             _wait(access, added.queue, added.id, timeout_ms, json=json)
@@ -172,10 +162,36 @@ def _add(
             say(f"job {added.id} of {added.queue} is {added.state}; nomad job {added.id}")
 
 
+def _priority(text: str | None) -> int | str | None:
+    return int(text) if text and text.isdigit() else text
+
+
+def _added(access: QueueAccess, job_type: JobType, data: dict[str, Any], options: dict[str, Any]) -> AddedJob:
+    opts = {{"job_id": "jobId"}.get(name, name): value for name, value in options.items() if value}
+    try:
+        with audited(
+            access, "POST", "queues", job_type.queue, "jobs", body={"name": job_type.name, "data": data, "opts": opts}
+        ):
+            return access.queues.add_job(job_type.queue, job_type.name, data, requested_by=who(), **options)
+    except BadPayload as error:
+        # What is accepted is a long list, and the help tells it better.
+        wrong = str(error).partition(" (accepted: ")[0]
+        raise BadInput(f"{wrong}; see: nomad enqueue {job_type.name} --help") from error
+
+
 def _wait(access: QueueAccess, queue: str, job_id: str, timeout_ms: int | None, *, json: bool) -> None:
+    from .. import pauses
     from .waiting import wait_for
 
-    job = wait_for(access.queues.get_queue(queue), job_id, timeout_ms)
+    chosen = access.queues.get_queue(queue)
+    # Before anything else: whoever stops waiting must know what goes on.
+    say(f"job {job_id} of {queue} is waited for; nomad job {job_id}", err=True)
+    for pause in chosen.pauses():
+        say(f"{queue} is {pauses.in_words(pause)}; {pauses.ended_by(queue, pause.scope)}", err=True)
+    try:
+        job = wait_for(chosen, job_id, timeout_ms)
+    except KeyboardInterrupt:
+        raise Interrupted(f"waiting was stopped; the job goes on: nomad job {job_id}") from None
     if json:
         print_json(job.as_json())
     elif job.outcome in ("completed", "skipped"):

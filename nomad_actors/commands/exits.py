@@ -46,6 +46,10 @@ class ExitCode(enum.IntEnum):
     INTERRUPTED = 130
 
 
+class Interrupted(NomadError):
+    """Raised at Ctrl-C where something goes on that the command has begun; the message says what."""
+
+
 _CODES: tuple[tuple[type[NomadError], ExitCode], ...] = (
     (UnknownQueue, ExitCode.NOT_FOUND),
     (UnknownJobType, ExitCode.NOT_FOUND),
@@ -55,12 +59,16 @@ _CODES: tuple[tuple[type[NomadError], ExitCode], ...] = (
     (Unavailable, ExitCode.UNAVAILABLE),
     (BadInput, ExitCode.USAGE),
     (SettingsError, ExitCode.USAGE),
+    (Interrupted, ExitCode.INTERRUPTED),
 )
 
 
 def exit_code_of(error: NomadError) -> ExitCode:
     """Return what an error of ours ends the command with."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.FAILED)
+
+
+STOPPED = "stopped, nothing more is done"
 
 
 class OneLineGroup(TyperGroup):
@@ -87,13 +95,16 @@ class OneLineGroup(TyperGroup):
         except NomadError as error:
             sys.exit(_say(_with_hint(error), exit_code_of(error)))
         except (typer.Abort, KeyboardInterrupt):
-            sys.exit(_say("stopped, nothing more is done", ExitCode.INTERRUPTED))
+            sys.exit(_say(STOPPED, ExitCode.INTERRUPTED))
         except BrokenPipeError:
             # Whoever read our output has enough; Python would complain when it flushes at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(ExitCode.FAILED)
         except Exception as error:
             sys.exit(_say(f"unexpected {type(error).__name__}: {error} (a fault of nomad itself)", ExitCode.FAILED))
+        if code == ExitCode.INTERRUPTED:
+            # typer has taken the KeyboardInterrupt for itself.
+            _say(STOPPED, ExitCode.INTERRUPTED)
         sys.exit(code if isinstance(code, int) else ExitCode.OK)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import BadInput
+from .audited import audited
 from .bulk import retry_failed
 from .options import InQueue, Json, Yes, confirm
 from .report import print_json, say
@@ -35,7 +36,8 @@ def retry(
             return
         assert job_id is not None
         found, _ = holding(access, job_id, queue)
-        found.retry(job_id)
+        with audited(access, "POST", "queues", found.name, "jobs", job_id, "retry"):
+            found.retry(job_id)
         _tell_job(found, job_id, "waits again, its attempts afresh", "waiting", json=json)
 
 
@@ -48,7 +50,9 @@ def cancel(
     """End a job as cancelled: at once when it waits or is delayed, as soon as it can be interrupted when it runs."""
     with opened() as access:
         found, _ = holding(access, job_id, queue)
-        state = found.cancel(job_id, f"{reason} (by {who()})")
+        reason = f"{reason} (by {who()})"
+        with audited(access, "POST", "queues", found.name, "jobs", job_id, "cancel", body={"reason": reason}):
+            state = found.cancel(job_id, reason)
     words = "is cancelled" if state == "failed" else "was told to end; it is active until its thread has ended"
     _tell_job(found, job_id, words, state, json=json)
 
@@ -58,7 +62,8 @@ def remove(job_id: JobId, queue: InQueue = None, yes: Yes = False, json: Json = 
     with opened() as access:
         found, _ = holding(access, job_id, queue)
         confirm(f"Remove job {job_id} of {found.name} with its story?", yes=yes)
-        found.remove(job_id)
+        with audited(access, "DELETE", "queues", found.name, "jobs", job_id):
+            found.remove(job_id)
     told = {"success": True, "queueName": found.name, "jobId": job_id, "removed": 1}
     _tell(told, f"job {job_id} of {found.name} is removed", json=json)
 
@@ -67,7 +72,8 @@ def promote(job_id: JobId, queue: InQueue = None, json: Json = False) -> None:
     """Let a delayed job start now."""
     with opened() as access:
         found, _ = holding(access, job_id, queue)
-        found.promote(job_id)
+        with audited(access, "POST", "queues", found.name, "jobs", job_id, "promote"):
+            found.promote(job_id)
     _tell_job(found, job_id, "waits now", "waiting", json=json)
 
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import InQueue, Json
-from .report import ago, console, now_ms, parse_duration, print_json, say, table
+from .options import InQueue, Json, states_of
+from .report import ago, console, now_ms, parse_duration, print_json, say, styled, table
 from .session import holding, opened, patient
 
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from ..finding import JobFilter
     from ..job import Job
 
 #: What an operator asks about; what has completed must be asked for.
@@ -47,7 +48,7 @@ def jobs(
     from ..finding import JobFilter, parse_fields
 
     sought = JobFilter(
-        states=list(dict.fromkeys(word.strip() for word in status.split(","))),
+        states=states_of(status),
         job_type=job_type,
         fields=parse_fields(field or []),
         fingerprint=fingerprint,
@@ -56,12 +57,25 @@ def jobs(
     with opened() as access:
         chosen = access.queues.get_queue(queue)
         page = chosen.find(sought, limit=limit, cursor=cursor)
+        cancelled = chosen.cancelled_count() if "failed" in sought.states else 0
     if json:
         print_json({"jobs": [job.as_json() for job in page.jobs], "nextCursor": page.next_cursor})
         return
-    console().print(_table(page.jobs) if page.jobs else "no such job")
+    console().print(_table(page.jobs) if page.jobs else styled(_none_found(queue, sought)))
+    if any(job.outcome == "cancelled" for job in page.jobs):
+        say(
+            f"{cancelled} failed jobs of {queue} were cancelled; why the others failed: nomad failures {queue}",
+            err=True,
+        )
     if page.next_cursor is not None:
         say(f"there may be more: --limit, or --cursor {page.next_cursor}", err=True)
+
+
+def _none_found(queue: str, sought: JobFilter) -> str:
+    *most, last = sought.states
+    states = f"{', '.join(most)} or {last}" if most else last
+    filters = (sought.job_type, sought.fields, sought.fingerprint, sought.since_ms)
+    return f"no job of {queue} is {states}" + (" and what else was asked for" if any(filters) else "")
 
 
 def failures(
@@ -92,9 +106,13 @@ def _table(jobs: Sequence[Job]) -> Text:
     for job in jobs:
         kind = [job.name] if several else []
         rows.append(
-            [job.id, *kind, job.status, f"{job.attempts_made}/{job.attempts}", ago(_when(job), now), _what(job)]
+            [job.id, *kind, _status(job), f"{job.attempts_made}/{job.attempts}", ago(_when(job), now), _what(job)]
         )
     return table(headings, rows, right=("TRIES",))
+
+
+def _status(job: Job) -> str:
+    return "cancelled" if job.outcome == "cancelled" else job.status
 
 
 def _when(job: Job) -> int:

@@ -15,6 +15,12 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where
 InQueue = Annotated[str | None, typer.Option("--queue", "-q", metavar="QUEUE", help="Look in this queue only.")]
 
 
+def states_of(text: str | None) -> list[str]:
+    """Return the states that are written with commas between them; those that wait in a paused queue wait too."""
+    words = [] if text is None else [word.strip() for word in text.split(",")]
+    return list(dict.fromkeys(each for word in words for each in ((word, "paused") if word == "waiting" else (word,))))
+
+
 def confirm(question: str, *, yes: bool) -> None:
     """Ask before something is destroyed; without a terminal only `yes` will do.
 

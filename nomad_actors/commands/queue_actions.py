@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import pauses
-from ..broker.holds import PauseScope
+from ..broker.holds import Limits, PauseScope
 from ..errors import BadInput
+from .audited import audited
 from .options import Json, Yes, confirm
 from .report import duration, parse_duration, print_json, say
 from .session import opened, who
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 QueueName = Annotated[str, typer.Argument(metavar="QUEUE")]
 
+
+#: Of a limit of starts for which nobody has said one.
+DEFAULT_PERIOD_MS = 60_000
 
 OrEsi = Annotated[str | None, typer.Argument(metavar="QUEUE")]
 Esi = Annotated[bool, typer.Option("--esi", help="Every queue whose jobs talk to ESI, beside its own pause.")]
@@ -35,10 +39,12 @@ def pause(
     for_ms = None if for_ is None else parse_duration(for_, "--for")
     scope = PauseScope.ESI if esi else PauseScope.QUEUE
     with opened() as access:
-        for name in _chosen(access.queues, queue, esi=esi):
-            found = access.queues.get_queue(name)
-            found.pause(reason=reason, by=who(), for_ms=for_ms, scope=scope)
-            counts = found.counts()
+        names = _chosen(access.queues, queue, esi=esi)
+        with audited(access, "POST", *_switch(queue), "pause", body={"reason": reason, "forMs": for_ms}):
+            for name in names:
+                access.queues.get_queue(name).pause(reason=reason, by=who(), for_ms=for_ms, scope=scope)
+        for name in names:
+            counts = access.queues.get_queue(name).counts()
             if json:
                 print_json({"success": True, "queueName": name, "status": "paused"}, lines=esi)
                 continue
@@ -48,10 +54,14 @@ def pause(
 
 def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
     """Let jobs of a paused queue start again; a pause of its own and one of all that talks to ESI are two."""
+    scope = PauseScope.ESI if esi else PauseScope.QUEUE
     with opened() as access:
-        for name in _chosen(access.queues, queue, esi=esi):
+        names = _chosen(access.queues, queue, esi=esi)
+        with audited(access, "POST", *_switch(queue), "resume"):
+            for name in names:
+                access.queues.get_queue(name).resume(scope=scope)
+        for name in names:
             found = access.queues.get_queue(name)
-            found.resume(scope=PauseScope.ESI if esi else PauseScope.QUEUE)
             left, counts = found.pauses(), found.counts()
             if json:
                 status = "paused" if left else "running"
@@ -61,6 +71,11 @@ def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
                 say(f"{name} is still paused: {ending}; {counts['paused']} jobs wait")
             else:
                 say(f"{name} runs; {counts['waiting']} jobs wait")
+
+
+def _switch(queue: str | None) -> tuple[str, ...]:
+    """Return the API's path of what is paused or resumed: a queue, or all that talks to ESI."""
+    return ("esi",) if queue is None else ("queues", queue)
 
 
 def _chosen(queues: Queues, queue: str | None, *, esi: bool) -> list[str]:
@@ -77,7 +92,9 @@ def limits(
     queue: QueueName,
     concurrency: Annotated[str | None, typer.Option(metavar="N", help="Jobs at a time over all hosts.")] = None,
     starts: Annotated[str | None, typer.Option(metavar="N", help="Starts in a period; goes with --per.")] = None,
-    per: Annotated[str, typer.Option(metavar="TIME", help="The period, as 1s or 5m.")] = "1m",
+    per: Annotated[
+        str | None, typer.Option(metavar="TIME", help="The period, as 1s or 5m; a minute where there is none yet.")
+    ] = None,
     max_length: Annotated[
         str | None, typer.Option(metavar="N", help="Jobs that may wait or be delayed before more are refused.")
     ] = None,
@@ -89,13 +106,12 @@ def limits(
         limits = found.limits()
         if concurrency is not None:
             limits = replace(limits, concurrency=_number(concurrency, "--concurrency"))
-        if starts is not None:
-            count = _number(starts, "--starts")
-            limits = replace(limits, starts=count, period_ms=None if count is None else parse_duration(per, "--per"))
+        limits = _rated(limits, starts, per)
         if max_length is not None:
             limits = replace(limits, max_length=_number(max_length, "--max-length"))
         if limits != found.limits():
-            found.set_limits(limits)
+            with audited(access, "PUT", "queues", queue, "limits", body=limits.as_json()):
+                found.set_limits(limits)
         at_a_time = found.limit_at_a_time()
     if json:
         print_json({"queueName": queue, **limits.as_json(), "inForce": at_a_time})
@@ -105,6 +121,20 @@ def limits(
         f"{queue}: at a time over all hosts: {at_a_time or 'no limit'}; starts: {rate}; "
         f"waiting and delayed: {limits.max_length or 'no limit'}"
     )
+
+
+def _rated(limits: Limits, starts: str | None, per: str | None) -> Limits:
+    """Return limits with another number of starts, another period, or both; what is not given stays.
+
+    Raises `BadInput` for a period of no starts.
+    """
+    count = limits.starts if starts is None else _number(starts, "--starts")
+    if per is not None and count is None:
+        raise BadInput("--per is the period of a limit of starts, and there is none (accepted: with --starts N)")
+    if count is None:
+        return replace(limits, starts=None, period_ms=None)
+    period_ms = limits.period_ms or DEFAULT_PERIOD_MS if per is None else parse_duration(per, "--per")
+    return replace(limits, starts=count, period_ms=period_ms)
 
 
 def _number(text: str, option: str) -> int | None:
@@ -129,9 +159,14 @@ def clean(
     grace_ms = parse_duration(grace, "--grace")
     with opened() as access:
         found = access.queues.get_queue(queue)
+        if status == "waiting" and found.is_paused():
+            # Those that wait in a paused queue have another name; whoever says waiting means them.
+            status = "paused"
         count = found.counts().get(status, 0)
         confirm(f"Remove up to {min(limit, count)} {status} jobs of {queue} older than {grace}?", yes=yes)
-        removed = found.clean(grace_ms, status, limit)
+        body = {"status": status, "grace": grace_ms, "limit": limit}
+        with audited(access, "POST", "queues", queue, "clean", body=body):
+            removed = found.clean(grace_ms, status, limit)
     if json:
         print_json({"success": True, "queueName": queue, "status": status, "removed": len(removed)})
     else:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .audited import audited
 from .options import Json
 from .report import NONE, ago, console, instant_ms, moment, now_ms, print_json, say, styled, table
 from .session import opened, who
@@ -66,7 +67,8 @@ def _show(told: dict[str, Any]) -> None:
 def start(name: Name, json: Json = False) -> None:
     """Switch a schedule on; what came due while it was off was not missed."""
     with opened() as access:
-        _schedules(access).start_job(name)
+        with audited(access, "POST", "scheduler", name, "start"):
+            _schedules(access).start_job(name)
         _tell(access, name, "is on", json=json)
 
 
@@ -74,7 +76,8 @@ def start(name: Name, json: Json = False) -> None:
 def stop(name: Name, json: Json = False) -> None:
     """Switch a schedule off, in every scheduler at once; its job that waits or runs stays."""
     with opened() as access:
-        _schedules(access).stop_job(name)
+        with audited(access, "POST", "scheduler", name, "stop"):
+            _schedules(access).stop_job(name)
         _tell(access, name, "is off", json=json)
 
 
@@ -85,7 +88,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Add a schedule's job now."""
-    with opened() as access:
+    with opened() as access, audited(access, "POST", "scheduler", name, "run", body={"force": force}):
         added = _schedules(access).run_job(name, force=force, by=who())
     if json:
         print_json(

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from nomad_actors.app import QueueAccess, open_queues
 from nomad_actors.cli import app
 from nomad_actors.settings import Settings
+from nomad_actors.store.database import Database
 from nomad_actors.testing import running
 from tests.processes import environ_for
 
@@ -25,9 +26,18 @@ Nomad = Callable[..., Result]
 
 
 @pytest.fixture
-def environ(tmp_path: Path, redis_url: str) -> dict[str, str]:
-    """The environment of the command."""
+def environ(tmp_path: Path, redis_url: str, database: Database) -> dict[str, str]:
+    """The environment of the command; its database is there, as where workers have run."""
     return environ_for(tmp_path, redis_url, NOMAD_MODULES=MODULE)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """The command's database, of this release."""
+    database = Database(f"sqlite:///{tmp_path / 'nomad.db'}")
+    database.migrate()
+    yield database
+    database.close()
 
 
 @pytest.fixture

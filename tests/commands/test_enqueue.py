@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nomad_actors.app import QueueAccess
+from tests.processes import program
 
 from .conftest import Nomad
 
@@ -109,6 +112,27 @@ def test_waiting_ends_with_the_reason_of_a_failure(nomad: Nomad, working: Any) -
         result = nomad("enqueue", "order", "--item", "rifter", "--end", "fail", "--wait")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "failed: PermanentError: no rifter in stock; see: nomad job" in result.stderr
+
+
+def test_whoever_stops_waiting_knows_what_goes_on(
+    environ: dict[str, str], tmp_path: Path, access: QueueAccess, wait_until: Callable[..., None]
+) -> None:
+    access.queues.get_queue("shop").pause(reason="stock-taking")
+    arguments = ["enqueue", "order", "--item", "rifter", "--wait", "--job-id", "slow"]
+
+    def said() -> str:
+        return (tmp_path / "output.log").read_text()
+
+    with program(["nomad_actors.cli", *arguments], environ, tmp_path) as process:
+        wait_until(lambda: "nomad resume shop" in said(), timeout_seconds=20, what="the pause to be told")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
+    first, second, last = said().splitlines()
+    assert first == "job slow of shop is waited for; nomad job slow"
+    assert second.startswith("shop is paused since 20")
+    assert "(stock-taking)" in second
+    assert last == "nomad: waiting was stopped; the job goes on: nomad job slow"
+    assert access.queues.get_queue("shop").counts()["paused"] == 1
 
 
 def test_waiting_ends_with_its_timeout_and_the_job_goes_on(nomad: Nomad, access: QueueAccess) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -241,8 +242,19 @@ def test_config_names_the_parts_of_redis_url(nomad: Nomad, monkeypatch: pytest.M
     assert found["redis_url"]["value"] == "redis://:[hidden]@queue.example:6379/0"
 
 
-def test_reading_leaves_no_file_behind(nomad: Nomad, tmp_path: Any, order: Order) -> None:
+def test_reading_leaves_no_file_behind_and_opens_no_database(
+    nomad: Nomad, tmp_path: Path, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
     order()
-    for arguments in (["queues"], ["jobs", "shop"], ["schedules"], ["workers"], ["config"], ["doctor"]):
-        nomad(*arguments)
-    assert list(tmp_path.iterdir()) == []
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///nomad.db")
+    monkeypatch.setenv("NOMAD_VAR_DIR", "var")
+    for arguments in (
+        *(["queues"], ["jobs", "shop"], ["failures", "shop"], ["schedules"], ["workers"], ["config"], ["doctor"]),
+        *(["operations", "list"], ["limits", "shop"], ["bulk", "remove", "shop", "-s", "waiting", "--dry-run"]),
+    ):
+        result = nomad(*arguments)
+        assert "audit log" not in result.stderr
+    assert list(empty.iterdir()) == []

@@ -1,0 +1,106 @@
+"""What is changed with the command stands in the admin's audit log, as if the API had been asked for it.
+
+It is written before it acts and again with its end. A command must work while the database is away, for that is when it
+is needed most: then it says aloud that the log does not know of it. The database is not made or migrated for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ..errors import NomadError
+from ..log import hide_secrets, redact
+from .exits import ExitCode, exit_code_of
+from .report import say
+from .session import who
+
+if TYPE_CHECKING:
+    from ..app import QueueAccess
+    from ..store import Audit
+
+#: How long a command waits for the database, and then for those that write to it.
+WAIT_MS = 1_000
+
+_STATUS = {ExitCode.NOT_FOUND: 404, ExitCode.WRONG_STATE: 409, ExitCode.USAGE: 422, ExitCode.UNAVAILABLE: 503}
+
+
+@contextlib.contextmanager
+def audited(access: QueueAccess, method: str, *path: str, body: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Write down a change, told as the API's request that would make it, around what makes it.
+
+    `path` is what follows `/admin/jobs/`, part by part.
+    """
+    with contextlib.ExitStack() as stack:
+        audit = stack.enter_context(_opened(access))
+        entry = None if audit is None else _asked(audit, method, path, body)
+        try:
+            yield
+        except NomadError as error:
+            _ended(audit, entry, _STATUS.get(exit_code_of(error), 500), str(error))
+            raise
+        _ended(audit, entry, 200, None)
+
+
+@contextlib.contextmanager
+def _opened(access: QueueAccess) -> Iterator[Audit | None]:
+    """Give the audit log; None, with a word on standard error, where it cannot be written."""
+    from ..store import Audit
+    from ..store.database import Database
+
+    database, why = None, ""
+    try:
+        database = Database(access.settings.database_url, wait_ms=WAIT_MS)
+        if database.is_sqlite and not Path(database.url.database or "").exists():
+            why = f"{database.url.database} does not exist, as seen from {Path.cwd()}"
+        elif not (schema := database.schema()).is_current:
+            why = f"the database has schema {schema.found or '(none)'}, this release's is {schema.head}"
+    except NomadError as error:
+        why = str(error)
+    if why:
+        _warn(f"this is not in the audit log: {why}")
+    try:
+        yield None if why or database is None else Audit(database, clock=access.clock)
+    finally:
+        if database is not None:
+            database.close()
+
+
+def _asked(audit: Audit, method: str, path: tuple[str, ...], body: Mapping[str, Any] | None) -> int | None:
+    from ..store import AuditedRequest
+
+    host = socket.gethostname()
+    request = AuditedRequest(
+        request_id=secrets.token_hex(16),
+        actor=who()[:40],
+        role="operator",
+        peer=f"cli@{host}"[:64],
+        source="cli",
+        method=method,
+        path="/admin/jobs/" + "/".join(quote(part, safe=":") for part in path)[:400],
+        body=None if body is None else json.dumps(hide_secrets("", body), ensure_ascii=False),
+    )
+    try:
+        return audit.asked(request)
+    except NomadError as error:
+        _warn(f"this is not in the audit log: {error}")
+        return None
+
+
+def _ended(audit: Audit | None, entry: int | None, status: int, error: str | None) -> None:
+    if audit is None or entry is None:
+        return
+    try:
+        audit.outcome(entry, status, error)
+    except NomadError as reason:
+        _warn(f"how this ended is not in the audit log: {reason}")
+
+
+def _warn(text: str) -> None:
+    say(f"nomad: warning: {' '.join(redact(text).split())}", err=True)

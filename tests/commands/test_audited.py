@@ -1,0 +1,123 @@
+"""What is changed with the command stands in the admin's audit log, and is done all the same where that is away."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from nomad_actors.app import QueueAccess
+from nomad_actors.clock import SystemClock
+from nomad_actors.scheduler import Schedules
+from nomad_actors.store import Audit, AuditEntry, schema
+from nomad_actors.store.database import Database
+
+from .conftest import Nomad
+
+Order = Callable[..., str]
+Entries = Callable[[], list[AuditEntry]]
+
+
+@pytest.fixture
+def entries(database: Database) -> Entries:
+    """What the audit log holds, oldest first."""
+
+    def read() -> list[AuditEntry]:
+        found, _ = Audit(database, clock=SystemClock()).read(100)
+        return found[::-1]
+
+    return read
+
+
+def test_every_change_is_written_down_as_the_request_that_would_make_it(
+    nomad: Nomad, order: Order, access: QueueAccess, entries: Entries
+) -> None:
+    Schedules(access.queues, access.clock).schedule_job("nightly", "0 3 * * *", ("order", {"item": "venture"}))
+    waiting, delayed, other = order(), order(delay=60_000), order()
+    queue, peer = "/admin/jobs/queues/shop", f"cli@{socket.gethostname()}"[:64]
+    changes: list[tuple[list[str], str, str, Any]] = [
+        (["pause", "shop", "--reason", "stock-taking", "--for", "1h"], "POST", f"{queue}/pause", "stock-taking"),
+        (["resume", "shop"], "POST", f"{queue}/resume", None),
+        (["pause", "--esi"], "POST", "/admin/jobs/esi/pause", None),
+        (["resume", "--esi"], "POST", "/admin/jobs/esi/resume", None),
+        (["limits", "shop", "--concurrency", "3"], "PUT", f"{queue}/limits", 3),
+        (["promote", delayed], "POST", f"{queue}/jobs/{delayed}/promote", None),
+        (["cancel", waiting, "--reason", "wrong"], "POST", f"{queue}/jobs/{waiting}/cancel", "wrong"),
+        (["retry", waiting], "POST", f"{queue}/jobs/{waiting}/retry", None),
+        (["remove", other, "--yes"], "DELETE", f"{queue}/jobs/{other}", None),
+        (["clean", "shop", "-s", "failed", "--grace", "7d", "-y"], "POST", f"{queue}/clean", 604_800_000),
+        (["bulk", "cancel", "shop", "-s", "waiting", "-y"], "POST", f"{queue}/bulk", "cancel"),
+        (["retry", "--failed", "shop"], "POST", f"{queue}/bulk", "retry"),
+        (["schedules", "stop", "nightly"], "POST", "/admin/jobs/scheduler/nightly/stop", None),
+        (["schedules", "start", "nightly"], "POST", "/admin/jobs/scheduler/nightly/start", None),
+        (["schedules", "run", "nightly"], "POST", "/admin/jobs/scheduler/nightly/run", None),
+        (["enqueue", "order", "--item", "rifter"], "POST", f"{queue}/jobs", "rifter"),
+    ]
+    for arguments, method, path, told in changes:
+        result = nomad(*arguments)
+        assert result.exit_code == 0, result.output
+        entry = entries()[-1]
+        assert (entry.method, entry.path, entry.status, entry.error) == (method, path, 200, None)
+        assert entry.ended_ms is not None
+        assert (entry.actor, entry.role, entry.peer) == (getpass.getuser(), "operator", peer)
+        assert told is None or json.dumps(told).strip('"') in str(entry.body)
+    assert len(entries()) == len(changes)
+    # What only looks, and what changes nothing, is no change.
+    for arguments in (["queues"], ["limits", "shop"], ["bulk", "remove", "shop", "-s", "delayed", "--dry-run"]):
+        assert nomad(*arguments).exit_code == 0
+    assert nomad("remove", waiting).exit_code == 2
+    assert len(entries()) == len(changes)
+
+
+def test_a_change_that_is_refused_is_written_down_with_its_reason(nomad: Nomad, order: Order, entries: Entries) -> None:
+    job_id = order()
+    assert nomad("retry", job_id).exit_code == 4
+    assert nomad("pause", "shopp").exit_code == 3
+    assert nomad("enqueue", "order", "--item", "rifter", "--count", "many").exit_code == 2
+    wrong_state, unknown, wrong_data = entries()
+    assert (wrong_state.status, "is waiting; only a job" in str(wrong_state.error)) == (409, True)
+    assert (unknown.status, unknown.path) == (404, "/admin/jobs/queues/shopp/pause")
+    assert (wrong_data.status, "count" in str(wrong_data.error)) == (422, True)
+
+
+def test_secrets_in_a_jobs_data_are_not_written_down(nomad: Nomad, entries: Entries) -> None:
+    nomad("enqueue", "order", "--data", '{"item": "a", "refresh_token": "hush-hush"}')
+    (entry,) = entries()
+    assert "hush-hush" not in str(entry.body)
+
+
+@pytest.mark.parametrize("missing", ["file", "directory", "schema", "table"])
+def test_without_the_database_it_is_done_and_said_aloud(
+    nomad: Nomad, access: QueueAccess, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    if missing == "file":
+        monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'none.db'}")
+    elif missing == "directory":
+        monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'none' / 'nomad.db'}")
+    elif missing == "schema":
+        with database.write() as connection:
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    else:
+        with database.write() as connection:
+            connection.execute(sa.text(f"DROP TABLE {schema.AuditEntry.__tablename__}"))
+    paused = nomad("pause", "shop", "--json")
+    assert paused.exit_code == 0
+    assert json.loads(paused.stdout)["status"] == "paused"
+    assert access.queues.get_queue("shop").is_paused()
+    (warning,) = paused.stderr.splitlines()
+    assert warning.startswith("nomad: warning: this is not in the audit log: ")
+    assert sorted(path.name for path in tmp_path.iterdir() if "none" in path.name) == []
+
+
+def test_a_database_that_others_write_to_holds_nobody_up(nomad: Nomad, access: QueueAccess, database: Database) -> None:
+    with database.write():
+        paused = nomad("pause", "shop")
+    assert paused.exit_code == 0
+    assert "this is not in the audit log: the database does not answer" in paused.stderr
+    assert access.queues.get_queue("shop").is_paused()
