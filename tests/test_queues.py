@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from dramatiq.middleware import TimeLimit
 
 from nomad_actors import queues as queues_module
 from nomad_actors.broker import JobBroker, PermanentError
@@ -371,3 +374,26 @@ def test_how_a_key_is_held_without_a_key_is_refused(queues: Queues, option: dict
     with pytest.raises(BadInput, match="with a unique_key"):
         queues.add_job("sums", "sum-up", {"character_id": 1}, **option)
     assert queues.get_queue("sums").counts()["waiting"] == 0
+
+
+def test_a_job_that_took_too_long_says_how_long_it_might_have(
+    queues: Queues, broker: JobBroker, wait_until: Callable[..., None]
+) -> None:
+    def run(payload: Sum) -> Total:
+        while True:
+            time.sleep(0.01)
+
+    queues.register(dataclasses.replace(SUM, name="endless", queue="endless", run=run, attempts=2, time_limit_ms=200))
+    (limit,) = [each for each in broker.middleware if isinstance(each, TimeLimit)]
+    # Dramatiq starts the clock's thread in its command line's processes only.
+    limit.after_process_boot(broker)
+    job_id = queues.add_job("endless", "endless", {"character_id": 1}, backoff={"type": "fixed", "delay": 60_000}).id
+    queue = queues.get_queue("endless")
+    with running(broker):
+        for status in ("delayed", "failed"):
+            wait_until(lambda status=status: (job := queue.get(job_id)) and job.status == status)
+            found = queue.get(job_id)
+            assert found is not None
+            assert found.failed_reason == "TimeLimitExceeded: it ran longer than 0.2 s"
+            if status == "delayed":
+                queue.promote(job_id)

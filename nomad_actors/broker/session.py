@@ -104,6 +104,8 @@ class Session:
         self._taking = True
         self._closing: float | None = None
         self._tried = 0
+        #: Whether it was said that Redis is away, and not yet that it is back.
+        self._lost = False
         self._turn = 0
         #: How many of the jobs held were present when a worker was lost.
         self._suspects = 0
@@ -314,15 +316,19 @@ class Session:
 
     def _round(self) -> None:
         try:
-            self._speak()
+            if self._speak() and self._lost:
+                logger.info("Redis is back; what ended meanwhile is settled")
+                self._lost = False
             self._tried = 0
         except LINK_ERRORS as error:
             self._tried += 1
-            if self._tried == 1:
+            if not self._lost:
+                self._lost = True
                 logger.warning("lost Redis: %s; what ended is kept and sent when it is back", describe(error))
             time.sleep(backoff_seconds(self._tried))
 
-    def _speak(self) -> None:
+    def _speak(self) -> bool:
+        """Send what is to be sent and take the answers; return whether there was any."""
         refused = self._settling.send_elsewhere(self._link)
         batches = self._settling.batches(refused)
         wanted = self._wanted()
@@ -338,6 +344,7 @@ class Session:
         self._arm()
         if refused:
             raise refused[0]
+        return bool(calls)
 
     def _introduce(self) -> None:
         """Tell Redis what was declared of the queues we begin to serve, and drop workers that are long gone."""

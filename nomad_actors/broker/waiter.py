@@ -105,6 +105,8 @@ class Waiter:
                 served, armed = self._blocked_on = frozenset(self._served), frozenset(self._armed)
             try:
                 self._wait(served, armed)
+                if tried:
+                    logger.info("Redis is back: work is waited for again")
                 tried = 0
             except LINK_ERRORS as error:
                 tried += 1

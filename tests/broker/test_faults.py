@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 
@@ -321,8 +322,12 @@ def test_the_next_step_of_a_job_is_there_once_when_redis_is_killed_and_comes_bac
 
 
 def test_a_worker_outlives_a_restart_of_redis_and_settles_what_ended_meanwhile(
-    own_redis: LocalRedis, make_broker: Callable[..., JobBroker], wait_until: Callable[..., None]
+    own_redis: LocalRedis,
+    make_broker: Callable[..., JobBroker],
+    wait_until: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO, "nomad_actors.broker")
     broker = make_broker(url=own_redis.url)
     middleware = Endings()
     broker.add_middleware(middleware)
@@ -345,8 +350,11 @@ def test_a_worker_outlives_a_restart_of_redis_and_settles_what_ended_meanwhile(
         broker.join("default", timeout=15_000)
         assert sorted(ran) == list(range(10))
         wait_until(lambda: len(middleware.seen) == 10)
+        # Whoever reads the log's end must see that it goes on.
+        for back in ("what ended meanwhile is settled", "work is waited for again"):
+            wait_until(lambda back=back: any(back in line for line in caplog.messages), timeout_seconds=20)
     assert {e.outcome for e in middleware.seen} == {Outcome.COMPLETED}
-    # Idle again, the waiter hears of work as before.
+    assert len([line for line in caplog.messages if line.startswith("lost Redis: ")]) == 1
 
 
 def test_scripts_that_redis_forgot_are_sent_again(

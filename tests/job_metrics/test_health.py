@@ -1,10 +1,9 @@
-"""The numbers that the admin shows and the health that it reports, on real queues with real endings."""
+"""The health that the admin reports: each thing that is wrong, in words, with what to do."""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,182 +11,17 @@ import pytest
 import redis
 
 from nomad_actors import job_metrics, thresholds
-from nomad_actors import queues as process_queues
 from nomad_actors.broker import JobBroker
 from nomad_actors.clock import SystemClock
-from nomad_actors.errors import BadInput, NomadError, Unavailable, UnknownQueue
-from nomad_actors.job_types import Backoff, JobType, Payload, Result
-from nomad_actors.queues import NewJob, Queues
+from nomad_actors.errors import Unavailable
+from nomad_actors.queues import Queues
 from nomad_actors.scheduler import Schedules
 from nomad_actors.settings import Settings
 from nomad_actors.testing import running
 from nomad_actors.thresholds import Thresholds
 from tests import full_disk
 
-
-class Work(Payload):
-    character_id: int = 1
-    fail: bool = False
-    wait: bool = False
-
-
-class Done(Result):
-    ok: bool = True
-
-
-gate = threading.Event()
-
-
-def work(payload: Work) -> Done:
-    if payload.wait:
-        gate.wait(10)
-    if payload.fail:
-        raise ValueError("ESI said no")
-    return Done()
-
-
-def job_type(name: str, queue: str, *, time_limit_ms: int = 60_000) -> JobType:
-    return JobType(
-        name=name,
-        queue=queue,
-        payload=Work,
-        result=Done,
-        run=work,
-        attempts=1,
-        backoff=Backoff("fixed", 1),
-        time_limit_ms=time_limit_ms,
-        concurrency=8,
-    )
-
-
-@pytest.fixture
-def broker(redis_url: str) -> Iterator[JobBroker]:
-    broker = JobBroker(url=redis_url)
-    yield broker
-    broker.close()
-
-
-@pytest.fixture
-def queues(broker: JobBroker) -> Queues:
-    gate.clear()
-    queues = Queues(broker, settings=Settings(), clock=SystemClock())
-    queues.register(job_type("cleaning", "cleaning"))
-    queues.register(job_type("fetching", "fetching"))
-    hear_scheduler(queues)
-    return queues
-
-
-def hear_scheduler(queues: Queues, **told: Any) -> None:
-    """Let a scheduler say that it lives."""
-    book = queues.schedule_book()
-    book.beat("host:1", book.redis_ms(), forget_before_ms=0, **told)
-
-
-def add(queues: Queues, count: int, *, queue: str = "fetching", **data: object) -> list[str]:
-    jobs = queues.add_jobs([NewJob(queue=queue, job_type=queue, data=data)] * count)
-    return [job.id for job in jobs]
-
-
-def test_without_an_ended_job_rates_and_times_are_null(queues: Queues) -> None:
-    add(queues, 3)
-    assert job_metrics.get_queue_metrics("fetching", queues=queues) == {
-        "queueName": "fetching",
-        "waiting": 3,
-        "active": 0,
-        "delayed": 0,
-        "paused": 0,
-        "completed": 0,
-        "failed": 0,
-        "total": 0,
-        "completionRate": None,
-        "failureRate": None,
-        "avgProcessingTime": None,
-        "processingTime": {"p50": None, "p95": None, "p99": None},
-        "waitTime": {"p50": None, "p95": None, "p99": None},
-        **dict.fromkeys(("skipped", "cancelled", "retried", "deferred", "released", "recovered"), 0),
-        "windowSeconds": 86400,
-        "kept": {"completed": 0, "failed": 0},
-        "isPaused": False,
-        "pauses": [],
-    }
-
-
-def test_rates_count_what_ended_even_when_it_is_cleaned_away(queues: Queues, broker: JobBroker) -> None:
-    add(queues, 3)
-    add(queues, 1, fail=True)
-    with running(broker):
-        broker.join("fetching", timeout=5000)
-    queues.get_queue("fetching").clean(0, "completed")
-    metrics = job_metrics.get_queue_metrics("fetching", 3600, queues=queues)
-    assert (metrics["completed"], metrics["failed"], metrics["total"]) == (3, 1, 4)
-    assert (metrics["completionRate"], metrics["failureRate"]) == (75.0, 25.0)
-    assert metrics["kept"] == {"completed": 0, "failed": 1}
-    assert metrics["windowSeconds"] == 3600
-    assert 0 <= metrics["avgProcessingTime"] < 1000
-
-
-def test_a_paused_queues_waiting_jobs_are_counted_as_paused(queues: Queues) -> None:
-    add(queues, 2)
-    queues.get_queue("fetching").pause()
-    metrics = job_metrics.get_queue_metrics("fetching", queues=queues)
-    assert (metrics["waiting"], metrics["paused"], metrics["isPaused"]) == (0, 2, True)
-
-
-def test_metrics_of_an_unknown_queue_or_window_are_refused(queues: Queues) -> None:
-    with pytest.raises(UnknownQueue, match="fetching"):
-        job_metrics.get_queue_metrics("fetch", queues=queues)
-    with pytest.raises(BadInput, match="60 to 86400"):
-        job_metrics.get_queue_metrics("fetching", 5, queues=queues)
-
-
-def test_the_summary_adds_the_queues_up(queues: Queues, broker: JobBroker) -> None:
-    add(queues, 1)
-    add(queues, 1, queue="cleaning", fail=True)
-    with running(broker):
-        broker.join("fetching", timeout=5000)
-        broker.join("cleaning", timeout=5000)
-    add(queues, 2)
-    summary = job_metrics.get_job_activity_summary(queues=queues)
-    assert [queue["queueName"] for queue in summary.pop("queues")] == ["cleaning", "fetching"]
-    assert summary == {
-        "totalJobs": 2,
-        "activeJobs": 0,
-        "completedJobs": 1,
-        "failedJobs": 1,
-        "waitingJobs": 2,
-        "delayedJobs": 0,
-        "pausedJobs": 0,
-        "overallCompletionRate": 50.0,
-        "overallFailureRate": 50.0,
-        "windowSeconds": 86400,
-    }
-
-
-def test_failed_jobs_of_all_queues_come_last_failed_first(queues: Queues, broker: JobBroker) -> None:
-    (first,) = add(queues, 1, fail=True)
-    with running(broker):
-        broker.join("fetching", timeout=5000)
-        (second,) = add(queues, 1, queue="cleaning", fail=True)
-        broker.join("cleaning", timeout=5000)
-    failed = job_metrics.get_failed_jobs(50, queues=queues)
-    assert [job["jobId"] for job in failed] == [second, first]
-    assert failed[1]["queueName"] == "fetching"
-    assert failed[1]["failedReason"] == "ValueError: ESI said no"
-    assert failed[1]["attemptsMade"] == 1
-    assert [job["jobId"] for job in job_metrics.get_failed_jobs(1, queues=queues)] == [second]
-
-
-def test_running_jobs_of_all_queues_come_longest_running_first(
-    queues: Queues, broker: JobBroker, wait_until: Callable[..., None]
-) -> None:
-    with running(broker):
-        (first,) = add(queues, 1, wait=True)
-        wait_until(lambda: len(job_metrics.get_active_jobs(queues=queues)) == 1)
-        time.sleep(0.005)  # the two starts must differ in milliseconds
-        (second,) = add(queues, 1, queue="cleaning", wait=True)
-        wait_until(lambda: len(job_metrics.get_active_jobs(queues=queues)) == 2)
-        assert [job["id"] for job in job_metrics.get_active_jobs(50, queues=queues)] == [first, second]
-        gate.set()
+from .errands import add, gate, hear_scheduler, job_type
 
 
 def test_served_queues_without_trouble_are_healthy(queues: Queues, broker: JobBroker) -> None:
@@ -394,20 +228,6 @@ def test_a_redis_without_room_on_its_disk_is_told_instead_of_missing_workers(tmp
     ]
     (issue,) = health["workers"]["issues"]
     assert issue.startswith("fetching: no live worker is heard of: Redis takes no change")
-
-
-def test_the_functions_work_on_the_application_of_the_process(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_queues, "_default", queues)
-    add(queues, 2)
-    assert job_metrics.get_queue_metrics("fetching")["waiting"] == 2
-    assert [queue["queueName"] for queue in job_metrics.get_all_queue_metrics()] == ["cleaning", "fetching"]
-    assert job_metrics.get_job_activity_summary()["waitingJobs"] == 2
-    assert job_metrics.get_failed_jobs(50) == []
-    assert job_metrics.get_active_jobs() == []
-    assert job_metrics.get_job_system_health()["workers"]["total"] == 2
-    monkeypatch.setattr(process_queues, "_default", None)
-    with pytest.raises(NomadError, match=r"call nomad_actors\.connect"):
-        job_metrics.get_all_queue_metrics()
 
 
 def queue_issues(queues: Queues) -> list[str]:

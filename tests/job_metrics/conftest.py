@@ -1,0 +1,31 @@
+"""Two queues of an application, and a scheduler that was heard of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from nomad_actors.broker import JobBroker
+from nomad_actors.clock import SystemClock
+from nomad_actors.queues import Queues
+from nomad_actors.settings import Settings
+
+from .errands import gate, hear_scheduler, job_type
+
+
+@pytest.fixture
+def broker(redis_url: str) -> Iterator[JobBroker]:
+    broker = JobBroker(url=redis_url)
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def queues(broker: JobBroker) -> Queues:
+    gate.clear()
+    queues = Queues(broker, settings=Settings(), clock=SystemClock())
+    queues.register(job_type("cleaning", "cleaning"))
+    queues.register(job_type("fetching", "fetching"))
+    hear_scheduler(queues)
+    return queues

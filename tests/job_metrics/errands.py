@@ -1,0 +1,55 @@
+"""Job types that end as their data says, in queues of their own, and what adds jobs of them."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from nomad_actors.job_types import Backoff, JobType, Payload, Result
+from nomad_actors.queues import NewJob, Queues
+
+
+class Work(Payload):
+    character_id: int = 1
+    fail: bool = False
+    wait: bool = False
+
+
+class Done(Result):
+    ok: bool = True
+
+
+gate = threading.Event()
+
+
+def work(payload: Work) -> Done:
+    if payload.wait:
+        gate.wait(10)
+    if payload.fail:
+        raise ValueError("ESI said no")
+    return Done()
+
+
+def job_type(name: str, queue: str, *, time_limit_ms: int = 60_000) -> JobType:
+    return JobType(
+        name=name,
+        queue=queue,
+        payload=Work,
+        result=Done,
+        run=work,
+        attempts=1,
+        backoff=Backoff("fixed", 1),
+        time_limit_ms=time_limit_ms,
+        concurrency=8,
+    )
+
+
+def hear_scheduler(queues: Queues, **told: Any) -> None:
+    """Let a scheduler say that it lives."""
+    book = queues.schedule_book()
+    book.beat("host:1", book.redis_ms(), forget_before_ms=0, **told)
+
+
+def add(queues: Queues, count: int, *, queue: str = "fetching", **data: object) -> list[str]:
+    jobs = queues.add_jobs([NewJob(queue=queue, job_type=queue, data=data)] * count)
+    return [job.id for job in jobs]
