@@ -82,7 +82,8 @@ class LocalRedis:
         password: str = "",
         dies_with_us: bool = False,
     ) -> None:
-        self.directory = directory
+        # The server works in it: a path from here would begin there.
+        self.directory = directory.absolute()
         self.port = port or free_port()
         self.password = password
         self.append_only = append_only

@@ -40,6 +40,16 @@ def test_settings_find_it_where_nothing_says_otherwise(tmp_path: Path, own: Loca
     assert (elsewhere.redis_url, elsewhere.redis_url_file) == ("redis://queues.example:6379/0", None)
 
 
+def test_it_runs_in_the_directory_that_is_there_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    server = own_redis(Settings().var_dir).start()
+    try:
+        assert (tmp_path / "var" / "redis" / "redis.log").exists()
+        assert Settings.from_env({}).redis_url == server.url
+    finally:
+        server.kill()
+
+
 def test_nobody_else_reads_its_password_and_no_process_shows_it(tmp_path: Path, own: LocalRedis) -> None:
     assert stat.S_IMODE((tmp_path / OWN_REDIS).stat().st_mode) == 0o600
     assert own.process is not None
