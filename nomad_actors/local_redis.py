@@ -28,6 +28,10 @@ _PORTS = range(20_000, 32_000)
 _choices = itertools.count(random.SystemRandom().randrange(len(_PORTS)))
 
 
+#: Who may use a server that has a password.
+USER = "nomad"
+
+
 class NoRedisServer(NomadError):
     """Raised when this machine has no Redis server to start."""
 
@@ -68,8 +72,9 @@ def free_port() -> int:
 class LocalRedis:
     """One Redis server process on a free loopback port, with its files in one directory.
 
-    `append_only` writes every change to disk (`appendfsync` as given). With a `password` it lets nobody in without.
-    With `dies_with_us` the kernel ends it with the thread that started it, also when that one is killed.
+    `append_only` writes every change to disk (`appendfsync` as given). With a `password` it lets `USER` in alone, whom
+    no other knows: one without a password takes any, but from nobody it does not know. With `dies_with_us` the
+    kernel ends it with the thread that started it, also when that one is killed.
     """
 
     def __init__(
@@ -94,7 +99,7 @@ class LocalRedis:
     @property
     def url(self) -> str:
         """The server's URL."""
-        login = f":{quote(self.password, safe='')}@" if self.password else ""
+        login = f"{USER}:{quote(self.password, safe='')}@" if self.password else ""
         return f"redis://{login}127.0.0.1:{self.port}/0"
 
     def start(self, *extra_arguments: str) -> LocalRedis:
@@ -120,14 +125,15 @@ class LocalRedis:
         )
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError), self.process.stdin as configuration:
-            configuration.write(f"requirepass {self.password}\n".encode() if self.password else b"")
+            users = f"user {USER} on >{self.password} allkeys +@all\nuser default off\n" if self.password else ""
+            configuration.write(users.encode())
         self._wait(log)
         return self
 
     def _wait(self, log: Path) -> None:
         assert self.process is not None
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        with redis.Redis(port=self.port, password=self.password or None, retry=Retry(NoBackoff(), 0)) as client:
+        with redis.Redis.from_url(self.url, retry=Retry(NoBackoff(), 0)) as client:
             while time.monotonic() < deadline:
                 if self.process.poll() is not None:
                     break

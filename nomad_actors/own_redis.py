@@ -1,6 +1,6 @@
 """The Redis that `nomad run all` brings: at one address for good, with a password, both in a file for who comes later.
 
-The password is what tells it from any other: another Redis that has its port some day lets nobody in with it.
+Its user and password tell it from any other: another Redis that has its port some day lets nobody in with them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from .errors import NomadError
-from .local_redis import LocalRedis, free_port
+from .local_redis import USER, LocalRedis, free_port
 from .settings import OWN_REDIS
 
 
@@ -71,9 +71,8 @@ def _keep(path: Path, url: str) -> None:
 
 
 def _answers(port: int, password: str) -> bool:
-    # As our links do: the newer protocol's greeting lets anybody into a Redis without a password.
-    link = redis.Redis(port=port, password=password, socket_timeout=2, retry=Retry(NoBackoff(), 0), protocol=2)
-    with link as client:
+    asked = redis.Redis(port=port, username=USER, password=password, socket_timeout=2, retry=Retry(NoBackoff(), 0))
+    with asked as client:
         try:
             return bool(client.ping())
         except redis.BusyLoadingError:

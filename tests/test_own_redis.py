@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 
 from nomad_actors.app import open_queues
 from nomad_actors.cli import app
+from nomad_actors.doctor.redis_cli import redis_cli
 from nomad_actors.errors import SettingsError, Unavailable
 from nomad_actors.local_redis import LocalRedis
 from nomad_actors.own_redis import RunsAlready, own_redis
@@ -55,6 +58,9 @@ def test_nobody_else_reads_its_password_and_no_process_shows_it(tmp_path: Path, 
     assert own.process is not None
     assert len(own.password) > 20
     assert own.password not in Path(f"/proc/{own.process.pid}/cmdline").read_text(encoding="utf-8")
+    if shutil.which("redis-cli"):
+        typed = f"{redis_cli(settings(tmp_path))} --no-auth-warning PING"
+        assert subprocess.run(typed, shell=True, check=True, capture_output=True).stdout == b"PONG\n"
     with redis.Redis(port=own.port) as client, pytest.raises(redis.AuthenticationError):
         client.ping()
 
@@ -88,6 +94,9 @@ def test_another_redis_that_has_its_port_is_not_taken_for_it(
         with pytest.raises(Unavailable, match="the password is missing or wrong"):
             access.queues.ping()
         access.close()
+        # Nor by a client that greets as newer ones do.
+        with redis.Redis.from_url(own.url, protocol=3) as client, pytest.raises(redis.AuthenticationError):
+            client.ping()
         monkeypatch.setenv("NOMAD_VAR_DIR", str(tmp_path))
         monkeypatch.delenv("REDIS_URL", raising=False)
         result = CliRunner().invoke(app, ["doctor"])
