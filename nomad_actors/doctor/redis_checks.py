@@ -70,7 +70,9 @@ def _policy(facts: ServerFacts, patient: Patient) -> Finding:
 
 def _configured(patient: Patient, setting: str) -> str:
     """Return how a setting is made, now and for the next start."""
-    return f"{redis_cli(patient.settings)} CONFIG SET {setting}, and {setting} in redis.conf"
+    # The Redis that `nomad run all` brings has no file of that name.
+    kept = "" if patient.settings.redis_url_file is not None else f", and {setting} in redis.conf"
+    return f"{redis_cli(patient.settings)} CONFIG SET {setting}{kept}"
 
 
 def _memory(facts: ServerFacts, patient: Patient) -> Finding:
@@ -83,7 +85,7 @@ def _memory(facts: ServerFacts, patient: Patient) -> Finding:
     found = f"{_mib(used)} of {_mib(limit)} used ({percent:.0f} %)"
     if percent < patient.limits.memory_warning_percent:
         return Finding(name, Status.OK, found)
-    fix = f"nomad clean QUEUE --status completed; or {_configured(patient, f'maxmemory {2 * limit}')}"
+    fix = f"nomad clean QUEUE --status completed; or {_configured(patient, f'maxmemory {2 * max(limit, used)}')}"
     full = percent >= patient.limits.memory_problem_percent
     return Finding(name, Status.PROBLEM if full else Status.WARNING, f"{found}; when full, no job can be added", fix)
 
