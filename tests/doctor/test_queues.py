@@ -14,7 +14,7 @@ from nomad_actors.app import QueueAccess
 from nomad_actors.broker import JobBroker
 from nomad_actors.broker.holds import Limits, PauseScope
 from nomad_actors.doctor import Finding, Patient
-from nomad_actors.doctor.stillness import Reason, why_still
+from nomad_actors.doctor.stillness import Reason, held_back, why_still
 from nomad_actors.testing import WorkerProcess, running
 from nomad_actors.thresholds import Thresholds
 from nomad_actors.version import __version__
@@ -190,6 +190,22 @@ def test_a_job_that_defers_itself_is_known_however_it_began(
         every = found_in(access)
     assert "a brake is in force" in every["queue shop"].found
     assert every["job types"].status == "ok"
+
+
+def test_a_brake_is_told_beside_jobs_of_an_unknown_type(
+    access: QueueAccess, redis_url: str, working: Working, wait_until: WaitUntil
+) -> None:
+    queue = access.queues.get_queue("shop")
+    with working():
+        add(access, end="defer")
+        wait_until(lambda: queue.counts()["delayed"] == 1)
+    old = JobBroker(url=redis_url)
+    old.declare_queue("shop")
+    with running(old, queues={"shop"}):
+        add(access)
+        wait_until(lambda: queue.counts()["delayed"] == 2)
+    old.close()
+    assert held_back(queue) == "ESI is down"
 
 
 def test_what_health_calls_unhealthy_the_doctor_names_too(
