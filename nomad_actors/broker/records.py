@@ -36,6 +36,8 @@ EVENT = struct.Struct(">BdI")
 LEASE = struct.Struct(">14sdd")
 DUE = struct.Struct(">d")
 TOKEN = struct.Struct(">8sIH")
+#: A lease's token begins with its worker's id.
+WORKER_ID_BYTES = 8
 
 #: A traceback longer than this keeps its end, which names the error.
 MAX_TRACEBACK_CHARS = 6_000
@@ -54,8 +56,6 @@ UNKNOWN_SINCE = "nomad_unknown_since_ms"
 OWN_ID = "nomad_own_id"
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
 #: What Retries leaves in the options for its own next run, or for readers that we serve from the story.
-#: A lease's token begins with its worker's id.
-WORKER_ID_BYTES = 8
 _BOOKKEEPING = ("eta", "traceback", "requeue_timestamp", "idempotency_key", OWN_ID, UNKNOWN_SINCE)
 
 
