@@ -9,6 +9,8 @@ import redis
 
 from nomad_actors import testing
 from nomad_actors.testing import LocalRedis
+from tests import postgres as postgres_server
+from tests.postgres import Postgres
 
 
 @pytest.hookimpl(wrapper=True)
@@ -41,6 +43,12 @@ def redis_url(nomad_redis_url: str) -> str:
 def own_redis(nomad_own_redis: LocalRedis) -> LocalRedis:
     """An append-only Redis of this test alone, to be killed and brought back."""
     return nomad_own_redis
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL of this test run's own; the test is skipped where none is installed."""
+    yield from postgres_server.serve()
 
 
 @pytest.fixture

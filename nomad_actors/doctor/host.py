@@ -11,8 +11,8 @@ from ..log import redact
 from ..store.database import Database
 from .findings import Finding, Patient, Status
 
-#: Somebody waits for the doctor.
-WAIT_MS = 2_000
+#: Somebody waits for the doctor, who asks much else.
+WAIT_MS = 1_000
 
 
 def database(patient: Patient) -> Iterator[Finding]:

@@ -23,9 +23,9 @@ KEEP_MS = 400 * 86_400_000
 #: How many old rows one write removes at most: more than it adds, and still a short transaction.
 STEP_ROWS = 50
 
-#: Refusals written within `REFUSALS_MS`, from one source and from all together.
+#: Refusals written within `REFUSALS_MS`, of one source for one reason and of all together.
 REFUSALS_MS = 600_000
-REFUSALS_A_SOURCE = 50
+REFUSALS_A_REASON = 50
 REFUSALS_IN_ALL = 1000
 
 _MAX_TEXT = 2000
@@ -85,14 +85,17 @@ class Audit:
         with self._database.write() as connection:
             connection.execute(sa.update(schema.AuditEntry).filter_by(entry_id=entry_id).values(ended))
 
-    def refused(self, request: AuditedRequest, status: int, reason: str, error: str) -> bool:
-        """Write a refusal, unless its source or all together were refused too often of late; return whether it was.
+    def refused(
+        self, request: AuditedRequest, status: int, reason: str, error: str, *, is_counted: bool = False
+    ) -> bool:
+        """Write a refusal, unless it is one of too many of late: of its source for this reason, or of all together.
 
-        Raises `Unavailable`.
+        One that `is_counted` is what `refusals_ms` will be asked for: what others are refused does not keep it out.
+        Returns whether it was written. Raises `Unavailable`.
         """
         now_ms = self._clock.now_ms()
         with self._database.read() as connection:
-            if _too_many(connection, request.source, now_ms - REFUSALS_MS):
+            if _too_many(connection, request.source, reason, now_ms - REFUSALS_MS, of_all=not is_counted):
                 return False
         ended = {"reason": reason, "ended_ms": now_ms, "status": status, "error": _clean(error)}
         with self._database.write() as connection:
@@ -133,7 +136,7 @@ class Audit:
         if cursor is not None:
             query = query.where(column.entry_id < cursor)
         if actor is not None:
-            query = query.where(column.actor == actor)
+            query = query.where(column.actor == _clean(actor))
         if since_ms is not None:
             query = query.where(column.at_ms >= since_ms)
         if until_ms is not None:
@@ -154,11 +157,14 @@ def _insert(connection: Connection, request: AuditedRequest, at_ms: int, *, refu
     return int(key[0])
 
 
-def _too_many(connection: Connection, source: str, since_ms: int) -> bool:
+def _too_many(connection: Connection, source: str, reason: str, since_ms: int, *, of_all: bool) -> bool:
     recent = sa.select(schema.AuditEntry.entry_id).where(
         schema.AuditEntry.at_ms > since_ms, schema.AuditEntry.refused.is_(True)
     )
-    for query, most in ((recent.filter_by(source=source), REFUSALS_A_SOURCE), (recent, REFUSALS_IN_ALL)):
+    bounds = [(recent.filter_by(source=source, reason=reason), REFUSALS_A_REASON)]
+    if of_all:
+        bounds.append((recent, REFUSALS_IN_ALL))
+    for query, most in bounds:
         found = connection.scalar(sa.select(sa.func.count()).select_from(query.limit(most).subquery()))
         if (found or 0) >= most:
             return True

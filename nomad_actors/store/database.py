@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,6 +27,8 @@ from .migrate import Schema, bring_up_to_date, schema_of
 
 BUSY_TIMEOUT_MS = 10_000
 _TURN_WAIT_MS = 10
+#: How long one statement of a migration may take, or the wait for another process that is at it.
+MIGRATION_SECONDS = 600.0
 #: More than the threads of a worker process (its queues' concurrencies, 19 by default) and its other users.
 POOL_SIZE, POOL_OVERFLOW = 10, 40
 
@@ -39,18 +41,21 @@ class Database:
 
     Parameters:
       wait_ms: how long a transaction waits for its turn to write, and then for other processes' writers; of PostgreSQL
-        how long a statement may take, None for as long as it takes. Workers have patience, a program that somebody
-        waits for has not.
+        how long all of it may take, None for a minute an answer. Workers have patience, a program that somebody waits
+        for has not.
     """
 
     def __init__(self, url: str, *, wait_ms: int | None = None) -> None:
         self.url = _parse(url)
         self._busy_ms = BUSY_TIMEOUT_MS if wait_ms is None else wait_ms
+        self._wait_seconds = None if wait_ms is None else wait_ms / 1000
         self.engine = _engine(self.url, self._busy_ms, wait_ms)
         self._writer = self.engine.execution_options(nomad_writes=True)
         self._write_lock = threading.Lock()
         self._ready_lock = threading.Lock()
         self._ready_pid = 0
+        #: Why the schema could not be brought up to date, and when that was (monotonic).
+        self._unready: tuple[Unavailable, float] | None = None
 
     @property
     def is_sqlite(self) -> bool:
@@ -64,7 +69,7 @@ class Database:
         Raises `Unavailable` when the database does not answer.
         """
         self.migrate()
-        with _translated(), self.engine.begin() as connection:
+        with _translated(), self._in_time(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
@@ -74,7 +79,7 @@ class Database:
         Raises `Unavailable` when the database does not answer.
         """
         self.migrate()
-        with self._turn(), _translated(), self._writer.begin() as connection:
+        with self._turn(), _translated(), self._in_time(), self._writer.begin() as connection:
             yield connection
 
     def migrate(self) -> None:
@@ -84,14 +89,27 @@ class Database:
         """
         if self._ready_pid == os.getpid():
             return
-        with self._ready_lock:
+        began_mono = time.monotonic()
+        # Whoever is at it gives up in half the time.
+        patience = None if self._wait_seconds is None else 2 * self._wait_seconds
+        with _held(self._ready_lock, patience, "others have been bringing its schema up to date"):
             if self._ready_pid == os.getpid():
                 return
-            if self._ready_pid:
-                self._after_fork()
-            with _translated():
-                bring_up_to_date(self._writer)
+            if self._unready is not None and self._unready[1] >= began_mono:
+                # It was tried while we waited; one after another would wait once more each.
+                raise Unavailable(str(self._unready[0])) from self._unready[0]
+            try:
+                self._migrate()
+            except Unavailable as error:
+                self._unready = error, time.monotonic()
+                raise
             self._ready_pid = os.getpid()
+
+    def _migrate(self) -> None:
+        if self._ready_pid:
+            self._after_fork()
+        with _translated(), self._in_time(each_seconds=MIGRATION_SECONDS):
+            bring_up_to_date(self._writer, self._wait_seconds)
 
     def schema(self) -> Schema:
         """Return which schema the database has, without migrating it.
@@ -99,7 +117,7 @@ class Database:
         Raises `Unavailable` when it does not answer, or is none.
         """
         try:
-            with _translated(), self.engine.begin() as connection:
+            with _translated(), self._in_time(), self.engine.begin() as connection:
                 return schema_of(connection)
         except DBAPIError as error:
             raise Unavailable(f"the database cannot be read: {error.orig}") from error
@@ -113,18 +131,36 @@ class Database:
         self.engine.dispose(close=False)
         self._write_lock = threading.Lock()
 
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _in_time(self, **limits: float) -> AbstractContextManager[None]:
+        """Let what is asked inside end in time, for databases that may never answer."""
+        if self.is_sqlite:
+            return nullcontext()
+        # Here, not above: PostgreSQL's driver is an extra.
+        from .postgres import answered_within
+
+        if self._wait_seconds is not None:
+            limits["total_seconds"] = self._wait_seconds
+        return answered_within(**limits)
+
+    def _turn(self) -> AbstractContextManager[None]:
         if not self.is_sqlite:
-            yield
-            return
+            return nullcontext()
         # Each that comes before may wait as long as we.
-        if not self._write_lock.acquire(timeout=self._busy_ms / 1000):
-            raise Unavailable(f"the database does not answer: others have been writing for {self._busy_ms} ms")
-        try:
-            yield
-        finally:
-            self._write_lock.release()
+        return _held(self._write_lock, self._busy_ms / 1000, "others have been writing")
+
+
+@contextmanager
+def _held(lock: threading.Lock, seconds: float | None, why: str) -> Iterator[None]:
+    """Hold a lock that is waited for no longer than `seconds`, None for as long as it takes.
+
+    Raises `Unavailable`, saying `why` it could not be had.
+    """
+    if not lock.acquire(timeout=-1 if seconds is None else seconds):
+        raise Unavailable(f"the database does not answer: {why} for {(seconds or 0) * 1000:.0f} ms")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -134,6 +170,11 @@ def _translated() -> Iterator[None]:
     except (sa.exc.OperationalError, sa.exc.InterfaceError, sqlite3.Error, PoolTimeout, OSError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         raise Unavailable(f"the database does not answer: {cause}") from error
+    except sa.exc.DatabaseError as error:
+        # SQLite has no class of its own for a file that is damaged, or none of its.
+        if type(error.orig) is not sqlite3.DatabaseError:
+            raise
+        raise Unavailable(f"the database cannot be read: {error.orig}") from error
 
 
 def _parse(text: str) -> URL:
@@ -148,22 +189,18 @@ def _parse(text: str) -> URL:
     return url
 
 
-def _engine(url: URL, busy_ms: int, statement_ms: int | None) -> Engine:
+def _engine(url: URL, busy_ms: int, wait_ms: int | None) -> Engine:
     # Parameters hold encrypted tokens and players' data: they stay out of errors and logs.
     options: dict[str, Any] = {
         "pool_size": POOL_SIZE,
         "max_overflow": POOL_OVERFLOW,
         "hide_parameters": True,
     }
-    if url.get_backend_name() == "sqlite":
-        options["connect_args"] = {"timeout": busy_ms / 1000}
-    else:
-        options["pool_pre_ping"] = True
-    if statement_ms is not None and url.get_backend_name() == "postgresql":
-        limits = f"-c statement_timeout={statement_ms} -c lock_timeout={statement_ms}"
-        # The least that libpq takes is 2 s.
-        options["connect_args"] = {"connect_timeout": 2, "options": limits}
     try:
+        if url.get_backend_name() == "sqlite":
+            options["connect_args"] = {"timeout": busy_ms / 1000}
+        else:
+            options |= _postgres_options(url, wait_ms)
         engine = sa.create_engine(url, **options)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise SettingsError(
@@ -172,7 +209,22 @@ def _engine(url: URL, busy_ms: int, statement_ms: int | None) -> Engine:
     if url.get_backend_name() == "sqlite":
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", functools.partial(_begin_sqlite, busy_ms))
+    else:
+        sa.event.listen(engine, "do_connect", _connect_postgres)
     return engine
+
+
+def _postgres_options(url: URL, wait_ms: int | None) -> dict[str, Any]:
+    from .postgres import connect_options
+
+    options: dict[str, Any] = {"pool_pre_ping": True, "connect_args": connect_options(url.query, wait_ms)}
+    return options if wait_ms is None else {**options, "pool_timeout": wait_ms / 1000}
+
+
+def _connect_postgres(_dialect: object, _record: object, arguments: Any, options: Any) -> Any:
+    from .postgres import Connection
+
+    return Connection.connect(*arguments, **options)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import fcntl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from sqlalchemy.engine import Connection, Engine
 
-from ..errors import NomadError
+from ..errors import Unavailable
 
 # Alembic is imported by what migrates: it takes long, and who only adds or shows jobs needs none.
 if TYPE_CHECKING:
@@ -29,16 +30,18 @@ _ADVISORY_LOCK = 0x6E6F6D6164
 _alembic_lock = threading.Lock()
 
 
-class SchemaTooNew(NomadError):
-    """Raised when the database was migrated by a newer release than this one."""
+class SchemaTooNew(Unavailable):
+    """Raised when the database was migrated by a newer release than this one: nothing is read or written then."""
 
 
-def bring_up_to_date(engine: Engine) -> None:
+def bring_up_to_date(engine: Engine, wait_seconds: float | None = None) -> None:
     """Create or migrate the schema of `engine`, whose transactions must begin as writing ones.
 
-    Raises `SchemaTooNew`, and whatever the database's driver raises.
+    Another process that is at it is waited for, no longer than `wait_seconds` where somebody waits for us.
+
+    Raises `SchemaTooNew`, `OSError` when it took too long, and whatever the database's driver raises.
     """
-    with _alembic_lock, _migration_lock(engine), engine.begin() as connection:
+    with _alembic_lock, _migration_lock(engine, wait_seconds), engine.begin() as connection:
         if engine.url.get_backend_name() != "sqlite":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
         _upgrade(connection)
@@ -103,7 +106,7 @@ def _upgrade(connection: Connection) -> None:
 
 
 @contextmanager
-def _migration_lock(engine: Engine) -> Iterator[None]:
+def _migration_lock(engine: Engine, wait_seconds: float | None) -> Iterator[None]:
     """Hold SQLite's first steps, which BEGIN IMMEDIATE cannot guard: making the file and turning WAL on."""
     if engine.url.get_backend_name() != "sqlite":
         yield
@@ -111,9 +114,24 @@ def _migration_lock(engine: Engine) -> Iterator[None]:
     path = Path(engine.url.database or "")
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path.with_name(path.name + ".lock"), "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        _lock(file, wait_seconds)
         with engine.connect() as connection:
             raw = connection.connection.driver_connection
             assert raw is not None
             raw.execute("PRAGMA journal_mode = WAL")
         yield
+
+
+def _lock(file: IO[str], wait_seconds: float | None) -> None:
+    if wait_seconds is None:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return
+    deadline_mono = time.monotonic() + wait_seconds
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if time.monotonic() >= deadline_mono:
+                raise TimeoutError("another process is bringing its schema up to date") from error
+            time.sleep(0.01)

@@ -1,7 +1,8 @@
-"""A Redis that is gone or holds its breath: every endpoint that needs it says so within two seconds, and comes back."""
+"""A Redis or a database that is gone or holds its breath: who needs it is told so within two seconds; it comes back."""
 
 from __future__ import annotations
 
+import random
 import re
 import signal
 import sqlite3
@@ -13,9 +14,11 @@ from typing import Any
 import pytest
 import requests
 
+from admin.serve import THREADS
 from nomad_actors.broker import JobBroker, RedisUnavailable
 from nomad_actors.clock import mono_ms
 from nomad_actors.local_redis import LocalRedis
+from tests.postgres import Postgres
 
 from .test_serve import start
 
@@ -130,6 +133,86 @@ def test_a_database_that_somebody_holds_is_told_within_two_seconds_and_nothing_i
     assert requests.get(f"{url}/admin/jobs/queues/cache-cleanup", timeout=10).json()["isPaused"] is False
     writer.execute("ROLLBACK")
     assert requests.post(pause, timeout=30).status_code == 200
+
+
+@pytest.fixture
+def on_postgres(
+    tmp_path: Path, redis_url: str, postgres: Postgres, wait_until: Callable[..., None]
+) -> Iterator[tuple[str, Postgres]]:
+    """The address of an admin that has used its PostgreSQL from all its threads, and that server."""
+    postgres.empty()
+    ready = tmp_path / "ready"
+    settings = {"DATABASE_URL": postgres.url, "NOMAD_TOKEN_KEYS": "a key for tests"}
+    process = start(tmp_path, redis_url, "--ready-file", str(ready), **settings)
+    try:
+        wait_until(lambda: ready.exists() or process.poll() is not None, timeout_seconds=30)
+        url = ready.read_text().strip()
+        assert requests.get(f"{url}/readyz", timeout=10).status_code == 200
+        with ThreadPoolExecutor(2 * THREADS) as pool:
+            answers = list(pool.map(lambda _: requests.get(f"{url}/admin/jobs/audit", timeout=10), range(4 * THREADS)))
+        assert {answer.status_code for answer in answers} == {200}
+        yield url, postgres
+    finally:
+        process.terminate()
+        process.communicate(timeout=15)
+
+
+@pytest.mark.slow
+def test_a_postgres_that_is_frozen_is_told_within_two_seconds_and_holds_no_thread(
+    on_postgres: tuple[str, Postgres],
+) -> None:
+    url, postgres = on_postgres
+    pause = "/admin/jobs/queues/cache-cleanup/pause"
+    asked = [
+        *(("get", path) for path in ("/admin/jobs/audit", "/admin/audit", "/readyz", "/metrics", "/admin/doctor")),
+        *(("post", path) for path in (pause, "/admin/jobs/esi/pause", "/admin/jobs/queues/cache-cleanup/clean")),
+    ]
+    with postgres.frozen():
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            answers = list(pool.map(lambda each: requests.request(each[0], url + each[1], timeout=30), 4 * asked))
+        for (method, path), answer in zip(4 * asked, answers, strict=True):
+            said = f"{method} {path}: {answer.status_code} after {answer.elapsed}: {answer.text[:300]}"
+            assert answer.elapsed.total_seconds() < 2, said
+            if path == "/metrics":
+                assert 'nomad_collector_success{source="database"} 0.0' in answer.text, said
+            else:
+                assert answer.status_code == 503, said
+                assert path == "/admin/doctor" or "it gave no answer in time" in answer.text, said
+        # What is refused is refused all the same, and what needs no database does not notice.
+        for path, headers, status in (
+            ("/admin/jobs/queues", {"Host": "evil.example"}, 403),
+            ("/healthz", {}, 200),
+            ("/admin/jobs/queues/cache-cleanup", {}, 200),
+        ):
+            answer = requests.get(url + path, headers=headers, timeout=30)
+            assert (answer.status_code, answer.elapsed.total_seconds() < 2) == (status, True), path
+    assert requests.get(f"{url}/readyz", timeout=10).status_code == 200
+    assert requests.get(f"{url}/admin/jobs/queues/cache-cleanup", timeout=10).json()["isPaused"] is False
+    assert requests.post(url + pause, timeout=10).status_code == 200
+
+
+def test_a_damaged_database_is_told_and_stops_no_refusal(
+    tmp_path: Path, redis_url: str, wait_until: Callable[..., None]
+) -> None:
+    (tmp_path / "nomad.db").write_bytes(random.Random(1).randbytes(20_000))
+    ready = tmp_path / "ready"
+    process = start(tmp_path, redis_url, "--ready-file", str(ready))
+    try:
+        wait_until(lambda: ready.exists() or process.poll() is not None, timeout_seconds=30)
+        url = ready.read_text().strip()
+        pause = f"{url}/admin/jobs/queues/cache-cleanup/pause"
+        for answer in (
+            requests.get(f"{url}/admin/jobs/audit", timeout=10),
+            requests.get(f"{url}/readyz", timeout=10),
+            requests.post(pause, timeout=10),
+        ):
+            assert answer.status_code == 503, answer.text
+            assert "the database cannot be read: file is not a database" in answer.text
+        assert requests.post(pause, headers={"Host": "evil.example"}, timeout=10).status_code == 403
+        assert requests.get(f"{url}/admin/jobs/queues/cache-cleanup", timeout=10).json()["isPaused"] is False
+    finally:
+        process.terminate()
+        process.communicate(timeout=15)
 
 
 def test_a_callers_command_ends_at_its_deadline(own_redis: LocalRedis) -> None:

@@ -51,18 +51,21 @@ def test_pages_are_turned_newest_first_and_filtered(store: Store, clock: ManualC
     assert [entry.id for entry in between] == [ids[2], ids[1]]
 
 
-def test_a_flood_of_refusals_is_written_up_to_a_bound_a_source_and_in_all(
+def test_a_flood_of_refusals_is_written_up_to_a_bound_a_reason_and_in_all(
     store: Store, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "REFUSALS_IN_ALL", 70)
-    written = [store.audit.refused(ASKED, 401, "token", "no") for _ in range(60)]
+    written = [store.audit.refused(ASKED, 401, "no_token", "no") for _ in range(60)]
     assert written == [True] * 50 + [False] * 10
-    others = [store.audit.refused(replace(ASKED, source=f"192.0.2.{n}"), 401, "token", "no") for n in range(2, 32)]
+    others = [store.audit.refused(replace(ASKED, source=f"192.0.2.{n}"), 401, "no_token", "no") for n in range(2, 32)]
     assert others == [True] * 20 + [False] * 10
+    # What is counted is written whatever else was refused, to this source and to others; it has its own bound.
+    counted = [store.audit.refused(ASKED, 401, "token", "no", is_counted=True) for _ in range(60)]
+    assert counted == [True] * 50 + [False] * 10
     assert len(store.audit.refusals_ms("192.0.2.1", "token", 0, 10)) == 10
     assert store.audit.refusals_ms("192.0.2.1", "csrf", 0, 10) == []
     clock.advance(seconds=601)
-    assert store.audit.refused(ASKED, 401, "token", "no")
+    assert store.audit.refused(ASKED, 401, "no_token", "no")
 
 
 def test_what_is_kept_is_bounded_and_refusals_drive_out_no_change(
@@ -86,3 +89,4 @@ def test_text_that_a_database_does_not_take_is_written_all_the_same(store: Store
     (entry,), _ = store.audit.read(1)
     assert entry.path.startswith("/a\\0b\\ud800xxx")
     assert len(entry.path) == 2000
+    assert store.audit.read(1, actor="\x00\ud800") == ([], None)

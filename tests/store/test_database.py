@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import random
 import sqlite3
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ from nomad_actors.errors import SettingsError, Unavailable
 from nomad_actors.store import SchemaTooNew, Store, TokenCipher
 from nomad_actors.store.database import Database
 from nomad_actors.store.schema import Base
+from tests.postgres import Postgres
 
 _WRITER = """
 import sys
@@ -216,4 +220,110 @@ def test_a_program_that_somebody_waits_for_does_not_wait_for_postgres_for_long(p
     assert mono_ms() - began_ms < 5_000
     with database.read() as connection:
         assert connection.execute(sa.text("SELECT 1")).scalar() == 1
+    database.close()
+
+
+def _read(database: Database) -> str:
+    """Return what came of reading: nothing, or why not; in time in any case."""
+    began_ms = mono_ms()
+    try:
+        with database.read() as connection:
+            connection.execute(sa.text("SELECT 1"))
+        return ""
+    except Unavailable as error:
+        assert mono_ms() - began_ms < 2_000
+        return str(error)
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_a_postgres_that_is_frozen_holds_nobody_up(postgres: Postgres, connected: bool) -> None:
+    database = Database(postgres.url, wait_ms=600)
+    database.migrate()
+    with ThreadPoolExecutor(6) as pool:
+        if connected:
+            assert list(pool.map(_read, [database] * 6)) == [""] * 6
+        else:
+            database.close()
+        with postgres.frozen():
+            said = list(pool.map(_read, [database] * 12))
+            assert all("it gave no answer in time" in each for each in said), said
+        assert list(pool.map(_read, [database] * 6)) == [""] * 6
+    assert database.engine.pool.status().find("Checked out connections: 0") != -1
+    database.close()
+
+
+def test_a_worker_does_not_wait_for_postgres_for_ever(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nomad_actors.store.postgres.ANSWER_SECONDS", 0.5)
+    database = Database(postgres.url)
+    assert _read(database) == ""
+    with postgres.frozen():
+        assert "it gave no answer in time" in _read(database)
+    assert _read(database) == ""
+    database.close()
+
+
+def test_the_urls_own_options_of_postgres_stand(postgres: Postgres) -> None:
+    database = Database(f"{postgres.url}?options=-csearch_path%3Delsewhere&keepalives_idle=7", wait_ms=900)
+    with database.engine.begin() as connection:
+        found = {name: connection.execute(sa.text(f"SHOW {name}")).scalar() for name in ("search_path", "lock_timeout")}
+        raw = connection.connection.driver_connection
+        assert raw is not None
+        assert raw.info.get_parameters()["keepalives_idle"] == "7"
+    assert found == {"search_path": "elsewhere", "lock_timeout": "600ms"}
+    database.close()
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 4096])
+def test_a_damaged_file_is_unavailable_with_the_cause(tmp_path: Path, kept_bytes: int) -> None:
+    file = tmp_path / "nomad.db"
+    store = _open(f"sqlite:///{file}")
+    store.ping()
+    store.close()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:kept_bytes] + random.Random(1).randbytes(len(whole) - kept_bytes))
+    damaged = _open(f"sqlite:///{file}")
+    for use in (damaged.ping, damaged.ping, lambda: damaged.audit.read(1), lambda: damaged.strike(1, 1)):
+        with pytest.raises(Unavailable, match=r"the database cannot be read: (file is not|database disk image)"):
+            use()
+    damaged.close()
+
+
+def test_a_file_that_is_damaged_while_it_is_used_does_not_answer_a_ping(tmp_path: Path) -> None:
+    file = tmp_path / "nomad.db"
+    store = _open(f"sqlite:///{file}")
+    store.ping()
+    # What is in the log beside it would still be read from there.
+    with store.database.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.close()
+    store.ping()
+    with file.open("r+b") as raw:
+        raw.seek(4096)
+        raw.write(random.Random(1).randbytes(file.stat().st_size - 4096))
+    store.database.engine.dispose()
+    with pytest.raises(Unavailable, match="malformed"):
+        store.ping()
+    store.close()
+
+
+def test_those_who_wait_for_the_first_use_share_its_failure(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/nomad.db", wait_ms=500)
+    other = sqlite3.connect(tmp_path / "nomad.db", isolation_level=None)
+    other.execute("PRAGMA journal_mode = WAL")
+    other.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor(8) as pool:
+        said = list(pool.map(_read, [database] * 8))
+    assert all("locked" in each for each in said), said
+    other.execute("ROLLBACK")
+    other.close()
+    assert _read(database) == ""
+    database.close()
+
+
+def test_a_program_that_somebody_waits_for_does_not_wait_for_a_migration_that_hangs(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/nomad.db", wait_ms=300)
+    with open(tmp_path / "nomad.db.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another process is bringing its schema up to date" in _read(database)
+    assert _read(database) == ""
     database.close()

@@ -1,0 +1,101 @@
+"""A PostgreSQL server for tests, which can be frozen as a host that hangs is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import sqlalchemy as sa
+
+from nomad_actors.local_redis import free_port
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A server that runs."""
+
+    url: str
+    data: Path
+
+    def empty(self) -> None:
+        """Leave nothing in the database."""
+        engine = sa.create_engine(self.url.replace("postgresql:", "postgresql+psycopg:"))
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        engine.dispose()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Freeze every process of it: connections stay open, connecting works, and nothing is ever answered."""
+        postmaster = psutil.Process(int((self.data / "postmaster.pid").read_text().split()[0]))
+        # The one that starts others first.
+        stopped = [postmaster]
+        _send(signal.SIGSTOP, stopped)
+        try:
+            stopped += postmaster.children(recursive=True)
+            _send(signal.SIGSTOP, stopped)
+            yield
+        finally:
+            _send(signal.SIGCONT, stopped)
+
+
+def _send(number: signal.Signals, processes: list[psutil.Process]) -> None:
+    for process in processes:
+        # One that served a connection that was just closed may be gone.
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+
+
+def _programs() -> Path | None:
+    found = shutil.which("initdb")
+    places = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return next((place for place in reversed(places) if (place / "initdb").exists()), None)
+
+
+def serve() -> Iterator[Postgres]:
+    """Serve an empty database; skips the test where PostgreSQL is not installed."""
+    programs = _programs()
+    if programs is None:
+        if os.environ.get("NOMAD_REQUIRE_ALL") == "1":
+            pytest.fail("no postgres found")
+        pytest.skip("postgres is not installed")
+    # Not below pytest's own directory, which any pytest that starts, also one that a test starts, closes to others.
+    with tempfile.TemporaryDirectory(prefix="nomad-postgres-") as directory:
+        yield from _serve(programs, Path(directory))
+
+
+def _serve(programs: Path, directory: Path) -> Iterator[Postgres]:
+    # PostgreSQL refuses to run as root.
+    user = "nobody" if os.getuid() == 0 else None
+    if user:
+        shutil.chown(directory, user)
+    data, port = directory / "data", free_port()
+    subprocess.run(
+        [programs / "initdb", "-D", data, "-U", "nomad", "--auth", "trust", "--no-sync"],
+        check=True,
+        user=user,
+        stdout=subprocess.DEVNULL,
+        cwd=directory,
+    )
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
+    control = [str(programs / "pg_ctl"), "-D", str(data)]
+    subprocess.run(
+        [*control, "-w", "-o", options, "-l", str(directory / "log"), "start"],
+        check=True,
+        user=user,
+        stdout=subprocess.DEVNULL,
+        cwd=directory,
+    )
+    yield Postgres(f"postgresql://nomad@127.0.0.1:{port}/postgres", data)
+    subprocess.run(
+        [*control, "-m", "immediate", "stop"], user=user, check=True, stdout=subprocess.DEVNULL, cwd=directory
+    )
