@@ -60,7 +60,8 @@ def finish(answer: Response) -> Response:
 def refused(status: int, reason: str, detail: str) -> None:
     """Write down a refusal, bounded in number; a database that is away lets nobody in and stops no refusal."""
     try:
-        application().store.audit.refused(_asked(None), status, reason, detail)
+        is_try = reason == tries.WRONG_TOKEN
+        application().store.audit.refused(_asked(None), status, reason, detail, is_counted=is_try)
     except Unavailable as error:
         logger.error("a refusal is not in the audit log", error=str(error))
     logger.warning("refused", **_line(status), reason=reason, error=detail)

@@ -18,6 +18,7 @@ from nomad_actors import log
 from nomad_actors.admin_tokens import token_entry
 from nomad_actors.clock import ManualClock
 from nomad_actors.settings import Settings
+from nomad_actors.store import audit
 
 from .conftest import Parts, parts_on
 
@@ -254,6 +255,18 @@ def test_ten_wrong_tokens_shut_a_peer_out_of_every_admin_for_ten_minutes(ask: Fl
     assert other.get("/metrics", headers=bearer("otto"), environ_base={"REMOTE_ADDR": "192.0.2.8"}).status_code == 200
     closed.clock.advance(seconds=540)
     assert other.get("/metrics", headers=bearer("otto"), environ_base=here).status_code == 200
+
+
+def test_no_other_refusals_keep_wrong_tokens_from_being_counted(
+    ask: FlaskClient, closed: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "REFUSALS_IN_ALL", 60)
+    for number in range(65):
+        peer = "192.0.2.7" if number < 50 else "192.0.2.8"
+        assert ask.get("/metrics", environ_base={"REMOTE_ADDR": peer}).status_code == 401
+    statuses = [ask.get("/metrics", headers=bearer(f"wrong-{number}")).status_code for number in range(12)]
+    assert statuses == [401] * 10 + [429] * 2
+    assert audited(closed)[:10] == [("", "token", 401)] * 10
 
 
 def test_the_addresses_of_one_ipv6_host_count_together(ask: FlaskClient) -> None:
