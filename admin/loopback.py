@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from flask import Request
 
 #: A proxy on this machine makes everybody look like this machine; these headers give it away.
-_PASSED_ON = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host")
+_PASSED_ON = ("forwarded", "via", "x-real-ip")
+_PASSED_ON_PREFIX = "x-forwarded-"
 _ANY = ("", "0.0.0.0", "::")
 
 
@@ -20,8 +21,8 @@ def refusals(request: Request) -> Iterator[tuple[str, str]]:
     wrong = host_refusal(request, ())
     if wrong:
         yield "host", wrong
-    for header in _PASSED_ON:
-        if header in request.headers:
+    for header, _ in request.headers:
+        if header.lower() in _PASSED_ON or header.lower().startswith(_PASSED_ON_PREFIX):
             yield "proxy", f"the request came through a proxy ({header}); only this machine itself may ask"
 
 

@@ -31,11 +31,12 @@ _INTRODUCTION = (
     "schedules' are ISO 8601 in UTC. An unknown field or query parameter is refused."
 )
 _WHEN = {
+    400: "A body that did not come whole, or whose chunks are malformed; nothing was done.",
     401: "No token, or one that is not known.",
     403: "Whoever asks may not.",
     404: "What the path names does not exist.",
     409: "The state of the job or the schedule does not allow it.",
-    413: "A body over 1 MiB.",
+    413: "A body over 1 MiB, of a batch over 8 MiB.",
     422: "A wrong value, an unknown field or query parameter, a body that is not JSON.",
     429: "Asked too often.",
     503: "Redis or the database does not answer.",

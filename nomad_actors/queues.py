@@ -470,11 +470,17 @@ def _refusals() -> Iterator[None]:
 
 
 def _checked_id(job_id: object) -> str:
-    # A schedule's slot finds its job by such an id.
-    reserved = isinstance(job_id, str) and job_id.startswith("schedule:")
-    if isinstance(job_id, str) and 1 <= len(job_id) <= 200 and job_id.isprintable() and not reserved:
+    if (
+        isinstance(job_id, str)
+        and 1 <= len(job_id) <= 200
+        and job_id.isprintable()
+        # A schedule's slot finds its job by such an id.
+        and not job_id.startswith("schedule:")
+        # In an address they mean the place itself and the one above: clients ask for those instead.
+        and job_id not in (".", "..")
+    ):
         return job_id
-    accepted = "1 to 200 printable characters that do not begin with 'schedule:'"
+    accepted = "1 to 200 printable characters that do not begin with 'schedule:', and are not '.' or '..'"
     raise BadInput(f"job id {job_id!r} is unusable (accepted: {accepted})", accepted=[accepted])
 
 

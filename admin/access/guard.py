@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from flask import Response, g, redirect, request
-from werkzeug.exceptions import RequestEntityTooLarge
+from flask import Response, current_app, g, redirect, request
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from nomad_actors.admin_tokens import OPERATOR, AdminToken, find_token
 from nomad_actors.errors import Unavailable
 
 from .. import loopback, problems
+from ..api.declared import Endpoint
 from ..parts import application
 from . import forms, journal, tries
 from .actors import LOCAL, NOBODY, Actor, current_actor, recognise
@@ -147,23 +148,38 @@ def _allow() -> None:
             raise Refused(HTTPStatus.FORBIDDEN, "role", f"{actor.name or 'nobody'} may look, not change anything")
         if settings.admin_read_only:
             raise Refused(HTTPStatus.FORBIDDEN, "read_only", "this admin is read-only (NOMAD_ADMIN_READ_ONLY is set)")
-    _read_body()
-    if problems.is_page() and not forms.is_ours(request.form.get(forms.FIELD, "")):
+    # A browser sends files in another way; our forms have none, and their parts would be kept in files of ours.
+    is_form = request.mimetype in ("", "application/x-www-form-urlencoded")
+    if not problems.is_page() or is_form:
+        _read_body()
+    if problems.is_page() and not (is_form and forms.is_ours(request.form.get(forms.FIELD, ""))):
         detail = "the form is not of this browser's session; go back, reload the page and try again"
         raise Refused(HTTPStatus.FORBIDDEN, "csrf", detail)
 
 
 def _read_body() -> None:
-    """Raises `Refused` for a body that is too large, whether or not it said so."""
+    """Raises `Refused` for a body that is too large, whether or not it said so, and for one that did not come whole."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    if isinstance(view, Endpoint) and view.max_body_bytes is not None:
+        request.max_content_length = view.max_body_bytes
+    limit, length = request.max_content_length, request.content_length
     try:
         raw = request.get_data()
-    except RequestEntityTooLarge:
-        raw = None
-    limit = request.max_content_length
+    except RequestEntityTooLarge as error:
+        raise _too_large(limit) from error
+    except (OSError, BadRequest) as error:
+        # The server's reader of chunks raises the one, Werkzeug's of a length the other.
+        raise Refused(HTTPStatus.BAD_REQUEST, "body", f"the body cannot be read ({error})") from error
     # Werkzeug cuts a body of unknown length off where it would refuse one that says its length.
-    if raw is None or (limit and request.content_length is None and len(raw) >= limit):
-        detail = f"the body is larger than {limit} bytes"
-        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "size", detail)
+    if limit and length is None and len(raw) >= limit:
+        raise _too_large(limit)
+    # What is missing might have said something else: nothing is done by halves, or by the defaults.
+    if length is not None and len(raw) < length:
+        raise Refused(HTTPStatus.BAD_REQUEST, "body", f"the body ended after {len(raw)} of {length} bytes")
+
+
+def _too_large(limit: int | None) -> Refused:
+    return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "size", f"the body is larger than {limit} bytes")
 
 
 def _unknown(reason: str, detail: str) -> Refused:

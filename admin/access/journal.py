@@ -21,6 +21,10 @@ from .request_ids import elapsed_ms, request_id
 
 logger = log.get_logger("admin")
 
+#: What is written down of a body: of its texts, and of its lists and objects.
+MOST_CHARS = 2_000
+MOST_ENTRIES = 20
+
 
 def begin() -> None:
     """Write a change before it acts.
@@ -99,10 +103,22 @@ def _body() -> str | None:
         return None
     if request.is_json:
         try:
-            return json.dumps(log.hide_secrets("", json.loads(raw)), ensure_ascii=False)
+            return json.dumps(log.hide_secrets("", _in_short(json.loads(raw))), ensure_ascii=False)
         except (ValueError, RecursionError):
             return f"{len(raw)} bytes that are not JSON"
-    if request.form:
+    if problems.is_page() and request.form:
         fields = {name: value for name, value in request.form.items() if name != forms.FIELD}
         return json.dumps(log.hide_secrets("", fields), ensure_ascii=False) if fields else None
     return f"{len(raw)} bytes of {log.redact(request.mimetype[:80]) or 'no type'}"
+
+
+def _in_short(value: Any) -> Any:
+    """Return a body's value with the beginning of what is long: what is written down is short anyway."""
+    if isinstance(value, str):
+        return value[:MOST_CHARS]
+    if isinstance(value, dict):
+        return {name[:MOST_CHARS]: _in_short(each) for name, each in list(value.items())[:MOST_ENTRIES]}
+    if isinstance(value, list):
+        more = [f"and {len(value) - MOST_ENTRIES} more"] if len(value) > MOST_ENTRIES else []
+        return [*map(_in_short, value[:MOST_ENTRIES]), *more]
+    return value

@@ -10,11 +10,13 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from flask import request
 from pydantic import BaseModel
 
+from nomad_actors.errors import BadInput
 from nomad_actors.queues import Queue, Queues
 
 from ..inputs import Body, Headers, NoBody, NoQuery, Query, read_body, read_headers, read_query
@@ -50,7 +52,15 @@ class Endpoint:
     """A view with what it takes and answers; called by Flask with the texts of the path."""
 
     def __init__(
-        self, view: Callable[..., Any], answers: Answers, *, problems: tuple[int, ...], lenient: bool, is_open: bool
+        self,
+        view: Callable[..., Any],
+        answers: Answers,
+        *,
+        problems: tuple[int, ...],
+        lenient: bool,
+        is_open: bool,
+        max_body_bytes: int | None,
+        instead_of: Mapping[str, str],
     ) -> None:
         functools.update_wrapper(self, view)
         hints = get_type_hints(view, include_extras=True)
@@ -62,6 +72,10 @@ class Endpoint:
         self.lenient = lenient
         #: Answers callers without a token too.
         self.is_open = is_open
+        #: What is read of a body; None for as much as of most.
+        self.max_body_bytes = max_body_bytes
+        #: Headers that callers may take for heeded here, and what there is instead.
+        self.instead_of = instead_of
         self.query: type[Query] | None = hints.pop("query", None)
         self.body: type[Body] | None = hints.pop("body", None)
         self.headers: type[Headers] | None = hints.pop("headers", None)
@@ -73,6 +87,9 @@ class Endpoint:
         Raises `BadInput`, and what the path's parameters raise.
         """
         given = {name: self.path[name].find(text) for name, text in texts.items()}
+        for name, instead in self.instead_of.items():
+            if name in request.headers:
+                raise BadInput(f"header {name} is not heeded here (accepted: {instead})", accepted=[instead])
         if not self.lenient:
             query = read_query(request, self.query or NoQuery)
             given |= {"query": query} if self.query else {}
@@ -93,20 +110,39 @@ class Endpoint:
         if self.path:
             statuses.add(HTTPStatus.NOT_FOUND)
         if method != "GET":
-            # It is written to the audit log first, which may be away.
-            statuses |= {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.SERVICE_UNAVAILABLE}
+            # Its body is read whole, and it is written to the audit log first, which may be away.
+            statuses |= {
+                HTTPStatus.BAD_REQUEST,
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                HTTPStatus.SERVICE_UNAVAILABLE,
+            }
         return sorted(int(status) for status in statuses)
 
 
 def declared(
-    answers: Answers, *, problems: tuple[int, ...] = (503,), lenient: bool = False, is_open: bool = False
+    answers: Answers,
+    *,
+    problems: tuple[int, ...] = (503,),
+    lenient: bool = False,
+    is_open: bool = False,
+    max_body_bytes: int | None = None,
+    instead_of: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[[Callable[..., Any]], Endpoint]:
     """Declare a view an endpoint: what it answers (200, or by status) and which problems of its own it has.
 
     What follows from the rest is added: 403 everywhere, 401 and 429 where a token is asked for, 404 with a parameter in
-    the path, 413 and 503 with a change, 422 unless it is `lenient` with query parameters. `is_open` asks for no token.
+    the path, 400, 413 and 503 with a change, 422 unless it is `lenient` with query parameters. `is_open` asks for no
+    token. `instead_of` refuses headers, each with what there is in its place.
     """
-    return functools.partial(Endpoint, answers=answers, problems=problems, lenient=lenient, is_open=is_open)
+    return functools.partial(
+        Endpoint,
+        answers=answers,
+        problems=problems,
+        lenient=lenient,
+        is_open=is_open,
+        max_body_bytes=max_body_bytes,
+        instead_of=instead_of,
+    )
 
 
 def _in_path(view: Callable[..., Any], name: str, hint: object) -> InPath:

@@ -9,7 +9,7 @@ from pydantic import Field, WithJsonSchema
 
 from nomad_actors import job_metrics
 from nomad_actors.broker.tags import MAX_UNIQUE_SECONDS
-from nomad_actors.errors import JobNotFound
+from nomad_actors.errors import BadInput, JobNotFound
 from nomad_actors.finding import MAX_LIMIT
 from nomad_actors.job_types import MAX_BACKOFF_MS, Priority
 from nomad_actors.queues import MAX_DELAY_MS
@@ -25,8 +25,9 @@ from .declared import JobId, ThisQueue, declared
 
 api = Blueprint("jobs", __name__, url_prefix="/admin/jobs")
 
-#: A body is at most 1 MiB; a job is 100 bytes at least.
 MAX_JOBS = 10_000
+#: As many jobs of our own job types, some of them with all options: 800 bytes each.
+MAX_BATCH_BYTES = 8 * 1024 * 1024
 
 _PRIORITY = {
     "anyOf": [
@@ -91,6 +92,10 @@ class ManyJobs(Body):
     """Jobs to add, all or none."""
 
     jobs: list[NewJob] = Field(min_length=1, max_length=MAX_JOBS)
+    once: bool = Field(
+        default=False,
+        description="a job whose `jobId` the queue knows is left alone, in whatever state it is, while it is kept",
+    )
 
 
 class Keyed(Headers):
@@ -161,17 +166,31 @@ def add_job(queue: ThisQueue, body: NewJob, headers: Keyed) -> tuple[dict[str, A
 
 
 @api.post("/queues/<queue>/batch")
-@declared({201: AddedJobs}, problems=(409, 503))
+@declared(
+    {201: AddedJobs, 200: AddedJobs},
+    problems=(409, 503),
+    max_body_bytes=MAX_BATCH_BYTES,
+    instead_of={"Idempotency-Key": "a jobId for each job, and once: true"},
+)
 def add_jobs(queue: ThisQueue, body: ManyJobs) -> tuple[dict[str, Any], int]:
-    """Add many jobs to a queue in one call, all or none."""
+    """Add many jobs to a queue in one call, all or none.
+
+    200 when none of them is new. An `Idempotency-Key` is refused: give each job a `jobId` and send `once`, and the call
+    can be repeated.
+    """
     by = current_actor().name
+    for number, job in enumerate(body.jobs):
+        if body.once and job.opts.job_id is None:
+            raise BadInput(f"jobs[{number}] has no jobId (accepted: one for each job, with once)")
     added = all_queues().add_jobs(
         [
             NewJobOf(queue=queue.name, job_type=job.name, data=job.data, requested_by=by, **job.opts.given())
             for job in body.jobs
-        ]
+        ],
+        once=body.once,
     )
-    return {"jobs": [_added(job.name, each) for job, each in zip(body.jobs, added, strict=True)]}, 201
+    told = [_added(job.name, each) for job, each in zip(body.jobs, added, strict=True)]
+    return {"jobs": told}, 201 if any(each.new for each in added) else 200
 
 
 def _added(name: str, added: AddedJobOf) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from flask import Flask
 from flask.testing import FlaskClient
+
+from admin.api.jobs import MAX_BATCH_BYTES, MAX_JOBS
 
 from .conftest import Parts
 
@@ -105,3 +108,42 @@ def test_many_jobs_are_added_all_or_none(ask: FlaskClient, parts: Parts) -> None
     assert "from 1 to" in ask.post(f"{QUEUE}/batch", json={"jobs": []}).get_json()["detail"].replace(
         "of 1 to", "from 1 to"
     )
+
+
+def test_a_batch_that_is_repeated_adds_nothing_twice_when_it_says_so(ask: FlaskClient, parts: Parts) -> None:
+    jobs = [{**JOB, "opts": {"jobId": f"order-{number}"}} for number in range(3)]
+    keyed = ask.post(f"{QUEUE}/batch", json={"jobs": jobs}, headers={"Idempotency-Key": "order 1"})
+    assert keyed.status_code == 422
+    assert "accepted: a jobId for each job, and once: true" in keyed.get_json()["detail"]
+    assert parts.queues.get_queue("token-refresh").counts()["waiting"] == 0
+    first = ask.post(f"{QUEUE}/batch", json={"jobs": jobs, "once": True})
+    parts.run_all()
+    again = ask.post(f"{QUEUE}/batch", json={"jobs": jobs, "once": True})
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert [(job["state"], job["new"]) for job in again.get_json()["jobs"]] == [("completed", False)] * 3
+    some = ask.post(f"{QUEUE}/batch", json={"jobs": [*jobs, JOB], "once": True})
+    assert (some.status_code, "jobs[3] has no jobId" in some.get_json()["detail"]) == (422, True)
+
+
+def test_a_batch_takes_as_many_jobs_as_it_says(bare: Flask, parts: Parts) -> None:
+    ask = bare.test_client()
+    job = {"name": "token-refresh-work", "data": {"character_id": 90_000_001, "note": "n" * 400}}
+    options = {"priority": 3, "attempts": 5, "backoff": {"type": "exponential", "delay": 2000}, "delay": 0}
+    jobs = [{**job, "opts": {**options, "uniqueKey": f"refresh:{number}"}} for number in range(MAX_JOBS)]
+    added = ask.post(f"{QUEUE}/batch", json={"jobs": jobs})
+    assert added.status_code == 201
+    assert parts.queues.get_queue("token-refresh").counts()["waiting"] == MAX_JOBS
+    # Not the whole of it, and not slowly either.
+    (entry,) = parts.store.audit.read(1)[0]
+    assert f"and {MAX_JOBS - 20} more" in str(entry.body)[-100:] or len(str(entry.body)) == 2000
+    too_many = ask.post(f"{QUEUE}/batch", json={"jobs": [JOB] * (MAX_JOBS + 1)})
+    assert too_many.status_code == 422
+    large = ask.post(f"{QUEUE}/batch", data=b" " * (MAX_BATCH_BYTES + 1), content_type="application/json")
+    assert large.status_code == 413
+
+
+def test_an_id_that_addresses_would_fold_is_refused(ask: FlaskClient) -> None:
+    for job_id in (".", ".."):
+        answer = ask.post(f"{QUEUE}/jobs", json={**JOB, "opts": {"jobId": job_id}})
+        assert answer.status_code == 422
+        assert "are not '.' or '..'" in answer.get_json()["detail"]
