@@ -16,7 +16,7 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 from nomad_actors.errors import NomadError
 
-from .slow_clients import Worker
+from .worker import Worker
 
 THREADS = 8
 #: How long a stopping server lets answers finish.

@@ -16,12 +16,10 @@ from .pages import holds as page_holds
 from .pages import login, notices
 from .pages import queues as pages
 from .parts import keep
+from .sizes import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from nomad_actors.app import App
-
-#: The largest body that is read; a job's data is small, and lives in Redis.
-MAX_BODY_BYTES = 1024 * 1024
 
 _HEADERS = {
     # Nothing but our own style sheet: no script, no frame, nothing from elsewhere, and forms to ourselves.

@@ -20,14 +20,13 @@ from ..access.actors import current_actor
 from ..inputs import Body, Headers, Input, Query
 from ..listing import OfJobs, page_of
 from ..parts import all_queues
+from ..sizes import MAX_BATCH_BYTES
 from .answers import AddedJob, AddedJobs, FailurePage, Job, JobList, JobPage
 from .declared import JobId, ThisQueue, declared
 
 api = Blueprint("jobs", __name__, url_prefix="/admin/jobs")
 
 MAX_JOBS = 10_000
-#: As many jobs of our own job types, some of them with all options: 800 bytes each.
-MAX_BATCH_BYTES = 8 * 1024 * 1024
 
 _PRIORITY = {
     "anyOf": [

@@ -5,7 +5,8 @@ from __future__ import annotations
 from flask import Flask
 from flask.testing import FlaskClient
 
-from admin.api.jobs import MAX_BATCH_BYTES, MAX_JOBS
+from admin.api.jobs import MAX_JOBS
+from admin.sizes import MAX_BATCH_BYTES
 
 from .conftest import Parts
 

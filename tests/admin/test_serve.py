@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -84,6 +86,22 @@ def test_it_answers_at_the_address_it_says_and_stops_cleanly(admin: Running, tmp
     assert [n for n, line in enumerate(lines) if "admin stopped" in line] == [len(lines) - 1]
     assert all(line.startswith("timestamp=") for line in lines), said
     assert not (tmp_path / ".gunicorn").exists()
+
+
+def test_a_request_that_is_under_way_is_answered_before_it_stops(admin: Running) -> None:
+    address = urlsplit(admin.url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"Connection: keep-alive" in client.recv(10_000)
+        pause = b"POST /admin/jobs/queues/cache-cleanup/pause HTTP/1.1\r\nHost: localhost\r\n"
+        client.sendall(pause + b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{")
+        admin.process.send_signal(signal.SIGTERM)
+        client.sendall(b"}")
+        answer = b"".join(iter(lambda: client.recv(10_000), b""))
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    _, said = admin.process.communicate(timeout=15)
+    assert admin.process.returncode == 0
+    assert re.search(r"event=change .* path=/admin/jobs/queues/cache-cleanup/pause status=200", said)
 
 
 def test_a_port_that_is_taken_is_said_with_what_to_do(tmp_path: Path, redis_url: str) -> None:

@@ -1,0 +1,9 @@
+"""How large a request may be."""
+
+from __future__ import annotations
+
+MAX_HEAD_BYTES = 64 * 1024
+#: The largest body that is read; a job's data is small, and lives in Redis.
+MAX_BODY_BYTES = 1024 * 1024
+#: The body of a batch: 10,000 jobs of our own job types, some of them with all options, 800 bytes each.
+MAX_BATCH_BYTES = 8 * 1024 * 1024
