@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import Field, WithJsonSchema
 
-from nomad_actors.broker.states import STATE_NAMES
-from nomad_actors.finding import MAX_LIMIT, JobFilter, parse_fields
+from nomad_actors.broker.states import STATE_NAMES, State
+from nomad_actors.finding import MAX_LIMIT, OUTCOMES, JobFilter, parse_fields
 from nomad_actors.job import Job
 from nomad_actors.queues import Queue
 
@@ -17,6 +17,9 @@ from .inputs import Query
 
 #: Beyond every instant (ms since the epoch) that there will be.
 MAX_INSTANT_MS = 10**15 - 1
+#: Of a value that jobs are found by.
+MAX_VALUE_CHARS = 500
+_OUTCOMES = {"type": "array", "items": {"type": "string", "enum": list(OUTCOMES)}}
 _STATES = {"type": "array", "minItems": 1, "items": {"type": "string", "enum": sorted(map(str, STATE_NAMES))}}
 
 
@@ -24,10 +27,16 @@ class OfJobs(Query):
     """Which jobs of a queue are listed."""
 
     # Its words are checked by the queue, which names the nearest.
-    status: Annotated[str, WithJsonSchema(_STATES)] = Field(default="waiting", description="one state or several")
+    status: Annotated[str | None, WithJsonSchema(_STATES)] = Field(
+        default=None,
+        description="one state or several; left out, those of the outcome or the fingerprint, else waiting",
+    )
+    outcome: Annotated[str, WithJsonSchema(_OUTCOMES)] = Field(
+        default="", description="how they ended, one way or several; all ways when it is left out"
+    )
     type: str = Field(default="", description="of this job type alone")
-    field: list[str] = Field(
-        default_factory=list, description="name=value of an indexed field of the data; each must fit"
+    field: list[Annotated[str, Field(max_length=MAX_VALUE_CHARS)]] = Field(
+        default_factory=list, max_length=20, description="name=value of an indexed field of the data; each must fit"
     )
     fingerprint: str = Field(default="", description="failed for this reason, as the list of failures names it")
     since: int | None = Field(
@@ -49,23 +58,43 @@ class Page:
     next_cursor: str | None
 
 
+def words_of(text: str) -> tuple[str, ...]:
+    """Return the words of a parameter that takes several with commas between them, each once."""
+    return tuple(dict.fromkeys(word.strip() for word in text.split(",")))
+
+
 def sought_by(query: OfJobs, *, status: str = "") -> JobFilter:
     """Return which jobs a query asks for; in states `status` when it names none.
 
     Raises `BadInput` for a field without a value.
     """
+    outcomes = words_of(query.outcome) if query.outcome else ()
     return JobFilter(
-        states=tuple(dict.fromkeys(word.strip() for word in (query.status or status).split(","))),
+        states=words_of(query.status or status),
+        outcomes=outcomes,
         job_type=query.type or None,
-        # A form sends what was left empty too.
-        fields=parse_fields([text for text in query.field if text]),
+        fields=parse_fields(fields_of(query)),
         fingerprint=query.fingerprint or None,
         since_ms=query.since,
         until_ms=query.until,
     )
 
 
-def page_of(queue: Queue, query: OfJobs, *, status: str = "") -> Page:
+def fields_of(query: OfJobs) -> list[str]:
+    """Return the fields that are asked for: a form sends what was left empty too."""
+    return [text for text in query.field if text]
+
+
+def states_of(query: OfJobs) -> str:
+    """Return the states that a query is about which names none."""
+    if query.outcome:
+        found = dict.fromkeys(OUTCOMES[word].value for word in words_of(query.outcome) if word in OUTCOMES)
+        return ",".join(found) or State.WAITING.value
+    # Only failed jobs have one.
+    return State.FAILED.value if query.fingerprint else State.WAITING.value
+
+
+def page_of(queue: Queue, query: OfJobs, *, status: str) -> Page:
     """Return the jobs that are asked for; in states `status` when the query names none.
 
     Raises `UnknownState`, `UnknownJobType`, and `BadInput` for a field, a fingerprint or a cursor that is none.

@@ -195,8 +195,8 @@ def _query_parameters(endpoint: Endpoint, schemas: _Schemas) -> Iterator[Schema]
         if inner.get("type") == "array":
             is_repeated = name in repeated_of(endpoint.query)
             parameter |= {"style": "form", "explode": is_repeated}
-            if not is_repeated:
-                inner["default"] = [inner["default"]]
+            if not is_repeated and (default := inner.pop("default", None)):
+                inner["default"] = [default]
         yield {**parameter, "schema": inner}
 
 

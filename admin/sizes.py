@@ -1,4 +1,4 @@
-"""How large a request may be."""
+"""How large a request may be, and what stands in it."""
 
 from __future__ import annotations
 
@@ -7,3 +7,5 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 1024 * 1024
 #: The body of a batch: 10,000 jobs of our own job types, some of them with all options, 800 bytes each.
 MAX_BATCH_BYTES = 8 * 1024 * 1024
+#: Of what an operator says of a pause, a cancel or a bulk operation.
+MAX_REASON_CHARS = 500

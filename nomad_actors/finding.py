@@ -7,15 +7,24 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from .broker.faults import Fault
-from .broker.finder import BadCursor, Finder, Span
+from .broker.finder import BadCursor, Finder, Found, Span
 from .broker.states import PAUSED, STATE_NAMES, State
 from .broker.stored import StoredJob
 from .broker.tags import TERM_BYTES, term
 from .errors import BadInput, UnknownJobType, UnknownState
-from .job import Job
+from .job import Job, outcome_of
 from .job_types import JobType
 
 MAX_LIMIT = 1000
+#: How a job can have ended, and the state that it is in then.
+OUTCOMES: Mapping[str, State] = MappingProxyType(
+    {
+        "completed": State.COMPLETED,
+        "skipped": State.COMPLETED,
+        "failed": State.FAILED,
+        "cancelled": State.FAILED,
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +36,8 @@ class JobFilter:
     """
 
     states: Sequence[str] = ()
+    #: How they ended; only ended ones are meant then.
+    outcomes: Sequence[str] = ()
     job_type: str | None = None
     fields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     fingerprint: str | None = None
@@ -38,6 +49,8 @@ class JobFilter:
     def accepts(self, job: StoredJob) -> bool:
         """Return whether a job is of the job type, has the values that are asked for, and did not come too late."""
         if self.entered_by_ms is not None and job.entered_ms() > self.entered_by_ms:
+            return False
+        if self.outcomes and outcome_of(job) not in self.outcomes:
             return False
         if self.job_type is None and not self.fields:
             return True
@@ -53,7 +66,14 @@ class JobFilter:
         """
         none_is = {False: PAUSED, True: State.WAITING.value, None: ""}[paused]
         names = [name for name in self.states or STATE_NAMES if name != none_is]
-        return list(dict.fromkeys(State.WAITING if name == PAUSED else State(name) for name in names))
+        states = list(dict.fromkeys(State.WAITING if name == PAUSED else State(name) for name in names))
+        ended = {OUTCOMES[outcome] for outcome in self.outcomes}
+        return [state for state in states if state in ended] if ended else states
+
+    def of_failed(self) -> str:
+        """Return which of the failed jobs are meant, where that is one kind of them alone."""
+        chosen = [outcome for outcome in self.outcomes if OUTCOMES[outcome] is State.FAILED]
+        return chosen[0] if len(set(chosen)) == 1 else ""
 
 
 @dataclass(frozen=True)
@@ -65,6 +85,8 @@ class JobPage:
 
     jobs: Sequence[Job]
     next_cursor: str | None
+    #: Where the list would go on after each of the jobs; of lists by a field or a fingerprint that is not told.
+    cursors: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -94,7 +116,7 @@ def parse_fields(texts: Sequence[str]) -> dict[str, str]:
 def check(sought: JobFilter, job_types: Sequence[JobType], limit: int) -> None:
     """Refuse what cannot be looked for.
 
-    Raises `UnknownState`, `UnknownJobType`, and `BadInput` naming the fields that jobs can be found by.
+    Raises `UnknownState`, `UnknownJobType`, and `BadInput` naming the outcomes or fields that jobs can be found by.
     """
     names = [job_type.name for job_type in job_types]
     if sought.job_type is not None and sought.job_type not in names:
@@ -102,6 +124,10 @@ def check(sought: JobFilter, job_types: Sequence[JobType], limit: int) -> None:
     for name in sought.states:
         if name not in STATE_NAMES:
             raise UnknownState(name[:80], STATE_NAMES)
+    for outcome in sought.outcomes:
+        if outcome not in OUTCOMES:
+            words = ", ".join(OUTCOMES)
+            raise BadInput(f"outcome {outcome[:80]!r} is unusable (accepted: {words})", accepted=list(OUTCOMES))
     indexed = sorted({name for job_type in job_types for name in job_type.indexed})
     for name in sought.fields:
         if name not in indexed:
@@ -111,9 +137,7 @@ def check(sought: JobFilter, job_types: Sequence[JobType], limit: int) -> None:
         raise BadInput(f"limit {limit} is unusable (accepted: a whole number from 1 to {MAX_LIMIT})")
 
 
-def find(
-    finder: Finder, sought: JobFilter, states: Sequence[State], *, limit: int, cursor: str | None
-) -> tuple[Sequence[StoredJob], str | None]:
+def find(finder: Finder, sought: JobFilter, states: Sequence[State], *, limit: int, cursor: str | None) -> Found:
     """Return stored jobs and the next cursor: by fingerprint, else by a field, else through the states.
 
     Raises `BadInput` for a cursor or fingerprint that is none.
@@ -122,20 +146,22 @@ def find(
     try:
         chosen = _term(finder, sought)
         if chosen is not None:
-            found = finder.by_term(chosen, states, span, accepts, limit=limit, cursor=cursor)
-        else:
-            found = finder.by_state(states, span, accepts, limit=limit, cursor=cursor)
+            return finder.by_term(chosen, states, span, accepts, limit=limit, cursor=cursor)
+        return finder.by_state(states, span, accepts, limit=limit, cursor=cursor, of_failed=sought.of_failed())
     except BadCursor as error:
         raise BadInput(f"cursor {cursor!r:.80} is unusable (accepted: a nextCursor of the same list)") from error
-    return found.jobs, found.next_cursor
 
 
-def count(finder: Finder, sought: JobFilter, counts: Mapping[str, int]) -> tuple[int, bool]:
+def count(finder: Finder, sought: JobFilter, counts: Mapping[str, int], cancelled: int) -> tuple[int, bool]:
     """Return how many jobs there are of what is sought, and whether that is exact; else they are no more than that.
+
+    `counts` are those of the states, `cancelled` is how many of the failed ones an operator cancelled.
 
     Raises `BadInput` for a fingerprint that is none.
     """
     timed = sought.since_ms is not None or sought.until_ms is not None
+    if sought.outcomes:
+        return _count_ended(finder, sought, counts, cancelled, timed)
     of_states = sum(counts[name] for name in sought.states or counts)
     if sought.fingerprint is not None:
         # Only failed jobs have one.
@@ -150,6 +176,23 @@ def count(finder: Finder, sought: JobFilter, counts: Mapping[str, int]) -> tuple
         return min(*chosen, of_states), exact
     # Cancelled jobs are failed ones that an operator wanted so.
     return of_states, not timed and sought.job_type is None and "failed" not in sought.states
+
+
+def _count_ended(
+    finder: Finder, sought: JobFilter, counts: Mapping[str, int], cancelled: int, timed: bool
+) -> tuple[int, bool]:
+    """Count where it is said how the jobs ended: exactly when that is told by the counts alone."""
+    states = [name for name in sought.states or counts if name in OUTCOMES.values()]
+    failed = {"": counts["failed"], "cancelled": cancelled, "failed": counts["failed"] - cancelled}[sought.of_failed()]
+    of = {State.COMPLETED: counts["completed"], State.FAILED: failed}
+    wanted = {OUTCOMES[outcome] for outcome in sought.outcomes} & {State(name) for name in states}
+    most = sum(of[state] for state in wanted)
+    terms = [term(name, value) for name, value in sought.fields.items()]
+    terms += [fingerprint_term(sought.fingerprint)] if sought.fingerprint is not None else []
+    if terms:
+        return min(most, *map(finder.count, terms)), not most
+    whole = State.COMPLETED not in wanted or {"completed", "skipped"} <= set(sought.outcomes)
+    return most, not timed and sought.job_type is None and whole
 
 
 def faults(finder: Finder, *, limit: int, cursor: str | None) -> FaultPage:

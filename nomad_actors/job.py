@@ -120,7 +120,7 @@ def as_job(stored: StoredJob, *, queue: str, status: str, job_type: JobType | No
         progress_detail=_progress_detail(progress) if progress else None,
         log=[{"at": int(line.at_ms), "line": line.text} for line in stored.notes.lines],
         log_lines_left_out=stored.notes.dropped,
-        outcome=_outcome(stored),
+        outcome=outcome_of(stored),
         cancel_asked=stored.cancel_reason,
         failed_reason=_failed_reason(stored, errors, _limit_ms(options, job_type)),
         stacktrace=[error["traceback"] for error in errors],
@@ -141,7 +141,8 @@ def _progress_detail(progress: Progress) -> dict[str, object]:
     return {"done": progress.done, "total": progress.total, "note": progress.note}
 
 
-def _outcome(stored: StoredJob) -> str | None:
+def outcome_of(stored: StoredJob) -> str | None:
+    """Return how a job ended; None while it has not."""
     if stored.state == "completed":
         return "skipped" if stored.skipped else "completed"
     if stored.state == "failed":

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .across_queues import jobs_of_all
+from .broker.states import State
 from .broker.stats import Durations
 from .health import system_health
 from .job import Job
@@ -29,6 +31,7 @@ __all__ = [
     "get_job_system_health",
     "get_queue_details",
     "get_queue_metrics",
+    "list_across",
     "record_job_metric",
     "timer",
 ]
@@ -36,6 +39,8 @@ __all__ = [
 DEFAULT_WINDOW_SECONDS = 86_400
 
 JobJson = dict[str, object]
+#: How the jobs of a list of failures ended, unless somebody asks for cancelled ones too.
+FAILED = ("failed",)
 
 #: What is counted beside jobs that completed or failed; it is in no rate.
 _OTHER_OUTCOMES = ("skipped", "cancelled", "retried", "deferred", "released", "recovered")
@@ -126,18 +131,35 @@ def get_job_activity_summary(
     }
 
 
-def get_failed_jobs(limit: int = 50, *, queues: Queues | None = None) -> list[JobJson]:
-    """Return up to `limit` failed jobs over all queues, the last to fail first."""
-    jobs = _jobs(_of(queues), "failed", limit)
-    jobs.sort(key=lambda job: job.finished_on_ms or 0, reverse=True)
-    return [_with_job_id(job) for job in jobs[:limit]]
+def get_failed_jobs(
+    limit: int = 50, *, outcomes: Sequence[str] = FAILED, queues: Queues | None = None
+) -> list[JobJson]:
+    """Return up to `limit` failed jobs over all queues, the last to fail first.
+
+    Those that an operator cancelled are left out, unless `outcomes` has "cancelled".
+    """
+    return list_across(State.FAILED, limit=limit, outcomes=outcomes, queues=queues)[0]
 
 
 def get_active_jobs(limit: int = 50, *, queues: Queues | None = None) -> list[JobJson]:
     """Return up to `limit` running jobs over all queues, the longest-running first."""
-    jobs = _jobs(_of(queues), "active", limit)
-    jobs.sort(key=lambda job: job.processed_on_ms or 0)
-    return [_with_job_id(job) for job in jobs[:limit]]
+    return list_across(State.ACTIVE, limit=limit, queues=queues)[0]
+
+
+def list_across(
+    state: State,
+    *,
+    limit: int,
+    cursor: str | None = None,
+    outcomes: Sequence[str] = (),
+    queues: Queues | None = None,
+) -> tuple[list[JobJson], str | None]:
+    """Return failed or running jobs of all queues, and the cursor of the next page.
+
+    Raises `BadInput` for a cursor or an outcome that is none.
+    """
+    page = jobs_of_all(_of(queues), state, outcomes=tuple(outcomes), limit=limit, cursor=cursor)
+    return [_with_job_id(job) for job in page.jobs], page.next_cursor
 
 
 def get_job_system_health(*, queues: Queues | None = None, scheduler: Reading | None = None) -> dict[str, Any]:
@@ -151,10 +173,6 @@ def get_job_system_health(*, queues: Queues | None = None, scheduler: Reading | 
 
 def _of(queues: Queues | None) -> Queues:
     return default_queues() if queues is None else queues
-
-
-def _jobs(queues: Queues, status: str, limit: int) -> list[Job]:
-    return [job for name in queues.names() for job in queues.get_queue(name).jobs(status, 0, limit - 1)]
 
 
 def _with_job_id(job: Job) -> JobJson:

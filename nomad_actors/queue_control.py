@@ -286,8 +286,9 @@ class Queue:
         with redis_errors():
             paused = self.is_paused()
             states = sought.stored_states(paused=paused)
-            stored, next_cursor = finding.find(self._finder, sought, states, limit=limit, cursor=cursor)
-            return JobPage(self._as_jobs(stored, lambda job: self._word(job, paused)), next_cursor)
+            found = finding.find(self._finder, sought, states, limit=limit, cursor=cursor)
+            jobs = self._as_jobs(found.jobs, lambda job: self._word(job, paused))
+        return JobPage(jobs, found.next_cursor, found.cursors)
 
     def count(self, sought: JobFilter) -> tuple[int, bool]:
         """Return how many jobs are of some states, job type, fields and fingerprint, and whether that is exact.
@@ -296,12 +297,13 @@ class Queue:
         """
         finding.check(sought, self.job_types, 1)
         with redis_errors():
-            return finding.count(self._finder, sought, self.counts())
+            counts = self._view.counts()
+            return finding.count(self._finder, sought, self._by_state(counts), counts.cancelled)
 
     def cancelled_count(self) -> int:
-        """Return how many of the failed jobs that are kept were cancelled."""
+        """Return how many of the failed jobs that are kept an operator cancelled."""
         with redis_errors():
-            return self._view.cancelled_count()
+            return self._view.counts().cancelled
 
     def now_ms(self) -> float:
         """Return Redis' time."""
@@ -322,12 +324,14 @@ class Queue:
         with redis_errors():
             # A pause that comes or goes between two pages changes nothing of what is meant.
             states = sought.stored_states(paused=None)
-            found, next_cursor = finding.find(self._finder, sought, states, limit=limit, cursor=cursor)
+            page = finding.find(self._finder, sought, states, limit=limit, cursor=cursor)
             named = sought.fingerprint is not None
-            meant = [job for job in found if action != "retry" or not (job.cancelled or (job.is_poison and not named))]
+            meant = [
+                job for job in page.jobs if action != "retry" or not (job.cancelled or (job.is_poison and not named))
+            ]
             words = self._view.act(action, meant, reason)
         done = sum(word in ("ok", "asked") for word in words)
-        return done, len(found) - done, next_cursor
+        return done, len(page.jobs) - done, page.next_cursor
 
     @staticmethod
     def _word(job: StoredJob, paused: bool) -> str:

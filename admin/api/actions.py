@@ -11,6 +11,7 @@ from nomad_actors.broker.states import STATE_NAMES, State
 
 from ..access.actors import current_actor
 from ..inputs import Body
+from ..sizes import MAX_REASON_CHARS
 from .answers import Done
 from .declared import JobId, ThisQueue, declared
 
@@ -25,7 +26,9 @@ _CLEANABLE = {"type": "string", "enum": sorted(str(name) for name in STATE_NAMES
 class Cancelling(Body):
     """Why a job is cancelled."""
 
-    reason: str = Field(default="", description="what the job's page will say; else who cancelled it")
+    reason: str = Field(
+        default="", max_length=MAX_REASON_CHARS, description="what the job's page will say; else who cancelled it"
+    )
 
 
 class Cleaning(Body):

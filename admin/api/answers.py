@@ -127,10 +127,11 @@ class JobPage(Answer):
 
 
 class JobList(Answer):
-    """Some jobs of all queues."""
+    """Some jobs of all queues; a page may have fewer than were asked for, also none, and go on all the same."""
 
     jobs: list[ListedJob]
     total: int
+    next_cursor: str | None = Field(description="what gives the next page as `cursor`; null after the last")
 
 
 class AddedJob(Answer):
@@ -175,6 +176,7 @@ class Meant(Answer):
     """Which jobs a bulk operation is meant for."""
 
     status: list[State]
+    outcome: list[Literal["completed", "skipped", "failed", "cancelled"]]
     job_type: str | None
     fields: dict[str, str]
     fingerprint: str | None
@@ -293,8 +295,10 @@ class EsiSwitch(Answer):
     """The switch of everything that talks to ESI."""
 
     queues: list[str] = Field(description="those that talk to ESI or its login")
-    is_paused: bool
-    pause: Pause | None
+    is_paused: bool = Field(description="the switch holds all of them")
+    running: list[str] = Field(description="those that it does not hold; pause again to reach a new one")
+    pause: Pause | None = Field(description="the one that was set last, where any queue has one")
+    pauses: dict[str, Pause] = Field(description="by queue, where the switch holds it")
 
 
 class LimitsInForce(Limits):

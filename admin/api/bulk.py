@@ -9,20 +9,24 @@ from pydantic import Field, WithJsonSchema
 
 from nomad_actors.broker.states import STATE_NAMES
 from nomad_actors.bulk import ACTIONS, MAX_PER_SECOND, Operations, Wish
-from nomad_actors.finding import JobFilter
+from nomad_actors.finding import OUTCOMES, JobFilter
 
 from ..access.actors import current_actor
 from ..inputs import Body, Input
-from ..listing import MAX_INSTANT_MS
+from ..listing import MAX_INSTANT_MS, MAX_VALUE_CHARS
 from ..parts import all_queues
+from ..sizes import MAX_REASON_CHARS
 from .answers import BulkCount, BulkList, BulkOperation
 from .declared import InPath, ThisQueue, declared
 
 api = Blueprint("bulk", __name__, url_prefix="/admin/jobs")
 
+MAX_FIELDS = 20
+
 OperationId = Annotated[str, InPath("a bulk operation's id")]
 
 _ACTION = {"type": "string", "enum": list(ACTIONS)}
+_OUTCOME = {"type": "string", "enum": list(OUTCOMES)}
 _STATE = {"type": "string", "enum": sorted(map(str, STATE_NAMES))}
 
 
@@ -31,8 +35,12 @@ class Meant(Input):
 
     # Its words are checked by the queue, which names the nearest.
     status: list[Annotated[str, WithJsonSchema(_STATE)]] = Field(default_factory=list)
+    # So are these.
+    outcome: list[Annotated[str, WithJsonSchema(_OUTCOME)]] = Field(default_factory=list, description="how they ended")
     job_type: str | None = Field(default=None)
-    fields: dict[str, str] = Field(default_factory=dict, description="values of indexed fields; all must fit")
+    fields: dict[str, Annotated[str, Field(max_length=MAX_VALUE_CHARS)]] = Field(
+        default_factory=dict, max_length=MAX_FIELDS, description="values of indexed fields; all must fit"
+    )
     fingerprint: str | None = Field(default=None, description="failed for this reason")
     since: int | None = Field(default=None, ge=0, le=MAX_INSTANT_MS, description="ended, due or added then or later")
     until: int | None = Field(default=None, ge=0, le=MAX_INSTANT_MS, description="then or before")
@@ -44,7 +52,9 @@ class Wanted(Body):
     action: Annotated[str, WithJsonSchema(_ACTION)]
     filter: Meant = Field(default_factory=Meant)
     per_second: int = Field(default=200, ge=1, le=MAX_PER_SECOND, description="jobs a second, at most")
-    reason: str = Field(default="", description="why; it is kept with jobs that are cancelled")
+    reason: str = Field(
+        default="", max_length=MAX_REASON_CHARS, description="why; it is kept with jobs that are cancelled"
+    )
     dry_run: bool = Field(default=True, description="only count; false begins")
 
 
@@ -67,7 +77,10 @@ def begin(queue: ThisQueue, body: Wanted) -> tuple[dict[str, Any], int]:
 @api.get("/bulk")
 @declared(BulkList)
 def list_all() -> dict[str, Any]:
-    """List the bulk operations of all queues, the newest first; fifty that are over are kept of each queue."""
+    """List the bulk operations of all queues, the newest first.
+
+    Fifty that are finished are kept of each queue, and fifty that are stopped.
+    """
     return {"operations": [operation.as_json() for operation in Operations(all_queues()).all()]}
 
 
@@ -98,6 +111,7 @@ def _wish(body: Wanted) -> Wish:
         action=body.action,
         sought=JobFilter(
             states=tuple(dict.fromkeys(meant.status)),
+            outcomes=tuple(dict.fromkeys(meant.outcome)),
             job_type=meant.job_type,
             fields=meant.fields,
             fingerprint=meant.fingerprint,

@@ -11,14 +11,14 @@ from nomad_actors.broker.holds import Limits
 from nomad_actors.queue_control import MAX_LENGTH, MAX_LIMIT, MAX_PAUSE_MS, MAX_STARTS
 
 from ..access.actors import current_actor
+from ..esi_switch import esi_switch
 from ..inputs import Body
 from ..parts import all_queues
+from ..sizes import MAX_REASON_CHARS
 from .answers import Done, EsiSwitch, LimitsInForce
 from .declared import ThisQueue, declared
 
 api = Blueprint("holds", __name__, url_prefix="/admin/jobs")
-
-MAX_REASON_CHARS = 500
 
 
 class Pausing(Body):
@@ -96,10 +96,11 @@ def resume_esi() -> dict[str, Any]:
 
 
 def _switch() -> dict[str, Any]:
-    queues, pauses = all_queues(), all_queues().esi_pauses()
-    pause = next(iter(pauses.values()), None)
+    switch = esi_switch(all_queues())
     return {
-        "queues": queues.talking_to_esi(),
-        "isPaused": bool(pauses),
-        "pause": None if pause is None else pause.as_json(),
+        "queues": switch.queues,
+        "isPaused": switch.is_paused,
+        "running": switch.running,
+        "pause": None if switch.pause is None else switch.pause.as_json(),
+        "pauses": {name: pause.as_json() for name, pause in switch.pauses.items()},
     }

@@ -8,9 +8,10 @@ from flask import Blueprint
 from pydantic import Field, WithJsonSchema
 
 from nomad_actors import job_metrics
+from nomad_actors.broker.states import State
 from nomad_actors.broker.tags import MAX_UNIQUE_SECONDS
 from nomad_actors.errors import BadInput, JobNotFound
-from nomad_actors.finding import MAX_LIMIT
+from nomad_actors.finding import MAX_LIMIT, OUTCOMES, JobFilter
 from nomad_actors.job_types import MAX_BACKOFF_MS, Priority
 from nomad_actors.queues import MAX_DELAY_MS
 from nomad_actors.queues import AddedJob as AddedJobOf
@@ -18,7 +19,7 @@ from nomad_actors.queues import NewJob as NewJobOf
 
 from ..access.actors import current_actor
 from ..inputs import Body, Headers, Input, Query
-from ..listing import OfJobs, page_of
+from ..listing import OfJobs, page_of, states_of, words_of
 from ..parts import all_queues
 from ..sizes import MAX_BATCH_BYTES
 from .answers import AddedJob, AddedJobs, FailurePage, Job, JobList, JobPage
@@ -42,6 +43,8 @@ _UNTIL = {
         {"type": "null"},
     ]
 }
+_OF_FAILED = [name for name, state in OUTCOMES.items() if state is State.FAILED]
+_FAILED = {"type": "array", "minItems": 1, "items": {"type": "string", "enum": _OF_FAILED}}
 _BACKOFF = {
     "type": ["object", "null"],
     "properties": {
@@ -53,10 +56,19 @@ _BACKOFF = {
 }
 
 
-class Newest(Query):
-    """How many jobs are listed."""
+class OfAllQueues(Query):
+    """How many jobs of all queues are listed."""
 
     limit: int = Field(default=50, ge=1, le=MAX_LIMIT)
+    cursor: str = Field(default="", description="the last answer's `nextCursor`")
+
+
+class OfFailed(OfAllQueues):
+    """Which failed jobs of all queues are listed."""
+
+    outcome: Annotated[str, WithJsonSchema(_FAILED)] = Field(
+        default="failed", description="failed, or cancelled by an operator, or both"
+    )
 
 
 class Options(Input):
@@ -122,7 +134,7 @@ def list_jobs(queue: ThisQueue, query: OfJobs) -> dict[str, Any]:
     By a field or a fingerprint newest first, in a time that does not grow with the number of other jobs. Else waiting
     in the order of starting, delayed by due time, ended newest first.
     """
-    page = page_of(queue, query)
+    page = page_of(queue, query, status=states_of(query) if query.status is None else "")
     told = {"jobs": [job.as_json() for job in page.jobs], "total": page.total, "totalIsExact": page.is_exact}
     return {**told, "nextCursor": page.next_cursor}
 
@@ -199,18 +211,28 @@ def _added(name: str, added: AddedJobOf) -> dict[str, Any]:
 
 @api.get("/failed")
 @declared(JobList)
-def failed_jobs(query: Newest) -> dict[str, Any]:
-    """List failed jobs of all queues, the last to fail first."""
-    return {"jobs": job_metrics.get_failed_jobs(query.limit, queues=all_queues()), "total": _total("failed")}
+def failed_jobs(query: OfFailed) -> dict[str, Any]:
+    """List failed jobs of all queues, the last to fail first; those that an operator cancelled only when asked to."""
+    outcomes = words_of(query.outcome)
+    for word in outcomes:
+        if word not in _OF_FAILED:
+            raise BadInput(f"outcome {word!r:.80} is unusable (accepted: {', '.join(_OF_FAILED)})", accepted=_OF_FAILED)
+    cursor = query.cursor or None
+    jobs, cursor = job_metrics.list_across(
+        State.FAILED, limit=query.limit, cursor=cursor, outcomes=outcomes, queues=all_queues()
+    )
+    return {"jobs": jobs, "total": _total(State.FAILED, outcomes), "nextCursor": cursor}
 
 
 @api.get("/active")
 @declared(JobList)
-def active_jobs(query: Newest) -> dict[str, Any]:
+def active_jobs(query: OfAllQueues) -> dict[str, Any]:
     """List running jobs of all queues, the longest-running first."""
-    return {"jobs": job_metrics.get_active_jobs(query.limit, queues=all_queues()), "total": _total("active")}
+    cursor = query.cursor or None
+    jobs, cursor = job_metrics.list_across(State.ACTIVE, limit=query.limit, cursor=cursor, queues=all_queues())
+    return {"jobs": jobs, "total": _total(State.ACTIVE), "nextCursor": cursor}
 
 
-def _total(status: str) -> int:
-    queues = all_queues()
-    return sum(queues.get_queue(name).counts()[status] for name in queues.names())
+def _total(state: State, outcomes: tuple[str, ...] = ()) -> int:
+    queues, sought = all_queues(), JobFilter(states=(state.value,), outcomes=outcomes)
+    return sum(queues.get_queue(name).count(sought)[0] for name in queues.names())

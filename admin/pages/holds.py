@@ -10,8 +10,8 @@ from nomad_actors.broker.holds import Limits, PauseScope
 from nomad_actors.queue_control import MAX_LENGTH, MAX_LIMIT, MAX_PAUSE_MS, MAX_STARTS
 
 from ..access.actors import current_actor
-from ..api.holds import MAX_REASON_CHARS
 from ..parts import all_queues
+from ..sizes import MAX_REASON_CHARS
 from .actions import MINUTE_MS
 from .doing import done, queue_path, whole
 

@@ -30,6 +30,8 @@ PAGE_BYTES = 8 * 1024 * 1024
 MOST_LOOKED_AT = 2_000
 
 _TIME_BYTES = 6
+#: No id is that: those of our own making are 16 bytes, others are text.
+_BEYOND_IDS = b"\xff" * 17
 _LATEST = b"\xff" * _TIME_BYTES
 #: A score as Redis writes it; Python's float() takes more, which Redis refuses.
 _SCORE = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?")
@@ -47,6 +49,8 @@ class Found:
 
     jobs: Sequence[StoredJob]
     next_cursor: str | None
+    #: Of a list of one state after another: where it would go on after each of the jobs.
+    cursors: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +86,19 @@ class Finder:
         self._view = view
 
     def by_state(
-        self, states: Sequence[State], span: Span, accepts: Accepts, *, limit: int, cursor: str | None
+        self,
+        states: Sequence[State],
+        span: Span,
+        accepts: Accepts,
+        *,
+        limit: int,
+        cursor: str | None,
+        of_failed: str = "",
     ) -> Found:
         """Return jobs of some states one after another; those that wait or run are within `span` by their adding.
 
-        Ended ones are by their end, delayed ones by when they are due.
+        Ended ones are by their end, delayed ones by when they are due. `of_failed` chooses among failed ones: those
+        that were ``cancelled``, those that ``failed`` otherwise, or all.
         """
         place = _state_place(cursor, states)
         found: list[tuple[StoredJob, _Place]] = []
@@ -94,7 +106,9 @@ class Finder:
         # One more than is shown: only then there is a next page.
         while place.at < len(states) and len(found) <= limit and looked_at < MOST_LOOKED_AT and size < PAGE_BYTES:
             state = states[place.at]
-            page, is_last = self._page(state, span, count, place)
+            page, is_last, end = self._page(state, span, count, place, of_failed)
+            # Many may have been passed over.
+            looked_at += 0 if page else STEP
             for job, place in page:
                 looked_at += 1
                 size += job.size
@@ -103,16 +117,15 @@ class Finder:
                     found.append((job, place))
                     if len(found) > limit:
                         break
-            if len(found) <= limit and is_last:
-                place = _Place(place.at + 1)
+            if len(found) <= limit:
+                place = _Place(place.at + 1) if is_last else end
             # Where few fit, more are read at once.
             count = STEP
         if len(found) > limit:
             place = found[limit - 1][1]
         jobs = [job for job, _ in found[:limit]]
-        if place.at >= len(states):
-            return Found(jobs, None)
-        return Found(jobs, _pack_cursor("s", states[place.at].value, place.score, _text(place.member)))
+        cursors = [_pack_place(at, states) for _, at in found[:limit]]
+        return Found(jobs, None if place.at >= len(states) else _pack_place(place, states), cursors)
 
     def _running(self, place: _Place, span: Span) -> list[tuple[StoredJob, _Place]]:
         """Return what runs and is not shown yet, the longest first."""
@@ -126,15 +139,20 @@ class Finder:
             if at > shown and span.holds(_added(found[at]))
         ]
 
-    def _page(self, state: State, span: Span, count: int, place: _Place) -> tuple[list[tuple[StoredJob, _Place]], bool]:
-        """Return some jobs of a state, each with its place, and whether they are its last."""
+    def _page(
+        self, state: State, span: Span, count: int, place: _Place, of_failed: str
+    ) -> tuple[list[tuple[StoredJob, _Place]], bool, _Place]:
+        """Return some jobs of a state, each with its place, whether they are its last, and the place after them."""
         if state is State.ACTIVE:
-            return self._running(place, span), True
+            return self._running(place, span), True, place
         rev = "rev" if state in (State.COMPLETED, State.FAILED) else ""
         # The score of a waiting job is its place, not a time.
         in_time = span if state is not State.WAITING else Span()
         low, high = _bound(in_time.since_ms, "-inf"), _bound(in_time.until_ms, "+inf")
-        more, *reply = self._run("page", state.value, rev, count, place.score, place.member, low, high)
+        chosen = of_failed if state is State.FAILED else ""
+        more, score, last, *reply = self._run(
+            "page", state.value, rev, count, place.score, place.member, low, high, chosen
+        )
         page = [
             (
                 self._view.job(state, reply[i], reply[i + 2], b"", reply[i + 3]),
@@ -142,7 +160,7 @@ class Finder:
             )
             for i in range(0, len(reply), 4)
         ]
-        return page, not more and len(page) < count
+        return page, not more and len(page) < count, _Place(place.at, score.decode(), last) if last else place
 
     def by_term(
         self, term: bytes, states: Sequence[State], span: Span, accepts: Accepts, *, limit: int, cursor: str | None
@@ -220,6 +238,48 @@ def _time_bytes(at_ms: float | None, otherwise: bytes) -> bytes:
 
 
 # Cursors are opaque to their users; the letter keeps one kind of list's from being taken for another's.
+
+
+def cursor_of_all(queue: str, cursor: str) -> str:
+    """Return where a list over all queues goes on: after a job of one queue, by the cursor of that queue's own list."""
+    return _pack_cursor("a", queue, cursor)
+
+
+def split_cursor_of_all(cursor: str) -> tuple[str, str]:
+    """Return of which queue a cursor over all queues names a job, and the cursor of that queue's own list.
+
+    Raises `BadCursor`.
+    """
+    queue, own = _unpack_cursor(cursor, "a", 2)
+    if not isinstance(queue, str) or not isinstance(own, str):
+        raise BadCursor(cursor)
+    return queue, own
+
+
+def instant_of(cursor: str) -> float:
+    """Return the instant by which a list of ended or running jobs is sorted, of the job that a cursor names.
+
+    Raises `BadCursor`.
+    """
+    _, score, _ = _unpack_cursor(cursor, "s", 3)
+    if not _is_score(score):
+        raise BadCursor(cursor)
+    return float(score)
+
+
+def cursor_beside(cursor: str, *, past: bool) -> str:
+    """Return where another queue's list of the same state goes on at the same instant: with what has it, or `past` it.
+
+    Raises `BadCursor`.
+    """
+    state, score, _ = _unpack_cursor(cursor, "s", 3)
+    # Running jobs are sorted upwards by their ids, ended ones downwards.
+    first = past is (state == State.ACTIVE.value)
+    return _pack_cursor("s", state, score, _text(_BEYOND_IDS if first else b""))
+
+
+def _pack_place(place: _Place, states: Sequence[State]) -> str:
+    return _pack_cursor("s", states[place.at].value, place.score, _text(place.member))
 
 
 def _pack_cursor(kind: str, *parts: int | str) -> str:

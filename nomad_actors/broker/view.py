@@ -40,6 +40,8 @@ class QueueCounts:
     delayed: int
     completed: int
     failed: int
+    #: Of the failed ones, those that an operator cancelled.
+    cancelled: int
     pauses: tuple[Pause, ...] = ()
     #: Jobs at a time over all hosts: what an operator set, else what is declared.
     limit: int | None = None
@@ -84,7 +86,9 @@ class QueueView:
 
     def counts(self) -> QueueCounts:
         """Return exact counts of one instant."""
-        now, waiting, active, delayed, completed, failed, recovered, late, poison, *holds = self._run("counts")
+        now, waiting, active, delayed, completed, failed, cancelled, recovered, late, poison, *holds = self._run(
+            "counts"
+        )
         declared, limit, rate, max_length, own, esi = holds
         pauses = (unpack_pause(PauseScope.QUEUE, own), unpack_pause(PauseScope.ESI, esi))
         limits = unpack_limits(limit, rate, max_length)
@@ -95,6 +99,7 @@ class QueueView:
             delayed,
             completed,
             failed,
+            cancelled,
             pauses=tuple(pause for pause in pauses if pause is not None),
             limit=limits.concurrency or (int(declared) if declared.isdigit() else None),
             limits=limits,
@@ -241,13 +246,13 @@ class QueueView:
         found: list[tuple[float, bytes]] = []
         looked_at, score, member = 0, "", b""
         while len(found) < limit and looked_at < limit + MOST_LOOKED_AT:
-            more, *reply = self._run("page", state.value, "", STEP, score, member, *span)
+            more, last_score, last, *reply = self._run("page", state.value, "", STEP, score, member, *span, "")
             for i in range(0, len(reply), 4):
                 found += [(age, reply[i]) for age in _created_ms(reply[i + 2]) if age < before_ms]
             if not more and len(reply) < 4 * STEP:
                 break
             looked_at += len(reply) // 4
-            score, member = reply[-3].decode(), reply[-4]
+            score, member = last_score.decode(), last
         return found
 
     def pause(
@@ -290,10 +295,6 @@ class QueueView:
                 name = reply[i + 1][MARK.size :].decode(errors="replace")
                 found.append(LiveWorker(reply[i].hex(), name, heard))
         return sorted(found, key=lambda worker: worker.name)
-
-    def cancelled_count(self) -> int:
-        """Return how many of the failed jobs were cancelled."""
-        return int(self._links.commands([("ZCARD", f"{self._base}:cancelled")])[0])
 
     def worker_names(self) -> dict[bytes, str]:
         """Return by id the name of each worker process that is known, also of one that is gone by now."""

@@ -59,10 +59,12 @@ class Wish:
         possible = ACTIONS[self.action]
         if self.action in ("retry", "promote"):
             return possible[:1]
-        if self.sought.fields or self.sought.fingerprint:
+        if self.sought.fields or self.sought.fingerprint or self.sought.outcomes:
             return possible
         words = ", ".join(possible)
-        raise BadInput(f"say which jobs to {self.action}: a status, a field or a fingerprint (statuses: {words})")
+        raise BadInput(
+            f"say which jobs to {self.action}: a status, an outcome, a field or a fingerprint (statuses: {words})"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,7 @@ class Operation:
             "perSecond": self.wish.per_second,
             "filter": {
                 "status": list(sought.states),
+                "outcome": list(sought.outcomes),
                 "jobType": sought.job_type,
                 "fields": dict(sought.fields),
                 "fingerprint": sought.fingerprint,

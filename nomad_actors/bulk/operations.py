@@ -16,7 +16,7 @@ from .operation import Operation, Wish
 
 logger = log.get_logger("nomad_actors.bulk")
 
-#: How many that are over are kept of each queue.
+#: How many that are finished are kept of each queue, and how many that are stopped.
 KEPT = 50
 #: How long an operation is its runner's after each step.
 OWNED_MS = 10_000
@@ -46,7 +46,11 @@ class Operations:
         found = self._queues.get_queue(queue)
         count, exact = found.count(wish.sought)
         sought = wish.sought
-        if wish.action == "retry" and "failed" in sought.states and not (sought.fields or sought.fingerprint):
+        if (
+            wish.action == "retry"
+            and "failed" in sought.states
+            and not (sought.fields or sought.fingerprint or sought.outcomes)
+        ):
             # They are failed ones too, and are left alone.
             count = max(0, count - found.cancelled_count())
         return count, exact
@@ -131,10 +135,12 @@ class Operations:
         return None if told is None else Operation.of(told)
 
     def _prune(self, queue: str) -> None:
-        over = [operation for operation in self.of_queue(queue) if operation.state == "finished"]
+        operations = self.of_queue(queue)
         with redis_errors():
-            for operation in over[KEPT:]:
-                self._book(queue).drop(operation.id, seen=operation.revision)
+            # Apart: those that are finished do not push out what may still go on.
+            for state in ("finished", "stopped"):
+                for operation in [each for each in operations if each.state == state][KEPT:]:
+                    self._book(queue).drop(operation.id, seen=operation.revision)
 
     def _book(self, queue: str) -> OperationBook:
         self._queues.get_queue(queue)

@@ -151,6 +151,11 @@ def test_only_fifty_that_are_over_are_kept(
     kept = operations.begin(QUEUE, wish("remove", "failed"))
     assert redis_client.hlen(f"nomad:{{{QUEUE}}}:operations") == 51
     assert operations.get(QUEUE, kept.id).state == "running"
+    stopped = [operations.stop(QUEUE, operations.begin(QUEUE, wish("remove", "failed")).id) for _ in range(53)]
+    operations.begin(QUEUE, wish("remove", "failed"))
+    left = {operation.id: operation.state for operation in operations.of_queue(QUEUE)}
+    assert list(left.values()).count("finished") == 50
+    assert sum(operation.id in left for operation in stopped) == 50
 
 
 def test_jobs_that_come_later_are_not_meant(access: QueueAccess, operations: Operations, runner: Runner) -> None:
@@ -377,7 +382,7 @@ def vars_of(operation: Operation) -> dict[str, object]:
     [
         (wish("explode", "failed"), "action 'explode' is unusable .accepted: retry, remove, promote, cancel"),
         (wish("retry", "waiting"), "a job that is 'waiting' does not retry .accepted: failed, completed"),
-        (wish("remove"), "say which jobs to remove: a status, a field or a fingerprint"),
+        (wish("remove"), "say which jobs to remove: a status, an outcome, a field or a fingerprint"),
         (wish("remove", "failed", per_second=0), "perSecond 0 is unusable .accepted: 1 to 5000"),
         (wish("remove", fields={"mood": "bad"}), "cannot be found by field 'mood'"),
     ],
