@@ -21,6 +21,8 @@ from nomad_actors.errors import (
     WrongState,
 )
 
+from .answer import Answer
+
 logger = log.get_logger("admin")
 
 #: The first class that fits decides: subclasses stand before their bases.
@@ -59,7 +61,7 @@ def problem(status: HTTPStatus, detail: str, *, accepted: Sequence[str] = (), **
     g.problem_detail = detail
     if is_page():
         page = render_template("error.html", status=status, detail=detail, accepted=accepted)
-        return Response(page, status, mimetype="text/html")
+        return Answer(page, status, mimetype="text/html")
     body: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
     if accepted:
         body["accepted"] = list(accepted)

@@ -8,6 +8,7 @@ from flask import Flask, Response
 
 from . import problems
 from .access import forms, guard, journal, request_ids
+from .answer import Answer
 from .api import actions, audit, bulk, description, doctor, holds, jobs, metrics, probes, scheduler
 from .pages import actions as page_actions
 from .pages import audit as audit_page
@@ -39,6 +40,7 @@ _HEADERS = {
 def create_app(app: App) -> Flask:
     """Return the admin of an application as a WSGI application; nothing connects before the first request."""
     web = Flask("admin", static_url_path="/admin/static")
+    web.response_class = Answer
     web.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     # The order of the documentation, not of the alphabet.
     web.json.sort_keys = False  # type: ignore[attr-defined]

@@ -85,7 +85,7 @@ def confirm_remove() -> str:
     return render_template(
         "confirm.html",
         question=f"Remove this {found.status} job for good?",
-        facts={"Job": found.name, "Id": job_id, "Queue": queue},
+        facts=[("Job", found.name), ("Id", job_id), ("Queue", queue)],
         action=f"{job_path(queue, job_id)}/remove",
         fields=[],
         verb="Remove it",
@@ -115,11 +115,11 @@ def confirm_clean() -> str:
     return render_template(
         "confirm.html",
         question=f"Remove {status} jobs for good?",
-        facts={
-            "Queue": queue.name,
-            "Which": f"{status}, that {since} over {minutes} minutes ago, oldest first",
-            "At most": f"{limit}; {queue.counts()[status]} are {status} now, of any age",
-        },
+        facts=[
+            ("Queue", queue.name),
+            ("Which", f"{status}, that {since} over {minutes} minutes ago, oldest first"),
+            ("At most", f"{limit}; {queue.counts()[status]} are {status} now, of any age"),
+        ],
         action=f"{queue_path(queue.name)}/clean",
         fields=[("status", status), ("minutes", minutes), ("limit", limit)],
         verb="Remove them",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from flask import Blueprint, Response, render_template, request
 
 from nomad_actors.bulk import Operations, Wish
@@ -41,15 +43,16 @@ def confirm() -> str:
     fields = [
         (name, value) for name, value in request.args.items(multi=True) if name not in ("limit", "cursor") and value
     ]
-    facts = {name.capitalize(): value for name, value in fields if name != "action"}
+    # Pairs, for a field may be there several times.
+    facts = [(name.capitalize(), value) for name, value in fields if name != "action"]
     return render_template(
         "confirm.html",
         question=f"{query.action.capitalize()} {'' if is_exact else 'up to '}{count} jobs?",
-        facts={**facts, "At a pace of": f"{Wish.per_second} a second; it can be stopped"},
+        facts=[*facts, ("At a pace of", f"{Wish.per_second} a second; it can be stopped")],
         action=f"{queue_path(query.queue)}/bulk",
         fields=[(name, value) for name, value in fields if name != "queue"],
         verb=f"{query.action.capitalize()} them",
-        back=f"{queue_path(query.queue)}?status={query.status}",
+        back=f"{queue_path(query.queue)}?{urlencode([pair for pair in fields if pair[0] not in ('queue', 'action')])}",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 from urllib.parse import quote
@@ -13,6 +14,8 @@ from nomad_actors.errors import BadInput, JobNotFound, NomadError, Unavailable, 
 from .. import problems
 from ..access import journal
 from . import notices
+
+_SECONDS = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,3}))?")
 
 
 def done(act: Callable[[], str], back: str, *, otherwise: str | None = None, when_gone: str | None = None) -> Response:
@@ -43,6 +46,19 @@ def whole(name: str, text: str | None, low: int, high: int) -> int:
     if text and text.isascii() and text.isdigit() and len(text) <= 12 and low <= int(text) <= high:
         return int(text)
     accepted = f"a whole number from {low} to {high}"
+    raise BadInput(f"{name} {text!r:.80} is unusable (accepted: {accepted})", accepted=[accepted])
+
+
+def seconds_ms(name: str, text: str, most_ms: int) -> int:
+    """Return a form's field, seconds to the millisecond, in ms from 1 to `most_ms`.
+
+    Raises `BadInput` for anything else.
+    """
+    found = _SECONDS.fullmatch(text)
+    ms = int(found[1]) * 1000 + int((found[2] or "").ljust(3, "0")) if found else 0
+    if 1 <= ms <= most_ms:
+        return ms
+    accepted = f"seconds from 0.001 to {most_ms // 1000}, to the millisecond"
     raise BadInput(f"{name} {text!r:.80} is unusable (accepted: {accepted})", accepted=[accepted])
 
 

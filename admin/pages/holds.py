@@ -13,7 +13,7 @@ from ..access.actors import current_actor
 from ..parts import all_queues
 from ..sizes import MAX_REASON_CHARS
 from .actions import MINUTE_MS
-from .doing import done, queue_path, whole
+from .doing import done, queue_path, seconds_ms, whole
 
 pages = Blueprint("pages_holds", __name__)
 
@@ -75,12 +75,12 @@ def limits(queue: str) -> Response:
     chosen = all_queues().get_queue(queue)
 
     def act() -> str:
-        seconds = _limit("seconds", MAX_PAUSE_MS // 1000)
+        period = request.form.get("seconds", "").strip()
         chosen.set_limits(
             Limits(
                 concurrency=_limit("concurrency", MAX_LIMIT),
                 starts=_limit("starts", MAX_STARTS),
-                period_ms=None if seconds is None else seconds * 1000,
+                period_ms=seconds_ms("seconds", period, MAX_PAUSE_MS) if period else None,
                 max_length=_limit("length", MAX_LENGTH),
             )
         )

@@ -12,14 +12,15 @@ from werkzeug.wrappers import Response
 from nomad_actors import job_metrics
 from nomad_actors.bulk import ACTIONS
 from nomad_actors.errors import JobNotFound
-from nomad_actors.finding import MAX_LIMIT
+from nomad_actors.finding import MAX_LIMIT, OUTCOMES
 from nomad_actors.version import __version__
 
 from ..access.actors import current_actor, may_change
 from ..access.forms import form_token
 from ..api.jobs import OfFailures
+from ..esi_switch import esi_switch
 from ..inputs import NoQuery, read_query
-from ..listing import OfJobs, page_of
+from ..listing import OfJobs, fields_of, page_of, states_of
 from ..parts import all_queues, application
 from ..schedules import schedule_status, scheduler_reading
 from . import notices, words
@@ -38,7 +39,7 @@ class Shown(OfJobs):
     limit: int = Field(default=JOBS_A_PAGE, ge=1, le=MAX_LIMIT)
 
 
-for _filter in (words.duration, words.utc, words.from_now, words.iso_ms, words.percent, words.number):
+for _filter in (words.duration, words.utc, words.from_now, words.iso_ms, words.percent, words.number, words.seconds):
     pages.add_app_template_filter(_filter)
 pages.add_app_template_global(form_token)
 
@@ -70,12 +71,15 @@ def overview() -> str:
     """Show whether the system is healthy, the queues, the last failures and the schedules."""
     read_query(request, NoQuery)
     queues, scheduler = all_queues(), scheduler_reading()
+    details = [job_metrics.get_queue_details(name, queues=queues) for name in queues.names()]
+    cancelled = {name: queues.get_queue(name).cancelled_count() for name in queues.names()}
     return render_template(
         "overview.html",
-        esi=next(iter(queues.esi_pauses().values()), None),
-        esi_queues=queues.talking_to_esi(),
+        esi=esi_switch(queues),
         health=job_metrics.get_job_system_health(queues=queues, scheduler=scheduler),
-        queues=[job_metrics.get_queue_details(name, queues=queues) for name in queues.names()],
+        queues=details,
+        kept_failed={each["queueName"]: each["kept"]["failed"] - cancelled[each["queueName"]] for each in details},
+        cancelled=sum(cancelled.values()),
         failures=job_metrics.get_failed_jobs(LAST_FAILURES, queues=queues),
         schedules=scheduler.as_json()["jobs"],
     )
@@ -87,7 +91,9 @@ def queue(queue: str) -> str:
     query = read_query(request, Shown)
     chosen = all_queues().get_queue(queue)
     details = job_metrics.get_queue_details(queue, queues=all_queues())
-    page = page_of(chosen, query, status="paused" if details["isPaused"] else "waiting")
+    waiting = "paused" if details["isPaused"] else "waiting"
+    status = states_of(query).replace("waiting", waiting)
+    page = page_of(chosen, query, status=status)
     return render_template(
         "queue.html",
         queue=details,
@@ -96,7 +102,9 @@ def queue(queue: str) -> str:
         indexed=sorted({name for job_type in chosen.job_types for name in job_type.indexed}),
         query=query,
         page=page,
-        is_filtered=bool(query.type or query.field or query.fingerprint or query.since or query.until),
+        fields=[*fields_of(query), ""],
+        outcomes=[name for name, state in OUTCOMES.items() if state.value in page.statuses],
+        is_filtered=any((query.outcome, query.type, fields_of(query), query.fingerprint, query.since, query.until)),
         kept=[(name, value) for name, value in request.args.items(multi=True) if name != "cursor"],
         cleanable=[status for status in CLEANABLE if status != ("waiting" if details["isPaused"] else "paused")],
     )
@@ -107,7 +115,7 @@ def failures(queue: str) -> str:
     """Show why a queue's jobs failed, those with one cause together."""
     query = read_query(request, OfFailures)
     page = all_queues().get_queue(queue).failures(limit=query.limit, cursor=query.cursor or None)
-    return render_template("failures.html", queue=queue, page=page)
+    return render_template("failures.html", queue=queue, page=page, limit=query.limit)
 
 
 @pages.get("/admin/queues/<queue>/jobs/<path:job_id>")

@@ -27,6 +27,11 @@ def duration(ms: float | None) -> str:
     return f"{seconds} s"
 
 
+def seconds(ms: int) -> str:
+    """Return a time in seconds, to the millisecond, as a form's field takes it: `60`, `1.5`, `0.2`."""
+    return f"{ms // 1000}.{ms % 1000:03d}".rstrip("0").rstrip(".")
+
+
 def utc(ms: float | None) -> str:
     """Return an instant (ms since the epoch) to the second, in UTC."""
     if ms is None:

@@ -31,6 +31,7 @@ QUEUES = ("token-refresh", "esi-refresh", "historical-data", "cache-cleanup")
 class Work(Payload):
     character_id: int
     note: str = ""
+    user_id: int = 0
     fail: bool = False
     wait: bool = False
 
@@ -47,7 +48,7 @@ def work(payload: Work) -> Done:
     if payload.wait:
         gate.wait(10)
     if payload.fail:
-        raise ValueError("ESI said 404 <b>not found</b>")
+        raise ValueError(f"ESI said 404 <b>not found</b>{payload.note}")
     return Done(rows=payload.character_id)
 
 
@@ -123,7 +124,7 @@ def _job_type(queue: str) -> JobType:
         priority=Priority.HIGH,
         attempts=1,
         backoff=Backoff("exponential", 2000),
-        indexed=("character_id",),
+        indexed=("character_id", "user_id"),
         talks_to_esi=queue == "token-refresh",
         concurrency=2,
     )

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.datastructures import MultiDict
 
 from .conftest import Parts
 from .test_pages import text_of
@@ -21,8 +22,8 @@ def press(ask: FlaskClient, page: str, action: str) -> str:
     for form in re.findall(r"<form.*?</form>", shown, re.DOTALL):
         target = re.search(r'action="([^"]+)"', form)
         if target and html.unescape(target[1]) == action:
-            fields = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form))
-            answer = ask.post(action, data={name: html.unescape(value) for name, value in fields.items()})
+            fields = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form)
+            answer = ask.post(action, data=MultiDict((name, html.unescape(value)) for name, value in fields))
             assert answer.status_code == 303, answer.text
             return text_of(ask.get(answer.location).text)
     raise AssertionError(f"{page} has no button for {action}: {shown}")

@@ -73,10 +73,47 @@ def test_what_would_be_meant_for_everything_or_cannot_be_is_refused(ask: FlaskCl
         ({"action": "explode"}, "retry, remove, promote, cancel"),
         ({"action": "retry", "filter": {"status": ["active"]}}, "does not retry"),
         ({"action": "retry", "filter": {"feilds": {}}}, "unknown field 'feilds'"),
-        ({"action": "retry", "filter": {"fields": {"character_id": 7}}}, "character_id is 7 (accepted: text)"),
+        (
+            {"action": "retry", "filter": {"fields": {"character_id": 7}}},
+            "character_id is 7 (accepted: text of 0 to 500 characters)",
+        ),
         ({"action": "retry", "perSecond": 0}, "from 1 to 5000"),
     ):
         answer = ask.post(f"{QUEUE}/bulk", json=wanted)
         assert answer.status_code == 422, wanted
         assert said in answer.get_json()["detail"]
     assert ask.get(f"{QUEUE}/bulk/none").status_code == 404
+
+
+def test_what_an_operator_says_is_bounded(ask: FlaskClient, parts: Parts) -> None:
+    long = "x" * 501
+    for path, wanted in (
+        ("bulk", {"action": "retry", "reason": long}),
+        ("bulk", {"action": "retry", "filter": {"fields": {"character_id": long}}}),
+        ("bulk", {"action": "retry", "filter": {"fields": {f"f{number}": "1" for number in range(21)}}}),
+        (f"jobs/{parts.add()}/cancel", {"reason": long}),
+    ):
+        answer = ask.post(f"{QUEUE}/{path}", json=wanted)
+        assert answer.status_code == 422, wanted
+    assert ask.get(f"{QUEUE}/jobs?field=character_id%3D{long}").status_code == 422
+    assert ask.post(f"{QUEUE}/bulk", json={"action": "retry", "reason": long[1:]}).status_code == 200
+
+
+def test_an_action_is_meant_for_jobs_by_how_they_ended(
+    ask: FlaskClient, parts: Parts, runner: Runner, wait_until: Callable[..., None]
+) -> None:
+    parts.add(fail=True)
+    parts.run_all()
+    cancelled = [parts.add() for _ in range(3)]
+    for job_id in cancelled:
+        parts.queues.get_queue("token-refresh").cancel(job_id)
+    wanted = {"action": "remove", "filter": {"outcome": ["cancelled"]}}
+    counted = ask.post(f"{QUEUE}/bulk", json=wanted).get_json()
+    assert (counted["count"], counted["isExact"]) == (3, True)
+    begun = ask.post(f"{QUEUE}/bulk", json={**wanted, "dryRun": False}).get_json()
+    assert begun["filter"]["outcome"] == ["cancelled"]
+    url = f"{QUEUE}/bulk/{begun['id']}"
+    wait_until(lambda: ask.get(url).get_json()["state"] == "finished", timeout_seconds=15)
+    assert ask.get(url).get_json()["done"] == 3
+    assert [job.outcome for job in parts.queues.get_queue("token-refresh").jobs("failed")] == ["failed"]
+    assert ask.post(f"{QUEUE}/bulk", json={"action": "remove", "filter": {"outcome": ["lost"]}}).status_code == 422

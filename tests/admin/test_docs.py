@@ -101,7 +101,10 @@ def test_the_document_tells_the_data_of_each_job_type(document: dict[str, Any]) 
     one = schemas[choices["token-refresh-work"].rpartition("/")[2]]
     assert one["properties"]["name"]["const"] == "token-refresh-work"
     data = schemas[one["properties"]["data"]["$ref"].rpartition("/")[2]]
-    assert (list(data["properties"]), data["required"]) == (["character_id", "note", "fail", "wait"], ["character_id"])
+    assert (list(data["properties"]), data["required"]) == (
+        ["character_id", "note", "user_id", "fail", "wait"],
+        ["character_id"],
+    )
 
 
 def test_the_document_is_the_same_in_every_process(document: dict[str, Any], tmp_path: Path) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from flask.testing import FlaskClient
 
+from nomad_actors.broker.holds import PauseScope
+
 from .conftest import Parts
+from .test_actions import press
+from .test_pages import text_of
 
 QUEUE = "/admin/jobs/queues/token-refresh"
 NO_LIMITS = {"concurrency": None, "starts": None, "periodMs": None, "maxLength": None}
@@ -25,7 +30,13 @@ def test_a_pause_has_a_reason_and_an_end(ask: FlaskClient, parts: Parts, wait_un
 
 def test_all_that_talks_to_esi_is_paused_beside_what_is_paused_itself(ask: FlaskClient, parts: Parts) -> None:
     switch = ask.get("/admin/jobs/esi").get_json()
-    assert switch == {"queues": ["token-refresh"], "isPaused": False, "pause": None}
+    assert switch == {
+        "queues": ["token-refresh"],
+        "isPaused": False,
+        "running": ["token-refresh"],
+        "pause": None,
+        "pauses": {},
+    }
     ask.post(f"{QUEUE}/pause")
     paused = ask.post("/admin/jobs/esi/pause", json={"reason": "downtime"}).get_json()
     assert (paused["isPaused"], paused["pause"]["reason"], paused["pause"]["scope"]) == (True, "downtime", "esi")
@@ -33,6 +44,26 @@ def test_all_that_talks_to_esi_is_paused_beside_what_is_paused_itself(ask: Flask
     assert ask.post(f"{QUEUE}/resume").get_json()["status"] == "paused"
     assert ask.post("/admin/jobs/esi/resume").get_json()["isPaused"] is False
     assert ask.get(QUEUE).get_json()["isPaused"] is False
+
+
+def test_a_queue_that_the_switch_does_not_hold_is_shown_and_can_be_paused(ask: FlaskClient, parts: Parts) -> None:
+    parts.queues.register(replace(parts.queues.job_type("esi-refresh-work"), name="esi-too", talks_to_esi=True))
+    assert ask.post("/admin/jobs/esi/pause", json={"reason": "downtime"}).get_json()["isPaused"] is True
+    parts.queues.get_queue("esi-refresh").resume(scope=PauseScope.ESI)
+    switch = ask.get("/admin/jobs/esi").get_json()
+    assert (switch["isPaused"], switch["running"]) == (False, ["esi-refresh"])
+    assert switch["pauses"]["token-refresh"] == switch["pause"]
+    page = text_of(ask.get("/admin/").text)
+    assert "token-refresh paused by local" in page
+    assert "The switch does not hold esi-refresh: pause again to hold all." in page
+    assert "Resume all that talks to ESI" in page
+    assert "is paused until it is resumed" in press(ask, "/admin/", "/admin/esi/pause")
+    switch = ask.get("/admin/jobs/esi").get_json()
+    assert (switch["isPaused"], switch["running"], sorted(switch["pauses"])) == (
+        True,
+        [],
+        ["esi-refresh", "token-refresh"],
+    )
 
 
 def test_limits_are_set_all_together_and_hold_at_once(ask: FlaskClient, parts: Parts) -> None:

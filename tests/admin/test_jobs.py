@@ -128,7 +128,7 @@ def test_several_states_are_listed_one_after_another(ask: FlaskClient, parts: Pa
         ("limit=ten", "limit 'ten'"),
         ("limit=%D9%A3", "limit '٣'"),
         ("cursor=-1", "cursor '-1'.*nextCursor"),
-        ("state=failed", "unknown query parameter 'state'.*status, type, field"),
+        ("state=failed", "unknown query parameter 'state'.*status, outcome, type, field"),
         ("limit=1&limit=2", "'limit' is given 2 times"),
     ],
 )
@@ -147,6 +147,50 @@ def test_failed_jobs_of_all_queues_are_listed_with_their_reasons(ask: FlaskClien
     assert {job["jobId"] for job in answer["jobs"]} == {one, two}
     assert {job["failedReason"] for job in answer["jobs"]} == {"ValueError: ESI said 404 <b>not found</b>"}
     assert len(ask.get("/admin/jobs/failed?limit=1").get_json()["jobs"]) == 1
+
+
+def test_failed_jobs_of_all_queues_are_listed_page_by_page_and_cancelled_ones_when_asked_for(
+    ask: FlaskClient, parts: Parts
+) -> None:
+    failed = [parts.add(queue, fail=True) for queue in ("token-refresh", "esi-refresh") for _ in range(3)]
+    for queue in ("token-refresh", "esi-refresh"):
+        parts.run_all(queue)
+    cancelled = [parts.add("cache-cleanup") for _ in range(12)]
+    for job_id in cancelled:
+        parts.queues.get_queue("cache-cleanup").cancel(job_id)
+
+    def pages(path: str) -> list[str]:
+        found: list[str] = []
+        cursor = ""
+        while True:
+            told = ask.get(f"{path}&limit=4&cursor={cursor}").get_json()
+            found += [job["jobId"] for job in told["jobs"]]
+            if told["nextCursor"] is None:
+                return found
+            cursor = told["nextCursor"]
+
+    url = "/admin/jobs/failed"
+    assert ask.get(url).get_json()["total"] == 6
+    assert sorted(pages(f"{url}?")) == sorted(failed)
+    assert sorted(pages(f"{url}?outcome=cancelled")) == sorted(cancelled)
+    assert sorted(pages(f"{url}?outcome=failed,cancelled")) == sorted(failed + cancelled)
+    for query, said in (("outcome=completed", "failed, cancelled"), ("cursor=x", "a nextCursor of the same list")):
+        answer = ask.get(f"{url}?{query}")
+        assert (answer.status_code, said in answer.get_json()["detail"]) == (422, True)
+    jobs = "/admin/jobs/queues/cache-cleanup/jobs"
+    assert ask.get(f"{jobs}?outcome=cancelled").get_json()["total"] == 12
+    assert ask.get(f"{jobs}?status=failed&outcome=failed").get_json()["jobs"] == []
+
+
+def test_a_fingerprint_or_an_outcome_alone_says_the_state(ask: FlaskClient, parts: Parts) -> None:
+    failed = parts.add(fail=True)
+    parts.add()
+    parts.run_all()
+    (reason,) = ask.get(f"{JOBS.removesuffix('jobs')}failures").get_json()["failures"]
+    for query, ids in ((f"fingerprint={reason['fingerprint']}", [failed]), ("outcome=failed", [failed])):
+        assert [job["id"] for job in ask.get(f"{JOBS}?{query}").get_json()["jobs"]] == ids
+    assert len(ask.get(f"{JOBS}?outcome=completed,failed").get_json()["jobs"]) == 2
+    assert ask.get(f"{JOBS}?outcome=lost").status_code == 422
 
 
 @pytest.mark.usefixtures("serving")

@@ -151,3 +151,25 @@ def test_instants_are_told_from_now_and_in_utc() -> None:
     assert words.iso_ms("1970-01-01T00:00:01+00:00") == 1000
     assert (words.percent(None), words.percent(100.0), words.percent(0.98)) == ("–", "100 %", "0.98 %")
     assert words.number(1234567) == "1\u202f234\u202f567"
+
+
+def test_half_a_surrogate_pair_fails_no_page(ask: FlaskClient, parts: Parts) -> None:
+    broken = "caf\ud83d"
+    ids = [parts.add(note=broken), parts.add(note=broken, fail=True)]
+    parts.run_all()
+    cancelled = parts.add(note=broken)
+    queue = parts.queues.get_queue("token-refresh")
+    queue.cancel(cancelled, broken)
+    queue.pause(reason=broken)
+    for path in (
+        "/admin/",
+        "/admin/queues/token-refresh?status=failed,completed",
+        "/admin/queues/token-refresh/failures",
+        *(f"/admin/queues/token-refresh/jobs/{job_id}" for job_id in (*ids, cancelled)),
+    ):
+        answer = ask.get(path)
+        assert answer.status_code == 200, path
+    page = ask.get(f"/admin/queues/token-refresh/jobs/{ids[0]}").text
+    assert r"caf\ud83d" in page
+    assert int(ask.get("/admin/").headers["Content-Length"]) == len(ask.get("/admin/").data)
+    assert ask.get("/admin/jobs/failed").status_code == 200

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from flask.testing import FlaskClient
 
+from nomad_actors.broker.holds import Limits
 from nomad_actors.bulk import Runner
 
 from .conftest import Parts
@@ -44,6 +45,64 @@ def test_jobs_are_found_by_a_field_and_the_next_page_keeps_it(ask: FlaskClient, 
     assert "field=character_id" in html.unescape(following[1])
     wrong = ask.get(f"{QUEUE}?field=note%3Dx")
     assert (wrong.status_code, "accepted: character_id" in text_of(wrong.text)) == (422, True)
+
+
+BOTH = "field=character_id%3D1&field=user_id%3D2"
+
+
+def test_two_fields_are_shown_asked_about_and_kept(ask: FlaskClient, parts: Parts) -> None:
+    for number in range(4):
+        parts.add(character_id=number % 2, user_id=number // 2 * 2)
+    page = ask.get(f"{QUEUE}?status=waiting&{BOTH}&since=5&limit=7").text
+    assert "1 shown of up to 2" in text_of(page)
+    find = page[page.index('<form class="fields" method="get">') :].partition("</form>")[0]
+    assert re.findall(r'name="field" value="([^"]*)"', find) == ["character_id=1", "user_id=2", ""]
+    assert dict(re.findall(r'type="hidden" name="(since|until|limit)" value="([^"]*)"', find)) == {
+        "since": "5",
+        "limit": "7",
+    }
+    asked = f"/admin/confirm/bulk?queue=token-refresh&action=cancel&status=waiting&{BOTH}"
+    question = ask.get(asked).text
+    assert "Field character_id=1 Field user_id=2" in text_of(question)
+    assert f'href="{QUEUE}?status=waiting&amp;{BOTH.replace("&", "&amp;")}"' in question
+    assert ask.get(html.unescape(re.search(r'class="button" href="([^"]+)"', question)[1])).status_code == 200  # type: ignore[index]
+    assert "It has begun, for 2 jobs" in press(ask, asked, f"{QUEUE}/bulk")
+    (operation,) = ask.get("/admin/jobs/bulk").get_json()["operations"]
+    assert operation["filter"]["fields"] == {"character_id": "1", "user_id": "2"}
+
+
+def test_cancelled_jobs_hide_no_failures(ask: FlaskClient, parts: Parts) -> None:
+    failed = parts.add(character_id=5, fail=True)
+    parts.run_all()
+    for _ in range(12):
+        parts.queues.get_queue("token-refresh").cancel(parts.add(), "a test")
+    overview = ask.get("/admin/").text
+    assert failed in overview
+    assert "cancelled: a test" not in overview
+    assert re.search(r'status=failed&amp;outcome=failed" class="alarm">1<', overview)
+    seen = ask.get(f"{QUEUE}?status=failed&outcome=failed").text
+    assert "1 shown of 1" in text_of(seen)
+    assert "<option selected>failed</option>" in seen
+    assert 'name="outcome" value="failed"' in seen[seen.index("/admin/confirm/bulk") :]
+    parts.queues.get_queue("token-refresh").remove(failed)
+    overview = text_of(ask.get("/admin/").text)
+    assert "No failed jobs are kept; 12 were cancelled." in overview
+    asked = "/admin/confirm/bulk?queue=token-refresh&action=remove&status=failed&outcome=cancelled"
+    assert "Outcome cancelled" in text_of(ask.get(asked).text)
+    assert "It has begun, for 12 jobs" in press(ask, asked, f"{QUEUE}/bulk")
+    assert "failed · cancelled" in text_of(ask.get("/admin/bulk").text)
+
+
+def test_older_failures_keep_the_number_of_a_page(ask: FlaskClient, parts: Parts) -> None:
+    for number in range(3):
+        parts.queues.add_job(
+            "token-refresh", "token-refresh-work", {"character_id": 1, "fail": True, "note": "abc"[number]}
+        )
+    parts.run_all()
+    page = ask.get(f"{QUEUE}/failures?limit=1").text
+    older = re.search(r'href="(\?limit=1&amp;cursor=[^"]+)"', page)
+    assert older
+    assert text_of(ask.get(f"{QUEUE}/failures{html.unescape(older[1])}").text).count("ValueError") == 1
 
 
 def test_why_jobs_failed_leads_to_them_and_to_their_retry(
@@ -106,6 +165,15 @@ def test_limits_are_set_and_lifted_on_the_queues_page(ask: FlaskClient, parts: P
     typed = {"concurrency": "3", "starts": "10", "seconds": "60", "length": ""}
     assert "hold at once" in send(ask, QUEUE, f"{QUEUE}/limits", **typed)
     assert queue.limits().as_json() == {"concurrency": 3, "starts": 10, "periodMs": 60_000, "maxLength": None}
+    for period_ms, shown in ((1500, "1.5"), (200, "0.2"), (60_000, "60"), (1, "0.001")):
+        queue.set_limits(Limits(starts=10, period_ms=period_ms))
+        assert f'name="seconds" type="number" min="0.001" step="0.001" value="{shown}"' in ask.get(QUEUE).text
+        send(ask, QUEUE, f"{QUEUE}/limits", concurrency="3", starts="10", seconds=shown, length="")
+        assert queue.limits().period_ms == period_ms
+    for wrong in ("0", "1.2345", "-1", "1e3", "1,5", "9" * 12):
+        assert "seconds" in send(ask, QUEUE, f"{QUEUE}/limits", **{**typed, "seconds": wrong})
+        assert queue.limits().period_ms == 1
+    send(ask, QUEUE, f"{QUEUE}/limits", **typed)
     assert "starts and period go together" in send(ask, QUEUE, f"{QUEUE}/limits", **{**typed, "seconds": ""})
     assert queue.limits().starts == 10
     assert "unusable" in send(ask, QUEUE, f"{QUEUE}/limits", **{**typed, "concurrency": "many"})
