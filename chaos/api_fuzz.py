@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import tempfile
 import threading
 import time
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import requests
 import schemathesis
@@ -19,6 +21,7 @@ from flask import Flask
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis.core import NotSet
 from schemathesis.generation import GenerationMode
+from werkzeug.routing import Rule
 from werkzeug.serving import make_server
 
 from admin import create_app
@@ -30,6 +33,7 @@ from nomad_actors.scheduler import SCHEDULES, Schedules
 from nomad_actors.settings import Settings
 
 from .conforming import Conforming
+from .fuzz_material import Material
 
 #: How many cases of one operation are drawn in one go.
 ROUND = 25
@@ -41,9 +45,18 @@ RULES_OF_THEIR_OWN = {
     f"POST {_QUEUE}/batch",
     f"GET {_QUEUE}/jobs",
     f"GET {_QUEUE}/failures",
+    "GET /admin/jobs/failed",
+    "GET /admin/jobs/active",
     f"POST {_QUEUE}/bulk",
     f"PUT {_QUEUE}/limits",
 }
+#: These judge, and say 503 where something is not well; of all others it would say that Redis or the database is away.
+JUDGES = ("/admin/jobs/health", "/admin/doctor")
+#: What the pages' addresses take.
+_OF_PAGES = (
+    *("status", "outcome", "type", "field", "fingerprint", "since", "until", "limit", "cursor"),
+    *("action", "queue", "job", "minutes", "actor"),
+)
 
 
 def api_fuzz(draw: random.Random, seconds: float) -> str:
@@ -60,6 +73,7 @@ def api_fuzz(draw: random.Random, seconds: float) -> str:
                 end = time.monotonic() + seconds
                 while time.monotonic() < end:
                     fuzz.ask(ROUND)
+                    fuzz.look(ROUND)
         finally:
             application.close()
             server.stop()
@@ -73,13 +87,15 @@ class Fuzz:
         self.answers: Counter[int] = Counter()
         self._draw = draw
         self._queues = queues
+        self._web = web
+        self._material = Material(draw)
         self._conforming = Conforming(web, queues)
         self._served = served(web)
         self._session = requests.Session()
 
     def __enter__(self) -> Fuzz:
-        url = self._served.__enter__()
-        self._schema = schemathesis.openapi.from_url(f"{url}/admin/openapi.json")
+        self._url = self._served.__enter__()
+        self._schema = schemathesis.openapi.from_url(f"{self._url}/admin/openapi.json")
         return self
 
     def __exit__(self, *raised: Any) -> None:
@@ -116,15 +132,58 @@ class Fuzz:
         def once(case: Any) -> None:
             if mode is GenerationMode.POSITIVE:
                 self._name_what_exists(case)
+                self._look_right(case, operation)
             answer = case.call(session=self._session, timeout=30)
             self.answers[answer.status_code] += 1
+            self._material.learn(answer)
             said = f"{operation.label} {case.path_parameters} {case.query} {case.body!r:.500}: {answer.text[:500]}"
+            is_judge = operation.path in JUDGES and "Retry-After" not in answer.headers
+            assert answer.status_code < 500 or is_judge, f"Redis and the database are there: {said}"
             if mode is GenerationMode.NEGATIVE and _is_wrong_as_sent(case):
                 assert answer.status_code >= 400, f"it took what its document refuses: {said}"
             elif mode is GenerationMode.POSITIVE and operation.label not in RULES_OF_THEIR_OWN:
                 assert answer.status_code != 422, f"it refused what its document accepts: {said}"
 
         once()
+
+    def look(self, cases: int) -> None:
+        """Look at each page up to `cases` times, with parameters that fit it and such that do not.
+
+        Raises `AssertionError` for an answer that blames us.
+        """
+        for rule in self._web.url_map.iter_rules():
+            if rule.endpoint.startswith("pages") and "GET" in (rule.methods or ()):
+                for _ in range(cases):
+                    self._look(rule)
+
+    def _look(self, rule: Rule) -> None:
+        names = self._draw.sample(_OF_PAGES, self._draw.randrange(4))
+        query = [(name, self._name(name) if name == "queue" else self._material.of(name)) for name in names]
+        if "confirm" in rule.rule:
+            query += [("queue", self._name("queue"))]
+        path = re.sub(r"<(?:\w+:)?(\w+)>", lambda found: quote(self._name(found[1]), safe=""), rule.rule)
+        answer = self._session.get(self._url + path, params=query, timeout=30, allow_redirects=False)
+        self.answers[answer.status_code] += 1
+        assert answer.status_code < 500, f"{path} {query}: {answer.text[:500]}"
+
+    def _name(self, parameter: str) -> str:
+        """Return a name for a place in a page's address, most of the time one that exists."""
+        if self._draw.random() < 0.2:
+            return self._material.text() or "-"
+        if parameter == "queue":
+            return self._draw.choice(self._queues.names())
+        if parameter == "name":
+            schedules = Schedules(self._queues, self._queues.clock).all()
+            return self._draw.choice(schedules).schedule.name if schedules else "-"
+        return self._material.of("job") or "-"
+
+    def _look_right(self, case: Any, operation: Any) -> None:
+        """Give parameters that take any text what looks right, half of the time."""
+        for name in ("cursor", "field", "fingerprint"):
+            is_taken = any(parameter.name == name for parameter in operation.query)
+            if is_taken and operation.label in RULES_OF_THEIR_OWN and self._draw.random() < 0.5:
+                value = self._material.of(name)
+                case.query[name] = [value] if name == "field" else value
 
     def _name_what_exists(self, case: Any) -> None:
         """Name a job or a schedule that is there, most of the time: nobody draws its id by chance."""

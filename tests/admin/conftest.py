@@ -17,7 +17,7 @@ from chaos.conforming import Conforming
 from nomad_actors.broker import JobBroker
 from nomad_actors.clock import Clock, SystemClock
 from nomad_actors.job_types import Backoff, JobType, Payload, Priority, Result
-from nomad_actors.queues import Queues
+from nomad_actors.queues import Queues, current_job
 from nomad_actors.scheduler import SCHEDULES, Schedules
 from nomad_actors.scrape import scraped
 from nomad_actors.settings import Settings
@@ -38,6 +38,7 @@ class Work(Payload):
 
 class Done(Result):
     rows: int
+    note: str = ""
 
 
 #: Held shut while jobs are meant to run.
@@ -47,9 +48,12 @@ gate = threading.Event()
 def work(payload: Work) -> Done:
     if payload.wait:
         gate.wait(10)
+    if payload.note:
+        current_job().log(payload.note)
+        current_job().progress(1, 2, payload.note)
     if payload.fail:
         raise ValueError(f"ESI said 404 <b>not found</b>{payload.note}")
-    return Done(rows=payload.character_id)
+    return Done(rows=payload.character_id, note=payload.note)
 
 
 @dataclass

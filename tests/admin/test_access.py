@@ -262,11 +262,19 @@ def test_a_viewer_sees_no_buttons_and_a_read_only_admin_has_none(ask: FlaskClien
     page = other.get("/admin/queues/token-refresh", headers=bearer("otto")).text
     assert "/pause" not in page
     assert "read-only" in page
-    answer = other.post(PAUSE, headers=bearer("otto"))
-    assert answer.status_code == 403
-    assert "read-only" in answer.get_json()["detail"]
-    assert not closed.queues.get_queue("token-refresh").is_paused()
-    assert audited(closed)[0] == ("otto", "read_only", 403)
+    job_id = closed.add()
+    limits = {"concurrency": 1, "starts": None, "periodMs": None, "maxLength": None}
+    for method, path, body in (
+        ("POST", PAUSE, {}),
+        ("PUT", PAUSE.replace("pause", "limits"), limits),
+        ("DELETE", PAUSE.replace("pause", f"jobs/{job_id}"), None),
+    ):
+        answer = other.open(path, method=method, headers=bearer("otto"), json=body)
+        assert answer.status_code == 403
+        assert "read-only" in answer.get_json()["detail"]
+        assert audited(closed)[0] == ("otto", "read_only", 403)
+    queue = closed.queues.get_queue("token-refresh")
+    assert (queue.is_paused(), queue.limits().concurrency, queue.get(job_id) is None) == (False, None, False)
     log_in(other, "otto")
 
 
@@ -325,6 +333,16 @@ def test_every_line_of_a_request_says_its_id_and_never_a_token(
     assert "request_id=given-1" in lines[0]
     assert re.search(r"event=refused .* status=401 actor=\"?\"? .*reason=token .*request_id=given-2", lines[1])
     assert not any(token in line for token in (*TOKENS.values(), "wrong-token") for line in lines)
+
+
+def test_a_forms_secrets_are_not_written_down(ask: FlaskClient, closed: Parts) -> None:
+    log_in(ask, "otto")
+    page = ask.get("/admin/queues/token-refresh").text
+    said = {"form_token": form_token(page), "reason": "a look", "token": "hush-hush"}
+    ask.post("/admin/queues/token-refresh/pause", data=said)
+    first, login = closed.store.audit.read(2)[0]
+    assert json.loads(str(first.body)) == {"reason": "a look", "token": "[hidden]"}
+    assert json.loads(str(login.body)) == {"token": "[hidden]"}
 
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 65, "-", "<script>", "é"])

@@ -120,6 +120,7 @@ TABLE: dict[str, tuple[str, str, str | None, dict[str, Any], int, str | None]] =
     "token of another scheme": ("GET", API, None, {"headers": {"Authorization": f"Basic {OPERATOR}"}}, 401, "token"),
     "a viewer changes": ("POST", f"{API}/pause", VIEWER, {}, 403, "role"),
     "a viewer removes": ("DELETE", f"{API}/jobs/x", VIEWER, {}, 403, "role"),
+    "a viewer sets limits": ("PUT", f"{API}/limits", VIEWER, {"json": {"concurrency": 1}}, 403, "role"),
     "a viewer presses a button": ("POST", f"{PAGE}/pause", VIEWER, {}, 403, "role"),
     "a form without its token": ("POST", f"{PAGE}/pause", OPERATOR, {}, 403, "csrf"),
     "a form with a wrong token": ("POST", f"{PAGE}/pause", OPERATOR, {"data": {"form_token": "0" * 64}}, 403, "csrf"),
@@ -248,14 +249,19 @@ def test_guessing_at_the_login_ends_with_429_and_few_rows(served: Served) -> Non
 
 def test_html_in_a_payload_is_shown_as_text_on_every_page(served: Served) -> None:
     script = "<script>alert('x')</script>"
-    body = {"name": "cache-cleanup", "data": {"type": script}}
-    added = served.ask("POST", "/admin/jobs/queues/cache-cleanup/jobs", OPERATOR, json=body)
-    pages = ["/admin/", "/admin/queues/cache-cleanup", "/admin/audit", f"{PAGE}/jobs/%3Cscript%3Ealert"]
-    if added.status_code == 201:
-        pages.append(f"/admin/queues/cache-cleanup/jobs/{added.json()['id']}")
-    for path in pages:
-        assert "<script" not in served.ask("GET", path, VIEWER).text, path
-    assert "alert(" in served.ask("GET", "/admin/audit", VIEWER).text
+    queue = "cache-cleanup"
+    body = {"name": queue, "data": {"type": "pattern", "pattern": f"esi:{script}"}}
+    added = served.ask("POST", f"/admin/jobs/queues/{queue}/jobs", OPERATOR, json=body)
+    assert added.status_code == 201, added.text
+    cancelled = served.ask("POST", f"/admin/jobs/queues/{queue}/jobs", OPERATOR, json=body).json()["id"]
+    for path in (f"{queue}/jobs/{cancelled}/cancel", f"{queue}/pause"):
+        assert served.ask("POST", f"/admin/jobs/queues/{path}", OPERATOR, json={"reason": script}).status_code == 200
+    shows = ["/admin/audit", *(f"/admin/queues/{queue}{end}" for end in ("", "?status=failed"))]
+    shows += [f"/admin/queues/{queue}/jobs/{job_id}" for job_id in (added.json()["id"], cancelled)]
+    for path in ("/admin/", "/admin/bulk", *shows, f"{PAGE}/jobs/%3Cscript%3Ealert"):
+        page = served.ask("GET", path, VIEWER).text
+        assert "<script" not in page, path
+        assert path not in shows or "&lt;script&gt;alert(" in page, path
 
 
 POST_HEAD = (

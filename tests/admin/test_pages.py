@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
 
 from admin.pages import words
 from nomad_actors.scheduler import SCHEDULES
+from nomad_actors.testing import running
 
-from .conftest import QUEUES, Parts
+from .conftest import QUEUES, Parts, gate
+
+QUEUE = "/admin/queues/token-refresh"
 
 
 def text_of(page: str) -> str:
     """Return what a reader sees of a page, blanks in one."""
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())
+
+
+def form_token(page: str) -> str:
+    """Return the token that a page's forms bring."""
+    found = re.search(r'name="form_token" value="([0-9a-f]+)"', page)
+    assert found, page
+    return found[1]
 
 
 @pytest.mark.usefixtures("serving")
@@ -107,7 +119,69 @@ def test_a_jobs_page_tells_its_story(ask: FlaskClient, parts: Parts) -> None:
 def test_a_completed_jobs_page_shows_its_result(ask: FlaskClient, parts: Parts) -> None:
     job_id = parts.add(character_id=77)
     parts.run_all()
-    assert '{ "rows": 77 }' in text_of(ask.get(f"/admin/queues/token-refresh/jobs/{job_id}").text)
+    assert '{ "rows": 77, "note": "" }' in text_of(ask.get(f"/admin/queues/token-refresh/jobs/{job_id}").text)
+
+
+SCRIPT = "<script>alert('x')</script>"
+
+
+def test_html_in_whatever_is_stored_is_shown_as_text(
+    ask: FlaskClient, parts: Parts, wait_until: Callable[..., None]
+) -> None:
+    """In data, result, error, log, progress, reasons, names and what was asked: each is on a page that is looked at."""
+    parts.schedules.schedule_job(
+        "nightly", "0 3 * * *", ("cache-cleanup-work", {"character_id": 7}), description=f"description {SCRIPT}"
+    )
+    queue = parts.queues.get_queue("token-refresh")
+    runs = [parts.add(note=f"note {SCRIPT}"), parts.add(note=f"note {SCRIPT}", fail=True)]
+    parts.run_all()
+    cancelled = parts.add()
+    queue.cancel(cancelled, f"cancel {SCRIPT}")
+    with running(parts.broker):
+        asked = parts.add(wait=True)
+        wait_until(lambda: queue.counts()["active"] == 1)
+        queue.cancel(asked, f"asked {SCRIPT}")
+        pages = {f"jobs/{asked}": ask.get(f"{QUEUE}/jobs/{asked}").text}
+        gate.set()
+    waits = parts.queues.add_job(
+        "token-refresh", "token-refresh-work", {"character_id": 1}, job_id=SCRIPT, requested_by=f"by {SCRIPT}"
+    ).id
+    ask.post("/admin/jobs/queues/token-refresh/pause", json={"reason": f"pause {SCRIPT}"})
+    ask.post("/admin/jobs/esi/pause", json={"reason": f"esi {SCRIPT}"})
+    ask.post(
+        f"/admin/jobs/queues/token-refresh/jobs/none{quote(SCRIPT, safe='')}/cancel", json={"reason": f"body {SCRIPT}"}
+    )
+    ask.post(
+        "/admin/jobs/queues/token-refresh/bulk",
+        json={"action": "retry", "filter": {"fields": {"user_id": SCRIPT}}, "dryRun": False},
+    )
+    for path in (
+        *("", "?status=failed", "?status=paused", "/failures", *(f"/jobs/{each}" for each in (*runs, cancelled))),
+        f"/jobs/{quote(waits, safe='')}",
+    ):
+        pages[path] = ask.get(QUEUE + path).text
+    audit = ("/admin/audit", f"/admin/audit?actor={quote(f'nobody {SCRIPT}')}")
+    for path in ("/admin/", *audit, "/admin/bulk", "/admin/schedules/nightly"):
+        pages[path] = ask.get(path).text
+    confirm = f"queue=token-refresh&field=user_id={quote(SCRIPT)}&action=remove&status=failed&type="
+    pages["confirm"] = ask.get(f"/admin/confirm/bulk?{confirm}").text
+    pages["notice"] = ask.post(
+        f"{QUEUE}/pause", data={"form_token": form_token(pages["/admin/"]), "minutes": SCRIPT}
+    ).text
+    pages["told"] = ask.get(QUEUE).text
+    for path, page in pages.items():
+        assert "<script" not in page, path
+    seen = html.unescape("".join(pages.values()))
+    for said in ("note", "cancel", "asked", "by", "pause", "esi", "body", "description", "nobody"):
+        assert f"{said} {SCRIPT}" in seen, said
+    for said in (
+        f'"note": "note {SCRIPT}"',
+        f"  note {SCRIPT}",
+        f"50.0 % · note {SCRIPT}",
+        f"not found</b>note {SCRIPT}",
+    ):
+        assert said in seen, said
+    assert f'minutes "{SCRIPT}" is unusable' in html.unescape(pages["told"])
 
 
 @pytest.mark.parametrize(
