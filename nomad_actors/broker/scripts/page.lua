@@ -5,26 +5,33 @@
 --       neither), 6 and 7 the lowest and the highest score, 8 which of failed jobs: 'cancelled', 'failed' for those that
 --       nobody cancelled, '' for all
 -- Returns: 1 when there may be more of these than one answer takes, else 0; score and id of the last one that was looked
---          at ('' for none); then 4 a job: id, score, record, notes (or '')
--- How many cancelled ones one call passes over.
-local MOST_PASSED_OVER = 1000
+--          at, as given when that is none; then 4 a job: id, score, record, notes (or '')
+-- How many one call looks at, where cancelled ones are passed over, and how many at once.
+local MOST_LOOKED_AT, LOOK_STEP = 1000, 250
 local index = ARGV[8] == 'cancelled' and CALLED_OFF or INDEX[ARGV[1]]
-local count, without = tonumber(ARGV[3]), ARGV[8] == 'failed'
-local most = without and MOST_PASSED_OVER or count
-local answer, bytes, jobs = { 0, '', '' }, 0, 0
-local found = page_of(index, ARGV[2] == 'rev', most, ARGV[4], ARGV[5], ARGV[6], ARGV[7])
-if without and #found == 2 * most then answer[1] = 1 end
-for i = 1, #found, 2 do
-  local id, score = found[i], found[i + 1]
-  answer[2], answer[3] = score, id
-  if not (without and redis.call('ZSCORE', CALLED_OFF, id)) then
-    local value, notes = redis.call('HGET', JOBS, id) or '', redis.call('HGET', NOTES, id) or ''
-    for _, part in ipairs({ id, score, value, notes }) do answer[#answer + 1] = part end
-    bytes, jobs = bytes + #value + #notes, jobs + 1
-    if (bytes > MOST_BYTES or jobs == count) and i + 2 <= #found then
-      answer[1] = 1
-      break
+local rev, count, without = ARGV[2] == 'rev', tonumber(ARGV[3]), ARGV[8] == 'failed'
+local answer, at, bytes, jobs, looked_at, step = { 0, ARGV[4], ARGV[5] }, 3, 0, 0, 0, count
+repeat
+  local found = page_of(index, rev, step, answer[2], answer[3], ARGV[6], ARGV[7])
+  local is_full = jobs == count
+  for i = 1, #found, 2 do
+    local id, score = found[i], found[i + 1]
+    answer[2], answer[3] = score, id
+    if not (without and redis.call('ZSCORE', CALLED_OFF, id)) then
+      local value, notes = redis.call('HGET', JOBS, id) or '', redis.call('HGET', NOTES, id) or ''
+      answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4] = id, score, value, notes
+      at, bytes, jobs = at + 4, bytes + #value + #notes, jobs + 1
+      is_full = bytes > MOST_BYTES or jobs == count
+      if is_full then
+        if i + 2 <= #found then answer[1] = 1 end
+        break
+      end
     end
   end
-end
+  looked_at = looked_at + #found / 2
+  local is_end = #found < 2 * step
+  step = LOOK_STEP
+  -- What was not looked at may be more of them.
+  if not is_end and not is_full and looked_at >= MOST_LOOKED_AT then answer[1] = 1 end
+until not without or is_full or is_end or looked_at >= MOST_LOOKED_AT
 return answer
