@@ -8,9 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -24,29 +23,21 @@ from nomad_actors.queues import NewJob
 from nomad_actors.settings import Settings
 
 from .million_jobs import LETTER
+from .million_questions import CHARACTERS, Question, Questions
 
 WAITING, COMPLETED, FAILED = 1_000_000, 1_000_000, 100_000
 #: From here on the proof is of the whole million; a shorter one takes a part of it.
 WHOLE_SECONDS = 300.0
 #: How often everything is asked. Of a few answers the 99th percentile would be the slowest, a hiccup of the machine:
 #: from so many seconds on there are enough to judge that one too.
-ROUNDS, FEW_ROUNDS = 100, 20
+ROUNDS, FEW_ROUNDS, WARM_ROUNDS = 100, 20, 2
 JUDGED_SECONDS = 10.0
-CHARACTERS = 1_000
 BATCH = 10_000
+DELAYED, DELAY_MS = 2_000, 3_600_000
 MEDIAN_MS, P99_MS = 50.0, 150.0
 SLOW_US = 5_000
 #: What the admin may have grown by between the first round of questions and the last, bytes.
 GROWTH_BYTES = 8 * 1024 * 1024
-QUEUE = f"/admin/jobs/queues/{LETTER.queue}"
-
-
-@dataclass(frozen=True)
-class Question:
-    """One request, and what is said of it."""
-
-    name: str
-    ask: Callable[[requests.Session, str], requests.Response]
 
 
 def million(draw: random.Random, seconds: float) -> str:
@@ -64,8 +55,8 @@ def million(draw: random.Random, seconds: float) -> str:
         stack.callback(client.close)
         url, process = stack.enter_context(_admin(environ, directory))
         with requests.Session() as session:
-            questions = _questions(session, url, access, draw)
             rounds = ROUNDS if seconds >= JUDGED_SECONDS else FEW_ROUNDS
+            questions = Questions(access, session, url, draw).all(rounds + WARM_ROUNDS)
             times, early, late = _asked(session, url, questions, client, process, rounds=rounds)
         slow = [f"{entry['duration'] / 1000:.1f} ms {entry['command'][:80]!r}" for entry in client.slowlog_get(20)]
     worst = max(times, key=lambda each: statistics.median(times[each]))
@@ -118,12 +109,13 @@ def _load(access: QueueAccess, environ: Mapping[str, str], directory: Path, part
     began = time.monotonic()
     _add(access, int(WAITING * part), fail=False)
     rate = int(WAITING * part) / (time.monotonic() - began)
+    _add(access, DELAYED, fail=False, delay_ms=DELAY_MS)
     counts = queue.counts()
     told = ", ".join(f"{counts[state]:,} {state}" for state in ("waiting", "completed", "failed"))
     return f"{told} (added {rate:,.0f} a second)"
 
 
-def _add(access: QueueAccess, count: int, *, fail: bool) -> None:
+def _add(access: QueueAccess, count: int, *, fail: bool, delay_ms: int = 0) -> None:
     for first in range(0, count, BATCH):
         access.queues.add_jobs(
             [
@@ -131,75 +123,11 @@ def _add(access: QueueAccess, count: int, *, fail: bool) -> None:
                     queue=LETTER.queue,
                     job_type=LETTER.name,
                     data={"character_id": number % CHARACTERS, "number": number, "fail": fail},
+                    delay=delay_ms,
                 )
                 for number in range(first, min(count, first + BATCH))
             ]
         )
-
-
-def _questions(session: requests.Session, url: str, access: QueueAccess, draw: random.Random) -> Sequence[Question]:
-    """Return every GET of the admin's own document, lists in all their forms, the pages, and what changes something."""
-    queue = access.queues.get_queue(LETTER.queue)
-    ids = {state: queue.jobs(state, 0, 0)[0].id for state in ("waiting", "completed", "failed")}
-    (fault, *_) = queue.failures(limit=1).faults
-    paths = session.get(f"{url}/admin/openapi.json", timeout=30).json()["paths"]
-    known = {"{queue}": LETTER.queue, "{jobId}": ids["failed"]}
-    gets = [path for path, operations in paths.items() if "get" in operations]
-    for text, value in known.items():
-        gets = [path.replace(text, value) for path in gets]
-    gets = [path for path in gets if "{" not in path]
-    states = ("waiting", "completed", "failed", "delayed", "active", "waiting,completed,failed")
-    gets += [f"{QUEUE}/jobs?status={state}" for state in states]
-    gets += [
-        f"{QUEUE}/jobs?status=waiting,completed,failed&field=character_id={{character}}",
-        f"{QUEUE}/jobs?status=failed&fingerprint={fault.fingerprint}",
-        f"{QUEUE}/jobs/{ids['waiting']}",
-        f"{QUEUE}/jobs/{ids['completed']}",
-        "/admin/",
-        f"/admin/queues/{LETTER.queue}",
-        f"/admin/queues/{LETTER.queue}?status=failed",
-        f"/admin/queues/{LETTER.queue}/jobs/{ids['failed']}",
-        "/admin/audit",
-    ]
-    deep = [_deep(session, url, state) for state in ("waiting", "completed", "failed")]
-    found = [Question(path, _get(path, draw)) for path in [*gets, *deep]]
-    counted = {"action": "remove", "filter": {"fields": {"character_id": "7"}}}
-    limits = {"concurrency": 50, "starts": None, "periodMs": None, "maxLength": None}
-    job = {"name": LETTER.name, "data": {"character_id": 1, "number": 1}}
-    changes: list[tuple[str, str, object]] = [
-        ("POST", f"{QUEUE}/pause", {"reason": "a proof", "forMs": 60_000}),
-        ("POST", f"{QUEUE}/resume", {}),
-        ("POST", "/admin/jobs/esi/pause", {}),
-        ("POST", "/admin/jobs/esi/resume", {}),
-        ("PUT", f"{QUEUE}/limits", limits),
-        ("POST", f"{QUEUE}/jobs", job),
-        ("POST", f"{QUEUE}/batch", {"jobs": [job] * 100}),
-        ("POST", f"{QUEUE}/bulk", counted),
-        ("POST", f"{QUEUE}/clean", {"status": "completed", "grace": 0, "limit": 100}),
-    ]
-    found += [Question(f"{method} {path}", _change(method, path, body)) for method, path, body in changes]
-    return found
-
-
-def _deep(session: requests.Session, url: str, state: str) -> str:
-    """Return the address of a page some thousands of jobs down a list."""
-    cursor = ""
-    for _ in range(5):
-        told = session.get(f"{url}{QUEUE}/jobs?status={state}&limit=1000&cursor={cursor}", timeout=60).json()
-        if told["nextCursor"] is None:
-            break
-        cursor = told["nextCursor"]
-    return f"{QUEUE}/jobs?status={state}&cursor={cursor}"
-
-
-def _get(path: str, draw: random.Random) -> Callable[[requests.Session, str], requests.Response]:
-    return lambda session, url: session.get(
-        url + path.replace("{character}", str(draw.randrange(CHARACTERS))), timeout=60
-    )
-
-
-def _change(method: str, path: str, body: object) -> Callable[[requests.Session, str], requests.Response]:
-    return lambda session, url: session.request(method, url + path, json=body, timeout=60)
 
 
 def _asked(
@@ -214,18 +142,20 @@ def _asked(
     """Return what each question took (ms), and the admin's memory (bytes) after the first rounds and after the last."""
     times: dict[str, list[float]] = {question.name: [] for question in questions}
     early = 0
-    for number in range(-2, rounds):
+    for number in range(-WARM_ROUNDS, rounds):
         if number == 0:
             early = process.memory_info().rss
             client.config_set("slowlog-log-slower-than", SLOW_US)
             client.slowlog_reset()
         for question in questions:
+            address = url + question.path()
             began = time.perf_counter()
-            answer = question.ask(session, url)
+            answer = question.ask(session, address)
             took_ms = (time.perf_counter() - began) * 1000
             # Nobody serves the queue here, and health and the doctor say so.
             expected = answer.ok or (answer.status_code == 503 and "Retry-After" not in answer.headers)
             assert expected, f"{question.name} answered {answer.status_code}: {answer.text[:300]}"
+            question.learn(answer)
             if number >= 0:
                 times[question.name].append(took_ms)
     return times, early, process.memory_info().rss

@@ -27,7 +27,7 @@ def test_jobs_are_found_by_a_field_in_whatever_state_newest_first(ask: FlaskClie
     then = ask.get(f"{url}&limit=1&cursor={first['nextCursor']}").get_json()
     assert [job["id"] for page in (first, then) for job in page["jobs"]] == [waits, ended]
     both = ask.get(f"{url}&field=note=x").get_json()
-    assert "jobs cannot be found by field 'note' (accepted: character_id)" in both["detail"]
+    assert "jobs cannot be found by field 'note' (accepted: character_id, user_id)" in both["detail"]
 
 
 def test_a_page_goes_on_after_its_last_job_whatever_came_and_went(ask: FlaskClient, parts: Parts) -> None:

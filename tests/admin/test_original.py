@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -12,7 +12,7 @@ from flask import Flask
 from chaos.api_fuzz import served
 from nomad_actors.testing import running
 
-from .conftest import QUEUES, Parts
+from .conftest import QUEUES, Parts, gate
 
 JOB_LISTED = {"queueName", "jobId", "failedReason", "attemptsMade"}
 #: BullMQ's own JSON of a job.
@@ -94,9 +94,11 @@ def test_every_endpoint_of_the_original_answers_here(url: str, parts: Parts) -> 
     assert not wrong, "\n".join(wrong)
 
 
-def differences(url: str, line: Line, failed: str) -> Iterator[str]:
+def differences(
+    url: str, line: Line, failed: str, *, queue: str = "token-refresh", schedule: str = "nightly"
+) -> Iterator[str]:
     """Yield in what an answer is not the original's."""
-    path = line.path.format(queue="token-refresh", failed=failed, schedule="nightly")
+    path = line.path.format(queue=queue, failed=failed, schedule=schedule)
     answer = requests.request(line.method, url + path, json=line.body, timeout=10)
     if (answer.status_code, answer.headers["Content-Type"]) != (200, "application/json"):
         yield f"{line.method} {path}: {answer.status_code} {answer.text[:300]}"
@@ -113,6 +115,27 @@ def test_what_does_not_exist_is_404(url: str) -> None:
         path = line.path.format(queue="nothing", failed="nobody", schedule="never")
         answer = requests.request(line.method, url + path, json=line.body, timeout=10)
         assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json"), path
+
+
+def test_what_a_state_does_not_allow_is_409_and_what_is_wrong_422(
+    url: str, parts: Parts, wait_until: Callable[..., None]
+) -> None:
+    queue = f"{url}/admin/jobs/queues/token-refresh"
+    runs = parts.add(wait=True)
+    wait_until(lambda: parts.queues.get_queue("token-refresh").counts()["active"] == 1)
+    for method, path, body, status in (
+        ("POST", f"jobs/{runs}/retry", None, 409),
+        ("DELETE", f"jobs/{runs}", None, 409),
+        ("GET", "jobs?status=done", None, 422),
+        ("GET", "jobs?limit=0", None, 422),
+        ("POST", "clean", {"grace": -1}, 422),
+        ("POST", "clean", {"status": "active"}, 422),
+    ):
+        answer = requests.request(method, f"{queue}/{path}", json=body, timeout=10)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json"), path
+    for path in ("failed?limit=x", "active?limit=1001"):
+        assert requests.get(f"{url}/admin/jobs/{path}", timeout=10).status_code == 422
+    gate.set()
 
 
 def test_the_lists_take_the_originals_defaults(url: str, parts: Parts) -> None:

@@ -17,6 +17,7 @@ import redis
 import requests
 
 from nomad_actors.local_redis import LocalRedis
+from tests.admin.test_original import LINES, differences
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 JOB_TYPES = ("token-refresh", "esi-data-refresh", "historical-data-collection", "cache-cleanup")
@@ -96,3 +97,35 @@ def test_ending_the_demo_ends_everything_it_started(
     finally:
         if process.poll() is None:
             process.kill()
+
+
+@pytest.mark.slow
+def test_the_originals_endpoints_answer_in_the_demo(tmp_path: Path, wait_until: Callable[..., None]) -> None:
+    output = tmp_path / "said"
+    process = start(output=output)
+    try:
+        wait_until(
+            lambda: "Running on" in output.read_text(errors="replace"), timeout_seconds=120, what="the demo runs on"
+        )
+        address = next(line.split()[1] for line in output.read_text().splitlines() if line.startswith("Admin "))
+        url = address.removesuffix("/admin/")
+        jobs = f"{url}/admin/jobs/queues/token-refresh/jobs"
+        schedule = requests.get(f"{url}/admin/jobs/scheduler", timeout=10).json()["jobs"][0]["name"]
+        # A character that nobody has logged in: it fails at once. No more of them than health puts up with.
+        stranger = {"name": "token-refresh", "data": {"character_id": 1, "user_id": 1}}
+        needing = [line for line in LINES if "{failed}" in line.path]
+        acted_on = {line.path: requests.post(jobs, json=stranger, timeout=10).json()["id"] for line in needing}
+        wait_until(
+            lambda: all(
+                requests.get(f"{jobs}/{each}", timeout=10).json()["status"] == "failed" for each in acted_on.values()
+            ),
+            timeout_seconds=30,
+            what="a stranger's jobs failed",
+        )
+        wrong = [
+            said for line in LINES for said in differences(url, line, acted_on.get(line.path, ""), schedule=schedule)
+        ]
+        assert not wrong, "\n".join(wrong)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=40)
