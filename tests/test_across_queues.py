@@ -154,8 +154,8 @@ def test_what_failed_is_found_behind_thousands_that_were_cancelled(
     calls = redis_client.info("commandstats")
     # The records of those that are passed over are not read.
     assert calls["cmdstat_hget"]["calls"] < 20
-    assert {str(job["id"]) for job in job_metrics.get_failed_jobs(queues, 50)} == set(failed)
-    assert len(job_metrics.get_failed_jobs(queues, 50, ("failed", "cancelled"))) == 50
+    assert {str(job["id"]) for job in job_metrics.get_failed_jobs(50, queues=queues)} == set(failed)
+    assert len(job_metrics.get_failed_jobs(50, outcomes=("failed", "cancelled"), queues=queues)) == 50
 
 
 def test_a_page_that_passed_over_too_many_goes_on(
