@@ -112,7 +112,7 @@ class Worker(base.Worker):  # type: ignore[misc]
         if now_mono >= self._look_mono:
             self._look_mono = now_mono + _LOOK_SECONDS
             for connection in [each for each in self._connections if each.is_overdue(now_mono)]:
-                self._give_up(connection)
+                self._guarded(self._give_up, connection)
 
     def _finish(self) -> None:
         """Let requests that have begun to arrive come, and answers be sent, for a while."""
@@ -122,8 +122,7 @@ class Worker(base.Worker):  # type: ignore[misc]
             if took > self.cfg.graceful_timeout:
                 break
             for connection in list(self._connections):
-                late = connection.phase is Phase.READING and took > STOPPING_SECONDS
-                if connection.phase is Phase.ENDING or late:
+                if connection.phase is Phase.READING and took > STOPPING_SECONDS:
                     self._drop(connection)
             self._turn()
         for connection in list(self._connections):
@@ -145,11 +144,12 @@ class Worker(base.Worker):  # type: ignore[misc]
             for _ in range(_ACCEPTS_A_TURN):
                 try:
                     sock, address = listener.accept()
-                except BlockingIOError:
+                except (BlockingIOError, ConnectionAbortedError):
                     return
                 except OSError:
-                    # It is gone already, or no file may be opened: the next turn tries again.
-                    self._make_room()
+                    # No more files may be opened, here or on this host: the next turn tries again.
+                    if not self._make_room():
+                        time.sleep(_LOOK_SECONDS)
                     return
                 if len(self._connections) >= self._most:
                     self._make_room()
@@ -159,16 +159,18 @@ class Worker(base.Worker):  # type: ignore[misc]
 
         return accept
 
-    def _make_room(self, beside: Connection | None = None) -> None:
+    def _make_room(self, beside: Connection | None = None) -> bool:
+        """Close the connection that is waited for longest; return whether there was one."""
         victim = self._victim(beside)
         if victim is None:
-            return
+            return False
         now_mono = time.monotonic()
         if now_mono >= self._told_mono:
             self._told_mono = now_mono + _TOLD_SECONDS
             open_ones = len(self._connections)
             logger.warning("clients that keep us waiting are cut off", peer=victim.peer, connections=open_ones)
         self._drop(victim)
+        return True
 
     def _bound_memory(self, connection: Connection) -> None:
         if connection.held_bytes <= _LITTLE_BYTES:
