@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib
 import os
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -25,13 +23,11 @@ from .jobs import JOB_TYPES
 from .jobs.services import Services
 from .middleware import middleware_for
 from .processes import stop_with_parent
+from .program import settings_or_exit as settings_or_exit
 from .queues import Queues
 from .scrape import scraped
 from .settings import Settings
 from .store import Store, TokenCipher
-
-#: Exit code of every program of ours that was given wrong settings.
-EXIT_SETTINGS = 2
 
 
 @dataclass(frozen=True)
@@ -133,7 +129,8 @@ def worker_broker() -> None:
     try:
         app.queues.ping()
     except Unavailable as error:
-        sys.exit(redis_missing(settings, error))
+        log.get_logger("nomad_actors.app").critical(redis_missing(settings, error))
+        sys.exit(1)
     app.store.migrate()
 
 
@@ -152,17 +149,6 @@ def worker_threads(settings: Settings) -> int:
         return app.queues.total_concurrency()
     finally:
         app.close()
-
-
-@contextlib.contextmanager
-def settings_or_exit() -> Iterator[Settings]:
-    """Read the settings of this process; a wrong one, now or while it is used, ends it with exit code 2."""
-    try:
-        yield Settings.from_env(os.environ)
-    except SettingsError as error:
-        for problem in error.problems:
-            sys.stderr.write(f"wrong setting: {problem}\n")
-        sys.exit(EXIT_SETTINGS)
 
 
 def redis_missing(settings: Settings, error: Unavailable) -> str:

@@ -115,6 +115,8 @@ def test_everything_runs_on_one_host_and_sqlite_is_never_locked(
 def test_a_worker_that_is_killed_is_started_again(app: App, tmp_path: Path, wait_until: Callable[..., None]) -> None:
     queue = app.queues.get_queue("cache-cleanup")
     wait_until(queue.workers, timeout_seconds=30)
+    # One that is killed while it tells Dramatiq's main process that it has started keeps a lock of that for ever.
+    wait_until(lambda: "Worker process is ready" in said(tmp_path), timeout_seconds=30)
     (first,) = queue.workers()
     pid = int(first.name.partition(":")[2].partition("@")[0])
     psutil.Process(pid).kill()

@@ -7,15 +7,18 @@ import threading
 from pathlib import Path
 from typing import IO
 
+from ..log import get_logger
 from .definitions import ABOUT
 from .exposition import MetricsServer, joined, serve_or_say
 from .process_files import ProcessFiles
+
+logger = get_logger("nomad_actors.metrics")
 
 
 class SharedServer:
     """Serves what all processes of `path` counted, once no other process does; a lock of the kernel's decides.
 
-    When the process that serves is killed, another takes over at once.
+    When the process that serves is killed, another takes over at once. Raises `OSError` where `path` cannot be used.
     """
 
     def __init__(self, port: int, host: str, path: Path) -> None:
@@ -58,5 +61,9 @@ class SharedServer:
                 self._lock.close()
                 return
             files = ProcessFiles(self._path)
-            files.bury()
+            try:
+                files.bury()
+            except OSError as error:
+                # They are read one by one then, and merged by the next process that starts.
+                logger.error("the counts of dead processes are not merged", error=str(error))
             self._server = serve_or_say(self._port, joined(files, ABOUT), self._host)
