@@ -155,7 +155,8 @@ class JobBroker(Broker):
         Inside middleware that runs after an actor it is noted and sent with the job's end, so that neither is lost
         without the other.
 
-        With `unique_key` in its options a job that holds the key may stand in its place: what is returned has its id.
+        With `unique_key` in its options a job that holds the key may stand in its place: what is returned has its id,
+        and middleware is told of no job that was enqueued.
 
         Raises `RedisUnavailable` when Redis does not take it, `BadPriority` and `BadOption` for an unusable option,
         `QueueFull`.
@@ -169,6 +170,8 @@ class JobBroker(Broker):
             (added,) = self._adder.add([self._new_job(message, delay_ms, call=os.urandom(8))])
             if added.job_id != message.message_id:
                 message = message.copy(message_id=added.job_id)
+            if not added.new:
+                return message
         self.emit_after("enqueue", message, delay)
         return message
 
@@ -185,7 +188,8 @@ class JobBroker(Broker):
         calls = os.urandom(8 * len(listed))
         jobs = [self._new_job(m, d, once=once, call=calls[8 * i : 8 * i + 8]) for i, (m, d) in enumerate(listed)]
         added = self._adder.add(jobs)
-        self._emit_each("after_enqueue", self.middleware[::-1], listed)
+        new = [each for each, its in zip(listed, added, strict=True) if its.new]
+        self._emit_each("after_enqueue", self.middleware[::-1], new)
         return added
 
     def _emit_each(

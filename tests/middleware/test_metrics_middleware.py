@@ -47,6 +47,13 @@ def test_all_series_of_an_actor_exist_once_it_is_declared(broker):
         assert REGISTRY.get_sample_value(name, LABELS) is not None
 
 
+def test_so_do_those_of_jobs_that_nobody_here_knows_once_their_queue_is_declared(broker):
+    unknown = {"queue": "metrics-queue", "actor": "unknown"}
+    for outcome in OUTCOMES:
+        assert REGISTRY.get_sample_value("nomad_job_attempts_total", {**unknown, "outcome": outcome}) is not None
+    assert REGISTRY.get_sample_value("nomad_job_wait_seconds_count", unknown) is not None
+
+
 def test_each_job_added_is_counted(broker, counted):
     broker.get_actor("metrics-actor").send()
     broker.get_actor("metrics-actor").send()
@@ -80,6 +87,7 @@ def test_wait_and_duration_are_in_seconds(metrics, broker, counted, ended):
         (Outcome.RETRIED, 1, 0),
         (Outcome.SKIPPED, 1, 0),
         (Outcome.RELEASED, 0, 0),
+        (Outcome.RECOVERED, 0, 0),
     ],
 )
 def test_only_completed_runs_are_timed_and_a_released_one_will_wait_again(
