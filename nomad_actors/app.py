@@ -13,7 +13,7 @@ import dramatiq
 import redis
 from prometheus_client import CollectorRegistry
 
-from . import log, queues
+from . import error_reports, log, queues
 from .broker import JobBroker
 from .clock import Clock, SystemClock
 from .errors import SettingsError, Unavailable
@@ -125,7 +125,8 @@ def worker_broker() -> None:
     with settings_or_exit() as settings:
         log.configure_program(settings.log_format, settings.log_level)
         stop_with_parent(settings.shutdown_ms / 1000)
-        app = create_app(dataclasses.replace(settings, shutdown_ms=in_time_ms(settings.shutdown_ms)))
+        flush_ms = int(error_reports.FLUSH_SECONDS * 1000) if settings.sentry_dsn else 0
+        app = create_app(dataclasses.replace(settings, shutdown_ms=in_time_ms(settings.shutdown_ms, flush_ms)))
     try:
         app.queues.ping()
     except Unavailable as error:
@@ -134,12 +135,13 @@ def worker_broker() -> None:
     app.store.migrate()
 
 
-def in_time_ms(shutdown_ms: int) -> int:
+def in_time_ms(shutdown_ms: int, flush_ms: int = 0) -> int:
     """Return how long jobs may still run so that Dramatiq's command line has stopped within `shutdown_ms`.
 
-    Its main process and its worker's main thread look once a second each, and idle threads wait up to a second.
+    Its main process and its worker's main thread look once a second each, idle threads wait up to a second, and error
+    reports on their way are waited for.
     """
-    return max(shutdown_ms - 3_500, shutdown_ms // 3)
+    return max(shutdown_ms - 3_500 - flush_ms, shutdown_ms // 3)
 
 
 def worker_threads(settings: Settings) -> int:
