@@ -6,10 +6,12 @@ Its cost grows with queues, schedules, running jobs and characters, never with t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 
 from .broker import JobBroker
+from .broker.standings import Standing
 from .clock import Clock
 from .job_types import Priority
 from .metrics.collector import ScrapeCollector
@@ -23,10 +25,13 @@ from .metrics.readings import (
     database_families,
     redis_families,
 )
-from .queue_control import Queue, redis_errors
+from .queue_control import Queue, redis_errors, standing_of
 from .queues import Queues
 from .scheduler import status
 from .store import Store
+
+#: Prometheus waits ten seconds for all of it; a Redis that needs longer than this cannot be read.
+REDIS_SECONDS: Final = 5.0
 
 
 def scraped(broker: JobBroker, queues: Queues, store: Store, clock: Clock) -> CollectorRegistry:
@@ -42,14 +47,18 @@ def scraped(broker: JobBroker, queues: Queues, store: Store, clock: Clock) -> Co
 
 
 def read_redis(broker: JobBroker, queues: Queues, clock: Clock) -> RedisReading:
-    """Read how the queues, the schedules and Redis itself stand.
+    """Read how the queues, the schedules and Redis itself stand, in a few round trips however many queues there are.
 
-    Raises `Unavailable` when Redis does not answer.
+    Raises `Unavailable` when Redis does not answer, or not in time.
     """
-    with redis_errors():
-        server = broker.server().facts()
+    with redis_errors(), broker.within(REDIS_SECONDS):
+        return _read_redis(broker, queues, clock)
+
+
+def _read_redis(broker: JobBroker, queues: Queues, clock: Clock) -> RedisReading:
+    server, standings = broker.server().facts(), broker.standings(queues.names())
     return RedisReading(
-        queues={name: _queue(queues.get_queue(name)) for name in queues.names()},
+        queues={name: _queue(queues.get_queue(name), standing) for name, standing in standings.items()},
         schedules={
             told.standing.schedule.name: ScheduleReading(
                 enabled=told.running,
@@ -79,18 +88,19 @@ def read_database(store: Store, clock: Clock) -> DatabaseReading:
     )
 
 
-def _queue(queue: Queue) -> QueueReading:
-    standing = queue.standing()
+def _queue(queue: Queue, read: Standing) -> QueueReading:
+    standing = standing_of(read.counts, read.ages)
     paused_since_ms = min((pause.since_ms for pause in standing.pauses), default=None)
+    overruns = queue.overruns_beside(standing.longest_active_ms)
     return QueueReading(
         jobs=standing.counts,
         oldest_waiting_seconds={
             priority.name: standing.oldest_waiting_ms.get(priority, 0.0) / 1000 for priority in Priority
         },
         longest_active_seconds=(standing.longest_active_ms or 0.0) / 1000,
-        overtime_seconds=max((overrun.over_ms for overrun in queue.overruns()), default=0) / 1000,
+        overtime_seconds=max((overrun.over_ms for overrun in overruns), default=0) / 1000,
         paused_since_seconds=_seconds(paused_since_ms),
-        workers=len(queue.workers()),
+        workers=len(read.workers),
         recovered=standing.recovered,
         poison=standing.poison,
     )

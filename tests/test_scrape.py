@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import redis
 
-from nomad_actors import JobType, Payload, Result
+from nomad_actors import JobType, Payload, Result, scrape
 from nomad_actors.app import App, create_app
 from nomad_actors.errors import WrongState
 from nomad_actors.job_types import Priority
@@ -20,6 +22,7 @@ from nomad_actors.scheduler import SCHEDULES
 from nomad_actors.scheduler.book import Schedules
 from nomad_actors.settings import Settings
 from nomad_actors.testing import LocalRedis, running
+from tests.slow_line import SlowLine
 
 QUEUES = {"cache-cleanup", "esi-refresh", "historical-data", "token-refresh"}
 gate = threading.Event()
@@ -43,14 +46,20 @@ HOLD = JobType(
 )
 
 
-@pytest.fixture
-def app(own_redis: LocalRedis, tmp_path: Path) -> Iterator[App]:
-    settings = Settings(redis_url=own_redis.url, database_url=f"sqlite:///{tmp_path / 'nomad.db'}", var_dir=tmp_path)
+@contextmanager
+def app_on(redis_url: str, directory: Path) -> Iterator[App]:
+    settings = Settings(redis_url=redis_url, database_url=f"sqlite:///{directory / 'nomad.db'}", var_dir=directory)
     app = create_app(settings, caller_deadline_ms=1_000)
     app.store.migrate()
     app.queues.register(HOLD)
     yield app
     app.close()
+
+
+@pytest.fixture
+def app(own_redis: LocalRedis, tmp_path: Path) -> Iterator[App]:
+    with app_on(own_redis.url, tmp_path) as app:
+        yield app
 
 
 @pytest.fixture
@@ -165,6 +174,47 @@ def test_a_scrape_costs_the_same_with_many_jobs(app: App, own_redis: LocalRedis)
     few = _commands_of_a_scrape(app, own_redis)
     app.queues.add_jobs([NewJob(queue="token-refresh", job_type="hold", data={}) for _ in range(5_000)])
     assert _commands_of_a_scrape(app, own_redis) <= few + 10
+
+
+@pytest.fixture
+def line(own_redis: LocalRedis) -> Iterator[SlowLine]:
+    with SlowLine(own_redis.port) as line:
+        yield line
+
+
+def test_a_scrape_asks_of_all_queues_at_once(line: SlowLine, tmp_path: Path) -> None:
+    """Each round trip to a slow Redis takes its time, and Prometheus waits ten seconds for all of them."""
+    with app_on(line.url, tmp_path) as app:
+
+        def trips() -> int:
+            render(app.registry, "")
+            line.trips = 0
+            render(app.registry, "")
+            return line.trips
+
+        few = trips()
+        assert 0 < few <= 8
+        for number in range(10):
+            app.queues.register(dataclasses.replace(HOLD, name=f"hold-{number}", queue=f"queue-{number}"))
+        assert trips() == few
+        assert app.registry.get_sample_value("nomad_queue_workers", {"queue": "queue-9"}) == 0
+
+
+def test_a_redis_that_is_too_slow_is_told_of_in_time(
+    line: SlowLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(scrape, "REDIS_SECONDS", 1.0)
+    with app_on(line.url, tmp_path) as app:
+        Schedules(app.queues, app.clock).declare(SCHEDULES)
+        line.delay_seconds = 0.3
+        began = time.monotonic()
+        body = render(app.registry, "")[0].decode()
+        assert time.monotonic() - began < 3
+        assert 'nomad_collector_success{source="redis"} 0.0' in body
+        assert 'nomad_collector_success{source="database"} 1.0' in body
+        assert "Redis is too slow: 1 s are over" in str([getattr(r, "nomad_fields", "") for r in caplog.records])
+        # One command alone has all the time that it had.
+        assert app.queues.get_queue("token-refresh").counts()["waiting"] == 0
 
 
 def _commands_of_a_scrape(app: App, server: LocalRedis) -> int:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import redis
@@ -36,6 +37,7 @@ from .retention import Retention
 from .server import RedisServer
 from .session import Session
 from .slots import ScheduleBook
+from .standings import Standing, read_standings
 from .threads import replace_dead_threads
 from .view import QueueView
 from .work_queue import WorkQueue
@@ -388,6 +390,17 @@ class JobBroker(Broker):
     def view(self, queue_name: str) -> QueueView:
         """Return a queue as an operator sees it; it need not be declared here."""
         return QueueView(self._links, self._base(queue_name), queue_name)
+
+    def standings(self, queue_names: Iterable[str]) -> dict[str, Standing]:
+        """Return how queues stand, in two round trips.
+
+        Raises `RedisUnavailable`.
+        """
+        return read_standings(self._links, {name: self._base(name) for name in queue_names})
+
+    def within(self, seconds: float) -> AbstractContextManager[None]:
+        """Give all that this thread asks of Redis inside a `with` no more than `seconds`: see `CallerLinks.within`."""
+        return self._links.within(seconds)
 
     def finder(self, queue_name: str) -> Finder:
         """Return what finds a queue's jobs."""
