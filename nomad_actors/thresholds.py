@@ -140,6 +140,13 @@ class AlertThresholds:
     slow_least_runs: int = 5
     slow_baseline_least_runs: int = 20
     slow_for_seconds: int = 900
+    #: Job types that do not have so many runs in each window of a day (one a night) are judged by the mean of the day,
+    #: against the week before it; a single run may be slow by chance.
+    slow_rare_window_seconds: int = 86_400
+    slow_rare_baseline_offset_seconds: int = 86_400
+    slow_rare_times: float = 3.0
+    slow_rare_least_runs: int = 1
+    slow_rare_baseline_least_runs: int = 4
 
     #: The objective: so many per cent of the jobs that end complete. The windows are those of the SRE workbook,
     #: chapter 5, for a budget of 30 days. With fewer ended jobs in the long window a single failure would tell.

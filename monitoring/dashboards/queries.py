@@ -13,7 +13,8 @@ RATE = "$__rate_interval"
 
 #: The variables as matchers.
 QUEUE = 'queue=~"$queue"'
-JOBS = 'job=~"$job", queue=~"$queue", actor=~"$actor"'
+ACTOR = 'actor=~"$actor"'
+JOBS = f'job=~"$job", {QUEUE}, {ACTOR}'
 
 #: What became of jobs that are over: the two that count as ended, and all that make a queue shorter.
 ENDED = 'outcome=~"completed|failed"'

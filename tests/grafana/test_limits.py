@@ -102,6 +102,11 @@ def test_the_limits_in_questions_come_from_the_table():
     assert now["Schedules overdue"].endswith("> bool 600)")
     assert threefold["Schedules that are overdue"].endswith("> bool 1800)")
     assert 'schedule="token-refresh"})) / 15000 or' in now["Since the last success, of its promise"]
+    assert now["Mean duration, 15 min, and its normal"] == (
+        'clamp_min(2 * queue_actor:nomad_job_duration_seconds:mean7d{queue=~"$queue", actor=~"$actor"}, 1)'
+    )
+    assert threefold["Mean duration, 45 min, and its normal"].startswith("clamp_min(6 * queue_actor:")
+    assert threefold["Mean duration, 3 d, and its normal"].endswith("}, 3)")
 
 
 def test_the_promises_that_differ_by_queue_are_the_ones_that_panels_tell_apart():

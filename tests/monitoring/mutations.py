@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 
 #: The tests of each file of rules, the quickest first.
 _TESTS = {
-    "jobs.yml": ("burn", "failures", "burn_long", "slow"),
+    "jobs.yml": ("burn", "failures", "burn_long", "slow_rare", "recorded", "slow"),
     "queues.yml": ("queues",),
     "schedules.yml": ("schedules", "schedules_long"),
     "services.yml": ("services",),
