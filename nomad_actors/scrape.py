@@ -37,7 +37,7 @@ REDIS_SECONDS: Final = 5.0
 def scraped(broker: JobBroker, queues: Queues, store: Store, clock: Clock) -> CollectorRegistry:
     """Return what this process counts and, read at each scrape, what Redis and the database hold.
 
-    For one service only, the admin: the same numbers from several places would be summed.
+    For the admin alone: it is not summed over several of them, as what other services count is.
     """
     sources = {
         "redis": lambda: redis_families(read_redis(broker, queues, clock)),

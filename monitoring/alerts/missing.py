@@ -12,11 +12,17 @@ from .rule import CRITICAL, WARNING, Alert, Group, Recording, metrics_in, record
 
 _QUEUES = [f'queue="{queue}"' for queue in sorted({job_type.queue for job_type in JOB_TYPES})]
 
+
+def _none_answers(job: str) -> str:
+    # Where targets are found by name, a service that is gone has none.
+    return f'(max(up{{job="{job}"}}) or vector(0)) == 0'
+
+
 #: A cause that an alert of its own tells of; what is missing because of it needs no other one.
-_NO_WORKERS = 'max(up{job="workers"}) == 0'
-_NO_ADMIN = 'max(up{job="admin"}) == 0'
+_NO_WORKERS = _none_answers("workers")
+_NO_ADMIN = _none_answers("admin")
 _REDIS_UNREAD = f'max(nomad_collector_success{{source="redis"}}) == 0 or {_NO_ADMIN}'
-_NO_SCHEDULER = 'max(up{job="scheduler"}) == 0'
+_NO_SCHEDULER = _none_answers("scheduler")
 
 #: The series of each metric that must be there, and what explains that they are not.
 _WATCHED: dict[str, tuple[Sequence[str], str]] = {

@@ -83,8 +83,13 @@ def _silent(table: Table) -> Alert:
     heartbeat = 'nomad_scheduler_heartbeat_timestamp_seconds{job="scheduler"}'
     return Alert(
         name="NomadSchedulerSilent",
+        # Without Redis no scheduler can look: then it is that which is told.
         expr=f"""
-        time() - max({heartbeat}) > {number(table.schedules.silent_seconds)}
+        (
+          time() - max({heartbeat}) > {number(table.schedules.silent_seconds)}
+          unless on ()
+          max(nomad_collector_success{{source="redis"}}) == 0
+        )
         or
         absent({heartbeat})
         or
