@@ -14,6 +14,7 @@ import redis
 
 from nomad_actors import JobType, Payload, Result, scrape
 from nomad_actors.app import App, create_app
+from nomad_actors.clock import ManualClock
 from nomad_actors.errors import WrongState
 from nomad_actors.job_types import Priority
 from nomad_actors.metrics.exposition import render
@@ -21,6 +22,7 @@ from nomad_actors.queues import NewJob
 from nomad_actors.scheduler import SCHEDULES
 from nomad_actors.scheduler.book import Schedules
 from nomad_actors.settings import Settings
+from nomad_actors.store import Snapshot, Store, TokenCipher
 from nomad_actors.testing import LocalRedis, running
 from tests.slow_line import SlowLine
 
@@ -104,6 +106,31 @@ def test_waiting_and_paused_jobs_are_told_by_priority(app: App, value: Callable[
     assert value("nomad_queue_oldest_waiting_seconds", queue="token-refresh", priority="LOW") == 0
     queue.resume()
     assert value("nomad_queue_paused_since_timestamp_seconds", queue="token-refresh") is None
+
+
+def test_of_two_pauses_the_first_says_since_when(app: App, value: Callable[..., float | None]) -> None:
+    queue = app.queues.get_queue("token-refresh")
+    queue.pause(reason="a test")
+    since = value("nomad_queue_paused_since_timestamp_seconds", queue="token-refresh")
+    app.queues.pause_esi(reason="downtime")
+    assert len({pause.since_ms for pause in queue.pauses()}) == 2
+    assert value("nomad_queue_paused_since_timestamp_seconds", queue="token-refresh") == since
+    queue.resume()
+    assert (value("nomad_queue_paused_since_timestamp_seconds", queue="token-refresh") or 0) > (since or 0)
+
+
+def test_the_age_of_data_is_in_seconds(tmp_path: Path) -> None:
+    clock = ManualClock(1_793_491_200_000)
+    store = Store(f"sqlite:///{tmp_path / 'nomad.db'}", cipher=TokenCipher(["a key for tests"]), clock=clock)
+    login = {"user_id": 7, "name": "Ada Voss", "owner_hash": "owner", "scopes": [], "refresh_token": "a token"}
+    store.save_login(character_id=90000001, **login)
+    got = Snapshot(body=1.0, etag=None, last_modified=None, fresh_until_ms=0, as_of_ms=clock.now_ms())
+    store.documents.save(90000001, "/characters/{character_id}/wallet", got, next_due_ms=0)
+    clock.advance(seconds=90)
+    reading = scrape.read_database(store, clock)
+    assert reading.data_age_seconds == {"/characters/{character_id}/wallet": 90.0}
+    assert reading.characters["active"] == 1
+    store.close()
 
 
 def test_a_job_beyond_its_time_limit_is_told_with_how_far_it_is(
