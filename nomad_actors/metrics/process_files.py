@@ -11,6 +11,7 @@ A fault of the disk costs counts, never a scrape: what cannot be read is left ou
 from __future__ import annotations
 
 import fcntl
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from ..log import get_logger
+from .place import FILES_LOCK
 from .reserved_file import ReservedFile
 
 logger = get_logger("nomad_actors.metrics")
@@ -29,6 +31,8 @@ logger = get_logger("nomad_actors.metrics")
 _OURS = re.compile(r"(?:counter|histogram|summary|gauge_[a-z]+)_[0-9]+\.db")
 #: Stands for the dead processes in the name of a file: no process has this number.
 DEAD = 0
+#: Says which files are merged into which, while that is done: a process that is killed meanwhile shall double nothing.
+_JOURNAL = "burying.json"
 
 
 class ProcessFiles(Collector):
@@ -62,6 +66,7 @@ class ProcessFiles(Collector):
         Raises `OSError` when the disk does not allow it; nothing is lost then.
         """
         with _locked(self._path, fcntl.LOCK_EX):
+            _finish(self._path)
             dead = [name for name in _files(self._path) if not _lives(name)]
             faults = _faults(dead)
             for name, fault in faults.items():
@@ -71,7 +76,7 @@ class ProcessFiles(Collector):
             for kind in ("counter", "histogram"):
                 _merge(self._path / f"{kind}_{DEAD}.db", [name for name in dead if Path(name).name.startswith(kind)])
             for name in dead:
-                if not name.endswith(f"_{DEAD}.db"):
+                if Path(name).name.startswith("gauge"):
                     Path(name).unlink()
 
     def _say(self, faults: dict[str, Exception]) -> None:
@@ -115,12 +120,35 @@ def _merge(into: Path, files: list[str]) -> None:
             key = mmap_key(metric.name, sample.name, labels, values, metric.documentation)
             merged.write_value(key, sample.value, 0.0)  # type: ignore[no-untyped-call]
     merged.close()  # type: ignore[no-untyped-call]
-    # Killed between this and the end of `bury`, the dead are counted twice from then on: too much, never too little.
+    journal = {"into": into.name, "inode": unfinished.stat().st_ino, "files": [Path(name).name for name in files]}
+    place = into.with_name(_JOURNAL)
+    place.with_suffix(".new").write_text(json.dumps(journal), encoding="utf-8")
+    place.with_suffix(".new").replace(place)
     unfinished.replace(into)
+    _finish(into.parent)
+
+
+def _finish(path: Path) -> None:
+    """Remove what was merged already, also by a process that was killed before it did so."""
+    for name in _merged_already(path):
+        (path / name).unlink(missing_ok=True)
+    (path / _JOURNAL).unlink(missing_ok=True)
+
+
+def _merged_already(path: Path) -> set[str]:
+    """Return the names of files whose counts are in a merged file too."""
+    try:
+        journal = json.loads((path / _JOURNAL).read_text(encoding="utf-8"))
+        into = path / str(journal["into"])
+        return {*journal["files"]} - {into.name} if into.stat().st_ino == journal["inode"] else set()
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        # There is none, or it was never finished: then nothing was merged.
+        return set()
 
 
 def _files(path: Path) -> list[str]:
-    return sorted(str(file) for file in path.glob("*.db") if _OURS.fullmatch(file.name))
+    over = _merged_already(path)
+    return sorted(str(file) for file in path.glob("*.db") if _OURS.fullmatch(file.name) and file.name not in over)
 
 
 def _lives(name: str) -> bool:
@@ -134,6 +162,6 @@ def _told(error: Exception) -> str:
 
 @contextmanager
 def _locked(path: Path, how: int) -> Iterator[None]:
-    with (path / "files.lock").open("a") as lock:
+    with (path / FILES_LOCK).open("a") as lock:
         fcntl.flock(lock, how)
         yield

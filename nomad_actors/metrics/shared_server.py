@@ -10,6 +10,7 @@ from typing import IO
 from ..log import get_logger
 from .definitions import ABOUT
 from .exposition import MetricsServer, joined, serve_or_say
+from .place import SERVING_LOCK
 from .process_files import ProcessFiles
 
 logger = get_logger("nomad_actors.metrics")
@@ -28,7 +29,7 @@ class SharedServer:
         self._guard = threading.Lock()
         self._closed = False
         self._server: MetricsServer | None = None
-        self._lock: IO[str] = (path / "serving.lock").open("a")
+        self._lock: IO[str] = (path / SERVING_LOCK).open("a")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from nomad_actors.metrics import place
-from nomad_actors.metrics.place import VARIABLE, make_place
+from nomad_actors.metrics.place import FILES_LOCK, SERVING_LOCK, VARIABLE, make_place
 from nomad_actors.metrics.process_files import DEAD, ProcessFiles
 from tests.processes import ROOT
 
@@ -52,11 +56,30 @@ except OSError as error:
 """
 
 
+#: Is killed in the middle of burying, when a file is about to be moved or removed for the nth time.
+KILLED = """
+import itertools, os, sys
+from pathlib import Path
+from nomad_actors.metrics.process_files import ProcessFiles
+turn = itertools.count(1)
+for name in ("replace", "unlink"):
+    def killed(self, *arguments, _real=getattr(Path, name), **more):
+        if next(turn) == int(sys.argv[2]):
+            os._exit(9)
+        return _real(self, *arguments, **more)
+    setattr(Path, name, killed)
+ProcessFiles(Path(sys.argv[1])).bury()
+print("buried")
+"""
+
+
 def count(path: Path, *arguments: str, program: str = COUNTING) -> str:
     """Let a process count, and die; return what it said."""
     environ = {**os.environ, VARIABLE: str(path), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", program, *arguments]
-    done = subprocess.run(command, env=environ, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, env=environ, check=False, capture_output=True, text=True)
+    # What kills itself says nothing.
+    assert done.returncode == 0 or (program is KILLED and done.returncode == 9), done.stderr
     return done.stdout + done.stderr
 
 
@@ -158,6 +181,47 @@ def test_without_room_the_dead_are_not_merged_and_nothing_is_lost(tmp_path: Path
     assert samples(tmp_path)["nomad_test_total"] == 6
     ProcessFiles(tmp_path).bury()
     assert samples(tmp_path)["nomad_test_total"] == 6
+
+
+def test_a_process_that_is_killed_while_it_merges_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    count_into(tmp_path / "made")
+    ProcessFiles(tmp_path / "made").bury()
+    count(tmp_path / "made")
+    count(tmp_path / "made")
+    for turn in range(1, 50):
+        place = tmp_path / str(turn)
+        shutil.copytree(tmp_path / "made", place)
+        done = "buried" in count(place, str(place), str(turn), program=KILLED)
+        found = samples(place)
+        assert (found["nomad_test_total"], found["nomad_test_seconds_count"]) == (9, 3), turn
+        ProcessFiles(place).bury()
+        found = samples(place)
+        assert (found["nomad_test_total"], found["nomad_test_seconds_count"]) == (9, 3), turn
+        assert sorted(file.name for file in place.glob("*.db")) == [f"counter_{DEAD}.db", f"histogram_{DEAD}.db"]
+        if done:
+            break
+    assert turn > 8
+
+
+def test_a_scrape_waits_while_files_are_merged(tmp_path: Path, wait_until: Callable[..., None]) -> None:
+    count_into(tmp_path)
+    found: list[dict[str, float]] = []
+    scrape = threading.Thread(target=lambda: found.append(samples(tmp_path)))
+    with (tmp_path / FILES_LOCK).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        inode = os.fstat(lock.fileno()).st_ino
+        scrape.start()
+        # The kernel lists who waits for a lock behind an arrow.
+        wait_until(lambda: re.search(rf"-> FLOCK .*:{inode} ", Path("/proc/locks").read_text()))
+        assert not found
+    scrape.join(10)
+    assert found[0]["nomad_test_total"] == 3
+
+
+def test_a_place_whose_lock_is_another_users_is_told(tmp_path: Path) -> None:
+    # A directory in its place: root may open any file.
+    (tmp_path / SERVING_LOCK).mkdir()
+    assert make_place(tmp_path) == f"{tmp_path / SERVING_LOCK} cannot be written: Is a directory"
 
 
 def test_a_place_that_is_none_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,6 +128,18 @@ def test_a_worker_serves_its_metrics_while_it_runs(metrics, broker):
     assert metrics.port is None
 
 
+def test_a_worker_whose_directory_cannot_be_used_shows_its_own_counts(broker, tmp_path, caplog):
+    (tmp_path / "serving.lock").mkdir()
+    metrics = Metrics(port=0, shared=tmp_path)
+    metrics.after_worker_boot(broker, None)
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{metrics.port}/metrics", timeout=5) as answer:
+            assert b'nomad_job_attempts_total{actor="metrics-actor"' in answer.read()
+    finally:
+        metrics.after_worker_shutdown(broker, None)
+    assert "the metrics are those of one process alone" in caplog.text
+
+
 def test_a_worker_whose_port_is_taken_runs_all_the_same(metrics, broker, caplog):
     first = dramatiq.Worker(broker, worker_threads=1, worker_timeout=50)
     first.start()
