@@ -5,13 +5,15 @@ Its cost grows with queues, schedules, running jobs and characters, never with t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 
 from .broker import JobBroker
-from .broker.standings import Standing
+from .broker.slots import Slot
+from .broker.standings import Standing as QueueStanding
 from .clock import Clock
 from .job_types import Priority
 from .metrics.collector import ScrapeCollector
@@ -28,6 +30,7 @@ from .metrics.readings import (
 from .queue_control import Queue, redis_errors, standing_of
 from .queues import Queues
 from .scheduler import status
+from .scheduler.book import Standing
 from .store import Store
 
 #: Prometheus waits ten seconds for all of it; a Redis that needs longer than this cannot be read.
@@ -64,6 +67,7 @@ def _read_redis(broker: JobBroker, queues: Queues, clock: Clock) -> RedisReading
                 enabled=told.running,
                 last_success_seconds=_seconds(told.last_success_ms),
                 start_due_seconds=_seconds(told.start_due_ms()),
+                success_due_seconds=_seconds(success_due_ms(told.standing, told.slots, told.last_success_ms)),
                 missed=told.standing.stored.missed,
             )
             for told in status.read_all(queues, clock)
@@ -88,7 +92,7 @@ def read_database(store: Store, clock: Clock) -> DatabaseReading:
     )
 
 
-def _queue(queue: Queue, read: Standing) -> QueueReading:
+def _queue(queue: Queue, read: QueueStanding) -> QueueReading:
     standing = standing_of(read.counts, read.ages)
     paused_since_ms = min((pause.since_ms for pause in standing.pauses), default=None)
     overruns = queue.overruns_beside(standing.longest_active_ms)
@@ -104,6 +108,22 @@ def _queue(queue: Queue, read: Standing) -> QueueReading:
         recovered=standing.recovered,
         poison=standing.poison,
     )
+
+
+def success_due_ms(standing: Standing, slots: Sequence[Slot], last_success_ms: int | None) -> int | None:
+    """Return when a schedule's second run since its last success is or was due; None for a schedule that is off.
+
+    It counts the runs that there were: what was due while the schedule was off, or had another calendar, was none.
+    """
+    if not standing.schedule.enabled:
+        return None
+    since_ms = last_success_ms or 0
+    runs = sorted(slot.due_ms for slot in slots if slot.kind is None and slot.due_ms > since_ms)[:2]
+    after_ms = max(since_ms, standing.stored.watermark_ms)
+    while len(runs) < 2:
+        due = standing.schedule.next_due(datetime.fromtimestamp(max([after_ms, *runs]) / 1000, UTC))
+        runs.append(int(due.timestamp() * 1000))
+    return runs[1]
 
 
 def _schedulers(queues: Queues) -> Mapping[str, int]:

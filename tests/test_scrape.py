@@ -14,13 +14,14 @@ import redis
 
 from nomad_actors import JobType, Payload, Result, scrape
 from nomad_actors.app import App, create_app
+from nomad_actors.broker.slots import Slot, StoredSchedule
 from nomad_actors.clock import ManualClock
 from nomad_actors.errors import WrongState
 from nomad_actors.job_types import Priority
 from nomad_actors.metrics.exposition import render
 from nomad_actors.queues import NewJob
-from nomad_actors.scheduler import SCHEDULES
-from nomad_actors.scheduler.book import Schedules
+from nomad_actors.scheduler import SCHEDULES, Schedule
+from nomad_actors.scheduler.book import Schedules, Standing
 from nomad_actors.settings import Settings
 from nomad_actors.store import Snapshot, Store, TokenCipher
 from nomad_actors.testing import LocalRedis, running
@@ -166,6 +167,60 @@ def test_schedules_and_schedulers_are_told(app: App, value: Callable[..., float 
     schedules.stop_job("cache-cleanup")
     assert value("nomad_schedule_enabled", schedule="cache-cleanup") == 0
     assert value(due, schedule="cache-cleanup") is None
+
+
+DAY_MS = 86_400_000
+#: Midnight, when a schedule of every day is due.
+MIDNIGHT_MS = 1_793_491_200_000
+
+
+def _success_due_days(
+    *ran: int, succeeded: float | None = None, on_since: float = 0, enabled: bool = True, kind: str | None = None
+) -> float | None:
+    """Return when a schedule of every day must have succeeded, in days, after runs of those days that ended."""
+    schedule = Schedule("daily", "", "0 0 * * *", "cache-cleanup", "clean-caches", {}, enabled=enabled)
+    watermark_ms = MIDNIGHT_MS + max([on_since, *ran]) * DAY_MS
+    stored = StoredSchedule("cache-cleanup", "daily", 1, enabled, watermark_ms, None, {})
+    slots = [
+        Slot(MIDNIGHT_MS + day * DAY_MS, kind, None, None, None, outcome="failed", missed=None, by=None)
+        for day in reversed(ran)
+    ]
+    last_ms = None if succeeded is None else int(MIDNIGHT_MS + succeeded * DAY_MS)
+    due_ms = scrape.success_due_ms(Standing(schedule, stored, declared=False, overridden=()), slots, last_ms)
+    return None if due_ms is None else (due_ms - MIDNIGHT_MS) / DAY_MS
+
+
+def test_a_schedule_must_have_succeeded_by_its_second_run() -> None:
+    assert _success_due_days(1, succeeded=1.01) == 3
+    assert _success_due_days(1, 2, succeeded=1.01) == 3
+    assert _success_due_days(1, 2, 3, succeeded=1.01) == 3
+    assert _success_due_days(1, 2, 3, succeeded=3.01) == 5
+
+
+def test_a_schedule_that_never_succeeded_has_its_first_two_runs() -> None:
+    assert _success_due_days(on_since=0.5) == 2
+    assert _success_due_days(1, on_since=0.5) == 2
+    assert _success_due_days(1, 2, 3, on_since=0.5) == 2
+
+
+def test_what_was_due_while_a_schedule_was_off_was_no_run() -> None:
+    assert _success_due_days(1, succeeded=1.01, on_since=6.5) == 8
+    assert _success_due_days(1, 2, succeeded=1.01, on_since=6.5) == 7
+    assert _success_due_days(1, 2, 3, succeeded=1.01, enabled=False) is None
+
+
+def test_what_somebody_ran_by_hand_is_no_run_of_the_calendar() -> None:
+    assert _success_due_days(2, 3, succeeded=1.01, kind="manual") == 5
+
+
+def test_a_schedules_own_calendar_says_when_it_must_succeed(app: App, value: Callable[..., float | None]) -> None:
+    schedules = Schedules(app.queues, app.clock)
+    before = time.time()
+    schedules.schedule_job("mine", "*/5 * * * *", ("hold", {}))
+    due = value("nomad_schedule_success_due_timestamp_seconds", schedule="mine") or 0
+    assert (due % 300, before + 300 < due <= before + 610) == (0, True)
+    schedules.stop_job("mine")
+    assert value("nomad_schedule_success_due_timestamp_seconds", schedule="mine") is None
 
 
 def test_missed_slots_of_a_schedule_are_counted(app: App, value: Callable[..., float | None]) -> None:

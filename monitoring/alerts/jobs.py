@@ -28,6 +28,10 @@ def groups(table: Table) -> list[Group]:
     pairs = list(zip(thresholds.ALERTS.burns, table.alerts.burns, strict=True))
     quick = [pair for pair in pairs if pair[0].long_seconds <= _QUICK_SECONDS]
     slow = [pair for pair in pairs if pair not in quick]
+    rare = {
+        getattr(thresholds.ALERTS, name): getattr(table.alerts, name)
+        for name in ("failure_rare_window_seconds", "failure_rare_short_window_seconds")
+    }
     return [
         Group(
             name="nomad-failures",
@@ -40,7 +44,7 @@ def groups(table: Table) -> list[Group]:
         Group(
             name="nomad-failures-long",
             interval_seconds=LONG_EVALUATION_SECONDS,
-            rules=[*_shares({}, slow), *(_burning(table, *pair) for pair in slow)],
+            rules=[*_shares(rare, slow), *(_burning(table, *pair) for pair in slow), _failing_and_rare(table)],
         ),
         Group(name="nomad-slowness", interval_seconds=LONG_EVALUATION_SECONDS, rules=_slow(table)),
     ]
@@ -83,6 +87,34 @@ def _failing(table: Table) -> Alert:
         description=f"""
         {{{{ $value | humanizePercentage }}}} of the jobs of queue {{{{ $labels.queue }}}} that ended within
         {in_words(limits.failure_window_seconds)} failed (limit {limits.failure_percent:g} %). See why:
+        nomad failures {{{{ $labels.queue }}}}
+        """,
+    )
+
+
+def _failing_and_rare(table: Table) -> Alert:
+    """Return the alert for queues in which too few jobs end for the others: a nightly job that fails each night."""
+    alerts, real = table.alerts, thresholds.ALERTS
+    name, short = duration(real.failure_rare_window_seconds), duration(real.failure_rare_short_window_seconds)
+    limit = number(alerts.failure_rare_percent / 100)
+    return Alert(
+        name="NomadFailureRateHigh",
+        expr=f"""
+        queue:nomad_jobs_failed_per_ended:ratio{name} > {limit}
+        and
+        queue:nomad_jobs_failed_per_ended:ratio{short} > {limit}
+        and
+        queue:nomad_jobs_ended:increase{name} > {number(alerts.failure_rare_least_ended - 0.5)}
+        and
+        queue:nomad_jobs_ended:increase{name} < {number(alerts.burn_least_ended - 0.5)}
+        """,
+        for_seconds=alerts.failing_for_seconds,
+        severity=WARNING,
+        labels={"window": name},
+        summary="Too many jobs of a queue fail for good.",
+        description=f"""
+        {{{{ $value | humanizePercentage }}}} of the few jobs of queue {{{{ $labels.queue }}}} that ended within
+        {in_words(alerts.failure_rare_window_seconds)} failed (limit {alerts.failure_rare_percent:g} %). See why:
         nomad failures {{{{ $labels.queue }}}}
         """,
     )

@@ -40,12 +40,14 @@ _WATCHED: dict[str, tuple[Sequence[str], str]] = {
     "nomad_redis_persistence_ok": ([""], _REDIS_UNREAD),
     "nomad_scheduler_holds": (['job="scheduler"'], _NO_SCHEDULER),
 }
-#: Missing until it happens, or told by the alert that relies on it.
+#: Missing while the schedule is off, which the next one tells, or told by the alert that relies on it.
 _ANSWERED_FOR = {
     "up",
-    "nomad_schedule_last_success_timestamp_seconds",
+    "nomad_schedule_success_due_timestamp_seconds",
     "nomad_scheduler_heartbeat_timestamp_seconds",
 }
+#: Asked for by no alert, and there for each schedule that Redis knows.
+_OF_ALL = {"nomad_schedule_enabled"}
 #: A managed Redis may keep these to itself, which is worth knowing, but not at night.
 _NOT_URGENT = "nomad_redis_"
 
@@ -55,7 +57,7 @@ def groups(table: Table, others: Iterable[Group]) -> list[Group]:
 
     Raises `LookupError` for one of which nobody said which series must be there.
     """
-    return [Group(name="nomad-missing", rules=[_missing(table, name) for name in sorted(relied_on(others))])]
+    return [Group(name="nomad-missing", rules=[_missing(table, name) for name in sorted(relied_on(others) | _OF_ALL)])]
 
 
 def relied_on(groups: Iterable[Group]) -> set[str]:
