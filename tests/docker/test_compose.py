@@ -178,6 +178,8 @@ def test_redis_runs_as_it_is_told(compose: Mapping[str, Any], tmp_path: Path, wa
 
         wait_until(lambda: reached(facts), timeout_seconds=15, what="Redis")
         assert (facts().memory_policy, facts().append_only) == ("noeviction", True)
+        # Without a limit no alert could tell of its memory.
+        assert facts().max_memory_bytes == 2 << 30
         access.close()
 
 
