@@ -79,7 +79,8 @@ def everything() -> None:
     _say_what_is_missing(settings)
     supervisor = Supervisor()
     supervisor.add("workers", _worker_command(threads, settings, 1), workers_environ)
-    supervisor.add("scheduler", [sys.executable, "-m", "nomad_actors.scheduler"], environ)
+    scheduler_environ = {**environ, **_beside_workers(settings)}
+    supervisor.add("scheduler", [sys.executable, "-m", "nomad_actors.scheduler"], scheduler_environ)
     supervisor.add("admin", [sys.executable, "-m", "admin"], environ)
     _run_until_told(supervisor, redis, settings)
 
@@ -102,6 +103,12 @@ def _with_kept_counts(environ: Mapping[str, str], settings: Settings) -> dict[st
         logger.warning(NOT_KEPT, why=why)
         return dict(environ)
     return {**environ, VARIABLE: str(kept.resolve())}
+
+
+def _beside_workers(settings: Settings) -> dict[str, str]:
+    """Return where the scheduler's metrics are when the workers' are moved: at the next port, which they leave free."""
+    port = settings.metrics_port
+    return {"NOMAD_METRICS_PORT": str(port + 1 if port < 65535 else port - 1)} if port else {}
 
 
 def _worker_command(threads: int, settings: Settings, processes: int) -> list[str]:
