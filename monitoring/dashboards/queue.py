@@ -11,7 +11,7 @@ from .dashboard import Dashboard, Row, Variable
 from .limits import ANY_IS_WORTH_A_LOOK, ONE_IS_NEEDED, beyond, in_words
 from .panels import Panel, Query, graph, stat
 from .promises import budget_burn, failed_share, judged_by_drain, promises, waiting_limits
-from .queries import ACTOR, ENDED, FAILED, JOBS, QUEUE, jobs, newest, quantile, rate, selector
+from .queries import ACTOR, FAILED, JOBS, OVER, QUEUE, jobs, newest, quantile, rate, selector
 
 _QUANTILES = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
 
@@ -125,10 +125,11 @@ def _attempts(table: Table) -> list[Panel]:
         _burns(table),
         graph(
             "Enqueued and ended",
-            "Jobs added, and jobs that completed or failed for good. Where the first stays above, the queue grows.",
+            """Jobs that workers, scheduler and admin added, and all that ended. What your own programs add is counted
+            where they are and ends here all the same: whether the queue grows, its jobs by state say.""",
             [
                 Query(expr=rate("queue, actor", "nomad_jobs_enqueued_total", JOBS), legend="{{actor}} enqueued"),
-                Query(expr=rate("queue, actor", "nomad_job_attempts_total", JOBS, ENDED), legend="{{actor}} ended"),
+                Query(expr=rate("queue, actor", "nomad_job_attempts_total", JOBS, OVER), legend="{{actor}} ended"),
             ],
             unit="ops",
         ),
