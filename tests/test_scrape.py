@@ -274,10 +274,13 @@ def test_a_scrape_asks_of_all_queues_at_once(line: SlowLine, tmp_path: Path) -> 
             render(app.registry, "")
             return line.trips
 
+        schedules = Schedules(app.queues, app.clock)
+        schedules.declare(SCHEDULES)
         few = trips()
         assert 0 < few <= 8
         for number in range(10):
             app.queues.register(dataclasses.replace(HOLD, name=f"hold-{number}", queue=f"queue-{number}"))
+            schedules.schedule_job(f"mine-{number}", "*/5 * * * *", (f"hold-{number}", {}))
         assert trips() == few
         assert app.registry.get_sample_value("nomad_queue_workers", {"queue": "queue-9"}) == 0
 
