@@ -145,7 +145,8 @@ TROUBLES: Mapping[str, Trouble] = {
     ),
     "failing job type": Trouble(
         make=lambda system: _add(system, 30, fail=True),
-        mend=lambda system: None,
+        # Those that come after it complete.
+        mend=lambda system: _add(system, 60),
         fires=frozenset({"NomadFailureRateHigh"}),
     ),
     "redis down": Trouble(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -16,11 +17,16 @@ def main() -> int:
     parser.add_argument(
         "--factor", type=_factor, default=1.0, help="multiplies every time: 0.0167 makes an hour a minute"
     )
-    parser.add_argument("--runbook", default=RUNBOOK, help="where alerts link to: the address of docs/runbook.md")
+    parser.add_argument(
+        "--runbook",
+        type=_address,
+        metavar="ADDRESS",
+        help=f"where alerts link to, as https://wiki.example.org/runbook ({RUNBOOK}, the file of a checkout)",
+    )
     parser.add_argument("--out", type=Path, default=COMMITTED, help="the directory to write into (grafana/alerts)")
     parser.add_argument("--check", action="store_true", help="write nothing; end with 1 when a file is not up to date")
     arguments = parser.parse_args()
-    files = texts(factor=arguments.factor, runbook=arguments.runbook)
+    files = texts(factor=arguments.factor, runbook=arguments.runbook or RUNBOOK)
     if not arguments.check:
         write(arguments.out, files)
         return 0
@@ -35,6 +41,12 @@ def _factor(text: str) -> float:
     if not value > 0:
         raise argparse.ArgumentTypeError(f"must be above 0, not {text}")
     return value
+
+
+def _address(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s#]+", text):
+        raise argparse.ArgumentTypeError(f"must be an http:// or https:// address without a #, not {text!r}")
+    return text
 
 
 if __name__ == "__main__":

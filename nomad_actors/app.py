@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib
 import os
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -15,7 +13,7 @@ import dramatiq
 import redis
 from prometheus_client import CollectorRegistry
 
-from . import log, queues
+from . import error_reports, log, queues
 from .broker import JobBroker
 from .clock import Clock, SystemClock
 from .errors import SettingsError, Unavailable
@@ -25,13 +23,11 @@ from .jobs import JOB_TYPES
 from .jobs.services import Services
 from .middleware import middleware_for
 from .processes import stop_with_parent
+from .program import settings_or_exit as settings_or_exit
 from .queues import Queues
 from .scrape import scraped
 from .settings import Settings
 from .store import Store, TokenCipher
-
-#: Exit code of every program of ours that was given wrong settings.
-EXIT_SETTINGS = 2
 
 
 @dataclass(frozen=True)
@@ -129,20 +125,23 @@ def worker_broker() -> None:
     with settings_or_exit() as settings:
         log.configure_program(settings.log_format, settings.log_level)
         stop_with_parent(settings.shutdown_ms / 1000)
-        app = create_app(dataclasses.replace(settings, shutdown_ms=in_time_ms(settings.shutdown_ms)))
+        flush_ms = int(error_reports.FLUSH_SECONDS * 1000) if settings.sentry_dsn else 0
+        app = create_app(dataclasses.replace(settings, shutdown_ms=in_time_ms(settings.shutdown_ms, flush_ms)))
     try:
         app.queues.ping()
     except Unavailable as error:
-        sys.exit(redis_missing(settings, error))
+        log.get_logger("nomad_actors.app").critical(redis_missing(settings, error))
+        sys.exit(1)
     app.store.migrate()
 
 
-def in_time_ms(shutdown_ms: int) -> int:
+def in_time_ms(shutdown_ms: int, flush_ms: int = 0) -> int:
     """Return how long jobs may still run so that Dramatiq's command line has stopped within `shutdown_ms`.
 
-    Its main process and its worker's main thread look once a second each, and idle threads wait up to a second.
+    Its main process and its worker's main thread look once a second each, idle threads wait up to a second, and error
+    reports on their way are waited for.
     """
-    return max(shutdown_ms - 3_500, shutdown_ms // 3)
+    return max(shutdown_ms - 3_500 - flush_ms, shutdown_ms // 3)
 
 
 def worker_threads(settings: Settings) -> int:
@@ -152,17 +151,6 @@ def worker_threads(settings: Settings) -> int:
         return app.queues.total_concurrency()
     finally:
         app.close()
-
-
-@contextlib.contextmanager
-def settings_or_exit() -> Iterator[Settings]:
-    """Read the settings of this process; a wrong one, now or while it is used, ends it with exit code 2."""
-    try:
-        yield Settings.from_env(os.environ)
-    except SettingsError as error:
-        for problem in error.problems:
-            sys.stderr.write(f"wrong setting: {problem}\n")
-        sys.exit(EXIT_SETTINGS)
 
 
 def redis_missing(settings: Settings, error: Unavailable) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import typer
 
 from .commands import (
@@ -20,6 +23,7 @@ from .commands import (
 )
 from .commands.exits import OneLineGroup
 from .commands.running import run
+from .metrics.place import VARIABLE
 
 app = typer.Typer(
     cls=OneLineGroup,
@@ -56,6 +60,9 @@ app.command()(token.token)
 
 def main() -> None:
     """Run the command."""
+    if sys.argv[1:2] != ["run"]:
+        # What a command counts is of no service; prometheus-client would keep it among what the workers counted.
+        os.environ.pop(VARIABLE, None)
     app(prog_name="nomad")
 
 

@@ -1,7 +1,7 @@
 """Log lines in one form, logfmt or JSON, whoever writes them: we through structlog, libraries through stdlib.
 
 Every line says `timestamp`, `level`, `module` and `event`, then its own fields, then those of the job that its thread
-runs. Secrets are hidden before a line is formed: by the name of the field, by what looks like a token in any text.
+runs. Secrets are hidden before a line is formed (`redaction`), and no line is longer than what log readers take whole.
 """
 
 from __future__ import annotations
@@ -14,34 +14,29 @@ import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
+from itertools import islice
+from multiprocessing.util import Finalize
 from types import TracebackType
 from typing import Any, TextIO, cast
 
 import structlog
 
-HIDDEN = "[hidden]"
+from .printed_lines import PrintedLines
+from .redaction import HIDDEN as HIDDEN
+from .redaction import hide_secrets as hide_secrets
+from .redaction import redact as redact
+from .redaction import shortened as shortened
 
 #: Where structlog's fields travel on a stdlib record.
 _FIELDS = "nomad_fields"
-_SECRET_NAME = re.compile(
-    r"(?i)(?:^|[_-])(?:tokens?|secret|password|passwd|authorization|cookie|api_?key|dsn|code_verifier)$"
-)
-_SECRETS = (
-    # A JWT: three base64url parts, of which the first begins with `{"`.
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?"), HIDDEN),
-    (re.compile(r"(?i)(authorization[\\'\"]*\s*[:=]\s*[\\'\"]*(?:\w+\s+)?)[^\s\\'\",}]+"), rf"\1{HIDDEN}"),
-    (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}"), rf"\1{HIDDEN}"),
-    (re.compile(r"(\b[a-z][\w+.-]*://[^\s/:@]*):[^\s/]+@", re.IGNORECASE), rf"\1:{HIDDEN}@"),
-    (
-        re.compile(
-            r"(?i)\b((?:(?:refresh|access|id)[_ ]?token|client_?secret|code_verifier|password|passwd|api_?key)"
-            r"[\\'\"]*\s*[:=]\s*[\\'\"]*)[^\s\\'\"&,;})\]]+"
-        ),
-        rf"\1{HIDDEN}",
-    ),
-    # A bare "token" may be anything; only a long value after it is taken for a secret.
-    (re.compile(r"(?i)\b(token(?:[\\'\"]*\s*[:=]\s*[\\'\"]*|\s+))[\w.~+/=-]{16,}"), rf"\1{HIDDEN}"),
-)
+#: Docker's log driver cuts a line at 16 KiB, and then neither part can be read.
+LINE_BYTES = 16_000
+#: Characters of a text in a line; where the line would be too long all the same, fewer.
+TEXT_CHARACTERS = (6_000, 1_500, 300, 50)
+#: Fields of a line that no shorter text makes short enough.
+_LEAST_FIELDS = 12
+#: What alembic says each time that it looks at a database, changed or not.
+_NO_NEWS = ("Context impl", "Will assume")
 _BARE = re.compile(r'[^\x00-\x20"=\\\x7f-\xa0\u2028\u2029\ud800-\udfff]+')
 _UNFIT_FOR_NAME = re.compile(r'[\s="]+')
 
@@ -60,7 +55,7 @@ def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> 
 
     The stream is standard error as it is now: Dramatiq's CLI puts a pipe in its place after it has forked.
     """
-    handler = LineHandler(stream or sys.stderr)
+    handler = LineHandler(stream or _itself(sys.stderr))
     handler.setFormatter(_LineFormatter(log_format))
     root = logging.getLogger()
     for other in list(root.handlers):
@@ -71,6 +66,7 @@ def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> 
     root.setLevel(log_level.upper())
     # What it says at each start is of its own plugins.
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
+    logging.getLogger("alembic.runtime.migration").addFilter(_is_news)
     structlog.configure(
         processors=list(_PROCESSORS),
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -79,13 +75,35 @@ def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> 
 
 
 def configure_program(log_format: str, log_level: str) -> None:
-    """Do as `configure` for a program that is ours alone: warnings and what nobody caught become lines too."""
+    """Do as `configure` for a program that is ours alone.
+
+    What is printed, warnings and what nobody caught become lines too.
+    """
     configure(log_format, log_level)
+    sys.stdout = _printed("stdout", sys.stdout, logging.INFO)
+    sys.stderr = _printed("stderr", sys.stderr, logging.WARNING)
     logging.captureWarnings(True)
     sys.excepthook = _uncaught
     threading.excepthook = lambda thrown: _uncaught(
         thrown.exc_type, thrown.exc_value, thrown.exc_traceback, thread=thrown.thread.name if thrown.thread else "?"
     )
+
+
+def _printed(name: str, stream: TextIO, level: int) -> TextIO:
+    """Return a stream that makes log lines of what is written to it."""
+    lines = PrintedLines(_itself(stream), lambda line: logging.getLogger(name).log(level, "%s", line))
+    # At the exit of a multiprocessing child too, as Dramatiq's workers are.
+    Finalize(None, lines.finish, exitpriority=2)
+    return cast(TextIO, lines)
+
+
+def _itself(stream: TextIO) -> TextIO:
+    """Return the stream below one that makes log lines: a second program in this process writes there too."""
+    return stream.original if isinstance(stream, PrintedLines) else stream
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(_NO_NEWS)
 
 
 def _uncaught(
@@ -120,26 +138,6 @@ def write_lines(text: str) -> None:
         pass
     finally:
         handler.release()
-
-
-def redact(text: str) -> str:
-    """Return `text` without what looks like a JWT, a token, an Authorization header or a password in a URL."""
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return text
-
-
-def hide_secrets(name: str, value: Any) -> Any:
-    """Return a field's value without secrets, as far down as it goes; what JSON does not know becomes text."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if _SECRET_NAME.search(name):
-        return HIDDEN
-    if isinstance(value, Mapping):
-        return {str(key): hide_secrets(str(key), item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [hide_secrets("", item) for item in value]
-    return redact(str(value))
 
 
 def format_time(seconds: float) -> str:
@@ -190,8 +188,26 @@ class _LineFormatter(logging.Formatter):
             fields["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
             fields["stack"] = record.stack_info
-        hidden = {name: hide_secrets(name, value) for name, value in fields.items()}
-        return format_line(self._log_format, hidden).rstrip("\n")
+        return self._line(fields).rstrip("\n")
+
+    def _line(self, fields: Mapping[str, Any]) -> str:
+        line = ""
+        for most in TEXT_CHARACTERS:
+            kept = fields.items() if most > TEXT_CHARACTERS[-1] else islice(fields.items(), _LEAST_FIELDS)
+            line = format_line(
+                self._log_format, {shortened(name, most): _shown(name, value, most) for name, value in kept}
+            )
+            if len(line.encode("utf-8", "backslashreplace")) <= LINE_BYTES:
+                break
+        return line
+
+
+def _shown(name: str, value: Any, most: int) -> Any:
+    """Return a field's value without secrets, and not much longer than `most` characters."""
+    hidden = hide_secrets(name, value, most=most)
+    if isinstance(hidden, dict | list) and len(text := json.dumps(hidden)) > most:
+        return shortened(text, most)
+    return hidden
 
 
 def _bound() -> dict[str, Any]:

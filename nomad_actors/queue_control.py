@@ -13,7 +13,7 @@ from .broker.holds import Limits, Pause, PauseScope
 from .broker.states import PAUSED, STATE_NAMES, State
 from .broker.stats import Tally
 from .broker.stored import StoredJob
-from .broker.view import QueueCounts, QueueView
+from .broker.view import Ages, QueueCounts, QueueView
 from .errors import BadInput, JobNotFound, Unavailable, UnknownState, WrongState
 from .finding import FaultPage, JobFilter, JobPage
 from .job import Job, as_job
@@ -97,6 +97,31 @@ def whole(name: str, value: object, low: int, high: int) -> int:
     raise BadInput(f"{name} {value!r} is unusable (accepted: {accepted})", accepted=[accepted])
 
 
+def _by_state(counts: QueueCounts) -> dict[str, int]:
+    """Return counts by state; a paused queue's waiting jobs count as `paused`."""
+    paused = bool(counts.pauses)
+    return {
+        State.WAITING.value: 0 if paused else counts.waiting,
+        State.ACTIVE.value: counts.active,
+        State.DELAYED.value: counts.delayed,
+        State.COMPLETED.value: counts.completed,
+        State.FAILED.value: counts.failed,
+        PAUSED: counts.waiting if paused else 0,
+    }
+
+
+def standing_of(counts: QueueCounts, ages: Ages) -> QueueStanding:
+    """Return how a queue stands, of what was read of it."""
+    oldest: dict[Priority, float] = {}
+    for number, age_ms in ages.waiting_ms.items():
+        # Dramatiq's own options allow any number; ours are five.
+        priority = Priority(min(max(number, Priority.CRITICAL), Priority.BATCH))
+        oldest[priority] = max(age_ms, oldest.get(priority, 0.0))
+    return QueueStanding(
+        _by_state(counts), counts.pauses, oldest, ages.longest_active_ms, counts.recovered, counts.poison
+    )
+
+
 @contextmanager
 def redis_errors() -> Iterator[None]:
     """Raise `Unavailable` where the broker says that Redis does not answer."""
@@ -131,32 +156,12 @@ class Queue:
     def counts(self) -> dict[str, int]:
         """Return exact counts by state; a paused queue's waiting jobs count as `paused`."""
         with redis_errors():
-            return self._by_state(self._view.counts())
-
-    @staticmethod
-    def _by_state(counts: QueueCounts) -> dict[str, int]:
-        paused = bool(counts.pauses)
-        return {
-            State.WAITING.value: 0 if paused else counts.waiting,
-            State.ACTIVE.value: counts.active,
-            State.DELAYED.value: counts.delayed,
-            State.COMPLETED.value: counts.completed,
-            State.FAILED.value: counts.failed,
-            PAUSED: counts.waiting if paused else 0,
-        }
+            return _by_state(self._view.counts())
 
     def standing(self) -> QueueStanding:
         """Return how the queue stands: counts, pauses and the ages of its oldest jobs."""
         with redis_errors():
-            counts, ages = self._view.counts(), self._view.ages()
-        oldest: dict[Priority, float] = {}
-        for number, age_ms in ages.waiting_ms.items():
-            # Dramatiq's own options allow any number; ours are five.
-            priority = Priority(min(max(number, Priority.CRITICAL), Priority.BATCH))
-            oldest[priority] = max(age_ms, oldest.get(priority, 0.0))
-        return QueueStanding(
-            self._by_state(counts), counts.pauses, oldest, ages.longest_active_ms, counts.recovered, counts.poison
-        )
+            return standing_of(self._view.counts(), self._view.ages())
 
     def jobs(self, status: str | Sequence[str], start: int = 0, end: int = -1) -> list[Job]:
         """Return the jobs `start` to `end` (inclusive, -1 for the last) of one state, or of several one after another.
@@ -298,7 +303,7 @@ class Queue:
         finding.check(sought, self.job_types, 1)
         with redis_errors():
             counts = self._view.counts()
-            return finding.count(self._finder, sought, self._by_state(counts), counts.cancelled)
+            return finding.count(self._finder, sought, _by_state(counts), counts.cancelled)
 
     def cancelled_count(self) -> int:
         """Return how many of the failed jobs that are kept an operator cancelled."""
@@ -438,8 +443,12 @@ class Queue:
 
         The running jobs are read only when the longest-running one is beyond the shortest limit.
         """
+        return self.overruns_beside(self.longest_active_ms())
+
+    def overruns_beside(self, longest_ms: float | None) -> list[Overrun]:
+        """Return as `overruns` does, for whoever has read how long the longest-running job runs."""
         limits_ms = {job_type.name: job_type.time_limit_ms for job_type in self.job_types}
-        longest_ms = self.longest_active_ms()
+        longest_ms = None if longest_ms is None else int(longest_ms)
         if longest_ms is None or not limits_ms or longest_ms <= min(limits_ms.values()):
             return []
         active = [(job, job.processed_on_ms) for job in self.jobs("active") if job.processed_on_ms is not None]

@@ -5,11 +5,15 @@ Its cost grows with queues, schedules, running jobs and characters, never with t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 
 from .broker import JobBroker
+from .broker.slots import Slot
+from .broker.standings import Standing as QueueStanding
 from .clock import Clock
 from .job_types import Priority
 from .metrics.collector import ScrapeCollector
@@ -23,16 +27,20 @@ from .metrics.readings import (
     database_families,
     redis_families,
 )
-from .queue_control import Queue, redis_errors
+from .queue_control import Queue, redis_errors, standing_of
 from .queues import Queues
 from .scheduler import status
+from .scheduler.book import Standing
 from .store import Store
+
+#: Prometheus waits ten seconds for all of it; a Redis that needs longer than this cannot be read.
+REDIS_SECONDS: Final = 5.0
 
 
 def scraped(broker: JobBroker, queues: Queues, store: Store, clock: Clock) -> CollectorRegistry:
     """Return what this process counts and, read at each scrape, what Redis and the database hold.
 
-    For one service only, the admin: the same numbers from several places would be summed.
+    For the admin alone: it is not summed over several of them, as what other services count is.
     """
     sources = {
         "redis": lambda: redis_families(read_redis(broker, queues, clock)),
@@ -42,19 +50,24 @@ def scraped(broker: JobBroker, queues: Queues, store: Store, clock: Clock) -> Co
 
 
 def read_redis(broker: JobBroker, queues: Queues, clock: Clock) -> RedisReading:
-    """Read how the queues, the schedules and Redis itself stand.
+    """Read how the queues, the schedules and Redis itself stand, in a few round trips however many queues there are.
 
-    Raises `Unavailable` when Redis does not answer.
+    Raises `Unavailable` when Redis does not answer, or not in time.
     """
-    with redis_errors():
-        server = broker.server().facts()
+    with redis_errors(), broker.within(REDIS_SECONDS):
+        return _read_redis(broker, queues, clock)
+
+
+def _read_redis(broker: JobBroker, queues: Queues, clock: Clock) -> RedisReading:
+    server, standings = broker.server().facts(), broker.standings(queues.names())
     return RedisReading(
-        queues={name: _queue(queues.get_queue(name)) for name in queues.names()},
+        queues={name: _queue(queues.get_queue(name), standing) for name, standing in standings.items()},
         schedules={
             told.standing.schedule.name: ScheduleReading(
                 enabled=told.running,
                 last_success_seconds=_seconds(told.last_success_ms),
                 start_due_seconds=_seconds(told.start_due_ms()),
+                success_due_seconds=_seconds(success_due_ms(told.standing, told.slots, told.last_success_ms)),
                 missed=told.standing.stored.missed,
             )
             for told in status.read_all(queues, clock)
@@ -79,21 +92,38 @@ def read_database(store: Store, clock: Clock) -> DatabaseReading:
     )
 
 
-def _queue(queue: Queue) -> QueueReading:
-    standing = queue.standing()
+def _queue(queue: Queue, read: QueueStanding) -> QueueReading:
+    standing = standing_of(read.counts, read.ages)
     paused_since_ms = min((pause.since_ms for pause in standing.pauses), default=None)
+    overruns = queue.overruns_beside(standing.longest_active_ms)
     return QueueReading(
         jobs=standing.counts,
         oldest_waiting_seconds={
             priority.name: standing.oldest_waiting_ms.get(priority, 0.0) / 1000 for priority in Priority
         },
         longest_active_seconds=(standing.longest_active_ms or 0.0) / 1000,
-        overtime_seconds=max((overrun.over_ms for overrun in queue.overruns()), default=0) / 1000,
+        overtime_seconds=max((overrun.over_ms for overrun in overruns), default=0) / 1000,
         paused_since_seconds=_seconds(paused_since_ms),
-        workers=len(queue.workers()),
+        workers=len(read.workers),
         recovered=standing.recovered,
         poison=standing.poison,
     )
+
+
+def success_due_ms(standing: Standing, slots: Sequence[Slot], last_success_ms: int | None) -> int | None:
+    """Return when a schedule's second run since its last success is or was due; None for a schedule that is off.
+
+    It counts the runs that there were: what was due while the schedule was off, or had another calendar, was none.
+    """
+    if not standing.schedule.enabled:
+        return None
+    since_ms = last_success_ms or 0
+    runs = sorted(slot.due_ms for slot in slots if slot.kind is None and slot.due_ms > since_ms)[:2]
+    after_ms = max(since_ms, standing.stored.watermark_ms)
+    while len(runs) < 2:
+        due = standing.schedule.next_due(datetime.fromtimestamp(max([after_ms, *runs]) / 1000, UTC))
+        runs.append(int(due.timestamp() * 1000))
+    return runs[1]
 
 
 def _schedulers(queues: Queues) -> Mapping[str, int]:

@@ -163,8 +163,9 @@ class _Reader:
             self._take(name, f"NOMAD_{name.upper()}", _keep, _KEEP_ACCEPTED)
             self._by_queue(f"queue_{name}", f"NOMAD_{name.upper()}", _keep, _KEEP_ACCEPTED)
         self._take("modules", "NOMAD_MODULES", _modules, "Python module names with commas between them")
-        for name in ("eve_client_id", "eve_client_secret", "esi_user_agent", "sentry_dsn"):
+        for name in ("eve_client_id", "eve_client_secret", "esi_user_agent"):
             self._take(name, name.upper(), _printable, "printable text without line breaks")
+        self._take("sentry_dsn", "SENTRY_DSN", _dsn, "a project's DSN, as https://KEY@sentry.example.org/1")
         self._take("esi_base_url", "ESI_BASE_URL", _http_url, "an http:// or https:// URL")
         self._take("sso_base_url", "SSO_BASE_URL", _http_url, "an http:// or https:// URL")
         self._take("token_keys", "NOMAD_TOKEN_KEYS", _words, "keys with commas between them")
@@ -317,6 +318,14 @@ def _http_url(text: str) -> str:
     if not urlsplit(text).hostname:
         raise ValueError(text)
     return _url("http", "https")(text).rstrip("/")
+
+
+def _dsn(text: str) -> str:
+    parts = urlsplit(text)
+    project = parts.path.rpartition("/")[2]
+    if not (text.isprintable() and parts.username and parts.hostname and re.fullmatch(r"[0-9]+", project)):
+        raise ValueError(text)
+    return _url("http", "https")(text)
 
 
 def _host(text: str) -> str:

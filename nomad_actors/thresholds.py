@@ -95,14 +95,8 @@ class BurnWindow:
     severity: str
 
 
-_SUCCESS_WITHIN_SECONDS = MappingProxyType(
-    {
-        "token-refresh": 2 * 7200 + 600,
-        "esi-data-refresh": 2 * 300 + 600,
-        "historical-data-collection": 2 * 86_400 + 3600,
-        "cache-cleanup": 2 * 86_400 + 3600,
-    }
-)
+#: Those whose jobs take minutes have less than the others, that work through all characters.
+_SUCCESS_GRACE_SECONDS = MappingProxyType({"token-refresh": 600, "esi-data-refresh": 600})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +107,11 @@ class AlertThresholds:
     """
 
     failing_for_seconds: int = 60
+    #: Where too few jobs end in an hour to judge it: most of a day's, of so many at least, and still most of the last.
+    failure_rare_window_seconds: int = 86_400
+    failure_rare_short_window_seconds: int = 21_600
+    failure_rare_percent: float = 50.0
+    failure_rare_least_ended: int = 3
     waiting_for_seconds: int = 300
     drain_window_seconds: int = 3600
     #: Not shorter than the window: in the first hour after a queue was filled, half of it would still be idle time.
@@ -140,6 +139,13 @@ class AlertThresholds:
     slow_least_runs: int = 5
     slow_baseline_least_runs: int = 20
     slow_for_seconds: int = 900
+    #: Job types that do not have so many runs in each window of a day (one a night) are judged by the mean of the day,
+    #: against the week before it; a single run may be slow by chance.
+    slow_rare_window_seconds: int = 86_400
+    slow_rare_baseline_offset_seconds: int = 86_400
+    slow_rare_times: float = 3.0
+    slow_rare_least_runs: int = 1
+    slow_rare_baseline_least_runs: int = 4
 
     #: The objective: so many per cent of the jobs that end complete. The windows are those of the SRE workbook,
     #: chapter 5, for a budget of 30 days. With fewer ended jobs in the long window a single failure would tell.
@@ -155,8 +161,10 @@ class AlertThresholds:
     #: How late the job of a slot may start before its schedule counts as missed.
     late_start_seconds: int = 600
     late_start_for_seconds: int = 60
-    #: How long ago a schedule may have succeeded last: two of its periods and the time its job may take to end.
-    success_within_seconds: Mapping[str, int] = field(default_factory=lambda: _SUCCESS_WITHIN_SECONDS)
+    #: How long after a schedule's second run since its last success a success must be there: the time that its job may
+    #: take to end. By schedule where that differs.
+    success_grace_seconds: int = 3600
+    success_grace_by_schedule_seconds: Mapping[str, int] = field(default_factory=lambda: _SUCCESS_GRACE_SECONDS)
     success_for_seconds: int = 300
     silent_for_seconds: int = 60
     holds_for_seconds: int = 60
@@ -194,7 +202,8 @@ UNSCALED = frozenset(
         "slow_least_mean_seconds",
         "clock_warning_seconds",
         "clock_problem_seconds",
-        "success_within_seconds",
+        "success_grace_seconds",
+        "success_grace_by_schedule_seconds",
     }
 )
 #: A scheduler looks every 1.6 s, and a scrape takes up to a second to see it: less would be silence between two looks.

@@ -24,6 +24,7 @@ logger = get_logger("nomad_actors.metrics")
 
 _names: set[str] = set()
 _naming = threading.Lock()
+_one_too_many = threading.Event()
 
 
 @dataclass
@@ -73,7 +74,11 @@ def _bounded(name: str) -> str:
         if name in _names:
             return name
         if len(_names) >= MAX_NAMES:
-            logger.warning("too many names of timed work; this one is counted as other", name=name, most=MAX_NAMES)
+            if not _one_too_many.is_set():
+                _one_too_many.set()
+                logger.warning(
+                    "too many names of timed work; from this one on they count as other", name=name, most=MAX_NAMES
+                )
             return OTHER
         _names.add(name)
         # Both at zero from the start: a failure that is the first value seen is no increase.

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import redis
 import requests
+import sentry_sdk
 
+from nomad_actors import error_reports
 from nomad_actors.app import App, create_app
 from nomad_actors.scheduler.book import Schedules
 from nomad_actors.scheduler.schedules import ScheduledJob
@@ -111,6 +115,7 @@ def test_a_request_that_fails_in_an_admin_process(
         wait_until(ready.exists, timeout_seconds=40)
         url = ready.read_text().strip()
         assert requests.get(f"{url}/admin/jobs/queues/nowhere", timeout=10).status_code == 404
+        assert project.events == []
         # Somebody's hand in Redis.
         redis_client.set("nomad:{cache-cleanup}:operations", "no hash")
         answer = requests.get(f"{url}/admin/jobs/bulk", headers={"Cookie": f"seed={SECRET}"}, timeout=10)
@@ -124,6 +129,79 @@ def test_a_request_that_fails_in_an_admin_process(
     assert event["exception"]["values"][-1]["type"] == "ScriptFailed"
     assert not {"request", "user"} & set(event)
     assert SECRET not in project.text
+
+
+@pytest.fixture
+def reporting(project: SentryProject) -> Iterator[SentryProject]:
+    """This process reports to a project; as before, no process of the tests does."""
+    error_reports.start(project.dsn, service="a-test")
+    yield project
+    sentry_sdk.get_client().close()
+    sentry_sdk.init()
+    error_reports._started = False
+    error_reports._BUDGET = error_reports._Budget()
+
+
+def deep(down: int) -> None:
+    if not down:
+        raise ValueError("x" * 3_000_000)
+    try:
+        deep(down - 1)
+    except ValueError as error:
+        raise ValueError("y " * 1_000_000) from error
+
+
+def test_however_large_an_error_is_sentry_takes_its_report(reporting: SentryProject) -> None:
+    def recurse() -> None:
+        recurse()
+
+    for fail in (lambda: deep(40), recurse):
+        try:
+            fail()
+        except Exception as error:
+            began = time.thread_time()
+            error_reports.report(error, {"job_type": fail.__name__}, {"listed": ["z" * 10_000] * 10_000})
+            assert time.thread_time() - began < 10
+    sentry_sdk.flush(10)
+    assert [event["exception"]["values"][-1]["type"] for event in reporting.events] == ["ValueError", "RecursionError"]
+    assert max(len(json.dumps(event)) for event in reporting.events) < 1_000_000
+    assert "characters left out" in reporting.events[0]["exception"]["values"][-1]["value"]
+    # The innermost frame is the last.
+    assert reporting.events[1]["exception"]["values"][-1]["stacktrace"]["frames"][-1]["function"] == "recurse"
+
+
+def test_a_flood_of_one_error_is_a_few_reports_that_say_how_many_were_left_out(
+    reporting: SentryProject, wait_until: Callable[..., None]
+) -> None:
+    for attempt in range(100):
+        error_reports.report(ValueError("ESI is away"), {"job_type": "flood", "attempt": str(attempt)})
+    error_reports.report(ValueError("another"), {"job_type": "another"})
+    error_reports.report(KeyError("another"), {"job_type": "flood"})
+    sentry_sdk.flush(10)
+    sent = [event["tags"]["job_type"] for event in reporting.events]
+    assert error_reports.BURST <= sent.count("flood") - 1 < 20
+    assert sent.count("another") == 1
+
+    def one_more() -> bool:
+        error_reports.report(ValueError("ESI is away"), {"job_type": "flood"})
+        sentry_sdk.flush(1)
+        return "left_out_before" in reporting.text
+
+    wait_until(one_more, timeout_seconds=20)
+    (told,) = [event["contexts"]["reports"] for event in reporting.events if "reports" in event["contexts"]]
+    assert told["left_out_before"] > 50
+
+
+def test_a_sentry_that_is_away_is_said_once_and_by_us(
+    reporting: SentryProject, caplog: pytest.LogCaptureFixture, wait_until: Callable[..., None]
+) -> None:
+    reporting.close()
+    for number in range(5):
+        error_reports.report(ValueError("lost"), {"job_type": f"lost-{number}"})
+    wait_until(lambda: "error reports are lost" in caplog.text)
+    sentry_sdk.flush(10)
+    assert caplog.text.count("error reports are lost") == 1
+    assert "connectionpool" not in caplog.text
 
 
 def test_without_a_dsn_nothing_is_imported() -> None:

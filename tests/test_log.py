@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -112,6 +113,24 @@ def test_what_is_bound_to_the_thread_is_on_every_line(lines):
         f"cannot connect to redis://:{REFRESH_TOKEN}@db:6379/0",
         f"cannot connect to postgresql+psycopg://nomad:{REFRESH_TOKEN}@db/nomad",
         f"password={REFRESH_TOKEN}",
+        f"POST body b'grant_type=x' and refresh_token=b'{REFRESH_TOKEN}'",
+        f"cannot start: EVE_CLIENT_SECRET={REFRESH_TOKEN}",
+        f"POSTGRES_PASSWORD: {REFRESH_TOKEN}",
+        f"NOMAD_TOKEN_KEYS={REFRESH_TOKEN}",
+        f"new_refresh_token={REFRESH_TOKEN}",
+        f'{{"refreshToken": "{REFRESH_TOKEN}"}}',
+        f'"{{\\"refreshToken\\": \\"{REFRESH_TOKEN}\\"}}"',
+        f"headers [('authorization', 'Basic {REFRESH_TOKEN}'), ('x', 'y')]",
+        f"('refresh_token', '{REFRESH_TOKEN}')",
+        f"refresh_token => {REFRESH_TOKEN}",
+        f"<refresh_token>{REFRESH_TOKEN}</refresh_token>",
+        f"refresh_token=SecretText('{REFRESH_TOKEN}')",
+        f"X-Api-Key: {REFRESH_TOKEN}",
+        f"Cookie: session={REFRESH_TOKEN}",
+        f"password='two {REFRESH_TOKEN}' host=h",
+        f"redis://default:pa/{REFRESH_TOKEN}@db:6379/0",
+        f"https://{REFRESH_TOKEN}@o1.ingest.sentry.io/1",
+        f"GET /callback?code={REFRESH_TOKEN}&state=x",
     ],
 )
 @pytest.mark.parametrize("log_format", ["logfmt", "json"])
@@ -142,10 +161,88 @@ def test_a_field_named_like_a_secret_is_hidden_and_its_neighbours_are_not(lines)
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        *("refreshToken", "accessToken", "clientSecret", "EVE_CLIENT_SECRET", "x-api-key", "apiKey", "token_keys"),
+        *("sentryDsn", "Set-Cookie", "POSTGRES_PASSWORD", "secret_key", "codeVerifier", "jwt"),
+    ],
+)
+def test_a_secret_is_known_by_its_fields_name_however_that_is_written(name):
+    assert log.hide_secrets(name, REFRESH_TOKEN) == log.HIDDEN
+    assert log.hide_secrets("x", {"deep": [{name: REFRESH_TOKEN}]}) == {"deep": [{name: log.HIDDEN}]}
+    assert log.hide_secrets("x", [(name, REFRESH_TOKEN), ("host", "h")]) == [[name, log.HIDDEN], ["host", "h"]]
+
+
+def test_to_hide_a_hidden_text_again_changes_nothing():
+    for text in (f"refresh_token={REFRESH_TOKEN}&x=1", f"{{'password': '{REFRESH_TOKEN}'}}", f"Bearer {REFRESH_TOKEN}"):
+        hidden = log.redact(text)
+        assert log.redact(hidden) == hidden
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a-", "QUJD-REVG.", "3f1b-", "x.y/", "eyJaaaaaaaa-", "eyJ", "<div class='a-b-c'>", "a"),
+        *("bearer ", "token ", "password='", 'password=\\"', "authorization=", "password ", "http://a:1,", "://a:1@"),
+    ],
+)
+def test_the_time_to_look_for_secrets_grows_with_the_text_and_no_faster(text):
+    long = "secret " + text * (200_000 // len(text))
+    began = time.thread_time()
+    log.redact(long)
+    # A second for each 100 KB is what two of a hundred take; what grew with the square took ten times that.
+    assert time.thread_time() - began < 2
+
+
+@pytest.mark.parametrize("log_format", ["logfmt", "json"])
+@pytest.mark.parametrize("character", ["x", "é", "\n", "\U0001f600", "word "])
+def test_a_line_is_as_long_as_a_log_reader_takes_whole(lines, log_format, character):
+    stream = lines(log_format)
+    try:
+        raise ValueError(character * 100_000)
+    except ValueError as error:
+        log.get_logger("m").exception("failed", error=repr(error), job_id="j1", listed=[character * 9] * 10_000)
+    written = stream.getvalue()
+    assert len(written.encode()) <= log.LINE_BYTES
+    assert "j1" in written
+    assert "ValueError" in written
+    assert "characters left out" in written
+
+
+def test_a_line_of_very_many_fields_is_cut_too(lines):
+    stream = lines("json")
+    log.get_logger("m").info("x", **{f"field{number}": {"deep": ["y" * 1000] * 10} for number in range(1000)})
+    assert len(stream.getvalue()) <= log.LINE_BYTES
+    assert json.loads(stream.getvalue())["event"] == "x"
+
+
+def test_no_part_of_a_secret_is_left_where_a_text_is_cut():
+    for before in range(60):
+        for after in range(60):
+            text = f"{'one two ' * 5}{'z' * before} refresh_token={REFRESH_TOKEN} {'three ' * 3}{'z' * after}"
+            shown = log.redact(log.shortened(text, 80))
+            assert not [part for at in range(18) if (part := REFRESH_TOKEN[at : at + 5]) in shown], shown
+
+
+def test_what_has_no_text_is_told_all_the_same(lines):
+    class Evil:
+        def __str__(self) -> str:
+            raise ZeroDivisionError
+
+    stream = lines("json")
+    nested: dict[str, object] = {}
+    nested["itself"] = nested
+    log.get_logger("m").info("x", evil=Evil(), nested=nested)
+    assert json.loads(stream.getvalue())["evil"] == "unprintable Evil (ZeroDivisionError)"
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "token-refresh: 3 jobs completed",
         "http://127.0.0.1:9191/metrics",
+        "http://127.0.0.1:3000/admin?mail=a@example.org, postgresql://nomad@db/nomad",
+        "a basic test of the key of a token",
         "unknown job type 'token' (accepted: token-refresh)",
         "job 6f1c7c1e-1111-4222-8333-444455556666 of queue token-refresh ended too late",
     ],
@@ -193,6 +290,53 @@ def test_a_logger_works_before_anything_is_configured():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
     assert done.stderr == "hello said\n"
+
+
+PRINTING = """
+import logging, sys, threading, traceback
+from nomad_actors import log
+
+log.configure_program("json", "info")
+# A second program in the same process, as Dramatiq's workers are.
+log.configure_program("json", "info")
+print("first", 1, end="")
+log.get_logger("m").info("between")
+print(" goes on\\n\\nsecond refresh_token=gEy-8fP2kq0aT1m4ZsBvXw")
+threads = [threading.Thread(target=lambda n=n: [print("of", "thread", n) for _ in range(50)]) for n in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+try:
+    1 / 0
+except ZeroDivisionError:
+    traceback.print_exc()
+sys.stderr.write("unfinished")
+"""
+
+
+def test_what_is_printed_is_lines_of_their_own():
+    done = subprocess.run(
+        [sys.executable, "-c", PRINTING], capture_output=True, text=True, check=True, env=dict(os.environ)
+    )
+    found = [json.loads(line) for line in done.stdout.splitlines() + done.stderr.splitlines()]
+    said = [(fields["module"], fields["level"], fields["event"]) for fields in found]
+    assert said[:3] == [
+        ("m", "info", "between"),
+        ("stdout", "info", "first 1 goes on"),
+        ("stdout", "info", "second refresh_token=[hidden]"),
+    ]
+    assert sorted(event for _, _, event in said[3:203]) == sorted(f"of thread {n}" for n in range(4) for _ in range(50))
+    assert said[203:][0] == ("stderr", "warning", "Traceback (most recent call last):")
+    assert said[-1] == ("stderr", "warning", "unfinished")
+
+
+def test_alembic_says_what_it_changes_and_not_that_it_looked(lines):
+    stream = lines()
+    logger = logging.getLogger("alembic.runtime.migration")
+    logger.info("Context impl %s.", "SQLiteImpl")
+    logger.info("Will assume %s DDL.", "non-transactional")
+    logger.info("Running %s %s -> %s", "upgrade", "1", "2")
+    assert stream.getvalue().count("\n") == 1
+    assert "Running upgrade" in stream.getvalue()
 
 
 def test_time_is_utc_to_the_millisecond():

@@ -27,6 +27,8 @@ class Noise(Payload):
 def loud(payload: Noise) -> Result:
     logging.getLogger("a.library").warning("two\\nlines level=error")
     warnings.warn("an old way to do it")
+    print("printed", "in parts")
+    print("and its end is missing", end="")
     thread = threading.Thread(target=lambda: 1 / 0, name="own-thread")
     thread.start()
     thread.join()
@@ -79,10 +81,17 @@ def lines_of(directory: Path, log_format: str) -> list[dict[str, str]]:
 def test_every_line_of_a_worker(
     app: App, environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
-    with program(["nomad_actors.cli", "run", "workers"], environ, tmp_path):
+    environ["PROMETHEUS_MULTIPROC_DIR"] = "/proc/nowhere"
+    with program(["nomad_actors.cli", "run", "workers"], environ, tmp_path) as service:
         queue = app.queues.get_queue("noise")
         app.queues.add_job("noise", "loud", {"character_id": 7})
         wait_until(lambda: queue.counts()["failed"] == 1, timeout_seconds=40)
+        for said in ("job_metrics", "Worker process is ready"):
+            wait_until(lambda said=said: said in (tmp_path / "output.log").read_text())
+        # What Dramatiq's main process says of a worker that dies.
+        (worker,) = psutil.Process(service.pid).children()
+        worker.send_signal(signal.SIGKILL)
+        service.wait(timeout=30)
     assert SECRET not in (tmp_path / "output.log").read_text()
     found = lines_of(tmp_path, environ["LOG_FORMAT"])
     # The original's search terms: level=error module=*-job, and category=job_metrics.
@@ -91,6 +100,22 @@ def test_every_line_of_a_worker(
     of_job = [line for line in found if line.get("job_id") == failed["job_id"]]
     assert {"a.library", "py.warnings", "loud-job"} <= {line["module"] for line in of_job}
     assert [line for line in found if "ZeroDivisionError" in line.get("exception", "")]
+    (printed,) = [line for line in of_job if line["module"] == "stdout"]
+    assert printed["event"] == "printed in parts"
+    (died,) = [line for line in found if "exited unexpectedly" in line["event"]]
+    assert (died["level"], died["module"]) == ("critical", "dramatiq.MainProcess")
+    (not_kept,) = [line for line in found if "begin at zero with each of them" in line["event"]]
+    assert "/proc/nowhere cannot be written" in not_kept["why"]
+
+
+@pytest.mark.parametrize("part", ["workers", "scheduler"])
+def test_every_line_of_a_program_that_has_no_redis(environ: dict[str, str], tmp_path: Path, part: str) -> None:
+    environ["REDIS_URL"] = "redis://127.0.0.1:1/0"
+    with program(["nomad_actors.cli", "run", part], environ, tmp_path) as service:
+        assert service.wait(timeout=60) == 1
+    found = lines_of(tmp_path, environ["LOG_FORMAT"])
+    (missing,) = [line for line in found if "does not answer" in line["event"]]
+    assert missing["level"] == "critical"
 
 
 def test_every_line_of_a_scheduler_and_of_its_end(

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 GROUND = {"settings", "errors", "clock", "log", "job_types", "local_redis", "processes", "version", "thresholds"}
-GROUND |= {"admin_tokens", "error_reports"}
+GROUND |= {"admin_tokens", "error_reports", "redaction", "printed_lines", "program"}
 #: What each part may import beside the ground floor. Down only.
 ARROWS: dict[str, set[str]] = {
     "broker": set(),
@@ -46,7 +46,8 @@ ARROWS: dict[str, set[str]] = {
         *("queues", "queue_control", "job", "job_metrics", "finding", "bulk", "metrics", "middleware"),
         *("pauses", "store", "own_redis"),
     },
-    "cli": {"commands"},
+    "dramatiq_program": set(),
+    "cli": {"commands", "metrics"},
     "__init__": {"app", "job_types", "jobs", "queues", "settings", "version"},
 }
 #: The broker is for any Dramatiq application: of ours it takes the clock and the release alone.
@@ -116,8 +117,9 @@ def test_only_entry_points_read_the_environment() -> None:
         if re.search(r"os\.environ|getenv", path.read_text(encoding="utf-8"))
     }
     commands = {f"nomad_actors/commands/{name}.py" for name in ("running", "session", "config")}
+    programs = {f"nomad_actors/{name}.py" for name in ("app", "cli", "program")}
     # The last one passes it on to a process, unread.
-    assert readers <= {"nomad_actors/app.py", *commands, "nomad_actors/testing/worker_process.py"}
+    assert readers <= {*programs, *commands, "nomad_actors/testing/worker_process.py"}
 
 
 def test_every_target_of_the_makefile_is_fixed_and_documented() -> None:

@@ -19,6 +19,7 @@ from dramatiq import Message
 from demo.load import add_first_jobs, save_logins
 from nomad_actors.app import App, create_app
 from nomad_actors.broker import JobBroker
+from nomad_actors.local_redis import free_port
 from nomad_actors.settings import Settings
 from sandbox.serve import SandboxServer
 from tests.processes import environ_for, program
@@ -51,9 +52,17 @@ def environ(tmp_path: Path, sandbox: SandboxServer) -> dict[str, str]:
         EVE_CLIENT_ID="sandbox-client",
         EVE_CLIENT_SECRET="sandbox-secret",
         NOMAD_SHUTDOWN_MS="6000",
+        NOMAD_METRICS_PORT=str(first_of_two_free_ports()),
     )
     del environ["REDIS_URL"]
     return environ
+
+
+def first_of_two_free_ports() -> int:
+    first = free_port()
+    while (second := free_port()) != first + 1:
+        first = second
+    return first
 
 
 def said(directory: Path) -> str:
@@ -106,6 +115,11 @@ def test_everything_runs_on_one_host_and_sqlite_is_never_locked(
     admin = re.search(r'event="the admin is served" url=(\S+)', lines)
     assert admin is not None
     assert requests.get(admin[1], timeout=10).status_code == 200
+    port = int(environ["NOMAD_METRICS_PORT"])
+    metrics = [requests.get(f"http://127.0.0.1:{port + more}/metrics", timeout=10).text for more in (0, 1)]
+    none = 'nomad_job_attempts_total{actor="token-refresh",outcome="completed",queue="token-refresh"} 0.0'
+    assert [none in text for text in metrics] == [False, True]
+    assert "metrics are not served" not in lines
     assert "database is locked" not in lines
     assert "Traceback" not in lines
     assert "level=error" not in lines
@@ -115,6 +129,8 @@ def test_everything_runs_on_one_host_and_sqlite_is_never_locked(
 def test_a_worker_that_is_killed_is_started_again(app: App, tmp_path: Path, wait_until: Callable[..., None]) -> None:
     queue = app.queues.get_queue("cache-cleanup")
     wait_until(queue.workers, timeout_seconds=30)
+    # One that is killed while it tells Dramatiq's main process that it has started keeps a lock of that for ever.
+    wait_until(lambda: "Worker process is ready" in said(tmp_path), timeout_seconds=30)
     (first,) = queue.workers()
     pid = int(first.name.partition(":")[2].partition("@")[0])
     psutil.Process(pid).kill()

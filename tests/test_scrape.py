@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import redis
 
-from nomad_actors import JobType, Payload, Result
+from nomad_actors import JobType, Payload, Result, scrape
 from nomad_actors.app import App, create_app
+from nomad_actors.broker.slots import Slot, StoredSchedule
+from nomad_actors.clock import ManualClock
 from nomad_actors.errors import WrongState
 from nomad_actors.job_types import Priority
 from nomad_actors.metrics.exposition import render
 from nomad_actors.queues import NewJob
-from nomad_actors.scheduler import SCHEDULES
-from nomad_actors.scheduler.book import Schedules
+from nomad_actors.scheduler import SCHEDULES, Schedule
+from nomad_actors.scheduler.book import Schedules, Standing
 from nomad_actors.settings import Settings
+from nomad_actors.store import Snapshot, Store, TokenCipher
 from nomad_actors.testing import LocalRedis, running
+from tests.slow_line import SlowLine
 
 QUEUES = {"cache-cleanup", "esi-refresh", "historical-data", "token-refresh"}
 gate = threading.Event()
@@ -43,14 +49,20 @@ HOLD = JobType(
 )
 
 
-@pytest.fixture
-def app(own_redis: LocalRedis, tmp_path: Path) -> Iterator[App]:
-    settings = Settings(redis_url=own_redis.url, database_url=f"sqlite:///{tmp_path / 'nomad.db'}", var_dir=tmp_path)
+@contextmanager
+def app_on(redis_url: str, directory: Path) -> Iterator[App]:
+    settings = Settings(redis_url=redis_url, database_url=f"sqlite:///{directory / 'nomad.db'}", var_dir=directory)
     app = create_app(settings, caller_deadline_ms=1_000)
     app.store.migrate()
     app.queues.register(HOLD)
     yield app
     app.close()
+
+
+@pytest.fixture
+def app(own_redis: LocalRedis, tmp_path: Path) -> Iterator[App]:
+    with app_on(own_redis.url, tmp_path) as app:
+        yield app
 
 
 @pytest.fixture
@@ -97,6 +109,31 @@ def test_waiting_and_paused_jobs_are_told_by_priority(app: App, value: Callable[
     assert value("nomad_queue_paused_since_timestamp_seconds", queue="token-refresh") is None
 
 
+def test_of_two_pauses_the_first_says_since_when(app: App, value: Callable[..., float | None]) -> None:
+    queue = app.queues.get_queue("token-refresh")
+    queue.pause(reason="a test")
+    since = value("nomad_queue_paused_since_timestamp_seconds", queue="token-refresh")
+    app.queues.pause_esi(reason="downtime")
+    assert len({pause.since_ms for pause in queue.pauses()}) == 2
+    assert value("nomad_queue_paused_since_timestamp_seconds", queue="token-refresh") == since
+    queue.resume()
+    assert (value("nomad_queue_paused_since_timestamp_seconds", queue="token-refresh") or 0) > (since or 0)
+
+
+def test_the_age_of_data_is_in_seconds(tmp_path: Path) -> None:
+    clock = ManualClock(1_793_491_200_000)
+    store = Store(f"sqlite:///{tmp_path / 'nomad.db'}", cipher=TokenCipher(["a key for tests"]), clock=clock)
+    login = {"user_id": 7, "name": "Ada Voss", "owner_hash": "owner", "scopes": [], "refresh_token": "a token"}
+    store.save_login(character_id=90000001, **login)
+    got = Snapshot(body=1.0, etag=None, last_modified=None, fresh_until_ms=0, as_of_ms=clock.now_ms())
+    store.documents.save(90000001, "/characters/{character_id}/wallet", got, next_due_ms=0)
+    clock.advance(seconds=90)
+    reading = scrape.read_database(store, clock)
+    assert reading.data_age_seconds == {"/characters/{character_id}/wallet": 90.0}
+    assert reading.characters["active"] == 1
+    store.close()
+
+
 def test_a_job_beyond_its_time_limit_is_told_with_how_far_it_is(
     app: App, value: Callable[..., float | None], wait_until: Callable[..., None]
 ) -> None:
@@ -132,6 +169,60 @@ def test_schedules_and_schedulers_are_told(app: App, value: Callable[..., float 
     assert value(due, schedule="cache-cleanup") is None
 
 
+DAY_MS = 86_400_000
+#: Midnight, when a schedule of every day is due.
+MIDNIGHT_MS = 1_793_491_200_000
+
+
+def _success_due_days(
+    *ran: int, succeeded: float | None = None, on_since: float = 0, enabled: bool = True, kind: str | None = None
+) -> float | None:
+    """Return when a schedule of every day must have succeeded, in days, after runs of those days that ended."""
+    schedule = Schedule("daily", "", "0 0 * * *", "cache-cleanup", "clean-caches", {}, enabled=enabled)
+    watermark_ms = MIDNIGHT_MS + max([on_since, *ran]) * DAY_MS
+    stored = StoredSchedule("cache-cleanup", "daily", 1, enabled, watermark_ms, None, {})
+    slots = [
+        Slot(MIDNIGHT_MS + day * DAY_MS, kind, None, None, None, outcome="failed", missed=None, by=None)
+        for day in reversed(ran)
+    ]
+    last_ms = None if succeeded is None else int(MIDNIGHT_MS + succeeded * DAY_MS)
+    due_ms = scrape.success_due_ms(Standing(schedule, stored, declared=False, overridden=()), slots, last_ms)
+    return None if due_ms is None else (due_ms - MIDNIGHT_MS) / DAY_MS
+
+
+def test_a_schedule_must_have_succeeded_by_its_second_run() -> None:
+    assert _success_due_days(1, succeeded=1.01) == 3
+    assert _success_due_days(1, 2, succeeded=1.01) == 3
+    assert _success_due_days(1, 2, 3, succeeded=1.01) == 3
+    assert _success_due_days(1, 2, 3, succeeded=3.01) == 5
+
+
+def test_a_schedule_that_never_succeeded_has_its_first_two_runs() -> None:
+    assert _success_due_days(on_since=0.5) == 2
+    assert _success_due_days(1, on_since=0.5) == 2
+    assert _success_due_days(1, 2, 3, on_since=0.5) == 2
+
+
+def test_what_was_due_while_a_schedule_was_off_was_no_run() -> None:
+    assert _success_due_days(1, succeeded=1.01, on_since=6.5) == 8
+    assert _success_due_days(1, 2, succeeded=1.01, on_since=6.5) == 7
+    assert _success_due_days(1, 2, 3, succeeded=1.01, enabled=False) is None
+
+
+def test_what_somebody_ran_by_hand_is_no_run_of_the_calendar() -> None:
+    assert _success_due_days(2, 3, succeeded=1.01, kind="manual") == 5
+
+
+def test_a_schedules_own_calendar_says_when_it_must_succeed(app: App, value: Callable[..., float | None]) -> None:
+    schedules = Schedules(app.queues, app.clock)
+    before = time.time()
+    schedules.schedule_job("mine", "*/5 * * * *", ("hold", {}))
+    due = value("nomad_schedule_success_due_timestamp_seconds", schedule="mine") or 0
+    assert (due % 300, before + 300 < due <= before + 610) == (0, True)
+    schedules.stop_job("mine")
+    assert value("nomad_schedule_success_due_timestamp_seconds", schedule="mine") is None
+
+
 def test_missed_slots_of_a_schedule_are_counted(app: App, value: Callable[..., float | None]) -> None:
     schedules = Schedules(app.queues, app.clock)
     schedules.declare(SCHEDULES)
@@ -165,6 +256,50 @@ def test_a_scrape_costs_the_same_with_many_jobs(app: App, own_redis: LocalRedis)
     few = _commands_of_a_scrape(app, own_redis)
     app.queues.add_jobs([NewJob(queue="token-refresh", job_type="hold", data={}) for _ in range(5_000)])
     assert _commands_of_a_scrape(app, own_redis) <= few + 10
+
+
+@pytest.fixture
+def line(own_redis: LocalRedis) -> Iterator[SlowLine]:
+    with SlowLine(own_redis.port) as line:
+        yield line
+
+
+def test_a_scrape_asks_of_all_queues_at_once(line: SlowLine, tmp_path: Path) -> None:
+    """Each round trip to a slow Redis takes its time, and Prometheus waits ten seconds for all of them."""
+    with app_on(line.url, tmp_path) as app:
+
+        def trips() -> int:
+            render(app.registry, "")
+            line.trips = 0
+            render(app.registry, "")
+            return line.trips
+
+        schedules = Schedules(app.queues, app.clock)
+        schedules.declare(SCHEDULES)
+        few = trips()
+        assert 0 < few <= 8
+        for number in range(10):
+            app.queues.register(dataclasses.replace(HOLD, name=f"hold-{number}", queue=f"queue-{number}"))
+            schedules.schedule_job(f"mine-{number}", "*/5 * * * *", (f"hold-{number}", {}))
+        assert trips() == few
+        assert app.registry.get_sample_value("nomad_queue_workers", {"queue": "queue-9"}) == 0
+
+
+def test_a_redis_that_is_too_slow_is_told_of_in_time(
+    line: SlowLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(scrape, "REDIS_SECONDS", 1.0)
+    with app_on(line.url, tmp_path) as app:
+        Schedules(app.queues, app.clock).declare(SCHEDULES)
+        line.delay_seconds = 0.3
+        began = time.monotonic()
+        body = render(app.registry, "")[0].decode()
+        assert time.monotonic() - began < 3
+        assert 'nomad_collector_success{source="redis"} 0.0' in body
+        assert 'nomad_collector_success{source="database"} 1.0' in body
+        assert "Redis is too slow: 1 s are over" in str([getattr(r, "nomad_fields", "") for r in caplog.records])
+        # One command alone has all the time that it had.
+        assert app.queues.get_queue("token-refresh").counts()["waiting"] == 0
 
 
 def _commands_of_a_scrape(app: App, server: LocalRedis) -> int:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import sentry_sdk
 
 from nomad_actors.admin_tokens import AdminToken
 from nomad_actors.errors import SettingsError
@@ -67,6 +68,32 @@ def test_a_wrong_value_names_the_variable_the_value_and_what_is_accepted(environ
     with pytest.raises(SettingsError) as raised:
         Settings.from_env(environ)
     assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("dsn", "usable"),
+    [
+        ("https://key@o1.ingest.sentry.io/42", True),
+        ("http://key:secret@sentry.example:9000/behind/a/path/7", True),
+        *(
+            (wrong, False)
+            for wrong in ("notadsn", "https://o1.ingest.sentry.io/42", "https://key@o1.ingest.sentry.io/")
+        ),
+        *((wrong, False) for wrong in ("ftp://key@host/1", "https://key@/1", "https://key@host/one", "//key@host/1")),
+        ("https://key@host:port/1", False),
+    ],
+)
+def test_a_dsn_is_taken_when_sentry_takes_it(dsn: str, usable: bool) -> None:
+    try:
+        sentry_sdk.utils.Dsn(dsn)
+        assert usable
+    except (sentry_sdk.utils.BadDsn, ValueError):
+        assert not usable
+    if usable:
+        assert Settings.from_env({"SENTRY_DSN": dsn}).sentry_dsn == dsn
+    else:
+        with pytest.raises(SettingsError, match=r"SENTRY_DSN is \(hidden\); accepted: a project's DSN"):
+            Settings.from_env({"SENTRY_DSN": dsn})
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:

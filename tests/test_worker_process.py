@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from tests.processes import environ_for, program
 #: A job type in one file, as a user writes it.
 OWN_JOB_TYPE = """
 import time
-from nomad_actors import JobType, Payload, Priority, Result, current_job
+from nomad_actors import JobType, Payload, PermanentError, Priority, Result, current_job
 
 class Hello(Payload):
     name: str
@@ -29,6 +30,8 @@ class Greeting(Result):
     text: str
 
 def greet(payload: Hello) -> Greeting:
+    if payload.name == "nobody":
+        raise PermanentError("told to fail")
     end = time.monotonic() + payload.seconds
     while time.monotonic() < end:
         time.sleep(0.02)
@@ -84,13 +87,20 @@ def test_a_job_type_of_the_users_own_runs_in_a_worker_process(
     assert "module=hello-job" in lines
 
 
+@pytest.mark.parametrize("reporting", [False, True])
 def test_a_worker_stops_in_time_and_gives_back_what_still_runs(
-    app: App, environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]
+    app: App, environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None], reporting: bool
 ) -> None:
     queue = app.queues.get_queue("greetings")
-    with program(["nomad_actors.cli", "run", "workers"], environ, tmp_path) as process:
+    # A Sentry that takes connections and never answers.
+    sentry = socket.create_server(("127.0.0.1", 0))
+    if reporting:
+        environ["SENTRY_DSN"] = f"http://public@127.0.0.1:{sentry.getsockname()[1]}/1"
+        app.queues.add_job("greetings", "hello", {"name": "nobody"})
+    with sentry, program(["nomad_actors.cli", "run", "workers"], environ, tmp_path) as process:
         added = app.queues.add_job("greetings", "hello", {"name": "slow", "seconds": 600})
         wait_until(lambda: queue.counts()["active"] == 1, timeout_seconds=30, what=said(tmp_path))
+        assert queue.counts()["failed"] == reporting
         before = time.monotonic()
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)

@@ -11,6 +11,14 @@ from .rule import CRITICAL, LONG_EVALUATION_SECONDS, WARNING, Alert, Group, Reco
 #: What became of jobs that are over: the two that count as ended, as in health.
 _ENDED = 'outcome=~"completed|failed"'
 
+_MEAN = "queue_actor:nomad_job_duration_seconds:mean"
+#: The means of completed runs that are recorded, by queue and job type: of now and of the normal that it is held
+#: against; and both for job types that run rarely.
+MEAN = f"{_MEAN}{duration(thresholds.ALERTS.slow_window_seconds)}"
+NORMAL_MEAN = f"{_MEAN}{duration(thresholds.ALERTS.slow_baseline_seconds)}"
+RARE_MEAN = f"{_MEAN}{duration(thresholds.ALERTS.slow_rare_window_seconds)}"
+RARE_NORMAL_MEAN = f"{NORMAL_MEAN}_offset{duration(thresholds.ALERTS.slow_rare_baseline_offset_seconds)}"
+
 #: Pairs of windows up to this (real) one are looked at with the quick rules.
 _QUICK_SECONDS = 3600
 
@@ -20,6 +28,10 @@ def groups(table: Table) -> list[Group]:
     pairs = list(zip(thresholds.ALERTS.burns, table.alerts.burns, strict=True))
     quick = [pair for pair in pairs if pair[0].long_seconds <= _QUICK_SECONDS]
     slow = [pair for pair in pairs if pair not in quick]
+    rare = {
+        getattr(thresholds.ALERTS, name): getattr(table.alerts, name)
+        for name in ("failure_rare_window_seconds", "failure_rare_short_window_seconds")
+    }
     return [
         Group(
             name="nomad-failures",
@@ -32,7 +44,7 @@ def groups(table: Table) -> list[Group]:
         Group(
             name="nomad-failures-long",
             interval_seconds=LONG_EVALUATION_SECONDS,
-            rules=[*_shares({}, slow), *(_burning(table, *pair) for pair in slow)],
+            rules=[*_shares(rare, slow), *(_burning(table, *pair) for pair in slow), _failing_and_rare(table)],
         ),
         Group(name="nomad-slowness", interval_seconds=LONG_EVALUATION_SECONDS, rules=_slow(table)),
     ]
@@ -80,6 +92,34 @@ def _failing(table: Table) -> Alert:
     )
 
 
+def _failing_and_rare(table: Table) -> Alert:
+    """Return the alert for queues in which too few jobs end for the others: a nightly job that fails each night."""
+    alerts, real = table.alerts, thresholds.ALERTS
+    name, short = duration(real.failure_rare_window_seconds), duration(real.failure_rare_short_window_seconds)
+    limit = number(alerts.failure_rare_percent / 100)
+    return Alert(
+        name="NomadFailureRateHigh",
+        expr=f"""
+        queue:nomad_jobs_failed_per_ended:ratio{name} > {limit}
+        and
+        queue:nomad_jobs_failed_per_ended:ratio{short} > {limit}
+        and
+        queue:nomad_jobs_ended:increase{name} > {number(alerts.failure_rare_least_ended - 0.5)}
+        and
+        queue:nomad_jobs_ended:increase{name} < {number(alerts.burn_least_ended - 0.5)}
+        """,
+        for_seconds=alerts.failing_for_seconds,
+        severity=WARNING,
+        labels={"window": name},
+        summary="Too many jobs of a queue fail for good.",
+        description=f"""
+        {{{{ $value | humanizePercentage }}}} of the few jobs of queue {{{{ $labels.queue }}}} that ended within
+        {in_words(alerts.failure_rare_window_seconds)} failed (limit {alerts.failure_rare_percent:g} %). See why:
+        nomad failures {{{{ $labels.queue }}}}
+        """,
+    )
+
+
 def _burning(table: Table, real: BurnWindow, scaled: BurnWindow) -> Alert:
     alerts = table.alerts
     long, short = duration(real.long_seconds), duration(real.short_seconds)
@@ -107,20 +147,18 @@ def _burning(table: Table, real: BurnWindow, scaled: BurnWindow) -> Alert:
 
 
 def _slow(table: Table) -> list[Recording | Alert]:
-    alerts, real = table.alerts, thresholds.ALERTS
-    now = f"queue_actor:nomad_job_duration_seconds:mean{duration(real.slow_window_seconds)}"
-    normal = f"queue_actor:nomad_job_duration_seconds:mean{duration(real.slow_baseline_seconds)}"
-    over = f"[{window(alerts.slow_baseline_seconds)}] offset {duration(alerts.slow_baseline_offset_seconds)}"
+    alerts = table.alerts
+    over = f"[{window(alerts.slow_baseline_seconds)}] offset"
     return [
-        _mean(now, f"[{window(alerts.slow_window_seconds)}]", alerts.slow_least_runs),
-        _mean(normal, over, alerts.slow_baseline_least_runs),
+        _mean(MEAN, f"[{window(alerts.slow_window_seconds)}]", alerts.slow_least_runs),
+        _mean(
+            NORMAL_MEAN,
+            f"{over} {duration(alerts.slow_baseline_offset_seconds)}",
+            alerts.slow_baseline_least_runs,
+        ),
         Alert(
             name="NomadJobsSlow",
-            expr=f"""
-            {now} > {number(alerts.slow_times)} * {normal}
-            and
-            {now} > {number(alerts.slow_least_mean_seconds)}
-            """,
+            expr=_slower(MEAN, alerts.slow_times, NORMAL_MEAN, alerts.slow_least_mean_seconds),
             for_seconds=alerts.slow_for_seconds,
             severity=WARNING,
             summary="Jobs take much longer than they normally do.",
@@ -130,7 +168,40 @@ def _slow(table: Table) -> list[Recording | Alert]:
             since when: nomad jobs {{{{ $labels.queue }}}} --status active
             """,
         ),
+        _mean(RARE_MEAN, f"[{window(alerts.slow_rare_window_seconds)}]", alerts.slow_rare_least_runs),
+        _mean(
+            RARE_NORMAL_MEAN,
+            f"{over} {duration(alerts.slow_rare_baseline_offset_seconds)}",
+            alerts.slow_rare_baseline_least_runs,
+        ),
+        _slow_and_rare(table),
     ]
+
+
+def _slow_and_rare(table: Table) -> Alert:
+    """Return the alert for job types of which the other one seldom has runs enough."""
+    alerts, day = table.alerts, duration(thresholds.ALERTS.slow_rare_window_seconds)
+    slower = _slower(RARE_MEAN, alerts.slow_rare_times, RARE_NORMAL_MEAN, alerts.slow_least_mean_seconds)
+    often = alerts.slow_least_runs * alerts.slow_rare_window_seconds / alerts.slow_window_seconds
+    runs = f"increase(nomad_job_duration_seconds_count[{window(alerts.slow_rare_window_seconds)}])"
+    return Alert(
+        name="NomadJobsSlow",
+        expr=f"{slower}\nunless on (queue, actor)\nsum by (queue, actor) ({runs}) > {number(often)}",
+        for_seconds=alerts.slow_for_seconds,
+        severity=WARNING,
+        labels={"window": day},
+        summary="Jobs take much longer than they normally do.",
+        description=f"""
+        The runs of {{{{ $labels.actor }}}} took {{{{ $value | humanizeDuration }}}} on average over
+        {in_words(alerts.slow_rare_window_seconds)}, more than {alerts.slow_rare_times:g} times their mean of the
+        {in_words(alerts.slow_baseline_seconds)} before. See the last ones:
+        nomad jobs {{{{ $labels.queue }}}} --status completed
+        """,
+    )
+
+
+def _slower(mean: str, times: float, normal: str, least_seconds: float) -> str:
+    return f"{mean} > {number(times)} * {normal}\nand\n{mean} > {number(least_seconds)}"
 
 
 def _mean(name: str, over: str, least_runs: int) -> Recording:

@@ -12,11 +12,17 @@ from .rule import CRITICAL, WARNING, Alert, Group, Recording, metrics_in, record
 
 _QUEUES = [f'queue="{queue}"' for queue in sorted({job_type.queue for job_type in JOB_TYPES})]
 
+
+def _none_answers(job: str) -> str:
+    # Where targets are found by name, a service that is gone has none.
+    return f'(max(up{{job="{job}"}}) or vector(0)) == 0'
+
+
 #: A cause that an alert of its own tells of; what is missing because of it needs no other one.
-_NO_WORKERS = 'max(up{job="workers"}) == 0'
-_NO_ADMIN = 'max(up{job="admin"}) == 0'
+_NO_WORKERS = _none_answers("workers")
+_NO_ADMIN = _none_answers("admin")
 _REDIS_UNREAD = f'max(nomad_collector_success{{source="redis"}}) == 0 or {_NO_ADMIN}'
-_NO_SCHEDULER = 'max(up{job="scheduler"}) == 0'
+_NO_SCHEDULER = _none_answers("scheduler")
 
 #: The series of each metric that must be there, and what explains that they are not.
 _WATCHED: dict[str, tuple[Sequence[str], str]] = {
@@ -34,12 +40,14 @@ _WATCHED: dict[str, tuple[Sequence[str], str]] = {
     "nomad_redis_persistence_ok": ([""], _REDIS_UNREAD),
     "nomad_scheduler_holds": (['job="scheduler"'], _NO_SCHEDULER),
 }
-#: Missing until it happens, or told by the alert that relies on it.
+#: Missing while the schedule is off, which the next one tells, or told by the alert that relies on it.
 _ANSWERED_FOR = {
     "up",
-    "nomad_schedule_last_success_timestamp_seconds",
+    "nomad_schedule_success_due_timestamp_seconds",
     "nomad_scheduler_heartbeat_timestamp_seconds",
 }
+#: Asked for by no alert, and there for each schedule that Redis knows.
+_OF_ALL = {"nomad_schedule_enabled"}
 #: A managed Redis may keep these to itself, which is worth knowing, but not at night.
 _NOT_URGENT = "nomad_redis_"
 
@@ -49,7 +57,7 @@ def groups(table: Table, others: Iterable[Group]) -> list[Group]:
 
     Raises `LookupError` for one of which nobody said which series must be there.
     """
-    return [Group(name="nomad-missing", rules=[_missing(table, name) for name in sorted(relied_on(others))])]
+    return [Group(name="nomad-missing", rules=[_missing(table, name) for name in sorted(relied_on(others) | _OF_ALL)])]
 
 
 def relied_on(groups: Iterable[Group]) -> set[str]:

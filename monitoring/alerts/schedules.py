@@ -5,24 +5,24 @@ from __future__ import annotations
 from nomad_actors.scheduler import SCHEDULES, Schedule
 from nomad_actors.thresholds import Table
 
-from .promql import in_words, newest, number, window
+from .promql import in_words, newest, number
 from .rule import CRITICAL, WARNING, Alert, Group
 
 #: Schedules that can wait for the morning: nobody's login, data or history depends on them.
 _NOT_URGENT = {"cache-cleanup"}
 
 _DUE = "nomad_schedule_start_due_timestamp_seconds"
-_SUCCESS = "nomad_schedule_last_success_timestamp_seconds"
-_ENABLED = "nomad_schedule_enabled"
+_SUCCESS_DUE = "nomad_schedule_success_due_timestamp_seconds"
 
 
 def groups(table: Table) -> list[Group]:
     """Return the groups about schedules and schedulers."""
-    late = [_late(table, f'schedule="{each.name}"', each) for each in SCHEDULES]
-    declared = "|".join(each.name for each in SCHEDULES)
-    success = [_not_succeeding(table, each) for each in SCHEDULES]
+    # A matcher of the declared ones' names, each with its own queue, and one of all others.
+    each: list[tuple[str, Schedule | None]] = [(f'schedule="{known.name}"', known) for known in SCHEDULES]
+    each.append((f'schedule!~"{"|".join(known.name for known in SCHEDULES)}"', None))
+    rules = [ask(table, *which) for ask in (_late, _not_succeeding) for which in each]
     return [
-        Group(name="nomad-schedules", rules=[*late, _late(table, f'schedule!~"{declared}"', None), *success]),
+        Group(name="nomad-schedules", rules=rules),
         Group(name="nomad-schedulers", rules=[_silent(table), _holding(table), _clock(table)]),
     ]
 
@@ -45,32 +45,23 @@ def _late(table: Table, which: str, schedule: Schedule | None) -> Alert:
     )
 
 
-def _not_succeeding(table: Table, schedule: Schedule) -> Alert:
-    # Only a schedule that was on all the while, so that one that is switched on again has its time. One that never
-    # succeeded has no time of its last success: then it must have been on that long ago.
-    limit, which = table.alerts.success_within_seconds[schedule.name], f'schedule="{schedule.name}"'
-    within, success = window(limit), newest("schedule", f"{_SUCCESS}{{{which}}}")
-    expr = f"""(
-  time() - {success} > {number(limit)}
-or
-  (
-    {newest("schedule", f"{_ENABLED}{{{which}}} offset {within}")} == 1
-    unless on (schedule)
-    {success}
-  )
-)
-and on (schedule)
-  max by (schedule) (min_over_time({_ENABLED}{{{which}}}[{within}])) == 1"""
+def _not_succeeding(table: Table, which: str, schedule: Schedule | None) -> Alert:
+    """Return the alert for the schedules that match `which`; how urgent those made at run time are nobody said."""
+    alerts = table.alerts
+    name = "" if schedule is None else schedule.name
+    grace = alerts.success_grace_by_schedule_seconds.get(name, alerts.success_grace_seconds)
+    expr = f"time() - {newest('schedule', f'{_SUCCESS_DUE}{{{which}}}')} > {number(grace)}"
+    more = "" if schedule is None else f"; nomad jobs {schedule.queue} --status failed"
     return Alert(
         name="NomadScheduleNotSucceeding",
-        expr=_unless_paused(expr, schedule),
-        for_seconds=table.alerts.success_for_seconds,
-        severity=WARNING if schedule.name in _NOT_URGENT else CRITICAL,
-        labels={"schedule": schedule.name},
-        summary="No job of a schedule has succeeded for two of its periods.",
+        expr=expr if schedule is None else _unless_paused(expr, schedule),
+        for_seconds=alerts.success_for_seconds,
+        severity=WARNING if schedule is None or schedule.name in _NOT_URGENT else CRITICAL,
+        labels={} if schedule is None else {"schedule": schedule.name},
+        summary="Two runs of a schedule in a row have not succeeded.",
         description=f"""
-        No job of schedule {{{{ $labels.schedule }}}} has completed within {in_words(limit)}. See how its last jobs
-        ended: nomad schedules; nomad jobs {schedule.queue} --status failed
+        Two runs of schedule {{{{ $labels.schedule }}}}, or more, have not succeeded; the second of them was due
+        {{{{ $value | humanizeDuration }}}} ago. See how they ended: nomad schedules{more}
         """,
     )
 
@@ -83,8 +74,13 @@ def _silent(table: Table) -> Alert:
     heartbeat = 'nomad_scheduler_heartbeat_timestamp_seconds{job="scheduler"}'
     return Alert(
         name="NomadSchedulerSilent",
+        # Without Redis no scheduler can look: then it is that which is told.
         expr=f"""
-        time() - max({heartbeat}) > {number(table.schedules.silent_seconds)}
+        (
+          time() - max({heartbeat}) > {number(table.schedules.silent_seconds)}
+          unless on ()
+          max(nomad_collector_success{{source="redis"}}) == 0
+        )
         or
         absent({heartbeat})
         or

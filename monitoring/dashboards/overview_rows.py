@@ -8,8 +8,8 @@ from .limits import Limits, beyond, in_words
 from .panels import Panel, Query, graph, stat
 from .promises import drain_limits, judged_by_drain, promises, waiting_limits
 from .queries import (
-    ENDED,
     FAILED,
+    OVER,
     QUEUE,
     WORKED_OFF,
     increase,
@@ -72,10 +72,11 @@ def queues_row(table: Table) -> list[Panel]:
         ),
         graph(
             "Added and ended",
-            "Jobs added, and jobs that completed or failed for good. Where the first stays above, the queues grow.",
+            """Jobs that workers, scheduler and admin added, and all that ended. What your own programs add is counted
+            where they are and ends here all the same: whether queues grow, the panel beside this says.""",
             [
                 Query(expr=rate("", "nomad_jobs_enqueued_total", QUEUE), legend="added"),
-                Query(expr=rate("", "nomad_job_attempts_total", QUEUE, ENDED), legend="ended"),
+                Query(expr=rate("", "nomad_job_attempts_total", QUEUE, OVER), legend="ended"),
             ],
             unit="ops",
         ),

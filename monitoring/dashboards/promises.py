@@ -62,13 +62,16 @@ def overdue_seconds(*matchers: str) -> str:
     return f"time() - {newest('schedule', 'nomad_schedule_start_due_timestamp_seconds', *matchers)}"
 
 
-def success_of_promise(table: Table, *matchers: str) -> str:
-    """Return how long ago each schedule succeeded, as a share of what it may be."""
-    return queries.of_limit(
-        lambda matcher: f"({since_success_seconds(*matchers, matcher)})",
-        "schedule",
-        table.alerts.success_within_seconds,
-    )
+def success_overdue_seconds(*matchers: str) -> str:
+    """Return how long ago each schedule's second run since its last success was due; below 0 while it is to come."""
+    return f"time() - {newest('schedule', 'nomad_schedule_success_due_timestamp_seconds', *matchers)}"
+
+
+def success_graces(table: Table) -> str:
+    """Return in words how long after that run's time a success must be there."""
+    alerts = table.alerts
+    others = [f"{name} {in_words(grace)}" for name, grace in alerts.success_grace_by_schedule_seconds.items()]
+    return ", ".join([*others, f"others {in_words(alerts.success_grace_seconds)}"])
 
 
 def since_success_seconds(*matchers: str) -> str:

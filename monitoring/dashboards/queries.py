@@ -13,9 +13,11 @@ RATE = "$__rate_interval"
 
 #: The variables as matchers.
 QUEUE = 'queue=~"$queue"'
-JOBS = 'job=~"$job", queue=~"$queue", actor=~"$actor"'
+ACTOR = 'actor=~"$actor"'
+JOBS = f'job=~"$job", {QUEUE}, {ACTOR}'
 
-#: What became of jobs that are over: the two that count as ended, and all that make a queue shorter.
+#: What became of jobs that are over: all of them, the two that are judged, and those that a worker was busy with.
+OVER = 'outcome=~"completed|failed|skipped|cancelled"'
 ENDED = 'outcome=~"completed|failed"'
 WORKED_OFF = 'outcome=~"completed|failed|skipped"'
 FAILED = 'outcome="failed"'

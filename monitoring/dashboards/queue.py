@@ -6,11 +6,12 @@ import dataclasses
 
 from nomad_actors.thresholds import Table
 
+from ..alerts.jobs import MEAN, NORMAL_MEAN, RARE_MEAN, RARE_NORMAL_MEAN
 from .dashboard import Dashboard, Row, Variable
 from .limits import ANY_IS_WORTH_A_LOOK, ONE_IS_NEEDED, beyond, in_words
 from .panels import Panel, Query, graph, stat
 from .promises import budget_burn, failed_share, judged_by_drain, promises, waiting_limits
-from .queries import ENDED, FAILED, JOBS, QUEUE, jobs, newest, quantile, rate
+from .queries import ACTOR, FAILED, JOBS, OVER, QUEUE, jobs, newest, quantile, rate, selector
 
 _QUANTILES = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
 
@@ -30,7 +31,7 @@ def queue(table: Table) -> Dashboard:
             Row("Now", _now(table)),
             Row("Jobs and workers", _standing(table)),
             Row("Attempts", _attempts(table)),
-            Row("Waits and durations", _times()),
+            Row("Waits and durations", [*_times(), *_normals(table)]),
             Row("Trouble", _trouble()),
         ],
     )
@@ -124,10 +125,11 @@ def _attempts(table: Table) -> list[Panel]:
         _burns(table),
         graph(
             "Enqueued and ended",
-            "Jobs added, and jobs that completed or failed for good. Where the first stays above, the queue grows.",
+            """Jobs that workers, scheduler and admin added, and all that ended. What your own programs add is counted
+            where they are and ends here all the same: whether the queue grows, its jobs by state say.""",
             [
                 Query(expr=rate("queue, actor", "nomad_jobs_enqueued_total", JOBS), legend="{{actor}} enqueued"),
-                Query(expr=rate("queue, actor", "nomad_job_attempts_total", JOBS, ENDED), legend="{{actor}} ended"),
+                Query(expr=rate("queue, actor", "nomad_job_attempts_total", JOBS, OVER), legend="{{actor}} ended"),
             ],
             unit="ops",
         ),
@@ -220,6 +222,47 @@ def _times() -> list[Panel]:
             ),
         )
     ]
+
+
+def _normals(table: Table) -> list[Panel]:
+    """Return what "slow against its own normal" compares, and from where on it is slow."""
+    alerts = table.alerts
+    quick, rare = in_words(alerts.slow_window_seconds), in_words(alerts.slow_rare_window_seconds)
+    week = in_words(alerts.slow_baseline_seconds)
+    return [
+        _normal(
+            f"Mean duration, {quick}, and its normal",
+            f"""Mean of the runs that completed within {quick}, of at least {alerts.slow_least_runs}; its normal, the
+            mean of the {week} before; and from where on it is slow. Recorded by the alerts' rules; missing where there
+            were too few runs.""",
+            MEAN,
+            NORMAL_MEAN,
+            (alerts.slow_times, alerts.slow_least_mean_seconds),
+        ),
+        _normal(
+            f"Mean duration, {rare}, and its normal",
+            f"""The same for job types that run too rarely to be judged by {quick}: mean of the runs within {rare}, and
+            that of the {week} before.""",
+            RARE_MEAN,
+            RARE_NORMAL_MEAN,
+            (alerts.slow_rare_times, alerts.slow_least_mean_seconds),
+        ),
+    ]
+
+
+def _normal(title: str, description: str, mean: str, normal: str, slow: tuple[float, float]) -> Panel:
+    times, least_seconds = slow
+    now, normally = selector(mean, QUEUE, ACTOR), selector(normal, QUEUE, ACTOR)
+    return graph(
+        title,
+        description,
+        [
+            Query(expr=now, legend="{{actor}} now"),
+            Query(expr=normally, legend="{{actor}} normally"),
+            Query(expr=f"clamp_min({times:g} * {normally}, {least_seconds:g})", legend="{{actor}} slow from here"),
+        ],
+        unit="s",
+    )
 
 
 def _trouble() -> list[Panel]:

@@ -7,7 +7,7 @@ from nomad_actors.thresholds import Table
 from .dashboard import Dashboard, Row, Variable
 from .limits import ANY_IS_WORTH_A_LOOK, ANY_IS_WRONG, GREEN, ONE_IS_NEEDED, YELLOW, beyond, in_words
 from .panels import Column, Panel, Query, graph, stat, table_of
-from .promises import of_scheduler, overdue_seconds, since_success_seconds, success_of_promise
+from .promises import of_scheduler, overdue_seconds, since_success_seconds, success_graces, success_overdue_seconds
 from .queries import newest
 
 SCHEDULE = 'schedule=~"$schedule"'
@@ -76,12 +76,12 @@ def _now(table: Table) -> list[Panel]:
 
 def _schedules(table: Table) -> list[Panel]:
     late = table.alerts.late_start_seconds
-    allowed = ", ".join(f"{name} {in_words(each)}" for name, each in table.alerts.success_within_seconds.items())
+    grace = table.alerts.success_grace_seconds
     return [
         table_of(
             "Every schedule",
-            f"""Whether it is on, how long ago its job last completed, what share that is of what it may be ({allowed}),
-            and when its first slot that has not started is due: below 0 it will be, above it is overdue.""",
+            """Whether it is on, how long ago its job last completed, and how long ago its second run since then and its
+            first slot that has not started were due: below 0 they will be, above they are overdue.""",
             "schedule",
             [
                 Column(
@@ -92,10 +92,10 @@ def _schedules(table: Table) -> list[Panel]:
                 ),
                 Column(title="Last success, ago", expr=since_success_seconds(SCHEDULE), unit="s"),
                 Column(
-                    title="Last success, of its promise",
-                    expr=success_of_promise(table, SCHEDULE),
-                    unit="percentunit",
-                    limits=beyond(1),
+                    title="Success due, ago",
+                    expr=success_overdue_seconds(SCHEDULE),
+                    unit="s",
+                    limits=beyond(grace),
                 ),
                 Column(title="Due, ago", expr=overdue_seconds(SCHEDULE), unit="s", limits=beyond(late)),
             ],
@@ -109,12 +109,12 @@ def _schedules(table: Table) -> list[Panel]:
             limits=beyond(late),
         ),
         graph(
-            "Since the last success, of its promise",
-            f"""How long ago a job of the schedule last completed, as a share of what it may be: {allowed}. Missing
-            until one has.""",
-            [Query(expr=success_of_promise(table, SCHEDULE), legend="{{schedule}}")],
-            unit="percentunit",
-            limits=beyond(1),
+            "Success overdue, by schedule",
+            f"""How long ago the second run since the last success was due; 0 while it is to come. The line is the
+            alert's for most. So long its job may take to end: {success_graces(table)}.""",
+            [Query(expr=f"clamp_min({success_overdue_seconds(SCHEDULE)}, 0)", legend="{{schedule}}")],
+            unit="s",
+            limits=beyond(grace),
         ),
         graph(
             "Missed in 1 h",

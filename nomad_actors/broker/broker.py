@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import redis
@@ -36,6 +37,7 @@ from .retention import Retention
 from .server import RedisServer
 from .session import Session
 from .slots import ScheduleBook
+from .standings import Standing, read_standings
 from .threads import replace_dead_threads
 from .view import QueueView
 from .work_queue import WorkQueue
@@ -155,7 +157,8 @@ class JobBroker(Broker):
         Inside middleware that runs after an actor it is noted and sent with the job's end, so that neither is lost
         without the other.
 
-        With `unique_key` in its options a job that holds the key may stand in its place: what is returned has its id.
+        With `unique_key` in its options a job that holds the key may stand in its place: what is returned has its id,
+        and middleware is told of no job that was enqueued.
 
         Raises `RedisUnavailable` when Redis does not take it, `BadPriority` and `BadOption` for an unusable option,
         `QueueFull`.
@@ -169,6 +172,8 @@ class JobBroker(Broker):
             (added,) = self._adder.add([self._new_job(message, delay_ms, call=os.urandom(8))])
             if added.job_id != message.message_id:
                 message = message.copy(message_id=added.job_id)
+            if not added.new:
+                return message
         self.emit_after("enqueue", message, delay)
         return message
 
@@ -185,7 +190,8 @@ class JobBroker(Broker):
         calls = os.urandom(8 * len(listed))
         jobs = [self._new_job(m, d, once=once, call=calls[8 * i : 8 * i + 8]) for i, (m, d) in enumerate(listed)]
         added = self._adder.add(jobs)
-        self._emit_each("after_enqueue", self.middleware[::-1], listed)
+        new = [each for each, its in zip(listed, added, strict=True) if its.new]
+        self._emit_each("after_enqueue", self.middleware[::-1], new)
         return added
 
     def _emit_each(
@@ -384,6 +390,17 @@ class JobBroker(Broker):
     def view(self, queue_name: str) -> QueueView:
         """Return a queue as an operator sees it; it need not be declared here."""
         return QueueView(self._links, self._base(queue_name), queue_name)
+
+    def standings(self, queue_names: Iterable[str]) -> dict[str, Standing]:
+        """Return how queues stand, in two round trips.
+
+        Raises `RedisUnavailable`.
+        """
+        return read_standings(self._links, {name: self._base(name) for name in queue_names})
+
+    def within(self, seconds: float) -> AbstractContextManager[None]:
+        """Give all that this thread asks of Redis inside a `with` no more than `seconds`: see `CallerLinks.within`."""
+        return self._links.within(seconds)
 
     def finder(self, queue_name: str) -> Finder:
         """Return what finds a queue's jobs."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import random
 import re
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,6 +174,7 @@ class CallerLinks:
         self._try_seconds = 0.0
         self._pool = pool
         self._known: set[str] = set()
+        self._of_thread = threading.local()
         if deadline_seconds is not None:
             self._try_seconds = deadline_seconds * TRY_SHARE
             self._pool = own_pool(pool, socket_timeout=self._try_seconds, socket_connect_timeout=self._try_seconds)
@@ -179,6 +182,20 @@ class CallerLinks:
     def close(self) -> None:
         """Close the connections that nobody uses."""
         self._pool.disconnect()
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Give all that this thread asks inside the `with` no more than `seconds`; a try that has begun ends first.
+
+        What is asked later raises `RedisUnavailable`.
+        """
+        before = getattr(self._of_thread, "until_mono", float("inf"))
+        self._of_thread.until_mono = min(before, time.monotonic() + seconds)
+        self._of_thread.seconds = seconds
+        try:
+            yield
+        finally:
+            self._of_thread.until_mono = before
 
     def run(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts, repeating what failed, and return their replies.
@@ -196,7 +213,10 @@ class CallerLinks:
 
     def _tried(self, action: Callable[[Link], list[Any]], *, may_refuse: bool = False) -> list[Any]:
         began = time.monotonic()
+        until_mono = getattr(self._of_thread, "until_mono", float("inf"))
         for tried in range(1, CALLER_TRIES + 1):
+            if time.monotonic() >= until_mono:
+                raise RedisUnavailable(f"Redis is too slow: {self._of_thread.seconds:g} s are over")
             try:
                 return self._once(action, may_refuse=may_refuse)
             except LINK_ERRORS as error:

@@ -177,11 +177,14 @@ class ScheduleBook:
 
     def slots(self, queue: str, name: str) -> tuple[list[Slot], int | None]:
         """Return a schedule's last slots, newest first, and when a slot's job last completed (ms)."""
-        (fields,) = self._links.commands([("HGETALL", f"{self._base_of(queue)}:slots:{name}")])
-        pairs = dict(zip(fields[::2], fields[1::2], strict=True))
-        success = pairs.pop(b"last_success", b"")
-        found = [slot for slot in map(_slot, pairs.values()) if slot is not None]
-        return sorted(found, key=lambda slot: -slot.due_ms), int(success) if success.isdigit() else None
+        return self.slots_of([(queue, name)])[0]
+
+    def slots_of(self, schedules: Sequence[tuple[str, str]]) -> list[tuple[list[Slot], int | None]]:
+        """Return what `slots` does of many schedules (queue, name), in one round trip."""
+        replies = self._links.commands(
+            [("HGETALL", f"{self._base_of(queue)}:slots:{name}") for queue, name in schedules]
+        )
+        return [_slots(fields) for fields in replies]
 
     def changes(self) -> int:
         """Return a number that grows whenever any schedule is changed."""
@@ -272,6 +275,13 @@ def _sign(name: bytes, said: bytes, now_ms: float) -> SchedulerSign | None:
         )
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
+
+
+def _slots(fields: Sequence[bytes]) -> tuple[list[Slot], int | None]:
+    pairs = dict(zip(fields[::2], fields[1::2], strict=True))
+    success = pairs.pop(b"last_success", b"")
+    found = [slot for slot in map(_slot, pairs.values()) if slot is not None]
+    return sorted(found, key=lambda slot: -slot.due_ms), int(success) if success.isdigit() else None
 
 
 def _slot(text: bytes) -> Slot | None:

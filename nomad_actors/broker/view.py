@@ -86,27 +86,7 @@ class QueueView:
 
     def counts(self) -> QueueCounts:
         """Return exact counts of one instant."""
-        now, waiting, active, delayed, completed, failed, cancelled, recovered, late, poison, *holds = self._run(
-            "counts"
-        )
-        declared, limit, rate, max_length, own, esi = holds
-        pauses = (unpack_pause(PauseScope.QUEUE, own), unpack_pause(PauseScope.ESI, esi))
-        limits = unpack_limits(limit, rate, max_length)
-        return QueueCounts(
-            float(now),
-            waiting,
-            active,
-            delayed,
-            completed,
-            failed,
-            cancelled,
-            pauses=tuple(pause for pause in pauses if pause is not None),
-            limit=limits.concurrency or (int(declared) if declared.isdigit() else None),
-            limits=limits,
-            recovered=recovered,
-            late=late,
-            poison=poison,
-        )
+        return counts_of(self._run("counts"))
 
     def jobs(self, state: State, start: int, end: int) -> Sequence[StoredJob]:
         """Return jobs `start` to `end`, inclusive, the latter negative from the end as in Redis.
@@ -284,17 +264,7 @@ class QueueView:
 
     def workers(self) -> Sequence[LiveWorker]:
         """Return the worker processes that serve the queue now."""
-        reply, now = self._links.commands([("HGETALL", f"{self._base}:workers"), ("TIME",)])
-        now_ms = int(now[0]) * 1000 + int(now[1]) / 1000
-        found = []
-        for i in range(0, len(reply), 2):
-            if reply[i] == keys.TICK_FIELD or len(reply[i + 1]) < MARK.size:
-                continue
-            heard, _, _ = MARK.unpack_from(reply[i + 1])
-            if now_ms - heard <= LIVE_MS:
-                name = reply[i + 1][MARK.size :].decode(errors="replace")
-                found.append(LiveWorker(reply[i].hex(), name, heard))
-        return sorted(found, key=lambda worker: worker.name)
+        return live_workers(*self._links.commands([("HGETALL", f"{self._base}:workers"), ("TIME",)]))
 
     def worker_names(self) -> dict[bytes, str]:
         """Return by id the name of each worker process that is known, also of one that is gone by now."""
@@ -315,10 +285,7 @@ class QueueView:
 
     def ages(self) -> Ages:
         """Return how old the oldest jobs are."""
-        reply = self._run("ages")
-        now = float(reply[0])
-        waiting = {reply[i]: max(0.0, now - float(reply[i + 1])) for i in range(2, len(reply), 2)}
-        return Ages(now - float(reply[1]) if reply[1] else None, waiting)
+        return ages_of(self._run("ages"))
 
     def wait_empty(self, *, timeout_ms: int | None) -> bool:
         """Wait until nothing waits, is delayed or runs; return whether that came within the timeout."""
@@ -330,6 +297,50 @@ class QueueView:
             if deadline is not None and time.monotonic() >= deadline:
                 return False
             time.sleep(0.01)
+
+
+def counts_of(reply: Sequence[Any]) -> QueueCounts:
+    """Return what the script ``counts`` told."""
+    now, waiting, active, delayed, completed, failed, cancelled, recovered, late, poison, *holds = reply
+    declared, limit, rate, max_length, own, esi = holds
+    pauses = (unpack_pause(PauseScope.QUEUE, own), unpack_pause(PauseScope.ESI, esi))
+    limits = unpack_limits(limit, rate, max_length)
+    return QueueCounts(
+        float(now),
+        waiting,
+        active,
+        delayed,
+        completed,
+        failed,
+        cancelled,
+        pauses=tuple(pause for pause in pauses if pause is not None),
+        limit=limits.concurrency or (int(declared) if declared.isdigit() else None),
+        limits=limits,
+        recovered=recovered,
+        late=late,
+        poison=poison,
+    )
+
+
+def ages_of(reply: Sequence[Any]) -> Ages:
+    """Return what the script ``ages`` told."""
+    now = float(reply[0])
+    waiting = {reply[i]: max(0.0, now - float(reply[i + 1])) for i in range(2, len(reply), 2)}
+    return Ages(now - float(reply[1]) if reply[1] else None, waiting)
+
+
+def live_workers(marks: Sequence[bytes], now: Sequence[bytes]) -> Sequence[LiveWorker]:
+    """Return the workers that were heard of lately, of what is kept of all of a queue and Redis' TIME."""
+    now_ms = int(now[0]) * 1000 + int(now[1]) / 1000
+    found = []
+    for i in range(0, len(marks), 2):
+        if marks[i] == keys.TICK_FIELD or len(marks[i + 1]) < MARK.size:
+            continue
+        heard, _, _ = MARK.unpack_from(marks[i + 1])
+        if now_ms - heard <= LIVE_MS:
+            name = marks[i + 1][MARK.size :].decode(errors="replace")
+            found.append(LiveWorker(marks[i].hex(), name, heard))
+    return sorted(found, key=lambda worker: worker.name)
 
 
 def _call() -> str:

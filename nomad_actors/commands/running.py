@@ -9,13 +9,14 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from .. import log
+from ..metrics.place import VARIABLE, WORKERS_PORT, make_place
+from ..program import settings_or_exit
 from ..settings import OWN_REDIS
 
 if TYPE_CHECKING:
@@ -38,81 +39,81 @@ def workers(
     processes: Annotated[int, typer.Option(min=1, max=64, help="How many processes, each with all the threads.")] = 1,
 ) -> None:
     """Run workers: Dramatiq's own command line, with a thread a process for each place of each queue."""
-    _make_place_for_counts()
-    from ..app import settings_or_exit, worker_threads
-
     with settings_or_exit() as settings:
+        log.configure_program(settings.log_format, settings.log_level)
+        environ = _with_kept_counts(_without_kept_counts(), settings)
+        from ..app import worker_threads
+
         threads = worker_threads(settings)
-    os.environ.update(_with_kept_counts(os.environ, settings))
-    _become("dramatiq", *_worker_arguments(threads, settings, processes))
+    _become(_worker_command(threads, settings, processes), environ)
 
 
 @run.command()
 def scheduler() -> None:
     """Run the scheduler."""
-    _become(sys.executable, "-m", "nomad_actors.scheduler")
+    _become([sys.executable, "-m", "nomad_actors.scheduler"], _without_kept_counts())
 
 
 @run.command()
 def admin() -> None:
     """Run the admin's API and pages."""
-    _become(sys.executable, "-m", "admin")
+    _become([sys.executable, "-m", "admin"], _without_kept_counts())
 
 
 @run.command(name="all")
 def everything() -> None:
     """Run workers, scheduler and admin; what dies is started again. Without REDIS_* it brings a Redis in var/."""
-    _make_place_for_counts()
-    from ..app import settings_or_exit, worker_threads
-    from ..own_redis import own_redis
-    from ..supervisor import Supervisor
-
     with settings_or_exit() as settings:
         log.configure_program(settings.log_format, settings.log_level)
-        environ = dict(os.environ)
+        environ = _without_kept_counts()
+        workers_environ = _with_kept_counts(environ, settings)
+        from ..app import worker_threads
+        from ..own_redis import own_redis
+        from ..supervisor import Supervisor
+
         redis = None if _redis_is_given(environ) else own_redis(settings.var_dir)
         if redis is not None:
             settings = dataclasses.replace(settings, redis_url=redis.url)
-            environ["REDIS_URL"] = redis.url
+            environ["REDIS_URL"] = workers_environ["REDIS_URL"] = redis.url
         threads = worker_threads(settings)
     _say_what_is_missing(settings)
     supervisor = Supervisor()
-    workers_environ = _with_kept_counts(environ, settings)
-    supervisor.add("workers", [_beside("dramatiq"), *_worker_arguments(threads, settings, 1)], workers_environ)
-    supervisor.add("scheduler", [sys.executable, "-m", "nomad_actors.scheduler"], environ)
+    supervisor.add("workers", _worker_command(threads, settings, 1), workers_environ)
+    scheduler_environ = {**environ, **_beside_workers(settings)}
+    supervisor.add("scheduler", [sys.executable, "-m", "nomad_actors.scheduler"], scheduler_environ)
     supervisor.add("admin", [sys.executable, "-m", "admin"], environ)
     _run_until_told(supervisor, redis, settings)
 
 
-def _make_place_for_counts() -> None:
-    """See to the directory that the environment names, before the metrics are imported: they write there at once."""
-    from ..metrics.process_files import VARIABLE, make_place
-
-    named = os.environ.get(VARIABLE)
-    if named and (why := make_place(Path(named))):
-        logger.warning(NOT_KEPT, why=why)
-        del os.environ[VARIABLE]
+def _without_kept_counts() -> dict[str, str]:
+    """Return this process' environment; neither it nor what is started with that keeps counts."""
+    os.environ.pop(VARIABLE, None)
+    return dict(os.environ)
 
 
 def _with_kept_counts(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """Return the environment of workers whose counts outlive them, and are summed over their processes."""
-    from ..metrics.process_files import VARIABLE, make_place
-    from ..middleware.metrics import DEFAULT_PORT
-
-    port = DEFAULT_PORT if settings.metrics_port is None else settings.metrics_port
-    if port == 0 and VARIABLE not in environ:
+    port = WORKERS_PORT if settings.metrics_port is None else settings.metrics_port
+    if port == 0 and settings.metrics_dir is None:
         # A service that has another port each time is a new one each time.
         return dict(environ)
     # A host's own: another's process ids say nothing here.
-    kept = Path(environ.get(VARIABLE) or settings.var_dir / "metrics" / f"workers-{socket.gethostname()}-{port}")
+    kept = settings.metrics_dir or settings.var_dir / "metrics" / f"workers-{socket.gethostname()}-{port}"
     if why := make_place(kept):
         logger.warning(NOT_KEPT, why=why)
-        return {name: value for name, value in environ.items() if name != VARIABLE}
+        return dict(environ)
     return {**environ, VARIABLE: str(kept.resolve())}
 
 
-def _worker_arguments(threads: int, settings: Settings, processes: int) -> list[str]:
+def _beside_workers(settings: Settings) -> dict[str, str]:
+    """Return where the scheduler's metrics are when the workers' are moved: at the next port, which they leave free."""
+    port = settings.metrics_port
+    return {"NOMAD_METRICS_PORT": str(port + 1 if port < 65535 else port - 1)} if port else {}
+
+
+def _worker_command(threads: int, settings: Settings, processes: int) -> list[str]:
     return [
+        *(sys.executable, "-m", "nomad_actors.dramatiq_program", settings.log_format, settings.log_level),
         "nomad_actors.app:worker_broker",
         *("--processes", str(processes)),
         *("--threads", str(threads)),
@@ -123,17 +124,9 @@ def _worker_arguments(threads: int, settings: Settings, processes: int) -> list[
     ]
 
 
-def _become(program: str, *arguments: str) -> NoReturn:
+def _become(command: list[str], environ: Mapping[str, str]) -> NoReturn:
     """Replace this process, so that signals reach the program itself."""
-    path = program if os.path.isabs(program) else _beside(program)
-    sys.stdout.flush()
-    os.execvp(path, [path, *arguments])
-
-
-def _beside(program: str) -> str:
-    """Return the program that was installed with this Python, else the one on the path."""
-    beside = Path(sys.executable).with_name(program)
-    return str(beside) if beside.exists() else program
+    os.execve(command[0], command, environ)
 
 
 def _redis_is_given(environ: Mapping[str, str]) -> bool:

@@ -14,7 +14,10 @@ from prometheus_client.process_collector import ProcessCollector
 
 from ..version import __version__
 from .batch_histogram import BatchHistogram
+from .reserved_file import reserve_files
 
+# Where the counts of a service's processes are kept in files; before the first of them.
+reserve_files()
 # `_created` doubles the series and no query of ours reads it. The switch is the library's: it counts for the
 # whole process.
 disable_created_metrics()  # type: ignore[no-untyped-call]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -85,7 +86,9 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: a scraper that hangs up early is no error of ours."""
+        """Say nothing of a scraper that hangs up early; anything else is an error of ours."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            logger.error("a scrape was not answered", exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -98,7 +101,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.partition("?")[0] != "/metrics":
             self.send_error(HTTPStatus.NOT_FOUND, "only /metrics is here")
             return
-        body, content_type = render(self.registry, self.headers.get("Accept", ""))
+        try:
+            body, content_type = render(self.registry, self.headers.get("Accept", ""))
+        except Exception:
+            logger.error("a scrape failed", exc_info=True)
+            self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, "the log says why")
+            return
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))

@@ -4,48 +4,35 @@ prometheus-client keeps each process' values in files of a directory when PROMET
 is imported (`nomad run` does); what a killed process counted is still there. One process of the service shows the sum
 of all. It merges the files of dead processes into one, since each scrape reads every file
 (https://prometheus.github.io/client_python/multiprocess/).
+
+A fault of the disk costs counts, never a scrape: what cannot be read is left out, and said.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import re
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from prometheus_client.core import Metric
-from prometheus_client.mmap_dict import MmapedDict, mmap_key
+from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from ..log import get_logger
+from .place import FILES_LOCK
+from .reserved_file import ReservedFile
 
 logger = get_logger("nomad_actors.metrics")
 
-#: What prometheus-client reads when it is imported.
-VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-#: Less room than this on its disk, and a process that writes counts could be killed by the kernel (SIGBUS).
-LEAST_FREE_BYTES = 16 << 20
 _OURS = re.compile(r"(?:counter|histogram|summary|gauge_[a-z]+)_[0-9]+\.db")
 #: Stands for the dead processes in the name of a file: no process has this number.
 DEAD = 0
-
-
-def make_place(path: Path) -> str:
-    """Make a directory fit for counts; return why it cannot be, '' when it is."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        return f"{path} cannot be written: {error.strerror}"
-    free_bytes = shutil.disk_usage(path).free
-    if free_bytes < LEAST_FREE_BYTES:
-        return f"the disk of {path} has {free_bytes >> 20} MiB left, less than {LEAST_FREE_BYTES >> 20}"
-    return ""
+#: Says which files are merged into which, while that is done: a process that is killed meanwhile shall double nothing.
+_JOURNAL = "burying.json"
 
 
 class ProcessFiles(Collector):
@@ -53,6 +40,8 @@ class ProcessFiles(Collector):
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        #: What could not be read at the last scrape; said when it changes.
+        self._unread: set[str] = set()
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing, so that registering reads nothing."""
@@ -60,19 +49,62 @@ class ProcessFiles(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Return the sums; a gauge is what was set last."""
-        with _locked(self._path, fcntl.LOCK_SH):
-            merged: Iterable[Metric] = MultiProcessCollector.merge(_files(self._path), accumulate=True)  # type: ignore[no-untyped-call]
-            return merged
+        try:
+            with _locked(self._path, fcntl.LOCK_SH):
+                files = _files(self._path)
+                faults = {} if (merged := _merged(files)) is not None else _faults(files)
+                if merged is None:
+                    merged = _merged([name for name in files if name not in faults])
+        except OSError as error:
+            merged, faults = None, {str(self._path): error}
+        self._say(faults)
+        return merged or ()
 
     def bury(self) -> None:
-        """Merge the counts of processes that are dead into one file, and forget their gauges."""
+        """Merge the counts of processes that are dead into one file, and forget their gauges.
+
+        Raises `OSError` when the disk does not allow it; nothing is lost then.
+        """
         with _locked(self._path, fcntl.LOCK_EX):
-            dead = [name for name in _files(self._path) if not _lives(name) and _is_readable(name)]
+            _finish(self._path)
+            dead = [name for name in _files(self._path) if not _lives(name)]
+            faults = _faults(dead)
+            for name, fault in faults.items():
+                aside = Path(name).replace(f"{name}.unreadable")
+                logger.error("counts of a dead process are lost", file=str(aside), error=_told(fault))
+            dead = [name for name in dead if name not in faults]
             for kind in ("counter", "histogram"):
                 _merge(self._path / f"{kind}_{DEAD}.db", [name for name in dead if Path(name).name.startswith(kind)])
             for name in dead:
-                if not name.endswith(f"_{DEAD}.db"):
+                if Path(name).name.startswith("gauge"):
                     Path(name).unlink()
+
+    def _say(self, faults: dict[str, Exception]) -> None:
+        for name in faults.keys() - self._unread:
+            logger.error("counts cannot be read, and are left out", file=name, error=_told(faults[name]))
+        for name in self._unread - faults.keys():
+            logger.info("counts can be read again, or are gone", file=name)
+        self._unread = set(faults)
+
+
+def _merged(files: Sequence[str]) -> list[Metric] | None:
+    """Return the sums of all files; None when one of them cannot be read."""
+    try:
+        return list(MultiProcessCollector.merge(files, accumulate=True))  # type: ignore[no-untyped-call]
+    except Exception:
+        # Whatever a damaged file makes of it: struct.error, UnicodeDecodeError, a sum of nonsense.
+        return None
+
+
+def _faults(files: Sequence[str]) -> dict[str, Exception]:
+    """Return the files that cannot be read, and why."""
+    found: dict[str, Exception] = {}
+    for name in files:
+        try:
+            list(MultiProcessCollector.merge([name]))  # type: ignore[no-untyped-call]
+        except Exception as error:
+            found[name] = error
+    return found
 
 
 def _merge(into: Path, files: list[str]) -> None:
@@ -80,7 +112,7 @@ def _merge(into: Path, files: list[str]) -> None:
         return
     unfinished = into.with_suffix(".unfinished")
     unfinished.unlink(missing_ok=True)
-    merged = MmapedDict(str(unfinished))  # type: ignore[no-untyped-call]
+    merged = ReservedFile(str(unfinished))
     for metric in MultiProcessCollector.merge(files, accumulate=False):  # type: ignore[no-untyped-call]
         for sample in metric.samples:
             labels = sorted(sample.labels)
@@ -88,23 +120,35 @@ def _merge(into: Path, files: list[str]) -> None:
             key = mmap_key(metric.name, sample.name, labels, values, metric.documentation)
             merged.write_value(key, sample.value, 0.0)  # type: ignore[no-untyped-call]
     merged.close()  # type: ignore[no-untyped-call]
-    # Killed between this and the end of `bury`, the dead are counted twice from then on: too much, never too little.
+    journal = {"into": into.name, "inode": unfinished.stat().st_ino, "files": [Path(name).name for name in files]}
+    place = into.with_name(_JOURNAL)
+    place.with_suffix(".new").write_text(json.dumps(journal), encoding="utf-8")
+    place.with_suffix(".new").replace(place)
     unfinished.replace(into)
+    _finish(into.parent)
+
+
+def _finish(path: Path) -> None:
+    """Remove what was merged already, also by a process that was killed before it did so."""
+    for name in _merged_already(path):
+        (path / name).unlink(missing_ok=True)
+    (path / _JOURNAL).unlink(missing_ok=True)
+
+
+def _merged_already(path: Path) -> set[str]:
+    """Return the names of files whose counts are in a merged file too."""
+    try:
+        journal = json.loads((path / _JOURNAL).read_text(encoding="utf-8"))
+        into = path / str(journal["into"])
+        return {*journal["files"]} - {into.name} if into.stat().st_ino == journal["inode"] else set()
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        # There is none, or it was never finished: then nothing was merged.
+        return set()
 
 
 def _files(path: Path) -> list[str]:
-    return sorted(str(file) for file in path.glob("*.db") if _OURS.fullmatch(file.name))
-
-
-def _is_readable(name: str) -> bool:
-    """Return whether a file can be read; one that cannot, after a fault of the disk, is put aside."""
-    try:
-        MultiProcessCollector.merge([name])  # type: ignore[no-untyped-call]
-    except Exception as error:
-        aside = Path(name).replace(f"{name}.unreadable")
-        logger.error("counts of a dead process are lost", file=str(aside), error=f"{type(error).__name__}: {error}")
-        return False
-    return True
+    over = _merged_already(path)
+    return sorted(str(file) for file in path.glob("*.db") if _OURS.fullmatch(file.name) and file.name not in over)
 
 
 def _lives(name: str) -> bool:
@@ -112,8 +156,12 @@ def _lives(name: str) -> bool:
     return pid != DEAD and Path(f"/proc/{pid}").exists()
 
 
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
 @contextmanager
 def _locked(path: Path, how: int) -> Iterator[None]:
-    with (path / "files.lock").open("a") as lock:
+    with (path / FILES_LOCK).open("a") as lock:
         fcntl.flock(lock, how)
         yield

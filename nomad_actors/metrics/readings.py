@@ -36,6 +36,8 @@ class ScheduleReading:
     last_success_seconds: float | None
     #: The first slot that has not started: in the past, it is overdue.
     start_due_seconds: float | None
+    #: When the second run since the last success is or was due: in the past, two in a row have not succeeded.
+    success_due_seconds: float | None
     #: How many slots were ever missed.
     missed: int
 
@@ -143,6 +145,11 @@ def _schedule_families(schedules: Mapping[str, ScheduleReading]) -> Iterable[Met
         "The schedule's first slot that has not started: in the past, it is overdue; missing while it is off.",
         "schedule",
     )
+    success_due = _gauge(
+        "nomad_schedule_success_due_timestamp_seconds",
+        "When the schedule's second run since its last success is due; missing while it is off.",
+        "schedule",
+    )
     missed = CounterMetricFamily(
         "nomad_schedule_missed_total", "Slots of the schedule that got no job.", labels=["schedule"]
     )
@@ -153,7 +160,9 @@ def _schedule_families(schedules: Mapping[str, ScheduleReading]) -> Iterable[Met
             success.add_metric([name], schedule.last_success_seconds)
         if schedule.start_due_seconds is not None:
             due.add_metric([name], schedule.start_due_seconds)
-    return enabled, success, due, missed
+        if schedule.success_due_seconds is not None:
+            success_due.add_metric([name], schedule.success_due_seconds)
+    return enabled, success, due, success_due, missed
 
 
 def _gauge(name: str, says: str, *labels: str) -> GaugeMetricFamily:

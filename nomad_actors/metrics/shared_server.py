@@ -7,15 +7,19 @@ import threading
 from pathlib import Path
 from typing import IO
 
+from ..log import get_logger
 from .definitions import ABOUT
 from .exposition import MetricsServer, joined, serve_or_say
+from .place import SERVING_LOCK
 from .process_files import ProcessFiles
+
+logger = get_logger("nomad_actors.metrics")
 
 
 class SharedServer:
     """Serves what all processes of `path` counted, once no other process does; a lock of the kernel's decides.
 
-    When the process that serves is killed, another takes over at once.
+    When the process that serves is killed, another takes over at once. Raises `OSError` where `path` cannot be used.
     """
 
     def __init__(self, port: int, host: str, path: Path) -> None:
@@ -25,7 +29,7 @@ class SharedServer:
         self._guard = threading.Lock()
         self._closed = False
         self._server: MetricsServer | None = None
-        self._lock: IO[str] = (path / "serving.lock").open("a")
+        self._lock: IO[str] = (path / SERVING_LOCK).open("a")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -58,5 +62,9 @@ class SharedServer:
                 self._lock.close()
                 return
             files = ProcessFiles(self._path)
-            files.bury()
+            try:
+                files.bury()
+            except OSError as error:
+                # They are read one by one then, and merged by the next process that starts.
+                logger.error("the counts of dead processes are not merged", error=str(error))
             self._server = serve_or_say(self._port, joined(files, ABOUT), self._host)

@@ -20,8 +20,10 @@ from .line_writer import LineWriter
 
 #: The category by which operators find these lines.
 CATEGORY = "job_metrics"
-#: Characters of an error that a line shows; the job's record has all of it.
-ERROR_CHARACTERS = 500
+#: Characters of an error that a line shows, and that are looked through for secrets; the job's record has more of it.
+ERROR_CHARACTERS, LOOKED_AT_CHARACTERS = 500, 4_000
+#: A job type's name is shorter; what a damaged job names may be anything.
+NAME_CHARACTERS = 200
 
 _LEVELS = {"retried": "warning", "recovered": "warning", "failed": "error"}
 
@@ -66,7 +68,7 @@ class JobLog(Middleware):
 
 
 def _error_of(ended: Ended) -> str:
-    return log.redact(ended.error or "")[:ERROR_CHARACTERS]
+    return log.redact(log.shortened(ended.error or "", LOOKED_AT_CHARACTERS))[:ERROR_CHARACTERS]
 
 
 def _logfmt_line(stamp: str, ended: Ended) -> str:
@@ -74,7 +76,7 @@ def _logfmt_line(stamp: str, ended: Ended) -> str:
     character = "" if character_id is None else f" character_id={character_id}"
     error = f" error={log.logfmt_value(_error_of(ended))}" if ended.error else ""
     return (
-        f"timestamp={stamp} {_logfmt_middle(ended.queue, ended.actor, str(ended.outcome))}"
+        f"timestamp={stamp} {_logfmt_middle(ended.queue, ended.actor[:NAME_CHARACTERS], str(ended.outcome))}"
         f" job_id={log.logfmt_value(ended.job_id)} attempt={ended.attempt}{character}"
         f" wait_ms={ended.wait_ms:.1f} duration_ms={ended.run_ms:.1f}{error}\n"
     )
@@ -85,7 +87,7 @@ def _json_line(stamp: str, ended: Ended) -> str:
     character = "" if character_id is None else f', "character_id": {character_id}'
     error = f', "error": {json.dumps(_error_of(ended))}' if ended.error else ""
     return (
-        f'{{"timestamp": "{stamp}", {_json_middle(ended.queue, ended.actor, str(ended.outcome))}'
+        f'{{"timestamp": "{stamp}", {_json_middle(ended.queue, ended.actor[:NAME_CHARACTERS], str(ended.outcome))}'
         f', "job_id": {json.dumps(ended.job_id)}, "attempt": {ended.attempt}{character}'
         f', "wait_ms": {ended.wait_ms:.1f}, "duration_ms": {ended.run_ms:.1f}{error}}}\n'
     )

@@ -11,15 +11,17 @@ from dramatiq import Actor, Broker, Message, Middleware, Worker
 from prometheus_client import Counter
 
 from ..broker.endings import Ended, Outcome
+from ..log import get_logger
 from ..metrics import definitions
 from ..metrics.batch_histogram import BatchHistogram
 from ..metrics.exposition import LOOPBACK, MetricsServer, serve_or_say
+from ..metrics.place import WORKERS_PORT
 from ..metrics.shared_server import SharedServer
 
-#: Where a worker's metrics are found when no setting says otherwise.
-DEFAULT_PORT = 9191
 #: The label of jobs whose actor this process does not know; their own names have no bound.
 UNKNOWN_ACTOR = "unknown"
+
+logger = get_logger("nomad_actors.metrics")
 
 #: Runs that say nothing of how long a job waits: they go back to their place and start once more.
 _UNSTARTED = frozenset({Outcome.RELEASED, Outcome.RECOVERED})
@@ -55,7 +57,7 @@ class Metrics(Middleware):
     def __init__(self, *, port: int | None = None, host: str = LOOPBACK, shared: Path | None = None) -> None:
         self._host = host
         self._shared = shared
-        self._port = DEFAULT_PORT if port is None else port
+        self._port = WORKERS_PORT if port is None else port
         self._series: dict[tuple[str, str], _Series] = {}
         self._server: MetricsServer | SharedServer | None = None
 
@@ -63,6 +65,11 @@ class Metrics(Middleware):
     def port(self) -> int | None:
         """The port that a worker's metrics are served on; None while they are not."""
         return self._server.port if self._server else None
+
+    def after_declare_queue(self, broker: Broker, queue_name: str) -> None:
+        """Start the series of jobs that this process does not know at zero, as those of each actor."""
+        names = queue_name, UNKNOWN_ACTOR
+        self._series[names] = _Series(*names)
 
     def after_declare_actor(self, broker: Broker, actor: Actor[Any, Any]) -> None:
         """Start the actor's series at zero: a counter whose first value is 1 shows no increase."""
@@ -85,10 +92,13 @@ class Metrics(Middleware):
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         """Serve the metrics from the process that runs the jobs: its parent, the command line, has none."""
-        if self._shared is None:
-            self._server = serve_or_say(self._port, definitions.REGISTRY, self._host)
-        else:
-            self._server = SharedServer(self._port, self._host, self._shared)
+        if self._shared is not None:
+            try:
+                self._server = SharedServer(self._port, self._host, self._shared)
+                return
+            except OSError as error:
+                logger.error("the metrics are those of one process alone", error=str(error))
+        self._server = serve_or_say(self._port, definitions.REGISTRY, self._host)
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         """Stop serving."""
@@ -97,10 +107,8 @@ class Metrics(Middleware):
             server.close()
 
     def _series_of(self, broker: Broker, queue: str, actor: str) -> _Series:
-        series = self._series.get((queue, actor))
+        names = queue, actor if actor in broker.actors else UNKNOWN_ACTOR
+        series = self._series.get(names)
         if series is None:
-            known = actor in broker.actors
-            series = _Series(queue, actor if known else UNKNOWN_ACTOR)
-            if known:
-                self._series[queue, actor] = series
+            series = self._series[names] = _Series(*names)
         return series

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dramatiq import Middleware
 from dramatiq.middleware import AgeLimit, Callbacks, Pipelines, Retries, ShutdownNotifications, TimeLimit
 
+from ..error_reports import FLUSH_SECONDS
 from ..settings import Settings
 from .job_context import JobContext
 from .job_log import JobLog
@@ -27,7 +28,7 @@ def middleware_for(settings: Settings) -> list[Middleware]:
         # Beside the metrics: the two say the same of a run.
         JobLog(log_format=settings.log_format, log_level=settings.log_level),
         # Before Retries, so that it looks after Retries has decided whether the job failed for good.
-        *([Sentry(settings.sentry_dsn)] if settings.sentry_dsn else []),
+        *([_sentry(settings)] if settings.sentry_dsn else []),
         # It only declares an option; any place would do.
         PeriodicOption(),
         # From here on Dramatiq's own, in Dramatiq's own order. A job that is too old is not timed.
@@ -42,3 +43,8 @@ def middleware_for(settings: Settings) -> list[Middleware]:
         # Innermost, so that all others see its decision. Its numbers are for actors that say nothing themselves.
         Retries(max_retries=settings.max_retries - 1, min_backoff=max(1, settings.retry_delay_ms)),
     ]
+
+
+def _sentry(settings: Settings) -> Sentry:
+    """Return the reports' middleware; where little time is given to a stop, little of it is theirs."""
+    return Sentry(settings.sentry_dsn, flush_seconds=min(FLUSH_SECONDS, settings.shutdown_ms / 5000))

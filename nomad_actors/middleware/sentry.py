@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,18 +11,24 @@ from dramatiq import Broker, MessageProxy, Middleware, Worker
 
 from .. import error_reports, log
 from ..broker.endings import Ended, Outcome
+from ..broker.errors import Cancelled
 from .job_facts import facts_of, payload_of
 
-#: Jobs reported with a traceback whose failure Redis has not confirmed yet; far more than ever are.
+#: Jobs reported with a traceback whose end Redis has not confirmed yet; far more than ever are.
 _REMEMBERED = 10_000
 
 
 class Sentry(Middleware):
-    """Reports to the project of `dsn`: tags job_type, queue and attempt; no payload values, no local variables."""
+    """Reports to the project of `dsn`: tags job_type, queue and attempt; no payload values, no local variables.
 
-    def __init__(self, dsn: str) -> None:
+    A worker that stops waits `flush_seconds` for reports on their way.
+    """
+
+    def __init__(self, dsn: str, *, flush_seconds: float = error_reports.FLUSH_SECONDS) -> None:
         self._dsn = dsn
-        self._reported: dict[str, bool] = {}
+        self._flush_seconds = flush_seconds
+        self._lock = threading.Lock()
+        self._reported: OrderedDict[str, None] = OrderedDict()
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
         """Set up the client, in the process that runs the jobs."""
@@ -28,22 +36,28 @@ class Sentry(Middleware):
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         """Wait a little for reports on their way."""
-        error_reports.flush()
+        error_reports.flush(self._flush_seconds)
 
     def after_process_message(
         self, broker: Broker, message: MessageProxy, *, result: Any = None, exception: BaseException | None = None
     ) -> None:
         """Report a job that failed for good, with its traceback, on the thread that ran it."""
-        if exception is None or not message.failed:
+        # A job that was cancelled has not failed; one that says so by itself has, and is told of at its end.
+        if exception is None or not message.failed or isinstance(exception, Cancelled):
             return
-        if len(self._reported) < _REMEMBERED:
-            self._reported[message.message_id] = True
+        with self._lock:
+            self._reported[message.message_id] = None
+            if len(self._reported) > _REMEMBERED:
+                # One whose end Redis refused: it is another worker's job by now.
+                self._reported.popitem(last=False)
         _report(exception, facts_of(message), payload_of(message))
 
     def after_settle(self, broker: Broker, endings: Sequence[Ended]) -> None:
         """Report the failed jobs that had no exception to be seen above: unreadable, too old, undecided."""
         for ended in endings:
-            if ended.outcome != Outcome.FAILED or self._reported.pop(ended.job_id, False):
+            with self._lock:
+                reported = self._reported.pop(ended.job_id, self) is not self
+            if ended.outcome != Outcome.FAILED or reported:
                 continue
             facts = {"job_id": ended.job_id, "queue": ended.queue, "actor": ended.actor, "attempt": ended.attempt}
             _report(f"{ended.actor} failed: {ended.error}", facts, payload_of(ended.message) if ended.message else {})

@@ -29,7 +29,8 @@ def main() -> None:
     try:
         app.queues.ping()
     except Unavailable as error:
-        sys.exit(redis_missing(settings, error))
+        logger.critical(redis_missing(settings, error))
+        sys.exit(1)
     scheduler = SlotScheduler(Schedules(app.queues, app.clock), SCHEDULES, app.clock)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: scheduler.stop())

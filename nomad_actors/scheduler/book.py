@@ -198,6 +198,11 @@ class Schedules:
         with redis_errors():
             return self.book.slots(standing.schedule.queue, standing.schedule.name)
 
+    def slots_of(self, standings: Sequence[Standing]) -> list[tuple[list[Slot], int | None]]:
+        """Return what `slots` does of many schedules, in one round trip."""
+        with redis_errors():
+            return self.book.slots_of([(each.schedule.queue, each.schedule.name) for each in standings])
+
     def claim(self, standing: Standing, due: Due, *, kind: str = "due") -> Claimed:
         """Give slots their jobs, or write them down as missed; a job that is refused makes its slot a missed one."""
         return self._claim(standing, due, kind=kind, overlap=str(standing.schedule.overlap))

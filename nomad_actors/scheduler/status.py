@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from ..broker.slots import SchedulerSign, Slot, slot_job_id
@@ -38,7 +39,7 @@ class Told:
     last_success_ms: int | None
     #: The jobs of slots that have not ended and of the last that has a job, by due time.
     jobs: Mapping[int, Job]
-    #: Whether its queue is paused: what waits there is meant to.
+    #: Whether what waits of it is meant to: its queue is paused.
     paused: bool
 
     @property
@@ -115,9 +116,25 @@ def last_with_job(slots: Sequence[Slot]) -> Slot | None:
     return next((slot for slot in slots if slot.missed is None), None)
 
 
-def read(schedules: Schedules, queues: Queues, standing: Standing) -> Told:
-    """Return a schedule with its slots and the jobs of those that have not ended, or failed last."""
-    slots, success_ms = schedules.slots(standing)
+def read_all(queues: Queues, clock: Clock) -> list[Told]:
+    """Return every schedule with its slots."""
+    schedules = Schedules(queues, clock)
+    return _read(schedules, queues, schedules.all())
+
+
+def _read(schedules: Schedules, queues: Queues, standings: Sequence[Standing]) -> list[Told]:
+    is_paused = cache(lambda queue: queues.get_queue(queue).is_paused())
+    read = zip(standings, schedules.slots_of(standings), strict=True)
+    return [_told(queues, standing, slots, success_ms, is_paused) for standing, (slots, success_ms) in read]
+
+
+def _told(
+    queues: Queues,
+    standing: Standing,
+    slots: list[Slot],
+    success_ms: int | None,
+    is_paused: Callable[[str], bool],
+) -> Told:
     queue = queues.get_queue(standing.schedule.queue)
     last = last_with_job(slots)
     asked = [slot for slot in slots if slot.missed is None and slot.outcome is None]
@@ -125,13 +142,7 @@ def read(schedules: Schedules, queues: Queues, standing: Standing) -> Told:
         asked.append(last)
     jobs = {slot.due_ms: queue.get(slot_job_id(standing.schedule.name, slot.due_ms)) for slot in asked}
     found = {due: job for due, job in jobs.items() if job is not None}
-    return Told(standing, slots, success_ms, found, queue.is_paused())
-
-
-def read_all(queues: Queues, clock: Clock) -> list[Told]:
-    """Return every schedule with its slots."""
-    schedules = Schedules(queues, clock)
-    return [read(schedules, queues, standing) for standing in schedules.all()]
+    return Told(standing, slots, success_ms, found, bool(found) and is_paused(standing.schedule.queue))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +222,7 @@ def get_job_status(queues: Queues, clock: Clock, name: str) -> dict[str, Any]:
     standing = schedules.find(name)
     if standing is None:
         return {"exists": False, "name": name, "running": False, "nextRun": None, "lastRun": None, "lastOutcome": None}
-    told, now_ms = read(schedules, queues, standing), clock.now_ms()
+    (told,), now_ms = _read(schedules, queues, [standing]), clock.now_ms()
     history = [_slot_as_json(told, slot) for slot in told.slots]
     return {"exists": True, **_as_json(told, now_ms), "slots": history}
 

@@ -31,6 +31,7 @@ ENV = {
     "GRAFANA_PASSWORD": "secret",
     "NOMAD_TOKEN_KEYS": "a key for tests",
     "NOMAD_ADMIN_TOKENS": f"prometheus:viewer:{digest_of(TOKEN)}",
+    "ALERTMANAGER_CONFIG": "./grafana",
 }
 OURS = ("workers", "scheduler-1", "scheduler-2", "admin")
 
@@ -148,6 +149,14 @@ def test_the_containers_commands_do_their_work_as_processes(
             f"{url}/metrics", headers={"Host": "admin:3000", "Authorization": f"Bearer {TOKEN}"}, timeout=10
         )
         assert "nomad_collector_success" in told.text
+        # `docker compose run --rm workers nomad …`: a fresh container, in which nothing has been made yet.
+        fresh = str(tmp_path / "fresh")
+        for command in (["nomad", "doctor"], ["nomad", "queues"]):
+            operators = {**compose["workers"], "command": command}
+            with container(operators, tmp_path, **places, PROMETHEUS_MULTIPROC_DIR=fresh) as process:
+                process.wait(timeout=60)
+            assert process.returncode == 0, (tmp_path / "output.log").read_text()[-2000:]
+        assert not Path(fresh).exists()
     access.close()
 
 
@@ -169,6 +178,8 @@ def test_redis_runs_as_it_is_told(compose: Mapping[str, Any], tmp_path: Path, wa
 
         wait_until(lambda: reached(facts), timeout_seconds=15, what="Redis")
         assert (facts().memory_policy, facts().append_only) == ("noeviction", True)
+        # Without a limit no alert could tell of its memory.
+        assert facts().max_memory_bytes == 2 << 30
         access.close()
 
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import yaml
 
+from monitoring.alerts.files import texts, write
 from nomad_actors.local_redis import free_port
 from nomad_actors.processes import end_with_parent
 
@@ -20,6 +21,19 @@ CONFIG = Path(__file__).parents[2] / "prometheus.yml"
 
 #: One that never fires: with it, the number of firing alerts is known to be 0.
 _RULES = {"groups": [{"name": "test", "rules": [{"alert": "Never", "expr": "vector(1) > 2"}]}]}
+#: What the rules record of weeks is there within seconds: a day is 24.
+FACTOR = 1 / 3600
+
+
+def recordings() -> dict[str, str]:
+    """Return the rules that record, without the alerts: in fast motion those would fire."""
+    found = {}
+    for name, text in texts(factor=FACTOR).items():
+        document = yaml.safe_load(text)
+        for group in document["groups"]:
+            group["rules"] = [rule for rule in group["rules"] if "record" in rule]
+        found[name] = yaml.safe_dump(document)
+    return found
 
 
 class Prometheus:
@@ -29,13 +43,14 @@ class Prometheus:
         self.port = free_port()
         config = yaml.safe_load(CONFIG.read_text())
         config["global"].update(scrape_interval="1s", evaluation_interval="1s")
-        config["rule_files"] = ["rules.yml"]
+        config["rule_files"] = ["rules.yml", "recorded/*.yml"]
         config.pop("alerting", None)
         for job in config["scrape_configs"]:
             port = {**ports, "prometheus": self.port}[job["job_name"]]
             job["static_configs"] = [{"targets": [f"127.0.0.1:{port}"]}]
         (directory / "prometheus.yml").write_text(yaml.safe_dump(config))
         (directory / "rules.yml").write_text(yaml.safe_dump(_RULES))
+        write(directory / "recorded", recordings())
         self._command = [
             program,
             f"--config.file={directory / 'prometheus.yml'}",

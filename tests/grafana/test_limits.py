@@ -35,8 +35,9 @@ DRAWN: Mapping[str, list[float]] = {
     "nomad-queue: Overtime": [DEFAULT.beyond_time_limit_seconds],
     "nomad-queue: Failed share, 1 h": [DEFAULT.failure_percent / 100],
     "nomad-schedules: Clocks apart": [DOCTOR.clock_warning_seconds, DOCTOR.clock_problem_seconds],
-    "nomad-schedules: Every schedule": [ALERTS.late_start_seconds],
+    "nomad-schedules: Every schedule": [ALERTS.success_grace_seconds, ALERTS.late_start_seconds],
     "nomad-schedules: Overdue, by schedule": [ALERTS.late_start_seconds],
+    "nomad-schedules: Success overdue, by schedule": [ALERTS.success_grace_seconds],
     "nomad-schedules: Since a scheduler's last look": [SCHEDULES.silent_seconds],
     "nomad-schedules: Clock offset": [DOCTOR.clock_warning_seconds, DOCTOR.clock_problem_seconds],
 }
@@ -101,7 +102,11 @@ def test_the_limits_in_questions_come_from_the_table():
     assert threefold["Failed in 3 h, worst queue"].endswith("[3h])) > 59.5))")
     assert now["Schedules overdue"].endswith("> bool 600)")
     assert threefold["Schedules that are overdue"].endswith("> bool 1800)")
-    assert 'schedule="token-refresh"})) / 15000 or' in now["Since the last success, of its promise"]
+    assert now["Mean duration, 15 min, and its normal"] == (
+        'clamp_min(2 * queue_actor:nomad_job_duration_seconds:mean7d{queue=~"$queue", actor=~"$actor"}, 1)'
+    )
+    assert threefold["Mean duration, 45 min, and its normal"].startswith("clamp_min(6 * queue_actor:")
+    assert threefold["Mean duration, 3 d, and its normal"].endswith("}, 3)")
 
 
 def test_the_promises_that_differ_by_queue_are_the_ones_that_panels_tell_apart():
@@ -110,9 +115,3 @@ def test_the_promises_that_differ_by_queue_are_the_ones_that_panels_tell_apart()
     for queue in BY_QUEUE.values():
         assert [getattr(queue, name) for name in alike] == [getattr(DEFAULT, name) for name in alike]
         assert queue.waiting_jobs in (None, DEFAULT.waiting_jobs)
-
-
-def test_every_schedule_has_a_promise():
-    from nomad_actors.scheduler.schedules import SCHEDULES as DECLARED
-
-    assert {schedule.name for schedule in DECLARED} == set(ALERTS.success_within_seconds)

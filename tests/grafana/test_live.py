@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 import pytest
+import yaml
 
 from .conftest import QUERIES, VARIABLES, Query
-from .prometheus import Prometheus
+from .prometheus import Prometheus, recordings
 from .promql import filled_in, selectors
 from .system import System
 
@@ -26,8 +27,19 @@ OF_PROMETHEUS: Mapping[str, set[str]] = {
 
 @pytest.fixture(scope="module")
 def exported(system: System) -> dict[str, set[str]]:
-    """The samples that the services export, with their labels, and Prometheus' own."""
-    return {**system.exported(), **OF_PROMETHEUS}
+    """The samples that the services export, with their labels, Prometheus' own, and what its rules record."""
+    return {**system.exported(), **OF_PROMETHEUS, **RECORDED}
+
+
+def recorded() -> dict[str, set[str]]:
+    """Return what the alerts' rules record, by queue and, where the name says so, job type."""
+    rules = [
+        rule for text in recordings().values() for group in yaml.safe_load(text)["groups"] for rule in group["rules"]
+    ]
+    return {rule["record"]: set(rule["record"].partition(":")[0].split("_")) for rule in rules}
+
+
+RECORDED = recorded()
 
 
 def unknown(expression: str, exported: Mapping[str, set[str]]) -> list[str]:

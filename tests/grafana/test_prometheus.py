@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from nomad_actors.middleware.metrics import DEFAULT_PORT
+from nomad_actors.metrics.place import WORKERS_PORT
 from nomad_actors.settings import Settings
 from tests.programs import program
 
@@ -19,5 +19,5 @@ def test_promtool_accepts_the_configuration():
 
 def test_it_scrapes_the_ports_that_the_services_use():
     text = CONFIG.read_text()
-    assert f"127.0.0.1:{DEFAULT_PORT}" in text
+    assert f"127.0.0.1:{WORKERS_PORT}" in text
     assert f"127.0.0.1:{Settings().admin_port}" in text

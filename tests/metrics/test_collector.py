@@ -81,9 +81,15 @@ def test_everything_of_a_queue_is_exported() -> None:
 def test_a_schedule_is_exported_and_what_there_is_not_is_missing() -> None:
     schedules = {
         "daily": ScheduleReading(
-            enabled=True, last_success_seconds=1_790_000_000, start_due_seconds=1_790_086_400.5, missed=2
+            enabled=True,
+            last_success_seconds=1_790_000_000,
+            start_due_seconds=1_790_086_400.5,
+            success_due_seconds=1_790_172_800.5,
+            missed=2,
         ),
-        "off": ScheduleReading(enabled=False, last_success_seconds=None, start_due_seconds=None, missed=0),
+        "off": ScheduleReading(
+            enabled=False, last_success_seconds=None, start_due_seconds=None, success_due_seconds=None, missed=0
+        ),
     }
     registry = registry_of(redis_families(RedisReading(schedules=schedules)))
 
@@ -93,6 +99,8 @@ def test_a_schedule_is_exported_and_what_there_is_not_is_missing() -> None:
     assert (value("enabled", "daily"), value("enabled", "off")) == (1, 0)
     assert value("last_success_timestamp_seconds", "daily") == 1_790_000_000
     assert value("start_due_timestamp_seconds", "daily") == 1_790_086_400.5
+    assert value("success_due_timestamp_seconds", "daily") == 1_790_172_800.5
+    assert value("success_due_timestamp_seconds", "off") is None
     assert value("last_success_timestamp_seconds", "off") is None
     assert value("start_due_timestamp_seconds", "off") is None
 

@@ -54,6 +54,12 @@ def test_the_release_is_told():
     assert definitions.REGISTRY.get_sample_value("nomad_build_info", {"version": __version__}) == 1
 
 
+def test_what_a_process_uses_is_told():
+    """The dashboards' last row and the runbook ask for it."""
+    for name in ("process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"):
+        assert (definitions.REGISTRY.get_sample_value(name) or 0) > 0, name
+
+
 def test_time_limits_and_promises_are_bucket_edges():
     assert {60.0, 120.0, 300.0, 600.0} <= set(definitions.DURATION_BUCKETS)
     assert {0.003, 0.01, 0.02} <= set(definitions.WAIT_BUCKETS)

@@ -10,6 +10,7 @@ import urllib.request
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from nomad_actors.local_redis import free_port
 from nomad_actors.metrics.exposition import render, serve, serve_or_say
@@ -62,6 +63,27 @@ def test_another_path_is_not_found(registry):
         refused.value.close()
     finally:
         server.close()
+
+
+def test_a_scrape_that_fails_is_answered_and_said(registry, caplog):
+    class Faulty(Collector):
+        def collect(self):
+            raise ZeroDivisionError("a fault of ours")
+
+        def describe(self):
+            return ()
+
+    registry.register(Faulty())
+    server = serve(0, registry)
+    try:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            get(server.port)
+        assert refused.value.code == 500
+        refused.value.close()
+    finally:
+        server.close()
+    assert "a scrape failed" in caplog.text
+    assert "a fault of ours" in caplog.text
 
 
 def test_a_closed_server_gives_its_port_back(registry):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import time
 
 import pytest
 
 from nomad_actors.broker.endings import Outcome
+from nomad_actors.log import LINE_BYTES
 from nomad_actors.middleware.job_log import ERROR_CHARACTERS, JobLog
 
 
@@ -62,7 +64,10 @@ def test_a_failed_job_in_json(log_of, written, ended):
         (Outcome.COMPLETED, "info"),
         (Outcome.SKIPPED, "info"),
         (Outcome.RELEASED, "info"),
+        (Outcome.DEFERRED, "info"),
+        (Outcome.CANCELLED, "info"),
         (Outcome.RETRIED, "warning"),
+        (Outcome.RECOVERED, "warning"),
         (Outcome.FAILED, "error"),
     ],
 )
@@ -98,6 +103,18 @@ def test_a_token_in_an_error_is_hidden_and_a_long_error_is_cut(log_of, written, 
     assert "gEy-" not in written[0]
     assert "[hidden]" in written[0]
     assert len(written[0]) < ERROR_CHARACTERS + 500
+
+
+@pytest.mark.parametrize("log_format", ["logfmt", "json"])
+def test_neither_a_huge_error_nor_a_huge_name_makes_a_long_line_or_takes_long(log_of, written, ended, log_format):
+    began = time.thread_time()
+    for _ in range(20):
+        log_of(log_format).after_settle(
+            None, [ended(outcome=Outcome.FAILED, actor="\U0001f600" * 50_000, error="token-a-" * 100_000)]
+        )
+    # A filter whose time grew with the square of the text took minutes for one of them.
+    assert time.thread_time() - began < 2
+    assert max(len(line.encode()) for line in written) <= LINE_BYTES
 
 
 def test_the_level_is_obeyed(log_of, written, ended):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -9,7 +10,8 @@ import time
 
 import pytest
 
-from nomad_actors.middleware.line_writer import LineWriter
+from nomad_actors.middleware.line_writer import FLUSH_SECONDS, LineWriter
+from tests.processes import ROOT
 
 
 class _Sink:
@@ -36,6 +38,11 @@ def writer(sink):
     yield writer
     sink.gate.set()
     writer.close()
+
+
+def test_a_line_lies_no_longer_than_the_docs_say():
+    (promised_ms,) = re.findall(r"written by one thread, at most (\d+) ms late", (ROOT / "docs/logs.md").read_text())
+    assert int(promised_ms) >= FLUSH_SECONDS * 1000
 
 
 def test_a_line_is_written_within_a_fraction_of_a_second(writer, sink, wait_until):
@@ -92,7 +99,8 @@ def test_it_can_be_opened_again(writer, sink, wait_until):
 
 CHILD = """
 import multiprocessing, os, sys
-from nomad_actors.middleware.line_writer import LineWriter
+from nomad_actors.middleware.line_writer import FLUSH_SECONDS, LineWriter
+from tests.processes import ROOT
 
 def run():
     writer = LineWriter(lambda text: os.write(1, text.encode()), say_lost=str, flush_seconds=60)

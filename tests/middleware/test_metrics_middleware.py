@@ -47,6 +47,13 @@ def test_all_series_of_an_actor_exist_once_it_is_declared(broker):
         assert REGISTRY.get_sample_value(name, LABELS) is not None
 
 
+def test_so_do_those_of_jobs_that_nobody_here_knows_once_their_queue_is_declared(broker):
+    unknown = {"queue": "metrics-queue", "actor": "unknown"}
+    for outcome in OUTCOMES:
+        assert REGISTRY.get_sample_value("nomad_job_attempts_total", {**unknown, "outcome": outcome}) is not None
+    assert REGISTRY.get_sample_value("nomad_job_wait_seconds_count", unknown) is not None
+
+
 def test_each_job_added_is_counted(broker, counted):
     broker.get_actor("metrics-actor").send()
     broker.get_actor("metrics-actor").send()
@@ -80,6 +87,7 @@ def test_wait_and_duration_are_in_seconds(metrics, broker, counted, ended):
         (Outcome.RETRIED, 1, 0),
         (Outcome.SKIPPED, 1, 0),
         (Outcome.RELEASED, 0, 0),
+        (Outcome.RECOVERED, 0, 0),
     ],
 )
 def test_only_completed_runs_are_timed_and_a_released_one_will_wait_again(
@@ -118,6 +126,18 @@ def test_a_worker_serves_its_metrics_while_it_runs(metrics, broker):
     finally:
         worker.stop()
     assert metrics.port is None
+
+
+def test_a_worker_whose_directory_cannot_be_used_shows_its_own_counts(broker, tmp_path, caplog):
+    (tmp_path / "serving.lock").mkdir()
+    metrics = Metrics(port=0, shared=tmp_path)
+    metrics.after_worker_boot(broker, None)
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{metrics.port}/metrics", timeout=5) as answer:
+            assert b'nomad_job_attempts_total{actor="metrics-actor"' in answer.read()
+    finally:
+        metrics.after_worker_shutdown(broker, None)
+    assert "the metrics are those of one process alone" in caplog.text
 
 
 def test_a_worker_whose_port_is_taken_runs_all_the_same(metrics, broker, caplog):

@@ -39,6 +39,11 @@ def attempts(outcome: str) -> float:
     return REGISTRY.get_sample_value("nomad_job_attempts_total", labels) or 0.0
 
 
+def enqueued() -> float:
+    labels = {"queue": "whole-queue", "actor": "whole-actor"}
+    return REGISTRY.get_sample_value("nomad_jobs_enqueued_total", labels) or 0.0
+
+
 def job_lines(stream: io.StringIO) -> list[dict]:
     return [fields for fields in map(json.loads, stream.getvalue().splitlines()) if "category" in fields]
 
@@ -53,6 +58,7 @@ def test_a_job_that_succeeds_at_its_second_attempt(running, stream, wait_until):
             raise ValueError("try again")
 
     before = {outcome: attempts(outcome) for outcome in ("completed", "retried", "failed")}
+    enqueued_before = enqueued()
     settings = Settings(metrics_port=0, log_format="json", retry_delay_ms=1)
     broker = running(
         middleware_for(settings),
@@ -68,12 +74,28 @@ def test_a_job_that_succeeds_at_its_second_attempt(running, stream, wait_until):
     assert {line["job_id"] for line in (retried, completed)} == {sent.message_id}
     assert {line["character_id"] for line in (retried, completed)} == {7}
     assert {o: attempts(o) - n for o, n in before.items()} == {"completed": 1, "retried": 1, "failed": 0}
+    # Dramatiq enqueues a retry as it does a new job; it is the same one.
+    assert enqueued() - enqueued_before == 1
 
     during = [f for f in map(json.loads, stream.getvalue().splitlines()) if f["event"] == "at work"]
     assert [(f["job_id"], f["attempt"], f["queue"]) for f in during] == [
         (sent.message_id, 1, "whole-queue"),
         (sent.message_id, 2, "whole-queue"),
     ]
+
+
+def test_what_was_not_added_is_not_counted_as_enqueued(redis_url):
+    broker = JobBroker(url=redis_url, middleware=middleware_for(Settings(metrics_port=0)))
+    work = dramatiq.actor(lambda: None, broker=broker, actor_name="whole-actor", queue_name="whole-queue")
+    before = enqueued()
+    for _ in range(3):
+        work.send_with_options(unique_key="one")
+    same = [(work.message_with_options(unique_key="two"), 0) for _ in range(4)]
+    assert [added.new for added in broker.enqueue_many([*same, (work.message(), 0)])] == [True, *[False] * 3, True]
+    (again,) = broker.enqueue_many([same[0]], once=True)
+    assert not again.new
+    assert broker.view("whole-queue").counts().waiting == enqueued() - before == 3
+    broker.close()
 
 
 WORKER = """

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import dramatiq
 import pytest
 import sentry_sdk
 from dramatiq.middleware import AgeLimit, Retries
 
+from nomad_actors import error_reports
 from nomad_actors.broker import PermanentError
 from nomad_actors.broker.endings import Outcome
+from nomad_actors.broker.errors import Cancelled
 from nomad_actors.middleware.sentry import Sentry
 from tests.sentry_project import SentryProject
 
@@ -23,6 +26,7 @@ def project():
     yield project
     sentry_sdk.get_client().close()
     sentry_sdk.init()
+    error_reports._BUDGET = error_reports._Budget()
     project.close()
 
 
@@ -105,6 +109,47 @@ def test_an_unreadable_job_is_reported_without_an_exception(project, ended):
     assert event["message"] == "unknown failed: unreadable job: no JSON"
     assert event["level"] == "error"
     assert event["tags"]["queue"] == "esi-refresh"
+
+
+def test_a_cancelled_job_is_not_reported(running, project, wait_until):
+    began = threading.Event()
+
+    def endless() -> None:
+        began.set()
+        while True:
+            time.sleep(0.01)
+
+    broker = running(
+        [Sentry(project.dsn), Retries(max_retries=0)], lambda b: dramatiq.actor(endless, broker=b, actor_name="endless")
+    )
+    sent = broker.get_actor("endless").send()
+    assert began.wait(10)
+    broker.view("default").cancel(sent.message_id, "an operator's word")
+    wait_until(lambda: broker.view("default").counts().failed == 1)
+    sentry_sdk.flush(5)
+    assert project.events == []
+
+
+def test_a_job_that_says_by_itself_that_it_was_cancelled_has_failed(fail, project):
+    fail(Cancelled("nobody asked"))
+    (event,) = project.events
+    assert event["message"] == "esi-data-refresh failed: Cancelled: nobody asked"
+
+
+def test_jobs_whose_end_was_refused_are_not_remembered_for_ever(project, ended, message):
+    sentry = Sentry(project.dsn)
+    for number in range(10_050):
+        lost = dramatiq.MessageProxy(message().copy(message_id=f"lost-{number}"))
+        lost.fail()
+        sentry.after_process_message(None, lost, exception=ValueError("late"))
+    sentry.before_worker_boot(None, None)
+    # One that has just failed and was reported is still known as such, also when it ended otherwise than it looked.
+    sentry.after_settle(None, [ended(job_id="lost-10049", outcome=Outcome.FAILED)])
+    sentry.after_settle(None, [ended(job_id="lost-10048", outcome=Outcome.RELEASED)])
+    sentry.after_settle(None, [ended(job_id="lost-10048", outcome=Outcome.FAILED, error="ValueError: once more")])
+    sentry_sdk.flush(5)
+    (event,) = project.events
+    assert event["message"] == "esi-data-refresh failed: ValueError: once more"
 
 
 def test_a_job_that_succeeds_is_not_reported(running, project):

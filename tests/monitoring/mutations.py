@@ -22,9 +22,9 @@ HERE = Path(__file__).parent
 
 #: The tests of each file of rules, the quickest first.
 _TESTS = {
-    "jobs.yml": ("burn", "failures", "burn_long", "slow"),
+    "jobs.yml": ("burn", "failures", "burn_long", "slow_rare", "recorded", "slow"),
     "queues.yml": ("queues",),
-    "schedules.yml": ("schedules", "schedules_long"),
+    "schedules.yml": ("schedules",),
     "services.yml": ("services",),
     "missing.yml": ("missing",),
 }
@@ -35,7 +35,6 @@ _COARSE_SECONDS = {
     "slow_window_seconds": 300,
     "slow_baseline_offset_seconds": 300,
     "slow_for_seconds": 300,
-    "success_for_seconds": 300,
 }
 
 
@@ -87,8 +86,7 @@ def _moved(value: Any, direction: int, path: str) -> Iterator[tuple[str, Any]]:
 def _step(name: str, value: float) -> float:
     step: float = value * _PERCENT / 100
     if name.partition("[")[0].endswith("_seconds"):
-        step = max(step, 15, _COARSE_SECONDS.get(name, 0))
-        return 300 if name.startswith("success_within") else step
+        return max(step, 15, _COARSE_SECONDS.get(name, 0))
     if name in ("memory_warning_percent", "memory_problem_percent"):
         return 1.5
     return max(1, round(step)) if isinstance(value, int) else step

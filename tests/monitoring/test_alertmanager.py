@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
 
 import jsonschema
 import pytest
+import requests
 import yaml
 
+from nomad_actors.local_redis import free_port
+from nomad_actors.processes import end_with_parent
 from tests.programs import program
 
 from .test_rules import ROOT, alerts
@@ -68,12 +77,18 @@ def example() -> dict[str, Any]:
     return yaml.safe_load(PATH.read_text(encoding="utf-8"))
 
 
+#: Labels that an alert has of the series that it tells of, with their values.
+TOLD: Mapping[str, Mapping[str, str]] = {"NomadCollectorFailing": {"source": "redis"}}
+
+
 def matching(matchers: list[str]) -> list[dict[str, Any]]:
-    """Return the alerts whose static labels the matchers fit."""
+    """Return the alerts whose labels the matchers fit."""
     found = alerts()
     for matcher in matchers:
         name, pattern = re.fullmatch(r'(\w+)=~?"(.*)"', matcher).groups()
-        labelled = [(alert, {"alertname": alert["alert"], **alert["labels"]}) for alert in found]
+        labelled = [
+            (alert, {"alertname": alert["alert"], **TOLD.get(alert["alert"], {}), **alert["labels"]}) for alert in found
+        ]
         found = [alert for alert, labels in labelled if re.fullmatch(pattern, labels[name])]
     return found
 
@@ -110,3 +125,98 @@ def test_only_alerts_that_exist_hold_others_back_and_no_cause_hides_itself(examp
         for label in rule.get("equal", []):
             for alert in (*causes, *held):
                 assert re.search(rf"by \([^)]*{label}|ratio", alert["expr"]), f"{alert['alert']} has no {label}"
+
+
+class Pager:
+    """Takes what Alertmanager's webhook sends, for the time of a `with`."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        pager = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                pager.told += [alert["labels"]["alertname"] for alert in body["alerts"]]
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def test_who_is_on_call_is_told_of_the_cause_and_not_of_what_follows(
+    tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    """By a real Alertmanager with the example, but for its addresses and its patience."""
+    missing = {"alertname": "NomadMetricMissing", "severity": "critical"}
+    firing = [
+        {"alertname": "NomadNoWorkers", "job": "workers", "severity": "critical"},
+        *({**missing, "metric": "nomad_job_attempts_total", "queue": queue} for queue in ("esi-refresh", "q")),
+        {"alertname": "NomadQueueUnserved", "queue": "esi-refresh", "severity": "critical"},
+        {"alertname": "NomadWorkerDown", "instance": "w:9191", "job": "workers", "severity": "warning"},
+        {"alertname": "NomadCollectorFailing", "source": "database", "severity": "critical"},
+        {**missing, "metric": "nomad_scheduler_holds"},
+        {"alertname": "NomadPoisonJob", "queue": "q", "severity": "warning"},
+    ]
+    with Pager() as pager, alertmanager(tmp_path, pager.url) as url:
+        wait_until(lambda: post(f"{url}/api/v2/alerts", [{"labels": labels} for labels in firing]), timeout_seconds=30)
+        # The three groups that are told come one by one.
+        wait_until(lambda: len(pager.told) >= 3, timeout_seconds=30)
+        suppressed = get(f"{url}/api/v2/alerts?active=false&inhibited=true")
+    assert sorted(pager.told) == ["NomadCollectorFailing", "NomadMetricMissing", "NomadNoWorkers"]
+    # A database that cannot be read explains nothing that is missing of a scheduler's own.
+    held = [(each["labels"]["alertname"], each["labels"].get("metric", "")) for each in suppressed]
+    assert sorted(held) == [
+        ("NomadMetricMissing", "nomad_job_attempts_total"),
+        ("NomadMetricMissing", "nomad_job_attempts_total"),
+        ("NomadQueueUnserved", ""),
+        ("NomadWorkerDown", ""),
+    ]
+
+
+@contextmanager
+def alertmanager(directory: Path, pager: str) -> Iterator[str]:
+    """Run an Alertmanager with the example for the time of a `with`; give its address."""
+    text = PATH.read_text(encoding="utf-8").replace("https://pager.example.org/hooks/nomad", pager)
+    text = re.sub(r"group_wait: \S+", "group_wait: 1s", text)
+    # Nobody takes its mails here; without a name it would look one up.
+    text = text.replace("mail.example.org:587", "127.0.0.1:1").replace("/etc/alertmanager/", f"{directory}/")
+    (directory / "smtp-password").write_text("secret")
+    (directory / "alertmanager.yml").write_text(text)
+    port = free_port()
+    command = [program("prometheus-alertmanager"), f"--config.file={directory / 'alertmanager.yml'}"]
+    command += [f"--storage.path={directory / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
+    with (directory / "alertmanager.log").open("ab") as said:
+        process = subprocess.Popen(
+            [*command, "--cluster.listen-address="], stdout=said, stderr=said, preexec_fn=end_with_parent
+        )
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def post(url: str, body: object) -> bool:
+    """Post JSON; return whether it was taken."""
+    try:
+        return requests.post(url, json=body, timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+def get(url: str) -> Any:
+    """Return the JSON that is there."""
+    return requests.get(url, timeout=5).json()

@@ -46,7 +46,7 @@ def test_every_alert_is_tested_firing_and_quiet() -> None:
         "doctor.memory_problem_percent down",
         "alerts.missing_for_seconds up",
         "alerts.burns[0].factor up",
-        "alerts.success_within_seconds[token-refresh] down",
+        "alerts.success_grace_by_schedule_seconds[token-refresh] down",
     ],
 )
 def test_a_threshold_that_moves_is_noticed(name: str) -> None:

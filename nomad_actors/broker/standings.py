@@ -1,0 +1,31 @@
+"""How many queues stand, in two round trips however many they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .link import Call, CallerLinks
+from .view import Ages, LiveWorker, QueueCounts, ages_of, counts_of, live_workers
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One queue: its counts and the ages of its oldest jobs, of nearly one instant, and its live workers."""
+
+    counts: QueueCounts
+    ages: Ages
+    workers: Sequence[LiveWorker]
+
+
+def read_standings(links: CallerLinks, bases: Mapping[str, str]) -> dict[str, Standing]:
+    """Return how the queues stand; `bases` are their keys' beginnings by name.
+
+    Raises `RedisUnavailable` when Redis does not answer.
+    """
+    told = iter(links.run([Call(script, base) for base in bases.values() for script in ("counts", "ages")]))
+    *marks, now = links.commands([*(("HGETALL", f"{base}:workers") for base in bases.values()), ("TIME",)])
+    return {
+        name: Standing(counts_of(next(told)), ages_of(next(told)), live_workers(of_queue, now))
+        for name, of_queue in zip(bases, marks, strict=True)
+    }
