@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from nomad_actors.scrape import scraped
 from nomad_actors.settings import Settings
 from nomad_actors.store import Store, TokenCipher
 from nomad_actors.testing import running
+
+from .served import ENTRIES, LEAVER, OPERATOR, VIEWER, Served, an_admin
 
 #: The queues that the schedules name.
 QUEUES = ("token-refresh", "esi-refresh", "historical-data", "cache-cleanup")
@@ -170,3 +173,18 @@ def serving(parts: Parts, wait_until: Callable[..., None]) -> Iterator[None]:
         wait_until(lambda: all(parts.queues.get_queue(name).workers() for name in QUEUES), what="live workers")
         yield
         gate.set()
+
+
+@pytest.fixture
+def served(tmp_path: Path, redis_url: str, wait_until: Callable[..., None]) -> Iterator[Served]:
+    """An admin with a viewer and two operators."""
+    admin = an_admin(tmp_path, redis_url, wait_until, ENTRIES)
+    running = next(admin)
+    yield running
+    with pytest.raises(StopIteration):
+        next(admin)
+    # Whatever was tried: no token is in the log, and every attack is, by its request's id.
+    lines = (tmp_path / "said").read_text().splitlines()
+    assert not any(token in line for line in lines for token in (VIEWER, OPERATOR, LEAVER))
+    told = {found[1] for line in lines if (found := re.search(r"event=(?:refused|change) .*request_id=(\S+)", line))}
+    assert set(running.told) <= told
