@@ -28,10 +28,12 @@ from .million_questions import CHARACTERS, Question, Questions
 WAITING, COMPLETED, FAILED = 1_000_000, 1_000_000, 100_000
 #: From here on the proof is of the whole million; a shorter one takes a part of it.
 WHOLE_SECONDS = 300.0
-#: How often everything is asked. Of a few answers the 99th percentile would be the slowest, a hiccup of the machine:
-#: from so many seconds on there are enough to judge that one too.
+#: How often everything is asked.
 ROUNDS, FEW_ROUNDS, WARM_ROUNDS = 100, 20, 2
-JUDGED_SECONDS = 10.0
+#: From here on the bounds in milliseconds are the promised ones. A shorter run is one of few answers, on a machine
+#: that does other things too: it notices what grows with the number of jobs, which is far beyond ten times as slow.
+JUDGED_SECONDS = 60.0
+SLACK = 10
 BATCH = 10_000
 DELAYED, DELAY_MS = 2_000, 3_600_000
 MEDIAN_MS, P99_MS = 50.0, 150.0
@@ -55,7 +57,8 @@ def million(draw: random.Random, seconds: float) -> str:
         stack.callback(client.close)
         url, process = stack.enter_context(_admin(environ, directory))
         with requests.Session() as session:
-            rounds = ROUNDS if seconds >= JUDGED_SECONDS else FEW_ROUNDS
+            rounds, slack = (ROUNDS, 1) if seconds >= JUDGED_SECONDS else (FEW_ROUNDS, SLACK)
+            client.config_set("slowlog-log-slower-than", SLOW_US * slack)
             questions = Questions(access, session, url, draw).all(rounds + WARM_ROUNDS)
             times, early, late = _asked(session, url, questions, client, process, rounds=rounds)
         slow = [f"{entry['duration'] / 1000:.1f} ms {entry['command'][:80]!r}" for entry in client.slowlog_get(20)]
@@ -69,10 +72,10 @@ def million(draw: random.Random, seconds: float) -> str:
     slow_ones = {
         each: f"{statistics.median(found):.1f} and {_p99(found):.1f} ms"
         for each, found in times.items()
-        if statistics.median(found) > MEDIAN_MS or (_p99(found) > P99_MS and rounds == ROUNDS)
+        if statistics.median(found) > MEDIAN_MS * slack or _p99(found) > P99_MS * slack
     }
     assert not slow_ones, f"{said}; too slow (median and p99): {slow_ones}"
-    assert not slow, f"{said}; commands over {SLOW_US // 1000} ms: {slow}"
+    assert not slow, f"{said}; commands over {SLOW_US * slack // 1000} ms: {slow}"
     assert late - early <= GROWTH_BYTES, said
     return said
 
@@ -145,7 +148,6 @@ def _asked(
     for number in range(-WARM_ROUNDS, rounds):
         if number == 0:
             early = process.memory_info().rss
-            client.config_set("slowlog-log-slower-than", SLOW_US)
             client.slowlog_reset()
         for question in questions:
             address = url + question.path()

@@ -55,39 +55,41 @@ def _send(number: signal.Signals, processes: list[psutil.Process]) -> None:
             process.send_signal(number)
 
 
-def _programs() -> Path | None:
+def programs() -> Path:
+    """Return the directory of PostgreSQL's programs; skips the test where it is not installed."""
     found = shutil.which("initdb")
-    places = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    return next((place for place in reversed(places) if (place / "initdb").exists()), None)
+    places = [Path(found).resolve().parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    place = next((place for place in reversed(places) if (place / "initdb").exists()), None)
+    if place is None:
+        if os.environ.get("NOMAD_REQUIRE_ALL") == "1":
+            pytest.fail("no postgres found")
+        pytest.skip("postgres is not installed")
+    return place
 
 
 def serve() -> Iterator[Postgres]:
     """Serve an empty database; skips the test where PostgreSQL is not installed."""
-    programs = _programs()
-    if programs is None:
-        if os.environ.get("NOMAD_REQUIRE_ALL") == "1":
-            pytest.fail("no postgres found")
-        pytest.skip("postgres is not installed")
+    place = programs()
     # Not below pytest's own directory, which any pytest that starts, also one that a test starts, closes to others.
     with tempfile.TemporaryDirectory(prefix="nomad-postgres-") as directory:
-        yield from _serve(programs, Path(directory))
+        yield from _serve(place, Path(directory))
 
 
-def _serve(programs: Path, directory: Path) -> Iterator[Postgres]:
+def _serve(place: Path, directory: Path) -> Iterator[Postgres]:
     # PostgreSQL refuses to run as root.
     user = "nobody" if os.getuid() == 0 else None
     if user:
         shutil.chown(directory, user)
     data, port = directory / "data", free_port()
     subprocess.run(
-        [programs / "initdb", "-D", data, "-U", "nomad", "--auth", "trust", "--no-sync"],
+        [place / "initdb", "-D", data, "-U", "nomad", "--auth", "trust", "--no-sync"],
         check=True,
         user=user,
         stdout=subprocess.DEVNULL,
         cwd=directory,
     )
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
-    control = [str(programs / "pg_ctl"), "-D", str(data)]
+    control = [str(place / "pg_ctl"), "-D", str(data)]
     subprocess.run(
         [*control, "-w", "-o", options, "-l", str(directory / "log"), "start"],
         check=True,

@@ -178,11 +178,8 @@ def serving(parts: Parts, wait_until: Callable[..., None]) -> Iterator[None]:
 @pytest.fixture
 def served(tmp_path: Path, redis_url: str, wait_until: Callable[..., None]) -> Iterator[Served]:
     """An admin with a viewer and two operators."""
-    admin = an_admin(tmp_path, redis_url, wait_until, ENTRIES)
-    running = next(admin)
-    yield running
-    with pytest.raises(StopIteration):
-        next(admin)
+    with an_admin(tmp_path, redis_url, wait_until, ENTRIES) as running:
+        yield running
     # Whatever was tried: no token is in the log, and every attack is, by its request's id.
     lines = (tmp_path / "said").read_text().splitlines()
     assert not any(token in line for line in lines for token in (VIEWER, OPERATOR, LEAVER))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,9 @@ def form_token(page: str) -> str:
     return found[1]
 
 
+@contextmanager
 def an_admin(tmp_path: Path, redis_url: str, wait_until: Callable[..., None], tokens: list[str]) -> Iterator[Served]:
+    """Serve an admin that knows these tokens; what it said is in its file when it has ended."""
     ready, said = tmp_path / f"ready-{len(tokens)}", tmp_path / "said"
     process = start(tmp_path, redis_url, "--ready-file", str(ready), NOMAD_ADMIN_TOKENS=",".join(tokens))
     try:

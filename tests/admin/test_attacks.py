@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import requests
 
 from nomad_actors.clock import SystemClock
@@ -113,9 +112,7 @@ def test_a_removed_tokens_session_is_over(
     served: Served, tmp_path: Path, redis_url: str, wait_until: Callable[..., None]
 ) -> None:
     leos, ottos = (served.log_in(token).cookies["nomad_session"] for token in (LEAVER, OPERATOR))
-    admin = an_admin(tmp_path, redis_url, wait_until, ENTRIES[:2])
-    later = next(admin)
-    try:
+    with an_admin(tmp_path, redis_url, wait_until, ENTRIES[:2]) as later:
         statuses = [
             later.ask("GET", "/admin/", headers={"Cookie": f"nomad_session={cookie}"}).status_code
             for cookie in (leos, ottos)
@@ -123,9 +120,6 @@ def test_a_removed_tokens_session_is_over(
         assert statuses == [303, 200]
         assert later.audit()[0]["refused"] == "session"
         assert later.ask("GET", API, LEAVER).status_code == 401
-    finally:
-        with pytest.raises(StopIteration):
-            next(admin)
 
 
 def test_guessing_at_the_login_ends_with_429_and_few_rows(served: Served) -> None:

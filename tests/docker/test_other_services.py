@@ -23,9 +23,9 @@ from nomad_actors.clock import SystemClock
 from nomad_actors.local_redis import free_port
 from nomad_actors.processes import end_with_parent
 from nomad_actors.store import Store, TokenCipher
+from tests import postgres as server
 from tests.processes import ROOT
 from tests.programs import program
-from tests.store.conftest import _postgres_programs
 
 from .test_compose import TOKEN, WaitUntil, compose
 
@@ -123,10 +123,7 @@ def test_alertmanager_runs_as_it_is_told(compose: Mapping[str, Any], tmp_path: P
 @pytest.fixture(scope="module")
 def programs() -> Path:
     """The directory of PostgreSQL's programs."""
-    found = _postgres_programs()
-    if found is None:
-        pytest.skip("postgres is not installed")
-    return (found / "initdb").resolve().parent
+    return server.programs()
 
 
 @pytest.fixture
