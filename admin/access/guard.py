@@ -87,7 +87,7 @@ def by_token(presented: str) -> AdminToken:
         raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "tries", detail, {"Retry-After": str(seconds)})
     token = find_token(application().settings.admin_tokens, presented)
     if token is None:
-        raise _unknown(tries.WRONG_TOKEN, "the token is none of those that are configured")
+        raise _unknown(tries.WRONG_TOKEN, tries.told_of(presented))
     return token
 
 

@@ -1,9 +1,13 @@
-"""How often a wrong token may be tried: counted by peer over all admin processes, from the audit log."""
+"""How many wrong tokens may be tried: counted by peer over all admin processes, from the audit log.
+
+The same one again is not another guess: a scraper with a token of yesterday keeps nobody else of its address out.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 
+from nomad_actors.admin_tokens import digest_of
 from nomad_actors.errors import Unavailable
 
 from ..parts import application
@@ -12,6 +16,8 @@ from ..parts import application
 WRONG_TOKEN = "token"
 MOST_TRIES = 10
 WINDOW_MS = 600_000
+#: Enough hex digits that nobody makes many tokens with the same, and that an old entry is known by them.
+_TOLD_DIGITS = 16
 
 
 def source_of(address: str) -> str:
@@ -25,6 +31,11 @@ def source_of(address: str) -> str:
     if found.ipv4_mapped:
         return str(found.ipv4_mapped)
     return str(ipaddress.ip_network((int(found) >> 64 << 64, 64)))
+
+
+def told_of(wrong: str) -> str:
+    """Return what is said of a wrong token; the audit log tells one from another by it."""
+    return f"the token is none of those that are configured (its SHA-256 begins with {digest_of(wrong)[:_TOLD_DIGITS]})"
 
 
 def wait_seconds(source: str) -> int:

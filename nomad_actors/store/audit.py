@@ -90,12 +90,17 @@ class Audit:
     ) -> bool:
         """Write a refusal, unless it is one of too many of late: of its source for this reason, or of all together.
 
-        One that `is_counted` is what `refusals_ms` will be asked for: what others are refused does not keep it out.
-        Returns whether it was written. Raises `Unavailable`.
+        One that `is_counted` is what `refusals_ms` will be asked for: what others are refused does not keep it out, and
+        the same one again, by its `error`, is not another. Returns whether it was written. Raises `Unavailable`.
         """
         now_ms = self._clock.now_ms()
+        recent = sa.select(schema.AuditEntry.entry_id).where(
+            schema.AuditEntry.at_ms > now_ms - REFUSALS_MS, schema.AuditEntry.refused.is_(True)
+        )
+        alike = recent.filter_by(source=request.source, reason=reason)
+        other = (alike.filter_by(error=_clean(error)), 1) if is_counted else (recent, REFUSALS_IN_ALL)
         with self._database.read() as connection:
-            if _too_many(connection, request.source, reason, now_ms - REFUSALS_MS, of_all=not is_counted):
+            if any(_are_there(connection, query, most) for query, most in ((alike, REFUSALS_A_REASON), other)):
                 return False
         ended = {"reason": reason, "ended_ms": now_ms, "status": status, "error": _clean(error)}
         with self._database.write() as connection:
@@ -157,18 +162,9 @@ def _insert(connection: Connection, request: AuditedRequest, at_ms: int, *, refu
     return int(key[0])
 
 
-def _too_many(connection: Connection, source: str, reason: str, since_ms: int, *, of_all: bool) -> bool:
-    recent = sa.select(schema.AuditEntry.entry_id).where(
-        schema.AuditEntry.at_ms > since_ms, schema.AuditEntry.refused.is_(True)
-    )
-    bounds = [(recent.filter_by(source=source, reason=reason), REFUSALS_A_REASON)]
-    if of_all:
-        bounds.append((recent, REFUSALS_IN_ALL))
-    for query, most in bounds:
-        found = connection.scalar(sa.select(sa.func.count()).select_from(query.limit(most).subquery()))
-        if (found or 0) >= most:
-            return True
-    return False
+def _are_there(connection: Connection, query: sa.Select[tuple[int]], count: int) -> bool:
+    found = connection.scalar(sa.select(sa.func.count()).select_from(query.limit(count).subquery()))
+    return (found or 0) >= count
 
 
 def _step(connection: Connection, now_ms: int, *, refused: bool, keep: int) -> None:

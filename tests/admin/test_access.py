@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 
 from admin import create_app
 from nomad_actors import log
-from nomad_actors.admin_tokens import token_entry
+from nomad_actors.admin_tokens import digest_of, token_entry
 from nomad_actors.clock import ManualClock
 from nomad_actors.settings import Settings
 from nomad_actors.store import audit
@@ -282,7 +282,7 @@ def test_ten_wrong_tokens_shut_a_peer_out_of_every_admin_for_ten_minutes(ask: Fl
     token = form_token(ask.get("/admin/login").text)
     for number in range(5):
         assert ask.get("/metrics", headers=bearer(f"wrong-{number}")).status_code == 401
-        assert ask.post("/admin/login", data={"token": "wrong", "form_token": token}).status_code == 401
+        assert ask.post("/admin/login", data={"token": f"guess-{number}", "form_token": token}).status_code == 401
     assert isinstance(closed.clock, ManualClock)
     closed.clock.advance(seconds=60)
     other = create_app(closed).test_client()  # type: ignore[arg-type]
@@ -308,9 +308,20 @@ def test_no_other_refusals_keep_wrong_tokens_from_being_counted(
     assert audited(closed)[:10] == [("", "token", 401)] * 10
 
 
+def test_the_same_wrong_token_again_is_one_try_and_told_by_its_digest(ask: FlaskClient, closed: Parts) -> None:
+    for _ in range(60):
+        assert ask.get("/metrics", headers=bearer("of-yesterday")).status_code == 401
+    assert ask.get("/metrics", headers=bearer("otto")).status_code == 200
+    [entry] = closed.store.audit.read(1000)[0]
+    assert f"begins with {digest_of('of-yesterday')[:16]}" in (entry.error or "")
+    # And it uses up nothing of what is watched for.
+    statuses = [ask.get("/metrics", headers=bearer(f"wrong-{number}")).status_code for number in range(10)]
+    assert statuses == [401] * 9 + [429]
+
+
 def test_the_addresses_of_one_ipv6_host_count_together(ask: FlaskClient) -> None:
     for number in range(10):
-        ask.get("/metrics", headers=bearer("wrong"), environ_base={"REMOTE_ADDR": f"2001:db8::{number}"})
+        ask.get("/metrics", headers=bearer(f"wrong-{number}"), environ_base={"REMOTE_ADDR": f"2001:db8::{number}"})
     for peer, status in (("2001:db8::ffff:1", 429), ("2001:db8:0:1::1", 200)):
         assert ask.get("/metrics", headers=bearer("otto"), environ_base={"REMOTE_ADDR": peer}).status_code == status
 

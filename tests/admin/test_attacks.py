@@ -21,7 +21,7 @@ JSON = {"Content-Type": "application/json"}
 TABLE: dict[str, tuple[str, str, str | None, dict[str, Any], int, str | None]] = {
     "no token": ("POST", f"{API}/pause", None, {}, 401, "no_token"),
     "wrong token": ("POST", f"{API}/pause", "w" * 43, {}, 401, "token"),
-    "wrong token, to look": ("GET", f"{API}/jobs", "w" * 43, {}, 401, "token"),
+    "wrong token, to look": ("GET", f"{API}/jobs", "x" * 43, {}, 401, "token"),
     "token of another scheme": ("GET", API, None, {"headers": {"Authorization": f"Basic {OPERATOR}"}}, 401, "token"),
     "a viewer changes": ("POST", f"{API}/pause", VIEWER, {}, 403, "role"),
     "a viewer removes": ("DELETE", f"{API}/jobs/x", VIEWER, {}, 403, "role"),

@@ -60,8 +60,11 @@ def test_a_flood_of_refusals_is_written_up_to_a_bound_a_reason_and_in_all(
     others = [store.audit.refused(replace(ASKED, source=f"192.0.2.{n}"), 401, "no_token", "no") for n in range(2, 32)]
     assert others == [True] * 20 + [False] * 10
     # What is counted is written whatever else was refused, to this source and to others; it has its own bound.
-    counted = [store.audit.refused(ASKED, 401, "token", "no", is_counted=True) for _ in range(60)]
+    counted = [store.audit.refused(ASKED, 401, "token", f"not {n}", is_counted=True) for n in range(60)]
     assert counted == [True] * 50 + [False] * 10
+    # The same one is counted once, of each source.
+    again = [store.audit.refused(replace(ASKED, source="192.0.2.9"), 401, "token", "no", is_counted=True) for _ in "ab"]
+    assert again == [True, False]
     assert len(store.audit.refusals_ms("192.0.2.1", "token", 0, 10)) == 10
     assert store.audit.refusals_ms("192.0.2.1", "csrf", 0, 10) == []
     clock.advance(seconds=601)
