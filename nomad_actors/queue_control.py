@@ -21,12 +21,12 @@ from .job_types import JobType, Priority
 
 #: A pause, or the period of a limit, beyond this is a mistake in the unit: a year.
 MAX_PAUSE_MS = 31_536_000_000
-MAX_LIMIT = 1_000_000
+MAX_AT_A_TIME = 1_000_000
 #: The starts of a period are kept one by one.
 MAX_STARTS = 100_000
 MAX_LENGTH = 1_000_000_000
 
-_CLEANABLE = (State.COMPLETED, State.FAILED, State.DELAYED, State.WAITING, PAUSED)
+CLEANABLE = (State.COMPLETED, State.FAILED, State.DELAYED, State.WAITING, PAUSED)
 
 
 @dataclass(frozen=True)
@@ -268,8 +268,8 @@ class Queue:
 
         Raises `UnknownState` for a state that cannot be cleaned, `BadInput` for a negative number.
         """
-        if status not in _CLEANABLE:
-            raise UnknownState(status, _CLEANABLE)
+        if status not in CLEANABLE:
+            raise UnknownState(status, CLEANABLE)
         for name, value in (("grace", grace_ms), ("limit", limit)):
             if value < 0:
                 raise BadInput(f"{name} must be 0 or more, not {value}")
@@ -404,7 +404,7 @@ class Queue:
         if (limits.starts is None) != (limits.period_ms is None):
             raise BadInput("starts and period go together (accepted: both, or neither)")
         for name, value, most in (
-            ("concurrency", limits.concurrency, MAX_LIMIT),
+            ("concurrency", limits.concurrency, MAX_AT_A_TIME),
             ("starts", limits.starts, MAX_STARTS),
             ("period", limits.period_ms, MAX_PAUSE_MS),
             ("maxLength", limits.max_length, MAX_LENGTH),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from flask import Blueprint
 from pydantic import Field, WithJsonSchema
 
-from nomad_actors.broker.states import STATE_NAMES, State
+from nomad_actors.queue_control import CLEANABLE
 
 from ..access.actors import current_actor
 from ..inputs import Body
@@ -20,7 +20,7 @@ api = Blueprint("actions", __name__, url_prefix="/admin/jobs/queues/<queue>")
 MAX_GRACE_MS = 315_360_000_000
 MAX_CLEAN_LIMIT = 100_000
 
-_CLEANABLE = {"type": "string", "enum": sorted(str(name) for name in STATE_NAMES if name != State.ACTIVE)}
+_CLEANABLE = {"type": "string", "enum": sorted(str(name) for name in CLEANABLE)}
 
 
 class Cancelling(Body):

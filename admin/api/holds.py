@@ -8,7 +8,7 @@ from flask import Blueprint
 from pydantic import Field
 
 from nomad_actors.broker.holds import Limits
-from nomad_actors.queue_control import MAX_LENGTH, MAX_LIMIT, MAX_PAUSE_MS, MAX_STARTS
+from nomad_actors.queue_control import MAX_AT_A_TIME, MAX_LENGTH, MAX_PAUSE_MS, MAX_STARTS
 
 from ..access.actors import current_actor
 from ..esi_switch import esi_switch
@@ -33,7 +33,7 @@ class Pausing(Body):
 class NewLimits(Body):
     """All of a queue's limits; null lifts one."""
 
-    concurrency: int | None = Field(ge=1, le=MAX_LIMIT, description="jobs at a time over all hosts")
+    concurrency: int | None = Field(ge=1, le=MAX_AT_A_TIME, description="jobs at a time over all hosts")
     starts: int | None = Field(ge=1, le=MAX_STARTS, description="jobs that start in a period; goes with `periodMs`")
     period_ms: int | None = Field(ge=1, le=MAX_PAUSE_MS)
     max_length: int | None = Field(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from flask import Blueprint, Response, render_template, request
 
 from nomad_actors.errors import BadInput, JobNotFound
+from nomad_actors.queue_control import CLEANABLE
 
 from ..access.actors import current_actor
 from ..api.actions import MAX_CLEAN_LIMIT
@@ -19,7 +20,6 @@ pages = Blueprint("pages_actions", __name__)
 
 MINUTE_MS = 60_000
 MAX_MINUTES = 5_256_000
-CLEANABLE = ("completed", "failed", "delayed", "waiting", "paused")
 
 
 class ToRemove(Query):

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from nomad_actors.broker.holds import Limits, PauseScope
-from nomad_actors.queue_control import MAX_LENGTH, MAX_LIMIT, MAX_PAUSE_MS, MAX_STARTS
+from nomad_actors.queue_control import MAX_AT_A_TIME, MAX_LENGTH, MAX_PAUSE_MS, MAX_STARTS
 
 from ..access.actors import current_actor
 from ..parts import all_queues
@@ -78,7 +78,7 @@ def limits(queue: str) -> Response:
         period = request.form.get("seconds", "").strip()
         chosen.set_limits(
             Limits(
-                concurrency=_limit("concurrency", MAX_LIMIT),
+                concurrency=_limit("concurrency", MAX_AT_A_TIME),
                 starts=_limit("starts", MAX_STARTS),
                 period_ms=seconds_ms("seconds", period, MAX_PAUSE_MS) if period else None,
                 max_length=_limit("length", MAX_LENGTH),

@@ -13,6 +13,7 @@ from nomad_actors import job_metrics
 from nomad_actors.bulk import ACTIONS
 from nomad_actors.errors import JobNotFound
 from nomad_actors.finding import MAX_LIMIT, OUTCOMES
+from nomad_actors.queue_control import CLEANABLE
 from nomad_actors.version import __version__
 
 from ..access.actors import current_actor, may_change
@@ -24,7 +25,6 @@ from ..listing import OfJobs, fields_of, page_of, states_of
 from ..parts import all_queues, application
 from ..schedules import schedule_status, scheduler_reading
 from . import notices, words
-from .actions import CLEANABLE
 
 pages = Blueprint("pages", __name__)
 

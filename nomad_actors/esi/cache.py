@@ -89,11 +89,6 @@ class EsiCache:
             pipe.expire(self._lru, TTL_SECONDS)
             pipe.execute()
 
-    def count_and_bytes(self) -> tuple[int, int]:
-        """Return how many documents there are, and their bytes."""
-        report = self._remove(self._scan("*"), dry_run=True)
-        return report.keys, report.bytes
-
     def clean_expired(self, *, dry_run: bool, older_than_seconds: int = STALE_SECONDS) -> CleanReport:
         """Remove documents that have been stale for `older_than_seconds`, and orphans.
 

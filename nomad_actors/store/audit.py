@@ -162,7 +162,7 @@ def _insert(connection: Connection, request: AuditedRequest, at_ms: int, *, refu
     return int(key[0])
 
 
-def _are_there(connection: Connection, query: sa.Select[tuple[int]], count: int) -> bool:
+def _are_there(connection: Connection, query: sa.Select[int], count: int) -> bool:
     found = connection.scalar(sa.select(sa.func.count()).select_from(query.limit(count).subquery()))
     return (found or 0) >= count
 

@@ -20,10 +20,6 @@ class Command:
     arguments: list[bytes]
     number: int
 
-    def mentions(self, text: bytes) -> bool:
-        """Return whether any argument contains `text`."""
-        return any(text in argument for argument in self.arguments)
-
 
 Chooser = Callable[[Command], bool]
 

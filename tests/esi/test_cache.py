@@ -9,7 +9,7 @@ import redis
 
 from nomad_actors.clock import ManualClock
 from nomad_actors.esi import ROUTES, Answer, EsiCache
-from nomad_actors.esi.cache import STEP, TTL_SECONDS
+from nomad_actors.esi.cache import STEP, TTL_SECONDS, CleanReport
 
 WALLET = ROUTES["/characters/{character_id}/wallet"]
 SKILLS = ROUTES["/characters/{character_id}/skills"]
@@ -118,10 +118,10 @@ def test_what_is_no_document_is_none(cache: EsiCache, redis_client: redis.Redis,
 
 
 def test_documents_and_their_bytes_are_counted(cache: EsiCache, clock: ManualClock, redis_client: redis.Redis) -> None:
-    assert cache.count_and_bytes() == (0, 0)
+    assert cache.clean_lru(0, dry_run=True) == CleanReport(0, 0)
     fill(cache, clock, 3)
     length = int(redis_client.strlen(f"{PREFIX}characters:1:wallet"))
-    assert cache.count_and_bytes() == (3, 3 * length)
+    assert cache.clean_lru(0, dry_run=True) == CleanReport(3, 3 * length)
 
 
 def test_expired_removes_what_has_been_stale_for_a_day(
@@ -165,10 +165,12 @@ def test_lru_removes_what_was_read_longest_ago(
 
 
 @pytest.mark.parametrize(("max_size", "keys"), [(5, 0), (6, 0), (4, 1), (0, 5)])
-def test_lru_keeps_as_many_as_it_is_told(cache: EsiCache, clock: ManualClock, max_size: int, keys: int) -> None:
+def test_lru_keeps_as_many_as_it_is_told(
+    cache: EsiCache, clock: ManualClock, redis_client: redis.Redis, max_size: int, keys: int
+) -> None:
     fill(cache, clock, 5)
     assert cache.clean_lru(max_size, dry_run=False).keys == keys
-    assert cache.count_and_bytes()[0] == 5 - keys
+    assert len(kept(redis_client)) == 5 - keys
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
