@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
+from nomad_actors.broker.holds import Limits
 from nomad_actors.clock import ManualClock, SystemClock
 from nomad_actors.local_redis import LocalRedis
 from nomad_actors.metrics.definitions import SCHEDULER
@@ -185,6 +186,21 @@ def test_a_job_may_take_the_place_of_one_that_waits(queues: Queues, schedules: S
         each.schedule()
     assert waiting(queues) == 1
     assert outcomes(queues, clock) == ["replaced", "replaced", "waiting"]
+
+
+@pytest.mark.parametrize(("overlap", "slots"), [("queue", ["waiting", "missed"]), ("replace", ["replaced", "waiting"])])
+def test_a_full_queue_gets_no_more_jobs_of_a_schedule_but_one_in_the_place_of_another(
+    queues: Queues, schedules: Schedules, clock: ManualClock, overlap: str, slots: list[str]
+) -> None:
+    each = scheduler(schedules, clock, a_schedule(overlap=overlap))
+    queues.get_queue("ticks").set_limits(Limits(max_length=1))
+    for _ in range(2):
+        clock.advance(seconds=60)
+        each.schedule()
+    assert (waiting(queues), outcomes(queues, clock)) == (1, slots)
+    if overlap == "queue":
+        last = get_job_status(queues, clock, "every-minute")["slots"][0]
+        assert last["missed"] == "the queue is full: at most 1 may wait"
 
 
 def test_a_schedule_runs_once_at_first_for_each_of_its_versions(

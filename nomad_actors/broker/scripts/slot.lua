@@ -36,14 +36,16 @@ end
 local function fill(due)
   local previous, state = standing()
   if previous and overlap == 'skip' then return 'the previous run is still ' .. state end
-  local full = too_many(1)
-  if full then return 'the queue is full: ' .. full[2] .. ' jobs wait' end
+  local replaces = previous and overlap == 'replace' and state ~= 'active'
+  -- What takes another's place makes the queue no longer.
+  local full = too_many(replaces and 0 or 1)
+  if full then return 'the queue is full: at most ' .. full[2] .. ' may wait' end
   local id = slot_id(name, due)
   local state_now, _, other = add(real, id, ARGV[6], tonumber(ARGV[7]), 0, tonumber(ARGV[8]), ARGV[9], ARGV[10])
   if other ~= '' then return 'another job with its unique key is ' .. state_now end
   must_wake = must_wake or state_now == 'waiting'
   record.last_job = id
-  if previous and overlap == 'replace' and state ~= 'active' and previous ~= id then take_away(previous, state, now) end
+  if replaces and previous ~= id then take_away(previous, state, now) end
   return nil
 end
 
