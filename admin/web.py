@@ -13,8 +13,8 @@ from .api import actions, audit, bulk, description, doctor, holds, jobs, metrics
 from .pages import actions as page_actions
 from .pages import audit as audit_page
 from .pages import bulk as page_bulk
+from .pages import checks, login, notices
 from .pages import holds as page_holds
-from .pages import login, notices
 from .pages import queues as pages
 from .parts import keep
 from .sizes import MAX_BODY_BYTES
@@ -57,7 +57,7 @@ def create_app(app: App) -> Flask:
     apis = (probes, metrics, jobs, actions, bulk, holds, scheduler, audit, doctor, description)
     for blueprint in (module.api for module in apis):
         web.register_blueprint(blueprint)
-    shown = (pages, page_actions, page_holds, page_bulk, audit_page, login)
+    shown = (pages, page_actions, page_holds, page_bulk, audit_page, checks, login)
     for blueprint in (module.pages for module in shown):
         web.register_blueprint(blueprint)
     return web

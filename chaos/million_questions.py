@@ -104,7 +104,7 @@ class Questions:
         job = quote(self._pools["failed"][-1], safe="")
         confirmed = f"queue={LETTER.queue}&status=failed"
         for path in (
-            *("/admin/", "/admin/audit", "/admin/bulk", f"/admin/schedules/{SCHEDULE}"),
+            *("/admin/", "/admin/audit", "/admin/bulk", "/admin/checks", f"/admin/schedules/{SCHEDULE}"),
             *(PAGE, f"{PAGE}?status=failed", f"{PAGE}?outcome=failed", f"{PAGE}/failures", f"{PAGE}/jobs/{job}"),
             f"/admin/confirm/remove?queue={LETTER.queue}&job={job}",
             f"/admin/confirm/clean?{confirmed}&minutes=1&limit=100",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
-from nomad_actors.doctor import Patient, examine
+from nomad_actors.doctor import Patient, Report, examine
 
 from ..parts import application
 from .answers import DoctorReport
@@ -13,12 +13,17 @@ from .declared import declared
 api = Blueprint("doctor", __name__, url_prefix="/admin")
 
 
+def examined() -> Report:
+    """Return what every check finds, made now."""
+    app = application()
+    return examine(Patient(app.settings, app.clock, app.broker, app.queues))
+
+
 @api.get("/doctor")
 @declared({200: DoctorReport, 503: DoctorReport}, problems=())
 def doctor() -> Response:
     """Make every check: 200 when none found a problem, else 503 with the same body."""
-    app = application()
-    report = examine(Patient(app.settings, app.clock, app.broker, app.queues))
+    report = examined()
     answer = jsonify(report.as_json())
     answer.status_code = 200 if report.healthy else 503
     return answer

@@ -161,7 +161,7 @@ def test_html_in_whatever_is_stored_is_shown_as_text(
     ):
         pages[path] = ask.get(QUEUE + path).text
     audit = ("/admin/audit", f"/admin/audit?actor={quote(f'nobody {SCRIPT}')}")
-    for path in ("/admin/", *audit, "/admin/bulk", "/admin/schedules/nightly"):
+    for path in ("/admin/", *audit, "/admin/bulk", "/admin/checks", "/admin/schedules/nightly"):
         pages[path] = ask.get(path).text
     confirm = f"queue=token-refresh&field=user_id={quote(SCRIPT)}&action=remove&status=failed&type="
     pages["confirm"] = ask.get(f"/admin/confirm/bulk?{confirm}").text

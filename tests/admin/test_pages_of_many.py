@@ -71,6 +71,21 @@ def test_two_fields_are_shown_asked_about_and_kept(ask: FlaskClient, parts: Part
     assert operation["filter"]["fields"] == {"character_id": "1", "user_id": "2"}
 
 
+def test_what_is_wrong_is_shown_first_and_with_what_mends_it(ask: FlaskClient, parts: Parts) -> None:
+    parts.add()
+    assert 'href="/admin/checks"' in ask.get("/admin/").text
+    page = ask.get("/admin/checks")
+    told = ask.get("/admin/doctor").get_json()
+    assert (page.status_code, told["healthy"]) == (200, False)
+    seen = text_of(page.text)
+    assert "Something is wrong" in seen
+    assert all(f"→ {check['fix']}" in seen for check in told["checks"] if check["fix"])
+    outcomes = re.findall(r'<span class="state \w*">(\w+)</span>', page.text)
+    assert sorted(outcomes) == sorted(check["status"] for check in told["checks"])
+    ranks = [("problem", "warning", "unknown", "ok").index(outcome) for outcome in outcomes]
+    assert ranks == sorted(ranks)
+
+
 def test_cancelled_jobs_hide_no_failures(ask: FlaskClient, parts: Parts) -> None:
     failed = parts.add(character_id=5, fail=True)
     parts.run_all()

@@ -1,0 +1,24 @@
+"""What is wrong with the installation, and what mends it, as a page."""
+
+from __future__ import annotations
+
+from flask import Blueprint, render_template, request
+
+from nomad_actors.doctor import Status
+
+from ..api.doctor import examined
+from ..inputs import NoQuery, read_query
+
+pages = Blueprint("pages_checks", __name__)
+
+#: What is wrong comes first; each in the colour of a state that is as good or bad.
+_COLOURS = {Status.PROBLEM: "failed", Status.WARNING: "paused", Status.UNKNOWN: "", Status.OK: "completed"}
+
+
+@pages.get("/admin/checks")
+def checks() -> str:
+    """Show what `nomad doctor` finds, what is wrong first."""
+    read_query(request, NoQuery)
+    report = examined()
+    findings = sorted(report.findings, key=lambda finding: list(_COLOURS).index(finding.status))
+    return render_template("checks.html", healthy=report.healthy, findings=findings, colours=_COLOURS)
