@@ -1,7 +1,8 @@
-"""Short names, for our own tests, of the test kit's fixtures."""
+"""What all of our own tests share: short names of the test kit's fixtures, and how a run of them begins."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,6 +12,12 @@ from nomad_actors import testing
 from nomad_actors.testing import LocalRedis
 from tests import postgres as postgres_server
 from tests.postgres import Postgres
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C mean something in what the tests start: a shell starts what runs in the background deaf to it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -22,6 +22,8 @@ logger = logging.getLogger("nomad_actors.broker.waiter")
 
 #: Longer than the pump's own beats, shorter than any proxy's idle limit.
 BLOCK_SECONDS = 20
+#: The first after a loss: it tells soon whether Redis is back.
+SHORT_BLOCK_SECONDS = 0.1
 #: The socket must outlast the block.
 SOCKET_SECONDS = BLOCK_SECONDS + 10.0
 #: How long the pump is given to say what else to wait for, before what it said last is waited for again.
@@ -104,7 +106,7 @@ class Waiter:
                     break
                 served, armed = self._blocked_on = frozenset(self._served), frozenset(self._armed)
             try:
-                self._wait(served, armed)
+                self._wait(served, armed, SHORT_BLOCK_SECONDS if tried else BLOCK_SECONDS)
                 if tried:
                     logger.info("Redis is back: work is waited for again")
                 tried = 0
@@ -120,10 +122,10 @@ class Waiter:
                 self._pause(backoff_seconds(tried))
         self._link.close()
 
-    def _wait(self, served: Iterable[str], armed: Iterable[str]) -> None:
+    def _wait(self, served: Iterable[str], armed: Iterable[str], block_seconds: float) -> None:
         controls = {keys.control(base, self._worker_id).encode(): base for base in served}
         wakes = {keys.wake(base).encode(): base for base in armed}
-        (reply,) = self._link.commands([("BLPOP", *controls, *wakes, BLOCK_SECONDS)])
+        (reply,) = self._link.commands([("BLPOP", *controls, *wakes, block_seconds)])
         if isinstance(reply, ResponseError):
             raise reply
         key, word = reply or (b"", b"")
