@@ -33,8 +33,11 @@ def _plain(root: Schema, schema: Schema) -> Schema:
     """Return what a reference, or a choice between something and null, is about."""
     if "$ref" in schema:
         return _plain(root, root["$defs"][schema["$ref"].rpartition("/")[2]])
-    choices = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
-    return _plain(root, choices[0]) if len(choices) == 1 else schema
+    every = schema.get("anyOf", ())
+    choices = [each for each in every if each.get("type") != "null"]
+    if len(choices) != 1:
+        return schema
+    return {**_plain(root, choices[0]), "nullable": len(choices) < len(every)}
 
 
 def words_of(schema: Schema) -> list[str]:

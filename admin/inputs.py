@@ -144,10 +144,11 @@ def _checked(kind: type[Given], values: object, *, shown: Mapping[str, str] | No
     except ValidationError as error:
         # An unknown field first: it is most often the misspelt name of one that is missing.
         wrong = sorted(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")[0]
-        raise _refusal(_schema_of(kind), wrong, shown or {}) from error
+        raise _refusal(_schema_of(kind), wrong, shown) from error
 
 
-def _refusal(schema: Mapping[str, Any], wrong: Mapping[str, Any], shown: Mapping[str, str]) -> BadInput:
+def _refusal(schema: Mapping[str, Any], wrong: Mapping[str, Any], shown: Mapping[str, str] | None) -> BadInput:
+    """Say what is wrong; `shown` are the texts as they came, None where they came as JSON."""
     place: tuple[str | int, ...] = wrong["loc"]
     if wrong["type"] == "extra_forbidden":
         accepted = fields_of(schema_at(schema, place[:-1]))
@@ -159,8 +160,9 @@ def _refusal(schema: Mapping[str, Any], wrong: Mapping[str, Any], shown: Mapping
         accepted = fields_of(here)
         told = f"{_named(place)} is not an object (accepted: an object with {_words(accepted)})"
         return BadInput(told, accepted=accepted)
-    accepted = words_of(here)
-    value = shown.get(str(place[-1]), wrong["input"])
+    # A query has no way to say null.
+    accepted = [*words_of(here), "null"] if shown is None and here.get("nullable") else words_of(here)
+    value = (shown or {}).get(str(place[-1]), wrong["input"])
     if wrong["type"] == "missing":
         said = "is missing"
     else:
