@@ -14,8 +14,8 @@ help: ## Show this list
 demo: $(STAMP) ## Show the whole system on a sandbox ESI; ONCE=1 ends with a summary
 	@$(RUN) -m demo $(if $(filter 1,$(ONCE)),--once)
 
-test: $(STAMP) ## Run the tests, in two processes: they wait more than they work
-	@$(RUN) -m pytest --numprocesses 2 --dist loadfile
+test: $(STAMP) ## Run the tests, in three processes: they wait more than they work
+	@$(RUN) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP) ## Lint, format, types, and the monitoring's configuration
 	@$(VENV)/bin/ruff check .

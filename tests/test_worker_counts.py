@@ -21,6 +21,8 @@ from nomad_actors.queues import NewJob
 from nomad_actors.settings import Settings
 from tests.processes import ROOT, environ_for, program
 
+pytestmark = pytest.mark.slow
+
 OWN_JOB_TYPE = """
 import os, time
 from nomad_actors import JobType, Payload, Result

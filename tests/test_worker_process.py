@@ -17,6 +17,8 @@ from nomad_actors.app import App, create_app
 from nomad_actors.settings import Settings
 from tests.processes import environ_for, program
 
+pytestmark = pytest.mark.slow
+
 #: A job type in one file, as a user writes it.
 OWN_JOB_TYPE = """
 import time

@@ -6,12 +6,13 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+# Here, where this module is imported late already: an import that Ctrl-C breaks off ends Python by the signal.
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
 from ..errors import JobNotFound, NomadError
 from .report import console, duration, printable, styled
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from ..job import Job
     from ..queue_control import Queue
 
@@ -29,8 +30,6 @@ def wait_for(queue: Queue, job_id: str, timeout_ms: int | None) -> Job:
 
     Raises `StillGoing` when it takes longer than `timeout_ms`, `JobNotFound` when it is removed meanwhile.
     """
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
     out = console(stderr=True)
     deadline = None if timeout_ms is None else time.monotonic() + timeout_ms / 1000
     look, written = _FIRST_LOOK_SECONDS, 0

@@ -27,6 +27,8 @@ from nomad_actors.finding import JobFilter
 from nomad_actors.local_redis import free_port
 from nomad_actors.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Running:

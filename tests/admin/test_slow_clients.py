@@ -16,6 +16,8 @@ from admin.serve import THREADS
 
 from .served import API, OPERATOR, Served
 
+pytestmark = pytest.mark.slow
+
 POST_HEAD = (
     f"POST {API}/pause HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {OPERATOR}\r\n"
     "Content-Type: application/json\r\n"
@@ -68,7 +70,6 @@ def test_slow_senders_do_not_block_others(served: Served) -> None:
                     client.sendall(b"x")
 
 
-@pytest.mark.slow
 def test_clients_that_do_not_read_do_not_block_others(served: Served) -> None:
     # As many as would hold every thread: more of them only take longer until nothing of theirs is taken on.
     with connected(served, THREADS + 1) as deaf:
@@ -166,7 +167,6 @@ def test_a_head_without_an_end_is_refused(served: Served) -> None:
     assert answer.startswith(b"HTTP/1.1 431 ")
 
 
-@pytest.mark.slow
 def test_what_never_comes_whole_is_given_up(served: Served) -> None:
     """Nobody waits for these; after their time each is told what can be told."""
     sent = {

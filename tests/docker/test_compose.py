@@ -24,6 +24,8 @@ from nomad_actors.settings import Settings
 from tests.processes import ROOT
 from tests.programs import program
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "a-token-of-the-tests-alone"
 #: What `.env` must say; the rest has defaults.
 ENV = {

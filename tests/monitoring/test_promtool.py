@@ -13,6 +13,8 @@ from tests.programs import program
 
 from .mutations import moved_tables, noticed
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 TESTS = sorted(HERE.glob("*.yml"))
 
