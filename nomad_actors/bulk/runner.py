@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from .. import log
@@ -40,16 +41,18 @@ class Runner:
         self._running: dict[str, tuple[Operation, float]] = {}
         self._look_mono = 0.0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="nomad-bulk", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Look for operations from now on, in a thread of its own."""
+        # Made here, and not before the admin's server forks: Python takes one that was for ended.
+        self._thread = threading.Thread(target=self._run, name="nomad-bulk", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop after the step at hand; what is not finished is another's, or goes on later."""
+        """Stop after the step at hand; what is not finished is anybody's at once, and goes on later."""
         self._stop.set()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join()
 
     def _run(self) -> None:
@@ -64,6 +67,13 @@ class Runner:
                 # What it ran may be what fails: it is taken up again when it is nobody's.
                 self._running.clear()
                 self._stop.wait(LOOK_SECONDS)
+        self._release()
+
+    def _release(self) -> None:
+        for operation, _ in self._running.values():
+            # One that cannot be given up now is another's when we have said nothing for a while.
+            with suppress(NomadError):
+                self._operations.save(replace(operation, owner="", owned_until_ms=0))
 
     def _idle_seconds(self) -> float:
         due_mono = min((at for _, at in self._running.values()), default=self._look_mono)

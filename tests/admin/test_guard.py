@@ -90,6 +90,8 @@ def test_every_answer_has_the_security_headers(ask: FlaskClient, path: str, stat
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["X-Frame-Options"] == "DENY"
     assert answer.headers["Cache-Control"] == "no-store"
+    for header in ("Referrer-Policy", "Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy"):
+        assert answer.headers[header] == "same-origin"
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 

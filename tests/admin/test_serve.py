@@ -171,6 +171,23 @@ def test_it_runs_bulk_operations_unless_it_is_read_only(
     access.close()
 
 
+def test_a_stopping_admin_finishes_its_step_and_lets_another_go_on_at_once(
+    tmp_path: Path, redis_url: str, wait_until: Callable[..., None]
+) -> None:
+    access = open_queues(Settings.from_env(environment(tmp_path, redis_url)))
+    queue, operations = access.queues.get_queue("cache-cleanup"), Operations(access.queues)
+    for _ in range(30):
+        access.queues.add_job("cache-cleanup", "cache-cleanup", {"type": "expired"})
+    wish = Wish(action="cancel", sought=JobFilter(states=("waiting",)), by="ada", per_second=10)
+    begun = operations.begin("cache-cleanup", wish)
+    with ended(start(tmp_path, redis_url)):
+        wait_until(lambda: operations.get("cache-cleanup", begun.id).done, timeout_seconds=30)
+    left = operations.get("cache-cleanup", begun.id)
+    assert (left.state, left.owner, left.owned_until_ms) == ("running", "", 0)
+    assert left.done == queue.counts()["failed"] < 30
+    access.close()
+
+
 @contextmanager
 def ended(process: subprocess.Popen[str]) -> Iterator[None]:
     """Stop a process after a `with`, and see that it ended well."""

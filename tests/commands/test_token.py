@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+
 import pytest
 from typer.testing import CliRunner
 
@@ -67,6 +69,22 @@ def test_a_token_is_found_among_several() -> None:
     assert [find_token(tokens, f"token {n}") for n in range(3)] == list(tokens)
     assert find_token(tokens, "token 3") is None
     assert find_token((), "") is None
+
+
+@pytest.mark.parametrize("presented", ["token 0", "token 2", "none"])
+def test_every_entry_is_compared_in_constant_time_whichever_it_is(
+    monkeypatch: pytest.MonkeyPatch, presented: str
+) -> None:
+    compared = []
+
+    def compare(one: str, other: str) -> bool:
+        compared.append(one)
+        return one == other
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    tokens = parse_tokens(",".join(f"n{n}:viewer:{digest_of(f'token {n}')}" for n in range(3)))
+    find_token(tokens, presented)
+    assert compared == [token.digest for token in tokens]
 
 
 @pytest.mark.parametrize("text", ["a b", "host:3000", "http://host", "a,,b"])
