@@ -112,16 +112,18 @@ class Link:
         if connection is not None:
             self._pool.release(connection)
 
-    def commands(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    def commands(self, commands: Sequence[Sequence[Any]], meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
         """Send plain commands in one go and return their replies, an error that Redis answered among them.
 
-        Raises one of `LINK_ERRORS` when the connection fails; some may have been executed then.
+        `meanwhile` is called while Redis works on them. Raises one of `LINK_ERRORS` when the connection fails; some may
+        have been executed then.
         """
         try:
             if self._connection is None:
                 self._connection = self._pool.get_connection()
             connection = self._connection
             connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            meanwhile()
             return [self._reply(connection) for _ in commands]
         except BaseException:
             # Also for a time limit that strikes here: what is left unread must not answer the next command.
@@ -137,12 +139,13 @@ class Link:
         except ResponseError as error:
             return error
 
-    def run(self, calls: Sequence[Call]) -> list[Any]:
+    def run(self, calls: Sequence[Call], meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
         """Run scripts in one go, one after another, and return their replies, an error that Redis answered among them.
 
-        Raises one of `LINK_ERRORS` when the connection fails; some may have been executed then.
+        `meanwhile` is called while Redis works on them. Raises one of `LINK_ERRORS` when the connection fails; some may
+        have been executed then.
         """
-        replies = self.commands([self._command(call) for call in calls])
+        replies = self.commands([self._command(call) for call in calls], meanwhile)
         self._known.update(call.script for call in calls)
         unknown = next((i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)), None)
         if unknown is not None:

@@ -6,7 +6,8 @@ atomic step and safe against an exception that strikes from outside. A second th
 there is work (`waiter`).
 
 A round of the pump: read the mailbox; settle what ended; ask for as many jobs as can start now, a free place of the
-queue and a free thread each; hand them out. Nothing is fetched ahead. The next round carries what ended meanwhile, so
+queue and a free thread each; hand them out. Middleware is told of what ended while Redis works on the next round, so
+that no job waits for a log line. Nothing is fetched ahead. The next round carries what ended meanwhile, so
 settlements travel in batches exactly when there is much to do.
 """
 
@@ -37,6 +38,7 @@ from .place import Place
 from .report import GATHER_SECONDS, Report
 from .retention import Retention
 from .settling import Settling
+from .telling import Telling
 from .waiter import NUDGE, Waiter
 from .work_queue import WorkItem, WorkQueue
 
@@ -94,11 +96,11 @@ class Session:
         self._base_of = base_of
         self._knows_actor = knows_actor
         self._work_queue = work_queue
-        self._on_settled = on_settled
+        self._telling = Telling(on_settled)
         self._replace_dead_threads = replace_dead_threads
         self._link = Link(pool)
         self._places: dict[str, Place] = {}
-        self._settling = Settling(worker=self.name, base_of=base_of, tell=on_settled)
+        self._settling = Settling(worker=self.name, base_of=base_of, tell=self._telling.add)
         self._reporting: dict[bytes, Lease] = {}
         self._mailbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._taking = True
@@ -186,6 +188,7 @@ class Session:
                 # A fault of ours must not stop the process' only thread that settles; it is loud instead.
                 logger.critical("the broker's session failed in a round", exc_info=True)
                 time.sleep(0.1)
+        self._telling.tell()
         self._link.close()
 
     def _finished(self) -> bool:
@@ -207,9 +210,13 @@ class Session:
             logger.info("could not say good-bye to Redis: %s", describe(error))
 
     def _read_mailbox(self) -> None:
+        idle_seconds = self._idle_seconds()
         try:
-            kind, what = self._mailbox.get(timeout=self._idle_seconds())
+            kind, what = self._mailbox.get(
+                timeout=min(idle_seconds, Telling.SECONDS) if self._telling else idle_seconds
+            )
         except queue.Empty:
+            self._telling.tell()
             return
         while True:
             getattr(self, f"_on_{kind.replace(' ', '_')}")(what)
@@ -340,7 +347,8 @@ class Session:
         calls += [self._start_call(place, free, suspects) for place, free, suspects in self._with_suspects(wanted)]
         calls += [self._beat_call(place, leaving) for place in sent.beats]
         if calls:
-            self._take_replies(self._link.run(calls), sent)
+            # Jobs that could start do not wait for what middleware makes of those that ended.
+            self._take_replies(self._link.run(calls, self._telling.tell), sent)
         self._arm()
         if refused:
             raise refused[0]
@@ -361,7 +369,7 @@ class Session:
             place.introduced = True
 
     def _take_replies(self, replies: list[Any], sent: _Sent) -> None:
-        now, at = time.monotonic(), iter(replies)
+        now, at, started = time.monotonic(), iter(replies), 0
         for told, reply in zip(sent.reports, at, strict=False):
             if not isinstance(reply, ResponseError):
                 self._on_report_reply(told, now)
@@ -370,11 +378,14 @@ class Session:
                 self._settling.confirmed(batch, reply)
         for (place, free), reply in zip(sent.wanted, at, strict=False):
             if not isinstance(reply, ResponseError):
-                self._on_start_reply(place, free, reply, now)
+                started += self._on_start_reply(place, free, reply, now)
         for place, reply in zip(sent.beats, at, strict=False):
             place.beat_mono = now
             if not isinstance(reply, ResponseError):
                 self._on_beat_reply(place, reply, now)
+        if not started:
+            # Another round may be long in coming.
+            self._telling.tell()
         for reply in replies:
             if isinstance(reply, ResponseError):
                 raise reply
@@ -416,7 +427,7 @@ class Session:
             [lease for lease in place.held.values() if lease.stored_id in answer.cancelled], "asked for by an operator"
         )
         if answer.recovered:
-            self._on_settled(answer.recovered)
+            self._telling.add(answer.recovered)
 
     def _end_jobs_of_dead_threads(self) -> None:
         for lease in self.running():
@@ -503,7 +514,8 @@ class Session:
     def _start_call(self, place: Place, free: int, suspects: int) -> Call:
         return Call("start", place.base, (self.worker_id, place.request + 1, free, self.name, suspects))
 
-    def _on_start_reply(self, place: Place, free: int, reply: list[Any], now: float) -> None:
+    def _on_start_reply(self, place: Place, free: int, reply: list[Any], now: float) -> int:
+        """Hand out the jobs of a reply; return how many."""
         place.request += 1
         redis_now = float(reply[0])
         place.due_mono = _due_mono(now, redis_now, float(reply[1]) if reply[1] else None)
@@ -516,6 +528,7 @@ class Session:
             self._hand_out(place, lease)
             taken += 1
         place.asleep = taken < free
+        return taken
 
     def _lease(self, place: Place, stored_id: bytes, value: bytes, number: int, now_ms: float) -> Lease:
         token = records.TOKEN.pack(self.worker_id, place.request, number)

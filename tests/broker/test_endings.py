@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -128,6 +129,49 @@ def test_a_job_that_takes_too_long_is_interrupted_and_retried(
         wait_until(lambda: len(endings) == 2, timeout_seconds=10)
     assert [e.outcome for e in endings] == [Outcome.RETRIED, Outcome.FAILED]
     assert TimeLimitExceeded.__name__ in str(stored(view, message).timeline()[-1]["reason"])
+
+
+def test_no_job_waits_for_what_middleware_makes_of_one_that_ended(broker: JobBroker) -> None:
+    started: list[int] = []
+    second_began = threading.Event()
+    went_on: list[bool] = []
+
+    class Slow(dramatiq.Middleware):
+        def after_settle(self, broker: dramatiq.Broker, endings: list[Ended]) -> None:
+            went_on.append(second_began.wait(5))
+
+    broker.add_middleware(Slow())
+
+    @dramatiq.actor
+    def job() -> None:
+        started.append(1)
+        if len(started) == 2:
+            second_began.set()
+
+    for _ in range(2):
+        job.send()
+    with running(broker, threads=1):
+        broker.join("default", timeout=10_000)
+    assert went_on == [True, True]
+
+
+def test_an_end_is_told_of_though_the_next_job_runs_on(
+    broker: JobBroker, endings: list[Ended], wait_until: Callable[..., None]
+) -> None:
+    told = threading.Event()
+
+    @dramatiq.actor
+    def job(number: int) -> None:
+        assert number == 0 or told.wait(10)
+
+    for number in range(2):
+        job.send(number)
+    with running(broker, threads=1):
+        # Long before the next beat, with which another round comes.
+        wait_until(lambda: len(endings) == 1, timeout_seconds=2)
+        told.set()
+        wait_until(lambda: len(endings) == 2)
+    assert [each.outcome for each in endings] == [Outcome.COMPLETED] * 2
 
 
 @pytest.mark.parametrize("how", ["error", "permanent", "defer"])
