@@ -280,22 +280,23 @@ class JobBroker(Broker):
             lease_ms=self.lease_ms,
             knows_actor=self.actors.__contains__,
             work_queue=work_queue,
-            on_settled=self._tell_settled,
+            on_settled=lambda endings: self._tell("after_settle", endings),
+            report_settled=lambda endings: self._tell("report_settled", endings),
             replace_dead_threads=replace_dead_threads,
         )
 
     def _base(self, queue_name: str) -> str:
         return keys.base(self.namespace, queue_name)
 
-    def _tell_settled(self, endings: Sequence[Ended]) -> None:
+    def _tell(self, hook: str, endings: Sequence[Ended]) -> None:
         for middleware in reversed(self.middleware):
-            tell = getattr(middleware, "after_settle", None)
+            tell = getattr(middleware, hook, None)
             if tell is None:
                 continue
             try:
                 tell(self, endings)
             except Exception:
-                logger.critical("Unexpected failure in after_settle of %r.", middleware, exc_info=True)
+                logger.critical("Unexpected failure in %s of %r.", hook, middleware, exc_info=True)
 
     # Signals: where Dramatiq tells us what its Worker does.
 

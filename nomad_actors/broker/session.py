@@ -6,8 +6,8 @@ atomic step and safe against an exception that strikes from outside. A second th
 there is work (`waiter`).
 
 A round of the pump: read the mailbox; settle what ended; ask for as many jobs as can start now, a free place of the
-queue and a free thread each; hand them out. Middleware is told of what ended while Redis works on the next round, so
-that no job waits for a log line. Nothing is fetched ahead. The next round carries what ended meanwhile, so
+queue and a free thread each; hand them out. What ended is reported while Redis works on the next round, so that no
+job waits for a log line. Nothing is fetched ahead. The next round carries what ended meanwhile, so
 settlements travel in batches exactly when there is much to do.
 """
 
@@ -86,6 +86,7 @@ class Session:
         knows_actor: Callable[[str], bool],
         work_queue: WorkQueue | None,
         on_settled: Callable[[Sequence[Ended]], None],
+        report_settled: Callable[[Sequence[Ended]], None],
         replace_dead_threads: Callable[[], None],
     ) -> None:
         self.pid = os.getpid()
@@ -96,11 +97,12 @@ class Session:
         self._base_of = base_of
         self._knows_actor = knows_actor
         self._work_queue = work_queue
-        self._telling = Telling(on_settled)
+        self._on_settled = on_settled
+        self._telling = Telling(report_settled)
         self._replace_dead_threads = replace_dead_threads
         self._link = Link(pool)
         self._places: dict[str, Place] = {}
-        self._settling = Settling(worker=self.name, base_of=base_of, tell=self._telling.add)
+        self._settling = Settling(worker=self.name, base_of=base_of, tell=self._tell)
         self._reporting: dict[bytes, Lease] = {}
         self._mailbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._taking = True
@@ -347,7 +349,7 @@ class Session:
         calls += [self._start_call(place, free, suspects) for place, free, suspects in self._with_suspects(wanted)]
         calls += [self._beat_call(place, leaving) for place in sent.beats]
         if calls:
-            # Jobs that could start do not wait for what middleware makes of those that ended.
+            # Jobs that could start do not wait for what is reported of those that ended.
             self._take_replies(self._link.run(calls, self._telling.tell), sent)
         self._arm()
         if refused:
@@ -427,7 +429,11 @@ class Session:
             [lease for lease in place.held.values() if lease.stored_id in answer.cancelled], "asked for by an operator"
         )
         if answer.recovered:
-            self._telling.add(answer.recovered)
+            self._tell(answer.recovered)
+
+    def _tell(self, endings: Sequence[Ended]) -> None:
+        self._on_settled(endings)
+        self._telling.add(endings)
 
     def _end_jobs_of_dead_threads(self) -> None:
         for lease in self.running():

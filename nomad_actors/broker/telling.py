@@ -1,4 +1,4 @@
-"""What middleware has yet to be told of runs that Redis has confirmed; it is told while Redis does something else."""
+"""What is yet to be reported of runs that Redis has confirmed; it is reported while Redis does something else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .endings import Ended
 
 
 class Telling:
-    """Endings that nobody was told of yet; used by the pump alone."""
+    """Endings that are not reported yet; used by the pump alone."""
 
     #: How long they may lie where the next round is awaited.
     SECONDS = 0.005

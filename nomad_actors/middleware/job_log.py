@@ -48,7 +48,7 @@ class JobLog(Middleware):
         """Write what is left; Dramatiq closes the log's pipe soon, and endings that come still are written at once."""
         self._writer.close()
 
-    def after_settle(self, broker: Broker, endings: Sequence[Ended]) -> None:
+    def report_settled(self, broker: Broker, endings: Sequence[Ended]) -> None:
         """Add the lines of these endings."""
         stamp = log.format_time(time.time())
         shown = self._shown

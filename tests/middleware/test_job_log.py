@@ -27,7 +27,7 @@ def log_of(written):
 
 
 def test_a_completed_job_in_logfmt(log_of, written, ended, message):
-    log_of("logfmt").after_settle(None, [ended(message=message(character_id=95465499))])
+    log_of("logfmt").report_settled(None, [ended(message=message(character_id=95465499))])
     assert re.fullmatch(
         r"timestamp=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z level=info module=esi-data-refresh-job "
         r'event="job completed" category=job_metrics queue=esi-refresh actor=esi-data-refresh outcome=completed '
@@ -38,7 +38,7 @@ def test_a_completed_job_in_logfmt(log_of, written, ended, message):
 
 
 def test_a_failed_job_in_json(log_of, written, ended):
-    log_of().after_settle(None, [ended(outcome=Outcome.FAILED, attempt=3, error='ValueError: "x"\ny')])
+    log_of().report_settled(None, [ended(outcome=Outcome.FAILED, attempt=3, error='ValueError: "x"\ny')])
     (line,) = "".join(written).splitlines()
     fields = json.loads(line)
     assert fields.pop("timestamp")
@@ -72,34 +72,36 @@ def test_a_failed_job_in_json(log_of, written, ended):
     ],
 )
 def test_each_outcome_has_its_level(log_of, written, ended, outcome, level):
-    log_of().after_settle(None, [ended(outcome=outcome)])
+    log_of().report_settled(None, [ended(outcome=outcome)])
     fields = json.loads("".join(written))
     assert (fields["level"], fields["outcome"]) == (level, outcome.value)
 
 
 def test_there_is_one_line_for_each_run(log_of, written, ended):
-    log_of("logfmt").after_settle(None, [ended(job_id=f"j{i}") for i in range(5)])
+    log_of("logfmt").report_settled(None, [ended(job_id=f"j{i}") for i in range(5)])
     assert re.findall(r"job_id=(\S+)", "".join(written)) == [f"j{i}" for i in range(5)]
 
 
 @pytest.mark.parametrize("log_format", ["logfmt", "json"])
 def test_payload_values_stay_out_of_the_line(log_of, written, ended, message, log_format):
     payload = message(character_id=1, refresh_token="s3cr3t-value", user_id="user-7")
-    log_of(log_format).after_settle(None, [ended(message=payload)])
+    log_of(log_format).report_settled(None, [ended(message=payload)])
     assert "s3cr3t-value" not in written[0]
     assert "user-7" not in written[0]
 
 
 def test_only_a_whole_number_counts_as_a_character(log_of, written, ended, message):
     job_log = log_of("logfmt")
-    job_log.after_settle(None, [ended(message=message(character_id="x y")), ended(message=message(character_id=True))])
+    job_log.report_settled(
+        None, [ended(message=message(character_id="x y")), ended(message=message(character_id=True))]
+    )
     assert "character_id" not in "".join(written)
 
 
 @pytest.mark.parametrize("log_format", ["logfmt", "json"])
 def test_a_token_in_an_error_is_hidden_and_a_long_error_is_cut(log_of, written, ended, log_format):
     error = "SsoError: refresh_token=gEy-8fP2kq0aT1m4ZsBvXw " + "x" * 5_000
-    log_of(log_format).after_settle(None, [ended(outcome=Outcome.FAILED, error=error)])
+    log_of(log_format).report_settled(None, [ended(outcome=Outcome.FAILED, error=error)])
     assert "gEy-" not in written[0]
     assert "[hidden]" in written[0]
     assert len(written[0]) < ERROR_CHARACTERS + 500
@@ -109,7 +111,7 @@ def test_a_token_in_an_error_is_hidden_and_a_long_error_is_cut(log_of, written, 
 def test_neither_a_huge_error_nor_a_huge_name_makes_a_long_line_or_takes_long(log_of, written, ended, log_format):
     began = time.thread_time()
     for _ in range(20):
-        log_of(log_format).after_settle(
+        log_of(log_format).report_settled(
             None, [ended(outcome=Outcome.FAILED, actor="\U0001f600" * 50_000, error="token-a-" * 100_000)]
         )
     # A filter whose time grew with the square of the text took minutes for one of them.
@@ -119,14 +121,14 @@ def test_neither_a_huge_error_nor_a_huge_name_makes_a_long_line_or_takes_long(lo
 
 def test_the_level_is_obeyed(log_of, written, ended):
     job_log = log_of(log_level="warning")
-    job_log.after_settle(None, [ended(), ended(outcome=Outcome.RETRIED)])
+    job_log.report_settled(None, [ended(), ended(outcome=Outcome.RETRIED)])
     (line,) = "".join(written).splitlines()
     assert json.loads(line)["outcome"] == "retried"
 
 
 def test_a_name_with_quotes_in_it_breaks_no_line(log_of, written, ended):
-    log_of().after_settle(None, [ended(actor='a "b"', queue="c\nd")])
+    log_of().report_settled(None, [ended(actor='a "b"', queue="c\nd")])
     assert json.loads("".join(written))["actor"] == 'a "b"'
     written.clear()
-    log_of("logfmt").after_settle(None, [ended(actor='a "b"', queue="c\nd")])
+    log_of("logfmt").report_settled(None, [ended(actor='a "b"', queue="c\nd")])
     assert "".join(written).count("\n") == 1

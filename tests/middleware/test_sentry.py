@@ -38,7 +38,7 @@ def fail(running, project):
         settled = threading.Event()
 
         class Settled(dramatiq.Middleware):
-            def after_settle(self, broker, endings):
+            def report_settled(self, broker, endings):
                 if any(e.outcome == Outcome.FAILED for e in endings):
                     settled.set()
 
@@ -102,8 +102,8 @@ def test_an_exception_that_nobody_decided_on_is_reported(fail, project):
 def test_an_unreadable_job_is_reported_without_an_exception(project, ended):
     sentry = Sentry(project.dsn)
     sentry.before_worker_boot(None, None)
-    sentry.after_settle(None, [ended(actor="unknown", outcome=Outcome.FAILED, error="unreadable job: no JSON")])
-    sentry.after_settle(None, [ended(outcome=outcome) for outcome in Outcome if outcome != Outcome.FAILED])
+    sentry.report_settled(None, [ended(actor="unknown", outcome=Outcome.FAILED, error="unreadable job: no JSON")])
+    sentry.report_settled(None, [ended(outcome=outcome) for outcome in Outcome if outcome != Outcome.FAILED])
     sentry_sdk.flush(5)
     (event,) = project.events
     assert event["message"] == "unknown failed: unreadable job: no JSON"
@@ -144,9 +144,9 @@ def test_jobs_whose_end_was_refused_are_not_remembered_for_ever(project, ended, 
         sentry.after_process_message(None, lost, exception=ValueError("late"))
     sentry.before_worker_boot(None, None)
     # One that has just failed and was reported is still known as such, also when it ended otherwise than it looked.
-    sentry.after_settle(None, [ended(job_id="lost-10049", outcome=Outcome.FAILED)])
-    sentry.after_settle(None, [ended(job_id="lost-10048", outcome=Outcome.RELEASED)])
-    sentry.after_settle(None, [ended(job_id="lost-10048", outcome=Outcome.FAILED, error="ValueError: once more")])
+    sentry.report_settled(None, [ended(job_id="lost-10049", outcome=Outcome.FAILED)])
+    sentry.report_settled(None, [ended(job_id="lost-10048", outcome=Outcome.RELEASED)])
+    sentry.report_settled(None, [ended(job_id="lost-10048", outcome=Outcome.FAILED, error="ValueError: once more")])
     sentry_sdk.flush(5)
     (event,) = project.events
     assert event["message"] == "esi-data-refresh failed: ValueError: once more"
