@@ -77,7 +77,7 @@ class DoctorThresholds:
     disk_warning_bytes: int = 1 << 30
     disk_problem_bytes: int = 100 << 20
     #: How many waiting, delayed and failed jobs of a queue are looked at for job types that nobody knows.
-    sample_jobs: int = 200
+    sample_jobs: int = 50
 
 
 DOCTOR = DoctorThresholds()

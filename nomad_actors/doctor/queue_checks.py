@@ -80,12 +80,21 @@ def job_types(patient: Patient) -> Iterator[Finding]:
     """Tell of which jobs no code here, or no live worker, knows the job type, within a sample of each queue."""
     found: list[Finding] = []
     for queue in (patient.queues.get_queue(name) for name in patient.queues.names()):
-        if by_state := _unknown_in(queue, patient.limits.sample_jobs):
+        sample = _sample(queue, patient.limits.sample_jobs)
+        known = {job_type.name for job_type in queue.job_types}
+        unknown = {state: Counter(job.name for job in jobs if job.name not in known) for state, jobs in sample.items()}
+        if by_state := {state: names for state, names in unknown.items() if names}:
             found.append(_unknown(queue.name, by_state))
-        delayed = queue.jobs("delayed", 0, patient.limits.sample_jobs - 1)
-        if put_off := [job for job in delayed if job.unknown_since_ms is not None]:
+        if put_off := [job for job in sample["delayed"] if job.unknown_since_ms is not None]:
             found.append(_unknown_to_workers(queue, put_off))
     yield from found or [Finding("job types", Status.OK, "this code and the workers know those of all jobs looked at")]
+
+
+def _sample(queue: Queue, count: int) -> dict[str, list[Job]]:
+    """Return the first jobs of the states in which a job's type matters."""
+    # Delayed too: a worker that does not know a job's type puts it off, for another may know it.
+    states = ("paused" if queue.is_paused() else "waiting", "delayed", "failed")
+    return {state: queue.jobs(state, 0, count - 1) for state in states}
 
 
 def _unknown_to_workers(queue: Queue, put_off: list[Job]) -> Finding:
@@ -100,18 +109,6 @@ def _unknown_to_workers(queue: Queue, put_off: list[Job]) -> Finding:
     )
     fix = "restart those workers with the release and the NOMAD_MODULES that declare it (here: nomad config)"
     return Finding(f"worker job types {queue.name}", Status.PROBLEM, found, fix)
-
-
-def _unknown_in(queue: Queue, sample: int) -> dict[str, Counter[str]]:
-    """Return how many jobs of each state are of which unknown job types."""
-    known = {job_type.name for job_type in queue.job_types}
-    # Delayed too: a worker that does not know a job's type puts it off, for another may know it.
-    states = ("paused" if queue.is_paused() else "waiting", "delayed", "failed")
-    found = {
-        state: Counter(job.name for job in queue.jobs(state, 0, sample - 1) if job.name not in known)
-        for state in states
-    }
-    return {state: names for state, names in found.items() if names}
 
 
 def _unknown(queue: str, by_state: dict[str, Counter[str]]) -> Finding:
