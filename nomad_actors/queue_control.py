@@ -285,7 +285,7 @@ class Queue:
         With a field or a fingerprint newest first in whatever state, in a time that does not grow with the number of
         other jobs; else one state after another, each in the order of `jobs`.
 
-        Raises `UnknownState`, `BadInput` for a field that is not indexed and a cursor that is none.
+        Raises `UnknownState`, `UnknownJobType`, `BadInput` for a field that is not indexed and a cursor that is none.
         """
         finding.check(sought, self.job_types, limit)
         with redis_errors():
@@ -415,7 +415,10 @@ class Queue:
             self._view.set_limits(limits)
 
     def stats(self, window_seconds: int = 86_400) -> QueueStats:
-        """Return what ended within the last `window_seconds`, in whole minutes, at most a day."""
+        """Return what ended within the last `window_seconds`, in whole minutes, at most a day.
+
+        Raises `BadInput` for a window that is not kept.
+        """
         if not 60 <= window_seconds <= 86_400:
             raise BadInput(f"a window of {window_seconds} s is unusable (accepted: 60 to 86400)")
         with redis_errors():

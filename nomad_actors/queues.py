@@ -348,7 +348,10 @@ class Queues:
         return self._broker.schedules()
 
     def pause_esi(self, *, reason: str = "", by: str = "", for_ms: int | None = None) -> list[str]:
-        """Pause every queue that talks to ESI, beside whatever pause of its own it has; return their names."""
+        """Pause every queue that talks to ESI, beside whatever pause of its own it has; return their names.
+
+        Raises `BadInput` as a queue's own pause does.
+        """
         names = self.talking_to_esi()
         for name in names:
             self.get_queue(name).pause(reason=reason, by=by, for_ms=for_ms, scope=PauseScope.ESI)
