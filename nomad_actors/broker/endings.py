@@ -28,7 +28,8 @@ class Ended:
     """One run of a job that is over, as middleware that defines these methods is told with `(broker, endings)`.
 
     `after_settle` at once, before another job starts: for what must be counted though the process be killed now.
-    `report_settled` up to 5 ms later, while Redis works: for what takes its time, as a line does.
+    `report_settled` while Redis works on the next round, some ms later: for lines. Both run on the thread that settles
+    and beats for this process: what takes longer than some ms belongs on a thread of its own.
     """
 
     queue: str

@@ -195,6 +195,7 @@ class Session:
 
     def _finished(self) -> bool:
         if not self._settling:
+            self._telling.tell()
             self._leave()
             return True
         if self._closing is not None and time.monotonic() > self._closing:
@@ -334,6 +335,7 @@ class Session:
             if not self._lost:
                 self._lost = True
                 logger.warning("lost Redis: %s; what ended is kept and sent when it is back", describe(error))
+            self._telling.tell()
             time.sleep(backoff_seconds(self._tried))
 
     def _speak(self) -> bool:
@@ -348,10 +350,14 @@ class Session:
         calls += [self._settling.call(batch) for batch in batches]
         calls += [self._start_call(place, free, suspects) for place, free, suspects in self._with_suspects(wanted)]
         calls += [self._beat_call(place, leaving) for place in sent.beats]
+        started = 0
         if calls:
             # Jobs that could start do not wait for what is reported of those that ended.
-            self._take_replies(self._link.run(calls, self._telling.tell), sent)
+            started = self._take_replies(self._link.run(calls, self._telling.tell), sent)
         self._arm()
+        if not started:
+            # Another round may be long in coming.
+            self._telling.tell()
         if refused:
             raise refused[0]
         return bool(calls)
@@ -370,7 +376,8 @@ class Session:
         for place in new:
             place.introduced = True
 
-    def _take_replies(self, replies: list[Any], sent: _Sent) -> None:
+    def _take_replies(self, replies: list[Any], sent: _Sent) -> int:
+        """Act on the answers; return how many jobs were handed out."""
         now, at, started = time.monotonic(), iter(replies), 0
         for told, reply in zip(sent.reports, at, strict=False):
             if not isinstance(reply, ResponseError):
@@ -385,12 +392,10 @@ class Session:
             place.beat_mono = now
             if not isinstance(reply, ResponseError):
                 self._on_beat_reply(place, reply, now)
-        if not started:
-            # Another round may be long in coming.
-            self._telling.tell()
         for reply in replies:
             if isinstance(reply, ResponseError):
                 raise reply
+        return started
 
     # Beats.
 

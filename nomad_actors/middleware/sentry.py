@@ -52,7 +52,7 @@ class Sentry(Middleware):
                 self._reported.popitem(last=False)
         _report(exception, facts_of(message), payload_of(message))
 
-    def report_settled(self, broker: Broker, endings: Sequence[Ended]) -> None:
+    def after_settle(self, broker: Broker, endings: Sequence[Ended]) -> None:
         """Report the failed jobs that had no exception to be seen above: unreadable, too old, undecided."""
         for ended in endings:
             with self._lock:

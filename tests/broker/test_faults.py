@@ -14,6 +14,7 @@ from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, RedisUnavailable, State
 from nomad_actors.broker.endings import Ended, Outcome
 from nomad_actors.broker.finder import Span
+from nomad_actors.broker.lease import CURRENT
 from nomad_actors.broker.scripts import scripts
 from nomad_actors.broker.slots import Claim
 from nomad_actors.local_redis import LocalRedis
@@ -319,6 +320,39 @@ def test_the_next_step_of_a_job_is_there_once_when_redis_is_killed_and_comes_bac
         for queue in ("default", "elsewhere"):
             broker.join(queue, timeout=5000)
         assert ran == expected
+
+
+def test_what_has_ended_is_reported_while_redis_is_lost_and_a_running_job_talks_on(
+    own_redis: LocalRedis, make_broker: Callable[..., JobBroker], wait_until: Callable[..., None]
+) -> None:
+    broker = make_broker(url=own_redis.url)
+    reported, enough = threading.Event(), threading.Event()
+
+    class Reports(dramatiq.Middleware):
+        def report_settled(self, broker: dramatiq.Broker, endings: list[object]) -> None:
+            reported.set()
+
+    broker.add_middleware(Reports())
+
+    def job(number: int) -> None:
+        if number == 0:
+            return
+        lease = CURRENT.get()
+        assert lease is not None
+        assert lease.tell is not None
+        own_redis.kill()
+        while not reported.is_set() and not enough.wait(0.0002):
+            lease.tell(lease)
+
+    actor = dramatiq.actor(job, broker=broker)
+    for number in range(2):
+        actor.send(number)
+    with running(broker, threads=1):
+        try:
+            wait_until(reported.is_set, timeout_seconds=3)
+        finally:
+            enough.set()
+            own_redis.start()
 
 
 def test_a_worker_outlives_a_restart_of_redis_and_settles_what_ended_meanwhile(

@@ -11,10 +11,11 @@ import sentry_sdk
 from dramatiq.middleware import AgeLimit, Retries
 
 from nomad_actors import error_reports
-from nomad_actors.broker import PermanentError
+from nomad_actors.broker import JobBroker, PermanentError
 from nomad_actors.broker.endings import Outcome
 from nomad_actors.broker.errors import Cancelled
 from nomad_actors.middleware.sentry import Sentry
+from nomad_actors.testing import running as worker_of
 from tests.sentry_project import SentryProject
 
 SECRET = "gEy-8fP2kq0aT1m4ZsBvXw"
@@ -38,7 +39,7 @@ def fail(running, project):
         settled = threading.Event()
 
         class Settled(dramatiq.Middleware):
-            def report_settled(self, broker, endings):
+            def after_settle(self, broker, endings):
                 if any(e.outcome == Outcome.FAILED for e in endings):
                     settled.set()
 
@@ -99,11 +100,38 @@ def test_an_exception_that_nobody_decided_on_is_reported(fail, project):
     assert event["message"] == "esi-data-refresh failed: ValueError: no Retries here"
 
 
+def test_a_job_that_runs_once_more_and_fails_again_is_reported_for_each_run(redis_url, project, wait_until):
+    ran, go_on, told = [], threading.Event(), []
+
+    class Told(dramatiq.Middleware):
+        def report_settled(self, broker, endings):
+            told.extend(endings)
+
+    broker = JobBroker(url=redis_url, middleware=[Told(), Sentry(project.dsn), Retries(max_retries=0)])
+
+    @dramatiq.actor(broker=broker)
+    def again(number):
+        ran.append(number)
+        assert number or go_on.wait(10)
+        raise ValueError(f"run {number}")
+
+    first = again.send(0)
+    # With one thread the second run is asked for together with the first one's end.
+    with worker_of(broker, threads=1):
+        wait_until(lambda: ran)
+        broker.enqueue(again.message(1).copy(message_id=first.message_id))
+        go_on.set()
+        wait_until(lambda: len(told) == 2)
+    broker.close()
+    sentry_sdk.flush(5)
+    assert [event["exception"]["values"][-1]["value"] for event in project.events] == ["run 0", "run 1"]
+
+
 def test_an_unreadable_job_is_reported_without_an_exception(project, ended):
     sentry = Sentry(project.dsn)
     sentry.before_worker_boot(None, None)
-    sentry.report_settled(None, [ended(actor="unknown", outcome=Outcome.FAILED, error="unreadable job: no JSON")])
-    sentry.report_settled(None, [ended(outcome=outcome) for outcome in Outcome if outcome != Outcome.FAILED])
+    sentry.after_settle(None, [ended(actor="unknown", outcome=Outcome.FAILED, error="unreadable job: no JSON")])
+    sentry.after_settle(None, [ended(outcome=outcome) for outcome in Outcome if outcome != Outcome.FAILED])
     sentry_sdk.flush(5)
     (event,) = project.events
     assert event["message"] == "unknown failed: unreadable job: no JSON"
@@ -144,9 +172,9 @@ def test_jobs_whose_end_was_refused_are_not_remembered_for_ever(project, ended, 
         sentry.after_process_message(None, lost, exception=ValueError("late"))
     sentry.before_worker_boot(None, None)
     # One that has just failed and was reported is still known as such, also when it ended otherwise than it looked.
-    sentry.report_settled(None, [ended(job_id="lost-10049", outcome=Outcome.FAILED)])
-    sentry.report_settled(None, [ended(job_id="lost-10048", outcome=Outcome.RELEASED)])
-    sentry.report_settled(None, [ended(job_id="lost-10048", outcome=Outcome.FAILED, error="ValueError: once more")])
+    sentry.after_settle(None, [ended(job_id="lost-10049", outcome=Outcome.FAILED)])
+    sentry.after_settle(None, [ended(job_id="lost-10048", outcome=Outcome.RELEASED)])
+    sentry.after_settle(None, [ended(job_id="lost-10048", outcome=Outcome.FAILED, error="ValueError: once more")])
     sentry_sdk.flush(5)
     (event,) = project.events
     assert event["message"] == "esi-data-refresh failed: ValueError: once more"
