@@ -13,7 +13,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 
 from .. import log
@@ -71,9 +70,11 @@ class Runner:
 
     def _release(self) -> None:
         for operation, _ in self._running.values():
-            # One that cannot be given up now is another's when we have said nothing for a while.
-            with suppress(NomadError):
+            try:
                 self._operations.save(replace(operation, owner="", owned_until_ms=0))
+            except Unavailable:
+                # What cannot be given up now is another's when we have said nothing for a while.
+                return
 
     def _idle_seconds(self) -> float:
         due_mono = min((at for _, at in self._running.values()), default=self._look_mono)

@@ -24,7 +24,7 @@ from nomad_actors.errors import BadInput, WrongState
 from nomad_actors.finding import JobFilter
 from nomad_actors.queues import NewJob
 from nomad_actors.settings import Settings
-from nomad_actors.testing import running
+from nomad_actors.testing import LocalRedis, running
 from tests.processes import environ_for
 
 QUEUE = "token-refresh"
@@ -200,6 +200,28 @@ def test_all_that_run_are_cancelled_though_the_first_have_ended_meanwhile(
         ended_by = runner.run(operations.begin(QUEUE, wish("cancel", "active", per_second=2)), ended)
         assert (ended_by.state, ended_by.done) == ("finished", 10)
         wait_until(lambda: counts(access) == {"failed": 10})
+
+
+def test_a_runner_stops_soon_though_redis_answers_nothing(
+    own_redis: LocalRedis, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    settings = Settings.from_env(environ_for(tmp_path, own_redis.url))
+    access = open_queues(settings, caller_deadline_ms=1_000)
+    operations, runner = Operations(access.queues), Runner(access.queues)
+    add(access, 100)
+    for _ in range(12):
+        operations.begin(QUEUE, wish("cancel", "waiting", per_second=1))
+    runner.start()
+    wait_until(lambda: all(each.owner == runner.name for each in operations.of_queue(QUEUE)), timeout_seconds=20)
+    own_redis.process.send_signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        runner.close()
+        # One step and one try to give up, not a try for each of the twelve.
+        assert time.monotonic() - began < 6
+    finally:
+        own_redis.process.send_signal(signal.SIGCONT)
+        access.close()
 
 
 def hang(**_: object) -> None:
