@@ -32,7 +32,7 @@ WHOLE_SECONDS = 300.0
 ROUNDS, FEW_ROUNDS, WARM_ROUNDS = 100, 20, 2
 #: From here on the bounds in milliseconds are the promised ones. A shorter run is one of few answers, on a machine
 #: that does other things too: it notices what grows with the number of jobs, which is far beyond ten times as slow.
-JUDGED_SECONDS = 60.0
+JUDGED_SECONDS = 30.0
 SLACK = 10
 BATCH = 10_000
 DELAYED, DELAY_MS = 2_000, 3_600_000
@@ -67,7 +67,8 @@ def million(draw: random.Random, seconds: float) -> str:
     median_ms = statistics.median(times[worst])
     said = (
         f"{loaded}; {len(times)} questions: the slowest {worst} {median_ms:.1f} ms at the median, "
-        f"{tail} {_p99(times[tail]):.1f} ms at p99; the admin {early / 2**20:.1f} → {late / 2**20:.1f} MiB"
+        f"{tail} {_p99(times[tail]):.1f} ms at p99 (bounds {MEDIAN_MS * slack:g} and {P99_MS * slack:g} ms); "
+        f"the admin {early / 2**20:.1f} → {late / 2**20:.1f} MiB"
     )
     slow_ones = {
         each: f"{statistics.median(found):.1f} and {_p99(found):.1f} ms"

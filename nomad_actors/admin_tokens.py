@@ -19,6 +19,7 @@ ACCEPTED = (
     "make one with `nomad token NAME --role viewer|operator`"
 )
 
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _NAMES = "up to 40 letters, digits, '.', '_', '-'"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -45,6 +46,11 @@ class AdminToken:
 def new_token() -> str:
     """Return a fresh random token of 256 bits."""
     return secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def may_be_token(text: str) -> bool:
+    """Return whether a text has the form of the tokens that we make."""
+    return _TOKEN.fullmatch(text) is not None
 
 
 def digest_of(token: str) -> str:

@@ -5,9 +5,10 @@ The same one again is not another guess: a scraper with a token of yesterday kee
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 
-from nomad_actors.admin_tokens import digest_of
+from nomad_actors.admin_tokens import digest_of, may_be_token
 from nomad_actors.errors import Unavailable
 
 from ..parts import application
@@ -16,8 +17,9 @@ from ..parts import application
 WRONG_TOKEN = "token"
 MOST_TRIES = 10
 WINDOW_MS = 600_000
-#: Enough hex digits that nobody makes many tokens with the same, and that an old entry is known by them.
+#: Enough hex digits that nobody makes many texts with the same, and that an old entry is known by them.
 _TOLD_DIGITS = 16
+_NONE_OF_OURS = "the token is none of those that are configured"
 
 
 def source_of(address: str) -> str:
@@ -34,8 +36,16 @@ def source_of(address: str) -> str:
 
 
 def told_of(wrong: str) -> str:
-    """Return what is said of a wrong token; the audit log tells one from another by it."""
-    return f"the token is none of those that are configured (its SHA-256 begins with {digest_of(wrong)[:_TOLD_DIGITS]})"
+    """Return what is said of a wrong token; the audit log tells one from another by it.
+
+    Of a text that is no token of ours, as a password in the wrong field, nothing is told that it could be guessed by
+    without our entries.
+    """
+    if may_be_token(wrong):
+        return f"{_NONE_OF_OURS} (its SHA-256 begins with {digest_of(wrong)[:_TOLD_DIGITS]})"
+    entries = ",".join(token.entry for token in application().settings.admin_tokens)
+    mark = hmac.digest(entries.encode(), wrong.encode("utf-8", "surrogateescape"), "sha256").hex()[:_TOLD_DIGITS]
+    return f"{_NONE_OF_OURS} and has not the form of one (marked {mark})"
 
 
 def wait_seconds(source: str) -> int:

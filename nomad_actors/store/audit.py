@@ -111,13 +111,15 @@ class Audit:
     def refusals_ms(self, source: str, reason: str, since_ms: int, limit: int) -> list[int]:
         """Return when a source was last refused for one reason, newest first, at most `limit` times (epoch ms).
 
-        Raises `Unavailable`.
+        Those with the same `error` are one: at the same instant several may have been written. Raises `Unavailable`.
         """
+        last_ms = sa.func.max(schema.AuditEntry.at_ms)
         query = (
-            sa.select(schema.AuditEntry.at_ms)
+            sa.select(last_ms)
             .filter_by(source=source, reason=reason)
             .where(schema.AuditEntry.at_ms > since_ms)
-            .order_by(schema.AuditEntry.at_ms.desc())
+            .group_by(schema.AuditEntry.error)
+            .order_by(last_ms.desc())
             .limit(limit)
         )
         with self._database.read() as connection:

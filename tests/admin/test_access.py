@@ -309,14 +309,25 @@ def test_no_other_refusals_keep_wrong_tokens_from_being_counted(
 
 
 def test_the_same_wrong_token_again_is_one_try_and_told_by_its_digest(ask: FlaskClient, closed: Parts) -> None:
+    of_yesterday = "y" * 43
     for _ in range(60):
-        assert ask.get("/metrics", headers=bearer("of-yesterday")).status_code == 401
+        assert ask.get("/metrics", headers=bearer(of_yesterday)).status_code == 401
     assert ask.get("/metrics", headers=bearer("otto")).status_code == 200
     [entry] = closed.store.audit.read(1000)[0]
-    assert f"begins with {digest_of('of-yesterday')[:16]}" in (entry.error or "")
+    assert f"begins with {digest_of(of_yesterday)[:16]}" in (entry.error or "")
     # And it uses up nothing of what is watched for.
     statuses = [ask.get("/metrics", headers=bearer(f"wrong-{number}")).status_code for number in range(10)]
     assert statuses == [401] * 9 + [429]
+
+
+def test_a_password_in_the_place_of_a_token_is_told_by_nothing_that_it_is_guessed_by(
+    ask: FlaskClient, closed: Parts
+) -> None:
+    said = [
+        ask.get("/metrics", headers=bearer(each)).get_json()["detail"] for each in ("hunter2", "hunter2", "hunter3")
+    ]
+    assert said[0] == said[1] != said[2]
+    assert not any(digest_of("hunter2")[:8] in (entry.error or "") for entry in closed.store.audit.read(1000)[0])
 
 
 def test_the_addresses_of_one_ipv6_host_count_together(ask: FlaskClient) -> None:

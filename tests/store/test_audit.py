@@ -65,6 +65,12 @@ def test_a_flood_of_refusals_is_written_up_to_a_bound_a_reason_and_in_all(
     # The same one is counted once, of each source.
     again = [store.audit.refused(replace(ASKED, source="192.0.2.9"), 401, "token", "no", is_counted=True) for _ in "ab"]
     assert again == [True, False]
+    # Also where several saw nothing of each other.
+    monkeypatch.setattr(audit, "_are_there", lambda *_: False)
+    assert all(store.audit.refused(replace(ASKED, source="b"), 401, "token", "no", is_counted=True) for _ in "abc")
+    assert len(store.audit.refusals_ms("b", "token", 0, 10)) == 1
+    monkeypatch.undo()
+    monkeypatch.setattr(audit, "REFUSALS_IN_ALL", 70)
     assert len(store.audit.refusals_ms("192.0.2.1", "token", 0, 10)) == 10
     assert store.audit.refusals_ms("192.0.2.1", "csrf", 0, 10) == []
     clock.advance(seconds=601)
