@@ -73,8 +73,11 @@ class WorkerProcess:
         self._started().wait()
 
     def freeze(self) -> None:
-        """Stop the process with SIGSTOP, as a debugger or a suspended machine does."""
-        self._started().send_signal(signal.SIGSTOP)
+        """Stop the process with SIGSTOP, as a debugger or a suspended machine does; no thread of it runs any more."""
+        process = self._started()
+        process.send_signal(signal.SIGSTOP)
+        # The signal is on its way: what a thread does meanwhile would be done by a frozen process.
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def thaw(self) -> None:
         """Let a frozen process go on."""
