@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from nomad_actors import testing
+from nomad_actors.broker import JobBroker
 from nomad_actors.testing import LocalRedis
 from tests import postgres as postgres_server
 from tests.postgres import Postgres
@@ -69,3 +70,11 @@ def postgres() -> Iterator[Postgres]:
 def wait_until() -> Callable[..., None]:
     """`wait_until(condition, timeout_seconds=10, what="")`."""
     return testing.wait_until
+
+
+@pytest.fixture
+def broker(redis_url: str) -> Iterator[JobBroker]:
+    """A broker on the test run's Redis, with Dramatiq's own middleware."""
+    broker = JobBroker(url=redis_url)
+    yield broker
+    broker.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -44,13 +44,6 @@ def attempt(payload: Try) -> Done:
     if payload.fail:
         raise ValueError(f"number {payload.number}")
     return Done()
-
-
-@pytest.fixture
-def broker(redis_url: str) -> Iterator[JobBroker]:
-    broker = JobBroker(url=redis_url)
-    yield broker
-    broker.close()
 
 
 @pytest.fixture

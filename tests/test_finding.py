@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import redis
@@ -62,13 +62,6 @@ TYPES = [
     )
     for name, run in (("sync", sync), ("other", other))
 ]
-
-
-@pytest.fixture
-def broker(redis_url: str) -> Iterator[JobBroker]:
-    broker = JobBroker(url=redis_url)
-    yield broker
-    broker.close()
 
 
 @pytest.fixture

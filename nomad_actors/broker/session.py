@@ -190,12 +190,12 @@ class Session:
                 # A fault of ours must not stop the process' only thread that settles; it is loud instead.
                 logger.critical("the broker's session failed in a round", exc_info=True)
                 time.sleep(0.1)
-        self._telling.tell()
         self._link.close()
 
     def _finished(self) -> bool:
+        # Before the leave, which may take its time.
+        self._telling.tell()
         if not self._settling:
-            self._telling.tell()
             self._leave()
             return True
         if self._closing is not None and time.monotonic() > self._closing:

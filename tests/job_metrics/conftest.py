@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from nomad_actors.broker import JobBroker
@@ -12,13 +10,6 @@ from nomad_actors.queues import Queues
 from nomad_actors.settings import Settings
 
 from .errands import gate, hear_scheduler, job_type
-
-
-@pytest.fixture
-def broker(redis_url: str) -> Iterator[JobBroker]:
-    broker = JobBroker(url=redis_url)
-    yield broker
-    broker.close()
 
 
 @pytest.fixture
