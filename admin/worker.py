@@ -83,7 +83,7 @@ class Worker(base.Worker):  # type: ignore[misc]
         self._most = MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, files // 2)
         self._server = self.sockets[0].getsockname()
         self._accepts = False
-        self._look_mono = self._told_mono = 0.0
+        self._look_mono = self._told_mono = self._accept_mono = 0.0
         super().init_process()
 
     def run(self) -> None:
@@ -94,7 +94,8 @@ class Worker(base.Worker):  # type: ignore[misc]
         # A signal's byte.
         self._selector.register(self.PIPE[0], selectors.EVENT_READ, lambda: os.read(self.PIPE[0], 4096))
         while self.alive and self.ppid == os.getppid():
-            self._accept_if(len(self._connections) < self._most or self._victim() is not None)
+            has_room = len(self._connections) < self._most or self._victim() is not None
+            self._accept_if(has_room and time.monotonic() >= self._accept_mono)
             self._turn()
         self._accept_if(False)
         self._finish()
@@ -147,9 +148,9 @@ class Worker(base.Worker):  # type: ignore[misc]
                 except (BlockingIOError, ConnectionAbortedError):
                     return
                 except OSError:
-                    # No more files may be opened, here or on this host: the next turn tries again.
+                    # No more files may be opened, here or on this host: it is tried again a little later.
                     if not self._make_room():
-                        time.sleep(_LOOK_SECONDS)
+                        self._accept_mono = time.monotonic() + _LOOK_SECONDS
                     return
                 if len(self._connections) >= self._most:
                     self._make_room()
