@@ -15,10 +15,12 @@ from typing import Any
 from .across_queues import jobs_of_all
 from .broker.states import State
 from .broker.stats import Durations
+from .doctor import Patient, examine
 from .health import system_health
 from .job import Job
 from .queues import Queues, default_queues
 from .scheduler.status import Reading, read_scheduler
+from .store.database import Database
 from .work_metrics import Timer, record_job_metric, timer
 
 __all__ = [
@@ -162,13 +164,21 @@ def list_across(
     return [_with_job_id(job) for job in page.jobs], page.next_cursor
 
 
-def get_job_system_health(*, queues: Queues | None = None, scheduler: Reading | None = None) -> dict[str, Any]:
+def get_job_system_health(
+    *, queues: Queues | None = None, scheduler: Reading | None = None, database: Database | None = None
+) -> dict[str, Any]:
     """Return whether the job system is healthy and, where not, what is wrong and what to do, in words.
 
-    `scheduler` is how the schedules stand, for a caller that has read it already.
+    The verdict is that of `nomad doctor`.
+
+    Parameters:
+      scheduler: the state of the schedules, for a caller that has read it already.
+      database: the open database to ask; without it one is opened, by the application's settings.
     """
     of = _of(queues)
-    return system_health(of, read_scheduler(of, of.clock) if scheduler is None else scheduler)
+    reading = read_scheduler(of, of.clock) if scheduler is None else scheduler
+    patient = Patient(of.settings, of.clock, of.broker, of, database=database, scheduler=reading)
+    return system_health(examine(patient), of, reading)
 
 
 def _of(queues: Queues | None) -> Queues:

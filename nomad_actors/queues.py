@@ -168,6 +168,16 @@ class Queues:
         broker.retry_delay = self._retry_delay
 
     @property
+    def broker(self) -> JobBroker:
+        """The application's broker."""
+        return self._broker
+
+    @property
+    def settings(self) -> Settings:
+        """The application's settings."""
+        return self._settings
+
+    @property
     def clock(self) -> Clock:
         """The application's clock."""
         return self._clock

@@ -37,6 +37,14 @@ def pytest_runtest_makereport() -> Iterator[pytest.TestReport]:
 
 
 @pytest.fixture(scope="session")
+def nomad_redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRedis]:
+    """The test run's Redis, append-only as one in use should be: without it no system is healthy."""
+    server = LocalRedis(tmp_path_factory.mktemp("redis"), append_only=True, appendfsync="no").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
 def redis_server(nomad_redis_server: LocalRedis) -> LocalRedis:
     """A Redis on a port and in a directory of its own, one a test run."""
     return nomad_redis_server

@@ -27,9 +27,12 @@ ARROWS: dict[str, set[str]] = {
     "bulk": {"broker", "queue_control", "queues", "finding"},
     "across_queues": {"broker", "job", "queues", "finding"},
     "pauses": {"broker"},
-    "health": {"broker", "queues", "scheduler", "pauses"},
+    "health": {"doctor", "queues", "scheduler"},
     "work_metrics": {"metrics"},
-    "job_metrics": {"broker", "job", "queues", "across_queues", "health", "work_metrics", "scheduler"},
+    "job_metrics": {
+        *("broker", "job", "queues", "across_queues", "work_metrics", "scheduler"),
+        *("doctor", "health", "store"),
+    },
     "esi": {"metrics"},
     "store": {"metrics"},
     "jobs": {"broker", "queues", "esi", "store", "metrics", "job"},
@@ -40,7 +43,7 @@ ARROWS: dict[str, set[str]] = {
     "own_redis": set(),
     "testing": {"broker"},
     "login": {"app", "esi"},
-    "doctor": {"broker", "queues", "queue_control", "job", "scheduler", "store", "health", "pauses"},
+    "doctor": {"broker", "queues", "queue_control", "job", "scheduler", "store", "pauses"},
     "commands": {
         *("app", "login", "supervisor", "doctor", "scheduler", "broker"),
         *("queues", "queue_control", "job", "job_metrics", "finding", "bulk", "metrics", "middleware"),

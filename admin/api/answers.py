@@ -372,8 +372,8 @@ class WorkerHealth(Answer):
     issues: list[str]
 
 
-class RedisHealth(Answer):
-    """Why the queues' Redis takes no change, or soon will take none."""
+class PartHealth(Answer):
+    """What is wrong with one part that everything else needs: Redis, the database, the host."""
 
     issues: list[str]
 
@@ -385,7 +385,9 @@ class Health(Answer):
     queues: QueueHealth
     scheduled_jobs: ScheduleHealth
     workers: WorkerHealth
-    redis: RedisHealth
+    redis: PartHealth
+    database: PartHealth
+    host: PartHealth
 
 
 class ScheduleStatus(Answer):

@@ -16,7 +16,7 @@ api = Blueprint("doctor", __name__, url_prefix="/admin")
 def examined() -> Report:
     """Return what every check finds, made now."""
     app = application()
-    return examine(Patient(app.settings, app.clock, app.broker, app.queues))
+    return examine(Patient(app.settings, app.clock, app.broker, app.queues, database=app.store.database))
 
 
 @api.get("/doctor")

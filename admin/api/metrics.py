@@ -12,7 +12,7 @@ from nomad_actors.errors import Unavailable
 
 from .. import problems
 from ..inputs import Query
-from ..parts import all_queues
+from ..parts import all_queues, application
 from .answers import Health, QueueDetails, QueueList, Summary
 from .declared import ThisQueue, declared
 
@@ -32,7 +32,7 @@ class Window(Query):
 def health() -> Response:
     """Tell whether the job system is healthy: 200, or 503 with the whole body."""
     try:
-        found = job_metrics.get_job_system_health(queues=all_queues())
+        found = job_metrics.get_job_system_health(queues=all_queues(), database=application().store.database)
     except Unavailable as error:
         return problems.unavailable(error, healthy=False)
     answer = jsonify(found)

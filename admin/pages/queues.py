@@ -76,7 +76,9 @@ def overview() -> str:
     return render_template(
         "overview.html",
         esi=esi_switch(queues),
-        health=job_metrics.get_job_system_health(queues=queues, scheduler=scheduler),
+        health=job_metrics.get_job_system_health(
+            queues=queues, scheduler=scheduler, database=application().store.database
+        ),
         queues=details,
         kept_failed={each["queueName"]: each["kept"]["failed"] - cancelled[each["queueName"]] for each in details},
         cancelled=sum(cancelled.values()),

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import NomadError, Unavailable
 from ..log import redact
-from . import host, queue_checks, redis_checks, schedule_checks
-from .findings import Finding, Patient, Status
+from . import host, queue_checks, queue_limits, redis_checks, schedule_checks
+from .findings import Area, Finding, Patient, Status
 
 Check = Callable[[Patient], Iterable[Finding]]
 
-#: By name: what is told when a check cannot be made.
-ON_REDIS: tuple[tuple[str, Check], ...] = (
-    ("redis", redis_checks.server),
-    ("schedulers", schedule_checks.schedulers),
-    ("schedules", schedule_checks.schedules),
-    ("releases", schedule_checks.releases),
-    ("job types", queue_checks.job_types),
-    ("queues", queue_checks.moving),
-    ("health", queue_checks.health),
+#: By name, which is reported when a check cannot be made, and by what each is about.
+ON_REDIS: tuple[tuple[str, Area, Check], ...] = (
+    ("redis", Area.REDIS, redis_checks.server),
+    ("schedulers", Area.SCHEDULES, schedule_checks.schedulers),
+    ("schedules", Area.SCHEDULES, schedule_checks.schedules),
+    ("releases", Area.WORKERS, schedule_checks.releases),
+    ("job types", Area.QUEUES, queue_checks.job_types),
+    ("workers", Area.WORKERS, queue_checks.workers),
+    ("queues", Area.QUEUES, queue_checks.moving),
+    ("health", Area.QUEUES, queue_limits.limits),
 )
-ON_THE_HOST: tuple[tuple[str, Check], ...] = (
-    ("database", host.database),
-    ("disk", host.disk),
+ON_THE_HOST: tuple[tuple[str, Area, Check], ...] = (
+    ("database", Area.DATABASE, host.database),
+    ("disk", Area.HOST, host.disk),
 )
 
 _WORST_LAST = (Status.OK, Status.UNKNOWN, Status.WARNING, Status.PROBLEM)
@@ -59,23 +60,25 @@ class Report:
 
 def examine(patient: Patient) -> Report:
     """Make every check; what cannot be found out is told as unknown, and nothing is raised for it."""
-    reached = redis_checks.reached(patient)
+    reached = replace(redis_checks.reached(patient), area=Area.REDIS)
     findings = [reached]
     if reached.status is Status.PROBLEM:
-        findings += [Finding(name, Status.UNKNOWN, "Redis does not answer") for name, _ in ON_REDIS[1:]]
+        unknown = Status.UNKNOWN, "Redis does not answer"
+        findings += [Finding(name, *unknown, area=area) for name, area, _ in ON_REDIS[1:]]
     else:
         findings += _made(patient, ON_REDIS)
     findings += _made(patient, ON_THE_HOST)
     return Report(patient.clock.now_ms(), tuple(findings))
 
 
-def _made(patient: Patient, checks: Iterable[tuple[str, Check]]) -> list[Finding]:
+def _made(patient: Patient, checks: Iterable[tuple[str, Area, Check]]) -> list[Finding]:
     found: list[Finding] = []
-    for name, check in checks:
+    for name, area, check in checks:
         try:
-            found += check(patient)
+            of_check = list(check(patient))
         except Unavailable as error:
-            found.append(Finding(name, Status.UNKNOWN, redact(str(error))))
+            of_check = [Finding(name, Status.UNKNOWN, redact(str(error)))]
         except NomadError as error:
-            found.append(Finding(name, Status.PROBLEM, redact(str(error))))
+            of_check = [Finding(name, Status.PROBLEM, redact(str(error)))]
+        found += [replace(each, area=area) for each in of_check]
     return found

@@ -8,8 +8,21 @@ from enum import StrEnum
 from ..broker import JobBroker
 from ..clock import Clock
 from ..queues import Queues
+from ..scheduler.status import Reading
 from ..settings import Settings
+from ..store.database import Database
 from ..thresholds import DOCTOR, DoctorThresholds
+
+
+class Area(StrEnum):
+    """What a finding is about: the parts that the health of the system is reported by."""
+
+    REDIS = "redis"
+    SCHEDULES = "scheduledJobs"
+    QUEUES = "queues"
+    WORKERS = "workers"
+    DATABASE = "database"
+    HOST = "host"
 
 
 class Status(StrEnum):
@@ -30,6 +43,14 @@ class Finding:
     status: Status
     found: str
     fix: str = ""
+    #: The queue, schedule or part that it is about, where `name` has more than that.
+    subject: str = ""
+    #: Set by the list of checks.
+    area: Area = Area.HOST
+
+    def in_words(self) -> str:
+        """Return it as one sentence."""
+        return f"{self.subject or self.name}: {self.found}{f'; {self.fix}' if self.fix else ''}"
 
     def as_json(self) -> dict[str, str]:
         """Return the form that `nomad doctor --json` and the admin tell."""
@@ -45,3 +66,7 @@ class Patient:
     broker: JobBroker
     queues: Queues
     limits: DoctorThresholds = DOCTOR
+    #: An open database to ask; without it one is opened for the check.
+    database: Database | None = None
+    #: The state of the schedules, where the caller has read it already.
+    scheduler: Reading | None = None

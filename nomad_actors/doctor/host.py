@@ -19,21 +19,32 @@ def database(patient: Patient) -> Iterator[Finding]:
     """Tell whether the database answers and has this release's schema; nothing is made or migrated for it."""
     where = redact(patient.settings.database_url)
     try:
-        database = Database(patient.settings.database_url, wait_ms=WAIT_MS)
+        database = patient.database or Database(patient.settings.database_url, wait_ms=WAIT_MS)
     except SettingsError as error:
         yield Finding("database", Status.PROBLEM, str(error), "export DATABASE_URL=sqlite:///var/nomad.db")
         return
     try:
-        if database.is_sqlite and not Path(database.url.database or "").exists():
-            found, fix = f"{where} does not exist", "start a part that uses it (nomad run workers): it makes the file"
-            yield Finding("database", Status.WARNING, f"{found} (as seen from {Path.cwd()})", fix)
-            return
-        yield _schema(where, database)
+        # One that somebody here has open cannot be missing for want of a first use.
+        yield (patient.database is None and _missing(where, database)) or _schema(where, database)
     except Unavailable as error:
         fix = "start the database, or correct DATABASE_URL"
         yield Finding("database", Status.PROBLEM, f"{where}: {redact(str(error))}", fix)
     finally:
-        database.close()
+        if patient.database is None:
+            database.close()
+
+
+def _missing(where: str, database: Database) -> Finding | None:
+    path = Path(database.url.database or "")
+    if not database.is_sqlite or path.exists():
+        return None
+    found, directory = f"{where} does not exist (as seen from {Path.cwd()})", _existing(path)
+    if not directory.is_dir():
+        fix = "correct DATABASE_URL, or put the directory back"
+        return Finding("database", Status.PROBLEM, f"{found} and cannot be made: {directory} is no directory", fix)
+    return Finding(
+        "database", Status.WARNING, found, "start a part that uses it (nomad run workers): it makes the file"
+    )
 
 
 def _schema(where: str, database: Database) -> Finding:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 from ..broker.errors import Refusal
 from ..broker.leased import UNKNOWN_FOR_MS
-from ..health import NO_SIGN_OF_LIFE, UNSERVED_FIX, queue_issues, unserved
 from ..job import Job
 from ..queue_control import Queue, redis_errors
 from .findings import Finding, Patient, Status
@@ -16,31 +15,52 @@ from .stillness import Reason, held_back, paused, why_still
 
 #: What holds a queue back as somebody wants it, or for a while.
 _STATUS = dict.fromkeys((Reason.PAUSED, Reason.PLACES_TAKEN, Reason.LIMIT, Reason.BRAKE), Status.WARNING)
+#: What keeps workers from saying that they live; a full Redis does not.
+_NO_HEARTBEATS = (Refusal.DISK, Refusal.REPLICA)
+
+
+def workers(patient: Patient) -> Iterator[Finding]:
+    """Report the queues that no live worker serves."""
+    refusal = patient.queues.server_facts().refusal
+    for queue in (patient.queues.get_queue(name) for name in patient.queues.names()):
+        if not queue.workers():
+            yield _unserved(queue, refusal)
+
+
+def _unserved(queue: Queue, refusal: Refusal | None) -> Finding:
+    if refusal in _NO_HEARTBEATS:
+        found, fix = "no live worker is heard of: Redis takes no change, so none can say that it lives", ""
+    else:
+        found, fix = "no live worker serves it", "nomad run workers"
+    return Finding(f"workers {queue.name}", Status.PROBLEM, f"{found} ({_counted(queue)})", fix, subject=queue.name)
 
 
 def moving(patient: Patient) -> Iterator[Finding]:
-    """Tell of each queue whether it moves and, where it does not, the first reason that explains it."""
-    refusal = patient.queues.server_facts().refusal
-    for name in patient.queues.names():
-        yield _moving(patient, patient.queues.get_queue(name), refusal)
+    """Tell which queues are paused and, of those that have workers, which do not move, and the first reason for it."""
+    for queue in (patient.queues.get_queue(name) for name in patient.queues.names()):
+        # Whether or not something is due: who pauses a queue that has work once a day forgets it.
+        if held := paused(queue):
+            found = f"{held.found} ({_counted(queue)})"
+            yield Finding(f"queue {queue.name}", Status.WARNING, found, held.fix, subject=queue.name)
+        elif queue.workers():
+            yield _moving(patient, queue)
 
 
-def _moving(patient: Patient, queue: Queue, refusal: Refusal | None) -> Finding:
-    name, counts = f"queue {queue.name}", queue.counts()
-    waiting = counts["waiting"] + counts["paused"]
-    told = f"{waiting} waiting, {counts['active']} active, {counts['delayed']} delayed"
-    # Whether or not something is due: who pauses a queue that has work once a day forgets it.
-    held = paused(queue)
-    if not queue.workers():
-        found = "; ".join((told, unserved(refusal), *([held.found] if held else [])))
-        return Finding(name, Status.PROBLEM, found, UNSERVED_FIX if refusal not in NO_SIGN_OF_LIFE else "")
-    if held:
-        return Finding(name, Status.WARNING, f"{told}; {held.found}", held.fix)
-    braked = not waiting and counts["delayed"] and held_back(queue)
+def _moving(patient: Patient, queue: Queue) -> Finding:
+    name, told = f"queue {queue.name}", _counted(queue)
+    counts = queue.counts()
+    braked = not counts["waiting"] and counts["delayed"] and held_back(queue)
     if not braked and not (_work_is_due(patient, queue) and not _started_lately(patient, queue)):
-        return Finding(name, Status.OK, told)
+        return Finding(name, Status.OK, told, subject=queue.name)
     still = why_still(patient, queue)
-    return Finding(name, _STATUS.get(still.reason, Status.PROBLEM), f"{told}; {still.found}", still.fix)
+    status = _STATUS.get(still.reason, Status.PROBLEM)
+    return Finding(name, status, f"{still.found} ({told})", still.fix, subject=queue.name)
+
+
+def _counted(queue: Queue) -> str:
+    counts = queue.counts()
+    waiting = counts["waiting"] + counts["paused"]
+    return f"{waiting} waiting, {counts['active']} active, {counts['delayed']} delayed"
 
 
 def _work_is_due(patient: Patient, queue: Queue) -> bool:
@@ -64,16 +84,6 @@ def _started_lately(patient: Patient, queue: Queue) -> bool:
     newest_ms = max((job.since_ms for job in running), default=0.0)
     # A place that was freed was filled again at once.
     return now_ms - newest_ms < patient.limits.still_seconds * 1000 or ended.completed + ended.failed > 0
-
-
-def health(patient: Patient) -> Iterator[Finding]:
-    """Tell what is beyond the limits that health holds the queues to: failures, running jobs, what waits."""
-    queues = [patient.queues.get_queue(name) for name in patient.queues.names()]
-    issues = [issue for queue in queues for issue in queue_issues(queue)]
-    for issue in issues:
-        yield Finding(f"health {issue.subject}", Status.PROBLEM, issue.found, issue.fix)
-    if not issues:
-        yield Finding("health", Status.OK, "failures, running jobs and what waits are within the limits of every queue")
 
 
 def job_types(patient: Patient) -> Iterator[Finding]:
@@ -108,7 +118,7 @@ def _unknown_to_workers(queue: Queue, put_off: list[Job]) -> Finding:
         f"they fail {UNKNOWN_FOR_MS // 60_000} minutes after that, the first at {first}"
     )
     fix = "restart those workers with the release and the NOMAD_MODULES that declare it (here: nomad config)"
-    return Finding(f"worker job types {queue.name}", Status.PROBLEM, found, fix)
+    return Finding(f"worker job types {queue.name}", Status.PROBLEM, found, fix, subject=queue.name)
 
 
 def _unknown(queue: str, by_state: dict[str, Counter[str]]) -> Finding:
@@ -118,4 +128,4 @@ def _unknown(queue: str, by_state: dict[str, Counter[str]]) -> Finding:
     found = f"jobs of job types that this code does not know: {told}"
     fix = f"nomad jobs {queue} --status {','.join(by_state)}; then deploy the code that declares them (NOMAD_MODULES)"
     status = Status.WARNING if set(by_state) == {"failed"} else Status.PROBLEM
-    return Finding(f"job types {queue}", status, found, fix)
+    return Finding(f"job types {queue}", status, found, fix, subject=queue)

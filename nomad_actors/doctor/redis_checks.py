@@ -44,11 +44,20 @@ def server(patient: Patient) -> Iterator[Finding]:
     """Check the server's settings and state."""
     with redis_errors():
         facts = patient.broker.server().facts()
+    yield from _refusal(facts)
     yield _role(facts)
     yield _policy(facts, patient)
     yield _memory(facts, patient)
     yield _persistence(facts, patient)
     yield _clock(facts, patient)
+
+
+def _refusal(facts: ServerFacts) -> Iterator[Finding]:
+    """Tell why it takes no change now; the other checks say more of the cause."""
+    if facts.refusal is not None:
+        full = facts.refusal is Refusal.FULL
+        fix = "make room: nomad clean QUEUE --status completed" if full else "see the other findings on Redis"
+        yield Finding("redis changes", Status.PROBLEM, str(facts.refusal), fix, subject="Redis")
 
 
 def _role(facts: ServerFacts) -> Finding:

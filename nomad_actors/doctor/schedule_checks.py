@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..broker.slots import SchedulerSign
-from ..health import CLOCK_FIX, schedule_issues
+from ..broker.slots import SchedulerSign, slot_job_id
 from ..scheduler import status
+from ..scheduler.status import Told
 from ..version import __version__
 from .findings import Finding, Patient, Status
+
+#: What mends clocks that disagree.
+CLOCK_FIX = "timedatectl set-ntp true, on the host whose clock is wrong"
 
 
 def schedulers(patient: Patient) -> Iterator[Finding]:
@@ -42,14 +45,32 @@ def _with_clock(sign: SchedulerSign) -> str:
 
 def schedules(patient: Patient) -> Iterator[Finding]:
     """Tell which schedules are overdue, failed last, or are unknown to Redis."""
-    reading = status.read_scheduler(patient.queues, patient.clock)
-    issues = schedule_issues(patient.queues, reading)
-    for issue in issues:
-        yield Finding(f"schedule {issue.subject}", Status.PROBLEM, issue.found, issue.fix)
-    if not issues:
+    reading = patient.scheduler or status.read_scheduler(patient.queues, patient.clock)
+    on = [told for told in reading.told if told.running]
+    found = [_failed_last(told) for told in on if told.last_status() == "failed"]
+    late = [(told.standing.schedule.name, told.overdue(reading.now_ms)) for told in on]
+    found += [_problem(name, f"overdue: {why.found}", why.fix) for name, why in late if why is not None]
+    unknown = status.undeclared(patient.queues, {told.standing.schedule.name for told in reading.told})
+    if unknown:
+        said = "unknown to Redis, which came back empty or has not met a scheduler of this release"
+        fix = "a scheduler declares what the code does: nomad run scheduler"
+        found.append(_problem(", ".join(unknown), said, fix))
+    yield from found
+    if not found:
         off = [told.standing.schedule.name for told in reading.told if not told.running]
         stopped = f", stopped: {', '.join(off)}" if off else ""
         yield Finding("schedules", Status.OK, f"{len(reading.told)}, none overdue{stopped}")
+
+
+def _problem(subject: str, found: str, fix: str) -> Finding:
+    return Finding(f"schedule {subject}", Status.PROBLEM, found, fix, subject=subject)
+
+
+def _failed_last(told: Told) -> Finding:
+    name, last = told.standing.schedule.name, status.last_with_job(told.slots)
+    job_id = slot_job_id(name, last.due_ms if last else 0)
+    fix = f"see why: nomad job {job_id}; retry it: nomad retry {job_id}"
+    return _problem(name, "the last run failed", fix)
 
 
 def releases(patient: Patient) -> Iterator[Finding]:

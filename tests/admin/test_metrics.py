@@ -24,6 +24,8 @@ def test_a_healthy_system_answers_200(ask: FlaskClient, parts: Parts) -> None:
         "scheduledJobs": {"total": count, "running": count, "stopped": 0, "issues": []},
         "workers": {"total": 4, "active": 4, "issues": []},
         "redis": {"issues": []},
+        "database": {"issues": []},
+        "host": {"issues": []},
     }
 
 
@@ -32,7 +34,7 @@ def test_an_unhealthy_system_answers_503_with_the_whole_body(ask: FlaskClient) -
     assert answer.status_code == 503
     told = answer.get_json()
     assert told["healthy"] is False
-    assert set(told) == {"healthy", "queues", "scheduledJobs", "workers", "redis"}
+    assert set(told) == {"healthy", "queues", "scheduledJobs", "workers", "redis", "database", "host"}
     assert len(told["workers"]["issues"]) == 4
 
 

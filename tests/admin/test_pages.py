@@ -48,7 +48,7 @@ def test_the_overview_says_what_is_wrong_and_what_to_do(ask: FlaskClient, parts:
     answer = ask.get("/admin/")
     assert "<title>Not healthy" in answer.text
     seen = text_of(answer.text)
-    assert "token-refresh: no live worker serves it; nomad run workers" in seen
+    assert "token-refresh: no live worker serves it (0 waiting, 0 active, 0 delayed); nomad run workers" in seen
     assert "esi-refresh: paused since 20" in seen
     assert "0 jobs wait; nomad resume esi-refresh" in seen
     assert "esi-refresh paused" in seen
@@ -245,5 +245,6 @@ def test_half_a_surrogate_pair_fails_no_page(ask: FlaskClient, parts: Parts) -> 
         assert answer.status_code == 200, path
     page = ask.get(f"/admin/queues/token-refresh/jobs/{ids[0]}").text
     assert r"caf\ud83d" in page
-    assert int(ask.get("/admin/").headers["Content-Length"]) == len(ask.get("/admin/").data)
+    overview = ask.get("/admin/")
+    assert int(overview.headers["Content-Length"]) == len(overview.data)
     assert ask.get("/admin/jobs/failed").status_code == 200

@@ -71,5 +71,5 @@ def test_every_exit_code_is_on_the_page() -> None:
 
 def test_every_check_of_the_doctor_is_on_the_page() -> None:
     told = section("nomad doctor")
-    for name, _ in (*ON_REDIS, *ON_THE_HOST):
+    for name, _, _ in (*ON_REDIS, *ON_THE_HOST):
         assert f"`{name}" in told, name

@@ -36,9 +36,9 @@ def shop_of(access: QueueAccess, **limits: float) -> Finding:
 
 def test_without_a_worker_nothing_moves(access: QueueAccess) -> None:
     add(access)
-    found = shop_of(access)
+    found = found_in(access)["workers shop"]
     assert (found.status, found.fix) == ("problem", "nomad run workers")
-    assert found.found == "1 waiting, 0 active, 0 delayed; no live worker serves it"
+    assert found.found == "no live worker serves it (1 waiting, 0 active, 0 delayed)"
 
 
 def test_a_queue_that_moves_is_ok(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
@@ -56,9 +56,8 @@ def test_a_queue_that_moves_is_ok(access: QueueAccess, working: Working, wait_un
 def test_a_pause_is_told_while_nothing_is_due_and_beside_missing_workers(access: QueueAccess, working: Working) -> None:
     queue = access.queues.get_queue("shop")
     queue.pause(reason="stock-taking")
-    alone = shop_of(access)
-    assert (alone.status, alone.fix) == ("problem", "nomad run workers")
-    assert "no live worker serves it; paused since 20" in alone.found
+    assert found_in(access)["workers shop"].fix == "nomad run workers"
+    assert "paused since 20" in shop_of(access).found
     with working():
         found = shop_of(access, still_seconds=30)
     assert (found.status, found.fix) == ("warning", "nomad resume shop")

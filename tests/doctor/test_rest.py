@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from admin import create_app
 from nomad_actors.app import QueueAccess
+from nomad_actors.app import create_app as application
 from nomad_actors.clock import SystemClock
-from nomad_actors.doctor.schedule_checks import release_of
-from nomad_actors.health import CLOCK_FIX
+from nomad_actors.doctor.schedule_checks import CLOCK_FIX, release_of
 from nomad_actors.scheduler import SCHEDULES, Schedules
 from nomad_actors.store.database import Database
 
@@ -135,9 +135,11 @@ def test_disks_with_and_without_room(access: QueueAccess, tmp_path: Path) -> Non
 
 
 def test_the_admin_serves_the_report(access: QueueAccess) -> None:
-    ask = create_app(access).test_client()  # type: ignore[arg-type]
+    app = application(access.settings)
+    ask = create_app(app).test_client()
     answer = ask.get("/admin/doctor")
     body = answer.get_json()
     assert (answer.status_code, body["healthy"], body["status"]) == (503, False, "problem")
     assert {"name", "status", "found", "fix"} == set(body["checks"][0])
     assert ask.get("/admin/doctor?verbose=1").status_code == 422
+    app.close()

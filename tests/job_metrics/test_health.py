@@ -33,6 +33,8 @@ def test_served_queues_without_trouble_are_healthy(queues: Queues, broker: JobBr
         "scheduledJobs": {"total": 0, "running": 0, "stopped": 0, "issues": []},
         "workers": {"total": 2, "active": 2, "issues": []},
         "redis": {"issues": []},
+        "database": {"issues": []},
+        "host": {"issues": []},
     }
 
 
@@ -40,7 +42,9 @@ def test_a_queue_that_nobody_serves_is_unhealthy(queues: Queues) -> None:
     health = job_metrics.get_job_system_health(queues=queues)
     assert health["healthy"] is False
     assert (health["workers"]["total"], health["workers"]["active"]) == (2, 0)
-    assert health["workers"]["issues"][1].startswith("fetching: no live worker serves it; nomad run workers")
+    assert health["workers"]["issues"][1] == (
+        "fetching: no live worker serves it (0 waiting, 0 active, 0 delayed); nomad run workers"
+    )
 
 
 def test_over_ten_percent_failed_is_unhealthy_from_twenty_ended_jobs_on(queues: Queues, broker: JobBroker) -> None:
@@ -128,7 +132,7 @@ def test_a_paused_queue_is_told_but_healthy(queues: Queues, broker: JobBroker) -
     assert health["healthy"] is True
     (issue,) = health["queues"]["issues"]
     assert issue.startswith("fetching: paused since 20")
-    assert issue.endswith(" UTC, until somebody resumes it; 1001 jobs wait; nomad resume fetching")
+    assert issue.endswith(" UTC, until somebody resumes it (1001 waiting, 0 active, 0 delayed); nomad resume fetching")
 
 
 def test_a_schedule_whose_last_job_failed_is_unhealthy_while_it_is_on(queues: Queues, broker: JobBroker) -> None:
@@ -149,7 +153,7 @@ def test_a_schedule_whose_last_job_failed_is_unhealthy_while_it_is_on(queues: Qu
     assert health["healthy"] is False
     assert health["scheduledJobs"]["total"] == 2
     (issue,) = issues()
-    assert issue == f"nightly: its last job failed; nomad job {failed} says why; when mended: nomad retry {failed}"
+    assert issue == f"nightly: the last run failed; see why: nomad job {failed}; retry it: nomad retry {failed}"
     # One that is off promises nothing, and one whose job somebody removed or retried has been seen to.
     schedules.stop_job("nightly")
     assert issues() == []
@@ -178,7 +182,7 @@ def test_without_a_live_scheduler_nothing_is_healthy(
 def test_schedulers_that_all_hold_are_unhealthy_and_one_beside_another_is_not(queues: Queues) -> None:
     hear_scheduler(queues, offset_seconds=-30.0, holds="this host's clock and Redis' differ by -30.0 s")
     (issue,) = job_metrics.get_job_system_health(queues=queues)["scheduledJobs"]["issues"]
-    assert issue.startswith("schedulers: host:1 holds (this host's clock and Redis' differ by -30.0 s)")
+    assert "host:1 holds (this host's clock and Redis' differ by -30.0 s): nothing that is due is added" in issue
     book = queues.schedule_book()
     book.beat("host:2", book.redis_ms(), forget_before_ms=0)
     assert job_metrics.get_job_system_health(queues=queues)["scheduledJobs"]["issues"] == []
@@ -208,10 +212,10 @@ def test_a_redis_that_is_full_or_nearly_is_unhealthy(
     finally:
         redis_client.config_set("maxmemory", 0)
     assert (nearly["healthy"], full["healthy"]) == (False, False)
-    assert "% of its memory limit are used; when it is full, no job can be added" in nearly["redis"]["issues"][0]
-    assert full["redis"]["issues"] == [
+    assert "used (98 %); when full, no job can be added" in nearly["redis"]["issues"][0]
+    assert full["redis"]["issues"][0] == (
         "Redis: it is full, and takes nothing new until room is made; make room: nomad clean QUEUE --status completed"
-    ]
+    )
     # A full one still hears the workers.
     assert full["workers"]["issues"] == []
 
@@ -229,9 +233,9 @@ def test_a_redis_without_room_on_its_disk_is_told_instead_of_missing_workers(tmp
     finally:
         broker.close()
         server.kill()
-    assert health["redis"]["issues"] == [
-        "Redis: it cannot write to its disk, and takes no change until it can; nomad doctor"
-    ]
+    refused, cause = health["redis"]["issues"]
+    assert refused.startswith("Redis: it cannot write to its disk, and takes no change until it can; ")
+    assert cause.startswith("redis persistence: the last write to the append-only file failed")
     (issue,) = health["workers"]["issues"]
     assert issue.startswith("fetching: no live worker is heard of: Redis takes no change")
 
