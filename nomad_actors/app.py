@@ -127,12 +127,23 @@ def worker_broker() -> None:
         stop_with_parent(settings.shutdown_ms / 1000)
         flush_ms = int(error_reports.FLUSH_SECONDS * 1000) if settings.sentry_dsn else 0
         app = create_app(dataclasses.replace(settings, shutdown_ms=in_time_ms(settings.shutdown_ms, flush_ms)))
+    exit_without_redis(app)
+    app.store.migrate()
+
+
+def exit_without_redis(app: App) -> None:
+    """End the process with code 1 and one line where Redis does not answer, or does not let us do what we need."""
+    logger = log.get_logger("nomad_actors.app")
     try:
         app.queues.ping()
     except Unavailable as error:
-        log.get_logger("nomad_actors.app").critical(redis_missing(settings, error))
+        logger.critical(redis_missing(app.settings, error))
         sys.exit(1)
-    app.store.migrate()
+    try:
+        app.queues.check_permissions()
+    except Unavailable as error:
+        logger.critical("Redis refuses what we need; nomad doctor tells how to allow it", error=str(error))
+        sys.exit(1)
 
 
 def in_time_ms(shutdown_ms: int, flush_ms: int = 0) -> int:

@@ -24,6 +24,7 @@ from .broker.lease import CURRENT, Lease
 from .broker.lease import NewJob as StoredJob
 from .broker.notes import Progress
 from .broker.operations import OperationBook
+from .broker.permissions import refused_in_words
 from .broker.records import OWN_ID, pack_result
 from .broker.report import Report
 from .broker.retention import Retention
@@ -37,6 +38,7 @@ from .errors import (
     KeyConflict,
     NomadError,
     QueueIsFull,
+    Unavailable,
     UnknownJobType,
     UnknownQueue,
 )
@@ -202,6 +204,16 @@ class Queues:
         """
         with redis_errors():
             self._broker.ping()
+
+    def check_permissions(self) -> None:
+        """Return when Redis lets us do all that we need.
+
+        Raises `Unavailable` naming the commands that it refuses.
+        """
+        with redis_errors():
+            refused = self._broker.refused_commands()
+        if refused:
+            raise Unavailable(refused_in_words(refused))
 
     def declare(self, queue: str, *, concurrency: int | None = None, global_concurrency: int | None = None) -> None:
         """Declare a queue, `concurrency` jobs at a time a process; the largest one declared counts.

@@ -33,6 +33,7 @@ from .lease import CURRENT, Lease, NewJob
 from .leased import LeasedMessage
 from .link import CallerLinks, own_pool
 from .operations import OperationBook
+from .permissions import RefusedCommand, refused_commands
 from .retention import Retention
 from .server import RedisServer
 from .session import Session
@@ -418,6 +419,13 @@ class JobBroker(Broker):
     def server(self) -> RedisServer:
         """Return the Redis server itself, to be asked how it is."""
         return RedisServer(self._links, self._base)
+
+    def refused_commands(self) -> list[RefusedCommand]:
+        """Return the commands that we need and Redis refuses us, since our user may not run them or they were renamed.
+
+        Raises `RedisUnavailable`.
+        """
+        return refused_commands(self._links, self._base("nomad-probe"))
 
     def ping(self) -> None:
         """Return when Redis answers.

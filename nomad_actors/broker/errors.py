@@ -20,6 +20,8 @@ class Refusal(StrEnum):
     REPLICA = "it is a replica, which takes no change"
     DISK = "it cannot write to its disk, and takes no change until it can"
     LOADING = "it is still loading its data"
+    PERMISSION = "its user has no permission for that"
+    COMMAND = "a command that we need was renamed, or is not there"
 
 
 class RedisUnavailable(BrokerConnectionError):

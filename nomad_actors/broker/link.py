@@ -21,6 +21,7 @@ from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     DataError,
+    NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -43,13 +44,20 @@ _REFUSALS = (
     (OutOfMemoryError, Refusal.FULL),
     (ReadOnlyError, Refusal.REPLICA),
     (BusyLoadingError, Refusal.LOADING),
+    (NoPermissionError, Refusal.PERMISSION),
 )
 _WORDS = {
     "OOM": Refusal.FULL,
     "READONLY": Refusal.REPLICA,
     "MISCONF": Refusal.DISK,
     "LOADING": Refusal.LOADING,
+    "NOPERM": Refusal.PERMISSION,
 }
+#: What has no code of its own: what a user may not do from within a script, and commands that are not there.
+_SENTENCES = (
+    (re.compile(r"ACL failure|no permissions|can't (?:run this command|access at least one)"), Refusal.PERMISSION),
+    (re.compile(r"unknown (?:redis )?command", re.IGNORECASE), Refusal.COMMAND),
+)
 
 SOCKET_TIMEOUT_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -250,7 +258,9 @@ class CallerLinks:
 
 def _is_ours(error: BaseException) -> bool:
     """Return whether Redis is well, and to ask again would end the same."""
-    return isinstance(error, DataError) or (type(error) is ResponseError and _NOT_NOW.search(str(error)) is None)
+    if isinstance(error, DataError):
+        return True
+    return type(error) is ResponseError and _NOT_NOW.search(str(error)) is None and _refusal(error) is None
 
 
 def _unavailable(error: BaseException) -> RedisUnavailable:
@@ -264,8 +274,14 @@ def _refusal(error: BaseException) -> Refusal | None:
     for kind, refusal in _REFUSALS:
         if isinstance(error, kind):
             return refusal
-    word = _NOT_NOW.search(str(error))
-    return _WORDS.get(word[1]) if word else None
+    return refusal_of(str(error))
+
+
+def refusal_of(text: str) -> Refusal | None:
+    """Return why Redis takes no command, by the text of its error."""
+    if word := _NOT_NOW.search(text):
+        return _WORDS.get(word[1])
+    return next((refusal for sentence, refusal in _SENTENCES if sentence.search(text)), None)
 
 
 def describe(error: BaseException) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from ..broker.errors import RedisUnavailable, Refusal
+from ..broker.permissions import refused_in_words
 from ..broker.server import ServerFacts
 from ..errors import Unavailable
 from ..log import redact
@@ -50,6 +52,7 @@ def server(patient: Patient) -> Iterator[Finding]:
     yield _memory(facts, patient)
     yield _persistence(facts, patient)
     yield _clock(facts, patient)
+    yield from _commands(facts, patient)
 
 
 def _refusal(facts: ServerFacts) -> Iterator[Finding]:
@@ -122,6 +125,22 @@ def _snapshots(name: str, facts: ServerFacts, fix: str) -> Finding:
         return Finding(name, Status.PROBLEM, "the last snapshot failed", "look at Redis' log and df -h on its host")
     found = "snapshots only: when Redis crashes, what changed since the last one is lost"
     return Finding(name, Status.WARNING, found, fix)
+
+
+def _commands(facts: ServerFacts, patient: Patient) -> Iterator[Finding]:
+    """Report the commands that Redis refuses us; one that takes no change at all is another finding."""
+    if facts.refusal is not None:
+        return
+    with redis_errors():
+        refused = patient.broker.refused_commands()
+    if not refused:
+        yield Finding("redis commands", Status.OK, "it takes all that we need")
+        return
+    user = urlsplit(patient.settings.redis_url).username or "default"
+    allowed = f"as Redis' administrator: ACL SETUSER {user} ~nomad:* +@all -@admin +info +config|get"
+    renamed = all(each.refusal is Refusal.COMMAND for each in refused)
+    fix = "take their rename-command lines out of redis.conf and restart it" if renamed else allowed
+    yield Finding("redis commands", Status.PROBLEM, refused_in_words(refused), fix)
 
 
 def _clock(facts: ServerFacts, patient: Patient) -> Finding:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import signal
-import sys
 
 from .. import error_reports, log
-from ..app import create_app, redis_missing, settings_or_exit
-from ..errors import Unavailable
+from ..app import create_app, exit_without_redis, settings_or_exit
 from ..metrics.definitions import REGISTRY, SCHEDULER
 from ..metrics.exposition import joined, serve_or_say
 from .book import Schedules
@@ -26,11 +24,7 @@ def main() -> None:
         log.configure_program(settings.log_format, settings.log_level)
         app = create_app(settings)
     error_reports.start(settings.sentry_dsn, service="scheduler")
-    try:
-        app.queues.ping()
-    except Unavailable as error:
-        logger.critical(redis_missing(settings, error))
-        sys.exit(1)
+    exit_without_redis(app)
     scheduler = SlotScheduler(Schedules(app.queues, app.clock), SCHEDULES, app.clock)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: scheduler.stop())
