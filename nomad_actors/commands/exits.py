@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from ..errors import (
 )
 from ..log import redact
 from .report import printable
+from .standard_streams import give_up_stdout, is_of_stream, prepare
 
 
 class ExitCode(enum.IntEnum):
@@ -85,11 +85,15 @@ class OneLineGroup(TyperGroup):
     ) -> Any:
         """Run the command that the arguments name and exit."""
         warnings.showwarning = _show_warning
+        if not prepare():
+            closed = "nothing was done: standard output is closed (allowed: a file, also /dev/null)"
+            sys.exit(_say(closed, ExitCode.FAILED))
         for given in sys.argv[1:] if args is None else args:
             if not _is_text(given):
                 sys.exit(_say(f"argument {given!r} is no text (accepted: UTF-8)", ExitCode.USAGE))
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+            sys.stdout.flush()
         except TyperException as error:
             sys.exit(_usage(error))
         except NomadError as error:
@@ -97,10 +101,13 @@ class OneLineGroup(TyperGroup):
         except (typer.Abort, KeyboardInterrupt):
             sys.exit(_say(STOPPED, ExitCode.INTERRUPTED))
         except BrokenPipeError:
-            # Whoever read our output has enough; Python would complain when it flushes at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # Whoever read our output has enough.
+            give_up_stdout()
             sys.exit(ExitCode.FAILED)
         except Exception as error:
+            if isinstance(error, OSError) and is_of_stream(error):
+                give_up_stdout()
+                sys.exit(_say(f"standard output cannot be written: {error.strerror}", ExitCode.FAILED))
             sys.exit(_say(f"unexpected {type(error).__name__}: {error} (a fault of nomad itself)", ExitCode.FAILED))
         if code == ExitCode.INTERRUPTED:
             # typer has taken the KeyboardInterrupt for itself.

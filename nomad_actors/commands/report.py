@@ -40,7 +40,8 @@ def console(*, stderr: bool = False) -> Console:
 def table(headings: Sequence[str], rows: Iterable[Sequence[Text | str]], *, right: Collection[str] = ()) -> Text:
     """Return rows in columns, those of the headings in `right` aligned there.
 
-    What is too wide for the terminal is cut in the last column only: everything else is there to be copied.
+    What is too wide for the terminal is cut in the last column only, and only text: everything else is there to be
+    copied, and a part of a number is another number. Where that is not enough, each row becomes a block of lines.
     """
     from rich.cells import cell_len
     from rich.text import Text
@@ -48,7 +49,9 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Text | str]], *, righ
     cells = [[Text(heading, style="bold") for heading in headings]]
     cells += [[cell.copy() if isinstance(cell, Text) else styled(cell) for cell in row] for row in rows]
     widths = [max(cell_len(row[i].plain) for row in cells) for i in range(len(headings))]
-    rest = max(_LEAST_WIDTH, console().width - sum(widths[:-1]) - len(widths) + 1)
+    rest = console().width - sum(widths[:-1]) - len(widths) + 1
+    if rest < (widths[-1] if headings[-1] in right else min(widths[-1], _LEAST_WIDTH)):
+        return _blocks(cells, console().width)
     for row in cells:
         for cell, width, heading in zip(row[:-1], widths, headings, strict=False):
             cell.align("right" if heading in right else "left", width)
@@ -57,6 +60,27 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Text | str]], *, righ
         row[-1].truncate(rest, overflow="ellipsis")
     made = Text("\n").join(Text(" ").join(row) for row in cells)
     made.no_wrap = True
+    return made
+
+
+def _blocks(cells: Sequence[Sequence[Text]], width: int) -> Text:
+    """Return each row as its first cell and, indented below it, the others with their headings."""
+    from rich.text import Text
+
+    headings, *rows = cells
+    lines: list[Text] = []
+    for row in rows:
+        lines.append(row[0])
+        line = Text()
+        for heading, cell in zip(headings[1:], row[1:], strict=True):
+            part = Text(" ").join([Text(heading.plain.lower(), style="dim"), cell])
+            if line and line.cell_len + part.cell_len + 2 > width:
+                lines.append(line)
+                line = Text()
+            line = Text("  ").join([line, part])
+        lines.append(line)
+    made = Text("\n").join(lines)
+    made.no_wrap, made.overflow = False, "fold"
     return made
 
 
