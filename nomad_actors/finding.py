@@ -174,8 +174,7 @@ def count(finder: Finder, sought: JobFilter, counts: Mapping[str, int], cancelle
         chosen = [finder.count(term(name, value)) for name, value in sought.fields.items()]
         exact = len(chosen) == 1 and not timed and sought.job_type is None and not sought.states
         return min(*chosen, of_states), exact
-    # Cancelled jobs are failed ones that an operator wanted so.
-    return of_states, not timed and sought.job_type is None and "failed" not in sought.states
+    return of_states, not timed and sought.job_type is None
 
 
 def _count_ended(

@@ -57,6 +57,8 @@ class Job:
     requested_by: str | None
     #: The worker process that runs it now; None when it does not run, or nobody knows its worker any more.
     worker: str | None
+    #: When a delayed job starts, by Redis' clock; None in any other state.
+    due_ms: int | None
     #: Since when no worker that took it has known its job type, while it is put off for that.
     unknown_since_ms: int | None
 
@@ -133,6 +135,7 @@ def as_job(stored: StoredJob, *, queue: str, status: str, job_type: JobType | No
         timeline=stored.timeline(worker),
         requested_by=_text(options.get("requested_by")),
         worker=worker,
+        due_ms=int(header.ready_ms) if header and stored.state == "delayed" else None,
         unknown_since_ms=None if unknown_ms is None else int(unknown_ms),
     )
 

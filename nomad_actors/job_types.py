@@ -37,6 +37,8 @@ class Priority(enum.IntEnum):
         """
         if isinstance(value, str) and value.upper() in cls.__members__:
             return cls[value.upper()]
+        if isinstance(value, str) and value in {str(int(each)) for each in cls}:
+            return cls(int(value))
         if isinstance(value, int) and not isinstance(value, bool) and value in cls._value2member_map_:
             return cls(value)
         accepted = [f"{p.name} ({p.value})" for p in cls]

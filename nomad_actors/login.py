@@ -34,7 +34,8 @@ def log_in(app: App, *, user_id: int, port: int, scopes: Iterable[str], say: Cal
     callback = _Callback(port)
     redirect_uri = f"http://127.0.0.1:{callback.server_port}/callback"
     try:
-        say(f"Open this address and log in:\n{_address(app, scopes, state, verifier, redirect_uri)}")
+        say("Open this address and log in:")
+        say(_address(app, scopes, state, verifier, redirect_uri))
         answer = callback.wait()
     finally:
         callback.server_close()

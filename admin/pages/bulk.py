@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, render_template, request
 
 from nomad_actors.bulk import Operations, Wish
+from nomad_actors.counted import counted
 
 from ..access import forms
 from ..access.actors import current_actor
@@ -47,7 +48,7 @@ def confirm() -> str:
     facts = [(name.capitalize(), value) for name, value in fields if name != "action"]
     return render_template(
         "confirm.html",
-        question=f"{query.action.capitalize()} {'' if is_exact else 'up to '}{count} jobs?",
+        question=f"{query.action.capitalize()} {'' if is_exact else 'up to '}{counted(count, 'job')}?",
         facts=[*facts, ("At a pace of", f"{Wish.per_second} a second; it can be stopped")],
         action=f"{queue_path(query.queue)}/bulk",
         fields=[(name, value) for name, value in fields if name != "queue"],
@@ -64,7 +65,7 @@ def begin(queue: str) -> Response:
     def act() -> str:
         wish = _wish(read_form(request, Acting, beside=forms.FIELD))
         operation = Operations(all_queues()).begin(queue, wish)
-        return f"It has begun, for {operation.total} jobs of {queue}; reload this page to see how far it is."
+        return f"It has begun, for {counted(operation.total, 'job')} of {queue}; reload this page to see how far it is."
 
     return done(act, OPERATIONS, otherwise=queue_path(queue))
 

@@ -51,8 +51,8 @@ class Operations:
             and "failed" in sought.states
             and not (sought.fields or sought.fingerprint or sought.outcomes)
         ):
-            # They are failed ones too, and are left alone.
-            count = max(0, count - found.cancelled_count())
+            # They are failed ones too, and are left alone, as are those that lose every worker.
+            return max(0, count - found.cancelled_count()), False
         return count, exact
 
     def begin(self, queue: str, wish: Wish, *, owner: str = "") -> Operation:

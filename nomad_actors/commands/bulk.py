@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..counted import counted
 from .audited import audited
 from .options import Json, Yes, confirm, states_of
 from .report import ago, console, now_ms, parse_duration, print_json, say, table
@@ -72,7 +73,7 @@ def act(access: QueueAccess, queue: str, wish: Wish, *, dry_run: bool, yes: bool
 
     operations = Operations(access.queues)
     count, exact = operations.count(queue, wish)
-    said = f"{'' if exact else 'up to '}{count} jobs of {queue}"
+    said = f"{'' if exact else 'up to '}{counted(count, 'job')} of {queue}"
     if dry_run:
         told = {"dryRun": True, "queueName": queue, "action": wish.action, "count": count, "isExact": exact}
         print_json(told) if json else say(f"{wish.action}: {said}; nothing was done")
@@ -130,7 +131,7 @@ def _finish(access: QueueAccess, runner: Runner, operation: Operation, *, json: 
 
 def _in_words(operation: Operation) -> str:
     left = f"; {operation.skipped} were left alone" if operation.skipped else ""
-    said = f"{operation.wish.action}: {operation.done} jobs of {operation.queue}{left}"
+    said = f"{operation.wish.action}: {counted(operation.done, 'job')} of {operation.queue}{left}"
     if operation.state == "stopped":
         why = f" ({operation.error})" if operation.error else ""
         return f"{said}; stopped{why}, it goes on with: nomad operations resume {operation.queue} {operation.id}"

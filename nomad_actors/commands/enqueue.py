@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from ..counted import counted
 from ..errors import BadInput, BadPayload, UnknownJobType
 from .audited import audited
 from .exits import Interrupted
@@ -101,11 +102,11 @@ def _callback(job_type: JobType, options: list[PayloadOption], own: list[inspect
 def _help(job_type: JobType) -> str:
     from ..job_types import Priority
 
-    policy = (
-        f"Queue {job_type.queue}, priority {Priority(job_type.priority).name}, {job_type.attempts} attempts, "
-        f"time limit {duration(job_type.time_limit_ms)}."
-    )
-    about = inspect.getdoc(job_type.payload) or ""
+    attempts, limit = counted(job_type.attempts, "attempt"), duration(job_type.time_limit_ms)
+    priority = Priority(job_type.priority).name
+    policy = f"Queue {job_type.queue}, priority {priority}, {attempts}, time limit {limit}."
+    # Its own: a class without a docstring would have that of its base.
+    about = inspect.cleandoc(vars(job_type.payload).get("__doc__") or "")
     return "\n\n".join(part for part in (job_type.description, policy, about) if part)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .reading import due_ms_of
 from .report import ago, duration, moment, now_ms
 
 if TYPE_CHECKING:
@@ -52,8 +51,7 @@ def _delayed(patient: Patient, job: Job) -> Why:
     from ..broker.leased import UNKNOWN_FOR_MS
     from ..doctor.stillness import deferred_for
 
-    due_ms = due_ms_of(job)
-    due = f"due {ago(due_ms, patient.clock.now_ms())} ({moment(due_ms)})"
+    due = f"due {ago(job.due_ms, patient.clock.now_ms())} ({moment(job.due_ms)})"
     next_steps = [f"nomad promote {job.id}", f"nomad cancel {job.id} --reason …"]
     if job.unknown_since_ms is not None:
         fails = moment(job.unknown_since_ms + UNKNOWN_FOR_MS)

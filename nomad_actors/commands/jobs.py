@@ -116,9 +116,8 @@ def _status(job: Job) -> str:
 
 
 def _when(job: Job) -> int:
-    from .reading import changed_ms, due_ms_of
-
-    return due_ms_of(job) if job.status == "delayed" else changed_ms(job)
+    """Return when a delayed job is due, else when something last happened to the job."""
+    return job.due_ms or job.finished_on_ms or job.processed_on_ms or job.timestamp_ms
 
 
 def _what(job: Job) -> str:

@@ -9,7 +9,9 @@ import typer
 
 from .. import pauses
 from ..broker.holds import Limits, PauseScope
-from ..errors import BadInput
+from ..counted import counted
+from ..errors import BadInput, UnknownState
+from ..queue_control import CLEANABLE
 from .audited import audited
 from .options import Json, Yes, confirm
 from .report import duration, parse_duration, print_json, say
@@ -49,7 +51,8 @@ def pause(
                 print_json({"success": True, "queueName": name, "status": "paused"}, lines=esi)
                 continue
             until = f"for {duration(for_ms)}" if for_ms else f"until: {pauses.ended_by(name, scope)}"
-            say(f"{name} is paused {until}; {counts['paused']} jobs wait, {counts['active']} still run")
+            jobs = f"{counted(counts['paused'], 'job')} waiting, {counts['active']} still running"
+            say(f"{name} is paused {until}; {jobs}")
 
 
 def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
@@ -68,9 +71,9 @@ def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
                 print_json({"success": True, "queueName": name, "status": status}, lines=esi)
             elif left:
                 ending = pauses.ended_by(name, left[0].scope)
-                say(f"{name} is still paused: {ending}; {counts['paused']} jobs wait")
+                say(f"{name} is still paused: {ending}; {counted(counts['paused'], 'job')} waiting")
             else:
-                say(f"{name} runs; {counts['waiting']} jobs wait")
+                say(f"{name} runs; {counted(counts['waiting'], 'job')} waiting")
 
 
 def _switch(queue: str | None) -> tuple[str, ...]:
@@ -162,12 +165,14 @@ def clean(
         if status == "waiting" and found.is_paused():
             # Those that wait in a paused queue have another name; whoever says waiting means them.
             status = "paused"
-        count = found.counts().get(status, 0)
-        confirm(f"Remove up to {min(limit, count)} {status} jobs of {queue} older than {grace}?", yes=yes)
+        if status not in CLEANABLE:
+            raise UnknownState(status, CLEANABLE)
+        count = found.counts()[status]
+        confirm(f"Remove up to {counted(min(limit, count), f'{status} job')} of {queue} older than {grace}?", yes=yes)
         body = {"status": status, "grace": grace_ms, "limit": limit}
         with audited(access, "POST", "queues", queue, "clean", body=body):
             removed = found.clean(grace_ms, status, limit)
     if json:
         print_json({"success": True, "queueName": queue, "status": status, "removed": len(removed)})
     else:
-        say(f"{len(removed)} {status} jobs of {queue} are removed")
+        say(f"removed {counted(len(removed), f'{status} job')} of {queue}")

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ..counted import counted
 from .report import ago, duration, moment, now_ms, print_text, styled
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def _head(job: Job) -> list[tuple[str, str]]:
 
     known = Priority(job.priority).name if job.priority in list(Priority) else "own"
     state = job.status if job.outcome in (None, job.status) else f"{job.status} ({job.outcome})"
-    crashes = f", lost its worker {job.crashes} times" if job.crashes else ""
+    crashes = f", lost its worker {counted(job.crashes, 'time')}" if job.crashes else ""
     head = [
         ("queue", job.queue),
         ("status", f"{state}{crashes}"),

@@ -18,14 +18,16 @@ WAIT_MS = 1_000
 def database(patient: Patient) -> Iterator[Finding]:
     """Tell whether the database answers and has this release's schema; nothing is made or migrated for it."""
     where = redact(patient.settings.database_url)
+    if patient.database is not None:
+        where = patient.database.url.render_as_string()
     try:
         database = patient.database or Database(patient.settings.database_url, wait_ms=WAIT_MS)
     except SettingsError as error:
         yield Finding("database", Status.PROBLEM, str(error), "export DATABASE_URL=sqlite:///var/nomad.db")
         return
     try:
-        # One that somebody here has open cannot be missing for want of a first use.
-        yield (patient.database is None and _missing(where, database)) or _schema(where, database)
+        # One that was used here cannot be missing for want of a first use.
+        yield (None if database.was_used else _missing(where, database)) or _schema(where, database)
     except Unavailable as error:
         fix = "start the database, or correct DATABASE_URL"
         yield Finding("database", Status.PROBLEM, f"{where}: {redact(str(error))}", fix)

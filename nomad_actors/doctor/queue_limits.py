@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..counted import counted
 from ..queue_control import Queue
 from ..thresholds import ALERTS, Thresholds, of_queue
 from .findings import Finding, Patient, Status
@@ -37,7 +38,7 @@ def _failing(queue: Queue, limits: Thresholds) -> list[Finding]:
         return []
     minutes = limits.failure_window_seconds // 60
     found = (
-        f"{stats.failed} of {ended} jobs failed in the last {minutes} minutes ({percent} %, more than "
+        f"{stats.failed} of {counted(ended, 'job')} failed in the last {minutes} minutes ({percent} %, more than "
         f"{limits.failure_percent:g} %)"
     )
     fix = f"nomad failures {queue.name} says why; when it is mended: nomad retry --failed {queue.name}"
@@ -48,7 +49,7 @@ def _backed_up(queue: Queue, limits: Thresholds) -> list[Finding]:
     found: list[str] = []
     waiting, oldest_ms = queue.counts()["waiting"], queue.oldest_waiting_ms()
     if limits.waiting_jobs is not None and waiting > limits.waiting_jobs:
-        found.append(f"{waiting} jobs wait, more than {limits.waiting_jobs}")
+        found.append(f"{counted(waiting, 'job')} waiting, more than {limits.waiting_jobs}")
     drain_seconds = _drain_seconds(queue, waiting, oldest_ms, limits)
     if limits.drain_seconds is not None and drain_seconds is not None and drain_seconds > limits.drain_seconds:
         found.append(

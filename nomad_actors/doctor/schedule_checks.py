@@ -54,7 +54,8 @@ def schedules(patient: Patient) -> Iterator[Finding]:
     if unknown:
         said = "unknown to Redis, which came back empty or has not met a scheduler of this release"
         fix = "a scheduler declares what the code does: nomad run scheduler"
-        found.append(_problem(", ".join(unknown), said, fix))
+        names = ", ".join(unknown)
+        found.append(Finding("schedules", Status.PROBLEM, f"{names}: {said}", fix))
     yield from found
     if not found:
         off = [told.standing.schedule.name for told in reading.told if not told.running]

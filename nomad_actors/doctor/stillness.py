@@ -9,6 +9,7 @@ from enum import StrEnum
 from .. import pauses
 from ..broker.server import RunningJob
 from ..broker.view import QueueCounts
+from ..counted import counted
 from ..job import Job
 from ..queue_control import Queue, redis_errors
 from .findings import Patient
@@ -100,7 +101,9 @@ def _limit(queue: Queue, counts: QueueCounts, running: list[RunningJob]) -> Stil
         return None
     is_set = counts.limits.concurrency is not None
     whose = "that somebody set" if is_set else "that its job types declare"
-    found = f"its limit of {counts.limit} jobs at a time over all hosts, {whose}, is reached: {_jobs(running)}"
+    found = (
+        f"its limit of {counted(counts.limit, 'job')} at a time over all hosts, {whose}, is reached: {_jobs(running)}"
+    )
     more = f"nomad limits {queue.name} --concurrency {'none' if is_set else counts.limit + 1}"
     return Stillness(Reason.LIMIT, found, f"for more at a time: {more}")
 

@@ -62,6 +62,11 @@ class Database:
         """Whether this is SQLite: one host, one writer."""
         return self.url.get_backend_name() == "sqlite"
 
+    @property
+    def was_used(self) -> bool:
+        """Whether this process has had a transaction on it."""
+        return self._ready_pid == os.getpid()
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a connection in a transaction that only reads: one consistent view.

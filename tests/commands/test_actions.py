@@ -69,7 +69,7 @@ def test_what_destroys_asks_first(nomad: Nomad, order: Order, access: QueueAcces
     assert queue.get(job_id) is None
     order()
     assert (
-        nomad("clean", "shop", "-s", "waiting", "--grace", "0s", "-y").stdout == "1 waiting jobs of shop are removed\n"
+        nomad("clean", "shop", "-s", "waiting", "--grace", "0s", "-y").stdout == "removed 1 waiting job of shop\n"
     )
 
 
@@ -82,9 +82,9 @@ def test_a_delayed_job_is_promoted(nomad: Nomad, order: Order, access: QueueAcce
 def test_a_queue_is_paused_and_resumed(nomad: Nomad, order: Order, access: QueueAccess) -> None:
     order()
     queue = access.queues.get_queue("shop")
-    assert nomad("pause", "shop").stdout == "shop is paused until: nomad resume shop; 1 jobs wait, 0 still run\n"
+    assert nomad("pause", "shop").stdout == "shop is paused until: nomad resume shop; 1 job waiting, 0 still running\n"
     assert queue.is_paused()
-    assert nomad("resume", "shop").stdout == "shop runs; 1 jobs wait\n"
+    assert nomad("resume", "shop").stdout == "shop runs; 1 job waiting\n"
     assert not queue.is_paused()
     assert nomad("pause", "shop", "--for", "soon").exit_code == 2
 

@@ -41,7 +41,7 @@ def test_a_dry_run_counts_and_does_nothing(nomad: Nomad, told: Told, order: Orde
     for action, state, said in (
         ("remove", "waiting", "remove: 3 jobs of shop; nothing was done\n"),
         ("cancel", "waiting", "cancel: 3 jobs of shop; nothing was done\n"),
-        ("promote", "delayed", "promote: 1 jobs of shop; nothing was done\n"),
+        ("promote", "delayed", "promote: 1 job of shop; nothing was done\n"),
     ):
         assert nomad("bulk", action, "shop", "--status", state, "--dry-run").stdout == said
     assert told("bulk", "remove", "shop", "-s", "waiting", "--dry-run") == {
@@ -62,9 +62,9 @@ def test_without_a_terminal_nothing_is_done_unless_yes_is_said(
     order()
     refused = nomad("bulk", action, "shop", "--status", "waiting")
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert f"{action.capitalize()} 1 jobs of shop needs --yes" in refused.stderr
+    assert f"{action.capitalize()} 1 job of shop needs --yes" in refused.stderr
     assert counts(access) == {"waiting": 1}
-    assert nomad("bulk", action, "shop", "--status", "waiting", "--yes").stdout == f"{action}: 1 jobs of shop\n"
+    assert nomad("bulk", action, "shop", "--status", "waiting", "--yes").stdout == f"{action}: 1 job of shop\n"
     assert counts(access) == ({} if action == "remove" else {"failed": 1})
 
 
@@ -105,10 +105,10 @@ def test_what_waits_in_a_paused_queue_waits_too(nomad: Nomad, told: Told, order:
     access.queues.get_queue("shop").pause(scope=PauseScope.ESI)
     assert [job["id"] for job in told("jobs", "shop", "--status", "waiting")["jobs"]] == [first]
     counted = nomad("bulk", "cancel", "shop", "--status", "waiting", "--dry-run").stdout
-    assert counted == "cancel: 1 jobs of shop; nothing was done\n"
+    assert counted == "cancel: 1 job of shop; nothing was done\n"
     order()
     assert nomad("clean", "shop", "-s", "waiting", "--grace", "0s", "-n", "1", "-y").exit_code == 0
-    assert nomad("bulk", "remove", "shop", "--status", "waiting", "--yes").stdout == "remove: 1 jobs of shop\n"
+    assert nomad("bulk", "remove", "shop", "--status", "waiting", "--yes").stdout == "remove: 1 job of shop\n"
     assert nomad("jobs", "shop").stdout == "no job of shop is active, waiting, paused, delayed or failed\n"
     assert nomad("jobs", "shop", "-s", "failed", "--since", "1h").stdout.endswith("and what else was asked for\n")
 

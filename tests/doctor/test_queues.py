@@ -98,7 +98,7 @@ def test_a_limit_over_all_hosts_that_is_reached(access: QueueAccess, working: Wo
         add(access)
         found = shop_of(access)
         assert (found.status, found.fix) == ("warning", "for more at a time: nomad limits shop --concurrency none")
-        assert "its limit of 1 jobs at a time over all hosts, that somebody set, is reached" in found.found
+        assert "its limit of 1 job at a time over all hosts, that somebody set, is reached" in found.found
 
 
 def test_a_limit_of_starts_that_is_reached(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
@@ -223,7 +223,7 @@ def test_what_health_calls_unhealthy_the_doctor_names_too(
     assert findings[0].fix.startswith("nomad failures shop says why")
     add(access)
     waiting = [found for found in report_of(access).findings if found.name == "health shop"][1]
-    assert waiting.found == "1 jobs wait, more than 0"
+    assert waiting.found == "1 job waiting, more than 0"
 
 
 def test_what_nothing_explains_is_a_problem(

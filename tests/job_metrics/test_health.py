@@ -75,7 +75,7 @@ def test_over_a_thousand_waiting_is_unhealthy_unless_the_queue_is_filled_in_bulk
     assert queue_issues(queues) == []
     add(queues, 1)
     (issue,) = queue_issues(queues)
-    assert issue.startswith("fetching: 1001 jobs wait, more than 1000; nomad doctor says whether something holds it")
+    assert issue.startswith("fetching: 1001 jobs waiting, more than 1000; nomad doctor says whether something holds it")
 
 
 def test_a_queue_that_is_filled_in_bulk_is_judged_by_how_long_it_takes_to_drain(
@@ -191,7 +191,7 @@ def test_schedulers_that_all_hold_are_unhealthy_and_one_beside_another_is_not(qu
 def test_schedules_of_the_code_that_redis_has_lost_are_unhealthy(queues: Queues) -> None:
     queues.register(job_type("cache-cleanup", "cache-cleanup"))
     (issue,) = job_metrics.get_job_system_health(queues=queues)["scheduledJobs"]["issues"]
-    assert issue.startswith("cache-cleanup: unknown to Redis, which came back empty")
+    assert issue.startswith("schedules: cache-cleanup: unknown to Redis, which came back empty")
 
 
 def test_a_redis_that_is_full_or_nearly_is_unhealthy(

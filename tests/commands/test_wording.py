@@ -1,0 +1,79 @@
+"""Small things that a reader trips over: wrong numbers, other people's words, advice that is then refused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from nomad_actors.app import QueueAccess
+from nomad_actors.finding import JobFilter
+from nomad_actors.job_types import JobType, Payload, Priority, Result
+from nomad_actors.queue_control import CLEANABLE
+
+from .conftest import Nomad
+
+Order = Callable[..., str]
+
+
+class Undescribed(Payload):
+    item: str = ""
+
+
+class Nothing(Result):
+    pass
+
+
+def test_a_delayed_job_is_due_by_redis_clock_whatever_its_producers_says(nomad: Nomad, access: QueueAccess) -> None:
+    message = access.broker.get_actor("order").message(item="rifter")
+    an_hour_ago = message.copy(message_timestamp=int(time.time() * 1000) - 3_600_000)
+    access.broker.enqueue(an_hour_ago, delay=600_000)
+    said = nomad("job", message.message_id).stdout
+    assert "due in 9m" in said or "due in 10m" in said
+    assert "in 9m" in nomad("jobs", "shop").stdout or "in 10m" in nomad("jobs", "shop").stdout
+
+
+def test_counts_of_whole_states_are_exact(order: Order, access: QueueAccess, working: Any) -> None:
+    queue = access.queues.get_queue("shop")
+    order(end="fail")
+    with working():
+        access.broker.join("shop", timeout=5000)
+    queue.cancel(order(), "not needed")
+    for state, count in (("failed", 2), ("completed", 0), ("waiting", 0)):
+        assert queue.count(JobFilter(states=(state,))) == (count, True)
+
+
+def test_the_help_of_a_payload_without_words_of_its_own_has_none_of_its_base(
+    nomad: Nomad, access: QueueAccess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nomad_actors.commands.enqueue import _help
+
+    job_type = JobType(
+        name="plain", queue="shop", payload=Undescribed, result=Nothing, run=lambda _: Nothing(), attempts=1
+    )
+    said = _help(job_type)
+    assert "The base of every job's data" not in said
+    assert ", 1 attempt, " in said
+
+
+def test_what_an_error_recommends_is_taken(nomad: Nomad) -> None:
+    for priority in Priority:
+        for word in (priority.name, str(int(priority)), priority.name.lower()):
+            assert nomad("enqueue", "order", "--item", "rifter", "--priority", word).exit_code == 0
+    refused = nomad("enqueue", "order", "--item", "rifter", "--priority", "6")
+    assert (refused.exit_code, "CRITICAL (1)" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("status", ["active", "bogus"])
+def test_what_cannot_be_cleaned_is_refused_before_anybody_is_asked(nomad: Nomad, status: str) -> None:
+    refused = nomad("clean", "shop", "--status", status)
+    assert (refused.exit_code, "needs --yes" in refused.stderr) == (2, False)
+    assert ", ".join(sorted(CLEANABLE)) in refused.stderr
+
+
+def test_one_is_no_plural(nomad: Nomad, order: Order) -> None:
+    order()
+    assert "1 job waiting" in nomad("pause", "shop").stdout
+    assert "1 paused job of shop" in nomad("clean", "shop", "--status", "paused", "--grace", "0s", "--yes").stdout
