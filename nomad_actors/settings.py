@@ -5,6 +5,7 @@ A wrong value stops the start with the variable, the value and what is accepted.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -17,6 +18,10 @@ from urllib.parse import quote, urlsplit
 from .admin_tokens import ACCEPTED as TOKENS_ACCEPTED
 from .admin_tokens import AdminToken, WrongEntry, parse_tokens
 from .errors import SettingsError
+from .redis_urls import ACCEPTED as REDIS_URLS_ACCEPTED
+from .redis_urls import WrongRedisUrl, check_redis_url
+from .token_keys import ACCEPTED as KEYS_ACCEPTED
+from .token_keys import is_strong
 
 #: Where, in `var_dir`, `nomad run all` keeps the address and password of the Redis that it brings.
 OWN_REDIS = Path("redis") / "url"
@@ -108,6 +113,12 @@ class Settings:
         """The Redis URL of the ESI cache."""
         return self.redis_cache_url or self.redis_url
 
+    @property
+    def database_path(self) -> Path | None:
+        """The file of a SQLite database, None for another."""
+        url = self.database_url
+        return Path(url.removeprefix("sqlite:///").partition("?")[0]) if url.startswith("sqlite:///") else None
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read the settings from `environ`.
@@ -151,9 +162,7 @@ class _Reader:
     def read(self) -> Settings:
         self._take("var_dir", "NOMAD_VAR_DIR", Path, "a directory's path")
         self._redis()
-        self._take(
-            "redis_cache_url", "REDIS_CACHE_URL", _redis_url, "a redis:// or rediss:// URL, as redis://host:6379/0"
-        )
+        self._take("redis_cache_url", "REDIS_CACHE_URL", check_redis_url, REDIS_URLS_ACCEPTED)
         self._take("database_url", "DATABASE_URL", _database_url, "a sqlite:/// or postgresql:// URL")
         self._take("concurrency", "NOMAD_CONCURRENCY", _whole(1, 1000), "a whole number from 1 to 1000")
         self._take("max_retries", "NOMAD_MAX_RETRIES", _whole(1, 1000), "a whole number from 1 to 1000")
@@ -166,9 +175,9 @@ class _Reader:
         for name in ("eve_client_id", "eve_client_secret", "esi_user_agent"):
             self._take(name, name.upper(), _printable, "printable text without line breaks")
         self._take("sentry_dsn", "SENTRY_DSN", _dsn, "a project's DSN, as https://KEY@sentry.example.org/1")
-        self._take("esi_base_url", "ESI_BASE_URL", _http_url, "an http:// or https:// URL")
-        self._take("sso_base_url", "SSO_BASE_URL", _http_url, "an http:// or https:// URL")
-        self._take("token_keys", "NOMAD_TOKEN_KEYS", _words, "keys with commas between them")
+        self._take("esi_base_url", "ESI_BASE_URL", _tls_url, _TLS_URL_ACCEPTED)
+        self._take("sso_base_url", "SSO_BASE_URL", _tls_url, _TLS_URL_ACCEPTED)
+        self._take("token_keys", "NOMAD_TOKEN_KEYS", _token_keys, KEYS_ACCEPTED)
         self._take("admin_tokens", "NOMAD_ADMIN_TOKENS", parse_tokens, TOKENS_ACCEPTED)
         self._take("admin_hosts", "NOMAD_ADMIN_HOSTS", _hosts, "host names without ports, with commas between them")
         self._take("admin_read_only", "NOMAD_ADMIN_READ_ONLY", _flag, "1 or 0")
@@ -189,16 +198,18 @@ class _Reader:
         if self._environ.get("REDIS_URL") and parts:
             self._problems.append(f"REDIS_URL and {', '.join(parts)} are both set; accepted: one or the other")
             return
-        self._take("redis_url", "REDIS_URL", _redis_url, "a redis://, rediss:// or unix:// URL, as redis://host:6379/0")
+        self._take("redis_url", "REDIS_URL", check_redis_url, REDIS_URLS_ACCEPTED)
         if not parts:
             if not self._environ.get("REDIS_URL"):
                 self._own_redis(self._values.get("var_dir", Settings.var_dir) / OWN_REDIS)
             return
         self.origins["redis_url"] = Origin("REDIS_URL", tuple(parts))
-        host = self._one("REDIS_HOST", _host, "a host name or address", "localhost")
+        accepted = "a host name or address alone; REDIS_PORT and REDIS_DB say the rest"
+        host = self._one("REDIS_HOST", _host, accepted, "localhost")
         port = self._one("REDIS_PORT", _whole(1, 65535), "a port from 1 to 65535", 6379)
         db = self._one("REDIS_DB", _whole(0, 1_000_000), "a database number, 0 or more", 0)
-        password = self._environ.get("REDIS_PASSWORD", "")
+        # A file that it was read from ends in a line break; spaces may belong to it.
+        password = self._environ.get("REDIS_PASSWORD", "").rstrip("\r\n")
         login = f":{quote(password, safe='')}@" if password else ""
         self._values["redis_url"] = f"redis://{login}{host}:{port}/{db}"
 
@@ -206,7 +217,7 @@ class _Reader:
         """Take the Redis that `nomad run all` has brought, if it has: its password lets us into no other."""
         try:
             text = path.read_text(encoding="utf-8").strip()
-            url = _redis_url(text)
+            url = check_redis_url(text)
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
@@ -246,7 +257,7 @@ class _Reader:
             return parse(text)
         except ValueError as error:
             shown = "(hidden)" if _is_secret(name) else repr(text)
-            why = f", and {error}" if isinstance(error, WrongEntry) else ""
+            why = f", and {error}" if isinstance(error, (WrongEntry, WrongRedisUrl)) else ""
             self._problems.append(f"{name} is {shown}{why}; accepted: {accepted}")
             return default
 
@@ -303,21 +314,24 @@ def _url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
-def _redis_url(text: str) -> str:
-    url = urlsplit(_url("redis", "rediss", "unix")(text))
-    # redis-py would take any other path for database 0.
-    if url.scheme != "unix" and not re.fullmatch(r"(/[0-9]{0,6})?", url.path):
-        raise ValueError(text)
-    return text
-
-
 _database_url = _url("sqlite", "postgresql", "postgresql+psycopg")
 
 
-def _http_url(text: str) -> str:
-    if not urlsplit(text).hostname:
+_TLS_URL_ACCEPTED = "an https:// URL; http:// for a loopback address alone, since tokens travel in it"
+
+
+def _tls_url(text: str) -> str:
+    url = urlsplit(text)
+    if not url.hostname or (url.scheme == "http" and not _is_loopback(url.hostname)):
         raise ValueError(text)
     return _url("http", "https")(text).rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _dsn(text: str) -> str:
@@ -329,9 +343,11 @@ def _dsn(text: str) -> str:
 
 
 def _host(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._:-]+", text):
+    if ":" in text:
+        return f"[{ipaddress.IPv6Address(text.removeprefix('[').removesuffix(']'))}]"
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", text):
         raise ValueError(text)
-    return f"[{text}]" if ":" in text else text
+    return text
 
 
 def _hosts(text: str) -> tuple[str, ...]:
@@ -358,6 +374,16 @@ def _words(text: str) -> tuple[str, ...]:
     if not all(words):
         raise ValueError(text)
     return words
+
+
+def _token_keys(text: str) -> tuple[str, ...]:
+    keys = _words(text)
+    if not is_strong(keys[0]):
+        raise WrongEntry(
+            "its first key, which encrypts, is not 32 random bytes in base64 or hexadecimal; an older key stays as it "
+            "is behind a new one"
+        )
+    return keys
 
 
 def _modules(text: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import redis
 import sentry_sdk
 
 from nomad_actors.admin_tokens import AdminToken
@@ -23,6 +24,75 @@ def test_nothing_set_gives_the_defaults(tmp_path: Path, monkeypatch: pytest.Monk
     assert settings.redis_url == "redis://localhost:6379/0"
     assert (settings.concurrency, settings.max_retries, settings.retry_delay_ms) == (5, 3, 2000)
     assert settings.shutdown_ms == 25_000
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("REDIS://h", "its scheme is not in lower case"),
+        ("http://h", "its scheme is another"),
+        ("redis:/h", "its scheme is another"),
+        ("redis://h?ssl_cert_reqs=none", "it has the option 'ssl_cert_reqs' without TLS (rediss://)"),
+        ("redis://h?bogus=1", "it has the option 'bogus'; options are db, socket_timeout"),
+        ("redis://h?decode_responses=true", "it has the option 'decode_responses'"),
+        ("redis://h?password=hush", "it has the option 'password'"),
+        ("redis://h?max_connections=many", "its option 'max_connections' is no number"),
+        ("redis://h?socket_timeout=-1", "its option 'socket_timeout' is no number"),
+        ("redis://h?db=1&db=2", "it has the option 'db' twice"),
+        ("redis://h/1?db=99", "it names a database twice"),
+        ("redis://h/queue", "what follows its host is not the number of a database"),
+        ("redis://h?client_name=a%20b", "its option 'client_name' has characters that Redis refuses"),
+        ("rediss://h?ssl_cert_reqs=bogus", "redis-py does not take it: Invalid SSL Certificate Requirements Flag"),
+        ("rediss://h?ssl_ca_certs=/not/there", "the file of its option 'ssl_ca_certs' does not exist"),
+        ("redis://:hush/h@h", "its host or port cannot be read"),
+        ("redis://:hush#h@h", "its host or port cannot be read"),
+        ("redis://h/0#hush", "it has a '#': in a password that is %23"),
+        ("redis://h:0", "its port is 0"),
+        ("redis://h:99999", "its host or port cannot be read"),
+        ("redis://[::1", "its host or port cannot be read"),
+        ("unix://run/redis.sock", "a unix socket has no host: the path needs a third slash"),
+        ("unix://", "it names no socket's path"),
+    ],
+)
+@pytest.mark.parametrize("variable", ["REDIS_URL", "REDIS_CACHE_URL"])
+def test_a_redis_url_that_redis_py_would_refuse_stops_the_start(variable: str, url: str, why: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_env({variable: url})
+    assert f"{variable} is (hidden), and {why}" in str(raised.value)
+    assert "accepted: redis://[user:password@]host:6379/0" in str(raised.value)
+    assert "hush" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h",
+        "redis://h/",
+        "redis://user:p%2Fw%23@h:1/2?socket_timeout=1.5&max_connections=5&client_name=nomad",
+        "redis://[::1]:6379/0",
+        "redis://h?db=99",
+        "rediss://h?ssl_cert_reqs=none&ssl_check_hostname=false",
+        "unix:///run/redis.sock?db=1",
+        "unix://user:pw@/run/redis.sock",
+    ],
+)
+def test_a_redis_url_that_redis_py_takes_is_taken(url: str) -> None:
+    assert Settings.from_env({"REDIS_URL": url, "REDIS_CACHE_URL": url}).redis_url == url
+
+
+@pytest.mark.parametrize(
+    "password", ["plain", " two spaces ", "a/b@c:d?e#f%g", "schlüssel", "tab\tinside", "line\nbreak inside"]
+)
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_password_is_taken_as_it_is_but_for_the_line_break_of_its_file(password: str, end: str) -> None:
+    url = Settings.from_env({"REDIS_HOST": "h", "REDIS_PASSWORD": password + end}).redis_url
+    assert redis.ConnectionPool.from_url(url).connection_kwargs["password"] == password
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "http://localhost", "http://[::1]:1", "https://esi.example/"])
+def test_esi_and_sso_are_spoken_to_with_tls_or_on_this_machine(url: str) -> None:
+    settings = Settings.from_env({"ESI_BASE_URL": url, "SSO_BASE_URL": url})
+    assert settings.esi_base_url == settings.sso_base_url == url.rstrip("/")
 
 
 def test_settings_are_frozen() -> None:
@@ -58,7 +128,15 @@ def test_redis_is_named_by_url_or_by_parts(environ: dict[str, str], url: str) ->
         ({"NOMAD_SHUTDOWN_MS": "25s"}, "NOMAD_SHUTDOWN_MS is '25s'; accepted: milliseconds"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL is 'loud'; accepted: debug, info, warning, error, critical"),
         ({"LOG_FORMAT": "xml"}, "LOG_FORMAT is 'xml'; accepted: logfmt or json"),
-        ({"ESI_BASE_URL": "esi.example"}, "ESI_BASE_URL is (hidden); accepted: an http:// or https:// URL"),
+        (
+            {"ESI_BASE_URL": "esi.example"},
+            "ESI_BASE_URL is (hidden); accepted: an https:// URL; http:// for",
+        ),
+        ({"SSO_BASE_URL": "http://sso.example"}, "SSO_BASE_URL is (hidden); accepted: an https:// URL"),
+        ({"ESI_BASE_URL": "http://10.0.0.1:80"}, "ESI_BASE_URL is (hidden); accepted: an https:// URL"),
+        ({"ESI_BASE_URL": "http://localhost.example"}, "ESI_BASE_URL is (hidden); accepted: an https:// URL"),
+        ({"REDIS_HOST": "localhost:6379"}, "REDIS_HOST is 'localhost:6379'; accepted: a host name or address alone"),
+        ({"REDIS_HOST": "redis://h"}, "REDIS_HOST is 'redis://h'; accepted: a host name or address alone"),
         ({"ADMIN_PORT": "99999"}, "ADMIN_PORT is '99999'"),
         ({"NOMAD_MODULES": "a b"}, "NOMAD_MODULES is 'a b'; accepted: Python module names"),
         ({"DATABASE_URL": "mysql://x"}, "DATABASE_URL is (hidden); accepted: a sqlite:/// or postgresql:// URL"),

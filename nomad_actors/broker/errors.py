@@ -19,6 +19,7 @@ class Refusal(StrEnum):
     FULL = "it is full, and takes nothing new until room is made"
     REPLICA = "it is a replica, which takes no change"
     DISK = "it cannot write to its disk, and takes no change until it can"
+    DATABASE = "it has no database of this number: see REDIS_DB, or the number in REDIS_URL"
     LOADING = "it is still loading its data"
     PERMISSION = "its user has no permission for that"
     COMMAND = "a command that we need was renamed, or is not there"

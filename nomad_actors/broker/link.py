@@ -37,7 +37,10 @@ LINK_ERRORS = (redis.RedisError, OSError)
 
 #: What Redis answers when it takes no command now: full, a replica, unable to write to disk. Those that redis-py knows
 #: are classes of their own; before Redis 7 a script's error has them among its words.
-_NOT_NOW = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOPERM|LOADING)\b")
+_NOT_NOW = re.compile(
+    r"\b(OOM|READONLY|MISCONF|NOREPLICAS|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOPERM|LOADING"
+    r"|DB index is out of range)\b"
+)
 
 _REFUSALS = (
     (AuthenticationError, Refusal.PASSWORD),
@@ -52,6 +55,7 @@ _WORDS = {
     "MISCONF": Refusal.DISK,
     "LOADING": Refusal.LOADING,
     "NOPERM": Refusal.PERMISSION,
+    "DB index is out of range": Refusal.DATABASE,
 }
 #: What has no code of its own: what a user may not do from within a script, and commands that are not there.
 _SENTENCES = (

@@ -1,0 +1,88 @@
+"""Redis URLs, checked by what redis-py makes of them: a wrong one stops the start and says what is wrong."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+ACCEPTED = (
+    "redis://[user:password@]host:6379/0, rediss://… or unix:///path/of.sock "
+    "(special characters of a password percent-encoded)"
+)
+
+_NUMBERS = ("db", "socket_timeout", "socket_connect_timeout", "health_check_interval", "max_connections")
+_TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_TLS = (*_TLS_FILES, "ssl_ca_path", "ssl_cert_reqs", "ssl_check_hostname", "ssl_password")
+_OPTIONS = (*_NUMBERS, "socket_keepalive", "client_name")
+
+
+class WrongRedisUrl(ValueError):
+    """Raised for a URL that redis-py, or Redis, would refuse; says why and repeats no password."""
+
+
+def check_redis_url(text: str) -> str:
+    """Return a URL that a connection can be made from; nothing connects.
+
+    Raises `WrongRedisUrl`.
+    """
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        raise WrongRedisUrl("its host or port cannot be read") from None
+    scheme = text.partition("://")[0]
+    if scheme not in ("redis", "rediss", "unix"):
+        lower = scheme.lower() in ("redis", "rediss", "unix")
+        raise WrongRedisUrl("its scheme is not in lower case" if lower else "its scheme is another")
+    if port == 0:
+        raise WrongRedisUrl("its port is 0")
+    if url.fragment:
+        raise WrongRedisUrl("it has a '#': in a password that is %23")
+    _check_path(url)
+    _check_options(url)
+    _check_by_redis_py(text)
+    return text
+
+
+def _check_path(url: SplitResult) -> None:
+    if url.scheme == "unix":
+        if url.netloc.rpartition("@")[2]:
+            raise WrongRedisUrl("a unix socket has no host: the path needs a third slash")
+        if not url.path.strip("/"):
+            raise WrongRedisUrl("it names no socket's path")
+    # redis-py would take any other path for database 0.
+    elif not re.fullmatch(r"(/[0-9]{0,6})?", url.path):
+        raise WrongRedisUrl("what follows its host is not the number of a database")
+
+
+def _check_options(url: SplitResult) -> None:
+    options = parse_qsl(url.query, keep_blank_values=True)
+    names = [name for name, _ in options]
+    allowed = (*_OPTIONS, *(_TLS if url.scheme == "rediss" else ()))
+    for name, value in options:
+        shown = ascii(name[:40])
+        if name not in allowed:
+            where = " without TLS (rediss://)" if name in _TLS else ""
+            raise WrongRedisUrl(f"it has the option {shown}{where}; options are {', '.join(allowed)}")
+        if names.count(name) > 1:
+            raise WrongRedisUrl(f"it has the option {shown} twice")
+        if name in _NUMBERS and not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", value):
+            raise WrongRedisUrl(f"its option {shown} is no number")
+        if name in _TLS_FILES and not Path(value).is_file():
+            raise WrongRedisUrl(f"the file of its option {shown} does not exist")
+        if name == "client_name" and not re.fullmatch(r"[!-~]+", value):
+            raise WrongRedisUrl(f"its option {shown} has characters that Redis refuses")
+    if "db" in names and url.scheme != "unix" and url.path.strip("/"):
+        raise WrongRedisUrl("it names a database twice: behind the host, and with the option 'db'")
+
+
+def _check_by_redis_py(text: str) -> None:
+    # Here, not above: it takes long, and the settings are read by what speaks to no Redis too.
+    from redis import ConnectionPool, RedisError
+
+    try:
+        ConnectionPool.from_url(text).make_connection()
+    except (ValueError, TypeError, RedisError) as error:
+        # Of values that were checked above, or are no secrets.
+        raise WrongRedisUrl(f"redis-py does not take it: {error}") from None
