@@ -12,6 +12,8 @@ from urllib.parse import urlencode, urlsplit
 
 import jwt
 import requests
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from ..clock import Clock
 from ..metrics.definitions import TOKEN_REFRESHES
@@ -23,6 +25,7 @@ from .errors import DeadLogin, SsoMisconfigured, SsoUnavailable
 JWKS_SECONDS = 300
 #: A clock further ahead than this finds tokens near their end, or past it, as they come: they live 20 minutes.
 AHEAD_SECONDS = 300
+LEAST_RSA_BITS = 2048
 _AGE = re.compile(r"[0-9]{1,9}")
 
 #: A 400 with one of these means that the login is dead, whatever the error's code (as SeAT and others keep them).
@@ -209,11 +212,16 @@ class SsoClient:
     def _read_keys(self) -> Mapping[str, jwt.PyJWK]:
         try:
             response = self._http.get(f"{self._base_url}/oauth/jwks", timeout=TIMEOUTS_SECONDS, allow_redirects=False)
-            keys = jwt.PyJWKSet.from_dict(_json_object(response)).keys
-        except (requests.RequestException, jwt.PyJWTError) as error:
+            if response.status_code != 200:
+                raise SsoUnavailable(f"SSO's keys cannot be read: it answered {response.status_code}")
+            found = jwt.PyJWKSet.from_dict(_json_object(response)).keys
+        except (requests.RequestException, jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
             raise SsoUnavailable(f"SSO's keys cannot be read: {type(error).__name__}") from error
         self._check_clock(response)
-        return {key.key_id: key for key in keys if key.key_id}
+        keys = {key.key_id: key for key in found if key.key_id and _may_sign(key)}
+        if not keys:
+            raise SsoUnavailable("SSO's keys cannot be read: none of them can sign access tokens")
+        return keys
 
     def _check_clock(self, response: requests.Response) -> None:
         """Refuse to go on with a clock far ahead: rotated tokens would be found expired, and lost.
@@ -226,6 +234,16 @@ class SsoClient:
             raise SsoUnavailable(
                 f"this host's clock is {ahead_seconds:.0f} s ahead of SSO's: set it right; no token was asked for"
             )
+
+
+def _may_sign(key: jwt.PyJWK) -> bool:
+    """Return whether a key is of the kinds that SSO signs with: RSA of 2,048 bits or more, or an elliptic curve."""
+    public = key.key
+    if key.public_key_use not in (None, "sig"):
+        return False
+    return isinstance(public, EllipticCurvePublicKey) or (
+        isinstance(public, RSAPublicKey) and public.key_size >= LEAST_RSA_BITS
+    )
 
 
 def _age_seconds(response: requests.Response) -> int:

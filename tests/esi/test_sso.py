@@ -285,17 +285,55 @@ def test_a_new_key_is_looked_up_once(odd_sso: Sso, client: SsoClient) -> None:
     assert len(odd_sso.asked(JWKS_PATH)) == 3
 
 
-@pytest.mark.parametrize(
-    "keys",
-    [
-        Said(502, b"<html>"),
-        Said(body={}),
-        Said(body={"keys": []}),
-        Said(body={"keys": "none"}),
-        Said(body=[]),
-        Said(cut=True),
-    ],
-)
+def one_key(**changed: Any) -> Said:
+    """Return an answer with a key that is changed so that SSO cannot have signed with it."""
+    body = published("key-1").body
+    return Said(body={"keys": [{**body["keys"][0], **changed}]}, headers=NOW_DATE)
+
+
+def small_key() -> Said:
+    private = rsa.generate_private_key(public_exponent=65_537, key_size=1_024)
+    key = json.loads(RSAAlgorithm.to_jwk(private.public_key()))
+    return Said(body={"keys": [{**key, "kid": "key-1", "alg": "RS256"}]}, headers=NOW_DATE)
+
+
+BROKEN_KEYS = [
+    Said(502, b"<html>"),
+    # A page of an error, or of a login, with keys in it all the same.
+    Said(500, published("key-1").body),
+    Said(302, published("key-1").body, {"Location": "/elsewhere"}),
+    Said(404, published("key-1").body),
+    Said(body={}),
+    Said(body={"keys": []}),
+    Said(body={"keys": "none"}),
+    Said(body={"keys": {"key-1": 1}}),
+    Said(body={"keys": [None, 1, "key-1"]}),
+    Said(body={"keys": [{"kid": "key-1"}]}),
+    Said(body={"keys": [{"kid": "key-1", "kty": "oct", "k": "c2VjcmV0", "alg": "HS256"}]}),
+    one_key(kid=""),
+    one_key(kid=None),
+    one_key(use="enc"),
+    one_key(n="AQAB"),
+    small_key(),
+    Said(body=[]),
+    Said(body=b"\xff\xfe"),
+    Said(cut=True),
+]
+
+
+@pytest.mark.parametrize("keys", BROKEN_KEYS)
+def test_a_broken_answer_never_replaces_good_keys(odd_sso: Sso, client: SsoClient, keys: Said) -> None:
+    client.refresh(REFRESH_TOKEN)
+    odd_sso.scripted.say(JWKS_PATH, keys)
+    # A key that we do not know makes us read them again.
+    odd_sso.answer(odd_sso.sign(rsa_key("key-2"), key_id="key-2"))
+    assert type(refused(client)) is SsoUnavailable
+    odd_sso.answer(odd_sso.sign())
+    client.refresh(REFRESH_TOKEN)
+    assert len(odd_sso.asked(JWKS_PATH)) == 2
+
+
+@pytest.mark.parametrize("keys", BROKEN_KEYS)
 def test_no_token_is_asked_for_while_none_could_be_proved(odd_sso: Sso, client: SsoClient, keys: Said) -> None:
     odd_sso.scripted.say(JWKS_PATH, keys)
     assert type(refused(client)) is SsoUnavailable
