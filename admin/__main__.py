@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from nomad_actors import error_reports, log
-from nomad_actors.app import create_app, redis_missing, settings_or_exit
+from nomad_actors.app import open_admin, redis_missing
 from nomad_actors.bulk import Runner
 from nomad_actors.errors import Unavailable
+from nomad_actors.program import begin, settings_or_exit
 
 from . import serve, web
 
@@ -21,15 +21,12 @@ REDIS_DEADLINE_MS = 1500
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve the admin until SIGTERM or SIGINT; exits with 2 for wrong settings, with 1 when its port is taken."""
+    """Serve the admin until SIGTERM or SIGINT; exits with 2 for wrong settings, with 78 when its port is taken."""
     options = _parser().parse_args(arguments)
     with settings_or_exit() as settings:
-        log.configure_program(settings.log_format, settings.log_level)
-        app = create_app(settings, caller_deadline_ms=REDIS_DEADLINE_MS)
-    try:
+        begin(settings)
+        app = open_admin(settings, caller_deadline_ms=REDIS_DEADLINE_MS)
         listener = serve.listen(settings.admin_host, settings.admin_port)
-    except serve.NoPort as error:
-        sys.exit(str(error))
     url = serve.base_url(listener)
     runner = Runner(app.queues)
 
@@ -38,6 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # A read-only admin changes nothing, also not what others have begun.
         if not settings.admin_read_only:
             runner.start()
+        try:
+            app.store.ping()
+        except Unavailable as error:
+            # It serves all the same: what needs no database works, the rest answers 503 with this sentence.
+            logger.warning(str(error))
         logger.info("the admin is served", url=f"{url}/admin/")
         if options.ready_file is not None:
             serve.write_ready_file(options.ready_file, url)

@@ -14,7 +14,7 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
-from nomad_actors.errors import NomadError
+from nomad_actors.errors import CannotStart
 
 from .worker import Worker
 
@@ -25,7 +25,7 @@ GRACEFUL_SECONDS = 10
 TIMEOUT_SECONDS = 60
 
 
-class NoPort(NomadError):
+class NoPort(CannotStart):
     """Raised when the admin's port cannot be had; says what to do."""
 
 
@@ -39,12 +39,10 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server(address[:2], family=family, backlog=128)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            message = (
-                f"port {port} on {host} is taken; stop what listens there, or set ADMIN_PORT to a free one, or to 0"
-            )
+            found, fix = "is taken", "stop what listens there, or set ADMIN_PORT to a free one, or to 0"
         else:
-            message = f"{host} port {port} cannot be had ({error}); set ADMIN_HOST and ADMIN_PORT to what this host has"
-        raise NoPort(message) from error
+            found, fix = f"cannot be had ({error})", "set ADMIN_HOST and ADMIN_PORT to what this host has"
+        raise NoPort(f"port {port} on {host} {found}", fix) from error
 
 
 def base_url(listener: socket.socket) -> str:

@@ -20,7 +20,7 @@ from .parts import keep
 from .sizes import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
-    from nomad_actors.app import App
+    from nomad_actors.app import AdminAccess
 
 _HEADERS = {
     # Nothing but our own style sheet: no script, no frame, nothing from elsewhere, and forms to ourselves.
@@ -37,7 +37,7 @@ _HEADERS = {
 }
 
 
-def create_app(app: App) -> Flask:
+def create_app(app: AdminAccess) -> Flask:
     """Return the admin of an application as a WSGI application; nothing connects before the first request."""
     web = Flask("admin", static_url_path="/admin/static")
     web.response_class = Answer

@@ -22,6 +22,7 @@ from nomad_actors import App, Settings
 from nomad_actors.app import create_app
 from nomad_actors.errors import NomadError
 from nomad_actors.local_redis import LocalRedis
+from nomad_actors.private_files import make_files_private
 from nomad_actors.store import Character
 
 from . import load, summary
@@ -47,6 +48,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="end with a summary when every job type has run")
     arguments = parser.parse_args()
+    make_files_private()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     directory = Path(tempfile.mkdtemp(prefix="nomad-demo-"))

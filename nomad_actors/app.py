@@ -6,6 +6,8 @@ import dataclasses
 import importlib
 import os
 import sys
+import sysconfig
+import traceback
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -15,52 +17,58 @@ from prometheus_client import CollectorRegistry
 
 from . import error_reports, log, queues
 from .broker import JobBroker
+from .broker.errors import RedisUnavailable, Refusal
 from .clock import Clock, SystemClock
-from .errors import SettingsError, Unavailable
+from .errors import BadInput, SettingsError, Unavailable
 from .esi import EsiCache, EsiClient, SsoClient, http_session
 from .job_types import JobType
 from .jobs import JOB_TYPES
 from .jobs.services import Services
 from .middleware import middleware_for
 from .processes import stop_with_parent
+from .program import EXIT_CANNOT_START, begin
 from .program import settings_or_exit as settings_or_exit
 from .queues import Queues
 from .scrape import scraped
 from .settings import Settings
 from .store import Store, TokenCipher
 
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
 
 @dataclass(frozen=True)
-class App:
-    """One process' parts, put together."""
+class QueueAccess:
+    """What an operator's program and the scheduler need: the queues; no database, no key and no ESI come with them."""
 
     settings: Settings
     clock: Clock
     broker: JobBroker
     queues: Queues
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.broker.close()
+
+
+@dataclass(frozen=True)
+class AdminAccess(QueueAccess):
+    """What the admin needs: the queues and the database, without the keys of its tokens."""
+
     store: Store
-    services: Services
     #: What this process counts and, read at each scrape, what Redis and the database hold.
     registry: CollectorRegistry
 
     def close(self) -> None:
         """Close every connection."""
-        self.broker.close()
+        super().close()
         self.store.close()
 
 
 @dataclass(frozen=True)
-class QueueAccess:
-    """What an operator's program needs of an application: its queues; no database, no key and no ESI come with it."""
+class App(AdminAccess):
+    """One process' parts, put together."""
 
-    settings: Settings
-    clock: Clock
-    broker: JobBroker
-    queues: Queues
-
-    def close(self) -> None:
-        """Close every connection."""
-        self.broker.close()
+    services: Services
 
 
 def open_queues(
@@ -73,6 +81,18 @@ def open_queues(
     Raises `SettingsError` for a module of job types that cannot be imported.
     """
     return _queue_access(settings, clock or SystemClock(), None, caller_deadline_ms)
+
+
+def open_admin(settings: Settings, *, caller_deadline_ms: int) -> AdminAccess:
+    """Put together what the admin shows and changes; it reads no token, so it needs no token key.
+
+    Raises as `open_queues`.
+    """
+    clock = SystemClock()
+    access = _queue_access(settings, clock, None, caller_deadline_ms)
+    store = Store(settings.database_url, cipher=None, clock=clock, database_wait_ms=caller_deadline_ms // 2)
+    registry = scraped(access.broker, access.queues, store, clock)
+    return AdminAccess(settings, clock, access.broker, access.queues, store, registry)
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None, caller_deadline_ms: int | None = None) -> App:
@@ -88,7 +108,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, caller_deadlin
     services = _services(settings, clock, None if caller_deadline_ms is None else caller_deadline_ms // 2)
     access = _queue_access(settings, clock, services, caller_deadline_ms)
     registry = scraped(access.broker, access.queues, services.store, clock)
-    return App(settings, clock, access.broker, access.queues, services.store, services, registry)
+    return App(settings, clock, access.broker, access.queues, services.store, registry, services)
 
 
 def _queue_access(
@@ -101,8 +121,13 @@ def _queue_access(
         caller_deadline_ms=caller_deadline_ms,
     )
     registry = Queues(broker, settings=settings, clock=clock)
-    for job_type in (*JOB_TYPES, *_own_job_types(settings.modules)):
+    for job_type in JOB_TYPES:
         registry.register(job_type, services)
+    for job_type in _own_job_types(settings.modules):
+        try:
+            registry.register(job_type, services)
+        except (BadInput, ValueError) as error:
+            raise SettingsError([f"NOMAD_MODULES: {error}; accepted: modules with job types of other names"]) from error
     queues.set_default(registry)
     dramatiq.set_broker(broker)
     return QueueAccess(settings, clock, broker, registry)
@@ -119,31 +144,16 @@ def connect(settings: Settings | None = None) -> App:
 def worker_broker() -> None:
     """Make Dramatiq's global broker that of an application: `dramatiq nomad_actors.app:worker_broker` calls it.
 
-    Exits with code 2 when the settings are wrong, and with 1 when Redis does not answer. The process stops, giving back
+    Exits with the codes of `settings_or_exit`, and with 1 when Redis does not answer. The process stops, giving back
     what it runs, when Dramatiq's main process is killed: nobody would be left to stop it.
     """
     with settings_or_exit() as settings:
-        log.configure_program(settings.log_format, settings.log_level)
+        begin(settings)
         stop_with_parent(settings.shutdown_ms / 1000)
         flush_ms = int(error_reports.FLUSH_SECONDS * 1000) if settings.sentry_dsn else 0
         app = create_app(dataclasses.replace(settings, shutdown_ms=in_time_ms(settings.shutdown_ms, flush_ms)))
-    exit_without_redis(app)
-    app.store.migrate()
-
-
-def exit_without_redis(app: App) -> None:
-    """End the process with code 1 and one line where Redis does not answer, or does not let us do what we need."""
-    logger = log.get_logger("nomad_actors.app")
-    try:
-        app.queues.ping()
-    except Unavailable as error:
-        logger.critical(redis_missing(app.settings, error))
-        sys.exit(1)
-    try:
-        app.queues.check_permissions()
-    except Unavailable as error:
-        logger.critical("Redis refuses what we need; nomad doctor tells how to allow it", error=str(error))
-        sys.exit(1)
+        _check_store(app)
+        require_redis(app)
 
 
 def in_time_ms(shutdown_ms: int, flush_ms: int = 0) -> int:
@@ -155,13 +165,41 @@ def in_time_ms(shutdown_ms: int, flush_ms: int = 0) -> int:
     return max(shutdown_ms - 3_500 - flush_ms, shutdown_ms // 3)
 
 
-def worker_threads(settings: Settings) -> int:
-    """Return how many threads a worker process needs: one for each place of each queue."""
+def prepare_workers(settings: Settings) -> int:
+    """Check what workers need besides Redis; return a process' threads: one for each place of each queue.
+
+    Raises `CannotStart` if they cannot start until somebody changes something, `SettingsError`, `Unavailable`.
+    """
     app = create_app(settings)
     try:
+        _check_store(app)
         return app.queues.total_concurrency()
     finally:
         app.close()
+
+
+def _check_store(app: App) -> None:
+    app.store.migrate()
+    app.store.check_keys()
+
+
+def require_redis(access: QueueAccess) -> None:
+    """Return when Redis answers and lets us do what we need; else log what to do and exit.
+
+    The code is 78 where only somebody can mend it, else 1.
+    """
+    logger = log.get_logger("nomad_actors.app")
+    try:
+        access.queues.ping()
+    except Unavailable as error:
+        refusal = error.__cause__.refusal if isinstance(error.__cause__, RedisUnavailable) else None
+        logger.critical(redis_missing(access.settings, error))
+        sys.exit(EXIT_CANNOT_START if refusal in (Refusal.PASSWORD, Refusal.DATABASE) else 1)
+    try:
+        access.queues.check_permissions()
+    except Unavailable as error:
+        logger.critical("Redis refuses what we need; nomad doctor tells how to allow it", error=str(error))
+        sys.exit(EXIT_CANNOT_START)
 
 
 def redis_missing(settings: Settings, error: Unavailable) -> str:
@@ -209,9 +247,29 @@ def _own_job_types(modules: tuple[str, ...]) -> list[JobType]:
 def _imported(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except ImportError as error:
-        problem = f"NOMAD_MODULES names {name!r}, which cannot be imported ({error}); accepted: modules with a JobType"
+    # A module is somebody else's code: it may raise anything, and exit too.
+    except (Exception, SystemExit) as error:
+        why = f"{type(error).__name__}: {_words_of(error)}{_place_of(error)}"
+        problem = f"NOMAD_MODULES names {name!r}, which cannot be imported ({why}); accepted: modules with a JobType"
         raise SettingsError([problem]) from error
+
+
+def _words_of(error: BaseException) -> str:
+    try:
+        return error.msg if isinstance(error, SyntaxError) else str(error)
+    except Exception:
+        return "(no message)"
+
+
+def _place_of(error: BaseException) -> str:
+    """Return the file and line at fault, "" for a module that was not found."""
+    if isinstance(error, SyntaxError):
+        return f", {error.filename}:{error.lineno}"
+    # The first frames are this file's and importlib's.
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__)[1:] if not frame.filename.startswith("<")]
+    frames = [frame for frame in frames if frame.filename != importlib.__file__]
+    own = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)] or frames
+    return f", {own[-1].filename}:{own[-1].lineno}" if own else ""
 
 
 def _declared_in(module: ModuleType) -> list[JobType]:

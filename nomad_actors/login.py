@@ -27,8 +27,11 @@ class LoginFailed(NomadError):
 def log_in(app: App, *, user_id: int, port: int, scopes: Iterable[str], say: Callable[[str], object]) -> str:
     """Wait for one login and save it; return the character's name.
 
-    Raises `LoginFailed` when the player refused or took longer than five minutes, and what SSO's client raises.
+    Raises `LoginFailed` when the player refused or took longer than five minutes, `KeyIsLost`, and what
+    SSO's client raises.
     """
+    # Before the player logs in: afterwards the login would be lost.
+    app.store.check_keys()
     verifier = secrets.token_urlsafe(48)
     state = secrets.token_urlsafe(24)
     callback = _Callback(port)

@@ -15,8 +15,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from .errors import NomadError
-from .local_redis import USER, LocalRedis, free_port
+from .errors import CannotStart, NomadError
+from .local_redis import USER, LocalRedis, find_server, free_port
+from .private_files import make_directory
 from .settings import OWN_REDIS
 
 
@@ -29,8 +30,10 @@ def own_redis(var_dir: Path) -> LocalRedis:
 
     It has the port that it had before, unless another program has that now.
 
-    Raises `RunsAlready`, and `NomadError` for a directory that cannot be written to.
+    Raises `RunsAlready`, and `CannotStart` where there is no server program or the directory cannot be written to.
     """
+    # Before anything is written: it raises where there is no program.
+    find_server()
     path = var_dir / OWN_REDIS
     port, password = _kept(path)
     if port and _answers(port, password):
@@ -48,7 +51,8 @@ def own_redis(var_dir: Path) -> LocalRedis:
     try:
         _keep(path, server.url)
     except OSError as error:
-        raise NomadError(f"{path} cannot be written ({error}); NOMAD_VAR_DIR names another directory") from error
+        fix = "let this process' user write there (chown; no read-only mount), or name another in NOMAD_VAR_DIR"
+        raise CannotStart(f"{path} cannot be written ({error})", fix) from error
     return server
 
 
@@ -62,7 +66,7 @@ def _kept(path: Path) -> tuple[int, str]:
 
 
 def _keep(path: Path, url: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     # Made anew and moved into its place: nobody else may read it, and nobody reads half of it.
     made = path.with_name(f"{path.name}.{os.getpid()}")
     with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:

@@ -1,28 +1,73 @@
-"""How a program of ours begins: its settings, and an end that says which of them are wrong."""
+"""How a program of ours starts: its settings, and an exit code that says whether to start it again.
+
+A supervisor reads the code: 2 and 78 mean that somebody must change something first.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from .errors import SettingsError
+from . import log
+from .errors import CannotStart, NomadError, SettingsError
+from .private_files import files_of, make_files_private, tighten
 from .settings import Settings
 
 #: Exit code of every program of ours that was given wrong settings.
 EXIT_SETTINGS = 2
+#: Exit code of a program that cannot start until somebody changes something else: EX_CONFIG of sysexits.h.
+EXIT_CANNOT_START = 78
+#: Starting again does not help before somebody acts.
+NEEDS_OPERATOR = frozenset({EXIT_SETTINGS, EXIT_CANNOT_START})
+
+#: Paths in one log line.
+_NAMED = 5
+
+logger = log.get_logger("nomad_actors.program")
 
 
 @contextlib.contextmanager
 def settings_or_exit() -> Iterator[Settings]:
-    """Read the settings of this process; a wrong one, now or while it is used, ends it with exit code 2.
+    """Read the settings of this process, and end it with one line and an exit code if it cannot start.
 
-    Plain text says which: the log's own settings may be among them.
+    2 is for wrong settings, 78 for anything else that starting again does not mend, 1 for what may pass by itself.
+    From here on, files that this process makes are its owner's alone.
     """
+    make_files_private()
     try:
         yield Settings.from_env(os.environ)
     except SettingsError as error:
+        # Plain text: the log's own settings may be wrong.
         for problem in error.problems:
             sys.stderr.write(f"wrong setting: {problem}\n")
         sys.exit(EXIT_SETTINGS)
+    except CannotStart as error:
+        logger.critical(f"cannot start: {error}")
+        sys.exit(EXIT_CANNOT_START)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A file that we may not use, or that has no room: which it is, its words say.
+        logger.critical(f"cannot start: {error}; let this process' user use that file, and see that its disk has room")
+        sys.exit(EXIT_CANNOT_START)
+    except NomadError as error:
+        logger.critical(f"cannot start now: {error}")
+        sys.exit(1)
+
+
+def begin(settings: Settings) -> None:
+    """Log as the settings say, and take others' rights from the files that an earlier release left open."""
+    log.configure_program(settings.log_format, settings.log_level)
+    changed, still_open = tighten(files_of(settings.var_dir, settings.database_path))
+    if changed:
+        logger.warning("others could use these files; now their owner alone may", files=_named(changed))
+    if still_open:
+        logger.warning("others can use these files, and we may not change it: chmod go=", files=_named(still_open))
+
+
+def _named(paths: Sequence[Path]) -> str:
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return ", ".join(map(str, paths[:_NAMED])) + more

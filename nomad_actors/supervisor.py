@@ -18,6 +18,7 @@ from typing import IO
 
 from .log import get_logger
 from .processes import end_with_parent
+from .program import NEEDS_OPERATOR
 
 logger = get_logger("nomad_actors.supervisor")
 
@@ -25,7 +26,10 @@ logger = get_logger("nomad_actors.supervisor")
 STEADY_SECONDS = 30.0
 FIRST_BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 30.0
+#: A program that says that somebody must act first (its line before this one) is tried again this slowly.
+OPERATOR_BACKOFF_SECONDS = 60.0
 POLL_SECONDS = 0.1
+_NEEDS_OPERATOR = "cannot start until somebody acts on what it said; tried again slowly"
 
 
 @dataclass
@@ -39,6 +43,7 @@ class _Child:
     started_mono: float = 0.0
     deaths: int = 0
     start_at_mono: float = 0.0
+    last_code: int | None = None
     gave_up: bool = field(default=False)
 
     def start(self) -> None:
@@ -162,6 +167,21 @@ class Supervisor:
             child.gave_up = True
             logger.error("ended", program=child.name, code=code)
             return
-        backoff = min(MAX_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** (child.deaths - 1))
+        backoff = _backoff_seconds(code, child.deaths)
         child.start_at_mono = now + backoff
-        logger.error("ended, starting again", program=child.name, code=code, in_seconds=backoff, deaths=child.deaths)
+        if code not in NEEDS_OPERATOR:
+            logger.error(
+                "ended, starting again", program=child.name, code=code, in_seconds=backoff, deaths=child.deaths
+            )
+        elif code != child.last_code:
+            # Once: the program's own line, which comes with each try, says what to do.
+            logger.error(_NEEDS_OPERATOR, program=child.name, code=code, every_seconds=backoff)
+        child.last_code = code
+
+
+def _backoff_seconds(code: int, deaths: int) -> float:
+    """Return how long to wait before a program that ended with `code` is started again."""
+    if code in NEEDS_OPERATOR:
+        return OPERATOR_BACKOFF_SECONDS
+    doubled: float = FIRST_BACKOFF_SECONDS * 2 ** (deaths - 1)
+    return min(MAX_BACKOFF_SECONDS, doubled)

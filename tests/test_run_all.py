@@ -23,6 +23,7 @@ from nomad_actors.local_redis import free_port
 from nomad_actors.settings import Settings
 from sandbox.serve import SandboxServer
 from tests.processes import environ_for, program
+from tests.test_private_files import open_in
 
 SLOW_JOB_TYPE = """
 import time
@@ -111,6 +112,9 @@ def test_everything_runs_on_one_host_and_sqlite_is_never_locked(
         check=True,
     )
     assert all(queue["kept"]["completed"] for queue in json.loads(beside.stdout)["queues"])
+    # Database, WAL, key, counts, Redis' files, its log and its address.
+    assert len(list((tmp_path / "var").rglob("*"))) > 10
+    assert open_in(tmp_path / "var") == []
     lines = said(tmp_path)
     admin = re.search(r'event="the admin is served" url=(\S+)', lines)
     assert admin is not None

@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from ..errors import (
     BadInput,
+    CannotStart,
     JobNotFound,
     NomadError,
     SettingsError,
@@ -42,6 +43,8 @@ class ExitCode(enum.IntEnum):
     WRONG_STATE = 4
     #: Redis or the database does not answer.
     UNAVAILABLE = 5
+    #: A program cannot start until somebody changes something (`nomad run`): EX_CONFIG of sysexits.h.
+    CANNOT_START = 78
     #: Ctrl-C, as shells tell it.
     INTERRUPTED = 130
 
@@ -59,6 +62,7 @@ _CODES: tuple[tuple[type[NomadError], ExitCode], ...] = (
     (Unavailable, ExitCode.UNAVAILABLE),
     (BadInput, ExitCode.USAGE),
     (SettingsError, ExitCode.USAGE),
+    (CannotStart, ExitCode.CANNOT_START),
     (Interrupted, ExitCode.INTERRUPTED),
 )
 

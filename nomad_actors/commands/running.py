@@ -8,15 +8,16 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from .. import log
+from ..errors import CannotStart, Unavailable
 from ..metrics.place import VARIABLE, WORKERS_PORT, make_place
-from ..program import settings_or_exit
+from ..program import begin, settings_or_exit
 from ..settings import OWN_REDIS
 
 if TYPE_CHECKING:
@@ -40,11 +41,12 @@ def workers(
 ) -> None:
     """Run workers: Dramatiq's own command line, with a thread a process for each place of each queue."""
     with settings_or_exit() as settings:
-        log.configure_program(settings.log_format, settings.log_level)
-        environ = _with_kept_counts(_without_kept_counts(), settings)
-        from ..app import worker_threads
+        begin(settings)
+        environ = _without_kept_counts()
+        from ..app import prepare_workers
 
-        threads = worker_threads(settings)
+        threads = prepare_workers(settings)
+        environ = _with_kept_counts(environ, settings)
     _become(_worker_command(threads, settings, processes), environ)
 
 
@@ -64,25 +66,35 @@ def admin() -> None:
 def everything() -> None:
     """Run workers, scheduler and admin; what dies is started again. Without REDIS_* it brings a Redis in var/."""
     with settings_or_exit() as settings:
-        log.configure_program(settings.log_format, settings.log_level)
+        begin(settings)
         environ = _without_kept_counts()
-        workers_environ = _with_kept_counts(environ, settings)
-        from ..app import worker_threads
+        from ..app import prepare_workers
         from ..own_redis import own_redis
         from ..supervisor import Supervisor
 
+        _stop_if_never(lambda: prepare_workers(settings))
         redis = None if _redis_is_given(environ) else own_redis(settings.var_dir)
         if redis is not None:
             settings = dataclasses.replace(settings, redis_url=redis.url)
-            environ["REDIS_URL"] = workers_environ["REDIS_URL"] = redis.url
-        threads = worker_threads(settings)
+            environ["REDIS_URL"] = redis.url
     _say_what_is_missing(settings)
     supervisor = Supervisor()
-    supervisor.add("workers", _worker_command(threads, settings, 1), workers_environ)
+    # As the command, which says in one line why workers cannot start, before Dramatiq does.
+    supervisor.add("workers", [sys.executable, "-m", "nomad_actors.cli", "run", "workers"], environ)
     scheduler_environ = {**environ, **_beside_workers(settings)}
     supervisor.add("scheduler", [sys.executable, "-m", "nomad_actors.scheduler"], scheduler_environ)
     supervisor.add("admin", [sys.executable, "-m", "admin"], environ)
     _run_until_told(supervisor, redis, settings)
+
+
+def _stop_if_never(check: Callable[[], object]) -> None:
+    """Raise what only somebody can mend; what may pass by itself is left to the parts, which are started again."""
+    try:
+        check()
+    except CannotStart:
+        raise
+    except Unavailable as error:
+        logger.warning(str(error))
 
 
 def _without_kept_counts() -> dict[str, str]:

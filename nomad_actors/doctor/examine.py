@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import NomadError, Unavailable
 from ..log import redact
-from . import host, queue_checks, queue_limits, redis_checks, schedule_checks
+from . import file_checks, host, queue_checks, queue_limits, redis_checks, schedule_checks
 from .findings import Area, Finding, Patient, Status
 
 Check = Callable[[Patient], Iterable[Finding]]
@@ -26,6 +26,8 @@ ON_REDIS: tuple[tuple[str, Area, Check], ...] = (
 ON_THE_HOST: tuple[tuple[str, Area, Check], ...] = (
     ("database", Area.DATABASE, host.database),
     ("disk", Area.HOST, host.disk),
+    ("files", Area.HOST, file_checks.files),
+    ("token keys", Area.DATABASE, file_checks.token_keys),
 )
 
 _WORST_LAST = (Status.OK, Status.UNKNOWN, Status.WARNING, Status.PROBLEM)

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import SettingsError, Unavailable
+from ..errors import SettingsError, Unavailable, Unusable
 from ..log import redact
 from ..store.database import Database
 from .findings import Finding, Patient, Status
@@ -28,6 +28,8 @@ def database(patient: Patient) -> Iterator[Finding]:
     try:
         # One that was used here cannot be missing for want of a first use.
         yield (None if database.was_used else _missing(where, database)) or _schema(where, database)
+    except Unusable as error:
+        yield Finding("database", Status.PROBLEM, redact(error.found), error.fix)
     except Unavailable as error:
         fix = "start the database, or correct DATABASE_URL"
         yield Finding("database", Status.PROBLEM, f"{where}: {redact(str(error))}", fix)
@@ -38,7 +40,7 @@ def database(patient: Patient) -> Iterator[Finding]:
 
 def _missing(where: str, database: Database) -> Finding | None:
     path = Path(database.url.database or "")
-    if not database.is_sqlite or path.exists():
+    if not database.is_sqlite or _exists(path):
         return None
     found, directory = f"{where} does not exist (as seen from {Path.cwd()})", _existing(path)
     if not directory.is_dir():
@@ -47,6 +49,14 @@ def _missing(where: str, database: Database) -> Finding | None:
     return Finding(
         "database", Status.WARNING, found, "start a part that uses it (nomad run workers): it makes the file"
     )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        # One that we may not look at; whoever opens it says so.
+        return True
 
 
 def _schema(where: str, database: Database) -> Finding:

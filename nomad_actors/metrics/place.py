@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from ..private_files import make_directory
+
 #: What prometheus-client reads when it is imported.
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 #: Where the workers' metrics are found when no setting says otherwise.
@@ -20,7 +22,7 @@ LEAST_FREE_BYTES = 16 << 20
 def make_place(path: Path) -> str:
     """Make a directory fit for counts; return why it cannot be, '' when it is."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_directory(path)
         with tempfile.TemporaryFile(dir=path):
             pass
         for lock in (FILES_LOCK, SERVING_LOCK):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 
 from .. import error_reports, log
-from ..app import create_app, exit_without_redis, settings_or_exit
+from ..app import open_queues, require_redis
 from ..metrics.definitions import REGISTRY, SCHEDULER
 from ..metrics.exposition import joined, serve_or_say
+from ..program import begin, settings_or_exit
 from .book import Schedules
 from .process import SlotScheduler
 from .schedules import SCHEDULES
@@ -19,12 +20,13 @@ logger = log.get_logger("nomad_actors.scheduler")
 
 
 def main() -> None:
-    """Fire the schedules until SIGTERM or SIGINT; exits with 2 for wrong settings, with 1 when Redis is away."""
+    """Fire the schedules until SIGTERM or SIGINT; exits with the codes of `settings_or_exit` and `require_redis`."""
     with settings_or_exit() as settings:
-        log.configure_program(settings.log_format, settings.log_level)
-        app = create_app(settings)
+        begin(settings)
+        # It adds jobs and runs none: it needs no token key, no database and no client secret.
+        app = open_queues(settings)
     error_reports.start(settings.sentry_dsn, service="scheduler")
-    exit_without_redis(app)
+    require_redis(app)
     scheduler = SlotScheduler(Schedules(app.queues, app.clock), SCHEDULES, app.clock)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: scheduler.stop())

@@ -6,7 +6,8 @@ from .audit import Audit, AuditedRequest, AuditEntry
 from .cipher import TokenCipher, UndecryptableToken
 from .documents import Documents, DueRoute, RouteState, Snapshot
 from .history import EVERYTHING, Changes, UnexpectedRow, Window
-from .logins import ACTIVE, NEEDS_LOGIN, Character, Login, LoginChanged
+from .login_keys import ACTIVE, KeyIsLost
+from .logins import NEEDS_LOGIN, Character, Login, LoginChanged
 from .migrate import SchemaTooNew
 from .store import Store
 
@@ -21,6 +22,7 @@ __all__ = [
     "Character",
     "Documents",
     "DueRoute",
+    "KeyIsLost",
     "Login",
     "LoginChanged",
     "RouteState",

@@ -19,7 +19,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ..errors import NomadError, SettingsError
 from ..settings import Settings
-from .key_file import read_or_make_key
+from ..token_keys import ACCEPTED
+from .key_file import KEY_FILE, make_key, read_key
+from .login_keys import refuse_lost_keys, stored_logins_by_key
 
 TokenKind = Literal["refresh", "access"]
 
@@ -35,32 +37,52 @@ class UndecryptableToken(NomadError):
 class TokenCipher:
     """Encrypts with the first of `keys` and decrypts with whichever made the value.
 
-    A key is any text of enough randomness; 32 bytes are derived from it. Raises `SettingsError` without keys.
+    32 bytes are derived from each; `source` says where they come from. Raises `SettingsError` without keys.
     """
 
-    def __init__(self, keys: Sequence[str]) -> None:
+    def __init__(self, keys: Sequence[str], source: str = "NOMAD_TOKEN_KEYS") -> None:
         if not keys or not all(keys):
             raise SettingsError(["NOMAD_TOKEN_KEYS holds no key; accepted: keys with commas between them"])
         derived = [_derive(key) for key in keys]
         self._ciphers = {_key_id(key): AESGCM(key) for key in derived}
         self.current_key_id = _key_id(derived[0])
+        self.source = source
+
+    @property
+    def key_ids(self) -> list[str]:
+        """The ids of the keys, newest first."""
+        return list(self._ciphers)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> TokenCipher:
         """Return a cipher with the settings' keys, else with the key file in `var_dir`, made once.
 
-        Raises `SettingsError` when a database that several hosts share comes without keys.
+        Raises `SettingsError` when a database that several hosts share comes without keys, or the file cannot be used;
+        `KeyIsLost` when there is no file, and logins are stored.
+        """
+        found = cls.at_hand(settings)
+        if found is not None:
+            return found
+        path = settings.var_dir / KEY_FILE
+        if not settings.database_url.startswith("sqlite"):
+            raise SettingsError(
+                [f"NOMAD_TOKEN_KEYS is not set; accepted with PostgreSQL: {ACCEPTED}, the same on every host"]
+            )
+        refuse_lost_keys(stored_logins_by_key(settings.database_url), [], str(path))
+        return cls([make_key(settings.var_dir)], str(path))
+
+    @classmethod
+    def at_hand(cls, settings: Settings) -> TokenCipher | None:
+        """Return a cipher with the keys that there are; None if there are none.
+
+        Raises `SettingsError` for a key file that cannot be used.
         """
         if settings.token_keys:
             return cls(settings.token_keys)
         if not settings.database_url.startswith("sqlite"):
-            raise SettingsError(
-                [
-                    "NOMAD_TOKEN_KEYS is not set; accepted with PostgreSQL: keys with commas between them, "
-                    "newest first, the same on every host"
-                ]
-            )
-        return cls([read_or_make_key(settings.var_dir)])
+            return None
+        key = read_key(settings.var_dir)
+        return None if key is None else cls([key], str(settings.var_dir / KEY_FILE))
 
     def encrypt(self, token: str, *, character_id: int, kind: TokenKind) -> str:
         """Return `token` as it may lie in the database."""

@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..errors import SettingsError, Unavailable
+from .failures import as_unavailable
 from .migrate import Schema, bring_up_to_date, schema_of
 
 BUSY_TIMEOUT_MS = 10_000
@@ -74,7 +75,7 @@ class Database:
         Raises `Unavailable` when the database does not answer.
         """
         self.migrate()
-        with _translated(), self._in_time(), self.engine.begin() as connection:
+        with _translated(self.url), self._in_time(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
@@ -84,7 +85,7 @@ class Database:
         Raises `Unavailable` when the database does not answer.
         """
         self.migrate()
-        with self._turn(), _translated(), self._in_time(), self._writer.begin() as connection:
+        with self._turn(), _translated(self.url), self._in_time(), self._writer.begin() as connection:
             yield connection
 
     def migrate(self) -> None:
@@ -113,7 +114,7 @@ class Database:
     def _migrate(self) -> None:
         if self._ready_pid:
             self._after_fork()
-        with _translated(), self._in_time(each_seconds=MIGRATION_SECONDS):
+        with _translated(self.url), self._in_time(each_seconds=MIGRATION_SECONDS):
             bring_up_to_date(self._writer, self._wait_seconds)
 
     def schema(self) -> Schema:
@@ -121,9 +122,18 @@ class Database:
 
         Raises `Unavailable` when it does not answer, or is none.
         """
+        with self.unmigrated() as connection:
+            return schema_of(connection)
+
+    @contextmanager
+    def unmigrated(self) -> Iterator[Connection]:
+        """Give a connection that only reads, without migrating.
+
+        Raises `Unavailable` when the database does not answer, or is none.
+        """
         try:
-            with _translated(), self._in_time(), self.engine.begin() as connection:
-                return schema_of(connection)
+            with _translated(self.url), self._in_time(), self.engine.begin() as connection:
+                yield connection
         except DBAPIError as error:
             raise Unavailable(f"the database cannot be read: {error.orig}") from error
 
@@ -169,17 +179,16 @@ def _held(lock: threading.Lock, seconds: float | None, why: str) -> Iterator[Non
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(url: URL) -> Iterator[None]:
     try:
         yield
     except (sa.exc.OperationalError, sa.exc.InterfaceError, sqlite3.Error, PoolTimeout, OSError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        raise Unavailable(f"the database does not answer: {cause}") from error
+        raise as_unavailable(error, url) from error
     except sa.exc.DatabaseError as error:
         # SQLite has no class of its own for a file that is damaged, or none of its.
         if type(error.orig) is not sqlite3.DatabaseError:
             raise
-        raise Unavailable(f"the database cannot be read: {error.orig}") from error
+        raise as_unavailable(error, url) from error
 
 
 def _parse(text: str) -> URL:

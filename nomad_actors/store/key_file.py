@@ -8,30 +8,50 @@ import secrets
 from pathlib import Path
 
 from ..errors import SettingsError
+from ..private_files import make_directory
+from ..token_keys import is_strong
 
 KEY_FILE = "token.key"
 
 logger = logging.getLogger(__name__)
 
 
-def read_or_make_key(directory: Path) -> str:
-    """Return the key in `directory`, which is made when it is not there; many processes may ask at once.
+def read_key(directory: Path) -> str | None:
+    """Return the key in `directory`, None if there is no such file.
 
-    Raises `SettingsError` when the file is empty, unreadable or cannot be made.
+    Raises `SettingsError` when the file cannot be read, or holds no key that is strong enough.
     """
     path = directory / KEY_FILE
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            _make(path)
+        if not os.path.lexists(path):
+            return None
         key = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError([f"NOMAD_TOKEN_KEYS is not set and {path} cannot be used: {error}"]) from error
+        raise SettingsError([_unusable(path, f"cannot be read: {error}")]) from error
     if not key:
-        raise SettingsError([f"NOMAD_TOKEN_KEYS is not set and {path} is empty; put the key back into it"])
-    if path.stat().st_mode & 0o077:
-        logger.warning("%s can be read by others: chmod 600 it", path)
+        raise SettingsError([_unusable(path, "is empty; put the key back into it")])
+    if not is_strong(key):
+        why = "does not hold a key of 32 random bytes; to read what it encrypted, set NOMAD_TOKEN_KEYS to a new key "
+        raise SettingsError([_unusable(path, f"{why}(openssl rand -base64 32), a comma, and what the file holds")])
     return key
+
+
+def make_key(directory: Path) -> str:
+    """Return the key in `directory`, which is made unless it is there; many processes may do so at once.
+
+    Raises `SettingsError` when it cannot be made.
+    """
+    path = directory / KEY_FILE
+    try:
+        make_directory(directory)
+        _make(path)
+    except OSError as error:
+        raise SettingsError([_unusable(path, f"cannot be made: {error}")]) from error
+    return read_key(directory) or make_key(directory)
+
+
+def _unusable(path: Path, why: str) -> str:
+    return f"NOMAD_TOKEN_KEYS is not set, and {path} {why}"
 
 
 def _make(path: Path) -> None:

@@ -14,9 +14,10 @@ from ..errors import NomadError
 from . import schema
 from .cipher import TokenCipher
 from .database import Database
+from .login_keys import ACTIVE as ACTIVE
+from .login_keys import KEY_ID, logins_by_key, refuse_lost_keys
 from .upsert import upsert
 
-ACTIVE = "active"
 NEEDS_LOGIN = "needs_login"
 
 
@@ -53,12 +54,46 @@ class Login(Character):
 
 
 class Logins:
-    """The characters' logins in `database`, encrypted by `cipher`."""
+    """The characters' logins in `database`, encrypted by `cipher`; without one, all but their tokens can be used."""
 
-    def __init__(self, database: Database, *, cipher: TokenCipher, clock: Clock) -> None:
+    def __init__(self, database: Database, *, cipher: TokenCipher | None, clock: Clock) -> None:
         self._database = database
-        self._cipher = cipher
+        self._maybe_cipher = cipher
+        self._keys_checked = False
         self._clock = clock
+
+    @property
+    def _cipher(self) -> TokenCipher:
+        if self._maybe_cipher is None:
+            raise NomadError("this process was started without the keys of the tokens")
+        return self._maybe_cipher
+
+    def check_keys(self) -> None:
+        """Check that every working login can be decrypted.
+
+        Raises `KeyIsLost`, `Unavailable`.
+        """
+        with self._database.read() as connection:
+            refuse_lost_keys(logins_by_key(connection), self._cipher.key_ids, self._cipher.source)
+        self._keys_checked = True
+
+    def forget_key(self, key_id: str) -> int:
+        """Mark that the players must log in again whose tokens a lost key encrypted; return how many.
+
+        Raises `Unavailable`.
+        """
+        lost = sa.select(schema.Login.character_id).where(KEY_ID.in_([key_id]))
+        change = (
+            sa.update(schema.Character)
+            .where(schema.Character.state == ACTIVE, schema.Character.character_id.in_(lost))
+            .values(
+                state=NEEDS_LOGIN,
+                state_reason=f"the key {key_id} that encrypted its token is lost",
+                state_changed_ms=self._clock.now_ms(),
+            )
+        )
+        with self._database.write() as connection:
+            return connection.execute(change).rowcount
 
     def save_login(
         self,
@@ -74,8 +109,10 @@ class Logins:
     ) -> None:
         """Keep what a player's login gave: the character is active again, its history stays.
 
-        Raises `Unavailable`.
+        Raises `KeyIsLost` rather than encrypt with a second key while a first one is missing, `Unavailable`.
         """
+        if not self._keys_checked:
+            self.check_keys()
         now_ms = self._clock.now_ms()
         character = {
             "character_id": character_id,

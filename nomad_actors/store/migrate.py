@@ -17,7 +17,9 @@ from typing import IO, TYPE_CHECKING
 
 from sqlalchemy.engine import Connection, Engine
 
-from ..errors import Unavailable
+from ..errors import Unusable
+from ..private_files import make_directory, make_file
+from ..version import __version__
 
 # Alembic is imported by what migrates: it takes long, and who only adds or shows jobs needs none.
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ _ADVISORY_LOCK = 0x6E6F6D6164
 _alembic_lock = threading.Lock()
 
 
-class SchemaTooNew(Unavailable):
+class SchemaTooNew(Unusable):
     """Raised when the database was migrated by a newer release than this one: nothing is read or written then."""
 
 
@@ -99,8 +101,9 @@ def _upgrade(connection: Connection) -> None:
         return
     if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
         raise SchemaTooNew(
-            f"the database is at schema {found}, which this release does not know: a newer one migrated it; "
-            f"start that release, or restore the copy from before"
+            f"the database is at schema {found}, this release ({__version__}) knows schemas up to "
+            f"{scripts.get_current_head()}: a newer release migrated it",
+            "start that release, or restore a backup from before",
         )
     command.upgrade(config, "head")
 
@@ -112,8 +115,12 @@ def _migration_lock(engine: Engine, wait_seconds: float | None) -> Iterator[None
         yield
         return
     path = Path(engine.url.database or "")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(path.name + ".lock"), "w") as file:
+    make_directory(path.parent)
+    lock = path.with_name(path.name + ".lock")
+    # SQLite would give them the rights that the umask of whoever comes first leaves, and WAL and SHM those of the file.
+    for each in (lock, path):
+        make_file(each)
+    with lock.open("r+") as file:
         _lock(file, wait_seconds)
         with engine.connect() as connection:
             raw = connection.connection.driver_connection

@@ -22,7 +22,7 @@ class Store(Logins):
     """
 
     def __init__(
-        self, database_url: str, *, cipher: TokenCipher, clock: Clock, database_wait_ms: int | None = None
+        self, database_url: str, *, cipher: TokenCipher | None, clock: Clock, database_wait_ms: int | None = None
     ) -> None:
         self.database = Database(database_url, wait_ms=database_wait_ms)
         super().__init__(self.database, cipher=cipher, clock=clock)

@@ -131,7 +131,7 @@ def test_a_port_that_is_taken_is_said_with_what_to_do(tmp_path: Path, redis_url:
         port = taken.getsockname()[1]
         process = start(tmp_path, redis_url, ADMIN_PORT=str(port))
         _, said = process.communicate(timeout=30)
-    assert process.returncode == 1
+    assert process.returncode == 78
     assert f"port {port} on 127.0.0.1 is taken" in said
     assert "ADMIN_PORT" in said
     assert "Traceback" not in said

@@ -18,6 +18,7 @@ import requests
 
 from nomad_actors.local_redis import LocalRedis
 from tests.admin.test_original import LINES, differences
+from tests.test_private_files import open_in
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 JOB_TYPES = ("token-refresh", "esi-data-refresh", "historical-data-collection", "cache-cleanup")
@@ -88,6 +89,8 @@ def test_ending_the_demo_ends_everything_it_started(
         assert [each["live"] for each in json.loads(beside.stdout)["schedulers"]] == [True]
         assert page.status_code == 200
         assert "esi-refresh" in page.text
+        (directory,) = tmp_path.glob("nomad-demo-*")
+        assert open_in(directory) == []
         started = family(process)
         assert len(started) >= 5
         process.send_signal(number)

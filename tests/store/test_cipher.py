@@ -67,13 +67,6 @@ def test_without_keys_one_is_made_readable_by_its_owner_only_and_said(
     assert caplog.text == ""
 
 
-def test_a_key_file_that_others_can_read_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    TokenCipher.from_settings(Settings(var_dir=tmp_path))
-    (tmp_path / "token.key").chmod(0o644)
-    TokenCipher.from_settings(Settings(var_dir=tmp_path))
-    assert "chmod 600" in caplog.text
-
-
 def test_an_emptied_key_file_stops_the_start_and_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "token.key").write_text("\n")
     with pytest.raises(SettingsError, match=r"token\.key is empty"):

@@ -283,7 +283,10 @@ def test_a_damaged_file_is_unavailable_with_the_cause(tmp_path: Path, kept_bytes
     file.write_bytes(whole[:kept_bytes] + random.Random(1).randbytes(len(whole) - kept_bytes))
     damaged = _open(f"sqlite:///{file}")
     for use in (damaged.ping, damaged.ping, lambda: damaged.audit.read(1), lambda: damaged.strike(1, 1)):
-        with pytest.raises(Unavailable, match=r"the database cannot be read: (file is not|database disk image)"):
+        with pytest.raises(
+            Unavailable,
+            match=r"nomad\.db cannot be used: it is (not a SQLite database|damaged) .*; restore it from a backup",
+        ):
             use()
     damaged.close()
 

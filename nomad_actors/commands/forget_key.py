@@ -1,0 +1,45 @@
+"""`nomad forget-key`: gives up the logins that a lost key encrypted."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..errors import BadInput
+from .audited import audited
+from .options import Json, Yes, confirm
+from .report import print_json, say
+from .session import opened
+
+
+def forget_key(
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="As the error or the doctor names it.")],
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Mark the logins that a lost key encrypted: their players must log in again. Their data stays."""
+    from ..store import Store, TokenCipher
+    from ..store.login_keys import stored_logins_by_key
+
+    with opened() as access:
+        at_hand = TokenCipher.at_hand(access.settings)
+        if at_hand is not None and key_id in at_hand.key_ids:
+            raise BadInput(f"key {key_id} is not lost: {at_hand.source} holds it")
+        logins = stored_logins_by_key(access.settings.database_url)
+        if key_id not in logins:
+            ids = sorted(logins)
+            raise BadInput(
+                f"no login was encrypted with key {key_id!r} (accepted: {', '.join(ids) or 'none'})", accepted=ids
+            )
+        confirm(f"Give up {logins[key_id]} logins of key {key_id}, whose players must log in again?", yes=yes)
+        store = Store(access.settings.database_url, cipher=None, clock=access.clock)
+        try:
+            with audited(access, "POST", "logins", "keys", key_id, "forget"):
+                count = store.forget_key(key_id)
+        finally:
+            store.close()
+    if json:
+        print_json({"success": True, "keyId": key_id, "logins": count})
+    else:
+        say(f"{count} characters need a login now")

@@ -1,0 +1,68 @@
+"""The files that we keep: that we can write them, that others cannot read them, that no key is lost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ..errors import CannotStart, SettingsError
+from ..private_files import files_of, found_open, open_to_others
+from ..store import TokenCipher
+from ..store.login_keys import logins_by_key, refuse_lost_keys, stored_logins_by_key
+from .findings import Finding, Patient, Status
+
+_NAMED = 3
+
+
+def files(patient: Patient) -> Iterator[Finding]:
+    """Tell what this user cannot write, and what others may use."""
+    settings = patient.settings
+    paths = files_of(settings.var_dir, settings.database_path)
+    closed = [path for path in (settings.var_dir, *paths) if os.path.exists(path) and not _may_write(path)]
+    if closed:
+        found = f"this user (uid {os.getuid()}) cannot write {_named(closed)}"
+        yield Finding("files", Status.PROBLEM, found, f"chown -R the user of the programs {settings.var_dir}")
+    directory = settings.var_dir
+    there = [directory] if os.path.exists(directory) and open_to_others(directory) else []
+    readable = list(dict.fromkeys([*there, *found_open(paths)]))
+    if readable:
+        fix = f"chmod -R go= {directory}"
+        yield Finding("files", Status.WARNING, f"others may use {_named(readable)}", fix)
+    if not closed and not readable:
+        yield Finding("files", Status.OK, f"what is in {directory} is its owner's alone")
+
+
+def token_keys(patient: Patient) -> Iterator[Finding]:
+    """Tell whether the keys at hand decrypt all logins; a process without keys, as the admin is, cannot tell."""
+    settings = patient.settings
+    try:
+        cipher = TokenCipher.at_hand(settings)
+        if cipher is None and (settings.database_path is None or patient.database is not None):
+            return
+        logins = _logins_by_key(patient)
+        ids = [] if cipher is None else cipher.key_ids
+        refuse_lost_keys(logins, ids, "the key file" if cipher is None else cipher.source)
+    except SettingsError as error:
+        yield Finding("token keys", Status.PROBLEM, str(error), "correct it; nomad run workers says the same")
+    except CannotStart as error:
+        yield Finding("token keys", Status.PROBLEM, error.found, error.fix)
+    else:
+        if logins:
+            yield Finding("token keys", Status.OK, f"{sum(logins.values())} logins can be decrypted")
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0))
+
+
+def _logins_by_key(patient: Patient) -> Mapping[str, int]:
+    if patient.database is None:
+        return stored_logins_by_key(patient.settings.database_url)
+    with patient.database.unmigrated() as connection:
+        return logins_by_key(connection)
+
+
+def _named(paths: Sequence[Path]) -> str:
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return ", ".join(map(str, paths[:_NAMED])) + more

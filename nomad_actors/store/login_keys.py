@@ -1,0 +1,73 @@
+"""Which keys the stored logins were encrypted with, and that none of them is missing.
+
+Each stored token names its key (see `cipher`). A login that needs the player anyway does not count: its token is of no
+use.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ..errors import CannotStart
+from . import schema
+from .database import Database
+
+#: A stored token begins with `v1.` and the key's id.
+_BEFORE_ID, ID_CHARACTERS = 3, 8
+
+#: The id of the key that a login's refresh token was encrypted with.
+KEY_ID = sa.func.substr(schema.Login.refresh_token, _BEFORE_ID + 1, ID_CHARACTERS)
+ACTIVE = "active"
+
+
+class KeyIsLost(CannotStart):
+    """Raised when logins are stored that none of the keys at hand decrypts."""
+
+
+def logins_by_key(connection: Connection) -> Mapping[str, int]:
+    """Return how many working logins were encrypted with each key, by its id."""
+    if not sa.inspect(connection).has_table(schema.Login.__tablename__):
+        return {}
+    query = (
+        sa.select(KEY_ID, sa.func.count())
+        .join(schema.Character, schema.Character.character_id == schema.Login.character_id)
+        .where(schema.Character.state == ACTIVE)
+        .group_by(KEY_ID)
+    )
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def stored_logins_by_key(database_url: str) -> Mapping[str, int]:
+    """Return `logins_by_key` of a database, which is neither made nor migrated for it.
+
+    Raises `Unavailable`, `SettingsError`.
+    """
+    database = Database(database_url)
+    try:
+        # A place that we may not look into holds nothing for us: whoever writes there says so.
+        if database.is_sqlite and not os.path.exists(database.url.database or ""):
+            return {}
+        with database.unmigrated() as connection:
+            return logins_by_key(connection)
+    finally:
+        database.close()
+
+
+def refuse_lost_keys(logins: Mapping[str, int], key_ids: Iterable[str], source: str) -> None:
+    """Raise `KeyIsLost` if logins were encrypted with a key that is not among `key_ids`, which `source` holds."""
+    ids = list(key_ids)
+    lost = {key_id: count for key_id, count in logins.items() if key_id not in ids}
+    if not lost:
+        return
+    stored = " and ".join(f"{count} logins with key {key_id}" for key_id, count in sorted(lost.items()))
+    here = f"{source} holds key {', '.join(ids)}" if ids else f"{source} is missing"
+    given_up = "; ".join(f"nomad forget-key {key_id}" for key_id in sorted(lost))
+    raise KeyIsLost(
+        f"the database has {stored}, but {here}",
+        f"put the lost key back (at the end of NOMAD_TOKEN_KEYS, or as the file that it was), or have those characters "
+        f"log in again: {given_up}",
+    )

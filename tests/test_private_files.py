@@ -1,0 +1,95 @@
+"""What we keep is its owner's alone, whatever the umask, and what an earlier release left open is closed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nomad_actors.local_redis import LocalRedis
+from nomad_actors.metrics.place import make_place
+from nomad_actors.private_files import files_of, found_open, tighten
+from nomad_actors.settings import Settings
+from nomad_actors.store import TokenCipher
+from nomad_actors.store.database import Database
+
+
+def open_in(directory: Path) -> list[str]:
+    """Return what others may use at and below a directory."""
+    return [
+        str(path)
+        for path in (directory, *directory.rglob("*"))
+        if not path.is_symlink() and stat.S_IMODE(path.lstat().st_mode) & 0o077
+    ]
+
+
+@pytest.fixture
+def careless() -> Iterator[None]:
+    """A umask that leaves everything open."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def made(var_dir: Path) -> Settings:
+    settings = Settings(var_dir=var_dir, database_url=f"sqlite:///{var_dir}/nomad.db", log_level="critical")
+    TokenCipher.from_settings(settings)
+    database = Database(settings.database_url)
+    database.migrate()
+    with database.write():
+        pass
+    server = LocalRedis(var_dir / "redis", append_only=True).start()
+    server.stop()
+    assert make_place(var_dir / "metrics" / "workers") == ""
+    database.close()
+    return settings
+
+
+def test_files_are_private_in_a_program_that_sets_no_umask(careless: None, tmp_path: Path) -> None:
+    made(tmp_path / "a" / "var")
+    # The lock files of the metrics are empty, and their directory is closed.
+    assert [path for path in open_in(tmp_path / "a") if not path.endswith(".lock")] == []
+
+
+def test_what_an_earlier_release_left_open_is_closed_at_the_start_and_said_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = made(tmp_path / "var")
+    for path in (settings.var_dir, *settings.var_dir.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    paths = files_of(settings.var_dir, settings.database_path)
+    assert len(found_open(paths)) > 8
+    changed, still_open = tighten(paths)
+    assert (len(changed) > 8, still_open, open_in(settings.var_dir)) == (True, [], [])
+    assert tighten(paths) == ([], [])
+
+
+def test_a_directory_that_others_use_too_is_left_as_it_is(tmp_path: Path) -> None:
+    settings = made(tmp_path)
+    theirs = tmp_path / "theirs.txt"
+    theirs.write_text("")
+    for path in (tmp_path, theirs, tmp_path / "nomad.db"):
+        path.chmod(0o755)
+    tighten(files_of(settings.var_dir, settings.database_path))
+    assert set(open_in(tmp_path)) == {str(tmp_path), str(theirs)}
+
+
+def test_neither_links_nor_devices_are_touched(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("")
+    target.chmod(0o644)
+    var_dir = tmp_path / "var"
+    var_dir.mkdir()
+    (var_dir / "token.key").symlink_to(target)
+    tighten([*files_of(var_dir, None), Path("/dev/null")])
+    assert stat.S_IMODE(target.stat().st_mode) == 0o644
+    assert stat.S_IMODE(os.stat("/dev/null").st_mode) & 0o006
+
+
+def test_nothing_is_made_where_nothing_is(tmp_path: Path) -> None:
+    assert files_of(tmp_path / "var", None) == []
+    assert tighten([tmp_path / "var" / "nomad.db"]) == ([], [])
+    assert not (tmp_path / "var").exists()
