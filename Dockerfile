@@ -1,14 +1,20 @@
 # One image for workers, scheduler and admin; docker-compose.yml says which of them a container is.
-FROM python:3.11-slim-bookworm AS build
+# By digest: --build-arg PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:… (docs/deployment.md says how to find it).
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
-RUN python -m venv /opt/nomad
-COPY requirements.lock setup.cfg pyproject.toml README.md LICENSE ./
+RUN python -m venv /opt/build && python -m venv --without-pip /opt/nomad
+COPY requirements-build.lock requirements-image.lock setup.cfg pyproject.toml README.md LICENSE ./
 COPY nomad_actors nomad_actors
 COPY admin admin
-# The lock holds the tests' packages too: as constraints, it gives versions and installs nothing by itself.
-RUN /opt/nomad/bin/pip install --no-cache-dir --constraint requirements.lock ".[postgres]"
+# What builds stays here. Every file is checked by its hash, the wheel of this package is made without the network.
+RUN /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements-build.lock \
+    && /opt/build/bin/pip --python /opt/nomad/bin/python install --no-cache-dir --require-hashes \
+        -r requirements-image.lock \
+    && /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /build/wheels . \
+    && /opt/build/bin/pip --python /opt/nomad/bin/python install --no-index --no-deps /build/wheels/*.whl
 
-FROM python:3.11-slim-bookworm
+FROM ${PYTHON_IMAGE}
 RUN useradd --system --uid 10001 --home-dir /var/lib/nomad --create-home nomad
 COPY --from=build /opt/nomad /opt/nomad
 ENV PATH=/opt/nomad/bin:$PATH \

@@ -6,7 +6,10 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check chaos bench run run-workers run-scheduler run-admin clean
+.PHONY: help demo test check chaos bench run run-workers run-scheduler run-admin clean lock image-digests
+# For every platform and Python that setup.cfg allows: a hash for each file of each release; no address in it.
+COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +44,16 @@ run-scheduler: $(STAMP) ## Run the scheduler
 run-admin: $(STAMP) ## Run the admin
 	@$(VENV)/bin/nomad run admin
 
+lock: $(STAMP) ## Fix the versions and hashes of all that is installed; UPGRADE=1 takes the newest
+	@$(COMPILE) $(if $(filter 1,$(UPGRADE)),--upgrade) --all-extras --output-file requirements.lock setup.cfg
+	@rm -f requirements-image.lock requirements-build.lock
+	@$(COMPILE) --constraint requirements.lock --extra postgres --output-file requirements-image.lock setup.cfg
+	@printf 'pip\nsetuptools\n' | $(COMPILE) --constraint requirements.lock --output-file requirements-build.lock -
+
+image-digests: ## Write docker-compose.digests.yml: each image by its digest (needs Docker)
+	@docker compose config --lock-image-digests redis postgres prometheus alertmanager grafana >docker-compose.digests.yml
+	@docker buildx imagetools inspect python:3.11-slim-bookworm --format 'PYTHON_IMAGE=python:3.11-slim-bookworm@{{.Manifest.Digest}}'
+
 clean: ## Remove what was made here, but for var/
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -51,6 +64,6 @@ $(STAMP): requirements.lock setup.cfg pyproject.toml
 		{ echo "make: $(PYTHON) is $$($(PYTHON) --version): Python 3.11 or newer is needed (PYTHON=… names one)"; exit 1; }
 	@echo "Installing into $(VENV), once:"
 	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) -m pip install --disable-pip-version-check --progress-bar on -r requirements.lock
+	@$(RUN) -m pip install --disable-pip-version-check --progress-bar on --require-hashes -r requirements.lock
 	@$(RUN) -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)

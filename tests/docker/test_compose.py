@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import time
@@ -13,12 +14,13 @@ from typing import Any
 
 import psutil
 import pytest
+import redis
 import requests
 import yaml
 
 from nomad_actors.admin_tokens import digest_of
 from nomad_actors.app import open_queues
-from nomad_actors.local_redis import LocalRedis, free_port
+from nomad_actors.local_redis import free_port
 from nomad_actors.processes import end_with_parent
 from nomad_actors.settings import Settings
 from tests.processes import ROOT
@@ -31,7 +33,8 @@ TOKEN = "a-token-of-the-tests-alone"
 ENV = {
     "POSTGRES_PASSWORD": "secret",
     "GRAFANA_PASSWORD": "secret",
-    "NOMAD_TOKEN_KEYS": "a key for tests",
+    "NOMAD_TOKEN_KEYS": secrets.token_urlsafe(32),
+    "REDIS_PASSWORD": secrets.token_hex(24),
     "NOMAD_ADMIN_TOKENS": f"prometheus:viewer:{digest_of(TOKEN)}",
     "ALERTMANAGER_CONFIG": "./grafana",
 }
@@ -52,8 +55,27 @@ def compose() -> dict[str, Any]:
         check=False,
     )
     assert told.returncode == 0, told.stderr
-    services: dict[str, Any] = yaml.safe_load(told.stdout)["services"]
+    # It writes a dollar sign as the file must.
+    services: dict[str, Any] = yaml.safe_load(told.stdout.replace("$$", "$"))["services"]
     return services
+
+
+@pytest.fixture
+def redis_port(compose: Mapping[str, Any], tmp_path: Path, wait_until: WaitUntil) -> Iterator[int]:
+    """The port of the Redis that the file starts, with its command, environment and health check."""
+    port, service = free_port(), compose["redis"]
+    directory = tmp_path / "redis"
+    directory.mkdir()
+    arguments = ["--port", str(port), "--bind", "127.0.0.1"]
+    with container({**service, "command": [*service["command"], *arguments]}, directory):
+        check = [program("redis-cli"), "-p", str(port), *service["healthcheck"]["test"][2:]]
+        environ = {"PATH": os.environ["PATH"], **service["environment"]}
+        wait_until(
+            lambda: subprocess.run(check, env=environ, capture_output=True, check=False).returncode == 0,
+            timeout_seconds=15,
+            what="Redis is healthy",
+        )
+        yield port
 
 
 @pytest.mark.parametrize("missing", sorted(ENV))
@@ -117,15 +139,17 @@ def container(service: Mapping[str, Any], directory: Path, **instead: str) -> It
 
 
 def test_the_containers_commands_do_their_work_as_processes(
-    compose: Mapping[str, Any], own_redis: LocalRedis, postgres_url: str, tmp_path: Path, wait_until: WaitUntil
+    compose: Mapping[str, Any], redis_port: int, postgres_url: str, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
-    places = {"REDIS_URL": own_redis.url, "DATABASE_URL": postgres_url}
+    redis_place = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis_port)}
+    places = {**redis_place, "DATABASE_URL": postgres_url}
     metrics, admin, counts = str(free_port()), str(free_port()), str(tmp_path / "counts")
-    access = open_queues(Settings.from_env({**places, "NOMAD_VAR_DIR": str(tmp_path)}))
+    own = {"REDIS_PASSWORD": ENV["REDIS_PASSWORD"], "NOMAD_VAR_DIR": str(tmp_path)}
+    access = open_queues(Settings.from_env({**places, **own}))
     with (
         container(compose["workers"], tmp_path, **places, NOMAD_METRICS_PORT=metrics, PROMETHEUS_MULTIPROC_DIR=counts),
-        container(compose["scheduler-1"], tmp_path, **places, NOMAD_METRICS_PORT="0"),
-        container(compose["scheduler-2"], tmp_path, **places, NOMAD_METRICS_PORT="0"),
+        container(compose["scheduler-1"], tmp_path, **redis_place, NOMAD_METRICS_PORT="0"),
+        container(compose["scheduler-2"], tmp_path, **redis_place, NOMAD_METRICS_PORT="0"),
         container(compose["admin"], tmp_path, **places, ADMIN_PORT=admin),
     ):
         queue = access.queues.get_queue("cache-cleanup")
@@ -169,20 +193,50 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_redis_runs_as_it_is_told(compose: Mapping[str, Any], tmp_path: Path, wait_until: WaitUntil) -> None:
-    port = str(free_port())
-    service = {**compose["redis"], "environment": {}}
-    with container({**service, "command": [*service["command"], "--port", port]}, tmp_path):
-        access = open_queues(Settings.from_env({"REDIS_URL": f"redis://127.0.0.1:{port}/0"}))
+def test_redis_runs_as_it_is_told(redis_port: int) -> None:
+    place = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis_port), "REDIS_PASSWORD": ENV["REDIS_PASSWORD"]}
+    access = open_queues(Settings.from_env(place))
+    facts = access.broker.server().facts()
+    assert (facts.memory_policy, facts.append_only) == ("noeviction", True)
+    # Without a limit no alert could tell of its memory.
+    assert facts.max_memory_bytes == 2 << 30
+    access.close()
 
-        def facts() -> Any:
-            return access.broker.server().facts()
 
-        wait_until(lambda: reached(facts), timeout_seconds=15, what="Redis")
-        assert (facts().memory_policy, facts().append_only) == ("noeviction", True)
-        # Without a limit no alert could tell of its memory.
-        assert facts().max_memory_bytes == 2 << 30
-        access.close()
+def test_redis_asks_for_its_password_which_no_list_of_processes_shows(redis_port: int) -> None:
+    with redis.Redis(port=redis_port) as nobody, pytest.raises(redis.AuthenticationError):
+        nobody.ping()
+    (server,) = [each for each in psutil.net_connections("tcp") if each.laddr[1:] == (redis_port,) and not each.raddr]
+    assert ENV["REDIS_PASSWORD"] not in " ".join(psutil.Process(server.pid).cmdline())
+
+
+def test_a_service_has_the_secrets_that_it_uses_and_no_other(compose: Mapping[str, Any]) -> None:
+    environs = {name: service.get("environment") or {} for name, service in compose.items()}
+    holders = {
+        variable: {name for name, environ in environs.items() if variable in environ}
+        for variable in ("NOMAD_TOKEN_KEYS", "EVE_CLIENT_SECRET", "SENTRY_DSN", "NOMAD_ADMIN_TOKENS", "DATABASE_URL")
+    }
+    assert holders == {
+        "NOMAD_TOKEN_KEYS": {"workers"},
+        "EVE_CLIENT_SECRET": {"workers"},
+        "SENTRY_DSN": {"workers"},
+        "NOMAD_ADMIN_TOKENS": {"admin"},
+        "DATABASE_URL": {"workers", "admin"},
+    }
+    for name, secret in (("redis", "REDIS_PASSWORD"), ("postgres", "POSTGRES_PASSWORD")):
+        shown = [(at, str(service)) for at, service in compose.items() if ENV[secret] in str(service.get("command"))]
+        assert not shown, name
+
+
+def test_only_what_speaks_to_the_world_is_in_a_network_that_reaches_it(compose: Mapping[str, Any]) -> None:
+    members = {name: set(service["networks"]) for name, service in compose.items()}
+    assert {name for name, networks in members.items() if "outward" in networks} == {"workers", "alertmanager"}
+    assert {name for name, networks in members.items() if networks == {"data"}} == {"redis", "postgres"}
+    published = {name for name, service in compose.items() if service.get("ports")}
+    assert all("front" in members[name] for name in published)
+    networks = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["networks"]
+    assert networks["data"] == {"internal": True}
+    assert networks["front"]["driver_opts"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
 
 
 def reached(ask: Callable[[], Any]) -> bool:
