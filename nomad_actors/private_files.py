@@ -12,6 +12,8 @@ UMASK = 0o077
 #: What the names of our files in `var_dir` begin with.
 _NAMES = ("token.key", "nomad.db", "redis", "metrics", "admin")
 _DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal", ".lock")
+#: Paths in one sentence.
+_NAMED = 3
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -83,6 +85,12 @@ def files_of(var_dir: Path, database: Path | None) -> list[Path]:
         found |= {database.with_name(database.name + suffix) for suffix in _DATABASE_SUFFIXES}
     is_ours = bool(entries) and entries <= found
     return [*([var_dir] if is_ours else []), *sorted(found)]
+
+
+def in_words(paths: Sequence[Path]) -> str:
+    """Return a list of paths for a sentence: the first few, and how many more there are."""
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return ", ".join(map(str, paths[:_NAMED])) + more
 
 
 def _entries(directory: Path) -> set[Path]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 from . import log
 from .errors import CannotStart, NomadError, SettingsError
-from .private_files import files_of, make_files_private, tighten
+from .private_files import files_of, in_words, make_files_private, tighten
 from .settings import Settings
 
 #: Exit code of every program of ours that was given wrong settings.
@@ -22,9 +21,6 @@ EXIT_SETTINGS = 2
 EXIT_CANNOT_START = 78
 #: Starting again does not help before somebody acts.
 NEEDS_OPERATOR = frozenset({EXIT_SETTINGS, EXIT_CANNOT_START})
-
-#: Paths in one log line.
-_NAMED = 5
 
 logger = log.get_logger("nomad_actors.program")
 
@@ -63,11 +59,6 @@ def begin(settings: Settings) -> None:
     log.configure_program(settings.log_format, settings.log_level)
     changed, still_open = tighten(files_of(settings.var_dir, settings.database_path))
     if changed:
-        logger.warning("others could use these files; now their owner alone may", files=_named(changed))
+        logger.warning("others could use these files; now their owner alone may", files=in_words(changed))
     if still_open:
-        logger.warning("others can use these files, and we may not change it: chmod go=", files=_named(still_open))
-
-
-def _named(paths: Sequence[Path]) -> str:
-    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-    return ", ".join(map(str, paths[:_NAMED])) + more
+        logger.warning("others can use these files, and we may not change it: chmod go=", files=in_words(still_open))

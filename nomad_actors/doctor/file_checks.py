@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..errors import CannotStart, SettingsError
-from ..private_files import files_of, found_open, open_to_others
+from ..private_files import files_of, found_open, in_words, open_to_others
 from ..store import TokenCipher
 from ..store.login_keys import logins_by_key, refuse_lost_keys, stored_logins_by_key
 from .findings import Finding, Patient, Status
-
-_NAMED = 3
 
 
 def files(patient: Patient) -> Iterator[Finding]:
@@ -21,14 +19,14 @@ def files(patient: Patient) -> Iterator[Finding]:
     paths = files_of(settings.var_dir, settings.database_path)
     closed = [path for path in (settings.var_dir, *paths) if os.path.exists(path) and not _may_write(path)]
     if closed:
-        found = f"this user (uid {os.getuid()}) cannot write {_named(closed)}"
+        found = f"this user (uid {os.getuid()}) cannot write {in_words(closed)}"
         yield Finding("files", Status.PROBLEM, found, f"chown -R the user of the programs {settings.var_dir}")
     directory = settings.var_dir
     there = [directory] if os.path.exists(directory) and open_to_others(directory) else []
     readable = list(dict.fromkeys([*there, *found_open(paths)]))
     if readable:
         fix = f"chmod -R go= {directory}"
-        yield Finding("files", Status.WARNING, f"others may use {_named(readable)}", fix)
+        yield Finding("files", Status.WARNING, f"others may use {in_words(readable)}", fix)
     if not closed and not readable:
         yield Finding("files", Status.OK, f"what is in {directory} is its owner's alone")
 
@@ -61,8 +59,3 @@ def _logins_by_key(patient: Patient) -> Mapping[str, int]:
         return stored_logins_by_key(patient.settings.database_url)
     with patient.database.unmigrated() as connection:
         return logins_by_key(connection)
-
-
-def _named(paths: Sequence[Path]) -> str:
-    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-    return ", ".join(map(str, paths[:_NAMED])) + more

@@ -142,7 +142,7 @@ def on_postgres(
     """The address of an admin that has used its PostgreSQL from all its threads, and that server."""
     postgres.empty()
     ready = tmp_path / "ready"
-    settings = {"DATABASE_URL": postgres.url, "NOMAD_TOKEN_KEYS": "a key for tests"}
+    settings = {"DATABASE_URL": postgres.url, "NOMAD_TOKEN_KEYS": "c0V5gM7-t1pYQZr4kN8wXb2_LJdHsOaFiUe6mTqGvRn"}
     process = start(tmp_path, redis_url, "--ready-file", str(ready), **settings)
     try:
         wait_until(lambda: ready.exists() or process.poll() is not None, timeout_seconds=30)
