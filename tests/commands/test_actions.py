@@ -68,9 +68,7 @@ def test_what_destroys_asks_first(nomad: Nomad, order: Order, access: QueueAcces
     assert nomad("remove", job_id, "--yes").exit_code == 0
     assert queue.get(job_id) is None
     order()
-    assert (
-        nomad("clean", "shop", "-s", "waiting", "--grace", "0s", "-y").stdout == "removed 1 waiting job of shop\n"
-    )
+    assert nomad("clean", "shop", "-s", "waiting", "--grace", "0s", "-y").stdout == "removed 1 waiting job of shop\n"
 
 
 def test_a_delayed_job_is_promoted(nomad: Nomad, order: Order, access: QueueAccess) -> None:
