@@ -1,0 +1,304 @@
+r"""Finds secrets in a text by what stands around them: names, headers, commands, and the looks of some tokens.
+
+One pass finds the *triggers* (a secret's name, a header's name, `-----BEGIN`); what follows each is read by small
+patterns that are matched at that place alone. The time grows with the text's length and no faster: what was read is
+not read again, and what is read in vain is bounded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+Span = tuple[int, int]
+
+#: How a name ends that stands for a secret, word by word: `refreshToken`, `EVE_CLIENT_SECRET`, `x-api-key`.
+_NAMES = (
+    *("refresh token", "access token", "id token", "bearer token", "csrf token", "security token", "session token"),
+    *("token key", "secret key", "secret access key", "private key", "api key", "access key", "account key"),
+    *("signing key", "encryption key", "session key", "session id", "secret", "client assertion", "code verifier"),
+    *("password", "passwd", "passphrase", "pwd", "passcode", "credential", "jwt", "dsn", "csrf", "amz signature"),
+)
+#: These may be anything: in a text their value is a secret when it is long, or when the name is quoted.
+_VAGUE_NAMES = ("token", "auth", "signature", "sig", "nonce", "cnonce", "response", "pass", "pw")
+_HEADER_NAMES = ("authorization", "cookie")
+
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
+_FIELD_ENDINGS = tuple(
+    each.replace(" ", "") + plural
+    for each in (*_NAMES, "token", "auth", "authorization", "cookie", "apikey")
+    for plural in ("", "s")
+)
+#: Too short to be the end of a name: `bypass` and `compass` hold no secret.
+_WHOLE_NAMES = frozenset({"pass", "pw"})
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether a field of this name holds a secret."""
+    plain = _NOT_IN_NAMES.sub("", name.lower())
+    return plain.endswith(_FIELD_ENDINGS) or plain in _WHOLE_NAMES
+
+
+def _any_of(names: tuple[str, ...]) -> str:
+    return "|".join(name.replace(" ", "[-_ ]?") for name in sorted(names, key=len, reverse=True))
+
+
+# Matched on the text in lower case.
+_TRIGGERS = re.compile(
+    rf"""
+    (?P<pem>-----begin\ )
+  | (?P<header>(?:{_any_of(_HEADER_NAMES)})[s2]?(?![a-z]))
+  | (?P<directive>(?:requirepass|masterauth|auth-pass\s+\S{{1,60}}))
+  | (?P<name>(?:{_any_of(_NAMES)})(?:s(?![a-z]))?(?:[-_]?(?:value|text|str|raw|new|old|plain|[0-9]{{1,2}})(?![a-z0-9]))?)
+  | (?P<vague>(?:{_any_of(_VAGUE_NAMES)})s?(?![a-z0-9]))
+  | (?P<scheme>\b(?:digest|aws4-hmac-sha256)\s+(?=[a-z]{{2,20}}=))
+  | (?P<login>(?<![\w-])(?:--user|-u)[\s=]+(?=\S{{1,100}}:))
+  | (?P<acl>\bsetuser[\s'",]+(?=\S))
+    """,
+    re.VERBOSE,
+)
+
+_BREAK = r"(?:\r?\n|(?:\\+r)?\\+n)"
+_QUOTE = r"(?:\\*['\"`]|%22|%27|&quot;|&\#3[49];|&\#x27;)"
+#: Between a name and its value: `=`, `:`, `=>`, `->`, a tag's `>`, an annotation; each may follow a closing quote.
+_ASSIGNED = re.compile(
+    rf"""{_QUOTE}{{0,2}}\]{{0,2}}(?:\s|\\+t){{0,20}}
+    (?: :\s?(?:str|bytes|Any|SecretStr|Optional\[\w+\])(?:\s\|\s\w+)?\s?=(?!=)
+      | [:!=]?==?>? | -> | : | %3[dD] | %3[aA] | > )
+    [ \t]{{0,50}}(?:[|>][+-]?(?=\s|\\+[rn]))?(?:{_BREAK}[ \t]{{1,50}}(?:-[ ])?)?(?:%20|\+(?=%22))?(?:%22|%27|&quot;|&\#3[49];)?""",
+    re.VERBOSE,
+)
+_LISTED = re.compile(rf"{_QUOTE}\s{{0,20}},\s{{0,20}}(?=b?\\*['\"])")
+#: A list of names and what follows as a name, not as a value.
+_IS_NAME = re.compile(rf"{_QUOTE}?\s{{0,20}}(?:=>|:)")
+#: A name that is itself a value, its own value beside it: `{{"name": …, "value": …}}`, pydantic's errors.
+_BESIDE = re.compile(
+    rf"""(?:{_QUOTE}[\s,)\]]{{0,4}}|\s{{0,4}}{_BREAK}\s{{1,4}})[^\n]{{0,160}}?\b(?:value|input|input_value){_QUOTE}?\s?[:=]\s?""",
+    re.VERBOSE,
+)
+_OPTION = re.compile(r"[ \t]+(?=[^\s-])")
+_WORDS = re.compile(r"\s+(?:is\s+)?(?=[\w.~+/=-]{0,15}[0-9A-Z])(?=[\w.~+/=-]{16})")
+
+_OPENING = re.compile(
+    r"(?:[A-Za-z_][\w.]{0,40}\()?(?P<start>[bBrRuUfF]{0,2}(?P<quote>\\*(?:'''|\"\"\"|['\"`]))|[\[({])"
+)
+_QUOTED = {
+    "'": re.compile(r"[^'\\\n]*(?:\\.[^'\\\n]*)*"),
+    '"': re.compile(r'[^"\\\n]*(?:\\.[^"\\\n]*)*'),
+    "`": re.compile(r"[^`\n]*"),
+}
+_ESCAPED = re.compile(r"(?:[^'\"\\\n]|\\+(?![\\'\"]))*")
+_BRACKETS = re.compile(r"'(?:[^'\\\n]|\\.){0,400}'|\"(?:[^\"\\\n]|\\.){0,400}\"|[\[({]|[\])}]")
+#: A bare value ends at a blank, a quote or a bracket; at a comma or semicolon that another name or the end follows.
+_BARE = re.compile(r"(?:[^\s\\'\"`&,;<>})\]]|[,;](?=[^\s,;'\"\\&<>})\]])(?![\w.-]{1,60}[=:]))+")
+_LONG = re.compile(r"[\w.~+/=%-]{16,}")
+_NOTHING = re.compile(r"(?:none|null|true|false|\[hidden\]|nil|undefined)(?![\w-])", re.IGNORECASE)
+
+_SCHEMES = re.compile(r"(?:basic|bearer|token|negotiate)\s+(?=[^\s=]+={0,2}(?:[\s'\",;)\]}\\]|$))", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"[^\s'\",;)\]}\\]+")
+_HEADER_END = re.compile(r"\r|\n|\\+[rn]|$")
+_COOKIE_PAIRS = re.compile(r"[^\s;,'\"\\]+(?:;\s?[^\s;,'\"\\]+)*")
+_PARAMETERS = re.compile(r"(?:,?\s{0,3}[A-Za-z][\w-]{0,30}\s?=\s?(?:\\*\"[^\"\\\n]*\\*\"|[^\s,'\"\\]*))+")
+_CUSTOM_HEADER = re.compile(r"(?:[^:=]*['\"\s\\n{,])?[Xx]-(?:[\w-]*-)?")
+_UNLABELLED_HEADER = re.compile(r"\s{1,3}(?=[\w-]{1,60}=)")
+
+_ARGUMENT = r"(?:[\s,]|\\+[rn]|\$\d{1,9}(?:\\r\\n|\r\n)|b(?=['\"]))*(?:\\*\"[^\"\\\n]*\\*\"|\\*'[^'\\\n]*\\*'|[^\s'\",;)\]\\]+)"
+_COMMAND = re.compile(rf"['\"\\]{{0,3}}(?=[\s,]|\\+r)(?P<arguments>{_ARGUMENT}(?:{_ARGUMENT})?)")
+_NO_ARGUMENT = re.compile(r"[\s,'\"]*(?:failed|failure|error|required|command|called|method|is|was|and|or)\b", re.I)
+_ACL_PASSWORD = re.compile(r"(?<=[\s'\"])[>#][^\s'\"]+")
+
+_DIRECTIVE_GAP = re.compile(r"['\"\\]{0,3}[\s,=:]+")
+_PEM_NEXT = re.compile(r"-----(?:(?P<end>END)[^-]{0,80}(?:-----)?|BEGIN )")
+_PEM_CUT = re.compile(r"[A-Za-z0-9+/=\s\\:,.-]*")
+
+
+def find_secrets(text: str) -> Iterator[Span]:
+    """Yield where secrets stand, in the order of the text; spans may overlap."""
+    lower = _lower(text)
+    at = 0
+    while found := _TRIGGERS.search(lower, at):
+        kind = found.lastgroup or ""
+        span, at = _FINDERS[kind](text, found.start(), found.end())
+        if span is not None and span[1] > span[0]:
+            yield span
+
+
+def _lower(text: str) -> str:
+    """Return the text in lower case, each character at its place: some have a longer lower case."""
+    lower = text.lower()
+    return lower if len(lower) == len(text) else "".join(c.lower() if c.isascii() else c for c in text)
+
+
+def _after_name(text: str, start: int, end: int) -> tuple[Span | None, int]:
+    if assigned := _ASSIGNED.match(text, end):
+        return _ended(_value(text, assigned.end()), end)
+    return _otherwise(text, start, end)
+
+
+def _after_vague_name(text: str, start: int, end: int) -> tuple[Span | None, int]:
+    word = text[start:end]
+    if word.lower() == "auth" and (found := _command(text, start, end)):
+        return _ended(found, end)
+    if _is_part_of_a_word(text, start, word):
+        return None, end
+    if _CUSTOM_HEADER.fullmatch(text[max(0, start - 40) : start].rpartition(" ")[2].lstrip("'\"")):
+        return _after_header(text, start, end)
+    assigned = _ASSIGNED.match(text, end)
+    quoted = start > 0 and text[start - 1] in "'\"" and text[end : end + 1] in "'\"\\"
+    if assigned is not None:
+        at = assigned.end()
+        opening = _OPENING.match(text, at)
+        if quoted or (opening and opening["quote"] is None and word.lower() in ("auth", "tokens")):
+            return _ended(_value(text, at), end)
+        at = opening.end() if opening else at
+        long = _LONG.match(text, at)
+        return _ended(long.span() if long else None, end)
+    if word.lower().startswith("token") or quoted:
+        return _otherwise(text, start, end)
+    return None, end
+
+
+def _is_part_of_a_word(text: str, start: int, word: str) -> bool:
+    """Return whether a short name is the end of another word, as in `bypass`; not after `_`, `-` or in camel case."""
+    before = text[start - 1 : start]
+    if not before.isalnum() or text[max(0, start - 2) : start] in ("\\n", "\\r", "\\t"):
+        return False
+    return not (word[0].isupper() and before.islower()) and not word.lower().startswith("token")
+
+
+def _otherwise(text: str, start: int, end: int) -> tuple[Span | None, int]:
+    """Find the value of a name that none is assigned to: in a pair, beside it, after an option or in a sentence."""
+    if (listed := _LISTED.match(text, end)) and (span := _value(text, listed.end())):
+        if not _IS_NAME.match(text, span[1]):
+            return span, span[1]
+    if text[max(0, start - 40) : start].rpartition(" ")[2].startswith("--") and (option := _OPTION.match(text, end)):
+        return _ended(_value(text, option.end()), end)
+    if words := _WORDS.match(text, end):
+        return _ended(_value(text, words.end()), end)
+    if beside := _BESIDE.match(text, end):
+        # What is between them is read too.
+        return _value(text, beside.end()), end
+    return None, end
+
+
+def _ended(span: Span | None, end: int) -> tuple[Span | None, int]:
+    return span, max(end, span[1]) if span else end
+
+
+def _value(text: str, at: int) -> Span | None:
+    """Return where the value that begins here stands, without its quotes."""
+    if _NOTHING.match(text, at):
+        return None
+    opening = _OPENING.match(text, at)
+    if opening is None:
+        bare = _BARE.match(text, at)
+        return bare.span() if bare else None
+    quote, begin = opening["quote"], opening.end()
+    if quote is None:
+        return begin, _bracket_end(text, begin - 1)
+    if quote[0] == "\\":
+        return _span_of(_ESCAPED, text, begin)
+    if len(quote) == 3:
+        closing = text.find(quote, begin, begin + 4096)
+        return begin, closing if closing >= 0 else _line_end(text, begin)
+    return _span_of(_QUOTED[quote], text, begin)
+
+
+def _span_of(pattern: re.Pattern[str], text: str, at: int) -> Span | None:
+    found = pattern.match(text, at)
+    return found.span() if found else None
+
+
+def _line_end(text: str, at: int) -> int:
+    end = text.find("\n", at)
+    return end if end >= 0 else len(text)
+
+
+def _bracket_end(text: str, at: int) -> int:
+    """Return where the bracket that opens here is closed; where it is not, all that was looked through belongs to it."""
+    limit, depth = min(len(text), at + 4096), 0
+    for found in _BRACKETS.finditer(text, at, limit):
+        if found[0] in "[({":
+            depth += 1
+        elif found[0] in "])}":
+            depth -= 1
+            if depth <= 0:
+                return found.start()
+    return limit
+
+
+def _after_header(text: str, start: int, end: int) -> tuple[Span | None, int]:
+    assigned = _ASSIGNED.match(text, end) or _UNLABELLED_HEADER.match(text, end)
+    if assigned is None:
+        return _otherwise(text, start, end)
+    at = assigned.end()
+    if _OPENING.match(text, at):
+        return _ended(_value(text, at), end)
+    if scheme := _SCHEMES.match(text, at):
+        return _ended(_span_of(_CREDENTIALS, text, scheme.end()), end)
+    if "=" in assigned[0] and (pairs := _COOKIE_PAIRS.match(text, at)):
+        stop = pairs.end()
+        if parameters := _PARAMETERS.match(text, stop):
+            stop = parameters.end()
+        return _ended((at, stop), end)
+    return _ended((at, _header_end(text, start, at)), end)
+
+
+def _header_end(text: str, start: int, at: int) -> int:
+    """Return where a header's value ends: with its line, or with the quote that stands before its name."""
+    quote = text[start - 1 : start]
+    closing = text.find(quote, at) if quote and quote in "'\"`" else -1
+    found = _HEADER_END.search(text, at, closing if closing >= 0 else len(text))
+    return found.start() if found else len(text)
+
+
+def _after_scheme(text: str, start: int, end: int) -> tuple[Span | None, int]:
+    return _ended(_span_of(_PARAMETERS, text, end), end)
+
+
+def _command(text: str, start: int, end: int) -> Span | None:
+    """Return the arguments of Redis' AUTH."""
+    quoted = text[start - 1 : start] in ("'", '"') and text[end : end + 1] in ("'", '"', "\\")
+    if not (text[start:end] == "AUTH" or quoted) or _is_part_of_a_word(text, start, "auth"):
+        return None
+    found = _COMMAND.match(text, end)
+    if found is None or _NO_ARGUMENT.match(text, end) or _IS_NAME.match(text, end):
+        return None
+    begin = found.start("arguments")
+    return begin + len(found["arguments"]) - len(found["arguments"].lstrip()), found.end()
+
+
+def _after_setuser(text: str, _start: int, end: int) -> tuple[Span | None, int]:
+    found = _ACL_PASSWORD.search(text, end, min(_line_end(text, end), end + 400))
+    return _ended((found.start() + 1, found.end()) if found else None, end)
+
+
+def _after_login(text: str, _start: int, end: int) -> tuple[Span | None, int]:
+    colon = text.index(":", end)
+    return _ended(_span_of(_CREDENTIALS, text, colon + 1), end)
+
+
+def _after_pem(text: str, start: int, end: int) -> tuple[Span | None, int]:
+    closing = _PEM_NEXT.search(text, end)
+    if closing is not None and closing["end"]:
+        return (start, closing.end()), closing.end()
+    # It was cut: what looks as if it belonged to it goes with it.
+    cut = _PEM_CUT.match(text, end, closing.start() if closing else len(text))
+    return _ended((start, cut.end() if cut else end), end)
+
+
+def _after_directive(text: str, _start: int, end: int) -> tuple[Span | None, int]:
+    gap = _DIRECTIVE_GAP.match(text, end)
+    return _ended(_value(text, gap.end()) if gap else None, end)
+
+
+_FINDERS: dict[str, Callable[[str, int, int], tuple[Span | None, int]]] = {
+    "pem": _after_pem,
+    "header": _after_header,
+    "name": _after_name,
+    "vague": _after_vague_name,
+    "scheme": _after_scheme,
+    "login": _after_login,
+    "acl": _after_setuser,
+    "directive": _after_directive,
+}
