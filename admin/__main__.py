@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runner = Runner(app.queues)
 
     def ready() -> None:
-        error_reports.start(settings.sentry_dsn, service="admin")
+        error_reports.start(settings.sentry_dsn.get_secret_value(), service="admin")
         # A read-only admin changes nothing, also not what others have begun.
         if not settings.admin_read_only:
             runner.start()

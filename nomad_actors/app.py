@@ -204,7 +204,7 @@ def require_redis(access: QueueAccess) -> None:
 
 def redis_missing(settings: Settings, error: Unavailable) -> str:
     """Return what to tell somebody whose Redis does not answer."""
-    where = settings.redis_url.rsplit("@", 1)[-1].removeprefix("redis://")
+    where = settings.redis_url.shown.rpartition("@")[2].removeprefix("redis://")
     if settings.redis_url_file is not None:
         return (
             f"Redis at {where} does not answer ({error}).\n"
@@ -229,7 +229,7 @@ def _services(settings: Settings, clock: Clock, database_wait_ms: int | None) ->
             http,
             base_url=settings.sso_base_url,
             client_id=settings.eve_client_id,
-            client_secret=settings.eve_client_secret,
+            client_secret=settings.eve_client_secret.get_secret_value(),
             clock=clock,
         ),
         esi=EsiClient(http, base_url=settings.esi_base_url, user_agent=settings.esi_user_agent, clock=clock),

@@ -12,6 +12,7 @@ import re
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
 from itertools import islice
@@ -23,9 +24,11 @@ import structlog
 
 from .printed_lines import PrintedLines
 from .redaction import HIDDEN as HIDDEN
+from .redaction import as_text as as_text
 from .redaction import hide_secrets as hide_secrets
 from .redaction import redact as redact
 from .redaction import shortened as shortened
+from .redaction import unused
 
 #: Where structlog's fields travel on a stdlib record.
 _FIELDS = "nomad_fields"
@@ -37,8 +40,12 @@ TEXT_CHARACTERS = (6_000, 1_500, 300, 50)
 _LEAST_FIELDS = 12
 #: What alembic says each time that it looks at a database, changed or not.
 _NO_NEWS = ("Context impl", "Will assume")
+#: What a line says of itself; a field of this name that a caller passes gets an underscore after it.
+_OWN_FIELDS = ("timestamp", "level", "module", "event")
 _BARE = re.compile(r'[^\x00-\x20"=\\\x7f-\xa0\u2028\u2029\ud800-\udfff]+')
-_UNFIT_FOR_NAME = re.compile(r'[\s="]+')
+_UNFIT_FOR_NAME = re.compile(r'[\x00-\x20\s="\\\x7f-\x9f\ud800-\udfff]+')
+#: Ends of lines for some readers, which JSON leaves as they are in a quoted text.
+_UNFIT_FOR_LINE = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
 #: Tells which job this thread (or coroutine) runs: set by middleware, asked only when a line is written, since most
@@ -48,6 +55,9 @@ JOB_FACTS: ContextVar[Callable[[], Mapping[str, Any]] | None] = ContextVar("noma
 
 class LineHandler(logging.StreamHandler[TextIO]):
     """The one handler of the root logger that `configure` sets up."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Say nothing: standard error is where the line could not go, and Python's own report quotes what it held."""
 
 
 def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> None:
@@ -103,16 +113,16 @@ def _itself(stream: TextIO) -> TextIO:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    return not str(record.msg).startswith(_NO_NEWS)
+    return not as_text(record.msg).startswith(_NO_NEWS)
 
 
 def _uncaught(
-    kind: type[BaseException], error: BaseException | None, traceback: TracebackType | None, **where: str
+    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None, **where: str
 ) -> None:
     if issubclass(kind, KeyboardInterrupt | SystemExit):
-        sys.__excepthook__(kind, error or kind(), traceback)
+        sys.__excepthook__(kind, error or kind(), trace)
         return
-    error = (error or kind()).with_traceback(traceback)
+    error = (error or kind()).with_traceback(trace)
     get_logger("nomad_actors").critical("nobody caught an exception", exc_info=error, **where)
 
 
@@ -147,11 +157,12 @@ def format_time(seconds: float) -> str:
 
 
 def format_line(log_format: str, fields: Mapping[str, Any]) -> str:
-    """Return `fields` as one line in `log_format`, its end included."""
+    """Return `fields`, which are plain data (`hide_secrets`), as one line in `log_format`, its end included."""
     if log_format == "json":
-        return json.dumps(fields) + "\n"
-    pairs = (f"{_UNFIT_FOR_NAME.sub('_', name)}={logfmt_value(value)}" for name, value in fields.items())
-    return " ".join(pairs) + "\n"
+        return json.dumps(fields, allow_nan=False) + "\n"
+    seen: set[str] = set()
+    names = (unused(_UNFIT_FOR_NAME.sub("_", name) or "_", seen) for name in fields)
+    return " ".join(f"{name}={logfmt_value(value)}" for name, value in zip(names, fields.values(), strict=True)) + "\n"
 
 
 def logfmt_value(value: Any) -> str:
@@ -160,10 +171,10 @@ def logfmt_value(value: Any) -> str:
         return ""
     if isinstance(value, bool | list | dict):
         value = json.dumps(value)
-    text = str(value)
+    text = as_text(value)
     if _BARE.fullmatch(text):
         return text
-    return json.dumps(text.encode("utf-8", "backslashreplace").decode(), ensure_ascii=False)
+    return _UNFIT_FOR_LINE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
 
 
 class _LineFormatter(logging.Formatter):
@@ -175,31 +186,48 @@ class _LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line, without its end."""
-        fields: dict[str, Any] = {
-            "timestamp": format_time(record.created),
-            "level": record.levelname.lower(),
-            "module": record.name,
-            "event": record.getMessage(),
-            **getattr(record, _FIELDS, {}),
-        }
-        for name, value in _bound().items():
-            fields.setdefault(name, value)
+        own = (format_time(record.created), record.levelname.lower(), record.name, _event(record))
+        fields: dict[str, Any] = dict(zip(_OWN_FIELDS, own, strict=True))
         if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
+            fields["exception"] = _traceback(record)
         if record.stack_info:
             fields["stack"] = record.stack_info
+        passed, taken = getattr(record, _FIELDS, {}), set(fields)
+        fields |= {unused(as_text(name), taken): value for name, value in passed.items()}
+        for name, value in _bound().items():
+            if name not in passed:
+                fields[unused(as_text(name), taken)] = value
         return self._line(fields).rstrip("\n")
 
     def _line(self, fields: Mapping[str, Any]) -> str:
         line = ""
         for most in TEXT_CHARACTERS:
             kept = fields.items() if most > TEXT_CHARACTERS[-1] else islice(fields.items(), _LEAST_FIELDS)
-            line = format_line(
-                self._log_format, {shortened(name, most): _shown(name, value, most) for name, value in kept}
-            )
+            seen: set[str] = set()
+            shown = {unused(shortened(name, most), seen): _shown(name, value, most) for name, value in kept}
+            line = format_line(self._log_format, shown)
             if len(line.encode("utf-8", "backslashreplace")) <= LINE_BYTES:
                 break
         return line
+
+
+def _event(record: logging.LogRecord) -> str:
+    """Return a record's message; where its arguments cannot be put into it, both as they are."""
+    try:
+        return as_text(record.getMessage())
+    except BaseException as error:
+        return f"{as_text(record.msg)} {as_text(record.args)} ({type(error).__name__})"
+
+
+def _traceback(record: logging.LogRecord) -> str:
+    """Return a record's exception as Python prints it; of one that cannot be printed, what it is."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is None:
+        return ""
+    try:
+        return "".join(traceback.format_exception(error)).rstrip("\n")
+    except BaseException:
+        return f"{type(error).__name__}: {as_text(error)}"
 
 
 def _shown(name: str, value: Any, most: int) -> Any:
@@ -218,13 +246,12 @@ def _bound() -> dict[str, Any]:
 
 def _hand_over(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Turn structlog's event into the arguments of a stdlib logging call."""
-    event = fields.pop("event", "")
+    event, arguments = fields.pop("event", ""), fields.pop("positional_args", ())
     passed = {name: fields.pop(name) for name in ("exc_info", "stack_info", "stacklevel") if name in fields}
-    return (event,), {"extra": {_FIELDS: dict(fields)}, **passed}
+    return (event, *arguments), {"extra": {_FIELDS: dict(fields)}, **passed}
 
 
 _PROCESSORS = (
     structlog.stdlib.filter_by_level,
-    structlog.stdlib.PositionalArgumentsFormatter(),
     _hand_over,
 )

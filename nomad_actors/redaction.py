@@ -6,8 +6,9 @@ A secret is hidden where this process knows it literally (`known_secrets`), wher
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -23,15 +24,19 @@ _HINTS = (
     *("-----begin", "-u ", "--user", "setuser"),
 )
 
+# Before an `@`, in a URL.
+_HTTP = r"(?:(?<=http://)|(?<=https://)|(?<=ws://)|(?<=wss://))"
+_URLS = (
+    # A password in a URL. In HTTP's none has a slash, so that a number before one is a port; in others' any may.
+    (re.compile(rf"(://{_HTTP}[^\s/:@'\"]*):(?!\d{{1,5}}[/?#])[^\s'\"]{{1,256}}@"), rf"\1:{HIDDEN}@"),
+    (re.compile(rf"(://(?!{_HTTP})[^\s/:@'\"]*):(?!\d{{1,5}}(?:/\w*)?\?)[^\s'\"]{{1,256}}@"), rf"\1:{HIDDEN}@"),
+    # What stands there alone and is long, as the key of a DSN.
+    (re.compile(r"(://)[^\s/:@'\"]{16,256}@"), rf"\1{HIDDEN}@"),
+)
 _LOOKS = (
     # A JWT, or its beginning: base64 of `{"`.
     (re.compile(r"\beyJ[\w-]{8,}(?:\.[\w-]*){0,4}"), HIDDEN),
     (re.compile(r"\b(bearer\s+|basic\s+(?=\S{16}))[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1{HIDDEN}"),
-    # A password in a URL. HTTP's has no slash, so that what comes before one is a port; others' may have any.
-    (re.compile(r"((?:https?|wss?)://[^\s/:@'\"]*):(?!\d{1,5}[/?#])[^\s'\"]{1,256}@", re.IGNORECASE), rf"\1:{HIDDEN}@"),
-    (re.compile(r"((?<!http)(?<!https)(?<!ws)(?<!wss)://[^\s/:@'\"]*):(?!\d{1,5}(?:/\w*)?\?)[^\s'\"]{1,256}@"), rf"\1:{HIDDEN}@"),
-    # What stands there alone and is long, as the key of a DSN.
-    (re.compile(r"(://)[^\s/:@'\"]{16,256}@"), rf"\1{HIDDEN}@"),
     # What the SSO's redirect brings.
     (re.compile(r"([?&]code=)[^\s&'\"]+"), rf"\1{HIDDEN}"),
 )
@@ -40,8 +45,10 @@ _LOOKS = (
 _MOST_OF_A_WORD = 2_048
 #: How far down, and how many items of one collection, are shown where texts are cut.
 _MOST_DEEP, _MOST_ITEMS = 20, 100
-#: Numbers of more digits are no numbers that anybody reads; Python itself refuses to write them.
-_MOST_DIGITS_BITS = 4_096
+#: Of a value all in all: a list of lists of lists, or a mapping that is in itself twice, would not end.
+_MOST_NODES = 10_000
+#: Python itself writes no longer number.
+_MOST_BITS = 4_096
 
 
 def redact(text: str) -> str:
@@ -50,7 +57,7 @@ def redact(text: str) -> str:
     lower = text.lower()
     if not any(hint in lower for hint in _HINTS):
         return text
-    for pattern, replacement in _LOOKS:
+    for pattern, replacement in (*_URLS, *_LOOKS) if "@" in text else _LOOKS:
         text = pattern.sub(replacement, text)
     return _without(text, find_secrets(text))
 
@@ -68,65 +75,75 @@ def _without(text: str, spans: Iterable[tuple[int, int]]) -> str:
     return "".join((*parts, text[at:])) if parts else text
 
 
-def hide_secrets(name: str, value: Any, *, most: int | None = None, deep: int = 0) -> Any:
-    """Return a field's value as plain data without secrets, as far down as it goes; other objects become text.
+def hide_secrets(name: str, value: Any, *, most: int | None = None) -> Any:
+    """Return a field's value as plain data that JSON takes, without secrets; other objects become text.
 
     With `most`, a text is cut to so many characters, and collections to what fits a line.
     """
-    if value is None or isinstance(value, bool):
-        return value
-    if is_secret_name(name) and not isinstance(value, int | float):
-        return HIDDEN
-    if isinstance(value, int | float):
-        return _plain_number(value)
-    try:
-        if deep < _MOST_DEEP and isinstance(value, Mapping):
-            return dict(_hidden_items(value, most, deep))
-        if deep < _MOST_DEEP and isinstance(value, list | tuple | set | frozenset):
-            return _hidden_list(value, most, deep)
-    except Exception as error:
-        # A collection of somebody else's may fail, or change while it is read.
-        return f"unreadable {type(value).__name__} ({type(error).__name__})"
-    return redact(shortened(as_text(value), most))
+    return _Hiding(most).field(name, value, 0)
 
 
-def _plain_number(value: float) -> Any:
-    """Return a number as JSON may hold it: its own type and text may be somebody else's."""
-    if isinstance(value, float):
-        plain = float.__float__(value)
-        return plain if plain - plain == 0 else float.__repr__(plain)
-    whole = int.__int__(value)
-    return whole if whole.bit_length() <= _MOST_DIGITS_BITS else f"a number of {whole.bit_length()} bits"
+class _Hiding:
+    """One walk through a value, which may be deep, large, within itself, and of classes that raise anything."""
 
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._left = _MOST_NODES
 
-def _hidden_items(value: Mapping[Any, Any], most: int | None, deep: int) -> Iterator[tuple[str, Any]]:
-    shown = len(value) if most is None else _MOST_ITEMS
-    seen: set[str] = set()
-    for key, each in islice(value.items(), shown):
-        name = unused(redact(shortened(as_text(key), most)), seen)
-        yield name, hide_secrets(as_text(key), each, most=most, deep=deep + 1)
-    if len(value) > shown:
-        yield "...", f"{len(value) - shown} more"
+    def field(self, name: str, value: Any, deep: int) -> Any:
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int | float):
+            return _plain_number(value)
+        if is_secret_name(name):
+            return HIDDEN
+        self._left -= 1
+        try:
+            if deep < _MOST_DEEP and self._left > 0:
+                if isinstance(value, Mapping):
+                    return self._mapping(value, deep + 1)
+                if isinstance(value, list | tuple | set | frozenset):
+                    return self._list(value, deep + 1)
+        except BaseException as error:
+            # A collection of somebody else's may fail, or change while it is read.
+            return f"unreadable {type(value).__name__} ({type(error).__name__})"
+        return self._text(value)
+
+    def _text(self, value: Any) -> str:
+        return redact(shortened(as_text(value), self._most))
+
+    def _mapping(self, value: Mapping[Any, Any], deep: int) -> dict[str, Any]:
+        shown, seen = len(value) if self._most is None else _MOST_ITEMS, set[str]()
+        found = {unused(self._text(k), seen): self.field(as_text(k), v, deep) for k, v in islice(value.items(), shown)}
+        return found | ({"...": f"{len(value) - shown} more"} if len(value) > shown else {})
+
+    def _list(self, value: Any, deep: int) -> list[Any]:
+        shown = len(value) if self._most is None else _MOST_ITEMS
+        items = list(islice(value, shown))
+        if len(items) == 2 and isinstance(value, list | tuple) and isinstance(items[0], str | bytes):
+            # A secret with its name before it, as headers are listed.
+            name = items[0].decode(errors="replace") if isinstance(items[0], bytes) else items[0]
+            if is_secret_name(name):
+                return [self._text(name), self.field(name, items[1], deep)]
+        listed = [self.field("", each, deep) for each in items]
+        return listed + ([f"... {len(value) - shown} more"] if len(value) > shown else [])
 
 
 def unused(name: str, seen: set[str]) -> str:
-    """Return `name`, or with underscores after it when it was taken, and take it."""
+    """Return `name`, with underscores after it if it is in `seen`, and add it there."""
     while name in seen:
         name += "_"
     seen.add(name)
     return name
 
 
-def _hidden_list(value: Any, most: int | None, deep: int) -> list[Any]:
-    shown = len(value) if most is None else _MOST_ITEMS
-    items = list(islice(value, shown))
-    if len(items) == 2 and isinstance(value, list | tuple) and isinstance(items[0], str | bytes):
-        # A secret with its name before it, as headers are listed.
-        name = items[0].decode(errors="replace") if isinstance(items[0], bytes) else items[0]
-        if is_secret_name(name):
-            return [name, hide_secrets(name, items[1], most=most, deep=deep + 1)]
-    listed = [hide_secrets("", each, most=most, deep=deep + 1) for each in items]
-    return listed + ([f"... {len(value) - shown} more"] if len(value) > shown else [])
+def _plain_number(value: float) -> Any:
+    """Return a number as JSON has it: its class may be somebody else's, and not all floats are numbers."""
+    if isinstance(value, int):
+        whole = int.__int__(value)
+        return whole if whole.bit_length() <= _MOST_BITS else f"a number of {whole.bit_length()} bits"
+    plain = float.__float__(value)
+    return plain if math.isfinite(plain) else str(plain)
 
 
 def hide_in_data(value: Any, name: str = "") -> Any:
@@ -155,10 +172,9 @@ def shortened(text: str, most: int | None) -> str:
 
 
 def as_text(value: Any) -> str:
-    """Return a value's own text; of one that has none, what it is."""
+    """Return a value's own text, half surrogate pairs written out; of one that has none, what it is."""
     try:
-        text = str(value)
-        # A subclass of str may have been returned, with methods of its own.
-        return text if type(text) is str else str.__str__(text)
+        text = str.__str__(str(value))
     except BaseException as error:
-        return f"unprintable {type(value).__name__} ({type(error).__name__})"
+        text = f"unprintable {type(value).__name__} ({type(error).__name__})"
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()

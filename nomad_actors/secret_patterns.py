@@ -49,8 +49,8 @@ _TRIGGERS = re.compile(
     (?P<pem>-----begin\ )
   | (?P<header>(?:{_any_of(_HEADER_NAMES)})[s2]?(?![a-z]))
   | (?P<directive>(?:requirepass|masterauth|auth-pass\s+\S{{1,60}}))
-  | (?P<name>(?:{_any_of(_NAMES)})(?:s(?![a-z]))?(?:[-_]?(?:value|text|str|raw|new|old|plain|[0-9]{{1,2}})(?![a-z0-9]))?)
-  | (?P<vague>(?:{_any_of(_VAGUE_NAMES)})s?(?![a-z0-9]))
+  | (?P<name>(?:{_any_of(_NAMES)})(?:s(?![a-z]))?(?:[-_]?(?:value|text|raw|new|old|plain|[0-9]{{1,2}})(?![a-z0-9]))?)
+  | (?P<vague>auth(?![a-z0-9])|(?:{_any_of(_VAGUE_NAMES)})s?(?=['"\\`%&\]\s:=!>,$-])(?!\ (?!is\ )[a-z]{{1,15}}[\s.,;)]))
   | (?P<scheme>\b(?:digest|aws4-hmac-sha256)\s+(?=[a-z]{{2,20}}=))
   | (?P<login>(?<![\w-])(?:--user|-u)[\s=]+(?=\S{{1,100}}:))
   | (?P<acl>\bsetuser[\s'",]+(?=\S))
@@ -62,20 +62,21 @@ _BREAK = r"(?:\r?\n|(?:\\+r)?\\+n)"
 _QUOTE = r"(?:\\*['\"`]|%22|%27|&quot;|&\#3[49];|&\#x27;)"
 #: Between a name and its value: `=`, `:`, `=>`, `->`, a tag's `>`, an annotation; each may follow a closing quote.
 _ASSIGNED = re.compile(
-    rf"""{_QUOTE}{{0,2}}\]{{0,2}}(?:\s|\\+t){{0,20}}
+    rf"""{_QUOTE}{{0,2}}+\]{{0,2}}+(?:\s|\\+t){{0,20}}+
     (?: :\s?(?:str|bytes|Any|SecretStr|Optional\[\w+\])(?:\s\|\s\w+)?\s?=(?!=)
       | [:!=]?==?>? | -> | : | %3[dD] | %3[aA] | > )
-    [ \t]{{0,50}}(?:[|>][+-]?(?=\s|\\+[rn]))?(?:{_BREAK}[ \t]{{1,50}}(?:-[ ])?)?(?:%20|\+(?=%22))?(?:%22|%27|&quot;|&\#3[49];)?""",
+    [ \t]{{0,50}}(?:[|>][+-]?(?=\s|\\+[rn]))?(?:{_BREAK}[ \t]{{1,50}}(?:-[ ])?)?
+    (?:%20|\+(?=%22))?(?:%22|%27|&quot;|&\#3[49];)?""",
     re.VERBOSE,
 )
-_LISTED = re.compile(rf"{_QUOTE}\s{{0,20}},\s{{0,20}}(?=b?\\*['\"])")
+_LISTED = re.compile(rf"{_QUOTE}\s{{0,20}}+,\s{{0,20}}+(?=b?\\*['\"])")
 #: A list of names and what follows as a name, not as a value.
 _IS_NAME = re.compile(rf"{_QUOTE}?\s{{0,20}}(?:=>|:)")
 #: A name that is itself a value, its own value beside it: `{{"name": …, "value": …}}`, pydantic's errors.
-_BESIDE = re.compile(
-    rf"""(?:{_QUOTE}[\s,)\]]{{0,4}}|\s{{0,4}}{_BREAK}\s{{1,4}})[^\n]{{0,160}}?\b(?:value|input|input_value){_QUOTE}?\s?[:=]\s?""",
-    re.VERBOSE,
-)
+_BESIDE = re.compile(rf"{_QUOTE}[\s,)\]]{{0,4}}|\s{{0,4}}{_BREAK}\s{{1,4}}")
+_BESIDE_VALUE = re.compile(rf"\b(?:value|input|input_value){_QUOTE}?\s?[:=]\s?|[\n]")
+#: How far it may be from its name.
+_BESIDE_CHARACTERS = 160
 _OPTION = re.compile(r"[ \t]+(?=[^\s-])")
 _WORDS = re.compile(r"\s+(?:is\s+)?(?=[\w.~+/=-]{0,15}[0-9A-Z])(?=[\w.~+/=-]{16})")
 
@@ -102,10 +103,12 @@ _PARAMETERS = re.compile(r"(?:,?\s{0,3}[A-Za-z][\w-]{0,30}\s?=\s?(?:\\*\"[^\"\\\
 _CUSTOM_HEADER = re.compile(r"(?:[^:=]*['\"\s\\n{,])?[Xx]-(?:[\w-]*-)?")
 _UNLABELLED_HEADER = re.compile(r"\s{1,3}(?=[\w-]{1,60}=)")
 
-_ARGUMENT = r"(?:[\s,]|\\+[rn]|\$\d{1,9}(?:\\r\\n|\r\n)|b(?=['\"]))*(?:\\*\"[^\"\\\n]*\\*\"|\\*'[^'\\\n]*\\*'|[^\s'\",;)\]\\]+)"
+_ARGUMENT = (
+    r"(?:[\s,]|\\+[rn]|\$\d{1,9}(?:\\r\\n|\r\n)|b(?=['\"]))*(?:\\*\"[^\"\\\n]*\\*\"|\\*'[^'\\\n]*\\*'|[^\s'\",;)\]\\]+)"
+)
 _COMMAND = re.compile(rf"['\"\\]{{0,3}}(?=[\s,]|\\+r)(?P<arguments>{_ARGUMENT}(?:{_ARGUMENT})?)")
 _NO_ARGUMENT = re.compile(r"[\s,'\"]*(?:failed|failure|error|required|command|called|method|is|was|and|or)\b", re.I)
-_ACL_PASSWORD = re.compile(r"(?<=[\s'\"])[>#][^\s'\"]+")
+_ACL_PASSWORD = re.compile(r"[^>\n]{0,120}+>(?P<password>[^\s'\"]+)")
 
 _DIRECTIVE_GAP = re.compile(r"['\"\\]{0,3}[\s,=:]+")
 _PEM_NEXT = re.compile(r"-----(?:(?P<end>END)[^-]{0,80}(?:-----)?|BEGIN )")
@@ -168,16 +171,18 @@ def _is_part_of_a_word(text: str, start: int, word: str) -> bool:
 
 def _otherwise(text: str, start: int, end: int) -> tuple[Span | None, int]:
     """Find the value of a name that none is assigned to: in a pair, beside it, after an option or in a sentence."""
-    if (listed := _LISTED.match(text, end)) and (span := _value(text, listed.end())):
-        if not _IS_NAME.match(text, span[1]):
-            return span, span[1]
+    listed = _LISTED.match(text, end)
+    span = _value(text, listed.end()) if listed else None
+    if span and not _IS_NAME.match(text, span[1]):
+        return span, span[1]
     if text[max(0, start - 40) : start].rpartition(" ")[2].startswith("--") and (option := _OPTION.match(text, end)):
         return _ended(_value(text, option.end()), end)
     if words := _WORDS.match(text, end):
         return _ended(_value(text, words.end()), end)
     if beside := _BESIDE.match(text, end):
+        found = _BESIDE_VALUE.search(text, beside.end(), beside.end() + _BESIDE_CHARACTERS)
         # What is between them is read too.
-        return _value(text, beside.end()), end
+        return _value(text, found.end()) if found and found[0] != "\n" else None, end
     return None, end
 
 
@@ -215,7 +220,7 @@ def _line_end(text: str, at: int) -> int:
 
 
 def _bracket_end(text: str, at: int) -> int:
-    """Return where the bracket that opens here is closed; where it is not, all that was looked through belongs to it."""
+    """Return where the bracket that opens here is closed; of one that is not, where it was looked for last."""
     limit, depth = min(len(text), at + 4096), 0
     for found in _BRACKETS.finditer(text, at, limit):
         if found[0] in "[({":
@@ -269,8 +274,8 @@ def _command(text: str, start: int, end: int) -> Span | None:
 
 
 def _after_setuser(text: str, _start: int, end: int) -> tuple[Span | None, int]:
-    found = _ACL_PASSWORD.search(text, end, min(_line_end(text, end), end + 400))
-    return _ended((found.start() + 1, found.end()) if found else None, end)
+    found = _ACL_PASSWORD.match(text, end)
+    return _ended(found.span("password") if found else None, end)
 
 
 def _after_login(text: str, _start: int, end: int) -> tuple[Span | None, int]:

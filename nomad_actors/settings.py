@@ -15,11 +15,15 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
+from pydantic import SecretStr
+
 from .admin_tokens import ACCEPTED as TOKENS_ACCEPTED
 from .admin_tokens import AdminToken, WrongEntry, parse_tokens
 from .errors import SettingsError
+from .known_secrets import KNOWN, basic_credentials
 from .redis_urls import ACCEPTED as REDIS_URLS_ACCEPTED
 from .redis_urls import WrongRedisUrl, check_redis_url
+from .secret_url import SecretUrl
 from .token_keys import ACCEPTED as KEYS_ACCEPTED
 from .token_keys import is_strong
 
@@ -55,15 +59,19 @@ KEEP_FAILED = Keep(10_000, 604_800_000)
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What an operator can decide. Times in the unit that the name ends in."""
+    """What an operator can decide. Times in the unit that the name ends in.
+
+    What is secret is shown nowhere: keys are of a type that hides them, URLs hide their passwords, and both are left
+    out of every text that this process writes from now on (`known_secrets`). Plain texts are accepted for them.
+    """
 
     #: The queues' Redis; it must be `noeviction` and persistent.
-    redis_url: str = "redis://localhost:6379/0"
+    redis_url: SecretUrl = SecretUrl("redis://localhost:6379/0")
     #: The file that it was read from, where the environment does not say and `nomad run all` has brought a Redis.
     redis_url_file: Path | None = None
     #: The ESI cache's Redis, a disposable copy; the queues' Redis when empty.
-    redis_cache_url: str = ""
-    database_url: str = "sqlite:///var/nomad.db"
+    redis_cache_url: SecretUrl = SecretUrl("")
+    database_url: SecretUrl = SecretUrl("sqlite:///var/nomad.db")
     #: Where the database, the made-up token key and the own Redis live when nothing else is said.
     var_dir: Path = Path("var")
     #: Jobs at a time, a queue and worker process, for job types that do not say.
@@ -82,12 +90,12 @@ class Settings:
     #: Python modules with job types of the user's own.
     modules: tuple[str, ...] = ()
     eve_client_id: str = ""
-    eve_client_secret: str = field(default="", repr=False)
+    eve_client_secret: SecretStr = SecretStr("")
     esi_base_url: str = "https://esi.evetech.net"
     sso_base_url: str = "https://login.eveonline.com"
     esi_user_agent: str = DEFAULT_USER_AGENT
     #: Keys that encrypt refresh tokens, newest first; the others still decrypt.
-    token_keys: tuple[str, ...] = field(default=(), repr=False)
+    token_keys: tuple[SecretStr, ...] = ()
     #: Who may ask the admin; without any, this machine alone may.
     admin_tokens: tuple[AdminToken, ...] = field(default=(), repr=False)
     #: Names that the admin is reached by, beside loopback ones and `admin_host`.
@@ -104,12 +112,30 @@ class Settings:
     metrics_dir: Path | None = None
     #: How long a stopping worker lets jobs finish.
     shutdown_ms: int = 25_000
-    sentry_dsn: str = field(default="", repr=False)
+    sentry_dsn: SecretStr = SecretStr("")
     log_format: str = "logfmt"
     log_level: str = "info"
 
+    def __post_init__(self) -> None:
+        for name in ("redis_url", "redis_cache_url", "database_url"):
+            object.__setattr__(self, name, SecretUrl(_plain(getattr(self, name))))
+        for name in ("eve_client_secret", "sentry_dsn"):
+            object.__setattr__(self, name, SecretStr(_plain(getattr(self, name))))
+        object.__setattr__(self, "token_keys", tuple(SecretStr(_plain(key)) for key in self.token_keys))
+        KNOWN.add(*self._secrets(), lasting=True)
+
+    def _secrets(self) -> list[str]:
+        """Return what no text may hold."""
+        client_secret = self.eve_client_secret.get_secret_value()
+        found = [client_secret, *(key.get_secret_value() for key in self.token_keys)]
+        found += [*self.redis_url.secrets, *self.redis_cache_url.secrets, *self.database_url.secrets]
+        if client_secret:
+            found += basic_credentials(self.eve_client_id, client_secret)
+        dsn = urlsplit(self.sentry_dsn.get_secret_value())
+        return [*found, *(part for part in (dsn.username, dsn.password) if part)]
+
     @property
-    def cache_url(self) -> str:
+    def cache_url(self) -> SecretUrl:
         """The Redis URL of the ESI cache."""
         return self.redis_cache_url or self.redis_url
 
@@ -126,6 +152,11 @@ class Settings:
         Raises `SettingsError` listing every wrong variable with its value and what is accepted.
         """
         return _Reader(environ).read()
+
+
+def _plain(secret: str | SecretStr) -> str:
+    # A `SecretUrl` would say its own text, without the password.
+    return secret.get_secret_value() if isinstance(secret, SecretStr) else str.__str__(secret)
 
 
 class Origin(NamedTuple):

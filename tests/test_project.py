@@ -30,6 +30,7 @@ GROUND = {
     "counted",
 }
 GROUND |= {"admin_tokens", "error_reports", "redaction", "printed_lines", "program"}
+GROUND |= {"known_secrets", "secret_patterns", "secret_url"}
 #: What each part may import beside the ground floor. Down only.
 ARROWS: dict[str, set[str]] = {
     "broker": set(),
@@ -68,8 +69,8 @@ ARROWS: dict[str, set[str]] = {
     "cli": {"commands", "metrics"},
     "__init__": {"app", "job_types", "jobs", "queues", "settings", "version"},
 }
-#: The broker is for any Dramatiq application: of ours it takes the clock and the release alone.
-ONLY = {"broker": {"clock", "version"}}
+#: The broker is for any Dramatiq application: of ours it takes the clock, the release and what hides secrets alone.
+ONLY = {"broker": {"clock", "redaction", "version"}}
 #: What stands on top of a package: programs.
 ENTRY_POINTS = {"nomad_actors/scheduler/__main__.py"}
 

@@ -168,7 +168,7 @@ def test_a_dsn_is_taken_when_sentry_takes_it(dsn: str, usable: bool) -> None:
     except (sentry_sdk.utils.BadDsn, ValueError):
         assert not usable
     if usable:
-        assert Settings.from_env({"SENTRY_DSN": dsn}).sentry_dsn == dsn
+        assert Settings.from_env({"SENTRY_DSN": dsn}).sentry_dsn.get_secret_value() == dsn
     else:
         with pytest.raises(SettingsError, match=r"SENTRY_DSN is \(hidden\); accepted: a project's DSN"):
             Settings.from_env({"SENTRY_DSN": dsn})

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from .records import instant
+from ..redaction import redact
+from .records import MAX_SECRET_CHARS, instant
 from .tags import TERM_BYTES
 
 #: What is kept of a message.
@@ -102,8 +103,9 @@ def unpack(term: bytes, stored: bytes, count: int) -> Fault:
 
 
 def normalised(message: str) -> str:
-    """Return a message without the ids and numbers that differ from run to run."""
-    message = message[: 4 * MAX_WORDS]
+    """Return a message without secrets, and without the ids and numbers that differ from run to run."""
+    # Further than is kept, as `records.cut` does.
+    message = redact(message[: MAX_WORDS + MAX_SECRET_CHARS])[: 4 * MAX_WORDS]
     for pattern, word in _VARIABLE:
         message = pattern.sub(word, message)
     return message[:MAX_WORDS]

@@ -11,7 +11,7 @@ import math
 import struct
 from dataclasses import dataclass, field
 
-from .records import instant
+from .records import cut, instant
 
 #: A line longer than this is cut, and says so.
 MAX_LINE_CHARS = 1_000
@@ -35,8 +35,8 @@ class Progress:
         return 100.0 if self.total <= 0 else max(0.0, min(100.0, 100.0 * self.done / self.total))
 
     def pack(self) -> bytes:
-        """Return what is stored."""
-        fields = {"done": self.done, "total": self.total, "note": self.note[:MAX_NOTE_CHARS]}
+        """Return what is stored: the note without secrets, and bounded."""
+        fields = {"done": self.done, "total": self.total, "note": cut(self.note)[:MAX_NOTE_CHARS]}
         return json.dumps(fields, separators=(",", ":")).encode()
 
 
@@ -83,7 +83,5 @@ def _unpack_progress(stored: bytes) -> Progress | None:
 
 
 def cut_line(text: str) -> bytes:
-    """Return a line as it is stored, bounded; what is cut says so."""
-    if len(text) > MAX_LINE_CHARS:
-        text = f"{text[:MAX_LINE_CHARS]}… [{len(text) - MAX_LINE_CHARS} characters left out]"
-    return text.encode(errors="replace")
+    """Return a line as it is stored, without secrets and bounded; what is cut says so."""
+    return cut(text, MAX_LINE_CHARS).encode()

@@ -26,6 +26,7 @@ from dramatiq import Message
 from dramatiq.encoder import JSONEncoder
 from dramatiq.message import get_encoder
 
+from ..redaction import hide_in_data, redact
 from .errors import BadPriority, UnreadableBody
 from .keys import MAX_PRIORITY
 
@@ -42,6 +43,8 @@ WORKER_ID_BYTES = 8
 #: A traceback longer than this keeps its end, which names the error.
 MAX_TRACEBACK_CHARS = 6_000
 MAX_MESSAGE_CHARS = 2_000
+#: A text is looked through for secrets so much further than it is kept: an access token is shorter.
+MAX_SECRET_CHARS = 4_000
 #: A result longer than this is replaced by a note of its size.
 MAX_RESULT_BYTES = 65_536
 #: A result that somebody may wait for is never cut; one longer than this is refused.
@@ -268,28 +271,39 @@ def check_priority(priority: object) -> int:
 
 
 def pack_error(error_class: str, message: str, traceback: str) -> bytes:
-    """Return an error as the story keeps it, bounded; what is cut says so."""
-    if len(traceback) > MAX_TRACEBACK_CHARS:
-        left_out = len(traceback) - MAX_TRACEBACK_CHARS
-        traceback = f"[{left_out} characters left out]\n{traceback[-MAX_TRACEBACK_CHARS:]}"
+    """Return an error as the story keeps it, without secrets and bounded; what is cut says so."""
+    traceback = _end_of(traceback, MAX_TRACEBACK_CHARS)
     fields = {"class": error_class, "message": cut(message), "traceback": traceback}
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
-def cut(text: str) -> str:
-    """Return `text` bounded to what a reason may take; what is cut says so, half a surrogate pair is written out."""
-    text = text.encode(errors="backslashreplace").decode()
-    if len(text) <= MAX_MESSAGE_CHARS:
-        return text
-    return f"{text[:MAX_MESSAGE_CHARS]}… [{len(text) - MAX_MESSAGE_CHARS} characters left out]"
+def cut(text: str, most: int = MAX_MESSAGE_CHARS) -> str:
+    """Return `text` as it is kept: without secrets, and bounded; what is cut says so.
+
+    Half a surrogate pair is written out.
+    """
+    # Looked through a little further than is kept: a secret that the cut falls into is hidden as a whole.
+    kept, rest = text[: most + MAX_SECRET_CHARS], len(text) - most - MAX_SECRET_CHARS
+    kept = redact(kept.encode(errors="backslashreplace").decode())
+    if len(kept) <= most and rest <= 0:
+        return kept
+    return f"{kept[:most]}… [{len(kept[most:]) + max(0, rest)} characters left out]"
+
+
+def _end_of(text: str, most: int) -> str:
+    """Return the end of a text, without secrets."""
+    left_out = len(text) - most - MAX_SECRET_CHARS
+    kept = redact(text[max(0, left_out) :])
+    left_out = max(0, left_out) + max(0, len(kept) - most)
+    return f"[{left_out} characters left out]\n{kept[-most:]}" if left_out else kept
 
 
 def pack_result(result: object) -> bytes:
-    """Return a result as JSON, bounded.
+    """Return a result as JSON, bounded, its secrets hidden: fields and types stay as they are.
 
     Raises `TypeError` or `ValueError` when it has no JSON form.
     """
-    encoded = json.dumps(result, separators=(",", ":"), allow_nan=False).encode()
+    encoded = json.dumps(hide_in_data(result), separators=(",", ":"), allow_nan=False).encode()
     if len(encoded) > MAX_RESULT_BYTES:
         note = {"truncated": True, "bytes": len(encoded), "limit": MAX_RESULT_BYTES}
         return json.dumps(note).encode()

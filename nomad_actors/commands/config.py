@@ -43,11 +43,14 @@ def settings_told(environ: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def _shown(variable: str, value: Any) -> Any:
-    from ..log import HIDDEN, redact
+    from ..redaction import HIDDEN, redact
+    from ..secret_url import SecretUrl
     from ..settings import Keep, is_secret
 
     if is_secret(variable):
         return HIDDEN if value else ""
+    if isinstance(value, SecretUrl):
+        return value.shown
     if isinstance(value, Keep):
         return f"{value.jobs}/{duration(value.age_ms)}"
     if isinstance(value, Mapping):

@@ -18,6 +18,7 @@ from .. import log
 from ..errors import CannotStart, Unavailable
 from ..metrics.place import VARIABLE, WORKERS_PORT, make_place
 from ..program import begin, settings_or_exit
+from ..secret_url import SecretUrl
 from ..settings import OWN_REDIS
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def everything() -> None:
         _stop_if_never(lambda: prepare_workers(settings))
         redis = None if _redis_is_given(environ) else own_redis(settings.var_dir)
         if redis is not None:
-            settings = dataclasses.replace(settings, redis_url=redis.url)
+            settings = dataclasses.replace(settings, redis_url=SecretUrl(redis.url))
             environ["REDIS_URL"] = redis.url
     _say_what_is_missing(settings)
     supervisor = Supervisor()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import SettingsError, Unavailable, Unusable
 from ..log import redact
+from ..secret_url import SecretUrl
 from ..store.database import Database
 from .findings import Finding, Patient, Status
 
@@ -17,9 +18,9 @@ WAIT_MS = 1_000
 
 def database(patient: Patient) -> Iterator[Finding]:
     """Tell whether the database answers and has this release's schema; nothing is made or migrated for it."""
-    where = redact(patient.settings.database_url)
+    where = patient.settings.database_url.shown
     if patient.database is not None:
-        where = patient.database.url.render_as_string()
+        where = SecretUrl(patient.database.url.render_as_string(hide_password=False)).shown
     try:
         database = patient.database or Database(patient.settings.database_url, wait_ms=WAIT_MS)
     except SettingsError as error:

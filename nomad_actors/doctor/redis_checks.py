@@ -17,7 +17,7 @@ from .redis_cli import redis_cli
 
 def reached(patient: Patient) -> Finding:
     """Tell whether Redis answers, and which release it is."""
-    where = redact(patient.settings.redis_url)
+    where = patient.settings.redis_url.shown
     try:
         with redis_errors():
             version = patient.broker.server().facts().version

@@ -16,7 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from ..clock import Clock
+from ..known_secrets import KNOWN, basic_credentials
 from ..metrics.definitions import TOKEN_REFRESHES
+from ..redaction import redact
 from .answer import http_date
 from .client import TIMEOUTS_SECONDS
 from .errors import DeadLogin, SsoMisconfigured, SsoUnavailable
@@ -27,6 +29,8 @@ JWKS_SECONDS = 300
 AHEAD_SECONDS = 300
 LEAST_RSA_BITS = 2048
 _AGE = re.compile(r"[0-9]{1,9}")
+#: What of a token request is secret, and of its answer.
+_SECRET_FIELDS = ("refresh_token", "code", "code_verifier", "access_token", "id_token")
 
 #: A 400 with one of these means that the login is dead, whatever the error's code (as SeAT and others keep them).
 _DEAD = (
@@ -68,6 +72,7 @@ class SsoClient:
         self._base_url = base_url
         self._client_id = client_id
         self._client_secret = client_secret
+        KNOWN.add(client_secret, *basic_credentials(client_id, client_secret), lasting=True)
         self._clock = clock
         self._keys: Mapping[str, jwt.PyJWK] = {}
         self._keys_read_mono = float("-inf")
@@ -129,6 +134,7 @@ class SsoClient:
         auth = (self._client_id, self._client_secret) if self._client_secret else None
         if auth is None:
             form = {**form, "client_id": self._client_id}
+        _register(form)
         try:
             response = self._http.post(
                 f"{self._base_url}/v2/oauth/token",
@@ -140,8 +146,9 @@ class SsoClient:
         except requests.RequestException as error:
             raise SsoUnavailable(f"SSO did not answer: {type(error).__name__}") from error
         body = _json_object(response)
+        _register(body)
         if response.status_code != 200 or not body.get("access_token"):
-            _raise_for(response.status_code, body, secrets=form)
+            _raise_for(response.status_code, body)
         return body
 
     def _tokens(self, answer: Mapping[str, Any], refresh_token: str) -> Tokens:
@@ -273,13 +280,15 @@ def _character_id(subject: object) -> int:
     return int(number)
 
 
-def _raise_for(status: int, body: Mapping[str, Any], *, secrets: Mapping[str, str]) -> NoReturn:
+def _register(fields: Mapping[str, Any]) -> None:
+    """Keep what these hold out of every text from now on: SSO's refusals have quoted what they were sent."""
+    KNOWN.add(*(value for name in _SECRET_FIELDS if isinstance(value := fields.get(name), str)))
+
+
+def _raise_for(status: int, body: Mapping[str, Any]) -> NoReturn:
     """Raise what a refusal means: by its words, since the code alone condemns logins for our own faults."""
     code, description = str(body.get("error", "")), str(body.get("error_description", ""))
-    for name in ("refresh_token", "code", "code_verifier"):
-        if secret := secrets.get(name):
-            code, description = code.replace(secret, f"({name})"), description.replace(secret, f"({name})")
-    code, description = code[:100], description[:300]
+    code, description = redact(code)[:100], redact(description)[:300]
     said = f"SSO answered {status}: {code} {description}".strip()
     words = f"{code} {description}".lower()
     if status in (400, 401) and (code in _OUR_CODES or any(w in words for w in _OURS)):

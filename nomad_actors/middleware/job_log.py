@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -68,7 +69,12 @@ class JobLog(Middleware):
 
 
 def _error_of(ended: Ended) -> str:
-    return log.redact(log.shortened(ended.error or "", LOOKED_AT_CHARACTERS))[:ERROR_CHARACTERS]
+    return log.redact(log.shortened(log.as_text(ended.error or ""), LOOKED_AT_CHARACTERS))[:ERROR_CHARACTERS]
+
+
+def _ms(value: float) -> str:
+    """Return milliseconds as a line says them; a damaged job may tell of any moments."""
+    return f"{value:.1f}" if math.isfinite(value) else "0.0"
 
 
 def _logfmt_line(stamp: str, ended: Ended) -> str:
@@ -78,7 +84,7 @@ def _logfmt_line(stamp: str, ended: Ended) -> str:
     return (
         f"timestamp={stamp} {_logfmt_middle(ended.queue, ended.actor[:NAME_CHARACTERS], str(ended.outcome))}"
         f" job_id={log.logfmt_value(ended.job_id)} attempt={ended.attempt}{character}"
-        f" wait_ms={ended.wait_ms:.1f} duration_ms={ended.run_ms:.1f}{error}\n"
+        f" wait_ms={_ms(ended.wait_ms)} duration_ms={_ms(ended.run_ms)}{error}\n"
     )
 
 
@@ -88,12 +94,13 @@ def _json_line(stamp: str, ended: Ended) -> str:
     error = f', "error": {json.dumps(_error_of(ended))}' if ended.error else ""
     return (
         f'{{"timestamp": "{stamp}", {_json_middle(ended.queue, ended.actor[:NAME_CHARACTERS], str(ended.outcome))}'
-        f', "job_id": {json.dumps(ended.job_id)}, "attempt": {ended.attempt}{character}'
-        f', "wait_ms": {ended.wait_ms:.1f}, "duration_ms": {ended.run_ms:.1f}{error}}}\n'
+        f', "job_id": {json.dumps(log.as_text(ended.job_id))}, "attempt": {ended.attempt}{character}'
+        f', "wait_ms": {_ms(ended.wait_ms)}, "duration_ms": {_ms(ended.run_ms)}{error}}}\n'
     )
 
 
 def _middle(queue: str, actor: str, outcome: str) -> dict[str, str]:
+    actor = log.as_text(actor)
     return {
         "level": _LEVELS.get(outcome, "info"),
         "module": f"{actor}-job",

@@ -47,4 +47,4 @@ def middleware_for(settings: Settings) -> list[Middleware]:
 
 def _sentry(settings: Settings) -> Sentry:
     """Return the reports' middleware; where little time is given to a stop, little of it is theirs."""
-    return Sentry(settings.sentry_dsn, flush_seconds=min(FLUSH_SECONDS, settings.shutdown_ms / 5000))
+    return Sentry(settings.sentry_dsn.get_secret_value(), flush_seconds=min(FLUSH_SECONDS, settings.shutdown_ms / 5000))

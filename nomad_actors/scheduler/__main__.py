@@ -25,7 +25,7 @@ def main() -> None:
         begin(settings)
         # It adds jobs and runs none: it needs no token key, no database and no client secret.
         app = open_queues(settings)
-    error_reports.start(settings.sentry_dsn, service="scheduler")
+    error_reports.start(settings.sentry_dsn.get_secret_value(), service="scheduler")
     require_redis(app)
     scheduler = SlotScheduler(Schedules(app.queues, app.clock), SCHEDULES, app.clock)
     for number in (signal.SIGTERM, signal.SIGINT):

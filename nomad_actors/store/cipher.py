@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ..errors import NomadError, SettingsError
+from ..known_secrets import KNOWN
 from ..settings import Settings
 from ..token_keys import ACCEPTED
 from .key_file import KEY_FILE, make_key, read_key
@@ -43,6 +44,7 @@ class TokenCipher:
     def __init__(self, keys: Sequence[str], source: str = "NOMAD_TOKEN_KEYS") -> None:
         if not keys or not all(keys):
             raise SettingsError(["NOMAD_TOKEN_KEYS holds no key; accepted: keys with commas between them"])
+        KNOWN.add(*keys, lasting=True)
         derived = [_derive(key) for key in keys]
         self._ciphers = {_key_id(key): AESGCM(key) for key in derived}
         self.current_key_id = _key_id(derived[0])
@@ -78,7 +80,7 @@ class TokenCipher:
         Raises `SettingsError` for a key file that cannot be used.
         """
         if settings.token_keys:
-            return cls(settings.token_keys)
+            return cls([key.get_secret_value() for key in settings.token_keys])
         if not settings.database_url.startswith("sqlite"):
             return None
         key = read_key(settings.var_dir)

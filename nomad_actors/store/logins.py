@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection, Row
 
 from ..clock import Clock
 from ..errors import NomadError
+from ..known_secrets import KNOWN
 from . import schema
 from .cipher import TokenCipher
 from .database import Database
@@ -152,6 +153,7 @@ class Logins:
             "access_token": row.access_token
             and self._cipher.decrypt(row.access_token, character_id=character_id, kind="access"),
         }
+        KNOWN.add(*opened.values())
         return Login(**{**_fields(row), **opened})
 
     def character(self, character_id: int) -> Character | None:
@@ -287,6 +289,7 @@ class Logins:
     ) -> dict[str, Any]:
         """Return the token columns of a login that is well, encrypted with the current key."""
         encrypt = self._cipher.encrypt
+        KNOWN.add(refresh_token, access_token)
         return {
             "refresh_token": encrypt(refresh_token, character_id=character_id, kind="refresh"),
             "access_token": access_token and encrypt(access_token, character_id=character_id, kind="access"),
