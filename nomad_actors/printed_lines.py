@@ -7,8 +7,10 @@ import threading
 from collections.abc import Callable
 from typing import Any, TextIO
 
-#: Longer than this without a line's end, and what was printed so far is a line.
+#: Longer than this without a line's end, and what was printed so far is a line, up to its last blank.
 LINE_CHARACTERS = 8_000
+#: A private key in PEM has fewer lines.
+_KEY_LINES = 200
 
 
 class PrintedLines(io.TextIOBase):
@@ -29,8 +31,8 @@ class PrintedLines(io.TextIOBase):
 
     @property
     def buffer(self) -> Any:
-        """The original's: whoever writes bytes knows what he does."""
-        return self.original.buffer
+        """A binary stream whose bytes are printed as text."""
+        return _PrintedBytes(self)
 
     def fileno(self) -> int:
         """Return the original's descriptor."""
@@ -47,7 +49,9 @@ class PrintedLines(io.TextIOBase):
             return self.original.write(text)
         *lines, rest = (getattr(mine, "begun", "") + text).split("\n")
         if len(rest) > LINE_CHARACTERS:
-            lines, rest = [*lines, rest], ""
+            # Not within a word: half a secret would not be recognised.
+            end = rest.rfind(" ", LINE_CHARACTERS // 2) + 1 or len(rest)
+            lines, rest = [*lines, rest[:end]], rest[end:]
         mine.begun = rest
         self._say_each(lines)
         return len(text)
@@ -65,7 +69,35 @@ class PrintedLines(io.TextIOBase):
         mine.saying = True
         try:
             for line in lines:
-                if line.strip():
+                if line.strip() and not self._is_within_key(line):
                     self._say(line.rstrip("\r"))
         finally:
             mine.saying = False
+
+    def _is_within_key(self, line: str) -> bool:
+        """Return whether a line is of a PEM block that began on an earlier one: by itself it looks like nothing."""
+        mine = self._of_thread
+        left = getattr(mine, "key_lines", 0)
+        begins = line.rfind("-----BEGIN ")
+        if line.rfind("-----END") > begins:
+            mine.key_lines = 0
+        else:
+            mine.key_lines = _KEY_LINES if begins >= 0 else max(0, left - 1)
+        return left > 0 and begins < 0
+
+
+class _PrintedBytes(io.BufferedIOBase):
+    """The binary side of a stream that makes lines."""
+
+    def __init__(self, lines: PrintedLines) -> None:
+        self._lines = lines
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._lines.fileno()
+
+    def write(self, data: Any, /) -> int:
+        self._lines.write(bytes(data).decode(errors="backslashreplace"))
+        return len(data)

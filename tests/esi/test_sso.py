@@ -429,10 +429,10 @@ def test_nobody_listening_is_weather(http: requests.Session, clock: ManualClock)
 def test_what_sso_repeats_of_a_token_is_not_told(odd_sso: Sso, client: SsoClient) -> None:
     said = refusal("invalid_grant", f"Invalid refresh token. {REFRESH_TOKEN} is unknown.")
     odd_sso.scripted.say(TOKEN_PATH, Said(400, said))
-    assert "(refresh_token) is unknown" in str(refused(client))
+    assert "[hidden] is unknown" in str(refused(client))
     code = REFRESH_TOKEN
     odd_sso.scripted.say(TOKEN_PATH, Said(400, refusal("invalid_grant", f"{code} was used")))
-    assert "(code) was used" in str(
+    assert "[hidden] was used" in str(
         refused(client, lambda: client.exchange_code(code, "v" * 43, "http://127.0.0.1:1/"))
     )
 
