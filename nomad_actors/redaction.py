@@ -21,7 +21,7 @@ HIDDEN = "[hidden]"
 _HINTS = (
     *("token", "secret", "pass", "pwd", "pw", "key", "verifier", "assertion", "credential", "auth", "digest", "aws4"),
     *("bearer", "basic", "cookie", "session", "csrf", "jwt", "dsn", "eyj", "://", "code=", "sig", "nonce", "response"),
-    *("-----begin", "-u ", "--user", "setuser"),
+    *("-----begin", "-u ", "--user", "setuser", "input_value="),
 )
 
 # Before an `@`, in a URL.
@@ -37,6 +37,8 @@ _LOOKS = (
     # A JWT, or its beginning: base64 of `{"`.
     (re.compile(r"\beyJ[\w-]{8,}(?:\.[\w-]*){0,4}"), HIDDEN),
     (re.compile(r"\b(bearer\s+|basic\s+(?=\S{16}))[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1{HIDDEN}"),
+    # What pydantic leaves of an input's middle may be a secret's end, without its name.
+    (re.compile(r"(\binput_value=[^\n]{0,80}?\.\.\.)[^\n]{0,80}?(?=, input_type=)"), rf"\1{HIDDEN}"),
     # What the SSO's redirect brings.
     (re.compile(r"([?&]code=)[^\s&'\"]+"), rf"\1{HIDDEN}"),
 )

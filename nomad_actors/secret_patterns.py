@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 
 Span = tuple[int, int]
 
@@ -78,7 +79,7 @@ _BESIDE_VALUE = re.compile(rf"\b(?:value|input|input_value){_QUOTE}?\s?[:=]\s?|[
 #: How far it may be from its name.
 _BESIDE_CHARACTERS = 160
 _OPTION = re.compile(r"[ \t]+(?=[^\s-])")
-_WORDS = re.compile(r"\s+(?:is\s+)?(?=[\w.~+/=-]{0,15}[0-9A-Z])(?=[\w.~+/=-]{16})")
+_WORDS = re.compile(r"[ \t]+(?:is )?(?=[\w.~+/=-]{0,15}[0-9A-Z])(?=[\w.~+/=-]{16})")
 
 _OPENING = re.compile(
     r"(?:[A-Za-z_][\w.]{0,40}\()?(?P<start>[bBrRuUfF]{0,2}(?P<quote>\\*(?:'''|\"\"\"|['\"`]))|[\[({])"
@@ -88,7 +89,8 @@ _QUOTED = {
     '"': re.compile(r'[^"\\\n]*(?:\\.[^"\\\n]*)*'),
     "`": re.compile(r"[^`\n]*"),
 }
-_ESCAPED = re.compile(r"(?:[^'\"\\\n]|\\+(?![\\'\"]))*")
+#: JSON in JSON in JSON in JSON has fifteen.
+_MOST_BACKSLASHES = 31
 _BRACKETS = re.compile(r"'(?:[^'\\\n]|\\.){0,400}'|\"(?:[^\"\\\n]|\\.){0,400}\"|[\[({]|[\])}]")
 #: A bare value ends at a blank, a quote or a bracket; at a comma or semicolon that another name or the end follows.
 _BARE = re.compile(r"(?:[^\s\\'\"`&,;<>})\]]|[,;](?=[^\s,;'\"\\&<>})\]])(?![\w.-]{1,60}[=:]))+")
@@ -202,11 +204,17 @@ def _value(text: str, at: int) -> Span | None:
     if quote is None:
         return begin, _bracket_end(text, begin - 1)
     if quote[0] == "\\":
-        return _span_of(_ESCAPED, text, begin)
+        return _span_of(_escaped(min(len(quote) - 1, _MOST_BACKSLASHES), quote[-1]), text, begin)
     if len(quote) == 3:
         closing = text.find(quote, begin, begin + 4096)
         return begin, closing if closing >= 0 else _line_end(text, begin)
     return _span_of(_QUOTED[quote], text, begin)
+
+
+@cache
+def _escaped(backslashes: int, quote: str) -> re.Pattern[str]:
+    """Return what a text in a quotation within a quotation is, up to the quote with so many backslashes before it."""
+    return re.compile(rf"(?:[^{quote}\\\n]|\\+(?![\\{quote}])|\\{{{backslashes + 1},}}{quote})*+")
 
 
 def _span_of(pattern: re.Pattern[str], text: str, at: int) -> Span | None:

@@ -19,7 +19,7 @@ SECRETS = (
     "gEy-8fP2kq0aT1m4ZsBvXw",
     "c2VjcmV0+of/the/key+=1==",
     "p@ss/w0rd,1;x&y=z",
-    'quo"te\'s\\and\\\\tail9',
+    "quo\"te's\\and\\\\tail9",
     "pässwörd-ключ-密码",
     "1234567890123/45",
     "hunter22",
