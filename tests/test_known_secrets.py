@@ -1,4 +1,4 @@
-"""What the process knows literally is hidden wherever it stands, in whatever writing, at a price that nobody notices."""
+"""What the process knows literally is hidden wherever it stands, in whatever writing, and that costs little."""
 
 from __future__ import annotations
 

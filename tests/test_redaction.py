@@ -1,4 +1,4 @@
-"""Secrets that nobody registered are found by what stands around them: each way to write one, with each kind of secret."""
+"""Secrets that nobody registered are found by what stands around them: each kind of secret, written in each way."""
 
 from __future__ import annotations
 
