@@ -101,11 +101,10 @@ class _Hiding:
             return HIDDEN
         self._left -= 1
         try:
-            if deep < _MOST_DEEP and self._left > 0:
-                if isinstance(value, Mapping):
-                    return self._mapping(value, deep + 1)
-                if isinstance(value, list | tuple | set | frozenset):
-                    return self._list(value, deep + 1)
+            if isinstance(value, Mapping | list | tuple | set | frozenset):
+                if deep >= _MOST_DEEP or self._left <= 0:
+                    return "..."
+                return self._mapping(value, deep + 1) if isinstance(value, Mapping) else self._list(value, deep + 1)
         except BaseException as error:
             # A collection of somebody else's may fail, or change while it is read.
             return f"unreadable {type(value).__name__} ({type(error).__name__})"
