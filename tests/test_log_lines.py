@@ -151,7 +151,7 @@ ODD: dict[str, Any] = {
     "half a pair": "\ud800 and \udfff",
     "half a pair as a name": {"\ud800": 1},
     "control characters": "".join(map(chr, range(32))) + "\x7f\x85\u2028\u2029\x9b",
-    "quotes": "a \"b\" \\ \\\" '=' = x=y",
+    "quotes": 'a "b" \\ \\" \'=\' = x=y',
     "evil": Evil(ValueError()),
     "evil exit": [Evil(SystemExit(3)), {Evil(KeyboardInterrupt()): 1}],
     "evil mapping": EvilDict(a=1),

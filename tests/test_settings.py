@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import pickle
+import pprint
+import re
+import secrets
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
 import redis
 import sentry_sdk
+import sqlalchemy
 
 from nomad_actors.admin_tokens import AdminToken
 from nomad_actors.errors import SettingsError
+from nomad_actors.redaction import redact
+from nomad_actors.secret_url import SecretUrl
 from nomad_actors.settings import Settings
 
 
@@ -224,3 +233,69 @@ def test_every_program_ends_with_code_2_and_the_reason(part: str) -> None:
     )
     assert done.returncode == 2
     assert done.stderr.strip() == "wrong setting: ADMIN_PORT is 'no port'; accepted: a port from 0 to 65535"
+
+
+SECRET = "12/34-pass?w0rd"
+SECRET_ENVIRON = {
+    "REDIS_URL": "redis://:12%2F34-pass%3Fw0rd@redis.example:6379/0",
+    "REDIS_CACHE_URL": "redis://cache.example:6379/0?password=12%2F34-pass%3Fw0rd&client_name=a@b",
+    "DATABASE_URL": "postgresql://nomad:12/34-pass?w0rd@db.example/nomad?sslmode=require",
+    "EVE_CLIENT_SECRET": SECRET,
+    "NOMAD_TOKEN_KEYS": f"{SECRET},another",
+    "SENTRY_DSN": "https://0123abcd4567ef89@sentry.example/1",
+}
+
+
+def test_nothing_that_prints_settings_prints_their_secrets() -> None:
+    settings = Settings.from_env(SECRET_ENVIRON)
+    parts = [settings, *(getattr(settings, field.name) for field in dataclasses.fields(settings)), settings.cache_url]
+    texts = [form(part) for part in parts for form in (repr, str, "{}".format, "{!r}".format, lambda part: "%s" % (part,))]
+    texts += [f"{settings.redis_url} {settings.database_url:>80}", pprint.pformat(dataclasses.asdict(settings))]
+    try:
+        raise RuntimeError
+    except RuntimeError as error:
+        # As error reporters and debuggers do it.
+        texts += traceback.TracebackException.from_exception(error, capture_locals=True).format()
+    for text in texts:
+        assert not re.search("12(/|%2F)34-pass|w0rd|0123abcd|another", text.replace("SECRET_ENVIRON", "")), text
+    assert str(settings.redis_url) == "redis://:[hidden]@redis.example:6379/0"
+    assert str(settings.database_url) == "postgresql://nomad:[hidden]@db.example/nomad?sslmode=require"
+    assert "cache.example:6379/0?password=[hidden]" in str(settings.cache_url)
+
+
+def test_what_connects_gets_a_url_with_its_password() -> None:
+    settings = Settings.from_env(SECRET_ENVIRON)
+    assert redis.connection.parse_url(settings.redis_url)["password"] == SECRET
+    assert sqlalchemy.make_url(settings.database_url).password == SECRET
+    assert sqlalchemy.make_url(pickle.loads(pickle.dumps(settings.database_url))).password == SECRET
+    assert settings.eve_client_secret.get_secret_value() == SECRET
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+        ("redis://host:6379/0?client_name=a@b", "redis://host:6379/0?client_name=a@b"),
+        ("redis://user@host/0", "redis://user@host/0"),
+        ("redis://:12/34@host/0", "redis://:[hidden]@host/0"),
+        ("redis://u:p@ss@host/0", "redis://u:[hidden]@host/0"),
+        ("postgresql://nomad:12?34@db/nomad", "postgresql://nomad:[hidden]@db/nomad"),
+        ("postgresql://db/nomad?user=u&password=p", "postgresql://db/nomad?user=u&password=[hidden]"),
+        ("sqlite:////home/a-long-user-name@host/nomad.db", "sqlite:////home/a-long-user-name@host/nomad.db"),
+        ("unix://:pw@/run/redis.sock?db=1", "unix://:[hidden]@/run/redis.sock?db=1"),
+        ("", ""),
+    ],
+)
+def test_a_url_is_shown_without_its_password_whatever_that_holds(url: str, shown: str) -> None:
+    assert str(SecretUrl(url)) == shown
+    assert SecretUrl(url) == url
+
+
+def test_what_settings_hold_is_hidden_in_every_text_from_then_on() -> None:
+    secret = secrets.token_urlsafe(12)
+    urls = {"REDIS_URL": f"redis://:{secret}%2F1@h", "DATABASE_URL": f"postgresql://u:{secret}-2@h/d"}
+    keys = {"EVE_CLIENT_ID": "i", "EVE_CLIENT_SECRET": f"{secret}-3", "NOMAD_TOKEN_KEYS": f"{secret}-4"}
+    Settings.from_env({**urls, **keys})
+    basic = base64.b64encode(f"i:{secret}-3".encode()).decode()
+    for known in (f"{secret}/1", f"{secret}%2F1", f"{secret}-2", f"{secret}-3", f"{secret}-4", basic):
+        assert redact(f"x {known} y") == "x [hidden] y"

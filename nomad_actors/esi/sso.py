@@ -72,7 +72,8 @@ class SsoClient:
         self._base_url = base_url
         self._client_id = client_id
         self._client_secret = client_secret
-        KNOWN.add(client_secret, *basic_credentials(client_id, client_secret), lasting=True)
+        if client_secret:
+            KNOWN.add(client_secret, *basic_credentials(client_id, client_secret), lasting=True)
         self._clock = clock
         self._keys: Mapping[str, jwt.PyJWK] = {}
         self._keys_read_mono = float("-inf")

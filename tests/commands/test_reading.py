@@ -213,7 +213,8 @@ def test_config_tells_each_settings_source_and_hides_secrets(
     nomad: Nomad, told: Told, monkeypatch: pytest.MonkeyPatch, redis_url: str
 ) -> None:
     monkeypatch.setenv("EVE_CLIENT_SECRET", "s3cret")
-    monkeypatch.setenv("DATABASE_URL", "postgresql://nomad:pa55@db/nomad")
+    # Of digits and a slash: no port.
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nomad:5432/pa55@db/nomad")
     monkeypatch.setenv("NOMAD_CONCURRENCY_SHOP", "7")
     monkeypatch.setenv("BULLMQ_MAX_RETRIES", "9")
     result = nomad("config", "--json")

@@ -430,6 +430,9 @@ def test_what_sso_repeats_of_a_token_is_not_told(odd_sso: Sso, client: SsoClient
     said = refusal("invalid_grant", f"Invalid refresh token. {REFRESH_TOKEN} is unknown.")
     odd_sso.scripted.say(TOKEN_PATH, Said(400, said))
     assert "[hidden] is unknown" in str(refused(client))
+    for secret in ("our secret", base64.b64encode(f"{CLIENT}:our secret".encode()).decode()):
+        odd_sso.scripted.say(TOKEN_PATH, Said(401, refusal("invalid_client", f"{secret} is wrong")))
+        assert "[hidden] is wrong" in str(refused(client))
     code = REFRESH_TOKEN
     odd_sso.scripted.say(TOKEN_PATH, Said(400, refusal("invalid_grant", f"{code} was used")))
     assert "[hidden] was used" in str(
