@@ -232,6 +232,8 @@ def _traceback(record: logging.LogRecord) -> str:
 
 def _shown(name: str, value: Any, most: int) -> Any:
     """Return a field's value without secrets, and not much longer than `most` characters."""
+    if name in ("timestamp", "level"):
+        return value
     hidden = hide_secrets(name, value, most=most)
     if isinstance(hidden, dict | list) and len(text := json.dumps(hidden)) > most:
         return shortened(text, most)

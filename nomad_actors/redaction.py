@@ -43,6 +43,8 @@ _LOOKS = (
     (re.compile(r"([?&]code=)[^\s&'\"]+"), rf"\1{HIDDEN}"),
 )
 
+#: A shorter text has no room for a name and a value, as `pw=x y`.
+_LEAST_CHARACTERS = 4
 #: Of a word at a cut no more than this is thrown away: what is longer is no secret that anybody would have.
 _MOST_OF_A_WORD = 2_048
 #: How far down, and how many items of one collection, are shown where texts are cut.
@@ -55,6 +57,8 @@ _MOST_BITS = 4_096
 
 def redact(text: str) -> str:
     """Return `text` without the secrets that are known, named or recognised in it."""
+    if len(text) < _LEAST_CHARACTERS:
+        return text
     text = KNOWN.hide(text, HIDDEN)
     lower = text.lower()
     if not any(hint in lower for hint in _HINTS):
@@ -95,10 +99,12 @@ class _Hiding:
     def field(self, name: str, value: Any, deep: int) -> Any:
         if value is None or isinstance(value, bool):
             return value
-        if isinstance(value, int | float):
-            return _plain_number(value)
-        if is_secret_name(name):
+        is_number = isinstance(value, int | float)
+        # Of many secrets a number is how many there are.
+        if is_secret_name(name) and not (is_number and name[-1:] in "sS"):
             return HIDDEN
+        if is_number:
+            return _plain_number(value)
         self._left -= 1
         try:
             if isinstance(value, Mapping | list | tuple | set | frozenset):

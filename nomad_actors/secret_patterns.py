@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 
 Span = tuple[int, int]
 
@@ -32,10 +32,17 @@ _FIELD_ENDINGS = tuple(
 )
 #: Too short to be the end of a name: `bypass` and `compass` hold no secret.
 _WHOLE_NAMES = frozenset({"pass", "pw"})
+#: The end of a longer name tells as much.
+_LONG_NAME = 100
 
 
 def is_secret_name(name: str) -> bool:
     """Return whether a field of this name holds a secret."""
+    return _is_secret_name(name) if len(name) <= _LONG_NAME else _is_secret_name(name[-_LONG_NAME:])
+
+
+@lru_cache(maxsize=2048)
+def _is_secret_name(name: str) -> bool:
     plain = _NOT_IN_NAMES.sub("", name.lower())
     return plain.endswith(_FIELD_ENDINGS) or plain in _WHOLE_NAMES
 

@@ -158,6 +158,7 @@ def test_a_field_named_like_a_secret_is_hidden_and_its_neighbours_are_not(lines)
     assert fields["refresh_token"] == log.HIDDEN
     assert fields["nested"] == {"password": log.HIDDEN, "user": "u"}
     assert (fields["token_refreshes"], fields["queue"]) == (4, "token-refresh")
+    assert log.hide_secrets("", {"password": 20931, "tokens": 4}) == {"password": log.HIDDEN, "tokens": 4}
 
 
 @pytest.mark.parametrize(
