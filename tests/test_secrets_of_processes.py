@@ -24,7 +24,7 @@ REFRESH_TOKEN = "gEy-8fP2kq0aT1m4ZsBvXw=="
 #: Looks like nothing that a pattern knows.
 ACCESS_TOKEN = "opaque-1B2c3D4e5F6g7H8i9J0k"
 CLIENT_SECRET = "cL1ent/s3cret+of,the;app"
-TOKEN_KEY = "a-t0ken-key-of-this-test"
+TOKEN_KEY = "3q2-7wABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhs"
 #: Of an application's own: known to nobody.
 OWN_SECRET = "N0body-kn0ws-th1s-one"
 BASIC = base64.b64encode(f"nomad-client:{CLIENT_SECRET}".encode()).decode()
