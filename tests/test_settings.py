@@ -241,7 +241,7 @@ SECRET_ENVIRON = {
     "REDIS_CACHE_URL": "redis://:12%2F34-pass%3Fw0rd@cache.example:6379/0?client_name=a@b",
     "DATABASE_URL": "postgresql://nomad:12/34-pass?w0rd@db.example/nomad?sslmode=require",
     "EVE_CLIENT_SECRET": SECRET,
-    "NOMAD_TOKEN_KEYS": f"{'0123456789abcdef' * 4},{SECRET},another",
+    "NOMAD_TOKEN_KEYS": f"3q2-7wABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhs,{SECRET},another",
     "SENTRY_DSN": "https://0123abcd4567ef89@sentry.example/1",
 }
 
@@ -295,7 +295,11 @@ def test_a_url_is_shown_without_its_password_whatever_that_holds(url: str, shown
 def test_what_settings_hold_is_hidden_in_every_text_from_then_on() -> None:
     secret = secrets.token_urlsafe(12)
     urls = {"REDIS_URL": f"redis://:{secret}%2F1@h", "DATABASE_URL": f"postgresql://u:{secret}-2@h/d"}
-    keys = {"EVE_CLIENT_ID": "i", "EVE_CLIENT_SECRET": f"{secret}-3", "NOMAD_TOKEN_KEYS": f"{'ab12cd34ef567890' * 4},{secret}-4"}
+    keys = {
+        "EVE_CLIENT_ID": "i",
+        "EVE_CLIENT_SECRET": f"{secret}-3",
+        "NOMAD_TOKEN_KEYS": f"3q2-7wABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhs,{secret}-4",
+    }
     Settings.from_env({**urls, **keys})
     basic = base64.b64encode(f"i:{secret}-3".encode()).decode()
     for known in (f"{secret}/1", f"{secret}%2F1", f"{secret}-2", f"{secret}-3", f"{secret}-4", basic):
