@@ -27,8 +27,8 @@ ON_THE_HOST: tuple[tuple[str, Area, Check], ...] = (
     ("database", Area.DATABASE, host.database),
     ("disk", Area.HOST, host.disk),
     ("files", Area.HOST, file_checks.files),
-    ("token keys", Area.DATABASE, file_checks.token_keys),
 )
+ON_THE_DATABASE: tuple[tuple[str, Area, Check], ...] = (("token keys", Area.DATABASE, file_checks.token_keys),)
 
 _WORST_LAST = (Status.OK, Status.UNKNOWN, Status.WARNING, Status.PROBLEM)
 
@@ -63,17 +63,20 @@ class Report:
 def examine(patient: Patient) -> Report:
     """Make every check; what cannot be found out is told as unknown, and nothing is raised for it."""
     reached = replace(redis_checks.reached(patient), area=Area.REDIS)
-    findings = [reached]
-    if reached.status is Status.PROBLEM:
-        unknown = Status.UNKNOWN, "Redis does not answer"
-        findings += [Finding(name, *unknown, area=area) for name, area, _ in ON_REDIS[1:]]
-    else:
-        findings += _made(patient, ON_REDIS)
-    findings += _made(patient, ON_THE_HOST)
+    findings = [reached, *_made(patient, ON_REDIS, needs=reached)]
+    on_host = _made(patient, ON_THE_HOST)
+    database = next(finding for finding in on_host if finding.area is Area.DATABASE)
+    findings += [*on_host, *_made(patient, ON_THE_DATABASE, needs=database)]
     return Report(patient.clock.now_ms(), tuple(findings))
 
 
-def _made(patient: Patient, checks: Iterable[tuple[str, Area, Check]]) -> list[Finding]:
+def _made(
+    patient: Patient, checks: Iterable[tuple[str, Area, Check]], *, needs: Finding | None = None
+) -> list[Finding]:
+    """Make checks; where `needs` is a problem none of them is made, since each would wait for what does not answer."""
+    if needs is not None and needs.status is Status.PROBLEM:
+        why = f"{needs.area.value.capitalize()} does not answer"
+        return [Finding(name, Status.UNKNOWN, why, area=area) for name, area, _ in checks if name != needs.name]
     found: list[Finding] = []
     for name, area, check in checks:
         try:

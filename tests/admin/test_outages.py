@@ -207,7 +207,7 @@ def test_a_damaged_database_is_told_and_stops_no_refusal(
             requests.post(pause, timeout=10),
         ):
             assert answer.status_code == 503, answer.text
-            assert "the database cannot be read: file is not a database" in answer.text
+            assert "it is not a SQLite database" in answer.text
         assert requests.post(pause, headers={"Host": "evil.example"}, timeout=10).status_code == 403
         assert requests.get(f"{url}/admin/jobs/queues/cache-cleanup", timeout=10).json()["isPaused"] is False
     finally:
