@@ -7,12 +7,13 @@ import inspect
 import random
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from .errors import BadInput, BadPayload
+from .errors import BadInput
+from .payloads import PayloadCodec
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
@@ -121,24 +122,25 @@ class JobType:
     #: Whether it talks to ESI or SSO: the switch that pauses all of that pauses its queue.
     talks_to_esi: bool = False
     description: str = ""
+    _codec: PayloadCodec[Payload] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for what, name in (("job type", self.name), ("queue", self.queue)):
-            if not _NAME.fullmatch(name):
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
                 raise BadInput(f"{what} name {name!r} must be lower-case letters, digits and dashes")
-        for field, value in (("attempts", self.attempts), ("time_limit_ms", self.time_limit_ms)):
-            if value < 1:
-                raise BadInput(f"{field} of job type {self.name!r} must be 1 or more, not {value}")
-        for field in self.indexed:
-            if field not in self.payload.model_fields:
-                known = ", ".join(self.payload.model_fields)
-                raise BadInput(f"job type {self.name!r} indexes {field!r}, which its payload lacks (accepted: {known})")
-        for field, limit in (
-            ("concurrency", self.concurrency),
-            ("global_concurrency", self.global_concurrency),
-        ):
-            if limit is not None and limit < 1:
-                raise BadInput(f"{field} of job type {self.name!r} must be 1 or more, not {limit}")
+        if not (isinstance(self.payload, type) and issubclass(self.payload, Payload)):
+            raise BadInput(
+                f"the payload of job type {self.name!r} must be a subclass of Payload, not {self.payload!r:.80}"
+            )
+        object.__setattr__(self, "_codec", PayloadCodec(self.name, self.payload))
+        known = ", ".join(self.payload.model_fields)
+        for name in self.indexed:
+            if name not in self.payload.model_fields:
+                raise BadInput(f"job type {self.name!r} indexes {name!r}, which its payload lacks (accepted: {known})")
+        for name in ("attempts", "time_limit_ms", "concurrency", "global_concurrency"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise BadInput(f"{name} of job type {self.name!r} must be 1 or more, not {number}")
 
     @property
     def takes_services(self) -> bool:
@@ -146,35 +148,22 @@ class JobType:
         return len(inspect.signature(self.run).parameters) > 1
 
     def validate(self, data: Any) -> Payload:
-        """Return `data` as a payload, unknown fields refused: the producer's side.
+        """Return a caller's `data` as a payload, unknown fields refused at any depth.
 
         Raises `BadPayload` naming each wrong field.
         """
-        if isinstance(data, self.payload):
-            return data
-        try:
-            return self.payload.model_validate(data)
-        except ValidationError as error:
-            raise self._bad_payload(error) from error
+        return self._codec.validate(data)
 
-    def read(self, data: Mapping[str, Any]) -> Payload:
-        """Return stored `data` as a payload, unknown fields dropped: a newer producer, an older worker.
+    def write(self, data: Any) -> dict[str, Any]:
+        """Return a caller's `data` as a message holds it: the producer's side.
+
+        Raises `BadPayload` naming each wrong field, and what would not arrive as it was sent.
+        """
+        return self._codec.write(data)
+
+    def read(self, written: Mapping[str, Any]) -> Payload:
+        """Return the payload of a message, unknown fields ignored at any depth: a newer producer, an older worker.
 
         Raises `BadPayload` naming each wrong field.
         """
-        known = {name: value for name, value in data.items() if name in self.payload.model_fields}
-        return self.validate(known)
-
-    def _bad_payload(self, error: ValidationError) -> BadPayload:
-        wrong = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'payload'}: {e['msg']} (got {e.get('input')!r:.80})"
-            for e in error.errors(include_url=False)
-        )
-        accepted = [
-            f"{name}: {getattr(f.annotation, '__name__', f.annotation)}{'' if f.is_required() else ' (optional)'}"
-            for name, f in self.payload.model_fields.items()
-        ]
-        return BadPayload(
-            f"wrong data for job type {self.name!r}: {wrong} (accepted: {', '.join(accepted)})",
-            accepted=accepted,
-        )
+        return self._codec.read(written)

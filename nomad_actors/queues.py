@@ -416,12 +416,11 @@ class Queues:
         if job.job_type not in of_queue:
             raise UnknownJobType(job.job_type, of_queue)
         job_type = of_queue[job.job_type]
-        payload = job_type.validate(job.data)
         message: Message[Any] = Message(
             queue_name=job.queue,
             actor_name=job.job_type,
             args=(),
-            kwargs=payload.model_dump(mode="json", exclude_unset=True),
+            kwargs=job_type.write(job.data),
             options=_options(job, job_type),
             message_timestamp=self._clock.now_ms(),
         )
@@ -512,7 +511,11 @@ def _checked_id(job_id: object) -> str:
 def _runner(job_type: JobType, services: object | None) -> Callable[..., object]:
     """Return what the job type's actor calls: the data checked again, the result kept with the job."""
 
-    def run(**data: Any) -> object:
+    def run(*args: Any, **data: Any) -> object:
+        if args:
+            raise PermanentError(
+                f"job type {job_type.name!r} takes named fields only, not {len(args)} positional arguments"
+            )
         try:
             payload = job_type.read(data)
         except BadPayload as error:

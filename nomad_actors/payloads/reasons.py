@@ -1,0 +1,98 @@
+"""Sentences about what is wrong with a payload: which value, and why; whatever the value's own code does."""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import to_jsonable_python
+
+#: Lists and objects within one another; pydantic reads a few more from JSON.
+MAX_LEVELS = 190
+_SHOWN_CHARS = 80
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = _SHOWN_CHARS
+
+
+def invalid(error: ValidationError) -> list[str]:
+    """Return what is wrong with each field."""
+    return [
+        f"{name_of(tuple(map(str, each['loc'])))}: {each['msg']} (got {shown(each.get('input'))})"
+        for each in error.errors(include_url=False, include_context=False)
+    ]
+
+
+def name_of(path: tuple[str, ...]) -> str:
+    """Return how a value inside a payload is called."""
+    return ".".join(path) or "payload"
+
+
+def shown(value: object) -> str:
+    """Return a value for a sentence, bounded; its `repr` is foreign code, and may fail."""
+    try:
+        text = _REPR.repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    text = text.encode(errors="backslashreplace").decode()
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
+
+
+def described(error: Exception) -> str:
+    """Return an error's class and words, bounded; its `str` is foreign code, and may fail."""
+    try:
+        words = str(error)
+    except Exception:
+        words = ""
+    return f"{type(error).__name__}: {words[:200]}" if words else type(error).__name__
+
+
+def unwritable(payload: BaseModel, error: Exception) -> str:
+    """Return which value has no form in a message, and why."""
+    for name, part in _parts(payload):
+        if _levels(part) >= MAX_LEVELS:
+            return f"{name}: nested too deeply (accepted: up to {MAX_LEVELS} levels)"
+    path, value = _first_unwritable(payload)
+    if isinstance(value, float):
+        return f"{name_of(path)}: {value} is no number that JSON has (accepted: finite numbers)"
+    return f"{name_of(path)}: {shown(value)} has no form in JSON ({described(error)})"
+
+
+def _first_unwritable(value: object) -> tuple[tuple[str, ...], object]:
+    path: tuple[str, ...] = ()
+    while len(path) < MAX_LEVELS:
+        found = next(((name, part) for name, part in _parts(value) if not _is_writable(part)), None)
+        if found is None:
+            break
+        path, value = (*path, found[0]), found[1]
+    return path, value
+
+
+def _parts(value: object) -> list[tuple[str, object]]:
+    if isinstance(value, BaseModel):
+        return [(name, getattr(value, name, None)) for name in type(value).model_fields]
+    if isinstance(value, Mapping):
+        return [(str(name), part) for name, part in value.items()]
+    return [(str(n), part) for n, part in enumerate(value)] if isinstance(value, (list, tuple)) else []
+
+
+def _is_writable(value: object) -> bool:
+    try:
+        written = to_jsonable_python(value, inf_nan_mode="constants")
+        json.dumps(written, allow_nan=False, ensure_ascii=False).encode()
+    except Exception:
+        return False
+    return True
+
+
+def _levels(value: object) -> int:
+    """Return how many lists and objects lie within one another, `MAX_LEVELS` at most."""
+    level, inside = 0, {id(value): value}
+    while level < MAX_LEVELS:
+        # By identity: a list that holds itself twice must not double at each level.
+        inside = {id(part): part for each in inside.values() for _, part in _parts(each)}
+        if not inside:
+            break
+        level += 1
+    return level
