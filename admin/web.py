@@ -10,10 +10,11 @@ from . import problems
 from .access import forms, guard, journal, request_ids
 from .answer import Answer
 from .api import actions, audit, bulk, description, doctor, holds, jobs, metrics, probes, scheduler
+from .job_id_converter import JobIdConverter
 from .pages import actions as page_actions
 from .pages import audit as audit_page
 from .pages import bulk as page_bulk
-from .pages import checks, login, notices
+from .pages import checks, login, notices, words
 from .pages import holds as page_holds
 from .pages import queues as pages
 from .parts import keep
@@ -46,6 +47,8 @@ def create_app(app: AdminAccess) -> Flask:
     web.json.sort_keys = False  # type: ignore[attr-defined]
     # Ids may hold slashes, two in a row too.
     web.url_map.merge_slashes = False
+    web.url_map.converters["job"] = JobIdConverter
+    web.jinja_env.finalize = words.bounded
     keep(web, app)
     problems.install(web)
     web.before_request(request_ids.begin)

@@ -14,6 +14,9 @@ from .broker.stored import StoredJob, error_of
 from .errors import BadInput
 from .job_types import Backoff, JobType, Priority
 
+#: Whoever tells a job as JSON has so many calls, lists and objects around its data.
+_DEPTH_TO_SPARE = 100
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -108,7 +111,7 @@ def as_job(stored: StoredJob, *, queue: str, status: str, job_type: JobType | No
     progress, unknown_ms = stored.notes.progress, stored.unknown_since_ms()
     return Job(
         id=stored.job_id,
-        name=stored.message.actor_name if stored.message else "unknown",
+        name=_shown(stored.message.actor_name) if stored.message else "unknown",
         queue=queue,
         data=_data(stored),
         status=status,
@@ -168,23 +171,32 @@ def _data(stored: StoredJob) -> dict[str, Any]:
 
 def _as_json(data: dict[str, Any]) -> dict[str, Any]:
     """Return data that JSON can tell: any producer, and any encoder of Dramatiq's, may have written it."""
-    try:
-        json.dumps(data, allow_nan=False)
-    except (ValueError, TypeError, RecursionError):
-        return {str(name): _tellable(value) for name, value in data.items()}
-    return data
+    if _is_json(data):
+        return data
+    return {_shown(name)[:1000]: value if _is_json(value) else _shown(value) for name, value in data.items()}
 
 
-def _tellable(value: object) -> object:
+def _is_json(value: object) -> bool:
+    """Return True if a value can be told as JSON, also by who stands deeper in calls than this function."""
+    for _ in range(_DEPTH_TO_SPARE):
+        value = [value]
     try:
-        json.dumps(value, allow_nan=False)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, TypeError, RecursionError):
-        return repr(value)[:1000]
-    return value
+        return False
+    return True
+
+
+def _shown(value: object) -> str:
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text[:1000].encode(errors="backslashreplace").decode()
 
 
 def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+    return None if value is None else _shown(value)
 
 
 def _attempts(options: dict[str, Any], job_type: JobType | None) -> int:
@@ -245,7 +257,8 @@ def _returnvalue(stored: StoredJob) -> object:
     if not said:
         return None
     try:
-        return json.loads(said, parse_constant=lambda name: name)
+        value: object = json.loads(said, parse_constant=lambda name: name)
     except (ValueError, RecursionError):
         # An application's own encoder, by Dramatiq's Results.
         return f"{len(said)} bytes that are not JSON"
+    return value if _is_json(value) else f"{len(said)} bytes of JSON that is nested too deeply"

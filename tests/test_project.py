@@ -29,7 +29,7 @@ GROUND = {
     "thresholds",
     "counted",
 }
-GROUND |= {"payloads", "admin_tokens", "error_reports", "redaction", "printed_lines", "program"}
+GROUND |= {"payloads", "json_text", "admin_tokens", "error_reports", "redaction", "printed_lines", "program"}
 GROUND |= {"known_secrets", "secret_patterns", "secret_url"}
 #: What each part may import beside the ground floor. Down only.
 ARROWS: dict[str, set[str]] = {

@@ -42,7 +42,7 @@ class Cleaning(Body):
     limit: int = Field(default=1000, ge=1, le=MAX_CLEAN_LIMIT, description="jobs to remove at most, oldest first")
 
 
-@api.post("/jobs/<path:job_id>/retry")
+@api.post("/jobs/<job:job_id>/retry")
 @declared(Done, problems=(409, 503))
 def retry(queue: ThisQueue, job_id: JobId) -> dict[str, Any]:
     """Put a failed or completed job back to waiting, its attempts afresh."""
@@ -53,7 +53,7 @@ def retry(queue: ThisQueue, job_id: JobId) -> dict[str, Any]:
     return {"success": True, "queueName": queue.name, "jobId": job_id, "status": status}
 
 
-@api.post("/jobs/<path:job_id>/promote")
+@api.post("/jobs/<job:job_id>/promote")
 @declared(Done, problems=(409, 503))
 def promote(queue: ThisQueue, job_id: JobId) -> dict[str, Any]:
     """Put a delayed job to waiting now."""
@@ -61,7 +61,7 @@ def promote(queue: ThisQueue, job_id: JobId) -> dict[str, Any]:
     return {"success": True, "queueName": queue.name, "jobId": job_id, "status": "waiting"}
 
 
-@api.post("/jobs/<path:job_id>/cancel")
+@api.post("/jobs/<job:job_id>/cancel")
 @declared(Done, problems=(409, 503))
 def cancel(queue: ThisQueue, job_id: JobId, body: Cancelling) -> dict[str, Any]:
     """End a job as cancelled: at once when it waits or is delayed, as soon as it can be interrupted when it runs."""
@@ -69,7 +69,7 @@ def cancel(queue: ThisQueue, job_id: JobId, body: Cancelling) -> dict[str, Any]:
     return {"success": True, "queueName": queue.name, "jobId": job_id, "status": status}
 
 
-@api.delete("/jobs/<path:job_id>")
+@api.delete("/jobs/<job:job_id>")
 @declared(Done, problems=(409, 503))
 def remove(queue: ThisQueue, job_id: JobId) -> dict[str, Any]:
     """Remove a job that does not run."""

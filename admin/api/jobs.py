@@ -147,7 +147,7 @@ def failures(queue: ThisQueue, query: OfFailures) -> dict[str, Any]:
     return {"failures": [fault.as_json() for fault in page.faults], "nextCursor": page.next_cursor}
 
 
-@api.get("/queues/<queue>/jobs/<path:job_id>")
+@api.get("/queues/<queue>/jobs/<job:job_id>")
 @declared(Job)
 def show_job(queue: ThisQueue, job_id: JobId) -> dict[str, Any]:
     """Show one job with its story."""

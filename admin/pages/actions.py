@@ -38,7 +38,7 @@ class ToClean(Query):
     limit: str = ""
 
 
-@pages.post("/admin/queues/<queue>/jobs/<path:job_id>/retry")
+@pages.post("/admin/queues/<queue>/jobs/<job:job_id>/retry")
 def retry(queue: str, job_id: str) -> Response:
     """Put a failed or completed job back to waiting."""
     chosen = all_queues().get_queue(queue)
@@ -50,7 +50,7 @@ def retry(queue: str, job_id: str) -> Response:
     return done(act, job_path(queue, job_id), when_gone=queue_path(queue))
 
 
-@pages.post("/admin/queues/<queue>/jobs/<path:job_id>/promote")
+@pages.post("/admin/queues/<queue>/jobs/<job:job_id>/promote")
 def promote(queue: str, job_id: str) -> Response:
     """Put a delayed job to waiting now."""
     chosen = all_queues().get_queue(queue)
@@ -62,7 +62,7 @@ def promote(queue: str, job_id: str) -> Response:
     return done(act, job_path(queue, job_id), when_gone=queue_path(queue))
 
 
-@pages.post("/admin/queues/<queue>/jobs/<path:job_id>/cancel")
+@pages.post("/admin/queues/<queue>/jobs/<job:job_id>/cancel")
 def cancel(queue: str, job_id: str) -> Response:
     """End a job as cancelled."""
     chosen = all_queues().get_queue(queue)
@@ -93,7 +93,7 @@ def confirm_remove() -> str:
     )
 
 
-@pages.post("/admin/queues/<queue>/jobs/<path:job_id>/remove")
+@pages.post("/admin/queues/<queue>/jobs/<job:job_id>/remove")
 def remove(queue: str, job_id: str) -> Response:
     """Remove a job that does not run."""
     chosen = all_queues().get_queue(queue)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 from flask import Blueprint, redirect, render_template, request
 from pydantic import Field
@@ -13,6 +13,7 @@ from nomad_actors import job_metrics
 from nomad_actors.bulk import ACTIONS
 from nomad_actors.errors import JobNotFound
 from nomad_actors.finding import MAX_LIMIT, OUTCOMES
+from nomad_actors.json_text import readable
 from nomad_actors.queue_control import CLEANABLE
 from nomad_actors.version import __version__
 
@@ -20,7 +21,7 @@ from ..access.actors import current_actor, may_change
 from ..access.forms import form_token
 from ..api.jobs import OfFailures
 from ..esi_switch import esi_switch
-from ..inputs import NoQuery, read_query
+from ..inputs import NoQuery, Query, read_query
 from ..listing import OfJobs, fields_of, page_of, states_of
 from ..parts import all_queues, application
 from ..schedules import schedule_status, scheduler_reading
@@ -39,7 +40,22 @@ class Shown(OfJobs):
     limit: int = Field(default=JOBS_A_PAGE, ge=1, le=MAX_LIMIT)
 
 
-for _filter in (words.duration, words.utc, words.from_now, words.iso_ms, words.percent, words.number, words.seconds):
+class OfJob(Query):
+    """How a job is shown: as a page, or whole as JSON."""
+
+    format: Literal["html", "json"] = "html"
+
+
+for _filter in (
+    words.duration,
+    words.utc,
+    words.from_now,
+    words.iso_ms,
+    words.percent,
+    words.number,
+    words.seconds,
+    words.whole,
+):
     pages.add_app_template_filter(_filter)
 pages.add_app_template_global(form_token)
 
@@ -120,14 +136,17 @@ def failures(queue: str) -> str:
     return render_template("failures.html", queue=queue, page=page, limit=query.limit)
 
 
-@pages.get("/admin/queues/<queue>/jobs/<path:job_id>")
-def job(queue: str, job_id: str) -> str:
-    """Show one job: its data, what it returned or why it failed, and its story."""
-    read_query(request, NoQuery)
+@pages.get("/admin/queues/<queue>/jobs/<job:job_id>")
+def job(queue: str, job_id: str) -> str | Response:
+    """Show one job: its data, what it returned or why it failed, and its story; or all of that as JSON."""
+    query = read_query(request, OfJob)
     found = all_queues().get_queue(queue).get(job_id)
     if found is None:
         raise JobNotFound(f"queue {queue!r} holds no job {job_id!r}")
-    return render_template("job.html", job=found, pretty=_pretty)
+    if query.format == "json":
+        # Here too, not in the API alone: a session of the pages opens no path of the API.
+        return Response(json.dumps(found.as_json()), mimetype="application/json")
+    return render_template("job.html", job=found, readable=readable)
 
 
 @pages.get("/admin/schedules/<name>")
@@ -135,7 +154,3 @@ def schedule(name: str) -> str:
     """Show one schedule: when it is due, and what became of its last slots."""
     read_query(request, NoQuery)
     return render_template("schedule.html", schedule=schedule_status(name))
-
-
-def _pretty(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -5,8 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from itertools import pairwise
 
+from markupsafe import Markup, escape
+
 #: What stands where there is nothing to tell: nothing ended, nothing waits.
 NOTHING = "–"
+
+#: What a page shows of one text. Names, reasons, tracebacks and lines come from jobs and callers: theirs are shorter.
+MAX_TEXT = 10_000
 
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -59,3 +64,15 @@ def percent(value: float | None) -> str:
 def number(value: float) -> str:
     """Return a number with thin spaces between its thousands."""
     return f"{value:,}".replace(",", "\u202f")
+
+
+def bounded(value: object) -> object:
+    """Return a value that a page shows, its text cut where it is very long; markup of our own stays as it is."""
+    if isinstance(value, str) and not isinstance(value, Markup) and len(value) > MAX_TEXT:
+        return f"{value[:MAX_TEXT]}… [{len(value) - MAX_TEXT} characters left out]"
+    return value
+
+
+def whole(text: str) -> Markup:
+    """Return a text to be shown as it is, which somebody has bounded already."""
+    return escape(text)

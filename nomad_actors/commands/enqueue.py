@@ -12,6 +12,8 @@ from typer.core import TyperGroup
 
 from ..counted import counted
 from ..errors import BadInput, BadPayload, UnknownJobType
+from ..json_text import levels, readable
+from ..payloads import MAX_LEVELS
 from .audited import audited
 from .exits import Interrupted
 from .options import Json
@@ -114,12 +116,12 @@ def _data(text: str | None, given: list[tuple[PayloadOption, Any]]) -> dict[str,
     """Return the job's data: the JSON object, and over it what the options say."""
     data = {} if text is None else _object(text)
     data |= {option.field: option.parse(value) for option, value in given if value not in (None, [])}
+    if levels(data, MAX_LEVELS) == MAX_LEVELS:
+        raise BadInput(f"the data is nested too deeply (accepted: up to {MAX_LEVELS} levels)")
     try:
         json_module.dumps(data, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise BadInput("the data holds half a surrogate pair, as \\ud83d (accepted: text that UTF-8 knows)") from error
-    except RecursionError as error:
-        raise BadInput("the data is nested too deeply (accepted: what JSON can tell)") from error
     return data
 
 
@@ -196,7 +198,7 @@ def _wait(access: QueueAccess, queue: str, job_id: str, timeout_ms: int | None, 
     if json:
         print_json(job.as_json())
     elif job.outcome in ("completed", "skipped"):
-        result = NONE if job.returnvalue is None else json_module.dumps(job.returnvalue, ensure_ascii=False, indent=2)
+        result = NONE if job.returnvalue is None else readable(job.returnvalue).text
         print_text(f"job {job_id} {job.outcome} after {duration(job.run_ms)}", *result.splitlines())
     if job.outcome not in ("completed", "skipped"):
         reason = " ".join((job.failed_reason or "no reason was kept").split())

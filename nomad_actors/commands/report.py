@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import BadInput
+from ..json_text import MAX_INDENTED_LEVELS, levels
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,9 +86,10 @@ def _blocks(cells: Sequence[Sequence[Text]], width: int) -> Text:
 
 
 def print_json(value: Any, *, lines: bool = False) -> None:
-    """Print a value as JSON, nothing else; with `lines` on one line."""
+    """Print a value as JSON, nothing else; on one line with `lines`, and what is nested deeply."""
+    on_one_line = lines or levels(value, MAX_INDENTED_LEVELS) == MAX_INDENTED_LEVELS
     # In ASCII: what would steer a terminal is written out here too.
-    sys.stdout.write(json.dumps(value, indent=None if lines else 2, default=str) + "\n")
+    sys.stdout.write(json.dumps(value, indent=None if on_one_line else 2, default=str) + "\n")
     sys.stdout.flush()
 
 

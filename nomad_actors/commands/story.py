@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ..counted import counted
+from ..json_text import MAX_CHARS, one_line
 from .report import ago, duration, moment, now_ms, print_text, styled
 
 if TYPE_CHECKING:
@@ -88,4 +88,5 @@ def _clock(ms: Any) -> str:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
+    text = one_line(value)
+    return text if len(text) <= MAX_CHARS else f"{text[:MAX_CHARS]}… [the rest: nomad job ID --json]"

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
+from ..json_text import levels
+
 #: Lists and objects within one another; pydantic reads a few more from JSON.
 MAX_LEVELS = 190
 _SHOWN_CHARS = 80
@@ -51,7 +53,7 @@ def described(error: Exception) -> str:
 def unwritable(payload: BaseModel, error: Exception) -> str:
     """Return which value has no form in a message, and why."""
     for name, part in _parts(payload):
-        if _levels(part) >= MAX_LEVELS:
+        if levels(part, MAX_LEVELS) == MAX_LEVELS:
             return f"{name}: nested too deeply (accepted: up to {MAX_LEVELS} levels)"
     path, value = _first_unwritable(payload)
     if isinstance(value, float):
@@ -84,15 +86,3 @@ def _is_writable(value: object) -> bool:
     except Exception:
         return False
     return True
-
-
-def _levels(value: object) -> int:
-    """Return how many lists and objects lie within one another, `MAX_LEVELS` at most."""
-    level, inside = 0, {id(value): value}
-    while level < MAX_LEVELS:
-        # By identity: a list that holds itself twice must not double at each level.
-        inside = {id(part): part for each in inside.values() for _, part in _parts(each)}
-        if not inside:
-            break
-        level += 1
-    return level

@@ -1,0 +1,64 @@
+"""Every id that a job may have is one that the API, the pages and the command can address."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from flask.testing import FlaskClient
+from markupsafe import escape
+
+from nomad_actors.errors import BadInput
+
+from .conftest import Parts
+from .test_pages import form_token
+
+QUEUE = "/queues/token-refresh"
+IDS = [
+    *(
+        "plain",
+        "a b",
+        " blanks ",
+        "-dash",
+        "--json",
+        "a?b#c&d=e;f",
+        "%2F",
+        "a%2Fb%",
+        "%252F",
+        "+",
+        "~!$'()*,:@",
+        "a\\b",
+    ),
+    *("/lead", "//two", "trail/", "a//b", "/", "a/../b", "../x", "/..", "./x", "a/.", "retry", "x/retry", "x/remove"),
+    *("é" * 199, "\N{PILE OF POO}/\N{HEBREW LETTER ALEF}", "<b>bold</b>", '"quoted"', "null", "0", "x" * 200),
+]
+
+
+@pytest.mark.parametrize("job_id", IDS, ids=lambda each: each[:12])
+def test_a_job_can_be_shown_and_changed_whatever_its_id_is(ask: FlaskClient, parts: Parts, job_id: str) -> None:
+    body = {"name": "token-refresh-work", "data": {"character_id": 1}, "opts": {"jobId": job_id, "delay": 60_000}}
+    assert ask.post(f"/admin/jobs{QUEUE}/jobs", json=body).get_json()["id"] == job_id
+    api = f"/admin/jobs{QUEUE}/jobs/{quote(job_id, safe='')}"
+    assert ask.get(api).get_json()["id"] == job_id
+    listed = ask.get(f"/admin{QUEUE}?status=delayed").text
+    found = re.findall(r'href="(/admin/queues/token-refresh/jobs/[^"]+)"', listed)
+    assert found == [f"/admin{QUEUE}/jobs/{quote(job_id, safe='')}"]
+    page = ask.get(found[0])
+    assert f"<code>{escape(job_id)}</code>" in page.text
+    actions = re.findall(r'action="([^"]+/promote)"', page.text)
+    assert ask.post(actions[0], data={"form_token": form_token(page.text)}).status_code == 303
+    assert ask.get(api).get_json()["status"] == "waiting"
+    assert ask.post(f"{api}/cancel", json={}).status_code == 200
+    assert ask.post(f"{api}/retry").status_code == 200
+    assert ask.delete(api).status_code == 200
+    assert ask.get(api).status_code == 404
+
+
+@pytest.mark.parametrize("job_id", ["", "..", "schedule:x", "a\nb", "a\0", "\ud800", "x" * 201, "\u202e", 5, ["a"]])
+def test_an_id_that_nobody_could_address_is_refused(parts: Parts, ask: FlaskClient, job_id: Any) -> None:
+    with pytest.raises(BadInput, match=r"job id .* is unusable"):
+        parts.queues.add_job("token-refresh", "token-refresh-work", {"character_id": 1}, job_id=job_id)
+    body = {"name": "token-refresh-work", "data": {"character_id": 1}, "opts": {"jobId": job_id}}
+    assert ask.post(f"/admin/jobs{QUEUE}/jobs", json=body).status_code == 422
