@@ -12,6 +12,7 @@ NomadError
 ├── JobNotFound        no such job in this queue
 ├── WrongState         the job's state does not allow the action
 │   └── QueueIsFull    the queue takes no more jobs
+├── TryLater           it can be had later; says when, and a job that meets it is deferred until then
 ├── Unavailable        Redis or the database does not answer
 │   └── Unusable       …and will not until somebody changes something; a CannotStart too
 └── CannotStart        a program cannot start until somebody changes something
@@ -23,6 +24,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Final
+
+#: What others name as the time to come back is believed up to a day: nothing of CCP's is closed for longer.
+MAX_RETRY_AFTER_SECONDS: Final = 86_400.0
 
 
 class NomadError(Exception):
@@ -100,6 +105,17 @@ class QueueIsFull(WrongState):
 
 class KeyConflict(BadInput):
     """Raised when an idempotency key was used for another call; names the job that it added."""
+
+
+class TryLater(NomadError):
+    """Raised when something can be had later; a job that does not catch it is deferred, and spends no attempt.
+
+    `retry_after_seconds` is at least a second, since whoever asks at once is told the same, and a day at most.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = min(max(retry_after_seconds, 1.0), MAX_RETRY_AFTER_SECONDS)
 
 
 class Unavailable(NomadError):

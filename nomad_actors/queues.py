@@ -18,7 +18,7 @@ from dramatiq import Message
 from dramatiq.actor import ActorDecorator
 
 from .broker.broker import JobBroker
-from .broker.errors import BadOption, KeyReused, PermanentError, QueueFull
+from .broker.errors import BadOption, Defer, KeyReused, PermanentError, QueueFull
 from .broker.holds import Pause, PauseScope
 from .broker.lease import CURRENT, Lease
 from .broker.lease import NewJob as StoredJob
@@ -38,6 +38,7 @@ from .errors import (
     KeyConflict,
     NomadError,
     QueueIsFull,
+    TryLater,
     Unavailable,
     UnknownJobType,
     UnknownQueue,
@@ -520,7 +521,10 @@ def _runner(job_type: JobType, services: object | None) -> Callable[..., object]
             payload = job_type.read(data)
         except BadPayload as error:
             raise PermanentError(str(error)) from error
-        result = job_type.run(payload, services) if job_type.takes_services else job_type.run(payload)
+        try:
+            result = job_type.run(payload, services) if job_type.takes_services else job_type.run(payload)
+        except TryLater as error:
+            raise Defer(error.retry_after_seconds, str(error)) from error
         returned = result.model_dump(mode="json")
         lease = CURRENT.get()
         if lease is None or lease.message is None:

@@ -10,6 +10,7 @@ from .errors import (
     EsiRefused,
     EsiUnavailable,
     SsoError,
+    SsoLimited,
     SsoMisconfigured,
     SsoUnavailable,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "Route",
     "SsoClient",
     "SsoError",
+    "SsoLimited",
     "SsoMisconfigured",
     "SsoUnavailable",
     "Tokens",

@@ -15,6 +15,7 @@ from .routes import Route
 SLACK_SECONDS = 2
 #: No route of CCP's is fresh for longer than a day; a header that says more is a fault, and must not stop us for years.
 _LONGEST_SECONDS = 7 * 86_400
+_SECONDS = re.compile(r"[0-9]{1,9}")
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=([0-9]{1,9})\b")
 
 
@@ -49,6 +50,15 @@ def fresh_seconds(headers: Mapping[str, str], route: Route) -> int:
     if expires is not None and date is not None and expires > date:
         return min(int((expires - date).total_seconds()), _LONGEST_SECONDS) + SLACK_SECONDS
     return route.cache_seconds + SLACK_SECONDS
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """Return how long an answer asks to stay away by `Retry-After`, seconds or a date; None if it does not."""
+    text = headers.get("Retry-After", "").strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    until, date = http_date(text), http_date(headers.get("Date"))
+    return (until - date).total_seconds() if until and date and until > date else None
 
 
 def http_date(text: str | None) -> datetime | None:

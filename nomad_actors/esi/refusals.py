@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import NoReturn
 
 import requests
 
+from .answer import retry_after_seconds
 from .errors import EsiLimited, EsiRefused, EsiUnavailable
 from .routes import Route
 
 #: How long to wait after a 429 without `Retry-After`: it comes from deep in the game server (esi-docs, rate limiting).
 UNKNOWN_RETRY_SECONDS = 60.0
 _LIMITED = (420, 429)
+_SECONDS = re.compile(r"[0-9]{1,9}")
 _REFUSED = (400, 401, 403, 404, 422)
 #: SSO trouble that ESI hides in a 403 (esi-issues #83, #324, #432, #1266, #1303).
 _SSO_TROUBLE = ("sso_status", "unexpected end of json input", "sso responded with", "token expiry")
@@ -26,8 +29,9 @@ def raise_for(route: Route, response: requests.Response) -> NoReturn:
     status, said = response.status_code, _said(response)
     request_id = response.headers.get("X-ESI-Request-ID")
     message = f"ESI answered {status} for {route.name}: {said}"
-    if status in _LIMITED:
-        raise EsiLimited(message, status=status, retry_after_seconds=_retry_after(response), request_id=request_id)
+    seconds = _retry_after(response)
+    if seconds is not None:
+        raise EsiLimited(message, status=status, retry_after_seconds=seconds, request_id=request_id)
     sso_trouble = status == 403 and any(words in said.lower() for words in _SSO_TROUBLE)
     if status in _REFUSED and not sso_trouble and not _is_html(response):
         raise EsiRefused(message, status=status, request_id=request_id)
@@ -53,10 +57,12 @@ def _said(response: requests.Response) -> str:
     return f"{words[:300]} (sso_status {body['sso_status']})" if "sso_status" in body else words[:300]
 
 
-def _retry_after(response: requests.Response) -> float:
-    """Return the new limiter's `Retry-After` or the old one's reset, both in seconds."""
-    for name in ("Retry-After", "X-ESI-Error-Limit-Reset"):
-        text = response.headers.get(name, "")
-        if text.isdecimal():
-            return float(text)
-    return UNKNOWN_RETRY_SECONDS
+def _retry_after(response: requests.Response) -> float | None:
+    """Return how long to stay away (s): by `Retry-After`, else by the old limiter's reset; None for no limit."""
+    if response.status_code not in _LIMITED and response.status_code < 500:
+        return None
+    named = retry_after_seconds(response.headers)
+    if named is not None or response.status_code >= 500:
+        return named
+    reset = response.headers.get("X-ESI-Error-Limit-Reset", "")
+    return float(reset) if _SECONDS.fullmatch(reset) else UNKNOWN_RETRY_SECONDS

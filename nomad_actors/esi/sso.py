@@ -19,9 +19,9 @@ from ..clock import Clock
 from ..known_secrets import KNOWN, basic_credentials
 from ..metrics.definitions import TOKEN_REFRESHES
 from ..redaction import redact
-from .answer import http_date
+from .answer import http_date, retry_after_seconds
 from .client import TIMEOUTS_SECONDS
-from .errors import DeadLogin, SsoMisconfigured, SsoUnavailable
+from .errors import DeadLogin, SsoLimited, SsoMisconfigured, SsoUnavailable
 
 #: CCP's own example caches the keys this long (esi-docs, SSO).
 JWKS_SECONDS = 300
@@ -149,7 +149,7 @@ class SsoClient:
         body = _json_object(response)
         _register(body)
         if response.status_code != 200 or not body.get("access_token"):
-            _raise_for(response.status_code, body)
+            _raise_for(response, body)
         return body
 
     def _tokens(self, answer: Mapping[str, Any], refresh_token: str) -> Tokens:
@@ -286,8 +286,9 @@ def _register(fields: Mapping[str, Any]) -> None:
     KNOWN.add(*(value for name in _SECRET_FIELDS if isinstance(value := fields.get(name), str)))
 
 
-def _raise_for(status: int, body: Mapping[str, Any]) -> NoReturn:
+def _raise_for(response: requests.Response, body: Mapping[str, Any]) -> NoReturn:
     """Raise what a refusal means: by its words, since the code alone condemns logins for our own faults."""
+    status = response.status_code
     code, description = str(body.get("error", "")), str(body.get("error_description", ""))
     code, description = redact(code)[:100], redact(description)[:300]
     said = f"SSO answered {status}: {code} {description}".strip()
@@ -296,4 +297,7 @@ def _raise_for(status: int, body: Mapping[str, Any]) -> NoReturn:
         raise SsoMisconfigured(f"{said}; check EVE_CLIENT_ID and EVE_CLIENT_SECRET")
     if status == 400 and any(w in words for w in _DEAD):
         raise DeadLogin(said)
+    seconds = retry_after_seconds(response.headers)
+    if seconds is not None:
+        raise SsoLimited(said, retry_after_seconds=seconds)
     raise SsoUnavailable(said)

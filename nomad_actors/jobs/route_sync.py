@@ -14,7 +14,7 @@ import redis
 
 from ..broker.errors import PermanentError
 from ..errors import Unavailable
-from ..esi import Answer, EsiError, EsiRefused, EsiUnavailable, Route
+from ..esi import Answer, EsiError, EsiLimited, EsiRefused, EsiUnavailable, Route
 from ..log import get_logger
 from ..store import EVERYTHING, Changes, RouteState, Snapshot, Window
 from .due_times import as_of_ms, next_due_ms, retry_due_ms
@@ -67,6 +67,9 @@ class RouteSync:
         except EsiRefused as error:
             self._note_failure(character_id, route, state, error)
             raise PermanentError(f"ESI refuses {route.name} of character {character_id}: {error}") from error
+        except EsiLimited:
+            # Nothing is wrong with the route: the job comes back when ESI said, and the schedule need not wait longer.
+            raise
         except EsiUnavailable as error:
             self._note_failure(character_id, route, state, error)
             raise

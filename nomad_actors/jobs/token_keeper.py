@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ..broker.errors import PermanentError
-from ..errors import NomadError, Unavailable
+from ..errors import TryLater, Unavailable
 from ..esi import DeadLogin, SsoMisconfigured, Tokens
 from ..log import get_logger
 from ..store import ACTIVE, Login, LoginChanged
@@ -45,8 +45,9 @@ PATIENCE_SECONDS = 45.0
 SAVE_PATIENCE_SECONDS = 20.0
 #: Two strikes closer together than this are one bad moment of SSO's.
 STRIKE_GAP_MS = 600_000
-#: After a strike SSO is left alone this long: the character's other jobs would only ask the same.
-STRIKE_PAUSE_MS = 60_000
+#: After a strike SSO is left alone this long: the character's other jobs would only ask the same. Each further strike
+#: doubles it: while many logins die at once none is condemned, and their jobs keep coming back.
+STRIKE_PAUSE_MS, MAX_STRIKE_PAUSE_MS = 60_000, 3_600_000
 #: With this many logins condemned within an hour, and this share of all, SSO is doubted and not the logins.
 MASS_DEATH_COUNT, MASS_DEATH_SHARE = 5, 0.1
 _HOUR_MS = 3_600_000
@@ -56,11 +57,11 @@ _SSO_PLACES = threading.BoundedSemaphore(4)
 logger = get_logger("token-keeper-job")
 
 
-class LoginInDoubt(NomadError):
-    """Raised when SSO called a login dead, but not yet often enough to believe it; worth another try later."""
+class LoginInDoubt(TryLater):
+    """Raised when SSO called a login dead, but not yet often enough to believe it; says when SSO is asked again."""
 
 
-class RefreshBusy(NomadError):
+class RefreshBusy(TryLater):
     """Raised when another job's refresh of the same login takes longer than anyone should wait."""
 
 
@@ -89,8 +90,8 @@ class TokenKeeper:
     def keep(self, character_id: int, *, other_than: str | None = None) -> Kept:
         """Return the character's login with a living access token, which is not `other_than`, refreshed if need be.
 
-        Raises `PermanentError` when there is no login or it needs the player; `LoginInDoubt`, `RefreshBusy`,
-        `DeadLogin` at the first strike, `SsoUnavailable` and `Unavailable` when a later try may do better.
+        Raises `PermanentError` when there is no login or it needs the player; `LoginInDoubt`, `RefreshBusy` and
+        `SsoLimited` when a later try may do better, and say when; `SsoUnavailable` and `Unavailable` do not know.
         """
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
@@ -104,7 +105,11 @@ class TokenKeeper:
                     return Kept(self._login(character_id), refreshed=True)
             else:
                 time.sleep(0.05)
-        raise RefreshBusy(f"another job has been refreshing the login of character {character_id} for long")
+        raise RefreshBusy(
+            f"another job has been refreshing the login of character {character_id} for {PATIENCE_SECONDS:g} s",
+            # Its flight is over by then, whatever has become of it.
+            retry_after_seconds=FLIGHT_SECONDS - PATIENCE_SECONDS,
+        )
 
     def _login(self, character_id: int) -> Login:
         login = self._store.login(character_id)
@@ -120,12 +125,11 @@ class TokenKeeper:
         return login.access_expires_ms - self._clock.now_ms() >= NEAR_EXPIRY_SECONDS * 1000
 
     def _leave_alone_after_strike(self, login: Login) -> None:
-        since_ms = self._clock.now_ms() - (login.last_strike_ms or 0)
-        if login.strikes and since_ms < STRIKE_PAUSE_MS:
-            raise LoginInDoubt(
-                f"SSO called the login of character {login.character_id} dead {since_ms // 1000} s ago; "
-                f"it is asked again after {STRIKE_PAUSE_MS // 1000} s"
-            )
+        pause_ms = _strike_pause_ms(login.strikes)
+        left_ms = (login.last_strike_ms or 0) + pause_ms - self._clock.now_ms()
+        if login.strikes and left_ms > 0:
+            # No longer than the pause, whatever the clock was at the strike.
+            raise _in_doubt(login.character_id, min(left_ms, pause_ms))
 
     def _fly(self, login: Login, flight: str) -> bool:
         """Refresh `login` and save it; False: it was changed by another meanwhile, whose tokens stand."""
@@ -136,7 +140,7 @@ class TokenKeeper:
             self._save(login, tokens)
         except DeadLogin as error:
             self._struck(login, error)
-            raise
+            return False
         except SsoMisconfigured as error:
             raise PermanentError(f"SSO refuses this application, no login was touched: {error}") from error
         except LoginChanged:
@@ -177,11 +181,13 @@ class TokenKeeper:
                 time.sleep(0.5)
 
     def _struck(self, login: Login, error: DeadLogin) -> None:
+        """Count a strike, or condemn the login; return if neither counts, since another has changed it meanwhile."""
         now_ms = self._clock.now_ms()
         first_ms = login.first_strike_ms
         if first_ms is None or now_ms - first_ms < STRIKE_GAP_MS or self._many_die():
-            self._store.strike(login.character_id, login.version)
-            logger.warning("SSO called a login dead", character_id=login.character_id, strikes=login.strikes + 1)
+            if self._store.strike(login.character_id, login.version):
+                logger.warning("SSO called a login dead", character_id=login.character_id, strikes=login.strikes + 1)
+                raise _in_doubt(login.character_id, _strike_pause_ms(login.strikes + 1)) from error
             return
         if self._store.require_login(login.character_id, login.version, reason=str(error)):
             logger.warning("a login is dead, the player must log in", character_id=login.character_id)
@@ -201,6 +207,19 @@ class TokenKeeper:
         except Unavailable:
             # It ends by itself after FLIGHT_SECONDS.
             logger.warning("a flight could not be ended", character_id=login.character_id)
+
+
+def _strike_pause_ms(strikes: int) -> int:
+    doubled_ms: int = STRIKE_PAUSE_MS * 2 ** min(max(strikes - 1, 0), 10)
+    return min(doubled_ms, MAX_STRIKE_PAUSE_MS)
+
+
+def _in_doubt(character_id: int, left_ms: int) -> LoginInDoubt:
+    return LoginInDoubt(
+        f"SSO called the login of character {character_id} dead, which is not believed yet; "
+        f"it is asked again after {left_ms / 1000:.0f} s",
+        retry_after_seconds=left_ms / 1000,
+    )
 
 
 def uninterrupted(function: Callable[[], T]) -> T:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nomad_actors.esi import ROUTES, EsiClient, EsiError, EsiLimited, EsiRefused, EsiUnavailable, Tokens
+from nomad_actors.esi.answer import retry_after_seconds
 from nomad_actors.local_redis import free_port
 from sandbox.serve import SandboxServer
 
@@ -156,3 +157,12 @@ def test_the_sandboxs_limiter_is_understood(esi: EsiClient, tokens: Tokens) -> N
     with pytest.raises(EsiLimited) as caught:
         ask_often()
     assert 0 < caught.value.retry_after_seconds <= 900
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("120", 120), (" 7 ", 7), ("Sun, 01 Nov 2026 12:02:00 GMT", 120), ("Sun, 01 Nov 2026 11:59:00 GMT", None)]
+    + [(text, None) for text in ("", "-5", "1.5", "٣", "soon", "9" * 400)],
+)
+def test_retry_after_is_seconds_or_a_date(text: str, seconds: float | None) -> None:
+    assert retry_after_seconds({"Date": "Sun, 01 Nov 2026 12:00:00 GMT", "Retry-After": text}) == seconds

@@ -12,7 +12,7 @@ import pytest
 
 from nomad_actors.broker import PermanentError
 from nomad_actors.clock import ManualClock
-from nomad_actors.esi import DeadLogin, SsoUnavailable
+from nomad_actors.esi import SsoUnavailable
 from nomad_actors.jobs.services import Services
 from nomad_actors.jobs.token_keeper import (
     MASS_DEATH_COUNT,
@@ -91,15 +91,17 @@ def test_the_first_strike_leaves_the_login_and_sso_alone_for_a_while(
     services: Services, advance: Advance, login_of: LoginOf, sandbox: SandboxServer
 ) -> None:
     services.store.save_login(character_id=5, **DEAD)
-    with pytest.raises(DeadLogin):
+    with pytest.raises(LoginInDoubt, match="asked again after 60 s"):
         TokenKeeper(services).keep(5)
     struck = login_of(5)
     assert (struck.state, struck.strikes, struck.refresh_token) == (ACTIVE, 1, "no such token")
-    with pytest.raises(LoginInDoubt, match="asked again after 60 s"):
+    advance(20)
+    with pytest.raises(LoginInDoubt, match="asked again after 40 s") as told:
         TokenKeeper(services).keep(5)
+    assert told.value.retry_after_seconds == 40
     assert login_of(5).strikes == len(sandbox.requests(TOKEN_PATH)) == 1
-    advance(STRIKE_PAUSE_MS / 1000)
-    with pytest.raises(DeadLogin):
+    advance(STRIKE_PAUSE_MS / 1000 - 20)
+    with pytest.raises(LoginInDoubt, match="asked again after 120 s"):
         TokenKeeper(services).keep(5)
     assert (login_of(5).state, login_of(5).strikes) == (ACTIVE, 2)
 
@@ -108,7 +110,7 @@ def test_a_login_called_dead_again_after_ten_minutes_needs_the_player_and_stays_
     services: Services, advance: Advance, login_of: LoginOf
 ) -> None:
     services.store.save_login(character_id=5, **DEAD)
-    with pytest.raises(DeadLogin):
+    with pytest.raises(LoginInDoubt):
         TokenKeeper(services).keep(5)
     advance(STRIKE_GAP_MS / 1000)
     with pytest.raises(PermanentError, match="must log in again"):
@@ -126,11 +128,11 @@ def test_when_many_logins_die_at_once_no_more_are_condemned(
     keeper, characters = TokenKeeper(services), range(1, MASS_DEATH_COUNT + 3)
     for character_id in characters:
         services.store.save_login(character_id=character_id, **DEAD)
-        with pytest.raises(DeadLogin):
+        with pytest.raises(LoginInDoubt):
             keeper.keep(character_id)
     advance(STRIKE_GAP_MS / 1000)
     for character_id in characters:
-        with pytest.raises((PermanentError, DeadLogin)):
+        with pytest.raises((PermanentError, LoginInDoubt)):
             keeper.keep(character_id)
     assert len(services.store.characters(NEEDS_LOGIN)) == MASS_DEATH_COUNT
 
@@ -184,8 +186,9 @@ def test_who_waits_too_long_for_anothers_flight_gives_up(
 ) -> None:
     monkeypatch.setattr("nomad_actors.jobs.token_keeper.PATIENCE_SECONDS", 0.2)
     assert services.store.take_flight(seeded["character_id"], 1, flight="another host's", seconds=90)
-    with pytest.raises(RefreshBusy):
+    with pytest.raises(RefreshBusy) as told:
         TokenKeeper(services).keep(seeded["character_id"])
+    assert 1 <= told.value.retry_after_seconds <= 90
 
 
 def test_a_flight_whose_process_died_is_taken_over(
