@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dramatiq import Actor, Message
 
+from . import records
 from .endings import Ended, Outcome
 from .records import OWN_ID, Header, check_priority, pack_body, pack_id
 from .report import Report
@@ -56,7 +57,7 @@ class NewJob:
             call,
             priority,
             delay_ms,
-            message.message_timestamp,
+            records.created_ms(message.message_timestamp),
             body,
             extra,
         )
@@ -164,7 +165,7 @@ class Settlement:
     def told(self, ended_ms: float, *, cancelled: bool = False) -> Ended:
         """Return what middleware is told once Redis has confirmed the end, at `ended_ms` of its time."""
         lease = self.lease
-        ready_ms = lease.header.ready_ms if lease.header else lease.started_ms
+        ready_ms = records.instant(lease.header.ready_ms) if lease.header else lease.started_ms
         return Ended(
             queue=lease.queue,
             actor=lease.message.actor_name if lease.message else "unknown",

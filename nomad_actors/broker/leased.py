@@ -17,6 +17,8 @@ from .lease import Lease, Settlement
 
 #: How long a job whose actor nobody knows is kept for somebody who does.
 UNKNOWN_FOR_MS = 600_000
+#: Options that Dramatiq's middleware calculates with.
+_NUMBERS = ("max_retries", "retries", "min_backoff", "max_backoff", "time_limit", "max_age")
 
 
 class LeasedMessage(MessageProxy):
@@ -48,8 +50,25 @@ def read(lease: Lease) -> LeasedMessage:
     """
     if lease.header is None:
         raise UnreadableBody("the stored record is not one of ours", lease.body)
+    if not 0 <= lease.header.created_ms <= records.MAX_INSTANT_MS:
+        accepted = f"0 to {records.MAX_INSTANT_MS} ms since the epoch"
+        raise UnreadableBody(f"its message_timestamp is no time (accepted: {accepted})", lease.body)
     lease.message = records.unpack_body(lease.queue, lease.job_id, lease.header, lease.body)
+    _check_options(lease.message.options, lease.body)
     return LeasedMessage(lease.message, lease)
+
+
+def _check_options(options: dict[str, Any], body: bytes) -> None:
+    """Refuse options that middleware fails by: it would only log that, and a job run without its time limit."""
+    for name in _NUMBERS:
+        value = options.get(name)
+        # Infinity is how some of them are switched off; a NaN is neither more nor less than anything.
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+        if value is not None and not is_number:
+            raise UnreadableBody(f"its option {name!r} is {value!r:.80} (accepted: a number)", body)
+    target = options.get("pipe_target")
+    if target is not None and not isinstance(target, dict):
+        raise UnreadableBody(f"its option 'pipe_target' is {target!r:.80} (accepted: a message)", body)
 
 
 def unknown_actor(lease: Lease, worker: str) -> Settlement:

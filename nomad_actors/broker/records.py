@@ -53,6 +53,8 @@ MAX_STORED_RESULT_BYTES = 1_048_576
 #: The end of the year 9999: no clock tells more.
 MAX_INSTANT_MS = 253_402_300_799_000
 
+#: In a record's header, for a message whose own time is none.
+NO_TIME = -1
 #: The option that says since when no worker was met that knows the actor.
 UNKNOWN_SINCE = "nomad_unknown_since_ms"
 #: The option that names the id that a caller chose itself: a part of what an idempotency key is for.
@@ -152,6 +154,13 @@ def unpack(value: bytes) -> Record:
 def instant(at_ms: float) -> float:
     """Return a time that was read, 0 for one that is none: whoever shows it must not fail by it."""
     return at_ms if 0 <= at_ms <= MAX_INSTANT_MS else 0.0
+
+
+def created_ms(timestamp: object) -> int:
+    """Return a message's own time as a record keeps it, `NO_TIME` for one that is none: whoever runs it says so."""
+    if isinstance(timestamp, (int, float)) and not isinstance(timestamp, bool) and 0 <= timestamp <= MAX_INSTANT_MS:
+        return int(timestamp)
+    return NO_TIME
 
 
 def lease_since(lease: bytes) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
+from typing import Any
 
 import dramatiq
 import pytest
@@ -127,3 +128,68 @@ def test_an_event_of_a_newer_release_is_passed_over() -> None:
     story = struct.pack(">BdI", 99, 1.0, 3) + b"new" + records.EVENT.pack(records.EventKind.RELEASED, 2.0, 0)
     header = records.Header(0, 0, 0, 0, 0, 0, 0, 0, b"")
     assert [e.kind for e in records.Record(header, b"", story).events()] == [records.EventKind.RELEASED]
+
+
+@pytest.mark.parametrize(
+    "timestamp",
+    [*("x", "1793534400000", None, [], {}, True), *(float("nan"), float("inf"), 1e300, -1, 10**400, 2**60)],
+    ids=lambda each: f"{each!r:.20}",
+)
+def test_a_time_that_is_none_fails_its_job_with_the_reason(broker: JobBroker, timestamp: Any) -> None:
+    ran: list[int] = []
+    job = dramatiq.actor(ran.append, actor_name="job")
+    wrong = [job.message(1).copy(message_timestamp=timestamp), job.message(2).copy(message_timestamp=timestamp)]
+    broker.enqueue(wrong[0], delay=1)
+    broker.enqueue_many([(wrong[1], 0)])
+    job.send(3)
+    with running(broker):
+        broker.join("default", timeout=10_000)
+    assert ran == [3]
+    for message in wrong:
+        found = broker.view("default").get(message.message_id)
+        assert found is not None
+        assert (found.state, found.record and found.record.header.created_ms) == (State.FAILED, 0)
+        assert "its message_timestamp is no time (accepted: 0 to" in str(found.reason())
+
+
+@pytest.mark.parametrize("at_ms", [float("nan"), float("inf"), -1e300, 1e300])
+def test_a_record_whose_times_are_none_fails_too(
+    broker: JobBroker, redis_client: redis.Redis, endings: list[Ended], at_ms: float
+) -> None:
+    ran: list[int] = []
+    job = dramatiq.actor(ran.append, actor_name="job")
+    body = fields(args=[1])
+    header = records.HEADER.pack(1, 0, 0, 0, 0, at_ms, at_ms, at_ms, at_ms, b"c" * 8, b"\0" * 14, len(body))
+    plant(redis_client, b"rubbish", header + body)
+    job.send(2)
+    with running(broker):
+        broker.join("default", timeout=10_000)
+    assert ran == [2]
+    assert sorted(ended.outcome for ended in endings) == ["completed", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *((name, value) for name in ("max_retries", "time_limit", "max_age") for value in ("5", [], True, {})),
+        *(
+            ("retries", {}),
+            ("min_backoff", "x"),
+            ("max_backoff", float("nan")),
+            ("pipe_target", "next"),
+            ("pipe_target", [1]),
+        ),
+    ],
+)
+def test_options_that_middleware_would_fail_by_fail_the_job(broker: JobBroker, option: str, value: object) -> None:
+    ran: list[int] = []
+    job = dramatiq.actor(ran.append, actor_name="job")
+    message = job.message(1).copy(options={option: value})
+    broker.enqueue(message)
+    job.send_with_options(args=(2,), time_limit=float("inf"), max_retries=None, max_age=86_400_000)
+    with running(broker):
+        broker.join("default", timeout=10_000)
+    assert ran == [2]
+    found = broker.view("default").get(message.message_id)
+    assert found is not None
+    assert (found.state, f"its option '{option}' is" in str(found.reason())) == (State.FAILED, True)
