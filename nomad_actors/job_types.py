@@ -161,6 +161,13 @@ class JobType:
         """
         return self._codec.write(data)
 
+    def write_given(self, data: Any) -> dict[str, Any]:
+        """Return as `write` does, but without defaults: what a schedule keeps, and writes for each of its jobs.
+
+        Raises as `write`.
+        """
+        return self._codec.write_given(data)
+
     def read(self, written: Mapping[str, Any]) -> Payload:
         """Return the payload of a message, unknown fields ignored at any depth: a newer producer, an older worker.
 

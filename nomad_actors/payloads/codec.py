@@ -87,6 +87,14 @@ class PayloadCodec(Generic[P]):
             written |= self._written(payload, only_given=False, include={field})
         return written
 
+    def write_given(self, data: object) -> dict[str, Any]:
+        """Return as `write` does, but without defaults: for what is written into a new message each time.
+
+        Raises as `write`.
+        """
+        payload = self.validate(data)
+        return {name: value for name, value in self.write(payload).items() if name in payload.model_fields_set}
+
     def read(self, written: Mapping[str, Any]) -> P:
         """Return the payload of a message; what a newer producer knows and this code does not is ignored at any depth.
 

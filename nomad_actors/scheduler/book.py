@@ -82,7 +82,7 @@ class Schedules:
         """
         standing = self.all()
         queue_of = {schedule.name: schedule.queue for schedule in schedules}
-        for schedule in schedules:
+        for schedule in map(self._as_kept, schedules):
             same = [each for each in standing if each.schedule.name == schedule.name]
             known = next((each for each in same if each.schedule.queue == schedule.queue), same[0] if same else None)
             overrides: Mapping[str, Any] = {}
@@ -135,6 +135,7 @@ class Schedules:
             attempts=asked.attempts,
         )
         self._check(schedule)
+        schedule = self._as_kept(schedule)
         known = self.find(name)
         begin = _begin(known, schedule)
         if known is None or known.schedule.queue == schedule.queue:
@@ -240,6 +241,17 @@ class Schedules:
 
     def _check(self, schedule: Schedule) -> None:
         self._queues.prepare(_new_job(schedule))
+
+    def _as_kept(self, schedule: Schedule) -> Schedule:
+        """Return a schedule with its data as JSON has it: a caller's may hold dates and the like.
+
+        What its job type refuses stays as it is: its slots are missed for that reason.
+        """
+        try:
+            data = self._queues.job_type(schedule.job_type).write_given(schedule.data)
+        except BadInput:
+            return schedule
+        return dataclasses.replace(schedule, data=data)
 
     def _switch(self, name: str, *, enabled: bool) -> Standing:
         standing = self.get(name)
