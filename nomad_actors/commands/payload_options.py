@@ -8,15 +8,20 @@ import types
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from decimal import Decimal
+from pathlib import PurePath
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
+from uuid import UUID
 
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, Json
 from pydantic.fields import FieldInfo
+
+from ..json_text import one_line
 
 _LISTS = (list, tuple, set, frozenset)
 #: What is written as text on a command line, and read by the payload as it is.
-_TEXTUAL = (str, bytes, date, datetime, time, timedelta)
+_TEXTUAL = (str, bytes, date, datetime, time, timedelta, Decimal, UUID, PurePath)
 _WORDS = {int: "INTEGER", float: "NUMBER", str: "TEXT", bool: "BOOLEAN", datetime: "DATE-TIME", date: "DATE"}
 
 
@@ -52,7 +57,9 @@ def payload_options(payload: type[BaseModel], *, taken: Collection[str]) -> list
 
 
 def _option(name: str, field: FieldInfo, taken: Collection[str]) -> PayloadOption:
-    kinds = list(_kinds(field.annotation))
+    # What a Json field holds is written as a text of its own.
+    is_json = any(map(_is_json, field.metadata))
+    kinds = [str] if is_json else list(_kinds(field.annotation))
     is_list = any((get_origin(kind) or kind) in _LISTS for kind in kinds)
     items = [item for kind in kinds for item in (_items(kind) if is_list else [kind])]
     word = name.replace("_", "-")
@@ -71,12 +78,18 @@ def _kinds(annotation: Any) -> Iterator[Any]:
     """Yield the kinds of value that an annotation allows, None left out."""
     origin = get_origin(annotation)
     if origin is Annotated:
-        yield from _kinds(get_args(annotation)[0])
+        kind, *marks = get_args(annotation)
+        yield from [str] if any(map(_is_json, marks)) else _kinds(kind)
     elif origin in (Union, types.UnionType):
         for each in get_args(annotation):
             yield from _kinds(each)
     elif annotation is not type(None):
-        yield annotation
+        yield str if _is_json(annotation) else annotation
+
+
+def _is_json(mark: object) -> bool:
+    """Return True for pydantic's `Json`, which is a class at run time and an annotation for a type checker."""
+    return mark is Json or isinstance(mark, cast(type, Json))
 
 
 def _items(kind: Any) -> list[Any]:
@@ -111,5 +124,5 @@ def _help(field: FieldInfo, is_list: bool) -> str:
         parts.append("[required]")
     elif field.default_factory is None and field.default is not None:
         default = field.default.value if isinstance(field.default, enum.Enum) else field.default
-        parts.append(f"[default: {json.dumps(default, default=str)}]")
+        parts.append(f"[default: {one_line(default)}]")
     return " ".join(part for part in parts if part)

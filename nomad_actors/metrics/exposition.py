@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sys
 import threading
 from http import HTTPStatus
@@ -18,6 +19,8 @@ from ..log import get_logger
 #: Only this host may ask, unless a setting says otherwise: whoever can reach the port may read the numbers.
 LOOPBACK = "127.0.0.1"
 
+_VERSION = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){0,2}")
+
 logger = get_logger("nomad_actors.metrics")
 
 
@@ -30,9 +33,18 @@ def joined(*collectors: Collector) -> CollectorRegistry:
 
 
 def render(registry: CollectorRegistry, accept_header: str) -> tuple[bytes, str]:
-    """Return the registry's metrics in the format that the `Accept` header asks for, and their content type."""
-    encode, content_type = choose_encoder(accept_header)
+    """Return the registry's metrics in the format that the `Accept` header asks for, and their content type.
+
+    A version that is none is read as if none were asked for: prometheus_client would fail by it.
+    """
+    asked = ",".join(each for each in accept_header.split(",") if not _has_bad_version(each))
+    encode, content_type = choose_encoder(asked)
     return encode(registry), content_type
+
+
+def _has_bad_version(accepted: str) -> bool:
+    parameters = (part.strip().partition("=") for part in accepted.split(";")[1:])
+    return any(name == "version" and not _VERSION.fullmatch(value) for name, _, value in parameters)
 
 
 class MetricsServer:

@@ -18,13 +18,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..errors import SettingsError, Unavailable
 from .failures import as_unavailable
 from .migrate import Schema, bring_up_to_date, schema_of
+from .url import check_options, parse
 
 BUSY_TIMEOUT_MS = 10_000
 _TURN_WAIT_MS = 10
@@ -47,7 +48,7 @@ class Database:
     """
 
     def __init__(self, url: str, *, wait_ms: int | None = None) -> None:
-        self.url = _parse(url)
+        self.url = parse(url)
         self._busy_ms = BUSY_TIMEOUT_MS if wait_ms is None else wait_ms
         self._wait_seconds = None if wait_ms is None else wait_ms / 1000
         self.engine = _engine(self.url, self._busy_ms, wait_ms)
@@ -191,18 +192,6 @@ def _translated(url: URL) -> Iterator[None]:
         raise as_unavailable(error, url) from error
 
 
-def _parse(text: str) -> URL:
-    try:
-        url = make_url(text)
-    except ArgumentError as error:
-        raise SettingsError(["DATABASE_URL is no URL; accepted: sqlite:///path or postgresql://…"]) from error
-    if url.drivername == "postgresql":
-        return url.set(drivername="postgresql+psycopg")
-    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        raise SettingsError(["DATABASE_URL names no file; accepted: sqlite:///path (four slashes: an absolute path)"])
-    return url
-
-
 def _engine(url: URL, busy_ms: int, wait_ms: int | None) -> Engine:
     # Parameters hold encrypted tokens and players' data: they stay out of errors and logs.
     options: dict[str, Any] = {
@@ -211,6 +200,7 @@ def _engine(url: URL, busy_ms: int, wait_ms: int | None) -> Engine:
         "hide_parameters": True,
     }
     try:
+        check_options(url)
         if url.get_backend_name() == "sqlite":
             options["connect_args"] = {"timeout": busy_ms / 1000}
         else:

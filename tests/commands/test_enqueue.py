@@ -92,6 +92,56 @@ def test_wrong_data_is_refused_by_name(nomad: Nomad, access: QueueAccess, argume
     assert access.queues.get_queue("shop").counts()["waiting"] == 0
 
 
+def test_what_json_has_no_word_for_arrives_as_it_was_written(told: Told) -> None:
+    number = "12345678-1234-5678-1234-567812345678"
+    added = told(
+        *("enqueue", "parcel", "--weight", "0.10000000000000000001", "--number", number.replace("-", "")),
+        *("--label", "[1, 2]", "--street", "12", "--content", '{"a": [0.5]}', "--sizes", "1", "--sizes", "2.5"),
+    )
+    assert told("job", added["id"])["data"] == {
+        "weight": "0.10000000000000000001",
+        "number": number,
+        "label": "[1,2]",
+        "street": "12",
+        "content": {"a": [0.5]},
+        "sizes": [1.0, 2.5],
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--content", "NaN"], "content: nan would arrive as None"),
+        (["--content", "[1e999]"], "content.0: inf would arrive as None"),
+        (["--sizes", "1", "--sizes", "Infinity"], "sizes.1: Input should be a finite number"),
+        (["--data", '{"content": [NaN]}'], "content.0: nan would arrive as None"),
+        (["--data", f'{{"content": {"[" * 256 + "]" * 256}}}'], "nested too deeply (accepted: up to 190 levels)"),
+        (["--content", "[" * 300 + "]" * 300], "nested too deeply (accepted: up to 190 levels)"),
+        (["--data", f'{{"content": {"[" * 50_000}'], "nested too deeply"),
+        (["--label", "[1"], "label: Invalid JSON"),
+        (["--data", '{"content": "\\ud800"}'], "half a surrogate pair"),
+        (["--data", f'{{"content": {"9" * 5000}}}'], "--data is not JSON"),
+        (["--weight", "NaN"], "weight: "),
+    ],
+    ids=lambda each: f"{each}"[:30],
+)
+def test_what_cannot_be_carried_is_refused_by_name(
+    nomad: Nomad, access: QueueAccess, arguments: list[str], said: str
+) -> None:
+    result = nomad("enqueue", "parcel", *arguments)
+    assert (result.exit_code, result.stdout) == (2, ""), result.stderr
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert access.queues.get_queue("shop").counts()["waiting"] == 0
+
+
+@pytest.mark.parametrize("job_id", ["/lead", "a b", "-dash", "é" * 199, "a/../b", "%2F?#"])
+def test_a_job_is_found_by_any_id_that_is_accepted(nomad: Nomad, told: Told, job_id: str) -> None:
+    assert told("enqueue", "parcel", f"--job-id={job_id}")["id"] == job_id
+    assert nomad("job", "--", job_id).exit_code == 0
+    assert nomad("remove", "--yes", "--", job_id).exit_code == 0, nomad("remove", "--yes", "--", job_id).output
+
+
 def test_an_unknown_job_type_is_3_with_the_nearest(nomad: Nomad) -> None:
     result = nomad("enqueue", "token-refrsh", "--sweep")
     assert (result.exit_code, "did you mean 'token-refresh'" in result.stderr) == (3, True)

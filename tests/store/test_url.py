@@ -1,0 +1,50 @@
+"""A DATABASE_URL that nobody can open is refused before anything connects, in one line that names what is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from nomad_actors.errors import SettingsError
+from nomad_actors.store.database import Database
+
+SQLITE, POSTGRES = "sqlite:////tmp/nomad.db?", "postgresql://nomad:p4/s5@127.0.0.1:1/nomad?"
+
+
+@pytest.mark.parametrize(
+    ("url", "names"),
+    [
+        (f"{SQLITE}foo=1", "unusable option 'foo'"),
+        (f"{SQLITE}timeout=5&mode=ro", "unusable option 'mode'"),
+        (f"{SQLITE}timeout=soon", "unusable option 'timeout'"),
+        (f"{SQLITE}check_same_thread=maybe", "unusable option 'check_same_thread'"),
+        (f"{SQLITE}cached_statements=99999999999999999999", "unusable option 'cached_statements'"),
+        (f"{SQLITE}a%0Ab=1", r"unusable option 'a\\nb'"),
+        (f"{POSTGRES}foo=1", "unusable option 'foo'"),
+        (f"{POSTGRES}sslmode=require&autocommit=1", "unusable option 'autocommit'"),
+        (f"{POSTGRES}prepare_threshold=0", "unusable option 'prepare_threshold'"),
+        ("postgresql://nomad@host:port/nomad", "is no URL"),
+        ("postgresql+asyncpg://nomad@host/nomad", r"is of 'postgresql\+asyncpg', which is not supported"),
+        ("mysql://nomad@host/nomad", "is of 'mysql', which is not supported"),
+    ],
+)
+def test_what_no_driver_knows_is_refused_by_name(url: str, names: str) -> None:
+    if url.startswith("postgresql:"):
+        pytest.importorskip("psycopg")
+    with pytest.raises(SettingsError, match=f"^DATABASE_URL .*{names}") as refused:
+        Database(url)
+    assert "\n" not in str(refused.value)
+    assert "p4/s5" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(f"{SQLITE}timeout=5", f"{SQLITE}uri=true&mode=ro"),
+        *(f"{POSTGRES}sslmode=require&options=-csearch_path%3Dx", f"{POSTGRES}host=a&host=b"),
+        "postgresql+psycopg://nomad@127.0.0.1:1/nomad?keepalives_idle=3",
+    ],
+)
+def test_options_of_the_drivers_are_accepted(url: str) -> None:
+    if url.startswith("postgresql"):
+        pytest.importorskip("psycopg")
+    Database(url).close()
