@@ -1,8 +1,8 @@
 """Writes a payload into a message, and reads it back in a worker.
 
 A message holds fields under their own names, whatever aliases callers may use, and only those that were given: what a
-default is, the worker knows. Where the schema does not prove that each value arrives (`schema.is_plain`), every payload
-is read back before it is added; what would arrive as something else is refused.
+default is, the worker knows. Where nothing proves that each value arrives (`schema.values_of`), a payload is read back
+before it is added; what would arrive as something else is refused.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ..errors import BadInput, BadPayload
-from .difference import difference
+from .difference import SIMPLE, difference
 from .reasons import described, invalid, name_of, shown, unwritable
-from .schema import is_plain, refusals, whole_numbers
+from .schema import Values, refusals, values_of
 
 P = TypeVar("P", bound=BaseModel)
 
@@ -46,8 +46,8 @@ class PayloadCodec(Generic[P]):
             raise BadInput(f"the payload of job type {job_type!r} cannot be carried to a worker: {'; '.join(wrong)}")
         self._job_type = job_type
         self._payload = payload
-        self._is_plain = is_plain(payload)
-        self._whole_numbers = whole_numbers(payload) if self._is_plain else ()
+        self._values = values_of(payload)
+        self._is_plain = self._values is Values.PLAIN
 
     def validate(self, data: object) -> P:
         """Return a caller's `data` as a payload, its fields by name or alias; unknown ones are refused at any depth.
@@ -74,8 +74,11 @@ class PayloadCodec(Generic[P]):
         Raises `BadPayload` for what a payload refuses, and for what would not arrive as it was sent.
         """
         payload = self.validate(data)
-        if self._is_plain and data is not payload:
-            return self._written_plain(payload)
+        if self._values is not Values.ANY and data is not payload:
+            written = self._written_plain(payload)
+            # With validators of its own: if what they were given is written, the worker's come to the same by it.
+            if self._is_plain or _is_same_object(data, written):
+                return written
         written = self._written(payload, only_given=True)
         whole: set[str] = set()
         while (lost := self._lost(payload, written)) is not None:
@@ -127,10 +130,10 @@ class PayloadCodec(Generic[P]):
 
     def _written_plain(self, payload: P) -> dict[str, Any]:
         written = payload.model_dump(mode="json", exclude_unset=True, by_alias=False)
-        for name in self._whole_numbers:
-            value = written.get(name)
-            if isinstance(value, int) and value.bit_length() > _MAX_BITS:
-                raise self._refused([f"{name}: a number of over {MAX_DIGITS} digits (accepted: shorter ones)"])
+        for name, value in written.items():
+            if not _has_text(value):
+                accepted = f"text that UTF-8 has, numbers of up to {MAX_DIGITS} digits"
+                raise self._refused([f"{name}: {shown(value)} has no form in JSON (accepted: {accepted})"])
         return written
 
     def _written(self, payload: P, *, only_given: bool, include: set[str] | None = None) -> dict[str, Any]:
@@ -174,3 +177,19 @@ class PayloadCodec(Generic[P]):
             f"wrong data for job type {self._job_type!r}: {'; '.join(wrong)} (accepted: {', '.join(accepted)})",
             accepted=accepted,
         )
+
+
+def _is_same_object(data: object, written: Mapping[str, Any]) -> bool:
+    """Return True if a caller's data is what was written, types included."""
+    if type(data) is not dict or data.keys() != written.keys():
+        return False
+    return all(
+        type(value) in SIMPLE and type(value) is type(data[n]) and value == data[n] for n, value in written.items()
+    )
+
+
+def _has_text(value: object) -> bool:
+    """Return True if one of JSON's own values can be written as text: no half of a pair, no endless number."""
+    if isinstance(value, str) and not value.isascii():
+        return value.encode(errors="replace").decode() == value
+    return not isinstance(value, int) or value.bit_length() < _MAX_BITS

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 Path = tuple[str, ...]
 
 #: Values of these types are the same if they are equal; most are of these.
-_SIMPLE = frozenset({str, int, bool, bytes, type(None)})
+SIMPLE = frozenset({str, int, bool, bytes, type(None)})
 
 
 class Difference(NamedTuple):
@@ -70,7 +70,7 @@ def _first(sent: object, arrived: object, parts: Iterable[tuple[str, Any, Any]],
     if type(sent) is not type(arrived):
         return Difference(path, sent, arrived)
     for name, one, other in parts:
-        if type(one) in _SIMPLE and type(one) is type(other) and one == other:
+        if type(one) in SIMPLE and type(one) is type(other) and one == other:
             continue
         found = difference(one, other, (*path, name))
         if found is not None:

@@ -1,13 +1,14 @@
 """What a payload's schema says of its way through JSON: what can never arrive, and what always does.
 
 pydantic's core schema is walked, since it names what annotations hide: serializers, exclusions, extra fields at any
-depth. `refusals` finds what no value could survive; `is_plain` proves that every value does. What lies between is
-checked value by value (`codec`).
+depth. `refusals` finds what no value could survive; `values_of` proves of some payloads that every value does. What
+lies between is checked value by value (`codec`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel, RootModel
@@ -27,6 +28,8 @@ _NO_JSON = {
 _NO_KEYS = ("tuple", "list", "set", "frozenset", "dict", "model", "dataclass", "typed-dict", "call")
 #: What JSON has itself; anything else is at best a text that stands for it.
 _SCALARS = ("str", "int", "bool", "none", "float", "literal", "nullable", "union", "default")
+_TIMES = ("date", "datetime")
+_VALIDATORS = ("function-before", "function-after", "function-wrap")
 #: How a schema is described rather than what it holds.
 _ASIDE = ("metadata", "serialization", "config", "computed_fields", "cls", "default", "expected")
 
@@ -45,26 +48,43 @@ def refusals(payload: type[BaseModel]) -> list[str]:
     return list(dict.fromkeys([*found, *_refusals(payload.__pydantic_core_schema__, (), has_form=False)]))
 
 
-def is_plain(payload: type[BaseModel]) -> bool:
-    """Return True if every value of a payload is JSON's own, so that it arrives as it was sent without a check."""
-    root: Schema = payload.__pydantic_core_schema__
+class Values(Enum):
+    """What is known of the values that a payload holds, before there are any."""
+
+    #: JSON's own, and nothing of the payload's changes them: each arrives as it was sent.
+    PLAIN = 1
+    #: JSON's own, or a text that stands for a time; its validators may change them.
+    SIMPLE = 2
+    ANY = 3
+
+
+def values_of(payload: type[BaseModel]) -> Values:
+    """Return what is known of the values of a payload."""
+    if _holds(payload.__pydantic_core_schema__, payload, _SCALARS):
+        return Values.PLAIN
+    is_simple = _holds(payload.__pydantic_core_schema__, payload, (*_SCALARS, *_TIMES, *_VALIDATORS))
+    return Values.SIMPLE if is_simple else Values.ANY
+
+
+def _holds(root: Schema, payload: type[BaseModel], kinds: tuple[str, ...]) -> bool:
+    """Return True if a payload's fields are of these kinds alone, and nothing writes them but pydantic."""
+    while root["type"] in _VALIDATORS and root["type"] in kinds and "serialization" not in root:
+        root = root["schema"]
     fields: Schema = root.get("schema", {})
     has_own_code = "serialization" in root or root.get("post_init") or "serialization" in fields
-    if root["type"] != "model" or fields.get("type") != "model-fields" or has_own_code:
+    if root["type"] != "model" or has_own_code:
+        return False
+    while fields["type"] in _VALIDATORS and fields["type"] in kinds:
+        fields = fields["schema"]
+    if fields["type"] != "model-fields":
         return False
     finite = payload.model_config.get("allow_inf_nan") is False
-    return all(_is_plain(field["schema"], finite) for field in fields["fields"].values())
+    return all(_is_of(field["schema"], kinds, finite) for field in fields["fields"].values())
 
 
-def whole_numbers(payload: type[BaseModel]) -> tuple[str, ...]:
-    """Return the names of the fields that may hold a whole number of any size."""
-    fields: Mapping[str, Schema] = payload.__pydantic_core_schema__.get("schema", {}).get("fields", {})
-    return tuple(name for name, field in fields.items() if any(n["type"] == "int" for n in _nodes(field)))
-
-
-def _is_plain(schema: Schema, finite: bool) -> bool:
+def _is_of(schema: Schema, kinds: tuple[str, ...], finite: bool) -> bool:
     kind = schema["type"]
-    if kind not in _SCALARS or "serialization" in schema or "default_factory" in schema:
+    if kind not in kinds or "serialization" in schema or "default_factory" in schema:
         return False
     if kind == "float":
         return finite and not schema.get("allow_inf_nan")
@@ -72,8 +92,9 @@ def _is_plain(schema: Schema, finite: bool) -> bool:
         return all(type(value) in (str, int, bool, type(None)) for value in schema["expected"])
     if kind == "union":
         # The first that fits may not be the one that was sent.
-        return schema.get("mode") != "left_to_right" and all(_is_plain(_choice(c), finite) for c in schema["choices"])
-    return "schema" not in schema or _is_plain(schema["schema"], finite)
+        choices = map(_choice, schema["choices"])
+        return schema.get("mode") != "left_to_right" and all(_is_of(choice, kinds, finite) for choice in choices)
+    return "schema" not in schema or _is_of(schema["schema"], kinds, finite)
 
 
 def _choice(choice: Any) -> Schema:
@@ -110,12 +131,6 @@ def _hides(form: Schema) -> bool:
     """Return True for the serializer of pydantic's `SecretStr`, `SecretBytes` and `Secret`."""
     function = form.get("function")
     return getattr(function, "__module__", "") == "pydantic.types" and "secret" in getattr(function, "__name__", "")
-
-
-def _nodes(schema: Schema) -> Iterator[Schema]:
-    yield schema
-    for _, inner in _inner(schema):
-        yield from _nodes(inner)
 
 
 def _inner(schema: Schema) -> Iterator[tuple[tuple[str, ...], Schema]]:

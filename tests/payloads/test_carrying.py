@@ -397,6 +397,23 @@ def test_what_would_arrive_as_something_else_is_refused_by_name(data: Any, why: 
     assert refused.value.accepted
 
 
+class Scalars(Payload):
+    """JSON's own values alone, which need no check but these."""
+
+    text: str = ""
+    number: int = 0
+    either: int | str | None = None
+
+
+@pytest.mark.parametrize("field", ["text", "either"])
+def test_half_a_pair_is_refused_of_plain_payloads_too(field: str) -> None:
+    with pytest.raises(BadPayload, match=rf"{field}: 'a\\\\ud800' has no form in JSON"):
+        job_type(Scalars).write({field: "a\ud800"})
+    with pytest.raises(BadPayload, match="number: .* has no form in JSON"):
+        job_type(Scalars).write({"number": 10**5000})
+    assert carry(job_type(Scalars), {field: "\N{PILE OF POO}"}).model_dump()[field] == "\N{PILE OF POO}"
+
+
 class Adjusting(Payload):
     """Its validator changes what it has changed already."""
 
