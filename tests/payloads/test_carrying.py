@@ -407,9 +407,9 @@ class Scalars(Payload):
 
 @pytest.mark.parametrize("field", ["text", "either"])
 def test_half_a_pair_is_refused_of_plain_payloads_too(field: str) -> None:
-    with pytest.raises(BadPayload, match=rf"{field}: 'a\\\\ud800' has no form in JSON"):
+    with pytest.raises(BadPayload, match=rf"{field}: 'a.ud800' has no form in JSON"):
         job_type(Scalars).write({field: "a\ud800"})
-    with pytest.raises(BadPayload, match="number: .* has no form in JSON"):
+    with pytest.raises(BadPayload, match=r"number: .* has no form in JSON"):
         job_type(Scalars).write({"number": 10**5000})
     assert carry(job_type(Scalars), {field: "\N{PILE OF POO}"}).model_dump()[field] == "\N{PILE OF POO}"
 
