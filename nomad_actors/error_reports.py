@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from . import log
+from .foreign_text import came_from_outside, class_name, describe_error
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def report(error: BaseException | str, tags: Mapping[str, str], context: Mapping
     """
     if not _started:
         return
-    kind = (type(error).__name__, *(value for name, value in sorted(tags.items()) if name != "attempt"))
+    kind = (class_name(error), *(value for name, value in sorted(tags.items()) if name != "attempt"))
     left_out = _BUDGET.take(kind)
     if left_out is None:
         return
@@ -90,10 +91,23 @@ def report(error: BaseException | str, tags: Mapping[str, str], context: Mapping
             scope.set_context("job", dict(context))
         if left_out:
             scope.set_context("reports", {"left_out_before": left_out})
-        if isinstance(error, str):
-            sentry_sdk.capture_message(error, level="error")
+        # Not `isinstance`: that asks the exception itself, too.
+        if issubclass(type(error), str):
+            sentry_sdk.capture_message(cast(str, error), level="error")
         else:
-            sentry_sdk.capture_exception(error)
+            _capture(cast(BaseException, error))
+
+
+def _capture(error: BaseException) -> None:
+    import sentry_sdk
+
+    try:
+        sentry_sdk.capture_exception(error)
+    except BaseException as raised:
+        if came_from_outside(raised):
+            raise
+        # Sentry's client makes texts of the exception too, and guards against `Exception` alone.
+        sentry_sdk.capture_message(describe_error(error), level="error")
 
 
 @contextmanager

@@ -26,6 +26,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from .foreign_text import safe_repr, safe_str
+
 #: What others name as the time to come back is believed up to a day: nothing of CCP's is closed for longer.
 MAX_RETRY_AFTER_SECONDS: Final = 86_400.0
 
@@ -59,10 +61,10 @@ class _UnknownName(BadInput):
 
     def __init__(self, name: object, accepted: Iterable[str]) -> None:
         names = sorted(map(str, accepted))
-        nearest = difflib.get_close_matches(str(name), names, n=3)
+        nearest = difflib.get_close_matches(safe_str(name, 200), names, n=3)
         hint = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
         super().__init__(
-            f"unknown {self.kind} {name!r}{hint} (accepted: {', '.join(names) or 'none declared'})",
+            f"unknown {self.kind} {safe_repr(name)}{hint} (accepted: {', '.join(names) or 'none declared'})",
             accepted=names,
         )
 

@@ -12,10 +12,13 @@ from .broker.notes import Progress
 from .broker.records import EventKind
 from .broker.stored import StoredJob, error_of
 from .errors import BadInput
+from .foreign_text import came_from_outside, safe_repr, safe_str
 from .job_types import Backoff, JobType, Priority
 
 #: Whoever tells a job as JSON has so many calls, lists and objects around its data.
 _DEPTH_TO_SPARE = 100
+#: Of a name or value that JSON has no form for.
+_MAX_CHARS = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +176,7 @@ def _as_json(data: dict[str, Any]) -> dict[str, Any]:
     """Return data that JSON can tell: any producer, and any encoder of Dramatiq's, may have written it."""
     if _is_json(data):
         return data
-    return {_shown(name)[:1000]: value if _is_json(value) else _shown(value) for name, value in data.items()}
+    return {_shown(name): value if _is_json(value) else _listed(value) for name, value in data.items()}
 
 
 def _is_json(value: object) -> bool:
@@ -182,17 +185,21 @@ def _is_json(value: object) -> bool:
         value = [value]
     try:
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-    except (ValueError, TypeError, RecursionError):
+    except BaseException as error:
+        if came_from_outside(error):
+            raise
         return False
     return True
 
 
 def _shown(value: object) -> str:
-    try:
-        text = value if isinstance(value, str) else repr(value)
-    except Exception:
-        text = f"<{type(value).__name__}>"
-    return text[:1000].encode(errors="backslashreplace").decode()
+    return safe_str(value, _MAX_CHARS).encode(errors="backslashreplace").decode()
+
+
+def _listed(value: object) -> str:
+    if isinstance(value, str):
+        return _shown(value)
+    return safe_repr(value, _MAX_CHARS).encode(errors="backslashreplace").decode()
 
 
 def _text(value: object) -> str | None:

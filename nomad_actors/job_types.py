@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from .errors import BadInput
+from .foreign_text import safe_repr
 from .payloads import PayloadCodec
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
@@ -43,7 +44,7 @@ class Priority(enum.IntEnum):
         if isinstance(value, int) and not isinstance(value, bool) and value in cls._value2member_map_:
             return cls(value)
         accepted = [f"{p.name} ({p.value})" for p in cls]
-        raise BadInput(f"unknown priority {value!r} (accepted: {', '.join(accepted)})", accepted=accepted)
+        raise BadInput(f"unknown priority {safe_repr(value, 200)} (accepted: {', '.join(accepted)})", accepted=accepted)
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Backoff:
             if kind in ("exponential", "fixed") and whole and 0 <= delay <= MAX_BACKOFF_MS:
                 return cls(kind, delay)
         accepted = f'{{"type": "exponential" or "fixed", "delay": 0 to {MAX_BACKOFF_MS} ms}}'
-        raise BadInput(f"unusable backoff {value!r} (accepted: {accepted})", accepted=[accepted])
+        raise BadInput(f"unusable backoff {safe_repr(value, 200)} (accepted: {accepted})", accepted=[accepted])
 
     def as_json(self) -> dict[str, object]:
         """Return the form that callers write and the admin shows."""

@@ -12,7 +12,6 @@ import re
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
 from itertools import islice
@@ -22,6 +21,7 @@ from typing import Any, TextIO, cast
 
 import structlog
 
+from .foreign_text import came_from_outside, describe_error, safe_repr, safe_str, safe_traceback
 from .printed_lines import PrintedLines
 from .redaction import HIDDEN as HIDDEN
 from .redaction import as_text as as_text
@@ -185,7 +185,17 @@ class _LineFormatter(logging.Formatter):
         self._log_format = log_format
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line, without its end."""
+        """Return the record as one line, without its end, whatever its values raise: a logging call ends no thread."""
+        try:
+            return self._form(record)
+        except BaseException as error:
+            if came_from_outside(error):
+                raise
+            fields = {"timestamp": format_time(record.created), "level": record.levelname.lower()}
+            fields |= {"module": record.name, "event": _event(record), "unprintable": describe_error(error)}
+            return self._line(fields).rstrip("\n")
+
+    def _form(self, record: logging.LogRecord) -> str:
         own = (format_time(record.created), record.levelname.lower(), record.name, _event(record))
         fields: dict[str, Any] = dict(zip(_OWN_FIELDS, own, strict=True))
         if record.exc_info:
@@ -212,22 +222,20 @@ class _LineFormatter(logging.Formatter):
 
 
 def _event(record: logging.LogRecord) -> str:
-    """Return a record's message; where its arguments cannot be put into it, both as they are."""
+    """Return a record's message; where its arguments cannot be put into it, what can be told of both."""
     try:
         return as_text(record.getMessage())
     except BaseException as error:
-        return f"{as_text(record.msg)} {as_text(record.args)} ({type(error).__name__})"
+        if came_from_outside(error):
+            raise
+        arguments = record.args if type(record.args) is tuple else (record.args,)
+        listed = ", ".join(safe_repr(each, TEXT_CHARACTERS[0]) for each in arguments)
+        return as_text(f"{safe_str(record.msg)} ({listed}): {describe_error(error)}")
 
 
 def _traceback(record: logging.LogRecord) -> str:
-    """Return a record's exception as Python prints it; of one that cannot be printed, what it is."""
     error = record.exc_info[1] if record.exc_info else None
-    if error is None:
-        return ""
-    try:
-        return "".join(traceback.format_exception(error)).rstrip("\n")
-    except BaseException:
-        return f"{type(error).__name__}: {as_text(error)}"
+    return "" if error is None else as_text(safe_traceback(error).rstrip("\n"))
 
 
 def _shown(name: str, value: Any, most: int) -> Any:

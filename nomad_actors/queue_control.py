@@ -16,6 +16,7 @@ from .broker.stored import StoredJob
 from .broker.view import Ages, QueueCounts, QueueView
 from .errors import BadInput, JobNotFound, Unavailable, UnknownState, WrongState
 from .finding import FaultPage, JobFilter, JobPage
+from .foreign_text import safe_repr
 from .job import Job, as_job
 from .job_types import JobType, Priority
 
@@ -94,7 +95,7 @@ def whole(name: str, value: object, low: int, high: int) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return value
     accepted = f"a whole number from {low} to {high}"
-    raise BadInput(f"{name} {value!r} is unusable (accepted: {accepted})", accepted=[accepted])
+    raise BadInput(f"{name} {safe_repr(value)} is unusable (accepted: {accepted})", accepted=[accepted])
 
 
 def _by_state(counts: QueueCounts) -> dict[str, int]:

@@ -43,6 +43,7 @@ from .errors import (
     UnknownJobType,
     UnknownQueue,
 )
+from .foreign_text import safe_repr, safe_str
 from .job_types import Backoff, JobType, Priority
 from .queue_control import Queue, redis_errors, whole
 from .settings import Settings
@@ -130,12 +131,12 @@ class CurrentJob:
         """
         if not (math.isfinite(done) and math.isfinite(total)):
             raise BadInput(f"progress of {done} of {total} is unusable (accepted: finite numbers)")
-        self._report().progress(Progress(done, total, note))
+        self._report().progress(Progress(done, total, safe_str(note)))
         self._tell()
 
     def log(self, text: str) -> None:
         """Add a line to the log that is kept with the job: its last 16 kB are."""
-        self._report().log(str(text))
+        self._report().log(safe_str(text))
         self._tell()
 
     def _report(self) -> Report:
@@ -476,7 +477,9 @@ def _keys(job: NewJob) -> dict[str, Any]:
         key = job.idempotency_key
         if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY_CHARS or not key.isprintable():
             accepted = f"1 to {MAX_KEY_CHARS} printable characters"
-            raise BadInput(f"idempotency key {key!r:.80} is unusable (accepted: {accepted})", accepted=[accepted])
+            raise BadInput(
+                f"idempotency key {safe_repr(key, 80)} is unusable (accepted: {accepted})", accepted=[accepted]
+            )
         options["idempotency_key"] = key
         if job.job_id is not None:
             options[OWN_ID] = _checked_id(job.job_id)
@@ -506,7 +509,7 @@ def _checked_id(job_id: object) -> str:
     ):
         return job_id
     accepted = "1 to 200 printable characters that do not begin with 'schedule:', and are not '.' or '..'"
-    raise BadInput(f"job id {job_id!r} is unusable (accepted: {accepted})", accepted=[accepted])
+    raise BadInput(f"job id {safe_repr(job_id, 400)} is unusable (accepted: {accepted})", accepted=[accepted])
 
 
 def _runner(job_type: JobType, services: object | None) -> Callable[..., object]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
+from .foreign_text import came_from_outside, class_name, safe_str
 from .known_secrets import KNOWN
 from .secret_patterns import find_secrets, is_secret_name
 
@@ -112,8 +113,10 @@ class _Hiding:
                     return "..."
                 return self._mapping(value, deep + 1) if isinstance(value, Mapping) else self._list(value, deep + 1)
         except BaseException as error:
+            if came_from_outside(error):
+                raise
             # A collection of somebody else's may fail, or change while it is read.
-            return f"unreadable {type(value).__name__} ({type(error).__name__})"
+            return f"unreadable {class_name(value)} ({class_name(error)})"
         return self._text(value)
 
     def _text(self, value: Any) -> str:
@@ -180,8 +183,5 @@ def shortened(text: str, most: int | None) -> str:
 
 def as_text(value: Any) -> str:
     """Return a value's own text, half surrogate pairs written out; of one that has none, what it is."""
-    try:
-        text = str.__str__(str(value))
-    except BaseException as error:
-        text = f"unprintable {type(value).__name__} ({type(error).__name__})"
+    text = safe_str(value)
     return text if text.isascii() else text.encode(errors="backslashreplace").decode()

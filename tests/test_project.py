@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 GROUND = {
     "private_files",
+    "foreign_text",
     "redis_urls",
     "program",
     "token_keys",
@@ -69,8 +70,9 @@ ARROWS: dict[str, set[str]] = {
     "cli": {"commands", "metrics"},
     "__init__": {"app", "job_types", "jobs", "queues", "settings", "version"},
 }
-#: The broker is for any Dramatiq application: of ours it takes the clock, the release and what hides secrets alone.
-ONLY = {"broker": {"clock", "redaction", "version"}}
+#: The broker is for any Dramatiq application: of ours it takes the clock, the release, guarded text and what hides
+#: secrets alone.
+ONLY = {"broker": {"clock", "foreign_text", "redaction", "version"}}
 #: What stands on top of a package: programs.
 ENTRY_POINTS = {"nomad_actors/scheduler/__main__.py"}
 

@@ -8,6 +8,7 @@ from typing import Any
 from dramatiq import Message, MessageProxy
 
 from ..broker.leased import LeasedMessage
+from ..foreign_text import came_from_outside
 
 
 def payload_of(message: Message[Any] | MessageProxy) -> Mapping[str, Any]:
@@ -22,8 +23,13 @@ def character_id_of(message: Message[Any] | MessageProxy | None) -> int | None:
     """Return the character that the job is about; None when its data names none."""
     if message is None:
         return None
-    found = payload_of(message).get("character_id")
-    return found if isinstance(found, int) and not isinstance(found, bool) else None
+    try:
+        found = payload_of(message).get("character_id")
+    except BaseException as error:
+        if came_from_outside(error):
+            raise
+        return None
+    return int.__index__(found) if isinstance(found, int) and not isinstance(found, bool) else None
 
 
 def attempt_of(message: Message[Any] | MessageProxy) -> int:

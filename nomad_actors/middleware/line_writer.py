@@ -88,4 +88,8 @@ class LineWriter:
         while not self._stop.is_set():
             self._wake.wait()
             self._stop.wait(self._flush_seconds)
-            self.flush()
+            try:
+                self.flush()
+            except BaseException:
+                # A stream of the application's: those lines are lost, the next ones may be written.
+                continue

@@ -1,0 +1,103 @@
+"""Values whose own code raises, as applications have them by mistake: for all that makes text of such values."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+
+
+class OwnBase(BaseException):
+    """An application's own, outside of `Exception`."""
+
+
+def _exit() -> BaseException:
+    sys.exit(3)
+
+
+#: What code may raise that is asked for a text; each is called to make it.
+RAISED: tuple[Callable[[], BaseException], ...] = (
+    ValueError,
+    SystemExit,
+    KeyboardInterrupt,
+    GeneratorExit,
+    asyncio.CancelledError,
+    MemoryError,
+    RecursionError,
+    OwnBase,
+    _exit,
+)
+
+
+class HostileText:
+    """Has neither text nor representation."""
+
+    def __init__(self, raised: Callable[[], BaseException]) -> None:
+        self.raised = raised
+
+    def __str__(self) -> str:
+        raise self.raised()
+
+    __repr__ = __str__
+
+
+def hostile_exceptions() -> list[Callable[[], BaseException]]:
+    """Return what makes exceptions that cannot be printed, or not as others are."""
+
+    def syntax_error_of_bytes() -> BaseException:
+        return SyntaxError("bad", ("file", 1, 2, b"bytes"))
+
+    def str_that_raises() -> BaseException:
+        return _MuteError(ValueError)
+
+    def str_that_exits() -> BaseException:
+        return _MuteError(_exit)
+
+    def str_that_is_cancelled() -> BaseException:
+        return _MuteError(asyncio.CancelledError)
+
+    def str_that_is_none() -> BaseException:
+        return type("NoText", (Exception,), {"__str__": lambda _: None})()
+
+    def class_that_raises() -> BaseException:
+        return type("NoClass", (Exception,), {"__class__": property(lambda _: sys.exit())})()
+
+    def notes_that_raise() -> BaseException:
+        return type("NoNotes", (Exception,), {"__notes__": property(lambda _: sys.exit())})()
+
+    def cause_that_raises() -> BaseException:
+        return type("NoCause", (Exception,), {"__cause__": property(lambda _: sys.exit())})()
+
+    def causes_in_a_circle() -> BaseException:
+        first, second = ValueError("first"), ValueError("second")
+        first.__cause__, second.__cause__ = second, first
+        return first
+
+    def group_of_mutes() -> BaseException:
+        return ExceptionGroup("group", [_MuteError(_exit), SyntaxError("bad", ("file", 1, 2, b"bytes"))])
+
+    def deep_group() -> BaseException:
+        group: Exception = ValueError("deep")
+        for _ in range(500):
+            group = ExceptionGroup("group", [group])
+        return group
+
+    def huge() -> BaseException:
+        return ValueError("x" * 2_000_000)
+
+    def surrogates() -> BaseException:
+        return ValueError("\ud800 \x00 \u2028")
+
+    def base_exception() -> BaseException:
+        return OwnBase("own")
+
+    return [value for value in locals().values() if callable(value)]
+
+
+class _MuteError(Exception):
+    def __init__(self, raised: Callable[[], BaseException]) -> None:
+        super().__init__()
+        self.raised = raised
+
+    def __str__(self) -> str:
+        raise self.raised()

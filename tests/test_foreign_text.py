@@ -1,0 +1,123 @@
+"""Text of values whose own code raises: always text, always bounded, and no interrupt from outside is swallowed."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import threading
+from collections.abc import Callable
+
+import pytest
+from dramatiq.threading import Interrupt, raise_thread_exception
+
+from nomad_actors import log
+from nomad_actors.foreign_text import describe_error, is_printable, safe_repr, safe_str, safe_traceback
+from nomad_actors.job import _as_json
+from tests.foreign_values import RAISED, HostileText, hostile_exceptions
+
+
+@pytest.mark.parametrize("raised", RAISED, ids=lambda each: getattr(each, "__name__", "exit"))
+def test_a_value_that_has_no_text_is_named_by_its_class(raised: Callable[[], BaseException]) -> None:
+    value = HostileText(raised)
+    for text in (safe_str(value), safe_repr(value), safe_str([value]), f"{safe_repr({'a': value})}"):
+        assert type(text) is str
+        assert text.startswith("unprintable ")
+
+
+def test_a_text_is_an_exact_and_bounded_str() -> None:
+    class Text(str):
+        __slots__ = ()
+
+        def __len__(self) -> int:
+            raise SystemExit
+
+    class Value:
+        def __str__(self) -> str:
+            return Text("x" * 3_000_000)
+
+    assert type(safe_str(Value())) is str
+    assert len(safe_str(Value())) < 1_001_000
+    assert safe_str("abcdef", 3) == "abc… [3 characters left out]"
+    assert safe_str(ValueError("plain")) == "plain"
+    assert describe_error(KeyError()) == "KeyError"
+
+
+@pytest.mark.parametrize("make", hostile_exceptions(), ids=lambda make: make.__name__)
+def test_every_exception_has_a_traceback_that_names_it(make: Callable[[], BaseException]) -> None:
+    told = name = ""
+    try:
+        raise make()
+    except BaseException as error:
+        told, name = safe_traceback(error), type(error).__name__
+    # Not above: pytest itself cannot print what is handled there.
+    assert "test_every_exception_has_a_traceback" in told or make.__name__ == "huge"
+    assert name in told or make.__name__ == "huge"
+    assert len(told) <= 1_000_100
+
+
+def test_python_cannot_print_some_of_them() -> None:
+    """Else these tests prove nothing."""
+    made = {make.__name__: make() for make in hostile_exceptions()}
+    unprintable = {name for name, error in made.items() if not is_printable(error)}
+    assert {"syntax_error_of_bytes", "class_that_raises"} <= unprintable
+
+
+@pytest.mark.parametrize("log_format", ["json", "logfmt"])
+def test_a_log_call_ends_nobody(log_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, stream = logging.getLogger(), io.StringIO()
+    monkeypatch.setattr(root, "handlers", [])
+    log.configure(log_format, "info", stream)
+    ours, others = log.get_logger("a-job"), logging.getLogger("other")
+    calls = 0
+    for raised in RAISED:
+        value = HostileText(raised)
+        ours.info("a field", field=value, fields={"deep": [value]})
+        ours.info("an argument %s", value)
+        others.info("an argument %s %d", value, value)
+        others.info(value)
+        calls += 4
+    for make in hostile_exceptions():
+        try:
+            raise make()
+        except BaseException:
+            ours.error("ours", exc_info=True)
+            others.exception("theirs")
+        calls += 2
+    lines = stream.getvalue().rstrip("\n").split("\n")
+    assert len(lines) == calls
+    if log_format == "json":
+        assert all(json.loads(line)["event"] for line in lines)
+
+
+def test_arguments_that_are_no_json_are_shown_as_far_as_they_can_be() -> None:
+    for raised in RAISED:
+        shown = _as_json({"args": [1, HostileText(raised)], "plain": 2})
+        assert json.loads(json.dumps(shown))["plain"] == 2
+
+
+class _Endless:
+    def __init__(self, began: threading.Event) -> None:
+        self.began = began
+
+    def __str__(self) -> str:
+        self.began.set()
+        while True:
+            pass
+
+
+def test_an_interrupt_from_outside_goes_on_its_way() -> None:
+    began, passed = threading.Event(), threading.Event()
+
+    def run() -> None:
+        try:
+            safe_str(_Endless(began))
+        except Interrupt:
+            passed.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert began.wait(5)
+    raise_thread_exception(thread.ident, Interrupt)
+    thread.join(5)
+    assert passed.is_set()
