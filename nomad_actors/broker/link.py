@@ -16,20 +16,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis
-from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     DataError,
+    MaxConnectionsError,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
 )
-from redis.retry import Retry
 
+from ..foreign_text import class_name, safe_str
 from .errors import RedisUnavailable, Refusal, ScriptFailed
+from .pools import own_pool, waits_for_connections
 from .scripts import scripts
 
 #: What may go wrong between us and a Redis that is restarted, failed over, full or cut off.
@@ -63,22 +64,14 @@ _SENTENCES = (
     (re.compile(r"unknown (?:redis )?command", re.IGNORECASE), Refusal.COMMAND),
 )
 
-SOCKET_TIMEOUT_SECONDS = 5.0
-CONNECT_TIMEOUT_SECONDS = 5.0
 #: A caller's command is tried this often before it ends in `RedisUnavailable`.
 CALLER_TRIES = 4
 #: How much of its deadline one try may take.
 TRY_SHARE = 0.45
 
-#: What redis-py's pool writes into its connections' arguments for itself, and refuses from others.
-_POOLS_OWN = ("maint_notifications", "oss_cluster", "orig_")
 
-_OURS: dict[str, Any] = {
-    "retry": Retry(NoBackoff(), 0),
-    "retry_on_error": [],
-    "decode_responses": False,
-    "protocol": 2,
-}
+class PoolExhausted(redis.ConnectionError):
+    """Raised when all connections that the application's pool may have are in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +81,6 @@ class Call:
     script: str
     base: str
     arguments: Sequence[bytes | str | int | float] = ()
-
-
-def own_pool(pool: redis.ConnectionPool, **overrides: Any) -> redis.ConnectionPool:
-    """Return a pool to the same server as `pool`, with our rules for its connections."""
-    theirs = {k: v for k, v in pool.connection_kwargs.items() if not k.startswith(_POOLS_OWN)}
-    kwargs = {**theirs, "socket_timeout": SOCKET_TIMEOUT_SECONDS, **_OURS, **overrides}
-    kwargs.setdefault("socket_connect_timeout", CONNECT_TIMEOUT_SECONDS)
-    if isinstance(pool, redis.sentinel.SentinelConnectionPool):
-        return redis.sentinel.SentinelConnectionPool(pool.service_name, pool.sentinel_manager, **kwargs)
-    return redis.ConnectionPool(connection_class=pool.connection_class, **kwargs)
 
 
 class Link:
@@ -132,7 +115,7 @@ class Link:
         """
         try:
             if self._connection is None:
-                self._connection = self._pool.get_connection()
+                self._connection = self._connect()
             connection = self._connection
             connection.send_packed_command(connection.pack_commands(commands), check_health=False)
             meanwhile()
@@ -143,6 +126,22 @@ class Link:
             # The next connection may lead to a Redis that was restarted.
             self._known.clear()
             raise
+
+    def _connect(self) -> Any:
+        try:
+            return self._pool.get_connection()
+        except LINK_ERRORS as error:
+            if isinstance(error, MaxConnectionsError) or str(error) == "No connection available.":
+                most = self._pool.max_connections
+                raise PoolExhausted(f"all {most} connections of the pool are in use (max_connections)") from error
+            raise
+        except BaseException as error:
+            # Raised by the application's class of connections, or its credentials. redis-py has put back what it was
+            # connecting then, and would hand it out as it is: connected, and not logged in.
+            self._pool.disconnect(inuse_connections=False)
+            if not isinstance(error, Exception):
+                raise
+            raise redis.ConnectionError(f"no connection can be made: {describe(error)}") from error
 
     @staticmethod
     def _reply(connection: Any) -> Any:
@@ -192,7 +191,12 @@ class CallerLinks:
         self._of_thread = threading.local()
         if deadline_seconds is not None:
             self._try_seconds = deadline_seconds * TRY_SHARE
-            self._pool = own_pool(pool, socket_timeout=self._try_seconds, socket_connect_timeout=self._try_seconds)
+            self._pool = own_pool(
+                pool,
+                wait_seconds=self._try_seconds,
+                socket_timeout=self._try_seconds,
+                socket_connect_timeout=self._try_seconds,
+            )
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
@@ -238,6 +242,9 @@ class CallerLinks:
                 if _is_ours(error):
                     raise ScriptFailed(describe(error)) from error
                 wait_seconds = backoff_seconds(tried)
+                if isinstance(error, PoolExhausted) and waits_for_connections(self._pool):
+                    # The pool has waited as long as it was told to.
+                    raise _unavailable(error) from error
                 if tried == CALLER_TRIES or not self._has_time(began, wait_seconds):
                     raise _unavailable(error) from error
                 time.sleep(wait_seconds)
@@ -290,7 +297,7 @@ def refusal_of(text: str) -> Refusal | None:
 
 def describe(error: BaseException) -> str:
     """Return an error's class and words, for a sentence."""
-    return f"{type(error).__name__}: {error}"
+    return f"{class_name(error)}: {safe_str(error)}"
 
 
 def backoff_seconds(tried: int, *, cap_seconds: float = 2.0) -> float:

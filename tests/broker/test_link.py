@@ -10,7 +10,8 @@ import redis
 from nomad_actors.broker import keys
 from nomad_actors.broker.errors import RedisUnavailable, ScriptFailed
 from nomad_actors.broker.holds import PauseScope
-from nomad_actors.broker.link import Call, CallerLinks, Link, own_pool
+from nomad_actors.broker.link import Call, CallerLinks, Link
+from nomad_actors.broker.pools import own_pool
 from nomad_actors.broker.scripts import scripts
 from nomad_actors.local_redis import LocalRedis
 
