@@ -26,6 +26,7 @@ from dramatiq import Message
 from dramatiq.encoder import JSONEncoder
 from dramatiq.message import get_encoder
 
+from ..foreign_text import came_from_outside, safe_repr, safe_str
 from ..redaction import hide_in_data, redact
 from .errors import BadPriority, UnreadableBody
 from .keys import MAX_PRIORITY
@@ -37,6 +38,12 @@ EVENT = struct.Struct(">BdI")
 LEASE = struct.Struct(">14sdd")
 DUE = struct.Struct(">d")
 TOKEN = struct.Struct(">8sIH")
+#: Requests are counted in a token's four bytes, and begin anew after that (``scripts/_worker.lua``).
+REQUESTS = 2**32
+#: What the header holds: a job that was tried or lost more often has this many.
+MAX_ATTEMPTS, MAX_CRASHES_KEPT = 65_535, 255
+#: An id's length has two bytes on its way to a worker, and in a bulk.
+MAX_ID_BYTES = 65_535
 #: A lease's token begins with its worker's id.
 WORKER_ID_BYTES = 8
 
@@ -233,15 +240,19 @@ def unpack_body(queue: str, message_id: str, header: Header, body: bytes) -> Mes
     """
     try:
         fields = get_encoder().decode(body)
-    except Exception as error:
-        raise UnreadableBody(f"the body cannot be decoded: {error}", body, error) from error
+    except BaseException as error:
+        # An application's own encoder may raise anything, and this runs on the thread that settles.
+        if came_from_outside(error):
+            raise
+        cause = error if isinstance(error, Exception) else None
+        raise UnreadableBody(f"the body cannot be decoded: {safe_str(error)}", body, cause) from error
     _check_shape(fields, body)
     options = fields["options"]
     # A due time in the options would make Dramatiq's Worker keep the job to itself.
     options.pop("eta", None)
     return Message(
         queue_name=queue,
-        actor_name=fields["actor_name"],
+        actor_name=str.__str__(fields["actor_name"]),
         args=tuple(fields["args"]),
         kwargs=fields["kwargs"],
         options=options,
@@ -276,7 +287,7 @@ def check_priority(priority: object) -> int:
     """
     if isinstance(priority, int) and not isinstance(priority, bool) and abs(priority) <= MAX_PRIORITY:
         return int(priority)
-    raise BadPriority(f"priority {priority!r} is no whole number from -{MAX_PRIORITY} to {MAX_PRIORITY}")
+    raise BadPriority(f"priority {safe_repr(priority)} is no whole number from -{MAX_PRIORITY} to {MAX_PRIORITY}")
 
 
 def pack_error(error_class: str, message: str, traceback: str) -> bytes:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..foreign_text import safe_repr
+
 HOUR_MS = 3_600_000
+#: Four bytes hold a count in Redis.
+MAX_COUNT = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,5 +24,7 @@ class Retention:
         """Refuse numbers that are none: raises `ValueError`."""
         for name in ("completed", "completed_ms", "failed", "failed_ms"):
             value = getattr(self, name)
-            if not isinstance(value, int) or not 0 <= value < 2**32 * 1000:
-                raise ValueError(f"retention: {name} {value!r} is unusable (accepted: a whole number from 0)")
+            most = MAX_COUNT if name in ("completed", "failed") else MAX_COUNT * 1000
+            if not isinstance(value, int) or not 0 <= value <= most:
+                accepted = f"accepted: a whole number from 0 to {most}"
+                raise ValueError(f"retention: {name} {safe_repr(value)} is unusable ({accepted})")

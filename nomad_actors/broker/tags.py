@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+from ..foreign_text import safe_repr, safe_str
 from .errors import BadOption
 
 TERM_BYTES = 8
@@ -65,14 +66,14 @@ def unique(options: Mapping[str, Any]) -> Unique | None:
     if key is None:
         return None
     if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY_CHARS:
-        raise BadOption(f"unique_key {key!r:.80} is unusable (accepted: 1 to {MAX_KEY_CHARS} characters)")
+        raise BadOption(f"unique_key {safe_repr(key, 80)} is unusable (accepted: 1 to {MAX_KEY_CHARS} characters)")
     replace = bool(options.get("unique_replace", False))
     if until in ("start", "end"):
         return Unique(key, UniqueUntil[until.upper()], 0, replace)
     if isinstance(until, int) and not isinstance(until, bool) and 1 <= until <= MAX_UNIQUE_SECONDS:
         return Unique(key, UniqueUntil.FOR_A_TIME, until * 1000, replace)
     accepted = f'"start", "end" or seconds from 1 to {MAX_UNIQUE_SECONDS}'
-    raise BadOption(f"unique_until {until!r:.80} is unusable (accepted: {accepted})")
+    raise BadOption(f"unique_until {safe_repr(until, 80)} is unusable (accepted: {accepted})")
 
 
 def pack_extra(found: Sequence[bytes], unique: Unique | None, asked: bytes = b"") -> bytes:
@@ -99,4 +100,4 @@ def _digest(key: str) -> bytes:
 
 
 def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return safe_str(value).lower() if isinstance(value, bool) else safe_str(value)

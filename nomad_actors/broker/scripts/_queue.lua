@@ -42,7 +42,8 @@ end
 
 -- At the end of its priority: the order of starting is first in, first out within one.
 local function append_waiting(id, priority)
-  local seq = redis.call('HINCRBY', META, 'seq', 1)
+  -- After a million million jobs the numbers begin anew: none may reach into the next priority.
+  local seq = redis.call('HINCRBY', META, 'seq', 1) % PRIORITY_STEP
   redis.call('ZADD', WAITING, priority * PRIORITY_STEP + seq, id)
 end
 

@@ -2,6 +2,8 @@
 -- key. They stand in the record's tags: mode of the key B · key (16 bytes, unless the mode is 0) · terms of 8 bytes each,
 -- the last of them the fault when the flag says so. A term is the hash of a field and its value.
 local TERMS, FAULTS, LAST_FAULTS, UNIQUE = BASE .. ':terms', BASE .. ':faults', BASE .. ':faults:last', BASE .. ':unique'
+-- How often a fault was seen has four bytes.
+local MAX_SEEN = 4294967295
 local UNTIL_START, UNTIL_END, FOR_A_TIME = 1, 2, 3
 
 -- An entry of TERMS. All have the score 0, so that they are ordered by term, then time: newest first is backwards.
@@ -58,6 +60,7 @@ local function set_fault(record, id, now, term, words)
   if kept and #kept >= 20 then
     local _
     first, _, seen = struct.unpack('>ddI4', kept)
+    seen = math.min(seen, MAX_SEEN - 1)
   end
   redis.call('HSET', FAULTS, term, struct.pack('>ddI4', first, now, seen + 1) .. words)
   redis.call('ZADD', LAST_FAULTS, now, term)

@@ -4,6 +4,13 @@ local MARK_SIZE = 20
 -- The field of WORKERS that holds the last tick; workers' ids have eight bytes.
 local TICK = 'tick'
 
+-- Requests are counted in four bytes and begin anew after that: one is ahead of another by less than half of it.
+local REQUESTS = 4294967296
+local function is_ahead(request, of)
+  local by = (request - of) % REQUESTS
+  return by > 0 and by < REQUESTS / 2
+end
+
 local function unpack_mark(value)
   if not value or #value < MARK_SIZE then return nil end
   local heard, request, missed = struct.unpack(MARK, value)

@@ -28,9 +28,9 @@ for i = 1, #all, 2 do
     marks[all[i]] = unpack_mark(all[i + 1])
   end
 end
-local own = marks[worker] or { request = 0 }
+local own = marks[worker] or { request = answered }
 own.heard, own.missed, own.name = now, 0, name
-own.request = math.max(own.request, answered)
+if is_ahead(answered, own.request) then own.request = answered end
 marks[worker] = own
 local fields = { worker, pack_mark(own) }
 local function write_mark(id)
@@ -85,7 +85,7 @@ local function fate_of(lease)
   local holder = string.sub(lease.token, 1, 8)
   if holder == worker then
     local request = struct.unpack('>I4', lease.token, 9)
-    return not named[lease.token] and request <= answered and 'unheard' or nil
+    return not named[lease.token] and not is_ahead(request, answered) and 'unheard' or nil
   end
   local mark = marks[holder]
   if not mark then
@@ -114,7 +114,7 @@ local function recover(id, lease, fate)
   record.started = lease.started
   redis.call('HDEL', ACTIVE, id)
   tell(record, event(STARTED, lease.started, holder.name) .. event(RECOVERED, now, lease.token .. fate))
-  if fate == 'gone' then record.crashes = math.min(255, record.crashes + 1) end
+  if fate == 'gone' then record.crashes = math.min(MAX_CRASHES_KEPT, record.crashes + 1) end
   tally_outcome(tally, 'recovered')
   if lease.cancel ~= '' then
     outcome = 'cancelled'

@@ -32,5 +32,7 @@ while #log > MAX_LOG do
   log = string.sub(log, 13 + length)
   dropped = dropped + 1
 end
+-- Four bytes each. At their end, a repeat keeps its lines twice.
+seen, dropped = math.min(seen, 4294967295), math.min(dropped, 4294967295)
 redis.call('HSET', NOTES, id, struct.pack('>c14I4I4I4', token, seen, dropped, #progress) .. progress .. log)
 return 'ok'

@@ -72,7 +72,7 @@ while at <= #ARGV do
     elseif outcome == 'deferred' then
       come_back_later(record, id, DEFERRED, delay, note)
     else
-      record.attempts = record.attempts + 1
+      record.attempts = math.min(MAX_ATTEMPTS, record.attempts + 1)
       if outcome == 'retried' then
         come_back_later(record, id, RETRY, delay, '')
       elseif outcome == 'cancelled' then

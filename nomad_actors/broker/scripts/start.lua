@@ -26,8 +26,8 @@ local function tell_leased(answer, id, value, number, score)
   answer[#answer + 1] = score
 end
 
-local mark = unpack_mark(redis.call('HGET', WORKERS, worker)) or { request = 0 }
-if request <= mark.request then
+local mark = unpack_mark(redis.call('HGET', WORKERS, worker))
+if mark and not is_ahead(request, mark.request) then
   local answer = { string.format('%.3f', now), (next_start(now)), 0 }
   if request == mark.request then
     local prefix = worker .. struct.pack('>I4', request)
