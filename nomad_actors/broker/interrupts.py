@@ -2,7 +2,8 @@
 
 Python delivers such an interrupt some time after it was asked for: without care it strikes the next job on the thread,
 or Dramatiq's own code, and kills the thread. So it is asked for only while the actor's function runs, and one that came
-too late is withdrawn before the function's frame is left.
+too late is withdrawn before the function's frame is left. Under gevent, where a thread is a greenlet, it is thrown into
+that greenlet by the event loop, which looks in the same moment whether the function still runs.
 """
 
 from __future__ import annotations
@@ -13,16 +14,24 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from dramatiq.middleware import SkipMessage
 from dramatiq.threading import Interrupt, is_gevent_active, raise_thread_exception
 
-from .errors import Cancelled
+from ..foreign_text import is_printable
+from .errors import Cancelled, UnprintableError
 from .lease import CURRENT, Lease
 
 _STRIKING = threading.Lock()
 
+# Asked for each job, and without gevent it would be looked for on the disk each time.
+_is_gevent_active = functools.cache(is_gevent_active)
 
-def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return an actor's function, marking the time in which its job may be interrupted."""
+
+def guarded(function: Callable[..., Any], throws: tuple[type[BaseException], ...] = ()) -> Callable[..., Any]:
+    """Return an actor's function, marking the time in which its job may be interrupted.
+
+    What it raises can be printed, or is one of `throws`, which nobody prints.
+    """
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -35,6 +44,10 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             if lease.cancel_reason is not None:
                 raise Cancelled(lease.cancel_reason)
             return function(*args, **kwargs)
+        except BaseException as error:
+            if issubclass(type(error), (SkipMessage, *throws)) or is_printable(error):
+                raise
+            raise UnprintableError(error).with_traceback(error.__traceback__) from None
         finally:
             lease.entered = False
             if lease.struck:
@@ -50,12 +63,35 @@ def strike(lease: Lease, interrupt: type[Interrupt]) -> bool:
         lease.struck = True
         if not lease.entered or lease.thread is None or lease.thread.ident is None:
             return False
-        raise_thread_exception(lease.thread.ident, interrupt)
+        if lease.greenlet is not None:
+            _throw_soon(lease, interrupt)
+        else:
+            raise_thread_exception(lease.thread.ident, interrupt)
         return True
+
+
+def current_greenlet() -> Any:
+    """Return the greenlet that runs; None without gevent."""
+    if not _is_gevent_active():
+        return None
+    from gevent import getcurrent
+
+    return getcurrent()
+
+
+def _throw_soon(lease: Lease, interrupt: type[Interrupt]) -> None:
+    """Have gevent's event loop throw `interrupt` into a lease's greenlet, unless the actor has ended by then."""
+    from gevent import get_hub
+
+    def throw() -> None:
+        if lease.entered:
+            lease.greenlet.throw(interrupt)
+
+    get_hub().loop.run_callback(throw)
 
 
 def _withdraw() -> None:
     """Take back an interrupt of this thread that was not delivered yet."""
     with _STRIKING:
-        if not is_gevent_active():
+        if not _is_gevent_active():
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(threading.get_ident()), None)
