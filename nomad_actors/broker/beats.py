@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,8 +12,9 @@ from .errors import UnreadableBody
 from .lease import Lease
 from .link import Call
 from .place import Place
+from .steady_log import get_logger
 
-logger = logging.getLogger("nomad_actors.broker.beats")
+logger = get_logger("nomad_actors.broker.beats")
 
 
 def call(place: Place, worker_id: bytes, name: str, lease_ms: int, held: Iterable[Lease]) -> Call:

@@ -5,52 +5,66 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import logging
 import os
 import sys
 import threading
-import time
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, cast
+from typing import Any
 
 import redis
 from dramatiq import Actor, Broker, Message, Middleware, Worker
 from dramatiq.broker import Consumer
 from dramatiq.common import q_name
-from dramatiq.errors import QueueJoinTimeout, Retry
-from dramatiq.middleware import MiddlewareError, Shutdown
+from dramatiq.errors import QueueJoinTimeout
+from dramatiq.middleware import MiddlewareError, Retries
 
 from ..clock import mono_ms
+from ..foreign_text import came_from_outside, class_name, safe_repr
 from . import keys, records
 from .adding import Added, Adder
+from .backoff import RetryDelay, delay_of_retry, silence_delays
+from .broken import end_process, stop_worker
 from .consumer import JobConsumer
-from .endings import Ended
 from .errors import Cancelled, PermanentError, QueueNotDeclared
 from .finder import Finder
-from .interrupts import guarded, strike
+from .hooks import Hooks
+from .interrupts import current_greenlet, guarded
 from .lease import CURRENT, Lease, NewJob
 from .leased import LeasedMessage
-from .link import CallerLinks, own_pool
+from .link import CallerLinks
 from .operations import OperationBook
 from .permissions import RefusedCommand, refused_commands
+from .pools import own_pool
 from .retention import Retention
 from .server import RedisServer
 from .session import Session
+from .sessions import Sessions, forget_worker
 from .slots import ScheduleBook
 from .standings import Standing, read_standings
-from .threads import replace_dead_threads
+from .steady_log import get_logger
 from .view import QueueView
+from .watch import Failure
 from .work_queue import WorkQueue
 
-logger = logging.getLogger("nomad_actors.broker")
+logger = get_logger("nomad_actors.broker")
 
 #: A worker that was not heard of for this long is gone.
 LEASE_MS = 15_000
 #: Below this a busy garbage collector would be taken for a death.
 MIN_LEASE_MS = 200
 
-RetryDelay = Callable[[Message[Any], int, int], int]
+#: The brokers of this process: a child that is forked has none of their workers.
+_BROKERS: weakref.WeakSet[JobBroker] = weakref.WeakSet()
+
+#: Signals of a worker's threads: what middleware raises then must not end the thread.
+_OF_THREADS = frozenset(
+    {
+        *("process_message", "skip_message", "ack", "nack"),
+        *("consumer_thread_boot", "consumer_thread_shutdown", "worker_thread_boot", "worker_thread_shutdown"),
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,6 +88,8 @@ class JobBroker(Broker):
         the timeout of `Worker.stop`.
       lease_ms: a worker that was not heard of for this long is gone, and its jobs start again; the same everywhere.
       retention: how many ended jobs each queue keeps, and for how long; a queue may be declared with its own.
+      client, connection_pool: the pool's class, its bound and the settings of its connections are kept, in pools of
+        the broker's own. The bound is for callers; a worker has two connections beside it.
       caller_deadline_ms: how long a caller's command may take before it ends in `RedisUnavailable`; None allows four
         tries of 5 s.
     """
@@ -98,17 +114,21 @@ class JobBroker(Broker):
         if not namespace or set("{}") & set(namespace):
             raise ValueError(f"namespace {namespace!r} must be some text without braces")
         if lease_ms < MIN_LEASE_MS:
-            raise ValueError(f"lease_ms {lease_ms!r} is too short (accepted: {MIN_LEASE_MS} or more)")
+            raise ValueError(f"lease_ms {safe_repr(lease_ms)} is too short (accepted: {MIN_LEASE_MS} or more)")
+        self.retry_delay = retry_delay
         super().__init__(middleware=middleware)
+        self.queues: dict[str, QueueOptions] = {}
         #: The fields of an actor's keyword arguments that its jobs can be found by.
         self.actor_options.add("indexed")
         if client is None:
+            if url and "connection_pool" in parameters:
+                raise ValueError("url and connection_pool both name a Redis (accepted: one of them)")
             client = redis.Redis.from_url(url, **parameters) if url else redis.Redis(**parameters)
+        if not isinstance(getattr(client, "connection_pool", None), redis.ConnectionPool):
+            raise ValueError(f"client is a {class_name(client)} (accepted: a redis.Redis with a connection pool)")
         self.client = client
         self.namespace = namespace
-        self.queues: dict[str, QueueOptions] = {}
         self.shutdown_ms = shutdown_ms
-        self.retry_delay = retry_delay
         self.lease_ms = lease_ms
         self.retention = retention or Retention()
         self._pool = own_pool(client.connection_pool)
@@ -116,10 +136,25 @@ class JobBroker(Broker):
             self._pool, deadline_seconds=None if caller_deadline_ms is None else caller_deadline_ms / 1000
         )
         self._adder = Adder(self._links, self._base)
-        self._session: Session | None = None
-        self._session_lock = threading.Lock()
+        self._hooks = Hooks(lambda: reversed(self.middleware))
+        self._sessions = Sessions(self._new_session)
+        #: Whether Dramatiq's command line has made this process for one Worker alone.
+        self._has_own_process = False
+        _BROKERS.add(self)
 
     # Declaring.
+
+    def add_middleware(
+        self,
+        middleware: Middleware,
+        *,
+        before: type[Middleware] | None = None,
+        after: type[Middleware] | None = None,
+    ) -> None:
+        """Add middleware, at the end or beside that of a class."""
+        super().add_middleware(middleware, before=before, after=after)
+        if isinstance(middleware, Retries):
+            silence_delays(middleware, lambda: self.retry_delay is not None)
 
     def declare_queue(
         self,
@@ -145,9 +180,10 @@ class JobBroker(Broker):
 
     def declare_actor(self, actor: Actor[Any, Any]) -> None:
         """Declare an actor: its jobs can be cancelled, and a `PermanentError` is not retried."""
-        actor.fn = guarded(actor.fn)
         thrown = actor.options.get("throws") or ()
-        actor.options["throws"] = (*(thrown if isinstance(thrown, tuple) else (thrown,)), PermanentError, Cancelled)
+        throws = (*(thrown if isinstance(thrown, tuple) else (thrown,)), PermanentError, Cancelled)
+        actor.fn = guarded(actor.fn, throws)
+        actor.options["throws"] = throws
         super().declare_actor(actor)
 
     # Enqueueing.
@@ -169,6 +205,8 @@ class JobBroker(Broker):
         self.emit_before("enqueue", message, delay)
         if lease is not None and lease.collecting:
             message = self._note(lease, message, delay_ms)
+            if message.message_id == lease.job_id:
+                delay = lease.retry_delay_ms
         else:
             (added,) = self._adder.add([self._new_job(message, delay_ms, call=os.urandom(8))])
             if added.job_id != message.message_id:
@@ -231,29 +269,24 @@ class JobBroker(Broker):
     def _note(self, lease: Lease, message: Message[Any], delay_ms: int) -> Message[Any]:
         actor = self.actors.get(message.actor_name)
         if message.message_id == lease.job_id:
-            lease.retry_delay_ms = self._delay_of_retry(message, lease, delay_ms)
+            if self.retry_delay is not None:
+                delay_ms = delay_of_retry(self.retry_delay, message, lease.attempt, delay_ms)
+            lease.retry_delay_ms = delay_ms
             lease.retry_body = records.pack_body(message)
             return message
         return lease.note(message, actor=actor, delay_ms=delay_ms)
-
-    def _delay_of_retry(self, message: Message[Any], lease: Lease, delay_ms: int) -> int:
-        exception = message.exception if isinstance(message, LeasedMessage) else None
-        asked = isinstance(exception, Retry) and exception.delay is not None
-        if asked or self.retry_delay is None:
-            return delay_ms
-        return self.retry_delay(message, lease.attempt, delay_ms)
 
     # Consuming.
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30_000) -> Consumer:
         """Return an iterator over the queue's jobs; `prefetch` bounds it only outside a Worker.
 
-        Raises `QueueNotDeclared`.
+        Raises `QueueNotDeclared`, and `WorkerStopped` for a Worker that has stopped.
         """
         if queue_name not in self.queues:
             declared = ", ".join(sorted(self.queues)) or "none"
             raise QueueNotDeclared(f"queue {queue_name!r} is not declared (declared: {declared})")
-        session = self._session_of_process(threads=prefetch)
+        session = self._sessions.of_thread(threads=prefetch)
         options = self.queues[queue_name]
         places = options.concurrency or session.threads
         return JobConsumer(
@@ -265,14 +298,16 @@ class JobBroker(Broker):
             timeout_ms=timeout,
         )
 
-    def _session_of_process(self, *, threads: int) -> Session:
-        with self._session_lock:
-            if self._session is None or self._session.pid != os.getpid():
-                self._session = self._new_session(threads, None, lambda: None)
-            return self._session
+    @property
+    def _session(self) -> Session | None:
+        return self._sessions.latest
 
     def _new_session(
-        self, threads: int, work_queue: WorkQueue | None, replace_dead_threads: Callable[[], None]
+        self,
+        threads: int,
+        work_queue: WorkQueue | None,
+        replace_dead_threads: Callable[[], None],
+        worker: Worker | None,
     ) -> Session:
         return Session(
             pool=self._pool,
@@ -281,23 +316,14 @@ class JobBroker(Broker):
             lease_ms=self.lease_ms,
             knows_actor=self.actors.__contains__,
             work_queue=work_queue,
-            on_settled=lambda endings: self._tell("after_settle", endings),
-            report_settled=lambda endings: self._tell("report_settled", endings),
+            hooks=self._hooks,
+            broker=self,
             replace_dead_threads=replace_dead_threads,
+            broken=functools.partial(self._on_broken, worker),
         )
 
     def _base(self, queue_name: str) -> str:
         return keys.base(self.namespace, queue_name)
-
-    def _tell(self, hook: str, endings: Sequence[Ended]) -> None:
-        for middleware in reversed(self.middleware):
-            tell = getattr(middleware, hook, None)
-            if tell is None:
-                continue
-            try:
-                tell(self, endings)
-            except Exception:
-                logger.critical("Unexpected failure in %s of %r.", hook, middleware, exc_info=True)
 
     # Signals: where Dramatiq tells us what its Worker does.
 
@@ -306,12 +332,19 @@ class JobBroker(Broker):
         if signal == "process_message" and isinstance(args[0], LeasedMessage):
             lease = args[0].lease
             lease.thread, lease.began_mono_ms = threading.current_thread(), mono_ms()
+            lease.greenlet = current_greenlet()
             CURRENT.set(lease)
+        elif signal in ("ack", "nack") and isinstance(args[0], LeasedMessage):
+            self._make_up_for_lost_end(args[0])
         elif signal == "worker_boot":
             self._boot(args[0])
-        super().emit_before(signal, *args, **kwargs)
+        if signal in _OF_THREADS and signal != "process_message":
+            self._emit_steadily(self.middleware, f"before_{signal}", *args, **kwargs)
+        else:
+            # What stops a job from running is its end, whatever that is.
+            super().emit_before(signal, *args, **kwargs)
         if signal == "worker_shutdown":
-            self._stop_taking(args[0])
+            self._sessions.stop_taking(self, args[0], self.shutdown_ms)
 
     def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
         """Dispatch a signal; what middleware enqueues after an actor is collected for the settling."""
@@ -321,23 +354,36 @@ class JobBroker(Broker):
                 message.skipped, lease.skip = True, sys.exception()
             lease.collecting = True
             try:
-                super().emit_after(signal, *args, **kwargs)
+                self._emit_steadily(self.middleware[::-1], f"after_{signal}", *args, **kwargs)
             finally:
                 lease.collecting = False
                 message.over = True
-            return
-        super().emit_after(signal, *args, **kwargs)
+        elif signal in _OF_THREADS:
+            self._emit_steadily(self.middleware[::-1], f"after_{signal}", *args, **kwargs)
+        else:
+            super().emit_after(signal, *args, **kwargs)
         if signal == "worker_shutdown":
-            self._end_session()
+            self._sessions.end(args[0])
+        elif signal == "process_boot":
+            self._has_own_process = True
+
+    def _make_up_for_lost_end(self, message: LeasedMessage) -> None:
+        """Dispatch the end of a run that was cut off before it: a log handler raised, or an interrupt struck."""
+        if message.exception is not None and not message.over:
+            self.emit_after("process_message", message, exception=message.exception)
+
+    def _emit_steadily(self, middleware: Sequence[Middleware], hook: str, *args: Any, **kwargs: Any) -> None:
+        """Call a hook of each middleware; what one raises, `sys.exit` too, ends no thread and stops no other hook."""
+        for each in middleware:
+            try:
+                getattr(each, hook)(self, *args, **kwargs)
+            except BaseException as error:
+                if came_from_outside(error):
+                    raise
+                logger.critical("Unexpected failure in %s of %s.", hook, class_name(each), exc_info=True)
 
     def _boot(self, worker: Worker) -> None:
-        # The Worker makes its threads and consumers after this signal, with the queue that it finds here.
-        work_queue = WorkQueue()
-        worker.work_queue = cast(Any, work_queue)
-        with self._session_lock:
-            self._session = self._new_session(
-                worker.worker_threads, work_queue, functools.partial(replace_dead_threads, worker)
-            )
+        self._sessions.boot(worker)
         served = {q_name(name) for name in (worker.consumer_whitelist or self.queues)}
         limits = [options.concurrency for name, options in self.queues.items() if name in served]
         places = sum(limit for limit in limits if limit)
@@ -348,42 +394,27 @@ class JobBroker(Broker):
                 places,
             )
 
-    def _stop_taking(self, worker: Worker) -> None:
-        """Start nothing more; with `shutdown_ms`, wait that long and give back what then still runs."""
-        session = self._session
-        if session is None:
+    def _on_broken(self, worker: Worker | None, session: Session, failure: Failure) -> None:
+        """End a worker that cannot go on: its process, where Dramatiq's command line has made that for it alone."""
+        what = "the process ends" if self._has_own_process else "it stops"
+        what = "nothing more is consumed" if worker is None else what
+        logger.critical("this worker cannot go on: %s; %s", failure.reason, what, exc_info=failure.error)
+        self._hooks.call("after_worker_broken", self, failure)
+        if worker is None:
             return
-        session.stop_taking()
-        if self.shutdown_ms is None:
-            return
-        deadline = time.monotonic() + self.shutdown_ms / 1000
-        for thread in worker.workers:
-            thread.stop()
-        for thread in worker.workers:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        stuck = [thread for thread in worker.workers if thread.is_alive()]
-        if stuck:
-            self._give_back(session, stuck)
-            # The Worker would wait for them again, up to ten minutes.
-            worker.workers[:] = [thread for thread in worker.workers if thread not in stuck]
+        if self._has_own_process:
+            end_process(functools.partial(self.emit_after, "worker_shutdown", worker))
+        else:
+            stop_worker(worker, session)
 
-    def _give_back(self, session: Session, stuck: Sequence[threading.Thread]) -> None:
-        running = session.running()
-        logger.warning("%d jobs still run after %s ms: given back", len(running), self.shutdown_ms)
-        session.release(running)
-        for lease in running:
-            if lease.thread in stuck:
-                strike(lease, Shutdown)
-
-    def _end_session(self) -> None:
-        with self._session_lock:
-            session, self._session = self._session, None
-        if session is not None:
-            session.close()
+    def _forked(self) -> None:
+        """Forget the workers of the process that this one was forked from."""
+        self._sessions.forget()
+        forget_worker(self, None)
 
     def close(self) -> None:
         """Give back what this process holds and close its connections."""
-        self._end_session()
+        self._sessions.close()
         self._links.close()
         self._pool.disconnect()
 
@@ -450,3 +481,11 @@ class JobBroker(Broker):
         """
         if not self.view(queue_name).wait_empty(timeout_ms=timeout):
             raise QueueJoinTimeout(queue_name)
+
+
+def _after_fork() -> None:
+    for broker in _BROKERS:
+        broker._forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,22 +1,21 @@
 """The thin view of one queue that Dramatiq's Worker holds.
 
 Nothing raises out of a consumer: Dramatiq would replace it after a fixed 3 s. Redis going away is the session's affair.
+Only a session that has broken down for good says so by an error.
 """
 
 from __future__ import annotations
 
-import logging
 import queue
 from collections.abc import Iterable
 
 from dramatiq.broker import Consumer, MessageProxy
 
+from .errors import WorkerBroken
 from .lease import CURRENT
-from .leased import LeasedMessage, ended, untold
+from .leased import LeasedMessage, ended_in_any_case
 from .retention import Retention
 from .session import Session
-
-logger = logging.getLogger("nomad_actors.broker.consumer")
 
 
 class JobConsumer(Consumer):
@@ -48,6 +47,8 @@ class JobConsumer(Consumer):
         Serving begins here and not when the consumer is made: a job could end before Dramatiq's thread holds the
         consumer that takes its end.
         """
+        if (failure := self._session.failure) is not None:
+            raise WorkerBroken(failure.reason)
         if self._inbox is None:
             self._inbox = self._session.attach(
                 self._queue_name, self._places, limit=self._limit, retention=self._retention
@@ -77,10 +78,5 @@ class JobConsumer(Consumer):
     def _end(self, message: MessageProxy) -> None:
         assert isinstance(message, LeasedMessage)
         CURRENT.set(None)
-        try:
-            settlement = ended(message)
-        except Exception:
-            # Nothing raises out of here: the job would stay active, and keep its place, for as long as we live.
-            logger.critical("how job %s ended cannot be told", message.message_id, exc_info=True)
-            settlement = untold(message)
-        self._session.end(settlement)
+        # Nothing raises out of here: the job would stay active, and keep its place, for as long as we live.
+        self._session.end(ended_in_any_case(message))

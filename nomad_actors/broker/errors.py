@@ -8,6 +8,8 @@ from dramatiq.errors import BrokerConnectionError, DecodeError
 from dramatiq.middleware import SkipMessage
 from dramatiq.threading import Interrupt
 
+from ..foreign_text import describe_error, safe_repr
+
 #: A delay beyond this is a mistake in the unit, not a wish: ten years.
 MAX_DEFER_SECONDS = 315_360_000
 
@@ -48,6 +50,14 @@ class UnreadableBody(DecodeError):
         super().__init__(message, data, error)  # type: ignore[no-untyped-call]
 
 
+class WorkerBroken(RuntimeError):
+    """Raised where jobs are awaited from a worker that cannot go on; says which of its threads ended and how."""
+
+
+class WorkerStopped(RuntimeError):
+    """Raised in a consumer of a Worker that has stopped, or that another process was forked from."""
+
+
 class QueueNotDeclared(ValueError):
     """Raised when a queue is used that was not declared on this broker."""
 
@@ -86,7 +96,7 @@ class Defer(SkipMessage):
 
     def __init__(self, seconds: float, reason: str = "") -> None:
         if not 0 <= seconds <= MAX_DEFER_SECONDS:
-            raise ValueError(f"a job cannot be deferred by {seconds!r} s (accepted: 0 to {MAX_DEFER_SECONDS})")
+            raise ValueError(f"a job cannot be deferred by {safe_repr(seconds)} s (accepted: 0 to {MAX_DEFER_SECONDS})")
         super().__init__(reason)
         self.seconds = seconds
         self.reason = reason
@@ -94,6 +104,17 @@ class Defer(SkipMessage):
 
 class PermanentError(Exception):
     """Raised by a job that must fail at once: another attempt would end the same."""
+
+
+class UnprintableError(Exception):
+    """Raised in place of a job's exception that Python cannot print; `original` is that exception.
+
+    Log handlers and Dramatiq's Retries print what they are handed, and would fail by it: the thread would end.
+    """
+
+    def __init__(self, original: BaseException) -> None:
+        super().__init__(describe_error(original))
+        self.original = original
 
 
 class Cancelled(Interrupt):

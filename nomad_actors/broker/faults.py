@@ -113,8 +113,9 @@ def normalised(message: str) -> str:
 
 def own_frame(trace: TracebackType | None) -> str:
     """Return `file:function` of the innermost frame that is the application's own; "" when none is."""
-    for frame in reversed(traceback.extract_tb(trace)):
-        if not frame.filename.startswith((*_LIBRARIES, *_RUNNERS, "<")):
-            path = Path(frame.filename)
-            return f"{path.parent.name}/{path.name}:{frame.name}"
+    # Not `extract_tb`: that asks the modules' loaders for their source.
+    for code in [frame.f_code for frame, _ in traceback.walk_tb(trace)][::-1]:
+        if not code.co_filename.startswith((*_LIBRARIES, *_RUNNERS, "<")):
+            path = Path(code.co_filename)
+            return f"{path.parent.name}/{path.name}:{code.co_name}"
     return ""

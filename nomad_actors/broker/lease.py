@@ -14,7 +14,8 @@ from dramatiq import Actor, Message
 
 from . import records
 from .endings import Ended, Outcome
-from .records import OWN_ID, Header, check_priority, pack_body, pack_id
+from .errors import BadOption
+from .records import MAX_ID_BYTES, OWN_ID, Header, check_priority, pack_body, pack_id
 from .report import Report
 from .tags import pack_asked, pack_extra, terms, unique
 
@@ -51,9 +52,12 @@ class NewJob:
         if key is not None:
             asked = pack_asked(key, b"%d/%d/%s/%s" % (priority, delay_ms, options.get(OWN_ID, "").encode(), body))
         extra = pack_extra(terms(message.kwargs, indexed) if indexed else (), unique(options), asked)
+        job_id = pack_id(message.message_id)
+        if len(job_id) > MAX_ID_BYTES:
+            raise BadOption(f"message_id of {len(job_id)} bytes is too long (accepted: up to {MAX_ID_BYTES})")
         return cls(
             message.queue_name,
-            pack_id(message.message_id),
+            job_id,
             call,
             priority,
             delay_ms,
@@ -81,6 +85,8 @@ class Lease:
     message: Message[Any] | None = None
     #: The thread that runs it, from its first middleware to its last.
     thread: threading.Thread | None = None
+    #: Under gevent, where `thread` is one only in name.
+    greenlet: Any = None
     #: Set while the actor itself runs: the only time when it may be interrupted (`interrupts`).
     entered: bool = False
     struck: bool = False

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import traceback
 from typing import Any
 
 from dramatiq import Message
 from dramatiq.broker import MessageProxy
 from dramatiq.middleware import SkipMessage
+from dramatiq.threading import Interrupt
 
 from ..clock import mono_ms
+from ..foreign_text import class_name, safe_str, safe_traceback
 from . import faults, records
 from .endings import Outcome
-from .errors import Cancelled, Defer, UnreadableBody
+from .errors import Cancelled, Defer, UnprintableError, UnreadableBody
 from .lease import Lease, Settlement
+from .steady_log import get_logger
+
+logger = get_logger("nomad_actors.broker.leased")
 
 #: How long a job whose actor nobody knows is kept for somebody who does.
 UNKNOWN_FOR_MS = 600_000
 #: Options that Dramatiq's middleware calculates with.
 _NUMBERS = ("max_retries", "retries", "min_backoff", "max_backoff", "time_limit", "max_age")
+#: A time limit, a cancel and a shutdown may all strike one thread.
+_STRIKES_AT_ONCE = 4
 
 
 class LeasedMessage(MessageProxy):
@@ -35,7 +41,10 @@ class LeasedMessage(MessageProxy):
     def stuff_exception(self, exception: BaseException) -> None:
         """Keep what went wrong until the lease is settled."""
         super().stuff_exception(exception)
-        self.exception = exception
+        self.exception = exception.original if type(exception) is UnprintableError else exception
+
+    def __str__(self) -> str:
+        return safe_str(self._message)
 
     def clear_exception(self) -> None:
         """Let go of what went wrong: a traceback keeps every frame's variables alive."""
@@ -119,22 +128,22 @@ def ended(message: LeasedMessage) -> Settlement:
         return settlement
     if settlement.outcome is Outcome.DEFERRED:
         assert isinstance(lease.skip, Defer)
+        reason = safe_str(lease.skip.reason)
         settlement.delay_ms = int(lease.skip.seconds * 1000)
-        settlement.note = records.cut(lease.skip.reason).encode()
-        settlement.error_text = lease.skip.reason or None
+        settlement.note = records.cut(reason).encode()
+        settlement.error_text = reason or None
         if lease.message is not None and records.UNKNOWN_SINCE in lease.message.options:
             # Its actor is known here: from now on it is put off by itself.
             settlement.body = records.pack_body(lease.message)
         return settlement
-    if exception is not None and not isinstance(exception, SkipMessage):
-        name, words = type(exception).__name__, str(exception)
+    if exception is not None and not _is(exception, SkipMessage):
+        name, words = class_name(exception), safe_str(exception)
         settlement.error_text = f"{name}: {words}" if words else name
-        trace = "".join(traceback.format_exception(exception))
-        settlement.error = records.pack_error(name, words, trace)
+        settlement.error = records.pack_error(name, words, safe_traceback(exception))
     if settlement.outcome is Outcome.RETRIED:
         settlement.delay_ms, settlement.body = lease.retry_delay_ms or 0, lease.retry_body
     elif settlement.outcome is Outcome.FAILED:
-        skipped = str(lease.skip) if lease.skip is not None else ""
+        skipped = safe_str(lease.skip) if lease.skip is not None else ""
         reason = settlement.error_text or lease.refused or skipped or "the message was marked as failed"
         settlement.error_text = reason
         settlement.note = records.cut(settlement.error_text).encode()
@@ -146,16 +155,21 @@ def ended(message: LeasedMessage) -> Settlement:
 
 def _fault(message: LeasedMessage, reason: str) -> bytes:
     exception = message.exception
-    if exception is None or isinstance(exception, SkipMessage):
+    if exception is None or _is(exception, SkipMessage):
         return faults.pack(message.actor_name, "", reason)
-    return faults.pack(message.actor_name, type(exception).__name__, str(exception), exception.__traceback__)
+    return faults.pack(message.actor_name, class_name(exception), safe_str(exception), exception.__traceback__)
+
+
+def _is(exception: BaseException, kind: type[BaseException]) -> bool:
+    """Return whether an exception is of a class, without asking what it says of its class itself."""
+    return issubclass(type(exception), kind)
 
 
 def _outcome(message: LeasedMessage) -> Outcome:
     lease = message.lease
     if isinstance(lease.skip, Defer) and not message.failed:
         return Outcome.CANCELLED if lease.cancel_reason is not None else Outcome.DEFERRED
-    if lease.cancel_reason is not None and isinstance(message.exception, Cancelled):
+    if lease.cancel_reason is not None and message.exception is not None and _is(message.exception, Cancelled):
         return Outcome.CANCELLED
     if message.failed or lease.refused is not None:
         return Outcome.FAILED
@@ -166,11 +180,31 @@ def _outcome(message: LeasedMessage) -> Outcome:
     return Outcome.SKIPPED if message.skipped else Outcome.COMPLETED
 
 
+def ended_in_any_case(message: LeasedMessage) -> Settlement:
+    """Decide how a run ended, whatever the application's objects raise; on the thread that ran it."""
+    for _ in range(_STRIKES_AT_ONCE):
+        try:
+            return ended(message)
+        except Interrupt:
+            # A time limit or a cancel that struck too late for its job.
+            continue
+        except BaseException:
+            logger.critical("how job %s ended cannot be told", message.message_id, exc_info=True)
+            break
+    return untold(message)
+
+
 def untold(message: LeasedMessage) -> Settlement:
-    """Return the end of a job of which nothing else can be said."""
+    """Return the end of a job of which nothing else can be said; a retry that was decided on takes place."""
+    lease = message.lease
     reason = "how it ended cannot be told; its worker's log says why"
+    error = records.pack_error("Untold", reason, "")
+    if lease.retry_delay_ms is not None and not message.failed:
+        settlement = Settlement(lease, Outcome.RETRIED, error=error, error_text=reason)
+        settlement.delay_ms, settlement.body = lease.retry_delay_ms, lease.retry_body
+        return settlement
     fault = faults.pack(message.actor_name, "", reason)
-    return Settlement(message.lease, Outcome.FAILED, note=reason.encode(), error_text=reason, fault=fault)
+    return Settlement(lease, Outcome.FAILED, error=error, note=reason.encode(), error_text=reason, fault=fault)
 
 
 def thread_died(message: LeasedMessage) -> Settlement:

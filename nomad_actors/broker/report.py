@@ -20,7 +20,7 @@ class Report:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._progress: Progress | None = None
+        self._progress: bytes = b""
         self._lines: deque[tuple[float, bytes]] = deque()
         #: The number of the first pending line within this run.
         self._first = 1
@@ -29,8 +29,10 @@ class Report:
 
     def progress(self, progress: Progress) -> None:
         """Say how far the job is."""
+        # Made bytes of here, on the job's own thread: what the job passes may be of classes of its own.
+        packed = progress.pack()
         with self._lock:
-            self._progress = progress
+            self._progress = packed
 
     def log(self, text: str) -> None:
         """Add a line."""
@@ -42,17 +44,17 @@ class Report:
                 at_ms, _ = self._lines[0]
                 self._lines[0] = (at_ms, f"[{self._left_out} lines left out while Redis was away]".encode())
 
-    def pending(self) -> tuple[int, Progress | None, list[tuple[float, bytes]]]:
+    def pending(self) -> tuple[int, bytes, list[tuple[float, bytes]]]:
         """Return the first line's number, the progress, and the lines that are to be sent."""
         with self._lock:
             return self._first, self._progress, list(self._lines)
 
-    def sent(self, progress: Progress | None, lines: int) -> bool:
+    def sent(self, progress: bytes, lines: int) -> bool:
         """Say what Redis has; return whether more has come since."""
         with self._lock:
             if self._progress is progress:
-                self._progress = None
+                self._progress = b""
             for _ in range(lines):
                 self._lines.popleft()
             self._first += lines
-            return self._progress is not None or bool(self._lines)
+            return bool(self._progress or self._lines)

@@ -13,6 +13,7 @@ from dramatiq import Message
 from dramatiq.results import Missing, ResultBackend, ResultFailure, ResultMissing, ResultTimeout
 from dramatiq.results.backend import DEFAULT_TIMEOUT
 
+from ..foreign_text import came_from_outside, describe_error
 from .errors import Defer, PermanentError
 from .lease import CURRENT
 from .records import MAX_STORED_RESULT_BYTES, EventKind
@@ -47,8 +48,10 @@ class JobResults(ResultBackend):
             return
         try:
             encoded = self.encoder.encode(result)
-        except Exception as error:
-            lease.refused = f"its result cannot be encoded: {type(error).__name__}: {error}"
+        except BaseException as error:
+            if came_from_outside(error):
+                raise
+            lease.refused = f"its result cannot be encoded: {describe_error(error)}"
             return
         if len(encoded) > MAX_STORED_RESULT_BYTES:
             lease.refused = f"its result takes {len(encoded)} bytes (accepted: up to {MAX_STORED_RESULT_BYTES})"

@@ -13,7 +13,6 @@ settlements travel in batches exactly when there is much to do.
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import socket
@@ -25,24 +24,28 @@ from typing import Any, NamedTuple
 import redis
 from redis.exceptions import ResponseError
 
+from ..foreign_text import describe_error
 from ..version import __version__
 from . import beats, interrupts, keys, records
 from .endings import Ended, Outcome
 from .errors import Cancelled, UnreadableBody
+from .hooks import Hooks
 from .lease import Lease, Settlement
-from .leased import LeasedMessage, read, thread_died, unknown_actor
+from .leased import LeasedMessage, read, thread_died, unknown_actor, untold
 from .leased import refused as refused_end
 from .link import LINK_ERRORS, Call, Link, backoff_seconds, describe
-from .notes import Progress
 from .place import Place
+from .pools import FOR_ONE, own_pool
 from .report import GATHER_SECONDS, Report
 from .retention import Retention
 from .settling import Settling
+from .steady_log import get_logger
 from .telling import Telling
 from .waiter import NUDGE, Waiter
+from .watch import Failure, Watch
 from .work_queue import WorkItem, WorkQueue
 
-logger = logging.getLogger("nomad_actors.broker.session")
+logger = get_logger("nomad_actors.broker.session")
 
 #: At most this many jobs in one request.
 MAX_REQUEST = 500
@@ -50,6 +53,8 @@ MAX_REQUEST = 500
 FORGET_MS = 3_600_000
 #: How long a session that closes tries to tell Redis.
 CLOSE_SECONDS = 5.0
+#: A pump whose every round fails for so long, and not for Redis' sake, gives up.
+HOPELESS_SECONDS = 60.0
 #: A nudge that nobody reads goes by itself.
 NUDGE_EXPIRES_MS = 60_000
 
@@ -60,7 +65,7 @@ class _Told(NamedTuple):
     lease: Lease
     report: Report
     first: int
-    progress: Progress | None
+    progress: bytes
     lines: list[tuple[float, bytes]]
 
 
@@ -85,9 +90,10 @@ class Session:
         lease_ms: int,
         knows_actor: Callable[[str], bool],
         work_queue: WorkQueue | None,
-        on_settled: Callable[[Sequence[Ended]], None],
-        report_settled: Callable[[Sequence[Ended]], None],
+        hooks: Hooks,
+        broker: object,
         replace_dead_threads: Callable[[], None],
+        broken: Callable[[Session, Failure], None],
     ) -> None:
         self.pid = os.getpid()
         self.worker_id = os.urandom(8)
@@ -97,10 +103,11 @@ class Session:
         self._base_of = base_of
         self._knows_actor = knows_actor
         self._work_queue = work_queue
-        self._on_settled = on_settled
-        self._telling = Telling(report_settled)
+        self._hooks, self._broker = hooks, broker
+        self._telling = Telling(lambda endings: hooks.call("report_settled", broker, endings))
         self._replace_dead_threads = replace_dead_threads
-        self._link = Link(pool)
+        # Beside what the application bounds: its jobs enqueue while this settles, and neither may wait for the other.
+        self._link = Link(own_pool(pool, max_connections=FOR_ONE))
         self._places: dict[str, Place] = {}
         self._settling = Settling(worker=self.name, base_of=base_of, tell=self._tell)
         self._reporting: dict[bytes, Lease] = {}
@@ -116,6 +123,21 @@ class Session:
         self._unwanted: set[str] = set()
         self._waiter = Waiter(pool, self.worker_id, hear=self._hear, cancel=self._hear_cancel)
         self._pump = threading.Thread(target=self._run, name="nomad-pump", daemon=True)
+        #: Why this worker cannot go on; None while it can.
+        self.failure: Failure | None = None
+        self._cause: BaseException | None = None
+        self._failing_since_mono: float | None = None
+        #: Counts the pump's turns; `_idle` while it waits for something to do.
+        self._turns = 0
+        self._idle = False
+        self._broken = broken
+        self._watch = Watch(
+            threads=lambda: (self._pump, self._waiter.thread),
+            turn=lambda: None if self._idle else self._turns,
+            cause=lambda: self._cause or self._waiter.cause,
+            hooks=hooks,
+            broken=self._on_broken,
+        )
         self._started = threading.Lock()
 
     # What other threads say; each call is one atomic step.
@@ -160,9 +182,10 @@ class Session:
 
     def close(self) -> None:
         """Give back what is held, settle what ended, and stop; gives up on a Redis that is away after 5 s."""
+        self._watch.close()
+        self._waiter.close()
         if not self._pump.is_alive():
             return
-        self._waiter.close()
         self._mailbox.put(("close", None))
         self._pump.join(CLOSE_SECONDS + 1)
 
@@ -179,18 +202,44 @@ class Session:
     # The pump.
 
     def _run(self) -> None:
-        self._waiter.start()
-        while True:
-            try:
-                self._read_mailbox()
-                if self._closing is not None and self._finished():
-                    break
-                self._round()
-            except Exception:
-                # A fault of ours must not stop the process' only thread that settles; it is loud instead.
-                logger.critical("the broker's session failed in a round", exc_info=True)
-                time.sleep(0.1)
-        self._link.close()
+        try:
+            self._waiter.start()
+            self._watch.start()
+            while not self._take_turn_steadily():
+                self._turns += 1
+        except BaseException as error:
+            # The watch sees that this thread has ended, and ends the worker.
+            self._cause = error
+        finally:
+            self._link.close()
+
+    def _take_turn_steadily(self) -> bool:
+        """Take a turn that a fault does not end the thread by: it is the process' only one that settles."""
+        try:
+            is_last = self._take_turn()
+            self._failing_since_mono = None
+            return is_last
+        except BaseException as error:
+            now = time.monotonic()
+            if self._failing_since_mono is None:
+                self._failing_since_mono = now
+            logger.critical("the broker's session failed in a round: %s", describe_error(error), exc_info=True)
+            if now - self._failing_since_mono > HOPELESS_SECONDS:
+                raise
+            time.sleep(0.1 if now - self._failing_since_mono < 1 else 1.0)
+            return False
+
+    def _take_turn(self) -> bool:
+        """Read the mailbox and speak with Redis; return whether there is nothing left to do, and never will be."""
+        self._read_mailbox()
+        if self._closing is not None and self._finished():
+            return True
+        self._round()
+        return False
+
+    def _on_broken(self, failure: Failure) -> None:
+        self.failure = failure
+        self._broken(self, failure)
 
     def _finished(self) -> bool:
         # Before the leave, which may take its time.
@@ -214,13 +263,16 @@ class Session:
 
     def _read_mailbox(self) -> None:
         idle_seconds = self._idle_seconds()
+        self._idle = True
         try:
             kind, what = self._mailbox.get(
                 timeout=min(idle_seconds, Telling.SECONDS) if self._telling else idle_seconds
             )
         except queue.Empty:
+            self._idle = False
             self._telling.tell()
             return
+        self._idle = False
         while True:
             getattr(self, f"_on_{kind.replace(' ', '_')}")(what)
             try:
@@ -403,8 +455,12 @@ class Session:
         now, seconds = time.monotonic(), self._lease_ms / 1000
         due = [place for place in self._beating() if place.next_beat_mono(seconds) <= now]
         if due and self._taking:
-            self._end_jobs_of_dead_threads()
-            self._replace_dead_threads()
+            try:
+                self._end_jobs_of_dead_threads()
+                self._replace_dead_threads()
+            except BaseException:
+                # No thread can be had, perhaps: that must not keep the heartbeats from being sent.
+                logger.critical("the threads that died could not be replaced", exc_info=True)
         return due
 
     def _beating(self) -> list[Place]:
@@ -437,14 +493,19 @@ class Session:
             self._tell(answer.recovered)
 
     def _tell(self, endings: Sequence[Ended]) -> None:
-        self._on_settled(endings)
+        self._hooks.call("after_settle", self._broker, endings)
         self._telling.add(endings)
 
     def _end_jobs_of_dead_threads(self) -> None:
         for lease in self.running():
             if lease.thread is not None and not lease.thread.is_alive() and lease.proxy is not None:
                 logger.critical("the thread that ran job %s of queue %s died", lease.job_id, lease.queue)
-                self._on_end(thread_died(lease.proxy))
+                try:
+                    settlement = thread_died(lease.proxy)
+                except BaseException:
+                    logger.critical("how job %s ended cannot be told", lease.job_id, exc_info=True)
+                    settlement = untold(lease.proxy)
+                self._on_end(settlement)
 
     # Reports.
 
@@ -462,7 +523,7 @@ class Session:
 
     def _report_call(self, told: _Told) -> Call:
         arguments: list[bytes | str | int | float] = [told.lease.stored_id, told.lease.token, told.first]
-        arguments.append(told.progress.pack() if told.progress is not None else b"")
+        arguments.append(told.progress)
         for at_ms, text in told.lines:
             arguments += (at_ms, text)
         return Call("report", self._base_of(told.lease.queue), arguments)
@@ -523,11 +584,11 @@ class Session:
         return [(place, free, int(place.name == chosen)) for place, free in wanted]
 
     def _start_call(self, place: Place, free: int, suspects: int) -> Call:
-        return Call("start", place.base, (self.worker_id, place.request + 1, free, self.name, suspects))
+        return Call("start", place.base, (self.worker_id, _next_request(place), free, self.name, suspects))
 
     def _on_start_reply(self, place: Place, free: int, reply: list[Any], now: float) -> int:
         """Hand out the jobs of a reply; return how many."""
-        place.request += 1
+        place.request = _next_request(place)
         redis_now = float(reply[0])
         place.due_mono = _due_mono(now, redis_now, float(reply[1]) if reply[1] else None)
         place.passed_over = int(reply[2])
@@ -536,7 +597,7 @@ class Session:
             lease = self._lease(place, reply[i], reply[i + 1], int(reply[i + 2]), redis_now)
             place.held[lease.token] = lease
             self._suspects += lease.suspect
-            self._hand_out(place, lease)
+            self._hand_out_or_end(place, lease)
             taken += 1
         place.asleep = taken < free
         return taken
@@ -550,13 +611,19 @@ class Session:
             return Lease(place.name, stored_id, job_id, token, now_ms, None, value)
         return Lease(place.name, stored_id, job_id, token, now_ms, header, value[body])
 
-    def _hand_out(self, place: Place, lease: Lease) -> None:
+    def _hand_out_or_end(self, place: Place, lease: Lease) -> None:
         """Give a job to a thread; what no thread could run ends here, with the reason."""
         try:
-            message = read(lease)
+            self._hand_out(place, lease)
         except UnreadableBody as error:
             self._on_end(refused_end(lease, error))
-            return
+        except BaseException as error:
+            # An application's own encoder made it, or a message of its own: held and never run, it would stay for ever.
+            logger.critical("job %s cannot be handed to a thread", lease.job_id, exc_info=True)
+            self._on_end(refused_end(lease, UnreadableBody(f"it cannot be read: {describe_error(error)}", lease.body)))
+
+    def _hand_out(self, place: Place, lease: Lease) -> None:
+        message = read(lease)
         lease.proxy = message
         lease.tell = self.report
         if not self._knows_actor(message.actor_name):
@@ -581,6 +648,10 @@ class Session:
         """Return the commands that wake our own waiter; the key goes by itself if it is never read."""
         key = self._waiter.nudge_key
         return [("RPUSH", key, NUDGE), ("PEXPIRE", key, NUDGE_EXPIRES_MS)]
+
+
+def _next_request(place: Place) -> int:
+    return (place.request + 1) % records.REQUESTS
 
 
 def _due_mono(now: float, redis_now_ms: float, due_ms: float | None) -> float | None:

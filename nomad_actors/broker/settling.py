@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from .endings import Ended
 from .lease import Settlement
 from .link import Call, Link
+from .steady_log import get_logger
 
-logger = logging.getLogger("nomad_actors.broker.settling")
+logger = get_logger("nomad_actors.broker.settling")
 
 #: At most this many settlements in one script.
 MAX_SETTLE = 200

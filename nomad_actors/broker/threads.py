@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-
 from dramatiq import Worker
 
-logger = logging.getLogger("nomad_actors.broker.threads")
+from .steady_log import get_logger
+
+logger = get_logger("nomad_actors.broker.threads")
 
 
 def replace_dead_threads(worker: Worker) -> None:

@@ -7,7 +7,6 @@ operator's cancel arrives too.
 
 from __future__ import annotations
 
-import logging
 import struct
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -16,9 +15,12 @@ import redis
 from redis.exceptions import ResponseError
 
 from . import keys
-from .link import LINK_ERRORS, Link, backoff_seconds, describe, own_pool
+from .link import LINK_ERRORS, Link, backoff_seconds, describe
+from .pools import FOR_ONE, own_pool
+from .records import MAX_ID_BYTES
+from .steady_log import get_logger
 
-logger = logging.getLogger("nomad_actors.broker.waiter")
+logger = get_logger("nomad_actors.broker.waiter")
 
 #: Longer than the pump's own beats, shorter than any proxy's idle limit.
 BLOCK_SECONDS = 20
@@ -36,6 +38,9 @@ _CANCEL = struct.Struct(">cH")
 
 def cancel_word(stored_id: bytes, reason: str) -> bytes:
     """Return what tells a worker to cancel a job of the queue whose control key it comes by."""
+    if len(stored_id) > MAX_ID_BYTES:
+        # No job has such an id.
+        return NUDGE
     return _CANCEL.pack(b"c", len(stored_id)) + stored_id + reason.encode()
 
 
@@ -54,7 +59,7 @@ class Waiter:
         hear: Callable[[Sequence[str]], None],
         cancel: Callable[[str, bytes, str], None],
     ) -> None:
-        self._link = Link(own_pool(pool, socket_timeout=SOCKET_SECONDS))
+        self._link = Link(own_pool(pool, max_connections=FOR_ONE, socket_timeout=SOCKET_SECONDS))
         self._worker_id = worker_id
         self._hear = hear
         self._cancel = cancel
@@ -65,12 +70,14 @@ class Waiter:
         #: The queues served and armed that it blocks for now; None while it does not block.
         self._blocked_on: tuple[frozenset[str], frozenset[str]] | None = None
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="nomad-waiter", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="nomad-waiter", daemon=True)
+        #: What its thread ended by.
+        self.cause: BaseException | None = None
         self.nudge_key: str | None = None
 
     def start(self) -> None:
         """Begin to wait."""
-        self._thread.start()
+        self.thread.start()
 
     def arm(self, served: set[str], idle: set[str]) -> bool:
         """Wait for work in the `idle` queues too from now on.
@@ -96,6 +103,15 @@ class Waiter:
             self._changed.notify()
 
     def _run(self) -> None:
+        try:
+            self._wait_on()
+        except BaseException as error:
+            # The watch sees that this thread has ended, and ends the worker.
+            self.cause = error
+        finally:
+            self._link.close()
+
+    def _wait_on(self) -> None:
         tried = 0
         while True:
             with self._changed:
@@ -103,24 +119,28 @@ class Waiter:
                 # The pump is about to arm again what a token was taken of: one block less.
                 self._changed.wait_for(lambda: self._fresh or self._closing, timeout=SETTLE_SECONDS)
                 if self._closing:
-                    break
+                    return
                 served, armed = self._blocked_on = frozenset(self._served), frozenset(self._armed)
             try:
                 self._wait(served, armed, SHORT_BLOCK_SECONDS if tried else BLOCK_SECONDS)
                 if tried:
                     logger.info("Redis is back: work is waited for again")
                 tried = 0
-            except LINK_ERRORS as error:
+            except BaseException as error:
+                # Not `LINK_ERRORS` alone: an application's own connections and credentials may raise anything.
                 tried += 1
-                if tried == 1:
-                    logger.warning("lost Redis while waiting for work: %s", describe(error))
-                with self._changed:
-                    self._blocked_on = None
-                    self._armed.clear()
-                # Whatever happened in between went unheard: have every queue looked at.
-                self._hear(())
-                self._pause(backoff_seconds(tried))
-        self._link.close()
+                self._on_lost(error, tried)
+
+    def _on_lost(self, error: BaseException, tried: int) -> None:
+        if tried == 1:
+            unexpected = not isinstance(error, LINK_ERRORS)
+            logger.warning("lost Redis while waiting for work: %s", describe(error), exc_info=unexpected)
+        with self._changed:
+            self._blocked_on = None
+            self._armed.clear()
+        # Whatever happened in between went unheard: have every queue looked at.
+        self._hear(())
+        self._pause(backoff_seconds(tried))
 
     def _wait(self, served: Iterable[str], armed: Iterable[str], block_seconds: float) -> None:
         controls = {keys.control(base, self._worker_id).encode(): base for base in served}

@@ -12,6 +12,8 @@ from dramatiq import Broker, MessageProxy, Middleware, Worker
 from .. import error_reports, log
 from ..broker.endings import Ended, Outcome
 from ..broker.errors import Cancelled
+from ..broker.watch import Failure
+from ..foreign_text import safe_str
 from .job_facts import facts_of, payload_of
 
 #: Jobs reported with a traceback whose end Redis has not confirmed yet; far more than ever are.
@@ -62,8 +64,12 @@ class Sentry(Middleware):
             facts = {"job_id": ended.job_id, "queue": ended.queue, "actor": ended.actor, "attempt": ended.attempt}
             _report(f"{ended.actor} failed: {ended.error}", facts, payload_of(ended.message) if ended.message else {})
 
+    def after_worker_broken(self, broker: Broker, failure: Failure) -> None:
+        """Report that this worker ends itself, since a thread of it ended or stands still."""
+        error_reports.report(failure.error or f"this worker cannot go on: {failure.reason}", {"reason": failure.reason})
+
 
 def _report(error: BaseException | str, facts: Mapping[str, Any], payload: Mapping[str, Any]) -> None:
     """Report what a job failed by; of its payload only the names of the fields."""
     tags = {"job_type": facts["actor"], "queue": facts["queue"], "attempt": str(facts["attempt"])}
-    error_reports.report(error, tags, {**facts, "payload": dict.fromkeys(map(str, payload), log.HIDDEN)})
+    error_reports.report(error, tags, {**facts, "payload": dict.fromkeys(map(safe_str, payload), log.HIDDEN)})

@@ -196,20 +196,3 @@ def test_words_that_no_encoding_takes_keep_no_job_from_ending(
     assert "caf\\ud83d" in str(found.timeline()[-1]["reason"])
     assert view.cancel(message.message_id, words) in ("ok", "failed")
     assert view.get(words) is None
-
-
-def test_a_job_whose_end_cannot_be_told_fails_with_that_reason(
-    broker: JobBroker, view: QueueView, wait_until: Callable[..., None]
-) -> None:
-    class Mute(Exception):
-        def __str__(self) -> str:
-            raise ValueError("no words")
-
-    @dramatiq.actor(max_retries=0)
-    def job() -> None:
-        raise Mute
-
-    message = job.send()
-    with running(broker):
-        wait_until(lambda: view.counts().failed == 1)
-    assert "cannot be told" in str(stored(view, message).timeline()[-1]["reason"])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import struct
 import threading
+import time
 from collections.abc import Callable
 
 import dramatiq
 import pytest
 import redis
+from dramatiq.threading import Interrupt, raise_thread_exception
 
 from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, State, records
@@ -270,7 +272,7 @@ def test_jobs_that_were_present_at_a_crash_do_not_run_beside_each_other_again(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_dead_thread_is_replaced_and_its_job_fails_with_that_reason(
+def test_a_dead_thread_is_replaced_and_its_job_ends_as_it_was_to(
     quick: JobBroker, view: QueueView, wait_until: Callable[..., None], request: pytest.FixtureRequest
 ) -> None:
     class Deadly(dramatiq.Middleware):
@@ -278,7 +280,9 @@ def test_a_dead_thread_is_replaced_and_its_job_fails_with_that_reason(
 
         def before_ack(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
             if next(iter(message.args)) != "live":
-                raise SystemExit
+                raise_thread_exception(threading.get_ident(), Interrupt)
+                while True:
+                    time.sleep(0.001)
 
     class DeadlyHandler(logging.Handler):
         """Ends it before the job is through: Dramatiq logs what the job raised first of all."""
@@ -311,7 +315,7 @@ def test_a_dead_thread_is_replaced_and_its_job_fails_with_that_reason(
     assert completed is not None
     assert completed.state is State.COMPLETED
     assert failed is not None
-    assert failed.timeline()[-1]["reason"] == "the thread that ran it died"
+    assert failed.timeline()[-1]["reason"] == "ValueError: die early"
 
 
 def test_a_paused_workers_running_job_is_not_taken_for_lost(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 
@@ -14,8 +15,10 @@ from nomad_actors import error_reports
 from nomad_actors.broker import JobBroker, PermanentError
 from nomad_actors.broker.endings import Outcome
 from nomad_actors.broker.errors import Cancelled
+from nomad_actors.broker.watch import Failure
 from nomad_actors.middleware.sentry import Sentry
 from nomad_actors.testing import running as worker_of
+from tests.foreign_values import hostile_exceptions
 from tests.sentry_project import SentryProject
 
 SECRET = "gEy-8fP2kq0aT1m4ZsBvXw"
@@ -98,6 +101,31 @@ def test_an_exception_that_nobody_decided_on_is_reported(fail, project):
     fail(ValueError("no Retries here"), middleware=[AgeLimit()])
     (event,) = project.events
     assert event["message"] == "esi-data-refresh failed: ValueError: no Retries here"
+
+
+def test_an_exception_that_cannot_be_printed_is_reported_by_its_class(project):
+    Sentry(project.dsn).before_worker_boot(None, None)
+    for make in hostile_exceptions():
+        try:
+            raise make()
+        except BaseException as error:
+            error_reports.report(error, {"job_type": make.__name__, "queue": "q", "attempt": "1"})
+    sentry_sdk.flush(5)
+    reported = {event["tags"]["job_type"]: json.dumps(event) for event in project.events}
+    for make in hostile_exceptions():
+        assert type(make()).__name__ in reported[make.__name__]
+
+
+def test_a_worker_that_ends_itself_is_reported(project):
+    sentry = Sentry(project.dsn)
+    sentry.before_worker_boot(None, None)
+    sentry.after_worker_broken(None, Failure("its thread nomad-pump ended", SystemExit(1)))
+    sentry.after_worker_broken(None, Failure("its thread nomad-pump has stood still for 60 s"))
+    sentry_sdk.flush(5)
+    first, second = project.events
+    assert first["exception"]["values"][-1]["type"] == "SystemExit"
+    assert first["tags"]["reason"] == "its thread nomad-pump ended"
+    assert second["message"] == "this worker cannot go on: its thread nomad-pump has stood still for 60 s"
 
 
 def test_a_job_that_runs_once_more_and_fails_again_is_reported_for_each_run(redis_url, project, wait_until):
