@@ -1,8 +1,10 @@
 """Cron expressions: when a schedule is due, in any time zone.
 
-Ours and not periodiq's, whose Sundays never fire and whose parser refuses `jan`, `fri-mon` and `22-2`. Across a change
-of the clocks it follows Vixie cron: a fixed hour that does not exist runs when the gap ends and one that occurs twice
-runs once; `*` and stepped hours follow elapsed time.
+Three parts: our grammar, which names the field that is wrong and understands `fri-mon`, `22-2` and names in any case;
+cronsim, which walks through the wall clock times that match; and the step from wall clock times to instants. That last
+step is ours because cronsim loses or doubles slots where clocks change by half an hour or at midnight (Lord Howe,
+Beirut, Cairo, Havana). Across a change of the clocks it follows Vixie cron: a fixed hour that does not exist runs when
+the gap ends and one that occurs twice runs once; `*` and stepped hours follow elapsed time.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import periodiq
+from cronsim import CronSim, CronSimError
 
 from ..errors import BadInput
 
@@ -46,8 +49,6 @@ _MACROS = {
 }
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-#: The longest wait of a date that exists: 29 February across 2100, which is no leap year.
-_HORIZON_DAYS = 366 * 8 + 1
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ class _Field:
     #: What the first of `names` stands for.
     first: int = 0
 
+    @property
+    def cycle(self) -> int:
+        """How many different values there are; as a day of the week, 7 is Sunday once more."""
+        return len(self.names) or self.high - self.low + 1
+
     def number(self, text: str) -> int:
         if text.lower() in self.names:
             return self.names.index(text.lower()) + self.first
@@ -67,28 +73,27 @@ class _Field:
         named = f" or {self.names[0]} to {self.names[-1]}" if self.names else ""
         raise BadInput(f"{text!r} in the field {self.name} is not accepted: {self.low} to {self.high}{named}")
 
-    def values(self, text: str) -> frozenset[int]:
-        return frozenset(itertools.chain.from_iterable(map(self._part, text.split(","))))
+    def plain(self, text: str) -> str:
+        """Return the field without names and ranges: numbers, and the terms with `*`, whose place has a meaning."""
+        return ",".join(map(self._plain_term, text.split(",")))
 
-    def _part(self, part: str) -> list[int]:
-        span, slash, step_text = part.partition("/")
+    def _plain_term(self, term: str) -> str:
+        span, slash, step_text = term.partition("/")
         step = 1
         if slash:
             if not re.fullmatch(r"[0-9]{1,3}", step_text) or int(step_text) == 0:
                 raise BadInput(f"step {step_text!r} in the field {self.name} is not accepted: a number from 1")
             step = int(step_text)
         if span == "*":
-            return list(range(self.low, self.high + 1, step))
+            return f"*/{step}" if slash else "*"
         start_text, dash, end_text = span.partition("-")
         start = self.number(start_text)
-        if not dash:
-            return list(range(start, self.high + 1, step)) if slash else [start]
-        end = self.number(end_text)
-        if start <= end:
-            return list(range(start, end + 1, step))
-        # `fri-mon`, `22-2`: round the end of the week or the day.
-        round_trip = [*range(start, self.high + 1), *range(self.low, end + 1)]
-        return round_trip[::step]
+        end = self.number(end_text) if dash else self.high if slash else start
+        if start > end:
+            # `fri-mon`, `22-2`: on past the end of the week or the day.
+            end += self.cycle
+        values = range(start, end + 1, step)
+        return ",".join(str(value if value <= self.high else value - self.cycle) for value in values)
 
 
 _FIELDS = (
@@ -105,41 +110,26 @@ class Cron:
     """A parsed expression of five fields."""
 
     text: str
-    minutes: tuple[int, ...]
-    hours: tuple[int, ...]
-    days: frozenset[int]
-    months: frozenset[int]
-    #: 0 is Sunday.
-    weekdays: frozenset[int]
-    #: Whether the hours follow elapsed time: `*` and steps of it.
-    elapsing_hours: bool
-    #: Both day fields restricted: either of them is enough, as cron has always had it.
-    either_day: bool
+    #: The five fields as cronsim reads them.
+    plain: str
 
-    def matches(self, day: date) -> bool:
-        """Return whether the expression is due on a day."""
-        if day.month not in self.months:
-            return False
-        by_month, by_week = day.day in self.days, day.isoweekday() % 7 in self.weekdays
-        return by_month or by_week if self.either_day else by_month and by_week
+    @property
+    def elapsing_hours(self) -> bool:
+        """Whether the hours follow elapsed time: `*` and steps of it."""
+        return self.plain.split()[1].startswith("*")
 
     def after(self, instant: datetime, zone: ZoneInfo) -> Iterator[datetime]:
-        """Yield the due instants after `instant`, in UTC and in order; ends when none comes within eight years."""
-        # One day back: a gap may push yesterday's last slot into today.
-        day = instant.astimezone(zone).date() - timedelta(days=1)
-        last, fruitless = instant, 0
-        while fruitless < _HORIZON_DAYS:
-            slots = [slot for slot in self._slots(day, zone) if slot > last] if self.matches(day) else []
-            yield from slots
-            last, fruitless = (slots[-1], 0) if slots else (last, fruitless + 1)
-            day += timedelta(days=1)
-
-    def _slots(self, day: date, zone: ZoneInfo) -> list[datetime]:
-        found: set[datetime] = set()
-        for hour in self.hours:
-            for minute in self.minutes:
-                found.update(self._instants(datetime(day.year, day.month, day.day, hour, minute), zone))
-        return sorted(found)
+        """Yield the due instants after `instant`, in UTC and in order; ends when none comes within fifty years."""
+        # One day back: a gap may push yesterday's last slot into today. cronsim begins after the second it is given.
+        yesterday = instant.astimezone(zone).date() - timedelta(days=1)
+        begin = datetime(yesterday.year, yesterday.month, yesterday.day) - timedelta(seconds=1)
+        last = instant
+        for _, walls in itertools.groupby(CronSim(self.plain, begin), key=datetime.date):
+            # Sorted: where an hour occurs twice, its first occurrence goes before its second.
+            for due in sorted({each for wall in walls for each in self._instants(wall, zone)}):
+                if due > last:
+                    yield due
+                    last = due
 
     def _instants(self, wall: datetime, zone: ZoneInfo) -> list[datetime]:
         first = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
@@ -185,24 +175,14 @@ def cron(expression: str | periodiq.CronSpec) -> Cron:
             f"cron expression {expression!r} has {len(parts)} fields; accepted: five, or {', '.join(_MACROS)}"
         )
     try:
-        minutes, hours, days, months, weekdays = (
-            field.values(part) for field, part in zip(_FIELDS, parts, strict=True)
-        )
+        plain = " ".join(field.plain(part) for field, part in zip(_FIELDS, parts, strict=True))
     except BadInput as error:
         raise BadInput(f"cron expression {expression!r}: {error}") from None
-    parsed = Cron(
-        text=text,
-        minutes=tuple(sorted(minutes)),
-        hours=tuple(sorted(hours)),
-        days=days,
-        months=months,
-        weekdays=frozenset(day % 7 for day in weekdays),
-        elapsing_hours=parts[1].startswith("*"),
-        either_day=not parts[2].startswith("*") and not parts[4].startswith("*"),
-    )
-    if next(parsed.after(datetime(2000, 1, 1, tzinfo=UTC), ZoneInfo("UTC")), None) is None:
-        raise BadInput(f"cron expression {expression!r} is never due: no such day exists")
-    return parsed
+    try:
+        next(CronSim(plain, datetime(2000, 1, 1)))
+    except (CronSimError, StopIteration):
+        raise BadInput(f"cron expression {expression!r} is never due: no such day exists") from None
+    return Cron(text, plain)
 
 
 def zone(name: str) -> ZoneInfo:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import periodiq
@@ -13,6 +13,7 @@ import pytest
 from nomad_actors.errors import BadInput
 from nomad_actors.scheduler import CRON_EXPRESSIONS, cron, get_next_executions, validate_cron_expression
 from tests.scheduler.conftest import a_schedule
+from tests.scheduler.cron_oracle import Meaning, due_minutes, random_expression
 
 #: A Wednesday.
 START = datetime(2026, 11, 25, 10, 7, 30, tzinfo=UTC)
@@ -114,20 +115,40 @@ def test_stepped_minutes_of_every_hour_follow_elapsed_time(day: datetime) -> Non
     assert {b - a for a, b in itertools.pairwise(found)} == {timedelta(minutes=15)}
 
 
+@pytest.mark.parametrize(
+    ("weekdays", "expected"),
+    [
+        ("fri-tue/2", "Fri Sun Tue"),
+        ("sat-mon/2", "Sat Mon"),
+        ("7-2/2", "Sun Tue"),
+        ("7-2", "Sun Mon Tue"),
+        ("5-7/2", "Fri Sun"),
+        ("7-7", "Sun"),
+        ("sun-sat/3", "Sun Wed Sat"),
+        ("sat-sat/4", "Sat"),
+    ],
+)
+def test_a_range_over_the_end_of_the_week_counts_sunday_once(weekdays: str, expected: str) -> None:
+    names = {each[:3] for each in due(f"0 0 * * {weekdays}", 40)}
+    assert names == set(expected.split())
+
+
+def test_a_day_that_exists_only_every_28_or_40_years_is_found() -> None:
+    assert due("0 0 29 2 */7", 1) == ["Sun 2032-02-29 00:00 UTC"]
+    late = datetime(2088, 3, 1, tzinfo=UTC)
+    assert due("0 0 29 2 */7", 1, after=late) == ["Sun 2128-02-29 00:00 UTC"]
+
+
 @pytest.mark.parametrize("timezone", ["UTC", "Asia/Kathmandu"])
 def test_random_expressions_agree_with_an_oracle_that_tries_every_minute(timezone: str) -> None:
     draw = random.Random(7)
     zone = ZoneInfo(timezone)
-    for _ in range(25):
-        minute, hour = draw.choice(["*", "*/7", "3,41", "10-20/5"]), draw.choice(["*", "*/5", "4", "20-2"])
-        day, week = draw.choice(["*", "1-15", "*/4"]), draw.choice(["*", "0", "1-5", "sat-sun"])
-        expression = f"{minute} {hour} {day} * {week}"
-        parsed = cron(expression)
-        expected = []
-        wall = START.astimezone(zone).replace(second=0, microsecond=0)
-        for step in range(1, 6 * 1440):
-            at = wall + timedelta(minutes=step)
-            if at.minute in parsed.minutes and at.hour in parsed.hours and parsed.matches(at.date()):
-                expected.append(at.astimezone(UTC))
-        found = list(itertools.islice(parsed.after(START, zone), len(expected)))
+    for _ in range(150):
+        expression = random_expression(draw)
+        begin = datetime(2026, draw.randint(1, 12), draw.randint(1, 28), draw.randint(0, 23), draw.randint(0, 59))
+        if not any(Meaning(expression).fitting().day(date(2024, 1, 1) + timedelta(days=n)) for n in range(1500)):
+            continue
+        walls = due_minutes(expression, begin + timedelta(minutes=1), begin + timedelta(days=400))
+        expected = [wall.replace(tzinfo=zone).astimezone(UTC) for wall in itertools.islice(walls, 50)]
+        found = list(itertools.islice(cron(expression).after(begin.replace(tzinfo=zone), zone), len(expected)))
         assert found == expected, expression
