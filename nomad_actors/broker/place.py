@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from .lease import Lease
 from .leased import LeasedMessage
+from .redis_clock import LOOK_AGAIN_SECONDS, ClockSight
 from .retention import Retention
 
 
@@ -34,6 +35,10 @@ class Place:
     beat_mono: float = 0.0
     #: Whether any process ran jobs of this queue at the last beat.
     busy: bool = False
+    #: What was seen of the queue's clock last.
+    clock: ClockSight = field(default_factory=ClockSight)
+    #: Whether the clock is in doubt: beats come soon after each other then.
+    clock_in_doubt: bool = False
     #: Jobs that may not run beside one that is held, passed over by the last request.
     passed_over: int = 0
 
@@ -53,4 +58,5 @@ class Place:
 
         Also for jobs that run elsewhere: only who ticks often sees in time that their worker is gone.
         """
-        return self.beat_mono + lease_seconds / (4 if self.held or self.busy else 2)
+        interval = lease_seconds / (4 if self.held or self.busy else 2)
+        return self.beat_mono + (min(LOOK_AGAIN_SECONDS, interval) if self.clock_in_doubt else interval)

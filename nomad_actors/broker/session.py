@@ -36,6 +36,7 @@ from .leased import refused as refused_end
 from .link import LINK_ERRORS, Call, Link, backoff_seconds, describe
 from .place import Place
 from .pools import FOR_ONE, own_pool
+from .redis_clock import boot_seconds
 from .report import GATHER_SECONDS, Report
 from .retention import Retention
 from .settling import Settling
@@ -118,6 +119,8 @@ class Session:
         #: Whether it was said that Redis is away, and not yet that it is back.
         self._lost = False
         self._turn = 0
+        #: When the commands of this round were sent.
+        self._sent_boot = 0.0
         #: How many of the jobs held were present when a worker was lost.
         self._suspects = 0
         self._unwanted: set[str] = set()
@@ -399,10 +402,11 @@ class Session:
         sent = _Sent(self._due_reports(), batches, wanted, self._due_beats())
         leaving = {id(s.lease) for batch in batches for s in batch}
         calls = [self._report_call(told) for told in sent.reports]
-        calls += [self._settling.call(batch) for batch in batches]
+        calls += [self._settling.call(batch, self._evidence_for(batch)) for batch in batches]
         calls += [self._start_call(place, free, suspects) for place, free, suspects in self._with_suspects(wanted)]
         calls += [self._beat_call(place, leaving) for place in sent.beats]
         started = 0
+        self._sent_boot = boot_seconds()
         if calls:
             # Jobs that could start do not wait for what is reported of those that ended.
             started = self._take_replies(self._link.run(calls, self._telling.tell), sent)
@@ -473,8 +477,12 @@ class Session:
         named = [lease for lease in (*place.held.values(), *ended) if id(lease) not in leaving]
         return beats.call(place, self.worker_id, self.name, self._lease_ms, named)
 
+    def _evidence_for(self, batch: Sequence[Settlement]) -> str:
+        return self._places[batch[0].lease.queue].clock.evidence()
+
     def _on_beat_reply(self, place: Place, reply: list[Any], now: float) -> None:
         answer = beats.read(place, reply)
+        beats.look_at_clock(place, answer.clock, self._sent_boot)
         place.busy = answer.active > 0
         if answer.more:
             place.beat_mono = 0.0
@@ -584,7 +592,9 @@ class Session:
         return [(place, free, int(place.name == chosen)) for place, free in wanted]
 
     def _start_call(self, place: Place, free: int, suspects: int) -> Call:
-        return Call("start", place.base, (self.worker_id, _next_request(place), free, self.name, suspects))
+        request = _next_request(place)
+        evidence = place.clock.evidence()
+        return Call("start", place.base, (self.worker_id, request, free, self.name, suspects, evidence))
 
     def _on_start_reply(self, place: Place, free: int, reply: list[Any], now: float) -> int:
         """Hand out the jobs of a reply; return how many."""

@@ -64,9 +64,9 @@ class Settling:
                 batch.append(settlement)
         return [batch for batch in by_queue.values() if batch]
 
-    def call(self, batch: Sequence[Settlement]) -> Call:
+    def call(self, batch: Sequence[Settlement], clock_evidence: str) -> Call:
         """Return the script that settles a batch."""
-        arguments: list[bytes | str | int | float] = [self._worker]
+        arguments: list[bytes | str | int | float] = [self._worker, clock_evidence]
         for settlement in batch:
             arguments.extend(settlement.arguments())
         return Call("settle", self._base_of(batch[0].lease.queue), arguments)

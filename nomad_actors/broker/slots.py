@@ -268,7 +268,8 @@ def _sign(name: bytes, said: bytes, now_ms: float) -> SchedulerSign | None:
         return SchedulerSign(
             name.decode(errors="replace"),
             heard_ms,
-            max(0.0, now_ms - heard_ms),
+            # One heard at a time to come was heard while Redis' clock was ahead.
+            abs(now_ms - heard_ms),
             float(offset) if offset is not None and math.isfinite(offset) else None,
             str(fields.get("holds", "")),
             None if since is None else instant(float(since)),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import keys, notes, records, stats
+from . import keys, notes, records, redis_clock, stats
 from .errors import UnreadableBody
 from .holds import NO_LIMITS, Limits, Pause, PauseScope, unpack_limits, unpack_pause
 from .link import Call, CallerLinks
@@ -51,6 +51,8 @@ class QueueCounts:
     late: int = 0
     #: And jobs that failed because worker after worker was lost with them.
     poison: int = 0
+    #: What is taken off TIME for a step of Redis' clock; 0 while it is right.
+    clock_offset_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,8 +280,10 @@ class QueueView:
 
     def stats(self, window_minutes: int) -> stats.Tally:
         """Return what ended in the last minutes, the current one included."""
-        values, now = self._links.commands([("HVALS", f"{self._base}:stats"), ("TIME",)])
-        this_minute = int(now[0]) // 60
+        values, now, clock = self._links.commands(
+            [("HVALS", f"{self._base}:stats"), ("TIME",), ("HGET", f"{self._base}:meta", "clock")]
+        )
+        this_minute = redis_clock.now_ms(now, clock) // 60_000
         entries = (entry for entry in map(stats.unpack, values) if entry is not None)
         return stats.total(tally for minute, tally in entries if this_minute - window_minutes < minute <= this_minute)
 
@@ -302,7 +306,7 @@ class QueueView:
 def counts_of(reply: Sequence[Any]) -> QueueCounts:
     """Return what the script ``counts`` told."""
     now, waiting, active, delayed, completed, failed, cancelled, recovered, late, poison, *holds = reply
-    declared, limit, rate, max_length, own, esi = holds
+    declared, limit, rate, max_length, own, esi, clock_offset = holds
     pauses = (unpack_pause(PauseScope.QUEUE, own), unpack_pause(PauseScope.ESI, esi))
     limits = unpack_limits(limit, rate, max_length)
     return QueueCounts(
@@ -319,6 +323,7 @@ def counts_of(reply: Sequence[Any]) -> QueueCounts:
         recovered=recovered,
         late=late,
         poison=poison,
+        clock_offset_ms=float(clock_offset),
     )
 
 
@@ -337,7 +342,8 @@ def live_workers(marks: Sequence[bytes], now: Sequence[bytes]) -> Sequence[LiveW
         if marks[i] == keys.TICK_FIELD or len(marks[i + 1]) < MARK.size:
             continue
         heard, _, _ = MARK.unpack_from(marks[i + 1])
-        if now_ms - heard <= LIVE_MS:
+        # One heard at a time to come was heard while Redis' clock was ahead.
+        if abs(now_ms - heard) <= LIVE_MS:
             name = marks[i + 1][MARK.size :].decode(errors="replace")
             found.append(LiveWorker(marks[i].hex(), name, heard))
     return sorted(found, key=lambda worker: worker.name)

@@ -53,6 +53,7 @@ def server(patient: Patient) -> Iterator[Finding]:
     yield _persistence(facts, patient)
     yield _clock(facts, patient)
     yield from _commands(facts, patient)
+    yield _steps(patient)
 
 
 def _refusal(facts: ServerFacts) -> Iterator[Finding]:
@@ -154,6 +155,22 @@ def _clock(facts: ServerFacts, patient: Patient) -> Finding:
     consequence = "; schedulers here add nothing until they agree" if far else ""
     fix = "timedatectl set-ntp true, on the host whose clock is wrong"
     return Finding("clock", Status.PROBLEM if far else Status.WARNING, found + consequence, fix)
+
+
+def _steps(patient: Patient) -> Finding:
+    """Tell whether Redis' clock has stepped, and queues go on by the workers' clocks."""
+    names = patient.queues.names()
+    with redis_errors():
+        standings = patient.broker.standings(names)
+    offsets = {name: standings[name].counts.clock_offset_ms / 1000 for name in names}
+    worst = max(names, key=lambda name: abs(offsets[name]), default=None)
+    if worst is None or abs(offsets[worst]) <= patient.limits.clock_problem_seconds:
+        return Finding("redis clock", Status.OK, "it has run evenly")
+    found = (
+        f"it stepped {'ahead' if offsets[worst] > 0 else 'back'}: queue {worst} goes on {abs(offsets[worst]):.0f} s "
+        f"{'behind' if offsets[worst] > 0 else 'ahead of'} it, so that nothing starts early or is left behind"
+    )
+    return Finding("redis clock", Status.WARNING, found, "timedatectl set-ntp true, on the host of Redis")
 
 
 def _mib(size: int) -> str:

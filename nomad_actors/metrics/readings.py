@@ -26,6 +26,8 @@ class QueueReading:
     workers: int
     recovered: int
     poison: int
+    #: What is taken off Redis' clock for a step of it.
+    clock_offset_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +119,13 @@ def _queue_families(queues: Mapping[str, QueueReading]) -> Iterable[Metric]:
     poison = CounterMetricFamily(
         "nomad_queue_poison_total", "Jobs that failed because worker after worker was lost with them.", labels=["queue"]
     )
+    clock = _gauge(
+        "nomad_queue_clock_offset_seconds",
+        "By how much the queue goes behind Redis' clock, because that stepped ahead; below 0 when it stepped back.",
+        "queue",
+    )
     for name, queue in sorted(queues.items()):
+        clock.add_metric([name], queue.clock_offset_seconds)
         for state, count in queue.jobs.items():
             jobs.add_metric([name, state], count)
         for priority, age_seconds in queue.oldest_waiting_seconds.items():
@@ -130,7 +138,7 @@ def _queue_families(queues: Mapping[str, QueueReading]) -> Iterable[Metric]:
         workers.add_metric([name], queue.workers)
         recovered.add_metric([name], queue.recovered)
         poison.add_metric([name], queue.poison)
-    return jobs, oldest, longest, overtime, paused, paused_since, workers, recovered, poison
+    return jobs, oldest, longest, overtime, paused, paused_since, workers, recovered, poison, clock
 
 
 def _schedule_families(schedules: Mapping[str, ScheduleReading]) -> Iterable[Metric]:

@@ -124,8 +124,8 @@ def test_a_job_that_lost_three_workers_fails_with_that_reason(
 
 def beat(broker: JobBroker, worker: bytes = b"reaper!!", held: tuple[bytes, ...] = ()) -> list[object]:
     """Send one beat of a worker; True-ish only by what it returns."""
-    reply = broker._links.run([Call("beat", broker._base("default"), (worker, "reaper:1", 0, LEASE_MS, *held))])[0]
-    assert len(reply) == 8
+    reply = broker._links.run([Call("beat", broker._base("default"), (worker, "reaper:1", 0, LEASE_MS, "", *held))])[0]
+    assert len(reply) == 9
     return []
 
 

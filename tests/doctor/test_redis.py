@@ -38,7 +38,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def test_a_redis_as_it_should_be(access_to: Access, server: Server) -> None:
     found = found_in(access_to(server(append_only=True).url))
-    for name in ("redis", "redis role", "redis eviction", "redis memory", "redis persistence", "clock"):
+    for name in ("redis", "redis role", "redis eviction", "redis memory", "redis persistence", "clock", "redis clock"):
         assert (found[name].status, found[name].fix) == ("ok", ""), found[name]
     assert found["redis"].found[0].isdigit()
 

@@ -69,6 +69,12 @@ local function note_starts(now, count)
   redis.call('RPUSH', STARTS, unpack(times))
 end
 
+-- When to ask again by a clock that is not sure yet: soon, and no time that has passed.
+local function ask_later(at, acts, now, sure)
+  if sure or not at then return at and string.format('%.17g', at) or '' end
+  return string.format('%.17g', now + math.max(250, at - acts))
+end
+
 -- When a worker shall ask again though nobody wakes it (''): a job is due, a pause is over, the rate has room; the same
 -- as a number; and how many jobs wait.
 local function next_start(now)

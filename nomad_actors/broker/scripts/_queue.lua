@@ -46,10 +46,3 @@ local function append_waiting(id, priority)
   local seq = redis.call('HINCRBY', META, 'seq', 1) % PRIORITY_STEP
   redis.call('ZADD', WAITING, priority * PRIORITY_STEP + seq, id)
 end
-
--- The waiter of some worker must learn of a job that is due before all others.
-local function add_delayed(id, due)
-  redis.call('ZADD', DELAYED, due, id)
-  local first = redis.call('ZRANGE', DELAYED, 0, 0)
-  if first[1] == id then wake() end
-end

@@ -13,12 +13,6 @@ local NO_TOKEN = string.rep('\0', 14)
 -- A story longer than this loses its oldest events, all but the CUT that counts them.
 local MAX_STORY = 32768
 
--- Redis' clock decides for every process; a fraction of a millisecond is kept.
-local function now_ms()
-  local time = redis.call('TIME')
-  return tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
-end
-
 -- Where the body of a record begins: after its tags (`_tags`), which a record of version 1 has none of. Returns nil for
 -- a value that is no record.
 local function body_at(value)

@@ -1,12 +1,14 @@
--- include: _record _queue _limits _tags _slots _next _add _length _bulk _worker _stats _end
+-- include: _record _queue _clock _limits _tags _slots _next _add _length _bulk _worker _stats _end
 -- A worker's sign of life, which names what it holds; and the reaper's tick: active → waiting or failed for the jobs of
 -- workers that are gone; what is kept too long goes.
 -- KEYS: 1 the queue's base
--- ARGV: 1 worker id, 2 its name, 3 the last request that was answered, 4 lease (ms), then 2 a job held: id, token; or
+-- ARGV: 1 worker id, 2 its name, 3 the last request that was answered, 4 lease (ms), 5 what it has seen of the clock
+--       (_clock), then 2 a job held: id, token; or
 --       1 worker id, 2 its name, 3 'leave' when it goes
 -- Returns: now (ms), when to ask again (ms or ''), how many wait, how many run, the ids held that are no longer this worker's,
---          the ids held that shall be cancelled, 3 a job that was recovered: id, outcome, record without its story; and 1 when a
---          bulk of jobs has lost its caller and more of it is to be added
+--          the ids held that shall be cancelled, 3 a job that was recovered: id, outcome, record without its story; 1 when
+--          more is to be done by the next beat: for a bulk of jobs that has lost its caller, or for delayed jobs; and
+--          the clock: its version, TIME (ms), whether it is sure, how far it was set right now (ms)
 -- Closes: a worker that is taken for dead because Redis was away, the host slept or the clock stepped. Silence is
 --         summed up over ticks that follow each other; a tick after a gap only starts the sum anew.
 local RECOVER_AT_ONCE = 200
@@ -17,7 +19,8 @@ if ARGV[3] == 'leave' then
   return {}
 end
 local answered, lease_ms = tonumber(ARGV[3]), tonumber(ARGV[4])
-local now = now_ms()
+-- Signs of life and ticks go by TIME as it is, and by the rule for gaps.
+local raw = read_clock().raw
 
 local marks, last_tick, last_trim = {}, 0, 0
 local all = redis.call('HGETALL', WORKERS)
@@ -29,9 +32,12 @@ for i = 1, #all, 2 do
   end
 end
 local own = marks[worker] or { request = answered }
-own.heard, own.missed, own.name = now, 0, name
+own.heard, own.missed, own.name = raw, 0, name
 if is_ahead(answered, own.request) then own.request = answered end
 marks[worker] = own
+local alone = true
+for id, mark in pairs(marks) do alone = alone and (id == worker or mark.missed >= lease_ms) end
+local now, sure = judge_clock(ARGV[5], alone, lease_ms)
 local fields = { worker, pack_mark(own) }
 local function write_mark(id)
   fields[#fields + 1] = id
@@ -39,7 +45,7 @@ local function write_mark(id)
 end
 
 -- Any process ticks; often enough is enough.
-local since = now - last_tick
+local since = raw - last_tick
 local ticks = since < 0 or since >= lease_ms / 8
 local regular = since >= 0 and since <= lease_ms * 2 / 3
 if ticks then
@@ -47,9 +53,10 @@ if ticks then
     if id ~= worker and (mark.missed < lease_ms or not regular) then
       if not regular then
         mark.missed = 0
-      elseif mark.heard >= last_tick then
-        mark.missed = math.max(0, now - mark.heard)
+      elseif mark.heard >= last_tick and mark.heard <= raw then
+        mark.missed = math.max(0, raw - mark.heard)
       else
+        -- Also for one that was heard at a time to come: TIME was ahead then.
         mark.missed = mark.missed + since
       end
       write_mark(id)
@@ -68,7 +75,7 @@ if running > 0 then
 end
 
 local lost, cancelled, named = {}, {}, {}
-for i = 5, #ARGV, 2 do
+for i = 6, #ARGV, 2 do
   local id, token = ARGV[i], ARGV[i + 1]
   named[token] = true
   local lease = leases[id]
@@ -90,7 +97,7 @@ local function fate_of(lease)
   local mark = marks[holder]
   if not mark then
     -- Nobody knows this worker: it gets a lease's time to be heard.
-    marks[holder] = { heard = now, request = 0, missed = 0, name = '?' }
+    marks[holder] = { heard = raw, request = 0, missed = 0, name = '?' }
     write_mark(holder)
     return nil
   end
@@ -154,22 +161,26 @@ end
 
 if ticks then
   -- Ages are of days: once a minute is often enough, and an idle worker costs little.
-  if now < last_trim or now - last_trim >= 60000 then
+  if sure and (raw < last_trim or raw - last_trim >= 60000) then
     local keep_done, done_ms, keep_dead, dead_ms = keeping(redis.call('HGET', META, 'keep'))
     trim_age(DONE, now - done_ms, TRIM_AT_ONCE)
     trim_age(DEAD, now - dead_ms, TRIM_AT_ONCE)
     trim_count(DONE, keep_done, TRIM_AT_ONCE)
     trim_count(DEAD, keep_dead, TRIM_AT_ONCE)
-    last_trim = now
+    last_trim = raw
   end
   fields[#fields + 1] = TICK
-  fields[#fields + 1] = struct.pack('>dd', now, last_trim)
+  fields[#fields + 1] = struct.pack('>dd', raw, last_trim)
 end
 -- A full Redis refuses a script's first growing write, and takes it after one that frees.
 redis.call('HDEL', WORKERS, '')
 redis.call('HSET', WORKERS, unpack(fields))
 
-local ask_at, _, waiting = next_start(now)
+local acts = sure and now or clock.confirmed
+local more = rectify_unsure()
+more = help_bulk(now) or more
+local _, ask_at, waiting = next_start(acts)
 return {
-  string.format('%.3f', now), ask_at, waiting, running, lost, cancelled, recovered, help_bulk(now) and 1 or 0,
+  string.format('%.3f', now), ask_later(ask_at, acts, now, sure), waiting, running, lost, cancelled, recovered,
+  more and 1 or 0, string.format('%.0f %.3f %d %.0f', clock.version, raw, sure and 1 or 0, clock.set_by or 0),
 }

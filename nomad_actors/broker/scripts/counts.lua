@@ -1,10 +1,10 @@
--- include: _record _queue _limits
+-- include: _record _queue _clock _limits
 -- Counts the jobs by state, and tells what keeps them from starting or being added.
 -- KEYS: 1 the queue's base
 -- Returns: now (ms), waiting, active, delayed, completed, failed, how many of these were cancelled, how many jobs were
 --          recovered from lost workers, how many crashes were taken back, how many jobs failed because worker after worker
 --          was lost with them, then each '' for none: the limit that is declared, the one that an operator set, the rate,
---          the most that may wait, and the pauses (_limits)
+--          the most that may wait, and the pauses (_limits); and what is taken off TIME (ms, _clock)
 local now = now_ms()
 local meta = redis.call('HMGET', META, 'recovered', 'late', 'poison', 'limit', 'limit_set', 'rate', 'max_length')
 local answer = {
@@ -16,4 +16,5 @@ local answer = {
 for _, text in ipairs(redis.call('HMGET', META, unpack(PAUSES))) do
   answer[#answer + 1] = unpack_pause(text, now) and text or ''
 end
+answer[#answer + 1] = string.format('%.0f', clock.offset)
 return answer

@@ -1,9 +1,9 @@
--- include: _record _queue
+-- include: _record _queue _clock
 -- Forgets workers that were not heard of for long, so that the list of them stays short.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 for how long (ms)
 -- Returns: how many were forgotten
-local before, gone = now_ms() - tonumber(ARGV[1]), 0
+local before, gone = raw_ms() - tonumber(ARGV[1]), 0
 local all = redis.call('HGETALL', WORKERS)
 for i = 1, #all, 2 do
   -- The tick's own entry begins with a time too, and is as old only when nobody lives.

@@ -1,4 +1,4 @@
--- include: _record _queue _slots
+-- include: _record _queue _clock _slots
 -- Puts, changes or removes a schedule, if it is still what the caller has seen.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 name, 2 the version that the caller has seen (0 for none), 3 the record as JSON ('' removes it),
@@ -21,13 +21,13 @@ local new = cjson.decode(text)
 if old and old.change == new.change then return { 'ok', stored } end
 if (old and old.version or 0) ~= seen then return { 'changed', stored or '' } end
 -- A version is never used again, also by a schedule that was removed and added anew.
-new.version = old and seen + 1 or math.floor(now_ms())
+new.version = old and seen + 1 or math.floor(raw_ms())
 new.watermark, new.missed, new.last_job, new.init = old and old.watermark, old and old.missed or 0, nil, 0
 if old then new.last_job, new.init = old.last_job, old.init end
 if tonumber(from) then
   new.watermark = tonumber(from)
 elseif from == 'now' or not new.watermark then
-  new.watermark = math.floor(clock_ms(ARGV[5], now_ms()))
+  new.watermark = math.floor(clock_ms(ARGV[5], raw_ms()))
 end
 local record = cjson.encode(new)
 redis.call('HSET', SCHEDULES, name, record)

@@ -1,16 +1,16 @@
--- include: _record _queue _limits _tags _slots _next _add _stats _end
+-- include: _record _queue _clock _limits _tags _slots _next _add _stats _end
 -- Ends leases: active → completed, failed, delayed (retry, deferral) or waiting (release), with what the run enqueued.
 -- KEYS: 1 the queue's base
--- ARGV: 1 worker's name, then a lease: id, token, outcome (completed skipped failed cancelled retried deferred
+-- ARGV: 1 worker's name, 2 what it has seen of the clock (_clock), then a lease: id, token, outcome (completed skipped failed cancelled retried deferred
 --       released), delay (ms), body ('' as it was), error (JSON or ''), note (result as JSON, or why it failed or is
 --       deferred), fault (its term and words, or ''), how many jobs it enqueued, then 7 each as in enqueue
 -- Returns: now (ms), then one a lease: ok, cancelled (an operator wanted that meanwhile), already (this token settled
 --          it before), fenced (the lease is another's now) or gone
 -- Closes: a lease that was taken over; the step after a job lost between "enqueue the next thing" and "ack"; a full
 --       Redis: the first write frees, so it is allowed.
-local now, name = now_ms(), ARGV[1]
+local now, name = seen_ms(ARGV[2]), ARGV[1]
 local answer = { string.format('%.3f', now) }
-local tally, at = new_tally(), 2
+local tally, at = new_tally(), 3
 local must_wake, ended = false, 0
 
 local function add_outbox(count)

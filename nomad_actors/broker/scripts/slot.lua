@@ -1,4 +1,4 @@
--- include: _record _queue _limits _tags _slots _next _add _length _stats _end
+-- include: _record _queue _clock _limits _tags _slots _next _add _length _stats _end
 -- Claims slots of a schedule: each gets its job, or is written down as missed with the reason. In one step with the
 -- schedule's being on, its version and its watermark, so that any number of schedulers gives one job a slot.
 -- KEYS: 1 the queue's base
@@ -9,8 +9,9 @@
 --          claimed (somebody was there before)
 -- Closes: a second scheduler; one that was frozen while the schedule changed or stopped; one whose clock is ahead.
 local name, version, kind, overlap = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+-- The calendar is TIME's; the job's own times are those of the queue's clock.
 local real = now_ms()
-local now = math.floor(clock_ms(ARGV[5], real))
+local now = math.floor(clock_ms(ARGV[5], raw_ms()))
 local said = string.format('%.0f', now)
 local stored = redis.call('HGET', SCHEDULES, name)
 local record = stored and decoded(stored)

@@ -1,7 +1,8 @@
--- include: _record _queue _limits _tags _worker
+-- include: _record _queue _clock _limits _tags _worker
 -- Promotes what is due, then leases the first jobs to a worker: delayed → waiting, waiting → active.
 -- KEYS: 1 the queue's base
--- ARGV: 1 worker id (8 bytes), 2 request number, 3 free places, 4 worker's name, 5 how many suspects it may take
+-- ARGV: 1 worker id (8 bytes), 2 request number, 3 free places, 4 worker's name, 5 how many suspects it may take,
+--       6 what it has seen of the clock (_clock)
 -- Returns: now (ms), when to ask again (ms or ''), how many suspects were passed over, then 4 a job:
 --          id, header and body, number within the request, score in waiting
 -- Closes: a lost reply. A request number that was served already gets the same leases again; one that was overtaken
@@ -12,7 +13,9 @@ local PROMOTE_AT_ONCE = 300
 local LOOK_PAST = 64
 local worker, request, free, name = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local suspects = tonumber(ARGV[5])
-local now = now_ms()
+local now, sure = seen_ms(ARGV[6])
+-- What starts because time has passed goes by a time that is sure.
+local acts = sure and now or clock.confirmed
 
 -- The story stays here. An unreadable value goes as it is: the worker fails the job with the reason.
 local function tell_leased(answer, id, value, number, score)
@@ -28,7 +31,8 @@ end
 
 local mark = unpack_mark(redis.call('HGET', WORKERS, worker))
 if mark and not is_ahead(request, mark.request) then
-  local answer = { string.format('%.3f', now), (next_start(now)), 0 }
+  local _, at = next_start(acts)
+  local answer = { string.format('%.3f', now), ask_later(at, acts, now, sure), 0 }
   if request == mark.request then
     local prefix = worker .. struct.pack('>I4', request)
     local all = redis.call('HGETALL', ACTIVE)
@@ -43,9 +47,9 @@ if mark and not is_ahead(request, mark.request) then
   return answer
 end
 
-local _, due = next_start(now)
-if due and due <= now then
-  local ids = redis.call('ZRANGEBYSCORE', DELAYED, '-inf', string.format('%.17g', now), 'LIMIT', 0, PROMOTE_AT_ONCE)
+local _, due = next_start(acts)
+if due and due <= acts then
+  local ids = redis.call('ZRANGEBYSCORE', DELAYED, '-inf', string.format('%.17g', acts), 'LIMIT', 0, PROMOTE_AT_ONCE)
   local values = #ids > 0 and redis.call('HMGET', JOBS, unpack(ids))
   if values then redis.call('ZREM', DELAYED, unpack(ids)) end
   for i, id in ipairs(ids) do
@@ -54,8 +58,8 @@ if due and due <= now then
   end
 end
 
-local paused, limit = is_paused(now), limit_at_a_time()
-local take = paused and 0 or math.min(free, (room_by_rate(now)))
+local paused, limit = is_paused(acts), limit_at_a_time()
+local take = paused and 0 or math.min(free, (room_by_rate(acts)))
 if limit then take = math.max(0, math.min(take, limit - redis.call('HLEN', ACTIVE))) end
 local answer = { string.format('%.3f', now), '', 0 }
 local taken, passed_over = 0, 0
@@ -87,10 +91,11 @@ while taken < take and passed_over <= LOOK_PAST do
     tell_leased(answer, ids[i], values[i], taken, head[2 * i])
   end
 end
-note_starts(now, taken)
-answer[2], answer[3] = (next_start(now)), passed_over
+note_starts(acts, taken)
+local _, at = next_start(acts)
+answer[2], answer[3] = ask_later(at, acts, now, sure), passed_over
 -- The worker's mark comes last: a full Redis refuses it as a first write, and then nothing was leased.
-redis.pcall('HSET', WORKERS, worker, pack_mark({ heard = now, request = request, missed = 0, name = name }))
+redis.pcall('HSET', WORKERS, worker, pack_mark({ heard = clock.raw, request = request, missed = 0, name = name }))
 local left = redis.call('ZCARD', WAITING)
 if left == 0 or paused then
   redis.call('DEL', WAKE)

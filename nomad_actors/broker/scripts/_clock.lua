@@ -1,0 +1,171 @@
+-- The queue's clock: Redis' TIME without the steps that somebody set it by. Redis has no clock in its scripts that cannot be
+-- set; its workers have. Each tells with its calls how much time has passed for it since an earlier look at TIME (its
+-- evidence), and only what agrees with that is confirmed. docs/guarantees.md says what follows; broker/redis_clock.py is
+-- the workers' half; change both or neither.
+--
+-- Field `clock` of META: what is taken off TIME (ms) d · until when this clock is confirmed (ms) d · how often it was set
+-- right I4 · by how much what is in UNSURE is due too late (ms) d.
+local UNSURE, clock, read_clock, raw_ms, now_ms, seen_ms, judge_clock, rectify_unsure, add_delayed
+-- The rest is nobody's affair: a script has at most 200 local variables.
+do
+local CLOCK_FORMAT, CLOCK_SIZE = '>ddI4d', 28
+-- TIME and a worker's clock may differ by this between two looks (ms).
+local TOLERANCE_MS = 2000
+-- Workers are heard of more often. A longer time without is a gap, or a step that nobody has noticed yet.
+local GAP_MS = 20000
+-- A step that lasts is taken back by this much of the time that passes.
+local SLEW = 0.01
+UNSURE = BASE .. ':unsure'
+local RECTIFY_AT_ONCE = 500
+
+function raw_ms()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
+end
+
+local function is_time(ms)
+  return ms == ms and ms > -1e15 and ms < 1e15
+end
+
+-- Reads the clock, once a script. `confirmed` is nil before any worker's evidence, and for what cannot be read.
+function read_clock()
+  if clock then return clock end
+  clock = { raw = raw_ms(), offset = 0, version = 0, late = 0 }
+  local text = redis.call('HGET', META, 'clock')
+  if text and #text == CLOCK_SIZE then
+    local offset, confirmed, version, late = struct.unpack(CLOCK_FORMAT, text)
+    if is_time(offset) and is_time(confirmed) and is_time(late) then
+      clock.offset, clock.confirmed, clock.version, clock.late = offset, confirmed, version, late
+    end
+  end
+  clock.now = math.max(clock.raw - clock.offset, clock.confirmed or 0)
+  clock.unsure = clock.confirmed and clock.now - clock.confirmed > GAP_MS or false
+  return clock
+end
+
+-- The time for whoever has no evidence: it never goes back, and may be ahead until a worker is heard of.
+function now_ms()
+  return read_clock().now
+end
+
+-- Evidence is 'VERSION RAW PASSED CERTAIN': when TIME was RAW, PASSED ms ago by the worker's clock, the clock had that
+-- version; CERTAIN 1: TIME has moved by more than what can have passed. Returns how much further than the evidence TIME has
+-- moved (nil for no evidence), how much has passed, whether the look was at a confirmed time, and whether it is certain.
+local function compare(evidence)
+  local version, since, passed, certain = string.match(evidence or '', '^(%d+) (%S+) (%S+) ([01])$')
+  since, passed = tonumber(since), tonumber(passed)
+  if not passed or not clock.confirmed or tonumber(version) ~= clock.version then return nil end
+  local chained = since - clock.offset <= clock.confirmed + GAP_MS
+  return clock.raw - since - passed, passed, chained, certain == '1', since - clock.offset
+end
+
+-- The time for a worker with its evidence, and whether it is sure enough to start what is due by it. A time that the
+-- evidence speaks against is none: the last that was confirmed stands for it.
+function seen_ms(evidence)
+  read_clock()
+  local jump, _, chained = compare(evidence)
+  if jump and math.abs(jump) > TOLERANCE_MS then
+    clock.now, clock.unsure = clock.confirmed, false
+    return clock.now, false
+  end
+  return clock.now, not clock.unsure or (jump and chained) or false
+end
+
+local function write_clock()
+  redis.pcall('HSET', META, 'clock',
+    struct.pack(CLOCK_FORMAT, clock.offset, clock.confirmed, clock.version, clock.late))
+end
+
+local function confirm()
+  local now = clock.raw - clock.offset
+  if clock.offset ~= 0 and clock.confirmed then
+    local most = math.max(0, now - clock.confirmed) * SLEW
+    clock.offset = clock.offset > 0 and math.max(0, clock.offset - most) or math.min(0, clock.offset + most)
+  end
+  clock.confirmed = math.max(clock.raw - clock.offset, clock.confirmed or 0)
+  if clock.late == 0 then redis.call('UNLINK', UNSURE) end
+  write_clock()
+end
+
+-- Sets the clock right: it is `now`, whatever TIME says.
+local function set_right(now)
+  local before = clock.raw - clock.offset
+  clock.set_by = before - now
+  clock.offset, clock.confirmed = clock.raw - now, now
+  clock.version = (clock.version + 1) % 4294967296
+  -- What was delayed since TIME is ahead is due too late by as much.
+  clock.late = before > now and redis.call('EXISTS', UNSURE) == 1 and before - now or 0
+  write_clock()
+end
+
+-- What a worker's evidence makes of the clock: 'confirm', 'set' (with the right time), 'doubt' (TIME moved further than the
+-- evidence, perhaps while the call was on its way) or 'wait' (for a worker that knows better). `alone`: there is none;
+-- `patience`: for how long (ms).
+local function judge(evidence, alone, patience)
+  local jump, passed, chained, certain, since = compare(evidence)
+  if not clock.confirmed then return 'confirm' end
+  if jump and jump > TOLERANCE_MS then
+    if not certain then return 'doubt' end
+    -- Where others have seen more time pass, it is this worker's clock that stood still.
+    if clock.confirmed > since + passed + TOLERANCE_MS then return 'confirm' end
+    return 'set', math.max(since + passed, clock.confirmed)
+  end
+  local waited = alone or (jump and passed >= patience)
+  if clock.raw - clock.offset < clock.confirmed - TOLERANCE_MS then
+    if jump and jump < -TOLERANCE_MS then return 'set', math.max(since + passed, clock.confirmed) end
+    if waited then return 'set', clock.confirmed end
+    return 'wait'
+  end
+  if waited or not clock.unsure or (jump and chained) then return 'confirm' end
+  return 'wait'
+end
+
+-- A worker's beat: confirms the clock, sets it right or leaves it in doubt. Returns as `seen_ms`.
+function judge_clock(evidence, alone, patience)
+  read_clock()
+  local word, right = judge(evidence, alone, patience)
+  if word == 'confirm' then
+    if not clock.confirmed then clock.version = math.floor(clock.raw / 1000) % 4294967296 end
+    confirm()
+  elseif word == 'set' then
+    set_right(right)
+  elseif word == 'doubt' then
+    clock.now, clock.unsure = clock.confirmed, false
+    return clock.now, false
+  else
+    return clock.now, false
+  end
+  clock.now, clock.unsure = math.max(clock.raw - clock.offset, clock.confirmed), false
+  return clock.now, true
+end
+
+-- Makes what was delayed while TIME was ahead due when it was meant to be, a step at a time; returns whether more is left.
+function rectify_unsure()
+  if clock.late == 0 then return false end
+  local found = redis.call('ZRANGE', UNSURE, 0, RECTIFY_AT_ONCE - 1, 'WITHSCORES')
+  for i = 1, #found, 2 do
+    local id, due = found[i], tonumber(found[i + 1])
+    if tonumber(redis.call('ZSCORE', DELAYED, id) or nil) == due then
+      local record = unpack_record(redis.call('HGET', JOBS, id))
+      redis.call('ZADD', DELAYED, due - clock.late, id)
+      if record then
+        record.ready = due - clock.late
+        redis.call('HSET', JOBS, id, pack_record(record))
+      end
+    end
+    redis.call('ZREM', UNSURE, id)
+  end
+  if #found == 2 * RECTIFY_AT_ONCE then return true end
+  clock.late = 0
+  write_clock()
+  return false
+end
+
+-- The waiter of some worker must learn of a job that is due before all others.
+function add_delayed(id, due)
+  redis.call('ZADD', DELAYED, due, id)
+  if read_clock().unsure then redis.call('ZADD', UNSURE, due, id) end
+  local first = redis.call('ZRANGE', DELAYED, 0, 0)
+  if first[1] == id then wake() end
+end
+end
