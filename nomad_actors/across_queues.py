@@ -14,6 +14,7 @@ from .broker.states import State
 from .errors import BadInput
 from .finding import JobFilter, JobPage
 from .job import Job
+from .queue_control import of_readable
 from .queues import Queues
 
 #: A place in the merged list: the instant (turned round where the newest comes first), and the queue.
@@ -44,7 +45,8 @@ def jobs_of_all(
     sought = JobFilter(states=(state.value,), outcomes=outcomes)
     try:
         seen = None if cursor is None else split_cursor_of_all(cursor)
-        found = [each for name in queues.names() for each in _entries(queues, name, sought, state, limit, seen)]
+        pages = of_readable(queues.names(), lambda name: list(_entries(queues, name, sought, state, limit, seen)))
+        found = [each for page in pages for each in page]
     except BadCursor as error:
         raise BadInput(f"cursor {cursor!r:.80} is unusable (accepted: a nextCursor of the same list)") from error
     found.sort(key=lambda each: each.place)

@@ -134,3 +134,7 @@ class CannotStart(NomadError):
 
 class Unusable(Unavailable, CannotStart):
     """Raised when the database cannot be used until somebody changes something; the cause is chained."""
+
+
+class UnreadableQueue(Unavailable):
+    """Raised when a key of a queue in Redis holds something else than is kept there; `nomad doctor` names the key."""

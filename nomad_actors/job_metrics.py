@@ -18,6 +18,7 @@ from .broker.stats import Durations
 from .doctor import Patient, examine
 from .health import system_health
 from .job import Job
+from .queue_control import of_readable
 from .queues import Queues, default_queues
 from .scheduler.status import Reading, read_scheduler
 from .store.database import Database
@@ -106,7 +107,7 @@ def get_all_queue_metrics(
 
     Raises `BadInput` for a window that is not kept.
     """
-    return [get_queue_metrics(name, window_seconds, queues=queues) for name in _of(queues).names()]
+    return of_readable(_of(queues).names(), lambda name: get_queue_metrics(name, window_seconds, queues=queues))
 
 
 def get_job_activity_summary(

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from . import finding
-from .broker.errors import RedisUnavailable
+from .broker.errors import RedisUnavailable, WrongKeyType
 from .broker.finder import Finder
 from .broker.holds import Limits, Pause, PauseScope
 from .broker.states import PAUSED, STATE_NAMES, State
 from .broker.stats import Tally
 from .broker.stored import StoredJob
 from .broker.view import Ages, QueueCounts, QueueView
-from .errors import BadInput, JobNotFound, Unavailable, UnknownState, WrongState
+from .errors import BadInput, JobNotFound, Unavailable, UnknownState, UnreadableQueue, WrongState
 from .finding import FaultPage, JobFilter, JobPage
 from .foreign_text import safe_repr
 from .job import Job, as_job
 from .job_types import JobType, Priority
+from .log import get_logger
 
 #: A pause, or the period of a limit, beyond this is a mistake in the unit: a year.
 MAX_PAUSE_MS = 31_536_000_000
@@ -128,8 +130,25 @@ def redis_errors() -> Iterator[None]:
     """Raise `Unavailable` where the broker says that Redis does not answer."""
     try:
         yield
+    except WrongKeyType as error:
+        raise UnreadableQueue(str(error)) from error
     except RedisUnavailable as error:
         raise Unavailable(str(error)) from error
+
+
+Item = TypeVar("Item")
+logger = get_logger("nomad_actors.queues")
+
+
+def of_readable(names: Iterable[str], read: Callable[[str], Item]) -> list[Item]:
+    """Return what `read` returns of each queue, without those that cannot be read: health and doctor name them."""
+    found = []
+    for name in names:
+        try:
+            found.append(read(name))
+        except UnreadableQueue as error:
+            logger.warning("a queue cannot be read and is left out", queue=name, error=str(error))
+    return found
 
 
 class Queue:

@@ -45,7 +45,7 @@ from .errors import (
 )
 from .foreign_text import safe_repr, safe_str
 from .job_types import Backoff, JobType, Priority
-from .queue_control import Queue, redis_errors, whole
+from .queue_control import Queue, of_readable, redis_errors, whole
 from .settings import Settings
 
 #: A delay beyond this is a mistake in the unit, not a wish: ten years in ms.
@@ -390,8 +390,8 @@ class Queues:
 
     def esi_pauses(self) -> dict[str, Pause]:
         """Return by queue the pause of everything that talks to ESI."""
-        pauses = {name: self.get_queue(name).pauses() for name in self.talking_to_esi()}
-        return {name: pause for name, found in pauses.items() for pause in found if pause.scope is PauseScope.ESI}
+        pauses = of_readable(self.talking_to_esi(), lambda name: (name, self.get_queue(name).pauses()))
+        return {name: pause for name, found in pauses for pause in found if pause.scope is PauseScope.ESI}
 
     def talking_to_esi(self) -> list[str]:
         """Return the names of the queues whose jobs talk to ESI or SSO, sorted."""

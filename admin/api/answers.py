@@ -429,6 +429,15 @@ class Scheduler(Answer):
     holds_since: str | None
 
 
+class UnreadableRecord(Answer):
+    """A record in Redis that cannot be read."""
+
+    name: str
+    queue_name: str
+    why: str
+    fix: str = Field(description="the command that removes it")
+
+
 class SchedulerSummary(Answer):
     """Every schedule, and the schedulers."""
 
@@ -438,6 +447,7 @@ class SchedulerSummary(Answer):
     overdue: int
     jobs: list[ScheduleStatus]
     schedulers: list[Scheduler]
+    unreadable: list[UnreadableRecord] = Field(description="what is kept as a schedule and cannot be read as one")
 
 
 class Slot(Answer):

@@ -13,6 +13,7 @@ from nomad_actors.broker.tags import MAX_UNIQUE_SECONDS
 from nomad_actors.errors import BadInput, JobNotFound
 from nomad_actors.finding import MAX_LIMIT, OUTCOMES, JobFilter
 from nomad_actors.job_types import MAX_BACKOFF_MS, Priority
+from nomad_actors.queue_control import of_readable
 from nomad_actors.queues import MAX_DELAY_MS
 from nomad_actors.queues import AddedJob as AddedJobOf
 from nomad_actors.queues import NewJob as NewJobOf
@@ -235,4 +236,4 @@ def active_jobs(query: OfAllQueues) -> dict[str, Any]:
 
 def _total(state: State, outcomes: tuple[str, ...] = ()) -> int:
     queues, sought = all_queues(), JobFilter(states=(state.value,), outcomes=outcomes)
-    return sum(queues.get_queue(name).count(sought)[0] for name in queues.names())
+    return sum(of_readable(queues.names(), lambda name: queues.get_queue(name).count(sought)[0]))

@@ -14,7 +14,7 @@ from nomad_actors.bulk import ACTIONS
 from nomad_actors.errors import JobNotFound
 from nomad_actors.finding import MAX_LIMIT, OUTCOMES
 from nomad_actors.json_text import readable
-from nomad_actors.queue_control import CLEANABLE
+from nomad_actors.queue_control import CLEANABLE, of_readable
 from nomad_actors.version import __version__
 
 from ..access.actors import current_actor, may_change
@@ -87,8 +87,8 @@ def overview() -> str:
     """Show whether the system is healthy, the queues, the last failures and the schedules."""
     read_query(request, NoQuery)
     queues, scheduler = all_queues(), scheduler_reading()
-    details = [job_metrics.get_queue_details(name, queues=queues) for name in queues.names()]
-    cancelled = {name: queues.get_queue(name).cancelled_count() for name in queues.names()}
+    details = of_readable(queues.names(), lambda name: job_metrics.get_queue_details(name, queues=queues))
+    cancelled = {each["queueName"]: queues.get_queue(each["queueName"]).cancelled_count() for each in details}
     return render_template(
         "overview.html",
         esi=esi_switch(queues),

@@ -37,6 +37,7 @@ from .link import CallerLinks
 from .operations import OperationBook
 from .permissions import RefusedCommand, refused_commands
 from .pools import own_pool
+from .record_check import unreadable_records
 from .retention import Retention
 from .server import RedisServer
 from .session import Session
@@ -44,6 +45,7 @@ from .sessions import Sessions, forget_worker
 from .slots import ScheduleBook
 from .standings import Standing, read_standings
 from .steady_log import get_logger
+from .unreadable import Unreadable
 from .view import QueueView
 from .watch import Failure
 from .work_queue import WorkQueue
@@ -430,6 +432,13 @@ class JobBroker(Broker):
         Raises `RedisUnavailable`.
         """
         return read_standings(self._links, {name: self._base(name) for name in queue_names})
+
+    def unreadable_records(self, queue_names: Iterable[str]) -> list[Unreadable]:
+        """Return what Redis holds of these queues and cannot be read.
+
+        Raises `RedisUnavailable`.
+        """
+        return unreadable_records(self._links, {name: self._base(name) for name in queue_names}, self.schedules())
 
     def within(self, seconds: float) -> AbstractContextManager[None]:
         """Give all that this thread asks of Redis inside a `with` no more than `seconds`: see `CallerLinks.within`."""

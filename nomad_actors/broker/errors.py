@@ -39,6 +39,10 @@ class RedisUnavailable(BrokerConnectionError):
         self.refusal = refusal
 
 
+class WrongKeyType(RedisUnavailable):
+    """Raised when a key of a queue holds something else than the broker keeps there; to ask again would not help."""
+
+
 class ScriptFailed(RuntimeError):
     """Raised when Redis answers and yet cannot do what it was asked: a fault of ours, or rubbish in its keys."""
 

@@ -41,6 +41,15 @@ An id is 16 bytes when it is a UUID in its usual spelling, else its text (`recor
 
 from __future__ import annotations
 
+#: The type of each key that has one name, by its suffix: what the table above says, as data.
+TYPES = {
+    **dict.fromkeys(("jobs", "active", "notes", "next", "meta", "faults", "unique", "operations"), "hash"),
+    **dict.fromkeys(("workers", "stats", "schedules"), "hash"),
+    **dict.fromkeys(("waiting", "delayed", "completed", "failed", "cancelled", "terms", "faults:last"), "zset"),
+    "unsure": "zset",
+    **dict.fromkeys(("starts", "bulks", "wake"), "list"),
+}
+
 #: What one priority level is worth in a waiting job's score: room for 2^40 jobs a level.
 PRIORITY_STEP = 2**40
 

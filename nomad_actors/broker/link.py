@@ -29,7 +29,7 @@ from redis.exceptions import (
 )
 
 from ..foreign_text import class_name, safe_str
-from .errors import RedisUnavailable, Refusal, ScriptFailed
+from .errors import RedisUnavailable, Refusal, ScriptFailed, WrongKeyType
 from .pools import own_pool, waits_for_connections
 from .scripts import scripts
 
@@ -230,6 +230,17 @@ class CallerLinks:
         """
         return self._tried(lambda link: link.commands(commands), may_refuse=may_refuse)
 
+    def read(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Send plain commands that read, and return their replies: a key of another type than expected is empty.
+
+        Raises `RedisUnavailable` naming the cause.
+        """
+        replies = self.commands(commands, may_refuse=True)
+        for reply in replies:
+            if isinstance(reply, ResponseError) and "WRONGTYPE" not in str(reply):
+                raise _unavailable(reply) from reply
+        return [[] if isinstance(reply, ResponseError) else reply for reply in replies]
+
     def _tried(self, action: Callable[[Link], list[Any]], *, may_refuse: bool = False) -> list[Any]:
         began = time.monotonic()
         until_mono = getattr(self._of_thread, "until_mono", float("inf"))
@@ -239,6 +250,10 @@ class CallerLinks:
             try:
                 return self._once(action, may_refuse=may_refuse)
             except LINK_ERRORS as error:
+                if "WRONGTYPE" in str(error):
+                    raise WrongKeyType(
+                        f"a key in Redis is of a wrong type; nomad doctor says which ({describe(error)})"
+                    ) from error
                 if _is_ours(error):
                     raise ScriptFailed(describe(error)) from error
                 wait_seconds = backoff_seconds(tried)

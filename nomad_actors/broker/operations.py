@@ -24,7 +24,7 @@ class OperationBook:
 
     def read(self) -> dict[str, Told]:
         """Return every operation that is kept, by id; nothing of one whose record is no JSON object."""
-        (fields,) = self._links.commands([("HGETALL", f"{self._base}:operations")])
+        (fields,) = self._links.read([("HGETALL", f"{self._base}:operations")])
         pairs = zip(fields[::2], fields[1::2], strict=True)
         return {name.decode(errors="replace"): _told(text) for name, text in pairs}
 

@@ -76,13 +76,18 @@ class ClockSight:
         return True
 
 
+def is_readable(stored: bytes) -> bool:
+    """Return True if what is stored of a clock is one."""
+    if len(stored) != _STORED.size:
+        return False
+    offset_ms, confirmed_ms, _, late_ms = _STORED.unpack(stored)
+    return all(math.isfinite(each) and abs(each) < 1e15 for each in (offset_ms, confirmed_ms, late_ms))
+
+
 def now_ms(redis_time: tuple[bytes, bytes], stored: bytes | None) -> float:
     """Return the time by a queue's clock, of Redis' TIME and what is stored of the clock."""
     raw_ms = int(redis_time[0]) * 1000 + int(redis_time[1]) / 1000
-    if stored is None or len(stored) != _STORED.size:
+    if stored is None or not is_readable(stored):
         return raw_ms
     stored_clock: tuple[float, float, int, float] = _STORED.unpack(stored)
-    offset_ms, confirmed_ms, _, late_ms = stored_clock
-    if not all(math.isfinite(each) and abs(each) < 1e15 for each in (offset_ms, confirmed_ms, late_ms)):
-        return raw_ms
-    return max(raw_ms - offset_ms, confirmed_ms)
+    return max(raw_ms - stored_clock[0], stored_clock[1])

@@ -107,7 +107,7 @@ class RedisServer:
     def running(self, queue: str) -> list[RunningJob]:
         """Return the jobs of a queue that run now, the longest-running first."""
         base = self._base_of(queue)
-        leases, marks = self._links.commands([("HGETALL", f"{base}:active"), ("HGETALL", f"{base}:workers")])
+        leases, marks = self._links.read([("HGETALL", f"{base}:active"), ("HGETALL", f"{base}:workers")])
         names = {
             marks[i]: marks[i + 1][MARK.size :].decode(errors="replace")
             for i in range(0, len(marks), 2)

@@ -14,12 +14,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from redis.exceptions import ResponseError
+
 from .lease import NewJob
 from .link import Call, CallerLinks, describe
 from .records import instant
+from .unreadable import Unreadable
 
 logger = logging.getLogger("nomad_actors.broker.slots")
 
+#: No time of a schedule lies beyond the year 2200.
+MAX_MS = 7_258_118_400_000
 #: How many changes of one schedule by others a caller puts up with before it gives up.
 TRIES = 10
 
@@ -115,21 +120,36 @@ class ScheduleBook:
     def __init__(self, links: CallerLinks, base_of: Callable[[str], str], namespace: str) -> None:
         self._links = links
         self._base_of = base_of
+        self.namespace = namespace
         self._changes = f"{namespace}:schedules:changes"
         self._schedulers = f"{namespace}:schedulers"
 
     def read(self, queues: Sequence[str]) -> list[StoredSchedule]:
-        """Return every schedule of some queues, by name."""
-        replies = self._links.commands([("HGETALL", f"{self._base_of(queue)}:schedules") for queue in queues])
-        found = []
-        for queue, fields in zip(queues, replies, strict=True):
+        """Return every schedule of some queues, by name, that can be read."""
+        return self.survey(queues)[0]
+
+    def survey(self, queues: Sequence[str]) -> tuple[list[StoredSchedule], list[Unreadable]]:
+        """Return every schedule of some queues, by name, and what is no schedule though it is kept as one."""
+        keys = [f"{self._base_of(queue)}:schedules" for queue in queues]
+        replies = self._links.commands([("HGETALL", key) for key in keys], may_refuse=True)
+        found, unreadable = [], []
+        for queue, key, fields in zip(queues, keys, replies, strict=True):
+            if isinstance(fields, ResponseError):
+                unreadable.append(Unreadable("the schedules", queue, key, b"", str(fields)))
+                continue
             for name, record in zip(fields[::2], fields[1::2], strict=True):
                 try:
                     found.append(_schedule(queue, name, record))
-                except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
+                except _UNREADABLE as error:
                     # Somebody's hand in Redis: the others go on.
-                    logger.error("the schedule %r of queue %s is rubbish: %s", name, queue, describe(error))
-        return sorted(found, key=lambda schedule: schedule.name)
+                    unreadable.append(Unreadable("schedule", queue, key, name, describe(error)))
+        return sorted(found, key=lambda schedule: schedule.name), unreadable
+
+    def unreadable(self, stored: StoredSchedule, why: str) -> Unreadable:
+        """Return a schedule as one that cannot be read."""
+        return Unreadable(
+            "schedule", stored.queue, f"{self._base_of(stored.queue)}:schedules", stored.name.encode(), why
+        )
 
     def put(
         self,
@@ -146,12 +166,13 @@ class ScheduleBook:
         the calendar's clock is reckoned. Returns the record; None for a schedule that is not there and was not made.
         """
         for _ in range(TRIES):
-            stored = {each.name: each for each in self.read([queue])}.get(name)
+            readable, rubbish = self.survey([queue])
+            stored = {each.name: each for each in readable}.get(name)
             wanted = change(stored)
             if wanted is None:
                 return stored
             text = json.dumps({**_texts(wanted), "change": os.urandom(8).hex()})
-            seen = stored.version if stored else 0
+            seen = stored.version if stored else -1 if any(each.field == name.encode() for each in rubbish) else 0
             if self._run("schedule", queue, name, seen, text, begin, clock)[0] == b"ok":
                 self._links.commands([("INCR", self._changes)])
                 return {each.name: each for each in self.read([queue])}.get(name)
@@ -181,14 +202,13 @@ class ScheduleBook:
 
     def slots_of(self, schedules: Sequence[tuple[str, str]]) -> list[tuple[list[Slot], int | None]]:
         """Return what `slots` does of many schedules (queue, name), in one round trip."""
-        replies = self._links.commands(
-            [("HGETALL", f"{self._base_of(queue)}:slots:{name}") for queue, name in schedules]
-        )
+        replies = self._links.read([("HGETALL", f"{self._base_of(queue)}:slots:{name}") for queue, name in schedules])
         return [_slots(fields) for fields in replies]
 
     def changes(self) -> int:
         """Return a number that grows whenever any schedule is changed."""
-        return int(self._links.commands([("GET", self._changes)])[0] or 0)
+        (number,) = self._links.read([("GET", self._changes)])
+        return int(number) if number and number.isdigit() else 0
 
     def redis_ms(self) -> float:
         """Return Redis' time."""
@@ -223,7 +243,7 @@ class ScheduleBook:
 
     def schedulers(self) -> dict[str, SchedulerSign]:
         """Return each scheduler's last sign of life, by name."""
-        (seconds, micros), known = self._links.commands([("TIME",), ("HGETALL", self._schedulers)])
+        (seconds, micros), known = self._links.read([("TIME",), ("HGETALL", self._schedulers)])
         now_ms = int(seconds) * 1000 + int(micros) / 1000
         signs = (_sign(name, said, now_ms) for name, said in zip(known[::2], known[1::2], strict=True))
         return {sign.name: sign for sign in signs if sign is not None}
@@ -243,18 +263,32 @@ def _texts(wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _schedule(queue: str, name: bytes, record: bytes) -> StoredSchedule:
+    """Return a schedule as it is kept. Raises one of many errors for what is none: see `survey`."""
     told = json.loads(record)
+    declared = json.loads(told["declared"]) if told.get("declared") else None
+    overrides = json.loads(told["overrides"])
+    if not isinstance(overrides, dict) or not isinstance(declared, dict | None):
+        raise TypeError("what is declared or overridden is no object")
+    if not isinstance(told["enabled"], bool):
+        raise TypeError(f"enabled is {told['enabled']!r}, not true or false")
     return StoredSchedule(
         queue=queue,
         name=name.decode(),
-        version=int(told["version"]),
+        version=_number("version", told["version"]),
         enabled=told["enabled"],
-        watermark_ms=float(told["watermark"]),
-        declared=json.loads(told["declared"]) if told.get("declared") else None,
-        overrides=json.loads(told["overrides"]),
-        init_version=int(told.get("init", 0)),
-        missed=int(told.get("missed", 0)),
+        watermark_ms=float(_number("watermark", told["watermark"])),
+        declared=declared,
+        overrides=overrides,
+        init_version=_number("init", told.get("init", 0)),
+        missed=_number("missed", told.get("missed", 0)),
     )
+
+
+def _number(name: str, value: object) -> int:
+    """Return a count or a time; raises `ValueError` for one that no schedule has."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_MS:
+        raise ValueError(f"{name} is {str(value)[:50]}, not a number from 0 to {MAX_MS}")
+    return int(value)
 
 
 def _sign(name: bytes, said: bytes, now_ms: float) -> SchedulerSign | None:
@@ -282,29 +316,48 @@ def _slots(fields: Sequence[bytes]) -> tuple[list[Slot], int | None]:
     pairs = dict(zip(fields[::2], fields[1::2], strict=True))
     success = pairs.pop(b"last_success", b"")
     found = [slot for slot in map(_slot, pairs.values()) if slot is not None]
-    return sorted(found, key=lambda slot: -slot.due_ms), int(success) if success.isdigit() else None
+    return sorted(found, key=lambda slot: -slot.due_ms), int(success) if success.isdigit() and int(
+        success
+    ) <= MAX_MS else None
 
 
 def _slot(text: bytes) -> Slot | None:
     """Return a slot as it is kept; None for one that cannot be read."""
+    try:
+        return _read_slot(text)
+    except _UNREADABLE:
+        return None
+
+
+def why_no_slot(text: bytes) -> str | None:
+    """Return why a slot cannot be read; None for one that can."""
+    try:
+        _read_slot(text)
+    except _UNREADABLE as error:
+        return describe(error)
+    return None
+
+
+#: What decoding rubbish may end in.
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+
+
+def _read_slot(text: bytes) -> Slot:
+    told = json.loads(text)
 
     def whole(name: str) -> int | None:
-        return int(told[name]) if told.get(name) is not None else None
+        return _number(name, told[name]) if told.get(name) is not None else None
 
     def said(name: str) -> str | None:
         return str(told[name]) if told.get(name) is not None else None
 
-    try:
-        told = json.loads(text)
-        return Slot(
-            due_ms=int(told["due"]),
-            kind=said("kind"),
-            added_ms=whole("added"),
-            started_ms=whole("started"),
-            ended_ms=whole("ended"),
-            outcome=said("outcome"),
-            missed=said("missed"),
-            by=said("by"),
-        )
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
-        return None
+    return Slot(
+        due_ms=_number("due", told["due"]),
+        kind=said("kind"),
+        added_ms=whole("added"),
+        started_ms=whole("started"),
+        ended_ms=whole("ended"),
+        outcome=said("outcome"),
+        missed=said("missed"),
+        by=said("by"),
+    )

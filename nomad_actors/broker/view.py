@@ -266,11 +266,11 @@ class QueueView:
 
     def workers(self) -> Sequence[LiveWorker]:
         """Return the worker processes that serve the queue now."""
-        return live_workers(*self._links.commands([("HGETALL", f"{self._base}:workers"), ("TIME",)]))
+        return live_workers(*self._links.read([("HGETALL", f"{self._base}:workers"), ("TIME",)]))
 
     def worker_names(self) -> dict[bytes, str]:
         """Return by id the name of each worker process that is known, also of one that is gone by now."""
-        (reply,) = self._links.commands([("HGETALL", f"{self._base}:workers")])
+        (reply,) = self._links.read([("HGETALL", f"{self._base}:workers")])
         pairs = zip(reply[::2], reply[1::2], strict=True)
         return {
             worker_id: mark[MARK.size :].decode(errors="replace")
@@ -280,10 +280,10 @@ class QueueView:
 
     def stats(self, window_minutes: int) -> stats.Tally:
         """Return what ended in the last minutes, the current one included."""
-        values, now, clock = self._links.commands(
+        values, now, clock = self._links.read(
             [("HVALS", f"{self._base}:stats"), ("TIME",), ("HGET", f"{self._base}:meta", "clock")]
         )
-        this_minute = redis_clock.now_ms(now, clock) // 60_000
+        this_minute = redis_clock.now_ms(now, clock or None) // 60_000
         entries = (entry for entry in map(stats.unpack, values) if entry is not None)
         return stats.total(tally for minute, tally in entries if this_minute - window_minutes < minute <= this_minute)
 

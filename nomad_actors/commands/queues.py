@@ -72,8 +72,9 @@ def _frame(access: QueueAccess) -> Group | Text:
 def _told(access: QueueAccess) -> list[dict[str, Any]]:
     """Return what the admin's API tells of each queue."""
     from .. import job_metrics
+    from ..queue_control import of_readable
 
-    return [job_metrics.get_queue_details(name, queues=access.queues) for name in access.queues.names()]
+    return of_readable(access.queues.names(), lambda name: job_metrics.get_queue_details(name, queues=access.queues))
 
 
 def _shown(told: list[dict[str, Any]]) -> Group:

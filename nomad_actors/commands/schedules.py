@@ -53,6 +53,8 @@ def _show(told: dict[str, Any]) -> None:
     for job in told["jobs"]:
         if job["overdue"]:
             out.print(styled(f"{job['name']}: overdue: {job['overdue']}", "red"))
+    for bad in told["unreadable"]:
+        out.print(styled(f"{bad['name']}: cannot be read: {bad['why']}; to remove it: {bad['fix']}", "red"))
     live = [each for each in told["schedulers"] if each["live"]]
     names = ", ".join(each["name"] for each in live)
     words = f"schedulers: {names}" if live else "no live scheduler: nothing that is due is added; nomad run scheduler"

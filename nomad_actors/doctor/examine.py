@@ -20,6 +20,7 @@ ON_REDIS: tuple[tuple[str, Area, Check], ...] = (
     ("releases", Area.WORKERS, schedule_checks.releases),
     ("job types", Area.QUEUES, queue_checks.job_types),
     ("workers", Area.WORKERS, queue_checks.workers),
+    ("records", Area.QUEUES, queue_checks.records),
     ("queues", Area.QUEUES, queue_checks.moving),
     ("health", Area.QUEUES, queue_limits.limits),
 )

@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from ..broker.errors import Refusal
 from ..broker.leased import UNKNOWN_FOR_MS
 from ..job import Job
-from ..queue_control import Queue, redis_errors
+from ..queue_control import Queue, of_readable, redis_errors
 from .findings import Finding, Patient, Status
 from .stillness import Reason, held_back, paused, why_still
 
+#: How many unreadable records are told of one by one.
+MAX_UNREADABLE = 20
 #: What holds a queue back as somebody wants it, or for a while.
 _STATUS = dict.fromkeys((Reason.PAUSED, Reason.PLACES_TAKEN, Reason.LIMIT, Reason.BRAKE), Status.WARNING)
 #: What keeps workers from saying that they live; a full Redis does not.
@@ -22,9 +24,9 @@ _NO_HEARTBEATS = (Refusal.DISK, Refusal.REPLICA)
 def workers(patient: Patient) -> Iterator[Finding]:
     """Report the queues that no live worker serves."""
     refusal = patient.queues.server_facts().refusal
-    for queue in (patient.queues.get_queue(name) for name in patient.queues.names()):
-        if not queue.workers():
-            yield _unserved(queue, refusal)
+    queues = [patient.queues.get_queue(name) for name in patient.queues.names()]
+    unserved = [queue.name for queue in queues if not queue.workers()]
+    yield from of_readable(unserved, lambda name: _unserved(patient.queues.get_queue(name), refusal))
 
 
 def _unserved(queue: Queue, refusal: Refusal | None) -> Finding:
@@ -37,13 +39,18 @@ def _unserved(queue: Queue, refusal: Refusal | None) -> Finding:
 
 def moving(patient: Patient) -> Iterator[Finding]:
     """Tell which queues are paused and, of those that have workers, which do not move, and the first reason for it."""
-    for queue in (patient.queues.get_queue(name) for name in patient.queues.names()):
-        # Whether or not something is due: who pauses a queue that has work once a day forgets it.
-        if held := paused(queue):
-            found = f"{held.found} ({_counted(queue)})"
-            yield Finding(f"queue {queue.name}", Status.WARNING, found, held.fix, subject=queue.name)
-        elif queue.workers():
-            yield _moving(patient, queue)
+    found = of_readable(patient.queues.names(), lambda name: list(_of_queue(patient, patient.queues.get_queue(name))))
+    for of_queue in found:
+        yield from of_queue
+
+
+def _of_queue(patient: Patient, queue: Queue) -> Iterator[Finding]:
+    # Whether or not something is due: who pauses a queue that has work once a day forgets it.
+    if held := paused(queue):
+        found = f"{held.found} ({_counted(queue)})"
+        yield Finding(f"queue {queue.name}", Status.WARNING, found, held.fix, subject=queue.name)
+    elif queue.workers():
+        yield _moving(patient, queue)
 
 
 def _moving(patient: Patient, queue: Queue) -> Finding:
@@ -86,11 +93,26 @@ def _started_lately(patient: Patient, queue: Queue) -> bool:
     return now_ms - newest_ms < patient.limits.still_seconds * 1000 or ended.completed + ended.failed > 0
 
 
+def records(patient: Patient) -> Iterator[Finding]:
+    """Tell of everything in Redis that cannot be read, with its id, the reason and how to remove it."""
+    with redis_errors():
+        found = patient.broker.unreadable_records(patient.queues.names())
+    for each in found[:MAX_UNREADABLE]:
+        yield Finding("records", Status.PROBLEM, each.found, each.fix, subject=each.queue)
+    if len(found) > MAX_UNREADABLE:
+        yield Finding("records", Status.PROBLEM, f"{len(found) - MAX_UNREADABLE} more records cannot be read")
+    if not found:
+        yield Finding("records", Status.OK, "everything that was looked at can be read")
+
+
 def job_types(patient: Patient) -> Iterator[Finding]:
     """Tell of which jobs no code here, or no live worker, knows the job type, within a sample of each queue."""
     found: list[Finding] = []
-    for queue in (patient.queues.get_queue(name) for name in patient.queues.names()):
-        sample = _sample(queue, patient.limits.sample_jobs)
+    samples = of_readable(
+        patient.queues.names(), lambda name: (name, _sample(patient.queues.get_queue(name), patient.limits.sample_jobs))
+    )
+    for name, sample in samples:
+        queue = patient.queues.get_queue(name)
         known = {job_type.name for job_type in queue.job_types}
         unknown = {state: Counter(job.name for job in jobs if job.name not in known) for state, jobs in sample.items()}
         if by_state := {state: names for state, names in unknown.items() if names}:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..counted import counted
-from ..queue_control import Queue
+from ..queue_control import Queue, of_readable
 from ..thresholds import ALERTS, Thresholds, of_queue
 from .findings import Finding, Patient, Status
 
 
 def limits(patient: Patient) -> Iterator[Finding]:
     """Check every queue against its limits."""
-    found = [each for name in patient.queues.names() for each in _beyond(patient.queues.get_queue(name))]
+    of_queues = of_readable(patient.queues.names(), lambda name: _beyond(patient.queues.get_queue(name)))
+    found = [each for of_queue in of_queues for each in of_queue]
     fine = "failures, run times and waiting jobs are within every queue's limits"
     yield from found or [Finding("health", Status.OK, fine)]
 

@@ -162,8 +162,8 @@ def _steps(patient: Patient) -> Finding:
     names = patient.queues.names()
     with redis_errors():
         standings = patient.broker.standings(names)
-    offsets = {name: standings[name].counts.clock_offset_ms / 1000 for name in names}
-    worst = max(names, key=lambda name: abs(offsets[name]), default=None)
+    offsets = {name: standings[name].counts.clock_offset_ms / 1000 for name in standings}
+    worst = max(offsets, key=lambda name: abs(offsets[name]), default=None)
     if worst is None or abs(offsets[worst]) <= patient.limits.clock_problem_seconds:
         return Finding("redis clock", Status.OK, "it has run evenly")
     found = (

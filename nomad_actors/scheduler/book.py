@@ -13,6 +13,7 @@ from typing import Any
 
 from .. import error_reports
 from ..broker.slots import Claim, Claimed, ScheduleBook, Slot, StoredSchedule, slot_job_id
+from ..broker.unreadable import Unreadable
 from ..clock import Clock
 from ..errors import BadInput, UnknownSchedule, WrongState
 from ..job_types import JobType
@@ -55,10 +56,20 @@ class Schedules:
         return self._queues.schedule_book()
 
     def all(self) -> list[Standing]:
-        """Return every schedule, by name."""
+        """Return every schedule, by name, that can be read."""
+        return self.survey()[0]
+
+    def survey(self) -> tuple[list[Standing], list[Unreadable]]:
+        """Return every schedule, by name, and those that cannot be read."""
         with redis_errors():
-            found = self.book.read(self._queues.names())
-        return [standing for stored in found if (standing := _standing(stored)) is not None]
+            found, unreadable = self.book.survey(self._queues.names())
+        standings = []
+        for stored in found:
+            try:
+                standings.append(_standing(stored))
+            except (BadInput, TypeError) as error:
+                unreadable.append(self.book.unreadable(stored, str(error)))
+        return standings, unreadable
 
     def find(self, name: str) -> Standing | None:
         """Return a schedule; None when there is none of that name."""
@@ -328,15 +339,11 @@ def _changing(schedule: Schedule) -> _Change:
     return change
 
 
-def _standing(stored: StoredSchedule) -> Standing | None:
-    """Return a schedule as it stands; None, with a line in the log, for one that this release cannot read."""
+def _standing(stored: StoredSchedule) -> Standing:
+    """Return a schedule as it stands. Raises `BadInput` or `TypeError` for one that this release cannot read."""
     # What a newer release has added does not keep an older one from its work.
     fields = {name: value for name, value in {**(stored.declared or {}), **stored.overrides}.items() if name in _FIELDS}
-    try:
-        schedule = Schedule(name=stored.name, queue=stored.queue, **fields)
-    except (BadInput, TypeError) as error:
-        logger.error("a schedule cannot be read and is left out", schedule=stored.name, error=str(error))
-        return None
+    schedule = Schedule(name=stored.name, queue=stored.queue, **fields)
     changed = tuple(sorted(stored.overrides)) if stored.declared is not None else ()
     return Standing(schedule, stored, stored.declared is not None, changed)
 

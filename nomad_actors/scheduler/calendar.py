@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -49,6 +49,9 @@ _MACROS = {
 }
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_TWO_DAYS = timedelta(days=2)
+#: Longer than any that lists every minute.
+MAX_LENGTH = 1000
 
 
 @dataclass(frozen=True)
@@ -120,16 +123,24 @@ class Cron:
 
     def after(self, instant: datetime, zone: ZoneInfo) -> Iterator[datetime]:
         """Yield the due instants after `instant`, in UTC and in order; ends when none comes within fifty years."""
-        # One day back: a gap may push yesterday's last slot into today. cronsim begins after the second it is given.
-        yesterday = instant.astimezone(zone).date() - timedelta(days=1)
-        begin = datetime(yesterday.year, yesterday.month, yesterday.day) - timedelta(seconds=1)
+        local = instant.astimezone(zone).replace(tzinfo=None)
+        if (instant - _TWO_DAYS).astimezone(zone).utcoffset() != instant.astimezone(zone).utcoffset():
+            # Back to yesterday: a gap may have pushed its last slot into today.
+            local = datetime(local.year, local.month, local.day) - timedelta(days=1, seconds=1)
         last = instant
-        for _, walls in itertools.groupby(CronSim(self.plain, begin), key=datetime.date):
-            # Sorted: where an hour occurs twice, its first occurrence goes before its second.
-            for due in sorted({each for wall in walls for each in self._instants(wall, zone)}):
+        for day, walls in itertools.groupby(CronSim(self.plain, local), key=datetime.date):
+            for due in self._dues(day, walls, zone):
                 if due > last:
                     yield due
                     last = due
+
+    def _dues(self, day: date, walls: Iterator[datetime], zone: ZoneInfo) -> Iterable[datetime]:
+        """Return the instants of one day's wall clock times, in order."""
+        offset = _steady_offset(day, zone)
+        if offset is not None:
+            return (wall.replace(tzinfo=UTC) - offset for wall in walls)
+        # Where an hour occurs twice, its first occurrence goes before the second of an earlier one.
+        return sorted({each for wall in walls for each in self._instants(wall, zone)})
 
     def _instants(self, wall: datetime, zone: ZoneInfo) -> list[datetime]:
         first = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
@@ -141,6 +152,13 @@ class Cron:
             return [first, second] if exists else []
         # In a gap the two readings stand on either side of it.
         return [first] if exists else [_gap_end(second, first, zone)]
+
+
+def _steady_offset(day: date, zone: ZoneInfo) -> timedelta | None:
+    """Return a day's distance from UTC; None when the clocks change on it or right beside it."""
+    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
+    offsets = {(midnight + timedelta(hours=hours)).utcoffset() for hours in (-3, 0, 12, 24, 27)}
+    return offsets.pop() if len(offsets) == 1 else None
 
 
 def _gap_end(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
@@ -166,8 +184,11 @@ def cron(expression: str | periodiq.CronSpec) -> Cron:
         expression = expression.parsed_from
     if not isinstance(expression, str):
         raise BadInput(
-            f"cron expression {expression!r} is not accepted: five fields as text, or periodiq's cron of such"
+            f"a cron expression of type {type(expression).__name__} is not accepted: "
+            "five fields as text, or periodiq's cron of such"
         )
+    if len(expression) > MAX_LENGTH:
+        raise BadInput(f"cron expression {expression[:50]!r}… is not accepted: at most {MAX_LENGTH} characters")
     text = expression.strip()
     parts = _MACROS.get(text.lower(), text).split()
     if len(parts) != len(_FIELDS):

@@ -11,14 +11,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import periodiq
 
 from .. import error_reports
 from ..clock import Clock
-from ..errors import NomadError, Unavailable
+from ..errors import NomadError, Unavailable, UnreadableQueue
 from ..log import get_logger
 from ..metrics.definitions import SCHEDULER_HEARTBEAT
 from ..queue_control import redis_errors
@@ -105,8 +105,21 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
             self._beat_mono = now_mono
         if not self._holds:
             for standing in list(self._standing.values()):
-                self._fire(standing)
+                self._guarded(standing, lambda standing=standing: self._fire(standing))  # type: ignore[misc]
         SCHEDULER_HEARTBEAT.set(time.time())
+
+    @staticmethod
+    def _guarded(standing: Standing, step: Callable[[], None]) -> None:
+        """Make a step of one schedule; whatever is wrong with it keeps no other from being fired."""
+        try:
+            step()
+        except UnreadableQueue as error:
+            logger.error("a schedule's queue cannot be read", schedule=standing.schedule.name, error=str(error))
+        except Unavailable:
+            raise
+        except Exception as error:
+            logger.exception("a schedule could not be fired", schedule=standing.schedule.name)
+            error_reports.report(error, {"schedule": standing.schedule.name})
 
     def _declared_changes(self) -> int:
         """Return the number of changes, with the code's schedules declared: at first, and to a Redis that lost them."""
@@ -139,7 +152,11 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
                     enabled=standing.schedule.enabled,
                     version=standing.stored.version,
                 )
-            self._go_on_from(standing, standing.stored.watermark_ms)
+            self._next_ms[name] = float("inf")
+            self._guarded(
+                standing,
+                lambda standing=standing: self._go_on_from(standing, standing.stored.watermark_ms),  # type: ignore[misc]
+            )
 
     def _go_on_from(self, standing: Standing, watermark_ms: float) -> None:
         schedule = standing.schedule

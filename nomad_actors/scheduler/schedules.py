@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +15,7 @@ from zoneinfo import ZoneInfo
 from ..errors import BadInput
 from ..jobs import SCHEDULED_DATA
 from .calendar import CRON_EXPRESSIONS, Cron, cron, zone
+from .schedule_fields import check_fields
 
 #: A slot that is filled within this time is not late.
 GRACE_SECONDS = 60
@@ -23,7 +23,6 @@ GRACE_SECONDS = 60
 CAP = 100
 
 Word = TypeVar("Word", bound=StrEnum)
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
 class Misfire(StrEnum):
@@ -85,10 +84,11 @@ class Schedule:
     cron: Cron = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise BadInput(f"schedule name {self.name!r} is not accepted: 1 to 100 letters, digits, `.`, `_` and `-`")
-        object.__setattr__(self, "cron", cron(self.expression))
-        object.__setattr__(self, "expression", self.cron.text)
+        # A `periodiq.CronSpec` is taken for the text that it was made of.
+        parsed = cron(self.expression)
+        object.__setattr__(self, "expression", parsed.text)
+        check_fields({each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.init})
+        object.__setattr__(self, "cron", parsed)
         zone(self.timezone)
         misfire = _word("misfire", self.misfire, Misfire)
         standard = Overlap.QUEUE if misfire is Misfire.ALL else Overlap.SKIP
@@ -97,9 +97,6 @@ class Schedule:
             raise BadInput(
                 f"misfire 'all' with overlap '{overlap}' would run one of them: use overlap 'queue' or misfire 'once'"
             )
-        late = self.max_lateness_seconds
-        if late is not None and not (isinstance(late, int | float) and not isinstance(late, bool) and late >= 0):
-            raise BadInput(f"max_lateness_seconds {late!r} is not accepted: a number of seconds from 0, or None")
         object.__setattr__(self, "misfire", misfire)
         object.__setattr__(self, "overlap", overlap)
 

@@ -9,9 +9,11 @@ from functools import cache
 from typing import Any
 
 from ..broker.slots import SchedulerSign, Slot, slot_job_id
+from ..broker.unreadable import Unreadable
 from ..clock import Clock
+from ..errors import UnreadableQueue
 from ..job import Job
-from ..queue_control import redis_errors
+from ..queue_control import of_readable, redis_errors
 from ..queues import Queues
 from ..thresholds import SCHEDULES as LIMITS
 from .book import Schedules, Standing
@@ -123,7 +125,7 @@ def read_all(queues: Queues, clock: Clock) -> list[Told]:
 
 
 def _read(schedules: Schedules, queues: Queues, standings: Sequence[Standing]) -> list[Told]:
-    is_paused = cache(lambda queue: queues.get_queue(queue).is_paused())
+    is_paused = cache(lambda queue: any(of_readable([queue], lambda name: queues.get_queue(name).is_paused())))
     read = zip(standings, schedules.slots_of(standings), strict=True)
     return [_told(queues, standing, slots, success_ms, is_paused) for standing, (slots, success_ms) in read]
 
@@ -140,7 +142,11 @@ def _told(
     asked = [slot for slot in slots if slot.missed is None and slot.outcome is None]
     if last is not None and last.outcome == "failed":
         asked.append(last)
-    jobs = {slot.due_ms: queue.get(slot_job_id(standing.schedule.name, slot.due_ms)) for slot in asked}
+    try:
+        jobs = {slot.due_ms: queue.get(slot_job_id(standing.schedule.name, slot.due_ms)) for slot in asked}
+    except UnreadableQueue:
+        # Health and doctor name the queue.
+        jobs = {}
     found = {due: job for due, job in jobs.items() if job is not None}
     return Told(standing, slots, success_ms, found, bool(found) and is_paused(standing.schedule.queue))
 
@@ -152,6 +158,8 @@ class Reading:
     told: Sequence[Told]
     schedulers: Sequence[SchedulerSign]
     now_ms: int
+    #: What is kept as a schedule and cannot be read as one.
+    unreadable: Sequence[Unreadable] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the original system's scheduler summary, and which schedulers live."""
@@ -163,6 +171,10 @@ class Reading:
             "overdue": sum(each.overdue(self.now_ms) is not None for each in self.told),
             "jobs": [_as_json(each, self.now_ms) for each in self.told],
             "schedulers": [_sign_as_json(sign) for sign in self.schedulers],
+            "unreadable": [
+                {"name": each.name, "queueName": each.queue, "why": each.why, "fix": each.fix}
+                for each in self.unreadable
+            ],
         }
 
 
@@ -171,7 +183,9 @@ def read_scheduler(queues: Queues, clock: Clock) -> Reading:
 
     Raises `Unavailable` when Redis does not answer.
     """
-    return Reading(read_all(queues, clock), signs(queues), clock.now_ms())
+    schedules = Schedules(queues, clock)
+    standings, unreadable = schedules.survey()
+    return Reading(_read(schedules, queues, standings), signs(queues), clock.now_ms(), unreadable)
 
 
 def get_scheduler_summary(queues: Queues, clock: Clock) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 -- include: _record _queue _clock _slots
 -- Puts, changes or removes a schedule, if it is still what the caller has seen.
 -- KEYS: 1 the queue's base
--- ARGV: 1 name, 2 the version that the caller has seen (0 for none), 3 the record as JSON ('' removes it),
+-- ARGV: 1 name, 2 the version that the caller has seen (0 for none, -1 for one that it
+--       cannot read), 3 the record as JSON ('' removes it),
 --       4 'now' to begin anew (what was due before is nobody's), a time in ms to go on from there, or '' to go on,
 --       5 the clock's offset and speed
 -- Returns: ok or changed, then the record as it stands ('' for none)
@@ -9,20 +10,20 @@
 --         record there and is told ok.
 local name, seen, text, from = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local stored = redis.call('HGET', SCHEDULES, name)
-local old = stored and decoded(stored)
+local old = seen >= 0 and stored and decoded(stored) or nil
+if old and (type(old.version) ~= 'number' or type(old.watermark) ~= 'number') then old = nil end
 if text == '' then
-  if not old then return { 'ok', '' } end
-  if old.version ~= seen then return { 'changed', stored } end
+  if old and old.version ~= seen then return { 'changed', stored } end
   redis.call('HDEL', SCHEDULES, name)
   redis.call('DEL', slots_of(name))
   return { 'ok', '' }
 end
 local new = cjson.decode(text)
 if old and old.change == new.change then return { 'ok', stored } end
-if (old and old.version or 0) ~= seen then return { 'changed', stored or '' } end
+if (old and old.version or math.min(0, seen)) ~= seen then return { 'changed', stored or '' } end
 -- A version is never used again, also by a schedule that was removed and added anew.
 new.version = old and seen + 1 or math.floor(raw_ms())
-new.watermark, new.missed, new.last_job, new.init = old and old.watermark, old and old.missed or 0, nil, 0
+new.watermark, new.missed, new.last_job, new.init = old and old.watermark, old and tonumber(old.missed) or 0, nil, 0
 if old then new.last_job, new.init = old.last_job, old.init end
 if tonumber(from) then
   new.watermark = tonumber(from)

@@ -1,0 +1,84 @@
+"""The fields of a schedule, checked strictly: those of the code, of callers, and those that Redis kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from ..errors import BadInput
+
+#: A slot that is later than this runs for nobody's good; None says the same.
+MAX_LATENESS_SECONDS: Final = 10 * 366 * 86_400
+
+#: What each field takes, in words.
+_ALLOWED: Final = {
+    "name": "1 to 100 letters, digits, `.`, `_` and `-`",
+    "description": "text of at most 1,000 characters",
+    "expression": "a cron expression of five fields, as text of at most 1,000 characters",
+    "queue": "the name of a queue",
+    "job_type": "the name of a job type",
+    "data": "an object (a dict with text as keys) that JSON can carry",
+    "timezone": "an IANA time zone such as UTC or Europe/Berlin",
+    "enabled": "True or False",
+    "run_on_init": "True or False",
+    "misfire": "skip, once, all",
+    "overlap": "skip, queue, replace",
+    "max_lateness_seconds": f"a number of seconds from 0 to {MAX_LATENESS_SECONDS}, or None",
+    "priority": "a whole number, the name of a priority, or None",
+    "attempts": "a whole number from 1 to 1000, or None",
+}
+
+
+class ScheduleFields(BaseModel):
+    """What a schedule is made of; nothing is converted, so that `"yes"` is no True."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    name: Annotated[str, Field(pattern=r"\A[A-Za-z0-9._-]{1,100}\z")]
+    description: Annotated[str, Field(max_length=1000)]
+    expression: Annotated[str, Field(max_length=1000)]
+    queue: Annotated[str, Field(min_length=1, max_length=200)]
+    job_type: Annotated[str, Field(min_length=1, max_length=200)]
+    data: dict[str, Any]
+    timezone: Annotated[str, Field(min_length=1, max_length=100)]
+    enabled: bool
+    run_on_init: bool
+    misfire: str
+    overlap: str | None
+    max_lateness_seconds: Annotated[int | float, Field(ge=0, le=MAX_LATENESS_SECONDS)] | None
+    priority: Annotated[int, Field(ge=-(2**31), le=2**31)] | str | None
+    attempts: Annotated[int, Field(ge=1, le=1000)] | None
+
+    @field_validator("data")
+    @classmethod
+    def _fits_json(cls, data: dict[str, Any]) -> dict[str, Any]:
+        try:
+            json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
+        except (TypeError, RecursionError, UnicodeError) as error:
+            raise ValueError(str(error)) from None
+        return data
+
+
+def check_fields(fields: Mapping[str, Any]) -> None:
+    """Raise `BadInput` for the first field that is wrong, with its value and what is allowed."""
+    try:
+        ScheduleFields(**{**fields, "data": _plain(fields["data"])})
+    except ValidationError as error:
+        name = str(error.errors(include_url=False)[0]["loc"][0])
+        raise BadInput(f"schedule {name} {_cut(fields[name])} is not accepted: {_ALLOWED[name]}") from None
+
+
+def _plain(data: object) -> object:
+    """Return any mapping as a dict, and what is none as it is."""
+    return dict(data) if isinstance(data, Mapping) else data
+
+
+def _cut(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception as error:
+        return f"(a {type(value).__name__} whose repr raises {type(error).__name__})"
+    return text if len(text) <= 200 else f"{text[:200]}…"

@@ -1,0 +1,203 @@
+"""One unreadable record of any kind spoils nothing else, and health and doctor say what it is and how to remove it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+
+import pytest
+import redis
+from flask.testing import FlaskClient
+
+from nomad_actors.broker import keys
+from nomad_actors.doctor import queue_checks
+from nomad_actors.doctor.findings import Finding, Patient
+from nomad_actors.errors import UnreadableQueue
+
+from .conftest import Parts
+
+BASE = "nomad:{token-refresh}"
+
+
+def a_schedule(**changed: object) -> bytes:
+    """Return a schedule's record with something else in it."""
+    declared = {
+        "description": "d",
+        "expression": "* * * * *",
+        "job_type": "hold",
+        "data": {},
+        "timezone": "UTC",
+        "enabled": True,
+        "run_on_init": False,
+        "misfire": "once",
+        "max_lateness_seconds": 60,
+        "overlap": "skip",
+        "priority": None,
+        "attempts": None,
+    }
+    record = {"version": 1, "enabled": True, "watermark": 1e12, "declared": declared, "overrides": {}, "missed": 0}
+    for name, value in changed.items():
+        (declared if name in declared else record)[name] = value
+    for name in ("declared", "overrides"):
+        record[name] = json.dumps(record[name])
+    return json.dumps(record).encode()
+
+
+SCHEDULES = [
+    *(a_schedule(expression=value) for value in (None, 5, "x", "* * * *", "0 0 31 2 *", ["*"])),
+    *(a_schedule(timezone=value) for value in (None, 5, "Mars", "../x", "\0")),
+    *(a_schedule(enabled=value) for value in ("yes", None, 1)),
+    *(a_schedule(run_on_init=value) for value in ("yes", None)),
+    *(a_schedule(max_lateness_seconds=value) for value in (float("inf"), float("nan"), -1, "x", 10**400)),
+    *(a_schedule(data=value) for value in (None, [1], "x", {"n": float("nan")})),
+    *(a_schedule(job_type=value) for value in (None, 5, "nobody")),
+    *(a_schedule(misfire=value) for value in (None, "x", [])),
+    *(a_schedule(overlap=value) for value in (5, "x")),
+    *(a_schedule(priority=value) for value in ("x", [], 10**30)),
+    *(a_schedule(attempts=value) for value in ("3", 0, 1.5)),
+    *(a_schedule(description=value) for value in (None, 5)),
+    *(a_schedule(version=value) for value in (None, "x", 1e300, -1)),
+    *(a_schedule(watermark=value) for value in (None, "x", 1e300, -1e300, float("nan"), float("inf"))),
+    *(a_schedule(missed=value) for value in (None, "x", 1e300)),
+    *(a_schedule(declared=value) for value in (5, [], "x")),
+    *(a_schedule(overrides=value) for value in (5, [], None)),
+]
+
+
+SHOWN = ("/metrics", "/admin/jobs/health", "/admin/jobs/scheduler", "/admin/jobs/queues", "/admin/jobs/metrics")
+SHOWN += ("/admin/jobs/failed", "/admin/jobs/active", "/admin/doctor", "/admin/", "/admin/jobs/bulk", "/admin/bulk")
+
+
+def check_shown(ask: FlaskClient, planted: object) -> None:
+    """Ask for all that is of more than one queue: it is shown, and the rest of it is there."""
+    for path in SHOWN:
+        answer = ask.get(path)
+        judged = answer.status_code == 503 and path in ("/admin/jobs/health", "/admin/doctor")
+        assert answer.status_code == 200 or judged, f"{planted}: {path}: {answer.status_code} {answer.text[:300]}"
+        if path == "/metrics":
+            assert 'nomad_collector_success{source="redis"} 1.0' in answer.text, planted
+        if path in ("/metrics", "/admin/jobs/queues", "/admin/"):
+            assert "cache-cleanup" in answer.text, f"{planted}: {path}"
+
+
+def findings(parts: Parts) -> list[Finding]:
+    return list(queue_checks.records(Patient(parts.settings, parts.clock, parts.broker, parts.queues)))
+
+
+def test_schedules_that_cannot_be_read_leave_the_others_as_they_are(
+    ask: FlaskClient, parts: Parts, redis_client: redis.Redis
+) -> None:
+    parts.hear_scheduler()
+    good = len(parts.schedules.all())
+    planted = {f"zz{number}": record for number, record in enumerate([b"", b"\xff", b"5", b"[" * 9000, *SCHEDULES])}
+    redis_client.hset(f"{BASE}:schedules", mapping=planted)  # type: ignore[arg-type]
+    redis_client.hset(f"{BASE}:schedules", b"\xff\xfe", a_schedule())  # type: ignore[arg-type]
+    check_shown(ask, "schedules")
+    summary = ask.get("/admin/jobs/scheduler").get_json()
+    shown, bad = {job["name"] for job in summary["jobs"]}, {each["name"] for each in summary["unreadable"]}
+    # An unknown job type or priority is read well, and refused when its job is added.
+    assert len(shown) - good <= 4
+    assert shown | bad >= planted.keys()
+    assert not shown & bad
+    issues = ask.get("/admin/jobs/health").get_json()["scheduledJobs"]["issues"]
+    assert sum("cannot be read" in issue for issue in issues) == len(bad)
+    assert all(
+        each["why"] and each["fix"].partition(" ")[0] in ("redis-cli", "printf") for each in summary["unreadable"]
+    )
+
+
+def test_a_schedule_that_cannot_be_read_is_put_anew_or_removed_as_said(
+    parts: Parts, redis_client: redis.Redis, redis_url: str
+) -> None:
+    parts.hear_scheduler()
+    name = parts.schedules.all()[0].schedule.name
+    queue = next(each.schedule.queue for each in parts.schedules.all() if each.schedule.name == name)
+    for number, record in enumerate(SCHEDULES):
+        redis_client.hset(f"nomad:{{{queue}}}:schedules", name, record)  # type: ignore[arg-type]
+        if number % 5 == 0:
+            parts.hear_scheduler()
+            assert parts.schedules.find(name) is not None, record
+    odd = b'\xff it\'s "odd"\n'
+    redis_client.hset(f"{BASE}:schedules", odd, b"rubbish")  # type: ignore[arg-type]
+    redis_client.hset(f"{BASE}:schedules", "it's plain", b"rubbish")
+    for each in parts.schedules.survey()[1]:
+        if each.name != name:
+            command = each.fix.replace("redis-cli", f"redis-cli -u {shlex.quote(redis_url)}")
+            subprocess.run(["bash", "-c", command], check=True, capture_output=True)
+    assert not [each for each in parts.schedules.survey()[1] if each.name != name]
+
+
+RECORDS: list[tuple[str, bytes, bytes]] = [
+    *(("slots:zz", b"5", value) for value in (b"", b"\xff", b"{}", b'{"due":1e300}', b'{"due":"x"}', b"[]")),
+    ("slots:zz", b"last_success", b"x"),
+    *((name, b"zz", value) for name in ("jobs", "workers", "stats", "faults") for value in (b"", b"\x07cut")),
+    ("jobs", b"zz", b"\x63" + b"\xff" * 90),
+    ("active", b"zz", b"x"),
+    *(("meta", field, b"x") for field in (b"paused", b"paused:esi", b"rate", b"limit_set", b"max_length", b"keep")),
+    *(("meta", b"clock", value) for value in (b"x", b"\xff" * 28)),
+    ("meta", b"paused", b'{"since":1e400}'),
+    *(("operations", b"zz", value) for value in (b"\xff", b"[" * 9000, b"5")),
+]
+
+
+def test_every_kind_of_record_is_named_by_the_doctor_and_spoils_nothing(
+    ask: FlaskClient, parts: Parts, redis_client: redis.Redis
+) -> None:
+    parts.add()
+    parts.add(fail=True)
+    parts.run_all()
+    assert [(each.status, each.fix) for each in findings(parts)] == [("ok", "")]
+    redis_client.hset(f"{BASE}:schedules", "zz", a_schedule(expression="0 0 1 1 *"))  # type: ignore[arg-type]
+    left, expected = list(RECORDS), set()
+    while left:
+        # What has another's key and field comes in the next round.
+        planted = {(suffix, field): value for suffix, field, value in reversed(left)}
+        left = [each for each in left if planted[each[:2]] != each[2]]
+        for (suffix, field), value in planted.items():
+            redis_client.hset(f"{BASE}:{suffix}", field, value)  # type: ignore[arg-type]
+        found = parts.broker.unreadable_records(parts.queues.names())
+        expected |= {(f"{BASE}:{suffix}", field) for suffix, field in planted}
+        assert {(each.key, each.field) for each in found} == expected
+        assert all(each.why and each.key in each.fix for each in found)
+        assert len(findings(parts)) == min(len(found), 21)
+    check_shown(ask, "the last round")
+
+
+#: One of each way in which a key is read.
+WRONG = ("jobs", "active", "meta", "waiting", "failed", "workers", "stats", "schedules", "operations", "slots:zz")
+
+
+def test_the_doctor_knows_every_key_by_its_type(parts: Parts, redis_client: redis.Redis) -> None:
+    for suffix in keys.TYPES:
+        redis_client.delete(f"{BASE}:{suffix}")
+        redis_client.xadd(f"{BASE}:{suffix}", {"no": "such"})
+    fixes = {each.fix for each in parts.broker.unreadable_records(parts.queues.names())}
+    assert fixes == {f"redis-cli UNLINK '{BASE}:{suffix}'" for suffix in keys.TYPES}
+
+
+@pytest.mark.parametrize("suffix", WRONG)
+def test_a_key_of_a_wrong_type_spoils_no_other_queue(
+    ask: FlaskClient, parts: Parts, redis_client: redis.Redis, suffix: str
+) -> None:
+    parts.add("cache-cleanup", fail=True)
+    parts.run_all("cache-cleanup")
+    redis_client.hset(f"{BASE}:schedules", "zz", a_schedule())  # type: ignore[arg-type]
+    redis_client.delete(f"{BASE}:{suffix}")
+    redis_client.xadd(f"{BASE}:{suffix}", {"no": "such"})
+    check_shown(ask, suffix)
+    assert any(f"redis-cli UNLINK '{BASE}:{suffix}'" == each.fix for each in findings(parts))
+    for path in ("/admin/jobs/queues/token-refresh", "/admin/jobs/queues/token-refresh/failures"):
+        assert ask.get(path).status_code in (200, 503)
+    if suffix in ("meta", "waiting", "active"):
+        with pytest.raises(UnreadableQueue, match="nomad doctor"):
+            parts.queues.get_queue("token-refresh").counts()
+
+
+@pytest.mark.parametrize("key", ["nomad:schedulers", "nomad:schedules:changes"])
+def test_a_key_of_the_schedulers_of_a_wrong_type_spoils_nothing_else(
+    ask: FlaskClient, parts: Parts, redis_client: redis.Redis, key: str
+) -> None:
+    redis_client.xadd(key, {"no": "such"})
+    check_shown(ask, key)
+    assert any(f"redis-cli UNLINK {key}" == each.fix for each in findings(parts))
