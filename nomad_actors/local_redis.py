@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import itertools
-import os
 import random
 import shutil
 import socket
@@ -86,7 +85,7 @@ class LocalRedis:
 
     `append_only` writes every change to disk (`appendfsync` as given). With a `password` it lets `USER` in alone, whom
     no other knows: one without a password takes any, but from nobody it does not know. With `dies_with_us` the
-    kernel ends it with the thread that started it, also when that one is killed. `environ` is added to the server's
+    kernel ends it with the thread that started it, also when that one is killed. `environ` is the server's
     environment; `program` is the server to start in place of the one that is found.
     """
 
@@ -137,7 +136,7 @@ class LocalRedis:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.STDOUT,
-            env=None if self._environ is None else {**os.environ, **self._environ},
+            env=self._environ,
             start_new_session=True,
             umask=UMASK,
             preexec_fn=end_with_parent if self.dies_with_us else None,
