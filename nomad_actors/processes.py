@@ -1,4 +1,4 @@
-"""Ends a process with the one that started it, however that one ended."""
+"""Between a process and the one that started it: it ends with that one, and says when it is ready."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import signal
 import threading
 import time
+from dataclasses import dataclass
+from typing import Protocol
 
 #: From linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
@@ -14,6 +16,24 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether a program can be used; until then `progress` changes for as long as its start gets on."""
+
+    ready: bool
+    progress: object = None
+
+
+class Foundation(Protocol):
+    """What a supervisor asks about a program that others need."""
+
+    def readiness(self, pid: int) -> Readiness:
+        """Return how far the process has come; called until it is ready, must answer within a second or two."""
+
+    def last_words(self) -> str:
+        """Return why its last process ended, as far as it said so."""
 
 
 def end_with_parent() -> None:

@@ -253,7 +253,10 @@ class _Reader:
             return
         except (OSError, ValueError) as error:
             why = str(error) if isinstance(error, OSError) else "what it holds is no URL"
-            self._problems.append(f"REDIS_URL is not set, and {path} cannot be used ({why}); accepted: set REDIS_URL")
+            self._problems.append(
+                f"REDIS_URL is not set, and {path} cannot be used ({why}); accepted: set REDIS_URL, or "
+                "remove the file: `make run` writes it anew"
+            )
             return
         self._values |= {"redis_url": url, "redis_url_file": path}
         self.origins["redis_url"] = Origin("REDIS_URL", (str(path),))

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
 
+from nomad_actors.processes import Readiness
 from nomad_actors.supervisor import Supervisor
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -100,3 +102,128 @@ def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path, wait_until
     process.kill()
     process.wait()
     wait_until(lambda: not psutil.pid_exists(child))
+
+
+class FileFoundation:
+    """A program that is ready when a file is there, and gets on as the file `progress` says."""
+
+    def __init__(self, ready: Path, progress: Path | None = None) -> None:
+        self._ready, self._progress = ready, progress
+
+    def readiness(self, pid: int) -> Readiness:
+        if self._ready.exists():
+            return Readiness(True)
+        return Readiness(False, self._progress.stat().st_size if self._progress and self._progress.exists() else None)
+
+    def last_words(self) -> str:
+        return "its last words"
+
+
+def test_what_others_need_is_ready_before_them_and_ends_after_them(
+    tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    ends = tmp_path / "ends"
+    source = (
+        "import signal, sys, time\n"
+        "def end(*_):\n"
+        "    time.sleep(float(sys.argv[2]))\n"
+        "    open(sys.argv[1], 'a').write(sys.argv[3] + '\\n')\n"
+        "    sys.exit()\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "open(sys.argv[4], 'w')\n"
+        "time.sleep(600)\n"
+    )
+
+    def command(name: str, seconds: float) -> list[str]:
+        return [sys.executable, "-c", source, str(ends), str(seconds), name, str(tmp_path / name)]
+
+    ready = tmp_path / "ready"
+    supervisor = Supervisor()
+    supervisor.add("base", command("base", 0), os.environ, foundation=FileFoundation(ready))
+    supervisor.add("slow", command("slow", 0.5), os.environ)
+    supervisor.add("quick", command("quick", 0), os.environ)
+    supervisor.start()
+    try:
+        wait_until((tmp_path / "base").exists)
+        first = supervisor.pids()["base"]
+        assert supervisor.pids().keys() == {"base"}
+        # One that dies before it is ready lets nothing start either.
+        (tmp_path / "base").unlink()
+        os.kill(first, signal.SIGKILL)
+        wait_until((tmp_path / "base").exists)
+        assert supervisor.pids().keys() == {"base"}
+        ready.touch()
+        wait_until(lambda: (tmp_path / "slow").exists() and (tmp_path / "quick").exists())
+    finally:
+        supervisor.stop(10)
+    assert ends.read_text().split() == ["quick", "slow", "base"]
+
+
+def test_what_dies_while_the_program_that_it_needs_is_away_waits_for_it(
+    tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    ready = tmp_path / "ready"
+    ready.touch()
+    supervisor = Supervisor()
+    supervisor.add("base", SLEEP, os.environ, foundation=FileFoundation(ready))
+    supervisor.add("user", SLEEP, os.environ)
+    supervisor.start()
+    try:
+        wait_until(lambda: supervisor.alive() == {"base": True, "user": True})
+        ready.unlink()
+        before = supervisor.pids()
+        for pid in before.values():
+            os.kill(pid, signal.SIGKILL)
+        # The one that it needs has the same backoff: by then both would be back.
+        wait_until(lambda: supervisor.pids().get("base", before["base"]) != before["base"])
+        assert not supervisor.alive()["user"]
+        ready.touch()
+        wait_until(lambda: supervisor.alive()["user"])
+    finally:
+        supervisor.stop(5)
+
+
+def test_a_start_that_does_not_get_on_is_killed_and_tried_again(
+    tmp_path: Path, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("nomad_actors.supervisor.STUCK_SECONDS", 1.5)
+    progress = tmp_path / "progress"
+    slow = f"import time\nwhile True:\n    open({str(progress)!r}, 'a').write('x')\n    time.sleep(0.05)"
+    supervisor = Supervisor()
+    supervisor.add(
+        "slow", [sys.executable, "-c", slow], os.environ, foundation=FileFoundation(tmp_path / "never", progress)
+    )
+    stuck = Supervisor()
+    stuck.add("stuck", SLEEP, os.environ, foundation=FileFoundation(tmp_path / "never"))
+    supervisor.start()
+    stuck.start()
+    try:
+        wait_until(progress.exists)
+        getting_on = supervisor.pids()["slow"]
+        wait_until(lambda: stuck.alive()["stuck"])
+        first = stuck.pids()["stuck"]
+        wait_until(lambda: stuck.pids().get("stuck", first) != first)
+        assert supervisor.pids()["slow"] == getting_on
+    finally:
+        supervisor.stop(5)
+        stuck.stop(5)
+    assert "its start does not get on" in caplog.text
+    assert any(getattr(record, "nomad_fields", {}).get("why") == "its last words" for record in caplog.records)
+
+
+@pytest.mark.parametrize("command", [["/nowhere/to/be/found"], [sys.executable, "-c", "import sys; sys.exit(3)"]])
+def test_a_program_that_died_for_hours_ends_nobody_else(command: list[str], wait_until: Callable[..., None]) -> None:
+    supervisor = Supervisor()
+    supervisor.add("sleeper", SLEEP, os.environ)
+    supervisor.add("crasher", command, os.environ)
+    # Half a second doubled so often is more than a float holds.
+    crasher = supervisor._children[1]
+    crasher.deaths = 1_100
+    supervisor.start()
+    try:
+        wait_until(lambda: crasher.deaths == 1_101)
+        assert supervisor.watches()
+        assert supervisor.alive()["sleeper"]
+    finally:
+        supervisor.stop(5)
+    assert not supervisor.watches()

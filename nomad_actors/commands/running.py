@@ -19,10 +19,8 @@ from ..errors import CannotStart, Unavailable
 from ..metrics.place import VARIABLE, WORKERS_PORT, make_place
 from ..program import begin, settings_or_exit
 from ..secret_url import SecretUrl
-from ..settings import OWN_REDIS
 
 if TYPE_CHECKING:
-    from ..local_redis import LocalRedis
     from ..settings import Settings
     from ..supervisor import Supervisor
 
@@ -80,12 +78,14 @@ def everything() -> None:
             environ["REDIS_URL"] = redis.url
     _say_what_is_missing(settings)
     supervisor = Supervisor()
+    if redis is not None:
+        supervisor.add("redis", redis.command(), environ, foundation=redis, pass_fds=redis.inherited_fds())
     # As the command, which says in one line why workers cannot start, before Dramatiq does.
     supervisor.add("workers", [sys.executable, "-m", "nomad_actors.cli", "run", "workers"], environ)
     scheduler_environ = {**environ, **_beside_workers(settings)}
     supervisor.add("scheduler", [sys.executable, "-m", "nomad_actors.scheduler"], scheduler_environ)
     supervisor.add("admin", [sys.executable, "-m", "admin"], environ)
-    _run_until_told(supervisor, redis, settings)
+    _run_until_stopped(supervisor, settings)
 
 
 def _stop_if_never(check: Callable[[], object]) -> None:
@@ -154,23 +154,21 @@ def _say_what_is_missing(settings: Settings) -> None:
         )
 
 
-def _run_until_told(supervisor: Supervisor, redis: LocalRedis | None, settings: Settings) -> None:
-    told = _Told()
-    if redis is not None:
-        redis.start()
-        logger.info("own Redis started", port=redis.port, address=str(settings.var_dir / OWN_REDIS))
+def _run_until_stopped(supervisor: Supervisor, settings: Settings) -> None:
+    signals = _StopSignals()
     try:
         supervisor.start()
-        while not told.to_stop:
+        while not signals.stop:
+            if not supervisor.watches():
+                logger.critical("nobody watches the programs any more: ending")
+                sys.exit(1)
             time.sleep(0.1)
-        supervisor.stop(settings.shutdown_ms / 1000 + STOP_MARGIN_SECONDS, at_once=lambda: told.at_once)
+        supervisor.stop(settings.shutdown_ms / 1000 + STOP_MARGIN_SECONDS, at_once=lambda: signals.at_once)
     finally:
         supervisor.kill()
-        if redis is not None:
-            redis.stop()
 
 
-class _Told:
+class _StopSignals:
     """Notes SIGINT and SIGTERM: the first means stop, one that comes a while later means at once.
 
     The handler does nothing else: what it interrupts may hold a lock. `make` passes a signal on that its whole group
@@ -178,13 +176,13 @@ class _Told:
     """
 
     def __init__(self) -> None:
-        self.to_stop = self.at_once = False
+        self.stop = self.at_once = False
         self._first_mono = 0.0
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._hear)
+            signal.signal(number, self._note)
 
-    def _hear(self, number: int, _: FrameType | None) -> None:
-        if not self.to_stop:
-            self.to_stop, self._first_mono = True, time.monotonic()
+    def _note(self, number: int, _: FrameType | None) -> None:
+        if not self.stop:
+            self.stop, self._first_mono = True, time.monotonic()
         elif time.monotonic() - self._first_mono > SAME_SIGNAL_SECONDS:
             self.at_once = True
