@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from redis.exceptions import ResponseError
 
@@ -32,6 +33,10 @@ class ServerFacts:
     memory_policy: str | None = None
     append_only: bool | None = None
     append_ok: bool | None = None
+    #: Whether the append-only file could be rewritten the last time: else it only grows.
+    rewrite_ok: bool | None = None
+    #: Whether the user `default`, as whom an append-only file is replayed from 7.0 on, may execute everything.
+    replays_all: bool | None = None
     #: Whether snapshots are written by themselves (CONFIG's `save`), and whether the last one could be.
     snapshots: bool | None = None
     snapshot_ok: bool | None = None
@@ -93,7 +98,7 @@ class RedisServer:
         (now,) = self._links.commands([("TIME",)])
         round_trip_ms = (time.perf_counter() - before) * 1000
         asked = [("INFO",), *(("CONFIG", "GET", name) for name in ("save", "stop-writes-on-bgsave-error"))]
-        info, save, stops = self._links.commands(asked, may_refuse=True)
+        info, save, stops, user = self._links.commands([*asked, ("ACL", "GETUSER", "default")], may_refuse=True)
         now_ms = int(now[0]) * 1000 + int(now[1]) / 1000
         saves, stop = _setting(save), _setting(stops)
         return _facts(
@@ -102,6 +107,7 @@ class RedisServer:
             _parsed(info),
             snapshots=None if saves is None else bool(saves),
             stops_without_snapshot=None if stop is None else stop == "yes",
+            replays_all=_may_do_everything(user),
         )
 
     def running(self, queue: str) -> list[RunningJob]:
@@ -145,6 +151,17 @@ def _setting(reply: Sequence[bytes] | ResponseError) -> str | None:
     return reply[1].decode(errors="replace").strip()
 
 
+def _may_do_everything(reply: Any) -> bool | None:
+    """Return whether a user may execute every command on every key; None when ACL is forbidden or older than 7.0."""
+    if not isinstance(reply, list):
+        return None
+    fields = dict(zip(reply[::2], reply[1::2], strict=False))
+    commands, patterns = fields.get(b"commands"), fields.get(b"keys")
+    if not isinstance(commands, bytes) or not isinstance(patterns, bytes):
+        return None
+    return b"+@all" in commands.split() and b"~*" in patterns.split()
+
+
 def _facts(now_ms: float, accuracy_ms: float, info: Mapping[str, str], **settings: bool | None) -> ServerFacts:
     def whole(name: str) -> int | None:
         return int(info[name]) if info.get(name, "").isdigit() else None
@@ -161,6 +178,7 @@ def _facts(now_ms: float, accuracy_ms: float, info: Mapping[str, str], **setting
         memory_policy=info.get("maxmemory_policy"),
         append_only=said("aof_enabled", "1"),
         append_ok=said("aof_last_write_status", "ok"),
+        rewrite_ok=said("aof_last_bgrewrite_status", "ok"),
         snapshot_ok=said("rdb_last_bgsave_status", "ok"),
         role=info.get("role"),
         **settings,

@@ -25,6 +25,7 @@ ON_REDIS: tuple[tuple[str, Area, Check], ...] = (
     ("health", Area.QUEUES, queue_limits.limits),
 )
 ON_THE_HOST: tuple[tuple[str, Area, Check], ...] = (
+    ("redis log", Area.REDIS, redis_checks.own_log),
     ("database", Area.DATABASE, host.database),
     ("disk", Area.HOST, host.disk),
     ("files", Area.HOST, file_checks.files),

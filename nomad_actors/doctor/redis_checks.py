@@ -9,8 +9,10 @@ from ..broker.errors import RedisUnavailable, Refusal
 from ..broker.permissions import refused_in_words
 from ..broker.server import ServerFacts
 from ..errors import Unavailable
+from ..local_redis import LocalRedis
 from ..log import redact
 from ..queue_control import redis_errors
+from ..redis_log import complaints, since_last_start
 from .findings import Finding, Patient, Status
 from .redis_cli import redis_cli
 
@@ -112,8 +114,48 @@ def _persistence(facts: ServerFacts, patient: Patient) -> Finding:
         found = "the last write to the append-only file failed: it takes no change until it can write"
         return Finding(name, Status.PROBLEM, found, fix)
     if facts.append_only:
-        return Finding(name, Status.OK, "append-only")
+        return _append_only(name, facts, patient)
     return _snapshots(name, facts, _configured(patient, "appendonly yes"))
+
+
+def _append_only(name: str, facts: ServerFacts, patient: Patient) -> Finding:
+    if facts.replays_all is False:
+        found = (
+            "its user `default` may not execute everything: it replays its append-only file as this user, so the next "
+            "restart drops jobs"
+        )
+        # "off" stays: whoever has no password still does not get in.
+        fix = f"{redis_cli(patient.settings)} ACL SETUSER default '~*' '&*' +@all, and the same where its users are set"
+        return Finding(name, Status.PROBLEM, found, fix)
+    if facts.refusal is Refusal.DISK:
+        found = "append-only, but the last snapshot failed: it takes no change until one succeeds"
+        fix = f"look at Redis' log and df -h on its host; or {_configured(patient, 'stop-writes-on-bgsave-error no')}"
+        return Finding(name, Status.PROBLEM, found, fix)
+    if facts.rewrite_ok is False:
+        found = "append-only, but the last rewrite of its file failed: the file grows until one succeeds"
+        fix = f"look at Redis' log, df -h and free -m on its host, then {redis_cli(patient.settings)} BGREWRITEAOF"
+        return Finding(name, Status.WARNING, found, fix)
+    return Finding(name, Status.OK, "append-only")
+
+
+def own_log(patient: Patient) -> Iterator[Finding]:
+    """Check what the Redis that `nomad run all` brings logged since its last start, also while it does not answer."""
+    if patient.settings.redis_url_file is None:
+        return
+    path = patient.settings.redis_url_file.with_name(LocalRedis.LOG)
+    lines = since_last_start(path)
+    if not lines:
+        yield Finding("redis log", Status.UNKNOWN, f"{path} tells of no start")
+        return
+    found = complaints(lines)
+    for each in found:
+        status = Status.PROBLEM if each.complaint.serious else Status.WARNING
+        times = "" if each.lines == 1 else f", {each.lines} times"
+        yield Finding(
+            "redis log", status, f"{each.complaint.meaning} ({path}{times}): {each.first}", each.complaint.remedy
+        )
+    if not found:
+        yield Finding("redis log", Status.OK, "no complaint since the last start of the own Redis")
 
 
 def _snapshots(name: str, facts: ServerFacts, fix: str) -> Finding:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -10,11 +12,12 @@ from pathlib import Path
 import pytest
 import redis
 
-from nomad_actors.app import QueueAccess
+from nomad_actors.app import QueueAccess, open_queues
 from nomad_actors.clock import SystemClock
 from nomad_actors.doctor.redis_cli import redis_cli
 from nomad_actors.local_redis import LocalRedis, free_port
 from nomad_actors.settings import Settings
+from nomad_actors.testing import wait_until
 from tests import full_disk
 
 from .conftest import Access, found_in
@@ -173,3 +176,87 @@ def test_a_clock_that_is_wrong(access: QueueAccess, seconds: float, status: str)
     assert found.status == status
     assert f"{'ahead of' if seconds >= 0 else 'behind'}" in found.found or seconds == 0
     assert found.fix.startswith("timedatectl") == bool(seconds)
+
+
+@pytest.mark.parametrize(
+    ("user", "status"),
+    [
+        (("off", "resetkeys", "-@all"), "problem"),
+        (("on", "resetkeys", "~nomad:*", "-@all", "+@read"), "problem"),
+        (("off", "~*", "&*", "+@all"), "ok"),
+    ],
+)
+def test_a_user_that_would_drop_jobs_at_the_next_restart(
+    access_to: Access, server: Server, user: tuple[str, ...], status: str
+) -> None:
+    one = server(append_only=True)
+    with redis.Redis.from_url(one.url) as client:
+        if int(str(client.info("server")["redis_version"]).partition(".")[0]) < 7:
+            pytest.skip("this Redis replays its file as nobody")
+        client.acl_setuser("nomad", enabled=True, nopass=True, keys=["*"], channels=["*"], categories=["+@all"])
+        client.execute_command("ACL", "SETUSER", "default", *user)
+    access = access_to(f"redis://nomad:any@127.0.0.1:{one.port}/0")
+    found = found_in(access)["redis persistence"]
+    assert found.status == status
+    if status == "problem":
+        assert "the next restart drops jobs" in found.found
+        assert "ACL SETUSER default '~*' '&*' +@all" in found.fix
+
+
+def test_a_failed_rewrite_and_a_failed_snapshot_beside_an_append_only_file(access_to: Access, tmp_path: Path) -> None:
+    one = full_disk.start(tmp_path / "redis")
+    try:
+        access = access_to(one.url)
+        with redis.Redis.from_url(one.url) as client:
+            client.config_set("save", "60 1000000")
+            client.set("a", os.urandom(4096))
+            # Its children have no room for what is there; it has nothing to write itself.
+            assert one.process is not None
+            resource.prlimit(one.process.pid, resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))
+            client.bgrewriteaof()
+            wait_until(lambda: client.info("persistence")["aof_last_bgrewrite_status"] == "err")
+            assert found_in(access)["redis persistence"].status == "warning"
+            client.bgsave()
+            wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+            found = found_in(access)["redis persistence"]
+        assert (found.status, "it takes no change until one succeeds" in found.found) == ("problem", True)
+    finally:
+        one.kill()
+
+
+LOST = "# == CRITICAL == This server is sending an error to its AOF-loading-client: '-NOPERM …' after processing 'exec'"
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "says"),
+    [
+        (LOST, "problem", "jobs are lost"),
+        (
+            "# Bad file format reading the append only file appendonly.aof.1.incr.aof: make a backup",
+            "problem",
+            "cannot",
+        ),
+        ("# Can't handle RDB format version 12", "problem", "newer release"),
+        ("# !!! Warning: short read while loading the AOF file appendonly.aof.1.incr.aof!!!", "warning", "was cut off"),
+        (
+            "# Warning: Could not create server TCP listening socket 127.0.0.1:1: bind: Address already in use",
+            "problem",
+            "port",
+        ),
+        ("* DB loaded from append only file: 0.001 seconds", "ok", "no complaint"),
+    ],
+)
+def test_what_the_own_redis_logged_since_its_last_start(
+    tmp_path: Path, redis_url: str, line: str, status: str, says: str
+) -> None:
+    directory = tmp_path / "var" / "redis"
+    directory.mkdir(parents=True)
+    (directory / "url").write_text(f"{redis_url}\n", encoding="utf-8")
+    start = "1:C 29 Nov 2026 15:19:05.205 # oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo"
+    before = "1:M 29 Nov 2026 15:19:05.205 # Bad file format reading the append only file"
+    log = "\n".join([start, before, start.replace("Redis", "Valkey"), f"1:M 29 Nov 2026 {line}"])
+    (directory / "redis.log").write_text(log, encoding="utf-8")
+    access = open_queues(Settings.from_env({"NOMAD_VAR_DIR": str(tmp_path / "var")}))
+    found = found_in(access)["redis log"]
+    access.close()
+    assert (found.status, says in found.found) == (status, True), found
