@@ -38,7 +38,7 @@ _WHEN = {
     409: "The state of the job or the schedule does not allow it.",
     413: "A body over 1 MiB, of a batch over 8 MiB.",
     422: "A wrong value, an unknown field or query parameter, a body that is not JSON.",
-    429: "Asked too often.",
+    429: "A wrong token, after too many other wrong ones from this address.",
     503: "Redis or the database does not answer.",
 }
 _RETRY_AFTER = {"Retry-After": {"description": "seconds until asking again makes sense", "schema": {"type": "integer"}}}

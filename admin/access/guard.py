@@ -78,20 +78,20 @@ def drop_forged(answer: Response) -> Response:
 
 
 def by_token(presented: str) -> AdminToken:
-    """Return the entry of a token that somebody presents.
+    """Return the entry of a token that somebody presents; a right one passes whatever others tried.
 
-    Raises `Refused` for a wrong one, and for any after too many wrong ones.
+    Raises `Refused` for a wrong one: 401, and 429 after too many different ones from the same source.
     """
+    token = find_token(application().settings.admin_tokens, presented)
+    if token is not None:
+        # A right one alone: whoever guesses must not choose what the log leaves out.
+        KNOWN.add(presented)
+        return token
     seconds = tries.wait_seconds(tries.source_of(request.remote_addr or ""))
     if seconds:
-        detail = f"too many wrong tokens came from {request.remote_addr}; try again in {seconds} s"
+        detail = f"too many wrong tokens came from {request.remote_addr}, and this is not a right one"
         raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "tries", detail, {"Retry-After": str(seconds)})
-    token = find_token(application().settings.admin_tokens, presented)
-    if token is None:
-        raise _unknown(tries.WRONG_TOKEN, tries.told_of(presented))
-    # A right one alone: whoever guesses must not choose what the log leaves out.
-    KNOWN.add(presented)
-    return token
+    raise _unknown(tries.WRONG_TOKEN, tries.told_of(presented))
 
 
 def _recognise() -> None:

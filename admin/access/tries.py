@@ -1,6 +1,8 @@
-"""How many wrong tokens may be tried: counted by peer over all admin processes, from the audit log.
+"""How many wrong tokens one source may try before it is told to slow down; counted over all admins, in the audit log.
 
-The same one again is not another guess: a scraper with a token of yesterday keeps nobody else of its address out.
+Only wrong tokens are counted and only wrong tokens are refused: a right one is looked up first and always passes, for
+behind a proxy every operator and Prometheus have one address. A token has 256 random bits, so trying faster finds none.
+The same wrong token again is not another try.
 """
 
 from __future__ import annotations
@@ -49,10 +51,9 @@ def told_of(wrong: str) -> str:
 
 
 def wait_seconds(source: str) -> int:
-    """Return how long a source must wait before it may show a token, 0 when it may now.
+    """Return for how long a source's wrong tokens are answered with 429, 0 when they are not.
 
-    While the database is away nothing is counted: a token of 256 bits is not guessed within an outage, and the
-    admin is wanted most then.
+    While the database is away nothing is counted: a token of 256 bits is not guessed within an outage.
     """
     app = application()
     now_ms = app.clock.now_ms()
