@@ -7,7 +7,6 @@ from typing import Any
 from pydantic import Field
 
 from nomad_actors.finding import MAX_LIMIT
-from nomad_actors.store import AuditEntry
 
 from .inputs import Query
 from .parts import application
@@ -22,6 +21,11 @@ class OfAudit(Query):
     limit: int = Field(default=50, ge=1, le=MAX_LIMIT)
     cursor: int | None = Field(default=None, ge=0, le=_MAX, description="the last answer's `nextCursor`")
     actor: str = Field(default="", description="whose changes and refusals; empty for everybody's")
+    queue: str = Field(default="", description="what was done in this queue")
+    job_id: str = Field(default="", description="what was done to this job")
+    endpoint: str = Field(
+        default="", description="a path of this document, or how it ends: `retry` finds every way to retry"
+    )
     since: int | None = Field(default=None, ge=0, le=_MAX, description="ms since the epoch")
     until: int | None = Field(default=None, ge=0, le=_MAX, description="ms since the epoch")
 
@@ -32,24 +36,13 @@ def page_of_audit(query: OfAudit) -> tuple[list[dict[str, Any]], int | None]:
     Raises `Unavailable`.
     """
     entries, cursor = application().store.audit.read(
-        query.limit, query.cursor, actor=query.actor or None, since_ms=query.since, until_ms=query.until
+        query.limit,
+        query.cursor,
+        actor=query.actor or None,
+        queue=query.queue or None,
+        job_id=query.job_id or None,
+        endpoint=query.endpoint or None,
+        since_ms=query.since,
+        until_ms=query.until,
     )
-    return [_as_json(entry) for entry in entries], cursor
-
-
-def _as_json(entry: AuditEntry) -> dict[str, Any]:
-    return {
-        "id": str(entry.id),
-        "at": entry.at_ms,
-        "requestId": entry.request_id,
-        "actor": entry.actor,
-        "role": entry.role,
-        "peer": entry.peer,
-        "method": entry.method,
-        "path": entry.path,
-        "body": entry.body,
-        "refused": entry.reason,
-        "endedAt": entry.ended_ms,
-        "status": entry.status,
-        "error": entry.error,
-    }
+    return [entry.as_json() for entry in entries], cursor

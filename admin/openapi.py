@@ -22,6 +22,7 @@ from .api.answers import Problem
 from .api.declared import Endpoint, Text
 from .api.jobs import NewJob
 from .inputs import Query, repeated_of
+from .paths import path_of
 
 Schema = dict[str, Any]
 
@@ -50,11 +51,6 @@ def endpoints(web: Flask) -> Iterator[tuple[Rule, str, Endpoint]]:
         view = web.view_functions[rule.endpoint]
         if isinstance(view, Endpoint):
             yield from ((rule, method, view) for method in _METHODS if method in (rule.methods or ()))
-
-
-def path_of(rule: Rule) -> str:
-    """Return a rule's path as OpenAPI writes it: `/admin/jobs/queues/{queue}/jobs/{jobId}`."""
-    return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: f"{{{to_camel(found[1])}}}", rule.rule)
 
 
 def document(web: Flask, queues: Queues) -> Schema:

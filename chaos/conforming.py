@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 
 from admin import openapi
 from admin.api.declared import Endpoint
+from admin.paths import path_of
 from nomad_actors.queues import Queues
 
 
@@ -32,7 +33,7 @@ class Conforming:
             reason = self._unlike(answer, found) if answer.status_code >= 400 else None
         else:
             method = "get" if request.method == "HEAD" else request.method.lower()
-            answers = self.document["paths"][openapi.path_of(rule)][method]["responses"]
+            answers = self.document["paths"][path_of(rule)][method]["responses"]
             reason = self._unlike(answer, self._looked_up(answers.get(str(answer.status_code))))
         self.checked += 1
         if reason is not None:

@@ -8,6 +8,7 @@ import sys
 import typer
 
 from .commands import (
+    audit,
     bulk,
     config,
     doctor,
@@ -58,6 +59,7 @@ app.add_typer(schedules.group, name="schedules")
 app.command()(workers.workers)
 app.command()(config.config)
 app.command()(doctor.doctor)
+app.command()(audit.audit)
 app.command()(token.token)
 
 

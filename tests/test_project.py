@@ -33,6 +33,7 @@ GROUND = {
 GROUND |= {"payloads", "json_text", "admin_tokens", "error_reports", "redaction", "printed_lines", "program"}
 GROUND |= {"redis_log", "redis_files"}
 GROUND |= {"known_secrets", "secret_patterns", "secret_url"}
+GROUND |= {"audit_text"}
 #: What each part may import beside the ground floor. Down only.
 ARROWS: dict[str, set[str]] = {
     "broker": set(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from http import HTTPStatus
 from typing import Any
@@ -10,20 +11,23 @@ from urllib.parse import quote
 from flask import Response, g, request
 
 from nomad_actors import log
+from nomad_actors.audit_text import body_in_short
 from nomad_actors.errors import Unavailable
 from nomad_actors.store import AuditedRequest
 
 from .. import problems
 from ..parts import application
+from ..paths import path_of
 from . import forms, tries
 from .actors import current_actor
 from .request_ids import elapsed_ms, request_id
 
 logger = log.get_logger("admin")
 
-#: What is written down of a body: of its texts, and of its lists and objects.
-MOST_CHARS = 2_000
-MOST_ENTRIES = 20
+#: Of a path in the log; the audit log keeps more.
+_PATH_CHARS = 500
+#: The body holds a token: nothing is kept that it could be found by.
+_WITH_TOKEN = "pages_login.take_token"
 
 
 def begin() -> None:
@@ -31,7 +35,7 @@ def begin() -> None:
 
     Raises `Unavailable`: then it must not act.
     """
-    g.audit_id = application().store.audit.asked(_asked(_body()))
+    g.audit_id = application().store.audit.asked(_asked(**_body()))
 
 
 def not_begun(error: Unavailable) -> Response:
@@ -65,7 +69,7 @@ def refused(status: int, reason: str, detail: str) -> None:
     """Write down a refusal, bounded in number; a database that is away lets nobody in and stops no refusal."""
     try:
         is_try = reason == tries.WRONG_TOKEN
-        application().store.audit.refused(_asked(None), status, reason, detail, is_counted=is_try)
+        application().store.audit.refused(_asked(), status, reason, detail, is_counted=is_try)
     except Unavailable as error:
         logger.error("a refusal is not in the audit log", error=str(error))
     logger.warning("refused", **_line(status), reason=reason, error=detail)
@@ -73,12 +77,19 @@ def refused(status: int, reason: str, detail: str) -> None:
 
 def _line(status: int) -> dict[str, Any]:
     actor = current_actor()
-    told = {"method": request.method[:16], "path": _path(), "status": status, "actor": actor.name, "role": actor.role}
+    told = {
+        "method": request.method[:16],
+        "path": _path()[:_PATH_CHARS],
+        "status": status,
+        "actor": actor.name,
+        "role": actor.role,
+    }
     return {**told, "peer": request.remote_addr or "", "ms": elapsed_ms()}
 
 
-def _asked(body: str | None) -> AuditedRequest:
+def _asked(**body: Any) -> AuditedRequest:
     actor, peer = current_actor(), (request.remote_addr or "")[:64]
+    named = request.view_args or {}
     return AuditedRequest(
         request_id=request_id(),
         actor=actor.name,
@@ -87,38 +98,39 @@ def _asked(body: str | None) -> AuditedRequest:
         source=tries.source_of(peer),
         method=request.method[:16],
         path=_path(),
-        body=body,
+        endpoint=None if request.url_rule is None else path_of(request.url_rule),
+        queue=named.get("queue"),
+        job_id=named.get("job_id"),
+        schedule=named.get("name"),
+        **body,
     )
 
 
 def _path() -> str:
     """Return the path as one line of printable ASCII, however it was sent."""
-    return quote(request.path, safe="/:@!$&'()*+,;=~", errors="replace")[:500]
+    return quote(request.path, safe="/:@!$&'()*+,;=~", errors="replace")
 
 
-def _body() -> str | None:
-    """Return the body in short, without secrets."""
+def _body() -> dict[str, Any]:
+    """Return what is kept of the body."""
     raw = request.get_data()
-    if not raw:
-        return None
+    if not raw or request.endpoint == _WITH_TOKEN:
+        return {}
+    return {"body": _in_short(raw), "body_bytes": len(raw), "body_sha256": hashlib.sha256(raw).hexdigest()}
+
+
+def _in_short(raw: bytes) -> str | None:
+    """Return the body in short, without secrets."""
     if request.is_json:
         try:
-            return json.dumps(log.hide_secrets("", _in_short(json.loads(raw))), ensure_ascii=False)
+            return body_in_short(json.loads(raw))
         except (ValueError, RecursionError):
             return f"{len(raw)} bytes that are not JSON"
     if problems.is_page() and request.form:
-        fields = {name: value for name, value in request.form.items() if name != forms.FIELD}
-        return json.dumps(log.hide_secrets("", fields), ensure_ascii=False) if fields else None
+        fields = {
+            name: values[0] if len(values) == 1 else values
+            for name, values in request.form.lists()
+            if name != forms.FIELD
+        }
+        return body_in_short(fields) if fields else None
     return f"{len(raw)} bytes of {log.redact(request.mimetype[:80]) or 'no type'}"
-
-
-def _in_short(value: Any) -> Any:
-    """Return a body's value with the beginning of what is long: what is written down is short anyway."""
-    if isinstance(value, str):
-        return value[:MOST_CHARS]
-    if isinstance(value, dict):
-        return {name[:MOST_CHARS]: _in_short(each) for name, each in list(value.items())[:MOST_ENTRIES]}
-    if isinstance(value, list):
-        more = [f"and {len(value) - MOST_ENTRIES} more"] if len(value) > MOST_ENTRIES else []
-        return [*map(_in_short, value[:MOST_ENTRIES]), *more]
-    return value

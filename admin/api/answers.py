@@ -518,7 +518,15 @@ class AuditEntry(Answer):
     peer: str
     method: str
     path: str
+    endpoint: str | None = Field(
+        description="the path's pattern; null where no endpoint has the path, and in old entries"
+    )
+    queue_name: str | None
+    job_id: str | None
+    schedule_name: str | None
     body: str | None = Field(description="in short, without secrets")
+    body_length: int | None = Field(description="of the body as it came, bytes")
+    body_sha256: str | None = Field(description="of the body as it came, in hex")
     refused: str | None = Field(description="why it was refused, in a word; null for a change")
     ended_at: int | None = Field(description="ms since the epoch; null when how it ended is not known")
     status: int | None

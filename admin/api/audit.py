@@ -16,6 +16,6 @@ api = Blueprint("audit", __name__, url_prefix="/admin/jobs")
 @api.get("/audit")
 @declared(AuditPage)
 def audit(query: OfAudit) -> dict[str, Any]:
-    """List changes and refusals, newest first, of one actor and between two instants when asked so."""
+    """List changes and refusals, newest first: of one actor, queue, job or endpoint, between two instants."""
     entries, cursor = page_of_audit(query)
     return {"entries": entries, "nextCursor": None if cursor is None else str(cursor)}

@@ -13,6 +13,7 @@ pages = Blueprint("pages_audit", __name__)
 @pages.get("/admin/audit")
 def audit() -> str:
     """Show who changed what, and what was refused, newest first."""
-    entries, cursor = page_of_audit(read_query(request, OfAudit))
-    kept = {name: value for name, value in request.args.items() if name != "cursor"}
-    return render_template("audit.html", entries=entries, next_cursor=cursor, kept=kept)
+    query = read_query(request, OfAudit)
+    entries, cursor = page_of_audit(query)
+    kept = {name: value for name, value in request.args.items() if name != "cursor" and value}
+    return render_template("audit.html", query=query, entries=entries, next_cursor=cursor, kept=kept)

@@ -7,7 +7,6 @@ is needed most: then it says aloud that the log does not know of it. The databas
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
 import socket
 from collections.abc import Iterator, Mapping
@@ -15,18 +14,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from ..audit_text import body_in_short
 from ..errors import NomadError
-from ..log import hide_secrets, redact
+from ..log import redact
 from .exits import ExitCode, exit_code_of
 from .report import say
-from .session import who
+from .user import who
 
 if TYPE_CHECKING:
     from ..app import QueueAccess
+    from ..settings import Settings
     from ..store import Audit
+    from ..store.database import Database
 
 #: How long a command waits for the database, and then for those that write to it.
 WAIT_MS = 1_000
+
+#: The word before a parameter of a path, the audit log's column for it ('' for none), and the pattern's word.
+_PARAMETERS = {
+    "queues": ("queue", "{queue}"),
+    "jobs": ("job_id", "{jobId}"),
+    "bulk": ("", "{operation}"),
+    "scheduler": ("schedule", "{name}"),
+}
 
 _STATUS = {ExitCode.NOT_FOUND: 404, ExitCode.WRONG_STATE: 409, ExitCode.USAGE: 422, ExitCode.UNAVAILABLE: 503}
 
@@ -51,22 +61,32 @@ def audited(access: QueueAccess, method: str, *path: str, body: Mapping[str, Any
 @contextlib.contextmanager
 def _opened(access: QueueAccess) -> Iterator[Audit | None]:
     """Give the audit log; None, with a word on standard error, where it cannot be written."""
-    from ..store import Audit
+    with opened_database(access.settings) as (database, why):
+        if database is None:
+            _warn(f"this is not in the audit log: {why}")
+            yield None
+            return
+        from ..store import Audit
+
+        yield Audit(database, clock=access.clock)
+
+
+@contextlib.contextmanager
+def opened_database(settings: Settings) -> Iterator[tuple[Database | None, str]]:
+    """Give the database of a `with`; None, and why, where it is not there, does not answer or has another schema."""
     from ..store.database import Database
 
     database, why = None, ""
     try:
-        database = Database(access.settings.database_url, wait_ms=WAIT_MS)
+        database = Database(settings.database_url, wait_ms=WAIT_MS)
         if database.is_sqlite and not Path(database.url.database or "").exists():
             why = f"{database.url.database} does not exist, as seen from {Path.cwd()}"
         elif not (schema := database.schema()).is_current:
             why = f"the database has schema {schema.found or '(none)'}, this release's is {schema.head}"
     except NomadError as error:
         why = str(error)
-    if why:
-        _warn(f"this is not in the audit log: {why}")
     try:
-        yield None if why or database is None else Audit(database, clock=access.clock)
+        yield (None if why else database), why
     finally:
         if database is not None:
             database.close()
@@ -75,22 +95,35 @@ def _opened(access: QueueAccess) -> Iterator[Audit | None]:
 def _asked(audit: Audit, method: str, path: tuple[str, ...], body: Mapping[str, Any] | None) -> int | None:
     from ..store import AuditedRequest
 
-    host = socket.gethostname()
     request = AuditedRequest(
         request_id=secrets.token_hex(16),
-        actor=who()[:40],
+        actor=who(),
         role="operator",
-        peer=f"cli@{host}"[:64],
+        peer=f"cli@{socket.gethostname()}",
         source="cli",
         method=method,
-        path="/admin/jobs/" + "/".join(quote(part, safe=":") for part in path)[:400],
-        body=None if body is None else json.dumps(hide_secrets("", body), ensure_ascii=False),
+        path="/admin/jobs/" + "/".join(quote(part, safe=":", errors="replace") for part in path),
+        **_named(path),
+        body=None if body is None else body_in_short(body),
     )
     try:
         return audit.asked(request)
     except NomadError as error:
         _warn(f"this is not in the audit log: {error}")
         return None
+
+
+def _named(path: tuple[str, ...]) -> dict[str, str]:
+    """Return the endpoint, and what its path names."""
+    named, pattern, parts = {}, ["/admin/jobs"], iter(path)
+    for part in parts:
+        pattern.append(part)
+        if part in _PARAMETERS and (value := next(parts, None)) is not None:
+            column, parameter = _PARAMETERS[part]
+            named[column] = value
+            pattern.append(parameter)
+    named.pop("", None)
+    return {"endpoint": "/".join(pattern), **named}
 
 
 def _ended(audit: Audit | None, entry: int | None, status: int, error: str | None) -> None:

@@ -15,7 +15,8 @@ from ..queue_control import CLEANABLE
 from .audited import audited
 from .options import Json, Yes, confirm
 from .report import duration, parse_duration, print_json, say
-from .session import opened, who
+from .session import opened
+from .user import who
 
 if TYPE_CHECKING:
     from ..queues import Queues

@@ -9,7 +9,8 @@ import typer
 from .audited import audited
 from .options import Json
 from .report import NONE, ago, console, instant_ms, moment, now_ms, print_json, say, styled, table
-from .session import opened, who
+from .session import opened
+from .user import who
 
 if TYPE_CHECKING:
     from ..app import QueueAccess

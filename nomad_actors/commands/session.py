@@ -1,9 +1,8 @@
-"""What a command works on: the queues of this process' settings, and who is at the keyboard."""
+"""What a command works on: the queues of this process' settings, and how a job is found."""
 
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -50,15 +49,6 @@ def patient(access: QueueAccess) -> Patient:
     from ..doctor import Patient
 
     return Patient(access.settings, access.clock, access.broker, access.queues)
-
-
-def who() -> str:
-    """Return the login name of whoever runs the command."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        # A container's user may have no name.
-        return f"uid {os.getuid()}"
 
 
 def holding(access: QueueAccess, job_id: str, queue: str | None) -> tuple[Queue, Job]:

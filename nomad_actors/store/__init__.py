@@ -9,12 +9,15 @@ from .history import EVERYTHING, Changes, UnexpectedRow, Window
 from .login_keys import ACTIVE, KeyIsLost
 from .logins import NEEDS_LOGIN, Character, Login, LoginChanged
 from .migrate import SchemaTooNew
+from .sessions import AdminSession, AdminSessions, LinkUsed
 from .store import Store
 
 __all__ = [
     "ACTIVE",
     "EVERYTHING",
     "NEEDS_LOGIN",
+    "AdminSession",
+    "AdminSessions",
     "Audit",
     "AuditEntry",
     "AuditedRequest",
@@ -23,6 +26,7 @@ __all__ = [
     "Documents",
     "DueRoute",
     "KeyIsLost",
+    "LinkUsed",
     "Login",
     "LoginChanged",
     "RouteState",

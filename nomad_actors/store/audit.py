@@ -8,6 +8,7 @@ operators did.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
@@ -28,7 +29,8 @@ REFUSALS_MS = 600_000
 REFUSALS_A_REASON = 50
 REFUSALS_IN_ALL = 1000
 
-_MAX_TEXT = 2000
+#: Of a path, a body in short and an error.
+MAX_TEXT_CHARS = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,15 @@ class AuditedRequest:
     source: str
     method: str
     path: str
+    #: The path's pattern, as the OpenAPI document has it: `/admin/jobs/queues/{queue}/jobs/{jobId}/retry`.
+    endpoint: str | None = None
+    queue: str | None = None
+    job_id: str | None = None
+    schedule: str | None = None
     body: str | None = None
+    #: Length and SHA-256 (hex) of the body as it came.
+    body_bytes: int | None = None
+    body_sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +66,30 @@ class AuditEntry(AuditedRequest):
     ended_ms: int | None
     status: int | None
     error: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the entry as the API and the command show it."""
+        return {
+            "id": str(self.id),
+            "at": self.at_ms,
+            "requestId": self.request_id,
+            "actor": self.actor,
+            "role": self.role,
+            "peer": self.peer,
+            "method": self.method,
+            "path": self.path,
+            "endpoint": self.endpoint,
+            "queueName": self.queue,
+            "jobId": self.job_id,
+            "scheduleName": self.schedule,
+            "body": self.body,
+            "bodyLength": self.body_bytes,
+            "bodySha256": self.body_sha256,
+            "refused": self.reason,
+            "endedAt": self.ended_ms,
+            "status": self.status,
+            "error": self.error,
+        }
 
 
 class Audit:
@@ -81,7 +115,7 @@ class Audit:
 
         Raises `Unavailable`.
         """
-        ended = {"ended_ms": self._clock.now_ms(), "status": status, "error": _clean(error)}
+        ended = {"ended_ms": self._clock.now_ms(), "status": status, "error": _clean("error", error)}
         with self._database.write() as connection:
             connection.execute(sa.update(schema.AuditEntry).filter_by(entry_id=entry_id).values(ended))
 
@@ -90,19 +124,24 @@ class Audit:
     ) -> bool:
         """Write a refusal, unless it is one of too many of late: of its source for this reason, or of all together.
 
-        One that `is_counted` is what `refusals_ms` will be asked for: what others are refused does not keep it out, and
-        the same one again, by its `error`, is not another. Returns whether it was written. Raises `Unavailable`.
+        One that `is_counted` is what `refusals_ms` will be asked for: only those of its own reason keep it out, and the
+        same one again, by its `error`, is not another. Returns whether it was written. Raises `Unavailable`.
         """
         now_ms = self._clock.now_ms()
         recent = sa.select(schema.AuditEntry.entry_id).where(
             schema.AuditEntry.at_ms > now_ms - REFUSALS_MS, schema.AuditEntry.refused.is_(True)
         )
         alike = recent.filter_by(source=request.source, reason=reason)
-        other = (alike.filter_by(error=_clean(error)), 1) if is_counted else (recent, REFUSALS_IN_ALL)
+        bounds = [
+            (alike, REFUSALS_A_REASON),
+            (recent.filter_by(reason=reason) if is_counted else recent, REFUSALS_IN_ALL),
+        ]
+        if is_counted:
+            bounds.append((alike.filter_by(error=_clean("error", error)), 1))
         with self._database.read() as connection:
-            if any(_are_there(connection, query, most) for query, most in ((alike, REFUSALS_A_REASON), other)):
+            if any(_are_there(connection, query, most) for query, most in bounds):
                 return False
-        ended = {"reason": reason, "ended_ms": now_ms, "status": status, "error": _clean(error)}
+        ended = {"reason": reason, "ended_ms": now_ms, "status": status, "error": _clean("error", error)}
         with self._database.write() as connection:
             _insert(connection, request, now_ms, refused=True, **ended)
             _step(connection, now_ms, refused=True, keep=KEEP_REFUSALS)
@@ -131,19 +170,27 @@ class Audit:
         cursor: int | None = None,
         *,
         actor: str | None = None,
+        endpoint: str | None = None,
+        queue: str | None = None,
+        job_id: str | None = None,
         since_ms: int | None = None,
         until_ms: int | None = None,
     ) -> tuple[list[AuditEntry], int | None]:
         """Return up to `limit` entries, newest first, and where the next page begins (None after the last).
 
+        `endpoint` is a whole one or how it ends: `retry` finds the retries of the API, the pages and the command.
         `since_ms` is inclusive, `until_ms` is not. Raises `Unavailable`.
         """
         column = schema.AuditEntry
         query = sa.select(schema.AuditEntry.__table__).order_by(column.entry_id.desc()).limit(limit + 1)
         if cursor is not None:
             query = query.where(column.entry_id < cursor)
-        if actor is not None:
-            query = query.where(column.actor == _clean(actor))
+        for name, value in (("actor", actor), ("queue", queue), ("job_id", job_id)):
+            if value is not None:
+                query = query.filter_by(**{name: _clean(name, value)})
+        if endpoint is not None:
+            ends = column.endpoint.endswith("/" + (_clean("endpoint", endpoint) or "").lstrip("/"), autoescape=True)
+            query = query.where(ends)
         if since_ms is not None:
             query = query.where(column.at_ms >= since_ms)
         if until_ms is not None:
@@ -155,7 +202,7 @@ class Audit:
 
 
 def _insert(connection: Connection, request: AuditedRequest, at_ms: int, *, refused: bool, **ended: object) -> int:
-    values = {name: _clean(value) for name, value in vars(request).items()}
+    values = {name: _clean(name, value) if isinstance(value, str) else value for name, value in vars(request).items()}
     inserted = connection.execute(
         sa.insert(schema.AuditEntry).values(values | {"at_ms": at_ms, "refused": refused} | ended)
     )
@@ -179,11 +226,19 @@ def _step(connection: Connection, now_ms: int, *, refused: bool, keep: int) -> N
         connection.execute(sa.delete(column).where(column.entry_id.in_(oldest)))
 
 
-def _clean(text: str | None) -> str | None:
-    """Return text that both databases take: PostgreSQL knows no NUL, and neither a lone surrogate."""
+def _clean(column: str, text: str | None) -> str | None:
+    """Return text that both databases take in a column: PostgreSQL knows no NUL, and neither a lone surrogate.
+
+    Of a longer one the end is kept too: an address' last word says what was done.
+    """
     if text is None:
         return None
-    return text.replace("\x00", "\\0").encode("utf-8", "backslashreplace").decode()[:_MAX_TEXT]
+    text = text.replace("\x00", "\\0").encode("utf-8", "backslashreplace").decode()
+    most = getattr(schema.AuditEntry.__table__.c[column].type, "length", None) or MAX_TEXT_CHARS
+    if len(text) <= most:
+        return text
+    end = most // 4
+    return f"{text[: most - end - 1]}…{text[-end:]}"
 
 
 def _entry(row: Row[tuple[object, ...]]) -> AuditEntry:

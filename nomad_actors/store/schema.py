@@ -302,20 +302,34 @@ class AuditEntry(Base):
     """One change that somebody asked the admin for, or one request that it refused."""
 
     __tablename__ = "audit_log"
-    __table_args__ = (Index(None, "source", "at_ms"), Index(None, "refused", "entry_id"), Index(None, "at_ms"))
+    __table_args__ = (
+        Index(None, "source", "at_ms"),
+        Index(None, "refused", "entry_id"),
+        Index(None, "at_ms"),
+        Index(None, "queue", "entry_id"),
+        Index(None, "job_id", "entry_id"),
+    )
 
     entry_id: Mapped[int] = mapped_column(_Counter, primary_key=True)
     at_ms: Mapped[int]
     request_id: Mapped[str] = mapped_column(String(64))
-    #: A token's name, `local`, or empty when nobody was recognised.
-    actor: Mapped[str] = mapped_column(String(40))
+    #: A token's name, the uid of whoever ran `nomad`, or empty when nobody was recognised.
+    actor: Mapped[str] = mapped_column(String(120))
     role: Mapped[str] = mapped_column(String(20))
-    peer: Mapped[str] = mapped_column(String(64))
+    peer: Mapped[str] = mapped_column(String(80))
     #: Whose tries are counted together: the address, of IPv6 its /64.
     source: Mapped[str] = mapped_column(String(64))
     method: Mapped[str] = mapped_column(String(16))
     path: Mapped[str]
+    #: The path's pattern, as the OpenAPI document has it; None where no endpoint has the path, and before schema 0003.
+    endpoint: Mapped[str | None] = mapped_column(String(120))
+    queue: Mapped[str | None] = mapped_column(String(300))
+    job_id: Mapped[str | None] = mapped_column(String(300))
+    schedule: Mapped[str | None] = mapped_column(String(300))
     body: Mapped[str | None]
+    #: Of the body as it came; None where it was not read, or holds a token.
+    body_bytes: Mapped[int | None]
+    body_sha256: Mapped[str | None] = mapped_column(String(64))
     refused: Mapped[bool]
     #: Why it was refused, in a word; None for a change that was let through.
     reason: Mapped[str | None] = mapped_column(String(20))
@@ -323,3 +337,33 @@ class AuditEntry(Base):
     ended_ms: Mapped[int | None]
     status: Mapped[int | None] = mapped_column(Integer)
     error: Mapped[str | None]
+
+
+class AdminSession(Base):
+    """One login in a browser. Only its hash is kept of what the browser shows."""
+
+    __tablename__ = "admin_sessions"
+
+    #: SHA-256 of the cookie's value.
+    id_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    token_name: Mapped[str] = mapped_column(String(40))
+    #: The token's SHA-256: the session ends with it.
+    token_digest: Mapped[str] = mapped_column(String(64))
+    role: Mapped[str] = mapped_column(String(20))
+    #: The one-time link that began it; no link begins two.
+    link: Mapped[str | None] = mapped_column(String(64), unique=True)
+    created_ms: Mapped[int]
+    seen_ms: Mapped[int]
+    expires_ms: Mapped[int] = mapped_column(index=True)
+    ended_ms: Mapped[int | None]
+
+
+class RevokedToken(Base):
+    """One token of the admin that counts no longer, wherever it is still configured."""
+
+    __tablename__ = "admin_revoked_tokens"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(40))
+    revoked_ms: Mapped[int]
+    by: Mapped[str] = mapped_column(String(120))

@@ -11,14 +11,15 @@ from .cipher import TokenCipher
 from .database import Database
 from .documents import Documents
 from .logins import Logins
+from .sessions import AdminSessions
 
 
 class Store(Logins):
     """Characters, logins, documents and history in one database; nothing connects before the first use.
 
     The logins are its own methods, the documents and their rows are in `documents`, what
-    operators did in `audit`. Safe to share between
-    threads. Raises `SettingsError` for a URL that names no usable database.
+    operators did in `audit`, who is logged in to the admin in
+    `admin_sessions`. Safe to share between threads. Raises `SettingsError` for a URL that names no usable database.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class Store(Logins):
         super().__init__(self.database, cipher=cipher, clock=clock)
         self.documents = Documents(self.database, clock=clock)
         self.audit = Audit(self.database, clock=clock)
+        self.admin_sessions = AdminSessions(self.database, clock=clock)
 
     def migrate(self) -> None:
         """Create the schema or bring it up to date; the first use does so too.

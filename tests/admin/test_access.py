@@ -9,7 +9,9 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from flask import Flask
@@ -137,7 +139,13 @@ def test_the_audit_log_is_read_in_pages(ask: FlaskClient, closed: Parts) -> None
         "peer": "192.0.2.7",
         "method": "POST",
         "path": PAUSE,
+        "endpoint": "/admin/jobs/queues/{queue}/pause",
+        "queueName": "token-refresh",
+        "jobId": None,
+        "scheduleName": None,
         "body": '{"password": "[hidden]"}',
+        "bodyLength": 20,
+        "bodySha256": sha256(b'{"password": "hush"}').hexdigest(),
         "refused": None,
         "endedAt": START_MS,
         "status": 422,
@@ -147,8 +155,64 @@ def test_the_audit_log_is_read_in_pages(ask: FlaskClient, closed: Parts) -> None
     until = ask.get(f"/admin/jobs/audit?since={START_MS + 1}&until={START_MS + 2000}", headers=bearer("vera"))
     assert [found["requestId"] for found in until.get_json()["entries"]] == ["r-1"]
     page = ask.get("/admin/audit", headers=bearer("vera")).text
-    assert PAUSE in page
+    assert "POST /admin/jobs/queues/{queue}/pause" in page
+    assert '<a href="?queue=token-refresh">' in page
     assert "hush" not in page
+
+
+@pytest.mark.parametrize("way", ["api", "page"])
+def test_no_job_id_pushes_what_was_done_out_of_its_entry(ask: FlaskClient, closed: Parts, way: str) -> None:
+    log_in(ask, "otto")
+    form = form_token(ask.get("/admin/queues/token-refresh").text)
+    for job_id in ("é" * 199, "😀" * 200, "a/b/../c?d#e%", "x" * 9_000, "a\x00b"):
+        path = f"queues/token-refresh/jobs/{quote(job_id, safe='')}/cancel"
+        pattern = "queues/{queue}/jobs/{jobId}/cancel"
+        if way == "api":
+            raw = b'{ "reason" : "wrong" }'
+            path, pattern = f"/admin/jobs/{path}", f"/admin/jobs/{pattern}"
+            answer = ask.post(path, headers=bearer("otto"), data=raw, content_type="application/json")
+        else:
+            raw = f"form_token={form}&note=%C3%A9".encode()
+            path, pattern = f"/admin/{path}", f"/admin/{pattern}"
+            answer = ask.post(path, data=raw, content_type="application/x-www-form-urlencoded")
+        assert answer.status_code in (303, 404)
+        entry = closed.store.audit.read(1)[0][0]
+        assert (entry.actor, entry.method, entry.queue) == ("otto", "POST", "token-refresh")
+        assert (entry.endpoint, entry.path[-7:]) == (pattern, "/cancel")
+        assert (entry.body_bytes, entry.body_sha256) == (len(raw), sha256(raw).hexdigest())
+        assert len(job_id) > 200 or entry.job_id == job_id.replace("\x00", "\\0")
+        query = f"queue=token-refresh&endpoint=cancel&jobId={quote(entry.job_id or '')}&limit=1"
+        shown = ask.get(f"/admin/jobs/audit?{query}", headers=bearer("vera")).get_json()["entries"]
+        assert [each["id"] for each in shown] == [str(entry.id)]
+    assert f"{len(raw)} bytes, {sha256(raw).hexdigest()[:12]}" in ask.get("/admin/audit").text
+
+
+def test_entries_are_found_by_queue_job_and_endpoint_and_by_nothing_else(ask: FlaskClient) -> None:
+    for path in ("queues/esi-refresh/pause", "queues/token-refresh/pause", "scheduler/100%25_x/start", "esi/resume"):
+        ask.post(f"/admin/jobs/{path}", headers=bearer("otto"))
+
+    def found(query: str) -> list[str]:
+        entries = ask.get(f"/admin/jobs/audit?{query}", headers=bearer("vera")).get_json()["entries"]
+        return [entry["scheduleName"] or entry["path"].removeprefix("/admin/jobs/") for entry in entries]
+
+    assert found("queue=esi-refresh") == ["queues/esi-refresh/pause"]
+    assert found("endpoint=pause") == ["queues/token-refresh/pause", "queues/esi-refresh/pause"]
+    assert found("endpoint=%25use") == found("endpoint=use") == found("jobId=x") == []
+    assert found("endpoint=/admin/jobs/esi/resume") == ["esi/resume"]
+    assert found("endpoint=start") == ["100%_x"]
+
+
+@pytest.mark.parametrize(
+    "padding",
+    [{"aaa": "x" * 50_000}, {f"a{n}": "x" * 400 for n in range(60)}, {"a": ["x" * 300] * 300}, {"a" * 5_000: 1}],
+)
+def test_no_field_pushes_another_out_of_a_body_in_short(
+    ask: FlaskClient, closed: Parts, padding: dict[str, object]
+) -> None:
+    body = {"action": "remove", "filter": {"status": ["failed"], "fields": {"character_id": "77"}}, **padding}
+    ask.post("/admin/jobs/queues/token-refresh/bulk", headers=bearer("otto"), json=body)
+    kept = json.loads(str(closed.store.audit.read(1)[0][0].body))
+    assert (kept["action"], kept["filter"]) == (body["action"], body["filter"])
 
 
 def test_a_change_that_cannot_be_audited_does_not_happen(ask: FlaskClient, closed: Parts) -> None:
@@ -390,7 +454,7 @@ def test_a_forms_secrets_are_not_written_down(ask: FlaskClient, closed: Parts) -
     ask.post("/admin/queues/token-refresh/pause", data=said)
     first, login = closed.store.audit.read(2)[0]
     assert json.loads(str(first.body)) == {"reason": "a look", "token": "[hidden]"}
-    assert json.loads(str(login.body)) == {"token": "[hidden]"}
+    assert (login.endpoint, login.body, login.body_sha256) == ("/admin/login", None, None)
 
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 65, "-", "<script>", "é"])

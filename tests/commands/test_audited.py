@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import json
+import os
+import pwd
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,9 @@ from nomad_actors.store.database import Database
 
 from .conftest import Nomad
 
+#: Whoever runs the tests, whatever the environment says.
+USER = f"uid {os.getuid()} ({pwd.getpwuid(os.getuid()).pw_name})"
+
 Order = Callable[..., str]
 Entries = Callable[[], list[AuditEntry]]
 
@@ -35,12 +39,22 @@ def entries(database: Database) -> Entries:
     return read
 
 
+def named(path: str) -> tuple[str, str | None, str | None, str | None]:
+    """Return the endpoint of a path, and the queue, job and schedule that it names."""
+    words = path.removeprefix("/admin/jobs/").split("/")
+    queue = words[1] if words[0] == "queues" else None
+    job_id = words[3] if queue and words[2] == "jobs" and len(words) > 3 else None
+    schedule = words[1] if words[0] == "scheduler" else None
+    pattern = path.replace("/queues/shop", "/queues/{queue}").replace(f"/scheduler/{schedule}", "/scheduler/{name}")
+    return pattern.replace(f"/jobs/{job_id}", "/jobs/{jobId}"), queue, job_id, schedule
+
+
 def test_every_change_is_written_down_as_the_request_that_would_make_it(
     nomad: Nomad, order: Order, access: QueueAccess, entries: Entries
 ) -> None:
     Schedules(access.queues, access.clock).schedule_job("nightly", "0 3 * * *", ("order", {"item": "venture"}))
     waiting, delayed, other = order(), order(delay=60_000), order()
-    queue, peer = "/admin/jobs/queues/shop", f"cli@{socket.gethostname()}"[:64]
+    queue, peer = "/admin/jobs/queues/shop", f"cli@{socket.gethostname()}"
     changes: list[tuple[list[str], str, str, Any]] = [
         (["pause", "shop", "--reason", "stock-taking", "--for", "1h"], "POST", f"{queue}/pause", "stock-taking"),
         (["resume", "shop"], "POST", f"{queue}/resume", None),
@@ -65,7 +79,8 @@ def test_every_change_is_written_down_as_the_request_that_would_make_it(
         entry = entries()[-1]
         assert (entry.method, entry.path, entry.status, entry.error) == (method, path, 200, None)
         assert entry.ended_ms is not None
-        assert (entry.actor, entry.role, entry.peer) == (getpass.getuser(), "operator", peer)
+        assert (entry.actor, entry.role, entry.peer) == (USER, "operator", peer)
+        assert (entry.endpoint, entry.queue, entry.job_id, entry.schedule) == named(path)
         assert told is None or json.dumps(told).strip('"') in str(entry.body)
     assert len(entries()) == len(changes)
     # What only looks, and what changes nothing, is no change.
@@ -121,3 +136,49 @@ def test_a_database_that_others_write_to_holds_nobody_up(nomad: Nomad, access: Q
     assert paused.exit_code == 0
     assert "this is not in the audit log: the database does not answer" in paused.stderr
     assert access.queues.get_queue("shop").is_paused()
+
+
+@pytest.mark.parametrize("job_id", ["é" * 199, "😀" * 200, "a/../b?c#d%", "x" * 200])
+def test_no_job_id_pushes_what_was_done_out_of_its_entry(
+    nomad: Nomad, access: QueueAccess, entries: Entries, job_id: str
+) -> None:
+    access.queues.add_job("shop", "order", {"item": "rifter"}, job_id=job_id)
+    assert nomad("cancel", job_id, "--reason", "r" * 200).exit_code == 0
+    (entry,) = entries()
+    assert (entry.queue, entry.job_id) == ("shop", job_id)
+    assert entry.endpoint == "/admin/jobs/queues/{queue}/jobs/{jobId}/cancel"
+    assert entry.path.endswith("/cancel")
+    for found in (["--job", job_id], ["--queue", "shop", "--endpoint", "cancel"], ["--actor", USER]):
+        (shown,) = json.loads(nomad("audit", "--json", *found).stdout)["entries"]
+        assert (shown["jobId"], shown["queueName"], shown["actor"]) == (job_id, "shop", USER)
+    assert json.loads(nomad("audit", "--json", "--endpoint", "retry").stdout)["entries"] == []
+    assert USER in nomad("audit", "--since", "1h").stdout
+
+
+def test_the_actor_is_the_uid_whatever_the_environment_says(
+    nomad: Nomad, order: Order, entries: Entries, access: QueueAccess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "SUDO_USER"):
+        monkeypatch.setenv(name, "mallory")
+    job_id = order()
+    assert nomad("cancel", job_id, "--reason", "wrong").exit_code == 0
+    for said, shown in (("0", f"{USER}, SUDO_UID 0 (root)"), ("4294967294", f"{USER}, SUDO_UID 4294967294")):
+        monkeypatch.setenv("SUDO_UID", said)
+        assert nomad("pause", "shop").exit_code == 0
+        assert entries()[-1].actor == shown
+    for rubbish in ("mallory", "1 (root)", "９", "-1", "9" * 40):
+        monkeypatch.setenv("SUDO_UID", rubbish)
+        assert nomad("resume", "shop").exit_code == 0
+        assert entries()[-1].actor == USER
+    job = access.queues.get_queue("shop").get(job_id)
+    assert job is not None
+    assert "mallory" not in str(job.failed_reason)
+
+
+def test_the_audit_log_of_a_database_that_is_not_there_says_so(
+    nomad: Nomad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "the audit log is empty" in nomad("audit").stdout
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'none.db'}")
+    result = nomad("audit")
+    assert (result.exit_code, "does not exist" in result.stderr) == (5, True)

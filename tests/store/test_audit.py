@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from alembic import command
 
 from nomad_actors.clock import ManualClock
-from nomad_actors.store import AuditedRequest, Store, audit
+from nomad_actors.store import AuditedRequest, Store, TokenCipher, audit, migrate
+from nomad_actors.store.database import Database
 
 ASKED = AuditedRequest(
     request_id="r1",
@@ -98,4 +102,31 @@ def test_text_that_a_database_does_not_take_is_written_all_the_same(store: Store
     (entry,), _ = store.audit.read(1)
     assert entry.path.startswith("/a\\0b\\ud800xxx")
     assert len(entry.path) == 2000
+    # The end of an address says what was done.
+    store.audit.asked(replace(ASKED, path="/jobs/" + "😀" * 9000 + "/cancel", job_id="é" * 999, actor="a" * 999))
+    (entry,), _ = store.audit.read(1)
+    assert (len(entry.path), entry.path[-7:], len(entry.job_id or ""), len(entry.actor)) == (2000, "/cancel", 300, 120)
     assert store.audit.read(1, actor="\x00\ud800") == ([], None)
+
+
+def test_entries_of_the_schema_before_are_read_and_new_ones_are_beside_them(database_url: str) -> None:
+    database = Database(database_url)
+    if database.is_sqlite:
+        Path(database.url.database or "").parent.mkdir(parents=True)
+    with database.engine.execution_options(nomad_writes=True).begin() as connection:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        old = {"at_ms": 1, "request_id": "r0", "actor": "ada", "role": "operator", "peer": "::1", "source": "::1"}
+        old |= {"method": "POST", "path": "/admin/jobs/esi/pause", "refused": False, "status": 200}
+        connection.execute(sa.insert(sa.table("audit_log", *map(sa.column, old))).values(old))
+    store = Store(database_url, cipher=TokenCipher(["a key"]), clock=ManualClock(2))
+    new = store.audit.asked(replace(ASKED, queue="esi-refresh"))
+    entries, _ = store.audit.read(10)
+    assert [(entry.actor, entry.path, entry.queue, entry.endpoint) for entry in entries] == [
+        ("ada", ASKED.path, "esi-refresh", None),
+        ("ada", "/admin/jobs/esi/pause", None, None),
+    ]
+    assert entries[0].id == new > entries[1].id
+    store.close()
+    database.close()

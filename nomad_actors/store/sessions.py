@@ -1,0 +1,110 @@
+"""The admin's sessions and its revoked tokens: in the database, so that every admin knows at once what has ended."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from ..clock import Clock
+from ..errors import Unavailable
+from . import schema
+from .database import Database
+
+#: How often it is written down that a session is used.
+SEEN_MS = 60_000
+#: How long sessions are kept after they expired; a one-time link is known as used for that long too.
+KEEP_MS = 7 * 86_400_000
+#: How many old ones a new one removes: more than it adds, and still a short transaction.
+STEP_ROWS = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdminSession:
+    """A session that has not ended; `id_hash` is the SHA-256 of what the browser shows."""
+
+    id_hash: str
+    token_name: str
+    token_digest: str
+    role: str
+    expires_ms: int
+
+
+class LinkUsed(Exception):
+    """Raised when a one-time link has begun a session before."""
+
+
+class AdminSessions:
+    """The sessions and revoked tokens in `database`."""
+
+    def __init__(self, database: Database, *, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def begin(self, session: AdminSession, *, link: str | None = None) -> None:
+        """Save a new session; `link` names the one-time link that it was begun with.
+
+        Raises `LinkUsed` if the link has begun one before, `Unavailable`.
+        """
+        now_ms, row = self._clock.now_ms(), schema.AdminSession
+        old = sa.select(row.id_hash).where(row.expires_ms < now_ms - KEEP_MS).limit(STEP_ROWS)
+        values = {**vars(session), "link": link, "created_ms": now_ms, "seen_ms": now_ms}
+        try:
+            with self._database.write() as connection:
+                connection.execute(sa.insert(row).values(values))
+                connection.execute(sa.delete(row).where(row.id_hash.in_(old)))
+        except IntegrityError as error:
+            raise LinkUsed from error
+
+    def find(self, id_hash: str) -> AdminSession | None:
+        """Return a session that has neither ended nor expired, and note that it is used; None for any other.
+
+        Raises `Unavailable`.
+        """
+        now_ms, row = self._clock.now_ms(), schema.AdminSession
+        columns = [getattr(row, name) for name in AdminSession.__dataclass_fields__]
+        is_live = (row.id_hash == id_hash, row.ended_ms.is_(None), row.expires_ms > now_ms)
+        with self._database.read() as connection:
+            found = connection.execute(sa.select(*columns, row.seen_ms).where(*is_live)).one_or_none()
+        if found is None:
+            return None
+        values = dict(found._mapping)
+        if now_ms - values.pop("seen_ms") >= SEEN_MS:
+            # Nobody is kept out because others hold the database up.
+            with contextlib.suppress(Unavailable), self._database.write() as connection:
+                connection.execute(sa.update(row).where(*is_live).values(seen_ms=now_ms))
+        return AdminSession(**values)
+
+    def end(self, id_hash: str) -> None:
+        """End a session for every admin.
+
+        Raises `Unavailable`.
+        """
+        row = schema.AdminSession
+        with self._database.write() as connection:
+            ended = sa.update(row).where(row.id_hash == id_hash, row.ended_ms.is_(None))
+            connection.execute(ended.values(ended_ms=self._clock.now_ms()))
+
+    def revoke(self, digest: str, name: str, by: str) -> bool:
+        """Let a token, by its SHA-256, count no longer in any admin; return whether it did until now.
+
+        Raises `Unavailable`.
+        """
+        row = schema.RevokedToken
+        with self._database.write() as connection:
+            if connection.scalar(sa.select(row.digest).where(row.digest == digest)) is not None:
+                return False
+            values = {"digest": digest, "name": name, "revoked_ms": self._clock.now_ms(), "by": by[:120]}
+            connection.execute(sa.insert(row).values(values))
+        return True
+
+    def is_revoked(self, digest: str) -> bool:
+        """Return whether a token was revoked, by its SHA-256.
+
+        Raises `Unavailable`.
+        """
+        row = schema.RevokedToken
+        with self._database.read() as connection:
+            return connection.scalar(sa.select(row.digest).where(row.digest == digest)) is not None
