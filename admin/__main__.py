@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from nomad_actors import error_reports, log
-from nomad_actors.app import open_admin, redis_missing
+from nomad_actors import error_reports, local_token, log
+from nomad_actors.app import AdminAccess, open_admin, redis_missing
 from nomad_actors.bulk import Runner
 from nomad_actors.errors import Unavailable
 from nomad_actors.program import begin, settings_or_exit
+from nomad_actors.settings import require_tokens_beyond_loopback
 
 from . import serve, web
 
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     with settings_or_exit() as settings:
         begin(settings)
+        require_tokens_beyond_loopback(settings)
         app = open_admin(settings, caller_deadline_ms=REDIS_DEADLINE_MS)
         listener = serve.listen(settings.admin_host, settings.admin_port)
     url = serve.base_url(listener)
@@ -40,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except Unavailable as error:
             # It serves all the same: what needs no database works, the rest answers 503 with this sentence.
             logger.warning(str(error))
-        logger.info("the admin is served", url=f"{url}/admin/")
+        logger.info("the admin is served", url=f"{url}{settings.admin_prefix}/admin/")
+        _offer_login(app, url)
         if options.ready_file is not None:
             serve.write_ready_file(options.ready_file, url)
         try:
@@ -56,6 +59,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     serve.serve(web.create_app(app), listener, on_ready=ready, on_end=end)
     app.close()
     logger.info("admin stopped")
+
+
+def _offer_login(app: AdminAccess, url: str) -> None:
+    """Say a one-time link where no tokens are configured: for whoever sees this start, and nobody after them."""
+    settings = app.settings
+    if settings.admin_tokens:
+        return
+    try:
+        token = local_token.read_or_make_token(settings.var_dir)
+    except local_token.NoLocalToken as error:
+        logger.error("nobody can log in", error=str(error))
+        return
+    code = local_token.new_code(token, app.clock.now_ms())
+    link = f"{url}{settings.admin_prefix}/admin/login?once={code}"
+    logger.info("this link logs you in, once, within ten minutes; `nomad admin link` prints another", url=link)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -33,7 +33,7 @@ _INTRODUCTION = (
 )
 _WHEN = {
     400: "A body that did not come whole, or whose chunks are malformed; nothing was done.",
-    401: "No token, or one that is not known.",
+    401: "No token where one is needed, or one that is not known or was revoked.",
     403: "Whoever asks may not.",
     404: "What the path names does not exist.",
     409: "The state of the job or the schedule does not allow it.",
@@ -42,6 +42,9 @@ _WHEN = {
     429: "A wrong token, after too many other wrong ones from this address.",
     503: "Redis or the database does not answer.",
 }
+_TOKEN: list[Schema] = [{"token": []}]
+#: Where no tokens are configured, this machine may look without one.
+_TOKEN_OR_THIS_MACHINE: list[Schema] = [*_TOKEN, {}]
 _RETRY_AFTER = {"Retry-After": {"description": "seconds until asking again makes sense", "schema": {"type": "integer"}}}
 
 
@@ -53,8 +56,8 @@ def endpoints(web: Flask) -> Iterator[tuple[Rule, str, Endpoint]]:
             yield from ((rule, method, view) for method in _METHODS if method in (rule.methods or ()))
 
 
-def document(web: Flask, queues: Queues) -> Schema:
-    """Return the document of `web`'s endpoints."""
+def document(web: Flask, queues: Queues, *, prefix: str = "") -> Schema:
+    """Return the document of `web`'s endpoints, which callers reach below `prefix`."""
     schemas = _Schemas([endpoint for _, _, endpoint in endpoints(web)], queues)
     paths: dict[str, Schema] = {}
     for rule, method, endpoint in endpoints(web):
@@ -62,14 +65,14 @@ def document(web: Flask, queues: Queues) -> Schema:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Nomad Actors", "version": __version__, "description": _INTRODUCTION},
+        "servers": [{"url": prefix or "/"}],
         "paths": paths,
         "components": {
             "schemas": schemas.definitions,
             "responses": {_name(status): _problem(status, schemas) for status in _WHEN},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
-        # A token, or none where only this machine may ask.
-        "security": [{"token": []}, {}],
+        "security": _TOKEN,
     }
 
 
@@ -165,6 +168,8 @@ def _operation(rule: Rule, method: str, endpoint: Endpoint, schemas: _Schemas) -
         operation["requestBody"] = {"required": required, "content": content}
     if endpoint.is_open:
         operation["security"] = []
+    elif method == "GET":
+        operation["security"] = _TOKEN_OR_THIS_MACHINE
     operation["responses"] = _responses(method, endpoint, schemas)
     return operation
 

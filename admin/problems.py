@@ -97,9 +97,9 @@ def _http(error: HTTPException) -> Response:
 
 def _detail(error: HTTPException) -> str:
     if error.code == HTTPStatus.NOT_FOUND:
-        return f"nothing is at {request.path}; docs/admin-api.md lists what is"
+        return f"nothing is at {request.script_root}{request.path}; docs/admin-api.md lists what is"
     if error.code == HTTPStatus.METHOD_NOT_ALLOWED:
-        return f"{request.method} is not possible at {request.path}"
+        return f"{request.method} is not possible at {request.script_root}{request.path}"
     return error.description or "the request cannot be answered"
 
 

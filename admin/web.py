@@ -8,6 +8,7 @@ from flask import Flask, Response
 
 from . import problems
 from .access import forms, guard, journal, request_ids
+from .access.proxies import BehindProxies
 from .answer import Answer
 from .api import actions, audit, bulk, description, doctor, holds, jobs, metrics, probes, scheduler
 from .job_id_converter import JobIdConverter
@@ -50,11 +51,15 @@ def create_app(app: AdminAccess) -> Flask:
     web.url_map.converters["job"] = JobIdConverter
     web.jinja_env.finalize = words.bounded
     keep(web, app)
+    settings = app.settings
+    web.wsgi_app = BehindProxies(  # type: ignore[method-assign]
+        web.wsgi_app, trusted=settings.admin_trusted_proxies, prefix=settings.admin_prefix
+    )
     problems.install(web)
     web.before_request(request_ids.begin)
     web.before_request(guard.check)
     # The last one registered comes first: the outcome is written before anything is added to the answer.
-    for step in (request_ids.tell, _secure, forms.keep_seed, guard.drop_forged, notices.forget_shown, journal.finish):
+    for step in (request_ids.tell, _secure, forms.keep_seed, guard.drop_ended, notices.forget_shown, journal.finish):
         web.after_request(step)
     web.teardown_request(request_ids.end)
     apis = (probes, metrics, jobs, actions, bulk, holds, scheduler, audit, doctor, description)

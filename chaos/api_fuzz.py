@@ -28,6 +28,7 @@ from admin import create_app
 from nomad_actors import app
 from nomad_actors.bulk import Operations
 from nomad_actors.local_redis import LocalRedis
+from nomad_actors.local_token import read_or_make_token
 from nomad_actors.queues import Queues
 from nomad_actors.scheduler import SCHEDULES, Schedules
 from nomad_actors.settings import Settings
@@ -69,7 +70,7 @@ def api_fuzz(draw: random.Random, seconds: float) -> str:
             application.store.migrate()
             Schedules(application.queues, application.clock).declare(SCHEDULES)
             web = create_app(application)
-            with Fuzz(web, application.queues, draw) as fuzz:
+            with Fuzz(web, application.queues, draw, application.settings) as fuzz:
                 end = time.monotonic() + seconds
                 while time.monotonic() < end:
                     fuzz.ask(ROUND)
@@ -83,7 +84,7 @@ def api_fuzz(draw: random.Random, seconds: float) -> str:
 class Fuzz:
     """An admin that is served on a port of its own, and what it answered."""
 
-    def __init__(self, web: Flask, queues: Queues, draw: random.Random) -> None:
+    def __init__(self, web: Flask, queues: Queues, draw: random.Random, settings: Settings) -> None:
         self.answers: Counter[int] = Counter()
         self._draw = draw
         self._queues = queues
@@ -92,6 +93,7 @@ class Fuzz:
         self._conforming = Conforming(web, queues)
         self._served = served(web)
         self._session = requests.Session()
+        self._session.headers["Authorization"] = f"Bearer {read_or_make_token(settings.var_dir)}"
 
     def __enter__(self) -> Fuzz:
         self._url = self._served.__enter__()

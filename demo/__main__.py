@@ -18,7 +18,7 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from nomad_actors import App, Settings
+from nomad_actors import App, Settings, local_token
 from nomad_actors.app import create_app
 from nomad_actors.errors import NomadError
 from nomad_actors.local_redis import LocalRedis
@@ -94,6 +94,7 @@ def _run(directory: Path, *, once: bool) -> int:
         # Not wrapped: it is there to be copied.
         console.print(f"In another shell: {exports(environ, redis)}", soft_wrap=True, markup=False)
         wait_for(lambda: programs.answers(f"http://127.0.0.1:{ports.admin}/healthz"), seconds=15, what="the admin")
+        _offer_login(app, ports)
         code = _judge(rows, finished=finished)
         if not once:
             _keep_running(characters)
@@ -144,6 +145,12 @@ def _say_addresses(ports: Ports, sandbox_url: str, programs: Programs) -> None:
         console.print(f"                 http://127.0.0.1:{port}/metrics ({name})")
     console.print(f"Sandbox          {sandbox_url}/sandbox/logins")
     console.print(f"Logs             {programs.logs}")
+
+
+def _offer_login(app: App, ports: Ports) -> None:
+    code = local_token.new_code(local_token.read_or_make_token(app.settings.var_dir), app.clock.now_ms())
+    login = f"http://127.0.0.1:{ports.admin}/admin/login?once={code}"
+    console.print(f"Log in, once, within ten minutes: {login}", soft_wrap=True, markup=False)
 
 
 def _judge(rows: list[summary.Row], *, finished: bool) -> int:

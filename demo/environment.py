@@ -34,7 +34,7 @@ class Ports:
 
 def exports(environ: Mapping[str, str], redis: LocalRedis | None) -> str:
     """Return the line that lets `nomad`, typed in another shell, work on the demo and on nothing else."""
-    names = [*(["REDIS_URL"] if redis is not None else []), "DATABASE_URL", "NOMAD_VAR_DIR"]
+    names = [*(["REDIS_URL"] if redis is not None else []), "DATABASE_URL", "NOMAD_VAR_DIR", "ADMIN_PORT"]
     return "export " + " ".join(f"{name}={shlex.quote(environ[name])}" for name in names)
 
 

@@ -8,6 +8,7 @@ import sys
 import typer
 
 from .commands import (
+    admin,
     audit,
     bulk,
     config,
@@ -59,6 +60,7 @@ app.add_typer(schedules.group, name="schedules")
 app.command()(workers.workers)
 app.command()(config.config)
 app.command()(doctor.doctor)
+app.add_typer(admin.group, name="admin")
 app.command()(audit.audit)
 app.command()(token.token)
 

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import SecretStr
 
+from .addresses import Network, is_loopback_host
 from .admin_tokens import ACCEPTED as TOKENS_ACCEPTED
 from .admin_tokens import AdminToken, WrongEntry, parse_tokens
 from .errors import SettingsError
@@ -96,10 +97,14 @@ class Settings:
     esi_user_agent: str = DEFAULT_USER_AGENT
     #: Keys that encrypt refresh tokens, newest first; the others still decrypt.
     token_keys: tuple[SecretStr, ...] = ()
-    #: Who may ask the admin; without any, this machine alone may.
+    #: Who may ask the admin; without any, who has the token in `var_dir`, and this machine may look.
     admin_tokens: tuple[AdminToken, ...] = field(default=(), repr=False)
     #: Names that the admin is reached by, beside loopback ones and `admin_host`.
     admin_hosts: tuple[str, ...] = ()
+    #: The addresses of proxies whose X-Forwarded-* headers the admin believes.
+    admin_trusted_proxies: tuple[Network, ...] = ()
+    #: What a proxy puts before the admin's paths, as /nomad.
+    admin_prefix: str = ""
     #: Whether the admin refuses every change.
     admin_read_only: bool = False
     admin_host: str = "127.0.0.1"
@@ -159,6 +164,20 @@ def _plain(secret: str | SecretStr) -> str:
     return secret.get_secret_value() if isinstance(secret, SecretStr) else str.__str__(secret)
 
 
+def require_tokens_beyond_loopback(settings: Settings) -> None:
+    """Check that an admin which others can reach has tokens: the one that is made here is for this machine alone.
+
+    Raises `SettingsError`.
+    """
+    if not settings.admin_tokens and not is_loopback_host(settings.admin_host):
+        raise SettingsError(
+            [
+                f"ADMIN_HOST is {settings.admin_host!r} and NOMAD_ADMIN_TOKENS is not set; accepted: 127.0.0.1, ::1 or "
+                "localhost, or any address with tokens (`nomad token NAME --role operator` makes one)"
+            ]
+        )
+
+
 class Origin(NamedTuple):
     """Where a setting comes from: its variable, and the variables that were read for it (none: the default)."""
 
@@ -211,6 +230,13 @@ class _Reader:
         self._take("token_keys", "NOMAD_TOKEN_KEYS", _token_keys, KEYS_ACCEPTED)
         self._take("admin_tokens", "NOMAD_ADMIN_TOKENS", parse_tokens, TOKENS_ACCEPTED)
         self._take("admin_hosts", "NOMAD_ADMIN_HOSTS", _hosts, "host names without ports, with commas between them")
+        self._take(
+            "admin_trusted_proxies",
+            "NOMAD_ADMIN_TRUSTED_PROXIES",
+            _networks,
+            "addresses or networks with commas between them, as 127.0.0.1,10.0.0.0/8",
+        )
+        self._take("admin_prefix", "ADMIN_PREFIX", parse_prefix, "a path as /nomad, that does not begin with /admin")
         self._take("admin_read_only", "NOMAD_ADMIN_READ_ONLY", _flag, "1 or 0")
         self._take("admin_host", "ADMIN_HOST", _printable, "a host name or address")
         self._take("admin_port", "ADMIN_PORT", _whole(0, 65535), "a port from 0 to 65535")
@@ -389,6 +415,20 @@ def _hosts(text: str) -> tuple[str, ...]:
     if not all(re.fullmatch(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]", word) for word in words):
         raise ValueError(text)
     return tuple(word.strip("[]") for word in words)
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(word) for word in _words(text))
+
+
+def parse_prefix(text: str) -> str:
+    """Return the prefix of the admin's paths without a slash at its end.
+
+    Raises `ValueError`, also for one that begins with /admin, which the admin's own paths do.
+    """
+    if not re.fullmatch(r"(?!/admin(/|$))(/[A-Za-z0-9][A-Za-z0-9._~-]{0,99}){1,10}/?", text):
+        raise ValueError(text)
+    return text.rstrip("/")
 
 
 def _flag(text: str) -> bool:

@@ -34,6 +34,7 @@ GROUND |= {"payloads", "json_text", "admin_tokens", "error_reports", "redaction"
 GROUND |= {"redis_log", "redis_files"}
 GROUND |= {"known_secrets", "secret_patterns", "secret_url"}
 GROUND |= {"audit_text"}
+GROUND |= {"addresses", "local_token"}
 #: What each part may import beside the ground floor. Down only.
 ARROWS: dict[str, set[str]] = {
     "broker": set(),

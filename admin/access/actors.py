@@ -7,7 +7,7 @@ from typing import cast
 
 from flask import g
 
-from nomad_actors.admin_tokens import OPERATOR
+from nomad_actors.admin_tokens import OPERATOR, VIEWER
 
 from ..parts import application
 from .sessions import Session
@@ -22,8 +22,8 @@ class Actor:
     session: Session | None = None
 
 
-#: This machine, where no tokens are configured.
-LOCAL = Actor("local", OPERATOR)
+#: Whoever asks from this machine without a token, where none are configured.
+VISITOR = Actor("", VIEWER)
 #: Nobody that is known: may see the login page and nothing else.
 NOBODY = Actor("", "")
 

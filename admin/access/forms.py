@@ -7,10 +7,11 @@ import secrets
 
 from flask import Response, g, request
 
+from ..links import link
 from .actors import current_actor
 
 FIELD = "form_token"
-#: Where there is no session: before the login, and where no tokens are configured.
+#: Where there is no session: before the login, and beside a token in a header.
 COOKIE = "nomad_form"
 
 
@@ -40,14 +41,19 @@ def set_cookie(answer: Response, name: str, value: str, *, lifetime_ms: int | No
     """Set a cookie that no script reads, no other site sends, and no plain connection carries after a safe one."""
     seconds = None if lifetime_ms is None else lifetime_ms // 1000
     answer.set_cookie(
-        name, value, max_age=seconds, path="/admin", httponly=True, samesite="Strict", secure=_over_https()
+        name, value, max_age=seconds, path=link("/admin"), httponly=True, samesite="Strict", secure=_over_https()
     )
+
+
+def delete_cookie(answer: Response, name: str) -> None:
+    """Take a cookie of ours away from its browser."""
+    answer.delete_cookie(name, path=link("/admin"), httponly=True, samesite="Strict", secure=_over_https())
 
 
 def _seed() -> str | None:
     session = current_actor().session
     if session is not None:
-        return f"session {session.seed}"
+        return f"session {session.secret}"
     made = g.get("new_form_seed")
     return f"{made}" if made else request.cookies.get(COOKIE) or None
 

@@ -11,24 +11,35 @@ from flask import Response, current_app, g, redirect, request
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
+from nomad_actors import local_token
 from nomad_actors.admin_tokens import OPERATOR, AdminToken, find_token
 from nomad_actors.errors import Unavailable
 from nomad_actors.known_secrets import KNOWN
 
 from .. import loopback, problems
 from ..api.declared import Endpoint
+from ..links import link
 from ..parts import application
-from . import forms, journal, tries
-from .actors import LOCAL, NOBODY, Actor, current_actor, recognise
-from .sessions import COOKIE, Forged, read_session
+from . import forms, journal, sessions, tries
+from .actors import NOBODY, VISITOR, Actor, current_actor, recognise
+from .tokens import is_revoked, known_tokens
 
 READING = ("GET", "HEAD", "OPTIONS")
-#: Needs nothing at all where tokens are configured: a probe has no name for us and no token.
+#: Needs nothing at all: a probe has no name for us and no token.
 _ALIVE = "probes.alive"
 #: Shows nothing of the queues: the login, its style sheet, and the way to it.
 _OPEN = {"pages_login.login", "pages_login.take_token", "static", "pages.home"}
 #: Changes nothing but who is logged in.
 _SESSION_ONLY = {"pages_login.take_token", "pages_login.logout"}
+#: What to do where no tokens are configured.
+_LOG_IN = (
+    "open the link that `nomad admin link` prints on the admin's machine, or send "
+    f"Authorization: Bearer TOKEN with the token in {local_token.TOKEN_FILE} of NOMAD_VAR_DIR"
+)
+_SET_TOKENS = (
+    "to let others in, or through a proxy, set NOMAD_ADMIN_TOKENS (`nomad token NAME --role viewer` makes one) and "
+    "NOMAD_ADMIN_HOSTS"
+)
 _BEARER = re.compile(r"(?i)bearer +(\S+) *")
 
 
@@ -49,11 +60,11 @@ def check() -> Response | None:
         _allow()
     except Refused as refused:
         if refused.reason == "no_token" and problems.is_page() and request.method in READING:
-            answer = redirect("/admin/login", HTTPStatus.SEE_OTHER)
+            answer = redirect(link("/admin/login"), HTTPStatus.SEE_OTHER)
             assert isinstance(answer, Response)
             return answer
         return refuse(refused)
-    if request.method in READING or request.endpoint == "pages_login.take_token" or request.routing_exception:
+    if request.method in READING or request.endpoint in _SESSION_ONLY or request.routing_exception:
         return None
     try:
         journal.begin()
@@ -70,10 +81,10 @@ def refuse(refused: Refused) -> Response:
     return answer
 
 
-def drop_forged(answer: Response) -> Response:
+def drop_ended(answer: Response) -> Response:
     """Take a cookie away from its browser that is of no use any more: it would be refused with each page."""
-    if g.get("forged") and COOKIE not in answer.headers.get("Set-Cookie", ""):
-        answer.delete_cookie(COOKIE, path="/admin", httponly=True, samesite="Strict")
+    if g.get("no_session") and sessions.COOKIE not in answer.headers.get("Set-Cookie", ""):
+        forms.delete_cookie(answer, sessions.COOKIE)
     return answer
 
 
@@ -82,8 +93,10 @@ def by_token(presented: str) -> AdminToken:
 
     Raises `Refused` for a wrong one: 401, and 429 after too many different ones from the same source.
     """
-    token = find_token(application().settings.admin_tokens, presented)
+    token = find_token(known_tokens(), presented)
     if token is not None:
+        if is_revoked(token):
+            raise _unknown("revoked", f"the token of {token.name} was revoked")
         # A right one alone: whoever guesses must not choose what the log leaves out.
         KNOWN.add(presented)
         return token
@@ -97,19 +110,14 @@ def by_token(presented: str) -> AdminToken:
 def _recognise() -> None:
     """Find out who asks.
 
-    Raises `Refused` for whom nothing could make welcome.
+    Raises `Refused` for a token that does not count, and for a name of this machine that is none.
     """
     settings = application().settings
-    if not settings.admin_tokens:
-        for reason, refusal in loopback.refusals(request):
-            raise Refused(HTTPStatus.FORBIDDEN, reason, refusal)
-        recognise(LOCAL)
-        return
     if request.endpoint == _ALIVE:
         return
     wrong = loopback.host_refusal(request, (settings.admin_host, *settings.admin_hosts))
     if wrong:
-        raise Refused(HTTPStatus.FORBIDDEN, "host", wrong)
+        raise Refused(HTTPStatus.FORBIDDEN, "host", f"{wrong}; NOMAD_ADMIN_HOSTS may name more")
     header = request.headers.get("Authorization")
     if header is not None:
         match = _BEARER.fullmatch(header)
@@ -117,20 +125,22 @@ def _recognise() -> None:
         recognise(Actor(token.name, token.role))
     elif problems.is_page():
         _recognise_session()
+    if current_actor() is NOBODY and not settings.admin_tokens and not any(loopback.refusals(request)):
+        recognise(VISITOR)
 
 
 def _recognise_session() -> None:
-    cookie = request.cookies.get(COOKIE)
-    if not cookie:
+    secret = request.cookies.get(sessions.COOKIE)
+    if not secret:
         return
-    app = application()
     try:
-        session = read_session(cookie, app.settings.admin_tokens, app.clock.now_ms())
-    except Forged:
-        journal.refused(HTTPStatus.UNAUTHORIZED, "session", "the session's cookie is not of a token of now")
-        g.forged = True
-        return
-    if session is not None:
+        session = sessions.find(secret)
+    except sessions.NoSession:
+        journal.refused(HTTPStatus.UNAUTHORIZED, "session", "the cookie is of no session, or of one that has ended")
+        g.no_session = True
+    except Unavailable as error:
+        g.session_unknown = f"the database does not say whether the session still counts ({error})"
+    else:
         recognise(Actor(session.token.name, session.token.role, session))
 
 
@@ -138,16 +148,18 @@ def _allow() -> None:
     """Raises `Refused` unless whoever asks may do this, and a browser was not made to ask for it."""
     actor, changes, settings = current_actor(), request.method not in READING, application().settings
     if changes:
-        wrong = loopback.cross_site(request, https=bool(settings.admin_tokens))
+        wrong = loopback.cross_site(request)
         if wrong:
             raise Refused(HTTPStatus.FORBIDDEN, "site", wrong)
     if actor is NOBODY and request.endpoint not in (*_OPEN, _ALIVE):
-        page = "nobody is logged in, or the session is over; log in at /admin/login, then try again"
-        detail = page if problems.is_page() else "a token is needed (accepted: Authorization: Bearer TOKEN)"
-        raise _unknown("no_token", detail)
+        raise _nobody()
     if not changes:
         return
+    if "session_unknown" in g:
+        raise _undecided()
     if request.endpoint not in _SESSION_ONLY:
+        if actor is VISITOR:
+            raise _unknown("no_token", f"without a token nothing is changed: {_LOG_IN}")
         if actor.role != OPERATOR:
             raise Refused(HTTPStatus.FORBIDDEN, "role", f"{actor.name or 'nobody'} may look, not change anything")
         if settings.admin_read_only:
@@ -159,6 +171,23 @@ def _allow() -> None:
     if problems.is_page() and not (is_form and forms.is_ours(request.form.get(forms.FIELD, ""))):
         detail = "the form is not of this browser's session; go back, reload the page and try again"
         raise Refused(HTTPStatus.FORBIDDEN, "csrf", detail)
+
+
+def _undecided() -> Refused:
+    headers = {"Retry-After": str(problems.RETRY_AFTER_SECONDS)}
+    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "session", g.session_unknown, headers)
+
+
+def _nobody() -> Refused:
+    """Return the refusal of somebody without a token, and why a token is needed."""
+    if "session_unknown" in g:
+        return _undecided()
+    if not application().settings.admin_tokens:
+        reason, why = next(loopback.refusals(request))
+        return _unknown(reason, f"{why}: a token is needed; {_LOG_IN}; {_SET_TOKENS}")
+    page = f"nobody is logged in, or the session is over; log in at {link('/admin/login')}, then try again"
+    api = "a token is needed (accepted: Authorization: Bearer TOKEN)"
+    return _unknown("no_token", page if problems.is_page() else api)
 
 
 def _read_body() -> None:

@@ -1,87 +1,114 @@
-"""Sessions of pages: a signed cookie that says which token was shown, and for how long that counts.
+"""Sessions of pages: a cookie of 256 random bits, whose hash stands in the database until the session ends.
 
-Each token's sessions are signed with a key of their own, derived from the token's entry: every admin with the same
-entries accepts them, and they end with the entry, or with any change of it. Nothing is stored.
+Nothing that is configured forges one, and every admin of the database sees at once that one has ended: by a logout, by
+time, with its token. While the database is away, a session that this process knew to be good a short while ago may go
+on reading; a change could not be audited then, and is refused.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import hmac
-import json
+import re
 import secrets
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from nomad_actors.admin_tokens import AdminToken
+from nomad_actors.errors import Unavailable
+from nomad_actors.store import AdminSession
+
+from ..parts import application, memory
+from .tokens import known_tokens
 
 COOKIE = "nomad_session"
 LIFETIME_MS = 12 * 3_600_000
-#: Several admins accept each other's sessions, and their clocks differ.
-CLOCK_SKEW_MS = 60_000
-#: No cookie of ours is longer.
-_MAX_LENGTH = 1000
+#: How long a session may read while the database is away, since it was last found good.
+OUTAGE_MS = 15 * 60_000
+#: Of how many sessions a process remembers that.
+MOST_REMEMBERED = 1_000
+
+_OURS = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True)
 class Session:
-    """A session whose signature and age were found good; `seed` is known to it and us alone."""
+    """A session that was found good; `secret` is known to its browser alone."""
 
     token: AdminToken
-    seed: str
+    secret: str
 
 
-class Forged(Exception):
-    """Raised for a cookie that we did not sign with a key of now; an expired one is none."""
+class NoSession(Exception):
+    """Raised for a cookie of no session, or of one that has ended."""
 
 
-def new_session(token: AdminToken, now_ms: int) -> str:
-    """Return a cookie's value for whoever showed `token`."""
-    told = {"name": token.name, "entry": _entry_digest(token), "at": now_ms, "seed": secrets.token_urlsafe(16)}
-    body = _text(json.dumps(told).encode())
-    return f"{body}.{_text(_signature(token, body))}"
+def begin(token: AdminToken, *, link: str | None = None) -> str:
+    """Begin a session for whoever showed `token`, or a one-time `link` that it signed; return the cookie's value.
 
-
-def read_session(cookie: str, tokens: Iterable[AdminToken], now_ms: int) -> Session | None:
-    """Return the session of a cookie, None when it has expired.
-
-    Raises `Forged`, also when its token's entry is gone or changed.
+    Raises `LinkUsed`, `Unavailable`.
     """
-    body, _, signature = cookie.partition(".")
+    app, secret = application(), secrets.token_urlsafe(32)
+    session = AdminSession(
+        id_hash=_hash(secret),
+        token_name=token.name,
+        token_digest=token.digest,
+        role=token.role,
+        expires_ms=app.clock.now_ms() + LIFETIME_MS,
+    )
+    app.store.admin_sessions.begin(session, link=link)
+    return secret
+
+
+def find(secret: str) -> Session:
+    """Return the session of a cookie.
+
+    Raises `NoSession`, also when its token is gone, has another role or was revoked, and `Unavailable` when nobody can
+    tell.
+    """
+    if not _OURS.fullmatch(secret):
+        raise NoSession
+    found = _found(_hash(secret))
+    token = None if found is None else _token_of(found)
+    if token is None:
+        raise NoSession
+    return Session(token, secret)
+
+
+def forget(secret: str) -> None:
+    """Let this process remember a session no longer."""
+    memory().sessions.pop(_hash(secret), None)
+
+
+def end(secret: str) -> None:
+    """End a session, for every admin.
+
+    Raises `Unavailable`.
+    """
+    forget(secret)
+    application().store.admin_sessions.end(_hash(secret))
+
+
+def _found(id_hash: str) -> AdminSession | None:
+    app, known = application(), memory().sessions
+    now_ms = app.clock.now_ms()
     try:
-        told = json.loads(_bytes(body))
-        given = _bytes(signature)
-        name, at_ms, seed = str(told["name"]), int(told["at"]), str(told["seed"])
-        entry = str(told["entry"]).encode()
-    except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
-        raise Forged from error
-    token = next((each for each in tokens if each.name == name), None)
-    if token is None or not hmac.compare_digest(_entry_digest(token).encode(), entry):
-        # Signed with a key that is gone, or by nobody: nobody can tell.
-        raise Forged
-    if not hmac.compare_digest(_signature(token, body), given):
-        raise Forged
-    return Session(token, seed) if -CLOCK_SKEW_MS <= now_ms - at_ms < LIFETIME_MS else None
+        found = app.store.admin_sessions.find(id_hash)
+    except Unavailable:
+        remembered = known.get(id_hash)
+        if remembered is None or not remembered[1] <= now_ms < min(remembered[1] + OUTAGE_MS, remembered[0].expires_ms):
+            raise
+        return remembered[0]
+    known.pop(id_hash, None)
+    if found is not None:
+        known[id_hash] = found, now_ms
+        for oldest in list(known)[:-MOST_REMEMBERED]:
+            known.pop(oldest, None)
+    return found
 
 
-def _signature(token: AdminToken, body: str) -> bytes:
-    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"nomad admin session").derive(token.entry.encode())
-    return hmac.digest(key, body.encode(), "sha256")
+def _token_of(session: AdminSession) -> AdminToken | None:
+    entry = (session.token_name, session.role, session.token_digest)
+    return next((token for token in known_tokens() if (token.name, token.role, token.digest) == entry), None)
 
 
-def _entry_digest(token: AdminToken) -> str:
-    return hashlib.sha256(b"nomad admin entry " + token.entry.encode()).hexdigest()
-
-
-def _text(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _bytes(text: str) -> bytes:
-    if len(text) > _MAX_LENGTH:
-        raise ValueError("longer than any of ours")
-    return base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, current_app
 
 from .. import openapi
+from ..links import link
 from ..parts import all_queues
 from .answers import OpenApi
 from .declared import declared
@@ -18,4 +19,4 @@ api = Blueprint("description", __name__, url_prefix="/admin")
 @declared(OpenApi, problems=())
 def description() -> dict[str, Any]:
     """Return this document."""
-    return openapi.document(current_app, all_queues())
+    return openapi.document(current_app, all_queues(), prefix=link(""))

@@ -12,9 +12,10 @@ from nomad_actors.queue_control import CLEANABLE
 from ..access.actors import current_actor
 from ..api.actions import MAX_CLEAN_LIMIT
 from ..inputs import Query, read_query
+from ..links import job_path, queue_path, schedule_path
 from ..parts import all_queues
 from ..schedules import schedules
-from .doing import done, job_path, queue_path, schedule_path, whole
+from .doing import done, whole
 
 pages = Blueprint("pages_actions", __name__)
 

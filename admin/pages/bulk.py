@@ -12,9 +12,10 @@ from nomad_actors.counted import counted
 from ..access import forms
 from ..access.actors import current_actor
 from ..inputs import NoQuery, read_form, read_query
+from ..links import link, queue_path
 from ..listing import OfJobs, sought_by
 from ..parts import all_queues
-from .doing import done, queue_path
+from .doing import done
 
 pages = Blueprint("pages_bulk", __name__)
 
@@ -67,7 +68,7 @@ def begin(queue: str) -> Response:
         operation = Operations(all_queues()).begin(queue, wish)
         return f"It has begun, for {counted(operation.total, 'job')} of {queue}; reload this page to see how far it is."
 
-    return done(act, OPERATIONS, otherwise=queue_path(queue))
+    return done(act, link(OPERATIONS), otherwise=queue_path(queue))
 
 
 @pages.post("/admin/queues/<queue>/bulk/<operation>/stop")
@@ -79,7 +80,7 @@ def stop(queue: str, operation: str) -> Response:
         Operations(all_queues()).stop(queue, operation)
         return "It is stopped; what it did stays done."
 
-    return done(act, OPERATIONS)
+    return done(act, link(OPERATIONS))
 
 
 @pages.post("/admin/queues/<queue>/bulk/<operation>/resume")
@@ -91,7 +92,7 @@ def resume(queue: str, operation: str) -> Response:
         Operations(all_queues()).go_on(queue, operation)
         return "It goes on where it stopped."
 
-    return done(act, OPERATIONS)
+    return done(act, link(OPERATIONS))
 
 
 def _wish(query: Acting) -> Wish:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from http import HTTPStatus
-from urllib.parse import quote
 
 from flask import Response, make_response, redirect
 
@@ -60,18 +59,3 @@ def seconds_ms(name: str, text: str, most_ms: int) -> int:
         return ms
     accepted = f"seconds from 0.001 to {most_ms // 1000}, to the millisecond"
     raise BadInput(f"{name} {text!r:.80} is unusable (accepted: {accepted})", accepted=[accepted])
-
-
-def queue_path(queue: str) -> str:
-    """Return the address of a queue's page."""
-    return f"/admin/queues/{quote(queue, safe='')}"
-
-
-def job_path(queue: str, job_id: str) -> str:
-    """Return the address of a job's page."""
-    return f"{queue_path(queue)}/jobs/{quote(job_id, safe='')}"
-
-
-def schedule_path(name: str) -> str:
-    """Return the address of a schedule's page."""
-    return f"/admin/schedules/{quote(name, safe='')}"

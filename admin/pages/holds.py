@@ -10,10 +10,11 @@ from nomad_actors.broker.holds import Limits, PauseScope
 from nomad_actors.queue_control import MAX_AT_A_TIME, MAX_LENGTH, MAX_PAUSE_MS, MAX_STARTS
 
 from ..access.actors import current_actor
+from ..links import link, queue_path
 from ..parts import all_queues
 from ..sizes import MAX_REASON_CHARS
 from .actions import MINUTE_MS
-from .doing import done, queue_path, seconds_ms, whole
+from .doing import done, seconds_ms, whole
 
 pages = Blueprint("pages_holds", __name__)
 
@@ -56,7 +57,7 @@ def pause_esi() -> Response:
         asked, until = _asked()
         return f"What talks to ESI is paused {until}: {', '.join(all_queues().pause_esi(**asked))}."
 
-    return done(act, "/admin/")
+    return done(act, link("/admin/"))
 
 
 @pages.post("/admin/esi/resume")
@@ -66,7 +67,7 @@ def resume_esi() -> Response:
     def act() -> str:
         return f"What talks to ESI goes on: {', '.join(all_queues().resume_esi())}."
 
-    return done(act, "/admin/")
+    return done(act, link("/admin/"))
 
 
 @pages.post("/admin/queues/<queue>/limits")

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Response, g, request
 
-from ..access.forms import set_cookie
+from ..access.forms import delete_cookie, set_cookie
 
 COOKIE = "nomad_notice"
 _LIFETIME_MS = 60_000
@@ -37,5 +37,5 @@ def shown() -> dict[str, Any] | None:
 def forget_shown(answer: Response) -> Response:
     """Take a notice away that was shown."""
     if g.get("notice_shown"):
-        answer.delete_cookie(COOKIE, path="/admin", httponly=True, samesite="Strict")
+        delete_cookie(answer, COOKIE)
     return answer

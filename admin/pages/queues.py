@@ -17,11 +17,13 @@ from nomad_actors.json_text import readable
 from nomad_actors.queue_control import CLEANABLE, of_readable
 from nomad_actors.version import __version__
 
+from .. import loopback
 from ..access.actors import current_actor, may_change
 from ..access.forms import form_token
 from ..api.jobs import OfFailures
 from ..esi_switch import esi_switch
 from ..inputs import NoQuery, Query, read_query
+from ..links import job_path, link, queue_path, schedule_path
 from ..listing import OfJobs, fields_of, page_of, states_of
 from ..parts import all_queues, application
 from ..schedules import schedule_status, scheduler_reading
@@ -57,7 +59,8 @@ for _filter in (
     words.whole,
 ):
     pages.add_app_template_filter(_filter)
-pages.add_app_template_global(form_token)
+for _global in (form_token, link, queue_path, job_path, schedule_path):
+    pages.add_app_template_global(_global)
 
 
 @pages.app_context_processor
@@ -70,8 +73,8 @@ def _always() -> dict[str, Any]:
         "actor": current_actor(),
         "may_change": may_change(),
         "read_only": settings.admin_read_only,
-        # A session opens no path of the API: where tokens are configured, its links would lead nowhere.
-        "links_to_api": not settings.admin_tokens,
+        # A session opens no path of the API: its links lead somewhere only for whoever may look without.
+        "links_to_api": not settings.admin_tokens and not any(loopback.refusals(request)),
         "notice": notices.shown(),
     }
 
@@ -79,7 +82,7 @@ def _always() -> dict[str, Any]:
 @pages.get("/")
 def home() -> Response:
     """Send whoever types the address alone to the overview."""
-    return redirect("/admin/")
+    return redirect(link("/admin/"))
 
 
 @pages.get("/admin/")

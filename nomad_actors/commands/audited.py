@@ -19,7 +19,7 @@ from ..errors import NomadError
 from ..log import redact
 from .exits import ExitCode, exit_code_of
 from .report import say
-from .user import who
+from .session import who
 
 if TYPE_CHECKING:
     from ..app import QueueAccess
@@ -49,13 +49,13 @@ def audited(access: QueueAccess, method: str, *path: str, body: Mapping[str, Any
     """
     with contextlib.ExitStack() as stack:
         audit = stack.enter_context(_opened(access))
-        entry = None if audit is None else _asked(audit, method, path, body)
+        entry = None if audit is None else asked(audit, method, path, body)
         try:
             yield
         except NomadError as error:
-            _ended(audit, entry, _STATUS.get(exit_code_of(error), 500), str(error))
+            ended(audit, entry, _STATUS.get(exit_code_of(error), 500), str(error))
             raise
-        _ended(audit, entry, 200, None)
+        ended(audit, entry, 200, None)
 
 
 @contextlib.contextmanager
@@ -92,7 +92,8 @@ def opened_database(settings: Settings) -> Iterator[tuple[Database | None, str]]
             database.close()
 
 
-def _asked(audit: Audit, method: str, path: tuple[str, ...], body: Mapping[str, Any] | None) -> int | None:
+def asked(audit: Audit, method: str, path: tuple[str, ...], body: Mapping[str, Any] | None) -> int | None:
+    """Write down a change before it acts; return its entry's id, or None, with a warning, if it cannot be written."""
     from ..store import AuditedRequest
 
     request = AuditedRequest(
@@ -113,7 +114,7 @@ def _asked(audit: Audit, method: str, path: tuple[str, ...], body: Mapping[str, 
         return None
 
 
-def _named(path: tuple[str, ...]) -> dict[str, str]:
+def _named(path: tuple[str, ...]) -> dict[str, Any]:
     """Return the endpoint, and what its path names."""
     named, pattern, parts = {}, ["/admin/jobs"], iter(path)
     for part in parts:
@@ -126,7 +127,8 @@ def _named(path: tuple[str, ...]) -> dict[str, str]:
     return {"endpoint": "/".join(pattern), **named}
 
 
-def _ended(audit: Audit | None, entry: int | None, status: int, error: str | None) -> None:
+def ended(audit: Audit | None, entry: int | None, status: int, error: str | None) -> None:
+    """Write down how a change ended."""
     if audit is None or entry is None:
         return
     try:

@@ -11,8 +11,7 @@ from ..counted import counted
 from .audited import audited
 from .options import Json, Yes, confirm, states_of
 from .report import ago, console, now_ms, parse_duration, print_json, say, table
-from .session import opened
-from .user import who
+from .session import opened, who
 
 if TYPE_CHECKING:
     from ..app import QueueAccess

@@ -18,8 +18,7 @@ from .audited import audited
 from .exits import Interrupted
 from .options import Json
 from .report import NONE, duration, parse_duration, print_json, print_text, say
-from .session import opened
-from .user import who
+from .session import opened, who
 
 if TYPE_CHECKING:
     from ..app import QueueAccess

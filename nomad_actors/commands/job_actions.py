@@ -11,8 +11,7 @@ from .audited import audited
 from .bulk import retry_failed
 from .options import InQueue, Json, Yes, confirm
 from .report import print_json, say
-from .session import holding, opened
-from .user import who
+from .session import holding, opened, who
 
 if TYPE_CHECKING:
     from ..queue_control import Queue

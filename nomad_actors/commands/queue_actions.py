@@ -15,8 +15,7 @@ from ..queue_control import CLEANABLE
 from .audited import audited
 from .options import Json, Yes, confirm
 from .report import duration, parse_duration, print_json, say
-from .session import opened
-from .user import who
+from .session import opened, who
 
 if TYPE_CHECKING:
     from ..queues import Queues

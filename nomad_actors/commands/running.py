@@ -19,6 +19,7 @@ from ..errors import CannotStart, Unavailable
 from ..metrics.place import VARIABLE, WORKERS_PORT, make_place
 from ..program import begin, settings_or_exit
 from ..secret_url import SecretUrl
+from ..settings import require_tokens_beyond_loopback
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -66,6 +67,7 @@ def everything() -> None:
     """Run workers, scheduler and admin; what dies is started again. Without REDIS_* it brings a Redis in var/."""
     with settings_or_exit() as settings:
         begin(settings)
+        require_tokens_beyond_loopback(settings)
         environ = _without_kept_counts()
         from ..app import prepare_workers
         from ..own_redis import own_redis

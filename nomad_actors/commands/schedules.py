@@ -9,8 +9,7 @@ import typer
 from .audited import audited
 from .options import Json
 from .report import NONE, ago, console, instant_ms, moment, now_ms, print_json, say, styled, table
-from .session import opened
-from .user import who
+from .session import opened, who
 
 if TYPE_CHECKING:
     from ..app import QueueAccess

@@ -1,9 +1,10 @@
-"""What a command works on: the queues of this process' settings, and how a job is found."""
+"""What a command works on: the queues of this process' settings, and who is at the keyboard."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 #: Whoever types a command learns within two to three seconds that Redis does not answer.
 DEADLINE_MS = 2_000
+_NAME_CHARS = 32
 
 
 @contextlib.contextmanager
@@ -67,3 +69,21 @@ def holding(access: QueueAccess, job_id: str, queue: str | None) -> tuple[Queue,
     looked = f"queue {queue!r} holds" if queue else f"none of the queues ({', '.join(names)}) holds"
     hint = f"nomad jobs {queue or 'QUEUE'} lists what there is"
     raise JobNotFound(f"{looked} a job {job_id!r}: it was never added here, or was removed since; {hint}")
+
+
+def who() -> str:
+    """Return the user who runs the command, as the kernel says it: `uid 1000 (alice)`; anybody may set $LOGNAME.
+
+    Under sudo also whose uid it says, as its word: `uid 0 (root), SUDO_UID 1000 (alice)`.
+    """
+    user, sudo = f"uid {_uid_and_name(os.getuid())}", os.environ.get("SUDO_UID", "")
+    is_uid = sudo.isascii() and sudo.isdigit() and len(sudo) <= 10
+    return f"{user}, SUDO_UID {_uid_and_name(int(sudo))}" if is_uid else user
+
+
+def _uid_and_name(uid: int) -> str:
+    try:
+        return f"{uid} ({pwd.getpwuid(uid).pw_name[:_NAME_CHARS]})"
+    except (KeyError, OverflowError):
+        # A container's user may have no name.
+        return str(uid)

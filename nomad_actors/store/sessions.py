@@ -59,13 +59,14 @@ class AdminSessions:
             raise LinkUsed from error
 
     def find(self, id_hash: str) -> AdminSession | None:
-        """Return a session that has neither ended nor expired, and note that it is used; None for any other.
+        """Return a session that has not ended, by time or with its token, and note its use; None for any other.
 
         Raises `Unavailable`.
         """
         now_ms, row = self._clock.now_ms(), schema.AdminSession
         columns = [getattr(row, name) for name in AdminSession.__dataclass_fields__]
-        is_live = (row.id_hash == id_hash, row.ended_ms.is_(None), row.expires_ms > now_ms)
+        is_revoked = sa.exists().where(schema.RevokedToken.digest == row.token_digest)
+        is_live = (row.id_hash == id_hash, row.ended_ms.is_(None), row.expires_ms > now_ms, ~is_revoked)
         with self._database.read() as connection:
             found = connection.execute(sa.select(*columns, row.seen_ms).where(*is_live)).one_or_none()
         if found is None:
@@ -74,7 +75,7 @@ class AdminSessions:
         if now_ms - values.pop("seen_ms") >= SEEN_MS:
             # Nobody is kept out because others hold the database up.
             with contextlib.suppress(Unavailable), self._database.write() as connection:
-                connection.execute(sa.update(row).where(*is_live).values(seen_ms=now_ms))
+                connection.execute(sa.update(row).where(row.id_hash == id_hash).values(seen_ms=now_ms))
         return AdminSession(**values)
 
     def end(self, id_hash: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ from nomad_actors.scrape import scraped
 from nomad_actors.settings import Settings
 from nomad_actors.store import Store, TokenCipher
 from nomad_actors.testing import running
+from tests.operator import as_operator
 
 from .served import ENTRIES, LEAVER, OPERATOR, VIEWER, Served, an_admin
 
@@ -112,7 +113,7 @@ class Parts:
 def parts_on(url: str, directory: Path, settings: Settings | None = None, clock: Clock | None = None) -> Parts:
     """Return the parts of an application: queues in the Redis at `url`, the database in `directory`."""
     gate.clear()
-    settings, clock = settings or Settings(), clock or SystemClock()
+    settings, clock = replace(settings or Settings(), var_dir=directory / "var"), clock or SystemClock()
     store = Store(f"sqlite:///{directory}/database/nomad.db", cipher=TokenCipher(["a key for tests"]), clock=clock)
     broker = JobBroker(url=url)
     queues = Queues(broker, settings=Settings(), clock=SystemClock())
@@ -161,9 +162,22 @@ def web(parts: Parts, bare: Flask) -> Iterator[Flask]:
 
 
 @pytest.fixture
-def ask(web: Flask) -> FlaskClient:
-    """A client on this machine."""
+def ask(web: Flask, parts: Parts) -> FlaskClient:
+    """A client on this machine, with the token that this machine's operator has."""
+    return with_token(web, parts)
+
+
+@pytest.fixture
+def visit(web: Flask) -> FlaskClient:
+    """A client on this machine, without a token."""
     return web.test_client()
+
+
+def with_token(web: Flask, parts: Parts) -> FlaskClient:
+    """Return a client that sends the token of this machine's operator."""
+    client = web.test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = as_operator(parts.settings.var_dir)["Authorization"]
+    return client
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from admin.api.jobs import MAX_JOBS
 from admin.sizes import MAX_BATCH_BYTES
 
-from .conftest import Parts
+from .conftest import Parts, with_token
 
 QUEUE = "/admin/jobs/queues/token-refresh"
 JOB = {"name": "token-refresh-work", "data": {"character_id": 7}}
@@ -127,7 +127,7 @@ def test_a_batch_that_is_repeated_adds_nothing_twice_when_it_says_so(ask: FlaskC
 
 
 def test_a_batch_takes_as_many_jobs_as_it_says(bare: Flask, parts: Parts) -> None:
-    ask = bare.test_client()
+    ask = with_token(bare, parts)
     job = {"name": "token-refresh-work", "data": {"character_id": 90_000_001, "note": "n" * 400}}
     options = {"priority": 3, "attempts": 5, "backoff": {"type": "exponential", "delay": 2000}, "delay": 0}
     jobs = [{**job, "opts": {**options, "uniqueKey": f"refresh:{number}"}} for number in range(MAX_JOBS)]

@@ -13,7 +13,7 @@ from admin import create_app
 from chaos.api_fuzz import Fuzz
 from nomad_actors.store.schema import Base
 
-from .conftest import QUEUES, Parts
+from .conftest import QUEUES, Parts, with_token
 
 
 @pytest.fixture
@@ -28,13 +28,13 @@ def filled(parts: Parts) -> Flask:
         parts.queues.add_job(queue, f"{queue}-work", {"character_id": 2}, delay=3_600_000)
         parts.queues.get_queue(queue).cancel(parts.add(queue))
     web = create_app(parts)  # type: ignore[arg-type]
-    assert web.test_client().post("/admin/jobs/queues/esi-refresh/resume").status_code == 200
+    assert with_token(web, parts).post("/admin/jobs/queues/esi-refresh/resume").status_code == 200
     return web
 
 
 @pytest.mark.slow
 def test_random_requests_are_answered_as_documented(filled: Flask, parts: Parts) -> None:
-    with Fuzz(filled, parts.queues, random.Random(1)) as fuzz:
+    with Fuzz(filled, parts.queues, random.Random(1), parts.settings) as fuzz:
         fuzz.ask(15)
         fuzz.look(15)
     assert fuzz.answers.total() > 300
@@ -45,7 +45,7 @@ def test_reading_changes_nothing(filled: Flask, parts: Parts, redis_client: redi
     before = everything(redis_client), rows(parts)
     assert before[0]
     assert before[1]["audit_log"]
-    with Fuzz(filled, parts.queues, random.Random(2)) as fuzz:
+    with Fuzz(filled, parts.queues, random.Random(2), parts.settings) as fuzz:
         fuzz.ask(10, methods=("GET",))
         fuzz.look(30)
         assert {200, 404, 422} <= set(fuzz.answers), fuzz.told()

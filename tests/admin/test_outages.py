@@ -18,6 +18,7 @@ from admin.serve import THREADS
 from nomad_actors.broker import JobBroker, RedisUnavailable
 from nomad_actors.clock import mono_ms
 from nomad_actors.local_redis import LocalRedis
+from tests.operator import as_operator
 from tests.postgres import Postgres
 
 from .test_serve import start
@@ -49,19 +50,19 @@ def url(tmp_path: Path, own_redis: LocalRedis, wait_until: Callable[..., None]) 
 
 @pytest.mark.slow
 def test_every_endpoint_says_within_two_seconds_that_redis_is_away_and_comes_back(
-    url: str, own_redis: LocalRedis, wait_until: Callable[..., None]
+    url: str, own_redis: LocalRedis, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     needing = [*operations_that_need_redis(url), ("get", "/admin/")]
     assert len(needing) > 15
     assert_answers(url, wait_until)
     own_redis.kill()
-    assert_away(url, needing)
+    assert_away(url, needing, as_operator(tmp_path))
     own_redis.start()
     assert_answers(url, wait_until)
     assert own_redis.process is not None
     own_redis.process.send_signal(signal.SIGSTOP)
     try:
-        assert_away(url, needing)
+        assert_away(url, needing, as_operator(tmp_path))
     finally:
         own_redis.process.send_signal(signal.SIGCONT)
     assert_answers(url, wait_until)
@@ -77,10 +78,10 @@ def operations_that_need_redis(url: str) -> list[tuple[str, str]]:
     ]
 
 
-def assert_away(url: str, needing: list[tuple[str, str]]) -> None:
+def assert_away(url: str, needing: list[tuple[str, str]], headers: dict[str, str]) -> None:
     def ask(method: str, path: str) -> requests.Response:
         body = BODIES.get((method, path.rpartition("/")[2]))
-        return requests.request(method, url + path, json=body, timeout=30)
+        return requests.request(method, url + path, json=body, headers=headers, timeout=30)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = list(pool.map(lambda each: ask(*each), needing))
@@ -117,14 +118,16 @@ def locked(tmp_path: Path, redis_url: str, wait_until: Callable[..., None]) -> I
 
 
 def test_a_database_that_somebody_holds_is_told_within_two_seconds_and_nothing_is_changed(
-    locked: tuple[str, sqlite3.Connection],
+    locked: tuple[str, sqlite3.Connection], tmp_path: Path
 ) -> None:
     url, writer = locked
     pause = f"{url}/admin/jobs/queues/cache-cleanup/pause"
-    assert requests.post(pause.replace("pause", "resume"), timeout=30).status_code == 200
+    assert requests.post(pause.replace("pause", "resume"), headers=as_operator(tmp_path), timeout=30).status_code == 200
     writer.execute("BEGIN IMMEDIATE")
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        answers = list(pool.map(lambda _: requests.post(pause, timeout=30), range(AT_ONCE)))
+        answers = list(
+            pool.map(lambda _: requests.post(pause, headers=as_operator(tmp_path), timeout=30), range(AT_ONCE))
+        )
     for answer in answers:
         assert answer.status_code == 503
         assert "nothing was changed: the audit log cannot be written" in answer.json()["detail"]
@@ -132,7 +135,7 @@ def test_a_database_that_somebody_holds_is_told_within_two_seconds_and_nothing_i
     # Who only reads does not notice.
     assert requests.get(f"{url}/admin/jobs/queues/cache-cleanup", timeout=10).json()["isPaused"] is False
     writer.execute("ROLLBACK")
-    assert requests.post(pause, timeout=30).status_code == 200
+    assert requests.post(pause, headers=as_operator(tmp_path), timeout=30).status_code == 200
 
 
 @pytest.fixture
@@ -159,7 +162,7 @@ def on_postgres(
 
 @pytest.mark.slow
 def test_a_postgres_that_is_frozen_is_told_within_two_seconds_and_holds_no_thread(
-    on_postgres: tuple[str, Postgres],
+    on_postgres: tuple[str, Postgres], tmp_path: Path
 ) -> None:
     url, postgres = on_postgres
     pause = "/admin/jobs/queues/cache-cleanup/pause"
@@ -167,9 +170,14 @@ def test_a_postgres_that_is_frozen_is_told_within_two_seconds_and_holds_no_threa
         *(("get", path) for path in ("/admin/jobs/audit", "/admin/audit", "/readyz", "/metrics", "/admin/doctor")),
         *(("post", path) for path in (pause, "/admin/jobs/esi/pause", "/admin/jobs/queues/cache-cleanup/clean")),
     ]
+    headers = as_operator(tmp_path)
+
+    def ask(method: str, path: str) -> requests.Response:
+        return requests.request(method, url + path, headers=headers, timeout=30)
+
     with postgres.frozen():
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            answers = list(pool.map(lambda each: requests.request(each[0], url + each[1], timeout=30), 4 * asked))
+            answers = list(pool.map(lambda each: ask(*each), 4 * asked))
         for (method, path), answer in zip(4 * asked, answers, strict=True):
             said = f"{method} {path}: {answer.status_code} after {answer.elapsed}: {answer.text[:300]}"
             assert answer.elapsed.total_seconds() < 2, said
@@ -179,16 +187,16 @@ def test_a_postgres_that_is_frozen_is_told_within_two_seconds_and_holds_no_threa
                 assert answer.status_code == 503, said
                 assert path == "/admin/doctor" or "it gave no answer in time" in answer.text, said
         # What is refused is refused all the same, and what needs no database does not notice.
-        for path, headers, status in (
+        for path, more, status in (
             ("/admin/jobs/queues", {"Host": "evil.example"}, 403),
             ("/healthz", {}, 200),
             ("/admin/jobs/queues/cache-cleanup", {}, 200),
         ):
-            answer = requests.get(url + path, headers=headers, timeout=30)
+            answer = requests.get(url + path, headers=more, timeout=30)
             assert (answer.status_code, answer.elapsed.total_seconds() < 2) == (status, True), path
     assert requests.get(f"{url}/readyz", timeout=10).status_code == 200
     assert requests.get(f"{url}/admin/jobs/queues/cache-cleanup", timeout=10).json()["isPaused"] is False
-    assert requests.post(url + pause, timeout=10).status_code == 200
+    assert requests.post(url + pause, headers=headers, timeout=10).status_code == 200
 
 
 def test_a_damaged_database_is_told_and_stops_no_refusal(
@@ -204,7 +212,7 @@ def test_a_damaged_database_is_told_and_stops_no_refusal(
         for answer in (
             requests.get(f"{url}/admin/jobs/audit", timeout=10),
             requests.get(f"{url}/readyz", timeout=10),
-            requests.post(pause, timeout=10),
+            requests.post(pause, headers=as_operator(tmp_path), timeout=10),
         ):
             assert answer.status_code == 503, answer.text
             assert "it is not a SQLite database" in answer.text

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from admin import create_app
 from nomad_actors.local_redis import LocalRedis, free_port
 
-from .conftest import Parts, parts_on
+from .conftest import Parts, parts_on, with_token
 
 
 def test_an_unknown_path_is_404(ask: FlaskClient) -> None:
@@ -67,7 +67,7 @@ def away(tmp_path: Path) -> Iterator[Parts]:
     ],
 )
 def test_without_redis_the_api_says_so(away: Parts, method: str, path: str) -> None:
-    answer = create_app(away).test_client().open(path, method=method)  # type: ignore[arg-type]
+    answer = with_token(create_app(away), away).open(path, method=method)  # type: ignore[arg-type]
     assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
     assert "Redis" in answer.get_json()["detail"]
     assert answer.headers["Retry-After"] == "5"

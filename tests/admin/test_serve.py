@@ -28,6 +28,7 @@ from nomad_actors.bulk.runner import LOOK_SECONDS
 from nomad_actors.finding import JobFilter
 from nomad_actors.local_redis import free_port
 from nomad_actors.settings import Settings
+from tests.operator import as_operator
 
 pytestmark = pytest.mark.slow
 
@@ -73,31 +74,48 @@ def admin(tmp_path: Path, redis_url: str, wait_until: Callable[..., None]) -> It
         process.communicate(timeout=15)
 
 
-def test_it_answers_at_the_address_it_says_and_stops_cleanly(admin: Running, tmp_path: Path) -> None:
+def test_it_answers_at_the_address_it_says_and_stops_cleanly(
+    admin: Running, tmp_path: Path, redis_url: str, wait_until: Callable[..., None]
+) -> None:
     assert requests.get(f"{admin.url}/readyz", timeout=10).json()["ready"] is True
     assert requests.get(f"{admin.url}/admin/", timeout=10).status_code == 200
     assert "nomad_queue_jobs{" in requests.get(f"{admin.url}/metrics", timeout=10).text
     chunks = (b" " * 65_536 for _ in range(32))
     kind = {"Content-Type": "application/json"}
     added = f"{admin.url}/admin/jobs/queues/token-refresh/jobs"
-    assert requests.post(added, data=chunks, headers=kind, timeout=10).status_code == 413
+    headers = kind | as_operator(tmp_path)
+    assert requests.post(added, data=chunks, headers=headers, timeout=10).status_code == 413
     assert requests.get(admin.url, headers={"Host": "evil.example"}, timeout=10).status_code == 403
     admin.process.send_signal(signal.SIGTERM)
     _, said = admin.process.communicate(timeout=15)
     assert admin.process.returncode == 0
     lines = said.splitlines()
     assert any(f"url={admin.url}/admin/" in line for line in lines)
+    # The link that the start says still lets one browser in, after a restart too.
+    (link,) = re.findall(r"(http[^\s\"]+/admin/login\?once=[\w.-]+)", said)
+    ready, (_, _, code) = tmp_path / "again", link.partition("/admin/login")
+    with ended(start(tmp_path, redis_url, "--ready-file", str(ready))):
+        wait_until(ready.exists, timeout_seconds=30)
+        login = f"{ready.read_text().strip()}/admin/login{code}"
+        with requests.Session() as browser:
+            assert "local, operator" in browser.get(login, timeout=10).text
+    ready.unlink()
+    with ended(start(tmp_path, redis_url, "--ready-file", str(ready))):
+        wait_until(ready.exists, timeout_seconds=30)
+        login = f"{ready.read_text().strip()}/admin/login{code}"
+        assert requests.get(login, timeout=10).status_code == 401
     assert [n for n, line in enumerate(lines) if "admin stopped" in line] == [len(lines) - 1]
     assert all(line.startswith("timestamp=") for line in lines), said
     assert not (tmp_path / ".gunicorn").exists()
 
 
-def test_a_request_that_is_under_way_is_answered_before_it_stops(admin: Running) -> None:
+def test_a_request_that_is_under_way_is_answered_before_it_stops(admin: Running, tmp_path: Path) -> None:
     address = urlsplit(admin.url)
     with socket.create_connection((address.hostname, address.port), timeout=10) as client:
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b"Connection: keep-alive" in client.recv(10_000)
         pause = b"POST /admin/jobs/queues/cache-cleanup/pause HTTP/1.1\r\nHost: localhost\r\n"
+        pause += b"Authorization: " + as_operator(tmp_path)["Authorization"].encode() + b"\r\n"
         client.sendall(pause + b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{")
         admin.process.send_signal(signal.SIGTERM)
         client.sendall(b"}")
@@ -142,6 +160,18 @@ def test_a_wrong_setting_is_said_and_ends_it_with_2(tmp_path: Path, redis_url: s
     _, said = process.communicate(timeout=30)
     assert process.returncode == 2
     assert "ADMIN_PORT is 'http'" in said
+
+
+@pytest.mark.parametrize("program", [["admin"], ["nomad_actors.cli", "run", "all"]])
+def test_an_address_for_others_without_tokens_is_refused(tmp_path: Path, redis_url: str, program: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *program],
+        env=environment(tmp_path, redis_url, ADMIN_HOST="0.0.0.0"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, "NOMAD_ADMIN_TOKENS is not set" in done.stderr) == (2, True), done.stderr
 
 
 def test_without_redis_it_serves_and_says_what_to_do(tmp_path: Path, wait_until: Callable[..., None]) -> None:

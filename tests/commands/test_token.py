@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import hmac
+import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from nomad_actors.admin_tokens import AdminToken, digest_of, find_token, parse_tokens
+from nomad_actors.admin_tokens import AdminToken, digest_of, find_token, new_token, parse_tokens, token_entry
 from nomad_actors.cli import app
+from nomad_actors.clock import SystemClock
 from nomad_actors.errors import SettingsError
-from nomad_actors.settings import Settings
+from nomad_actors.local_token import link_of, read_or_make_token
+from nomad_actors.settings import Settings, require_tokens_beyond_loopback
+from nomad_actors.store import AdminSessions, Audit
+from nomad_actors.store.database import Database
+
+from .conftest import Nomad
 
 DIGEST = "0" * 64
 
@@ -99,3 +107,80 @@ def test_hosts_and_read_only_are_read() -> None:
     assert settings.admin_read_only
     with pytest.raises(SettingsError, match="accepted: 1 or 0"):
         Settings.from_env({"NOMAD_ADMIN_READ_ONLY": "yes"})
+
+
+# Revoking, and the way in from this machine.
+
+
+def test_a_token_is_revoked_by_name_entry_or_itself_without_a_restart(
+    nomad: Nomad, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = AdminSessions(database, clock=SystemClock())
+    tokens = {name: new_token() for name in ("ada", "bo", "cy")}
+    entries = {name: token_entry(name, "operator", token) for name, token in tokens.items()}
+    monkeypatch.setenv("NOMAD_ADMIN_TOKENS", ",".join(entry.entry for entry in entries.values()))
+    for name, said in (("ada", "ada"), ("bo", entries["bo"].entry), ("cy", tokens["cy"])):
+        done = nomad("token", said, "--revoke")
+        assert (done.exit_code, f"The token of {name} is revoked" in done.stdout) == (0, True), done.output
+        assert sessions.is_revoked(entries[name].digest)
+        assert "was revoked before" in nomad("token", said, "--revoke").stdout
+    written = Audit(database, clock=SystemClock()).read(9)[0]
+    assert {(entry.method, entry.path, entry.status) for entry in written} == {
+        ("DELETE", f"/admin/jobs/tokens/{name}", 200) for name in tokens
+    }
+    # One that is set nowhere here is revoked by itself too: it may be set on another host.
+    elsewhere = new_token()
+    assert nomad("token", elsewhere, "--revoke").exit_code == 0
+    assert sessions.is_revoked(digest_of(elsewhere))
+    assert not sessions.is_revoked(digest_of("another"))
+
+
+@pytest.mark.parametrize("name", ["nobody", "", "a:b", "hush-hush-a-password"])
+def test_what_is_no_token_is_not_revoked_and_not_repeated(nomad: Nomad, name: str) -> None:
+    done = nomad("token", name, "--revoke")
+    assert (done.exit_code, "accepted: " in done.stderr, "hush" in done.output) == (2, True, False)
+    assert nomad("token", "ada", "--revoke", "--role", "viewer").exit_code == 2
+
+
+def test_without_the_database_nothing_is_revoked_and_that_is_said(
+    nomad: Nomad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'none.db'}")
+    done = nomad("token", new_token(), "--revoke")
+    assert (done.exit_code, "nothing is revoked" in done.stderr) == (5, True)
+
+
+def test_the_machines_own_token_is_replaced(nomad: Nomad, environ: dict[str, str]) -> None:
+    before = read_or_make_token(Path(environ["NOMAD_VAR_DIR"]))
+    assert nomad("token", "local", "--revoke").exit_code == 0
+    assert read_or_make_token(Path(environ["NOMAD_VAR_DIR"])) != before
+
+
+def test_a_link_of_the_command_is_signed_with_the_machines_token(
+    nomad: Nomad, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = nomad("admin", "link")
+    assert (refused.exit_code, "--port" in refused.stderr) == (2, True)
+    for host, prefix, base in (
+        ("127.0.0.1", "", "http://127.0.0.1:3001/"),
+        ("::1", "/nomad/", "http://[::1]:3001/nomad/"),
+    ):
+        monkeypatch.setenv("ADMIN_HOST", host)
+        monkeypatch.setenv("ADMIN_PREFIX", prefix)
+        printed = nomad("admin", "link", "--port", "3001")
+        found = re.fullmatch(rf"{re.escape(base)}admin/login\?once=(\S+)\n", printed.stdout)
+        assert found, printed.output
+        token = read_or_make_token(Path(environ["NOMAD_VAR_DIR"]))
+        assert link_of(found[1], token, SystemClock().now_ms())
+    monkeypatch.setenv("NOMAD_ADMIN_TOKENS", f"ada:operator:{DIGEST}")
+    refused = nomad("admin", "link", "--port", "3001")
+    assert (refused.exit_code, "/nomad/admin/login" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "admin.example"])
+def test_an_admin_that_others_reach_needs_tokens(host: str) -> None:
+    with pytest.raises(SettingsError, match="NOMAD_ADMIN_TOKENS is not set; accepted: "):
+        require_tokens_beyond_loopback(Settings(admin_host=host))
+    require_tokens_beyond_loopback(Settings(admin_host=host, admin_tokens=(AdminToken("a", "viewer", DIGEST),)))
+    for own in ("localhost", "127.0.0.2", "::1"):
+        require_tokens_beyond_loopback(Settings(admin_host=own))

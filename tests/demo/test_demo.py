@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import requests
 
 from nomad_actors.local_redis import LocalRedis
 from tests.admin.test_original import LINES, differences
+from tests.operator import as_operator
 from tests.test_private_files import open_in
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -88,6 +90,13 @@ def test_ending_the_demo_ends_everything_it_started(
         beside = subprocess.run(typed, shell=True, cwd=ROOT, env=kept, capture_output=True, text=True, check=True)
         assert [each["live"] for each in json.loads(beside.stdout)["schedulers"]] == [True]
         assert page.status_code == 200
+        # Without a token it is looked at only; the link that the demo prints logs its browser in, once.
+        assert ">Pause<" not in requests.get(f"{address}queues/esi-refresh", timeout=10).text
+        link = next(line.split()[-1] for line in output.read_text().splitlines() if line.startswith("Log in, once"))
+        with requests.Session() as browser:
+            assert ">Log out<" in browser.get(link, timeout=10).text
+            assert ">Pause<" in browser.get(f"{address}queues/esi-refresh", timeout=10).text
+        assert requests.get(link, timeout=10).status_code == 401
         assert "esi-refresh" in page.text
         (directory,) = tmp_path.glob("nomad-demo-*")
         assert open_in(directory) == []
@@ -113,11 +122,15 @@ def test_the_originals_endpoints_answer_in_the_demo(tmp_path: Path, wait_until: 
         address = next(line.split()[1] for line in output.read_text().splitlines() if line.startswith("Admin "))
         url = address.removesuffix("/admin/")
         jobs = f"{url}/admin/jobs/queues/token-refresh/jobs"
+        var_dir = Path(re.findall(r"NOMAD_VAR_DIR=(\S+)", output.read_text())[0])
         schedule = requests.get(f"{url}/admin/jobs/scheduler", timeout=10).json()["jobs"][0]["name"]
         # A character that nobody has logged in: it fails at once. No more of them than health puts up with.
         stranger = {"name": "token-refresh", "data": {"character_id": 1, "user_id": 1}}
         needing = [line for line in LINES if "{failed}" in line.path]
-        acted_on = {line.path: requests.post(jobs, json=stranger, timeout=10).json()["id"] for line in needing}
+        acted_on = {
+            line.path: requests.post(jobs, json=stranger, headers=as_operator(var_dir), timeout=10).json()["id"]
+            for line in needing
+        }
         wait_until(
             lambda: all(
                 requests.get(f"{jobs}/{each}", timeout=10).json()["status"] == "failed" for each in acted_on.values()
@@ -126,7 +139,9 @@ def test_the_originals_endpoints_answer_in_the_demo(tmp_path: Path, wait_until: 
             what="a stranger's jobs failed",
         )
         wrong = [
-            said for line in LINES for said in differences(url, line, acted_on.get(line.path, ""), schedule=schedule)
+            said
+            for line in LINES
+            for said in differences(url, line, acted_on.get(line.path, ""), var_dir, schedule=schedule)
         ]
         assert not wrong, "\n".join(wrong)
     finally:

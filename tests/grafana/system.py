@@ -17,6 +17,7 @@ from nomad_actors.local_redis import LocalRedis, free_port
 from nomad_actors.settings import Settings
 from nomad_actors.testing import wait_until
 from sandbox.serve import SandboxServer
+from tests.operator import as_operator
 from tests.processes import environ_for, program
 
 _METRICS = ("workers", "scheduler", "admin")
@@ -120,7 +121,7 @@ class System:
 
     def _post(self, path: str, body: Mapping[str, object]) -> None:
         address = f"http://127.0.0.1:{self.ports['admin']}/admin/jobs/{path}"
-        answer = requests.post(address, json=body, timeout=10)
+        answer = requests.post(address, json=body, headers=as_operator(self._app.settings.var_dir), timeout=10)
         assert answer.ok, answer.text
 
     def _run_schedules(self) -> None:

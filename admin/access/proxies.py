@@ -1,0 +1,95 @@
+"""What a proxy that is trusted says of a request: who asked it, by which scheme and name, and below which prefix.
+
+Only the addresses of NOMAD_ADMIN_TRUSTED_PROXIES are believed. From anybody else these headers change nothing; that
+they are there tells that a request was forwarded (`admin.loopback`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from nomad_actors.addresses import Network, parse_address
+from nomad_actors.settings import parse_prefix
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
+
+
+class BehindProxies:
+    """A WSGI application as it is seen from before the proxies that are trusted."""
+
+    def __init__(self, web: WSGIApplication, *, trusted: Iterable[Network], prefix: str) -> None:
+        self._web = web
+        self._trusted = tuple(trusted)
+        self._prefix = prefix
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request."""
+        prefix = self._prefix
+        if self._is_trusted(environ.get("REMOTE_ADDR", "")):
+            environ["REMOTE_ADDR"] = self._client(environ)
+            self._take_address(environ)
+            prefix = self._forwarded_prefix(environ) or prefix
+        _shift(environ, prefix)
+        return self._web(environ, start_response)
+
+    def _is_trusted(self, text: str) -> bool:
+        address = parse_address(text)
+        return address is not None and any(address in network for network in self._trusted)
+
+    def _client(self, environ: WSGIEnvironment) -> str:
+        """Return who asked the outermost trusted proxy: the right-most address that is not one of them."""
+        client: str = environ["REMOTE_ADDR"]
+        for text in reversed(_values(environ, "FOR")):
+            if not self._is_trusted(client):
+                break
+            address = parse_address(_without_port(text))
+            if address is None:
+                # What stands further left nobody vouches for.
+                break
+            client = str(address)
+        return client
+
+    @staticmethod
+    def _take_address(environ: WSGIEnvironment) -> None:
+        scheme, host = _last(environ, "PROTO").lower(), _last(environ, "HOST")
+        if scheme in ("http", "https"):
+            environ["wsgi.url_scheme"] = scheme
+        if _HOST.fullmatch(host):
+            environ["HTTP_HOST"] = host
+
+    @staticmethod
+    def _forwarded_prefix(environ: WSGIEnvironment) -> str:
+        try:
+            return parse_prefix(_last(environ, "PREFIX"))
+        except ValueError:
+            return ""
+
+
+def _shift(environ: WSGIEnvironment, prefix: str) -> None:
+    """Make a prefix the application's root; a proxy may have taken it off the path, or left it there."""
+    if not prefix:
+        return
+    environ["SCRIPT_NAME"] = prefix
+    path: str = environ.get("PATH_INFO", "")
+    if path == prefix or path.startswith(f"{prefix}/"):
+        environ["PATH_INFO"] = path[len(prefix) :] or "/"
+
+
+def _values(environ: dict[str, Any], name: str) -> list[str]:
+    return [text.strip() for text in environ.get(f"HTTP_X_FORWARDED_{name}", "").split(",")]
+
+
+def _last(environ: dict[str, Any], name: str) -> str:
+    return _values(environ, name)[-1]
+
+
+def _without_port(text: str) -> str:
+    """Return an address without its port: `192.0.2.1:80`, `[2001:db8::1]:80`, and as it is where there is none."""
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text

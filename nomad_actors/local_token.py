@@ -1,0 +1,111 @@
+"""The operator's token of a machine where none is configured, and the one-time links that it signs.
+
+The token is made once, in a file that only its owner reads. A link proves that whoever made it could read that file:
+it is signed with the token, for a few minutes, and the admin lets each one in once.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+from .admin_tokens import OPERATOR, AdminToken, may_be_token, new_token, token_entry
+from .errors import NomadError
+from .private_files import make_directory
+
+TOKEN_FILE = "admin-token"
+#: The name of its entry, as the audit log shows it.
+NAME = "local"
+#: How long a link may be used.
+LINK_MS = 600_000
+
+
+class NoLocalToken(NomadError):
+    """Raised when the token's file cannot be used; says what to do."""
+
+
+def read_token(directory: Path) -> str | None:
+    """Return the token in `directory`, None when there is none.
+
+    Raises `NoLocalToken` when the file cannot be read, or holds none.
+    """
+    path = directory / TOKEN_FILE
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise NoLocalToken(f"{path} cannot be read: {error}") from error
+    if not may_be_token(token):
+        raise NoLocalToken(f"{path} holds no token of ours: delete it, and a new one is made")
+    return token
+
+
+def read_or_make_token(directory: Path) -> str:
+    """Return the token in `directory`; it is made when there is none, once, whoever else asks at the same time.
+
+    Raises `NoLocalToken`.
+    """
+    token = read_token(directory)
+    while token is None:
+        _write(directory, replace=False)
+        token = read_token(directory)
+    return token
+
+
+def replace_token(directory: Path) -> None:
+    """Make a new token in the place of the one in `directory`: that one, its links and sessions count no longer.
+
+    Raises `NoLocalToken`.
+    """
+    _write(directory, replace=True)
+
+
+def entry_of(token: str) -> AdminToken:
+    """Return the entry of a machine's own token."""
+    return token_entry(NAME, OPERATOR, token)
+
+
+def new_code(token: str, now_ms: int) -> str:
+    """Return the code of a new one-time link, which may be used for `LINK_MS`."""
+    signed = f"{now_ms + LINK_MS}.{secrets.token_urlsafe(16)}"
+    return f"{signed}.{_signature(token, signed)}"
+
+
+def link_of(code: str, token: str, now_ms: int) -> str | None:
+    """Return what tells a link from all others, by its code; None if `token` did not sign it or its time is over."""
+    signed, _, signature = code[:200].rpartition(".")
+    expected = _signature(token, signed)
+    if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "surrogateescape")):
+        return None
+    until, _, link = signed.partition(".")
+    return link if now_ms < int(until) else None
+
+
+def _signature(token: str, signed: str) -> str:
+    text = f"nomad admin link {signed}".encode("utf-8", "surrogateescape")
+    return hmac.new(token.encode(), text, "sha256").hexdigest()
+
+
+def _write(directory: Path, *, replace: bool) -> None:
+    path = directory / TOKEN_FILE
+    # Written whole under another name: nobody reads half of it, and of several that make it at once one wins.
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        make_directory(directory)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(f"{new_token()}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            draft.replace(path)
+        else:
+            os.link(draft, path)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise NoLocalToken(f"{path} cannot be made ({error}); NOMAD_VAR_DIR names another directory") from error
+    finally:
+        draft.unlink(missing_ok=True)

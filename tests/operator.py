@@ -1,0 +1,12 @@
+"""The header of this machine's operator, for tests that ask an admin where no tokens are configured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nomad_actors.local_token import read_or_make_token
+
+
+def as_operator(var_dir: Path) -> dict[str, str]:
+    """Return the header with the token that is kept in a directory, made when it is not there yet."""
+    return {"Authorization": f"Bearer {read_or_make_token(var_dir)}"}
