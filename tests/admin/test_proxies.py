@@ -151,35 +151,28 @@ def test_nginxs_own_proxy_pass_makes_no_visitor_an_operator_nor_a_reader(filled:
     assert not filled.queues.get_queue("esi-refresh").is_paused()
 
 
-@pytest.mark.parametrize(
-    ("forwarded", "peer", "seen"),
-    [
-        ("198.51.100.7", "10.0.0.1", "198.51.100.7"),
-        ("6.6.6.6, 198.51.100.7, 10.0.0.9", "10.0.0.1", "198.51.100.7"),
-        ("198.51.100.7:4711", "10.0.0.1", "198.51.100.7"),
-        ("[2001:db8::7]:4711", "::ffff:10.0.0.1", "2001:db8::7"),
-        ("::ffff:198.51.100.7", "10.0.0.1", "198.51.100.7"),
-        ("10.0.0.3, 10.0.0.2", "10.0.0.1", "10.0.0.3"),
-        ("6.6.6.6, rubbish", "10.0.0.1", "10.0.0.1"),
-        ("", "10.0.0.1", "10.0.0.1"),
-        (",", "10.0.0.1", "10.0.0.1"),
-        ("127.0.0.1", "192.0.2.1", "192.0.2.1"),
-        ("198.51.100.7", "unix:", "unix:"),
-    ],
-)
-def test_the_peer_is_the_right_most_address_that_is_no_trusted_proxy(
-    parts: Parts, forwarded: str, peer: str, seen: str
-) -> None:
-    web = behind(parts, **trusting("10.0.0.0/8"))
-    answer = with_token(web, parts).get(
-        "/nothing", headers={"X-Forwarded-For": forwarded}, environ_base={"REMOTE_ADDR": peer}
-    )
-    assert answer.status_code == 404
-    answer = web.test_client().get(
-        "/metrics", headers={"X-Forwarded-For": forwarded}, environ_base={"REMOTE_ADDR": peer}
-    )
-    assert answer.status_code == 401
-    assert parts.store.audit.read(1)[0][0].peer == seen
+#: What X-Forwarded-For says, who sends it, and whose request it is; 10.0.0.0/8 is trusted.
+PEERS = [
+    ("198.51.100.7", "10.0.0.1", "198.51.100.7"),
+    ("6.6.6.6, 198.51.100.7, 10.0.0.9", "10.0.0.1", "198.51.100.7"),
+    ("198.51.100.7:4711", "10.0.0.1", "198.51.100.7"),
+    ("[2001:db8::7]:4711", "::ffff:10.0.0.1", "2001:db8::7"),
+    ("::ffff:198.51.100.7", "10.0.0.1", "198.51.100.7"),
+    ("10.0.0.3, 10.0.0.2", "10.0.0.1", "10.0.0.3"),
+    ("6.6.6.6, rubbish", "10.0.0.1", "10.0.0.1"),
+    ("", "10.0.0.1", "10.0.0.1"),
+    (",", "10.0.0.1", "10.0.0.1"),
+    ("127.0.0.1", "192.0.2.1", "192.0.2.1"),
+    ("198.51.100.7", "unix:", "unix:"),
+]
+
+
+def test_the_peer_is_the_right_most_address_that_is_no_trusted_proxy(parts: Parts) -> None:
+    client = behind(parts, **trusting("10.0.0.0/8")).test_client()
+    for forwarded, peer, seen in PEERS:
+        there = {"REMOTE_ADDR": peer}
+        assert client.get("/metrics", headers={"X-Forwarded-For": forwarded}, environ_base=there).status_code == 401
+        assert parts.store.audit.read(1)[0][0].peer == seen, (forwarded, peer)
 
 
 @pytest.mark.parametrize("peer", ["192.0.2.1", "127.0.0.1"])
@@ -197,20 +190,27 @@ def test_nobody_but_a_trusted_proxy_says_where_we_are(parts: Parts, peer: str) -
     assert 'href="/evil/admin/"' in page.text
 
 
-@pytest.mark.parametrize(
-    "prefix",
-    [
-        *("//evil.example", "/a//b", "/..", "/a/../b", "nomad", '/"><script>', "/a b", "/é", "/", "/admin", "/admin/x"),
-    ],
-)
-def test_a_prefix_that_is_none_changes_nothing(parts: Parts, prefix: str) -> None:
+def test_a_prefix_that_is_none_changes_nothing(parts: Parts) -> None:
     client = with_token(behind(parts, **trusting("10.0.0.1")), parts)
     client.environ_base["REMOTE_ADDR"] = "10.0.0.1"
-    page = client.get("/admin/", headers={"X-Forwarded-Prefix": prefix.encode().decode("latin-1")})
-    assert page.status_code == 200
-    assert 'href="/admin/"' in page.text
-    with pytest.raises(SettingsError, match="ADMIN_PREFIX"):
-        Settings.from_env({"ADMIN_PREFIX": prefix})
+    wrong = [
+        "//evil.example",
+        "/a//b",
+        "/..",
+        "/a/../b",
+        "nomad",
+        '/"><script>',
+        "/a b",
+        "/é",
+        "/",
+        "/admin",
+        "/admin/x",
+    ]
+    for prefix in wrong:
+        page = client.get("/admin/", headers={"X-Forwarded-Prefix": prefix.encode().decode("latin-1")})
+        assert (page.status_code, 'href="/admin/"' in page.text) == (200, True), prefix
+        with pytest.raises(SettingsError, match="ADMIN_PREFIX"):
+            Settings.from_env({"ADMIN_PREFIX": prefix})
 
 
 def test_a_form_from_behind_tls_is_ours_by_the_proxys_word(parts: Parts) -> None:

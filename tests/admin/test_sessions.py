@@ -222,17 +222,13 @@ def test_a_link_is_over_after_ten_minutes_and_with_its_token(own: Parts) -> None
     assert client.get(replaced).status_code == 401
 
 
-@pytest.mark.parametrize(
-    "code", ["x", ".", "..", "1.2.3", "9999999999999.x.", "é.é.é", "9" * 199, "٣.x.0", "-1.x.y", "\x00.\x00.\x00"]
-)
-def test_a_link_that_nobody_signed_lets_nobody_in(own: Parts, code: str) -> None:
-    local_token.read_or_make_token(own.settings.var_dir)
+def test_a_link_that_nobody_signed_lets_nobody_in(own: Parts) -> None:
     client = create_app(own).test_client()  # type: ignore[arg-type]
-    assert client.get("/admin/login", query_string={"once": code}).status_code == 401
-    good = a_link(own).partition("=")[2]
-    until, name, signature = good.split(".")
-    for forged in (f"{int(until) + 1}.{name}.{signature}", f"{until}.{name}x.{signature}", f"{until}.{name}."):
-        assert client.get("/admin/login", query_string={"once": forged}).status_code == 401
+    until, name, signature = a_link(own).partition("=")[2].split(".")
+    wrong = ["x", ".", "..", "1.2.3", "9999999999999.x.", "é.é.é", "9" * 199, "٣.x.0", "-1.x.y", "\x00.\x00.\x00"]
+    wrong += [f"{int(until) + 1}.{name}.{signature}", f"{until}.{name}x.{signature}", f"{until}.{name}."]
+    for code in wrong:
+        assert client.get("/admin/login", query_string={"once": code}).status_code == 401, code
 
 
 def test_a_link_waits_for_the_database_to_come_back(own: Parts) -> None:
