@@ -18,6 +18,7 @@ import requests
 
 from nomad_actors.app import QueueAccess, open_queues
 from nomad_actors.local_redis import LocalRedis
+from nomad_actors.local_token import read_or_make_token
 from nomad_actors.processes import end_with_parent
 from nomad_actors.queues import NewJob
 from nomad_actors.settings import Settings
@@ -57,6 +58,7 @@ def million(draw: random.Random, seconds: float) -> str:
         stack.callback(client.close)
         url, process = stack.enter_context(_admin(environ, directory))
         with requests.Session() as session:
+            session.headers["Authorization"] = f"Bearer {read_or_make_token(access.settings.var_dir)}"
             rounds, slack = (ROUNDS, 1) if seconds >= JUDGED_SECONDS else (FEW_ROUNDS, SLACK)
             client.config_set("slowlog-log-slower-than", SLOW_US * slack)
             questions = Questions(access, session, url, draw).all(rounds + WARM_ROUNDS)
