@@ -1,8 +1,9 @@
-"""Addresses of this machine and of others."""
+"""Addresses of this machine and of others, and the path that a proxy puts before ours."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -28,3 +29,21 @@ def is_loopback(text: str) -> bool:
 def is_loopback_host(name: str) -> bool:
     """Return whether a host name or address is always this machine's own."""
     return name.lower() == "localhost" or is_loopback(name.strip("[]"))
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """Return the addresses and networks of a list with commas between them.
+
+    Raises `ValueError`.
+    """
+    return tuple(ipaddress.ip_network(word.strip()) for word in text.split(","))
+
+
+def parse_prefix(text: str) -> str:
+    """Return the prefix of the admin's paths, as /nomad, without a slash at its end.
+
+    Raises `ValueError`, also for one that begins with /admin, which the admin's own paths do.
+    """
+    if not re.fullmatch(r"(?!/admin(/|$))(/[A-Za-z0-9][A-Za-z0-9._~-]{0,99}){1,10}/?", text):
+        raise ValueError(text)
+    return text.rstrip("/")

@@ -5,7 +5,6 @@ A wrong value stops the start with the variable, the value and what is accepted.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import SecretStr
 
-from .addresses import Network, is_loopback_host
+from .addresses import Network, is_loopback_host, parse_networks, parse_prefix
 from .admin_tokens import ACCEPTED as TOKENS_ACCEPTED
 from .admin_tokens import AdminToken, WrongEntry, parse_tokens
 from .errors import SettingsError
@@ -233,7 +232,7 @@ class _Reader:
         self._take(
             "admin_trusted_proxies",
             "NOMAD_ADMIN_TRUSTED_PROXIES",
-            _networks,
+            parse_networks,
             "addresses or networks with commas between them, as 127.0.0.1,10.0.0.0/8",
         )
         self._take("admin_prefix", "ADMIN_PREFIX", parse_prefix, "a path as /nomad, that does not begin with /admin")
@@ -415,20 +414,6 @@ def _hosts(text: str) -> tuple[str, ...]:
     if not all(re.fullmatch(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]", word) for word in words):
         raise ValueError(text)
     return tuple(word.strip("[]") for word in words)
-
-
-def _networks(text: str) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(word) for word in _words(text))
-
-
-def parse_prefix(text: str) -> str:
-    """Return the prefix of the admin's paths without a slash at its end.
-
-    Raises `ValueError`, also for one that begins with /admin, which the admin's own paths do.
-    """
-    if not re.fullmatch(r"(?!/admin(/|$))(/[A-Za-z0-9][A-Za-z0-9._~-]{0,99}){1,10}/?", text):
-        raise ValueError(text)
-    return text.rstrip("/")
 
 
 def _flag(text: str) -> bool:

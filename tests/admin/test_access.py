@@ -25,6 +25,7 @@ from nomad_actors.settings import Settings
 from nomad_actors.store import audit
 
 from .conftest import Parts, parts_on
+from .served import form_token
 
 TOKENS = {"vera": "the-viewers-token-0123456789", "otto": "the-operators-token-0123456789"}
 ENTRIES = (token_entry("vera", "viewer", TOKENS["vera"]), token_entry("otto", "operator", TOKENS["otto"]))
@@ -56,12 +57,6 @@ def ask(web: Flask) -> FlaskClient:
 
 def bearer(name: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {TOKENS.get(name, name)}"}
-
-
-def form_token(page: str) -> str:
-    found = re.search(r'name="form_token" value="([0-9a-f]+)"', page)
-    assert found, page
-    return found[1]
 
 
 def log_in(ask: FlaskClient, name: str) -> None:
@@ -256,37 +251,6 @@ def test_a_login_over_https_is_for_https_alone(ask: FlaskClient) -> None:
     said = {"Origin": "https://localhost"}
     answer = ask.post("/admin/login", data={"token": TOKENS["vera"], "form_token": token}, headers=said)
     assert "Secure" in answer.headers["Set-Cookie"]
-
-
-def test_a_session_ends_after_twelve_hours(ask: FlaskClient, closed: Parts) -> None:
-    log_in(ask, "vera")
-    assert isinstance(closed.clock, ManualClock)
-    closed.clock.advance(seconds=12 * 3600 - 1)
-    assert ask.get("/admin/").status_code == 200
-    closed.clock.advance(seconds=1)
-    assert ask.get("/admin/").location == "/admin/login"
-
-
-@pytest.mark.parametrize(
-    ("entries", "status"),
-    [
-        (ENTRIES, 200),
-        ((ENTRIES[1], ENTRIES[0], token_entry("new", "viewer", "x")), 200),
-        (ENTRIES[1:], 303),
-        ((token_entry("vera", "viewer", "another"), ENTRIES[1]), 303),
-        ((replace(ENTRIES[0], role="operator"), ENTRIES[1]), 303),
-    ],
-)
-def test_another_admin_takes_a_session_while_its_entry_stands(
-    ask: FlaskClient, closed: Parts, entries: tuple[object, ...], status: int
-) -> None:
-    log_in(ask, "vera")
-    cookie = ask.get_cookie("nomad_session", path="/admin")
-    assert cookie is not None
-    later = replace(closed, settings=replace(closed.settings, admin_tokens=entries))
-    other = create_app(later).test_client()  # type: ignore[arg-type]
-    other.set_cookie("nomad_session", cookie.value, path="/admin")
-    assert other.get("/admin/").status_code == status
 
 
 def test_a_viewer_sees_no_buttons_and_a_read_only_admin_has_none(ask: FlaskClient, closed: Parts) -> None:
