@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nomad_actors import error_reports, local_token, log
+from nomad_actors.admin_tokens import require_tokens_beyond_loopback
 from nomad_actors.app import AdminAccess, open_admin, redis_missing
 from nomad_actors.bulk import Runner
 from nomad_actors.errors import Unavailable
 from nomad_actors.program import begin, settings_or_exit
-from nomad_actors.settings import require_tokens_beyond_loopback
 
 from . import serve, web
 

@@ -8,6 +8,13 @@ import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .addresses import is_loopback_host
+from .errors import SettingsError
+
+if TYPE_CHECKING:
+    from .settings import Settings
 
 VIEWER = "viewer"
 OPERATOR = "operator"
@@ -90,6 +97,20 @@ def find_token(tokens: Iterable[AdminToken], presented: str) -> AdminToken | Non
         if hmac.compare_digest(token.digest, digest):
             found = token
     return found
+
+
+def require_tokens_beyond_loopback(settings: Settings) -> None:
+    """Check that an admin which others can reach has tokens: the one that is made here is for this machine alone.
+
+    Raises `SettingsError`.
+    """
+    if not settings.admin_tokens and not is_loopback_host(settings.admin_host):
+        raise SettingsError(
+            [
+                f"ADMIN_HOST is {settings.admin_host!r} and NOMAD_ADMIN_TOKENS is not set; accepted: 127.0.0.1, ::1 or "
+                "localhost, or any address with tokens (`nomad token NAME --role operator` makes one)"
+            ]
+        )
 
 
 def _entry(text: str, which: str) -> AdminToken:

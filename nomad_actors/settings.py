@@ -5,6 +5,7 @@ A wrong value stops the start with the variable, the value and what is accepted.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -161,20 +162,6 @@ class Settings:
 def _plain(secret: str | SecretStr) -> str:
     # A `SecretUrl` would say its own text, without the password.
     return secret.get_secret_value() if isinstance(secret, SecretStr) else str.__str__(secret)
-
-
-def require_tokens_beyond_loopback(settings: Settings) -> None:
-    """Check that an admin which others can reach has tokens: the one that is made here is for this machine alone.
-
-    Raises `SettingsError`.
-    """
-    if not settings.admin_tokens and not is_loopback_host(settings.admin_host):
-        raise SettingsError(
-            [
-                f"ADMIN_HOST is {settings.admin_host!r} and NOMAD_ADMIN_TOKENS is not set; accepted: 127.0.0.1, ::1 or "
-                "localhost, or any address with tokens (`nomad token NAME --role operator` makes one)"
-            ]
-        )
 
 
 class Origin(NamedTuple):
@@ -381,16 +368,11 @@ _TLS_URL_ACCEPTED = "an https:// URL; http:// for a loopback address alone, sinc
 
 def _tls_url(text: str) -> str:
     url = urlsplit(text)
-    if not url.hostname or (url.scheme == "http" and not _is_loopback(url.hostname)):
+    if not url.hostname or (
+        url.scheme == "http" and not (is_loopback_host(url.hostname) or url.hostname.endswith(".localhost"))
+    ):
         raise ValueError(text)
     return _url("http", "https")(text).rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _dsn(text: str) -> str:

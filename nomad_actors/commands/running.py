@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from .. import log
+from ..admin_tokens import require_tokens_beyond_loopback
 from ..errors import CannotStart, Unavailable
 from ..metrics.place import VARIABLE, WORKERS_PORT, make_place
 from ..program import begin, settings_or_exit
 from ..secret_url import SecretUrl
-from ..settings import require_tokens_beyond_loopback
 
 if TYPE_CHECKING:
     from ..settings import Settings

@@ -24,7 +24,7 @@ def parts_of(secret: str) -> list[str]:
     return [secret[at : at + 8] for at in range(0, len(secret) - 8, 4)]
 
 
-@pytest.mark.parametrize("secret", [TOKEN, OPAQUE])
+@pytest.mark.parametrize("secret", [TOKEN, OPAQUE], ids=["token", "opaque"])
 @pytest.mark.parametrize("most", [records.MAX_MESSAGE_CHARS, notes.MAX_LINE_CHARS, faults.MAX_WORDS])
 def test_no_part_of_a_secret_is_kept_wherever_it_stands(secret: str, most: int) -> None:
     for before in (0, 1, most - len(secret), most - 20, most - 1, most, most + records.MAX_SECRET_CHARS - 20):

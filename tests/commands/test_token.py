@@ -9,12 +9,20 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from nomad_actors.admin_tokens import AdminToken, digest_of, find_token, new_token, parse_tokens, token_entry
+from nomad_actors.admin_tokens import (
+    AdminToken,
+    digest_of,
+    find_token,
+    new_token,
+    parse_tokens,
+    require_tokens_beyond_loopback,
+    token_entry,
+)
 from nomad_actors.cli import app
 from nomad_actors.clock import SystemClock
 from nomad_actors.errors import SettingsError
 from nomad_actors.local_token import link_of, read_or_make_token
-from nomad_actors.settings import Settings, require_tokens_beyond_loopback
+from nomad_actors.settings import Settings
 from nomad_actors.store import AdminSessions, Audit
 from nomad_actors.store.database import Database
 
