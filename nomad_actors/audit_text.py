@@ -20,9 +20,9 @@ def body_in_short(value: Any) -> str:
 
     Long texts and lists are cut before anything is left out: no field hides another by its length.
     """
-    text, hidden = "", hide_secrets("", _cut(value, *_STEPS[0]))
+    text = ""
     for most_chars, most_entries in _STEPS:
-        text = json.dumps(_cut(hidden, most_chars, most_entries), ensure_ascii=False)
+        text = json.dumps(hide_secrets("", _cut(value, most_chars, most_entries)), ensure_ascii=False)
         if len(text) <= MAX_CHARS:
             break
     return text
