@@ -52,11 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             # It serves all the same, says so in every answer, and works as soon as Redis does.
             logger.warning(redis_missing(settings, error))
 
-    def end() -> None:
-        runner.close()
-        error_reports.flush()
-
-    serve.serve(web.create_app(app), listener, on_ready=ready, on_end=end)
+    # Half of the time for requests: a bulk operation's step and the reports end in the rest.
+    graceful_seconds = min(serve.GRACEFUL_SECONDS, settings.shutdown_ms / 2000)
+    serve.serve(web.create_app(app), listener, on_ready=ready, graceful_seconds=graceful_seconds)
+    runner.close()
+    error_reports.flush()
     app.close()
     logger.info("admin stopped")
 

@@ -1,28 +1,33 @@
-"""Serves the admin with gunicorn: one worker process of eight threads, on a socket that is already ours."""
+"""Serves the admin on a socket that is already open, until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
 import errno
-import logging
 import os
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from flask import Flask
-from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
-from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 from nomad_actors.errors import CannotStart
+from nomad_actors.http_server import HttpServer, Limits
 
-from .worker import Worker
+from .sizes import MAX_BATCH_BYTES, MAX_HEAD_BYTES
 
-THREADS = 8
-#: How long a stopping server lets answers finish.
-GRACEFUL_SECONDS = 10
-#: A worker that does not show life for this long is replaced.
-TIMEOUT_SECONDS = 60
+LIMITS = Limits(
+    threads=8,
+    # More than an admin's users and scrapers need.
+    connections=500,
+    files_share=0.5,
+    request_seconds=15,
+    head_bytes=MAX_HEAD_BYTES,
+    body_bytes=MAX_BATCH_BYTES,
+    all_bodies_bytes=8 * MAX_BATCH_BYTES,
+)
+#: How long a stopping server lets requests finish, at most.
+GRACEFUL_SECONDS = 10.0
 
 
 class NoPort(CannotStart):
@@ -60,71 +65,13 @@ def write_ready_file(path: Path, url: str) -> None:
     unfinished.replace(path)
 
 
-def serve(
-    web: Flask, listener: socket.socket, *, on_ready: Callable[[], None], on_end: Callable[[], None] = lambda: None
-) -> None:
-    """Answer requests until SIGTERM or SIGINT, then let those at hand finish.
+def serve(web: Flask, listener: socket.socket, *, on_ready: Callable[[], None], graceful_seconds: float) -> None:
+    """Answer requests until SIGTERM or SIGINT, then let open ones finish for up to `graceful_seconds`.
 
-    Calls `on_ready` once it answers and `on_end` when it no longer does, in the process that answers.
+    Calls `on_ready` when connections are accepted.
     """
-    Server(web, listener, on_ready, on_end).run()
-
-
-class Server(BaseApplication):  # type: ignore[misc]
-    """Gunicorn with our settings alone: no file, environment or command line changes them."""
-
-    def __init__(
-        self, web: Flask, listener: socket.socket, on_ready: Callable[[], None], on_end: Callable[[], None]
-    ) -> None:
-        self._web = web
-        self._listener = listener
-        self._on_ready = on_ready
-        self._on_end = on_end
-        super().__init__()
-
-    def load_config(self) -> None:
-        """Set what differs from gunicorn's defaults."""
-        chosen: dict[str, Any] = {
-            # Gunicorn closes the number it is given.
-            "bind": f"fd://{os.dup(self._listener.fileno())}",
-            "worker_class": Worker,
-            "workers": 1,
-            "threads": THREADS,
-            "timeout": TIMEOUT_SECONDS,
-            "graceful_timeout": GRACEFUL_SECONDS,
-            "logger_class": OurLogger,
-            "control_socket_disable": True,
-            # The guard takes the peer's word for nothing.
-            "forwarded_allow_ips": "",
-            "post_worker_init": lambda _worker: self._on_ready(),
-            "worker_exit": lambda _arbiter, _worker: self._on_end(),
-        }
-        for name, value in chosen.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> Flask:
-        """Return what answers the requests."""
-        return self._web
-
-    def run(self) -> None:
-        """Serve until stopped; gunicorn leaves by `SystemExit`, whose code tells whether it was asked to."""
-        parent = os.getpid()
-        try:
-            super().run()
-        except SystemExit as end:
-            # Its worker was forked inside `run` and passes here too: that process ends for good.
-            if end.code or os.getpid() != parent:
-                raise
-
-
-class OurLogger(Logger):  # type: ignore[misc]
-    """Gunicorn's lines in our form: no handlers of its own, and only what an operator must know."""
-
-    def setup(self, cfg: Any) -> None:
-        """Let the root logger's handler write them."""
-        self.cfg = cfg
-        self.error_log.propagate = True
-        self.error_log.setLevel(logging.WARNING)
-
-    def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
-        """Say nothing: a line a request is no news."""
+    server = HttpServer(web, listener, LIMITS, name="admin")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.stop(graceful_seconds))
+    on_ready()
+    server.run()

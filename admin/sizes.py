@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-MAX_HEAD_BYTES = 64 * 1024
+#: A request line and its headers; nginx takes as much by default.
+MAX_HEAD_BYTES = 32 * 1024
 #: The largest body that is read; a job's data is small, and lives in Redis.
 MAX_BODY_BYTES = 1024 * 1024
 #: The body of a batch: 10,000 jobs of our own job types, some of them with all options, 800 bytes each.

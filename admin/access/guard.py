@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from flask import Response, current_app, g, redirect, request
-from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from nomad_actors import local_token
@@ -200,8 +199,7 @@ def _read_body() -> None:
         raw = request.get_data()
     except RequestEntityTooLarge as error:
         raise _too_large(limit) from error
-    except (OSError, ParseException, BadRequest) as error:
-        # What gunicorn raises for a body that ends too soon and for one that makes no sense, and Werkzeug.
+    except (OSError, BadRequest) as error:
         raise Refused(HTTPStatus.BAD_REQUEST, "body", f"the body cannot be read ({error})") from error
     # Werkzeug cuts a body of unknown length off where it would refuse one that says its length.
     if limit and length is None and len(raw) >= limit:

@@ -1,0 +1,49 @@
+"""Waitress' request parser, stricter about where a request ends.
+
+A proxy and a server that disagree about the end of a request let one client's bytes become another client's request
+(RFC 9112, 11.2). What two programs could read differently is refused, or is the last request of its connection.
+"""
+
+from __future__ import annotations
+
+import re
+
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.utilities import BadRequest
+
+_FOLDED_LINE = re.compile(rb"\r\n[ \t]")
+_CONTENT_LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:", re.IGNORECASE)
+_TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding[ \t]*:", re.IGNORECASE)
+#: Chunk sizes, extensions and trailers may take as much as the body itself, and this beside it.
+CHUNK_OVERHEAD_BYTES = 8 * 1024
+
+
+class StrictParser(HTTPRequestParser):  # type: ignore[misc]
+    """Refuses ambiguous framing; the connection of a refused or chunked request is closed after the response."""
+
+    def received(self, data: bytes) -> int:
+        """Take what arrived, and return how much of it belongs to this request."""
+        taken = int(super().received(data))
+        # A chunk costs as much time as a large part of a body: chunks of a byte would keep everybody waiting.
+        if self.chunked and self.body_bytes_received > 2 * len(self.body_rcv) + CHUNK_OVERHEAD_BYTES:
+            self.error = self.error or BadRequest("the body's chunks are too small, or their extensions too large")
+            self.completed = True
+        return taken
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Read the request line and the headers.
+
+        Raises waitress' `ParsingError`, which it answers with 400.
+        """
+        encodings = len(_TRANSFER_ENCODING.findall(header_plus))
+        if _FOLDED_LINE.search(header_plus):
+            raise ParsingError("a header is folded over several lines")
+        if encodings > 1 or (encodings and _CONTENT_LENGTH.search(header_plus)):
+            raise ParsingError("the body's length is given twice")
+        super().parse_header(header_plus)
+        if encodings and not self.chunked:
+            raise ParsingError("Transfer-Encoding must be chunked, in HTTP/1.1")
+        if self.chunked:
+            # Waitress reads chunk extensions, trailers and empty size lines generously. Proxies that buffer send a
+            # length instead, so nobody misses the kept-alive connection.
+            self.headers["CONNECTION"] = "close"

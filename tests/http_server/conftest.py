@@ -1,0 +1,123 @@
+"""A server of a small application, in a thread of the test's process."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nomad_actors.http_server import HttpServer, Limits
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+LIMITS = Limits(
+    threads=2,
+    connections=20,
+    files_share=0.5,
+    request_seconds=2,
+    head_bytes=8_192,
+    body_bytes=100_000,
+    all_bodies_bytes=1_000_000,
+)
+
+
+@dataclass
+class Application:
+    """Notes each request, and answers it once `gate` is open."""
+
+    seen: list[tuple[str, str]] = field(default_factory=list)
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        self.seen.append((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
+        environ["wsgi.input"].read()
+        if environ["PATH_INFO"] == "/exit":
+            raise SystemExit
+        if environ["PATH_INFO"] == "/wait":
+            self.gate.wait(20)
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+
+@dataclass
+class Running:
+    """The server, its application and its address."""
+
+    server: HttpServer
+    application: Application
+    address: tuple[str, int]
+    thread: threading.Thread
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(self.address, timeout=10)
+
+    def ask(self, request: bytes) -> bytes:
+        """Send a request and return all that is answered until the server closes the connection."""
+        with self.connect() as client:
+            # A server that closes the connection meanwhile has said what there is to say.
+            with contextlib.suppress(ConnectionError):
+                client.sendall(request)
+            return read_to_end(client)
+
+    def is_well(self) -> bool:
+        return self.ask(b"GET /well HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").startswith(
+            b"HTTP/1.1 200"
+        )
+
+
+def read_to_end(client: socket.socket) -> bytes:
+    answer = b""
+    try:
+        while chunk := client.recv(65_536):
+            answer += chunk
+    except ConnectionError:
+        # The server closed a connection on which bytes were still arriving.
+        pass
+    return answer
+
+
+Serve = Callable[..., Any]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Serve the application with these limits, until the test ends."""
+    started: list[Running] = []
+
+    def start(limits: Limits = LIMITS) -> Running:
+        application = Application()
+        listener = socket.create_server(("127.0.0.1", 0))
+        address = listener.getsockname()
+        server = HttpServer(application, listener, limits, name="test")
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        started.append(Running(server, application, address, thread))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.application.gate.set()
+        running.server.stop(5)
+        running.thread.join(10)
+        assert not running.thread.is_alive()
+
+
+@contextmanager
+def connections(running: Running, count: int, first: bytes) -> Iterator[list[socket.socket]]:
+    """So many clients that have sent these bytes."""
+    clients: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            clients.append(running.connect())
+            clients[-1].sendall(first)
+        yield clients
+    finally:
+        for client in clients:
+            client.close()

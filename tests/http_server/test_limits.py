@@ -1,0 +1,148 @@
+"""What clients may take: connections, time, and the bodies of all requests together."""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from .conftest import LIMITS, Serve, connections, read_to_end
+
+HEAD = b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90000\r\n\r\n"
+WAITING = {
+    "idle": b"",
+    "slow head": b"GET / HTTP/1.1\r\nX-Slow: ",
+    "slow body": HEAD + b"{",
+    "slow chunks": b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{",
+}
+
+
+@pytest.mark.parametrize("kind", WAITING)
+def test_more_connections_than_allowed_keep_nobody_out(serve: Serve, kind: str) -> None:
+    running = serve()
+    with connections(running, 3 * LIMITS.connections, WAITING[kind]):
+        for _ in range(5):
+            begun = time.monotonic()
+            assert running.is_well()
+            assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize("kind", WAITING)
+def test_a_request_that_arrives_a_byte_at_a_time_is_given_up(serve: Serve, kind: str) -> None:
+    running = serve(replace(LIMITS, request_seconds=1))
+    with connections(running, 1, WAITING[kind]) as (client,):
+        client.settimeout(0.2)
+        deadline = time.monotonic() + 8
+        while time.monotonic() < deadline:
+            try:
+                if not client.recv(1000):
+                    break
+            except TimeoutError:
+                if kind != "idle":
+                    client.sendall(b"x")
+            except ConnectionError:
+                break
+        assert time.monotonic() < deadline
+    assert running.application.seen == []
+
+
+def test_a_response_that_nobody_reads_holds_no_thread(serve: Serve) -> None:
+    running = serve()
+    pipelined = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n" * 200
+    with connections(running, LIMITS.threads + 1, pipelined):
+        assert running.is_well()
+
+
+def test_the_bodies_of_all_requests_are_bounded(serve: Serve, wait_until: Callable[..., None]) -> None:
+    """Of 30 bodies that are announced, each all but whole, no more is kept than is allowed together."""
+    running = serve(replace(LIMITS, connections=40))
+    with connections(running, 30, HEAD + b"x" * 80_000) as clients:
+        for client in clients:
+            client.setblocking(False)
+
+        def closed() -> int:
+            count = 0
+            for client in clients:
+                try:
+                    count += client.recv(1) == b""
+                except BlockingIOError:
+                    pass
+                except ConnectionError:
+                    count += 1
+            return count
+
+        wait_until(lambda: (30 - closed()) * 80_000 <= LIMITS.all_bodies_bytes, what="bodies given up")
+        assert closed() < 30
+        assert running.is_well()
+
+
+CHUNKED = b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+#: The wire's bytes are mostly framing, or nearly.
+COSTLY = {
+    "one byte each": b"1\r\nx\r\n" * 30_000,
+    "extensions": b"1;name=value\r\nx\r\n" * 20_000,
+    "one extension": b"1;" + b"x" * 300_000,
+    "a trailer": b"0\r\nX: " + b"x" * 300_000,
+    "as small as allowed": b"6\r\nxxxxxx\r\n" * 15_000,
+}
+
+
+@pytest.mark.parametrize("kind", COSTLY)
+def test_chunks_that_cost_more_than_they_bring_keep_nobody_waiting(serve: Serve, kind: str) -> None:
+    running = serve(replace(LIMITS, body_bytes=1_000_000, all_bodies_bytes=10_000_000))
+    request = CHUNKED + COSTLY[kind] + b"0\r\n\r\n"
+    senders = [threading.Thread(target=running.ask, args=(request,)) for _ in range(4)]
+    for sender in senders:
+        sender.start()
+    waits = []
+    while any(sender.is_alive() for sender in senders):
+        begun = time.monotonic()
+        assert running.is_well()
+        waits.append(time.monotonic() - begun)
+    assert max(waits, default=0) < 2
+    assert running.application.seen.count(("POST", "/a")) == (4 if kind == "as small as allowed" else 0)
+
+
+def test_a_process_without_free_files_waits_for_one_and_does_not_spin(serve: Serve) -> None:
+    running = serve()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    client = running.connect()
+    try:
+        # The lowest free number is the next one; the client above has taken what it needs.
+        free = min(set(range(4096)) - {int(each) for each in os.listdir("/proc/self/fd")})
+        late = running.connect()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, before[1]))
+        used = time.process_time()
+        late.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        time.sleep(1)
+        assert time.process_time() - used < 0.5
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert read_to_end(late).startswith(b"HTTP/1.1 200")
+        late.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        client.close()
+
+
+def test_fewer_connections_are_allowed_where_fewer_files_may_be_opened() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (96, before[1]))
+        assert LIMITS.most_connections() == 16
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_an_application_that_exits_costs_its_connection_and_no_thread(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = serve()
+    for _ in range(LIMITS.threads + 1):
+        assert running.ask(b"GET /exit HTTP/1.1\r\nHost: localhost\r\n\r\n") == b""
+    assert running.is_well()
+    assert "SystemExit" in caplog.text

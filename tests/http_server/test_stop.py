@@ -1,0 +1,69 @@
+"""A server that stops answers what is open, for as long as it may, and takes nothing new."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from .conftest import Serve, read_to_end
+
+WAIT = b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def test_an_open_request_is_answered_and_a_new_connection_refused(
+    serve: Serve, wait_until: Callable[..., None]
+) -> None:
+    running = serve()
+    with running.connect() as client, running.connect():
+        client.sendall(WAIT)
+        wait_until(lambda: running.application.seen, what="the request")
+        running.server.stop(10)
+
+        def is_refused() -> bool:
+            try:
+                running.connect().close()
+            except ConnectionRefusedError:
+                return True
+            return False
+
+        wait_until(is_refused, what="a closed port")
+        running.application.gate.set()
+        assert read_to_end(client).endswith(b"ok")
+    running.thread.join(5)
+    assert not running.thread.is_alive()
+
+
+def test_a_request_that_has_begun_to_arrive_is_answered(serve: Serve) -> None:
+    running = serve()
+    with running.connect() as client:
+        client.sendall(b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{")
+        assert running.is_well()
+        running.server.stop(10)
+        client.sendall(b"}")
+        assert read_to_end(client).endswith(b"ok")
+
+
+@pytest.mark.parametrize("request_sent", [WAIT, b"GET /never HTTP/1.1\r\n"])
+def test_it_ends_in_its_time_whatever_clients_do(serve: Serve, request_sent: bytes) -> None:
+    running = serve()
+    with running.connect() as client:
+        client.sendall(request_sent)
+        assert running.is_well()
+        begun = time.monotonic()
+        running.server.stop(1)
+        running.thread.join(5)
+        assert time.monotonic() - begun < 3
+        assert not running.thread.is_alive()
+    running.application.gate.set()
+
+
+def test_no_thread_remains(serve: Serve, wait_until: Callable[..., None]) -> None:
+    before = threading.active_count()
+    running = serve()
+    assert running.is_well()
+    running.server.stop(1)
+    running.thread.join(5)
+    wait_until(lambda: threading.active_count() == before, what="ended threads")
