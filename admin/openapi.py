@@ -37,7 +37,7 @@ _WHEN = {
     403: "Whoever asks may not.",
     404: "What the path names does not exist.",
     409: "The state of the job or the schedule does not allow it.",
-    413: "A body over 1 MiB, of a batch over 8 MiB.",
+    413: "A body over 64 KiB, of a new job over 1 MiB, of a batch over 8 MiB.",
     422: "A wrong value, an unknown field or query parameter, a body that is not JSON.",
     429: "A wrong token, after too many other wrong ones from this address.",
     503: "Redis or the database does not answer.",

@@ -113,6 +113,8 @@ class Settings:
     metrics_port: int | None = None
     #: Where it listens; whoever reaches the port may read the numbers.
     metrics_host: str = "127.0.0.1"
+    #: Names with dots by which Prometheus asks for it; addresses and names without dots are always allowed.
+    metrics_hosts: tuple[str, ...] = ()
     #: Where a service of several processes keeps its counts; prometheus-client reads the variable itself.
     metrics_dir: Path | None = None
     #: How long a stopping worker lets jobs finish.
@@ -227,6 +229,7 @@ class _Reader:
         self._take("admin_host", "ADMIN_HOST", _printable, "a host name or address")
         self._take("admin_port", "ADMIN_PORT", _whole(0, 65535), "a port from 0 to 65535")
         self._take("metrics_host", "NOMAD_METRICS_HOST", _printable, "an address of this machine, or 0.0.0.0")
+        self._take("metrics_hosts", "NOMAD_METRICS_HOSTS", _hosts, "host names without ports, with commas between them")
         self._take("metrics_port", "NOMAD_METRICS_PORT", _whole(0, 65535), "a port from 0 to 65535")
         self._take("metrics_dir", "PROMETHEUS_MULTIPROC_DIR", Path, "a directory's path")
         self._take("shutdown_ms", "NOMAD_SHUTDOWN_MS", _whole(0, 3_600_000), "milliseconds from 0 to 3600000")

@@ -20,7 +20,8 @@ GROUND |= {"redis_urls", "secret_patterns", "secret_url", "settings", "threshold
 #: What each part may import beside the ground floor. Down only.
 ARROWS: dict[str, set[str]] = {
     "broker": set(),
-    "metrics": set(),
+    "http_server": set(),
+    "metrics": {"http_server"},
     "middleware": {"broker", "metrics"},
     "job": {"broker"},
     "finding": {"broker", "job"},

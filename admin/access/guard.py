@@ -19,6 +19,7 @@ from .. import loopback, problems
 from ..api.declared import Endpoint
 from ..links import link
 from ..parts import application
+from ..sizes import MAX_FORM_BYTES
 from . import forms, journal, sessions, tries
 from .actors import NOBODY, VISITOR, Actor, current_actor, recognise
 from .tokens import is_revoked, known_tokens
@@ -192,8 +193,10 @@ def _nobody() -> Refused:
 def _read_body() -> None:
     """Raises `Refused` for a body that is too large, whether or not it said so, and for one that did not come whole."""
     view = current_app.view_functions.get(request.endpoint or "")
-    if isinstance(view, Endpoint) and view.max_body_bytes is not None:
+    if isinstance(view, Endpoint):
         request.max_content_length = view.max_body_bytes
+    elif problems.is_page():
+        request.max_content_length = MAX_FORM_BYTES
     limit, length = request.max_content_length, request.content_length
     try:
         raw = request.get_data()

@@ -21,6 +21,7 @@ from nomad_actors.queues import Queue, Queues
 
 from ..inputs import Body, Headers, NoBody, NoQuery, Query, read_body, read_headers, read_query
 from ..parts import all_queues
+from ..sizes import MAX_BODY_BYTES
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Endpoint:
         problems: tuple[int, ...],
         lenient: bool,
         is_open: bool,
-        max_body_bytes: int | None,
+        max_body_bytes: int,
         instead_of: Mapping[str, str],
     ) -> None:
         functools.update_wrapper(self, view)
@@ -72,7 +73,7 @@ class Endpoint:
         self.lenient = lenient
         #: Answers callers without a token too.
         self.is_open = is_open
-        #: What is read of a body; None for as much as of most.
+        #: A larger body is refused by its length, before any of it is read into memory.
         self.max_body_bytes = max_body_bytes
         #: Headers that callers may take for heeded here, and what there is instead.
         self.instead_of = instead_of
@@ -125,7 +126,7 @@ def declared(
     problems: tuple[int, ...] = (503,),
     lenient: bool = False,
     is_open: bool = False,
-    max_body_bytes: int | None = None,
+    max_body_bytes: int = MAX_BODY_BYTES,
     instead_of: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[[Callable[..., Any]], Endpoint]:
     """Declare a view an endpoint: what it answers (200, or by status) and which problems of its own it has.

@@ -22,7 +22,7 @@ from ..access.actors import current_actor
 from ..inputs import Body, Headers, Input, Query
 from ..listing import OfJobs, page_of, states_of, words_of
 from ..parts import all_queues
-from ..sizes import MAX_BATCH_BYTES
+from ..sizes import MAX_BATCH_BYTES, MAX_JOB_BYTES
 from .answers import AddedJob, AddedJobs, FailurePage, Job, JobList, JobPage
 from .declared import JobId, ThisQueue, declared
 
@@ -159,7 +159,7 @@ def show_job(queue: ThisQueue, job_id: JobId) -> dict[str, Any]:
 
 
 @api.post("/queues/<queue>/jobs")
-@declared({201: AddedJob, 200: AddedJob}, problems=(409, 503))
+@declared({201: AddedJob, 200: AddedJob}, problems=(409, 503), max_body_bytes=MAX_JOB_BYTES)
 def add_job(queue: ThisQueue, body: NewJob, headers: Keyed) -> tuple[dict[str, Any], int]:
     """Add a job; what `opts` does not say comes from its job type.
 

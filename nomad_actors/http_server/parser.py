@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from waitress.parser import HTTPRequestParser, ParsingError
-from waitress.utilities import BadRequest
+from waitress.utilities import BadRequest, Error
 
 _FOLDED_LINE = re.compile(rb"\r\n[ \t]")
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:", re.IGNORECASE)
@@ -20,6 +20,8 @@ CHUNK_OVERHEAD_BYTES = 8 * 1024
 
 class StrictParser(HTTPRequestParser):  # type: ignore[misc]
     """Refuses ambiguous framing; the connection of a refused or chunked request is closed after the response."""
+
+    error: Error | None
 
     def received(self, data: bytes) -> int:
         """Take what arrived, and return how much of it belongs to this request."""

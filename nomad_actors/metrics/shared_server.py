@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 from ..log import get_logger
 from .definitions import ABOUT
-from .exposition import MetricsServer, joined, serve_or_say
+from .exposition import joined
 from .place import SERVING_LOCK
 from .process_files import ProcessFiles
+from .server import MetricsServer, serve_or_say
 
 logger = get_logger("nomad_actors.metrics")
 
@@ -22,9 +24,10 @@ class SharedServer:
     When the process that serves is killed, another takes over at once. Raises `OSError` where `path` cannot be used.
     """
 
-    def __init__(self, port: int, host: str, path: Path) -> None:
+    def __init__(self, port: int, host: str, path: Path, *, hosts: Sequence[str] = ()) -> None:
         self._port = port
         self._host = host
+        self._hosts = hosts
         self._path = path
         self._guard = threading.Lock()
         self._closed = False
@@ -67,4 +70,4 @@ class SharedServer:
             except OSError as error:
                 # They are read one by one then, and merged by the next process that starts.
                 logger.error("the counts of dead processes are not merged", error=str(error))
-            self._server = serve_or_say(self._port, joined(files, ABOUT), self._host)
+            self._server = serve_or_say(self._port, joined(files, ABOUT), self._host, hosts=self._hosts)

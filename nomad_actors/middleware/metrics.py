@@ -14,8 +14,8 @@ from ..broker.endings import Ended, Outcome
 from ..log import get_logger
 from ..metrics import definitions
 from ..metrics.batch_histogram import BatchHistogram
-from ..metrics.exposition import LOOPBACK, MetricsServer, serve_or_say
 from ..metrics.place import WORKERS_PORT
+from ..metrics.server import LOOPBACK, MetricsServer, serve_or_say
 from ..metrics.shared_server import SharedServer
 
 #: The label of jobs whose actor this process does not know; their own names have no bound.
@@ -54,8 +54,16 @@ class Metrics(Middleware):
     With `shared`, the directory of PROMETHEUS_MULTIPROC_DIR, one worker serves what all of its service counted.
     """
 
-    def __init__(self, *, port: int | None = None, host: str = LOOPBACK, shared: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        port: int | None = None,
+        host: str = LOOPBACK,
+        hosts: Sequence[str] = (),
+        shared: Path | None = None,
+    ) -> None:
         self._host = host
+        self._hosts = hosts
         self._shared = shared
         self._port = WORKERS_PORT if port is None else port
         self._series: dict[tuple[str, str], _Series] = {}
@@ -94,11 +102,11 @@ class Metrics(Middleware):
         """Serve the metrics from the process that runs the jobs: its parent, the command line, has none."""
         if self._shared is not None:
             try:
-                self._server = SharedServer(self._port, self._host, self._shared)
+                self._server = SharedServer(self._port, self._host, self._shared, hosts=self._hosts)
                 return
             except OSError as error:
                 logger.error("the metrics are those of one process alone", error=str(error))
-        self._server = serve_or_say(self._port, definitions.REGISTRY, self._host)
+        self._server = serve_or_say(self._port, definitions.REGISTRY, self._host, hosts=self._hosts)
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         """Stop serving."""

@@ -11,6 +11,7 @@ from .conftest import Serve
 NEXT = b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 POST = b"POST /a HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n"
+OLD = b"POST /a HTTP/1.0\r\nConnection: keep-alive\r\n"
 REFUSED = {
     "chunk size of letters": CHUNKED + b"\r\nZZ\r\n{}\r\n0\r\n\r\n",
     "negative chunk size": CHUNKED + b"\r\n-2\r\n{}\r\n0\r\n\r\n",
@@ -29,7 +30,7 @@ REFUSED = {
     "empty encoding": POST + b"Transfer-Encoding:\r\n\r\n0\r\n\r\n",
     "unknown encoding": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
     "encoding with a vertical tab": POST + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
-    "encoding in HTTP/1.0": b"POST /a HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "encoding in HTTP/1.0": OLD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "length twice": POST + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
     "two lengths": POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
     "list of lengths": POST + b"Content-Length: 2, 2\r\n\r\n{}",

@@ -1,0 +1,139 @@
+"""Serves a registry to Prometheus on a port of its own, in a process whose work is something else.
+
+Whoever reaches the port may ask, so what it may take is small: few connections, little time, a small share of the
+process' files. Jobs run beside it whatever clients do.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import threading
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry
+
+from ..http_server import HttpServer, Limits
+from ..log import get_logger
+from .exposition import render
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+#: Only this host may ask, unless a setting says otherwise: whoever can reach the port may read the numbers.
+LOOPBACK = "127.0.0.1"
+LIMITS = Limits(
+    threads=2,
+    # Several Prometheus servers and somebody with curl; a share of the 1,024 files that most hosts allow.
+    connections=32,
+    files_share=0.1,
+    request_seconds=5,
+    head_bytes=16 * 1024,
+    body_bytes=0,
+    all_bodies_bytes=0,
+)
+_CLOSE_SECONDS = 2.0
+
+logger = get_logger("nomad_actors.metrics")
+
+
+class MetricsApplication:
+    """Answers `GET /metrics`; a name in `Host` must be one of `hosts`, or one that only a local network knows."""
+
+    def __init__(self, registry: CollectorRegistry, hosts: Iterable[str]) -> None:
+        self._registry = registry
+        self._hosts = {host.lower() for host in hosts}
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        """Answer a scrape."""
+        status, body, headers = self._answer(environ)
+        length = ("Content-Length", str(len(body)))
+        start_response(f"{status.value} {status.phrase}", [*headers, length])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def _answer(self, environ: WSGIEnvironment) -> tuple[HTTPStatus, bytes, list[tuple[str, str]]]:
+        text = [("Content-Type", "text/plain; charset=utf-8")]
+        host = environ.get("HTTP_HOST", "")
+        if not self._is_known(host):
+            detail = f"Host {host[:200]!r} is not known here (allowed: an address, a name without dots, "
+            return HTTPStatus.FORBIDDEN, f"{detail}NOMAD_METRICS_HOSTS)\n".encode(), text
+        if environ["PATH_INFO"] != "/metrics":
+            return HTTPStatus.NOT_FOUND, b"only /metrics is here\n", text
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD\n", [*text, ("Allow", "GET, HEAD")]
+        try:
+            body, content_type = render(self._registry, environ.get("HTTP_ACCEPT", ""))
+        except Exception:
+            logger.error("a scrape failed", exc_info=True)
+            return HTTPStatus.INTERNAL_SERVER_ERROR, b"the log says why\n", text
+        return HTTPStatus.OK, body, [("Content-Type", content_type)]
+
+    def _is_known(self, host: str) -> bool:
+        """Return whether no public web page can have this name.
+
+        A page's own name can be made to point to this host (DNS rebinding), and a browser then sends that name. An
+        address is no name, and names without a dot are not public.
+        """
+        try:
+            parts = urlsplit(f"//{host}")
+            name, _ = parts.hostname or "", parts.port
+        except ValueError:
+            return False
+        if not name or parts.netloc != host or "@" in host:
+            return False
+        return name in self._hosts or "." not in name.rstrip(".") or _is_address(name)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+class MetricsServer:
+    """Answers `GET /metrics` on a port of `host` until it is closed."""
+
+    def __init__(self, port: int, registry: CollectorRegistry, host: str, hosts: Sequence[str]) -> None:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.create_server(address[:2], family=family)
+        self.port: int = listener.getsockname()[1]
+        self._server = HttpServer(MetricsApplication(registry, (host, *hosts)), listener, LIMITS, name="nomad-metrics")
+        self._thread = threading.Thread(target=self._server.run, name="nomad-metrics", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.stop(_CLOSE_SECONDS)
+        self._thread.join()
+
+
+def serve(port: int, registry: CollectorRegistry, host: str = LOOPBACK, *, hosts: Sequence[str] = ()) -> MetricsServer:
+    """Serve `registry` on `port` (0 picks a free one) of `host` in a thread of its own; `hosts` are its public names.
+
+    Raises `OSError` naming the port and the setting when it cannot be had.
+    """
+    try:
+        server = MetricsServer(port, registry, host, hosts)
+    except OSError as error:
+        taken = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
+        message = f"port {port} of {host} for metrics {taken}; set NOMAD_METRICS_PORT to a free one, or to 0"
+        raise OSError(error.errno, message) from error
+    logger.info("metrics are served", url=f"http://{host}:{server.port}/metrics")
+    return server
+
+
+def serve_or_say(
+    port: int, registry: CollectorRegistry, host: str = LOOPBACK, *, hosts: Sequence[str] = ()
+) -> MetricsServer | None:
+    """Serve as `serve` does; log one line and return None when the port cannot be had: jobs run all the same."""
+    try:
+        return serve(port, registry, host, hosts=hosts)
+    except OSError as error:
+        logger.error("metrics are not served", error=error.strerror)
+        return None

@@ -1,0 +1,215 @@
+"""Metrics are shown on the loopback, to whom may ask, whatever other clients do."""
+
+from __future__ import annotations
+
+import logging
+import re
+import resource
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.registry import Collector
+
+from nomad_actors.app import create_app
+from nomad_actors.local_redis import free_port
+from nomad_actors.metrics.server import LIMITS, MetricsServer, serve, serve_or_say
+from nomad_actors.settings import Settings
+from tests.processes import ROOT, environ_for, program
+
+
+@pytest.fixture
+def registry():
+    registry = CollectorRegistry()
+    Counter("apples_total", "Apples.", registry=registry).inc(3)
+    return registry
+
+
+def get(port: int, path: str = "/metrics", accept: str = ""):
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Accept": accept})
+    return urllib.request.urlopen(request, timeout=5)
+
+
+def test_port_zero_picks_a_free_one_and_the_log_says_which(registry, caplog):
+    caplog.set_level(logging.INFO)
+    server = serve(0, registry)
+    try:
+        with get(server.port) as answer:
+            assert b"apples_total 3.0" in answer.read()
+            assert answer.headers["Content-Type"].startswith("text/plain")
+    finally:
+        server.close()
+    fields = [getattr(r, "nomad_fields", {}) for r in caplog.records]
+    assert {"url": f"http://127.0.0.1:{server.port}/metrics"} in fields
+
+
+def test_another_path_is_not_found(registry):
+    server = serve(0, registry)
+    try:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            get(server.port, "/")
+        assert refused.value.code == 404
+        refused.value.close()
+    finally:
+        server.close()
+
+
+def test_a_scrape_that_fails_is_answered_and_said(registry, caplog):
+    class Faulty(Collector):
+        def collect(self):
+            raise ZeroDivisionError("a fault of ours")
+
+        def describe(self):
+            return ()
+
+    registry.register(Faulty())
+    server = serve(0, registry)
+    try:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            get(server.port)
+        assert refused.value.code == 500
+        refused.value.close()
+    finally:
+        server.close()
+    assert "a scrape failed" in caplog.text
+    assert "a fault of ours" in caplog.text
+
+
+def test_a_closed_server_gives_its_port_back(registry):
+    server = serve(0, registry)
+    port = server.port
+    server.close()
+    serve(port, registry).close()
+
+
+def test_a_taken_port_is_named_with_what_to_do(registry):
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(OSError, match=f"{port}.*taken.*NOMAD_METRICS_PORT"):
+        serve(port, registry)
+
+
+def test_a_taken_port_costs_one_line_and_no_more(registry, caplog):
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        assert serve_or_say(port, registry) is None
+    (record,) = [r for r in caplog.records if r.levelno >= logging.ERROR]
+    assert str(port) in record.nomad_fields["error"]
+
+
+def test_only_the_loopback_is_listened_on(registry):
+    server = serve(0, registry)
+    try:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", server.port), timeout=5)
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def server(registry) -> Iterator[MetricsServer]:
+    server = serve(0, registry, hosts=("metrics.example.org",))
+    yield server
+    server.close()
+
+
+def ask(server: MetricsServer, request: str) -> str:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+        client.sendall(request.encode())
+        return b"".join(iter(lambda: client.recv(65_536), b"")).decode()
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("127.0.0.1:9191", 200),
+        ("192.0.2.7:9191", 200),
+        ("[2001:db8::1]:9191", 200),
+        ("workers:9191", 200),
+        ("scheduler-1:9192", 200),
+        ("metrics.example.org", 200),
+        ("METRICS.example.org:9191", 200),
+        ("evil.example", 403),
+        ("evil.example:9191", 403),
+        ("metrics.example.org.evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("user@localhost", 403),
+        ("localhost/", 403),
+        ("localhost:port", 403),
+        ("", 403),
+        ("localhost\r\nHost: evil.example", 403),
+    ],
+)
+def test_a_name_that_a_web_page_can_have_is_refused(server: MetricsServer, host: str, status: int) -> None:
+    answer = ask(server, f"GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(f"HTTP/1.1 {status} ")
+    assert ("apples_total 3.0" in answer) == (status == 200)
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("POST", 405), ("OPTIONS", 405), ("TRACE", 405)])
+def test_only_reading_is_answered(server: MetricsServer, method: str, status: int) -> None:
+    answer = ask(server, f"{method} /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(f"HTTP/1.1 {status} ")
+    assert "apples_total" not in answer
+
+
+def test_a_body_is_refused_by_its_length(server: MetricsServer) -> None:
+    assert ask(server, "POST /metrics HTTP/1.1\r\nContent-Length: 1\r\n\r\n").startswith("HTTP/1.1 413 ")
+
+
+OWN_JOB_TYPE = """
+from pathlib import Path
+from nomad_actors import JobType, Payload, Priority, Result
+
+class Reading(Payload):
+    number: int
+
+class Read(Result):
+    files: int
+
+def read(payload: Reading) -> Read:
+    with open(__file__), open(__file__), open(__file__):
+        return Read(files=3)
+
+READING = JobType(name="reading", queue="files", payload=Reading, result=Read, run=read,
+                  priority=Priority.HIGH, concurrency=2, attempts=1)
+"""
+
+
+@pytest.mark.slow
+def test_idle_connections_take_no_files_that_jobs_need(
+    tmp_path: Path, redis_url: str, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "files.py").write_text(OWN_JOB_TYPE, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    environ = environ_for(tmp_path, redis_url, NOMAD_MODULES="files", PYTHONPATH=f"{tmp_path}:{ROOT}")
+    app = create_app(Settings.from_env(environ))
+    queue, output = app.queues.get_queue("files"), tmp_path / "output.log"
+    with ExitStack() as stack:
+        service = stack.enter_context(program(["nomad_actors.cli", "run", "workers"], environ, tmp_path))
+        resource.prlimit(service.pid, resource.RLIMIT_NOFILE, (1024, 1024))
+        wait_until(lambda: "metrics are served" in output.read_text(), timeout_seconds=30)
+        port = int(re.findall(r"url=http://127.0.0.1:(\d+)/metrics", output.read_text())[0])
+        for _ in range(1_100):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.1", port))
+        files = {each.pid: each for each in psutil.Process(service.pid).children(recursive=True)}
+        for number in range(20):
+            app.queues.add_job("files", "reading", {"number": number})
+        begun = time.monotonic()
+        with get(port) as answer:
+            assert b"nomad_jobs_enqueued_total" in answer.read()
+        assert time.monotonic() - begun < 5
+        wait_until(lambda: queue.counts()["completed"] == 20, timeout_seconds=10)
+        assert max(each.num_fds() for each in files.values()) < LIMITS.connections + 100
+        assert queue.counts()["failed"] == 0
+    assert "Too many open files" not in output.read_text()
+    app.close()
