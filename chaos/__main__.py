@@ -19,6 +19,7 @@ from .outages import cut_lines, killed_redis
 from .random_steps import random_steps
 from .schedulers import schedulers
 from .shutdowns import restarted_workers
+from .slow_clients import slow_clients
 from .stepped_redis import NoSteppedRedis
 
 PROOFS = {
@@ -38,6 +39,7 @@ PROOFS = {
         schedulers,
         api_fuzz,
         alerts,
+        slow_clients,
         million,
         as_users_run_it,
     )

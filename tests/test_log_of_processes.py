@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 import requests
 
+from admin.serve import LIMITS
 from nomad_actors.app import App, create_app
 from nomad_actors.settings import Settings
 from tests.processes import ROOT, environ_for, program
@@ -132,13 +136,15 @@ def test_every_line_of_an_admin(
     app: App, environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     ready = tmp_path / "ready"
-    with program(["admin", "--ready-file", str(ready)], environ, tmp_path) as service:
+    with program(["admin", "--ready-file", str(ready)], environ, tmp_path):
         wait_until(ready.exists, timeout_seconds=40)
         url = ready.read_text().strip()
         requests.get(f"{url}/admin/jobs/nowhere", headers={"Authorization": f"Bearer {SECRET}"}, timeout=10)
-        (worker,) = psutil.Process(service.pid).children()
-        # What gunicorn itself says of a worker that dies.
-        worker.send_signal(signal.SIGKILL)
-        wait_until(lambda: "SIGKILL" in (tmp_path / "output.log").read_text(), timeout_seconds=20)
+        # What the server itself says when there are too many connections.
+        address = urlsplit(url)
+        with ExitStack() as stack:
+            for _ in range(LIMITS.most_connections() + 1):
+                stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=10))
+            wait_until(lambda: "connections are closed" in (tmp_path / "output.log").read_text(), timeout_seconds=20)
     assert SECRET not in (tmp_path / "output.log").read_text()
     lines_of(tmp_path, environ["LOG_FORMAT"])

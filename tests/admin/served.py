@@ -77,10 +77,12 @@ def form_token(page: str) -> str:
 
 
 @contextmanager
-def an_admin(tmp_path: Path, redis_url: str, wait_until: Callable[..., None], tokens: list[str]) -> Iterator[Served]:
+def an_admin(
+    tmp_path: Path, redis_url: str, wait_until: Callable[..., None], tokens: list[str], **more: str
+) -> Iterator[Served]:
     """Serve an admin that knows these tokens; what it said is in its file when it has ended."""
     ready, said = tmp_path / f"ready-{len(tokens)}", tmp_path / "said"
-    process = start(tmp_path, redis_url, "--ready-file", str(ready), NOMAD_ADMIN_TOKENS=",".join(tokens))
+    process = start(tmp_path, redis_url, "--ready-file", str(ready), NOMAD_ADMIN_TOKENS=",".join(tokens), **more)
     try:
         wait_until(lambda: ready.exists() or process.poll() is not None, timeout_seconds=30)
         yield Served(ready.read_text().strip(), said)

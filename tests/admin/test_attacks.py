@@ -77,7 +77,7 @@ def test_a_request_id_brings_no_header_of_its_own(served: Served) -> None:
         head = served.raw(request + b"\r\n\r\n").partition(b"\r\n\r\n")[0]
         assert not re.search(rb"\n\s*injected", head), given
         told = re.search(rb"X-Request-Id: (\S*)", head)
-        # Either gunicorn refuses such a header, or the id is one of ours.
+        # Either the server refuses such a header, or the id is one of ours.
         assert re.fullmatch(rb"[0-9a-f]{32}", told[1]) if told else b" 400 " in head, given
 
 
