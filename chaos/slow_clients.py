@@ -112,7 +112,8 @@ def _measure(one: Measured, process: psutil.Process, target: Target, seconds: fl
         preexec_fn=end_with_parent,
     )
     try:
-        assert attack.stdout is not None and attack.stdout.readline() == b"begun\n", f"{one.kind}: no attack"
+        assert attack.stdout is not None
+        assert attack.stdout.readline() == b"begun\n", f"{one.kind}: no attack"
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             one.waits += [target.ask(path) for path in PATHS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -12,7 +13,6 @@ import pytest
 
 from chaos.nginx import NAME, nginx, program
 from nomad_actors.admin_tokens import token_entry
-from tests.http_server.test_framing import REFUSED
 
 from .served import OPERATOR, VIEWER, Served, an_admin
 
@@ -28,14 +28,19 @@ class Proxied:
     served: Served
     port: int
 
-    def ask(self, request: bytes) -> bytes:
-        """Send bytes through TLS and return all that is answered."""
+    def ask(self, request: bytes, seconds: float = 20) -> bytes:
+        """Send bytes through TLS and return all that is answered, or what was after so many seconds without a byte."""
         with (
             socket.create_connection(("127.0.0.1", self.port), timeout=20) as plain,
             ssl._create_unverified_context().wrap_socket(plain) as client,
         ):
+            client.settimeout(seconds)
             client.sendall(request)
-            return b"".join(iter(lambda: client.recv(65_536), b""))
+            answer = b""
+            with contextlib.suppress(OSError):
+                while part := client.recv(65_536):
+                    answer += part
+            return answer
 
     def get(self, path: str, *headers: str) -> bytes:
         lines = [f"GET {path} HTTP/1.1", f"Host: {NAME}", "Connection: close", *headers]
@@ -63,8 +68,8 @@ def proxied(tmp_path: Path, redis_url: str, wait_until: Callable[..., None]) -> 
 
 def test_the_documented_nginx_passes_what_the_admin_needs(proxied: Proxied) -> None:
     token = f"Authorization: Bearer {OPERATOR}"
-    assert b" 200 " in proxied.get("/admin/jobs/health", token)[:20] or b" 503 " in proxied.get("/admin/jobs/health")
-    assert b" 403 " in proxied.get("/admin/jobs/health", token).replace(NAME.encode(), b"")[:0] + b" 403 "
+    # The Host, or it would be refused.
+    assert b" 200 " in proxied.get("/admin/jobs/queues", token)[:20]
     changed = proxied.ask(
         f"POST {PAUSE} HTTP/1.1\r\nHost: {NAME}\r\nOrigin: https://{NAME}\r\n{token}\r\nConnection: close\r\n"
         "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n".encode()
@@ -74,9 +79,19 @@ def test_the_documented_nginx_passes_what_the_admin_needs(proxied: Proxied) -> N
 
 
 def test_nothing_is_smuggled_through_it(proxied: Proxied) -> None:
-    """Whatever nginx makes of a malformed request: the one behind it never reaches the admin as another's."""
-    smuggled = f"POST {PAUSE} HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
-    for sent in REFUSED.values():
-        proxied.ask(sent.replace(b"Host: localhost", f"Host: {NAME}".encode()) + smuggled)
-    assert {entry["path"] for entry in proxied.served.audit()} <= {PAUSE, "/a"}
-    assert all(entry["refused"] for entry in proxied.served.audit())
+    """Whatever nginx makes of a malformed request: its bytes never become another request of the admin's."""
+    smuggled = f"POST {PAUSE} HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 0\r\n\r\n".encode()
+    inside = [
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\nContent-Length: %d\r\n\r\n0\r\n\r\n" % len(smuggled),
+        b"Transfer-Encoding: chunked\r\n\r\n2;a\n\r\n{}\r\n0\r\n",
+        b"Transfer-Encoding:\x0bchunked\r\nContent-Length: %d\r\n\r\n" % len(smuggled),
+        b"Content-Length: 0\r\nContent-Length: %d\r\n\r\n" % len(smuggled),
+        b"Content-Length: %d\r\nX: \n\r\n\r\n" % len(smuggled),
+        b"Content_Length: %d\r\nContent-Length: %d\r\n\r\n" % (0, len(smuggled)),
+        b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % len(smuggled),
+    ]
+    head = f"POST /admin/jobs/nowhere HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n".encode()
+    for sent in inside:
+        proxied.ask(head + sent + smuggled, seconds=2)
+    assert {entry["path"] for entry in proxied.served.audit()} <= {"/admin/jobs/nowhere"}
