@@ -24,7 +24,7 @@ LIMITS = Limits(
     request_seconds=15,
     head_bytes=MAX_HEAD_BYTES,
     body_bytes=MAX_BATCH_BYTES,
-    all_bodies_bytes=8 * MAX_BATCH_BYTES,
+    held_bytes=8 * MAX_BATCH_BYTES,
 )
 #: How long a stopping server lets requests finish, at most.
 GRACEFUL_SECONDS = 10.0

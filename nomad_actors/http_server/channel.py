@@ -1,4 +1,4 @@
-"""One client's connection in waitress, with a deadline for each request and a bound on the bodies of all."""
+"""One client's connection in waitress, with a deadline for each request and a bound on what all hold."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from .parser import StrictParser
 if TYPE_CHECKING:
     from .server import Server
 
+#: A request's body beyond this is kept in a temporary file; who holds less is not counted.
+MEMORY_BYTES = 32 * 1024
 #: A slow line is not a silent one: this many bytes of a body give a request another second to arrive.
 BYTES_A_SECOND = 50_000
 
@@ -33,29 +35,38 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         server.bound_connections(self)
 
     @property
-    def is_waited_for(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether the client must act next: send the rest of a request, or read its response."""
-        return not self.requests and not self.will_close
+        return not self.requests
 
     @property
-    def body_bytes(self) -> int:
-        """How much was received of bodies whose requests have not been answered."""
+    def held_bytes(self) -> int:
+        """How much is held of bodies whose requests have not been answered, and of responses that were not read."""
         # A thread may remove its request meanwhile.
         requests = [*self.requests, self.request]
-        return sum(request.body_bytes_received for request in requests if request is not None)
+        bodies = sum(request.body_bytes_received for request in requests if request is not None)
+        return int(bodies + self.total_outbufs_len)
+
+    def readable(self) -> bool:
+        """Return whether more of the client's bytes are wanted; close the connection when that is due."""
+        if self.will_close and self.is_idle:
+            # Waitress would wait until something can be sent: for ever, to a client that does not read.
+            self.handle_close()
+            return False
+        return bool(super().readable())
 
     def received(self, data: bytes) -> bool:
         """Take what arrived."""
         taken = bool(super().received(data))
-        request = self.request
-        if request is None:
-            self._arriving = None
-            return taken
-        if request is not self._arriving:
-            self._arriving, self._arriving_since = request, time.time()
-        self.last_activity = self._arriving_since + request.body_bytes_received / BYTES_A_SECOND
-        if request.body_bytes_received:
-            self.server.bound_bodies(self)
+        request, arriving = self.request, self._arriving
+        if request is not None:
+            if request is not arriving:
+                self._arriving_since = time.time()
+            self.last_activity = self._arriving_since + request.body_bytes_received / BYTES_A_SECOND
+        self._arriving = request
+        # With each request, and with each part of a large body.
+        if request is None or request is not arriving or self.held_bytes > MEMORY_BYTES:
+            self.server.bound_memory(self)
         return taken
 
     def del_channel(self, map: dict[int, Any] | None = None) -> None:  # noqa: A002

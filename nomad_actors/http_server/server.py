@@ -17,15 +17,13 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
 from .. import log
-from .channel import Channel
+from .channel import MEMORY_BYTES, Channel
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 logger = log.get_logger("nomad_actors.http")
 
-#: A body or response beyond this is kept in a temporary file.
-MEMORY_BYTES = 32 * 1024
 #: How long a stopping server waits for requests that have begun to arrive.
 ARRIVING_SECONDS = 1.0
 _RETRY_ACCEPT_SECONDS = 0.2
@@ -47,8 +45,8 @@ class Limits:
     head_bytes: int
     #: One request's body.
     body_bytes: int
-    #: The bodies of all requests that have not been answered.
-    all_bodies_bytes: int
+    #: The bodies of all requests that have not been answered, and all responses that have not been read.
+    held_bytes: int
 
     def most_connections(self) -> int:
         """Return how many connections there may be in this process."""
@@ -116,7 +114,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         limits: Limits,
     ) -> None:
         self._most_connections = limits.most_connections()
-        self._all_bodies_bytes = limits.all_bodies_bytes
+        self._most_held_bytes = limits.held_bytes
         self._accept_mono = self._warn_mono = 0.0
         super().__init__(
             application,
@@ -147,14 +145,16 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         if len(self.active_channels) > self._most_connections:
             self._close_longest_waiting(newest, "too many connections")
 
-    def bound_bodies(self, channel: Channel) -> None:
-        """Make room when the bodies that have arrived are too large together."""
-        if channel.body_bytes <= MEMORY_BYTES:
-            return
-        holding = [each for each in self.active_channels.values() if each.body_bytes > MEMORY_BYTES]
-        if sum(each.body_bytes for each in holding) > self._all_bodies_bytes:
-            waiting = [each for each in holding if each.is_waited_for and each is not channel]
-            self._close(min(waiting, key=_last_activity, default=channel), "too large bodies")
+    def bound_memory(self, receiving: Channel) -> None:
+        """Make room when clients hold too much together; `receiving` goes last."""
+        held = {each: each.held_bytes for each in self.active_channels.values() if not each.will_close}
+        excess_bytes = sum(each for each in held.values() if each > MEMORY_BYTES) - self._most_held_bytes
+        for channel in sorted(held, key=lambda each: (each is receiving, each.last_activity)):
+            if excess_bytes <= 0:
+                return
+            if held[channel] > MEMORY_BYTES and channel.is_idle:
+                self._close(channel, "they hold too much")
+                excess_bytes -= held[channel]
 
     def is_busy(self, *, arriving: bool) -> bool:
         """Return whether requests are answered now, or, with `arriving`, have begun to arrive."""
@@ -164,8 +164,12 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         )
 
     def _close_longest_waiting(self, newest: Channel | None, why: str) -> None:
-        waiting = [each for each in self.active_channels.values() if each.is_waited_for and each is not newest]
-        self._close(min(waiting, key=_last_activity, default=newest), why)
+        idle = [
+            each
+            for each in self.active_channels.values()
+            if each.is_idle and not each.will_close and each is not newest
+        ]
+        self._close(min(idle, key=lambda each: each.last_activity, default=newest), why)
 
     def _close(self, channel: Channel | None, why: str) -> None:
         now_mono = time.monotonic()
@@ -176,10 +180,6 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         if channel is not None:
             # The loop closes it in its next turn; its number may stand in the list of this one.
             channel.will_close = True
-
-
-def _last_activity(channel: Channel) -> float:
-    return float(channel.last_activity)
 
 
 def _adjustments(limits: Limits, most_connections: int) -> Adjustments:

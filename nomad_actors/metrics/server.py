@@ -34,7 +34,8 @@ LIMITS = Limits(
     request_seconds=5,
     head_bytes=16 * 1024,
     body_bytes=0,
-    all_bodies_bytes=0,
+    # A few responses that are not read.
+    held_bytes=16 * 1024 * 1024,
 )
 _CLOSE_SECONDS = 2.0
 

@@ -24,7 +24,7 @@ LIMITS = Limits(
     request_seconds=2,
     head_bytes=8_192,
     body_bytes=100_000,
-    all_bodies_bytes=1_000_000,
+    held_bytes=1_000_000,
 )
 
 
@@ -42,8 +42,9 @@ class Application:
             raise SystemExit
         if environ["PATH_INFO"] == "/wait":
             self.gate.wait(20)
-        start_response("200 OK", [("Content-Length", "2")])
-        return [b"ok"]
+        body = b"x" * 6_000_000 if environ["PATH_INFO"] == "/large" else b"ok"
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
 
 
 @dataclass
@@ -110,12 +111,18 @@ def serve() -> Iterator[Serve]:
 
 
 @contextmanager
-def connections(running: Running, count: int, first: bytes) -> Iterator[list[socket.socket]]:
+def connections(
+    running: Running, count: int, first: bytes, receive_buffer_bytes: int | None = None
+) -> Iterator[list[socket.socket]]:
     """So many clients that have sent these bytes."""
     clients: list[socket.socket] = []
     try:
         for _ in range(count):
-            clients.append(running.connect())
+            clients.append(socket.socket())
+            if receive_buffer_bytes:
+                clients[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+            clients[-1].settimeout(10)
+            clients[-1].connect(running.address)
             clients[-1].sendall(first)
         yield clients
     finally:

@@ -58,26 +58,36 @@ def test_a_response_that_nobody_reads_holds_no_thread(serve: Serve) -> None:
         assert running.is_well()
 
 
-def test_the_bodies_of_all_requests_are_bounded(serve: Serve, wait_until: Callable[..., None]) -> None:
-    """Of 30 bodies that are announced, each all but whole, no more is kept than is allowed together."""
-    running = serve(replace(LIMITS, connections=40))
-    with connections(running, 30, HEAD + b"x" * 80_000) as clients:
-        for client in clients:
-            client.setblocking(False)
+def test_a_response_that_nobody_reads_is_given_up(serve: Serve, wait_until: Callable[..., None]) -> None:
+    running = serve(replace(LIMITS, request_seconds=1))
+    channels = running.server._server.active_channels
+    large = b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with connections(running, 2, large, receive_buffer_bytes=2048):
+        wait_until(lambda: sum(each.held_bytes for each in list(channels.values())) > 0, what="a response")
+        wait_until(lambda: not channels, what="closed connections")
 
-        def closed() -> int:
-            count = 0
-            for client in clients:
-                try:
-                    count += client.recv(1) == b""
-                except BlockingIOError:
-                    pass
-                except ConnectionError:
-                    count += 1
-            return count
 
-        wait_until(lambda: (30 - closed()) * 80_000 <= LIMITS.all_bodies_bytes, what="bodies given up")
-        assert closed() < 30
+HOLDING = {
+    # Each announced, and all but whole.
+    "bodies": (HEAD + b"x" * 80_000, 30, 1_000_000),
+    # Each asked for, and not read beyond what the kernel takes.
+    "responses": (b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n", 10, 12_000_000),
+}
+
+
+@pytest.mark.parametrize("kind", HOLDING)
+def test_what_all_clients_hold_together_is_bounded(
+    serve: Serve, wait_until: Callable[..., None], kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent, count, limit_bytes = HOLDING[kind]
+    running = serve(replace(LIMITS, connections=40, held_bytes=limit_bytes, request_seconds=20))
+
+    def held() -> list[int]:
+        return [each.held_bytes for each in list(running.server._server.active_channels.values())]
+
+    with connections(running, count, sent, receive_buffer_bytes=2048):
+        wait_until(lambda: running.is_well() and limit_bytes / 2 < sum(held()) <= limit_bytes, what="clients given up")
+        wait_until(lambda: "they hold too much" in str([vars(each) for each in caplog.records]), what="a warning")
         assert running.is_well()
 
 
@@ -94,7 +104,7 @@ COSTLY = {
 
 @pytest.mark.parametrize("kind", COSTLY)
 def test_chunks_that_cost_more_than_they_bring_keep_nobody_waiting(serve: Serve, kind: str) -> None:
-    running = serve(replace(LIMITS, body_bytes=1_000_000, all_bodies_bytes=10_000_000))
+    running = serve(replace(LIMITS, body_bytes=1_000_000, held_bytes=10_000_000))
     request = CHUNKED + COSTLY[kind] + b"0\r\n\r\n"
     senders = [threading.Thread(target=running.ask, args=(request,)) for _ in range(4)]
     for sender in senders:
