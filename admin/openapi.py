@@ -32,7 +32,7 @@ _INTRODUCTION = (
     "schedules' are ISO 8601 in UTC. An unknown field or query parameter is refused."
 )
 _WHEN = {
-    400: "A body that did not come whole, or whose chunks are malformed; nothing was done.",
+    400: "A request that makes no sense as HTTP, or whose body cannot be read; nothing was done.",
     401: "No token where one is needed, or one that is not known or was revoked.",
     403: "Whoever asks may not.",
     404: "What the path names does not exist.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable
@@ -18,8 +19,8 @@ from .sizes import MAX_BATCH_BYTES, MAX_HEAD_BYTES
 
 LIMITS = Limits(
     threads=8,
-    # More than an admin's users and scrapers need.
-    connections=500,
+    # Far more than an admin's users and scrapers need: a crowd of idle ones then need not be turned over all the time.
+    connections=2_500,
     files_share=0.5,
     request_seconds=15,
     head_bytes=MAX_HEAD_BYTES,
@@ -70,8 +71,19 @@ def serve(web: Flask, listener: socket.socket, *, on_ready: Callable[[], None], 
 
     Calls `on_ready` when connections are accepted.
     """
+    _open_more_files()
     server = HttpServer(web, listener, LIMITS, name="admin")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop(graceful_seconds))
     on_ready()
     server.run()
+
+
+def _open_more_files() -> None:
+    """Let the process open as many files as its connections may need, where this host allows that."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = LIMITS.files()
+    if resource.RLIM_INFINITY not in (soft, hard):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, wanted)), hard))
+    elif soft != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))

@@ -29,7 +29,7 @@ PATHS = ("/healthz", "/admin/login")
 #: What a legitimate client puts up with.
 ANSWER_SECONDS = 5.0
 GROWTH_BYTES = 150 * 1024 * 1024
-FILES = 1_700
+FILES = 5_500
 
 
 @dataclass

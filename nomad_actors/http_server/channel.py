@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .server import Server
 
 #: A request's body beyond this is kept in a temporary file; who holds less is not counted.
-MEMORY_BYTES = 32 * 1024
+MEMORY_BYTES = 16 * 1024
 #: A slow line is not a silent one: this many bytes of a body give a request another second to arrive.
 BYTES_A_SECOND = 50_000
 

@@ -26,6 +26,8 @@ logger = log.get_logger("nomad_actors.http")
 
 #: How long a stopping server waits for requests that have begun to arrive.
 ARRIVING_SECONDS = 1.0
+#: Of a crowd at the door: waitress alone lets in one a turn, and whoever comes last waits for all.
+_ACCEPTS_A_TURN = 64
 _RETRY_ACCEPT_SECONDS = 0.2
 _WARN_SECONDS = 60.0
 #: Each connection may need a file for its request's body and one for the response.
@@ -47,6 +49,10 @@ class Limits:
     body_bytes: int
     #: The bodies of all requests that have not been answered, and all responses that have not been read.
     held_bytes: int
+
+    def files(self) -> int:
+        """Return how many files the process must be able to open for all connections."""
+        return int(self.connections * _FILES_PER_CONNECTION / self.files_share)
 
     def most_connections(self) -> int:
         """Return how many connections there may be in this process."""
@@ -130,6 +136,14 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         """Return whether connections are accepted now."""
         return bool(super().readable()) and time.monotonic() >= self._accept_mono
 
+    def handle_accept(self) -> None:
+        """Accept those who wait."""
+        for _ in range(_ACCEPTS_A_TURN):
+            connections = len(self.active_channels)
+            super().handle_accept()
+            if len(self.active_channels) == connections:
+                return
+
     def accept(self) -> Any:
         """Accept a connection; None when there is none, or no file can be opened for it."""
         try:
@@ -186,7 +200,7 @@ def _adjustments(limits: Limits, most_connections: int) -> Adjustments:
     return Adjustments(
         threads=limits.threads,
         # Never reached while a waiting connection can be closed.
-        connection_limit=most_connections + 16,
+        connection_limit=most_connections + 2 * _ACCEPTS_A_TURN,
         channel_timeout=limits.request_seconds,
         cleanup_interval=1,
         asyncore_use_poll=True,
