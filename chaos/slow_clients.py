@@ -26,8 +26,8 @@ from .http_attacks import KINDS
 from .nginx import NAME, nginx, program
 
 PATHS = ("/healthz", "/admin/login")
-#: What a legitimate client puts up with.
-ANSWER_SECONDS = 5.0
+#: Prometheus gives up after as long.
+ANSWER_SECONDS = 10.0
 GROWTH_BYTES = 150 * 1024 * 1024
 FILES = 5_500
 
