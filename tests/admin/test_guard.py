@@ -161,7 +161,7 @@ def test_every_answer_has_the_security_headers(ask: FlaskClient, path: str, stat
 @pytest.mark.parametrize("terminated", [True, False])
 @pytest.mark.parametrize("raw", [b"", b"{}", b'{"reason": "cut o'])
 def test_a_body_that_was_cut_off_does_nothing(ask: FlaskClient, parts: Parts, raw: bytes, terminated: bool) -> None:
-    """Gunicorn says that a body ends by itself, which lets Werkzeug look at no length."""
+    """Some servers say that a body ends by itself, which lets Werkzeug look at no length."""
     said = {"CONTENT_LENGTH": "47", "wsgi.input_terminated": terminated}
     answer = ask.post(PAUSE, data=raw, content_type="application/json", environ_overrides=said)
     assert (answer.status_code, answer.mimetype) == (400, "application/problem+json")
@@ -174,7 +174,7 @@ def test_a_form_with_files_is_none_of_ours(ask: FlaskClient, parts: Parts) -> No
     data = {f"field{number}": (io.BytesIO(b"x"), "x") for number in range(1_500)}
     answer = ask.post("/admin/queues/token-refresh/pause", data=data)
     assert (answer.status_code, answer.mimetype) == (403, "text/html")
-    again = {name: (io.BytesIO(b"x"), "x") for name in data}
+    again = {name: (io.BytesIO(b"x"), "x") for name in list(data)[:300]}
     assert ask.post(PAUSE, data=again).status_code == 422
     assert not parts.queues.get_queue("token-refresh").is_paused()
     assert [(entry.reason, entry.status) for entry in parts.store.audit.read(9)[0]] == [(None, 422), ("csrf", 403)]
