@@ -18,7 +18,7 @@ suffix        type    meaning
 ``meta``      hash    ``seq`` the last sequence number; ``paused`` and ``paused:esi`` (`holds`); ``limit`` of jobs at a
                       time over all hosts, ``limit_set`` that an operator put in its place, ``rate`` of starts,
                       ``max_length``; ``keep`` of ended jobs; counted: ``recovered`` and ``poison`` jobs,
-                      ``late`` signs of life; ``clock``: the queue's clock (``_clock.lua``)
+                      ``late`` signs of life
 ``unsure``    zset    id of the jobs delayed while no worker was heard of, by the due time, ms (``_clock.lua``)
 ``starts``    list    when the last jobs started, while there is a rate
 ``terms``     zset    term, time (ms, 6 bytes), id; all scores 0: what jobs are found by (`tags`)
@@ -31,7 +31,7 @@ suffix        type    meaning
 ``answer:CALL``  string  what an operator's call was answered, for its repeat; expires
 ``wake``      list    at most one token: "there is work and nobody was told"
 ``workers``   hash    worker id → last heard (ms), last request number, how long ticks missed it (ms), name;
-                      ``tick`` → the last tick, the last trimming (ms)
+                      ``tick`` → the last tick, the last trimming (ms), the queue's clock (``_clock.lua``)
 ``stats``     hash    minute modulo 1500 → what ended in that minute (`stats`)
 ``control:ID``  list  what worker ID is told: to wake, or to cancel a job; expires
 ==============  ====  ==================================================================================

@@ -35,6 +35,8 @@ def _lease(_: bytes, value: bytes) -> _Reason:
 
 
 def _mark(field: bytes, value: bytes) -> _Reason:
+    if field == keys.TICK_FIELD and len(value) > 16:
+        return None if redis_clock.is_readable(value) else "not a clock"
     size = 16 if field == keys.TICK_FIELD else MARK.size
     return None if len(value) >= size else f"{len(value)} bytes, not {size} or more"
 
@@ -68,8 +70,6 @@ def _setting(field: bytes, value: bytes) -> _Reason:
         return None if count.isdigit() and period.isdigit() else "not two whole numbers"
     if field == b"keep":
         return None if len(value) >= 24 else "too short"
-    if field == b"clock":
-        return None if redis_clock.is_readable(value) else "not a clock"
     if field in (b"seq", b"limit", b"limit_set", b"max_length", b"recovered", b"late", b"poison"):
         return _whole(value)
     return None

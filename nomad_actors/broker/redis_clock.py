@@ -18,7 +18,9 @@ TOLERANCE_MS = 2000
 #: How soon a worker looks again at a clock that is in doubt.
 LOOK_AGAIN_SECONDS = 0.5
 
-_STORED = struct.Struct(">ddId")
+#: What a queue's tick holds of its clock, after the times of the last tick and the last trimming.
+_STORED = struct.Struct(">ddIdB")
+_TICK_BYTES = 16
 #: A clock that also runs while the host sleeps: time that Redis sees pass then has passed.
 _CLOCK_ID: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
@@ -76,18 +78,18 @@ class ClockSight:
         return True
 
 
-def is_readable(stored: bytes) -> bool:
-    """Return True if what is stored of a clock is one."""
-    if len(stored) != _STORED.size:
+def is_readable(tick: bytes) -> bool:
+    """Return True if a queue's tick holds a clock."""
+    if len(tick) != _TICK_BYTES + _STORED.size:
         return False
-    offset_ms, confirmed_ms, _, late_ms = _STORED.unpack(stored)
+    offset_ms, confirmed_ms, _, late_ms, _ = _STORED.unpack_from(tick, _TICK_BYTES)
     return all(math.isfinite(each) and abs(each) < 1e15 for each in (offset_ms, confirmed_ms, late_ms))
 
 
-def now_ms(redis_time: tuple[bytes, bytes], stored: bytes | None) -> float:
-    """Return the time by a queue's clock, of Redis' TIME and what is stored of the clock."""
+def now_ms(redis_time: tuple[bytes, bytes], tick: bytes | None) -> float:
+    """Return the time by a queue's clock, of Redis' TIME and the queue's tick."""
     raw_ms = int(redis_time[0]) * 1000 + int(redis_time[1]) / 1000
-    if stored is None or not is_readable(stored):
+    if tick is None or not is_readable(tick):
         return raw_ms
-    stored_clock: tuple[float, float, int, float] = _STORED.unpack(stored)
-    return max(raw_ms - stored_clock[0], stored_clock[1])
+    offset_ms, confirmed_ms, *_ = _STORED.unpack_from(tick, _TICK_BYTES)
+    return float(max(raw_ms - offset_ms, confirmed_ms))

@@ -56,6 +56,8 @@ FORGET_MS = 3_600_000
 CLOSE_SECONDS = 5.0
 #: A pump whose every round fails for so long, and not for Redis' sake, gives up.
 HOPELESS_SECONDS = 60.0
+#: How often threads that wait are woken while the worker stops.
+STOPPING_TURN_SECONDS = 0.2
 #: A nudge that nobody reads goes by itself.
 NUDGE_EXPIRES_MS = 60_000
 
@@ -235,6 +237,8 @@ class Session:
     def _take_turn(self) -> bool:
         """Read the mailbox and speak with Redis; return whether there is nothing left to do, and never will be."""
         self._read_mailbox()
+        if not self._taking and self._work_queue is not None:
+            self._work_queue.wake(self.threads)
         if self._closing is not None and self._finished():
             return True
         self._round()
@@ -293,6 +297,8 @@ class Session:
         wakes += [self._report_due_mono(lease) for lease in self._reporting.values()]
         if self._taking and self._free_threads() > 0:
             wakes += [p.due_mono for p in attached if p.due_mono is not None and p.free > 0]
+        if not self._taking:
+            wakes.append(now + STOPPING_TURN_SECONDS)
         return max(0.0, min(wakes, default=now + self._lease_ms / 2000) - now)
 
     def _on_attach(self, place: Place) -> None:

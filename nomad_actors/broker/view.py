@@ -281,7 +281,7 @@ class QueueView:
     def stats(self, window_minutes: int) -> stats.Tally:
         """Return what ended in the last minutes, the current one included."""
         values, now, clock = self._links.read(
-            [("HVALS", f"{self._base}:stats"), ("TIME",), ("HGET", f"{self._base}:meta", "clock")]
+            [("HVALS", f"{self._base}:stats"), ("TIME",), ("HGET", f"{self._base}:workers", keys.TICK_FIELD)]
         )
         this_minute = redis_clock.now_ms(now, clock or None) // 60_000
         entries = (entry for entry in map(stats.unpack, values) if entry is not None)

@@ -23,7 +23,8 @@ class WorkQueue:
     """What Dramatiq's Worker uses of a `queue.Queue`, over a `queue.SimpleQueue`."""
 
     def __init__(self) -> None:
-        self._items: queue.SimpleQueue[WorkItem] = queue.SimpleQueue()
+        #: None wakes a thread that waits, without an item.
+        self._items: queue.SimpleQueue[WorkItem | None] = queue.SimpleQueue()
         self._counted = threading.Condition()
         self.unfinished_tasks = 0
 
@@ -36,16 +37,31 @@ class WorkQueue:
     def get(self, block: bool = True, timeout: float | None = None) -> WorkItem:
         """Return the next item.
 
-        Raises `queue.Empty` when none came within `timeout` seconds.
+        Raises `queue.Empty` when none came within `timeout` seconds, or when the thread is woken.
         """
-        return self._items.get(block, timeout)
+        item = self._items.get(block, timeout)
+        if item is None:
+            raise queue.Empty
+        return item
 
     def get_nowait(self) -> WorkItem:
         """Return the next item.
 
         Raises `queue.Empty` when there is none.
         """
-        return self._items.get_nowait()
+        while (item := self._items.get_nowait()) is None:
+            pass
+        return item
+
+    def wake(self, threads: int) -> None:
+        """Let threads that wait for an item look whether they are to stop.
+
+        In CPython 3.11 `SimpleQueue.get` calculates the rest of its timeout when another thread took the item that it
+        was woken for; a rest below zero is taken for no timeout, and the thread waits until the next item.
+        """
+        if self._items.empty():
+            for _ in range(threads):
+                self._items.put(None)
 
     def task_done(self) -> None:
         """Say that an item is dealt with."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from admin.serve import THREADS
+from admin.serve import LIMITS
 from nomad_actors.broker import JobBroker, RedisUnavailable
 from nomad_actors.clock import mono_ms
 from nomad_actors.local_redis import LocalRedis
@@ -151,8 +151,10 @@ def on_postgres(
         wait_until(lambda: ready.exists() or process.poll() is not None, timeout_seconds=30)
         url = ready.read_text().strip()
         assert requests.get(f"{url}/readyz", timeout=10).status_code == 200
-        with ThreadPoolExecutor(2 * THREADS) as pool:
-            answers = list(pool.map(lambda _: requests.get(f"{url}/admin/jobs/audit", timeout=10), range(4 * THREADS)))
+        with ThreadPoolExecutor(2 * LIMITS.threads) as pool:
+            answers = list(
+                pool.map(lambda _: requests.get(f"{url}/admin/jobs/audit", timeout=10), range(4 * LIMITS.threads))
+            )
         assert {answer.status_code for answer in answers} == {200}
         yield url, postgres
     finally:

@@ -135,7 +135,7 @@ RECORDS: list[tuple[str, bytes, bytes]] = [
     ("jobs", b"zz", b"\x63" + b"\xff" * 90),
     ("active", b"zz", b"x"),
     *(("meta", field, b"x") for field in (b"paused", b"paused:esi", b"rate", b"limit_set", b"max_length", b"keep")),
-    *(("meta", b"clock", value) for value in (b"x", b"\xff" * 28)),
+    *(("workers", b"tick", value) for value in (b"x", b"\xff" * 45)),
     ("meta", b"paused", b'{"since":1e400}'),
     *(("operations", b"zz", value) for value in (b"\xff", b"[" * 9000, b"5")),
 ]

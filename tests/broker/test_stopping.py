@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -123,3 +124,21 @@ def test_a_second_worker_in_the_same_program_takes_up_where_the_first_stopped(
         broker.join("default", timeout=5000)
         worker.stop()
     assert [e.outcome for e in endings] == [Outcome.COMPLETED] * 2
+
+
+def test_a_thread_that_waits_without_end_is_woken_when_the_worker_stops(broker: JobBroker) -> None:
+    broker.declare_queue("default")
+    worker = started(broker, 1)
+    woken = threading.Event()
+
+    def wait_as_a_thread_whose_timeout_was_lost() -> None:
+        with pytest.raises(queue.Empty):
+            worker.work_queue.get(timeout=None)
+        woken.set()
+
+    stuck = threading.Thread(target=wait_as_a_thread_whose_timeout_was_lost, daemon=True)
+    stuck.start()
+    worker.workers.append(stuck)  # type: ignore[arg-type]  # it is waited for as Dramatiq's own are
+    stuck.stop = lambda: None  # type: ignore[attr-defined]
+    worker.stop(timeout=10_000)
+    assert woken.wait(1)

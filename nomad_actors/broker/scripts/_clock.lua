@@ -3,12 +3,14 @@
 -- evidence), and only what agrees with that is confirmed. docs/guarantees.md says what follows; broker/redis_clock.py is
 -- the workers' half; change both or neither.
 --
--- Field `clock` of META: what is taken off TIME (ms) d · until when this clock is confirmed (ms) d · how often it was set
--- right I4 · by how much what is in UNSURE is due too late (ms) d.
-local UNSURE, clock, read_clock, raw_ms, now_ms, seen_ms, judge_clock, rectify_unsure, add_delayed
+-- Field `tick` of WORKERS, which each beat reads and writes anyway: the last tick and the last trimming (ms) d d; and the
+-- clock: what is taken off TIME (ms) d · until when it is confirmed (ms) d · how often it was set right I4 · by how much
+-- what is in UNSURE is due too late (ms) d · 1 while UNSURE may hold something B.
+local TICK = 'tick'
+local UNSURE, clock, read_clock, raw_ms, now_ms, seen_ms, judge_clock, rectify_unsure, pack_tick, add_delayed
 -- The rest is nobody's affair: a script has at most 200 local variables.
 do
-local CLOCK_FORMAT, CLOCK_SIZE = '>ddI4d', 28
+local TICK_SIZE, CLOCK_FORMAT, CLOCK_SIZE = 16, '>ddI4dB', 29
 -- TIME and a worker's clock may differ by this between two looks (ms).
 local TOLERANCE_MS = 2000
 -- Workers are heard of more often. A longer time without is a gap, or a step that nobody has noticed yet.
@@ -27,15 +29,18 @@ local function is_time(ms)
   return ms == ms and ms > -1e15 and ms < 1e15
 end
 
--- Reads the clock, once a script. `confirmed` is nil before any worker's evidence, and for what cannot be read.
-function read_clock()
+-- Reads the clock, once a script, unless the script has read its `text` already. `confirmed` is nil before any worker's
+-- evidence, and for what cannot be read.
+function read_clock(text)
   if clock then return clock end
-  clock = { raw = raw_ms(), offset = 0, version = 0, late = 0 }
-  local text = redis.call('HGET', META, 'clock')
-  if text and #text == CLOCK_SIZE then
-    local offset, confirmed, version, late = struct.unpack(CLOCK_FORMAT, text)
+  clock = { raw = raw_ms(), last_tick = 0, last_trim = 0, offset = 0, version = 0, late = 0, marked = 0 }
+  text = text or redis.call('HGET', WORKERS, TICK) or ''
+  if #text >= TICK_SIZE then clock.last_tick, clock.last_trim = struct.unpack('>dd', text) end
+  if #text == TICK_SIZE + CLOCK_SIZE then
+    local offset, confirmed, version, late, marked = struct.unpack(CLOCK_FORMAT, text, TICK_SIZE + 1)
     if is_time(offset) and is_time(confirmed) and is_time(late) then
       clock.offset, clock.confirmed, clock.version, clock.late = offset, confirmed, version, late
+      clock.marked = marked
     end
   end
   clock.now = math.max(clock.raw - clock.offset, clock.confirmed or 0)
@@ -71,9 +76,16 @@ function seen_ms(evidence)
   return clock.now, not clock.unsure or (jump and chained) or false
 end
 
-local function write_clock()
-  redis.pcall('HSET', META, 'clock',
-    struct.pack(CLOCK_FORMAT, clock.offset, clock.confirmed, clock.version, clock.late))
+-- What the field `tick` is to hold.
+function pack_tick()
+  local text = struct.pack('>dd', clock.last_tick, clock.last_trim)
+  if not clock.confirmed then return text end
+  return text .. struct.pack(CLOCK_FORMAT, clock.offset, clock.confirmed, clock.version, clock.late, clock.marked)
+end
+
+local function forget_unsure()
+  redis.call('UNLINK', UNSURE)
+  clock.marked = 0
 end
 
 local function confirm()
@@ -83,8 +95,7 @@ local function confirm()
     clock.offset = clock.offset > 0 and math.max(0, clock.offset - most) or math.min(0, clock.offset + most)
   end
   clock.confirmed = math.max(clock.raw - clock.offset, clock.confirmed or 0)
-  if clock.late == 0 then redis.call('UNLINK', UNSURE) end
-  write_clock()
+  if clock.marked == 1 and clock.late == 0 then forget_unsure() end
 end
 
 -- Sets the clock right: it is `now`, whatever TIME says.
@@ -94,8 +105,7 @@ local function set_right(now)
   clock.offset, clock.confirmed = clock.raw - now, now
   clock.version = (clock.version + 1) % 4294967296
   -- What was delayed since TIME is ahead is due too late by as much.
-  clock.late = before > now and redis.call('EXISTS', UNSURE) == 1 and before - now or 0
-  write_clock()
+  clock.late = before > now and clock.marked == 1 and before - now or 0
 end
 
 -- What a worker's evidence makes of the clock: 'confirm', 'set' (with the right time), 'doubt' (TIME moved further than the
@@ -120,7 +130,7 @@ local function judge(evidence, alone, patience)
   return 'wait'
 end
 
--- A worker's beat: confirms the clock, sets it right or leaves it in doubt. Returns as `seen_ms`.
+-- A worker's beat: confirms the clock, sets it right or leaves it in doubt; the beat writes it. Returns as `seen_ms`.
 function judge_clock(evidence, alone, patience)
   read_clock()
   local word, right = judge(evidence, alone, patience)
@@ -156,15 +166,20 @@ function rectify_unsure()
     redis.call('ZREM', UNSURE, id)
   end
   if #found == 2 * RECTIFY_AT_ONCE then return true end
-  clock.late = 0
-  write_clock()
+  clock.late, clock.marked = 0, 0
   return false
 end
 
 -- The waiter of some worker must learn of a job that is due before all others.
 function add_delayed(id, due)
   redis.call('ZADD', DELAYED, due, id)
-  if read_clock().unsure then redis.call('ZADD', UNSURE, due, id) end
+  if read_clock().unsure then
+    redis.call('ZADD', UNSURE, due, id)
+    if clock.marked == 0 then
+      clock.marked = 1
+      redis.pcall('HSET', WORKERS, TICK, pack_tick())
+    end
+  end
   local first = redis.call('ZRANGE', DELAYED, 0, 0)
   if first[1] == id then wake() end
 end

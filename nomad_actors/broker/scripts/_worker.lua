@@ -2,7 +2,6 @@
 local MARK = '>dI4d'
 local MARK_SIZE = 20
 -- The field of WORKERS that holds the last tick; workers' ids have eight bytes.
-local TICK = 'tick'
 
 -- Requests are counted in four bytes and begin anew after that: one is ahead of another by less than half of it.
 local REQUESTS = 4294967296

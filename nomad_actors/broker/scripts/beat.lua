@@ -19,18 +19,18 @@ if ARGV[3] == 'leave' then
   return {}
 end
 local answered, lease_ms = tonumber(ARGV[3]), tonumber(ARGV[4])
--- Signs of life and ticks go by TIME as it is, and by the rule for gaps.
-local raw = read_clock().raw
-
-local marks, last_tick, last_trim = {}, 0, 0
+local marks, tick_text = {}, ''
 local all = redis.call('HGETALL', WORKERS)
 for i = 1, #all, 2 do
   if all[i] == TICK then
-    if #all[i + 1] >= 16 then last_tick, last_trim = struct.unpack('>dd', all[i + 1]) end
+    tick_text = all[i + 1]
   else
     marks[all[i]] = unpack_mark(all[i + 1])
   end
 end
+-- Signs of life and ticks go by TIME as it is, and by the rule for gaps.
+local raw = read_clock(tick_text).raw
+local last_tick, last_trim = clock.last_tick, clock.last_trim
 local own = marks[worker] or { request = answered }
 own.heard, own.missed, own.name = raw, 0, name
 if is_ahead(answered, own.request) then own.request = answered end
@@ -167,17 +167,18 @@ if ticks then
     trim_age(DEAD, now - dead_ms, TRIM_AT_ONCE)
     trim_count(DONE, keep_done, TRIM_AT_ONCE)
     trim_count(DEAD, keep_dead, TRIM_AT_ONCE)
-    last_trim = raw
+    clock.last_trim = raw
   end
-  fields[#fields + 1] = TICK
-  fields[#fields + 1] = struct.pack('>dd', raw, last_trim)
+  clock.last_tick = raw
 end
+local acts = sure and now or clock.confirmed
+local more = rectify_unsure()
+fields[#fields + 1] = TICK
+fields[#fields + 1] = pack_tick()
 -- A full Redis refuses a script's first growing write, and takes it after one that frees.
 redis.call('HDEL', WORKERS, '')
 redis.call('HSET', WORKERS, unpack(fields))
 
-local acts = sure and now or clock.confirmed
-local more = rectify_unsure()
 more = help_bulk(now) or more
 local _, ask_at, waiting = next_start(acts)
 return {

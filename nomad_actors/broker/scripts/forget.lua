@@ -6,7 +6,7 @@
 local before, gone = raw_ms() - tonumber(ARGV[1]), 0
 local all = redis.call('HGETALL', WORKERS)
 for i = 1, #all, 2 do
-  -- The tick's own entry begins with a time too, and is as old only when nobody lives.
-  if #all[i + 1] < 8 or struct.unpack('>d', all[i + 1]) < before then gone = gone + redis.call('HDEL', WORKERS, all[i]) end
+  local forgotten = all[i] ~= TICK and (#all[i + 1] < 8 or struct.unpack('>d', all[i + 1]) < before)
+  if forgotten then gone = gone + redis.call('HDEL', WORKERS, all[i]) end
 end
 return gone
