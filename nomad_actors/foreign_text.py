@@ -55,12 +55,19 @@ def safe_traceback(error: BaseException) -> str:
     return _cut_start("\n".join(_plain_lines(error)) + "\n")
 
 
+def is_testable(error: BaseException) -> bool:
+    """Return whether `isinstance` can be asked about an exception: its `__class__` may be a property that raises."""
+    return _succeeds(lambda: error.__class__)
+
+
 def is_printable(error: BaseException) -> bool:
     """Return whether an exception can be printed and tested as everybody does it who does not use this module."""
+    return is_testable(error) and _succeeds(lambda: traceback.format_exception(error))
+
+
+def _succeeds(call: Callable[[], object]) -> bool:
     try:
-        # What `isinstance` asks.
-        getattr(error, "__class__")  # noqa: B009
-        traceback.format_exception(error)
+        call()
     except BaseException as raised:
         if came_from_outside(raised):
             raise

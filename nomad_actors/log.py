@@ -258,6 +258,10 @@ def _hand_over(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> 
     """Turn structlog's event into the arguments of a stdlib logging call."""
     event, arguments = fields.pop("event", ""), fields.pop("positional_args", ())
     passed = {name: fields.pop(name) for name in ("exc_info", "stack_info", "stacklevel") if name in fields}
+    error = passed.get("exc_info")
+    if issubclass(type(error), BaseException):
+        # As `logging` would, but without the exception's own code.
+        passed["exc_info"] = (type(error), error, object.__getattribute__(error, "__traceback__"))
     return (event, *arguments), {"extra": {_FIELDS: dict(fields)}, **passed}
 
 

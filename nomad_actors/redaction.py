@@ -98,6 +98,15 @@ class _Hiding:
         self._left = _MOST_NODES
 
     def field(self, name: str, value: Any, deep: int) -> Any:
+        try:
+            return self._field(name, value, deep)
+        except BaseException as error:
+            if came_from_outside(error):
+                raise
+            # Whatever is asked of somebody else's object may fail, `isinstance` too; a collection may change meanwhile.
+            return f"unreadable {class_name(value)} ({class_name(error)})"
+
+    def _field(self, name: str, value: Any, deep: int) -> Any:
         if value is None or isinstance(value, bool):
             return value
         is_number = isinstance(value, int | float)
@@ -107,16 +116,10 @@ class _Hiding:
         if is_number:
             return _plain_number(value)
         self._left -= 1
-        try:
-            if isinstance(value, Mapping | list | tuple | set | frozenset):
-                if deep >= _MOST_DEEP or self._left <= 0:
-                    return "..."
-                return self._mapping(value, deep + 1) if isinstance(value, Mapping) else self._list(value, deep + 1)
-        except BaseException as error:
-            if came_from_outside(error):
-                raise
-            # A collection of somebody else's may fail, or change while it is read.
-            return f"unreadable {class_name(value)} ({class_name(error)})"
+        if isinstance(value, Mapping | list | tuple | set | frozenset):
+            if deep >= _MOST_DEEP or self._left <= 0:
+                return "..."
+            return self._mapping(value, deep + 1) if isinstance(value, Mapping) else self._list(value, deep + 1)
         return self._text(value)
 
     def _text(self, value: Any) -> str:

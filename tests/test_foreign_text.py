@@ -121,3 +121,29 @@ def test_an_interrupt_from_outside_goes_on_its_way() -> None:
     raise_thread_exception(thread.ident, Interrupt)
     thread.join(5)
     assert passed.is_set()
+
+
+@pytest.mark.parametrize("log_format", ["json", "logfmt"])
+@pytest.mark.parametrize("raised", RAISED, ids=lambda each: each.__name__)
+def test_a_field_that_may_not_be_looked_at_is_named(
+    log_format: str, raised: Callable[[], BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a proxy without a request behind it: `isinstance` fails."""
+
+    def fail(*_: object) -> object:
+        raise raised()
+
+    class Proxy:
+        __class__ = property(fail)  # type: ignore[assignment]
+
+    class Secretive(Exception):
+        __getattribute__ = fail
+
+    root, stream = logging.getLogger(), io.StringIO()
+    monkeypatch.setattr(root, "handlers", [])
+    log.configure(log_format, "info", stream)
+    log.get_logger("a-job").info("fields", direct=Proxy(), deep={"list": [Proxy()]}, password=Proxy())
+    log.get_logger("a-job").info("an error", exc_info=Secretive("why"))
+    first, second = stream.getvalue().splitlines()
+    assert first.count("unreadable Proxy") == 3
+    assert "Secretive" in second

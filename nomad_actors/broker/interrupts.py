@@ -17,8 +17,8 @@ from typing import Any
 from dramatiq.middleware import SkipMessage
 from dramatiq.threading import Interrupt, is_gevent_active, raise_thread_exception
 
-from ..foreign_text import is_printable
-from .errors import Cancelled, UnprintableError
+from ..foreign_text import describe_error, is_printable, is_testable
+from .errors import Cancelled, PermanentError, UnprintableError
 from .lease import CURRENT, Lease
 
 _STRIKING = threading.Lock()
@@ -30,7 +30,7 @@ _is_gevent_active = functools.cache(is_gevent_active)
 def guarded(function: Callable[..., Any], throws: tuple[type[BaseException], ...] = ()) -> Callable[..., Any]:
     """Return an actor's function, marking the time in which its job may be interrupted.
 
-    What it raises can be printed, or is one of `throws`, which nobody prints.
+    What it raises can be tested by `isinstance`, and be printed unless it is one of `throws`.
     """
 
     @functools.wraps(function)
@@ -45,8 +45,12 @@ def guarded(function: Callable[..., Any], throws: tuple[type[BaseException], ...
                 raise Cancelled(lease.cancel_reason)
             return function(*args, **kwargs)
         except BaseException as error:
-            if issubclass(type(error), (SkipMessage, *throws)) or is_printable(error):
+            # Nobody prints those, but Dramatiq asks of each what it is.
+            is_thrown = issubclass(type(error), (SkipMessage, *throws))
+            if is_testable(error) if is_thrown else is_printable(error):
                 raise
+            if issubclass(type(error), throws):
+                raise PermanentError(describe_error(error)).with_traceback(error.__traceback__) from None
             raise UnprintableError(error).with_traceback(error.__traceback__) from None
         finally:
             lease.entered = False

@@ -41,7 +41,10 @@ class LeasedMessage(MessageProxy):
     def stuff_exception(self, exception: BaseException) -> None:
         """Keep what went wrong until the lease is settled."""
         super().stuff_exception(exception)
-        self.exception = exception.original if type(exception) is UnprintableError else exception
+        # A skip that nobody could recognise has failed its job: the reason says so.
+        if type(exception) is UnprintableError and not _is(exception.original, SkipMessage):
+            exception = exception.original
+        self.exception = exception
 
     def __str__(self) -> str:
         return safe_str(self._message)

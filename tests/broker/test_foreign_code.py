@@ -13,7 +13,7 @@ import dramatiq
 import pytest
 from dramatiq.encoder import JSONEncoder
 
-from nomad_actors.broker import JobBroker, PermanentError
+from nomad_actors.broker import Defer, JobBroker, PermanentError
 from nomad_actors.broker.endings import Ended
 from nomad_actors.broker.results import JobResults
 from nomad_actors.broker.view import QueueView
@@ -81,6 +81,30 @@ def test_an_error_that_its_actor_throws_is_not_tried_again_though_it_cannot_be_p
     assert stored is not None
     assert stored.record is not None
     assert stored.record.header.attempts == 1
+
+
+@pytest.mark.parametrize(("kind", "attempts"), [(PermanentError, 1), (KeyError, 1), (Defer, 2), (ValueError, 2)])
+def test_an_error_that_cannot_be_asked_for_its_class_ends_no_thread(
+    broker: JobBroker, view: QueueView, wait_until: Callable[..., None], kind: type[Exception], attempts: int
+) -> None:
+    class Liar(kind):  # type: ignore[misc, valid-type]
+        __class__ = property(lambda _: sys.exit(1))
+
+    @dramatiq.actor(max_retries=1, min_backoff=1, throws=KeyError)
+    def job() -> None:
+        raise Liar(1, "later") if kind is Defer else Liar("why")
+
+    message = job.send()
+    with running(broker, threads=1) as worker:
+        (thread,) = worker.workers
+        wait_until(lambda: view.counts().failed == 1)
+        assert worker.workers == [thread]
+        assert thread.is_alive()
+    stored = view.get(message.message_id)
+    assert stored is not None
+    assert stored.record is not None
+    assert stored.record.header.attempts == attempts
+    assert "Liar" in reason_of(view, message)
 
 
 @raised_by_hooks
