@@ -97,7 +97,7 @@ def whole(name: str, value: object, low: int, high: int) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return value
     accepted = f"a whole number from {low} to {high}"
-    raise BadInput(f"{name} {safe_repr(value)} is unusable (accepted: {accepted})", accepted=[accepted])
+    raise BadInput(f"{name} {safe_repr(value, 200)} is unusable (accepted: {accepted})", accepted=[accepted])
 
 
 def _by_state(counts: QueueCounts) -> dict[str, int]:

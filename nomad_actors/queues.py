@@ -43,7 +43,7 @@ from .errors import (
     UnknownJobType,
     UnknownQueue,
 )
-from .foreign_text import safe_repr, safe_str
+from .foreign_text import describe_error, safe_repr, safe_str
 from .job_types import Backoff, JobType, Priority
 from .queue_control import Queue, of_readable, redis_errors, whole
 from .settings import Settings
@@ -260,7 +260,7 @@ class Queues:
 
         Raises `UnknownQueue` with the names that exist.
         """
-        if name not in self._concurrency:
+        if not isinstance(name, str) or name not in self._concurrency:
             raise UnknownQueue(name, self._concurrency)
         return Queue(
             self._broker.view(name),
@@ -343,7 +343,7 @@ class Queues:
 
         Raises `UnknownJobType` with the names that are registered.
         """
-        if name not in self._job_types:
+        if not isinstance(name, str) or name not in self._job_types:
             raise UnknownJobType(name, self._job_types)
         return self._job_types[name]
 
@@ -412,15 +412,24 @@ class Queues:
 
     def _message(self, job: NewJob) -> Message[Any]:
         """Return a job as the message that its actor gets, everything checked."""
-        if job.queue not in self._concurrency:
+        try:
+            return self._checked_message(job)
+        except NomadError:
+            raise
+        except Exception as error:
+            # A caller's value may be an object whose own code fails, whatever is asked of it.
+            raise BadInput(f"the job has a value whose own code failed ({describe_error(error, 200)})") from error
+
+    def _checked_message(self, job: NewJob) -> Message[Any]:
+        if not isinstance(job.queue, str) or job.queue not in self._concurrency:
             raise UnknownQueue(job.queue, self._concurrency)
         of_queue = {name: t for name, t in self._job_types.items() if t.queue == job.queue}
-        if job.job_type not in of_queue:
+        if not isinstance(job.job_type, str) or job.job_type not in of_queue:
             raise UnknownJobType(job.job_type, of_queue)
         job_type = of_queue[job.job_type]
         message: Message[Any] = Message(
-            queue_name=job.queue,
-            actor_name=job.job_type,
+            queue_name=job_type.queue,
+            actor_name=job_type.name,
             args=(),
             kwargs=job_type.write(job.data),
             options=_options(job, job_type),
@@ -453,7 +462,8 @@ def _options(job: NewJob, job_type: JobType) -> dict[str, Any]:
         options["delay"] = job.delay
     if job.requested_by is not None:
         options["requested_by"] = str(job.requested_by)[:200]
-    if job.unique_key is None and (job.unique_until != "end" or job.unique_replace):
+    is_replacing = _flag("unique_replace", job.unique_replace)
+    if job.unique_key is None and (job.unique_until != "end" or is_replacing):
         accepted = "with a unique_key, or not at all"
         raise BadInput(
             f"unique_until and unique_replace say how a key is held (accepted: {accepted})", accepted=[accepted]
@@ -461,6 +471,12 @@ def _options(job: NewJob, job_type: JobType) -> dict[str, Any]:
     if job.unique_key is not None or job.idempotency_key is not None:
         options.update(_keys(job))
     return options
+
+
+def _flag(name: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise BadInput(f"{name} {safe_repr(value, 200)} is unusable (accepted: True, False)", accepted=["True", "False"])
 
 
 def _keys(job: NewJob) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def timer(job_type: str) -> Iterator[Timer]:
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         accepted = "a lower-case letter, then up to 62 lower-case letters, digits, - and _"
-        raise BadInput(f"the name {safe_repr(name)} is unusable (accepted: {accepted})", accepted=[accepted])
+        raise BadInput(f"the name {safe_repr(name, 200)} is unusable (accepted: {accepted})", accepted=[accepted])
 
 
 def _bounded(name: str) -> str:

@@ -173,6 +173,40 @@ def test_what_cannot_be_run_is_refused_and_nothing_is_enqueued(
     assert sum(queues.get_queue("sums").counts().values()) == 0
 
 
+class Stubborn(str):
+    """As a value of a library with lazy objects: whatever is asked of it fails."""
+
+    def _fail(self, *_: Any) -> Any:
+        raise TypeError("not here")
+
+    __hash__ = __eq__ = __len__ = __bool__ = __repr__ = __str__ = isprintable = upper = _fail  # type: ignore[assignment]
+
+
+class Unknowable:
+    """Not even its class can be asked for."""
+
+    __class__ = property(lambda _: 1 // 0)  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("make", [list, dict, lambda: Stubborn("x"), Unknowable, lambda: "x" * 100_000])
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(NewJob) if field.name != "requested_by"])
+def test_no_value_makes_add_job_fail_otherwise_than_by_refusing_it(
+    queues: Queues, name: str, make: Callable[[], Any]
+) -> None:
+    call = {"queue": "sums", "job_type": "sum-up", "data": {"character_id": 1}, name: make()}
+    with pytest.raises(BadInput) as refused:
+        queues.add_job(**call)
+    assert 0 < len(str(refused.value)) < 2_000
+
+
+@pytest.mark.parametrize("name", [[], {}, 5, "x" * 100_000], ids=lambda each: type(each).__name__)
+def test_no_name_makes_a_lookup_fail_otherwise_than_by_refusing_it(queues: Queues, name: Any) -> None:
+    for look_up, refusal in ((queues.get_queue, UnknownQueue), (queues.job_type, UnknownJobType)):
+        with pytest.raises(refusal) as refused:
+            look_up(name)
+        assert len(str(refused.value)) < 2_000
+
+
 def test_one_refused_job_refuses_the_whole_call(queues: Queues) -> None:
     good = NewJob(queue="sums", job_type="sum-up", data={"character_id": 1})
     bad = NewJob(queue="sums", job_type="sum-up", data={})

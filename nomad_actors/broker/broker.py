@@ -116,7 +116,7 @@ class JobBroker(Broker):
         if not namespace or set("{}") & set(namespace):
             raise ValueError(f"namespace {namespace!r} must be some text without braces")
         if lease_ms < MIN_LEASE_MS:
-            raise ValueError(f"lease_ms {safe_repr(lease_ms)} is too short (accepted: {MIN_LEASE_MS} or more)")
+            raise ValueError(f"lease_ms {safe_repr(lease_ms, 200)} is too short (accepted: {MIN_LEASE_MS} or more)")
         self.retry_delay = retry_delay
         super().__init__(middleware=middleware)
         self.queues: dict[str, QueueOptions] = {}

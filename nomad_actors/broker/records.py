@@ -287,7 +287,7 @@ def check_priority(priority: object) -> int:
     """
     if isinstance(priority, int) and not isinstance(priority, bool) and abs(priority) <= MAX_PRIORITY:
         return int(priority)
-    raise BadPriority(f"priority {safe_repr(priority)} is no whole number from -{MAX_PRIORITY} to {MAX_PRIORITY}")
+    raise BadPriority(f"priority {safe_repr(priority, 200)} is no whole number from -{MAX_PRIORITY} to {MAX_PRIORITY}")
 
 
 def pack_error(error_class: str, message: str, traceback: str) -> bytes:

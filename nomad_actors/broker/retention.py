@@ -27,4 +27,4 @@ class Retention:
             most = MAX_COUNT if name in ("completed", "failed") else MAX_COUNT * 1000
             if not isinstance(value, int) or not 0 <= value <= most:
                 accepted = f"accepted: a whole number from 0 to {most}"
-                raise ValueError(f"retention: {name} {safe_repr(value)} is unusable ({accepted})")
+                raise ValueError(f"retention: {name} {safe_repr(value, 200)} is unusable ({accepted})")

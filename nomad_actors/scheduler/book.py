@@ -15,7 +15,8 @@ from .. import error_reports
 from ..broker.slots import Claim, Claimed, ScheduleBook, Slot, StoredSchedule, slot_job_id
 from ..broker.unreadable import Unreadable
 from ..clock import Clock
-from ..errors import BadInput, UnknownSchedule, WrongState
+from ..errors import BadInput, NomadError, UnknownSchedule, WrongState
+from ..foreign_text import describe_error, safe_repr
 from ..job_types import JobType
 from ..log import get_logger
 from ..queue_control import redis_errors
@@ -127,26 +128,24 @@ class Schedules:
 
         Raises `BadInput`, `UnknownJobType` or `BadPayload` with what is accepted, and nothing is changed.
         """
-        asked = _job_of(job)
-        job_type = self._queues.job_type(asked.job_type)
-        schedule = Schedule(
-            name=name,
-            description=description,
-            expression=cron,
-            queue=job_type.queue,
-            job_type=asked.job_type,
-            data=asked.data,
-            timezone=timezone,
-            enabled=enabled,
-            run_on_init=run_on_init,
-            misfire=misfire,
-            max_lateness_seconds=max_lateness_seconds,
-            overlap=overlap,
-            priority=asked.priority,
-            attempts=asked.attempts,
-        )
-        self._check(schedule)
-        schedule = self._as_kept(schedule)
+        try:
+            schedule = self._asked(
+                job,
+                name=name,
+                description=description,
+                expression=cron,
+                timezone=timezone,
+                enabled=enabled,
+                run_on_init=run_on_init,
+                misfire=misfire,
+                max_lateness_seconds=max_lateness_seconds,
+                overlap=overlap,
+            )
+        except NomadError:
+            raise
+        except Exception as error:
+            # A caller's value may be an object whose own code fails, whatever is asked of it.
+            raise BadInput(f"the schedule has a value whose own code failed ({describe_error(error, 200)})") from error
         known = self.find(name)
         begin = _begin(known, schedule)
         if known is None or known.schedule.queue == schedule.queue:
@@ -160,6 +159,21 @@ class Schedules:
         self._put(schedule, _changing(schedule), begin=begin or str(known.stored.watermark_ms))
         self._remove(known)
         return self.get(name)
+
+    def _asked(self, job: object, **fields: Any) -> Schedule:
+        """Return the schedule of a caller's arguments, checked with the job that it adds."""
+        asked = _job_of(job)
+        job_type = self._queues.job_type(asked.job_type)
+        schedule = Schedule(
+            queue=job_type.queue,
+            job_type=asked.job_type,
+            data=asked.data,
+            priority=asked.priority,
+            attempts=asked.attempts,
+            **fields,
+        )
+        self._check(schedule)
+        return self._as_kept(schedule)
 
     def start_job(self, name: str) -> Standing:
         """Switch a schedule on; what came due while it was off was not missed.
@@ -371,7 +385,7 @@ def _job_of(job: object) -> ScheduledJob:
     if callable(job):
         called = getattr(job, "__name__", "it")
         raise BadInput(
-            f"a plain function cannot be scheduled: {called!r} would not survive this process. Make it the `run` "
+            f"a plain function cannot be scheduled: {called} would not survive this process. Make it the `run` "
             f'of a JobType in a module that NOMAD_MODULES names, and schedule ("{called}", {{…}}); accepted: {accepted}'
         )
-    raise BadInput(f"job {job!r} is not accepted: {accepted}")
+    raise BadInput(f"job {safe_repr(job, 200)} is not accepted: {accepted}")

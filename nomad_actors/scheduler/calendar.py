@@ -21,6 +21,7 @@ import periodiq
 from cronsim import CronSim, CronSimError
 
 from ..errors import BadInput
+from ..foreign_text import safe_repr
 
 CRON_EXPRESSIONS = MappingProxyType(
     {
@@ -193,7 +194,8 @@ def cron(expression: str | periodiq.CronSpec) -> Cron:
     parts = _MACROS.get(text.lower(), text).split()
     if len(parts) != len(_FIELDS):
         raise BadInput(
-            f"cron expression {expression!r} has {len(parts)} fields; accepted: five, or {', '.join(_MACROS)}"
+            f"cron expression {safe_repr(expression, 200)} has {len(parts)} fields; "
+            f"accepted: five, or {', '.join(_MACROS)}"
         )
     try:
         plain = " ".join(field.plain(part) for field, part in zip(_FIELDS, parts, strict=True))
@@ -214,7 +216,9 @@ def zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise BadInput(f"unknown time zone {name!r}; accepted: IANA names such as UTC or Europe/Berlin") from None
+        raise BadInput(
+            f"unknown time zone {safe_repr(name, 200)}; accepted: IANA names such as UTC or Europe/Berlin"
+        ) from None
 
 
 def validate_cron_expression(expression: str) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from ..errors import BadInput
+from ..foreign_text import safe_repr
 from ..jobs import SCHEDULED_DATA
 from .calendar import CRON_EXPRESSIONS, Cron, cron, zone
 from .schedule_fields import check_fields
@@ -120,7 +121,7 @@ def _word(name: str, value: object, words: type[Word]) -> Word:
     try:
         return words(str(value))
     except ValueError:
-        raise BadInput(f"{name} {value!r} is not accepted: {', '.join(words)}") from None
+        raise BadInput(f"{name} {safe_repr(value, 200)} is not accepted: {', '.join(words)}") from None
 
 
 def _minute_of(name: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 import redis
@@ -80,3 +81,29 @@ def test_the_scheduler_goes_on_beside_what_cannot_be_read(
         jobs = [job.id for job in queues.get_queue("ticks").jobs("waiting", 0, 99)]
         assert sum(job.startswith("schedule:every-minute:") for job in jobs) == minute
     assert schedules.survey()[1]
+
+
+class Unknowable:
+    """Not even its class can be asked for, as a proxy's without a request."""
+
+    __class__ = property(lambda _: 1 // 0)  # type: ignore[assignment]
+
+
+FIELDS = ["name", "cron", "job", "timezone", "run_on_init", "enabled", "misfire", "overlap", "max_lateness_seconds"]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("make", [Hostile, Unknowable, lambda: (Hostile(), {}), lambda: "x" * 100_000])
+def test_schedule_job_refuses_what_cannot_even_be_looked_at(
+    schedules: Schedules, field: str, make: Callable[[], object]
+) -> None:
+    call = {"name": "wrong", "cron": "* * * * *", "job": ("tick", {"number": 1}), field: make()}
+    with pytest.raises(BadInput) as refused:
+        schedules.schedule_job(**call)  # type: ignore[arg-type]
+    assert len(str(refused.value)) < 2_000
+
+
+def test_a_job_with_a_number_that_python_will_not_write_is_refused(schedules: Schedules) -> None:
+    for job in (10**5_000, (10**5_000, {}), [10**5_000], ("tick", {"number": 10**5_000})):
+        with pytest.raises(BadInput):
+            schedules.schedule_job("wrong", "* * * * *", job)  # type: ignore[arg-type]
