@@ -9,8 +9,8 @@ import pytest
 from chaos.__main__ import PROOFS
 from chaos.stepped_redis import NoSteppedRedis
 
-#: The random steps are counted, not timed, where the broker's own tests take them.
-SHORT = sorted(set(PROOFS) - {"random_steps"})
+#: Random steps and hostile values are counted, not timed, in tests of their own.
+SHORT = sorted(set(PROOFS) - {"random_steps", "hostile"})
 
 
 @pytest.mark.slow

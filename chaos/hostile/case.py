@@ -1,0 +1,24 @@
+"""One hostile case: its seed, its kind and its number say all of it, so that a failing one can be repeated alone."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call with hostile values."""
+
+    seed: int
+    kind: str
+    number: int
+
+    def draw(self) -> random.Random:
+        """Return the source of this case's values, the same each time."""
+        return random.Random(f"{self.seed} {self.kind} {self.number}")
+
+    @property
+    def command(self) -> str:
+        """The command that runs this case alone."""
+        return f"python -m chaos.hostile --seed {self.seed} --kind {self.kind} --case {self.number}"
