@@ -40,8 +40,9 @@ class SettingsError(NomadError):
     """Raised when environment variables are wrong; one line a variable."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
+        # An environment may hold bytes that are no UTF-8; what a program says of them can always be written.
+        self.problems = tuple(each.encode(errors="backslashreplace").decode() for each in problems)
+        super().__init__("\n".join(self.problems))
 
 
 class BadInput(NomadError):

@@ -363,7 +363,12 @@ def _url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
-_database_url = _url("sqlite", "postgresql", "postgresql+psycopg")
+def _database_url(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme == "sqlite" and url.netloc:
+        # A file has no host: sqlite://localhost/a is meant as sqlite:///a, or as a path from the root.
+        raise ValueError(text)
+    return _url("sqlite", "postgresql", "postgresql+psycopg")(text)
 
 
 _TLS_URL_ACCEPTED = "an https:// URL; http:// for a loopback address alone, since tokens travel in it"

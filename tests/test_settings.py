@@ -304,3 +304,17 @@ def test_what_settings_hold_is_hidden_in_every_text_from_then_on() -> None:
     basic = base64.b64encode(f"i:{secret}-3".encode()).decode()
     for known in (f"{secret}/1", f"{secret}%2F1", f"{secret}-2", f"{secret}-3", f"{secret}-4", basic):
         assert redact(f"x {known} y") == "x [hidden] y"
+
+
+@pytest.mark.parametrize("url", ["sqlite://localhost/a.db", "sqlite://user@/a.db", "sqlite://:1/a.db"])
+def test_a_sqlite_url_with_a_host_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="DATABASE_URL"):
+        Settings.from_env({"DATABASE_URL": url})
+
+
+@pytest.mark.parametrize("name", ["NOMAD_VAR_DIR", "REDIS_URL", "ADMIN_HOST", "LOG_LEVEL"])
+def test_what_is_said_of_bytes_that_are_no_text_can_be_written(name: str) -> None:
+    odd = "\udced\udcff" + "x" * 300
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env({name: odd, "ADMIN_PORT": "x"})
+    assert str(refused.value).encode()
