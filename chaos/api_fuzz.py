@@ -20,6 +20,7 @@ import schemathesis
 from flask import Flask
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis.core import NotSet
+from schemathesis.core.parameters import ParameterLocation
 from schemathesis.generation import GenerationMode
 from werkzeug.routing import Rule
 from werkzeug.serving import make_server
@@ -216,9 +217,12 @@ def _modes(operation: Any) -> Iterator[GenerationMode]:
 def _is_wrong_as_sent(case: Any) -> bool:
     """Return whether what was made wrong is still in the request: a URL holds no empty list, and an optional body may
     have been left out."""
+    # Headers may be what was made wrong: the session's own take their place.
+    wrong = {place for place, part in case.meta.components.items() if part.mode is GenerationMode.NEGATIVE}
     if any(value is None or isinstance(value, list | dict) for value in case.query.values()):
         return False
-    return bool(case.query) or not isinstance(case.body, NotSet)
+    is_query_wrong = ParameterLocation.QUERY in wrong and bool(case.query)
+    return is_query_wrong or (ParameterLocation.BODY in wrong and not isinstance(case.body, NotSet))
 
 
 @contextmanager

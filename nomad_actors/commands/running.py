@@ -68,6 +68,7 @@ def everything() -> None:
     with settings_or_exit() as settings:
         begin(settings)
         require_tokens_beyond_loopback(settings)
+        counts_dir = {VARIABLE: os.environ[VARIABLE]} if VARIABLE in os.environ else {}
         environ = _without_kept_counts()
         from ..app import prepare_workers
         from ..own_redis import own_redis
@@ -83,7 +84,7 @@ def everything() -> None:
     if redis is not None:
         supervisor.add("redis", redis.command(), environ, foundation=redis, pass_fds=redis.inherited_fds())
     # As the command, which says in one line why workers cannot start, before Dramatiq does.
-    supervisor.add("workers", [sys.executable, "-m", "nomad_actors.cli", "run", "workers"], environ)
+    supervisor.add("workers", [sys.executable, "-m", "nomad_actors.cli", "run", "workers"], {**environ, **counts_dir})
     scheduler_environ = {**environ, **_beside_workers(settings)}
     supervisor.add("scheduler", [sys.executable, "-m", "nomad_actors.scheduler"], scheduler_environ)
     supervisor.add("admin", [sys.executable, "-m", "admin"], environ)

@@ -67,4 +67,4 @@ def test_a_head_without_an_end_is_refused(served: Served) -> None:
     begun = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-More: "
     # Not a byte more: a connection that is closed while bytes still arrive is reset, and the answer lost.
     answer = served.raw(begun + b"x" * (MAX_HEAD_BYTES - len(begun)))
-    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert answer.partition(b"\r\n")[0].endswith(b" 431 Request Header Fields Too Large")
