@@ -117,6 +117,8 @@ def test_a_request_that_is_under_way_is_answered_before_it_stops(admin: Running,
         pause = b"POST /admin/jobs/queues/cache-cleanup/pause HTTP/1.1\r\nHost: localhost\r\n"
         pause += b"Authorization: " + as_operator(tmp_path)["Authorization"].encode() + b"\r\n"
         client.sendall(pause + b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{")
+        # One thread reads all connections: once it has answered this, it has read that.
+        assert requests.get(f"{admin.url}/healthz", timeout=10).status_code == 200
         admin.process.send_signal(signal.SIGTERM)
         client.sendall(b"}")
         answer = b"".join(iter(lambda: client.recv(10_000), b""))
