@@ -256,8 +256,8 @@ class Supervisor:
         if code not in NEEDS_OPERATOR:
             how |= {"in_seconds": backoff, "deaths": child.deaths}
             logger.error("ended, starting again", program=child.name, code=code, **how)
-        elif code != child.last_code:
-            # Once: the program's own line, which comes with each try, says what to do.
+        elif steady or code != child.last_code:
+            # Once, until it has run well: the program's own line, which comes with each try, says what to do.
             logger.error(_NEEDS_OPERATOR, program=child.name, code=code, every_seconds=backoff)
         child.last_code = code
 

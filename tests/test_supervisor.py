@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from nomad_actors.processes import Readiness
-from nomad_actors.supervisor import Supervisor
+from nomad_actors.supervisor import STEADY_SECONDS, Supervisor
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 #: Ignores SIGTERM, and says when it does.
@@ -227,3 +227,32 @@ def test_a_program_that_died_for_hours_ends_nobody_else(command: list[str], wait
     finally:
         supervisor.stop(5)
     assert not supervisor.watches()
+
+
+def test_a_program_that_needs_somebody_again_after_it_ran_well_is_logged_again(
+    tmp_path: Path, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("nomad_actors.supervisor.OPERATOR_BACKOFF_SECONDS", 0.1)
+    mended, runs = tmp_path / "mended", tmp_path / "runs"
+    script = f"[ -e {mended} ] || exit 78; trap 'exit 78' TERM; touch {runs}; while :; do sleep 0.05; done"
+    supervisor = Supervisor()
+    supervisor.add("part", ["sh", "-c", script], os.environ)
+    (part,) = supervisor._children
+
+    def logged() -> int:
+        return caplog.text.count("cannot start until somebody acts")
+
+    supervisor.start()
+    try:
+        wait_until(lambda: part.deaths >= 2)
+        assert logged() == 1
+        mended.touch()
+        wait_until(runs.exists)
+        mended.unlink()
+        part.started_mono -= STEADY_SECONDS
+        os.kill(supervisor.pids()["part"], signal.SIGTERM)
+        wait_until(lambda: part.deaths == 1)
+        wait_until(lambda: part.deaths >= 3)
+        assert logged() == 2
+    finally:
+        supervisor.stop(5)
