@@ -15,7 +15,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import redis
@@ -41,8 +41,8 @@ USER = "nomad"
 #: Lets nobody in as the default user, and forbids it nothing: from 7.0 on, servers replay their append-only file as
 #: this user, and drop each transaction that it may not execute.
 _DEFAULT_USER = "user default off ~* &* +@all"
-#: A server that reads its files answers now and then.
-_ANSWER_SECONDS = 5.0
+#: For all that one look at a server asks; one that reads its files answers now and then, and is looked at again.
+_LOOK_SECONDS = 2.0
 
 
 class NoRedisServer(NomadError):
@@ -214,15 +214,16 @@ class LocalRedis:
         """Return whether the server answers, else how much of its files it has read."""
         login = [("AUTH", USER, self.password)] if self.password else []
         # In one go: a server that reads its files answers once in a while, and one command at a time.
+        deadline = time.monotonic() + _LOOK_SECONDS
         with _connection(self.port) as connection:
             try:
                 connection.send_packed_command(connection.pack_commands([*login, ("INFO",), ("PING",)]))
                 if login:
-                    connection.read_response()
-                info = _info(connection)
+                    _read(connection, deadline)
+                info = _info(connection, deadline)
                 if info.get("loading") == "1":
                     return Readiness(False, info.get("loading_loaded_bytes"))
-                connection.read_response()
+                _read(connection, deadline)
             except redis.RedisError:
                 return Readiness(False)
         # Another program may have taken its port a moment before; it may have been started with INFO forbidden.
@@ -255,7 +256,8 @@ def _connection(port: int) -> Iterator[redis.Connection]:
         port=port,
         protocol=2,
         driver_info=None,
-        socket_timeout=_ANSWER_SECONDS,
+        # Of an answer that has begun; for its beginning `_read` waits.
+        socket_timeout=0.5,
         socket_connect_timeout=1.0,
         retry=Retry(NoBackoff(), 0),
     )
@@ -265,10 +267,17 @@ def _connection(port: int) -> Iterator[redis.Connection]:
         connection.disconnect()
 
 
-def _info(connection: redis.Connection) -> dict[str, str]:
+def _read(connection: redis.Connection, deadline_mono: float) -> Any:
+    """Return the next answer; raises `redis.TimeoutError` when none begins before the deadline."""
+    if not connection.can_read(timeout=max(0.0, deadline_mono - time.monotonic())):
+        raise redis.TimeoutError("no answer in time")
+    return connection.read_response()
+
+
+def _info(connection: redis.Connection, deadline_mono: float) -> dict[str, str]:
     """Return the fields of INFO's answer; none where it is forbidden."""
     try:
-        answer = connection.read_response()
+        answer = _read(connection, deadline_mono)
     except redis.ResponseError:
         return {}
     lines = bytes(answer).decode(errors="replace").splitlines()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import stat
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -140,3 +143,28 @@ def test_a_url_of_a_database_that_is_none_is_a_wrong_setting(url: str) -> None:
         Settings.from_env({"REDIS_URL": url})
     with pytest.raises(SettingsError, match="REDIS_CACHE_URL is "):
         Settings.from_env({"REDIS_CACHE_URL": url})
+
+
+def test_a_server_that_answers_one_thing_after_another_is_looked_at_for_two_seconds(tmp_path: Path) -> None:
+    """The supervisor waits meanwhile: neither does it look at the other programs, nor does it stop them."""
+    ended = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        for answer in (b"+OK\r\n", b"$9\r\nloading:0\r\n", b"+PONG\r\n"):
+            if ended.wait(1.5):
+                break
+            connection.sendall(answer)
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        server = LocalRedis(tmp_path, port=listener.getsockname()[1], password="secret")
+        began = time.monotonic()
+        state = server.readiness(1)
+        seconds = time.monotonic() - began
+        ended.set()
+        thread.join(5)
+    assert not state.ready
+    assert seconds < 3
