@@ -138,7 +138,6 @@ class JobBroker(Broker):
             self._pool, deadline_seconds=None if caller_deadline_ms is None else caller_deadline_ms / 1000
         )
         self._adder = Adder(self._links, self._base)
-        self._hooks = Hooks(lambda: reversed(self.middleware))
         self._sessions = Sessions(self._new_session)
         #: Whether Dramatiq's command line has made this process for one Worker alone.
         self._has_own_process = False
@@ -318,11 +317,15 @@ class JobBroker(Broker):
             lease_ms=self.lease_ms,
             knows_actor=self.actors.__contains__,
             work_queue=work_queue,
-            hooks=self._hooks,
+            hooks=self._new_hooks(),
             broker=self,
             replace_dead_threads=replace_dead_threads,
             broken=functools.partial(self._on_broken, worker),
         )
+
+    def _new_hooks(self) -> Hooks:
+        # One for each thread that calls hooks: each Worker of this process has a pump of its own.
+        return Hooks(lambda: reversed(self.middleware))
 
     def _base(self, queue_name: str) -> str:
         return keys.base(self.namespace, queue_name)
@@ -401,7 +404,7 @@ class JobBroker(Broker):
         what = "the process ends" if self._has_own_process else "it stops"
         what = "nothing more is consumed" if worker is None else what
         logger.critical("this worker cannot go on: %s; %s", failure.reason, what, exc_info=failure.error)
-        self._hooks.call("after_worker_broken", self, failure)
+        self._new_hooks().call("after_worker_broken", self, failure)
         if worker is None:
             return
         if self._has_own_process:

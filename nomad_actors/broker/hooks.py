@@ -30,7 +30,7 @@ class RunningHook:
 
 
 class Hooks:
-    """The hooks of a broker's middleware."""
+    """The hooks of a broker's middleware, as one session calls them: one at a time, and its watch looks at that one."""
 
     def __init__(self, middleware: Callable[[], Iterable[object]]) -> None:
         self._middleware = middleware
@@ -40,14 +40,14 @@ class Hooks:
     def call(self, hook: str, *arguments: Any) -> None:
         """Call the hook of each middleware that has it; what one raises is logged and keeps no other from its call."""
         for middleware in self._middleware():
-            self.running = RunningHook(f"{hook} of {class_name(middleware)}", time.monotonic())
+            running = self.running = RunningHook(f"{hook} of {class_name(middleware)}", time.monotonic())
             try:
                 found = getattr(middleware, hook, None)
                 if found is not None:
                     found(*arguments)
             except BaseException:
-                logger.critical("Unexpected failure in %s.", self.running.name, exc_info=True)
-            self._name_if_slow(self.running)
+                logger.critical("Unexpected failure in %s.", running.name, exc_info=True)
+            self._name_if_slow(running)
         self.running = None
 
     def name_if_slow(self) -> None:

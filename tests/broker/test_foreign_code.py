@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
@@ -265,3 +266,58 @@ def test_a_hook_that_takes_long_is_named_while_it_does(
         wait_until(lambda: "after_settle of Slow has taken" in caplog.text, timeout_seconds=5)
         go_on.set()
     assert caplog.text.count("after_settle of Slow has taken") == 1
+
+
+def test_two_workers_of_a_broker_do_not_disturb_each_others_hooks(
+    broker: JobBroker, caplog: pytest.LogCaptureFixture, wait_until: Callable[..., None]
+) -> None:
+    first_waits, second_settled = threading.Event(), threading.Event()
+    first_pump: list[threading.Thread] = []
+
+    class Crossing(dramatiq.Middleware):
+        def after_settle(self, broker: dramatiq.Broker, endings: list[Ended]) -> None:
+            if not first_pump:
+                first_pump.append(threading.current_thread())
+                first_waits.set()
+                second_settled.wait(10)
+
+        def report_settled(self, broker: dramatiq.Broker, endings: list[Ended]) -> None:
+            if threading.current_thread() not in first_pump:
+                second_settled.set()
+
+    broker.add_middleware(Crossing())
+    job = dramatiq.actor(lambda: None, actor_name="job")
+    view = broker.view("default")
+    with running(broker, threads=1), running(broker, threads=1):
+        job.send()
+        assert first_waits.wait(5)
+        # The first worker's pump stands in its hook: the second runs this one, and its hooks to their end.
+        wait_until(lambda: job.send() and second_settled.is_set(), timeout_seconds=10)
+        wait_until(lambda: view.counts().waiting == view.counts().active == 0)
+    assert "failed in a round" not in caplog.text
+
+
+def test_a_hook_that_calls_a_cancelled_future_ends_no_thread(
+    broker: JobBroker, view: QueueView, wait_until: Callable[..., None]
+) -> None:
+    """Raised by code in C, which has no instruction that raises."""
+
+    class Cancelled(dramatiq.Middleware):
+        def after_ack(self, broker: dramatiq.Broker, message: dramatiq.Message[Any]) -> None:
+            loop = asyncio.new_event_loop()
+            try:
+                future = loop.create_future()
+                future.cancel()
+                future.result()
+            finally:
+                loop.close()
+
+    broker.add_middleware(Cancelled())
+    job = dramatiq.actor(lambda: None, actor_name="job")
+    with running(broker, threads=1) as worker:
+        (thread,) = worker.workers
+        for _ in range(2):
+            job.send()
+        wait_until(lambda: view.counts().completed == 2)
+        assert worker.workers == [thread]
+        assert thread.is_alive()
