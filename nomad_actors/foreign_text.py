@@ -9,10 +9,14 @@ this thread from outside while the value's code ran (Ctrl-C, a time limit, a can
 from __future__ import annotations
 
 import dis
+import reprlib
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
+
+from dramatiq.threading import Interrupt
 
 #: A longer text is cut. More than anything here keeps or shows.
 MAX_CHARS = 1_000_000
@@ -34,6 +38,13 @@ def safe_repr(value: object, max_chars: int = MAX_CHARS) -> str:
     return _text(repr, value, max_chars)
 
 
+def short_repr(value: object, max_chars: int) -> str:
+    """Return about what `repr(value)` begins with, in a time that does not grow with the value."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = max_chars
+    return _text(short.repr, value, max_chars)
+
+
 def class_name(value: object) -> str:
     """Return the name of the value's class."""
     return str.__str__(_class_name(type(value)))
@@ -43,6 +54,12 @@ def describe_error(error: BaseException, max_chars: int = MAX_CHARS) -> str:
     """Return "ClassName: message"; the class alone where there is no message."""
     words = safe_str(error, max_chars)
     return f"{class_name(error)}: {words}" if words else class_name(error)
+
+
+def traceback_of(error: BaseException) -> TracebackType | None:
+    """Return the traceback that Python keeps with an exception, past a class that has a property of that name."""
+    found: TracebackType | None = _builtin(error, "__traceback__")
+    return found
 
 
 def safe_traceback(error: BaseException) -> str:
@@ -79,15 +96,23 @@ def came_from_outside(error: BaseException) -> bool:
     """Return whether an exception struck its thread from outside, instead of being raised by the code that ran.
 
     A signal's handler and an interrupt of another thread strike between two instructions; code that raises, raises by
-    an instruction that does that. `SystemExit` is taken for raised: `sys.exit` is a function in C.
+    an instruction that does that. Code in C raises too, without such an instruction (a cancelled future, a generator's
+    `throw`): so only the kinds that are made to strike from outside count.
     """
     # Not `isinstance`, here and below: that asks a `__class__` which may be a property.
-    if issubclass(type(error), Exception | SystemExit):
+    if not issubclass(type(error), (KeyboardInterrupt, Interrupt, *_gevent_kinds())):
         return False
-    trace = error.__traceback__
+    trace = traceback_of(error)
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return trace is not None and not _raises(trace)
+
+
+def _gevent_kinds() -> tuple[type[BaseException], ...]:
+    """Return what gevent throws into a greenlet that is over; nothing where this process does not use it."""
+    gevent = sys.modules.get("gevent")
+    found = (getattr(gevent, name, None) for name in ("GreenletExit", "Timeout"))
+    return tuple(each for each in found if isinstance(each, type))
 
 
 def _raises(trace: TracebackType) -> bool:
@@ -120,7 +145,7 @@ def _plain_lines(error: BaseException) -> Iterator[str]:
     chain = _causes(error)
     for each in reversed(chain):
         yield "Traceback (most recent call last):"
-        frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(_builtin(each, "__traceback__"))]
+        frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(traceback_of(each))]
         for code, line in frames[-MAX_FRAMES:]:
             yield f'  File "{code.co_filename}", line {line}, in {code.co_name}'
         yield describe_error(each)

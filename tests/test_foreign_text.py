@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 
 import pytest
 from dramatiq.threading import Interrupt, raise_thread_exception
 
 from nomad_actors import log
-from nomad_actors.foreign_text import describe_error, is_printable, safe_repr, safe_str, safe_traceback
+from nomad_actors.foreign_text import (
+    describe_error,
+    is_printable,
+    safe_repr,
+    safe_str,
+    safe_traceback,
+)
 from nomad_actors.job import _as_json
-from tests.foreign_values import RAISED, HostileText, hostile_exceptions
+from tests.foreign_values import RAISED, HostileText, OwnBase, hostile_exceptions
 
 
 @pytest.mark.parametrize("raised", RAISED, ids=lambda each: getattr(each, "__name__", "exit"))
@@ -121,6 +129,47 @@ def test_an_interrupt_from_outside_goes_on_its_way() -> None:
     raise_thread_exception(thread.ident, Interrupt)
     thread.join(5)
     assert passed.is_set()
+
+
+def _cancelled_task() -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        future = loop.create_future()
+        future.cancel()
+        future.result()
+    finally:
+        loop.close()
+
+
+def _cancelled_future() -> None:
+    future: Future[None] = Future()
+    future.cancel()
+    future.result()
+
+
+def _thrown_into_a_generator() -> None:
+    def generator() -> Iterator[int]:
+        yield 1
+
+    running = generator()
+    next(running)
+    running.throw(OwnBase())
+
+
+def _without_a_readable_traceback() -> None:
+    raise type("NoTrace", (BaseException,), {"__traceback__": property(lambda _: _cancelled_task())})()
+
+
+@pytest.mark.parametrize(
+    "call", [_cancelled_task, _cancelled_future, _thrown_into_a_generator, _without_a_readable_traceback]
+)
+def test_what_code_in_c_raises_did_not_come_from_outside(call: Callable[[], None]) -> None:
+    class Value:
+        def __str__(self) -> str:
+            call()
+            return "never"
+
+    assert safe_str(Value()).startswith("unprintable Value (")
 
 
 @pytest.mark.parametrize("log_format", ["json", "logfmt"])
