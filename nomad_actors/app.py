@@ -10,6 +10,7 @@ import sysconfig
 import traceback
 from dataclasses import dataclass
 from types import ModuleType
+from typing import TypeGuard
 
 import dramatiq
 import redis
@@ -21,6 +22,7 @@ from .broker.errors import RedisUnavailable, Refusal
 from .clock import Clock, SystemClock
 from .errors import BadInput, SettingsError, Unavailable
 from .esi import EsiCache, EsiClient, SsoClient, http_session
+from .foreign_text import came_from_outside, class_name, describe_error, safe_str, traceback_of
 from .job_types import JobType
 from .jobs import JOB_TYPES
 from .jobs.services import Services
@@ -248,32 +250,38 @@ def _imported(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     # A module is somebody else's code: it may raise anything, and exit too.
-    except (Exception, SystemExit) as error:
-        why = f"{type(error).__name__}: {_words_of(error)}{_place_of(error)}"
+    except BaseException as error:
+        if came_from_outside(error):
+            raise
+        why = f"{_described(error)}{_place_of(error)}"
         problem = f"NOMAD_MODULES names {name!r}, which cannot be imported ({why}); accepted: modules with a JobType"
         raise SettingsError([problem]) from error
 
 
-def _words_of(error: BaseException) -> str:
-    try:
-        return error.msg if isinstance(error, SyntaxError) else str(error)
-    except Exception:
-        return "(no message)"
+def _described(error: BaseException) -> str:
+    # Its text names the file and line too, which are given for every error.
+    return f"{class_name(error)}: {safe_str(error.msg)}" if _is_syntax_error(error) else describe_error(error)
+
+
+def _is_syntax_error(error: BaseException) -> TypeGuard[SyntaxError]:
+    """Return whether it is one of Python's own: a subclass may have properties that raise."""
+    return type(error) in (SyntaxError, IndentationError, TabError)
 
 
 def _place_of(error: BaseException) -> str:
     """Return the file and line at fault, "" for a module that was not found."""
-    if isinstance(error, SyntaxError):
-        return f", {error.filename}:{error.lineno}"
+    if _is_syntax_error(error):
+        return f", {safe_str(error.filename)}:{safe_str(error.lineno)}"
     # The first frames are this file's and importlib's.
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__)[1:] if not frame.filename.startswith("<")]
+    frames = [frame for frame in traceback.extract_tb(traceback_of(error))[1:] if not frame.filename.startswith("<")]
     frames = [frame for frame in frames if frame.filename != importlib.__file__]
     own = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)] or frames
     return f", {own[-1].filename}:{own[-1].lineno}" if own else ""
 
 
 def _declared_in(module: ModuleType) -> list[JobType]:
-    found = [value for value in vars(module).values() if isinstance(value, JobType)]
+    # Not `isinstance`: a module may hold a proxy whose class cannot be asked for yet.
+    found = [value for value in vars(module).values() if issubclass(type(value), JobType)]
     if not found:
         problem = (
             f"NOMAD_MODULES names {module.__name__!r}, which declares no JobType; accepted: modules with a JobType"

@@ -157,7 +157,16 @@ MODULES = {
     "leaving": ("import sys\n\nsys.exit(3)", r"SystemExit: 3, .*leaving\.py:3\)"),
     "mute": (
         "class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute",
-        r"Mute: \(no message\), .*mute\.py:3\)",
+        r"Mute: unprintable Mute \(ValueError\), .*mute\.py:3\)",
+    ),
+    "cancelled": (
+        "import asyncio\nraise asyncio.CancelledError",
+        r"CancelledError, .*cancelled\.py:2\)",
+    ),
+    "secretive": (
+        "import sys\nclass Secretive(SyntaxError):\n    msg = property(lambda self: sys.exit())\n"
+        "    filename = __class__ = __traceback__ = msg\nraise Secretive('why')",
+        r"Secretive: why, .*secretive\.py:5\)",
     ),
     "library": ("import json\njson.loads('{')", r"JSONDecodeError: .*library\.py:2\)"),
     "empty": ("", "no JobType"),
@@ -173,6 +182,19 @@ def test_a_module_that_cannot_be_imported_is_named_with_its_file_and_line(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SettingsError, match=rf"NOMAD_MODULES names '{name}', which .*{told}"):
         open_queues(Settings(modules=(name,)))
+
+
+def test_a_module_may_hold_what_cannot_be_asked_for_its_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Flask's `request`, outside of a request."""
+    (tmp_path / "proxied.py").write_text(
+        "import sys\nfrom nomad_actors import JobType, Payload, Result\n"
+        "proxy = type('Proxy', (), {'__class__': property(lambda self: sys.exit())})()\n"
+        "A = JobType(name='a', queue='q', payload=Payload, result=Result, run=lambda payload: Result())\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    access = open_queues(Settings(modules=("proxied",)))
+    assert "a" in access.queues.job_types
+    access.close()
 
 
 def test_a_job_type_of_a_name_that_is_taken_is_a_wrong_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

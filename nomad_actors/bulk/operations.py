@@ -10,6 +10,7 @@ from typing import Any
 from .. import log
 from ..broker.operations import OperationBook
 from ..errors import JobNotFound, WrongState
+from ..foreign_text import describe_error
 from ..queue_control import redis_errors
 from ..queues import Queues
 from .operation import Operation, Wish
@@ -153,5 +154,5 @@ def _readable(queue: str, told: Mapping[str, Mapping[str, Any]]) -> Iterator[Ope
             yield Operation.of(record)
         except (ValueError, TypeError, KeyError) as error:
             # Somebody's hand in Redis: the others go on.
-            reason = f"{type(error).__name__}: {error}"
+            reason = describe_error(error)
             logger.error("the record of a bulk operation is rubbish", queue=queue, operation=operation_id, error=reason)

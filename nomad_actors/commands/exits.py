@@ -24,6 +24,7 @@ from ..errors import (
     UnknownSchedule,
     WrongState,
 )
+from ..foreign_text import describe_error
 from ..log import redact
 from .report import printable
 from .standard_streams import give_up_stdout, is_of_stream, prepare
@@ -112,7 +113,7 @@ class OneLineGroup(TyperGroup):
             if isinstance(error, OSError) and is_of_stream(error):
                 give_up_stdout()
                 sys.exit(_say(f"standard output cannot be written: {error.strerror}", ExitCode.FAILED))
-            sys.exit(_say(f"unexpected {type(error).__name__}: {error} (a fault of nomad itself)", ExitCode.FAILED))
+            sys.exit(_say(f"unexpected {describe_error(error)} (a fault of nomad itself)", ExitCode.FAILED))
         if code == ExitCode.INTERRUPTED:
             # typer has taken the KeyboardInterrupt for itself.
             _say(STOPPED, ExitCode.INTERRUPTED)

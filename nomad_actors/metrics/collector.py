@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ..foreign_text import describe_error
 from ..log import get_logger
 
 logger = get_logger("nomad_actors.metrics")
@@ -49,7 +50,7 @@ def _held(name: str, source: Source) -> list[Metric] | None:
         return list(source())
     except Exception as error:
         # Any error: one that left here would fail the whole scrape, good metrics with it.
-        logger.warning("not read for a scrape", source=name, error=f"{type(error).__name__}: {error}")
+        logger.warning("not read for a scrape", source=name, error=describe_error(error))
         return None
 
 

@@ -22,6 +22,7 @@ from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from ..foreign_text import describe_error
 from ..log import get_logger
 from .place import FILES_LOCK
 from .reserved_file import ReservedFile
@@ -71,7 +72,7 @@ class ProcessFiles(Collector):
             faults = _faults(dead)
             for name, fault in faults.items():
                 aside = Path(name).replace(f"{name}.unreadable")
-                logger.error("counts of a dead process are lost", file=str(aside), error=_told(fault))
+                logger.error("counts of a dead process are lost", file=str(aside), error=describe_error(fault))
             dead = [name for name in dead if name not in faults]
             for kind in ("counter", "histogram"):
                 _merge(self._path / f"{kind}_{DEAD}.db", [name for name in dead if Path(name).name.startswith(kind)])
@@ -81,7 +82,7 @@ class ProcessFiles(Collector):
 
     def _say(self, faults: dict[str, Exception]) -> None:
         for name in faults.keys() - self._unread:
-            logger.error("counts cannot be read, and are left out", file=name, error=_told(faults[name]))
+            logger.error("counts cannot be read, and are left out", file=name, error=describe_error(faults[name]))
         for name in self._unread - faults.keys():
             logger.info("counts can be read again, or are gone", file=name)
         self._unread = set(faults)
@@ -154,10 +155,6 @@ def _files(path: Path) -> list[str]:
 def _lives(name: str) -> bool:
     pid = int(Path(name).stem.rpartition("_")[2])
     return pid != DEAD and Path(f"/proc/{pid}").exists()
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
 
 
 @contextmanager

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import reprlib
 from collections.abc import Mapping
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
+from ..foreign_text import describe_error, short_repr
 from ..json_text import levels
 
 #: Lists and objects within one another; pydantic reads a few more from JSON.
 MAX_LEVELS = 190
 _SHOWN_CHARS = 80
-_REPR = reprlib.Repr()
-_REPR.maxstring = _REPR.maxother = _REPR.maxlong = _SHOWN_CHARS
+_ERROR_CHARS = 200
 
 
 def invalid(error: ValidationError) -> list[str]:
@@ -33,21 +32,12 @@ def name_of(path: tuple[str, ...]) -> str:
 
 def shown(value: object) -> str:
     """Return a value for a sentence, bounded; its `repr` is foreign code, and may fail."""
-    try:
-        text = _REPR.repr(value)
-    except Exception:
-        text = f"<{type(value).__name__}>"
-    text = text.encode(errors="backslashreplace").decode()
-    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
+    return short_repr(value, _SHOWN_CHARS).encode(errors="backslashreplace").decode()
 
 
-def described(error: Exception) -> str:
+def described(error: BaseException) -> str:
     """Return an error's class and words, bounded; its `str` is foreign code, and may fail."""
-    try:
-        words = str(error)
-    except Exception:
-        words = ""
-    return f"{type(error).__name__}: {words[:200]}" if words else type(error).__name__
+    return describe_error(error, _ERROR_CHARS)
 
 
 def unwritable(payload: BaseModel, error: Exception) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ..errors import BadInput
+from ..foreign_text import safe_repr
 
 #: A slot that is later than this runs for nobody's good; None says the same.
 MAX_LATENESS_SECONDS: Final = 10 * 366 * 86_400
@@ -68,17 +69,9 @@ def check_fields(fields: Mapping[str, Any]) -> None:
         ScheduleFields(**{**fields, "data": _plain(fields["data"])})
     except ValidationError as error:
         name = str(error.errors(include_url=False)[0]["loc"][0])
-        raise BadInput(f"schedule {name} {_cut(fields[name])} is not accepted: {_ALLOWED[name]}") from None
+        raise BadInput(f"schedule {name} {safe_repr(fields[name], 200)} is not accepted: {_ALLOWED[name]}") from None
 
 
 def _plain(data: object) -> object:
     """Return any mapping as a dict, and what is none as it is."""
     return dict(data) if isinstance(data, Mapping) else data
-
-
-def _cut(value: object) -> str:
-    try:
-        text = repr(value)
-    except Exception as error:
-        return f"(a {type(value).__name__} whose repr raises {type(error).__name__})"
-    return text if len(text) <= 200 else f"{text[:200]}…"

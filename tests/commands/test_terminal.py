@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from nomad_actors.app import QueueAccess
 from nomad_actors.bulk import Operations, Wish
+from nomad_actors.commands.exits import OneLineGroup
 from nomad_actors.finding import JobFilter
 from tests.processes import ROOT
 
@@ -115,3 +117,26 @@ def test_what_is_nested_too_deeply_is_wrong_usage(nomad: Nomad, access: QueueAcc
         result = nomad(*arguments)
         assert (result.exit_code, result.stdout, said in result.stderr) == (2, "", True), result.output
     assert access.queues.get_queue("shop").counts()["waiting"] == 0
+
+
+def test_an_error_without_text_ends_a_command_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise KeyError
+
+    program = typer.Typer(cls=OneLineGroup, add_completion=False)
+
+    @program.callback()
+    def group() -> None:
+        """Hold a command."""
+
+    @program.command()
+    def fail() -> None:
+        raise Mute
+
+    with pytest.raises(SystemExit) as ended:
+        program(["fail"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        "nomad: unexpected Mute: unprintable Mute (KeyError) (a fault of nomad itself)\n"
+    )

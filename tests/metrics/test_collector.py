@@ -156,3 +156,15 @@ def test_no_metric_is_told_twice(source: _Source) -> None:
     body, _ = render(registry, "application/openmetrics-text")
     names = [family.name for family in text_string_to_metric_families(body.decode())]
     assert len(names) == len(set(names))
+
+
+def test_a_source_whose_error_has_no_text_fails_no_scrape() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise SystemExit
+
+    def source() -> Iterable[Metric]:
+        raise Mute
+
+    value = joined(ScrapeCollector({"redis": source})).get_sample_value
+    assert value("nomad_collector_success", {"source": "redis"}) == 0

@@ -324,6 +324,13 @@ class Handle:
         raise ValueError("no repr")
 
 
+class Exiting:
+    """An object whose repr ends the program."""
+
+    def __repr__(self) -> str:
+        raise SystemExit
+
+
 class NotCarried(Payload):
     """Free fields: what they hold is known when a job is added."""
 
@@ -365,6 +372,8 @@ REFUSED: list[tuple[Any, str]] = [
     ({"it": dt.date(2026, 1, 1)}, "it: datetime.date.* would arrive as '2026-01-01'"),
     ({"it": object()}, "it: <object.* has no form in JSON"),
     ({"it": [Handle()]}, "it.0: <Handle.*> has no form in JSON"),
+    ({"it": [Exiting()]}, r"it.0: unprintable Exiting \(SystemExit\) has no form in JSON"),
+    ({"number": Exiting()}, r"number: .*\(got unprintable Exiting \(SystemExit\)\)"),
     ({"it": {1, 2}}, r"it: {1, 2} would arrive as \[1, 2\]"),
     ({"it": Point(x=1)}, r"it: Point\(x=1, y=0\) would arrive as {"),
     ({"it": Color.RED}, "it: <Color.RED.* would arrive as 'red'"),

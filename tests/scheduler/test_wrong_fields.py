@@ -20,11 +20,14 @@ from tests.scheduler.test_process import scheduler
 class Hostile:
     """A value that cannot even be shown."""
 
+    def __init__(self, raised: type[BaseException] = ValueError) -> None:
+        self.raised = raised
+
     def __repr__(self) -> str:
-        raise ValueError("no repr")
+        raise self.raised("no repr")
 
 
-ANYTHING = [Hostile(), b"x", object(), ["x"], float("nan"), "\ud800", 2**70]
+ANYTHING = [Hostile(ValueError), Hostile(SystemExit), b"x", object(), ["x"], float("nan"), "\ud800", 2**70]
 WRONG: dict[str, list[object]] = {
     "name": [None, 5, "", "a:b", "a b", "a\n", "x" * 101, *ANYTHING],
     "description": [None, 5, "x" * 1001, *ANYTHING],
