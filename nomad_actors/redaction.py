@@ -52,6 +52,9 @@ _MOST_OF_A_WORD = 2_048
 _MOST_DEEP, _MOST_ITEMS = 20, 100
 #: Of a value all in all: a list of lists of lists, or a mapping that is in itself twice, would not end.
 _MOST_NODES = 10_000
+#: Of data that is kept whole: Python's JSON takes about 900 levels, and a result of 1 MiB has fewer collections.
+_MOST_LEVELS, _MOST_COLLECTIONS = 200, 500_000
+TOO_DEEP = "nested too deeply to be kept"
 #: Python itself writes no longer number.
 _MOST_BITS = 4_096
 
@@ -159,15 +162,40 @@ def _plain_number(value: float) -> Any:
     return plain if math.isfinite(plain) else str(plain)
 
 
-def hide_in_data(value: Any, name: str = "") -> Any:
-    """Return JSON data with the same fields and types, each text without secrets: what is stored of a result."""
-    if isinstance(value, str):
-        return HIDDEN if value and is_secret_name(name) else redact(value)
-    if isinstance(value, dict):
-        return {key: hide_in_data(each, key) for key, each in value.items()}
-    if isinstance(value, list):
-        return [hide_in_data(each, name) for each in value]
-    return value
+def hide_in_data(value: Any) -> Any:
+    """Return JSON data with the same fields and types, without secrets: what is stored of a result.
+
+    What lies deeper than 200 levels is replaced by a note.
+    """
+    return _HidingInData().value(value, "", 0)
+
+
+class _HidingInData:
+    """One walk through data that is kept whole, but for what is too deep or, being in itself twice, would not end."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_COLLECTIONS
+
+    def value(self, value: Any, name: str, deep: int) -> Any:
+        if isinstance(value, str):
+            return HIDDEN if value and is_secret_name(name) else redact(value)
+        if not isinstance(value, dict | list | tuple):
+            return value
+        self._left -= 1
+        if deep >= _MOST_LEVELS or self._left < 0:
+            return TOO_DEEP
+        if isinstance(value, dict):
+            return self._dict(value, deep + 1)
+        items = [self.value(each, name, deep + 1) for each in value]
+        return items if isinstance(value, list) else tuple(items)
+
+    def _dict(self, value: dict[Any, Any], deep: int) -> dict[Any, Any]:
+        seen = set[str]()
+        # A key that is no text stays what it is: JSON has a form for some, and others' encoders for more.
+        return {
+            unused(redact(key), seen) if isinstance(key, str) else key: self.value(each, as_text(key), deep)
+            for key, each in value.items()
+        }
 
 
 def shortened(text: str, most: int | None) -> str:

@@ -8,6 +8,7 @@ import pprint
 import time
 import traceback
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import pydantic
@@ -272,6 +273,31 @@ def test_a_results_fields_and_types_stay_as_they_are() -> None:
         "listed": [{"password": HIDDEN, "user": "u"}, ["refresh_token", 1.5]],
         "secrets": [HIDDEN, "", 4],
     }
+
+
+def test_a_results_keys_and_tuples_are_looked_through() -> None:
+    given = {None: ({"password": X}, [1.5]), 1: f"refresh_token={X}", f"refresh_token={X}": 1, "access_token": (X,)}
+    found = hide_in_data(given)
+    assert found[None] == ({"password": HIDDEN}, [1.5])
+    assert found[1] == f"refresh_token={HIDDEN}"
+    assert found[f"refresh_token={HIDDEN}"] == 1
+    assert found["access_token"] == (HIDDEN,)
+    assert X not in json.dumps(found)
+
+
+@pytest.mark.parametrize("make", [lambda inner: [inner], lambda inner: {"a": inner}, lambda inner: (inner, inner)])
+def test_a_result_that_is_nested_too_deeply_is_kept_with_a_note(make: Callable[[Any], Any]) -> None:
+    value: Any = 1
+    for _ in range(18 if make(1) == (1, 1) else 5_000):
+        value = make(value)
+    kept = json.dumps(hide_in_data(value))
+    assert ("nested too deeply" in kept) == (make(1) != (1, 1))
+
+
+def test_a_result_that_contains_itself_ends() -> None:
+    value: list[Any] = []
+    value += [value, value]
+    assert "nested too deeply" in json.dumps(hide_in_data(value))
 
 
 _NEARLY = (
