@@ -14,6 +14,7 @@ import pytest
 from dramatiq.threading import Interrupt, raise_thread_exception
 
 from nomad_actors import log
+from nomad_actors.broker import steady_log
 from nomad_actors.foreign_text import (
     describe_error,
     is_printable,
@@ -196,3 +197,34 @@ def test_a_field_that_may_not_be_looked_at_is_named(
     first, second = stream.getvalue().splitlines()
     assert first.count("unreadable Proxy") == 3
     assert "Secretive" in second
+
+
+def test_a_steady_log_call_swallows_what_a_handler_raises_and_no_interrupt() -> None:
+    began, passed = threading.Event(), threading.Event()
+
+    class Stuck(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.threadName == "MainThread":
+                raise KeyboardInterrupt
+            str(_Endless(began))
+
+    name = "nomad_actors.tests.steady"
+    handler = Stuck()
+    logging.getLogger(name).addHandler(handler)
+
+    def run() -> None:
+        try:
+            steady_log.get_logger(name).warning("a line")
+        except Interrupt:
+            passed.set()
+
+    try:
+        steady_log.get_logger(name).warning("a line")
+        thread = threading.Thread(target=run)
+        thread.start()
+        assert began.wait(5)
+        raise_thread_exception(thread.ident, Interrupt)
+        thread.join(5)
+    finally:
+        logging.getLogger(name).removeHandler(handler)
+    assert passed.is_set()

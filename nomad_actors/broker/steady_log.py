@@ -5,17 +5,24 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from ..foreign_text import came_from_outside
+
 
 class SteadyLogger(logging.LoggerAdapter[logging.Logger]):
-    """A logger whose calls raise nothing; a line that cannot be written is lost."""
+    """A logger whose calls raise nothing; a line that cannot be written is lost.
+
+    What strikes the thread meanwhile (Ctrl-C, a time limit, a cancel) goes on its way. Nothing does on the threads that
+    a worker cannot do without.
+    """
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Write a line."""
         try:
             super().log(level, msg, *args, **kwargs)
-        except BaseException:
+        except BaseException as error:
+            if came_from_outside(error):
+                raise
             # There is nowhere left to say so.
-            return
 
 
 def get_logger(name: str) -> SteadyLogger:
