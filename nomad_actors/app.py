@@ -205,18 +205,17 @@ def require_redis(access: QueueAccess) -> None:
 
 
 def redis_missing(settings: Settings, error: Unavailable) -> str:
-    """Return what to tell somebody whose Redis does not answer."""
+    """Return what to tell somebody whose Redis does not answer, in one line."""
     where = settings.redis_url.shown.rpartition("@")[2].removeprefix("redis://")
     if settings.redis_url_file is not None:
         return (
-            f"Redis at {where} does not answer ({error}).\n"
-            f"{settings.redis_url_file} says so, which `make run` keeps for the Redis that it brings: start that, or "
-            "say where another is with REDIS_URL (or REDIS_HOST and REDIS_PORT)."
+            f"Redis at {where} does not answer ({error}): {settings.redis_url_file} says so, which `make run` keeps "
+            "for the Redis that it brings; start that, or say where another is with REDIS_URL (or REDIS_HOST and "
+            "REDIS_PORT)"
         )
     return (
-        f"Redis at {where} does not answer ({error}).\n"
-        "Start one there, say where it is with REDIS_URL (or REDIS_HOST and REDIS_PORT), "
-        "or use `make run`, which brings its own."
+        f"Redis at {where} does not answer ({error}): start one there, say where it is with REDIS_URL (or REDIS_HOST "
+        "and REDIS_PORT), or use `make run`, which brings its own"
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nomad_actors.app import open_queues, prepare_workers
+from nomad_actors.app import open_queues, prepare_workers, redis_missing
 from nomad_actors.errors import CannotStart, SettingsError, Unavailable, Unusable
 from nomad_actors.local_redis import LocalRedis
 from nomad_actors.program import EXIT_CANNOT_START, EXIT_SETTINGS
@@ -235,3 +235,10 @@ def test_a_port_that_is_taken_is_a_start_that_only_somebody_can_mend() -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(CannotStart, match="is taken; stop what"):
         serve.listen("127.0.0.1", taken.getsockname()[1])
+
+
+@pytest.mark.parametrize("url_file", [None, Path("/var/own-redis.url")])
+def test_a_redis_that_does_not_answer_is_told_in_one_line(url_file: Path | None) -> None:
+    said = redis_missing(Settings(redis_url_file=url_file), Unavailable("connection refused"))
+    assert "\n" not in said
+    assert "REDIS_URL" in said
