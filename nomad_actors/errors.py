@@ -14,6 +14,7 @@ NomadError
 │   └── QueueIsFull    the queue takes no more jobs
 ├── TryLater           it can be had later; says when, and a job that meets it is deferred until then
 ├── Unavailable        Redis or the database does not answer
+│   ├── UnreadableQueue   a key of a queue holds something else than is kept there
 │   └── Unusable       …and will not until somebody changes something; a CannotStart too
 └── CannotStart        a program cannot start until somebody changes something
 

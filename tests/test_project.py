@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from nomad_actors import errors
+
 ROOT = Path(__file__).resolve().parent.parent
 
 GROUND = {"addresses", "admin_tokens", "audit_text", "clock", "counted", "error_reports", "errors", "foreign_text"}
@@ -170,3 +172,18 @@ def test_every_public_name_can_be_imported() -> None:
     import nomad_actors
 
     assert all(getattr(nomad_actors, name) is not None for name in nomad_actors.__all__)
+
+
+def test_the_tree_of_errors_names_every_public_one() -> None:
+    names = {name for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, Exception)}
+    drawn = set(re.findall(r"^(?:[│├└─ ]*)([A-Z]\w+)", errors.__doc__ or "", re.MULTILINE))
+    assert {name for name in names if not name.startswith("_")} <= drawn
+
+
+def test_no_module_makes_a_logger_that_it_does_not_use() -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in (ROOT / "nomad_actors").rglob("*.py")}
+    made = {path: text for path, text in texts.items() if re.search(r"^logger = ", text, re.MULTILINE)}
+    assert made
+    # A part's logger may be imported from elsewhere.
+    imported = "\n".join(re.findall(r"^from .* import .*\blogger\b.*$", "\n".join(texts.values()), re.MULTILINE))
+    assert [str(path) for path, text in made.items() if text.count("logger") == 1 and path.stem not in imported] == []

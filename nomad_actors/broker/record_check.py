@@ -18,6 +18,8 @@ from .view import MARK
 
 #: How many records of one kind are looked at, about.
 SAMPLE = 200
+#: Of a queue's tick: the times of the last tick and the last trimming.
+_TICK_TIMES = 16
 
 _Reason = str | None
 
@@ -35,10 +37,16 @@ def _lease(_: bytes, value: bytes) -> _Reason:
 
 
 def _mark(field: bytes, value: bytes) -> _Reason:
-    if field == keys.TICK_FIELD and len(value) > 16:
-        return None if redis_clock.is_readable(value) else "not a clock"
-    size = 16 if field == keys.TICK_FIELD else MARK.size
-    return None if len(value) >= size else f"{len(value)} bytes, not {size} or more"
+    if field != keys.TICK_FIELD:
+        return _size(value, MARK.size)
+    if len(value) <= _TICK_TIMES:
+        # Without a clock, as a release before it wrote it.
+        return _size(value, _TICK_TIMES)
+    return None if redis_clock.is_readable(value) else "not a clock"
+
+
+def _size(value: bytes, least: int) -> _Reason:
+    return None if len(value) >= least else f"{len(value)} bytes, not {least} or more"
 
 
 def _minute(_: bytes, value: bytes) -> _Reason:

@@ -5,13 +5,10 @@ The other half is ``scripts/_clock.lua``, and the guarantee is in docs/guarantee
 
 from __future__ import annotations
 
-import logging
 import math
 import struct
 import time
 from dataclasses import dataclass
-
-logger = logging.getLogger("nomad_actors.broker.redis_clock")
 
 #: TIME and a worker's clock may differ by this between two looks (ms); that of the script.
 TOLERANCE_MS = 2000

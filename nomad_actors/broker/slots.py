@@ -7,7 +7,6 @@ watermark and the adding of its job, so that any number of schedulers gives one 
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +19,6 @@ from .lease import NewJob
 from .link import Call, CallerLinks, describe
 from .records import instant
 from .unreadable import Unreadable
-
-logger = logging.getLogger("nomad_actors.broker.slots")
 
 #: No time of a schedule lies beyond the year 2200.
 MAX_MS = 7_258_118_400_000
