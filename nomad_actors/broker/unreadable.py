@@ -31,12 +31,13 @@ class Unreadable:
         of = f" of queue {self.queue}" if self.queue else ""
         return f"{self.kind} {self.name!r}{of} cannot be read: {self.why}"
 
-    @property
-    def fix(self) -> str:
-        """The command that removes it."""
+    def removal(self, cli: str) -> str:
+        """Return the command that removes it, for any shell; `cli` is how `redis-cli` is called for this Redis."""
+        key = shlex.quote(self.key)
         if not self.field:
-            return f"redis-cli UNLINK {shlex.quote(self.key)}"
+            return f"{cli} UNLINK {key}"
         if not self.field.isascii() or not self.name.isprintable():
-            escaped = "".join(f"\\x{byte:02x}" for byte in self.field)
-            return f"printf 'HDEL %s \"%s\"' {shlex.quote(self.key)} {shlex.quote(escaped)} | redis-cli"
-        return f"redis-cli HDEL {shlex.quote(self.key)} {shlex.quote(self.name)}"
+            # Lua knows each byte by its number; a shell's own ways differ, and standard input may be for a password.
+            field = "".join(f"\\{byte:03d}" for byte in self.field)
+            return f"""{cli} EVAL 'return redis.call("HDEL",KEYS[1],"{field}")' 1 {key}"""
+        return f"{cli} HDEL {key} {shlex.quote(self.name)}"

@@ -10,6 +10,7 @@ from ..broker.errors import Refusal
 from ..broker.leased import UNKNOWN_FOR_MS
 from ..job import Job
 from ..queue_control import Queue, of_readable, redis_errors
+from ..redis_cli import redis_cli
 from .findings import Finding, Patient, Status
 from .stillness import Reason, held_back, paused, why_still
 
@@ -97,8 +98,9 @@ def records(patient: Patient) -> Iterator[Finding]:
     """Tell of everything in Redis that cannot be read, with its id, the reason and how to remove it."""
     with redis_errors():
         found = patient.broker.unreadable_records(patient.queues.names())
+    cli = redis_cli(patient.settings)
     for each in found[:MAX_UNREADABLE]:
-        yield Finding("records", Status.PROBLEM, each.found, each.fix, subject=each.queue)
+        yield Finding("records", Status.PROBLEM, each.found, each.removal(cli), subject=each.queue)
     if len(found) > MAX_UNREADABLE:
         yield Finding("records", Status.PROBLEM, f"{len(found) - MAX_UNREADABLE} more records cannot be read")
     if not found:

@@ -12,9 +12,9 @@ from ..errors import Unavailable
 from ..local_redis import LocalRedis
 from ..log import redact
 from ..queue_control import redis_errors
+from ..redis_cli import redis_cli
 from ..redis_log import complaints, since_last_start
 from .findings import Finding, Patient, Status
-from .redis_cli import redis_cli
 
 
 def reached(patient: Patient) -> Finding:

@@ -15,6 +15,7 @@ from ..errors import UnreadableQueue
 from ..job import Job
 from ..queue_control import of_readable, redis_errors
 from ..queues import Queues
+from ..redis_cli import redis_cli
 from ..thresholds import SCHEDULES as LIMITS
 from .book import Schedules, Standing
 from .schedules import SCHEDULES
@@ -160,6 +161,8 @@ class Reading:
     now_ms: int
     #: What is kept as a schedule and cannot be read as one.
     unreadable: Sequence[Unreadable] = ()
+    #: How `redis-cli` is called for the queues' Redis.
+    cli: str = "redis-cli"
 
     def as_json(self) -> dict[str, Any]:
         """Return the original system's scheduler summary, and which schedulers live."""
@@ -172,7 +175,7 @@ class Reading:
             "jobs": [_as_json(each, self.now_ms) for each in self.told],
             "schedulers": [_sign_as_json(sign) for sign in self.schedulers],
             "unreadable": [
-                {"name": each.name, "queueName": each.queue, "why": each.why, "fix": each.fix}
+                {"name": each.name, "queueName": each.queue, "why": each.why, "fix": each.removal(self.cli)}
                 for each in self.unreadable
             ],
         }
@@ -185,7 +188,9 @@ def read_scheduler(queues: Queues, clock: Clock) -> Reading:
     """
     schedules = Schedules(queues, clock)
     standings, unreadable = schedules.survey()
-    return Reading(_read(schedules, queues, standings), signs(queues), clock.now_ms(), unreadable)
+    return Reading(
+        _read(schedules, queues, standings), signs(queues), clock.now_ms(), unreadable, redis_cli(queues.settings)
+    )
 
 
 def get_scheduler_summary(queues: Queues, clock: Clock) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import shlex
 import subprocess
 
 import pytest
@@ -14,6 +14,8 @@ from nomad_actors.broker import keys
 from nomad_actors.doctor import queue_checks
 from nomad_actors.doctor.findings import Finding, Patient
 from nomad_actors.errors import UnreadableQueue
+from nomad_actors.redis_cli import redis_cli
+from nomad_actors.secret_url import SecretUrl
 
 from .conftest import Parts
 
@@ -102,9 +104,7 @@ def test_schedules_that_cannot_be_read_leave_the_others_as_they_are(
     assert not shown & bad
     issues = ask.get("/admin/jobs/health").get_json()["scheduledJobs"]["issues"]
     assert sum("cannot be read" in issue for issue in issues) == len(bad)
-    assert all(
-        each["why"] and each["fix"].partition(" ")[0] in ("redis-cli", "printf") for each in summary["unreadable"]
-    )
+    assert all(each["why"] and each["fix"].startswith(redis_cli(parts.settings)) for each in summary["unreadable"])
 
 
 def test_a_schedule_that_cannot_be_read_is_put_anew_or_removed_as_said(
@@ -123,8 +123,8 @@ def test_a_schedule_that_cannot_be_read_is_put_anew_or_removed_as_said(
     redis_client.hset(f"{BASE}:schedules", "it's plain", b"rubbish")
     for each in parts.schedules.survey()[1]:
         if each.name != name:
-            command = each.fix.replace("redis-cli", f"redis-cli -u {shlex.quote(redis_url)}")
-            subprocess.run(["bash", "-c", command], check=True, capture_output=True)
+            command = each.removal(redis_cli(dataclasses.replace(parts.settings, redis_url=SecretUrl(redis_url))))
+            subprocess.run(["sh", "-c", command], stdin=subprocess.DEVNULL, check=True, capture_output=True)
     assert not [each for each in parts.schedules.survey()[1] if each.name != name]
 
 
@@ -159,7 +159,7 @@ def test_every_kind_of_record_is_named_by_the_doctor_and_spoils_nothing(
         found = parts.broker.unreadable_records(parts.queues.names())
         expected |= {(f"{BASE}:{suffix}", field) for suffix, field in planted}
         assert {(each.key, each.field) for each in found} == expected
-        assert all(each.why and each.key in each.fix for each in found)
+        assert all(each.why and each.key in each.removal("redis-cli") for each in found)
         assert len(findings(parts)) == min(len(found), 21)
     check_shown(ask, "the last round")
 
@@ -172,7 +172,7 @@ def test_the_doctor_knows_every_key_by_its_type(parts: Parts, redis_client: redi
     for suffix in keys.TYPES:
         redis_client.delete(f"{BASE}:{suffix}")
         redis_client.xadd(f"{BASE}:{suffix}", {"no": "such"})
-    fixes = {each.fix for each in parts.broker.unreadable_records(parts.queues.names())}
+    fixes = {each.removal("redis-cli") for each in parts.broker.unreadable_records(parts.queues.names())}
     assert fixes == {f"redis-cli UNLINK '{BASE}:{suffix}'" for suffix in keys.TYPES}
 
 
@@ -186,7 +186,7 @@ def test_a_key_of_a_wrong_type_spoils_no_other_queue(
     redis_client.delete(f"{BASE}:{suffix}")
     redis_client.xadd(f"{BASE}:{suffix}", {"no": "such"})
     check_shown(ask, suffix)
-    assert any(f"redis-cli UNLINK '{BASE}:{suffix}'" == each.fix for each in findings(parts))
+    assert any(f"{redis_cli(parts.settings)} UNLINK '{BASE}:{suffix}'" == each.fix for each in findings(parts))
     for path in ("/admin/jobs/queues/token-refresh", "/admin/jobs/queues/token-refresh/failures"):
         assert ask.get(path).status_code in (200, 503)
     if suffix in ("meta", "waiting", "active"):
@@ -200,4 +200,4 @@ def test_a_key_of_the_schedulers_of_a_wrong_type_spoils_nothing_else(
 ) -> None:
     redis_client.xadd(key, {"no": "such"})
     check_shown(ask, key)
-    assert any(f"redis-cli UNLINK {key}" == each.fix for each in findings(parts))
+    assert any(f"{redis_cli(parts.settings)} UNLINK {key}" == each.fix for each in findings(parts))

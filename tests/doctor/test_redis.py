@@ -14,8 +14,8 @@ import redis
 
 from nomad_actors.app import QueueAccess, open_queues
 from nomad_actors.clock import SystemClock
-from nomad_actors.doctor.redis_cli import redis_cli
 from nomad_actors.local_redis import LocalRedis, free_port
+from nomad_actors.redis_cli import redis_cli
 from nomad_actors.settings import Settings
 from nomad_actors.testing import wait_until
 from tests import full_disk
@@ -65,9 +65,11 @@ def test_a_redis_that_throws_away_and_writes_nothing(access_to: Access, server: 
 @pytest.mark.parametrize(
     ("url", "command"),
     [
-        ("redis://queues.example:6380/3", "redis-cli -h queues.example -p 6380"),
+        ("redis://queues.example:6380/3", "redis-cli -h queues.example -p 6380 -n 3"),
         ("rediss://mira:s3cret@queues.example", "redis-cli -h queues.example -p 6379 --tls --user mira --askpass"),
         ("unix:///run/redis/redis.sock", "redis-cli -s /run/redis/redis.sock"),
+        ("unix:///run/redis/redis.sock?db=2", "redis-cli -s /run/redis/redis.sock -n 2"),
+        ("redis://queues.example/0", "redis-cli -h queues.example -p 6379"),
     ],
 )
 def test_redis_cli_is_called_for_the_redis_of_the_settings(url: str, command: str) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-from ..settings import Settings
+from .settings import Settings
 
 
 def redis_cli(settings: Settings) -> str:
@@ -19,6 +19,13 @@ def redis_cli(settings: Settings) -> str:
     else:
         words += ["-h", url.hostname or "localhost", "-p", str(url.port or 6379)]
     words += ["--tls"] if url.scheme == "rediss" else []
+    words += ["-n", database] if (database := _database(url)) != "0" else []
     words += ["--user", unquote(url.username)] if url.username else []
     words += ["--askpass"] if url.password else []
     return shlex.join(words)
+
+
+def _database(url: SplitResult) -> str:
+    """Return the number of the database that a URL names: in its query, else as its path."""
+    in_path = "" if url.scheme == "unix" else url.path.strip("/")
+    return parse_qs(url.query).get("db", [in_path])[0] or "0"
