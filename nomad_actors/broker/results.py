@@ -14,7 +14,6 @@ from dramatiq.results import Missing, ResultBackend, ResultFailure, ResultMissin
 from dramatiq.results.backend import DEFAULT_TIMEOUT
 
 from ..foreign_text import came_from_outside, describe_error
-from ..redaction import hide_in_data
 from .errors import Defer, PermanentError
 from .lease import CURRENT
 from .records import MAX_STORED_RESULT_BYTES, EventKind
@@ -32,8 +31,7 @@ LAST_POLL_SECONDS = 0.25
 class JobResults(ResultBackend):
     """Keeps results with their jobs: `Results(backend=JobResults(broker))`.
 
-    A result is kept without the secrets in it. One that cannot be encoded, or takes more than 1 MiB, fails its job with
-    that reason.
+    A result that cannot be encoded, or takes more than 1 MiB, fails its job with that reason.
     """
 
     def __init__(self, broker: JobBroker) -> None:
@@ -49,8 +47,7 @@ class JobResults(ResultBackend):
             # Noted already by whoever ran the job.
             return
         try:
-            # The next step of a pipeline is handed the result itself.
-            encoded = self.encoder.encode(hide_in_data(result))
+            encoded = self.encoder.encode(result)
         except BaseException as error:
             if came_from_outside(error):
                 raise
