@@ -178,11 +178,13 @@ def test_the_command_gives_up_the_logins_of_a_lost_key_and_of_no_other(
 def test_only_a_key_of_32_random_bytes_encrypts_and_any_decrypts(tmp_path: Path, key: str, strong: bool) -> None:
     assert is_strong(key) is strong
     if strong:
-        assert Settings.from_env({"NOMAD_TOKEN_KEYS": key}).token_keys == (key,)
+        (taken,) = Settings.from_env({"NOMAD_TOKEN_KEYS": key}).token_keys
+        assert taken.get_secret_value() == key
     elif key:
         with pytest.raises(SettingsError, match=r"NOMAD_TOKEN_KEYS is \(hidden\), and its first key"):
             Settings.from_env({"NOMAD_TOKEN_KEYS": f"{key},{NEW}"})
-        assert Settings.from_env({"NOMAD_TOKEN_KEYS": f"{NEW},{key}\n"}).token_keys == (NEW, key)
+        taken = Settings.from_env({"NOMAD_TOKEN_KEYS": f"{NEW},{key}\n"}).token_keys
+        assert [each.get_secret_value() for each in taken] == [NEW, key]
 
 
 def rubbish(path: Path) -> None:
