@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 UMASK = 0o077
-#: What the names of our files in `var_dir` begin with.
-_NAMES = ("token.key", "nomad.db", "redis", "metrics", "admin")
 _DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal", ".lock")
+#: Our files in `var_dir`, by their whole names: others may keep an `admin/` or `redis-data/` there.
+_NAMES = {"token.key", "admin-token", "redis", "metrics", *("nomad.db" + suffix for suffix in _DATABASE_SUFFIXES)}
+#: Drafts of the two secrets, which a killed process leaves behind.
+_DRAFT = re.compile(r"\.(token\.key|admin-token)\.[0-9]+\.[0-9a-f]{8}")
 #: Paths in one sentence.
 _NAMED = 3
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -80,7 +83,7 @@ def files_of(var_dir: Path, database: Path | None) -> list[Path]:
     use too.
     """
     entries = _entries(var_dir)
-    found = {path for path in entries if path.name.startswith(_NAMES)}
+    found = {path for path in entries if path.name in _NAMES or _DRAFT.fullmatch(path.name)}
     if database is not None:
         found |= {database.with_name(database.name + suffix) for suffix in _DATABASE_SUFFIXES}
     is_ours = bool(entries) and entries <= found

@@ -77,6 +77,30 @@ def test_a_directory_that_others_use_too_is_left_as_it_is(tmp_path: Path) -> Non
     assert set(open_in(tmp_path)) == {str(tmp_path), str(theirs)}
 
 
+def test_only_files_with_our_whole_names_are_ours(tmp_path: Path) -> None:
+    theirs = [
+        "admin",
+        "admin.py",
+        "redis-data",
+        "redis.conf",
+        "metrics.csv",
+        "nomad.db.backup",
+        "token.key.pub",
+        ".admin-token.md",
+    ]
+    ours = [
+        "admin-token",
+        "token.key",
+        "nomad.db",
+        "nomad.db-wal",
+        ".token.key.17.0a1b2c3d",
+        ".admin-token.17.0a1b2c3d",
+    ]
+    for name in (*theirs, *ours):
+        (tmp_path / name).write_text("")
+    assert {path.name for path in files_of(tmp_path, None)} == set(ours)
+
+
 def test_neither_links_nor_devices_are_touched(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_text("")
