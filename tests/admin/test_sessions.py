@@ -239,6 +239,24 @@ def test_a_link_waits_for_the_database_to_come_back(own: Parts) -> None:
     assert client.get(link).status_code == 303
 
 
+def test_a_link_is_not_used_up_when_the_audit_log_cannot_be_written(own: Parts) -> None:
+    client, link = create_app(own).test_client(), a_link(own)  # type: ignore[arg-type]
+    own.store.migrate()
+    with own.store.database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE audit_log RENAME TO away")
+    assert client.get(link).status_code == 503
+    with own.store.database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE away RENAME TO audit_log")
+    assert client.get(link).status_code == 303
+    assert create_app(own).test_client().get(link).status_code == 401  # type: ignore[arg-type]
+    refused, let_in = own.store.audit.read(9)[0]
+    assert [(entry.actor, entry.status, entry.refused) for entry in (refused, let_in)] == [
+        ("local", 401, False),
+        ("local", 303, False),
+    ]
+    assert "used before" in (refused.error or "")
+
+
 def test_where_tokens_are_configured_no_link_lets_anybody_in(redis_url: str, tmp_path: Path) -> None:
     parts = parts_on(redis_url, tmp_path, Settings(admin_tokens=(ENTRY,)), ManualClock(START_MS))
     assert browser(parts).get(a_link(parts)).status_code == 401
