@@ -23,6 +23,7 @@ from .session import who
 
 if TYPE_CHECKING:
     from ..app import QueueAccess
+    from ..clock import Clock
     from ..settings import Settings
     from ..store import Audit
     from ..store.database import Database
@@ -47,8 +48,17 @@ def audited(access: QueueAccess, method: str, *path: str, body: Mapping[str, Any
 
     `path` is what follows `/admin/jobs/`, part by part.
     """
+    with audited_on(access.settings, access.clock, method, *path, body=body):
+        yield
+
+
+@contextlib.contextmanager
+def audited_on(
+    settings: Settings, clock: Clock, method: str, *path: str, body: Mapping[str, Any] | None = None
+) -> Iterator[None]:
+    """Do what `audited` does, where nothing needs Redis."""
     with contextlib.ExitStack() as stack:
-        audit = stack.enter_context(_opened(access))
+        audit = stack.enter_context(_opened(settings, clock))
         entry = None if audit is None else asked(audit, method, path, body)
         try:
             yield
@@ -59,16 +69,16 @@ def audited(access: QueueAccess, method: str, *path: str, body: Mapping[str, Any
 
 
 @contextlib.contextmanager
-def _opened(access: QueueAccess) -> Iterator[Audit | None]:
+def _opened(settings: Settings, clock: Clock) -> Iterator[Audit | None]:
     """Give the audit log; None, with a word on standard error, where it cannot be written."""
-    with opened_database(access.settings) as (database, why):
+    with opened_database(settings) as (database, why):
         if database is None:
             _warn(f"this is not in the audit log: {why}")
             yield None
             return
         from ..store import Audit
 
-        yield Audit(database, clock=access.clock)
+        yield Audit(database, clock=clock)
 
 
 @contextlib.contextmanager

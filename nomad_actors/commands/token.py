@@ -18,9 +18,7 @@ def token(
     role: Annotated[str | None, typer.Option(help="viewer (looks) or operator (changes too).")] = None,
     revoke: Annotated[
         bool,
-        typer.Option(
-            "--revoke", help="Let the token of this name, or of this entry, count no longer: at once, in every admin."
-        ),
+        typer.Option("--revoke", help="Revoke the token with this name or entry, at once in every admin."),
     ] = False,
 ) -> None:
     """Make a token for the admin: prints it, once, and the entry to add to NOMAD_ADMIN_TOKENS. Or revoke one.
@@ -53,14 +51,13 @@ def _make(name: str, role: str | None) -> None:
 
 
 def _revoke(name: str) -> None:
-    from .. import local_token
+    from ..local_token import NAME
     from .audited import asked, ended, opened_database
     from .session import settings, who
 
     found = settings()
-    if not found.admin_tokens and name == local_token.NAME:
-        local_token.replace_token(found.var_dir)
-        typer.echo(f"{found.var_dir / local_token.TOKEN_FILE} holds a new token; what the old one let in is out.")
+    if not found.admin_tokens and name == NAME:
+        _replace_local(found)
         return
     entry = _entry(found, name)
     with opened_database(found) as (database, why):
@@ -79,6 +76,18 @@ def _revoke(name: str) -> None:
     )
 
 
+def _replace_local(found: Settings) -> None:
+    from ..clock import SystemClock
+    from ..local_token import NAME, TOKEN_FILE, replace_token
+    from .audited import audited_on
+
+    with audited_on(found, SystemClock(), "DELETE", "tokens", NAME):
+        replace_token(found.var_dir)
+    typer.echo(
+        f"{found.var_dir / TOKEN_FILE} holds a new token. The old token, its links and its sessions no longer work."
+    )
+
+
 def _entry(found: Settings, text: str) -> AdminToken:
     """Return the entry that is meant: by its name, written out, or by the token itself.
 
@@ -90,7 +99,12 @@ def _entry(found: Settings, text: str) -> AdminToken:
         if text == entry.name or digest_of(text) == entry.digest:
             return entry
     try:
-        return AdminToken("unknown", OPERATOR, digest_of(text)) if may_be_token(text) else parse_tokens(text)[0]
+        if may_be_token(text):
+            return AdminToken("unknown", OPERATOR, digest_of(text))
+        entry, *others = parse_tokens(text)
+        if others:
+            raise BadInput("these are several entries: revoke one at a time (accepted: one name, entry or token)")
+        return entry
     except WrongEntry as error:
         names = [entry.name for entry in found.admin_tokens]
         here = ", ".join(names) or "none is set here"

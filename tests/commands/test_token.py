@@ -158,10 +158,28 @@ def test_without_the_database_nothing_is_revoked_and_that_is_said(
     assert (done.exit_code, "nothing is revoked" in done.stderr) == (5, True)
 
 
-def test_the_machines_own_token_is_replaced(nomad: Nomad, environ: dict[str, str]) -> None:
+def test_the_machines_own_token_is_replaced_and_the_audit_log_has_it(
+    nomad: Nomad, environ: dict[str, str], database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = read_or_make_token(Path(environ["NOMAD_VAR_DIR"]))
     assert nomad("token", "local", "--revoke").exit_code == 0
-    assert read_or_make_token(Path(environ["NOMAD_VAR_DIR"])) != before
+    replaced = read_or_make_token(Path(environ["NOMAD_VAR_DIR"]))
+    assert replaced != before
+    (entry,) = Audit(database, clock=SystemClock()).read(9)[0]
+    assert (entry.method, entry.path, entry.status) == ("DELETE", "/admin/jobs/tokens/local", 200)
+    # It needs no database, but says what is not written down.
+    monkeypatch.setenv("DATABASE_URL", "sqlite:////nowhere/none.db")
+    done = nomad("token", "local", "--revoke")
+    assert (done.exit_code, "not in the audit log" in done.stderr) == (0, True)
+    assert read_or_make_token(Path(environ["NOMAD_VAR_DIR"])) != replaced
+
+
+def test_several_entries_are_refused_and_none_is_revoked(nomad: Nomad, database: Database) -> None:
+    entries = [token_entry(name, "viewer", new_token()) for name in ("ada", "bo")]
+    done = nomad("token", ",".join(entry.entry for entry in entries), "--revoke")
+    assert (done.exit_code, "one at a time" in done.stderr, entries[0].digest in done.output) == (2, True, False)
+    sessions = AdminSessions(database, clock=SystemClock())
+    assert not any(sessions.is_revoked(entry.digest) for entry in entries)
 
 
 def test_a_link_of_the_command_is_signed_with_the_machines_token(
