@@ -50,9 +50,9 @@ def schedules(patient: Patient) -> Iterator[Finding]:
     found = [_failed_last(told) for told in on if told.last_status() == "failed"]
     late = [(told.standing.schedule.name, told.overdue(reading.now_ms)) for told in on]
     found += [_problem(name, f"overdue: {why.found}", why.fix) for name, why in late if why is not None]
-    found += [
-        _problem(each.name, f"cannot be read: {each.why}", each.removal(reading.cli)) for each in reading.unreadable
-    ]
+    # A whole key of the wrong type is a finding of `records`.
+    unreadable = [each for each in reading.unreadable if each.field]
+    found += [_problem(each.name, f"cannot be read: {each.why}", each.removal(reading.cli)) for each in unreadable]
     unknown = status.undeclared(patient.queues, {told.standing.schedule.name for told in reading.told})
     if unknown:
         said = "unknown to Redis, which came back empty or has not met a scheduler of this release"

@@ -11,7 +11,7 @@ import redis
 from flask.testing import FlaskClient
 
 from nomad_actors.broker import keys
-from nomad_actors.doctor import queue_checks
+from nomad_actors.doctor import queue_checks, schedule_checks
 from nomad_actors.doctor.findings import Finding, Patient
 from nomad_actors.errors import UnreadableQueue
 from nomad_actors.redis_cli import redis_cli
@@ -105,6 +105,21 @@ def test_schedules_that_cannot_be_read_leave_the_others_as_they_are(
     issues = ask.get("/admin/jobs/health").get_json()["scheduledJobs"]["issues"]
     assert sum("cannot be read" in issue for issue in issues) == len(bad)
     assert all(each["why"] and each["fix"].startswith(redis_cli(parts.settings)) for each in summary["unreadable"])
+
+
+@pytest.mark.parametrize("is_whole_key", [False, True])
+def test_the_doctor_finds_what_is_wrong_with_schedules_once(
+    parts: Parts, redis_client: redis.Redis, is_whole_key: bool
+) -> None:
+    parts.hear_scheduler()
+    if is_whole_key:
+        redis_client.set(f"{BASE}:schedules", "rubbish")
+    else:
+        redis_client.hset(f"{BASE}:schedules", mapping={"zz0": b"rubbish", "zz1": a_schedule(timezone="Mars")})  # type: ignore[arg-type]
+    patient = Patient(parts.settings, parts.clock, parts.broker, parts.queues)
+    found = [*queue_checks.records(patient), *schedule_checks.schedules(patient)]
+    fixes = [each.fix for each in found if each.status == "problem" and "redis-cli" in each.fix]
+    assert (len(fixes), len(set(fixes))) == ((1, 1) if is_whole_key else (2, 2))
 
 
 def test_a_schedule_that_cannot_be_read_is_put_anew_or_removed_as_said(
