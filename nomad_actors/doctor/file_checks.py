@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import CannotStart, SettingsError
-from ..private_files import files_of, found_open, in_words, open_to_others
+from ..private_files import files_of, found_open, in_words
 from ..store import TokenCipher
 from ..store.login_keys import logins_by_key, refuse_lost_keys, stored_logins_by_key
 from .findings import Finding, Patient, Status
@@ -21,14 +22,11 @@ def files(patient: Patient) -> Iterator[Finding]:
     if closed:
         found = f"this user (uid {os.getuid()}) cannot write {in_words(closed)}"
         yield Finding("files", Status.PROBLEM, found, f"chown -R the user of the programs {settings.var_dir}")
-    directory = settings.var_dir
-    there = [directory] if os.path.exists(directory) and open_to_others(directory) else []
-    readable = list(dict.fromkeys([*there, *found_open(paths)]))
+    readable = list(dict.fromkeys(found_open(paths)))
     if readable:
-        fix = f"chmod -R go= {directory}"
-        yield Finding("files", Status.WARNING, f"others may use {in_words(readable)}", fix)
+        yield Finding("files", Status.WARNING, f"others may use {in_words(readable)}", _closing(paths))
     if not closed and not readable:
-        yield Finding("files", Status.OK, f"what is in {directory} is its owner's alone")
+        yield Finding("files", Status.OK, f"what we keep in {settings.var_dir} is its owner's alone")
 
 
 def token_keys(patient: Patient) -> Iterator[Finding]:
@@ -48,6 +46,15 @@ def token_keys(patient: Patient) -> Iterator[Finding]:
     else:
         if logins:
             yield Finding("token keys", Status.OK, f"{sum(logins.values())} logins can be decrypted")
+
+
+def _closing(paths: Sequence[Path]) -> str:
+    """Return the command that closes what is open at and below `paths`, and nothing else: others may use the directory
+    that they lie in.
+    """
+    tops = [path for path in paths if found_open([path])]
+    outermost = [path for path in tops if not any(other in path.parents for other in tops)]
+    return f"chmod -R go= {shlex.join(map(str, outermost))}"
 
 
 def _may_write(path: Path) -> bool:

@@ -135,6 +135,22 @@ def test_the_doctor_finds_a_lost_key_and_files_that_others_may_use(settings: Set
     assert (lost.status, "nomad forget-key" in lost.fix) == ("problem", True)
 
 
+def test_the_doctor_closes_our_files_alone_in_a_directory_of_others(tmp_path: Path) -> None:
+    shared = tmp_path / "of others"
+    settings = Settings(var_dir=shared, database_url=f"sqlite:///{shared}/nomad.db")
+    (shared / "redis").mkdir(parents=True)
+    for name in ("theirs.txt", "token.key", "redis/url"):
+        (shared / name).write_text("")
+        (shared / name).chmod(0o644)
+    (shared / "redis").chmod(0o700)
+    shared.chmod(0o755)
+    found = findings(settings, file_checks.files)["files"]
+    assert found.fix == f"chmod -R go= '{shared}/redis' '{shared}/token.key'"
+    subprocess.run(found.fix, shell=True, check=True)
+    assert findings(settings, file_checks.files)["files"].status == "ok"
+    assert (shared / "theirs.txt").stat().st_mode & 0o077 == 0o044
+
+
 @pytest.mark.slow
 def test_the_command_gives_up_the_logins_of_a_lost_key_and_of_no_other(
     tmp_path: Path, settings: Settings, key_file: Path, redis_url: str
