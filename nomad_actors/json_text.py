@@ -34,10 +34,10 @@ def readable(value: object, max_chars: int = MAX_CHARS) -> JsonText:
     return JsonText("".join(parts)[:max_chars], size > max_chars)
 
 
-def one_line(value: object) -> str:
+def one_line(value: object, *, ascii_only: bool = False) -> str:
     """Return a value as JSON in one line; a note in place of what is nested too deeply for that."""
     try:
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return json.dumps(value, ensure_ascii=ascii_only, default=str)
     except RecursionError:
         return json.dumps("nested too deeply to be shown")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import BadInput
-from ..json_text import MAX_INDENTED_LEVELS, levels
+from ..json_text import MAX_INDENTED_LEVELS, levels, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,7 +89,8 @@ def print_json(value: Any, *, lines: bool = False) -> None:
     """Print a value as JSON, nothing else; on one line with `lines`, and what is nested deeply."""
     on_one_line = lines or levels(value, MAX_INDENTED_LEVELS) == MAX_INDENTED_LEVELS
     # In ASCII: what would steer a terminal is written out here too.
-    sys.stdout.write(json.dumps(value, indent=None if on_one_line else 2, default=str) + "\n")
+    text = one_line(value, ascii_only=True) if on_one_line else json.dumps(value, indent=2, default=str)
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ import typer
 from nomad_actors.app import QueueAccess
 from nomad_actors.bulk import Operations, Wish
 from nomad_actors.commands.exits import OneLineGroup
+from nomad_actors.commands.report import print_json
 from nomad_actors.finding import JobFilter
 from tests.processes import ROOT
 
@@ -103,6 +105,17 @@ def test_an_argument_that_is_no_text_is_wrong_usage(environ: dict[str, str], tmp
         assert (result.returncode, result.stdout) == (2, b"")
         assert b"is no text (accepted: UTF-8)" in result.stderr
         assert result.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_json_of_very_deep_data_is_a_note(lines: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    deep: list[object] = []
+    for _ in range(50_000):
+        deep = [deep]
+    print_json(deep, lines=lines)
+    assert json.loads(capsys.readouterr().out) == "nested too deeply to be shown"
+    print_json({"é": "\x9b"}, lines=lines)
+    assert capsys.readouterr().out.isascii()
 
 
 def test_what_is_nested_too_deeply_is_wrong_usage(nomad: Nomad, access: QueueAccess) -> None:
