@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..counted import counted
 from ..errors import BadInput
 from .audited import audited
 from .options import Json, Yes, confirm
@@ -32,7 +33,8 @@ def forget_key(
             raise BadInput(
                 f"no login was encrypted with key {key_id!r} (accepted: {', '.join(ids) or 'none'})", accepted=ids
             )
-        confirm(f"Give up {logins[key_id]} logins of key {key_id}, whose players must log in again?", yes=yes)
+        given_up = counted(logins[key_id], "login")
+        confirm(f"Give up {given_up} of key {key_id}? Their players must log in again.", yes=yes)
         store = Store(access.settings.database_url, cipher=None, clock=access.clock)
         try:
             with audited(access, "POST", "logins", "keys", key_id, "forget"):
@@ -42,4 +44,4 @@ def forget_key(
     if json:
         print_json({"success": True, "keyId": key_id, "logins": count})
     else:
-        say(f"{count} characters need a login now")
+        say(f"{counted(count, 'login')} given up: the players must log in again")

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ..counted import counted
 from ..errors import CannotStart, SettingsError
 from ..private_files import files_of, found_open, in_words
 from ..store import TokenCipher
@@ -45,7 +46,7 @@ def token_keys(patient: Patient) -> Iterator[Finding]:
         yield Finding("token keys", Status.PROBLEM, error.found, error.fix)
     else:
         if logins:
-            yield Finding("token keys", Status.OK, f"{sum(logins.values())} logins can be decrypted")
+            yield Finding("token keys", Status.OK, f"{counted(sum(logins.values()), 'login')} can be decrypted")
 
 
 def _closing(paths: Sequence[Path]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from ..counted import counted
 from ..errors import CannotStart
 from . import schema
 from .database import Database
@@ -63,11 +64,11 @@ def refuse_lost_keys(logins: Mapping[str, int], key_ids: Iterable[str], source: 
     lost = {key_id: count for key_id, count in logins.items() if key_id not in ids}
     if not lost:
         return
-    stored = " and ".join(f"{count} logins with key {key_id}" for key_id, count in sorted(lost.items()))
+    stored = " and ".join(f"{counted(count, 'login')} with key {key_id}" for key_id, count in sorted(lost.items()))
     here = f"{source} holds key {', '.join(ids)}" if ids else f"{source} is missing"
     given_up = "; ".join(f"nomad forget-key {key_id}" for key_id in sorted(lost))
     raise KeyIsLost(
         f"the database has {stored}, but {here}",
-        f"put the lost key back (at the end of NOMAD_TOKEN_KEYS, or as the file that it was), or have those characters "
+        f"put the lost key back (at the end of NOMAD_TOKEN_KEYS, or as the file that it was), or have their players "
         f"log in again: {given_up}",
     )

@@ -56,7 +56,7 @@ def test_a_lost_key_file_is_not_replaced_while_logins_need_it(settings: Settings
     key_file.unlink()
     with pytest.raises(KeyIsLost) as raised:
         TokenCipher.from_settings(settings)
-    assert f"1 logins with key {key_id}, but {key_file} is missing" in str(raised.value)
+    assert f"1 login with key {key_id}, but {key_file} is missing" in str(raised.value)
     assert f"nomad forget-key {key_id}" in raised.value.fix
     assert not key_file.exists()
     key_file.write_text(kept)
@@ -168,7 +168,7 @@ def test_the_command_gives_up_the_logins_of_a_lost_key_and_of_no_other(
     key_file.unlink()
     code, said = forget("12345678", "--yes")
     assert (code, key_id in said) == (2, True)
-    assert forget(key_id, "--yes") == (0, "1 characters need a login now\n")
+    assert forget(key_id, "--yes") == (0, "1 login given up: the players must log in again\n")
     store = opened(settings)
     assert store.character_counts() == {"active": 0, "needs_login": 1}
     store.close()
