@@ -237,7 +237,7 @@ class Supervisor:
         if state.progress != child.progress:
             child.progress, child.progressed_mono = state.progress, now
         elif not state.ready and now - child.progressed_mono > STUCK_SECONDS:
-            logger.error("killed: its start does not get on", program=child.name, after_seconds=STUCK_SECONDS)
+            logger.error("killed: its start makes no progress", program=child.name, after_seconds=STUCK_SECONDS)
             child.signal(signal.SIGKILL)
 
     def _note_end(self, child: _Child, code: int | None, now: float, **how: object) -> None:

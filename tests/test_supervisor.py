@@ -207,7 +207,7 @@ def test_a_start_that_does_not_get_on_is_killed_and_tried_again(
     finally:
         supervisor.stop(5)
         stuck.stop(5)
-    assert "its start does not get on" in caplog.text
+    assert "its start makes no progress" in caplog.text
     assert any(getattr(record, "nomad_fields", {}).get("why") == "its last words" for record in caplog.records)
 
 

@@ -77,7 +77,7 @@ def _taken_link(code: str) -> Response:
     token = own_token()
     name = None if token is None else local_token.link_of(code, token, application().clock.now_ms())
     if token is None or name is None or is_revoked(local_token.entry_of(token)):
-        return _refused(Refused(HTTPStatus.UNAUTHORIZED, "link", f"the link is over, or none of ours; {_NEW_LINK}"))
+        return _refused(Refused(HTTPStatus.UNAUTHORIZED, "link", f"This link has expired or is invalid; {_NEW_LINK}"))
     return _begun(local_token.entry_of(token), name)
 
 

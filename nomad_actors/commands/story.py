@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ def _head(job: Job) -> list[tuple[str, str]]:
         ("attempts", f"{job.attempts_made} of {job.attempts} spent"),
         ("priority", f"{job.priority} ({known})"),
         ("added", f"{moment(job.timestamp_ms)} ({ago(job.timestamp_ms, now_ms())})" + _asker(job)),
-        ("data", _json(job.data)),
+        ("data", _json(job.data, job)),
     ]
     if job.run_ms is not None:
         head.append(("last run", f"waited {duration(job.wait_ms)}, ran {duration(job.run_ms)}"))
@@ -50,7 +51,7 @@ def _head(job: Job) -> list[tuple[str, str]]:
         detail = job.progress_detail
         head.append(("progress", f"{job.progress:g} % ({detail['done']:g} of {detail['total']:g}) {detail['note']}"))
     if job.status == "completed":
-        head.append(("result", _json(job.returnvalue)))
+        head.append(("result", _json(job.returnvalue, job)))
     return head
 
 
@@ -87,6 +88,8 @@ def _clock(ms: Any) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 
-def _json(value: object) -> str:
+def _json(value: object, job: Job) -> str:
     text = one_line(value)
-    return text if len(text) <= MAX_CHARS else f"{text[:MAX_CHARS]}… [the rest: nomad job ID --json]"
+    if len(text) <= MAX_CHARS:
+        return text
+    return f"{text[:MAX_CHARS]}… [the rest: nomad job {shlex.quote(job.id)} --json]"

@@ -145,7 +145,7 @@ def own_log(patient: Patient) -> Iterator[Finding]:
     path = patient.settings.redis_url_file.with_name(LocalRedis.LOG)
     lines = since_last_start(path)
     if not lines:
-        yield Finding("redis log", Status.UNKNOWN, f"{path} tells of no start")
+        yield Finding("redis log", Status.UNKNOWN, f"{path} has no start line")
         return
     found = complaints(lines)
     for each in found:
@@ -160,7 +160,7 @@ def own_log(patient: Patient) -> Iterator[Finding]:
 
 def _snapshots(name: str, facts: ServerFacts, fix: str) -> Finding:
     if facts.snapshots is None:
-        return Finding(name, Status.UNKNOWN, "append-only is off; whether snapshots are on, it does not tell", fix)
+        return Finding(name, Status.UNKNOWN, "append-only is off; whether snapshots are on is unknown", fix)
     if not facts.snapshots:
         found = "append-only and snapshots are off: when Redis restarts, every job is lost"
         return Finding(name, Status.PROBLEM, found, fix)

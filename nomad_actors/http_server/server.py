@@ -167,7 +167,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             if excess_bytes <= 0:
                 return
             if held[channel] > MEMORY_BYTES and channel.is_idle:
-                self._close(channel, "they hold too much")
+                self._close(channel, "clients hold too much memory")
                 excess_bytes -= held[channel]
 
     def is_busy(self, *, arriving: bool) -> bool:
@@ -190,7 +190,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         if now_mono >= self._warn_mono:
             self._warn_mono = now_mono + _WARN_SECONDS
             peer = channel.addr[0] if channel is not None else ""
-            logger.warning("waiting connections are closed", why=why, peer=peer, connections=len(self.active_channels))
+            logger.warning("closed idle connections", why=why, peer=peer, connections=len(self.active_channels))
         if channel is not None:
             # The loop closes it in its next turn; its number may stand in the list of this one.
             channel.will_close = True

@@ -188,6 +188,11 @@ def test_a_completed_job_shows_its_result(nomad: Nomad, order: Order, access: Qu
     assert '"item": "rifter"' in nomad("job", job_id).stdout.partition("result")[2]
 
 
+def test_a_job_whose_data_is_cut_names_the_command_that_shows_all_of_it(nomad: Nomad, order: Order) -> None:
+    job_id = order(item="x" * 60_000)
+    assert f"[the rest: nomad job {job_id} --json]" in nomad("job", job_id).stdout
+
+
 def test_schedules_are_shown_started_stopped_and_run(nomad: Nomad, told: Told, access: QueueAccess) -> None:
     from nomad_actors.scheduler import Schedules
 
