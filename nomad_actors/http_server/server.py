@@ -30,6 +30,8 @@ ARRIVING_SECONDS = 1.0
 _ACCEPTS_A_TURN = 64
 _RETRY_ACCEPT_SECONDS = 0.2
 _WARN_SECONDS = 60.0
+#: How often it is looked whether the server must stop.
+_LOOK_SECONDS = 0.05
 #: Each connection may need a file for its request's body and one for the response.
 _FILES_PER_CONNECTION = 3
 
@@ -72,7 +74,7 @@ class HttpServer:
         self._map: dict[int, Any] = {}
         self._dispatcher = ThreadedTaskDispatcher()
         self._server = Server(application, self._map, self._dispatcher, listener, limits)
-        self._stop = threading.Event()
+        self._is_stopping = False
         self._stop_seconds = 0.0
         self._ender = threading.Thread(target=self._end, name=f"{name}-stop", daemon=True)
 
@@ -87,11 +89,13 @@ class HttpServer:
         """Accept nothing more, and end once open requests are answered or `seconds` have passed; may be called from a
         signal handler or another thread.
         """
+        # Nothing with a lock: a second signal may interrupt the handler of the first while that holds it.
         self._stop_seconds = seconds
-        self._stop.set()
+        self._is_stopping = True
 
     def _end(self) -> None:
-        self._stop.wait()
+        while not self._is_stopping:
+            time.sleep(_LOOK_SECONDS)
         began_mono = time.monotonic()
         deadline_mono = began_mono + self._stop_seconds
         self._in_loop(lambda: wasyncore.dispatcher.close(self._server))

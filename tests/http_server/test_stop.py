@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -44,6 +47,27 @@ def test_a_request_that_has_begun_to_arrive_is_answered(serve: Serve) -> None:
         running.server.stop(10)
         client.sendall(b"}")
         assert read_to_end(client).endswith(b"ok")
+
+
+def test_a_signal_that_interrupts_stop_at_any_line_may_call_it_again(serve: Serve) -> None:
+    running = serve()
+
+    def interrupted(frame: FrameType, event: str, _: Any) -> Any:
+        if event == "line":
+            running.server.stop(1)
+        return interrupted
+
+    def stop() -> None:
+        sys.settrace(interrupted)
+        running.server.stop(1)
+        sys.settrace(None)
+
+    stopping = threading.Thread(target=stop, daemon=True)
+    stopping.start()
+    stopping.join(5)
+    assert not stopping.is_alive()
+    running.thread.join(5)
+    assert not running.thread.is_alive()
 
 
 @pytest.mark.parametrize("request_sent", [WAIT, b"GET /never HTTP/1.1\r\n"])
