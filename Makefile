@@ -45,13 +45,17 @@ run-admin: $(STAMP) ## Run the admin
 	@$(VENV)/bin/nomad run admin
 
 lock: $(STAMP) ## Fix the versions and hashes of all that is installed; UPGRADE=1 takes the newest
-	@$(COMPILE) $(if $(filter 1,$(UPGRADE)),--upgrade) --all-extras --output-file requirements.lock setup.cfg
-	@rm -f requirements-image.lock requirements-build.lock
-	@$(COMPILE) --constraint requirements.lock --extra postgres --output-file requirements-image.lock setup.cfg
-	@printf 'pip\nsetuptools\n' | $(COMPILE) --constraint requirements.lock --output-file requirements-build.lock -
+	@rm -f requirements*.lock.new
+	@cp requirements.lock requirements.lock.new
+	@$(COMPILE) $(if $(filter 1,$(UPGRADE)),--upgrade) --all-extras --output-file requirements.lock.new setup.cfg
+	@$(COMPILE) --constraint requirements.lock.new --extra postgres --output-file requirements-image.lock.new setup.cfg
+	@printf 'pip\nsetuptools\n' | $(COMPILE) --constraint requirements.lock.new --output-file requirements-build.lock.new -
+	@for lock in requirements requirements-image requirements-build; do mv $$lock.lock.new $$lock.lock || exit 1; done
 
 image-digests: ## Write docker-compose.digests.yml: each image by its digest (needs Docker)
-	@docker compose config --lock-image-digests redis postgres prometheus alertmanager grafana >docker-compose.digests.yml
+	@docker compose config --lock-image-digests redis postgres prometheus alertmanager grafana >docker-compose.digests.yml.new || \
+		{ rm -f docker-compose.digests.yml.new; exit 1; }
+	@mv docker-compose.digests.yml.new docker-compose.digests.yml
 	@docker buildx imagetools inspect python:3.11-slim-bookworm --format 'PYTHON_IMAGE=python:3.11-slim-bookworm@{{.Manifest.Digest}}'
 
 clean: ## Remove what was made here, but for var/
