@@ -13,7 +13,7 @@ from nomad_actors.errors import Unavailable
 from nomad_actors.store import LinkUsed
 
 from ..access import forms, guard, journal, sessions
-from ..access.actors import Actor, current_actor, recognise
+from ..access.actors import NOBODY, Actor, current_actor, recognise
 from ..access.guard import Refused
 from ..access.tokens import is_revoked, own_token
 from ..inputs import Query, read_query
@@ -84,11 +84,15 @@ def _taken_link(code: str) -> Response:
 def _begun(token: AdminToken, one_time_link: str | None = None) -> Response:
     """Return the answer that gives a browser its session."""
     try:
-        secret = sessions.begin(token, link=one_time_link)
         recognise(Actor(token.name, token.role))
+        # First: a link that is used up without a session would lock its owner out.
         journal.begin()
+        secret = sessions.begin(token, link=one_time_link)
     except LinkUsed:
-        return _refused(Refused(HTTPStatus.UNAUTHORIZED, "link", f"the link was used before; {_NEW_LINK}"))
+        detail = f"the link was used before; {_NEW_LINK}"
+        journal.told(HTTPStatus.UNAUTHORIZED, detail)
+        recognise(NOBODY)
+        return make_response(_form(detail), HTTPStatus.UNAUTHORIZED)
     except Unavailable as error:
         return journal.not_begun(error)
     answer = _go("/admin/")

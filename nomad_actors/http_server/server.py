@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import resource
 import socket
@@ -104,7 +105,9 @@ class HttpServer:
                 break
             time.sleep(0.02)
         self._dispatcher.shutdown(timeout=max(0.5, deadline_mono - time.monotonic()))
-        self._in_loop(lambda: wasyncore.close_all(self._map))
+        with contextlib.suppress(OSError):
+            # The loop may have found this with its last look, and closed what it is woken by, before it is woken.
+            self._in_loop(lambda: wasyncore.close_all(self._map))
 
     def _in_loop(self, act: Callable[[], object]) -> None:
         self._server.trigger.pull_trigger(act)

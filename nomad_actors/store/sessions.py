@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from ..clock import Clock
-from ..errors import Unavailable
+from ..errors import NomadError, Unavailable
 from . import schema
 from .database import Database
 
@@ -32,7 +32,7 @@ class AdminSession:
     expires_ms: int
 
 
-class LinkUsed(Exception):
+class LinkUsed(NomadError):
     """Raised when a one-time link has begun a session before."""
 
 
@@ -56,7 +56,9 @@ class AdminSessions:
                 connection.execute(sa.insert(row).values(values))
                 connection.execute(sa.delete(row).where(row.id_hash.in_(old)))
         except IntegrityError as error:
-            raise LinkUsed from error
+            if link is None:
+                raise
+            raise LinkUsed("the link was used before") from error
 
     def find(self, id_hash: str) -> AdminSession | None:
         """Return a session that has not ended, by time or with its token, and note its use; None for any other.
@@ -93,12 +95,13 @@ class AdminSessions:
 
         Raises `Unavailable`.
         """
-        row = schema.RevokedToken
-        with self._database.write() as connection:
-            if connection.scalar(sa.select(row.digest).where(row.digest == digest)) is not None:
-                return False
-            values = {"digest": digest, "name": name, "revoked_ms": self._clock.now_ms(), "by": by[:120]}
-            connection.execute(sa.insert(row).values(values))
+        values = {"digest": digest, "name": name, "revoked_ms": self._clock.now_ms(), "by": by[:120]}
+        try:
+            with self._database.write() as connection:
+                connection.execute(sa.insert(schema.RevokedToken).values(values))
+        except IntegrityError:
+            # It may also have been revoked a moment ago, by somebody else.
+            return False
         return True
 
     def is_revoked(self, digest: str) -> bool:
