@@ -167,13 +167,14 @@ class Schedules:
         schedule = Schedule(
             queue=job_type.queue,
             job_type=asked.job_type,
-            data=asked.data,
+            # As JSON has it: a caller's may hold dates and the like.
+            data=job_type.write_given(asked.data),
             priority=asked.priority,
             attempts=asked.attempts,
             **fields,
         )
         self._check(schedule)
-        return self._as_kept(schedule)
+        return schedule
 
     def start_job(self, name: str) -> Standing:
         """Switch a schedule on; what came due while it was off was not missed.

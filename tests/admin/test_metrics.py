@@ -74,11 +74,9 @@ def test_alive_and_ready(ask: FlaskClient, parts: Parts) -> None:
     parts.lose_database()
     answer = ask.get("/readyz")
     assert answer.status_code == 503
-    assert answer.get_json() == {
-        "ready": False,
-        "redis": "ok",
-        "database": "the database does not answer: unable to open database file",
-    }
+    told = answer.get_json()
+    assert told.pop("database").endswith("or name another file in DATABASE_URL")
+    assert told == {"ready": False, "redis": "ok"}
     assert ask.get("/healthz").status_code == 200
 
 

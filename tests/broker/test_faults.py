@@ -79,6 +79,7 @@ def test_a_callers_script_whose_reply_is_cut_has_its_effect_once(
         "page": lambda: finder.by_state([State.FAILED], Span(), lambda _: True, limit=10, cursor=None),
         "find": lambda: finder.by_term(b"8 bytes.", list(State), Span(), lambda _: True, limit=10, cursor=None),
         "faults": lambda: finder.faults(limit=10, cursor=None),
+        "permissions": broker.refused_commands,
     }
     getattr(proxy, side)(named(script))
     answer = actions[script]()

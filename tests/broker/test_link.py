@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from nomad_actors.broker import keys
-from nomad_actors.broker.errors import RedisUnavailable, ScriptFailed
+from nomad_actors.broker.errors import RedisUnavailable, ScriptFailed, WrongKeyType
 from nomad_actors.broker.holds import PauseScope
 from nomad_actors.broker.link import Call, CallerLinks, Link
 from nomad_actors.broker.pools import own_pool
@@ -66,7 +66,7 @@ def test_a_script_that_fails_is_no_outage_and_is_not_repeated(client: redis.Redi
     links = CallerLinks(own_pool(client.connection_pool))
     client.set(f"{BASE}:waiting", "no list of jobs")
     before = client.info("commandstats").get("cmdstat_eval", {}).get("calls", 0)
-    with pytest.raises(ScriptFailed, match="WRONGTYPE"):
+    with pytest.raises(WrongKeyType, match="WRONGTYPE"):
         links.run([COUNTS])
     assert client.info("commandstats")["cmdstat_eval"]["calls"] - before == 1
     with pytest.raises(ScriptFailed, match="DataError"):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable
 from typing import Any
 
 from nomad_actors.app import QueueAccess
+from nomad_actors.commands.session import who
 
 from .conftest import Nomad
 
@@ -38,7 +38,7 @@ def test_every_failed_job_is_retried_but_no_cancelled_one(
     assert reason.exit_code == 0
     found = access.queues.get_queue("shop").get(cancelled)
     assert found is not None
-    assert found.failed_reason == f"cancelled: wrong character (by {getpass.getuser()})"
+    assert found.failed_reason == f"cancelled: wrong character (by {who()})"
     assert nomad("retry", "--failed", "shop").stdout == "retry: 3 jobs of shop; 1 were left alone\n"
     assert access.queues.get_queue("shop").counts()["failed"] == 1
     assert nomad("retry").exit_code == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import re
 import signal
@@ -16,6 +15,7 @@ import pytest
 from nomad_actors.app import QueueAccess
 from nomad_actors.broker.holds import PauseScope
 from nomad_actors.bulk import Operation, Operations
+from nomad_actors.commands.session import who
 from tests.processes import program
 
 from .conftest import Nomad
@@ -92,7 +92,7 @@ def test_a_cancelled_job_keeps_why_and_by_whom(nomad: Nomad, told: Told, order: 
     told("bulk", "cancel", "shop", "-s", "waiting", "--reason", "wrong users", "--yes")
     order()
     told("bulk", "cancel", "shop", "-s", "waiting", "--yes")
-    me = getpass.getuser()
+    me = who()
     reasons = [job.failed_reason for job in access.queues.get_queue("shop").jobs("failed")]
     assert reasons == [f"cancelled: cancelled by {me}", f"cancelled: wrong users (by {me})"]
     shown = nomad("jobs", "shop", "--status", "failed")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable
 from typing import Any
 
 from nomad_actors.app import QueueAccess
 from nomad_actors.broker.holds import Pause, PauseScope
+from nomad_actors.commands.session import who
 
 from .conftest import Nomad
 
@@ -26,7 +26,7 @@ def test_a_pause_keeps_its_reason_its_end_and_who_it_was(nomad: Nomad, access: Q
     said = nomad("pause", "shop", "--reason", "stock-taking", "--for", "30m")
     assert said.stdout == "shop is paused for 30m; 0 jobs waiting, 0 still running\n"
     pause = pause_of(access, "shop")
-    assert (pause.reason, pause.by, pause.scope) == ("stock-taking", getpass.getuser(), PauseScope.QUEUE)
+    assert (pause.reason, pause.by, pause.scope) == ("stock-taking", who(), PauseScope.QUEUE)
     assert pause.until_ms == pause.since_ms + 30 * 60_000
     assert not access.queues.get_queue("esi-refresh").is_paused()
 
