@@ -84,4 +84,4 @@ class Parcel(Payload):
     content: Any = None
 
 
-PARCEL = JobType(name="parcel", queue="shop", payload=Parcel, result=Result, run=lambda _: Result())
+PARCEL = JobType(name="parcel", queue="shop", payload=Parcel, result=Result, run=lambda _: Result(), concurrency=1)
