@@ -17,7 +17,7 @@ from .conftest import Parts
 QUEUE = "/admin/jobs/queues/token-refresh"
 #: The most commands that a request may need; what makes the doctor's checks looks at a sample of each queue's jobs in
 #: three states, a clean at the ages of some hundreds of those that are in another order.
-MOST, MOST_OF_CHECKS, MOST_OF_CLEAN = 600, 1_100, 5_000
+MOST, MOST_OF_CHECKS, MOST_OF_CLEAN = 600, 1_500, 5_000
 CHECKED = ("/admin/doctor", "/admin/jobs/health", "/admin/")
 
 Request = Callable[[], dict[str, Any]]

@@ -150,7 +150,8 @@ def on_postgres(
     try:
         wait_until(lambda: ready.exists() or process.poll() is not None, timeout_seconds=30)
         url = ready.read_text().strip()
-        assert requests.get(f"{url}/readyz", timeout=10).status_code == 200
+        # The first that asks migrates the schema, which may take longer than somebody is kept waiting.
+        wait_until(lambda: requests.get(f"{url}/readyz", timeout=10).status_code == 200, timeout_seconds=30)
         with ThreadPoolExecutor(2 * LIMITS.threads) as pool:
             answers = list(
                 pool.map(lambda _: requests.get(f"{url}/admin/jobs/audit", timeout=10), range(4 * LIMITS.threads))

@@ -1,0 +1,18 @@
+"""The admin as a process with one endpoint that fails by a fault of ours: nothing in Redis makes one fail any more."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from admin.__main__ import main
+from nomad_actors.bulk import Operations
+
+
+def fail(_: Operations) -> NoReturn:
+    """Raise what no part of ours expects."""
+    raise RuntimeError("a fault of ours")
+
+
+if __name__ == "__main__":
+    Operations.all = fail  # type: ignore[method-assign]
+    main()
