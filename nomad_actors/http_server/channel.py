@@ -55,6 +55,14 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             return False
         return bool(super().readable())
 
+    def writable(self) -> bool:
+        """Return whether there is something to send; nothing on a connection that is closed.
+
+        The loop asks this after `readable`, and would watch the number of the closed socket; the next connection gets
+        that number, and would be closed for it.
+        """
+        return bool(self.connected and super().writable())
+
     def received(self, data: bytes) -> bool:
         """Take what arrived."""
         taken = bool(super().received(data))
