@@ -67,13 +67,15 @@ def _offer_login(app: AdminAccess, url: str) -> None:
     if settings.admin_tokens:
         return
     try:
-        token = local_token.read_or_make_token(settings.var_dir)
+        link = local_token.new_link(settings.var_dir, url + settings.admin_prefix, app.clock.now_ms())
     except local_token.NoLocalToken as error:
         logger.error("nobody can log in", error=str(error))
         return
-    code = local_token.new_code(token, app.clock.now_ms())
-    link = f"{url}{settings.admin_prefix}/admin/login?once={code}"
-    logger.info("this link logs you in, once, within ten minutes; `nomad admin link` prints another", url=link)
+    logger.info(
+        "this link logs you in, once; `nomad admin link` prints another",
+        url=link,
+        valid_minutes=local_token.LINK_MINUTES,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -148,9 +148,9 @@ def _say_addresses(ports: Ports, sandbox_url: str, programs: Programs) -> None:
 
 
 def _offer_login(app: App, ports: Ports) -> None:
-    code = local_token.new_code(local_token.read_or_make_token(app.settings.var_dir), app.clock.now_ms())
-    login = f"http://127.0.0.1:{ports.admin}/admin/login?once={code}"
-    console.print(f"Log in, once, within ten minutes: {login}", soft_wrap=True, markup=False)
+    login = local_token.new_link(app.settings.var_dir, f"http://127.0.0.1:{ports.admin}", app.clock.now_ms())
+    within = f"once, within {local_token.LINK_MINUTES} minutes"
+    console.print(f"Log in, {within}: {login}", soft_wrap=True, markup=False)
 
 
 def _judge(rows: list[summary.Row], *, finished: bool) -> int:

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import importlib.util
 import itertools
-import os
 import random
 import re
 import shutil
@@ -23,7 +22,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from .errors import CannotStart, NomadError
-from .private_files import UMASK, make_directory
+from .private_files import UMASK, make_directory, write
 from .processes import Readiness, end_with_parent
 from .redis_log import since_last_start
 
@@ -92,16 +91,21 @@ def server_version(program: Path) -> tuple[int, int]:
 def free_port() -> int:
     """Return a TCP port of the loopback address that nobody listens on now."""
     for number in itertools.islice(_choices, len(_PORTS)):
-        port = _PORTS[number % len(_PORTS)]
-        with socket.socket() as probe:
-            # As servers do: a connection that ended on the port a moment ago keeps nobody away.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        if is_free(port := _PORTS[number % len(_PORTS)]):
             return port
     raise OSError(f"no free port from {_PORTS.start} to {_PORTS.stop}")
+
+
+def is_free(port: int) -> bool:
+    """Return whether nobody listens on a TCP port of the loopback address."""
+    with socket.socket() as probe:
+        # As servers do: a connection that ended on the port a moment ago keeps nobody away.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 class LocalRedis:
@@ -167,9 +171,7 @@ class LocalRedis:
         path = self.directory / "redis.conf"
         digest = hashlib.sha256(self.password.encode()).hexdigest()
         users = f"user {USER} on #{digest} ~* &* +@all\n{_DEFAULT_USER}\n" if self.password else ""
-        path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(users)
+        write(path, users)
         return path
 
     def start(self, *extra_arguments: str) -> LocalRedis:

@@ -7,19 +7,18 @@ it is signed with the token, for a few minutes, and the admin lets each one in o
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
 from pathlib import Path
 
+from . import private_files
 from .admin_tokens import OPERATOR, AdminToken, may_be_token, new_token, token_entry
 from .errors import NomadError
-from .private_files import make_directory
 
 TOKEN_FILE = "admin-token"
 #: The name of its entry, as the audit log shows it.
 NAME = "local"
 #: How long a link may be used.
-LINK_MS = 600_000
+LINK_MINUTES = 10
 
 
 class NoLocalToken(NomadError):
@@ -68,9 +67,17 @@ def entry_of(token: str) -> AdminToken:
     return token_entry(NAME, OPERATOR, token)
 
 
+def new_link(directory: Path, admin_url: str, now_ms: int) -> str:
+    """Return a link to the admin at `admin_url` that logs in once, within `LINK_MINUTES`.
+
+    Raises `NoLocalToken`.
+    """
+    return f"{admin_url}/admin/login?once={new_code(read_or_make_token(directory), now_ms)}"
+
+
 def new_code(token: str, now_ms: int) -> str:
-    """Return the code of a new one-time link, which may be used for `LINK_MS`."""
-    signed = f"{now_ms + LINK_MS}.{secrets.token_urlsafe(16)}"
+    """Return the code of a new one-time link, which may be used for `LINK_MINUTES`."""
+    signed = f"{now_ms + LINK_MINUTES * 60_000}.{secrets.token_urlsafe(16)}"
     return f"{signed}.{_signature(token, signed)}"
 
 
@@ -91,21 +98,9 @@ def _signature(token: str, signed: str) -> str:
 
 def _write(directory: Path, *, replace: bool) -> None:
     path = directory / TOKEN_FILE
-    # Written whole under another name: nobody reads half of it, and of several that make it at once one wins.
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    write = private_files.write if replace else private_files.write_new
     try:
-        make_directory(directory)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(f"{new_token()}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if replace:
-            draft.replace(path)
-        else:
-            os.link(draft, path)
-    except FileExistsError:
-        return
+        private_files.make_directory(directory)
+        write(path, f"{new_token()}\n")
     except OSError as error:
         raise NoLocalToken(f"{path} cannot be made ({error}); NOMAD_VAR_DIR names another directory") from error
-    finally:
-        draft.unlink(missing_ok=True)

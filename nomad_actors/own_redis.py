@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import socket
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,9 +19,9 @@ from redis.retry import Retry
 
 from . import redis_log
 from .errors import CannotStart, NomadError
-from .local_redis import USER, LocalRedis, find_server, free_port, servers
+from .local_redis import USER, LocalRedis, find_server, free_port, is_free, servers
 from .log import get_logger
-from .private_files import make_directory
+from .private_files import make_directory, write
 from .processes import Readiness
 from .redis_files import can_read, unread_file
 from .settings import OWN_REDIS
@@ -115,12 +114,12 @@ def _locked(path: Path, lock: int) -> OwnRedis:
     server = OwnRedis(
         path.parent,
         lock,
-        port=port if port and _is_free(port) else free_port(),
+        port=port if port and is_free(port) else free_port(),
         password=password or secrets.token_urlsafe(24),
         program=_program(path.parent),
     )
     try:
-        _save(path, server.url)
+        write(path, f"{server.url}\n")
     except OSError as error:
         raise _not_writable(path, error) from error
     return server
@@ -176,16 +175,6 @@ def _saved(path: Path) -> tuple[int, str]:
         return 0, ""
 
 
-def _save(path: Path, url: str) -> None:
-    # Written beside it and moved: nobody else may read it, and nobody reads half of it, also after a loss of power.
-    new = path.with_name(f"{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(f"{url}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-
-
 def _answers(port: int, password: str) -> bool:
     asked = redis.Redis(port=port, username=USER, password=password, socket_timeout=2, retry=Retry(NoBackoff(), 0))
     with asked as client:
@@ -195,13 +184,3 @@ def _answers(port: int, password: str) -> bool:
             return True
         except redis.RedisError:
             return False
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

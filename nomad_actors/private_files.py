@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 UMASK = 0o077
 _DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal", ".lock")
 #: Our files in `var_dir`, by their whole names: others may keep an `admin/` or `redis-data/` there.
 _NAMES = {"token.key", "admin-token", "redis", "metrics", *("nomad.db" + suffix for suffix in _DATABASE_SUFFIXES)}
-#: Drafts of the two secrets, which a killed process leaves behind.
+#: Drafts of the two secrets, which a killed process leaves behind; `_draft` names them.
 _DRAFT = re.compile(r"\.(token\.key|admin-token)\.[0-9]+\.[0-9a-f]{8}")
 #: Paths in one sentence.
 _NAMED = 3
@@ -43,6 +45,42 @@ def make_file(path: Path) -> None:
     Raises `OSError`.
     """
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file (0600): whoever reads it finds the old text or the new one whole, also after a loss of power.
+
+    Raises `OSError`.
+    """
+    with _draft(path, text) as draft:
+        draft.replace(path)
+
+
+def write_new(path: Path, text: str) -> bool:
+    """Write a file (0600) as `write` does and return True, or return False when it is there already.
+
+    Of several processes that do so at once, one wins. Raises `OSError`.
+    """
+    with _draft(path, text) as draft:
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return False
+        return True
+
+
+@contextmanager
+def _draft(path: Path, text: str) -> Iterator[Path]:
+    """Give the path of a file beside `path` that holds `text` and has reached the disk; it is gone afterwards."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def open_to_others(path: Path) -> bool:

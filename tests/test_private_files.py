@@ -11,7 +11,7 @@ import pytest
 
 from nomad_actors.local_redis import LocalRedis
 from nomad_actors.metrics.place import make_place
-from nomad_actors.private_files import files_of, found_open, tighten
+from nomad_actors.private_files import files_of, found_open, tighten, write, write_new
 from nomad_actors.settings import Settings
 from nomad_actors.store import TokenCipher
 from nomad_actors.store.database import Database
@@ -117,3 +117,27 @@ def test_nothing_is_made_where_nothing_is(tmp_path: Path) -> None:
     assert files_of(tmp_path / "var", None) == []
     assert tighten([tmp_path / "var" / "nomad.db"]) == ([], [])
     assert not (tmp_path / "var").exists()
+
+
+def test_a_file_is_written_whole_for_its_owner_alone(tmp_path: Path, careless: None) -> None:
+    path = tmp_path / "secret"
+    assert write_new(path, "first\n")
+    with path.open() as reader:
+        assert not write_new(path, "second\n")
+        assert path.read_text() == "first\n"
+        write(path, "third\n")
+        # Who has opened it reads what it held, to the end.
+        assert reader.read() == "first\n"
+    assert path.read_text() == "third\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one_and_no_draft(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    write(path, "first\n")
+    for make in (write, write_new):
+        with pytest.raises(UnicodeEncodeError):
+            make(path, "second\n\ud800")
+    assert path.read_text() == "first\n"
+    assert list(tmp_path.iterdir()) == [path]

@@ -28,7 +28,7 @@ def link(
     ] = None,
 ) -> None:
     """Print a link that logs a browser in as operator: once, within ten minutes."""
-    from ..local_token import new_code, read_or_make_token
+    from ..local_token import new_link
 
     found = settings()
     base = _base_url(found, port)
@@ -37,9 +37,8 @@ def link(
             f"NOMAD_ADMIN_TOKENS is set: log in at {base}/admin/login with one of its tokens "
             "(`nomad token NAME --role operator` makes another)"
         )
-    code = new_code(read_or_make_token(found.var_dir), int(now_ms()))
     # Not wrapped: it is there to be copied.
-    typer.echo(f"{base}/admin/login?once={code}")
+    typer.echo(new_link(found.var_dir, base, int(now_ms())))
 
 
 def _base_url(found: Settings, port: int | None) -> str:

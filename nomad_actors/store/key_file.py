@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 
 from ..errors import SettingsError
-from ..private_files import make_directory
+from ..private_files import make_directory, write_new
 from ..token_keys import is_strong
 
 KEY_FILE = "token.key"
@@ -44,7 +44,13 @@ def make_key(directory: Path) -> str:
     path = directory / KEY_FILE
     try:
         make_directory(directory)
-        _make(path)
+        # Of several processes one wins, and none ever reads half a key.
+        if write_new(path, secrets.token_urlsafe(32) + "\n"):
+            logger.warning(
+                "made a key for the stored tokens in %s: back it up with the database, for without it every "
+                "character must log in again; or set NOMAD_TOKEN_KEYS",
+                path,
+            )
     except OSError as error:
         raise SettingsError([_unusable(path, f"cannot be made: {error}")]) from error
     return read_key(directory) or make_key(directory)
@@ -52,25 +58,3 @@ def make_key(directory: Path) -> str:
 
 def _unusable(path: Path, why: str) -> str:
     return f"NOMAD_TOKEN_KEYS is not set, and {path} {why}"
-
-
-def _make(path: Path) -> None:
-    # Written whole under another name, then linked: a link fails when the name is taken, so the first process
-    # wins and no other ever reads half a key.
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)
-    except FileExistsError:
-        return
-    finally:
-        draft.unlink()
-    logger.warning(
-        "made a key for the stored tokens in %s: back it up with the database, for without it every "
-        "character must log in again; or set NOMAD_TOKEN_KEYS",
-        path,
-    )
