@@ -11,7 +11,7 @@ from .rule import CRITICAL, WARNING, Alert, Group
 def groups(table: Table) -> list[Group]:
     """Return the groups about services and Redis."""
     services = [_worker_down(table), _no_workers(table), _admin_down(table), _collector(table)]
-    redis = [*_memory(table), _persistence(table)]
+    redis = [*_memory(table), _persistence(table), _redis_clock(table)]
     return [Group(name="nomad-services", rules=services), Group(name="nomad-redis", rules=redis)]
 
 
@@ -102,5 +102,20 @@ def _persistence(table: Table) -> Alert:
         summary="Redis does not write the jobs to disk.",
         description="""
         Redis' persistence is off or its last write failed: when it restarts, jobs are lost. See which: nomad doctor
+        """,
+    )
+
+
+def _redis_clock(table: Table) -> Alert:
+    return Alert(
+        name="NomadRedisClockStepped",
+        expr=f"max(abs(nomad_queue_clock_offset_seconds)) > {number(table.doctor.clock_problem_seconds)}",
+        for_seconds=table.alerts.clock_for_seconds,
+        severity=WARNING,
+        summary="Redis' clock has stepped, and the queues do not follow it.",
+        description="""
+        A queue's clock and Redis' are {{ $value | humanizeDuration }} apart: nothing starts early or is left behind,
+        but what is due by Redis' time is not due yet. Mend the time service of the host of Redis; nomad doctor says
+        which way it stepped
         """,
     )

@@ -161,6 +161,7 @@ def _schedulers(table: Table) -> list[Panel]:
                 )
             ],
             unit="s",
+            width=8,
             limits=beyond(table.schedules.silent_seconds),
         ),
         graph(
@@ -170,6 +171,17 @@ def _schedulers(table: Table) -> list[Panel]:
             [Query(expr=of_scheduler("nomad_scheduler_clock_offset_seconds"), legend="{{instance}}")],
             unit="s",
             limits=beyond(doctor.clock_problem_seconds, warning=doctor.clock_warning_seconds),
+            width=8,
+            defaults={},
+        ),
+        graph(
+            "Redis' clock",
+            """By how much each queue goes behind Redis' clock, because that stepped ahead; below 0 when it stepped
+            back. The lines are where it is worth a look.""",
+            [Query(expr="max by (queue) (nomad_queue_clock_offset_seconds)", legend="{{queue}}")],
+            unit="s",
+            limits=beyond(doctor.clock_problem_seconds),
+            width=8,
             defaults={},
         ),
         graph(
