@@ -147,6 +147,6 @@ def test_every_line_of_an_admin(
         with ExitStack() as stack:
             for _ in range(100):
                 stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=10))
-            wait_until(lambda: "connections are closed" in (tmp_path / "output.log").read_text(), timeout_seconds=20)
+            wait_until(lambda: "closed idle connections" in (tmp_path / "output.log").read_text(), timeout_seconds=20)
     assert SECRET not in (tmp_path / "output.log").read_text()
     lines_of(tmp_path, environ["LOG_FORMAT"])

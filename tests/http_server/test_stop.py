@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -64,9 +65,9 @@ def test_a_signal_that_interrupts_stop_at_any_line_may_call_it_again(serve: Serv
 
     stopping = threading.Thread(target=stop, daemon=True)
     stopping.start()
-    stopping.join(5)
-    assert not stopping.is_alive()
-    running.thread.join(5)
+    stopping.join(20)
+    assert not stopping.is_alive(), "".join(traceback.format_stack(sys._current_frames()[stopping.ident or 0]))
+    running.thread.join(20)
     assert not running.thread.is_alive()
 
 
