@@ -9,8 +9,8 @@ import pytest
 from chaos.__main__ import PROOFS
 from chaos.stepped_redis import NoSteppedRedis
 
-#: Random steps and hostile values are counted, not timed, in tests of their own.
-SHORT = sorted(set(PROOFS) - {"random_steps", "hostile"})
+#: Random steps, requests and hostile values are counted, not timed, in tests of their own.
+SHORT = sorted(set(PROOFS) - {"random_steps", "api_fuzz", "hostile"})
 
 
 @pytest.mark.slow
