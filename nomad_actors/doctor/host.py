@@ -10,6 +10,8 @@ from ..errors import SettingsError, Unavailable, Unusable
 from ..log import redact
 from ..secret_url import SecretUrl
 from ..store.database import Database
+from ..store.migrate import Schema
+from ..store.misfits import misfits
 from .findings import Finding, Patient, Status
 
 #: Somebody waits for the doctor, who asks much else.
@@ -28,7 +30,18 @@ def database(patient: Patient) -> Iterator[Finding]:
         return
     try:
         # One that was used here cannot be missing for want of a first use.
-        yield (None if database.was_used else _missing(where, database)) or _schema(where, database)
+        if not database.was_used and (missing := _missing(where, database)):
+            yield missing
+            return
+        schema = database.schema()
+        yield _schema(where, schema)
+        if schema.is_current and (found := misfits(database)):
+            yield Finding(
+                "database rows",
+                Status.WARNING,
+                redact(f"values that do not fit their columns, so that these rows are left out: {', '.join(found)}"),
+                "correct or delete them; whoever wrote to the database by hand knows which",
+            )
     except Unusable as error:
         yield Finding("database", Status.PROBLEM, redact(error.found), error.fix)
     except Unavailable as error:
@@ -60,8 +73,7 @@ def _exists(path: Path) -> bool:
         return True
 
 
-def _schema(where: str, database: Database) -> Finding:
-    schema = database.schema()
+def _schema(where: str, schema: Schema) -> Finding:
     if schema.is_current:
         return Finding("database", Status.OK, f"{where} has schema {schema.found}")
     if schema.is_too_new:

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection, Row
 from ..clock import Clock
 from . import schema
 from .database import Database
+from .misfits import MAX_MS, fits
 
 #: What is kept: by count, of changes and of refusals, and by age.
 KEEP_CHANGES = 100_000
@@ -182,7 +183,8 @@ class Audit:
         `since_ms` is inclusive, `until_ms` is not. Raises `Unavailable`.
         """
         column = schema.AuditEntry
-        query = sa.select(schema.AuditEntry.__table__).order_by(column.entry_id.desc()).limit(limit + 1)
+        is_whole = fits(self._database, schema.AuditEntry).label("is_whole")
+        query = sa.select(schema.AuditEntry.__table__, is_whole).order_by(column.entry_id.desc()).limit(limit + 1)
         if cursor is not None:
             query = query.where(column.entry_id < cursor)
         for name, value in (("actor", actor), ("queue", queue), ("job_id", job_id)):
@@ -242,5 +244,19 @@ def _clean(column: str, text: str | None) -> str | None:
 
 
 def _entry(row: Row[tuple[object, ...]]) -> AuditEntry:
-    values = dict(row._mapping)
+    values: dict[str, Any] = dict(row._mapping)
+    if not values.pop("is_whole"):
+        values |= {name: _readable(name, value) for name, value in values.items()}
+        values["error"] = f"changed by another hand, and shown as far as it can be read; {values['error'] or ''}"
     return AuditEntry(id=values.pop("entry_id"), **values)
+
+
+def _readable(name: str, value: object) -> object:
+    """Return what can be shown of a value that may not fit its column."""
+    kind = schema.AuditEntry.__table__.c[name].type
+    if value is None or isinstance(kind, sa.Boolean):
+        return value
+    if isinstance(kind, sa.Integer):
+        fallback = 0 if name == "at_ms" else None
+        return value if isinstance(value, int) and (name == "entry_id" or 0 <= value <= MAX_MS) else fallback
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -234,9 +234,15 @@ def _connect_postgres(_dialect: object, _record: object, arguments: Any, options
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # The driver's own BEGIN is deferred and comes late; ours is said explicitly in `_begin_sqlite`.
     connection.isolation_level = None
+    # Text that is no UTF-8 is shown as far as it goes: it would fail every query that meets it.
+    connection.text_factory = _text
     connection.execute("PRAGMA foreign_keys = ON")
     # FULL, not WAL's usual NORMAL: a rotated refresh token must survive a power cut, for the old one is dead.
     connection.execute("PRAGMA synchronous = FULL")
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode("utf-8", "replace")
 
 
 def _begin_sqlite(busy_ms: int, connection: Connection) -> None:

@@ -20,6 +20,7 @@ from . import history
 from .database import Database
 from .history import EVERYTHING, Changes, Window
 from .logins import ACTIVE
+from .misfits import fits
 from .schema import Character, Document, SyncState
 from .upsert import upsert
 
@@ -208,6 +209,7 @@ class Documents:
             )
             .join(Character, Character.character_id == SyncState.character_id)
             .where(
+                fits(self._database, Character, SyncState),
                 Character.state == ACTIVE,
                 SyncState.next_due_ms <= self._clock.now_ms(),
                 SyncState.asked_ms >= asked_since_ms,
@@ -244,7 +246,7 @@ class Documents:
         query = (
             sa.select(SyncState.route, sa.func.min(SyncState.synced_ms))
             .join(Character, Character.character_id == SyncState.character_id)
-            .where(Character.state == ACTIVE, SyncState.synced_ms.is_not(None))
+            .where(fits(self._database, SyncState), Character.state == ACTIVE, SyncState.synced_ms.is_not(None))
             .group_by(SyncState.route)
         )
         with self._database.read() as connection:

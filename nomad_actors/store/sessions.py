@@ -12,6 +12,7 @@ from ..clock import Clock
 from ..errors import NomadError, Unavailable
 from . import schema
 from .database import Database
+from .misfits import fits
 
 #: How often it is written down that a session is used.
 SEEN_MS = 60_000
@@ -68,7 +69,13 @@ class AdminSessions:
         now_ms, row = self._clock.now_ms(), schema.AdminSession
         columns = [getattr(row, name) for name in AdminSession.__dataclass_fields__]
         is_revoked = sa.exists().where(schema.RevokedToken.digest == row.token_digest)
-        is_live = (row.id_hash == id_hash, row.ended_ms.is_(None), row.expires_ms > now_ms, ~is_revoked)
+        is_live = (
+            row.id_hash == id_hash,
+            row.ended_ms.is_(None),
+            row.expires_ms > now_ms,
+            ~is_revoked,
+            fits(self._database, row),
+        )
         with self._database.read() as connection:
             found = connection.execute(sa.select(*columns, row.seen_ms).where(*is_live)).one_or_none()
         if found is None:

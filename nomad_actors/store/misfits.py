@@ -1,0 +1,71 @@
+"""Rows with a value that does not fit its column.
+
+SQLite keeps whatever another hand writes into a column (https://www.sqlite.org/flexrigid.html); PostgreSQL refuses it.
+Who reads many rows at once leaves such a row out, or shows what of it can be read, and the doctor names it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from . import schema
+from .database import Database
+
+#: The end of the year 9999, ms since the epoch: Python shows no later instant.
+MAX_MS = 253_402_300_799_999
+#: Tables of which one query reads many characters' rows, or those of all who asked.
+READ_TOGETHER: tuple[type[schema.Base], ...] = (
+    schema.Character,
+    schema.Login,
+    schema.SyncState,
+    schema.AdminSession,
+    schema.AuditEntry,
+)
+#: Rows of one table that are named.
+_NAMED = 3
+
+
+def fits(database: Database, *tables: type[schema.Base]) -> sa.ColumnElement[bool]:
+    """Return the condition that every value in a row of `tables` fits its column."""
+    if not database.is_sqlite:
+        return sa.true()
+    return sa.and_(*(_fits(column) for table in tables for column in table.__table__.c))
+
+
+def misfits(database: Database) -> list[str]:
+    """Return, for a sentence, each table that holds rows which do not fit, with the keys of the first few.
+
+    Raises `Unavailable`.
+    """
+    found = []
+    with database.unmigrated() as connection:
+        for table in READ_TOGETHER:
+            keys = [sa.type_coerce(key, sa.String).label(key.name) for key in table.__table__.primary_key]
+            rows = connection.execute(sa.select(*keys).where(~fits(database, table)).limit(_NAMED + 1)).all()
+            named = [", ".join(f"{name} {value}" for name, value in row._mapping.items()) for row in rows]
+            if len(rows) > _NAMED:
+                named[_NAMED:] = ["and more"]
+            if rows:
+                found.append(f"{table.__tablename__} ({'; '.join(named)})")
+    return found
+
+
+def _fits(column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    kind = sa.func.typeof(column)
+    good: sa.ColumnElement[bool]
+    if isinstance(column.type, sa.JSON):
+        # Lists of words. In this order: to look into what is no JSON is an error.
+        each = sa.func.json_each(column).table_valued("type")
+        has_others = sa.exists(sa.select(1).select_from(each).where(each.c.type != "text"))
+        good = sa.case((sa.func.json_valid(column) == 0, sa.false()), else_=~has_others)
+    elif isinstance(column.type, sa.Boolean):
+        good = sa.type_coerce(column, sa.Integer).in_([0, 1])
+    elif isinstance(column.type, sa.Integer):
+        good = kind == "integer"
+        if column.name.endswith("_ms"):
+            good &= column.between(0, MAX_MS)
+    else:
+        good = kind == "text"
+    return sa.or_(kind == "null", good) if column.nullable else good
