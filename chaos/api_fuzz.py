@@ -65,7 +65,11 @@ def api_fuzz(draw: random.Random, seconds: float) -> str:
     """Ask an application's admin for some seconds; no answer may be one that its document does not know."""
     with tempfile.TemporaryDirectory() as directory:
         server = LocalRedis(Path(directory), dies_with_us=True).start()
-        settings_of_app = {"REDIS_URL": server.url, "NOMAD_VAR_DIR": directory}
+        settings_of_app = {
+            "REDIS_URL": server.url,
+            "NOMAD_VAR_DIR": directory,
+            "DATABASE_URL": f"sqlite:///{directory}/nomad.db",
+        }
         application = app.create_app(Settings.from_env(settings_of_app))
         try:
             application.store.migrate()

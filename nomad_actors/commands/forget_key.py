@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -21,13 +22,15 @@ def forget_key(
 ) -> None:
     """Mark the logins that a lost key encrypted: their players must log in again. Their data stays."""
     from ..store import Store, TokenCipher
+    from ..store.database import Database
     from ..store.login_keys import stored_logins_by_key
 
     with opened() as access:
         at_hand = TokenCipher.at_hand(access.settings)
         if at_hand is not None and key_id in at_hand.key_ids:
             raise BadInput(f"key {key_id} is not lost: {at_hand.source} holds it")
-        logins = stored_logins_by_key(access.settings.database_url)
+        with closing(Database(access.settings.database_url)) as database:
+            logins = stored_logins_by_key(database)
         if key_id not in logins:
             ids = sorted(logins)
             raise BadInput(

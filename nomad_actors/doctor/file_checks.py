@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from ..counted import counted
 from ..errors import CannotStart, SettingsError
 from ..private_files import files_of, found_open, in_words
 from ..store import TokenCipher
-from ..store.login_keys import logins_by_key, refuse_lost_keys, stored_logins_by_key
+from ..store.database import Database
+from ..store.login_keys import refuse_lost_keys, stored_logins_by_key
 from .findings import Finding, Patient, Status
 
 
@@ -63,7 +65,7 @@ def _may_write(path: Path) -> bool:
 
 
 def _logins_by_key(patient: Patient) -> Mapping[str, int]:
-    if patient.database is None:
-        return stored_logins_by_key(patient.settings.database_url)
-    with patient.database.unmigrated() as connection:
-        return logins_by_key(connection)
+    if patient.database is not None:
+        return stored_logins_by_key(patient.database)
+    with closing(Database(patient.settings.database_url)) as database:
+        return stored_logins_by_key(database)

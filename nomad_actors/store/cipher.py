@@ -10,6 +10,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Literal
 
 from cryptography.exceptions import InvalidTag
@@ -21,6 +22,7 @@ from ..errors import NomadError, SettingsError
 from ..known_secrets import KNOWN
 from ..settings import Settings
 from ..token_keys import ACCEPTED
+from .database import Database
 from .key_file import KEY_FILE, make_key, read_key
 from .login_keys import refuse_lost_keys, stored_logins_by_key
 
@@ -70,7 +72,8 @@ class TokenCipher:
             raise SettingsError(
                 [f"NOMAD_TOKEN_KEYS is not set; accepted with PostgreSQL: {ACCEPTED}, the same on every host"]
             )
-        refuse_lost_keys(stored_logins_by_key(settings.database_url), [], str(path))
+        with closing(Database(settings.database_url)) as database:
+            refuse_lost_keys(stored_logins_by_key(database), [], str(path))
         return cls([make_key(settings.var_dir)], str(path))
 
     @classmethod

@@ -42,20 +42,16 @@ def logins_by_key(connection: Connection) -> Mapping[str, int]:
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def stored_logins_by_key(database_url: str) -> Mapping[str, int]:
+def stored_logins_by_key(database: Database) -> Mapping[str, int]:
     """Return `logins_by_key` of a database, which is neither made nor migrated for it.
 
-    Raises `Unavailable`, `SettingsError`.
+    Raises `Unavailable`.
     """
-    database = Database(database_url)
-    try:
-        # A place that we may not look into holds nothing for us: whoever writes there says so.
-        if database.is_sqlite and not os.path.exists(database.url.database or ""):
-            return {}
-        with database.unmigrated() as connection:
-            return logins_by_key(connection)
-    finally:
-        database.close()
+    # A place that we may not look into holds nothing for us: whoever writes there says so.
+    if database.is_sqlite and not os.path.exists(database.url.database or ""):
+        return {}
+    with database.unmigrated() as connection:
+        return logins_by_key(connection)
 
 
 def refuse_lost_keys(logins: Mapping[str, int], key_ids: Iterable[str], source: str) -> None:

@@ -21,6 +21,7 @@ from nomad_actors.job_types import Backoff, JobType, Payload, Priority, Result
 from nomad_actors.queues import Queues, current_job
 from nomad_actors.scheduler import SCHEDULES, Schedules
 from nomad_actors.scrape import scraped
+from nomad_actors.secret_url import SecretUrl
 from nomad_actors.settings import Settings
 from nomad_actors.store import Store, TokenCipher
 from nomad_actors.testing import running
@@ -113,8 +114,10 @@ class Parts:
 def parts_on(url: str, directory: Path, settings: Settings | None = None, clock: Clock | None = None) -> Parts:
     """Return the parts of an application: queues in the Redis at `url`, the database in `directory`."""
     gate.clear()
-    settings, clock = replace(settings or Settings(), var_dir=directory / "var"), clock or SystemClock()
-    store = Store(f"sqlite:///{directory}/database/nomad.db", cipher=TokenCipher(["a key for tests"]), clock=clock)
+    url_of_database = SecretUrl(f"sqlite:///{directory}/database/nomad.db")
+    settings = replace(settings or Settings(), var_dir=directory / "var", database_url=url_of_database)
+    clock = clock or SystemClock()
+    store = Store(url_of_database, cipher=TokenCipher(["a key for tests"]), clock=clock)
     broker = JobBroker(url=url)
     queues = Queues(broker, settings=Settings(), clock=SystemClock())
     for name in QUEUES:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -68,82 +68,91 @@ def test_once_runs_every_job_type_beside_another_redis_and_leaves_nothing(
     assert redis_client.dbsize() == 1
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_ending_the_demo_ends_everything_it_started(
-    tmp_path: Path, wait_until: Callable[..., None], number: signal.Signals
-) -> None:
-    output = tmp_path / "said"
-    process = start(output=output)
-    try:
-        wait_until(
-            lambda: "Running on" in output.read_text(errors="replace"),
-            timeout_seconds=120,
-            what="the demo runs on",
-        )
-        address = next(line.split()[1] for line in output.read_text().splitlines() if line.startswith("Admin "))
-        page = requests.get(address, timeout=10)
-        # What it says to type in another shell leads to this system and no other.
-        line = next(line for line in output.read_text().splitlines() if line.startswith("In another shell: export "))
-        typed = f"{line.partition(': ')[2]} && '{sys.executable}' -m nomad_actors.cli schedules --json"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("REDIS_")}
-        beside = subprocess.run(typed, shell=True, cwd=ROOT, env=kept, capture_output=True, text=True, check=True)
-        assert [each["live"] for each in json.loads(beside.stdout)["schedulers"]] == [True]
-        assert page.status_code == 200
-        # Without a token it is looked at only; the link that the demo prints logs its browser in, once.
-        assert ">Pause<" not in requests.get(f"{address}queues/esi-refresh", timeout=10).text
-        link = next(line.split()[-1] for line in output.read_text().splitlines() if line.startswith("Log in, once"))
-        with requests.Session() as browser:
-            assert ">Log out<" in browser.get(link, timeout=10).text
-            assert ">Pause<" in browser.get(f"{address}queues/esi-refresh", timeout=10).text
-        assert requests.get(link, timeout=10).status_code == 401
-        assert "esi-refresh" in page.text
-        (directory,) = tmp_path.glob("nomad-demo-*")
-        assert open_in(directory) == []
-        started = family(process)
-        assert len(started) >= 5
-        process.send_signal(number)
-        process.wait(timeout=40)
-        _, alive = psutil.wait_procs(started, timeout=15)
-        assert not alive
-    finally:
-        if process.poll() is None:
-            process.kill()
-
-
-@pytest.mark.slow
-def test_the_originals_endpoints_answer_in_the_demo(tmp_path: Path, wait_until: Callable[..., None]) -> None:
+@pytest.fixture
+def running(tmp_path: Path, wait_until: Callable[..., None]) -> Iterator[subprocess.Popen[bytes]]:
+    """The demo, which says to the file `said` what it says, and goes on until it is ended."""
     output = tmp_path / "said"
     process = start(output=output)
     try:
         wait_until(
             lambda: "Running on" in output.read_text(errors="replace"), timeout_seconds=120, what="the demo runs on"
         )
-        address = next(line.split()[1] for line in output.read_text().splitlines() if line.startswith("Admin "))
-        url = address.removesuffix("/admin/")
-        jobs = f"{url}/admin/jobs/queues/token-refresh/jobs"
-        var_dir = Path(re.findall(r"NOMAD_VAR_DIR=(\S+)", output.read_text())[0])
-        schedule = requests.get(f"{url}/admin/jobs/scheduler", timeout=10).json()["jobs"][0]["name"]
-        # A character that nobody has logged in: it fails at once. No more of them than health puts up with.
-        stranger = {"name": "token-refresh", "data": {"character_id": 1, "user_id": 1}}
-        needing = [line for line in LINES if "{failed}" in line.path]
-        acted_on = {
-            line.path: requests.post(jobs, json=stranger, headers=as_operator(var_dir), timeout=10).json()["id"]
-            for line in needing
-        }
-        wait_until(
-            lambda: all(
-                requests.get(f"{jobs}/{each}", timeout=10).json()["status"] == "failed" for each in acted_on.values()
-            ),
-            timeout_seconds=30,
-            what="a stranger's jobs failed",
-        )
-        wrong = [
-            said
-            for line in LINES
-            for said in differences(url, line, acted_on.get(line.path, ""), var_dir, schedule=schedule)
-        ]
-        assert not wrong, "\n".join(wrong)
+        yield process
     finally:
-        process.send_signal(signal.SIGTERM)
+        if process.poll() is None:
+            process.kill()
         process.wait(timeout=40)
+
+
+def end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """End the demo, and see that nothing that it started is left."""
+    started = family(process)
+    assert len(started) >= 5
+    process.send_signal(number)
+    process.wait(timeout=40)
+    _, alive = psutil.wait_procs(started, timeout=15)
+    assert not alive
+
+
+@pytest.mark.slow
+def test_killing_the_demo_ends_everything_it_started(running: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    (directory,) = tmp_path.glob("nomad-demo-*")
+    assert open_in(directory) == []
+    end(running, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_the_demo_is_the_original_to_look_at_and_ends_with_all_it_started(
+    running: subprocess.Popen[bytes], tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    said = (tmp_path / "said").read_text()
+    address = next(line.split()[1] for line in said.splitlines() if line.startswith("Admin "))
+    check_ways_in(address, said)
+    check_original(address.removesuffix("/admin/"), said, wait_until)
+    end(running, signal.SIGINT)
+
+
+def check_ways_in(address: str, said: str) -> None:
+    """What the demo says to type, and the link that it prints, lead to this system and no other."""
+    line = next(line for line in said.splitlines() if line.startswith("In another shell: export "))
+    typed = f"{line.partition(': ')[2]} && '{sys.executable}' -m nomad_actors.cli schedules --json"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("REDIS_")}
+    beside = subprocess.run(typed, shell=True, cwd=ROOT, env=kept, capture_output=True, text=True, check=True)
+    assert [each["live"] for each in json.loads(beside.stdout)["schedulers"]] == [True]
+    page = requests.get(address, timeout=10)
+    assert page.status_code == 200
+    assert "esi-refresh" in page.text
+    # Without a token it is looked at only; the link that the demo prints logs its browser in, once.
+    assert ">Pause<" not in requests.get(f"{address}queues/esi-refresh", timeout=10).text
+    link = next(line.split()[-1] for line in said.splitlines() if line.startswith("Log in, once"))
+    with requests.Session() as browser:
+        assert ">Log out<" in browser.get(link, timeout=10).text
+        assert ">Pause<" in browser.get(f"{address}queues/esi-refresh", timeout=10).text
+    assert requests.get(link, timeout=10).status_code == 401
+
+
+def check_original(url: str, said: str, wait_until: Callable[..., None]) -> None:
+    """The original's addresses answer in its form."""
+    jobs = f"{url}/admin/jobs/queues/token-refresh/jobs"
+    var_dir = Path(re.findall(r"NOMAD_VAR_DIR=(\S+)", said)[0])
+    schedule = requests.get(f"{url}/admin/jobs/scheduler", timeout=10).json()["jobs"][0]["name"]
+    # A character that nobody has logged in: it fails at once. No more of them than health puts up with.
+    stranger = {"name": "token-refresh", "data": {"character_id": 1, "user_id": 1}}
+    needing = [line for line in LINES if "{failed}" in line.path]
+    acted_on = {
+        line.path: requests.post(jobs, json=stranger, headers=as_operator(var_dir), timeout=10).json()["id"]
+        for line in needing
+    }
+    wait_until(
+        lambda: all(
+            requests.get(f"{jobs}/{each}", timeout=10).json()["status"] == "failed" for each in acted_on.values()
+        ),
+        timeout_seconds=30,
+        what="a stranger's jobs failed",
+    )
+    wrong = [
+        said
+        for line in LINES
+        for said in differences(url, line, acted_on.get(line.path, ""), var_dir, schedule=schedule)
+    ]
+    assert not wrong, "\n".join(wrong)

@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,11 @@ from nomad_actors.clock import SystemClock
 from nomad_actors.doctor import file_checks
 from nomad_actors.doctor.findings import Finding
 from nomad_actors.errors import CannotStart, SettingsError
+from nomad_actors.secret_url import SecretUrl
 from nomad_actors.settings import Settings
 from nomad_actors.store import KeyIsLost, Store, TokenCipher
+from nomad_actors.store.database import Database
+from nomad_actors.store.key_file import make_key
 from nomad_actors.token_keys import is_strong
 from tests.processes import environ_for
 
@@ -113,12 +117,12 @@ def test_two_programs_that_make_the_key_while_a_login_is_saved_have_one(settings
     second.close()
 
 
-def findings(settings: Settings, check: Callable[..., object]) -> dict[str, Finding]:
+def findings(settings: Settings, check: Callable[..., object], database: Database | None = None) -> dict[str, Finding]:
     class Asked:
         """The part of a patient that these checks ask for."""
 
     asked = Asked()
-    asked.settings, asked.database = settings, None  # type: ignore[attr-defined]
+    asked.settings, asked.database = settings, database  # type: ignore[attr-defined]
     return {finding.name: finding for finding in check(asked)}  # type: ignore[attr-defined]
 
 
@@ -133,6 +137,13 @@ def test_the_doctor_finds_a_lost_key_and_files_that_others_may_use(settings: Set
     key_file.unlink()
     lost = findings(settings, file_checks.token_keys)["token keys"]
     assert (lost.status, "nomad forget-key" in lost.fix) == ("problem", True)
+
+
+def test_a_key_without_a_database_is_no_fault(settings: Settings, tmp_path: Path) -> None:
+    make_key(settings.var_dir)
+    empty = replace(settings, database_url=SecretUrl(f"sqlite:///{tmp_path}/not made/nomad.db"))
+    for database in (None, Database(empty.database_url)):
+        assert findings(empty, file_checks.token_keys, database) == {}
 
 
 def test_the_doctor_closes_our_files_alone_in_a_directory_of_others(tmp_path: Path) -> None:
