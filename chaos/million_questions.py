@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 from collections import deque
@@ -35,7 +36,8 @@ class Question:
 
     def ask(self, session: requests.Session, address: str) -> requests.Response:
         """Send it."""
-        return session.request(self.method, address, json=self.body, timeout=60)
+        body = self.body() if callable(self.body) else self.body
+        return session.request(self.method, address, json=body, timeout=60)
 
 
 class Questions:
@@ -146,9 +148,15 @@ class Questions:
 
     def _bulk(self) -> Iterator[Question]:
         """Yield the life of one operation: it is stopped again before the next is begun."""
-        meant = {"action": "cancel", "filter": {"fields": {"character_id": "7"}}, "perSecond": 1}
-        yield Question("bulk, counted", lambda: f"{QUEUE}/bulk", "POST", meant)
-        yield Question("bulk, begun", lambda: f"{QUEUE}/bulk", "POST", {**meant, "dryRun": False}, self._begun)
+        characters = itertools.count(7)
+
+        def meant(*, dry_run: bool) -> object:
+            # Of another character each time: the jobs of one would be gone after a few rounds.
+            fields = {"character_id": str(next(characters) % CHARACTERS)}
+            return {"action": "cancel", "filter": {"fields": fields}, "perSecond": 1, "dryRun": dry_run}
+
+        yield Question("bulk, counted", lambda: f"{QUEUE}/bulk", "POST", lambda: meant(dry_run=True))
+        yield Question("bulk, begun", lambda: f"{QUEUE}/bulk", "POST", lambda: meant(dry_run=False), self._begun)
         yield Question("bulk, looked at", lambda: self._operation)
         for name, end in (("stopped", "stop"), ("gone on with", "resume"), ("stopped again", "stop")):
             yield Question(f"bulk, {name}", lambda end=end: f"{self._operation}/{end}", "POST", {})  # type: ignore[misc]

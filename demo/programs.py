@@ -17,6 +17,8 @@ from nomad_actors.supervisor import Supervisor
 from .environment import Ports
 
 STOP_SECONDS = 12.0
+#: Enough to fill every page, and few enough that a newcomer sees the end of their first hour in some seconds.
+CHARACTERS = 10
 
 
 class NotReady(NomadError):
@@ -57,6 +59,7 @@ class Programs:
         """Start the sandbox; return its address."""
         ready = self._directory / "sandbox-url"
         command = [sys.executable, "-m", "sandbox", "--port", "0", "--ready-file", str(ready)]
+        command += ["--characters", str(CHARACTERS)]
         self._sandbox.add("sandbox", command, os.environ, output=self.logs / "sandbox.log", restart=False)
         self._sandbox.start()
         wait_for(ready.exists, seconds=20, what="the sandbox")

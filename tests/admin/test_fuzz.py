@@ -35,8 +35,8 @@ def filled(parts: Parts) -> Flask:
 @pytest.mark.slow
 def test_random_requests_are_answered_as_documented(filled: Flask, parts: Parts) -> None:
     with Fuzz(filled, parts.queues, random.Random(1), parts.settings) as fuzz:
-        fuzz.ask(15)
-        fuzz.look(15)
+        fuzz.ask(8)
+        fuzz.look(8)
     assert fuzz.answers.total() > 300
     assert {200, 201, 404, 409, 422} <= set(fuzz.answers), fuzz.told()
 
@@ -46,8 +46,8 @@ def test_reading_changes_nothing(filled: Flask, parts: Parts, redis_client: redi
     assert before[0]
     assert before[1]["audit_log"]
     with Fuzz(filled, parts.queues, random.Random(2), parts.settings) as fuzz:
-        fuzz.ask(10, methods=("GET",))
-        fuzz.look(30)
+        fuzz.ask(8, methods=("GET",))
+        fuzz.look(15)
         assert {200, 404, 422} <= set(fuzz.answers), fuzz.told()
     after = everything(redis_client)
     assert {key: after.get(key) for key in before[0] | after if before[0].get(key) != after.get(key)} == {}
