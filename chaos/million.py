@@ -60,7 +60,9 @@ def million(draw: random.Random, seconds: float) -> str:
         with requests.Session() as session:
             session.headers["Authorization"] = f"Bearer {read_or_make_token(access.settings.var_dir)}"
             rounds, slack = (ROUNDS, 1) if seconds >= JUDGED_SECONDS else (FEW_ROUNDS, SLACK)
-            client.config_set("slowlog-log-slower-than", SLOW_US * slack)
+            # Redis counts the time in which the machine runs something else.
+            slow_us = SLOW_US * (1 if slack == 1 else 4 * slack)
+            client.config_set("slowlog-log-slower-than", slow_us)
             questions = Questions(access, session, url, draw).all(rounds + WARM_ROUNDS)
             times, early, late = _asked(session, url, questions, client, process, rounds=rounds)
         slow = [f"{entry['duration'] / 1000:.1f} ms {entry['command'][:80]!r}" for entry in client.slowlog_get(20)]
@@ -78,7 +80,7 @@ def million(draw: random.Random, seconds: float) -> str:
         if statistics.median(found) > MEDIAN_MS * slack or _p99(found) > P99_MS * slack
     }
     assert not slow_ones, f"{said}; too slow (median and p99): {slow_ones}"
-    assert not slow, f"{said}; commands over {SLOW_US * slack // 1000} ms: {slow}"
+    assert not slow, f"{said}; commands over {slow_us // 1000} ms: {slow}"
     assert late - early <= GROWTH_BYTES, said
     return said
 

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from ..clock import Clock
-from . import schema
 from .database import Database
 from .misfits import MAX_MS, fits
+from .schema import audit_log
 
 #: What is kept: by count, of changes and of refusals, and by age.
 KEEP_CHANGES = 100_000
@@ -118,7 +118,7 @@ class Audit:
         """
         ended = {"ended_ms": self._clock.now_ms(), "status": status, "error": _clean("error", error)}
         with self._database.write() as connection:
-            connection.execute(sa.update(schema.AuditEntry).filter_by(entry_id=entry_id).values(ended))
+            connection.execute(sa.update(audit_log).filter_by(entry_id=entry_id).values(ended))
 
     def refused(
         self, request: AuditedRequest, status: int, reason: str, error: str, *, is_counted: bool = False
@@ -129,8 +129,8 @@ class Audit:
         same one again, by its `error`, is not another. Returns whether it was written. Raises `Unavailable`.
         """
         now_ms = self._clock.now_ms()
-        recent = sa.select(schema.AuditEntry.entry_id).where(
-            schema.AuditEntry.at_ms > now_ms - REFUSALS_MS, schema.AuditEntry.refused.is_(True)
+        recent = sa.select(audit_log.c.entry_id).where(
+            audit_log.c.at_ms > now_ms - REFUSALS_MS, audit_log.c.refused.is_(True)
         )
         alike = recent.filter_by(source=request.source, reason=reason)
         bounds = [
@@ -153,12 +153,11 @@ class Audit:
 
         Those with the same `error` are one: at the same instant several may have been written. Raises `Unavailable`.
         """
-        last_ms = sa.func.max(schema.AuditEntry.at_ms)
+        last_ms = sa.func.max(audit_log.c.at_ms)
         query = (
             sa.select(last_ms)
-            .filter_by(source=source, reason=reason)
-            .where(schema.AuditEntry.at_ms > since_ms)
-            .group_by(schema.AuditEntry.error)
+            .where(audit_log.c.source == source, audit_log.c.reason == reason, audit_log.c.at_ms > since_ms)
+            .group_by(audit_log.c.error)
             .order_by(last_ms.desc())
             .limit(limit)
         )
@@ -182,9 +181,9 @@ class Audit:
         `endpoint` is a whole one or how it ends: `retry` finds the retries of the API, the pages and the command.
         `since_ms` is inclusive, `until_ms` is not. Raises `Unavailable`.
         """
-        column = schema.AuditEntry
-        is_whole = fits(self._database, schema.AuditEntry).label("is_whole")
-        query = sa.select(schema.AuditEntry.__table__, is_whole).order_by(column.entry_id.desc()).limit(limit + 1)
+        column = audit_log.c
+        is_whole = fits(self._database, audit_log).label("is_whole")
+        query = sa.select(audit_log, is_whole).order_by(column.entry_id.desc()).limit(limit + 1)
         if cursor is not None:
             query = query.where(column.entry_id < cursor)
         for name, value in (("actor", actor), ("queue", queue), ("job_id", job_id)):
@@ -205,9 +204,7 @@ class Audit:
 
 def _insert(connection: Connection, request: AuditedRequest, at_ms: int, *, refused: bool, **ended: object) -> int:
     values = {name: _clean(name, value) if isinstance(value, str) else value for name, value in vars(request).items()}
-    inserted = connection.execute(
-        sa.insert(schema.AuditEntry).values(values | {"at_ms": at_ms, "refused": refused} | ended)
-    )
+    inserted = connection.execute(sa.insert(audit_log).values(values | {"at_ms": at_ms, "refused": refused} | ended))
     key = inserted.inserted_primary_key
     assert key is not None
     return int(key[0])
@@ -220,12 +217,12 @@ def _are_there(connection: Connection, query: sa.Select[int], count: int) -> boo
 
 def _step(connection: Connection, now_ms: int, *, refused: bool, keep: int) -> None:
     """Remove a few rows that are too old, or beyond what is kept of their kind."""
-    column = schema.AuditEntry
+    column = audit_log.c
     kind = sa.select(column.entry_id).where(column.refused.is_(refused))
     beyond = connection.scalar(kind.order_by(column.entry_id.desc()).limit(1).offset(keep))
     for wrong in (column.at_ms < now_ms - KEEP_MS, column.entry_id <= (beyond or 0)):
         oldest = kind.where(wrong).order_by(column.entry_id).limit(STEP_ROWS)
-        connection.execute(sa.delete(column).where(column.entry_id.in_(oldest)))
+        connection.execute(sa.delete(audit_log).where(column.entry_id.in_(oldest)))
 
 
 def _clean(column: str, text: str | None) -> str | None:
@@ -236,7 +233,7 @@ def _clean(column: str, text: str | None) -> str | None:
     if text is None:
         return None
     text = text.replace("\x00", "\\0").encode("utf-8", "backslashreplace").decode()
-    most = getattr(schema.AuditEntry.__table__.c[column].type, "length", None) or MAX_TEXT_CHARS
+    most = getattr(audit_log.c[column].type, "length", None) or MAX_TEXT_CHARS
     if len(text) <= most:
         return text
     end = most // 4
@@ -253,7 +250,7 @@ def _entry(row: Row[tuple[object, ...]]) -> AuditEntry:
 
 def _readable(name: str, value: object) -> object:
     """Return what can be shown of a value that may not fit its column."""
-    kind = schema.AuditEntry.__table__.c[name].type
+    kind = audit_log.c[name].type
     if value is None or isinstance(kind, sa.Boolean):
         return value
     if isinstance(kind, sa.Integer):

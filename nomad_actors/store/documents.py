@@ -21,7 +21,7 @@ from .database import Database
 from .history import EVERYTHING, Changes, Window
 from .logins import ACTIVE
 from .misfits import fits
-from .schema import Character, Document, SyncState
+from .schema import characters, documents, sync_state
 from .upsert import upsert
 
 
@@ -121,7 +121,7 @@ class Documents:
             changes = history.absorb(connection, route, character_id, snapshot.body, snapshot.as_of_ms, window)
             state = _state(connection, character_id, route)
             if state is None or state.as_of_ms is None or state.as_of_ms <= snapshot.as_of_ms:
-                upsert(connection, Document, [document])
+                upsert(connection, documents, [document])
                 self._succeed(connection, character_id, route, snapshot, next_due_ms, window.is_everything)
         return changes
 
@@ -198,28 +198,28 @@ class Documents:
         Left out: characters that need a login, routes nobody asked for since `asked_since_ms`, and those
         enqueued since `queued_before_ms` that were not tried yet. Raises `Unavailable`.
         """
-        tried = sa.func.coalesce(SyncState.attempted_ms, 0)
+        tried = sa.func.coalesce(sync_state.c.attempted_ms, 0)
         query = (
             sa.select(
-                SyncState.character_id,
-                Character.user_id,
-                Character.scopes,
-                SyncState.route,
-                SyncState.due_priority,
+                sync_state.c.character_id,
+                characters.c.user_id,
+                characters.c.scopes,
+                sync_state.c.route,
+                sync_state.c.due_priority,
             )
-            .join(Character, Character.character_id == SyncState.character_id)
+            .join(characters, characters.c.character_id == sync_state.c.character_id)
             .where(
-                fits(self._database, Character, SyncState),
-                Character.state == ACTIVE,
-                SyncState.next_due_ms <= self._clock.now_ms(),
-                SyncState.asked_ms >= asked_since_ms,
+                fits(self._database, characters, sync_state),
+                characters.c.state == ACTIVE,
+                sync_state.c.next_due_ms <= self._clock.now_ms(),
+                sync_state.c.asked_ms >= asked_since_ms,
                 sa.or_(
-                    SyncState.queued_ms.is_(None),
-                    SyncState.queued_ms <= tried,
-                    SyncState.queued_ms <= queued_before_ms,
+                    sync_state.c.queued_ms.is_(None),
+                    sync_state.c.queued_ms <= tried,
+                    sync_state.c.queued_ms <= queued_before_ms,
                 ),
             )
-            .order_by(SyncState.next_due_ms)
+            .order_by(sync_state.c.next_due_ms)
             .limit(limit)
         )
         with self._database.read() as connection:
@@ -244,10 +244,10 @@ class Documents:
         Raises `Unavailable`.
         """
         query = (
-            sa.select(SyncState.route, sa.func.min(SyncState.synced_ms))
-            .join(Character, Character.character_id == SyncState.character_id)
-            .where(fits(self._database, SyncState), Character.state == ACTIVE, SyncState.synced_ms.is_not(None))
-            .group_by(SyncState.route)
+            sa.select(sync_state.c.route, sa.func.min(sync_state.c.synced_ms))
+            .join(characters, characters.c.character_id == sync_state.c.character_id)
+            .where(fits(self._database, sync_state), characters.c.state == ACTIVE, sync_state.c.synced_ms.is_not(None))
+            .group_by(sync_state.c.route)
         )
         with self._database.read() as connection:
             return {route: at_ms for route, at_ms in connection.execute(query) if at_ms is not None}
@@ -284,19 +284,19 @@ class Documents:
 
 def _state(connection: Connection, character_id: int, route: str) -> RouteState | None:
     row = connection.execute(
-        sa.select(SyncState.__table__, Document.pages)
+        sa.select(sync_state, documents.c.pages)
         .outerjoin(
-            Document,
-            sa.and_(Document.character_id == SyncState.character_id, Document.route == SyncState.route),
+            documents,
+            sa.and_(documents.c.character_id == sync_state.c.character_id, documents.c.route == sync_state.c.route),
         )
-        .where(SyncState.character_id == character_id, SyncState.route == route)
+        .where(sync_state.c.character_id == character_id, sync_state.c.route == route)
     ).one_or_none()
     return None if row is None else RouteState(**row._mapping)
 
 
 def _body(connection: Connection, character_id: int, route: str) -> Any:
     text = connection.execute(
-        sa.select(Document.body_json).where(Document.character_id == character_id, Document.route == route)
+        sa.select(documents.c.body_json).where(documents.c.character_id == character_id, documents.c.route == route)
     ).scalar_one_or_none()
     return None if text is None else json.loads(text)
 
@@ -315,9 +315,9 @@ def _put(connection: Connection, character_id: int, route: str, values: dict[str
     if _update(connection, character_id, route, values):
         return
     fresh = {"rows_complete": False, "failures": 0, **values}
-    connection.execute(sa.insert(SyncState).values(character_id=character_id, route=route, **fresh))
+    connection.execute(sa.insert(sync_state).values(character_id=character_id, route=route, **fresh))
 
 
 def _update(connection: Connection, character_id: int, route: str, values: dict[str, Any]) -> bool:
-    same = (SyncState.character_id == character_id, SyncState.route == route)
-    return connection.execute(sa.update(SyncState).where(*same).values(**values)).rowcount == 1
+    same = (sync_state.c.character_id == character_id, sync_state.c.route == route)
+    return connection.execute(sa.update(sync_state).where(*same).values(**values)).rowcount == 1

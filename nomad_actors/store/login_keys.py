@@ -21,7 +21,7 @@ from .database import Database
 _BEFORE_ID, ID_CHARACTERS = 3, 8
 
 #: The id of the key that a login's refresh token was encrypted with.
-KEY_ID = sa.func.substr(schema.Login.refresh_token, _BEFORE_ID + 1, ID_CHARACTERS)
+KEY_ID = sa.func.substr(schema.logins.c.refresh_token, _BEFORE_ID + 1, ID_CHARACTERS)
 ACTIVE = "active"
 
 
@@ -31,12 +31,12 @@ class KeyIsLost(CannotStart):
 
 def logins_by_key(connection: Connection) -> Mapping[str, int]:
     """Return how many working logins were encrypted with each key, by its id."""
-    if not sa.inspect(connection).has_table(schema.Login.__tablename__):
+    if not sa.inspect(connection).has_table(schema.logins.name):
         return {}
     query = (
         sa.select(KEY_ID, sa.func.count())
-        .join(schema.Character, schema.Character.character_id == schema.Login.character_id)
-        .where(schema.Character.state == ACTIVE)
+        .join(schema.characters, schema.characters.c.character_id == schema.logins.c.character_id)
+        .where(schema.characters.c.state == ACTIVE)
         .group_by(KEY_ID)
     )
     return {row[0]: row[1] for row in connection.execute(query)}

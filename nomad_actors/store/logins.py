@@ -84,10 +84,10 @@ class Logins:
 
         Raises `Unavailable`.
         """
-        lost = sa.select(schema.Login.character_id).where(KEY_ID.in_([key_id]))
+        lost = sa.select(schema.logins.c.character_id).where(KEY_ID.in_([key_id]))
         change = (
-            sa.update(schema.Character)
-            .where(schema.Character.state == ACTIVE, schema.Character.character_id.in_(lost))
+            sa.update(schema.characters)
+            .where(schema.characters.c.state == ACTIVE, schema.characters.c.character_id.in_(lost))
             .values(
                 state=NEEDS_LOGIN,
                 state_reason=f"the key {key_id} that encrypted its token is lost",
@@ -129,12 +129,12 @@ class Logins:
         }
         tokens = self._sealed(character_id, refresh_token, access_token, expires_at_ms)
         with self._database.write() as connection:
-            upsert(connection, schema.Character, [character], keep=["created_ms"])
+            upsert(connection, schema.characters, [character], keep=["created_ms"])
             version = connection.execute(
-                sa.select(schema.Login.version).where(schema.Login.character_id == character_id)
+                sa.select(schema.logins.c.version).where(schema.logins.c.character_id == character_id)
             ).scalar()
             row = {"character_id": character_id, "version": (version or 0) + 1, **tokens}
-            upsert(connection, schema.Login, [row])
+            upsert(connection, schema.logins, [row])
 
     def login(self, character_id: int) -> Login | None:
         """Return a character with its tokens, or None when it never logged in.
@@ -144,8 +144,8 @@ class Logins:
         with self._database.read() as connection:
             row = connection.execute(
                 _CHARACTERS.add_columns(
-                    schema.Login.version, schema.Login.refresh_token, schema.Login.access_token
-                ).where(schema.Character.character_id == character_id)
+                    schema.logins.c.version, schema.logins.c.refresh_token, schema.logins.c.access_token
+                ).where(schema.characters.c.character_id == character_id)
             ).one_or_none()
         if row is None:
             return None
@@ -163,7 +163,7 @@ class Logins:
         Raises `Unavailable`.
         """
         with self._database.read() as connection:
-            row = connection.execute(_CHARACTERS.where(schema.Character.character_id == character_id)).one_or_none()
+            row = connection.execute(_CHARACTERS.where(schema.characters.c.character_id == character_id)).one_or_none()
         return None if row is None else Character(**_fields(row))
 
     def characters(self, state: str | None = None) -> list[Character]:
@@ -171,11 +171,11 @@ class Logins:
 
         One whose row cannot be read is left out; the doctor names it. Raises `Unavailable`.
         """
-        query = _CHARACTERS.order_by(schema.Character.character_id).where(
-            fits(self._database, schema.Character, schema.Login)
+        query = _CHARACTERS.order_by(schema.characters.c.character_id).where(
+            fits(self._database, schema.characters, schema.logins)
         )
         if state is not None:
-            query = query.where(schema.Character.state == state)
+            query = query.where(schema.characters.c.state == state)
         with self._database.read() as connection:
             return [Character(**_fields(row)) for row in connection.execute(query)]
 
@@ -191,9 +191,9 @@ class Logins:
 
         Raises `Unavailable`.
         """
-        state = schema.Character.state
+        state = schema.characters.c.state
         with self._database.read() as connection:
-            counts = sa.select(state, sa.func.count()).where(fits(self._database, schema.Character)).group_by(state)
+            counts = sa.select(state, sa.func.count()).where(fits(self._database, schema.characters)).group_by(state)
             found = connection.execute(counts).all()
         return {ACTIVE: 0, NEEDS_LOGIN: 0, **{row[0]: row[1] for row in found}}
 
@@ -203,7 +203,7 @@ class Logins:
         Raises `Unavailable`.
         """
         now_ms = self._clock.now_ms()
-        free = sa.or_(schema.Login.flight.is_(None), schema.Login.flight_until_ms <= now_ms)
+        free = sa.or_(schema.logins.c.flight.is_(None), schema.logins.c.flight_until_ms <= now_ms)
         return self._change(character_id, version, {"flight": flight, "flight_until_ms": now_ms + seconds * 1000}, free)
 
     def end_flight(self, character_id: int, *, flight: str) -> None:
@@ -211,9 +211,9 @@ class Logins:
 
         Raises `Unavailable`.
         """
-        mine = sa.and_(schema.Login.character_id == character_id, schema.Login.flight == flight)
+        mine = sa.and_(schema.logins.c.character_id == character_id, schema.logins.c.flight == flight)
         with self._database.write() as connection:
-            connection.execute(sa.update(schema.Login).where(mine).values(flight=None, flight_until_ms=None))
+            connection.execute(sa.update(schema.logins).where(mine).values(flight=None, flight_until_ms=None))
 
     def save_refreshed(
         self,
@@ -235,8 +235,8 @@ class Logins:
             if not changed:
                 raise LoginChanged(f"the login of character {character_id} was changed meanwhile")
             connection.execute(
-                sa.update(schema.Character)
-                .where(schema.Character.character_id == character_id)
+                sa.update(schema.characters)
+                .where(schema.characters.c.character_id == character_id)
                 .values(scopes=sorted(scopes))
             )
 
@@ -250,8 +250,8 @@ class Logins:
             character_id,
             version,
             {
-                "strikes": schema.Login.strikes + 1,
-                "first_strike_ms": sa.func.coalesce(schema.Login.first_strike_ms, now_ms),
+                "strikes": schema.logins.c.strikes + 1,
+                "first_strike_ms": sa.func.coalesce(schema.logins.c.first_strike_ms, now_ms),
                 "last_strike_ms": now_ms,
             },
         )
@@ -265,8 +265,8 @@ class Logins:
             if not _compare_and_set(connection, character_id, version, {"version": version + 1}):
                 return False
             connection.execute(
-                sa.update(schema.Character)
-                .where(schema.Character.character_id == character_id)
+                sa.update(schema.characters)
+                .where(schema.characters.c.character_id == character_id)
                 .values(state=NEEDS_LOGIN, state_reason=reason, state_changed_ms=self._clock.now_ms())
             )
         return True
@@ -277,7 +277,7 @@ class Logins:
         Raises `Unavailable`.
         """
         query = sa.select(sa.func.count()).where(
-            schema.Character.state == NEEDS_LOGIN, schema.Character.state_changed_ms >= since_ms
+            schema.characters.c.state == NEEDS_LOGIN, schema.characters.c.state_changed_ms >= since_ms
         )
         with self._database.read() as connection:
             return connection.execute(query).scalar_one()
@@ -308,20 +308,20 @@ class Logins:
 
 
 _CHARACTERS = sa.select(
-    schema.Character.character_id,
-    schema.Character.user_id,
-    schema.Character.name,
-    schema.Character.owner_hash,
-    schema.Character.scopes,
-    schema.Character.state,
-    schema.Character.state_reason,
-    schema.Character.state_changed_ms,
-    schema.Login.access_expires_ms,
-    schema.Login.refreshed_ms,
-    schema.Login.strikes,
-    schema.Login.first_strike_ms,
-    schema.Login.last_strike_ms,
-).join(schema.Login, schema.Login.character_id == schema.Character.character_id)
+    schema.characters.c.character_id,
+    schema.characters.c.user_id,
+    schema.characters.c.name,
+    schema.characters.c.owner_hash,
+    schema.characters.c.scopes,
+    schema.characters.c.state,
+    schema.characters.c.state_reason,
+    schema.characters.c.state_changed_ms,
+    schema.logins.c.access_expires_ms,
+    schema.logins.c.refreshed_ms,
+    schema.logins.c.strikes,
+    schema.logins.c.first_strike_ms,
+    schema.logins.c.last_strike_ms,
+).join(schema.logins, schema.logins.c.character_id == schema.characters.c.character_id)
 
 
 def _fields(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
@@ -335,5 +335,5 @@ def _compare_and_set(
     values: dict[str, Any],
     *conditions: sa.ColumnElement[bool],
 ) -> bool:
-    same = (schema.Login.character_id == character_id, schema.Login.version == version, *conditions)
-    return connection.execute(sa.update(schema.Login).where(*same).values(**values)).rowcount == 1
+    same = (schema.logins.c.character_id == character_id, schema.logins.c.version == version, *conditions)
+    return connection.execute(sa.update(schema.logins).where(*same).values(**values)).rowcount == 1

@@ -16,22 +16,22 @@ from .database import Database
 #: The end of the year 9999, ms since the epoch: Python shows no later instant.
 MAX_MS = 253_402_300_799_999
 #: Tables of which one query reads many characters' rows, or those of all who asked.
-READ_TOGETHER: tuple[type[schema.Base], ...] = (
-    schema.Character,
-    schema.Login,
-    schema.SyncState,
-    schema.AdminSession,
-    schema.AuditEntry,
+READ_TOGETHER = (
+    schema.characters,
+    schema.logins,
+    schema.sync_state,
+    schema.admin_sessions,
+    schema.audit_log,
 )
 #: Rows of one table that are named.
 _NAMED = 3
 
 
-def fits(database: Database, *tables: type[schema.Base]) -> sa.ColumnElement[bool]:
+def fits(database: Database, *tables: sa.Table) -> sa.ColumnElement[bool]:
     """Return the condition that every value in a row of `tables` fits its column."""
     if not database.is_sqlite:
         return sa.true()
-    return sa.and_(*(_fits(column) for table in tables for column in table.__table__.c))
+    return sa.and_(*(_fits(column) for table in tables for column in table.c))
 
 
 def misfits(database: Database) -> list[str]:
@@ -42,17 +42,17 @@ def misfits(database: Database) -> list[str]:
     found = []
     with database.unmigrated() as connection:
         for table in READ_TOGETHER:
-            keys = [sa.type_coerce(key, sa.String).label(key.name) for key in table.__table__.primary_key]
+            keys = [sa.type_coerce(key, sa.String).label(key.name) for key in table.primary_key]
             rows = connection.execute(sa.select(*keys).where(~fits(database, table)).limit(_NAMED + 1)).all()
             named = [", ".join(f"{name} {value}" for name, value in row._mapping.items()) for row in rows]
             if len(rows) > _NAMED:
                 named[_NAMED:] = ["and more"]
             if rows:
-                found.append(f"{table.__tablename__} ({'; '.join(named)})")
+                found.append(f"{table.name} ({'; '.join(named)})")
     return found
 
 
-def _fits(column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+def _fits(column: sa.Column[Any]) -> sa.ColumnElement[bool]:
     kind = sa.func.typeof(column)
     good: sa.ColumnElement[bool]
     if isinstance(column.type, sa.JSON):

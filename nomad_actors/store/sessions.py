@@ -10,9 +10,9 @@ from sqlalchemy.exc import IntegrityError
 
 from ..clock import Clock
 from ..errors import NomadError, Unavailable
-from . import schema
 from .database import Database
 from .misfits import fits
+from .schema import admin_revoked_tokens, admin_sessions
 
 #: How often it is written down that a session is used.
 SEEN_MS = 60_000
@@ -49,13 +49,13 @@ class AdminSessions:
 
         Raises `LinkUsed` if the link has begun one before, `Unavailable`.
         """
-        now_ms, row = self._clock.now_ms(), schema.AdminSession
+        now_ms, row = self._clock.now_ms(), admin_sessions.c
         old = sa.select(row.id_hash).where(row.expires_ms < now_ms - KEEP_MS).limit(STEP_ROWS)
         values = {**vars(session), "link": link, "created_ms": now_ms, "seen_ms": now_ms}
         try:
             with self._database.write() as connection:
-                connection.execute(sa.insert(row).values(values))
-                connection.execute(sa.delete(row).where(row.id_hash.in_(old)))
+                connection.execute(sa.insert(admin_sessions).values(values))
+                connection.execute(sa.delete(admin_sessions).where(row.id_hash.in_(old)))
         except IntegrityError as error:
             if link is None:
                 raise
@@ -66,15 +66,15 @@ class AdminSessions:
 
         Raises `Unavailable`.
         """
-        now_ms, row = self._clock.now_ms(), schema.AdminSession
-        columns = [getattr(row, name) for name in AdminSession.__dataclass_fields__]
-        is_revoked = sa.exists().where(schema.RevokedToken.digest == row.token_digest)
+        now_ms, row = self._clock.now_ms(), admin_sessions.c
+        columns = [row[name] for name in AdminSession.__dataclass_fields__]
+        is_revoked = sa.exists().where(admin_revoked_tokens.c.digest == row.token_digest)
         is_live = (
             row.id_hash == id_hash,
             row.ended_ms.is_(None),
             row.expires_ms > now_ms,
             ~is_revoked,
-            fits(self._database, row),
+            fits(self._database, admin_sessions),
         )
         with self._database.read() as connection:
             found = connection.execute(sa.select(*columns, row.seen_ms).where(*is_live)).one_or_none()
@@ -84,7 +84,7 @@ class AdminSessions:
         if now_ms - values.pop("seen_ms") >= SEEN_MS:
             # Nobody is kept out because others hold the database up.
             with contextlib.suppress(Unavailable), self._database.write() as connection:
-                connection.execute(sa.update(row).where(row.id_hash == id_hash).values(seen_ms=now_ms))
+                connection.execute(sa.update(admin_sessions).where(row.id_hash == id_hash).values(seen_ms=now_ms))
         return AdminSession(**values)
 
     def end(self, id_hash: str) -> None:
@@ -92,9 +92,9 @@ class AdminSessions:
 
         Raises `Unavailable`.
         """
-        row = schema.AdminSession
+        row = admin_sessions.c
         with self._database.write() as connection:
-            ended = sa.update(row).where(row.id_hash == id_hash, row.ended_ms.is_(None))
+            ended = sa.update(admin_sessions).where(row.id_hash == id_hash, row.ended_ms.is_(None))
             connection.execute(ended.values(ended_ms=self._clock.now_ms()))
 
     def revoke(self, digest: str, name: str, by: str) -> bool:
@@ -105,7 +105,7 @@ class AdminSessions:
         values = {"digest": digest, "name": name, "revoked_ms": self._clock.now_ms(), "by": by[:120]}
         try:
             with self._database.write() as connection:
-                connection.execute(sa.insert(schema.RevokedToken).values(values))
+                connection.execute(sa.insert(admin_revoked_tokens).values(values))
         except IntegrityError:
             # It may also have been revoked a moment ago, by somebody else.
             return False
@@ -116,6 +116,6 @@ class AdminSessions:
 
         Raises `Unavailable`.
         """
-        row = schema.RevokedToken
+        row = admin_revoked_tokens.c
         with self._database.read() as connection:
             return connection.scalar(sa.select(row.digest).where(row.digest == digest)) is not None

@@ -45,7 +45,7 @@ class Store(Logins):
         """
         with self.database.read() as connection:
             # A table that there always is: an answer without one would not tell of a file that is damaged.
-            connection.execute(sa.select(schema.Character.character_id).limit(1))
+            connection.execute(sa.select(schema.characters.c.character_id).limit(1))
 
     def close(self) -> None:
         """Close the connections to the database."""

@@ -8,15 +8,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from .schema import Base
-
 #: Rows in one statement's batch: bounded memory, and PostgreSQL's limit of 65,535 parameters kept.
 BATCH_ROWS = 1000
 
 
 def upsert(
     connection: Connection,
-    model: type[Base],
+    table: sa.Table,
     rows: Sequence[Mapping[str, Any]],
     *,
     keep: Sequence[str] = (),
@@ -30,7 +28,6 @@ def upsert(
     # Here, not above: the dialects take long to import, and who only shows jobs needs none.
     from sqlalchemy.dialects import postgresql, sqlite
 
-    table = sa.inspect(model).local_table
     keys = [column.name for column in table.primary_key]
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement: Any = dialect.insert(table)

@@ -11,7 +11,7 @@ from flask import Flask
 
 from admin import create_app
 from chaos.api_fuzz import Fuzz
-from nomad_actors.store.schema import Base
+from nomad_actors.store.schema import metadata
 
 from .conftest import QUEUES, Parts, with_token
 
@@ -69,4 +69,4 @@ def everything(client: redis.Redis) -> dict[bytes, object]:
 def rows(parts: Parts) -> dict[str, list[object]]:
     """Return what every table of the database holds."""
     with parts.store.database.read() as connection:
-        return {name: [*map(tuple, connection.execute(table.select()))] for name, table in Base.metadata.tables.items()}
+        return {name: [*map(tuple, connection.execute(table.select()))] for name, table in metadata.tables.items()}

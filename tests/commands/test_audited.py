@@ -16,8 +16,9 @@ import sqlalchemy as sa
 from nomad_actors.app import QueueAccess
 from nomad_actors.clock import SystemClock
 from nomad_actors.scheduler import Schedules
-from nomad_actors.store import Audit, AuditEntry, schema
+from nomad_actors.store import Audit, AuditEntry
 from nomad_actors.store.database import Database
+from nomad_actors.store.schema import audit_log
 
 from .conftest import Nomad
 
@@ -120,7 +121,7 @@ def test_without_the_database_it_is_done_and_said_aloud(
             connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     else:
         with database.write() as connection:
-            connection.execute(sa.text(f"DROP TABLE {schema.AuditEntry.__tablename__}"))
+            connection.execute(sa.text(f"DROP TABLE {audit_log.name}"))
     paused = nomad("pause", "shop", "--json")
     assert paused.exit_code == 0
     assert json.loads(paused.stdout)["status"] == "paused"

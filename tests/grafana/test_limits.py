@@ -39,6 +39,7 @@ DRAWN: Mapping[str, list[float]] = {
     "nomad-schedules: Overdue, by schedule": [ALERTS.late_start_seconds],
     "nomad-schedules: Success overdue, by schedule": [ALERTS.success_grace_seconds],
     "nomad-schedules: Since a scheduler's last look": [SCHEDULES.silent_seconds],
+    "nomad-schedules: Redis' clock": [DOCTOR.clock_problem_seconds],
     "nomad-schedules: Clock offset": [DOCTOR.clock_warning_seconds, DOCTOR.clock_problem_seconds],
 }
 

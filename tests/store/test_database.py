@@ -21,7 +21,7 @@ from nomad_actors.clock import SystemClock, mono_ms
 from nomad_actors.errors import SettingsError, Unavailable
 from nomad_actors.store import SchemaTooNew, Store, TokenCipher
 from nomad_actors.store.database import Database
-from nomad_actors.store.schema import Base
+from nomad_actors.store.schema import metadata
 from tests.postgres import Postgres
 
 _WRITER = """
@@ -80,7 +80,7 @@ def test_nothing_connects_before_the_first_use(tmp_path: Path) -> None:
 def test_the_migrations_make_exactly_the_declared_tables(store: Store) -> None:
     store.migrate()
     with store.database.read() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
 def test_sqlite_is_in_wal_mode_durable_and_holds_foreign_keys(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_errors_do_not_show_what_was_to_be_stored(store: Store) -> None:
     store.save_login(character_id=1, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t")
     misfit = {"character_id": 2, "route": "/r", "body_json": "a player's secret", "pages": 1}
     with pytest.raises(sa.exc.IntegrityError) as caught, store.database.write() as connection:
-        connection.execute(sa.insert(Base.metadata.tables["documents"]).values(**misfit))
+        connection.execute(sa.insert(metadata.tables["documents"]).values(**misfit))
     assert "secret" not in str(caught.value)
 
 

@@ -18,6 +18,7 @@ from nomad_actors.store.history import (
     TRANSACTIONS,
 )
 from nomad_actors.store.history.rows import to_ms
+from nomad_actors.store.schema import wallet_journal
 
 CHARACTER = 90000001
 DAY_MS = 86_400_000
@@ -97,8 +98,7 @@ def test_journal_rows_are_new_once_and_fields_we_do_not_know_are_kept(
     assert absorb(JOURNAL, [entry, entry]) == Changes(seen=1, new=1)
     assert absorb(JOURNAL, [entry]) == Changes(seen=1)
     with store.database.read() as connection:
-        table = sa.inspect(history.wallet.WalletJournal).local_table
-        row = connection.execute(sa.select(table)).one()
+        row = connection.execute(sa.select(wallet_journal)).one()
     assert (row.ref_type, row.date_ms, row.amount, row.extra) == (
         "a_new_kind",
         ISSUED_MS,

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ..schema import IndustryJob, IndustryJobEvent
+from ..schema import industry_job_events, industry_jobs
 from ..upsert import upsert
 from .rows import Changes, RowKind, Window, stored_by_key
 
@@ -42,7 +42,7 @@ _JOBS = RowKind(
 
 def absorb_jobs(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
     """Keep the jobs of `body` started in `window`; a job that ESI no longer lists stays as it was."""
-    stored = stored_by_key(connection, IndustryJob, "job_id", character_id)
+    stored = stored_by_key(connection, industry_jobs, "job_id", character_id)
     rows, events = [], []
     for each in body:
         row = {**_JOBS.read(character_id, each), "as_of_ms": as_of_ms}
@@ -60,8 +60,8 @@ def absorb_jobs(connection: Connection, character_id: int, body: Any, as_of_ms: 
                     "new_status": row["status"],
                 }
             )
-    upsert(connection, IndustryJob, rows)
+    upsert(connection, industry_jobs, rows)
     if events:
-        connection.execute(sa.insert(IndustryJobEvent), events)
+        connection.execute(sa.insert(industry_job_events), events)
     new = sum(row["job_id"] not in stored for row in rows)
     return Changes(seen=len(rows), new=new, changed=len(events) - new, events=len(events))

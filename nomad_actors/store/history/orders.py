@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from ..schema import MarketOrder, OrderEvent
+from ..schema import market_orders, order_events
 from ..upsert import upsert
 from .rows import Changes, RowKind, Window, stored_by_key
 
@@ -42,7 +42,7 @@ _WATCHED = ("price", "volume_remain", "volume_total", "issued_ms", "duration")
 
 def absorb_open(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
     """Keep the open orders of `body`, the changes since last time, and which ones are missing."""
-    stored = stored_by_key(connection, MarketOrder, "order_id", character_id)
+    stored = stored_by_key(connection, market_orders, "order_id", character_id)
     listed = [_read(character_id, each, "open", as_of_ms) for each in body]
     rows, events = [], []
     for row in listed:
@@ -51,14 +51,14 @@ def absorb_open(connection: Connection, character_id: int, body: Any, as_of_ms: 
             continue
         rows.append(row)
         events += _events_of_open(row, old)
-    upsert(connection, MarketOrder, rows)
+    upsert(connection, market_orders, rows)
     _note_missing(connection, [stored[i] for i in stored.keys() - {r["order_id"] for r in listed}], as_of_ms, window)
     return _record(connection, rows, stored, events)
 
 
 def absorb_closed(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
     """Keep the cancelled and expired orders of `body`, and decide on the missing ones."""
-    stored = stored_by_key(connection, MarketOrder, "order_id", character_id)
+    stored = stored_by_key(connection, market_orders, "order_id", character_id)
     listed = [_read(character_id, each, each.get("state", "expired"), as_of_ms) for each in body]
     rows = [row for row in listed if window.holds(row["issued_ms"])]
     events = []
@@ -68,7 +68,7 @@ def absorb_closed(connection: Connection, character_id: int, body: Any, as_of_ms
         row["as_of_ms"] = max(as_of_ms, old.as_of_ms if old is not None else 0)
         if old is None or old.state != row["state"]:
             events.append(_event(row, row["state"], _difference(row, old)))
-    upsert(connection, MarketOrder, rows)
+    upsert(connection, market_orders, rows)
     changes = _record(connection, rows, stored, events)
     return changes + decide_missing(
         connection, character_id, as_of_ms, window, but_not={row["order_id"] for row in listed}
@@ -84,10 +84,10 @@ def decide_missing(
 ) -> Changes:
     """Close the orders that were missing when the history, as of `as_of_ms`, did not have them either."""
     missing = connection.execute(
-        sa.select(MarketOrder.__table__).where(
-            MarketOrder.character_id == character_id,
-            MarketOrder.state == "open",
-            MarketOrder.missing_since_ms <= as_of_ms,
+        sa.select(market_orders).where(
+            market_orders.c.character_id == character_id,
+            market_orders.c.state == "open",
+            market_orders.c.missing_since_ms <= as_of_ms,
         )
     ).all()
     gone = [row for row in missing if window.holds(row.issued_ms) and row.order_id not in set(but_not)]
@@ -137,8 +137,8 @@ def _note_missing(connection: Connection, absent: list[Row[Any]], as_of_ms: int,
     ]
     if newly:
         connection.execute(
-            sa.update(MarketOrder)
-            .where(MarketOrder.character_id == absent[0].character_id, MarketOrder.order_id.in_(newly))
+            sa.update(market_orders)
+            .where(market_orders.c.character_id == absent[0].character_id, market_orders.c.order_id.in_(newly))
             .values(missing_since_ms=as_of_ms)
         )
 
@@ -148,8 +148,8 @@ def _close(connection: Connection, row: Row[Any]) -> dict[str, Any]:
     state = "expired" if ran_out else "filled"
     remain = row.volume_remain if ran_out else 0
     connection.execute(
-        sa.update(MarketOrder)
-        .where(MarketOrder.character_id == row.character_id, MarketOrder.order_id == row.order_id)
+        sa.update(market_orders)
+        .where(market_orders.c.character_id == row.character_id, market_orders.c.order_id == row.order_id)
         .values(state=state, inferred=True, volume_remain=remain)
     )
     changes = None if ran_out else {"volume_remain": [row.volume_remain, 0]}
@@ -181,7 +181,7 @@ def _record(
     events: list[dict[str, Any]],
 ) -> Changes:
     if events:
-        connection.execute(sa.insert(OrderEvent), events)
+        connection.execute(sa.insert(order_events), events)
     new = sum(row["order_id"] not in stored for row in rows)
     changed = len({event["order_id"] for event in events} & stored.keys())
     return Changes(seen=len(rows), new=new, changed=changed, events=len(events))

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from ...errors import NomadError
-from ..schema import Base
 
 
 class UnexpectedRow(NomadError):
@@ -101,20 +100,18 @@ def to_ms(text: str) -> int:
     return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
 
 
-def stored_by_key(connection: Connection, model: type[Base], key: str, character_id: int) -> dict[int, Row[Any]]:
-    """Return a character's rows of `model`, by their natural key."""
-    table = sa.inspect(model).local_table
+def stored_by_key(connection: Connection, table: sa.Table, key: str, character_id: int) -> dict[int, Row[Any]]:
+    """Return a character's rows of `table`, by their natural key."""
     found = connection.execute(sa.select(table).where(table.c.character_id == character_id))
     return {row._mapping[key]: row for row in found}
 
 
 def known_keys(
-    connection: Connection, model: type[Base], key: str, character_id: int, rows: Sequence[Mapping[str, Any]]
+    connection: Connection, table: sa.Table, key: str, character_id: int, rows: Sequence[Mapping[str, Any]]
 ) -> set[int]:
     """Return which of the rows' natural keys a character already has."""
     if not rows:
         return set()
-    table = sa.inspect(model).local_table
     keys = [row[key] for row in rows]
     return set(
         connection.execute(

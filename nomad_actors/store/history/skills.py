@@ -11,14 +11,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from ..schema import SkillEvent, SkillLevel, SkillTotal
+from ..schema import skill_events, skill_levels, skill_totals
 from ..upsert import upsert
 from .rows import Changes, UnexpectedRow, Window, stored_by_key
 
 
 def absorb_skills(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
     """Keep the skills of `body`, if it is newer than what is kept and lies in `window`."""
-    stored = stored_by_key(connection, SkillLevel, "skill_id", character_id)
+    stored = stored_by_key(connection, skill_levels, "skill_id", character_id)
     newest_ms = max((row.as_of_ms for row in stored.values()), default=0)
     if not window.holds(as_of_ms) or newest_ms > as_of_ms:
         return Changes()
@@ -26,10 +26,10 @@ def absorb_skills(connection: Connection, character_id: int, body: Any, as_of_ms
     listed = {row["skill_id"] for row in rows}
     gone = [_fallen(row, as_of_ms) for skill_id, row in stored.items() if skill_id not in listed]
     events = [event for row in [*rows, *gone] if (event := _event(row, stored.get(row["skill_id"])))]
-    upsert(connection, SkillLevel, [*rows, *gone])
+    upsert(connection, skill_levels, [*rows, *gone])
     is_baseline = not stored
     if events and not is_baseline:
-        connection.execute(sa.insert(SkillEvent), events)
+        connection.execute(sa.insert(skill_events), events)
     _keep_total(connection, character_id, body, as_of_ms)
     return Changes(
         seen=len(rows),
@@ -79,10 +79,10 @@ def _event(row: dict[str, Any], old: Row[Any] | None) -> dict[str, Any] | None:
 def _keep_total(connection: Connection, character_id: int, body: Any, as_of_ms: int) -> None:
     total = {"total_sp": body.get("total_sp", 0), "unallocated_sp": body.get("unallocated_sp", 0)}
     last = connection.execute(
-        sa.select(SkillTotal.total_sp, SkillTotal.unallocated_sp)
-        .where(SkillTotal.character_id == character_id)
-        .order_by(SkillTotal.at_ms.desc())
+        sa.select(skill_totals.c.total_sp, skill_totals.c.unallocated_sp)
+        .where(skill_totals.c.character_id == character_id)
+        .order_by(skill_totals.c.at_ms.desc())
         .limit(1)
     ).one_or_none()
     if last is None or dict(last._mapping) != total:
-        upsert(connection, SkillTotal, [{"character_id": character_id, "at_ms": as_of_ms, **total}])
+        upsert(connection, skill_totals, [{"character_id": character_id, "at_ms": as_of_ms, **total}])

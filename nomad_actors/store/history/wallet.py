@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ..schema import Base, WalletJournal, WalletTransaction
+from ..schema import wallet_journal, wallet_transactions
 from ..upsert import upsert
 from .rows import Changes, RowKind, Window, known_keys
 
@@ -45,17 +46,17 @@ _TRANSACTIONS = RowKind(
 
 def absorb_journal(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
     """Keep the journal entries of `body` that lie in `window`."""
-    return _absorb(connection, WalletJournal, _JOURNAL, "id", character_id, body, window)
+    return _absorb(connection, wallet_journal, _JOURNAL, "id", character_id, body, window)
 
 
 def absorb_transactions(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
     """Keep the transactions of `body` that lie in `window`."""
-    return _absorb(connection, WalletTransaction, _TRANSACTIONS, "transaction_id", character_id, body, window)
+    return _absorb(connection, wallet_transactions, _TRANSACTIONS, "transaction_id", character_id, body, window)
 
 
 def _absorb(
     connection: Connection,
-    model: type[Base],
+    table: sa.Table,
     kind: RowKind,
     key: str,
     character_id: int,
@@ -65,6 +66,6 @@ def _absorb(
     # By key first: pages that moved while they were read show a row twice.
     read = {row[key]: row for row in (kind.read(character_id, each) for each in body)}
     rows = [row for row in read.values() if window.holds(row["date_ms"])]
-    known = known_keys(connection, model, key, character_id, rows)
-    upsert(connection, model, rows)
+    known = known_keys(connection, table, key, character_id, rows)
+    upsert(connection, table, rows)
     return Changes(seen=len(rows), new=sum(row[key] not in known for row in rows))
