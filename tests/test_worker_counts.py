@@ -180,16 +180,14 @@ def said(directory: Path) -> str:
     return (directory / "output.log").read_text(errors="replace")
 
 
-@pytest.mark.parametrize("run", ["workers", "all"])
 def test_workers_run_without_a_place_for_their_counts(
-    app: App, environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None], run: str
+    app: App, environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     (tmp_path / "file").touch()
     environ["PROMETHEUS_MULTIPROC_DIR"] = str(tmp_path / "file" / "below")
-    if run == "all":
-        # All services share the variable.
-        environ["NOMAD_METRICS_PORT"] = "0"
-    with program(["nomad_actors.cli", "run", run], environ, tmp_path):
+    # All services share the variable.
+    environ["NOMAD_METRICS_PORT"] = "0"
+    with program(["nomad_actors.cli", "run", "all"], environ, tmp_path):
         job = app.queues.add_job("naps", "nap", {})
         queue = app.queues.get_queue("naps")
         wait_until(lambda: queue.counts()["completed"] == 1, timeout_seconds=60, what=said(tmp_path))

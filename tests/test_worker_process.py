@@ -145,24 +145,6 @@ def test_no_process_outlives_a_killed_main_process(
     assert not alive
 
 
-@pytest.mark.parametrize("part", ["workers", "scheduler"])
-def test_without_redis_a_program_says_what_to_do(environ: dict[str, str], tmp_path: Path, part: str) -> None:
-    environ["REDIS_URL"] = "redis://127.0.0.1:1/0"
-    done = subprocess.run(
-        [sys.executable, "-m", "nomad_actors.cli", "run", part],
-        env=environ,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "Redis at 127.0.0.1:1/0 does not answer" in done.stderr
-    assert "or use `make run`, which brings its own" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_a_module_that_cannot_be_imported_is_named(environ: dict[str, str], tmp_path: Path) -> None:
     environ["NOMAD_MODULES"] = "greetings,nowhere"
     done = subprocess.run(

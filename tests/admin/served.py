@@ -90,3 +90,14 @@ def an_admin(
         process.terminate()
         _, lines = process.communicate(timeout=20)
         said.write_text(lines)
+
+
+@contextmanager
+def a_watched_admin(tmp_path: Path, redis_url: str, wait_until: Callable[..., None]) -> Iterator[Served]:
+    """Serve an admin with a viewer and two operators; whatever is tried, its log has every attack and no token."""
+    with an_admin(tmp_path, redis_url, wait_until, ENTRIES) as running:
+        yield running
+    lines = (tmp_path / "said").read_text().splitlines()
+    assert not any(token in line for line in lines for token in (VIEWER, OPERATOR, LEAVER))
+    told = {found[1] for line in lines if (found := re.search(r"event=(?:refused|change) .*request_id=(\S+)", line))}
+    assert set(running.told) <= told

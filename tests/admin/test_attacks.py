@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
 from nomad_actors.clock import SystemClock
+from nomad_actors.local_redis import LocalRedis
 from nomad_actors.store import Store, TokenCipher
+from nomad_actors.testing import wait_until
 
-from .served import API, ENTRIES, LEAVER, OPERATOR, PAGE, VIEWER, Served, an_admin, form_token
+from .served import API, ENTRIES, LEAVER, OPERATOR, PAGE, VIEWER, Served, a_watched_admin, an_admin, form_token
 
 JSON = {"Content-Type": "application/json"}
 #: What is sent, with which token, and how it is refused: status, and the audit log's word.
@@ -51,54 +54,62 @@ TABLE: dict[str, tuple[str, str, str | None, dict[str, Any], int, str | None]] =
 }
 
 
-def test_every_attack_is_refused_and_written_down(served: Served) -> None:
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory, redis_server: LocalRedis) -> Iterator[Served]:
+    """An admin for those attacks that leave it as it was."""
+    with a_watched_admin(tmp_path_factory.mktemp("attacked"), redis_server.url, wait_until) as running:
+        yield running
+
+
+def test_every_attack_is_refused_and_written_down(attacked: Served) -> None:
     for name, (method, path, token, more, status, reason) in TABLE.items():
-        answer = served.ask(method, path, token, **more)
+        answer = attacked.ask(method, path, token, **more)
         assert answer.status_code == status, (name, answer.text)
         is_page = path.startswith("/admin/queues")
         kind = "text/html" if is_page else "application/problem+json"
         assert answer.headers["Content-Type"].startswith(kind), name
-        entry = served.audit()[0]
+        entry = attacked.audit()[0]
         assert (entry["refused"], entry["status"]) == (reason, status), name
         assert (entry["requestId"], entry["peer"]) == (answer.headers["X-Request-Id"], "127.0.0.1"), name
-        assert not served.is_paused(), name
-        served.told.append(entry["requestId"])
+        assert not attacked.is_paused(), name
+        attacked.told.append(entry["requestId"])
 
 
-def test_a_large_body_of_unknown_length_is_refused_and_written_down(served: Served) -> None:
-    answer = served.ask("POST", f"{API}/jobs", OPERATOR, data=(b" " * 65_536 for _ in range(32)), headers=JSON)
+def test_a_large_body_of_unknown_length_is_refused_and_written_down(attacked: Served) -> None:
+    answer = attacked.ask("POST", f"{API}/jobs", OPERATOR, data=(b" " * 65_536 for _ in range(32)), headers=JSON)
     assert answer.status_code == 413
-    assert served.audit()[0]["refused"] == "size"
+    assert attacked.audit()[0]["refused"] == "size"
 
 
-def test_a_request_id_brings_no_header_of_its_own(served: Served) -> None:
+def test_a_request_id_brings_no_header_of_its_own(attacked: Served) -> None:
     for given in (b"x\r\n injected: 1", b"x\x0binjected", b"x" * 5000, b"<script>", b"a\tb"):
         request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Request-Id: " + given
-        head = served.raw(request + b"\r\n\r\n").partition(b"\r\n\r\n")[0]
+        head = attacked.raw(request + b"\r\n\r\n").partition(b"\r\n\r\n")[0]
         assert not re.search(rb"\n\s*injected", head), given
         told = re.search(rb"X-Request-Id: (\S*)", head)
         # Either the server refuses such a header, or the id is one of ours.
         assert re.fullmatch(rb"[0-9a-f]{32}", told[1]) if told else b" 400 " in head, given
 
 
-def test_another_sessions_form_is_refused_and_written_down(served: Served) -> None:
-    otto, leo = served.log_in(OPERATOR), served.log_in(LEAVER)
-    leos = form_token(leo.get(served.url + PAGE, timeout=20).text)
-    answer = otto.post(f"{served.url}{PAGE}/pause", data={"form_token": leos}, timeout=20)
+def test_another_sessions_form_is_refused_and_written_down(attacked: Served) -> None:
+    otto, leo = attacked.log_in(OPERATOR), attacked.log_in(LEAVER)
+    leos = form_token(leo.get(attacked.url + PAGE, timeout=20).text)
+    answer = otto.post(f"{attacked.url}{PAGE}/pause", data={"form_token": leos}, timeout=20)
     assert answer.status_code == 403
-    entry = served.audit()[0]
+    entry = attacked.audit()[0]
     assert (entry["refused"], entry["actor"]) == ("csrf", "otto")
-    assert not served.is_paused()
+    assert not attacked.is_paused()
 
 
-def test_a_cookie_that_was_tampered_with_is_no_session_and_written_down(served: Served) -> None:
-    cookie = served.log_in(VIEWER).cookies["nomad_session"]
+def test_a_cookie_that_was_tampered_with_is_no_session_and_written_down(attacked: Served) -> None:
+    cookie = attacked.log_in(VIEWER).cookies["nomad_session"]
+    before = [entry["refused"] for entry in attacked.audit()].count("session")
     wrong = [cookie[:-1] + ("A" if cookie[-1] != "A" else "B"), cookie[::-1], f"{cookie}.{cookie}", cookie[1:], "x"]
     for number, each in enumerate(wrong, 1):
-        answer = served.ask("GET", "/admin/", headers={"Cookie": f"nomad_session={each}"})
+        answer = attacked.ask("GET", "/admin/", headers={"Cookie": f"nomad_session={each}"})
         assert (answer.status_code, answer.headers["Location"]) == (303, "/admin/login"), each
-        assert [entry["refused"] for entry in served.audit()].count("session") == number
-    kept = served.ask("GET", "/admin/", headers={"Cookie": f"nomad_session={cookie}"})
+        assert [entry["refused"] for entry in attacked.audit()].count("session") == before + number
+    kept = attacked.ask("GET", "/admin/", headers={"Cookie": f"nomad_session={cookie}"})
     assert kept.status_code == 200
 
 
@@ -140,18 +151,18 @@ def test_guessing_at_the_login_ends_with_429_and_few_rows(served: Served) -> Non
     assert (reasons.count("token"), reasons.count("tries")) == (10, 50)
 
 
-def test_html_in_a_payload_is_shown_as_text_on_every_page(served: Served) -> None:
+def test_html_in_a_payload_is_shown_as_text_on_every_page(attacked: Served) -> None:
     script = "<script>alert('x')</script>"
     queue = "cache-cleanup"
     body = {"name": queue, "data": {"type": "pattern", "pattern": f"esi:{script}"}}
-    added = served.ask("POST", f"/admin/jobs/queues/{queue}/jobs", OPERATOR, json=body)
+    added = attacked.ask("POST", f"/admin/jobs/queues/{queue}/jobs", OPERATOR, json=body)
     assert added.status_code == 201, added.text
-    cancelled = served.ask("POST", f"/admin/jobs/queues/{queue}/jobs", OPERATOR, json=body).json()["id"]
+    cancelled = attacked.ask("POST", f"/admin/jobs/queues/{queue}/jobs", OPERATOR, json=body).json()["id"]
     for path in (f"{queue}/jobs/{cancelled}/cancel", f"{queue}/pause"):
-        assert served.ask("POST", f"/admin/jobs/queues/{path}", OPERATOR, json={"reason": script}).status_code == 200
+        assert attacked.ask("POST", f"/admin/jobs/queues/{path}", OPERATOR, json={"reason": script}).status_code == 200
     shows = ["/admin/audit", *(f"/admin/queues/{queue}{end}" for end in ("", "?status=failed"))]
     shows += [f"/admin/queues/{queue}/jobs/{job_id}" for job_id in (added.json()["id"], cancelled)]
     for path in ("/admin/", "/admin/bulk", *shows, f"{PAGE}/jobs/%3Cscript%3Ealert"):
-        page = served.ask("GET", path, VIEWER).text
+        page = attacked.ask("GET", path, VIEWER).text
         assert "<script" not in page, path
         assert path not in shows or "&lt;script&gt;alert(" in page, path

@@ -23,7 +23,7 @@ def run(environ: dict[str, str], directory: Path, shell: str) -> subprocess.Comp
     )
 
 
-@pytest.mark.parametrize("columns", [80, 79, 20])
+@pytest.mark.parametrize("columns", [79, 20])
 def test_no_number_is_cut_however_narrow_the_terminal_is(
     environ: dict[str, str], tmp_path: Path, order: Order, columns: int
 ) -> None:
