@@ -42,9 +42,11 @@ def make_directory(path: Path) -> None:
 def make_file(path: Path) -> None:
     """Create an empty file (0600) unless it is there, whatever the umask of this process is.
 
-    Raises `OSError`.
+    One that is there is not opened: to close a SQLite file ends every lock that this process has on it, and what it
+    writes afterwards can be lost (https://www.sqlite.org/howtocorrupt.html, 2.2). Raises `OSError`.
     """
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def write(path: Path, text: str) -> None:

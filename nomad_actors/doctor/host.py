@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import SettingsError, Unavailable, Unusable
+from ..errors import NomadError, SettingsError, Unavailable, Unusable
 from ..log import redact
 from ..secret_url import SecretUrl
 from ..store.database import Database
@@ -30,7 +31,7 @@ def database(patient: Patient) -> Iterator[Finding]:
         return
     try:
         # One that was used here cannot be missing for want of a first use.
-        if not database.was_used and (missing := _missing(where, database)):
+        if not database.was_used and (missing := _missing(where, database, patient)):
             yield missing
             return
         schema = database.schema()
@@ -52,7 +53,7 @@ def database(patient: Patient) -> Iterator[Finding]:
             database.close()
 
 
-def _missing(where: str, database: Database) -> Finding | None:
+def _missing(where: str, database: Database, patient: Patient) -> Finding | None:
     path = Path(database.url.database or "")
     if not database.is_sqlite or _exists(path):
         return None
@@ -60,9 +61,19 @@ def _missing(where: str, database: Database) -> Finding | None:
     if not directory.is_dir():
         fix = "correct DATABASE_URL, or put the directory back"
         return Finding("database", Status.PROBLEM, f"{found} and cannot be made: {directory} is no directory", fix)
+    if _has_workers(patient):
+        fix = "put the file back with -wal and -shm, and restart nothing before: what runs may still have it open"
+        return Finding("database", Status.PROBLEM, f"{found}, though workers live that use it", fix)
     return Finding(
         "database", Status.WARNING, found, "start a part that uses it (nomad run workers): it makes the file"
     )
+
+
+def _has_workers(patient: Patient) -> bool:
+    """Return whether a worker lives; one that cannot be asked for says so in another check."""
+    with contextlib.suppress(NomadError):
+        return any(patient.queues.get_queue(name).workers() for name in patient.queues.names())
+    return False
 
 
 def _exists(path: Path) -> bool:

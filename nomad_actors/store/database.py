@@ -22,9 +22,9 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from ..errors import SettingsError, Unavailable
+from ..errors import SettingsError, Unavailable, Unusable
 from .failures import as_unavailable
-from .migrate import Schema, bring_up_to_date, schema_of
+from .migrate import Schema, bring_up_to_date, check_revision, schema_of
 from .url import check_options, parse
 
 BUSY_TIMEOUT_MS = 10_000
@@ -56,6 +56,9 @@ class Database:
         self._write_lock = threading.Lock()
         self._ready_lock = threading.Lock()
         self._ready_pid = 0
+        self._revision = ""
+        #: The file (device and inode) that this process has open, where the database is one.
+        self._file: tuple[int, int] | None = None
         #: Why the schema could not be brought up to date, and when that was (monotonic).
         self._unready: tuple[Unavailable, float] | None = None
 
@@ -76,6 +79,7 @@ class Database:
         Raises `Unavailable` when the database does not answer.
         """
         self.migrate()
+        self._check_file()
         with _translated(self.url), self._in_time(), self.engine.begin() as connection:
             yield connection
 
@@ -86,6 +90,7 @@ class Database:
         Raises `Unavailable` when the database does not answer.
         """
         self.migrate()
+        self._check_file()
         with self._turn(), _translated(self.url), self._in_time(), self._writer.begin() as connection:
             yield connection
 
@@ -110,13 +115,21 @@ class Database:
             except Unavailable as error:
                 self._unready = error, time.monotonic()
                 raise
+            self._file = self._file_there()
             self._ready_pid = os.getpid()
 
     def _migrate(self) -> None:
         if self._ready_pid:
             self._after_fork()
         with _translated(self.url), self._in_time(each_seconds=MIGRATION_SECONDS):
-            bring_up_to_date(self._writer, self._wait_seconds)
+            self._revision = bring_up_to_date(self._writer, self._wait_seconds)
+
+    def check_revision(self, connection: Connection) -> None:
+        """Check that nobody has migrated the database since this process began to use it.
+
+        Raises `SchemaTooNew`.
+        """
+        check_revision(connection, self._revision)
 
     def schema(self) -> Schema:
         """Return which schema the database has, without migrating it.
@@ -132,6 +145,8 @@ class Database:
 
         Raises `Unavailable` when the database does not answer, or is none.
         """
+        if self.was_used:
+            self._check_file()
         try:
             with _translated(self.url), self._in_time(), self.engine.begin() as connection:
                 yield connection
@@ -141,6 +156,37 @@ class Database:
     def close(self) -> None:
         """Close every connection that no transaction holds."""
         self.engine.dispose()
+
+    def _check_file(self) -> None:
+        """Refuse a file that was moved, deleted or replaced: what is written now would be lost with this process.
+
+        Raises `Unusable`.
+        """
+        there = self._file_there()
+        if there == self._file:
+            return
+        path = self.url.database
+        if there is None:
+            raise Unusable(
+                f"the database file {path} was moved or deleted while this process has it open",
+                "put it back with -wal and -shm; of a deleted one, /proc/PID/fd of a running process has the rest",
+            )
+        raise Unusable(
+            f"another file was put in the place of the database {path} while this process has that open",
+            "put the first one back, or restart the programs to use the new one",
+        )
+
+    def _file_there(self) -> tuple[int, int] | None:
+        if not self.is_sqlite:
+            return None
+        try:
+            found = os.stat(self.url.database or "")
+        except FileNotFoundError:
+            return None
+        except OSError:
+            # Whoever opens it says why.
+            return self._file
+        return found.st_dev, found.st_ino
 
     def _after_fork(self) -> None:
         # A forked child must neither use nor close its parent's connections.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from sqlalchemy import text
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import Unusable
@@ -36,8 +37,8 @@ class SchemaTooNew(Unusable):
     """Raised when the database was migrated by a newer release than this one: nothing is read or written then."""
 
 
-def bring_up_to_date(engine: Engine, wait_seconds: float | None = None) -> None:
-    """Create or migrate the schema of `engine`, whose transactions must begin as writing ones.
+def bring_up_to_date(engine: Engine, wait_seconds: float | None = None) -> str:
+    """Create or migrate the schema of `engine`, whose transactions must begin as writing ones; return its revision.
 
     Another process that is at it is waited for, no longer than `wait_seconds` where somebody waits for us.
 
@@ -46,7 +47,21 @@ def bring_up_to_date(engine: Engine, wait_seconds: float | None = None) -> None:
     with _alembic_lock, _migration_lock(engine, wait_seconds), engine.begin() as connection:
         if engine.url.get_backend_name() != "sqlite":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
-        _upgrade(connection)
+        return _upgrade(connection)
+
+
+def check_revision(connection: Connection, revision: str) -> None:
+    """Check that nobody has migrated the database away from `revision`, which this process found or made.
+
+    Raises `SchemaTooNew`.
+    """
+    found = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    if found != revision:
+        raise SchemaTooNew(
+            f"the database is at schema {found}, and this process works with schema {revision}: another release "
+            "migrated it meanwhile",
+            "restart this program as that release",
+        )
 
 
 @dataclass(frozen=True)
@@ -88,7 +103,7 @@ def _config() -> Config:
     return config
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection) -> str:
     from alembic import command
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
@@ -97,15 +112,18 @@ def _upgrade(connection: Connection) -> None:
     config.attributes["connection"] = connection
     found = MigrationContext.configure(connection).get_current_revision()
     scripts = ScriptDirectory.from_config(config)
-    if found == scripts.get_current_head():
-        return
+    head = scripts.get_current_head()
+    assert head is not None
+    if found == head:
+        return head
     if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
         raise SchemaTooNew(
             f"the database is at schema {found}, this release ({__version__}) knows schemas up to "
-            f"{scripts.get_current_head()}: a newer release migrated it",
+            f"{head}: a newer release migrated it",
             "start that release, or restore a backup from before",
         )
     command.upgrade(config, "head")
+    return head
 
 
 @contextmanager

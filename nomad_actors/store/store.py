@@ -39,13 +39,14 @@ class Store(Logins):
         self.database.migrate()
 
     def ping(self) -> None:
-        """Ask the database for an answer.
+        """Ask the database for an answer, in the schema that this process works with.
 
-        Raises `Unavailable` when it gives none.
+        Raises `Unavailable` when it gives none, `SchemaTooNew` when another release has migrated it.
         """
         with self.database.read() as connection:
             # A table that there always is: an answer without one would not tell of a file that is damaged.
             connection.execute(sa.select(schema.characters.c.character_id).limit(1))
+            self.database.check_revision(connection)
 
     def close(self) -> None:
         """Close the connections to the database."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,15 @@ def test_the_database_is_looked_at_but_never_made_or_migrated(access: QueueAcces
     older = found_in(access)["database"]
     assert (older.status, older.fix) == ("warning", "restart the workers: they migrate it")
     database.close()
+
+
+def test_a_database_file_that_is_missing_while_workers_live(
+    access: QueueAccess, working: Callable[[], AbstractContextManager[None]]
+) -> None:
+    with working():
+        found = found_in(access)["database"]
+    assert (found.status, "though workers live" in found.found) == ("problem", True)
+    assert found.fix.startswith("put the file back")
 
 
 def test_a_database_that_is_none(access: QueueAccess, tmp_path: Path) -> None:

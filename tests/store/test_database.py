@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import random
 import sqlite3
@@ -18,7 +19,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from nomad_actors.clock import SystemClock, mono_ms
-from nomad_actors.errors import SettingsError, Unavailable
+from nomad_actors.errors import SettingsError, Unavailable, Unusable
 from nomad_actors.store import SchemaTooNew, Store, TokenCipher
 from nomad_actors.store.database import Database
 from nomad_actors.store.schema import metadata
@@ -330,3 +331,73 @@ def test_a_program_that_somebody_waits_for_does_not_wait_for_a_migration_that_ha
         assert "another process is bringing its schema up to date" in _read(database)
     assert _read(database) == ""
     database.close()
+
+
+def sqlite_locks(path: Path) -> list[str]:
+    """Return the POSIX locks of this process on a file, by Linux."""
+    inode, pid = f":{path.stat().st_ino} ", f" {os.getpid()} "
+    return [line for line in Path("/proc/locks").read_text().splitlines() if inode in line and pid in line]
+
+
+def by_another_process(path: Path, statement: str) -> list[tuple[object, ...]]:
+    """Execute SQL in a process of its own, which closes the database afterwards, and return what it found."""
+    code = (
+        "import json, sqlite3, sys; c = sqlite3.connect(sys.argv[1]); "
+        "print(json.dumps(c.execute(sys.argv[2]).fetchall())); c.commit(); c.close()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path, statement], capture_output=True, text=True, check=True)
+    found: list[tuple[object, ...]] = [tuple(row) for row in json.loads(done.stdout)]
+    return found
+
+
+def test_a_migration_that_fails_keeps_the_locks_and_what_is_written_afterwards(tmp_path: Path) -> None:
+    path = tmp_path / "nomad.db"
+    first = Database(f"sqlite:///{path}")
+    first.migrate()
+    first.close()
+    (version,) = by_another_process(path, "SELECT version_num FROM alembic_version")[0]
+    by_another_process(path, "UPDATE alembic_version SET version_num = '9999'")
+    database = Database(f"sqlite:///{path}")
+    for _ in range(3):
+        with pytest.raises(Unusable), database.read():
+            pass
+        # Those of the connection that is kept for the next try: without them another process that closes the database
+        # deletes its log of writes.
+        assert sqlite_locks(path)
+    by_another_process(path, f"UPDATE alembic_version SET version_num = '{version}'")
+    with database.write() as connection:
+        connection.execute(sa.text("INSERT INTO admin_revoked_tokens VALUES ('d', 'ada', 1, 'otto')"))
+    assert by_another_process(path, "SELECT name FROM admin_revoked_tokens") == [("ada",)]
+    database.close()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_was_moved_away_is_written_to_no_more(tmp_path: Path, replaced: bool) -> None:
+    path, elsewhere = tmp_path / "nomad.db", tmp_path / "elsewhere"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    elsewhere.mkdir()
+    for each in tmp_path.glob("nomad.db*"):
+        each.rename(elsewhere / each.name)
+    if replaced:
+        other = Database(f"sqlite:///{path}")
+        other.migrate()
+        other.close()
+    for use in (database.read, database.write, database.unmigrated):
+        with pytest.raises(Unusable, match="another file was put" if replaced else "was moved or deleted"), use():
+            pass
+    for each in elsewhere.iterdir():
+        each.replace(path.with_name(each.name))
+    with database.write() as connection:
+        connection.execute(sa.text("INSERT INTO admin_revoked_tokens VALUES ('d', 'ada', 1, 'otto')"))
+    database.close()
+
+
+def test_a_schema_that_another_release_made_meanwhile_is_told(database_url: str) -> None:
+    store = Store(database_url, cipher=None, clock=SystemClock())
+    store.ping()
+    with store.database.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(SchemaTooNew, match="at schema 9999, and this process works with"):
+        store.ping()
+    store.close()
