@@ -195,7 +195,7 @@ def require_redis(access: QueueAccess) -> None:
         access.queues.ping()
     except Unavailable as error:
         refusal = error.__cause__.refusal if isinstance(error.__cause__, RedisUnavailable) else None
-        logger.critical(redis_missing(access.settings, error))
+        logger.critical(redis_missing(access.settings, error, refusal))
         sys.exit(EXIT_CANNOT_START if refusal in (Refusal.PASSWORD, Refusal.DATABASE) else 1)
     try:
         access.queues.check_permissions()
@@ -204,9 +204,13 @@ def require_redis(access: QueueAccess) -> None:
         sys.exit(EXIT_CANNOT_START)
 
 
-def redis_missing(settings: Settings, error: Unavailable) -> str:
-    """Return what to tell somebody whose Redis does not answer, in one line."""
+def redis_missing(settings: Settings, error: Unavailable, refusal: Refusal | None = None) -> str:
+    """Return what to tell somebody whose Redis does not answer, or lets nobody in, in one line."""
     where = settings.redis_url.shown.rpartition("@")[2].removeprefix("redis://")
+    if refusal is Refusal.PASSWORD and settings.redis_url_file is None:
+        return (
+            f"Redis at {where} lets nobody in ({error}): correct the password: REDIS_PASSWORD, or the one in REDIS_URL"
+        )
     if settings.redis_url_file is not None:
         return (
             f"Redis at {where} does not answer ({error}): {settings.redis_url_file} says so, which `make run` keeps "

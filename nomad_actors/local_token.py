@@ -19,6 +19,7 @@ TOKEN_FILE = "admin-token"
 NAME = "local"
 #: How long a link may be used.
 LINK_MINUTES = 10
+_TRIES = 5
 
 
 class NoLocalToken(NomadError):
@@ -47,11 +48,13 @@ def read_or_make_token(directory: Path) -> str:
 
     Raises `NoLocalToken`.
     """
-    token = read_token(directory)
-    while token is None:
-        _write(directory, replace=False)
+    # Another process may delete what this one makes, now and then.
+    for _ in range(_TRIES):
         token = read_token(directory)
-    return token
+        if token is not None:
+            return token
+        _write(directory, replace=False)
+    raise NoLocalToken(f"{directory / TOKEN_FILE} can neither be read nor made; if it is a link to nothing, delete it")
 
 
 def replace_token(directory: Path) -> None:

@@ -99,6 +99,11 @@ def configure_program(log_format: str, log_level: str) -> None:
     )
 
 
+def is_program_configured() -> bool:
+    """Return whether what this process prints becomes log lines."""
+    return isinstance(sys.stderr, PrintedLines)
+
+
 def _printed(name: str, stream: TextIO, level: int) -> TextIO:
     """Return a stream that makes log lines of what is written to it."""
     lines = PrintedLines(_itself(stream), lambda line: logging.getLogger(name).log(level, "%s", line))

@@ -36,9 +36,12 @@ def settings_or_exit() -> Iterator[Settings]:
     try:
         yield Settings.from_env(os.environ)
     except SettingsError as error:
-        # Plain text: the log's own settings may be wrong.
         for problem in error.problems:
-            sys.stderr.write(f"wrong setting: {problem}\n")
+            if log.is_program_configured():
+                logger.critical(f"wrong setting: {problem}")
+            else:
+                # Plain text: the log's own settings may be wrong.
+                sys.stderr.write(f"wrong setting: {problem}\n")
         sys.exit(EXIT_SETTINGS)
     except CannotStart as error:
         logger.critical(f"cannot start: {error}")

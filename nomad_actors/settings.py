@@ -226,9 +226,9 @@ class _Reader:
         )
         self._take("admin_prefix", "ADMIN_PREFIX", parse_prefix, "a path as /nomad, that does not begin with /admin")
         self._take("admin_read_only", "NOMAD_ADMIN_READ_ONLY", _flag, "1 or 0")
-        self._take("admin_host", "ADMIN_HOST", _printable, "a host name or address")
+        self._take("admin_host", "ADMIN_HOST", _listening, "a host name or address")
         self._take("admin_port", "ADMIN_PORT", _whole(0, 65535), "a port from 0 to 65535")
-        self._take("metrics_host", "NOMAD_METRICS_HOST", _printable, "an address of this machine, or 0.0.0.0")
+        self._take("metrics_host", "NOMAD_METRICS_HOST", _listening, "an address of this machine, or 0.0.0.0")
         self._take("metrics_hosts", "NOMAD_METRICS_HOSTS", _hosts, "host names without ports, with commas between them")
         self._take("metrics_port", "NOMAD_METRICS_PORT", _whole(0, 65535), "a port from 0 to 65535")
         self._take("metrics_dir", "PROMETHEUS_MULTIPROC_DIR", Path, "a directory's path")
@@ -397,6 +397,10 @@ def _host(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]+", text):
         raise ValueError(text)
     return text
+
+
+def _listening(text: str) -> str:
+    return str(ipaddress.IPv6Address(text)) if ":" in text else _host(text)
 
 
 def _hosts(text: str) -> tuple[str, ...]:

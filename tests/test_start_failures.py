@@ -16,7 +16,7 @@ import pytest
 from nomad_actors.app import open_queues, prepare_workers, redis_missing
 from nomad_actors.errors import CannotStart, SettingsError, Unavailable, Unusable
 from nomad_actors.local_redis import LocalRedis
-from nomad_actors.program import EXIT_CANNOT_START, EXIT_SETTINGS
+from nomad_actors.program import EXIT_CANNOT_START
 from nomad_actors.settings import Settings
 from nomad_actors.store.database import Database
 from tests.processes import environ_for
@@ -89,8 +89,8 @@ def test_files_that_cannot_be_written_end_a_start_in_one_line_with_78(tmp_path: 
     assert (code, len(said)) == (EXIT_CANNOT_START, 1), said
     assert "cannot be used: it cannot be written to" in said[0]
     assert "let this process' user write to it" in said[0]
-    assert (keyless, len(of_key)) == (EXIT_SETTINGS, 1), of_key
-    assert "token.key cannot be made: [Errno 13] Permission denied" in of_key[0]
+    assert (keyless, len(of_key)) == (EXIT_CANNOT_START, 1), of_key
+    assert "token.key, the key of the stored logins, cannot be made (Permission denied); let" in of_key[0]
 
 
 @pytest.mark.slow
@@ -101,8 +101,8 @@ def test_a_directory_of_another_user_is_named_by_the_start_and_by_the_doctor(tmp
     os.chown(var_dir, 65534, 65534)
     environ = {"REDIS_URL": redis_url, "DATABASE_URL": f"sqlite:///{var_dir}/nomad.db"}
     code, said = ended(tmp_path, *WORKERS, before=obey_file_rights, **environ)
-    assert (code, len(said)) == (EXIT_SETTINGS, 1), said
-    assert "token.key cannot be made: [Errno 13] Permission denied" in said[0]
+    assert (code, len(said)) == (EXIT_CANNOT_START, 1), said
+    assert "token.key, the key of the stored logins, cannot be made (Permission denied); let" in said[0]
     code, said = ended(tmp_path, "nomad_actors.cli", "doctor", before=obey_file_rights, **environ)
     assert code == 1
     assert f"this user (uid 0) cannot write {var_dir}" in " ".join(" ".join(said).split())
@@ -242,3 +242,12 @@ def test_a_redis_that_does_not_answer_is_told_in_one_line(url_file: Path | None)
     said = redis_missing(Settings(redis_url_file=url_file), Unavailable("connection refused"))
     assert "\n" not in said
     assert "REDIS_URL" in said
+
+
+def test_a_redis_with_another_password_is_told_of_with_78(tmp_path: Path, own_redis: LocalRedis) -> None:
+    url = own_redis.url.replace("redis://", "redis://:wrong@")
+    code, said = ended(tmp_path, "nomad_actors.scheduler", REDIS_URL=url)
+    assert (code, len(said)) == (EXIT_CANNOT_START, 1), said
+    assert "lets nobody in" in said[0]
+    assert "set REDIS_PASSWORD right, or the password in REDIS_URL" in said[0]
+    assert "start one there" not in said[0]

@@ -157,4 +157,6 @@ def test_a_module_that_cannot_be_imported_is_named(environ: dict[str, str], tmp_
         check=False,
     )
     assert done.returncode == 2
-    assert "NOMAD_MODULES names 'nowhere', which cannot be imported" in done.stderr
+    (said,) = [line for line in done.stderr.splitlines() if "wrong setting" in line]
+    assert "NOMAD_MODULES names 'nowhere', which cannot be imported" in said
+    assert "level=critical" in said

@@ -186,7 +186,7 @@ def _nobody() -> Refused:
         reason, why = next(loopback.refusals(request))
         return _unknown(reason, f"{why}: a token is needed; {_LOG_IN}; {_SET_TOKENS}")
     page = f"nobody is logged in, or the session is over; log in at {link('/admin/login')}, then try again"
-    api = "a token is needed (accepted: Authorization: Bearer TOKEN)"
+    api = "a token is needed, as a Bearer token in the Authorization header"
     return _unknown("no_token", page if problems.is_page() else api)
 
 

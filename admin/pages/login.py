@@ -75,6 +75,9 @@ def logout() -> Response:
 
 def _taken_link(code: str) -> Response:
     token = own_token()
+    if token is None and application().settings.admin_tokens:
+        detail = "This admin has tokens (NOMAD_ADMIN_TOKENS) and takes no links: log in with one of them."
+        return _refused(Refused(HTTPStatus.UNAUTHORIZED, "link", detail))
     name = None if token is None else local_token.link_of(code, token, application().clock.now_ms())
     if token is None or name is None or is_revoked(local_token.entry_of(token)):
         return _refused(Refused(HTTPStatus.UNAUTHORIZED, "link", f"This link has expired or is invalid; {_NEW_LINK}"))

@@ -28,8 +28,11 @@ def settings_told(environ: Mapping[str, str]) -> list[dict[str, Any]]:
     Raises `SettingsError`.
     """
     from ..settings import read_with_origins
+    from ..store.url import check_options, parse
 
     settings, origins = read_with_origins(environ)
+    # What stops a start is told here too: only the driver knows the options of a URL.
+    check_options(parse(settings.database_url))
     told = []
     for each in dataclasses.fields(settings):
         if each.name not in origins:
@@ -56,7 +59,7 @@ def _shown(variable: str, value: Any) -> Any:
     if isinstance(value, Mapping):
         return " ".join(f"{name}={_shown(variable, item)}" for name, item in sorted(value.items()))
     if isinstance(value, tuple):
-        return ",".join(value)
+        return ",".join(map(str, value))
     if isinstance(value, str | Path):
         return redact(str(value))
     return "" if value is None else value

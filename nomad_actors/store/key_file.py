@@ -7,7 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
-from ..errors import SettingsError
+from ..errors import CannotStart, SettingsError
 from ..private_files import make_directory, write_new
 from ..token_keys import is_strong
 
@@ -39,7 +39,7 @@ def read_key(directory: Path) -> str | None:
 def make_key(directory: Path) -> str:
     """Return the key in `directory`, which is made unless it is there; many processes may do so at once.
 
-    Raises `SettingsError` when it cannot be made.
+    Raises `CannotStart` when it cannot be made, `SettingsError` when the one there is cannot be used.
     """
     path = directory / KEY_FILE
     try:
@@ -52,7 +52,11 @@ def make_key(directory: Path) -> str:
                 path,
             )
     except OSError as error:
-        raise SettingsError([_unusable(path, f"cannot be made: {error}")]) from error
+        # Without the name of the draft, which is none of the operator's.
+        raise CannotStart(
+            f"{path}, the key of the stored logins, cannot be made ({error.strerror})",
+            "let this process' user write there, name another directory in NOMAD_VAR_DIR, or set NOMAD_TOKEN_KEYS",
+        ) from error
     return read_key(directory) or make_key(directory)
 
 

@@ -176,6 +176,14 @@ def a_link(parts: Parts) -> str:
     return f"/admin/login?once={code}"
 
 
+def test_an_admin_with_tokens_says_that_it_takes_no_links(own: Parts) -> None:
+    link = a_link(own)
+    configured = replace(own.settings, admin_tokens=(token_entry("ada", "operator", TOKEN),))
+    answer = create_app(replace(own, settings=configured)).test_client().get(link)  # type: ignore[arg-type]
+    assert (answer.status_code, "takes no links: log in with one of them" in answer.text) == (401, True)
+    assert "nomad admin link" not in answer.text
+
+
 def test_a_link_logs_one_browser_in_once_over_restarts(own: Parts) -> None:
     link = a_link(own)
     client = create_app(own).test_client()  # type: ignore[arg-type]
@@ -274,6 +282,13 @@ def test_the_token_is_made_once_whole_and_for_its_owner_alone(tmp_path: Path) ->
     (path,) = (tmp_path / "var").iterdir()
     assert (path.name, stat.S_IMODE(path.stat().st_mode)) == ("admin-token", 0o600)
     assert re.fullmatch(r"[A-Za-z0-9_-]{43}", *tokens)
+
+
+def test_a_link_to_nothing_in_the_tokens_place_is_told(tmp_path: Path) -> None:
+    (tmp_path / "admin-token").symlink_to(tmp_path / "nowhere" / "else")
+    with pytest.raises(local_token.NoLocalToken, match="can neither be read nor made; if it is a link to nothing"):
+        local_token.read_or_make_token(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["admin-token"]
 
 
 @pytest.mark.parametrize("content", [b"", b"short\n", b"\xff\xfe", b"a b" * 20])

@@ -239,6 +239,46 @@ def test_config_tells_each_settings_source_and_hides_secrets(
     assert "EVE_CLIENT_SECRET" in nomad("config").stdout
 
 
+SET = {
+    "NOMAD_ADMIN_TRUSTED_PROXIES": "127.0.0.1,10.0.0.0/8,::1",
+    "NOMAD_ADMIN_HOSTS": "jobs.example,a.example",
+    "NOMAD_METRICS_HOSTS": "jobs.example",
+    "NOMAD_METRICS_HOST": "::",
+    "ADMIN_HOST": "127.0.0.1",
+    "NOMAD_KEEP_COMPLETED_SHOP": "5/1h",
+    "ADMIN_PREFIX": "/jobs",
+}
+
+
+def test_config_shows_every_form_of_value(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SET.items():
+        monkeypatch.setenv(name, value)
+    found = {each["variable"]: each["value"] for each in told("config")["settings"]}
+    assert found["NOMAD_ADMIN_TRUSTED_PROXIES"] == "127.0.0.1/32,10.0.0.0/8,::1/128"
+    assert found["NOMAD_ADMIN_HOSTS"] == "jobs.example,a.example"
+    assert found["NOMAD_METRICS_HOST"] == "::"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "sqlite:///a?foo=1"),
+        ("DATABASE_URL", "sqlite:///a?timeout=x"),
+        ("DATABASE_URL", "postgresql://db/a?nonsense=1"),
+        ("NOMAD_METRICS_HOST", "foo bar"),
+        ("NOMAD_METRICS_HOST", "::1::2"),
+        ("ADMIN_HOST", "a b"),
+    ],
+)
+def test_config_refuses_what_stops_a_start(
+    nomad: Nomad, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    result = nomad("config")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert name in result.stderr
+
+
 def test_config_names_the_parts_of_redis_url(nomad: Nomad, monkeypatch: pytest.MonkeyPatch, told: Told) -> None:
     monkeypatch.delenv("REDIS_URL")
     monkeypatch.setenv("REDIS_HOST", "queue.example")
