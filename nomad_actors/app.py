@@ -208,9 +208,7 @@ def redis_missing(settings: Settings, error: Unavailable, refusal: Refusal | Non
     """Return what to tell somebody whose Redis does not answer, or lets nobody in, in one line."""
     where = settings.redis_url.shown.rpartition("@")[2].removeprefix("redis://")
     if refusal is Refusal.PASSWORD and settings.redis_url_file is None:
-        return (
-            f"Redis at {where} lets nobody in ({error}): correct the password: REDIS_PASSWORD, or the one in REDIS_URL"
-        )
+        return f"Redis at {where} lets nobody in ({error}): set REDIS_PASSWORD right, or the password in REDIS_URL"
     if settings.redis_url_file is not None:
         return (
             f"Redis at {where} does not answer ({error}): {settings.redis_url_file} says so, which `make run` keeps "
