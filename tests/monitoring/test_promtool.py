@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -20,9 +21,10 @@ TESTS = sorted(HERE.glob("*.yml"))
 
 
 def promtool(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run promtool."""
+    """Run promtool, which may keep its garbage longer: collecting it took a fifth of its time."""
     command = [program("promtool"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    environ = {**os.environ, "GOGC": "800"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environ)
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
