@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from nomad_actors.foreign_text import came_from_outside
 from nomad_actors.local_redis import LocalRedis
 
 from .case import Case
@@ -63,7 +64,10 @@ def run_cases(cases: Iterable[Case], redis_url: str, directory: Path, log_format
             try:
                 KINDS[case.kind](case, system)
                 system.check_alive()
-            except Exception as broken:
+            except BaseException as broken:
+                # A SystemExit too, which would end the proof without a word; Ctrl-C comes from outside.
+                if came_from_outside(broken):
+                    raise
                 failures.append(f"{case.command}\n{foreign(broken)}")
                 system.died.clear()
                 system.lines.wrong.clear()
