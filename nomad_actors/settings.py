@@ -68,7 +68,7 @@ class Settings:
 
     #: The queues' Redis; it must be `noeviction` and persistent.
     redis_url: SecretUrl = SecretUrl("redis://localhost:6379/0")
-    #: The file that it was read from, where the environment does not say and `nomad run all` has brought a Redis.
+    #: The file that holds it, where it is the address of the Redis that `nomad run all` has brought.
     redis_url_file: Path | None = None
     #: The ESI cache's Redis, a disposable copy; the queues' Redis when empty.
     redis_cache_url: SecretUrl = SecretUrl("")
@@ -246,8 +246,12 @@ class _Reader:
             return
         self._take("redis_url", "REDIS_URL", check_redis_url, REDIS_URLS_ACCEPTED)
         if not parts:
+            path = self._values.get("var_dir", Settings.var_dir) / OWN_REDIS
             if not self._environ.get("REDIS_URL"):
-                self._own_redis(self._values.get("var_dir", Settings.var_dir) / OWN_REDIS)
+                self._own_redis(path)
+            elif self._values.get("redis_url") == _saved_url(path):
+                # As for the parts that `nomad run all` supervises: the same Redis, and the same log to look at.
+                self._values["redis_url_file"] = path
             return
         self.origins["redis_url"] = Origin("REDIS_URL", tuple(parts))
         accepted = "a host name or address alone; REDIS_PORT and REDIS_DB say the rest"
@@ -318,6 +322,14 @@ class _Reader:
             warnings.warn(f"{old} is the original system's name; set {name} instead", FutureWarning, stacklevel=2)
             return old, self._environ[old].strip()
         return name, text
+
+
+def _saved_url(path: Path) -> str | None:
+    """Return the address in a file, None if the file cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return None
 
 
 def _is_secret(name: str) -> bool:

@@ -46,6 +46,15 @@ def test_settings_find_it_where_nothing_says_otherwise(tmp_path: Path, own: Loca
     assert (elsewhere.redis_url, elsewhere.redis_url_file) == ("redis://queues.example:6379/0", None)
 
 
+def test_settings_know_it_by_its_address_too(tmp_path: Path) -> None:
+    """The parts that `nomad run all` supervises are given the address; the others find it in the file."""
+    address = "redis://nomad:some@127.0.0.1:20001/0"
+    (tmp_path / OWN_REDIS).parent.mkdir()
+    (tmp_path / OWN_REDIS).write_text(f"{address}\n", encoding="utf-8")
+    assert settings(tmp_path, REDIS_URL=address).redis_url_file == tmp_path / OWN_REDIS
+    assert settings(tmp_path, REDIS_URL="redis://127.0.0.1:20001/0").redis_url_file is None
+
+
 def test_it_runs_in_the_directory_that_is_there_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     server = own_redis(Settings().var_dir).start()

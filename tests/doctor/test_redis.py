@@ -260,8 +260,9 @@ LOST = "# == CRITICAL == This server is sending an error to its AOF-loading-clie
         ("* DB loaded from append only file: 0.001 seconds", "ok", "no complaint"),
     ],
 )
+@pytest.mark.parametrize("is_given_the_address", [False, True])
 def test_what_the_own_redis_logged_since_its_last_start(
-    tmp_path: Path, redis_url: str, line: str, status: str, says: str
+    tmp_path: Path, redis_url: str, line: str, status: str, says: str, is_given_the_address: bool
 ) -> None:
     directory = tmp_path / "var" / "redis"
     directory.mkdir(parents=True)
@@ -270,7 +271,8 @@ def test_what_the_own_redis_logged_since_its_last_start(
     before = "1:M 29 Nov 2026 15:19:05.205 # Bad file format reading the append only file"
     log = "\n".join([start, before, start.replace("Redis", "Valkey"), f"1:M 29 Nov 2026 {line}"])
     (directory / "redis.log").write_text(log, encoding="utf-8")
-    access = open_queues(Settings.from_env({"NOMAD_VAR_DIR": str(tmp_path / "var")}))
+    environ = {"NOMAD_VAR_DIR": str(tmp_path / "var"), **({"REDIS_URL": redis_url} if is_given_the_address else {})}
+    access = open_queues(Settings.from_env(environ))
     found = found_in(access)["redis log"]
     access.close()
     assert (found.status, says in found.found) == (status, True), found
