@@ -16,6 +16,7 @@ from nomad_actors.app import QueueAccess, open_queues
 from nomad_actors.clock import SystemClock
 from nomad_actors.local_redis import LocalRedis, free_port
 from nomad_actors.redis_cli import redis_cli
+from nomad_actors.redis_log import complaints
 from nomad_actors.settings import Settings
 from nomad_actors.testing import wait_until
 from tests import full_disk
@@ -276,3 +277,20 @@ def test_what_the_own_redis_logged_since_its_last_start(
     found = found_in(access)["redis log"]
     access.close()
     assert (found.status, says in found.found) == (status, True), found
+
+
+NO_ROOM = "1:M # Error writing to the AOF file: No space left on device"
+
+
+@pytest.mark.parametrize(
+    ("later", "times"),
+    [
+        ([], [2]),
+        (["1:M * AOF write error looks solved, Redis can write again."], []),
+        (["1:M * AOF write error looks solved. The server can write again."], []),
+        (["1:M * Background AOF rewrite finished successfully"], []),
+        (["1:M * AOF write error looks solved, Redis can write again.", NO_ROOM], [1]),
+    ],
+)
+def test_a_full_disk_is_no_complaint_any_more_when_the_log_calls_it_solved(later: list[str], times: list[int]) -> None:
+    assert [found.lines for found in complaints([NO_ROOM, NO_ROOM, *later])] == times
