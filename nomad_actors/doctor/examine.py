@@ -27,6 +27,7 @@ ON_REDIS: tuple[tuple[str, Area, Check], ...] = (
 ON_THE_HOST: tuple[tuple[str, Area, Check], ...] = (
     ("redis log", Area.REDIS, redis_checks.own_log),
     ("database", Area.DATABASE, host.database),
+    ("database writes", Area.DATABASE, file_checks.database_writes),
     ("disk", Area.HOST, host.disk),
     ("files", Area.HOST, file_checks.files),
 )
