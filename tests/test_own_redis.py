@@ -115,7 +115,7 @@ def test_another_redis_that_has_its_port_is_not_taken_for_it(
         monkeypatch.setenv("NOMAD_VAR_DIR", str(tmp_path))
         monkeypatch.delenv("REDIS_URL", raising=False)
         result = CliRunner().invoke(app, ["doctor"])
-        assert f"another Redis has its port now; start the Redis that {tmp_path / OWN_REDIS} is" in result.stdout
+        assert f"another Redis has its port now; this starts the Redis that {tmp_path / OWN_REDIS} is" in result.stdout
         assert own.password not in result.output
         # Started again it goes elsewhere, and is found there.
         again = own_redis(tmp_path)
@@ -132,7 +132,9 @@ def test_while_it_is_stopped_its_address_is_told(
     monkeypatch.setenv("NOMAD_VAR_DIR", str(tmp_path))
     monkeypatch.delenv("REDIS_URL", raising=False)
     result = CliRunner().invoke(app, ["doctor"])
-    assert f"start the Redis that {tmp_path / OWN_REDIS} is the address of: make run" in result.stdout
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    at = lines.index("→ make run")
+    assert lines[at + 1].startswith(f"starts the Redis that {tmp_path / OWN_REDIS} is the address of")
 
 
 def test_a_file_that_holds_no_address_stops_the_start(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def _show(report: Report) -> None:
     out = console()
     column = max(len(finding.name) for finding in report.findings)
     for finding in report.findings:
-        told = [*_wrapped(finding.found, out.width - column - 9), *([f"→ {finding.fix}"] if finding.fix else [])]
+        told = [*_wrapped(finding.found, out.width - column - 9), *_remedy(finding.fix)]
         line = styled(f"{finding.status:<7}", _STYLES[finding.status])
         line.append(printable(f" {finding.name:<{column}} {told[0]}"), style="none")
         out.print(line, soft_wrap=True)
@@ -48,6 +48,10 @@ def _show(report: Report) -> None:
             style = "bold" if more.startswith("→") else "none"
             out.print(styled(f"{'':<{column + 9}}{more}", style), soft_wrap=True)
     out.print(_sum(report))
+
+
+def _remedy(fix: str) -> list[str]:
+    return [f"{'  ' if number else '→ '}{line}" for number, line in enumerate(fix.splitlines())]
 
 
 def _wrapped(text: str, width: int) -> list[str]:

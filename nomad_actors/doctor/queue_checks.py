@@ -150,6 +150,6 @@ def _unknown(queue: str, by_state: dict[str, Counter[str]]) -> Finding:
         f"{count} {name} {state}" for state, names in by_state.items() for name, count in names.most_common(3)
     )
     found = f"jobs of job types that this code does not know: {told}"
-    fix = f"nomad jobs {queue} --status {','.join(by_state)}; then deploy the code that declares them (NOMAD_MODULES)"
+    fix = f"nomad jobs {queue} --status {','.join(by_state)}\nthen deploy the code that declares them (NOMAD_MODULES)"
     status = Status.WARNING if set(by_state) == {"failed"} else Status.PROBLEM
     return Finding(f"job types {queue}", status, found, fix, subject=queue)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ..private_files import in_words
 
 _MOUNTS = Path("/proc/self/mountinfo")
-_FOR_THE_PROGRAMS = "This is for the programs' user. If they run as another one, run nomad doctor as that user first."
+_FOR_THE_PROGRAMS = "as the programs' user: if they run as another one, run nomad doctor as that user first"
 
 
 @dataclass(frozen=True)
