@@ -48,6 +48,8 @@ class Finding:
     fix: str = ""
     #: The queue, schedule or part that it is about, where `name` has more than that.
     subject: str = ""
+    #: All queues that it is about, where there are several.
+    subjects: tuple[str, ...] = ()
     #: Set by the list of checks.
     area: Area = Area.HOST
 

@@ -50,7 +50,9 @@ def test_the_overview_says_what_is_wrong_and_what_to_do(ask: FlaskClient, parts:
     answer = ask.get("/admin/")
     assert "<title>Not healthy" in answer.text
     seen = text_of(answer.text)
-    assert "token-refresh: no live worker serves it (0 waiting, 0 active, 0 delayed); nomad run workers" in seen
+    assert (
+        "workers: no live worker serves any of the 4 queues (0 waiting, 0 active, 0 delayed); nomad run workers" in seen
+    )
     assert "esi-refresh: paused since 20" in seen
     assert "(0 waiting, 0 active, 0 delayed); nomad resume esi-refresh" in seen
     assert "esi-refresh paused" in seen

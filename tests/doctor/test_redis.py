@@ -94,7 +94,7 @@ def test_a_redis_that_cannot_write_its_append_only_file(access_to: Access, tmp_p
             found = found_in(access)
     finally:
         one.kill()
-    broken, shop = found["redis persistence"], found["workers shop"]
+    broken, shop = found["redis persistence"], found["workers"]
     assert (broken.status, "the last write to the append-only file failed" in broken.found) == ("problem", True)
     # Nobody could say that he lives: to start another worker would change nothing.
     assert (shop.status, shop.fix) == ("problem", "")

@@ -43,9 +43,9 @@ def test_a_queue_that_nobody_serves_is_unhealthy(queues: Queues) -> None:
     health = job_metrics.get_job_system_health(queues=queues)
     assert health["healthy"] is False
     assert (health["workers"]["total"], health["workers"]["active"]) == (2, 0)
-    assert health["workers"]["issues"][1] == (
-        "fetching: no live worker serves it (0 waiting, 0 active, 0 delayed); nomad run workers"
-    )
+    assert health["workers"]["issues"] == [
+        "workers: no live worker serves any of the 2 queues (0 waiting, 0 active, 0 delayed); nomad run workers"
+    ]
 
 
 def test_over_ten_percent_failed_is_unhealthy_from_twenty_ended_jobs_on(queues: Queues, broker: JobBroker) -> None:
