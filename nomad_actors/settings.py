@@ -70,6 +70,8 @@ class Settings:
     redis_url: SecretUrl = SecretUrl("redis://localhost:6379/0")
     #: The file that holds it, where it is the address of the Redis that `nomad run all` has brought.
     redis_url_file: Path | None = None
+    #: Whether the environment or such a file says where it is.
+    redis_url_is_given: bool = False
     #: The ESI cache's Redis, a disposable copy; the queues' Redis when empty.
     redis_cache_url: SecretUrl = SecretUrl("")
     database_url: SecretUrl = SecretUrl("sqlite:///var/nomad.db")
@@ -245,6 +247,7 @@ class _Reader:
             self._problems.append(f"REDIS_URL and {', '.join(parts)} are both set; accepted: one or the other")
             return
         self._take("redis_url", "REDIS_URL", check_redis_url, REDIS_URLS_ACCEPTED)
+        self._values["redis_url_is_given"] = bool(parts or self._environ.get("REDIS_URL"))
         if not parts:
             path = self._values.get("var_dir", Settings.var_dir) / OWN_REDIS
             if not self._environ.get("REDIS_URL"):
@@ -277,7 +280,7 @@ class _Reader:
                 "remove the file: `make run` writes it anew"
             )
             return
-        self._values |= {"redis_url": url, "redis_url_file": path}
+        self._values |= {"redis_url": url, "redis_url_file": path, "redis_url_is_given": True}
         self.origins["redis_url"] = Origin("REDIS_URL", (str(path),))
 
     def _by_queue(self, attribute: str, prefix: str, parse: Callable[[str], T], accepted: str) -> None:

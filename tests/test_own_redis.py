@@ -135,6 +135,17 @@ def test_while_it_is_stopped_its_address_is_told(
     lines = [line.strip() for line in result.stdout.splitlines()]
     at = lines.index("→ make run")
     assert lines[at + 1].startswith(f"starts the Redis that {tmp_path / OWN_REDIS} is the address of")
+    (unmade,) = [line for line in lines if "Redis does not answer" in line]
+    assert unmade.startswith("unknown 8 checks ")
+
+
+def test_settings_tell_whether_an_address_was_given(tmp_path: Path) -> None:
+    assert not settings(tmp_path).redis_url_is_given
+    assert settings(tmp_path, REDIS_URL="redis://localhost:6379/0").redis_url_is_given
+    assert settings(tmp_path, REDIS_HOST="localhost").redis_url_is_given
+    (tmp_path / OWN_REDIS).parent.mkdir()
+    (tmp_path / OWN_REDIS).write_text("redis://localhost:6379/0\n", encoding="utf-8")
+    assert settings(tmp_path).redis_url_is_given
 
 
 def test_a_file_that_holds_no_address_stops_the_start(tmp_path: Path) -> None:

@@ -41,6 +41,9 @@ def _reach(patient: Patient, refusal: Refusal | None) -> str:
     if path is not None:
         whose = "another Redis has its port now; this " if refusal is Refusal.PASSWORD else ""
         return f"make run\n{whose}starts the Redis that {path} is the address of; or {elsewhere}"
+    if not patient.settings.redis_url_is_given:
+        brings = f"or nomad run all: either starts everything here, with a Redis in {patient.settings.var_dir}"
+        return f"make run\n{brings}; or, if there is a Redis already, {elsewhere}"
     return f"start Redis there, or {elsewhere}"
 
 

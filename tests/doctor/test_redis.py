@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import resource
 import shutil
@@ -153,6 +154,13 @@ def test_a_redis_that_is_away(access_to: Access) -> None:
     assert "s3cret" not in found["redis"].found
     assert (found["queues"].status, found["queues"].found) == ("unknown", "Redis does not answer")
     assert found["disk"].status == "ok"
+
+
+def test_where_nothing_says_where_redis_is_the_doctor_names_what_brings_one(access_to: Access) -> None:
+    access = access_to(f"redis://127.0.0.1:{free_port()}/0")
+    fresh = dataclasses.replace(access, settings=dataclasses.replace(access.settings, redis_url_is_given=False))
+    command, note = found_in(fresh)["redis"].fix.splitlines()
+    assert (command, note.partition(":")[0]) == ("make run", "or nomad run all")
 
 
 def test_a_redis_that_lets_nobody_in(access_to: Access, server: Server) -> None:
