@@ -22,7 +22,7 @@ def files(patient: Patient) -> Iterator[Finding]:
     """Tell what this user cannot write, and what others may use."""
     settings = patient.settings
     paths = files_of(settings.var_dir, settings.database_path)
-    unwritable = list(closed((settings.var_dir, *paths)))
+    unwritable = list(closed(paths, directory=settings.var_dir))
     for each in unwritable:
         yield Finding("files", Status.PROBLEM, each.found, each.fix)
     readable = list(dict.fromkeys(found_open(paths)))
@@ -38,7 +38,7 @@ def database_writes(patient: Patient) -> Iterator[Finding]:
     if path is None or not os.path.exists(path):
         return
     beside = [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm")]
-    for each in closed((path, path.parent, *beside)):
+    for each in closed((path, *beside), directory=path.parent):
         yield Finding("database writes", Status.PROBLEM, each.found, each.fix)
 
 

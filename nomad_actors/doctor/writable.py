@@ -25,9 +25,13 @@ class Closed:
     fix: str
 
 
-def closed(paths: Iterable[Path]) -> Iterator[Closed]:
-    """Yield, by cause, those of the existing paths that this process cannot write to."""
-    unwritable = [path for path in dict.fromkeys(paths) if os.path.exists(path) and not _may_write(path)]
+def closed(paths: Iterable[Path], *, directory: Path) -> Iterator[Closed]:
+    """Yield, by cause, those of the existing paths, and of the `directory` of them, that we cannot write to.
+
+    Unless the directory is one of the paths too, others may keep files in it: its content is left alone.
+    """
+    ours = list(paths)
+    unwritable = [path for path in dict.fromkeys((directory, *ours)) if os.path.exists(path) and not _may_write(path)]
     denied = [path for path in unwritable if not _is_read_only(path)]
     remounts: dict[str, list[Path]] = {}
     for path in unwritable:
@@ -37,7 +41,10 @@ def closed(paths: Iterable[Path]) -> Iterator[Closed]:
         yield Closed(f"cannot write {in_words(of_mount)}: mounted read-only", command)
     if denied:
         found = f"this user (uid {os.getuid()}) cannot write {in_words(denied)}"
-        yield Closed(found, f"{_open(denied)}\n{_FOR_THE_PROGRAMS}")
+        whole = [path for path in denied if path in ours]
+        commands = [_open(whole, "-R ")] if whole else []
+        commands += [_open([directory], "")] if directory in denied and directory not in ours else []
+        yield Closed(found, f"{' && '.join(commands)}\n{_FOR_THE_PROGRAMS}")
 
 
 def outermost(paths: Sequence[Path]) -> list[Path]:
@@ -57,12 +64,12 @@ def _is_read_only(path: Path) -> bool:
         return False
 
 
-def _open(paths: list[Path]) -> str:
+def _open(paths: list[Path], recursive: str) -> str:
     """Return the command that lets this user write to paths: `chown`, or `chmod` where it owns them all."""
     names = shlex.join(map(str, outermost(paths)))
     if all(path.stat().st_uid == os.getuid() for path in paths):
-        return f"chmod -R u+rwX {names}"
-    return f"chown -R {shlex.quote(_user())} {names}"
+        return f"chmod {recursive}u+rwX {names}"
+    return f"chown {recursive}{shlex.quote(_user())} {names}"
 
 
 def _user() -> str:
