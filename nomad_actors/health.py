@@ -53,4 +53,5 @@ def _issues(report: Report, area: Area, status: Status = Status.PROBLEM) -> list
 
 
 def _subjects(report: Report, area: Area) -> set[str]:
-    return {finding.subject for finding in _of(report, area, Status.PROBLEM)}
+    found = _of(report, area, Status.PROBLEM)
+    return {subject for finding in found for subject in (finding.subject, *finding.subjects)}

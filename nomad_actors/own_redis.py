@@ -66,6 +66,11 @@ class OwnRedis(LocalRedis):
                 log=str(self.log),
             )
 
+    def last_words(self) -> str:
+        """Return the lines of its last start that are complaints; the last lines if none is."""
+        found = redis_log.complaints(redis_log.since_last_start(self.log))
+        return "\n".join(each.first for each in found)[:2000] or super().last_words()
+
     def stop(self) -> None:
         """Stop the server in an orderly way, and free its directory."""
         super().stop()

@@ -462,8 +462,9 @@ class Queue:
         return None if longest is None else int(longest)
 
     def overruns(self) -> list[Overrun]:
-        """Return the jobs that run longer than their time limit, the longest-running first.
+        """Return the jobs that run longer than their time limit on a live worker, the longest-running first.
 
+        Those of a lost worker are left out: nobody can cancel them, and another worker takes them back.
         The running jobs are read only when the longest-running one is beyond the shortest limit.
         """
         return self.overruns_beside(self.longest_active_ms())
@@ -479,4 +480,6 @@ class Queue:
         first_ms = min((since_ms for _, since_ms in active), default=0)
         runs = [(job, longest_ms - (since_ms - first_ms)) for job, since_ms in active]
         found = [Overrun(job, ran_ms, limits_ms[job.name]) for job, ran_ms in runs if job.name in limits_ms]
-        return [overrun for overrun in found if overrun.over_ms > 0]
+        beyond = [overrun for overrun in found if overrun.over_ms > 0]
+        live = {worker.name for worker in self.workers()} if beyond else set()
+        return [overrun for overrun in beyond if overrun.job.worker in live]

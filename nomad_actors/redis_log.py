@@ -24,6 +24,8 @@ class Complaint:
     #: Whether data was lost or the server cannot go on; else the server mended it by itself.
     serious: bool
     remedy: str
+    #: Lines with one of these say that what the earlier ones complain about is over.
+    solved: tuple[str, ...] = ()
 
 
 COMPLAINTS = (
@@ -57,6 +59,8 @@ COMPLAINTS = (
         "it could not write its append-only file",
         serious=True,
         remedy="make room: df -h on its host",
+        # The first is of its own writes, the second of a rewrite, which ran out of room alone.
+        solved=("AOF write error looks solved", "Background AOF rewrite finished successfully"),
     ),
     Complaint(
         ("Can't open the append-only file", "Can't open or create append-only", "Fatal error loading the DB"),
@@ -90,15 +94,24 @@ def since_last_start(path: Path) -> list[str]:
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return []
-    starts = [number for number, line in enumerate(lines) if any(text in line for text in _STARTING)]
+    starts = [number for number, line in enumerate(lines) if _has(line, _STARTING)]
     return lines[starts[-1] :] if starts else []
 
 
 def complaints(lines: Sequence[str]) -> list[Found]:
-    """Return what the lines complain about, the serious first."""
+    """Return what the lines complain about and do not call solved later, the serious first."""
     found = []
     for complaint in COMPLAINTS:
-        matching = [line for line in lines if any(text in line for text in complaint.texts)]
+        matching = [line for line in _unsolved(lines, complaint) if _has(line, complaint.texts)]
         if matching:
             found.append(Found(complaint, len(matching), matching[0]))
     return found
+
+
+def _unsolved(lines: Sequence[str], complaint: Complaint) -> Sequence[str]:
+    last = max((number for number, line in enumerate(lines) if _has(line, complaint.solved)), default=-1)
+    return lines[last + 1 :]
+
+
+def _has(line: str, texts: tuple[str, ...]) -> bool:
+    return any(text in line for text in texts)

@@ -68,8 +68,10 @@ class Settings:
 
     #: The queues' Redis; it must be `noeviction` and persistent.
     redis_url: SecretUrl = SecretUrl("redis://localhost:6379/0")
-    #: The file that it was read from, where the environment does not say and `nomad run all` has brought a Redis.
+    #: The file that holds it, where it is the address of the Redis that `nomad run all` has brought.
     redis_url_file: Path | None = None
+    #: Whether the environment or such a file says where it is.
+    redis_url_is_given: bool = False
     #: The ESI cache's Redis, a disposable copy; the queues' Redis when empty.
     redis_cache_url: SecretUrl = SecretUrl("")
     database_url: SecretUrl = SecretUrl("sqlite:///var/nomad.db")
@@ -245,9 +247,14 @@ class _Reader:
             self._problems.append(f"REDIS_URL and {', '.join(parts)} are both set; accepted: one or the other")
             return
         self._take("redis_url", "REDIS_URL", check_redis_url, REDIS_URLS_ACCEPTED)
+        self._values["redis_url_is_given"] = bool(parts or self._environ.get("REDIS_URL"))
         if not parts:
+            path = self._values.get("var_dir", Settings.var_dir) / OWN_REDIS
             if not self._environ.get("REDIS_URL"):
-                self._own_redis(self._values.get("var_dir", Settings.var_dir) / OWN_REDIS)
+                self._own_redis(path)
+            elif self._values.get("redis_url") == _saved_url(path):
+                # As for the parts that `nomad run all` supervises: the same Redis, and the same log to look at.
+                self._values["redis_url_file"] = path
             return
         self.origins["redis_url"] = Origin("REDIS_URL", tuple(parts))
         accepted = "a host name or address alone; REDIS_PORT and REDIS_DB say the rest"
@@ -273,7 +280,7 @@ class _Reader:
                 "remove the file: `make run` writes it anew"
             )
             return
-        self._values |= {"redis_url": url, "redis_url_file": path}
+        self._values |= {"redis_url": url, "redis_url_file": path, "redis_url_is_given": True}
         self.origins["redis_url"] = Origin("REDIS_URL", (str(path),))
 
     def _by_queue(self, attribute: str, prefix: str, parse: Callable[[str], T], accepted: str) -> None:
@@ -318,6 +325,14 @@ class _Reader:
             warnings.warn(f"{old} is the original system's name; set {name} instead", FutureWarning, stacklevel=2)
             return old, self._environ[old].strip()
         return name, text
+
+
+def _saved_url(path: Path) -> str | None:
+    """Return the address in a file, None if the file cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return None
 
 
 def _is_secret(name: str) -> bool:

@@ -58,13 +58,15 @@ class _Child:
     start_at_mono: float = 0.0
     last_code: int | None = None
     gave_up: bool = False
+    #: Whether we killed it because its start made no progress.
+    stuck: bool = False
     #: Whether it is left alone from now on: it is being stopped.
     stopping: bool = False
 
     def start(self) -> None:
         stream: IO[bytes] | None = self.output.open("ab") if self.output else None
         self.started_mono = self.progressed_mono = time.monotonic()
-        self.ready, self.progress = self.foundation is None, None
+        self.ready, self.progress, self.stuck = self.foundation is None, None, False
         try:
             self.process = subprocess.Popen(
                 list(self.command),
@@ -238,6 +240,7 @@ class Supervisor:
             child.progress, child.progressed_mono = state.progress, now
         elif not state.ready and now - child.progressed_mono > STUCK_SECONDS:
             logger.error("killed: its start makes no progress", program=child.name, after_seconds=STUCK_SECONDS)
+            child.stuck = True
             child.signal(signal.SIGKILL)
 
     def _note_end(self, child: _Child, code: int | None, now: float, **how: object) -> None:
@@ -245,8 +248,8 @@ class Supervisor:
         steady = now - child.started_mono >= STEADY_SECONDS
         child.deaths = 1 if steady else child.deaths + 1
         child.process, child.ready = None, child.foundation is None
-        if child.foundation is not None:
-            how.setdefault("why", child.foundation.last_words())
+        if why := _why_ended(child, code):
+            how.setdefault("why", why)
         if not child.restart:
             child.gave_up = True
             logger.error("ended", program=child.name, code=code, **how)
@@ -260,6 +263,23 @@ class Supervisor:
             # Once, until it has run well: the program's own line, which comes with each try, says what to do.
             logger.error(_NEEDS_OPERATOR, program=child.name, code=code, every_seconds=backoff)
         child.last_code = code
+
+
+def _why_ended(child: _Child, code: int | None) -> str | None:
+    """Return why a program ended: the signal that killed it, else what it said itself; None if neither is known."""
+    # What a program said last is no reason for a signal that we did not send.
+    if code is not None and code < 0 and not child.stuck:
+        memory = " (out of memory?)" if -code == signal.SIGKILL else ""
+        return f"killed by {_signal_name(-code)}{memory}"
+    return child.foundation.last_words() if child.foundation is not None else None
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        # One of the real-time signals, most of which have no name.
+        return f"signal {number}"
 
 
 def _backoff_seconds(code: int | None, deaths: int) -> float:

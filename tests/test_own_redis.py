@@ -46,6 +46,15 @@ def test_settings_find_it_where_nothing_says_otherwise(tmp_path: Path, own: Loca
     assert (elsewhere.redis_url, elsewhere.redis_url_file) == ("redis://queues.example:6379/0", None)
 
 
+def test_settings_know_it_by_its_address_too(tmp_path: Path) -> None:
+    """The parts that `nomad run all` supervises are given the address; the others find it in the file."""
+    address = "redis://nomad:some@127.0.0.1:20001/0"
+    (tmp_path / OWN_REDIS).parent.mkdir()
+    (tmp_path / OWN_REDIS).write_text(f"{address}\n", encoding="utf-8")
+    assert settings(tmp_path, REDIS_URL=address).redis_url_file == tmp_path / OWN_REDIS
+    assert settings(tmp_path, REDIS_URL="redis://127.0.0.1:20001/0").redis_url_file is None
+
+
 def test_it_runs_in_the_directory_that_is_there_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     server = own_redis(Settings().var_dir).start()
@@ -106,7 +115,7 @@ def test_another_redis_that_has_its_port_is_not_taken_for_it(
         monkeypatch.setenv("NOMAD_VAR_DIR", str(tmp_path))
         monkeypatch.delenv("REDIS_URL", raising=False)
         result = CliRunner().invoke(app, ["doctor"])
-        assert f"another Redis has its port now; start the Redis that {tmp_path / OWN_REDIS} is" in result.stdout
+        assert f"another Redis has its port now; this starts the Redis that {tmp_path / OWN_REDIS} is" in result.stdout
         assert own.password not in result.output
         # Started again it goes elsewhere, and is found there.
         again = own_redis(tmp_path)
@@ -123,7 +132,20 @@ def test_while_it_is_stopped_its_address_is_told(
     monkeypatch.setenv("NOMAD_VAR_DIR", str(tmp_path))
     monkeypatch.delenv("REDIS_URL", raising=False)
     result = CliRunner().invoke(app, ["doctor"])
-    assert f"start the Redis that {tmp_path / OWN_REDIS} is the address of: make run" in result.stdout
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    at = lines.index("→ make run")
+    assert lines[at + 1].startswith(f"starts the Redis that {tmp_path / OWN_REDIS} is the address of")
+    (unmade,) = [line for line in lines if "Redis does not answer" in line]
+    assert unmade.startswith("unknown 8 checks ")
+
+
+def test_settings_tell_whether_an_address_was_given(tmp_path: Path) -> None:
+    assert not settings(tmp_path).redis_url_is_given
+    assert settings(tmp_path, REDIS_URL="redis://localhost:6379/0").redis_url_is_given
+    assert settings(tmp_path, REDIS_HOST="localhost").redis_url_is_given
+    (tmp_path / OWN_REDIS).parent.mkdir()
+    (tmp_path / OWN_REDIS).write_text("redis://localhost:6379/0\n", encoding="utf-8")
+    assert settings(tmp_path).redis_url_is_given
 
 
 def test_a_file_that_holds_no_address_stops_the_start(tmp_path: Path) -> None:

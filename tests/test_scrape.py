@@ -14,6 +14,7 @@ import redis
 
 from nomad_actors import JobType, Payload, Result, scrape
 from nomad_actors.app import App, create_app
+from nomad_actors.broker.keys import base
 from nomad_actors.broker.slots import Slot, StoredSchedule
 from nomad_actors.clock import ManualClock
 from nomad_actors.errors import WrongState
@@ -148,6 +149,26 @@ def test_a_job_beyond_its_time_limit_is_told_with_how_far_it_is(
             assert value("nomad_queue_overtime_seconds", queue="token-refresh") == pytest.approx(longest - 1, abs=0.5)
             assert value("nomad_queue_workers", queue="token-refresh") == 1
             assert value("nomad_queue_workers", queue="esi-refresh") == 0
+        finally:
+            gate.set()
+
+
+def test_a_job_of_a_lost_worker_is_not_beyond_its_time_limit(app: App, wait_until: Callable[..., None]) -> None:
+    """It does not run: another worker takes it back, and cancelling it has no effect."""
+    gate.clear()
+    queue = app.queues.get_queue("token-refresh")
+    app.queues.add_job("token-refresh", "hold", {})
+
+    def lose_its_worker() -> bool:
+        # Until its next heartbeat nobody has heard of the worker.
+        app.broker.client.delete(f"{base(app.broker.namespace, queue.name)}:workers")
+        return not queue.workers()
+
+    with running(app.broker, queues={queue.name}):
+        try:
+            wait_until(queue.overruns)
+            wait_until(lambda: lose_its_worker() and not queue.overruns())
+            assert queue.counts()["active"] == 1
         finally:
             gate.set()
 

@@ -211,6 +211,31 @@ def test_a_start_that_does_not_get_on_is_killed_and_tried_again(
     assert any(getattr(record, "nomad_fields", {}).get("why") == "its last words" for record in caplog.records)
 
 
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL (out of memory?)"),
+        ("os.kill(os.getpid(), signal.SIGTERM)", "killed by SIGTERM"),
+        ("os.kill(os.getpid(), signal.SIGRTMIN + 1)", f"killed by signal {signal.SIGRTMIN + 1}"),
+        ("sys.exit(1)", "its last words"),
+    ],
+)
+def test_a_program_that_a_signal_killed_did_not_end_for_what_it_said_last(
+    tmp_path: Path, wait_until: Callable[..., None], caplog: pytest.LogCaptureFixture, end: str, why: str
+) -> None:
+    supervisor = Supervisor()
+    command = [sys.executable, "-c", f"import os, signal, sys; {end}"]
+    supervisor.add("base", command, os.environ, restart=False, foundation=FileFoundation(tmp_path))
+    supervisor.start()
+    try:
+        wait_until(lambda: supervisor._children[0].gave_up)
+    finally:
+        supervisor.stop(5)
+    assert [fields["why"] for record in caplog.records if "why" in (fields := getattr(record, "nomad_fields", {}))] == [
+        why
+    ]
+
+
 @pytest.mark.parametrize("command", [["/nowhere/to/be/found"], [sys.executable, "-c", "import sys; sys.exit(3)"]])
 def test_a_program_that_died_for_hours_ends_nobody_else(command: list[str], wait_until: Callable[..., None]) -> None:
     supervisor = Supervisor()

@@ -495,7 +495,7 @@ class Check(Answer):
     name: str
     status: Literal["ok", "unknown", "warning", "problem"]
     found: str
-    fix: str = Field(description="what to do about it; empty when nothing is to be done")
+    fix: str = Field(description="what to do about it, a command alone on its line; empty when nothing is to be done")
 
 
 class DoctorReport(Answer):

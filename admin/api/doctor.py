@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify
 
 from nomad_actors.doctor import Patient, Report, examine
+from nomad_actors.scheduler.status import Reading
 
 from ..parts import application
 from .answers import DoctorReport
@@ -13,10 +14,12 @@ from .declared import declared
 api = Blueprint("doctor", __name__, url_prefix="/admin")
 
 
-def examined() -> Report:
+def examined(scheduler: Reading | None = None) -> Report:
     """Return what every check finds, made now."""
     app = application()
-    return examine(Patient(app.settings, app.clock, app.broker, app.queues, database=app.store.database))
+    return examine(
+        Patient(app.settings, app.clock, app.broker, app.queues, database=app.store.database, scheduler=scheduler)
+    )
 
 
 @api.get("/doctor")

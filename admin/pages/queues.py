@@ -11,8 +11,10 @@ from werkzeug.wrappers import Response
 
 from nomad_actors import job_metrics
 from nomad_actors.bulk import ACTIONS
+from nomad_actors.doctor import Area, Finding, Report, Status
 from nomad_actors.errors import JobNotFound
 from nomad_actors.finding import MAX_LIMIT, OUTCOMES
+from nomad_actors.health import system_health
 from nomad_actors.json_text import readable
 from nomad_actors.queue_control import CLEANABLE, of_readable
 from nomad_actors.version import __version__
@@ -20,6 +22,7 @@ from nomad_actors.version import __version__
 from .. import loopback
 from ..access.actors import current_actor, may_change
 from ..access.forms import form_token
+from ..api.doctor import examined
 from ..api.jobs import OfFailures
 from ..esi_switch import esi_switch
 from ..inputs import NoQuery, Query, read_query
@@ -90,20 +93,27 @@ def overview() -> str:
     """Show whether the system is healthy, the queues, the last failures and the schedules."""
     read_query(request, NoQuery)
     queues, scheduler = all_queues(), scheduler_reading()
+    report = examined(scheduler)
     details = of_readable(queues.names(), lambda name: job_metrics.get_queue_details(name, queues=queues))
     cancelled = {each["queueName"]: queues.get_queue(each["queueName"]).cancelled_count() for each in details}
     return render_template(
         "overview.html",
         esi=esi_switch(queues),
-        health=job_metrics.get_job_system_health(
-            queues=queues, scheduler=scheduler, database=application().store.database
-        ),
+        health=system_health(report, queues, scheduler),
+        issues=_issues(report),
         queues=details,
         kept_failed={each["queueName"]: each["kept"]["failed"] - cancelled[each["queueName"]] for each in details},
         cancelled=sum(cancelled.values()),
         failures=job_metrics.get_failed_jobs(LAST_FAILURES, queues=queues),
         schedules=scheduler.as_json()["jobs"],
     )
+
+
+def _issues(report: Report) -> list[Finding]:
+    """Return the problems, and after them what holds queues back on purpose or for a while."""
+    problems = [finding for finding in report.findings if finding.status is Status.PROBLEM]
+    warnings = [finding for finding in report.findings if finding.status is Status.WARNING]
+    return problems + [finding for finding in warnings if finding.area is Area.QUEUES]
 
 
 @pages.get("/admin/queues/<queue>")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,7 +17,7 @@ from .report import console, print_json, printable, styled
 from .session import opened, patient
 
 if TYPE_CHECKING:
-    from ..doctor import Report
+    from ..doctor import Finding, Report
 
 _STYLES = {"ok": "green", "unknown": "cyan", "warning": "yellow", "problem": "red bold"}
 
@@ -37,9 +40,10 @@ def doctor(json: Json = False) -> None:
 
 def _show(report: Report) -> None:
     out = console()
-    column = max(len(finding.name) for finding in report.findings)
-    for finding in report.findings:
-        told = [*_wrapped(finding.found, out.width - column - 9), *([f"→ {finding.fix}"] if finding.fix else [])]
+    findings = list(_joined(report.findings))
+    column = max(len(finding.name) for finding in findings)
+    for finding in findings:
+        told = [*_wrapped(finding.found, out.width - column - 9), *_remedy(finding.fix)]
         line = styled(f"{finding.status:<7}", _STYLES[finding.status])
         line.append(printable(f" {finding.name:<{column}} {told[0]}"), style="none")
         out.print(line, soft_wrap=True)
@@ -48,6 +52,21 @@ def _show(report: Report) -> None:
             style = "bold" if more.startswith("→") else "none"
             out.print(styled(f"{'':<{column + 9}}{more}", style), soft_wrap=True)
     out.print(_sum(report))
+
+
+def _joined(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield the findings; checks in a row that could not be made for one reason become one."""
+    for (status, found), group in groupby(findings, key=lambda finding: (str(finding.status), finding.found)):
+        first, *others = group
+        if status != "unknown" or not others:
+            yield from (first, *others)
+        else:
+            names = ", ".join(finding.name for finding in (first, *others))
+            yield replace(first, name=f"{1 + len(others)} checks", found=f"{found} ({names})")
+
+
+def _remedy(fix: str) -> list[str]:
+    return [f"{'  ' if number else '→ '}{line}" for number, line in enumerate(fix.splitlines())]
 
 
 def _wrapped(text: str, width: int) -> list[str]:

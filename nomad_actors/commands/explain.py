@@ -44,7 +44,7 @@ def _waiting(patient: Patient, queue: Queue, job: Job) -> Why:
         return Why("it waits for its turn: places are free, workers live", [f"nomad job {job.id}", cancel])
     ahead = queue.jobs(job.status, 0, 0)
     turn = " (it is the next)" if ahead and ahead[0].id == job.id else ""
-    return Why(f"it waits{turn}: {still.found}", [still.fix, cancel])
+    return Why(f"it waits{turn}: {still.found}", [*still.fix.splitlines(), cancel])
 
 
 def _delayed(patient: Patient, job: Job) -> Why:

@@ -27,6 +27,7 @@ ON_REDIS: tuple[tuple[str, Area, Check], ...] = (
 ON_THE_HOST: tuple[tuple[str, Area, Check], ...] = (
     ("redis log", Area.REDIS, redis_checks.own_log),
     ("database", Area.DATABASE, host.database),
+    ("database writes", Area.DATABASE, file_checks.database_writes),
     ("disk", Area.HOST, host.disk),
     ("files", Area.HOST, file_checks.files),
 )
@@ -68,8 +69,19 @@ def examine(patient: Patient) -> Report:
     findings = [reached, *_made(patient, ON_REDIS, needs=reached)]
     on_host = _made(patient, ON_THE_HOST)
     database = next(finding for finding in on_host if finding.area is Area.DATABASE)
-    findings += [*on_host, *_made(patient, ON_THE_DATABASE, needs=database)]
-    return Report(patient.clock.now_ms(), tuple(findings))
+    on_database = [*on_host, *_made(patient, ON_THE_DATABASE, needs=database)]
+    findings = [_after_its_cause(finding, on_database) for finding in findings]
+    return Report(patient.clock.now_ms(), (*findings, *on_database))
+
+
+def _after_its_cause(finding: Finding, on_database: Iterable[Finding]) -> Finding:
+    """Point from missing workers to what keeps them from starting: the command alone would end at once."""
+    problems = (each for each in on_database if each.area is Area.DATABASE and each.status is Status.PROBLEM)
+    cause = next(problems, None)
+    if cause is None or finding.fix != queue_checks.START_WORKERS:
+        return finding
+    first = f"first see the finding `{cause.name}`: workers do not start before; then:"
+    return replace(finding, fix=f"{first}\n{finding.fix}")
 
 
 def _made(

@@ -15,21 +15,31 @@ from ..store import TokenCipher
 from ..store.database import Database
 from ..store.login_keys import refuse_lost_keys, stored_logins_by_key
 from .findings import Finding, Patient, Status
+from .writable import closed, outermost
 
 
 def files(patient: Patient) -> Iterator[Finding]:
     """Tell what this user cannot write, and what others may use."""
     settings = patient.settings
     paths = files_of(settings.var_dir, settings.database_path)
-    closed = [path for path in (settings.var_dir, *paths) if os.path.exists(path) and not _may_write(path)]
-    if closed:
-        found = f"this user (uid {os.getuid()}) cannot write {in_words(closed)}"
-        yield Finding("files", Status.PROBLEM, found, f"chown -R the user of the programs {settings.var_dir}")
+    unwritable = list(closed(paths, directory=settings.var_dir))
+    for each in unwritable:
+        yield Finding("files", Status.PROBLEM, each.found, each.fix)
     readable = list(dict.fromkeys(found_open(paths)))
     if readable:
         yield Finding("files", Status.WARNING, f"others may use {in_words(readable)}", _closing(paths))
-    if not closed and not readable:
+    if not unwritable and not readable:
         yield Finding("files", Status.OK, f"what we keep in {settings.var_dir} is its owner's alone")
+
+
+def database_writes(patient: Patient) -> Iterator[Finding]:
+    """Report a SQLite database that can be read but not written to, which needs its directory too."""
+    path = patient.settings.database_path
+    if path is None or not os.path.exists(path):
+        return
+    beside = [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm")]
+    for each in closed((path, *beside), directory=path.parent):
+        yield Finding("database writes", Status.PROBLEM, each.found, each.fix)
 
 
 def token_keys(patient: Patient) -> Iterator[Finding]:
@@ -56,12 +66,7 @@ def _closing(paths: Sequence[Path]) -> str:
     that they lie in.
     """
     tops = [path for path in paths if found_open([path])]
-    outermost = [path for path in tops if not any(other in path.parents for other in tops)]
-    return f"chmod -R go= {shlex.join(map(str, outermost))}"
-
-
-def _may_write(path: Path) -> bool:
-    return os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0))
+    return f"chmod -R go= {shlex.join(map(str, outermost(tops)))}"
 
 
 def _logins_by_key(patient: Patient) -> Mapping[str, int]:

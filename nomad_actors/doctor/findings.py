@@ -37,7 +37,10 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found, and what to do about it; `fix` is empty when nothing is to be done."""
+    """What one check found, and what to do about it; `fix` is empty when nothing is to be done.
+
+    Its first line is a command alone, as it is typed, or words; what there is to say of a command is on lines below it.
+    """
 
     name: str
     status: Status
@@ -45,12 +48,14 @@ class Finding:
     fix: str = ""
     #: The queue, schedule or part that it is about, where `name` has more than that.
     subject: str = ""
+    #: All queues that it is about, where there are several.
+    subjects: tuple[str, ...] = ()
     #: Set by the list of checks.
     area: Area = Area.HOST
 
     def in_words(self) -> str:
         """Return it as one sentence."""
-        return f"{self.subject or self.name}: {self.found}{f'; {self.fix}' if self.fix else ''}"
+        return "; ".join((f"{self.subject or self.name}: {self.found}", *self.fix.splitlines()))
 
     def as_json(self) -> dict[str, str]:
         """Return the form that `nomad doctor --json` and the admin tell."""

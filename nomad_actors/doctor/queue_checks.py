@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from ..broker.errors import Refusal
@@ -18,24 +18,34 @@ from .stillness import Reason, held_back, paused, why_still
 MAX_UNREADABLE = 20
 #: What holds a queue back as somebody wants it, or for a while.
 _STATUS = dict.fromkeys((Reason.PAUSED, Reason.PLACES_TAKEN, Reason.LIMIT, Reason.BRAKE), Status.WARNING)
+START_WORKERS = "nomad run workers"
 #: What keeps workers from saying that they live; a full Redis does not.
 _NO_HEARTBEATS = (Refusal.DISK, Refusal.REPLICA)
 
 
 def workers(patient: Patient) -> Iterator[Finding]:
-    """Report the queues that no live worker serves."""
+    """Report the queues that no live worker serves, all of them as one when there is no live worker at all."""
     refusal = patient.queues.server_facts().refusal
     queues = [patient.queues.get_queue(name) for name in patient.queues.names()]
     unserved = [queue.name for queue in queues if not queue.workers()]
-    yield from of_readable(unserved, lambda name: _unserved(patient.queues.get_queue(name), refusal))
+    if len(unserved) == len(queues) > 1:
+        each_counts = of_readable(unserved, lambda name: _counts(patient.queues.get_queue(name)))
+        told = _in_words(sum(each_counts, Counter()))
+        found, fix = _no_workers(f"any of the {len(queues)} queues", refusal)
+        yield Finding("workers", Status.PROBLEM, f"{found} ({told})", fix, subjects=tuple(unserved))
+    else:
+        yield from of_readable(unserved, lambda name: _unserved(patient.queues.get_queue(name), refusal))
 
 
 def _unserved(queue: Queue, refusal: Refusal | None) -> Finding:
-    if refusal in _NO_HEARTBEATS:
-        found, fix = "no live worker is heard of: Redis takes no change, so none can say that it lives", ""
-    else:
-        found, fix = "no live worker serves it", "nomad run workers"
+    found, fix = _no_workers("it", refusal)
     return Finding(f"workers {queue.name}", Status.PROBLEM, f"{found} ({_counted(queue)})", fix, subject=queue.name)
+
+
+def _no_workers(what: str, refusal: Refusal | None) -> tuple[str, str]:
+    if refusal in _NO_HEARTBEATS:
+        return "no live worker is heard of: Redis takes no change, so none can say that it lives", ""
+    return f"no live worker serves {what}", START_WORKERS
 
 
 def moving(patient: Patient) -> Iterator[Finding]:
@@ -66,7 +76,14 @@ def _moving(patient: Patient, queue: Queue) -> Finding:
 
 
 def _counted(queue: Queue) -> str:
-    counts = queue.counts()
+    return _in_words(_counts(queue))
+
+
+def _counts(queue: Queue) -> Counter[str]:
+    return Counter(queue.counts())
+
+
+def _in_words(counts: Mapping[str, int]) -> str:
     waiting = counts["waiting"] + counts["paused"]
     return f"{waiting} waiting, {counts['active']} active, {counts['delayed']} delayed"
 
@@ -150,6 +167,6 @@ def _unknown(queue: str, by_state: dict[str, Counter[str]]) -> Finding:
         f"{count} {name} {state}" for state, names in by_state.items() for name, count in names.most_common(3)
     )
     found = f"jobs of job types that this code does not know: {told}"
-    fix = f"nomad jobs {queue} --status {','.join(by_state)}; then deploy the code that declares them (NOMAD_MODULES)"
+    fix = f"nomad jobs {queue} --status {','.join(by_state)}\nthen deploy the code that declares them (NOMAD_MODULES)"
     status = Status.WARNING if set(by_state) == {"failed"} else Status.PROBLEM
     return Finding(f"job types {queue}", status, found, fix, subject=queue)

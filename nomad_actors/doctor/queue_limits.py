@@ -42,7 +42,7 @@ def _failing(queue: Queue, limits: Thresholds) -> list[Finding]:
         f"{stats.failed} of {counted(ended, 'job')} failed in the last {minutes} minutes ({percent} %, more than "
         f"{limits.failure_percent:g} %)"
     )
-    fix = f"nomad failures {queue.name} says why; when it is mended: nomad retry --failed {queue.name}"
+    fix = f"nomad failures {queue.name}\nsays why; when the cause is gone: nomad retry --failed {queue.name}"
     return [_problem(queue, found, fix)]
 
 
@@ -62,8 +62,8 @@ def _backed_up(queue: Queue, limits: Thresholds) -> list[Finding]:
         found.append(f"its oldest job has waited {_duration(oldest_ms)}, longer than {longest}")
     places = f"NOMAD_CONCURRENCY_{queue.name.upper().replace('-', '_')}"
     fix = (
-        f"nomad doctor says whether something holds it back; for more places: nomad run workers, or {places}; whether "
-        f"its jobs have become slow: nomad jobs {queue.name} --status active"
+        f"nomad jobs {queue.name} --status active\nshows whether its jobs have become slow; nomad doctor says whether "
+        f"something holds it back; for more places: nomad run workers, or {places}"
     )
     return [_problem(queue, each, fix) for each in found]
 
@@ -88,8 +88,8 @@ def _stuck(queue: Queue, limits: Thresholds) -> list[Finding]:
             queue,
             f"job {overrun.job.id} ({overrun.job.name}) has run {_duration(overrun.ran_ms)}, longer than its "
             f"time limit of {_duration(overrun.limit_ms)}",
-            f"nomad cancel {overrun.job.id} --reason hangs; if it holds on, stop its worker (nomad job "
-            f"{overrun.job.id} names it): the job is then given to another",
+            f"nomad cancel {overrun.job.id} --reason hangs\nif it goes on, stop its worker (nomad job "
+            f"{overrun.job.id} names it): another worker then takes the job",
         )
         for overrun in queue.overruns()
         if overrun.over_ms > limits.beyond_time_limit_seconds * 1000

@@ -39,8 +39,11 @@ def _reach(patient: Patient, refusal: Refusal | None) -> str:
         return "correct the password: REDIS_PASSWORD, or in REDIS_URL=redis://:PASSWORD@host:6379/0"
     elsewhere = "say where it is: export REDIS_URL=redis://host:6379/0"
     if path is not None:
-        whose = "another Redis has its port now; " if refusal is Refusal.PASSWORD else ""
-        return f"{whose}start the Redis that {path} is the address of: make run; or {elsewhere}"
+        whose = "another Redis has its port now; this " if refusal is Refusal.PASSWORD else ""
+        return f"make run\n{whose}starts the Redis that {path} is the address of; or {elsewhere}"
+    if not patient.settings.redis_url_is_given:
+        brings = f"or nomad run all: either starts everything here, with a Redis in {patient.settings.var_dir}"
+        return f"make run\n{brings}; or, if there is a Redis already, {elsewhere}"
     return f"start Redis there, or {elsewhere}"
 
 
@@ -62,13 +65,13 @@ def _refusal(facts: ServerFacts) -> Iterator[Finding]:
     """Tell why it takes no change now; the other checks say more of the cause."""
     if facts.refusal is not None:
         full = facts.refusal is Refusal.FULL
-        fix = "make room: nomad clean QUEUE --status completed" if full else "see the other findings on Redis"
+        fix = "nomad clean QUEUE --status completed\nmakes room" if full else "see the other findings on Redis"
         yield Finding("redis changes", Status.PROBLEM, str(facts.refusal), fix, subject="Redis")
 
 
 def _role(facts: ServerFacts) -> Finding:
     if facts.role == "slave":
-        fix = "export REDIS_URL=… of the primary"
+        fix = "export REDIS_URL=redis://HOST:6379/0\nwith the host of the primary"
         return Finding("redis role", Status.PROBLEM, "it is a replica: nothing can be written to it", fix)
     return Finding("redis role", Status.OK if facts.role else Status.UNKNOWN, facts.role or "INFO is not allowed here")
 
@@ -86,7 +89,11 @@ def _policy(facts: ServerFacts, patient: Patient) -> Finding:
 def _configured(patient: Patient, setting: str) -> str:
     """Return how a setting is made, now and for the next start."""
     # The Redis that `nomad run all` brings has no file of that name.
-    kept = "" if patient.settings.redis_url_file is not None else f", and {setting} in redis.conf"
+    kept = (
+        ""
+        if patient.settings.redis_url_file is not None
+        else f"\nand write into redis.conf, for its next start: {setting}"
+    )
     return f"{redis_cli(patient.settings)} CONFIG SET {setting}{kept}"
 
 
@@ -100,7 +107,8 @@ def _memory(facts: ServerFacts, patient: Patient) -> Finding:
     found = f"{_mib(used)} of {_mib(limit)} used ({percent:.0f} %)"
     if percent < patient.limits.memory_warning_percent:
         return Finding(name, Status.OK, found)
-    fix = f"nomad clean QUEUE --status completed; or {_configured(patient, f'maxmemory {2 * max(limit, used)}')}"
+    more = _configured(patient, f"maxmemory {2 * max(limit, used)}")
+    fix = f"nomad clean QUEUE --status completed\nor give it more memory:\n{more}"
     full = percent >= patient.limits.memory_problem_percent
     return Finding(name, Status.PROBLEM if full else Status.WARNING, f"{found}; when full, no job can be added", fix)
 
@@ -110,7 +118,7 @@ def _persistence(facts: ServerFacts, patient: Patient) -> Finding:
     if facts.append_only is None:
         return Finding(name, Status.UNKNOWN, "INFO is not allowed here", "see that appendonly is on")
     if facts.append_only and facts.append_ok is False:
-        fix = "look at the disk of the Redis host: df -h, and Redis' log"
+        fix = "df -h\non the host of Redis: make room there; Redis' log says more"
         found = "the last write to the append-only file failed: it takes no change until it can write"
         return Finding(name, Status.PROBLEM, found, fix)
     if facts.append_only:
@@ -125,15 +133,18 @@ def _append_only(name: str, facts: ServerFacts, patient: Patient) -> Finding:
             "restart drops jobs"
         )
         # "off" stays: whoever has no password still does not get in.
-        fix = f"{redis_cli(patient.settings)} ACL SETUSER default '~*' '&*' +@all, and the same where its users are set"
+        fix = f"{redis_cli(patient.settings)} ACL SETUSER default '~*' '&*' +@all\nand the same where its users are set"
         return Finding(name, Status.PROBLEM, found, fix)
     if facts.refusal is Refusal.DISK:
         found = "append-only, but the last snapshot failed: it takes no change until one succeeds"
-        fix = f"look at Redis' log and df -h on its host; or {_configured(patient, 'stop-writes-on-bgsave-error no')}"
+        anyway = _configured(patient, "stop-writes-on-bgsave-error no")
+        fix = f"df -h\non the host of Redis; Redis' log says more; or let it take changes anyway:\n{anyway}"
         return Finding(name, Status.PROBLEM, found, fix)
     if facts.rewrite_ok is False:
         found = "append-only, but the last rewrite of its file failed: the file grows until one succeeds"
-        fix = f"look at Redis' log, df -h and free -m on its host, then {redis_cli(patient.settings)} BGREWRITEAOF"
+        fix = (
+            f"{redis_cli(patient.settings)} BGREWRITEAOF\nwhen its host has room (df -h, free -m); Redis' log says more"
+        )
         return Finding(name, Status.WARNING, found, fix)
     return Finding(name, Status.OK, "append-only")
 
@@ -165,7 +176,9 @@ def _snapshots(name: str, facts: ServerFacts, fix: str) -> Finding:
         found = "append-only and snapshots are off: when Redis restarts, every job is lost"
         return Finding(name, Status.PROBLEM, found, fix)
     if facts.snapshot_ok is False:
-        return Finding(name, Status.PROBLEM, "the last snapshot failed", "look at Redis' log and df -h on its host")
+        return Finding(
+            name, Status.PROBLEM, "the last snapshot failed", "df -h\non the host of Redis; Redis' log says more"
+        )
     found = "snapshots only: when Redis crashes, what changed since the last one is lost"
     return Finding(name, Status.WARNING, found, fix)
 
@@ -180,7 +193,7 @@ def _commands(facts: ServerFacts, patient: Patient) -> Iterator[Finding]:
         yield Finding("redis commands", Status.OK, "it takes all that we need")
         return
     user = urlsplit(patient.settings.redis_url).username or "default"
-    allowed = f"as Redis' administrator: ACL SETUSER {user} ~nomad:* +@all -@admin +info +config|get"
+    allowed = f"ACL SETUSER {user} ~nomad:* +@all -@admin +info +config|get\nin redis-cli, as Redis' administrator"
     renamed = all(each.refusal is Refusal.COMMAND for each in refused)
     fix = "take their rename-command lines out of redis.conf and restart it" if renamed else allowed
     yield Finding("redis commands", Status.PROBLEM, refused_in_words(refused), fix)
@@ -195,7 +208,7 @@ def _clock(facts: ServerFacts, patient: Patient) -> Finding:
         return Finding("clock", Status.OK, found)
     far = apart > patient.limits.clock_problem_seconds
     consequence = "; schedulers here add nothing until they agree" if far else ""
-    fix = "timedatectl set-ntp true, on the host whose clock is wrong"
+    fix = "timedatectl set-ntp true\non the host whose clock is wrong"
     return Finding("clock", Status.PROBLEM if far else Status.WARNING, found + consequence, fix)
 
 
@@ -212,7 +225,7 @@ def _steps(patient: Patient) -> Finding:
         f"it stepped {'ahead' if offsets[worst] > 0 else 'back'}: queue {worst} goes on {abs(offsets[worst]):.0f} s "
         f"{'behind' if offsets[worst] > 0 else 'ahead of'} it, so that nothing starts early or is left behind"
     )
-    return Finding("redis clock", Status.WARNING, found, "timedatectl set-ntp true, on the host of Redis")
+    return Finding("redis clock", Status.WARNING, found, "timedatectl set-ntp true\non the host of Redis")
 
 
 def _mib(size: int) -> str:

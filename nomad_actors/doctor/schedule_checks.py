@@ -11,7 +11,7 @@ from ..version import __version__
 from .findings import Finding, Patient, Status
 
 #: What mends clocks that disagree.
-CLOCK_FIX = "timedatectl set-ntp true, on the host whose clock is wrong"
+CLOCK_FIX = "timedatectl set-ntp true\non the host whose clock is wrong"
 
 
 def schedulers(patient: Patient) -> Iterator[Finding]:
@@ -56,7 +56,7 @@ def schedules(patient: Patient) -> Iterator[Finding]:
     unknown = status.undeclared(patient.queues, {told.standing.schedule.name for told in reading.told})
     if unknown:
         said = "unknown to Redis, which came back empty or has not met a scheduler of this release"
-        fix = "a scheduler declares what the code does: nomad run scheduler"
+        fix = "nomad run scheduler\ndeclares the schedules of the code"
         names = ", ".join(unknown)
         found.append(Finding("schedules", Status.PROBLEM, f"{names}: {said}", fix))
     yield from found
@@ -73,7 +73,7 @@ def _problem(subject: str, found: str, fix: str) -> Finding:
 def _failed_last(told: Told) -> Finding:
     name, last = told.standing.schedule.name, status.last_with_job(told.slots)
     job_id = slot_job_id(name, last.due_ms if last else 0)
-    fix = f"see why: nomad job {job_id}; retry it: nomad retry {job_id}"
+    fix = f"nomad job {job_id}\nsays why; to retry it: nomad retry {job_id}"
     return _problem(name, "the last run failed", fix)
 
 

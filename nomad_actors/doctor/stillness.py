@@ -32,7 +32,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Stillness:
-    """Why nothing starts in a queue, in words, and the command to type."""
+    """Why nothing starts in a queue, in words, and what to do, as a finding says it."""
 
     reason: Reason
     found: str
@@ -92,7 +92,7 @@ def _places_taken(queue: Queue, running: list[RunningJob]) -> Stillness | None:
         return None
     found = f"all {places} places are taken: {_jobs(running)}"
     variable = f"NOMAD_CONCURRENCY_{queue.name.upper().replace('-', '_')}"
-    fix = f"nomad job {running[0].job_id} --queue {queue.name}; for more places: nomad run workers, or {variable}"
+    fix = f"nomad job {running[0].job_id} --queue {queue.name}\nfor more places: nomad run workers, or {variable}"
     return Stillness(Reason.PLACES_TAKEN, found, fix)
 
 
@@ -105,7 +105,7 @@ def _limit(queue: Queue, counts: QueueCounts, running: list[RunningJob]) -> Stil
         f"its limit of {counted(counts.limit, 'job')} at a time over all hosts, {whose}, is reached: {_jobs(running)}"
     )
     more = f"nomad limits {queue.name} --concurrency {'none' if is_set else counts.limit + 1}"
-    return Stillness(Reason.LIMIT, found, f"for more at a time: {more}")
+    return Stillness(Reason.LIMIT, found, f"{more}\nfor more at a time")
 
 
 def _rate(patient: Patient, queue: Queue, counts: QueueCounts) -> Stillness | None:
@@ -117,7 +117,7 @@ def _rate(patient: Patient, queue: Queue, counts: QueueCounts) -> Stillness | No
     if oldest_ms is None or oldest_ms + period_ms <= counts.now_ms:
         return None
     found = f"its limit of {starts} starts in {period_ms / 1000:g} s is reached, until {_at(oldest_ms + period_ms)}"
-    fix = f"it goes on by itself; for no such limit: nomad limits {queue.name} --starts none"
+    fix = f"nomad limits {queue.name} --starts none\nfor no such limit; the queue goes on by itself too"
     return Stillness(Reason.LIMIT, found, fix)
 
 
@@ -125,14 +125,14 @@ def _brake(queue: Queue) -> Stillness | None:
     reason = held_back(queue)
     if reason is None:
         return None
-    fix = f"nomad jobs {queue.name} --status delayed; they run by themselves when it ends"
+    fix = f"nomad jobs {queue.name} --status delayed\nshows them; they run by themselves when the brake ends"
     return Stillness(Reason.BRAKE, f"a brake is in force: its next jobs deferred themselves ({reason})", fix)
 
 
 def _unknown(queue: Queue) -> Stillness:
     workers = ", ".join(worker.name for worker in queue.workers())
     found = f"nothing known holds it back: {workers} should take its jobs, and places are free"
-    return Stillness(Reason.UNKNOWN, found, "read the workers' log, then restart them; nomad jobs " + queue.name)
+    return Stillness(Reason.UNKNOWN, found, "read the workers' log, then restart them")
 
 
 def _jobs(running: list[RunningJob]) -> str:

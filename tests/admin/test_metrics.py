@@ -35,7 +35,9 @@ def test_an_unhealthy_system_answers_503_with_the_whole_body(ask: FlaskClient) -
     told = answer.get_json()
     assert told["healthy"] is False
     assert set(told) == {"healthy", "queues", "scheduledJobs", "workers", "redis", "database", "host"}
-    assert len(told["workers"]["issues"]) == 4
+    (issue,) = told["workers"]["issues"]
+    assert issue.startswith("workers: no live worker serves any of the 4 queues (0 waiting, ")
+    assert told["workers"]["active"] == 0
 
 
 def test_the_metrics_are_those_of_the_job_metrics(ask: FlaskClient, parts: Parts) -> None:

@@ -50,8 +50,14 @@ def test_the_overview_says_what_is_wrong_and_what_to_do(ask: FlaskClient, parts:
     answer = ask.get("/admin/")
     assert "<title>Not healthy" in answer.text
     seen = text_of(answer.text)
-    assert "token-refresh: no live worker serves it (0 waiting, 0 active, 0 delayed); nomad run workers" in seen
-    assert "esi-refresh: paused since 20" in seen
+    assert (
+        "workers: no live worker serves any of the 4 queues (0 waiting, 0 active, 0 delayed); nomad run workers" in seen
+    )
+    # The pause makes nothing unhealthy: it comes after what does, and says what it is.
+    problem, warning = seen.index("schedulers: none lives"), seen.index("esi-refresh: paused since 20")
+    assert problem < warning
+    assert seen[:warning].rstrip().endswith("warning")
+    assert "warning" not in seen[:problem]
     assert "(0 waiting, 0 active, 0 delayed); nomad resume esi-refresh" in seen
     assert "esi-refresh paused" in seen
 

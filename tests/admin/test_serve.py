@@ -242,7 +242,7 @@ def test_a_browser_shows_the_page_as_it_is_meant(admin: Running, tmp_path: Path)
     for width in (500, 1280):
         shown, said = browse(CHROMIUM, f"{admin.url}/admin/", tmp_path, width)
         assert "<h1>Not healthy</h1>" in shown
-        assert "token-refresh: no live worker serves it" in shown
+        assert "workers: no live worker serves any of the 4 queues" in shown
         # The policy would say here what it kept out: a style, a script, a picture from elsewhere.
         assert "Content Security Policy" not in said
         assert (tmp_path / "page.png").stat().st_size > 20_000

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 import dramatiq
 import pytest
+import sqlalchemy as sa
 from dramatiq import Message
 
 from nomad_actors import thresholds
@@ -15,6 +16,7 @@ from nomad_actors.broker import JobBroker
 from nomad_actors.broker.holds import Limits, PauseScope
 from nomad_actors.doctor import Finding, Patient
 from nomad_actors.doctor.stillness import Reason, held_back, why_still
+from nomad_actors.store.database import Database
 from nomad_actors.testing import WorkerProcess, running
 from nomad_actors.thresholds import Thresholds
 from nomad_actors.version import __version__
@@ -36,9 +38,28 @@ def shop_of(access: QueueAccess, **limits: float) -> Finding:
 
 def test_without_a_worker_nothing_moves(access: QueueAccess) -> None:
     add(access)
-    found = found_in(access)["workers shop"]
+    found = found_in(access)["workers"]
     assert (found.status, found.fix) == ("problem", "nomad run workers")
-    assert found.found == "no live worker serves it (1 waiting, 0 active, 0 delayed)"
+    queues = access.queues.names()
+    assert found.found == f"no live worker serves any of the {len(queues)} queues (1 waiting, 0 active, 0 delayed)"
+    assert set(found.subjects) == set(queues)
+
+
+def test_queues_without_a_worker_are_told_apart_from_those_with_one(access: QueueAccess, working: Working) -> None:
+    with working():
+        found = [each for each in report_of(access).findings if each.name.startswith("workers")]
+    assert {each.subject for each in found} == set(access.queues.names()) - {"shop"}
+    assert {each.found for each in found} == {"no live worker serves it (0 waiting, 0 active, 0 delayed)"}
+
+
+def test_what_keeps_workers_from_starting_comes_before_the_command_that_starts_them(access: QueueAccess) -> None:
+    database = Database(access.settings.database_url)
+    database.migrate()
+    with database.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    first, command = found_in(access)["workers"].fix.splitlines()
+    assert ("finding `database`" in first, command) == (True, "nomad run workers")
+    database.close()
 
 
 def test_a_queue_that_moves_is_ok(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
@@ -56,7 +77,7 @@ def test_a_queue_that_moves_is_ok(access: QueueAccess, working: Working, wait_un
 def test_a_pause_is_told_while_nothing_is_due_and_beside_missing_workers(access: QueueAccess, working: Working) -> None:
     queue = access.queues.get_queue("shop")
     queue.pause(reason="stock-taking")
-    assert found_in(access)["workers shop"].fix == "nomad run workers"
+    assert found_in(access)["workers"].fix == "nomad run workers"
     assert "paused since 20" in shop_of(access).found
     with working():
         found = shop_of(access, still_seconds=30)
@@ -97,7 +118,7 @@ def test_a_limit_over_all_hosts_that_is_reached(access: QueueAccess, working: Wo
         wait_until(lambda: queue.counts()["active"])
         add(access)
         found = shop_of(access)
-        assert (found.status, found.fix) == ("warning", "for more at a time: nomad limits shop --concurrency none")
+        assert (found.status, found.fix) == ("warning", "nomad limits shop --concurrency none\nfor more at a time")
         assert "its limit of 1 job at a time over all hosts, that somebody set, is reached" in found.found
 
 
@@ -110,7 +131,7 @@ def test_a_limit_of_starts_that_is_reached(access: QueueAccess, working: Working
         add(access)
         still = why_still(Patient(access.settings, access.clock, access.broker, access.queues), queue)
     assert still.reason is Reason.LIMIT
-    assert still.fix == "it goes on by itself; for no such limit: nomad limits shop --starts none"
+    assert still.fix.splitlines()[0] == "nomad limits shop --starts none"
     assert "its limit of 1 starts in 60 s is reached, until 20" in still.found
 
 
@@ -220,7 +241,7 @@ def test_what_health_calls_unhealthy_the_doctor_names_too(
         findings = [found for found in report_of(access).findings if found.name == "health shop"]
     assert [found.status for found in findings] == ["problem"]
     assert findings[0].found.startswith("2 of 2 jobs failed in the last 60 minutes")
-    assert findings[0].fix.startswith("nomad failures shop says why")
+    assert findings[0].fix.startswith("nomad failures shop\n")
     add(access)
     waiting = [found for found in report_of(access).findings if found.name == "health shop"][1]
     assert waiting.found == "1 job waiting, more than 0"
@@ -256,7 +277,7 @@ def test_jobs_of_a_type_that_nobody_knows(access: QueueAccess, working: Working,
     access.queues.get_queue("shop").pause()
     both = found_in(access)["job types shop"]
     assert "1 gone-type paused, 1 gone-type delayed" in both.found
-    assert both.fix.startswith("nomad jobs shop --status paused,delayed;")
+    assert both.fix.startswith("nomad jobs shop --status paused,delayed\n")
 
 
 def test_only_failed_jobs_of_a_type_that_nobody_knows_are_a_warning(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import resource
 import shutil
@@ -16,6 +17,7 @@ from nomad_actors.app import QueueAccess, open_queues
 from nomad_actors.clock import SystemClock
 from nomad_actors.local_redis import LocalRedis, free_port
 from nomad_actors.redis_cli import redis_cli
+from nomad_actors.redis_log import complaints
 from nomad_actors.settings import Settings
 from nomad_actors.testing import wait_until
 from tests import full_disk
@@ -51,14 +53,14 @@ def test_a_redis_that_throws_away_and_writes_nothing(access_to: Access, server: 
     found = found_in(access_to(one.url))
     assert found["redis eviction"].status == "problem"
     fix = found["redis eviction"].fix
-    assert fix.endswith(" CONFIG SET maxmemory-policy noeviction, and maxmemory-policy noeviction in redis.conf")
+    assert fix.splitlines()[0].endswith(" CONFIG SET maxmemory-policy noeviction")
+    assert fix.splitlines()[1] == "and write into redis.conf, for its next start: maxmemory-policy noeviction"
     assert found["redis persistence"].status == "problem"
     assert "every job is lost" in found["redis persistence"].found
     fix = found["redis persistence"].fix
-    assert fix.endswith(" CONFIG SET appendonly yes, and appendonly yes in redis.conf")
     if shutil.which("redis-cli"):
         # Typed as it is told, it mends this Redis.
-        subprocess.run(fix.partition(",")[0], shell=True, check=True, capture_output=True)
+        subprocess.run(fix.partition("\n")[0], shell=True, check=True, capture_output=True)
         assert found_in(access_to(one.url))["redis persistence"].status == "ok"
 
 
@@ -93,7 +95,7 @@ def test_a_redis_that_cannot_write_its_append_only_file(access_to: Access, tmp_p
             found = found_in(access)
     finally:
         one.kill()
-    broken, shop = found["redis persistence"], found["workers shop"]
+    broken, shop = found["redis persistence"], found["workers"]
     assert (broken.status, "the last write to the append-only file failed" in broken.found) == ("problem", True)
     # Nobody could say that he lives: to start another worker would change nothing.
     assert (shop.status, shop.fix) == ("problem", "")
@@ -152,6 +154,13 @@ def test_a_redis_that_is_away(access_to: Access) -> None:
     assert "s3cret" not in found["redis"].found
     assert (found["queues"].status, found["queues"].found) == ("unknown", "Redis does not answer")
     assert found["disk"].status == "ok"
+
+
+def test_where_nothing_says_where_redis_is_the_doctor_names_what_brings_one(access_to: Access) -> None:
+    access = access_to(f"redis://127.0.0.1:{free_port()}/0")
+    fresh = dataclasses.replace(access, settings=dataclasses.replace(access.settings, redis_url_is_given=False))
+    command, note = found_in(fresh)["redis"].fix.splitlines()
+    assert (command, note.partition(":")[0]) == ("make run", "or nomad run all")
 
 
 def test_a_redis_that_lets_nobody_in(access_to: Access, server: Server) -> None:
@@ -260,8 +269,9 @@ LOST = "# == CRITICAL == This server is sending an error to its AOF-loading-clie
         ("* DB loaded from append only file: 0.001 seconds", "ok", "no complaint"),
     ],
 )
+@pytest.mark.parametrize("is_given_the_address", [False, True])
 def test_what_the_own_redis_logged_since_its_last_start(
-    tmp_path: Path, redis_url: str, line: str, status: str, says: str
+    tmp_path: Path, redis_url: str, line: str, status: str, says: str, is_given_the_address: bool
 ) -> None:
     directory = tmp_path / "var" / "redis"
     directory.mkdir(parents=True)
@@ -270,7 +280,25 @@ def test_what_the_own_redis_logged_since_its_last_start(
     before = "1:M 29 Nov 2026 15:19:05.205 # Bad file format reading the append only file"
     log = "\n".join([start, before, start.replace("Redis", "Valkey"), f"1:M 29 Nov 2026 {line}"])
     (directory / "redis.log").write_text(log, encoding="utf-8")
-    access = open_queues(Settings.from_env({"NOMAD_VAR_DIR": str(tmp_path / "var")}))
+    environ = {"NOMAD_VAR_DIR": str(tmp_path / "var"), **({"REDIS_URL": redis_url} if is_given_the_address else {})}
+    access = open_queues(Settings.from_env(environ))
     found = found_in(access)["redis log"]
     access.close()
     assert (found.status, says in found.found) == (status, True), found
+
+
+NO_ROOM = "1:M # Error writing to the AOF file: No space left on device"
+
+
+@pytest.mark.parametrize(
+    ("later", "times"),
+    [
+        ([], [2]),
+        (["1:M * AOF write error looks solved, Redis can write again."], []),
+        (["1:M * AOF write error looks solved. The server can write again."], []),
+        (["1:M * Background AOF rewrite finished successfully"], []),
+        (["1:M * AOF write error looks solved, Redis can write again.", NO_ROOM], [1]),
+    ],
+)
+def test_a_full_disk_is_no_complaint_any_more_when_the_log_calls_it_solved(later: list[str], times: list[int]) -> None:
+    assert [found.lines for found in complaints([NO_ROOM, NO_ROOM, *later])] == times

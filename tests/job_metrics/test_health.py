@@ -43,9 +43,9 @@ def test_a_queue_that_nobody_serves_is_unhealthy(queues: Queues) -> None:
     health = job_metrics.get_job_system_health(queues=queues)
     assert health["healthy"] is False
     assert (health["workers"]["total"], health["workers"]["active"]) == (2, 0)
-    assert health["workers"]["issues"][1] == (
-        "fetching: no live worker serves it (0 waiting, 0 active, 0 delayed); nomad run workers"
-    )
+    assert health["workers"]["issues"] == [
+        "workers: no live worker serves any of the 2 queues (0 waiting, 0 active, 0 delayed); nomad run workers"
+    ]
 
 
 def test_over_ten_percent_failed_is_unhealthy_from_twenty_ended_jobs_on(queues: Queues, broker: JobBroker) -> None:
@@ -76,7 +76,7 @@ def test_over_a_thousand_waiting_is_unhealthy_unless_the_queue_is_filled_in_bulk
     assert queue_issues(queues) == []
     add(queues, 1)
     (issue,) = queue_issues(queues)
-    assert issue.startswith("fetching: 1001 jobs waiting, more than 1000; nomad doctor says whether something holds it")
+    assert issue.startswith("fetching: 1001 jobs waiting, more than 1000; nomad jobs fetching --status active;")
 
 
 def test_a_queue_that_is_filled_in_bulk_is_judged_by_how_long_it_takes_to_drain(
@@ -154,7 +154,7 @@ def test_a_schedule_whose_last_job_failed_is_unhealthy_while_it_is_on(queues: Qu
     assert health["healthy"] is False
     assert health["scheduledJobs"]["total"] == 2
     (issue,) = issues()
-    assert issue == f"nightly: the last run failed; see why: nomad job {failed}; retry it: nomad retry {failed}"
+    assert issue == f"nightly: the last run failed; nomad job {failed}; says why; to retry it: nomad retry {failed}"
     # One that is off promises nothing, and one whose job somebody removed or retried has been seen to.
     schedules.stop_job("nightly")
     assert issues() == []
@@ -215,7 +215,7 @@ def test_a_redis_that_is_full_or_nearly_is_unhealthy(
     assert (nearly["healthy"], full["healthy"]) == (False, False)
     assert re.search(r"used \(9\d %\); when full, no job can be added", nearly["redis"]["issues"][0])
     assert full["redis"]["issues"][0] == (
-        "Redis: it is full, and takes nothing new until room is made; make room: nomad clean QUEUE --status completed"
+        "Redis: it is full, and takes nothing new until room is made; nomad clean QUEUE --status completed; makes room"
     )
     # A full one still hears the workers.
     assert full["workers"]["issues"] == []

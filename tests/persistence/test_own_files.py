@@ -18,6 +18,7 @@ from nomad_actors.doctor import Finding, Patient, examine
 from nomad_actors.errors import NomadError
 from nomad_actors.local_redis import NoRedisServer, find_server, server_version
 from nomad_actors.own_redis import OwnRedis, RunsAlready, own_redis
+from nomad_actors.redis_log import complaints
 from nomad_actors.settings import Settings
 
 from . import ways
@@ -110,6 +111,11 @@ def test_a_file_that_cannot_be_read_stops_the_start_and_doctor_says_why(
     found = redis_log_findings(tmp_path)
     assert [finding.status for finding in found] == ["problem"]
     assert "redis-check-aof --fix" in found[0].fix
+    server = own_redis(tmp_path)
+    server.free()
+    said = server.last_words().splitlines()
+    assert "Bad file format" in said[0]
+    assert [line for line in said if not complaints([line])] == []
 
 
 def test_commands_that_a_replay_drops_are_said_loudly(
