@@ -89,7 +89,8 @@ def _made(
 ) -> list[Finding]:
     """Make checks; where `needs` is a problem none of them is made, since each would wait for what does not answer."""
     if needs is not None and needs.status is Status.PROBLEM:
-        why = f"{needs.area.value.capitalize()} does not answer"
+        whose = "Redis" if needs.area is Area.REDIS else "the database"
+        why = f"not looked at, since {whose} cannot be used now"
         return [Finding(name, Status.UNKNOWN, why, area=area) for name, area, _ in checks if name != needs.name]
     found: list[Finding] = []
     for name, area, check in checks:
