@@ -77,3 +77,16 @@ def test_one_is_no_plural(nomad: Nomad, order: Order) -> None:
     order()
     assert "1 job waiting" in nomad("pause", "shop").stdout
     assert "1 paused job of shop" in nomad("clean", "shop", "--status", "paused", "--grace", "0s", "--yes").stdout
+
+
+@pytest.mark.parametrize("command", [("job",), ("retry",), ("cancel", "--reason", "enough"), ("remove", "--yes")])
+def test_a_queue_without_the_job_is_told_from_the_queue_that_holds_it(
+    nomad: Nomad, order: Order, command: tuple[str, ...]
+) -> None:
+    job_id = order()
+    refused = nomad(*command, job_id, "--queue", "esi-refresh")
+    assert refused.exit_code == 3
+    assert f"queue 'esi-refresh' holds no job '{job_id}', but shop does (--queue shop)" in refused.stderr
+    refused = nomad(*command, "nobody", "--queue", "esi-refresh")
+    assert "queue 'esi-refresh' holds no job 'nobody': it was never added here, or was removed" in refused.stderr
+    assert ") holds a job 'nobody': it was never added here" in nomad(*command, "nobody").stderr
