@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 
 from nomad_actors import job_metrics
 from nomad_actors.bulk import ACTIONS
+from nomad_actors.counted import agreeing
 from nomad_actors.errors import JobNotFound
 from nomad_actors.finding import MAX_LIMIT, OUTCOMES
 from nomad_actors.json_text import readable
@@ -49,6 +50,7 @@ class OfJob(Query):
 
 
 for _filter in (
+    agreeing,
     words.duration,
     words.utc,
     words.from_now,

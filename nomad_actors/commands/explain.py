@@ -80,7 +80,8 @@ def _active(queue: Queue, job: Job) -> Why:
     limit_ms = next((t.time_limit_ms for t in queue.job_types if t.name == job.name), None)
     limit = f"; its time limit is {duration(limit_ms)}" if limit_ms is not None else ""
     asked = f"; cancelling was asked for ({job.cancel_asked}), its thread has yet to end" if job.cancel_asked else ""
-    why = f"it runs since {ran.removesuffix(' ago')} on {job.worker}{limit}{asked}"
+    ran_ms = None if job.processed_on_ms is None else max(0, now_ms() - job.processed_on_ms)
+    why = f"it has run for {duration(ran_ms)} on {job.worker}{limit}{asked}"
     return Why(why, [] if job.cancel_asked else [f"nomad cancel {job.id} --reason …"])
 
 
