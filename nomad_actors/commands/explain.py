@@ -41,7 +41,7 @@ def _waiting(patient: Patient, queue: Queue, job: Job) -> Why:
     cancel = f"nomad cancel {job.id} --reason …"
     still = why_still(patient, queue)
     if still.reason == "unknown":
-        return Why("it waits for its turn: places are free, workers live", [f"nomad job {job.id}", cancel])
+        return Why("it waits for its turn: places are free, workers live", [cancel])
     ahead = queue.jobs(job.status, 0, 0)
     turn = " (it is the next)" if ahead and ahead[0].id == job.id else ""
     return Why(f"it waits{turn}: {still.found}", [still.fix, cancel])

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from nomad_actors.app import QueueAccess
+from nomad_actors.commands.explain import Why, explain
 from nomad_actors.commands.options import confirm
+from nomad_actors.commands.session import patient
 from nomad_actors.counted import agreeing, counted
 from nomad_actors.errors import BadInput
 from nomad_actors.finding import JobFilter
@@ -128,3 +130,15 @@ def test_a_queue_without_the_job_is_told_from_the_queue_that_holds_it(
     refused = nomad(*command, "nobody", "--queue", "esi-refresh")
     assert "queue 'esi-refresh' holds no job 'nobody': it was never added here, or was removed" in refused.stderr
     assert ") holds a job 'nobody': it was never added here" in nomad(*command, "nobody").stderr
+
+
+def test_a_job_that_is_about_to_start_does_not_recommend_the_command_that_says_so(
+    order: Order, access: QueueAccess, working: Any
+) -> None:
+    queue = access.queues.get_queue("shop")
+    waiting = queue.get(job_id := order())
+    assert waiting is not None
+    with working():
+        access.broker.join("shop", timeout=5000)
+        why = explain(patient(access), queue, waiting)
+    assert why == Why("it waits for its turn: places are free, workers live", [f"nomad cancel {job_id} --reason …"])
