@@ -93,7 +93,6 @@ def overview() -> str:
     read_query(request, NoQuery)
     queues, scheduler = all_queues(), scheduler_reading()
     details = of_readable(queues.names(), lambda name: job_metrics.get_queue_details(name, queues=queues))
-    cancelled = {each["queueName"]: queues.get_queue(each["queueName"]).cancelled_count() for each in details}
     return render_template(
         "overview.html",
         esi=esi_switch(queues),
@@ -101,8 +100,7 @@ def overview() -> str:
             queues=queues, scheduler=scheduler, database=application().store.database
         ),
         queues=details,
-        kept_failed={each["queueName"]: each["kept"]["failed"] - cancelled[each["queueName"]] for each in details},
-        cancelled=sum(cancelled.values()),
+        cancelled=sum(each["kept"]["cancelled"] for each in details),
         failures=job_metrics.get_failed_jobs(LAST_FAILURES, queues=queues),
         schedules=scheduler.as_json()["jobs"],
     )

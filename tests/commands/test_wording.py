@@ -142,3 +142,19 @@ def test_a_job_that_is_about_to_start_does_not_recommend_the_command_that_says_s
         access.broker.join("shop", timeout=5000)
         why = explain(patient(access), queue, waiting)
     assert why == Why("it waits for its turn: places are free, workers live", [f"nomad cancel {job_id} --reason …"])
+
+
+def test_a_cancelled_job_is_told_beside_the_failed_ones(
+    nomad: Nomad, order: Order, access: QueueAccess, working: Any
+) -> None:
+    queue = access.queues.get_queue("shop")
+    order(end="fail")
+    with working():
+        access.broker.join("shop", timeout=5000)
+    assert "cancelled" not in nomad("queues").stdout
+    queue.cancel(order(), "not needed")
+    assert queue.counts()["failed"] == 2
+    shown = nomad("queues").stdout.splitlines()
+    (row,) = [line.split() for line in shown if line.startswith("shop ")]
+    assert row[shown[0].split().index("FAILED")] == "1"
+    assert "shop: 1 cancelled job not counted as failed" in shown
