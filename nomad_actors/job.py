@@ -6,8 +6,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from dramatiq.middleware import TimeLimitExceeded
-
 from .broker.notes import Progress
 from .broker.records import EventKind
 from .broker.stored import StoredJob, error_of
@@ -130,7 +128,7 @@ def as_job(stored: StoredJob, *, queue: str, status: str, job_type: JobType | No
         log_lines_left_out=stored.notes.dropped,
         outcome=outcome_of(stored),
         cancel_asked=stored.cancel_reason,
-        failed_reason=_failed_reason(stored, errors, _limit_ms(options, job_type)),
+        failed_reason=_failed_reason(stored, errors),
         stacktrace=[error["traceback"] for error in errors],
         returnvalue=_returnvalue(stored),
         timestamp_ms=int(header.created_ms) if header else 0,
@@ -235,26 +233,14 @@ def _errors(stored: StoredJob) -> list[dict[str, str]]:
     return found
 
 
-def _failed_reason(stored: StoredJob, errors: list[dict[str, str]], limit_ms: int | None) -> str | None:
+def _failed_reason(stored: StoredJob, errors: list[dict[str, str]]) -> str | None:
     if stored.state == "failed":
         reason = stored.reason()
-        return f"cancelled: {reason}" if stored.cancelled else _worded(reason, limit_ms)
+        return f"cancelled: {reason}" if stored.cancelled else reason
     if stored.state == "completed" or not errors:
         return None
     last = errors[-1]
-    return _worded(f"{last['class']}: {last['message']}" if last["message"] else last["class"], limit_ms)
-
-
-def _worded(reason: str | None, limit_ms: int | None) -> str | None:
-    """Return why a job failed; Dramatiq's time limit has no words of its own."""
-    if reason == TimeLimitExceeded.__name__ and limit_ms is not None:
-        return f"{reason}: it ran longer than {limit_ms / 1000:g} s"
-    return reason
-
-
-def _limit_ms(options: dict[str, Any], job_type: JobType | None) -> int | None:
-    own = options.get("time_limit")
-    return own if isinstance(own, int) else job_type.time_limit_ms if job_type else None
+    return f"{last['class']}: {last['message']}" if last["message"] else last["class"]
 
 
 def _returnvalue(stored: StoredJob) -> object:

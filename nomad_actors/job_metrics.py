@@ -75,7 +75,12 @@ def get_queue_metrics(
         "waitTime": _percentiles(stats.tally.wait),
         **{name: getattr(stats.tally, name) for name in _OTHER_OUTCOMES},
         "windowSeconds": stats.window_seconds,
-        "kept": {"completed": counts["completed"], "failed": counts["failed"]},
+        "kept": {
+            "completed": counts["completed"],
+            "failed": counts["failed"],
+            # Read a moment later than the others.
+            "cancelled": min(queue.cancelled_count(), counts["failed"]),
+        },
         "isPaused": bool(pauses),
         "pauses": [pause.as_json() for pause in pauses],
     }

@@ -449,6 +449,11 @@ class Queue:
         with redis_errors():
             return [QueueWorker(worker.name, int(worker.heard_ms)) for worker in self._view.workers()]
 
+    def worker_silent_ms(self, worker: str) -> float | None:
+        """Return how long ago a worker process, also a lost one, was last heard of; None if nothing is kept of it."""
+        with redis_errors():
+            return self._view.silent_ms(worker)
+
     def oldest_waiting_ms(self) -> int | None:
         """Return how long the longest-waiting job has been due, None when none waits."""
         with redis_errors():

@@ -45,12 +45,16 @@ _BEARER = re.compile(r"(?i)bearer +(\S+) *")
 
 @dataclass
 class Refused(Exception):
-    """Raised where a request may not pass; `reason` is the audit log's word for it."""
+    """Raised where a request may not pass; `reason` is the audit log's word for it.
+
+    `actor` is whose token it was, if the token is known but no longer counts.
+    """
 
     status: HTTPStatus
     reason: str
     detail: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    actor: str = ""
 
 
 def check() -> Response | None:
@@ -75,7 +79,7 @@ def check() -> Response | None:
 
 def refuse(refused: Refused) -> Response:
     """Return the answer to a refusal, and write it down."""
-    journal.refused(refused.status, refused.reason, refused.detail)
+    journal.refused(refused.status, refused.reason, refused.detail, actor=refused.actor)
     answer = problems.problem(refused.status, refused.detail)
     answer.headers.update(refused.headers)
     return answer
@@ -96,7 +100,7 @@ def by_token(presented: str) -> AdminToken:
     token = find_token(known_tokens(), presented)
     if token is not None:
         if is_revoked(token):
-            raise _unknown("revoked", f"the token of {token.name} was revoked")
+            raise _unknown("revoked", f"the token of {token.name} was revoked", actor=token.name)
         # A right one alone: whoever guesses must not choose what the log leaves out.
         KNOWN.add(presented)
         return token
@@ -216,5 +220,6 @@ def _too_large(limit: int | None) -> Refused:
     return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "size", f"the body is larger than {limit} bytes")
 
 
-def _unknown(reason: str, detail: str) -> Refused:
-    return Refused(HTTPStatus.UNAUTHORIZED, reason, detail, {"WWW-Authenticate": 'Bearer realm="nomad admin"'})
+def _unknown(reason: str, detail: str, *, actor: str = "") -> Refused:
+    headers = {"WWW-Authenticate": 'Bearer realm="nomad admin"'}
+    return Refused(HTTPStatus.UNAUTHORIZED, reason, detail, headers, actor)

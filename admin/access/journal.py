@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from http import HTTPStatus
@@ -65,14 +66,20 @@ def finish(answer: Response) -> Response:
     return answer
 
 
-def refused(status: int, reason: str, detail: str) -> None:
-    """Write down a refusal, bounded in number; a database that is away lets nobody in and stops no refusal."""
+def refused(status: int, reason: str, detail: str, *, actor: str = "") -> None:
+    """Write down a refusal, bounded in number; a database that is away lets nobody in and stops no refusal.
+
+    `actor` is who it was, if a token says so that does not count.
+    """
+    asked = _asked()
+    if actor:
+        asked = dataclasses.replace(asked, actor=actor)
     try:
         is_try = reason == tries.WRONG_TOKEN
-        application().store.audit.refused(_asked(), status, reason, detail, is_counted=is_try)
+        application().store.audit.refused(asked, status, reason, detail, is_counted=is_try)
     except Unavailable as error:
         logger.error("a refusal is not in the audit log", error=str(error))
-    logger.warning("refused", **_line(status), reason=reason, error=detail)
+    logger.warning("refused", **{**_line(status), "actor": asked.actor}, reason=reason, error=detail)
 
 
 def _line(status: int) -> dict[str, Any]:

@@ -241,7 +241,8 @@ class Kept(Answer):
     """How many ended jobs can still be looked at."""
 
     completed: int
-    failed: int
+    failed: int = Field(description="with the cancelled ones, whose state is `failed` too")
+    cancelled: int = Field(description="of `failed`, the jobs that somebody cancelled")
 
 
 class Pause(Answer):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response, render_template, request
 
+from nomad_actors.counted import agreeing, counted
 from nomad_actors.errors import BadInput, JobNotFound
 from nomad_actors.queue_control import CLEANABLE
 
@@ -112,14 +113,15 @@ def confirm_clean() -> str:
     query = read_query(request, ToClean)
     queue = all_queues().get_queue(query.queue)
     status, minutes, limit = _what_to_clean(query.status, {"minutes": query.minutes, "limit": query.limit}.get)
+    count = queue.counts()[status]
     since = "ended" if status in ("completed", "failed") else "were added"
     return render_template(
         "confirm.html",
         question=f"Remove {status} jobs for good?",
         facts=[
             ("Queue", queue.name),
-            ("Which", f"{status}, that {since} over {minutes} minutes ago, oldest first"),
-            ("At most", f"{limit}; {queue.counts()[status]} are {status} now, of any age"),
+            ("Which", f"{status}, that {since} over {counted(minutes, 'minute')} ago, oldest first"),
+            ("At most", f"{limit}; {count} {agreeing(count, 'is', 'are')} {status} now, of any age"),
         ],
         action=f"{queue_path(queue.name)}/clean",
         fields=[("status", status), ("minutes", minutes), ("limit", limit)],

@@ -104,7 +104,7 @@ def _begun(token: AdminToken, one_time_link: str | None = None) -> Response:
 
 
 def _refused(refused: Refused) -> Response:
-    journal.refused(refused.status, refused.reason, refused.detail)
+    journal.refused(refused.status, refused.reason, refused.detail, actor=refused.actor)
     answer = make_response(_form(refused.detail), refused.status)
     answer.headers.update(refused.headers)
     return answer

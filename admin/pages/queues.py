@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 
 from nomad_actors import job_metrics
 from nomad_actors.bulk import ACTIONS
+from nomad_actors.counted import agreeing
 from nomad_actors.doctor import Area, Finding, Report, Status
 from nomad_actors.errors import JobNotFound
 from nomad_actors.finding import MAX_LIMIT, OUTCOMES
@@ -52,6 +53,7 @@ class OfJob(Query):
 
 
 for _filter in (
+    agreeing,
     words.duration,
     words.utc,
     words.from_now,
@@ -95,15 +97,13 @@ def overview() -> str:
     queues, scheduler = all_queues(), scheduler_reading()
     report = examined(scheduler)
     details = of_readable(queues.names(), lambda name: job_metrics.get_queue_details(name, queues=queues))
-    cancelled = {each["queueName"]: queues.get_queue(each["queueName"]).cancelled_count() for each in details}
     return render_template(
         "overview.html",
         esi=esi_switch(queues),
         health=system_health(report, queues, scheduler),
         issues=_issues(report),
         queues=details,
-        kept_failed={each["queueName"]: each["kept"]["failed"] - cancelled[each["queueName"]] for each in details},
-        cancelled=sum(cancelled.values()),
+        cancelled=sum(each["kept"]["cancelled"] for each in details),
         failures=job_metrics.get_failed_jobs(LAST_FAILURES, queues=queues),
         schedules=scheduler.as_json()["jobs"],
     )

@@ -32,7 +32,7 @@ from .finder import Finder
 from .hooks import Hooks
 from .interrupts import current_greenlet, guarded
 from .lease import CURRENT, Lease, NewJob
-from .leased import LeasedMessage
+from .leased import LeasedMessage, time_limit_ms
 from .link import CallerLinks
 from .operations import OperationBook
 from .permissions import RefusedCommand, refused_commands
@@ -357,7 +357,7 @@ class JobBroker(Broker):
             message, lease = args[0], args[0].lease
             if signal == "skip_message":
                 message.skipped, lease.skip = True, sys.exception()
-            lease.collecting = True
+            lease.collecting, lease.time_limit_ms = True, time_limit_ms(self, message)
             try:
                 self._emit_steadily(self.middleware[::-1], f"after_{signal}", *args, **kwargs)
             finally:

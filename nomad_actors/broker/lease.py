@@ -99,6 +99,8 @@ class Lease:
     #: Set while middleware that runs after the actor may note what it enqueues.
     collecting: bool = False
     began_mono_ms: float = 0.0
+    #: The time limit that ended it; None if none did.
+    time_limit_ms: float | None = None
     retry_delay_ms: int | None = None
     retry_body: bytes = b""
     outbox: list[NewJob] = field(default_factory=list)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from dramatiq import Message
+from dramatiq import Broker, Message
 from dramatiq.broker import MessageProxy
-from dramatiq.middleware import SkipMessage
+from dramatiq.middleware import SkipMessage, TimeLimit, TimeLimitExceeded
 from dramatiq.threading import Interrupt
 
 from ..clock import mono_ms
@@ -140,7 +140,7 @@ def ended(message: LeasedMessage) -> Settlement:
             settlement.body = records.pack_body(lease.message)
         return settlement
     if exception is not None and not _is(exception, SkipMessage):
-        name, words = class_name(exception), safe_str(exception)
+        name, words = class_name(exception), _words(message, exception)
         settlement.error_text = f"{name}: {words}" if words else name
         settlement.error = records.pack_error(name, words, safe_traceback(exception))
     if settlement.outcome is Outcome.RETRIED:
@@ -160,7 +160,24 @@ def _fault(message: LeasedMessage, reason: str) -> bytes:
     exception = message.exception
     if exception is None or _is(exception, SkipMessage):
         return faults.pack(message.actor_name, "", reason)
-    return faults.pack(message.actor_name, class_name(exception), safe_str(exception), exception.__traceback__)
+    words = _words(message, exception)
+    return faults.pack(message.actor_name, class_name(exception), words, exception.__traceback__)
+
+
+def _words(message: LeasedMessage, exception: BaseException) -> str:
+    """Return what an error says; Dramatiq's time limit says nothing by itself."""
+    words, limit_ms = safe_str(exception), message.lease.time_limit_ms
+    return words if words or limit_ms is None else f"it ran longer than {limit_ms / 1000:g} s"
+
+
+def time_limit_ms(broker: Broker, message: LeasedMessage) -> float | None:
+    """Return the time limit that ended a run, as Dramatiq's middleware reckoned it; None if something else ended it."""
+    limits = (each for each in broker.middleware if isinstance(each, TimeLimit))
+    if type(message.exception) is not TimeLimitExceeded or (middleware := next(limits, None)) is None:
+        return None
+    actor = broker.get_actor(message.actor_name)
+    limit: float = message.options.get("time_limit") or actor.options.get("time_limit", middleware.time_limit)
+    return limit
 
 
 def _is(exception: BaseException, kind: type[BaseException]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +57,7 @@ class QueueCounts:
 
 @dataclass(frozen=True, slots=True)
 class LiveWorker:
-    """A worker process that serves the queue."""
+    """A worker process that serves the queue, and when it was last heard of."""
 
     worker_id: str
     name: str
@@ -268,6 +268,14 @@ class QueueView:
         """Return the worker processes that serve the queue now."""
         return live_workers(*self._links.read([("HGETALL", f"{self._base}:workers"), ("TIME",)]))
 
+    def silent_ms(self, worker: str) -> float | None:
+        """Return how long ago a worker process was last heard of; None if nothing is kept of it."""
+        marks, now = self._links.read([("HGETALL", f"{self._base}:workers"), ("TIME",)])
+        now_ms = int(now[0]) * 1000 + int(now[1]) / 1000
+        # A process has several entries if it has several brokers.
+        heard = [each.heard_ms for each in _known_workers(marks) if each.name == worker]
+        return now_ms - max(heard) if heard else None
+
     def worker_names(self) -> dict[bytes, str]:
         """Return by id the name of each worker process that is known, also of one that is gone by now."""
         (reply,) = self._links.read([("HGETALL", f"{self._base}:workers")])
@@ -337,16 +345,17 @@ def ages_of(reply: Sequence[Any]) -> Ages:
 def live_workers(marks: Sequence[bytes], now: Sequence[bytes]) -> Sequence[LiveWorker]:
     """Return the workers that were heard of lately, of what is kept of all of a queue and Redis' TIME."""
     now_ms = int(now[0]) * 1000 + int(now[1]) / 1000
-    found = []
-    for i in range(0, len(marks), 2):
-        if marks[i] == keys.TICK_FIELD or len(marks[i + 1]) < MARK.size:
-            continue
-        heard, _, _ = MARK.unpack_from(marks[i + 1])
-        # One heard at a time to come was heard while Redis' clock was ahead.
-        if abs(now_ms - heard) <= LIVE_MS:
-            name = marks[i + 1][MARK.size :].decode(errors="replace")
-            found.append(LiveWorker(marks[i].hex(), name, heard))
+    # One heard at a time to come was heard while Redis' clock was ahead.
+    found = [worker for worker in _known_workers(marks) if abs(now_ms - worker.heard_ms) <= LIVE_MS]
     return sorted(found, key=lambda worker: worker.name)
+
+
+def _known_workers(marks: Sequence[bytes]) -> Iterator[LiveWorker]:
+    """Yield every worker of which something is kept, also those that are lost."""
+    for worker_id, mark in zip(marks[::2], marks[1::2], strict=True):
+        if worker_id != keys.TICK_FIELD and len(mark) >= MARK.size:
+            heard, _, _ = MARK.unpack_from(mark)
+            yield LiveWorker(worker_id.hex(), mark[MARK.size :].decode(errors="replace"), heard)
 
 
 def _call() -> str:

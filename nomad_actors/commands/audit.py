@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ..store import AuditEntry
 
 MAX_LIMIT = 1_000
+#: Of the part of a path that a row begins with; a refused request may have asked for anything.
+_WORD_CHARS = 24
 
 
 def audit(
@@ -48,19 +50,26 @@ def audit(
     if not found:
         say("no entry fits" if any((queue, job, endpoint, actor, since)) else "the audit log is empty")
         return
-    console().print(table(["WHEN", "WHO", "FROM", "STATUS", "QUEUE", "JOB", "WHAT"], map(_row, found)))
+    console().print(table(["WHEN", "WHAT", "TARGET", "STATUS", "WHO", "FROM", "DETAILS"], map(_row, found)))
 
 
 def _row(entry: AuditEntry) -> list[Text | str]:
     status = "end unknown" if entry.status is None else f"{entry.status}"
-    words = [entry.method, entry.endpoint or entry.path]
-    words += [word for word in (entry.schedule, entry.reason and f"refused: {entry.reason}", entry.body) if word]
+    target = " ".join(name for name in (entry.queue, entry.job_id, entry.schedule) if name)
+    path = f"{entry.method} {entry.endpoint or entry.path}"
+    details = [word for word in (entry.reason and f"refused: {entry.reason}", entry.error, entry.body, path) if word]
     return [
         moment(entry.at_ms),
+        f"{entry.method} {_last_word(entry.endpoint or entry.path)}",
+        target or NONE,
+        styled(status, "red" if entry.status is None or entry.status >= 400 else ""),
         entry.actor or "unknown",
         entry.peer,
-        styled(status, "red" if entry.status is None or entry.status >= 400 else ""),
-        entry.queue or NONE,
-        entry.job_id or NONE,
-        " ".join(words),
+        "; ".join(details),
     ]
+
+
+def _last_word(path: str) -> str:
+    """Return what a path does or is about: its last part that is no parameter."""
+    words = [part for part in path.split("/") if part and part[0] not in "{<"]
+    return words[-1][:_WORD_CHARS] if words else path[:_WORD_CHARS]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..counted import counted
+from ..counted import agreeing, counted
 from .audited import audited
 from .options import Json, Yes, confirm, states_of
 from .report import ago, console, now_ms, parse_duration, print_json, say, table
@@ -130,7 +130,7 @@ def _finish(access: QueueAccess, runner: Runner, operation: Operation, *, json: 
 
 
 def _in_words(operation: Operation) -> str:
-    left = f"; {operation.skipped} were left alone" if operation.skipped else ""
+    left = f"; {operation.skipped} {agreeing(operation.skipped, 'was', 'were')} left alone" if operation.skipped else ""
     said = f"{operation.wish.action}: {counted(operation.done, 'job')} of {operation.queue}{left}"
     if operation.state == "stopped":
         why = f" ({operation.error})" if operation.error else ""

@@ -41,7 +41,7 @@ def _waiting(patient: Patient, queue: Queue, job: Job) -> Why:
     cancel = f"nomad cancel {job.id} --reason …"
     still = why_still(patient, queue)
     if still.reason == "unknown":
-        return Why("it waits for its turn: places are free, workers live", [f"nomad job {job.id}", cancel])
+        return Why("it waits for its turn: places are free, workers live", [cancel])
     ahead = queue.jobs(job.status, 0, 0)
     turn = " (it is the next)" if ahead and ahead[0].id == job.id else ""
     return Why(f"it waits{turn}: {still.found}", [*still.fix.splitlines(), cancel])
@@ -75,13 +75,24 @@ def _active(queue: Queue, job: Job) -> Why:
     live = [worker.name for worker in queue.workers()]
     if job.worker not in live:
         taken = "another takes it back within 20 s" if live else "it starts again when a worker of its queue does"
-        gone = f"it was started {ran} on {job.worker or 'a worker'}, which is gone: {taken}"
-        return Why(gone, [] if live else ["nomad run workers"])
+        lost = f"it was started {ran} on {job.worker or 'a worker'}, which {_lost(queue, job.worker)}: {taken}"
+        return Why(lost, [] if live else ["nomad run workers"])
     limit_ms = next((t.time_limit_ms for t in queue.job_types if t.name == job.name), None)
     limit = f"; its time limit is {duration(limit_ms)}" if limit_ms is not None else ""
     asked = f"; cancelling was asked for ({job.cancel_asked}), its thread has yet to end" if job.cancel_asked else ""
-    why = f"it runs since {ran.removesuffix(' ago')} on {job.worker}{limit}{asked}"
+    ran_ms = None if job.processed_on_ms is None else max(0, now_ms() - job.processed_on_ms)
+    why = f"it has run for {duration(ran_ms)} on {job.worker}{limit}{asked}"
     return Why(why, [] if job.cancel_asked else [f"nomad cancel {job.id} --reason …"])
+
+
+def _lost(queue: Queue, worker: str | None) -> str:
+    """Return what is known of a worker that is not live; one that is frozen may still come back."""
+    silent_ms = None if worker is None else queue.worker_silent_ms(worker)
+    if worker is None or silent_ms is None:
+        return "is gone"
+    host, _, pid = worker.partition("@")[0].rpartition(":")
+    search = f": look for PID {pid} on {host}; kill -9 {pid} ends it if it is frozen" if host else ""
+    return f"was not heard of for {duration(max(0.0, silent_ms))} (killed or frozen{search})"
 
 
 def _ended(job: Job) -> Why:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..counted import counted
+from ..counted import agreeing, counted
 from ..errors import BadInput
 from .audited import audited
 from .options import Json, Yes, confirm
@@ -36,8 +36,8 @@ def forget_key(
             raise BadInput(
                 f"no login was encrypted with key {key_id!r} (accepted: {', '.join(ids) or 'none'})", accepted=ids
             )
-        given_up = counted(logins[key_id], "login")
-        confirm(f"Give up {given_up} of key {key_id}? Their players must log in again.", yes=yes)
+        given_up = f"{counted(logins[key_id], 'login')} of key {key_id}"
+        confirm(f"Give up {given_up}? {_consequence(logins[key_id]).capitalize()}.", yes=yes)
         store = Store(access.settings.database_url, cipher=None, clock=access.clock)
         try:
             with audited(access, "POST", "logins", "keys", key_id, "forget"):
@@ -47,4 +47,8 @@ def forget_key(
     if json:
         print_json({"success": True, "keyId": key_id, "logins": count})
     else:
-        say(f"{counted(count, 'login')} given up: the players must log in again")
+        say(f"{counted(count, 'login')} given up: {_consequence(count)}")
+
+
+def _consequence(logins: int) -> str:
+    return f"{agreeing(logins, 'its player', 'their players')} must log in again"

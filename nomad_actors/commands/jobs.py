@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..counted import agreeing, counted
 from .options import InQueue, Json, states_of
 from .report import ago, console, now_ms, parse_duration, print_json, say, styled, table
 from .session import holding, opened, patient
@@ -64,7 +65,8 @@ def jobs(
     console().print(_table(page.jobs) if page.jobs else styled(_none_found(queue, sought)))
     if any(job.outcome == "cancelled" for job in page.jobs):
         say(
-            f"{cancelled} failed jobs of {queue} were cancelled; why the others failed: nomad failures {queue}",
+            f"{counted(cancelled, 'failed job')} of {queue} {agreeing(cancelled, 'was', 'were')} cancelled; "
+            f"why the others failed: nomad failures {queue}",
             err=True,
         )
     if page.next_cursor is not None:

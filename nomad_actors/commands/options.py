@@ -29,6 +29,6 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise BadInput(f"{question.rstrip('?')} needs --yes: no terminal is here to ask at", accepted=["--yes"])
+        raise BadInput(f"{question} Without a terminal to ask at, this needs --yes", accepted=["--yes"])
     if not typer.confirm(printable(question), err=True):
         raise typer.Exit(1)

@@ -50,9 +50,9 @@ def pause(
             if json:
                 print_json({"success": True, "queueName": name, "status": "paused"}, lines=esi)
                 continue
-            until = f"for {duration(for_ms)}" if for_ms else f"until: {pauses.ended_by(name, scope)}"
-            jobs = f"{counted(counts['paused'], 'job')} waiting, {counts['active']} still running"
-            say(f"{name} is paused {until}; {jobs}")
+            paused = f"{name} is paused for {duration(for_ms)}" if for_ms else f"{name} is paused"
+            jobs = f"{counted(counts['paused'], 'job')} waiting, {counted(counts['active'], 'job')} still running"
+            say(f"{paused}: {jobs}; resume it: {pauses.ended_by(name, scope)}")
 
 
 def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
@@ -71,7 +71,7 @@ def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
                 print_json({"success": True, "queueName": name, "status": status}, lines=esi)
             elif left:
                 ending = pauses.ended_by(name, left[0].scope)
-                say(f"{name} is still paused: {ending}; {counted(counts['paused'], 'job')} waiting")
+                say(f"{name} is still paused: {counted(counts['paused'], 'job')} waiting; resume it: {ending}")
             else:
                 say(f"{name} runs; {counted(counts['waiting'], 'job')} waiting")
 

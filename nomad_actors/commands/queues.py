@@ -9,6 +9,7 @@ import typer
 
 from .. import pauses
 from ..broker.holds import Pause, PauseScope
+from ..counted import counted
 from ..log import redact
 from .options import Json
 from .report import console, duration, moment, now_ms, print_json, styled, table
@@ -30,7 +31,8 @@ def queues(
 ) -> None:
     """Show each queue: jobs by state, how long the oldest waits, live workers, the failure rate of the last day.
 
-    COMPLETED and FAILED are the jobs that are kept. A paused queue's waiting jobs count as waiting here.
+    COMPLETED and FAILED are the jobs that are kept; lines below the table count the cancelled ones. A paused queue's
+    waiting jobs count as waiting here.
     """
     with opened() as access:
         if not watch:
@@ -85,11 +87,14 @@ def _shown(told: list[dict[str, Any]]) -> Group:
         lines += [styled(_pause(queue["queueName"], pause), "yellow") for pause in queue["pauses"]]
         if not queue["workers"]:
             lines.append(styled(f"{queue['queueName']}: no live worker; nomad run workers", "red"))
+        if cancelled := queue["kept"]["cancelled"]:
+            lines.append(styled(f"{queue['queueName']}: {counted(cancelled, 'cancelled job')} not counted as failed"))
     return Group(table(_HEADINGS, map(_cells, told), right=_HEADINGS[1:]), *lines)
 
 
 def _cells(queue: dict[str, Any]) -> list[Text | str]:
-    failed, workers, rate = queue["kept"]["failed"], len(queue["workers"]), queue["failureRate"]
+    failed = queue["kept"]["failed"] - queue["kept"]["cancelled"]
+    workers, rate = len(queue["workers"]), queue["failureRate"]
     name = styled(queue["queueName"] + (" (paused)" if queue["isPaused"] else ""))
     numbers = (queue["waiting"] + queue["paused"], queue["active"], queue["delayed"], queue["kept"]["completed"])
     return [

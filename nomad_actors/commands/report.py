@@ -25,6 +25,9 @@ _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _PIPED_WIDTH = 10_000
 #: Of the last column, on a terminal that has no room.
 _LEAST_WIDTH = 12
+#: A last column that has less room than this shows what does not fit on a line of its own, below its row.
+_ROOMY_WIDTH = 40
+_INDENT = "  "
 
 NONE = "-"
 
@@ -42,7 +45,8 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Text | str]], *, righ
     """Return rows in columns, those of the headings in `right` aligned there.
 
     What is too wide for the terminal is cut in the last column only, and only text: everything else is there to be
-    copied, and a part of a number is another number. Where that is not enough, each row becomes a block of lines.
+    copied, and a part of a number is another number. A text that would lose most of itself is shown below its row.
+    Where all that is not enough, each row becomes a block of lines.
     """
     from rich.cells import cell_len
     from rich.text import Text
@@ -58,10 +62,21 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Text | str]], *, righ
             cell.align("right" if heading in right else "left", width)
         if headings[-1] in right:
             row[-1].align("right", widths[-1])
-        row[-1].truncate(rest, overflow="ellipsis")
-    made = Text("\n").join(Text(" ").join(row) for row in cells)
+    made = Text("\n").join(_line(row, rest) for row in cells)
     made.no_wrap = True
     return made
+
+
+def _line(row: Sequence[Text], rest: int) -> Text:
+    """Return a row whose last cell has room for `rest` characters; where that is little, in two lines."""
+    from rich.text import Text
+
+    *cells, last = row
+    if rest < _ROOMY_WIDTH and last.cell_len > rest:
+        last.truncate(console().width - len(_INDENT), overflow="ellipsis")
+        return Text("\n").join([Text(" ").join(cells), Text(_INDENT) + last])
+    last.truncate(rest, overflow="ellipsis")
+    return Text(" ").join(row)
 
 
 def _blocks(cells: Sequence[Sequence[Text]], width: int) -> Text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -66,9 +66,22 @@ def holding(access: QueueAccess, job_id: str, queue: str | None) -> tuple[Queue,
         job = found.get(job_id)
         if job is not None:
             return found, job
-    looked = f"queue {queue!r} holds" if queue else f"none of the queues ({', '.join(names)}) holds"
+    searched = f"queue {queue!r} holds no job" if queue else f"none of the queues ({', '.join(names)}) holds a job"
+    if other := _other_holder(access, job_id, names):
+        raise JobNotFound(f"{searched} {job_id!r}, but {other} does (--queue {other})")
     hint = f"nomad jobs {queue or 'QUEUE'} lists what there is"
-    raise JobNotFound(f"{looked} a job {job_id!r}: it was never added here, or was removed since; {hint}")
+    raise JobNotFound(f"{searched} {job_id!r}: it was never added here, or was removed since; {hint}")
+
+
+def _other_holder(access: QueueAccess, job_id: str, searched: Collection[str]) -> str | None:
+    """Return the first queue that holds a job and was not searched; one that cannot be read is passed over."""
+    from ..errors import UnreadableQueue
+
+    for name in access.queues.names():
+        with contextlib.suppress(UnreadableQueue):
+            if name not in searched and access.queues.get_queue(name).get(job_id) is not None:
+                return name
+    return None
 
 
 def who() -> str:

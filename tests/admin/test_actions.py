@@ -63,8 +63,12 @@ def test_old_jobs_are_removed_after_one_more_question(ask: FlaskClient, parts: P
     seen = text_of(ask.get(asked).text)
     assert "Remove failed jobs for good?" in seen
     assert "2; 3 are failed now, of any age" in seen
+    assert "over 0 minutes ago" in seen
     assert "2 failed jobs are removed." in press(ask, asked, f"{QUEUE}/clean")
     assert parts.queues.get_queue("token-refresh").counts()["failed"] == 1
+    seen = text_of(ask.get(asked.replace("minutes=0", "minutes=1")).text)
+    assert "over 1 minute ago" in seen
+    assert "2; 1 is failed now, of any age" in seen
 
 
 @pytest.mark.parametrize(

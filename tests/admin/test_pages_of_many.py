@@ -95,6 +95,8 @@ def test_cancelled_jobs_hide_no_failures(ask: FlaskClient, parts: Parts) -> None
     assert failed in overview
     assert "cancelled: a test" not in overview
     assert re.search(r'status=failed&amp;outcome=failed" class="alarm">1<', overview)
+    assert "1 (+12 cancelled)" in text_of(overview)
+    assert "failed 1 (+12 cancelled)" in text_of(ask.get(QUEUE).text)
     seen = ask.get(f"{QUEUE}?status=failed&outcome=failed").text
     assert "1 shown of 1" in text_of(seen)
     assert "<option selected>failed</option>" in seen

@@ -120,6 +120,9 @@ def test_a_revoked_token_and_its_sessions_end_at_once_in_every_admin(parts: Part
     assert client.get("/admin/jobs/queues", headers=header).status_code == 401
     form = {"token": header["Authorization"][7:], "form_token": form_token(client.get("/admin/login").text)}
     assert client.post("/admin/login", data=form).status_code == 401
+    if parts.settings.admin_tokens:
+        refused = parts.store.audit.read(10)[0]
+        assert [entry.actor for entry in refused if entry.reason == "revoked"] == ["otto", "otto"]
     # Whoever has heard of it remembers while the database is away.
     parts.lose_database()
     assert client.get("/admin/jobs/queues", headers=header).status_code == 401

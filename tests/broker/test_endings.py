@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import dramatiq
 import pytest
-from dramatiq.middleware import SkipMessage, TimeLimitExceeded
+from dramatiq.middleware import SkipMessage
 
 from nomad_actors.broker import Defer, JobBroker, PermanentError, State
 from nomad_actors.broker.endings import Ended, Outcome
@@ -128,7 +128,10 @@ def test_a_job_that_takes_too_long_is_interrupted_and_retried(
     with running(broker):
         wait_until(lambda: len(endings) == 2, timeout_seconds=10)
     assert [e.outcome for e in endings] == [Outcome.RETRIED, Outcome.FAILED]
-    assert TimeLimitExceeded.__name__ in str(stored(view, message).timeline()[-1]["reason"])
+    assert {ended.error for ended in endings} == {"TimeLimitExceeded: it ran longer than 0.1 s"}
+    assert stored(view, message).timeline()[-1]["reason"] == "TimeLimitExceeded: it ran longer than 0.1 s"
+    (fault,), _ = broker.finder("default").faults(limit=10, cursor=None)
+    assert fault.in_words() == "job: TimeLimitExceeded: it ran longer than <n> s (broker/test_endings.py:job)"
 
 
 def test_no_job_waits_for_what_is_reported_of_one_that_ended(broker: JobBroker) -> None:

@@ -39,7 +39,7 @@ def test_every_failed_job_is_retried_but_no_cancelled_one(
     found = access.queues.get_queue("shop").get(cancelled)
     assert found is not None
     assert found.failed_reason == f"cancelled: wrong character (by {who()})"
-    assert nomad("retry", "--failed", "shop").stdout == "retry: 3 jobs of shop; 1 were left alone\n"
+    assert nomad("retry", "--failed", "shop").stdout == "retry: 3 jobs of shop; 1 was left alone\n"
     assert access.queues.get_queue("shop").counts()["failed"] == 1
     assert nomad("retry").exit_code == 2
     assert nomad("retry", cancelled, "--failed", "shop").exit_code == 2
@@ -80,7 +80,8 @@ def test_a_delayed_job_is_promoted(nomad: Nomad, order: Order, access: QueueAcce
 def test_a_queue_is_paused_and_resumed(nomad: Nomad, order: Order, access: QueueAccess) -> None:
     order()
     queue = access.queues.get_queue("shop")
-    assert nomad("pause", "shop").stdout == "shop is paused until: nomad resume shop; 1 job waiting, 0 still running\n"
+    paused = "shop is paused: 1 job waiting, 0 jobs still running; resume it: nomad resume shop\n"
+    assert nomad("pause", "shop").stdout == paused
     assert queue.is_paused()
     assert nomad("resume", "shop").stdout == "shop runs; 1 job waiting\n"
     assert not queue.is_paused()

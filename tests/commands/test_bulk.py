@@ -62,7 +62,7 @@ def test_without_a_terminal_nothing_is_done_unless_yes_is_said(
     order()
     refused = nomad("bulk", action, "shop", "--status", "waiting")
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert f"{action.capitalize()} 1 job of shop needs --yes" in refused.stderr
+    assert f"{action.capitalize()} 1 job of shop? Without a terminal to ask at, this needs --yes" in refused.stderr
     assert counts(access) == {"waiting": 1}
     assert nomad("bulk", action, "shop", "--status", "waiting", "--yes").stdout == f"{action}: 1 job of shop\n"
     assert counts(access) == ({} if action == "remove" else {"failed": 1})

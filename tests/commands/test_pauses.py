@@ -24,7 +24,7 @@ def pause_of(access: QueueAccess, queue: str) -> Pause:
 
 def test_a_pause_keeps_its_reason_its_end_and_who_it_was(nomad: Nomad, access: QueueAccess) -> None:
     said = nomad("pause", "shop", "--reason", "stock-taking", "--for", "30m")
-    assert said.stdout == "shop is paused for 30m; 0 jobs waiting, 0 still running\n"
+    assert said.stdout == "shop is paused for 30m: 0 jobs waiting, 0 jobs still running; resume it: nomad resume shop\n"
     pause = pause_of(access, "shop")
     assert (pause.reason, pause.by, pause.scope) == ("stock-taking", who(), PauseScope.QUEUE)
     assert pause.until_ms == pause.since_ms + 30 * 60_000
@@ -50,7 +50,7 @@ def test_all_that_talks_to_esi_is_paused_beside_a_pause_of_its_own(
     assert own.endswith("(its own), until somebody resumes it; nomad resume token-refresh")
 
     still = nomad("resume", "token-refresh").stdout
-    assert still == "token-refresh is still paused: nomad resume --esi; 0 jobs waiting\n"
+    assert still == "token-refresh is still paused: 0 jobs waiting; resume it: nomad resume --esi\n"
     assert nomad("resume", "--esi").stdout.splitlines() == [f"{name} runs; 0 jobs waiting" for name in ESI]
     assert not any(queue["isPaused"] for queue in told("queues")["queues"])
 
@@ -59,7 +59,7 @@ def test_resuming_esi_leaves_a_pause_of_its_own(nomad: Nomad, access: QueueAcces
     nomad("pause", "esi-refresh")
     nomad("pause", "--esi", "--for", "1h")
     lines = nomad("resume", "--esi").stdout.splitlines()
-    assert lines[0] == "esi-refresh is still paused: nomad resume esi-refresh; 0 jobs waiting"
+    assert lines[0] == "esi-refresh is still paused: 0 jobs waiting; resume it: nomad resume esi-refresh"
     assert pause_of(access, "esi-refresh").scope is PauseScope.QUEUE
 
 

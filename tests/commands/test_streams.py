@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nomad_actors.app import QueueAccess
 
+from .conftest import Nomad
 from .test_program import COMMAND, on_a_terminal
 
 Order = Callable[..., str]
@@ -31,6 +33,23 @@ def test_no_number_is_cut_however_narrow_the_terminal_is(
         order()
     said = on_a_terminal({**environ, "COLUMNS": str(columns), "NO_COLOR": "1"}, tmp_path, "queues")
     assert "123" in said
+
+
+def test_eighty_columns_have_room_for_what_was_done_and_why_a_job_failed(
+    environ: dict[str, str], tmp_path: Path, nomad: Nomad, order: Order, access: QueueAccess, working: Any
+) -> None:
+    job_id = order(item="Caldari Navy Hookbill", end="fail")
+    with working():
+        access.broker.join("shop", timeout=5000)
+    environ |= {"COLUMNS": "80", "NO_COLOR": "1"}
+    lines = on_a_terminal(environ, tmp_path, "jobs", "shop").splitlines()
+    assert "  PermanentError: no Caldari Navy Hookbill in stock" in lines
+    assert nomad("pause", "shop", "--reason", "stock-taking").exit_code == 0
+    assert "POST pause shop   200" in (said := on_a_terminal(environ, tmp_path, "audit"))
+    assert "stock-taking" in said
+    assert nomad("remove", job_id, "--yes").exit_code == 0
+    assert "DELETE jobs" in (said := on_a_terminal(environ, tmp_path, "audit"))
+    assert f"shop {job_id}" in said
 
 
 def test_an_encoding_without_our_characters_gets_others(environ: dict[str, str], tmp_path: Path) -> None:

@@ -152,7 +152,10 @@ def test_a_redis_that_is_away(access_to: Access) -> None:
     assert found["redis"].status == "problem"
     assert "export REDIS_URL=" in found["redis"].fix
     assert "s3cret" not in found["redis"].found
-    assert (found["queues"].status, found["queues"].found) == ("unknown", "not looked at, since Redis cannot be used now")
+    assert (found["queues"].status, found["queues"].found) == (
+        "unknown",
+        "not looked at, since Redis cannot be used now",
+    )
     assert found["disk"].status == "ok"
 
 

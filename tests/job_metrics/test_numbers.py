@@ -40,7 +40,7 @@ def test_without_an_ended_job_rates_and_times_are_null(queues: Queues) -> None:
         "waitTime": {"p50": None, "p95": None, "p99": None},
         **dict.fromkeys(("skipped", "cancelled", "retried", "deferred", "released", "recovered"), 0),
         "windowSeconds": 86400,
-        "kept": {"completed": 0, "failed": 0},
+        "kept": {"completed": 0, "failed": 0, "cancelled": 0},
         "isPaused": False,
         "pauses": [],
     }
@@ -55,7 +55,7 @@ def test_rates_count_what_ended_even_when_it_is_cleaned_away(queues: Queues, bro
     metrics = job_metrics.get_queue_metrics("fetching", 3600, queues=queues)
     assert (metrics["completed"], metrics["failed"], metrics["total"]) == (3, 1, 4)
     assert (metrics["completionRate"], metrics["failureRate"]) == (75.0, 25.0)
-    assert metrics["kept"] == {"completed": 0, "failed": 1}
+    assert metrics["kept"] == {"completed": 0, "failed": 1, "cancelled": 0}
     assert metrics["windowSeconds"] == 3600
     assert 0 <= metrics["avgProcessingTime"] < 1000
 
