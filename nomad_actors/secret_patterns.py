@@ -47,6 +47,11 @@ def _is_secret_name(name: str) -> bool:
     return plain.endswith(_FIELD_ENDINGS) or plain in _WHOLE_NAMES
 
 
+def looks_secret(text: str) -> bool:
+    """Return whether a text is one long word such as no sentence has: a token, a key."""
+    return _LONG_WORD.fullmatch(text) is not None
+
+
 def _any_of(names: tuple[str, ...]) -> str:
     return "|".join(name.replace(" ", "[-_ ]?") for name in sorted(names, key=len, reverse=True))
 
@@ -86,7 +91,8 @@ _BESIDE_VALUE = re.compile(rf"\b(?:value|input|input_value){_QUOTE}?\s?[:=]\s?|[
 #: How far it may be from its name.
 _BESIDE_CHARACTERS = 160
 _OPTION = re.compile(r"[ \t]+(?=[^\s-])")
-_WORDS = re.compile(r"[ \t]+(?:is )?(?=[\w.~+/=-]{0,15}[0-9A-Z])(?=[\w.~+/=-]{16})")
+_LONG_WORD = re.compile(r"(?=[\w.~+/=-]{0,15}[0-9A-Z])[\w.~+/=-]{16,}")
+_WORDS = re.compile(rf"[ \t]+(?:is )?(?={_LONG_WORD.pattern})")
 
 _OPENING = re.compile(
     r"(?:[A-Za-z_][\w.]{0,40}\()?(?P<start>[bBrRuUfF]{0,2}(?P<quote>\\*(?:'''|\"\"\"|['\"`]))|[\[({])"

@@ -275,6 +275,59 @@ def test_a_results_fields_and_types_stay_as_they_are() -> None:
     }
 
 
+#: What a field's name, a name before it or a name beside it gives away. Not of the form that a text would have.
+SECRETS_IN_DATA = {
+    "field": {"refresh_token": X},
+    "deep field": {"a": [{"b": ({"password": X},)}]},
+    "pair": [["grant_type", "x"], ["refresh_token", X]],
+    "pair in a tuple": (("X-Api-Key", X), ("host", "h")),
+    "pair with a list": ["refresh_token", [X]],
+    "name at the front": ["refresh_token", "expires", X],
+    "list": {"passwords": [X, "b"]},
+    "mapping": {"password": {"old": X, "new": X, "user": "b"}},
+    "mappings": {"tokens": [{"a": {"b": [X]}}]},
+    "number": {"password": 9_876_543_210},
+    "number in a mapping": {"passcode": {"old": 9_876_543_210}},
+    "number in a pair": ("passcode", 9_876_543_210),
+    "large float": {"password": 9_876_543_210.0},
+    "name beside value": [{"name": "password", "value": X}],
+    "value before name": [{"value": X, "name": "password"}],
+    "name beside a number": {"Key": "passcode", "Value": 9_876_543_210},
+    "pydantic's error": {"type": "int_parsing", "loc": ["body", "password"], "input": X},
+}
+SHOWN_IN_DATA = [
+    {"tokens": 70_000, "tokens_per_second": 1_500.5, "token_refreshes": 40_000},
+    {"password": True, "refresh_token": None},
+    [["grant_type", "refresh_token"], ["a", "b"]],
+    ["password", "user", "name", "esi_queue"],
+    [{"name": "user", "value": "ada"}, {"key": "queue", "input": "token-refresh"}],
+    {"name": "password", "label": "Password", "required": True},
+    {"refresh_tokens_old": 5_000, "compass": "north", "passed": 4_000},
+]
+
+
+@pytest.mark.parametrize("hide", [lambda value: hide_secrets("", value), hide_in_data], ids=["in lines", "in results"])
+class TestLinesAndResults:
+    """What is logged and what is stored of a result hide the same."""
+
+    @pytest.mark.parametrize("case", SECRETS_IN_DATA)
+    def test_a_secret_is_hidden_by_what_names_it(self, hide: Callable[[Any], Any], case: str) -> None:
+        hidden = json.dumps(hide(SECRETS_IN_DATA[case]))
+        assert HIDDEN in hidden
+        assert X not in hidden
+        assert "987654" not in hidden
+        assert json.dumps(hide(json.loads(hidden))) == hidden
+
+    @pytest.mark.parametrize("value", SHOWN_IN_DATA)
+    def test_what_is_no_secret_is_shown(self, hide: Callable[[Any], Any], value: Any) -> None:
+        assert hide(value) == value
+
+
+def test_of_what_a_secrets_name_is_given_to_a_result_keeps_the_fields() -> None:
+    assert hide_in_data({"password": {"old": X, "at": [1, X]}}) == {"password": {"old": HIDDEN, "at": [1, HIDDEN]}}
+    assert hide_in_data({"pass": 12, "token": 3, "auth": 1.5}) == {"pass": 12, "token": 3, "auth": 1.5}
+
+
 def test_a_results_keys_and_tuples_are_looked_through() -> None:
     given = {None: ({"password": X}, [1.5]), 1: f"refresh_token={X}", f"refresh_token={X}": 1, "access_token": (X,)}
     found = hide_in_data(given)
