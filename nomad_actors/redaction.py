@@ -1,7 +1,7 @@
 """Keeps secrets out of what people read: log lines, error reports, and what is stored of a job's run.
 
 A secret is hidden where this process knows it literally (`known_secrets`), where a name or a form gives it away
-(`secret_patterns`), by its own looks, and in structured data by the name of its field.
+(`secret_patterns`), by its own looks, and in structured data by the name of its field (`secret_names`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 
 from .foreign_text import came_from_outside, class_name, safe_str
 from .known_secrets import KNOWN
-from .secret_patterns import find_secrets, is_secret_name, looks_secret
+from .secret_names import is_plural_name, is_secret_name, looks_secret
+from .secret_patterns import find_secrets
 
 HIDDEN = "[hidden]"
 
@@ -22,7 +23,7 @@ HIDDEN = "[hidden]"
 _HINTS = (
     *("token", "secret", "pass", "pwd", "pw", "key", "verifier", "assertion", "credential", "auth", "digest", "aws4"),
     *("bearer", "basic", "cookie", "session", "csrf", "jwt", "dsn", "eyj", "://", "code=", "sig", "nonce", "response"),
-    *("-----begin", "-u ", "--user", "setuser", "input_value="),
+    *("-----begin", "-u ", "--user", "setuser", "input_value=", "-cli"),
 )
 
 # Before an `@`, in a URL.
@@ -152,7 +153,7 @@ def _is_secret(name: str, value: Any, least: int = 0) -> bool:
         return True
     plain = _plain_number(value)
     # Of many secrets a number is how many there are.
-    return name[-1:] not in "sS" and (isinstance(plain, str) or abs(plain) >= least)
+    return not is_plural_name(name) and (isinstance(plain, str) or abs(plain) >= least)
 
 
 class _InLines:
