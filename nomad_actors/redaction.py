@@ -40,7 +40,7 @@ _LOOKS = (
     (re.compile(r"\beyJ[\w-]{8,}(?:\.[\w-]*){0,4}"), HIDDEN),
     (re.compile(r"\b(bearer\s+|basic\s+(?=\S{16}))[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1{HIDDEN}"),
     # What pydantic leaves of an input's middle may be a secret's end, without its name.
-    (re.compile(r"(\binput_value=[^\n]{0,80}?\.\.\.)[^\n]{0,80}?(?=, input_type=)"), rf"\1{HIDDEN}"),
+    (re.compile(r"(\binput_value=(?>[^\n]{0,80}?\.\.\.))[^\n]{0,80}?(?=, input_type=)"), rf"\1{HIDDEN}"),
     # What the SSO's redirect brings.
     (re.compile(r"([?&]code=)[^\s&'\"]+"), rf"\1{HIDDEN}"),
 )

@@ -307,24 +307,11 @@ _NEARLY = (
     *("'password' value", "'password', value ", "token is ", "secret is a", "password=\\\\\\\\'", 'password="""'),
     *("password%22%3A%22", "&quot;password&quot;", "password\t\\t", "cookie=a; ", "authorization: basic a="),
     *("nonce=a", "pass pass=", "[hidden]", "password=(((", "requirepass ", "auth-pass a", "\u0130token=", "?code="),
-    *(
-        "machine ",
-        "machine a login ",
-        "login a password ",
-        "redis-cli ",
-        "redis-cli -a",
-        "--pass ",
-        "AUTH2 ",
-        "'auth2' ",
-    ),
+    *("auth ", "digest a=1,", "input_value=...", "input_value=........", "value=[name='token' ", "redis-cli "),
+    *("machine ", "machine a login ", "login a password ", "redis-cli -a", "--pass ", "AUTH2 ", "'auth2' "),
     *("token_keys=a,", "token_keys=" + "a" * 16 + ",", "'token', 'a', ", "PASSWORD '", "PASSWORD 'a'", "<password a "),
-    *(
-        'name="password"',
-        'value="name="password"',
-        "value=[name='password' ",
-        "value=%22name=%22password%22",
-        '"password"\n\n',
-    ),
+    *('name="password"', 'value="name="password"', "value=[name='password' ", "value=%22name=%22password%22"),
+    *('"password"\n\n', "password_repeat ", "<password a=' "),
     *('name="password"\nA: b\n', 'value="a" name="password">', "authorization:\\\\", "sshpass -p", "<a:password "),
 )
 
