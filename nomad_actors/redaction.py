@@ -1,7 +1,7 @@
 """Keeps secrets out of what people read: log lines, error reports, and what is stored of a job's run.
 
 A secret is hidden where this process knows it literally (`known_secrets`), where a name or a form gives it away
-(`secret_patterns`), by its own looks, and in structured data by the name of its field.
+(`secret_patterns`), by its own looks, and in structured data by the name of its field (`secret_names`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 
 from .foreign_text import came_from_outside, class_name, safe_str
 from .known_secrets import KNOWN
-from .secret_patterns import find_secrets, is_secret_name
+from .secret_names import is_plural_name, is_secret_name, looks_secret
+from .secret_patterns import find_secrets
 
 HIDDEN = "[hidden]"
 
@@ -22,7 +23,7 @@ HIDDEN = "[hidden]"
 _HINTS = (
     *("token", "secret", "pass", "pwd", "pw", "key", "verifier", "assertion", "credential", "auth", "digest", "aws4"),
     *("bearer", "basic", "cookie", "session", "csrf", "jwt", "dsn", "eyj", "://", "code=", "sig", "nonce", "response"),
-    *("-----begin", "-u ", "--user", "setuser", "input_value="),
+    *("-----begin", "-u ", "--user", "setuser", "input_value=", "-cli"),
 )
 
 # Before an `@`, in a URL.
@@ -39,7 +40,7 @@ _LOOKS = (
     (re.compile(r"\beyJ[\w-]{8,}(?:\.[\w-]*){0,4}"), HIDDEN),
     (re.compile(r"\b(bearer\s+|basic\s+(?=\S{16}))[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1{HIDDEN}"),
     # What pydantic leaves of an input's middle may be a secret's end, without its name.
-    (re.compile(r"(\binput_value=[^\n]{0,80}?\.\.\.)[^\n]{0,80}?(?=, input_type=)"), rf"\1{HIDDEN}"),
+    (re.compile(r"(\binput_value=(?>[^\n]{0,80}?\.\.\.))[^\n]{0,80}?(?=, input_type=)"), rf"\1{HIDDEN}"),
     # What the SSO's redirect brings.
     (re.compile(r"([?&]code=)[^\s&'\"]+"), rf"\1{HIDDEN}"),
 )
@@ -55,6 +56,11 @@ _MOST_NODES = 10_000
 #: Of data that is kept whole: Python's JSON takes about 900 levels, and a result of 1 MiB has fewer collections.
 _MOST_LEVELS, _MOST_COLLECTIONS = 200, 500_000
 TOO_DEEP = "nested too deeply to be kept"
+#: In data, a smaller number is a count or a duration, whatever its field is called.
+_LEAST_SECRET_NUMBER = 1_000
+#: The fields of a mapping that has a secret's name in one and the secret in another: forms, headers, pydantic's errors.
+_NAME_KEYS = frozenset({"name", "key", "field", "header", "parameter", "variable", "loc"})
+_VALUE_KEYS = frozenset({"value", "input"})
 #: Python itself writes no longer number.
 _MOST_BITS = 4_096
 
@@ -90,11 +96,68 @@ def hide_secrets(name: str, value: Any, *, most: int | None = None) -> Any:
 
     With `most`, a text is cut to so many characters, and collections to what fits a line.
     """
-    return _Hiding(most).field(name, value, 0)
+    return _InLines(most).field(name, value, 0)
 
 
-class _Hiding:
-    """One walk through a value, which may be deep, large, within itself, and of classes that raise anything."""
+def hide_in_data(value: Any) -> Any:
+    """Return JSON data with the same fields, without secrets: what is stored of a result.
+
+    What lies deeper than 200 levels is replaced by a note.
+    """
+    return _InData().field("", value, 0)
+
+
+def _names_of_entries(entries: list[tuple[Any, Any]], own: str) -> list[str]:
+    """Return each value's name: its key, or a secret's name beside it, or `own`, which is the mapping's."""
+    beside, names = _name_in(entries), []
+    for key, _ in entries:
+        name = as_text(key)
+        if not is_secret_name(name):
+            name = beside if beside and name.lower() in _VALUE_KEYS else own
+        names.append(name)
+    return names
+
+
+def _names_of_items(items: list[Any], own: str) -> list[str]:
+    """Return each item's name: `own`, which is the list's, or the secret's name that the list begins with."""
+    first = _as_name(items[0]) if len(items) > 1 else ""
+    if not is_secret_name(first):
+        return [own] * len(items)
+    # A pair, as headers are listed; among more items only what looks like a secret is one.
+    is_pair = len(items) == 2
+    return [own, *(first if is_pair or looks_secret(_as_name(each)) else own for each in items[1:])]
+
+
+def _as_name(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value if isinstance(value, str) else ""
+
+
+def _name_in(entries: list[tuple[Any, Any]]) -> str:
+    """Return the secret's name that an entry of a mapping is, as in `{"name": "password", "value": …}`."""
+    for key, value in entries:
+        if isinstance(key, str) and key.lower() in _NAME_KEYS:
+            # Where pydantic's errors are is a list.
+            for each in value if isinstance(value, list | tuple) else (value,):
+                if is_secret_name(name := _as_name(each)):
+                    return name
+    return ""
+
+
+def _is_secret(name: str, value: Any, least: int = 0) -> bool:
+    """Return whether the value of a field of this name is a secret; a number below `least` is not."""
+    if value is None or isinstance(value, bool) or not is_secret_name(name):
+        return False
+    if not isinstance(value, int | float):
+        return True
+    plain = _plain_number(value)
+    # Of many secrets a number is how many there are.
+    return not is_plural_name(name) and (isinstance(plain, str) or abs(plain) >= least)
+
+
+class _InLines:
+    """A walk through a value that may be deep, large, within itself, and of classes that raise anything."""
 
     def __init__(self, most: int | None) -> None:
         self._most = most
@@ -112,11 +175,9 @@ class _Hiding:
     def _field(self, name: str, value: Any, deep: int) -> Any:
         if value is None or isinstance(value, bool):
             return value
-        is_number = isinstance(value, int | float)
-        # Of many secrets a number is how many there are.
-        if is_secret_name(name) and not (is_number and name[-1:] in "sS"):
+        if _is_secret(name, value):
             return HIDDEN
-        if is_number:
+        if isinstance(value, int | float):
             return _plain_number(value)
         self._left -= 1
         if isinstance(value, Mapping | list | tuple | set | frozenset):
@@ -130,19 +191,50 @@ class _Hiding:
 
     def _mapping(self, value: Mapping[Any, Any], deep: int) -> dict[str, Any]:
         shown, seen = len(value) if self._most is None else _MOST_ITEMS, set[str]()
-        found = {unused(self._text(k), seen): self.field(as_text(k), v, deep) for k, v in islice(value.items(), shown)}
+        entries = list(islice(value.items(), shown))
+        found = {
+            unused(self._text(key), seen): self.field(name, each, deep)
+            for name, (key, each) in zip(_names_of_entries(entries, ""), entries, strict=True)
+        }
         return found | ({"...": f"{len(value) - shown} more"} if len(value) > shown else {})
 
     def _list(self, value: Any, deep: int) -> list[Any]:
         shown = len(value) if self._most is None else _MOST_ITEMS
         items = list(islice(value, shown))
-        if len(items) == 2 and isinstance(value, list | tuple) and isinstance(items[0], str | bytes):
-            # A secret with its name before it, as headers are listed.
-            name = items[0].decode(errors="replace") if isinstance(items[0], bytes) else items[0]
-            if is_secret_name(name):
-                return [self._text(name), self.field(name, items[1], deep)]
-        listed = [self.field("", each, deep) for each in items]
+        names = _names_of_items(items, "") if isinstance(value, list | tuple) else [""] * len(items)
+        listed = [self.field(name, each, deep) for name, each in zip(names, items, strict=True)]
         return listed + ([f"... {len(value) - shown} more"] if len(value) > shown else [])
+
+
+class _InData:
+    """A walk through data that is kept whole, but for what is too deep or, being in itself twice, would not end."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_COLLECTIONS
+
+    def field(self, name: str, value: Any, deep: int) -> Any:
+        if isinstance(value, str):
+            return HIDDEN if value and is_secret_name(name) else redact(value)
+        if isinstance(value, int | float):
+            return HIDDEN if _is_secret(name, value, _LEAST_SECRET_NUMBER) else value
+        if not isinstance(value, dict | list | tuple):
+            return value
+        self._left -= 1
+        if deep >= _MOST_LEVELS or self._left < 0:
+            return TOO_DEEP
+        if isinstance(value, dict):
+            return self._dict(value, name, deep + 1)
+        names = _names_of_items(list(value), name)
+        items = [self.field(each_name, each, deep + 1) for each_name, each in zip(names, value, strict=True)]
+        return items if isinstance(value, list) else tuple(items)
+
+    def _dict(self, value: dict[Any, Any], name: str, deep: int) -> dict[Any, Any]:
+        seen, entries = set[str](), list(value.items())
+        # A key that is no text stays what it is: JSON has a form for some, and others' encoders for more.
+        return {
+            unused(redact(key), seen) if isinstance(key, str) else key: self.field(each_name, each, deep)
+            for each_name, (key, each) in zip(_names_of_entries(entries, name), entries, strict=True)
+        }
 
 
 def unused(name: str, seen: set[str]) -> str:
@@ -160,42 +252,6 @@ def _plain_number(value: float) -> Any:
         return whole if whole.bit_length() <= _MOST_BITS else f"a number of {whole.bit_length()} bits"
     plain = float.__float__(value)
     return plain if math.isfinite(plain) else str(plain)
-
-
-def hide_in_data(value: Any) -> Any:
-    """Return JSON data with the same fields and types, without secrets: what is stored of a result.
-
-    What lies deeper than 200 levels is replaced by a note.
-    """
-    return _HidingInData().value(value, "", 0)
-
-
-class _HidingInData:
-    """One walk through data that is kept whole, but for what is too deep or, being in itself twice, would not end."""
-
-    def __init__(self) -> None:
-        self._left = _MOST_COLLECTIONS
-
-    def value(self, value: Any, name: str, deep: int) -> Any:
-        if isinstance(value, str):
-            return HIDDEN if value and is_secret_name(name) else redact(value)
-        if not isinstance(value, dict | list | tuple):
-            return value
-        self._left -= 1
-        if deep >= _MOST_LEVELS or self._left < 0:
-            return TOO_DEEP
-        if isinstance(value, dict):
-            return self._dict(value, deep + 1)
-        items = [self.value(each, name, deep + 1) for each in value]
-        return items if isinstance(value, list) else tuple(items)
-
-    def _dict(self, value: dict[Any, Any], deep: int) -> dict[Any, Any]:
-        seen = set[str]()
-        # A key that is no text stays what it is: JSON has a form for some, and others' encoders for more.
-        return {
-            unused(redact(key), seen) if isinstance(key, str) else key: self.value(each, as_text(key), deep)
-            for key, each in value.items()
-        }
 
 
 def shortened(text: str, most: int | None) -> str:

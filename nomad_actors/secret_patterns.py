@@ -9,60 +9,41 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import cache, lru_cache
+from functools import cache
+
+from .secret_names import HEADER_NAMES, LONG_WORD, NAMES, SUFFIX, VAGUE_NAMES, looks_secret
 
 Span = tuple[int, int]
-
-#: How a name ends that stands for a secret, word by word: `refreshToken`, `EVE_CLIENT_SECRET`, `x-api-key`.
-_NAMES = (
-    *("refresh token", "access token", "id token", "bearer token", "csrf token", "security token", "session token"),
-    *("token key", "secret key", "secret access key", "private key", "api key", "access key", "account key"),
-    *("signing key", "encryption key", "session key", "session id", "secret", "client assertion", "code verifier"),
-    *("password", "passwd", "passphrase", "pwd", "passcode", "credential", "jwt", "dsn", "csrf", "amz signature"),
-)
-#: These may be anything: in a text their value is a secret when it is long, or when the name is quoted.
-_VAGUE_NAMES = ("token", "auth", "signature", "sig", "nonce", "cnonce", "response", "pass", "pw")
-_HEADER_NAMES = ("authorization", "cookie")
-
-_NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
-_FIELD_ENDINGS = tuple(
-    each.replace(" ", "") + plural
-    for each in (*_NAMES, "token", "auth", "authorization", "cookie", "apikey")
-    for plural in ("", "s")
-)
-#: Too short to be the end of a name: `bypass` and `compass` hold no secret.
-_WHOLE_NAMES = frozenset({"pass", "pw"})
-#: The end of a longer name tells as much.
-_LONG_NAME = 100
-
-
-def is_secret_name(name: str) -> bool:
-    """Return whether a field of this name holds a secret."""
-    return _is_secret_name(name) if len(name) <= _LONG_NAME else _is_secret_name(name[-_LONG_NAME:])
-
-
-@lru_cache(maxsize=2048)
-def _is_secret_name(name: str) -> bool:
-    plain = _NOT_IN_NAMES.sub("", name.lower())
-    return plain.endswith(_FIELD_ENDINGS) or plain in _WHOLE_NAMES
 
 
 def _any_of(names: tuple[str, ...]) -> str:
     return "|".join(name.replace(" ", "[-_ ]?") for name in sorted(names, key=len, reverse=True))
 
 
+#: What the triggers begin with. Most places of a text do not, which is seen much faster than that no trigger matches.
+_BEGINNINGS = (
+    *sorted({name.split()[0] for name in (*NAMES, *VAGUE_NAMES, *HEADER_NAMES)}),
+    *("-----begin", "--user", "-u", "--pass", "requirepass", "masterauth", "digest", "aws4", "setuser", "auth2"),
+    *("redis", "valkey", "keydb", "sshpass", "machine", "login"),
+)
 # Matched on the text in lower case.
 _TRIGGERS = re.compile(
-    rf"""
+    rf"""(?={"|".join(_BEGINNINGS)})(?:
     (?P<pem>-----begin\ )
-  | (?P<header>(?:{_any_of(_HEADER_NAMES)})[s2]?(?![a-z]))
+  | (?P<header>(?:{_any_of(HEADER_NAMES)})[s2]?(?![a-z]))
   | (?P<directive>(?:requirepass|masterauth|auth-pass\s+\S{{1,60}}))
-  | (?P<name>(?:{_any_of(_NAMES)})(?:s(?![a-z]))?(?:[-_]?(?:value|text|raw|new|old|plain|[0-9]{{1,2}})(?![a-z0-9]))?)
-  | (?P<vague>auth(?![a-z0-9])|(?:{_any_of(_VAGUE_NAMES)})s?(?=['"\\`%&\]\s:=!>,$-])(?!\ (?!is\ )[a-z]{{1,15}}[\s.,;)]))
+  | (?P<name>(?:{_any_of(NAMES)})(?:s?[-_]?{SUFFIX}(?![a-z0-9])|s(?![a-z])|))
+  | (?P<vague>auth(?![a-z0-9])|(?:{_any_of(VAGUE_NAMES)})s?(?=['"\\`%&\]\s:=!>,$-])(?!\ (?!is\ )[a-z]{{1,15}}[\s.,;)]))
   | (?P<scheme>\b(?:digest|aws4-hmac-sha256)\s+(?=[a-z]{{2,20}}=))
   | (?P<login>(?<![\w-])(?:--user|-u)[\s=]+(?=\S{{1,100}}:))
   | (?P<acl>\bsetuser[\s'",]+(?=\S))
-    """,
+  | (?P<auth2>(?<!o)auth2(?=[\s'",\\]))
+  | (?P<option>(?<![\w-])--pass(?:['"],\s?|[\s=]{{1,20}})(?=['"]?[^\s'"-][^\s'"]{{2}})
+      |\b(?:redis|valkey|keydb)-cli\b[^\n|;]{{0,200}}?[\s'"]-a(?:['"],\s?|\s{{1,20}})
+      |\bsshpass(?:['"],\s?['"]|\s{{1,20}})-p(?:['"],\s?|\s{{0,20}})
+      |\bmachine\s{{1,20}}\S{{1,100}}\s{{1,20}}(?:login\s{{1,20}}\S{{1,100}}\s{{1,20}})?password\s{{1,20}}
+      |\blogin\s{{1,20}}[^\s/,;:]{{1,100}}\s{{1,20}}password[ \t]{{1,20}}(?=[a-z]*[^a-z\s.,;:!?)]))
+    )""",
     re.VERBOSE,
 )
 
@@ -78,6 +59,10 @@ _ASSIGNED = re.compile(
     re.VERBOSE,
 )
 _LISTED = re.compile(rf"{_QUOTE}\s{{0,20}}+,\s{{0,20}}+(?=b?\\*['\"])")
+#: Among what else is in a list with a secret's name, a word that looks like a secret.
+_LISTED_LONG = re.compile(rf"{_QUOTE}\s{{0,20}}+,\s{{0,20}}+b?\\*['\"](?P<word>{LONG_WORD.pattern})(?={_QUOTE})")
+#: More values after a plural name's first: keys, which may end with `=`.
+_MORE = re.compile(r"(?:[,;]\s{0,3}[\w.~+/%-]{16,}+={0,2}+(?![\w=:]))+")
 #: A list of names and what follows as a name, not as a value.
 _IS_NAME = re.compile(rf"{_QUOTE}?\s{{0,20}}(?:=>|:)")
 #: A name that is itself a value, its own value beside it: `{{"name": …, "value": …}}`, pydantic's errors.
@@ -85,8 +70,19 @@ _BESIDE = re.compile(rf"{_QUOTE}[\s,)\]]{{0,4}}|\s{{0,4}}{_BREAK}\s{{1,4}}")
 _BESIDE_VALUE = re.compile(rf"\b(?:value|input|input_value){_QUOTE}?\s?[:=]\s?|[\n]")
 #: How far it may be from its name.
 _BESIDE_CHARACTERS = 160
+#: What stands before a name that is a value, and the secret before that: `value="…" name="password"`.
+_NAMED = re.compile(rf"\b(?:name|key|field|header|parameter|variable){_QUOTE}?\s?[:=]\s?{_QUOTE}[\w.-]{{0,40}}$")
+_VALUE_BEFORE = re.compile(rf"\b(?:value|input){_QUOTE}?\s?[:=]\s?")
+_NEXT_OBJECT = re.compile(r"[{}<>]")
+#: Around the name of a part of a multipart form, up to the part's value; around a tag's name; SQL's text after a name.
+_PART_NAME = re.compile(rf"\bname={_QUOTE}[\w.\[-]{{0,40}}$")
+_PART = re.compile(
+    rf"\]{{0,2}}{_QUOTE}(?:;[^\r\n\\]{{0,100}})?(?:{_BREAK}[\w-]{{1,40}}:[^\r\n\\]{{0,100}}){{0,3}}{_BREAK}{_BREAK}"
+)
+_TAG, _ATTRIBUTES = re.compile(r"<[\w:.-]*"), re.compile(r"\s[^<>\n]{1,200}(?<!/)>")
+_SQL_TEXT = re.compile(r"\s{1,4}[eE]?\\*'(?P<text>(?:[^'\n]|'')*+)")
 _OPTION = re.compile(r"[ \t]+(?=[^\s-])")
-_WORDS = re.compile(r"[ \t]+(?:is )?(?=[\w.~+/=-]{0,15}[0-9A-Z])(?=[\w.~+/=-]{16})")
+_WORDS = re.compile(rf"[ \t]+(?:is )?(?={LONG_WORD.pattern})")
 
 _OPENING = re.compile(
     r"(?:[A-Za-z_][\w.]{0,40}\()?(?P<start>[bBrRuUfF]{0,2}(?P<quote>\\*(?:'''|\"\"\"|['\"`]))|[\[({])"
@@ -96,6 +92,8 @@ _QUOTED = {
     '"': re.compile(r'[^"\\\n]*(?:\\.[^"\\\n]*)*'),
     "`": re.compile(r"[^`\n]*"),
 }
+_QUOTES = frozenset("'\"")
+_QUOTE_BEGINS = frozenset("\\'\"`%&")
 #: JSON in JSON in JSON in JSON has fifteen.
 _MOST_BACKSLASHES = 31
 _BRACKETS = re.compile(r"'(?:[^'\\\n]|\\.){0,400}'|\"(?:[^\"\\\n]|\\.){0,400}\"|[\[({]|[\])}]")
@@ -106,7 +104,7 @@ _NOTHING = re.compile(r"(?:none|null|true|false|\[hidden\]|nil|undefined)(?![\w-
 
 _SCHEMES = re.compile(r"(?:basic|bearer|token|negotiate)\s+(?=[^\s=]+={0,2}(?:[\s'\",;)\]}\\]|$))", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"[^\s'\",;)\]}\\]+")
-_HEADER_END = re.compile(r"\r|\n|\\+[rn]|$")
+_HEADER_END = re.compile(r"\r|\n|(?<!\\)\\++[rn]|$")
 _COOKIE_PAIRS = re.compile(r"[^\s;,'\"\\]+(?:;\s?[^\s;,'\"\\]+)*")
 _PARAMETERS = re.compile(r"(?:,?\s{0,3}[A-Za-z][\w-]{0,30}\s?=\s?(?:\\*\"[^\"\\\n]*\\*\"|[^\s,'\"\\]*))+")
 _CUSTOM_HEADER = re.compile(r"(?:[^:=]*['\"\s\\n{,])?[Xx]-(?:[\w-]*-)?")
@@ -127,11 +125,16 @@ _PEM_CUT = re.compile(r"[A-Za-z0-9+/=\s\\:,.-]*")
 def find_secrets(text: str) -> Iterator[Span]:
     """Yield where secrets stand, in the order of the text; spans may overlap."""
     lower = _lower(text)
-    at = 0
+    at, last = 0, (0, 0)
     while found := _TRIGGERS.search(lower, at):
+        if last[0] <= found.start() < last[1]:
+            # Within a value that was found beside its name.
+            at = last[1]
+            continue
         kind = found.lastgroup or ""
         span, at = _FINDERS[kind](text, found.start(), found.end())
         if span is not None and span[1] > span[0]:
+            last = span
             yield span
 
 
@@ -142,9 +145,18 @@ def _lower(text: str) -> str:
 
 
 def _after_name(text: str, start: int, end: int) -> tuple[Span | None, int]:
+    if before := _value_before(text, start, end):
+        return before, end
     if assigned := _ASSIGNED.match(text, end):
-        return _ended(_value(text, assigned.end()), end)
+        span = _value(text, assigned.end())
+        return _ended(_with_more(text, span) if text[end - 1] in "sS" else span, end)
     return _otherwise(text, start, end)
+
+
+def _with_more(text: str, span: Span | None) -> Span | None:
+    """Return the span of all values of a plural name."""
+    more = _MORE.match(text, span[1]) if span else None
+    return (span[0], more.end()) if span and more else span
 
 
 def _after_vague_name(text: str, start: int, end: int) -> tuple[Span | None, int]:
@@ -153,18 +165,20 @@ def _after_vague_name(text: str, start: int, end: int) -> tuple[Span | None, int
         return _ended(found, end)
     if _is_part_of_a_word(text, start, word):
         return None, end
-    if _CUSTOM_HEADER.fullmatch(text[max(0, start - 40) : start].rpartition(" ")[2].lstrip("'\"")):
+    if text.startswith("-", start - 1) and _CUSTOM_HEADER.fullmatch(_word_before(text, start).lstrip("'\"")):
         return _after_header(text, start, end)
     assigned = _ASSIGNED.match(text, end)
-    quoted = start > 0 and text[start - 1] in "'\"" and text[end : end + 1] in "'\"\\"
+    quoted = text[start - 1 : start] in _QUOTES and text[end : end + 1] in "'\"\\"
+    if quoted and (before := _value_before(text, start, end)):
+        return before, end
     if assigned is not None:
         at = assigned.end()
         opening = _OPENING.match(text, at)
         if quoted or (opening and opening["quote"] is None and word.lower() in ("auth", "tokens")):
             return _ended(_value(text, at), end)
         at = opening.end() if opening else at
-        long = _LONG.match(text, at)
-        return _ended(long.span() if long else None, end)
+        long = _span_of(_LONG, text, at)
+        return _ended(_with_more(text, long) if text[end - 1] in "sS" else long, end)
     if word.lower().startswith("token") or quoted:
         return _otherwise(text, start, end)
     return None, end
@@ -178,13 +192,23 @@ def _is_part_of_a_word(text: str, start: int, word: str) -> bool:
     return not (word[0].isupper() and before.islower()) and not word.lower().startswith("token")
 
 
+def _word_before(text: str, start: int) -> str:
+    """Return what stands before a name without a blank between, at most 40 characters of it."""
+    return text[max(0, start - 40) : start].rpartition(" ")[2]
+
+
 def _otherwise(text: str, start: int, end: int) -> tuple[Span | None, int]:
     """Find the value of a name that none is assigned to: in a pair, beside it, after an option or in a sentence."""
     listed = _LISTED.match(text, end)
     span = _value(text, listed.end()) if listed else None
     if span and not _IS_NAME.match(text, span[1]):
+        long = _LISTED_LONG.match(text, span[1])
+        if long and looks_secret(long["word"]) and not _IS_NAME.match(text, long.end()):
+            span = span[0], long.end()
         return span, span[1]
-    if text[max(0, start - 40) : start].rpartition(" ")[2].startswith("--") and (option := _OPTION.match(text, end)):
+    if within := _in_a_form(text, start, end):
+        return _ended(within, end)
+    if _word_before(text, start).startswith("--") and (option := _OPTION.match(text, end)):
         return _ended(_value(text, option.end()), end)
     if words := _WORDS.match(text, end):
         return _ended(_value(text, words.end()), end)
@@ -193,6 +217,40 @@ def _otherwise(text: str, start: int, end: int) -> tuple[Span | None, int]:
         # What is between them is read too.
         return _value(text, found.end()) if found and found[0] != "\n" else None, end
     return None, end
+
+
+def _in_a_form(text: str, start: int, end: int) -> Span | None:
+    """Find the value after a tag with attributes, in a part of a form, or after SQL's `PASSWORD`."""
+    tag = text.rfind("<", max(0, start - 60), start)
+    if tag >= 0 and _TAG.fullmatch(text, tag, start) and (attributes := _ATTRIBUTES.match(text, end)):
+        return _value(text, attributes.end())
+    if (part := _PART.match(text, end)) and _PART_NAME.search(text[max(0, start - 60) : start]):
+        return part.end(), _line_of_header(text, part.end())
+    quoted = _SQL_TEXT.match(text, end) if text[start : start + 5].lower() == "passw" else None
+    # In lower case it may be a sentence.
+    return quoted.span("text") if quoted and (text[start:end].isupper() or " " not in quoted["text"]) else None
+
+
+def _is_named(text: str, start: int, end: int) -> bool:
+    """Return whether a secret's name is the value of a field that names another: `name="password"`."""
+    return text[end : end + 1] in _QUOTE_BEGINS and _NAMED.search(text[max(0, start - 80) : start]) is not None
+
+
+def _value_before(text: str, start: int, end: int) -> Span | None:
+    """Find the value of a name that is itself a value, where it stands before the name and not after it."""
+    if not _is_named(text, start, end):
+        return None
+    after = _BESIDE_VALUE.search(text, end, end + _BESIDE_CHARACTERS)
+    if after and after[0] != "\n" and not _NEXT_OBJECT.search(text, end, after.start()):
+        return None
+    # Only this much is read, whatever it opens: the time is bounded.
+    offset = max(0, start - _BESIDE_CHARACTERS)
+    before = text[offset:start]
+    found = [each.end() for each in _VALUE_BEFORE.finditer(before)]
+    span = _value(before, found[-1]) if found else None
+    if span is None or _NEXT_OBJECT.search(before, span[1]) or not _NAMED.search(before, span[1]):
+        return None
+    return span[0] + offset, span[1] + offset
 
 
 def _ended(span: Span | None, end: int) -> tuple[Span | None, int]:
@@ -268,8 +326,13 @@ def _header_end(text: str, start: int, at: int) -> int:
     """Return where a header's value ends: with its line, or with the quote that stands before its name."""
     quote = text[start - 1 : start]
     closing = text.find(quote, at) if quote and quote in "'\"`" else -1
-    found = _HEADER_END.search(text, at, closing if closing >= 0 else len(text))
-    return found.start() if found else len(text)
+    return _line_of_header(text, at, closing if closing >= 0 else len(text))
+
+
+def _line_of_header(text: str, at: int, limit: int | None = None) -> int:
+    limit = len(text) if limit is None else limit
+    found = _HEADER_END.search(text, at, limit)
+    return found.start() if found else limit
 
 
 def _after_scheme(text: str, start: int, end: int) -> tuple[Span | None, int]:
@@ -277,15 +340,23 @@ def _after_scheme(text: str, start: int, end: int) -> tuple[Span | None, int]:
 
 
 def _command(text: str, start: int, end: int) -> Span | None:
-    """Return the arguments of Redis' AUTH."""
-    quoted = text[start - 1 : start] in ("'", '"') and text[end : end + 1] in ("'", '"', "\\")
-    if not (text[start:end] == "AUTH" or quoted) or _is_part_of_a_word(text, start, "auth"):
+    """Return the arguments of Redis' AUTH, or of AUTH2 in its MIGRATE."""
+    quoted = text[start - 1 : start] in _QUOTES and text[end : end + 1] in ("'", '"', "\\")
+    if not (text[start:end] in ("AUTH", "AUTH2") or quoted) or _is_part_of_a_word(text, start, "auth"):
         return None
     found = _COMMAND.match(text, end)
     if found is None or _NO_ARGUMENT.match(text, end) or _IS_NAME.match(text, end):
         return None
     begin = found.start("arguments")
     return begin + len(found["arguments"]) - len(found["arguments"].lstrip()), found.end()
+
+
+def _after_auth2(text: str, start: int, end: int) -> tuple[Span | None, int]:
+    return _ended(_command(text, start, end), end)
+
+
+def _after_option(text: str, _start: int, end: int) -> tuple[Span | None, int]:
+    return _ended(_value(text, end), end)
 
 
 def _after_setuser(text: str, _start: int, end: int) -> tuple[Span | None, int]:
@@ -320,5 +391,7 @@ _FINDERS: dict[str, Callable[[str, int, int], tuple[Span | None, int]]] = {
     "scheme": _after_scheme,
     "login": _after_login,
     "acl": _after_setuser,
+    "auth2": _after_auth2,
+    "option": _after_option,
     "directive": _after_directive,
 }

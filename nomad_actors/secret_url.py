@@ -6,7 +6,7 @@ import re
 from urllib.parse import parse_qsl, unquote
 
 from .redaction import HIDDEN
-from .secret_patterns import is_secret_name
+from .secret_names import is_secret_name
 
 #: A password may hold what ends a host's name elsewhere, a slash and even a question mark; options follow the host.
 _LOGIN = re.compile(r"([\w+.-]+://)([^?]*|[^=@]*)@(.*)", re.DOTALL)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GROUND = {"addresses", "admin_tokens", "audit_text", "clock", "counted", "error_reports", "errors", "foreign_text"}
 GROUND |= {"job_types", "json_text", "known_secrets", "local_redis", "local_token", "log", "payloads"}
 GROUND |= {"printed_lines", "private_files", "processes", "program", "redaction", "redis_files", "redis_log"}
-GROUND |= {"redis_cli", "redis_urls", "secret_patterns", "secret_url", "settings", "thresholds"}
+GROUND |= {"redis_cli", "redis_urls", "secret_names", "secret_patterns", "secret_url", "settings", "thresholds"}
 GROUND |= {"token_keys", "version"}
 #: What each part may import beside the ground floor. Down only.
 ARROWS: dict[str, set[str]] = {
