@@ -48,13 +48,13 @@ def hostile_exceptions() -> list[Callable[[], BaseException]]:
         return SyntaxError("bad", ("file", 1, 2, b"bytes"))
 
     def str_that_raises() -> BaseException:
-        return _MuteError(ValueError)
+        return MuteError(ValueError)
 
     def str_that_exits() -> BaseException:
-        return _MuteError(_exit)
+        return MuteError(_exit)
 
     def str_that_is_cancelled() -> BaseException:
-        return _MuteError(asyncio.CancelledError)
+        return MuteError(asyncio.CancelledError)
 
     def str_that_is_none() -> BaseException:
         return type("NoText", (Exception,), {"__str__": lambda _: None})()
@@ -74,7 +74,7 @@ def hostile_exceptions() -> list[Callable[[], BaseException]]:
         return first
 
     def group_of_mutes() -> BaseException:
-        return ExceptionGroup("group", [_MuteError(_exit), SyntaxError("bad", ("file", 1, 2, b"bytes"))])
+        return ExceptionGroup("group", [MuteError(_exit), SyntaxError("bad", ("file", 1, 2, b"bytes"))])
 
     def deep_group() -> BaseException:
         group: Exception = ValueError("deep")
@@ -94,7 +94,9 @@ def hostile_exceptions() -> list[Callable[[], BaseException]]:
     return [value for value in locals().values() if callable(value)]
 
 
-class _MuteError(Exception):
+class MuteError(ValueError):
+    """Has no text."""
+
     def __init__(self, raised: Callable[[], BaseException]) -> None:
         super().__init__()
         self.raised = raised
