@@ -36,6 +36,7 @@ POLL_SECONDS = 0.1
 STUCK_SECONDS = 30.0
 #: How long such a program may take to stop: it writes down what it holds.
 FOUNDATION_STOP_SECONDS = 15.0
+_ENDED_UNASKED = "it ended as if it had been stopped, but nobody stopped it"
 _NEEDS_OPERATOR = "cannot start until somebody acts on what it said; tried again slowly"
 
 
@@ -247,6 +248,8 @@ class Supervisor:
         child.process, child.ready = None, child.foundation is None
         if child.foundation is not None:
             how.setdefault("why", child.foundation.last_words())
+        if code == 0 and child.restart:
+            how.setdefault("why", _ENDED_UNASKED)
         if not child.restart:
             child.gave_up = True
             logger.error("ended", program=child.name, code=code, **how)

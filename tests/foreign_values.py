@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dramatiq
+from dramatiq.encoder import JSONEncoder
 
 
 class OwnBase(BaseException):
@@ -103,3 +108,21 @@ class MuteError(ValueError):
 
     def __str__(self) -> str:
         raise self.raised()
+
+
+@contextmanager
+def encoder_that_raises(raised: Callable[[], BaseException], where: str = "") -> Iterator[None]:
+    """Have messages that hold a text encoded by an application's own encoder, which raises."""
+
+    class Encoder(JSONEncoder):
+        def encode(self, data: dict[str, Any]) -> bytes:
+            if where in repr(data):
+                raise raised()
+            return super().encode(data)
+
+    before = dramatiq.get_encoder()
+    dramatiq.set_encoder(Encoder())
+    try:
+        yield
+    finally:
+        dramatiq.set_encoder(before)

@@ -23,6 +23,7 @@ from nomad_actors.foreign_text import (
     safe_traceback,
 )
 from nomad_actors.job import _as_json
+from nomad_actors.json_text import one_line, readable
 from tests.foreign_values import RAISED, HostileText, OwnBase, hostile_exceptions
 
 
@@ -228,3 +229,12 @@ def test_a_steady_log_call_swallows_what_a_handler_raises_and_no_interrupt() -> 
     finally:
         logging.getLogger(name).removeHandler(handler)
     assert passed.is_set()
+
+
+@pytest.mark.parametrize("raised", RAISED, ids=lambda each: getattr(each, "__name__", "exit"))
+def test_a_value_that_json_has_no_form_for_is_shown_as_text_that_cannot_fail(
+    raised: Callable[[], BaseException],
+) -> None:
+    value = {"default": HostileText(raised)}
+    for text in (one_line(value), readable(value).text):
+        assert json.loads(text)["default"].startswith("unprintable HostileText")

@@ -147,6 +147,45 @@ def test_a_hook_that_raises_ends_no_thread_and_keeps_no_other_from_its_call(
         assert session.failure is None
 
 
+@raised_by_hooks
+def test_a_hook_that_raises_when_a_job_is_added_keeps_no_caller_from_it(
+    broker: JobBroker, view: QueueView, raised: Callable[[], BaseException]
+) -> None:
+    class Inner(dramatiq.Middleware):
+        def _raise(self, *_: Any) -> None:
+            raise raised()
+
+        before_enqueue = after_enqueue = _raise
+
+    broker.add_middleware(Inner())
+    job = dramatiq.actor(lambda: None, actor_name="job")
+    job.send()
+    broker.enqueue_many([(job.message(), 0)])
+    assert view.counts().waiting == 2
+
+
+@raised_by_hooks
+def test_a_job_is_tried_again_though_its_delay_cannot_be_chosen(
+    broker: JobBroker, view: QueueView, raised: Callable[[], BaseException], wait_until: Callable[..., None]
+) -> None:
+    def choose(*_: Any) -> int:
+        raise raised()
+
+    broker.retry_delay = choose
+
+    @dramatiq.actor(max_retries=1, min_backoff=1)
+    def job() -> None:
+        raise ValueError
+
+    message = job.send()
+    with running(broker, threads=1):
+        wait_until(lambda: view.counts().failed == 1)
+    stored = view.get(message.message_id)
+    assert stored is not None
+    assert stored.record is not None
+    assert stored.record.header.attempts == 2
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @raised_by_hooks
 def test_a_log_handler_that_raises_ends_no_thread_for_long(
