@@ -70,6 +70,18 @@ def hostile_exceptions() -> list[Callable[[], BaseException]]:
     def notes_that_raise() -> BaseException:
         return type("NoNotes", (Exception,), {"__notes__": property(lambda _: sys.exit())})()
 
+    def traceback_that_raises() -> BaseException:
+        return type("NoTraceback", (Exception,), {"__traceback__": property(lambda _: sys.exit())})()
+
+    def context_that_raises() -> BaseException:
+        return type("NoContext", (Exception,), {"__context__": property(lambda _: sys.exit())})()
+
+    def attributes_that_raise() -> BaseException:
+        return type("NoAttributes", (Exception,), {"__getattribute__": lambda *_: sys.exit()})()
+
+    def arguments_that_raise() -> BaseException:
+        return type("NoArguments", (Exception,), {"args": property(lambda _: sys.exit())})()
+
     def cause_that_raises() -> BaseException:
         return type("NoCause", (Exception,), {"__cause__": property(lambda _: sys.exit())})()
 

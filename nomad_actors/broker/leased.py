@@ -10,7 +10,7 @@ from dramatiq.middleware import SkipMessage
 from dramatiq.threading import Interrupt
 
 from ..clock import mono_ms
-from ..foreign_text import class_name, safe_str, safe_traceback
+from ..foreign_text import class_name, safe_str, safe_traceback, traceback_of
 from . import faults, records
 from .endings import Outcome
 from .errors import Cancelled, Defer, UnprintableError, UnreadableBody
@@ -160,7 +160,7 @@ def _fault(message: LeasedMessage, reason: str) -> bytes:
     exception = message.exception
     if exception is None or _is(exception, SkipMessage):
         return faults.pack(message.actor_name, "", reason)
-    return faults.pack(message.actor_name, class_name(exception), safe_str(exception), exception.__traceback__)
+    return faults.pack(message.actor_name, class_name(exception), safe_str(exception), traceback_of(exception))
 
 
 def _is(exception: BaseException, kind: type[BaseException]) -> bool:

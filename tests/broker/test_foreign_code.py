@@ -71,6 +71,10 @@ def test_an_error_that_its_actor_throws_is_not_tried_again_though_it_cannot_be_p
         def __notes__(self) -> list[str]:
             sys.exit(1)
 
+        @property
+        def __traceback__(self) -> Any:
+            sys.exit(1)
+
     @dramatiq.actor(max_retries=2, min_backoff=1)
     def job() -> None:
         raise Mute("for good")
@@ -82,6 +86,7 @@ def test_an_error_that_its_actor_throws_is_not_tried_again_though_it_cannot_be_p
     assert stored is not None
     assert stored.record is not None
     assert stored.record.header.attempts == 1
+    assert "Mute: for good" in (stored.reason() or "")
 
 
 @pytest.mark.parametrize(("kind", "attempts"), [(PermanentError, 1), (KeyError, 1), (Defer, 2), (ValueError, 2)])
