@@ -42,7 +42,7 @@ def install(web: Flask) -> None:
     """Make `web` answer every error as a problem, and no traceback leave the process."""
     web.register_error_handler(NomadError, _known)
     web.register_error_handler(HTTPException, _http)
-    web.register_error_handler(Exception, _unknown)
+    web.register_error_handler(Exception, unknown)
 
 
 def is_page() -> bool:
@@ -81,7 +81,7 @@ def _known(error: NomadError) -> Response:
     for kind, status in _STATUS:
         if isinstance(error, kind):
             return problem(status, str(error), accepted=getattr(error, "accepted", ()))
-    return _unknown(error)
+    return unknown(error)
 
 
 def _http(error: HTTPException) -> Response:
@@ -103,7 +103,8 @@ def _detail(error: HTTPException) -> str:
     return error.description or "the request cannot be answered"
 
 
-def _unknown(error: Exception) -> Response:
+def unknown(error: BaseException) -> Response:
+    """Return the answer to a failure of the admin's, which is logged and reported."""
     logger.error("a request failed", method=request.method, path=request.path, exc_info=error)
     # The rule, not the address: ids and filters are nobody's business there.
     route = request.url_rule.rule if request.url_rule else "none"

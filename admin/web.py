@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from flask import Flask, Response
 
+from nomad_actors.foreign_text import came_from_outside
+
 from . import problems
 from .access import forms, guard, journal, request_ids
 from .access.proxies import BehindProxies
@@ -39,9 +41,22 @@ _HEADERS = {
 }
 
 
+class _Admin(Flask):
+    """Answers also where the application's own code raises what Flask does not catch."""
+
+    def full_dispatch_request(self) -> Response:
+        """Answer the request at hand."""
+        try:
+            return super().full_dispatch_request()
+        except BaseException as error:
+            if issubclass(type(error), Exception) or came_from_outside(error):
+                raise
+            return self.finalize_request(problems.unknown(error), from_error_handler=True)
+
+
 def create_app(app: AdminAccess) -> Flask:
     """Return the admin of an application as a WSGI application; nothing connects before the first request."""
-    web = Flask("admin", static_url_path="/admin/static")
+    web = _Admin("admin", static_url_path="/admin/static")
     web.response_class = Answer
     web.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     # The order of the documentation, not of the alphabet.

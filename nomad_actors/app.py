@@ -28,7 +28,7 @@ from .jobs import JOB_TYPES
 from .jobs.services import Services
 from .middleware import middleware_for
 from .processes import stop_with_parent
-from .program import EXIT_CANNOT_START, begin
+from .program import EXIT_CANNOT_START, ProgramExit, begin
 from .program import settings_or_exit as settings_or_exit
 from .queues import Queues
 from .scrape import scraped
@@ -196,12 +196,12 @@ def require_redis(access: QueueAccess) -> None:
     except Unavailable as error:
         refusal = error.__cause__.refusal if isinstance(error.__cause__, RedisUnavailable) else None
         logger.critical(redis_missing(access.settings, error, refusal))
-        sys.exit(EXIT_CANNOT_START if refusal in (Refusal.PASSWORD, Refusal.DATABASE) else 1)
+        raise ProgramExit(EXIT_CANNOT_START if refusal in (Refusal.PASSWORD, Refusal.DATABASE) else 1) from None
     try:
         access.queues.check_permissions()
     except Unavailable as error:
         logger.critical("Redis refuses what we need; nomad doctor tells how to allow it", error=str(error))
-        sys.exit(EXIT_CANNOT_START)
+        raise ProgramExit(EXIT_CANNOT_START) from None
 
 
 def redis_missing(settings: Settings, error: Unavailable, refusal: Refusal | None = None) -> str:

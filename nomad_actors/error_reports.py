@@ -112,12 +112,19 @@ def _capture(error: BaseException) -> None:
 
 @contextmanager
 def reporting(tags: Mapping[str, str]) -> Iterator[None]:
-    """Report an exception that leaves the `with`, and wait a little for it to be sent: the process ends with it."""
+    """Report an exception that leaves the `with`, and wait a little for it to be sent: the process ends with it.
+
+    Raises `RuntimeError` in place of one that would end the process without a word, or as if it had done its work.
+    """
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
+        if came_from_outside(error):
+            raise
         report(error, tags)
-        raise
+        if issubclass(type(error), Exception):
+            raise
+        raise RuntimeError(f"the program would have ended by {describe_error(error, 200)}") from error
     finally:
         flush()
 

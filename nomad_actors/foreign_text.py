@@ -74,15 +74,16 @@ def safe_traceback(error: BaseException) -> str:
 
 def is_testable(error: BaseException) -> bool:
     """Return whether `isinstance` can be asked about an exception: its `__class__` may be a property that raises."""
-    return _succeeds(lambda: error.__class__)
+    return succeeds(lambda: error.__class__)
 
 
 def is_printable(error: BaseException) -> bool:
     """Return whether an exception can be printed and tested as everybody does it who does not use this module."""
-    return is_testable(error) and _succeeds(lambda: traceback.format_exception(error))
+    return is_testable(error) and succeeds(lambda: traceback.format_exception(error))
 
 
-def _succeeds(call: Callable[[], object]) -> bool:
+def succeeds(call: Callable[[], object]) -> bool:
+    """Return False if a call of foreign code raises anything."""
     try:
         call()
     except BaseException as raised:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -254,4 +255,21 @@ def _returnvalue(stored: StoredJob) -> object:
     except (ValueError, RecursionError):
         # An application's own encoder, by Dramatiq's Results.
         return f"{len(said)} bytes that are not JSON"
+    if _is_json(value):
+        return value
+    try:
+        value = _written_out(value)
+    except RecursionError:
+        return f"{len(said)} bytes of JSON that is nested too deeply"
     return value if _is_json(value) else f"{len(said)} bytes of JSON that is nested too deeply"
+
+
+def _written_out(value: Any) -> Any:
+    """Return a value that was read from JSON with halves of surrogate pairs, and floats that are none, as text."""
+    if isinstance(value, dict):
+        return {_written_out(name): _written_out(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_written_out(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value

@@ -94,7 +94,8 @@ class Payload(BaseModel):
 class Result(BaseModel):
     """The base of every job's result."""
 
-    model_config = ConfigDict(frozen=True)
+    # What is no number stays what it is; else it would become None where a field may be anything.
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from .foreign_text import safe_str
+
 #: What a page or a terminal shows of one value.
 MAX_CHARS = 50_000
 #: Beyond this many levels an indented text is mostly blanks: each line begins with twice as many.
 MAX_INDENTED_LEVELS = 40
-_ENCODER = json.JSONEncoder(indent=2, ensure_ascii=False, default=str)
+_ENCODER = json.JSONEncoder(indent=2, ensure_ascii=False, default=safe_str)
 
 
 class JsonText(NamedTuple):
@@ -37,7 +39,7 @@ def readable(value: object, max_chars: int = MAX_CHARS) -> JsonText:
 def one_line(value: object, *, ascii_only: bool = False) -> str:
     """Return a value as JSON in one line; a note in place of what is nested too deeply for that."""
     try:
-        return json.dumps(value, ensure_ascii=ascii_only, default=str)
+        return json.dumps(value, ensure_ascii=ascii_only, default=safe_str)
     except RecursionError:
         return json.dumps("nested too deeply to be shown")
 

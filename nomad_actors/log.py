@@ -21,7 +21,7 @@ from typing import Any, TextIO, cast
 
 import structlog
 
-from .foreign_text import came_from_outside, describe_error, safe_repr, safe_str, safe_traceback
+from .foreign_text import came_from_outside, describe_error, safe_repr, safe_str, safe_traceback, traceback_of
 from .printed_lines import PrintedLines
 from .redaction import HIDDEN as HIDDEN
 from .redaction import as_text as as_text
@@ -127,7 +127,7 @@ def _uncaught(
     if issubclass(kind, KeyboardInterrupt | SystemExit):
         sys.__excepthook__(kind, error or kind(), trace)
         return
-    error = (error or kind()).with_traceback(trace)
+    error = BaseException.with_traceback(kind() if error is None else error, trace)
     get_logger("nomad_actors").critical("nobody caught an exception", exc_info=error, **where)
 
 
@@ -266,7 +266,7 @@ def _hand_over(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> 
     error = passed.get("exc_info")
     if issubclass(type(error), BaseException):
         # As `logging` would, but without the exception's own code.
-        passed["exc_info"] = (type(error), error, object.__getattribute__(error, "__traceback__"))
+        passed["exc_info"] = (type(error), error, traceback_of(cast(BaseException, error)))
     return (event, *arguments), {"extra": {_FIELDS: dict(fields)}, **passed}
 
 

@@ -25,6 +25,10 @@ NEEDS_OPERATOR = frozenset({EXIT_SETTINGS, EXIT_CANNOT_START})
 logger = log.get_logger("nomad_actors.program")
 
 
+class ProgramExit(SystemExit):
+    """Raised to end a program of ours that has said why; any other `SystemExit` is of somebody else's code."""
+
+
 @contextlib.contextmanager
 def settings_or_exit() -> Iterator[Settings]:
     """Read the settings of this process, and end it with one line and an exit code if it cannot start.
@@ -42,19 +46,19 @@ def settings_or_exit() -> Iterator[Settings]:
             else:
                 # Plain text: the log's own settings may be wrong.
                 sys.stderr.write(f"wrong setting: {problem}\n")
-        sys.exit(EXIT_SETTINGS)
+        raise ProgramExit(EXIT_SETTINGS) from None
     except CannotStart as error:
         logger.critical(f"cannot start: {error}")
-        sys.exit(EXIT_CANNOT_START)
+        raise ProgramExit(EXIT_CANNOT_START) from None
     except OSError as error:
         if error.filename is None:
             raise
         # A file that we may not use, or that has no room: which it is, its words say.
         logger.critical(f"cannot start: {error}; let this process' user use that file, and see that its disk has room")
-        sys.exit(EXIT_CANNOT_START)
+        raise ProgramExit(EXIT_CANNOT_START) from None
     except NomadError as error:
         logger.critical(f"cannot start now: {error}")
-        sys.exit(1)
+        raise ProgramExit(1) from None
 
 
 def begin(settings: Settings) -> None:

@@ -43,7 +43,7 @@ from .errors import (
     UnknownJobType,
     UnknownQueue,
 )
-from .foreign_text import describe_error, safe_repr, safe_str
+from .foreign_text import came_from_outside, describe_error, safe_repr, safe_str
 from .job_types import Backoff, JobType, Priority
 from .queue_control import Queue, of_readable, redis_errors, whole
 from .settings import Settings
@@ -416,8 +416,10 @@ class Queues:
             return self._checked_message(job)
         except NomadError:
             raise
-        except Exception as error:
+        except BaseException as error:
             # A caller's value may be an object whose own code fails, whatever is asked of it.
+            if came_from_outside(error):
+                raise
             raise BadInput(f"the job has a value whose own code failed ({describe_error(error, 200)})") from error
 
     def _checked_message(self, job: NewJob) -> Message[Any]:

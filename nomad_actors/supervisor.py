@@ -36,6 +36,7 @@ POLL_SECONDS = 0.1
 STUCK_SECONDS = 30.0
 #: How long such a program may take to stop: it writes down what it holds.
 FOUNDATION_STOP_SECONDS = 15.0
+_ENDED_UNASKED = "it ended as if it had been stopped, but nobody stopped it"
 _NEEDS_OPERATOR = "cannot start until somebody acts on what it said; tried again slowly"
 
 
@@ -271,6 +272,8 @@ def _why_ended(child: _Child, code: int | None) -> str | None:
     if code is not None and code < 0 and not child.stuck:
         memory = " (out of memory?)" if -code == signal.SIGKILL else ""
         return f"killed by {_signal_name(-code)}{memory}"
+    if code == 0 and child.restart and child.foundation is None:
+        return _ENDED_UNASKED
     return child.foundation.last_words() if child.foundation is not None else None
 
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dramatiq
+from dramatiq.encoder import JSONEncoder
 
 
 class OwnBase(BaseException):
@@ -48,13 +53,13 @@ def hostile_exceptions() -> list[Callable[[], BaseException]]:
         return SyntaxError("bad", ("file", 1, 2, b"bytes"))
 
     def str_that_raises() -> BaseException:
-        return _MuteError(ValueError)
+        return MuteError(ValueError)
 
     def str_that_exits() -> BaseException:
-        return _MuteError(_exit)
+        return MuteError(_exit)
 
     def str_that_is_cancelled() -> BaseException:
-        return _MuteError(asyncio.CancelledError)
+        return MuteError(asyncio.CancelledError)
 
     def str_that_is_none() -> BaseException:
         return type("NoText", (Exception,), {"__str__": lambda _: None})()
@@ -65,6 +70,18 @@ def hostile_exceptions() -> list[Callable[[], BaseException]]:
     def notes_that_raise() -> BaseException:
         return type("NoNotes", (Exception,), {"__notes__": property(lambda _: sys.exit())})()
 
+    def traceback_that_raises() -> BaseException:
+        return type("NoTraceback", (Exception,), {"__traceback__": property(lambda _: sys.exit())})()
+
+    def context_that_raises() -> BaseException:
+        return type("NoContext", (Exception,), {"__context__": property(lambda _: sys.exit())})()
+
+    def attributes_that_raise() -> BaseException:
+        return type("NoAttributes", (Exception,), {"__getattribute__": lambda *_: sys.exit()})()
+
+    def arguments_that_raise() -> BaseException:
+        return type("NoArguments", (Exception,), {"args": property(lambda _: sys.exit())})()
+
     def cause_that_raises() -> BaseException:
         return type("NoCause", (Exception,), {"__cause__": property(lambda _: sys.exit())})()
 
@@ -74,7 +91,7 @@ def hostile_exceptions() -> list[Callable[[], BaseException]]:
         return first
 
     def group_of_mutes() -> BaseException:
-        return ExceptionGroup("group", [_MuteError(_exit), SyntaxError("bad", ("file", 1, 2, b"bytes"))])
+        return ExceptionGroup("group", [MuteError(_exit), SyntaxError("bad", ("file", 1, 2, b"bytes"))])
 
     def deep_group() -> BaseException:
         group: Exception = ValueError("deep")
@@ -94,10 +111,30 @@ def hostile_exceptions() -> list[Callable[[], BaseException]]:
     return [value for value in locals().values() if callable(value)]
 
 
-class _MuteError(Exception):
+class MuteError(ValueError):
+    """Has no text."""
+
     def __init__(self, raised: Callable[[], BaseException]) -> None:
         super().__init__()
         self.raised = raised
 
     def __str__(self) -> str:
         raise self.raised()
+
+
+@contextmanager
+def encoder_that_raises(raised: Callable[[], BaseException], where: str = "") -> Iterator[None]:
+    """Have messages that hold a text encoded by an application's own encoder, which raises."""
+
+    class Encoder(JSONEncoder):
+        def encode(self, data: dict[str, Any]) -> bytes:
+            if where in repr(data):
+                raise raised()
+            return super().encode(data)
+
+    before = dramatiq.get_encoder()
+    dramatiq.set_encoder(Encoder())
+    try:
+        yield
+    finally:
+        dramatiq.set_encoder(before)

@@ -206,3 +206,11 @@ def test_without_a_dsn_nothing_is_imported() -> None:
         "create_app(Settings()).close(); assert 'sentry_sdk' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"PATH": "", "PYTHONPATH": str(ROOT)})
+
+
+def test_a_program_that_foreign_code_would_end_in_silence_ends_with_that_error_and_reports_it(
+    reporting: SentryProject,
+) -> None:
+    with pytest.raises(RuntimeError, match="would have ended by SystemExit: 0"), error_reports.reporting({}):
+        raise SystemExit(0)
+    assert [event["exception"]["values"][-1]["type"] for event in reporting.events] == ["SystemExit"]

@@ -23,6 +23,7 @@ from nomad_actors.foreign_text import (
     safe_traceback,
 )
 from nomad_actors.job import _as_json
+from nomad_actors.json_text import one_line, readable
 from tests.foreign_values import RAISED, HostileText, OwnBase, hostile_exceptions
 
 
@@ -89,10 +90,11 @@ def test_a_log_call_ends_nobody(log_format: str, monkeypatch: pytest.MonkeyPatch
     for make in hostile_exceptions():
         try:
             raise make()
-        except BaseException:
+        except BaseException as error:
             ours.error("ours", exc_info=True)
+            ours.error("ours", exc_info=error)
             others.exception("theirs")
-        calls += 2
+        calls += 3
     lines = stream.getvalue().rstrip("\n").split("\n")
     assert len(lines) == calls
     if log_format == "json":
@@ -228,3 +230,22 @@ def test_a_steady_log_call_swallows_what_a_handler_raises_and_no_interrupt() -> 
     finally:
         logging.getLogger(name).removeHandler(handler)
     assert passed.is_set()
+
+
+@pytest.mark.parametrize("raised", RAISED, ids=lambda each: getattr(each, "__name__", "exit"))
+def test_a_value_that_json_has_no_form_for_is_shown_as_text_that_cannot_fail(
+    raised: Callable[[], BaseException],
+) -> None:
+    value = {"default": HostileText(raised)}
+    for text in (one_line(value), readable(value).text):
+        assert json.loads(text)["default"].startswith("unprintable HostileText")
+
+
+@pytest.mark.parametrize("make", hostile_exceptions(), ids=lambda make: make.__name__)
+def test_whatever_nobody_caught_is_a_line(make: Callable[[], BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    log.configure("json", "info", stream)
+    error = make()
+    log._uncaught(type(error), error, None)
+    assert json.loads(stream.getvalue())["event"] == "nobody caught an exception"

@@ -281,3 +281,17 @@ def test_a_program_that_needs_somebody_again_after_it_ran_well_is_logged_again(
         assert logged() == 2
     finally:
         supervisor.stop(5)
+
+
+def test_a_program_that_ends_unasked_with_0_is_started_again_and_that_is_said(
+    wait_until: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    supervisor = Supervisor()
+    supervisor.add("quitter", [sys.executable, "-c", ""], os.environ)
+    supervisor.start()
+    try:
+        wait_until(lambda: "ended, starting again" in caplog.text)
+    finally:
+        supervisor.stop(5)
+    said = [getattr(record, "nomad_fields", {}) for record in caplog.records if record.levelname == "ERROR"]
+    assert (said[0]["code"], said[0]["why"]) == (0, "it ended as if it had been stopped, but nobody stopped it")

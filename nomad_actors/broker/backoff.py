@@ -14,6 +14,7 @@ from dramatiq import Message
 from dramatiq.errors import Retry
 from dramatiq.middleware import Retries
 
+from ..foreign_text import came_from_outside
 from .leased import LeasedMessage
 from .steady_log import get_logger
 
@@ -28,7 +29,9 @@ def delay_of_retry(choose: RetryDelay, message: Message[Any], attempt: int, dela
     if not _asked_for(message):
         try:
             delay_ms = max(0, int(choose(message, attempt, delay_ms)))
-        except Exception:
+        except BaseException as error:
+            if came_from_outside(error):
+                raise
             # The job must be tried again all the same.
             logger.critical("no delay was chosen for message %r", message.message_id, exc_info=True)
     logger.info("Retrying message %r in %d milliseconds.", message.message_id, delay_ms)

@@ -234,10 +234,8 @@ class JobBroker(Broker):
         self._emit_each("after_enqueue", self.middleware[::-1], new)
         return added
 
-    def _emit_each(
-        self, signal: str, middleware: Sequence[Middleware], listed: Sequence[tuple[Message[Any], int]]
-    ) -> None:
-        """Emit a signal for many messages, as `emit_before` and `emit_after` do for one, to those that listen to it.
+    def _emit_each(self, signal: str, middleware: Sequence[Middleware], listed: Sequence[tuple[Any, ...]]) -> None:
+        """Emit a signal for many messages to the middleware that listens to it; what one raises stops no other hook.
 
         Most do not, and to call each of them in vain took a sixth of the time of adding many jobs.
         """
@@ -247,8 +245,9 @@ class JobBroker(Broker):
             for listener in listening:
                 try:
                     listener(self, message, delay_ms)
-                except Exception as error:
-                    if signal.startswith("before") and isinstance(error, MiddlewareError):
+                except BaseException as error:
+                    is_refusal = signal.startswith("before") and issubclass(type(error), MiddlewareError)
+                    if is_refusal or came_from_outside(error):
                         raise
                     self.logger.critical("Unexpected failure in %s of %r.", signal, listener, exc_info=True)
 
@@ -345,6 +344,8 @@ class JobBroker(Broker):
             self._boot(args[0])
         if signal in _OF_THREADS and signal != "process_message":
             self._emit_steadily(self.middleware, f"before_{signal}", *args, **kwargs)
+        elif signal == "enqueue":
+            self._emit_each("before_enqueue", self.middleware, [args])
         else:
             # What stops a job from running is its end, whatever that is.
             super().emit_before(signal, *args, **kwargs)
@@ -363,7 +364,7 @@ class JobBroker(Broker):
             finally:
                 lease.collecting = False
                 message.over = True
-        elif signal in _OF_THREADS:
+        elif signal in _OF_THREADS or signal == "enqueue":
             self._emit_steadily(self.middleware[::-1], f"after_{signal}", *args, **kwargs)
         else:
             super().emit_after(signal, *args, **kwargs)

@@ -17,7 +17,7 @@ from typing import Any
 from dramatiq.middleware import SkipMessage
 from dramatiq.threading import Interrupt, is_gevent_active, raise_thread_exception
 
-from ..foreign_text import describe_error, is_printable, is_testable
+from ..foreign_text import describe_error, is_printable, is_testable, traceback_of
 from .errors import Cancelled, PermanentError, UnprintableError
 from .lease import CURRENT, Lease
 
@@ -45,19 +45,27 @@ def guarded(function: Callable[..., Any], throws: tuple[type[BaseException], ...
                 raise Cancelled(lease.cancel_reason)
             return function(*args, **kwargs)
         except BaseException as error:
-            # Nobody prints those, but Dramatiq asks of each what it is.
-            is_thrown = issubclass(type(error), (SkipMessage, *throws))
-            if is_testable(error) if is_thrown else is_printable(error):
+            found = _stand_in(error, throws)
+            if found is None:
                 raise
-            if issubclass(type(error), throws):
-                raise PermanentError(describe_error(error)).with_traceback(error.__traceback__) from None
-            raise UnprintableError(error).with_traceback(error.__traceback__) from None
+            # Raised here, it would have the other as its context, and be printed with that.
+            stand_in = found.with_traceback(traceback_of(error))
         finally:
             lease.entered = False
             if lease.struck:
                 _withdraw()
+        raise stand_in
 
     return run
+
+
+def _stand_in(error: BaseException, throws: tuple[type[BaseException], ...]) -> Exception | None:
+    """Return what is raised in place of an exception that cannot be handled as others are; None for any other."""
+    # Nobody prints those, but Dramatiq asks of each what it is.
+    is_thrown = issubclass(type(error), (SkipMessage, *throws))
+    if is_testable(error) if is_thrown else is_printable(error):
+        return None
+    return PermanentError(describe_error(error)) if issubclass(type(error), throws) else UnprintableError(error)
 
 
 def strike(lease: Lease, interrupt: type[Interrupt]) -> bool:

@@ -10,7 +10,7 @@ from dramatiq.middleware import SkipMessage, TimeLimit, TimeLimitExceeded
 from dramatiq.threading import Interrupt
 
 from ..clock import mono_ms
-from ..foreign_text import class_name, safe_str, safe_traceback
+from ..foreign_text import class_name, safe_str, safe_traceback, traceback_of
 from . import faults, records
 from .endings import Outcome
 from .errors import Cancelled, Defer, UnprintableError, UnreadableBody
@@ -161,7 +161,7 @@ def _fault(message: LeasedMessage, reason: str) -> bytes:
     if exception is None or _is(exception, SkipMessage):
         return faults.pack(message.actor_name, "", reason)
     words = _words(message, exception)
-    return faults.pack(message.actor_name, class_name(exception), words, exception.__traceback__)
+    return faults.pack(message.actor_name, class_name(exception), words, traceback_of(exception))
 
 
 def _words(message: LeasedMessage, exception: BaseException) -> str:

@@ -321,9 +321,11 @@ def _end_of(text: str, most: int) -> str:
 def pack_result(result: object) -> bytes:
     """Return a result as JSON, bounded, its secrets hidden: fields and types stay as they are.
 
+    What is no number is written as Python and Dramatiq's encoder do it: NaN, Infinity.
+
     Raises `TypeError` or `ValueError` when it has no JSON form.
     """
-    encoded = json.dumps(hide_in_data(result), separators=(",", ":"), allow_nan=False).encode()
+    encoded = json.dumps(hide_in_data(result), separators=(",", ":")).encode()
     if len(encoded) > MAX_RESULT_BYTES:
         note = {"truncated": True, "bytes": len(encoded), "limit": MAX_RESULT_BYTES}
         return json.dumps(note).encode()

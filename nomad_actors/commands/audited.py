@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from ..audit_text import body_in_short
 from ..errors import NomadError
+from ..foreign_text import came_from_outside, describe_error
 from ..log import redact
 from .exits import ExitCode, exit_code_of
 from .report import say
@@ -64,6 +65,11 @@ def audited_on(
             yield
         except NomadError as error:
             ended(audit, entry, _STATUS.get(exit_code_of(error), 500), str(error))
+            raise
+        except BaseException as error:
+            # After a Ctrl-C nobody knows how it ended; after anything else, that it failed.
+            if not (issubclass(type(error), KeyboardInterrupt) or came_from_outside(error)):
+                ended(audit, entry, 500, describe_error(error, 500))
             raise
         ended(audit, entry, 200, None)
 

@@ -26,6 +26,7 @@ from ..errors import (
 )
 from ..foreign_text import describe_error
 from ..log import redact
+from ..program import ProgramExit
 from .report import printable
 from .standard_streams import give_up_stdout, is_of_stream, prepare
 
@@ -109,11 +110,14 @@ class OneLineGroup(TyperGroup):
             # Whoever read our output has enough.
             give_up_stdout()
             sys.exit(ExitCode.FAILED)
-        except Exception as error:
+        except ProgramExit:
+            raise
+        except BaseException as error:
             if isinstance(error, OSError) and is_of_stream(error):
                 give_up_stdout()
                 sys.exit(_say(f"standard output cannot be written: {error.strerror}", ExitCode.FAILED))
-            sys.exit(_say(f"unexpected {describe_error(error)} (a fault of nomad itself)", ExitCode.FAILED))
+            whose = "nomad itself" if issubclass(type(error), Exception) else "code that nomad called"
+            sys.exit(_say(f"unexpected {describe_error(error)} (a fault of {whose})", ExitCode.FAILED))
         if code == ExitCode.INTERRUPTED:
             # typer has taken the KeyboardInterrupt for itself.
             _say(STOPPED, ExitCode.INTERRUPTED)

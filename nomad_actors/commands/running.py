@@ -18,7 +18,7 @@ from .. import log
 from ..admin_tokens import require_tokens_beyond_loopback
 from ..errors import CannotStart, Unavailable
 from ..metrics.place import VARIABLE, WORKERS_PORT, make_place
-from ..program import begin, settings_or_exit
+from ..program import ProgramExit, begin, settings_or_exit
 from ..secret_url import SecretUrl
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _run_until_stopped(supervisor: Supervisor, settings: Settings) -> None:
         while not signals.stop:
             if not supervisor.watches():
                 logger.critical("nobody watches the programs any more: ending")
-                sys.exit(1)
+                raise ProgramExit(1)
             time.sleep(0.1)
         supervisor.stop(settings.shutdown_ms / 1000 + STOP_MARGIN_SECONDS, at_once=lambda: signals.at_once)
     finally:

@@ -7,18 +7,21 @@ before it is added; what would arrive as something else is refused.
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from ..errors import BadInput, BadPayload
+from ..foreign_text import came_from_outside
 from .difference import SIMPLE, difference
-from .reasons import described, invalid, name_of, shown, unwritable
+from .reasons import described, invalid, name_of, reasons_of, shown, unwritable
 from .schema import Values, refusals, values_of
 
 P = TypeVar("P", bound=BaseModel)
+_R = TypeVar("_R")
 
 #: Python turns no longer number into text, nor back (`sys.set_int_max_str_digits`).
 MAX_DIGITS = 4300
@@ -32,6 +35,21 @@ class _Lost(NamedTuple):
 
     field: str | None
     reason: str
+
+
+def _guarded(method: Callable[[PayloadCodec[P], Any], _R]) -> Callable[[PayloadCodec[P], Any], _R]:
+    """Return a method that raises nothing but `BadPayload`, whatever the code of the payload and its values raises."""
+
+    @functools.wraps(method)
+    def run(self: PayloadCodec[P], data: Any) -> _R:
+        try:
+            return method(self, data)
+        except BaseException as error:
+            if issubclass(type(error), BadPayload) or came_from_outside(error):
+                raise
+            raise self._refused(reasons_of(error)) from error
+
+    return run
 
 
 class PayloadCodec(Generic[P]):
@@ -49,6 +67,7 @@ class PayloadCodec(Generic[P]):
         self._values = values_of(payload)
         self._is_plain = self._values is Values.PLAIN
 
+    @_guarded
     def validate(self, data: object) -> P:
         """Return a caller's `data` as a payload, its fields by name or alias; unknown ones are refused at any depth.
 
@@ -65,9 +84,8 @@ class PayloadCodec(Generic[P]):
             if found is None:
                 raise self._refused(invalid(error)) from error
             return found
-        except Exception as error:
-            raise self._refused([f"payload: its own code failed ({described(error)})"]) from error
 
+    @_guarded
     def write(self, data: object) -> dict[str, Any]:
         """Return a caller's `data` as a message holds it.
 
@@ -90,6 +108,7 @@ class PayloadCodec(Generic[P]):
             written |= self._written(payload, only_given=False, include={field})
         return written
 
+    @_guarded
     def write_given(self, data: object) -> dict[str, Any]:
         """Return as `write` does, but without defaults: for what is written into a new message each time.
 
@@ -98,17 +117,13 @@ class PayloadCodec(Generic[P]):
         payload = self.validate(data)
         return {name: value for name, value in self.write(payload).items() if name in payload.model_fields_set}
 
+    @_guarded
     def read(self, written: Mapping[str, Any]) -> P:
         """Return the payload of a message; what a newer producer knows and this code does not is ignored at any depth.
 
         Raises `BadPayload` naming each wrong field.
         """
-        try:
-            return self._read(written)
-        except ValidationError as error:
-            raise self._refused(invalid(error)) from error
-        except Exception as error:
-            raise self._refused([f"payload: its own code failed ({described(error)})"]) from error
+        return self._read(written)
 
     def _read(self, written: Mapping[str, Any]) -> P:
         if not self._is_plain:
@@ -143,7 +158,9 @@ class PayloadCodec(Generic[P]):
                 mode="json", include=include, exclude_unset=only_given, by_alias=False, round_trip=True, warnings=False
             )
             _STRICT_JSON.encode(written).encode()
-        except Exception as error:
+        except BaseException as error:
+            if came_from_outside(error):
+                raise
             raise self._refused([unwritable(payload, error)]) from error
         if not isinstance(written, dict) or not all(isinstance(name, str) for name in written):
             raise self._refused(["payload: its own serializer does not make an object of it"])
@@ -158,7 +175,9 @@ class PayloadCodec(Generic[P]):
                 return _Lost(None, unwritable(payload, error))
             path = tuple(map(str, error.errors(include_url=False)[0]["loc"]))
             return self._lost_at(path, f"{invalid(error)[0]} when it is read back from the message")
-        except Exception as error:
+        except BaseException as error:
+            if came_from_outside(error):
+                raise
             return _Lost(None, f"payload: it cannot be compared with what would arrive ({described(error)})")
         if found is None:
             return None

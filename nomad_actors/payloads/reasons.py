@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
-from ..foreign_text import describe_error, short_repr
+from ..foreign_text import came_from_outside, describe_error, short_repr, succeeds
 from ..json_text import levels
 
 #: Lists and objects within one another; pydantic reads a few more from JSON.
@@ -17,8 +17,25 @@ _SHOWN_CHARS = 80
 _ERROR_CHARS = 200
 
 
+def reasons_of(error: BaseException) -> list[str]:
+    """Return why a payload is refused whose validation raised this error."""
+    if type(error) is ValidationError:
+        return invalid(error)
+    return [f"payload: its own code failed ({described(error)})"]
+
+
 def invalid(error: ValidationError) -> list[str]:
     """Return what is wrong with each field."""
+    try:
+        return _invalid(error)
+    except BaseException as raised:
+        # A validator's own error is asked for its text only here.
+        if came_from_outside(raised):
+            raise
+        return [f"payload: its own code failed (the text of a validator's error: {described(raised)})"]
+
+
+def _invalid(error: ValidationError) -> list[str]:
     return [
         f"{name_of(tuple(map(str, each['loc'])))}: {each['msg']} (got {shown(each.get('input'))})"
         for each in error.errors(include_url=False, include_context=False)
@@ -40,7 +57,7 @@ def described(error: BaseException) -> str:
     return describe_error(error, _ERROR_CHARS)
 
 
-def unwritable(payload: BaseModel, error: Exception) -> str:
+def unwritable(payload: BaseModel, error: BaseException) -> str:
     """Return which value has no form in a message, and why."""
     for name, part in _parts(payload):
         if levels(part, MAX_LEVELS) == MAX_LEVELS:
@@ -70,9 +87,8 @@ def _parts(value: object) -> list[tuple[str, object]]:
 
 
 def _is_writable(value: object) -> bool:
-    try:
+    def write() -> None:
         written = to_jsonable_python(value, inf_nan_mode="constants")
         json.dumps(written, allow_nan=False, ensure_ascii=False).encode()
-    except Exception:
-        return False
-    return True
+
+    return succeeds(write)

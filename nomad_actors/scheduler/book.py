@@ -16,7 +16,7 @@ from ..broker.slots import Claim, Claimed, ScheduleBook, Slot, StoredSchedule, s
 from ..broker.unreadable import Unreadable
 from ..clock import Clock
 from ..errors import BadInput, NomadError, UnknownSchedule, WrongState
-from ..foreign_text import describe_error, safe_repr
+from ..foreign_text import came_from_outside, describe_error, safe_repr
 from ..job_types import JobType
 from ..log import get_logger
 from ..queue_control import redis_errors
@@ -143,8 +143,10 @@ class Schedules:
             )
         except NomadError:
             raise
-        except Exception as error:
+        except BaseException as error:
             # A caller's value may be an object whose own code fails, whatever is asked of it.
+            if came_from_outside(error):
+                raise
             raise BadInput(f"the schedule has a value whose own code failed ({describe_error(error, 200)})") from error
         known = self.find(name)
         begin = _begin(known, schedule)

@@ -19,6 +19,7 @@ import periodiq
 from .. import error_reports
 from ..clock import Clock
 from ..errors import NomadError, Unavailable, UnreadableQueue
+from ..foreign_text import came_from_outside
 from ..log import get_logger
 from ..metrics.definitions import SCHEDULER_HEARTBEAT
 from ..queue_control import redis_errors
@@ -117,7 +118,10 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
             logger.error("a schedule's queue cannot be read", schedule=standing.schedule.name, error=str(error))
         except Unavailable:
             raise
-        except Exception as error:
+        except BaseException as error:
+            # Middleware is called for its job: that is the application's own code.
+            if came_from_outside(error):
+                raise
             logger.exception("a schedule could not be fired", schedule=standing.schedule.name)
             error_reports.report(error, {"schedule": standing.schedule.name})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 
 from admin import create_app
 from nomad_actors.local_redis import LocalRedis, free_port
+from tests.foreign_values import RAISED, encoder_that_raises
 
 from .conftest import Parts, parts_on, with_token
 
@@ -46,6 +47,20 @@ def test_a_failure_of_ours_says_nothing_of_the_code(web: Flask, caplog: pytest.L
     assert "Traceback" not in answer.text
     assert caplog.records[-1].exc_info is not None
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("raised", RAISED, ids=lambda each: each.__name__)
+def test_whatever_code_raises_that_a_request_calls_it_is_answered_and_its_end_audited(
+    bare: Flask, parts: Parts, raised: Callable[[], BaseException]
+) -> None:
+    ask = with_token(bare, parts)
+    body = {"name": "token-refresh-work", "data": {"character_id": 1}}
+    with encoder_that_raises(raised):
+        answer = ask.post("/admin/jobs/queues/token-refresh/jobs", json=body)
+    assert (answer.status_code, answer.get_json()["detail"]) == (500, "the admin failed; its log says why")
+    (entry,) = parts.store.audit.read(9)[0]
+    assert (entry.status, entry.error) == (500, "the admin failed; its log says why")
+    assert ask.get("/admin/jobs/metrics").status_code == 200
 
 
 @pytest.fixture

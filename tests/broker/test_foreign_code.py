@@ -71,6 +71,10 @@ def test_an_error_that_its_actor_throws_is_not_tried_again_though_it_cannot_be_p
         def __notes__(self) -> list[str]:
             sys.exit(1)
 
+        @property
+        def __traceback__(self) -> Any:
+            sys.exit(1)
+
     @dramatiq.actor(max_retries=2, min_backoff=1)
     def job() -> None:
         raise Mute("for good")
@@ -82,6 +86,7 @@ def test_an_error_that_its_actor_throws_is_not_tried_again_though_it_cannot_be_p
     assert stored is not None
     assert stored.record is not None
     assert stored.record.header.attempts == 1
+    assert "Mute: for good" in (stored.reason() or "")
 
 
 @pytest.mark.parametrize(("kind", "attempts"), [(PermanentError, 1), (KeyError, 1), (Defer, 2), (ValueError, 2)])
@@ -145,6 +150,45 @@ def test_a_hook_that_raises_ends_no_thread_and_keeps_no_other_from_its_call(
         assert all(thread.is_alive() for thread in (*worker.workers, session._pump, session._waiter.thread))
         # Also its own words, said before it is gone.
         assert session.failure is None
+
+
+@raised_by_hooks
+def test_a_hook_that_raises_when_a_job_is_added_keeps_no_caller_from_it(
+    broker: JobBroker, view: QueueView, raised: Callable[[], BaseException]
+) -> None:
+    class Inner(dramatiq.Middleware):
+        def _raise(self, *_: Any) -> None:
+            raise raised()
+
+        before_enqueue = after_enqueue = _raise
+
+    broker.add_middleware(Inner())
+    job = dramatiq.actor(lambda: None, actor_name="job")
+    job.send()
+    broker.enqueue_many([(job.message(), 0)])
+    assert view.counts().waiting == 2
+
+
+@raised_by_hooks
+def test_a_job_is_tried_again_though_its_delay_cannot_be_chosen(
+    broker: JobBroker, view: QueueView, raised: Callable[[], BaseException], wait_until: Callable[..., None]
+) -> None:
+    def choose(*_: Any) -> int:
+        raise raised()
+
+    broker.retry_delay = choose
+
+    @dramatiq.actor(max_retries=1, min_backoff=1)
+    def job() -> None:
+        raise ValueError
+
+    message = job.send()
+    with running(broker, threads=1):
+        wait_until(lambda: view.counts().failed == 1)
+    stored = view.get(message.message_id)
+    assert stored is not None
+    assert stored.record is not None
+    assert stored.record.header.attempts == 2
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -19,6 +19,7 @@ from nomad_actors.scheduler import Schedules
 from nomad_actors.store import Audit, AuditEntry
 from nomad_actors.store.database import Database
 from nomad_actors.store.schema import audit_log
+from tests.foreign_values import RAISED, encoder_that_raises
 
 from .conftest import Nomad
 
@@ -100,6 +101,22 @@ def test_a_change_that_is_refused_is_written_down_with_its_reason(nomad: Nomad, 
     assert (wrong_state.status, "is waiting; only a job" in str(wrong_state.error)) == (409, True)
     assert (unknown.status, unknown.path) == (404, "/admin/jobs/queues/shopp/pause")
     assert (wrong_data.status, "count" in str(wrong_data.error)) == (422, True)
+
+
+@pytest.mark.parametrize("raised", RAISED, ids=lambda each: each.__name__)
+def test_whatever_code_raises_that_a_command_calls_is_its_failure(
+    nomad: Nomad, entries: Entries, raised: Callable[[], BaseException]
+) -> None:
+    with encoder_that_raises(raised):
+        added = nomad("enqueue", "order", "--item", "rifter")
+    if raised is KeyboardInterrupt:
+        # Typer takes each for a Ctrl-C.
+        assert (added.exit_code, entries()[0].ended_ms) == (130, None)
+        return
+    assert (added.exit_code, added.stdout) == (1, "")
+    assert added.stderr.startswith("nomad: unexpected ")
+    assert added.stderr.count("\n") == 1
+    assert entries()[0].status == 500
 
 
 def test_secrets_in_a_jobs_data_are_not_written_down(nomad: Nomad, entries: Entries) -> None:

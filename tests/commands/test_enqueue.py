@@ -9,13 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import field_validator
 
 from nomad_actors.app import QueueAccess
+from nomad_actors.job_types import JobType, Payload, Result
+from tests.foreign_values import RAISED
 from tests.processes import program
 
 from .conftest import Nomad
 
 Told = Callable[..., Any]
+
+
+class Hostile(Payload):
+    """A payload whose own code raises what the test asks for."""
+
+    kind: int
+
+    @field_validator("kind")
+    @classmethod
+    def _raises(cls, kind: int) -> int:
+        raise RAISED[kind]()
+
+
+HOSTILE = JobType(name="hostile", queue="shop", payload=Hostile, result=Result, run=lambda _: Result())
 
 
 def test_the_help_of_a_job_type_lists_its_fields(nomad: Nomad) -> None:
@@ -39,6 +56,17 @@ def test_the_help_of_a_job_type_lists_its_fields(nomad: Nomad) -> None:
     listed = nomad("enqueue", "--help").stdout
     assert "order " in listed
     assert "cache-cleanup" in listed
+
+
+@pytest.mark.parametrize("kind", range(len(RAISED)), ids=lambda kind: RAISED[kind].__name__)
+def test_whatever_a_payloads_own_code_raises_its_job_is_refused(
+    nomad: Nomad, monkeypatch: pytest.MonkeyPatch, kind: int
+) -> None:
+    monkeypatch.setenv("NOMAD_MODULES", __name__)
+    refused = nomad("enqueue", "hostile", "--kind", str(kind))
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "nomad: wrong data for job type 'hostile': " in refused.stderr
+    assert refused.stderr.count("\n") == 1
 
 
 def test_every_kind_of_field_arrives(nomad: Nomad, told: Told) -> None:

@@ -1,0 +1,67 @@
+"""Whatever an application's code raises for one schedule, the scheduler fires the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from pydantic import model_validator
+
+from nomad_actors.clock import ManualClock
+from nomad_actors.errors import BadInput
+from nomad_actors.job_types import JobType, Payload, Result
+from nomad_actors.queues import Queues
+from nomad_actors.scheduler import Schedules
+from nomad_actors.scheduler.status import get_job_status
+from tests.foreign_values import RAISED, encoder_that_raises
+from tests.scheduler.conftest import a_schedule
+from tests.scheduler.test_process import scheduler, waiting
+
+
+class Exits(Payload):
+    """What does not want to be read any more, and takes its program along."""
+
+    @model_validator(mode="after")
+    def _exits(self) -> Exits:
+        raise SystemExit(0)
+
+
+def test_a_schedule_whose_payload_ends_its_program_is_on_record_and_does_not_stop_the_others(
+    queues: Queues, schedules: Schedules, clock: ManualClock
+) -> None:
+    queues.register(JobType(name="exits", queue="ticks", payload=Exits, result=Result, run=lambda _: Result()))
+    each = scheduler(schedules, clock, a_schedule(name="a-bad", job_type="exits", data={}), a_schedule())
+    clock.advance(seconds=60)
+    each.schedule()
+    assert waiting(queues) == 1
+    (slot,) = get_job_status(queues, clock, "a-bad")["slots"]
+    assert (slot["outcome"], "its own code failed (SystemExit: 0)" in slot["missed"]) == ("missed", True)
+
+
+@pytest.mark.parametrize("raised", RAISED, ids=lambda each: each.__name__)
+def test_whatever_an_argument_raises_is_its_callers_fault(
+    queues: Queues, schedules: Schedules, raised: Callable[[], BaseException]
+) -> None:
+    class Fails:
+        def __getattribute__(self, name: str) -> object:
+            raise raised()
+
+        __str__ = __eq__ = __getattribute__  # type: ignore[assignment]
+
+    with pytest.raises(BadInput, match="own code failed"):
+        queues.add_job("ticks", "tick", {"number": 1}, requested_by=Fails())  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="own code failed"):
+        schedules.schedule_job("mine", "* * * * *", Fails())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("raised", RAISED, ids=lambda each: each.__name__)
+def test_whatever_is_raised_for_one_schedule_the_others_are_fired(
+    queues: Queues, schedules: Schedules, clock: ManualClock, raised: Callable[[], BaseException]
+) -> None:
+    each = scheduler(schedules, clock, a_schedule(name="a-bad", data={"number": 666}), a_schedule())
+    clock.advance(seconds=60)
+    with encoder_that_raises(raised, "666"):
+        each.schedule()
+    assert waiting(queues) == 1
+    each.schedule()
+    assert waiting(queues) == 2
