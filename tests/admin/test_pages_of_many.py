@@ -79,7 +79,9 @@ def test_what_is_wrong_is_shown_first_and_with_what_mends_it(ask: FlaskClient, p
     assert (page.status_code, told["healthy"]) == (200, False)
     seen = text_of(page.text)
     assert "Something is wrong" in seen
-    assert all(f"→ {check['fix']}" in seen for check in told["checks"] if check["fix"])
+    fixes = [check["fix"].splitlines() for check in told["checks"] if check["fix"]]
+    assert fixes
+    assert all(f"→ {first}" in seen and all(line in seen for line in more) for first, *more in fixes)
     outcomes = re.findall(r'<span class="state \w*">(\w+)</span>', page.text)
     assert sorted(outcomes) == sorted(check["status"] for check in told["checks"])
     ranks = [("problem", "warning", "unknown", "ok").index(outcome) for outcome in outcomes]
