@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 
 import pytest
+import structlog
 from dramatiq.threading import Interrupt, raise_thread_exception
 
 from nomad_actors import log
@@ -25,6 +26,15 @@ from nomad_actors.foreign_text import (
 from nomad_actors.job import _as_json
 from nomad_actors.json_text import one_line, readable
 from tests.foreign_values import RAISED, HostileText, OwnBase, hostile_exceptions
+
+
+@pytest.fixture(autouse=True)
+def root_as_before() -> Iterator[None]:
+    """Put the log's level back, which some of these configure."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.mark.parametrize("raised", RAISED, ids=lambda each: getattr(each, "__name__", "exit"))

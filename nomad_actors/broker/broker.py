@@ -44,7 +44,7 @@ from .session import Session
 from .sessions import Sessions, forget_worker
 from .slots import ScheduleBook
 from .standings import Standing, read_standings
-from .steady_log import get_logger
+from .steady_log import get_logger, steady
 from .unreadable import Unreadable
 from .view import QueueView
 from .watch import Failure
@@ -154,6 +154,7 @@ class JobBroker(Broker):
     ) -> None:
         """Add middleware, at the end or beside that of a class."""
         super().add_middleware(middleware, before=before, after=after)
+        steady(middleware)
         if isinstance(middleware, Retries):
             silence_delays(middleware, lambda: self.retry_delay is not None)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from dramatiq.middleware import Middleware
+
 from ..foreign_text import came_from_outside
 
 
@@ -23,6 +25,16 @@ class SteadyLogger(logging.LoggerAdapter[logging.Logger]):
             if came_from_outside(error):
                 raise
             # There is nowhere left to say so.
+
+
+def steady(middleware: Middleware) -> None:
+    """Have one of Dramatiq's middleware log steadily: Retries logs before it enqueues, and would not come to that."""
+    if not type(middleware).__module__.startswith("dramatiq."):
+        return
+    for owner in (middleware, getattr(middleware, "manager", None)):
+        logger = getattr(owner, "logger", None)
+        if type(logger) is logging.Logger:
+            owner.logger = SteadyLogger(logger)  # type: ignore[union-attr]
 
 
 def get_logger(name: str) -> SteadyLogger:

@@ -194,8 +194,14 @@ def test_a_job_is_tried_again_though_its_delay_cannot_be_chosen(
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @raised_by_hooks
 def test_a_log_handler_that_raises_ends_no_thread_for_long(
-    make_broker: Callable[..., JobBroker], raised: Callable[[], BaseException], wait_until: Callable[..., None]
+    make_broker: Callable[..., JobBroker],
+    raised: Callable[[], BaseException],
+    wait_until: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    # As in use: Retries logs then, before it enqueues.
+    caplog.set_level(logging.INFO)
+
     class Deadly(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if record.threadName != "MainThread":
