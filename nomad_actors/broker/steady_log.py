@@ -33,7 +33,7 @@ def steady(middleware: Middleware) -> None:
         return
     for owner in (middleware, getattr(middleware, "manager", None)):
         logger = getattr(owner, "logger", None)
-        if type(logger) is logging.Logger:
+        if isinstance(logger, logging.Logger):
             owner.logger = SteadyLogger(logger)  # type: ignore[union-attr]
 
 
