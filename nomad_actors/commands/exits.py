@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +25,7 @@ from ..errors import (
     UnknownSchedule,
     WrongState,
 )
-from ..foreign_text import describe_error
+from ..foreign_text import describe_error, traceback_of
 from ..log import redact
 from ..program import ProgramExit
 from .report import printable
@@ -112,6 +113,14 @@ class OneLineGroup(TyperGroup):
             sys.exit(ExitCode.FAILED)
         except ProgramExit:
             raise
+        except SystemExit as error:
+            if not _is_of_typer(error):
+                sys.exit(
+                    _say(f"unexpected {describe_error(error)} (a fault of code that nomad called)", ExitCode.FAILED)
+                )
+            # It has met the end of a pipe.
+            give_up_stdout()
+            sys.exit(ExitCode.FAILED)
         except BaseException as error:
             if isinstance(error, OSError) and is_of_stream(error):
                 give_up_stdout()
@@ -122,6 +131,12 @@ class OneLineGroup(TyperGroup):
             # typer has taken the KeyboardInterrupt for itself.
             _say(STOPPED, ExitCode.INTERRUPTED)
         sys.exit(code if isinstance(code, int) else ExitCode.OK)
+
+
+def _is_of_typer(error: SystemExit) -> bool:
+    """Return whether the command line's own library ended the program, not code that it called."""
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(traceback_of(error))]
+    return frames[-1].partition(".")[0] in ("typer", "click")
 
 
 def _is_text(argument: str) -> bool:

@@ -63,7 +63,7 @@ def _missing(where: str, database: Database, patient: Patient) -> Finding | None
         return Finding("database", Status.PROBLEM, f"{found} and cannot be made: {directory} is no directory", fix)
     if _has_workers(patient):
         fix = "put the file back with -wal and -shm, and restart nothing before: what runs may still have it open"
-        return Finding("database", Status.PROBLEM, f"{found}, though workers live that use it", fix)
+        return Finding("database", Status.WARNING, f"{found}, though workers live that may use it", fix)
     return Finding(
         "database", Status.WARNING, found, "start a part that uses it (nomad run workers): it makes the file"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import resource
+import select
 import socket
 import threading
 import time
@@ -158,8 +159,16 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         except OSError as error:
             # No file can be opened in this process or on this host: retried a little later, not in a busy loop.
             self._accept_mono = time.monotonic() + _RETRY_ACCEPT_SECONDS
-            self._close_longest_waiting(None, str(error))
+            # Linux says so also when nobody waits: it takes a file first, and then looks for a connection.
+            if self._is_waited_for():
+                self._close_longest_waiting(None, str(error))
             return None
+
+    def _is_waited_for(self) -> bool:
+        """Return whether a connection is waiting to be accepted."""
+        asked = select.poll()
+        asked.register(self.socket, select.POLLIN)
+        return bool(asked.poll(0))
 
     def bound_connections(self, newest: Channel) -> None:
         """Make room when `newest` is one connection too many."""

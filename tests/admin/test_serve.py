@@ -93,13 +93,13 @@ def test_it_answers_at_the_address_it_says_and_stops_cleanly(
     (link,) = re.findall(r"(http[^\s\"]+/admin/login\?once=[\w.-]+)", said)
     ready, (_, _, code) = tmp_path / "again", link.partition("/admin/login")
     with ended(start(tmp_path, redis_url, "--ready-file", str(ready))):
-        wait_until(ready.exists, timeout_seconds=30)
+        wait_until(ready.exists, timeout_seconds=60)
         login = f"{ready.read_text().strip()}/admin/login{code}"
         with requests.Session() as browser:
             assert "local, operator" in browser.get(login, timeout=10).text
     ready.unlink()
     with ended(start(tmp_path, redis_url, "--ready-file", str(ready))):
-        wait_until(ready.exists, timeout_seconds=30)
+        wait_until(ready.exists, timeout_seconds=60)
         login = f"{ready.read_text().strip()}/admin/login{code}"
         assert requests.get(login, timeout=10).status_code == 401
     assert [n for n, line in enumerate(lines) if "admin stopped" in line] == [len(lines) - 1]
@@ -161,7 +161,7 @@ def test_an_address_for_others_without_tokens_is_refused(tmp_path: Path, redis_u
 def test_without_redis_it_serves_and_says_what_to_do(tmp_path: Path, wait_until: Callable[..., None]) -> None:
     ready = tmp_path / "ready"
     process = start(tmp_path, f"redis://127.0.0.1:{free_port()}/0", "--ready-file", str(ready))
-    wait_until(ready.exists, timeout_seconds=30)
+    wait_until(ready.exists, timeout_seconds=60)
     url = ready.read_text().strip()
     assert requests.get(f"{url}/healthz", timeout=10).status_code == 200
     assert requests.get(f"{url}/readyz", timeout=10).status_code == 503
@@ -192,7 +192,7 @@ def test_it_runs_bulk_operations_unless_it_is_read_only(
     begun = operations.begin("cache-cleanup", wish)
     ready = tmp_path / "ready"
     with ended(start(tmp_path, redis_url, "--ready-file", str(ready), NOMAD_ADMIN_READ_ONLY="1")):
-        wait_until(ready.exists, timeout_seconds=30)
+        wait_until(ready.exists, timeout_seconds=60)
         url = ready.read_text().strip()
         # Twice the time in which one that may looks for operations.
         end = time.monotonic() + 2 * LOOK_SECONDS

@@ -119,7 +119,7 @@ def test_a_database_file_that_is_missing_while_workers_live(
 ) -> None:
     with working():
         found = found_in(access)["database"]
-    assert (found.status, "though workers live" in found.found) == ("problem", True)
+    assert (found.status, "though workers live" in found.found) == ("warning", True)
     assert found.fix.startswith("put the file back")
 
 
