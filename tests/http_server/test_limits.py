@@ -140,6 +140,22 @@ def test_a_process_without_free_files_waits_for_one_and_does_not_spin(serve: Ser
         client.close()
 
 
+def test_without_free_files_nobody_is_closed_while_nobody_waits(serve: Serve) -> None:
+    running = serve()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with running.connect() as client:
+        client.sendall(b"GET / HTTP/1.1\r\n")
+        assert running.is_well()
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+            # As in the turn in which the last file was given to somebody.
+            assert running.server._server.accept() is None
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        client.sendall(b"Host: localhost\r\nConnection: close\r\n\r\n")
+        assert read_to_end(client).startswith(b"HTTP/1.1 200")
+
+
 def test_fewer_connections_are_allowed_where_fewer_files_may_be_opened() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
