@@ -10,11 +10,14 @@ from pydantic_core import to_jsonable_python
 
 from ..foreign_text import came_from_outside, describe_error, short_repr, succeeds
 from ..json_text import levels
+from ..redaction import shortened
 
 #: Lists and objects within one another; pydantic reads a few more from JSON.
 MAX_LEVELS = 190
 _SHOWN_CHARS = 80
 _ERROR_CHARS = 200
+#: Of one payload.
+_MAX_REASONS = 20
 
 
 def reasons_of(error: BaseException) -> list[str]:
@@ -36,15 +39,17 @@ def invalid(error: ValidationError) -> list[str]:
 
 
 def _invalid(error: ValidationError) -> list[str]:
-    return [
-        f"{name_of(tuple(map(str, each['loc'])))}: {each['msg']} (got {shown(each.get('input'))})"
-        for each in error.errors(include_url=False, include_context=False)
-    ]
+    found = error.errors(include_url=False, include_context=False)
+    told = []
+    for each in found[:_MAX_REASONS]:
+        name, why = name_of(tuple(map(str, each["loc"]))), shortened(each["msg"], _ERROR_CHARS)
+        told.append(f"{name}: {why} (got {shown(each.get('input'))})")
+    return told if len(found) <= _MAX_REASONS else [*told, f"and {len(found) - _MAX_REASONS} more"]
 
 
 def name_of(path: tuple[str, ...]) -> str:
-    """Return how a value inside a payload is called."""
-    return ".".join(path) or "payload"
+    """Return how a value inside a payload is called, bounded: keys are the caller's."""
+    return shortened(".".join(path), _ERROR_CHARS) or "payload"
 
 
 def shown(value: object) -> str:

@@ -72,6 +72,12 @@ def test_while_one_waits_it_stands_and_its_id_is_told(
     check_queue(redis_client)
 
 
+def test_a_key_may_hold_half_a_surrogate_pair(work: Actor[..., Any]) -> None:
+    first = add(work, unique_key="wallet/\ud800")
+    assert add(work, unique_key="wallet/\ud800").message_id == first.message_id
+    assert add(work, unique_key="wallet/\ud801").message_id != first.message_id
+
+
 @pytest.mark.parametrize(("until", "stands"), [("start", False), ("end", True)])
 def test_once_it_runs_only_the_longer_key_is_held(
     broker: JobBroker,

@@ -97,3 +97,16 @@ def test_an_interrupt_that_strikes_while_a_payload_is_checked_goes_on_its_way() 
 
     with pytest.raises(Interrupt):
         job_type(Slow).write({"n": 1})
+
+
+def test_a_refusal_is_bounded_however_much_is_wrong() -> None:
+    class Few(Payload):
+        number: int = 0
+
+    data = {f"{'k' * 50_000}{number}": "v" * 50_000 for number in range(60)}
+    with pytest.raises(BadPayload) as refused:
+        job_type(Few).write(data)
+    words = str(refused.value)
+    assert len(words) < 20_000
+    assert "kkkk" in words
+    assert "; and 40 more (accepted: number" in words
