@@ -31,7 +31,10 @@ ON_THE_HOST: tuple[tuple[str, Area, Check], ...] = (
     ("disk", Area.HOST, host.disk),
     ("files", Area.HOST, file_checks.files),
 )
-ON_THE_DATABASE: tuple[tuple[str, Area, Check], ...] = (("token keys", Area.DATABASE, file_checks.token_keys),)
+ON_THE_DATABASE: tuple[tuple[str, Area, Check], ...] = (
+    ("token keys", Area.DATABASE, file_checks.token_keys),
+    ("database rows", Area.DATABASE, host.rows),
+)
 
 _WORST_LAST = (Status.OK, Status.UNKNOWN, Status.WARNING, Status.PROBLEM)
 

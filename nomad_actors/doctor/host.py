@@ -34,15 +34,7 @@ def database(patient: Patient) -> Iterator[Finding]:
         if not database.was_used and (missing := _missing(where, database, patient)):
             yield missing
             return
-        schema = database.schema()
-        yield _schema(where, schema)
-        if schema.is_current and (found := misfits(database)):
-            yield Finding(
-                "database rows",
-                Status.WARNING,
-                redact(f"values that do not fit their columns, so that these rows are left out: {', '.join(found)}"),
-                "correct or delete them; whoever wrote to the database by hand knows which",
-            )
+        yield _schema(where, database.schema())
     except Unusable as error:
         yield Finding("database", Status.PROBLEM, redact(error.found), error.fix)
     except Unavailable as error:
@@ -51,6 +43,22 @@ def database(patient: Patient) -> Iterator[Finding]:
     finally:
         if patient.database is None:
             database.close()
+
+
+def rows(patient: Patient) -> Iterator[Finding]:
+    """Tell which rows another hand changed, where it is asked once: all are read, too much for a polled health."""
+    if patient.database is not None:
+        return
+    with contextlib.closing(Database(patient.settings.database_url, wait_ms=WAIT_MS)) as database:
+        if not database.is_sqlite or not _exists(Path(database.url.database or "")) or not database.schema().is_current:
+            return
+        if found := misfits(database):
+            yield Finding(
+                "database rows",
+                Status.WARNING,
+                redact(f"values that do not fit their columns, so that these rows are left out: {', '.join(found)}"),
+                "correct or delete them; whoever wrote to the database by hand knows which",
+            )
 
 
 def _missing(where: str, database: Database, patient: Patient) -> Finding | None:

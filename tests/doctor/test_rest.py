@@ -15,6 +15,7 @@ from admin import create_app
 from nomad_actors.app import QueueAccess
 from nomad_actors.app import create_app as application
 from nomad_actors.clock import SystemClock
+from nomad_actors.doctor import Patient, examine
 from nomad_actors.doctor.schedule_checks import CLOCK_FIX, release_of
 from nomad_actors.scheduler import SCHEDULES, Schedules
 from nomad_actors.store.database import Database
@@ -121,6 +122,20 @@ def test_a_database_file_that_is_missing_while_workers_live(
         found = found_in(access)["database"]
     assert (found.status, "though workers live" in found.found) == ("warning", True)
     assert found.fix.startswith("put the file back")
+
+
+def test_rows_that_do_not_fit_are_named_to_whoever_asks_once(access: QueueAccess) -> None:
+    database = Database(access.settings.database_url)
+    with database.write() as connection:
+        connection.execute(sa.text("INSERT INTO admin_revoked_tokens VALUES ('d', 'ada', 1, 'otto')"))
+        connection.execute(
+            sa.text("INSERT INTO admin_sessions VALUES ('h', 'ada', 'd', 'operator', NULL, 1, 1, 'never', NULL)")
+        )
+    polled = Patient(access.settings, access.clock, access.broker, access.queues, database=database)
+    assert "database rows" not in {finding.name for finding in examine(polled).findings}
+    found = found_in(access)["database rows"]
+    database.close()
+    assert (found.status, "admin_sessions (id_hash h)" in found.found) == ("warning", True)
 
 
 def test_a_database_that_is_none(access: QueueAccess, tmp_path: Path) -> None:
