@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shlex
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nomad_actors.local_redis import LocalRedis, free_port
+from nomad_actors.local_redis import LocalRedis, free_port, is_free
 
 ADMIN_PORT = 3000
 #: Where prometheus.yml looks for the workers and the scheduler.
@@ -39,13 +38,7 @@ def exports(environ: Mapping[str, str], redis: LocalRedis | None) -> str:
 
 
 def _usual_or_free(port: int) -> int:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return free_port()
-    return port
+    return port if is_free(port) else free_port()
 
 
 def brings_own_redis(environ: Mapping[str, str]) -> bool:
