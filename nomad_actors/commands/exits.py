@@ -107,21 +107,13 @@ class OneLineGroup(TyperGroup):
             sys.exit(_say(_with_hint(error), exit_code_of(error)))
         except (typer.Abort, KeyboardInterrupt):
             sys.exit(_say(STOPPED, ExitCode.INTERRUPTED))
-        except BrokenPipeError:
-            # Whoever read our output has enough.
-            give_up_stdout()
-            sys.exit(ExitCode.FAILED)
         except ProgramExit:
             raise
-        except SystemExit as error:
-            if not _is_of_typer(error):
-                sys.exit(
-                    _say(f"unexpected {describe_error(error)} (a fault of code that nomad called)", ExitCode.FAILED)
-                )
-            # It has met the end of a pipe.
-            give_up_stdout()
-            sys.exit(ExitCode.FAILED)
         except BaseException as error:
+            if _is_end_of_pipe(error):
+                # Whoever read our output has enough.
+                give_up_stdout()
+                sys.exit(ExitCode.FAILED)
             if isinstance(error, OSError) and is_of_stream(error):
                 give_up_stdout()
                 sys.exit(_say(f"standard output cannot be written: {error.strerror}", ExitCode.FAILED))
@@ -133,8 +125,10 @@ class OneLineGroup(TyperGroup):
         sys.exit(code if isinstance(code, int) else ExitCode.OK)
 
 
-def _is_of_typer(error: SystemExit) -> bool:
-    """Return whether the command line's own library ended the program, not code that it called."""
+def _is_end_of_pipe(error: BaseException) -> bool:
+    """Return whether our output is read no more; typer, where it meets that itself, makes a SystemExit of it."""
+    if type(error) is not SystemExit:
+        return type(error) is BrokenPipeError
     frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(traceback_of(error))]
     return frames[-1].partition(".")[0] in ("typer", "click")
 
