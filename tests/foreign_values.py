@@ -138,3 +138,14 @@ def encoder_that_raises(raised: Callable[[], BaseException], where: str = "") ->
         yield
     finally:
         dramatiq.set_encoder(before)
+
+
+def cancelled_task() -> None:
+    """Raise as code in C does, which has no instruction that raises."""
+    loop = asyncio.new_event_loop()
+    try:
+        future = loop.create_future()
+        future.cancel()
+        future.result()
+    finally:
+        loop.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import logging
@@ -25,7 +24,7 @@ from nomad_actors.foreign_text import (
 )
 from nomad_actors.job import _as_json
 from nomad_actors.json_text import one_line, readable
-from tests.foreign_values import RAISED, HostileText, OwnBase, hostile_exceptions
+from tests.foreign_values import RAISED, HostileText, OwnBase, cancelled_task, hostile_exceptions
 
 
 @pytest.fixture(autouse=True)
@@ -144,16 +143,6 @@ def test_an_interrupt_from_outside_goes_on_its_way() -> None:
     assert passed.is_set()
 
 
-def _cancelled_task() -> None:
-    loop = asyncio.new_event_loop()
-    try:
-        future = loop.create_future()
-        future.cancel()
-        future.result()
-    finally:
-        loop.close()
-
-
 def _cancelled_future() -> None:
     future: Future[None] = Future()
     future.cancel()
@@ -170,11 +159,11 @@ def _thrown_into_a_generator() -> None:
 
 
 def _without_a_readable_traceback() -> None:
-    raise type("NoTrace", (BaseException,), {"__traceback__": property(lambda _: _cancelled_task())})()
+    raise type("NoTrace", (BaseException,), {"__traceback__": property(lambda _: cancelled_task())})()
 
 
 @pytest.mark.parametrize(
-    "call", [_cancelled_task, _cancelled_future, _thrown_into_a_generator, _without_a_readable_traceback]
+    "call", [cancelled_task, _cancelled_future, _thrown_into_a_generator, _without_a_readable_traceback]
 )
 def test_what_code_in_c_raises_did_not_come_from_outside(call: Callable[[], None]) -> None:
     class Value:

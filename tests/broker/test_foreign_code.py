@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import sys
@@ -22,7 +21,7 @@ from nomad_actors.job import as_job
 from nomad_actors.middleware.job_log import JobLog
 from nomad_actors.middleware.metrics import Metrics
 from nomad_actors.testing import running
-from tests.foreign_values import RAISED, hostile_exceptions
+from tests.foreign_values import RAISED, cancelled_task, hostile_exceptions
 
 raised_by_hooks = pytest.mark.parametrize("raised", RAISED, ids=lambda each: each.__name__)
 
@@ -36,6 +35,13 @@ def reason_of(view: QueueView, message: dramatiq.Message[Any]) -> str:
     job = view.get(message.message_id)
     assert job is not None
     return job.reason() or ""
+
+
+def attempts_of(view: QueueView, message: dramatiq.Message[Any]) -> int:
+    job = view.get(message.message_id)
+    assert job is not None
+    assert job.record is not None
+    return job.record.header.attempts
 
 
 def test_a_job_gets_all_its_runs_whatever_its_error_is_like(
@@ -54,10 +60,9 @@ def test_a_job_gets_all_its_runs_whatever_its_error_is_like(
         assert worker.workers == threads
         assert all(thread.is_alive() for thread in threads)
     for name, message in messages.items():
+        assert attempts_of(view, message) == 3, name
         stored = view.get(message.message_id)
         assert stored is not None
-        assert stored.record is not None
-        assert stored.record.header.attempts == 3, name
         assert type(made[name]()).__name__ in (stored.reason() or ""), name
         (last_error,) = stored.last_error()[:1] if stored.last_error() else ("",)
         assert last_error == type(made[name]()).__name__
@@ -82,11 +87,8 @@ def test_an_error_that_its_actor_throws_is_not_tried_again_though_it_cannot_be_p
     message = job.send()
     with running(broker, threads=1):
         wait_until(lambda: view.counts().failed == 1)
-    stored = view.get(message.message_id)
-    assert stored is not None
-    assert stored.record is not None
-    assert stored.record.header.attempts == 1
-    assert "Mute: for good" in (stored.reason() or "")
+    assert attempts_of(view, message) == 1
+    assert "Mute: for good" in reason_of(view, message)
 
 
 @pytest.mark.parametrize(("kind", "attempts"), [(PermanentError, 1), (KeyError, 1), (Defer, 2), (ValueError, 2)])
@@ -106,10 +108,7 @@ def test_an_error_that_cannot_be_asked_for_its_class_ends_no_thread(
         wait_until(lambda: view.counts().failed == 1)
         assert worker.workers == [thread]
         assert thread.is_alive()
-    stored = view.get(message.message_id)
-    assert stored is not None
-    assert stored.record is not None
-    assert stored.record.header.attempts == attempts
+    assert attempts_of(view, message) == attempts
     assert "Liar" in reason_of(view, message)
 
 
@@ -185,10 +184,7 @@ def test_a_job_is_tried_again_though_its_delay_cannot_be_chosen(
     message = job.send()
     with running(broker, threads=1):
         wait_until(lambda: view.counts().failed == 1)
-    stored = view.get(message.message_id)
-    assert stored is not None
-    assert stored.record is not None
-    assert stored.record.header.attempts == 2
+    assert attempts_of(view, message) == 2
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -354,13 +350,7 @@ def test_a_hook_that_calls_a_cancelled_future_ends_no_thread(
 
     class Cancelled(dramatiq.Middleware):
         def after_ack(self, broker: dramatiq.Broker, message: dramatiq.Message[Any]) -> None:
-            loop = asyncio.new_event_loop()
-            try:
-                future = loop.create_future()
-                future.cancel()
-                future.result()
-            finally:
-                loop.close()
+            cancelled_task()
 
     broker.add_middleware(Cancelled())
     job = dramatiq.actor(lambda: None, actor_name="job")
