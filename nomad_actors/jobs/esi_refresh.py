@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from .. import queues
 from ..errors import BadInput
 from ..esi import GROUPS, ROUTES, Route, normalise
+from ..foreign_text import safe_repr, safe_str
 from ..job_types import Backoff, JobType, Priority, Result
 from ..queues import AddedJob, NewJob
 from ..store import DueRoute
@@ -202,10 +203,12 @@ def refresh_character_data(
 
 
 def _unknown_group(name: object) -> BadInput:
-    nearest = difflib.get_close_matches(str(name).upper(), GROUPS, n=2, cutoff=0.4)
+    nearest = difflib.get_close_matches(safe_str(name, 200).upper(), GROUPS, n=2, cutoff=0.4)
     hint = f"; did you mean {' or '.join(nearest)}?" if nearest else ""
     accepted = list(GROUPS)
-    return BadInput(f"unknown endpoint group {name!r}{hint} (accepted: {', '.join(accepted)})", accepted=accepted)
+    return BadInput(
+        f"unknown endpoint group {safe_repr(name, 200)}{hint} (accepted: {', '.join(accepted)})", accepted=accepted
+    )
 
 
 def _new_job(

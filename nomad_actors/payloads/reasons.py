@@ -16,6 +16,8 @@ from ..redaction import shortened
 MAX_LEVELS = 190
 _SHOWN_CHARS = 80
 _ERROR_CHARS = 200
+#: A validator's words name what is accepted, say all endpoints.
+_WHY_CHARS = 2_000
 #: Of one payload.
 _MAX_REASONS = 20
 
@@ -42,7 +44,7 @@ def _invalid(error: ValidationError) -> list[str]:
     found = error.errors(include_url=False, include_context=False)
     told = []
     for each in found[:_MAX_REASONS]:
-        name, why = name_of(tuple(map(str, each["loc"]))), shortened(each["msg"], _ERROR_CHARS)
+        name, why = name_of(tuple(map(str, each["loc"]))), shortened(each["msg"], _WHY_CHARS)
         told.append(f"{name}: {why} (got {shown(each.get('input'))})")
     return told if len(found) <= _MAX_REASONS else [*told, f"and {len(found) - _MAX_REASONS} more"]
 

@@ -253,7 +253,11 @@ def test_an_unknown_group_is_refused_with_the_nearest_and_nothing_is_added(app: 
 
 @pytest.mark.parametrize(
     ("endpoint", "said"),
-    [("/characters/{character_id}/walet", "wallet"), ("/latest/characters/5/wallet/", "endpoint is of character 5")],
+    [
+        ("/characters/{character_id}/walet", "did you mean /characters/{character_id}/wallet".replace("{", r"\{")),
+        ("/latest/characters/5/wallet/", "endpoint is of character 5"),
+        ("/characters/{character_id}/walet" + "x" * 450, "unknown endpoint .{450,600} \\(accepted: /characters"),
+    ],
 )
 def test_a_wrong_endpoint_is_refused_with_what_is_meant(app: App, endpoint: str, said: str) -> None:
     with pytest.raises(BadPayload, match=said):
