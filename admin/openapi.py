@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -84,21 +85,31 @@ class _Untitled(GenerateJsonSchema):
         return False
 
 
+_Kind = tuple[type[BaseModel], JsonSchemaMode]
+
+
+@lru_cache(maxsize=4)
+def _of_models(wanted: tuple[_Kind, ...]) -> tuple[Mapping[Any, Schema], Mapping[str, Schema]]:
+    """Return a reference to each model's schema, and the schemas; a program's models are always the same."""
+    references, told = models_json_schema(
+        list(wanted), ref_template="#/components/schemas/{model}", schema_generator=_Untitled
+    )
+    return references, told["$defs"]
+
+
 class _Schemas:
     """The schemas of everything that endpoints take and answer, one name each."""
 
     def __init__(self, found: list[Endpoint], queues: Queues) -> None:
         self.queues, job_types = queues, queues.job_types
-        wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(Problem, "serialization"): None}
+        wanted: dict[_Kind, None] = {(Problem, "serialization"): None}
         for endpoint in found:
             answers = (each for each in endpoint.answers.values() if not isinstance(each, Text))
             wanted |= {(answer, "serialization"): None for answer in answers}
             wanted |= {(kind, "validation"): None for kind in (endpoint.query, endpoint.body) if kind}
         wanted |= {(job_type.payload, "validation"): None for job_type in job_types.values()}
-        self._references, told = models_json_schema(
-            list(wanted), ref_template="#/components/schemas/{model}", schema_generator=_Untitled
-        )
-        self.definitions: dict[str, Schema] = told["$defs"]
+        self._references, definitions = _of_models(tuple(wanted))
+        self.definitions = dict(definitions)
         # Query parameters stand in the document one by one, jobs to add by their type.
         self._queries = {kind: self._taken(kind) for kind in {each.query for each in found if each.query}}
         if job_types:

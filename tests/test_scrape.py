@@ -26,6 +26,7 @@ from nomad_actors.scheduler.book import Schedules, Standing
 from nomad_actors.settings import Settings
 from nomad_actors.store import Snapshot, Store, TokenCipher
 from nomad_actors.testing import LocalRedis, running
+from tests.databases import put_database
 from tests.slow_line import SlowLine
 
 QUEUES = {"cache-cleanup", "esi-refresh", "historical-data", "token-refresh"}
@@ -52,7 +53,7 @@ HOLD = JobType(
 
 @contextmanager
 def app_on(redis_url: str, directory: Path) -> Iterator[App]:
-    settings = Settings(redis_url=redis_url, database_url=f"sqlite:///{directory / 'nomad.db'}", var_dir=directory)
+    settings = Settings(redis_url=redis_url, database_url=put_database(directory / "nomad.db"), var_dir=directory)
     app = create_app(settings, caller_deadline_ms=1_000)
     app.store.migrate()
     app.queues.register(HOLD)
@@ -124,7 +125,7 @@ def test_of_two_pauses_the_first_says_since_when(app: App, value: Callable[..., 
 
 def test_the_age_of_data_is_in_seconds(tmp_path: Path) -> None:
     clock = ManualClock(1_793_491_200_000)
-    store = Store(f"sqlite:///{tmp_path / 'nomad.db'}", cipher=TokenCipher(["a key for tests"]), clock=clock)
+    store = Store(put_database(tmp_path / "nomad.db"), cipher=TokenCipher(["a key for tests"]), clock=clock)
     login = {"user_id": 7, "name": "Ada Voss", "owner_hash": "owner", "scopes": [], "refresh_token": "a token"}
     store.save_login(character_id=90000001, **login)
     got = Snapshot(body=1.0, etag=None, last_modified=None, fresh_until_ms=0, as_of_ms=clock.now_ms())

@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import Unusable
 from ..private_files import make_directory, make_file
 from ..version import __version__
+from .schema import REVISION
 
-# Alembic is imported by what migrates: it takes long, and who only adds or shows jobs needs none.
+# Alembic is imported by what migrates: it takes long, and a database of this release needs none.
 if TYPE_CHECKING:
     from alembic.config import Config
 
@@ -47,7 +48,10 @@ def bring_up_to_date(engine: Engine, wait_seconds: float | None = None) -> str:
     with _alembic_lock, _migration_lock(engine, wait_seconds), engine.begin() as connection:
         if engine.url.get_backend_name() != "sqlite":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
-        return _upgrade(connection)
+        found = _revision(connection)
+        if found != REVISION:
+            _upgrade(connection, found)
+        return REVISION
 
 
 def check_revision(connection: Connection, revision: str) -> None:
@@ -69,7 +73,7 @@ class Schema:
     """The schema that a database has, the one that this release makes of it, and whether this release knows it."""
 
     found: str | None
-    head: str | None
+    head: str
     is_known: bool
 
     @property
@@ -85,13 +89,21 @@ class Schema:
 
 def schema_of(connection: Connection) -> Schema:
     """Return which schema a database has; it is left as it is."""
-    from alembic.runtime.migration import MigrationContext
+    found = _revision(connection)
+    return Schema(found, REVISION, found == REVISION or _is_known(found))
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
+
+
+def _is_known(revision: str | None) -> bool:
     from alembic.script import ScriptDirectory
 
-    scripts = ScriptDirectory.from_config(_config())
-    found = MigrationContext.configure(connection).get_current_revision()
-    known = {script.revision for script in scripts.walk_revisions()}
-    return Schema(found, scripts.get_current_head(), found in known)
+    return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
 def _config() -> Config:
@@ -103,27 +115,18 @@ def _config() -> Config:
     return config
 
 
-def _upgrade(connection: Connection) -> str:
+def _upgrade(connection: Connection, found: str | None) -> None:
     from alembic import command
-    from alembic.runtime.migration import MigrationContext
-    from alembic.script import ScriptDirectory
 
-    config = _config()
-    config.attributes["connection"] = connection
-    found = MigrationContext.configure(connection).get_current_revision()
-    scripts = ScriptDirectory.from_config(config)
-    head = scripts.get_current_head()
-    assert head is not None
-    if found == head:
-        return head
-    if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
+    if found is not None and not _is_known(found):
         raise SchemaTooNew(
             f"the database is at schema {found}, this release ({__version__}) knows schemas up to "
-            f"{head}: a newer release migrated it",
+            f"{REVISION}: a newer release migrated it",
             "start that release, or restore a backup from before",
         )
-    command.upgrade(config, "head")
-    return head
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, REVISION)
 
 
 @contextmanager

@@ -25,6 +25,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+#: The migration that makes these tables: the newest.
+REVISION = "0003"
 #: Constraints have names, so that a migration can change them.
 metadata = MetaData(
     naming_convention={

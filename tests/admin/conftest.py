@@ -24,6 +24,7 @@ from nomad_actors.secret_url import SecretUrl
 from nomad_actors.settings import Settings
 from nomad_actors.store import Store, TokenCipher
 from nomad_actors.testing import running
+from tests.databases import put_database
 from tests.operator import as_operator
 
 from .served import Served, a_watched_admin
@@ -113,7 +114,7 @@ class Parts:
 def parts_on(url: str, directory: Path, settings: Settings | None = None, clock: Clock | None = None) -> Parts:
     """Return the parts of an application: queues in the Redis at `url`, the database in `directory`."""
     gate.clear()
-    url_of_database = SecretUrl(f"sqlite:///{directory}/database/nomad.db")
+    url_of_database = SecretUrl(put_database(directory / "database" / "nomad.db"))
     settings = replace(settings or Settings(), var_dir=directory / "var", database_url=url_of_database)
     clock = clock or SystemClock()
     store = Store(url_of_database, cipher=TokenCipher(["a key for tests"]), clock=clock)

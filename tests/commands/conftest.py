@@ -16,6 +16,7 @@ from nomad_actors.cli import app
 from nomad_actors.settings import Settings
 from nomad_actors.store.database import Database
 from nomad_actors.testing import running
+from tests.databases import put_database
 from tests.processes import environ_for
 
 from . import shop
@@ -34,7 +35,7 @@ def environ(tmp_path: Path, redis_url: str, database: Database) -> dict[str, str
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     """The command's database, of this release."""
-    database = Database(f"sqlite:///{tmp_path / 'nomad.db'}")
+    database = Database(put_database(tmp_path / "nomad.db"))
     database.migrate()
     yield database
     database.close()

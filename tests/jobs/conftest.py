@@ -18,6 +18,7 @@ from nomad_actors.settings import Settings
 from nomad_actors.store import Login
 from sandbox.clock import SandboxClock
 from sandbox.serve import SandboxServer
+from tests.databases import put_database
 
 #: 2026-11-01T12:00:00Z
 NOW_S = 1_793_534_400
@@ -52,7 +53,7 @@ def settings(tmp_path: Path, redis_url: str, sandbox: SandboxServer) -> Settings
     """Settings that lead to the sandbox."""
     return Settings(
         redis_url=redis_url,
-        database_url=f"sqlite:///{tmp_path}/nomad.db",
+        database_url=put_database(tmp_path / "nomad.db"),
         var_dir=tmp_path,
         token_keys=("a key for tests",),
         eve_client_id="sandbox-client",

@@ -9,6 +9,7 @@ import pytest
 
 from nomad_actors.clock import ManualClock
 from nomad_actors.store import Store, TokenCipher
+from tests.databases import put_database
 from tests.postgres import Postgres
 
 #: 2026-11-01T00:00:00Z
@@ -25,7 +26,7 @@ def postgres_url(postgres: Postgres) -> str:
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database, one test on each kind."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/var/nomad.db"
+        return put_database(tmp_path / "var" / "nomad.db")
     postgres: Postgres = request.getfixturevalue("postgres")
     postgres.empty()
     return postgres.url

@@ -112,7 +112,7 @@ def test_text_that_a_database_does_not_take_is_written_all_the_same(store: Store
 def test_entries_of_the_schema_before_are_read_and_new_ones_are_beside_them(database_url: str) -> None:
     database = Database(database_url)
     if database.is_sqlite:
-        Path(database.url.database or "").parent.mkdir(parents=True)
+        Path(database.url.database or "").write_bytes(b"")
     with database.engine.execution_options(nomad_writes=True).begin() as connection:
         config = migrate._config()
         config.attributes["connection"] = connection

@@ -17,12 +17,13 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from nomad_actors.clock import SystemClock, mono_ms
 from nomad_actors.errors import SettingsError, Unavailable, Unusable
-from nomad_actors.store import SchemaTooNew, Store, TokenCipher
+from nomad_actors.store import SchemaTooNew, Store, TokenCipher, migrate
 from nomad_actors.store.database import Database
-from nomad_actors.store.schema import metadata
+from nomad_actors.store.schema import REVISION, metadata
 from tests.postgres import Postgres
 
 _WRITER = """
@@ -82,6 +83,17 @@ def test_the_migrations_make_exactly_the_declared_tables(store: Store) -> None:
     store.migrate()
     with store.database.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_the_newest_migration_is_the_one_that_a_database_of_this_release_needs() -> None:
+    assert ScriptDirectory(str(Path(migrate.__file__).parent / "migrations")).get_current_head() == REVISION
+
+
+def test_a_database_of_this_release_is_used_without_alembic(tmp_path: Path) -> None:
+    use = "import sys; from nomad_actors.store.database import Database; Database(sys.argv[1]).migrate(); "
+    url = f"sqlite:///{tmp_path}/nomad.db"
+    Database(url).migrate()
+    subprocess.run([sys.executable, "-c", use + "sys.exit('alembic' in sys.modules)", url], check=True)
 
 
 def test_sqlite_is_in_wal_mode_durable_and_holds_foreign_keys(tmp_path: Path) -> None:

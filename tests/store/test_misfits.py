@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from nomad_actors.store import AdminSession, AuditedRequest, Store, schema
 from nomad_actors.store.misfits import MAX_MS, READ_TOGETHER, misfits
+from tests.databases import put_database
 
 START_MS = 1_793_491_200_000
 
@@ -28,7 +29,7 @@ SESSION = AdminSession(id_hash="h1", token_name="ada", token_digest="d", role="o
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
     """SQLite: PostgreSQL refuses what does not fit."""
-    return f"sqlite:///{tmp_path}/nomad.db"
+    return put_database(tmp_path / "nomad.db")
 
 
 @pytest.fixture

@@ -1,0 +1,28 @@
+"""SQLite files of this release's schema for tests, without the time that its migrations take."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from nomad_actors.private_files import make_directory, make_file
+from nomad_actors.store.database import Database
+
+
+def put_database(path: Path) -> str:
+    """Put an empty, migrated database at `path`, where none is; return its URL."""
+    make_directory(path.parent)
+    make_file(path)
+    path.write_bytes(_migrated())
+    return f"sqlite:///{path}"
+
+
+@cache
+def _migrated() -> bytes:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "nomad.db"
+        database = Database(f"sqlite:///{path}")
+        database.migrate()
+        database.close()
+        return path.read_bytes()
