@@ -5,6 +5,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
+# A program that may not keep what it compiled starts a third slower, each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check chaos bench run run-workers run-scheduler run-admin clean lock image-digests
 # For every platform and Python that setup.cfg allows: a hash for each file of each release; no address in it.

@@ -30,7 +30,7 @@ WAITING, COMPLETED, FAILED = 1_000_000, 1_000_000, 100_000
 #: From here on the proof is of the whole million; a shorter one takes a part of it.
 WHOLE_SECONDS = 300.0
 #: How often everything is asked.
-ROUNDS, FEW_ROUNDS, WARM_ROUNDS = 100, 4, 2
+ROUNDS, FEW_ROUNDS, WARM_ROUNDS = 100, 2, 1
 #: From here on the bounds in milliseconds are the promised ones. A shorter run is one of few answers, on a machine
 #: that does other things too: it notices what grows with the number of jobs, which is far beyond ten times as slow.
 JUDGED_SECONDS = 30.0

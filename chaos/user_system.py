@@ -25,7 +25,7 @@ NOMAD = (sys.executable, "-m", "nomad_actors.cli")
 #: What is in the command line of each of its programs.
 PROGRAMS = {
     "redis": ("redis-server", "valkey-server"),
-    "workers": ("nomad_actors.dramatiq_program",),
+    "workers": ("workers",),
     "scheduler": ("nomad_actors.scheduler",),
     "admin": ("admin",),
 }

@@ -99,6 +99,13 @@ def configure_program(log_format: str, log_level: str) -> None:
     )
 
 
+def print_as_it_is() -> None:
+    """Undo what `configure_program` does beyond `configure`: somebody else's program goes on in this process."""
+    sys.stdout, sys.stderr = _itself(sys.stdout), _itself(sys.stderr)
+    logging.captureWarnings(False)
+    sys.excepthook, threading.excepthook = sys.__excepthook__, threading.__excepthook__
+
+
 def is_program_configured() -> bool:
     """Return whether what this process prints becomes log lines."""
     return isinstance(sys.stderr, PrintedLines)

@@ -51,11 +51,11 @@ ARROWS: dict[str, set[str]] = {
     "login": {"app", "esi"},
     "doctor": {"broker", "queues", "queue_control", "job", "scheduler", "store", "pauses"},
     "commands": {
-        *("app", "login", "supervisor", "doctor", "scheduler", "broker"),
+        *("app", "worker_program", "login", "supervisor", "doctor", "scheduler", "broker"),
         *("queues", "queue_control", "job", "job_metrics", "finding", "bulk", "metrics", "middleware"),
         *("pauses", "store", "own_redis"),
     },
-    "dramatiq_program": set(),
+    "worker_program": {"app", "metrics"},
     "cli": {"commands", "metrics"},
     "__init__": {"app", "job_types", "jobs", "queues", "settings", "version"},
 }

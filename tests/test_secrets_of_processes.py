@@ -197,6 +197,7 @@ def test_no_secret_of_a_job_leaves_its_process(
             app.queues.add_job("leaks", name, {"character_id": 7})
         wait_until(lambda: (queue.counts()["failed"], queue.counts()["completed"]) == (2, 1), timeout_seconds=60)
         wait_until(lambda: queue.counts()["delayed"] == 1 and len(project.events) >= 2, timeout_seconds=20)
+        wait_until(lambda: "metrics are served" in output.read_text(), timeout_seconds=20)
         port = environ["NOMAD_METRICS_PORT"]
         places["the workers' metrics"] = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=20).text
     ready = tmp_path / "ready"

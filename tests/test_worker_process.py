@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
@@ -87,6 +88,20 @@ def test_a_job_type_of_the_users_own_runs_in_a_worker_process(
     assert f"job_id={added.id}" in lines
     assert "category=job_metrics" in lines
     assert "module=hello-job" in lines
+
+
+def test_what_the_users_modules_begin_is_begun_in_each_worker_and_not_before_a_fork(
+    app: App, environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    begins = "import os, threading; threading.Thread(target=print, args=(f'begun in {os.getpid()}',)).start()"
+    (tmp_path / "greetings.py").write_text(f"{OWN_JOB_TYPE}\n{begins}\n", encoding="utf-8")
+    with program(["nomad_actors.cli", "run", "workers", "--processes", "2"], environ, tmp_path) as main:
+        queue = app.queues.get_queue("greetings")
+        wait_until(lambda: len(queue.workers()) == 2, timeout_seconds=30, what=said(tmp_path))
+        pids = {int(worker.name.partition(":")[2].partition("@")[0]) for worker in queue.workers()}
+        begun = [int(pid) for pid in re.findall(r"begun in ([0-9]+)", said(tmp_path))]
+        # The first is the process that checked whether workers can start.
+        assert (set(begun[1:]), main.pid in begun, len(begun)) == (pids, False, 3)
 
 
 @pytest.mark.parametrize("reporting", [False, True])

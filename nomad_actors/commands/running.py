@@ -22,6 +22,8 @@ from ..program import ProgramExit, begin, settings_or_exit
 from ..secret_url import SecretUrl
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..settings import Settings
     from ..supervisor import Supervisor
 
@@ -42,12 +44,13 @@ def workers(
     """Run workers: Dramatiq's own command line, with a thread a process for each place of each queue."""
     with settings_or_exit() as settings:
         begin(settings)
-        environ = _without_kept_counts()
-        from ..app import prepare_workers
+        counts_dir = _keep_counts(settings)
+        # Imports all that counts, so where counts are kept comes first.
+        from .. import worker_program
 
-        threads = prepare_workers(settings)
-        environ = _with_kept_counts(environ, settings)
-    _become(_worker_command(threads, settings, processes), environ)
+        threads = worker_program.threads_of_a_worker()
+        code = worker_program.run(settings, counts_dir, processes=processes, threads=threads)
+    raise ProgramExit(code)
 
 
 @run.command()
@@ -107,37 +110,27 @@ def _without_kept_counts() -> dict[str, str]:
     return dict(os.environ)
 
 
-def _with_kept_counts(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
-    """Return the environment of workers whose counts outlive them, and are summed over their processes."""
+def _keep_counts(settings: Settings) -> Path | None:
+    """Have workers keep counts that outlive them, and are summed over their processes; return where, if anywhere."""
+    os.environ.pop(VARIABLE, None)
     port = WORKERS_PORT if settings.metrics_port is None else settings.metrics_port
     if port == 0 and settings.metrics_dir is None:
         # A service that has another port each time is a new one each time.
-        return dict(environ)
+        return None
     # A host's own: another's process ids say nothing here.
     kept = settings.metrics_dir or settings.var_dir / "metrics" / f"workers-{socket.gethostname()}-{port}"
     if why := make_place(kept):
         logger.warning(NOT_KEPT, why=why)
-        return dict(environ)
-    return {**environ, VARIABLE: str(kept.resolve())}
+        return None
+    kept = kept.resolve()
+    os.environ[VARIABLE] = str(kept)
+    return kept
 
 
 def _beside_workers(settings: Settings) -> dict[str, str]:
     """Return where the scheduler's metrics are when the workers' are moved: at the next port, which they leave free."""
     port = settings.metrics_port
     return {"NOMAD_METRICS_PORT": str(port + 1 if port < 65535 else port - 1)} if port else {}
-
-
-def _worker_command(threads: int, settings: Settings, processes: int) -> list[str]:
-    return [
-        *(sys.executable, "-m", "nomad_actors.dramatiq_program", settings.log_format, settings.log_level),
-        "nomad_actors.app:worker_broker",
-        *("--processes", str(processes)),
-        *("--threads", str(threads)),
-        "--skip-logging",
-        # How long the main process waits for a worker that died while it booted, before it looks.
-        *("--worker-fork-timeout", "5000"),
-        *("--worker-shutdown-timeout", str(settings.shutdown_ms)),
-    ]
 
 
 def _become(command: list[str], environ: Mapping[str, str]) -> NoReturn:
