@@ -77,14 +77,14 @@ def panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
     return panels_of(dashboard)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Workers, scheduler and admin as processes; some jobs of each outcome have ended."""
     with System(tmp_path_factory.mktemp("system")) as system:
         yield system
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prometheus(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A Prometheus that scrapes the system once a second."""
     directory = tmp_path_factory.mktemp("prometheus")

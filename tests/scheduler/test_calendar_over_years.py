@@ -14,7 +14,7 @@ import pytest
 from nomad_actors.scheduler import cron
 from tests.scheduler.cron_oracle import Fitting, Meaning, random_expression
 
-BEGIN, END = datetime(2026, 1, 1, tzinfo=UTC), datetime(2034, 1, 1, tzinfo=UTC)
+BEGIN, END = datetime(2026, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)
 #: No zone of these changes its clocks anywhere but on a half hour.
 BLOCK = timedelta(minutes=30)
 MINUTE = timedelta(minutes=1)
@@ -65,7 +65,7 @@ def minute_oracle(expression: str, zone: ZoneInfo, begin: datetime, end: datetim
 
 
 @pytest.mark.parametrize("zone_name", ZONES)
-def test_eight_years_agree_with_every_minute_of_them(zone_name: str) -> None:
+def test_four_years_agree_with_every_minute_of_them(zone_name: str) -> None:
     zone = ZoneInfo(zone_name)
     for expression in EXPRESSIONS:
         ours = itertools.takewhile(lambda due: due < END, cron(expression).after(BEGIN - MINUTE, zone))
