@@ -20,8 +20,13 @@ class Conforming:
         self.document = openapi.document(web, queues)
         self.broken: list[str] = []
         self.checked = 0
+        self._steps = web.after_request_funcs.setdefault(None, [])
         # The first one registered is called last: it sees what the caller gets.
-        web.after_request_funcs.setdefault(None, []).insert(0, self._check)
+        self._steps.insert(0, self._check)
+
+    def close(self) -> None:
+        """Look no more."""
+        self._steps.remove(self._check)
 
     def _check(self, answer: Response) -> Response:
         rule = request.url_rule

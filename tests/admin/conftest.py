@@ -14,6 +14,7 @@ from jinja2 import FileSystemBytecodeCache
 from prometheus_client import CollectorRegistry
 
 from admin import create_app
+from admin.parts import keep
 from chaos.conforming import Conforming
 from nomad_actors.broker import JobBroker
 from nomad_actors.clock import Clock, SystemClock
@@ -162,15 +163,26 @@ def parts(redis_url: str, tmp_path: Path) -> Iterator[Parts]:
 
 @pytest.fixture
 def bare(parts: Parts) -> Flask:
-    """The admin of those parts, nobody watching its answers."""
+    """An admin of those parts for one test alone, nobody watching its answers."""
     return create_app(parts)  # type: ignore[arg-type]
 
 
+@pytest.fixture(scope="session")
+def shared() -> Flask:
+    """The admin that tests have one after the other: most of the time that making one takes goes into its routes."""
+    broker = JobBroker(url="redis://127.0.0.1:1/0")
+    queues = Queues(broker, settings=Settings(), clock=SystemClock())
+    store = Store("sqlite:////dev/null", cipher=None, clock=SystemClock())
+    return create_app(Parts(Settings(), SystemClock(), queues, store, CollectorRegistry(), broker))  # type: ignore[arg-type]
+
+
 @pytest.fixture
-def web(parts: Parts, bare: Flask) -> Iterator[Flask]:
+def web(parts: Parts, shared: Flask) -> Iterator[Flask]:
     """The admin of those parts; no answer of it may be one that its document does not know."""
-    conforming = Conforming(bare, parts.queues)
-    yield bare
+    keep(shared, parts)  # type: ignore[arg-type]
+    conforming = Conforming(shared, parts.queues)
+    yield shared
+    conforming.close()
     assert not conforming.broken, "\n".join(conforming.broken)
 
 

@@ -18,6 +18,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from admin import create_app
+from admin.parts import keep
 from nomad_actors import log
 from nomad_actors.admin_tokens import digest_of, token_entry
 from nomad_actors.clock import ManualClock
@@ -43,8 +44,9 @@ def closed(redis_url: str, tmp_path: Path) -> Iterator[Parts]:
 
 
 @pytest.fixture
-def web(closed: Parts) -> Flask:
-    return create_app(closed)  # type: ignore[arg-type]
+def web(closed: Parts, shared: Flask) -> Flask:
+    keep(shared, closed)  # type: ignore[arg-type]
+    return shared
 
 
 @pytest.fixture

@@ -35,13 +35,13 @@ def test_a_wrong_method_is_405_with_those_that_are_possible(ask: FlaskClient) ->
     assert "POST" in answer.headers["Allow"]
 
 
-def test_a_failure_of_ours_says_nothing_of_the_code(web: Flask, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failure_of_ours_says_nothing_of_the_code(bare: Flask, caplog: pytest.LogCaptureFixture) -> None:
     def broken() -> str:
         raise RuntimeError("the secret inside")
 
-    web.add_url_rule("/broken", view_func=broken)
+    bare.add_url_rule("/broken", view_func=broken)
     with caplog.at_level(logging.ERROR, "admin"):
-        answer = web.test_client().get("/broken")
+        answer = bare.test_client().get("/broken")
     assert (answer.status_code, answer.mimetype) == (500, "application/problem+json")
     assert "secret" not in answer.text
     assert "Traceback" not in answer.text
