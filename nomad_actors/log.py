@@ -99,11 +99,18 @@ def configure_program(log_format: str, log_level: str) -> None:
     )
 
 
-def print_as_it_is() -> None:
+def restore_streams() -> None:
     """Undo what `configure_program` does beyond `configure`: somebody else's program goes on in this process."""
     sys.stdout, sys.stderr = _itself(sys.stdout), _itself(sys.stderr)
     logging.captureWarnings(False)
     sys.excepthook, threading.excepthook = sys.__excepthook__, threading.__excepthook__
+
+
+def finish_lines() -> None:
+    """Say what was printed without the end of its line, for a process that ends without Python's own finish."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, PrintedLines):
+            stream.finish()
 
 
 def is_program_configured() -> bool:

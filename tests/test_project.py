@@ -55,7 +55,7 @@ ARROWS: dict[str, set[str]] = {
         *("queues", "queue_control", "job", "job_metrics", "finding", "bulk", "metrics", "middleware"),
         *("pauses", "store", "own_redis"),
     },
-    "worker_program": {"app", "metrics"},
+    "worker_program": {"app"},
     "cli": {"commands", "metrics"},
     "__init__": {"app", "job_types", "jobs", "queues", "settings", "version"},
 }

@@ -7,8 +7,10 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -44,12 +46,16 @@ def workers(
     """Run workers: Dramatiq's own command line, with a thread a process for each place of each queue."""
     with settings_or_exit() as settings:
         begin(settings)
-        counts_dir = _keep_counts(settings)
-        # Imports all that counts, so where counts are kept comes first.
-        from .. import worker_program
+        os.environ.pop(VARIABLE, None)
+        counts_dir = _place_of_counts(settings)
+        with _uncounted(counts_dir):
+            # prometheus-client reads the variable when it is imported.
+            from .. import worker_program
 
-        threads = worker_program.threads_of_a_worker()
-        code = worker_program.run(settings, counts_dir, processes=processes, threads=threads)
+            threads = worker_program.check_workers()
+        if counts_dir is not None:
+            os.environ[VARIABLE] = str(counts_dir)
+        code = worker_program.run(settings, processes=processes, threads=threads)
     raise ProgramExit(code)
 
 
@@ -110,21 +116,35 @@ def _without_kept_counts() -> dict[str, str]:
     return dict(os.environ)
 
 
-def _keep_counts(settings: Settings) -> Path | None:
-    """Have workers keep counts that outlive them, and are summed over their processes; return where, if anywhere."""
-    os.environ.pop(VARIABLE, None)
+def _place_of_counts(settings: Settings) -> Path | None:
+    """Return where workers keep counts that outlive them, and are summed over their processes; None for nowhere."""
     port = WORKERS_PORT if settings.metrics_port is None else settings.metrics_port
     if port == 0 and settings.metrics_dir is None:
         # A service that has another port each time is a new one each time.
         return None
     # A host's own: another's process ids say nothing here.
     kept = settings.metrics_dir or settings.var_dir / "metrics" / f"workers-{socket.gethostname()}-{port}"
-    if why := make_place(kept):
+    why = make_place(kept)
+    if not why:
+        try:
+            tempfile.gettempdir()
+        except OSError as error:
+            why = error.strerror or str(error)
+    if why:
         logger.warning(NOT_KEPT, why=why)
         return None
-    kept = kept.resolve()
-    os.environ[VARIABLE] = str(kept)
-    return kept
+    return kept.resolve()
+
+
+@contextmanager
+def _uncounted(counts_dir: Path | None) -> Iterator[None]:
+    """Keep what this process counts, as importing makes it do, where it is thrown away: workers alone count."""
+    if counts_dir is None:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="nomad-start-", ignore_cleanup_errors=True) as directory:
+        os.environ[VARIABLE] = directory
+        yield
 
 
 def _beside_workers(settings: Settings) -> dict[str, str]:

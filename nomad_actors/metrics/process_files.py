@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -87,16 +86,6 @@ class ProcessFiles(Collector):
         for name in self._unread - faults.keys():
             logger.info("counts can be read again, or are gone", file=name)
         self._unread = set(faults)
-
-
-def withdraw(path: Path) -> None:
-    """Remove the files that this process made by importing what counts; it counts nothing itself.
-
-    Raises `OSError`.
-    """
-    with _locked(path, fcntl.LOCK_EX):
-        for file in path.glob(f"*_{os.getpid()}.db"):
-            file.unlink()
 
 
 def _merged(files: Sequence[str]) -> list[Metric] | None:

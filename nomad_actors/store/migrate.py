@@ -96,8 +96,13 @@ def schema_of(connection: Connection) -> Schema:
 def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
-    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return found
+    found: list[str] = list(connection.scalars(text("SELECT version_num FROM alembic_version")))
+    if len(found) > 1:
+        raise Unusable(
+            f"the database is at several schemas, {' and '.join(map(str, found))}: somebody wrote into alembic_version",
+            "delete the rows that are not its schema, or restore a backup from before",
+        )
+    return found[0] if found else None
 
 
 def _is_known(revision: str | None) -> bool:

@@ -89,6 +89,16 @@ def test_the_newest_migration_is_the_one_that_a_database_of_this_release_needs()
     assert ScriptDirectory(str(Path(migrate.__file__).parent / "migrations")).get_current_head() == REVISION
 
 
+def test_a_database_at_several_schemas_is_refused_with_both(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/nomad.db")
+    database.migrate()
+    with database.write() as connection:
+        connection.execute(sa.text("INSERT INTO alembic_version VALUES ('9999')"))
+    again = Database(f"sqlite:///{tmp_path}/nomad.db")
+    with pytest.raises(Unusable, match=f"several schemas, {REVISION} and 9999"):
+        again.migrate()
+
+
 def test_a_database_of_this_release_is_used_without_alembic(tmp_path: Path) -> None:
     use = "import sys; from nomad_actors.store.database import Database; Database(sys.argv[1]).migrate(); "
     url = f"sqlite:///{tmp_path}/nomad.db"
