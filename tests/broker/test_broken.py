@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +28,8 @@ from nomad_actors.testing import running
 # A strike waits for the pump's next heartbeat, or the next block of the waiter.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
+    # A strike may hit a thread that is just making a socket, which nobody has then.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.parametrize("lease_ms", [1_000]),
 ]
 
@@ -41,6 +45,15 @@ def end_thread(thread: threading.Thread, wake: Callable[[], object] = lambda: No
         raise_thread_exception(thread.ident, Interrupt)
         wake()
         time.sleep(0.01)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sockets_of_nobody() -> Iterator[None]:
+    """Leave none of those sockets to the next file's tests, in which they would be found."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 class Told(dramatiq.Middleware):
