@@ -42,7 +42,7 @@ _LEAST_FIELDS = 12
 _NO_NEWS = ("Context impl", "Will assume")
 #: What a line says of itself; a field of this name that a caller passes gets an underscore after it.
 _OWN_FIELDS = ("timestamp", "level", "module", "event")
-_BARE = re.compile(r'[^\x00-\x20"=\\\x7f-\xa0\u2028\u2029\ud800-\udfff]+')
+_BARE = re.compile(r'[^\x00-\x20\s"=\\\x7f-\xa0\u2028\u2029\ud800-\udfff]+')
 _UNFIT_FOR_NAME = re.compile(r'[\x00-\x20\s="\\\x7f-\x9f\ud800-\udfff]+')
 #: Ends of lines for some readers, which JSON leaves as they are in a quoted text.
 _UNFIT_FOR_LINE = re.compile("[\x7f-\x9f\u2028\u2029]")

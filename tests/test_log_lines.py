@@ -257,12 +257,32 @@ _VALUES = st.recursive(
 )
 
 
+#: Arguments of a logging call that are no fields.
+OF_LOGGING = ("event", "exc_info", "stack_info", "stacklevel", "extra")
+
+
+@pytest.mark.parametrize("text", ["\u1680", "\u3000", "a\u2003b", "\ud800"])
+@pytest.mark.parametrize("log_format", ["json", "logfmt"])
+def test_any_space_and_half_a_character_can_be_read_back(log_format: str, text: str) -> None:
+    stream = configured(log_format)
+    log.get_logger("m").info(text, field=text)
+    the_line(stream.getvalue(), log_format)
+    written: list[str] = []
+    job_log = JobLog(log_format=log_format, log_level="info", write=written.append)
+    ended = Ended(
+        queue=text, actor=text, job_id=text, outcome=Outcome.COMPLETED, attempt=1, ready_ms=0, started_ms=0, ended_ms=0,
+        wait_ms=0, run_ms=0, error=text, message=None,
+    )  # fmt: skip
+    job_log.report_settled(None, [ended])  # type: ignore[arg-type]
+    the_line(written.pop(), log_format)
+
+
 @pytest.mark.parametrize("log_format", ["json", "logfmt"])
 @given(event=_VALUES, fields=st.dictionaries(_TEXTS | st.sampled_from([*OWN, "a b", "a_b", "=", ""]), _VALUES))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_event_with_any_fields_is_one_line(log_format: str, event: Any, fields: dict[str, Any]) -> None:
     stream = configured(log_format)
-    names = {name: value for name, value in fields.items() if name not in ("event", "exc_info", "stack_info")}
+    names = {name: value for name, value in fields.items() if name not in OF_LOGGING}
     log.get_logger("m").info(event, **names)
     found = the_line(stream.getvalue(), log_format)
     assert len(found) == 4 + len(names)

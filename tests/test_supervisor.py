@@ -272,7 +272,8 @@ def test_a_program_that_needs_somebody_again_after_it_ran_well_is_logged_again(
         wait_until(lambda: part.deaths >= 2)
         assert logged() == 1
         mended.touch()
-        wait_until(runs.exists)
+        # It may run before the supervisor's thread has noted its process.
+        wait_until(lambda: runs.exists() and "part" in supervisor.pids())
         mended.unlink()
         part.started_mono -= STEADY_SECONDS
         os.kill(supervisor.pids()["part"], signal.SIGTERM)

@@ -100,7 +100,7 @@ def _json_line(stamp: str, ended: Ended) -> str:
 
 
 def _middle(queue: str, actor: str, outcome: str) -> dict[str, str]:
-    actor = log.as_text(actor)
+    queue, actor = log.as_text(queue), log.as_text(actor)
     return {
         "level": _LEVELS.get(outcome, "info"),
         "module": f"{actor}-job",
