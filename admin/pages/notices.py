@@ -13,12 +13,20 @@ from ..access.forms import delete_cookie, set_cookie
 COOKIE = "nomad_notice"
 _LIFETIME_MS = 60_000
 _MAX_TEXT = 600
+#: Of what is written, before it is a third longer as base64: browsers leave a cookie of over 4 kB out.
+_MAX_BYTES = 2_800
 
 
 def leave(answer: Response, text: str, *, done: bool) -> None:
     """Leave a notice for the next page."""
-    told = json.dumps({"done": done, "text": text[:_MAX_TEXT]}).encode()
-    set_cookie(answer, COOKIE, base64.urlsafe_b64encode(told).decode(), lifetime_ms=_LIFETIME_MS)
+    text = text[:_MAX_TEXT]
+    while len(notice := _written(text, done)) > _MAX_BYTES:
+        text = text[: len(text) * 3 // 4]
+    set_cookie(answer, COOKIE, base64.urlsafe_b64encode(notice).decode(), lifetime_ms=_LIFETIME_MS)
+
+
+def _written(text: str, done: bool) -> bytes:
+    return json.dumps({"done": done, "text": text}, ensure_ascii=False).encode(errors="replace")
 
 
 def shown() -> dict[str, Any] | None:
