@@ -202,5 +202,5 @@ class UserSystem:
 
 def _is(name: str, command: list[str]) -> bool:
     # Redis makes one word of its whole command line.
-    words = " ".join(command).split()[:4]
+    words = " ".join(command).split()[:5]
     return any(mark in (word, Path(word).name) for mark in PROGRAMS[name] for word in words)
