@@ -53,10 +53,9 @@ def workers(
             from .. import worker_program
 
             threads = worker_program.check_workers()
-        if counts_dir is not None:
-            os.environ[VARIABLE] = str(counts_dir)
-        code = worker_program.run(settings, processes=processes, threads=threads)
-    raise ProgramExit(code)
+    if counts_dir is not None:
+        os.environ[VARIABLE] = str(counts_dir)
+    raise ProgramExit(worker_program.run(settings, processes=processes, threads=threads))
 
 
 @run.command()
