@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -39,6 +40,32 @@ def start(*arguments: str, output: Path, **environ: str) -> subprocess.Popen[byt
 
 def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
+
+
+@pytest.mark.slow
+def test_once_runs_every_job_type_beside_another_redis_and_leaves_nothing(
+    tmp_path: Path, redis_client: redis.Redis, redis_server: LocalRedis
+) -> None:
+    redis_client.set("somebody's", "data")
+    before = redis_client.info("stats")["total_connections_received"]
+    output = tmp_path / "said"
+    process = start("--once", output=output)
+    started: set[psutil.Process] = set()
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        started.update(family(process))
+        time.sleep(0.1)
+    said = output.read_text(errors="replace")
+    assert process.wait(timeout=5) == 0, said
+    assert all(name in said for name in JOB_TYPES)
+    assert "/admin/" in said
+    assert "failed:" not in said
+    _, alive = psutil.wait_procs(started, timeout=5)
+    assert not alive
+    assert not list(tmp_path.glob("nomad-demo-*"))
+    assert redis_client.get("somebody's") == b"data"
+    assert redis_client.info("stats")["total_connections_received"] == before
+    assert redis_client.dbsize() == 1
 
 
 @pytest.fixture
@@ -83,28 +110,16 @@ def test_killing_the_demo_ends_everything_it_started(tmp_path: Path, wait_until:
 
 
 @pytest.mark.slow
-def test_the_demo_is_the_original_to_look_at_and_leaves_nothing(
-    redis_client: redis.Redis,
-    redis_server: LocalRedis,
-    running: subprocess.Popen[bytes],
-    tmp_path: Path,
-    wait_until: Callable[..., None],
+def test_the_demo_is_the_original_to_look_at_and_ends_with_all_it_started(
+    running: subprocess.Popen[bytes], tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
-    redis_client.set("somebody's", "data")
-    before = redis_client.info("stats")["total_connections_received"]
-    output = tmp_path / "said"
-    # The summary of the first jobs comes before it says that it runs on.
-    said = output.read_text()
-    assert all(name in said for name in JOB_TYPES)
-    assert "failed:" not in said
+    said = (tmp_path / "said").read_text()
     address = next(line.split()[1] for line in said.splitlines() if line.startswith("Admin "))
+    (directory,) = tmp_path.glob("nomad-demo-*")
+    assert open_in(directory) == []
     check_ways_in(address, said)
     check_original(address.removesuffix("/admin/"), said, wait_until)
     end(running, signal.SIGINT)
-    assert not list(tmp_path.glob("nomad-demo-*"))
-    assert redis_client.get("somebody's") == b"data"
-    assert redis_client.info("stats")["total_connections_received"] == before
-    assert redis_client.dbsize() == 1
 
 
 def check_ways_in(address: str, said: str) -> None:

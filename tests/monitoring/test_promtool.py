@@ -47,6 +47,7 @@ def test_every_alert_is_tested_firing_and_quiet() -> None:
     "name",
     [
         "default.waiting_jobs up",
+        "doctor.memory_problem_percent down",
         "alerts.missing_for_seconds up",
         "alerts.burns[0].factor up",
         "alerts.success_grace_by_schedule_seconds[token-refresh] down",
