@@ -194,7 +194,7 @@ def refresh_character_data(
     """
     routes: dict[str, None] = {}
     for group in [groups] if isinstance(groups, str) else groups:
-        if group not in GROUPS:
+        if not isinstance(group, str) or group not in GROUPS:
             raise _unknown_group(group)
         routes.update(dict.fromkeys(route.name for route in GROUPS[group]))
     return queues.add_jobs(

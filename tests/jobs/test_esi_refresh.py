@@ -251,6 +251,13 @@ def test_an_unknown_group_is_refused_with_the_nearest_and_nothing_is_added(app: 
     assert queues.get_queue("esi-refresh").counts()["waiting"] == 0
 
 
+@pytest.mark.parametrize("group", [["CHARACTER_SKILLS"], None, 7, "x" * 70_000])
+def test_what_is_no_group_at_all_is_refused_in_a_short_sentence(app: App, group: Any) -> None:
+    with pytest.raises(BadInput, match="unknown endpoint group") as caught:
+        refresh_character_data(90000001, 7, [group])
+    assert len(str(caught.value)) < 2_000
+
+
 @pytest.mark.parametrize(
     ("endpoint", "said"),
     [
