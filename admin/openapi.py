@@ -91,10 +91,10 @@ _Kind = tuple[type[BaseModel], JsonSchemaMode]
 @lru_cache(maxsize=4)
 def _of_models(wanted: tuple[_Kind, ...]) -> tuple[Mapping[Any, Schema], Mapping[str, Schema]]:
     """Return a reference to each model's schema, and the schemas; a program's models are always the same."""
-    references, told = models_json_schema(
+    references, document = models_json_schema(
         list(wanted), ref_template="#/components/schemas/{model}", schema_generator=_Untitled
     )
-    return references, told["$defs"]
+    return references, document["$defs"]
 
 
 class _Schemas:

@@ -42,11 +42,11 @@ def invalid(error: ValidationError) -> list[str]:
 
 def _invalid(error: ValidationError) -> list[str]:
     found = error.errors(include_url=False, include_context=False)
-    told = []
+    reasons = []
     for each in found[:_MAX_REASONS]:
         name, why = name_of(tuple(map(str, each["loc"]))), shortened(each["msg"], _WHY_CHARS)
-        told.append(f"{name}: {why} (got {shown(each.get('input'))})")
-    return told if len(found) <= _MAX_REASONS else [*told, f"and {len(found) - _MAX_REASONS} more"]
+        reasons.append(f"{name}: {why} (got {shown(each.get('input'))})")
+    return reasons if len(found) <= _MAX_REASONS else [*reasons, f"and {len(found) - _MAX_REASONS} more"]
 
 
 def name_of(path: tuple[str, ...]) -> str:
