@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from jinja2 import FileSystemBytecodeCache
-from prometheus_client import CollectorRegistry
 
 from admin import create_app
 from admin.parts import keep
 from chaos.conforming import Conforming
+from nomad_actors.app import AdminAccess
 from nomad_actors.broker import JobBroker
 from nomad_actors.clock import Clock, SystemClock
 from nomad_actors.job_types import Backoff, JobType, Payload, Priority, Result
@@ -63,16 +63,8 @@ def work(payload: Work) -> Done:
     return Done(rows=payload.character_id, note=payload.note)
 
 
-@dataclass
-class Parts:
-    """What the admin uses of an application."""
-
-    settings: Settings
-    clock: Clock
-    queues: Queues
-    store: Store
-    registry: CollectorRegistry
-    broker: JobBroker
+class Parts(AdminAccess):
+    """What the admin uses of an application, and what a test does to it."""
 
     @property
     def schedules(self) -> Schedules:
@@ -98,11 +90,6 @@ class Parts:
         place.unlink()
         place.with_name("taken away").rename(place)
 
-    def close(self) -> None:
-        """Close the connections."""
-        self.broker.close()
-        self.store.close()
-
     def add(self, queue: str = "token-refresh", **data: object) -> str:
         """Add a job and return its id."""
         return self.queues.add_job(queue, f"{queue}-work", {"character_id": 1, **data}).id
@@ -124,7 +111,7 @@ def parts_on(url: str, directory: Path, settings: Settings | None = None, clock:
     queues = Queues(broker, settings=Settings(), clock=SystemClock())
     for name in QUEUES:
         queues.register(_job_type(name))
-    return Parts(settings, clock, queues, store, scraped(broker, queues, store, clock), broker)
+    return Parts(settings, clock, broker, queues, store, scraped(broker, queues, store, clock))
 
 
 def _job_type(queue: str) -> JobType:
@@ -164,22 +151,21 @@ def parts(redis_url: str, tmp_path: Path) -> Iterator[Parts]:
 @pytest.fixture
 def bare(parts: Parts) -> Flask:
     """An admin of those parts for one test alone, nobody watching its answers."""
-    return create_app(parts)  # type: ignore[arg-type]
+    return create_app(parts)
 
 
 @pytest.fixture(scope="session")
-def shared() -> Flask:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     """The admin that tests have one after the other: most of the time that making one takes goes into its routes."""
-    broker = JobBroker(url="redis://127.0.0.1:1/0")
-    queues = Queues(broker, settings=Settings(), clock=SystemClock())
-    store = Store("sqlite:////dev/null", cipher=None, clock=SystemClock())
-    return create_app(Parts(Settings(), SystemClock(), queues, store, CollectorRegistry(), broker))  # type: ignore[arg-type]
+    nobodys = parts_on("redis://127.0.0.1:1/0", tmp_path_factory.mktemp("nobody"))
+    yield create_app(nobodys)
+    nobodys.close()
 
 
 @pytest.fixture
 def web(parts: Parts, shared: Flask) -> Iterator[Flask]:
     """The admin of those parts; no answer of it may be one that its document does not know."""
-    keep(shared, parts)  # type: ignore[arg-type]
+    keep(shared, parts)
     conforming = Conforming(shared, parts.queues)
     yield shared
     conforming.close()

@@ -45,7 +45,7 @@ def closed(redis_url: str, tmp_path: Path) -> Iterator[Parts]:
 
 @pytest.fixture
 def web(closed: Parts, shared: Flask) -> Flask:
-    keep(shared, closed)  # type: ignore[arg-type]
+    keep(shared, closed)
     return shared
 
 
@@ -259,7 +259,7 @@ def test_a_viewer_sees_no_buttons_and_a_read_only_admin_has_none(ask: FlaskClien
     log_in(ask, "vera")
     assert "/pause" not in ask.get("/admin/queues/token-refresh").text
     frozen = replace(closed, settings=replace(closed.settings, admin_read_only=True))
-    other = create_app(frozen).test_client()  # type: ignore[arg-type]
+    other = create_app(frozen).test_client()
     page = other.get("/admin/queues/token-refresh", headers=bearer("otto")).text
     assert "/pause" not in page
     assert "read-only" in page
@@ -291,7 +291,7 @@ def test_wrong_tokens_of_one_address_keep_no_right_one_of_it_out(ask: FlaskClien
         assert log_in_with(f"guess-{number}").status_code == 401
     assert isinstance(closed.clock, ManualClock)
     closed.clock.advance(seconds=60)
-    other = create_app(closed).test_client()  # type: ignore[arg-type]
+    other = create_app(closed).test_client()
     here = {"REMOTE_ADDR": "192.0.2.7"}
     # Each other admin knows: it refuses wrong ones, of whichever way in, and lets right ones pass.
     answer = other.get("/metrics", headers=bearer("wrong-11"), environ_base=here)

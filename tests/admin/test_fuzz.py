@@ -27,7 +27,7 @@ def filled(parts: Parts) -> Flask:
         parts.add(queue)
         parts.queues.add_job(queue, f"{queue}-work", {"character_id": 2}, delay=3_600_000)
         parts.queues.get_queue(queue).cancel(parts.add(queue))
-    web = create_app(parts)  # type: ignore[arg-type]
+    web = create_app(parts)
     assert with_token(web, parts).post("/admin/jobs/queues/esi-refresh/resume").status_code == 200
     return web
 

@@ -82,7 +82,7 @@ def away(tmp_path: Path) -> Iterator[Parts]:
     ],
 )
 def test_without_redis_the_api_says_so(away: Parts, method: str, path: str) -> None:
-    answer = with_token(create_app(away), away).open(path, method=method)  # type: ignore[arg-type]
+    answer = with_token(create_app(away), away).open(path, method=method)
     assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
     assert "Redis" in answer.get_json()["detail"]
     assert answer.headers["Retry-After"] == "5"
@@ -90,7 +90,7 @@ def test_without_redis_the_api_says_so(away: Parts, method: str, path: str) -> N
 
 
 def test_without_redis_the_page_says_so(away: Parts) -> None:
-    answer = create_app(away).test_client().get("/admin/")  # type: ignore[arg-type]
+    answer = create_app(away).test_client().get("/admin/")
     assert (answer.status_code, answer.mimetype) == (503, "text/html")
     assert "Redis" in answer.text
     assert "Traceback" not in answer.text
@@ -98,7 +98,7 @@ def test_without_redis_the_page_says_so(away: Parts) -> None:
 
 def test_the_admin_answers_again_once_redis_is_back(own_redis: LocalRedis, tmp_path: Path) -> None:
     parts = parts_on(own_redis.url, tmp_path)
-    ask = create_app(parts).test_client()  # type: ignore[arg-type]
+    ask = create_app(parts).test_client()
     assert ask.get("/admin/jobs/metrics").status_code == 200
     own_redis.kill()
     assert ask.get("/admin/jobs/metrics").status_code == 503

@@ -90,7 +90,7 @@ def filled(parts: Parts) -> Parts:
 
 
 def behind(parts: Parts, **settings: Any) -> Flask:
-    return create_app(replace(parts, settings=replace(parts.settings, **settings)))  # type: ignore[arg-type]
+    return create_app(replace(parts, settings=replace(parts.settings, **settings)))
 
 
 def trusting(text: str, prefix: str = "") -> dict[str, Any]:

@@ -42,7 +42,7 @@ def token_of(parts: Parts) -> str:
 
 def browser(parts: Parts, cookie: str = "") -> FlaskClient:
     """Return a client of another admin of the same database, on another machine: nobody looks there without a token."""
-    client = create_app(parts).test_client()  # type: ignore[arg-type]
+    client = create_app(parts).test_client()
     client.environ_base["REMOTE_ADDR"] = "192.0.2.7"
     if cookie:
         client.set_cookie("nomad_session", cookie, path="/admin")
@@ -182,14 +182,14 @@ def a_link(parts: Parts) -> str:
 def test_an_admin_with_tokens_says_that_it_takes_no_links(own: Parts) -> None:
     link = a_link(own)
     configured = replace(own.settings, admin_tokens=(token_entry("ada", "operator", TOKEN),))
-    answer = create_app(replace(own, settings=configured)).test_client().get(link)  # type: ignore[arg-type]
+    answer = create_app(replace(own, settings=configured)).test_client().get(link)
     assert (answer.status_code, "takes no links: log in with one of them" in answer.text) == (401, True)
     assert "nomad admin link" not in answer.text
 
 
 def test_a_link_logs_one_browser_in_once_over_restarts(own: Parts) -> None:
     link = a_link(own)
-    client = create_app(own).test_client()  # type: ignore[arg-type]
+    client = create_app(own).test_client()
     # A browser that fetches ahead has not opened it, and neither has one that only asks whether it is there.
     client.get(link, headers={"Sec-Purpose": "prefetch;prerender"})
     client.head(link)
@@ -207,14 +207,14 @@ def test_a_link_logs_one_browser_in_once_over_restarts(own: Parts) -> None:
         ("local", "POST", f"{PAGE}/pause"),
         ("local", "GET", "/admin/login"),
     ]
-    for again in (client, create_app(own).test_client()):  # type: ignore[arg-type]
+    for again in (client, create_app(own).test_client()):
         answer = again.get(link)
         assert (answer.status_code, "used before" in answer.text) == (401, True)
     assert "once=" not in "".join(f"{entry.path}{entry.error}{entry.body}" for entry in own.store.audit.read(9)[0])
 
 
 def test_of_many_who_open_a_link_at_once_one_is_let_in(own: Parts) -> None:
-    link, web = a_link(own), create_app(own)  # type: ignore[arg-type]
+    link, web = a_link(own), create_app(own)
     own.store.migrate()
     with ThreadPoolExecutor(8) as pool:
         statuses = list(pool.map(lambda _: web.test_client().get(link).status_code, range(8)))
@@ -222,7 +222,7 @@ def test_of_many_who_open_a_link_at_once_one_is_let_in(own: Parts) -> None:
 
 
 def test_a_link_is_over_after_ten_minutes_and_with_its_token(own: Parts) -> None:
-    client = create_app(own).test_client()  # type: ignore[arg-type]
+    client = create_app(own).test_client()
     link, later = a_link(own), a_link(own)
     advance(own, 599)
     assert client.get(link).status_code == 303
@@ -234,7 +234,7 @@ def test_a_link_is_over_after_ten_minutes_and_with_its_token(own: Parts) -> None
 
 
 def test_a_link_that_nobody_signed_lets_nobody_in(own: Parts) -> None:
-    client = create_app(own).test_client()  # type: ignore[arg-type]
+    client = create_app(own).test_client()
     until, name, signature = a_link(own).partition("=")[2].split(".")
     wrong = ["x", ".", "..", "1.2.3", "9999999999999.x.", "é.é.é", "9" * 199, "٣.x.0", "-1.x.y", "\x00.\x00.\x00"]
     wrong += [f"{int(until) + 1}.{name}.{signature}", f"{until}.{name}x.{signature}", f"{until}.{name}."]
@@ -243,7 +243,7 @@ def test_a_link_that_nobody_signed_lets_nobody_in(own: Parts) -> None:
 
 
 def test_a_link_waits_for_the_database_to_come_back(own: Parts) -> None:
-    client, link = create_app(own).test_client(), a_link(own)  # type: ignore[arg-type]
+    client, link = create_app(own).test_client(), a_link(own)
     own.lose_database()
     assert client.get(link).status_code == 503
     own.find_database()
@@ -251,7 +251,7 @@ def test_a_link_waits_for_the_database_to_come_back(own: Parts) -> None:
 
 
 def test_a_link_is_not_used_up_when_the_audit_log_cannot_be_written(own: Parts) -> None:
-    client, link = create_app(own).test_client(), a_link(own)  # type: ignore[arg-type]
+    client, link = create_app(own).test_client(), a_link(own)
     own.store.migrate()
     with own.store.database.write() as connection:
         connection.exec_driver_sql("ALTER TABLE audit_log RENAME TO away")
@@ -259,7 +259,7 @@ def test_a_link_is_not_used_up_when_the_audit_log_cannot_be_written(own: Parts) 
     with own.store.database.write() as connection:
         connection.exec_driver_sql("ALTER TABLE away RENAME TO audit_log")
     assert client.get(link).status_code == 303
-    assert create_app(own).test_client().get(link).status_code == 401  # type: ignore[arg-type]
+    assert create_app(own).test_client().get(link).status_code == 401
     refused, let_in = own.store.audit.read(9)[0]
     assert [(entry.actor, entry.status, entry.refused) for entry in (refused, let_in)] == [
         ("local", 401, False),
@@ -300,7 +300,7 @@ def test_a_file_that_holds_no_token_lets_nobody_in_and_says_what_to_do(own: Part
     (own.settings.var_dir / "admin-token").write_bytes(content)
     with pytest.raises(local_token.NoLocalToken, match="admin-token"):
         local_token.read_or_make_token(own.settings.var_dir)
-    client: FlaskClient = create_app(own).test_client()  # type: ignore[arg-type]
+    client: FlaskClient = create_app(own).test_client()
     for presented in ("", content.decode("latin-1").strip()):
         answer = client.post("/admin/jobs/esi/pause", environ_base={"HTTP_AUTHORIZATION": f"Bearer {presented}"})
         assert answer.status_code == 401
