@@ -1,6 +1,6 @@
 # One image for workers, scheduler and admin; docker-compose.yml says which of them a container is.
-# By digest: --build-arg PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:… (docs/deployment.md says how to find it).
-ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+# By digest, as in docker-compose.yml; docs/deployment.md says how to take a newer one.
+ARG PYTHON_IMAGE=python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
 RUN python -m venv /opt/build && python -m venv --without-pip /opt/nomad

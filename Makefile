@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check chaos bench run run-workers run-scheduler run-admin clean lock image-digests
+.PHONY: help demo test check chaos bench run run-workers run-scheduler run-admin clean lock
 # For every platform and Python that setup.cfg allows: a hash for each file of each release; no address in it.
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
@@ -54,12 +54,6 @@ lock: $(STAMP) ## Fix the versions and hashes of all that is installed; UPGRADE=
 	@$(COMPILE) --constraint requirements.lock.new --extra postgres --output-file requirements-image.lock.new setup.cfg
 	@printf 'pip\nsetuptools\n' | $(COMPILE) --constraint requirements.lock.new --output-file requirements-build.lock.new -
 	@for lock in requirements requirements-image requirements-build; do mv $$lock.lock.new $$lock.lock || exit 1; done
-
-image-digests: ## Write docker-compose.digests.yml: each image by its digest (needs Docker)
-	@docker compose config --lock-image-digests redis postgres prometheus alertmanager grafana >docker-compose.digests.yml.new || \
-		{ rm -f docker-compose.digests.yml.new; exit 1; }
-	@mv docker-compose.digests.yml.new docker-compose.digests.yml
-	@docker buildx imagetools inspect python:3.11-slim-bookworm --format 'PYTHON_IMAGE=python:3.11-slim-bookworm@{{.Manifest.Digest}}'
 
 clean: ## Remove what was made here, but for var/
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

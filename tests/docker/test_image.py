@@ -13,6 +13,17 @@ from tests.processes import ROOT
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
+PINNED = re.compile(r"[a-z/]+:v?[0-9][\w.-]*@sha256:[0-9a-f]{64}")
+
+
+def test_every_image_of_others_is_named_by_version_and_digest() -> None:
+    compose = (ROOT / "docker-compose.yml").read_text()
+    images = set(re.findall(r"^ +image: (\S+)$", compose, re.MULTILINE)) - {"nomad-actors"}
+    images |= set(re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE))
+    assert len(images) == 6
+    assert [image for image in images if not PINNED.fullmatch(image)] == []
+
+
 def copied() -> list[str]:
     """Return what the Dockerfile copies from the checkout."""
     lines = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
