@@ -6,16 +6,18 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from nomad_actors import error_reports, local_token, log
-from nomad_actors.admin_tokens import require_tokens_beyond_loopback
+from nomad_actors import logs
 from nomad_actors.app import AdminAccess, open_admin, redis_missing
-from nomad_actors.bulk import Runner
 from nomad_actors.errors import Unavailable
-from nomad_actors.program import begin, settings_or_exit
+from nomad_actors.logs import error_reports
+from nomad_actors.processes.program import begin, settings_or_exit
+from nomad_actors.queues.bulk import Runner
+from nomad_actors.settings.admin_tokens import require_tokens_beyond_loopback
+from nomad_actors.store import local_token
 
 from . import serve, web
 
-logger = log.get_logger("admin")
+logger = logs.get_logger("admin")
 
 #: Whoever asks learns within two seconds that Redis does not answer.
 REDIS_DEADLINE_MS = 1500

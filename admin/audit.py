@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from nomad_actors.finding import MAX_LIMIT
+from nomad_actors.queues.search import MAX_LIMIT
 
 from .inputs import Query
 from .parts import application

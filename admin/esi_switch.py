@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nomad_actors.broker.holds import Pause
+from nomad_actors.broker.records.holds import Pause
 from nomad_actors.queues import Queues
 
 

@@ -9,9 +9,9 @@ from typing import Annotated
 from pydantic import Field, WithJsonSchema
 
 from nomad_actors.broker.states import STATE_NAMES, State
-from nomad_actors.finding import MAX_LIMIT, OUTCOMES, JobFilter, parse_fields
-from nomad_actors.job import Job
 from nomad_actors.queues import Queue
+from nomad_actors.queues.job import Job
+from nomad_actors.queues.search import MAX_LIMIT, OUTCOMES, JobFilter, parse_fields
 
 from .inputs import Query
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from flask import Request
 
-from nomad_actors.addresses import is_loopback, is_loopback_host
+from nomad_actors.settings.addresses import is_loopback, is_loopback_host
 
 #: A proxy on this machine makes everybody look like this machine; these headers give it away. It is no proof that none
 #: of them is there: whoever has no token may read only, and what is behind a proxy should have tokens.

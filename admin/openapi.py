@@ -15,8 +15,8 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 from werkzeug.routing import Rule
 
-from nomad_actors.job_types import JobType
 from nomad_actors.queues import Queues
+from nomad_actors.queues.job_type import JobType
 from nomad_actors.version import __version__
 
 from .api.answers import Problem

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Flask, Response, g, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from nomad_actors import error_reports, log
+from nomad_actors import logs
 from nomad_actors.errors import (
     BadInput,
     JobNotFound,
@@ -20,10 +20,11 @@ from nomad_actors.errors import (
     UnknownSchedule,
     WrongState,
 )
+from nomad_actors.logs import error_reports
 
 from .answer import Answer
 
-logger = log.get_logger("admin")
+logger = logs.get_logger("admin")
 
 #: The first class that fits decides: subclasses stand before their bases.
 _STATUS: Sequence[tuple[type[NomadError], HTTPStatus]] = (
@@ -70,7 +71,7 @@ def problem(status: HTTPStatus, detail: str, *, accepted: Sequence[str] = (), **
 
 def unavailable(error: Unavailable, **more: Any) -> Response:
     """Return the answer for a Redis or a database that is away."""
-    answer = problem(HTTPStatus.SERVICE_UNAVAILABLE, log.redact(str(error)), **more)
+    answer = problem(HTTPStatus.SERVICE_UNAVAILABLE, logs.redact(str(error)), **more)
     answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return answer
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask, Response
 
-from nomad_actors.foreign_text import came_from_outside
+from nomad_actors.logs.foreign_text import came_from_outside
 
 from . import problems
 from .access import forms, guard, journal, request_ids

@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from nomad_actors.local_redis import LocalRedis
+from nomad_actors.processes.local_redis import LocalRedis
 
 from .scenarios import SCENARIOS
 from .systems import OURS, STOCK, SYSTEMS, UNWATCHED, System

@@ -11,7 +11,7 @@ from typing import IO
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
-from nomad_actors import log
+from nomad_actors import logs
 from nomad_actors.broker import JobBroker
 from nomad_actors.middleware import middleware_for
 from nomad_actors.middleware.job_log import JobLog
@@ -44,6 +44,6 @@ def make_broker(system: str, url: str, lines: IO[str]) -> dramatiq.Broker:
         return RedisBroker(url=url)
     kept = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     settings = Settings(redis_url=url, metrics_port=0, metrics_dir=Path(kept) if kept else None)
-    log.configure(settings.log_format, settings.log_level, lines)
+    logs.configure(settings.log_format, settings.log_level, lines)
     watching = (Metrics, JobLog) if system == UNWATCHED.name else ()
     return JobBroker(url=url, middleware=[m for m in middleware_for(settings) if not isinstance(m, watching)])

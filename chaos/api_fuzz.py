@@ -27,12 +27,12 @@ from werkzeug.serving import make_server
 
 from admin import create_app
 from nomad_actors import app
-from nomad_actors.bulk import Operations
-from nomad_actors.local_redis import LocalRedis
-from nomad_actors.local_token import read_or_make_token
+from nomad_actors.processes.local_redis import LocalRedis
 from nomad_actors.queues import Queues
+from nomad_actors.queues.bulk import Operations
 from nomad_actors.scheduler import SCHEDULES, Schedules
 from nomad_actors.settings import Settings
+from nomad_actors.store.local_token import read_or_make_token
 
 from .conforming import Conforming
 from .fuzz_material import Material

@@ -7,7 +7,7 @@ import redis
 from nomad_actors.broker import records
 from nomad_actors.broker.errors import UnreadableBody
 from nomad_actors.broker.records import Flag
-from nomad_actors.broker.tags import TERM_BYTES, UniqueUntil
+from nomad_actors.broker.records.tags import TERM_BYTES, UniqueUntil
 
 INDEXES = ("waiting", "delayed", "completed", "failed")
 

@@ -17,11 +17,11 @@ import redis
 import requests
 
 from nomad_actors.app import QueueAccess, open_queues
-from nomad_actors.local_redis import LocalRedis
-from nomad_actors.local_token import read_or_make_token
-from nomad_actors.processes import end_with_parent
+from nomad_actors.processes.local_redis import LocalRedis
+from nomad_actors.processes.parent import end_with_parent
 from nomad_actors.queues import NewJob
 from nomad_actors.settings import Settings
+from nomad_actors.store.local_token import read_or_make_token
 
 from .million_jobs import LETTER
 from .million_questions import CHARACTERS, Question, Questions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nomad_actors.job_types import JobType, Payload, Result
+from nomad_actors.queues.job_type import JobType, Payload, Result
 
 
 class Letter(Payload):

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from nomad_actors.local_redis import free_port
+from nomad_actors.processes.local_redis import free_port
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "deployment.md"
 #: The name in the documented configuration.

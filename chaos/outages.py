@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nomad_actors.broker import JobBroker
-from nomad_actors.local_redis import LocalRedis
+from nomad_actors.processes.local_redis import LocalRedis
 from nomad_actors.testing import Command, FaultProxy
 
 from .workload import Books, Producer, audit, declare, settle, worker

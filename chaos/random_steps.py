@@ -17,12 +17,12 @@ from typing import Any
 
 import redis
 
-from nomad_actors.broker import JobBroker, faults, records
-from nomad_actors.broker.link import Call
-from nomad_actors.broker.records import Flag
+from nomad_actors.broker import JobBroker, records
+from nomad_actors.broker.client.link import Call
+from nomad_actors.broker.records import Flag, failures
+from nomad_actors.broker.records.tags import pack_extra, term
 from nomad_actors.broker.states import State
-from nomad_actors.broker.tags import pack_extra, term
-from nomad_actors.local_redis import LocalRedis
+from nomad_actors.processes.local_redis import LocalRedis
 
 from .consistency import check_queue
 from .queue_model import FINISHED, Model
@@ -324,7 +324,7 @@ class Walk:
                 self._settle(job_id, token, outbox=False, twice=False)
 
     def _fault(self, outcome: str) -> bytes:
-        return faults.pack("job", "ValueError", self.draw.choice("ab")) if outcome == "failed" else b""
+        return failures.pack("job", "ValueError", self.draw.choice("ab")) if outcome == "failed" else b""
 
     def _settle(self, job_id: str, token: Token, *, outbox: bool, twice: bool) -> None:
         outcome = self.draw.choice(OUTCOMES)

@@ -8,9 +8,9 @@ import sys
 
 from nomad_actors.broker import JobBroker
 from nomad_actors.clock import Clock, FastClock, Reckoning
-from nomad_actors.job_types import JobType, Payload, Result
-from nomad_actors.processes import end_with_parent
+from nomad_actors.processes.parent import end_with_parent
 from nomad_actors.queues import Queues
+from nomad_actors.queues.job_type import JobType, Payload, Result
 from nomad_actors.scheduler import Schedule, Schedules, SlotScheduler
 from nomad_actors.settings import Settings
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nomad_actors.broker import State
 from nomad_actors.clock import FastClock
-from nomad_actors.local_redis import LocalRedis
+from nomad_actors.processes.local_redis import LocalRedis
 from nomad_actors.queues import Queues
 
 from .scheduler_process import queues_on

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from nomad_actors.broker import JobBroker
-from nomad_actors.local_redis import LocalRedis
+from nomad_actors.processes.local_redis import LocalRedis
 
 from .workload import Books, Producer, audit, declare, settle, worker
 

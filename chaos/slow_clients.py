@@ -18,9 +18,9 @@ from pathlib import Path
 
 import psutil
 
-from nomad_actors.admin_tokens import token_entry
-from nomad_actors.local_redis import LocalRedis
-from nomad_actors.processes import end_with_parent
+from nomad_actors.processes.local_redis import LocalRedis
+from nomad_actors.processes.parent import end_with_parent
+from nomad_actors.settings.admin_tokens import token_entry
 
 from .http_attacks import KINDS
 from .nginx import NAME, nginx, program

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from nomad_actors.local_redis import LocalRedis, bundled_server
+from nomad_actors.processes.local_redis import LocalRedis, bundled_server
 
 _LIBRARIES = (
     "usr/lib/*/faketime/libfaketime.so.1",

@@ -14,8 +14,8 @@ import psutil
 
 from nomad_actors.app import QueueAccess, open_queues
 from nomad_actors.errors import NomadError
-from nomad_actors.local_redis import free_port
-from nomad_actors.processes import end_with_parent
+from nomad_actors.processes.local_redis import free_port
+from nomad_actors.processes.parent import end_with_parent
 from nomad_actors.settings import Settings
 
 from .kept_jobs import LEDGER

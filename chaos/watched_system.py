@@ -24,8 +24,8 @@ from demo.programs import Programs
 from monitoring.alerts.files import texts, write
 from monitoring.alerts.rule import RUNBOOK
 from nomad_actors.app import create_app
-from nomad_actors.local_redis import LocalRedis, free_port
-from nomad_actors.processes import end_with_parent
+from nomad_actors.processes.local_redis import LocalRedis, free_port
+from nomad_actors.processes.parent import end_with_parent
 from nomad_actors.scheduler.book import Schedules
 from nomad_actors.settings import Settings
 

@@ -18,12 +18,12 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from nomad_actors import App, Settings, local_token
+from nomad_actors import App, Settings
 from nomad_actors.app import create_app
 from nomad_actors.errors import NomadError
-from nomad_actors.local_redis import LocalRedis
-from nomad_actors.private_files import make_files_private
-from nomad_actors.store import Character
+from nomad_actors.processes.local_redis import LocalRedis
+from nomad_actors.processes.private_files import make_files_private
+from nomad_actors.store import Character, local_token
 
 from . import load, summary
 from .environment import ADMIN_PORT, Ports, brings_own_redis, child_environ, exports

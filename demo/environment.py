@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nomad_actors.local_redis import LocalRedis, free_port, is_free
+from nomad_actors.processes.local_redis import LocalRedis, free_port, is_free
 
 ADMIN_PORT = 3000
 #: Where prometheus.yml looks for the workers and the scheduler.

@@ -12,7 +12,7 @@ from typing import Self
 import requests
 
 from nomad_actors.errors import NomadError
-from nomad_actors.supervisor import Supervisor
+from nomad_actors.processes.supervisor import Supervisor
 
 from .environment import Ports
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from nomad_actors.job import Job
 from nomad_actors.queues import Queues
+from nomad_actors.queues.job import Job
 
 #: More than the demo's first jobs of any queue.
 READ_AT_MOST = 5_000

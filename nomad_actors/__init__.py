@@ -10,7 +10,6 @@ from .version import __version__
 if TYPE_CHECKING:
     from .app import App, connect
     from .broker.errors import Cancelled, Defer, PermanentError
-    from .job_types import Backoff, JobType, Payload, Priority, Result
     from .jobs import (
         cleanup_cache,
         collect_all_historical_data,
@@ -20,13 +19,14 @@ if TYPE_CHECKING:
         refresh_esi_data,
     )
     from .queues import NewJob, add_job, add_jobs, current_job, get_queue
+    from .queues.job_type import Backoff, JobType, Payload, Priority, Result
     from .settings import Settings
 
 # Looked up when first used: whoever only wants the broker need not wait for the database's library.
 _HOMES = {
     "app": ("App", "connect"),
     "broker.errors": ("Cancelled", "Defer", "PermanentError"),
-    "job_types": ("Backoff", "JobType", "Payload", "Priority", "Result"),
+    "queues.job_type": ("Backoff", "JobType", "Payload", "Priority", "Result"),
     "jobs": (
         "cleanup_cache",
         "collect_all_historical_data",

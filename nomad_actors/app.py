@@ -16,22 +16,22 @@ import dramatiq
 import redis
 from prometheus_client import CollectorRegistry
 
-from . import error_reports, log, queues
+from . import logs, queues
 from .broker import JobBroker
 from .broker.errors import RedisUnavailable, Refusal
 from .clock import Clock, SystemClock
 from .errors import BadInput, SettingsError, Unavailable
 from .esi import EsiCache, EsiClient, SsoClient, http_session
-from .foreign_text import came_from_outside, class_name, describe_error, safe_str, traceback_of
-from .job_types import JobType
+from .health.scrape import scraped
 from .jobs import JOB_TYPES
 from .jobs.services import Services
+from .logs import error_reports
+from .logs.foreign_text import came_from_outside, class_name, describe_error, safe_str, traceback_of
 from .middleware import middleware_for
-from .processes import stop_with_parent
-from .program import EXIT_CANNOT_START, ProgramExit, begin
-from .program import settings_or_exit as settings_or_exit
+from .processes.parent import stop_with_parent
+from .processes.program import EXIT_CANNOT_START, ProgramExit, begin, settings_or_exit
 from .queues import Queues
-from .scrape import scraped
+from .queues.job_type import JobType
 from .settings import Settings
 from .store import Store, TokenCipher
 
@@ -190,7 +190,7 @@ def require_redis(access: QueueAccess) -> None:
 
     The code is 78 where only somebody can mend it, else 1.
     """
-    logger = log.get_logger("nomad_actors.app")
+    logger = logs.get_logger("nomad_actors.app")
     try:
         access.queues.ping()
     except Unavailable as error:

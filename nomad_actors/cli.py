@@ -27,7 +27,7 @@ from .commands import (
 from .commands.exits import OneLineGroup
 from .commands.running import run
 from .metrics.place import VARIABLE
-from .private_files import make_files_private
+from .processes.private_files import make_files_private
 
 app = typer.Typer(
     cls=OneLineGroup,

@@ -27,7 +27,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from .foreign_text import safe_repr, safe_str
+from .logs.foreign_text import safe_repr, safe_str
 
 #: What others name as the time to come back is believed up to a day: nothing of CCP's is closed for longer.
 MAX_RETRY_AFTER_SECONDS: Final = 86_400.0

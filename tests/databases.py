@@ -6,7 +6,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from nomad_actors.private_files import make_directory, make_file
+from nomad_actors.processes.private_files import make_directory, make_file
 from nomad_actors.store.database import Database
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from admin.__main__ import main
-from nomad_actors.bulk import Operations
+from nomad_actors.queues.bulk import Operations
 
 
 def fail(_: Operations) -> NoReturn:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from nomad_actors.local_redis import LocalRedis, find_server
+from nomad_actors.processes.local_redis import LocalRedis, find_server
 
 
 def start(directory: Path) -> LocalRedis:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nomad_actors.local_token import read_or_make_token
+from nomad_actors.store.local_token import read_or_make_token
 
 
 def as_operator(var_dir: Path) -> dict[str, str]:

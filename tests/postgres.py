@@ -16,7 +16,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from nomad_actors.local_redis import free_port
+from nomad_actors.processes.local_redis import free_port
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from nomad_actors.processes import end_with_parent
+from nomad_actors.processes.parent import end_with_parent
 
 ROOT = Path(__file__).resolve().parent.parent
 

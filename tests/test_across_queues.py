@@ -11,15 +11,15 @@ import pytest
 import redis
 
 from nomad_actors import job_metrics
-from nomad_actors.across_queues import jobs_of_all
 from nomad_actors.broker import JobBroker
 from nomad_actors.broker.states import State
 from nomad_actors.clock import SystemClock
 from nomad_actors.errors import BadInput
-from nomad_actors.finding import JobFilter
-from nomad_actors.job import Job
-from nomad_actors.job_types import JobType, Payload, Result
 from nomad_actors.queues import NewJob, Queues
+from nomad_actors.queues.across_queues import jobs_of_all
+from nomad_actors.queues.job import Job
+from nomad_actors.queues.job_type import JobType, Payload, Result
+from nomad_actors.queues.search import JobFilter
 from nomad_actors.settings import Settings
 from nomad_actors.testing import running
 

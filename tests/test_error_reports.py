@@ -13,8 +13,8 @@ import pytest
 import requests
 import sentry_sdk
 
-from nomad_actors import error_reports
 from nomad_actors.app import App, create_app
+from nomad_actors.logs import error_reports
 from nomad_actors.scheduler.book import Schedules
 from nomad_actors.scheduler.schedules import ScheduledJob
 from nomad_actors.settings import Settings

@@ -13,12 +13,12 @@ from pydantic import Field
 
 from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker
-from nomad_actors.broker.faults import normalised, own_frame
+from nomad_actors.broker.records.failures import normalised, own_frame
 from nomad_actors.clock import SystemClock
 from nomad_actors.errors import BadInput, UnknownState
-from nomad_actors.finding import JobFilter, parse_fields
-from nomad_actors.job_types import JobType, Payload, Result
 from nomad_actors.queues import NewJob, Queue, Queues
+from nomad_actors.queues.job_type import JobType, Payload, Result
+from nomad_actors.queues.search import JobFilter, parse_fields
 from nomad_actors.settings import Settings
 from nomad_actors.testing import running
 

@@ -13,17 +13,11 @@ import pytest
 import structlog
 from dramatiq.threading import Interrupt, raise_thread_exception
 
-from nomad_actors import log
-from nomad_actors.broker import steady_log
-from nomad_actors.foreign_text import (
-    describe_error,
-    is_printable,
-    safe_repr,
-    safe_str,
-    safe_traceback,
-)
-from nomad_actors.job import _as_json
-from nomad_actors.json_text import one_line, readable
+from nomad_actors import logs
+from nomad_actors.broker.worker import steady_log
+from nomad_actors.logs.foreign_text import describe_error, is_printable, safe_repr, safe_str, safe_traceback
+from nomad_actors.queues.job import _as_json
+from nomad_actors.queues.json_text import one_line, readable
 from tests.foreign_values import RAISED, HostileText, OwnBase, cancelled_task, hostile_exceptions
 
 
@@ -86,8 +80,8 @@ def test_python_cannot_print_some_of_them() -> None:
 def test_a_log_call_ends_nobody(log_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     root, stream = logging.getLogger(), io.StringIO()
     monkeypatch.setattr(root, "handlers", [])
-    log.configure(log_format, "info", stream)
-    ours, others = log.get_logger("a-job"), logging.getLogger("other")
+    logs.configure(log_format, "info", stream)
+    ours, others = logs.get_logger("a-job"), logging.getLogger("other")
     calls = 0
     for raised in RAISED:
         value = HostileText(raised)
@@ -192,9 +186,9 @@ def test_a_field_that_may_not_be_looked_at_is_named(
 
     root, stream = logging.getLogger(), io.StringIO()
     monkeypatch.setattr(root, "handlers", [])
-    log.configure(log_format, "info", stream)
-    log.get_logger("a-job").info("fields", direct=Proxy(), deep={"list": [Proxy()]}, password=Proxy())
-    log.get_logger("a-job").info("an error", exc_info=Secretive("why"))
+    logs.configure(log_format, "info", stream)
+    logs.get_logger("a-job").info("fields", direct=Proxy(), deep={"list": [Proxy()]}, password=Proxy())
+    logs.get_logger("a-job").info("an error", exc_info=Secretive("why"))
     first, second = stream.getvalue().splitlines()
     assert first.count("unreadable Proxy") == 3
     assert "Secretive" in second
@@ -244,7 +238,7 @@ def test_a_value_that_json_has_no_form_for_is_shown_as_text_that_cannot_fail(
 def test_whatever_nobody_caught_is_a_line(make: Callable[[], BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
-    log.configure("json", "info", stream)
+    logs.configure("json", "info", stream)
     error = make()
-    log._uncaught(type(error), error, None)
+    logs._uncaught(type(error), error, None)
     assert json.loads(stream.getvalue())["event"] == "nobody caught an exception"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nomad_actors.redaction import HIDDEN, hide_in_data, hide_secrets
+from nomad_actors.logs.redaction import HIDDEN, hide_in_data, hide_secrets
 
 X = "gEy-8fP2kq0aT1m4ZsBvXw"
 

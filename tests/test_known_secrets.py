@@ -12,7 +12,7 @@ from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 
-from nomad_actors.known_secrets import KnownSecrets, basic_credentials, is_distinctive
+from nomad_actors.logs.known_secrets import KnownSecrets, basic_credentials, is_distinctive
 
 #: Of the kinds that a process has: a token, a base64 key, passwords with what other writings escape.
 SECRETS = (

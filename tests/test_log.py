@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import structlog
 
-from nomad_actors import log
+from nomad_actors import logs
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJDSEFSQUNURVI6RVZFOjEifQ.c2lnbmF0dXJlLWhlcmU"
 REFRESH_TOKEN = "gEy-8fP2kq0aT1m4ZsBvXw"
@@ -29,7 +29,7 @@ def lines() -> Iterator[Callable[..., io.StringIO]]:
 
     def start(log_format: str = "logfmt", log_level: str = "info") -> io.StringIO:
         stream = io.StringIO()
-        log.configure(log_format, log_level, stream)
+        logs.configure(log_format, log_level, stream)
         return stream
 
     yield start
@@ -42,7 +42,7 @@ def lines() -> Iterator[Callable[..., io.StringIO]]:
 def test_stdlib_and_structlog_come_out_in_the_same_form(lines):
     stream = lines("json")
     logging.getLogger("dramatiq.worker").warning("%d jobs", 3)
-    log.get_logger("token-refresh-job").warning("refreshed", count=3)
+    logs.get_logger("token-refresh-job").warning("refreshed", count=3)
     structlog.get_logger("my-own-job").warning("hello")
     first, second, third = map(json.loads, stream.getvalue().splitlines())
     assert first.pop("timestamp")
@@ -54,7 +54,7 @@ def test_stdlib_and_structlog_come_out_in_the_same_form(lines):
 
 def test_logfmt_quotes_what_could_be_misread(lines):
     stream = lines()
-    log.get_logger("m").info('a "b"\nc', empty=None, yes=True, path="/x/y", eq="a=b", back="\\n")
+    logs.get_logger("m").info('a "b"\nc', empty=None, yes=True, path="/x/y", eq="a=b", back="\\n")
     line = stream.getvalue()
     assert line.count("\n") == 1
     assert r'event="a \"b\"\nc" empty= yes=true path=/x/y eq="a=b" back="\\n"' in line
@@ -62,7 +62,7 @@ def test_logfmt_quotes_what_could_be_misread(lines):
 
 def test_a_name_or_text_that_no_encoding_takes_is_written_all_the_same(lines):
     stream = lines()
-    log.get_logger("m").info("half a pair: \ud800", **{"a b": 1})
+    logs.get_logger("m").info("half a pair: \ud800", **{"a b": 1})
     stream.getvalue().encode()
     assert "a_b=1" in stream.getvalue()
 
@@ -70,8 +70,8 @@ def test_a_name_or_text_that_no_encoding_takes_is_written_all_the_same(lines):
 def test_the_level_holds_for_both(lines):
     stream = lines(log_level="error")
     logging.getLogger("a").warning("no")
-    log.get_logger("b").warning("no")
-    log.get_logger("b").error("yes")
+    logs.get_logger("b").warning("no")
+    logs.get_logger("b").error("yes")
     assert stream.getvalue().count("\n") == 1
 
 
@@ -80,7 +80,7 @@ def test_an_exception_is_one_line_with_its_traceback(lines):
     try:
         raise ValueError("boom")
     except ValueError:
-        log.get_logger("m").exception("it broke")
+        logs.get_logger("m").exception("it broke")
         logging.getLogger("n").exception("it broke")
     for line in stream.getvalue().splitlines():
         assert "ValueError: boom" in json.loads(line)["exception"]
@@ -90,7 +90,7 @@ def test_what_is_bound_to_the_thread_is_on_every_line(lines):
     stream = lines("json")
     with structlog.contextvars.bound_contextvars(job_id="j1", attempt=2):
         logging.getLogger("urllib3").info("sent")
-        log.get_logger("x-job").info("got", attempt=3)
+        logs.get_logger("x-job").info("got", attempt=3)
     logging.getLogger("urllib3").info("after")
     first, second, third = map(json.loads, stream.getvalue().splitlines())
     assert (first["job_id"], first["attempt"]) == ("j1", 2)
@@ -136,7 +136,7 @@ def test_what_is_bound_to_the_thread_is_on_every_line(lines):
 @pytest.mark.parametrize("log_format", ["logfmt", "json"])
 def test_no_secret_reaches_the_log(lines, text, log_format):
     stream = lines(log_format)
-    logger = log.get_logger("m")
+    logger = logs.get_logger("m")
     logging.getLogger("n").warning(text)
     logger.warning("x", answer=text, nested={"deep": [text]})
     try:
@@ -151,14 +151,14 @@ def test_no_secret_reaches_the_log(lines, text, log_format):
 
 def test_a_field_named_like_a_secret_is_hidden_and_its_neighbours_are_not(lines):
     stream = lines("json")
-    log.get_logger("m").info(
+    logs.get_logger("m").info(
         "x", refresh_token="a b c", nested={"password": "p", "user": "u"}, token_refreshes=4, queue="token-refresh"
     )
     fields = json.loads(stream.getvalue())
-    assert fields["refresh_token"] == log.HIDDEN
-    assert fields["nested"] == {"password": log.HIDDEN, "user": "u"}
+    assert fields["refresh_token"] == logs.HIDDEN
+    assert fields["nested"] == {"password": logs.HIDDEN, "user": "u"}
     assert (fields["token_refreshes"], fields["queue"]) == (4, "token-refresh")
-    assert log.hide_secrets("", {"password": 20931, "tokens": 4}) == {"password": log.HIDDEN, "tokens": 4}
+    assert logs.hide_secrets("", {"password": 20931, "tokens": 4}) == {"password": logs.HIDDEN, "tokens": 4}
 
 
 @pytest.mark.parametrize(
@@ -169,15 +169,15 @@ def test_a_field_named_like_a_secret_is_hidden_and_its_neighbours_are_not(lines)
     ],
 )
 def test_a_secret_is_known_by_its_fields_name_however_that_is_written(name):
-    assert log.hide_secrets(name, REFRESH_TOKEN) == log.HIDDEN
-    assert log.hide_secrets("x", {"deep": [{name: REFRESH_TOKEN}]}) == {"deep": [{name: log.HIDDEN}]}
-    assert log.hide_secrets("x", [(name, REFRESH_TOKEN), ("host", "h")]) == [[name, log.HIDDEN], ["host", "h"]]
+    assert logs.hide_secrets(name, REFRESH_TOKEN) == logs.HIDDEN
+    assert logs.hide_secrets("x", {"deep": [{name: REFRESH_TOKEN}]}) == {"deep": [{name: logs.HIDDEN}]}
+    assert logs.hide_secrets("x", [(name, REFRESH_TOKEN), ("host", "h")]) == [[name, logs.HIDDEN], ["host", "h"]]
 
 
 def test_to_hide_a_hidden_text_again_changes_nothing():
     for text in (f"refresh_token={REFRESH_TOKEN}&x=1", f"{{'password': '{REFRESH_TOKEN}'}}", f"Bearer {REFRESH_TOKEN}"):
-        hidden = log.redact(text)
-        assert log.redact(hidden) == hidden
+        hidden = logs.redact(text)
+        assert logs.redact(hidden) == hidden
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_to_hide_a_hidden_text_again_changes_nothing():
 def test_the_time_to_look_for_secrets_grows_with_the_text_and_no_faster(text):
     long = "secret " + text * (200_000 // len(text))
     began = time.thread_time()
-    log.redact(long)
+    logs.redact(long)
     # A second for each 100 KB is what two of a hundred take; what grew with the square took ten times that.
     assert time.thread_time() - began < 2
 
@@ -202,9 +202,9 @@ def test_a_line_is_as_long_as_a_log_reader_takes_whole(lines, log_format, charac
     try:
         raise ValueError(character * 100_000)
     except ValueError as error:
-        log.get_logger("m").exception("failed", error=repr(error), job_id="j1", listed=[character * 9] * 10_000)
+        logs.get_logger("m").exception("failed", error=repr(error), job_id="j1", listed=[character * 9] * 10_000)
     written = stream.getvalue()
-    assert len(written.encode()) <= log.LINE_BYTES
+    assert len(written.encode()) <= logs.LINE_BYTES
     assert "j1" in written
     assert "ValueError" in written
     assert "characters left out" in written
@@ -212,8 +212,8 @@ def test_a_line_is_as_long_as_a_log_reader_takes_whole(lines, log_format, charac
 
 def test_a_line_of_very_many_fields_is_cut_too(lines):
     stream = lines("json")
-    log.get_logger("m").info("x", **{f"field{number}": {"deep": ["y" * 1000] * 10} for number in range(1000)})
-    assert len(stream.getvalue()) <= log.LINE_BYTES
+    logs.get_logger("m").info("x", **{f"field{number}": {"deep": ["y" * 1000] * 10} for number in range(1000)})
+    assert len(stream.getvalue()) <= logs.LINE_BYTES
     assert json.loads(stream.getvalue())["event"] == "x"
 
 
@@ -221,7 +221,7 @@ def test_no_part_of_a_secret_is_left_where_a_text_is_cut():
     for before in range(60):
         for after in range(60):
             text = f"{'one two ' * 5}{'z' * before} refresh_token={REFRESH_TOKEN} {'three ' * 3}{'z' * after}"
-            shown = log.redact(log.shortened(text, 80))
+            shown = logs.redact(logs.shortened(text, 80))
             assert not [part for at in range(18) if (part := REFRESH_TOKEN[at : at + 5]) in shown], shown
 
 
@@ -233,7 +233,7 @@ def test_what_has_no_text_is_told_all_the_same(lines):
     stream = lines("json")
     nested: dict[str, object] = {}
     nested["itself"] = nested
-    log.get_logger("m").info("x", evil=Evil(), nested=nested)
+    logs.get_logger("m").info("x", evil=Evil(), nested=nested)
     assert json.loads(stream.getvalue())["evil"] == "unprintable Evil (ZeroDivisionError)"
 
 
@@ -249,7 +249,7 @@ def test_what_has_no_text_is_told_all_the_same(lines):
     ],
 )
 def test_ordinary_words_are_left_alone(text):
-    assert log.redact(text) == text
+    assert logs.redact(text) == text
 
 
 def test_configuring_again_leaves_one_line_for_each_event(lines):
@@ -258,7 +258,7 @@ def test_configuring_again_leaves_one_line_for_each_event(lines):
     stream = lines()
     logging.getLogger("a").warning("once")
     assert stream.getvalue().count("once") == 1
-    assert sum(isinstance(h, log.LineHandler) for h in logging.getLogger().handlers) == 1
+    assert sum(isinstance(h, logs.LineHandler) for h in logging.getLogger().handlers) == 1
 
 
 def test_written_lines_do_not_mix_with_those_of_other_threads(lines):
@@ -267,7 +267,7 @@ def test_written_lines_do_not_mix_with_those_of_other_threads(lines):
 
     def write() -> None:
         for _ in range(200):
-            log.write_lines(block * 3)
+            logs.write_lines(block * 3)
             logging.getLogger("t").info("y" * 50)
 
     threads = [threading.Thread(target=write) for _ in range(4)]
@@ -282,11 +282,11 @@ def test_written_lines_do_not_mix_with_those_of_other_threads(lines):
 
 def test_writing_to_a_closed_stream_raises_nothing(lines):
     lines().close()
-    log.write_lines("lost\n")
+    logs.write_lines("lost\n")
 
 
 def test_a_logger_works_before_anything_is_configured():
-    code = "from nomad_actors.log import get_logger; get_logger('m').warning('%s said', 'hello')"
+    code = "from nomad_actors.logs import get_logger; get_logger('m').warning('%s said', 'hello')"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
@@ -297,11 +297,11 @@ PRINTING = """
 import logging, sys, threading, traceback
 from nomad_actors import log
 
-log.configure_program("json", "info")
+logs.configure_program("json", "info")
 # A second program in the same process, as Dramatiq's workers are.
-log.configure_program("json", "info")
+logs.configure_program("json", "info")
 print("first", 1, end="")
-log.get_logger("m").info("between")
+logs.get_logger("m").info("between")
 print(" goes on\\n\\nsecond refresh_token=gEy-8fP2kq0aT1m4ZsBvXw")
 threads = [threading.Thread(target=lambda n=n: [print("of", "thread", n) for _ in range(50)]) for n in range(4)]
 for thread in threads: thread.start()
@@ -341,4 +341,4 @@ def test_alembic_says_what_it_changes_and_not_that_it_looked(lines):
 
 
 def test_time_is_utc_to_the_millisecond():
-    assert log.format_time(0.0019) == "1970-01-01T00:00:00.001Z"
+    assert logs.format_time(0.0019) == "1970-01-01T00:00:00.001Z"

@@ -19,7 +19,7 @@ from dramatiq import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nomad_actors import log
+from nomad_actors import logs
 from nomad_actors.broker.endings import Ended, Outcome
 from nomad_actors.middleware.job_log import JobLog
 
@@ -56,7 +56,7 @@ def the_line(text: str, log_format: str) -> dict[str, Any]:
     assert text.endswith("\n")
     # Also what ends a line for Python, editors and terminals.
     assert len(text.splitlines()) == 1, text
-    assert len(text.encode()) <= log.LINE_BYTES
+    assert len(text.encode()) <= logs.LINE_BYTES
     fields = strict_json(text) if log_format == "json" else strict_logfmt(text[:-1])
     assert list(fields)[:4] == OWN
     return fields
@@ -76,9 +76,9 @@ def _root() -> Iterator[None]:
 def configured(log_format: str) -> io.StringIO:
     """Configure the log onto a text in memory, and nothing beside it: pytest's own handlers fail by odd values."""
     stream = io.StringIO()
-    log.configure(log_format, "info", stream)
+    logs.configure(log_format, "info", stream)
     root = logging.getLogger()
-    root.handlers[:] = [handler for handler in root.handlers if isinstance(handler, log.LineHandler)]
+    root.handlers[:] = [handler for handler in root.handlers if isinstance(handler, logs.LineHandler)]
     return stream
 
 
@@ -179,11 +179,11 @@ def test_a_line_holds_any_value(odd: str, log_format: str) -> None:
     value = ODD[odd]
     logging.getLogger("stdlib").info("with %s", value)
     logging.getLogger("stdlib").info(value)
-    log.get_logger("ours").info("with", value=value)
-    log.get_logger("ours").info("with %s", value)
-    log.get_logger("ours").info(value)
+    logs.get_logger("ours").info("with", value=value)
+    logs.get_logger("ours").info("with %s", value)
+    logs.get_logger("ours").info(value)
     with structlog.contextvars.bound_contextvars(bound=value):
-        log.get_logger("ours").info("bound")
+        logs.get_logger("ours").info("bound")
     lines = stream.getvalue().split("\n")[:-1]
     assert len(lines) == 6
     for line in lines:
@@ -197,7 +197,7 @@ def test_a_callers_field_takes_no_name_of_the_lines_own(log_format: str) -> None
     try:
         raise ValueError("the real one")
     except ValueError:
-        log.get_logger("m").info("x", **own, exc_info=True)
+        logs.get_logger("m").info("x", **own, exc_info=True)
     with structlog.contextvars.bound_contextvars(event="forged", level="error"):
         logging.getLogger("n").info("y")
     first, second = (the_line(f"{line}\n", log_format) for line in stream.getvalue().splitlines())
@@ -214,7 +214,7 @@ def test_what_cannot_be_formatted_is_told_and_raises_nothing(
 ) -> None:
     stream = configured(log_format)
     logging.getLogger("n").info(*arguments)
-    log.get_logger("m").info(*arguments, password="hush")
+    logs.get_logger("m").info(*arguments, password="hush")
     for line in stream.getvalue().splitlines():
         assert str(arguments[0]) in the_line(f"{line}\n", log_format)["event"]
     assert stream.getvalue().count("\n") == 2
@@ -239,7 +239,7 @@ def test_an_exception_that_cannot_be_told_is_a_line_too(log_format: str) -> None
         try:
             raise error
         except Exception:
-            log.get_logger("m").exception("it broke")
+            logs.get_logger("m").exception("it broke")
         assert type(error).__name__ in the_line(stream.getvalue(), log_format)["exception"]
         stream.seek(0)
         stream.truncate()
@@ -265,7 +265,7 @@ OF_LOGGING = ("event", "exc_info", "stack_info", "stacklevel", "extra")
 @pytest.mark.parametrize("log_format", ["json", "logfmt"])
 def test_any_space_and_half_a_character_can_be_read_back(log_format: str, text: str) -> None:
     stream = configured(log_format)
-    log.get_logger("m").info(text, field=text)
+    logs.get_logger("m").info(text, field=text)
     the_line(stream.getvalue(), log_format)
     written: list[str] = []
     job_log = JobLog(log_format=log_format, log_level="info", write=written.append)
@@ -283,7 +283,7 @@ def test_any_space_and_half_a_character_can_be_read_back(log_format: str, text: 
 def test_any_event_with_any_fields_is_one_line(log_format: str, event: Any, fields: dict[str, Any]) -> None:
     stream = configured(log_format)
     names = {name: value for name, value in fields.items() if name not in OF_LOGGING}
-    log.get_logger("m").info(event, **names)
+    logs.get_logger("m").info(event, **names)
     found = the_line(stream.getvalue(), log_format)
     assert len(found) == 4 + len(names)
 

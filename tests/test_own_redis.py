@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 from nomad_actors.app import open_queues
 from nomad_actors.cli import app
 from nomad_actors.errors import SettingsError, Unavailable
-from nomad_actors.local_redis import LocalRedis
-from nomad_actors.own_redis import RunsAlready, own_redis
-from nomad_actors.redis_cli import redis_cli
+from nomad_actors.processes.local_redis import LocalRedis
+from nomad_actors.processes.own_redis import RunsAlready, own_redis
 from nomad_actors.settings import OWN_REDIS, Settings
+from nomad_actors.settings.redis_cli import redis_cli
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import secrets
 
-from nomad_actors.printed_lines import LINE_CHARACTERS, PrintedLines
-from nomad_actors.redaction import redact
+from nomad_actors.logs.captured_output import LINE_CHARACTERS, PrintedLines
+from nomad_actors.logs.redaction import redact
 
 KEY = [secrets.token_urlsafe(48) for _ in range(20)]
 

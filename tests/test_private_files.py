@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from nomad_actors.local_redis import LocalRedis
 from nomad_actors.metrics.place import make_place
-from nomad_actors.private_files import files_of, found_open, tighten, write, write_new
+from nomad_actors.processes.local_redis import LocalRedis
+from nomad_actors.processes.private_files import files_of, found_open, tighten, write, write_new
 from nomad_actors.settings import Settings
 from nomad_actors.store import TokenCipher
 from nomad_actors.store.database import Database

@@ -7,6 +7,7 @@ import configparser
 import re
 import subprocess
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,53 +16,35 @@ from nomad_actors import errors
 
 ROOT = Path(__file__).resolve().parent.parent
 
-GROUND = {"addresses", "admin_tokens", "audit_text", "clock", "counted", "error_reports", "errors", "foreign_text"}
-GROUND |= {"job_types", "json_text", "known_secrets", "local_redis", "local_token", "log", "payloads"}
-GROUND |= {"printed_lines", "private_files", "processes", "program", "redaction", "redis_files", "redis_log"}
-GROUND |= {"redis_cli", "redis_urls", "secret_names", "secret_patterns", "secret_url", "settings", "thresholds"}
-GROUND |= {"token_keys", "version"}
-#: What each part may import beside the ground floor. Down only.
+#: Settings, errors, clocks, what a log line may hold: what any part may import.
+GROUND = {"clock", "errors", "logs", "settings", "thresholds", "version"}
+#: What each part may import besides the ground floor. Down only.
 ARROWS: dict[str, set[str]] = {
     "broker": set(),
     "http_server": set(),
-    "metrics": {"http_server"},
+    "processes": set(),
+    "metrics": {"http_server", "processes"},
     "middleware": {"broker", "metrics"},
-    "job": {"broker"},
-    "finding": {"broker", "job"},
-    "queue_control": {"broker", "job", "finding"},
-    "queues": {"broker", "job", "queue_control"},
-    "bulk": {"broker", "queue_control", "queues", "finding"},
-    "across_queues": {"broker", "job", "queues", "queue_control", "finding"},
-    "pauses": {"broker"},
-    "health": {"doctor", "queues", "scheduler"},
-    "work_metrics": {"metrics"},
-    "job_metrics": {
-        *("broker", "job", "queues", "queue_control", "across_queues", "work_metrics", "scheduler"),
-        *("doctor", "health", "store"),
-    },
+    "queues": {"broker"},
     "esi": {"metrics"},
-    "store": {"metrics"},
-    "jobs": {"broker", "queues", "esi", "store", "metrics", "job"},
-    "scheduler": {"broker", "queues", "queue_control", "jobs", "metrics", "job"},
-    "scrape": {"broker", "queues", "queue_control", "store", "scheduler", "metrics"},
-    "app": {"broker", "queues", "esi", "store", "jobs", "middleware", "metrics", "scheduler", "scrape"},
-    "supervisor": set(),
-    "own_redis": set(),
-    "testing": {"broker"},
-    "login": {"app", "esi"},
-    "doctor": {"broker", "queues", "queue_control", "job", "scheduler", "store", "pauses"},
+    "store": {"metrics", "processes"},
+    "jobs": {"broker", "queues", "esi", "store", "metrics"},
+    "scheduler": {"broker", "queues", "jobs", "metrics"},
+    "health": {"broker", "queues", "scheduler", "store", "metrics", "processes"},
+    "job_metrics": {"health", "metrics"},
+    "app": {"broker", "queues", "esi", "store", "jobs", "middleware", "metrics", "scheduler", "health", "processes"},
+    "testing": {"broker", "processes"},
     "commands": {
-        *("app", "worker_program", "login", "supervisor", "doctor", "scheduler", "broker"),
-        *("queues", "queue_control", "job", "job_metrics", "finding", "bulk", "metrics", "middleware"),
-        *("pauses", "store", "own_redis"),
+        *("app", "broker", "queues", "esi", "store", "scheduler", "health", "job_metrics", "metrics", "middleware"),
+        *("processes",),
     },
-    "worker_program": {"app"},
-    "cli": {"commands", "metrics"},
-    "__init__": {"app", "job_types", "jobs", "queues", "settings", "version"},
+    "cli": {"commands", "metrics", "processes"},
+    "__init__": {"app", "broker", "jobs", "queues"},
 }
-#: The broker is for any Dramatiq application: of ours it takes the clock, the release, guarded text and what hides
-#: secrets alone.
-ONLY = {"broker": {"clock", "foreign_text", "redaction", "version"}}
+#: The broker is for any Dramatiq application: of ours it takes the clock, the release, and what hides secrets alone.
+ONLY = {"broker": {"clock", "logs", "version"}}
+#: The rooms of the broker, and which of them each may import besides the broker's own ground floor.
+BROKER_ROOMS = {"records": set(), "client": {"records", "scripts"}, "worker": {"records", "client"}, "scripts": set()}
 #: What stands on top of a package: programs.
 ENTRY_POINTS = {"nomad_actors/scheduler/__main__.py"}
 
@@ -110,6 +93,31 @@ def test_imports_point_down_only() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_the_brokers_rooms_import_down_only() -> None:
+    wrong = []
+    for path in tracked("nomad_actors/broker/*/*.py"):
+        room = path.parent.name
+        for name in imports(path):
+            words = name.split(".")
+            if words[:2] == ["nomad_actors", "broker"] and words[2] in BROKER_ROOMS:
+                if words[2] not in BROKER_ROOMS[room] | {room}:
+                    wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    modules = {_module_of(path): path for path in tracked("nomad_actors/*.py", "admin/*.py")}
+    graph = {}
+    for module, path in modules.items():
+        names = {name if name in modules else name.rpartition(".")[0] for name in imports(path)}
+        graph[module] = (names & set(modules)) - {module}
+    TopologicalSorter(graph).prepare()
+
+
+def _module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
 @pytest.mark.parametrize(("part", "forbidden"), [("sandbox", "nomad_actors"), ("sandbox", "admin")])
 def test_the_sandbox_knows_nothing_of_ours(part: str, forbidden: str) -> None:
     assert not [n for path in tracked(f"{part}/*.py") for n in imports(path) if n.split(".")[0] == forbidden]
@@ -127,7 +135,7 @@ def test_only_entry_points_read_the_environment() -> None:
         if re.search(r"os\.environ|getenv", path.read_text(encoding="utf-8"))
     }
     commands = {f"nomad_actors/commands/{name}.py" for name in ("running", "session", "config")}
-    programs = {f"nomad_actors/{name}.py" for name in ("app", "cli", "program")}
+    programs = {f"nomad_actors/{name}.py" for name in ("app", "cli", "processes/program")}
     # The last one passes it on to a process, unread.
     assert readers <= {*programs, *commands, "nomad_actors/testing/worker_process.py"}
 

@@ -25,9 +25,9 @@ from nomad_actors.errors import (
     UnknownState,
     WrongState,
 )
-from nomad_actors.job_types import Backoff, JobType, Payload, Priority, Result
 from nomad_actors.middleware import middleware_for
 from nomad_actors.queues import NewJob, Queues, current_job
+from nomad_actors.queues.job_type import Backoff, JobType, Payload, Priority, Result
 from nomad_actors.settings import Settings
 from nomad_actors.testing import running
 

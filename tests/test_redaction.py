@@ -16,7 +16,7 @@ import requests
 import yaml
 from requests.auth import HTTPDigestAuth
 
-from nomad_actors.redaction import HIDDEN, hide_secrets, redact
+from nomad_actors.logs.redaction import HIDDEN, hide_secrets, redact
 
 NAMES = ("refresh_token", "refreshToken", "client_secret", "EVE_CLIENT_SECRET", "password", "passphrase", "x-api-key")
 NAMES += ("credentials", "code_verifier", "POSTGRES_PASSWORD", "private_key", "new_password", "NOMAD_TOKEN_KEYS")

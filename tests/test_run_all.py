@@ -19,7 +19,7 @@ from dramatiq import Message
 from demo.load import add_first_jobs, save_logins
 from nomad_actors.app import App, create_app
 from nomad_actors.broker import JobBroker
-from nomad_actors.local_redis import free_port
+from nomad_actors.processes.local_redis import free_port
 from nomad_actors.settings import Settings
 from sandbox.serve import SandboxServer
 from tests.processes import environ_for, program

@@ -12,15 +12,16 @@ from pathlib import Path
 import pytest
 import redis
 
-from nomad_actors import JobType, Payload, Result, scrape
+from nomad_actors import JobType, Payload, Result
 from nomad_actors.app import App, create_app
+from nomad_actors.broker.client.slots import Slot, StoredSchedule
 from nomad_actors.broker.keys import base
-from nomad_actors.broker.slots import Slot, StoredSchedule
 from nomad_actors.clock import ManualClock
 from nomad_actors.errors import WrongState
-from nomad_actors.job_types import Priority
+from nomad_actors.health import scrape
 from nomad_actors.metrics.exposition import render
 from nomad_actors.queues import NewJob
+from nomad_actors.queues.job_type import Priority
 from nomad_actors.scheduler import SCHEDULES, Schedule
 from nomad_actors.scheduler.book import Schedules, Standing
 from nomad_actors.settings import Settings

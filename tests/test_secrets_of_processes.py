@@ -15,7 +15,7 @@ import redis
 import requests
 
 from nomad_actors.app import App, create_app
-from nomad_actors.local_redis import free_port
+from nomad_actors.processes.local_redis import free_port
 from nomad_actors.settings import Settings
 from tests.processes import ROOT, environ_for, program
 from tests.sentry_project import SentryProject
@@ -34,7 +34,7 @@ import logging, pprint, sys, threading, traceback, warnings
 from urllib.parse import urlencode
 import requests
 from nomad_actors import Defer, JobType, Payload, PermanentError, Result, current_job
-from nomad_actors.log import get_logger
+from nomad_actors.logs import get_logger
 
 class Asked(Payload):
     character_id: int

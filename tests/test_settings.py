@@ -18,11 +18,11 @@ import redis
 import sentry_sdk
 import sqlalchemy
 
-from nomad_actors.admin_tokens import AdminToken
 from nomad_actors.errors import SettingsError
-from nomad_actors.redaction import redact
-from nomad_actors.secret_url import SecretUrl
+from nomad_actors.logs.redaction import redact
 from nomad_actors.settings import Settings
+from nomad_actors.settings.admin_tokens import AdminToken
+from nomad_actors.settings.secret_url import SecretUrl
 
 
 def test_nothing_set_gives_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

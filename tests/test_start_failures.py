@@ -15,8 +15,8 @@ import pytest
 
 from nomad_actors.app import open_queues, prepare_workers, redis_missing
 from nomad_actors.errors import CannotStart, SettingsError, Unavailable, Unusable
-from nomad_actors.local_redis import LocalRedis
-from nomad_actors.program import EXIT_CANNOT_START
+from nomad_actors.processes.local_redis import LocalRedis
+from nomad_actors.processes.program import EXIT_CANNOT_START
 from nomad_actors.settings import Settings
 from nomad_actors.store.database import Database
 from tests.processes import environ_for

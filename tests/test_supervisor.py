@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nomad_actors.processes import Readiness
-from nomad_actors.supervisor import STEADY_SECONDS, Supervisor
+from nomad_actors.processes.parent import Readiness
+from nomad_actors.processes.supervisor import STEADY_SECONDS, Supervisor
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 #: Ignores SIGTERM, and says when it does.

@@ -6,8 +6,9 @@ import math
 
 import pytest
 
-from nomad_actors import job_metrics, work_metrics
+from nomad_actors import job_metrics
 from nomad_actors.errors import BadInput
+from nomad_actors.metrics import work as work_metrics
 from nomad_actors.metrics.definitions import REGISTRY
 
 

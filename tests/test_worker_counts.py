@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from nomad_actors.app import App, create_app
-from nomad_actors.local_redis import free_port
+from nomad_actors.processes.local_redis import free_port
 from nomad_actors.queues import NewJob
 from nomad_actors.settings import Settings
 from tests.processes import ROOT, environ_for, program

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nomad_actors.local_redis import free_port
+from nomad_actors.processes.local_redis import free_port
 from tests.processes import ROOT, environ_for, program
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ from typing import cast
 
 from flask import g
 
-from nomad_actors.admin_tokens import OPERATOR, VIEWER
+from nomad_actors.settings.admin_tokens import OPERATOR, VIEWER
 
 from ..parts import application
 from .sessions import Session

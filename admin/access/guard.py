@@ -10,10 +10,10 @@ from http import HTTPStatus
 from flask import Response, current_app, g, redirect, request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
-from nomad_actors import local_token
-from nomad_actors.admin_tokens import OPERATOR, AdminToken, find_token
 from nomad_actors.errors import Unavailable
-from nomad_actors.known_secrets import KNOWN
+from nomad_actors.logs.known_secrets import KNOWN
+from nomad_actors.settings.admin_tokens import OPERATOR, AdminToken, find_token
+from nomad_actors.store import local_token
 
 from .. import loopback, problems
 from ..api.declared import Endpoint

@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 from flask import Response, g, request
 
-from nomad_actors import log
-from nomad_actors.audit_text import body_in_short
+from nomad_actors import logs
 from nomad_actors.errors import Unavailable
 from nomad_actors.store import AuditedRequest
+from nomad_actors.store.audit_text import body_in_short
 
 from .. import problems
 from ..parts import application
@@ -23,7 +23,7 @@ from . import forms, tries
 from .actors import current_actor
 from .request_ids import elapsed_ms, request_id
 
-logger = log.get_logger("admin")
+logger = logs.get_logger("admin")
 
 #: Of a path in the log; the audit log keeps more.
 _PATH_CHARS = 500
@@ -140,4 +140,4 @@ def _in_short(raw: bytes) -> str | None:
             if name != forms.FIELD
         }
         return body_in_short(fields) if fields else None
-    return f"{len(raw)} bytes of {log.redact(request.mimetype[:80]) or 'no type'}"
+    return f"{len(raw)} bytes of {logs.redact(request.mimetype[:80]) or 'no type'}"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from nomad_actors.addresses import Network, parse_address, parse_prefix
+from nomad_actors.settings.addresses import Network, parse_address, parse_prefix
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

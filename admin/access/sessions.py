@@ -12,8 +12,8 @@ import re
 import secrets
 from dataclasses import dataclass
 
-from nomad_actors.admin_tokens import AdminToken
 from nomad_actors.errors import Unavailable
+from nomad_actors.settings.admin_tokens import AdminToken
 from nomad_actors.store import AdminSession
 
 from ..parts import application, memory

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from nomad_actors import local_token, log
-from nomad_actors.admin_tokens import AdminToken
+from nomad_actors import logs
 from nomad_actors.errors import Unavailable
+from nomad_actors.settings.admin_tokens import AdminToken
+from nomad_actors.store import local_token
 
 from ..parts import application, memory
 
-logger = log.get_logger("admin")
+logger = logs.get_logger("admin")
 
 
 def known_tokens() -> tuple[AdminToken, ...]:

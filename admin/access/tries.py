@@ -10,8 +10,8 @@ from __future__ import annotations
 import hmac
 import ipaddress
 
-from nomad_actors.admin_tokens import digest_of, may_be_token
 from nomad_actors.errors import Unavailable
+from nomad_actors.settings.admin_tokens import digest_of, may_be_token
 
 from ..parts import application
 from .tokens import known_tokens

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from flask import Blueprint
 from pydantic import Field, WithJsonSchema
 
-from nomad_actors.queue_control import CLEANABLE
+from nomad_actors.queues.queue import CLEANABLE
 
 from ..access.actors import current_actor
 from ..inputs import Body

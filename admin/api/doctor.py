@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
-from nomad_actors.doctor import Patient, Report, examine
+from nomad_actors.health import Patient, Report, examine
 from nomad_actors.scheduler.status import Reading
 
 from ..parts import application

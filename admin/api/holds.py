@@ -7,8 +7,8 @@ from typing import Any
 from flask import Blueprint
 from pydantic import Field
 
-from nomad_actors.broker.holds import Limits
-from nomad_actors.queue_control import MAX_AT_A_TIME, MAX_LENGTH, MAX_PAUSE_MS, MAX_STARTS
+from nomad_actors.broker.records.holds import Limits
+from nomad_actors.queues.queue import MAX_AT_A_TIME, MAX_LENGTH, MAX_PAUSE_MS, MAX_STARTS
 
 from ..access.actors import current_actor
 from ..esi_switch import esi_switch

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from nomad_actors import log
+from nomad_actors import logs
 from nomad_actors.errors import NomadError
 from nomad_actors.metrics.exposition import render
 
@@ -53,5 +53,5 @@ def _asked(ping: Callable[[], None]) -> str:
     try:
         ping()
     except NomadError as error:
-        return log.redact(str(error))
+        return logs.redact(str(error))
     return OK

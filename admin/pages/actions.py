@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response, render_template, request
 
-from nomad_actors.counted import agreeing, counted
 from nomad_actors.errors import BadInput, JobNotFound
-from nomad_actors.queue_control import CLEANABLE
+from nomad_actors.logs.counted import agreeing, counted
+from nomad_actors.queues.queue import CLEANABLE
 
 from ..access.actors import current_actor
 from ..api.actions import MAX_CLEAN_LIMIT

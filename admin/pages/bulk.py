@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, render_template, request
 
-from nomad_actors.bulk import Operations, Wish
-from nomad_actors.counted import counted
+from nomad_actors.logs.counted import counted
+from nomad_actors.queues.bulk import Operations, Wish
 
 from ..access import forms
 from ..access.actors import current_actor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, render_template, request
 
-from nomad_actors.doctor import Status
+from nomad_actors.health import Status
 
 from ..api.doctor import examined
 from ..inputs import NoQuery, read_query

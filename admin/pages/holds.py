@@ -6,8 +6,8 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from nomad_actors.broker.holds import Limits, PauseScope
-from nomad_actors.queue_control import MAX_AT_A_TIME, MAX_LENGTH, MAX_PAUSE_MS, MAX_STARTS
+from nomad_actors.broker.records.holds import Limits, PauseScope
+from nomad_actors.queues.queue import MAX_AT_A_TIME, MAX_LENGTH, MAX_PAUSE_MS, MAX_STARTS
 
 from ..access.actors import current_actor
 from ..links import link, queue_path

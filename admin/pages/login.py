@@ -7,10 +7,9 @@ from http import HTTPStatus
 from flask import Blueprint, Response, make_response, redirect, render_template, request
 from pydantic import Field
 
-from nomad_actors import local_token
-from nomad_actors.admin_tokens import AdminToken
 from nomad_actors.errors import Unavailable
-from nomad_actors.store import LinkUsed
+from nomad_actors.settings.admin_tokens import AdminToken
+from nomad_actors.store import LinkUsed, local_token
 
 from ..access import forms, guard, journal, sessions
 from ..access.actors import NOBODY, Actor, current_actor, recognise

@@ -10,14 +10,13 @@ from pydantic import Field
 from werkzeug.wrappers import Response
 
 from nomad_actors import job_metrics
-from nomad_actors.bulk import ACTIONS
-from nomad_actors.counted import agreeing
-from nomad_actors.doctor import Area, Finding, Report, Status
 from nomad_actors.errors import JobNotFound
-from nomad_actors.finding import MAX_LIMIT, OUTCOMES
-from nomad_actors.health import system_health
-from nomad_actors.json_text import readable
-from nomad_actors.queue_control import CLEANABLE, of_readable
+from nomad_actors.health import Area, Finding, Report, Status, system_health
+from nomad_actors.logs.counted import agreeing
+from nomad_actors.queues.bulk import ACTIONS
+from nomad_actors.queues.json_text import readable
+from nomad_actors.queues.queue import CLEANABLE, of_readable
+from nomad_actors.queues.search import MAX_LIMIT, OUTCOMES
 from nomad_actors.version import __version__
 
 from .. import loopback

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from nomad_actors.local_redis import LocalRedis
+from nomad_actors.processes.local_redis import LocalRedis
 
 from .case import Case
 from .proof import ROUND, run_cases

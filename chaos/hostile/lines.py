@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from nomad_actors import log
+from nomad_actors import logs
 
 _KEY = r'[^\s="\x00-\x1f\x7f]+'
 _BARE = r'[^\s="\x00-\x1f\x7f]*'
@@ -46,8 +46,8 @@ def what_is_wrong(line: str, log_format: str) -> str | None:
         size = len(line.encode())
     except UnicodeEncodeError as error:
         return f"no UTF-8 ({error})"
-    if size > log.LINE_BYTES:
-        return f"{size} bytes, more than {log.LINE_BYTES}"
+    if size > logs.LINE_BYTES:
+        return f"{size} bytes, more than {logs.LINE_BYTES}"
     if log_format == "json":
         return _json_fault(line)
     if not _LOGFMT.fullmatch(line):
@@ -85,7 +85,7 @@ def logging_to(stream: StrictLines) -> Iterator[None]:
     root.handlers.clear()
     logging.disable(logging.NOTSET)
     try:
-        log.configure(stream.log_format, "info", stream)
+        logs.configure(stream.log_format, "info", stream)
         yield
     finally:
         root.handlers[:] = handlers

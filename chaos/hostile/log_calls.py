@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from nomad_actors import log
+from nomad_actors import logs
 
 from . import exceptions, objects, texts
 
@@ -39,7 +39,7 @@ def _ours(draw: random.Random) -> Callable[[], None]:
     event = draw.choice((texts.text, value))(draw) if draw.random() < 0.3 else texts.text(draw)
     raised = exceptions.exception(draw) if draw.random() < 0.25 else None
     more: dict[str, Any] = {"exc_info": raised} if raised is not None else {}
-    logger = log.get_logger(draw.choice(("hostile", "hostile-job", texts.text(draw))))
+    logger = logs.get_logger(draw.choice(("hostile", "hostile-job", texts.text(draw))))
     return lambda: logger.info(event, **{**fields, **more})
 
 

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from nomad_actors.foreign_text import came_from_outside
-from nomad_actors.local_redis import LocalRedis
+from nomad_actors.logs.foreign_text import came_from_outside
+from nomad_actors.processes.local_redis import LocalRedis
 
 from .case import Case
 from .kinds import KINDS, raw_request

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from nomad_actors.processes import end_with_parent
+from nomad_actors.processes.parent import end_with_parent
 
 from .lines import what_is_wrong
 

@@ -17,14 +17,14 @@ from flask.testing import FlaskClient
 
 from admin import create_app
 from nomad_actors import app
-from nomad_actors.admin_tokens import token_entry
-from nomad_actors.broker.holds import Limits
+from nomad_actors.broker.records.holds import Limits
 from nomad_actors.errors import NomadError
-from nomad_actors.job import Job
-from nomad_actors.queue_control import Queue
 from nomad_actors.queues import Queues
+from nomad_actors.queues.job import Job
+from nomad_actors.queues.queue import Queue
 from nomad_actors.scheduler import Schedules, SlotScheduler
 from nomad_actors.settings import Settings
+from nomad_actors.settings.admin_tokens import token_entry
 
 from ..conforming import Conforming
 from .http_requests import Request, encoded

@@ -21,34 +21,35 @@ from dramatiq.errors import QueueJoinTimeout
 from dramatiq.middleware import MiddlewareError, Retries
 
 from ..clock import mono_ms
-from ..foreign_text import came_from_outside, class_name, safe_repr
+from ..logs.foreign_text import came_from_outside, class_name, safe_repr
 from . import keys, records
-from .adding import Added, Adder
-from .backoff import RetryDelay, delay_of_retry, silence_delays
-from .broken import end_process, stop_worker
-from .consumer import JobConsumer
+from .client.adding import Added, Adder
+from .client.finder import Finder
+from .client.link import CallerLinks
+from .client.new_job import NewJob
+from .client.operations import OperationBook
+from .client.permissions import RefusedCommand, refused_commands
+from .client.pools import own_pool
+from .client.queue_view import QueueView
+from .client.record_check import unreadable_records
+from .client.server import RedisServer
+from .client.slots import ScheduleBook
+from .client.standings import Standing, read_standings
 from .errors import Cancelled, PermanentError, QueueNotDeclared
-from .finder import Finder
-from .hooks import Hooks
-from .interrupts import current_greenlet, guarded
-from .lease import CURRENT, Lease, NewJob
-from .leased import LeasedMessage, time_limit_ms
-from .link import CallerLinks
-from .operations import OperationBook
-from .permissions import RefusedCommand, refused_commands
-from .pools import own_pool
-from .record_check import unreadable_records
+from .records.unreadable import Unreadable
 from .retention import Retention
-from .server import RedisServer
-from .session import Session
-from .sessions import Sessions, forget_worker
-from .slots import ScheduleBook
-from .standings import Standing, read_standings
-from .steady_log import get_logger, steady
-from .unreadable import Unreadable
-from .view import QueueView
-from .watch import Failure
-from .work_queue import WorkQueue
+from .worker.backoff import RetryDelay, delay_of_retry, silence_delays
+from .worker.broken import end_process, stop_worker
+from .worker.consumer import JobConsumer
+from .worker.hooks import Hooks
+from .worker.interrupts import current_greenlet, guarded
+from .worker.lease import CURRENT, Lease
+from .worker.message import LeasedMessage, time_limit_ms
+from .worker.session import Session
+from .worker.sessions import Sessions, forget_worker
+from .worker.steady_log import get_logger, steady
+from .worker.watch import Failure
+from .worker.work_queue import WorkQueue
 
 logger = get_logger("nomad_actors.broker")
 

@@ -8,7 +8,7 @@ from dramatiq.errors import BrokerConnectionError, DecodeError
 from dramatiq.middleware import SkipMessage
 from dramatiq.threading import Interrupt
 
-from ..foreign_text import describe_error, safe_repr
+from ..logs.foreign_text import describe_error, safe_repr
 
 #: A delay beyond this is a mistake in the unit, not a wish: ten years.
 MAX_DEFER_SECONDS = 315_360_000

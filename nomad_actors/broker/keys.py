@@ -14,12 +14,12 @@ suffix        type    meaning
 ``failed``    zset    id, by the time of ending, ms
 ``cancelled`` zset    id of the failed jobs that an operator cancelled, by the time of ending, ms
 ``notes``     hash    id → what the job said of itself: progress, log (`notes`)
-``next``      hash    id of a job that runs, or is to be retried → what was added anew meanwhile (``_next.lua``)
+``next``      hash    id of a job that runs, or is to be retried → what was added anew meanwhile (``lib/next.lua``)
 ``meta``      hash    ``seq`` the last sequence number; ``paused`` and ``paused:esi`` (`holds`); ``limit`` of jobs at a
                       time over all hosts, ``limit_set`` that an operator put in its place, ``rate`` of starts,
                       ``max_length``; ``keep`` of ended jobs; counted: ``recovered`` and ``poison`` jobs,
                       ``late`` signs of life
-``unsure``    zset    id of the jobs delayed while no worker was heard of, by the due time, ms (``_clock.lua``)
+``unsure``    zset    id of the jobs delayed while no worker was heard of, by the due time, ms (``lib/clock.lua``)
 ``starts``    list    when the last jobs started, while there is a rate
 ``terms``     zset    term, time (ms, 6 bytes), id; all scores 0: what jobs are found by (`tags`)
 ``faults``    hash    term → first and last seen, how often, and what the failed jobs of that term have in common
@@ -31,7 +31,7 @@ suffix        type    meaning
 ``answer:CALL``  string  what an operator's call was answered, for its repeat; expires
 ``wake``      list    at most one token: "there is work and nobody was told"
 ``workers``   hash    worker id → last heard (ms), last request number, how long ticks missed it (ms), name;
-                      ``tick`` → the last tick, the last trimming (ms), the queue's clock (``_clock.lua``)
+                      ``tick`` → the last tick, the last trimming (ms), the queue's clock (``lib/clock.lua``)
 ``stats``     hash    minute modulo 1500 → what ended in that minute (`stats`)
 ``control:ID``  list  what worker ID is told: to wake, or to cancel a job; expires
 ==============  ====  ==================================================================================

@@ -1,6 +1,6 @@
 """The workers' half of a queue's clock: how much time has passed for a worker since it last saw Redis' TIME.
 
-The other half is ``scripts/_clock.lua``, and the guarantee is in docs/guarantees.md; change all or none.
+The other half is ``scripts/lib/clock.lua``, and the guarantee is in docs/guarantees.md; change all or none.
 """
 
 from __future__ import annotations

@@ -13,15 +13,15 @@ from dramatiq import Message
 from dramatiq.results import Missing, ResultBackend, ResultFailure, ResultMissing, ResultTimeout
 from dramatiq.results.backend import DEFAULT_TIMEOUT
 
-from ..foreign_text import came_from_outside, describe_error
+from ..logs.foreign_text import came_from_outside, describe_error
 from .errors import Defer, PermanentError
-from .lease import CURRENT
 from .records import MAX_STORED_RESULT_BYTES, EventKind
 from .states import State
+from .worker.lease import CURRENT
 
 if TYPE_CHECKING:
     from .broker import JobBroker
-    from .stored import StoredJob
+    from .records.stored_job import StoredJob
 
 #: How often a caller that waits for a result looks: soon at first, then less often.
 FIRST_POLL_SECONDS = 0.005

@@ -28,7 +28,7 @@ def link(
     ] = None,
 ) -> None:
     """Print a link that logs a browser in as operator: once, within ten minutes."""
-    from ..local_token import new_link
+    from ..store.local_token import new_link
 
     found = settings()
     base = _base_url(found, port)

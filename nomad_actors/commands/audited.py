@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ..audit_text import body_in_short
 from ..errors import NomadError
-from ..foreign_text import came_from_outside, describe_error
-from ..log import redact
+from ..logs import redact
+from ..logs.foreign_text import came_from_outside, describe_error
+from ..store.audit_text import body_in_short
 from .exits import ExitCode, exit_code_of
 from .report import say
 from .session import who

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..counted import agreeing, counted
+from ..logs.counted import agreeing, counted
 from .audited import audited
 from .options import Json, Yes, confirm, states_of
 from .report import ago, console, now_ms, parse_duration, print_json, say, table
@@ -15,7 +15,7 @@ from .session import opened, who
 
 if TYPE_CHECKING:
     from ..app import QueueAccess
-    from ..bulk import Operation, Runner, Wish
+    from ..queues.bulk import Operation, Runner, Wish
 
 #: How often an operation that another runs is looked at.
 _LOOK_SECONDS = 0.5
@@ -49,8 +49,8 @@ def bulk(
     json: Json = False,
 ) -> None:
     """Retry, remove, promote or cancel many jobs of a queue, in steps; Ctrl-C stops it, and it can go on later."""
-    from ..bulk import Wish
-    from ..finding import JobFilter, parse_fields
+    from ..queues.bulk import Wish
+    from ..queues.search import JobFilter, parse_fields
 
     sought = JobFilter(
         states=tuple(states_of(status)),
@@ -69,7 +69,7 @@ def act(access: QueueAccess, queue: str, wish: Wish, *, dry_run: bool, yes: bool
 
     Raises `BadInput`, `UnknownQueue`, `Unavailable`.
     """
-    from ..bulk import Operations, Runner
+    from ..queues.bulk import Operations, Runner
 
     operations = Operations(access.queues)
     count, exact = operations.count(queue, wish)
@@ -98,8 +98,8 @@ def _finish(access: QueueAccess, runner: Runner, operation: Operation, *, json: 
     """Run an operation to its end with a progress bar; Ctrl-C stops it."""
     from rich.progress import Progress
 
-    from ..bulk import Operations
     from ..errors import WrongState
+    from ..queues.bulk import Operations
 
     operations = Operations(access.queues)
     with Progress(console=console(stderr=True), disable=json, transient=True) as bar:
@@ -141,7 +141,7 @@ def _in_words(operation: Operation) -> str:
 @group.command("list")
 def list_operations(json: Json = False) -> None:
     """List bulk operations of all queues, the newest first."""
-    from ..bulk import Operations
+    from ..queues.bulk import Operations
 
     with opened() as access:
         found = Operations(access.queues).all()
@@ -168,7 +168,7 @@ def list_operations(json: Json = False) -> None:
 @group.command("stop")
 def stop(queue: QueueName, operation: OperationId, json: Json = False) -> None:
     """Stop a bulk operation, wherever it runs, after the step at hand."""
-    from ..bulk import Operations
+    from ..queues.bulk import Operations
 
     with opened() as access, audited(access, "POST", "queues", queue, "bulk", operation, "stop"):
         stopped = Operations(access.queues).stop(queue, operation)
@@ -178,7 +178,7 @@ def stop(queue: QueueName, operation: OperationId, json: Json = False) -> None:
 @group.command("resume")
 def resume(queue: QueueName, operation: OperationId, json: Json = False) -> None:
     """Let a stopped bulk operation go on, here in the foreground."""
-    from ..bulk import Operations, Runner
+    from ..queues.bulk import Operations, Runner
 
     with opened() as access:
         runner = Runner(access.queues)
@@ -189,8 +189,8 @@ def resume(queue: QueueName, operation: OperationId, json: Json = False) -> None
 
 def retry_failed(access: QueueAccess, queue: str, *, json: bool) -> None:
     """Retry every failed job of a queue but the cancelled ones; it needs no question, since nothing is lost by it."""
-    from ..bulk import MAX_PER_SECOND, Wish
-    from ..finding import JobFilter
+    from ..queues.bulk import MAX_PER_SECOND, Wish
+    from ..queues.search import JobFilter
 
     wish = Wish(action="retry", sought=JobFilter(states=("failed",)), per_second=MAX_PER_SECOND, by=who())
     act(access, queue, wish, dry_run=False, yes=True, json=json)

@@ -46,9 +46,9 @@ def settings_told(environ: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def _shown(variable: str, value: Any) -> Any:
-    from ..redaction import HIDDEN, redact
-    from ..secret_url import SecretUrl
+    from ..logs.redaction import HIDDEN, redact
     from ..settings import Keep, is_secret
+    from ..settings.secret_url import SecretUrl
 
     if is_secret(variable):
         return HIDDEN if value else ""

@@ -17,7 +17,7 @@ from .report import console, print_json, printable, styled
 from .session import opened, patient
 
 if TYPE_CHECKING:
-    from ..doctor import Finding, Report
+    from ..health import Finding, Report
 
 _STYLES = {"ok": "green", "unknown": "cyan", "warning": "yellow", "problem": "red bold"}
 
@@ -27,7 +27,7 @@ def doctor(json: Json = False) -> None:
 
     Ends with 1 when there is a problem; a warning or what cannot be found out is none.
     """
-    from ..doctor import examine
+    from ..health import examine
 
     with opened() as access:
         report = examine(patient(access))

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ..counted import counted
 from ..errors import BadInput, BadPayload, UnknownJobType
-from ..json_text import levels, readable
-from ..payloads import MAX_LEVELS
+from ..logs.counted import counted
+from ..queues.json_text import levels, readable
+from ..queues.payloads import MAX_LEVELS
 from .audited import audited
 from .exits import Interrupted
 from .options import Json
@@ -22,8 +22,8 @@ from .session import opened, who
 
 if TYPE_CHECKING:
     from ..app import QueueAccess
-    from ..job_types import JobType
     from ..queues import AddedJob
+    from ..queues.job_type import JobType
     from .payload_options import PayloadOption
 
 _PARAMETER_KIND = inspect.Parameter.KEYWORD_ONLY
@@ -102,7 +102,7 @@ def _callback(job_type: JobType, options: list[PayloadOption], own: list[inspect
 
 
 def _help(job_type: JobType) -> str:
-    from ..job_types import Priority
+    from ..queues.job_type import Priority
 
     attempts, limit = counted(job_type.attempts, "attempt"), duration(job_type.time_limit_ms)
     priority = Priority(job_type.priority).name
@@ -183,7 +183,7 @@ def _added(access: QueueAccess, job_type: JobType, data: dict[str, Any], options
 
 
 def _wait(access: QueueAccess, queue: str, job_id: str, timeout_ms: int | None, *, json: bool) -> None:
-    from .. import pauses
+    from ..queues import pauses
     from .waiting import wait_for
 
     chosen = access.queues.get_queue(queue)

@@ -25,9 +25,9 @@ from ..errors import (
     UnknownSchedule,
     WrongState,
 )
-from ..foreign_text import describe_error, traceback_of
-from ..log import redact
-from ..program import ProgramExit
+from ..logs import redact
+from ..logs.foreign_text import describe_error, traceback_of
+from ..processes.program import ProgramExit
 from .report import printable
 from .standard_streams import give_up_stdout, is_of_stream, prepare
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from .report import ago, duration, moment, now_ms
 
 if TYPE_CHECKING:
-    from ..doctor import Patient
-    from ..job import Job
-    from ..queue_control import Queue
+    from ..health import Patient
+    from ..queues.job import Job
+    from ..queues.queue import Queue
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def explain(patient: Patient, queue: Queue, job: Job) -> Why:
 
 
 def _waiting(patient: Patient, queue: Queue, job: Job) -> Why:
-    from ..doctor import why_still
+    from ..health import why_still
 
     cancel = f"nomad cancel {job.id} --reason …"
     still = why_still(patient, queue)
@@ -48,8 +48,8 @@ def _waiting(patient: Patient, queue: Queue, job: Job) -> Why:
 
 
 def _delayed(patient: Patient, job: Job) -> Why:
-    from ..broker.leased import UNKNOWN_FOR_MS
-    from ..doctor.stillness import deferred_for
+    from ..broker.worker.message import UNKNOWN_FOR_MS
+    from ..health.stillness import deferred_for
 
     due = f"due {ago(job.due_ms, patient.clock.now_ms())} ({moment(job.due_ms)})"
     next_steps = [f"nomad promote {job.id}", f"nomad cancel {job.id} --reason …"]

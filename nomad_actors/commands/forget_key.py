@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ..counted import agreeing, counted
 from ..errors import BadInput
+from ..logs.counted import agreeing, counted
 from .audited import audited
 from .options import Json, Yes, confirm
 from .report import print_json, say

@@ -14,7 +14,7 @@ from .report import print_json, say
 from .session import holding, opened, who
 
 if TYPE_CHECKING:
-    from ..queue_control import Queue
+    from ..queues.queue import Queue
 
 JobId = Annotated[str, typer.Argument(metavar="ID")]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..counted import agreeing, counted
+from ..logs.counted import agreeing, counted
 from .options import InQueue, Json, states_of
 from .report import ago, console, now_ms, parse_duration, print_json, say, styled, table
 from .session import holding, opened, patient
@@ -15,8 +15,8 @@ from .session import holding, opened, patient
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from ..finding import JobFilter
-    from ..job import Job
+    from ..queues.job import Job
+    from ..queues.search import JobFilter
 
 #: What an operator asks about; what has completed must be asked for.
 DEFAULT_STATES = "active,waiting,paused,delayed,failed"
@@ -46,7 +46,7 @@ def jobs(
 
     By a field or a fingerprint: newest first, whatever their state.
     """
-    from ..finding import JobFilter, parse_fields
+    from ..queues.search import JobFilter, parse_fields
 
     sought = JobFilter(
         states=states_of(status),

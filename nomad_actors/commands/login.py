@@ -14,13 +14,14 @@ def login(
     ] = 8017,
 ) -> None:
     """Log a character in: prints the address to open, waits for the answer, keeps the login encrypted."""
-    from .. import log
-    from ..app import create_app, settings_or_exit
-    from ..login import ALL_SCOPES, log_in
+    from .. import logs
+    from ..app import create_app
+    from ..processes.program import settings_or_exit
     from .report import say
+    from .sso_login import ALL_SCOPES, log_in
 
     with settings_or_exit() as settings:
-        log.configure(settings.log_format, settings.log_level)
+        logs.configure(settings.log_format, settings.log_level)
         if not settings.eve_client_id:
             raise typer.BadParameter(
                 f"EVE_CLIENT_ID is not set: register an application at CCP with the callback "

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import pauses
-from ..broker.holds import Limits, PauseScope
-from ..counted import counted
+from ..broker.records.holds import Limits, PauseScope
 from ..errors import BadInput, UnknownState
-from ..queue_control import CLEANABLE
+from ..logs.counted import counted
+from ..queues import pauses
+from ..queues.queue import CLEANABLE
 from .audited import audited
 from .options import Json, Yes, confirm
 from .report import duration, parse_duration, print_json, say

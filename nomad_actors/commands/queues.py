@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import pauses
-from ..broker.holds import Pause, PauseScope
-from ..counted import counted
-from ..log import redact
+from ..broker.records.holds import Pause, PauseScope
+from ..logs import redact
+from ..logs.counted import counted
+from ..queues import pauses
 from .options import Json
 from .report import console, duration, moment, now_ms, print_json, styled, table
 from .session import opened
@@ -74,7 +74,7 @@ def _frame(access: QueueAccess) -> Group | Text:
 def _told(access: QueueAccess) -> list[dict[str, Any]]:
     """Return what the admin's API tells of each queue."""
     from .. import job_metrics
-    from ..queue_control import of_readable
+    from ..queues.queue import of_readable
 
     return of_readable(access.queues.names(), lambda name: job_metrics.get_queue_details(name, queues=access.queues))
 

@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from .. import log
-from ..admin_tokens import require_tokens_beyond_loopback
+from .. import logs
 from ..errors import CannotStart, Unavailable
 from ..metrics.place import VARIABLE, WORKERS_PORT, make_place
-from ..program import ProgramExit, begin, settings_or_exit
-from ..secret_url import SecretUrl
+from ..processes.program import ProgramExit, begin, settings_or_exit
+from ..settings.admin_tokens import require_tokens_beyond_loopback
+from ..settings.secret_url import SecretUrl
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..processes.supervisor import Supervisor
     from ..settings import Settings
-    from ..supervisor import Supervisor
 
 run = typer.Typer(help="Run a part of the system, or all of it.", no_args_is_help=True)
 
-logger = log.get_logger("nomad_actors.cli")
+logger = logs.get_logger("nomad_actors.cli")
 
 #: Beyond NOMAD_SHUTDOWN_MS: what stops after the workers.
 STOP_MARGIN_SECONDS = 5.0
@@ -50,7 +50,7 @@ def workers(
         counts_dir = _place_of_counts(settings)
         with _uncounted(counts_dir):
             # prometheus-client reads the variable when it is imported.
-            from .. import worker_program
+            from . import worker_program
 
             threads = worker_program.check_workers()
     if counts_dir is not None:
@@ -79,8 +79,8 @@ def everything() -> None:
         counts_dir = {VARIABLE: os.environ[VARIABLE]} if VARIABLE in os.environ else {}
         environ = _without_kept_counts()
         from ..app import prepare_workers
-        from ..own_redis import own_redis
-        from ..supervisor import Supervisor
+        from ..processes.own_redis import own_redis
+        from ..processes.supervisor import Supervisor
 
         _stop_if_never(lambda: prepare_workers(settings))
         redis = None if _redis_is_given(environ) else own_redis(settings.var_dir)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..app import QueueAccess
-    from ..doctor import Patient
-    from ..job import Job
-    from ..queue_control import Queue
+    from ..health import Patient
+    from ..queues.job import Job
+    from ..queues.queue import Queue
     from ..settings import Settings
 
 
@@ -48,7 +48,7 @@ def settings() -> Settings:
 
 def patient(access: QueueAccess) -> Patient:
     """Return what the doctor examines."""
-    from ..doctor import Patient
+    from ..health import Patient
 
     return Patient(access.settings, access.clock, access.broker, access.queues)
 

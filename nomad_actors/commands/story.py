@@ -6,12 +6,12 @@ import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ..counted import counted
-from ..json_text import MAX_CHARS, one_line
+from ..logs.counted import counted
+from ..queues.json_text import MAX_CHARS, one_line
 from .report import ago, duration, moment, now_ms, print_text, styled
 
 if TYPE_CHECKING:
-    from ..job import Job
+    from ..queues.job import Job
     from .explain import Why
 
 #: Fields of an event that have their own place in its line.
@@ -32,7 +32,7 @@ def show(job: Job, why: Why) -> None:
 
 
 def _head(job: Job) -> list[tuple[str, str]]:
-    from ..job_types import Priority
+    from ..queues.job_type import Priority
 
     known = Priority(job.priority).name if job.priority in list(Priority) else "own"
     state = job.status if job.outcome in (None, job.status) else f"{job.status} ({job.outcome})"

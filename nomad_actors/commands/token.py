@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..admin_tokens import AdminToken
 from ..errors import BadInput, Unavailable
+from ..settings.admin_tokens import AdminToken
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -36,7 +36,7 @@ def token(
 
 
 def _make(name: str, role: str | None) -> None:
-    from ..admin_tokens import ROLES, WrongEntry, new_token, token_entry
+    from ..settings.admin_tokens import ROLES, WrongEntry, new_token, token_entry
 
     if role not in ROLES:
         said = "no role is named" if role is None else f"{role!r} is no role"
@@ -51,7 +51,7 @@ def _make(name: str, role: str | None) -> None:
 
 
 def _revoke(name: str) -> None:
-    from ..local_token import NAME
+    from ..store.local_token import NAME
     from .audited import asked, ended, opened_database
     from .session import settings, who
 
@@ -78,7 +78,7 @@ def _revoke(name: str) -> None:
 
 def _replace_local(found: Settings) -> None:
     from ..clock import SystemClock
-    from ..local_token import NAME, TOKEN_FILE, replace_token
+    from ..store.local_token import NAME, TOKEN_FILE, replace_token
     from .audited import audited_on
 
     with audited_on(found, SystemClock(), "DELETE", "tokens", NAME):
@@ -93,7 +93,7 @@ def _entry(found: Settings, text: str) -> AdminToken:
 
     Raises `BadInput`; it does not repeat the text, which may be a token.
     """
-    from ..admin_tokens import OPERATOR, WrongEntry, digest_of, may_be_token, parse_tokens
+    from ..settings.admin_tokens import OPERATOR, WrongEntry, digest_of, may_be_token, parse_tokens
 
     for entry in found.admin_tokens:
         if text == entry.name or digest_of(text) == entry.digest:

@@ -13,8 +13,8 @@ from ..errors import JobNotFound, NomadError
 from .report import console, duration, printable, styled
 
 if TYPE_CHECKING:
-    from ..job import Job
-    from ..queue_control import Queue
+    from ..queues.job import Job
+    from ..queues.queue import Queue
 
 #: How often the job is looked at: soon at first, for short jobs.
 _FIRST_LOOK_SECONDS = 0.02

@@ -23,7 +23,7 @@ def workers(json: Json = False) -> None:
 
 
 def _told(access: QueueAccess) -> list[dict[str, Any]]:
-    from ..queue_control import redis_errors
+    from ..queues.queue import redis_errors
 
     found: dict[str, dict[str, Any]] = {}
     for name in access.queues.names():

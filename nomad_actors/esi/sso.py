@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from ..clock import Clock
-from ..known_secrets import KNOWN, basic_credentials
+from ..logs.known_secrets import KNOWN, basic_credentials
+from ..logs.redaction import redact
 from ..metrics.definitions import TOKEN_REFRESHES
-from ..redaction import redact
 from .answer import http_date, retry_after_seconds
 from .client import TIMEOUTS_SECONDS
 from .errors import DeadLogin, SsoLimited, SsoMisconfigured, SsoUnavailable

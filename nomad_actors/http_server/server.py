@@ -18,13 +18,13 @@ from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
-from .. import log
+from .. import logs
 from .channel import MEMORY_BYTES, Channel
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-logger = log.get_logger("nomad_actors.http")
+logger = logs.get_logger("nomad_actors.http")
 
 #: How long a stopping server waits for requests that have begun to arrive.
 ARRIVING_SECONDS = 1.0

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from ..job_types import JobType
+from ..queues.job_type import JobType
 from .cache_cleanup import CACHE_CLEANUP, cleanup_cache
 from .esi_refresh import ESI_DATA_REFRESH, refresh_character_data, refresh_esi_data
 from .historical_data import HISTORICAL_DATA_COLLECTION, collect_all_historical_data, collect_historical_data

@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from .. import queues
 from ..esi import CleanReport
-from ..job_types import JobType, Payload, Priority, Result
 from ..queues import AddedJob
+from ..queues.job_type import JobType, Payload, Priority, Result
 from .services import Services
 
 NAME = QUEUE = "cache-cleanup"

@@ -12,9 +12,9 @@ from pydantic import Field, field_validator, model_validator
 from .. import queues
 from ..errors import BadInput
 from ..esi import GROUPS, ROUTES, Route, normalise
-from ..foreign_text import safe_repr, safe_str
-from ..job_types import Backoff, JobType, Priority, Result
+from ..logs.foreign_text import safe_repr, safe_str
 from ..queues import AddedJob, NewJob
+from ..queues.job_type import Backoff, JobType, Priority, Result
 from ..store import DueRoute
 from .due_times import SLACK_MS
 from .payloads import CharacterPayload

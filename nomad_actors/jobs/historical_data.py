@@ -11,8 +11,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from .. import queues
 from ..esi import ROUTES
-from ..job_types import Backoff, JobType, Priority, Result
 from ..queues import AddedJob, NewJob
+from ..queues.job_type import Backoff, JobType, Priority, Result
 from ..store import Changes, Character, Window, history
 from .payloads import CharacterPayload
 from .route_sync import RouteSync

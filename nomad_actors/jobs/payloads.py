@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from ..job_types import Payload
+from ..queues.job_type import Payload
 
 
 class CharacterPayload(Payload):

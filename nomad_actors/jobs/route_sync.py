@@ -15,7 +15,7 @@ import redis
 from ..broker.errors import PermanentError
 from ..errors import Unavailable
 from ..esi import Answer, EsiError, EsiLimited, EsiRefused, EsiUnavailable, Route
-from ..log import get_logger
+from ..logs import get_logger
 from ..store import EVERYTHING, Changes, RouteState, Snapshot, Window
 from .due_times import as_of_ms, next_due_ms, retry_due_ms
 from .services import Services

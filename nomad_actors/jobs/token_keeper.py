@@ -30,7 +30,7 @@ from typing import TypeVar
 from ..broker.errors import PermanentError
 from ..errors import TryLater, Unavailable
 from ..esi import DeadLogin, SsoMisconfigured, Tokens
-from ..log import get_logger
+from ..logs import get_logger
 from ..store import ACTIVE, Login, LoginChanged
 from .services import Services
 

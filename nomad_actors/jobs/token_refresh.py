@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .. import queues
-from ..job_types import Backoff, JobType, Priority, Result
 from ..queues import AddedJob, NewJob
+from ..queues.job_type import Backoff, JobType, Priority, Result
 from ..store import Character
 from .payloads import CharacterPayload
 from .services import Services

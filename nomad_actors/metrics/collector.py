@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ..foreign_text import describe_error
-from ..log import get_logger
+from ..logs import get_logger
+from ..logs.foreign_text import describe_error
 
 logger = get_logger("nomad_actors.metrics")
 

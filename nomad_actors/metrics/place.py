@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from ..private_files import make_directory
+from ..processes.private_files import make_directory
 
 #: What prometheus-client reads when it is imported.
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"

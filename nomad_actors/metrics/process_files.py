@@ -22,8 +22,8 @@ from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from ..foreign_text import describe_error
-from ..log import get_logger
+from ..logs import get_logger
+from ..logs.foreign_text import describe_error
 from .place import FILES_LOCK
 from .reserved_file import ReservedFile
 

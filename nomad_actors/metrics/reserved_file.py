@@ -12,7 +12,7 @@ from typing import Any
 from prometheus_client import values
 from prometheus_client.mmap_dict import MmapedDict
 
-from ..log import get_logger
+from ..logs import get_logger
 
 logger = get_logger("nomad_actors.metrics")
 

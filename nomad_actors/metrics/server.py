@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from prometheus_client import CollectorRegistry
 
 from ..http_server import HttpServer, Limits
-from ..log import get_logger
+from ..logs import get_logger
 from .exposition import render
 
 if TYPE_CHECKING:

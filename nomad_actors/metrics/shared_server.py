@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from ..log import get_logger
+from ..logs import get_logger
 from .definitions import ABOUT
 from .exposition import joined
 from .place import SERVING_LOCK

@@ -7,7 +7,7 @@ from typing import Any
 
 from dramatiq import Broker, MessageProxy, Middleware
 
-from ..log import JOB_FACTS
+from ..logs import JOB_FACTS
 from .job_facts import facts_of
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from dramatiq import Message, MessageProxy
 
-from ..broker.leased import LeasedMessage
-from ..foreign_text import came_from_outside
+from ..broker.worker.message import LeasedMessage
+from ..logs.foreign_text import came_from_outside
 
 
 def payload_of(message: Message[Any] | MessageProxy) -> Mapping[str, Any]:

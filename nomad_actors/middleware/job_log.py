@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from dramatiq import Broker, Middleware, Worker
 
-from .. import log
+from .. import logs
 from ..broker.endings import Ended
 from .job_facts import character_id_of
 from .line_writer import LineWriter
@@ -32,7 +32,7 @@ _LEVELS = {"retried": "warning", "recovered": "warning", "failed": "error"}
 class JobLog(Middleware):
     """Writes a line for each run that is over, at most 50 ms late."""
 
-    def __init__(self, *, log_format: str, log_level: str, write: Callable[[str], None] = log.write_lines) -> None:
+    def __init__(self, *, log_format: str, log_level: str, write: Callable[[str], None] = logs.write_lines) -> None:
         self._form = _json_line if log_format == "json" else _logfmt_line
         self._log_format = log_format
         severity = logging.getLevelNamesMapping()
@@ -51,7 +51,7 @@ class JobLog(Middleware):
 
     def report_settled(self, broker: Broker, endings: Sequence[Ended]) -> None:
         """Add the lines of these endings."""
-        stamp = log.format_time(time.time())
+        stamp = logs.format_time(time.time())
         shown = self._shown
         lines = [self._form(stamp, e) for e in endings if _LEVELS.get(e.outcome, "info") in shown]
         if lines:
@@ -59,17 +59,17 @@ class JobLog(Middleware):
 
     def _say_lost(self, count: int) -> str:
         fields = {
-            "timestamp": log.format_time(time.time()),
+            "timestamp": logs.format_time(time.time()),
             "level": "warning",
             "module": __name__,
             "event": "the log's reader is too slow: lines about ended jobs were dropped",
             "dropped": count,
         }
-        return log.format_line(self._log_format, fields)
+        return logs.format_line(self._log_format, fields)
 
 
 def _error_of(ended: Ended) -> str:
-    return log.redact(log.shortened(log.as_text(ended.error or ""), LOOKED_AT_CHARACTERS))[:ERROR_CHARACTERS]
+    return logs.redact(logs.shortened(logs.as_text(ended.error or ""), LOOKED_AT_CHARACTERS))[:ERROR_CHARACTERS]
 
 
 def _ms(value: float) -> str:
@@ -80,10 +80,10 @@ def _ms(value: float) -> str:
 def _logfmt_line(stamp: str, ended: Ended) -> str:
     character_id = character_id_of(ended.message)
     character = "" if character_id is None else f" character_id={character_id}"
-    error = f" error={log.logfmt_value(_error_of(ended))}" if ended.error else ""
+    error = f" error={logs.logfmt_value(_error_of(ended))}" if ended.error else ""
     return (
         f"timestamp={stamp} {_logfmt_middle(ended.queue, ended.actor[:NAME_CHARACTERS], str(ended.outcome))}"
-        f" job_id={log.logfmt_value(ended.job_id)} attempt={ended.attempt}{character}"
+        f" job_id={logs.logfmt_value(ended.job_id)} attempt={ended.attempt}{character}"
         f" wait_ms={_ms(ended.wait_ms)} duration_ms={_ms(ended.run_ms)}{error}\n"
     )
 
@@ -94,13 +94,13 @@ def _json_line(stamp: str, ended: Ended) -> str:
     error = f', "error": {json.dumps(_error_of(ended))}' if ended.error else ""
     return (
         f'{{"timestamp": "{stamp}", {_json_middle(ended.queue, ended.actor[:NAME_CHARACTERS], str(ended.outcome))}'
-        f', "job_id": {json.dumps(log.as_text(ended.job_id))}, "attempt": {ended.attempt}{character}'
+        f', "job_id": {json.dumps(logs.as_text(ended.job_id))}, "attempt": {ended.attempt}{character}'
         f', "wait_ms": {_ms(ended.wait_ms)}, "duration_ms": {_ms(ended.run_ms)}{error}}}\n'
     )
 
 
 def _middle(queue: str, actor: str, outcome: str) -> dict[str, str]:
-    queue, actor = log.as_text(queue), log.as_text(actor)
+    queue, actor = logs.as_text(queue), logs.as_text(actor)
     return {
         "level": _LEVELS.get(outcome, "info"),
         "module": f"{actor}-job",
@@ -117,7 +117,7 @@ def _middle(queue: str, actor: str, outcome: str) -> dict[str, str]:
 
 @lru_cache(maxsize=1024)
 def _logfmt_middle(queue: str, actor: str, outcome: str) -> str:
-    return log.format_line("logfmt", _middle(queue, actor, outcome)).rstrip("\n")
+    return logs.format_line("logfmt", _middle(queue, actor, outcome)).rstrip("\n")
 
 
 @lru_cache(maxsize=1024)

@@ -11,7 +11,7 @@ from dramatiq import Actor, Broker, Message, Middleware, Worker
 from prometheus_client import Counter
 
 from ..broker.endings import Ended, Outcome
-from ..log import get_logger
+from ..logs import get_logger
 from ..metrics import definitions
 from ..metrics.batch_histogram import BatchHistogram
 from ..metrics.place import WORKERS_PORT

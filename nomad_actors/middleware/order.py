@@ -8,7 +8,7 @@ from __future__ import annotations
 from dramatiq import Middleware
 from dramatiq.middleware import AgeLimit, Callbacks, Pipelines, Retries, ShutdownNotifications, TimeLimit
 
-from ..error_reports import FLUSH_SECONDS
+from ..logs.error_reports import FLUSH_SECONDS
 from ..settings import Settings
 from .job_context import JobContext
 from .job_log import JobLog

@@ -9,11 +9,12 @@ from typing import Any
 
 from dramatiq import Broker, MessageProxy, Middleware, Worker
 
-from .. import error_reports, log
+from .. import logs
 from ..broker.endings import Ended, Outcome
 from ..broker.errors import Cancelled
-from ..broker.watch import Failure
-from ..foreign_text import safe_str
+from ..broker.worker.watch import Failure
+from ..logs import error_reports
+from ..logs.foreign_text import safe_str
 from .job_facts import facts_of, payload_of
 
 #: Jobs reported with a traceback whose end Redis has not confirmed yet; far more than ever are.
@@ -72,4 +73,4 @@ class Sentry(Middleware):
 def _report(error: BaseException | str, facts: Mapping[str, Any], payload: Mapping[str, Any]) -> None:
     """Report what a job failed by; of its payload only the names of the fields."""
     tags = {"job_type": facts["actor"], "queue": facts["queue"], "attempt": str(facts["attempt"])}
-    error_reports.report(error, tags, {**facts, "payload": dict.fromkeys(map(safe_str, payload), log.HIDDEN)})
+    error_reports.report(error, tags, {**facts, "payload": dict.fromkeys(map(safe_str, payload), logs.HIDDEN)})

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 
-from .. import error_reports, log
+from .. import logs
 from ..app import open_queues, require_redis
+from ..logs import error_reports
 from ..metrics.definitions import REGISTRY, SCHEDULER
 from ..metrics.exposition import joined
 from ..metrics.server import serve_or_say
-from ..program import begin, settings_or_exit
+from ..processes.program import begin, settings_or_exit
 from .book import Schedules
 from .process import SlotScheduler
 from .schedules import SCHEDULES
@@ -17,7 +18,7 @@ from .schedules import SCHEDULES
 #: Where the scheduler's metrics are found when no setting says otherwise.
 DEFAULT_METRICS_PORT = 9192
 
-logger = log.get_logger("nomad_actors.scheduler")
+logger = logs.get_logger("nomad_actors.scheduler")
 
 
 def main() -> None:

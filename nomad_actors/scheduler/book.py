@@ -11,16 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import error_reports
-from ..broker.slots import Claim, Claimed, ScheduleBook, Slot, StoredSchedule, slot_job_id
-from ..broker.unreadable import Unreadable
+from ..broker.client.slots import Claim, Claimed, ScheduleBook, Slot, StoredSchedule, slot_job_id
+from ..broker.records.unreadable import Unreadable
 from ..clock import Clock
 from ..errors import BadInput, NomadError, UnknownSchedule, WrongState
-from ..foreign_text import came_from_outside, describe_error, safe_repr
-from ..job_types import JobType
-from ..log import get_logger
-from ..queue_control import redis_errors
+from ..logs import error_reports, get_logger
+from ..logs.foreign_text import came_from_outside, describe_error, safe_repr
 from ..queues import AddedJob, NewJob, Queues
+from ..queues.job_type import JobType
+from ..queues.queue import redis_errors
 from .due import Due
 from .schedules import Misfire, Overlap, Schedule, ScheduledJob
 

@@ -21,7 +21,7 @@ import periodiq
 from cronsim import CronSim, CronSimError
 
 from ..errors import BadInput
-from ..foreign_text import safe_repr
+from ..logs.foreign_text import safe_repr
 
 CRON_EXPRESSIONS = MappingProxyType(
     {

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..clock import Clock
-from ..log import get_logger
+from ..logs import get_logger
 from ..metrics.definitions import SCHEDULER_CLOCK_OFFSET, SCHEDULER_HOLDS
 
 logger = get_logger("nomad_actors.scheduler")

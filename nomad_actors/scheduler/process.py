@@ -16,13 +16,12 @@ from datetime import UTC, datetime
 
 import periodiq
 
-from .. import error_reports
 from ..clock import Clock
 from ..errors import NomadError, Unavailable, UnreadableQueue
-from ..foreign_text import came_from_outside
-from ..log import get_logger
+from ..logs import error_reports, get_logger
+from ..logs.foreign_text import came_from_outside
 from ..metrics.definitions import SCHEDULER_HEARTBEAT
-from ..queue_control import redis_errors
+from ..queues.queue import redis_errors
 from ..version import __version__
 from .book import Schedules, Standing
 from .clock_watch import ClockWatch

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from ..errors import BadInput
-from ..foreign_text import safe_repr
 from ..jobs import SCHEDULED_DATA
+from ..logs.foreign_text import safe_repr
 from .calendar import CRON_EXPRESSIONS, Cron, cron, zone
 from .schedule_fields import check_fields
 

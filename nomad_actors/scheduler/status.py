@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from ..broker.slots import SchedulerSign, Slot, slot_job_id
-from ..broker.unreadable import Unreadable
+from ..broker.client.slots import SchedulerSign, Slot, slot_job_id
+from ..broker.records.unreadable import Unreadable
 from ..clock import Clock
 from ..errors import UnreadableQueue
-from ..job import Job
-from ..queue_control import of_readable, redis_errors
 from ..queues import Queues
-from ..redis_cli import redis_cli
+from ..queues.job import Job
+from ..queues.queue import of_readable, redis_errors
+from ..settings.redis_cli import redis_cli
 from ..thresholds import SCHEDULES as LIMITS
 from .book import Schedules, Standing
 from .schedules import SCHEDULES

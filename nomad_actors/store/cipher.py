@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ..errors import NomadError, SettingsError
-from ..known_secrets import KNOWN
+from ..logs.known_secrets import KNOWN
 from ..settings import Settings
-from ..token_keys import ACCEPTED
+from ..settings.token_keys import ACCEPTED
 from .database import Database
 from .key_file import KEY_FILE, make_key, read_key
 from .login_keys import refuse_lost_keys, stored_logins_by_key

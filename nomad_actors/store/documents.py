@@ -19,7 +19,7 @@ from ..clock import Clock
 from . import history
 from .database import Database
 from .history import EVERYTHING, Changes, Window
-from .logins import ACTIVE
+from .login_keys import ACTIVE
 from .misfits import fits
 from .schema import characters, documents, sync_state
 from .upsert import upsert

@@ -8,8 +8,8 @@ import secrets
 from pathlib import Path
 
 from ..errors import CannotStart, SettingsError
-from ..private_files import make_directory, write_new
-from ..token_keys import is_strong
+from ..processes.private_files import make_directory, write_new
+from ..settings.token_keys import is_strong
 
 KEY_FILE = "token.key"
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ..counted import counted
 from ..errors import CannotStart
+from ..logs.counted import counted
 from . import schema
 from .database import Database
 

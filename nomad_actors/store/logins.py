@@ -11,12 +11,11 @@ from sqlalchemy.engine import Connection, Row
 
 from ..clock import Clock
 from ..errors import NomadError
-from ..known_secrets import KNOWN
+from ..logs.known_secrets import KNOWN
 from . import schema
 from .cipher import TokenCipher
 from .database import Database
-from .login_keys import ACTIVE as ACTIVE
-from .login_keys import KEY_ID, logins_by_key, refuse_lost_keys
+from .login_keys import ACTIVE, KEY_ID, logins_by_key, refuse_lost_keys
 from .misfits import fits
 from .upsert import upsert
 

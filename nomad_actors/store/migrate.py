@@ -19,7 +19,7 @@ from sqlalchemy import inspect, text
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import Unusable
-from ..private_files import make_directory, make_file
+from ..processes.private_files import make_directory, make_file
 from ..version import __version__
 from .schema import REVISION
 

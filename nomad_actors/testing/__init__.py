@@ -1,7 +1,7 @@
 """What a test of background jobs needs: a Redis of its own, workers to kill, a faulty line, a clock to move."""
 
 from ..clock import ManualClock
-from ..local_redis import LocalRedis, NoRedisServer
+from ..processes.local_redis import LocalRedis, NoRedisServer
 from .fault_proxy import Command, FaultProxy
 from .waiting import wait_until
 from .worker_process import WorkerProcess

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import redis
 
     from ..clock import ManualClock
-    from ..local_redis import LocalRedis
+    from ..processes.local_redis import LocalRedis
     from .fault_proxy import FaultProxy
     from .worker_process import WorkerProcess
 
@@ -24,7 +24,7 @@ START_OF_CLOCK_MS = 1_767_225_600_000
 @pytest.fixture(scope="session")
 def nomad_redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRedis]:
     """A Redis on a port and in a directory of its own, one a test run; skips the test where there is no server."""
-    from ..local_redis import LocalRedis
+    from ..processes.local_redis import LocalRedis
 
     server = _started(LocalRedis(tmp_path_factory.mktemp("redis")))
     yield server
@@ -50,7 +50,7 @@ def nomad_redis_url(nomad_redis_server: LocalRedis, nomad_redis: redis.Redis) ->
 @pytest.fixture
 def nomad_own_redis(tmp_path: Path) -> Iterator[LocalRedis]:
     """A Redis of this test alone that writes every change to disk, to be killed and brought back."""
-    from ..local_redis import LocalRedis
+    from ..processes.local_redis import LocalRedis
 
     server = _started(LocalRedis(tmp_path / "redis", append_only=True, appendfsync="always"))
     yield server
@@ -92,7 +92,7 @@ def nomad_worker_process() -> Iterator[Callable[..., WorkerProcess]]:
 
 
 def _started(server: LocalRedis) -> LocalRedis:
-    from ..local_redis import NoRedisServer, find_server
+    from ..processes.local_redis import NoRedisServer, find_server
 
     try:
         find_server()

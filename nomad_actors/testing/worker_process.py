@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
-from ..processes import end_with_parent
+from ..processes.parent import end_with_parent
 
 STOP_TIMEOUT_SECONDS = 30.0
 

@@ -18,12 +18,12 @@ from chaos.conforming import Conforming
 from nomad_actors.app import AdminAccess
 from nomad_actors.broker import JobBroker
 from nomad_actors.clock import Clock, SystemClock
-from nomad_actors.job_types import Backoff, JobType, Payload, Priority, Result
+from nomad_actors.health.scrape import scraped
 from nomad_actors.queues import Queues, current_job
+from nomad_actors.queues.job_type import Backoff, JobType, Payload, Priority, Result
 from nomad_actors.scheduler import SCHEDULES, Schedules
-from nomad_actors.scrape import scraped
-from nomad_actors.secret_url import SecretUrl
 from nomad_actors.settings import Settings
+from nomad_actors.settings.secret_url import SecretUrl
 from nomad_actors.store import Store, TokenCipher
 from nomad_actors.testing import running
 from tests.databases import put_database

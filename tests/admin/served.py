@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from nomad_actors.admin_tokens import token_entry
+from nomad_actors.settings.admin_tokens import token_entry
 
 from .test_serve import start
 

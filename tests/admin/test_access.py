@@ -19,10 +19,10 @@ from werkzeug.test import TestResponse
 
 from admin import create_app
 from admin.parts import keep
-from nomad_actors import log
-from nomad_actors.admin_tokens import digest_of, token_entry
+from nomad_actors import logs
 from nomad_actors.clock import ManualClock
 from nomad_actors.settings import Settings
+from nomad_actors.settings.admin_tokens import digest_of, token_entry
 from nomad_actors.store import audit
 
 from .conftest import Parts, parts_on
@@ -368,7 +368,7 @@ def test_every_line_of_a_request_says_its_id_and_never_a_token(
 ) -> None:
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
-    log.configure("logfmt", "info", sys.stderr)
+    logs.configure("logfmt", "info", sys.stderr)
     try:
         ask.post(PAUSE, headers=bearer("otto") | {"X-Request-Id": "given-1"})
         ask.post(PAUSE, headers=bearer("wrong-token-of-somebody") | {"X-Request-Id": "given-2"})

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from nomad_actors.clock import SystemClock
-from nomad_actors.local_redis import LocalRedis
+from nomad_actors.processes.local_redis import LocalRedis
 from nomad_actors.store import Store, TokenCipher
 from nomad_actors.testing import wait_until
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from flask.testing import FlaskClient
 
-from nomad_actors.bulk import Runner
+from nomad_actors.queues.bulk import Runner
 
 from .conftest import Parts
 

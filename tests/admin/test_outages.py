@@ -17,7 +17,7 @@ import requests
 from admin.serve import LIMITS
 from nomad_actors.broker import JobBroker, RedisUnavailable
 from nomad_actors.clock import mono_ms
-from nomad_actors.local_redis import LocalRedis
+from nomad_actors.processes.local_redis import LocalRedis
 from tests.operator import as_operator
 from tests.postgres import Postgres
 

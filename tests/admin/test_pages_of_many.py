@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from flask.testing import FlaskClient
 
-from nomad_actors.broker.holds import Limits
-from nomad_actors.bulk import Runner
+from nomad_actors.broker.records.holds import Limits
+from nomad_actors.queues.bulk import Runner
 
 from .conftest import Parts
 from .test_actions import press

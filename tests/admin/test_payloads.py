@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from pydantic import BaseModel, Field, Json
 
 from nomad_actors.errors import BadPayload
-from nomad_actors.job_types import JobType, Payload, Result
+from nomad_actors.queues.job_type import JobType, Payload, Result
 from nomad_actors.scheduler import ScheduledJob
 from nomad_actors.testing import running
 

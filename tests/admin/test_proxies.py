@@ -14,10 +14,10 @@ from flask import Flask
 
 from admin import create_app
 from chaos.api_fuzz import served
-from nomad_actors.bulk import Operations, Wish
 from nomad_actors.errors import SettingsError
-from nomad_actors.finding import JobFilter
-from nomad_actors.local_redis import free_port
+from nomad_actors.processes.local_redis import free_port
+from nomad_actors.queues.bulk import Operations, Wish
+from nomad_actors.queues.search import JobFilter
 from nomad_actors.settings import Settings
 from nomad_actors.testing import wait_until
 from tests.operator import as_operator

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from chaos.nginx import NAME, nginx, program
-from nomad_actors.admin_tokens import token_entry
+from nomad_actors.settings.admin_tokens import token_entry
 
 from .served import OPERATOR, VIEWER, Served, an_admin
 

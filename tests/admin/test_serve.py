@@ -21,10 +21,10 @@ import requests
 
 from admin import serve
 from nomad_actors.app import open_queues
-from nomad_actors.bulk import Operations, Wish
-from nomad_actors.bulk.runner import LOOK_SECONDS
-from nomad_actors.finding import JobFilter
-from nomad_actors.local_redis import free_port
+from nomad_actors.processes.local_redis import free_port
+from nomad_actors.queues.bulk import Operations, Wish
+from nomad_actors.queues.bulk.runner import LOOK_SECONDS
+from nomad_actors.queues.search import JobFilter
 from nomad_actors.settings import Settings
 from tests.operator import as_operator
 

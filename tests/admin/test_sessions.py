@@ -13,10 +13,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from admin import create_app
-from nomad_actors import local_token
-from nomad_actors.admin_tokens import digest_of, token_entry
 from nomad_actors.clock import ManualClock
 from nomad_actors.settings import Settings
+from nomad_actors.settings.admin_tokens import digest_of, token_entry
+from nomad_actors.store import local_token
 
 from .conftest import Parts, parts_on
 from .served import form_token

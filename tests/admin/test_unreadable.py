@@ -11,11 +11,11 @@ import redis
 from flask.testing import FlaskClient
 
 from nomad_actors.broker import keys
-from nomad_actors.doctor import queue_checks, schedule_checks
-from nomad_actors.doctor.findings import Finding, Patient
 from nomad_actors.errors import UnreadableQueue
-from nomad_actors.redis_cli import redis_cli
-from nomad_actors.secret_url import SecretUrl
+from nomad_actors.health import queue_checks, schedule_checks
+from nomad_actors.health.findings import Finding, Patient
+from nomad_actors.settings.redis_cli import redis_cli
+from nomad_actors.settings.secret_url import SecretUrl
 
 from .conftest import Parts
 

@@ -18,11 +18,12 @@ import dramatiq
 import pytest
 from dramatiq.threading import Interrupt, raise_thread_exception
 
-from nomad_actors.broker import JobBroker, watch
-from nomad_actors.broker.broken import EXIT_BROKEN
+from nomad_actors.broker import JobBroker
 from nomad_actors.broker.endings import Ended
 from nomad_actors.broker.errors import WorkerBroken
-from nomad_actors.broker.watch import Failure
+from nomad_actors.broker.worker import watch
+from nomad_actors.broker.worker.broken import EXIT_BROKEN
+from nomad_actors.broker.worker.watch import Failure
 from nomad_actors.testing import running
 
 # A strike waits for the pump's next heartbeat, or the next block of the waiter.

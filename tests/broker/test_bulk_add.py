@@ -13,10 +13,10 @@ from dramatiq import Actor
 
 from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, Retention, State
-from nomad_actors.broker.adding import ADD_STEP
-from nomad_actors.broker.lease import NewJob
-from nomad_actors.broker.link import Call
-from nomad_actors.broker.view import QueueView
+from nomad_actors.broker.client.adding import ADD_STEP
+from nomad_actors.broker.client.link import Call
+from nomad_actors.broker.client.new_job import NewJob
+from nomad_actors.broker.client.queue_view import QueueView
 from nomad_actors.testing import FaultProxy, running
 
 ran: list[int] = []

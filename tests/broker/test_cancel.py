@@ -12,9 +12,9 @@ import redis
 
 from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, State
+from nomad_actors.broker.client.queue_view import QueueView
 from nomad_actors.broker.endings import Ended, Outcome
-from nomad_actors.broker.stored import StoredJob
-from nomad_actors.broker.view import QueueView
+from nomad_actors.broker.records.stored_job import StoredJob
 from nomad_actors.testing import running
 from tests.broker.conftest import RARE_BEATS
 
@@ -77,7 +77,7 @@ def test_a_running_job_is_interrupted_at_once_and_spends_its_retries_on_nothing(
 def test_a_job_that_python_cannot_interrupt_sees_that_it_shall_end(
     broker: JobBroker, view: QueueView, wait_until: Callable[..., None]
 ) -> None:
-    from nomad_actors.broker.lease import CURRENT
+    from nomad_actors.broker.worker.lease import CURRENT
 
     began, go = threading.Event(), threading.Event()
     seen: list[str | None] = []

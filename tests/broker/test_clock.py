@@ -12,7 +12,7 @@ import redis
 
 from chaos.stepped_redis import NoSteppedRedis, SteppedRedis
 from nomad_actors.broker import JobBroker
-from nomad_actors.broker.link import Call
+from nomad_actors.broker.client.link import Call
 from nomad_actors.broker.redis_clock import ClockReply, ClockSight, is_readable
 from nomad_actors.testing import running
 

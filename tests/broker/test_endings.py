@@ -11,9 +11,9 @@ import pytest
 from dramatiq.middleware import SkipMessage
 
 from nomad_actors.broker import Defer, JobBroker, PermanentError, State
+from nomad_actors.broker.client.queue_view import QueueView
 from nomad_actors.broker.endings import Ended, Outcome
-from nomad_actors.broker.stored import StoredJob
-from nomad_actors.broker.view import QueueView
+from nomad_actors.broker.records.stored_job import StoredJob
 from nomad_actors.testing import running
 
 

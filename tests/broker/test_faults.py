@@ -12,12 +12,12 @@ import redis
 
 from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, RedisUnavailable, State
+from nomad_actors.broker.client.finder import Span
+from nomad_actors.broker.client.slots import Claim
 from nomad_actors.broker.endings import Ended, Outcome
-from nomad_actors.broker.finder import Span
-from nomad_actors.broker.lease import CURRENT
 from nomad_actors.broker.scripts import scripts
-from nomad_actors.broker.slots import Claim
-from nomad_actors.local_redis import LocalRedis
+from nomad_actors.broker.worker.lease import CURRENT
+from nomad_actors.processes.local_redis import LocalRedis
 from nomad_actors.testing import Command, FaultProxy, running
 from tests.broker.conftest import Endings
 

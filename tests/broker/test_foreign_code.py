@@ -14,12 +14,12 @@ import pytest
 from dramatiq.encoder import JSONEncoder
 
 from nomad_actors.broker import Defer, JobBroker, PermanentError
+from nomad_actors.broker.client.queue_view import QueueView
 from nomad_actors.broker.endings import Ended
 from nomad_actors.broker.results import JobResults
-from nomad_actors.broker.view import QueueView
-from nomad_actors.job import as_job
 from nomad_actors.middleware.job_log import JobLog
 from nomad_actors.middleware.metrics import Metrics
+from nomad_actors.queues.job import as_job
 from nomad_actors.testing import running
 from tests.foreign_values import RAISED, cancelled_task, hostile_exceptions
 

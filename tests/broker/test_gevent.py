@@ -14,8 +14,8 @@ import dramatiq
 import pytest
 
 from nomad_actors.broker import JobBroker
-from nomad_actors.broker.stored import StoredJob
-from nomad_actors.broker.view import QueueView
+from nomad_actors.broker.client.queue_view import QueueView
+from nomad_actors.broker.records.stored_job import StoredJob
 
 pytest.importorskip("gevent")
 pytestmark = pytest.mark.slow

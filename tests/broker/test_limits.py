@@ -14,11 +14,11 @@ from dramatiq import Actor
 
 from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, State
+from nomad_actors.broker.client.link import Call
+from nomad_actors.broker.client.new_job import NewJob
+from nomad_actors.broker.client.queue_view import QueueView
 from nomad_actors.broker.errors import QueueFull
-from nomad_actors.broker.holds import Limits, PauseScope
-from nomad_actors.broker.lease import NewJob
-from nomad_actors.broker.link import Call
-from nomad_actors.broker.view import QueueView
+from nomad_actors.broker.records.holds import Limits, PauseScope
 from nomad_actors.testing import running
 from tests.broker.conftest import RARE_BEATS
 

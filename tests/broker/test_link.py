@@ -8,12 +8,12 @@ import pytest
 import redis
 
 from nomad_actors.broker import keys
+from nomad_actors.broker.client.link import Call, CallerLinks, Link
+from nomad_actors.broker.client.pools import own_pool
 from nomad_actors.broker.errors import RedisUnavailable, ScriptFailed, WrongKeyType
-from nomad_actors.broker.holds import PauseScope
-from nomad_actors.broker.link import Call, CallerLinks, Link
-from nomad_actors.broker.pools import own_pool
+from nomad_actors.broker.records.holds import PauseScope
 from nomad_actors.broker.scripts import scripts
-from nomad_actors.local_redis import LocalRedis
+from nomad_actors.processes.local_redis import LocalRedis
 
 BASE = keys.base("dramatiq", "default")
 COUNTS = Call("counts", BASE)

@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from nomad_actors.broker import JobBroker
-from nomad_actors.broker.notes import Notes, Progress
-from nomad_actors.broker.view import QueueView
+from nomad_actors.broker.client.queue_view import QueueView
+from nomad_actors.broker.records.notes import Notes, Progress
 from nomad_actors.queues import current_job
 from nomad_actors.testing import FaultProxy, running
 

@@ -12,7 +12,7 @@ import redis
 
 from nomad_actors.broker import JobBroker
 from nomad_actors.broker.errors import RedisUnavailable, Refusal
-from nomad_actors.local_redis import LocalRedis
+from nomad_actors.processes.local_redis import LocalRedis
 
 SCRIPTS = resources.files("nomad_actors.broker") / "scripts"
 

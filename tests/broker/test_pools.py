@@ -12,8 +12,8 @@ import pytest
 import redis
 
 from nomad_actors.broker import JobBroker
+from nomad_actors.broker.client.pools import own_pool
 from nomad_actors.broker.errors import RedisUnavailable
-from nomad_actors.broker.pools import own_pool
 from nomad_actors.testing import running
 
 NAME = "chosen-by-the-application"

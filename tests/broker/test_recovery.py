@@ -15,9 +15,9 @@ from dramatiq.threading import Interrupt, raise_thread_exception
 
 from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, State, records
+from nomad_actors.broker.client.link import Call
+from nomad_actors.broker.client.queue_view import QueueView
 from nomad_actors.broker.endings import Outcome
-from nomad_actors.broker.link import Call
-from nomad_actors.broker.view import QueueView
 from nomad_actors.testing import running
 from tests.broker.conftest import Endings
 

@@ -107,7 +107,7 @@ def test_a_due_time_in_a_bodys_options_does_not_park_the_job_in_the_worker(
 
 
 def test_a_result_that_has_no_json_form_fails_the_job_with_that_reason(broker: JobBroker) -> None:
-    from nomad_actors.broker.lease import CURRENT
+    from nomad_actors.broker.worker.lease import CURRENT
 
     @dramatiq.actor(max_retries=0)
     def job() -> None:

@@ -7,8 +7,9 @@ import secrets
 
 import pytest
 
-from nomad_actors.broker import faults, notes, records
-from nomad_actors.known_secrets import KNOWN
+from nomad_actors.broker import records
+from nomad_actors.broker.records import failures, notes
+from nomad_actors.logs.known_secrets import KNOWN
 
 TOKEN = f"eyJhbGciOiJSUzI1NiJ9.{secrets.token_urlsafe(900)}"
 OPAQUE = f"opaque+{secrets.token_urlsafe(30)}"
@@ -25,7 +26,7 @@ def parts_of(secret: str) -> list[str]:
 
 
 @pytest.mark.parametrize("secret", [TOKEN, OPAQUE], ids=["token", "opaque"])
-@pytest.mark.parametrize("most", [records.MAX_MESSAGE_CHARS, notes.MAX_LINE_CHARS, faults.MAX_WORDS])
+@pytest.mark.parametrize("most", [records.MAX_MESSAGE_CHARS, notes.MAX_LINE_CHARS, failures.MAX_WORDS])
 def test_no_part_of_a_secret_is_kept_wherever_it_stands(secret: str, most: int) -> None:
     for before in (0, 1, most - len(secret), most - 20, most - 1, most, most + records.MAX_SECRET_CHARS - 20):
         text = f"{'x' * max(0, before)}{secret} and {FORM} {'y ' * most}"
@@ -34,7 +35,7 @@ def test_no_part_of_a_secret_is_kept_wherever_it_stands(secret: str, most: int) 
             records.pack_error("E", text, f"{'z' * (records.MAX_TRACEBACK_CHARS - before)}{text}").decode(),
             notes.cut_line(text).decode(),
             notes.Progress(1, 2, text).pack().decode(),
-            faults.pack("job", "E", text)[8:].decode(errors="replace"),
+            failures.pack("job", "E", text)[8:].decode(errors="replace"),
         ]
         for each in kept:
             assert not [part for part in parts_of(secret) if part in each], each

@@ -11,11 +11,11 @@ from dramatiq import Actor
 
 from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, State
+from nomad_actors.broker.client.finder import Span
+from nomad_actors.broker.client.queue_view import QueueView
 from nomad_actors.broker.endings import Ended, Outcome
-from nomad_actors.broker.finder import Span
+from nomad_actors.broker.records.tags import term
 from nomad_actors.broker.states import TRANSITIONS
-from nomad_actors.broker.tags import term
-from nomad_actors.broker.view import QueueView
 from nomad_actors.testing import running
 from tests.broker.conftest import RARE_BEATS
 

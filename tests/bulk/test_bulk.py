@@ -16,13 +16,13 @@ import pytest
 import redis
 
 from nomad_actors.app import QueueAccess, open_queues
-from nomad_actors.broker.interrupts import guarded
-from nomad_actors.broker.link import Call
-from nomad_actors.bulk import Operations, Runner, Wish
-from nomad_actors.bulk.operation import Operation
+from nomad_actors.broker.client.link import Call
+from nomad_actors.broker.worker.interrupts import guarded
 from nomad_actors.errors import BadInput, WrongState
-from nomad_actors.finding import JobFilter
 from nomad_actors.queues import NewJob
+from nomad_actors.queues.bulk import Operations, Runner, Wish
+from nomad_actors.queues.bulk.operation import Operation
+from nomad_actors.queues.search import JobFilter
 from nomad_actors.settings import Settings
 from nomad_actors.testing import LocalRedis, running
 from tests.processes import environ_for

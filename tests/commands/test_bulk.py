@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from nomad_actors.app import QueueAccess
-from nomad_actors.broker.holds import PauseScope
-from nomad_actors.bulk import Operation, Operations
+from nomad_actors.broker.records.holds import PauseScope
 from nomad_actors.commands.session import who
+from nomad_actors.queues.bulk import Operation, Operations
 from tests.processes import program
 
 from .conftest import Nomad

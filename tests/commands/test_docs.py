@@ -14,7 +14,7 @@ from nomad_actors.cli import app
 from nomad_actors.commands.enqueue import common
 from nomad_actors.commands.exits import ExitCode
 from nomad_actors.commands.session import opened
-from nomad_actors.doctor.examine import ON_REDIS, ON_THE_DATABASE, ON_THE_HOST
+from nomad_actors.health.examine import ON_REDIS, ON_THE_DATABASE, ON_THE_HOST
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 

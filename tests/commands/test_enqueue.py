@@ -12,7 +12,7 @@ import pytest
 from pydantic import field_validator
 
 from nomad_actors.app import QueueAccess
-from nomad_actors.job_types import JobType, Payload, Result
+from nomad_actors.queues.job_type import JobType, Payload, Result
 from tests.foreign_values import RAISED
 from tests.processes import program
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nomad_actors.app import QueueAccess
-from nomad_actors.local_redis import LocalRedis, free_port
+from nomad_actors.processes.local_redis import LocalRedis, free_port
 from tests.processes import program
 
 COMMAND = [sys.executable, "-m", "nomad_actors.cli"]

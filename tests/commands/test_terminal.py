@@ -16,10 +16,10 @@ import pytest
 import typer
 
 from nomad_actors.app import QueueAccess
-from nomad_actors.bulk import Operations, Wish
 from nomad_actors.commands.exits import OneLineGroup
 from nomad_actors.commands.report import print_json
-from nomad_actors.finding import JobFilter
+from nomad_actors.queues.bulk import Operations, Wish
+from nomad_actors.queues.search import JobFilter
 from tests.processes import ROOT
 
 from .conftest import Nomad

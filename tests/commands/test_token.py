@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from nomad_actors.admin_tokens import (
+from nomad_actors.cli import app
+from nomad_actors.clock import SystemClock
+from nomad_actors.errors import SettingsError
+from nomad_actors.settings import Settings
+from nomad_actors.settings.admin_tokens import (
     AdminToken,
     digest_of,
     find_token,
@@ -18,13 +22,9 @@ from nomad_actors.admin_tokens import (
     require_tokens_beyond_loopback,
     token_entry,
 )
-from nomad_actors.cli import app
-from nomad_actors.clock import SystemClock
-from nomad_actors.errors import SettingsError
-from nomad_actors.local_token import link_of, read_or_make_token
-from nomad_actors.settings import Settings
 from nomad_actors.store import AdminSessions, Audit
 from nomad_actors.store.database import Database
+from nomad_actors.store.local_token import link_of, read_or_make_token
 
 from .conftest import Nomad
 

@@ -13,11 +13,11 @@ from nomad_actors.app import QueueAccess
 from nomad_actors.commands.explain import Why, explain
 from nomad_actors.commands.options import confirm
 from nomad_actors.commands.session import patient
-from nomad_actors.counted import agreeing, counted
 from nomad_actors.errors import BadInput
-from nomad_actors.finding import JobFilter
-from nomad_actors.job_types import JobType, Payload, Priority, Result
-from nomad_actors.queue_control import CLEANABLE
+from nomad_actors.logs.counted import agreeing, counted
+from nomad_actors.queues.job_type import JobType, Payload, Priority, Result
+from nomad_actors.queues.queue import CLEANABLE
+from nomad_actors.queues.search import JobFilter
 
 from .conftest import Nomad
 

@@ -17,7 +17,7 @@ import pytest
 import redis
 import requests
 
-from nomad_actors.local_redis import LocalRedis
+from nomad_actors.processes.local_redis import LocalRedis
 from tests.admin.test_original import LINES, differences
 from tests.operator import as_operator
 from tests.test_private_files import open_in

@@ -18,11 +18,11 @@ import redis
 import requests
 import yaml
 
-from nomad_actors.admin_tokens import digest_of
 from nomad_actors.app import open_queues
-from nomad_actors.local_redis import free_port
-from nomad_actors.processes import end_with_parent
+from nomad_actors.processes.local_redis import free_port
+from nomad_actors.processes.parent import end_with_parent
 from nomad_actors.settings import Settings
+from nomad_actors.settings.admin_tokens import digest_of
 from tests.processes import ROOT
 from tests.programs import program
 

@@ -20,8 +20,8 @@ import requests
 import yaml
 
 from nomad_actors.clock import SystemClock
-from nomad_actors.local_redis import free_port
-from nomad_actors.processes import end_with_parent
+from nomad_actors.processes.local_redis import free_port
+from nomad_actors.processes.parent import end_with_parent
 from nomad_actors.store import Store, TokenCipher
 from tests import postgres as server
 from tests.processes import ROOT

@@ -10,7 +10,7 @@ import pytest
 
 from nomad_actors.app import QueueAccess, open_queues
 from nomad_actors.clock import Clock
-from nomad_actors.doctor import Finding, Patient, Report, examine
+from nomad_actors.health import Finding, Patient, Report, examine
 from nomad_actors.settings import Settings
 from nomad_actors.testing import running
 from nomad_actors.thresholds import DoctorThresholds

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nomad_actors.local_redis import free_port
+from nomad_actors.processes.local_redis import free_port
 from tests.processes import environ_for
 from tests.without_override import obey_file_rights
 

@@ -13,9 +13,9 @@ from dramatiq import Message
 from nomad_actors import thresholds
 from nomad_actors.app import QueueAccess
 from nomad_actors.broker import JobBroker
-from nomad_actors.broker.holds import Limits, PauseScope
-from nomad_actors.doctor import Finding, Patient
-from nomad_actors.doctor.stillness import Reason, held_back, why_still
+from nomad_actors.broker.records.holds import Limits, PauseScope
+from nomad_actors.health import Finding, Patient
+from nomad_actors.health.stillness import Reason, held_back, why_still
 from nomad_actors.store.database import Database
 from nomad_actors.testing import WorkerProcess, running
 from nomad_actors.thresholds import Thresholds

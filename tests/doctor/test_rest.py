@@ -15,8 +15,8 @@ from admin import create_app
 from nomad_actors.app import QueueAccess
 from nomad_actors.app import create_app as application
 from nomad_actors.clock import SystemClock
-from nomad_actors.doctor import Patient, examine
-from nomad_actors.doctor.schedule_checks import CLOCK_FIX, release_of
+from nomad_actors.health import Patient, examine
+from nomad_actors.health.schedule_checks import CLOCK_FIX, release_of
 from nomad_actors.scheduler import SCHEDULES, Schedules
 from nomad_actors.store.database import Database
 

@@ -19,8 +19,8 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from nomad_actors.clock import ManualClock
 from nomad_actors.esi import DeadLogin, SsoClient, SsoError, SsoMisconfigured, SsoUnavailable, Tokens
-from nomad_actors.local_redis import free_port
 from nomad_actors.metrics.definitions import TOKEN_REFRESHES
+from nomad_actors.processes.local_redis import free_port
 from sandbox.serve import SandboxServer
 
 from .conftest import NOW_S, Asked, Said, Scripted

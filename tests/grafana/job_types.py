@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nomad_actors import JobType, Payload, PermanentError, Result
-from nomad_actors.job_types import Backoff
+from nomad_actors.queues.job_type import Backoff
 
 
 class Way(Payload):

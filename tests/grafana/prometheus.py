@@ -14,8 +14,8 @@ from typing import Any, Self
 import yaml
 
 from monitoring.alerts.files import texts, write
-from nomad_actors.local_redis import free_port
-from nomad_actors.processes import end_with_parent
+from nomad_actors.processes.local_redis import free_port
+from nomad_actors.processes.parent import end_with_parent
 
 CONFIG = Path(__file__).parents[2] / "prometheus.yml"
 

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from nomad_actors import Priority, cleanup_cache, refresh_character_token, refresh_esi_data
 from nomad_actors.app import create_app
-from nomad_actors.local_redis import LocalRedis, free_port
+from nomad_actors.processes.local_redis import LocalRedis, free_port
 from nomad_actors.settings import Settings
 from nomad_actors.testing import wait_until
 from sandbox.serve import SandboxServer

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from nomad_actors.job_types import Backoff, JobType, Payload, Result
 from nomad_actors.queues import NewJob, Queues
+from nomad_actors.queues.job_type import Backoff, JobType, Payload, Result
 
 
 class Work(Payload):

@@ -10,12 +10,12 @@ import pytest
 from nomad_actors import queues
 from nomad_actors.app import App
 from nomad_actors.errors import MAX_RETRY_AFTER_SECONDS, TryLater
-from nomad_actors.job import Job
-from nomad_actors.job_types import JobType, Payload, Result
 from nomad_actors.jobs import collect_historical_data, refresh_character_token, refresh_esi_data
 from nomad_actors.jobs.services import Services
 from nomad_actors.jobs.token_keeper import STRIKE_GAP_MS
 from nomad_actors.queues import AddedJob
+from nomad_actors.queues.job import Job
+from nomad_actors.queues.job_type import JobType, Payload, Result
 from nomad_actors.testing import running
 from sandbox.serve import SandboxServer
 

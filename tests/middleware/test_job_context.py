@@ -7,7 +7,7 @@ import pytest
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.middleware import SkipMessage
 
-from nomad_actors.log import JOB_FACTS
+from nomad_actors.logs import JOB_FACTS
 from nomad_actors.middleware.job_context import JobContext
 
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from nomad_actors.broker.endings import Outcome
-from nomad_actors.log import LINE_BYTES
+from nomad_actors.logs import LINE_BYTES
 from nomad_actors.middleware.job_log import ERROR_CHARACTERS, JobLog
 
 

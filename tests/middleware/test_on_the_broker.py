@@ -16,7 +16,7 @@ from pathlib import Path
 import dramatiq
 import pytest
 
-from nomad_actors import log
+from nomad_actors import logs
 from nomad_actors.broker.broker import JobBroker
 from nomad_actors.metrics.definitions import REGISTRY
 from nomad_actors.middleware import middleware_for
@@ -28,7 +28,7 @@ def stream():
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     stream = io.StringIO()
-    log.configure("json", "info", stream)
+    logs.configure("json", "info", stream)
     yield stream
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -53,7 +53,7 @@ def test_a_job_that_succeeds_at_its_second_attempt(running, stream, wait_until):
 
     def work(character_id: int) -> None:
         runs.append(character_id)
-        log.get_logger("whole-actor-job").info("at work")
+        logs.get_logger("whole-actor-job").info("at work")
         if len(runs) == 1:
             raise ValueError("try again")
 
@@ -107,7 +107,7 @@ from nomad_actors.middleware import middleware_for
 from nomad_actors.settings import Settings
 
 settings = Settings.from_env(os.environ)
-log.configure(settings.log_format, settings.log_level)
+logs.configure(settings.log_format, settings.log_level)
 broker = JobBroker(url=settings.redis_url, middleware=middleware_for(settings), shutdown_ms=5000)
 dramatiq.set_broker(broker)
 

@@ -11,11 +11,11 @@ import pytest
 import sentry_sdk
 from dramatiq.middleware import AgeLimit, Retries
 
-from nomad_actors import error_reports
 from nomad_actors.broker import JobBroker, PermanentError
 from nomad_actors.broker.endings import Outcome
 from nomad_actors.broker.errors import Cancelled
-from nomad_actors.broker.watch import Failure
+from nomad_actors.broker.worker.watch import Failure
+from nomad_actors.logs import error_reports
 from nomad_actors.middleware.sentry import Sentry
 from nomad_actors.testing import running as worker_of
 from tests.foreign_values import hostile_exceptions

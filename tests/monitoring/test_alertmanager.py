@@ -17,8 +17,8 @@ import pytest
 import requests
 import yaml
 
-from nomad_actors.local_redis import free_port
-from nomad_actors.processes import end_with_parent
+from nomad_actors.processes.local_redis import free_port
+from nomad_actors.processes.parent import end_with_parent
 from tests.programs import program
 
 from .test_rules import ROOT, alerts

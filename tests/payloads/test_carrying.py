@@ -46,8 +46,8 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from typing_extensions import TypedDict
 
 from nomad_actors.errors import BadInput, BadPayload
-from nomad_actors.job_types import JobType, Payload, Result
-from nomad_actors.payloads.difference import difference
+from nomad_actors.queues.job_type import JobType, Payload, Result
+from nomad_actors.queues.payloads.difference import difference
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from dramatiq.threading import Interrupt, raise_thread_exception
 from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, create_model, field_serializer, field_validator
 
 from nomad_actors.errors import BadPayload
-from nomad_actors.job_types import JobType, Payload, Result
+from nomad_actors.queues.job_type import JobType, Payload, Result
 from tests.foreign_values import RAISED, MuteError
 
 

@@ -14,11 +14,11 @@ import redis
 
 from nomad_actors.app import open_queues
 from nomad_actors.clock import SystemClock
-from nomad_actors.doctor import Finding, Patient, examine
 from nomad_actors.errors import NomadError
-from nomad_actors.local_redis import NoRedisServer, find_server, server_version
-from nomad_actors.own_redis import OwnRedis, RunsAlready, own_redis
-from nomad_actors.redis_log import complaints
+from nomad_actors.health import Finding, Patient, examine
+from nomad_actors.processes.local_redis import NoRedisServer, find_server, server_version
+from nomad_actors.processes.own_redis import OwnRedis, RunsAlready, own_redis
+from nomad_actors.processes.redis_log import complaints
 from nomad_actors.settings import Settings
 
 from . import ways

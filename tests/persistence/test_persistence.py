@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chaos.kept_jobs import KEPT_RUNNING
-from nomad_actors.local_redis import server_version
+from nomad_actors.processes.local_redis import server_version
 from nomad_actors.testing import WorkerProcess
 
 from . import system, ways

@@ -18,9 +18,9 @@ import yaml
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from nomad_actors.local_redis import LocalRedis, free_port, servers
-from nomad_actors.own_redis import own_redis
-from nomad_actors.processes import end_with_parent
+from nomad_actors.processes.local_redis import LocalRedis, free_port, servers
+from nomad_actors.processes.own_redis import own_redis
+from nomad_actors.processes.parent import end_with_parent
 from tests.processes import ROOT
 from tests.programs import program
 

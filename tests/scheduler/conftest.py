@@ -9,8 +9,8 @@ import pytest
 
 from nomad_actors.broker import JobBroker, PermanentError
 from nomad_actors.clock import ManualClock
-from nomad_actors.job_types import JobType, Payload, Result
 from nomad_actors.queues import Queues
+from nomad_actors.queues.job_type import JobType, Payload, Result
 from nomad_actors.scheduler import Schedule, Schedules
 from nomad_actors.settings import Settings
 

@@ -9,8 +9,8 @@ from pydantic import model_validator
 
 from nomad_actors.clock import ManualClock
 from nomad_actors.errors import BadInput
-from nomad_actors.job_types import JobType, Payload, Result
 from nomad_actors.queues import Queues
+from nomad_actors.queues.job_type import JobType, Payload, Result
 from nomad_actors.scheduler import Schedules
 from nomad_actors.scheduler.status import get_job_status
 from tests.foreign_values import RAISED, encoder_that_raises

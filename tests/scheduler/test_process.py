@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from nomad_actors.broker.holds import Limits
+from nomad_actors.broker.records.holds import Limits
 from nomad_actors.clock import ManualClock, SystemClock
-from nomad_actors.local_redis import LocalRedis
 from nomad_actors.metrics.definitions import SCHEDULER
+from nomad_actors.processes.local_redis import LocalRedis
 from nomad_actors.queues import Queues
 from nomad_actors.scheduler import Schedule, Schedules, SlotScheduler
 from nomad_actors.scheduler.status import get_job_status, get_scheduler_summary

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from nomad_actors.clock import SystemClock
-from nomad_actors.doctor import file_checks
-from nomad_actors.doctor.findings import Finding
 from nomad_actors.errors import CannotStart, SettingsError
-from nomad_actors.secret_url import SecretUrl
+from nomad_actors.health import file_checks
+from nomad_actors.health.findings import Finding
 from nomad_actors.settings import Settings
+from nomad_actors.settings.secret_url import SecretUrl
+from nomad_actors.settings.token_keys import is_strong
 from nomad_actors.store import KeyIsLost, Store, TokenCipher
 from nomad_actors.store.database import Database
 from nomad_actors.store.key_file import make_key
-from nomad_actors.token_keys import is_strong
 from tests.processes import environ_for
 
 OLD, NEW = secrets.token_urlsafe(32), secrets.token_urlsafe(32)

@@ -1,4 +1,4 @@
--- include: _record _queue _clock _limits _answers _tags
+-- include: record queue clock limits answers tags
 -- The operator's retry: failed or completed → waiting, attempts afresh.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 id, 2 the token that the caller saw, 3 body, 4 '1' of an operation on many: then one whose unique key another

@@ -1,4 +1,4 @@
--- include: _record _queue _clock
+-- include: record queue clock
 -- Tells since when the first job of each priority waits, and since when the longest-running one runs.
 -- KEYS: 1 the queue's base
 -- Returns: now (ms), start of the longest active (ms or ''), then 2 a priority: priority, ready (ms)

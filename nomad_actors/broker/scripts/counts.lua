@@ -1,4 +1,4 @@
--- include: _record _queue _clock _limits
+-- include: record queue clock limits
 -- Counts the jobs by state, and tells what keeps them from starting or being added.
 -- KEYS: 1 the queue's base
 -- Returns: now (ms), waiting, active, delayed, completed, failed, how many of these were cancelled, how many jobs were

@@ -1,4 +1,4 @@
--- include: _record _queue _clock _tags _page
+-- include: record queue clock tags page
 -- Reads why jobs failed, one entry a fault, the one seen last first.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 how many, 2 and 3 score and term that it goes on after ('' for neither)

@@ -1,4 +1,4 @@
--- include: _record _queue _clock _tags _page
+-- include: record queue clock tags page
 -- Reads jobs that have a term, in whatever state, newest first.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 and 2 the highest and the lowest entry as ZREVRANGEBYLEX takes them, 3 how many

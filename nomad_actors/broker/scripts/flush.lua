@@ -1,4 +1,4 @@
--- include: _record _queue _clock _tags
+-- include: record queue clock tags
 -- Drops every job of the queue; what runs settles into nothing. Pauses, limits, counters and what is unique for a time stay.
 -- KEYS: 1 the queue's base
 -- Returns: 1

@@ -1,4 +1,4 @@
--- include: _record _queue _clock
+-- include: record queue clock
 -- Forgets workers that were not heard of for long, so that the list of them stays short.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 for how long (ms)

@@ -1,4 +1,4 @@
--- include: _queue
+-- include: queue
 -- Reads one job.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 id

@@ -1,4 +1,4 @@
--- include: _queue
+-- include: queue
 -- Sets how many ended jobs the queue keeps, and for how long.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 completed jobs, 2 for how long (ms), 3 failed jobs, 4 for how long (ms)

@@ -1,4 +1,4 @@
--- include: _record _queue _clock _limits
+-- include: record queue clock limits
 -- Sets or lifts limits of the queue.
 -- KEYS: 1 the queue's base
 -- ARGV: 2 a limit: its field of META (`limit` and `limit_set`: jobs at a time over all hosts, as declared and as an operator

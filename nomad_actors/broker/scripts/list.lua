@@ -1,4 +1,4 @@
--- include: _queue _page
+-- include: queue page
 -- Reads a page of one state's jobs as they stand at one instant.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 state, 2 first, 3 last (inclusive, as ZRANGE), 4 'rev' for newest first

@@ -1,4 +1,4 @@
--- include: _queue
+-- include: queue
 -- Keeps the record of a bulk operation, if it is still what the caller has seen.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 the operation's id, 2 the revision that the caller has seen (0 for none), 3 the record as JSON (with its own

@@ -1,4 +1,4 @@
--- include: _queue _page
+-- include: queue page
 -- Reads a page of one state's jobs, going on where another page ended.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 state, 2 'rev' for the highest score first, 3 how many, 4 and 5 score and id that it goes on after ('' for

@@ -1,4 +1,4 @@
--- include: _record _queue _clock _limits
+-- include: record queue clock limits
 -- Pauses or resumes the queue: no job starts in any process until it is resumed, or its time is over.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 which pause (a field of META), 2 'pause' or 'resume', 3 for how long (ms, or '' until it is resumed), 4 by whom,

@@ -1,4 +1,4 @@
--- include: _record _queue _clock _limits
+-- include: record queue clock limits
 -- Tells the score of the job that would start next, for a worker with fewer threads than places.
 -- KEYS: 1 the queue's base
 -- Returns: the score, or ''

@@ -1,4 +1,4 @@
--- include: _record _queue _clock _limits _answers
+-- include: record queue clock limits answers
 -- The operator's "now": delayed → waiting before it is due.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 id, 2 the call's number ('' of an operation on many)

@@ -1,4 +1,4 @@
--- include: _record _queue _clock
+-- include: record queue clock
 -- Keeps what a running job says of itself: its progress, and lines for its log.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 id, 2 token, 3 number of the first line within this run, 4 progress (JSON, or '' as it was), then 2 a line:

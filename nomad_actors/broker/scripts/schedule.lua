@@ -1,4 +1,4 @@
--- include: _record _queue _clock _slots
+-- include: record queue clock slots
 -- Puts, changes or removes a schedule, if it is still what the caller has seen.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 name, 2 the version that the caller has seen (0 for none, -1 for one that it

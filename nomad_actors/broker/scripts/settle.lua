@@ -1,4 +1,4 @@
--- include: _record _queue _clock _limits _tags _slots _next _add _stats _end
+-- include: record queue clock limits tags slots next add stats end
 -- Ends leases: active → completed, failed, delayed (retry, deferral) or waiting (release), with what the run enqueued.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 worker's name, 2 what it has seen of the clock (_clock), then a lease: id, token, outcome (completed skipped failed cancelled retried deferred

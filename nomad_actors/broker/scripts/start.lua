@@ -1,4 +1,4 @@
--- include: _record _queue _clock _limits _tags _worker
+-- include: record queue clock limits tags worker
 -- Promotes what is due, then leases the first jobs to a worker: delayed → waiting, waiting → active.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 worker id (8 bytes), 2 request number, 3 free places, 4 worker's name, 5 how many suspects it may take,

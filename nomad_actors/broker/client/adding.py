@@ -1,0 +1,114 @@
+"""Adding jobs: one, or many in one call that are added all or not at all.
+
+Up to `ADD_STEP` jobs of a queue are one script. More are put down in parts that expire by themselves, committed in one
+step, and then added part by part: no script takes long, and once committed they are added whoever dies (``lib/bulk.lua``).
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from ..errors import KeyReused, QueueFull, RedisUnavailable
+from ..records import unpack_id
+from .link import Call, CallerLinks
+from .new_job import NewJob
+
+#: How many jobs one adding script takes.
+ADD_STEP = 250
+#: How many scripts or parts travel in one go.
+IN_FLIGHT = 8
+#: What was put down and never committed goes after this long.
+PUT_DOWN_MS = 600_000
+
+_HEAD = struct.Struct(">HhddIH8s")
+
+
+class Added(NamedTuple):
+    """What became of a job to add: its state, whether this call put it there, and the id of the job that stands."""
+
+    state: str
+    new: bool
+    job_id: str
+
+
+class Adder:
+    """Adds jobs to queues.
+
+    Every method raises `RedisUnavailable` when Redis does not take it, `QueueFull` and `KeyReused` when it refuses.
+    """
+
+    def __init__(self, links: CallerLinks, base_of: Callable[[str], str]) -> None:
+        self._links = links
+        self._base_of = base_of
+
+    def add(self, jobs: Sequence[NewJob]) -> list[Added]:
+        """Add jobs, those of one queue all or not at all; a repeat of the call doubles nothing that waits."""
+        found: dict[int, Added] = {}
+        for queue in dict.fromkeys(job.queue for job in jobs):
+            numbers = [i for i, job in enumerate(jobs) if job.queue == queue]
+            mine = [jobs[i] for i in numbers]
+            added = self._at_once(queue, mine) if len(mine) <= ADD_STEP else self._in_parts(queue, mine)
+            found.update(zip(numbers, added, strict=True))
+        return [found[i] for i in range(len(jobs))]
+
+    def _at_once(self, queue: str, jobs: Sequence[NewJob]) -> list[Added]:
+        arguments = [field for job in jobs for field in job.arguments()]
+        (reply,) = self._links.run([Call("enqueue", self._base_of(queue), ("1", *arguments))])
+        _check(queue, reply)
+        return _added(jobs, reply)
+
+    def _in_parts(self, queue: str, jobs: Sequence[NewJob]) -> list[Added]:
+        base, bulk = self._base_of(queue), secrets.token_hex(8)
+        parts = [jobs[at : at + ADD_STEP] for at in range(0, len(jobs), ADD_STEP)]
+        self._put_down(f"{base}:bulk:{bulk}", parts)
+        (word, *more) = self._links.run([Call("commit", base, (bulk, len(parts), len(jobs)))])[0]
+        _check(queue, [word, *more])
+        if word == b"gone":
+            raise RedisUnavailable("Redis lost a part of the jobs before all of them were there; none was added")
+        added: list[Added] = []
+        last = len(parts) - 1
+        for at in range(0, len(parts), IN_FLIGHT):
+            numbers = range(at, min(at + IN_FLIGHT, len(parts)))
+            replies = self._links.run([Call("move", base, (bulk, n, "1" if n == last else "")) for n in numbers])
+            for n, reply in zip(numbers, replies, strict=True):
+                added += _added(parts[n], reply)
+        return added
+
+    def _put_down(self, key: str, parts: Sequence[Sequence[NewJob]]) -> None:
+        for at in range(0, len(parts), IN_FLIGHT):
+            commands: list[Sequence[Any]] = [
+                ("HSET", key, at + n, _pack(part)) for n, part in enumerate(parts[at : at + IN_FLIGHT])
+            ]
+            self._links.commands([*commands, ("PEXPIRE", key, PUT_DOWN_MS)])
+
+
+def _pack(jobs: Sequence[NewJob]) -> bytes:
+    found: list[bytes] = []
+    for job in jobs:
+        found.append(
+            _HEAD.pack(
+                len(job.job_id), job.priority, job.delay_ms, job.created_ms, len(job.body), len(job.extra), job.call
+            )
+        )
+        found += (job.job_id, job.body, job.extra)
+    return b"".join(found)
+
+
+def _check(queue: str, reply: Sequence[Any]) -> None:
+    if reply and reply[0] == b"full":
+        raise QueueFull(queue, int(reply[1]))
+    if reply and reply[0] == b"asked":
+        raise KeyReused(unpack_id(reply[1]))
+
+
+def _added(jobs: Sequence[NewJob], reply: Sequence[Any]) -> list[Added]:
+    if not reply:
+        # A beat has added this part, since we were not heard of for long.
+        return [Added("delayed" if job.delay_ms else "waiting", True, unpack_id(job.job_id)) for job in jobs]
+    return [
+        Added(reply[3 * n].decode(), bool(reply[3 * n + 1]), unpack_id(reply[3 * n + 2] or job.job_id))
+        for n, job in enumerate(jobs)
+    ]

@@ -1,0 +1,321 @@
+"""Connections that run scripts, and run them again when a reply is lost.
+
+redis-py sends a command again by itself after an error (10 times since its version 6) without saying so. That is off
+here: every script may be executed twice, and knows it, so the repeat is ours.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    DataError,
+    MaxConnectionsError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+)
+
+from ...logs.foreign_text import class_name, safe_str
+from ..errors import RedisUnavailable, Refusal, ScriptFailed, WrongKeyType
+from ..scripts import scripts
+from .pools import own_pool, waits_for_connections
+
+#: What may go wrong between us and a Redis that is restarted, failed over, full or cut off.
+LINK_ERRORS = (redis.RedisError, OSError)
+
+#: What Redis answers when it takes no command now: full, a replica, unable to write to disk. Those that redis-py knows
+#: are classes of their own; before Redis 7 a script's error has them among its words.
+_NOT_NOW = re.compile(
+    r"\b(OOM|READONLY|MISCONF|NOREPLICAS|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOPERM|LOADING"
+    r"|DB index is out of range)\b"
+)
+
+_REFUSALS = (
+    (AuthenticationError, Refusal.PASSWORD),
+    (OutOfMemoryError, Refusal.FULL),
+    (ReadOnlyError, Refusal.REPLICA),
+    (BusyLoadingError, Refusal.LOADING),
+    (NoPermissionError, Refusal.PERMISSION),
+)
+_WORDS = {
+    "OOM": Refusal.FULL,
+    "READONLY": Refusal.REPLICA,
+    "MISCONF": Refusal.DISK,
+    "LOADING": Refusal.LOADING,
+    "NOPERM": Refusal.PERMISSION,
+    "DB index is out of range": Refusal.DATABASE,
+}
+#: What has no code of its own: what a user may not do from within a script, and commands that are not there.
+_SENTENCES = (
+    (re.compile(r"ACL failure|no permissions|can't (?:run this command|access at least one)"), Refusal.PERMISSION),
+    (re.compile(r"unknown (?:redis )?command", re.IGNORECASE), Refusal.COMMAND),
+)
+
+#: A caller's command is tried this often before it ends in `RedisUnavailable`.
+CALLER_TRIES = 4
+#: How much of its deadline one try may take.
+TRY_SHARE = 0.45
+
+
+class PoolExhausted(redis.ConnectionError):
+    """Raised when all connections that the application's pool may have are in use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One script to run on one queue."""
+
+    script: str
+    base: str
+    arguments: Sequence[bytes | str | int | float] = ()
+
+
+class Link:
+    """One connection, for one thread at a time; it is made when first needed, and again after an error.
+
+    `known` are the scripts that this Redis is known to have, shared by the links of one pool.
+    """
+
+    def __init__(self, pool: redis.ConnectionPool, known: set[str] | None = None) -> None:
+        self._pool = pool
+        self._connection: Any = None
+        self._known = set() if known is None else known
+
+    def close(self) -> None:
+        """Drop the connection, whatever state it is in."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.disconnect()
+            self._pool.release(connection)
+
+    def hand_back(self) -> None:
+        """Give a sound connection back to the pool."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool.release(connection)
+
+    def commands(self, commands: Sequence[Sequence[Any]], meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
+        """Send plain commands in one go and return their replies, an error that Redis answered among them.
+
+        `meanwhile` is called while Redis works on them. Raises one of `LINK_ERRORS` when the connection fails; some may
+        have been executed then.
+        """
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            connection = self._connection
+            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            meanwhile()
+            return [self._reply(connection) for _ in commands]
+        except BaseException:
+            # Also for a time limit that strikes here: what is left unread must not answer the next command.
+            self.close()
+            # The next connection may lead to a Redis that was restarted.
+            self._known.clear()
+            raise
+
+    def _connect(self) -> Any:
+        try:
+            return self._pool.get_connection()
+        except LINK_ERRORS as error:
+            if isinstance(error, MaxConnectionsError) or str(error) == "No connection available.":
+                most = self._pool.max_connections
+                raise PoolExhausted(f"all {most} connections of the pool are in use (max_connections)") from error
+            raise
+        except BaseException as error:
+            # Raised by the application's class of connections, or its credentials. redis-py has put back what it was
+            # connecting then, and would hand it out as it is: connected, and not logged in.
+            self._pool.disconnect(inuse_connections=False)
+            if not isinstance(error, Exception):
+                raise
+            raise redis.ConnectionError(f"no connection can be made: {describe(error)}") from error
+
+    @staticmethod
+    def _reply(connection: Any) -> Any:
+        try:
+            return connection.read_response()
+        except ResponseError as error:
+            return error
+
+    def run(self, calls: Sequence[Call], meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
+        """Run scripts in one go, one after another, and return their replies, an error that Redis answered among them.
+
+        `meanwhile` is called while Redis works on them. Raises one of `LINK_ERRORS` when the connection fails; some may
+        have been executed then.
+        """
+        replies = self.commands([self._command(call) for call in calls], meanwhile)
+        self._known.update(call.script for call in calls)
+        unknown = next((i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)), None)
+        if unknown is not None:
+            # Somebody emptied Redis' script cache. What stood behind has run too early: all of it runs once more.
+            self._known.clear()
+            replies[unknown:] = self.commands([self._command(call) for call in calls[unknown:]])
+        return replies
+
+    def _command(self, call: Call) -> Sequence[Any]:
+        """Return the command that runs a script: with its text where Redis may not have it.
+
+        To ask by digest and send the text after a refusal would let the calls behind it run first.
+        """
+        script = scripts()[call.script]
+        if call.script in self._known:
+            return (b"EVALSHA", script.sha, b"1", call.base, *call.arguments)
+        return (b"EVAL", script.source, b"1", call.base, *call.arguments)
+
+
+class CallerLinks:
+    """What callers' threads use: a connection each while they need it, a few tries, a clear error.
+
+    With `deadline_seconds` a command has failed after that time, whether Redis is gone or does not answer. Two tries
+    fit into it: one is lost where a connection died unnoticed.
+    """
+
+    def __init__(self, pool: redis.ConnectionPool, deadline_seconds: float | None = None) -> None:
+        self._deadline_seconds = deadline_seconds
+        self._try_seconds = 0.0
+        self._pool = pool
+        self._known: set[str] = set()
+        self._of_thread = threading.local()
+        if deadline_seconds is not None:
+            self._try_seconds = deadline_seconds * TRY_SHARE
+            self._pool = own_pool(
+                pool,
+                wait_seconds=self._try_seconds,
+                socket_timeout=self._try_seconds,
+                socket_connect_timeout=self._try_seconds,
+            )
+
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+        self._pool.disconnect()
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Give all that this thread asks inside the `with` no more than `seconds`; a try that has begun ends first.
+
+        What is asked later raises `RedisUnavailable`.
+        """
+        before = getattr(self._of_thread, "until_mono", float("inf"))
+        self._of_thread.until_mono = min(before, time.monotonic() + seconds)
+        self._of_thread.seconds = seconds
+        try:
+            yield
+        finally:
+            self._of_thread.until_mono = before
+
+    def run(self, calls: Sequence[Call]) -> list[Any]:
+        """Run scripts, repeating what failed, and return their replies.
+
+        Raises `RedisUnavailable` naming the cause, `ScriptFailed` where it is no outage.
+        """
+        return self._tried(lambda link: link.run(calls))
+
+    def commands(self, commands: Sequence[Sequence[Any]], *, may_refuse: bool = False) -> list[Any]:
+        """Send plain commands that may be sent twice, and return their replies.
+
+        With `may_refuse`, what Redis refuses is an error among the replies. Raises `RedisUnavailable` naming the cause.
+        """
+        return self._tried(lambda link: link.commands(commands), may_refuse=may_refuse)
+
+    def read(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Send plain commands that read, and return their replies: a key of another type than expected is empty.
+
+        Raises `RedisUnavailable` naming the cause.
+        """
+        replies = self.commands(commands, may_refuse=True)
+        for reply in replies:
+            if isinstance(reply, ResponseError) and "WRONGTYPE" not in str(reply):
+                raise _unavailable(reply) from reply
+        return [[] if isinstance(reply, ResponseError) else reply for reply in replies]
+
+    def _tried(self, action: Callable[[Link], list[Any]], *, may_refuse: bool = False) -> list[Any]:
+        began = time.monotonic()
+        until_mono = getattr(self._of_thread, "until_mono", float("inf"))
+        for tried in range(1, CALLER_TRIES + 1):
+            if time.monotonic() >= until_mono:
+                raise RedisUnavailable(f"Redis is too slow: {self._of_thread.seconds:g} s are over")
+            try:
+                return self._once(action, may_refuse=may_refuse)
+            except LINK_ERRORS as error:
+                if "WRONGTYPE" in str(error):
+                    raise WrongKeyType(
+                        f"a key in Redis is of a wrong type; nomad doctor says which ({describe(error)})"
+                    ) from error
+                if _is_ours(error):
+                    raise ScriptFailed(describe(error)) from error
+                wait_seconds = backoff_seconds(tried)
+                if isinstance(error, PoolExhausted) and waits_for_connections(self._pool):
+                    # The pool has waited as long as it was told to.
+                    raise _unavailable(error) from error
+                if tried == CALLER_TRIES or not self._has_time(began, wait_seconds):
+                    raise _unavailable(error) from error
+                time.sleep(wait_seconds)
+        raise AssertionError("unreachable")
+
+    def _has_time(self, began: float, wait_seconds: float) -> bool:
+        if self._deadline_seconds is None:
+            return True
+        return time.monotonic() - began + wait_seconds + self._try_seconds <= self._deadline_seconds
+
+    def _once(self, action: Callable[[Link], list[Any]], *, may_refuse: bool) -> list[Any]:
+        link = Link(self._pool, self._known)
+        try:
+            replies = action(link)
+        finally:
+            link.hand_back()
+        for reply in replies:
+            if isinstance(reply, ResponseError) and not may_refuse:
+                raise reply
+        return replies
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Return whether Redis is well, and to ask again would end the same."""
+    if isinstance(error, DataError):
+        return True
+    return type(error) is ResponseError and _NOT_NOW.search(str(error)) is None and _refusal(error) is None
+
+
+def _unavailable(error: BaseException) -> RedisUnavailable:
+    refusal = _refusal(error)
+    why = describe(error) if refusal is None else f"{refusal} ({describe(error)})"
+    return RedisUnavailable(f"Redis did not take the command: {why}", refusal)
+
+
+def _refusal(error: BaseException) -> Refusal | None:
+    """Return why Redis takes no command, where it has said so: by redis-py's class, else by its word."""
+    for kind, refusal in _REFUSALS:
+        if isinstance(error, kind):
+            return refusal
+    return refusal_of(str(error))
+
+
+def refusal_of(text: str) -> Refusal | None:
+    """Return why Redis takes no command, by the text of its error."""
+    if word := _NOT_NOW.search(text):
+        return _WORDS.get(word[1])
+    return next((refusal for sentence, refusal in _SENTENCES if sentence.search(text)), None)
+
+
+def describe(error: BaseException) -> str:
+    """Return an error's class and words, for a sentence."""
+    return f"{class_name(error)}: {safe_str(error)}"
+
+
+def backoff_seconds(tried: int, *, cap_seconds: float = 2.0) -> float:
+    """Return how long to wait after `tried` failures: from 50 ms, doubling, with full jitter above a half."""
+    doubled: float = 0.05 * 2 ** min(tried - 1, 10)
+    return min(cap_seconds, doubled) * random.uniform(0.5, 1.0)

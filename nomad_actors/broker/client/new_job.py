@@ -1,0 +1,61 @@
+"""One job on its way into a queue: a message of Dramatiq's, checked and encoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dramatiq import Actor, Message
+
+from .. import records
+from ..errors import BadOption
+from ..records import MAX_ID_BYTES, OWN_ID, check_priority, pack_body, pack_id
+from ..records.tags import pack_asked, pack_extra, terms, unique
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job on its way into a queue; `call` names the enqueueing call (8 bytes), `delay_ms` counts from its arrival."""
+
+    queue: str
+    job_id: bytes
+    call: bytes
+    priority: int
+    delay_ms: int
+    created_ms: int
+    body: bytes
+    #: What it is found by, its unique key and the caller's own key (`tags`).
+    extra: bytes = b""
+
+    @classmethod
+    def of(cls, message: Message[Any], *, call: bytes, actor: Actor[Any, Any] | None, delay_ms: int) -> NewJob:
+        """Return `message` ready for its queue; `actor` says what it does not, when it is known here.
+
+        Raises `BadPriority`, `BadOption`, and what the encoder raises for arguments that it cannot encode.
+        """
+        options = message.options
+        priority = check_priority(options.get("priority", actor.priority if actor else 0))
+        body = pack_body(message)
+        indexed = actor.options.get("indexed", ()) if actor else ()
+        key = options.get("idempotency_key")
+        asked = b""
+        if key is not None:
+            asked = pack_asked(key, b"%d/%d/%s/%s" % (priority, delay_ms, options.get(OWN_ID, "").encode(), body))
+        extra = pack_extra(terms(message.kwargs, indexed) if indexed else (), unique(options), asked)
+        job_id = pack_id(message.message_id)
+        if len(job_id) > MAX_ID_BYTES:
+            raise BadOption(f"message_id of {len(job_id)} bytes is too long (accepted: up to {MAX_ID_BYTES})")
+        return cls(
+            message.queue_name,
+            job_id,
+            call,
+            priority,
+            delay_ms,
+            records.created_ms(message.message_timestamp),
+            body,
+            extra,
+        )
+
+    def arguments(self) -> tuple[bytes | int, ...]:
+        """Return the script's arguments for this job."""
+        return (self.job_id, self.call, self.priority, self.delay_ms, self.created_ms, self.body, self.extra)

@@ -1,0 +1,73 @@
+"""Which of the commands that we need Redis refuses: to the user that we are, or because they were renamed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from redis.exceptions import ResponseError
+
+from ..errors import RedisUnavailable, Refusal
+from .link import Call, CallerLinks, refusal_of
+
+#: What is sent beside scripts, with arguments that change nothing: a reader's questions, and a waiter's.
+_PLAIN: tuple[tuple[str, ...], ...] = (
+    ("GET", "{base}:probe:text"),
+    ("HGETALL", "{base}:probe:hash"),
+    ("HVALS", "{base}:probe:hash"),
+    ("HDEL", "{base}:probe:hash", "a"),
+    ("HSET", "{base}:probe:plain", "a", "1"),
+    ("INCR", "{base}:probe:count"),
+    ("LINDEX", "{base}:probe:list", "0"),
+    ("ZRANGE", "{base}:probe:sorted", "0", "0"),
+    ("ZLEXCOUNT", "{base}:probe:lex", "-", "+"),
+    ("RPUSH", "{base}:probe:wake", "1"),
+    ("PEXPIRE", "{base}:probe:wake", "10000"),
+    ("BLPOP", "{base}:probe:wake", "0.001"),
+    ("UNLINK", "{base}:probe:plain", "{base}:probe:count", "{base}:probe:wake"),
+    ("TIME",),
+)
+#: Refusals that last; that Redis is full or loading is another finding.
+_LASTING = (Refusal.PERMISSION, Refusal.COMMAND)
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedCommand:
+    """A command that we need and may not use, and why: `Refusal.PERMISSION` or `Refusal.COMMAND`."""
+
+    name: str
+    refusal: Refusal
+
+
+def refused_in_words(refused: Sequence[RefusedCommand]) -> str:
+    """Return what Redis refuses in one sentence."""
+    kinds = {
+        Refusal.PERMISSION: "Redis' user may not run {}, or not on our keys",
+        Refusal.COMMAND: "Redis has no command {}: renamed or missing",
+    }
+    by_kind = {kind: ", ".join(each.name for each in refused if each.refusal is kind) for kind in kinds}
+    return "; ".join(kinds[kind].format(names) for kind, names in by_kind.items() if names)
+
+
+def refused_commands(links: CallerLinks, base: str) -> list[RefusedCommand]:
+    """Return the commands that Redis refuses us for good, each once; `base` is that of a queue's keys.
+
+    Raises `RedisUnavailable`.
+    """
+    replies: list[tuple[str, str]] = []
+    try:
+        (failed,) = links.run([Call("permissions", base)])
+        replies += [(failed[i].decode(), failed[i + 1].decode(errors="replace")) for i in range(0, len(failed), 2)]
+    except RedisUnavailable as error:
+        if error.refusal not in _LASTING:
+            raise
+        replies.append(("EVAL", str(error.__cause__)))
+    commands = [[word.format(base=base) for word in command] for command in _PLAIN]
+    answers = links.commands(commands, may_refuse=True)
+    replies += [
+        (command[0], str(answer))
+        for command, answer in zip(commands, answers, strict=True)
+        if isinstance(answer, ResponseError)
+    ]
+    found = {name: refusal for name, text in replies if (refusal := refusal_of(text)) and refusal in _LASTING}
+    return [RefusedCommand(name, refusal) for name, refusal in sorted(found.items())]

@@ -1,0 +1,87 @@
+"""What a job says of itself while it runs: how far it is, and lines for its log.
+
+Both are kept beside the record, so that a talkative job does not push its errors out of its story. The layout is that
+of ``scripts/report.lua``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from dataclasses import dataclass, field
+
+from .record import cut, instant
+
+#: A line longer than this is cut, and says so.
+MAX_LINE_CHARS = 1_000
+MAX_NOTE_CHARS = 200
+
+_HEAD = struct.Struct(">14sIII")
+_LINE = struct.Struct(">dI")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is: `done` of `total`, and a word about it."""
+
+    done: float
+    total: float
+    note: str = ""
+
+    @property
+    def percent(self) -> float:
+        """From 0 to 100."""
+        return 100.0 if self.total <= 0 else max(0.0, min(100.0, 100.0 * self.done / self.total))
+
+    def pack(self) -> bytes:
+        """Return what is stored: the note without secrets, and bounded."""
+        fields = {"done": self.done, "total": self.total, "note": cut(self.note)[:MAX_NOTE_CHARS]}
+        return json.dumps(fields, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of a job's log."""
+
+    at_ms: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What a job said; `dropped` is how many of its oldest lines were left out."""
+
+    progress: Progress | None = None
+    dropped: int = 0
+    lines: list[LogLine] = field(default_factory=list)
+
+
+def unpack(value: bytes) -> Notes:
+    """Return what is stored of a job; nothing for nothing, and for what cannot be read."""
+    if len(value) < _HEAD.size:
+        return Notes()
+    _, _, dropped, length = _HEAD.unpack_from(value)
+    offset = _HEAD.size + length
+    progress = _unpack_progress(value[_HEAD.size : offset])
+    lines = []
+    while offset + _LINE.size <= len(value):
+        at_ms, size = _LINE.unpack_from(value, offset)
+        offset += _LINE.size
+        lines.append(LogLine(instant(at_ms), value[offset : offset + size].decode(errors="replace")))
+        offset += size
+    return Notes(progress, dropped, lines)
+
+
+def _unpack_progress(stored: bytes) -> Progress | None:
+    try:
+        told = json.loads(stored)
+        progress = Progress(float(told["done"]), float(told["total"]), str(told.get("note", "")))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return progress if math.isfinite(progress.done) and math.isfinite(progress.total) else None
+
+
+def cut_line(text: str) -> bytes:
+    """Return a line as it is stored, without secrets and bounded; what is cut says so."""
+    return cut(text, MAX_LINE_CHARS).encode()

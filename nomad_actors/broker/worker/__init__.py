@@ -1,0 +1,1 @@
+"""The workers' side: leases, heartbeats, waiting for work, and settling what ended."""

@@ -1,0 +1,60 @@
+"""What a running job says of itself, on its way to Redis: gathered by the job, sent by the session."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+
+from ..records import notes
+from ..records.notes import Progress
+
+#: How long what a job says is gathered before it is sent.
+GATHER_SECONDS = 0.05
+#: Lines that wait for a Redis that is away; older ones are left out, and counted.
+MAX_PENDING = 500
+
+
+class Report:
+    """One run's progress and log lines, not yet sent; safe between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._progress: bytes = b""
+        self._lines: deque[tuple[float, bytes]] = deque()
+        #: The number of the first pending line within this run.
+        self._first = 1
+        self._left_out = 0
+        self.sent_mono = 0.0
+
+    def progress(self, progress: Progress) -> None:
+        """Say how far the job is."""
+        # Made bytes of here, on the job's own thread: what the job passes may be of classes of its own.
+        packed = progress.pack()
+        with self._lock:
+            self._progress = packed
+
+    def log(self, text: str) -> None:
+        """Add a line."""
+        with self._lock:
+            self._lines.append((time.time() * 1000, notes.cut_line(text)))
+            if len(self._lines) > MAX_PENDING:
+                self._lines.popleft()
+                self._left_out += 1
+                at_ms, _ = self._lines[0]
+                self._lines[0] = (at_ms, f"[{self._left_out} lines left out while Redis was away]".encode())
+
+    def pending(self) -> tuple[int, bytes, list[tuple[float, bytes]]]:
+        """Return the first line's number, the progress, and the lines that are to be sent."""
+        with self._lock:
+            return self._first, self._progress, list(self._lines)
+
+    def sent(self, progress: bytes, lines: int) -> bool:
+        """Say what Redis has; return whether more has come since."""
+        with self._lock:
+            if self._progress is progress:
+                self._progress = b""
+            for _ in range(lines):
+                self._lines.popleft()
+            self._first += lines
+            return bool(self._progress or self._lines)

@@ -1,0 +1,91 @@
+"""What ended and is not settled yet: kept until Redis has confirmed it, sent in batches, told to middleware."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+from ..client.link import Call, Link
+from ..endings import Ended
+from .lease import Settlement
+from .steady_log import get_logger
+
+logger = get_logger("nomad_actors.broker.settling")
+
+#: At most this many settlements in one script.
+MAX_SETTLE = 200
+
+
+class Settling:
+    """The settlements of one process that Redis has not confirmed; used by the pump alone."""
+
+    def __init__(self, *, worker: str, base_of: Callable[[str], str], tell: Callable[[Sequence[Ended]], None]) -> None:
+        self._worker = worker
+        self._base_of = base_of
+        self._tell = tell
+        self._unsettled: deque[Settlement] = deque()
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._unsettled)
+
+    def __iter__(self) -> Iterator[Settlement]:
+        """Go through them, oldest first."""
+        return iter(self._unsettled)
+
+    def add(self, settlement: Settlement) -> None:
+        """Keep one until it is settled."""
+        self._unsettled.append(settlement)
+
+    def send_elsewhere(self, link: Link) -> list[Exception]:
+        """Send what ended runs enqueued on other queues; return why it was refused, for those that have to wait.
+
+        Raises one of `LINK_ERRORS`.
+        """
+        waiting = [s for s in self._unsettled if s.lease.outbox and not s.sent_elsewhere and s.elsewhere()]
+        if not waiting:
+            return []
+        jobs = [(s, job) for s in waiting for job in s.elsewhere()]
+        calls = [Call("enqueue", self._base_of(job.queue), ("", *job.arguments())) for _, job in jobs]
+        replies = link.run(calls)
+        failed = {id(s) for (s, _), reply in zip(jobs, replies, strict=True) if isinstance(reply, Exception)}
+        for settlement in waiting:
+            settlement.sent_elsewhere = id(settlement) not in failed
+        return [reply for reply in replies if isinstance(reply, Exception)]
+
+    def batches(self, refused: Sequence[Exception]) -> list[list[Settlement]]:
+        """Group what can be settled now by queue; with something `refused`, all but what waits for that."""
+        by_queue: dict[str, list[Settlement]] = {}
+        for settlement in self._unsettled:
+            if refused and settlement.elsewhere() and not settlement.sent_elsewhere:
+                continue
+            batch = by_queue.setdefault(settlement.lease.queue, [])
+            if len(batch) < MAX_SETTLE:
+                batch.append(settlement)
+        return [batch for batch in by_queue.values() if batch]
+
+    def call(self, batch: Sequence[Settlement], clock_evidence: str) -> Call:
+        """Return the script that settles a batch."""
+        arguments: list[bytes | str | int | float] = [self._worker, clock_evidence]
+        for settlement in batch:
+            arguments.extend(settlement.arguments())
+        return Call("settle", self._base_of(batch[0].lease.queue), arguments)
+
+    def confirmed(self, batch: Sequence[Settlement], reply: Sequence[bytes]) -> None:
+        """Let go of a batch that Redis has answered for, and tell middleware."""
+        ended_ms = float(reply[0])
+        endings = []
+        settled = set(map(id, batch))
+        self._unsettled = deque(s for s in self._unsettled if id(s) not in settled)
+        for settlement, word in zip(batch, reply[1:], strict=True):
+            if word in (b"ok", b"already", b"cancelled"):
+                endings.append(settlement.told(ended_ms, cancelled=word == b"cancelled"))
+            else:
+                _log_refused(settlement, word.decode())
+        if endings:
+            self._tell(endings)
+
+
+def _log_refused(settlement: Settlement, word: str) -> None:
+    why = "its lease is another worker's now" if word == "fenced" else "there is no such job any more"
+    logger.warning("job %s of queue %s ended too late: %s", settlement.lease.job_id, settlement.lease.queue, why)

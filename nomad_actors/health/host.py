@@ -1,0 +1,139 @@
+"""This host and the database: the schema's state, and room on the disks."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import NomadError, SettingsError, Unavailable, Unusable
+from ..logs import redact
+from ..settings.secret_url import SecretUrl
+from ..store.database import Database
+from ..store.migrate import Schema
+from ..store.misfits import misfits
+from .findings import Finding, Patient, Status
+
+#: Somebody waits for the doctor, who asks much else.
+WAIT_MS = 1_000
+
+
+def database(patient: Patient) -> Iterator[Finding]:
+    """Tell whether the database answers and has this release's schema; nothing is made or migrated for it."""
+    where = patient.settings.database_url.shown
+    if patient.database is not None:
+        where = SecretUrl(patient.database.url.render_as_string(hide_password=False)).shown
+    try:
+        database = patient.database or Database(patient.settings.database_url, wait_ms=WAIT_MS)
+    except SettingsError as error:
+        yield Finding("database", Status.PROBLEM, str(error), "export DATABASE_URL=sqlite:///var/nomad.db")
+        return
+    try:
+        # One that was used here cannot be missing for want of a first use.
+        if not database.was_used and (missing := _missing(where, database, patient)):
+            yield missing
+            return
+        yield _schema(where, database.schema())
+    except Unusable as error:
+        yield Finding("database", Status.PROBLEM, redact(error.found), error.fix)
+    except Unavailable as error:
+        fix = "start the database, or correct DATABASE_URL"
+        yield Finding("database", Status.PROBLEM, f"{where}: {redact(str(error))}", fix)
+    finally:
+        if patient.database is None:
+            database.close()
+
+
+def rows(patient: Patient) -> Iterator[Finding]:
+    """Tell which rows another hand changed, where it is asked once: all are read, too much for a polled health."""
+    if patient.database is not None:
+        return
+    with contextlib.closing(Database(patient.settings.database_url, wait_ms=WAIT_MS)) as database:
+        if not database.is_sqlite or not _exists(Path(database.url.database or "")) or not database.schema().is_current:
+            return
+        if found := misfits(database):
+            yield Finding(
+                "database rows",
+                Status.WARNING,
+                redact(f"values that do not fit their columns, so that these rows are left out: {', '.join(found)}"),
+                "correct or delete them; whoever wrote to the database by hand knows which",
+            )
+
+
+def _missing(where: str, database: Database, patient: Patient) -> Finding | None:
+    path = Path(database.url.database or "")
+    if not database.is_sqlite or _exists(path):
+        return None
+    found, directory = f"{where} does not exist (as seen from {Path.cwd()})", _existing(path)
+    if not directory.is_dir():
+        fix = "correct DATABASE_URL, or put the directory back"
+        return Finding("database", Status.PROBLEM, f"{found} and cannot be made: {directory} is no directory", fix)
+    if _has_workers(patient):
+        fix = "put the file back with -wal and -shm, and restart nothing before: what runs may still have it open"
+        return Finding("database", Status.WARNING, f"{found}, though workers live that may use it", fix)
+    return Finding(
+        "database", Status.WARNING, found, "start a part that uses it (nomad run workers): it makes the file"
+    )
+
+
+def _has_workers(patient: Patient) -> bool:
+    """Return whether a worker lives; one that cannot be asked for says so in another check."""
+    with contextlib.suppress(NomadError):
+        return any(patient.queues.get_queue(name).workers() for name in patient.queues.names())
+    return False
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        # One that we may not look at; whoever opens it says so.
+        return True
+
+
+def _schema(where: str, schema: Schema) -> Finding:
+    if schema.is_current:
+        return Finding("database", Status.OK, f"{where} has schema {schema.found}")
+    if schema.is_too_new:
+        found = f"{where} has schema {schema.found}, which a newer release made (this one's is {schema.head})"
+        return Finding("database", Status.PROBLEM, found, "start that release here too")
+    found = f"{where} has schema {schema.found or '(none)'}, this release's is {schema.head}"
+    return Finding("database", Status.WARNING, found, "restart the workers: they migrate it")
+
+
+def disk(patient: Patient) -> Iterator[Finding]:
+    """Tell how much room is left where we write."""
+    places = {"var_dir": patient.settings.var_dir}
+    if patient.settings.database_url.startswith("sqlite:///"):
+        places["database"] = Path(patient.settings.database_url.removeprefix("sqlite:///")).parent
+    devices: dict[int, tuple[str, Path]] = {}
+    for what, path in places.items():
+        try:
+            there = _existing(path)
+            devices.setdefault(there.stat().st_dev, (what, there))
+        except OSError as error:
+            yield Finding("disk", Status.UNKNOWN, f"{path} ({what}) cannot be looked at: {error}")
+    for what, path in devices.values():
+        yield _room(what, path, patient)
+
+
+def _room(what: str, path: Path, patient: Patient) -> Finding:
+    usage = shutil.disk_usage(path)
+    found = f"{_size(usage.free)} of {_size(usage.total)} free at {path} ({what})"
+    if usage.free >= patient.limits.disk_warning_bytes:
+        return Finding("disk", Status.OK, found)
+    status = Status.PROBLEM if usage.free < patient.limits.disk_problem_bytes else Status.WARNING
+    return Finding("disk", status, found, f"make room: du -xh {path} | sort -h | tail")
+
+
+def _size(size: int) -> str:
+    return f"{size / (1 << 20):.0f} MiB" if size < 1 << 30 else f"{size / (1 << 30):.1f} GiB"
+
+
+def _existing(path: Path) -> Path:
+    """Return `path` or the nearest directory above it that exists: it would be made there."""
+    found = path.absolute()
+    while not found.exists():
+        found = found.parent
+    return found

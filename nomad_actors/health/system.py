@@ -1,0 +1,58 @@
+"""The health of the job system in the original system's words: the doctor's findings, by the part they are about.
+
+There is one verdict: what `nomad doctor`, the overview, `/admin/jobs/health` and `/readyz` say comes from one list of
+checks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..queues import Queues
+from ..scheduler.status import Reading
+from .examine import Report
+from .findings import Area, Finding, Status
+
+
+def system_health(report: Report, queues: Queues, scheduler: Reading) -> dict[str, Any]:
+    """Return whether the job system is healthy; see `job_metrics.get_job_system_health`.
+
+    What holds a queue back on purpose, a pause for one, is among its issues, but does not make it unhealthy.
+    """
+    names = queues.names()
+    unhealthy, unserved = (_subjects(report, area) & set(names) for area in (Area.QUEUES, Area.WORKERS))
+    running = sum(told.running for told in scheduler.told)
+    return {
+        "healthy": report.healthy,
+        "queues": {
+            "total": len(names),
+            "healthy": len(names) - len(unhealthy),
+            "unhealthy": len(unhealthy),
+            "issues": _issues(report, Area.QUEUES, Status.PROBLEM) + _issues(report, Area.QUEUES, Status.WARNING),
+        },
+        "scheduledJobs": {
+            "total": len(scheduler.told),
+            "running": running,
+            "stopped": len(scheduler.told) - running,
+            "issues": _issues(report, Area.SCHEDULES),
+        },
+        "workers": {
+            "total": len(names),
+            "active": len(names) - len(unserved),
+            "issues": _issues(report, Area.WORKERS),
+        },
+        **{area.value: {"issues": _issues(report, area)} for area in (Area.REDIS, Area.DATABASE, Area.HOST)},
+    }
+
+
+def _of(report: Report, area: Area, status: Status) -> list[Finding]:
+    return [finding for finding in report.findings if finding.area is area and finding.status is status]
+
+
+def _issues(report: Report, area: Area, status: Status = Status.PROBLEM) -> list[str]:
+    return [finding.in_words() for finding in _of(report, area, status)]
+
+
+def _subjects(report: Report, area: Area) -> set[str]:
+    found = _of(report, area, Status.PROBLEM)
+    return {subject for finding in found for subject in (finding.subject, *finding.subjects)}

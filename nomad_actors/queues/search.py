@@ -1,0 +1,233 @@
+"""What jobs a caller or operator looks for, and what is found: one queue's, page after page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from ..broker.client.finder import BadCursor, Finder, Found, Span
+from ..broker.records.failures import Fault
+from ..broker.records.stored_job import StoredJob
+from ..broker.records.tags import TERM_BYTES, term
+from ..broker.states import PAUSED, STATE_NAMES, State
+from ..errors import BadInput, UnknownJobType, UnknownState
+from .job import Job, outcome_of
+from .job_type import JobType
+
+MAX_LIMIT = 1000
+#: How a job can have ended, and the state that it is in then.
+OUTCOMES: Mapping[str, State] = MappingProxyType(
+    {
+        "completed": State.COMPLETED,
+        "skipped": State.COMPLETED,
+        "failed": State.FAILED,
+        "cancelled": State.FAILED,
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFilter:
+    """Which jobs are looked for; what is not given is not asked about.
+
+    `fields` are indexed fields of the payload; `since_ms` and `until_ms` are of the end of ended jobs, the due time of
+    delayed ones and the adding of the others; with a field or a fingerprint they are of the adding, or the failing.
+    """
+
+    states: Sequence[str] = ()
+    #: How they ended; only ended ones are meant then.
+    outcomes: Sequence[str] = ()
+    job_type: str | None = None
+    fields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    fingerprint: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    #: In its state since this instant or before, ms by Redis' time: what comes into it later is not meant.
+    entered_by_ms: float | None = None
+
+    def accepts(self, job: StoredJob) -> bool:
+        """Return whether a job is of the job type, has the values that are asked for, and did not come too late."""
+        if self.entered_by_ms is not None and job.entered_ms() > self.entered_by_ms:
+            return False
+        if self.outcomes and outcome_of(job) not in self.outcomes:
+            return False
+        if self.job_type is None and not self.fields:
+            return True
+        message = job.message
+        if message is None or (self.job_type is not None and message.actor_name != self.job_type):
+            return False
+        return all(_has(message.kwargs.get(name), value) for name, value in self.fields.items())
+
+    def stored_states(self, *, paused: bool | None) -> list[State]:
+        """Return the states as Redis knows them: a paused queue's waiting jobs are `paused`, and none is `waiting`.
+
+        With None both words mean them, whether or not the queue is paused.
+        """
+        none_is = {False: PAUSED, True: State.WAITING.value, None: ""}[paused]
+        names = [name for name in self.states or STATE_NAMES if name != none_is]
+        states = list(dict.fromkeys(State.WAITING if name == PAUSED else State(name) for name in names))
+        ended = {OUTCOMES[outcome] for outcome in self.outcomes}
+        return [state for state in states if state in ended] if ended else states
+
+    def of_failed(self) -> str:
+        """Return which of the failed jobs are meant, where that is one kind of them alone."""
+        chosen = [outcome for outcome in self.outcomes if OUTCOMES[outcome] is State.FAILED]
+        return chosen[0] if len(set(chosen)) == 1 else ""
+
+
+@dataclass(frozen=True)
+class JobPage:
+    """Some jobs, and where the next page goes on; None after the last.
+
+    A page may have fewer jobs than were asked for, also none, and go on all the same: only so many are looked through.
+    """
+
+    jobs: Sequence[Job]
+    next_cursor: str | None
+    #: Where the list would go on after each of the jobs; of lists by a field or a fingerprint that is not told.
+    cursors: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class FaultPage:
+    """Why jobs failed, the fault seen last first, and where the next page goes on."""
+
+    faults: Sequence[Fault]
+    next_cursor: str | None
+
+
+def parse_fields(texts: Sequence[str]) -> dict[str, str]:
+    """Return `name=value` words as a mapping.
+
+    Raises `BadInput` for a word without `=`, and for a field that is named twice.
+    """
+    fields = {}
+    for text in texts:
+        name, mark, value = text.partition("=")
+        if not mark or not name:
+            raise BadInput(f"field {text[:80]!r} is unusable (accepted: name=value, as character_id=123)")
+        if name in fields:
+            raise BadInput(f"field {name[:80]!r} is named twice (accepted: each field once; all must fit)")
+        fields[name] = value
+    return fields
+
+
+def check(sought: JobFilter, job_types: Sequence[JobType], limit: int) -> None:
+    """Refuse what cannot be looked for.
+
+    Raises `UnknownState`, `UnknownJobType`, and `BadInput` naming the outcomes or fields that jobs can be found by.
+    """
+    names = [job_type.name for job_type in job_types]
+    if sought.job_type is not None and sought.job_type not in names:
+        raise UnknownJobType(sought.job_type[:80], names)
+    for name in sought.states:
+        if name not in STATE_NAMES:
+            raise UnknownState(name[:80], STATE_NAMES)
+    for outcome in sought.outcomes:
+        if outcome not in OUTCOMES:
+            words = ", ".join(OUTCOMES)
+            raise BadInput(f"outcome {outcome[:80]!r} is unusable (accepted: {words})", accepted=list(OUTCOMES))
+    indexed = sorted({name for job_type in job_types for name in job_type.indexed})
+    for name in sought.fields:
+        if name not in indexed:
+            words = ", ".join(indexed) or "none: no job type of this queue declares any"
+            raise BadInput(f"jobs cannot be found by field {name[:80]!r} (accepted: {words})", accepted=indexed)
+    if not 1 <= limit <= MAX_LIMIT:
+        raise BadInput(f"limit {limit} is unusable (accepted: a whole number from 1 to {MAX_LIMIT})")
+
+
+def find(finder: Finder, sought: JobFilter, states: Sequence[State], *, limit: int, cursor: str | None) -> Found:
+    """Return stored jobs and the next cursor: by fingerprint, else by a field, else through the states.
+
+    Raises `BadInput` for a cursor or fingerprint that is none.
+    """
+    span, accepts = Span(sought.since_ms, sought.until_ms), sought.accepts
+    try:
+        chosen = _term(finder, sought)
+        if chosen is not None:
+            return finder.by_term(chosen, states, span, accepts, limit=limit, cursor=cursor)
+        return finder.by_state(states, span, accepts, limit=limit, cursor=cursor, of_failed=sought.of_failed())
+    except BadCursor as error:
+        raise BadInput(f"cursor {cursor!r:.80} is unusable (accepted: a nextCursor of the same list)") from error
+
+
+def count(finder: Finder, sought: JobFilter, counts: Mapping[str, int], cancelled: int) -> tuple[int, bool]:
+    """Return how many jobs there are of what is sought, and whether that is exact; else they are no more than that.
+
+    `counts` are those of the states, `cancelled` is how many of the failed ones an operator cancelled.
+
+    Raises `BadInput` for a fingerprint that is none.
+    """
+    timed = sought.since_ms is not None or sought.until_ms is not None
+    if sought.outcomes:
+        return _count_ended(finder, sought, counts, cancelled, timed)
+    of_states = sum(counts[name] for name in sought.states or counts)
+    if sought.fingerprint is not None:
+        # Only failed jobs have one.
+        if sought.states and State.FAILED not in sought.states:
+            fingerprint_term(sought.fingerprint)
+            return 0, True
+        alone = sought.job_type is None and not sought.fields and not timed
+        return finder.count(fingerprint_term(sought.fingerprint)), alone
+    if sought.fields:
+        chosen = [finder.count(term(name, value)) for name, value in sought.fields.items()]
+        exact = len(chosen) == 1 and not timed and sought.job_type is None and not sought.states
+        return min(*chosen, of_states), exact
+    return of_states, not timed and sought.job_type is None
+
+
+def _count_ended(
+    finder: Finder, sought: JobFilter, counts: Mapping[str, int], cancelled: int, timed: bool
+) -> tuple[int, bool]:
+    """Count where it is said how the jobs ended: exactly when that is told by the counts alone."""
+    states = [name for name in sought.states or counts if name in OUTCOMES.values()]
+    failed = {"": counts["failed"], "cancelled": cancelled, "failed": counts["failed"] - cancelled}[sought.of_failed()]
+    of = {State.COMPLETED: counts["completed"], State.FAILED: failed}
+    wanted = {OUTCOMES[outcome] for outcome in sought.outcomes} & {State(name) for name in states}
+    most = sum(of[state] for state in wanted)
+    terms = [term(name, value) for name, value in sought.fields.items()]
+    terms += [fingerprint_term(sought.fingerprint)] if sought.fingerprint is not None else []
+    if terms:
+        return min(most, *map(finder.count, terms)), not most
+    whole = State.COMPLETED not in wanted or {"completed", "skipped"} <= set(sought.outcomes)
+    return most, not timed and sought.job_type is None and whole
+
+
+def faults(finder: Finder, *, limit: int, cursor: str | None) -> FaultPage:
+    """Return why jobs failed.
+
+    Raises `BadInput` for a cursor that is none.
+    """
+    try:
+        return FaultPage(*finder.faults(limit=limit, cursor=cursor))
+    except BadCursor as error:
+        raise BadInput(f"cursor {cursor!r:.80} is unusable (accepted: a nextCursor of the same list)") from error
+
+
+def _term(finder: Finder, sought: JobFilter) -> bytes | None:
+    if sought.fingerprint is not None:
+        return fingerprint_term(sought.fingerprint)
+    terms = [term(name, value) for name, value in sought.fields.items()]
+    # The rarest value has the fewest jobs to look through.
+    return min(terms, key=finder.count) if len(terms) > 1 else next(iter(terms), None)
+
+
+def fingerprint_term(fingerprint: str) -> bytes:
+    """Return a fingerprint's term.
+
+    Raises `BadInput` for text that is none.
+    """
+    try:
+        raw = bytes.fromhex(fingerprint)
+    except ValueError:
+        raw = b""
+    if len(raw) != TERM_BYTES:
+        accepted = f"{2 * TERM_BYTES} hexadecimal digits, as the list of failures has them"
+        raise BadInput(f"fingerprint {fingerprint[:80]!r} is unusable (accepted: {accepted})", accepted=[accepted])
+    return raw
+
+
+def _has(value: object, wanted: str) -> bool:
+    each = value if isinstance(value, (list, tuple)) else [value]
+    return any(term("", one) == term("", wanted) for one in each)

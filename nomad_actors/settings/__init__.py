@@ -1,0 +1,5 @@
+"""Every setting, and what its value must be."""
+
+from .settings import OWN_REDIS, Keep, Settings, is_secret, read_with_origins
+
+__all__ = ["OWN_REDIS", "Keep", "Settings", "is_secret", "read_with_origins"]

@@ -1,0 +1,127 @@
+"""The admin's tokens: what is set are names, roles and hashes; a token itself is shown once and kept nowhere."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import SettingsError
+from .addresses import is_loopback_host
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+VIEWER = "viewer"
+OPERATOR = "operator"
+ROLES = (VIEWER, OPERATOR)
+
+TOKEN_BYTES = 32
+ACCEPTED = (
+    "name:role:sha256 entries with commas between them, role viewer or operator, each name once; "
+    "make one with `nomad token NAME --role viewer|operator`"
+)
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+_NAMES = "up to 40 letters, digits, '.', '_', '-'"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class WrongEntry(ValueError):
+    """Raised for an entry that is none; says which one and why, and repeats nothing of it."""
+
+
+@dataclass(frozen=True)
+class AdminToken:
+    """One entry: who may do what with the token of this SHA-256."""
+
+    name: str
+    role: str
+    digest: str
+
+    @property
+    def entry(self) -> str:
+        """The entry as it is set."""
+        return f"{self.name}:{self.role}:{self.digest}"
+
+
+def new_token() -> str:
+    """Return a fresh random token of 256 bits."""
+    return secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def may_be_token(text: str) -> bool:
+    """Return whether a text has the form of the tokens that we make."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def digest_of(token: str) -> str:
+    """Return a token's SHA-256 in hex; a slow hash would add nothing to 256 random bits."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def token_entry(name: str, role: str, token: str) -> AdminToken:
+    """Return the entry of a token.
+
+    Raises `WrongEntry` for a name or role that no entry may have.
+    """
+    if not _NAME.fullmatch(name):
+        raise WrongEntry(f"{name!r:.80} is unusable (accepted: {_NAMES})")
+    return _entry(f"{name}:{role}:{digest_of(token)}", "the entry")
+
+
+def parse_tokens(text: str) -> tuple[AdminToken, ...]:
+    """Return the entries of NOMAD_ADMIN_TOKENS.
+
+    Raises `WrongEntry`.
+    """
+    found: dict[str, AdminToken] = {}
+    for number, word in enumerate(text.split(","), 1):
+        token = _entry(word.strip(), f"entry {number}")
+        if token.name in found:
+            raise WrongEntry(f"entry {number} has the name of an earlier one")
+        found[token.name] = token
+    return tuple(found.values())
+
+
+def find_token(tokens: Iterable[AdminToken], presented: str) -> AdminToken | None:
+    """Return the entry of a token that somebody presents; takes as long whichever it is, or none."""
+    digest = digest_of(presented)
+    found = None
+    for token in tokens:
+        if hmac.compare_digest(token.digest, digest):
+            found = token
+    return found
+
+
+def require_tokens_beyond_loopback(settings: Settings) -> None:
+    """Check that an admin which others can reach has tokens: the one that is made here is for this machine alone.
+
+    Raises `SettingsError`.
+    """
+    if not settings.admin_tokens and not is_loopback_host(settings.admin_host):
+        raise SettingsError(
+            [
+                f"ADMIN_HOST is {settings.admin_host!r} and NOMAD_ADMIN_TOKENS is not set; accepted: 127.0.0.1, ::1 or "
+                "localhost, or any address with tokens (`nomad token NAME --role operator` makes one)"
+            ]
+        )
+
+
+def _entry(text: str, which: str) -> AdminToken:
+    parts = text.split(":")
+    if len(parts) != 3:
+        raise WrongEntry(f"{which} is not of three parts; a token itself is never set")
+    name, role, digest = parts
+    if not _NAME.fullmatch(name):
+        raise WrongEntry(f"{which} has no usable name (accepted: {_NAMES})")
+    if role not in ROLES:
+        raise WrongEntry(f"{which} has an unknown role")
+    if not _DIGEST.fullmatch(digest):
+        raise WrongEntry(f"{which} has no SHA-256 in lower-case hex; a token itself is never set")
+    return AdminToken(name, role, digest)
