@@ -29,7 +29,7 @@ def save_logins(app: App, sandbox_url: str) -> list[Character]:
     answer = requests.get(f"{sandbox_url}/sandbox/logins", timeout=10)
     answer.raise_for_status()
     for login in answer.json():
-        app.store.save_login(
+        app.store.logins.save(
             character_id=login["character_id"],
             user_id=login["user_id"],
             name=login["name"],
@@ -37,7 +37,7 @@ def save_logins(app: App, sandbox_url: str) -> list[Character]:
             scopes=login["scopes"],
             refresh_token=login["refresh_token"],
         )
-    return app.store.characters()
+    return app.store.logins.characters()
 
 
 def add_first_jobs(characters: list[Character]) -> None:

@@ -182,7 +182,7 @@ def prepare_workers(settings: Settings) -> int:
 
 def _check_store(app: App) -> None:
     app.store.migrate()
-    app.store.check_keys()
+    app.store.logins.check_keys()
 
 
 def require_redis(access: QueueAccess) -> None:

@@ -18,6 +18,7 @@ from nomad_actors.broker.client.slots import Slot, StoredSchedule
 from nomad_actors.broker.keys import base
 from nomad_actors.clock import ManualClock
 from nomad_actors.errors import WrongState
+from nomad_actors.esi import EsiResponse
 from nomad_actors.health import scrape
 from nomad_actors.metrics.exposition import render
 from nomad_actors.queues import NewJob
@@ -25,7 +26,7 @@ from nomad_actors.queues.job_type import Priority
 from nomad_actors.scheduler import SCHEDULES, Schedule
 from nomad_actors.scheduler.book import Schedules, Standing
 from nomad_actors.settings import Settings
-from nomad_actors.store import Snapshot, Store, TokenCipher
+from nomad_actors.store import Store, TokenCipher
 from nomad_actors.testing import LocalRedis, running
 from tests.databases import put_database
 from tests.slow_line import SlowLine
@@ -128,9 +129,10 @@ def test_the_age_of_data_is_in_seconds(tmp_path: Path) -> None:
     clock = ManualClock(1_793_491_200_000)
     store = Store(put_database(tmp_path / "nomad.db"), cipher=TokenCipher(["a key for tests"]), clock=clock)
     login = {"user_id": 7, "name": "Ada Voss", "owner_hash": "owner", "scopes": [], "refresh_token": "a token"}
-    store.save_login(character_id=90000001, **login)
-    got = Snapshot(body=1.0, etag=None, last_modified=None, fresh_until_ms=0, as_of_ms=clock.now_ms())
-    store.documents.save(90000001, "/characters/{character_id}/wallet", got, next_due_ms=0)
+    store.logins.save(character_id=90000001, **login)
+    got = EsiResponse(200, False, 1.0, None, None, 0, 1, None)
+    wallet = "/characters/{character_id}/wallet"
+    store.documents.save(90000001, wallet, got, as_of_ms=clock.now_ms(), next_due_ms=0)
     clock.advance(seconds=90)
     reading = scrape.read_database(store, clock)
     assert reading.data_age_seconds == {"/characters/{character_id}/wallet": 90.0}

@@ -46,7 +46,7 @@ class Told(Result):
     count: int
 
 def _secrets(services):
-    login = services.store.login(7)
+    login = services.store.logins.get(7)
     secret = services.settings.eve_client_secret.get_secret_value()
     key = services.settings.token_keys[0].get_secret_value()
     form = {{
@@ -134,7 +134,7 @@ def app(environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "leaks", raising=False)
     app = create_app(Settings.from_env(environ))
-    app.store.save_login(
+    app.store.logins.save(
         character_id=7,
         user_id=1,
         name="A",

@@ -41,7 +41,7 @@ def forget_key(
         store = Store(access.settings.database_url, cipher=None, clock=access.clock)
         try:
             with audited(access, "POST", "logins", "keys", key_id, "forget"):
-                count = store.forget_key(key_id)
+                count = store.logins.forget_key(key_id)
         finally:
             store.close()
     if json:

@@ -31,7 +31,7 @@ def log_in(app: App, *, user_id: int, port: int, scopes: Iterable[str], say: Cal
     SSO's client raises.
     """
     # Before the player logs in: afterwards the login would be lost.
-    app.store.check_keys()
+    app.store.logins.check_keys()
     verifier = secrets.token_urlsafe(48)
     state = secrets.token_urlsafe(24)
     callback = _Callback(port)
@@ -47,7 +47,7 @@ def log_in(app: App, *, user_id: int, port: int, scopes: Iterable[str], say: Cal
     if "code" not in answer:
         raise LoginFailed(f"SSO did not log in: {answer.get('error', 'no code in its answer')}")
     tokens = app.services.sso.exchange_code(answer["code"], verifier, redirect_uri)
-    app.store.save_login(
+    app.store.logins.save(
         character_id=tokens.character_id,
         user_id=user_id,
         name=tokens.name,

@@ -1,6 +1,5 @@
 """EVE Online's ESI and SSO: the routes as data, the clients, and the cache of documents."""
 
-from .answer import Answer
 from .cache import CachedDocument, CleanReport, EsiCache
 from .client import EsiClient, http_session
 from .errors import (
@@ -14,6 +13,7 @@ from .errors import (
     SsoMisconfigured,
     SsoUnavailable,
 )
+from .response import EsiResponse, http_date
 from .routes import COMPATIBILITY_DATE, GROUPS, ROUTES, Route, normalise
 from .sso import SsoClient, Tokens
 
@@ -21,7 +21,6 @@ __all__ = [
     "COMPATIBILITY_DATE",
     "GROUPS",
     "ROUTES",
-    "Answer",
     "CachedDocument",
     "CleanReport",
     "DeadLogin",
@@ -30,6 +29,7 @@ __all__ = [
     "EsiError",
     "EsiLimited",
     "EsiRefused",
+    "EsiResponse",
     "EsiUnavailable",
     "Route",
     "SsoClient",
@@ -38,6 +38,7 @@ __all__ = [
     "SsoMisconfigured",
     "SsoUnavailable",
     "Tokens",
+    "http_date",
     "http_session",
     "normalise",
 ]

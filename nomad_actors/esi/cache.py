@@ -20,7 +20,7 @@ from typing import Any
 import redis
 
 from ..clock import Clock
-from .answer import Answer
+from .response import EsiResponse
 from .routes import Route
 
 #: Well past any freshness: for 304s, and to answer while ESI is down.
@@ -73,7 +73,7 @@ class EsiCache:
             self._client.zadd(self._lru, {name: self._clock.now_ms()}, xx=True)
         return document
 
-    def put(self, character_id: int, route: Route, answer: Answer) -> None:
+    def put(self, character_id: int, route: Route, answer: EsiResponse) -> None:
         """Keep an answer's document.
 
         Raises `ValueError` for a 304, which has none.

@@ -14,10 +14,10 @@ from requests.adapters import HTTPAdapter
 
 from ..clock import Clock
 from ..metrics.definitions import ESI_REQUEST_SECONDS, ESI_REQUESTS, declare_esi_group, note_esi_error_limit
-from .answer import Answer, fresh_seconds
 from .errors import EsiUnavailable
 from .listings import all_older, all_pages
 from .refusals import raise_for
+from .response import EsiResponse, fresh_seconds
 from .routes import COMPATIBILITY_DATE, GROUPS, Route
 
 #: ESI's own inner timeout is 10 s (CCP's incident report of 2025-02-26); ours must be longer.
@@ -63,7 +63,7 @@ class EsiClient:
         access_token: str | None,
         etag: str | None = None,
         query: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> EsiResponse:
         """Ask once.
 
         Raises `EsiUnavailable`, `EsiLimited` or `EsiRefused`.
@@ -76,7 +76,9 @@ class EsiClient:
         response = self._send(route, character_id, headers, {**dict(route.query), **(query or {})})
         return self._answer(route, response)
 
-    def get_all(self, route: Route, *, character_id: int, access_token: str | None, etag: str | None = None) -> Answer:
+    def get_all(
+        self, route: Route, *, character_id: int, access_token: str | None, etag: str | None = None
+    ) -> EsiResponse:
         """Ask for a whole listing.
 
         Numbered pages are one consistent set; the others are walked down to the oldest row. Raises as `get`;
@@ -115,14 +117,14 @@ class EsiClient:
             note_esi_error_limit(int(remaining))
         return response
 
-    def _answer(self, route: Route, response: requests.Response) -> Answer:
+    def _answer(self, route: Route, response: requests.Response) -> EsiResponse:
         request_id = response.headers.get("X-ESI-Request-ID")
         not_modified = response.status_code == 304
         # A 304 to nobody's question leaves us with nothing to renew.
         asked_to_compare = "If-None-Match" in response.request.headers
         if response.status_code != 200 and not (not_modified and asked_to_compare):
             raise_for(route, response)
-        return Answer(
+        return EsiResponse(
             status=response.status_code,
             not_modified=not_modified,
             body=None if not_modified else _json(route, response, request_id),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Protocol
 
-from .answer import Answer
 from .errors import EsiUnavailable
+from .response import EsiResponse
 from .routes import Route
 
 #: How often a set of pages is begun anew because its pages were of different states.
@@ -18,12 +18,12 @@ MAX_PAGES = 1_000
 class Ask(Protocol):
     """Asks for one answer of a listing: its beginning, or the part that `query` names."""
 
-    def __call__(self, *, etag: str | None = None, query: dict[str, str] | None = None) -> Answer:
+    def __call__(self, *, etag: str | None = None, query: dict[str, str] | None = None) -> EsiResponse:
         """Return the answer."""
         ...
 
 
-def all_pages(route: Route, ask: Ask, etag: str | None) -> Answer:
+def all_pages(route: Route, ask: Ask, etag: str | None) -> EsiResponse:
     """Return every page's rows; all must carry the same Last-Modified and number of pages, or the set is begun anew.
 
     Only page 1 is asked for conditionally. Raises `EsiUnavailable` when `SET_TRIES` sets were torn.
@@ -47,7 +47,7 @@ def all_pages(route: Route, ask: Ask, etag: str | None) -> Answer:
     raise EsiUnavailable(f"the pages of {route.name} changed while they were read, {SET_TRIES} times")
 
 
-def all_older(route: Route, ask: Ask, etag: str | None, *, key: str, parameter: str) -> Answer:
+def all_older(route: Route, ask: Ask, etag: str | None, *, key: str, parameter: str) -> EsiResponse:
     """Walk from the newest rows down to the oldest, each row once.
 
     `parameter` asks for rows from the oldest `key` on, with that row (`from_id`) or without it (`last_mail_id`); the
@@ -68,7 +68,7 @@ def all_older(route: Route, ask: Ask, etag: str | None, *, key: str, parameter: 
     return replace(first, body=list(rows.values()), pages=pages)
 
 
-def _rows(route: Route, answer: Answer) -> list[Any]:
+def _rows(route: Route, answer: EsiResponse) -> list[Any]:
     if not isinstance(answer.body, list):
         raise EsiUnavailable(
             f"ESI's answer for {route.name} is no list", status=answer.status, request_id=answer.request_id
@@ -76,7 +76,7 @@ def _rows(route: Route, answer: Answer) -> list[Any]:
     return answer.body
 
 
-def _by_key(route: Route, answer: Answer, key: str) -> dict[int, Any]:
+def _by_key(route: Route, answer: EsiResponse, key: str) -> dict[int, Any]:
     try:
         return {int(row[key]): row for row in _rows(route, answer)}
     except (KeyError, TypeError, ValueError) as error:

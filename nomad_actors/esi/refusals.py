@@ -7,8 +7,8 @@ from typing import NoReturn
 
 import requests
 
-from .answer import retry_after_seconds
 from .errors import EsiLimited, EsiRefused, EsiUnavailable
+from .response import retry_after_seconds
 from .routes import Route
 
 #: How long to wait after a 429 without `Retry-After`: it comes from deep in the game server (esi-docs, rate limiting).

@@ -19,9 +19,9 @@ from ..clock import Clock
 from ..logs.known_secrets import KNOWN, basic_credentials
 from ..logs.redaction import redact
 from ..metrics.definitions import TOKEN_REFRESHES
-from .answer import http_date, retry_after_seconds
 from .client import TIMEOUTS_SECONDS
 from .errors import DeadLogin, SsoLimited, SsoMisconfigured, SsoUnavailable
+from .response import http_date, retry_after_seconds
 
 #: CCP's own example caches the keys this long (esi-docs, SSO).
 JWKS_SECONDS = 300

@@ -87,7 +87,7 @@ def read_database(store: Store, clock: Clock) -> DatabaseReading:
     now_ms = clock.now_ms()
     synced_ms = store.documents.oldest_synced_ms()
     return DatabaseReading(
-        characters=store.character_counts(),
+        characters=store.logins.counts(),
         data_age_seconds={route: max(0.0, (now_ms - at_ms) / 1000) for route, at_ms in synced_ms.items()},
     )
 

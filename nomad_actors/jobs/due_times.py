@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from email.utils import parsedate_to_datetime
 
-from ..esi import Answer, Route
+from ..esi import EsiResponse, Route, http_date
 
 #: Asking at the very moment that freshness ends is too early: ESI's hosts do not agree to the second.
 SLACK_MS = 5_000
@@ -14,16 +13,17 @@ _JITTER_SHARE = 0.1
 _DAY_MS = 86_400_000
 
 
-def as_of_ms(route: Route, answer: Answer, *, now_ms: int) -> int:
+def as_of_ms(route: Route, answer: EsiResponse, *, now_ms: int) -> int:
     """Return when ESI's data was as the answer says: `Last-Modified`, else where its freshness began.
 
     An unchanged answer may repeat the old `Last-Modified` though it was compared anew.
     """
     freshness_began_ms = answer.fresh_until_ms - route.cache_seconds * 1000
-    modified_ms = _http_date_ms(answer.last_modified)
-    if modified_ms is None:
+    modified = http_date(answer.last_modified)
+    if modified is None:
         found_ms = freshness_began_ms
     else:
+        modified_ms = int(modified.timestamp() * 1000)
         found_ms = max(modified_ms, freshness_began_ms) if answer.not_modified else modified_ms
     return min(found_ms, now_ms)
 
@@ -43,12 +43,3 @@ def retry_due_ms(route: Route, character_id: int, *, failures: int, now_ms: int)
 def _jitter_ms(route: Route, character_id: int) -> int:
     spread_ms = max(1, int(route.interval_seconds * 1000 * _JITTER_SHARE))
     return zlib.crc32(f"{character_id} {route.name}".encode()) % spread_ms
-
-
-def _http_date_ms(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        return int(parsedate_to_datetime(text).timestamp() * 1000)
-    except ValueError:
-        return None

@@ -98,7 +98,7 @@ def run(payload: EsiRefreshPayload, services: Services) -> EsiRefreshResult:
     if payload.sweep:
         return EsiRefreshResult(outcome="swept", enqueued=_sweep(payload, services))
     route, sync = payload.route, RouteSync(services)
-    if payload.requested_by != _SCHEDULE and services.store.character(payload.character):
+    if payload.requested_by != _SCHEDULE and services.store.logins.character(payload.character):
         services.store.documents.note_asked(payload.character, route.name)
     synced = sync.sync(payload.character, route, within_interval=not payload.skip_cache)
     if payload.skip_cache and not synced.sent:

@@ -106,7 +106,7 @@ def run(payload: HistoricalDataPayload, services: Services) -> HistoricalDataRes
     twice adds the same jobs by the same ids.
     """
     if payload.sweep:
-        jobs = sweep_jobs(payload, services.store.logins())
+        jobs = sweep_jobs(payload, services.store.logins.all())
         return HistoricalDataResult(enqueued=len(queues.add_jobs(jobs)) if jobs else 0)
     assert payload.data_type is not None
     sync = RouteSync(services)

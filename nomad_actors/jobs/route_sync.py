@@ -14,9 +14,9 @@ import redis
 
 from ..broker.errors import PermanentError
 from ..errors import Unavailable
-from ..esi import Answer, EsiError, EsiLimited, EsiRefused, EsiUnavailable, Route
+from ..esi import EsiError, EsiLimited, EsiRefused, EsiResponse, EsiUnavailable, Route
 from ..logs import get_logger
-from ..store import EVERYTHING, Changes, RouteState, Snapshot, Window
+from ..store import EVERYTHING, Changes, RouteState, Window
 from .due_times import as_of_ms, next_due_ms, retry_due_ms
 from .services import Services
 from .token_keeper import TokenKeeper
@@ -82,7 +82,7 @@ class RouteSync:
 
     def _check_scopes(self, character_id: int, route: Route) -> None:
         """Refuse before anything is sent: a 403 is spent from a budget that all characters share."""
-        character = self._services.store.character(character_id)
+        character = self._services.store.logins.character(character_id)
         if character is None:
             raise PermanentError(f"character {character_id} never logged in")
         missing = [scope for scope in route.scopes if scope not in character.scopes]
@@ -92,7 +92,7 @@ class RouteSync:
                 "needs; nothing was sent; the player must log in with it"
             )
 
-    def _ask(self, character_id: int, route: Route, state: RouteState | None) -> Answer:
+    def _ask(self, character_id: int, route: Route, state: RouteState | None) -> EsiResponse:
         etag = _validator(state, route)
         if not route.scopes:
             return self._get(character_id, route, None, etag)
@@ -107,30 +107,22 @@ class RouteSync:
         renewed = keeper.keep(character_id, other_than=kept.access_token)
         return self._get(character_id, route, renewed.access_token, etag)
 
-    def _get(self, character_id: int, route: Route, access_token: str | None, etag: str | None) -> Answer:
+    def _get(self, character_id: int, route: Route, access_token: str | None, etag: str | None) -> EsiResponse:
         esi = self._services.esi
         get = esi.get if route.paging in (None, "last_mail_id") else esi.get_all
         return get(route, character_id=character_id, access_token=access_token, etag=etag)
 
-    def _keep(self, character_id: int, route: Route, answer: Answer, window: Window) -> Synced:
+    def _keep(self, character_id: int, route: Route, answer: EsiResponse, window: Window) -> Synced:
         now_ms = self._services.clock.now_ms()
         due_ms = next_due_ms(route, character_id, fresh_until_ms=answer.fresh_until_ms, now_ms=now_ms)
-        snapshot = Snapshot(
-            body=answer.body,
-            etag=answer.etag,
-            last_modified=answer.last_modified,
-            fresh_until_ms=answer.fresh_until_ms,
-            as_of_ms=as_of_ms(route, answer, now_ms=now_ms),
-            pages=answer.pages,
-            request_id=answer.request_id,
-        )
-        keep = self._documents.renew if answer.not_modified else self._documents.save
-        changes = keep(character_id, route.name, snapshot, next_due_ms=due_ms, window=window)
+        true_ms = as_of_ms(route, answer, now_ms=now_ms)
+        save = self._documents.renew if answer.not_modified else self._documents.save
+        changes = save(character_id, route.name, answer, as_of_ms=true_ms, next_due_ms=due_ms, window=window)
         self._copy_to_cache(character_id, route, answer)
         outcome: Outcome = "not_modified" if answer.not_modified else "updated"
         return Synced(outcome, answer.fresh_until_ms, changes, answer.pages)
 
-    def _copy_to_cache(self, character_id: int, route: Route, answer: Answer) -> None:
+    def _copy_to_cache(self, character_id: int, route: Route, answer: EsiResponse) -> None:
         if answer.not_modified:
             body = self._documents.body(character_id, route.name)
             answer = dataclasses.replace(answer, body=body, not_modified=False, status=200)

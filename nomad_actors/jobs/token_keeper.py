@@ -100,7 +100,7 @@ class TokenKeeper:
                 return Kept(login, refreshed=False)
             self._leave_alone_after_strike(login)
             flight = uuid.uuid4().hex
-            if self._store.take_flight(character_id, login.version, flight=flight, seconds=FLIGHT_SECONDS):
+            if self._store.logins.take_flight(character_id, login.version, flight=flight, seconds=FLIGHT_SECONDS):
                 if uninterrupted(functools.partial(self._fly, login, flight)):
                     return Kept(self._login(character_id), refreshed=True)
             else:
@@ -112,7 +112,7 @@ class TokenKeeper:
         )
 
     def _login(self, character_id: int) -> Login:
-        login = self._store.login(character_id)
+        login = self._store.logins.get(character_id)
         if login is None:
             raise PermanentError(f"character {character_id} never logged in")
         if login.state != ACTIVE:
@@ -157,7 +157,7 @@ class TokenKeeper:
             )
         if login.owner_hash and tokens.owner_hash != login.owner_hash:
             # What comes from now on is another person's: it must not be mixed with what is kept.
-            self._store.require_login(login.character_id, login.version, reason="the character has a new owner")
+            self._store.logins.require_login(login.character_id, login.version, reason="the character has a new owner")
             raise PermanentError(f"character {login.character_id} has a new owner, who must log in")
 
     def _save(self, login: Login, tokens: Tokens) -> None:
@@ -165,7 +165,7 @@ class TokenKeeper:
         deadline = time.monotonic() + SAVE_PATIENCE_SECONDS
         while True:
             try:
-                self._store.save_refreshed(
+                self._store.logins.save_refreshed(
                     login.character_id,
                     login.version,
                     refresh_token=tokens.refresh_token,
@@ -185,17 +185,17 @@ class TokenKeeper:
         now_ms = self._clock.now_ms()
         first_ms = login.first_strike_ms
         if first_ms is None or now_ms - first_ms < STRIKE_GAP_MS or self._many_die():
-            if self._store.strike(login.character_id, login.version):
+            if self._store.logins.strike(login.character_id, login.version):
                 logger.warning("SSO called a login dead", character_id=login.character_id, strikes=login.strikes + 1)
                 raise _in_doubt(login.character_id, _strike_pause_ms(login.strikes + 1)) from error
             return
-        if self._store.require_login(login.character_id, login.version, reason=str(error)):
+        if self._store.logins.require_login(login.character_id, login.version, reason=str(error)):
             logger.warning("a login is dead, the player must log in", character_id=login.character_id)
             raise PermanentError(f"character {login.character_id} must log in again: {error}") from error
 
     def _many_die(self) -> bool:
-        counts = self._store.character_counts()
-        dead = self._store.condemned_since(self._clock.now_ms() - _HOUR_MS)
+        counts = self._store.logins.counts()
+        dead = self._store.logins.condemned_since(self._clock.now_ms() - _HOUR_MS)
         many = dead >= max(MASS_DEATH_COUNT, MASS_DEATH_SHARE * sum(counts.values()))
         if many:
             logger.error("many logins died within the hour: no more are condemned until it is over", dead=dead)
@@ -203,7 +203,7 @@ class TokenKeeper:
 
     def _end(self, login: Login, flight: str) -> None:
         try:
-            self._store.end_flight(login.character_id, flight=flight)
+            self._store.logins.end_flight(login.character_id, flight=flight)
         except Unavailable:
             # It ends by itself after FLIGHT_SECONDS.
             logger.warning("a flight could not be ended", character_id=login.character_id)

@@ -34,7 +34,7 @@ def run(payload: TokenRefreshPayload, services: Services) -> TokenRefreshResult:
     and only the holder of the login's latest version can save. A sweep run twice adds the same jobs by the same ids.
     """
     if payload.sweep:
-        jobs = sweep_jobs(payload, services.store.logins(), services.clock.now_ms())
+        jobs = sweep_jobs(payload, services.store.logins.all(), services.clock.now_ms())
         return TokenRefreshResult(enqueued=len(queues.add_jobs(jobs)) if jobs else 0)
     kept = TokenKeeper(services).keep(payload.character)
     return TokenRefreshResult(

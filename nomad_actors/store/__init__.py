@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .audit import Audit, AuditedRequest, AuditEntry
 from .cipher import TokenCipher, UndecryptableToken
-from .documents import Documents, DueRoute, RouteState, Snapshot
+from .documents import Documents, DueRoute, RouteState
 from .history import EVERYTHING, Changes, UnexpectedRow, Window
 from .login_keys import ACTIVE, KeyIsLost
 from .logins import NEEDS_LOGIN, Character, Login, LoginChanged
@@ -31,7 +31,6 @@ __all__ = [
     "LoginChanged",
     "RouteState",
     "SchemaTooNew",
-    "Snapshot",
     "Store",
     "TokenCipher",
     "UndecryptableToken",

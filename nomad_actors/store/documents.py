@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -24,18 +24,8 @@ from .misfits import fits
 from .schema import characters, documents, sync_state
 from .upsert import upsert
 
-
-@dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """One whole answer (all pages), or with `body` None the news that the last one still stands."""
-
-    body: Any
-    etag: str | None
-    last_modified: str | None
-    fresh_until_ms: int
-    as_of_ms: int
-    pages: int = 1
-    request_id: str | None = None
+if TYPE_CHECKING:
+    from ..esi import EsiResponse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,48 +90,50 @@ class Documents:
         self,
         character_id: int,
         route: str,
-        snapshot: Snapshot,
+        response: EsiResponse,
         *,
+        as_of_ms: int,
         next_due_ms: int,
         window: Window = EVERYTHING,
     ) -> Changes:
-        """Keep a new answer: its rows, the document and the validator together.
+        """Save the rows, the document and the validator of a new response in one transaction.
 
-        An answer older than the one kept gives its rows and replaces nothing. Raises `UnexpectedRow`,
-        `Unavailable`.
+        `as_of_ms` is when ESI's data was so. A response older than the saved one adds its rows and replaces nothing.
+        Raises `UnexpectedRow`, `Unavailable`.
         """
         # Made to text before the transaction, which must be short.
         document = {
             "character_id": character_id,
             "route": route,
-            "body_json": json.dumps(snapshot.body, separators=(",", ":")),
-            "pages": snapshot.pages,
+            "body_json": json.dumps(response.body, separators=(",", ":")),
+            "pages": response.pages,
         }
         with self._database.write() as connection:
-            changes = history.absorb(connection, route, character_id, snapshot.body, snapshot.as_of_ms, window)
+            changes = history.absorb(connection, route, character_id, response.body, as_of_ms, window)
             state = _state(connection, character_id, route)
-            if state is None or state.as_of_ms is None or state.as_of_ms <= snapshot.as_of_ms:
+            if state is None or state.as_of_ms is None or state.as_of_ms <= as_of_ms:
                 upsert(connection, documents, [document])
-                self._succeed(connection, character_id, route, snapshot, next_due_ms, window.is_everything)
+                self._succeed(connection, character_id, route, response, as_of_ms, next_due_ms, window.is_everything)
         return changes
 
     def renew(
         self,
         character_id: int,
         route: str,
-        snapshot: Snapshot,
+        response: EsiResponse,
         *,
+        as_of_ms: int,
         next_due_ms: int,
         window: Window = EVERYTHING,
     ) -> Changes:
-        """Keep the news that the kept answer still stands, and draw what follows from it.
+        """Save that the last response is still valid at `as_of_ms`, with what follows from that.
 
         Raises `UnexpectedRow`, `Unavailable`.
         """
         with self._database.write() as connection:
             complete, changes = _catch_up(connection, character_id, route, window)
-            changes += history.renew(connection, route, character_id, snapshot.as_of_ms, window)
-            self._succeed(connection, character_id, route, snapshot, next_due_ms, complete)
+            changes += history.renew(connection, route, character_id, as_of_ms, window)
+            self._succeed(connection, character_id, route, response, as_of_ms, next_due_ms, complete)
         return changes
 
     def catch_up(self, character_id: int, route: str, *, window: Window = EVERYTHING) -> Changes:
@@ -257,28 +249,29 @@ class Documents:
         connection: Connection,
         character_id: int,
         route: str,
-        snapshot: Snapshot,
+        response: EsiResponse,
+        as_of_ms: int,
         next_due_ms: int,
         rows_complete: bool,
     ) -> None:
         now_ms = self._clock.now_ms()
         values: dict[str, Any] = {
-            "fresh_until_ms": snapshot.fresh_until_ms,
-            "as_of_ms": snapshot.as_of_ms,
+            "fresh_until_ms": response.fresh_until_ms,
+            "as_of_ms": as_of_ms,
             "synced_ms": now_ms,
             "rows_complete": rows_complete,
             "attempted_ms": now_ms,
             "failures": 0,
             "error": None,
-            "request_id": snapshot.request_id,
+            "request_id": response.request_id,
             "next_due_ms": next_due_ms,
             "due_priority": None,
         }
         # "Not modified" may come without the validators: the old ones stand.
-        if snapshot.body is not None or snapshot.etag:
-            values["etag"] = snapshot.etag
-        if snapshot.body is not None or snapshot.last_modified:
-            values["last_modified"] = snapshot.last_modified
+        if response.body is not None or response.etag:
+            values["etag"] = response.etag
+        if response.body is not None or response.last_modified:
+            values["last_modified"] = response.last_modified
         _put(connection, character_id, route, values)
 
 

@@ -96,7 +96,7 @@ class Logins:
         with self._database.write() as connection:
             return connection.execute(change).rowcount
 
-    def save_login(
+    def save(
         self,
         *,
         character_id: int,
@@ -135,7 +135,7 @@ class Logins:
             row = {"character_id": character_id, "version": (version or 0) + 1, **tokens}
             upsert(connection, schema.logins, [row])
 
-    def login(self, character_id: int) -> Login | None:
+    def get(self, character_id: int) -> Login | None:
         """Return a character with its tokens, or None when it never logged in.
 
         Raises `UndecryptableToken`, `Unavailable`.
@@ -178,14 +178,14 @@ class Logins:
         with self._database.read() as connection:
             return [Character(**_fields(row)) for row in connection.execute(query)]
 
-    def logins(self) -> list[Character]:
+    def all(self) -> list[Character]:
         """Return the characters whose login works, by id, without their tokens.
 
         Raises `Unavailable`.
         """
         return self.characters(ACTIVE)
 
-    def character_counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, int]:
         """Return how many characters are in each state, those without any counted as 0.
 
         Raises `Unavailable`.

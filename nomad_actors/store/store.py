@@ -14,19 +14,17 @@ from .logins import Logins
 from .sessions import AdminSessions
 
 
-class Store(Logins):
+class Store:
     """Characters, logins, documents and history in one database; nothing connects before the first use.
 
-    The logins are its own methods, the documents and their rows are in `documents`, what
-    operators did in `audit`, who is logged in to the admin in
-    `admin_sessions`. Safe to share between threads. Raises `SettingsError` for a URL that names no usable database.
+    Safe to share between threads. Raises `SettingsError` for a URL that names no usable database.
     """
 
     def __init__(
         self, database_url: str, *, cipher: TokenCipher | None, clock: Clock, database_wait_ms: int | None = None
     ) -> None:
         self.database = Database(database_url, wait_ms=database_wait_ms)
-        super().__init__(self.database, cipher=cipher, clock=clock)
+        self.logins = Logins(self.database, cipher=cipher, clock=clock)
         self.documents = Documents(self.database, clock=clock)
         self.audit = Audit(self.database, clock=clock)
         self.admin_sessions = AdminSessions(self.database, clock=clock)

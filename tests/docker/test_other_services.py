@@ -167,7 +167,7 @@ def test_postgres_lets_the_services_in_and_its_health_check_says_so(
     subprocess.run(make, check=True)
     store = Store(here, cipher=TokenCipher(["a key for tests"]), clock=SystemClock())
     store.migrate()
-    assert store.character_counts()["active"] == 0
+    assert store.logins.counts()["active"] == 0
     store.close()
     wrong = re.sub(r"(//\w+:)[^@]+@", r"\1wrong@", here)
     refused = subprocess.run([programs / "psql", wrong, "--command=SELECT 1"], capture_output=True, check=False)

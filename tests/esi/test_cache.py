@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from nomad_actors.clock import ManualClock
-from nomad_actors.esi import ROUTES, Answer, EsiCache
+from nomad_actors.esi import ROUTES, EsiCache, EsiResponse
 from nomad_actors.esi.cache import STEP, TTL_SECONDS, CleanReport
 
 WALLET = ROUTES["/characters/{character_id}/wallet"]
@@ -34,8 +34,8 @@ def cache(redis_client: redis.Redis, clock: ManualClock) -> EsiCache:
     return EsiCache(redis_client, clock=clock)
 
 
-def answer(clock: ManualClock, body: Any = 1.5, *, fresh_seconds: int = 120) -> Answer:
-    return Answer(
+def answer(clock: ManualClock, body: Any = 1.5, *, fresh_seconds: int = 120) -> EsiResponse:
+    return EsiResponse(
         status=200,
         not_modified=False,
         body=body,
@@ -107,7 +107,7 @@ def test_reading_brings_no_dead_document_back_into_the_index(
 def test_a_304_is_no_document(cache: EsiCache, clock: ManualClock) -> None:
     fill(cache, clock, 1)
     with pytest.raises(ValueError, match="304"):
-        cache.put(1, WALLET, Answer(304, True, None, None, None, 0, 1, None))
+        cache.put(1, WALLET, EsiResponse(304, True, None, None, None, 0, 1, None))
     assert cache.get(1, WALLET) is not None
 
 

@@ -10,8 +10,8 @@ import requests
 
 from nomad_actors.clock import ManualClock
 from nomad_actors.esi import ROUTES, EsiClient, EsiUnavailable, Tokens, client
-from nomad_actors.esi.answer import SLACK_SECONDS, fresh_seconds
 from nomad_actors.esi.client import POOL_SIZE
+from nomad_actors.esi.response import SLACK_SECONDS, fresh_seconds
 from nomad_actors.metrics.definitions import ESI_REQUEST_SECONDS, ESI_REQUESTS
 from sandbox.serve import SandboxServer
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nomad_actors.esi import ROUTES, Answer, EsiClient, EsiUnavailable, SsoClient
+from nomad_actors.esi import ROUTES, EsiClient, EsiResponse, EsiUnavailable, SsoClient
 from nomad_actors.esi.listings import SET_TRIES
 from sandbox.serve import SandboxServer
 
@@ -173,7 +173,7 @@ def test_a_snapshot_that_turns_over_between_two_pages_is_read_again(
     hoarder = next(each for each in sandbox.logins() if each["profession"] == "trader")
     tokens = sso.refresh(hoarder["refresh_token"])
 
-    def assets() -> Answer:
+    def assets() -> EsiResponse:
         return esi.get_all(ASSETS, character_id=tokens.character_id, access_token=tokens.access_token)
 
     whole = assets()

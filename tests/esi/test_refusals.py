@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nomad_actors.esi import ROUTES, EsiClient, EsiError, EsiLimited, EsiRefused, EsiUnavailable, Tokens
-from nomad_actors.esi.answer import retry_after_seconds
+from nomad_actors.esi.response import retry_after_seconds
 from nomad_actors.processes.local_redis import free_port
 from sandbox.serve import SandboxServer
 

@@ -86,7 +86,7 @@ class System:
         if login is None:
             return
         fields = ("character_id", "user_id", "name", "owner_hash", "scopes", "refresh_token")
-        self._app.store.save_login(**{field: login[field] for field in fields})
+        self._app.store.logins.save(**{field: login[field] for field in fields})
         who = login["character_id"], login["user_id"]
         refresh_character_token(*who, Priority.HIGH)
         refresh_esi_data(*who, "/characters/{character_id}/wallet", requested_by="user")

@@ -83,7 +83,7 @@ def seeded(services: Services, sandbox: SandboxServer) -> dict[str, Any]:
     given = sandbox.logins()[0]
     names = ("character_id", "user_id", "name", "owner_hash", "scopes", "refresh_token")
     login = {name: given[name] for name in names}
-    services.store.save_login(**login)
+    services.store.logins.save(**login)
     return login
 
 
@@ -92,7 +92,7 @@ def login_of(services: Services) -> Callable[[int], Login]:
     """`login_of(character_id)`: the stored login, which must be there."""
 
     def get(character_id: int) -> Login:
-        login = services.store.login(character_id)
+        login = services.store.logins.get(character_id)
         assert login is not None
         return login
 

@@ -12,7 +12,7 @@ from nomad_actors import queues
 from nomad_actors.app import App
 from nomad_actors.clock import ManualClock
 from nomad_actors.errors import BadPayload
-from nomad_actors.esi import ROUTES, Answer
+from nomad_actors.esi import ROUTES, EsiResponse
 from nomad_actors.jobs import SCHEDULED_DATA, cleanup_cache
 from nomad_actors.jobs.cache_cleanup import CACHE_CLEANUP, CacheCleanupPayload, CacheCleanupResult, run
 from nomad_actors.jobs.services import Services
@@ -38,7 +38,7 @@ def clean(services: Services, cache_client: redis.Redis) -> Clean:
 
 def _fill(services: Services, count: int, clock: ManualClock) -> None:
     for character_id in range(1, count + 1):
-        answer = Answer(
+        answer = EsiResponse(
             status=200,
             not_modified=False,
             body=1.5,

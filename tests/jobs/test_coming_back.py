@@ -56,7 +56,7 @@ def check_deferred(job: Job, seconds: float, reason: str) -> None:
 def test_a_login_in_doubt_waits_until_sso_is_asked_again(
     services: Services, run: Callable[[AddedJob], Job], advance: Callable[[float], None]
 ) -> None:
-    services.store.save_login(character_id=5, **DEAD)
+    services.store.logins.save(character_id=5, **DEAD)
     added = refresh_character_token(5, 1)
     check_deferred(run(added), 60, "SSO called the login of character 5 dead, which is not believed yet")
     # Another job of the same character asks nobody, and comes back at the same moment.

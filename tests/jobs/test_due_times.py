@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nomad_actors.esi import ROUTES, Answer
+from nomad_actors.esi import ROUTES, EsiResponse
 from nomad_actors.jobs.due_times import as_of_ms, next_due_ms, retry_due_ms
 
 JOURNAL = ROUTES["/characters/{character_id}/wallet/journal"]
@@ -12,7 +12,7 @@ LOCATION = ROUTES["/characters/{character_id}/location"]
 #: 2026-11-01T00:00:00Z, and how an HTTP header says it.
 NOW_MS = 1_793_491_200_000
 NOW_TEXT = "Sun, 01 Nov 2026 00:00:00 GMT"
-ANSWER = Answer(
+ANSWER = EsiResponse(
     status=200,
     not_modified=False,
     body=[],

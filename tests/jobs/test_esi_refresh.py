@@ -131,14 +131,14 @@ def test_all_pages_are_kept_as_rows(refresh: Refresh, rows: Rows, services: Serv
 def test_a_missing_scope_fails_at_once_by_name_and_sends_nothing(
     services: Services, seeded: dict[str, Any], refresh: Refresh, sandbox: SandboxServer
 ) -> None:
-    services.store.save_login(**(seeded | {"scopes": ["esi-skills.read_skills.v1"]}))
+    services.store.logins.save(**(seeded | {"scopes": ["esi-skills.read_skills.v1"]}))
     with pytest.raises(PermanentError, match=r"lacks the scope esi-wallet\.read_character_wallet\.v1"):
         refresh(WALLET)
     assert sandbox.requests() == []
 
 
 def test_a_route_without_scope_needs_no_token(refresh: Refresh, services: Services, seeded: dict[str, Any]) -> None:
-    services.store.require_login(seeded["character_id"], 1, reason="dead")
+    services.store.logins.require_login(seeded["character_id"], 1, reason="dead")
     assert refresh("/characters/{character_id}").outcome == "updated"
     with pytest.raises(PermanentError, match="must log in again: dead"):
         refresh(WALLET)
@@ -221,7 +221,7 @@ def test_a_sweep_leaves_out_what_the_scopes_do_not_allow(
     services: Services, seeded: dict[str, Any], refresh: Refresh, advance: Advance
 ) -> None:
     refresh(WALLET, requested_by="user")
-    services.store.save_login(**(seeded | {"scopes": []}))
+    services.store.logins.save(**(seeded | {"scopes": []}))
     advance(90_000)
     assert run(EsiRefreshPayload(sweep=True), services).enqueued == 0
 

@@ -89,7 +89,7 @@ def test_dates_limit_what_is_kept_and_a_later_collection_without_them_takes_the_
 
 
 def test_a_missing_scope_fails_at_once_by_name(services: Services, seeded: dict[str, Any], collect: Collect) -> None:
-    services.store.save_login(**(seeded | {"scopes": []}))
+    services.store.logins.save(**(seeded | {"scopes": []}))
     with pytest.raises(PermanentError, match=r"esi-markets\.read_character_orders\.v1"):
         collect("market_orders")
 
@@ -97,8 +97,8 @@ def test_a_missing_scope_fails_at_once_by_name(services: Services, seeded: dict[
 def test_a_sweep_adds_every_type_that_the_scopes_allow(app: App, services: Services) -> None:
     login = {"user_id": 7, "name": "n", "owner_hash": "o", "refresh_token": "t"}
     wallet = ["esi-wallet.read_character_wallet.v1"]
-    services.store.save_login(character_id=1, scopes=wallet, **login)
-    services.store.save_login(character_id=2, scopes=[], **login)
+    services.store.logins.save(character_id=1, scopes=wallet, **login)
+    services.store.logins.save(character_id=2, scopes=[], **login)
     for _ in range(2):
         assert run(HistoricalDataPayload(sweep=True), services).enqueued == 2
     jobs = queues.get_queue("historical-data").jobs("waiting")

@@ -90,7 +90,7 @@ def test_a_token_that_esi_refused_is_replaced(services: Services, seeded: dict[s
 def test_the_first_strike_leaves_the_login_and_sso_alone_for_a_while(
     services: Services, advance: Advance, login_of: LoginOf, sandbox: SandboxServer
 ) -> None:
-    services.store.save_login(character_id=5, **DEAD)
+    services.store.logins.save(character_id=5, **DEAD)
     with pytest.raises(LoginInDoubt, match="asked again after 60 s"):
         TokenKeeper(services).keep(5)
     struck = login_of(5)
@@ -109,7 +109,7 @@ def test_the_first_strike_leaves_the_login_and_sso_alone_for_a_while(
 def test_a_login_called_dead_again_after_ten_minutes_needs_the_player_and_stays_stored(
     services: Services, advance: Advance, login_of: LoginOf
 ) -> None:
-    services.store.save_login(character_id=5, **DEAD)
+    services.store.logins.save(character_id=5, **DEAD)
     with pytest.raises(LoginInDoubt):
         TokenKeeper(services).keep(5)
     advance(STRIKE_GAP_MS / 1000)
@@ -127,14 +127,14 @@ def test_when_many_logins_die_at_once_no_more_are_condemned(
 ) -> None:
     keeper, characters = TokenKeeper(services), range(1, MASS_DEATH_COUNT + 3)
     for character_id in characters:
-        services.store.save_login(character_id=character_id, **DEAD)
+        services.store.logins.save(character_id=character_id, **DEAD)
         with pytest.raises(LoginInDoubt):
             keeper.keep(character_id)
     advance(STRIKE_GAP_MS / 1000)
     for character_id in characters:
         with pytest.raises((PermanentError, LoginInDoubt)):
             keeper.keep(character_id)
-    assert len(services.store.characters(NEEDS_LOGIN)) == MASS_DEATH_COUNT
+    assert len(services.store.logins.characters(NEEDS_LOGIN)) == MASS_DEATH_COUNT
 
 
 def test_our_own_fault_touches_no_login(misconfigured: Services, seeded: dict[str, Any], login_of: LoginOf) -> None:
@@ -170,7 +170,7 @@ def test_an_odd_answer_of_ssos_is_no_strike(
 
 
 def test_a_sold_character_needs_its_new_owner(services: Services, seeded: dict[str, Any], login_of: LoginOf) -> None:
-    services.store.save_login(**(seeded | {"owner_hash": "the owner before"}))
+    services.store.logins.save(**(seeded | {"owner_hash": "the owner before"}))
     with pytest.raises(PermanentError, match="new owner"):
         TokenKeeper(services).keep(seeded["character_id"])
     assert login_of(seeded["character_id"]).state == NEEDS_LOGIN
@@ -185,7 +185,7 @@ def test_who_waits_too_long_for_anothers_flight_gives_up(
     services: Services, seeded: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nomad_actors.jobs.token_keeper.PATIENCE_SECONDS", 0.2)
-    assert services.store.take_flight(seeded["character_id"], 1, flight="another host's", seconds=90)
+    assert services.store.logins.take_flight(seeded["character_id"], 1, flight="another host's", seconds=90)
     with pytest.raises(RefreshBusy) as told:
         TokenKeeper(services).keep(seeded["character_id"])
     assert 1 <= told.value.retry_after_seconds <= 90
@@ -194,7 +194,7 @@ def test_who_waits_too_long_for_anothers_flight_gives_up(
 def test_a_flight_whose_process_died_is_taken_over(
     services: Services, seeded: dict[str, Any], advance: Advance
 ) -> None:
-    assert services.store.take_flight(seeded["character_id"], 1, flight="a dead process's", seconds=90)
+    assert services.store.logins.take_flight(seeded["character_id"], 1, flight="a dead process's", seconds=90)
     advance(91)
     assert TokenKeeper(services).keep(seeded["character_id"]).refreshed
 

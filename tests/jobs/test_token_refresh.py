@@ -27,11 +27,11 @@ def test_a_sweep_adds_one_job_for_every_idle_login_however_often_it_runs(
     app: App, services: Services, clock: ManualClock
 ) -> None:
     login = {"user_id": 7, "name": "n", "owner_hash": "o", "scopes": [], "refresh_token": "t"}
-    services.store.save_login(character_id=1, **login)
-    services.store.save_login(character_id=2, **login, access_token="a", expires_at_ms=clock.now_ms() + 600_000)
-    services.store.save_login(character_id=3, **login, access_token="a", expires_at_ms=clock.now_ms() + 60_000)
-    services.store.save_login(character_id=4, **login)
-    services.store.require_login(4, 1, reason="dead")
+    services.store.logins.save(character_id=1, **login)
+    services.store.logins.save(character_id=2, **login, access_token="a", expires_at_ms=clock.now_ms() + 600_000)
+    services.store.logins.save(character_id=3, **login, access_token="a", expires_at_ms=clock.now_ms() + 60_000)
+    services.store.logins.save(character_id=4, **login)
+    services.store.logins.require_login(4, 1, reason="dead")
     payload = TOKEN_REFRESH.validate({"sweep": True})
     for _ in range(2):
         assert run(payload, services).enqueued == 2
@@ -43,7 +43,7 @@ def test_a_sweep_adds_one_job_for_every_idle_login_however_often_it_runs(
 def test_the_scheduled_sweep_spreads_its_jobs_over_its_interval(services: Services, app: App) -> None:
     login = {"user_id": 7, "name": "n", "owner_hash": "o", "scopes": [], "refresh_token": "t"}
     for character_id in range(1, 21):
-        services.store.save_login(character_id=character_id, **login)
+        services.store.logins.save(character_id=character_id, **login)
     run(TOKEN_REFRESH.validate(dict(SCHEDULED_DATA["token-refresh"])), services)
     delays = [job.delay_ms for job in queues.get_queue("token-refresh").jobs("delayed")]
     assert len(delays) == 20

@@ -58,6 +58,6 @@ def save_login(store: Store) -> Callable[..., None]:
             "scopes": ["esi-wallet.read_character_wallet.v1"],
             "refresh_token": "first refresh token",
         }
-        store.save_login(character_id=character_id, **(login | changed))  # type: ignore[arg-type]
+        store.logins.save(character_id=character_id, **(login | changed))  # type: ignore[arg-type]
 
     return save

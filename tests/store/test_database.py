@@ -34,8 +34,8 @@ url, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 store = Store(url, cipher=TokenCipher(["key"]), clock=SystemClock())
 sys.stdin.readline()
 for number in range(first, first + count):
-    store.save_login(character_id=number, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t")
-    assert store.login(number) is not None
+    store.logins.save(character_id=number, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t")
+    assert store.logins.get(number) is not None
 store.close()
 """
 
@@ -67,7 +67,7 @@ def test_processes_that_start_first_together_all_succeed(database_url: str) -> N
         _, said = process.communicate(timeout=60)
         assert process.returncode == 0, said
     store = _open(database_url)
-    assert len(store.characters()) == 100
+    assert len(store.logins.characters()) == 100
     store.close()
 
 
@@ -124,8 +124,10 @@ def test_threads_that_read_then_write_never_see_a_locked_database(tmp_path: Path
     def work(store: Store, first: int) -> None:
         try:
             for number in range(first, first + 25):
-                store.save_login(character_id=number, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t")
-                store.strike(number, 1)
+                store.logins.save(
+                    character_id=number, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t"
+                )
+                store.logins.strike(number, 1)
         except BaseException as error:
             troubles.append(error)
 
@@ -135,7 +137,7 @@ def test_threads_that_read_then_write_never_see_a_locked_database(tmp_path: Path
     for thread in threads:
         thread.join()
     assert troubles == []
-    assert len(stores[0].characters()) == 200
+    assert len(stores[0].logins.characters()) == 200
     for store in stores:
         store.close()
 
@@ -147,10 +149,10 @@ def test_a_writer_waits_for_another_programs_transaction(tmp_path: Path) -> None
     other.execute("BEGIN IMMEDIATE")
     ending = threading.Timer(0.3, other.execute, ["COMMIT"])
     ending.start()
-    store.save_login(character_id=1, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t")
+    store.logins.save(character_id=1, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t")
     ending.join()
     other.close()
-    assert store.login(1) is not None
+    assert store.logins.get(1) is not None
     store.close()
 
 
@@ -163,15 +165,15 @@ def test_a_database_that_stays_locked_is_unavailable_with_the_cause(
     other = sqlite3.connect(tmp_path / "nomad.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(Unavailable, match="locked"):
-        store.strike(1, 1)
+        store.logins.strike(1, 1)
     other.execute("COMMIT")
     other.close()
-    assert not store.strike(1, 1)
+    assert not store.logins.strike(1, 1)
     store.close()
 
 
 def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
-    store.save_login(character_id=1, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t")
+    store.logins.save(character_id=1, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t")
 
     def fail_half_way() -> None:
         with store.database.write() as connection:
@@ -180,7 +182,7 @@ def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
 
     with pytest.raises(RuntimeError):
         fail_half_way()
-    assert [character.name for character in store.characters()] == ["n"]
+    assert [character.name for character in store.logins.characters()] == ["n"]
 
 
 def test_a_newer_releases_database_is_refused_and_left_alone(store: Store) -> None:
@@ -200,12 +202,12 @@ def test_a_forked_child_uses_connections_of_its_own(tmp_path: Path) -> None:
     if child == 0:
         status = 1
         try:
-            store.save_login(character_id=1, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t")
+            store.logins.save(character_id=1, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t")
             status = 0
         finally:
             os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
-    assert [character.character_id for character in store.characters()] == [1]
+    assert [character.character_id for character in store.logins.characters()] == [1]
     store.close()
 
 
@@ -228,7 +230,7 @@ def test_a_url_without_a_usable_database_is_refused(url: str) -> None:
 
 
 def test_errors_do_not_show_what_was_to_be_stored(store: Store) -> None:
-    store.save_login(character_id=1, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t")
+    store.logins.save(character_id=1, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t")
     misfit = {"character_id": 2, "route": "/r", "body_json": "a player's secret", "pages": 1}
     with pytest.raises(sa.exc.IntegrityError) as caught, store.database.write() as connection:
         connection.execute(sa.insert(metadata.tables["documents"]).values(**misfit))
@@ -305,7 +307,7 @@ def test_a_damaged_file_is_unavailable_with_the_cause(tmp_path: Path, kept_bytes
     whole = file.read_bytes()
     file.write_bytes(whole[:kept_bytes] + random.Random(1).randbytes(len(whole) - kept_bytes))
     damaged = _open(f"sqlite:///{file}")
-    for use in (damaged.ping, damaged.ping, lambda: damaged.audit.read(1), lambda: damaged.strike(1, 1)):
+    for use in (damaged.ping, damaged.ping, lambda: damaged.audit.read(1), lambda: damaged.logins.strike(1, 1)):
         with pytest.raises(
             Unavailable,
             match=r"nomad\.db cannot be used: it is (not a SQLite database|damaged) .*; restore it from a backup",

@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from nomad_actors.clock import ManualClock
-from nomad_actors.store import Changes, DueRoute, Snapshot, Store, UnexpectedRow, Window
+from nomad_actors.esi import EsiResponse
+from nomad_actors.store import EVERYTHING, Changes, DueRoute, Store, UnexpectedRow, Window
 from nomad_actors.store.history import JOURNAL
 from nomad_actors.store.history.rows import to_ms
 
@@ -22,8 +23,26 @@ def _logged_in(save_login: Callable[..., None]) -> None:
     save_login(CHARACTER)
 
 
-def _snapshot(body: Any, *, as_of_ms: int = 1_000, etag: str | None = '"a"') -> Snapshot:
-    return Snapshot(body=body, etag=etag, last_modified="then", fresh_until_ms=as_of_ms + 3_600_000, as_of_ms=as_of_ms)
+def _save(
+    store: Store,
+    route: str,
+    body: Any,
+    *,
+    character_id: int = CHARACTER,
+    as_of_ms: int = 1_000,
+    etag: str | None = '"a"',
+    next_due_ms: int = 0,
+    window: Window = EVERYTHING,
+) -> Changes:
+    response = EsiResponse(200, False, body, etag, "then", as_of_ms + 3_600_000, 1, None)
+    return store.documents.save(
+        character_id, route, response, as_of_ms=as_of_ms, next_due_ms=next_due_ms, window=window
+    )
+
+
+def _renew(store: Store, route: str, *, as_of_ms: int, fresh_until_ms: int = 0, next_due_ms: int = 0) -> Changes:
+    response = EsiResponse(304, True, None, None, None, fresh_until_ms, 1, None)
+    return store.documents.renew(CHARACTER, route, response, as_of_ms=as_of_ms, next_due_ms=next_due_ms)
 
 
 def _entry(number: int, date: str = "2026-10-01T12:00:00Z") -> dict[str, Any]:
@@ -45,7 +64,7 @@ def _journal_ids(store: Store) -> list[int]:
 def test_a_document_and_its_validator_are_kept(store: Store, clock: ManualClock) -> None:
     assert store.documents.state(CHARACTER, WALLET) is None
     assert store.documents.body(CHARACTER, WALLET) is None
-    store.documents.save(CHARACTER, WALLET, _snapshot(29_500.25), next_due_ms=5_000)
+    _save(store, WALLET, 29_500.25, next_due_ms=5_000)
     state = store.documents.state(CHARACTER, WALLET)
     assert state is not None
     assert (state.etag, state.last_modified, state.fresh_until_ms) == ('"a"', "then", 3_601_000)
@@ -54,10 +73,10 @@ def test_a_document_and_its_validator_are_kept(store: Store, clock: ManualClock)
 
 
 def test_a_row_that_cannot_be_kept_keeps_the_validator_back(store: Store) -> None:
-    store.documents.save(CHARACTER, JOURNAL, _snapshot([_entry(1)]), next_due_ms=0)
+    _save(store, JOURNAL, [_entry(1)], next_due_ms=0)
     broken = [_entry(2), {"id": 3, "ref_type": "x", "description": "d"}]
     with pytest.raises(UnexpectedRow, match="wallet_journal has no 'date'"):
-        store.documents.save(CHARACTER, JOURNAL, _snapshot(broken, as_of_ms=2_000, etag='"b"'), next_due_ms=0)
+        _save(store, JOURNAL, broken, as_of_ms=2_000, etag='"b"', next_due_ms=0)
     state = store.documents.state(CHARACTER, JOURNAL)
     assert state is not None
     assert state.etag == '"a"'
@@ -66,9 +85,8 @@ def test_a_row_that_cannot_be_kept_keeps_the_validator_back(store: Store) -> Non
 
 
 def test_not_modified_renews_and_keeps_what_it_does_not_say(store: Store) -> None:
-    store.documents.save(CHARACTER, WALLET, _snapshot(1.0), next_due_ms=0)
-    news = Snapshot(body=None, etag=None, last_modified=None, fresh_until_ms=9_000_000, as_of_ms=5_000)
-    store.documents.renew(CHARACTER, WALLET, news, next_due_ms=77)
+    _save(store, WALLET, 1.0, next_due_ms=0)
+    _renew(store, WALLET, as_of_ms=5_000, fresh_until_ms=9_000_000, next_due_ms=77)
     state = store.documents.state(CHARACTER, WALLET)
     assert state is not None
     assert (state.etag, state.last_modified, state.fresh_until_ms) == ('"a"', "then", 9_000_000)
@@ -77,9 +95,8 @@ def test_not_modified_renews_and_keeps_what_it_does_not_say(store: Store) -> Non
 
 
 def test_an_older_answer_gives_its_rows_and_replaces_nothing(store: Store) -> None:
-    store.documents.save(CHARACTER, JOURNAL, _snapshot([_entry(2)], as_of_ms=9_000), next_due_ms=0)
-    older = _snapshot([_entry(1)], as_of_ms=1_000, etag='"old"')
-    assert store.documents.save(CHARACTER, JOURNAL, older, next_due_ms=0).new == 1
+    _save(store, JOURNAL, [_entry(2)], as_of_ms=9_000, next_due_ms=0)
+    assert _save(store, JOURNAL, [_entry(1)], as_of_ms=1_000, etag='"old"').new == 1
     state = store.documents.state(CHARACTER, JOURNAL)
     assert state is not None
     assert state.etag == '"a"'
@@ -90,7 +107,7 @@ def test_an_older_answer_gives_its_rows_and_replaces_nothing(store: Store) -> No
 def test_rows_left_out_by_dates_are_taken_from_the_document_later(store: Store) -> None:
     body = [_entry(1, "2026-09-01T00:00:00Z"), _entry(2, "2026-10-01T00:00:00Z")]
     window = Window(from_ms=to_ms("2026-09-15T00:00:00Z"))
-    store.documents.save(CHARACTER, JOURNAL, _snapshot(body), next_due_ms=0, window=window)
+    _save(store, JOURNAL, body, next_due_ms=0, window=window)
     assert _journal_ids(store) == [2]
     assert store.documents.catch_up(CHARACTER, JOURNAL).new == 1
     assert _journal_ids(store) == [1, 2]
@@ -100,10 +117,9 @@ def test_rows_left_out_by_dates_are_taken_from_the_document_later(store: Store) 
 def test_not_modified_after_a_collection_with_dates_takes_the_rest(store: Store) -> None:
     body = [_entry(1, "2026-09-01T00:00:00Z"), _entry(2, "2026-10-01T00:00:00Z")]
     window = Window(to_ms=to_ms("2026-09-15T00:00:00Z"))
-    store.documents.save(CHARACTER, JOURNAL, _snapshot(body), next_due_ms=0, window=window)
+    _save(store, JOURNAL, body, next_due_ms=0, window=window)
     assert _journal_ids(store) == [1]
-    news = Snapshot(body=None, etag=None, last_modified=None, fresh_until_ms=0, as_of_ms=2_000)
-    store.documents.renew(CHARACTER, JOURNAL, news, next_due_ms=0)
+    _renew(store, JOURNAL, as_of_ms=2_000)
     assert _journal_ids(store) == [1, 2]
 
 
@@ -113,7 +129,7 @@ def test_failures_are_counted_and_a_success_forgets_them(store: Store) -> None:
     state = store.documents.state(CHARACTER, WALLET)
     assert state is not None
     assert (state.failures, state.error, state.request_id, state.next_due_ms) == (2, "502", "r", 9)
-    store.documents.save(CHARACTER, WALLET, _snapshot(1.0), next_due_ms=0)
+    _save(store, WALLET, 1.0, next_due_ms=0)
     state = store.documents.state(CHARACTER, WALLET)
     assert state is not None
     assert (state.failures, state.error) == (0, None)
@@ -125,7 +141,7 @@ def _due(store: Store, clock: ManualClock) -> list[DueRoute]:
 
 
 def test_due_is_what_somebody_asked_for_and_whose_time_has_come(store: Store, clock: ManualClock) -> None:
-    store.documents.save(CHARACTER, WALLET, _snapshot(1.0), next_due_ms=clock.now_ms() + 1_000)
+    _save(store, WALLET, 1.0, next_due_ms=clock.now_ms() + 1_000)
     clock.advance(seconds=2)
     assert _due(store, clock) == []
     store.documents.note_asked(CHARACTER, WALLET)
@@ -149,12 +165,12 @@ def test_a_route_is_due_once_until_it_was_tried_or_an_hour_has_passed(store: Sto
 
 def test_a_character_that_needs_a_login_has_nothing_due(store: Store, clock: ManualClock) -> None:
     store.documents.note_asked(CHARACTER, WALLET)
-    store.require_login(CHARACTER, 1, reason="dead")
+    store.logins.require_login(CHARACTER, 1, reason="dead")
     assert _due(store, clock) == []
 
 
 def test_asking_can_bring_a_route_forward_but_not_back(store: Store, clock: ManualClock) -> None:
-    store.documents.save(CHARACTER, WALLET, _snapshot(1.0), next_due_ms=50_000)
+    _save(store, WALLET, 1.0, next_due_ms=50_000)
     store.documents.note_asked(CHARACTER, WALLET, due_ms=90_000, priority=3)
     store.documents.note_asked(CHARACTER, WALLET, due_ms=20_000, priority=2)
     store.documents.note_asked(CHARACTER, WALLET, due_ms=20_000, priority=3)
@@ -167,8 +183,8 @@ def test_the_least_current_character_tells_a_routes_age(
     store: Store, save_login: Callable[..., None], clock: ManualClock
 ) -> None:
     first_ms = clock.now_ms()
-    store.documents.save(CHARACTER, WALLET, _snapshot(1.0), next_due_ms=0)
+    _save(store, WALLET, 1.0, next_due_ms=0)
     clock.advance(seconds=60)
     save_login(2)
-    store.documents.save(2, WALLET, _snapshot(1.0), next_due_ms=0)
+    _save(store, WALLET, 1.0, next_due_ms=0, character_id=2)
     assert store.documents.oldest_synced_ms() == {WALLET: first_ms}

@@ -31,7 +31,7 @@ Login = Callable[[Store, int], None]
 
 
 def save(store: Store, character_id: int = 1) -> None:
-    store.save_login(
+    store.logins.save(
         character_id=character_id, user_id=7, name="Ada", owner_hash="o", scopes=[], refresh_token="refresh"
     )
 
@@ -65,8 +65,8 @@ def test_a_lost_key_file_is_not_replaced_while_logins_need_it(settings: Settings
     assert not key_file.exists()
     key_file.write_text(kept)
     store = opened(settings)
-    store.check_keys()
-    login = store.login(1)
+    store.logins.check_keys()
+    login = store.logins.get(1)
     assert login is not None
     assert login.refresh_token == "refresh"
     store.close()
@@ -77,17 +77,17 @@ def test_another_key_names_both_ids_and_encrypts_nothing(store: Store) -> None:
     first = Store(url, cipher=TokenCipher([OLD]), clock=SystemClock())
     save(first)
     other = Store(url, cipher=TokenCipher([NEW]), clock=SystemClock())
-    for use in (other.check_keys, lambda: save(other, 2)):
+    for use in (other.logins.check_keys, lambda: save(other, 2)):
         with pytest.raises(CannotStart, match=f"key {OLD_ID}, but NOMAD_TOKEN_KEYS holds key {NEW_ID}; put the lost"):
             use()
-    assert [each.character_id for each in first.characters()] == [1]
+    assert [each.character_id for each in first.logins.characters()] == [1]
     both = Store(url, cipher=TokenCipher([NEW, OLD]), clock=SystemClock())
-    both.check_keys()
+    both.logins.check_keys()
     save(both, 2)
     # Given up, they need their players, and stand in nobody's way.
-    assert other.forget_key(OLD_ID) == 1
-    other.check_keys()
-    assert other.character_counts() == {"active": 1, "needs_login": 1}
+    assert other.logins.forget_key(OLD_ID) == 1
+    other.logins.check_keys()
+    assert other.logins.counts() == {"active": 1, "needs_login": 1}
     for each in (first, other, both):
         each.close()
 
@@ -102,8 +102,8 @@ def test_a_rotated_token_is_saved_though_a_key_is_missing(store: Store) -> None:
         each.close()
     running = Store(url, cipher=TokenCipher([NEW]), clock=SystemClock())
     # SSO has killed the old one already: refusing now would lose the login.
-    running.save_refreshed(1, 1, refresh_token="new", access_token="a", expires_at_ms=1, scopes=[])
-    login = running.login(1)
+    running.logins.save_refreshed(1, 1, refresh_token="new", access_token="a", expires_at_ms=1, scopes=[])
+    login = running.logins.get(1)
     assert login is not None
     assert login.refresh_token == "new"
     running.close()
@@ -112,7 +112,7 @@ def test_a_rotated_token_is_saved_though_a_key_is_missing(store: Store) -> None:
 def test_two_programs_that_make_the_key_while_a_login_is_saved_have_one(settings: Settings) -> None:
     first, second = opened(settings), opened(settings)
     save(first)
-    second.check_keys()
+    second.logins.check_keys()
     first.close()
     second.close()
 
@@ -181,7 +181,7 @@ def test_the_command_gives_up_the_logins_of_a_lost_key_and_of_no_other(
     assert (code, key_id in said) == (2, True)
     assert forget(key_id, "--yes") == (0, "1 login given up: its player must log in again\n")
     store = opened(settings)
-    assert store.character_counts() == {"active": 0, "needs_login": 1}
+    assert store.logins.counts() == {"active": 0, "needs_login": 1}
     store.close()
 
 

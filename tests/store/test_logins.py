@@ -14,7 +14,7 @@ CHARACTER = 90000001
 
 
 def _refreshed(store: Store, version: int, token: str = "rotated") -> None:
-    store.save_refreshed(
+    store.logins.save_refreshed(
         CHARACTER,
         version,
         refresh_token=token,
@@ -26,7 +26,7 @@ def _refreshed(store: Store, version: int, token: str = "rotated") -> None:
 
 def test_a_login_comes_back_with_its_tokens(store: Store, save_login: Callable[..., None]) -> None:
     save_login(CHARACTER, access_token="first access token", expires_at_ms=1_000)
-    login = store.login(CHARACTER)
+    login = store.logins.get(CHARACTER)
     assert login is not None
     assert (login.refresh_token, login.access_token) == ("first refresh token", "first access token")
     assert (login.user_id, login.name, login.state, login.access_expires_ms) == (7, "Ada Voss", ACTIVE, 1_000)
@@ -34,7 +34,7 @@ def test_a_login_comes_back_with_its_tokens(store: Store, save_login: Callable[.
 
 
 def test_a_character_that_never_logged_in_has_no_login(store: Store) -> None:
-    assert store.login(1) is None
+    assert store.logins.get(1) is None
 
 
 def test_tokens_lie_encrypted(store: Store, save_login: Callable[..., None]) -> None:
@@ -48,7 +48,7 @@ def test_tokens_lie_encrypted(store: Store, save_login: Callable[..., None]) -> 
 def test_a_refresh_is_kept_for_whoever_read_the_latest(store: Store, save_login: Callable[..., None]) -> None:
     save_login(CHARACTER)
     _refreshed(store, 1)
-    login = store.login(CHARACTER)
+    login = store.logins.get(CHARACTER)
     assert login is not None
     assert (login.refresh_token, login.version, login.scopes) == ("rotated", 2, frozenset(["a scope"]))
 
@@ -58,7 +58,7 @@ def test_a_late_refresh_does_not_overwrite_a_newer_login(store: Store, save_logi
     save_login(CHARACTER, refresh_token="the player logged in again")
     with pytest.raises(LoginChanged):
         _refreshed(store, 1)
-    login = store.login(CHARACTER)
+    login = store.logins.get(CHARACTER)
     assert login is not None
     assert login.refresh_token == "the player logged in again"
 
@@ -67,53 +67,53 @@ def test_one_flight_at_a_time_until_it_ends_or_its_time_is_up(
     store: Store, save_login: Callable[..., None], clock: ManualClock
 ) -> None:
     save_login(CHARACTER)
-    assert store.take_flight(CHARACTER, 1, flight="a", seconds=60)
-    assert not store.take_flight(CHARACTER, 1, flight="b", seconds=60)
-    store.end_flight(CHARACTER, flight="b")
-    assert not store.take_flight(CHARACTER, 1, flight="b", seconds=60)
-    store.end_flight(CHARACTER, flight="a")
-    assert store.take_flight(CHARACTER, 1, flight="b", seconds=60)
+    assert store.logins.take_flight(CHARACTER, 1, flight="a", seconds=60)
+    assert not store.logins.take_flight(CHARACTER, 1, flight="b", seconds=60)
+    store.logins.end_flight(CHARACTER, flight="b")
+    assert not store.logins.take_flight(CHARACTER, 1, flight="b", seconds=60)
+    store.logins.end_flight(CHARACTER, flight="a")
+    assert store.logins.take_flight(CHARACTER, 1, flight="b", seconds=60)
     clock.advance(seconds=61)
-    assert store.take_flight(CHARACTER, 1, flight="c", seconds=60)
+    assert store.logins.take_flight(CHARACTER, 1, flight="c", seconds=60)
 
 
 def test_no_flight_starts_from_a_version_that_is_past(store: Store, save_login: Callable[..., None]) -> None:
     save_login(CHARACTER)
     _refreshed(store, 1)
-    assert not store.take_flight(CHARACTER, 1, flight="a", seconds=60)
-    assert store.take_flight(CHARACTER, 2, flight="a", seconds=60)
+    assert not store.logins.take_flight(CHARACTER, 1, flight="a", seconds=60)
+    assert store.logins.take_flight(CHARACTER, 2, flight="a", seconds=60)
 
 
 def test_strikes_count_and_a_refresh_forgets_them(
     store: Store, save_login: Callable[..., None], clock: ManualClock
 ) -> None:
     save_login(CHARACTER)
-    assert store.strike(CHARACTER, 1)
+    assert store.logins.strike(CHARACTER, 1)
     first_ms = clock.now_ms()
     clock.advance(seconds=600)
-    assert store.strike(CHARACTER, 1)
-    struck = store.characters()[0]
+    assert store.logins.strike(CHARACTER, 1)
+    struck = store.logins.characters()[0]
     assert (struck.strikes, struck.first_strike_ms) == (2, first_ms)
     assert struck.last_strike_ms == first_ms + 600_000
     _refreshed(store, 1)
-    assert store.characters()[0].strikes == 0
-    assert not store.strike(CHARACTER, 1)
-    assert store.characters()[0].strikes == 0
+    assert store.logins.characters()[0].strikes == 0
+    assert not store.logins.strike(CHARACTER, 1)
+    assert store.logins.characters()[0].strikes == 0
 
 
 def test_a_character_that_needs_a_login_keeps_its_row_and_becomes_active_by_logging_in(
     store: Store, save_login: Callable[..., None]
 ) -> None:
     save_login(CHARACTER)
-    assert store.require_login(CHARACTER, 1, reason="the password was changed")
-    assert not store.require_login(CHARACTER, 1, reason="too late")
-    character = store.characters(NEEDS_LOGIN)[0]
+    assert store.logins.require_login(CHARACTER, 1, reason="the password was changed")
+    assert not store.logins.require_login(CHARACTER, 1, reason="too late")
+    character = store.logins.characters(NEEDS_LOGIN)[0]
     assert character.state_reason == "the password was changed"
-    assert store.logins() == []
-    assert store.character_counts() == {"active": 0, "needs_login": 1}
-    assert store.condemned_since(0) == 1
+    assert store.logins.all() == []
+    assert store.logins.counts() == {"active": 0, "needs_login": 1}
+    assert store.logins.condemned_since(0) == 1
     save_login(CHARACTER, refresh_token="new")
-    assert store.character_counts() == {"active": 1, "needs_login": 0}
-    login = store.login(CHARACTER)
+    assert store.logins.counts() == {"active": 1, "needs_login": 0}
+    login = store.logins.get(CHARACTER)
     assert login is not None
     assert (login.state_reason, login.refresh_token) == (None, "new")

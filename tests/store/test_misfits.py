@@ -76,11 +76,11 @@ def test_rubbish_in_any_column_spoils_no_other_row(store: Store, by_hand: sqlite
                 continue
             tried += 1
             said = f"{name}.{column} = {rubbish}"
-            assert 1 in [each.character_id for each in store.characters()], said
+            assert 1 in [each.character_id for each in store.logins.characters()], said
             assert 1 in [
                 each.character_id for each in store.documents.due(asked_since_ms=0, queued_before_ms=0, limit=9)
             ], said
-            assert all(isinstance(state, str) for state in store.character_counts()), said
+            assert all(isinstance(state, str) for state in store.logins.counts()), said
             assert all(at_ms <= MAX_MS for at_ms in store.documents.oldest_synced_ms().values()), said
             assert store.admin_sessions.find("h1") == SESSION, said
             found, _ = store.audit.read(9)

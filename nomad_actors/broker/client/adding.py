@@ -1,7 +1,8 @@
 """Adding jobs: one, or many in one call that are added all or not at all.
 
-Up to `ADD_STEP` jobs of a queue are one script. More are put down in parts that expire by themselves, committed in one
-step, and then added part by part: no script takes long, and once committed they are added whoever dies (``lib/bulk.lua``).
+Up to `ADD_STEP` jobs of a queue are added by one script. More are stored in parts that expire by themselves, committed
+in one step, and then added part by part: no script takes long, and committed jobs are added whoever dies
+(``lib/bulk.lua``).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=([0-9]{1,9})\b")
 
 
 @dataclass(frozen=True)
-class Answer:
+class EsiResponse:
     """What ESI said of one route of one character."""
 
     status: int
