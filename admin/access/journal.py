@@ -45,8 +45,8 @@ def not_begun(error: Unavailable) -> Response:
     return problems.unavailable(Unavailable(f"nothing was changed: the audit log cannot be written ({error})"))
 
 
-def told(status: int, error: str) -> None:
-    """Note how a change ended whose answer does not say it: a page's answer to a form is always a redirect."""
+def set_outcome(status: int, error: str) -> None:
+    """Set how a change ended if its response does not say so: a form is always answered with a redirect."""
     g.audit_outcome = (status, error)
 
 

@@ -16,7 +16,7 @@ from ..inputs import Query, read_query
 from ..links import job_path, queue_path, schedule_path
 from ..parts import all_queues
 from ..schedules import schedules
-from .doing import done, whole
+from .form_action import FormAction, whole
 
 pages = Blueprint("pages_actions", __name__)
 
@@ -44,36 +44,30 @@ class ToClean(Query):
 def retry(queue: str, job_id: str) -> Response:
     """Put a failed or completed job back to waiting."""
     chosen = all_queues().get_queue(queue)
-
-    def act() -> str:
+    with FormAction(job_path(queue, job_id), when_gone=queue_path(queue)) as form:
         chosen.retry(job_id)
-        return "The job waits again, its attempts afresh."
-
-    return done(act, job_path(queue, job_id), when_gone=queue_path(queue))
+        form.done("The job waits again, its attempts afresh.")
+    return form.response()
 
 
 @pages.post("/admin/queues/<queue>/jobs/<job:job_id>/promote")
 def promote(queue: str, job_id: str) -> Response:
     """Put a delayed job to waiting now."""
     chosen = all_queues().get_queue(queue)
-
-    def act() -> str:
+    with FormAction(job_path(queue, job_id), when_gone=queue_path(queue)) as form:
         chosen.promote(job_id)
-        return "The job waits now."
-
-    return done(act, job_path(queue, job_id), when_gone=queue_path(queue))
+        form.done("The job waits now.")
+    return form.response()
 
 
 @pages.post("/admin/queues/<queue>/jobs/<job:job_id>/cancel")
 def cancel(queue: str, job_id: str) -> Response:
     """End a job as cancelled."""
     chosen = all_queues().get_queue(queue)
-
-    def act() -> str:
+    with FormAction(job_path(queue, job_id), when_gone=queue_path(queue)) as form:
         status = chosen.cancel(job_id, f"cancelled by {current_actor().name}")
-        return "The job ends as soon as it can be interrupted." if status == "active" else "The job is cancelled."
-
-    return done(act, job_path(queue, job_id), when_gone=queue_path(queue))
+        form.done("The job ends as soon as it can be interrupted." if status == "active" else "The job is cancelled.")
+    return form.response()
 
 
 @pages.get("/admin/confirm/remove")
@@ -99,12 +93,10 @@ def confirm_remove() -> str:
 def remove(queue: str, job_id: str) -> Response:
     """Remove a job that does not run."""
     chosen = all_queues().get_queue(queue)
-
-    def act() -> str:
+    with FormAction(queue_path(queue), on_error=job_path(queue, job_id), when_gone=queue_path(queue)) as form:
         chosen.remove(job_id)
-        return f"Job {job_id} is removed."
-
-    return done(act, queue_path(queue), otherwise=job_path(queue, job_id), when_gone=queue_path(queue))
+        form.done(f"Job {job_id} is removed.")
+    return form.response()
 
 
 @pages.get("/admin/confirm/clean")
@@ -134,46 +126,38 @@ def confirm_clean() -> str:
 def clean(queue: str) -> Response:
     """Remove jobs that ended (else were added) some minutes ago."""
     chosen = all_queues().get_queue(queue)
-
-    def act() -> str:
+    with FormAction(queue_path(queue)) as form:
         status, minutes, limit = _what_to_clean(request.form.get("status"), request.form.get)
         removed = len(chosen.clean(minutes * MINUTE_MS, status, limit))
-        return f"{removed} {status} {'job is' if removed == 1 else 'jobs are'} removed."
-
-    return done(act, queue_path(queue))
+        form.done(f"{removed} {status} {'job is' if removed == 1 else 'jobs are'} removed.")
+    return form.response()
 
 
 @pages.post("/admin/schedules/<name>/start")
 def start(name: str) -> Response:
     """Switch a schedule on."""
-
-    def act() -> str:
+    with FormAction(schedule_path(name)) as form:
         schedules().start_job(name)
-        return "The schedule is on."
-
-    return done(act, schedule_path(name))
+        form.done("The schedule is on.")
+    return form.response()
 
 
 @pages.post("/admin/schedules/<name>/stop")
 def stop(name: str) -> Response:
     """Switch a schedule off."""
-
-    def act() -> str:
+    with FormAction(schedule_path(name)) as form:
         schedules().stop_job(name)
-        return "The schedule is stopped; its job that waits or runs stays."
-
-    return done(act, schedule_path(name))
+        form.done("The schedule is stopped; its job that waits or runs stays.")
+    return form.response()
 
 
 @pages.post("/admin/schedules/<name>/run")
 def run(name: str) -> Response:
     """Add a schedule's job now."""
-
-    def act() -> str:
+    with FormAction(schedule_path(name)) as form:
         added = schedules().run_job(name, force=False, by=current_actor().name)
-        return f"Job {added.id} is added to {added.queue}."
-
-    return done(act, schedule_path(name))
+        form.done(f"Job {added.id} is added to {added.queue}.")
+    return form.response()
 
 
 def _what_to_clean(status: str | None, get: Callable[[str], str | None]) -> tuple[str, int, int]:

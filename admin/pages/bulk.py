@@ -15,7 +15,7 @@ from ..inputs import NoQuery, read_form, read_query
 from ..links import link, queue_path
 from ..listing import OfJobs, sought_by
 from ..parts import all_queues
-from .doing import done
+from .form_action import FormAction
 
 pages = Blueprint("pages_bulk", __name__)
 
@@ -62,37 +62,33 @@ def confirm() -> str:
 def begin(queue: str) -> Response:
     """Begin an action on many jobs."""
     all_queues().get_queue(queue)
-
-    def act() -> str:
+    with FormAction(link(OPERATIONS), on_error=queue_path(queue)) as form:
         wish = _wish(read_form(request, Acting, beside=forms.FIELD))
         operation = Operations(all_queues()).begin(queue, wish)
-        return f"It has begun, for {counted(operation.total, 'job')} of {queue}; reload this page to see how far it is."
-
-    return done(act, link(OPERATIONS), otherwise=queue_path(queue))
+        form.done(
+            f"It has begun, for {counted(operation.total, 'job')} of {queue}; reload this page to see how far it is."
+        )
+    return form.response()
 
 
 @pages.post("/admin/queues/<queue>/bulk/<operation>/stop")
 def stop(queue: str, operation: str) -> Response:
     """Stop an operation after the step at hand."""
     all_queues().get_queue(queue)
-
-    def act() -> str:
+    with FormAction(link(OPERATIONS)) as form:
         Operations(all_queues()).stop(queue, operation)
-        return "It is stopped; what it did stays done."
-
-    return done(act, link(OPERATIONS))
+        form.done("It is stopped; what it did stays done.")
+    return form.response()
 
 
 @pages.post("/admin/queues/<queue>/bulk/<operation>/resume")
 def resume(queue: str, operation: str) -> Response:
     """Let a stopped operation go on."""
     all_queues().get_queue(queue)
-
-    def act() -> str:
+    with FormAction(link(OPERATIONS)) as form:
         Operations(all_queues()).go_on(queue, operation)
-        return "It goes on where it stopped."
-
-    return done(act, link(OPERATIONS))
+        form.done("It goes on where it stopped.")
+    return form.response()
 
 
 def _wish(query: Acting) -> Wish:

@@ -14,7 +14,7 @@ from ..links import link, queue_path
 from ..parts import all_queues
 from ..sizes import MAX_REASON_CHARS
 from .actions import MINUTE_MS
-from .doing import done, seconds_ms, whole
+from .form_action import FormAction, seconds_ms, whole
 
 pages = Blueprint("pages_holds", __name__)
 
@@ -25,13 +25,11 @@ MAX_PAUSE_MINUTES = MAX_PAUSE_MS // MINUTE_MS
 def pause(queue: str) -> Response:
     """Let no job of the queue start."""
     chosen = all_queues().get_queue(queue)
-
-    def act() -> str:
+    with FormAction(queue_path(queue)) as form:
         asked, until = _asked()
         chosen.pause(**asked)
-        return f"The queue is paused: no job starts {until}; running ones finish."
-
-    return done(act, queue_path(queue))
+        form.done(f"The queue is paused: no job starts {until}; running ones finish.")
+    return form.response()
 
 
 @pages.post("/admin/queues/<queue>/resume")
@@ -39,43 +37,37 @@ def resume(queue: str) -> Response:
     """Let jobs start again."""
     queues = all_queues()
     chosen = queues.get_queue(queue)
-
-    def act() -> str:
+    with FormAction(queue_path(queue)) as form:
         if request.form.get("scope") == PauseScope.ESI.value:
-            return f"What talks to ESI goes on: {', '.join(queues.resume_esi())}."
-        chosen.resume()
-        return "The queue is still paused otherwise." if chosen.is_paused() else "The queue runs again."
-
-    return done(act, queue_path(queue))
+            form.done(f"What talks to ESI goes on: {', '.join(queues.resume_esi())}.")
+        else:
+            chosen.resume()
+            form.done("The queue is still paused otherwise." if chosen.is_paused() else "The queue runs again.")
+    return form.response()
 
 
 @pages.post("/admin/esi/pause")
 def pause_esi() -> Response:
     """Let no job start that talks to ESI."""
-
-    def act() -> str:
+    with FormAction(link("/admin/")) as form:
         asked, until = _asked()
-        return f"What talks to ESI is paused {until}: {', '.join(all_queues().pause_esi(**asked))}."
-
-    return done(act, link("/admin/"))
+        form.done(f"What talks to ESI is paused {until}: {', '.join(all_queues().pause_esi(**asked))}.")
+    return form.response()
 
 
 @pages.post("/admin/esi/resume")
 def resume_esi() -> Response:
     """Let what talks to ESI go on."""
-
-    def act() -> str:
-        return f"What talks to ESI goes on: {', '.join(all_queues().resume_esi())}."
-
-    return done(act, link("/admin/"))
+    with FormAction(link("/admin/")) as form:
+        form.done(f"What talks to ESI goes on: {', '.join(all_queues().resume_esi())}.")
+    return form.response()
 
 
 @pages.post("/admin/queues/<queue>/limits")
 def limits(queue: str) -> Response:
     """Set all limits of the queue; an empty field lifts one."""
     chosen = all_queues().get_queue(queue)
-
-    def act() -> str:
+    with FormAction(queue_path(queue)) as form:
         period = request.form.get("seconds", "").strip()
         chosen.set_limits(
             Limits(
@@ -85,9 +77,8 @@ def limits(queue: str) -> Response:
                 max_length=_limit("length", MAX_LENGTH),
             )
         )
-        return "The limits hold at once, everywhere."
-
-    return done(act, queue_path(queue))
+        form.done("The limits hold at once, everywhere.")
+    return form.response()
 
 
 def _asked() -> tuple[dict[str, Any], str]:

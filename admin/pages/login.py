@@ -92,7 +92,7 @@ def _begun(token: AdminToken, one_time_link: str | None = None) -> Response:
         secret = sessions.begin(token, link=one_time_link)
     except LinkUsed:
         detail = f"the link was used before; {_NEW_LINK}"
-        journal.told(HTTPStatus.UNAUTHORIZED, detail)
+        journal.set_outcome(HTTPStatus.UNAUTHORIZED, detail)
         recognise(NOBODY)
         return make_response(_form(detail), HTTPStatus.UNAUTHORIZED)
     except Unavailable as error:
