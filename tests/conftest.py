@@ -13,8 +13,8 @@ from hypothesis import Phase, settings
 from nomad_actors import testing
 from nomad_actors.broker import JobBroker
 from nomad_actors.testing import LocalRedis
-from tests import postgres as postgres_server
-from tests.postgres import Postgres
+from tests.support import postgres as postgres_server
+from tests.support.postgres import Postgres
 
 # Without the phase that explains a failure: it traces each line, and CPython 3.11 has stood still in that for ever.
 settings.register_profile("untraced", phases=set(Phase) - {Phase.explain})

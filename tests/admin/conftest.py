@@ -26,8 +26,8 @@ from nomad_actors.settings import Settings
 from nomad_actors.settings.secret_url import SecretUrl
 from nomad_actors.store import Store, TokenCipher
 from nomad_actors.testing import running
-from tests.databases import put_database
-from tests.operator import as_operator
+from tests.support.databases import put_database
+from tests.support.operator import as_operator
 
 from .served import Served, a_watched_admin
 

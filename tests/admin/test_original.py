@@ -12,7 +12,7 @@ from flask import Flask
 
 from chaos.api_fuzz import served
 from nomad_actors.testing import running
-from tests.operator import as_operator
+from tests.support.operator import as_operator
 
 from .conftest import QUEUES, Parts, gate
 

@@ -18,8 +18,8 @@ from admin.serve import LIMITS
 from nomad_actors.broker import JobBroker, RedisUnavailable
 from nomad_actors.clock import mono_ms
 from nomad_actors.processes.local_redis import LocalRedis
-from tests.operator import as_operator
-from tests.postgres import Postgres
+from tests.support.operator import as_operator
+from tests.support.postgres import Postgres
 
 from .test_serve import start
 

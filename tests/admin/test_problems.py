@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from admin import create_app
 from nomad_actors.processes.local_redis import LocalRedis, free_port
-from tests.foreign_values import RAISED, encoder_that_raises
+from tests.support.foreign_values import RAISED, encoder_that_raises
 
 from .conftest import Parts, parts_on, with_token
 

@@ -20,8 +20,8 @@ from nomad_actors.queues.bulk import Operations, Wish
 from nomad_actors.queues.search import JobFilter
 from nomad_actors.settings import Settings
 from nomad_actors.testing import wait_until
-from tests.operator import as_operator
-from tests.programs import program
+from tests.support.operator import as_operator
+from tests.support.programs import program
 
 from .conftest import Parts, with_token
 from .crawler import Crawler

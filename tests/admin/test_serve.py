@@ -26,7 +26,7 @@ from nomad_actors.queues.bulk import Operations, Wish
 from nomad_actors.queues.bulk.runner import LOOK_SECONDS
 from nomad_actors.queues.search import JobFilter
 from nomad_actors.settings import Settings
-from tests.operator import as_operator
+from tests.support.operator import as_operator
 
 pytestmark = pytest.mark.slow
 

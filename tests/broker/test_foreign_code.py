@@ -21,7 +21,7 @@ from nomad_actors.middleware.job_log import JobLog
 from nomad_actors.middleware.metrics import Metrics
 from nomad_actors.queues.job import as_job
 from nomad_actors.testing import running
-from tests.foreign_values import RAISED, cancelled_task, hostile_exceptions
+from tests.support.foreign_values import RAISED, cancelled_task, hostile_exceptions
 
 raised_by_hooks = pytest.mark.parametrize("raised", RAISED, ids=lambda each: each.__name__)
 

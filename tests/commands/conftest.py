@@ -18,8 +18,8 @@ from nomad_actors.cli import app
 from nomad_actors.settings import Settings
 from nomad_actors.store.database import Database
 from nomad_actors.testing import running
-from tests.databases import put_database
-from tests.processes import environ_for
+from tests.support.databases import put_database
+from tests.support.processes import environ_for
 
 from . import shop
 

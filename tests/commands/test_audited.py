@@ -19,7 +19,7 @@ from nomad_actors.scheduler import Schedules
 from nomad_actors.store import Audit, AuditEntry
 from nomad_actors.store.database import Database
 from nomad_actors.store.schema import audit_log
-from tests.foreign_values import RAISED, encoder_that_raises
+from tests.support.foreign_values import RAISED, encoder_that_raises
 
 from .conftest import Nomad
 

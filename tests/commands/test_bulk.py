@@ -16,7 +16,7 @@ from nomad_actors.app import QueueAccess
 from nomad_actors.broker.records.holds import PauseScope
 from nomad_actors.commands.session import who
 from nomad_actors.queues.bulk import Operation, Operations
-from tests.processes import program
+from tests.support.processes import program
 
 from .conftest import Nomad
 

@@ -13,8 +13,8 @@ from pydantic import field_validator
 
 from nomad_actors.app import QueueAccess
 from nomad_actors.queues.job_type import JobType, Payload, Result
-from tests.foreign_values import RAISED
-from tests.processes import program
+from tests.support.foreign_values import RAISED
+from tests.support.processes import program
 
 from .conftest import Nomad
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nomad_actors.app import QueueAccess
 from nomad_actors.processes.local_redis import LocalRedis, free_port
-from tests.processes import program
+from tests.support.processes import program
 
 COMMAND = [sys.executable, "-m", "nomad_actors.cli"]
 

@@ -20,7 +20,7 @@ from nomad_actors.commands.exits import OneLineGroup
 from nomad_actors.commands.report import print_json
 from nomad_actors.queues.bulk import Operations, Wish
 from nomad_actors.queues.search import JobFilter
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 from .conftest import Nomad
 

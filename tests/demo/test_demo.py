@@ -19,8 +19,8 @@ import requests
 
 from nomad_actors.processes.local_redis import LocalRedis
 from tests.admin.test_original import LINES, differences
-from tests.operator import as_operator
-from tests.test_private_files import open_in
+from tests.processes.test_private_files import open_in
+from tests.support.operator import as_operator
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 JOB_TYPES = ("token-refresh", "esi-data-refresh", "historical-data-collection", "cache-cleanup")

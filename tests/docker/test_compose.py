@@ -23,8 +23,8 @@ from nomad_actors.processes.local_redis import free_port
 from nomad_actors.processes.parent import end_with_parent
 from nomad_actors.settings import Settings
 from nomad_actors.settings.admin_tokens import digest_of
-from tests.processes import ROOT
-from tests.programs import program
+from tests.support.processes import ROOT
+from tests.support.programs import program
 
 pytestmark = pytest.mark.slow
 

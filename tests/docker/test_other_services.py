@@ -23,9 +23,9 @@ from nomad_actors.clock import SystemClock
 from nomad_actors.processes.local_redis import free_port
 from nomad_actors.processes.parent import end_with_parent
 from nomad_actors.store import Store, TokenCipher
-from tests import postgres as server
-from tests.processes import ROOT
-from tests.programs import program
+from tests.support import postgres as server
+from tests.support.processes import ROOT
+from tests.support.programs import program
 
 from .test_compose import TOKEN, WaitUntil, compose
 

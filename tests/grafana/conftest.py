@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.programs import program
+from tests.support.programs import program
 
 from .prometheus import Prometheus
 from .system import System

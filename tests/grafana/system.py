@@ -17,8 +17,8 @@ from nomad_actors.processes.local_redis import LocalRedis, free_port
 from nomad_actors.settings import Settings
 from nomad_actors.testing import wait_until
 from sandbox.serve import SandboxServer
-from tests.operator import as_operator
-from tests.processes import environ_for, program
+from tests.support.operator import as_operator
+from tests.support.processes import environ_for, program
 
 _METRICS = ("workers", "scheduler", "admin")
 START_SECONDS = 30

@@ -6,7 +6,7 @@ import subprocess
 
 from nomad_actors.metrics.place import WORKERS_PORT
 from nomad_actors.settings import Settings
-from tests.programs import program
+from tests.support.programs import program
 
 from .prometheus import CONFIG
 

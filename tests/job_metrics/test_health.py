@@ -20,7 +20,7 @@ from nomad_actors.scheduler import Schedules
 from nomad_actors.settings import Settings
 from nomad_actors.testing import running
 from nomad_actors.thresholds import Thresholds
-from tests import full_disk
+from tests.support import full_disk
 
 from .errands import add, gate, hear_scheduler, job_type
 

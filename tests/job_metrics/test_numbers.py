@@ -17,7 +17,7 @@ from nomad_actors.broker import JobBroker
 from nomad_actors.errors import BadInput, NomadError, UnknownQueue
 from nomad_actors.queues import Queues
 from nomad_actors.testing import running
-from tests.processes import ROOT, environ_for
+from tests.support.processes import ROOT, environ_for
 
 from .errands import add, gate
 

@@ -18,7 +18,7 @@ from nomad_actors.settings import Settings
 from nomad_actors.store import Login
 from sandbox.clock import SandboxClock
 from sandbox.serve import SandboxServer
-from tests.databases import put_database
+from tests.support.databases import put_database
 
 #: 2026-11-01T12:00:00Z
 NOW_S = 1_793_534_400

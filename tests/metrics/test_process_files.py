@@ -17,7 +17,7 @@ import pytest
 from nomad_actors.metrics import place
 from nomad_actors.metrics.place import FILES_LOCK, SERVING_LOCK, VARIABLE, make_place
 from nomad_actors.metrics.process_files import DEAD, ProcessFiles
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 COUNTING = """
 from nomad_actors.metrics.reserved_file import reserve_files

@@ -22,7 +22,7 @@ from nomad_actors.app import create_app
 from nomad_actors.metrics.server import LIMITS, MetricsServer, serve, serve_or_say
 from nomad_actors.processes.local_redis import free_port
 from nomad_actors.settings import Settings
-from tests.processes import ROOT, environ_for, program
+from tests.support.processes import ROOT, environ_for, program
 
 
 @pytest.fixture

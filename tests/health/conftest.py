@@ -15,7 +15,7 @@ from nomad_actors.settings import Settings
 from nomad_actors.testing import running
 from nomad_actors.thresholds import DoctorThresholds
 from tests.commands import shop
-from tests.processes import environ_for
+from tests.support.processes import environ_for
 
 Access = Callable[[str], QueueAccess]
 

@@ -19,7 +19,7 @@ import requests
 
 from nomad_actors.app import App, create_app
 from nomad_actors.settings import Settings
-from tests.processes import ROOT, environ_for, program
+from tests.support.processes import ROOT, environ_for, program
 
 OWN_JOB_TYPE = """
 import logging, threading, warnings

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from nomad_actors.processes.local_redis import free_port
-from tests.processes import ROOT, environ_for, program
+from tests.support.processes import ROOT, environ_for, program
 
 pytestmark = pytest.mark.slow
 

@@ -235,7 +235,7 @@ def test_the_frame_of_a_cause_is_the_applications_own() -> None:
 
     with pytest.raises(ValueError, match="property name") as raised:
         parse()
-    assert own_frame(raised.value.__traceback__) == "tests/test_finding.py:parse"
+    assert own_frame(raised.value.__traceback__) == "tests/queues/test_search.py:parse"
 
 
 def test_retention_forgets_terms_and_faults_with_the_jobs(broker: JobBroker, redis_client: redis.Redis) -> None:

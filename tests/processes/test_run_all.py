@@ -22,8 +22,8 @@ from nomad_actors.broker import JobBroker
 from nomad_actors.processes.local_redis import free_port
 from nomad_actors.settings import Settings
 from sandbox.serve import SandboxServer
-from tests.processes import environ_for, program
-from tests.test_private_files import open_in
+from tests.processes.test_private_files import open_in
+from tests.support.processes import environ_for, program
 
 SLOW_JOB_TYPE = """
 import time

@@ -20,7 +20,7 @@ from nomad_actors.processes.redis_log import complaints
 from nomad_actors.settings import Settings
 from nomad_actors.settings.redis_cli import redis_cli
 from nomad_actors.testing import wait_until
-from tests import full_disk
+from tests.support import full_disk
 
 from .conftest import Access, found_in
 

@@ -20,7 +20,7 @@ from nomad_actors.store.database import Database
 from nomad_actors.testing import WorkerProcess, running
 from nomad_actors.thresholds import Thresholds
 from nomad_actors.version import __version__
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 from .conftest import found_in, report_of
 

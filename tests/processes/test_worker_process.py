@@ -16,7 +16,7 @@ import pytest
 
 from nomad_actors.app import App, create_app
 from nomad_actors.settings import Settings
-from tests.processes import environ_for, program
+from tests.support.processes import environ_for, program
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,7 @@ def environ(tmp_path: Path, redis_url: str) -> dict[str, str]:
         redis_url,
         NOMAD_MODULES="greetings",
         NOMAD_SHUTDOWN_MS=str(SHUTDOWN_MS),
-        PYTHONPATH=f"{tmp_path}:{Path(__file__).resolve().parent.parent}",
+        PYTHONPATH=f"{tmp_path}:{Path(__file__).resolve().parents[2]}",
     )
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from nomad_actors.processes.local_redis import free_port
-from tests.processes import environ_for
-from tests.without_override import obey_file_rights
+from tests.support.processes import environ_for
+from tests.support.without_override import obey_file_rights
 
 DOCTOR = [sys.executable, "-m", "nomad_actors.cli", "doctor", "--json"]
 #: Has its directory mounted read-only, as a container's volume may be; the mount ends with the shell.
