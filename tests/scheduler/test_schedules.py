@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from nomad_actors import queues as process_queues
+from nomad_actors.queues import registry as process_queues
 from nomad_actors import scheduler as service
 from nomad_actors.clock import ManualClock
 from nomad_actors.errors import BadInput, BadPayload, UnknownJobType, UnknownSchedule, WrongState
