@@ -174,7 +174,7 @@ class Finder:
         looked_at, entry, count, size = 0, b"", min(STEP, limit + 1), 0
         # One more than is shown: only then there is a next page.
         while len(found) <= limit and looked_at < MOST_LOOKED_AT and size < PAGE_BYTES:
-            more, *reply = self._run("find", high, low, count)
+            more, *reply = self._run("find_by_term", high, low, count)
             for i in range(0, len(reply), 5):
                 entry, state, value, lease, told = reply[i : i + 5]
                 looked_at += 1
@@ -203,7 +203,7 @@ class Finder:
             term = _bytes(packed)
             if not _is_score(score):
                 raise BadCursor(cursor)
-        reply = self._run("faults", limit + 1, score, term)
+        reply = self._run("failure_groups", limit + 1, score, term)
         found = [
             unpack_fault(reply[i], reply[i + 2], int(reply[i + 3]))
             for i in range(0, min(len(reply), 4 * limit), 4)

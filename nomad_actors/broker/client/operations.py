@@ -39,7 +39,7 @@ class OperationBook:
         self._run(operation_id, seen, "")
 
     def _run(self, *arguments: Any) -> tuple[bytes, bytes]:
-        word, stands = self._links.run([Call("operation", self._base, arguments)])[0]
+        word, stands = self._links.run([Call("save_operation", self._base, arguments)])[0]
         return word, stands
 
 

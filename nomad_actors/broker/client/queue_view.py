@@ -168,7 +168,7 @@ class QueueView:
             job.message.options.pop("retries", None)
             body = records.pack_body(job.message)
         found = (records.pack_id(job.job_id), job.record.header.token, body)
-        return Call("again", self._base, (*found, "" if call else "1", call))
+        return Call("retry", self._base, (*found, "" if call else "1", call))
 
     def promote(self, job_id: str) -> str:
         """Put a delayed job to waiting now; return ``ok``, ``missing`` or the state that does not allow it."""
@@ -258,7 +258,7 @@ class QueueView:
         rate = "" if limits.starts is None else f"{limits.starts} {limits.period_ms}"
         values = {"limit_set": limits.concurrency, "rate": rate, "max_length": limits.max_length}
         fields = [part for name, value in values.items() for part in (name, "" if value is None else value)]
-        self._run("limit", *fields)
+        self._run("set_limits", *fields)
 
     def flush(self) -> None:
         """Drop every job of the queue."""

@@ -170,14 +170,14 @@ class ScheduleBook:
                 return stored
             text = json.dumps({**_texts(wanted), "change": os.urandom(8).hex()})
             seen = stored.version if stored else -1 if any(each.field == name.encode() for each in rubbish) else 0
-            if self._run("schedule", queue, name, seen, text, begin, clock)[0] == b"ok":
+            if self._run("save_schedule", queue, name, seen, text, begin, clock)[0] == b"ok":
                 self._links.commands([("INCR", self._changes)])
                 return {each.name: each for each in self.read([queue])}.get(name)
         raise RuntimeError(f"schedule {name!r} is changed by others all the time")
 
     def remove(self, queue: str, name: str, version: int) -> bool:
         """Remove a schedule and its slots if it is still of that version; its jobs stay."""
-        removed: bool = self._run("schedule", queue, name, version, "", "", "")[0] == b"ok"
+        removed: bool = self._run("save_schedule", queue, name, version, "", "", "")[0] == b"ok"
         self._links.commands([("INCR", self._changes)])
         return removed
 
@@ -189,7 +189,7 @@ class ScheduleBook:
         arguments += [claim.by, claim.more_missed]
         for due_ms, missed in claim.slots:
             arguments += [due_ms, missed]
-        word, now_ms, *told = self._run("slot", queue, *arguments)
+        word, now_ms, *told = self._run("claim_slots", queue, *arguments)
         slots = {int(told[i]): told[i + 1].decode() for i in range(0, len(told), 2)}
         return Claimed(word.decode(), float(now_ms), slots)
 

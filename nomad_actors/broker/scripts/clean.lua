@@ -1,4 +1,4 @@
--- include: record queue clock answers tags slots page
+-- include: record queue clock saved_replies tags slots page
 -- Removes jobs of one state, a bounded step.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 state, 2 how long ago they must have ended (ms), 3 at most how many, 4 the call's number; or

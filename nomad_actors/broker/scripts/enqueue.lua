@@ -1,4 +1,4 @@
--- include: record queue clock limits tags slots next add length
+-- include: record queue clock limits tags slots next add max_length
 -- Adds jobs: – → waiting or delayed.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 '1' when a full queue refuses ('' for what a run enqueues: that must not be lost), then 7 a job: id, call (8 bytes), priority, delay (ms), created (ms), body, extra (_add)

@@ -1,4 +1,4 @@
--- include: record queue clock limits answers
+-- include: record queue clock limits saved_replies
 -- The operator's "now": delayed → waiting before it is due.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 id, 2 the call's number ('' of an operation on many)

@@ -23,7 +23,7 @@ def call(place: Place, worker_id: bytes, name: str, lease_ms: int, held: Iterabl
     arguments: list[bytes | str | int | float] = [worker_id, name, place.request, lease_ms, place.clock.evidence()]
     for lease in held:
         arguments += (lease.stored_id, lease.token)
-    return Call("beat", place.base, arguments)
+    return Call("heartbeat", place.base, arguments)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -262,7 +262,7 @@ class Session:
         return False
 
     def _leave(self) -> None:
-        calls = [Call("beat", p.base, (self.worker_id, self.name, "leave")) for p in self._all_places()]
+        calls = [Call("heartbeat", p.base, (self.worker_id, self.name, "leave")) for p in self._all_places()]
         try:
             self._link.run(calls)
             if self._waiter.nudge_key is not None:
@@ -429,12 +429,12 @@ class Session:
     def _introduce(self) -> None:
         """Tell Redis what was declared of the queues we begin to serve, and drop workers that are long gone."""
         new = [place for place in self._all_places() if place.attached and not place.introduced]
-        calls = [Call("forget", place.base, (FORGET_MS,)) for place in new]
-        calls += [Call("limit", place.base, ("limit", place.limit)) for place in new if place.limit is not None]
+        calls = [Call("forget_workers", place.base, (FORGET_MS,)) for place in new]
+        calls += [Call("set_limits", place.base, ("limit", place.limit)) for place in new if place.limit is not None]
         for place in new:
             if (kept := place.retention) is not None:
                 arguments = (kept.completed, kept.completed_ms, kept.failed, kept.failed_ms)
-                calls.append(Call("keep", place.base, arguments))
+                calls.append(Call("set_retention", place.base, arguments))
         if calls:
             self._link.run(calls)
         for place in new:

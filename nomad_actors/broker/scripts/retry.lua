@@ -1,4 +1,4 @@
--- include: record queue clock limits answers tags
+-- include: record queue clock limits saved_replies tags
 -- The operator's retry: failed or completed → waiting, attempts afresh.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 id, 2 the token that the caller saw, 3 body, 4 '1' of an operation on many: then one whose unique key another

@@ -1,4 +1,4 @@
--- include: record queue clock limits tags slots next add length bulk worker stats end
+-- include: record queue clock limits tags slots next add max_length bulk worker stats end
 -- A worker's sign of life, which names what it holds; and the reaper's tick: active → waiting or failed for the jobs of
 -- workers that are gone; what is kept too long goes.
 -- KEYS: 1 the queue's base

@@ -1,4 +1,4 @@
--- include: record queue clock limits tags slots next add length stats end
+-- include: record queue clock limits tags slots next add max_length stats end
 -- Claims slots of a schedule: each gets its job, or is written down as missed with the reason. In one step with the
 -- schedule's being on, its version and its watermark, so that any number of schedulers gives one job a slot.
 -- KEYS: 1 the queue's base

@@ -1,4 +1,4 @@
--- include: record queue clock limits tags slots next add length bulk
+-- include: record queue clock limits tags slots next add max_length bulk
 -- Decides that the jobs of a bulk, put down in parts, are added: from here on they are, whatever dies.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 the bulk's id, 2 how many parts, 3 how many jobs
