@@ -22,6 +22,7 @@ from dramatiq.middleware import MiddlewareError, Retries
 
 from ..clock import mono_ms
 from ..logs.foreign_text import came_from_outside, class_name, safe_repr
+from ..retention import Retention
 from . import keys, records
 from .client.adding import Added, Adder
 from .client.finder import Finder
@@ -37,7 +38,6 @@ from .client.slots import ScheduleBook
 from .client.standings import Standing, read_standings
 from .errors import Cancelled, PermanentError, QueueNotDeclared
 from .records.unreadable import Unreadable
-from .retention import Retention
 from .worker.backoff import RetryDelay, delay_of_retry, silence_delays
 from .worker.broken import end_process, stop_worker
 from .worker.consumer import JobConsumer

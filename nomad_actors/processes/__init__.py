@@ -1,1 +1,1 @@
-"""Programs and processes: how one starts, ends with its parent, is supervised; the Redis that we bring; private files."""
+"""Programs and processes: how one starts, ends with its parent, is supervised; our own Redis; private files."""

@@ -16,9 +16,10 @@ from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, Retention, records
 from nomad_actors.broker.client.link import Call
 from nomad_actors.broker.client.queue_view import MARK, QueueView
+from nomad_actors.broker.constants import MAX_ATTEMPTS, REQUESTS
 from nomad_actors.broker.errors import BadOption, BadPriority
 from nomad_actors.broker.keys import MAX_PRIORITY
-from nomad_actors.broker.records import HEADER, MAX_ATTEMPTS, MAX_ID_BYTES, REQUESTS
+from nomad_actors.broker.records import HEADER, MAX_ID_BYTES
 from nomad_actors.broker.records.notes import unpack as unpack_notes
 from nomad_actors.broker.worker.queue_state import Place
 from nomad_actors.testing import running

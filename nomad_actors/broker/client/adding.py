@@ -1,7 +1,8 @@
 """Adding jobs: one, or many in one call that are added all or not at all.
 
 Up to `ADD_STEP` jobs of a queue are one script. More are put down in parts that expire by themselves, committed in one
-step, and then added part by part: no script takes long, and once committed they are added whoever dies (``lib/bulk.lua``).
+step, and then added part by part: no script takes long, and once committed they are added whoever dies
+(``lib/bulk.lua``).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from .. import keys
 from ..errors import KeyReused, QueueFull, RedisUnavailable
 from ..records import unpack_id
 from .link import Call, CallerLinks
@@ -63,7 +65,7 @@ class Adder:
     def _in_parts(self, queue: str, jobs: Sequence[NewJob]) -> list[Added]:
         base, bulk = self._base_of(queue), secrets.token_hex(8)
         parts = [jobs[at : at + ADD_STEP] for at in range(0, len(jobs), ADD_STEP)]
-        self._put_down(f"{base}:bulk:{bulk}", parts)
+        self._put_down(keys.BULK.of(base, bulk), parts)
         (word, *more) = self._links.run([Call("commit_bulk", base, (bulk, len(parts), len(jobs)))])[0]
         _check(queue, [word, *more])
         if word == b"gone":

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .. import keys
 from ..records import pack_id
 from ..records.failures import Fault
 from ..records.failures import unpack as unpack_fault
@@ -216,9 +217,9 @@ class Finder:
 
     def count(self, term: bytes) -> int:
         """Return how many jobs have a term, in whatever state."""
-        counted: int = self._links.commands([("ZLEXCOUNT", f"{self._base}:terms", b"[" + term, b"(" + term + b"\xff")])[
-            0
-        ]
+        counted: int = self._links.commands(
+            [("ZLEXCOUNT", keys.TERMS.of(self._base), b"[" + term, b"(" + term + b"\xff")]
+        )[0]
         return counted
 
     def _run(self, script: str, *arguments: Any) -> Any:

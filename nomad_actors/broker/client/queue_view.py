@@ -266,11 +266,11 @@ class QueueView:
 
     def workers(self) -> Sequence[LiveWorker]:
         """Return the worker processes that serve the queue now."""
-        return live_workers(*self._links.read([("HGETALL", f"{self._base}:workers"), ("TIME",)]))
+        return live_workers(*self._links.read([("HGETALL", keys.WORKERS.of(self._base)), ("TIME",)]))
 
     def silent_ms(self, worker: str) -> float | None:
         """Return how long ago a worker process was last heard of; None if nothing is kept of it."""
-        marks, now = self._links.read([("HGETALL", f"{self._base}:workers"), ("TIME",)])
+        marks, now = self._links.read([("HGETALL", keys.WORKERS.of(self._base)), ("TIME",)])
         now_ms = int(now[0]) * 1000 + int(now[1]) / 1000
         # A process has several entries if it has several brokers.
         heard = [each.heard_ms for each in _known_workers(marks) if each.name == worker]
@@ -278,7 +278,7 @@ class QueueView:
 
     def worker_names(self) -> dict[bytes, str]:
         """Return by id the name of each worker process that is known, also of one that is gone by now."""
-        (reply,) = self._links.read([("HGETALL", f"{self._base}:workers")])
+        (reply,) = self._links.read([("HGETALL", keys.WORKERS.of(self._base))])
         pairs = zip(reply[::2], reply[1::2], strict=True)
         return {
             worker_id: mark[MARK.size :].decode(errors="replace")
@@ -289,7 +289,7 @@ class QueueView:
     def stats(self, window_minutes: int) -> stats.Tally:
         """Return what ended in the last minutes, the current one included."""
         values, now, clock = self._links.read(
-            [("HVALS", f"{self._base}:stats"), ("TIME",), ("HGET", f"{self._base}:workers", keys.TICK_FIELD)]
+            [("HVALS", keys.STATS.of(self._base)), ("TIME",), ("HGET", keys.WORKERS.of(self._base), keys.TICK_FIELD)]
         )
         this_minute = redis_clock.now_ms(now, clock or None) // 60_000
         entries = (entry for entry in map(stats.unpack, values) if entry is not None)

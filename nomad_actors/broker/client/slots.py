@@ -15,6 +15,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
+from .. import keys
 from ..records import instant
 from ..records.unreadable import Unreadable
 from .link import Call, CallerLinks, describe
@@ -118,8 +119,8 @@ class ScheduleBook:
         self._links = links
         self._base_of = base_of
         self.namespace = namespace
-        self._changes = f"{namespace}:schedules:changes"
-        self._schedulers = f"{namespace}:schedulers"
+        self._changes = keys.SCHEDULE_CHANGES.of(namespace)
+        self._schedulers = keys.SCHEDULERS.of(namespace)
 
     def read(self, queues: Sequence[str]) -> list[StoredSchedule]:
         """Return every schedule of some queues, by name, that can be read."""
@@ -127,10 +128,10 @@ class ScheduleBook:
 
     def survey(self, queues: Sequence[str]) -> tuple[list[StoredSchedule], list[Unreadable]]:
         """Return every schedule of some queues, by name, and what is no schedule though it is kept as one."""
-        keys = [f"{self._base_of(queue)}:schedules" for queue in queues]
-        replies = self._links.commands([("HGETALL", key) for key in keys], may_refuse=True)
+        names = [self._key_of(queue) for queue in queues]
+        replies = self._links.commands([("HGETALL", key) for key in names], may_refuse=True)
         found, unreadable = [], []
-        for queue, key, fields in zip(queues, keys, replies, strict=True):
+        for queue, key, fields in zip(queues, names, replies, strict=True):
             if isinstance(fields, ResponseError):
                 unreadable.append(Unreadable("the schedules", queue, key, b"", str(fields)))
                 continue
@@ -144,9 +145,7 @@ class ScheduleBook:
 
     def unreadable(self, stored: StoredSchedule, why: str) -> Unreadable:
         """Return a schedule as one that cannot be read."""
-        return Unreadable(
-            "schedule", stored.queue, f"{self._base_of(stored.queue)}:schedules", stored.name.encode(), why
-        )
+        return Unreadable("schedule", stored.queue, self._key_of(stored.queue), stored.name.encode(), why)
 
     def put(
         self,
@@ -199,7 +198,9 @@ class ScheduleBook:
 
     def slots_of(self, schedules: Sequence[tuple[str, str]]) -> list[tuple[list[Slot], int | None]]:
         """Return what `slots` does of many schedules (queue, name), in one round trip."""
-        replies = self._links.read([("HGETALL", f"{self._base_of(queue)}:slots:{name}") for queue, name in schedules])
+        replies = self._links.read(
+            [("HGETALL", keys.SLOTS.of(self._base_of(queue), name)) for queue, name in schedules]
+        )
         return [_slots(fields) for fields in replies]
 
     def changes(self) -> int:
@@ -244,6 +245,9 @@ class ScheduleBook:
         now_ms = int(seconds) * 1000 + int(micros) / 1000
         signs = (_sign(name, said, now_ms) for name, said in zip(known[::2], known[1::2], strict=True))
         return {sign.name: sign for sign in signs if sign is not None}
+
+    def _key_of(self, queue: str) -> str:
+        return keys.SCHEDULES.of(self._base_of(queue))
 
     def _run(self, script: str, queue: str, *arguments: Any) -> Any:
         return self._links.run([Call(script, self._base_of(queue), arguments)])[0]

@@ -1,7 +1,7 @@
 """What a job is found by, and what it keeps others from being added by: terms, unique keys and callers' own keys.
 
-In step with ``scripts/lib/tags.lua`` and ``scripts/lib/add.lua``. A term is the hash of a field and its value, so that an
-index entry has one size whatever was indexed; 64 bits make two values of one term a matter of billions of jobs.
+In step with ``scripts/lib/tags.lua`` and ``scripts/lib/add.lua``. A term is the hash of a field and its value, so that
+an index entry has one size whatever was indexed; 64 bits make two values of one term a matter of billions of jobs.
 """
 
 from __future__ import annotations

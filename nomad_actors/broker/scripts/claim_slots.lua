@@ -13,7 +13,7 @@ local name, version, kind, overlap = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4
 local real = now_ms()
 local now = math.floor(clock_ms(ARGV[5], raw_ms()))
 local said = string.format('%.0f', now)
-local stored = redis.call('HGET', SCHEDULES, name)
+local stored = redis.call('HGET', KEY.schedules, name)
 local record = stored and decoded(stored)
 if not record or type(record.watermark) ~= 'number' then return { 'gone', said } end
 record.missed = tonumber(record.missed or nil) or 0
@@ -24,7 +24,7 @@ end
 if kind == 'due' and #ARGV > 12 and tonumber(ARGV[#ARGV - 1]) > now + 1000 then return { 'early', said } end
 
 local answer, must_wake, wrote = { 'ok', said }, false, false
-local slots = slots_of(name)
+local slots = KEY.slots(name)
 
 -- The previous job of the schedule, when it still waits or runs.
 local function standing()
@@ -88,7 +88,7 @@ for i = 13, #ARGV, 2 do
 end
 if wrote then
   record.missed = record.missed + tonumber(ARGV[12])
-  redis.call('HSET', SCHEDULES, name, cjson.encode(record))
+  redis.call('HSET', KEY.schedules, name, cjson.encode(record))
   if redis.call('HLEN', slots) > SLOTS_KEPT + 10 then
     -- A slot whose job is not over is kept longer: it says that the schedule is overdue.
     local closed, open = {}, {}

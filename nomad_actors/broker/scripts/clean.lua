@@ -19,7 +19,7 @@ local chosen = {}
 for _, id in ipairs(ids) do
   if bytes > MOST_BYTES then break end
   looked = looked + 1
-  bytes = bytes + redis.call('HSTRLEN', JOBS, id)
+  bytes = bytes + redis.call('HSTRLEN', KEY.jobs, id)
   if redis.call('ZSCORE', index, id) then chosen[#chosen + 1] = id end
 end
 ids = chosen

@@ -6,7 +6,7 @@
 --          notes (or '')
 local answer, bytes = { 0 }, 0
 local function tell(id, lease)
-  local value, notes = redis.call('HGET', JOBS, id) or '', redis.call('HGET', NOTES, id) or ''
+  local value, notes = redis.call('HGET', KEY.jobs, id) or '', redis.call('HGET', KEY.notes, id) or ''
   answer[#answer + 1] = id
   answer[#answer + 1] = value
   answer[#answer + 1] = lease
@@ -16,7 +16,7 @@ end
 
 if ARGV[1] == 'active' then
   -- Bounded by the workers' places; the reader sorts and cuts.
-  local all = redis.call('HGETALL', ACTIVE)
+  local all = redis.call('HGETALL', KEY.active)
   for i = 1, #all, 2 do tell(all[i], all[i + 1]) end
   return answer
 end

@@ -3,4 +3,4 @@
 -- KEYS: 1 the queue's base
 -- Returns: the score, or ''
 if is_paused(now_ms()) then return '' end
-return redis.call('ZRANGE', WAITING, 0, 0, 'WITHSCORES')[2] or ''
+return redis.call('ZRANGE', KEY.waiting, 0, 0, 'WITHSCORES')[2] or ''

@@ -1,8 +1,7 @@
 -- Tries every command that our scripts use, on keys made for it, and removes these.
 -- KEYS: 1 the queue's base
 -- Returns: 2 a command that failed: its name, the error
-local base = KEYS[1] .. ':probe:'
-local HASH, LIST, SORTED, LEX, TEXT = base .. 'hash', base .. 'list', base .. 'sorted', base .. 'lex', base .. 'text'
+local HASH, LIST, SORTED, LEX, TEXT = KEY.probe_hash, KEY.probe_list, KEY.probe_sorted, KEY.probe_lex, KEY.probe_text
 local failed = {}
 
 local function try(...)

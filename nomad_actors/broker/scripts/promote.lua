@@ -11,12 +11,12 @@ local state = state_of(id)
 if not state then return 'missing' end
 if state ~= 'delayed' then return state end
 local now = now_ms()
-local record = unpack_record(redis.call('HGET', JOBS, id))
-redis.call('ZREM', DELAYED, id)
+local record = unpack_record(redis.call('HGET', KEY.jobs, id))
+redis.call('ZREM', KEY.delayed, id)
 if record then
   record.ready = now
   tell(record, event(PROMOTED, now, ''))
-  redis.call('HSET', JOBS, id, pack_record(record))
+  redis.call('HSET', KEY.jobs, id, pack_record(record))
 end
 append_waiting(id, record and record.priority or 0)
 if not is_paused(now) then wake() end

@@ -9,12 +9,12 @@ local id = ARGV[1]
 local state = nil
 local told = answered(ARGV[4])
 if told then return told end
-if redis.call('HEXISTS', ACTIVE, id) == 1 then return 'active' end
+if redis.call('HEXISTS', KEY.active, id) == 1 then return 'active' end
 if not as_found(id, ARGV[2], ARGV[3]) then return 'changed' end
 for name, index in pairs(INDEX) do
   if redis.call('ZREM', index, id) == 1 then state = name end
 end
 if state == 'waiting' or state == 'delayed' then end_slot(id, now_ms(), 'removed', 0) end
-local had = redis.call('HEXISTS', JOBS, id)
+local had = redis.call('HEXISTS', KEY.jobs, id)
 drop({ id }, state == 'waiting' or state == 'delayed')
 return (state or had == 1) and answer_with(ARGV[4], 'ok') or 'missing'

@@ -8,25 +8,25 @@
 local id, seen, body = ARGV[1], ARGV[2], ARGV[3]
 local told = answered(ARGV[5])
 if told then return told end
-local record = unpack_record(redis.call('HGET', JOBS, id))
+local record = unpack_record(redis.call('HGET', KEY.jobs, id))
 local state = state_of(id)
 if not state then return 'missing' end
 if state ~= 'failed' and state ~= 'completed' then return state end
 if not record or record.token ~= seen then return 'changed' end
 local mode, key = unique_of(record.tags)
 local lasts = mode == UNTIL_START or mode == UNTIL_END
-if ARGV[4] == '1' and lasts and (redis.call('HGET', UNIQUE, key) or id) ~= id then return 'held' end
+if ARGV[4] == '1' and lasts and (redis.call('HGET', KEY.unique, key) or id) ~= id then return 'held' end
 local now = now_ms()
 redis.call('ZREM', INDEX[state], id)
-redis.call('HDEL', NOTES, id)
-redis.call('ZREM', CALLED_OFF, id)
+redis.call('HDEL', KEY.notes, id)
+redis.call('ZREM', KEY.cancelled, id)
 clear_fault(record, id)
 record.attempts, record.crashes, record.flags, record.finished, record.ready = 0, 0, 0, 0, now
 record.body = body
 tell(record, event(ENQUEUED, now, ''))
-redis.call('HSET', JOBS, id, pack_record(record))
+redis.call('HSET', KEY.jobs, id, pack_record(record))
 append_waiting(id, record.priority)
 -- Somebody else's job may hold its key by now; the operator's word goes before.
-if lasts then redis.call('HSETNX', UNIQUE, key, id) end
+if lasts then redis.call('HSETNX', KEY.unique, key, id) end
 if not is_paused(now) then wake() end
 return answer_with(ARGV[5], 'ok')

@@ -44,11 +44,11 @@ while at <= #ARGV do
   local id, token, outcome, delay = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
   local body, err, note, fault, enqueued = ARGV[at + 4], ARGV[at + 5], ARGV[at + 6], ARGV[at + 7], tonumber(ARGV[at + 8])
   at = at + 9
-  local lease = redis.call('HGET', ACTIVE, id)
+  local lease = redis.call('HGET', KEY.active, id)
   local holder, started, score, cancel
   if lease then holder, started, score, cancel = unpack_lease(lease) end
   if holder ~= token then
-    local record = unpack_record(redis.call('HGET', JOBS, id))
+    local record = unpack_record(redis.call('HGET', KEY.jobs, id))
     local word = not record and 'gone' or record.token == token and 'already' or 'fenced'
     if word == 'fenced' then take_back_crash(id, token, now) end
     answer[#answer + 1] = word
@@ -59,7 +59,7 @@ while at <= #ARGV do
     if cancel ~= '' and outcome ~= 'completed' and outcome ~= 'skipped' then
       outcome, note, word = 'cancelled', cancel, 'cancelled'
     end
-    redis.call('HDEL', ACTIVE, id)
+    redis.call('HDEL', KEY.active, id)
     record.token, record.started = token, started
     if body ~= '' then record.body = body end
     tell(record, event(STARTED, started, name))
@@ -67,7 +67,7 @@ while at <= #ARGV do
     count_run(outcome, record, started)
     if outcome == 'released' then
       tell(record, event(RELEASED, now, ''))
-      redis.call('ZADD', WAITING, score, id)
+      redis.call('ZADD', KEY.waiting, score, id)
       must_wake = true
     elseif outcome == 'deferred' then
       come_back_later(record, id, DEFERRED, delay, note)
@@ -79,15 +79,15 @@ while at <= #ARGV do
         must_wake = finish_cancelled(record, id, now, note) or must_wake
         ended = ended + 1
       elseif outcome == 'failed' then
-        must_wake = finish(record, id, now, DEAD, FAILED, note, fault) or must_wake
+        must_wake = finish(record, id, now, KEY.failed, FAILED, note, fault) or must_wake
         ended = ended + 1
       else
         if outcome == 'skipped' then set_flag(record, FLAG_SKIPPED) end
-        must_wake = finish(record, id, now, DONE, outcome == 'skipped' and SKIPPED or COMPLETED, note) or must_wake
+        must_wake = finish(record, id, now, KEY.completed, outcome == 'skipped' and SKIPPED or COMPLETED, note) or must_wake
         ended = ended + 1
       end
     end
-    redis.call('HSET', JOBS, id, pack_record(record))
+    redis.call('HSET', KEY.jobs, id, pack_record(record))
     add_outbox(enqueued)
     answer[#answer + 1] = word
   end
@@ -95,12 +95,12 @@ end
 
 write_tally(tally, now)
 if ended > 0 then
-  local keep_done, _, keep_dead = keeping(redis.call('HGET', META, 'keep'))
+  local keep_done, _, keep_dead = keeping(redis.call('HGET', KEY.meta, 'keep'))
   -- Twice what came, so that a lowered number is reached too, a step at a time.
-  trim_count(DONE, keep_done, 2 * ended)
-  trim_count(DEAD, keep_dead, 2 * ended)
+  trim_count(KEY.completed, keep_done, 2 * ended)
+  trim_count(KEY.failed, keep_dead, 2 * ended)
 end
 -- A place of a queue that is limited over all hosts may be waited for elsewhere.
-if limit_at_a_time() and redis.call('ZCARD', WAITING) > 0 then must_wake = true end
+if limit_at_a_time() and redis.call('ZCARD', KEY.waiting) > 0 then must_wake = true end
 if must_wake and not is_paused(now) then wake() end
 return answer

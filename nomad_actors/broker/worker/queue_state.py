@@ -5,8 +5,8 @@ from __future__ import annotations
 import queue
 from dataclasses import dataclass, field
 
+from ...retention import Retention
 from ..redis_clock import LOOK_AGAIN_SECONDS, ClockSight
-from ..retention import Retention
 from .lease import Lease
 from .message import LeasedMessage
 

@@ -25,15 +25,16 @@ import redis
 from redis.exceptions import ResponseError
 
 from ...logs.foreign_text import describe_error
+from ...retention import Retention
 from ...version import __version__
 from .. import keys, records
 from ..client.link import LINK_ERRORS, Call, Link, backoff_seconds, describe
 from ..client.pools import FOR_ONE, own_pool
+from ..constants import REQUESTS
 from ..endings import Ended, Outcome
 from ..errors import Cancelled, UnreadableBody
 from ..records.control import NUDGE
 from ..redis_clock import boot_seconds
-from ..retention import Retention
 from . import heartbeat, interrupts
 from .confirmed import Telling
 from .hooks import Hooks
@@ -655,7 +656,7 @@ class Session:
         """Have the waiter wait for every queue that could take work and has none."""
         attached = [place for place in self._all_places() if place.attached]
         idle = {p.base for p in attached if self._taking and p.asleep and p.free > 0}
-        commands: list[tuple[Any, ...]] = [("RPUSH", keys.wake(base), "1") for base in self._unwanted]
+        commands: list[tuple[Any, ...]] = [("RPUSH", keys.WAKE.of(base), "1") for base in self._unwanted]
         if self._waiter.arm({place.base for place in attached}, idle):
             commands += self._nudge()
         if commands:
@@ -669,7 +670,7 @@ class Session:
 
 
 def _next_request(place: Place) -> int:
-    return (place.request + 1) % records.REQUESTS
+    return (place.request + 1) % REQUESTS
 
 
 def _due_mono(now: float, redis_now_ms: float, due_ms: float | None) -> float | None:

@@ -10,8 +10,8 @@ local ASKED_MS = 86400000
 local function holder_of(tags)
   local mode, key = unique_of(tags)
   if mode == 0 then return nil end
-  if mode == FOR_A_TIME then return redis.call('GET', timed_key('unique', key)) or nil, mode end
-  return redis.call('HGET', UNIQUE, key) or nil, mode
+  if mode == FOR_A_TIME then return redis.call('GET', KEY.unique_for_a_time(hex(key))) or nil, mode end
+  return redis.call('HGET', KEY.unique, key) or nil, mode
 end
 
 -- Who stands in the way of a new job with these tags, in which state; nil when nobody does.
@@ -27,7 +27,7 @@ end
 
 -- What a caller's own key was used for before: the job's id, and whether that was something else.
 local function asked_before(asked)
-  local told = redis.call('GET', timed_key('asked', string.sub(asked, 1, 16)))
+  local told = redis.call('GET', KEY.idempotency(hex(string.sub(asked, 1, 16))))
   if not told then return nil end
   return string.sub(told, 9), string.sub(told, 1, 8) ~= string.sub(asked, 17)
 end
@@ -40,7 +40,7 @@ local function take_away(id, state, now)
 end
 
 local function put(now, id, call, priority, delay, created, body, packed, extra)
-  local value = redis.call('HGET', JOBS, id)
+  local value = redis.call('HGET', KEY.jobs, id)
   local known = unpack_record(value)
   local state = value and state_of(id)
   if state == 'waiting' or state == 'delayed' or (known and state and known.call == call) then return state, 0, '' end
@@ -51,7 +51,7 @@ local function put(now, id, call, priority, delay, created, body, packed, extra)
     return 'active', 1, holder
   end
   if state == 'active' then
-    local ahead = redis.call('HGET', NEXT, id)
+    local ahead = redis.call('HGET', KEY.next, id)
     if ahead and not extra.replace then
       return 'active', string.sub(ahead, NEXT_CALL_AT, NEXT_CALL_AT + 7) == call and 1 or 0, ''
     end
@@ -67,15 +67,15 @@ local function put(now, id, call, priority, delay, created, body, packed, extra)
     finished = 0, call = call, token = NO_TOKEN, body = body, story = known and known.story or '', tags = extra.tags,
   }
   if known then tell(record, event(ENQUEUED, now, '')) end
-  redis.call('HSET', JOBS, id, pack_record(record))
+  redis.call('HSET', KEY.jobs, id, pack_record(record))
   if known then
     unindex_terms(known, id)
     release_unique(known.tags, id)
   end
   if state then
     redis.call('ZREM', INDEX[state], id)
-    redis.call('HDEL', NOTES, id)
-    redis.call('ZREM', CALLED_OFF, id)
+    redis.call('HDEL', KEY.notes, id)
+    redis.call('ZREM', KEY.cancelled, id)
   end
   if holder then take_away(holder, holder_state, now) end
   index_terms(record, id)
@@ -96,7 +96,7 @@ local function add(now, id, call, priority, delay, created, body, packed)
   end
   local state, new, stands = put(now, id, call, priority, delay, created, body, packed, extra)
   if extra.asked ~= '' then
-    redis.call('SET', timed_key('asked', string.sub(extra.asked, 1, 16)),
+    redis.call('SET', KEY.idempotency(hex(string.sub(extra.asked, 1, 16))),
       string.sub(extra.asked, 17) .. (stands ~= '' and stands or id), 'PX', ASKED_MS)
   end
   return state, new, stands

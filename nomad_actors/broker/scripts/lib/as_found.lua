@@ -2,6 +2,6 @@
 local function as_found(id, state, token)
   if not state or state == '' then return true end
   if state_of(id) ~= state then return false end
-  local record = unpack_record(redis.call('HGET', JOBS, id))
+  local record = unpack_record(redis.call('HGET', KEY.jobs, id))
   return not record or record.token == token
 end

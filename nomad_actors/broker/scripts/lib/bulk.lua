@@ -6,15 +6,15 @@ local JOB_HEAD = '>HhddI4Hc8'
 local BULK_LEFT_MS = 10000
 
 local function finish_bulk(id)
-  redis.call('UNLINK', bulk_key(id))
-  redis.call('LREM', BULKS, 1, id)
+  redis.call('UNLINK', KEY.bulk(id))
+  redis.call('LREM', KEY.bulks, 1, id)
   -- A repeat of the commit is told that all is well.
-  redis.call('SET', bulk_key(id) .. ':done', '1', 'PX', 600000)
+  redis.call('SET', KEY.bulk_done(id), '1', 'PX', 600000)
 end
 
 -- Adds the jobs of one part, or tells what became of them when that was done before; returns 3 a job as `enqueue`.
 local function add_part(now, id, number)
-  local key, answer, added = bulk_key(id), {}, false
+  local key, answer, added = KEY.bulk(id), {}, false
   local told = redis.call('HMGET', key, 'next', 'parts', number)
   local at, part = 1, told[3]
   if not told[1] or not part then return answer end
@@ -49,17 +49,17 @@ end
 
 -- One part of a bulk whose caller has not been heard of for a while; returns whether there is more to do.
 local function help_bulk(now)
-  local id = redis.call('LINDEX', BULKS, 0)
+  local id = redis.call('LINDEX', KEY.bulks, 0)
   if not id then return false end
-  local told = redis.call('HMGET', bulk_key(id), 'next', 'parts', 'touched')
+  local told = redis.call('HMGET', KEY.bulk(id), 'next', 'parts', 'touched')
   if not told[1] or (tonumber(told[1]) or 0) >= (tonumber(told[2]) or 0) then
     finish_bulk(id)
   elseif now - (tonumber(told[3]) or 0) >= BULK_LEFT_MS then
     add_part(now, id, tonumber(told[1]))
     -- Still nobody's: the next step need not wait.
-    redis.call('HSET', bulk_key(id), 'touched', told[3])
+    redis.call('HSET', KEY.bulk(id), 'touched', told[3])
   else
     return false
   end
-  return redis.call('LLEN', BULKS) > 0
+  return redis.call('LLEN', KEY.bulks) > 0
 end

@@ -1,18 +1,13 @@
 -- How many jobs a queue may hold that have not begun.
-local BULKS = BASE .. ':bulks'
-
-local function bulk_key(id)
-  return BASE .. ':bulk:' .. id
-end
 
 -- Why no more may be added; nil when `count` more may.
 local function too_many(count)
-  local most = tonumber(redis.call('HGET', META, 'max_length') or nil)
+  local most = tonumber(redis.call('HGET', KEY.meta, 'max_length') or nil)
   if not most or count == 0 then return nil end
-  local held = redis.call('ZCARD', WAITING) + redis.call('ZCARD', DELAYED)
+  local held = redis.call('ZCARD', KEY.waiting) + redis.call('ZCARD', KEY.delayed)
   -- What is decided on and not added yet counts.
-  for _, id in ipairs(redis.call('LRANGE', BULKS, 0, -1)) do
-    held = held + (tonumber(redis.call('HGET', bulk_key(id), 'left') or nil) or 0)
+  for _, id in ipairs(redis.call('LRANGE', KEY.bulks, 0, -1)) do
+    held = held + (tonumber(redis.call('HGET', KEY.bulk(id), 'left') or nil) or 0)
   end
   if held + count > most then return { 'full', most } end
   return nil
@@ -20,7 +15,7 @@ end
 
 -- Whether a job to add makes one more that has not begun: not where another stands, is replaced or is waited for.
 local function adds_one(id, call, extra)
-  local known = unpack_record(redis.call('HGET', JOBS, id))
+  local known = unpack_record(redis.call('HGET', KEY.jobs, id))
   if known and known.call == call then return false end
   local state = state_of(id)
   if state == 'waiting' or state == 'delayed' or state == 'active' then return false end
@@ -29,7 +24,7 @@ end
 
 -- Why a call that adds jobs is refused, before it has written; `first` is where they begin in ARGV.
 local function refuse(first, count)
-  local limited, new = redis.call('HEXISTS', META, 'max_length') == 1, 0
+  local limited, new = redis.call('HEXISTS', KEY.meta, 'max_length') == 1, 0
   for i = first, first + 7 * (count - 1), 7 do
     local extra = unpack_extra(ARGV[i + 6])
     local before, other

@@ -3,8 +3,7 @@ local HEADER = '>BhHBBddddc8c14I4'
 local HEADER_SIZE = 65
 local EVENT_SIZE = 13
 local CRASHES_AT = 6
--- The header has two bytes for attempts and one for crashes: they stand still at the most that these hold.
-local MAX_ATTEMPTS, MAX_CRASHES_KEPT = 65535, 255
+-- constants: MAX_ATTEMPTS MAX_CRASHES_KEPT
 local ENQUEUED, STARTED, ERROR, RETRY, COMPLETED, FAILED, RELEASED, PROMOTED, CUT, SKIPPED =
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local DEFERRED, CANCELLED, RECOVERED, LATE = 11, 12, 13, 14
