@@ -4,8 +4,8 @@ All keys of a queue begin with the queue's base, `<namespace>:{<queue>}`: one ha
 together on a Redis Cluster. A script gets the base in KEYS[1] and writes ``KEY.waiting`` or ``KEY.bulk(id)``; the
 loader (`scripts`) puts those names in front of it, made from this table. An ACL needs `~<namespace>:*`.
 
-An id is 16 bytes when it is a UUID in its usual spelling, else its text (`records.pack_id`). The ESI cache, which may be
-in another Redis, names its own keys in `esi/cache.py`.
+An id is 16 bytes when it is a UUID in its usual spelling, else its text (`records.pack_id`). The ESI cache, which may
+be in another Redis, names its own keys in `esi/cache.py`.
 """
 
 from __future__ import annotations
@@ -39,8 +39,6 @@ class Key(NamedTuple):
 
 #: The keys of one queue, by the name that scripts use: ``KEY.<name>``.
 QUEUE_KEYS: dict[str, Key] = {}
-#: What the script `permissions` tries commands on, and removes.
-PROBE_KEYS: dict[str, Key] = {}
 #: The keys that belong to no queue; these begin with the namespace.
 NAMESPACE_KEYS: dict[str, Key] = {}
 
@@ -130,8 +128,8 @@ SLOTS = _key(
 )
 
 
-for _name, _type in (("hash", "hash"), ("list", "list"), ("sorted", "zset"), ("lex", "zset"), ("text", "string")):
-    _key(f"probe_{_name}", _type, "tries commands", suffix=f"probe:{_name}", keys=PROBE_KEYS)
+#: Of every type; removed by whoever made it.
+PROBE = _key("probe", "any", "what every command is tried on at a start", suffix="probe:{}")
 
 SCHEDULERS = _key(
     "schedulers", "hash", "scheduler → its last heartbeat and the state of its clock (JSON)", keys=NAMESPACE_KEYS

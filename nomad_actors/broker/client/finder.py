@@ -19,7 +19,7 @@ from ..records.failures import Fault
 from ..records.failures import unpack as unpack_fault
 from ..records.stored_job import StoredJob
 from ..records.tags import TERM_BYTES
-from ..states import State
+from ..states import FINISHED, State
 from .link import Call, CallerLinks
 from .queue_view import QueueView
 
@@ -146,7 +146,7 @@ class Finder:
         """Return some jobs of a state, each with its place, whether they are its last, and the place after them."""
         if state is State.ACTIVE:
             return self._running(place, span), True, place
-        rev = "rev" if state in (State.COMPLETED, State.FAILED) else ""
+        rev = "rev" if state in FINISHED else ""
         # The score of a waiting job is its place, not a time.
         in_time = span if state is not State.WAITING else Span()
         low, high = _bound(in_time.since_ms, "-inf"), _bound(in_time.until_ms, "+inf")

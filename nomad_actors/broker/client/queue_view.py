@@ -15,7 +15,7 @@ from ..records import Record, notes, stats
 from ..records.control import pack_cancel
 from ..records.holds import NO_LIMITS, Limits, Pause, PauseScope, unpack_limits, unpack_pause
 from ..records.stored_job import StoredJob
-from ..states import State
+from ..states import FINISHED, State
 from .link import Call, CallerLinks
 
 #: A worker that was not heard of for this long does not count as live.
@@ -26,8 +26,6 @@ MARK = struct.Struct(">dId")
 STEP = 500
 #: How many more than are wanted are looked at in search of old ones.
 MOST_LOOKED_AT = 2_000
-
-_NEWEST_FIRST = (State.COMPLETED, State.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,7 @@ class QueueView:
 
         Waiting in the order of starting, delayed by due time, active longest first, finished newest first.
         """
-        order = "rev" if state in _NEWEST_FIRST else ""
+        order = "rev" if state in FINISHED else ""
         jobs: list[StoredJob] = []
         more = 1
         while more:
@@ -196,7 +194,7 @@ class QueueView:
         of starting, and of the delayed ones as many by due time.
         """
         removed: list[str] = []
-        if state in _NEWEST_FIRST:
+        if state in FINISHED:
             while len(removed) < limit:
                 _, *step = self._run("clean", state.value, grace_ms, min(STEP, limit - len(removed)), _call())
                 removed += map(records.unpack_id, step)

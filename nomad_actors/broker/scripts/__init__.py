@@ -62,7 +62,7 @@ def _declarations(text: str) -> str:
 
 
 def _in_lua(name: str) -> str:
-    key = (keys.QUEUE_KEYS | keys.PROBE_KEYS)[name]
+    key = keys.QUEUE_KEYS[name]
     if not key.is_family:
         return f"BASE .. ':{key.suffix}'"
     before, after = key.suffix.split("{}")

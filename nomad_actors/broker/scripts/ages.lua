@@ -1,6 +1,7 @@
 -- include: record queue clock
 -- Tells since when the first job of each priority waits, and since when the longest-running one runs.
 -- KEYS: 1 the queue's base
+-- ARGV: none
 -- Returns: now (ms), start of the longest active (ms or ''), then 2 a priority: priority, ready (ms)
 local now = now_ms()
 local earliest = ''

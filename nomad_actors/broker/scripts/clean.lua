@@ -6,8 +6,8 @@
 -- Closes: a lost reply, by the call's number: a repeat removes no more. With ids it removes none that is not named.
 -- Returns: how many ids were looked at (from 3 on; fewer where the jobs are long), then the ids removed, oldest first
 local call = ARGV[2] ~= '' and ARGV[4] or ''
-local told = answered(call)
-if told then return told end
+local reply = reply_to(call)
+if reply then return reply end
 local index, ids, looked, bytes = INDEX[ARGV[1]], {}, 0, 0
 if ARGV[2] ~= '' then
   local before = string.format('(%.17g', now_ms() - tonumber(ARGV[2]))
@@ -32,4 +32,5 @@ if #ids > 0 then
     for _, id in ipairs(ids) do end_slot(id, now, 'removed', 0) end
   end
 end
-return answer_with(call, { looked, unpack(ids) })
+local reply = { looked, unpack(ids) }
+return #ids > 0 and save_reply(call, reply) or reply

@@ -2,7 +2,8 @@
 -- Reads jobs that have a term, in whatever state, newest first.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 and 2 the highest and the lowest entry as ZREVRANGEBYLEX takes them, 3 how many
--- Returns: 1 when there are more of these that were too long for one answer, else 0; then 5 a job: entry, state ('' when it is just being removed), record, lease (or ''), notes (or '')
+-- Returns: 1 when there are more of these that were too long for one answer, else 0; then 5 a job: entry, state ('' when it
+--          is just being removed), record, lease (or ''), notes (or '')
 local answer, bytes = { 0 }, 0
 local found = redis.call('ZREVRANGEBYLEX', KEY.terms, ARGV[1], ARGV[2], 'LIMIT', 0, tonumber(ARGV[3]))
 for i, entry_found in ipairs(found) do

@@ -3,7 +3,7 @@
 -- workers that are gone; what is kept too long goes.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 worker id, 2 its name, 3 the last request that was answered, 4 lease (ms), 5 what it has seen of the clock
---       (_clock), then 2 a job held: id, token; or
+--       (lib/clock.lua), then 2 a job held: id, token; or
 --       1 worker id, 2 its name, 3 'leave' when it goes
 -- Returns: now (ms), when to ask again (ms or ''), how many wait, how many run, the ids held that are no longer this worker's,
 --          the ids held that shall be cancelled, 3 a job that was recovered: id, outcome, record without its story; 1 when
@@ -105,8 +105,8 @@ local function fate_of(lease)
 end
 
 local LOST = 'lost its worker ' .. MAX_CRASHES .. ' times'
--- Lost workers are a fault of their own, one for each job type.
-local function fault_of_lost(record)
+-- Jobs that lost their workers are a failure group, one for each job type.
+local function failure_group_of_lost(record)
   local body = decoded(record.body)
   local name = body and type(body.actor_name) == 'string' and body.actor_name or ''
   local words = { jobType = name, errorClass = 'WorkerLost', message = LOST, frame = '' }
@@ -120,7 +120,7 @@ local function recover(id, lease, fate)
   local outcome = 'recovered'
   record.started = lease.started
   redis.call('HDEL', KEY.active, id)
-  tell(record, event(STARTED, lease.started, holder.name) .. event(RECOVERED, now, lease.token .. fate))
+  append_events(record, event(STARTED, lease.started, holder.name) .. event(RECOVERED, now, lease.token .. fate))
   if fate == 'gone' then record.crashes = math.min(MAX_CRASHES_KEPT, record.crashes + 1) end
   tally_outcome(tally, 'recovered')
   if lease.cancel ~= '' then
@@ -129,7 +129,7 @@ local function recover(id, lease, fate)
   elseif record.crashes >= MAX_CRASHES and fate == 'gone' then
     outcome = 'failed'
     poisonous = poisonous + 1
-    must_wake = finish(record, id, now, KEY.failed, FAILED, LOST, fault_of_lost(record)) or must_wake
+    must_wake = finish(record, id, now, KEY.failed, FAILED, LOST, failure_group_of_lost(record)) or must_wake
   else
     redis.call('ZADD', KEY.waiting, lease.score, id)
     must_wake = true
@@ -162,7 +162,7 @@ end
 if ticks then
   -- Ages are of days: once a minute is often enough, and an idle worker costs little.
   if sure and (raw < last_trim or raw - last_trim >= 60000) then
-    local keep_done, done_ms, keep_dead, dead_ms = keeping(redis.call('HGET', KEY.meta, 'keep'))
+    local keep_done, done_ms, keep_dead, dead_ms = read_retention(redis.call('HGET', KEY.meta, 'keep'))
     trim_age(KEY.completed, now - done_ms, TRIM_AT_ONCE)
     trim_age(KEY.failed, now - dead_ms, TRIM_AT_ONCE)
     trim_count(KEY.completed, keep_done, TRIM_AT_ONCE)

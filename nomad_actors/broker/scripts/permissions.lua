@@ -1,7 +1,9 @@
 -- Tries every command that our scripts use, on keys made for it, and removes these.
 -- KEYS: 1 the queue's base
+-- ARGV: none
 -- Returns: 2 a command that failed: its name, the error
-local HASH, LIST, SORTED, LEX, TEXT = KEY.probe_hash, KEY.probe_list, KEY.probe_sorted, KEY.probe_lex, KEY.probe_text
+local HASH, LIST, SORTED = KEY.probe('hash'), KEY.probe('list'), KEY.probe('sorted')
+local LEX, TEXT = KEY.probe('lex'), KEY.probe('text')
 local failed = {}
 
 local function try(...)

@@ -5,8 +5,8 @@
 -- Returns: ok, or missing, or the state that does not allow it
 -- Closes: a lost reply, by the call's number.
 local id = ARGV[1]
-local told = answered(ARGV[2])
-if told then return told end
+local reply = reply_to(ARGV[2])
+if reply then return reply end
 local state = state_of(id)
 if not state then return 'missing' end
 if state ~= 'delayed' then return state end
@@ -15,9 +15,9 @@ local record = unpack_record(redis.call('HGET', KEY.jobs, id))
 redis.call('ZREM', KEY.delayed, id)
 if record then
   record.ready = now
-  tell(record, event(PROMOTED, now, ''))
+  append_events(record, event(PROMOTED, now, ''))
   redis.call('HSET', KEY.jobs, id, pack_record(record))
 end
 append_waiting(id, record and record.priority or 0)
 if not is_paused(now) then wake() end
-return answer_with(ARGV[2], 'ok')
+return save_reply(ARGV[2], 'ok')

@@ -7,8 +7,8 @@
 -- Returns: ok, missing or active; or changed, when it is not as it was found
 local id = ARGV[1]
 local state = nil
-local told = answered(ARGV[4])
-if told then return told end
+local reply = reply_to(ARGV[4])
+if reply then return reply end
 if redis.call('HEXISTS', KEY.active, id) == 1 then return 'active' end
 if not as_found(id, ARGV[2], ARGV[3]) then return 'changed' end
 for name, index in pairs(INDEX) do
@@ -17,4 +17,4 @@ end
 if state == 'waiting' or state == 'delayed' then end_slot(id, now_ms(), 'removed', 0) end
 local had = redis.call('HEXISTS', KEY.jobs, id)
 drop({ id }, state == 'waiting' or state == 'delayed')
-return (state or had == 1) and answer_with(ARGV[4], 'ok') or 'missing'
+return (state or had == 1) and save_reply(ARGV[4], 'ok') or 'missing'

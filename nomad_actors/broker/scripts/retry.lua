@@ -6,8 +6,8 @@
 -- Returns: ok, or missing, changed (it ran in between), held, or the state that does not allow it
 -- Closes: a lost reply, by the call's number.
 local id, seen, body = ARGV[1], ARGV[2], ARGV[3]
-local told = answered(ARGV[5])
-if told then return told end
+local reply = reply_to(ARGV[5])
+if reply then return reply end
 local record = unpack_record(redis.call('HGET', KEY.jobs, id))
 local state = state_of(id)
 if not state then return 'missing' end
@@ -20,13 +20,13 @@ local now = now_ms()
 redis.call('ZREM', INDEX[state], id)
 redis.call('HDEL', KEY.notes, id)
 redis.call('ZREM', KEY.cancelled, id)
-clear_fault(record, id)
+clear_failure_group(record, id)
 record.attempts, record.crashes, record.flags, record.finished, record.ready = 0, 0, 0, 0, now
 record.body = body
-tell(record, event(ENQUEUED, now, ''))
+append_events(record, event(ENQUEUED, now, ''))
 redis.call('HSET', KEY.jobs, id, pack_record(record))
 append_waiting(id, record.priority)
 -- Somebody else's job may hold its key by now; the operator's word goes before.
 if lasts then redis.call('HSETNX', KEY.unique, key, id) end
 if not is_paused(now) then wake() end
-return answer_with(ARGV[5], 'ok')
+return save_reply(ARGV[5], 'ok')

@@ -2,7 +2,7 @@
 -- Promotes what is due, then leases the first jobs to a worker: delayed → waiting, waiting → active.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 worker id (8 bytes), 2 request number, 3 free places, 4 worker's name, 5 how many suspects it may take,
---       6 what it has seen of the clock (_clock)
+--       6 what it has seen of the clock (lib/clock.lua)
 -- Returns: now (ms), when to ask again (ms or ''), how many suspects were passed over, then 4 a job:
 --          id, header and body, number within the request, score in waiting
 -- Closes: a lost reply. A request number that was served already gets the same leases again; one that was overtaken
@@ -18,7 +18,7 @@ local now, sure = seen_ms(ARGV[6])
 local acts = sure and now or clock.confirmed
 
 -- The story stays here. An unreadable value goes as it is: the worker fails the job with the reason.
-local function tell_leased(answer, id, value, number, score)
+local function append_leased(answer, id, value, number, score)
   if unpack_record(value) then
     local length = struct.unpack('>I4', value, HEADER_SIZE - 3)
     value = string.sub(value, 1, body_at(value) - 1 + length)
@@ -40,7 +40,7 @@ if mark and not is_ahead(request, mark.request) then
       if string.sub(all[i + 1], 1, 12) == prefix then
         local token, _, score = unpack_lease(all[i + 1])
         local number = struct.unpack('>I2', token, 13)
-        tell_leased(answer, all[i], redis.call('HGET', KEY.jobs, all[i]), number, string.format('%.17g', score))
+        append_leased(answer, all[i], redis.call('HGET', KEY.jobs, all[i]), number, string.format('%.17g', score))
       end
     end
   end
@@ -88,7 +88,7 @@ while taken < take and passed_over <= LOOK_PAST do
     local token = worker .. struct.pack('>I4I2', request, taken)
     redis.call('HSET', KEY.active, ids[i], pack_lease(token, now, tonumber(head[2 * i]), ''))
     release_on_start(ids[i], values[i])
-    tell_leased(answer, ids[i], values[i], taken, head[2 * i])
+    append_leased(answer, ids[i], values[i], taken, head[2 * i])
   end
 end
 note_starts(acts, taken)

@@ -1,14 +1,18 @@
--- The queue's clock: Redis' TIME without the steps that somebody set it by. Redis has no clock in its scripts that cannot be
--- set; its workers have. Each tells with its calls how much time has passed for it since an earlier look at TIME (its
--- evidence), and only what agrees with that is confirmed. docs/guarantees.md says what follows; broker/redis_clock.py is
--- the workers' half; change both or neither.
+-- The queue's clock: Redis' TIME without the steps by which somebody set it. Scripts have no clock that cannot be set;
+-- workers have. Each worker sends with its calls how much time has passed for it since an earlier look at TIME (its
+-- evidence), and only a time that agrees with that is confirmed. docs/guarantees.md says what follows;
+-- broker/redis_clock.py is the workers' half; change both or neither.
+-- KEYS: workers, unsure, delayed, jobs
+-- ARGV: none
+-- Returns: raw_ms() TIME; now_ms() the queue's time; seen_ms(evidence) → time, is sure; judge_clock(evidence, alone,
+--          patience) → the same for a heartbeat; rectify_unsure() → true if more is left; pack_tick(); add_delayed(id, due)
 --
 -- Field `tick` of workers, which each beat reads and writes anyway: the last tick and the last trimming (ms) d d; and the
 -- clock: what is taken off TIME (ms) d · until when it is confirmed (ms) d · how often it was set right I4 · by how much
 -- what is in unsure is due too late (ms) d · 1 while unsure may hold something B.
 -- constants: TICK CLOCK_TOLERANCE_MS
 local clock, read_clock, raw_ms, now_ms, seen_ms, judge_clock, rectify_unsure, pack_tick, add_delayed
--- The rest is nobody's affair: a script has at most 200 local variables.
+-- The rest is private: a script has at most 200 local variables.
 do
 local TICK_SIZE, CLOCK_FORMAT, CLOCK_SIZE = 16, '>ddI4dB', 29
 -- Workers are heard of more often. A longer time without is a gap, or a step that nobody has noticed yet.

@@ -1,8 +1,12 @@
--- How a job ends, shared by the scripts that end one; `tally` counts it.
+-- How a job ends, shared by the scripts that end one.
+-- KEYS: jobs, completed, failed, cancelled, meta
+-- ARGV: none
+-- Returns: record_of(id, score, now) → record; finish(…) and finish_cancelled(…) → true if the job waits again;
+--          read_retention(text) → counts and ages; trim_count, trim_age; take_back_crash(id, token, now)
 -- constants: MAX_CRASHES KEEP_COMPLETED KEEP_COMPLETED_MS KEEP_FAILED KEEP_FAILED_MS
 local OUTCOME_OF = { [COMPLETED] = 'completed', [SKIPPED] = 'skipped', [FAILED] = 'failed', [CANCELLED] = 'cancelled' }
 
--- The record may be gone or rubbish (somebody's hand in Redis): the job still ends, with the reason.
+-- Somebody may have removed or broken the record by hand: the job still ends, with the reason.
 local function record_of(id, score, now)
   local value = redis.call('HGET', KEY.jobs, id)
   return unpack_record(value) or {
@@ -12,19 +16,19 @@ local function record_of(id, score, now)
   }
 end
 
--- Returns whether the job waits again, since somebody added it anew while it ran. `fault` is of a job that failed: its
--- term (8 bytes), then what it is in words.
-local function finish(record, id, now, index, kind, note, fault)
+-- Returns whether the job waits again, since somebody added it anew while it ran. `group` is the failure group of a job
+-- that failed: its term (8 bytes), then what it is in words.
+local function finish(record, id, now, index, kind, note, group)
   record.finished = now
   end_slot(id, now, OUTCOME_OF[kind], record.started)
   local n = take_next(id)
   if n then
-    tell(record, event(kind, now, note))
+    append_events(record, event(kind, now, note))
     return begin_next(record, id, now, n)
   end
   release_unique(record.tags, id)
-  if fault and fault ~= '' then set_fault(record, id, now, string.sub(fault, 1, 8), string.sub(fault, 9)) end
-  tell(record, event(kind, now, note))
+  if group and group ~= '' then set_failure_group(record, id, now, string.sub(group, 1, 8), string.sub(group, 9)) end
+  append_events(record, event(kind, now, note))
   redis.call('ZADD', index, now, id)
   if kind == CANCELLED then redis.call('ZADD', KEY.cancelled, now, id) end
   return false
@@ -36,8 +40,9 @@ local function finish_cancelled(record, id, now, reason)
   return finish(record, id, now, KEY.failed, CANCELLED, reason)
 end
 
--- How many jobs of a state a queue keeps: counts, then ages (ms); of completed and of failed ones.
-local function keeping(text)
+-- How many completed jobs a queue keeps and for how long (ms), then the same of failed ones. The defaults are for a queue
+-- that no worker has served yet.
+local function read_retention(text)
   if text and #text >= 24 then return struct.unpack('>I4dI4d', text) end
   return KEEP_COMPLETED, KEEP_COMPLETED_MS, KEEP_FAILED, KEEP_FAILED_MS
 end
@@ -87,7 +92,7 @@ local function take_back_crash(id, token, now)
   end
   if not counted then return end
   record.crashes = record.crashes - 1
-  tell(record, event(LATE, now, token))
+  append_events(record, event(LATE, now, token))
   -- A full Redis may refuse it; the next beat tries again.
   local kept = redis.pcall('HSET', KEY.jobs, id, pack_record(record))
   if type(kept) == 'number' then redis.call('HINCRBY', KEY.meta, 'late', 1) end

@@ -1,5 +1,9 @@
--- What keeps a queue's jobs from starting though they wait: pauses, a number of jobs at a time over all hosts, a number of
--- starts in a period.
+-- What stops waiting jobs from starting: pauses, a number of jobs at a time over all hosts, a number of starts in a period.
+-- KEYS: meta, starts, delayed, waiting
+-- ARGV: none
+-- Returns: paused_at(now) → is paused, until when; is_paused(now); limit_at_a_time() → number or nil;
+--          room_by_rate(now) → free starts, when the next is free; note_starts(now, count); next_start(now) → when to ask
+--          again, the same as a number, how many wait
 -- Each its own field of meta, so that to lift one pause does not lift another.
 local PAUSES = { 'paused', 'paused:esi' }
 
@@ -41,9 +45,9 @@ end
 
 -- How many more jobs may start now by the rate; and when the next one may, once none may.
 local function room_by_rate(now)
-  local told = redis.call('HGET', KEY.meta, 'rate')
-  if not told then return math.huge end
-  local count, period = string.match(told, '^(%d+) (%d+)$')
+  local rate = redis.call('HGET', KEY.meta, 'rate')
+  if not rate then return math.huge end
+  local count, period = string.match(rate, '^(%d+) (%d+)$')
   if not count then return math.huge end
   count, period = tonumber(count), tonumber(period)
   -- A clock that was set back must not hold the queue for as long.

@@ -1,4 +1,8 @@
--- A queue's keys and the small steps that several transitions share. KEYS[1] is the queue's base; see keys.py.
+-- The small steps that several transitions share.
+-- KEYS: 1 the queue's base; KEY.<name> is made from keys.py by the loader
+-- ARGV: none
+-- Returns: INDEX by state, state_of(id) → state or nil, unpack_lease(value) → token, start, score, reason of a cancel;
+--          decoded(text) → table or nil, wake(), append_waiting(id, priority)
 -- constants: PRIORITY_STEP
 local INDEX = { waiting = KEY.waiting, delayed = KEY.delayed, completed = KEY.completed, failed = KEY.failed }
 
@@ -11,14 +15,14 @@ local function state_of(id)
   return nil
 end
 
--- What is kept as JSON; nil for what is no object: somebody's hand in Redis must stop no script.
+-- What is stored as JSON; nil if it is no object: a value that somebody edited by hand must stop no script.
 local function decoded(text)
-  local readable, told = pcall(cjson.decode, text or '')
-  return readable and type(told) == 'table' and told or nil
+  local readable, value = pcall(cjson.decode, text or '')
+  return readable and type(value) == 'table' and value or nil
 end
 
--- A lease: token, since when, its place in waiting, and why it shall be cancelled ('' for it shall not). One that is none
--- is nobody's: it goes back to waiting.
+-- A lease: token, start time, score in waiting, and the reason of a cancel ('' for none). One that cannot be read belongs
+-- to no worker: its job goes back to waiting.
 local LEASE_SIZE = 30
 local function unpack_lease(value)
   if #value < LEASE_SIZE then return string.rep('\0', 14), 0, 0, '' end

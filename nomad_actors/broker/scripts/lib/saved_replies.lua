@@ -1,15 +1,18 @@
--- The answers of an operator's scripts, kept for a while under the number of the call: when a reply was lost, the repeat is
--- told what the first one did, and does nothing.
-local ANSWER_MS = 60000
+-- Replies to an operator's calls, saved for a while by the call's number: a repeated call gets the first one's reply, and
+-- does nothing.
+-- KEYS: reply
+-- ARGV: none
+-- Returns: reply_to(call) → the saved reply or nil, save_reply(call, reply) → reply
+local REPLY_MS = 60000
 
--- What the call was answered; nil when it has not come yet, or has no number.
-local function answered(call)
-  local told = call and call ~= '' and redis.call('GET', KEY.reply(call))
-  return told and cmsgpack.unpack(told) or nil
+-- The reply that was saved for a call; nil if this is its first time, or it has no number.
+local function reply_to(call)
+  local reply = call and call ~= '' and redis.call('GET', KEY.reply(call))
+  return reply and cmsgpack.unpack(reply) or nil
 end
 
--- Keeps an answer and returns it. Something was done: a full Redis may refuse this, and the call has had its effect.
-local function answer_with(call, answer)
-  if call and call ~= '' then redis.pcall('SET', KEY.reply(call), cmsgpack.pack(answer), 'PX', ANSWER_MS) end
-  return answer
+-- A full Redis may refuse to save the reply; the call has had its effect all the same.
+local function save_reply(call, reply)
+  if call and call ~= '' then redis.pcall('SET', KEY.reply(call), cmsgpack.pack(reply), 'PX', REPLY_MS) end
+  return reply
 end

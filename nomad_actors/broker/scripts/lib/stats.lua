@@ -1,4 +1,7 @@
--- The honest counters of a queue, one entry a minute; nomad_actors/broker/stats.py reads them; change both or neither.
+-- Counters of what ended in a queue, one entry a minute; broker/records/stats.py reads them; change both or neither.
+-- KEYS: stats
+-- ARGV: none
+-- Returns: new_tally(), tally_outcome(tally, outcome), tally_duration(buckets, ms), write_tally(tally, now)
 -- constants: STATS_MINUTES
 local OUTCOMES = { completed = 1, skipped = 2, failed = 3, cancelled = 4, retried = 5, deferred = 6, released = 7,
   recovered = 8 }
