@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from nomad_actors import errors
-
 ROOT = Path(__file__).resolve().parent.parent
 
 #: Settings, errors, clocks, what a log line may hold: what any part may import.
@@ -181,12 +179,6 @@ def test_every_public_name_can_be_imported() -> None:
     import nomad_actors
 
     assert all(getattr(nomad_actors, name) is not None for name in nomad_actors.__all__)
-
-
-def test_the_tree_of_errors_names_every_public_one() -> None:
-    names = {name for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, Exception)}
-    drawn = set(re.findall(r"^(?:[│├└─ ]*)([A-Z]\w+)", errors.__doc__ or "", re.MULTILINE))
-    assert {name for name in names if not name.startswith("_")} <= drawn
 
 
 def test_no_module_makes_a_logger_that_it_does_not_use() -> None:

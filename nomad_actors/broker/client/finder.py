@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import keys
+from ..errors import BrokerError
 from ..records import pack_id
 from ..records.failures import Fault
 from ..records.failures import unpack as unpack_fault
@@ -40,7 +41,7 @@ _SCORE = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?")
 Accepts = Callable[[StoredJob], bool]
 
 
-class BadCursor(ValueError):
+class BadCursor(BrokerError, ValueError):
     """Raised for a cursor that no page gave."""
 
 

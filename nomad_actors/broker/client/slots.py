@@ -16,6 +16,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from .. import keys
+from ..errors import BrokerError
 from ..records import instant
 from ..records.unreadable import Unreadable
 from .link import Call, CallerLinks, describe
@@ -23,8 +24,12 @@ from .new_job import NewJob
 
 #: No time of a schedule lies beyond the year 2200.
 MAX_MS = 7_258_118_400_000
-#: How many changes of one schedule by others a caller puts up with before it gives up.
+#: How often a change of a schedule is tried while others change it too.
 TRIES = 10
+
+
+class ScheduleContended(BrokerError, RuntimeError):
+    """Raised when a schedule was changed by others at every try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +177,7 @@ class ScheduleBook:
             if self._run("save_schedule", queue, name, seen, text, begin, clock)[0] == b"ok":
                 self._links.commands([("INCR", self._changes)])
                 return {each.name: each for each in self.read([queue])}.get(name)
-        raise RuntimeError(f"schedule {name!r} is changed by others all the time")
+        raise ScheduleContended(f"schedule {name!r} was changed by others {TRIES} times in a row; try again")
 
     def remove(self, queue: str, name: str, version: int) -> bool:
         """Remove a schedule and its slots if it is still of that version; its jobs stay."""
