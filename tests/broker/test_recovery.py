@@ -339,7 +339,7 @@ def test_a_paused_workers_running_job_is_not_taken_for_lost(
             consumer.pause()
         session = quick._session
         assert session is not None
-        wait_until(lambda: not session._places["default"].attached)
+        wait_until(lambda: not session._held.by_name["default"].attached)
         # Another process ticks for longer than a lease.
         deadline = threading.Event()
         threading.Timer(3 * LEASE_MS / 1000, deadline.set).start()
