@@ -8,10 +8,10 @@ from typing import Annotated
 
 from pydantic import Field, WithJsonSchema
 
-from nomad_actors.broker.states import STATE_NAMES, State
+from nomad_actors.broker.states import OUTCOMES, STATE_NAMES, State
 from nomad_actors.queues import Queue
 from nomad_actors.queues.job import Job
-from nomad_actors.queues.search import MAX_LIMIT, OUTCOMES, JobFilter, parse_fields
+from nomad_actors.queues.search import MAX_LIMIT, JobFilter, parse_fields
 
 from .inputs import Query
 

@@ -8,8 +8,9 @@ from nomad_actors.broker import records
 from nomad_actors.broker.errors import UnreadableBody
 from nomad_actors.broker.records import Flag
 from nomad_actors.broker.records.tags import TERM_BYTES, UniqueUntil
+from nomad_actors.broker.states import State
 
-INDEXES = ("waiting", "delayed", "completed", "failed")
+INDEXES = tuple(state.value for state in State if state is not State.ACTIVE)
 
 
 def states_of(client: redis.Redis, base: str, stored_id: bytes) -> list[str]:

@@ -8,12 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 from nomad_actors.broker.records.holds import Limits
+from nomad_actors.broker.states import STATE_NAMES
 from nomad_actors.queues import NewJob, Queue, Queues
 from nomad_actors.scheduler import ScheduledJob, Schedules
 
 from .kept_jobs import KEPT, KEPT_PAUSED
 
-STATES = ("waiting", "paused", "active", "delayed", "completed", "failed")
 HOUR_MS = 3_600_000
 WAIT_SECONDS = 30.0
 
@@ -72,7 +72,7 @@ def view(queues: Queues, schedules: Schedules) -> dict[str, object]:
         queue = queues.get_queue(name)
         found[name] = {
             "counts": queue.counts(),
-            "jobs": {state: _jobs(queue, state) for state in STATES},
+            "jobs": {state: _jobs(queue, state) for state in STATE_NAMES},
             "stats": queue.stats(),
             "limits": queue.limits(),
             "pauses": queue.pauses(),

@@ -167,7 +167,7 @@ class Walk:
     def keep(self) -> None:
         """Keep few ended jobs, so that trimming is a part of it."""
         completed, failed = self.draw.randint(2, 4), self.draw.randint(2, 4)
-        self.run_script("keep", completed, 86_400_000, failed, 86_400_000, twice=True)
+        self.run_script("set_retention", completed, 86_400_000, failed, 86_400_000, twice=True)
         self.model.keep_completed, self.model.keep_failed = completed, failed
 
     def enqueue(self) -> None:
@@ -243,7 +243,7 @@ class Walk:
         job = self.model.jobs.get(job_id)
         self.said = f"{job_id} ({job.state}) twice {twice}" if job else ""
         seen = pack_token(job.settled_by) if job and job.settled_by else bytes(14)
-        self.run_script("again", records.pack_id(job_id), seen, (job.body if job else "").encode(), twice=twice)
+        self.run_script("retry", records.pack_id(job_id), seen, (job.body if job else "").encode(), twice=twice)
         self.model.again(job_id)
 
     def clean(self) -> None:
@@ -266,7 +266,7 @@ class Walk:
         """Limit how many may run over all hosts, or lift the limit."""
         limit = self.draw.choice([None, None, 1, 2, 3])
         self.said = str(limit)
-        self.run_script("limit", "limit", "" if limit is None else limit, twice=True)
+        self.run_script("set_limits", "limit", "" if limit is None else limit, twice=True)
         self.model.limit = limit
 
     # Workers.
@@ -411,7 +411,7 @@ class Walk:
         arguments: list[Any] = [
             part for job_id, token in named.items() for part in (records.pack_id(job_id), pack_token(token))
         ]
-        reply = self.run_script("beat", worker, "w:1", self.request[worker], LEASE_MS, "", *arguments)
+        reply = self.run_script("heartbeat", worker, "w:1", self.request[worker], LEASE_MS, "", *arguments)
         lost, cancelled = self.model.beat(worker, self.request[worker], named, silent, trims=trims)
         assert {records.unpack_id(each) for each in reply[4]} == lost, f"lost {reply[4]}, not {lost}"
         assert {records.unpack_id(each) for each in reply[5]} == cancelled, f"to cancel {reply[5]}, not {cancelled}"
@@ -436,7 +436,7 @@ class Walk:
         worker = self.draw.choice(WORKERS)
         if not self.held[worker] and not any(j.lease and j.lease.worker == worker for j in self.model.jobs.values()):
             self.said = str(worker)
-            self.run_script("beat", worker, "w:1", "leave", twice=True)
+            self.run_script("heartbeat", worker, "w:1", "leave", twice=True)
             self.model.leave(worker)
 
     def report(self) -> None:

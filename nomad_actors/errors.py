@@ -1,24 +1,61 @@
-"""Every error that this project raises on purpose.
+"""The base of every error that this project raises on purpose, outside the broker, and those that several parts share.
 
 NomadError
-├── SettingsError      an environment variable is wrong
-├── BadInput           a caller's value is refused; carries what is accepted
+├── SettingsError            an environment variable is wrong
+├── WrongEntry               settings/admin_tokens.py
+├── WrongRedisUrl            settings/redis_urls.py
+├── BadInput                 a caller's value is refused; carries what is accepted
 │   ├── BadPayload
-│   ├── KeyConflict
-│   ├── UnknownQueue
-│   ├── UnknownJobType
-│   ├── UnknownSchedule
-│   └── UnknownState
-├── JobNotFound        no such job in this queue
-├── WrongState         the job's state does not allow the action
-│   └── QueueIsFull    the queue takes no more jobs
-├── TryLater           it can be had later; says when, and a job that meets it is deferred until then
-├── Unavailable        Redis or the database does not answer
-│   ├── UnreadableQueue   a key of a queue holds something else than is kept there
-│   └── Unusable       …and will not until somebody changes something; a CannotStart too
-└── CannotStart        a program cannot start until somebody changes something
+│   ├── KeyConflict          an idempotency key was used for another call
+│   └── UnknownName          says the nearest names
+│       ├── UnknownQueue
+│       ├── UnknownJobType
+│       ├── UnknownSchedule
+│       └── UnknownState
+├── JobNotFound              no such job in this queue
+│   └── OperationNotFound    queues/bulk/operations.py
+├── WrongState               the job's state does not allow the action
+│   └── QueueIsFull          the queue takes no more jobs
+├── TryLater                 it can be had later; says when, and a job that meets it is deferred until then
+│   ├── EsiLimited           esi/errors.py
+│   ├── SsoLimited           esi/errors.py
+│   ├── LoginInDoubt         jobs/token_keeper.py
+│   └── RefreshBusy          jobs/token_keeper.py
+├── Unavailable              Redis or the database does not answer
+│   ├── UnreadableQueue      a key of a queue holds another type
+│   └── Unusable             …and will not until somebody changes something; a CannotStart too
+│       └── SchemaTooNew     store/migrate.py
+├── CannotStart              a program cannot start until somebody changes something
+│   ├── Unusable
+│   ├── KeyIsLost            store/login_keys.py
+│   ├── NoRedisProgram       processes/local_redis.py
+│   └── NoPort               admin/serve.py
+├── NoRedisServer            processes/local_redis.py
+│   └── NoRedisProgram
+├── RunsAlready              processes/own_redis.py
+├── EsiError                 esi/errors.py
+│   ├── EsiUnavailable
+│   │   └── EsiLimited
+│   └── EsiRefused
+├── SsoError                 esi/errors.py
+│   ├── DeadLogin
+│   ├── SsoMisconfigured
+│   └── SsoUnavailable
+│       └── SsoLimited
+├── UndecryptableToken       store/cipher.py
+├── UnexpectedRow            store/history/rows.py
+├── LoginChanged             store/logins.py
+├── LinkUsed                 store/sessions.py
+├── NoLocalToken             store/local_token.py
+├── NoSession                admin/access/sessions.py
+├── Refused                  admin/access/guard.py
+├── Interrupted              commands/exits.py
+├── LoginFailed              commands/sso_login.py
+└── StillGoing               commands/waiting.py
 
-How a job ends itself (`Defer`, `PermanentError`) is the broker's affair: `nomad_actors.broker.errors`.
+The broker's errors have a base of their own: `nomad_actors.broker.errors`. `Defer` and `PermanentError`, by which a job
+ends itself, are there. `ProgramExit` (processes/program.py) is in no tree: it is a SystemExit, and no
+`except Exception` may swallow it.
 """
 
 from __future__ import annotations
@@ -58,7 +95,9 @@ class BadPayload(BadInput):
     """Raised when a job's data does not fit its job type's payload."""
 
 
-class _UnknownName(BadInput):
+class UnknownName(BadInput):
+    """Raised when a caller names what does not exist; the message has the nearest names."""
+
     kind: str
 
     def __init__(self, name: object, accepted: Iterable[str]) -> None:
@@ -71,25 +110,25 @@ class _UnknownName(BadInput):
         )
 
 
-class UnknownQueue(_UnknownName):
+class UnknownQueue(UnknownName):
     """Raised when a queue is named that no job type uses and nobody declared."""
 
     kind = "queue"
 
 
-class UnknownJobType(_UnknownName):
+class UnknownJobType(UnknownName):
     """Raised when a job type is named that is not registered."""
 
     kind = "job type"
 
 
-class UnknownSchedule(_UnknownName):
+class UnknownSchedule(UnknownName):
     """Raised when a schedule is named that does not exist."""
 
     kind = "schedule"
 
 
-class UnknownState(_UnknownName):
+class UnknownState(UnknownName):
     """Raised when a job state is named that does not exist, or that the action does not take."""
 
     kind = "state"

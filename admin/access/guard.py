@@ -10,7 +10,7 @@ from http import HTTPStatus
 from flask import Response, current_app, g, redirect, request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
-from nomad_actors.errors import Unavailable
+from nomad_actors.errors import NomadError, Unavailable
 from nomad_actors.logs.known_secrets import KNOWN
 from nomad_actors.settings.admin_tokens import OPERATOR, AdminToken, find_token
 from nomad_actors.store import local_token
@@ -44,7 +44,7 @@ _BEARER = re.compile(r"(?i)bearer +(\S+) *")
 
 
 @dataclass
-class Refused(Exception):
+class Refused(NomadError):
     """Raised where a request may not pass; `reason` is the audit log's word for it.
 
     `actor` is whose token it was, if the token is known but no longer counts.

@@ -12,7 +12,7 @@ import re
 import secrets
 from dataclasses import dataclass
 
-from nomad_actors.errors import Unavailable
+from nomad_actors.errors import NomadError, Unavailable
 from nomad_actors.settings.admin_tokens import AdminToken
 from nomad_actors.store import AdminSession
 
@@ -37,7 +37,7 @@ class Session:
     secret: str
 
 
-class NoSession(Exception):
+class NoSession(NomadError):
     """Raised for a cookie of no session, or of one that has ended."""
 
 

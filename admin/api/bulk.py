@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from flask import Blueprint
 from pydantic import Field, WithJsonSchema
 
-from nomad_actors.broker.states import STATE_NAMES
+from nomad_actors.broker.states import OUTCOMES, STATE_NAMES
 from nomad_actors.queues.bulk import ACTIONS, MAX_PER_SECOND, Operations, Wish
-from nomad_actors.queues.search import OUTCOMES, JobFilter
+from nomad_actors.queues.search import JobFilter
 
 from ..access.actors import current_actor
 from ..inputs import Body, Input

@@ -9,14 +9,14 @@ from pydantic import Field, WithJsonSchema
 
 from nomad_actors import job_metrics
 from nomad_actors.broker.records.tags import MAX_UNIQUE_SECONDS
-from nomad_actors.broker.states import State
+from nomad_actors.broker.states import OUTCOMES, State
 from nomad_actors.errors import BadInput, JobNotFound
 from nomad_actors.queues import MAX_DELAY_MS
 from nomad_actors.queues import AddedJob as AddedJobOf
 from nomad_actors.queues import NewJob as NewJobOf
 from nomad_actors.queues.job_type import MAX_BACKOFF_MS, Priority
 from nomad_actors.queues.queue import of_readable
-from nomad_actors.queues.search import MAX_LIMIT, OUTCOMES, JobFilter
+from nomad_actors.queues.search import MAX_LIMIT, JobFilter
 
 from ..access.actors import current_actor
 from ..inputs import Body, Headers, Input, Query

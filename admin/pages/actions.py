@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response, render_template, request
 
+from nomad_actors.broker.states import FINISHED
 from nomad_actors.errors import BadInput, JobNotFound
 from nomad_actors.logs.counted import agreeing, counted
 from nomad_actors.queues.queue import CLEANABLE
@@ -106,7 +107,7 @@ def confirm_clean() -> str:
     queue = all_queues().get_queue(query.queue)
     status, minutes, limit = _what_to_clean(query.status, {"minutes": query.minutes, "limit": query.limit}.get)
     count = queue.counts()[status]
-    since = "ended" if status in ("completed", "failed") else "were added"
+    since = "ended" if status in FINISHED else "were added"
     return render_template(
         "confirm.html",
         question=f"Remove {status} jobs for good?",

@@ -10,13 +10,14 @@ from pydantic import Field
 from werkzeug.wrappers import Response
 
 from nomad_actors import job_metrics
+from nomad_actors.broker.states import OUTCOMES
 from nomad_actors.errors import JobNotFound
 from nomad_actors.health import Area, Finding, Report, Status, system_health
 from nomad_actors.logs.counted import agreeing
 from nomad_actors.logs.json_text import readable
 from nomad_actors.queues.bulk import ACTIONS
 from nomad_actors.queues.queue import CLEANABLE, of_readable
-from nomad_actors.queues.search import MAX_LIMIT, OUTCOMES
+from nomad_actors.queues.search import MAX_LIMIT
 from nomad_actors.version import __version__
 
 from .. import loopback

@@ -1,10 +1,10 @@
 """A Dramatiq broker on Redis: one job, one state, one script a transition."""
 
+from ..retention import Retention
 from .broker import JobBroker
 from .endings import Ended, Outcome
 from .errors import BadPriority, Cancelled, Defer, PermanentError, QueueNotDeclared, RedisUnavailable, UnreadableBody
 from .results import JobResults
-from .retention import Retention
 from .states import STATE_NAMES, TRANSITIONS, State
 
 __all__ = [

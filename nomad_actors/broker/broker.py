@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import os
-import sys
-import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import redis
-from dramatiq import Actor, Broker, Message, Middleware, Worker
+from dramatiq import Actor, Message, Middleware, Worker
 from dramatiq.broker import Consumer
-from dramatiq.common import q_name
 from dramatiq.errors import QueueJoinTimeout
-from dramatiq.middleware import MiddlewareError, Retries
+from dramatiq.middleware import Retries
 
-from ..clock import mono_ms
-from ..logs.foreign_text import came_from_outside, class_name, safe_repr
+from ..logs.foreign_text import safe_repr
+from ..retention import Retention
 from . import keys, records
 from .client.adding import Added, Adder
 from .client.finder import Finder
@@ -29,22 +25,22 @@ from .client.link import CallerLinks
 from .client.new_job import NewJob
 from .client.operations import OperationBook
 from .client.permissions import RefusedCommand, refused_commands
-from .client.pools import own_pool
+from .client.pools import client_of, own_pool
 from .client.queue_view import QueueView
 from .client.record_check import unreadable_records
 from .client.server import RedisServer
 from .client.slots import ScheduleBook
 from .client.standings import Standing, read_standings
 from .errors import Cancelled, PermanentError, QueueNotDeclared
+from .queue_options import QueueOptions
 from .records.unreadable import Unreadable
-from .retention import Retention
+from .signals import SignallingBroker, emit_each
 from .worker.backoff import RetryDelay, delay_of_retry, silence_delays
 from .worker.broken import end_process, stop_worker
 from .worker.consumer import JobConsumer
 from .worker.hooks import Hooks
-from .worker.interrupts import current_greenlet, guarded
+from .worker.interrupts import guarded
 from .worker.lease import CURRENT, Lease
-from .worker.message import LeasedMessage, time_limit_ms
 from .worker.session import Session
 from .worker.sessions import Sessions, forget_worker
 from .worker.steady_log import get_logger, steady
@@ -61,25 +57,8 @@ MIN_LEASE_MS = 200
 #: The brokers of this process: a child that is forked has none of their workers.
 _BROKERS: weakref.WeakSet[JobBroker] = weakref.WeakSet()
 
-#: Signals of a worker's threads: what middleware raises then must not end the thread.
-_OF_THREADS = frozenset(
-    {
-        *("process_message", "skip_message", "ack", "nack"),
-        *("consumer_thread_boot", "consumer_thread_shutdown", "worker_thread_boot", "worker_thread_shutdown"),
-    }
-)
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class QueueOptions:
-    """What was declared of a queue: jobs at a time a process (None uses every thread) and over all hosts."""
-
-    concurrency: int | None = None
-    limit: int | None = None
-    retention: Retention | None = None
-
-
-class JobBroker(Broker):
+class JobBroker(SignallingBroker):
     """A broker on Redis with strict priorities, states, leases and no polling.
 
     Takes RedisBroker's arguments. `maintenance_chance`, `heartbeat_timeout` and `dead_message_ttl` are accepted so that
@@ -123,25 +102,17 @@ class JobBroker(Broker):
         self.queues: dict[str, QueueOptions] = {}
         #: The fields of an actor's keyword arguments that its jobs can be found by.
         self.actor_options.add("indexed")
-        if client is None:
-            if url and "connection_pool" in parameters:
-                raise ValueError("url and connection_pool both name a Redis (accepted: one of them)")
-            client = redis.Redis.from_url(url, **parameters) if url else redis.Redis(**parameters)
-        if not isinstance(getattr(client, "connection_pool", None), redis.ConnectionPool):
-            raise ValueError(f"client is a {class_name(client)} (accepted: a redis.Redis with a connection pool)")
-        self.client = client
+        self.client = client_of(url, client, parameters)
         self.namespace = namespace
         self.shutdown_ms = shutdown_ms
         self.lease_ms = lease_ms
         self.retention = retention or Retention()
-        self._pool = own_pool(client.connection_pool)
+        self._pool = own_pool(self.client.connection_pool)
         self._links = CallerLinks(
             self._pool, deadline_seconds=None if caller_deadline_ms is None else caller_deadline_ms / 1000
         )
         self._adder = Adder(self._links, self._base)
         self._sessions = Sessions(self._new_session)
-        #: Whether Dramatiq's command line has made this process for one Worker alone.
-        self._has_own_process = False
         _BROKERS.add(self)
 
     # Declaring.
@@ -171,15 +142,13 @@ class JobBroker(Broker):
 
         The limit over all hosts and the retention are written to Redis by the workers that serve the queue.
         """
-        if queue_name not in self.queues:
-            self.emit_before("declare_queue", queue_name)
-            self.queues[queue_name] = QueueOptions(concurrency, limit, retention)
-            self.emit_after("declare_queue", queue_name)
-        else:
-            known = self.queues[queue_name]
-            self.queues[queue_name] = QueueOptions(
-                concurrency or known.concurrency, limit or known.limit, retention or known.retention
-            )
+        declared = QueueOptions(concurrency, limit, retention)
+        if queue_name in self.queues:
+            self.queues[queue_name] = self.queues[queue_name].changed_by(declared)
+            return
+        self.emit_before("declare_queue", queue_name)
+        self.queues[queue_name] = declared
+        self.emit_after("declare_queue", queue_name)
 
     def declare_actor(self, actor: Actor[Any, Any]) -> None:
         """Declare an actor: its jobs can be cancelled, and a `PermanentError` is not retried."""
@@ -228,30 +197,13 @@ class JobBroker(Broker):
         Raises as `enqueue`.
         """
         listed = list(messages)
-        self._emit_each("before_enqueue", self.middleware, listed)
+        emit_each(self, "before_enqueue", self.middleware, listed)
         calls = os.urandom(8 * len(listed))
         jobs = [self._new_job(m, d, once=once, call=calls[8 * i : 8 * i + 8]) for i, (m, d) in enumerate(listed)]
         added = self._adder.add(jobs)
         new = [each for each, its in zip(listed, added, strict=True) if its.new]
-        self._emit_each("after_enqueue", self.middleware[::-1], new)
+        emit_each(self, "after_enqueue", self.middleware[::-1], new)
         return added
-
-    def _emit_each(self, signal: str, middleware: Sequence[Middleware], listed: Sequence[tuple[Any, ...]]) -> None:
-        """Emit a signal for many messages to the middleware that listens to it; what one raises stops no other hook.
-
-        Most do not, and to call each of them in vain took a sixth of the time of adding many jobs.
-        """
-        silent = getattr(Middleware, signal)
-        listening = [getattr(each, signal) for each in middleware if getattr(type(each), signal) is not silent]
-        for message, delay_ms in listed:
-            for listener in listening:
-                try:
-                    listener(self, message, delay_ms)
-                except BaseException as error:
-                    is_refusal = signal.startswith("before") and issubclass(type(error), MiddlewareError)
-                    if is_refusal or came_from_outside(error):
-                        raise
-                    self.logger.critical("Unexpected failure in %s of %r.", signal, listener, exc_info=True)
 
     def prepare(self, message: Message[Any]) -> NewJob:
         """Return a message as what a queue keeps, with what middleware puts on it; it is not enqueued.
@@ -331,76 +283,7 @@ class JobBroker(Broker):
     def _base(self, queue_name: str) -> str:
         return keys.base(self.namespace, queue_name)
 
-    # Signals: where Dramatiq tells us what its Worker does.
-
-    def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
-        """Dispatch a signal; a worker's boot and shutdown and a job's beginning are ours too."""
-        if signal == "process_message" and isinstance(args[0], LeasedMessage):
-            lease = args[0].lease
-            lease.thread, lease.began_mono_ms = threading.current_thread(), mono_ms()
-            lease.greenlet = current_greenlet()
-            CURRENT.set(lease)
-        elif signal in ("ack", "nack") and isinstance(args[0], LeasedMessage):
-            self._make_up_for_lost_end(args[0])
-        elif signal == "worker_boot":
-            self._boot(args[0])
-        if signal in _OF_THREADS and signal != "process_message":
-            self._emit_steadily(self.middleware, f"before_{signal}", *args, **kwargs)
-        elif signal == "enqueue":
-            self._emit_each("before_enqueue", self.middleware, [args])
-        else:
-            # What stops a job from running is its end, whatever that is.
-            super().emit_before(signal, *args, **kwargs)
-        if signal == "worker_shutdown":
-            self._sessions.stop_taking(self, args[0], self.shutdown_ms)
-
-    def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
-        """Dispatch a signal; what middleware enqueues after an actor is collected for the settling."""
-        if signal in ("process_message", "skip_message") and isinstance(args[0], LeasedMessage):
-            message, lease = args[0], args[0].lease
-            if signal == "skip_message":
-                message.skipped, lease.skip = True, sys.exception()
-            lease.collecting, lease.time_limit_ms = True, time_limit_ms(self, message)
-            try:
-                self._emit_steadily(self.middleware[::-1], f"after_{signal}", *args, **kwargs)
-            finally:
-                lease.collecting = False
-                message.over = True
-        elif signal in _OF_THREADS or signal == "enqueue":
-            self._emit_steadily(self.middleware[::-1], f"after_{signal}", *args, **kwargs)
-        else:
-            super().emit_after(signal, *args, **kwargs)
-        if signal == "worker_shutdown":
-            self._sessions.end(args[0])
-        elif signal == "process_boot":
-            self._has_own_process = True
-
-    def _make_up_for_lost_end(self, message: LeasedMessage) -> None:
-        """Dispatch the end of a run that was cut off before it: a log handler raised, or an interrupt struck."""
-        if message.exception is not None and not message.over:
-            self.emit_after("process_message", message, exception=message.exception)
-
-    def _emit_steadily(self, middleware: Sequence[Middleware], hook: str, *args: Any, **kwargs: Any) -> None:
-        """Call a hook of each middleware; what one raises, `sys.exit` too, ends no thread and stops no other hook."""
-        for each in middleware:
-            try:
-                getattr(each, hook)(self, *args, **kwargs)
-            except BaseException as error:
-                if came_from_outside(error):
-                    raise
-                logger.critical("Unexpected failure in %s of %s.", hook, class_name(each), exc_info=True)
-
-    def _boot(self, worker: Worker) -> None:
-        self._sessions.boot(worker)
-        served = {q_name(name) for name in (worker.consumer_whitelist or self.queues)}
-        limits = [options.concurrency for name, options in self.queues.items() if name in served]
-        places = sum(limit for limit in limits if limit)
-        if places > worker.worker_threads:
-            logger.warning(
-                "%d threads for %d places of the queues served: some places stay unused",
-                worker.worker_threads,
-                places,
-            )
+    # Ending.
 
     def _on_broken(self, worker: Worker | None, session: Session, failure: Failure) -> None:
         """End a worker that cannot go on: its process, where Dramatiq's command line has made that for it alone."""
@@ -408,11 +291,9 @@ class JobBroker(Broker):
         what = "nothing more is consumed" if worker is None else what
         logger.critical("this worker cannot go on: %s; %s", failure.reason, what, exc_info=failure.error)
         self._new_hooks().call("after_worker_broken", self, failure)
-        if worker is None:
-            return
-        if self._has_own_process:
+        if worker is not None and self._has_own_process:
             end_process(functools.partial(self.emit_after, "worker_shutdown", worker))
-        else:
+        elif worker is not None:
             stop_worker(worker, session)
 
     def _forked(self) -> None:

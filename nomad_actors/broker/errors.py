@@ -1,4 +1,27 @@
-"""The broker's own errors; each is also the Dramatiq error that a stock application expects in its place."""
+"""The broker's errors; one in whose place a stock application expects another error is that one too.
+
+BrokerError
+├── RedisUnavailable      Redis did not take a command; also Dramatiq's BrokerConnectionError
+│   └── WrongKeyType      a key of a queue holds another type
+├── PoolExhausted         client/link.py: the application's pool has no free connection; also redis-py's ConnectionError
+├── ScriptFailed          Redis answers and cannot do what it was asked
+├── UnreadableBody        a stored job is no message; also Dramatiq's DecodeError
+├── WorkerBroken          one of a worker's own threads ended
+├── WorkerStopped         the Worker has stopped
+├── QueueNotDeclared
+├── BadPriority
+├── BadOption
+├── BadCursor             client/finder.py
+├── ScheduleContended     client/slots.py
+├── QueueFull             the queue may hold no more jobs
+├── KeyReused             an idempotency key was used for another request
+├── Defer                 raised by a job: later, no attempt spent; also Dramatiq's SkipMessage
+├── PermanentError        raised by a job: fail at once
+└── UnprintableError      stands in for a job's exception that Python cannot print
+
+`Cancelled` is beside the tree, since it is no Exception but Dramatiq's Interrupt: a job's `except Exception` must not
+swallow it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +50,11 @@ class Refusal(StrEnum):
     COMMAND = "a command that we need was renamed, or is not there"
 
 
-class RedisUnavailable(BrokerConnectionError):
+class BrokerError(Exception):
+    """The base of the broker's errors."""
+
+
+class RedisUnavailable(BrokerError, BrokerConnectionError):
     """Raised when Redis did not take a command within the tries allowed; the cause is chained and named.
 
     An enqueue that ended in this error may or may not have happened; enqueueing the same message again is safe.
@@ -43,38 +70,38 @@ class WrongKeyType(RedisUnavailable):
     """Raised when a key of a queue holds something else than the broker keeps there; to ask again would not help."""
 
 
-class ScriptFailed(RuntimeError):
+class ScriptFailed(BrokerError, RuntimeError):
     """Raised when Redis answers and yet cannot do what it was asked: a fault of ours, or rubbish in its keys."""
 
 
-class UnreadableBody(DecodeError):
+class UnreadableBody(BrokerError, DecodeError):
     """Raised when a stored job is no message: its body is not decodable or lacks its shape."""
 
     def __init__(self, message: str, data: bytes, error: Exception | None = None) -> None:
         super().__init__(message, data, error)  # type: ignore[no-untyped-call]
 
 
-class WorkerBroken(RuntimeError):
+class WorkerBroken(BrokerError, RuntimeError):
     """Raised where jobs are awaited from a worker that cannot go on; says which of its threads ended and how."""
 
 
-class WorkerStopped(RuntimeError):
+class WorkerStopped(BrokerError, RuntimeError):
     """Raised in a consumer of a Worker that has stopped, or that another process was forked from."""
 
 
-class QueueNotDeclared(ValueError):
+class QueueNotDeclared(BrokerError, ValueError):
     """Raised when a queue is used that was not declared on this broker."""
 
 
-class BadPriority(ValueError):
+class BadPriority(BrokerError, ValueError):
     """Raised when a message's priority is no whole number from -8191 to 8191."""
 
 
-class BadOption(ValueError):
+class BadOption(BrokerError, ValueError):
     """Raised when a message's option cannot be used; says what is accepted."""
 
 
-class QueueFull(Exception):
+class QueueFull(BrokerError):
     """Raised when jobs are added to a queue that may hold no more; none of them was added."""
 
     def __init__(self, queue: str, max_length: int) -> None:
@@ -82,7 +109,7 @@ class QueueFull(Exception):
         self.queue, self.max_length = queue, max_length
 
 
-class KeyReused(Exception):
+class KeyReused(BrokerError):
     """Raised when a caller's own key for a request was used for another request; names the job that stands."""
 
     def __init__(self, job_id: str) -> None:
@@ -90,7 +117,7 @@ class KeyReused(Exception):
         self.job_id = job_id
 
 
-class Defer(SkipMessage):
+class Defer(BrokerError, SkipMessage):
     """Raised by a job that wants to run later, `seconds` from now; it spends no attempt.
 
     A SkipMessage, since Dramatiq's Retries, Callbacks and Pipelines leave those alone.
@@ -108,11 +135,11 @@ class Defer(SkipMessage):
         self.reason = reason
 
 
-class PermanentError(Exception):
+class PermanentError(BrokerError):
     """Raised by a job that must fail at once: another attempt would end the same."""
 
 
-class UnprintableError(Exception):
+class UnprintableError(BrokerError):
     """Raised in place of a job's exception that Python cannot print; `original` is that exception.
 
     Log handlers and Dramatiq's Retries print what they are handed, and would fail by it: the thread would end.

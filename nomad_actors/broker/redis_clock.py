@@ -10,8 +10,8 @@ import struct
 import time
 from dataclasses import dataclass
 
-#: TIME and a worker's clock may differ by this between two looks (ms); that of the script.
-TOLERANCE_MS = 2000
+from .constants import CLOCK_TOLERANCE_MS
+
 #: How soon a worker looks again at a clock that is in doubt.
 LOOK_AGAIN_SECONDS = 0.5
 
@@ -71,7 +71,7 @@ class ClockSight:
             return not reply.sure
         # At most this much has passed between the two looks, however long the calls were on their way.
         most_ms = (received - self.sent) * 1000
-        self.certain = reply.raw_ms - self.raw_ms > most_ms + TOLERANCE_MS
+        self.certain = reply.raw_ms - self.raw_ms > most_ms + CLOCK_TOLERANCE_MS
         return True
 
 

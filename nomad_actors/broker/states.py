@@ -1,13 +1,18 @@
 """The states of a job and the transitions between them, as data.
 
-A job is in exactly one state because it stands in exactly one index of its queue (see `keys`); the record itself does
-not repeat it. The tests drive the scripts against this table.
+A job is in exactly one state because its id is in exactly one index of its queue (see `keys`); the record itself does
+not repeat it. What the API, the CLI, search and bulk operations allow is read from this table, and a test drives the
+script of every row with a job in every state. To add a state: a member of `State`, its index in `keys`, its rows here.
 """
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
+
+from .endings import Outcome
 
 
 class State(enum.StrEnum):
@@ -26,41 +31,105 @@ PAUSED = "paused"
 #: Every word that a caller may use for a state.
 STATE_NAMES: tuple[str, ...] = (*State, PAUSED)
 
+FINISHED = (State.COMPLETED, State.FAILED)
+#: The states of a job that has not begun, or will begin again.
+PENDING = (State.WAITING, State.DELAYED)
+
+
+class Action(enum.StrEnum):
+    """What an operator can do to jobs."""
+
+    RETRY = "retry"
+    REMOVE = "remove"
+    PROMOTE = "promote"
+    CANCEL = "cancel"
+    CLEAN = "clean"
+
 
 class Transition(NamedTuple):
-    """One way a job's state may change; `script` is the file in `scripts/` that does it."""
+    """One way a job's state may change; None stands for "no such job"."""
 
     name: str
-    sources: frozenset[State | None]
+    #: Where the job may be before; a job in another state is left as it is.
+    sources: tuple[State | None, ...]
     target: State | None
+    #: The file in `scripts/` that does it.
     script: str
+    #: What the operator asked for, if one did.
+    action: Action | None = None
+    #: How the run ended, if one did.
+    outcomes: tuple[Outcome, ...] = ()
 
 
-def _row(name: str, sources: tuple[State | None, ...], target: State | None, script: str) -> Transition:
-    return Transition(name, frozenset(sources), target, script)
+_ADDABLE = (None, *FINISHED)
+_ACTIVE = (State.ACTIVE,)
 
-
-_FINISHED = (State.COMPLETED, State.FAILED)
-
-#: None stands for "no such job".
 TRANSITIONS: tuple[Transition, ...] = (
-    _row("enqueue", (None, *_FINISHED), State.WAITING, "enqueue"),
-    _row("enqueue later", (None, *_FINISHED), State.DELAYED, "enqueue"),
-    _row("promote when due", (State.DELAYED,), State.WAITING, "start"),
-    _row("promote now", (State.DELAYED,), State.WAITING, "promote"),
-    _row("start", (State.WAITING,), State.ACTIVE, "start"),
-    _row("complete", (State.ACTIVE,), State.COMPLETED, "settle"),
-    _row("retry", (State.ACTIVE,), State.DELAYED, "settle"),
-    _row("defer", (State.ACTIVE,), State.DELAYED, "settle"),
-    _row("fail", (State.ACTIVE,), State.FAILED, "settle"),
-    _row("recover", (State.ACTIVE,), State.WAITING, "beat"),
-    _row("lost too often", (State.ACTIVE,), State.FAILED, "beat"),
-    _row("cancel", (State.WAITING, State.DELAYED), State.FAILED, "cancel"),
-    _row("cancelled while running", (State.ACTIVE,), State.FAILED, "settle"),
-    _row("release", (State.ACTIVE,), State.WAITING, "settle"),
-    _row("run once more", (State.ACTIVE,), State.WAITING, "settle"),
-    _row("again", _FINISHED, State.WAITING, "again"),
-    _row("remove", (State.WAITING, State.DELAYED, *_FINISHED), None, "remove"),
-    _row("trim", _FINISHED, None, "settle"),
-    _row("clean", (State.WAITING, State.DELAYED, *_FINISHED), None, "clean"),
+    # A caller or a schedule adds a job.
+    Transition("enqueue", _ADDABLE, State.WAITING, "enqueue"),
+    Transition("enqueue delayed", _ADDABLE, State.DELAYED, "enqueue"),
+    Transition("enqueue behind a run", _ACTIVE, State.ACTIVE, "enqueue"),
+    Transition("enqueue in bulk", _ADDABLE, State.WAITING, "add_bulk_part"),
+    Transition("claim a slot", (None,), State.WAITING, "claim_slots"),
+    # A worker runs it.
+    Transition("promote when due", (State.DELAYED,), State.WAITING, "start"),
+    Transition("start", (State.WAITING,), State.ACTIVE, "start"),
+    Transition("complete", _ACTIVE, State.COMPLETED, "settle", outcomes=(Outcome.COMPLETED, Outcome.SKIPPED)),
+    Transition("fail", _ACTIVE, State.FAILED, "settle", outcomes=(Outcome.FAILED,)),
+    Transition("end as cancelled", _ACTIVE, State.FAILED, "settle", outcomes=(Outcome.CANCELLED,)),
+    Transition("try again", _ACTIVE, State.DELAYED, "settle", outcomes=(Outcome.RETRIED,)),
+    Transition("defer", _ACTIVE, State.DELAYED, "settle", outcomes=(Outcome.DEFERRED,)),
+    Transition("release", _ACTIVE, State.WAITING, "settle", outcomes=(Outcome.RELEASED,)),
+    Transition("begin what was enqueued behind a run", _ACTIVE, State.WAITING, "settle"),
+    # Its worker is lost.
+    Transition("recover", _ACTIVE, State.WAITING, "heartbeat", outcomes=(Outcome.RECOVERED,)),
+    Transition("lose too many workers", _ACTIVE, State.FAILED, "heartbeat"),
+    # An operator acts.
+    Transition("retry", (State.FAILED, State.COMPLETED), State.WAITING, "retry", Action.RETRY),
+    Transition("promote", (State.DELAYED,), State.WAITING, "promote", Action.PROMOTE),
+    Transition("cancel", PENDING, State.FAILED, "cancel", Action.CANCEL),
+    Transition("ask a run to end", _ACTIVE, State.ACTIVE, "cancel", Action.CANCEL),
+    Transition("remove", (*PENDING, *FINISHED), None, "remove", Action.REMOVE),
+    Transition("clean", (*FINISHED, State.DELAYED, State.WAITING), None, "clean", Action.CLEAN),
+    Transition("flush", tuple(State), None, "flush"),
+    # Retention.
+    Transition("trim by count", FINISHED, None, "settle"),
+    Transition("trim by age", FINISHED, None, "heartbeat"),
 )
+
+#: How a finished job can have ended, and the state that it is in then.
+OUTCOMES: Mapping[str, State] = MappingProxyType(
+    {
+        outcome.value: state
+        for state in FINISHED
+        for row in TRANSITIONS
+        if row.target is state
+        for outcome in row.outcomes
+    }
+)
+
+
+def allowed(action: Action | str) -> tuple[State, ...]:
+    """Return the states of the jobs that an operator's action can be done to."""
+    return tuple(state for row in TRANSITIONS if row.action == action for state in row.sources if state is not None)
+
+
+def allowed_names(action: Action | str) -> tuple[str, ...]:
+    """Return `allowed` in callers' words: a waiting job of a paused queue is `paused`."""
+    return tuple(name for state in allowed(action) for name in names_of(state))
+
+
+def names_of(state: State) -> tuple[str, ...]:
+    """Return the words by which callers name a state."""
+    return (state.value, PAUSED) if state is State.WAITING else (state.value,)
+
+
+def state_named(name: str) -> State:
+    """Return the state that a caller names. Raises `ValueError` for another word."""
+    return State.WAITING if name == PAUSED else State(name)
+
+
+def in_words(names: Iterable[str]) -> str:
+    """Return names as a sentence has them: "waiting, delayed or active"."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..broker.states import State, names_of
 from ..errors import BadInput
 from .report import printable
 
@@ -18,7 +19,11 @@ InQueue = Annotated[str | None, typer.Option("--queue", "-q", metavar="QUEUE", h
 def states_of(text: str | None) -> list[str]:
     """Return the states that are written with commas between them; those that wait in a paused queue wait too."""
     words = [] if text is None else [word.strip() for word in text.split(",")]
-    return list(dict.fromkeys(each for word in words for each in ((word, "paused") if word == "waiting" else (word,))))
+    return list(
+        dict.fromkeys(
+            each for word in words for each in (names_of(State.WAITING) if word == State.WAITING else (word,))
+        )
+    )
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -13,7 +13,17 @@ from ..broker.errors import RedisUnavailable, WrongKeyType
 from ..broker.records.holds import Limits, Pause, PauseScope
 from ..broker.records.stats import Tally
 from ..broker.records.stored_job import StoredJob
-from ..broker.states import PAUSED, STATE_NAMES, State
+from ..broker.states import (
+    PAUSED,
+    STATE_NAMES,
+    Action,
+    State,
+    allowed,
+    allowed_names,
+    in_words,
+    names_of,
+    state_named,
+)
 from ..errors import BadInput, JobNotFound, Unavailable, UnknownState, UnreadableQueue, WrongState
 from ..logs import get_logger
 from ..logs.foreign_text import safe_repr
@@ -29,7 +39,7 @@ MAX_AT_A_TIME = 1_000_000
 MAX_STARTS = 100_000
 MAX_LENGTH = 1_000_000_000
 
-CLEANABLE = (State.COMPLETED, State.FAILED, State.DELAYED, State.WAITING, PAUSED)
+CLEANABLE = allowed_names(Action.CLEAN)
 
 
 @dataclass(frozen=True)
@@ -210,7 +220,7 @@ class Queue:
         return found
 
     def _page(self, name: str, start: int, end: int) -> list[Job]:
-        state = State.WAITING if name == PAUSED else State(name)
+        state = state_named(name)
         with redis_errors():
             stored = self._view.jobs(state, start, end)
             return self._as_jobs(stored, lambda _: name)
@@ -241,7 +251,7 @@ class Queue:
         with redis_errors():
             stored = self._view.get(job_id)
             word = self._view.again(stored) if stored else "missing"
-        self._check(job_id, word, "retried", "failed or completed")
+        self._check(job_id, word, "retried", Action.RETRY)
 
     def promote(self, job_id: str) -> None:
         """Put a delayed job to waiting now.
@@ -250,7 +260,7 @@ class Queue:
         """
         with redis_errors():
             word = self._view.promote(job_id)
-        self._check(job_id, word, "promoted", "delayed")
+        self._check(job_id, word, "promoted", Action.PROMOTE)
 
     def cancel(self, job_id: str, reason: str = "") -> str:
         """End a job as cancelled: one that waits or is delayed at once, one that runs as soon as it can be interrupted.
@@ -263,7 +273,7 @@ class Queue:
             word = self._view.cancel(job_id, reason)
         if word == "asked":
             return State.ACTIVE.value
-        self._check(job_id, word, "cancelled", "waiting, delayed or active")
+        self._check(job_id, word, "cancelled", Action.CANCEL)
         return State.FAILED.value
 
     def remove(self, job_id: str) -> None:
@@ -273,15 +283,15 @@ class Queue:
         """
         with redis_errors():
             word = self._view.remove(job_id)
-        self._check(job_id, word, "removed", "waiting, delayed, completed or failed")
+        self._check(job_id, word, "removed", Action.REMOVE)
 
-    def _check(self, job_id: str, word: str, done: str, accepted: str) -> None:
+    def _check(self, job_id: str, word: str, done: str, action: Action) -> None:
         if word == "missing":
             raise JobNotFound(f"queue {self.name!r} holds no job {job_id!r}")
         if word == "unreadable":
             raise WrongState(f"job {job_id!r} cannot be {done}: its stored record cannot be read")
         if word != "ok":
-            raise WrongState(f"job {job_id!r} is {word}; only a job that is {accepted} can be {done}")
+            raise WrongState(f"job {job_id!r} is {word}; only a job that is {in_words(allowed(action))} can be {done}")
 
     def clean(self, grace_ms: int, status: str = "completed", limit: int = 1000) -> list[str]:
         """Remove up to `limit` jobs that ended (else were enqueued) over `grace_ms` ago, oldest first; return the ids.
@@ -294,10 +304,9 @@ class Queue:
             if value < 0:
                 raise BadInput(f"{name} must be 0 or more, not {value}")
         with redis_errors():
-            if status in (State.WAITING, PAUSED) and (status == PAUSED) != self.is_paused():
+            if status in names_of(State.WAITING) and (status == PAUSED) != self.is_paused():
                 return []
-            state = State.WAITING if status == PAUSED else State(status)
-            return list(self._view.clean(state, grace_ms=grace_ms, limit=limit))
+            return list(self._view.clean(state_named(status), grace_ms=grace_ms, limit=limit))
 
     def find(self, sought: JobFilter, *, limit: int = 10, cursor: str | None = None) -> JobPage:
         """Return jobs of some states, job type, fields, fingerprint and time, and the cursor of the next page.

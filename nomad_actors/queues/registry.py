@@ -28,7 +28,6 @@ from ..broker.records import OWN_ID, pack_result
 from ..broker.records.holds import Pause, PauseScope
 from ..broker.records.notes import Progress
 from ..broker.records.tags import MAX_KEY_CHARS, unique
-from ..broker.retention import Retention
 from ..broker.worker.lease import CURRENT, Lease
 from ..broker.worker.report import Report
 from ..clock import Clock
@@ -44,6 +43,7 @@ from ..errors import (
     UnknownQueue,
 )
 from ..logs.foreign_text import came_from_outside, describe_error, safe_repr, safe_str
+from ..retention import Retention
 from ..settings import Settings
 from .job_type import Backoff, JobType, Priority
 from .queue import Queue, of_readable, redis_errors, whole

@@ -10,21 +10,12 @@ from ..broker.client.finder import BadCursor, Finder, Found, Span
 from ..broker.records.failures import Fault
 from ..broker.records.stored_job import StoredJob
 from ..broker.records.tags import TERM_BYTES, term
-from ..broker.states import PAUSED, STATE_NAMES, State
+from ..broker.states import OUTCOMES, PAUSED, STATE_NAMES, State, state_named
 from ..errors import BadInput, UnknownJobType, UnknownState
 from .job import Job, outcome_of
 from .job_type import JobType
 
 MAX_LIMIT = 1000
-#: How a job can have ended, and the state that it is in then.
-OUTCOMES: Mapping[str, State] = MappingProxyType(
-    {
-        "completed": State.COMPLETED,
-        "skipped": State.COMPLETED,
-        "failed": State.FAILED,
-        "cancelled": State.FAILED,
-    }
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +57,7 @@ class JobFilter:
         """
         none_is = {False: PAUSED, True: State.WAITING.value, None: ""}[paused]
         names = [name for name in self.states or STATE_NAMES if name != none_is]
-        states = list(dict.fromkeys(State.WAITING if name == PAUSED else State(name) for name in names))
+        states = list(dict.fromkeys(map(state_named, names)))
         ended = {OUTCOMES[outcome] for outcome in self.outcomes}
         return [state for state in states if state in ended] if ended else states
 

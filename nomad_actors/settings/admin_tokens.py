@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import SettingsError
+from ..errors import NomadError, SettingsError
 from .addresses import is_loopback_host
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _NAMES = "up to 40 letters, digits, '.', '_', '-'"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-class WrongEntry(ValueError):
+class WrongEntry(NomadError, ValueError):
     """Raised for an entry that is none; says which one and why, and repeats nothing of it."""
 
 

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
+from ..errors import NomadError
+
 ACCEPTED = (
     "redis://[user:password@]host:6379/0, rediss://… or unix:///path/of.sock "
     "(special characters of a password percent-encoded)"
@@ -17,7 +19,7 @@ _TLS = (*_TLS_FILES, "ssl_ca_path", "ssl_cert_reqs", "ssl_check_hostname", "ssl_
 _OPTIONS = (*_NUMBERS, "socket_keepalive", "client_name")
 
 
-class WrongRedisUrl(ValueError):
+class WrongRedisUrl(NomadError, ValueError):
     """Raised for a URL that redis-py, or Redis, would refuse; says why and repeats no password."""
 
 

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from ..errors import SettingsError
 from ..logs.known_secrets import KNOWN, basic_credentials
+from ..retention import Retention
 from .addresses import Network, is_loopback_host, parse_networks, parse_prefix
 from .admin_tokens import ACCEPTED as TOKENS_ACCEPTED
 from .admin_tokens import AdminToken, WrongEntry, parse_tokens
@@ -54,8 +55,9 @@ class Keep(NamedTuple):
     age_ms: int
 
 
-KEEP_COMPLETED = Keep(1_000, 86_400_000)
-KEEP_FAILED = Keep(10_000, 604_800_000)
+_RETENTION = Retention()
+_KEEP_COMPLETED = Keep(_RETENTION.completed, _RETENTION.completed_ms)
+_KEEP_FAILED = Keep(_RETENTION.failed, _RETENTION.failed_ms)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +88,8 @@ class Settings:
     #: Jobs at a time by queue name; overrides what the job type says.
     queue_concurrency: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     #: Ended jobs kept, a queue: by count and by age; and by queue name what differs.
-    keep_completed: Keep = KEEP_COMPLETED
-    keep_failed: Keep = KEEP_FAILED
+    keep_completed: Keep = _KEEP_COMPLETED
+    keep_failed: Keep = _KEEP_FAILED
     queue_keep_completed: Mapping[str, Keep] = field(default_factory=lambda: MappingProxyType({}))
     queue_keep_failed: Mapping[str, Keep] = field(default_factory=lambda: MappingProxyType({}))
     #: Python modules with job types of the user's own.

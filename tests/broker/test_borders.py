@@ -16,11 +16,12 @@ from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, Retention, records
 from nomad_actors.broker.client.link import Call
 from nomad_actors.broker.client.queue_view import MARK, QueueView
+from nomad_actors.broker.constants import MAX_ATTEMPTS, REQUESTS
 from nomad_actors.broker.errors import BadOption, BadPriority
 from nomad_actors.broker.keys import MAX_PRIORITY
-from nomad_actors.broker.records import HEADER, MAX_ATTEMPTS, MAX_ID_BYTES, REQUESTS
+from nomad_actors.broker.records import HEADER, MAX_ID_BYTES
 from nomad_actors.broker.records.notes import unpack as unpack_notes
-from nomad_actors.broker.worker.queue_state import Place
+from nomad_actors.broker.worker.queue_state import QueueState
 from nomad_actors.testing import running
 
 BASE = "nomad:{default}"
@@ -102,7 +103,7 @@ def test_requests_begin_anew_and_lose_no_lease(
         job.send(number)
     session = broker._sessions._make(1, None, lambda: None, None)
     broker._sessions._of[None] = session
-    place = session._places["default"] = Place("default", BASE, 1, None, None, request=first)
+    state = session._held.by_name["default"] = QueueState("default", BASE, 1, None, None, request=first)
     heard_ms = 0.0 if is_forgotten else time.time() * 1000
     redis_client.hset(f"{BASE}:workers", session.worker_id, MARK.pack(heard_ms, first, 0.0) + b"name")
     consumer = broker.consume("default", timeout=2_000)
@@ -112,7 +113,7 @@ def test_requests_begin_anew_and_lose_no_lease(
         assert message.args == (number,)
         consumer.ack(message)
     consumer.close()
-    assert place.request < REQUESTS
+    assert state.request < REQUESTS
     session.close()
     assert view.counts().completed == 12
     check_queue(redis_client)

@@ -55,7 +55,7 @@ def put_down(broker: JobBroker, work: Actor[..., Any], *, commit: bool) -> str:
     parts = [jobs[at : at + ADD_STEP] for at in range(0, MANY, ADD_STEP)]
     broker._adder._put_down(f"{base}:bulk:dead", parts)
     if commit:
-        assert broker._links.run([Call("commit", base, ("dead", len(parts), MANY))]) == [[b"ok"]]
+        assert broker._links.run([Call("commit_bulk", base, ("dead", len(parts), MANY))]) == [[b"ok"]]
     return f"{base}:bulk:dead"
 
 
@@ -97,7 +97,7 @@ def test_a_worker_leaves_a_bulk_to_a_caller_that_lives(
 
 
 @pytest.mark.parametrize("side", ["cut_before", "cut_after"])
-@pytest.mark.parametrize("name", ["hset", "commit", "move"])
+@pytest.mark.parametrize("name", ["hset", "commit_bulk", "add_bulk_part"])
 def test_a_cut_line_doubles_nothing_also_while_workers_take_the_jobs_away(
     make_broker: Callable[..., JobBroker],
     broker: JobBroker,
@@ -122,6 +122,8 @@ def test_parts_that_went_in_between_add_nothing(
 ) -> None:
     key = put_down(broker, work, commit=False)
     redis_client.hdel(key, "0")
-    reply = broker._links.run([Call("commit", broker._base("default"), ("dead", len(range(0, MANY, ADD_STEP)), MANY))])
+    reply = broker._links.run(
+        [Call("commit_bulk", broker._base("default"), ("dead", len(range(0, MANY, ADD_STEP)), MANY))]
+    )
     assert reply == [[b"gone"]]
     assert view.counts().waiting == 0

@@ -182,7 +182,7 @@ def test_a_step_deletes_nothing_before_its_time(
 def beat(broker: JobBroker, worker: bytes, evidence: str = "") -> ClockReply:
     """Send a worker's beat with what it has seen of the clock."""
     arguments = (worker, f"{worker.decode()}:1", 0, LEASE_MS, evidence)
-    reply = broker._links.run([Call("beat", broker._base("default"), arguments)])[0]
+    reply = broker._links.run([Call("heartbeat", broker._base("default"), arguments)])[0]
     return ClockReply.read(reply[8])
 
 

@@ -35,7 +35,9 @@ def named(*names: str) -> Callable[[Command], bool]:
 
 
 # Every script that a caller or a worker runs by itself, and what makes it run.
-CALLERS_SCRIPTS = sorted(set(scripts()) - {"start", "settle", "beat", "forget", "limit", "keep", "peek", "report"})
+CALLERS_SCRIPTS = sorted(
+    set(scripts()) - {"start", "settle", "heartbeat", "forget_workers", "set_limits", "set_retention", "peek", "report"}
+)
 
 
 @pytest.mark.parametrize("script", CALLERS_SCRIPTS)
@@ -59,10 +61,10 @@ def test_a_callers_script_whose_reply_is_cut_has_its_effect_once(
     claim = Claim("known", 1, [(1_800_000_000_000, "")], broker.prepare(actor.message(False)), kind="manual")
     many, finder = [(actor.message(False), 0) for _ in range(600)], broker.finder("default")
     actions: dict[str, Callable[[], object]] = {
-        "schedule": lambda: book.put("default", "new", lambda stored: None if stored else nothing),
-        "slot": lambda: book.claim("default", claim),
+        "save_schedule": lambda: book.put("default", "new", lambda stored: None if stored else nothing),
+        "claim_slots": lambda: book.claim("default", claim),
         "enqueue": lambda: broker.enqueue(waiting),
-        "again": lambda: view.again(stored),
+        "retry": lambda: view.again(stored),
         "cancel": lambda: view.cancel(delayed.message_id, "why"),
         "promote": lambda: view.promote(delayed.message_id),
         "remove": lambda: view.remove(failed.message_id),
@@ -73,30 +75,36 @@ def test_a_callers_script_whose_reply_is_cut_has_its_effect_once(
         "ages": view.ages,
         "list": lambda: view.jobs(State.FAILED, 0, -1),
         "get": lambda: view.get(failed.message_id),
-        "operation": lambda: broker.operations("default").put("id", {}, seen=0),
-        "commit": lambda: broker.enqueue_many(many),
-        "move": lambda: broker.enqueue_many(many),
+        "save_operation": lambda: broker.operations("default").put("id", {}, seen=0),
+        "commit_bulk": lambda: broker.enqueue_many(many),
+        "add_bulk_part": lambda: broker.enqueue_many(many),
         "page": lambda: finder.by_state([State.FAILED], Span(), lambda _: True, limit=10, cursor=None),
-        "find": lambda: finder.by_term(b"8 bytes.", list(State), Span(), lambda _: True, limit=10, cursor=None),
-        "faults": lambda: finder.faults(limit=10, cursor=None),
+        "find_by_term": lambda: finder.by_term(b"8 bytes.", list(State), Span(), lambda _: True, limit=10, cursor=None),
+        "failure_groups": lambda: finder.faults(limit=10, cursor=None),
         "permissions": broker.refused_commands,
     }
     getattr(proxy, side)(named(script))
     answer = actions[script]()
     assert proxy.cuts == [script]
     # Whoever asked learns what was done, not that it cannot be done once more.
-    told = {"again": "ok", "promote": "ok", "remove": "ok", "cancel": "ok", "clean": [failed.message_id]}
+    told = {"retry": "ok", "promote": "ok", "remove": "ok", "cancel": "ok", "clean": [failed.message_id]}
     assert answer == told.get(script, answer)
-    if script == "operation":
+    if script == "save_operation":
         assert answer is not None
     check_queue(redis_client)
     counts = view.counts()
     total = counts.waiting + counts.delayed + counts.failed + counts.completed
-    assert total == {"enqueue": 3, "commit": 602, "move": 602, "slot": 3, "remove": 1, "clean": 1, "flush": 0}.get(
-        script, 2
-    )
+    assert total == {
+        "enqueue": 3,
+        "commit_bulk": 602,
+        "add_bulk_part": 602,
+        "claim_slots": 3,
+        "remove": 1,
+        "clean": 1,
+        "flush": 0,
+    }.get(script, 2)
 
-    if script == "schedule":
+    if script == "save_schedule":
         assert [each.name for each in book.read(["default"])] == ["known", "new"]
 
 
@@ -117,7 +125,9 @@ def fail_if_asked(fails: bool) -> None:
         raise ValueError("asked")
 
 
-@pytest.mark.parametrize("script", ["start", "settle", "forget", "limit", "keep", "beat", "blpop", "rpush"])
+@pytest.mark.parametrize(
+    "script", ["start", "settle", "forget_workers", "set_limits", "set_retention", "heartbeat", "blpop", "rpush"]
+)
 @pytest.mark.parametrize("side", ["cut_before", "cut_after"])
 def test_a_workers_script_whose_reply_is_cut_runs_every_job_once(
     make_broker: Callable[..., JobBroker],
@@ -140,7 +150,7 @@ def test_a_workers_script_whose_reply_is_cut_runs_every_job_once(
         for i in range(20):
             job.send(i)
         caller.join("default", timeout=10_000)
-        if script == "beat":
+        if script == "heartbeat":
             return  # It is sent on leaving.
         wait_until(lambda: proxy.cuts == [script])
         job.send(20)

@@ -226,16 +226,16 @@ def test_what_is_decided_on_and_not_added_yet_counts_for_a_full_queue(
     base = broker._base("default")
     jobs = [NewJob.of(work.message(n), call=os.urandom(8), actor=work, delay_ms=0) for n in range(500)]
     broker._adder._put_down(f"{base}:bulk:slow", [jobs[:250], jobs[250:]])
-    commit = Call("commit", base, ("slow", 2, 500))
+    commit = Call("commit_bulk", base, ("slow", 2, 500))
     assert broker._links.run([commit]) == [[b"ok"]]
     with pytest.raises(QueueFull):
         broker.enqueue_many([(work.message(n), 0) for n in range(600)])
     broker.enqueue_many([(work.message(n), 0) for n in range(200)])
-    assert broker._links.run([Call("move", base, ("slow", 0, ""))]) != [[]]
+    assert broker._links.run([Call("add_bulk_part", base, ("slow", 0, ""))]) != [[]]
     broker.enqueue_many([(work.message(n), 0) for n in range(100)])
     with pytest.raises(QueueFull):
         work.send(1)
-    broker._links.run([Call("move", base, ("slow", 1, "1"))])
+    broker._links.run([Call("add_bulk_part", base, ("slow", 1, "1"))])
     assert view.counts().waiting == 800
 
 

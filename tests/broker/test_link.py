@@ -82,5 +82,5 @@ def test_a_redis_that_takes_no_writes_is_an_outage(client: redis.Redis, said: st
     else:
         client.replicaof("127.0.0.1", 1)
     with pytest.raises(RedisUnavailable):
-        links.run([Call("limit", BASE, ("max_length", 5))])
+        links.run([Call("set_limits", BASE, ("max_length", 5))])
     links.close()

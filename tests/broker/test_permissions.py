@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,8 @@ import redis
 
 from nomad_actors.broker import JobBroker
 from nomad_actors.broker.errors import RedisUnavailable, Refusal
+from nomad_actors.broker.scripts import scripts
 from nomad_actors.processes.local_redis import LocalRedis
-
-SCRIPTS = Path(str(resources.files("nomad_actors.broker.scripts")))
 
 
 def used_by(text: str) -> set[str]:
@@ -22,13 +20,10 @@ def used_by(text: str) -> set[str]:
 
 
 def test_every_command_of_a_script_is_tried() -> None:
-    used = {
-        command
-        for entry in SCRIPTS.rglob("*.lua")
-        if entry.name != "permissions.lua"
-        for command in used_by(entry.read_text(encoding="utf-8"))
-    }
-    assert used <= used_by((SCRIPTS / "permissions.lua").read_text(encoding="utf-8"))
+    tried = used_by(scripts()["permissions"].source.decode())
+    assert tried
+    for name, script in scripts().items():
+        assert used_by(script.source.decode()) <= tried, name
 
 
 def test_an_unrestricted_user_is_refused_nothing_and_no_key_stays(broker: JobBroker, redis_client: redis.Redis) -> None:

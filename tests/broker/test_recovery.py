@@ -124,7 +124,9 @@ def test_a_job_that_lost_three_workers_fails_with_that_reason(
 
 def beat(broker: JobBroker, worker: bytes = b"reaper!!", held: tuple[bytes, ...] = ()) -> list[object]:
     """Send one beat of a worker; True-ish only by what it returns."""
-    reply = broker._links.run([Call("beat", broker._base("default"), (worker, "reaper:1", 0, LEASE_MS, "", *held))])[0]
+    reply = broker._links.run(
+        [Call("heartbeat", broker._base("default"), (worker, "reaper:1", 0, LEASE_MS, "", *held))]
+    )[0]
     assert len(reply) == 9
     return []
 
@@ -161,7 +163,7 @@ def test_a_lease_that_its_living_worker_does_not_name_goes_back_and_nobody_is_bl
     job = dramatiq.actor(lambda: None, actor_name="job").send()
     lose(quick, [job.message_id])
     # The worker lives, has the answer to its first request, and holds nothing.
-    quick._links.run([Call("beat", quick._base("default"), (DEAD, "dead:1", 1, LEASE_MS))])
+    quick._links.run([Call("heartbeat", quick._base("default"), (DEAD, "dead:1", 1, LEASE_MS))])
     told = view.get(job.message_id)
     assert told is not None
     assert told.record is not None
@@ -337,7 +339,7 @@ def test_a_paused_workers_running_job_is_not_taken_for_lost(
             consumer.pause()
         session = quick._session
         assert session is not None
-        wait_until(lambda: not session._places["default"].attached)
+        wait_until(lambda: not session._held.by_name["default"].attached)
         # Another process ticks for longer than a lease.
         deadline = threading.Event()
         threading.Timer(3 * LEASE_MS / 1000, deadline.set).start()

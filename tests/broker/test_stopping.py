@@ -104,7 +104,7 @@ def test_a_stopping_worker_starts_nothing_more(
     assert began.wait(5)
     stopping = threading.Thread(target=worker.stop)
     stopping.start()
-    wait_until(lambda: broker._session is not None and not broker._session._taking)
+    wait_until(lambda: broker._session is not None and not broker._session._held.taking)
     for i in range(1, 5):
         job.send(i)
     go.set()

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from .. import keys
 from ..errors import KeyReused, QueueFull, RedisUnavailable
 from ..records import unpack_id
 from .link import Call, CallerLinks
@@ -64,8 +65,8 @@ class Adder:
     def _in_parts(self, queue: str, jobs: Sequence[NewJob]) -> list[Added]:
         base, bulk = self._base_of(queue), secrets.token_hex(8)
         parts = [jobs[at : at + ADD_STEP] for at in range(0, len(jobs), ADD_STEP)]
-        self._put_down(f"{base}:bulk:{bulk}", parts)
-        (word, *more) = self._links.run([Call("commit", base, (bulk, len(parts), len(jobs)))])[0]
+        self._put_down(keys.BULK.of(base, bulk), parts)
+        (word, *more) = self._links.run([Call("commit_bulk", base, (bulk, len(parts), len(jobs)))])[0]
         _check(queue, [word, *more])
         if word == b"gone":
             raise RedisUnavailable("Redis lost a part of the jobs before all of them were there; none was added")
@@ -73,7 +74,9 @@ class Adder:
         last = len(parts) - 1
         for at in range(0, len(parts), IN_FLIGHT):
             numbers = range(at, min(at + IN_FLIGHT, len(parts)))
-            replies = self._links.run([Call("move", base, (bulk, n, "1" if n == last else "")) for n in numbers])
+            replies = self._links.run(
+                [Call("add_bulk_part", base, (bulk, n, "1" if n == last else "")) for n in numbers]
+            )
             for n, reply in zip(numbers, replies, strict=True):
                 added += _added(parts[n], reply)
         return added

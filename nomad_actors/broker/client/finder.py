@@ -13,12 +13,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .. import keys
+from ..errors import BrokerError
 from ..records import pack_id
 from ..records.failures import Fault
 from ..records.failures import unpack as unpack_fault
 from ..records.stored_job import StoredJob
 from ..records.tags import TERM_BYTES
-from ..states import State
+from ..states import FINISHED, State
 from .link import Call, CallerLinks
 from .queue_view import QueueView
 
@@ -39,7 +41,7 @@ _SCORE = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?")
 Accepts = Callable[[StoredJob], bool]
 
 
-class BadCursor(ValueError):
+class BadCursor(BrokerError, ValueError):
     """Raised for a cursor that no page gave."""
 
 
@@ -145,7 +147,7 @@ class Finder:
         """Return some jobs of a state, each with its place, whether they are its last, and the place after them."""
         if state is State.ACTIVE:
             return self._running(place, span), True, place
-        rev = "rev" if state in (State.COMPLETED, State.FAILED) else ""
+        rev = "rev" if state in FINISHED else ""
         # The score of a waiting job is its place, not a time.
         in_time = span if state is not State.WAITING else Span()
         low, high = _bound(in_time.since_ms, "-inf"), _bound(in_time.until_ms, "+inf")
@@ -174,7 +176,7 @@ class Finder:
         looked_at, entry, count, size = 0, b"", min(STEP, limit + 1), 0
         # One more than is shown: only then there is a next page.
         while len(found) <= limit and looked_at < MOST_LOOKED_AT and size < PAGE_BYTES:
-            more, *reply = self._run("find", high, low, count)
+            more, *reply = self._run("find_by_term", high, low, count)
             for i in range(0, len(reply), 5):
                 entry, state, value, lease, told = reply[i : i + 5]
                 looked_at += 1
@@ -203,7 +205,7 @@ class Finder:
             term = _bytes(packed)
             if not _is_score(score):
                 raise BadCursor(cursor)
-        reply = self._run("faults", limit + 1, score, term)
+        reply = self._run("failure_groups", limit + 1, score, term)
         found = [
             unpack_fault(reply[i], reply[i + 2], int(reply[i + 3]))
             for i in range(0, min(len(reply), 4 * limit), 4)
@@ -216,9 +218,9 @@ class Finder:
 
     def count(self, term: bytes) -> int:
         """Return how many jobs have a term, in whatever state."""
-        counted: int = self._links.commands([("ZLEXCOUNT", f"{self._base}:terms", b"[" + term, b"(" + term + b"\xff")])[
-            0
-        ]
+        counted: int = self._links.commands(
+            [("ZLEXCOUNT", keys.TERMS.of(self._base), b"[" + term, b"(" + term + b"\xff")]
+        )[0]
         return counted
 
     def _run(self, script: str, *arguments: Any) -> Any:

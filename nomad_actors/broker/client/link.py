@@ -29,7 +29,7 @@ from redis.exceptions import (
 )
 
 from ...logs.foreign_text import class_name, safe_str
-from ..errors import RedisUnavailable, Refusal, ScriptFailed, WrongKeyType
+from ..errors import BrokerError, RedisUnavailable, Refusal, ScriptFailed, WrongKeyType
 from ..scripts import scripts
 from .pools import own_pool, waits_for_connections
 
@@ -70,7 +70,7 @@ CALLER_TRIES = 4
 TRY_SHARE = 0.45
 
 
-class PoolExhausted(redis.ConnectionError):
+class PoolExhausted(BrokerError, redis.ConnectionError):
     """Raised when all connections that the application's pool may have are in use."""
 
 

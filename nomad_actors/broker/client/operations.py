@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from .. import keys
 from .link import Call, CallerLinks
 
 Told = Mapping[str, Any]
@@ -24,7 +25,7 @@ class OperationBook:
 
     def read(self) -> dict[str, Told]:
         """Return every operation that is kept, by id; nothing of one whose record is no JSON object."""
-        (fields,) = self._links.read([("HGETALL", f"{self._base}:operations")])
+        (fields,) = self._links.read([("HGETALL", keys.OPERATIONS.of(self._base))])
         pairs = zip(fields[::2], fields[1::2], strict=True)
         return {name.decode(errors="replace"): _told(text) for name, text in pairs}
 
@@ -39,7 +40,7 @@ class OperationBook:
         self._run(operation_id, seen, "")
 
     def _run(self, *arguments: Any) -> tuple[bytes, bytes]:
-        word, stands = self._links.run([Call("operation", self._base, arguments)])[0]
+        word, stands = self._links.run([Call("save_operation", self._base, arguments)])[0]
         return word, stands
 
 

@@ -7,24 +7,26 @@ from dataclasses import dataclass
 
 from redis.exceptions import ResponseError
 
+from .. import keys
 from ..errors import RedisUnavailable, Refusal
 from .link import Call, CallerLinks, refusal_of
 
+_PROBES = ("text", "hash", "plain", "count", "list", "sorted", "lex", "wake")
 #: What is sent beside scripts, with arguments that change nothing: a reader's questions, and a waiter's.
 _PLAIN: tuple[tuple[str, ...], ...] = (
-    ("GET", "{base}:probe:text"),
-    ("HGETALL", "{base}:probe:hash"),
-    ("HVALS", "{base}:probe:hash"),
-    ("HDEL", "{base}:probe:hash", "a"),
-    ("HSET", "{base}:probe:plain", "a", "1"),
-    ("INCR", "{base}:probe:count"),
-    ("LINDEX", "{base}:probe:list", "0"),
-    ("ZRANGE", "{base}:probe:sorted", "0", "0"),
-    ("ZLEXCOUNT", "{base}:probe:lex", "-", "+"),
-    ("RPUSH", "{base}:probe:wake", "1"),
-    ("PEXPIRE", "{base}:probe:wake", "10000"),
-    ("BLPOP", "{base}:probe:wake", "0.001"),
-    ("UNLINK", "{base}:probe:plain", "{base}:probe:count", "{base}:probe:wake"),
+    ("GET", "{text}"),
+    ("HGETALL", "{hash}"),
+    ("HVALS", "{hash}"),
+    ("HDEL", "{hash}", "a"),
+    ("HSET", "{plain}", "a", "1"),
+    ("INCR", "{count}"),
+    ("LINDEX", "{list}", "0"),
+    ("ZRANGE", "{sorted}", "0", "0"),
+    ("ZLEXCOUNT", "{lex}", "-", "+"),
+    ("RPUSH", "{wake}", "1"),
+    ("PEXPIRE", "{wake}", "10000"),
+    ("BLPOP", "{wake}", "0.001"),
+    ("UNLINK", "{plain}", "{count}", "{wake}"),
     ("TIME",),
 )
 #: Refusals that last; that Redis is full or loading is another finding.
@@ -62,7 +64,8 @@ def refused_commands(links: CallerLinks, base: str) -> list[RefusedCommand]:
         if error.refusal not in _LASTING:
             raise
         replies.append(("EVAL", str(error.__cause__)))
-    commands = [[word.format(base=base) for word in command] for command in _PLAIN]
+    probes = {name: keys.PROBE.of(base, name) for name in _PROBES}
+    commands = [[word.format(**probes) for word in command] for command in _PLAIN]
     answers = links.commands(commands, may_refuse=True)
     replies += [
         (command[0], str(answer))

@@ -9,6 +9,7 @@ Ours alone are: no repeats by redis-py, RESP2, bytes as answers, UTF-8, and time
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import redis
@@ -33,6 +34,17 @@ _OURS: dict[str, Any] = {
     "encoding_errors": "strict",
     "protocol": 2,
 }
+
+
+def client_of(url: str | None, client: redis.Redis | None, parameters: Mapping[str, Any]) -> redis.Redis:
+    """Return the client that a broker's arguments name. Raises `ValueError` for arguments that do not go together."""
+    if client is None:
+        if url and "connection_pool" in parameters:
+            raise ValueError("url and connection_pool both name a Redis (accepted: one of them)")
+        client = redis.Redis.from_url(url, **parameters) if url else redis.Redis(**parameters)
+    if not isinstance(getattr(client, "connection_pool", None), redis.ConnectionPool):
+        raise ValueError(f"client is a {class_name(client)} (accepted: a redis.Redis with a connection pool)")
+    return client
 
 
 def own_pool(

@@ -15,7 +15,7 @@ from ..records import Record, notes, stats
 from ..records.control import pack_cancel
 from ..records.holds import NO_LIMITS, Limits, Pause, PauseScope, unpack_limits, unpack_pause
 from ..records.stored_job import StoredJob
-from ..states import State
+from ..states import FINISHED, State
 from .link import Call, CallerLinks
 
 #: A worker that was not heard of for this long does not count as live.
@@ -26,8 +26,6 @@ MARK = struct.Struct(">dId")
 STEP = 500
 #: How many more than are wanted are looked at in search of old ones.
 MOST_LOOKED_AT = 2_000
-
-_NEWEST_FIRST = (State.COMPLETED, State.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,7 @@ class QueueView:
 
         Waiting in the order of starting, delayed by due time, active longest first, finished newest first.
         """
-        order = "rev" if state in _NEWEST_FIRST else ""
+        order = "rev" if state in FINISHED else ""
         jobs: list[StoredJob] = []
         more = 1
         while more:
@@ -168,7 +166,7 @@ class QueueView:
             job.message.options.pop("retries", None)
             body = records.pack_body(job.message)
         found = (records.pack_id(job.job_id), job.record.header.token, body)
-        return Call("again", self._base, (*found, "" if call else "1", call))
+        return Call("retry", self._base, (*found, "" if call else "1", call))
 
     def promote(self, job_id: str) -> str:
         """Put a delayed job to waiting now; return ``ok``, ``missing`` or the state that does not allow it."""
@@ -196,7 +194,7 @@ class QueueView:
         of starting, and of the delayed ones as many by due time.
         """
         removed: list[str] = []
-        if state in _NEWEST_FIRST:
+        if state in FINISHED:
             while len(removed) < limit:
                 _, *step = self._run("clean", state.value, grace_ms, min(STEP, limit - len(removed)), _call())
                 removed += map(records.unpack_id, step)
@@ -258,7 +256,7 @@ class QueueView:
         rate = "" if limits.starts is None else f"{limits.starts} {limits.period_ms}"
         values = {"limit_set": limits.concurrency, "rate": rate, "max_length": limits.max_length}
         fields = [part for name, value in values.items() for part in (name, "" if value is None else value)]
-        self._run("limit", *fields)
+        self._run("set_limits", *fields)
 
     def flush(self) -> None:
         """Drop every job of the queue."""
@@ -266,11 +264,11 @@ class QueueView:
 
     def workers(self) -> Sequence[LiveWorker]:
         """Return the worker processes that serve the queue now."""
-        return live_workers(*self._links.read([("HGETALL", f"{self._base}:workers"), ("TIME",)]))
+        return live_workers(*self._links.read([("HGETALL", keys.WORKERS.of(self._base)), ("TIME",)]))
 
     def silent_ms(self, worker: str) -> float | None:
         """Return how long ago a worker process was last heard of; None if nothing is kept of it."""
-        marks, now = self._links.read([("HGETALL", f"{self._base}:workers"), ("TIME",)])
+        marks, now = self._links.read([("HGETALL", keys.WORKERS.of(self._base)), ("TIME",)])
         now_ms = int(now[0]) * 1000 + int(now[1]) / 1000
         # A process has several entries if it has several brokers.
         heard = [each.heard_ms for each in _known_workers(marks) if each.name == worker]
@@ -278,7 +276,7 @@ class QueueView:
 
     def worker_names(self) -> dict[bytes, str]:
         """Return by id the name of each worker process that is known, also of one that is gone by now."""
-        (reply,) = self._links.read([("HGETALL", f"{self._base}:workers")])
+        (reply,) = self._links.read([("HGETALL", keys.WORKERS.of(self._base))])
         pairs = zip(reply[::2], reply[1::2], strict=True)
         return {
             worker_id: mark[MARK.size :].decode(errors="replace")
@@ -289,7 +287,7 @@ class QueueView:
     def stats(self, window_minutes: int) -> stats.Tally:
         """Return what ended in the last minutes, the current one included."""
         values, now, clock = self._links.read(
-            [("HVALS", f"{self._base}:stats"), ("TIME",), ("HGET", f"{self._base}:workers", keys.TICK_FIELD)]
+            [("HVALS", keys.STATS.of(self._base)), ("TIME",), ("HGET", keys.WORKERS.of(self._base), keys.TICK_FIELD)]
         )
         this_minute = redis_clock.now_ms(now, clock or None) // 60_000
         entries = (entry for entry in map(stats.unpack, values) if entry is not None)

@@ -89,14 +89,17 @@ def _slot(field: bytes, value: bytes) -> _Reason:
     return _whole(value) if field == b"last_success" else slots.why_no_slot(value)
 
 
-_HASHES: Mapping[str, tuple[str, Callable[[bytes, bytes], _Reason]]] = {
-    "jobs": ("job", _job),
-    "active": ("lease", _lease),
-    "meta": ("setting", _setting),
-    "workers": ("worker", _mark),
-    "stats": ("statistics of minute", _minute),
-    "faults": ("failure group", _failure_group),
-    "operations": ("bulk operation", _object),
+_Check = Callable[[bytes, bytes], _Reason]
+#: The hashes whose entries are looked at: what an entry is called, and what checks it.
+_HASHES: Mapping[keys.Key, tuple[str, _Check]] = {
+    keys.JOBS: ("job", _job),
+    keys.ACTIVE: ("lease", _lease),
+    keys.META: ("setting", _setting),
+    keys.WORKERS: ("worker", _mark),
+    keys.STATS: ("statistics of minute", _minute),
+    keys.FAILURE_GROUPS: ("failure group", _failure_group),
+    keys.OPERATIONS: ("bulk operation", _object),
+    keys.SLOTS: ("slot", _slot),
 }
 
 
@@ -109,21 +112,25 @@ def unreadable_records(links: CallerLinks, bases: Mapping[str, str], book: slots
     for queue, base in bases.items():
         # Schedules that cannot be read are left to who reads schedules, and finds more of them.
         schedules = book.read([queue])
-        own = [f"slots:{each.name}" for each in schedules]
-        found += _of_wrong_type(links, queue, base, {**keys.TYPES, **dict.fromkeys(own, "hash")})
-        kinds = {**_HASHES, **dict.fromkeys(own, ("slot", _slot))}
-        replies = links.read([("HSCAN", f"{base}:{suffix}", 0, "COUNT", SAMPLE) for suffix in kinds])
-        for (suffix, (kind, check)), reply in zip(kinds.items(), replies, strict=True):
-            found += _of_hash(kind, queue, f"{base}:{suffix}", check, reply)
-    return [*found, *_of_wrong_type(links, "", book.namespace, {"schedulers": "hash", "schedules:changes": "string"})]
+        named = {key.of(base): key for key in keys.QUEUE_KEYS.values() if not key.is_family}
+        named |= {keys.SLOTS.of(base, each.name): keys.SLOTS for each in schedules}
+        found += _of_wrong_type(links, queue, named)
+        hashes = {name: _HASHES[key] for name, key in named.items() if key in _HASHES}
+        replies = links.read([("HSCAN", name, 0, "COUNT", SAMPLE) for name in hashes])
+        for (name, (kind, check)), reply in zip(hashes.items(), replies, strict=True):
+            found += _of_hash(kind, queue, name, check, reply)
+    of_schedulers = {key.of(book.namespace): key for key in keys.NAMESPACE_KEYS.values()}
+    return [*found, *_of_wrong_type(links, "", of_schedulers)]
 
 
-def _of_wrong_type(links: CallerLinks, queue: str, base: str, types: Mapping[str, str]) -> Iterator[Unreadable]:
-    names = links.read([("TYPE", f"{base}:{suffix}") for suffix in types])
-    for (suffix, expected), name in zip(types.items(), names, strict=True):
-        if name.decode() not in ("none", expected):
-            why = f"it is a {name.decode()}, not a {expected}; nothing of it can be used"
-            yield Unreadable("the key", queue, f"{base}:{suffix}", b"", why)
+def _of_wrong_type(links: CallerLinks, queue: str, named: Mapping[str, keys.Key]) -> Iterator[Unreadable]:
+    types = links.read([("TYPE", name) for name in named])
+    for (name, key), reply in zip(named.items(), types, strict=True):
+        found = reply.decode()
+        if found not in ("none", key.type):
+            yield Unreadable(
+                "the key", queue, name, b"", f"it is a {found}, not a {key.type}; nothing of it can be used"
+            )
 
 
 def _of_hash(

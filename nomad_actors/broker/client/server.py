@@ -113,7 +113,7 @@ class RedisServer:
     def running(self, queue: str) -> list[RunningJob]:
         """Return the jobs of a queue that run now, the longest-running first."""
         base = self._base_of(queue)
-        leases, marks = self._links.read([("HGETALL", f"{base}:active"), ("HGETALL", f"{base}:workers")])
+        leases, marks = self._links.read([("HGETALL", keys.ACTIVE.of(base)), ("HGETALL", keys.WORKERS.of(base))])
         names = {
             marks[i]: marks[i + 1][MARK.size :].decode(errors="replace")
             for i in range(0, len(marks), 2)
@@ -127,12 +127,12 @@ class RedisServer:
 
     def oldest_start_ms(self, queue: str, starts: int) -> float | None:
         """Return when the oldest of the last `starts` starts of a queue was (ms), None when there were fewer."""
-        (first,) = self._links.commands([("LINDEX", f"{self._base_of(queue)}:starts", -starts)])
+        (first,) = self._links.commands([("LINDEX", keys.STARTS.of(self._base_of(queue)), -starts)])
         return None if first is None else float(first)
 
     def next_due_ms(self, queue: str) -> float | None:
         """Return when the next delayed job of a queue is due (ms), None when none is delayed."""
-        (first,) = self._links.commands([("ZRANGE", f"{self._base_of(queue)}:delayed", 0, 0, "WITHSCORES")])
+        (first,) = self._links.commands([("ZRANGE", keys.DELAYED.of(self._base_of(queue)), 0, 0, "WITHSCORES")])
         return float(first[1]) if first else None
 
 

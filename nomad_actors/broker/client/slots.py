@@ -15,6 +15,8 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
+from .. import keys
+from ..errors import BrokerError
 from ..records import instant
 from ..records.unreadable import Unreadable
 from .link import Call, CallerLinks, describe
@@ -22,8 +24,12 @@ from .new_job import NewJob
 
 #: No time of a schedule lies beyond the year 2200.
 MAX_MS = 7_258_118_400_000
-#: How many changes of one schedule by others a caller puts up with before it gives up.
+#: How often a change of a schedule is tried while others change it too.
 TRIES = 10
+
+
+class ScheduleContended(BrokerError, RuntimeError):
+    """Raised when a schedule was changed by others at every try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +124,8 @@ class ScheduleBook:
         self._links = links
         self._base_of = base_of
         self.namespace = namespace
-        self._changes = f"{namespace}:schedules:changes"
-        self._schedulers = f"{namespace}:schedulers"
+        self._changes = keys.SCHEDULE_CHANGES.of(namespace)
+        self._schedulers = keys.SCHEDULERS.of(namespace)
 
     def read(self, queues: Sequence[str]) -> list[StoredSchedule]:
         """Return every schedule of some queues, by name, that can be read."""
@@ -127,10 +133,10 @@ class ScheduleBook:
 
     def survey(self, queues: Sequence[str]) -> tuple[list[StoredSchedule], list[Unreadable]]:
         """Return every schedule of some queues, by name, and what is no schedule though it is kept as one."""
-        keys = [f"{self._base_of(queue)}:schedules" for queue in queues]
-        replies = self._links.commands([("HGETALL", key) for key in keys], may_refuse=True)
+        names = [self._key_of(queue) for queue in queues]
+        replies = self._links.commands([("HGETALL", key) for key in names], may_refuse=True)
         found, unreadable = [], []
-        for queue, key, fields in zip(queues, keys, replies, strict=True):
+        for queue, key, fields in zip(queues, names, replies, strict=True):
             if isinstance(fields, ResponseError):
                 unreadable.append(Unreadable("the schedules", queue, key, b"", str(fields)))
                 continue
@@ -144,9 +150,7 @@ class ScheduleBook:
 
     def unreadable(self, stored: StoredSchedule, why: str) -> Unreadable:
         """Return a schedule as one that cannot be read."""
-        return Unreadable(
-            "schedule", stored.queue, f"{self._base_of(stored.queue)}:schedules", stored.name.encode(), why
-        )
+        return Unreadable("schedule", stored.queue, self._key_of(stored.queue), stored.name.encode(), why)
 
     def put(
         self,
@@ -170,14 +174,14 @@ class ScheduleBook:
                 return stored
             text = json.dumps({**_texts(wanted), "change": os.urandom(8).hex()})
             seen = stored.version if stored else -1 if any(each.field == name.encode() for each in rubbish) else 0
-            if self._run("schedule", queue, name, seen, text, begin, clock)[0] == b"ok":
+            if self._run("save_schedule", queue, name, seen, text, begin, clock)[0] == b"ok":
                 self._links.commands([("INCR", self._changes)])
                 return {each.name: each for each in self.read([queue])}.get(name)
-        raise RuntimeError(f"schedule {name!r} is changed by others all the time")
+        raise ScheduleContended(f"schedule {name!r} was changed by others {TRIES} times in a row; try again")
 
     def remove(self, queue: str, name: str, version: int) -> bool:
         """Remove a schedule and its slots if it is still of that version; its jobs stay."""
-        removed: bool = self._run("schedule", queue, name, version, "", "", "")[0] == b"ok"
+        removed: bool = self._run("save_schedule", queue, name, version, "", "", "")[0] == b"ok"
         self._links.commands([("INCR", self._changes)])
         return removed
 
@@ -189,7 +193,7 @@ class ScheduleBook:
         arguments += [claim.by, claim.more_missed]
         for due_ms, missed in claim.slots:
             arguments += [due_ms, missed]
-        word, now_ms, *told = self._run("slot", queue, *arguments)
+        word, now_ms, *told = self._run("claim_slots", queue, *arguments)
         slots = {int(told[i]): told[i + 1].decode() for i in range(0, len(told), 2)}
         return Claimed(word.decode(), float(now_ms), slots)
 
@@ -199,7 +203,9 @@ class ScheduleBook:
 
     def slots_of(self, schedules: Sequence[tuple[str, str]]) -> list[tuple[list[Slot], int | None]]:
         """Return what `slots` does of many schedules (queue, name), in one round trip."""
-        replies = self._links.read([("HGETALL", f"{self._base_of(queue)}:slots:{name}") for queue, name in schedules])
+        replies = self._links.read(
+            [("HGETALL", keys.SLOTS.of(self._base_of(queue), name)) for queue, name in schedules]
+        )
         return [_slots(fields) for fields in replies]
 
     def changes(self) -> int:
@@ -244,6 +250,9 @@ class ScheduleBook:
         now_ms = int(seconds) * 1000 + int(micros) / 1000
         signs = (_sign(name, said, now_ms) for name, said in zip(known[::2], known[1::2], strict=True))
         return {sign.name: sign for sign in signs if sign is not None}
+
+    def _key_of(self, queue: str) -> str:
+        return keys.SCHEDULES.of(self._base_of(queue))
 
     def _run(self, script: str, queue: str, *arguments: Any) -> Any:
         return self._links.run([Call(script, self._base_of(queue), arguments)])[0]

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .. import keys
 from ..errors import WrongKeyType
 from .link import Call, CallerLinks
 from .queue_view import Ages, LiveWorker, QueueCounts, ages_of, counts_of, live_workers
@@ -38,7 +39,7 @@ def read_standings(links: CallerLinks, bases: Mapping[str, str]) -> dict[str, St
 
 def _read(links: CallerLinks, bases: Mapping[str, str]) -> dict[str, Standing]:
     told = iter(links.run([Call(script, base) for base in bases.values() for script in ("counts", "ages")]))
-    *marks, now = links.read([*(("HGETALL", f"{base}:workers") for base in bases.values()), ("TIME",)])
+    *marks, now = links.read([*(("HGETALL", keys.WORKERS.of(base)) for base in bases.values()), ("TIME",)])
     return {
         name: Standing(counts_of(next(told)), ages_of(next(told)), live_workers(of_queue, now))
         for name, of_queue in zip(bases, marks, strict=True)

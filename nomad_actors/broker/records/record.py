@@ -38,10 +38,6 @@ EVENT = struct.Struct(">BdI")
 LEASE = struct.Struct(">14sdd")
 DUE = struct.Struct(">d")
 TOKEN = struct.Struct(">8sIH")
-#: Requests are counted in a token's four bytes, and begin anew after that (``scripts/lib/worker.lua``).
-REQUESTS = 2**32
-#: What the header holds: a job that was tried or lost more often has this many.
-MAX_ATTEMPTS, MAX_CRASHES_KEPT = 65_535, 255
 #: An id's length has two bytes on its way to a worker, and in a bulk.
 MAX_ID_BYTES = 65_535
 #: A lease's token begins with its worker's id.

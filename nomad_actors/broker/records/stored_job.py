@@ -8,6 +8,7 @@ from typing import Any
 
 from dramatiq import Message
 
+from ..constants import MAX_CRASHES
 from ..states import State
 from . import record
 from .notes import Notes
@@ -111,8 +112,6 @@ class StoredJob:
 
 #: What puts a job into `delayed`, or adds it anew.
 _PUT_OFF = (EventKind.ENQUEUED, EventKind.RETRY, EventKind.DEFERRED)
-#: In step with ``scripts/lib/end.lua``: how many workers a job may lose.
-MAX_CRASHES = 3
 _WHY_RECOVERED = {
     b"gone": "its worker was not heard of any more",
     b"unheard": "its worker never learned that it had it",

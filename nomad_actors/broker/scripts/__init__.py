@@ -1,4 +1,9 @@
-"""The Lua scripts: read from their files once, put together from their includes, known by name."""
+"""The Lua scripts: read from their files once, put together from their includes, known by name.
+
+In front of a script stand the includes that it names (``-- include: record queue``), and in front of those what Python
+declares: the keys that the text uses (``KEY.waiting``, from `keys.py`) and the constants that it names
+(``-- constants: MAX_CRASHES``, from `constants.py` and the retention's defaults).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,24 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
+from ...retention import Retention
+from .. import constants, keys
+
 _INCLUDE = re.compile(r"^-- include: (.+)$", re.MULTILINE)
+_CONSTANTS = re.compile(r"^-- constants: (.+)$", re.MULTILINE)
+_KEY = re.compile(r"\bKEY\.(\w+)")
+_DEFAULTS = Retention()
+
+#: The values that a script may name, as Lua text.
+CONSTANTS: Mapping[str, str] = {
+    **{name: str(value) for name, value in vars(constants).items() if name.isupper()},
+    "PRIORITY_STEP": str(keys.PRIORITY_STEP),
+    "TICK": f"'{keys.TICK_FIELD.decode()}'",
+    "KEEP_COMPLETED": str(_DEFAULTS.completed),
+    "KEEP_COMPLETED_MS": str(_DEFAULTS.completed_ms),
+    "KEEP_FAILED": str(_DEFAULTS.failed),
+    "KEEP_FAILED_MS": str(_DEFAULTS.failed_ms),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +48,25 @@ def _assemble(name: str) -> Script:
     text = (folder / f"{name}.lua").read_text(encoding="utf-8")
     included = [name for line in _INCLUDE.findall(text) for name in line.split()]
     parts = [(folder / "lib" / f"{name}.lua").read_text(encoding="utf-8") for name in included]
-    source = "\n".join([*parts, text]).encode()
+    body = "\n".join([*parts, text])
+    source = f"{_declarations(body)}\n{body}".encode()
     return Script(name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
+
+
+def _declarations(text: str) -> str:
+    named = dict.fromkeys(name for line in _CONSTANTS.findall(text) for name in line.split())
+    used = dict.fromkeys(_KEY.findall(text))
+    lines = [f"local {name} = {CONSTANTS[name]}" for name in named]
+    lines += ["local BASE = KEYS[1]", "local KEY = {", *(f"  {name} = {_in_lua(name)}," for name in used), "}"]
+    return "\n".join(lines)
+
+
+def _in_lua(name: str) -> str:
+    key = keys.QUEUE_KEYS[name]
+    if not key.is_family:
+        return f"BASE .. ':{key.suffix}'"
+    before, after = key.suffix.split("{}")
+    return f"function(part) return BASE .. ':{before}' .. part" + (f" .. '{after}' end" if after else " end")
 
 
 @lru_cache(maxsize=1)

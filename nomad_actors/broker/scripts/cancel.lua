@@ -1,4 +1,4 @@
--- include: record queue clock found tags slots next stats end
+-- include: record queue clock as_found tags slots next stats end
 -- The operator's cancel: waiting, delayed → failed, marked as cancelled. An active job is marked, and its worker told.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 id, 2 the reason, 3 what to tell the worker, and of an operation on many: 4 the state that it was found in, 5 the
@@ -8,15 +8,13 @@ local id, reason = ARGV[1], ARGV[2]
 local state = state_of(id)
 if not state then return 'missing' end
 if not as_found(id, ARGV[4], ARGV[5]) then return 'changed' end
-local now, record = now_ms(), unpack_record(redis.call('HGET', JOBS, id))
+local now, record = now_ms(), unpack_record(redis.call('HGET', KEY.jobs, id))
 if state == 'active' then
-  local token, started, score, before = unpack_lease(redis.call('HGET', ACTIVE, id))
-  redis.call('HSET', ACTIVE, id, pack_lease(token, started, score, reason))
+  local token, started, score, before = unpack_lease(redis.call('HGET', KEY.active, id))
+  redis.call('HSET', KEY.active, id, pack_lease(token, started, score, reason))
   -- Not what was added after it was asked for: this may be the repeat of a call whose reply was lost.
   if before == '' then forget_next(record and record.tags or '', id) end
-  local control = BASE .. ':control:' .. string.gsub(string.sub(token, 1, 8), '.', function(c)
-    return string.format('%02x', string.byte(c))
-  end)
+  local control = KEY.control(hex(string.sub(token, 1, 8)))
   redis.call('RPUSH', control, ARGV[3])
   redis.call('PEXPIRE', control, 60000)
   return 'asked'
@@ -28,7 +26,7 @@ record = record or record_of(id, state == 'waiting' and tonumber(score) or 0, no
 redis.call('ZREM', INDEX[state], id)
 forget_next(record.tags, id)
 finish_cancelled(record, id, now, reason)
-redis.call('HSET', JOBS, id, pack_record(record))
+redis.call('HSET', KEY.jobs, id, pack_record(record))
 local tally = new_tally()
 tally_outcome(tally, 'cancelled')
 write_tally(tally, now)

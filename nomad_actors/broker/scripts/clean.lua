@@ -1,4 +1,4 @@
--- include: record queue clock answers tags slots page
+-- include: record queue clock saved_replies tags slots page
 -- Removes jobs of one state, a bounded step.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 state, 2 how long ago they must have ended (ms), 3 at most how many, 4 the call's number; or
@@ -6,8 +6,8 @@
 -- Closes: a lost reply, by the call's number: a repeat removes no more. With ids it removes none that is not named.
 -- Returns: how many ids were looked at (from 3 on; fewer where the jobs are long), then the ids removed, oldest first
 local call = ARGV[2] ~= '' and ARGV[4] or ''
-local told = answered(call)
-if told then return told end
+local reply = reply_to(call)
+if reply then return reply end
 local index, ids, looked, bytes = INDEX[ARGV[1]], {}, 0, 0
 if ARGV[2] ~= '' then
   local before = string.format('(%.17g', now_ms() - tonumber(ARGV[2]))
@@ -19,7 +19,7 @@ local chosen = {}
 for _, id in ipairs(ids) do
   if bytes > MOST_BYTES then break end
   looked = looked + 1
-  bytes = bytes + redis.call('HSTRLEN', JOBS, id)
+  bytes = bytes + redis.call('HSTRLEN', KEY.jobs, id)
   if redis.call('ZSCORE', index, id) then chosen[#chosen + 1] = id end
 end
 ids = chosen
@@ -32,4 +32,5 @@ if #ids > 0 then
     for _, id in ipairs(ids) do end_slot(id, now, 'removed', 0) end
   end
 end
-return answer_with(call, { looked, unpack(ids) })
+local reply = { looked, unpack(ids) }
+return #ids > 0 and save_reply(call, reply) or reply

@@ -1,7 +1,9 @@
 -- include: record queue clock tags
 -- Drops every job of the queue; what runs settles into nothing. Pauses, limits, counters and what is unique for a time stay.
 -- KEYS: 1 the queue's base
+-- ARGV: none
 -- Returns: 1
-redis.call('UNLINK', JOBS, WAITING, DELAYED, ACTIVE, DONE, DEAD, WAKE, NOTES, NEXT, CALLED_OFF, TERMS, FAULTS, LAST_FAULTS, UNIQUE,
-  UNSURE)
+redis.call('UNLINK', KEY.jobs, KEY.waiting, KEY.delayed, KEY.active, KEY.completed, KEY.failed, KEY.cancelled)
+redis.call('UNLINK', KEY.notes, KEY.next, KEY.unsure, KEY.unique, KEY.terms, KEY.failure_groups, KEY.failure_groups_seen)
+redis.call('UNLINK', KEY.wake)
 return 1

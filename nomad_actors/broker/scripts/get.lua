@@ -6,5 +6,5 @@
 local id = ARGV[1]
 local state = state_of(id)
 if not state then return {} end
-return { state, redis.call('HGET', JOBS, id) or '', redis.call('HGET', ACTIVE, id) or '',
-  redis.call('HGET', NOTES, id) or '' }
+return { state, redis.call('HGET', KEY.jobs, id) or '', redis.call('HGET', KEY.active, id) or '',
+  redis.call('HGET', KEY.notes, id) or '' }

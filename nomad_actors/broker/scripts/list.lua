@@ -5,8 +5,8 @@
 -- Returns: 1 when there are more of these that were too long for one answer, else 0; then 4 a job: id, record, lease (or ''),
 --          notes (or '')
 local answer, bytes = { 0 }, 0
-local function tell(id, lease)
-  local value, notes = redis.call('HGET', JOBS, id) or '', redis.call('HGET', NOTES, id) or ''
+local function append_job(id, lease)
+  local value, notes = redis.call('HGET', KEY.jobs, id) or '', redis.call('HGET', KEY.notes, id) or ''
   answer[#answer + 1] = id
   answer[#answer + 1] = value
   answer[#answer + 1] = lease
@@ -16,14 +16,14 @@ end
 
 if ARGV[1] == 'active' then
   -- Bounded by the workers' places; the reader sorts and cuts.
-  local all = redis.call('HGETALL', ACTIVE)
-  for i = 1, #all, 2 do tell(all[i], all[i + 1]) end
+  local all = redis.call('HGETALL', KEY.active)
+  for i = 1, #all, 2 do append_job(all[i], all[i + 1]) end
   return answer
 end
 local command = ARGV[4] == 'rev' and 'ZREVRANGE' or 'ZRANGE'
 local ids = redis.call(command, INDEX[ARGV[1]], ARGV[2], ARGV[3])
 for i, id in ipairs(ids) do
-  tell(id, '')
+  append_job(id, '')
   if bytes > MOST_BYTES and i < #ids then
     answer[1] = 1
     break

@@ -8,7 +8,7 @@
 --          at, as given when that is none; then 4 a job: id, score, record, notes (or '')
 -- How many one call looks at, where cancelled ones are passed over, and how many at once.
 local MOST_LOOKED_AT, LOOK_STEP = 1000, 250
-local index = ARGV[8] == 'cancelled' and CALLED_OFF or INDEX[ARGV[1]]
+local index = ARGV[8] == 'cancelled' and KEY.cancelled or INDEX[ARGV[1]]
 local rev, count, without = ARGV[2] == 'rev', tonumber(ARGV[3]), ARGV[8] == 'failed'
 local answer, at, bytes, jobs, looked_at, step = { 0, ARGV[4], ARGV[5] }, 3, 0, 0, 0, count
 repeat
@@ -17,8 +17,8 @@ repeat
   for i = 1, #found, 2 do
     local id, score = found[i], found[i + 1]
     answer[2], answer[3] = score, id
-    if not (without and redis.call('ZSCORE', CALLED_OFF, id)) then
-      local value, notes = redis.call('HGET', JOBS, id) or '', redis.call('HGET', NOTES, id) or ''
+    if not (without and redis.call('ZSCORE', KEY.cancelled, id)) then
+      local value, notes = redis.call('HGET', KEY.jobs, id) or '', redis.call('HGET', KEY.notes, id) or ''
       answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4] = id, score, value, notes
       at, bytes, jobs = at + 4, bytes + #value + #notes, jobs + 1
       is_full = bytes > MOST_BYTES or jobs == count

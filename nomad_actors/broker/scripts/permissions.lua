@@ -1,8 +1,9 @@
 -- Tries every command that our scripts use, on keys made for it, and removes these.
 -- KEYS: 1 the queue's base
+-- ARGV: none
 -- Returns: 2 a command that failed: its name, the error
-local base = KEYS[1] .. ':probe:'
-local HASH, LIST, SORTED, LEX, TEXT = base .. 'hash', base .. 'list', base .. 'sorted', base .. 'lex', base .. 'text'
+local HASH, LIST, SORTED = KEY.probe('hash'), KEY.probe('list'), KEY.probe('sorted')
+local LEX, TEXT = KEY.probe('lex'), KEY.probe('text')
 local failed = {}
 
 local function try(...)

@@ -1,23 +1,23 @@
--- include: record queue clock limits answers
+-- include: record queue clock limits saved_replies
 -- The operator's "now": delayed → waiting before it is due.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 id, 2 the call's number ('' of an operation on many)
 -- Returns: ok, or missing, or the state that does not allow it
 -- Closes: a lost reply, by the call's number.
 local id = ARGV[1]
-local told = answered(ARGV[2])
-if told then return told end
+local reply = reply_to(ARGV[2])
+if reply then return reply end
 local state = state_of(id)
 if not state then return 'missing' end
 if state ~= 'delayed' then return state end
 local now = now_ms()
-local record = unpack_record(redis.call('HGET', JOBS, id))
-redis.call('ZREM', DELAYED, id)
+local record = unpack_record(redis.call('HGET', KEY.jobs, id))
+redis.call('ZREM', KEY.delayed, id)
 if record then
   record.ready = now
-  tell(record, event(PROMOTED, now, ''))
-  redis.call('HSET', JOBS, id, pack_record(record))
+  append_events(record, event(PROMOTED, now, ''))
+  redis.call('HSET', KEY.jobs, id, pack_record(record))
 end
 append_waiting(id, record and record.priority or 0)
 if not is_paused(now) then wake() end
-return answer_with(ARGV[2], 'ok')
+return save_reply(ARGV[2], 'ok')

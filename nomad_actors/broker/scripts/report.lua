@@ -9,9 +9,9 @@
 --   length of progress I4, progress, then a line each: when d, length I4, text
 local MAX_LOG = 16384
 local id, token, first, progress = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local lease = redis.call('HGET', ACTIVE, id)
+local lease = redis.call('HGET', KEY.active, id)
 if not lease or string.sub(lease, 1, 14) ~= token then return 'fenced' end
-local kept = redis.call('HGET', NOTES, id)
+local kept = redis.call('HGET', KEY.notes, id)
 local seen_token, seen, dropped, old, log = token, 0, 0, '', ''
 if kept and #kept >= 26 then
   local length, at
@@ -34,5 +34,5 @@ while #log > MAX_LOG do
 end
 -- Four bytes each. At their end, a repeat keeps its lines twice.
 seen, dropped = math.min(seen, 4294967295), math.min(dropped, 4294967295)
-redis.call('HSET', NOTES, id, struct.pack('>c14I4I4I4', token, seen, dropped, #progress) .. progress .. log)
+redis.call('HSET', KEY.notes, id, struct.pack('>c14I4I4I4', token, seen, dropped, #progress) .. progress .. log)
 return 'ok'

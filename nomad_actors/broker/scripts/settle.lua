@@ -1,24 +1,24 @@
 -- include: record queue clock limits tags slots next add stats end
 -- Ends leases: active → completed, failed, delayed (retry, deferral) or waiting (release), with what the run enqueued.
 -- KEYS: 1 the queue's base
--- ARGV: 1 worker's name, 2 what it has seen of the clock (_clock), then a lease: id, token, outcome (completed skipped failed cancelled retried deferred
---       released), delay (ms), body ('' as it was), error (JSON or ''), note (result as JSON, or why it failed or is
---       deferred), fault (its term and words, or ''), how many jobs it enqueued, then 7 each as in enqueue
+-- ARGV: 1 worker's name, 2 what it has seen of the clock (lib/clock.lua), then a lease: id, token, outcome (completed
+--       skipped failed cancelled retried deferred released), delay (ms), body ('' as it was), error (JSON or ''), note
+--       (result as JSON, or why it failed or is deferred), failure group (its term and words, or ''), how many jobs it
+--       enqueued, then the fields of each of those (lib/add.lua); `Settlement.arguments` sends them in this order
 -- Returns: now (ms), then one a lease: ok, cancelled (an operator wanted that meanwhile), already (this token settled
 --          it before), fenced (the lease is another's now) or gone
--- Closes: a lease that was taken over; the step after a job lost between "enqueue the next thing" and "ack"; a full
---       Redis: the first write frees, so it is allowed.
+-- Closes: a lease that was taken over; what a job enqueues, lost between enqueueing it and settling; a full Redis: the
+--         first write frees, so it is allowed.
 local now, name = seen_ms(ARGV[2]), ARGV[1]
 local answer = { string.format('%.3f', now) }
+local LEASE_FIELDS = 9
 local tally, at = new_tally(), 3
 local must_wake, ended = false, 0
 
 local function add_outbox(count)
   for _ = 1, count do
-    local state = add(now, ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]),
-      tonumber(ARGV[at + 4]), ARGV[at + 5], ARGV[at + 6])
-    must_wake = must_wake or state == 'waiting'
-    at = at + 7
+    must_wake = add_from(now, at) == 'waiting' or must_wake
+    at = at + JOB_FIELDS
   end
 end
 
@@ -36,58 +36,59 @@ end
 
 local function come_back_later(record, id, kind, delay, note)
   record.ready = now + delay
-  tell(record, event(kind, now, struct.pack('>d', record.ready) .. note))
+  append_events(record, event(kind, now, struct.pack('>d', record.ready) .. note))
   add_delayed(id, record.ready)
 end
 
 while at <= #ARGV do
-  local id, token, outcome, delay = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-  local body, err, note, fault, enqueued = ARGV[at + 4], ARGV[at + 5], ARGV[at + 6], ARGV[at + 7], tonumber(ARGV[at + 8])
-  at = at + 9
-  local lease = redis.call('HGET', ACTIVE, id)
+  local id, token, outcome, delay, body, err, note, group, enqueued = unpack(ARGV, at, at + LEASE_FIELDS - 1)
+  enqueued = tonumber(enqueued)
+  at = at + LEASE_FIELDS
+  local lease = redis.call('HGET', KEY.active, id)
   local holder, started, score, cancel
   if lease then holder, started, score, cancel = unpack_lease(lease) end
   if holder ~= token then
-    local record = unpack_record(redis.call('HGET', JOBS, id))
+    local record = unpack_record(redis.call('HGET', KEY.jobs, id))
     local word = not record and 'gone' or record.token == token and 'already' or 'fenced'
     if word == 'fenced' then take_back_crash(id, token, now) end
     answer[#answer + 1] = word
-    at = at + 7 * enqueued
+    at = at + JOB_FIELDS * enqueued
   else
     local record = record_of(id, score, now)
     local word = 'ok'
     if cancel ~= '' and outcome ~= 'completed' and outcome ~= 'skipped' then
       outcome, note, word = 'cancelled', cancel, 'cancelled'
     end
-    redis.call('HDEL', ACTIVE, id)
+    redis.call('HDEL', KEY.active, id)
     record.token, record.started = token, started
     if body ~= '' then record.body = body end
-    tell(record, event(STARTED, started, name))
-    if err ~= '' then tell(record, event(ERROR, now, err)) end
+    append_events(record, event(STARTED, started, name))
+    if err ~= '' then append_events(record, event(ERROR, now, err)) end
     count_run(outcome, record, started)
     if outcome == 'released' then
-      tell(record, event(RELEASED, now, ''))
-      redis.call('ZADD', WAITING, score, id)
+      append_events(record, event(RELEASED, now, ''))
+      redis.call('ZADD', KEY.waiting, score, id)
       must_wake = true
     elseif outcome == 'deferred' then
-      come_back_later(record, id, DEFERRED, delay, note)
+      come_back_later(record, id, DEFERRED, tonumber(delay), note)
     else
       record.attempts = math.min(MAX_ATTEMPTS, record.attempts + 1)
       if outcome == 'retried' then
-        come_back_later(record, id, RETRY, delay, '')
+        come_back_later(record, id, RETRY, tonumber(delay), '')
       elseif outcome == 'cancelled' then
         must_wake = finish_cancelled(record, id, now, note) or must_wake
         ended = ended + 1
       elseif outcome == 'failed' then
-        must_wake = finish(record, id, now, DEAD, FAILED, note, fault) or must_wake
+        must_wake = finish(record, id, now, KEY.failed, FAILED, note, group) or must_wake
         ended = ended + 1
       else
         if outcome == 'skipped' then set_flag(record, FLAG_SKIPPED) end
-        must_wake = finish(record, id, now, DONE, outcome == 'skipped' and SKIPPED or COMPLETED, note) or must_wake
+        local kind = outcome == 'skipped' and SKIPPED or COMPLETED
+        must_wake = finish(record, id, now, KEY.completed, kind, note) or must_wake
         ended = ended + 1
       end
     end
-    redis.call('HSET', JOBS, id, pack_record(record))
+    redis.call('HSET', KEY.jobs, id, pack_record(record))
     add_outbox(enqueued)
     answer[#answer + 1] = word
   end
@@ -95,12 +96,12 @@ end
 
 write_tally(tally, now)
 if ended > 0 then
-  local keep_done, _, keep_dead = keeping(redis.call('HGET', META, 'keep'))
+  local keep_done, _, keep_dead = read_retention(redis.call('HGET', KEY.meta, 'keep'))
   -- Twice what came, so that a lowered number is reached too, a step at a time.
-  trim_count(DONE, keep_done, 2 * ended)
-  trim_count(DEAD, keep_dead, 2 * ended)
+  trim_count(KEY.completed, keep_done, 2 * ended)
+  trim_count(KEY.failed, keep_dead, 2 * ended)
 end
 -- A place of a queue that is limited over all hosts may be waited for elsewhere.
-if limit_at_a_time() and redis.call('ZCARD', WAITING) > 0 then must_wake = true end
+if limit_at_a_time() and redis.call('ZCARD', KEY.waiting) > 0 then must_wake = true end
 if must_wake and not is_paused(now) then wake() end
 return answer

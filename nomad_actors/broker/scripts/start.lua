@@ -2,7 +2,7 @@
 -- Promotes what is due, then leases the first jobs to a worker: delayed → waiting, waiting → active.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 worker id (8 bytes), 2 request number, 3 free places, 4 worker's name, 5 how many suspects it may take,
---       6 what it has seen of the clock (_clock)
+--       6 what it has seen of the clock (lib/clock.lua)
 -- Returns: now (ms), when to ask again (ms or ''), how many suspects were passed over, then 4 a job:
 --          id, header and body, number within the request, score in waiting
 -- Closes: a lost reply. A request number that was served already gets the same leases again; one that was overtaken
@@ -18,7 +18,7 @@ local now, sure = seen_ms(ARGV[6])
 local acts = sure and now or clock.confirmed
 
 -- The story stays here. An unreadable value goes as it is: the worker fails the job with the reason.
-local function tell_leased(answer, id, value, number, score)
+local function append_leased(answer, id, value, number, score)
   if unpack_record(value) then
     local length = struct.unpack('>I4', value, HEADER_SIZE - 3)
     value = string.sub(value, 1, body_at(value) - 1 + length)
@@ -29,18 +29,18 @@ local function tell_leased(answer, id, value, number, score)
   answer[#answer + 1] = score
 end
 
-local mark = unpack_mark(redis.call('HGET', WORKERS, worker))
+local mark = unpack_mark(redis.call('HGET', KEY.workers, worker))
 if mark and not is_ahead(request, mark.request) then
   local _, at = next_start(acts)
   local answer = { string.format('%.3f', now), ask_later(at, acts, now, sure), 0 }
   if request == mark.request then
     local prefix = worker .. struct.pack('>I4', request)
-    local all = redis.call('HGETALL', ACTIVE)
+    local all = redis.call('HGETALL', KEY.active)
     for i = 1, #all, 2 do
       if string.sub(all[i + 1], 1, 12) == prefix then
         local token, _, score = unpack_lease(all[i + 1])
         local number = struct.unpack('>I2', token, 13)
-        tell_leased(answer, all[i], redis.call('HGET', JOBS, all[i]), number, string.format('%.17g', score))
+        append_leased(answer, all[i], redis.call('HGET', KEY.jobs, all[i]), number, string.format('%.17g', score))
       end
     end
   end
@@ -49,9 +49,9 @@ end
 
 local _, due = next_start(acts)
 if due and due <= acts then
-  local ids = redis.call('ZRANGEBYSCORE', DELAYED, '-inf', string.format('%.17g', acts), 'LIMIT', 0, PROMOTE_AT_ONCE)
-  local values = #ids > 0 and redis.call('HMGET', JOBS, unpack(ids))
-  if values then redis.call('ZREM', DELAYED, unpack(ids)) end
+  local ids = redis.call('ZRANGEBYSCORE', KEY.delayed, '-inf', string.format('%.17g', acts), 'LIMIT', 0, PROMOTE_AT_ONCE)
+  local values = #ids > 0 and redis.call('HMGET', KEY.jobs, unpack(ids))
+  if values then redis.call('ZREM', KEY.delayed, unpack(ids)) end
   for i, id in ipairs(ids) do
     local record = unpack_record(values[i])
     append_waiting(id, record and record.priority or 0)
@@ -60,17 +60,17 @@ end
 
 local paused, limit = is_paused(acts), limit_at_a_time()
 local take = paused and 0 or math.min(free, (room_by_rate(acts)))
-if limit then take = math.max(0, math.min(take, limit - redis.call('HLEN', ACTIVE))) end
+if limit then take = math.max(0, math.min(take, limit - redis.call('HLEN', KEY.active))) end
 local answer = { string.format('%.3f', now), '', 0 }
 local taken, passed_over = 0, 0
 
 while taken < take and passed_over <= LOOK_PAST do
   -- What is leased leaves the list: what was passed over is all that stands before the next candidates.
-  local head = redis.call('ZRANGE', WAITING, passed_over, passed_over + take - taken - 1, 'WITHSCORES')
+  local head = redis.call('ZRANGE', KEY.waiting, passed_over, passed_over + take - taken - 1, 'WITHSCORES')
   if #head == 0 then break end
   local ids, chosen = {}, {}
   for i = 1, #head, 2 do ids[#ids + 1] = head[i] end
-  local values = redis.call('HMGET', JOBS, unpack(ids))
+  local values = redis.call('HMGET', KEY.jobs, unpack(ids))
   for i, id in ipairs(ids) do
     local suspect = values[i] and string.byte(values[i], CRASHES_AT) or 0
     if suspect > 0 and suspects == 0 then
@@ -82,23 +82,23 @@ while taken < take and passed_over <= LOOK_PAST do
   end
   local names = {}
   for n, i in ipairs(chosen) do names[n] = ids[i] end
-  if #names > 0 then redis.call('ZREM', WAITING, unpack(names)) end
+  if #names > 0 then redis.call('ZREM', KEY.waiting, unpack(names)) end
   for _, i in ipairs(chosen) do
     taken = taken + 1
     local token = worker .. struct.pack('>I4I2', request, taken)
-    redis.call('HSET', ACTIVE, ids[i], pack_lease(token, now, tonumber(head[2 * i]), ''))
+    redis.call('HSET', KEY.active, ids[i], pack_lease(token, now, tonumber(head[2 * i]), ''))
     release_on_start(ids[i], values[i])
-    tell_leased(answer, ids[i], values[i], taken, head[2 * i])
+    append_leased(answer, ids[i], values[i], taken, head[2 * i])
   end
 end
 note_starts(acts, taken)
 local _, at = next_start(acts)
 answer[2], answer[3] = ask_later(at, acts, now, sure), passed_over
 -- The worker's mark comes last: a full Redis refuses it as a first write, and then nothing was leased.
-redis.pcall('HSET', WORKERS, worker, pack_mark({ heard = clock.raw, request = request, missed = 0, name = name }))
-local left = redis.call('ZCARD', WAITING)
+redis.pcall('HSET', KEY.workers, worker, pack_mark({ heard = clock.raw, request = request, missed = 0, name = name }))
+local left = redis.call('ZCARD', KEY.waiting)
 if left == 0 or paused then
-  redis.call('DEL', WAKE)
+  redis.call('DEL', KEY.wake)
 elseif taken > 0 and (taken == take or passed_over > 0) then
   wake()
 end

@@ -1,4 +1,4 @@
-"""What is yet to be reported of runs that Redis has confirmed; it is reported while Redis does something else."""
+"""Confirmed runs waiting to be reported; they are reported while Redis does something else."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ from collections.abc import Callable, Sequence
 
 from ..endings import Ended
 
+#: How long a confirmed run may wait for its report while the next round is awaited.
+REPORT_SECONDS = 0.005
 
-class Telling:
-    """Endings that are not reported yet; used by the pump alone."""
 
-    #: How long they may lie where the next round is awaited.
-    SECONDS = 0.005
+class ConfirmedRuns:
+    """Runs that Redis has confirmed and that are not reported yet; used by the pump alone."""
 
-    def __init__(self, tell: Callable[[Sequence[Ended]], None]) -> None:
-        self._tell = tell
+    def __init__(self, report: Callable[[Sequence[Ended]], None]) -> None:
+        self._report = report
         self._endings: list[Ended] = []
 
     def __bool__(self) -> bool:
-        """Whether there are any."""
         return bool(self._endings)
 
     def add(self, endings: Sequence[Ended]) -> None:
-        """Keep some until they are told."""
+        """Keep some until they are reported."""
         self._endings += endings
 
-    def tell(self) -> None:
-        """Tell of all that there are, once."""
+    def report(self) -> None:
+        """Report all that there are, once."""
         endings, self._endings = self._endings, []
         if endings:
-            self._tell(endings)
+            self._report(endings)

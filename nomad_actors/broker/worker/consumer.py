@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 from dramatiq.broker import Consumer, MessageProxy
 
+from ...retention import Retention
 from ..errors import WorkerBroken
-from ..retention import Retention
 from .lease import CURRENT
 from .message import LeasedMessage, ended_in_any_case
 from .session import Session

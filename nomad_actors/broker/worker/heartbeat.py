@@ -1,9 +1,10 @@
-"""A worker's signs of life: what they say to Redis, and what Redis has to say."""
+"""A worker's heartbeats: which jobs it says that it holds, and what Redis replies."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import records
@@ -11,24 +12,109 @@ from ..client.link import Call
 from ..endings import Ended, Outcome
 from ..errors import UnreadableBody
 from ..redis_clock import ClockReply, boot_seconds
-from .lease import Lease
-from .queue_state import Place
+from .held_jobs import HeldJobs, cancel
+from .message import thread_died, untold
+from .queue_state import QueueState
 from .steady_log import get_logger
 
 logger = get_logger("nomad_actors.broker.worker.heartbeat")
 
 
-def call(place: Place, worker_id: bytes, name: str, lease_ms: int, held: Iterable[Lease]) -> Call:
-    """Return the script by which a worker names the jobs it holds; any other lease of its own is none."""
-    arguments: list[bytes | str | int | float] = [worker_id, name, place.request, lease_ms, place.clock.evidence()]
-    for lease in held:
-        arguments += (lease.stored_id, lease.token)
-    return Call("beat", place.base, arguments)
+class Heartbeats:
+    """The heartbeats of one process, one a queue; used by the pump alone.
+
+    `recovered` gets the runs of lost workers that ended by a heartbeat of ours.
+    """
+
+    def __init__(
+        self,
+        held: HeldJobs,
+        *,
+        worker_id: bytes,
+        name: str,
+        lease_ms: int,
+        replace_dead_threads: Callable[[], None],
+        recovered: Callable[[Sequence[Ended]], None],
+    ) -> None:
+        self._held = held
+        self._worker_id, self._name = worker_id, name
+        self._lease_ms = lease_ms
+        self._replace_dead_threads = replace_dead_threads
+        self._recovered = recovered
+
+    def queues(self) -> list[QueueState]:
+        """Return the queues that must hear of us: also one that is no longer served while its jobs still run."""
+        return [state for state in self._held.queues() if state.attached or state.held]
+
+    def next_mono(self, state: QueueState) -> float:
+        """Return when a queue must hear of us next."""
+        return state.next_beat_mono(self._lease_ms / 1000)
+
+    def due(self) -> list[QueueState]:
+        """Return the queues that must hear of us now; threads that died are replaced on the way."""
+        now = time.monotonic()
+        due = [state for state in self.queues() if self.next_mono(state) <= now]
+        if due and self._held.taking:
+            try:
+                self._end_jobs_of_dead_threads()
+                self._replace_dead_threads()
+            except BaseException:
+                # No thread can be had, perhaps: that must not keep the heartbeats from being sent.
+                logger.critical("the threads that died could not be replaced", exc_info=True)
+        return due
+
+    def call(self, state: QueueState, leaving: set[int]) -> Call:
+        """Return the script that names what is held, and what has ended and is not in `leaving`, ahead of this.
+
+        Any other lease of ours is taken back.
+        """
+        ended = [s.lease for s in self._held.settling if s.lease.queue == state.name]
+        arguments: list[bytes | str | int | float] = [self._worker_id, self._name, state.request, self._lease_ms]
+        arguments.append(state.clock.evidence())
+        for lease in (*state.held.values(), *ended):
+            if id(lease) not in leaving:
+                arguments += (lease.stored_id, lease.token)
+        return Call("heartbeat", state.base, arguments)
+
+    def leave(self) -> list[Call]:
+        """Return the scripts that say that this worker goes."""
+        return [Call("heartbeat", state.base, (self._worker_id, self._name, "leave")) for state in self._held.queues()]
+
+    def replied(self, state: QueueState, reply: list[Any], now: float, sent_boot: float) -> None:
+        """Act on a reply to a heartbeat that was sent at `sent_boot` and answered at `now`, seconds."""
+        beat = read(state, reply)
+        _look_at_clock(state, beat.clock, sent_boot)
+        state.busy = beat.active > 0
+        if beat.more:
+            state.beat_mono = 0.0
+        state.set_due(now, beat.now_ms, beat.due_ms)
+        if beat.waiting:
+            # Should a wake token have gone with a worker that died, this finds the work.
+            state.asleep = False
+        for lease in state.held.values():
+            if lease.stored_id in beat.lost and not lease.lost:
+                lease.lost = True
+                logger.warning("job %s of queue %s was taken from us: we went unheard", lease.job_id, state.name)
+        cancelled = [lease for lease in state.held.values() if lease.stored_id in beat.cancelled]
+        cancel(cancelled, "asked for by an operator")
+        if beat.recovered:
+            self._recovered(beat.recovered)
+
+    def _end_jobs_of_dead_threads(self) -> None:
+        for lease in self._held.leases():
+            if lease.thread is not None and not lease.thread.is_alive() and lease.proxy is not None:
+                logger.critical("the thread that ran job %s of queue %s died", lease.job_id, lease.queue)
+                try:
+                    settlement = thread_died(lease.proxy)
+                except BaseException:
+                    logger.critical("how job %s ended cannot be told", lease.job_id, exc_info=True)
+                    settlement = untold(lease.proxy)
+                self._held.end(settlement)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Answer:
-    """What Redis says to a beat."""
+class BeatReply:
+    """What Redis replies to a heartbeat."""
 
     now_ms: float
     due_ms: float | None
@@ -45,45 +131,45 @@ class Answer:
     clock: ClockReply
 
 
-def read(place: Place, reply: list[Any]) -> Answer:
+def read(state: QueueState, reply: list[Any]) -> BeatReply:
     """Return what a beat's reply says."""
     now, due, waiting, active, lost, cancelled, recovered, more, clock = reply
     now_ms = float(now)
-    return Answer(
+    return BeatReply(
         now_ms,
         float(due) if due else None,
         waiting,
         active,
         frozenset(lost),
         frozenset(cancelled),
-        [_recovered(place, now_ms, *recovered[i : i + 3]) for i in range(0, len(recovered), 3)],
+        [_recovered(state, now_ms, *recovered[i : i + 3]) for i in range(0, len(recovered), 3)],
         bool(more),
         ClockReply.read(clock),
     )
 
 
-def look_at_clock(place: Place, reply: ClockReply, sent: float) -> None:
+def _look_at_clock(state: QueueState, reply: ClockReply, sent: float) -> None:
     """Take in what a beat says of the queue's clock, and log a step of Redis' clock that was taken out by it."""
     if reply.set_by_ms:
         logger.error(
             "Redis' clock stepped by %+.0f s: delayed jobs and leases of queue %s go on by the workers' own clocks",
             reply.set_by_ms / 1000,
-            place.name,
+            state.name,
         )
-    place.clock_in_doubt = place.clock.take(reply, sent, boot_seconds())
-    if place.clock.certain:
-        place.beat_mono = 0.0
+    state.clock_in_doubt = state.clock.take(reply, sent, boot_seconds())
+    if state.clock.certain:
+        state.beat_mono = 0.0
 
 
-def _recovered(place: Place, now_ms: float, stored_id: bytes, outcome: bytes, value: bytes) -> Ended:
+def _recovered(state: QueueState, now_ms: float, stored_id: bytes, outcome: bytes, value: bytes) -> Ended:
     job_id = records.unpack_id(stored_id)
     header, body = records.unpack_head(value)
     try:
-        message = records.unpack_body(place.name, job_id, header, value[body])
+        message = records.unpack_body(state.name, job_id, header, value[body])
     except UnreadableBody:
         message = None
     ended = Ended(
-        queue=place.name,
+        queue=state.name,
         actor=message.actor_name if message else "unknown",
         job_id=job_id,
         outcome=Outcome(outcome.decode()),
@@ -96,5 +182,5 @@ def _recovered(place: Place, now_ms: float, stored_id: bytes, outcome: bytes, va
         error=f"lost its worker (crash {header.crashes})" if header.crashes else "lost its worker",
         message=message,
     )
-    logger.warning("job %s of queue %s lost its worker: %s", job_id, place.name, ended.outcome)
+    logger.warning("job %s of queue %s lost its worker: %s", job_id, state.name, ended.outcome)
     return ended

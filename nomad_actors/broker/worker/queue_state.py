@@ -5,14 +5,15 @@ from __future__ import annotations
 import queue
 from dataclasses import dataclass, field
 
+from ...retention import Retention
+from ..constants import REQUESTS
 from ..redis_clock import LOOK_AGAIN_SECONDS, ClockSight
-from ..retention import Retention
 from .lease import Lease
 from .message import LeasedMessage
 
 
 @dataclass(slots=True, eq=False)
-class Place:
+class QueueState:
     """What the pump knows of one queue."""
 
     name: str
@@ -60,3 +61,11 @@ class Place:
         """
         interval = lease_seconds / (4 if self.held or self.busy else 2)
         return self.beat_mono + (min(LOOK_AGAIN_SECONDS, interval) if self.clock_in_doubt else interval)
+
+    def set_due(self, now: float, redis_now_ms: float, due_ms: float | None) -> None:
+        """Note when Redis should be asked again though nobody wakes us; None for never."""
+        self.due_mono = None if due_ms is None else now + max(0.0, due_ms - redis_now_ms) / 1000
+
+    def next_request(self) -> int:
+        """Return the number of the next request; a repeat of it has the same one."""
+        return (self.request + 1) % REQUESTS

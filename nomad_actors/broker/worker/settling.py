@@ -1,4 +1,4 @@
-"""What ended and is not settled yet: kept until Redis has confirmed it, sent in batches, told to middleware."""
+"""What ended and is not settled yet: kept until Redis has confirmed it, and sent in batches."""
 
 from __future__ import annotations
 
@@ -17,20 +17,23 @@ MAX_SETTLE = 200
 
 
 class Settling:
-    """The settlements of one process that Redis has not confirmed; used by the pump alone."""
+    """The settlements of one process that Redis has not confirmed, oldest first; used by the pump alone.
 
-    def __init__(self, *, worker: str, base_of: Callable[[str], str], tell: Callable[[Sequence[Ended]], None]) -> None:
+    `settled` gets the runs that Redis has confirmed.
+    """
+
+    def __init__(
+        self, *, worker: str, base_of: Callable[[str], str], settled: Callable[[Sequence[Ended]], None]
+    ) -> None:
         self._worker = worker
         self._base_of = base_of
-        self._tell = tell
+        self._settled = settled
         self._unsettled: deque[Settlement] = deque()
 
     def __len__(self) -> int:
-        """How many there are."""
         return len(self._unsettled)
 
     def __iter__(self) -> Iterator[Settlement]:
-        """Go through them, oldest first."""
         return iter(self._unsettled)
 
     def add(self, settlement: Settlement) -> None:
@@ -72,7 +75,7 @@ class Settling:
         return Call("settle", self._base_of(batch[0].lease.queue), arguments)
 
     def confirmed(self, batch: Sequence[Settlement], reply: Sequence[bytes]) -> None:
-        """Let go of a batch that Redis has answered for, and tell middleware."""
+        """Let go of a batch that Redis has answered for, and pass it to `settled`."""
         ended_ms = float(reply[0])
         endings = []
         settled = set(map(id, batch))
@@ -83,7 +86,7 @@ class Settling:
             else:
                 _log_refused(settlement, word.decode())
         if endings:
-            self._tell(endings)
+            self._settled(endings)
 
 
 def _log_refused(settlement: Settlement, word: str) -> None:

@@ -131,7 +131,7 @@ class Waiter:
 
     def _wait(self, served: Iterable[str], armed: Iterable[str], block_seconds: float) -> None:
         controls = {keys.control(base, self._worker_id).encode(): base for base in served}
-        wakes = {keys.wake(base).encode(): base for base in armed}
+        wakes = {keys.WAKE.of(base).encode(): base for base in armed}
         (reply,) = self._link.commands([("BLPOP", *controls, *wakes, block_seconds)])
         if isinstance(reply, ResponseError):
             raise reply

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from ...broker.states import Action, allowed_names
 from ...errors import BadInput
 from ..search import JobFilter
 
@@ -15,12 +16,7 @@ MAX_PER_SECOND = 5_000
 
 #: By action: the states of jobs that it can be done to. The first of `retry`'s is meant when none is named.
 ACTIONS: Mapping[str, Sequence[str]] = MappingProxyType(
-    {
-        "retry": ("failed", "completed"),
-        "remove": ("waiting", "paused", "delayed", "completed", "failed"),
-        "promote": ("delayed",),
-        "cancel": ("waiting", "paused", "delayed", "active"),
-    }
+    {action.value: allowed_names(action) for action in Action if action is not Action.CLEAN}
 )
 
 
@@ -57,7 +53,7 @@ class Wish:
 
     def _meant(self) -> Sequence[str]:
         possible = ACTIONS[self.action]
-        if self.action in ("retry", "promote"):
+        if self.action in (Action.RETRY, Action.PROMOTE):
             return possible[:1]
         if self.sought.fields or self.sought.fingerprint or self.sought.outcomes:
             return possible

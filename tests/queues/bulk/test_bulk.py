@@ -140,7 +140,7 @@ def poison(access: QueueAccess, client: redis.Redis, job_id: str) -> None:
         seconds, _ = client.time()
         client.hset(f"{base}:workers", dead, struct.pack(">dId", 0, 1, 1e9) + b"dead:1")
         client.hset(f"{base}:workers", "tick", struct.pack(">dd", seconds * 1000 - 5_000, seconds * 1000))
-        access.broker._links.run([Call("beat", base, (b"witness.", "w:1", 0, 15_000))])
+        access.broker._links.run([Call("heartbeat", base, (b"witness.", "w:1", 0, 15_000))])
 
 
 def test_only_fifty_that_are_over_are_kept(

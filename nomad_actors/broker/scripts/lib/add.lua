@@ -1,21 +1,24 @@
--- Adds one job, or finds the one that stands. The caller has read nothing of it; the first write here is refused by a
--- full Redis. Returns the state that the job is in afterwards, whether this call put it there, and the id of the job that
--- stands in its place ('' for none).
+-- Adds one job, or finds the one that is there instead. The first write here is one that a full Redis refuses.
+-- KEYS: jobs, next, idempotency and those of the includes
+-- ARGV: add_from(now, at) reads JOB_FIELDS of them from ARGV[at] on: id, call (8 bytes), priority, delay (ms), created
+--       (ms), body, extra (unpack_extra); `NewJob.arguments` sends them in this order
+-- Returns: the job's state afterwards, 1 if this call put it there, and the id of the job that is there instead ('')
 --
--- A known id is not a second job: the same call repeated gets the same answer; one that waits or is delayed stands as
--- it is; after one that runs the new one begins, unless another is to do that; one that ended starts afresh. A unique key
--- that another job holds: that job stands, or is replaced while it has not begun, or the new one begins after it.
+-- A known id is not a second job: the same call repeated gets the same reply; one that waits or is delayed stays as it
+-- is; after one that runs the new one begins, unless another will; one that ended starts afresh. If another job has its
+-- unique key, that job stays, or is replaced while it has not begun, or the new one begins after it.
+local JOB_FIELDS = 7
 local ASKED_MS = 86400000
 
 local function holder_of(tags)
   local mode, key = unique_of(tags)
   if mode == 0 then return nil end
-  if mode == FOR_A_TIME then return redis.call('GET', timed_key('unique', key)) or nil, mode end
-  return redis.call('HGET', UNIQUE, key) or nil, mode
+  if mode == FOR_A_TIME then return redis.call('GET', KEY.unique_for_a_time(hex(key))) or nil, mode end
+  return redis.call('HGET', KEY.unique, key) or nil, mode
 end
 
--- Who stands in the way of a new job with these tags, in which state; nil when nobody does.
-local function standing(id, tags)
+-- The job that has the unique key of these tags: its id, its state, whether it has begun; nil if there is none.
+local function blocker_of(id, tags)
   local holder, mode = holder_of(tags)
   if not holder or holder == id then return nil end
   local state = state_of(holder)
@@ -27,9 +30,9 @@ end
 
 -- What a caller's own key was used for before: the job's id, and whether that was something else.
 local function asked_before(asked)
-  local told = redis.call('GET', timed_key('asked', string.sub(asked, 1, 16)))
-  if not told then return nil end
-  return string.sub(told, 9), string.sub(told, 1, 8) ~= string.sub(asked, 17)
+  local stored = redis.call('GET', KEY.idempotency(hex(string.sub(asked, 1, 16))))
+  if not stored then return nil end
+  return string.sub(stored, 9), string.sub(stored, 1, 8) ~= string.sub(asked, 17)
 end
 
 -- Takes a job away that has not begun: another takes its place.
@@ -40,18 +43,18 @@ local function take_away(id, state, now)
 end
 
 local function put(now, id, call, priority, delay, created, body, packed, extra)
-  local value = redis.call('HGET', JOBS, id)
+  local value = redis.call('HGET', KEY.jobs, id)
   local known = unpack_record(value)
   local state = value and state_of(id)
   if state == 'waiting' or state == 'delayed' or (known and state and known.call == call) then return state, 0, '' end
-  local holder, holder_state, begun = standing(id, extra.tags)
+  local holder, holder_state, begun = blocker_of(id, extra.tags)
   if holder and (not extra.replace or (begun and holder_state ~= 'active')) then return holder_state, 0, holder end
   if holder and begun then
     put_next(holder, call, priority, delay, created, body, packed)
     return 'active', 1, holder
   end
   if state == 'active' then
-    local ahead = redis.call('HGET', NEXT, id)
+    local ahead = redis.call('HGET', KEY.next, id)
     if ahead and not extra.replace then
       return 'active', string.sub(ahead, NEXT_CALL_AT, NEXT_CALL_AT + 7) == call and 1 or 0, ''
     end
@@ -66,16 +69,16 @@ local function put(now, id, call, priority, delay, created, body, packed, extra)
     priority = priority, attempts = 0, crashes = 0, flags = 0, created = created, ready = now + delay, started = 0,
     finished = 0, call = call, token = NO_TOKEN, body = body, story = known and known.story or '', tags = extra.tags,
   }
-  if known then tell(record, event(ENQUEUED, now, '')) end
-  redis.call('HSET', JOBS, id, pack_record(record))
+  if known then append_events(record, event(ENQUEUED, now, '')) end
+  redis.call('HSET', KEY.jobs, id, pack_record(record))
   if known then
     unindex_terms(known, id)
     release_unique(known.tags, id)
   end
   if state then
     redis.call('ZREM', INDEX[state], id)
-    redis.call('HDEL', NOTES, id)
-    redis.call('ZREM', CALLED_OFF, id)
+    redis.call('HDEL', KEY.notes, id)
+    redis.call('ZREM', KEY.cancelled, id)
   end
   if holder then take_away(holder, holder_state, now) end
   index_terms(record, id)
@@ -89,15 +92,20 @@ local function put(now, id, call, priority, delay, created, body, packed, extra)
 end
 
 local function add(now, id, call, priority, delay, created, body, packed)
+  priority, delay, created = tonumber(priority), tonumber(delay), tonumber(created)
   local extra = unpack_extra(packed)
   if extra.asked ~= '' then
     local job = asked_before(extra.asked)
     if job then return state_of(job) or 'gone', 0, job ~= id and job or '' end
   end
-  local state, new, stands = put(now, id, call, priority, delay, created, body, packed, extra)
+  local state, new, other = put(now, id, call, priority, delay, created, body, packed, extra)
   if extra.asked ~= '' then
-    redis.call('SET', timed_key('asked', string.sub(extra.asked, 1, 16)),
-      string.sub(extra.asked, 17) .. (stands ~= '' and stands or id), 'PX', ASKED_MS)
+    redis.call('SET', KEY.idempotency(hex(string.sub(extra.asked, 1, 16))),
+      string.sub(extra.asked, 17) .. (other ~= '' and other or id), 'PX', ASKED_MS)
   end
-  return state, new, stands
+  return state, new, other
+end
+
+local function add_from(now, at)
+  return add(now, unpack(ARGV, at, at + JOB_FIELDS - 1))
 end

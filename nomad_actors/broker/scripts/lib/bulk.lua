@@ -1,43 +1,45 @@
--- Many jobs added in one call: they are put down in parts first, which nobody sees and which go by themselves, then
--- committed as a whole, then added part by part in short steps. Whoever committed them does that; should it die, beats do.
--- BASE:bulk:ID is a hash: number of the part → its jobs; and once it is committed, `next` part to add, `parts`, how many
--- jobs are `left`, `touched` (ms).
+-- Many jobs added in one call: they are stored in parts first, which expire by themselves, then committed as a whole, then
+-- added part by part in short steps by the caller; if it dies, by heartbeats. A bulk is a hash: number of the part → its
+-- jobs; and once it is committed, `next` part to add, number of `parts`, how many jobs are `left`, `touched` (ms).
+-- KEYS: bulks, bulk, bulk_done and those of add
+-- ARGV: none
+-- Returns: add_part(now, id, number) → 3 a job as enqueue, help_bulk(now) → true if there is more to do, finish_bulk(id)
 local JOB_HEAD = '>HhddI4Hc8'
 local BULK_LEFT_MS = 10000
 
 local function finish_bulk(id)
-  redis.call('UNLINK', bulk_key(id))
-  redis.call('LREM', BULKS, 1, id)
-  -- A repeat of the commit is told that all is well.
-  redis.call('SET', bulk_key(id) .. ':done', '1', 'PX', 600000)
+  redis.call('UNLINK', KEY.bulk(id))
+  redis.call('LREM', KEY.bulks, 1, id)
+  -- For a repeat of the commit.
+  redis.call('SET', KEY.bulk_done(id), '1', 'PX', 600000)
 end
 
--- Adds the jobs of one part, or tells what became of them when that was done before; returns 3 a job as `enqueue`.
+-- Adds the jobs of one part, or reads their states if they were added before.
 local function add_part(now, id, number)
-  local key, answer, added = bulk_key(id), {}, false
-  local told = redis.call('HMGET', key, 'next', 'parts', number)
-  local at, part = 1, told[3]
-  if not told[1] or not part then return answer end
-  local again = number < tonumber(told[1])
+  local key, answer, added = KEY.bulk(id), {}, false
+  local fields = redis.call('HMGET', key, 'next', 'parts', number)
+  local at, part = 1, fields[3]
+  if not fields[1] or not part then return answer end
+  local is_repeat = number < tonumber(fields[1])
   while at <= #part do
     local id_length, priority, delay, created, body_length, extra_length, call, begin =
       struct.unpack(JOB_HEAD, part, at)
     local body_begin = begin + id_length
     at = body_begin + body_length + extra_length
     local job = string.sub(part, begin, body_begin - 1)
-    local state, new, standing
-    if again then
-      state, new, standing = state_of(job) or 'gone', 0, ''
+    local state, new, other
+    if is_repeat then
+      state, new, other = state_of(job) or 'gone', 0, ''
     else
-      state, new, standing = add(now, job, call, priority, delay, created,
+      state, new, other = add(now, job, call, priority, delay, created,
         string.sub(part, body_begin, body_begin + body_length - 1), string.sub(part, at - extra_length, at - 1))
     end
     added = added or (new == 1 and state == 'waiting')
     answer[#answer + 1] = state
     answer[#answer + 1] = new
-    answer[#answer + 1] = standing
+    answer[#answer + 1] = other
   end
-  if not again then
+  if not is_repeat then
     redis.call('HSET', key, 'next', number + 1, 'touched', string.format('%.0f', now))
     redis.call('HINCRBY', key, 'left', -#answer / 3)
     -- The last part added stays: its reply may have been lost.
@@ -49,17 +51,17 @@ end
 
 -- One part of a bulk whose caller has not been heard of for a while; returns whether there is more to do.
 local function help_bulk(now)
-  local id = redis.call('LINDEX', BULKS, 0)
+  local id = redis.call('LINDEX', KEY.bulks, 0)
   if not id then return false end
-  local told = redis.call('HMGET', bulk_key(id), 'next', 'parts', 'touched')
-  if not told[1] or (tonumber(told[1]) or 0) >= (tonumber(told[2]) or 0) then
+  local fields = redis.call('HMGET', KEY.bulk(id), 'next', 'parts', 'touched')
+  if not fields[1] or (tonumber(fields[1]) or 0) >= (tonumber(fields[2]) or 0) then
     finish_bulk(id)
-  elseif now - (tonumber(told[3]) or 0) >= BULK_LEFT_MS then
-    add_part(now, id, tonumber(told[1]))
+  elseif now - (tonumber(fields[3]) or 0) >= BULK_LEFT_MS then
+    add_part(now, id, tonumber(fields[1]))
     -- Still nobody's: the next step need not wait.
-    redis.call('HSET', bulk_key(id), 'touched', told[3])
+    redis.call('HSET', KEY.bulk(id), 'touched', fields[3])
   else
     return false
   end
-  return redis.call('LLEN', BULKS) > 0
+  return redis.call('LLEN', KEY.bulks) > 0
 end

@@ -1,23 +1,24 @@
--- The queue's clock: Redis' TIME without the steps that somebody set it by. Redis has no clock in its scripts that cannot be
--- set; its workers have. Each tells with its calls how much time has passed for it since an earlier look at TIME (its
--- evidence), and only what agrees with that is confirmed. docs/guarantees.md says what follows; broker/redis_clock.py is
--- the workers' half; change both or neither.
+-- The queue's clock: Redis' TIME without the steps by which somebody set it. Scripts have no clock that cannot be set;
+-- workers have. Each worker sends with its calls how much time has passed for it since an earlier look at TIME (its
+-- evidence), and only a time that agrees with that is confirmed. docs/guarantees.md says what follows;
+-- broker/redis_clock.py is the workers' half; change both or neither.
+-- KEYS: workers, unsure, delayed, jobs
+-- ARGV: none
+-- Returns: raw_ms() TIME; now_ms() the queue's time; seen_ms(evidence) → time, is sure; judge_clock(evidence, alone,
+--          patience) → the same for a heartbeat; rectify_unsure() → true if more is left; pack_tick(); add_delayed(id, due)
 --
--- Field `tick` of WORKERS, which each beat reads and writes anyway: the last tick and the last trimming (ms) d d; and the
+-- Field `tick` of workers, which each beat reads and writes anyway: the last tick and the last trimming (ms) d d; and the
 -- clock: what is taken off TIME (ms) d · until when it is confirmed (ms) d · how often it was set right I4 · by how much
--- what is in UNSURE is due too late (ms) d · 1 while UNSURE may hold something B.
-local TICK = 'tick'
-local UNSURE, clock, read_clock, raw_ms, now_ms, seen_ms, judge_clock, rectify_unsure, pack_tick, add_delayed
--- The rest is nobody's affair: a script has at most 200 local variables.
+-- what is in unsure is due too late (ms) d · 1 while unsure may hold something B.
+-- constants: TICK CLOCK_TOLERANCE_MS
+local clock, read_clock, raw_ms, now_ms, seen_ms, judge_clock, rectify_unsure, pack_tick, add_delayed
+-- The rest is private: a script has at most 200 local variables.
 do
 local TICK_SIZE, CLOCK_FORMAT, CLOCK_SIZE = 16, '>ddI4dB', 29
--- TIME and a worker's clock may differ by this between two looks (ms).
-local TOLERANCE_MS = 2000
 -- Workers are heard of more often. A longer time without is a gap, or a step that nobody has noticed yet.
 local GAP_MS = 20000
 -- A step that lasts is taken back by this much of the time that passes.
 local SLEW = 0.01
-UNSURE = BASE .. ':unsure'
 local RECTIFY_AT_ONCE = 500
 
 function raw_ms()
@@ -34,7 +35,7 @@ end
 function read_clock(text)
   if clock then return clock end
   clock = { raw = raw_ms(), last_tick = 0, last_trim = 0, offset = 0, version = 0, late = 0, marked = 0 }
-  text = text or redis.call('HGET', WORKERS, TICK) or ''
+  text = text or redis.call('HGET', KEY.workers, TICK) or ''
   if #text >= TICK_SIZE then clock.last_tick, clock.last_trim = struct.unpack('>dd', text) end
   if #text == TICK_SIZE + CLOCK_SIZE then
     local offset, confirmed, version, late, marked = struct.unpack(CLOCK_FORMAT, text, TICK_SIZE + 1)
@@ -69,7 +70,7 @@ end
 function seen_ms(evidence)
   read_clock()
   local jump, _, chained = compare(evidence)
-  if jump and math.abs(jump) > TOLERANCE_MS then
+  if jump and math.abs(jump) > CLOCK_TOLERANCE_MS then
     clock.now, clock.unsure = clock.confirmed, false
     return clock.now, false
   end
@@ -84,7 +85,7 @@ function pack_tick()
 end
 
 local function forget_unsure()
-  redis.call('UNLINK', UNSURE)
+  redis.call('UNLINK', KEY.unsure)
   clock.marked = 0
 end
 
@@ -114,15 +115,15 @@ end
 local function judge(evidence, alone, patience)
   local jump, passed, chained, certain, since = compare(evidence)
   if not clock.confirmed then return 'confirm' end
-  if jump and jump > TOLERANCE_MS then
+  if jump and jump > CLOCK_TOLERANCE_MS then
     if not certain then return 'doubt' end
     -- Where others have seen more time pass, it is this worker's clock that stood still.
-    if clock.confirmed > since + passed + TOLERANCE_MS then return 'confirm' end
+    if clock.confirmed > since + passed + CLOCK_TOLERANCE_MS then return 'confirm' end
     return 'set', math.max(since + passed, clock.confirmed)
   end
   local waited = alone or (jump and passed >= patience)
-  if clock.raw - clock.offset < clock.confirmed - TOLERANCE_MS then
-    if jump and jump < -TOLERANCE_MS then return 'set', math.max(since + passed, clock.confirmed) end
+  if clock.raw - clock.offset < clock.confirmed - CLOCK_TOLERANCE_MS then
+    if jump and jump < -CLOCK_TOLERANCE_MS then return 'set', math.max(since + passed, clock.confirmed) end
     if waited then return 'set', clock.confirmed end
     return 'wait'
   end
@@ -152,18 +153,18 @@ end
 -- Makes what was delayed while TIME was ahead due when it was meant to be, a step at a time; returns whether more is left.
 function rectify_unsure()
   if clock.late == 0 then return false end
-  local found = redis.call('ZRANGE', UNSURE, 0, RECTIFY_AT_ONCE - 1, 'WITHSCORES')
+  local found = redis.call('ZRANGE', KEY.unsure, 0, RECTIFY_AT_ONCE - 1, 'WITHSCORES')
   for i = 1, #found, 2 do
     local id, due = found[i], tonumber(found[i + 1])
-    if tonumber(redis.call('ZSCORE', DELAYED, id) or nil) == due then
-      local record = unpack_record(redis.call('HGET', JOBS, id))
-      redis.call('ZADD', DELAYED, due - clock.late, id)
+    if tonumber(redis.call('ZSCORE', KEY.delayed, id) or nil) == due then
+      local record = unpack_record(redis.call('HGET', KEY.jobs, id))
+      redis.call('ZADD', KEY.delayed, due - clock.late, id)
       if record then
         record.ready = due - clock.late
-        redis.call('HSET', JOBS, id, pack_record(record))
+        redis.call('HSET', KEY.jobs, id, pack_record(record))
       end
     end
-    redis.call('ZREM', UNSURE, id)
+    redis.call('ZREM', KEY.unsure, id)
   end
   if #found == 2 * RECTIFY_AT_ONCE then return true end
   clock.late, clock.marked = 0, 0
@@ -172,15 +173,15 @@ end
 
 -- The waiter of some worker must learn of a job that is due before all others.
 function add_delayed(id, due)
-  redis.call('ZADD', DELAYED, due, id)
+  redis.call('ZADD', KEY.delayed, due, id)
   if read_clock().unsure then
-    redis.call('ZADD', UNSURE, due, id)
+    redis.call('ZADD', KEY.unsure, due, id)
     if clock.marked == 0 then
       clock.marked = 1
-      redis.pcall('HSET', WORKERS, TICK, pack_tick())
+      redis.pcall('HSET', KEY.workers, TICK, pack_tick())
     end
   end
-  local first = redis.call('ZRANGE', DELAYED, 0, 0)
+  local first = redis.call('ZRANGE', KEY.delayed, 0, 0)
   if first[1] == id then wake() end
 end
 end

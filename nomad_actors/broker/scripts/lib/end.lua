@@ -1,10 +1,14 @@
--- How a job ends, shared by the scripts that end one; `tally` counts it.
-local MAX_CRASHES = 3
+-- How a job ends, shared by the scripts that end one.
+-- KEYS: jobs, completed, failed, cancelled, meta
+-- ARGV: none
+-- Returns: record_of(id, score, now) → record; finish(…) and finish_cancelled(…) → true if the job waits again;
+--          read_retention(text) → counts and ages; trim_count, trim_age; take_back_crash(id, token, now)
+-- constants: MAX_CRASHES KEEP_COMPLETED KEEP_COMPLETED_MS KEEP_FAILED KEEP_FAILED_MS
 local OUTCOME_OF = { [COMPLETED] = 'completed', [SKIPPED] = 'skipped', [FAILED] = 'failed', [CANCELLED] = 'cancelled' }
 
--- The record may be gone or rubbish (somebody's hand in Redis): the job still ends, with the reason.
+-- Somebody may have removed or broken the record by hand: the job still ends, with the reason.
 local function record_of(id, score, now)
-  local value = redis.call('HGET', JOBS, id)
+  local value = redis.call('HGET', KEY.jobs, id)
   return unpack_record(value) or {
     priority = math.floor(score / PRIORITY_STEP), attempts = 0, crashes = 0, flags = 0, created = now, ready = now,
     started = 0, finished = 0, call = string.rep('\0', 8), token = NO_TOKEN, body = value or '',
@@ -12,34 +16,35 @@ local function record_of(id, score, now)
   }
 end
 
--- Returns whether the job waits again, since somebody added it anew while it ran. `fault` is of a job that failed: its
--- term (8 bytes), then what it is in words.
-local function finish(record, id, now, index, kind, note, fault)
+-- Returns whether the job waits again, since somebody added it anew while it ran. `group` is the failure group of a job
+-- that failed: its term (8 bytes), then what it is in words.
+local function finish(record, id, now, index, kind, note, group)
   record.finished = now
   end_slot(id, now, OUTCOME_OF[kind], record.started)
   local n = take_next(id)
   if n then
-    tell(record, event(kind, now, note))
+    append_events(record, event(kind, now, note))
     return begin_next(record, id, now, n)
   end
   release_unique(record.tags, id)
-  if fault and fault ~= '' then set_fault(record, id, now, string.sub(fault, 1, 8), string.sub(fault, 9)) end
-  tell(record, event(kind, now, note))
+  if group and group ~= '' then set_failure_group(record, id, now, string.sub(group, 1, 8), string.sub(group, 9)) end
+  append_events(record, event(kind, now, note))
   redis.call('ZADD', index, now, id)
-  if kind == CANCELLED then redis.call('ZADD', CALLED_OFF, now, id) end
+  if kind == CANCELLED then redis.call('ZADD', KEY.cancelled, now, id) end
   return false
 end
 
 -- What was added after the cancel was asked for begins nevertheless. Returns as `finish`.
 local function finish_cancelled(record, id, now, reason)
   set_flag(record, FLAG_CANCELLED)
-  return finish(record, id, now, DEAD, CANCELLED, reason)
+  return finish(record, id, now, KEY.failed, CANCELLED, reason)
 end
 
--- How many jobs of a state a queue keeps: counts, then ages (ms); of completed and of failed ones.
-local function keeping(text)
+-- How many completed jobs a queue keeps and for how long (ms), then the same of failed ones. The defaults are for a queue
+-- that no worker has served yet.
+local function read_retention(text)
   if text and #text >= 24 then return struct.unpack('>I4dI4d', text) end
-  return 1000, 86400000, 10000, 604800000
+  return KEEP_COMPLETED, KEEP_COMPLETED_MS, KEEP_FAILED, KEEP_FAILED_MS
 end
 
 local function trim_oldest(of, index, count)
@@ -54,9 +59,9 @@ end
 local function trim_count(index, keep, most)
   local excess = math.min(redis.call('ZCARD', index) - keep, most)
   if excess <= 0 then return end
-  local spare = index == DEAD and redis.call('ZCARD', CALLED_OFF) - math.floor(keep / 10) or 0
+  local spare = index == KEY.failed and redis.call('ZCARD', KEY.cancelled) - math.floor(keep / 10) or 0
   local cancelled = math.max(0, math.min(spare, excess))
-  trim_oldest(CALLED_OFF, index, cancelled)
+  trim_oldest(KEY.cancelled, index, cancelled)
   trim_oldest(index, index, excess - cancelled)
 end
 
@@ -70,7 +75,7 @@ end
 
 -- A lost worker that is heard after all takes back the crash that was counted for this lease, once.
 local function take_back_crash(id, token, now)
-  local record = unpack_record(redis.call('HGET', JOBS, id))
+  local record = unpack_record(redis.call('HGET', KEY.jobs, id))
   if not record or record.crashes == 0 then return end
   local at, counted = 1, false
   while at + EVENT_SIZE - 1 <= #record.story do
@@ -87,8 +92,8 @@ local function take_back_crash(id, token, now)
   end
   if not counted then return end
   record.crashes = record.crashes - 1
-  tell(record, event(LATE, now, token))
+  append_events(record, event(LATE, now, token))
   -- A full Redis may refuse it; the next beat tries again.
-  local kept = redis.pcall('HSET', JOBS, id, pack_record(record))
-  if type(kept) == 'number' then redis.call('HINCRBY', META, 'late', 1) end
+  local kept = redis.pcall('HSET', KEY.jobs, id, pack_record(record))
+  if type(kept) == 'number' then redis.call('HINCRBY', KEY.meta, 'late', 1) end
 end

@@ -1,7 +1,10 @@
--- What keeps a queue's jobs from starting though they wait: pauses, a number of jobs at a time over all hosts, a number of
--- starts in a period.
-local STARTS = BASE .. ':starts'
--- Each its own field of META, so that to lift one pause does not lift another.
+-- What stops waiting jobs from starting: pauses, a number of jobs at a time over all hosts, a number of starts in a period.
+-- KEYS: meta, starts, delayed, waiting
+-- ARGV: none
+-- Returns: paused_at(now) → is paused, until when; is_paused(now); limit_at_a_time() → number or nil;
+--          room_by_rate(now) → free starts, when the next is free; note_starts(now, count); next_start(now) → when to ask
+--          again, the same as a number, how many wait
+-- Each its own field of meta, so that to lift one pause does not lift another.
 local PAUSES = { 'paused', 'paused:esi' }
 
 -- A pause as JSON (since, until, by, reason; ms), nil when there is none, it is over, or it cannot be read.
@@ -16,7 +19,7 @@ end
 -- Whether the queue is paused, and when it no longer is (nil: when somebody resumes it).
 local function paused_at(now)
   local paused, resumes = false, 0
-  for _, text in ipairs(redis.call('HMGET', META, unpack(PAUSES))) do
+  for _, text in ipairs(redis.call('HMGET', KEY.meta, unpack(PAUSES))) do
     local pause = unpack_pause(text, now)
     if pause then
       paused = true
@@ -32,41 +35,41 @@ end
 
 -- Jobs at a time over all hosts: what an operator set, else what was declared.
 local function limit_at_a_time()
-  local meta = redis.call('HMGET', META, 'limit_set', 'limit')
+  local meta = redis.call('HMGET', KEY.meta, 'limit_set', 'limit')
   return tonumber(meta[1] or nil) or tonumber(meta[2] or nil)
 end
 
 local function start_at(index)
-  return tonumber(redis.call('LINDEX', STARTS, index) or nil) or 0
+  return tonumber(redis.call('LINDEX', KEY.starts, index) or nil) or 0
 end
 
 -- How many more jobs may start now by the rate; and when the next one may, once none may.
 local function room_by_rate(now)
-  local told = redis.call('HGET', META, 'rate')
-  if not told then return math.huge end
-  local count, period = string.match(told, '^(%d+) (%d+)$')
+  local rate = redis.call('HGET', KEY.meta, 'rate')
+  if not rate then return math.huge end
+  local count, period = string.match(rate, '^(%d+) (%d+)$')
   if not count then return math.huge end
   count, period = tonumber(count), tonumber(period)
   -- A clock that was set back must not hold the queue for as long.
-  if start_at(0) > now + 1000 then redis.call('DEL', STARTS) end
+  if start_at(0) > now + 1000 then redis.call('DEL', KEY.starts) end
   -- The first start that still counts is looked for by halves: there may be a hundred thousand of them.
-  local used = redis.call('LLEN', STARTS)
+  local used = redis.call('LLEN', KEY.starts)
   local low, high = 0, used
   while low < high do
     local middle = math.floor((low + high) / 2)
     if start_at(middle) <= now - period then low = middle + 1 else high = middle end
   end
-  if low > 0 then redis.call('LTRIM', STARTS, low, -1) end
+  if low > 0 then redis.call('LTRIM', KEY.starts, low, -1) end
   used = used - low
   if used < count then return count - used end
   return 0, start_at(used - count) + period
 end
 
 local function note_starts(now, count)
-  if count == 0 or redis.call('HEXISTS', META, 'rate') == 0 then return end
+  if count == 0 or redis.call('HEXISTS', KEY.meta, 'rate') == 0 then return end
   local times = {}
   for i = 1, count do times[i] = string.format('%.3f', now) end
-  redis.call('RPUSH', STARTS, unpack(times))
+  redis.call('RPUSH', KEY.starts, unpack(times))
 end
 
 -- When to ask again by a clock that is not sure yet: soon, and no time that has passed.
@@ -78,8 +81,8 @@ end
 -- When a worker shall ask again though nobody wakes it (''): a job is due, a pause is over, the rate has room; the same
 -- as a number; and how many jobs wait.
 local function next_start(now)
-  local first = redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')
-  local at, waiting = tonumber(first[2] or nil), redis.call('ZCARD', WAITING)
+  local first = redis.call('ZRANGE', KEY.delayed, 0, 0, 'WITHSCORES')
+  local at, waiting = tonumber(first[2] or nil), redis.call('ZCARD', KEY.waiting)
   -- A pause's end counts though nothing waits yet: what is added to a paused queue wakes nobody.
   local paused, free_at = paused_at(now)
   if not paused and waiting > 0 then

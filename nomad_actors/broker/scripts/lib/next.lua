@@ -1,10 +1,14 @@
--- What was added under the id, or in the place, of a job that runs: it begins when that one has ended for good, and its
--- attempts, its retries and its data are none of that one's affair. An entry of NEXT: priority h · delay (ms) d · created d
--- · call 8 bytes · length of extra I2 · extra (_add) · body.
+-- The job that follows one that runs: it was added with the same id or unique key meanwhile, and begins, with attempts and
+-- data of its own, when that one has ended for good. An entry of next: priority h · delay (ms) d · created d ·
+-- call 8 bytes · length of extra I2 · extra (unpack_extra) · body.
+-- KEYS: next
+-- ARGV: none
+-- Returns: put_next(id, …), take_next(id) → entry or nil, forget_next(tags, id), begin_next(record, id, now, entry) → true
+--          if it waits, unpack_extra(text)
 local NEXT_HEAD = '>hddc8I2'
 local NEXT_CALL_AT = 19
 
--- `extra`: '' for nothing, or: length of tags B · tags (_tags) · replace B · for how long the key is held (ms) d · length B
+-- `extra`: '' for nothing, or: length of tags B · tags (lib/tags.lua) · replace B · for how long the key is held (ms) d · length B
 -- of what follows, 0 or 24: the caller's own key for this request (16 bytes) and a digest of what it asks for (8).
 local function unpack_extra(text)
   local length = string.byte(text)
@@ -17,27 +21,27 @@ end
 local function hold_ahead(tags, id, ttl_ms)
   local mode, key = unique_of(tags)
   if mode == FOR_A_TIME then
-    local name = timed_key('unique', key)
+    local name = KEY.unique_for_a_time(hex(key))
     if (redis.call('GET', name) or id) == id then redis.call('SET', name, id, 'PX', ttl_ms) end
   elseif mode ~= 0 then
-    redis.call('HSETNX', UNIQUE, key, id)
+    redis.call('HSETNX', KEY.unique, key, id)
   end
 end
 
 local function put_next(id, call, priority, delay, created, body, packed)
-  redis.call('HSET', NEXT, id, struct.pack(NEXT_HEAD, priority, delay, created, call, #packed) .. packed .. body)
+  redis.call('HSET', KEY.next, id, struct.pack(NEXT_HEAD, priority, delay, created, call, #packed) .. packed .. body)
   local extra = unpack_extra(packed)
   hold_ahead(extra.tags, id, extra.ttl)
 end
 
 local function take_next(id)
-  local told = redis.call('HGET', NEXT, id)
-  if not told then return nil end
-  redis.call('HDEL', NEXT, id)
-  if #told < 28 then return nil end
+  local stored = redis.call('HGET', KEY.next, id)
+  if not stored then return nil end
+  redis.call('HDEL', KEY.next, id)
+  if #stored < 28 then return nil end
   local n, length, at = {}, nil, nil
-  n.priority, n.delay, n.created, n.call, length, at = struct.unpack(NEXT_HEAD, told)
-  n.tags, n.body = unpack_extra(string.sub(told, at, at + length - 1)).tags, string.sub(told, at + length)
+  n.priority, n.delay, n.created, n.call, length, at = struct.unpack(NEXT_HEAD, stored)
+  n.tags, n.body = unpack_extra(string.sub(stored, at, at + length - 1)).tags, string.sub(stored, at + length)
   return n
 end
 
@@ -54,14 +58,14 @@ end
 local function begin_next(record, id, now, n)
   unindex_terms(record, id)
   release_unique(record.tags, id)
-  redis.call('HDEL', NOTES, id)
+  redis.call('HDEL', KEY.notes, id)
   record.flags, record.attempts, record.crashes, record.finished = 0, 0, 0, 0
   record.priority, record.created, record.call, record.body, record.tags = n.priority, n.created, n.call, n.body, n.tags
   record.ready = now + n.delay
-  tell(record, event(ENQUEUED, now, ''))
+  append_events(record, event(ENQUEUED, now, ''))
   index_terms(record, id)
   local mode, key = unique_of(record.tags)
-  if mode == UNTIL_START or mode == UNTIL_END then redis.call('HSETNX', UNIQUE, key, id) end
+  if mode == UNTIL_START or mode == UNTIL_END then redis.call('HSETNX', KEY.unique, key, id) end
   if n.delay > 0 then
     add_delayed(id, record.ready)
     return false

@@ -1,4 +1,6 @@
--- One page of a sorted set, going on after an entry that may be gone: (score, member) is a place even then.
+-- One page of a sorted set, going on after an entry that may be gone: (score, member) is a position even then.
+-- KEYS, ARGV: none
+-- Returns: page_of(key, rev, count, score, member, low, high) → members and scores in turns, MOST_BYTES
 -- A script that reads jobs ends early when they are this long together, and says so: Redis serves nobody else meanwhile.
 local MOST_BYTES = 262144
 -- Entries of one score that are looked through to find the place of one that is gone.

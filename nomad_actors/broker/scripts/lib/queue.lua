@@ -1,29 +1,28 @@
--- A queue's keys and the small steps that several transitions share. KEYS[1] is the queue's base; see keys.py.
-local BASE = KEYS[1]
-local JOBS, WAITING, DELAYED = BASE .. ':jobs', BASE .. ':waiting', BASE .. ':delayed'
-local ACTIVE, DONE, DEAD = BASE .. ':active', BASE .. ':completed', BASE .. ':failed'
-local META, WAKE, WORKERS, STATS = BASE .. ':meta', BASE .. ':wake', BASE .. ':workers', BASE .. ':stats'
-local NOTES, NEXT, CALLED_OFF = BASE .. ':notes', BASE .. ':next', BASE .. ':cancelled'
-local PRIORITY_STEP = 1099511627776
-local INDEX = { waiting = WAITING, delayed = DELAYED, completed = DONE, failed = DEAD }
+-- The small steps that several transitions share.
+-- KEYS: 1 the queue's base; KEY.<name> is made from keys.py by the loader
+-- ARGV: none
+-- Returns: INDEX by state, state_of(id) → state or nil, unpack_lease(value) → token, start, score, reason of a cancel;
+--          decoded(text) → table or nil, wake(), append_waiting(id, priority)
+-- constants: PRIORITY_STEP
+local INDEX = { waiting = KEY.waiting, delayed = KEY.delayed, completed = KEY.completed, failed = KEY.failed }
 
 -- A job is in the state whose index holds it; an id in none is no job.
 local function state_of(id)
-  if redis.call('HEXISTS', ACTIVE, id) == 1 then return 'active' end
+  if redis.call('HEXISTS', KEY.active, id) == 1 then return 'active' end
   for state, index in pairs(INDEX) do
     if redis.call('ZSCORE', index, id) then return state end
   end
   return nil
 end
 
--- What is kept as JSON; nil for what is no object: somebody's hand in Redis must stop no script.
+-- What is stored as JSON; nil if it is no object: a value that somebody edited by hand must stop no script.
 local function decoded(text)
-  local readable, told = pcall(cjson.decode, text or '')
-  return readable and type(told) == 'table' and told or nil
+  local readable, value = pcall(cjson.decode, text or '')
+  return readable and type(value) == 'table' and value or nil
 end
 
--- A lease: token, since when, its place in waiting, and why it shall be cancelled ('' for it shall not). One that is none
--- is nobody's: it goes back to waiting.
+-- A lease: token, start time, score in waiting, and the reason of a cancel ('' for none). One that cannot be read belongs
+-- to no worker: its job goes back to waiting.
 local LEASE_SIZE = 30
 local function unpack_lease(value)
   if #value < LEASE_SIZE then return string.rep('\0', 14), 0, 0, '' end
@@ -37,12 +36,12 @@ end
 
 -- One token for one idle worker; it passes it on when it cannot take everything.
 local function wake()
-  if redis.call('LLEN', WAKE) == 0 then redis.call('RPUSH', WAKE, '1') end
+  if redis.call('LLEN', KEY.wake) == 0 then redis.call('RPUSH', KEY.wake, '1') end
 end
 
 -- At the end of its priority: the order of starting is first in, first out within one.
 local function append_waiting(id, priority)
   -- After a million million jobs the numbers begin anew: none may reach into the next priority.
-  local seq = redis.call('HINCRBY', META, 'seq', 1) % PRIORITY_STEP
-  redis.call('ZADD', WAITING, priority * PRIORITY_STEP + seq, id)
+  local seq = redis.call('HINCRBY', KEY.meta, 'seq', 1) % PRIORITY_STEP
+  redis.call('ZADD', KEY.waiting, priority * PRIORITY_STEP + seq, id)
 end

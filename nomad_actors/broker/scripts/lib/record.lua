@@ -1,14 +1,17 @@
--- A job's record, as nomad_actors/broker/records.py lays it out; change both or neither.
+-- A job's record: packs and unpacks it, and appends events to its story. broker/records/record.py has the same layout;
+-- change both or neither.
+-- KEYS, ARGV: none
+-- Returns: unpack_record(value) → record or nil, pack_record(record) → value, event(kind, ms, data) → bytes,
+--          append_events(record, events), body_at(value) → position, and the flags and kinds of events
 local HEADER = '>BhHBBddddc8c14I4'
 local HEADER_SIZE = 65
 local EVENT_SIZE = 13
 local CRASHES_AT = 6
--- The header has two bytes for attempts and one for crashes: they stand still at the most that these hold.
-local MAX_ATTEMPTS, MAX_CRASHES_KEPT = 65535, 255
+-- constants: MAX_ATTEMPTS MAX_CRASHES_KEPT
 local ENQUEUED, STARTED, ERROR, RETRY, COMPLETED, FAILED, RELEASED, PROMOTED, CUT, SKIPPED =
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local DEFERRED, CANCELLED, RECOVERED, LATE = 11, 12, 13, 14
-local FLAG_SKIPPED, FLAG_CANCELLED, FLAG_FAULT = 1, 4, 8
+local FLAG_SKIPPED, FLAG_CANCELLED, FLAG_FAILURE_GROUP = 1, 4, 8
 local NO_TOKEN = string.rep('\0', 14)
 -- A story longer than this loses its oldest events, all but the CUT that counts them.
 local MAX_STORY = 32768
@@ -63,7 +66,7 @@ end
 
 -- Appends events to a story and keeps it bounded: the oldest go, a CUT event says how many. What is new stays whole: a
 -- result may be longer than all the rest.
-local function tell(r, events)
+local function append_events(r, events)
   local story, room = r.story, math.max(0, MAX_STORY - #events)
   if #story <= room then
     r.story = story .. events

@@ -1,5 +1,8 @@
--- The honest counters of a queue, one entry a minute; nomad_actors/broker/stats.py reads them; change both or neither.
-local STATS_MINUTES = 1500
+-- Counters of what ended in a queue, one entry a minute; broker/records/stats.py reads them; change both or neither.
+-- KEYS: stats
+-- ARGV: none
+-- Returns: new_tally(), tally_outcome(tally, outcome), tally_duration(buckets, ms), write_tally(tally, now)
+-- constants: STATS_MINUTES
 local OUTCOMES = { completed = 1, skipped = 2, failed = 3, cancelled = 4, retried = 5, deferred = 6, released = 7,
   recovered = 8 }
 local STATS_HEAD = '>I4I4I4I4I4I4I4I4I4dd'
@@ -45,7 +48,7 @@ local function write_tally(tally, now)
   if not tally.any then return end
   local minute = math.floor(now / 60000)
   local slot = tostring(minute % STATS_MINUTES)
-  local kept = redis.call('HGET', STATS, slot)
+  local kept = redis.call('HGET', KEY.stats, slot)
   local n = { 0, 0, 0, 0, 0, 0, 0, 0 }
   local run_ms, wait_ms = tally.run_ms, tally.wait_ms
   -- An entry that cannot be read, after somebody's hand in Redis, is begun anew.
@@ -58,7 +61,7 @@ local function write_tally(tally, now)
     unpack_buckets(kept, at, tally.waits)
   end)
   for outcome, more in pairs(tally.counts) do n[OUTCOMES[outcome]] = n[OUTCOMES[outcome]] + more end
-  redis.call('HSET', STATS, slot,
+  redis.call('HSET', KEY.stats, slot,
     struct.pack(STATS_HEAD, minute, n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], run_ms, wait_ms)
       .. pack_buckets(tally.runs) .. pack_buckets(tally.waits))
 end

@@ -1,10 +1,11 @@
--- What a queue knows of a worker: when it was last heard, its last request, and for how long reaper ticks missed it.
+-- A worker's entry: when it was last heard, its last request, and for how long reaper ticks missed it.
+-- KEYS, ARGV: none
+-- Returns: unpack_mark(value) → mark or nil, pack_mark(mark) → value, is_ahead(request, of)
 local MARK = '>dI4d'
 local MARK_SIZE = 20
--- The field of WORKERS that holds the last tick; workers' ids have eight bytes.
 
 -- Requests are counted in four bytes and begin anew after that: one is ahead of another by less than half of it.
-local REQUESTS = 4294967296
+-- constants: REQUESTS
 local function is_ahead(request, of)
   local by = (request - of) % REQUESTS
   return by > 0 and by < REQUESTS / 2

@@ -1,33 +1,36 @@
--- include: record queue clock limits tags slots next add length stats end
+-- include: record queue clock limits tags slots next add max_length stats end
 -- Claims slots of a schedule: each gets its job, or is written down as missed with the reason. In one step with the
 -- schedule's being on, its version and its watermark, so that any number of schedulers gives one job a slot.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 name, 2 version, 3 kind (due, init or manual), 4 overlap (skip, queue or replace; '' asks nobody),
---       5 the clock's offset and speed, 6 to 11 the job: call (8 bytes), priority, created (ms), body, extra (_add), who
+--       5 the clock's offset and speed, 6 to 11 the job: call (8 bytes), priority, created (ms), body, extra (lib/next.lua), who
 --       asked; 12 how many more were missed and are not listed, then 2 a slot: due (ms), why it was missed ('' adds its job)
 -- Returns: a word (ok, stopped, changed, gone, early), now by the clock (ms), then 2 a slot: due, and added, missed or
 --          claimed (somebody was there before)
 -- Closes: a second scheduler; one that was frozen while the schedule changed or stopped; one whose clock is ahead.
-local name, version, kind, overlap = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local FIRST_SLOT = 13
+local name, version, kind, overlap, clock_text, call, priority, created, body, extra, asked_by, more_missed =
+  unpack(ARGV, 1, FIRST_SLOT - 1)
+version = tonumber(version)
 -- The calendar is TIME's; the job's own times are those of the queue's clock.
 local real = now_ms()
-local now = math.floor(clock_ms(ARGV[5], raw_ms()))
-local said = string.format('%.0f', now)
-local stored = redis.call('HGET', SCHEDULES, name)
+local now = math.floor(clock_ms(clock_text, raw_ms()))
+local now_text = string.format('%.0f', now)
+local stored = redis.call('HGET', KEY.schedules, name)
 local record = stored and decoded(stored)
-if not record or type(record.watermark) ~= 'number' then return { 'gone', said } end
+if not record or type(record.watermark) ~= 'number' then return { 'gone', now_text } end
 record.missed = tonumber(record.missed or nil) or 0
 if kind ~= 'manual' then
-  if record.version ~= version then return { 'changed', said } end
-  if not record.enabled then return { 'stopped', said } end
+  if record.version ~= version then return { 'changed', now_text } end
+  if not record.enabled then return { 'stopped', now_text } end
 end
-if kind == 'due' and #ARGV > 12 and tonumber(ARGV[#ARGV - 1]) > now + 1000 then return { 'early', said } end
+if kind == 'due' and #ARGV >= FIRST_SLOT and tonumber(ARGV[#ARGV - 1]) > now + 1000 then return { 'early', now_text } end
 
-local answer, must_wake, wrote = { 'ok', said }, false, false
-local slots = slots_of(name)
+local answer, must_wake, wrote = { 'ok', now_text }, false, false
+local slots = KEY.slots(name)
 
 -- The previous job of the schedule, when it still waits or runs.
-local function standing()
+local function unfinished_run()
   local id = record.last_job
   local state = id and state_of(id)
   if state == 'waiting' or state == 'delayed' or state == 'active' then return id, state end
@@ -35,14 +38,14 @@ end
 
 -- Gives one slot its job; returns why it got none.
 local function fill(due)
-  local previous, state = standing()
+  local previous, state = unfinished_run()
   if previous and overlap == 'skip' then return 'the previous run is still ' .. state end
   local replaces = previous and overlap == 'replace' and state ~= 'active'
   -- What takes another's place makes the queue no longer.
   local full = too_many(replaces and 0 or 1)
   if full then return 'the queue is full: at most ' .. full[2] .. ' may wait' end
   local id = slot_id(name, due)
-  local state_now, _, other = add(real, id, ARGV[6], tonumber(ARGV[7]), 0, tonumber(ARGV[8]), ARGV[9], ARGV[10])
+  local state_now, _, other = add(real, id, call, priority, 0, created, body, extra)
   if other ~= '' then return 'another job with its unique key is ' .. state_now end
   must_wake = must_wake or state_now == 'waiting'
   record.last_job = id
@@ -53,16 +56,16 @@ end
 local function claim(due, missed)
   local word = 'added'
   if missed == '' then missed = fill(due) end
-  local slot = { due = due, added = now, kind = kind ~= 'due' and kind or nil, by = ARGV[11] ~= '' and ARGV[11] or nil }
+  local slot = { due = due, added = now, kind = kind ~= 'due' and kind or nil, by = asked_by ~= '' and asked_by or nil }
   if missed then
     slot.added, slot.missed, word = nil, missed, 'missed'
     record.missed = record.missed + 1
   end
-  tell_slot(name, due, slot)
+  write_slot(name, due, slot)
   return word
 end
 
-for i = 13, #ARGV, 2 do
+for i = FIRST_SLOT, #ARGV, 2 do
   local due, missed = tonumber(ARGV[i]), ARGV[i + 1]
   local word = 'claimed'
   if kind == 'due' then
@@ -76,10 +79,10 @@ for i = 13, #ARGV, 2 do
       word = claim(due, missed)
     end
   else
-    local told = redis.call('HGET', slots, string.format('%.0f', due))
-    if not told then
+    local slot = redis.call('HGET', slots, string.format('%.0f', due))
+    if not slot then
       word, wrote = claim(due, missed), true
-    elseif (decoded(told) or {}).missed then
+    elseif (decoded(slot) or {}).missed then
       word = 'missed'
     end
   end
@@ -87,8 +90,8 @@ for i = 13, #ARGV, 2 do
   answer[#answer + 1] = word
 end
 if wrote then
-  record.missed = record.missed + tonumber(ARGV[12])
-  redis.call('HSET', SCHEDULES, name, cjson.encode(record))
+  record.missed = record.missed + tonumber(more_missed)
+  redis.call('HSET', KEY.schedules, name, cjson.encode(record))
   if redis.call('HLEN', slots) > SLOTS_KEPT + 10 then
     -- A slot whose job is not over is kept longer: it says that the schedule is overdue.
     local closed, open = {}, {}

@@ -1,17 +1,17 @@
 -- include: record queue clock limits
 -- Sets or lifts limits of the queue.
 -- KEYS: 1 the queue's base
--- ARGV: 2 a limit: its field of META (`limit` and `limit_set`: jobs at a time over all hosts, as declared and as an operator
+-- ARGV: 2 a limit: its field of meta (`limit` and `limit_set`: jobs at a time over all hosts, as declared and as an operator
 --       wants it; `rate`: starts and the period (ms) that they are counted in; `max_length`: jobs that have not begun), its
 --       value ('' lifts it)
 -- Returns: 1
 for i = 1, #ARGV, 2 do
   if ARGV[i + 1] == '' then
-    redis.call('HDEL', META, ARGV[i])
+    redis.call('HDEL', KEY.meta, ARGV[i])
   else
-    redis.call('HSET', META, ARGV[i], ARGV[i + 1])
+    redis.call('HSET', KEY.meta, ARGV[i], ARGV[i + 1])
   end
-  if ARGV[i] == 'rate' and ARGV[i + 1] == '' then redis.call('DEL', STARTS) end
+  if ARGV[i] == 'rate' and ARGV[i + 1] == '' then redis.call('DEL', KEY.starts) end
 end
 if not is_paused(now_ms()) then wake() end
 return 1

@@ -9,13 +9,13 @@
 -- Closes: two operators, or a deploy and an operator, who change one schedule at a time. A repeated call finds its own
 --         record there and is told ok.
 local name, seen, text, from = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
-local stored = redis.call('HGET', SCHEDULES, name)
+local stored = redis.call('HGET', KEY.schedules, name)
 local old = seen >= 0 and stored and decoded(stored) or nil
 if old and (type(old.version) ~= 'number' or type(old.watermark) ~= 'number') then old = nil end
 if text == '' then
   if old and old.version ~= seen then return { 'changed', stored } end
-  redis.call('HDEL', SCHEDULES, name)
-  redis.call('DEL', slots_of(name))
+  redis.call('HDEL', KEY.schedules, name)
+  redis.call('DEL', KEY.slots(name))
   return { 'ok', '' }
 end
 local new = cjson.decode(text)
@@ -31,5 +31,5 @@ elseif from == 'now' or not new.watermark then
   new.watermark = math.floor(clock_ms(ARGV[5], raw_ms()))
 end
 local record = cjson.encode(new)
-redis.call('HSET', SCHEDULES, name, record)
+redis.call('HSET', KEY.schedules, name, record)
 return { 'ok', record }

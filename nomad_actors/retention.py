@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..logs.foreign_text import safe_repr
+from .logs.foreign_text import safe_repr
 
 HOUR_MS = 3_600_000
 #: Four bytes hold a count in Redis.

@@ -1,9 +1,9 @@
--- include: record queue clock limits tags slots next add length bulk worker stats end
+-- include: record queue clock limits tags slots next add max_length bulk worker stats end
 -- A worker's sign of life, which names what it holds; and the reaper's tick: active → waiting or failed for the jobs of
 -- workers that are gone; what is kept too long goes.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 worker id, 2 its name, 3 the last request that was answered, 4 lease (ms), 5 what it has seen of the clock
---       (_clock), then 2 a job held: id, token; or
+--       (lib/clock.lua), then 2 a job held: id, token; or
 --       1 worker id, 2 its name, 3 'leave' when it goes
 -- Returns: now (ms), when to ask again (ms or ''), how many wait, how many run, the ids held that are no longer this worker's,
 --          the ids held that shall be cancelled, 3 a job that was recovered: id, outcome, record without its story; 1 when
@@ -15,12 +15,12 @@ local RECOVER_AT_ONCE = 200
 local TRIM_AT_ONCE = 500
 local worker, name = ARGV[1], ARGV[2]
 if ARGV[3] == 'leave' then
-  redis.call('HDEL', WORKERS, worker)
+  redis.call('HDEL', KEY.workers, worker)
   return {}
 end
 local answered, lease_ms = tonumber(ARGV[3]), tonumber(ARGV[4])
 local marks, tick_text = {}, ''
-local all = redis.call('HGETALL', WORKERS)
+local all = redis.call('HGETALL', KEY.workers)
 for i = 1, #all, 2 do
   if all[i] == TICK then
     tick_text = all[i + 1]
@@ -65,9 +65,9 @@ if ticks then
 end
 
 local leases = {}
-local running = redis.call('HLEN', ACTIVE)
+local running = redis.call('HLEN', KEY.active)
 if running > 0 then
-  local held = redis.call('HGETALL', ACTIVE)
+  local held = redis.call('HGETALL', KEY.active)
   for i = 1, #held, 2 do
     local token, started, score, cancel = unpack_lease(held[i + 1])
     leases[held[i]] = { token = token, started = started, score = score, cancel = cancel }
@@ -105,8 +105,8 @@ local function fate_of(lease)
 end
 
 local LOST = 'lost its worker ' .. MAX_CRASHES .. ' times'
--- Lost workers are a fault of their own, one for each job type.
-local function fault_of_lost(record)
+-- Jobs that lost their workers are a failure group, one for each job type.
+local function failure_group_of_lost(record)
   local body = decoded(record.body)
   local name = body and type(body.actor_name) == 'string' and body.actor_name or ''
   local words = { jobType = name, errorClass = 'WorkerLost', message = LOST, frame = '' }
@@ -119,8 +119,8 @@ local function recover(id, lease, fate)
   local holder = marks[string.sub(lease.token, 1, 8)]
   local outcome = 'recovered'
   record.started = lease.started
-  redis.call('HDEL', ACTIVE, id)
-  tell(record, event(STARTED, lease.started, holder.name) .. event(RECOVERED, now, lease.token .. fate))
+  redis.call('HDEL', KEY.active, id)
+  append_events(record, event(STARTED, lease.started, holder.name) .. event(RECOVERED, now, lease.token .. fate))
   if fate == 'gone' then record.crashes = math.min(MAX_CRASHES_KEPT, record.crashes + 1) end
   tally_outcome(tally, 'recovered')
   if lease.cancel ~= '' then
@@ -129,14 +129,14 @@ local function recover(id, lease, fate)
   elseif record.crashes >= MAX_CRASHES and fate == 'gone' then
     outcome = 'failed'
     poisonous = poisonous + 1
-    must_wake = finish(record, id, now, DEAD, FAILED, LOST, fault_of_lost(record)) or must_wake
+    must_wake = finish(record, id, now, KEY.failed, FAILED, LOST, failure_group_of_lost(record)) or must_wake
   else
-    redis.call('ZADD', WAITING, lease.score, id)
+    redis.call('ZADD', KEY.waiting, lease.score, id)
     must_wake = true
   end
   if outcome ~= 'recovered' then tally_outcome(tally, outcome) end
   local packed = pack_record(record)
-  redis.call('HSET', JOBS, id, packed)
+  redis.call('HSET', KEY.jobs, id, packed)
   recovered[#recovered + 1] = id
   recovered[#recovered + 1] = outcome
   recovered[#recovered + 1] = string.sub(packed, 1, #packed - #record.story)
@@ -153,8 +153,8 @@ for i = 1, math.min(#orphans, RECOVER_AT_ONCE) do
   recover(orphans[i].id, orphans[i], orphans[i].fate)
 end
 if #recovered > 0 then
-  redis.call('HINCRBY', META, 'recovered', #recovered / 3)
-  if poisonous > 0 then redis.call('HINCRBY', META, 'poison', poisonous) end
+  redis.call('HINCRBY', KEY.meta, 'recovered', #recovered / 3)
+  if poisonous > 0 then redis.call('HINCRBY', KEY.meta, 'poison', poisonous) end
   write_tally(tally, now)
   if must_wake and not is_paused(now) then wake() end
 end
@@ -162,11 +162,11 @@ end
 if ticks then
   -- Ages are of days: once a minute is often enough, and an idle worker costs little.
   if sure and (raw < last_trim or raw - last_trim >= 60000) then
-    local keep_done, done_ms, keep_dead, dead_ms = keeping(redis.call('HGET', META, 'keep'))
-    trim_age(DONE, now - done_ms, TRIM_AT_ONCE)
-    trim_age(DEAD, now - dead_ms, TRIM_AT_ONCE)
-    trim_count(DONE, keep_done, TRIM_AT_ONCE)
-    trim_count(DEAD, keep_dead, TRIM_AT_ONCE)
+    local keep_done, done_ms, keep_dead, dead_ms = read_retention(redis.call('HGET', KEY.meta, 'keep'))
+    trim_age(KEY.completed, now - done_ms, TRIM_AT_ONCE)
+    trim_age(KEY.failed, now - dead_ms, TRIM_AT_ONCE)
+    trim_count(KEY.completed, keep_done, TRIM_AT_ONCE)
+    trim_count(KEY.failed, keep_dead, TRIM_AT_ONCE)
     clock.last_trim = raw
   end
   clock.last_tick = raw
@@ -176,8 +176,8 @@ local more = rectify_unsure()
 fields[#fields + 1] = TICK
 fields[#fields + 1] = pack_tick()
 -- A full Redis refuses a script's first growing write, and takes it after one that frees.
-redis.call('HDEL', WORKERS, '')
-redis.call('HSET', WORKERS, unpack(fields))
+redis.call('HDEL', KEY.workers, '')
+redis.call('HSET', KEY.workers, unpack(fields))
 
 more = help_bulk(now) or more
 local _, ask_at, waiting = next_start(acts)

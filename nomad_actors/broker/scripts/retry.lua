@@ -1,4 +1,4 @@
--- include: record queue clock limits answers tags
+-- include: record queue clock limits saved_replies tags
 -- The operator's retry: failed or completed → waiting, attempts afresh.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 id, 2 the token that the caller saw, 3 body, 4 '1' of an operation on many: then one whose unique key another
@@ -6,27 +6,27 @@
 -- Returns: ok, or missing, changed (it ran in between), held, or the state that does not allow it
 -- Closes: a lost reply, by the call's number.
 local id, seen, body = ARGV[1], ARGV[2], ARGV[3]
-local told = answered(ARGV[5])
-if told then return told end
-local record = unpack_record(redis.call('HGET', JOBS, id))
+local reply = reply_to(ARGV[5])
+if reply then return reply end
+local record = unpack_record(redis.call('HGET', KEY.jobs, id))
 local state = state_of(id)
 if not state then return 'missing' end
 if state ~= 'failed' and state ~= 'completed' then return state end
 if not record or record.token ~= seen then return 'changed' end
 local mode, key = unique_of(record.tags)
 local lasts = mode == UNTIL_START or mode == UNTIL_END
-if ARGV[4] == '1' and lasts and (redis.call('HGET', UNIQUE, key) or id) ~= id then return 'held' end
+if ARGV[4] == '1' and lasts and (redis.call('HGET', KEY.unique, key) or id) ~= id then return 'held' end
 local now = now_ms()
 redis.call('ZREM', INDEX[state], id)
-redis.call('HDEL', NOTES, id)
-redis.call('ZREM', CALLED_OFF, id)
-clear_fault(record, id)
+redis.call('HDEL', KEY.notes, id)
+redis.call('ZREM', KEY.cancelled, id)
+clear_failure_group(record, id)
 record.attempts, record.crashes, record.flags, record.finished, record.ready = 0, 0, 0, 0, now
 record.body = body
-tell(record, event(ENQUEUED, now, ''))
-redis.call('HSET', JOBS, id, pack_record(record))
+append_events(record, event(ENQUEUED, now, ''))
+redis.call('HSET', KEY.jobs, id, pack_record(record))
 append_waiting(id, record.priority)
 -- Somebody else's job may hold its key by now; the operator's word goes before.
-if lasts then redis.call('HSETNX', UNIQUE, key, id) end
+if lasts then redis.call('HSETNX', KEY.unique, key, id) end
 if not is_paused(now) then wake() end
-return answer_with(ARGV[5], 'ok')
+return save_reply(ARGV[5], 'ok')
