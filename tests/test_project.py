@@ -41,8 +41,9 @@ ARROWS: dict[str, set[str]] = {
     "cli": {"commands", "metrics", "processes"},
     "__init__": {"app", "broker", "jobs", "queues"},
 }
-#: The broker is for any Dramatiq application: of ours it takes the clock, the release, and what hides secrets alone.
-ONLY = {"broker": {"clock", "logs", "version"}}
+#: The broker is for any Dramatiq application: it takes the clock, the errors, the release and what
+#: hides secrets of ours, nothing else.
+ONLY = {"broker": {"clock", "errors", "logs", "version"}}
 #: The rooms of the broker, and which of them each may import besides the broker's own ground floor.
 BROKER_ROOMS = {"records": set(), "client": {"records", "scripts"}, "worker": {"records", "client"}, "scripts": set()}
 #: What stands on top of a package: programs.

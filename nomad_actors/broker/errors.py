@@ -8,6 +8,7 @@ from dramatiq.errors import BrokerConnectionError, DecodeError
 from dramatiq.middleware import SkipMessage
 from dramatiq.threading import Interrupt
 
+from ..errors import Unavailable, UnreadableQueue
 from ..logs.foreign_text import describe_error, safe_repr
 
 #: A delay beyond this is a mistake in the unit, not a wish: ten years.
@@ -27,7 +28,7 @@ class Refusal(StrEnum):
     COMMAND = "a command that we need was renamed, or is not there"
 
 
-class RedisUnavailable(BrokerConnectionError):
+class RedisUnavailable(BrokerConnectionError, Unavailable):
     """Raised when Redis did not take a command within the tries allowed; the cause is chained and named.
 
     An enqueue that ended in this error may or may not have happened; enqueueing the same message again is safe.
@@ -39,7 +40,7 @@ class RedisUnavailable(BrokerConnectionError):
         self.refusal = refusal
 
 
-class WrongKeyType(RedisUnavailable):
+class WrongKeyType(RedisUnavailable, UnreadableQueue):
     """Raised when a key of a queue holds something else than the broker keeps there; to ask again would not help."""
 
 

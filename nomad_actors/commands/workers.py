@@ -23,16 +23,13 @@ def workers(json: Json = False) -> None:
 
 
 def _told(access: QueueAccess) -> list[dict[str, Any]]:
-    from ..queues.queue import redis_errors
-
     found: dict[str, dict[str, Any]] = {}
     for name in access.queues.names():
         for worker in access.queues.get_queue(name).workers():
             told = found.setdefault(worker.name, {"name": worker.name, "heardAt": 0, "queues": [], "running": []})
             told["queues"].append(name)
             told["heardAt"] = max(told["heardAt"], worker.heard_ms)
-        with redis_errors():
-            running = access.broker.server().running(name)
+        running = access.broker.server().running(name)
         for job in running:
             if job.worker in found:
                 told = {"jobId": job.job_id, "queueName": name, "since": int(job.since_ms)}

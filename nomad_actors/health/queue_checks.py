@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from ..broker.errors import Refusal
 from ..broker.worker.message import UNKNOWN_FOR_MS
 from ..queues.job import Job
-from ..queues.queue import Queue, of_readable, redis_errors
+from ..queues.queue import Queue, of_readable
 from ..settings.redis_cli import redis_cli
 from .findings import Finding, Patient, Status
 from .stillness import Reason, held_back, paused, why_still
@@ -94,18 +94,16 @@ def _work_is_due(patient: Patient, queue: Queue) -> bool:
     oldest_ms = queue.oldest_waiting_ms()
     if oldest_ms is not None and oldest_ms >= still_ms:
         return True
-    with redis_errors():
-        due_ms = patient.broker.server().next_due_ms(queue.name)
-        now_ms = patient.broker.view(queue.name).counts().now_ms
+    due_ms = patient.broker.server().next_due_ms(queue.name)
+    now_ms = patient.broker.view(queue.name).counts().now_ms
     return due_ms is not None and now_ms - due_ms >= still_ms
 
 
 def _started_lately(patient: Patient, queue: Queue) -> bool:
     """Return whether a job started within the time that makes a queue still, or ended in this minute."""
-    with redis_errors():
-        view, server = patient.broker.view(queue.name), patient.broker.server()
-        now_ms, running = view.counts().now_ms, server.running(queue.name)
-        ended = view.stats(1)
+    view, server = patient.broker.view(queue.name), patient.broker.server()
+    now_ms, running = view.counts().now_ms, server.running(queue.name)
+    ended = view.stats(1)
     newest_ms = max((job.since_ms for job in running), default=0.0)
     # A place that was freed was filled again at once.
     return now_ms - newest_ms < patient.limits.still_seconds * 1000 or ended.completed + ended.failed > 0
@@ -113,8 +111,7 @@ def _started_lately(patient: Patient, queue: Queue) -> bool:
 
 def records(patient: Patient) -> Iterator[Finding]:
     """Tell of everything in Redis that cannot be read, with its id, the reason and how to remove it."""
-    with redis_errors():
-        found = patient.broker.unreadable_records(patient.queues.names())
+    found = patient.broker.unreadable_records(patient.queues.names())
     cli = redis_cli(patient.settings)
     for each in found[:MAX_UNREADABLE]:
         yield Finding("records", Status.PROBLEM, each.found, each.removal(cli), subject=each.queue)

@@ -8,11 +8,9 @@ from urllib.parse import urlsplit
 from ..broker.client.permissions import refused_in_words
 from ..broker.client.server import ServerFacts
 from ..broker.errors import RedisUnavailable, Refusal
-from ..errors import Unavailable
 from ..logs import redact
 from ..processes.local_redis import LocalRedis
 from ..processes.redis_log import complaints, since_last_start
-from ..queues.queue import redis_errors
 from ..settings.redis_cli import redis_cli
 from .findings import Finding, Patient, Status
 
@@ -21,10 +19,9 @@ def reached(patient: Patient) -> Finding:
     """Tell whether Redis answers, and which release it is."""
     where = patient.settings.redis_url.shown
     try:
-        with redis_errors():
-            version = patient.broker.server().facts().version
-    except Unavailable as error:
-        refusal = error.__cause__.refusal if isinstance(error.__cause__, RedisUnavailable) else None
+        version = patient.broker.server().facts().version
+    except RedisUnavailable as error:
+        refusal = error.refusal
         told = "does not answer" if refusal is None else "lets nobody in" if refusal is Refusal.PASSWORD else "refuses"
         return Finding("redis", Status.PROBLEM, f"{where} {told}: {redact(str(error))}", _reach(patient, refusal))
     return Finding("redis", Status.OK, f"{version or 'of a release that it does not tell'} at {where}")
@@ -49,8 +46,7 @@ def _reach(patient: Patient, refusal: Refusal | None) -> str:
 
 def server(patient: Patient) -> Iterator[Finding]:
     """Check the server's settings and state."""
-    with redis_errors():
-        facts = patient.broker.server().facts()
+    facts = patient.broker.server().facts()
     yield from _refusal(facts)
     yield _role(facts)
     yield _policy(facts, patient)
@@ -187,8 +183,7 @@ def _commands(facts: ServerFacts, patient: Patient) -> Iterator[Finding]:
     """Report the commands that Redis refuses us; one that takes no change at all is another finding."""
     if facts.refusal is not None:
         return
-    with redis_errors():
-        refused = patient.broker.refused_commands()
+    refused = patient.broker.refused_commands()
     if not refused:
         yield Finding("redis commands", Status.OK, "it takes all that we need")
         return
@@ -215,8 +210,7 @@ def _clock(facts: ServerFacts, patient: Patient) -> Finding:
 def _steps(patient: Patient) -> Finding:
     """Tell whether Redis' clock has stepped, and queues go on by the workers' clocks."""
     names = patient.queues.names()
-    with redis_errors():
-        standings = patient.broker.standings(names)
+    standings = patient.broker.standings(names)
     offsets = {name: standings[name].counts.clock_offset_ms / 1000 for name in standings}
     worst = max(offsets, key=lambda name: abs(offsets[name]), default=None)
     if worst is None or abs(offsets[worst]) <= patient.limits.clock_problem_seconds:

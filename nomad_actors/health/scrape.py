@@ -28,7 +28,7 @@ from ..metrics.readings import (
 )
 from ..queues import Queues
 from ..queues.job_type import Priority
-from ..queues.queue import Queue, redis_errors, standing_of
+from ..queues.queue import Queue, standing_of
 from ..scheduler import status
 from ..scheduler.book import Standing
 from ..store import Store
@@ -54,7 +54,7 @@ def read_redis(broker: JobBroker, queues: Queues, clock: Clock) -> RedisReading:
 
     Raises `Unavailable` when Redis does not answer, or not in time.
     """
-    with redis_errors(), broker.within(REDIS_SECONDS):
+    with broker.within(REDIS_SECONDS):
         return _read_redis(broker, queues, clock)
 
 

@@ -11,7 +11,7 @@ from ..broker.client.server import RunningJob
 from ..logs.counted import counted
 from ..queues import pauses
 from ..queues.job import Job
-from ..queues.queue import Queue, redis_errors
+from ..queues.queue import Queue
 from .findings import Patient
 
 #: How many delayed jobs are looked at for what they wait for.
@@ -41,9 +41,8 @@ class Stillness:
 
 def why_still(patient: Patient, queue: Queue) -> Stillness:
     """Return why no job of a queue starts; `unknown` when none of the known reasons holds."""
-    with redis_errors():
-        counts = patient.broker.view(queue.name).counts()
-        running = patient.broker.server().running(queue.name)
+    counts = patient.broker.view(queue.name).counts()
+    running = patient.broker.server().running(queue.name)
     return (
         _no_workers(queue)
         or paused(queue)
@@ -112,8 +111,7 @@ def _rate(patient: Patient, queue: Queue, counts: QueueCounts) -> Stillness | No
     starts, period_ms = counts.limits.starts, counts.limits.period_ms
     if starts is None or period_ms is None:
         return None
-    with redis_errors():
-        oldest_ms = patient.broker.server().oldest_start_ms(queue.name, starts)
+    oldest_ms = patient.broker.server().oldest_start_ms(queue.name, starts)
     if oldest_ms is None or oldest_ms + period_ms <= counts.now_ms:
         return None
     found = f"its limit of {starts} starts in {period_ms / 1000:g} s is reached, until {_at(oldest_ms + period_ms)}"

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from ..broker.client.finder import Finder
 from ..broker.client.queue_view import Ages, QueueCounts, QueueView
-from ..broker.errors import RedisUnavailable, WrongKeyType
 from ..broker.records.holds import Limits, Pause, PauseScope
 from ..broker.records.stats import Tally
 from ..broker.records.stored_job import StoredJob
 from ..broker.states import PAUSED, STATE_NAMES, State
-from ..errors import BadInput, JobNotFound, Unavailable, UnknownState, UnreadableQueue, WrongState
+from ..errors import BadInput, JobNotFound, UnknownState, UnreadableQueue, WrongState
 from ..logs import get_logger
 from ..logs.foreign_text import safe_repr
 from . import search
@@ -125,17 +123,6 @@ def standing_of(counts: QueueCounts, ages: Ages) -> QueueStanding:
     )
 
 
-@contextmanager
-def redis_errors() -> Iterator[None]:
-    """Raise `Unavailable` where the broker says that Redis does not answer."""
-    try:
-        yield
-    except WrongKeyType as error:
-        raise UnreadableQueue(str(error)) from error
-    except RedisUnavailable as error:
-        raise Unavailable(str(error)) from error
-
-
 Item = TypeVar("Item")
 logger = get_logger("nomad_actors.queues")
 
@@ -175,13 +162,11 @@ class Queue:
 
     def counts(self) -> dict[str, int]:
         """Return exact counts by state; a paused queue's waiting jobs count as `paused`."""
-        with redis_errors():
-            return _by_state(self._view.counts())
+        return _by_state(self._view.counts())
 
     def standing(self) -> QueueStanding:
         """Return how the queue stands: counts, pauses and the ages of its oldest jobs."""
-        with redis_errors():
-            return standing_of(self._view.counts(), self._view.ages())
+        return standing_of(self._view.counts(), self._view.ages())
 
     def jobs(self, status: str | Sequence[str], start: int = 0, end: int = -1) -> list[Job]:
         """Return the jobs `start` to `end` (inclusive, -1 for the last) of one state, or of several one after another.
@@ -211,9 +196,8 @@ class Queue:
 
     def _page(self, name: str, start: int, end: int) -> list[Job]:
         state = State.WAITING if name == PAUSED else State(name)
-        with redis_errors():
-            stored = self._view.jobs(state, start, end)
-            return self._as_jobs(stored, lambda _: name)
+        stored = self._view.jobs(state, start, end)
+        return self._as_jobs(stored, lambda _: name)
 
     def _as_jobs(self, stored: Sequence[StoredJob], word: Callable[[StoredJob], str]) -> list[Job]:
         """Return stored jobs as callers see them; only of running ones the workers must be asked for."""
@@ -226,21 +210,19 @@ class Queue:
 
     def get(self, job_id: str) -> Job | None:
         """Return one job, or None when this queue holds none of this id."""
-        with redis_errors():
-            stored = self._view.get(job_id)
-            if stored is None:
-                return None
-            paused = stored.state is State.WAITING and self.is_paused()
-            return self._as_jobs([stored], lambda job: self._word(job, paused))[0]
+        stored = self._view.get(job_id)
+        if stored is None:
+            return None
+        paused = stored.state is State.WAITING and self.is_paused()
+        return self._as_jobs([stored], lambda job: self._word(job, paused))[0]
 
     def retry(self, job_id: str) -> None:
         """Put a failed or completed job back to waiting; its attempts start afresh.
 
         Raises `JobNotFound`, and `WrongState` for a job that has not ended.
         """
-        with redis_errors():
-            stored = self._view.get(job_id)
-            word = self._view.again(stored) if stored else "missing"
+        stored = self._view.get(job_id)
+        word = self._view.again(stored) if stored else "missing"
         self._check(job_id, word, "retried", "failed or completed")
 
     def promote(self, job_id: str) -> None:
@@ -248,8 +230,7 @@ class Queue:
 
         Raises `JobNotFound`, and `WrongState` for a job that is not delayed.
         """
-        with redis_errors():
-            word = self._view.promote(job_id)
+        word = self._view.promote(job_id)
         self._check(job_id, word, "promoted", "delayed")
 
     def cancel(self, job_id: str, reason: str = "") -> str:
@@ -259,8 +240,7 @@ class Queue:
 
         Raises `JobNotFound`, and `WrongState` for a job that has ended.
         """
-        with redis_errors():
-            word = self._view.cancel(job_id, reason)
+        word = self._view.cancel(job_id, reason)
         if word == "asked":
             return State.ACTIVE.value
         self._check(job_id, word, "cancelled", "waiting, delayed or active")
@@ -271,8 +251,7 @@ class Queue:
 
         Raises `JobNotFound`, and `WrongState` for a job that runs.
         """
-        with redis_errors():
-            word = self._view.remove(job_id)
+        word = self._view.remove(job_id)
         self._check(job_id, word, "removed", "waiting, delayed, completed or failed")
 
     def _check(self, job_id: str, word: str, done: str, accepted: str) -> None:
@@ -293,11 +272,10 @@ class Queue:
         for name, value in (("grace", grace_ms), ("limit", limit)):
             if value < 0:
                 raise BadInput(f"{name} must be 0 or more, not {value}")
-        with redis_errors():
-            if status in (State.WAITING, PAUSED) and (status == PAUSED) != self.is_paused():
-                return []
-            state = State.WAITING if status == PAUSED else State(status)
-            return list(self._view.clean(state, grace_ms=grace_ms, limit=limit))
+        if status in (State.WAITING, PAUSED) and (status == PAUSED) != self.is_paused():
+            return []
+        state = State.WAITING if status == PAUSED else State(status)
+        return list(self._view.clean(state, grace_ms=grace_ms, limit=limit))
 
     def find(self, sought: JobFilter, *, limit: int = 10, cursor: str | None = None) -> JobPage:
         """Return jobs of some states, job type, fields, fingerprint and time, and the cursor of the next page.
@@ -308,11 +286,10 @@ class Queue:
         Raises `UnknownState`, `UnknownJobType`, `BadInput` for a field that is not indexed and a cursor that is none.
         """
         search.check(sought, self.job_types, limit)
-        with redis_errors():
-            paused = self.is_paused()
-            states = sought.stored_states(paused=paused)
-            found = search.find(self._finder, sought, states, limit=limit, cursor=cursor)
-            jobs = self._as_jobs(found.jobs, lambda job: self._word(job, paused))
+        paused = self.is_paused()
+        states = sought.stored_states(paused=paused)
+        found = search.find(self._finder, sought, states, limit=limit, cursor=cursor)
+        jobs = self._as_jobs(found.jobs, lambda job: self._word(job, paused))
         return JobPage(jobs, found.next_cursor, found.cursors)
 
     def count(self, sought: JobFilter) -> tuple[int, bool]:
@@ -321,19 +298,16 @@ class Queue:
         It is too high where only a look at each job would tell; raises as `find`.
         """
         search.check(sought, self.job_types, 1)
-        with redis_errors():
-            counts = self._view.counts()
-            return search.count(self._finder, sought, _by_state(counts), counts.cancelled)
+        counts = self._view.counts()
+        return search.count(self._finder, sought, _by_state(counts), counts.cancelled)
 
     def cancelled_count(self) -> int:
         """Return how many of the failed jobs that are kept an operator cancelled."""
-        with redis_errors():
-            return self._view.counts().cancelled
+        return self._view.counts().cancelled
 
     def now_ms(self) -> float:
         """Return Redis' time."""
-        with redis_errors():
-            return self._view.counts().now_ms
+        return self._view.counts().now_ms
 
     def act_on_page(
         self, action: str, sought: JobFilter, *, limit: int, cursor: str | None, reason: str = ""
@@ -346,15 +320,12 @@ class Queue:
         Raises as `find`.
         """
         search.check(sought, self.job_types, limit)
-        with redis_errors():
-            # A pause that comes or goes between two pages changes nothing of what is meant.
-            states = sought.stored_states(paused=None)
-            page = search.find(self._finder, sought, states, limit=limit, cursor=cursor)
-            named = sought.fingerprint is not None
-            meant = [
-                job for job in page.jobs if action != "retry" or not (job.cancelled or (job.is_poison and not named))
-            ]
-            words = self._view.act(action, meant, reason)
+        # A pause that comes or goes between two pages changes nothing of what is meant.
+        states = sought.stored_states(paused=None)
+        page = search.find(self._finder, sought, states, limit=limit, cursor=cursor)
+        named = sought.fingerprint is not None
+        meant = [job for job in page.jobs if action != "retry" or not (job.cancelled or (job.is_poison and not named))]
+        words = self._view.act(action, meant, reason)
         done = sum(word in ("ok", "asked") for word in words)
         return done, len(page.jobs) - done, page.next_cursor
 
@@ -367,8 +338,7 @@ class Queue:
 
         Raises `BadInput` for a cursor that is none.
         """
-        with redis_errors():
-            return search.faults(self._finder, limit=limit, cursor=cursor)
+        return search.faults(self._finder, limit=limit, cursor=cursor)
 
     def pause(
         self,
@@ -386,18 +356,15 @@ class Queue:
         """
         if for_ms is not None:
             whole("for_ms", for_ms, 1, MAX_PAUSE_MS)
-        with redis_errors():
-            self._view.pause(scope=scope, reason=reason, by=by, for_ms=for_ms)
+        self._view.pause(scope=scope, reason=reason, by=by, for_ms=for_ms)
 
     def resume(self, *, scope: PauseScope = PauseScope.QUEUE) -> None:
         """Let jobs start again, unless another pause holds them."""
-        with redis_errors():
-            self._view.resume(scope=scope)
+        self._view.resume(scope=scope)
 
     def pauses(self) -> list[Pause]:
         """Return why no job of this queue starts; nothing when it runs."""
-        with redis_errors():
-            return list(self._view.counts().pauses)
+        return list(self._view.counts().pauses)
 
     def is_paused(self) -> bool:
         """Return whether the queue is paused."""
@@ -405,13 +372,11 @@ class Queue:
 
     def limits(self) -> Limits:
         """Return the limits that an operator set."""
-        with redis_errors():
-            return self._view.counts().limits
+        return self._view.counts().limits
 
     def limit_at_a_time(self) -> int | None:
         """Return how many jobs may run at a time over all hosts, as set or as declared."""
-        with redis_errors():
-            kept = self._view.counts().limit
+        kept = self._view.counts().limit
         # What is declared is written to Redis by the first worker that serves the queue.
         declared = [job_type.global_concurrency for job_type in self.job_types if job_type.global_concurrency]
         return kept if kept is not None else max(declared, default=None)
@@ -431,8 +396,7 @@ class Queue:
         ):
             if value is not None:
                 whole(name, value, 1, most)
-        with redis_errors():
-            self._view.set_limits(limits)
+        self._view.set_limits(limits)
 
     def stats(self, window_seconds: int = 86_400) -> QueueStats:
         """Return what ended within the last `window_seconds`, in whole minutes, at most a day.
@@ -441,29 +405,24 @@ class Queue:
         """
         if not 60 <= window_seconds <= 86_400:
             raise BadInput(f"a window of {window_seconds} s is unusable (accepted: 60 to 86400)")
-        with redis_errors():
-            return QueueStats(window_seconds, self._view.stats(window_seconds // 60))
+        return QueueStats(window_seconds, self._view.stats(window_seconds // 60))
 
     def workers(self) -> list[QueueWorker]:
         """Return the worker processes that serve this queue now."""
-        with redis_errors():
-            return [QueueWorker(worker.name, int(worker.heard_ms)) for worker in self._view.workers()]
+        return [QueueWorker(worker.name, int(worker.heard_ms)) for worker in self._view.workers()]
 
     def worker_silent_ms(self, worker: str) -> float | None:
         """Return how long ago a worker process, also a lost one, was last heard of; None if nothing is kept of it."""
-        with redis_errors():
-            return self._view.silent_ms(worker)
+        return self._view.silent_ms(worker)
 
     def oldest_waiting_ms(self) -> int | None:
         """Return how long the longest-waiting job has been due, None when none waits."""
-        with redis_errors():
-            waiting = self._view.ages().waiting_ms
+        waiting = self._view.ages().waiting_ms
         return int(max(waiting.values())) if waiting else None
 
     def longest_active_ms(self) -> int | None:
         """Return how long the longest-running job runs, None when none runs."""
-        with redis_errors():
-            longest = self._view.ages().longest_active_ms
+        longest = self._view.ages().longest_active_ms
         return None if longest is None else int(longest)
 
     def overruns(self) -> list[Overrun]:

@@ -46,7 +46,7 @@ from ..errors import (
 from ..logs.foreign_text import came_from_outside, describe_error, safe_repr, safe_str
 from ..settings import Settings
 from .job_type import Backoff, JobType, Priority
-from .queue import Queue, of_readable, redis_errors, whole
+from .queue import Queue, of_readable, whole
 
 #: A delay beyond this is a mistake in the unit, not a wish: ten years in ms.
 MAX_DELAY_MS = 315_360_000_000
@@ -204,16 +204,14 @@ class Queues:
 
         Raises `Unavailable` when it does not.
         """
-        with redis_errors():
-            self._broker.ping()
+        self._broker.ping()
 
     def check_permissions(self) -> None:
         """Return when Redis lets us do all that we need.
 
         Raises `Unavailable` naming the commands that it refuses.
         """
-        with redis_errors():
-            refused = self._broker.refused_commands()
+        refused = self._broker.refused_commands()
         if refused:
             raise Unavailable(refused_in_words(refused))
 
@@ -331,7 +329,7 @@ class Queues:
         messages = [(self._message_of(jobs, number), job.delay) for number, job in enumerate(jobs)]
         if len(jobs) > 1 and any(job.idempotency_key is not None for job in jobs):
             raise BadInput("an idempotency key goes with one job alone; give each job a unique_key or a job_id instead")
-        with redis_errors(), _refusals():
+        with _refusals():
             added = self._broker.enqueue_many(messages, once=once)
         return [
             AddedJob(each.job_id, m.queue_name, each.state, m.options["priority"] if each.new else None, each.new)
@@ -364,8 +362,7 @@ class Queues:
 
         Raises `Unavailable` when it does not answer.
         """
-        with redis_errors():
-            return self._broker.server().facts()
+        return self._broker.server().facts()
 
     def schedule_book(self) -> ScheduleBook:
         """Return the schedules that are kept beside the queues, as Redis has them."""

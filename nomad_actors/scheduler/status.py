@@ -14,7 +14,7 @@ from ..clock import Clock
 from ..errors import UnreadableQueue
 from ..queues import Queues
 from ..queues.job import Job
-from ..queues.queue import of_readable, redis_errors
+from ..queues.queue import of_readable
 from ..settings.redis_cli import redis_cli
 from ..thresholds import SCHEDULES as LIMITS
 from .book import Schedules, Standing
@@ -211,8 +211,7 @@ def signs(queues: Queues) -> list[SchedulerSign]:
 
     Raises `Unavailable` when Redis does not answer.
     """
-    with redis_errors():
-        found = queues.schedule_book().schedulers()
+    found = queues.schedule_book().schedulers()
     return [found[name] for name in sorted(found)]
 
 

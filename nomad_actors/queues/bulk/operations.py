@@ -11,7 +11,6 @@ from ... import logs
 from ...broker.client.operations import OperationBook
 from ...errors import JobNotFound, WrongState
 from ...logs.foreign_text import describe_error
-from ..queue import redis_errors
 from ..registry import Queues
 from .operation import Operation, Wish
 
@@ -77,8 +76,7 @@ class Operations:
             owned_until_ms=now_ms + OWNED_MS if owner else 0,
         )
         book = self._book(queue)
-        with redis_errors():
-            kept = book.put(operation.id, operation.stored(), seen=0)
+        kept = book.put(operation.id, operation.stored(), seen=0)
         assert kept is not None
         self._prune(queue)
         return Operation.of(kept)
@@ -95,8 +93,7 @@ class Operations:
 
     def of_queue(self, queue: str) -> list[Operation]:
         """Return a queue's operations, the newest first."""
-        with redis_errors():
-            told = self._book(queue).read()
+        told = self._book(queue).read()
         return sorted(_readable(queue, told), key=lambda each: (-each.created_ms, each.id))
 
     def all(self) -> list[Operation]:
@@ -131,17 +128,15 @@ class Operations:
     def save(self, operation: Operation) -> Operation | None:
         """Keep an operation as it is now; return it, None when somebody else has changed it since it was read."""
         operation = replace(operation, updated_ms=self._queues.clock.now_ms())
-        with redis_errors():
-            told = self._book(operation.queue).put(operation.id, operation.stored(), seen=operation.revision)
+        told = self._book(operation.queue).put(operation.id, operation.stored(), seen=operation.revision)
         return None if told is None else Operation.of(told)
 
     def _prune(self, queue: str) -> None:
         operations = self.of_queue(queue)
-        with redis_errors():
-            # Apart: those that are finished do not push out what may still go on.
-            for state in ("finished", "stopped"):
-                for operation in [each for each in operations if each.state == state][KEPT:]:
-                    self._book(queue).drop(operation.id, seen=operation.revision)
+        # Apart: those that are finished do not push out what may still go on.
+        for state in ("finished", "stopped"):
+            for operation in [each for each in operations if each.state == state][KEPT:]:
+                self._book(queue).drop(operation.id, seen=operation.revision)
 
     def _book(self, queue: str) -> OperationBook:
         self._queues.get_queue(queue)
