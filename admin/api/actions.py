@@ -46,10 +46,7 @@ class Cleaning(Body):
 @declared(Done, problems=(409, 503))
 def retry(queue: ThisQueue, job_id: JobId) -> dict[str, Any]:
     """Put a failed or completed job back to waiting, its attempts afresh."""
-    queue.retry(job_id)
-    job = queue.get(job_id)
-    # Taken away again in this instant, it was still put back.
-    status = job.status if job else "waiting"
+    status = queue.retry(job_id)
     return {"success": True, "queueName": queue.name, "jobId": job_id, "status": status}
 
 

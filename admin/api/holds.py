@@ -8,7 +8,10 @@ from flask import Blueprint
 from pydantic import Field
 
 from nomad_actors.broker.records.holds import Limits
+from nomad_actors.queues import Queue
+from nomad_actors.queues.across_queues import read_snapshots
 from nomad_actors.queues.queue import MAX_AT_A_TIME, MAX_LENGTH, MAX_PAUSE_MS, MAX_STARTS
+from nomad_actors.queues.snapshot import QueueSnapshot
 
 from ..access.actors import current_actor
 from ..esi_switch import esi_switch
@@ -54,14 +57,14 @@ def pause(queue: ThisQueue, body: Pausing) -> dict[str, Any]:
 def resume(queue: ThisQueue) -> dict[str, Any]:
     """Let jobs start again, unless all that talks to ESI is paused."""
     queue.resume()
-    return {"success": True, "queueName": queue.name, "status": "paused" if queue.is_paused() else "running"}
+    return {"success": True, "queueName": queue.name, "status": "paused" if _state(queue).is_paused else "running"}
 
 
 @api.get("/queues/<queue>/limits")
 @declared(LimitsInForce)
 def limits(queue: ThisQueue) -> dict[str, Any]:
     """Show a queue's limits."""
-    return {**queue.limits().as_json(), "inForce": queue.limit_at_a_time()}
+    return _limits(queue)
 
 
 @api.put("/queues/<queue>/limits")
@@ -69,7 +72,7 @@ def limits(queue: ThisQueue) -> dict[str, Any]:
 def set_limits(queue: ThisQueue, body: NewLimits) -> dict[str, Any]:
     """Set all of a queue's limits; they hold at once, everywhere."""
     queue.set_limits(Limits(body.concurrency, body.starts, body.period_ms, body.max_length))
-    return {**queue.limits().as_json(), "inForce": queue.limit_at_a_time()}
+    return _limits(queue)
 
 
 @api.get("/esi")
@@ -95,8 +98,17 @@ def resume_esi() -> dict[str, Any]:
     return _switch()
 
 
+def _state(queue: Queue) -> QueueSnapshot:
+    return queue.snapshot(window_seconds=0)
+
+
+def _limits(queue: Queue) -> dict[str, Any]:
+    snapshot = _state(queue)
+    return {**snapshot.limits.as_json(), "inForce": snapshot.limit_in_force}
+
+
 def _switch() -> dict[str, Any]:
-    switch = esi_switch(all_queues())
+    switch = esi_switch(all_queues(), read_snapshots(all_queues()))
     return {
         "queues": switch.queues,
         "isPaused": switch.is_paused,

@@ -14,8 +14,8 @@ from nomad_actors.errors import BadInput, JobNotFound
 from nomad_actors.queues import MAX_DELAY_MS
 from nomad_actors.queues import AddedJob as AddedJobOf
 from nomad_actors.queues import NewJob as NewJobOf
+from nomad_actors.queues.across_queues import read_each
 from nomad_actors.queues.job_type import MAX_BACKOFF_MS, Priority
-from nomad_actors.queues.queue import of_readable
 from nomad_actors.queues.search import MAX_LIMIT, OUTCOMES, JobFilter
 
 from ..access.actors import current_actor
@@ -236,4 +236,4 @@ def active_jobs(query: OfAllQueues) -> dict[str, Any]:
 
 def _total(state: State, outcomes: tuple[str, ...] = ()) -> int:
     queues, sought = all_queues(), JobFilter(states=(state.value,), outcomes=outcomes)
-    return sum(of_readable(queues.names(), lambda name: queues.get_queue(name).count(sought)[0]))
+    return sum(found[0] for found in read_each(queues, lambda queue: queue.reading_count(sought)).values())

@@ -44,7 +44,11 @@ def resume(queue: str) -> Response:
         if request.form.get("scope") == PauseScope.ESI.value:
             return f"What talks to ESI goes on: {', '.join(queues.resume_esi())}."
         chosen.resume()
-        return "The queue is still paused otherwise." if chosen.is_paused() else "The queue runs again."
+        return (
+            "The queue is still paused otherwise."
+            if chosen.snapshot(window_seconds=0).is_paused
+            else "The queue runs again."
+        )
 
     return done(act, queue_path(queue))
 

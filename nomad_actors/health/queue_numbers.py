@@ -15,16 +15,13 @@ from typing import Any
 from ..broker.records.stats import Durations
 from ..broker.states import State
 from ..queues import Queues, default_queues
-from ..queues.across_queues import jobs_of_all
+from ..queues.across_queues import jobs_of_all, read_snapshots
 from ..queues.job import Job
-from ..queues.queue import of_readable
-from ..scheduler.status import Reading, read_scheduler
+from ..queues.snapshot import DAY_SECONDS, QueueSnapshot, check_window, readable
 from ..store.database import Database
 from .examine import examine
-from .findings import Patient
+from .patient import Patient
 from .system import system_health
-
-DEFAULT_WINDOW_SECONDS = 86_400
 
 JobJson = dict[str, object]
 #: How the jobs of a list of failures ended, unless somebody asks for cancelled ones too.
@@ -34,27 +31,31 @@ FAILED = ("failed",)
 _OTHER_OUTCOMES = ("skipped", "cancelled", "retried", "deferred", "released", "recovered")
 
 
-def get_queue_metrics(
-    name: str, window_seconds: int = DEFAULT_WINDOW_SECONDS, *, queues: Queues | None = None
-) -> dict[str, Any]:
+def get_queue_metrics(name: str, window_seconds: int = DAY_SECONDS, *, queues: Queues | None = None) -> dict[str, Any]:
     """Return one queue's metrics: jobs by state now, and what ended in the last `window_seconds` (60 to 86400).
 
     Raises `UnknownQueue`, `BadInput` for a window that is not kept.
     """
-    queue = _of(queues).get_queue(name)
-    stats, counts, pauses = queue.stats(window_seconds), queue.counts(), queue.pauses()
-    total = stats.completed + stats.failed
+    return queue_metrics(_of(queues).get_queue(name).snapshot(window_seconds=window_seconds), window_seconds)
+
+
+def queue_metrics(queue: QueueSnapshot, window_seconds: int = DAY_SECONDS) -> dict[str, Any]:
+    """Return the metrics of a queue's snapshot.
+
+    Raises `BadInput` for a window that is not kept.
+    """
+    stats, counts = queue.stats(window_seconds), queue.counts
     return {
-        "queueName": name,
+        "queueName": queue.name,
         "waiting": counts["waiting"],
         "active": counts["active"],
         "delayed": counts["delayed"],
         "paused": counts["paused"],
         "completed": stats.completed,
         "failed": stats.failed,
-        "total": total,
-        "completionRate": _percent(stats.completed, total),
-        "failureRate": _percent(stats.failed, total),
+        "total": stats.ended,
+        "completionRate": _percent(stats.completed, stats.ended),
+        "failureRate": _percent(stats.failed, stats.ended),
         "avgProcessingTime": _rounded(stats.tally.run.mean_ms()),
         "processingTime": _percentiles(stats.tally.run),
         "waitTime": _percentiles(stats.tally.wait),
@@ -63,46 +64,48 @@ def get_queue_metrics(
         "kept": {
             "completed": counts["completed"],
             "failed": counts["failed"],
-            # Read a moment later than the others.
-            "cancelled": min(queue.cancelled_count(), counts["failed"]),
+            "cancelled": queue.cancelled,
         },
-        "isPaused": bool(pauses),
-        "pauses": [pause.as_json() for pause in pauses],
+        "isPaused": queue.is_paused,
+        "pauses": [pause.as_json() for pause in queue.pauses],
     }
 
 
-def get_queue_details(
-    name: str, window_seconds: int = DEFAULT_WINDOW_SECONDS, *, queues: Queues | None = None
-) -> dict[str, Any]:
+def get_queue_details(name: str, window_seconds: int = DAY_SECONDS, *, queues: Queues | None = None) -> dict[str, Any]:
     """Return one queue's metrics and, beside them, its live workers, job types and the ages of its oldest jobs.
 
     Raises as `get_queue_metrics`.
     """
-    queue = _of(queues).get_queue(name)
+    return queue_details(_of(queues).get_queue(name).snapshot(window_seconds=window_seconds), window_seconds)
+
+
+def queue_details(queue: QueueSnapshot, window_seconds: int = DAY_SECONDS) -> dict[str, Any]:
+    """Return the details of a queue's snapshot.
+
+    Raises `BadInput` for a window that is not kept.
+    """
     return {
-        **get_queue_metrics(name, window_seconds, queues=queues),
-        "oldestWaitingMs": queue.oldest_waiting_ms(),
-        "longestActiveMs": queue.longest_active_ms(),
+        **queue_metrics(queue, window_seconds),
+        "oldestWaitingMs": queue.oldest_waiting_ms,
+        "longestActiveMs": queue.longest_active_ms,
         "concurrency": queue.concurrency,
-        "limits": {**queue.limits().as_json(), "inForce": queue.limit_at_a_time()},
-        "workers": [{"name": worker.name, "heardAt": worker.heard_ms} for worker in queue.workers()],
+        "limits": {**queue.limits.as_json(), "inForce": queue.limit_in_force},
+        "workers": [{"name": worker.name, "heardAt": int(worker.heard_ms)} for worker in queue.workers],
         "jobTypes": [job_type.name for job_type in queue.job_types],
     }
 
 
-def get_all_queue_metrics(
-    window_seconds: int = DEFAULT_WINDOW_SECONDS, *, queues: Queues | None = None
-) -> list[dict[str, Any]]:
-    """Return the metrics of every queue, by name.
+def get_all_queue_metrics(window_seconds: int = DAY_SECONDS, *, queues: Queues | None = None) -> list[dict[str, Any]]:
+    """Return the metrics of every queue that can be read, by name.
 
     Raises `BadInput` for a window that is not kept.
     """
-    return of_readable(_of(queues).names(), lambda name: get_queue_metrics(name, window_seconds, queues=queues))
+    check_window(window_seconds)
+    snapshots = read_snapshots(_of(queues), window_seconds=window_seconds)
+    return [queue_metrics(queue, window_seconds) for queue in readable(snapshots)]
 
 
-def get_job_activity_summary(
-    window_seconds: int = DEFAULT_WINDOW_SECONDS, *, queues: Queues | None = None
-) -> dict[str, Any]:
+def get_job_activity_summary(window_seconds: int = DAY_SECONDS, *, queues: Queues | None = None) -> dict[str, Any]:
     """Return every queue's metrics and their sums; `totalJobs` is what ended in the window.
 
     Raises `BadInput` for a window that is not kept.
@@ -155,21 +158,17 @@ def list_across(
     return [_with_job_id(job) for job in page.jobs], page.next_cursor
 
 
-def get_job_system_health(
-    *, queues: Queues | None = None, scheduler: Reading | None = None, database: Database | None = None
-) -> dict[str, Any]:
+def get_job_system_health(*, queues: Queues | None = None, database: Database | None = None) -> dict[str, Any]:
     """Return whether the job system is healthy and, where not, what is wrong and what to do, in words.
 
-    The verdict is that of `nomad doctor`.
-
-    Parameters:
-      scheduler: the state of the schedules, for a caller that has read it already.
-      database: the open database to ask; without it one is opened, by the application's settings.
+    The verdict is that of `nomad doctor`. `database` is the open one to ask; without it one is opened, by the
+    application's settings.
     """
     of = _of(queues)
-    reading = read_scheduler(of, of.clock) if scheduler is None else scheduler
-    patient = Patient(of.settings, of.clock, of.broker, of, database=database, scheduler=reading)
-    return system_health(examine(patient), of, reading)
+    patient = Patient(of.settings, of.clock, of.broker, of, database=database)
+    # Before all else: without Redis there is no verdict, and the caller is told so.
+    scheduler = patient.scheduler
+    return system_health(examine(patient), of, scheduler)
 
 
 def _of(queues: Queues | None) -> Queues:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..findings import Area, Finding, Severity
 from ..queues import Queues
 from ..scheduler.status import Reading
 from .examine import Report
-from .findings import Area, Finding, Status
 
 
 def system_health(report: Report, queues: Queues, scheduler: Reading) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def system_health(report: Report, queues: Queues, scheduler: Reading) -> dict[st
             "total": len(names),
             "healthy": len(names) - len(unhealthy),
             "unhealthy": len(unhealthy),
-            "issues": _issues(report, Area.QUEUES, Status.PROBLEM) + _issues(report, Area.QUEUES, Status.WARNING),
+            "issues": _issues(report, Area.QUEUES, Severity.PROBLEM) + _issues(report, Area.QUEUES, Severity.WARNING),
         },
         "scheduledJobs": {
             "total": len(scheduler.told),
@@ -45,14 +45,14 @@ def system_health(report: Report, queues: Queues, scheduler: Reading) -> dict[st
     }
 
 
-def _of(report: Report, area: Area, status: Status) -> list[Finding]:
-    return [finding for finding in report.findings if finding.area is area and finding.status is status]
+def _of(report: Report, area: Area, status: Severity) -> list[Finding]:
+    return [finding for finding in report.findings if finding.area is area and finding.severity is status]
 
 
-def _issues(report: Report, area: Area, status: Status = Status.PROBLEM) -> list[str]:
+def _issues(report: Report, area: Area, status: Severity = Severity.PROBLEM) -> list[str]:
     return [finding.in_words() for finding in _of(report, area, status)]
 
 
 def _subjects(report: Report, area: Area) -> set[str]:
-    found = _of(report, area, Status.PROBLEM)
+    found = _of(report, area, Severity.PROBLEM)
     return {subject for finding in found for subject in (finding.subject, *finding.subjects)}

@@ -21,11 +21,10 @@ from ..broker.broker import JobBroker
 from ..broker.client.new_job import NewJob as StoredJob
 from ..broker.client.operations import OperationBook
 from ..broker.client.permissions import refused_in_words
-from ..broker.client.server import ServerFacts
 from ..broker.client.slots import ScheduleBook
 from ..broker.errors import BadOption, Defer, KeyReused, PermanentError, QueueFull
 from ..broker.records import OWN_ID, pack_result
-from ..broker.records.holds import Pause, PauseScope
+from ..broker.records.holds import PauseScope
 from ..broker.records.notes import Progress
 from ..broker.records.tags import MAX_KEY_CHARS, unique
 from ..broker.retention import Retention
@@ -46,7 +45,7 @@ from ..errors import (
 from ..logs.foreign_text import came_from_outside, describe_error, safe_repr, safe_str
 from ..settings import Settings
 from .job_type import Backoff, JobType, Priority
-from .queue import Queue, of_readable, whole
+from .queue import Queue, whole
 
 #: A delay beyond this is a mistake in the unit, not a wish: ten years in ms.
 MAX_DELAY_MS = 315_360_000_000
@@ -357,13 +356,6 @@ class Queues:
         """Tell middleware that a prepared job was added."""
         self._broker.emit_after("enqueue", prepared.message, 0)
 
-    def server_facts(self) -> ServerFacts:
-        """Return what the Redis server says of itself.
-
-        Raises `Unavailable` when it does not answer.
-        """
-        return self._broker.server().facts()
-
     def schedule_book(self) -> ScheduleBook:
         """Return the schedules that are kept beside the queues, as Redis has them."""
         return self._broker.schedules()
@@ -384,11 +376,6 @@ class Queues:
         for name in names:
             self.get_queue(name).resume(scope=PauseScope.ESI)
         return names
-
-    def esi_pauses(self) -> dict[str, Pause]:
-        """Return by queue the pause of everything that talks to ESI."""
-        pauses = of_readable(self.talking_to_esi(), lambda name: (name, self.get_queue(name).pauses()))
-        return {name: pause for name, found in pauses for pause in found if pause.scope is PauseScope.ESI}
 
     def talking_to_esi(self) -> list[str]:
         """Return the names of the queues whose jobs talk to ESI or SSO, sorted."""

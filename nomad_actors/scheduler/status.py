@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
 from ..broker.client.slots import SchedulerSign, Slot, slot_job_id
+from ..broker.client.steps import Steps
+from ..broker.errors import WrongKeyType
 from ..broker.records.unreadable import Unreadable
 from ..clock import Clock
-from ..errors import UnreadableQueue
+from ..findings import Finding, Severity
 from ..queues import Queues
 from ..queues.job import Job
-from ..queues.queue import of_readable
 from ..settings.redis_cli import redis_cli
 from ..thresholds import SCHEDULES as LIMITS
 from .book import Schedules, Standing
 from .schedules import SCHEDULES
-
-
-@dataclass(frozen=True, slots=True)
-class Overdue:
-    """What should have happened to a schedule and has not, and the command that leads on."""
-
-    found: str
-    fix: str
-
-    def __str__(self) -> str:
-        """Return it in one line."""
-        return f"{self.found}: {self.fix}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +85,7 @@ class Told:
         unclaimed = int(self.standing.schedule.next_due(after).timestamp() * 1000)
         return min([*waiting, unclaimed])
 
-    def overdue(self, now_ms: float) -> Overdue | None:
+    def overdue(self, now_ms: float) -> Finding | None:
         """Return what should have happened and has not; in a paused queue no job is to start."""
         if not self.running:
             return None
@@ -106,12 +94,16 @@ class Told:
         unclaimed = self.standing.schedule.next_due(after)
         late_seconds = now_ms / 1000 - unclaimed.timestamp()
         if late_seconds > LIMITS.unclaimed_seconds:
-            return Overdue(f"no scheduler has added the slot of {unclaimed.isoformat()}", "nomad run scheduler")
+            return self._late(f"no scheduler has added the slot of {unclaimed.isoformat()}", "nomad run scheduler")
         start_due = self.start_due_ms()
         if not self.paused and start_due is not None and now_ms - start_due > LIMITS.unstarted_seconds * 1000:
             why = f"nomad job {slot_job_id(name, start_due)}"
-            return Overdue(f"the job of the slot of {_iso(start_due)} has not started", why)
+            return self._late(f"the job of the slot of {_iso(start_due)} has not started", why)
         return None
+
+    def _late(self, cause: str, remedy: str) -> Finding:
+        name = self.standing.schedule.name
+        return Finding(f"schedule {name}", Severity.PROBLEM, cause, remedy, subject=name, runbook="NomadScheduleLate")
 
 
 def last_with_job(slots: Sequence[Slot]) -> Slot | None:
@@ -126,30 +118,25 @@ def read_all(queues: Queues, clock: Clock) -> list[Told]:
 
 
 def _read(schedules: Schedules, queues: Queues, standings: Sequence[Standing]) -> list[Told]:
-    is_paused = cache(lambda queue: any(of_readable([queue], lambda name: queues.get_queue(name).is_paused())))
-    read = zip(standings, schedules.slots_of(standings), strict=True)
-    return [_told(queues, standing, slots, success_ms, is_paused) for standing, (slots, success_ms) in read]
+    read = list(zip(standings, schedules.slots_of(standings), strict=True))
+    readings = [_reading_jobs(queues, standing, slots) for standing, (slots, _) in read]
+    found = queues.broker.read_together(readings)
+    # Health and doctor name a queue that cannot be read.
+    jobs = [({}, False) if isinstance(each, WrongKeyType) else each for each in found]
+    return [Told(standing, *slots, *of) for (standing, slots), of in zip(read, jobs, strict=True)]
 
 
-def _told(
-    queues: Queues,
-    standing: Standing,
-    slots: list[Slot],
-    success_ms: int | None,
-    is_paused: Callable[[str], bool],
-) -> Told:
-    queue = queues.get_queue(standing.schedule.queue)
+def _reading_jobs(queues: Queues, standing: Standing, slots: Sequence[Slot]) -> Steps[tuple[dict[int, Job], bool]]:
+    """Read the jobs of a schedule's slots that have not ended and of a last one that failed, and whether they pause."""
     last = last_with_job(slots)
     asked = [slot for slot in slots if slot.missed is None and slot.outcome is None]
     if last is not None and last.outcome == "failed":
         asked.append(last)
-    try:
-        jobs = {slot.due_ms: queue.get(slot_job_id(standing.schedule.name, slot.due_ms)) for slot in asked}
-    except UnreadableQueue:
-        # Health and doctor name the queue.
-        jobs = {}
-    found = {due: job for due, job in jobs.items() if job is not None}
-    return Told(standing, slots, success_ms, found, bool(found) and is_paused(standing.schedule.queue))
+    if not asked:
+        return {}, False
+    due_by_id = {slot_job_id(standing.schedule.name, slot.due_ms): slot.due_ms for slot in asked}
+    jobs, paused = yield from queues.get_queue(standing.schedule.queue).reading_jobs(list(due_by_id))
+    return {due_by_id[job_id]: job for job_id, job in jobs.items()}, bool(jobs) and paused
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +150,16 @@ class Reading:
     unreadable: Sequence[Unreadable] = ()
     #: How `redis-cli` is called for the queues' Redis.
     cli: str = "redis-cli"
+
+    def names_by_queue(self) -> dict[str, list[str]]:
+        """Return the names of the schedules of each queue, also of those that cannot be read."""
+        found: dict[str, list[str]] = {}
+        for each in self.told:
+            found.setdefault(each.standing.schedule.queue, []).append(each.standing.schedule.name)
+        for record in self.unreadable:
+            if record.field:
+                found.setdefault(record.queue, []).append(record.name)
+        return found
 
     def as_json(self) -> dict[str, Any]:
         """Return the original system's scheduler summary, and which schedulers live."""
@@ -265,7 +262,7 @@ def _as_json(told: Told, now_ms: float) -> dict[str, Any]:
         "lastOutcome": next((slot.outcome for slot in told.slots if slot.outcome is not None), None),
         "lastJobId": slot_job_id(schedule.name, last.due_ms) if last else None,
         "lastSuccess": _iso(told.last_success_ms),
-        "overdue": str(overdue) if overdue else None,
+        "overdue": f"{overdue.cause}: {overdue.remedy}" if overdue else None,
         "missed": stored.missed,
         "runOnInit": schedule.run_on_init,
         "misfire": str(schedule.misfire),

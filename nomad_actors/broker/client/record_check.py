@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .. import keys, records, redis_clock
-from ..errors import UnreadableBody
+from ..errors import UnreadableBody, WrongKeyType
 from ..records import stats
 from ..records.holds import PauseScope, unpack_pause
 from ..records.unreadable import Unreadable
 from . import slots
-from .link import CallerLinks
-from .queue_view import MARK
+from .link import CallerLinks, Request
+from .queue_facts import MARK
 
 #: How many records of one kind are looked at, about.
 SAMPLE = 200
@@ -100,36 +101,58 @@ _HASHES: Mapping[str, tuple[str, Callable[[bytes, bytes], _Reason]]] = {
 }
 
 
-def unreadable_records(links: CallerLinks, bases: Mapping[str, str], book: slots.ScheduleBook) -> list[Unreadable]:
+def unreadable_records(
+    links: CallerLinks, bases: Mapping[str, str], namespace: str, schedules: Mapping[str, Sequence[str]]
+) -> list[Unreadable]:
     """Return what cannot be read of the queues, whose keys' beginnings are `bases`, and of the schedulers.
 
-    Raises `RedisUnavailable` when Redis does not answer.
+    `schedules` are the names of the schedules of each queue, whose slots are looked at; schedules themselves are left
+    to who reads them. Raises `RedisUnavailable` when Redis does not answer.
     """
-    found: list[Unreadable] = []
+    looks = [
+        *_looks_at(bases, schedules),
+        _Look("", namespace, {"schedulers": "hash", "schedules:changes": "string"}, {}),
+    ]
+    replies = iter(links.run_each([call for look in looks for call in look.calls()]))
+    return [each for look in looks for each in look.unreadable([next(replies) for _ in look.calls()])]
+
+
+def _looks_at(bases: Mapping[str, str], schedules: Mapping[str, Sequence[str]]) -> Iterator[_Look]:
     for queue, base in bases.items():
-        # Schedules that cannot be read are left to who reads schedules, and finds more of them.
-        schedules = book.read([queue])
-        own = [f"slots:{each.name}" for each in schedules]
-        found += _of_wrong_type(links, queue, base, {**keys.TYPES, **dict.fromkeys(own, "hash")})
-        kinds = {**_HASHES, **dict.fromkeys(own, ("slot", _slot))}
-        replies = links.read([("HSCAN", f"{base}:{suffix}", 0, "COUNT", SAMPLE) for suffix in kinds])
-        for (suffix, (kind, check)), reply in zip(kinds.items(), replies, strict=True):
-            found += _of_hash(kind, queue, f"{base}:{suffix}", check, reply)
-    return [*found, *_of_wrong_type(links, "", book.namespace, {"schedulers": "hash", "schedules:changes": "string"})]
+        own = [f"slots:{name}" for name in schedules.get(queue, ())]
+        types = {**keys.TYPES, **dict.fromkeys(own, "hash")}
+        yield _Look(queue, base, types, {**_HASHES, **dict.fromkeys(own, ("slot", _slot))})
 
 
-def _of_wrong_type(links: CallerLinks, queue: str, base: str, types: Mapping[str, str]) -> Iterator[Unreadable]:
-    names = links.read([("TYPE", f"{base}:{suffix}") for suffix in types])
-    for (suffix, expected), name in zip(types.items(), names, strict=True):
-        if name.decode() not in ("none", expected):
-            why = f"it is a {name.decode()}, not a {expected}; nothing of it can be used"
-            yield Unreadable("the key", queue, f"{base}:{suffix}", b"", why)
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A look at the types of a queue's keys, and at a sample of its records."""
+
+    queue: str
+    base: str
+    types: Mapping[str, str]
+    kinds: Mapping[str, tuple[str, Callable[[bytes, bytes], _Reason]]]
+
+    def calls(self) -> list[Request]:
+        """Return what is asked."""
+        samples: list[Request] = [("HSCAN", f"{self.base}:{suffix}", 0, "COUNT", SAMPLE) for suffix in self.kinds]
+        return [*(("TYPE", f"{self.base}:{suffix}") for suffix in self.types), *samples]
+
+    def unreadable(self, replies: Sequence[Any]) -> Iterator[Unreadable]:
+        """Yield what cannot be read, of the replies."""
+        names, samples = replies[: len(self.types)], replies[len(self.types) :]
+        for (suffix, expected), name in zip(self.types.items(), names, strict=True):
+            if name.decode() not in ("none", expected):
+                why = f"it is a {name.decode()}, not a {expected}; nothing of it can be used"
+                yield Unreadable("the key", self.queue, f"{self.base}:{suffix}", b"", why)
+        for (suffix, (kind, check)), sample in zip(self.kinds.items(), samples, strict=True):
+            if not isinstance(sample, WrongKeyType):
+                yield from _of_hash(kind, self.queue, f"{self.base}:{suffix}", check, sample[1])
 
 
 def _of_hash(
-    kind: str, queue: str, key: str, check: Callable[[bytes, bytes], _Reason], reply: Sequence[Any]
+    kind: str, queue: str, key: str, check: Callable[[bytes, bytes], _Reason], fields: Sequence[bytes]
 ) -> Iterator[Unreadable]:
-    fields = reply[1] if reply else []
     for field, value in zip(fields[::2], fields[1::2], strict=True):
         if why := check(field, value):
             yield Unreadable(kind, queue, key, field, why)
