@@ -195,7 +195,7 @@ def with_token(web: Flask, parts: Parts) -> FlaskClient:
 def serving(parts: Parts, wait_until: Callable[..., None]) -> Iterator[None]:
     """A live worker of every queue."""
     with running(parts.broker):
-        wait_until(lambda: all(parts.queues.get_queue(name).workers() for name in QUEUES), what="live workers")
+        wait_until(lambda: all(parts.queues.get_queue(name).snapshot().workers for name in QUEUES), what="live workers")
         yield
         gate.set()
 
