@@ -51,7 +51,3 @@ class Finding:
     def in_words(self) -> str:
         """Return it as one sentence."""
         return "; ".join((f"{self.subject or self.name}: {self.cause}", *self.remedy.splitlines()))
-
-    def as_json(self) -> dict[str, str]:
-        """Return the form of `nomad doctor --json` and the admin's API."""
-        return {"name": self.name, "status": str(self.severity), "found": self.cause, "fix": self.remedy}

@@ -17,7 +17,7 @@ from nomad_actors import errors
 ROOT = Path(__file__).resolve().parent.parent
 
 #: Settings, errors, clocks, what a log line may hold: what any part may import.
-GROUND = {"clock", "errors", "findings", "logs", "settings", "thresholds", "version"}
+GROUND = {"clock", "errors", "findings", "logs", "response_model", "settings", "thresholds", "version"}
 #: What each part may import besides the ground floor. Down only.
 ARROWS: dict[str, set[str]] = {
     "broker": set(),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify
 
 from nomad_actors.health import Patient, examine
+from nomad_actors.health.models import DoctorReport
 from nomad_actors.queues.snapshot import DAY_SECONDS
 
 from ..parts import application
-from .answers import DoctorReport
 from .declared import declared
 
 api = Blueprint("doctor", __name__, url_prefix="/admin")

@@ -98,16 +98,16 @@ def overview() -> str:
     # Before all else: without Redis there is nothing to show.
     scheduler = examined.scheduler
     report = examine(examined)
-    details = [queue_details(snapshot) for snapshot in examined.readable]
+    details = [queue_details(snapshot).as_json() for snapshot in examined.readable]
     return render_template(
         "overview.html",
         esi=esi_switch(queues, examined.snapshots),
-        health=system_health(report, queues, scheduler),
+        health=system_health(report, queues, scheduler).as_json(),
         issues=_issues(report),
         queues=details,
         cancelled=sum(each["kept"]["cancelled"] for each in details),
         failures=job_metrics.get_failed_jobs(LAST_FAILURES, queues=queues),
-        schedules=scheduler.as_json()["jobs"],
+        schedules=scheduler.shown().as_json()["jobs"],
     )
 
 
@@ -124,7 +124,7 @@ def queue(queue: str) -> str:
     query = read_query(request, Shown)
     chosen = all_queues().get_queue(queue)
     snapshot = chosen.snapshot()
-    details = queue_details(snapshot)
+    details = queue_details(snapshot).as_json()
     waiting = "paused" if details["isPaused"] else "waiting"
     status = states_of(query).replace("waiting", waiting)
     page = page_of(chosen, query, status=status)

@@ -86,10 +86,12 @@ def failures(
     json: Json = False,
 ) -> None:
     """List why a queue's jobs failed: those with one cause in one line, the one seen last first."""
+    from ..queues.models import Failure
+
     with opened() as access:
         page = access.queues.get_queue(queue).failures(limit=limit)
     if json:
-        print_json({"failures": [fault.as_json() for fault in page.faults], "nextCursor": page.next_cursor})
+        print_json({"failures": [Failure.of(fault).as_json() for fault in page.faults], "nextCursor": page.next_cursor})
         return
     now = now_ms()
     rows = [

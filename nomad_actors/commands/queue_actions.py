@@ -104,6 +104,8 @@ def limits(
     json: Json = False,
 ) -> None:
     """Show a queue's limits, or set some of them: they hold at once, everywhere. `none` lifts one."""
+    from ..queues.models import Limits as ShownLimits
+
     with opened() as access:
         found = access.queues.get_queue(queue)
         known = found.snapshot(window_seconds=0).limits
@@ -113,12 +115,13 @@ def limits(
         limits = _rated(limits, starts, per)
         if max_length is not None:
             limits = replace(limits, max_length=_number(max_length, "--max-length"))
+        shown = ShownLimits.of(limits)
         if limits != known:
-            with audited(access, "PUT", "queues", queue, "limits", body=limits.as_json()):
+            with audited(access, "PUT", "queues", queue, "limits", body=shown.as_json()):
                 found.set_limits(limits)
         at_a_time = found.snapshot(window_seconds=0).limit_in_force
     if json:
-        print_json({"queueName": queue, **limits.as_json(), "inForce": at_a_time})
+        print_json({"queueName": queue, **shown.as_json(), "inForce": at_a_time})
         return
     rate = f"{limits.starts} in {duration(limits.period_ms)}" if limits.period_ms else "no limit"
     say(

@@ -77,7 +77,8 @@ def _told(access: QueueAccess) -> list[dict[str, Any]]:
     from ..queues.across_queues import read_snapshots
     from ..queues.snapshot import DAY_SECONDS, readable
 
-    return [queue_details(queue) for queue in readable(read_snapshots(access.queues, window_seconds=DAY_SECONDS))]
+    snapshots = readable(read_snapshots(access.queues, window_seconds=DAY_SECONDS))
+    return [queue_details(queue).as_json() for queue in snapshots]
 
 
 def _shown(told: list[dict[str, Any]]) -> Group:

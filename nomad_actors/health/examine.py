@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..errors import NomadError, Unavailable
 from ..findings import Area, Finding, Severity
 from ..logs import redact
 from . import file_checks, host, queue_checks, queue_limits, redis_checks, schedule_checks
+from .models import Check, DoctorReport
 from .patient import Patient
 from .stillness import START_WORKERS
 
-Check = Callable[[Patient], Iterable[Finding]]
+CheckFunction = Callable[[Patient], Iterable[Finding]]
 
 #: By name, which is reported when a check cannot be made, and by what each is about.
-ON_REDIS: tuple[tuple[str, Area, Check], ...] = (
+ON_REDIS: tuple[tuple[str, Area, CheckFunction], ...] = (
     ("redis", Area.REDIS, redis_checks.server),
     ("schedulers", Area.SCHEDULES, schedule_checks.schedulers),
     ("schedules", Area.SCHEDULES, schedule_checks.schedules),
@@ -26,14 +28,14 @@ ON_REDIS: tuple[tuple[str, Area, Check], ...] = (
     ("queues", Area.QUEUES, queue_checks.moving),
     ("health", Area.QUEUES, queue_limits.limits),
 )
-ON_THE_HOST: tuple[tuple[str, Area, Check], ...] = (
+ON_THE_HOST: tuple[tuple[str, Area, CheckFunction], ...] = (
     ("redis log", Area.REDIS, redis_checks.own_log),
     ("database", Area.DATABASE, host.database),
     ("database writes", Area.DATABASE, file_checks.database_writes),
     ("disk", Area.HOST, host.disk),
     ("files", Area.HOST, file_checks.files),
 )
-ON_THE_DATABASE: tuple[tuple[str, Area, Check], ...] = (
+ON_THE_DATABASE: tuple[tuple[str, Area, CheckFunction], ...] = (
     ("token keys", Area.DATABASE, file_checks.token_keys),
     ("database rows", Area.DATABASE, host.rows),
 )
@@ -58,14 +60,13 @@ class Report:
         """The worst of what was found."""
         return max((finding.severity for finding in self.findings), key=_WORST_LAST.index, default=Severity.OK)
 
-    def as_json(self) -> dict[str, object]:
-        """Return the form that `nomad doctor --json` and the admin tell."""
-        return {
-            "healthy": self.healthy,
-            "status": str(self.status),
-            "at": self.at_ms,
-            "checks": [finding.as_json() for finding in self.findings],
-        }
+    def as_json(self) -> dict[str, Any]:
+        """Return the form of `nomad doctor --json` and the admin's API."""
+        checks = [Check.of(finding) for finding in self.findings]
+        report = DoctorReport.model_construct(
+            healthy=self.healthy, status=self.status.value, at=self.at_ms, checks=checks
+        )
+        return report.as_json()
 
 
 def examine(patient: Patient) -> Report:
@@ -90,7 +91,7 @@ def _after_its_cause(finding: Finding, on_database: Iterable[Finding]) -> Findin
 
 
 def _made(
-    patient: Patient, checks: Iterable[tuple[str, Area, Check]], *, needs: Finding | None = None
+    patient: Patient, checks: Iterable[tuple[str, Area, CheckFunction]], *, needs: Finding | None = None
 ) -> list[Finding]:
     """Make checks; where `needs` is a problem none of them is made, since each would wait for what does not answer."""
     if needs is not None and needs.severity is Severity.PROBLEM:

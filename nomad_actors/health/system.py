@@ -6,15 +6,14 @@ checks.
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..findings import Area, Finding, Severity
 from ..queues import Queues
 from ..scheduler.status import Reading
 from .examine import Report
+from .models import Health, PartHealth, QueueHealth, ScheduleHealth, WorkerHealth
 
 
-def system_health(report: Report, queues: Queues, scheduler: Reading) -> dict[str, Any]:
+def system_health(report: Report, queues: Queues, scheduler: Reading) -> Health:
     """Return whether the job system is healthy; see `job_metrics.get_job_system_health`.
 
     What holds a queue back on purpose, a pause for one, is among its issues, but does not make it unhealthy.
@@ -22,27 +21,28 @@ def system_health(report: Report, queues: Queues, scheduler: Reading) -> dict[st
     names = queues.names()
     unhealthy, unserved = (_subjects(report, area) & set(names) for area in (Area.QUEUES, Area.WORKERS))
     running = sum(told.running for told in scheduler.told)
-    return {
-        "healthy": report.healthy,
-        "queues": {
-            "total": len(names),
-            "healthy": len(names) - len(unhealthy),
-            "unhealthy": len(unhealthy),
-            "issues": _issues(report, Area.QUEUES, Severity.PROBLEM) + _issues(report, Area.QUEUES, Severity.WARNING),
-        },
-        "scheduledJobs": {
-            "total": len(scheduler.told),
-            "running": running,
-            "stopped": len(scheduler.told) - running,
-            "issues": _issues(report, Area.SCHEDULES),
-        },
-        "workers": {
-            "total": len(names),
-            "active": len(names) - len(unserved),
-            "issues": _issues(report, Area.WORKERS),
-        },
-        **{area.value: {"issues": _issues(report, area)} for area in (Area.REDIS, Area.DATABASE, Area.HOST)},
-    }
+    redis, database, host = (
+        PartHealth(issues=_issues(report, area)) for area in (Area.REDIS, Area.DATABASE, Area.HOST)
+    )
+    return Health(
+        healthy=report.healthy,
+        queues=QueueHealth(
+            total=len(names),
+            healthy=len(names) - len(unhealthy),
+            unhealthy=len(unhealthy),
+            issues=_issues(report, Area.QUEUES, Severity.PROBLEM) + _issues(report, Area.QUEUES, Severity.WARNING),
+        ),
+        scheduled_jobs=ScheduleHealth(
+            total=len(scheduler.told),
+            running=running,
+            stopped=len(scheduler.told) - running,
+            issues=_issues(report, Area.SCHEDULES),
+        ),
+        workers=WorkerHealth(total=len(names), active=len(names) - len(unserved), issues=_issues(report, Area.WORKERS)),
+        redis=redis,
+        database=database,
+        host=host,
+    )
 
 
 def _of(report: Report, area: Area, status: Severity) -> list[Finding]:

@@ -15,7 +15,8 @@ from ..broker.states import PAUSED, STATE_NAMES, State
 from ..errors import BadInput, JobNotFound, NomadError, UnknownState, WrongState
 from ..logs.foreign_text import safe_repr
 from . import search
-from .job import Job, as_job
+from .as_job import as_job
+from .job import Job
 from .job_type import JobType
 from .search import FaultPage, JobFilter, JobPage
 from .snapshot import DAY_SECONDS, QueueSnapshot

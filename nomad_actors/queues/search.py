@@ -13,7 +13,8 @@ from ..broker.records.stored_job import StoredJob
 from ..broker.records.tags import TERM_BYTES, term
 from ..broker.states import PAUSED, STATE_NAMES, State
 from ..errors import BadInput, UnknownJobType, UnknownState
-from .job import Job, outcome_of
+from .as_job import outcome_of
+from .job import Job
 from .job_type import JobType
 
 MAX_LIMIT = 1000

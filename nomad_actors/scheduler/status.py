@@ -18,6 +18,8 @@ from ..queues.job import Job
 from ..settings.redis_cli import redis_cli
 from ..thresholds import SCHEDULES as LIMITS
 from .book import Schedules, Standing
+from .models import ScheduleHistory, Scheduler, SchedulerSummary, ScheduleStatus, UnreadableRecord
+from .models import Slot as SlotModel
 from .schedules import SCHEDULES
 
 
@@ -161,21 +163,23 @@ class Reading:
                 found.setdefault(record.queue, []).append(record.name)
         return found
 
-    def as_json(self) -> dict[str, Any]:
+    def shown(self) -> SchedulerSummary:
         """Return the original system's scheduler summary, and which schedulers live."""
         running = sum(each.running for each in self.told)
-        return {
-            "total": len(self.told),
-            "running": running,
-            "stopped": len(self.told) - running,
-            "overdue": sum(each.overdue(self.now_ms) is not None for each in self.told),
-            "jobs": [_as_json(each, self.now_ms) for each in self.told],
-            "schedulers": [_sign_as_json(sign) for sign in self.schedulers],
-            "unreadable": [
-                {"name": each.name, "queueName": each.queue, "why": each.why, "fix": each.removal(self.cli)}
+        return SchedulerSummary(
+            total=len(self.told),
+            running=running,
+            stopped=len(self.told) - running,
+            overdue=sum(each.overdue(self.now_ms) is not None for each in self.told),
+            jobs=[ScheduleStatus.model_construct(**_status(each, self.now_ms)) for each in self.told],
+            schedulers=[_scheduler(sign) for sign in self.schedulers],
+            unreadable=[
+                UnreadableRecord.model_construct(
+                    name=each.name, queue_name=each.queue, why=each.why, fix=each.removal(self.cli)
+                )
                 for each in self.unreadable
             ],
-        }
+        )
 
 
 def read_scheduler(queues: Queues, clock: Clock) -> Reading:
@@ -195,7 +199,7 @@ def get_scheduler_summary(queues: Queues, clock: Clock) -> dict[str, Any]:
 
     Raises `Unavailable` when Redis does not answer.
     """
-    return read_scheduler(queues, clock).as_json()
+    return read_scheduler(queues, clock).shown().as_json()
 
 
 def undeclared(queues: Queues, known: Collection[str]) -> list[str]:
@@ -217,15 +221,15 @@ def is_live(sign: SchedulerSign) -> bool:
     return sign.silent_ms <= LIMITS.silent_seconds * 1000
 
 
-def _sign_as_json(sign: SchedulerSign) -> dict[str, Any]:
-    return {
-        "name": sign.name,
-        "heardAt": _iso(sign.heard_ms),
-        "live": is_live(sign),
-        "clockOffsetSeconds": sign.offset_seconds,
-        "holds": sign.holds or None,
-        "holdsSince": _iso(sign.holds_since_ms),
-    }
+def _scheduler(sign: SchedulerSign) -> Scheduler:
+    return Scheduler.model_construct(
+        name=sign.name,
+        heard_at=_iso(sign.heard_ms),
+        live=is_live(sign),
+        clock_offset_seconds=sign.offset_seconds,
+        holds=sign.holds or None,
+        holds_since=_iso(sign.holds_since_ms),
+    )
 
 
 def get_job_status(queues: Queues, clock: Clock, name: str) -> dict[str, Any]:
@@ -238,11 +242,11 @@ def get_job_status(queues: Queues, clock: Clock, name: str) -> dict[str, Any]:
     if standing is None:
         return {"exists": False, "name": name, "running": False, "nextRun": None, "lastRun": None, "lastOutcome": None}
     (told,), now_ms = _read(schedules, queues, [standing]), clock.now_ms()
-    history = [_slot_as_json(told, slot) for slot in told.slots]
-    return {"exists": True, **_as_json(told, now_ms), "slots": history}
+    slots = [_slot(told, slot) for slot in told.slots]
+    return ScheduleHistory.model_construct(exists=True, **_status(told, now_ms), slots=slots).as_json()
 
 
-def _as_json(told: Told, now_ms: float) -> dict[str, Any]:
+def _status(told: Told, now_ms: float) -> dict[str, Any]:
     schedule, stored = told.standing.schedule, told.standing.stored
     ran = [slot for slot in told.slots if told.started_ms(slot) is not None]
     last = last_with_job(told.slots)
@@ -250,43 +254,43 @@ def _as_json(told: Told, now_ms: float) -> dict[str, Any]:
     return {
         "name": schedule.name,
         "running": told.running,
-        "cronExpression": schedule.expression,
+        "cron_expression": schedule.expression,
         "timezone": schedule.timezone,
         "description": schedule.description,
-        "queueName": schedule.queue,
-        "jobType": schedule.job_type,
+        "queue_name": schedule.queue,
+        "job_type": schedule.job_type,
         "data": dict(schedule.data),
-        "nextRun": _iso(next_ms),
-        "lastRun": _iso(max((at for at in map(told.started_ms, ran) if at is not None), default=None)),
-        "lastStatus": told.last_status(),
-        "lastOutcome": next((slot.outcome for slot in told.slots if slot.outcome is not None), None),
-        "lastJobId": slot_job_id(schedule.name, last.due_ms) if last else None,
-        "lastSuccess": _iso(told.last_success_ms),
+        "next_run": _iso(next_ms),
+        "last_run": _iso(max((at for at in map(told.started_ms, ran) if at is not None), default=None)),
+        "last_status": told.last_status(),
+        "last_outcome": next((slot.outcome for slot in told.slots if slot.outcome is not None), None),
+        "last_job_id": slot_job_id(schedule.name, last.due_ms) if last else None,
+        "last_success": _iso(told.last_success_ms),
         "overdue": f"{overdue.cause}: {overdue.remedy}" if overdue else None,
         "missed": stored.missed,
-        "runOnInit": schedule.run_on_init,
+        "run_on_init": schedule.run_on_init,
         "misfire": str(schedule.misfire),
         "overlap": str(schedule.overlap),
-        "maxLatenessSeconds": schedule.max_lateness_seconds,
+        "max_lateness_seconds": schedule.max_lateness_seconds,
         "declared": told.standing.declared,
         "overridden": list(told.standing.overridden),
         "version": stored.version,
     }
 
 
-def _slot_as_json(told: Told, slot: Slot) -> dict[str, Any]:
-    return {
-        "due": _iso(slot.due_ms),
-        "kind": slot.kind or "due",
-        "added": _iso(slot.added_ms),
-        "started": _iso(told.started_ms(slot)),
-        "ended": _iso(slot.ended_ms),
-        "outcome": told.outcome(slot),
-        "missed": slot.missed,
-        "latenessMs": slot.added_ms - slot.due_ms if slot.added_ms is not None else None,
-        "jobId": slot_job_id(told.standing.schedule.name, slot.due_ms) if slot.missed is None else None,
-        "requestedBy": slot.by,
-    }
+def _slot(told: Told, slot: Slot) -> SlotModel:
+    return SlotModel.model_construct(
+        due=_iso(slot.due_ms),
+        kind=slot.kind or "due",
+        added=_iso(slot.added_ms),
+        started=_iso(told.started_ms(slot)),
+        ended=_iso(slot.ended_ms),
+        outcome=told.outcome(slot),
+        missed=slot.missed,
+        lateness_ms=slot.added_ms - slot.due_ms if slot.added_ms is not None else None,
+        job_id=slot_job_id(told.standing.schedule.name, slot.due_ms) if slot.missed is None else None,
+        requested_by=slot.by,
+    )
 
 
 def _iso(ms: float | None) -> str | None:
