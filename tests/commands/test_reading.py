@@ -13,7 +13,7 @@ import redis
 
 from nomad_actors.app import QueueAccess
 from nomad_actors.broker import JobBroker, keys
-from nomad_actors.broker.client.queue_view import MARK
+from nomad_actors.broker.client.queue_facts import MARK
 from nomad_actors.testing import WorkerProcess, running
 from tests.processes import ROOT
 
