@@ -43,7 +43,7 @@ def _show(report: Report) -> None:
     findings = list(_joined(report.findings))
     column = max(len(finding.name) for finding in findings)
     for finding in findings:
-        told = [*_wrapped(finding.cause, out.width - column - 9), *_remedy(finding.remedy)]
+        told = [*_wrapped(finding.cause, out.width - column - 9), *_remedy(finding)]
         line = styled(f"{finding.severity:<7}", _STYLES[finding.severity])
         line.append(printable(f" {finding.name:<{column}} {told[0]}"), style="none")
         out.print(line, soft_wrap=True)
@@ -65,8 +65,9 @@ def _joined(findings: Iterable[Finding]) -> Iterator[Finding]:
             yield replace(first, name=f"{1 + len(others)} checks", cause=f"{found} ({names})")
 
 
-def _remedy(fix: str) -> list[str]:
-    return [f"{'  ' if number else '→ '}{line}" for number, line in enumerate(fix.splitlines())]
+def _remedy(finding: Finding) -> list[str]:
+    lines = [f"{'  ' if number else '→ '}{line}" for number, line in enumerate(finding.remedy.splitlines())]
+    return [*lines, f"  docs/runbook.md, {finding.runbook}"] if finding.runbook else lines
 
 
 def _wrapped(text: str, width: int) -> list[str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..broker.client.steps import Steps
 from .across_queues import read_each
 from .job import Job
+from .queue import Queue
 from .registry import Queues
 from .snapshot import QueueSnapshot
 
@@ -31,7 +33,11 @@ def read_overruns(queues: Queues, snapshots: Sequence[QueueSnapshot]) -> Mapping
     Running jobs are read only of queues whose longest-running one is beyond the shortest limit.
     """
     suspected = {snapshot.name: snapshot for snapshot in snapshots if _may_overrun(snapshot)}
-    running = read_each(queues, lambda queue: queue.reading_page("active", 0, -1), names=suspected)
+
+    def reading(queue: Queue) -> Steps[list[Job]]:
+        return queue.reading_page("active", 0, -1, suspected[queue.name].facts.worker_names)
+
+    running = read_each(queues, reading, names=suspected)
     return {name: overruns(suspected[name], jobs) for name, jobs in running.items()}
 
 

@@ -112,11 +112,16 @@ class Queue:
                     break
         return found
 
-    def reading_page(self, status: str, start: int, end: int) -> Steps[list[Job]]:
-        """Read the jobs `start` to `end` of one state; waiting ones as `status` says, `waiting` or `paused`."""
+    def reading_page(
+        self, status: str, start: int, end: int, worker_names: Mapping[bytes, str] | None = None
+    ) -> Steps[list[Job]]:
+        """Read the jobs `start` to `end` of one state; waiting ones as `status` says, `waiting` or `paused`.
+
+        For running ones the names of the workers are read too, unless they are given.
+        """
         stored = yield from self._view.reading_jobs(State.WAITING if status == PAUSED else State(status), start, end)
-        names: Mapping[bytes, str] = {}
-        if any(job.worker_id for job in stored):
+        names = worker_names or {}
+        if worker_names is None and any(job.worker_id for job in stored):
             names = (yield from self._view.reading_facts(stats_minutes=0)).worker_names
         return [self._as_job(job, status, names) for job in stored]
 
