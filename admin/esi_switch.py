@@ -1,12 +1,13 @@
-"""The switch of everything that talks to ESI, as it stands: in each queue of its own, so that some may lack it."""
+"""The switch of everything that talks to ESI: each queue has a pause of its own for it, so that some may lack it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from nomad_actors.broker.records.holds import Pause
+from nomad_actors.broker.records.holds import Pause, PauseScope
 from nomad_actors.queues import Queues
+from nomad_actors.queues.snapshot import QueueSnapshot, readable
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,8 @@ class EsiSwitch:
         return max(self.pauses.values(), key=lambda each: each.since_ms, default=None)
 
 
-def esi_switch(queues: Queues) -> EsiSwitch:
-    """Return how the switch stands.
-
-    Raises `Unavailable`.
-    """
-    return EsiSwitch(queues.talking_to_esi(), queues.esi_pauses())
+def esi_switch(queues: Queues, snapshots: Iterable[QueueSnapshot]) -> EsiSwitch:
+    """Return the switch, as the queues' snapshots show it."""
+    names = queues.talking_to_esi()
+    pauses = [(queue.name, pause) for queue in readable(snapshots) if queue.name in names for pause in queue.pauses]
+    return EsiSwitch(names, {name: pause for name, pause in pauses if pause.scope is PauseScope.ESI})

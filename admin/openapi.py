@@ -19,9 +19,9 @@ from nomad_actors.queues import Queues
 from nomad_actors.queues.job_type import JobType
 from nomad_actors.version import __version__
 
-from .api.answers import Problem
 from .api.declared import Endpoint, Text
 from .api.jobs import NewJob
+from .api.models.problem import Problem
 from .inputs import Query, repeated_of
 from .paths import path_of
 

@@ -30,7 +30,7 @@ def schedule_summary() -> dict[str, Any]:
 
     Raises `Unavailable` when Redis does not answer.
     """
-    return scheduler_reading().as_json()
+    return scheduler_reading().shown().as_json()
 
 
 def schedule_status(name: str) -> dict[str, Any]:

@@ -150,7 +150,7 @@ def _fixed(queues: Queues, schedules: Schedules) -> dict[str, object]:
     return {
         "the paused queue": seen[paused.name],
         "kept jobs": sorted((job.id, job.status, str(job.failed_reason)) for job in older),
-        "limits": kept.limits(),
+        "limits": kept.snapshot().limits,
         "schedules": [standing.schedule for standing in mine],
         "slots": schedules.slots_of(mine),
         "failures": kept.failures(),
@@ -184,7 +184,7 @@ def _audit(system: UserSystem, queues: Queues, load: Load, *, may_run: bool) -> 
             unexplained.append((number, job.status, job.failed_reason))
     assert not lost, f"lost: {lost[:10]}, {len(lost)} of {len(load.accepted)}"
     assert not unexplained, f"not explained: {unexplained[:10]}"
-    completed, counted = queue.counts()["completed"], queue.stats().completed
+    completed, counted = queue.counts()["completed"], queue.snapshot().stats().completed
     assert counted == completed, f"{completed} jobs completed, {counted} were counted"
     again = sum(times - 1 for times in ran.values())
     return (

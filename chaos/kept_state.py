@@ -43,7 +43,7 @@ def fill(queues: Queues, schedules: Schedules, first: int) -> None:
     )
     _schedule(schedules, first)
     _wait(lambda: kept.counts()["waiting"] + kept.counts()["active"] == 0, "the jobs to end")
-    _wait(lambda: kept.stats().completed >= 3, "the statistics")
+    _wait(lambda: kept.snapshot().stats().completed >= 3, "the statistics")
 
 
 def _add(queues: Queues, queue: str, number: int, end: str = "complete", **options: Any) -> str:
@@ -73,9 +73,9 @@ def view(queues: Queues, schedules: Schedules) -> dict[str, object]:
         found[name] = {
             "counts": queue.counts(),
             "jobs": {state: _jobs(queue, state) for state in STATE_NAMES},
-            "stats": queue.stats(),
-            "limits": queue.limits(),
-            "pauses": queue.pauses(),
+            "stats": queue.snapshot().stats(),
+            "limits": queue.snapshot().limits,
+            "pauses": queue.snapshot().pauses,
             "failures": queue.failures(),
         }
     all_of_them = schedules.all()

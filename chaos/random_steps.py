@@ -493,7 +493,7 @@ class Walk:
         counts = self.view.counts()
         assert (counts.recovered, counts.late) == (self.model.recovered, self.model.late)
         assert (bool(counts.pauses), counts.limit) == (self.model.paused, self.model.limit)
-        stats = self.view.stats(60)
+        stats = self.view.facts().tally(60)
         for outcome in (*OUTCOMES, "recovered"):
             assert getattr(stats, outcome) == self.model.tally[outcome], outcome
         assert set(map(records.unpack_id, self.client.hkeys(f"{self.base}:notes"))) <= set(self.model.jobs)

@@ -140,7 +140,7 @@ class UserSystem:
             queue = access.queues.get_queue("kept")
 
             def alive() -> list[int]:
-                pids = [int(worker.name.partition(":")[2].partition("@")[0]) for worker in queue.workers()]
+                pids = [int(worker.name.partition(":")[2].partition("@")[0]) for worker in queue.snapshot().workers]
                 return [pid for pid in pids if psutil.pid_exists(pid)]
 
             self.wait(alive, "a worker")

@@ -193,10 +193,9 @@ def require_redis(access: QueueAccess) -> None:
     logger = logs.get_logger("nomad_actors.app")
     try:
         access.queues.ping()
-    except Unavailable as error:
-        refusal = error.__cause__.refusal if isinstance(error.__cause__, RedisUnavailable) else None
-        logger.critical(redis_missing(access.settings, error, refusal))
-        raise ProgramExit(EXIT_CANNOT_START if refusal in (Refusal.PASSWORD, Refusal.DATABASE) else 1) from None
+    except RedisUnavailable as error:
+        logger.critical(redis_missing(access.settings, error, error.refusal))
+        raise ProgramExit(EXIT_CANNOT_START if error.refusal in (Refusal.PASSWORD, Refusal.DATABASE) else 1) from None
     try:
         access.queues.check_permissions()
     except Unavailable as error:

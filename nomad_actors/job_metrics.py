@@ -1,7 +1,6 @@
 """Numbers about the queues in the original system's words, and timers for a job type's own work."""
 
 from .health.queue_numbers import (
-    DEFAULT_WINDOW_SECONDS,
     get_active_jobs,
     get_all_queue_metrics,
     get_failed_jobs,
@@ -12,6 +11,7 @@ from .health.queue_numbers import (
     list_across,
 )
 from .metrics.work import Timer, record_job_metric, timer
+from .queues.snapshot import DAY_SECONDS as DEFAULT_WINDOW_SECONDS
 
 __all__ = [
     "DEFAULT_WINDOW_SECONDS",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from flask import Blueprint
 from pydantic import Field, WithJsonSchema
@@ -12,8 +12,8 @@ from nomad_actors.queues.queue import CLEANABLE
 from ..access.actors import current_actor
 from ..inputs import Body
 from ..sizes import MAX_REASON_CHARS
-from .answers import Done
 from .declared import JobId, ThisQueue, declared
+from .models.actions import Done
 
 api = Blueprint("actions", __name__, url_prefix="/admin/jobs/queues/<queue>")
 
@@ -44,42 +44,39 @@ class Cleaning(Body):
 
 @api.post("/jobs/<job:job_id>/retry")
 @declared(Done, problems=(409, 503))
-def retry(queue: ThisQueue, job_id: JobId) -> dict[str, Any]:
+def retry(queue: ThisQueue, job_id: JobId) -> Done:
     """Put a failed or completed job back to waiting, its attempts afresh."""
-    queue.retry(job_id)
-    job = queue.get(job_id)
-    # Taken away again in this instant, it was still put back.
-    status = job.status if job else "waiting"
-    return {"success": True, "queueName": queue.name, "jobId": job_id, "status": status}
+    status = queue.retry(job_id)
+    return Done(success=True, queue_name=queue.name, job_id=job_id, status=status)
 
 
 @api.post("/jobs/<job:job_id>/promote")
 @declared(Done, problems=(409, 503))
-def promote(queue: ThisQueue, job_id: JobId) -> dict[str, Any]:
+def promote(queue: ThisQueue, job_id: JobId) -> Done:
     """Put a delayed job to waiting now."""
     queue.promote(job_id)
-    return {"success": True, "queueName": queue.name, "jobId": job_id, "status": "waiting"}
+    return Done(success=True, queue_name=queue.name, job_id=job_id, status="waiting")
 
 
 @api.post("/jobs/<job:job_id>/cancel")
 @declared(Done, problems=(409, 503))
-def cancel(queue: ThisQueue, job_id: JobId, body: Cancelling) -> dict[str, Any]:
+def cancel(queue: ThisQueue, job_id: JobId, body: Cancelling) -> Done:
     """End a job as cancelled: at once when it waits or is delayed, as soon as it can be interrupted when it runs."""
     status = queue.cancel(job_id, body.reason or f"cancelled by {current_actor().name}")
-    return {"success": True, "queueName": queue.name, "jobId": job_id, "status": status}
+    return Done(success=True, queue_name=queue.name, job_id=job_id, status=status)
 
 
 @api.delete("/jobs/<job:job_id>")
 @declared(Done, problems=(409, 503))
-def remove(queue: ThisQueue, job_id: JobId) -> dict[str, Any]:
+def remove(queue: ThisQueue, job_id: JobId) -> Done:
     """Remove a job that does not run."""
     queue.remove(job_id)
-    return {"success": True, "queueName": queue.name, "jobId": job_id, "removed": 1}
+    return Done(success=True, queue_name=queue.name, job_id=job_id, removed=1)
 
 
 @api.post("/clean")
 @declared(Done)
-def clean(queue: ThisQueue, body: Cleaning) -> dict[str, Any]:
+def clean(queue: ThisQueue, body: Cleaning) -> Done:
     """Remove jobs that ended (else were enqueued) more than `grace` ms ago, oldest first, at most `limit`."""
     removed = queue.clean(body.grace, body.status, body.limit)
-    return {"success": True, "queueName": queue.name, "status": body.status, "removed": len(removed)}
+    return Done(success=True, queue_name=queue.name, status=body.status, removed=len(removed))

@@ -7,8 +7,8 @@ from typing import Any
 from flask import Blueprint
 
 from ..audit import OfAudit, page_of_audit
-from .answers import AuditPage
 from .declared import declared
+from .models.installation import AuditPage
 
 api = Blueprint("audit", __name__, url_prefix="/admin/jobs")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from flask import Blueprint
 from pydantic import Field, WithJsonSchema
 
 from nomad_actors.broker.states import OUTCOMES, STATE_NAMES
 from nomad_actors.queues.bulk import ACTIONS, MAX_PER_SECOND, Operations, Wish
+from nomad_actors.queues.bulk.models import BulkOperation
 from nomad_actors.queues.search import JobFilter
 
 from ..access.actors import current_actor
@@ -16,8 +17,8 @@ from ..inputs import Body, Input
 from ..listing import MAX_INSTANT_MS, MAX_VALUE_CHARS
 from ..parts import all_queues
 from ..sizes import MAX_REASON_CHARS
-from .answers import BulkCount, BulkList, BulkOperation
 from .declared import InPath, ThisQueue, declared
+from .models.actions import BulkCount, BulkList
 
 api = Blueprint("bulk", __name__, url_prefix="/admin/jobs")
 
@@ -60,7 +61,7 @@ class Wanted(Body):
 
 @api.post("/queues/<queue>/bulk")
 @declared({200: BulkCount, 202: BulkOperation})
-def begin(queue: ThisQueue, body: Wanted) -> tuple[dict[str, Any], int]:
+def begin(queue: ThisQueue, body: Wanted) -> tuple[BulkCount | BulkOperation, int]:
     """Count the jobs that an action is meant for; with `dryRun` false begin it.
 
     It is done in steps by the admin, and goes on after a crash; jobs that come into its states later are not meant.
@@ -69,40 +70,40 @@ def begin(queue: ThisQueue, body: Wanted) -> tuple[dict[str, Any], int]:
     wish = _wish(body)
     if body.dry_run:
         count, is_exact = operations.count(queue.name, wish)
-        told = {"dryRun": True, "queueName": queue.name, "action": wish.action}
-        return {**told, "count": count, "isExact": is_exact}, 200
-    return operations.begin(queue.name, wish).as_json(), 202
+        counted = BulkCount(dry_run=True, queue_name=queue.name, action=wish.action, count=count, is_exact=is_exact)
+        return counted, 200
+    return operations.begin(queue.name, wish).shown(), 202
 
 
 @api.get("/bulk")
 @declared(BulkList)
-def list_all() -> dict[str, Any]:
+def list_all() -> BulkList:
     """List the bulk operations of all queues, the newest first.
 
     Fifty that are finished are kept of each queue, and fifty that are stopped.
     """
-    return {"operations": [operation.as_json() for operation in Operations(all_queues()).all()]}
+    return BulkList(operations=[operation.shown() for operation in Operations(all_queues()).all()])
 
 
 @api.get("/queues/<queue>/bulk/<operation>")
 @declared(BulkOperation)
-def show(queue: ThisQueue, operation: OperationId) -> dict[str, Any]:
+def show(queue: ThisQueue, operation: OperationId) -> BulkOperation:
     """Show how far a bulk operation is."""
-    return Operations(all_queues()).get(queue.name, operation).as_json()
+    return Operations(all_queues()).get(queue.name, operation).shown()
 
 
 @api.post("/queues/<queue>/bulk/<operation>/stop")
 @declared(BulkOperation, problems=(409, 503))
-def stop(queue: ThisQueue, operation: OperationId) -> dict[str, Any]:
+def stop(queue: ThisQueue, operation: OperationId) -> BulkOperation:
     """Stop a bulk operation after the step at hand; what it did stays done."""
-    return Operations(all_queues()).stop(queue.name, operation).as_json()
+    return Operations(all_queues()).stop(queue.name, operation).shown()
 
 
 @api.post("/queues/<queue>/bulk/<operation>/resume")
 @declared(BulkOperation, problems=(409, 503))
-def resume(queue: ThisQueue, operation: OperationId) -> dict[str, Any]:
+def resume(queue: ThisQueue, operation: OperationId) -> BulkOperation:
     """Let a stopped bulk operation go on where it stopped."""
-    return Operations(all_queues()).go_on(queue.name, operation).as_json()
+    return Operations(all_queues()).go_on(queue.name, operation).shown()
 
 
 def _wish(body: Wanted) -> Wish:

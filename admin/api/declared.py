@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from nomad_actors.errors import BadInput
 from nomad_actors.queues import Queue, Queues
+from nomad_actors.response_model import ResponseModel
 
 from ..inputs import Body, Headers, NoBody, NoQuery, Query, read_body, read_headers, read_query
 from ..parts import all_queues
@@ -99,7 +100,7 @@ class Endpoint:
             given |= {"body": body} if self.body else {}
         if self.headers:
             given["headers"] = read_headers(request, self.headers)
-        return self.view(**given)
+        return _with_json(self.view(**given))
 
     def problems(self, method: str) -> list[int]:
         """Return the statuses of the problems that it may answer, sorted."""
@@ -144,6 +145,13 @@ def declared(
         max_body_bytes=max_body_bytes,
         instead_of=instead_of,
     )
+
+
+def _with_json(answer: Any) -> Any:
+    """Return a view's answer with the model in it, alone or beside a status, as JSON."""
+    if isinstance(answer, tuple):
+        return _with_json(answer[0]), *answer[1:]
+    return answer.as_json() if isinstance(answer, ResponseModel) else answer
 
 
 def _in_path(view: Callable[..., Any], name: str, hint: object) -> InPath:

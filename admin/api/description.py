@@ -9,8 +9,8 @@ from flask import Blueprint, current_app
 from .. import openapi
 from ..links import link
 from ..parts import all_queues
-from .answers import OpenApi
 from .declared import declared
+from .models.installation import OpenApi
 
 api = Blueprint("description", __name__, url_prefix="/admin")
 

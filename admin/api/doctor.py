@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
-from nomad_actors.health import Patient, Report, examine
-from nomad_actors.scheduler.status import Reading
+from nomad_actors.health import Patient, examine
+from nomad_actors.health.models import DoctorReport
+from nomad_actors.queues.snapshot import DAY_SECONDS
 
 from ..parts import application
-from .answers import DoctorReport
 from .declared import declared
 
 api = Blueprint("doctor", __name__, url_prefix="/admin")
 
 
-def examined(scheduler: Reading | None = None) -> Report:
-    """Return what every check finds, made now."""
+def patient(window_seconds: int = DAY_SECONDS) -> Patient:
+    """Return the application as what is examined, with the statistics of `window_seconds`."""
     app = application()
-    return examine(
-        Patient(app.settings, app.clock, app.broker, app.queues, database=app.store.database, scheduler=scheduler)
-    )
+    database = app.store.database
+    return Patient(app.settings, app.clock, app.broker, app.queues, database=database, window_seconds=window_seconds)
 
 
 @api.get("/doctor")
 @declared({200: DoctorReport, 503: DoctorReport}, problems=())
 def doctor() -> Response:
     """Make every check: 200 when none found a problem, else 503 with the same body."""
-    report = examined()
+    report = examine(patient())
     answer = jsonify(report.as_json())
     answer.status_code = 200 if report.healthy else 503
     return answer

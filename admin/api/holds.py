@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import Blueprint
 from pydantic import Field
 
 from nomad_actors.broker.records.holds import Limits
+from nomad_actors.queues import Queue
+from nomad_actors.queues.across_queues import read_snapshots
+from nomad_actors.queues.models import LimitsInForce, Pause
 from nomad_actors.queues.queue import MAX_AT_A_TIME, MAX_LENGTH, MAX_PAUSE_MS, MAX_STARTS
+from nomad_actors.queues.snapshot import QueueSnapshot
 
 from ..access.actors import current_actor
 from ..esi_switch import esi_switch
 from ..inputs import Body
 from ..parts import all_queues
 from ..sizes import MAX_REASON_CHARS
-from .answers import Done, EsiSwitch, LimitsInForce
 from .declared import ThisQueue, declared
+from .models.actions import Done, EsiSwitch
 
 api = Blueprint("holds", __name__, url_prefix="/admin/jobs")
 
@@ -43,45 +45,45 @@ class NewLimits(Body):
 
 @api.post("/queues/<queue>/pause")
 @declared(Done)
-def pause(queue: ThisQueue, body: Pausing) -> dict[str, Any]:
+def pause(queue: ThisQueue, body: Pausing) -> Done:
     """Let no job of the queue start until it is resumed, or for some time; running ones finish."""
     queue.pause(reason=body.reason, by=current_actor().name, for_ms=body.for_ms)
-    return {"success": True, "queueName": queue.name, "status": "paused"}
+    return Done(success=True, queue_name=queue.name, status="paused")
 
 
 @api.post("/queues/<queue>/resume")
 @declared(Done)
-def resume(queue: ThisQueue) -> dict[str, Any]:
+def resume(queue: ThisQueue) -> Done:
     """Let jobs start again, unless all that talks to ESI is paused."""
     queue.resume()
-    return {"success": True, "queueName": queue.name, "status": "paused" if queue.is_paused() else "running"}
+    return Done(success=True, queue_name=queue.name, status="paused" if _state(queue).is_paused else "running")
 
 
 @api.get("/queues/<queue>/limits")
 @declared(LimitsInForce)
-def limits(queue: ThisQueue) -> dict[str, Any]:
+def limits(queue: ThisQueue) -> LimitsInForce:
     """Show a queue's limits."""
-    return {**queue.limits().as_json(), "inForce": queue.limit_at_a_time()}
+    return _limits(queue)
 
 
 @api.put("/queues/<queue>/limits")
 @declared(LimitsInForce)
-def set_limits(queue: ThisQueue, body: NewLimits) -> dict[str, Any]:
+def set_limits(queue: ThisQueue, body: NewLimits) -> LimitsInForce:
     """Set all of a queue's limits; they hold at once, everywhere."""
     queue.set_limits(Limits(body.concurrency, body.starts, body.period_ms, body.max_length))
-    return {**queue.limits().as_json(), "inForce": queue.limit_at_a_time()}
+    return _limits(queue)
 
 
 @api.get("/esi")
 @declared(EsiSwitch)
-def esi() -> dict[str, Any]:
+def esi() -> EsiSwitch:
     """Show which queues talk to ESI, and since when and why they are paused together."""
     return _switch()
 
 
 @api.post("/esi/pause")
 @declared(EsiSwitch)
-def pause_esi(body: Pausing) -> dict[str, Any]:
+def pause_esi(body: Pausing) -> EsiSwitch:
     """Let no job start that talks to ESI or its login; pauses of single queues stay beside it."""
     all_queues().pause_esi(reason=body.reason, by=current_actor().name, for_ms=body.for_ms)
     return _switch()
@@ -89,18 +91,26 @@ def pause_esi(body: Pausing) -> dict[str, Any]:
 
 @api.post("/esi/resume")
 @declared(EsiSwitch)
-def resume_esi() -> dict[str, Any]:
+def resume_esi() -> EsiSwitch:
     """Let what talks to ESI go on, but for queues that are paused themselves."""
     all_queues().resume_esi()
     return _switch()
 
 
-def _switch() -> dict[str, Any]:
-    switch = esi_switch(all_queues())
-    return {
-        "queues": switch.queues,
-        "isPaused": switch.is_paused,
-        "running": switch.running,
-        "pause": None if switch.pause is None else switch.pause.as_json(),
-        "pauses": {name: pause.as_json() for name, pause in switch.pauses.items()},
-    }
+def _state(queue: Queue) -> QueueSnapshot:
+    return queue.snapshot(window_seconds=0)
+
+
+def _limits(queue: Queue) -> LimitsInForce:
+    return LimitsInForce.of_queue(_state(queue))
+
+
+def _switch() -> EsiSwitch:
+    switch = esi_switch(all_queues(), read_snapshots(all_queues()))
+    return EsiSwitch(
+        queues=list(switch.queues),
+        is_paused=switch.is_paused,
+        running=switch.running,
+        pause=None if switch.pause is None else Pause.of(switch.pause),
+        pauses={name: Pause.of(pause) for name, pause in switch.pauses.items()},
+    )

@@ -7,24 +7,26 @@ from typing import Annotated, Any
 from flask import Blueprint
 from pydantic import Field, WithJsonSchema
 
-from nomad_actors import job_metrics
 from nomad_actors.broker.records.tags import MAX_UNIQUE_SECONDS
 from nomad_actors.broker.states import OUTCOMES, State
 from nomad_actors.errors import BadInput, JobNotFound
 from nomad_actors.queues import MAX_DELAY_MS
 from nomad_actors.queues import AddedJob as AddedJobOf
 from nomad_actors.queues import NewJob as NewJobOf
+from nomad_actors.queues.across_queues import jobs_of_all, read_each
+from nomad_actors.queues.job import Job
 from nomad_actors.queues.job_type import MAX_BACKOFF_MS, Priority
-from nomad_actors.queues.queue import of_readable
+from nomad_actors.queues.models import Failure, ListedJob
 from nomad_actors.queues.search import MAX_LIMIT, JobFilter
+from nomad_actors.queues.search import JobPage as FoundPage
 
 from ..access.actors import current_actor
 from ..inputs import Body, Headers, Input, Query
 from ..listing import OfJobs, page_of, states_of, words_of
 from ..parts import all_queues
 from ..sizes import MAX_BATCH_BYTES, MAX_JOB_BYTES
-from .answers import AddedJob, AddedJobs, FailurePage, Job, JobList, JobPage
 from .declared import JobId, ThisQueue, declared
+from .models.jobs import AddedJob, AddedJobs, FailurePage, JobList, JobPage
 
 api = Blueprint("jobs", __name__, url_prefix="/admin/jobs")
 
@@ -129,38 +131,41 @@ class OfFailures(Query):
 
 @api.get("/queues/<queue>/jobs")
 @declared(JobPage)
-def list_jobs(queue: ThisQueue, query: OfJobs) -> dict[str, Any]:
+def list_jobs(queue: ThisQueue, query: OfJobs) -> JobPage:
     """List one queue's jobs of some states; of one job type, with values of fields, a reason of failing, a time.
 
     By a field or a fingerprint newest first, in a time that does not grow with the number of other jobs. Else waiting
     in the order of starting, delayed by due time, ended newest first.
     """
     page = page_of(queue, query, status=states_of(query) if query.status is None else "")
-    told = {"jobs": [job.as_json() for job in page.jobs], "total": page.total, "totalIsExact": page.is_exact}
-    return {**told, "nextCursor": page.next_cursor}
+    return JobPage.model_construct(
+        jobs=list(page.jobs), total=page.total, total_is_exact=page.is_exact, next_cursor=page.next_cursor
+    )
 
 
 @api.get("/queues/<queue>/failures")
 @declared(FailurePage)
-def failures(queue: ThisQueue, query: OfFailures) -> dict[str, Any]:
+def failures(queue: ThisQueue, query: OfFailures) -> FailurePage:
     """List why a queue's jobs failed: those with one cause together, the cause seen last first."""
     page = queue.failures(limit=query.limit, cursor=query.cursor or None)
-    return {"failures": [fault.as_json() for fault in page.faults], "nextCursor": page.next_cursor}
+    return FailurePage.model_construct(
+        failures=[Failure.of(fault) for fault in page.faults], next_cursor=page.next_cursor
+    )
 
 
 @api.get("/queues/<queue>/jobs/<job:job_id>")
 @declared(Job)
-def show_job(queue: ThisQueue, job_id: JobId) -> dict[str, Any]:
+def show_job(queue: ThisQueue, job_id: JobId) -> Job:
     """Show one job with its story."""
     job = queue.get(job_id)
     if job is None:
         raise JobNotFound(f"queue {queue.name!r} holds no job {job_id!r}")
-    return job.as_json()
+    return job
 
 
 @api.post("/queues/<queue>/jobs")
 @declared({201: AddedJob, 200: AddedJob}, problems=(409, 503), max_body_bytes=MAX_JOB_BYTES)
-def add_job(queue: ThisQueue, body: NewJob, headers: Keyed) -> tuple[dict[str, Any], int]:
+def add_job(queue: ThisQueue, body: NewJob, headers: Keyed) -> tuple[AddedJob, int]:
     """Add a job; what `opts` does not say comes from its job type.
 
     200 when another one stands in its place: the one with its unique key or its id, or that of the same call before.
@@ -184,7 +189,7 @@ def add_job(queue: ThisQueue, body: NewJob, headers: Keyed) -> tuple[dict[str, A
     max_body_bytes=MAX_BATCH_BYTES,
     instead_of={"Idempotency-Key": "a jobId for each job, and once: true"},
 )
-def add_jobs(queue: ThisQueue, body: ManyJobs) -> tuple[dict[str, Any], int]:
+def add_jobs(queue: ThisQueue, body: ManyJobs) -> tuple[AddedJobs, int]:
     """Add many jobs to a queue in one call, all or none.
 
     200 when none of them is new. An `Idempotency-Key` is refused: give each job a `jobId` and send `once`, and the call
@@ -202,38 +207,42 @@ def add_jobs(queue: ThisQueue, body: ManyJobs) -> tuple[dict[str, Any], int]:
         once=body.once,
     )
     told = [_added(job.name, each) for job, each in zip(body.jobs, added, strict=True)]
-    return {"jobs": told}, 201 if any(each.new for each in added) else 200
+    return AddedJobs(jobs=told), 201 if any(each.new for each in added) else 200
 
 
-def _added(name: str, added: AddedJobOf) -> dict[str, Any]:
-    told = {"id": added.id, "name": name, "queueName": added.queue, "state": added.state}
-    return {**told, "priority": added.priority, "new": added.new}
+def _added(name: str, added: AddedJobOf) -> AddedJob:
+    return AddedJob.model_construct(
+        id=added.id, name=name, queue_name=added.queue, state=added.state, priority=added.priority, new=added.new
+    )
 
 
 @api.get("/failed")
 @declared(JobList)
-def failed_jobs(query: OfFailed) -> dict[str, Any]:
+def failed_jobs(query: OfFailed) -> JobList:
     """List failed jobs of all queues, the last to fail first; those that an operator cancelled only when asked to."""
     outcomes = words_of(query.outcome)
     for word in outcomes:
         if word not in _OF_FAILED:
             raise BadInput(f"outcome {word!r:.80} is unusable (accepted: {', '.join(_OF_FAILED)})", accepted=_OF_FAILED)
     cursor = query.cursor or None
-    jobs, cursor = job_metrics.list_across(
-        State.FAILED, limit=query.limit, cursor=cursor, outcomes=outcomes, queues=all_queues()
-    )
-    return {"jobs": jobs, "total": _total(State.FAILED, outcomes), "nextCursor": cursor}
+    page = jobs_of_all(all_queues(), State.FAILED, outcomes=outcomes, limit=query.limit, cursor=cursor)
+    return _listed(page, _total(State.FAILED, outcomes))
 
 
 @api.get("/active")
 @declared(JobList)
-def active_jobs(query: OfAllQueues) -> dict[str, Any]:
+def active_jobs(query: OfAllQueues) -> JobList:
     """List running jobs of all queues, the longest-running first."""
     cursor = query.cursor or None
-    jobs, cursor = job_metrics.list_across(State.ACTIVE, limit=query.limit, cursor=cursor, queues=all_queues())
-    return {"jobs": jobs, "total": _total(State.ACTIVE), "nextCursor": cursor}
+    page = jobs_of_all(all_queues(), State.ACTIVE, limit=query.limit, cursor=cursor)
+    return _listed(page, _total(State.ACTIVE))
+
+
+def _listed(page: FoundPage, total: int) -> JobList:
+    jobs = [ListedJob.of(job) for job in page.jobs]
+    return JobList.model_construct(jobs=jobs, total=total, next_cursor=page.next_cursor)
 
 
 def _total(state: State, outcomes: tuple[str, ...] = ()) -> int:
     queues, sought = all_queues(), JobFilter(states=(state.value,), outcomes=outcomes)
-    return sum(of_readable(queues.names(), lambda name: queues.get_queue(name).count(sought)[0]))
+    return sum(found[0] for found in read_each(queues, lambda queue: queue.reading_count(sought)).values())

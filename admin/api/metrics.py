@@ -9,11 +9,11 @@ from pydantic import Field
 
 from nomad_actors import job_metrics
 from nomad_actors.errors import Unavailable
+from nomad_actors.health.models import Health, QueueDetails, QueueList, Summary
 
 from .. import problems
 from ..inputs import Query
 from ..parts import all_queues, application
-from .answers import Health, QueueDetails, QueueList, Summary
 from .declared import ThisQueue, declared
 
 api = Blueprint("metrics", __name__, url_prefix="/admin/jobs")

@@ -13,8 +13,8 @@ from nomad_actors.errors import NomadError
 from nomad_actors.metrics.exposition import render
 
 from ..parts import application
-from .answers import Alive, Ready
 from .declared import Text, declared
+from .models.installation import Alive, Ready
 
 api = Blueprint("probes", __name__)
 

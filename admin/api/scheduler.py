@@ -7,11 +7,13 @@ from typing import Any
 from flask import Blueprint
 from pydantic import Field
 
+from nomad_actors.scheduler.models import ScheduleHistory, SchedulerSummary
+
 from ..access.actors import current_actor
 from ..inputs import Body
 from ..schedules import schedule_status, schedule_summary, schedules
-from .answers import ScheduleChanged, ScheduleHistory, SchedulerSummary, ScheduleRun
 from .declared import ScheduleName, declared
+from .models.actions import ScheduleChanged, ScheduleRun
 
 api = Blueprint("scheduler", __name__, url_prefix="/admin/jobs")
 
@@ -54,7 +56,7 @@ def stop(name: ScheduleName) -> dict[str, Any]:
 
 @api.post("/scheduler/<name>/run")
 @declared(ScheduleRun, problems=(409, 503))
-def run(name: ScheduleName, body: Running) -> dict[str, Any]:
+def run(name: ScheduleName, body: Running) -> ScheduleRun:
     """Add a schedule's job now; with `force` also beside a previous one that is not over."""
     added = schedules().run_job(name, force=body.force, by=current_actor().name)
-    return {"success": True, "jobName": name, "queueName": added.queue, "jobId": added.id, "status": added.state}
+    return ScheduleRun(success=True, job_name=name, queue_name=added.queue, job_id=added.id, status=added.state)

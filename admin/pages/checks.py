@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from flask import Blueprint, render_template, request
 
-from nomad_actors.health import Status
+from nomad_actors.health import Severity, examine
 
-from ..api.doctor import examined
+from ..api.doctor import patient
 from ..inputs import NoQuery, read_query
 
 pages = Blueprint("pages_checks", __name__)
 
 #: What is wrong comes first; each in the colour of a state that is as good or bad.
-_COLOURS = {Status.PROBLEM: "failed", Status.WARNING: "paused", Status.UNKNOWN: "", Status.OK: "completed"}
+_COLOURS = {Severity.PROBLEM: "failed", Severity.WARNING: "paused", Severity.UNKNOWN: "", Severity.OK: "completed"}
 
 
 @pages.get("/admin/checks")
 def checks() -> str:
     """Show what `nomad doctor` finds, what is wrong first."""
     read_query(request, NoQuery)
-    report = examined()
-    findings = sorted(report.findings, key=lambda finding: list(_COLOURS).index(finding.status))
+    report = examine(patient())
+    findings = sorted(report.findings, key=lambda finding: list(_COLOURS).index(finding.severity))
     return render_template("checks.html", healthy=report.healthy, findings=findings, colours=_COLOURS)

@@ -42,7 +42,8 @@ def resume(queue: str) -> Response:
             form.done(f"What talks to ESI goes on: {', '.join(queues.resume_esi())}.")
         else:
             chosen.resume()
-            form.done("The queue is still paused otherwise." if chosen.is_paused() else "The queue runs again.")
+            is_paused = chosen.snapshot(window_seconds=0).is_paused
+            form.done("The queue is still paused otherwise." if is_paused else "The queue runs again.")
     return form.response()
 
 

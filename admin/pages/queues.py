@@ -12,25 +12,26 @@ from werkzeug.wrappers import Response
 from nomad_actors import job_metrics
 from nomad_actors.broker.states import OUTCOMES
 from nomad_actors.errors import JobNotFound
-from nomad_actors.health import Area, Finding, Report, Status, system_health
+from nomad_actors.health import Area, Finding, Report, Severity, examine, system_health
+from nomad_actors.health.queue_numbers import queue_details
 from nomad_actors.logs.counted import agreeing
 from nomad_actors.logs.json_text import readable
 from nomad_actors.queues.bulk import ACTIONS
-from nomad_actors.queues.queue import CLEANABLE, of_readable
+from nomad_actors.queues.queue import CLEANABLE
 from nomad_actors.queues.search import MAX_LIMIT
 from nomad_actors.version import __version__
 
 from .. import loopback
 from ..access.actors import current_actor, may_change
 from ..access.forms import form_token
-from ..api.doctor import examined
+from ..api.doctor import patient
 from ..api.jobs import OfFailures
 from ..esi_switch import esi_switch
 from ..inputs import NoQuery, Query, read_query
 from ..links import job_path, link, queue_path, schedule_path
 from ..listing import OfJobs, fields_of, page_of, states_of
 from ..parts import all_queues, application
-from ..schedules import schedule_status, scheduler_reading
+from ..schedules import schedule_status
 from . import notices, words
 
 pages = Blueprint("pages", __name__)
@@ -94,25 +95,27 @@ def home() -> Response:
 def overview() -> str:
     """Show whether the system is healthy, the queues, the last failures and the schedules."""
     read_query(request, NoQuery)
-    queues, scheduler = all_queues(), scheduler_reading()
-    report = examined(scheduler)
-    details = of_readable(queues.names(), lambda name: job_metrics.get_queue_details(name, queues=queues))
+    queues, examined = all_queues(), patient()
+    # Before all else: without Redis there is nothing to show.
+    scheduler = examined.scheduler
+    report = examine(examined)
+    details = [queue_details(snapshot).as_json() for snapshot in examined.readable]
     return render_template(
         "overview.html",
-        esi=esi_switch(queues),
-        health=system_health(report, queues, scheduler),
+        esi=esi_switch(queues, examined.snapshots),
+        health=system_health(report, queues, scheduler).as_json(),
         issues=_issues(report),
         queues=details,
         cancelled=sum(each["kept"]["cancelled"] for each in details),
         failures=job_metrics.get_failed_jobs(LAST_FAILURES, queues=queues),
-        schedules=scheduler.as_json()["jobs"],
+        schedules=scheduler.shown().as_json()["jobs"],
     )
 
 
 def _issues(report: Report) -> list[Finding]:
     """Return the problems, and after them what holds queues back on purpose or for a while."""
-    problems = [finding for finding in report.findings if finding.status is Status.PROBLEM]
-    warnings = [finding for finding in report.findings if finding.status is Status.WARNING]
+    problems = [finding for finding in report.findings if finding.severity is Severity.PROBLEM]
+    warnings = [finding for finding in report.findings if finding.severity is Severity.WARNING]
     return problems + [finding for finding in warnings if finding.area is Area.QUEUES]
 
 
@@ -121,14 +124,15 @@ def queue(queue: str) -> str:
     """List one queue's jobs of a state."""
     query = read_query(request, Shown)
     chosen = all_queues().get_queue(queue)
-    details = job_metrics.get_queue_details(queue, queues=all_queues())
+    snapshot = chosen.snapshot()
+    details = queue_details(snapshot).as_json()
     waiting = "paused" if details["isPaused"] else "waiting"
     status = states_of(query).replace("waiting", waiting)
     page = page_of(chosen, query, status=status)
     return render_template(
         "queue.html",
         queue=details,
-        counts=chosen.counts(),
+        counts=snapshot.counts,
         actions=[action for action, states in ACTIONS.items() if set(page.statuses) <= set(states)],
         indexed=sorted({name for job_type in chosen.job_types for name in job_type.indexed}),
         query=query,

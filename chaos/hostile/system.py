@@ -187,9 +187,9 @@ class System:
         found = []
         for name in QUEUES:
             queue = self.queue(name)
-            if queue.is_paused():
+            if queue.snapshot().is_paused:
                 queue.resume()
-            limits = queue.limits()
+            limits = queue.snapshot().limits
             if limits != (none := Limits()):
                 queue.set_limits(none)
             for job in queue.jobs("delayed", 0, 99):

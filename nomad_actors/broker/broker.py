@@ -6,7 +6,7 @@ import functools
 import hashlib
 import os
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -30,8 +30,8 @@ from .client.queue_view import QueueView
 from .client.record_check import unreadable_records
 from .client.server import RedisServer
 from .client.slots import ScheduleBook
-from .client.standings import Standing, read_standings
-from .errors import Cancelled, PermanentError, QueueNotDeclared
+from .client.steps import Found, Steps, run, run_together
+from .errors import Cancelled, PermanentError, QueueNotDeclared, WrongKeyType
 from .queue_options import QueueOptions
 from .records.unreadable import Unreadable
 from .signals import SignallingBroker, emit_each
@@ -313,19 +313,29 @@ class JobBroker(SignallingBroker):
         """Return a queue as an operator sees it; it need not be declared here."""
         return QueueView(self._links, self._base(queue_name), queue_name)
 
-    def standings(self, queue_names: Iterable[str]) -> dict[str, Standing]:
-        """Return how queues stand, in two round trips.
+    def read(self, reading: Steps[Found]) -> Found:
+        """Make one reading; see `client.steps`.
 
         Raises `RedisUnavailable`.
         """
-        return read_standings(self._links, {name: self._base(name) for name in queue_names})
+        return run(self._links, reading)
 
-    def unreadable_records(self, queue_names: Iterable[str]) -> list[Unreadable]:
-        """Return what Redis holds of these queues and cannot be read.
+    def read_together(self, readings: Sequence[Steps[Found]]) -> list[Found | WrongKeyType]:
+        """Make readings side by side, in as many round trips as the longest of them takes.
 
         Raises `RedisUnavailable`.
         """
-        return unreadable_records(self._links, {name: self._base(name) for name in queue_names}, self.schedules())
+        return run_together(self._links, readings)
+
+    def unreadable_records(
+        self, queue_names: Iterable[str], schedules: Mapping[str, Sequence[str]]
+    ) -> list[Unreadable]:
+        """Return what Redis holds of these queues and cannot be read; `schedules` are the names of each queue's.
+
+        Raises `RedisUnavailable`.
+        """
+        bases = {name: self._base(name) for name in queue_names}
+        return unreadable_records(self._links, bases, self.namespace, schedules)
 
     def within(self, seconds: float) -> AbstractContextManager[None]:
         """Give all that this thread asks of Redis inside a `with` no more than `seconds`: see `CallerLinks.within`."""
@@ -345,7 +355,7 @@ class JobBroker(SignallingBroker):
 
     def server(self) -> RedisServer:
         """Return the Redis server itself, to be asked how it is."""
-        return RedisServer(self._links, self._base)
+        return RedisServer(self._links)
 
     def refused_commands(self) -> list[RefusedCommand]:
         """Return the commands that we need and Redis refuses us, since our user may not run them or they were renamed.
@@ -359,7 +369,7 @@ class JobBroker(SignallingBroker):
 
         Raises `RedisUnavailable` when it does not.
         """
-        self._links.commands([("PING",)])
+        self._links.run([("PING",)])
 
     def flush(self, queue_name: str) -> None:
         """Drop all of a queue's jobs."""

@@ -2,7 +2,7 @@
 
 BrokerError
 ├── RedisUnavailable      Redis did not take a command; also Dramatiq's BrokerConnectionError
-│   └── WrongKeyType      a key of a queue holds another type
+│   └── WrongKeyType      a key of a queue holds another type; both also our Unavailable
 ├── PoolExhausted         client/link.py: the application's pool has no free connection; also redis-py's ConnectionError
 ├── ScriptFailed          Redis answers and cannot do what it was asked
 ├── UnreadableBody        a stored job is no message; also Dramatiq's DecodeError
@@ -31,6 +31,7 @@ from dramatiq.errors import BrokerConnectionError, DecodeError
 from dramatiq.middleware import SkipMessage
 from dramatiq.threading import Interrupt
 
+from ..errors import Unavailable, UnreadableQueue
 from ..logs.foreign_text import describe_error, safe_repr
 
 #: A delay beyond this is a mistake in the unit, not a wish: ten years.
@@ -54,7 +55,7 @@ class BrokerError(Exception):
     """The base of the broker's errors."""
 
 
-class RedisUnavailable(BrokerError, BrokerConnectionError):
+class RedisUnavailable(BrokerError, BrokerConnectionError, Unavailable):
     """Raised when Redis did not take a command within the tries allowed; the cause is chained and named.
 
     An enqueue that ended in this error may or may not have happened; enqueueing the same message again is safe.
@@ -66,7 +67,7 @@ class RedisUnavailable(BrokerError, BrokerConnectionError):
         self.refusal = refusal
 
 
-class WrongKeyType(RedisUnavailable):
+class WrongKeyType(RedisUnavailable, UnreadableQueue):
     """Raised when a key of a queue holds something else than the broker keeps there; to ask again would not help."""
 
 

@@ -81,12 +81,3 @@ def is_readable(tick: bytes) -> bool:
         return False
     offset_ms, confirmed_ms, _, late_ms, _ = _STORED.unpack_from(tick, _TICK_BYTES)
     return all(math.isfinite(each) and abs(each) < 1e15 for each in (offset_ms, confirmed_ms, late_ms))
-
-
-def now_ms(redis_time: tuple[bytes, bytes], tick: bytes | None) -> float:
-    """Return the time by a queue's clock, of Redis' TIME and the queue's tick."""
-    raw_ms = int(redis_time[0]) * 1000 + int(redis_time[1]) / 1000
-    if tick is None or not is_readable(tick):
-        return raw_ms
-    offset_ms, confirmed_ms, *_ = _STORED.unpack_from(tick, _TICK_BYTES)
-    return float(max(raw_ms - offset_ms, confirmed_ms))

@@ -122,7 +122,7 @@ def _finish(access: QueueAccess, runner: Runner, operation: Operation, *, json: 
             except WrongState:
                 operation = operations.get(operation.queue, operation.id)
     if json:
-        print_json(operation.as_json())
+        print_json(operation.shown().as_json())
     else:
         say(_in_words(operation))
     if operation.state == "stopped":
@@ -146,7 +146,7 @@ def list_operations(json: Json = False) -> None:
     with opened() as access:
         found = Operations(access.queues).all()
     if json:
-        print_json({"operations": [operation.as_json() for operation in found]})
+        print_json({"operations": [operation.shown().as_json() for operation in found]})
         return
     now = now_ms()
     rows = [
@@ -172,7 +172,7 @@ def stop(queue: QueueName, operation: OperationId, json: Json = False) -> None:
 
     with opened() as access, audited(access, "POST", "queues", queue, "bulk", operation, "stop"):
         stopped = Operations(access.queues).stop(queue, operation)
-    print_json(stopped.as_json()) if json else say(_in_words(stopped))
+    print_json(stopped.shown().as_json()) if json else say(_in_words(stopped))
 
 
 @group.command("resume")

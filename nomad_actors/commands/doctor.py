@@ -43,8 +43,8 @@ def _show(report: Report) -> None:
     findings = list(_joined(report.findings))
     column = max(len(finding.name) for finding in findings)
     for finding in findings:
-        told = [*_wrapped(finding.found, out.width - column - 9), *_remedy(finding.fix)]
-        line = styled(f"{finding.status:<7}", _STYLES[finding.status])
+        told = [*_wrapped(finding.cause, out.width - column - 9), *_remedy(finding)]
+        line = styled(f"{finding.severity:<7}", _STYLES[finding.severity])
         line.append(printable(f" {finding.name:<{column}} {told[0]}"), style="none")
         out.print(line, soft_wrap=True)
         # A command is not wrapped: it is there to be copied.
@@ -56,17 +56,18 @@ def _show(report: Report) -> None:
 
 def _joined(findings: Iterable[Finding]) -> Iterator[Finding]:
     """Yield the findings; checks in a row that could not be made for one reason become one."""
-    for (status, found), group in groupby(findings, key=lambda finding: (str(finding.status), finding.found)):
+    for (status, found), group in groupby(findings, key=lambda finding: (str(finding.severity), finding.cause)):
         first, *others = group
         if status != "unknown" or not others:
             yield from (first, *others)
         else:
             names = ", ".join(finding.name for finding in (first, *others))
-            yield replace(first, name=f"{1 + len(others)} checks", found=f"{found} ({names})")
+            yield replace(first, name=f"{1 + len(others)} checks", cause=f"{found} ({names})")
 
 
-def _remedy(fix: str) -> list[str]:
-    return [f"{'  ' if number else '→ '}{line}" for number, line in enumerate(fix.splitlines())]
+def _remedy(finding: Finding) -> list[str]:
+    lines = [f"{'  ' if number else '→ '}{line}" for number, line in enumerate(finding.remedy.splitlines())]
+    return [*lines, f"  docs/runbook.md, {finding.runbook}"] if finding.runbook else lines
 
 
 def _wrapped(text: str, width: int) -> list[str]:
@@ -74,7 +75,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def _sum(report: Report) -> str:
-    counts = Counter(str(finding.status) for finding in report.findings)
+    counts = Counter(str(finding.severity) for finding in report.findings)
     words = {"problem": "problems", "warning": "warnings", "unknown": "unknown"}
     told = [f"{counts[name]} {name if counts[name] == 1 else many}" for name, many in words.items() if counts[name]]
     return ", ".join(told) or "all is well"

@@ -189,7 +189,7 @@ def _wait(access: QueueAccess, queue: str, job_id: str, timeout_ms: int | None, 
     chosen = access.queues.get_queue(queue)
     # Before anything else: whoever stops waiting must know what goes on.
     say(f"job {job_id} of {queue} is waited for; nomad job {job_id}", err=True)
-    for pause in chosen.pauses():
+    for pause in chosen.snapshot(window_seconds=0).pauses:
         say(f"{queue} is {pauses.in_words(pause)}; {pauses.ended_by(queue, pause.scope)}", err=True)
     try:
         job = wait_for(chosen, job_id, timeout_ms)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from .report import ago, duration, moment, now_ms
 
 if TYPE_CHECKING:
-    from ..health import Patient
+    from ..clock import Clock
     from ..queues.job import Job
     from ..queues.queue import Queue
+    from ..queues.snapshot import QueueSnapshot
 
 
 @dataclass(frozen=True)
@@ -21,37 +22,37 @@ class Why:
     next: list[str]
 
 
-def explain(patient: Patient, queue: Queue, job: Job) -> Why:
+def explain(clock: Clock, queue: Queue, job: Job) -> Why:
     """Return why a job waits, runs or has ended.
 
     Raises `Unavailable`.
     """
     if job.status in ("waiting", "paused"):
-        return _waiting(patient, queue, job)
+        return _waiting(queue, job)
     if job.status == "delayed":
-        return _delayed(patient, job)
+        return _delayed(clock, job)
     if job.status == "active":
         return _active(queue, job)
     return _ended(job)
 
 
-def _waiting(patient: Patient, queue: Queue, job: Job) -> Why:
-    from ..health import why_still
+def _waiting(queue: Queue, job: Job) -> Why:
+    from ..health.stillness import DELAYED_SAMPLE, why_still
 
     cancel = f"nomad cancel {job.id} --reason …"
-    still = why_still(patient, queue)
-    if still.reason == "unknown":
+    still = why_still(queue.snapshot(window_seconds=0), queue.jobs("delayed", 0, DELAYED_SAMPLE - 1))
+    if still is None:
         return Why("it waits for its turn: places are free, workers live", [cancel])
     ahead = queue.jobs(job.status, 0, 0)
     turn = " (it is the next)" if ahead and ahead[0].id == job.id else ""
-    return Why(f"it waits{turn}: {still.found}", [*still.fix.splitlines(), cancel])
+    return Why(f"it waits{turn}: {still.cause}", [*still.remedy.splitlines(), cancel])
 
 
-def _delayed(patient: Patient, job: Job) -> Why:
+def _delayed(clock: Clock, job: Job) -> Why:
     from ..broker.worker.message import UNKNOWN_FOR_MS
     from ..health.stillness import deferred_for
 
-    due = f"due {ago(job.due_ms, patient.clock.now_ms())} ({moment(job.due_ms)})"
+    due = f"due {ago(job.due_ms, clock.now_ms())} ({moment(job.due_ms)})"
     next_steps = [f"nomad promote {job.id}", f"nomad cancel {job.id} --reason …"]
     if job.unknown_since_ms is not None:
         fails = moment(job.unknown_since_ms + UNKNOWN_FOR_MS)
@@ -72,10 +73,11 @@ def _delayed(patient: Patient, job: Job) -> Why:
 
 def _active(queue: Queue, job: Job) -> Why:
     ran = ago(job.processed_on_ms, now_ms())
-    live = [worker.name for worker in queue.workers()]
+    snapshot = queue.snapshot(window_seconds=0)
+    live = [worker.name for worker in snapshot.workers]
     if job.worker not in live:
         taken = "another takes it back within 20 s" if live else "it starts again when a worker of its queue does"
-        lost = f"it was started {ran} on {job.worker or 'a worker'}, which {_lost(queue, job.worker)}: {taken}"
+        lost = f"it was started {ran} on {job.worker or 'a worker'}, which {_lost(snapshot, job.worker)}: {taken}"
         return Why(lost, [] if live else ["nomad run workers"])
     limit_ms = next((t.time_limit_ms for t in queue.job_types if t.name == job.name), None)
     limit = f"; its time limit is {duration(limit_ms)}" if limit_ms is not None else ""
@@ -85,9 +87,9 @@ def _active(queue: Queue, job: Job) -> Why:
     return Why(why, [] if job.cancel_asked else [f"nomad cancel {job.id} --reason …"])
 
 
-def _lost(queue: Queue, worker: str | None) -> str:
+def _lost(queue: QueueSnapshot, worker: str | None) -> str:
     """Return what is known of a worker that is not live; one that is frozen may still come back."""
-    silent_ms = None if worker is None else queue.worker_silent_ms(worker)
+    silent_ms = None if worker is None else queue.facts.silent_ms(worker)
     if worker is None or silent_ms is None:
         return "is gone"
     host, _, pid = worker.partition("@")[0].rpartition(":")

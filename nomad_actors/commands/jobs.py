@@ -10,7 +10,7 @@ import typer
 from ..logs.counted import agreeing, counted
 from .options import InQueue, Json, states_of
 from .report import ago, console, now_ms, parse_duration, print_json, say, styled, table
-from .session import holding, opened, patient
+from .session import holding, opened
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -58,7 +58,7 @@ def jobs(
     with opened() as access:
         chosen = access.queues.get_queue(queue)
         page = chosen.find(sought, limit=limit, cursor=cursor)
-        cancelled = chosen.cancelled_count() if "failed" in sought.states else 0
+        cancelled = chosen.snapshot(window_seconds=0).cancelled if "failed" in sought.states else 0
     if json:
         print_json({"jobs": [job.as_json() for job in page.jobs], "nextCursor": page.next_cursor})
         return
@@ -86,10 +86,12 @@ def failures(
     json: Json = False,
 ) -> None:
     """List why a queue's jobs failed: those with one cause in one line, the one seen last first."""
+    from ..queues.models import Failure
+
     with opened() as access:
         page = access.queues.get_queue(queue).failures(limit=limit)
     if json:
-        print_json({"failures": [fault.as_json() for fault in page.faults], "nextCursor": page.next_cursor})
+        print_json({"failures": [Failure.of(fault).as_json() for fault in page.faults], "nextCursor": page.next_cursor})
         return
     now = now_ms()
     rows = [
@@ -142,7 +144,7 @@ def job(
 
     with opened() as access:
         held_in, found = holding(access, job_id, queue)
-        why = explain(patient(access), held_in, found)
+        why = explain(access.clock, held_in, found)
     if json:
         print_json({**found.as_json(), "why": why.why, "next": why.next})
     else:

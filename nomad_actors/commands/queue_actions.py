@@ -64,8 +64,8 @@ def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
             for name in names:
                 access.queues.get_queue(name).resume(scope=scope)
         for name in names:
-            found = access.queues.get_queue(name)
-            left, counts = found.pauses(), found.counts()
+            snapshot = access.queues.get_queue(name).snapshot(window_seconds=0)
+            left, counts = snapshot.pauses, snapshot.counts
             if json:
                 status = "paused" if left else "running"
                 print_json({"success": True, "queueName": name, "status": status}, lines=esi)
@@ -104,20 +104,24 @@ def limits(
     json: Json = False,
 ) -> None:
     """Show a queue's limits, or set some of them: they hold at once, everywhere. `none` lifts one."""
+    from ..queues.models import Limits as ShownLimits
+
     with opened() as access:
         found = access.queues.get_queue(queue)
-        limits = found.limits()
+        known = found.snapshot(window_seconds=0).limits
+        limits = known
         if concurrency is not None:
             limits = replace(limits, concurrency=_number(concurrency, "--concurrency"))
         limits = _rated(limits, starts, per)
         if max_length is not None:
             limits = replace(limits, max_length=_number(max_length, "--max-length"))
-        if limits != found.limits():
-            with audited(access, "PUT", "queues", queue, "limits", body=limits.as_json()):
+        shown = ShownLimits.of(limits)
+        if limits != known:
+            with audited(access, "PUT", "queues", queue, "limits", body=shown.as_json()):
                 found.set_limits(limits)
-        at_a_time = found.limit_at_a_time()
+        at_a_time = found.snapshot(window_seconds=0).limit_in_force
     if json:
-        print_json({"queueName": queue, **limits.as_json(), "inForce": at_a_time})
+        print_json({"queueName": queue, **shown.as_json(), "inForce": at_a_time})
         return
     rate = f"{limits.starts} in {duration(limits.period_ms)}" if limits.period_ms else "no limit"
     say(
@@ -162,7 +166,7 @@ def clean(
     grace_ms = parse_duration(grace, "--grace")
     with opened() as access:
         found = access.queues.get_queue(queue)
-        if status == "waiting" and found.is_paused():
+        if status == "waiting" and found.snapshot(window_seconds=0).is_paused:
             # Those that wait in a paused queue have another name; whoever says waiting means them.
             status = "paused"
         if status not in CLEANABLE:

@@ -73,10 +73,12 @@ def _frame(access: QueueAccess) -> Group | Text:
 
 def _told(access: QueueAccess) -> list[dict[str, Any]]:
     """Return what the admin's API tells of each queue."""
-    from .. import job_metrics
-    from ..queues.queue import of_readable
+    from ..health.queue_numbers import queue_details
+    from ..queues.across_queues import read_snapshots
+    from ..queues.snapshot import DAY_SECONDS, readable
 
-    return of_readable(access.queues.names(), lambda name: job_metrics.get_queue_details(name, queues=access.queues))
+    snapshots = readable(read_snapshots(access.queues, window_seconds=DAY_SECONDS))
+    return [queue_details(queue).as_json() for queue in snapshots]
 
 
 def _shown(told: list[dict[str, Any]]) -> Group:

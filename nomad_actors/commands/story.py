@@ -11,7 +11,7 @@ from ..logs.json_text import MAX_CHARS, one_line
 from .report import ago, duration, moment, now_ms, print_text, styled
 
 if TYPE_CHECKING:
-    from ..queues.job import Job
+    from ..queues.job import Event, Job
     from .explain import Why
 
 #: Fields of an event that have their own place in its line.
@@ -67,7 +67,7 @@ def _story(job: Job) -> list[str]:
     return lines
 
 
-def _told(event: dict[str, object]) -> str:
+def _told(event: Event) -> str:
     words = [str(event["event"])]
     if "worker" in event:
         words.append(f"on {event['worker']}")

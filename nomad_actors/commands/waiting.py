@@ -40,7 +40,7 @@ def wait_for(queue: Queue, job_id: str, timeout_ms: int | None) -> Job:
             job = queue.get(job_id)
             if job is None:
                 raise JobNotFound(f"job {job_id!r} of queue {queue.name!r} was removed, or trimmed when it had ended")
-            note = str((job.progress_detail or {}).get("note") or "")
+            note = job.progress_detail["note"] if job.progress_detail else ""
             bar.update(task, completed=job.progress, description=printable(f"{job.status} {note}".rstrip()))
             written = _write_log(job, written, bar)
             if job.outcome is not None:

@@ -23,19 +23,18 @@ def workers(json: Json = False) -> None:
 
 
 def _told(access: QueueAccess) -> list[dict[str, Any]]:
-    from ..queues.queue import redis_errors
+    from ..queues.across_queues import read_snapshots
+    from ..queues.snapshot import readable
 
     found: dict[str, dict[str, Any]] = {}
-    for name in access.queues.names():
-        for worker in access.queues.get_queue(name).workers():
+    for queue in readable(read_snapshots(access.queues)):
+        for worker in queue.workers:
             told = found.setdefault(worker.name, {"name": worker.name, "heardAt": 0, "queues": [], "running": []})
-            told["queues"].append(name)
-            told["heardAt"] = max(told["heardAt"], worker.heard_ms)
-        with redis_errors():
-            running = access.broker.server().running(name)
-        for job in running:
+            told["queues"].append(queue.name)
+            told["heardAt"] = max(told["heardAt"], int(worker.heard_ms))
+        for job in queue.running:
             if job.worker in found:
-                told = {"jobId": job.job_id, "queueName": name, "since": int(job.since_ms)}
+                told = {"jobId": job.job_id, "queueName": queue.name, "since": int(job.since_ms)}
                 found[job.worker]["running"].append(told)
     return [found[name] for name in sorted(found)]
 

@@ -9,12 +9,13 @@ from contextlib import closing
 from pathlib import Path
 
 from ..errors import CannotStart, SettingsError
+from ..findings import Finding, Severity
 from ..logs.counted import counted
 from ..processes.private_files import files_of, found_open, in_words
 from ..store import TokenCipher
 from ..store.database import Database
 from ..store.login_keys import refuse_lost_keys, stored_logins_by_key
-from .findings import Finding, Patient, Status
+from .patient import Patient
 from .writable import closed, outermost
 
 
@@ -22,14 +23,13 @@ def files(patient: Patient) -> Iterator[Finding]:
     """Tell what this user cannot write, and what others may use."""
     settings = patient.settings
     paths = files_of(settings.var_dir, settings.database_path)
-    unwritable = list(closed(paths, directory=settings.var_dir))
-    for each in unwritable:
-        yield Finding("files", Status.PROBLEM, each.found, each.fix)
+    unwritable = list(closed("files", paths, directory=settings.var_dir))
+    yield from unwritable
     readable = list(dict.fromkeys(found_open(paths)))
     if readable:
-        yield Finding("files", Status.WARNING, f"others may use {in_words(readable)}", _closing(paths))
+        yield Finding("files", Severity.WARNING, f"others may use {in_words(readable)}", _closing(paths))
     if not unwritable and not readable:
-        yield Finding("files", Status.OK, f"what we keep in {settings.var_dir} is its owner's alone")
+        yield Finding("files", Severity.OK, f"what we keep in {settings.var_dir} is its owner's alone")
 
 
 def database_writes(patient: Patient) -> Iterator[Finding]:
@@ -38,8 +38,7 @@ def database_writes(patient: Patient) -> Iterator[Finding]:
     if path is None or not os.path.exists(path):
         return
     beside = [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm")]
-    for each in closed((path, *beside), directory=path.parent):
-        yield Finding("database writes", Status.PROBLEM, each.found, each.fix)
+    yield from closed("database writes", (path, *beside), directory=path.parent)
 
 
 def token_keys(patient: Patient) -> Iterator[Finding]:
@@ -53,12 +52,12 @@ def token_keys(patient: Patient) -> Iterator[Finding]:
         ids = [] if cipher is None else cipher.key_ids
         refuse_lost_keys(logins, ids, "the key file" if cipher is None else cipher.source)
     except SettingsError as error:
-        yield Finding("token keys", Status.PROBLEM, str(error), "correct it; nomad run workers says the same")
+        yield Finding("token keys", Severity.PROBLEM, str(error), "correct it; nomad run workers says the same")
     except CannotStart as error:
-        yield Finding("token keys", Status.PROBLEM, error.found, error.fix)
+        yield Finding("token keys", Severity.PROBLEM, error.found, error.fix)
     else:
         if logins:
-            yield Finding("token keys", Status.OK, f"{counted(sum(logins.values()), 'login')} can be decrypted")
+            yield Finding("token keys", Severity.OK, f"{counted(sum(logins.values()), 'login')} can be decrypted")
 
 
 def _closing(paths: Sequence[Path]) -> str:

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import NomadError, SettingsError, Unavailable, Unusable
+from ..findings import Finding, Severity
 from ..logs import redact
 from ..settings.secret_url import SecretUrl
 from ..store.database import Database
 from ..store.migrate import Schema
 from ..store.misfits import misfits
-from .findings import Finding, Patient, Status
+from .patient import Patient
 
 #: Somebody waits for the doctor, who asks much else.
 WAIT_MS = 1_000
@@ -27,7 +28,7 @@ def database(patient: Patient) -> Iterator[Finding]:
     try:
         database = patient.database or Database(patient.settings.database_url, wait_ms=WAIT_MS)
     except SettingsError as error:
-        yield Finding("database", Status.PROBLEM, str(error), "export DATABASE_URL=sqlite:///var/nomad.db")
+        yield Finding("database", Severity.PROBLEM, str(error), "export DATABASE_URL=sqlite:///var/nomad.db")
         return
     try:
         # One that was used here cannot be missing for want of a first use.
@@ -36,10 +37,10 @@ def database(patient: Patient) -> Iterator[Finding]:
             return
         yield _schema(where, database.schema())
     except Unusable as error:
-        yield Finding("database", Status.PROBLEM, redact(error.found), error.fix)
+        yield Finding("database", Severity.PROBLEM, redact(error.found), error.fix)
     except Unavailable as error:
         fix = "start the database, or correct DATABASE_URL"
-        yield Finding("database", Status.PROBLEM, f"{where}: {redact(str(error))}", fix)
+        yield Finding("database", Severity.PROBLEM, f"{where}: {redact(str(error))}", fix)
     finally:
         if patient.database is None:
             database.close()
@@ -55,7 +56,7 @@ def rows(patient: Patient) -> Iterator[Finding]:
         if found := misfits(database):
             yield Finding(
                 "database rows",
-                Status.WARNING,
+                Severity.WARNING,
                 redact(f"values that do not fit their columns, so that these rows are left out: {', '.join(found)}"),
                 "correct or delete them; whoever wrote to the database by hand knows which",
             )
@@ -68,19 +69,19 @@ def _missing(where: str, database: Database, patient: Patient) -> Finding | None
     found, directory = f"{where} does not exist (as seen from {Path.cwd()})", _existing(path)
     if not directory.is_dir():
         fix = "correct DATABASE_URL, or put the directory back"
-        return Finding("database", Status.PROBLEM, f"{found} and cannot be made: {directory} is no directory", fix)
+        return Finding("database", Severity.PROBLEM, f"{found} and cannot be made: {directory} is no directory", fix)
     if _has_workers(patient):
         fix = "put the file back with -wal and -shm, and restart nothing before: what runs may still have it open"
-        return Finding("database", Status.WARNING, f"{found}, though workers live that may use it", fix)
+        return Finding("database", Severity.WARNING, f"{found}, though workers live that may use it", fix)
     return Finding(
-        "database", Status.WARNING, found, "start a part that uses it (nomad run workers): it makes the file"
+        "database", Severity.WARNING, found, "start a part that uses it (nomad run workers): it makes the file"
     )
 
 
 def _has_workers(patient: Patient) -> bool:
     """Return whether a worker lives; one that cannot be asked for says so in another check."""
     with contextlib.suppress(NomadError):
-        return any(patient.queues.get_queue(name).workers() for name in patient.queues.names())
+        return any(queue.workers for queue in patient.readable)
     return False
 
 
@@ -94,12 +95,12 @@ def _exists(path: Path) -> bool:
 
 def _schema(where: str, schema: Schema) -> Finding:
     if schema.is_current:
-        return Finding("database", Status.OK, f"{where} has schema {schema.found}")
+        return Finding("database", Severity.OK, f"{where} has schema {schema.found}")
     if schema.is_too_new:
         found = f"{where} has schema {schema.found}, which a newer release made (this one's is {schema.head})"
-        return Finding("database", Status.PROBLEM, found, "start that release here too")
+        return Finding("database", Severity.PROBLEM, found, "start that release here too")
     found = f"{where} has schema {schema.found or '(none)'}, this release's is {schema.head}"
-    return Finding("database", Status.WARNING, found, "restart the workers: they migrate it")
+    return Finding("database", Severity.WARNING, found, "restart the workers: they migrate it")
 
 
 def disk(patient: Patient) -> Iterator[Finding]:
@@ -113,7 +114,7 @@ def disk(patient: Patient) -> Iterator[Finding]:
             there = _existing(path)
             devices.setdefault(there.stat().st_dev, (what, there))
         except OSError as error:
-            yield Finding("disk", Status.UNKNOWN, f"{path} ({what}) cannot be looked at: {error}")
+            yield Finding("disk", Severity.UNKNOWN, f"{path} ({what}) cannot be looked at: {error}")
     for what, path in devices.values():
         yield _room(what, path, patient)
 
@@ -122,8 +123,8 @@ def _room(what: str, path: Path, patient: Patient) -> Finding:
     usage = shutil.disk_usage(path)
     found = f"{_size(usage.free)} of {_size(usage.total)} free at {path} ({what})"
     if usage.free >= patient.limits.disk_warning_bytes:
-        return Finding("disk", Status.OK, found)
-    status = Status.PROBLEM if usage.free < patient.limits.disk_problem_bytes else Status.WARNING
+        return Finding("disk", Severity.OK, found)
+    status = Severity.PROBLEM if usage.free < patient.limits.disk_problem_bytes else Severity.WARNING
     return Finding("disk", status, found, f"make room: du -xh {path} | sort -h | tail")
 
 

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from ..findings import Finding, Severity
 from ..logs.counted import counted
-from ..queues.queue import Queue, of_readable
+from ..queues.overruns import Overrun
+from ..queues.snapshot import QueueSnapshot
 from ..thresholds import ALERTS, Thresholds, of_queue
-from .findings import Finding, Patient, Status
+from .patient import Patient
 
 
 def limits(patient: Patient) -> Iterator[Finding]:
     """Check every queue against its limits."""
-    of_queues = of_readable(patient.queues.names(), lambda name: _beyond(patient.queues.get_queue(name)))
-    found = [each for of_queue in of_queues for each in of_queue]
+    found = [each for queue in patient.readable for each in _beyond(queue, patient.overruns.get(queue.name, ()))]
     fine = "failures, run times and waiting jobs are within every queue's limits"
-    yield from found or [Finding("health", Status.OK, fine)]
+    yield from found or [Finding("health", Severity.OK, fine)]
 
 
-def _beyond(queue: Queue) -> list[Finding]:
+def _beyond(queue: QueueSnapshot, overruns: Sequence[Overrun]) -> list[Finding]:
     limits = of_queue(queue.name)
-    found = [*_failing(queue, limits), *_stuck(queue, limits)]
+    found = [*_failing(queue, limits), *_stuck(queue, overruns, limits)]
     # What waits in a paused queue does so because of the pause; to call it a backlog would hide the reason.
-    return found if queue.is_paused() else found + _backed_up(queue, limits)
+    return found if queue.is_paused else found + _backed_up(queue, limits)
 
 
-def _problem(queue: Queue, found: str, fix: str) -> Finding:
-    return Finding(f"health {queue.name}", Status.PROBLEM, found, fix, subject=queue.name)
+def _problem(queue: QueueSnapshot, cause: str, remedy: str, runbook: str) -> Finding:
+    return Finding(f"health {queue.name}", Severity.PROBLEM, cause, remedy, subject=queue.name, runbook=runbook)
 
 
-def _failing(queue: Queue, limits: Thresholds) -> list[Finding]:
+def _failing(queue: QueueSnapshot, limits: Thresholds) -> list[Finding]:
     stats = queue.stats(limits.failure_window_seconds)
-    ended = stats.completed + stats.failed
+    ended = stats.ended
     if ended < max(1, limits.failure_least_ended):
         return []
     percent = round(100 * stats.failed / ended, 2)
@@ -43,32 +44,34 @@ def _failing(queue: Queue, limits: Thresholds) -> list[Finding]:
         f"{limits.failure_percent:g} %)"
     )
     fix = f"nomad failures {queue.name}\nsays why; when the cause is gone: nomad retry --failed {queue.name}"
-    return [_problem(queue, found, fix)]
+    return [_problem(queue, found, fix, "NomadFailureRateHigh")]
 
 
-def _backed_up(queue: Queue, limits: Thresholds) -> list[Finding]:
-    found: list[str] = []
-    waiting, oldest_ms = queue.counts()["waiting"], queue.oldest_waiting_ms()
+def _backed_up(queue: QueueSnapshot, limits: Thresholds) -> list[Finding]:
+    found: list[tuple[str, str]] = []
+    waiting, oldest_ms = queue.counts["waiting"], queue.oldest_waiting_ms
     if limits.waiting_jobs is not None and waiting > limits.waiting_jobs:
-        found.append(f"{counted(waiting, 'job')} waiting, more than {limits.waiting_jobs}")
+        found.append((f"{counted(waiting, 'job')} waiting, more than {limits.waiting_jobs}", "NomadBacklog"))
     drain_seconds = _drain_seconds(queue, waiting, oldest_ms, limits)
     if limits.drain_seconds is not None and drain_seconds is not None and drain_seconds > limits.drain_seconds:
-        found.append(
+        cause = (
             f"at the pace of the last hour its {waiting} waiting jobs take {_duration(drain_seconds * 1000)}, "
             f"longer than {_duration(limits.drain_seconds * 1000)}"
         )
+        found.append((cause, "NomadDrainTooSlow"))
     if oldest_ms is not None and oldest_ms > limits.oldest_waiting_seconds * 1000:
         longest = _duration(limits.oldest_waiting_seconds * 1000)
-        found.append(f"its oldest job has waited {_duration(oldest_ms)}, longer than {longest}")
+        cause = f"its oldest job has waited {_duration(oldest_ms)}, longer than {longest}"
+        found.append((cause, "NomadOldestWaitingTooOld"))
     places = f"NOMAD_CONCURRENCY_{queue.name.upper().replace('-', '_')}"
     fix = (
         f"nomad jobs {queue.name} --status active\nshows whether its jobs have become slow; nomad doctor says whether "
         f"something holds it back; for more places: nomad run workers, or {places}"
     )
-    return [_problem(queue, each, fix) for each in found]
+    return [_problem(queue, cause, fix, runbook) for cause, runbook in found]
 
 
-def _drain_seconds(queue: Queue, waiting: int, oldest_ms: int | None, limits: Thresholds) -> float | None:
+def _drain_seconds(queue: QueueSnapshot, waiting: int, oldest_ms: int | None, limits: Thresholds) -> float | None:
     """Return how long what waits takes at the present pace; None when there is none yet, or none at all.
 
     Until the queue has had work for the whole window, the pace is that of its idle time. When nothing ended in all of
@@ -77,12 +80,11 @@ def _drain_seconds(queue: Queue, waiting: int, oldest_ms: int | None, limits: Th
     if limits.drain_seconds is None or oldest_ms is None or oldest_ms < limits.drain_least_age_seconds * 1000:
         return None
     window_seconds = ALERTS.drain_window_seconds
-    stats = queue.stats(window_seconds)
-    ended = stats.completed + stats.failed
+    ended = queue.stats(window_seconds).ended
     return waiting * window_seconds / ended if ended else None
 
 
-def _stuck(queue: Queue, limits: Thresholds) -> list[Finding]:
+def _stuck(queue: QueueSnapshot, overruns: Sequence[Overrun], limits: Thresholds) -> list[Finding]:
     return [
         _problem(
             queue,
@@ -90,8 +92,9 @@ def _stuck(queue: Queue, limits: Thresholds) -> list[Finding]:
             f"time limit of {_duration(overrun.limit_ms)}",
             f"nomad cancel {overrun.job.id} --reason hangs\nif it goes on, stop its worker (nomad job "
             f"{overrun.job.id} names it): another worker then takes the job",
+            "NomadJobBeyondTimeLimit",
         )
-        for overrun in queue.overruns()
+        for overrun in overruns
         if overrun.over_ms > limits.beyond_time_limit_seconds * 1000
     ]
 

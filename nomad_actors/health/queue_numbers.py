@@ -9,22 +9,20 @@ Every function works on this process' application (`nomad_actors.connect()`), or
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..broker.records.stats import Durations
 from ..broker.states import State
 from ..queues import Queues, default_queues
-from ..queues.across_queues import jobs_of_all
-from ..queues.job import Job
-from ..queues.queue import of_readable
-from ..scheduler.status import Reading, read_scheduler
+from ..queues.across_queues import jobs_of_all, read_snapshots
+from ..queues.models import LimitsInForce, ListedJob, Pause
+from ..queues.snapshot import DAY_SECONDS, QueueSnapshot, check_window, readable
 from ..store.database import Database
 from .examine import examine
-from .findings import Patient
+from .models import Kept, Percentiles, QueueDetails, QueueMetrics, Summary, Worker
+from .patient import Patient
 from .system import system_health
-
-DEFAULT_WINDOW_SECONDS = 86_400
 
 JobJson = dict[str, object]
 #: How the jobs of a list of failures ended, unless somebody asks for cancelled ones too.
@@ -34,94 +32,103 @@ FAILED = ("failed",)
 _OTHER_OUTCOMES = ("skipped", "cancelled", "retried", "deferred", "released", "recovered")
 
 
-def get_queue_metrics(
-    name: str, window_seconds: int = DEFAULT_WINDOW_SECONDS, *, queues: Queues | None = None
-) -> dict[str, Any]:
+def get_queue_metrics(name: str, window_seconds: int = DAY_SECONDS, *, queues: Queues | None = None) -> dict[str, Any]:
     """Return one queue's metrics: jobs by state now, and what ended in the last `window_seconds` (60 to 86400).
 
     Raises `UnknownQueue`, `BadInput` for a window that is not kept.
     """
-    queue = _of(queues).get_queue(name)
-    stats, counts, pauses = queue.stats(window_seconds), queue.counts(), queue.pauses()
-    total = stats.completed + stats.failed
+    snapshot = _of(queues).get_queue(name).snapshot(window_seconds=window_seconds)
+    return queue_metrics(snapshot, window_seconds).as_json()
+
+
+def queue_metrics(queue: QueueSnapshot, window_seconds: int = DAY_SECONDS) -> QueueMetrics:
+    """Return the metrics of a queue's snapshot.
+
+    Raises `BadInput` for a window that is not kept.
+    """
+    return QueueMetrics.model_construct(**_metrics(queue, window_seconds))
+
+
+def _metrics(queue: QueueSnapshot, window_seconds: int) -> dict[str, Any]:
+    stats, counts = queue.stats(window_seconds), queue.counts
     return {
-        "queueName": name,
-        "waiting": counts["waiting"],
-        "active": counts["active"],
-        "delayed": counts["delayed"],
-        "paused": counts["paused"],
+        "queue_name": queue.name,
+        **{state: counts[state] for state in ("waiting", "active", "delayed", "paused")},
         "completed": stats.completed,
         "failed": stats.failed,
-        "total": total,
-        "completionRate": _percent(stats.completed, total),
-        "failureRate": _percent(stats.failed, total),
-        "avgProcessingTime": _rounded(stats.tally.run.mean_ms()),
-        "processingTime": _percentiles(stats.tally.run),
-        "waitTime": _percentiles(stats.tally.wait),
+        "total": stats.ended,
+        "completion_rate": _percent(stats.completed, stats.ended),
+        "failure_rate": _percent(stats.failed, stats.ended),
+        "avg_processing_time": _rounded(stats.tally.run.mean_ms()),
+        "processing_time": _percentiles(stats.tally.run),
+        "wait_time": _percentiles(stats.tally.wait),
         **{name: getattr(stats.tally, name) for name in _OTHER_OUTCOMES},
-        "windowSeconds": stats.window_seconds,
-        "kept": {
-            "completed": counts["completed"],
-            "failed": counts["failed"],
-            # Read a moment later than the others.
-            "cancelled": min(queue.cancelled_count(), counts["failed"]),
-        },
-        "isPaused": bool(pauses),
-        "pauses": [pause.as_json() for pause in pauses],
+        "window_seconds": stats.window_seconds,
+        "kept": Kept(completed=counts["completed"], failed=counts["failed"], cancelled=queue.cancelled),
+        "is_paused": queue.is_paused,
+        "pauses": [Pause.of(pause) for pause in queue.pauses],
     }
 
 
-def get_queue_details(
-    name: str, window_seconds: int = DEFAULT_WINDOW_SECONDS, *, queues: Queues | None = None
-) -> dict[str, Any]:
+def get_queue_details(name: str, window_seconds: int = DAY_SECONDS, *, queues: Queues | None = None) -> dict[str, Any]:
     """Return one queue's metrics and, beside them, its live workers, job types and the ages of its oldest jobs.
 
     Raises as `get_queue_metrics`.
     """
-    queue = _of(queues).get_queue(name)
-    return {
-        **get_queue_metrics(name, window_seconds, queues=queues),
-        "oldestWaitingMs": queue.oldest_waiting_ms(),
-        "longestActiveMs": queue.longest_active_ms(),
-        "concurrency": queue.concurrency,
-        "limits": {**queue.limits().as_json(), "inForce": queue.limit_at_a_time()},
-        "workers": [{"name": worker.name, "heardAt": worker.heard_ms} for worker in queue.workers()],
-        "jobTypes": [job_type.name for job_type in queue.job_types],
-    }
+    snapshot = _of(queues).get_queue(name).snapshot(window_seconds=window_seconds)
+    return queue_details(snapshot, window_seconds).as_json()
 
 
-def get_all_queue_metrics(
-    window_seconds: int = DEFAULT_WINDOW_SECONDS, *, queues: Queues | None = None
-) -> list[dict[str, Any]]:
-    """Return the metrics of every queue, by name.
+def queue_details(queue: QueueSnapshot, window_seconds: int = DAY_SECONDS) -> QueueDetails:
+    """Return the details of a queue's snapshot.
 
     Raises `BadInput` for a window that is not kept.
     """
-    return of_readable(_of(queues).names(), lambda name: get_queue_metrics(name, window_seconds, queues=queues))
+    return QueueDetails.model_construct(
+        **_metrics(queue, window_seconds),
+        oldest_waiting_ms=queue.oldest_waiting_ms,
+        longest_active_ms=queue.longest_active_ms,
+        concurrency=queue.concurrency,
+        limits=LimitsInForce.of_queue(queue),
+        workers=[Worker(name=worker.name, heard_at=int(worker.heard_ms)) for worker in queue.workers],
+        job_types=[job_type.name for job_type in queue.job_types],
+    )
 
 
-def get_job_activity_summary(
-    window_seconds: int = DEFAULT_WINDOW_SECONDS, *, queues: Queues | None = None
-) -> dict[str, Any]:
+def get_all_queue_metrics(window_seconds: int = DAY_SECONDS, *, queues: Queues | None = None) -> list[dict[str, Any]]:
+    """Return the metrics of every queue that can be read, by name.
+
+    Raises `BadInput` for a window that is not kept.
+    """
+    return [metrics.as_json() for metrics in _all_metrics(window_seconds, queues)]
+
+
+def _all_metrics(window_seconds: int, queues: Queues | None) -> list[QueueMetrics]:
+    check_window(window_seconds)
+    snapshots = read_snapshots(_of(queues), window_seconds=window_seconds)
+    return [queue_metrics(queue, window_seconds) for queue in readable(snapshots)]
+
+
+def get_job_activity_summary(window_seconds: int = DAY_SECONDS, *, queues: Queues | None = None) -> dict[str, Any]:
     """Return every queue's metrics and their sums; `totalJobs` is what ended in the window.
 
     Raises `BadInput` for a window that is not kept.
     """
-    metrics = get_all_queue_metrics(window_seconds, queues=queues)
+    metrics = _all_metrics(window_seconds, queues)
     completed, failed = _sum(metrics, "completed"), _sum(metrics, "failed")
-    return {
-        "queues": metrics,
-        "totalJobs": completed + failed,
-        "activeJobs": _sum(metrics, "active"),
-        "completedJobs": completed,
-        "failedJobs": failed,
-        "waitingJobs": _sum(metrics, "waiting"),
-        "delayedJobs": _sum(metrics, "delayed"),
-        "pausedJobs": _sum(metrics, "paused"),
-        "overallCompletionRate": _percent(completed, completed + failed),
-        "overallFailureRate": _percent(failed, completed + failed),
-        "windowSeconds": window_seconds,
-    }
+    return Summary(
+        queues=metrics,
+        total_jobs=completed + failed,
+        active_jobs=_sum(metrics, "active"),
+        completed_jobs=completed,
+        failed_jobs=failed,
+        waiting_jobs=_sum(metrics, "waiting"),
+        delayed_jobs=_sum(metrics, "delayed"),
+        paused_jobs=_sum(metrics, "paused"),
+        overall_completion_rate=_percent(completed, completed + failed),
+        overall_failure_rate=_percent(failed, completed + failed),
+        window_seconds=window_seconds,
+    ).as_json()
 
 
 def get_failed_jobs(
@@ -152,42 +159,34 @@ def list_across(
     Raises `BadInput` for a cursor or an outcome that is none.
     """
     page = jobs_of_all(_of(queues), state, outcomes=tuple(outcomes), limit=limit, cursor=cursor)
-    return [_with_job_id(job) for job in page.jobs], page.next_cursor
+    return [ListedJob.of(job).as_json() for job in page.jobs], page.next_cursor
 
 
-def get_job_system_health(
-    *, queues: Queues | None = None, scheduler: Reading | None = None, database: Database | None = None
-) -> dict[str, Any]:
+def get_job_system_health(*, queues: Queues | None = None, database: Database | None = None) -> dict[str, Any]:
     """Return whether the job system is healthy and, where not, what is wrong and what to do, in words.
 
-    The verdict is that of `nomad doctor`.
-
-    Parameters:
-      scheduler: the state of the schedules, for a caller that has read it already.
-      database: the open database to ask; without it one is opened, by the application's settings.
+    The verdict is that of `nomad doctor`. `database` is the open one to ask; without it one is opened, by the
+    application's settings.
     """
     of = _of(queues)
-    reading = read_scheduler(of, of.clock) if scheduler is None else scheduler
-    patient = Patient(of.settings, of.clock, of.broker, of, database=database, scheduler=reading)
-    return system_health(examine(patient), of, reading)
+    patient = Patient(of.settings, of.clock, of.broker, of, database=database)
+    # Before all else: without Redis there is no verdict, and the caller is told so.
+    scheduler = patient.scheduler
+    return system_health(examine(patient), of, scheduler).as_json()
 
 
 def _of(queues: Queues | None) -> Queues:
     return default_queues() if queues is None else queues
 
 
-def _with_job_id(job: Job) -> JobJson:
-    """Return a job with the name that the original's lists have for its id, beside BullMQ's."""
-    return {"jobId": job.id, **job.as_json()}
+def _sum(metrics: Sequence[QueueMetrics], name: str) -> int:
+    return sum(getattr(queue, name) for queue in metrics)
 
 
-def _sum(metrics: Sequence[Mapping[str, Any]], key: str) -> int:
-    return sum(int(queue[key]) for queue in metrics)
-
-
-def _percentiles(durations: Durations) -> dict[str, int | None]:
+def _percentiles(durations: Durations) -> Percentiles:
     """Return percentiles in ms; they are read from buckets, so up to a fifth off."""
-    return {f"p{percent}": _rounded(durations.percentile_ms(percent / 100)) for percent in (50, 95, 99)}
+    p50, p95, p99 = (_rounded(durations.percentile_ms(share)) for share in (0.5, 0.95, 0.99))
+    return Percentiles(p50=p50, p95=p95, p99=p99)
 
 
 def _rounded(value: float | None) -> int | None:

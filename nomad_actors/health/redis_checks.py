@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from ..broker.client.permissions import refused_in_words
 from ..broker.client.server import ServerFacts
 from ..broker.errors import RedisUnavailable, Refusal
-from ..errors import Unavailable
+from ..findings import Finding, Severity
 from ..logs import redact
 from ..processes.local_redis import LocalRedis
 from ..processes.redis_log import complaints, since_last_start
-from ..queues.queue import redis_errors
 from ..settings.redis_cli import redis_cli
-from .findings import Finding, Patient, Status
+from .patient import Patient
 
 
 def reached(patient: Patient) -> Finding:
     """Tell whether Redis answers, and which release it is."""
     where = patient.settings.redis_url.shown
     try:
-        with redis_errors():
-            version = patient.broker.server().facts().version
-    except Unavailable as error:
-        refusal = error.__cause__.refusal if isinstance(error.__cause__, RedisUnavailable) else None
+        version = patient.server.version
+    except RedisUnavailable as error:
+        refusal = error.refusal
         told = "does not answer" if refusal is None else "lets nobody in" if refusal is Refusal.PASSWORD else "refuses"
-        return Finding("redis", Status.PROBLEM, f"{where} {told}: {redact(str(error))}", _reach(patient, refusal))
-    return Finding("redis", Status.OK, f"{version or 'of a release that it does not tell'} at {where}")
+        return Finding("redis", Severity.PROBLEM, f"{where} {told}: {redact(str(error))}", _reach(patient, refusal))
+    return Finding("redis", Severity.OK, f"{version or 'of a release that it does not tell'} at {where}")
 
 
 def _reach(patient: Patient, refusal: Refusal | None) -> str:
@@ -49,8 +48,7 @@ def _reach(patient: Patient, refusal: Refusal | None) -> str:
 
 def server(patient: Patient) -> Iterator[Finding]:
     """Check the server's settings and state."""
-    with redis_errors():
-        facts = patient.broker.server().facts()
+    facts = patient.server
     yield from _refusal(facts)
     yield _role(facts)
     yield _policy(facts, patient)
@@ -66,24 +64,26 @@ def _refusal(facts: ServerFacts) -> Iterator[Finding]:
     if facts.refusal is not None:
         full = facts.refusal is Refusal.FULL
         fix = "nomad clean QUEUE --status completed\nmakes room" if full else "see the other findings on Redis"
-        yield Finding("redis changes", Status.PROBLEM, str(facts.refusal), fix, subject="Redis")
+        yield Finding("redis changes", Severity.PROBLEM, str(facts.refusal), fix, subject="Redis")
 
 
 def _role(facts: ServerFacts) -> Finding:
     if facts.role == "slave":
         fix = "export REDIS_URL=redis://HOST:6379/0\nwith the host of the primary"
-        return Finding("redis role", Status.PROBLEM, "it is a replica: nothing can be written to it", fix)
-    return Finding("redis role", Status.OK if facts.role else Status.UNKNOWN, facts.role or "INFO is not allowed here")
+        return Finding("redis role", Severity.PROBLEM, "it is a replica: nothing can be written to it", fix)
+    return Finding(
+        "redis role", Severity.OK if facts.role else Severity.UNKNOWN, facts.role or "INFO is not allowed here"
+    )
 
 
 def _policy(facts: ServerFacts, patient: Patient) -> Finding:
     name, policy = "redis eviction", facts.memory_policy
     if policy is None:
-        return Finding(name, Status.UNKNOWN, "INFO is not allowed here", "see that maxmemory-policy is noeviction")
+        return Finding(name, Severity.UNKNOWN, "INFO is not allowed here", "see that maxmemory-policy is noeviction")
     if policy == "noeviction":
-        return Finding(name, Status.OK, policy)
+        return Finding(name, Severity.OK, policy)
     found = f"maxmemory-policy is {policy}: a Redis that is full would throw jobs away without a word"
-    return Finding(name, Status.PROBLEM, found, _configured(patient, "maxmemory-policy noeviction"))
+    return Finding(name, Severity.PROBLEM, found, _configured(patient, "maxmemory-policy noeviction"))
 
 
 def _configured(patient: Patient, setting: str) -> str:
@@ -100,27 +100,29 @@ def _configured(patient: Patient, setting: str) -> str:
 def _memory(facts: ServerFacts, patient: Patient) -> Finding:
     name, used, limit = "redis memory", facts.used_memory_bytes, facts.max_memory_bytes
     if used is None or limit is None:
-        return Finding(name, Status.UNKNOWN, "INFO is not allowed here")
+        return Finding(name, Severity.UNKNOWN, "INFO is not allowed here")
     if limit == 0:
-        return Finding(name, Status.OK, f"{_mib(used)} used, no limit")
+        return Finding(name, Severity.OK, f"{_mib(used)} used, no limit")
     percent = facts.memory_percent or 0.0
     found = f"{_mib(used)} of {_mib(limit)} used ({percent:.0f} %)"
     if percent < patient.limits.memory_warning_percent:
-        return Finding(name, Status.OK, found)
+        return Finding(name, Severity.OK, found)
     more = _configured(patient, f"maxmemory {2 * max(limit, used)}")
     fix = f"nomad clean QUEUE --status completed\nor give it more memory:\n{more}"
     full = percent >= patient.limits.memory_problem_percent
-    return Finding(name, Status.PROBLEM if full else Status.WARNING, f"{found}; when full, no job can be added", fix)
+    return Finding(
+        name, Severity.PROBLEM if full else Severity.WARNING, f"{found}; when full, no job can be added", fix
+    )
 
 
 def _persistence(facts: ServerFacts, patient: Patient) -> Finding:
     name = "redis persistence"
     if facts.append_only is None:
-        return Finding(name, Status.UNKNOWN, "INFO is not allowed here", "see that appendonly is on")
+        return Finding(name, Severity.UNKNOWN, "INFO is not allowed here", "see that appendonly is on")
     if facts.append_only and facts.append_ok is False:
         fix = "df -h\non the host of Redis: make room there; Redis' log says more"
         found = "the last write to the append-only file failed: it takes no change until it can write"
-        return Finding(name, Status.PROBLEM, found, fix)
+        return Finding(name, Severity.PROBLEM, found, fix)
     if facts.append_only:
         return _append_only(name, facts, patient)
     return _snapshots(name, facts, _configured(patient, "appendonly yes"))
@@ -134,19 +136,19 @@ def _append_only(name: str, facts: ServerFacts, patient: Patient) -> Finding:
         )
         # "off" stays: whoever has no password still does not get in.
         fix = f"{redis_cli(patient.settings)} ACL SETUSER default '~*' '&*' +@all\nand the same where its users are set"
-        return Finding(name, Status.PROBLEM, found, fix)
+        return Finding(name, Severity.PROBLEM, found, fix)
     if facts.refusal is Refusal.DISK:
         found = "append-only, but the last snapshot failed: it takes no change until one succeeds"
         anyway = _configured(patient, "stop-writes-on-bgsave-error no")
         fix = f"df -h\non the host of Redis; Redis' log says more; or let it take changes anyway:\n{anyway}"
-        return Finding(name, Status.PROBLEM, found, fix)
+        return Finding(name, Severity.PROBLEM, found, fix)
     if facts.rewrite_ok is False:
         found = "append-only, but the last rewrite of its file failed: the file grows until one succeeds"
         fix = (
             f"{redis_cli(patient.settings)} BGREWRITEAOF\nwhen its host has room (df -h, free -m); Redis' log says more"
         )
-        return Finding(name, Status.WARNING, found, fix)
-    return Finding(name, Status.OK, "append-only")
+        return Finding(name, Severity.WARNING, found, fix)
+    return Finding(name, Severity.OK, "append-only")
 
 
 def own_log(patient: Patient) -> Iterator[Finding]:
@@ -156,47 +158,43 @@ def own_log(patient: Patient) -> Iterator[Finding]:
     path = patient.settings.redis_url_file.with_name(LocalRedis.LOG)
     lines = since_last_start(path)
     if not lines:
-        yield Finding("redis log", Status.UNKNOWN, f"{path} has no start line")
+        yield Finding("redis log", Severity.UNKNOWN, f"{path} has no start line")
         return
     found = complaints(lines)
     for each in found:
-        status = Status.PROBLEM if each.complaint.serious else Status.WARNING
         times = "" if each.lines == 1 else f", {each.lines} times"
-        yield Finding(
-            "redis log", status, f"{each.complaint.meaning} ({path}{times}): {each.first}", each.complaint.remedy
-        )
+        yield replace(each.finding, cause=f"{each.finding.cause} ({path}{times}): {each.first}")
     if not found:
-        yield Finding("redis log", Status.OK, "no complaint since the last start of the own Redis")
+        yield Finding("redis log", Severity.OK, "no complaint since the last start of the own Redis")
 
 
 def _snapshots(name: str, facts: ServerFacts, fix: str) -> Finding:
     if facts.snapshots is None:
-        return Finding(name, Status.UNKNOWN, "append-only is off; whether snapshots are on is unknown", fix)
+        return Finding(name, Severity.UNKNOWN, "append-only is off; whether snapshots are on is unknown", fix)
     if not facts.snapshots:
         found = "append-only and snapshots are off: when Redis restarts, every job is lost"
-        return Finding(name, Status.PROBLEM, found, fix)
+        return Finding(name, Severity.PROBLEM, found, fix)
     if facts.snapshot_ok is False:
         return Finding(
-            name, Status.PROBLEM, "the last snapshot failed", "df -h\non the host of Redis; Redis' log says more"
+            name, Severity.PROBLEM, "the last snapshot failed", "df -h\non the host of Redis; Redis' log says more"
         )
     found = "snapshots only: when Redis crashes, what changed since the last one is lost"
-    return Finding(name, Status.WARNING, found, fix)
+    return Finding(name, Severity.WARNING, found, fix)
 
 
 def _commands(facts: ServerFacts, patient: Patient) -> Iterator[Finding]:
     """Report the commands that Redis refuses us; one that takes no change at all is another finding."""
     if facts.refusal is not None:
         return
-    with redis_errors():
-        refused = patient.broker.refused_commands()
+    refused = patient.broker.refused_commands()
     if not refused:
-        yield Finding("redis commands", Status.OK, "it takes all that we need")
+        yield Finding("redis commands", Severity.OK, "it takes all that we need")
         return
     user = urlsplit(patient.settings.redis_url).username or "default"
     allowed = f"ACL SETUSER {user} ~nomad:* +@all -@admin +info +config|get\nin redis-cli, as Redis' administrator"
     renamed = all(each.refusal is Refusal.COMMAND for each in refused)
     fix = "take their rename-command lines out of redis.conf and restart it" if renamed else allowed
-    yield Finding("redis commands", Status.PROBLEM, refused_in_words(refused), fix)
+    yield Finding("redis commands", Severity.PROBLEM, refused_in_words(refused), fix)
 
 
 def _clock(facts: ServerFacts, patient: Patient) -> Finding:
@@ -205,27 +203,24 @@ def _clock(facts: ServerFacts, patient: Patient) -> Finding:
     apart = max(0.0, abs(ahead) - facts.accuracy_ms / 1000)
     found = f"this host's is {abs(ahead):.2f} s {'ahead of' if ahead > 0 else 'behind'} Redis'"
     if apart <= patient.limits.clock_warning_seconds:
-        return Finding("clock", Status.OK, found)
+        return Finding("clock", Severity.OK, found)
     far = apart > patient.limits.clock_problem_seconds
     consequence = "; schedulers here add nothing until they agree" if far else ""
     fix = "timedatectl set-ntp true\non the host whose clock is wrong"
-    return Finding("clock", Status.PROBLEM if far else Status.WARNING, found + consequence, fix)
+    return Finding("clock", Severity.PROBLEM if far else Severity.WARNING, found + consequence, fix)
 
 
 def _steps(patient: Patient) -> Finding:
     """Tell whether Redis' clock has stepped, and queues go on by the workers' clocks."""
-    names = patient.queues.names()
-    with redis_errors():
-        standings = patient.broker.standings(names)
-    offsets = {name: standings[name].counts.clock_offset_ms / 1000 for name in standings}
+    offsets = {queue.name: queue.facts.counts.clock_offset_ms / 1000 for queue in patient.readable}
     worst = max(offsets, key=lambda name: abs(offsets[name]), default=None)
     if worst is None or abs(offsets[worst]) <= patient.limits.clock_problem_seconds:
-        return Finding("redis clock", Status.OK, "it has run evenly")
+        return Finding("redis clock", Severity.OK, "it has run evenly")
     found = (
         f"it stepped {'ahead' if offsets[worst] > 0 else 'back'}: queue {worst} goes on {abs(offsets[worst]):.0f} s "
         f"{'behind' if offsets[worst] > 0 else 'ahead of'} it, so that nothing starts early or is left behind"
     )
-    return Finding("redis clock", Status.WARNING, found, "timedatectl set-ntp true\non the host of Redis")
+    return Finding("redis clock", Severity.WARNING, found, "timedatectl set-ntp true\non the host of Redis")
 
 
 def _mib(size: int) -> str:

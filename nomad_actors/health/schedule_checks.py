@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ..broker.client.slots import SchedulerSign, slot_job_id
+from ..findings import Finding, Severity
 from ..scheduler import status
 from ..scheduler.status import Told
 from ..version import __version__
-from .findings import Finding, Patient, Status
+from .patient import Patient
 
 #: What mends clocks that disagree.
 CLOCK_FIX = "timedatectl set-ntp true\non the host whose clock is wrong"
@@ -16,24 +18,26 @@ CLOCK_FIX = "timedatectl set-ntp true\non the host whose clock is wrong"
 
 def schedulers(patient: Patient) -> Iterator[Finding]:
     """Tell whether a scheduler lives, and what each says of its clock and of why it adds nothing."""
-    signs = status.signs(patient.queues)
+    signs = patient.scheduler.schedulers
     live = [sign for sign in signs if status.is_live(sign)]
     if not live:
         silent_ms = min((sign.silent_ms for sign in signs), default=None)
         ago = "" if silent_ms is None else f" (the last was heard of {silent_ms / 1000:.0f} s ago)"
         found = f"none lives{ago}: nothing that is due is added"
-        yield Finding("schedulers", Status.PROBLEM, found, "nomad run scheduler")
+        yield Finding("schedulers", Severity.PROBLEM, found, "nomad run scheduler", runbook="NomadSchedulerSilent")
         return
     told = f"{len(live)} live: {', '.join(map(_with_clock, live))}"
     holding = [f"{sign.name} holds ({sign.holds})" for sign in live if sign.holds]
     off = [sign for sign in live if abs(sign.offset_seconds or 0.0) > patient.limits.clock_warning_seconds]
     if len(holding) == len(live):
         found = f"{told}; {'; '.join(holding)}: nothing that is due is added"
-        yield Finding("schedulers", Status.PROBLEM, found, CLOCK_FIX)
+        yield Finding("schedulers", Severity.PROBLEM, found, CLOCK_FIX, runbook="NomadSchedulerHolding")
     elif holding or off:
-        yield Finding("schedulers", Status.WARNING, "; ".join((told, *holding)), CLOCK_FIX)
+        yield Finding(
+            "schedulers", Severity.WARNING, "; ".join((told, *holding)), CLOCK_FIX, runbook="NomadSchedulerClockOff"
+        )
     else:
-        yield Finding("schedulers", Status.OK, told)
+        yield Finding("schedulers", Severity.OK, told)
 
 
 def _with_clock(sign: SchedulerSign) -> str:
@@ -45,11 +49,11 @@ def _with_clock(sign: SchedulerSign) -> str:
 
 def schedules(patient: Patient) -> Iterator[Finding]:
     """Tell which schedules are overdue, failed last, or are unknown to Redis."""
-    reading = patient.scheduler or status.read_scheduler(patient.queues, patient.clock)
+    reading = patient.scheduler
     on = [told for told in reading.told if told.running]
     found = [_failed_last(told) for told in on if told.last_status() == "failed"]
-    late = [(told.standing.schedule.name, told.overdue(reading.now_ms)) for told in on]
-    found += [_problem(name, f"overdue: {why.found}", why.fix) for name, why in late if why is not None]
+    late = [each for told in on if (each := told.overdue(reading.now_ms)) is not None]
+    found += [replace(each, cause=f"overdue: {each.cause}") for each in late]
     # A whole key of the wrong type is a finding of `records`.
     unreadable = [each for each in reading.unreadable if each.field]
     found += [_problem(each.name, f"cannot be read: {each.why}", each.removal(reading.cli)) for each in unreadable]
@@ -58,41 +62,41 @@ def schedules(patient: Patient) -> Iterator[Finding]:
         said = "unknown to Redis, which came back empty or has not met a scheduler of this release"
         fix = "nomad run scheduler\ndeclares the schedules of the code"
         names = ", ".join(unknown)
-        found.append(Finding("schedules", Status.PROBLEM, f"{names}: {said}", fix))
+        found.append(Finding("schedules", Severity.PROBLEM, f"{names}: {said}", fix))
     yield from found
     if not found:
         off = [told.standing.schedule.name for told in reading.told if not told.running]
         stopped = f", stopped: {', '.join(off)}" if off else ""
-        yield Finding("schedules", Status.OK, f"{len(reading.told)}, none overdue{stopped}")
+        yield Finding("schedules", Severity.OK, f"{len(reading.told)}, none overdue{stopped}")
 
 
-def _problem(subject: str, found: str, fix: str) -> Finding:
-    return Finding(f"schedule {subject}", Status.PROBLEM, found, fix, subject=subject)
+def _problem(subject: str, cause: str, remedy: str, runbook: str = "") -> Finding:
+    return Finding(f"schedule {subject}", Severity.PROBLEM, cause, remedy, subject=subject, runbook=runbook)
 
 
 def _failed_last(told: Told) -> Finding:
     name, last = told.standing.schedule.name, status.last_with_job(told.slots)
     job_id = slot_job_id(name, last.due_ms if last else 0)
     fix = f"nomad job {job_id}\nsays why; to retry it: nomad retry {job_id}"
-    return _problem(name, "the last run failed", fix)
+    return _problem(name, "the last run failed", fix, "NomadScheduleNotSucceeding")
 
 
 def releases(patient: Patient) -> Iterator[Finding]:
     """Tell whether live workers and schedulers are of one release, as far as their names tell it."""
-    names = {worker.name for name in patient.queues.names() for worker in patient.queues.get_queue(name).workers()}
-    names |= {sign.name for sign in status.signs(patient.queues) if status.is_live(sign)}
+    names = {worker.name for queue in patient.readable for worker in queue.workers}
+    names |= {sign.name for sign in patient.scheduler.schedulers if status.is_live(sign)}
     by_release: dict[str, list[str]] = {}
     for name in sorted(names):
         if release := release_of(name):
             by_release.setdefault(release, []).append(name)
     if not by_release:
-        yield Finding("releases", Status.UNKNOWN, f"this is {__version__}; what runs does not tell its release")
+        yield Finding("releases", Severity.UNKNOWN, f"this is {__version__}; what runs does not tell its release")
     elif set(by_release) == {__version__}:
-        yield Finding("releases", Status.OK, f"everything that tells its release is {__version__}")
+        yield Finding("releases", Severity.OK, f"everything that tells its release is {__version__}")
     else:
         told = "; ".join(f"{release}: {', '.join(names)}" for release, names in sorted(by_release.items()))
         found = f"mixed ({told}; this command is {__version__})"
-        yield Finding("releases", Status.WARNING, found, "restart what is of the old release when the deploy is over")
+        yield Finding("releases", Severity.WARNING, found, "restart what is of the old release when the deploy is over")
 
 
 def release_of(name: str) -> str | None:

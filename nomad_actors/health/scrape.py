@@ -5,33 +5,29 @@ Its cost grows with queues, schedules, running jobs and characters, never with t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
 
 from ..broker import JobBroker
+from ..broker.client.server import ServerFacts
 from ..broker.client.slots import Slot
-from ..broker.client.standings import Standing as QueueStanding
 from ..clock import Clock
 from ..metrics.collector import ScrapeCollector
 from ..metrics.definitions import REGISTRY
 from ..metrics.exposition import joined
-from ..metrics.readings import (
-    DatabaseReading,
-    QueueReading,
-    RedisReading,
-    ScheduleReading,
-    database_families,
-    redis_families,
-)
+from ..metrics.readings import DatabaseReading, RedisReading, ScheduleReading, database_families, redis_families
 from ..queues import Queues
-from ..queues.job_type import Priority
-from ..queues.queue import Queue, redis_errors, standing_of
+from ..queues.across_queues import read_snapshots
+from ..queues.overruns import read_overruns
+from ..queues.snapshot import readable
 from ..scheduler import status
 from ..scheduler.book import Standing
 from ..store import Store
+from .queue_families import queue_families
 
 #: Prometheus waits ten seconds for all of it; a Redis that needs longer than this cannot be read.
 REDIS_SECONDS: Final = 5.0
@@ -43,25 +39,28 @@ def scraped(broker: JobBroker, queues: Queues, store: Store, clock: Clock) -> Co
     For the admin alone: it is not summed over several of them, as what other services count is.
     """
     sources = {
-        "redis": lambda: redis_families(read_redis(broker, queues, clock)),
+        "redis": lambda: families_of_redis(broker, queues, clock),
         "database": lambda: database_families(read_database(store, clock)),
     }
     return joined(REGISTRY, ScrapeCollector(sources))
 
 
-def read_redis(broker: JobBroker, queues: Queues, clock: Clock) -> RedisReading:
-    """Read how the queues, the schedules and Redis itself stand, in a few round trips however many queues there are.
+def families_of_redis(broker: JobBroker, queues: Queues, clock: Clock) -> list[Metric]:
+    """Return the metrics of the queues, the schedules and Redis itself, read in a few round trips.
 
     Raises `Unavailable` when Redis does not answer, or not in time.
     """
-    with redis_errors(), broker.within(REDIS_SECONDS):
-        return _read_redis(broker, queues, clock)
+    with broker.within(REDIS_SECONDS):
+        server, snapshots = broker.server().facts(), readable(read_snapshots(queues))
+        overruns = read_overruns(queues, snapshots)
+        scheduler = status.read_scheduler(queues, clock)
+    return [*queue_families(snapshots, overruns), *redis_families(redis_reading(server, scheduler))]
 
 
-def _read_redis(broker: JobBroker, queues: Queues, clock: Clock) -> RedisReading:
-    server, standings = broker.server().facts(), broker.standings(queues.names())
+def redis_reading(server: ServerFacts, scheduler: status.Reading) -> RedisReading:
+    """Return what is shown of the schedules and of Redis itself."""
+    live = [status.is_live(sign) for sign in scheduler.schedulers]
     return RedisReading(
-        queues={name: _queue(queues.get_queue(name), standing) for name, standing in standings.items()},
         schedules={
             told.standing.schedule.name: ScheduleReading(
                 enabled=told.running,
@@ -70,9 +69,9 @@ def _read_redis(broker: JobBroker, queues: Queues, clock: Clock) -> RedisReading
                 success_due_seconds=_seconds(success_due_ms(told.standing, told.slots, told.last_success_ms)),
                 missed=told.standing.stored.missed,
             )
-            for told in status.read_all(queues, clock)
+            for told in scheduler.told
         },
-        schedulers=_schedulers(queues),
+        schedulers={"live": live.count(True), "silent": live.count(False)},
         memory_bytes=server.used_memory_bytes,
         memory_limit_bytes=server.max_memory_bytes,
         persistence_ok=server.persists,
@@ -92,25 +91,6 @@ def read_database(store: Store, clock: Clock) -> DatabaseReading:
     )
 
 
-def _queue(queue: Queue, read: QueueStanding) -> QueueReading:
-    standing = standing_of(read.counts, read.ages)
-    paused_since_ms = min((pause.since_ms for pause in standing.pauses), default=None)
-    overruns = queue.overruns_beside(standing.longest_active_ms)
-    return QueueReading(
-        jobs=standing.counts,
-        oldest_waiting_seconds={
-            priority.name: standing.oldest_waiting_ms.get(priority, 0.0) / 1000 for priority in Priority
-        },
-        longest_active_seconds=(standing.longest_active_ms or 0.0) / 1000,
-        overtime_seconds=max((overrun.over_ms for overrun in overruns), default=0) / 1000,
-        paused_since_seconds=_seconds(paused_since_ms),
-        workers=len(read.workers),
-        recovered=standing.recovered,
-        poison=standing.poison,
-        clock_offset_seconds=read.counts.clock_offset_ms / 1000,
-    )
-
-
 def success_due_ms(standing: Standing, slots: Sequence[Slot], last_success_ms: int | None) -> int | None:
     """Return when a schedule's second run since its last success is or was due; None for a schedule that is off.
 
@@ -125,11 +105,6 @@ def success_due_ms(standing: Standing, slots: Sequence[Slot], last_success_ms: i
         due = standing.schedule.next_due(datetime.fromtimestamp(max([after_ms, *runs]) / 1000, UTC))
         runs.append(int(due.timestamp() * 1000))
     return runs[1]
-
-
-def _schedulers(queues: Queues) -> Mapping[str, int]:
-    live = [status.is_live(sign) for sign in status.signs(queues)]
-    return {"live": live.count(True), "silent": live.count(False)}
 
 
 def _seconds(ms: int | None) -> float | None:

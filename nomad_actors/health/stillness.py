@@ -1,67 +1,41 @@
-"""Why a queue does not move: the first of the known reasons that explains it, and the command that ends it."""
+"""Why a queue is not moving: the first of the known reasons that explains it, and the command that ends it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 
-from ..broker.client.queue_view import QueueCounts
-from ..broker.client.server import RunningJob
+from ..broker.client.queue_facts import RunningJob
+from ..findings import Finding, Severity
 from ..logs.counted import counted
 from ..queues import pauses
 from ..queues.job import Job
-from ..queues.queue import Queue, redis_errors
-from .findings import Patient
+from ..queues.snapshot import QueueSnapshot
 
 #: How many delayed jobs are looked at for what they wait for.
 DELAYED_SAMPLE = 20
+START_WORKERS = "nomad run workers"
 _NAMED_JOBS = 3
 
 
-class Reason(StrEnum):
-    """Why nothing starts, in the order of asking."""
-
-    NO_WORKERS = "no workers"
-    PAUSED = "paused"
-    PLACES_TAKEN = "places taken"
-    LIMIT = "limit reached"
-    BRAKE = "brake"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class Stillness:
-    """Why nothing starts in a queue, in words, and what to do, as a finding says it."""
-
-    reason: Reason
-    found: str
-    fix: str
-
-
-def why_still(patient: Patient, queue: Queue) -> Stillness:
-    """Return why no job of a queue starts; `unknown` when none of the known reasons holds."""
-    with redis_errors():
-        counts = patient.broker.view(queue.name).counts()
-        running = patient.broker.server().running(queue.name)
+def why_still(snapshot: QueueSnapshot, delayed: Sequence[Job]) -> Finding | None:
+    """Return why no job of a queue starts, None when no known reason holds; `delayed` are its next delayed jobs."""
     return (
-        _no_workers(queue)
-        or paused(queue)
-        or _places_taken(queue, running)
-        or _limit(queue, counts, running)
-        or _rate(patient, queue, counts)
-        or _brake(queue)
-        or _unknown(queue)
+        _no_workers(snapshot)
+        or paused(snapshot)
+        or _places_taken(snapshot)
+        or _limit(snapshot)
+        or _rate(snapshot)
+        or _brake(snapshot, delayed)
     )
 
 
-def held_back(queue: Queue) -> str | None:
-    """Return for what the next delayed jobs wait when each of them deferred itself: a brake that is in force."""
+def held_back(delayed: Sequence[Job]) -> str | None:
+    """Return why the next delayed jobs wait when each of them deferred itself: a brake that is in force."""
     # One whose type the worker did not know was put off by the worker, not by itself.
-    delayed = [job for job in queue.jobs("delayed", 0, DELAYED_SAMPLE - 1) if job.unknown_since_ms is None]
-    reasons = [deferred_for(job) for job in delayed]
-    told = [reason for reason in reasons if reason is not None]
-    return told[0] if told and len(told) == len(reasons) else None
+    known = [job for job in delayed[:DELAYED_SAMPLE] if job.unknown_since_ms is None]
+    reasons = [reason for job in known if (reason := deferred_for(job)) is not None]
+    return reasons[0] if reasons and len(reasons) == len(known) else None
 
 
 def deferred_for(job: Job) -> str | None:
@@ -71,74 +45,79 @@ def deferred_for(job: Job) -> str | None:
     return None
 
 
-def _no_workers(queue: Queue) -> Stillness | None:
-    if queue.workers():
+def paused(snapshot: QueueSnapshot) -> Finding | None:
+    """Return why a paused queue is not moving, None for one that is not paused."""
+    if not snapshot.pauses:
         return None
-    return Stillness(Reason.NO_WORKERS, "no live worker serves it", "nomad run workers")
+    remedy = " && ".join(pauses.ended_by(snapshot.name, pause.scope) for pause in snapshot.pauses)
+    cause = "; ".join(map(pauses.in_words, snapshot.pauses))
+    return _finding(snapshot, Severity.WARNING, cause, remedy, runbook="NomadPausedTooLong")
 
 
-def paused(queue: Queue) -> Stillness | None:
-    """Return why a paused queue stands still, None for one that is not paused."""
-    found = queue.pauses()
-    if not found:
+def unexplained(snapshot: QueueSnapshot) -> Finding:
+    """Return the finding for a queue that is not moving for no known reason."""
+    workers = ", ".join(worker.name for worker in snapshot.workers)
+    cause = f"nothing known holds it back: {workers} should take its jobs, and places are free"
+    return _finding(snapshot, Severity.PROBLEM, cause, "read the workers' log, then restart them")
+
+
+def _finding(snapshot: QueueSnapshot, severity: Severity, cause: str, remedy: str, *, runbook: str = "") -> Finding:
+    return Finding(f"queue {snapshot.name}", severity, cause, remedy, subject=snapshot.name, runbook=runbook)
+
+
+def _no_workers(snapshot: QueueSnapshot) -> Finding | None:
+    if snapshot.workers:
         return None
-    fix = " && ".join(pauses.ended_by(queue.name, pause.scope) for pause in found)
-    return Stillness(Reason.PAUSED, "; ".join(map(pauses.in_words, found)), fix)
+    cause = "no live worker serves it"
+    return _finding(snapshot, Severity.PROBLEM, cause, START_WORKERS, runbook="NomadQueueUnserved")
 
 
-def _places_taken(queue: Queue, running: list[RunningJob]) -> Stillness | None:
-    places = queue.concurrency * len(queue.workers())
-    if len(running) < places:
+def _places_taken(snapshot: QueueSnapshot) -> Finding | None:
+    places = snapshot.concurrency * len(snapshot.workers)
+    if len(snapshot.running) < places:
         return None
-    found = f"all {places} places are taken: {_jobs(running)}"
-    variable = f"NOMAD_CONCURRENCY_{queue.name.upper().replace('-', '_')}"
-    fix = f"nomad job {running[0].job_id} --queue {queue.name}\nfor more places: nomad run workers, or {variable}"
-    return Stillness(Reason.PLACES_TAKEN, found, fix)
+    cause = f"all {places} places are taken: {_jobs(snapshot.running)}"
+    variable = f"NOMAD_CONCURRENCY_{snapshot.name.upper().replace('-', '_')}"
+    first = snapshot.running[0].job_id
+    remedy = f"nomad job {first} --queue {snapshot.name}\nfor more places: {START_WORKERS}, or {variable}"
+    return _finding(snapshot, Severity.WARNING, cause, remedy)
 
 
-def _limit(queue: Queue, counts: QueueCounts, running: list[RunningJob]) -> Stillness | None:
-    if counts.limit is None or counts.active < counts.limit:
+def _limit(snapshot: QueueSnapshot) -> Finding | None:
+    limit = snapshot.facts.counts.limit
+    if limit is None or snapshot.facts.counts.active < limit:
         return None
-    is_set = counts.limits.concurrency is not None
+    is_set = snapshot.limits.concurrency is not None
     whose = "that somebody set" if is_set else "that its job types declare"
-    found = (
-        f"its limit of {counted(counts.limit, 'job')} at a time over all hosts, {whose}, is reached: {_jobs(running)}"
+    cause = (
+        f"its limit of {counted(limit, 'job')} at a time over all hosts, {whose}, is reached: {_jobs(snapshot.running)}"
     )
-    more = f"nomad limits {queue.name} --concurrency {'none' if is_set else counts.limit + 1}"
-    return Stillness(Reason.LIMIT, found, f"{more}\nfor more at a time")
+    more = f"nomad limits {snapshot.name} --concurrency {'none' if is_set else limit + 1}"
+    return _finding(snapshot, Severity.WARNING, cause, f"{more}\nfor more at a time")
 
 
-def _rate(patient: Patient, queue: Queue, counts: QueueCounts) -> Stillness | None:
-    starts, period_ms = counts.limits.starts, counts.limits.period_ms
-    if starts is None or period_ms is None:
+def _rate(snapshot: QueueSnapshot) -> Finding | None:
+    starts, period_ms, oldest_ms = snapshot.limits.starts, snapshot.limits.period_ms, snapshot.facts.oldest_start_ms
+    if starts is None or period_ms is None or oldest_ms is None or oldest_ms + period_ms <= snapshot.now_ms:
         return None
-    with redis_errors():
-        oldest_ms = patient.broker.server().oldest_start_ms(queue.name, starts)
-    if oldest_ms is None or oldest_ms + period_ms <= counts.now_ms:
-        return None
-    found = f"its limit of {starts} starts in {period_ms / 1000:g} s is reached, until {_at(oldest_ms + period_ms)}"
-    fix = f"nomad limits {queue.name} --starts none\nfor no such limit; the queue goes on by itself too"
-    return Stillness(Reason.LIMIT, found, fix)
+    cause = f"its limit of {starts} starts in {period_ms / 1000:g} s is reached, until {_at(oldest_ms + period_ms)}"
+    remedy = f"nomad limits {snapshot.name} --starts none\nfor no such limit; the queue goes on by itself too"
+    return _finding(snapshot, Severity.WARNING, cause, remedy)
 
 
-def _brake(queue: Queue) -> Stillness | None:
-    reason = held_back(queue)
+def _brake(snapshot: QueueSnapshot, delayed: Sequence[Job]) -> Finding | None:
+    reason = held_back(delayed)
     if reason is None:
         return None
-    fix = f"nomad jobs {queue.name} --status delayed\nshows them; they run by themselves when the brake ends"
-    return Stillness(Reason.BRAKE, f"a brake is in force: its next jobs deferred themselves ({reason})", fix)
+    cause = f"a brake is in force: its next jobs deferred themselves ({reason})"
+    remedy = f"nomad jobs {snapshot.name} --status delayed\nshows them; they run by themselves when the brake ends"
+    return _finding(snapshot, Severity.WARNING, cause, remedy)
 
 
-def _unknown(queue: Queue) -> Stillness:
-    workers = ", ".join(worker.name for worker in queue.workers())
-    found = f"nothing known holds it back: {workers} should take its jobs, and places are free"
-    return Stillness(Reason.UNKNOWN, found, "read the workers' log, then restart them")
-
-
-def _jobs(running: list[RunningJob]) -> str:
-    told = [f"{job.job_id} since {_at(job.since_ms)} on {job.worker}" for job in running[:_NAMED_JOBS]]
+def _jobs(running: Sequence[RunningJob]) -> str:
+    named = [f"{job.job_id} since {_at(job.since_ms)} on {job.worker}" for job in running[:_NAMED_JOBS]]
     more = f" and {len(running) - _NAMED_JOBS} more" if len(running) > _NAMED_JOBS else ""
-    return "; ".join(told) + more
+    return "; ".join(named) + more
 
 
 def _at(ms: float) -> str:

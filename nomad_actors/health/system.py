@@ -6,15 +6,14 @@ checks.
 
 from __future__ import annotations
 
-from typing import Any
-
+from ..findings import Area, Finding, Severity
 from ..queues import Queues
 from ..scheduler.status import Reading
 from .examine import Report
-from .findings import Area, Finding, Status
+from .models import Health, PartHealth, QueueHealth, ScheduleHealth, WorkerHealth
 
 
-def system_health(report: Report, queues: Queues, scheduler: Reading) -> dict[str, Any]:
+def system_health(report: Report, queues: Queues, scheduler: Reading) -> Health:
     """Return whether the job system is healthy; see `job_metrics.get_job_system_health`.
 
     What holds a queue back on purpose, a pause for one, is among its issues, but does not make it unhealthy.
@@ -22,37 +21,38 @@ def system_health(report: Report, queues: Queues, scheduler: Reading) -> dict[st
     names = queues.names()
     unhealthy, unserved = (_subjects(report, area) & set(names) for area in (Area.QUEUES, Area.WORKERS))
     running = sum(told.running for told in scheduler.told)
-    return {
-        "healthy": report.healthy,
-        "queues": {
-            "total": len(names),
-            "healthy": len(names) - len(unhealthy),
-            "unhealthy": len(unhealthy),
-            "issues": _issues(report, Area.QUEUES, Status.PROBLEM) + _issues(report, Area.QUEUES, Status.WARNING),
-        },
-        "scheduledJobs": {
-            "total": len(scheduler.told),
-            "running": running,
-            "stopped": len(scheduler.told) - running,
-            "issues": _issues(report, Area.SCHEDULES),
-        },
-        "workers": {
-            "total": len(names),
-            "active": len(names) - len(unserved),
-            "issues": _issues(report, Area.WORKERS),
-        },
-        **{area.value: {"issues": _issues(report, area)} for area in (Area.REDIS, Area.DATABASE, Area.HOST)},
-    }
+    redis, database, host = (
+        PartHealth(issues=_issues(report, area)) for area in (Area.REDIS, Area.DATABASE, Area.HOST)
+    )
+    return Health(
+        healthy=report.healthy,
+        queues=QueueHealth(
+            total=len(names),
+            healthy=len(names) - len(unhealthy),
+            unhealthy=len(unhealthy),
+            issues=_issues(report, Area.QUEUES, Severity.PROBLEM) + _issues(report, Area.QUEUES, Severity.WARNING),
+        ),
+        scheduled_jobs=ScheduleHealth(
+            total=len(scheduler.told),
+            running=running,
+            stopped=len(scheduler.told) - running,
+            issues=_issues(report, Area.SCHEDULES),
+        ),
+        workers=WorkerHealth(total=len(names), active=len(names) - len(unserved), issues=_issues(report, Area.WORKERS)),
+        redis=redis,
+        database=database,
+        host=host,
+    )
 
 
-def _of(report: Report, area: Area, status: Status) -> list[Finding]:
-    return [finding for finding in report.findings if finding.area is area and finding.status is status]
+def _of(report: Report, area: Area, status: Severity) -> list[Finding]:
+    return [finding for finding in report.findings if finding.area is area and finding.severity is status]
 
 
-def _issues(report: Report, area: Area, status: Status = Status.PROBLEM) -> list[str]:
+def _issues(report: Report, area: Area, status: Severity = Severity.PROBLEM) -> list[str]:
     return [finding.in_words() for finding in _of(report, area, status)]
 
 
 def _subjects(report: Report, area: Area) -> set[str]:
-    found = _of(report, area, Status.PROBLEM)
+    found = _of(report, area, Severity.PROBLEM)
     return {subject for finding in found for subject in (finding.subject, *finding.subjects)}

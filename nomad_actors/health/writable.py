@@ -7,26 +7,18 @@ import pwd
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from ..findings import Finding, Severity
 from ..processes.private_files import in_words
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _FOR_THE_PROGRAMS = "as the programs' user: if they run as another one, run nomad doctor as that user first"
 
 
-@dataclass(frozen=True)
-class Closed:
-    """What cannot be written to and why, and the command that mends it, as a finding has them."""
-
-    found: str
-    fix: str
-
-
-def closed(paths: Iterable[Path], *, directory: Path) -> Iterator[Closed]:
-    """Yield, by cause, those of the existing paths, and of the `directory` of them, that we cannot write to.
+def closed(name: str, paths: Iterable[Path], *, directory: Path) -> Iterator[Finding]:
+    """Yield, by cause, findings of the check `name`: existing paths, and their `directory`, that we cannot write to.
 
     Unless the directory is one of the paths too, others may keep files in it: its content is left alone.
     """
@@ -38,13 +30,13 @@ def closed(paths: Iterable[Path], *, directory: Path) -> Iterator[Closed]:
         if path not in denied:
             remounts.setdefault(_remount(path), []).append(path)
     for command, of_mount in remounts.items():
-        yield Closed(f"cannot write {in_words(of_mount)}: mounted read-only", command)
+        yield Finding(name, Severity.PROBLEM, f"cannot write {in_words(of_mount)}: mounted read-only", command)
     if denied:
         found = f"this user (uid {os.getuid()}) cannot write {in_words(denied)}"
         whole = [path for path in denied if path in ours]
         commands = [_open(whole, "-R ")] if whole else []
         commands += [_open([directory], "")] if directory in denied and directory not in ours else []
-        yield Closed(found, f"{' && '.join(commands)}\n{_FOR_THE_PROGRAMS}")
+        yield Finding(name, Severity.PROBLEM, found, f"{' && '.join(commands)}\n{_FOR_THE_PROGRAMS}")
 
 
 def outermost(paths: Sequence[Path]) -> list[Path]:

@@ -13,24 +13,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 
 @dataclass(frozen=True, kw_only=True)
-class QueueReading:
-    """What Redis holds of one queue; ages in seconds, 0 for what there is none of."""
-
-    jobs: Mapping[str, int]
-    oldest_waiting_seconds: Mapping[str, float]
-    longest_active_seconds: float
-    #: How far the worst running job is beyond its job type's time limit.
-    overtime_seconds: float
-    #: Since the epoch; None while the queue is not paused.
-    paused_since_seconds: float | None
-    workers: int
-    recovered: int
-    poison: int
-    #: What is taken off Redis' clock for a step of it.
-    clock_offset_seconds: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
 class ScheduleReading:
     """What Redis holds of one schedule; times in seconds since the epoch, None for what there is not."""
 
@@ -46,9 +28,8 @@ class ScheduleReading:
 
 @dataclass(frozen=True, kw_only=True)
 class RedisReading:
-    """Everything that one scrape reads from Redis."""
+    """What one scrape reads from Redis beside the queues."""
 
-    queues: Mapping[str, QueueReading] = field(default_factory=dict)
     schedules: Mapping[str, ScheduleReading] = field(default_factory=dict)
     #: How many schedulers are in which state.
     schedulers: Mapping[str, int] = field(default_factory=dict)
@@ -67,12 +48,9 @@ class DatabaseReading:
 
 
 def redis_families(reading: RedisReading) -> Iterable[Metric]:
-    """Return the metrics of what Redis holds."""
-    yield from _queue_families(reading.queues)
+    """Return the metrics of what Redis holds beside the queues."""
     yield from _schedule_families(reading.schedules)
-    schedulers = _gauge(
-        "nomad_schedulers", "Schedulers that were heard of lately, and those that fell silent.", "state"
-    )
+    schedulers = gauge("nomad_schedulers", "Schedulers that were heard of lately, and those that fell silent.", "state")
     for state, count in reading.schedulers.items():
         schedulers.add_metric([state], count)
     yield schedulers
@@ -87,73 +65,29 @@ def redis_families(reading: RedisReading) -> Iterable[Metric]:
 
 def database_families(reading: DatabaseReading) -> Iterable[Metric]:
     """Return the metrics of what the database holds."""
-    characters = _gauge("nomad_characters", "Characters by what their login is worth.", "status")
+    characters = gauge("nomad_characters", "Characters by what their login is worth.", "status")
     for status, count in reading.characters.items():
         characters.add_metric([status], count)
     yield characters
-    ages = _gauge("nomad_data_age_seconds", "Since the data of the worst active character was confirmed.", "dataset")
+    ages = gauge("nomad_data_age_seconds", "Since the data of the worst active character was confirmed.", "dataset")
     for dataset, age_seconds in sorted(reading.data_age_seconds.items()):
         ages.add_metric([dataset], age_seconds)
     yield ages
 
 
-def _queue_families(queues: Mapping[str, QueueReading]) -> Iterable[Metric]:
-    jobs = _gauge("nomad_queue_jobs", "Jobs by queue and state.", "queue", "state")
-    oldest = _gauge(
-        "nomad_queue_oldest_waiting_seconds",
-        "How long the first waiting job of a priority has been due; 0 when none waits.",
-        *("queue", "priority"),
-    )
-    longest = _gauge("nomad_queue_longest_active_seconds", "How long the longest-running job runs.", "queue")
-    overtime = _gauge(
-        "nomad_queue_overtime_seconds", "How far the worst running job is beyond its job type's time limit.", "queue"
-    )
-    paused = _gauge("nomad_queue_paused", "Whether no job of the queue starts because it is paused.", "queue")
-    paused_since = _gauge(
-        "nomad_queue_paused_since_timestamp_seconds", "Since when the queue is paused; missing while it runs.", "queue"
-    )
-    workers = _gauge("nomad_queue_workers", "Live worker processes that serve the queue.", "queue")
-    recovered = CounterMetricFamily(
-        "nomad_queue_recovered_total", "Jobs taken back from workers that were lost.", labels=["queue"]
-    )
-    poison = CounterMetricFamily(
-        "nomad_queue_poison_total", "Jobs that failed because worker after worker was lost with them.", labels=["queue"]
-    )
-    clock = _gauge(
-        "nomad_queue_clock_offset_seconds",
-        "By how much the queue goes behind Redis' clock, because that stepped ahead; below 0 when it stepped back.",
-        "queue",
-    )
-    for name, queue in sorted(queues.items()):
-        clock.add_metric([name], queue.clock_offset_seconds)
-        for state, count in queue.jobs.items():
-            jobs.add_metric([name, state], count)
-        for priority, age_seconds in queue.oldest_waiting_seconds.items():
-            oldest.add_metric([name, priority], age_seconds)
-        longest.add_metric([name], queue.longest_active_seconds)
-        overtime.add_metric([name], queue.overtime_seconds)
-        paused.add_metric([name], queue.paused_since_seconds is not None)
-        if queue.paused_since_seconds is not None:
-            paused_since.add_metric([name], queue.paused_since_seconds)
-        workers.add_metric([name], queue.workers)
-        recovered.add_metric([name], queue.recovered)
-        poison.add_metric([name], queue.poison)
-    return jobs, oldest, longest, overtime, paused, paused_since, workers, recovered, poison, clock
-
-
 def _schedule_families(schedules: Mapping[str, ScheduleReading]) -> Iterable[Metric]:
-    enabled = _gauge("nomad_schedule_enabled", "Whether the schedule is on.", "schedule")
-    success = _gauge(
+    enabled = gauge("nomad_schedule_enabled", "Whether the schedule is on.", "schedule")
+    success = gauge(
         "nomad_schedule_last_success_timestamp_seconds",
         "When a job of the schedule last completed; missing until one has.",
         "schedule",
     )
-    due = _gauge(
+    due = gauge(
         "nomad_schedule_start_due_timestamp_seconds",
         "The schedule's first slot that has not started: in the past, it is overdue; missing while it is off.",
         "schedule",
     )
-    success_due = _gauge(
+    success_due = gauge(
         "nomad_schedule_success_due_timestamp_seconds",
         "When the schedule's second run since its last success is due; missing while it is off.",
         "schedule",
@@ -173,7 +107,8 @@ def _schedule_families(schedules: Mapping[str, ScheduleReading]) -> Iterable[Met
     return enabled, success, due, success_due, missed
 
 
-def _gauge(name: str, says: str, *labels: str) -> GaugeMetricFamily:
+def gauge(name: str, says: str, *labels: str) -> GaugeMetricFamily:
+    """Return a gauge without series yet."""
     return GaugeMetricFamily(name, says, labels=labels)
 
 

@@ -18,6 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ..errors import CannotStart, NomadError
+from ..findings import Severity
 from ..logs import get_logger
 from ..settings import OWN_REDIS
 from . import redis_log
@@ -57,12 +58,12 @@ class OwnRedis(LocalRedis):
 
     def _log_complaints(self) -> None:
         for found in redis_log.complaints(redis_log.since_last_start(self.log)):
-            log = logger.error if found.complaint.serious else logger.warning
+            log = logger.error if found.finding.severity is Severity.PROBLEM else logger.warning
             log(
-                f"own Redis: {found.complaint.meaning}",
+                f"own Redis: {found.finding.cause}",
                 lines=found.lines,
                 first=found.first,
-                remedy=found.complaint.remedy,
+                remedy=found.finding.remedy,
                 log=str(self.log),
             )
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..findings import Finding, Severity
+
 _STARTING = ("Redis is starting", "Valkey is starting")
 #: More than a server logs in months.
 _READ_BYTES = 4 << 20
@@ -20,59 +22,71 @@ class Complaint:
     """A kind of line in the log: any of the texts marks it."""
 
     texts: tuple[str, ...]
-    meaning: str
-    #: Whether data was lost or the server cannot go on; else the server mended it by itself.
-    serious: bool
-    remedy: str
+    #: A problem where data was lost or the server cannot go on; a warning where it mended it by itself.
+    finding: Finding
     #: Lines with one of these say that what the earlier ones complain about is over.
     solved: tuple[str, ...] = ()
+
+
+def _found(severity: Severity, cause: str, remedy: str) -> Finding:
+    return Finding("redis log", severity, cause, remedy)
 
 
 COMPLAINTS = (
     Complaint(
         ("sending an error to its AOF-loading-client",),
-        "it dropped commands while it read its append-only file: jobs are lost",
-        serious=True,
-        remedy="stop it and copy its directory: the commands are in the append-only file until it is rewritten; then "
-        "let its user `default` do everything (user default off ~* &* +@all) and start it again",
+        _found(
+            Severity.PROBLEM,
+            "it dropped commands while it read its append-only file: jobs are lost",
+            "stop it and copy its directory: the commands are in the append-only file until it is rewritten; then "
+            "let its user `default` do everything (user default off ~* &* +@all) and start it again",
+        ),
     ),
     Complaint(
         ("Bad file format reading the append only file", "Unknown command", "Error reading the RDB preamble"),
-        "it cannot read its append-only file",
-        serious=True,
-        remedy="copy its directory, then repair the file: redis-check-aof --fix (of the server's own release)",
+        _found(
+            Severity.PROBLEM,
+            "it cannot read its append-only file",
+            "copy its directory, then repair the file: redis-check-aof --fix (of the server's own release)",
+        ),
     ),
     Complaint(
         ("Can't handle RDB format version",),
-        "its files were written by a newer release",
-        serious=True,
-        remedy="start the newer release again, or one after it",
+        _found(
+            Severity.PROBLEM,
+            "its files were written by a newer release",
+            "start the newer release again, or one after it",
+        ),
     ),
     Complaint(
         ("Address already in use", "Failed listening on port"),
-        "another program has its port",
-        serious=True,
-        remedy="stop that program; `make run` chooses another port when it is started again",
+        _found(
+            Severity.PROBLEM,
+            "another program has its port",
+            "stop that program; `make run` chooses another port when it is started again",
+        ),
     ),
     Complaint(
         ("Error writing to the AOF file", "Short write while writing to the AOF file", "No space left on device"),
-        "it could not write its append-only file",
-        serious=True,
-        remedy="make room: df -h on its host",
+        _found(Severity.PROBLEM, "it could not write its append-only file", "make room: df -h on its host"),
         # The first is of its own writes, the second of a rewrite, which ran out of room alone.
         solved=("AOF write error looks solved", "Background AOF rewrite finished successfully"),
     ),
     Complaint(
         ("Can't open the append-only file", "Can't open or create append-only", "Fatal error loading the DB"),
-        "it cannot open its files",
-        serious=True,
-        remedy="see that its directory is there, and that its user may read and write it",
+        _found(
+            Severity.PROBLEM,
+            "it cannot open its files",
+            "see that its directory is there, and that its user may read and write it",
+        ),
     ),
     Complaint(
         ("short read while loading the AOF", "because aof-load-truncated is enabled"),
-        "the end of its append-only file was incomplete and was cut off, as after a loss of power",
-        serious=False,
-        remedy="nothing, if its host lost power (at most a second of changes is gone); else check the disk",
+        _found(
+            Severity.WARNING,
+            "the end of its append-only file was incomplete and was cut off, as after a loss of power",
+            "nothing, if its host lost power (at most a second of changes is gone); else check the disk",
+        ),
     ),
 )
 
@@ -81,7 +95,7 @@ COMPLAINTS = (
 class Found:
     """A complaint of a log, how many lines of it there are, and the first of them."""
 
-    complaint: Complaint
+    finding: Finding
     lines: int
     first: str
 
@@ -104,7 +118,7 @@ def complaints(lines: Sequence[str]) -> list[Found]:
     for complaint in COMPLAINTS:
         matching = [line for line in _unsolved(lines, complaint) if _has(line, complaint.texts)]
         if matching:
-            found.append(Found(complaint, len(matching), matching[0]))
+            found.append(Found(complaint.finding, len(matching), matching[0]))
     return found
 
 

@@ -2,274 +2,125 @@
 
 from __future__ import annotations
 
-import json
-import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired
 
-from ..broker.records import EventKind
-from ..broker.records.notes import Progress
-from ..broker.records.stored_job import StoredJob, error_of
-from ..errors import BadInput
-from ..logs.foreign_text import came_from_outside, safe_repr, safe_str
-from .job_type import Backoff, JobType, Priority
+from pydantic import ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
-#: Whoever tells a job as JSON has so many calls, lists and objects around its data.
-_DEPTH_TO_SPARE = 100
-#: Of a name or value that JSON has no form for.
-_MAX_CHARS = 1_000
+# Not of `typing`: pydantic takes that one from Python 3.12 on.
+from typing_extensions import TypedDict
+
+from ..response_model import ResponseModel
+
+JobState = Literal["waiting", "active", "delayed", "completed", "failed", "paused"]
+JobOutcome = Literal["completed", "skipped", "failed", "cancelled"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """A job at one instant; times in milliseconds since the epoch, None for "not yet"."""
+class BackoffOptions(ResponseModel):
+    """How long a failed job waits before its next attempt."""
+
+    type: Literal["exponential", "fixed"]
+    delay_ms: int = Field(alias="delay", description="ms")
+
+
+class JobOptions(ResponseModel):
+    """BullMQ's options of a job, as far as there are some here."""
+
+    priority: int
+    attempts: int = Field(description="how many runs it is given, the first one counted")
+    backoff: BackoffOptions
+    delay_ms: int = Field(alias="delay", description="ms from being added to being due")
+
+
+class ProgressDetail(TypedDict):
+    """What a job said of how far it is."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    done: float
+    total: float
+    note: str
+
+
+#: One of its names is a word of Python's.
+Event = TypedDict(
+    "Event",
+    {
+        "event": str,
+        "at": NotRequired[Annotated[int, Field(description="ms since the epoch")]],
+        "worker": NotRequired[Annotated[str, Field(description="of `started`: which worker")]],
+        "class": NotRequired[Annotated[str, Field(description="of `error`: the exception's class")]],
+        "message": NotRequired[Annotated[str, Field(description="of `error`")]],
+        "traceback": NotRequired[Annotated[str, Field(description="of `error`")]],
+        "due": NotRequired[
+            Annotated[int, Field(description="of `retry` and `deferred`: when it runs again, ms since the epoch")]
+        ],
+        "reason": NotRequired[Annotated[str, Field(description="why")]],
+        "eventsLeftOut": NotRequired[Annotated[int, Field(description="of `cut`: how many events were dropped here")]],
+    },
+)
+Event.__doc__ = "One event of a job's story."
+Event.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+
+
+class LogLine(TypedDict):
+    """A line that a job wrote of itself."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    at: Annotated[int, Field(description="ms since the epoch")]
+    line: str
+
+
+class Job(ResponseModel):
+    """A job at one instant: BullMQ's fields and ours; times are ms since the epoch, null for what has not happened."""
 
     id: str
-    #: The job type; "unknown" when the stored body cannot be read.
-    name: str
-    queue: str
+    name: str = Field(description="the job type")
+    queue: str = Field(alias="queueName")
     data: dict[str, Any]
-    status: str
-    priority: int
-    #: How many runs it is given, and how many it has spent.
-    attempts: int
+    opts: JobOptions
+    status: JobState
+    progress: float = Field(description="0 to 100")
+    progress_detail: ProgressDetail | None
     attempts_made: int
-    backoff: Backoff
-    delay_ms: int
-    #: How often it was lost with its worker.
-    crashes: int
-    #: From 0 to 100, and what the job said: done, total, note.
-    progress: float
-    progress_detail: dict[str, object] | None
-    #: The last lines that the job wrote of itself, and how many older ones are left out.
-    log: list[dict[str, object]]
-    log_lines_left_out: int
-    #: How it ended: completed, skipped, failed or cancelled; None while it has not.
-    outcome: str | None
-    #: Why an operator wants a running job ended.
-    cancel_asked: str | None
     failed_reason: str | None
-    #: The traceback of each failed attempt, oldest first.
-    stacktrace: list[str]
-    returnvalue: object
-    timestamp_ms: int
-    processed_on_ms: int | None
-    finished_on_ms: int | None
-    #: Due to start, and start to end, of the last run.
-    wait_ms: int | None
-    run_ms: int | None
-    timeline: list[dict[str, object]]
+    stacktrace: list[str] = Field(description="the traceback of each failed attempt, oldest first")
+    returnvalue: Any = Field(description="what the job returned")
+    timestamp_ms: int = Field(alias="timestamp", description="when it was added")
+    processed_on_ms: int | None = Field(alias="processedOn", description="when its last run started")
+    finished_on_ms: int | None = Field(alias="finishedOn")
+    timeline: list[Event]
+    crashes: int = Field(description="how often it was lost with its worker")
+    outcome: JobOutcome | None
+    cancel_asked: str | None = Field(description="why an operator wants the running job ended")
+    wait_ms: int | None = Field(description="due to start, of the last run")
+    run_ms: int | None = Field(description="start to end, of the last run")
+    log: list[LogLine]
+    log_lines_left_out: int
     requested_by: str | None
-    #: The worker process that runs it now; None when it does not run, or nobody knows its worker any more.
-    worker: str | None
+    worker: str | None = Field(description="which worker runs it; null when it does not run")
     #: When a delayed job starts, by Redis' clock; None in any other state.
-    due_ms: int | None
+    due_ms: SkipJsonSchema[int | None] = Field(exclude=True)
     #: Since when no worker that took it has known its job type, while it is put off for that.
-    unknown_since_ms: int | None
+    unknown_since_ms: SkipJsonSchema[int | None] = Field(exclude=True)
 
-    def as_json(self) -> dict[str, object]:
-        """Return the form that the admin's API and the original's callers speak."""
-        return {
-            "id": self.id,
-            "name": self.name,
-            "queueName": self.queue,
-            "data": self.data,
-            "opts": {
-                "priority": self.priority,
-                "attempts": self.attempts,
-                "backoff": self.backoff.as_json(),
-                "delay": self.delay_ms,
-            },
-            "status": self.status,
-            "progress": self.progress,
-            "progressDetail": self.progress_detail,
-            "attemptsMade": self.attempts_made,
-            "failedReason": self.failed_reason,
-            "stacktrace": self.stacktrace,
-            "returnvalue": self.returnvalue,
-            "timestamp": self.timestamp_ms,
-            "processedOn": self.processed_on_ms,
-            "finishedOn": self.finished_on_ms,
-            "timeline": self.timeline,
-            "crashes": self.crashes,
-            "outcome": self.outcome,
-            "cancelAsked": self.cancel_asked,
-            "waitMs": self.wait_ms,
-            "runMs": self.run_ms,
-            "log": self.log,
-            "logLinesLeftOut": self.log_lines_left_out,
-            "requestedBy": self.requested_by,
-            "worker": self.worker,
-        }
+    @property
+    def priority(self) -> int:
+        """Its priority; 1 starts first."""
+        return self.opts.priority
 
+    @property
+    def attempts(self) -> int:
+        """How many runs it is given, the first one counted."""
+        return self.opts.attempts
 
-def as_job(stored: StoredJob, *, queue: str, status: str, job_type: JobType | None, worker: str | None = None) -> Job:
-    """Return a stored job as its callers see it; `job_type` fills in what the job did not say itself."""
-    options = stored.message.options if stored.message else {}
-    header = stored.record.header if stored.record else None
-    errors = _errors(stored)
-    started = stored.running_since_ms or (header.started_ms if header else 0)
-    fallback = Backoff("exponential", 0)
-    progress, unknown_ms = stored.notes.progress, stored.unknown_since_ms()
-    return Job(
-        id=stored.job_id,
-        name=_shown(stored.message.actor_name) if stored.message else "unknown",
-        queue=queue,
-        data=_data(stored),
-        status=status,
-        priority=header.priority if header else Priority.NORMAL,
-        attempts=_attempts(options, job_type),
-        attempts_made=header.attempts if header else 0,
-        backoff=_backoff(options) or (job_type.backoff if job_type else fallback),
-        delay_ms=_whole(options.get("delay")),
-        crashes=header.crashes if header else 0,
-        progress=round(progress.percent, 1) if progress else 0,
-        progress_detail=_progress_detail(progress) if progress else None,
-        log=[{"at": int(line.at_ms), "line": line.text} for line in stored.notes.lines],
-        log_lines_left_out=stored.notes.dropped,
-        outcome=outcome_of(stored),
-        cancel_asked=stored.cancel_reason,
-        failed_reason=_failed_reason(stored, errors),
-        stacktrace=[error["traceback"] for error in errors],
-        returnvalue=_returnvalue(stored),
-        timestamp_ms=int(header.created_ms) if header else 0,
-        processed_on_ms=int(started) or None,
-        finished_on_ms=(int(header.finished_ms) or None) if header else None,
-        wait_ms=_between(header.ready_ms, started) if header else None,
-        run_ms=_between(started, header.finished_ms) if header else None,
-        timeline=stored.timeline(worker),
-        requested_by=_text(options.get("requested_by")),
-        worker=worker,
-        due_ms=int(header.ready_ms) if header and stored.state == "delayed" else None,
-        unknown_since_ms=None if unknown_ms is None else int(unknown_ms),
-    )
+    @property
+    def backoff(self) -> BackoffOptions:
+        """How long it waits after a failed attempt."""
+        return self.opts.backoff
 
-
-def _progress_detail(progress: Progress) -> dict[str, object]:
-    return {"done": progress.done, "total": progress.total, "note": progress.note}
-
-
-def outcome_of(stored: StoredJob) -> str | None:
-    """Return how a job ended; None while it has not."""
-    if stored.state == "completed":
-        return "skipped" if stored.skipped else "completed"
-    if stored.state == "failed":
-        return "cancelled" if stored.cancelled else "failed"
-    return None
-
-
-def _between(start_ms: float, end_ms: float) -> int | None:
-    """Return how long it took, None when either has not happened, or not in this order: the job waits anew."""
-    return int(end_ms - start_ms) if start_ms and end_ms >= start_ms else None
-
-
-def _data(stored: StoredJob) -> dict[str, Any]:
-    if stored.message is None:
-        return {}
-    if stored.message.args:
-        return _as_json({"args": list(stored.message.args), **stored.message.kwargs})
-    return _as_json(dict(stored.message.kwargs))
-
-
-def _as_json(data: dict[str, Any]) -> dict[str, Any]:
-    """Return data that JSON can tell: any producer, and any encoder of Dramatiq's, may have written it."""
-    if _is_json(data):
-        return data
-    return {_shown(name): value if _is_json(value) else _listed(value) for name, value in data.items()}
-
-
-def _is_json(value: object) -> bool:
-    """Return True if a value can be told as JSON, also by who stands deeper in calls than this function."""
-    for _ in range(_DEPTH_TO_SPARE):
-        value = [value]
-    try:
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-    except BaseException as error:
-        if came_from_outside(error):
-            raise
-        return False
-    return True
-
-
-def _shown(value: object) -> str:
-    return safe_str(value, _MAX_CHARS).encode(errors="backslashreplace").decode()
-
-
-def _listed(value: object) -> str:
-    if isinstance(value, str):
-        return _shown(value)
-    return safe_repr(value, _MAX_CHARS).encode(errors="backslashreplace").decode()
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else _shown(value)
-
-
-def _attempts(options: dict[str, Any], job_type: JobType | None) -> int:
-    retries = options.get("max_retries")
-    if isinstance(retries, int):
-        return retries + 1
-    return job_type.attempts if job_type else 1
-
-
-def _backoff(options: dict[str, Any]) -> Backoff | None:
-    try:
-        return Backoff.parse(options.get("backoff"))
-    except BadInput:
-        return None
-
-
-def _whole(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
-def _errors(stored: StoredJob) -> list[dict[str, str]]:
-    """Return the errors of the runs since the job was last enqueued."""
-    found: list[dict[str, str]] = []
-    for event in stored.record.events() if stored.record else ():
-        if event.kind is EventKind.ENQUEUED:
-            found.clear()
-        elif event.kind is EventKind.ERROR:
-            found.append(error_of(event.data))
-    return found
-
-
-def _failed_reason(stored: StoredJob, errors: list[dict[str, str]]) -> str | None:
-    if stored.state == "failed":
-        reason = stored.reason()
-        return f"cancelled: {reason}" if stored.cancelled else reason
-    if stored.state == "completed" or not errors:
-        return None
-    last = errors[-1]
-    return f"{last['class']}: {last['message']}" if last["message"] else last["class"]
-
-
-def _returnvalue(stored: StoredJob) -> object:
-    if stored.state != "completed":
-        return None
-    said = stored.last(EventKind.COMPLETED)
-    if not said:
-        return None
-    try:
-        value: object = json.loads(said, parse_constant=lambda name: name)
-    except (ValueError, RecursionError):
-        # An application's own encoder, by Dramatiq's Results.
-        return f"{len(said)} bytes that are not JSON"
-    if _is_json(value):
-        return value
-    try:
-        value = _written_out(value)
-    except RecursionError:
-        return f"{len(said)} bytes of JSON that is nested too deeply"
-    return value if _is_json(value) else f"{len(said)} bytes of JSON that is nested too deeply"
-
-
-def _written_out(value: Any) -> Any:
-    """Return a value that was read from JSON with halves of surrogate pairs, and floats that are none, as text."""
-    if isinstance(value, dict):
-        return {_written_out(name): _written_out(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_written_out(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+    @property
+    def delay_ms(self) -> int:
+        """How long after being added it was due."""
+        return self.opts.delay_ms

@@ -21,11 +21,10 @@ from ..broker.broker import JobBroker
 from ..broker.client.new_job import NewJob as StoredJob
 from ..broker.client.operations import OperationBook
 from ..broker.client.permissions import refused_in_words
-from ..broker.client.server import ServerFacts
 from ..broker.client.slots import ScheduleBook
 from ..broker.errors import BadOption, Defer, KeyReused, PermanentError, QueueFull
 from ..broker.records import OWN_ID, pack_result
-from ..broker.records.holds import Pause, PauseScope
+from ..broker.records.holds import PauseScope
 from ..broker.records.notes import Progress
 from ..broker.records.tags import MAX_KEY_CHARS, unique
 from ..broker.worker.lease import CURRENT, Lease
@@ -46,7 +45,7 @@ from ..logs.foreign_text import came_from_outside, describe_error, safe_repr, sa
 from ..retention import Retention
 from ..settings import Settings
 from .job_type import Backoff, JobType, Priority
-from .queue import Queue, of_readable, redis_errors, whole
+from .queue import Queue, whole
 
 #: A delay beyond this is a mistake in the unit, not a wish: ten years in ms.
 MAX_DELAY_MS = 315_360_000_000
@@ -204,16 +203,14 @@ class Queues:
 
         Raises `Unavailable` when it does not.
         """
-        with redis_errors():
-            self._broker.ping()
+        self._broker.ping()
 
     def check_permissions(self) -> None:
         """Return when Redis lets us do all that we need.
 
         Raises `Unavailable` naming the commands that it refuses.
         """
-        with redis_errors():
-            refused = self._broker.refused_commands()
+        refused = self._broker.refused_commands()
         if refused:
             raise Unavailable(refused_in_words(refused))
 
@@ -331,7 +328,7 @@ class Queues:
         messages = [(self._message_of(jobs, number), job.delay) for number, job in enumerate(jobs)]
         if len(jobs) > 1 and any(job.idempotency_key is not None for job in jobs):
             raise BadInput("an idempotency key goes with one job alone; give each job a unique_key or a job_id instead")
-        with redis_errors(), _refusals():
+        with _refusals():
             added = self._broker.enqueue_many(messages, once=once)
         return [
             AddedJob(each.job_id, m.queue_name, each.state, m.options["priority"] if each.new else None, each.new)
@@ -359,14 +356,6 @@ class Queues:
         """Tell middleware that a prepared job was added."""
         self._broker.emit_after("enqueue", prepared.message, 0)
 
-    def server_facts(self) -> ServerFacts:
-        """Return what the Redis server says of itself.
-
-        Raises `Unavailable` when it does not answer.
-        """
-        with redis_errors():
-            return self._broker.server().facts()
-
     def schedule_book(self) -> ScheduleBook:
         """Return the schedules that are kept beside the queues, as Redis has them."""
         return self._broker.schedules()
@@ -387,11 +376,6 @@ class Queues:
         for name in names:
             self.get_queue(name).resume(scope=PauseScope.ESI)
         return names
-
-    def esi_pauses(self) -> dict[str, Pause]:
-        """Return by queue the pause of everything that talks to ESI."""
-        pauses = of_readable(self.talking_to_esi(), lambda name: (name, self.get_queue(name).pauses()))
-        return {name: pause for name, found in pauses for pause in found if pause.scope is PauseScope.ESI}
 
     def talking_to_esi(self) -> list[str]:
         """Return the names of the queues whose jobs talk to ESI or SSO, sorted."""

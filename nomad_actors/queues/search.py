@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from ..broker.client.finder import BadCursor, Finder, Found, Span
+from ..broker.client.steps import Steps
 from ..broker.records.failures import Fault
 from ..broker.records.stored_job import StoredJob
 from ..broker.records.tags import TERM_BYTES, term
 from ..broker.states import OUTCOMES, PAUSED, STATE_NAMES, State, state_named
 from ..errors import BadInput, UnknownJobType, UnknownState
-from .job import Job, outcome_of
+from .as_job import outcome_of
+from .job import Job
 from .job_type import JobType
 
 MAX_LIMIT = 1000
@@ -128,48 +130,55 @@ def check(sought: JobFilter, job_types: Sequence[JobType], limit: int) -> None:
         raise BadInput(f"limit {limit} is unusable (accepted: a whole number from 1 to {MAX_LIMIT})")
 
 
-def find(finder: Finder, sought: JobFilter, states: Sequence[State], *, limit: int, cursor: str | None) -> Found:
-    """Return stored jobs and the next cursor: by fingerprint, else by a field, else through the states.
+def find(finder: Finder, sought: JobFilter, states: Sequence[State], *, limit: int, cursor: str | None) -> Steps[Found]:
+    """Read stored jobs and the next cursor: by fingerprint, else by a field, else through the states.
 
-    Raises `BadInput` for a cursor or fingerprint that is none.
+    Raises `BadInput` for an invalid cursor or fingerprint.
     """
     span, accepts = Span(sought.since_ms, sought.until_ms), sought.accepts
     try:
-        chosen = _term(finder, sought)
+        chosen = yield from _rarest_term(finder, sought)
         if chosen is not None:
-            return finder.by_term(chosen, states, span, accepts, limit=limit, cursor=cursor)
-        return finder.by_state(states, span, accepts, limit=limit, cursor=cursor, of_failed=sought.of_failed())
+            return (yield from finder.by_term(chosen, states, span, accepts, limit=limit, cursor=cursor))
+        found = finder.by_state(states, span, accepts, limit=limit, cursor=cursor, of_failed=sought.of_failed())
+        return (yield from found)
     except BadCursor as error:
         raise BadInput(f"cursor {cursor!r:.80} is unusable (accepted: a nextCursor of the same list)") from error
 
 
-def count(finder: Finder, sought: JobFilter, counts: Mapping[str, int], cancelled: int) -> tuple[int, bool]:
-    """Return how many jobs there are of what is sought, and whether that is exact; else they are no more than that.
+def terms_of(sought: JobFilter) -> list[bytes]:
+    """Return the terms of the fields that are looked for and, last, of the fingerprint.
 
-    `counts` are those of the states, `cancelled` is how many of the failed ones an operator cancelled.
+    Raises `BadInput` for an invalid fingerprint.
+    """
+    terms = [term(name, value) for name, value in sought.fields.items()]
+    return terms if sought.fingerprint is None else [*terms, fingerprint_term(sought.fingerprint)]
 
-    Raises `BadInput` for a fingerprint that is none.
+
+def count(sought: JobFilter, counts: Mapping[str, int], cancelled: int, with_terms: Sequence[int]) -> tuple[int, bool]:
+    """Return how many jobs a filter matches, and whether that is exact; else no more than that.
+
+    `counts` are those of the states, `cancelled` is how many of the failed ones an operator cancelled, `with_terms` is
+    how many jobs have each of the filter's terms.
     """
     timed = sought.since_ms is not None or sought.until_ms is not None
     if sought.outcomes:
-        return _count_ended(finder, sought, counts, cancelled, timed)
+        return _count_ended(sought, counts, cancelled, with_terms, timed)
     of_states = sum(counts[name] for name in sought.states or counts)
     if sought.fingerprint is not None:
         # Only failed jobs have one.
         if sought.states and State.FAILED not in sought.states:
-            fingerprint_term(sought.fingerprint)
             return 0, True
         alone = sought.job_type is None and not sought.fields and not timed
-        return finder.count(fingerprint_term(sought.fingerprint)), alone
+        return with_terms[-1], alone
     if sought.fields:
-        chosen = [finder.count(term(name, value)) for name, value in sought.fields.items()]
-        exact = len(chosen) == 1 and not timed and sought.job_type is None and not sought.states
-        return min(*chosen, of_states), exact
+        exact = len(with_terms) == 1 and not timed and sought.job_type is None and not sought.states
+        return min(*with_terms, of_states), exact
     return of_states, not timed and sought.job_type is None
 
 
 def _count_ended(
-    finder: Finder, sought: JobFilter, counts: Mapping[str, int], cancelled: int, timed: bool
+    sought: JobFilter, counts: Mapping[str, int], cancelled: int, with_terms: Sequence[int], timed: bool
 ) -> tuple[int, bool]:
     """Count where it is said how the jobs ended: exactly when that is told by the counts alone."""
     states = [name for name in sought.states or counts if name in OUTCOMES.values()]
@@ -177,10 +186,8 @@ def _count_ended(
     of = {State.COMPLETED: counts["completed"], State.FAILED: failed}
     wanted = {OUTCOMES[outcome] for outcome in sought.outcomes} & {State(name) for name in states}
     most = sum(of[state] for state in wanted)
-    terms = [term(name, value) for name, value in sought.fields.items()]
-    terms += [fingerprint_term(sought.fingerprint)] if sought.fingerprint is not None else []
-    if terms:
-        return min(most, *map(finder.count, terms)), not most
+    if with_terms:
+        return min(most, *with_terms), not most
     whole = State.COMPLETED not in wanted or {"completed", "skipped"} <= set(sought.outcomes)
     return most, not timed and sought.job_type is None and whole
 
@@ -196,12 +203,13 @@ def faults(finder: Finder, *, limit: int, cursor: str | None) -> FaultPage:
         raise BadInput(f"cursor {cursor!r:.80} is unusable (accepted: a nextCursor of the same list)") from error
 
 
-def _term(finder: Finder, sought: JobFilter) -> bytes | None:
-    if sought.fingerprint is not None:
-        return fingerprint_term(sought.fingerprint)
-    terms = [term(name, value) for name, value in sought.fields.items()]
-    # The rarest value has the fewest jobs to look through.
-    return min(terms, key=finder.count) if len(terms) > 1 else next(iter(terms), None)
+def _rarest_term(finder: Finder, sought: JobFilter) -> Steps[bytes | None]:
+    """Read which of the terms has the fewest jobs to look through; a fingerprint comes before all fields."""
+    terms = terms_of(sought)
+    if sought.fingerprint is not None or len(terms) < 2:
+        return terms[-1] if terms else None
+    counts = yield [finder.count_call(each) for each in terms]
+    return terms[counts.index(min(counts))]
 
 
 def fingerprint_term(fingerprint: str) -> bytes:

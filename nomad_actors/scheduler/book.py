@@ -19,7 +19,6 @@ from ..logs import error_reports, get_logger
 from ..logs.foreign_text import came_from_outside, describe_error, safe_repr
 from ..queues import AddedJob, NewJob, Queues
 from ..queues.job_type import JobType
-from ..queues.queue import redis_errors
 from .due import Due
 from .schedules import Misfire, Overlap, Schedule, ScheduledJob
 
@@ -61,8 +60,7 @@ class Schedules:
 
     def survey(self) -> tuple[list[Standing], list[Unreadable]]:
         """Return every schedule, by name, and those that cannot be read."""
-        with redis_errors():
-            found, unreadable = self.book.survey(self._queues.names())
+        found, unreadable = self.book.survey(self._queues.names())
         standings = []
         for stored in found:
             try:
@@ -223,13 +221,11 @@ class Schedules:
 
     def slots(self, standing: Standing) -> tuple[list[Slot], int | None]:
         """Return a schedule's last slots, newest first, and when a job of it last completed (ms)."""
-        with redis_errors():
-            return self.book.slots(standing.schedule.queue, standing.schedule.name)
+        return self.book.slots(standing.schedule.queue, standing.schedule.name)
 
     def slots_of(self, standings: Sequence[Standing]) -> list[tuple[list[Slot], int | None]]:
         """Return what `slots` does of many schedules, in one round trip."""
-        with redis_errors():
-            return self.book.slots_of([(each.schedule.queue, each.schedule.name) for each in standings])
+        return self.book.slots_of([(each.schedule.queue, each.schedule.name) for each in standings])
 
     def claim(self, standing: Standing, due: Due, *, kind: str = "due") -> Claimed:
         """Give slots their jobs, or write them down as missed; a job that is refused makes its slot a missed one."""
@@ -258,8 +254,7 @@ class Schedules:
             by=by,
             more_missed=due.more_missed,
         )
-        with redis_errors():
-            claimed = self.book.claim(schedule.queue, claim, clock=self._clock.reckoning().told())
+        claimed = self.book.claim(schedule.queue, claim, clock=self._clock.reckoning().told())
         if prepared is not None:
             for word in claimed.slots.values():
                 if word == "added":
@@ -295,16 +290,12 @@ class Schedules:
         return self.get(name)
 
     def _put(self, schedule: Schedule, change: _Change, *, begin: str = "") -> None:
-        with redis_errors():
-            told = self._clock.reckoning().told()
-            self.book.put(schedule.queue, schedule.name, change, clock=told, begin=begin)
+        told = self._clock.reckoning().told()
+        self.book.put(schedule.queue, schedule.name, change, clock=told, begin=begin)
 
     def _remove(self, standing: Standing) -> None:
-        with redis_errors():
-            if not self.book.remove(standing.schedule.queue, standing.schedule.name, standing.stored.version):
-                raise WrongState(
-                    f"schedule {standing.schedule.name!r} was changed by somebody else meanwhile: look again"
-                )
+        if not self.book.remove(standing.schedule.queue, standing.schedule.name, standing.stored.version):
+            raise WrongState(f"schedule {standing.schedule.name!r} was changed by somebody else meanwhile: look again")
 
 
 _Change = Callable[[StoredSchedule | None], Mapping[str, Any] | None]

@@ -21,7 +21,6 @@ from ..errors import NomadError, Unavailable, UnreadableQueue
 from ..logs import error_reports, get_logger
 from ..logs.foreign_text import came_from_outside
 from ..metrics.definitions import SCHEDULER_HEARTBEAT
-from ..queues.queue import redis_errors
 from ..version import __version__
 from .book import Schedules, Standing
 from .clock_watch import ClockWatch
@@ -73,8 +72,7 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
         if self._timer is not None:
             self._timer.cancel()
         try:
-            with redis_errors():
-                self._schedules.book.leave(self.name)
+            self._schedules.book.leave(self.name)
         except Unavailable as error:
             logger.info("could not say good-bye to Redis", error=str(error))
 
@@ -126,17 +124,16 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
 
     def _declared_changes(self) -> int:
         """Return the number of changes, with the code's schedules declared: at first, and to a Redis that lost them."""
-        with redis_errors():
-            changes = self._schedules.book.changes()
-            if changes < self._changes:
-                logger.warning("Redis has lost what it knew of the schedules: they are declared again")
-                # The number may have come to where it was by the end of this.
-                self._is_declared, self._loaded_mono, self._beat_mono = False, float("-inf"), float("-inf")
-            if self._is_declared:
-                return changes
-            self._schedules.declare(self._declared)
-            self._is_declared = True
-            return self._schedules.book.changes()
+        changes = self._schedules.book.changes()
+        if changes < self._changes:
+            logger.warning("Redis has lost what it knew of the schedules: they are declared again")
+            # The number may have come to where it was by the end of this.
+            self._is_declared, self._loaded_mono, self._beat_mono = False, float("-inf"), float("-inf")
+        if self._is_declared:
+            return changes
+        self._schedules.declare(self._declared)
+        self._is_declared = True
+        return self._schedules.book.changes()
 
     def _something_is_due(self) -> bool:
         now_ms = self._clock.now_ms()
@@ -168,19 +165,18 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
         self._next_ms[schedule.name] = schedule.next_due(after).timestamp() * 1000
 
     def _beat(self) -> None:
-        with redis_errors():
-            book = self._schedules.book
-            redis_ms = book.redis_ms()
-            state = self._watch.look(redis_ms)
-            self._holds = state.holds
-            book.beat(
-                self.name,
-                redis_ms,
-                forget_before_ms=redis_ms - FORGET_MS,
-                offset_seconds=round(state.offset_seconds, 3),
-                holds=state.holds,
-                holds_since_ms=state.holds_since_ms,
-            )
+        book = self._schedules.book
+        redis_ms = book.redis_ms()
+        state = self._watch.look(redis_ms)
+        self._holds = state.holds
+        book.beat(
+            self.name,
+            redis_ms,
+            forget_before_ms=redis_ms - FORGET_MS,
+            offset_seconds=round(state.offset_seconds, 3),
+            holds=state.holds,
+            holds_since_ms=state.holds_since_ms,
+        )
 
     def _fire(self, standing: Standing) -> None:
         schedule, now_ms = standing.schedule, self._clock.now_ms()

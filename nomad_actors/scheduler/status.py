@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
 from ..broker.client.slots import SchedulerSign, Slot, slot_job_id
+from ..broker.client.steps import Steps
+from ..broker.errors import WrongKeyType
 from ..broker.records.unreadable import Unreadable
 from ..clock import Clock
-from ..errors import UnreadableQueue
+from ..findings import Finding, Severity
 from ..queues import Queues
 from ..queues.job import Job
-from ..queues.queue import of_readable, redis_errors
 from ..settings.redis_cli import redis_cli
 from ..thresholds import SCHEDULES as LIMITS
 from .book import Schedules, Standing
+from .models import ScheduleHistory, Scheduler, SchedulerSummary, ScheduleStatus, UnreadableRecord
+from .models import Slot as SlotModel
 from .schedules import SCHEDULES
-
-
-@dataclass(frozen=True, slots=True)
-class Overdue:
-    """What should have happened to a schedule and has not, and the command that leads on."""
-
-    found: str
-    fix: str
-
-    def __str__(self) -> str:
-        """Return it in one line."""
-        return f"{self.found}: {self.fix}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +87,7 @@ class Told:
         unclaimed = int(self.standing.schedule.next_due(after).timestamp() * 1000)
         return min([*waiting, unclaimed])
 
-    def overdue(self, now_ms: float) -> Overdue | None:
+    def overdue(self, now_ms: float) -> Finding | None:
         """Return what should have happened and has not; in a paused queue no job is to start."""
         if not self.running:
             return None
@@ -106,12 +96,16 @@ class Told:
         unclaimed = self.standing.schedule.next_due(after)
         late_seconds = now_ms / 1000 - unclaimed.timestamp()
         if late_seconds > LIMITS.unclaimed_seconds:
-            return Overdue(f"no scheduler has added the slot of {unclaimed.isoformat()}", "nomad run scheduler")
+            return self._late(f"no scheduler has added the slot of {unclaimed.isoformat()}", "nomad run scheduler")
         start_due = self.start_due_ms()
         if not self.paused and start_due is not None and now_ms - start_due > LIMITS.unstarted_seconds * 1000:
             why = f"nomad job {slot_job_id(name, start_due)}"
-            return Overdue(f"the job of the slot of {_iso(start_due)} has not started", why)
+            return self._late(f"the job of the slot of {_iso(start_due)} has not started", why)
         return None
+
+    def _late(self, cause: str, remedy: str) -> Finding:
+        name = self.standing.schedule.name
+        return Finding(f"schedule {name}", Severity.PROBLEM, cause, remedy, subject=name, runbook="NomadScheduleLate")
 
 
 def last_with_job(slots: Sequence[Slot]) -> Slot | None:
@@ -126,30 +120,25 @@ def read_all(queues: Queues, clock: Clock) -> list[Told]:
 
 
 def _read(schedules: Schedules, queues: Queues, standings: Sequence[Standing]) -> list[Told]:
-    is_paused = cache(lambda queue: any(of_readable([queue], lambda name: queues.get_queue(name).is_paused())))
-    read = zip(standings, schedules.slots_of(standings), strict=True)
-    return [_told(queues, standing, slots, success_ms, is_paused) for standing, (slots, success_ms) in read]
+    read = list(zip(standings, schedules.slots_of(standings), strict=True))
+    readings = [_reading_jobs(queues, standing, slots) for standing, (slots, _) in read]
+    found = queues.broker.read_together(readings)
+    # Health and doctor name a queue that cannot be read.
+    jobs = [({}, False) if isinstance(each, WrongKeyType) else each for each in found]
+    return [Told(standing, *slots, *of) for (standing, slots), of in zip(read, jobs, strict=True)]
 
 
-def _told(
-    queues: Queues,
-    standing: Standing,
-    slots: list[Slot],
-    success_ms: int | None,
-    is_paused: Callable[[str], bool],
-) -> Told:
-    queue = queues.get_queue(standing.schedule.queue)
+def _reading_jobs(queues: Queues, standing: Standing, slots: Sequence[Slot]) -> Steps[tuple[dict[int, Job], bool]]:
+    """Read the jobs of a schedule's slots that have not ended and of a last one that failed, and whether they pause."""
     last = last_with_job(slots)
     asked = [slot for slot in slots if slot.missed is None and slot.outcome is None]
     if last is not None and last.outcome == "failed":
         asked.append(last)
-    try:
-        jobs = {slot.due_ms: queue.get(slot_job_id(standing.schedule.name, slot.due_ms)) for slot in asked}
-    except UnreadableQueue:
-        # Health and doctor name the queue.
-        jobs = {}
-    found = {due: job for due, job in jobs.items() if job is not None}
-    return Told(standing, slots, success_ms, found, bool(found) and is_paused(standing.schedule.queue))
+    if not asked:
+        return {}, False
+    due_by_id = {slot_job_id(standing.schedule.name, slot.due_ms): slot.due_ms for slot in asked}
+    jobs, paused = yield from queues.get_queue(standing.schedule.queue).reading_jobs(list(due_by_id))
+    return {due_by_id[job_id]: job for job_id, job in jobs.items()}, bool(jobs) and paused
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,21 +153,33 @@ class Reading:
     #: How `redis-cli` is called for the queues' Redis.
     cli: str = "redis-cli"
 
-    def as_json(self) -> dict[str, Any]:
+    def names_by_queue(self) -> dict[str, list[str]]:
+        """Return the names of the schedules of each queue, also of those that cannot be read."""
+        found: dict[str, list[str]] = {}
+        for each in self.told:
+            found.setdefault(each.standing.schedule.queue, []).append(each.standing.schedule.name)
+        for record in self.unreadable:
+            if record.field:
+                found.setdefault(record.queue, []).append(record.name)
+        return found
+
+    def shown(self) -> SchedulerSummary:
         """Return the original system's scheduler summary, and which schedulers live."""
         running = sum(each.running for each in self.told)
-        return {
-            "total": len(self.told),
-            "running": running,
-            "stopped": len(self.told) - running,
-            "overdue": sum(each.overdue(self.now_ms) is not None for each in self.told),
-            "jobs": [_as_json(each, self.now_ms) for each in self.told],
-            "schedulers": [_sign_as_json(sign) for sign in self.schedulers],
-            "unreadable": [
-                {"name": each.name, "queueName": each.queue, "why": each.why, "fix": each.removal(self.cli)}
+        return SchedulerSummary(
+            total=len(self.told),
+            running=running,
+            stopped=len(self.told) - running,
+            overdue=sum(each.overdue(self.now_ms) is not None for each in self.told),
+            jobs=[ScheduleStatus.model_construct(**_status(each, self.now_ms)) for each in self.told],
+            schedulers=[_scheduler(sign) for sign in self.schedulers],
+            unreadable=[
+                UnreadableRecord.model_construct(
+                    name=each.name, queue_name=each.queue, why=each.why, fix=each.removal(self.cli)
+                )
                 for each in self.unreadable
             ],
-        }
+        )
 
 
 def read_scheduler(queues: Queues, clock: Clock) -> Reading:
@@ -198,7 +199,7 @@ def get_scheduler_summary(queues: Queues, clock: Clock) -> dict[str, Any]:
 
     Raises `Unavailable` when Redis does not answer.
     """
-    return read_scheduler(queues, clock).as_json()
+    return read_scheduler(queues, clock).shown().as_json()
 
 
 def undeclared(queues: Queues, known: Collection[str]) -> list[str]:
@@ -211,8 +212,7 @@ def signs(queues: Queues) -> list[SchedulerSign]:
 
     Raises `Unavailable` when Redis does not answer.
     """
-    with redis_errors():
-        found = queues.schedule_book().schedulers()
+    found = queues.schedule_book().schedulers()
     return [found[name] for name in sorted(found)]
 
 
@@ -221,15 +221,15 @@ def is_live(sign: SchedulerSign) -> bool:
     return sign.silent_ms <= LIMITS.silent_seconds * 1000
 
 
-def _sign_as_json(sign: SchedulerSign) -> dict[str, Any]:
-    return {
-        "name": sign.name,
-        "heardAt": _iso(sign.heard_ms),
-        "live": is_live(sign),
-        "clockOffsetSeconds": sign.offset_seconds,
-        "holds": sign.holds or None,
-        "holdsSince": _iso(sign.holds_since_ms),
-    }
+def _scheduler(sign: SchedulerSign) -> Scheduler:
+    return Scheduler.model_construct(
+        name=sign.name,
+        heard_at=_iso(sign.heard_ms),
+        live=is_live(sign),
+        clock_offset_seconds=sign.offset_seconds,
+        holds=sign.holds or None,
+        holds_since=_iso(sign.holds_since_ms),
+    )
 
 
 def get_job_status(queues: Queues, clock: Clock, name: str) -> dict[str, Any]:
@@ -242,11 +242,11 @@ def get_job_status(queues: Queues, clock: Clock, name: str) -> dict[str, Any]:
     if standing is None:
         return {"exists": False, "name": name, "running": False, "nextRun": None, "lastRun": None, "lastOutcome": None}
     (told,), now_ms = _read(schedules, queues, [standing]), clock.now_ms()
-    history = [_slot_as_json(told, slot) for slot in told.slots]
-    return {"exists": True, **_as_json(told, now_ms), "slots": history}
+    slots = [_slot(told, slot) for slot in told.slots]
+    return ScheduleHistory.model_construct(exists=True, **_status(told, now_ms), slots=slots).as_json()
 
 
-def _as_json(told: Told, now_ms: float) -> dict[str, Any]:
+def _status(told: Told, now_ms: float) -> dict[str, Any]:
     schedule, stored = told.standing.schedule, told.standing.stored
     ran = [slot for slot in told.slots if told.started_ms(slot) is not None]
     last = last_with_job(told.slots)
@@ -254,43 +254,43 @@ def _as_json(told: Told, now_ms: float) -> dict[str, Any]:
     return {
         "name": schedule.name,
         "running": told.running,
-        "cronExpression": schedule.expression,
+        "cron_expression": schedule.expression,
         "timezone": schedule.timezone,
         "description": schedule.description,
-        "queueName": schedule.queue,
-        "jobType": schedule.job_type,
+        "queue_name": schedule.queue,
+        "job_type": schedule.job_type,
         "data": dict(schedule.data),
-        "nextRun": _iso(next_ms),
-        "lastRun": _iso(max((at for at in map(told.started_ms, ran) if at is not None), default=None)),
-        "lastStatus": told.last_status(),
-        "lastOutcome": next((slot.outcome for slot in told.slots if slot.outcome is not None), None),
-        "lastJobId": slot_job_id(schedule.name, last.due_ms) if last else None,
-        "lastSuccess": _iso(told.last_success_ms),
-        "overdue": str(overdue) if overdue else None,
+        "next_run": _iso(next_ms),
+        "last_run": _iso(max((at for at in map(told.started_ms, ran) if at is not None), default=None)),
+        "last_status": told.last_status(),
+        "last_outcome": next((slot.outcome for slot in told.slots if slot.outcome is not None), None),
+        "last_job_id": slot_job_id(schedule.name, last.due_ms) if last else None,
+        "last_success": _iso(told.last_success_ms),
+        "overdue": f"{overdue.cause}: {overdue.remedy}" if overdue else None,
         "missed": stored.missed,
-        "runOnInit": schedule.run_on_init,
+        "run_on_init": schedule.run_on_init,
         "misfire": str(schedule.misfire),
         "overlap": str(schedule.overlap),
-        "maxLatenessSeconds": schedule.max_lateness_seconds,
+        "max_lateness_seconds": schedule.max_lateness_seconds,
         "declared": told.standing.declared,
         "overridden": list(told.standing.overridden),
         "version": stored.version,
     }
 
 
-def _slot_as_json(told: Told, slot: Slot) -> dict[str, Any]:
-    return {
-        "due": _iso(slot.due_ms),
-        "kind": slot.kind or "due",
-        "added": _iso(slot.added_ms),
-        "started": _iso(told.started_ms(slot)),
-        "ended": _iso(slot.ended_ms),
-        "outcome": told.outcome(slot),
-        "missed": slot.missed,
-        "latenessMs": slot.added_ms - slot.due_ms if slot.added_ms is not None else None,
-        "jobId": slot_job_id(told.standing.schedule.name, slot.due_ms) if slot.missed is None else None,
-        "requestedBy": slot.by,
-    }
+def _slot(told: Told, slot: Slot) -> SlotModel:
+    return SlotModel.model_construct(
+        due=_iso(slot.due_ms),
+        kind=slot.kind or "due",
+        added=_iso(slot.added_ms),
+        started=_iso(told.started_ms(slot)),
+        ended=_iso(slot.ended_ms),
+        outcome=told.outcome(slot),
+        missed=slot.missed,
+        lateness_ms=slot.added_ms - slot.due_ms if slot.added_ms is not None else None,
+        job_id=slot_job_id(told.standing.schedule.name, slot.due_ms) if slot.missed is None else None,
+        requested_by=slot.by,
+    )
 
 
 def _iso(ms: float | None) -> str | None:

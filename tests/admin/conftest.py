@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import redis
 from flask import Flask
 from flask.testing import FlaskClient
 from jinja2 import FileSystemBytecodeCache
@@ -100,21 +101,28 @@ class Parts(AdminAccess):
             self.broker.join(queue, timeout=5000)
 
 
-def parts_on(url: str, directory: Path, settings: Settings | None = None, clock: Clock | None = None) -> Parts:
+def parts_on(
+    url: str,
+    directory: Path,
+    settings: Settings | None = None,
+    clock: Clock | None = None,
+    connection_class: type[redis.Connection] = redis.Connection,
+) -> Parts:
     """Return the parts of an application: queues in the Redis at `url`, the database in `directory`."""
     gate.clear()
     url_of_database = SecretUrl(put_database(directory / "database" / "nomad.db"))
     settings = replace(settings or Settings(), var_dir=directory / "var", database_url=url_of_database)
     clock = clock or SystemClock()
     store = Store(url_of_database, cipher=TokenCipher(["a key for tests"]), clock=clock)
-    broker = JobBroker(url=url)
+    broker = JobBroker(url=url, connection_class=connection_class)
     queues = Queues(broker, settings=Settings(), clock=SystemClock())
     for name in QUEUES:
-        queues.register(_job_type(name))
+        queues.register(job_type_of(name))
     return Parts(settings, clock, broker, queues, store, scraped(broker, queues, store, clock))
 
 
-def _job_type(queue: str) -> JobType:
+def job_type_of(queue: str) -> JobType:
+    """Return the job type of a queue."""
     return JobType(
         name=f"{queue}-work",
         queue=queue,
@@ -195,7 +203,7 @@ def with_token(web: Flask, parts: Parts) -> FlaskClient:
 def serving(parts: Parts, wait_until: Callable[..., None]) -> Iterator[None]:
     """A live worker of every queue."""
     with running(parts.broker):
-        wait_until(lambda: all(parts.queues.get_queue(name).workers() for name in QUEUES), what="live workers")
+        wait_until(lambda: all(parts.queues.get_queue(name).snapshot().workers for name in QUEUES), what="live workers")
         yield
         gate.set()
 

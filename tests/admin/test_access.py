@@ -79,7 +79,7 @@ def test_without_a_token_only_life_is_shown(ask: FlaskClient, closed: Parts) -> 
         assert (answer.status_code, answer.mimetype) == (401, "application/problem+json"), path
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     assert ask.post(PAUSE).status_code == 401
-    assert not closed.queues.get_queue("token-refresh").is_paused()
+    assert not closed.queues.get_queue("token-refresh").snapshot().is_paused
     with ask.get("/admin/static/admin.css") as style:
         assert style.status_code == 200
 
@@ -110,9 +110,9 @@ def test_a_token_of_either_role_looks(ask: FlaskClient, path: str, name: str) ->
 
 def test_only_an_operator_changes_and_both_are_audited(ask: FlaskClient, closed: Parts) -> None:
     assert ask.post(PAUSE, headers=bearer("vera")).status_code == 403
-    assert not closed.queues.get_queue("token-refresh").is_paused()
+    assert not closed.queues.get_queue("token-refresh").snapshot().is_paused
     assert ask.post(PAUSE, headers=bearer("otto"), json={}).status_code == 200
-    assert closed.queues.get_queue("token-refresh").is_paused()
+    assert closed.queues.get_queue("token-refresh").snapshot().is_paused
     assert audited(closed) == [("otto", None, 200), ("vera", "role", 403)]
 
 
@@ -216,7 +216,7 @@ def test_a_change_that_cannot_be_audited_does_not_happen(ask: FlaskClient, close
     answer = ask.post(PAUSE, headers=bearer("otto"))
     assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
     assert "nothing was changed" in answer.get_json()["detail"]
-    assert not closed.queues.get_queue("token-refresh").is_paused()
+    assert not closed.queues.get_queue("token-refresh").snapshot().is_paused
     assert ask.get("/admin/jobs/queues", headers=bearer("vera")).status_code == 200
     assert ask.get("/admin/jobs/queues", headers=bearer("wrong")).status_code == 401
     closed.find_database()
@@ -233,7 +233,7 @@ def test_a_browser_logs_in_acts_and_logs_out(ask: FlaskClient, closed: Parts) ->
     assert "otto, operator" in page
     answer = ask.post("/admin/queues/token-refresh/pause", data={"form_token": form_token(page)})
     assert (answer.status_code, answer.location) == (303, "/admin/queues/token-refresh")
-    assert closed.queues.get_queue("token-refresh").is_paused()
+    assert closed.queues.get_queue("token-refresh").snapshot().is_paused
     assert "The queue is paused: no job starts" in ask.get(answer.location).text
     assert "The queue is paused: no job starts" not in ask.get(answer.location).text
     assert ask.post("/admin/logout", data={"form_token": form_token(page)}).location == "/admin/login"
@@ -275,7 +275,11 @@ def test_a_viewer_sees_no_buttons_and_a_read_only_admin_has_none(ask: FlaskClien
         assert "read-only" in answer.get_json()["detail"]
         assert audited(closed)[0] == ("otto", "read_only", 403)
     queue = closed.queues.get_queue("token-refresh")
-    assert (queue.is_paused(), queue.limits().concurrency, queue.get(job_id) is None) == (False, None, False)
+    assert (queue.snapshot().is_paused, queue.snapshot().limits.concurrency, queue.get(job_id) is None) == (
+        False,
+        None,
+        False,
+    )
     log_in(other, "otto")
 
 

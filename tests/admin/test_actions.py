@@ -31,9 +31,9 @@ def press(ask: FlaskClient, page: str, action: str) -> str:
 
 def test_a_queue_is_paused_and_resumed(ask: FlaskClient, parts: Parts) -> None:
     assert "The queue is paused" in press(ask, QUEUE, f"{QUEUE}/pause")
-    assert parts.queues.get_queue("token-refresh").is_paused()
+    assert parts.queues.get_queue("token-refresh").snapshot().is_paused
     assert "The queue runs again" in press(ask, QUEUE, f"{QUEUE}/resume")
-    assert not parts.queues.get_queue("token-refresh").is_paused()
+    assert not parts.queues.get_queue("token-refresh").snapshot().is_paused
 
 
 @pytest.mark.parametrize("job_id", ["plain", "a/b?c#d&e", "../../x", "<b>bold</b>", "retry"])
@@ -111,7 +111,7 @@ def test_a_form_that_is_not_this_browsers_does_nothing(ask: FlaskClient, parts: 
     answer = ask.post(f"{QUEUE}/pause", data={} if token is None else {"form_token": token})
     assert (answer.status_code, answer.mimetype) == (403, "text/html")
     assert "not of this browser" in text_of(answer.text)
-    assert not parts.queues.get_queue("token-refresh").is_paused()
+    assert not parts.queues.get_queue("token-refresh").snapshot().is_paused
     assert [(entry.reason, entry.status) for entry in parts.store.audit.read(9)[0]] == [("csrf", 403)]
 
 
@@ -119,7 +119,7 @@ def test_a_browser_without_our_cookie_has_no_form(ask: FlaskClient, parts: Parts
     fields = dict(re.findall(r'name="(form_token)" value="([^"]*)"', ask.get(QUEUE).text))
     ask.delete_cookie("nomad_form", path="/admin")
     assert ask.post(f"{QUEUE}/pause", data=fields).status_code == 403
-    assert not parts.queues.get_queue("token-refresh").is_paused()
+    assert not parts.queues.get_queue("token-refresh").snapshot().is_paused
 
 
 @pytest.mark.parametrize("cookie", ["x", "e30=", "W10=", "bnVsbA==", "é", "eyJkb25lIjogMSwgInRleHQiOiAiPGI+In0="])

@@ -20,8 +20,8 @@ from flask.testing import FlaskClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from admin import api, openapi
-from admin.api.answers import Alive
 from admin.api.declared import Endpoint, declared
+from admin.api.models.installation import Alive
 from chaos.conforming import Conforming
 from nomad_actors import thresholds
 from nomad_actors.version import __version__

@@ -34,7 +34,7 @@ def test_without_a_token_nothing_is_changed_and_the_answer_says_what_to_do(visit
         assert "admin-token" in answer.text
     answer = visit.delete("/admin/jobs/queues/token-refresh/jobs/x")
     assert (answer.status_code, answer.headers["WWW-Authenticate"][:6]) == (401, "Bearer")
-    assert not parts.queues.get_queue("token-refresh").is_paused()
+    assert not parts.queues.get_queue("token-refresh").snapshot().is_paused
     assert [(entry.actor, entry.reason) for entry in parts.store.audit.read(9)[0]] == [("", "no_token")] * 3
 
 
@@ -121,7 +121,7 @@ def test_http_1_0_is_what_a_proxy_speaks_that_says_nothing_of_itself(visit: Flas
 )
 def test_another_sites_page_changes_nothing(ask: FlaskClient, parts: Parts, headers: dict[str, str]) -> None:
     assert ask.post(PAUSE, headers=headers).status_code == 403
-    assert not parts.queues.get_queue("token-refresh").is_paused()
+    assert not parts.queues.get_queue("token-refresh").snapshot().is_paused
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_another_sites_page_changes_nothing(ask: FlaskClient, parts: Parts, head
 )
 def test_our_own_page_and_a_program_may_change(ask: FlaskClient, parts: Parts, headers: dict[str, str]) -> None:
     assert ask.post(PAUSE, headers=headers).status_code == 200
-    assert parts.queues.get_queue("token-refresh").is_paused()
+    assert parts.queues.get_queue("token-refresh").snapshot().is_paused
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_body_that_was_cut_off_does_nothing(ask: FlaskClient, parts: Parts, ra
     said = {"CONTENT_LENGTH": "47", "wsgi.input_terminated": terminated}
     answer = ask.post(PAUSE, data=raw, content_type="application/json", environ_overrides=said)
     assert (answer.status_code, answer.mimetype) == (400, "application/problem+json")
-    assert not parts.queues.get_queue("token-refresh").is_paused()
+    assert not parts.queues.get_queue("token-refresh").snapshot().is_paused
     (entry,) = parts.store.audit.read(10)[0]
     assert (entry.refused, entry.reason, entry.status) == (True, "body", 400)
 
@@ -176,7 +176,7 @@ def test_a_form_with_files_is_none_of_ours(ask: FlaskClient, parts: Parts) -> No
     assert (answer.status_code, answer.mimetype) == (403, "text/html")
     again = {name: (io.BytesIO(b"x"), "x") for name in list(data)[:300]}
     assert ask.post(PAUSE, data=again).status_code == 422
-    assert not parts.queues.get_queue("token-refresh").is_paused()
+    assert not parts.queues.get_queue("token-refresh").snapshot().is_paused
     assert [(entry.reason, entry.status) for entry in parts.store.audit.read(9)[0]] == [(None, 422), ("csrf", 403)]
 
 

@@ -202,7 +202,7 @@ def test_running_jobs_are_listed_and_cannot_be_removed(
     (job,) = ask.get("/admin/jobs/active").get_json()["jobs"]
     assert (job["id"], job["status"]) == (job_id, "active")
     # Whoever must stop the worker learns here which one it is.
-    (worker,) = parts.queues.get_queue(job["queueName"]).workers()
+    (worker,) = parts.queues.get_queue(job["queueName"]).snapshot().workers
     assert (job["worker"], job["timeline"][-1]["worker"]) == (worker.name, worker.name)
     page = ask.get(f"/admin/queues/{job['queueName']}/jobs/{job_id}").text
     assert f"Runs on</dt><dd><code>{worker.name}</code>" in page
@@ -253,10 +253,10 @@ def test_a_paused_queue_starts_nothing_until_it_is_resumed(ask: FlaskClient, par
         "queueName": "token-refresh",
         "status": "paused",
     }
-    assert parts.queues.get_queue("token-refresh").is_paused()
+    assert parts.queues.get_queue("token-refresh").snapshot().is_paused
     assert ask.get(f"{JOBS}?status=paused").get_json()["total"] == 1
     assert ask.post(f"{queue}/resume").get_json()["status"] == "running"
-    assert not parts.queues.get_queue("token-refresh").is_paused()
+    assert not parts.queues.get_queue("token-refresh").snapshot().is_paused
 
 
 def test_clean_removes_what_ended_long_enough_ago(ask: FlaskClient, parts: Parts) -> None:

@@ -173,31 +173,36 @@ def test_all_that_talks_to_esi_is_paused_from_the_overview(ask: FlaskClient, par
     assert "What talks to ESI is paused for 30 minutes: token-refresh." in told
     assert "Paused by local" in told
     assert "downtime" in told
-    (pause,) = parts.queues.get_queue("token-refresh").pauses()
+    (pause,) = parts.queues.get_queue("token-refresh").snapshot().pauses
     assert pause.until_ms is not None
     assert "goes on: token-refresh" in press(ask, "/admin/", "/admin/esi/resume")
-    assert not parts.queues.get_queue("token-refresh").is_paused()
+    assert not parts.queues.get_queue("token-refresh").snapshot().is_paused
 
 
 def test_limits_are_set_and_lifted_on_the_queues_page(ask: FlaskClient, parts: Parts) -> None:
     queue = parts.queues.get_queue("token-refresh")
     typed = {"concurrency": "3", "starts": "10", "seconds": "60", "length": ""}
     assert "hold at once" in send(ask, QUEUE, f"{QUEUE}/limits", **typed)
-    assert queue.limits().as_json() == {"concurrency": 3, "starts": 10, "periodMs": 60_000, "maxLength": None}
+    assert Limits.of(queue.snapshot().limits).as_json() == {
+        "concurrency": 3,
+        "starts": 10,
+        "periodMs": 60_000,
+        "maxLength": None,
+    }
     for period_ms, shown in ((1500, "1.5"), (200, "0.2"), (60_000, "60"), (1, "0.001")):
         queue.set_limits(Limits(starts=10, period_ms=period_ms))
         assert f'name="seconds" type="number" min="0.001" step="0.001" value="{shown}"' in ask.get(QUEUE).text
         send(ask, QUEUE, f"{QUEUE}/limits", concurrency="3", starts="10", seconds=shown, length="")
-        assert queue.limits().period_ms == period_ms
+        assert queue.snapshot().limits.period_ms == period_ms
     for wrong in ("0", "1.2345", "-1", "1e3", "1,5", "9" * 12):
         assert "seconds" in send(ask, QUEUE, f"{QUEUE}/limits", **{**typed, "seconds": wrong})
-        assert queue.limits().period_ms == 1
+        assert queue.snapshot().limits.period_ms == 1
     send(ask, QUEUE, f"{QUEUE}/limits", **typed)
     assert "starts and period go together" in send(ask, QUEUE, f"{QUEUE}/limits", **{**typed, "seconds": ""})
-    assert queue.limits().starts == 10
+    assert queue.snapshot().limits.starts == 10
     assert "unusable" in send(ask, QUEUE, f"{QUEUE}/limits", **{**typed, "concurrency": "many"})
     send(ask, QUEUE, f"{QUEUE}/limits", concurrency="", starts="", seconds="", length="")
-    assert queue.limits().starts is None
+    assert queue.snapshot().limits.starts is None
 
 
 def test_a_delayed_job_is_promoted_on_its_page(ask: FlaskClient, parts: Parts) -> None:

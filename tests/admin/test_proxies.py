@@ -148,7 +148,7 @@ def test_nginxs_own_proxy_pass_makes_no_visitor_an_operator_nor_a_reader(filled:
         assert requests.get(f"{admin}/admin/jobs/queues", timeout=20).status_code == 200
         headers = as_operator(filled.settings.var_dir)
         assert requests.get(f"{base}/admin/jobs/queues", headers=headers, timeout=20).status_code == 200
-    assert not filled.queues.get_queue("esi-refresh").is_paused()
+    assert not filled.queues.get_queue("esi-refresh").snapshot().is_paused
 
 
 #: What X-Forwarded-For says, who sends it, and whose request it is; 10.0.0.0/8 is trusted.

@@ -136,7 +136,7 @@ def test_without_the_database_a_session_of_a_moment_ago_reads_and_changes_nothin
     parts.lose_database()
     assert client.get(PAGE).status_code == 200
     assert client.post(f"{PAGE}/pause", data=pause).status_code == 503
-    assert not parts.queues.get_queue("token-refresh").is_paused()
+    assert not parts.queues.get_queue("token-refresh").snapshot().is_paused
     # Another process has not seen the session, and cannot say that it ended: it asks to come back.
     answer = browser(parts, cookie).get(PAGE)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
@@ -201,7 +201,7 @@ def test_a_link_logs_one_browser_in_once_over_restarts(own: Parts) -> None:
     page = client.get(PAGE).text
     assert "local, operator" in page
     assert client.post(f"{PAGE}/pause", data={"form_token": form_token(page)}).status_code == 303
-    assert own.queues.get_queue("token-refresh").is_paused()
+    assert own.queues.get_queue("token-refresh").snapshot().is_paused
     entries = own.store.audit.read(9)[0]
     assert [(entry.actor, entry.method, entry.path) for entry in entries] == [
         ("local", "POST", f"{PAGE}/pause"),

@@ -11,9 +11,10 @@ import redis
 from flask.testing import FlaskClient
 
 from nomad_actors.broker import keys
+from nomad_actors.broker.records.unreadable import Unreadable
 from nomad_actors.errors import UnreadableQueue
-from nomad_actors.health import queue_checks, schedule_checks
-from nomad_actors.health.findings import Finding, Patient
+from nomad_actors.health import Finding, Patient, queue_checks, schedule_checks
+from nomad_actors.scheduler.status import read_scheduler
 from nomad_actors.settings.redis_cli import redis_cli
 from nomad_actors.settings.secret_url import SecretUrl
 
@@ -83,6 +84,11 @@ def check_shown(ask: FlaskClient, planted: object) -> None:
             assert "cache-cleanup" in answer.text, f"{planted}: {path}"
 
 
+def unreadable_records(parts: Parts) -> list[Unreadable]:
+    schedules = read_scheduler(parts.queues, parts.clock).names_by_queue()
+    return parts.broker.unreadable_records(parts.queues.names(), schedules)
+
+
 def findings(parts: Parts) -> list[Finding]:
     return list(queue_checks.records(Patient(parts.settings, parts.clock, parts.broker, parts.queues)))
 
@@ -118,7 +124,7 @@ def test_the_doctor_finds_what_is_wrong_with_schedules_once(
         redis_client.hset(f"{BASE}:schedules", mapping={"zz0": b"rubbish", "zz1": a_schedule(timezone="Mars")})  # type: ignore[arg-type]
     patient = Patient(parts.settings, parts.clock, parts.broker, parts.queues)
     found = [*queue_checks.records(patient), *schedule_checks.schedules(patient)]
-    fixes = [each.fix for each in found if each.status == "problem" and "redis-cli" in each.fix]
+    fixes = [each.remedy for each in found if each.severity == "problem" and "redis-cli" in each.remedy]
     assert (len(fixes), len(set(fixes))) == ((1, 1) if is_whole_key else (2, 2))
 
 
@@ -162,7 +168,7 @@ def test_every_kind_of_record_is_named_by_the_doctor_and_spoils_nothing(
     parts.add()
     parts.add(fail=True)
     parts.run_all()
-    assert [(each.status, each.fix) for each in findings(parts)] == [("ok", "")]
+    assert [(each.severity, each.remedy) for each in findings(parts)] == [("ok", "")]
     redis_client.hset(f"{BASE}:schedules", "zz", a_schedule(expression="0 0 1 1 *"))  # type: ignore[arg-type]
     left, expected = list(RECORDS), set()
     while left:
@@ -171,7 +177,7 @@ def test_every_kind_of_record_is_named_by_the_doctor_and_spoils_nothing(
         left = [each for each in left if planted[each[:2]] != each[2]]
         for (suffix, field), value in planted.items():
             redis_client.hset(f"{BASE}:{suffix}", field, value)  # type: ignore[arg-type]
-        found = parts.broker.unreadable_records(parts.queues.names())
+        found = unreadable_records(parts)
         expected |= {(f"{BASE}:{suffix}", field) for suffix, field in planted}
         assert {(each.key, each.field) for each in found} == expected
         assert all(each.why and each.key in each.removal("redis-cli") for each in found)
@@ -188,7 +194,7 @@ def test_the_doctor_knows_every_key_by_its_type(parts: Parts, redis_client: redi
     for suffix in suffixes:
         redis_client.delete(f"{BASE}:{suffix}")
         redis_client.xadd(f"{BASE}:{suffix}", {"no": "such"})
-    fixes = {each.removal("redis-cli") for each in parts.broker.unreadable_records(parts.queues.names())}
+    fixes = {each.removal("redis-cli") for each in unreadable_records(parts)}
     assert fixes == {f"redis-cli UNLINK '{BASE}:{suffix}'" for suffix in suffixes}
 
 
@@ -202,7 +208,7 @@ def test_a_key_of_a_wrong_type_spoils_no_other_queue(
     redis_client.delete(f"{BASE}:{suffix}")
     redis_client.xadd(f"{BASE}:{suffix}", {"no": "such"})
     check_shown(ask, suffix)
-    assert any(f"{redis_cli(parts.settings)} UNLINK '{BASE}:{suffix}'" == each.fix for each in findings(parts))
+    assert any(f"{redis_cli(parts.settings)} UNLINK '{BASE}:{suffix}'" == each.remedy for each in findings(parts))
     for path in ("/admin/jobs/queues/token-refresh", "/admin/jobs/queues/token-refresh/failures"):
         assert ask.get(path).status_code in (200, 503)
     if suffix in ("meta", "waiting", "active"):
@@ -216,4 +222,4 @@ def test_a_key_of_the_schedulers_of_a_wrong_type_spoils_nothing_else(
 ) -> None:
     redis_client.xadd(key, {"no": "such"})
     check_shown(ask, key)
-    assert any(f"{redis_cli(parts.settings)} UNLINK {key}" == each.fix for each in findings(parts))
+    assert any(f"{redis_cli(parts.settings)} UNLINK {key}" == each.remedy for each in findings(parts))

@@ -41,7 +41,7 @@ def test_a_job_that_has_not_begun_is_cancelled_at_once(
     told = stored(view, message)
     assert (told.state, told.cancelled) == (State.FAILED, True)
     assert told.timeline()[-1] | {"at": 0} == {"event": "cancelled", "at": 0, "reason": "not wanted any more"}
-    tally = view.stats(5)
+    tally = view.facts().tally(5)
     assert (tally.cancelled, tally.failed) == (1, 0)
     check_queue(redis_client)
 

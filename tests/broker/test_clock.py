@@ -115,7 +115,7 @@ def test_a_step_and_its_end_start_nothing_early_and_leave_nothing_behind(
     assert max(off.values()) < 4, off
     assert broker.view("default").counts().delayed == 2
     assert f"Redis' clock stepped by {step:+d} s" in caplog.text
-    tally = broker.view("default").stats(5)
+    tally = broker.view("default").facts().tally(5)
     assert (tally.completed, tally.run.total_ms < 60_000, tally.wait.total_ms < 60_000) == (len(due), True, True)
 
 
@@ -255,7 +255,7 @@ def test_a_clock_that_cannot_be_read_is_begun_anew(
     add(broker, "soon", delay_seconds=0.5)
     with running(broker):
         wait_until(lambda: ran.keys() == {"at once", "soon"})
-    assert broker.view("default").stats(5).completed == 2
+    assert broker.view("default").facts().tally(5).completed == 2
 
 
 def test_a_look_is_certain_only_when_no_delay_explains_it() -> None:

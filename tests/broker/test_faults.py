@@ -71,15 +71,16 @@ def test_a_callers_script_whose_reply_is_cut_has_its_effect_once(
         "clean": lambda: view.clean(State.FAILED, grace_ms=0, limit=10),
         "pause": view.pause,
         "flush": view.flush,
-        "counts": view.counts,
-        "ages": view.ages,
+        "facts": view.facts,
         "list": lambda: view.jobs(State.FAILED, 0, -1),
         "get": lambda: view.get(failed.message_id),
         "save_operation": lambda: broker.operations("default").put("id", {}, seen=0),
         "commit_bulk": lambda: broker.enqueue_many(many),
         "add_bulk_part": lambda: broker.enqueue_many(many),
-        "page": lambda: finder.by_state([State.FAILED], Span(), lambda _: True, limit=10, cursor=None),
-        "find_by_term": lambda: finder.by_term(b"8 bytes.", list(State), Span(), lambda _: True, limit=10, cursor=None),
+        "page": lambda: broker.read(finder.by_state([State.FAILED], Span(), lambda _: True, limit=10, cursor=None)),
+        "find_by_term": lambda: broker.read(
+            finder.by_term(b"8 bytes.", list(State), Span(), lambda _: True, limit=10, cursor=None)
+        ),
         "failure_groups": lambda: finder.faults(limit=10, cursor=None),
         "permissions": broker.refused_commands,
     }

@@ -19,7 +19,7 @@ from nomad_actors.broker.endings import Ended
 from nomad_actors.broker.results import JobResults
 from nomad_actors.middleware.job_log import JobLog
 from nomad_actors.middleware.metrics import Metrics
-from nomad_actors.queues.job import as_job
+from nomad_actors.queues.as_job import as_job
 from nomad_actors.testing import running
 from tests.support.foreign_values import RAISED, cancelled_task, hostile_exceptions
 

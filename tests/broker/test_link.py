@@ -16,7 +16,7 @@ from nomad_actors.broker.scripts import scripts
 from nomad_actors.processes.local_redis import LocalRedis
 
 BASE = keys.base("dramatiq", "default")
-COUNTS = Call("counts", BASE)
+FACTS = Call("facts", BASE, (0,))
 PAUSE = Call("pause", BASE, (PauseScope.QUEUE.field, "pause", "", "an operator", "why not"))
 RESUME = Call("pause", BASE, (PauseScope.QUEUE.field, "resume", "", "", ""))
 
@@ -36,28 +36,28 @@ def link(client: redis.Redis) -> Iterator[Link]:
 
 
 def test_a_script_that_redis_has_does_not_run_before_one_that_it_lacks(link: Link) -> None:
-    (before,) = link.run([COUNTS])
+    (before,) = link.run([FACTS])
     assert "why not" not in repr(before)
-    _, after = link.run([PAUSE, COUNTS])
+    _, after = link.run([PAUSE, FACTS])
     assert "why not" in repr(after)
 
 
 def test_an_emptied_script_cache_fails_no_call(link: Link, client: redis.Redis) -> None:
-    (before,) = link.run([COUNTS])
+    (before,) = link.run([FACTS])
     client.script_flush()
-    (after,) = link.run([COUNTS])
+    (after,) = link.run([FACTS])
     assert after[1:] == before[1:]
-    link.run([PAUSE, COUNTS])
+    link.run([PAUSE, FACTS])
     link.run([RESUME])
     client.script_flush()
-    client.script_load(scripts()["counts"].source)
-    _, paused = link.run([PAUSE, COUNTS])
+    client.script_load(scripts()["facts"].source)
+    _, paused = link.run([PAUSE, FACTS])
     assert "why not" in repr(paused)
 
 
 def test_a_script_is_sent_whole_once(link: Link, client: redis.Redis) -> None:
     for _ in range(5):
-        link.run([COUNTS])
+        link.run([FACTS])
     told = client.info("commandstats")
     assert (told["cmdstat_eval"]["calls"], told["cmdstat_evalsha"]["calls"]) == (1, 4)
 
@@ -67,10 +67,10 @@ def test_a_script_that_fails_is_no_outage_and_is_not_repeated(client: redis.Redi
     client.set(f"{BASE}:waiting", "no list of jobs")
     before = client.info("commandstats").get("cmdstat_eval", {}).get("calls", 0)
     with pytest.raises(WrongKeyType, match="WRONGTYPE"):
-        links.run([COUNTS])
+        links.run([FACTS])
     assert client.info("commandstats")["cmdstat_eval"]["calls"] - before == 1
     with pytest.raises(ScriptFailed, match="DataError"):
-        links.commands([("GET", object())])
+        links.run([("GET", object())])
     links.close()
 
 

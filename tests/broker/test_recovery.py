@@ -80,7 +80,7 @@ def test_the_jobs_of_a_worker_that_is_gone_run_again_with_their_attempt_unspent(
         ("job", {"number": number}) for number in range(3)
     ]
     assert view.counts().recovered == 3
-    assert view.stats(5).recovered == 3
+    assert view.facts().tally(5).recovered == 3
     check_queue(redis_client)
 
 

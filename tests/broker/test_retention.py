@@ -57,7 +57,7 @@ def test_no_more_ended_jobs_are_kept_than_the_queue_says(
     view = broker.view("default")
     counts = view.counts()
     assert (counts.completed, counts.failed) == (20, 5)
-    assert (view.stats(5).completed, view.stats(5).failed) == (100, 100)
+    assert (view.facts().tally(5).completed, view.facts().tally(5).failed) == (100, 100)
     # The newest are the ones that stay.
     assert view.get(messages[-1].message_id) is not None
     assert redis_client.hlen("nomad:{default}:jobs") == 25

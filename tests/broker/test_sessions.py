@@ -30,7 +30,7 @@ def test_a_queue_that_is_declared_after_a_worker_stopped_is_left_to_the_next(
     stored = view.get(message.message_id)
     assert stored is not None
     assert stored.state is State.WAITING
-    assert view.workers() == []
+    assert view.facts().workers == []
     with running(broker, threads=2) as worker:
         assert ran.wait(5)
         assert set(worker.consumers) == {"default", "late"}
@@ -83,7 +83,7 @@ def test_two_workers_at_once_run_their_own_jobs_and_stop_by_themselves(
         for _ in range(2):
             pair.send()
         wait_until(lambda: broker.view("default").counts().completed == 2)
-        assert len(broker.view("default").workers()) == 2
+        assert len(broker.view("default").facts().workers) == 2
         first.stop()
         job.send("after the first stopped")
         wait_until(lambda: ran_by)
@@ -97,7 +97,7 @@ def test_two_workers_at_once_run_their_own_jobs_and_stop_by_themselves(
         second.stop()
         if first.consumers and any(thread.is_alive() for thread in first.workers):
             first.stop()
-    assert broker.view("default").workers() == []
+    assert broker.view("default").facts().workers == []
     assert broker.view("default").counts().active == 0
 
 

@@ -172,7 +172,7 @@ def test_work_is_shared_by_idle_workers(make_broker: Callable[..., JobBroker], w
         each.declare_queue("default", concurrency=1)
         dramatiq.actor(job, broker=each, actor_name="job")
     with running(brokers[0]), running(brokers[1]):
-        wait_until(lambda: len(brokers[0].view("default").workers()) == 2)
+        wait_until(lambda: len(brokers[0].view("default").facts().workers) == 2)
         for _ in range(2):
             brokers[0].get_actor("job").send()
         wait_until(lambda: sorted(ran) == ["a", "b"], timeout_seconds=10)
@@ -233,7 +233,7 @@ def test_no_job_starts_before_dramatiq_can_take_its_end(broker: JobBroker) -> No
     actor.send()
     consumer = broker.consume("default", prefetch=1, timeout=2000)
     view = broker.view("default")
-    assert view.workers() == []
+    assert view.facts().workers == []
     message = next(consumer)
     assert message is not None
     consumer.ack(message)

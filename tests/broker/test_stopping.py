@@ -36,7 +36,7 @@ def test_a_job_that_ends_in_time_completes(broker: JobBroker, endings: list[Ende
     threading.Timer(0.2, go.set).start()
     worker.stop()
     assert [e.outcome for e in endings] == [Outcome.COMPLETED]
-    assert broker.view("default").workers() == []
+    assert broker.view("default").facts().workers == []
 
 
 @pytest.mark.parametrize("interruptible", [True, False])

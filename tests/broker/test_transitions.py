@@ -256,9 +256,11 @@ def test_what_reads_many_long_jobs_reads_few_at_a_time(
     assert [job.job_id for job in view.jobs(State.WAITING, 3, 110)] == ids[3:111]
     finder = broker.finder("default")
     for found in (
-        lambda cursor: finder.by_state([State.WAITING], Span(), lambda _: True, limit=1_000, cursor=cursor),
-        lambda cursor: finder.by_term(
-            term("kind", 1), [State.WAITING], Span(), lambda _: True, limit=1_000, cursor=cursor
+        lambda cursor: broker.read(
+            finder.by_state([State.WAITING], Span(), lambda _: True, limit=1_000, cursor=cursor)
+        ),
+        lambda cursor: broker.read(
+            finder.by_term(term("kind", 1), [State.WAITING], Span(), lambda _: True, limit=1_000, cursor=cursor)
         ),
     ):
         first = found(None)
@@ -303,7 +305,7 @@ def test_a_paused_queue_starts_nothing_until_it_is_resumed(
         paused = [add.send(i) for i in range(5)]
         other = broker.view("default")
         # The worker has asked and was told; the next thing it hears is the resume.
-        wait_until(lambda: other.workers())
+        wait_until(lambda: other.facts().workers)
         assert view.counts().waiting == 5
         assert view.counts().pauses
         view.resume()
@@ -384,7 +386,7 @@ def test_counters_of_what_ended_survive_the_cleaning_of_jobs(
     with running(broker):
         broker.join("default", timeout=5000)
     view.clean(State.COMPLETED, grace_ms=0, limit=100)
-    tally = view.stats(60)
+    tally = view.facts().tally(60)
     assert (tally.completed, tally.failed) == (2, 1)
 
 

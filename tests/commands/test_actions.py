@@ -82,9 +82,9 @@ def test_a_queue_is_paused_and_resumed(nomad: Nomad, order: Order, access: Queue
     queue = access.queues.get_queue("shop")
     paused = "shop is paused: 1 job waiting, 0 jobs still running; resume it: nomad resume shop\n"
     assert nomad("pause", "shop").stdout == paused
-    assert queue.is_paused()
+    assert queue.snapshot().is_paused
     assert nomad("resume", "shop").stdout == "shop runs; 1 job waiting\n"
-    assert not queue.is_paused()
+    assert not queue.snapshot().is_paused
     assert nomad("pause", "shop", "--for", "soon").exit_code == 2
 
 

@@ -142,7 +142,7 @@ def test_without_the_database_it_is_done_and_said_aloud(
     paused = nomad("pause", "shop", "--json")
     assert paused.exit_code == 0
     assert json.loads(paused.stdout)["status"] == "paused"
-    assert access.queues.get_queue("shop").is_paused()
+    assert access.queues.get_queue("shop").snapshot().is_paused
     (warning,) = paused.stderr.splitlines()
     assert warning.startswith("nomad: warning: this is not in the audit log: ")
     assert sorted(path.name for path in tmp_path.iterdir() if "none" in path.name) == []
@@ -153,7 +153,7 @@ def test_a_database_that_others_write_to_holds_nobody_up(nomad: Nomad, access: Q
         paused = nomad("pause", "shop")
     assert paused.exit_code == 0
     assert "this is not in the audit log: the database does not answer" in paused.stderr
-    assert access.queues.get_queue("shop").is_paused()
+    assert access.queues.get_queue("shop").snapshot().is_paused
 
 
 @pytest.mark.parametrize("job_id", ["é" * 199, "😀" * 200, "a/../b?c#d%", "x" * 200])

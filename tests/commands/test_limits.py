@@ -14,7 +14,7 @@ Told = Callable[..., Any]
 
 
 def limits(access: QueueAccess) -> Limits:
-    return access.queues.get_queue("shop").limits()
+    return access.queues.get_queue("shop").snapshot().limits
 
 
 def test_each_limit_is_set_and_lifted_by_itself(nomad: Nomad, told: Told, access: QueueAccess) -> None:

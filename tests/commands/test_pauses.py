@@ -18,7 +18,7 @@ ESI = ["esi-refresh", "historical-data", "token-refresh"]
 
 
 def pause_of(access: QueueAccess, queue: str) -> Pause:
-    (pause,) = access.queues.get_queue(queue).pauses()
+    (pause,) = access.queues.get_queue(queue).snapshot().pauses
     return pause
 
 
@@ -28,7 +28,7 @@ def test_a_pause_keeps_its_reason_its_end_and_who_it_was(nomad: Nomad, access: Q
     pause = pause_of(access, "shop")
     assert (pause.reason, pause.by, pause.scope) == ("stock-taking", who(), PauseScope.QUEUE)
     assert pause.until_ms == pause.since_ms + 30 * 60_000
-    assert not access.queues.get_queue("esi-refresh").is_paused()
+    assert not access.queues.get_queue("esi-refresh").snapshot().is_paused
 
 
 def test_all_that_talks_to_esi_is_paused_beside_a_pause_of_its_own(
@@ -36,7 +36,9 @@ def test_all_that_talks_to_esi_is_paused_beside_a_pause_of_its_own(
 ) -> None:
     assert nomad("pause", "token-refresh", "--reason", "its own").exit_code == 0
     assert nomad("pause", "--esi", "--reason", "downtime").exit_code == 0
-    scopes = {name: [p.scope for p in access.queues.get_queue(name).pauses()] for name in access.queues.names()}
+    scopes = {
+        name: [p.scope for p in access.queues.get_queue(name).snapshot().pauses] for name in access.queues.names()
+    }
     assert {name for name, found in scopes.items() if PauseScope.ESI in found} == set(ESI)
     assert scopes["token-refresh"] == [PauseScope.QUEUE, PauseScope.ESI]
     assert scopes["shop"] == []
@@ -67,4 +69,4 @@ def test_a_queue_or_esi_but_not_both_and_not_neither(nomad: Nomad, access: Queue
     for arguments in (["pause"], ["pause", "shop", "--esi"], ["resume"], ["resume", "shop", "--esi"]):
         result = nomad(*arguments)
         assert (result.exit_code, "name a queue or say --esi" in result.stderr) == (2, True)
-    assert not any(access.queues.get_queue(name).is_paused() for name in access.queues.names())
+    assert not any(access.queues.get_queue(name).snapshot().is_paused for name in access.queues.names())

@@ -13,7 +13,7 @@ import redis
 
 from nomad_actors.app import QueueAccess
 from nomad_actors.broker import JobBroker, keys
-from nomad_actors.broker.client.queue_view import MARK
+from nomad_actors.broker.client.queue_facts import MARK
 from nomad_actors.testing import WorkerProcess, running
 from tests.support.processes import ROOT
 
@@ -143,7 +143,7 @@ def test_a_job_whose_worker_is_gone_does_not_run(
     job_id, queue = order(end="hang"), access.queues.get_queue("shop")
     worker = nomad_worker_process("nomad_actors.app:worker_broker", environ=environ, directory=ROOT)
     wait_until(lambda: queue.counts()["active"])
-    (name,) = [each.name for each in queue.workers()]
+    (name,) = [each.name for each in queue.snapshot().workers]
     worker.kill()
     # As if it had been for a while.
     for worker_id, mark in redis_client.hgetall("nomad:{shop}:workers").items():

@@ -69,7 +69,7 @@ def test_without_a_standard_output_nothing_is_done(
     said = run(environ, tmp_path, "nomad pause shop >&-")
     assert (said.returncode, said.stderr.count("\n")) == (1, 1)
     assert said.stderr.startswith("nomad: nothing was done: standard output is closed")
-    assert not access.queues.get_queue("shop").is_paused()
+    assert not access.queues.get_queue("shop").snapshot().is_paused
 
 
 def test_closed_input_and_error_do_not_matter(environ: dict[str, str], tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from nomad_actors import thresholds
 from nomad_actors.app import QueueAccess
 from nomad_actors.broker import JobBroker
 from nomad_actors.broker.records.holds import Limits, PauseScope
-from nomad_actors.health import Finding, Patient
-from nomad_actors.health.stillness import Reason, held_back, why_still
+from nomad_actors.health import Finding, Severity
+from nomad_actors.health.stillness import held_back, why_still
 from nomad_actors.store.database import Database
 from nomad_actors.testing import WorkerProcess, running
 from nomad_actors.thresholds import Thresholds
@@ -39,9 +39,9 @@ def shop_of(access: QueueAccess, **limits: float) -> Finding:
 def test_without_a_worker_nothing_moves(access: QueueAccess) -> None:
     add(access)
     found = found_in(access)["workers"]
-    assert (found.status, found.fix) == ("problem", "nomad run workers")
+    assert (found.severity, found.remedy) == ("problem", "nomad run workers")
     queues = access.queues.names()
-    assert found.found == f"no live worker serves any of the {len(queues)} queues (1 waiting, 0 active, 0 delayed)"
+    assert found.cause == f"no live worker serves any of the {len(queues)} queues (1 waiting, 0 active, 0 delayed)"
     assert set(found.subjects) == set(queues)
 
 
@@ -49,7 +49,7 @@ def test_queues_without_a_worker_are_told_apart_from_those_with_one(access: Queu
     with working():
         found = [each for each in report_of(access).findings if each.name.startswith("workers")]
     assert {each.subject for each in found} == set(access.queues.names()) - {"shop"}
-    assert {each.found for each in found} == {"no live worker serves it (0 waiting, 0 active, 0 delayed)"}
+    assert {each.cause for each in found} == {"no live worker serves it (0 waiting, 0 active, 0 delayed)"}
 
 
 def test_what_keeps_workers_from_starting_comes_before_the_command_that_starts_them(access: QueueAccess) -> None:
@@ -57,7 +57,7 @@ def test_what_keeps_workers_from_starting_comes_before_the_command_that_starts_t
     database.migrate()
     with database.write() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    first, command = found_in(access)["workers"].fix.splitlines()
+    first, command = found_in(access)["workers"].remedy.splitlines()
     assert ("finding `database`" in first, command) == (True, "nomad run workers")
     database.close()
 
@@ -65,24 +65,24 @@ def test_what_keeps_workers_from_starting_comes_before_the_command_that_starts_t
 def test_a_queue_that_moves_is_ok(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
     queue = access.queues.get_queue("shop")
     with working():
-        assert shop_of(access).status == "ok"
+        assert shop_of(access).severity == "ok"
         add(access, end="hang")
         waiting = add(access)
         wait_until(lambda: queue.counts()["active"])
         # It waits, but not for long: the job before it has just started.
-        assert shop_of(access, still_seconds=30).status == "ok"
+        assert shop_of(access, still_seconds=30).severity == "ok"
         assert queue.get(waiting) is not None
 
 
 def test_a_pause_is_told_while_nothing_is_due_and_beside_missing_workers(access: QueueAccess, working: Working) -> None:
     queue = access.queues.get_queue("shop")
     queue.pause(reason="stock-taking")
-    assert found_in(access)["workers"].fix == "nomad run workers"
-    assert "paused since 20" in shop_of(access).found
+    assert found_in(access)["workers"].remedy == "nomad run workers"
+    assert "paused since 20" in shop_of(access).cause
     with working():
         found = shop_of(access, still_seconds=30)
-    assert (found.status, found.fix) == ("warning", "nomad resume shop")
-    assert "(stock-taking), until somebody resumes it" in found.found
+    assert (found.severity, found.remedy) == ("warning", "nomad resume shop")
+    assert "(stock-taking), until somebody resumes it" in found.cause
 
 
 def test_a_paused_queue_is_told_before_its_full_places(
@@ -94,19 +94,19 @@ def test_a_paused_queue_is_told_before_its_full_places(
         wait_until(lambda: queue.counts()["active"])
         add(access)
         found = shop_of(access)
-        assert found.status == "warning"
-        assert f"all 1 places are taken: {running_id} since 20" in found.found
-        assert found.fix.startswith(f"nomad job {running_id} --queue shop")
+        assert found.severity == "warning"
+        assert f"all 1 places are taken: {running_id} since 20" in found.cause
+        assert found.remedy.startswith(f"nomad job {running_id} --queue shop")
         queue.pause()
         found = shop_of(access)
-        assert (found.status, found.fix) == ("warning", "nomad resume shop")
-        assert "paused since 20" in found.found
+        assert (found.severity, found.remedy) == ("warning", "nomad resume shop")
+        assert "paused since 20" in found.cause
         queue.pause(scope=PauseScope.ESI, reason="downtime", by="joe")
         found = shop_of(access)
-        assert "paused with everything that talks to ESI since 20" in found.found
-        assert found.fix == "nomad resume shop && nomad resume --esi"
+        assert "paused with everything that talks to ESI since 20" in found.cause
+        assert found.remedy == "nomad resume shop && nomad resume --esi"
         queue.resume()
-        assert shop_of(access).fix == "nomad resume --esi"
+        assert shop_of(access).remedy == "nomad resume --esi"
 
 
 def test_a_limit_over_all_hosts_that_is_reached(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
@@ -118,8 +118,8 @@ def test_a_limit_over_all_hosts_that_is_reached(access: QueueAccess, working: Wo
         wait_until(lambda: queue.counts()["active"])
         add(access)
         found = shop_of(access)
-        assert (found.status, found.fix) == ("warning", "nomad limits shop --concurrency none\nfor more at a time")
-        assert "its limit of 1 job at a time over all hosts, that somebody set, is reached" in found.found
+        assert (found.severity, found.remedy) == ("warning", "nomad limits shop --concurrency none\nfor more at a time")
+        assert "its limit of 1 job at a time over all hosts, that somebody set, is reached" in found.cause
 
 
 def test_a_limit_of_starts_that_is_reached(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
@@ -129,17 +129,18 @@ def test_a_limit_of_starts_that_is_reached(access: QueueAccess, working: Working
         first = add(access)
         wait_until(lambda: (job := queue.get(first)) and job.status == "completed")
         add(access)
-        still = why_still(Patient(access.settings, access.clock, access.broker, access.queues), queue)
-    assert still.reason is Reason.LIMIT
-    assert still.fix.splitlines()[0] == "nomad limits shop --starts none"
-    assert "its limit of 1 starts in 60 s is reached, until 20" in still.found
+        still = why_still(queue.snapshot(), [])
+    assert still is not None
+    assert still.severity is Severity.WARNING
+    assert still.remedy.splitlines()[0] == "nomad limits shop --starts none"
+    assert "its limit of 1 starts in 60 s is reached, until 20" in still.cause
 
 
 def test_workers_tell_their_release(access: QueueAccess, working: Working) -> None:
     with working():
-        (worker,) = access.queues.get_queue("shop").workers()
+        (worker,) = access.queues.get_queue("shop").snapshot().workers
         assert worker.name.endswith(f"@{__version__}")
-        assert found_in(access)["releases"].status == "ok"
+        assert found_in(access)["releases"].severity == "ok"
 
 
 def test_jobs_that_defer_themselves_tell_of_a_brake(
@@ -150,10 +151,10 @@ def test_jobs_that_defer_themselves_tell_of_a_brake(
         add(access, end="defer")
         wait_until(lambda: queue.counts()["delayed"])
         found = shop_of(access)
-        assert found.status == "warning"
-        assert "a brake is in force: its next jobs deferred themselves (ESI is down)" in found.found
+        assert found.severity == "warning"
+        assert "a brake is in force: its next jobs deferred themselves (ESI is down)" in found.cause
         add(access, delay=600_000)
-        assert shop_of(access).status == "ok", "not every delayed job waits for the brake"
+        assert shop_of(access).severity == "ok", "not every delayed job waits for the brake"
 
 
 def test_a_delayed_job_that_is_due_and_does_not_start_is_work_too(
@@ -167,7 +168,7 @@ def test_a_delayed_job_that_is_due_and_does_not_start_is_work_too(
         found = shop_of(access)
         # With its one place taken the worker does not ask for what is due.
         assert (queue.counts()["waiting"], queue.counts()["delayed"]) == (0, 1)
-    assert (found.status, "all 1 places are taken" in found.found) == ("warning", True)
+    assert (found.severity, "all 1 places are taken" in found.cause) == ("warning", True)
 
 
 def test_a_job_type_that_live_workers_do_not_know_is_a_problem_and_no_brake(
@@ -181,14 +182,14 @@ def test_a_job_type_that_live_workers_do_not_know_is_a_problem_and_no_brake(
             add(access)
         wait_until(lambda: queue.counts()["delayed"] == 2, what="the worker to put them off")
         every = found_in(access)
-        (worker,) = queue.workers()
+        (worker,) = queue.snapshot().workers
     old.close()
     found = every["worker job types shop"]
-    assert found.status == "problem"
-    assert f"did not know the job type of 2 order (live: {worker.name})" in found.found
-    assert "they fail 10 minutes after that, the first at " in found.found
-    assert "NOMAD_MODULES" in found.fix
-    assert every["queue shop"].status == "ok"
+    assert found.severity == "problem"
+    assert f"did not know the job type of 2 order (live: {worker.name})" in found.cause
+    assert "they fail 10 minutes after that, the first at " in found.cause
+    assert "NOMAD_MODULES" in found.remedy
+    assert every["queue shop"].severity == "ok"
     # By a worker that knows them they are put off as any other.
     (job, _) = queue.jobs("delayed")
     assert job.unknown_since_ms is not None
@@ -208,8 +209,8 @@ def test_a_job_that_defers_itself_is_known_however_it_began(
         queue.promote(job_id)
         wait_until(lambda: (job := queue.get(job_id)) and job.timeline[-1].get("reason") == "ESI is down")
         every = found_in(access)
-    assert "a brake is in force" in every["queue shop"].found
-    assert every["job types"].status == "ok"
+    assert "a brake is in force" in every["queue shop"].cause
+    assert every["job types"].severity == "ok"
 
 
 def test_a_brake_is_told_beside_jobs_of_an_unknown_type(
@@ -225,13 +226,13 @@ def test_a_brake_is_told_beside_jobs_of_an_unknown_type(
         add(access)
         wait_until(lambda: queue.counts()["delayed"] == 2)
     old.close()
-    assert held_back(queue) == "ESI is down"
+    assert held_back(queue.jobs("delayed")) == "ESI is down"
 
 
 def test_what_health_calls_unhealthy_the_doctor_names_too(
     access: QueueAccess, working: Working, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert found_in(access)["health"].status == "ok"
+    assert found_in(access)["health"].severity == "ok"
     monkeypatch.setattr(thresholds, "DEFAULT", Thresholds(failure_least_ended=2, waiting_jobs=0))
     with working():
         for _ in range(2):
@@ -239,12 +240,12 @@ def test_what_health_calls_unhealthy_the_doctor_names_too(
         access.broker.join("shop", timeout=5000)
         access.queues.get_queue("shop").set_limits(Limits(starts=1, period_ms=3_600_000))
         findings = [found for found in report_of(access).findings if found.name == "health shop"]
-    assert [found.status for found in findings] == ["problem"]
-    assert findings[0].found.startswith("2 of 2 jobs failed in the last 60 minutes")
-    assert findings[0].fix.startswith("nomad failures shop\n")
+    assert [found.severity for found in findings] == ["problem"]
+    assert findings[0].cause.startswith("2 of 2 jobs failed in the last 60 minutes")
+    assert findings[0].remedy.startswith("nomad failures shop\n")
     add(access)
     waiting = [found for found in report_of(access).findings if found.name == "health shop"][1]
-    assert waiting.found == "1 job waiting, more than 0"
+    assert waiting.cause == "1 job waiting, more than 0"
 
 
 def test_what_nothing_explains_is_a_problem(
@@ -254,30 +255,30 @@ def test_what_nothing_explains_is_a_problem(
     wait_until: WaitUntil,
 ) -> None:
     worker = nomad_worker_process("nomad_actors.app:worker_broker", environ=environ, directory=ROOT)
-    wait_until(access.queues.get_queue("shop").workers, what=worker.output())
+    wait_until(lambda: access.queues.get_queue("shop").snapshot().workers, what=worker.output())
     worker.freeze()
     add(access)
     found = shop_of(access)
-    assert found.status == "problem"
-    assert "nothing known holds it back" in found.found
+    assert found.severity == "problem"
+    assert "nothing known holds it back" in found.cause
 
 
 def test_jobs_of_a_type_that_nobody_knows(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
     add(access)
-    assert found_in(access)["job types"].status == "ok"
+    assert found_in(access)["job types"].severity == "ok"
     access.broker.enqueue(Message("shop", "gone-type", (), {}, {}))
     found = found_in(access)["job types shop"]
-    assert (found.status, "1 gone-type waiting" in found.found) == ("problem", True)
+    assert (found.severity, "1 gone-type waiting" in found.cause) == ("problem", True)
     with working():
         wait_until(lambda: access.queues.get_queue("shop").counts()["delayed"], what="the worker to put it off")
         every = found_in(access)
-    assert "1 gone-type delayed" in every["job types shop"].found
-    assert every["queue shop"].status == "ok", "it is no brake"
+    assert "1 gone-type delayed" in every["job types shop"].cause
+    assert every["queue shop"].severity == "ok", "it is no brake"
     access.broker.enqueue(Message("shop", "gone-type", (), {}, {}))
     access.queues.get_queue("shop").pause()
     both = found_in(access)["job types shop"]
-    assert "1 gone-type paused, 1 gone-type delayed" in both.found
-    assert both.fix.startswith("nomad jobs shop --status paused,delayed\n")
+    assert "1 gone-type paused, 1 gone-type delayed" in both.cause
+    assert both.remedy.startswith("nomad jobs shop --status paused,delayed\n")
 
 
 def test_only_failed_jobs_of_a_type_that_nobody_knows_are_a_warning(
@@ -294,4 +295,4 @@ def test_only_failed_jobs_of_a_type_that_nobody_knows_are_a_warning(
         wait_until(lambda: access.queues.get_queue("shop").counts()["failed"])
     newer.close()
     found = found_in(access)["job types shop"]
-    assert (found.status, "1 gone-type failed" in found.found) == ("warning", True)
+    assert (found.severity, "1 gone-type failed" in found.cause) == ("warning", True)

@@ -44,24 +44,24 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def test_a_redis_as_it_should_be(access_to: Access, server: Server) -> None:
     found = found_in(access_to(server(append_only=True).url))
     for name in ("redis", "redis role", "redis eviction", "redis memory", "redis persistence", "clock", "redis clock"):
-        assert (found[name].status, found[name].fix) == ("ok", ""), found[name]
-    assert found["redis"].found[0].isdigit()
+        assert (found[name].severity, found[name].remedy) == ("ok", ""), found[name]
+    assert found["redis"].cause[0].isdigit()
 
 
 def test_a_redis_that_throws_away_and_writes_nothing(access_to: Access, server: Server) -> None:
     one = server("--maxmemory-policy", "allkeys-lru")
     found = found_in(access_to(one.url))
-    assert found["redis eviction"].status == "problem"
-    fix = found["redis eviction"].fix
+    assert found["redis eviction"].severity == "problem"
+    fix = found["redis eviction"].remedy
     assert fix.splitlines()[0].endswith(" CONFIG SET maxmemory-policy noeviction")
     assert fix.splitlines()[1] == "and write into redis.conf, for its next start: maxmemory-policy noeviction"
-    assert found["redis persistence"].status == "problem"
-    assert "every job is lost" in found["redis persistence"].found
-    fix = found["redis persistence"].fix
+    assert found["redis persistence"].severity == "problem"
+    assert "every job is lost" in found["redis persistence"].cause
+    fix = found["redis persistence"].remedy
     if shutil.which("redis-cli"):
         # Typed as it is told, it mends this Redis.
         subprocess.run(fix.partition("\n")[0], shell=True, check=True, capture_output=True)
-        assert found_in(access_to(one.url))["redis persistence"].status == "ok"
+        assert found_in(access_to(one.url))["redis persistence"].severity == "ok"
 
 
 @pytest.mark.parametrize(
@@ -90,21 +90,21 @@ def test_a_redis_that_cannot_write_its_append_only_file(access_to: Access, tmp_p
     one = full_disk.start(tmp_path / "redis")
     try:
         access = access_to(one.url)
-        assert found_in(access)["redis persistence"].status == "ok"
+        assert found_in(access)["redis persistence"].severity == "ok"
         with full_disk.full(one):
             found = found_in(access)
     finally:
         one.kill()
     broken, shop = found["redis persistence"], found["workers"]
-    assert (broken.status, "the last write to the append-only file failed" in broken.found) == ("problem", True)
+    assert (broken.severity, "the last write to the append-only file failed" in broken.cause) == ("problem", True)
     # Nobody could say that he lives: to start another worker would change nothing.
-    assert (shop.status, shop.fix) == ("problem", "")
-    assert "no live worker is heard of: Redis takes no change" in shop.found
+    assert (shop.severity, shop.remedy) == ("problem", "")
+    assert "no live worker is heard of: Redis takes no change" in shop.cause
 
 
 def test_snapshots_alone_are_a_warning_and_a_failed_one_a_problem(access_to: Access, server: Server) -> None:
     one = server("--save", "60 1000")
-    assert found_in(access_to(one.url))["redis persistence"].status == "warning"
+    assert found_in(access_to(one.url))["redis persistence"].severity == "warning"
     one.directory.joinpath("dump.rdb").mkdir()
     with redis.Redis.from_url(one.url) as client:
         client.set("a", "b")
@@ -115,54 +115,54 @@ def test_snapshots_alone_are_a_warning_and_a_failed_one_a_problem(access_to: Acc
             pass
         if client.info("persistence")["rdb_last_bgsave_status"] == "ok":
             pytest.skip("this Redis replaces a directory by its snapshot")
-    assert found_in(access_to(one.url))["redis persistence"].status == "problem"
+    assert found_in(access_to(one.url))["redis persistence"].severity == "problem"
 
 
 def test_memory_near_its_limit(access_to: Access, server: Server) -> None:
     one = server("--maxmemory", "20mb")
     access = access_to(one.url)
-    assert found_in(access)["redis memory"].status == "ok"
+    assert found_in(access)["redis memory"].severity == "ok"
     with redis.Redis.from_url(one.url) as client:
         for i in range(16):
             client.set(f"other{i}", b"." * 1_000_000)
     near = found_in(access)["redis memory"]
-    assert (near.status, "no job can be added" in near.found) == ("warning", True)
-    assert found_in(access, memory_problem_percent=80)["redis memory"].status == "problem"
+    assert (near.severity, "no job can be added" in near.cause) == ("warning", True)
+    assert found_in(access, memory_problem_percent=80)["redis memory"].severity == "problem"
 
 
 def test_what_a_managed_redis_forbids_is_unknown(access_to: Access, server: Server) -> None:
     no_config = server("--rename-command", "CONFIG", "")
     found = found_in(access_to(no_config.url))
-    assert (found["redis eviction"].status, found["redis persistence"].status) == ("ok", "unknown")
+    assert (found["redis eviction"].severity, found["redis persistence"].severity) == ("ok", "unknown")
     nothing = server("--rename-command", "CONFIG", "", "--rename-command", "INFO", "")
     found = found_in(access_to(nothing.url))
     for name in ("redis role", "redis eviction", "redis memory", "redis persistence"):
-        assert (found[name].status, "INFO is not allowed here" in found[name].found) == ("unknown", True)
-    assert (found["redis"].status, found["clock"].status) == ("ok", "ok")
+        assert (found[name].severity, "INFO is not allowed here" in found[name].cause) == ("unknown", True)
+    assert (found["redis"].severity, found["clock"].severity) == ("ok", "ok")
 
 
 def test_a_replica_takes_no_jobs(access_to: Access, server: Server) -> None:
     primary = server()
     replica = server("--replicaof", "127.0.0.1", str(primary.port))
-    assert found_in(access_to(replica.url))["redis role"].status == "problem"
+    assert found_in(access_to(replica.url))["redis role"].severity == "problem"
 
 
 def test_a_redis_that_is_away(access_to: Access) -> None:
     found = found_in(access_to(f"redis://:s3cret@127.0.0.1:{free_port()}/0"))
-    assert found["redis"].status == "problem"
-    assert "export REDIS_URL=" in found["redis"].fix
-    assert "s3cret" not in found["redis"].found
-    assert (found["queues"].status, found["queues"].found) == (
+    assert found["redis"].severity == "problem"
+    assert "export REDIS_URL=" in found["redis"].remedy
+    assert "s3cret" not in found["redis"].cause
+    assert (found["queues"].severity, found["queues"].cause) == (
         "unknown",
         "not looked at, since Redis cannot be used now",
     )
-    assert found["disk"].status == "ok"
+    assert found["disk"].severity == "ok"
 
 
 def test_where_nothing_says_where_redis_is_the_doctor_names_what_brings_one(access_to: Access) -> None:
     access = access_to(f"redis://127.0.0.1:{free_port()}/0")
     fresh = dataclasses.replace(access, settings=dataclasses.replace(access.settings, redis_url_is_given=False))
-    command, note = found_in(fresh)["redis"].fix.splitlines()
+    command, note = found_in(fresh)["redis"].remedy.splitlines()
     assert (command, note.partition(":")[0]) == ("make run", "or nomad run all")
 
 
@@ -171,9 +171,9 @@ def test_a_redis_that_lets_nobody_in(access_to: Access, server: Server) -> None:
     with redis.Redis.from_url(one.url) as client:
         client.config_set("requirepass", "s3cret")
     found = found_in(access_to(one.url))["redis"]
-    assert (found.status, "Authentication required" in found.found) == ("problem", True)
-    assert "lets nobody in: Redis did not take the command: the password is missing or wrong" in found.found
-    assert found.fix.startswith("correct the password: REDIS_PASSWORD")
+    assert (found.severity, "Authentication required" in found.cause) == ("problem", True)
+    assert "lets nobody in: Redis did not take the command: the password is missing or wrong" in found.cause
+    assert found.remedy.startswith("correct the password: REDIS_PASSWORD")
 
 
 class Ahead(SystemClock):
@@ -187,9 +187,9 @@ class Ahead(SystemClock):
 @pytest.mark.parametrize(("seconds", "status"), [(0, "ok"), (3, "warning"), (-3, "warning"), (60, "problem")])
 def test_a_clock_that_is_wrong(access: QueueAccess, seconds: float, status: str) -> None:
     found = found_in(access, clock=Ahead(seconds))["clock"]
-    assert found.status == status
-    assert f"{'ahead of' if seconds >= 0 else 'behind'}" in found.found or seconds == 0
-    assert found.fix.startswith("timedatectl") == bool(seconds)
+    assert found.severity == status
+    assert f"{'ahead of' if seconds >= 0 else 'behind'}" in found.cause or seconds == 0
+    assert found.remedy.startswith("timedatectl") == bool(seconds)
 
 
 @pytest.mark.parametrize(
@@ -211,10 +211,10 @@ def test_a_user_that_would_drop_jobs_at_the_next_restart(
         client.execute_command("ACL", "SETUSER", "default", *user)
     access = access_to(f"redis://nomad:any@127.0.0.1:{one.port}/0")
     found = found_in(access)["redis persistence"]
-    assert found.status == status
+    assert found.severity == status
     if status == "problem":
-        assert "the next restart drops jobs" in found.found
-        assert "ACL SETUSER default '~*' '&*' +@all" in found.fix
+        assert "the next restart drops jobs" in found.cause
+        assert "ACL SETUSER default '~*' '&*' +@all" in found.remedy
 
 
 def test_a_failed_rewrite_of_the_append_only_file_is_a_warning(access_to: Access, tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_failed_rewrite_of_the_append_only_file_is_a_warning(access_to: Access
             # Should it have had something to write all the same: now it can.
             wait_until(lambda: client.info("persistence")["aof_last_write_status"] == "ok")
         found = found_in(access)["redis persistence"]
-        assert (found.status, "the file grows until one succeeds" in found.found) == ("warning", True), found
+        assert (found.severity, "the file grows until one succeeds" in found.cause) == ("warning", True), found
     finally:
         one.kill()
 
@@ -247,7 +247,7 @@ def test_a_failed_snapshot_stops_changes_beside_an_append_only_file_too(access_t
         if client.info("persistence")["rdb_last_bgsave_status"] == "ok":
             pytest.skip("this Redis replaces a directory by its snapshot")
     found = found_in(access_to(one.url))["redis persistence"]
-    assert (found.status, "it takes no change until one succeeds" in found.found) == ("problem", True), found
+    assert (found.severity, "it takes no change until one succeeds" in found.cause) == ("problem", True), found
 
 
 LOST = "# == CRITICAL == This server is sending an error to its AOF-loading-client: '-NOPERM …' after processing 'exec'"
@@ -287,7 +287,7 @@ def test_what_the_own_redis_logged_since_its_last_start(
     access = open_queues(Settings.from_env(environ))
     found = found_in(access)["redis log"]
     access.close()
-    assert (found.status, says in found.found) == (status, True), found
+    assert (found.severity, says in found.cause) == (status, True), found
 
 
 NO_ROOM = "1:M # Error writing to the AOF file: No space left on device"

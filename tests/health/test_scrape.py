@@ -23,6 +23,7 @@ from nomad_actors.health import scrape
 from nomad_actors.metrics.exposition import render
 from nomad_actors.queues import NewJob
 from nomad_actors.queues.job_type import Priority
+from nomad_actors.queues.overruns import read_overruns
 from nomad_actors.scheduler import SCHEDULES, Schedule
 from nomad_actors.scheduler.book import Schedules, Standing
 from nomad_actors.settings import Settings
@@ -119,7 +120,7 @@ def test_of_two_pauses_the_first_says_since_when(app: App, value: Callable[..., 
     queue.pause(reason="a test")
     since = value("nomad_queue_paused_since_timestamp_seconds", queue="token-refresh")
     app.queues.pause_esi(reason="downtime")
-    assert len({pause.since_ms for pause in queue.pauses()}) == 2
+    assert len({pause.since_ms for pause in queue.snapshot().pauses}) == 2
     assert value("nomad_queue_paused_since_timestamp_seconds", queue="token-refresh") == since
     queue.resume()
     assert (value("nomad_queue_paused_since_timestamp_seconds", queue="token-refresh") or 0) > (since or 0)
@@ -166,12 +167,12 @@ def test_a_job_of_a_lost_worker_is_not_beyond_its_time_limit(app: App, wait_unti
     def lose_its_worker() -> bool:
         # Until its next heartbeat nobody has heard of the worker.
         app.broker.client.delete(f"{base(app.broker.namespace, queue.name)}:workers")
-        return not queue.workers()
+        return not queue.snapshot().workers
 
     with running(app.broker, queues={queue.name}):
         try:
-            wait_until(queue.overruns)
-            wait_until(lambda: lose_its_worker() and not queue.overruns())
+            wait_until(lambda: read_overruns(app.queues, [queue.snapshot()]).get(queue.name))
+            wait_until(lambda: lose_its_worker() and not read_overruns(app.queues, [queue.snapshot()])[queue.name])
             assert queue.counts()["active"] == 1
         finally:
             gate.set()

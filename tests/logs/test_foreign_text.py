@@ -17,7 +17,7 @@ from nomad_actors import logs
 from nomad_actors.broker.worker import steady_log
 from nomad_actors.logs.foreign_text import describe_error, is_printable, safe_repr, safe_str, safe_traceback
 from nomad_actors.logs.json_text import one_line, readable
-from nomad_actors.queues.job import _as_json
+from nomad_actors.queues.as_job import _as_json
 from tests.support.foreign_values import RAISED, HostileText, OwnBase, cancelled_task, hostile_exceptions
 
 

@@ -9,29 +9,37 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from nomad_actors.broker.client.queue_facts import KnownWorker, QueueCounts, QueueFacts, RunningJob
 from nomad_actors.errors import Unavailable
+from nomad_actors.health.queue_families import queue_families
 from nomad_actors.metrics.collector import ScrapeCollector
 from nomad_actors.metrics.exposition import joined, render
 from nomad_actors.metrics.readings import (
     DatabaseReading,
-    QueueReading,
     RedisReading,
     ScheduleReading,
     database_families,
     redis_families,
 )
+from nomad_actors.queues.snapshot import QueueSnapshot
 
 COUNTS = {"waiting": 3, "active": 1, "delayed": 0, "completed": 7, "failed": 2, "paused": 0}
-QUEUE = QueueReading(
-    jobs=COUNTS,
-    oldest_waiting_seconds={"CRITICAL": 0.0, "BATCH": 12.5},
-    longest_active_seconds=3.25,
-    overtime_seconds=0.0,
-    paused_since_seconds=None,
-    workers=2,
-    recovered=4,
-    poison=1,
+NOW_MS = 1_790_000_000_000.0
+FACTS = QueueFacts(
+    counts=QueueCounts(NOW_MS, 3, 1, 0, 7, 2, 0, recovered=4, poison=1),
+    redis_ms=NOW_MS,
+    next_due_ms=None,
+    oldest_start_ms=None,
+    waiting_ms={5: 12_500.0},
+    running=(RunningJob("an id", "a-host:1", NOW_MS - 3_250),),
+    known_workers=(KnownWorker(b"1", "a-host:1", NOW_MS), KnownWorker(b"2", "a-host:2", NOW_MS - 1_000)),
+    stats=(),
 )
+
+
+def families_of(name: str) -> Iterable[Metric]:
+    queue = QueueSnapshot(name=name, concurrency=1, job_types=(), state=FACTS)
+    return queue_families([queue], {})
 
 
 def registry_of(families: Iterable[Metric]) -> CollectorRegistry:
@@ -42,14 +50,14 @@ def registry_of(families: Iterable[Metric]) -> CollectorRegistry:
 class _Source:
     def __init__(self) -> None:
         self.calls = 0
-        self.queues = {"esi-refresh": QUEUE}
+        self.queue = "esi-refresh"
         self.error: Exception | None = None
 
     def __call__(self) -> Iterable[Metric]:
         self.calls += 1
         if self.error is not None:
             raise self.error
-        return redis_families(RedisReading(queues=self.queues))
+        return families_of(self.queue)
 
 
 @pytest.fixture
@@ -63,7 +71,7 @@ def test_registering_reads_nothing(source: _Source) -> None:
 
 
 def test_everything_of_a_queue_is_exported() -> None:
-    value = registry_of(redis_families(RedisReading(queues={"esi-refresh": QUEUE}))).get_sample_value
+    value = registry_of(families_of("esi-refresh")).get_sample_value
     queue = {"queue": "esi-refresh"}
     for state, count in COUNTS.items():
         assert value("nomad_queue_jobs", {**queue, "state": state}) == count
@@ -116,7 +124,7 @@ def test_what_a_managed_redis_keeps_to_itself_is_missing() -> None:
 def test_each_scrape_reads_anew_and_forgets_what_is_gone(source: _Source) -> None:
     registry = joined(ScrapeCollector({"redis": source}))
     render(registry, "")
-    source.queues = {"other": QUEUE}
+    source.queue = "other"
     body, _ = render(registry, "")
     assert b'queue="other"' in body
     assert b"esi-refresh" not in body

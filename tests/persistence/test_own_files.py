@@ -97,7 +97,7 @@ def test_a_cut_end_is_said(
     assert keys_of(started()) == 100
     assert "the end of its append-only file was incomplete" in caplog.text
     (found,) = redis_log_findings(tmp_path)
-    assert found.status == "warning"
+    assert found.severity == "warning"
 
 
 def test_a_file_that_cannot_be_read_stops_the_start_and_doctor_says_why(
@@ -109,8 +109,8 @@ def test_a_file_that_cannot_be_read_stops_the_start_and_doctor_says_why(
     with pytest.raises(NoRedisServer, match="Bad file format"):
         started()
     found = redis_log_findings(tmp_path)
-    assert [finding.status for finding in found] == ["problem"]
-    assert "redis-check-aof --fix" in found[0].fix
+    assert [finding.severity for finding in found] == ["problem"]
+    assert "redis-check-aof --fix" in found[0].remedy
     server = own_redis(tmp_path)
     server.free()
     said = server.last_words().splitlines()
@@ -131,7 +131,7 @@ def test_commands_that_a_replay_drops_are_said_loudly(
     assert keys_of(started()) == 100
     assert "it dropped commands while it read its append-only file: jobs are lost" in caplog.text
     (found,) = redis_log_findings(tmp_path)
-    assert (found.status, "NOPERM" in found.found) == ("problem", True)
+    assert (found.severity, "NOPERM" in found.cause) == ("problem", True)
 
 
 def test_an_older_release_does_not_begin_empty_beside_the_files_of_a_newer_one(tmp_path: Path) -> None:

@@ -132,11 +132,11 @@ def test_everything_runs_on_one_host_and_a_killed_worker_is_started_again(
 
 def check_a_killed_worker_is_started_again(app: App, tmp_path: Path, wait_until: Callable[..., None]) -> None:
     queue = app.queues.get_queue("cache-cleanup")
-    (first,) = queue.workers()
+    (first,) = queue.snapshot().workers
     pid = int(first.name.partition(":")[2].partition("@")[0])
     psutil.Process(pid).kill()
     wait_until(
-        lambda: any(worker.name != first.name for worker in queue.workers()),
+        lambda: any(worker.name != first.name for worker in queue.snapshot().workers),
         timeout_seconds=30,
         what=said(tmp_path)[-3000:],
     )

@@ -110,7 +110,7 @@ def test_counters_of_two_processes_are_one_and_survive_a_kill(
         return app.registry.get_sample_value("nomad_queue_jobs", {"queue": "naps", "state": state})
 
     with program(workers, environ, tmp_path) as service:
-        wait_until(lambda: len(queue.workers()) == 2 and scrape(), timeout_seconds=60)
+        wait_until(lambda: len(queue.snapshot().workers) == 2 and scrape(), timeout_seconds=60)
         first = scrape()
         assert first['nomad_job_attempts_total{actor="nap",outcome="failed",queue="naps"}'] == 0
         assert len([name for name in first if name.startswith("nomad_build_info")]) == 1
@@ -144,12 +144,13 @@ def test_counters_of_two_processes_are_one_and_survive_a_kill(
         assert last['nomad_job_duration_seconds_bucket{actor="nap",le="+Inf",queue="naps"}'] == 208
         assert last['nomad_job_duration_seconds_bucket{actor="nap",le="1.0",queue="naps"}'] == 200
         assert (
-            last['nomad_job_attempts_total{actor="nap",outcome="recovered",queue="naps"}'] == queue.standing().recovered
+            last['nomad_job_attempts_total{actor="nap",outcome="recovered",queue="naps"}']
+            == queue.snapshot().facts.counts.recovered
         )
-        assert 1 <= queue.standing().recovered <= 4
+        assert 1 <= queue.snapshot().facts.counts.recovered <= 4
         assert last[GAUGE] == 7
         assert (held("active"), held("waiting"), held("completed")) == (0, 0, 208)
-        wait_until(lambda: len(queue.workers()) == 2, timeout_seconds=40)
+        wait_until(lambda: len(queue.snapshot().workers) == 2, timeout_seconds=40)
         assert app.registry.get_sample_value("nomad_queue_workers", {"queue": "naps"}) == 2
         assert app.registry.get_sample_value("nomad_queue_longest_active_seconds", {"queue": "naps"}) == 0
         # Of the dead one file a kind is left: else each scrape would read every process there ever was.
@@ -168,7 +169,7 @@ def test_another_process_takes_over_when_the_one_that_serves_is_killed(
         app.queues.add_job("naps", "nap", {})
         wait_until(lambda: scrape.completed() == 1, timeout_seconds=30)
         with program(WORKERS, environ, tmp_path):
-            wait_until(lambda: len(queue.workers()) == 2, timeout_seconds=60)
+            wait_until(lambda: len(queue.snapshot().workers) == 2, timeout_seconds=60)
             for child in psutil.Process(first.pid).children(recursive=True):
                 child.kill()
             first.kill()
@@ -251,11 +252,13 @@ def test_dramatiqs_own_signal_loads_everything_anew(
 ) -> None:
     queue = app.queues.get_queue("naps")
     with program([*WORKERS, "--processes", "2"], environ, tmp_path) as process:
-        wait_until(lambda: len(queue.workers()) == 2, timeout_seconds=60)
-        before = {worker.name for worker in queue.workers()}
+        wait_until(lambda: len(queue.snapshot().workers) == 2, timeout_seconds=60)
+        before = {worker.name for worker in queue.snapshot().workers}
         process.send_signal(signal.SIGHUP)
         wait_until(
-            lambda: len(queue.workers()) == 2 and not before & {worker.name for worker in queue.workers()},
+            lambda: (
+                len(queue.snapshot().workers) == 2 and not before & {worker.name for worker in queue.snapshot().workers}
+            ),
             timeout_seconds=60,
             what=said(tmp_path),
         )

@@ -82,7 +82,7 @@ def test_a_job_type_of_the_users_own_runs_in_a_worker_process(
         job = queue.get(added.id)
         assert job is not None
         assert job.returnvalue == {"text": "hello capsuleer, this is attempt 1"}
-        (worker,) = queue.workers()
+        (worker,) = queue.snapshot().workers
         assert worker.name.partition(":")[2].partition("@")[0].isdigit()
     lines = said(tmp_path)
     assert f"job_id={added.id}" in lines
@@ -97,8 +97,8 @@ def test_what_the_users_modules_begin_is_begun_in_each_worker_and_not_before_a_f
     (tmp_path / "greetings.py").write_text(f"{OWN_JOB_TYPE}\n{begins}\n", encoding="utf-8")
     with program(["nomad_actors.cli", "run", "workers", "--processes", "2"], environ, tmp_path) as main:
         queue = app.queues.get_queue("greetings")
-        wait_until(lambda: len(queue.workers()) == 2, timeout_seconds=30, what=said(tmp_path))
-        pids = {int(worker.name.partition(":")[2].partition("@")[0]) for worker in queue.workers()}
+        wait_until(lambda: len(queue.snapshot().workers) == 2, timeout_seconds=30, what=said(tmp_path))
+        pids = {int(worker.name.partition(":")[2].partition("@")[0]) for worker in queue.snapshot().workers}
 
         def begun() -> set[int]:
             return {int(pid) for pid in re.findall(r"begun in ([0-9]+)", said(tmp_path))}
@@ -130,7 +130,7 @@ def test_a_worker_stops_in_time_and_gives_back_what_still_runs(
     job = queue.get(added.id)
     assert job is not None
     assert (job.status, job.attempts_made) == ("waiting", 0)
-    assert queue.workers() == []
+    assert queue.snapshot().workers == []
 
 
 def test_a_second_sigterm_ends_a_worker_at_once(

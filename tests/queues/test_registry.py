@@ -290,7 +290,7 @@ def test_actions_on_a_job_in_the_wrong_state_say_which_is_right(
             queue.remove(added.id)
         (active,) = queue.jobs("active")
         assert active.id == added.id
-        assert queue.longest_active_ms() is not None
+        assert queue.snapshot().longest_active_ms is not None
         gate.set()
         broker.join("sums", timeout=5000)
     queue.remove(added.id)
@@ -301,7 +301,7 @@ def test_a_paused_queues_waiting_jobs_are_called_paused(queues: Queues) -> None:
     queue = queues.get_queue("sums")
     added = queues.add_job("sums", "sum-up", {"character_id": 1})
     queue.pause()
-    assert queue.is_paused()
+    assert queue.snapshot().is_paused
     assert (queue.counts()["waiting"], queue.counts()["paused"]) == (0, 1)
     assert queue.jobs("waiting") == []
     (job,) = queue.jobs("paused")
@@ -349,18 +349,18 @@ def test_stats_count_what_ended(queues: Queues, broker: JobBroker) -> None:
         queues.add_job("sums", "sum-up", {"character_id": 1, "mode": mode})
     with running(broker):
         broker.join("sums", timeout=5000)
-    stats = queues.get_queue("sums").stats(3600)
+    stats = queues.get_queue("sums").snapshot().stats(3600)
     assert (stats.window_seconds, stats.completed, stats.failed) == (3600, 2, 1)
     with pytest.raises(BadInput, match="accepted: 60 to 86400"):
-        queues.get_queue("sums").stats(5)
+        queues.get_queue("sums").snapshot().stats(5)
 
 
 def test_live_workers_are_seen_and_leave(queues: Queues, broker: JobBroker, wait_until: Callable[..., None]) -> None:
     queue = queues.get_queue("sums")
-    assert queue.workers() == []
+    assert queue.snapshot().workers == []
     with running(broker):
-        wait_until(lambda: len(queue.workers()) == 1)
-    assert queue.workers() == []
+        wait_until(lambda: len(queue.snapshot().workers) == 1)
+    assert queue.snapshot().workers == []
 
 
 def test_redis_being_away_is_said(redis_url: str) -> None:

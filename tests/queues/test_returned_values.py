@@ -14,7 +14,7 @@ from dramatiq.results import Results
 from nomad_actors.broker import JobBroker, JobResults
 from nomad_actors.clock import SystemClock
 from nomad_actors.queues import Queues
-from nomad_actors.queues.job import as_job
+from nomad_actors.queues.as_job import as_job
 from nomad_actors.queues.job_type import JobType, Payload, Result
 from nomad_actors.settings import Settings
 from nomad_actors.testing import running

@@ -14,8 +14,7 @@ import pytest
 
 from nomad_actors.clock import SystemClock
 from nomad_actors.errors import CannotStart, SettingsError
-from nomad_actors.health import file_checks
-from nomad_actors.health.findings import Finding
+from nomad_actors.health import Finding, file_checks
 from nomad_actors.settings import Settings
 from nomad_actors.settings.secret_url import SecretUrl
 from nomad_actors.settings.token_keys import is_strong
@@ -127,16 +126,16 @@ def findings(settings: Settings, check: Callable[..., object], database: Databas
 
 
 def test_the_doctor_finds_a_lost_key_and_files_that_others_may_use(settings: Settings, key_file: Path) -> None:
-    assert findings(settings, file_checks.token_keys)["token keys"].status == "ok"
-    assert findings(settings, file_checks.files)["files"].status == "ok"
+    assert findings(settings, file_checks.token_keys)["token keys"].severity == "ok"
+    assert findings(settings, file_checks.files)["files"].severity == "ok"
     key_file.chmod(0o644)
     settings.var_dir.chmod(0o755)
     found = findings(settings, file_checks.files)["files"]
-    assert (found.status, found.fix) == ("warning", f"chmod -R go= {settings.var_dir}")
-    assert str(key_file) in found.found
+    assert (found.severity, found.remedy) == ("warning", f"chmod -R go= {settings.var_dir}")
+    assert str(key_file) in found.cause
     key_file.unlink()
     lost = findings(settings, file_checks.token_keys)["token keys"]
-    assert (lost.status, "nomad forget-key" in lost.fix) == ("problem", True)
+    assert (lost.severity, "nomad forget-key" in lost.remedy) == ("problem", True)
 
 
 def test_a_key_without_a_database_is_no_fault(settings: Settings, tmp_path: Path) -> None:
@@ -156,9 +155,9 @@ def test_the_doctor_closes_our_files_alone_in_a_directory_of_others(tmp_path: Pa
     (shared / "redis").chmod(0o700)
     shared.chmod(0o755)
     found = findings(settings, file_checks.files)["files"]
-    assert found.fix == f"chmod -R go= '{shared}/redis' '{shared}/token.key'"
-    subprocess.run(found.fix, shell=True, check=True)
-    assert findings(settings, file_checks.files)["files"].status == "ok"
+    assert found.remedy == f"chmod -R go= '{shared}/redis' '{shared}/token.key'"
+    subprocess.run(found.remedy, shell=True, check=True)
+    assert findings(settings, file_checks.files)["files"].severity == "ok"
     assert (shared / "theirs.txt").stat().st_mode & 0o077 == 0o044
 
 

@@ -86,7 +86,7 @@ class Adder:
             commands: list[Sequence[Any]] = [
                 ("HSET", key, at + n, _pack(part)) for n, part in enumerate(parts[at : at + IN_FLIGHT])
             ]
-            self._links.commands([*commands, ("PEXPIRE", key, PUT_DOWN_MS)])
+            self._links.run([*commands, ("PEXPIRE", key, PUT_DOWN_MS)])
 
 
 def _pack(jobs: Sequence[NewJob]) -> bytes:

@@ -21,8 +21,9 @@ from ..records.failures import unpack as unpack_fault
 from ..records.stored_job import StoredJob
 from ..records.tags import TERM_BYTES
 from ..states import FINISHED, State
-from .link import Call, CallerLinks
+from .link import Call, CallerLinks, Request
 from .queue_view import QueueView
+from .steps import Steps, ask
 
 #: How many jobs one script reads.
 STEP = 100
@@ -79,7 +80,7 @@ class Span:
 class Finder:
     """Finds jobs of one queue.
 
-    Every method raises `RedisUnavailable` when Redis does not answer, `BadCursor` for a cursor that is none.
+    Readings are made by `JobBroker.read`; every method raises `BadCursor` for an invalid cursor.
     """
 
     def __init__(self, links: CallerLinks, base: str, view: QueueView) -> None:
@@ -96,7 +97,7 @@ class Finder:
         limit: int,
         cursor: str | None,
         of_failed: str = "",
-    ) -> Found:
+    ) -> Steps[Found]:
         """Return jobs of some states one after another; those that wait or run are within `span` by their adding.
 
         Ended ones are by their end, delayed ones by when they are due. `of_failed` chooses among failed ones: those
@@ -108,7 +109,7 @@ class Finder:
         # One more than is shown: only then there is a next page.
         while place.at < len(states) and len(found) <= limit and looked_at < MOST_LOOKED_AT and size < PAGE_BYTES:
             state = states[place.at]
-            page, is_last, end = self._page(state, span, count, place, of_failed)
+            page, is_last, end = yield from self._page(state, span, count, place, of_failed)
             # Many may have been passed over.
             looked_at += 0 if page else STEP
             for job, place in page:
@@ -129,12 +130,11 @@ class Finder:
         cursors = [_pack_place(at, states) for _, at in found[:limit]]
         return Found(jobs, None if place.at >= len(states) else _pack_place(place, states), cursors)
 
-    def _running(self, place: _Place, span: Span) -> list[tuple[StoredJob, _Place]]:
+    def _running(self, place: _Place, span: Span) -> Steps[list[tuple[StoredJob, _Place]]]:
         """Return what runs and is not shown yet, the longest first."""
         shown = (float(place.score), place.member) if place.score else (float("-inf"), b"")
-        found = {
-            (job.running_since_ms or 0.0, pack_id(job.job_id)): job for job in self._view.jobs(State.ACTIVE, 0, -1)
-        }
+        running = yield from self._view.reading_jobs(State.ACTIVE, 0, -1)
+        found = {(job.running_since_ms or 0.0, pack_id(job.job_id)): job for job in running}
         return [
             (found[at], _Place(place.at, repr(at[0]), at[1]))
             for at in sorted(found)
@@ -143,18 +143,17 @@ class Finder:
 
     def _page(
         self, state: State, span: Span, count: int, place: _Place, of_failed: str
-    ) -> tuple[list[tuple[StoredJob, _Place]], bool, _Place]:
+    ) -> Steps[tuple[list[tuple[StoredJob, _Place]], bool, _Place]]:
         """Return some jobs of a state, each with its place, whether they are its last, and the place after them."""
         if state is State.ACTIVE:
-            return self._running(place, span), True, place
+            return (yield from self._running(place, span)), True, place
         rev = "rev" if state in FINISHED else ""
         # The score of a waiting job is its place, not a time.
         in_time = span if state is not State.WAITING else Span()
         low, high = _bound(in_time.since_ms, "-inf"), _bound(in_time.until_ms, "+inf")
         chosen = of_failed if state is State.FAILED else ""
-        more, score, last, *reply = self._run(
-            "page", state.value, rev, count, place.score, place.member, low, high, chosen
-        )
+        arguments = (state.value, rev, count, place.score, place.member, low, high, chosen)
+        more, score, last, *reply = yield from ask(Call("page", self._base, arguments))
         page = [
             (
                 self._view.job(state, reply[i], reply[i + 2], b"", reply[i + 3]),
@@ -166,7 +165,7 @@ class Finder:
 
     def by_term(
         self, term: bytes, states: Sequence[State], span: Span, accepts: Accepts, *, limit: int, cursor: str | None
-    ) -> Found:
+    ) -> Steps[Found]:
         """Return the jobs that have a term and are in one of some states, newest first."""
         low = b"[" + term + _time_bytes(span.since_ms, b"")
         high = b"[" + term + _time_bytes(span.until_ms, _LATEST) + b"\xff"
@@ -176,7 +175,7 @@ class Finder:
         looked_at, entry, count, size = 0, b"", min(STEP, limit + 1), 0
         # One more than is shown: only then there is a next page.
         while len(found) <= limit and looked_at < MOST_LOOKED_AT and size < PAGE_BYTES:
-            more, *reply = self._run("find_by_term", high, low, count)
+            more, *reply = yield from ask(Call("find_by_term", self._base, (high, low, count)))
             for i in range(0, len(reply), 5):
                 entry, state, value, lease, told = reply[i : i + 5]
                 looked_at += 1
@@ -216,12 +215,9 @@ class Finder:
         last = 4 * (limit - 1)
         return found, _pack_cursor("f", reply[last + 1].decode(), _text(reply[last]))
 
-    def count(self, term: bytes) -> int:
-        """Return how many jobs have a term, in whatever state."""
-        counted: int = self._links.commands(
-            [("ZLEXCOUNT", keys.TERMS.of(self._base), b"[" + term, b"(" + term + b"\xff")]
-        )[0]
-        return counted
+    def count_call(self, term: bytes) -> Request:
+        """Return the call whose reply is how many jobs have a term, in whatever state."""
+        return ("ZLEXCOUNT", keys.TERMS.of(self._base), b"[" + term, b"(" + term + b"\xff")
 
     def _run(self, script: str, *arguments: Any) -> Any:
         return self._links.run([Call(script, self._base, arguments)])[0]

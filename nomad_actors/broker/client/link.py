@@ -83,6 +83,10 @@ class Call:
     arguments: Sequence[bytes | str | int | float] = ()
 
 
+#: What is sent: a script, or a plain command.
+Request = Call | Sequence[Any]
+
+
 class Link:
     """One connection, for one thread at a time; it is made when first needed, and again after an error.
 
@@ -150,14 +154,16 @@ class Link:
         except ResponseError as error:
             return error
 
-    def run(self, calls: Sequence[Call], meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
-        """Run scripts in one go, one after another, and return their replies, an error that Redis answered among them.
+    def run(self, calls: Sequence[Request], meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
+        """Run scripts and plain commands in one go, one after another, and return their replies.
+
+        An error that Redis answered is among them.
 
         `meanwhile` is called while Redis works on them. Raises one of `LINK_ERRORS` when the connection fails; some may
         have been executed then.
         """
         replies = self.commands([self._command(call) for call in calls], meanwhile)
-        self._known.update(call.script for call in calls)
+        self._known.update(call.script for call in calls if isinstance(call, Call))
         unknown = next((i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)), None)
         if unknown is not None:
             # Somebody emptied Redis' script cache. What stood behind has run too early: all of it runs once more.
@@ -165,11 +171,13 @@ class Link:
             replies[unknown:] = self.commands([self._command(call) for call in calls[unknown:]])
         return replies
 
-    def _command(self, call: Call) -> Sequence[Any]:
+    def _command(self, call: Request) -> Sequence[Any]:
         """Return the command that runs a script: with its text where Redis may not have it.
 
         To ask by digest and send the text after a refusal would let the calls behind it run first.
         """
+        if not isinstance(call, Call):
+            return call
         script = scripts()[call.script]
         if call.script in self._known:
             return (b"EVALSHA", script.sha, b"1", call.base, *call.arguments)
@@ -216,52 +224,56 @@ class CallerLinks:
         finally:
             self._of_thread.until_mono = before
 
-    def run(self, calls: Sequence[Call]) -> list[Any]:
-        """Run scripts, repeating what failed, and return their replies.
+    def run(self, calls: Sequence[Request]) -> list[Any]:
+        """Run scripts and plain commands that may be sent twice, repeating what failed, and return their replies.
 
         Raises `RedisUnavailable` naming the cause, `ScriptFailed` where it is no outage.
         """
         return self._tried(lambda link: link.run(calls))
 
-    def commands(self, commands: Sequence[Sequence[Any]], *, may_refuse: bool = False) -> list[Any]:
-        """Send plain commands that may be sent twice, and return their replies.
+    def run_each(self, calls: Sequence[Request]) -> list[Any]:
+        """Run calls as `run` does; the reply to one that meets a key of a wrong type is that error.
 
-        With `may_refuse`, what Redis refuses is an error among the replies. Raises `RedisUnavailable` naming the cause.
+        Raises `RedisUnavailable` naming the cause, `ScriptFailed` where it is no outage.
         """
-        return self._tried(lambda link: link.commands(commands), may_refuse=may_refuse)
+        replies = self._tried(lambda link: link.run(calls), kept=_is_wrong_type)
+        return [_wrong_type(reply) if isinstance(reply, ResponseError) else reply for reply in replies]
+
+    def attempt(self, calls: Sequence[Request]) -> list[Any]:
+        """Run calls as `run` does; what Redis refuses is an error among the replies.
+
+        Raises `RedisUnavailable` naming the cause.
+        """
+        return self._tried(lambda link: link.run(calls), kept=lambda _: True)
 
     def read(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Send plain commands that read, and return their replies: a key of another type than expected is empty.
 
         Raises `RedisUnavailable` naming the cause.
         """
-        replies = self.commands(commands, may_refuse=True)
-        for reply in replies:
-            if isinstance(reply, ResponseError) and "WRONGTYPE" not in str(reply):
-                raise _unavailable(reply) from reply
-        return [[] if isinstance(reply, ResponseError) else reply for reply in replies]
+        return [[] if isinstance(reply, WrongKeyType) else reply for reply in self.run_each(commands)]
 
-    def _tried(self, action: Callable[[Link], list[Any]], *, may_refuse: bool = False) -> list[Any]:
+    def _tried(
+        self, action: Callable[[Link], list[Any]], *, kept: Callable[[ResponseError], bool] = lambda _: False
+    ) -> list[Any]:
         began = time.monotonic()
         until_mono = getattr(self._of_thread, "until_mono", float("inf"))
         for tried in range(1, CALLER_TRIES + 1):
             if time.monotonic() >= until_mono:
                 raise RedisUnavailable(f"Redis is too slow: {self._of_thread.seconds:g} s are over")
             try:
-                return self._once(action, may_refuse=may_refuse)
+                return self._once(action, kept)
             except LINK_ERRORS as error:
-                if "WRONGTYPE" in str(error):
-                    raise WrongKeyType(
-                        f"a key in Redis is of a wrong type; nomad doctor says which ({describe(error)})"
-                    ) from error
+                if _is_wrong_type(error):
+                    raise _wrong_type(error) from error
                 if _is_ours(error):
                     raise ScriptFailed(describe(error)) from error
                 wait_seconds = backoff_seconds(tried)
                 if isinstance(error, PoolExhausted) and waits_for_connections(self._pool):
                     # The pool has waited as long as it was told to.
-                    raise _unavailable(error) from error
+                    raise unavailable(error) from error
                 if tried == CALLER_TRIES or not self._has_time(began, wait_seconds):
-                    raise _unavailable(error) from error
+                    raise unavailable(error) from error
                 time.sleep(wait_seconds)
         raise AssertionError("unreachable")
 
@@ -270,16 +282,24 @@ class CallerLinks:
             return True
         return time.monotonic() - began + wait_seconds + self._try_seconds <= self._deadline_seconds
 
-    def _once(self, action: Callable[[Link], list[Any]], *, may_refuse: bool) -> list[Any]:
+    def _once(self, action: Callable[[Link], list[Any]], kept: Callable[[ResponseError], bool]) -> list[Any]:
         link = Link(self._pool, self._known)
         try:
             replies = action(link)
         finally:
             link.hand_back()
         for reply in replies:
-            if isinstance(reply, ResponseError) and not may_refuse:
+            if isinstance(reply, ResponseError) and not kept(reply):
                 raise reply
         return replies
+
+
+def _is_wrong_type(error: BaseException) -> bool:
+    return "WRONGTYPE" in str(error)
+
+
+def _wrong_type(error: BaseException) -> WrongKeyType:
+    return WrongKeyType(f"a key in Redis is of a wrong type; nomad doctor says which ({describe(error)})")
 
 
 def _is_ours(error: BaseException) -> bool:
@@ -289,7 +309,8 @@ def _is_ours(error: BaseException) -> bool:
     return type(error) is ResponseError and _NOT_NOW.search(str(error)) is None and _refusal(error) is None
 
 
-def _unavailable(error: BaseException) -> RedisUnavailable:
+def unavailable(error: BaseException) -> RedisUnavailable:
+    """Return the error for callers, with the reason where Redis gave one."""
     refusal = _refusal(error)
     why = describe(error) if refusal is None else f"{refusal} ({describe(error)})"
     return RedisUnavailable(f"Redis did not take the command: {why}", refusal)

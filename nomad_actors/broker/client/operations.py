@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import keys
 from .link import Call, CallerLinks
+from .steps import Steps, ask
 
 Told = Mapping[str, Any]
 
@@ -23,25 +24,24 @@ class OperationBook:
         self._links = links
         self._base = base
 
-    def read(self) -> dict[str, Told]:
-        """Return every operation that is kept, by id; nothing of one whose record is no JSON object."""
-        (fields,) = self._links.read([("HGETALL", keys.OPERATIONS.of(self._base))])
+    def reading(self) -> Steps[dict[str, Told]]:
+        """Read every operation that is kept, by id; nothing of one whose record is no JSON object."""
+        fields = yield from ask(("HGETALL", keys.OPERATIONS.of(self._base)))
         pairs = zip(fields[::2], fields[1::2], strict=True)
         return {name.decode(errors="replace"): _told(text) for name, text in pairs}
 
-    def put(self, operation_id: str, told: Told, *, seen: int) -> Told | None:
-        """Keep a record in place of the revision `seen` (0 for none); return it, None when another has changed it."""
+    def put(self, operation_id: str, told: Told, *, seen: int, drop: Sequence[tuple[str, int]] = ()) -> Told | None:
+        """Keep a record in place of the revision `seen` (0 for none); return it, None when another has changed it.
+
+        The records to `drop` go after it, each if it is still of its revision.
+        """
         text = json.dumps({**told, "revision": seen + 1, "change": os.urandom(8).hex()})
-        word, stands = self._run(operation_id, seen, text)
-        return json.loads(stands) if word == b"ok" else None
+        calls = [self._call(operation_id, seen, text), *(self._call(other, revision, "") for other, revision in drop)]
+        (word, kept), *_ = self._links.run(calls)
+        return json.loads(kept) if word == b"ok" else None
 
-    def drop(self, operation_id: str, *, seen: int) -> None:
-        """Drop a record, if it is still of that revision."""
-        self._run(operation_id, seen, "")
-
-    def _run(self, *arguments: Any) -> tuple[bytes, bytes]:
-        word, stands = self._links.run([Call("save_operation", self._base, arguments)])[0]
-        return word, stands
+    def _call(self, operation_id: str, seen: int, text: str) -> Call:
+        return Call("save_operation", self._base, (operation_id, seen, text))
 
 
 def _told(text: bytes) -> Told:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from redis.exceptions import ResponseError
 
 from .. import keys
-from ..errors import RedisUnavailable, Refusal
-from .link import Call, CallerLinks, refusal_of
+from ..errors import Refusal
+from .link import Call, CallerLinks, refusal_of, unavailable
 
 _PROBES = ("text", "hash", "plain", "count", "list", "sorted", "lex", "wake")
 #: What is sent beside scripts, with arguments that change nothing: a reader's questions, and a waiter's.
@@ -56,17 +56,15 @@ def refused_commands(links: CallerLinks, base: str) -> list[RefusedCommand]:
 
     Raises `RedisUnavailable`.
     """
-    replies: list[tuple[str, str]] = []
-    try:
-        (failed,) = links.run([Call("permissions", base)])
-        replies += [(failed[i].decode(), failed[i + 1].decode(errors="replace")) for i in range(0, len(failed), 2)]
-    except RedisUnavailable as error:
-        if error.refusal not in _LASTING:
-            raise
-        replies.append(("EVAL", str(error.__cause__)))
     probes = {name: keys.PROBE.of(base, name) for name in _PROBES}
     commands = [[word.format(**probes) for word in command] for command in _PLAIN]
-    answers = links.commands(commands, may_refuse=True)
+    failed, *answers = links.attempt([Call("permissions", base), *commands])
+    if isinstance(failed, ResponseError):
+        if refusal_of(str(failed)) not in _LASTING:
+            raise unavailable(failed) from failed
+        replies = [("EVAL", str(failed))]
+    else:
+        replies = [(failed[i].decode(), failed[i + 1].decode(errors="replace")) for i in range(0, len(failed), 2)]
     replies += [
         (command[0], str(answer))
         for command, answer in zip(commands, answers, strict=True)

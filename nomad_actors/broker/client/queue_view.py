@@ -3,71 +3,25 @@
 from __future__ import annotations
 
 import secrets
-import struct
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from .. import keys, records, redis_clock
+from .. import keys, records
 from ..errors import UnreadableBody
-from ..records import Record, notes, stats
+from ..records import Record, notes
 from ..records.control import pack_cancel
-from ..records.holds import NO_LIMITS, Limits, Pause, PauseScope, unpack_limits, unpack_pause
+from ..records.holds import Limits, PauseScope
 from ..records.stored_job import StoredJob
 from ..states import FINISHED, State
 from .link import Call, CallerLinks
+from .queue_facts import DAY_MINUTES, QueueCounts, QueueFacts, unpack_facts
+from .steps import Found, Steps, ask, run
 
-#: A worker that was not heard of for this long does not count as live.
-LIVE_MS = 20_000
-#: What is kept of a worker: last heard (ms), last request, for how long ticks missed it (ms); then its name.
-MARK = struct.Struct(">dId")
 #: How many jobs one step of a long operation touches.
 STEP = 500
 #: How many more than are wanted are looked at in search of old ones.
 MOST_LOOKED_AT = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class QueueCounts:
-    """How many jobs are in which state, and what keeps them from starting: none of `pauses` when the queue runs."""
-
-    now_ms: float
-    waiting: int
-    active: int
-    delayed: int
-    completed: int
-    failed: int
-    #: Of the failed ones, those that an operator cancelled.
-    cancelled: int
-    pauses: tuple[Pause, ...] = ()
-    #: Jobs at a time over all hosts: what an operator set, else what is declared.
-    limit: int | None = None
-    limits: Limits = NO_LIMITS
-    #: Since the queue exists: jobs taken back from lost workers, and workers that were heard of again afterwards.
-    recovered: int = 0
-    late: int = 0
-    #: And jobs that failed because worker after worker was lost with them.
-    poison: int = 0
-    #: What is taken off TIME for a step of Redis' clock; 0 while it is right.
-    clock_offset_ms: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class LiveWorker:
-    """A worker process that serves the queue, and when it was last heard of."""
-
-    worker_id: str
-    name: str
-    heard_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ages:
-    """Ages in ms: of the job that runs longest, and of the first waiting one of each priority."""
-
-    longest_active_ms: float | None
-    waiting_ms: dict[int, float]
 
 
 class QueueView:
@@ -81,23 +35,43 @@ class QueueView:
         self._base = base
         self.name = name
 
+    def read(self, reading: Steps[Found]) -> Found:
+        """Make one reading; see `steps`."""
+        return run(self._links, reading)
+
     def _run(self, script: str, *arguments: bytes | str | int | float) -> Any:
         return self._links.run([Call(script, self._base, arguments)])[0]
 
     def counts(self) -> QueueCounts:
         """Return exact counts of one instant."""
-        return counts_of(self._run("counts"))
+        return self.facts(stats_minutes=0).counts
+
+    def facts(self, *, stats_minutes: int = DAY_MINUTES) -> QueueFacts:
+        """Return the queue's state, with the statistics of the last minutes."""
+        return run(self._links, self.reading_facts(stats_minutes=stats_minutes))
+
+    def reading_facts(self, *, stats_minutes: int) -> Steps[QueueFacts]:
+        """Read what `facts` returns."""
+        return unpack_facts((yield from ask(self.facts_call(stats_minutes))))
+
+    def facts_call(self, stats_minutes: int = 0) -> Call:
+        """Return the call whose reply `unpack_facts` reads."""
+        return Call("facts", self._base, (stats_minutes,))
 
     def jobs(self, state: State, start: int, end: int) -> Sequence[StoredJob]:
         """Return jobs `start` to `end`, inclusive, the latter negative from the end as in Redis.
 
         Waiting in the order of starting, delayed by due time, active longest first, finished newest first.
         """
+        return run(self._links, self.reading_jobs(state, start, end))
+
+    def reading_jobs(self, state: State, start: int, end: int) -> Steps[Sequence[StoredJob]]:
+        """Read what `jobs` returns."""
         order = "rev" if state in FINISHED else ""
         jobs: list[StoredJob] = []
         more = 1
         while more:
-            more, *reply = self._run("list", state.value, start + len(jobs), end, order)
+            more, *reply = yield from ask(Call("list", self._base, (state.value, start + len(jobs), end, order)))
             jobs += [self.job(state, *reply[i : i + 4]) for i in range(0, len(reply), 4)]
         if state is State.ACTIVE:
             jobs.sort(key=lambda job: job.running_since_ms or 0)
@@ -106,9 +80,16 @@ class QueueView:
 
     def get(self, job_id: str) -> StoredJob | None:
         """Return one job, or None when the queue holds none of this id."""
-        stored_id = records.pack_id(job_id)
-        reply = self._run("get", stored_id)
-        return self.job(State(reply[0].decode()), stored_id, *reply[1:]) if reply else None
+        (reply,) = self._links.run([self.get_call(job_id)])
+        return self.found_job(job_id, reply)
+
+    def get_call(self, job_id: str) -> Call:
+        """Return the call whose reply `found_job` reads."""
+        return Call("get", self._base, (records.pack_id(job_id),))
+
+    def found_job(self, job_id: str, reply: Sequence[bytes]) -> StoredJob | None:
+        """Return the job of a reply to `get_call`, None when the queue holds none of this id."""
+        return self.job(State(reply[0].decode()), records.pack_id(job_id), *reply[1:]) if reply else None
 
     def job(self, state: State, stored_id: bytes, value: bytes, lease: bytes, told: bytes) -> StoredJob:
         """Return a job as a script told of it."""
@@ -136,8 +117,12 @@ class QueueView:
 
     def again(self, job: StoredJob) -> str:
         """Put a finished job back to waiting with its attempts afresh; return ``ok`` or why not."""
-        call = self._again(job, call=_call())
+        call = self.again_call(job)
         return "unreadable" if call is None else self._links.run([call])[0].decode()
+
+    def again_call(self, job: StoredJob) -> Call | None:
+        """Return the call of `again`; None for a job whose record cannot be read."""
+        return self._again(job, call=_call())
 
     def act(self, action: str, jobs: Sequence[StoredJob], reason: str = "") -> list[str]:
         """Retry, remove, promote or cancel jobs in one round trip, a script each; return what each answered.
@@ -215,7 +200,7 @@ class QueueView:
             # Within a priority it is nearly that order; over all, the low ones would not be come to.
             spans = [
                 (repr(float(p * keys.PRIORITY_STEP)), repr(float((p + 1) * keys.PRIORITY_STEP - 1)))
-                for p in self.ages().waiting_ms
+                for p in self.facts(stats_minutes=0).waiting_ms
             ]
         found = [old for span in spans for old in self._old_within(state, span, before_ms, limit)]
         return [stored_id for _, stored_id in sorted(found)[:limit]]
@@ -262,41 +247,6 @@ class QueueView:
         """Drop every job of the queue."""
         self._run("flush")
 
-    def workers(self) -> Sequence[LiveWorker]:
-        """Return the worker processes that serve the queue now."""
-        return live_workers(*self._links.read([("HGETALL", keys.WORKERS.of(self._base)), ("TIME",)]))
-
-    def silent_ms(self, worker: str) -> float | None:
-        """Return how long ago a worker process was last heard of; None if nothing is kept of it."""
-        marks, now = self._links.read([("HGETALL", keys.WORKERS.of(self._base)), ("TIME",)])
-        now_ms = int(now[0]) * 1000 + int(now[1]) / 1000
-        # A process has several entries if it has several brokers.
-        heard = [each.heard_ms for each in _known_workers(marks) if each.name == worker]
-        return now_ms - max(heard) if heard else None
-
-    def worker_names(self) -> dict[bytes, str]:
-        """Return by id the name of each worker process that is known, also of one that is gone by now."""
-        (reply,) = self._links.read([("HGETALL", keys.WORKERS.of(self._base))])
-        pairs = zip(reply[::2], reply[1::2], strict=True)
-        return {
-            worker_id: mark[MARK.size :].decode(errors="replace")
-            for worker_id, mark in pairs
-            if worker_id != keys.TICK_FIELD
-        }
-
-    def stats(self, window_minutes: int) -> stats.Tally:
-        """Return what ended in the last minutes, the current one included."""
-        values, now, clock = self._links.read(
-            [("HVALS", keys.STATS.of(self._base)), ("TIME",), ("HGET", keys.WORKERS.of(self._base), keys.TICK_FIELD)]
-        )
-        this_minute = redis_clock.now_ms(now, clock or None) // 60_000
-        entries = (entry for entry in map(stats.unpack, values) if entry is not None)
-        return stats.total(tally for minute, tally in entries if this_minute - window_minutes < minute <= this_minute)
-
-    def ages(self) -> Ages:
-        """Return how old the oldest jobs are."""
-        return ages_of(self._run("ages"))
-
     def wait_empty(self, *, timeout_ms: int | None) -> bool:
         """Wait until nothing waits, is delayed or runs; return whether that came within the timeout."""
         deadline = None if timeout_ms is None else time.monotonic() + timeout_ms / 1000
@@ -307,53 +257,6 @@ class QueueView:
             if deadline is not None and time.monotonic() >= deadline:
                 return False
             time.sleep(0.01)
-
-
-def counts_of(reply: Sequence[Any]) -> QueueCounts:
-    """Return what the script ``counts`` told."""
-    now, waiting, active, delayed, completed, failed, cancelled, recovered, late, poison, *holds = reply
-    declared, limit, rate, max_length, own, esi, clock_offset = holds
-    pauses = (unpack_pause(PauseScope.QUEUE, own), unpack_pause(PauseScope.ESI, esi))
-    limits = unpack_limits(limit, rate, max_length)
-    return QueueCounts(
-        float(now),
-        waiting,
-        active,
-        delayed,
-        completed,
-        failed,
-        cancelled,
-        pauses=tuple(pause for pause in pauses if pause is not None),
-        limit=limits.concurrency or (int(declared) if declared.isdigit() else None),
-        limits=limits,
-        recovered=recovered,
-        late=late,
-        poison=poison,
-        clock_offset_ms=float(clock_offset),
-    )
-
-
-def ages_of(reply: Sequence[Any]) -> Ages:
-    """Return what the script ``ages`` told."""
-    now = float(reply[0])
-    waiting = {reply[i]: max(0.0, now - float(reply[i + 1])) for i in range(2, len(reply), 2)}
-    return Ages(now - float(reply[1]) if reply[1] else None, waiting)
-
-
-def live_workers(marks: Sequence[bytes], now: Sequence[bytes]) -> Sequence[LiveWorker]:
-    """Return the workers that were heard of lately, of what is kept of all of a queue and Redis' TIME."""
-    now_ms = int(now[0]) * 1000 + int(now[1]) / 1000
-    # One heard at a time to come was heard while Redis' clock was ahead.
-    found = [worker for worker in _known_workers(marks) if abs(now_ms - worker.heard_ms) <= LIVE_MS]
-    return sorted(found, key=lambda worker: worker.name)
-
-
-def _known_workers(marks: Sequence[bytes]) -> Iterator[LiveWorker]:
-    """Yield every worker of which something is kept, also those that are lost."""
-    for worker_id, mark in zip(marks[::2], marks[1::2], strict=True):
-        if worker_id != keys.TICK_FIELD and len(mark) >= MARK.size:
-            heard, _, _ = MARK.unpack_from(mark)
-            yield LiveWorker(worker_id.hex(), mark[MARK.size :].decode(errors="replace"), heard)
 
 
 def _call() -> str:

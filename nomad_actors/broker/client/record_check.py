@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .. import keys, records, redis_clock
-from ..errors import UnreadableBody
+from ..errors import UnreadableBody, WrongKeyType
 from ..records import stats
 from ..records.holds import PauseScope, unpack_pause
 from ..records.unreadable import Unreadable
 from . import slots
-from .link import CallerLinks
-from .queue_view import MARK
+from .link import CallerLinks, Request
+from .queue_facts import MARK
 
 #: How many records of one kind are looked at, about.
 SAMPLE = 200
@@ -103,40 +104,54 @@ _HASHES: Mapping[keys.Key, tuple[str, _Check]] = {
 }
 
 
-def unreadable_records(links: CallerLinks, bases: Mapping[str, str], book: slots.ScheduleBook) -> list[Unreadable]:
+def unreadable_records(
+    links: CallerLinks, bases: Mapping[str, str], namespace: str, schedules: Mapping[str, Sequence[str]]
+) -> list[Unreadable]:
     """Return what cannot be read of the queues, whose keys' beginnings are `bases`, and of the schedulers.
 
-    Raises `RedisUnavailable` when Redis does not answer.
+    `schedules` are the names of the schedules of each queue, whose slots are looked at; schedules themselves are left
+    to who reads them. Raises `RedisUnavailable` when Redis does not answer.
     """
-    found: list[Unreadable] = []
+    looks = [*_looks_at(bases, schedules), _Look("", {key.of(namespace): key for key in keys.NAMESPACE_KEYS.values()})]
+    replies = iter(links.run_each([call for look in looks for call in look.calls()]))
+    return [each for look in looks for each in look.unreadable([next(replies) for _ in look.calls()])]
+
+
+def _looks_at(bases: Mapping[str, str], schedules: Mapping[str, Sequence[str]]) -> Iterator[_Look]:
     for queue, base in bases.items():
-        # Schedules that cannot be read are left to who reads schedules, and finds more of them.
-        schedules = book.read([queue])
         named = {key.of(base): key for key in keys.QUEUE_KEYS.values() if not key.is_family}
-        named |= {keys.SLOTS.of(base, each.name): keys.SLOTS for each in schedules}
-        found += _of_wrong_type(links, queue, named)
-        hashes = {name: _HASHES[key] for name, key in named.items() if key in _HASHES}
-        replies = links.read([("HSCAN", name, 0, "COUNT", SAMPLE) for name in hashes])
-        for (name, (kind, check)), reply in zip(hashes.items(), replies, strict=True):
-            found += _of_hash(kind, queue, name, check, reply)
-    of_schedulers = {key.of(book.namespace): key for key in keys.NAMESPACE_KEYS.values()}
-    return [*found, *_of_wrong_type(links, "", of_schedulers)]
+        yield _Look(queue, named | {keys.SLOTS.of(base, name): keys.SLOTS for name in schedules.get(queue, ())})
 
 
-def _of_wrong_type(links: CallerLinks, queue: str, named: Mapping[str, keys.Key]) -> Iterator[Unreadable]:
-    types = links.read([("TYPE", name) for name in named])
-    for (name, key), reply in zip(named.items(), types, strict=True):
-        found = reply.decode()
-        if found not in ("none", key.type):
-            yield Unreadable(
-                "the key", queue, name, b"", f"it is a {found}, not a {key.type}; nothing of it can be used"
-            )
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A look at the types of keys, by name, and at a sample of their records."""
+
+    queue: str
+    named: Mapping[str, keys.Key]
+
+    def calls(self) -> list[Request]:
+        """Return what is asked."""
+        samples: list[Request] = [("HSCAN", name, 0, "COUNT", SAMPLE) for name in self._sampled()]
+        return [*(("TYPE", name) for name in self.named), *samples]
+
+    def unreadable(self, replies: Sequence[Any]) -> Iterator[Unreadable]:
+        """Yield what cannot be read, of the replies."""
+        types, samples = replies[: len(self.named)], replies[len(self.named) :]
+        for (name, key), reply in zip(self.named.items(), types, strict=True):
+            found = reply.decode()
+            if found not in ("none", key.type):
+                why = f"it is a {found}, not a {key.type}; nothing of it can be used"
+                yield Unreadable("the key", self.queue, name, b"", why)
+        for (name, (kind, check)), sample in zip(self._sampled().items(), samples, strict=True):
+            if not isinstance(sample, WrongKeyType):
+                yield from _of_hash(kind, self.queue, name, check, sample[1])
+
+    def _sampled(self) -> dict[str, tuple[str, _Check]]:
+        return {name: _HASHES[key] for name, key in self.named.items() if key in _HASHES}
 
 
-def _of_hash(
-    kind: str, queue: str, key: str, check: Callable[[bytes, bytes], _Reason], reply: Sequence[Any]
-) -> Iterator[Unreadable]:
-    fields = reply[1] if reply else []
+def _of_hash(kind: str, queue: str, key: str, check: _Check, fields: Sequence[bytes]) -> Iterator[Unreadable]:
     for field, value in zip(fields[::2], fields[1::2], strict=True):
         if why := check(field, value):
             yield Unreadable(kind, queue, key, field, why)

@@ -1,4 +1,4 @@
-"""The Redis server as its operator sees it, and who runs what: facts to judge by, None for what it does not tell.
+"""The Redis server as its operator sees it, facts to judge by, None for what it does not tell.
 
 A managed Redis may forbid INFO or CONFIG: what only they know is None then, and nobody has to guess. The fields are
 those of https://redis.io/docs/latest/commands/info/.
@@ -7,16 +7,14 @@ those of https://redis.io/docs/latest/commands/info/.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from redis.exceptions import ResponseError
 
-from .. import keys, records
 from ..errors import Refusal
 from .link import CallerLinks
-from .queue_view import MARK
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,33 +70,23 @@ class ServerFacts:
         return Refusal.FULL if self.memory_percent is not None and self.memory_percent >= 100 else None
 
 
-@dataclass(frozen=True, slots=True)
-class RunningJob:
-    """A job that a worker process holds, and since when (ms)."""
-
-    job_id: str
-    worker: str
-    since_ms: float
-
-
 class RedisServer:
     """The Redis server of a broker.
 
     Every method raises `RedisUnavailable` when it does not answer.
     """
 
-    def __init__(self, links: CallerLinks, base_of: Callable[[str], str]) -> None:
+    def __init__(self, links: CallerLinks) -> None:
         self._links = links
-        self._base_of = base_of
 
     def facts(self) -> ServerFacts:
         """Ask the server how it is."""
         # The clock by itself: what INFO costs would count as distance between the clocks.
         before = time.perf_counter()
-        (now,) = self._links.commands([("TIME",)])
+        (now,) = self._links.run([("TIME",)])
         round_trip_ms = (time.perf_counter() - before) * 1000
         asked = [("INFO",), *(("CONFIG", "GET", name) for name in ("save", "stop-writes-on-bgsave-error"))]
-        info, save, stops, user = self._links.commands([*asked, ("ACL", "GETUSER", "default")], may_refuse=True)
+        info, save, stops, user = self._links.attempt([*asked, ("ACL", "GETUSER", "default")])
         now_ms = int(now[0]) * 1000 + int(now[1]) / 1000
         saves, stop = _setting(save), _setting(stops)
         return _facts(
@@ -109,31 +97,6 @@ class RedisServer:
             stops_without_snapshot=None if stop is None else stop == "yes",
             replays_all=_may_do_everything(user),
         )
-
-    def running(self, queue: str) -> list[RunningJob]:
-        """Return the jobs of a queue that run now, the longest-running first."""
-        base = self._base_of(queue)
-        leases, marks = self._links.read([("HGETALL", keys.ACTIVE.of(base)), ("HGETALL", keys.WORKERS.of(base))])
-        names = {
-            marks[i]: marks[i + 1][MARK.size :].decode(errors="replace")
-            for i in range(0, len(marks), 2)
-            if marks[i] != keys.TICK_FIELD
-        }
-        found = []
-        for i in range(0, len(leases), 2):
-            worker = names.get(leases[i + 1][: records.WORKER_ID_BYTES], "?")
-            found.append(RunningJob(records.unpack_id(leases[i]), worker, records.lease_since(leases[i + 1]) or 0.0))
-        return sorted(found, key=lambda job: job.since_ms)
-
-    def oldest_start_ms(self, queue: str, starts: int) -> float | None:
-        """Return when the oldest of the last `starts` starts of a queue was (ms), None when there were fewer."""
-        (first,) = self._links.commands([("LINDEX", keys.STARTS.of(self._base_of(queue)), -starts)])
-        return None if first is None else float(first)
-
-    def next_due_ms(self, queue: str) -> float | None:
-        """Return when the next delayed job of a queue is due (ms), None when none is delayed."""
-        (first,) = self._links.commands([("ZRANGE", keys.DELAYED.of(self._base_of(queue)), 0, 0, "WITHSCORES")])
-        return float(first[1]) if first else None
 
 
 def _parsed(reply: bytes | ResponseError) -> Mapping[str, str]:

@@ -134,7 +134,7 @@ class ScheduleBook:
     def survey(self, queues: Sequence[str]) -> tuple[list[StoredSchedule], list[Unreadable]]:
         """Return every schedule of some queues, by name, and what is no schedule though it is kept as one."""
         names = [self._key_of(queue) for queue in queues]
-        replies = self._links.commands([("HGETALL", key) for key in names], may_refuse=True)
+        replies = self._links.attempt([("HGETALL", name) for name in names])
         found, unreadable = [], []
         for queue, key, fields in zip(queues, names, replies, strict=True):
             if isinstance(fields, ResponseError):
@@ -175,14 +175,14 @@ class ScheduleBook:
             text = json.dumps({**_texts(wanted), "change": os.urandom(8).hex()})
             seen = stored.version if stored else -1 if any(each.field == name.encode() for each in rubbish) else 0
             if self._run("save_schedule", queue, name, seen, text, begin, clock)[0] == b"ok":
-                self._links.commands([("INCR", self._changes)])
+                self._links.run([("INCR", self._changes)])
                 return {each.name: each for each in self.read([queue])}.get(name)
         raise ScheduleContended(f"schedule {name!r} was changed by others {TRIES} times in a row; try again")
 
     def remove(self, queue: str, name: str, version: int) -> bool:
         """Remove a schedule and its slots if it is still of that version; its jobs stay."""
         removed: bool = self._run("save_schedule", queue, name, version, "", "", "")[0] == b"ok"
-        self._links.commands([("INCR", self._changes)])
+        self._links.run([("INCR", self._changes)])
         return removed
 
     def claim(self, queue: str, claim: Claim, *, clock: str = "") -> Claimed:
@@ -215,7 +215,7 @@ class ScheduleBook:
 
     def redis_ms(self) -> float:
         """Return Redis' time."""
-        seconds, micros = self._links.commands([("TIME",)])[0]
+        seconds, micros = self._links.run([("TIME",)])[0]
         return int(seconds) * 1000 + int(micros) / 1000
 
     def beat(
@@ -234,15 +234,15 @@ class ScheduleBook:
         """
         told = {"heard": redis_ms, "offset": offset_seconds, "holds": holds, "holdsSince": holds_since_ms}
         text = json.dumps({name: value for name, value in told.items() if value not in (None, "")})
-        _, known = self._links.commands([("HSET", self._schedulers, scheduler, text), ("HGETALL", self._schedulers)])
+        _, known = self._links.run([("HSET", self._schedulers, scheduler, text), ("HGETALL", self._schedulers)])
         signs = {name: _sign(name, said, redis_ms) for name, said in zip(known[::2], known[1::2], strict=True)}
         gone = [name for name, sign in signs.items() if sign is None or sign.heard_ms < forget_before_ms]
         if gone:
-            self._links.commands([("HDEL", self._schedulers, *gone)])
+            self._links.run([("HDEL", self._schedulers, *gone)])
 
     def leave(self, scheduler: str) -> None:
         """Say that a scheduler goes."""
-        self._links.commands([("HDEL", self._schedulers, scheduler)])
+        self._links.run([("HDEL", self._schedulers, scheduler)])
 
     def schedulers(self) -> dict[str, SchedulerSign]:
         """Return each scheduler's last sign of life, by name."""

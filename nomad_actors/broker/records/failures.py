@@ -54,20 +54,6 @@ class Fault:
         where = f" ({self.frame})" if self.frame else ""
         return f"{self.job_type}: {kind}{self.message}{where}"
 
-    def as_json(self) -> dict[str, object]:
-        """Return the form that the API and the `nomad` command show."""
-        return {
-            "fingerprint": self.fingerprint,
-            "jobType": self.job_type,
-            "errorClass": self.error_class,
-            "message": self.message,
-            "frame": self.frame,
-            "count": self.count,
-            "seen": self.seen,
-            "firstSeen": int(self.first_ms),
-            "lastSeen": int(self.last_ms),
-        }
-
 
 def pack(job_type: str, error_class: str, message: str, trace: TracebackType | None = None) -> bytes:
     """Return a fault as the settling script takes it: its term, then its words."""

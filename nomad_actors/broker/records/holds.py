@@ -30,16 +30,6 @@ class Pause:
     reason: str
     by: str
 
-    def as_json(self) -> dict[str, object]:
-        """Return the form that the API and the `nomad` command show."""
-        return {
-            "scope": self.scope.value,
-            "since": self.since_ms,
-            "until": self.until_ms,
-            "reason": self.reason,
-            "by": self.by,
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -53,15 +43,6 @@ class Limits:
     starts: int | None = None
     period_ms: int | None = None
     max_length: int | None = None
-
-    def as_json(self) -> dict[str, int | None]:
-        """Return the form that the API and the `nomad` command show."""
-        return {
-            "concurrency": self.concurrency,
-            "starts": self.starts,
-            "periodMs": self.period_ms,
-            "maxLength": self.max_length,
-        }
 
 
 NO_LIMITS = Limits()

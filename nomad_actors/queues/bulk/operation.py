@@ -10,6 +10,7 @@ from typing import Any
 from ...broker.states import Action, allowed_names
 from ...errors import BadInput
 from ..search import JobFilter
+from .models import BulkOperation, Meant
 
 DEFAULT_PER_SECOND = 200
 MAX_PER_SECOND = 5_000
@@ -87,33 +88,33 @@ class Operation:
     error: str = ""
     revision: int = 0
 
-    def as_json(self) -> dict[str, Any]:
+    def shown(self) -> BulkOperation:
         """Return the form that the API and the `nomad` command show."""
         sought = self.wish.sought
-        return {
-            "id": self.id,
-            "queueName": self.queue,
-            "action": self.wish.action,
-            "state": self.state,
-            "total": self.total,
-            "done": self.done,
-            "skipped": self.skipped,
-            "perSecond": self.wish.per_second,
-            "filter": {
-                "status": list(sought.states),
-                "outcome": list(sought.outcomes),
-                "jobType": sought.job_type,
-                "fields": dict(sought.fields),
-                "fingerprint": sought.fingerprint,
-                "since": sought.since_ms,
-                "until": sought.until_ms,
-            },
-            "by": self.wish.by,
-            "reason": self.wish.reason,
-            "createdAt": self.created_ms,
-            "updatedAt": self.updated_ms,
-            "error": self.error or None,
-        }
+        return BulkOperation.model_construct(
+            id=self.id,
+            queue_name=self.queue,
+            action=self.wish.action,
+            state=self.state,
+            total=self.total,
+            done=self.done,
+            skipped=self.skipped,
+            per_second=self.wish.per_second,
+            filter=Meant.model_construct(
+                status=list(sought.states),
+                outcome=list(sought.outcomes),
+                job_type=sought.job_type,
+                fields=dict(sought.fields),
+                fingerprint=sought.fingerprint,
+                since=sought.since_ms,
+                until=sought.until_ms,
+            ),
+            by=self.wish.by,
+            reason=self.wish.reason,
+            created_at=self.created_ms,
+            updated_at=self.updated_ms,
+            error=self.error or None,
+        )
 
     def stored(self) -> dict[str, Any]:
         """Return the form that is kept."""

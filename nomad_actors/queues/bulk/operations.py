@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ... import logs
 from ...broker.client.operations import OperationBook
+from ...broker.client.steps import Steps
+from ...broker.errors import WrongKeyType
 from ...errors import JobNotFound, WrongState
 from ...logs.foreign_text import describe_error
-from ..queue import redis_errors
+from ..across_queues import read_each
 from ..registry import Queues
+from ..snapshot import QueueSnapshot
 from .operation import Operation, Wish
 
 logger = logs.get_logger("nomad_actors.queues.bulk")
@@ -43,9 +46,11 @@ class Operations:
 
         Raises `BadInput` for a wish that is none.
         """
-        wish = wish.checked()
-        found = self._queues.get_queue(queue)
-        count, exact = found.count(wish.sought)
+        return self._queues.broker.read(self._reading_count(queue, wish.checked()))[:2]
+
+    def _reading_count(self, queue: str, wish: Wish) -> Steps[tuple[int, bool, QueueSnapshot]]:
+        """Read what `count` returns, and the queue's state at the same instant."""
+        count, exact, snapshot = yield from self._queues.get_queue(queue).reading_count(wish.sought)
         sought = wish.sought
         if (
             wish.action == "retry"
@@ -53,8 +58,8 @@ class Operations:
             and not (sought.fields or sought.fingerprint or sought.outcomes)
         ):
             # They are failed ones too, and are left alone, as are those that lose every worker.
-            return max(0, count - found.cancelled_count()), False
-        return count, exact
+            return max(0, count - snapshot.cancelled), False, snapshot
+        return count, exact, snapshot
 
     def begin(self, queue: str, wish: Wish, *, owner: str = "") -> Operation:
         """Keep a new operation, `owner`'s if one is named; else a runner will take it up.
@@ -62,13 +67,17 @@ class Operations:
         Jobs that come into its states from now on are not meant. Raises `BadInput` for a wish that is none.
         """
         wish = wish.checked()
-        total, _ = self.count(queue, wish)
+        book = self._book(queue)
+        readings: list[Steps[Any]] = [self._reading_count(queue, wish), book.reading()]
+        counted, stored = self._queues.broker.read_together(readings)
+        if isinstance(counted, WrongKeyType):
+            raise counted
+        total, _, snapshot = counted
         now_ms = self._queues.clock.now_ms()
-        redis_ms = self._queues.get_queue(queue).now_ms()
         operation = Operation(
             id=secrets.token_hex(8),
             queue=queue,
-            wish=replace(wish, sought=replace(wish.sought, entered_by_ms=redis_ms)),
+            wish=replace(wish, sought=replace(wish.sought, entered_by_ms=snapshot.now_ms)),
             state="running",
             total=total,
             created_ms=now_ms,
@@ -76,11 +85,9 @@ class Operations:
             owner=owner,
             owned_until_ms=now_ms + OWNED_MS if owner else 0,
         )
-        book = self._book(queue)
-        with redis_errors():
-            kept = book.put(operation.id, operation.stored(), seen=0)
+        known = {} if isinstance(stored, WrongKeyType) else stored
+        kept = book.put(operation.id, operation.stored(), seen=0, drop=_beyond_kept(_newest_first(queue, known)))
         assert kept is not None
-        self._prune(queue)
         return Operation.of(kept)
 
     def get(self, queue: str, operation_id: str) -> Operation:
@@ -95,14 +102,14 @@ class Operations:
 
     def of_queue(self, queue: str) -> list[Operation]:
         """Return a queue's operations, the newest first."""
-        with redis_errors():
-            told = self._book(queue).read()
-        return sorted(_readable(queue, told), key=lambda each: (-each.created_ms, each.id))
+        (told,) = self._queues.broker.read_together([self._book(queue).reading()])
+        return [] if isinstance(told, WrongKeyType) else _newest_first(queue, told)
 
     def all(self) -> list[Operation]:
         """Return every queue's operations, the newest first."""
-        found = [operation for name in self._queues.names() for operation in self.of_queue(name)]
-        return sorted(found, key=lambda each: (-each.created_ms, each.id))
+        told = read_each(self._queues, lambda queue: self._book(queue.name).reading())
+        found = [operation for name, of_queue in told.items() for operation in _readable(name, of_queue)]
+        return sorted(found, key=_by_age)
 
     def stop(self, queue: str, operation_id: str) -> Operation:
         """Stop an operation after the step at hand; what it did stays done.
@@ -131,21 +138,27 @@ class Operations:
     def save(self, operation: Operation) -> Operation | None:
         """Keep an operation as it is now; return it, None when somebody else has changed it since it was read."""
         operation = replace(operation, updated_ms=self._queues.clock.now_ms())
-        with redis_errors():
-            told = self._book(operation.queue).put(operation.id, operation.stored(), seen=operation.revision)
+        told = self._book(operation.queue).put(operation.id, operation.stored(), seen=operation.revision)
         return None if told is None else Operation.of(told)
-
-    def _prune(self, queue: str) -> None:
-        operations = self.of_queue(queue)
-        with redis_errors():
-            # Apart: those that are finished do not push out what may still go on.
-            for state in ("finished", "stopped"):
-                for operation in [each for each in operations if each.state == state][KEPT:]:
-                    self._book(queue).drop(operation.id, seen=operation.revision)
 
     def _book(self, queue: str) -> OperationBook:
         self._queues.get_queue(queue)
         return self._queues.operation_book(queue)
+
+
+def _newest_first(queue: str, told: Mapping[str, Mapping[str, Any]]) -> list[Operation]:
+    return sorted(_readable(queue, told), key=_by_age)
+
+
+def _by_age(operation: Operation) -> tuple[int, str]:
+    return -operation.created_ms, operation.id
+
+
+def _beyond_kept(operations: Sequence[Operation]) -> list[tuple[str, int]]:
+    """Return the ids and revisions of the operations that are too old to be kept."""
+    # Apart: those that are finished do not push out what may still go on.
+    by_state = ([each for each in operations if each.state == state] for state in ("finished", "stopped"))
+    return [(each.id, each.revision) for of_state in by_state for each in of_state[KEPT:]]
 
 
 def _readable(queue: str, told: Mapping[str, Mapping[str, Any]]) -> Iterator[Operation]:

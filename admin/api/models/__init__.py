@@ -1,0 +1,1 @@
+"""What the endpoints answer, field by field: the schemas of the OpenAPI document."""

@@ -1,0 +1,62 @@
+"""The metrics of the queues, made of their snapshots at each scrape; the page that explains them is docs/metrics.md.
+
+Every family is new with each scrape, so that what is gone leaves no series behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from prometheus_client.core import CounterMetricFamily, Metric
+
+from ..metrics.readings import gauge
+from ..queues.job_type import Priority
+from ..queues.overruns import Overrun
+from ..queues.snapshot import QueueSnapshot
+
+
+def queue_families(queues: Sequence[QueueSnapshot], overruns: Mapping[str, Sequence[Overrun]]) -> Iterable[Metric]:
+    """Return the metrics of the queues that can be read."""
+    jobs = gauge("nomad_queue_jobs", "Jobs by queue and state.", "queue", "state")
+    oldest = gauge(
+        "nomad_queue_oldest_waiting_seconds",
+        "How long the first waiting job of a priority has been due; 0 when none waits.",
+        *("queue", "priority"),
+    )
+    longest = gauge("nomad_queue_longest_active_seconds", "How long the longest-running job runs.", "queue")
+    overtime = gauge(
+        "nomad_queue_overtime_seconds", "How far the worst running job is beyond its job type's time limit.", "queue"
+    )
+    paused = gauge("nomad_queue_paused", "Whether no job of the queue starts because it is paused.", "queue")
+    paused_since = gauge(
+        "nomad_queue_paused_since_timestamp_seconds", "Since when the queue is paused; missing while it runs.", "queue"
+    )
+    workers = gauge("nomad_queue_workers", "Live worker processes that serve the queue.", "queue")
+    recovered = CounterMetricFamily(
+        "nomad_queue_recovered_total", "Jobs taken back from workers that were lost.", labels=["queue"]
+    )
+    poison = CounterMetricFamily(
+        "nomad_queue_poison_total", "Jobs that failed because worker after worker was lost with them.", labels=["queue"]
+    )
+    clock = gauge(
+        "nomad_queue_clock_offset_seconds",
+        "By how much the queue goes behind Redis' clock, because that stepped ahead; below 0 when it stepped back.",
+        "queue",
+    )
+    for queue in queues:
+        name, facts, oldest_ms = queue.name, queue.facts, queue.oldest_by_priority_ms
+        clock.add_metric([name], facts.counts.clock_offset_ms / 1000)
+        for state, count in queue.counts.items():
+            jobs.add_metric([name, state], count)
+        for priority in Priority:
+            oldest.add_metric([name, priority.name], oldest_ms.get(priority, 0.0) / 1000)
+        longest.add_metric([name], (facts.longest_active_ms or 0.0) / 1000)
+        worst_ms = max((overrun.over_ms for overrun in overruns.get(name, ())), default=0)
+        overtime.add_metric([name], worst_ms / 1000)
+        paused.add_metric([name], queue.is_paused)
+        if queue.is_paused:
+            paused_since.add_metric([name], min(pause.since_ms for pause in queue.pauses) / 1000)
+        workers.add_metric([name], len(queue.workers))
+        recovered.add_metric([name], facts.counts.recovered)
+        poison.add_metric([name], facts.counts.poison)
+    return jobs, oldest, longest, overtime, paused, paused_since, workers, recovered, poison, clock

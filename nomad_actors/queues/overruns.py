@@ -1,0 +1,65 @@
+"""Jobs that run longer than their job type's time limit allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..broker.client.steps import Steps
+from .across_queues import read_each
+from .job import Job
+from .queue import Queue
+from .registry import Queues
+from .snapshot import QueueSnapshot
+
+
+@dataclass(frozen=True)
+class Overrun:
+    """A job that runs longer than its job type's time limit allows."""
+
+    job: Job
+    ran_ms: int
+    limit_ms: int
+
+    @property
+    def over_ms(self) -> int:
+        """How far beyond its limit it is."""
+        return self.ran_ms - self.limit_ms
+
+
+def read_overruns(queues: Queues, snapshots: Sequence[QueueSnapshot]) -> Mapping[str, list[Overrun]]:
+    """Return by queue the jobs that run longer than their time limit on a live worker, the longest-running first.
+
+    Running jobs are read only of queues whose longest-running one is beyond the shortest limit.
+    """
+    suspected = {snapshot.name: snapshot for snapshot in snapshots if _may_overrun(snapshot)}
+
+    def reading(queue: Queue) -> Steps[list[Job]]:
+        return queue.reading_page("active", 0, -1, suspected[queue.name].facts.worker_names)
+
+    running = read_each(queues, reading, names=suspected)
+    return {name: overruns(suspected[name], jobs) for name, jobs in running.items()}
+
+
+def overruns(snapshot: QueueSnapshot, running: Sequence[Job]) -> list[Overrun]:
+    """Return which of the running jobs are beyond their limits.
+
+    Those of a lost worker are left out: nobody can cancel them, and another worker takes them back.
+    """
+    longest_ms, limits_ms = snapshot.longest_active_ms, _limits_ms(snapshot)
+    active = [(job, job.processed_on_ms) for job in running if job.processed_on_ms is not None]
+    # Redis told how long the longest runs; the others are measured from it, so that our host's clock plays no part.
+    first_ms = min((since_ms for _, since_ms in active), default=0)
+    runs = [(job, (longest_ms or 0) - (since_ms - first_ms)) for job, since_ms in active]
+    found = [Overrun(job, ran_ms, limits_ms[job.name]) for job, ran_ms in runs if job.name in limits_ms]
+    live = {worker.name for worker in snapshot.workers}
+    return [overrun for overrun in found if overrun.over_ms > 0 and overrun.job.worker in live]
+
+
+def _may_overrun(snapshot: QueueSnapshot) -> bool:
+    limits_ms = _limits_ms(snapshot)
+    return bool(limits_ms) and (snapshot.longest_active_ms or 0) > min(limits_ms.values())
+
+
+def _limits_ms(snapshot: QueueSnapshot) -> dict[str, int]:
+    return {job_type.name: job_type.time_limit_ms for job_type in snapshot.job_types}
