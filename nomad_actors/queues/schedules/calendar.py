@@ -20,8 +20,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import periodiq
 from cronsim import CronSim, CronSimError
 
-from ..errors import BadInput
-from ..logs.foreign_text import safe_repr
+from ...errors import BadInput
+from ...logs.foreign_text import safe_repr
 
 CRON_EXPRESSIONS = MappingProxyType(
     {
