@@ -10,10 +10,11 @@ import sysconfig
 import traceback
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import dramatiq
 import redis
+from dramatiq import Actor, Broker
 from prometheus_client import CollectorRegistry
 
 from . import logs, queues
@@ -125,13 +126,8 @@ def _queue_access(
     registry = Queues(broker, settings=settings, clock=clock)
     for job_type in JOB_TYPES:
         registry.register(job_type, services)
-    for job_type in _own_job_types(settings.modules):
-        try:
-            registry.register(job_type, services)
-        except (BadInput, ValueError) as error:
-            raise SettingsError([f"NOMAD_MODULES: {error}; accepted: modules with job types of other names"]) from error
+    _take_modules(settings.modules, registry, services)
     queues.set_default(registry)
-    dramatiq.set_broker(broker)
     return QueueAccess(settings, clock, broker, registry)
 
 
@@ -240,11 +236,32 @@ def _services(settings: Settings, clock: Clock, database_wait_ms: int | None) ->
     )
 
 
-def _own_job_types(modules: tuple[str, ...]) -> list[JobType]:
-    """Return every job type that the user's own modules declare."""
+def _take_modules(modules: tuple[str, ...], registry: Queues, services: Services | None) -> None:
+    """Register what the user's own modules declare: job types and Dramatiq's own actors."""
     if modules and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    return [job_type for name in modules for job_type in _declared_in(_imported(name))]
+    broker, before = registry.broker, dramatiq.broker.global_broker
+    # Before the modules are imported: their actors are declared on it.
+    dramatiq.set_broker(broker)
+    try:
+        for name in modules:
+            job_types, actors = _declared_in(_imported(name))
+            for job_type in job_types:
+                registry.register(job_type, services)
+            for actor in actors:
+                _move(actor, before, broker)
+        for actor in list(broker.actors.values()):
+            if actor.actor_name not in registry.job_types:
+                registry.take_plain_actor(actor)
+    except (BadInput, ValueError) as error:
+        raise SettingsError([f"NOMAD_MODULES: {error}; accepted: modules with job types of other names"]) from error
+
+
+def _move(actor: Actor[Any, Any], before: Broker | None, broker: JobBroker) -> None:
+    """Declare an actor on this application's broker if its module was imported for the one before."""
+    if actor.broker is before and isinstance(before, JobBroker) and before is not broker:
+        actor.broker = broker
+        broker.declare_actor(actor)
 
 
 def _imported(name: str) -> ModuleType:
@@ -280,12 +297,14 @@ def _place_of(error: BaseException) -> str:
     return f", {own[-1].filename}:{own[-1].lineno}" if own else ""
 
 
-def _declared_in(module: ModuleType) -> list[JobType]:
+def _declared_in(module: ModuleType) -> tuple[list[JobType], list[Actor[Any, Any]]]:
     # Not `isinstance`: a module may hold a proxy whose class cannot be asked for yet.
-    found = [value for value in vars(module).values() if issubclass(type(value), JobType)]
-    if not found:
+    job_types = [value for value in vars(module).values() if issubclass(type(value), JobType)]
+    actors = [value for value in vars(module).values() if issubclass(type(value), Actor)]
+    if not job_types and not actors:
         problem = (
-            f"NOMAD_MODULES names {module.__name__!r}, which declares no JobType; accepted: modules with a JobType"
+            f"NOMAD_MODULES names {module.__name__!r}, which declares no JobType and no actor; accepted: modules with "
+            "a JobType or a Dramatiq actor"
         )
         raise SettingsError([problem])
-    return found
+    return job_types, actors

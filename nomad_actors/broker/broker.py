@@ -26,8 +26,8 @@ from . import keys, records
 from .client.adding import Added, Adder
 from .client.finder import Finder
 from .client.link import CallerLinks
-from .client.new_job import NewJob
 from .client.operations import OperationBook
+from .client.packed_job import PackedJob
 from .client.permissions import RefusedCommand, refused_commands
 from .client.pools import own_pool
 from .client.queue_view import QueueView
@@ -35,7 +35,7 @@ from .client.record_check import unreadable_records
 from .client.server import RedisServer
 from .client.slots import ScheduleBook
 from .client.standings import Standing, read_standings
-from .errors import Cancelled, PermanentError, QueueNotDeclared
+from .errors import BadOption, Cancelled, PermanentError, QueueNotDeclared
 from .records.unreadable import Unreadable
 from .retention import Retention
 from .worker.backoff import RetryDelay, delay_of_retry, silence_delays
@@ -230,11 +230,19 @@ class JobBroker(Broker):
         listed = list(messages)
         self._emit_each("before_enqueue", self.middleware, listed)
         calls = os.urandom(8 * len(listed))
-        jobs = [self._new_job(m, d, once=once, call=calls[8 * i : 8 * i + 8]) for i, (m, d) in enumerate(listed)]
+        jobs = [self._one_of(listed, n, once=once, call=calls[8 * n : 8 * n + 8]) for n in range(len(listed))]
         added = self._adder.add(jobs)
         new = [each for each, its in zip(listed, added, strict=True) if its.new]
         self._emit_each("after_enqueue", self.middleware[::-1], new)
         return added
+
+    def _one_of(self, listed: Sequence[tuple[Message[Any], int]], number: int, *, once: bool, call: bytes) -> PackedJob:
+        """Return one of several messages packed; an option that is refused says whose it is."""
+        message, delay_ms = listed[number]
+        try:
+            return self._new_job(message, delay_ms, once=once, call=call)
+        except BadOption as error:
+            raise BadOption(f"jobs[{number}]: {error}" if len(listed) > 1 else str(error)) from error
 
     def _emit_each(self, signal: str, middleware: Sequence[Middleware], listed: Sequence[tuple[Any, ...]]) -> None:
         """Emit a signal for many messages to the middleware that listens to it; what one raises stops no other hook.
@@ -253,7 +261,7 @@ class JobBroker(Broker):
                         raise
                     self.logger.critical("Unexpected failure in %s of %r.", signal, listener, exc_info=True)
 
-    def prepare(self, message: Message[Any]) -> NewJob:
+    def prepare(self, message: Message[Any]) -> PackedJob:
         """Return a message as what a queue keeps, with what middleware puts on it; it is not enqueued.
 
         Raises as `enqueue`, but for Redis.
@@ -261,12 +269,12 @@ class JobBroker(Broker):
         self.emit_before("enqueue", message, 0)
         return self._new_job(message, 0, call=os.urandom(8))
 
-    def _new_job(self, message: Message[Any], delay_ms: int, *, call: bytes, once: bool = False) -> NewJob:
+    def _new_job(self, message: Message[Any], delay_ms: int, *, call: bytes, once: bool = False) -> PackedJob:
         actor = self.actors.get(message.actor_name)
         # Calls that derive their number from the id are the same call, whoever makes them.
         if once:
             call = hashlib.blake2b(message.message_id.encode(), digest_size=8).digest()
-        return NewJob.of(message, call=call, actor=actor, delay_ms=delay_ms)
+        return PackedJob.of(message, call=call, actor=actor, delay_ms=delay_ms)
 
     def _note(self, lease: Lease, message: Message[Any], delay_ms: int) -> Message[Any]:
         actor = self.actors.get(message.actor_name)

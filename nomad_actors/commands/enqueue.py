@@ -102,7 +102,7 @@ def _callback(job_type: JobType, options: list[PayloadOption], own: list[inspect
 
 
 def _help(job_type: JobType) -> str:
-    from ..queues.job_type import Priority
+    from ..queues.policy import Priority
 
     attempts, limit = counted(job_type.attempts, "attempt"), duration(job_type.time_limit_ms)
     priority = Priority(job_type.priority).name

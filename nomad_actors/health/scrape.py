@@ -27,10 +27,10 @@ from ..metrics.readings import (
     redis_families,
 )
 from ..queues import Queues
-from ..queues.job_type import Priority
+from ..queues.policy import Priority
 from ..queues.queue import Queue, redis_errors, standing_of
 from ..scheduler import status
-from ..scheduler.book import Standing
+from ..scheduler.changes import Standing
 from ..store import Store
 
 #: Prometheus waits ten seconds for all of it; a Redis that needs longer than this cannot be read.

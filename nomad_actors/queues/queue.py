@@ -19,7 +19,8 @@ from ..logs import get_logger
 from ..logs.foreign_text import safe_repr
 from . import search
 from .job import Job, as_job
-from .job_type import JobType, Priority
+from .job_type import JobType
+from .policy import Priority
 from .search import FaultPage, JobFilter, JobPage
 
 #: A pause, or the period of a limit, beyond this is a mistake in the unit: a year.

@@ -1,9 +1,8 @@
-"""The schedules, as data: what is due when."""
+"""A schedule as code declares it, and bound to the job type whose jobs it adds."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,88 +11,91 @@ from functools import cached_property
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from ..errors import BadInput
-from ..jobs import SCHEDULED_DATA
-from ..logs.foreign_text import safe_repr
-from .calendar import CRON_EXPRESSIONS, Cron, cron, zone
-from .schedule_fields import check_fields
-
-#: A slot that is filled within this time is not late.
-GRACE_SECONDS = 60
-#: How many late slots of one schedule run at most.
-CAP = 100
+from ...errors import BadInput
+from ...logs.foreign_text import safe_repr
+from ..policy import PriorityValue
+from .calendar import Cron, cron, zone
+from .fields import check_fields
 
 Word = TypeVar("Word", bound=StrEnum)
 
 
 class Misfire(StrEnum):
-    """What becomes of slots that no scheduler could fill in time, by more than `GRACE_SECONDS`."""
+    """What happens to slots that no scheduler filled in time."""
 
-    #: They are missed, and written down as such.
+    #: They are recorded as missed.
     SKIP = "skip"
-    #: The last of them runs, late; the others are missed.
+    #: The last of them runs, late; the others are recorded as missed.
     ONCE = "once"
-    #: All of them run, the last `CAP` at most.
+    #: All of them run, up to a limit.
     ALL = "all"
 
 
 class Overlap(StrEnum):
-    """What becomes of a slot whose schedule's previous job still waits or runs."""
+    """What happens to a slot while the previous job of its schedule still waits or runs."""
 
-    #: It is missed, and written down as such.
+    #: It is recorded as missed.
     SKIP = "skip"
     #: Its job waits beside the previous one.
     QUEUE = "queue"
-    #: Its job takes the place of a previous one that waits; one that runs goes on.
+    #: Its job replaces a previous one that waits; one that runs goes on.
     REPLACE = "replace"
 
 
-@dataclass(frozen=True)
-class ScheduledJob:
-    """What a schedule adds: a job type with its data, and what differs from the job type's own."""
-
-    job_type: str
-    data: Mapping[str, Any] = field(default_factory=dict)
-    priority: int | str | None = None
-    attempts: int | None = None
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """A job that is added whenever its cron expression is due in its time zone.
+    """When jobs of a job type are added: each time the cron expression is due in the time zone.
 
-    `max_lateness_seconds` is how late a slot may still run (None: however late). `overlap` is skip, with
+    `max_lateness_seconds` is how late a slot may still run (None: without limit). `overlap` is skip by default, with
     `misfire="all"` queue.
-
-    Raises `BadInput` naming what is wrong and what is accepted.
     """
 
     name: str
-    description: str
     expression: str
-    queue: str
-    job_type: str
-    data: Mapping[str, Any]
+    description: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
     timezone: str = "UTC"
     enabled: bool = True
     run_on_init: bool = False
     misfire: Misfire | str = Misfire.ONCE
     max_lateness_seconds: float | None = 86_400
     overlap: Overlap | str | None = None
-    priority: int | str | None = None
+    priority: PriorityValue | None = None
     attempts: int | None = None
+
+    def bind(self, *, queue: str, job_type: str, data: Mapping[str, Any]) -> JobSchedule:
+        """Return this schedule with what it adds.
+
+        Raises `BadInput` naming what is wrong and what is allowed.
+        """
+        own = {each.name: getattr(self, each.name) for each in dataclasses.fields(Schedule)}
+        return JobSchedule(**{**own, "data": data}, queue=queue, job_type=job_type)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSchedule(Schedule):
+    """A schedule with the job type and the queue of the jobs that it adds.
+
+    Raises `BadInput` naming what is wrong and what is allowed.
+    """
+
+    queue: str
+    job_type: str
+    # Without defaults: a stored schedule that lacks them cannot be read.
+    description: str = field()
+    data: Mapping[str, Any] = field()
     cron: Cron = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         # A `periodiq.CronSpec` is taken for the text that it was made of.
         parsed = cron(self.expression)
         object.__setattr__(self, "expression", parsed.text)
-        check_fields({each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.init})
+        check_fields({name: getattr(self, name) for name in FIELDS})
         object.__setattr__(self, "cron", parsed)
         zone(self.timezone)
         misfire = _word("misfire", self.misfire, Misfire)
-        standard = Overlap.QUEUE if misfire is Misfire.ALL else Overlap.SKIP
-        overlap = standard if self.overlap is None else _word("overlap", self.overlap, Overlap)
+        default = Overlap.QUEUE if misfire is Misfire.ALL else Overlap.SKIP
+        overlap = default if self.overlap is None else _word("overlap", self.overlap, Overlap)
         if misfire is Misfire.ALL and overlap is not Overlap.QUEUE:
             raise BadInput(
                 f"misfire 'all' with overlap '{overlap}' would run one of them: use overlap 'queue' or misfire 'once'"
@@ -112,9 +114,12 @@ class Schedule:
 
     def as_json(self) -> dict[str, Any]:
         """Return everything but the name and the queue, as it is stored."""
-        fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.init}
-        del fields["name"], fields["queue"]
+        fields = {name: getattr(self, name) for name in FIELDS if name not in ("name", "queue")}
         return {**fields, "data": dict(self.data), "misfire": str(self.misfire), "overlap": str(self.overlap)}
+
+
+#: What a schedule is made of.
+FIELDS = tuple(each.name for each in dataclasses.fields(JobSchedule) if each.init)
 
 
 def _word(name: str, value: object, words: type[Word]) -> Word:
@@ -122,48 +127,3 @@ def _word(name: str, value: object, words: type[Word]) -> Word:
         return words(str(value))
     except ValueError:
         raise BadInput(f"{name} {safe_repr(value, 200)} is not accepted: {', '.join(words)}") from None
-
-
-def _minute_of(name: str) -> int:
-    """Return a minute of the hour that is not the full hour, the same on every host.
-
-    CCP sees 100 times the normal load on the hour and asks for spreading (developers.eveonline.com, 2025-10-07).
-    """
-    return 5 + hashlib.blake2b(name.encode(), digest_size=1).digest()[0] % 50
-
-
-SCHEDULES: tuple[Schedule, ...] = (
-    Schedule(
-        name="token-refresh",
-        description="Keep idle logins alive and find the dead ones, every two hours",
-        expression=CRON_EXPRESSIONS["EVERY_2_HOURS"],
-        queue="token-refresh",
-        job_type="token-refresh",
-        data=SCHEDULED_DATA["token-refresh"],
-    ),
-    Schedule(
-        name="esi-data-refresh",
-        description="Refresh the ESI routes that are due, every five minutes",
-        expression=CRON_EXPRESSIONS["EVERY_5_MINUTES"],
-        queue="esi-refresh",
-        job_type="esi-data-refresh",
-        data=SCHEDULED_DATA["esi-data-refresh"],
-    ),
-    Schedule(
-        name="historical-data-collection",
-        description="Collect every character's history, daily",
-        # Clear of the daily downtime at 11:00 UTC and of the full hour.
-        expression=f"{_minute_of('historical-data-collection')} 4 * * *",
-        queue="historical-data",
-        job_type="historical-data-collection",
-        data=SCHEDULED_DATA["historical-data-collection"],
-    ),
-    Schedule(
-        name="cache-cleanup",
-        description="Remove what is stale from the ESI cache, then bring it to its size, daily at 3 AM UTC",
-        expression=CRON_EXPRESSIONS["DAILY_3AM"],
-        queue="cache-cleanup",
-        job_type="cache-cleanup",
-        data=SCHEDULED_DATA["cache-cleanup"],
-    ),
-)
