@@ -61,7 +61,7 @@ class JobOptions(TypedDict, total=False):
     backoff: Annotated[Backoff | Mapping[str, object] | None, SkipValidation, WithJsonSchema(_BACKOFF)]
     attempts: Annotated[int | None, Field(ge=1, le=MAX_ATTEMPTS, description="runs, the first one counted")]
     delay: Annotated[int | None, Field(ge=0, le=MAX_DELAY_MS, description="ms from now")]
-    job_id: Annotated[str | None, Field(description="an id of the caller's own; one that waits already stays")]
+    job_id: Annotated[str | None, Field(description="an id of your own; a waiting job with it stays as it is")]
     unique_key: Annotated[str | None, Field(description="only one job of the queue holds it")]
     unique_until: Annotated[Literal["start", "end"] | int | None, SkipValidation, WithJsonSchema(_UNTIL)]
     unique_replace: Annotated[

@@ -28,7 +28,9 @@ def runner(job_type: JobType, services: object | None) -> Callable[..., object]:
             result = job_type.call(payload, services)
         except TryLater as error:
             raise Defer(error.retry_after_seconds, str(error)) from error
-        return None if job_type.result is None else _keep(result.model_dump(mode="json"))
+        if result is None and job_type.result is None:
+            return None
+        return _keep(result.model_dump(mode="json"))
 
     run.__name__ = job_type.name.replace("-", "_")
     return run

@@ -101,7 +101,7 @@ def test_what_was_not_added_is_not_counted_as_enqueued(redis_url):
 WORKER = """
 import os
 import dramatiq
-from nomad_actors import log
+from nomad_actors import logs
 from nomad_actors.broker.broker import JobBroker
 from nomad_actors.middleware import middleware_for
 from nomad_actors.settings import Settings
