@@ -94,7 +94,7 @@ def _job_options() -> list[inspect.Parameter]:
 
 
 def _job_option(name: str, metavar: str, declared: dict[str, Any]) -> inspect.Parameter:
-    limits = next((each for each in declared["anyOf"] if each["type"] == "integer"), {})
+    limits: dict[str, Any] = next((each for each in declared["anyOf"] if each["type"] == "integer"), {})
     help_text = f"{declared['description'][0].upper()}{declared['description'][1:]}."
     if metavar == "N":
         info = typer.Option(metavar=metavar, min=limits["minimum"], max=limits["maximum"], help=help_text)

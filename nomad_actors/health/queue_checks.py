@@ -132,7 +132,7 @@ def job_types(patient: Patient) -> Iterator[Finding]:
     )
     for name, sample in samples:
         queue = patient.queues.get_queue(name)
-        known = {job_type.name for job_type in queue.job_types}
+        known = set(queue.job_names)
         unknown = {state: Counter(job.name for job in jobs if job.name not in known) for state, jobs in sample.items()}
         if by_state := {state: names for state, names in unknown.items() if names}:
             found.append(_unknown(queue.name, by_state))

@@ -86,7 +86,7 @@ def get_queue_details(
         "concurrency": queue.concurrency,
         "limits": {**queue.limits().as_json(), "inForce": queue.limit_at_a_time()},
         "workers": [{"name": worker.name, "heardAt": worker.heard_ms} for worker in queue.workers()],
-        "jobTypes": [job_type.name for job_type in queue.job_types],
+        "jobTypes": list(queue.job_names),
     }
 
 

@@ -166,10 +166,13 @@ class Queue:
         concurrency: int,
         job_types: Sequence[JobType],
         known: Mapping[str, JobType],
+        plain_actors: Sequence[str] = (),
     ) -> None:
         self.name = view.name
         self.concurrency = concurrency
         self.job_types = tuple(job_types)
+        #: What its jobs may be of: job types, and actors that are none.
+        self.job_names = (*(job_type.name for job_type in job_types), *plain_actors)
         self._known = known
         self._view = view
         self._finder = finder
@@ -308,7 +311,7 @@ class Queue:
 
         Raises `UnknownState`, `UnknownJobType`, `BadInput` for a field that is not indexed and a cursor that is none.
         """
-        search.check(sought, self.job_types, limit)
+        search.check(sought, self.job_types, self.job_names, limit)
         with redis_errors():
             paused = self.is_paused()
             states = sought.stored_states(paused=paused)
@@ -321,7 +324,7 @@ class Queue:
 
         It is too high where only a look at each job would tell; raises as `find`.
         """
-        search.check(sought, self.job_types, 1)
+        search.check(sought, self.job_types, self.job_names, 1)
         with redis_errors():
             counts = self._view.counts()
             return search.count(self._finder, sought, _by_state(counts), counts.cancelled)
@@ -346,7 +349,7 @@ class Queue:
 
         Raises as `find`.
         """
-        search.check(sought, self.job_types, limit)
+        search.check(sought, self.job_types, self.job_names, limit)
         with redis_errors():
             # A pause that comes or goes between two pages changes nothing of what is meant.
             states = sought.stored_states(paused=None)

@@ -163,12 +163,11 @@ class Queues:
         return self.job_type(name).bind(schedule) if plain is None else plain.bind(schedule)
 
     def _check_new(self, schedules: Sequence[JobSchedule]) -> None:
-        known = {each.name: each for each in self.schedules()}
+        known = {each.name: each.job_type for each in self.schedules()}
         for each in schedules:
             if each.name in known:
-                raise BadInput(
-                    f"schedule {each.name!r} of {each.job_type!r} is declared by {known[each.name].job_type!r} too"
-                )
+                raise BadInput(f"schedule {each.name!r} of {each.job_type!r} is declared by {known[each.name]!r} too")
+            known[each.name] = each.job_type
 
     def get_queue(self, name: str) -> Queue:
         """Return a queue.
@@ -183,6 +182,7 @@ class Queues:
             concurrency=self._concurrency[name],
             job_types=[t for t in self._job_types.values() if t.queue == name],
             known=self.job_types,
+            plain_actors=[each.name for each in self._plain_actors.values() if each.queue == name],
         )
 
     def add_job(self, queue: str, job_type: str, data: Any, **options: Unpack[CallOptions]) -> AddedJob:

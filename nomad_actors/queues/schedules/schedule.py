@@ -11,6 +11,8 @@ from functools import cached_property
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
+from periodiq import CronSpec
+
 from ...errors import BadInput
 from ...logs.foreign_text import safe_repr
 from ..policy import PriorityValue
@@ -51,7 +53,7 @@ class Schedule:
     """
 
     name: str
-    expression: str
+    expression: str | CronSpec | Cron
     description: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
     timezone: str = "UTC"
@@ -79,6 +81,7 @@ class JobSchedule(Schedule):
     Raises `BadInput` naming what is wrong and what is allowed.
     """
 
+    expression: str = field()
     queue: str
     job_type: str
     # Without defaults: a stored schedule that lacks them cannot be read.
