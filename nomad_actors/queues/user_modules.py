@@ -68,7 +68,10 @@ def _imported(name: str) -> ModuleType:
         if came_from_outside(error):
             raise
         why = f"{_described(error)}{_place_of(error)}"
-        problem = f"NOMAD_MODULES names {name!r}, which cannot be imported ({why}); accepted: modules with a JobType or an actor"
+        problem = (
+            f"NOMAD_MODULES names {name!r}, which cannot be imported ({why}); "
+            "accepted: modules with a JobType or an actor"
+        )
         raise SettingsError([problem]) from error
 
 
