@@ -69,14 +69,19 @@ def common(
     timeout: Annotated[str | None, typer.Option(metavar="TIME", help="How long, with --wait, as 30s or 5m.")] = None,
     json: Json = False,
 ) -> None:
-    """Take what every job type's command takes beside its payload."""
+    """Take what every job type's command takes beside its payload and the job's options."""
+
+
+def own_parameters() -> list[inspect.Parameter]:
+    """Return what every job type's command takes beside its payload."""
+    return [*_job_options(), *inspect.signature(common, eval_str=True).parameters.values()]
 
 
 def _command(job_type: JobType) -> Any:
     """Return the command that adds a job of one type."""
     from .payload_options import payload_options
 
-    own = [*_job_options(), *inspect.signature(common, eval_str=True).parameters.values()]
+    own = own_parameters()
     options = payload_options(job_type.payload, taken={each.name.replace("_", "-") for each in own})
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(name=job_type.name, help=_help(job_type))(_callback(job_type, options, own))

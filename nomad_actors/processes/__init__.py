@@ -1,1 +1,1 @@
-"""Programs and processes: how one starts, ends with its parent, is supervised; the Redis that we bring; private files."""
+"""Processes: starting and supervising programs, ending with the parent, a Redis of our own, private files."""
