@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nomad_actors.queues import NewJob
-from nomad_actors.scheduler.schedules import ScheduledJob
+from nomad_actors.scheduler import ScheduledJob
 
 from .watched_system import WatchedSystem, wait
 

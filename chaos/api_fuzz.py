@@ -27,10 +27,11 @@ from werkzeug.serving import make_server
 
 from admin import create_app
 from nomad_actors import app
+from nomad_actors.jobs import SCHEDULES
 from nomad_actors.processes.local_redis import LocalRedis
 from nomad_actors.queues import Queues
 from nomad_actors.queues.bulk import Operations
-from nomad_actors.scheduler import SCHEDULES, Schedules
+from nomad_actors.scheduler import Schedules
 from nomad_actors.settings import Settings
 from nomad_actors.store.local_token import read_or_make_token
 

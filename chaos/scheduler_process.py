@@ -11,7 +11,7 @@ from nomad_actors.clock import Clock, FastClock, Reckoning
 from nomad_actors.processes.parent import end_with_parent
 from nomad_actors.queues import Queues
 from nomad_actors.queues.job_type import JobType, Payload, Result
-from nomad_actors.scheduler import Schedule, Schedules, SlotScheduler
+from nomad_actors.scheduler import JobSchedule, Schedules, SlotScheduler
 from nomad_actors.settings import Settings
 
 #: By how much SIGUSR1 missets the clock, ms of it; SIGUSR2 sets it right.
@@ -28,7 +28,7 @@ def tick(payload: Tick) -> Result:
 
 
 TICK = JobType(name="tick", queue="ticks", payload=Tick, result=Result, run=tick)
-EVERY_MINUTE = Schedule(
+EVERY_MINUTE = JobSchedule(
     name="every-minute",
     description="",
     expression="* * * * *",

@@ -19,14 +19,16 @@ if TYPE_CHECKING:
         refresh_esi_data,
     )
     from .queues import NewJob, add_job, add_jobs, current_job, get_queue
-    from .queues.job_type import Backoff, JobType, Payload, Priority, Result
+    from .queues.job_type import JobType, Payload, Result
+    from .queues.policy import Backoff, Priority
     from .settings import Settings
 
 # Looked up when first used: whoever only wants the broker need not wait for the database's library.
 _HOMES = {
     "app": ("App", "connect"),
     "broker.errors": ("Cancelled", "Defer", "PermanentError"),
-    "queues.job_type": ("Backoff", "JobType", "Payload", "Priority", "Result"),
+    "queues.job_type": ("JobType", "Payload", "Result"),
+    "queues.policy": ("Backoff", "Priority"),
     "jobs": (
         "cleanup_cache",
         "collect_all_historical_data",

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import os
-import sys
-import sysconfig
-import traceback
 from dataclasses import dataclass
-from types import ModuleType
-from typing import TypeGuard
 
-import dramatiq
 import redis
 from prometheus_client import CollectorRegistry
 
@@ -20,22 +13,19 @@ from . import logs, queues
 from .broker import JobBroker
 from .broker.errors import RedisUnavailable, Refusal
 from .clock import Clock, SystemClock
-from .errors import BadInput, SettingsError, Unavailable
+from .errors import Unavailable
 from .esi import EsiCache, EsiClient, SsoClient, http_session
 from .health.scrape import scraped
 from .jobs import JOB_TYPES
 from .jobs.services import Services
 from .logs import error_reports
-from .logs.foreign_text import came_from_outside, class_name, describe_error, safe_str, traceback_of
 from .middleware import middleware_for
 from .processes.parent import stop_with_parent
 from .processes.program import EXIT_CANNOT_START, ProgramExit, begin, settings_or_exit
 from .queues import Queues
-from .queues.job_type import JobType
+from .queues.user_modules import take_modules
 from .settings import Settings
 from .store import Store, TokenCipher
-
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 @dataclass(frozen=True)
@@ -125,13 +115,8 @@ def _queue_access(
     registry = Queues(broker, settings=settings, clock=clock)
     for job_type in JOB_TYPES:
         registry.register(job_type, services)
-    for job_type in _own_job_types(settings.modules):
-        try:
-            registry.register(job_type, services)
-        except (BadInput, ValueError) as error:
-            raise SettingsError([f"NOMAD_MODULES: {error}; accepted: modules with job types of other names"]) from error
+    take_modules(settings.modules, registry, services)
     queues.set_default(registry)
-    dramatiq.set_broker(broker)
     return QueueAccess(settings, clock, broker, registry)
 
 
@@ -237,54 +222,3 @@ def _services(settings: Settings, clock: Clock, database_wait_ms: int | None) ->
         esi=EsiClient(http, base_url=settings.esi_base_url, user_agent=settings.esi_user_agent, clock=clock),
         cache=EsiCache(redis.Redis.from_url(settings.cache_url), clock=clock),
     )
-
-
-def _own_job_types(modules: tuple[str, ...]) -> list[JobType]:
-    """Return every job type that the user's own modules declare."""
-    if modules and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    return [job_type for name in modules for job_type in _declared_in(_imported(name))]
-
-
-def _imported(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    # A module is somebody else's code: it may raise anything, and exit too.
-    except BaseException as error:
-        if came_from_outside(error):
-            raise
-        why = f"{_described(error)}{_place_of(error)}"
-        problem = f"NOMAD_MODULES names {name!r}, which cannot be imported ({why}); accepted: modules with a JobType"
-        raise SettingsError([problem]) from error
-
-
-def _described(error: BaseException) -> str:
-    # Its text names the file and line too, which are given for every error.
-    return f"{class_name(error)}: {safe_str(error.msg)}" if _is_syntax_error(error) else describe_error(error)
-
-
-def _is_syntax_error(error: BaseException) -> TypeGuard[SyntaxError]:
-    """Return whether it is one of Python's own: a subclass may have properties that raise."""
-    return type(error) in (SyntaxError, IndentationError, TabError)
-
-
-def _place_of(error: BaseException) -> str:
-    """Return the file and line at fault, "" for a module that was not found."""
-    if _is_syntax_error(error):
-        return f", {safe_str(error.filename)}:{safe_str(error.lineno)}"
-    # The first frames are this file's and importlib's.
-    frames = [frame for frame in traceback.extract_tb(traceback_of(error))[1:] if not frame.filename.startswith("<")]
-    frames = [frame for frame in frames if frame.filename != importlib.__file__]
-    own = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)] or frames
-    return f", {own[-1].filename}:{own[-1].lineno}" if own else ""
-
-
-def _declared_in(module: ModuleType) -> list[JobType]:
-    # Not `isinstance`: a module may hold a proxy whose class cannot be asked for yet.
-    found = [value for value in vars(module).values() if issubclass(type(value), JobType)]
-    if not found:
-        problem = (
-            f"NOMAD_MODULES names {module.__name__!r}, which declares no JobType; accepted: modules with a JobType"
-        )
-        raise SettingsError([problem])
-    return found

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from nomad_actors import thresholds
-from nomad_actors.jobs import JOB_TYPES
-from nomad_actors.scheduler import SCHEDULES
+from nomad_actors.jobs import JOB_TYPES, SCHEDULES
 from nomad_actors.scheduler.clock_watch import MAX_OFFSET_SECONDS
 
 

@@ -5,23 +5,22 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from flask import Blueprint
-from pydantic import Field, WithJsonSchema
+from pydantic import ConfigDict, Field, WithJsonSchema, with_config
+from pydantic.alias_generators import to_camel
 
-from nomad_actors.broker.records.tags import MAX_UNIQUE_SECONDS
 from nomad_actors.broker.states import OUTCOMES, State
 from nomad_actors.errors import BadInput, JobNotFound
-from nomad_actors.queues import MAX_DELAY_MS
 from nomad_actors.queues import AddedJob as AddedJobOf
 from nomad_actors.queues import NewJob as NewJobOf
 from nomad_actors.queues.across_queues import jobs_of_all, read_each
 from nomad_actors.queues.job import Job
-from nomad_actors.queues.job_type import MAX_BACKOFF_MS, Priority
 from nomad_actors.queues.models import Failure, ListedJob
+from nomad_actors.queues.new_job import JobOptions
 from nomad_actors.queues.search import MAX_LIMIT, JobFilter
 from nomad_actors.queues.search import JobPage as FoundPage
 
 from ..access.actors import current_actor
-from ..inputs import Body, Headers, Input, Query
+from ..inputs import Body, Headers, Query
 from ..listing import OfJobs, page_of, states_of, words_of
 from ..parts import all_queues
 from ..sizes import MAX_BATCH_BYTES, MAX_JOB_BYTES
@@ -32,31 +31,8 @@ api = Blueprint("jobs", __name__, url_prefix="/admin/jobs")
 
 MAX_JOBS = 10_000
 
-_PRIORITY = {
-    "anyOf": [
-        {"type": "integer", "minimum": min(Priority), "maximum": max(Priority)},
-        {"type": "string", "enum": [priority.name for priority in Priority]},
-        {"type": "null"},
-    ]
-}
-_UNTIL = {
-    "anyOf": [
-        {"type": "string", "enum": ["start", "end"]},
-        {"type": "integer", "minimum": 1, "maximum": MAX_UNIQUE_SECONDS},
-        {"type": "null"},
-    ]
-}
 _OF_FAILED = [name for name, state in OUTCOMES.items() if state is State.FAILED]
 _FAILED = {"type": "array", "minItems": 1, "items": {"type": "string", "enum": _OF_FAILED}}
-_BACKOFF = {
-    "type": ["object", "null"],
-    "properties": {
-        "type": {"type": "string", "enum": ["exponential", "fixed"]},
-        "delay": {"type": "integer", "minimum": 0, "maximum": MAX_BACKOFF_MS, "description": "ms"},
-    },
-    "required": ["type", "delay"],
-    "additionalProperties": False,
-}
 
 
 class OfAllQueues(Query):
@@ -74,24 +50,9 @@ class OfFailed(OfAllQueues):
     )
 
 
-class Options(Input):
+@with_config(ConfigDict(alias_generator=to_camel, extra="forbid", strict=True))
+class Options(JobOptions, total=False):
     """What differs from the job type's own; null is the same as left out."""
-
-    # These and `unique_until` are read by the queues, whose messages name the choices.
-    priority: Annotated[Any, WithJsonSchema({**_PRIORITY, "description": "1 starts first"})] = None
-    backoff: Annotated[Any, WithJsonSchema(_BACKOFF)] = None
-    attempts: int | None = Field(default=None, ge=1, le=1000, description="runs, the first one counted")
-    delay: int | None = Field(default=None, ge=0, le=MAX_DELAY_MS, description="ms")
-    job_id: str | None = Field(default=None, description="an id of the caller's own")
-    unique_key: str | None = Field(default=None, description="only one job of the queue holds it")
-    unique_until: Annotated[Any, WithJsonSchema({**_UNTIL, "description": "start, end, or so many seconds"})] = None
-    unique_replace: bool | None = Field(
-        default=None, description="this job takes the place of the one that holds the key and has not begun"
-    )
-
-    def given(self) -> dict[str, Any]:
-        """Return what is not left to the job type."""
-        return {name: value for name, value in dict(self).items() if value is not None}
 
 
 class NewJob(Body):
@@ -99,7 +60,7 @@ class NewJob(Body):
 
     name: str = Field(description="the job type")
     data: Any = Field(default_factory=dict)
-    opts: Options = Field(default_factory=Options)
+    opts: Options = Field(default_factory=lambda: Options())
 
 
 class ManyJobs(Body):
@@ -177,7 +138,7 @@ def add_job(queue: ThisQueue, body: NewJob, headers: Keyed) -> tuple[AddedJob, i
         body.data,
         requested_by=current_actor().name,
         idempotency_key=key,
-        **body.opts.given(),
+        **body.opts,
     )
     return _added(body.name, added), 201 if added.new else 200
 
@@ -197,11 +158,11 @@ def add_jobs(queue: ThisQueue, body: ManyJobs) -> tuple[AddedJobs, int]:
     """
     by = current_actor().name
     for number, job in enumerate(body.jobs):
-        if body.once and job.opts.job_id is None:
+        if body.once and job.opts.get("job_id") is None:
             raise BadInput(f"jobs[{number}] has no jobId (accepted: one for each job, with once)")
     added = all_queues().add_jobs(
         [
-            NewJobOf(queue=queue.name, job_type=job.name, data=job.data, requested_by=by, **job.opts.given())
+            NewJobOf(queue=queue.name, job_type=job.name, data=job.data, requested_by=by, **job.opts)
             for job in body.jobs
         ],
         once=body.once,

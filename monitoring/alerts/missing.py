@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from nomad_actors.jobs import JOB_TYPES
-from nomad_actors.scheduler import SCHEDULES
+from nomad_actors.jobs import JOB_TYPES, SCHEDULES
 from nomad_actors.thresholds import Table
 
 from .rule import CRITICAL, WARNING, Alert, Group, Recording, metrics_in, recordings_in

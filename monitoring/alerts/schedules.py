@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nomad_actors.scheduler import SCHEDULES, Schedule
+from nomad_actors.jobs import SCHEDULES
+from nomad_actors.scheduler import JobSchedule
 from nomad_actors.thresholds import Table
 
 from .promql import in_words, newest, number
@@ -18,7 +19,7 @@ _SUCCESS_DUE = "nomad_schedule_success_due_timestamp_seconds"
 def groups(table: Table) -> list[Group]:
     """Return the groups about schedules and schedulers."""
     # A matcher of the declared ones' names, each with its own queue, and one of all others.
-    each: list[tuple[str, Schedule | None]] = [(f'schedule="{known.name}"', known) for known in SCHEDULES]
+    each: list[tuple[str, JobSchedule | None]] = [(f'schedule="{known.name}"', known) for known in SCHEDULES]
     each.append((f'schedule!~"{"|".join(known.name for known in SCHEDULES)}"', None))
     rules = [ask(table, *which) for ask in (_late, _not_succeeding) for which in each]
     return [
@@ -27,7 +28,7 @@ def groups(table: Table) -> list[Group]:
     ]
 
 
-def _late(table: Table, which: str, schedule: Schedule | None) -> Alert:
+def _late(table: Table, which: str, schedule: JobSchedule | None) -> Alert:
     """Return the alert for the schedules that match `which`; those made at run time have no declared queue."""
     limit = table.alerts.late_start_seconds
     expr = f"time() - {newest('schedule', f'{_DUE}{{{which}}}')} > {number(limit)}"
@@ -45,7 +46,7 @@ def _late(table: Table, which: str, schedule: Schedule | None) -> Alert:
     )
 
 
-def _not_succeeding(table: Table, which: str, schedule: Schedule | None) -> Alert:
+def _not_succeeding(table: Table, which: str, schedule: JobSchedule | None) -> Alert:
     """Return the alert for the schedules that match `which`; how urgent those made at run time are nobody said."""
     alerts = table.alerts
     name = "" if schedule is None else schedule.name
@@ -66,7 +67,7 @@ def _not_succeeding(table: Table, which: str, schedule: Schedule | None) -> Aler
     )
 
 
-def _unless_paused(expr: str, schedule: Schedule) -> str:
+def _unless_paused(expr: str, schedule: JobSchedule) -> str:
     return f'{expr}\nunless on ()\n  max(nomad_queue_paused{{queue="{schedule.queue}"}}) == 1'
 
 

@@ -22,8 +22,8 @@ from . import keys, records
 from .client.adding import Added, Adder
 from .client.finder import Finder
 from .client.link import CallerLinks
-from .client.new_job import NewJob
 from .client.operations import OperationBook
+from .client.packed_job import PackedJob
 from .client.permissions import RefusedCommand, refused_commands
 from .client.pools import client_of, own_pool
 from .client.queue_view import QueueView
@@ -31,7 +31,7 @@ from .client.record_check import unreadable_records
 from .client.server import RedisServer
 from .client.slots import ScheduleBook
 from .client.steps import Found, Steps, run, run_together
-from .errors import Cancelled, PermanentError, QueueNotDeclared, WrongKeyType
+from .errors import BadOption, Cancelled, PermanentError, QueueNotDeclared, WrongKeyType
 from .queue_options import QueueOptions
 from .records.unreadable import Unreadable
 from .signals import SignallingBroker, emit_each
@@ -199,13 +199,21 @@ class JobBroker(SignallingBroker):
         listed = list(messages)
         emit_each(self, "before_enqueue", self.middleware, listed)
         calls = os.urandom(8 * len(listed))
-        jobs = [self._new_job(m, d, once=once, call=calls[8 * i : 8 * i + 8]) for i, (m, d) in enumerate(listed)]
+        jobs = [self._one_of(listed, n, once=once, call=calls[8 * n : 8 * n + 8]) for n in range(len(listed))]
         added = self._adder.add(jobs)
         new = [each for each, its in zip(listed, added, strict=True) if its.new]
         emit_each(self, "after_enqueue", self.middleware[::-1], new)
         return added
 
-    def prepare(self, message: Message[Any]) -> NewJob:
+    def _one_of(self, listed: Sequence[tuple[Message[Any], int]], number: int, *, once: bool, call: bytes) -> PackedJob:
+        """Return one of several messages packed; an option that is refused says whose it is."""
+        message, delay_ms = listed[number]
+        try:
+            return self._new_job(message, delay_ms, once=once, call=call)
+        except BadOption as error:
+            raise BadOption(f"jobs[{number}]: {error}" if len(listed) > 1 else str(error)) from error
+
+    def prepare(self, message: Message[Any]) -> PackedJob:
         """Return a message as what a queue keeps, with what middleware puts on it; it is not enqueued.
 
         Raises as `enqueue`, but for Redis.
@@ -213,12 +221,12 @@ class JobBroker(SignallingBroker):
         self.emit_before("enqueue", message, 0)
         return self._new_job(message, 0, call=os.urandom(8))
 
-    def _new_job(self, message: Message[Any], delay_ms: int, *, call: bytes, once: bool = False) -> NewJob:
+    def _new_job(self, message: Message[Any], delay_ms: int, *, call: bytes, once: bool = False) -> PackedJob:
         actor = self.actors.get(message.actor_name)
         # Calls that derive their number from the id are the same call, whoever makes them.
         if once:
             call = hashlib.blake2b(message.message_id.encode(), digest_size=8).digest()
-        return NewJob.of(message, call=call, actor=actor, delay_ms=delay_ms)
+        return PackedJob.of(message, call=call, actor=actor, delay_ms=delay_ms)
 
     def _note(self, lease: Lease, message: Message[Any], delay_ms: int) -> Message[Any]:
         actor = self.actors.get(message.actor_name)

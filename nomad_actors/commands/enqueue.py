@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .payload_options import PayloadOption
 
 _PARAMETER_KIND = inspect.Parameter.KEYWORD_ONLY
+#: The options of a job that a command line takes, and how their values are called.
+_JOB_OPTIONS = {"priority": "NAME", "delay": "TIME", "attempts": "N", "job_id": "ID"}
 
 
 class JobTypeGroup(TyperGroup):
@@ -63,28 +65,48 @@ def enqueue() -> None:
 
 def common(
     data: Annotated[str | None, typer.Option(metavar="JSON", help="The data as one JSON object; options add.")] = None,
-    priority: Annotated[str | None, typer.Option(metavar="NAME", help="CRITICAL, HIGH, NORMAL, LOW, BATCH.")] = None,
-    delay: Annotated[str | None, typer.Option(metavar="TIME", help="Start it later, as 30s or 2h.")] = None,
-    attempts: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=1000, help="Runs it is given, the first one too.")
-    ] = None,
-    job_id: Annotated[str | None, typer.Option(metavar="ID", help="Its id; one that waits already stands.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for its end; 0 when it completes.")] = False,
     timeout: Annotated[str | None, typer.Option(metavar="TIME", help="How long, with --wait, as 30s or 5m.")] = None,
     json: Json = False,
 ) -> None:
-    """Take what every job type's command takes beside its payload."""
+    """Take what every job type's command takes beside its payload and the job's options."""
+
+
+def own_parameters() -> list[inspect.Parameter]:
+    """Return what every job type's command takes beside its payload."""
+    return [*_job_options(), *inspect.signature(common, eval_str=True).parameters.values()]
 
 
 def _command(job_type: JobType) -> Any:
     """Return the command that adds a job of one type."""
     from .payload_options import payload_options
 
-    own = inspect.signature(common, eval_str=True).parameters
-    options = payload_options(job_type.payload, taken={name.replace("_", "-") for name in own})
+    own = own_parameters()
+    options = payload_options(job_type.payload, taken={each.name.replace("_", "-") for each in own})
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(name=job_type.name, help=_help(job_type))(_callback(job_type, options, list(own.values())))
+    app.command(name=job_type.name, help=_help(job_type))(_callback(job_type, options, own))
     return typer.main.get_command(app)
+
+
+def _job_options() -> list[inspect.Parameter]:
+    """Return the options of a job that a command line can say, as `JobOptions` declares them."""
+    from pydantic import TypeAdapter
+
+    from ..queues.new_job import JobOptions
+
+    declared = TypeAdapter(JobOptions).json_schema()["properties"]
+    return [_job_option(name, metavar, declared[name]) for name, metavar in _JOB_OPTIONS.items()]
+
+
+def _job_option(name: str, metavar: str, declared: dict[str, Any]) -> inspect.Parameter:
+    limits: dict[str, Any] = next((each for each in declared["anyOf"] if each["type"] == "integer"), {})
+    help_text = f"{declared['description'][0].upper()}{declared['description'][1:]}."
+    if metavar == "N":
+        info = typer.Option(metavar=metavar, min=limits["minimum"], max=limits["maximum"], help=help_text)
+        return inspect.Parameter(name, _PARAMETER_KIND, default=None, annotation=Annotated[int | None, info])
+    # A time is written with its unit here, and a number of ms elsewhere.
+    info = typer.Option(metavar=metavar, help="Start it later, as 30s or 2h." if metavar == "TIME" else help_text)
+    return inspect.Parameter(name, _PARAMETER_KIND, default=None, annotation=Annotated[str | None, info])
 
 
 def _callback(job_type: JobType, options: list[PayloadOption], own: list[inspect.Parameter]) -> Callable[..., None]:
@@ -102,7 +124,7 @@ def _callback(job_type: JobType, options: list[PayloadOption], own: list[inspect
 
 
 def _help(job_type: JobType) -> str:
-    from ..queues.job_type import Priority
+    from ..queues.policy import Priority
 
     attempts, limit = counted(job_type.attempts, "attempt"), duration(job_type.time_limit_ms)
     priority = Priority(job_type.priority).name

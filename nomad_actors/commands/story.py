@@ -32,7 +32,7 @@ def show(job: Job, why: Why) -> None:
 
 
 def _head(job: Job) -> list[tuple[str, str]]:
-    from ..queues.job_type import Priority
+    from ..queues.policy import Priority
 
     known = Priority(job.priority).name if job.priority in list(Priority) else "own"
     state = job.status if job.outcome in (None, job.status) else f"{job.status} ({job.outcome})"

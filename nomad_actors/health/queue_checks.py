@@ -110,7 +110,7 @@ def job_types(patient: Patient) -> Iterator[Finding]:
     """Report of which jobs no code here, or no live worker, knows the job type, within a sample of each queue."""
     found: list[Finding] = []
     for queue in patient.readable:
-        sample, known = patient.samples.get(queue.name, {}), {job_type.name for job_type in queue.job_types}
+        sample, known = patient.samples.get(queue.name, {}), set(queue.job_names)
         unknown = {state: Counter(job.name for job in jobs if job.name not in known) for state, jobs in sample.items()}
         if by_state := {state: names for state, names in unknown.items() if names}:
             found.append(_unknown(queue.name, by_state))

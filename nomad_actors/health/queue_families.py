@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from prometheus_client.core import CounterMetricFamily, Metric
 
 from ..metrics.readings import gauge
-from ..queues.job_type import Priority
 from ..queues.overruns import Overrun
+from ..queues.policy import Priority
 from ..queues.snapshot import QueueSnapshot
 
 

@@ -91,7 +91,7 @@ def queue_details(queue: QueueSnapshot, window_seconds: int = DAY_SECONDS) -> Qu
         concurrency=queue.concurrency,
         limits=LimitsInForce.of_queue(queue),
         workers=[Worker(name=worker.name, heard_at=int(worker.heard_ms)) for worker in queue.workers],
-        job_types=[job_type.name for job_type in queue.job_types],
+        job_types=list(queue.job_names),
     )
 
 

@@ -25,7 +25,7 @@ from ..queues.across_queues import read_snapshots
 from ..queues.overruns import read_overruns
 from ..queues.snapshot import readable
 from ..scheduler import status
-from ..scheduler.book import Standing
+from ..scheduler.changes import Standing
 from ..store import Store
 from .queue_families import queue_families
 

@@ -9,7 +9,10 @@ from pydantic import Field, model_validator
 from .. import queues
 from ..esi import CleanReport
 from ..queues import AddedJob
-from ..queues.job_type import JobType, Payload, Priority, Result
+from ..queues.job_type import JobType, Payload, Result
+from ..queues.policy import Priority, PriorityValue
+from ..queues.schedules.calendar import CRON_EXPRESSIONS
+from ..queues.schedules.schedule import Schedule
 from .services import Services
 
 NAME = QUEUE = "cache-cleanup"
@@ -89,7 +92,7 @@ def cleanup_cache(
     pattern: str | None = None,
     max_size: int | None = None,
     dry_run: bool = False,
-    priority: Priority | int | str | None = None,
+    priority: PriorityValue | None = None,
 ) -> AddedJob:
     """Add a job that cleans the ESI cache: `expired`, `lru` (to `max_size` documents), `pattern` or `all`.
 
@@ -111,5 +114,13 @@ CACHE_CLEANUP = JobType(
     time_limit_ms=300_000,
     concurrency=1,
     global_concurrency=1,
+    schedules=(
+        Schedule(
+            name=NAME,
+            description="Remove what is stale from the ESI cache, then bring it to its size, daily at 3 AM UTC",
+            expression=CRON_EXPRESSIONS["DAILY_3AM"],
+            data={"type": "expired", "then_lru": True},
+        ),
+    ),
     description="Removes old documents from the ESI cache.",
 )

@@ -14,7 +14,10 @@ from ..errors import BadInput
 from ..esi import GROUPS, ROUTES, Route, normalise
 from ..logs.foreign_text import safe_repr, safe_str
 from ..queues import AddedJob, NewJob
-from ..queues.job_type import Backoff, JobType, Priority, Result
+from ..queues.job_type import JobType, Result
+from ..queues.policy import Backoff, Priority, PriorityValue
+from ..queues.schedules.calendar import CRON_EXPRESSIONS
+from ..queues.schedules.schedule import Schedule
 from ..store import DueRoute
 from .due_times import SLACK_MS
 from .payloads import CharacterPayload
@@ -156,7 +159,7 @@ def _sweep_job(payload: EsiRefreshPayload, due: DueRoute) -> NewJob:
             "endpoint": due.route,
             "requested_by": _SCHEDULE,
         },
-        priority=due.priority,
+        priority=None if due.priority is None else Priority(due.priority),
         delay=payload.delay_ms(NAME, due.character_id, due.route),
         requested_by=_SCHEDULE,
         job_id=f"sweep-{NAME}-{due.character_id}{due.route}",
@@ -169,7 +172,7 @@ def refresh_esi_data(
     endpoint: str,
     *,
     skip_cache: bool = False,
-    priority: Priority | int | str | None = None,
+    priority: PriorityValue | None = None,
     requested_by: str = "system",
 ) -> AddedJob:
     """Add a job that refreshes one endpoint (`/latest/characters/{character_id}/wallet/` or the like) of a character.
@@ -185,7 +188,7 @@ def refresh_character_data(
     groups: Sequence[str],
     *,
     skip_cache: bool = False,
-    priority: Priority | int | str | None = None,
+    priority: PriorityValue | None = None,
     requested_by: str = "system",
 ) -> list[AddedJob]:
     """Add one job a route of the endpoint `groups` (`CHARACTER_WALLET` and the like), all in one call.
@@ -216,7 +219,7 @@ def _new_job(
     user_id: int,
     endpoint: str,
     skip_cache: bool,
-    priority: Priority | int | str | None,
+    priority: PriorityValue | None,
     requested_by: str,
 ) -> NewJob:
     return NewJob(
@@ -247,5 +250,13 @@ ESI_DATA_REFRESH = JobType(
     concurrency=10,
     indexed=("character_id", "user_id", "endpoint"),
     talks_to_esi=True,
+    schedules=(
+        Schedule(
+            name=NAME,
+            description="Refresh the ESI routes that are due, every five minutes",
+            expression=CRON_EXPRESSIONS["EVERY_5_MINUTES"],
+            data={"sweep": True, "spread_seconds": 240},
+        ),
+    ),
     description="Makes our copy of one ESI route of one character current.",
 )

@@ -12,7 +12,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from .. import queues
 from ..esi import ROUTES
 from ..queues import AddedJob, NewJob
-from ..queues.job_type import Backoff, JobType, Priority, Result
+from ..queues.job_type import JobType, Result
+from ..queues.policy import Backoff, Priority, PriorityValue
+from ..queues.schedules.schedule import Schedule
 from ..store import Changes, Character, Window, history
 from .payloads import CharacterPayload
 from .route_sync import RouteSync
@@ -152,7 +154,7 @@ def collect_historical_data(
     *,
     from_date: date | datetime | str | None = None,
     to_date: date | datetime | str | None = None,
-    priority: Priority | int | str = Priority.LOW,
+    priority: PriorityValue = Priority.LOW,
 ) -> AddedJob:
     """Add a job that collects one type of data; a day as `to_date` means the whole day, UTC.
 
@@ -167,7 +169,7 @@ def collect_all_historical_data(
     *,
     from_date: date | datetime | str | None = None,
     to_date: date | datetime | str | None = None,
-    priority: Priority | int | str = Priority.BATCH,
+    priority: PriorityValue = Priority.BATCH,
 ) -> list[AddedJob]:
     """Add one job for each type of data, all in one call.
 
@@ -184,7 +186,7 @@ def _new_job(
     data_type: str,
     from_date: date | datetime | str | None,
     to_date: date | datetime | str | None,
-    priority: Priority | int | str,
+    priority: PriorityValue,
 ) -> NewJob:
     data = {"character_id": character_id, "user_id": user_id, "data_type": data_type}
     dates = {"from_date": from_date, "to_date": to_date}
@@ -215,5 +217,15 @@ HISTORICAL_DATA_COLLECTION = JobType(
     concurrency=3,
     indexed=("character_id", "user_id", "data_type"),
     talks_to_esi=True,
+    schedules=(
+        Schedule(
+            name=NAME,
+            description="Collect every character's history, daily",
+            # Clear of the daily downtime at 11:00 UTC, and of the full hour: CCP sees 100 times the normal load on it
+            # and asks for spreading (developers.eveonline.com, 2025-10-07).
+            expression="54 4 * * *",
+            data={"sweep": True, "spread_seconds": 14_400},
+        ),
+    ),
     description="Keeps one type of a character's history: rows, and events made from their changes.",
 )

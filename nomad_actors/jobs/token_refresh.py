@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from .. import queues
 from ..queues import AddedJob, NewJob
-from ..queues.job_type import Backoff, JobType, Priority, Result
+from ..queues.job_type import JobType, Result
+from ..queues.policy import Backoff, Priority, PriorityValue
+from ..queues.schedules.calendar import CRON_EXPRESSIONS
+from ..queues.schedules.schedule import Schedule
 from ..store import Character
 from .payloads import CharacterPayload
 from .services import Services
@@ -59,7 +62,7 @@ def sweep_jobs(payload: TokenRefreshPayload, logins: list[Character], now_ms: in
     ]
 
 
-def refresh_character_token(character_id: int, user_id: int, priority: Priority | int | str | None = None) -> AddedJob:
+def refresh_character_token(character_id: int, user_id: int, priority: PriorityValue | None = None) -> AddedJob:
     """Add a job that refreshes one character's token; CRITICAL when it is wanted now, HIGH when not said.
 
     Raises as `Queues.add_job`.
@@ -80,5 +83,14 @@ TOKEN_REFRESH = JobType(
     concurrency=5,
     indexed=("character_id", "user_id"),
     talks_to_esi=True,
+    schedules=(
+        Schedule(
+            name=NAME,
+            description="Keep idle logins alive and find the dead ones, every two hours",
+            expression=CRON_EXPRESSIONS["EVERY_2_HOURS"],
+            # Spread over most of the two hours, so that SSO is never asked for all logins at once.
+            data={"sweep": True, "spread_seconds": 6_600},
+        ),
+    ),
     description="Keeps a character's login alive: refreshes its token near expiry.",
 )

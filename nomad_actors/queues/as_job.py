@@ -12,7 +12,8 @@ from ..broker.records.stored_job import StoredJob, error_of
 from ..errors import BadInput
 from ..logs.foreign_text import came_from_outside, safe_repr, safe_str
 from .job import BackoffOptions, Job, JobOptions
-from .job_type import Backoff, JobType, Priority
+from .job_type import JobType
+from .policy import Backoff, Priority
 
 #: Whoever tells a job as JSON has so many calls, lists and objects around its data.
 _DEPTH_TO_SPARE = 100

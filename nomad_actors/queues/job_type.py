@@ -1,85 +1,27 @@
-"""What a job type is: one declaration of its payload, result, queue, policy, time limit and callable."""
+"""What a job type is: one declaration of its payload, result, queue, policy, schedules and callable."""
 
 from __future__ import annotations
 
-import enum
 import inspect
-import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict
+from typing_extensions import TypeVar, Unpack
 
 from ..errors import BadInput
-from ..logs.foreign_text import safe_repr
+from .default import default_queues
+from .new_job import AddedJob, CallOptions, NewJob
 from .payloads import PayloadCodec
+from .policy import DEFAULT_BACKOFF, Backoff, Priority
+from .schedules.schedule import JobSchedule, Schedule
+
+if TYPE_CHECKING:
+    from .registry import Queues
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
-
-#: Dramatiq's own cap on a retry's delay.
-MAX_BACKOFF_MS = 7 * 86_400_000
-
-
-class Priority(enum.IntEnum):
-    """How urgent a job is; the lower number starts first, always."""
-
-    CRITICAL = 1
-    HIGH = 2
-    NORMAL = 3
-    LOW = 4
-    BATCH = 5
-
-    @classmethod
-    def parse(cls, value: object) -> Priority:
-        """Return the priority of a name or number.
-
-        Raises `BadInput` with the accepted names for anything else.
-        """
-        if isinstance(value, str) and value.upper() in cls.__members__:
-            return cls[value.upper()]
-        if isinstance(value, str) and value in {str(int(each)) for each in cls}:
-            return cls(int(value))
-        if isinstance(value, int) and not isinstance(value, bool) and value in cls._value2member_map_:
-            return cls(value)
-        accepted = [f"{p.name} ({p.value})" for p in cls]
-        raise BadInput(f"unknown priority {safe_repr(value, 200)} (accepted: {', '.join(accepted)})", accepted=accepted)
-
-
-@dataclass(frozen=True)
-class Backoff:
-    """How long a failed job waits before its next attempt: `delay_ms` each time, or doubling from it."""
-
-    type: Literal["exponential", "fixed"]
-    delay_ms: int
-
-    @classmethod
-    def parse(cls, value: object) -> Backoff:
-        """Return the backoff of `{"type": "exponential" | "fixed", "delay": ms}`.
-
-        Raises `BadInput` for anything else.
-        """
-        if isinstance(value, Backoff):
-            return value
-        if isinstance(value, Mapping) and set(value) == {"type", "delay"}:
-            kind, delay = value["type"], value["delay"]
-            whole = isinstance(delay, int) and not isinstance(delay, bool)
-            if kind in ("exponential", "fixed") and whole and 0 <= delay <= MAX_BACKOFF_MS:
-                return cls(kind, delay)
-        accepted = f'{{"type": "exponential" or "fixed", "delay": 0 to {MAX_BACKOFF_MS} ms}}'
-        raise BadInput(f"unusable backoff {safe_repr(value, 200)} (accepted: {accepted})", accepted=[accepted])
-
-    def as_json(self) -> dict[str, object]:
-        """Return the form that callers write and the admin shows."""
-        return {"type": self.type, "delay": self.delay_ms}
-
-    def delay_after(self, attempts_made: int) -> int:
-        """Return the milliseconds to wait after `attempts_made` (1 or more) attempts, with jitter."""
-        if self.type == "fixed":
-            return int(self.delay_ms * random.uniform(1, 1.1))
-        doubled = self.delay_ms * 2 ** min(attempts_made - 1, 32)
-        return min(int(doubled * random.uniform(1, 2)), MAX_BACKOFF_MS)
 
 
 class Payload(BaseModel):
@@ -94,25 +36,45 @@ class Payload(BaseModel):
 class Result(BaseModel):
     """The base of every job's result."""
 
-    # What is no number stays what it is; else it would become None where a field may be anything.
+    # NaN and infinity stay what they are; else they would become None where a field may be anything.
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+
+    if TYPE_CHECKING:
+
+        @classmethod
+        def _takes(cls, result: Self, /) -> None:
+            """Let type checkers see which results a class allows: see `ResultClass`."""
+
+
+P = TypeVar("P", bound=Payload, default=Any)
+R = TypeVar("R", bound=Result | None, default=Any)
+_R_contra = TypeVar("_R_contra", contravariant=True)
+
+
+class ResultClass(Protocol[_R_contra]):
+    """The class of a job type's results.
+
+    As `type[R]` it would allow any: a type checker would take for R what the class and `run` have in common.
+    """
+
+    def _takes(self, result: _R_contra, /) -> object: ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobType:
+class JobType(Generic[P, R]):
     """One kind of job: everything that the queue, the worker and the admin need to know about it.
 
-    `run` takes the payload, or the payload and the application's services, and returns a `result`.
+    `run` takes the payload, or the payload and the application's services, and returns a `result`, or None without one.
     """
 
     name: str
     queue: str
-    payload: type[Payload]
-    result: type[Result]
-    run: Callable[..., Result]
+    payload: type[P]
+    result: ResultClass[R] | None = None
+    run: Callable[[P], R] | Callable[[P, Any], R]
     priority: Priority = Priority.NORMAL
     attempts: int = 3
-    backoff: Backoff = Backoff("exponential", 2000)
+    backoff: Backoff = DEFAULT_BACKOFF
     time_limit_ms: int = 60_000
     #: Jobs at a time in one worker process; None takes the setting NOMAD_CONCURRENCY.
     concurrency: int | None = None
@@ -121,10 +83,12 @@ class JobType:
     payload_version: int = 1
     #: The fields of the payload that its jobs can be found by; each costs about 130 bytes a job.
     indexed: tuple[str, ...] = ()
+    #: When its jobs are added by the scheduler.
+    schedules: tuple[Schedule, ...] = ()
     #: Whether it talks to ESI or SSO: the switch that pauses all of that pauses its queue.
     talks_to_esi: bool = False
     description: str = ""
-    _codec: PayloadCodec[Payload] = field(init=False, repr=False, compare=False)
+    _codec: PayloadCodec[P] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for what, name in (("job type", self.name), ("queue", self.queue)):
@@ -143,13 +107,52 @@ class JobType:
             number = getattr(self, name)
             if number is not None and number < 1:
                 raise BadInput(f"{name} of job type {self.name!r} must be 1 or more, not {number}")
+        self.job_schedules()
+
+    def job_schedules(self) -> list[JobSchedule]:
+        """Return its schedules with the job that each adds.
+
+        Raises `BadInput` naming what is wrong with one and what is allowed.
+        """
+        return list(map(self.bind, self.schedules))
+
+    def bind(self, schedule: Schedule) -> JobSchedule:
+        """Return a schedule with the job of this type that it adds.
+
+        Raises `BadInput` naming what is wrong with it and what is allowed.
+        """
+        if not isinstance(schedule, Schedule):
+            raise BadInput(f"a schedule of job type {self.name!r} must be a Schedule, not {schedule!r:.80}")
+        return schedule.bind(queue=self.queue, job_type=self.name, data=self.write_given(schedule.data))
+
+    def enqueue(self, payload: P, *, queues: Queues | None = None, **options: Unpack[CallOptions]) -> AddedJob:
+        """Add a job to `queues`, or to those of this process' application; `options` differ from the job type's own.
+
+        Raises as `Queues.add_job`.
+        """
+        return self.enqueue_many([payload], queues=queues, **options)[0]
+
+    def enqueue_many(
+        self, payloads: Sequence[P], *, queues: Queues | None = None, **options: Unpack[CallOptions]
+    ) -> list[AddedJob]:
+        """Add a job for each payload, all or none; the `options` are the same for each.
+
+        Raises as `Queues.add_jobs`.
+        """
+        jobs = [NewJob(queue=self.queue, job_type=self.name, data=payload, **options) for payload in payloads]
+        return (default_queues() if queues is None else queues).add_jobs(jobs)
 
     @property
     def takes_services(self) -> bool:
         """Whether `run` asks for the application's services as its second argument."""
         return len(inspect.signature(self.run).parameters) > 1
 
-    def validate(self, data: Any) -> Payload:
+    def call(self, payload: P, services: object | None) -> R:
+        """Run a job's body; return its result."""
+        run: Callable[..., R] = self.run
+        return run(payload, services) if self.takes_services else run(payload)
+
+    def validate(self, data: Any) -> P:
         """Return a caller's `data` as a payload, unknown fields refused at any depth.
 
         Raises `BadPayload` naming each wrong field.
@@ -170,7 +173,7 @@ class JobType:
         """
         return self._codec.write_given(data)
 
-    def read(self, written: Mapping[str, Any]) -> Payload:
+    def read(self, written: Mapping[str, Any]) -> P:
         """Return the payload of a message, unknown fields ignored at any depth: a newer producer, an older worker.
 
         Raises `BadPayload` naming each wrong field.

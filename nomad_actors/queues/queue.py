@@ -67,10 +67,13 @@ class Queue:
         concurrency: int,
         job_types: Sequence[JobType],
         known: Mapping[str, JobType],
+        plain_actors: Sequence[str] = (),
     ) -> None:
         self.name = view.name
         self.concurrency = concurrency
         self.job_types = tuple(job_types)
+        #: What its jobs may be of: job types, and actors that are none.
+        self.job_names = (*(job_type.name for job_type in job_types), *plain_actors)
         self._known = known
         self._view = view
         self._finder = finder
@@ -93,7 +96,12 @@ class Queue:
     def as_snapshot(self, state: QueueFacts | None, problem: str = "") -> QueueSnapshot:
         """Return a state that was read, or why it could not be, as a snapshot of this queue."""
         return QueueSnapshot(
-            name=self.name, concurrency=self.concurrency, job_types=self.job_types, state=state, problem=problem
+            name=self.name,
+            concurrency=self.concurrency,
+            job_types=self.job_types,
+            job_names=self.job_names,
+            state=state,
+            problem=problem,
         )
 
     def jobs(self, status: str | Sequence[str], start: int = 0, end: int = -1) -> list[Job]:
@@ -241,7 +249,7 @@ class Queue:
 
     def reading_found(self, sought: JobFilter, *, limit: int, cursor: str | None) -> Steps[JobPage]:
         """Read what `find` returns."""
-        search.check(sought, self.job_types, limit)
+        search.check(sought, self.job_types, self.job_names, limit)
         # Only of jobs that wait or run more must be known than their records say.
         has_ended = bool(sought.outcomes) or 0 < len(sought.states) == sum(name in FINISHED for name in sought.states)
         facts = None if has_ended else (yield from self._view.reading_facts(stats_minutes=0))
@@ -262,7 +270,7 @@ class Queue:
 
     def reading_count(self, sought: JobFilter) -> Steps[tuple[int, bool, QueueSnapshot]]:
         """Read what `count` returns, and the queue's state at the same instant."""
-        search.check(sought, self.job_types, 1)
+        search.check(sought, self.job_types, self.job_names, 1)
         terms = map(self._finder.count_call, search.terms_of(sought))
         reply, *with_terms = yield [self._view.facts_call(), *terms]
         snapshot = self.as_snapshot(unpack_facts(reply))
@@ -278,7 +286,7 @@ class Queue:
 
         Raises as `find`.
         """
-        search.check(sought, self.job_types, limit)
+        search.check(sought, self.job_types, self.job_names, limit)
         # A pause that comes or goes between two pages changes nothing of what is meant.
         states = sought.stored_states(paused=None)
         page = self._view.read(search.find(self._finder, sought, states, limit=limit, cursor=cursor))

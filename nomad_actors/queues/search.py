@@ -106,12 +106,11 @@ def parse_fields(texts: Sequence[str]) -> dict[str, str]:
     return fields
 
 
-def check(sought: JobFilter, job_types: Sequence[JobType], limit: int) -> None:
+def check(sought: JobFilter, job_types: Sequence[JobType], names: Sequence[str], limit: int) -> None:
     """Refuse what cannot be looked for.
 
     Raises `UnknownState`, `UnknownJobType`, and `BadInput` naming the outcomes or fields that jobs can be found by.
     """
-    names = [job_type.name for job_type in job_types]
     if sought.job_type is not None and sought.job_type not in names:
         raise UnknownJobType(sought.job_type[:80], names)
     for name in sought.states:

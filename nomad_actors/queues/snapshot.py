@@ -10,7 +10,8 @@ from ..broker.records.holds import Limits, Pause
 from ..broker.records.stats import Tally
 from ..broker.states import PAUSED, State
 from ..errors import BadInput, UnreadableQueue
-from .job_type import JobType, Priority
+from .job_type import JobType
+from .policy import Priority
 
 #: Statistics are kept for a day.
 DAY_SECONDS = 86_400
@@ -53,6 +54,8 @@ class QueueSnapshot:
     #: Jobs at a time in one worker process.
     concurrency: int
     job_types: tuple[JobType, ...]
+    #: The names of what its jobs run: job types, and plain actors.
+    job_names: tuple[str, ...]
     state: QueueFacts | None = None
     problem: str = ""
 

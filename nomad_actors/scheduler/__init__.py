@@ -1,9 +1,11 @@
-"""Cron schedules: a calendar, the schedules as data and as Redis keeps them, and the process that fires them."""
+"""Cron schedules: as the code declares them, as Redis keeps them, and the process that fires them."""
 
-from .book import Schedules, Standing
-from .calendar import CRON_EXPRESSIONS, Cron, cron, get_next_executions, validate_cron_expression
+from ..queues.schedules.calendar import CRON_EXPRESSIONS, Cron, cron, get_next_executions, validate_cron_expression
+from ..queues.schedules.schedule import JobSchedule, Misfire, Overlap, Schedule
+from .book import Schedules
+from .changes import Standing
 from .process import SlotScheduler
-from .schedules import SCHEDULES, Misfire, Overlap, Schedule, ScheduledJob
+from .scheduled_job import ScheduledJob
 from .service import (
     get_job_status,
     get_scheduler_summary,
@@ -16,8 +18,8 @@ from .service import (
 
 __all__ = [
     "CRON_EXPRESSIONS",
-    "SCHEDULES",
     "Cron",
+    "JobSchedule",
     "Misfire",
     "Overlap",
     "Schedule",

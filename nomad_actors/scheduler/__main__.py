@@ -13,7 +13,6 @@ from ..metrics.server import serve_or_say
 from ..processes.program import begin, settings_or_exit
 from .book import Schedules
 from .process import SlotScheduler
-from .schedules import SCHEDULES
 
 #: Where the scheduler's metrics are found when no setting says otherwise.
 DEFAULT_METRICS_PORT = 9192
@@ -29,7 +28,7 @@ def main() -> None:
         app = open_queues(settings)
     error_reports.start(settings.sentry_dsn.get_secret_value(), service="scheduler")
     require_redis(app)
-    scheduler = SlotScheduler(Schedules(app.queues, app.clock), SCHEDULES, app.clock)
+    scheduler = SlotScheduler(Schedules(app.queues, app.clock), app.queues.schedules(), app.clock)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: scheduler.stop())
     port = DEFAULT_METRICS_PORT if settings.metrics_port is None else settings.metrics_port

@@ -7,8 +7,7 @@ the first and never undoes the second. Everything is in Redis: it holds for ever
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..broker.client.slots import Claim, Claimed, ScheduleBook, Slot, StoredSchedule, slot_job_id
@@ -16,27 +15,14 @@ from ..broker.records.unreadable import Unreadable
 from ..clock import Clock
 from ..errors import BadInput, NomadError, UnknownSchedule, WrongState
 from ..logs import error_reports, get_logger
-from ..logs.foreign_text import came_from_outside, describe_error, safe_repr
+from ..logs.foreign_text import came_from_outside, describe_error
 from ..queues import AddedJob, NewJob, Queues
-from ..queues.job_type import JobType
+from ..queues.schedules.schedule import JobSchedule, Misfire, Overlap, Schedule
+from .changes import Change, Standing, begin_declared, begin_of, changing, declaring, read_standing
 from .due import Due
-from .schedules import Misfire, Overlap, Schedule, ScheduledJob
+from .scheduled_job import ScheduledJob
 
 logger = get_logger("nomad_actors.scheduler")
-
-_FIELDS = {each.name for each in dataclasses.fields(Schedule) if each.init}
-
-
-@dataclass(frozen=True)
-class Standing:
-    """A schedule as it stands: its definition, where it comes from, and its record."""
-
-    schedule: Schedule
-    stored: StoredSchedule
-    #: Whether the code declares it; else it was added at run time.
-    declared: bool
-    #: The fields that an operator changed.
-    overridden: tuple[str, ...]
 
 
 class Schedules:
@@ -64,7 +50,7 @@ class Schedules:
         standings = []
         for stored in found:
             try:
-                standings.append(_standing(stored))
+                standings.append(read_standing(stored))
             except (BadInput, TypeError) as error:
                 unreadable.append(self.book.unreadable(stored, str(error)))
         return standings, unreadable
@@ -84,7 +70,7 @@ class Schedules:
             raise UnknownSchedule(name, [each.schedule.name for each in standing])
         return found
 
-    def declare(self, schedules: Sequence[Schedule]) -> None:
+    def declare(self, schedules: Sequence[JobSchedule]) -> None:
         """Make the code's schedules what is declared: new ones begin now, changed ones go on, others are retired.
 
         What an operator changed of them stays changed.
@@ -95,11 +81,11 @@ class Schedules:
             same = [each for each in standing if each.schedule.name == schedule.name]
             known = next((each for each in same if each.schedule.queue == schedule.queue), same[0] if same else None)
             overrides: Mapping[str, Any] = {}
-            begin = _begin_declared(known, schedule)
+            begin = begin_declared(known, schedule)
             if known is not None and known.schedule.queue != schedule.queue:
                 # Its record lies beside its queue: it moves, and goes on where it was.
                 begin, overrides = begin or str(known.stored.watermark_ms), known.stored.overrides
-            self._put(schedule, _declaring(schedule, overrides), begin=begin)
+            self._put(schedule, declaring(schedule, overrides), begin=begin)
         for each in standing:
             # Gone, or moved: the old record goes last, so that nothing is lost in between.
             if each.declared and queue_of.get(each.schedule.name) != each.schedule.queue:
@@ -146,34 +132,27 @@ class Schedules:
                 raise
             raise BadInput(f"the schedule has a value whose own code failed ({describe_error(error, 200)})") from error
         known = self.find(name)
-        begin = _begin(known, schedule)
+        begin = begin_of(known, schedule)
         if known is None or known.schedule.queue == schedule.queue:
-            self._put(schedule, _changing(schedule), begin=begin)
+            self._put(schedule, changing(schedule), begin=begin)
             return self.get(name)
         if known.declared:
             raise WrongState(
                 f"schedule {name!r} is declared for queue {known.schedule.queue!r}: change its declaration"
             )
         # The old record goes last, so that nothing is lost in between.
-        self._put(schedule, _changing(schedule), begin=begin or str(known.stored.watermark_ms))
+        self._put(schedule, changing(schedule), begin=begin or str(known.stored.watermark_ms))
         self._remove(known)
         return self.get(name)
 
-    def _asked(self, job: object, **fields: Any) -> Schedule:
+    def _asked(self, job: object, **fields: Any) -> JobSchedule:
         """Return the schedule of a caller's arguments, checked with the job that it adds."""
-        asked = _job_of(job)
-        job_type = self._queues.job_type(asked.job_type)
-        schedule = Schedule(
-            queue=job_type.queue,
-            job_type=asked.job_type,
-            # As JSON has it: a caller's may hold dates and the like.
-            data=job_type.write_given(asked.data),
-            priority=asked.priority,
-            attempts=asked.attempts,
-            **fields,
-        )
-        self._check(schedule)
-        return schedule
+        asked = ScheduledJob.of(job)
+        schedule = Schedule(data=asked.data, priority=asked.priority, attempts=asked.attempts, **fields)
+        bound = self._queues.bind(schedule, asked.job_type)
+        # Refused now, not when the first slot is due.
+        self._queues.prepare(_new_job(bound))
+        return bound
 
     def start_job(self, name: str) -> Standing:
         """Switch a schedule on; what came due while it was off was not missed.
@@ -248,7 +227,7 @@ class Schedules:
             name=schedule.name,
             version=standing.stored.version,
             slots=slots,
-            job=prepared.stored if prepared else None,
+            job=prepared,
             kind=kind,
             overlap=overlap,
             by=by,
@@ -261,16 +240,13 @@ class Schedules:
                     self._queues.was_added(prepared)
         return dataclasses.replace(claimed, refused=refused)
 
-    def _check(self, schedule: Schedule) -> None:
-        self._queues.prepare(_new_job(schedule))
-
-    def _as_kept(self, schedule: Schedule) -> Schedule:
+    def _as_kept(self, schedule: JobSchedule) -> JobSchedule:
         """Return a schedule with its data as JSON has it: a caller's may hold dates and the like.
 
         What its job type refuses stays as it is: its slots are missed for that reason.
         """
         try:
-            data = self._queues.job_type(schedule.job_type).write_given(schedule.data)
+            data = self._queues.bind(schedule, schedule.job_type).data
         except BadInput:
             return schedule
         return dataclasses.replace(schedule, data=data)
@@ -289,7 +265,7 @@ class Schedules:
         self._put(standing.schedule, switched, begin="now" if enabled else "")
         return self.get(name)
 
-    def _put(self, schedule: Schedule, change: _Change, *, begin: str = "") -> None:
+    def _put(self, schedule: JobSchedule, change: Change, *, begin: str = "") -> None:
         told = self._clock.reckoning().told()
         self.book.put(schedule.queue, schedule.name, change, clock=told, begin=begin)
 
@@ -298,64 +274,7 @@ class Schedules:
             raise WrongState(f"schedule {standing.schedule.name!r} was changed by somebody else meanwhile: look again")
 
 
-_Change = Callable[[StoredSchedule | None], Mapping[str, Any] | None]
-
-
-def _begin(known: Standing | None, schedule: Schedule) -> str:
-    """Return where a changed schedule goes on: with another calendar, from now."""
-    if known is None:
-        return "now"
-    calendar = known.schedule.expression, known.schedule.timezone
-    same = calendar == (schedule.expression, schedule.timezone)
-    # What came due while it was off was not missed.
-    return "" if same and (known.schedule.enabled or not schedule.enabled) else "now"
-
-
-def _begin_declared(known: Standing | None, schedule: Schedule) -> str:
-    """Return where a schedule goes on whose declaration changed: an operator's calendar stays what it was."""
-    if known is None:
-        return "now"
-    over = known.stored.overrides
-    expression, timezone = over.get("expression", schedule.expression), over.get("timezone", schedule.timezone)
-    enabled = over.get("enabled", schedule.enabled)
-    return _begin(known, dataclasses.replace(schedule, expression=expression, timezone=timezone, enabled=enabled))
-
-
-def _declaring(schedule: Schedule, overrides: Mapping[str, Any]) -> _Change:
-    def change(stored: StoredSchedule | None) -> Mapping[str, Any] | None:
-        declared = schedule.as_json()
-        kept = stored.overrides if stored else overrides
-        if stored is not None and stored.declared == declared:
-            return None
-        # What was added at run time and is declared now differs in what it says otherwise.
-        over = {key: value for key, value in kept.items() if declared.get(key) != value}
-        return {"enabled": {**declared, **over}["enabled"], "declared": declared, "overrides": over}
-
-    return change
-
-
-def _changing(schedule: Schedule) -> _Change:
-    def change(stored: StoredSchedule | None) -> Mapping[str, Any] | None:
-        wanted = schedule.as_json()
-        declared = stored.declared if stored else None
-        over = {key: value for key, value in wanted.items() if declared is None or declared.get(key) != value}
-        if stored is not None and dict(stored.overrides) == over:
-            return None
-        return {"enabled": wanted["enabled"], "declared": declared, "overrides": over}
-
-    return change
-
-
-def _standing(stored: StoredSchedule) -> Standing:
-    """Return a schedule as it stands. Raises `BadInput` or `TypeError` for one that this release cannot read."""
-    # What a newer release has added does not keep an older one from its work.
-    fields = {name: value for name, value in {**(stored.declared or {}), **stored.overrides}.items() if name in _FIELDS}
-    schedule = Schedule(name=stored.name, queue=stored.queue, **fields)
-    changed = tuple(sorted(stored.overrides)) if stored.declared is not None else ()
-    return Standing(schedule, stored, stored.declared is not None, changed)
-
-
-def _new_job(schedule: Schedule) -> NewJob:
+def _new_job(schedule: JobSchedule) -> NewJob:
     return NewJob(
         queue=schedule.queue,
         job_type=schedule.job_type,
@@ -364,21 +283,3 @@ def _new_job(schedule: Schedule) -> NewJob:
         attempts=schedule.attempts,
         requested_by=f"schedule:{schedule.name}",
     )
-
-
-def _job_of(job: object) -> ScheduledJob:
-    if isinstance(job, ScheduledJob):
-        return job
-    if isinstance(job, tuple) and len(job) == 2:
-        job_type, data = job
-        name = job_type.name if isinstance(job_type, JobType) else job_type
-        if isinstance(name, str) and isinstance(data, Mapping):
-            return ScheduledJob(name, data)
-    accepted = 'a job type with its data, such as ("cache-cleanup", {"mode": "expired"})'
-    if callable(job):
-        called = getattr(job, "__name__", "it")
-        raise BadInput(
-            f"a plain function cannot be scheduled: {called} would not survive this process. Make it the `run` "
-            f'of a JobType in a module that NOMAD_MODULES names, and schedule ("{called}", {{…}}); accepted: {accepted}'
-        )
-    raise BadInput(f"job {safe_repr(job, 200)} is not accepted: {accepted}")

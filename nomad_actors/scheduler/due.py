@@ -8,8 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from .schedules import CAP, GRACE_SECONDS, Misfire, Schedule
+from ..queues.schedules.schedule import JobSchedule, Misfire
 
+#: A slot that is filled within this time is not late.
+GRACE_SECONDS = 60
+#: How many late slots of one schedule run at most.
+CAP = 100
 #: Missed slots beyond this are counted and not listed one by one.
 LISTED = 100
 
@@ -23,7 +27,7 @@ class Due:
     more_missed: int = 0
 
 
-def due_slots(schedule: Schedule, watermark_ms: float, now_ms: float) -> Due:
+def due_slots(schedule: JobSchedule, watermark_ms: float, now_ms: float) -> Due:
     """Return the slots after the watermark up to now, each with its verdict."""
     now = _instant(now_ms)
     # However long nobody was there: only the last ones are listed.
@@ -38,7 +42,7 @@ def due_slots(schedule: Schedule, watermark_ms: float, now_ms: float) -> Due:
     return Due([(due, "" if due in running else _why(schedule, due, now_ms)) for due in last], count - len(last))
 
 
-def _running(schedule: Schedule, slots: Iterable[int], now_ms: float) -> set[int]:
+def _running(schedule: JobSchedule, slots: Iterable[int], now_ms: float) -> set[int]:
     """Return the slots that run: all that are in time, and of the late ones what the policy makes up for."""
     most_ms = math.inf if schedule.max_lateness_seconds is None else schedule.max_lateness_seconds * 1000
     in_time, late = [], []
@@ -54,7 +58,7 @@ def _running(schedule: Schedule, slots: Iterable[int], now_ms: float) -> set[int
     return {*in_time, *made_up}
 
 
-def _why(schedule: Schedule, due: int, now_ms: float) -> str:
+def _why(schedule: JobSchedule, due: int, now_ms: float) -> str:
     late_seconds = (now_ms - due) / 1000
     if schedule.misfire == Misfire.SKIP:
         return f"no scheduler could add it in time ({late_seconds:.0f} s late)"

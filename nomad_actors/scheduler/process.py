@@ -21,11 +21,12 @@ from ..errors import NomadError, Unavailable, UnreadableQueue
 from ..logs import error_reports, get_logger
 from ..logs.foreign_text import came_from_outside
 from ..metrics.definitions import SCHEDULER_HEARTBEAT
+from ..queues.schedules.schedule import JobSchedule
 from ..version import __version__
-from .book import Schedules, Standing
+from .book import Schedules
+from .changes import Standing
 from .clock_watch import ClockWatch
 from .due import Due, due_slots
-from .schedules import Schedule
 
 logger = get_logger("nomad_actors.scheduler")
 
@@ -43,7 +44,7 @@ FORGET_MS = 86_400_000
 class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships no types
     """Adds a job for each due slot until it is stopped."""
 
-    def __init__(self, schedules: Schedules, declared: Sequence[Schedule], clock: Clock) -> None:
+    def __init__(self, schedules: Schedules, declared: Sequence[JobSchedule], clock: Clock) -> None:
         super().__init__(actors=[])
         self.name = f"{socket.gethostname()}:{os.getpid()}@{__version__}"
         self._schedules = schedules

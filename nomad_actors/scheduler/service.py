@@ -6,8 +6,9 @@ from typing import Any
 
 from ..queues import AddedJob, default_queues
 from . import status
-from .book import Schedules, Standing
-from .schedules import ScheduledJob
+from .book import Schedules
+from .changes import Standing
+from .scheduled_job import ScheduledJob
 
 
 def schedules() -> Schedules:

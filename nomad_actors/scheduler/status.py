@@ -17,10 +17,10 @@ from ..queues import Queues
 from ..queues.job import Job
 from ..settings.redis_cli import redis_cli
 from ..thresholds import SCHEDULES as LIMITS
-from .book import Schedules, Standing
+from .book import Schedules
+from .changes import Standing
 from .models import ScheduleHistory, Scheduler, SchedulerSummary, ScheduleStatus, UnreadableRecord
 from .models import Slot as SlotModel
-from .schedules import SCHEDULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +203,8 @@ def get_scheduler_summary(queues: Queues, clock: Clock) -> dict[str, Any]:
 
 
 def undeclared(queues: Queues, known: Collection[str]) -> list[str]:
-    """Return the names of the schedules that the code declares for these queues, and that are not among the known."""
-    return [each.name for each in SCHEDULES if each.queue in queues.names() and each.name not in known]
+    """Return the names of the schedules that the code declares and that are not among the known."""
+    return [each.name for each in queues.schedules() if each.name not in known]
 
 
 def signs(queues: Queues) -> list[SchedulerSign]:

@@ -20,9 +20,11 @@ from nomad_actors.app import AdminAccess
 from nomad_actors.broker import JobBroker
 from nomad_actors.clock import Clock, SystemClock
 from nomad_actors.health.scrape import scraped
+from nomad_actors.jobs import SCHEDULES
 from nomad_actors.queues import Queues, current_job
-from nomad_actors.queues.job_type import Backoff, JobType, Payload, Priority, Result
-from nomad_actors.scheduler import SCHEDULES, Schedules
+from nomad_actors.queues.job_type import JobType, Payload, Result
+from nomad_actors.queues.policy import Backoff, Priority
+from nomad_actors.scheduler import Schedules
 from nomad_actors.settings import Settings
 from nomad_actors.settings.secret_url import SecretUrl
 from nomad_actors.store import Store, TokenCipher

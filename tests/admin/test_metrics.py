@@ -6,7 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from nomad_actors import job_metrics
-from nomad_actors.scheduler import SCHEDULES
+from nomad_actors.jobs import SCHEDULES
 
 from .conftest import QUEUES, Parts
 

@@ -13,7 +13,7 @@ from dramatiq import Message
 from flask.testing import FlaskClient
 
 from admin.pages import words
-from nomad_actors.scheduler import SCHEDULES
+from nomad_actors.jobs import SCHEDULES
 from nomad_actors.testing import running
 
 from .conftest import QUEUES, Parts, gate

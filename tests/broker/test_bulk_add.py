@@ -15,7 +15,7 @@ from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, Retention, State
 from nomad_actors.broker.client.adding import ADD_STEP
 from nomad_actors.broker.client.link import Call
-from nomad_actors.broker.client.new_job import NewJob
+from nomad_actors.broker.client.packed_job import PackedJob
 from nomad_actors.broker.client.queue_view import QueueView
 from nomad_actors.testing import FaultProxy, running
 
@@ -51,7 +51,7 @@ def test_they_start_in_the_order_of_the_call(
 def put_down(broker: JobBroker, work: Actor[..., Any], *, commit: bool) -> str:
     """Do what a caller does up to the moment in which it dies; return the key of what it put down."""
     base = broker._base("default")
-    jobs = [NewJob.of(work.message(n), call=os.urandom(8), actor=work, delay_ms=0) for n in range(MANY)]
+    jobs = [PackedJob.of(work.message(n), call=os.urandom(8), actor=work, delay_ms=0) for n in range(MANY)]
     parts = [jobs[at : at + ADD_STEP] for at in range(0, MANY, ADD_STEP)]
     broker._adder._put_down(f"{base}:bulk:dead", parts)
     if commit:

@@ -15,7 +15,7 @@ from dramatiq import Actor
 from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, State
 from nomad_actors.broker.client.link import Call
-from nomad_actors.broker.client.new_job import NewJob
+from nomad_actors.broker.client.packed_job import PackedJob
 from nomad_actors.broker.client.queue_view import QueueView
 from nomad_actors.broker.errors import QueueFull
 from nomad_actors.broker.records.holds import Limits, PauseScope
@@ -224,7 +224,7 @@ def test_what_is_decided_on_and_not_added_yet_counts_for_a_full_queue(
 ) -> None:
     view.set_limits(Limits(max_length=800))
     base = broker._base("default")
-    jobs = [NewJob.of(work.message(n), call=os.urandom(8), actor=work, delay_ms=0) for n in range(500)]
+    jobs = [PackedJob.of(work.message(n), call=os.urandom(8), actor=work, delay_ms=0) for n in range(500)]
     broker._adder._put_down(f"{base}:bulk:slow", [jobs[:250], jobs[250:]])
     commit = Call("commit_bulk", base, ("slow", 2, 500))
     assert broker._links.run([commit]) == [[b"ok"]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import typer
 
 from nomad_actors.cli import app
-from nomad_actors.commands.enqueue import common
+from nomad_actors.commands.enqueue import own_parameters
 from nomad_actors.commands.exits import ExitCode
 from nomad_actors.commands.session import opened
 from nomad_actors.health.examine import ON_REDIS, ON_THE_DATABASE, ON_THE_HOST
@@ -51,7 +50,7 @@ def test_the_page_names_no_option_that_does_not_exist() -> None:
     exist = {"--help", "--field-", "--no-", "--character"}
     for _, command in commands(typer.main.get_command(app)):
         exist |= {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-    exist |= {"--" + name.replace("_", "-") for name in inspect.signature(common).parameters}
+    exist |= {"--" + each.name.replace("_", "-") for each in own_parameters()}
     with opened() as access:
         payloads = [job_type.payload for job_type in access.queues.job_types.values()]
     used = {"--" + name.replace("_", "-") for payload in payloads for name in payload.model_fields}
@@ -60,7 +59,7 @@ def test_the_page_names_no_option_that_does_not_exist() -> None:
 
 def test_what_every_enqueue_takes_is_on_the_page() -> None:
     told = section("nomad enqueue")
-    for name in inspect.signature(common).parameters:
+    for name in (each.name for each in own_parameters()):
         assert "--" + name.replace("_", "-") in told
 
 

@@ -15,7 +15,8 @@ from nomad_actors.commands.options import confirm
 from nomad_actors.commands.session import patient
 from nomad_actors.errors import BadInput
 from nomad_actors.logs.counted import agreeing, counted
-from nomad_actors.queues.job_type import JobType, Payload, Priority, Result
+from nomad_actors.queues.job_type import JobType, Payload, Result
+from nomad_actors.queues.policy import Priority
 from nomad_actors.queues.queue import CLEANABLE
 from nomad_actors.queues.search import JobFilter
 

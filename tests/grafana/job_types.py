@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nomad_actors import JobType, Payload, PermanentError, Result
-from nomad_actors.queues.job_type import Backoff
+from nomad_actors.queues.policy import Backoff
 
 
 class Way(Payload):

@@ -17,7 +17,8 @@ from nomad_actors.app import create_app as application
 from nomad_actors.clock import SystemClock
 from nomad_actors.health import Patient, examine
 from nomad_actors.health.schedule_checks import CLOCK_FIX, release_of
-from nomad_actors.scheduler import SCHEDULES, Schedules
+from nomad_actors.jobs import SCHEDULES
+from nomad_actors.scheduler import Schedules
 from nomad_actors.store.database import Database
 
 from .conftest import found_in, report_of

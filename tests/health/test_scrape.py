@@ -20,12 +20,14 @@ from nomad_actors.clock import ManualClock
 from nomad_actors.errors import WrongState
 from nomad_actors.esi import EsiResponse
 from nomad_actors.health import scrape
+from nomad_actors.jobs import SCHEDULES
 from nomad_actors.metrics.exposition import render
 from nomad_actors.queues import NewJob
-from nomad_actors.queues.job_type import Priority
 from nomad_actors.queues.overruns import read_overruns
-from nomad_actors.scheduler import SCHEDULES, Schedule
-from nomad_actors.scheduler.book import Schedules, Standing
+from nomad_actors.queues.policy import Priority
+from nomad_actors.scheduler import JobSchedule
+from nomad_actors.scheduler.book import Schedules
+from nomad_actors.scheduler.changes import Standing
 from nomad_actors.settings import Settings
 from nomad_actors.store import Store, TokenCipher
 from nomad_actors.testing import LocalRedis, running
@@ -205,7 +207,15 @@ def _success_due_days(
     *ran: int, succeeded: float | None = None, on_since: float = 0, enabled: bool = True, kind: str | None = None
 ) -> float | None:
     """Return when a schedule of every day must have succeeded, in days, after runs of those days that ended."""
-    schedule = Schedule("daily", "", "0 0 * * *", "cache-cleanup", "clean-caches", {}, enabled=enabled)
+    schedule = JobSchedule(
+        name="daily",
+        description="",
+        expression="0 0 * * *",
+        queue="cache-cleanup",
+        job_type="clean-caches",
+        data={},
+        enabled=enabled,
+    )
     watermark_ms = MIDNIGHT_MS + max([on_since, *ran]) * DAY_MS
     stored = StoredSchedule("cache-cleanup", "daily", 1, enabled, watermark_ms, None, {})
     slots = [

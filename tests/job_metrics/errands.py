@@ -6,7 +6,8 @@ import threading
 from typing import Any
 
 from nomad_actors.queues import NewJob, Queues
-from nomad_actors.queues.job_type import Backoff, JobType, Payload, Result
+from nomad_actors.queues.job_type import JobType, Payload, Result
+from nomad_actors.queues.policy import Backoff
 
 
 class Work(Payload):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from nomad_actors.broker import JobBroker
 from nomad_actors.clock import SystemClock
 from nomad_actors.errors import Unavailable
 from nomad_actors.queues import Queues
-from nomad_actors.scheduler import Schedules
+from nomad_actors.scheduler import Schedule, Schedules
 from nomad_actors.settings import Settings
 from nomad_actors.testing import running
 from nomad_actors.thresholds import Thresholds
@@ -190,9 +191,10 @@ def test_schedulers_that_all_hold_are_unhealthy_and_one_beside_another_is_not(qu
 
 
 def test_schedules_of_the_code_that_redis_has_lost_are_unhealthy(queues: Queues) -> None:
-    queues.register(job_type("cache-cleanup", "cache-cleanup"))
+    daily = Schedule(name="nightly", expression="@daily")
+    queues.register(dataclasses.replace(job_type("cache-cleanup", "cache-cleanup"), schedules=(daily,)))
     (issue,) = job_metrics.get_job_system_health(queues=queues)["scheduledJobs"]["issues"]
-    assert issue.startswith("schedules: cache-cleanup: unknown to Redis, which came back empty")
+    assert issue.startswith("schedules: nightly: unknown to Redis, which came back empty")
 
 
 def test_a_redis_that_is_full_or_nearly_is_unhealthy(

@@ -15,7 +15,7 @@ from nomad_actors import job_metrics
 from nomad_actors.broker import JobBroker
 from nomad_actors.errors import BadInput, NomadError, UnknownQueue
 from nomad_actors.queues import Queues
-from nomad_actors.queues import registry as process_queues
+from nomad_actors.queues import default as process_queues
 from nomad_actors.testing import running
 from tests.support.processes import ROOT, environ_for
 

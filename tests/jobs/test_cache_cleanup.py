@@ -13,7 +13,7 @@ from nomad_actors.app import App
 from nomad_actors.clock import ManualClock
 from nomad_actors.errors import BadPayload
 from nomad_actors.esi import ROUTES, EsiResponse
-from nomad_actors.jobs import SCHEDULED_DATA, cleanup_cache
+from nomad_actors.jobs import cleanup_cache
 from nomad_actors.jobs.cache_cleanup import CACHE_CLEANUP, CacheCleanupPayload, CacheCleanupResult, run
 from nomad_actors.jobs.services import Services
 
@@ -97,7 +97,8 @@ def test_the_daily_run_removes_the_expired_and_then_bounds_the_rest(
     clock.advance(seconds=2 * 86_400)
     for _ in range(1):
         _fill(services, 1, clock)
-    assert CACHE_CLEANUP.validate(dict(SCHEDULED_DATA["cache-cleanup"]))
+    (schedule,) = CACHE_CLEANUP.schedules
+    assert CACHE_CLEANUP.validate(schedule.data)
     result = clean("expired", then_lru=True, max_size=0)
     assert result.keys == 2
     assert _kept(services, 2) == []

@@ -10,7 +10,7 @@ from nomad_actors import queues
 from nomad_actors.app import App
 from nomad_actors.clock import ManualClock
 from nomad_actors.errors import BadPayload
-from nomad_actors.jobs import SCHEDULED_DATA, refresh_character_token
+from nomad_actors.jobs import refresh_character_token
 from nomad_actors.jobs.services import Services
 from nomad_actors.jobs.token_refresh import TOKEN_REFRESH, TokenRefreshPayload, run
 
@@ -44,7 +44,8 @@ def test_the_scheduled_sweep_spreads_its_jobs_over_its_interval(services: Servic
     login = {"user_id": 7, "name": "n", "owner_hash": "o", "scopes": [], "refresh_token": "t"}
     for character_id in range(1, 21):
         services.store.logins.save(character_id=character_id, **login)
-    run(TOKEN_REFRESH.validate(dict(SCHEDULED_DATA["token-refresh"])), services)
+    (schedule,) = TOKEN_REFRESH.schedules
+    run(TOKEN_REFRESH.validate(schedule.data), services)
     delays = [job.delay_ms for job in queues.get_queue("token-refresh").jobs("delayed")]
     assert len(delays) == 20
     assert max(delays) < 6_600_000

@@ -15,8 +15,8 @@ import sentry_sdk
 
 from nomad_actors.app import App, create_app
 from nomad_actors.logs import error_reports
+from nomad_actors.scheduler import ScheduledJob
 from nomad_actors.scheduler.book import Schedules
-from nomad_actors.scheduler.schedules import ScheduledJob
 from nomad_actors.settings import Settings
 from nomad_actors.version import __version__
 from tests.support.processes import ROOT, environ_for, program

@@ -38,7 +38,7 @@ FACTS = QueueFacts(
 
 
 def families_of(name: str) -> Iterable[Metric]:
-    queue = QueueSnapshot(name=name, concurrency=1, job_types=(), state=FACTS)
+    queue = QueueSnapshot(name=name, concurrency=1, job_types=(), job_names=(), state=FACTS)
     return queue_families([queue], {})
 
 

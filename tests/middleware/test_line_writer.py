@@ -100,7 +100,7 @@ def test_it_can_be_opened_again(writer, sink, wait_until):
 CHILD = """
 import multiprocessing, os, sys
 from nomad_actors.middleware.line_writer import FLUSH_SECONDS, LineWriter
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 def run():
     writer = LineWriter(lambda text: os.write(1, text.encode()), say_lost=str, flush_seconds=60)

@@ -12,7 +12,8 @@ import redis
 from chaos import kept_state, keyspace
 from chaos.kept_jobs import KEPT, KEPT_PAUSED
 from nomad_actors.app import QueueAccess, open_queues
-from nomad_actors.scheduler import SCHEDULES, Schedules
+from nomad_actors.jobs import SCHEDULES
+from nomad_actors.scheduler import Schedules
 from nomad_actors.settings import Settings
 from nomad_actors.testing import running
 

@@ -26,8 +26,9 @@ from nomad_actors.errors import (
     WrongState,
 )
 from nomad_actors.middleware import middleware_for
-from nomad_actors.queues import NewJob, Queues, current_job
-from nomad_actors.queues.job_type import Backoff, JobType, Payload, Priority, Result
+from nomad_actors.queues import CallOptions, NewJob, Queues, current_job
+from nomad_actors.queues.job_type import JobType, Payload, Result
+from nomad_actors.queues.policy import Backoff, Priority
 from nomad_actors.settings import Settings
 from nomad_actors.testing import running
 
@@ -189,7 +190,9 @@ class Unknowable:
 
 
 @pytest.mark.parametrize("make", [list, dict, lambda: Stubborn("x"), Unknowable, lambda: "x" * 100_000])
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(NewJob) if field.name != "requested_by"])
+@pytest.mark.parametrize(
+    "name", ["queue", "job_type", "data", *(name for name in CallOptions.__annotations__ if name != "requested_by")]
+)
 def test_no_value_makes_add_job_fail_otherwise_than_by_refusing_it(
     queues: Queues, name: str, make: Callable[[], Any]
 ) -> None:

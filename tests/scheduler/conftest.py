@@ -11,7 +11,7 @@ from nomad_actors.broker import JobBroker, PermanentError
 from nomad_actors.clock import ManualClock
 from nomad_actors.queues import Queues
 from nomad_actors.queues.job_type import JobType, Payload, Result
-from nomad_actors.scheduler import Schedule, Schedules
+from nomad_actors.scheduler import JobSchedule, Schedules
 from nomad_actors.settings import Settings
 
 #: A Sunday, ten seconds before a full minute.
@@ -37,7 +37,7 @@ TICK = JobType(name="tick", queue="ticks", payload=Tick, result=Result, run=run)
 TOCK = JobType(name="tock", queue="tocks", payload=Tick, result=Result, run=lambda payload: Result())
 
 
-def a_schedule(**changes: object) -> Schedule:
+def a_schedule(**changes: object) -> JobSchedule:
     """Return a schedule of every minute, with changes."""
     fields: dict[str, object] = {
         "name": "every-minute",
@@ -48,7 +48,7 @@ def a_schedule(**changes: object) -> Schedule:
         "data": {"number": 1},
         "overlap": "queue",
     }
-    return Schedule(**{**fields, **changes})  # type: ignore[arg-type]
+    return JobSchedule(**{**fields, **changes})  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from nomad_actors.clock import ManualClock, SystemClock
 from nomad_actors.metrics.definitions import SCHEDULER
 from nomad_actors.processes.local_redis import LocalRedis
 from nomad_actors.queues import Queues
-from nomad_actors.scheduler import Schedule, Schedules, SlotScheduler
+from nomad_actors.scheduler import JobSchedule, Schedules, SlotScheduler
 from nomad_actors.scheduler.status import get_job_status, get_scheduler_summary
 from nomad_actors.testing import running
 from tests.scheduler.conftest import FAILS, a_schedule
@@ -23,7 +23,7 @@ def waiting(queues: Queues, queue: str = "ticks") -> int:
     return queues.get_queue(queue).counts()["waiting"]
 
 
-def scheduler(schedules: Schedules, clock: ManualClock, *declared: Schedule) -> SlotScheduler:
+def scheduler(schedules: Schedules, clock: ManualClock, *declared: JobSchedule) -> SlotScheduler:
     made = SlotScheduler(schedules, declared or [a_schedule()], clock)
     made.schedule()
     return made

@@ -11,7 +11,7 @@ from nomad_actors import scheduler as service
 from nomad_actors.clock import ManualClock
 from nomad_actors.errors import BadInput, BadPayload, UnknownJobType, UnknownSchedule, WrongState
 from nomad_actors.queues import Queues
-from nomad_actors.queues import registry as process_queues
+from nomad_actors.queues import default as process_queues
 from nomad_actors.scheduler import CRON_EXPRESSIONS, Schedules, SlotScheduler
 from tests.scheduler.conftest import TICK, a_schedule
 

@@ -16,7 +16,7 @@ from .. import keys
 from ..errors import KeyReused, QueueFull, RedisUnavailable
 from ..records import unpack_id
 from .link import Call, CallerLinks
-from .new_job import NewJob
+from .packed_job import PackedJob
 
 #: How many jobs one adding script takes.
 ADD_STEP = 250
@@ -46,7 +46,7 @@ class Adder:
         self._links = links
         self._base_of = base_of
 
-    def add(self, jobs: Sequence[NewJob]) -> list[Added]:
+    def add(self, jobs: Sequence[PackedJob]) -> list[Added]:
         """Add jobs, those of one queue all or not at all; a repeat of the call doubles nothing that waits."""
         found: dict[int, Added] = {}
         for queue in dict.fromkeys(job.queue for job in jobs):
@@ -56,13 +56,13 @@ class Adder:
             found.update(zip(numbers, added, strict=True))
         return [found[i] for i in range(len(jobs))]
 
-    def _at_once(self, queue: str, jobs: Sequence[NewJob]) -> list[Added]:
+    def _at_once(self, queue: str, jobs: Sequence[PackedJob]) -> list[Added]:
         arguments = [field for job in jobs for field in job.arguments()]
         (reply,) = self._links.run([Call("enqueue", self._base_of(queue), ("1", *arguments))])
         _check(queue, reply)
         return _added(jobs, reply)
 
-    def _in_parts(self, queue: str, jobs: Sequence[NewJob]) -> list[Added]:
+    def _in_parts(self, queue: str, jobs: Sequence[PackedJob]) -> list[Added]:
         base, bulk = self._base_of(queue), secrets.token_hex(8)
         parts = [jobs[at : at + ADD_STEP] for at in range(0, len(jobs), ADD_STEP)]
         self._put_down(keys.BULK.of(base, bulk), parts)
@@ -81,7 +81,7 @@ class Adder:
                 added += _added(parts[n], reply)
         return added
 
-    def _put_down(self, key: str, parts: Sequence[Sequence[NewJob]]) -> None:
+    def _put_down(self, key: str, parts: Sequence[Sequence[PackedJob]]) -> None:
         for at in range(0, len(parts), IN_FLIGHT):
             commands: list[Sequence[Any]] = [
                 ("HSET", key, at + n, _pack(part)) for n, part in enumerate(parts[at : at + IN_FLIGHT])
@@ -89,7 +89,7 @@ class Adder:
             self._links.run([*commands, ("PEXPIRE", key, PUT_DOWN_MS)])
 
 
-def _pack(jobs: Sequence[NewJob]) -> bytes:
+def _pack(jobs: Sequence[PackedJob]) -> bytes:
     found: list[bytes] = []
     for job in jobs:
         found.append(
@@ -108,7 +108,7 @@ def _check(queue: str, reply: Sequence[Any]) -> None:
         raise KeyReused(unpack_id(reply[1]))
 
 
-def _added(jobs: Sequence[NewJob], reply: Sequence[Any]) -> list[Added]:
+def _added(jobs: Sequence[PackedJob], reply: Sequence[Any]) -> list[Added]:
     if not reply:
         # A beat has added this part, since we were not heard of for long.
         return [Added("delayed" if job.delay_ms else "waiting", True, unpack_id(job.job_id)) for job in jobs]

@@ -20,7 +20,7 @@ from ..errors import BrokerError
 from ..records import instant
 from ..records.unreadable import Unreadable
 from .link import Call, CallerLinks, describe
-from .new_job import NewJob
+from .packed_job import PackedJob
 
 #: No time of a schedule lies beyond the year 2200.
 MAX_MS = 7_258_118_400_000
@@ -75,7 +75,7 @@ class Claim:
     name: str
     version: int
     slots: Sequence[tuple[int, str]]
-    job: NewJob | None
+    job: PackedJob | None
     kind: str = "due"
     overlap: str = "skip"
     by: str = ""

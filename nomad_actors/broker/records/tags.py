@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from ...logs.foreign_text import safe_repr, safe_str
+from ...logs.foreign_text import came_from_outside, describe_error, safe_repr, safe_str
 from ..errors import BadOption
 
 TERM_BYTES = 8
@@ -62,6 +62,20 @@ def unique(options: Mapping[str, Any]) -> Unique | None:
 
     Raises `BadOption` naming what is accepted.
     """
+    try:
+        return _unique(options)
+    except BadOption:
+        raise
+    except BaseException as error:
+        # A value may be an object whose own code fails, whatever is asked of it.
+        if came_from_outside(error):
+            raise
+        raise BadOption(
+            f"unique_key or unique_until has own code that failed ({describe_error(error, 200)})"
+        ) from error
+
+
+def _unique(options: Mapping[str, Any]) -> Unique | None:
     key, until = options.get("unique_key"), options.get("unique_until", "end")
     if key is None:
         return None

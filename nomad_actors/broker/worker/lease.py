@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dramatiq import Actor, Message
 
 from .. import records
-from ..client.new_job import NewJob
+from ..client.packed_job import PackedJob
 from ..endings import Ended, Outcome
 from ..records import Header
 from .report import Report
@@ -54,7 +54,7 @@ class Lease:
     time_limit_ms: float | None = None
     retry_delay_ms: int | None = None
     retry_body: bytes = b""
-    outbox: list[NewJob] = field(default_factory=list)
+    outbox: list[PackedJob] = field(default_factory=list)
     result: bytes = b""
     #: Why the job failed though its actor returned.
     refused: str | None = None
@@ -85,7 +85,7 @@ class Lease:
         call = hashlib.blake2b(seed.encode(), digest_size=8).digest()
         if message.message_id not in self._fixed_ids():
             message = message.copy(message_id=str(uuid.uuid5(uuid.NAMESPACE_OID, seed)))
-        self.outbox.append(NewJob.of(message, call=call, actor=actor, delay_ms=delay_ms))
+        self.outbox.append(PackedJob.of(message, call=call, actor=actor, delay_ms=delay_ms))
         return message
 
     def _fixed_ids(self) -> set[str]:
@@ -117,7 +117,7 @@ class Settlement:
     run_ms: float = 0.0
     sent_elsewhere: bool = False
 
-    def elsewhere(self) -> list[NewJob]:
+    def elsewhere(self) -> list[PackedJob]:
         """Return what the run enqueued on other queues, which goes ahead of the settling."""
         return [job for job in self.lease.outbox if job.queue != self.lease.queue]
 

@@ -14,10 +14,10 @@ from ..records.tags import pack_asked, pack_extra, terms, unique
 
 
 @dataclass(frozen=True, slots=True)
-class NewJob:
+class PackedJob:
     """A job on its way into a queue; `call` names the enqueueing call (8 bytes), `delay_ms` counts from its arrival."""
 
-    queue: str
+    message: Message[Any]
     job_id: bytes
     call: bytes
     priority: int
@@ -28,12 +28,14 @@ class NewJob:
     extra: bytes = b""
 
     @classmethod
-    def of(cls, message: Message[Any], *, call: bytes, actor: Actor[Any, Any] | None, delay_ms: int) -> NewJob:
+    def of(cls, message: Message[Any], *, call: bytes, actor: Actor[Any, Any] | None, delay_ms: int) -> PackedJob:
         """Return `message` ready for its queue; `actor` says what it does not, when it is known here.
 
         Raises `BadPriority`, `BadOption`, and what the encoder raises for arguments that it cannot encode.
         """
         options = message.options
+        # Before the body is encoded: its values may be anything.
+        key_held = unique(options)
         priority = check_priority(options.get("priority", actor.priority if actor else 0))
         body = pack_body(message)
         indexed = actor.options.get("indexed", ()) if actor else ()
@@ -41,12 +43,12 @@ class NewJob:
         asked = b""
         if key is not None:
             asked = pack_asked(key, b"%d/%d/%s/%s" % (priority, delay_ms, options.get(OWN_ID, "").encode(), body))
-        extra = pack_extra(terms(message.kwargs, indexed) if indexed else (), unique(options), asked)
+        extra = pack_extra(terms(message.kwargs, indexed) if indexed else (), key_held, asked)
         job_id = pack_id(message.message_id)
         if len(job_id) > MAX_ID_BYTES:
             raise BadOption(f"message_id of {len(job_id)} bytes is too long (accepted: up to {MAX_ID_BYTES})")
         return cls(
-            message.queue_name,
+            message,
             job_id,
             call,
             priority,
@@ -55,6 +57,11 @@ class NewJob:
             body,
             extra,
         )
+
+    @property
+    def queue(self) -> str:
+        """The queue's name."""
+        return self.message.queue_name
 
     def arguments(self) -> tuple[bytes | int, ...]:
         """Return the script's arguments for this job."""

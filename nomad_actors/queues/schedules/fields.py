@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from ..errors import BadInput
-from ..logs.foreign_text import safe_repr
+from ...errors import BadInput
+from ...logs.foreign_text import safe_repr
 
 #: A slot that is later than this runs for nobody's good; None says the same.
 MAX_LATENESS_SECONDS: Final = 10 * 366 * 86_400

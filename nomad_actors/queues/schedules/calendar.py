@@ -20,8 +20,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import periodiq
 from cronsim import CronSim, CronSimError
 
-from ..errors import BadInput
-from ..logs.foreign_text import safe_repr
+from ...errors import BadInput
+from ...logs.foreign_text import safe_repr
 
 CRON_EXPRESSIONS = MappingProxyType(
     {
@@ -174,13 +174,15 @@ def _gap_end(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
     return after
 
 
-def cron(expression: str | periodiq.CronSpec) -> Cron:
+def cron(expression: str | periodiq.CronSpec | Cron) -> Cron:
     """Parse an expression of five fields, or one of `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly`.
 
     A `periodiq.CronSpec` is read by the text that it was made of.
 
     Raises `BadInput` saying which field is wrong and what it accepts.
     """
+    if isinstance(expression, Cron):
+        return expression
     if isinstance(expression, periodiq.CronSpec):
         expression = expression.parsed_from
     if not isinstance(expression, str):

@@ -1,0 +1,151 @@
+"""A new job as the message that its actor gets, everything checked; and what a queue refuses, as our errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from dramatiq import Message
+
+from ..broker.errors import BadOption, KeyReused, QueueFull
+from ..broker.records import OWN_ID
+from ..broker.records.tags import MAX_KEY_CHARS
+from ..errors import BadInput, KeyConflict, NomadError, QueueIsFull
+from ..logs.foreign_text import came_from_outside, describe_error, safe_repr
+from .new_job import MAX_ATTEMPTS, MAX_DELAY_MS, CallOptions, NewJob
+from .policy import Backoff, Priority
+from .queue import whole
+
+
+class Target(Protocol):
+    """What a message calls: a job type or a plain actor."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def queue(self) -> str: ...
+    @property
+    def priority(self) -> int: ...
+    @property
+    def payload_version(self) -> int: ...
+    def write(self, data: Any, /) -> dict[str, Any]: ...
+
+
+def messages_of(jobs: Sequence[NewJob], find: Callable[[NewJob], Target], *, now_ms: int) -> list[Message[Any]]:
+    """Return jobs as messages; `find` gives what a job names.
+
+    Raises `BadPayload` or `BadInput` naming what is wrong and what is allowed, among several jobs also which one.
+    """
+    return [_one_of(jobs, number, find, now_ms) for number in range(len(jobs))]
+
+
+def _one_of(jobs: Sequence[NewJob], number: int, find: Callable[[NewJob], Target], now_ms: int) -> Message[Any]:
+    try:
+        return _message(jobs[number], find, now_ms)
+    except BadInput as error:
+        if len(jobs) > 1:
+            error.args = (f"jobs[{number}]: {error}",)
+        raise
+
+
+def _message(job: NewJob, find: Callable[[NewJob], Target], now_ms: int) -> Message[Any]:
+    try:
+        return _checked(job, find(job), now_ms)
+    except NomadError:
+        raise
+    except BaseException as error:
+        # A caller's value may be an object whose own code fails, whatever is asked of it.
+        if came_from_outside(error):
+            raise
+        raise BadInput(f"the job has a value whose own code failed ({describe_error(error, 200)})") from error
+
+
+def _checked(job: NewJob, target: Target, now_ms: int) -> Message[Any]:
+    message: Message[Any] = Message(
+        queue_name=target.queue,
+        actor_name=target.name,
+        args=(),
+        kwargs=target.write(job.data),
+        options=_options(job.options, target),
+        message_timestamp=now_ms,
+    )
+    return message.copy(message_id=_own_id(job.options["job_id"])) if "job_id" in job.options else message
+
+
+def _options(given: CallOptions, target: Target) -> dict[str, Any]:
+    """Return the message's options: the priority, and what differs from the job type's own.
+
+    Their order is that of the stored body, which an idempotency key is compared by.
+    """
+    priority = Priority.parse(given["priority"]) if "priority" in given else target.priority
+    options: dict[str, Any] = {"priority": int(priority)}
+    if target.payload_version != 1:
+        options["payload_version"] = target.payload_version
+    if "attempts" in given:
+        options["max_retries"] = whole("attempts", given["attempts"], 1, MAX_ATTEMPTS) - 1
+    if "backoff" in given:
+        options["backoff"] = Backoff.parse(given["backoff"]).as_json()
+    if whole("delay", given.get("delay", 0), 0, MAX_DELAY_MS):
+        options["delay"] = given["delay"]
+    if "requested_by" in given:
+        options["requested_by"] = str(given["requested_by"])[:200]
+    return {**options, **_unique(given), **_idempotency(given)}
+
+
+def _unique(given: CallOptions) -> dict[str, Any]:
+    """Return how a unique key is held; the broker checks the key and the time."""
+    until, replace = given.get("unique_until", "end"), _flag("unique_replace", given.get("unique_replace", False))
+    if "unique_key" in given:
+        found = {"unique_key": given["unique_key"], "unique_until": until}
+        return {**found, "unique_replace": True} if replace else found
+    if until != "end" or replace:
+        accepted = "with a unique_key, or not at all"
+        raise BadInput(
+            f"unique_until and unique_replace say how a key is held (accepted: {accepted})", accepted=[accepted]
+        )
+    return {}
+
+
+def _idempotency(given: CallOptions) -> dict[str, Any]:
+    if "idempotency_key" not in given:
+        return {}
+    key = given["idempotency_key"]
+    if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY_CHARS or not key.isprintable():
+        accepted = f"1 to {MAX_KEY_CHARS} printable characters"
+        raise BadInput(f"idempotency key {safe_repr(key, 80)} is unusable (accepted: {accepted})", accepted=[accepted])
+    return {"idempotency_key": key, **({OWN_ID: _own_id(given["job_id"])} if "job_id" in given else {})}
+
+
+def _flag(name: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise BadInput(f"{name} {safe_repr(value, 200)} is unusable (accepted: True, False)", accepted=["True", "False"])
+
+
+def _own_id(job_id: object) -> str:
+    if (
+        isinstance(job_id, str)
+        and 1 <= len(job_id) <= 200
+        and job_id.isprintable()
+        # A schedule's slot finds its job by such an id.
+        and not job_id.startswith("schedule:")
+        # In an address they mean this path and its parent: clients ask for those instead.
+        and job_id not in (".", "..")
+    ):
+        return job_id
+    accepted = "1 to 200 printable characters that do not begin with 'schedule:', and are not '.' or '..'"
+    raise BadInput(f"job id {safe_repr(job_id, 400)} is unusable (accepted: {accepted})", accepted=[accepted])
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Raise our own errors where a queue refuses jobs."""
+    try:
+        yield
+    except BadOption as error:
+        raise BadInput(str(error)) from error
+    except QueueFull as error:
+        raise QueueIsFull(str(error)) from error
+    except KeyReused as error:
+        raise KeyConflict(str(error)) from error

@@ -1,0 +1,46 @@
+"""What a job type's actor calls: the data checked again, the job type's `run`, its result kept with the job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..broker.errors import Defer, PermanentError
+from ..broker.records import pack_result
+from ..broker.worker.lease import CURRENT
+from ..errors import BadPayload, TryLater
+from .job_type import JobType
+
+
+def runner(job_type: JobType, services: object | None) -> Callable[..., object]:
+    """Return the function of the job type's actor."""
+
+    def run(*args: Any, **data: Any) -> object:
+        if args:
+            raise PermanentError(
+                f"job type {job_type.name!r} takes named fields only, not {len(args)} positional arguments"
+            )
+        try:
+            payload = job_type.read(data)
+        except BadPayload as error:
+            raise PermanentError(str(error)) from error
+        try:
+            result = job_type.call(payload, services)
+        except TryLater as error:
+            raise Defer(error.retry_after_seconds, str(error)) from error
+        if result is None and job_type.result is None:
+            return None
+        return _keep(result.model_dump(mode="json"))
+
+    run.__name__ = job_type.name.replace("-", "_")
+    return run
+
+
+def _keep(returned: object) -> object:
+    """Keep what a job returned with it; return what Dramatiq gets."""
+    lease = CURRENT.get()
+    if lease is None or lease.message is None:
+        return returned
+    lease.result = pack_result(returned)
+    # Dramatiq warns of a value that nobody takes; only the next step of a pipeline does.
+    return returned if lease.message.options.get("pipe_target") is not None else None
