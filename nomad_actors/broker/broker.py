@@ -35,6 +35,7 @@ from .client.record_check import unreadable_records
 from .client.server import RedisServer
 from .client.slots import ScheduleBook
 from .client.standings import Standing, read_standings
+from .client.totals import Totals, read_totals
 from .errors import Cancelled, PermanentError, QueueNotDeclared
 from .records.unreadable import Unreadable
 from .retention import Retention
@@ -438,6 +439,13 @@ class JobBroker(Broker):
         Raises `RedisUnavailable`.
         """
         return read_standings(self._links, {name: self._base(name) for name in queue_names})
+
+    def totals(self, queue_names: Iterable[str]) -> dict[str, Totals]:
+        """Return how many runs of each queue's actors ever ended, by outcome, in one round trip.
+
+        Raises `RedisUnavailable`.
+        """
+        return read_totals(self._links, {name: self._base(name) for name in queue_names})
 
     def unreadable_records(self, queue_names: Iterable[str]) -> list[Unreadable]:
         """Return what Redis holds of these queues and cannot be read.

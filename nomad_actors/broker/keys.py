@@ -33,6 +33,7 @@ suffix        type    meaning
 ``workers``   hash    worker id → last heard (ms), last request number, how long ticks missed it (ms), name;
                       ``tick`` → the last tick, the last trimming (ms), the queue's clock (``lib/clock.lua``)
 ``stats``     hash    minute modulo 1500 → what ended in that minute (`stats`)
+``totals``    hash    outcome, colon, actor → how many such runs ever ended (``lib/stats.lua``)
 ``control:ID``  list  what worker ID is told: to wake, or to cancel a job; expires
 ==============  ====  ==================================================================================
 
@@ -44,7 +45,7 @@ from __future__ import annotations
 #: The type of each key that has one name, by its suffix: what the table above says, as data.
 TYPES = {
     **dict.fromkeys(("jobs", "active", "notes", "next", "meta", "faults", "unique", "operations"), "hash"),
-    **dict.fromkeys(("workers", "stats", "schedules"), "hash"),
+    **dict.fromkeys(("workers", "stats", "totals", "schedules"), "hash"),
     **dict.fromkeys(("waiting", "delayed", "completed", "failed", "cancelled", "terms", "faults:last"), "zset"),
     "unsure": "zset",
     **dict.fromkeys(("starts", "bulks", "wake"), "list"),
@@ -62,6 +63,11 @@ TICK_FIELD = b"tick"
 def base(namespace: str, queue: str) -> str:
     """Return what every key of `queue` begins with."""
     return f"{namespace}:{{{queue}}}"
+
+
+def totals(base_key: str) -> str:
+    """Return the key of how many runs ever ended, by actor and outcome."""
+    return f"{base_key}:totals"
 
 
 def wake(base_key: str) -> str:

@@ -14,6 +14,8 @@ from prometheus_client import CollectorRegistry
 from ..broker import JobBroker
 from ..broker.client.slots import Slot
 from ..broker.client.standings import Standing as QueueStanding
+from ..broker.client.totals import UNKNOWN_ACTOR, Totals
+from ..broker.endings import Outcome
 from ..clock import Clock
 from ..metrics.collector import ScrapeCollector
 from ..metrics.definitions import REGISTRY
@@ -60,8 +62,12 @@ def read_redis(broker: JobBroker, queues: Queues, clock: Clock) -> RedisReading:
 
 def _read_redis(broker: JobBroker, queues: Queues, clock: Clock) -> RedisReading:
     server, standings = broker.server().facts(), broker.standings(queues.names())
+    totals = broker.totals(standings)
     return RedisReading(
-        queues={name: _queue(queues.get_queue(name), standing) for name, standing in standings.items()},
+        queues={
+            name: _queue(queues.get_queue(name), standing, _attempts(broker, name, totals[name]))
+            for name, standing in standings.items()
+        },
         schedules={
             told.standing.schedule.name: ScheduleReading(
                 enabled=told.running,
@@ -92,7 +98,7 @@ def read_database(store: Store, clock: Clock) -> DatabaseReading:
     )
 
 
-def _queue(queue: Queue, read: QueueStanding) -> QueueReading:
+def _queue(queue: Queue, read: QueueStanding, attempts: Totals) -> QueueReading:
     standing = standing_of(read.counts, read.ages)
     paused_since_ms = min((pause.since_ms for pause in standing.pauses), default=None)
     overruns = queue.overruns_beside(standing.longest_active_ms)
@@ -107,8 +113,15 @@ def _queue(queue: Queue, read: QueueStanding) -> QueueReading:
         workers=len(read.workers),
         recovered=standing.recovered,
         poison=standing.poison,
+        attempts=attempts,
         clock_offset_seconds=read.counts.clock_offset_ms / 1000,
     )
+
+
+def _attempts(broker: JobBroker, queue: str, totals: Totals) -> Totals:
+    """Return the totals with a zero for each outcome that no run had yet: a first failure must show as an increase."""
+    actors = [actor.actor_name for actor in broker.actors.values() if actor.queue_name == queue]
+    return {(actor, outcome.value): 0 for actor in [*actors, UNKNOWN_ACTOR] for outcome in Outcome} | dict(totals)
 
 
 def success_due_ms(standing: Standing, slots: Sequence[Slot], last_success_ms: int | None) -> int | None:

@@ -26,6 +26,8 @@ class QueueReading:
     workers: int
     recovered: int
     poison: int
+    #: How many runs ever ended, by actor and outcome.
+    attempts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     #: What is taken off Redis' clock for a step of it.
     clock_offset_seconds: float = 0.0
 
@@ -119,6 +121,11 @@ def _queue_families(queues: Mapping[str, QueueReading]) -> Iterable[Metric]:
     poison = CounterMetricFamily(
         "nomad_queue_poison_total", "Jobs that failed because worker after worker was lost with them.", labels=["queue"]
     )
+    attempts = CounterMetricFamily(
+        "nomad_job_attempts_total",
+        "Runs of jobs that are over, by what became of them; counted in Redis, whatever happens to a worker.",
+        labels=["queue", "actor", "outcome"],
+    )
     clock = _gauge(
         "nomad_queue_clock_offset_seconds",
         "By how much the queue goes behind Redis' clock, because that stepped ahead; below 0 when it stepped back.",
@@ -138,7 +145,9 @@ def _queue_families(queues: Mapping[str, QueueReading]) -> Iterable[Metric]:
         workers.add_metric([name], queue.workers)
         recovered.add_metric([name], queue.recovered)
         poison.add_metric([name], queue.poison)
-    return jobs, oldest, longest, overtime, paused, paused_since, workers, recovered, poison, clock
+        for (actor, outcome), count in queue.attempts.items():
+            attempts.add_metric([name, actor, outcome], count)
+    return jobs, oldest, longest, overtime, paused, paused_since, workers, recovered, poison, attempts, clock
 
 
 def _schedule_families(schedules: Mapping[str, ScheduleReading]) -> Iterable[Metric]:

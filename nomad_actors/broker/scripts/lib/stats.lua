@@ -3,15 +3,40 @@ local STATS_MINUTES = 1500
 local OUTCOMES = { completed = 1, skipped = 2, failed = 3, cancelled = 4, retried = 5, deferred = 6, released = 7,
   recovered = 8 }
 local STATS_HEAD = '>I4I4I4I4I4I4I4I4I4dd'
+-- How many runs of each actor ever ended, by outcome: `outcome:actor` → number; nomad_actors/broker/client/totals.py reads
+-- them. Names beyond a hundred actors of eight outcomes are counted as UNKNOWN.
+local TOTALS, MAX_TOTALS, UNKNOWN = BASE .. ':totals', 800, 'unknown'
 
 -- What ended within one script, gathered first and written once.
 local function new_tally()
-  return { counts = {}, run_ms = 0, wait_ms = 0, runs = {}, waits = {}, any = false }
+  return { counts = {}, totals = {}, run_ms = 0, wait_ms = 0, runs = {}, waits = {}, any = false }
 end
 
-local function tally_outcome(tally, outcome)
+-- The name begins the body; an encoder that writes something else is decoded, if it is JSON.
+local function actor_of(record)
+  local name = string.match(record.body, '^{%s*"actor_name"%s*:%s*"([^"\\]+)"')
+  if not name then name = (decoded(record.body) or {}).actor_name end
+  return type(name) == 'string' and name ~= '' and #name <= 200 and name or UNKNOWN
+end
+
+local function tally_outcome(tally, outcome, actor)
   tally.counts[outcome] = (tally.counts[outcome] or 0) + 1
+  local total = outcome .. ':' .. actor
+  tally.totals[total] = (tally.totals[total] or 0) + 1
   tally.any = true
+end
+
+-- What cannot be added to, after somebody's hand in Redis, is begun anew.
+local function write_totals(totals)
+  for field, n in pairs(totals) do
+    local total = redis.pcall('HINCRBY', TOTALS, field, n)
+    if type(total) == 'table' then
+      redis.pcall('HSET', TOTALS, field, n)
+    elseif total == n and redis.call('HLEN', TOTALS) > MAX_TOTALS then
+      redis.call('HDEL', TOTALS, field)
+      redis.pcall('HINCRBY', TOTALS, string.match(field, '^%a+:') .. UNKNOWN, n)
+    end
+  end
 end
 
 -- Two buckets each time the duration doubles: a percentile read from them is off by at most a fifth.
@@ -43,6 +68,7 @@ end
 
 local function write_tally(tally, now)
   if not tally.any then return end
+  write_totals(tally.totals)
   local minute = math.floor(now / 60000)
   local slot = tostring(minute % STATS_MINUTES)
   local kept = redis.call('HGET', STATS, slot)

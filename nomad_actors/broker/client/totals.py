@@ -1,0 +1,35 @@
+"""How many runs of each actor ever ended, by outcome, as the settling scripts count them: a kill loses none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..endings import Outcome
+from ..keys import totals
+from .link import CallerLinks
+
+#: How many runs of an actor ended with an outcome.
+Totals = Mapping[tuple[str, str], int]
+
+#: Who is counted for a body that names nobody, and once a queue has had a hundred names.
+UNKNOWN_ACTOR = "unknown"
+_OUTCOMES = {outcome.value.encode(): outcome.value for outcome in Outcome}
+
+
+def read_totals(links: CallerLinks, bases: Mapping[str, str]) -> dict[str, Totals]:
+    """Return each queue's totals in one round trip; `bases` are the beginnings of their keys by name.
+
+    A queue whose jobs an earlier release settled begins at zero. Raises `RedisUnavailable` when Redis does not answer.
+    """
+    replies = links.read([("HGETALL", totals(base)) for base in bases.values()])
+    return {name: _unpack(reply) for name, reply in zip(bases, replies, strict=True)}
+
+
+def _unpack(reply: Sequence[bytes]) -> Totals:
+    """Return what is stored; what is no total, after somebody's hand in Redis, is left out."""
+    found: dict[tuple[str, str], int] = {}
+    for name, number in zip(reply[::2], reply[1::2], strict=True):
+        outcome, _, actor = name.partition(b":")
+        if outcome in _OUTCOMES and number.isdigit():
+            found[actor.decode(errors="replace"), _OUTCOMES[outcome]] = int(number)
+    return found
