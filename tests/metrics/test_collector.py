@@ -31,6 +31,7 @@ QUEUE = QueueReading(
     workers=2,
     recovered=4,
     poison=1,
+    attempts={("esi-data-refresh", "failed"): 7, ("unknown", "failed"): 0},
 )
 
 
@@ -74,6 +75,8 @@ def test_everything_of_a_queue_is_exported() -> None:
     assert value("nomad_queue_workers", queue) == 2
     assert value("nomad_queue_recovered_total", queue) == 4
     assert value("nomad_queue_poison_total", queue) == 1
+    assert value("nomad_job_attempts_total", {**queue, "actor": "esi-data-refresh", "outcome": "failed"}) == 7
+    assert value("nomad_job_attempts_total", {**queue, "actor": "unknown", "outcome": "failed"}) == 0
     assert value("nomad_queue_paused", queue) == 0
     assert value("nomad_queue_paused_since_timestamp_seconds", queue) is None
 

@@ -17,6 +17,7 @@ from ..records.unreadable import Unreadable
 from . import slots
 from .link import CallerLinks
 from .queue_view import MARK
+from .totals import is_total
 
 #: How many records of one kind are looked at, about.
 SAMPLE = 200
@@ -53,6 +54,10 @@ def _size(value: bytes, least: int) -> _Reason:
 
 def _minute(_: bytes, value: bytes) -> _Reason:
     return None if stats.unpack(value) is not None else "not the counts of a minute"
+
+
+def _total(field: bytes, value: bytes) -> _Reason:
+    return None if is_total(field, value) else "not how often an actor's runs ended so"
 
 
 def _object(_: bytes, value: bytes) -> _Reason:
@@ -95,6 +100,7 @@ _HASHES: Mapping[str, tuple[str, Callable[[bytes, bytes], _Reason]]] = {
     "meta": ("setting", _setting),
     "workers": ("worker", _mark),
     "stats": ("statistics of minute", _minute),
+    "totals": ("total of", _total),
     "faults": ("failure group", _failure_group),
     "operations": ("bulk operation", _object),
 }

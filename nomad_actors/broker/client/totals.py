@@ -13,7 +13,7 @@ Totals = Mapping[tuple[str, str], int]
 
 #: Who is counted for a body that names nobody, and once a queue has had a hundred names.
 UNKNOWN_ACTOR = "unknown"
-_OUTCOMES = {outcome.value.encode(): outcome.value for outcome in Outcome}
+_OUTCOMES = {outcome.value.encode() for outcome in Outcome}
 
 
 def read_totals(links: CallerLinks, bases: Mapping[str, str]) -> dict[str, Totals]:
@@ -29,7 +29,12 @@ def _unpack(reply: Sequence[bytes]) -> Totals:
     """Return what is stored; what is no total, after somebody's hand in Redis, is left out."""
     found: dict[tuple[str, str], int] = {}
     for name, number in zip(reply[::2], reply[1::2], strict=True):
-        outcome, _, actor = name.partition(b":")
-        if outcome in _OUTCOMES and number.isdigit():
-            found[actor.decode(errors="replace"), _OUTCOMES[outcome]] = int(number)
+        if is_total(name, number):
+            outcome, _, actor = name.partition(b":")
+            found[actor.decode(errors="replace"), outcome.decode()] = int(number)
     return found
+
+
+def is_total(field: bytes, value: bytes) -> bool:
+    """Return whether a field of the hash and its value can be read."""
+    return field.partition(b":")[0] in _OUTCOMES and value.isdigit()

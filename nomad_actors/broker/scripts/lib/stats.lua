@@ -1,11 +1,5 @@
--- The honest counters of a queue, one entry a minute; nomad_actors/broker/stats.py reads them; change both or neither.
-local STATS_MINUTES = 1500
-local OUTCOMES = { completed = 1, skipped = 2, failed = 3, cancelled = 4, retried = 5, deferred = 6, released = 7,
-  recovered = 8 }
-local STATS_HEAD = '>I4I4I4I4I4I4I4I4I4dd'
--- How many runs of each actor ever ended, by outcome: `outcome:actor` → number; nomad_actors/broker/client/totals.py reads
--- them. Names beyond a hundred actors of eight outcomes are counted as UNKNOWN.
-local TOTALS, MAX_TOTALS, UNKNOWN = BASE .. ':totals', 800, 'unknown'
+-- The honest counters of a queue, one entry a minute; nomad_actors/broker/records/stats.py reads them; change both or
+-- neither.
 
 -- What ended within one script, gathered first and written once.
 local function new_tally()
@@ -16,7 +10,7 @@ end
 local function actor_of(record)
   local name = string.match(record.body, '^{%s*"actor_name"%s*:%s*"([^"\\]+)"')
   if not name then name = (decoded(record.body) or {}).actor_name end
-  return type(name) == 'string' and name ~= '' and #name <= 200 and name or UNKNOWN
+  return type(name) == 'string' and name ~= '' and #name <= 200 and name or 'unknown'
 end
 
 local function tally_outcome(tally, outcome, actor)
@@ -26,19 +20,6 @@ local function tally_outcome(tally, outcome, actor)
   tally.any = true
 end
 
--- What cannot be added to, after somebody's hand in Redis, is begun anew.
-local function write_totals(totals)
-  for field, n in pairs(totals) do
-    local total = redis.pcall('HINCRBY', TOTALS, field, n)
-    if type(total) == 'table' then
-      redis.pcall('HSET', TOTALS, field, n)
-    elseif total == n and redis.call('HLEN', TOTALS) > MAX_TOTALS then
-      redis.call('HDEL', TOTALS, field)
-      redis.pcall('HINCRBY', TOTALS, string.match(field, '^%a+:') .. UNKNOWN, n)
-    end
-  end
-end
-
 -- Two buckets each time the duration doubles: a percentile read from them is off by at most a fifth.
 local function tally_duration(buckets, ms)
   local bucket = 0
@@ -46,45 +27,69 @@ local function tally_duration(buckets, ms)
   buckets[bucket] = (buckets[bucket] or 0) + 1
 end
 
-local function unpack_buckets(value, at, buckets)
-  local count
-  count, at = struct.unpack('>B', value, at)
-  for _ = 1, count do
-    local bucket, n
-    bucket, n, at = struct.unpack('>BI4', value, at)
-    buckets[bucket] = (buckets[bucket] or 0) + n
-  end
-  return at
-end
+local write_tally
+-- What only this needs is kept out of sight: a script may have 200 local names.
+do
+  local STATS_MINUTES = 1500
+  local OUTCOMES = { completed = 1, skipped = 2, failed = 3, cancelled = 4, retried = 5, deferred = 6, released = 7,
+    recovered = 8 }
+  local STATS_HEAD = '>I4I4I4I4I4I4I4I4I4dd'
 
-local function pack_buckets(buckets)
-  local count, packed = 0, {}
-  for bucket, n in pairs(buckets) do
-    count = count + 1
-    packed[count] = struct.pack('>BI4', bucket, n)
+  local function unpack_buckets(value, at, buckets)
+    local count
+    count, at = struct.unpack('>B', value, at)
+    for _ = 1, count do
+      local bucket, n
+      bucket, n, at = struct.unpack('>BI4', value, at)
+      buckets[bucket] = (buckets[bucket] or 0) + n
+    end
+    return at
   end
-  return struct.pack('>B', count) .. table.concat(packed)
-end
 
-local function write_tally(tally, now)
-  if not tally.any then return end
-  write_totals(tally.totals)
-  local minute = math.floor(now / 60000)
-  local slot = tostring(minute % STATS_MINUTES)
-  local kept = redis.call('HGET', STATS, slot)
-  local n = { 0, 0, 0, 0, 0, 0, 0, 0 }
-  local run_ms, wait_ms = tally.run_ms, tally.wait_ms
-  -- An entry that cannot be read, after somebody's hand in Redis, is begun anew.
-  pcall(function()
-    if not kept or struct.unpack('>I4', kept) ~= minute then return end
-    local _, more_run, more_wait, at
-    _, n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], more_run, more_wait, at = struct.unpack(STATS_HEAD, kept)
-    run_ms, wait_ms = run_ms + more_run, wait_ms + more_wait
-    at = unpack_buckets(kept, at, tally.runs)
-    unpack_buckets(kept, at, tally.waits)
-  end)
-  for outcome, more in pairs(tally.counts) do n[OUTCOMES[outcome]] = n[OUTCOMES[outcome]] + more end
-  redis.call('HSET', STATS, slot,
-    struct.pack(STATS_HEAD, minute, n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], run_ms, wait_ms)
-      .. pack_buckets(tally.runs) .. pack_buckets(tally.waits))
+  local function pack_buckets(buckets)
+    local count, packed = 0, {}
+    for bucket, n in pairs(buckets) do
+      count = count + 1
+      packed[count] = struct.pack('>BI4', bucket, n)
+    end
+    return struct.pack('>B', count) .. table.concat(packed)
+  end
+
+  -- How many runs of each actor ever ended, by outcome; nomad_actors/broker/client/totals.py reads it. Names beyond a
+  -- hundred actors of eight outcomes share one. What cannot be added to, after somebody's hand in Redis, is begun anew.
+  local TOTALS, MAX_TOTALS = BASE .. ':totals', 800
+  local function write_totals(totals)
+    for field, n in pairs(totals) do
+      local total = redis.pcall('HINCRBY', TOTALS, field, n)
+      if type(total) == 'table' then
+        redis.pcall('HSET', TOTALS, field, n)
+      elseif total == n and redis.call('HLEN', TOTALS) > MAX_TOTALS then
+        redis.call('HDEL', TOTALS, field)
+        redis.pcall('HINCRBY', TOTALS, string.match(field, '^%a+:') .. 'unknown', n)
+      end
+    end
+  end
+
+  function write_tally(tally, now)
+    if not tally.any then return end
+    write_totals(tally.totals)
+    local minute = math.floor(now / 60000)
+    local slot = tostring(minute % STATS_MINUTES)
+    local kept = redis.call('HGET', STATS, slot)
+    local n = { 0, 0, 0, 0, 0, 0, 0, 0 }
+    local run_ms, wait_ms = tally.run_ms, tally.wait_ms
+    -- An entry that cannot be read, after somebody's hand in Redis, is begun anew.
+    pcall(function()
+      if not kept or struct.unpack('>I4', kept) ~= minute then return end
+      local _, more_run, more_wait, at
+      _, n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], more_run, more_wait, at = struct.unpack(STATS_HEAD, kept)
+      run_ms, wait_ms = run_ms + more_run, wait_ms + more_wait
+      at = unpack_buckets(kept, at, tally.runs)
+      unpack_buckets(kept, at, tally.waits)
+    end)
+    for outcome, more in pairs(tally.counts) do n[OUTCOMES[outcome]] = n[OUTCOMES[outcome]] + more end
+    redis.call('HSET', STATS, slot,
+      struct.pack(STATS_HEAD, minute, n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], run_ms, wait_ms)
+        .. pack_buckets(tally.runs) .. pack_buckets(tally.waits))
+  end
 end
