@@ -21,8 +21,8 @@ import yaml
 from demo import load
 from demo.environment import Ports, child_environ
 from demo.programs import Programs
-from monitoring.files import texts, write
 from monitoring.alerts.rule import RUNBOOK
+from monitoring.files import texts, write
 from nomad_actors.app import create_app
 from nomad_actors.processes.local_redis import LocalRedis, free_port
 from nomad_actors.processes.parent import end_with_parent
