@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check chaos bench run run-workers run-scheduler run-admin clean lock
+.PHONY: help demo test check chaos bench run run-workers run-scheduler run-admin monitoring clean lock
 # For every platform and Python that setup.cfg allows: a hash for each file of each release; no address in it.
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
@@ -34,6 +34,9 @@ chaos: $(STAMP) ## Run the long proofs; SEED=… SECONDS=… (each) are taken
 
 bench: $(STAMP) ## Measure beside Dramatiq's own broker; ASSERT=1 checks the targets
 	@$(RUN) -m bench
+
+monitoring: $(STAMP) ## Write Grafana's dashboards and Prometheus' alerts (grafana/)
+	@$(RUN) -m monitoring
 
 run: $(STAMP) ## Run workers, scheduler and admin; without REDIS_* also a Redis in var/
 	@$(VENV)/bin/nomad run all

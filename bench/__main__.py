@@ -100,16 +100,13 @@ def cost_of_watching(pairs: int) -> list[float]:
 
 
 def _child(system: System, scenario: str, url: str) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as counts:
-        # As `nomad run workers` has it: counts that outlive the process.
-        kept = {"PROMETHEUS_MULTIPROC_DIR": counts} if system == OURS else {}
-        done = subprocess.run(
-            [sys.executable, "-m", "bench.child", system.name, scenario, url],
-            env={**os.environ, **system.environ, **kept},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.child", system.name, scenario, url],
+        env={**os.environ, **system.environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
         raise RuntimeError(f"{scenario} on {system.name} failed:\n{done.stderr[-3000:]}")
     measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])

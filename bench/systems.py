@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO
 
 import dramatiq
@@ -42,8 +40,7 @@ def make_broker(system: str, url: str, lines: IO[str]) -> dramatiq.Broker:
     """Return the system's broker; ours with its log line (to `lines`) and metrics on, the others as they come."""
     if system not in (OURS.name, UNWATCHED.name):
         return RedisBroker(url=url)
-    kept = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    settings = Settings(redis_url=url, metrics_port=0, metrics_dir=Path(kept) if kept else None)
+    settings = Settings(redis_url=url, metrics_port=0)
     logs.configure(settings.log_format, settings.log_level, lines)
     watching = (Metrics, JobLog) if system == UNWATCHED.name else ()
     return JobBroker(url=url, middleware=[m for m in middleware_for(settings) if not isinstance(m, watching)])

@@ -21,8 +21,8 @@ import yaml
 from demo import load
 from demo.environment import Ports, child_environ
 from demo.programs import Programs
-from monitoring.alerts.files import texts, write
 from monitoring.alerts.rule import RUNBOOK
+from monitoring.files import texts, write
 from nomad_actors.app import create_app
 from nomad_actors.processes.local_redis import LocalRedis, free_port
 from nomad_actors.processes.parent import end_with_parent
@@ -120,11 +120,10 @@ class WatchedSystem:
     def _start_prometheus(self) -> None:
         program = shutil.which("prometheus")
         assert program, "prometheus is not installed"
-        rules = self._directory / "alerts"
-        write(rules, texts(factor=FACTOR, runbook=RUNBOOK))
+        write(self._directory, texts(factor=FACTOR, runbook=RUNBOOK))
         config = yaml.safe_load((ROOT / "prometheus.yml").read_text())
         config["global"].update(scrape_interval="1s", evaluation_interval="1s")
-        config["rule_files"] = [f"{rules}/*.yml"]
+        config["rule_files"] = [f"{self._directory}/alerts/*.yml"]
         del config["alerting"]
         ports = {**self._metrics_ports, "prometheus": self._prometheus_port}
         for job in config["scrape_configs"]:

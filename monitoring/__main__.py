@@ -1,4 +1,4 @@
-"""Write Prometheus' rules and alerts; `--check` only says whether the files are what would be written."""
+"""Write Grafana's dashboards and Prometheus' rules and alerts; `--check` only compares the files."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 import sys
 from pathlib import Path
 
-from .alerts.files import COMMITTED, differing, texts, write
 from .alerts.rule import RUNBOOK
+from .files import COMMITTED, differing, texts, write
 
 
 def main() -> int:
@@ -23,7 +23,7 @@ def main() -> int:
         metavar="ADDRESS",
         help=f"where alerts link to, as https://wiki.example.org/runbook ({RUNBOOK}, the file of a checkout)",
     )
-    parser.add_argument("--out", type=Path, default=COMMITTED, help="the directory to write into (grafana/alerts)")
+    parser.add_argument("--out", type=Path, default=COMMITTED, help="the directory to write into (grafana)")
     parser.add_argument("--check", action="store_true", help="write nothing; end with 1 when a file is not up to date")
     arguments = parser.parse_args()
     files = texts(factor=arguments.factor, runbook=arguments.runbook or RUNBOOK)
@@ -32,7 +32,7 @@ def main() -> int:
         return 0
     stale = differing(arguments.out, files)
     if stale:
-        print(f"not what python -m monitoring writes: {', '.join(stale)}", file=sys.stderr)
+        print(f"not as `make monitoring` writes them: {', '.join(map(str, stale))}", file=sys.stderr)
     return 1 if stale else 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 import typer
 
@@ -26,7 +25,6 @@ from .commands import (
 )
 from .commands.exits import OneLineGroup
 from .commands.running import run
-from .metrics.place import VARIABLE
 from .processes.private_files import make_files_private
 
 app = typer.Typer(
@@ -67,9 +65,8 @@ app.command()(token.token)
 
 def main() -> None:
     """Run the command."""
-    if sys.argv[1:2] != ["run"]:
-        # What a command counts is of no service; prometheus-client would keep it among what the workers counted.
-        os.environ.pop(VARIABLE, None)
+    # prometheus-client would keep what we count in files there, and stop where it cannot. Each process serves its own.
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     make_files_private()
     app(prog_name="nomad")
 

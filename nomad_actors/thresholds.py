@@ -121,6 +121,8 @@ class AlertThresholds:
     #: Longer than a restart of all workers takes: what runs may take 25 s to be released, and they start in seconds.
     unserved_for_seconds: int = 300
     down_for_seconds: int = 300
+    #: For so long a worker is missed that answered before: a process less may be meant.
+    down_window_seconds: int = 3600
     #: A pause is meant while somebody works on the cause.
     paused_seconds: int = 3600
     paused_for_seconds: int = 60

@@ -142,7 +142,7 @@ def test_every_target_of_the_makefile_is_fixed_and_documented() -> None:
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     named = set(re.findall(r"^make ([a-z-]+) ", shown, re.MULTILINE))
     assert named == {
-        *("help", "demo", "test", "check", "chaos", "bench", "clean", "lock"),
+        *("help", "demo", "test", "check", "chaos", "bench", "monitoring", "clean", "lock"),
         *("run", "run-workers", "run-scheduler", "run-admin"),
     }
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import yaml
 
 from nomad_actors import thresholds
 
-from . import jobs, missing, queues, schedules, services
+from . import failures, missing, queues, schedules, services, slowness
 from .rule import RUNBOOK, Group
 
-COMMITTED = Path(__file__).resolve().parents[2] / "grafana" / "alerts"
-
 _HEADER = """\
-# Written by `python -m monitoring` from nomad_actors/thresholds.py and monitoring/alerts: change those, then run it.
+# Written by `make monitoring` from nomad_actors/thresholds.py and monitoring/alerts: change those, then run it.
 """
 
 
 def all_groups(table: thresholds.Table) -> dict[str, list[Group]]:
     """Return every group by the name of the file that it stands in."""
-    found = {module.__name__.rpartition(".")[2]: module.groups(table) for module in (jobs, queues, schedules, services)}
+    modules = (failures, slowness, queues, schedules, services)
+    found = {module.__name__.rpartition(".")[2]: module.groups(table) for module in modules}
     return {**found, "missing": missing.groups(table, [group for groups in found.values() for group in groups])}
 
 
@@ -31,22 +28,6 @@ def texts(table: thresholds.Table | None = None, *, factor: float = 1.0, runbook
     """
     found = all_groups(table or thresholds.table(factor))
     return {f"{name}.yml": _text(groups, factor, runbook) for name, groups in found.items()}
-
-
-def write(directory: Path, files: dict[str, str]) -> None:
-    """Write the files into a directory, and remove rule files that are none of them."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for path in directory.glob("*.yml"):
-        if path.name not in files:
-            path.unlink()
-    for name, text in files.items():
-        (directory / name).write_text(text, encoding="utf-8")
-
-
-def differing(directory: Path, files: dict[str, str]) -> list[str]:
-    """Return the names of the files that are missing, too many, or not what was written."""
-    there = {path.name: path.read_text(encoding="utf-8") for path in directory.glob("*.yml")}
-    return sorted(name for name in {*there, *files} if there.get(name) != files.get(name))
 
 
 class _Dumper(yaml.SafeDumper):

@@ -18,15 +18,13 @@ def _none_answers(job: str) -> str:
 
 
 #: A cause that an alert of its own tells of; what is missing because of it needs no other one.
-_NO_WORKERS = _none_answers("workers")
 _NO_ADMIN = _none_answers("admin")
 _REDIS_UNREAD = f'max(nomad_collector_success{{source="redis"}}) == 0 or {_NO_ADMIN}'
 _NO_SCHEDULER = _none_answers("scheduler")
 
 #: The series of each metric that must be there, and what explains that they are not.
 _WATCHED: dict[str, tuple[Sequence[str], str]] = {
-    # The admin and the scheduler export it too, at zero: it is the workers' that must be there.
-    "nomad_job_attempts_total": ([f'job="workers", {queue}' for queue in _QUEUES], _NO_WORKERS),
+    "nomad_job_attempts_total": (_QUEUES, _REDIS_UNREAD),
     "nomad_collector_success": (['source="redis"', 'source="database"'], _NO_ADMIN),
     "nomad_queue_jobs": (_QUEUES, _REDIS_UNREAD),
     "nomad_queue_oldest_waiting_seconds": (_QUEUES, _REDIS_UNREAD),

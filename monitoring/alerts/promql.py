@@ -1,7 +1,7 @@
 """PromQL's words for what the rules say again and again.
 
 What the admin reads from Redis is the same whichever of several admins reads it: it is never summed, but the largest
-answer taken (`newest`). What processes count is summed over them.
+answer taken (`newest`, `attempts`). What processes count is summed over them.
 """
 
 from __future__ import annotations
@@ -38,6 +38,12 @@ def number(value: float) -> str:
 def newest(by: str, selector: str) -> str:
     """Return a gauge of the admin, one series for each value of the labels `by`."""
     return f"max by ({by}) ({selector})"
+
+
+def attempts(function: str, matchers: str, over: str) -> str:
+    """Return the `rate` or `increase` of ended runs by queue: Redis' own count, whatever happens to a worker."""
+    runs = f"{function}(nomad_job_attempts_total{{{matchers}}}[{over}])"
+    return f"sum by (queue) (max by (queue, actor, outcome) ({runs}))"
 
 
 def unless_paused(expr: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from nomad_actors.thresholds import Table, Thresholds
 
-from .promql import by_limit, in_words, newest, number, unless_paused, window
+from .promql import attempts, by_limit, in_words, newest, number, unless_paused, window
 from .rule import CRITICAL, WARNING, Alert, Group
 
 
@@ -46,7 +46,7 @@ def _drain(table: Table) -> Alert:
 
     def ask(queue: str, limit: float) -> str:
         waiting = newest("queue", f'nomad_queue_jobs{{state="waiting", {queue}}}')
-        return f"{waiting}\n    / sum by (queue) (rate(nomad_job_attempts_total{{{ended}}}[{pace}])) > {number(limit)}"
+        return f"{waiting}\n    / {attempts('rate', ended, pace)} > {number(limit)}"
 
     return Alert(
         name="NomadDrainTooSlow",

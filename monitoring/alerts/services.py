@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nomad_actors.thresholds import Table
 
-from .promql import number
+from .promql import number, window
 from .rule import CRITICAL, WARNING, Alert, Group
 
 
@@ -16,9 +16,18 @@ def groups(table: Table) -> list[Group]:
 
 
 def _worker_down(table: Table) -> Alert:
+    # On most ports of the range nobody ever answers. Where a worker did, another process may have its port now and the
+    # worker the next one: then as many answer as before.
+    over = window(table.alerts.down_window_seconds)
     return Alert(
         name="NomadWorkerDown",
-        expr='up{job="workers"} == 0',
+        expr=f"""
+        up{{job="workers"}} == 0
+        and
+        max_over_time(up{{job="workers"}}[{over}]) == 1
+        and on (job)
+        sum by (job) (up{{job="workers"}}) < max_over_time(sum by (job) (up{{job="workers"}})[{over}:])
+        """,
         for_seconds=table.alerts.down_for_seconds,
         severity=WARNING,
         summary="A worker does not answer.",

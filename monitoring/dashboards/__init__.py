@@ -1,1 +1,1 @@
-"""Grafana's dashboards, written as Python and kept as JSON: `python -m monitoring.dashboards`."""
+"""Grafana's dashboards, written as Python and kept as JSON: `make monitoring`."""

@@ -55,7 +55,7 @@ def _work(table: Table) -> list[Panel]:
         ),
         stat(
             "Workers up",
-            "Worker services that answered the last scrape. With none, no job runs.",
+            "Worker processes that answered the last scrape. With none, no job runs.",
             'sum(up{job="workers"})',
             limits=ONE_IS_NEEDED,
         ),

@@ -12,6 +12,7 @@ from .queries import (
     OVER,
     QUEUE,
     WORKED_OFF,
+    attempts,
     increase,
     jobs,
     newest,
@@ -76,7 +77,7 @@ def queues_row(table: Table) -> list[Panel]:
             where they are and ends here all the same: whether queues grow, the panel beside this says.""",
             [
                 Query(expr=rate("", "nomad_jobs_enqueued_total", QUEUE), legend="added"),
-                Query(expr=rate("", "nomad_job_attempts_total", QUEUE, OVER), legend="ended"),
+                Query(expr=attempts("", QUEUE, OVER), legend="ended"),
             ],
             unit="ops",
         ),
@@ -99,7 +100,7 @@ def queues_row(table: Table) -> list[Panel]:
             [
                 Query(
                     expr=f"""{waiting} / on (queue)
-                    (sum by (queue) (rate(nomad_job_attempts_total{{{QUEUE}, {WORKED_OFF}}}[{drained}])) > 0)""",
+                    ({attempts("queue", QUEUE, WORKED_OFF, window=drained)} > 0)""",
                     legend="{{queue}}",
                 )
             ],
@@ -121,7 +122,7 @@ def jobs_row() -> list[Panel]:
         graph(
             "Attempts, by outcome",
             "Runs that are over, by what became of them.",
-            [Query(expr=rate("outcome", "nomad_job_attempts_total", QUEUE), legend="{{outcome}}")],
+            [Query(expr=attempts("outcome", QUEUE), legend="{{outcome}}")],
             unit="ops",
             stacked=True,
         ),
@@ -129,9 +130,9 @@ def jobs_row() -> list[Panel]:
             "Failed and retried, by job type",
             "Jobs that failed for good, and attempts that failed and will run again.",
             [
-                Query(expr=rate("actor", "nomad_job_attempts_total", QUEUE, FAILED), legend="{{actor}} failed"),
+                Query(expr=attempts("actor", QUEUE, FAILED), legend="{{actor}} failed"),
                 Query(
-                    expr=rate("actor", "nomad_job_attempts_total", QUEUE, 'outcome="retried"'),
+                    expr=attempts("actor", QUEUE, 'outcome="retried"'),
                     legend="{{actor}} retried",
                 ),
             ],

@@ -1,7 +1,7 @@
 """The questions that several panels ask, in PromQL.
 
 What the admin reads from Redis is the same whichever of several admins reads it: it is never summed over them, but the
-largest answer taken (`newest`). What processes count is summed.
+largest answer taken (`newest`, `attempts`). What processes count is summed.
 """
 
 from __future__ import annotations
@@ -48,6 +48,15 @@ def increase(by: str, window: str, name: str, *matchers: str) -> str:
     return f"{_sum(by)}(increase({selector(name, *matchers)}[{window}]))"
 
 
+def attempts(by: str, *matchers: str, function: str = "rate", window: str = RATE) -> str:
+    """Return the rate or increase of ended runs, summed by labels (none: over all).
+
+    Redis counts them, whatever happens to a worker.
+    """
+    rise = f"{function}({selector('nomad_job_attempts_total', *matchers)}[{window}])"
+    return f"{_sum(by)}(max by (queue, actor, outcome) ({rise}))"
+
+
 def quantile(share: float, by: str, histogram: str, *matchers: str) -> str:
     """Return a quantile of a histogram's observations, by labels (none: over all)."""
     labels = f"le, {by}" if by else "le"
@@ -57,8 +66,9 @@ def quantile(share: float, by: str, histogram: str, *matchers: str) -> str:
 def failed_share(by: str, window_seconds: float, least_ended: int, *matchers: str) -> str:
     """Return the share of failed among ended jobs over a window; no answer where fewer than `least_ended` ended."""
     window = prometheus_duration(window_seconds)
-    name = "nomad_job_attempts_total"
-    failed, ended = increase(by, window, name, *matchers, FAILED), increase(by, window, name, *matchers, ENDED)
+    failed, ended = (
+        attempts(by, *matchers, outcome, function="increase", window=window) for outcome in (FAILED, ENDED)
+    )
     # Half a job fewer: `increase` reckons beyond the samples, and finds 19.9 of 20.
     return f"{failed} / ({ended} > {least_ended - 0.5:g})"
 

@@ -6,12 +6,12 @@ import dataclasses
 
 from nomad_actors.thresholds import Table
 
-from ..alerts.jobs import MEAN, NORMAL_MEAN, RARE_MEAN, RARE_NORMAL_MEAN
+from ..alerts.slowness import MEAN, NORMAL_MEAN, RARE_MEAN, RARE_NORMAL_MEAN
 from .dashboard import Dashboard, Row, Variable
 from .limits import ANY_IS_WORTH_A_LOOK, ONE_IS_NEEDED, beyond, in_words
 from .panels import Panel, Query, graph, stat
 from .promises import budget_burn, failed_share, judged_by_drain, promises, waiting_limits
-from .queries import ACTOR, FAILED, JOBS, OVER, QUEUE, jobs, newest, quantile, rate, selector
+from .queries import ACTOR, FAILED, JOBS, OVER, QUEUE, attempts, jobs, newest, quantile, rate, selector
 
 _QUANTILES = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
 
@@ -25,7 +25,7 @@ def queue(table: Table) -> Dashboard:
         variables=[
             Variable(name="job", label="Service", series="nomad_build_info"),
             Variable(name="queue", label="Queue", series="nomad_queue_jobs"),
-            Variable(name="actor", label="Job type", series='nomad_job_attempts_total{job=~"$job", queue=~"$queue"}'),
+            Variable(name="actor", label="Job type", series='nomad_job_attempts_total{queue=~"$queue"}'),
         ],
         rows=[
             Row("Now", _now(table)),
@@ -129,7 +129,7 @@ def _attempts(table: Table) -> list[Panel]:
             where they are and ends here all the same: whether the queue grows, its jobs by state say.""",
             [
                 Query(expr=rate("queue, actor", "nomad_jobs_enqueued_total", JOBS), legend="{{actor}} enqueued"),
-                Query(expr=rate("queue, actor", "nomad_job_attempts_total", JOBS, OVER), legend="{{actor}} ended"),
+                Query(expr=attempts("queue, actor", QUEUE, ACTOR, OVER), legend="{{actor}} ended"),
             ],
             unit="ops",
         ),
@@ -138,7 +138,7 @@ def _attempts(table: Table) -> list[Panel]:
             "Runs that are over, by what became of them.",
             [
                 Query(
-                    expr=rate("queue, actor, outcome", "nomad_job_attempts_total", JOBS),
+                    expr=attempts("queue, actor, outcome", QUEUE, ACTOR),
                     legend="{{actor}} {{outcome}}",
                 )
             ],
@@ -151,7 +151,7 @@ def _attempts(table: Table) -> list[Panel]:
             alert's, which judges whole queues. Missing where fewer than {table.default.failure_least_ended} ended.""",
             [
                 Query(expr=failed_share(table, "queue", QUEUE), legend="{{queue}}"),
-                Query(expr=failed_share(table, "queue, actor", JOBS), legend="{{queue}} {{actor}}"),
+                Query(expr=failed_share(table, "queue, actor", QUEUE, ACTOR), legend="{{queue}} {{actor}}"),
             ],
             unit="percentunit",
             limits=beyond(table.default.failure_percent / 100),
@@ -160,13 +160,13 @@ def _attempts(table: Table) -> list[Panel]:
             "Failed, retried and recovered",
             "Jobs that failed for good, attempts that will run again, and runs whose worker was lost.",
             [
-                Query(expr=rate("queue, actor", "nomad_job_attempts_total", JOBS, FAILED), legend="{{actor}} failed"),
+                Query(expr=attempts("queue, actor", QUEUE, ACTOR, FAILED), legend="{{actor}} failed"),
                 Query(
-                    expr=rate("queue, actor", "nomad_job_attempts_total", JOBS, 'outcome="retried"'),
+                    expr=attempts("queue, actor", QUEUE, ACTOR, 'outcome="retried"'),
                     legend="{{actor}} retried",
                 ),
                 Query(
-                    expr=rate("queue, actor", "nomad_job_attempts_total", JOBS, 'outcome="recovered"'),
+                    expr=attempts("queue, actor", QUEUE, ACTOR, 'outcome="recovered"'),
                     legend="{{actor}} recovered",
                 ),
             ],

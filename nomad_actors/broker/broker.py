@@ -31,6 +31,7 @@ from .client.record_check import unreadable_records
 from .client.server import RedisServer
 from .client.slots import ScheduleBook
 from .client.steps import Found, Steps, run, run_together
+from .client.totals import Totals, read_totals
 from .errors import BadOption, Cancelled, PermanentError, QueueNotDeclared, WrongKeyType
 from .queue_options import QueueOptions
 from .records.unreadable import Unreadable
@@ -327,6 +328,13 @@ class JobBroker(SignallingBroker):
         Raises `RedisUnavailable`.
         """
         return run(self._links, reading)
+
+    def totals(self, queue_names: Iterable[str]) -> dict[str, Totals]:
+        """Return how many runs of each queue's actors ever ended, by outcome, in one round trip.
+
+        Raises `RedisUnavailable`.
+        """
+        return read_totals(self._links, {name: self._base(name) for name in queue_names})
 
     def read_together(self, readings: Sequence[Steps[Found]]) -> list[Found | WrongKeyType]:
         """Make readings side by side, in as many round trips as the longest of them takes.

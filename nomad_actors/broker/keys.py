@@ -72,6 +72,7 @@ META = _key(
 )
 STARTS = _key("starts", "list", "the times of the last starts (ms), while there is a rate")
 STATS = _key("stats", "hash", "minute modulo 1500 → what ended in that minute (`records/stats.py`)")
+TOTALS = _key("totals", "hash", "outcome, colon, actor → how many such runs ever ended (`lib/stats.lua`)")
 
 # How jobs are found, and what keeps them from being added twice.
 TERMS = _key("terms", "zset", "term, time (ms, 6 bytes), id; all scores are 0 (`records/tags.py`)")

@@ -5,12 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-import socket
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -18,14 +15,11 @@ import typer
 
 from .. import logs
 from ..errors import CannotStart, Unavailable
-from ..metrics.place import VARIABLE, WORKERS_PORT, make_place
 from ..processes.program import ProgramExit, begin, settings_or_exit
 from ..settings.admin_tokens import require_tokens_beyond_loopback
 from ..settings.secret_url import SecretUrl
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ..processes.supervisor import Supervisor
     from ..settings import Settings
 
@@ -36,7 +30,6 @@ logger = logs.get_logger("nomad_actors.cli")
 #: Beyond NOMAD_SHUTDOWN_MS: what stops after the workers.
 STOP_MARGIN_SECONDS = 5.0
 SAME_SIGNAL_SECONDS = 0.5
-NOT_KEPT = "the counts of the workers' metrics begin at zero with each of them"
 
 
 @run.command()
@@ -46,28 +39,22 @@ def workers(
     """Run workers: Dramatiq's own command line, with a thread a process for each place of each queue."""
     with settings_or_exit() as settings:
         begin(settings)
-        os.environ.pop(VARIABLE, None)
-        counts_dir = _place_of_counts(settings)
-        with _uncounted(counts_dir):
-            # prometheus-client reads the variable when it is imported.
-            from . import worker_program
+        from . import worker_program
 
-            threads = worker_program.check_workers()
-    if counts_dir is not None:
-        os.environ[VARIABLE] = str(counts_dir)
+        threads = worker_program.check_workers()
     raise ProgramExit(worker_program.run(settings, processes=processes, threads=threads))
 
 
 @run.command()
 def scheduler() -> None:
     """Run the scheduler."""
-    _become([sys.executable, "-m", "nomad_actors.scheduler"], _without_kept_counts())
+    _become([sys.executable, "-m", "nomad_actors.scheduler"], os.environ)
 
 
 @run.command()
 def admin() -> None:
     """Run the admin's API and pages."""
-    _become([sys.executable, "-m", "admin"], _without_kept_counts())
+    _become([sys.executable, "-m", "admin"], os.environ)
 
 
 @run.command(name="all")
@@ -76,8 +63,7 @@ def everything() -> None:
     with settings_or_exit() as settings:
         begin(settings)
         require_tokens_beyond_loopback(settings)
-        counts_dir = {VARIABLE: os.environ[VARIABLE]} if VARIABLE in os.environ else {}
-        environ = _without_kept_counts()
+        environ = dict(os.environ)
         from ..app import prepare_workers
         from ..processes.own_redis import own_redis
         from ..processes.supervisor import Supervisor
@@ -92,7 +78,7 @@ def everything() -> None:
     if redis is not None:
         supervisor.add("redis", redis.command(), environ, foundation=redis, pass_fds=redis.inherited_fds())
     # As the command, which says in one line why workers cannot start, before Dramatiq does.
-    supervisor.add("workers", [sys.executable, "-m", "nomad_actors.cli", "run", "workers"], {**environ, **counts_dir})
+    supervisor.add("workers", [sys.executable, "-m", "nomad_actors.cli", "run", "workers"], environ)
     scheduler_environ = {**environ, **_beside_workers(settings)}
     supervisor.add("scheduler", [sys.executable, "-m", "nomad_actors.scheduler"], scheduler_environ)
     supervisor.add("admin", [sys.executable, "-m", "admin"], environ)
@@ -109,45 +95,8 @@ def _stop_if_never(check: Callable[[], object]) -> None:
         logger.warning(str(error))
 
 
-def _without_kept_counts() -> dict[str, str]:
-    """Return this process' environment; neither it nor what is started with that keeps counts."""
-    os.environ.pop(VARIABLE, None)
-    return dict(os.environ)
-
-
-def _place_of_counts(settings: Settings) -> Path | None:
-    """Return where workers keep counts that outlive them, and are summed over their processes; None for nowhere."""
-    port = WORKERS_PORT if settings.metrics_port is None else settings.metrics_port
-    if port == 0 and settings.metrics_dir is None:
-        # A service that has another port each time is a new one each time.
-        return None
-    # A host's own: another's process ids say nothing here.
-    kept = settings.metrics_dir or settings.var_dir / "metrics" / f"workers-{socket.gethostname()}-{port}"
-    why = make_place(kept)
-    if not why:
-        try:
-            tempfile.gettempdir()
-        except OSError as error:
-            why = error.strerror or str(error)
-    if why:
-        logger.warning(NOT_KEPT, why=why)
-        return None
-    return kept.resolve()
-
-
-@contextmanager
-def _uncounted(counts_dir: Path | None) -> Iterator[None]:
-    """Keep what this process counts, as importing makes it do, where it is thrown away: workers alone count."""
-    if counts_dir is None:
-        yield
-        return
-    with tempfile.TemporaryDirectory(prefix="nomad-start-", ignore_cleanup_errors=True) as directory:
-        os.environ[VARIABLE] = directory
-        yield
-
-
 def _beside_workers(settings: Settings) -> dict[str, str]:
-    """Return where the scheduler's metrics are when the workers' are moved: at the next port, which they leave free."""
+    """Return where the scheduler's metrics are when the workers' are moved: on the next port, or the next free one."""
     port = settings.metrics_port
     return {"NOMAD_METRICS_PORT": str(port + 1 if port < 65535 else port - 1)} if port else {}
 

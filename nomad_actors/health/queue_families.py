@@ -9,13 +9,18 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client.core import CounterMetricFamily, Metric
 
+from ..broker.client.totals import Totals
 from ..metrics.readings import gauge
 from ..queues.overruns import Overrun
 from ..queues.policy import Priority
 from ..queues.snapshot import QueueSnapshot
 
 
-def queue_families(queues: Sequence[QueueSnapshot], overruns: Mapping[str, Sequence[Overrun]]) -> Iterable[Metric]:
+def queue_families(
+    queues: Sequence[QueueSnapshot],
+    overruns: Mapping[str, Sequence[Overrun]],
+    attempts_by_queue: Mapping[str, Totals],
+) -> Iterable[Metric]:
     """Return the metrics of the queues that can be read."""
     jobs = gauge("nomad_queue_jobs", "Jobs by queue and state.", "queue", "state")
     oldest = gauge(
@@ -38,6 +43,11 @@ def queue_families(queues: Sequence[QueueSnapshot], overruns: Mapping[str, Seque
     poison = CounterMetricFamily(
         "nomad_queue_poison_total", "Jobs that failed because worker after worker was lost with them.", labels=["queue"]
     )
+    attempts = CounterMetricFamily(
+        "nomad_job_attempts_total",
+        "Runs of jobs that are over, by outcome; counted in Redis, so that no killed worker loses any.",
+        labels=["queue", "actor", "outcome"],
+    )
     clock = gauge(
         "nomad_queue_clock_offset_seconds",
         "By how much the queue goes behind Redis' clock, because that stepped ahead; below 0 when it stepped back.",
@@ -59,4 +69,6 @@ def queue_families(queues: Sequence[QueueSnapshot], overruns: Mapping[str, Seque
         workers.add_metric([name], len(queue.workers))
         recovered.add_metric([name], facts.counts.recovered)
         poison.add_metric([name], facts.counts.poison)
-    return jobs, oldest, longest, overtime, paused, paused_since, workers, recovered, poison, clock
+        for (actor, outcome), count in attempts_by_queue.get(name, {}).items():
+            attempts.add_metric([name, actor, outcome], count)
+    return jobs, oldest, longest, overtime, paused, paused_since, workers, recovered, poison, attempts, clock

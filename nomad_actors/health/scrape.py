@@ -15,6 +15,8 @@ from prometheus_client.core import Metric
 from ..broker import JobBroker
 from ..broker.client.server import ServerFacts
 from ..broker.client.slots import Slot
+from ..broker.client.totals import UNKNOWN_ACTOR, Totals
+from ..broker.endings import Outcome
 from ..clock import Clock
 from ..metrics.collector import ScrapeCollector
 from ..metrics.definitions import REGISTRY
@@ -23,7 +25,7 @@ from ..metrics.readings import DatabaseReading, RedisReading, ScheduleReading, d
 from ..queues import Queues
 from ..queues.across_queues import read_snapshots
 from ..queues.overruns import read_overruns
-from ..queues.snapshot import readable
+from ..queues.snapshot import QueueSnapshot, readable
 from ..scheduler import status
 from ..scheduler.changes import Standing
 from ..store import Store
@@ -52,9 +54,9 @@ def families_of_redis(broker: JobBroker, queues: Queues, clock: Clock) -> list[M
     """
     with broker.within(REDIS_SECONDS):
         server, snapshots = broker.server().facts(), readable(read_snapshots(queues))
-        overruns = read_overruns(queues, snapshots)
+        overruns, attempts = read_overruns(queues, snapshots), _attempts(broker, snapshots)
         scheduler = status.read_scheduler(queues, clock)
-    return [*queue_families(snapshots, overruns), *redis_families(redis_reading(server, scheduler))]
+    return [*queue_families(snapshots, overruns, attempts), *redis_families(redis_reading(server, scheduler))]
 
 
 def redis_reading(server: ServerFacts, scheduler: status.Reading) -> RedisReading:
@@ -89,6 +91,17 @@ def read_database(store: Store, clock: Clock) -> DatabaseReading:
         characters=store.logins.counts(),
         data_age_seconds={route: max(0.0, (now_ms - at_ms) / 1000) for route, at_ms in synced_ms.items()},
     )
+
+
+def _attempts(broker: JobBroker, queues: Sequence[QueueSnapshot]) -> dict[str, Totals]:
+    """Return each queue's totals, with a zero for each outcome that no run had: a first failure must be an increase."""
+    totals = broker.totals(queue.name for queue in queues)
+    return {queue: _zeros(broker, queue) | dict(found) for queue, found in totals.items()}
+
+
+def _zeros(broker: JobBroker, queue: str) -> dict[tuple[str, str], int]:
+    actors = [actor.actor_name for actor in broker.actors.values() if actor.queue_name == queue]
+    return {(actor, outcome.value): 0 for actor in [*actors, UNKNOWN_ACTOR] for outcome in Outcome}
 
 
 def success_due_ms(standing: Standing, slots: Sequence[Slot], last_success_ms: int | None) -> int | None:

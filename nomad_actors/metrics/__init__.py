@@ -1,1 +1,1 @@
-"""What Prometheus sees: the counts of this process, what Redis holds, and how both are shown."""
+"""What Prometheus sees: the counts of this process, what Redis holds, and how both are served."""

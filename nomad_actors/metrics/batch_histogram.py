@@ -14,7 +14,9 @@ class BatchHistogram(Histogram):
 
     def observe_all(self, amounts: Sequence[float]) -> None:
         """Observe every amount; none writes nothing."""
-        if not amounts:
+        if len(amounts) < 2:
+            for amount in amounts:
+                self.observe(amount)
             return
         self._raise_if_not_observable()  # type: ignore[no-untyped-call]
         self._sum.inc(sum(amounts))

@@ -14,32 +14,15 @@ from prometheus_client.process_collector import ProcessCollector
 
 from ..version import __version__
 from .batch_histogram import BatchHistogram
-from .reserved_file import reserve_files
 
-# Where the counts of a service's processes are kept in files; before the first of them.
-reserve_files()
 # `_created` doubles the series and no query of ours reads it. The switch is the library's: it counts for the
 # whole process.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 #: What this process counts.
 REGISTRY: Final = CollectorRegistry()
-#: What this process is: the same in a service of several processes, where counts are summed (`process_files`).
-ABOUT: Final = CollectorRegistry()
 #: What a scheduler tells of itself; a 0 from other services would look like one that stands still.
 SCHEDULER: Final = CollectorRegistry()
-
-#: What can become of an attempt; each actor has a series of each from its declaration on.
-OUTCOMES: Final = (
-    "completed",
-    "failed",
-    "retried",
-    "deferred",
-    "skipped",
-    "cancelled",
-    "recovered",
-    "released",
-)
 
 #: What can become of a token refresh: a fresh token; a login that is dead; our own fault; weather at the SSO.
 TOKEN_REFRESH_OUTCOMES: Final = ("refreshed", "dead_login", "misconfigured", "unavailable")
@@ -69,12 +52,6 @@ ESI_BUCKETS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 JOBS_ENQUEUED: Final = Counter(
     "nomad_jobs_enqueued_total", "Jobs added to a queue.", ("queue", "actor"), registry=REGISTRY
-)
-JOB_ATTEMPTS: Final = Counter(
-    "nomad_job_attempts_total",
-    "Runs of jobs that are over, by what became of them.",
-    ("queue", "actor", "outcome"),
-    registry=REGISTRY,
 )
 JOB_DURATION_SECONDS: Final = BatchHistogram(
     "nomad_job_duration_seconds",
@@ -110,7 +87,6 @@ ESI_ERROR_LIMIT_REMAINING: Final = Gauge(
     "nomad_esi_error_limit_remaining",
     "Errors that ESI still takes in this window, as its last answer said; missing until one did.",
     registry=None,
-    multiprocess_mode="mostrecent",
 )
 WORK_SECONDS: Final = Histogram(
     "nomad_work_seconds",
@@ -123,28 +99,24 @@ SCHEDULER_HEARTBEAT: Final = Gauge(
     "nomad_scheduler_heartbeat_timestamp_seconds",
     "When the scheduler last looked at its schedules.",
     registry=SCHEDULER,
-    multiprocess_mode="mostrecent",
 )
 SCHEDULER_CLOCK_OFFSET: Final = Gauge(
     "nomad_scheduler_clock_offset_seconds",
     "How far the scheduler's clock is ahead of Redis'.",
     registry=SCHEDULER,
-    multiprocess_mode="mostrecent",
 )
 SCHEDULER_HOLDS: Final = Gauge(
     "nomad_scheduler_holds",
     "Whether the scheduler adds nothing because the clocks do not agree.",
     registry=SCHEDULER,
-    multiprocess_mode="mostrecent",
 )
-BUILD: Final = Info("nomad_build", "The release that this process runs.", registry=ABOUT)
+BUILD: Final = Info("nomad_build", "The release that this process runs.", registry=REGISTRY)
 
 BUILD.info({"version": __version__})
 for _outcome in TOKEN_REFRESH_OUTCOMES:
     TOKEN_REFRESHES.labels(_outcome)
 # Memory, processor time and open files of this process; reads /proc when scraped.
-ProcessCollector(registry=ABOUT)
-REGISTRY.register(ABOUT)
+ProcessCollector(registry=REGISTRY)
 
 _registering, _esi_told = threading.Lock(), threading.Event()
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from prometheus_client import CollectorRegistry
 
@@ -37,16 +37,24 @@ LIMITS = Limits(
     # A few responses that are not read.
     held_bytes=16 * 1024 * 1024,
 )
+#: How many ports a process tries, its first and those after it: all processes of a host must find one.
+PORTS_TRIED = 100
+MAX_PORT = 65535
 _CLOSE_SECONDS = 2.0
 
 logger = get_logger("nomad_actors.metrics")
 
 
 class MetricsApplication:
-    """Answers `GET /metrics`; a name in `Host` must be one of `hosts`, or one that only a local network knows."""
+    """Answers `GET /metrics`; a name in `Host` must be one of `hosts`, or one that only a local network knows.
 
-    def __init__(self, registry: CollectorRegistry, hosts: Iterable[str]) -> None:
+    Workers and schedulers of a host share a range of ports, and which process got which is not known beforehand:
+    Prometheus asks all of them for `?service=workers`, and the others refuse.
+    """
+
+    def __init__(self, registry: CollectorRegistry, hosts: Iterable[str], service: str = "") -> None:
         self._registry = registry
+        self._service = service
         self._hosts = {host.lower() for host in hosts}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
@@ -66,6 +74,9 @@ class MetricsApplication:
             return HTTPStatus.NOT_FOUND, b"only /metrics is here\n", text
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD\n", [*text, ("Allow", "GET, HEAD")]
+        wanted = parse_qs(environ.get("QUERY_STRING", "")).get("service", [self._service])
+        if wanted != [self._service]:
+            return HTTPStatus.NOT_FOUND, f"these are the metrics of: {self._service or 'no service'}\n".encode(), text
         try:
             body, content_type = render(self._registry, environ.get("HTTP_ACCEPT", ""))
         except Exception:
@@ -98,13 +109,11 @@ def _is_address(text: str) -> bool:
 
 
 class MetricsServer:
-    """Answers `GET /metrics` on a port of `host` until it is closed."""
+    """Answers `GET /metrics` on a listening socket until it is closed."""
 
-    def __init__(self, port: int, registry: CollectorRegistry, host: str, hosts: Sequence[str]) -> None:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.create_server(address[:2], family=family)
+    def __init__(self, listener: socket.socket, application: MetricsApplication) -> None:
         self.port: int = listener.getsockname()[1]
-        self._server = HttpServer(MetricsApplication(registry, (host, *hosts)), listener, LIMITS, name="nomad-metrics")
+        self._server = HttpServer(application, listener, LIMITS, name="nomad-metrics")
         self._thread = threading.Thread(target=self._server.run, name="nomad-metrics", daemon=True)
         self._thread.start()
 
@@ -114,27 +123,56 @@ class MetricsServer:
         self._thread.join()
 
 
-def serve(port: int, registry: CollectorRegistry, host: str = LOOPBACK, *, hosts: Sequence[str] = ()) -> MetricsServer:
-    """Serve `registry` on `port` (0 picks a free one) of `host` in a thread of its own; `hosts` are its public names.
+def serve(
+    port: int, registry: CollectorRegistry, host: str = LOOPBACK, *, service: str = "", hosts: Sequence[str] = ()
+) -> MetricsServer:
+    """Serve `registry` in a thread, on `port` of `host` or the next free one; port 0 picks any free one.
 
-    Raises `OSError` naming the port and the setting when it cannot be had.
+    `hosts` are the public names of `host`; a scrape that asks for another `service` is refused. Raises `OSError` naming
+    the ports and the setting when none can be used.
     """
-    try:
-        server = MetricsServer(port, registry, host, hosts)
-    except OSError as error:
-        taken = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
-        message = f"port {port} of {host} for metrics {taken}; set NOMAD_METRICS_PORT to a free one, or to 0"
-        raise OSError(error.errno, message) from error
+    listener = _listen(host, port)
+    server = MetricsServer(listener, MetricsApplication(registry, (host, *hosts), service))
     logger.info("metrics are served", url=f"http://{host}:{server.port}/metrics")
     return server
 
 
-def serve_or_say(
-    port: int, registry: CollectorRegistry, host: str = LOOPBACK, *, hosts: Sequence[str] = ()
+def serve_or_log(
+    port: int, registry: CollectorRegistry, host: str = LOOPBACK, *, service: str = "", hosts: Sequence[str] = ()
 ) -> MetricsServer | None:
-    """Serve as `serve` does; log one line and return None when the port cannot be had: jobs run all the same."""
+    """Serve as `serve` does; log one line and return None when no port can be used: jobs run all the same."""
     try:
-        return serve(port, registry, host, hosts=hosts)
+        return serve(port, registry, host, service=service, hosts=hosts)
     except OSError as error:
         logger.error("metrics are not served", error=error.strerror)
         return None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on the first free port from `port` on.
+
+    Several processes may search at once: only one of them gets a port, the others go on to the next.
+    """
+    last = min(port + PORTS_TRIED - 1, MAX_PORT) if port else 0
+    for candidate in range(port, last + 1):
+        try:
+            family, _, _, _, address = socket.getaddrinfo(
+                host, candidate, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            listener = socket.create_server(address[:2], family=family)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and port:
+                continue
+            raise _unusable(f"port {candidate} of {host}", f"cannot be used ({error.strerror})", error.errno) from error
+        if candidate > port:
+            logger.info("ports for metrics are taken: using the next free one", taken=_range(port, candidate - 1))
+        return listener
+    raise _unusable(f"ports {_range(port, last)} of {host}", "are taken", errno.EADDRINUSE)
+
+
+def _unusable(ports: str, why: str, number: int | None) -> OSError:
+    return OSError(number, f"{ports} for metrics {why}; set NOMAD_METRICS_PORT to a free one, or to 0")
+
+
+def _range(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"

@@ -1,27 +1,24 @@
-"""Counts what happens to jobs, and serves the counts of a worker to Prometheus."""
+"""Counts and times what a process does with jobs, and serves the numbers of a worker to Prometheus.
+
+How many runs ended with which outcome is counted in Redis, by the scripts that settle them (`metrics.readings`).
+"""
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from dramatiq import Actor, Broker, Message, Middleware, Worker
 from prometheus_client import Counter
 
+from ..broker.client.totals import UNKNOWN_ACTOR
 from ..broker.endings import Ended, Outcome
-from ..logs import get_logger
 from ..metrics import definitions
 from ..metrics.batch_histogram import BatchHistogram
-from ..metrics.place import WORKERS_PORT
-from ..metrics.server import LOOPBACK, MetricsServer, serve_or_say
-from ..metrics.shared_server import SharedServer
+from ..metrics.server import LOOPBACK, MetricsServer, serve_or_log
 
-#: The label of jobs whose actor this process does not know; their own names have no bound.
-UNKNOWN_ACTOR = "unknown"
-
-logger = get_logger("nomad_actors.metrics")
+#: Where a host's first worker serves its metrics when no setting says otherwise.
+WORKERS_PORT: Final = 9191
 
 #: Runs that say nothing of how long a job waits: they go back to their place and start once more.
 _UNSTARTED = frozenset({Outcome.RELEASED, Outcome.RECOVERED})
@@ -30,44 +27,31 @@ _UNSTARTED = frozenset({Outcome.RELEASED, Outcome.RECOVERED})
 class _Series:
     """One actor's series on one queue; looked up once, since finding them by label costs as much as a small job."""
 
-    __slots__ = ("attempts", "duration", "enqueued", "wait")
+    __slots__ = ("duration", "enqueued", "wait")
 
     def __init__(self, queue: str, actor: str) -> None:
         self.enqueued: Counter = definitions.JOBS_ENQUEUED.labels(queue, actor)
         self.duration: BatchHistogram = definitions.JOB_DURATION_SECONDS.labels(queue, actor)
         self.wait: BatchHistogram = definitions.JOB_WAIT_SECONDS.labels(queue, actor)
-        self.attempts: dict[str, Counter] = {
-            outcome: definitions.JOB_ATTEMPTS.labels(queue, actor, outcome) for outcome in definitions.OUTCOMES
-        }
 
-    def count(self, endings: Sequence[Ended]) -> None:
-        """Count runs that ended together."""
-        for outcome, number in collections.Counter(ended.outcome for ended in endings).items():
-            self.attempts[outcome].inc(number)
+    def observe(self, endings: Sequence[Ended]) -> None:
+        """Observe runs that ended together."""
         self.wait.observe_all([ended.wait_ms / 1000 for ended in endings if ended.outcome not in _UNSTARTED])
         self.duration.observe_all([ended.run_ms / 1000 for ended in endings if ended.outcome == Outcome.COMPLETED])
 
 
 class Metrics(Middleware):
-    """Counts enqueued jobs and ended runs; a worker serves them on `port` (0 picks a free one) of `host`.
+    """Counts enqueued jobs and times ended runs.
 
-    With `shared`, the directory of PROMETHEUS_MULTIPROC_DIR, one worker serves what all of its service counted.
+    Each worker process serves its own numbers on `port` of `host`, or the next free one (0: any free one).
     """
 
-    def __init__(
-        self,
-        *,
-        port: int | None = None,
-        host: str = LOOPBACK,
-        hosts: Sequence[str] = (),
-        shared: Path | None = None,
-    ) -> None:
+    def __init__(self, *, port: int | None = None, host: str = LOOPBACK, hosts: Sequence[str] = ()) -> None:
         self._host = host
         self._hosts = hosts
-        self._shared = shared
         self._port = WORKERS_PORT if port is None else port
         self._series: dict[tuple[str, str], _Series] = {}
-        self._server: MetricsServer | SharedServer | None = None
+        self._server: MetricsServer | None = None
 
     @property
     def port(self) -> int | None:
@@ -91,22 +75,16 @@ class Metrics(Middleware):
         self._series_of(broker, message.queue_name, message.actor_name).enqueued.inc()
 
     def after_settle(self, broker: Broker, endings: Sequence[Ended]) -> None:
-        """Count runs that are over."""
+        """Observe how long runs waited and took."""
         by_actor: dict[tuple[str, str], list[Ended]] = {}
         for ended in endings:
             by_actor.setdefault((ended.queue, ended.actor), []).append(ended)
         for (queue, actor), theirs in by_actor.items():
-            self._series_of(broker, queue, actor).count(theirs)
+            self._series_of(broker, queue, actor).observe(theirs)
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         """Serve the metrics from the process that runs the jobs: its parent, the command line, has none."""
-        if self._shared is not None:
-            try:
-                self._server = SharedServer(self._port, self._host, self._shared, hosts=self._hosts)
-                return
-            except OSError as error:
-                logger.error("the metrics are those of one process alone", error=str(error))
-        self._server = serve_or_say(self._port, definitions.REGISTRY, self._host, hosts=self._hosts)
+        self._server = serve_or_log(self._port, definitions.REGISTRY, self._host, service="workers", hosts=self._hosts)
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         """Stop serving."""

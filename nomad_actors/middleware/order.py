@@ -24,12 +24,7 @@ def middleware_for(settings: Settings) -> list[Middleware]:
         JobContext(),
         # Before all that may skip a job, so that none of them can keep an event from being counted. At boot the last:
         # a worker that Prometheus sees is ready.
-        Metrics(
-            port=settings.metrics_port,
-            host=settings.metrics_host,
-            hosts=settings.metrics_hosts,
-            shared=settings.metrics_dir,
-        ),
+        Metrics(port=settings.metrics_port, host=settings.metrics_host, hosts=settings.metrics_hosts),
         # Beside the metrics: the two say the same of a run.
         JobLog(log_format=settings.log_format, log_level=settings.log_level),
         # Before Retries, so that it looks after Retries has decided whether the job failed for good.

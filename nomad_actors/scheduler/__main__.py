@@ -9,7 +9,7 @@ from ..app import open_queues, require_redis
 from ..logs import error_reports
 from ..metrics.definitions import REGISTRY, SCHEDULER
 from ..metrics.exposition import joined
-from ..metrics.server import serve_or_say
+from ..metrics.server import serve_or_log
 from ..processes.program import begin, settings_or_exit
 from .book import Schedules
 from .process import SlotScheduler
@@ -32,7 +32,8 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: scheduler.stop())
     port = DEFAULT_METRICS_PORT if settings.metrics_port is None else settings.metrics_port
-    metrics = serve_or_say(port, joined(REGISTRY, SCHEDULER), settings.metrics_host, hosts=settings.metrics_hosts)
+    registry = joined(REGISTRY, SCHEDULER)
+    metrics = serve_or_log(port, registry, settings.metrics_host, service="scheduler", hosts=settings.metrics_hosts)
     with error_reports.reporting({}):
         scheduler.run()
     if metrics is not None:

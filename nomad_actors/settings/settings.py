@@ -113,14 +113,12 @@ class Settings:
     admin_read_only: bool = False
     admin_host: str = "127.0.0.1"
     admin_port: int = 3000
-    #: The port of this service's /metrics; 0 picks a free one; None takes the service's own default.
+    #: The first port that this service's processes try for /metrics; 0 picks any free one; None is the service's own.
     metrics_port: int | None = None
     #: Where it listens; whoever reaches the port may read the numbers.
     metrics_host: str = "127.0.0.1"
     #: Names with dots by which Prometheus asks for it; addresses and names without dots are always allowed.
     metrics_hosts: tuple[str, ...] = ()
-    #: Where a service of several processes keeps its counts; prometheus-client reads the variable itself.
-    metrics_dir: Path | None = None
     #: How long a stopping worker lets jobs finish.
     shutdown_ms: int = 25_000
     sentry_dsn: SecretStr = SecretStr("")
@@ -235,7 +233,6 @@ class _Reader:
         self._take("metrics_host", "NOMAD_METRICS_HOST", _listening, "an address of this machine, or 0.0.0.0")
         self._take("metrics_hosts", "NOMAD_METRICS_HOSTS", _hosts, "host names without ports, with commas between them")
         self._take("metrics_port", "NOMAD_METRICS_PORT", _whole(0, 65535), "a port from 0 to 65535")
-        self._take("metrics_dir", "PROMETHEUS_MULTIPROC_DIR", Path, "a directory's path")
         self._take("shutdown_ms", "NOMAD_SHUTDOWN_MS", _whole(0, 3_600_000), "milliseconds from 0 to 3600000")
         self._take("log_format", "LOG_FORMAT", _one_of("logfmt", "json"), "logfmt or json")
         self._take("log_level", "LOG_LEVEL", _one_of(*_LOG_LEVELS), ", ".join(_LOG_LEVELS))

@@ -156,6 +156,8 @@ RECORDS: list[tuple[str, bytes, bytes]] = [
     ("jobs", b"zz", b"\x63" + b"\xff" * 90),
     ("active", b"zz", b"x"),
     *(("meta", field, b"x") for field in (b"paused", b"paused:esi", b"rate", b"limit_set", b"max_length", b"keep")),
+    *(("totals", field, b"1") for field in (b"zz", b"zz:actor")),
+    *(("totals", b"failed:actor", value) for value in (b"", b"-1", b"x")),
     *(("workers", b"tick", value) for value in (b"x", b"\xff" * 45)),
     ("meta", b"paused", b'{"since":1e400}'),
     *(("operations", b"zz", value) for value in (b"\xff", b"[" * 9000, b"5")),
@@ -186,7 +188,19 @@ def test_every_kind_of_record_is_named_by_the_doctor_and_spoils_nothing(
 
 
 #: One of each way in which a key is read.
-WRONG = ("jobs", "active", "meta", "waiting", "failed", "workers", "stats", "schedules", "operations", "slots:zz")
+WRONG = (
+    "jobs",
+    "active",
+    "meta",
+    "waiting",
+    "failed",
+    "workers",
+    "stats",
+    "totals",
+    "schedules",
+    "operations",
+    "slots:zz",
+)
 
 
 def test_the_doctor_knows_every_key_by_its_type(parts: Parts, redis_client: redis.Redis) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import yaml
 
-from monitoring.alerts.files import texts, write
+from monitoring.alerts.files import texts
 from nomad_actors.processes.local_redis import free_port
 from nomad_actors.processes.parent import end_with_parent
 
@@ -50,7 +50,9 @@ class Prometheus:
             job["static_configs"] = [{"targets": [f"127.0.0.1:{port}"]}]
         (directory / "prometheus.yml").write_text(yaml.safe_dump(config))
         (directory / "rules.yml").write_text(yaml.safe_dump(_RULES))
-        write(directory / "recorded", recordings())
+        (directory / "recorded").mkdir()
+        for name, text in recordings().items():
+            (directory / "recorded" / name).write_text(text)
         self._command = [
             program,
             f"--config.file={directory / 'prometheus.yml'}",

@@ -4,58 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from itertools import combinations
-from pathlib import Path
 
 import pytest
 import yaml
 
 from monitoring.dashboards.dashboard import Dashboard, Row
-from monitoring.dashboards.files import DIRECTORY, texts, write
 from monitoring.dashboards.panels import graph, panel_id
-from nomad_actors.thresholds import table
 
-from .conftest import DASHBOARDS, ROOT
+from .conftest import DASHBOARDS, DIRECTORY, ROOT
 from .prometheus import CONFIG
 
 UIDS = ["nomad-overview", "nomad-queue", "nomad-schedules"]
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the generator as a reader of the docs does."""
-    return subprocess.run(
-        [sys.executable, "-m", "monitoring.dashboards", *arguments], cwd=ROOT, capture_output=True, text=True
-    )
-
-
-def test_the_files_are_what_the_generator_writes():
-    done = run("--check")
-    assert done.returncode == 0, done.stderr
-
-
-def test_a_file_that_was_edited_by_hand_is_named(tmp_path: Path) -> None:
-    write(tmp_path, texts(table()))
-    (tmp_path / "nomad-queue.json").write_text("{}")
-    (tmp_path / "of-old.json").write_text("{}")
-    done = run("--check", "--directory", str(tmp_path))
-    assert done.returncode == 1
-    assert done.stderr.startswith("nomad-queue.json, of-old.json: not as written by")
-    assert run("--directory", str(tmp_path)).returncode == 0
-    assert run("--check", "--directory", str(tmp_path)).returncode == 0
-
-
-def test_limits_in_fast_motion_are_written_elsewhere(tmp_path: Path) -> None:
-    assert run("--factor", "0.5", "--directory", str(tmp_path)).returncode == 0
-    assert '"value": 1800.0' in (tmp_path / "nomad-overview.json").read_text()
-    done = run("--factor", "0", "--directory", str(tmp_path))
-    assert (done.returncode, "the time factor must be above 0, not 0" in done.stderr) == (2, True)
-
-
-def test_writing_twice_changes_nothing(tmp_path: Path) -> None:
-    assert texts(table()) == texts(table())
-    assert sorted(texts(table())) == sorted(path.name for path in DIRECTORY.iterdir())
 
 
 def test_keys_are_sorted_and_lines_short_enough_for_a_review():

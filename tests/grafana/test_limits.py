@@ -99,8 +99,8 @@ def test_the_limits_in_questions_come_from_the_table():
         ' unless on (queue) max by (queue) (nomad_queue_paused{queue=~"$queue"}) == 1)'
     )
     assert "/ 259200 or" in threefold["Oldest waiting, of its promise"]
-    assert now["Failed in 1 h, worst queue"].endswith("[1h])) > 19.5))")
-    assert threefold["Failed in 3 h, worst queue"].endswith("[3h])) > 59.5))")
+    assert now["Failed in 1 h, worst queue"].endswith("[1h]))) > 19.5))")
+    assert threefold["Failed in 3 h, worst queue"].endswith("[3h]))) > 59.5))")
     assert now["Schedules overdue"].endswith("> bool 600)")
     assert threefold["Schedules that are overdue"].endswith("> bool 1800)")
     assert now["Mean duration, 15 min, and its normal"] == (

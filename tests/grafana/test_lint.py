@@ -13,7 +13,7 @@ import pytest
 
 from monitoring.dashboards.limits import in_words
 from monitoring.dashboards.queries import prometheus_duration
-from nomad_actors.metrics.definitions import OUTCOMES
+from nomad_actors.broker.endings import Outcome
 from nomad_actors.thresholds import ALERTS, DEFAULT
 
 from .conftest import QUERIES, VARIABLES, Query
@@ -22,7 +22,14 @@ from .promql import selectors
 #: Grafana's names of the units that we show.
 UNITS = {"short", "none", "s", "ops", "reqps", "bytes", "percentunit"}
 #: What the admin's collector reads: two admins show the same twice.
-COLLECTED = ("nomad_queue_", "nomad_schedule_", "nomad_schedulers", "nomad_redis_", "nomad_collector_")
+COLLECTED = (
+    "nomad_job_attempts_",
+    "nomad_queue_",
+    "nomad_schedule_",
+    "nomad_schedulers",
+    "nomad_redis_",
+    "nomad_collector_",
+)
 
 each_query = pytest.mark.parametrize("query", QUERIES, ids=lambda query: f"{query.where}: {query.legend}")
 
@@ -104,16 +111,17 @@ def test_what_is_chosen_holds_in_every_query(query: Query) -> None:
 
 
 def test_what_processes_count_is_of_the_chosen_service_and_job_type():
-    """Beside what the alerts ask: they judge whole queues."""
-    without = {
-        query.where
+    """Beside what the alerts ask: they judge whole queues. What Redis counts is no service's."""
+    asked = [
+        (query.where, selector)
         for query in QUERIES
         for selector in selectors(query.expression)
-        if query.where.startswith("nomad-queue")
-        and selector.name.startswith("nomad_job")
-        and not {"job", "actor"} <= selector.labels
-    }
+        if query.where.startswith("nomad-queue") and selector.name.startswith("nomad_job")
+    ]
+    without = {where for where, selector in asked if "actor" not in selector.labels}
     assert without == {"nomad-queue: Failed share, 1 h", "nomad-queue: Error budget burn"}
+    of_service = {s.name for _, s in asked if "job" in s.labels}
+    assert {s.name for _, s in asked} - of_service == {"nomad_job_attempts_total"}
 
 
 @each_query
@@ -148,4 +156,4 @@ def test_unknown_is_not_shown_as_zero(query: Query) -> None:
 
 def test_outcomes_that_are_asked_for_exist():
     asked = {value for query in QUERIES for value in re.findall(r'outcome=~?"([^"]+)"', query.expression)}
-    assert {word for value in asked for word in value.split("|")} <= set(OUTCOMES)
+    assert {word for value in asked for word in value.split("|")} <= set(Outcome)

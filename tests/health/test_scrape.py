@@ -15,6 +15,7 @@ import redis
 from nomad_actors import JobType, Payload, Result
 from nomad_actors.app import App, create_app
 from nomad_actors.broker.client.slots import Slot, StoredSchedule
+from nomad_actors.broker.endings import Outcome
 from nomad_actors.broker.keys import base
 from nomad_actors.clock import ManualClock
 from nomad_actors.errors import WrongState
@@ -93,6 +94,11 @@ def test_every_combination_is_there_before_the_first_job(app: App, value: Callab
             "clock_offset_seconds",
         ):
             assert value(f"nomad_queue_{name}", queue=queue) == 0, name
+        actors = [job_type.name for job_type in app.queues.job_types.values() if job_type.queue == queue]
+        for actor in (*actors, "unknown"):
+            for outcome in Outcome:
+                labels = {"queue": queue, "actor": actor, "outcome": outcome.value}
+                assert value("nomad_job_attempts_total", **labels) == 0, labels
     assert (value("nomad_schedulers", state="live"), value("nomad_schedulers", state="silent")) == (0, 0)
     assert (value("nomad_characters", status="active"), value("nomad_characters", status="needs_login")) == (0, 0)
     assert value("nomad_redis_persistence_ok") == 1
@@ -344,3 +350,18 @@ def _commands_of_a_scrape(app: App, server: LocalRedis) -> int:
     client.config_resetstat()
     render(app.registry, "")
     return sum(int(each["calls"]) for each in client.info("commandstats").values())
+
+
+def test_two_admins_export_the_same_totals_and_what_is_of_no_job_type_by_its_name(
+    app: App, tmp_path: Path, own_redis: LocalRedis
+) -> None:
+    key = f"{base('nomad', 'token-refresh')}:totals"
+    totals = {"failed:token-refresh": 3, "failed:of-another-application": 4}
+    redis.Redis.from_url(own_redis.url).hset(key, mapping=totals)  # type: ignore[arg-type]
+    (tmp_path / "other").mkdir()
+    with app_on(own_redis.url, tmp_path / "other") as other:
+        for each in (app, other):
+            for name, count in totals.items():
+                outcome, actor = name.split(":")
+                labels = {"queue": "token-refresh", "actor": actor, "outcome": outcome}
+                assert each.registry.get_sample_value("nomad_job_attempts_total", labels) == count

@@ -23,6 +23,7 @@ from nomad_actors.metrics.readings import (
 )
 from nomad_actors.queues.snapshot import QueueSnapshot
 
+ATTEMPTS = {("esi-data-refresh", "failed"): 7, ("unknown", "failed"): 0}
 COUNTS = {"waiting": 3, "active": 1, "delayed": 0, "completed": 7, "failed": 2, "paused": 0}
 NOW_MS = 1_790_000_000_000.0
 FACTS = QueueFacts(
@@ -39,7 +40,7 @@ FACTS = QueueFacts(
 
 def families_of(name: str) -> Iterable[Metric]:
     queue = QueueSnapshot(name=name, concurrency=1, job_types=(), job_names=(), state=FACTS)
-    return queue_families([queue], {})
+    return queue_families([queue], {}, {name: ATTEMPTS})
 
 
 def registry_of(families: Iterable[Metric]) -> CollectorRegistry:
@@ -82,6 +83,8 @@ def test_everything_of_a_queue_is_exported() -> None:
     assert value("nomad_queue_workers", queue) == 2
     assert value("nomad_queue_recovered_total", queue) == 4
     assert value("nomad_queue_poison_total", queue) == 1
+    assert value("nomad_job_attempts_total", {**queue, "actor": "esi-data-refresh", "outcome": "failed"}) == 7
+    assert value("nomad_job_attempts_total", {**queue, "actor": "unknown", "outcome": "failed"}) == 0
     assert value("nomad_queue_paused", queue) == 0
     assert value("nomad_queue_paused_since_timestamp_seconds", queue) is None
 

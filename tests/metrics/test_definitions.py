@@ -13,7 +13,6 @@ from nomad_actors.version import __version__
 
 NAMES_OTHERS_RELY_ON = {
     "nomad_jobs_enqueued_total": {"queue", "actor"},
-    "nomad_job_attempts_total": {"queue", "actor", "outcome"},
     "nomad_job_duration_seconds": {"queue", "actor"},
     "nomad_job_wait_seconds": {"queue", "actor"},
     "nomad_esi_requests_total": {"group", "status"},

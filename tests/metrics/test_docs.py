@@ -7,10 +7,10 @@ from pathlib import Path
 
 import promql_parser
 
+from nomad_actors.broker.endings import Outcome
 from nomad_actors.metrics.collector import ScrapeCollector
 from nomad_actors.metrics.definitions import (
     ESI_ERROR_LIMIT_REMAINING,
-    OUTCOMES,
     REGISTRY,
     SCHEDULER,
     TOKEN_REFRESH_OUTCOMES,
@@ -34,7 +34,7 @@ def test_the_page_has_each_metric_and_no_other():
 
 
 def test_the_page_has_each_outcome():
-    for outcome in (*OUTCOMES, *TOKEN_REFRESH_OUTCOMES):
+    for outcome in (*Outcome, *TOKEN_REFRESH_OUTCOMES):
         assert outcome in PAGE
 
 

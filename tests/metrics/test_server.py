@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import resource
 import socket
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -19,7 +22,8 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.registry import Collector
 
 from nomad_actors.app import create_app
-from nomad_actors.metrics.server import LIMITS, MetricsServer, serve, serve_or_say
+from nomad_actors.metrics import server as server_module
+from nomad_actors.metrics.server import LIMITS, MetricsServer, serve, serve_or_log
 from nomad_actors.processes.local_redis import free_port
 from nomad_actors.settings import Settings
 from tests.support.processes import ROOT, environ_for, program
@@ -89,18 +93,100 @@ def test_a_closed_server_gives_its_port_back(registry):
     serve(port, registry).close()
 
 
-def test_a_taken_port_is_named_with_what_to_do(registry):
+def test_a_taken_port_is_passed_over_and_the_log_says_so(registry, caplog):
+    caplog.set_level(logging.INFO)
+    first = serve(0, registry)
+    second = serve(first.port, registry)
+    third = serve(first.port, registry)
+    taken = f"{first.port}" if second.port == first.port + 1 else f"{first.port}-{second.port - 1}"
+    assert first.port < second.port < third.port
+    for server in (first, second, third):
+        server.close()
+    said = [getattr(r, "nomad_fields", {}) for r in caplog.records if "next free one" in r.getMessage()]
+    assert said == [{"taken": taken}, {"taken": f"{first.port}-{third.port - 1}"}]
+
+
+def test_a_port_whose_last_connection_is_not_forgotten_yet_is_free(registry):
+    server = serve(0, registry)
+    # The server closes first, so that the kernel keeps this connection in TIME_WAIT.
+    assert "apples_total 3.0" in ask(server, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    server.close()
+    waiting = [each for each in psutil.net_connections("tcp") if each.status == "TIME_WAIT"]
+    assert server.port in {each.laddr.port for each in waiting}
+    again = serve(server.port, registry)
+    assert again.port == server.port
+    again.close()
+
+
+def test_processes_that_search_at_once_find_a_port_each(wait_until, tmp_path):
+    port, program = free_port(), tmp_path / "serve.py"
+    program.write_text(SERVING, encoding="utf-8")
+    command = [sys.executable, str(program), str(port)]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    running = [subprocess.Popen(command, env=environ, stdin=-1, stdout=-1, text=True) for _ in range(8)]
+    # They have imported what they need; from here on they race.
+    assert [process.stdout.readline() for process in running] == ["ready\n"] * 8
+    for process in running:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    found = {int(process.stdout.readline()): process.pid for process in running}
+    answers = {}
+    for each in found:
+        with get(each) as answer:
+            answers[each] = int(re.search(rb"\npid (\d+)", answer.read())[1])
+    for process in running:
+        process.communicate("end\n")
+    assert answers == found
+    assert len(found) == 8
+
+
+SERVING = """
+import os, sys
+from prometheus_client import CollectorRegistry, Gauge
+from nomad_actors.metrics.server import serve
+
+registry = CollectorRegistry()
+Gauge("pid", "Whose it is.", registry=registry).set(os.getpid())
+print("ready", flush=True)
+sys.stdin.readline()
+print(serve(int(sys.argv[1]), registry).port, flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_without_a_free_port_one_line_names_them_and_what_to_do(registry, caplog, monkeypatch):
+    monkeypatch.setattr(server_module, "PORTS_TRIED", 1)
     port = free_port()
-    with socket.create_server(("127.0.0.1", port)), pytest.raises(OSError, match=f"{port}.*taken.*NOMAD_METRICS_PORT"):
+    with socket.create_server(("127.0.0.1", port)):
+        with pytest.raises(OSError, match=f"{port}.*taken.*NOMAD_METRICS_PORT"):
+            serve(port, registry)
+        assert serve_or_log(port, registry) is None
+    (record,) = [r for r in caplog.records if r.levelno >= logging.ERROR]
+    assert str(port) in record.nomad_fields["error"]
+
+
+def test_the_search_ends_at_the_last_port(registry, monkeypatch):
+    monkeypatch.setattr(server_module, "MAX_PORT", port := free_port())
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(OSError, match=f"ports {port} of"):
         serve(port, registry)
 
 
-def test_a_taken_port_costs_one_line_and_no_more(registry, caplog):
-    port = free_port()
-    with socket.create_server(("127.0.0.1", port)):
-        assert serve_or_say(port, registry) is None
-    (record,) = [r for r in caplog.records if r.levelno >= logging.ERROR]
-    assert str(port) in record.nomad_fields["error"]
+def test_an_address_that_is_not_ours_is_named_and_no_other_port_is_tried(registry):
+    with pytest.raises(OSError, match=r"port 9191 of 192\.0\.2\.1 for metrics cannot be used"):
+        serve(9191, registry, "192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("", 200), ("?service=workers", 200), ("?service=scheduler", 404), ("?service=workers&service=scheduler", 404)],
+)
+def test_a_scrape_of_another_service_on_the_same_range_of_ports_is_refused(registry, query, status):
+    server = serve(0, registry, service="workers")
+    answer = ask(server, f"GET /metrics{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    server.close()
+    assert answer.startswith(f"HTTP/1.1 {status} ")
+    assert ("apples_total 3.0" in answer) == (status == 200)
+    assert status == 200 or answer.endswith("these are the metrics of: workers\n")
 
 
 def test_only_the_loopback_is_listened_on(registry):

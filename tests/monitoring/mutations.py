@@ -15,14 +15,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from monitoring.alerts.files import texts, write
+from monitoring.alerts.files import texts
 from nomad_actors.thresholds import Table, table
 
 HERE = Path(__file__).parent
 
 #: The tests of each file of rules, the quickest first.
 _TESTS = {
-    "jobs.yml": ("burn", "failures", "burn_long", "slow_rare", "recorded", "slow"),
+    "failures.yml": ("burn", "failures", "burn_long", "recorded"),
+    "slowness.yml": ("slow_rare", "slow"),
     "queues.yml": ("queues",),
     "schedules.yml": ("schedules",),
     "services.yml": ("services",),
@@ -52,7 +53,10 @@ def noticed(moved: Table) -> bool | None:
     if not changed:
         return None
     with tempfile.TemporaryDirectory() as directory:
-        write(Path(directory) / "grafana" / "alerts", written)
+        rules = Path(directory) / "grafana" / "alerts"
+        rules.mkdir(parents=True)
+        for name, text in written.items():
+            (rules / name).write_text(text, encoding="utf-8")
         tests = Path(directory) / "tests" / "monitoring"
         tests.mkdir(parents=True)
         return any(_fails(shutil.copy(HERE / f"{test}.yml", tests)) for name in changed for test in _TESTS[name])

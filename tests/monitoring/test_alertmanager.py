@@ -166,7 +166,7 @@ def test_who_is_on_call_is_told_of_the_cause_and_not_of_what_follows(
         *({**missing, "metric": "nomad_job_attempts_total", "queue": queue} for queue in ("esi-refresh", "q")),
         {"alertname": "NomadQueueUnserved", "queue": "esi-refresh", "severity": "critical"},
         {"alertname": "NomadWorkerDown", "instance": "w:9191", "job": "workers", "severity": "warning"},
-        {"alertname": "NomadCollectorFailing", "source": "database", "severity": "critical"},
+        {"alertname": "NomadCollectorFailing", "source": "redis", "severity": "critical"},
         {**missing, "metric": "nomad_scheduler_holds"},
         {"alertname": "NomadPoisonJob", "queue": "q", "severity": "warning"},
     ]
@@ -176,7 +176,7 @@ def test_who_is_on_call_is_told_of_the_cause_and_not_of_what_follows(
         wait_until(lambda: len(pager.told) >= 3, timeout_seconds=30)
         suppressed = get(f"{url}/api/v2/alerts?active=false&inhibited=true")
     assert sorted(pager.told) == ["NomadCollectorFailing", "NomadMetricMissing", "NomadNoWorkers"]
-    # A database that cannot be read explains nothing that is missing of a scheduler's own.
+    # A Redis that cannot be read explains nothing that is missing of a scheduler's own.
     held = [(each["labels"]["alertname"], each["labels"].get("metric", "")) for each in suppressed]
     assert sorted(held) == [
         ("NomadMetricMissing", "nomad_job_attempts_total"),

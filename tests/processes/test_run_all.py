@@ -112,7 +112,7 @@ def test_everything_runs_on_one_host_and_a_killed_worker_is_started_again(
         check=True,
     )
     assert all(queue["kept"]["completed"] for queue in json.loads(beside.stdout)["queues"])
-    # Database, WAL, key, counts, Redis' files, its log and its address.
+    # Database, WAL, key, Redis' files, its log and its address.
     assert len(list((tmp_path / "var").rglob("*"))) > 10
     assert open_in(tmp_path / "var") == []
     lines = said(tmp_path)
@@ -121,7 +121,7 @@ def test_everything_runs_on_one_host_and_a_killed_worker_is_started_again(
     assert requests.get(admin[1], timeout=10).status_code == 200
     port = int(environ["NOMAD_METRICS_PORT"])
     metrics = [requests.get(f"http://127.0.0.1:{port + more}/metrics", timeout=10).text for more in (0, 1)]
-    none = 'nomad_job_attempts_total{actor="token-refresh",outcome="completed",queue="token-refresh"} 0.0'
+    none = 'nomad_job_wait_seconds_count{actor="token-refresh",queue="token-refresh"} 0.0'
     assert [none in text for text in metrics] == [False, True]
     assert "metrics are not served" not in lines
     assert "database is locked" not in lines

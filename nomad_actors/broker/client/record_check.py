@@ -18,6 +18,7 @@ from ..records.unreadable import Unreadable
 from . import slots
 from .link import CallerLinks, Request
 from .queue_facts import MARK
+from .totals import is_total
 
 #: How many records of one kind are looked at, about.
 SAMPLE = 200
@@ -54,6 +55,10 @@ def _size(value: bytes, least: int) -> _Reason:
 
 def _minute(_: bytes, value: bytes) -> _Reason:
     return None if stats.unpack(value) is not None else "not the counts of a minute"
+
+
+def _total(field: bytes, value: bytes) -> _Reason:
+    return None if is_total(field, value) else "not how often an actor's runs ended so"
 
 
 def _object(_: bytes, value: bytes) -> _Reason:
@@ -98,6 +103,7 @@ _HASHES: Mapping[keys.Key, tuple[str, _Check]] = {
     keys.META: ("setting", _setting),
     keys.WORKERS: ("worker", _mark),
     keys.STATS: ("statistics of minute", _minute),
+    keys.TOTALS: ("total of", _total),
     keys.FAILURE_GROUPS: ("failure group", _failure_group),
     keys.OPERATIONS: ("bulk operation", _object),
     keys.SLOTS: ("slot", _slot),

@@ -28,6 +28,6 @@ forget_next(record.tags, id)
 finish_cancelled(record, id, now, reason)
 redis.call('HSET', KEY.jobs, id, pack_record(record))
 local tally = new_tally()
-tally_outcome(tally, 'cancelled')
+tally_outcome(tally, 'cancelled', actor_of(record))
 write_tally(tally, now)
 return 'ok'

@@ -117,12 +117,13 @@ local tally, recovered, poisonous, must_wake = new_tally(), {}, 0, false
 local function recover(id, lease, fate)
   local record = record_of(id, lease.score, now)
   local holder = marks[string.sub(lease.token, 1, 8)]
-  local outcome = 'recovered'
+  -- What ends may begin once more, as somebody added it meanwhile.
+  local outcome, actor = 'recovered', actor_of(record)
   record.started = lease.started
   redis.call('HDEL', KEY.active, id)
   append_events(record, event(STARTED, lease.started, holder.name) .. event(RECOVERED, now, lease.token .. fate))
   if fate == 'gone' then record.crashes = math.min(MAX_CRASHES_KEPT, record.crashes + 1) end
-  tally_outcome(tally, 'recovered')
+  tally_outcome(tally, 'recovered', actor)
   if lease.cancel ~= '' then
     outcome = 'cancelled'
     must_wake = finish_cancelled(record, id, now, lease.cancel) or must_wake
@@ -134,7 +135,7 @@ local function recover(id, lease, fate)
     redis.call('ZADD', KEY.waiting, lease.score, id)
     must_wake = true
   end
-  if outcome ~= 'recovered' then tally_outcome(tally, outcome) end
+  if outcome ~= 'recovered' then tally_outcome(tally, outcome, actor) end
   local packed = pack_record(record)
   redis.call('HSET', KEY.jobs, id, packed)
   recovered[#recovered + 1] = id

@@ -23,7 +23,7 @@ local function add_outbox(count)
 end
 
 local function count_run(outcome, record, started)
-  tally_outcome(tally, outcome)
+  tally_outcome(tally, outcome, actor_of(record))
   if outcome == 'released' then return end
   local wait = math.max(0, started - record.ready)
   tally.wait_ms = tally.wait_ms + wait
