@@ -15,6 +15,7 @@ from dramatiq.threading import Interrupt, raise_thread_exception
 
 from nomad_actors import logs
 from nomad_actors.broker.worker import steady_log
+from nomad_actors.logs import setup
 from nomad_actors.logs.foreign_text import describe_error, is_printable, safe_repr, safe_str, safe_traceback
 from nomad_actors.queues.job import _as_json
 from nomad_actors.queues.json_text import one_line, readable
@@ -240,5 +241,5 @@ def test_whatever_nobody_caught_is_a_line(make: Callable[[], BaseException], mon
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     logs.configure("json", "info", stream)
     error = make()
-    logs._uncaught(type(error), error, None)
-    assert json.loads(stream.getvalue())["event"] == "nobody caught an exception"
+    setup._log_uncaught(type(error), error, None)
+    assert json.loads(stream.getvalue())["event"] == "uncaught exception"

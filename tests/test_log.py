@@ -295,7 +295,7 @@ def test_a_logger_works_before_anything_is_configured():
 
 PRINTING = """
 import logging, sys, threading, traceback
-from nomad_actors import log
+from nomad_actors import logs
 
 logs.configure_program("json", "info")
 # A second program in the same process, as Dramatiq's workers are.

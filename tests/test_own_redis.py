@@ -94,8 +94,8 @@ def test_it_has_one_address_for_good_and_keeps_what_it_held(tmp_path: Path, own:
 def test_a_second_system_does_not_begin_beside_the_first(
     tmp_path: Path, own: LocalRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nomad_actors.own_redis.GOING_DOWN_SECONDS", 0.1)
-    with pytest.raises(RunsAlready, match=f"runs already, on port {own.port}: stop the system that works on it"):
+    monkeypatch.setattr("nomad_actors.processes.own_redis.GOING_DOWN_SECONDS", 0.1)
+    with pytest.raises(RunsAlready, match=f"is already running, on port {own.port}: stop the system that uses it"):
         own_redis(tmp_path)
 
 
@@ -152,7 +152,7 @@ def test_a_file_that_holds_no_address_stops_the_start(tmp_path: Path) -> None:
     path = tmp_path / OWN_REDIS
     path.parent.mkdir()
     path.write_text("nonsense\n", encoding="utf-8")
-    with pytest.raises(SettingsError, match="what it holds is no URL"):
+    with pytest.raises(SettingsError, match="its content is not a valid URL"):
         settings(tmp_path)
     assert settings(tmp_path, REDIS_URL="redis://a").redis_url == "redis://a"
 

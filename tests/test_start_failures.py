@@ -214,7 +214,7 @@ def test_a_machine_without_redis_says_what_to_install(tmp_path: Path) -> None:
     code, said = ended(tmp_path, "nomad_actors.cli", "run", "all", REDIS_URL="", PATH="/nonexistent")
     assert code == EXIT_CANNOT_START
     assert len(said) == 1, said
-    assert "install one of them, or say where Redis is with REDIS_URL" in said[0]
+    assert "install one of them, or set REDIS_URL to a running Redis" in said[0]
 
 
 @pytest.mark.slow

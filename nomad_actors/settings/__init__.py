@@ -1,4 +1,4 @@
-"""Every setting, and what its value must be."""
+"""Every setting and its allowed values."""
 
 from .settings import OWN_REDIS, Keep, Settings, is_secret, read_with_origins
 

@@ -82,7 +82,7 @@ def test_a_large_file_may_take_as_long_as_it_gets_on(
             pipeline.set("often", number)
         pipeline.execute()
     server.kill()
-    monkeypatch.setattr("nomad_actors.local_redis.START_TIMEOUT_SECONDS", 1.5)
+    monkeypatch.setattr("nomad_actors.processes.local_redis.START_TIMEOUT_SECONDS", 1.5)
     # Over two seconds for all; it answers after each 1,024 commands.
     assert keys_of(started("--key-load-delay", "350")) == 121
 
@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_read_stops_the_start_and_doctor_says_why(
     assert "redis-check-aof --fix" in found[0].fix
     server = own_redis(tmp_path)
     server.free()
-    said = server.last_words().splitlines()
+    said = server.last_log_lines().splitlines()
     assert "Bad file format" in said[0]
     assert [line for line in said if not complaints([line])] == []
 
@@ -127,9 +127,9 @@ def test_commands_that_a_replay_drops_are_said_loudly(
 ) -> None:
     if server_version(find_server()) < (7, 0):
         pytest.skip("this Redis replays its file as nobody")
-    monkeypatch.setattr("nomad_actors.local_redis._DEFAULT_USER", "user default off")
+    monkeypatch.setattr("nomad_actors.processes.local_redis._DEFAULT_USER", "user default off")
     assert keys_of(started()) == 100
-    assert "it dropped commands while it read its append-only file: jobs are lost" in caplog.text
+    assert "it dropped commands while it loaded its append-only file: jobs are lost" in caplog.text
     (found,) = redis_log_findings(tmp_path)
     assert (found.status, "NOPERM" in found.found) == ("problem", True)
 
@@ -150,7 +150,7 @@ def test_files_that_no_server_would_read_stop_the_start(tmp_path: Path) -> None:
     directory = tmp_path / "redis"
     directory.mkdir()
     (directory / "dump.rdb").write_bytes(b"REDIS0009")
-    with pytest.raises(NomadError, match=r"dump.rdb would not be read: an append-only Redis begins empty"):
+    with pytest.raises(NomadError, match=r"dump.rdb would be ignored: an append-only Redis starts empty"):
         own_redis(tmp_path)
     (directory / "dump.rdb").unlink()
     (directory / "appendonly.aof").touch()
@@ -161,24 +161,24 @@ def test_files_that_no_server_would_read_stop_the_start(tmp_path: Path) -> None:
     manifest.write_text("file appendonly.aof seq 1 type b\n", encoding="utf-8")
     own_redis(tmp_path).free()
     manifest.write_text("file a.base.rdb seq 1 type b\nfile a.incr.aof seq 1 type i\n", encoding="utf-8")
-    with pytest.raises(NomadError, match="move away the one whose jobs are not wanted"):
+    with pytest.raises(NomadError, match="move away the one whose jobs you do not need"):
         own_redis(tmp_path)
 
 
 def test_nobody_writes_the_files_of_a_redis_that_does_not_answer_but_lives(
     tmp_path: Path, own: OwnRedis, started: Callable[..., OwnRedis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nomad_actors.own_redis.GOING_DOWN_SECONDS", 0.1)
+    monkeypatch.setattr("nomad_actors.processes.own_redis.GOING_DOWN_SECONDS", 0.1)
     first = started()
     assert first.process is not None
     pid = first.process.pid
     os.kill(pid, signal.SIGSTOP)
     # Its system is gone: the server itself holds the lock.
     first.free()
-    with pytest.raises(RunsAlready, match="runs already"):
+    with pytest.raises(RunsAlready, match="is already running"):
         own_redis(tmp_path)
     # One that goes down a while later is waited for.
-    monkeypatch.setattr("nomad_actors.own_redis.GOING_DOWN_SECONDS", 10.0)
+    monkeypatch.setattr("nomad_actors.processes.own_redis.GOING_DOWN_SECONDS", 10.0)
     threading.Timer(0.5, os.kill, (pid, signal.SIGKILL)).start()
     assert keys_of(started()) == 120
 
