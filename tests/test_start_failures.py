@@ -61,7 +61,7 @@ def test_a_newer_schema_ends_a_start_in_one_line_with_78(tmp_path: Path, part: s
     code, said = ended(tmp_path, "nomad_actors.cli", "run", part, REDIS_URL="")
     assert code == EXIT_CANNOT_START
     assert len(said) == 1, said
-    assert "cannot start: the database is at schema 9999, this release" in said[0]
+    assert "cannot start: the database has schema 9999, but this release" in said[0]
     assert "start that release, or restore a backup" in said[0]
 
 
@@ -72,7 +72,7 @@ def test_dramatiqs_own_command_line_passes_the_code_on(tmp_path: Path, redis_url
     code, said = ended(tmp_path, "dramatiq", *arguments, REDIS_URL=redis_url)
     assert code == EXIT_CANNOT_START
     assert "Traceback" not in "\n".join(said)
-    assert sum("cannot start: the database is at schema 9999" in line for line in said) == 1
+    assert sum("cannot start: the database has schema 9999" in line for line in said) == 1
 
 
 @pytest.mark.slow
@@ -90,7 +90,7 @@ def test_files_that_cannot_be_written_end_a_start_in_one_line_with_78(tmp_path: 
     assert "cannot be used: it cannot be written to" in said[0]
     assert "let this process' user write to it" in said[0]
     assert (keyless, len(of_key)) == (EXIT_CANNOT_START, 1), of_key
-    assert "token.key, the key of the stored logins, cannot be made (Permission denied); let" in of_key[0]
+    assert "token.key, the key of the stored logins, cannot be created (Permission denied); make" in of_key[0]
 
 
 @pytest.mark.slow
@@ -102,7 +102,7 @@ def test_a_directory_of_another_user_is_named_by_the_start_and_by_the_doctor(tmp
     environ = {"REDIS_URL": redis_url, "DATABASE_URL": f"sqlite:///{var_dir}/nomad.db"}
     code, said = ended(tmp_path, *WORKERS, before=obey_file_rights, **environ)
     assert (code, len(said)) == (EXIT_CANNOT_START, 1), said
-    assert "token.key, the key of the stored logins, cannot be made (Permission denied); let" in said[0]
+    assert "token.key, the key of the stored logins, cannot be created (Permission denied); make" in said[0]
     code, said = ended(tmp_path, "nomad_actors.cli", "doctor", before=obey_file_rights, **environ)
     assert code == 1
     assert f"this user (uid 0) cannot write {var_dir}" in " ".join(" ".join(said).split())

@@ -265,7 +265,7 @@ def test_a_program_that_needs_somebody_again_after_it_ran_well_is_logged_again(
     (part,) = supervisor._children
 
     def logged() -> int:
-        return caplog.text.count("cannot start until somebody acts")
+        return caplog.text.count("cannot start until an operator acts")
 
     supervisor.start()
     try:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nomad_actors.esi import ROUTES, EsiClient, EsiResponse, EsiUnavailable, SsoClient
-from nomad_actors.esi.listings import SET_TRIES
+from nomad_actors.esi.listings import SET_ATTEMPTS
 from sandbox.serve import SandboxServer
 
 from .conftest import Asked, Said, Scripted
@@ -67,7 +67,7 @@ def test_pages_that_never_agree_are_given_up(scripted_esi: EsiClient, scripted: 
     serve(scripted, [page([1], 2), page([2], 2, modified=NEW)])
     with pytest.raises(EsiUnavailable, match="changed while they were read, 3 times"):
         items(scripted_esi)
-    assert len(scripted.asked) == SET_TRIES * 2
+    assert len(scripted.asked) == SET_ATTEMPTS * 2
 
 
 def test_only_the_first_page_is_compared_and_a_torn_set_is_asked_for_whole(

