@@ -119,7 +119,7 @@ def test_every_line_of_a_program_that_has_no_redis(environ: dict[str, str], tmp_
         assert service.wait(timeout=60) == 1
     found = lines_of(tmp_path, environ["LOG_FORMAT"])
     (missing,) = [line for line in found if "Redis at 127.0.0.1:1/0 does not answer" in line["event"]]
-    assert "or use `make run`, which brings its own" in missing["event"]
+    assert "or use `make run`, which starts its own" in missing["event"]
     assert missing["level"] == "critical"
 
 

@@ -248,6 +248,6 @@ def test_a_redis_with_another_password_is_told_of_with_78(tmp_path: Path, own_re
     url = own_redis.url.replace("redis://", "redis://:wrong@")
     code, said = ended(tmp_path, "nomad_actors.scheduler", REDIS_URL=url)
     assert (code, len(said)) == (EXIT_CANNOT_START, 1), said
-    assert "lets nobody in" in said[0]
-    assert "set REDIS_PASSWORD right, or the password in REDIS_URL" in said[0]
-    assert "start one there" not in said[0]
+    assert "rejects the login" in said[0]
+    assert "correct REDIS_PASSWORD, or the password in REDIS_URL" in said[0]
+    assert "start it, set" not in said[0]
