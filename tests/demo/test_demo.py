@@ -75,7 +75,9 @@ def running(tmp_path: Path, wait_until: Callable[..., None]) -> Iterator[subproc
     process = start(output=output)
     try:
         wait_until(
-            lambda: "Running on" in output.read_text(errors="replace"), timeout_seconds=120, what="the demo runs on"
+            lambda: "Continuing" in output.read_text(errors="replace"),
+            timeout_seconds=120,
+            what="the steady load of the demo",
         )
         yield process
     finally:
