@@ -11,7 +11,7 @@ from nomad_actors.store.database import Database
 
 
 def put_database(path: Path) -> str:
-    """Put an empty, migrated database at `path`, where none is; return its URL."""
+    """Create an empty, migrated database at `path` if there is none; return its URL."""
     make_directory(path.parent)
     make_file(path)
     path.write_bytes(_migrated())

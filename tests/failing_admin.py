@@ -9,7 +9,7 @@ from nomad_actors.queues.bulk import Operations
 
 
 def fail(_: Operations) -> NoReturn:
-    """Raise what no part of ours expects."""
+    """Raise an error that our code does not expect."""
     raise RuntimeError("a fault of ours")
 
 

@@ -12,7 +12,7 @@ KEY = [secrets.token_urlsafe(48) for _ in range(20)]
 
 
 def printed(*texts: str | bytes) -> list[str]:
-    """Return the lines that are made of what is written."""
+    """Return the log lines for written text."""
     said: list[str] = []
     lines = PrintedLines(io.StringIO(), lambda line: said.append(redact(line)))
     for text in texts:
@@ -24,7 +24,7 @@ def printed(*texts: str | bytes) -> list[str]:
     return said
 
 
-def test_a_key_in_pem_is_hidden_over_all_its_lines() -> None:
+def test_a_pem_key_is_hidden_on_all_its_lines() -> None:
     pem = "\n".join(("key: -----BEGIN RSA PRIVATE KEY-----", *KEY, "-----END RSA PRIVATE KEY-----", "after\n"))
     assert printed(pem) == ["key: [hidden]", "after"]
     assert printed(*(f"{line}\n" for line in pem.split("\n"))) == ["key: [hidden]", "after"]
@@ -32,14 +32,14 @@ def test_a_key_in_pem_is_hidden_over_all_its_lines() -> None:
     assert printed(one_line) == ["[hidden]", "after"]
 
 
-def test_a_key_that_never_ends_does_not_silence_a_program_for_good() -> None:
+def test_a_key_that_never_ends_does_not_silence_a_program_permanently() -> None:
     said = printed("-----BEGIN PRIVATE KEY-----\n", *(f"line {number}\n" for number in range(1_000)))
     assert said[0] == "[hidden]"
     assert said[-1] == "line 999"
     assert len(said) > 700
 
 
-def test_bytes_are_looked_through_as_text_is() -> None:
+def test_bytes_are_redacted_like_text() -> None:
     assert printed(b"refresh_token=gEy-8fP2kq0aT1m4ZsBvXw\n", b"\xff\n") == ["refresh_token=[hidden]", "\\xff"]
 
 

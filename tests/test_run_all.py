@@ -72,15 +72,15 @@ def said(directory: Path) -> str:
 
 @pytest.fixture
 def app(environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]) -> Iterator[App]:
-    """The application of everything that `nomad run all` started; stopped with it."""
+    """The application of everything that `nomad run all` starts; stopped at the end."""
     with program(["nomad_actors.cli", "run", "all"], environ, tmp_path) as process:
         wait_until(lambda: "own Redis started" in said(tmp_path), timeout_seconds=20)
-        # No REDIS_URL: they find it as whoever types a command beside them does.
+        # No REDIS_URL: they find it as a command in another shell does.
         app = create_app(Settings.from_env(environ))
         yield app
         app.close()
         children = psutil.Process(process.pid).children(recursive=True)
-        # As `make` does: its group has the signal already, and it passes it on.
+        # As with `make`: its process group already has the signal, and it forwards it.
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
@@ -96,7 +96,7 @@ def ended(app: App) -> bool:
 
 
 @pytest.mark.slow
-def test_everything_runs_on_one_host_and_a_killed_worker_is_started_again(
+def test_everything_runs_on_one_host_and_a_killed_worker_is_restarted(
     app: App, environ: dict[str, str], sandbox: SandboxServer, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     add_first_jobs(save_logins(app, sandbox.base_url))
@@ -112,7 +112,7 @@ def test_everything_runs_on_one_host_and_a_killed_worker_is_started_again(
         check=True,
     )
     assert all(queue["kept"]["completed"] for queue in json.loads(beside.stdout)["queues"])
-    # Database, WAL, key, counts, Redis' files, its log and its address.
+    # Database, WAL, key, metrics, Redis's files, its log and its address.
     assert len(list((tmp_path / "var").rglob("*"))) > 10
     assert open_in(tmp_path / "var") == []
     lines = said(tmp_path)
@@ -143,7 +143,7 @@ def check_a_killed_worker_is_started_again(app: App, tmp_path: Path, wait_until:
 
 
 @pytest.mark.slow
-def test_a_second_signal_a_while_later_ends_everything_at_once(
+def test_a_second_signal_later_stops_everything_immediately(
     environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     environ["NOMAD_SHUTDOWN_MS"] = "60000"
@@ -158,7 +158,7 @@ def test_a_second_signal_a_while_later_ends_everything_at_once(
         process.send_signal(signal.SIGTERM)
         wait_until(lambda: "Stopping worker process" in said(tmp_path))
         first = time.monotonic()
-        # Whoever presses Ctrl-C again and again; what follows the first at once is taken for the same.
+        # Like repeated Ctrl-C; a second signal right after the first one counts as the same.
         while process.poll() is None and time.monotonic() - first < 20:
             process.send_signal(signal.SIGTERM)
             time.sleep(0.1)

@@ -21,11 +21,11 @@ from tests.processes import ROOT, environ_for, program
 from tests.sentry_project import SentryProject
 
 REFRESH_TOKEN = "gEy-8fP2kq0aT1m4ZsBvXw=="
-#: Looks like nothing that a pattern knows.
+#: A form that no pattern matches.
 ACCESS_TOKEN = "opaque-1B2c3D4e5F6g7H8i9J0k"
 CLIENT_SECRET = "cL1ent/s3cret+of,the;app"
 TOKEN_KEY = "3q2-7wABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhs"
-#: Of an application's own: known to nobody.
+#: A secret of an application, which we do not know.
 OWN_SECRET = "N0body-kn0ws-th1s-one"
 BASIC = base64.b64encode(f"nomad-client:{CLIENT_SECRET}".encode()).decode()
 
@@ -149,7 +149,7 @@ def app(environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def everything_in(client: redis.Redis) -> str:
-    """Return all that a Redis holds, as text."""
+    """Return all data of a Redis as text."""
     found: list[object] = []
     for key in client.scan_iter("*"):
         match client.type(key):
@@ -169,7 +169,7 @@ def everything_in(client: redis.Redis) -> str:
 
 
 def answers_of(url: str) -> str:
-    """Return what an admin answers about the queue and its jobs: its API and its pages."""
+    """Return what an admin shows about the queue and its jobs, in its API and its pages."""
     said = ""
     paths = ["queues", "queues/leaks", "queues/leaks/failures", "health", "audit", "metrics", "doctor"]
     paths += [f"queues/leaks/jobs?status={status}&limit=50" for status in ("failed", "completed", "delayed", "active")]
@@ -214,7 +214,7 @@ def test_no_secret_of_a_job_leaves_its_process(
             for form in {secret, quote(secret, safe=""), json.dumps(secret)[1:-1]}:
                 at = text.find(form)
                 assert at < 0, f"{place}: {text[max(0, at - 200) : at + 60]}"
-    # They were told of, each of them: what was looked through is what was meant.
+    # Each job was logged, so the checked text is the right one.
     assert places["the log"].count("[hidden]") > 40
     for module in ("stdout", "stderr", "py.warnings", "a.library", "own", "raise-it-job", "refuse-job"):
         assert re.search(rf'"?module"?[=:] ?"?{module}"?.*\[hidden\]', places["the log"]), module

@@ -72,7 +72,7 @@ def said(directory: Path) -> str:
     return (directory / "output.log").read_text(errors="replace")
 
 
-def test_a_job_type_of_the_users_own_runs_in_a_worker_process(
+def test_a_users_job_type_runs_in_a_worker_process(
     app: App, environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     queue = app.queues.get_queue("greetings")
@@ -90,7 +90,7 @@ def test_a_job_type_of_the_users_own_runs_in_a_worker_process(
     assert "module=hello-job" in lines
 
 
-def test_what_the_users_modules_begin_is_begun_in_each_worker_and_not_before_a_fork(
+def test_the_users_modules_are_imported_in_each_worker_and_not_before_a_fork(
     app: App, environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     begins = "import os, threading; threading.Thread(target=print, args=(f'begun in {os.getpid()}',)).start()"
@@ -104,16 +104,16 @@ def test_what_the_users_modules_begin_is_begun_in_each_worker_and_not_before_a_f
             return {int(pid) for pid in re.findall(r"begun in ([0-9]+)", said(tmp_path))}
 
         wait_until(lambda: begun() >= pids, timeout_seconds=20, what=said(tmp_path))
-        # One more, where it was quick, is the process that checked whether workers can start.
+        # One more if it was quick: the process that checks whether workers can start.
         assert (main.pid in begun(), len(begun() - pids) <= 1) == (False, True)
 
 
 @pytest.mark.parametrize("reporting", [False, True])
-def test_a_worker_stops_in_time_and_gives_back_what_still_runs(
+def test_a_worker_stops_in_time_and_returns_running_jobs(
     app: App, environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None], reporting: bool
 ) -> None:
     queue = app.queues.get_queue("greetings")
-    # A Sentry that takes connections and never answers.
+    # A Sentry that accepts connections but never responds.
     sentry = socket.create_server(("127.0.0.1", 0))
     if reporting:
         environ["SENTRY_DSN"] = f"http://public@127.0.0.1:{sentry.getsockname()[1]}/1"
@@ -133,7 +133,7 @@ def test_a_worker_stops_in_time_and_gives_back_what_still_runs(
     assert queue.workers() == []
 
 
-def test_a_second_sigterm_ends_a_worker_at_once(
+def test_a_second_sigterm_ends_a_worker_immediately(
     app: App, environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     queue = app.queues.get_queue("greetings")

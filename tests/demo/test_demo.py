@@ -43,7 +43,7 @@ def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 @pytest.mark.slow
-def test_once_runs_every_job_type_beside_another_redis_and_leaves_nothing(
+def test_once_runs_every_job_type_next_to_another_redis_and_cleans_up(
     tmp_path: Path, redis_client: redis.Redis, redis_server: LocalRedis
 ) -> None:
     redis_client.set("somebody's", "data")
@@ -70,14 +70,14 @@ def test_once_runs_every_job_type_beside_another_redis_and_leaves_nothing(
 
 @pytest.fixture
 def running(tmp_path: Path, wait_until: Callable[..., None]) -> Iterator[subprocess.Popen[bytes]]:
-    """The demo, which says to the file `said` what it says, and goes on until it is ended."""
+    """Start the demo with its output in the file `output`; it runs until it is stopped."""
     output = tmp_path / "said"
     process = start(output=output)
     try:
         wait_until(
             lambda: "Continuing" in output.read_text(errors="replace"),
             timeout_seconds=120,
-            what="the steady load of the demo",
+            what="the steady load",
         )
         yield process
     finally:
@@ -87,7 +87,7 @@ def running(tmp_path: Path, wait_until: Callable[..., None]) -> Iterator[subproc
 
 
 def end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """End the demo, and see that nothing that it started is left."""
+    """Stop the demo, and check that no process that it started is left."""
     started = family(process)
     assert len(started) >= 5
     process.send_signal(number)
@@ -97,7 +97,7 @@ def end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 
 @pytest.mark.slow
-def test_killing_the_demo_ends_everything_it_started(tmp_path: Path, wait_until: Callable[..., None]) -> None:
+def test_killing_the_demo_stops_everything_it_started(tmp_path: Path, wait_until: Callable[..., None]) -> None:
     process = start(output=tmp_path / "said")
     try:
         wait_until(
@@ -112,7 +112,7 @@ def test_killing_the_demo_ends_everything_it_started(tmp_path: Path, wait_until:
 
 
 @pytest.mark.slow
-def test_the_demo_is_the_original_to_look_at_and_ends_with_all_it_started(
+def test_the_demo_has_the_originals_api_and_stops_everything_it_started(
     running: subprocess.Popen[bytes], tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     said = (tmp_path / "said").read_text()
@@ -125,7 +125,6 @@ def test_the_demo_is_the_original_to_look_at_and_ends_with_all_it_started(
 
 
 def check_ways_in(address: str, said: str) -> None:
-    """What the demo says to type, and the link that it prints, lead to this system and no other."""
     line = next(line for line in said.splitlines() if line.startswith("In another shell: export "))
     typed = f"{line.partition(': ')[2]} && '{sys.executable}' -m nomad_actors.cli schedules --json"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("REDIS_")}
@@ -134,7 +133,7 @@ def check_ways_in(address: str, said: str) -> None:
     page = requests.get(address, timeout=10)
     assert page.status_code == 200
     assert "esi-refresh" in page.text
-    # Without a token it is looked at only; the link that the demo prints logs its browser in, once.
+    # Without a token the admin is read-only; the link that the demo prints logs a browser in, once.
     assert ">Pause<" not in requests.get(f"{address}queues/esi-refresh", timeout=10).text
     link = next(line.split()[-1] for line in said.splitlines() if line.startswith("Log in, once"))
     with requests.Session() as browser:
@@ -144,11 +143,10 @@ def check_ways_in(address: str, said: str) -> None:
 
 
 def check_original(url: str, said: str, wait_until: Callable[..., None]) -> None:
-    """The original's addresses answer in its form."""
     jobs = f"{url}/admin/jobs/queues/token-refresh/jobs"
     var_dir = Path(re.findall(r"NOMAD_VAR_DIR=(\S+)", said)[0])
     schedule = requests.get(f"{url}/admin/jobs/scheduler", timeout=10).json()["jobs"][0]["name"]
-    # A character that nobody has logged in: it fails at once. No more of them than health puts up with.
+    # Characters without a login: their jobs fail immediately. Not more than health tolerates.
     stranger = {"name": "token-refresh", "data": {"character_id": 1, "user_id": 1}}
     needing = [line for line in LINES if "{failed}" in line.path]
     acted_on = {

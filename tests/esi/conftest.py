@@ -25,7 +25,7 @@ USER_AGENT = "nomad-tests/1 (tests@example.com)"
 
 @dataclass(frozen=True)
 class Said:
-    """One answer that the scripted server gives; `body` is sent as it is when it is bytes, else as JSON."""
+    """One response of the scripted server; a `body` of bytes is sent unchanged, anything else as JSON."""
 
     status: int = 200
     body: Any = None
@@ -40,7 +40,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Asked:
-    """One request that the scripted server got."""
+    """One request that the scripted server received."""
 
     path: str
     query: dict[str, str]
@@ -95,7 +95,7 @@ def _handler(scripted: Scripted) -> type[BaseHTTPRequestHandler]:
             if said.cut:
                 self.close_connection = True
                 return
-            # Without the headers that the library adds by itself: the script decides.
+            # Without the headers that the library adds: the script decides.
             self.send_response_only(said.status)
             content = b"" if said.status == 304 else said.content
             for name, value in {"Content-Length": str(len(content)), "Connection": "close", **said.headers}.items():
@@ -116,7 +116,7 @@ def _flat(query: str) -> dict[str, str]:
 
 @pytest.fixture
 def scripted() -> Iterator[Scripted]:
-    """A server that says what the test tells it to."""
+    """A server whose responses a test defines."""
     server = Scripted()
     yield server
     server.stop()
@@ -124,27 +124,27 @@ def scripted() -> Iterator[Scripted]:
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """Our clock, which agrees with the sandbox's."""
+    """Our clock, synchronised with the sandbox's."""
     return ManualClock(NOW_S * 1000)
 
 
 @pytest.fixture
 def http() -> Iterator[requests.Session]:
-    """The session that both clients share."""
+    """The HTTP session of both clients."""
     with http_session(USER_AGENT) as session:
         yield session
 
 
 @pytest.fixture
 def sandbox() -> Iterator[SandboxServer]:
-    """An ESI and an SSO with a few characters, whose time stands still until the test moves it."""
+    """An ESI and an SSO with a few characters and a frozen clock that tests advance."""
     with SandboxServer(characters=3, clock=SandboxClock(frozen_at_s=NOW_S)) as server:
         yield server
 
 
 @pytest.fixture
 def advance(clock: ManualClock, sandbox: SandboxServer) -> Callable[[float], None]:
-    """`advance(seconds)`: let time pass, here and in the sandbox."""
+    """`advance(seconds)`: advance both our clock and the sandbox's."""
 
     def pass_(seconds: float) -> None:
         clock.advance(seconds=seconds)
@@ -175,5 +175,5 @@ def scripted_esi(http: requests.Session, scripted: Scripted, clock: ManualClock)
 
 @pytest.fixture
 def tokens(sso: SsoClient, sandbox: SandboxServer) -> Tokens:
-    """The tokens of a sandbox character who granted everything."""
+    """The tokens of a sandbox character with all scopes."""
     return sso.refresh(sandbox.logins()[0]["refresh_token"])

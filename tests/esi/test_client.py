@@ -24,7 +24,7 @@ PUBLIC = ROUTES["/characters/{character_id}"]
 PATH = "/characters/7/wallet"
 
 
-def test_an_answer_carries_the_document_and_what_goes_with_it(esi: EsiClient, tokens: Tokens) -> None:
+def test_a_response_has_the_document_and_its_metadata(esi: EsiClient, tokens: Tokens) -> None:
     answer = esi.get(WALLET, character_id=tokens.character_id, access_token=tokens.access_token)
     assert isinstance(answer.body, float)
     assert (answer.status, answer.not_modified, answer.pages) == (200, False, 1)
@@ -34,7 +34,7 @@ def test_an_answer_carries_the_document_and_what_goes_with_it(esi: EsiClient, to
     assert answer.fresh_until_ms == (NOW_S + 120 + SLACK_SECONDS) * 1000
 
 
-def test_every_route_is_answered(esi: EsiClient, tokens: Tokens) -> None:
+def test_every_route_gets_a_response(esi: EsiClient, tokens: Tokens) -> None:
     for route in ROUTES.values():
         answer = esi.get_all(route, character_id=tokens.character_id, access_token=tokens.access_token)
         assert answer.status == 200, route.name
@@ -45,7 +45,7 @@ def test_a_public_route_needs_no_token(esi: EsiClient, tokens: Tokens) -> None:
     assert esi.get(PUBLIC, character_id=tokens.character_id, access_token=None).body["name"] == tokens.name
 
 
-def test_an_unchanged_answer_is_a_304_that_renews_the_freshness(
+def test_an_unchanged_document_is_a_304_that_renews_the_freshness(
     esi: EsiClient, tokens: Tokens, advance: Callable[[float], None]
 ) -> None:
     first = esi.get(SKILLS, character_id=tokens.character_id, access_token=tokens.access_token)
@@ -55,7 +55,7 @@ def test_an_unchanged_answer_is_a_304_that_renews_the_freshness(
     assert again.fresh_until_ms == first.fresh_until_ms + 61_000
 
 
-def test_a_request_says_who_asks_and_which_version_of_esi_is_meant(scripted_esi: EsiClient, scripted: Scripted) -> None:
+def test_a_request_has_user_agent_and_compatibility_date(scripted_esi: EsiClient, scripted: Scripted) -> None:
     scripted.say("/characters/7/industry/jobs", Said(body=[]))
     scripted_esi.get(JOBS, character_id=7, access_token="a token", etag='"an etag"', query={"more": "1"})
     [asked] = scripted.asked
@@ -66,9 +66,7 @@ def test_a_request_says_who_asks_and_which_version_of_esi_is_meant(scripted_esi:
     assert asked.query == {"include_completed": "true", "more": "1"}
 
 
-def test_a_token_goes_neither_with_public_routes_nor_to_where_an_answer_points(
-    scripted_esi: EsiClient, scripted: Scripted
-) -> None:
+def test_a_token_is_sent_neither_to_public_routes_nor_to_redirects(scripted_esi: EsiClient, scripted: Scripted) -> None:
     scripted.say("/characters/7", Said(body={}))
     scripted_esi.get(PUBLIC, character_id=7, access_token=None)
     assert "Authorization" not in scripted.asked[0].headers
@@ -78,9 +76,7 @@ def test_a_token_goes_neither_with_public_routes_nor_to_where_an_answer_points(
     assert [asked.path for asked in scripted.asked] == ["/characters/7", PATH]
 
 
-def test_no_cookie_of_one_characters_answer_goes_with_another_request(
-    scripted_esi: EsiClient, scripted: Scripted
-) -> None:
+def test_no_cookie_is_sent_with_another_characters_request(scripted_esi: EsiClient, scripted: Scripted) -> None:
     scripted.say(PATH, Said(body=1.0, headers={"Set-Cookie": "session=of-7; Path=/"}))
     for _ in range(2):
         scripted_esi.get(WALLET, character_id=7, access_token="a token")
@@ -118,7 +114,7 @@ def test_many_threads_share_one_pool_of_connections(scripted_esi: EsiClient, scr
     assert statuses == [200] * POOL_SIZE
 
 
-def test_a_server_that_says_nothing_is_given_up(
+def test_a_silent_server_times_out(
     monkeypatch: pytest.MonkeyPatch, scripted_esi: EsiClient, scripted: Scripted
 ) -> None:
     assert client.TIMEOUTS_SECONDS == (5, 30)
@@ -146,7 +142,7 @@ def test_a_server_that_says_nothing_is_given_up(
             {"Expires": "Sun, 01 Nov 2026 12:02:00 GMT", "Date": "Sun, 01 Nov 2026 12:00:30 GMT"},
             90 + SLACK_SECONDS,
         ),
-        # In the past, without its counterpart, no date, without a zone, beyond any time.
+        # In the past, without `Date`, not a date, without a zone, out of range.
         (
             {"Expires": "Sun, 01 Nov 2026 12:00:00 GMT", "Date": "Sun, 01 Nov 2026 12:00:30 GMT"},
             120 + SLACK_SECONDS,
@@ -162,13 +158,11 @@ def test_a_server_that_says_nothing_is_given_up(
         ({}, 120 + SLACK_SECONDS),
     ],
 )
-def test_freshness_is_cache_control_then_expires_then_what_is_known(headers: dict[str, str], seconds: int) -> None:
+def test_freshness_is_cache_control_then_expires_then_the_routes_value(headers: dict[str, str], seconds: int) -> None:
     assert fresh_seconds(requests.structures.CaseInsensitiveDict(headers), WALLET) == seconds
 
 
-def test_expires_says_nothing_where_events_end_the_freshness(
-    esi: EsiClient, tokens: Tokens, clock: ManualClock
-) -> None:
+def test_expires_is_ignored_on_event_based_routes(esi: EsiClient, tokens: Tokens, clock: ManualClock) -> None:
     answer = esi.get(SKILLS, character_id=tokens.character_id, access_token=tokens.access_token)
     assert answer.fresh_until_ms == clock.now_ms() + (60 + SLACK_SECONDS) * 1000
 

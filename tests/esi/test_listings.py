@@ -25,7 +25,7 @@ def page(rows: list[int], pages: int, modified: str = OLD, etag: str = '"e"') ->
 
 
 def serve(scripted: Scripted, *sets: list[Said]) -> None:
-    """Serve sets of pages: each request for page 1 begins the next set; the last one stays."""
+    """Serve sets of pages: each request for page 1 starts the next set; the last set stays."""
     waiting = list(sets)
     now: list[Said] = []
 
@@ -43,8 +43,8 @@ def items(esi: EsiClient, etag: str | None = None) -> list[int]:
     return [row["item_id"] for row in answer.body]
 
 
-def test_all_pages_are_one_listing(scripted_esi: EsiClient, scripted: Scripted) -> None:
-    # Short and empty pages happen in the middle (esi-issues #914).
+def test_all_pages_form_one_listing(scripted_esi: EsiClient, scripted: Scripted) -> None:
+    # Short and empty pages occur in the middle (esi-issues #914).
     serve(scripted, [page([1, 2], 4), page([3], 4), page([], 4), page([4, 5], 4)])
     assert items(scripted_esi) == [1, 2, 3, 4, 5]
     assert all(asked.headers["Authorization"] == "Bearer a token" for asked in scripted.asked)
@@ -58,19 +58,21 @@ def test_all_pages_are_one_listing(scripted_esi: EsiClient, scripted: Scripted) 
         [page([1], 2), page([2], 1)],
     ],
 )
-def test_pages_of_two_moments_are_thrown_away(scripted_esi: EsiClient, scripted: Scripted, torn: list[Said]) -> None:
+def test_pages_of_different_states_are_read_again(
+    scripted_esi: EsiClient, scripted: Scripted, torn: list[Said]
+) -> None:
     serve(scripted, torn, [page([7], 2, modified=NEW), page([8], 2, modified=NEW)])
     assert items(scripted_esi) == [7, 8]
 
 
-def test_pages_that_never_agree_are_given_up(scripted_esi: EsiClient, scripted: Scripted) -> None:
+def test_pages_that_keep_changing_are_an_error(scripted_esi: EsiClient, scripted: Scripted) -> None:
     serve(scripted, [page([1], 2), page([2], 2, modified=NEW)])
     with pytest.raises(EsiUnavailable, match="changed while they were read, 3 times"):
         items(scripted_esi)
     assert len(scripted.asked) == SET_ATTEMPTS * 2
 
 
-def test_only_the_first_page_is_compared_and_a_torn_set_is_asked_for_whole(
+def test_only_the_first_page_is_conditional_and_only_on_the_first_attempt(
     scripted_esi: EsiClient, scripted: Scripted
 ) -> None:
     serve(scripted, [page([1], 2), page([2], 2, modified=NEW)], [page([3], 2), page([4], 2)])
@@ -84,14 +86,14 @@ def test_an_unchanged_first_page_ends_the_listing(scripted_esi: EsiClient, scrip
     assert len(scripted.asked) == 1
 
 
-def test_a_page_that_fails_fails_the_listing(scripted_esi: EsiClient, scripted: Scripted) -> None:
+def test_a_failed_page_fails_the_listing(scripted_esi: EsiClient, scripted: Scripted) -> None:
     serve(scripted, [page([1], 2), Said(502, {"error": "Bad Gateway"})])
     with pytest.raises(EsiUnavailable, match="502"):
         items(scripted_esi)
 
 
 @pytest.mark.parametrize("pages", ["1001", "999999999"])
-def test_a_listing_without_end_is_no_listing(scripted_esi: EsiClient, scripted: Scripted, pages: str) -> None:
+def test_an_endless_listing_is_an_error(scripted_esi: EsiClient, scripted: Scripted, pages: str) -> None:
     scripted.say("/characters/7/assets", Said(body=[], headers={"X-Pages": pages}))
     with pytest.raises(EsiUnavailable, match="no end"):
         items(scripted_esi)
@@ -99,13 +101,13 @@ def test_a_listing_without_end_is_no_listing(scripted_esi: EsiClient, scripted: 
 
 
 @pytest.mark.parametrize("pages", ["", "0", "many", "²", "9" * 5_000])
-def test_an_odd_number_of_pages_is_one_page(scripted_esi: EsiClient, scripted: Scripted, pages: str) -> None:
+def test_an_invalid_number_of_pages_means_one_page(scripted_esi: EsiClient, scripted: Scripted, pages: str) -> None:
     scripted.say("/characters/7/assets", Said(body=[{"item_id": 1}], headers={"X-Pages": pages}))
     assert items(scripted_esi) == [1]
 
 
 @pytest.mark.parametrize("body", [None, {"error": "odd"}, "text", 1.5])
-def test_what_is_no_list_is_no_listing(scripted_esi: EsiClient, scripted: Scripted, body: Any) -> None:
+def test_a_body_that_is_not_a_list_is_an_error(scripted_esi: EsiClient, scripted: Scripted, body: Any) -> None:
     scripted.say("/characters/7/assets", Said(body=body))
     scripted.say("/characters/7/wallet/transactions", Said(body=body))
     for route in (ASSETS, TRANSACTIONS):
@@ -114,14 +116,14 @@ def test_what_is_no_list_is_no_listing(scripted_esi: EsiClient, scripted: Script
 
 
 @pytest.mark.parametrize("row", [{"amount": 1}, {"transaction_id": "x"}, 5, None])
-def test_a_row_without_its_number_is_no_row(scripted_esi: EsiClient, scripted: Scripted, row: Any) -> None:
+def test_a_row_without_its_id_is_an_error(scripted_esi: EsiClient, scripted: Scripted, row: Any) -> None:
     scripted.say("/characters/7/wallet/transactions", Said(body=[row]))
     with pytest.raises(EsiUnavailable, match="row without transaction_id"):
         scripted_esi.get_all(TRANSACTIONS, character_id=7, access_token=None)
 
 
 def walk(numbers: list[int], per_answer: int, key: str, parameter: str, *, inclusive: bool) -> Callable[[Asked], Said]:
-    """Serve rows from the newest down, as ESI does."""
+    """Serve rows from the newest downwards, as ESI does."""
 
     def answer(asked: Asked) -> Said:
         start = int(asked.query.get(parameter, "999999999"))
@@ -132,7 +134,7 @@ def walk(numbers: list[int], per_answer: int, key: str, parameter: str, *, inclu
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 10, 11])
-def test_transactions_are_walked_to_the_oldest_each_row_once(
+def test_transactions_are_read_to_the_oldest_each_row_once(
     scripted_esi: EsiClient, scripted: Scripted, count: int
 ) -> None:
     numbers = list(range(5_000 + count, 5_000, -1))
@@ -143,19 +145,19 @@ def test_transactions_are_walked_to_the_oldest_each_row_once(
     assert (answer.etag, answer.pages) == ('"newest"', len(scripted.asked))
 
 
-def test_mail_is_walked_to_the_oldest(scripted_esi: EsiClient, scripted: Scripted) -> None:
+def test_mail_is_read_to_the_oldest(scripted_esi: EsiClient, scripted: Scripted) -> None:
     numbers = list(range(107, 100, -1))
     scripted.script["/characters/7/mail"] = walk(numbers, 3, "mail_id", "last_mail_id", inclusive=False)
     answer = scripted_esi.get_all(MAIL, character_id=7, access_token=None)
     assert [row["mail_id"] for row in answer.body] == numbers
 
 
-def test_an_unchanged_beginning_ends_the_walk(scripted_esi: EsiClient, scripted: Scripted) -> None:
+def test_an_unchanged_first_response_ends_the_listing(scripted_esi: EsiClient, scripted: Scripted) -> None:
     scripted.say("/characters/7/mail", Said(304))
     assert scripted_esi.get_all(MAIL, character_id=7, access_token=None, etag='"mine"').not_modified
 
 
-def test_a_walk_without_end_is_given_up(
+def test_an_endless_walk_is_an_error(
     monkeypatch: pytest.MonkeyPatch, scripted_esi: EsiClient, scripted: Scripted
 ) -> None:
     monkeypatch.setattr("nomad_actors.esi.listings.MAX_PAGES", 5)
@@ -167,7 +169,7 @@ def test_a_walk_without_end_is_given_up(
     assert len(scripted.asked) == 5
 
 
-def test_a_snapshot_that_turns_over_between_two_pages_is_read_again(
+def test_a_snapshot_that_changes_between_two_pages_is_read_again(
     esi: EsiClient, sso: SsoClient, sandbox: SandboxServer
 ) -> None:
     hoarder = next(each for each in sandbox.logins() if each["profession"] == "trader")

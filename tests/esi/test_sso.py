@@ -42,7 +42,7 @@ def ec_key() -> ec.EllipticCurvePrivateKey:
 
 
 def published(*names: str) -> Said:
-    """Return the answer with the public halves of the keys of these names."""
+    """Return a response with the public keys of these names."""
     keys = []
     for name in names:
         if name == "ES256":
@@ -54,7 +54,7 @@ def published(*names: str) -> Said:
 
 
 class Sso:
-    """An SSO that answers every refresh with one token, whose claims and signature a test may change."""
+    """An SSO that answers every refresh with one token; tests may change its claims and signature."""
 
     def __init__(self, scripted: Scripted) -> None:
         self.scripted = scripted
@@ -103,7 +103,7 @@ def refused(client: SsoClient, call: Callable[[], Tokens] | None = None) -> SsoE
     return caught.value
 
 
-def test_a_refresh_gives_the_characters_tokens(sso: SsoClient, sandbox: SandboxServer) -> None:
+def test_a_refresh_returns_the_characters_tokens(sso: SsoClient, sandbox: SandboxServer) -> None:
     login = sandbox.logins()[0]
     tokens = sso.refresh(login["refresh_token"])
     assert (tokens.character_id, tokens.name, tokens.owner_hash) == (
@@ -114,7 +114,7 @@ def test_a_refresh_gives_the_characters_tokens(sso: SsoClient, sandbox: SandboxS
     assert tokens.refresh_token == sandbox.logins()[0]["refresh_token"] != login["refresh_token"]
 
 
-def test_the_old_refresh_token_is_dead_where_sso_rotated_it(sso: SsoClient, sandbox: SandboxServer) -> None:
+def test_the_old_refresh_token_is_dead_after_a_rotation(sso: SsoClient, sandbox: SandboxServer) -> None:
     old = sandbox.logins()[0]["refresh_token"]
     new = sso.refresh(old).refresh_token
     with pytest.raises(DeadLogin, match="Token missing/expired"):
@@ -128,7 +128,7 @@ def test_a_login_is_made_with_a_code_and_its_verifier(
     verifier = "v" * 43
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
     login, redirect_uri = sandbox.logins()[1], "http://127.0.0.1:1/back"
-    # A single scope is a bare string in the token.
+    # A single scope is a plain string in the token.
     url = sso.authorize_url(["esi-mail.read_mail.v1"], "the state", challenge, redirect_uri)
 
     def code() -> str:
@@ -144,7 +144,7 @@ def test_a_login_is_made_with_a_code_and_its_verifier(
     assert tokens.refresh_token == sandbox.logins()[1]["refresh_token"]
 
 
-def test_a_wrong_client_is_our_fault_and_no_logins(
+def test_a_wrong_client_is_misconfiguration_and_not_a_dead_login(
     http: requests.Session, sandbox: SandboxServer, clock: ManualClock
 ) -> None:
     wrong = SsoClient(http, base_url=sandbox.base_url, client_id="sandbox-client", client_secret="wrong", clock=clock)
@@ -165,7 +165,9 @@ def test_a_refresh_is_form_encoded_with_basic_auth(odd_sso: Sso, client: SsoClie
     assert tokens.refresh_token == "rotated"
 
 
-def test_an_application_without_secret_names_itself(odd_sso: Sso, http: requests.Session, clock: ManualClock) -> None:
+def test_an_application_without_secret_sends_its_client_id(
+    odd_sso: Sso, http: requests.Session, clock: ManualClock
+) -> None:
     base_url = odd_sso.scripted.base_url
     SsoClient(http, base_url=base_url, client_id=CLIENT, client_secret="", clock=clock).refresh(REFRESH_TOKEN)
     [asked] = odd_sso.asked(TOKEN_PATH)
@@ -173,12 +175,12 @@ def test_an_application_without_secret_names_itself(odd_sso: Sso, http: requests
     assert "Authorization" not in asked.headers
 
 
-def test_the_old_refresh_token_stands_where_sso_sent_none(odd_sso: Sso, client: SsoClient) -> None:
+def test_the_old_refresh_token_is_kept_if_sso_sends_none(odd_sso: Sso, client: SsoClient) -> None:
     odd_sso.answer(odd_sso.sign(), refresh_token=None)
     assert client.refresh(REFRESH_TOKEN).refresh_token == REFRESH_TOKEN
 
 
-def test_tokens_do_not_show_themselves(odd_sso: Sso, client: SsoClient) -> None:
+def test_repr_hides_the_tokens(odd_sso: Sso, client: SsoClient) -> None:
     tokens = client.refresh(REFRESH_TOKEN)
     for shown in (repr(tokens), str(tokens), f"{[tokens]}"):
         assert "rotated" not in shown
@@ -189,13 +191,15 @@ def test_tokens_do_not_show_themselves(odd_sso: Sso, client: SsoClient) -> None:
     ("claim", "scopes"),
     [(..., set()), (None, set()), ("a.b.v1", {"a.b.v1"}), (["a.b.v1", "c.d.v1"], {"a.b.v1", "c.d.v1"}), (5, set())],
 )
-def test_scopes_come_in_any_of_their_forms(odd_sso: Sso, client: SsoClient, claim: Any, scopes: set[str]) -> None:
+def test_scopes_may_be_a_list_a_string_or_missing(
+    odd_sso: Sso, client: SsoClient, claim: Any, scopes: set[str]
+) -> None:
     odd_sso.answer(odd_sso.sign(scp=claim))
     assert client.refresh(REFRESH_TOKEN).scopes == scopes
 
 
 @pytest.mark.parametrize("form", ["{base}", "{base}/", "{host}", "https://{host}", "https://{host}/"])
-def test_the_issuer_is_written_in_several_ways(odd_sso: Sso, client: SsoClient, form: str) -> None:
+def test_all_spellings_of_the_issuer_are_accepted(odd_sso: Sso, client: SsoClient, form: str) -> None:
     base = odd_sso.scripted.base_url
     odd_sso.answer(odd_sso.sign(iss=form.format(base=base, host=urlsplit(base).netloc)))
     assert client.refresh(REFRESH_TOKEN).character_id == 95465499
@@ -222,15 +226,13 @@ def test_the_issuer_is_written_in_several_ways(odd_sso: Sso, client: SsoClient, 
     ],
     ids=str,
 )
-def test_a_token_that_is_not_as_it_should_be_is_not_trusted(
-    odd_sso: Sso, client: SsoClient, claims: dict[str, Any]
-) -> None:
+def test_a_token_with_wrong_claims_is_not_trusted(odd_sso: Sso, client: SsoClient, claims: dict[str, Any]) -> None:
     odd_sso.answer(odd_sso.sign(**claims))
     assert type(refused(client)) is SsoUnavailable
 
 
 @pytest.mark.parametrize("audience", [["EVE Online", "another"], "EVE Online", ["EVE Online", f"not-{CLIENT}"]])
-def test_a_token_for_another_application_is_our_fault(odd_sso: Sso, client: SsoClient, audience: Any) -> None:
+def test_a_token_for_another_application_is_misconfiguration(odd_sso: Sso, client: SsoClient, audience: Any) -> None:
     odd_sso.answer(odd_sso.sign(aud=audience))
     assert type(refused(client)) is SsoMisconfigured
 
@@ -252,7 +254,7 @@ def test_a_token_that_sso_did_not_sign_is_not_trusted(odd_sso: Sso, client: SsoC
         assert type(refused(client)) is SsoUnavailable, how
 
 
-def test_an_elliptic_key_is_as_good(odd_sso: Sso, client: SsoClient) -> None:
+def test_a_key_on_an_elliptic_curve_is_accepted(odd_sso: Sso, client: SsoClient) -> None:
     odd_sso.scripted.say(JWKS_PATH, published("key-1", "ES256"))
     odd_sso.answer(odd_sso.sign(ec_key(), algorithm="ES256", key_id="ES256"))
     assert client.refresh(REFRESH_TOKEN).character_id == 95465499
@@ -286,7 +288,7 @@ def test_a_new_key_is_looked_up_once(odd_sso: Sso, client: SsoClient) -> None:
 
 
 def one_key(**changed: Any) -> Said:
-    """Return an answer with a key that is changed so that SSO cannot have signed with it."""
+    """Return a response with a modified key that SSO cannot have signed with."""
     body = published("key-1").body
     return Said(body={"keys": [{**body["keys"][0], **changed}]}, headers=NOW_DATE)
 
@@ -299,7 +301,7 @@ def small_key() -> Said:
 
 BROKEN_KEYS = [
     Said(502, b"<html>"),
-    # A page of an error, or of a login, with keys in it all the same.
+    # An error page or a login page that contains keys.
     Said(500, published("key-1").body),
     Said(302, published("key-1").body, {"Location": "/elsewhere"}),
     Said(404, published("key-1").body),
@@ -322,10 +324,10 @@ BROKEN_KEYS = [
 
 
 @pytest.mark.parametrize("keys", BROKEN_KEYS)
-def test_a_broken_answer_never_replaces_good_keys(odd_sso: Sso, client: SsoClient, keys: Said) -> None:
+def test_an_invalid_response_never_replaces_valid_keys(odd_sso: Sso, client: SsoClient, keys: Said) -> None:
     client.refresh(REFRESH_TOKEN)
     odd_sso.scripted.say(JWKS_PATH, keys)
-    # A key that we do not know makes us read them again.
+    # An unknown key id makes us read the keys again.
     odd_sso.answer(odd_sso.sign(rsa_key("key-2"), key_id="key-2"))
     assert type(refused(client)) is SsoUnavailable
     odd_sso.answer(odd_sso.sign())
@@ -334,14 +336,14 @@ def test_a_broken_answer_never_replaces_good_keys(odd_sso: Sso, client: SsoClien
 
 
 @pytest.mark.parametrize("keys", BROKEN_KEYS)
-def test_no_token_is_asked_for_while_none_could_be_proved(odd_sso: Sso, client: SsoClient, keys: Said) -> None:
+def test_no_token_is_requested_while_it_could_not_be_validated(odd_sso: Sso, client: SsoClient, keys: Said) -> None:
     odd_sso.scripted.say(JWKS_PATH, keys)
     assert type(refused(client)) is SsoUnavailable
     assert odd_sso.asked(TOKEN_PATH) == []
 
 
 @pytest.mark.parametrize(("seconds", "asks"), [(-3_600, True), (0, True), (299, True), (301, False), (86_400, False)])
-def test_no_token_is_asked_for_by_a_clock_far_ahead(
+def test_no_token_is_requested_with_a_clock_far_ahead(
     odd_sso: Sso, client: SsoClient, clock: ManualClock, seconds: int, asks: bool
 ) -> None:
     clock.advance(seconds=seconds)
@@ -353,7 +355,7 @@ def test_no_token_is_asked_for_by_a_clock_far_ahead(
 
 
 @pytest.mark.parametrize(("age", "asks"), [("900", True), ("599", False), ("soon", False), ("-900", False)])
-def test_keys_that_a_cache_had_do_not_make_the_clock_look_ahead(
+def test_keys_from_a_cache_do_not_make_the_clock_seem_ahead(
     odd_sso: Sso, client: SsoClient, clock: ManualClock, age: str, asks: bool
 ) -> None:
     kept = published("key-1")
@@ -382,7 +384,7 @@ def refusal(code: str, description: str) -> dict[str, str]:
         (400, "invalid_client", "", SsoMisconfigured),
         (400, "invalid_grant", "Grant type refresh_token is not supported.", SsoMisconfigured),
         (400, "invalid_scope", "The requested scope is invalid, unknown, or malformed.", SsoMisconfigured),
-        # Words that nobody has seen condemn nobody.
+        # Unknown error texts must not revoke a login.
         (400, "invalid_grant", "", SsoUnavailable),
         (400, "invalid_grant", "Something new", SsoUnavailable),
         (403, "invalid_grant", "Invalid refresh token. Token missing/expired.", SsoUnavailable),
@@ -391,7 +393,7 @@ def refusal(code: str, description: str) -> dict[str, str]:
         (503, "", "", SsoUnavailable),
     ],
 )
-def test_a_refusal_is_told_by_its_words(
+def test_an_error_is_classified_by_its_text(
     odd_sso: Sso, client: SsoClient, status: int, code: str, description: str, kind: type[SsoError]
 ) -> None:
     odd_sso.scripted.say(TOKEN_PATH, Said(status, refusal(code, description)))
@@ -414,19 +416,19 @@ def test_a_refusal_is_told_by_its_words(
         Said(cut=True),
     ],
 )
-def test_anything_else_is_weather(odd_sso: Sso, client: SsoClient, said: Said) -> None:
+def test_anything_else_is_temporary(odd_sso: Sso, client: SsoClient, said: Said) -> None:
     odd_sso.scripted.say(TOKEN_PATH, said)
     assert type(refused(client)) is SsoUnavailable
     assert {asked.path for asked in odd_sso.scripted.asked} == {JWKS_PATH, TOKEN_PATH}
 
 
-def test_nobody_listening_is_weather(http: requests.Session, clock: ManualClock) -> None:
+def test_a_closed_port_is_temporary(http: requests.Session, clock: ManualClock) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     client = SsoClient(http, base_url=nowhere, client_id=CLIENT, client_secret="s", clock=clock)
     assert type(refused(client)) is SsoUnavailable
 
 
-def test_what_sso_repeats_of_a_token_is_not_told(odd_sso: Sso, client: SsoClient) -> None:
+def test_a_token_in_ssos_message_is_hidden(odd_sso: Sso, client: SsoClient) -> None:
     said = refusal("invalid_grant", f"Invalid refresh token. {REFRESH_TOKEN} is unknown.")
     odd_sso.scripted.say(TOKEN_PATH, Said(400, said))
     assert "[hidden] is unknown" in str(refused(client))
@@ -449,9 +451,7 @@ def test_what_sso_repeats_of_a_token_is_not_told(odd_sso: Sso, client: SsoClient
         (Said(502, b"<html>"), "unavailable"),
     ],
 )
-def test_refreshes_are_counted_by_what_became_of_them(
-    odd_sso: Sso, client: SsoClient, said: Said | None, outcome: str
-) -> None:
+def test_refreshes_are_counted_by_outcome(odd_sso: Sso, client: SsoClient, said: Said | None, outcome: str) -> None:
     def counted() -> dict[str, float]:
         outcomes = ("refreshed", "dead_login", "misconfigured", "unavailable")
         return {each: TOKEN_REFRESHES.labels(each)._value.get() for each in outcomes}

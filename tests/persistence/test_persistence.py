@@ -48,7 +48,7 @@ def test_nothing_is_lost_by_an_upgrade_a_restart_or_a_kill(
     ways.copy_data(files, server)
     with ways.running(server):
         assert held_by_the_older.differences(system.held(server.url)) == []
-        # Of its own making too: it writes its scripts' changes otherwise than an older one.
+        # Also files that it wrote itself: it writes the changes of scripts differently from older releases.
         system.fill(server.url, 500)
         held = system.held(server.url)
         for end in (server.stop, server.kill, server.stop):
@@ -58,7 +58,9 @@ def test_nothing_is_lost_by_an_upgrade_a_restart_or_a_kill(
     assert system.complaints_in(server.data / "redis.log") == ""
 
 
-def test_one_directory_goes_from_each_release_to_the_next(written: tuple[Path, system.Held], tmp_path: Path) -> None:
+def test_one_directory_can_be_moved_from_each_release_to_the_next(
+    written: tuple[Path, system.Held], tmp_path: Path
+) -> None:
     files, held = written
     found = [path for name in ways.PROGRAMS if (path := _found(name)) is not None]
     server: ways.Way = ways.OwnWay(tmp_path / "data", found[0])

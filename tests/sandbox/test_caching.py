@@ -13,11 +13,11 @@ from .conftest import NOW_S, Visitor
 
 
 def seconds(answer: requests.Response, header: str) -> int:
-    """Return an HTTP date's seconds since the Unix epoch."""
+    """Return an HTTP date as seconds since the Unix epoch."""
     return int(parsedate_to_datetime(answer.headers[header]).timestamp())
 
 
-def test_an_answer_says_when_it_was_made_and_how_long_it_is_good(trader: Visitor, sandbox: SandboxServer) -> None:
+def test_a_response_has_its_time_and_its_expiry(trader: Visitor, sandbox: SandboxServer) -> None:
     trader.get("/wallet/journal")
     sandbox.advance(600)
     answer = trader.get("/wallet/journal")
@@ -28,7 +28,7 @@ def test_an_answer_says_when_it_was_made_and_how_long_it_is_good(trader: Visitor
     assert len(answer.raw.headers.getlist("Date")) == 1
 
 
-def test_a_known_etag_is_answered_304_without_a_body_but_with_all_headers(trader: Visitor) -> None:
+def test_a_known_etag_gets_a_304_without_a_body_but_with_all_headers(trader: Visitor) -> None:
     first = trader.get("/wallet/journal")
     again = trader.get("/wallet/journal", headers={"If-None-Match": first.headers["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
@@ -49,7 +49,7 @@ def test_if_modified_since_is_honoured_too(trader: Visitor) -> None:
     assert trader.get("/assets", headers=long_ago).status_code == 200
 
 
-def test_new_rows_appear_only_when_the_answer_has_expired(trader: Visitor, sandbox: SandboxServer) -> None:
+def test_new_rows_appear_only_after_the_expiry(trader: Visitor, sandbox: SandboxServer) -> None:
     first = trader.get("/wallet/journal")
     sandbox.advance(3_599)
     trader.renew()
@@ -62,7 +62,7 @@ def test_new_rows_appear_only_when_the_answer_has_expired(trader: Visitor, sandb
     assert seconds(answer, "Last-Modified") == NOW_S + 3_601
 
 
-def test_an_etag_outlives_the_freshness_of_what_did_not_change(trader: Visitor, sandbox: SandboxServer) -> None:
+def test_the_etag_of_an_unchanged_document_survives_its_expiry(trader: Visitor, sandbox: SandboxServer) -> None:
     first = trader.get("/attributes")
     sandbox.advance(600)
     again = trader.get("/attributes", headers={"If-None-Match": first.headers["ETag"]})
@@ -76,7 +76,7 @@ def test_expires_means_nothing_on_event_based_routes(trader: Visitor) -> None:
     assert answer.headers["Expires"] == answer.headers["Date"]
 
 
-def test_what_needs_no_scope_is_public(trader: Visitor) -> None:
+def test_routes_without_scope_are_public(trader: Visitor) -> None:
     assert trader.get("").headers["Cache-Control"] == "public, max-age=86400"
 
 
@@ -97,6 +97,6 @@ def test_the_compatibility_date_is_echoed_as_the_one_used(trader: Visitor) -> No
     assert "2030-01-01" in refused.json()["error"]
 
 
-def test_every_answer_has_a_request_id_of_its_own(trader: Visitor) -> None:
+def test_every_response_has_a_unique_request_id(trader: Visitor) -> None:
     ids = {trader.get(path).headers["X-ESI-Request-ID"] for path in ("/skills", "/skills", "/nothing")}
     assert len(ids) == 3

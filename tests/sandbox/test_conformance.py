@@ -18,7 +18,7 @@ from sandbox.serve import SandboxServer
 
 from .conftest import CHARACTERS, Visitor
 
-# Facts read from CCP's OpenAPI document, compatibility date 2026-07-17; "?" marks fields that may be missing.
+# From CCP's OpenAPI document, compatibility date 2026-07-17; "?" marks optional fields.
 FACTS: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "esi_facts.json").read_text())
 ROUTES_BY_NAME = {f"GET {route.name}": route for route in ROUTES}
 TYPES: dict[str, tuple[type, ...]] = {
@@ -30,7 +30,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 
 
 def faults_of(shape: Any, value: object, place: str = "answer") -> list[str]:
-    """Return where a value differs from the shape that the specification gives it."""
+    """Return where a value differs from the specified shape."""
     if isinstance(shape, list):
         if not isinstance(value, list):
             return [f"{place} is no array"]
@@ -76,7 +76,7 @@ def test_the_check_itself_sees_missing_unknown_and_mistyped_fields() -> None:
     assert faults_of(shape, {"solar_system_id": 1, "x": 1}) == ["answer has an unknown x"]
 
 
-def test_every_route_answers_every_character_as_the_specification_says(sandbox: SandboxServer) -> None:
+def test_every_route_conforms_to_the_specification_for_every_character(sandbox: SandboxServer) -> None:
     filled: set[str] = set()
     for place in range(CHARACTERS):
         visitor = Visitor(sandbox, place)
@@ -105,7 +105,7 @@ def test_mail_bodies_conform(trader: Visitor) -> None:
 
 
 @pytest.mark.parametrize("path", ["/assets/names", "/assets/locations"])
-def test_names_and_places_of_assets_conform(trader: Visitor, path: str) -> None:
+def test_names_and_locations_of_assets_conform(trader: Visitor, path: str) -> None:
     items = [row["item_id"] for row in trader.get("/assets").json()[:50]]
     answer = trader.post(path, [*items, 1])
     facts = FACTS[f"POST /characters/{{character_id}}{path}"]
@@ -114,7 +114,7 @@ def test_names_and_places_of_assets_conform(trader: Visitor, path: str) -> None:
     assert answer.headers["X-Ratelimit-Group"] == facts["rate_group"]
 
 
-def test_affiliations_conform_and_leave_out_whom_nobody_knows(sandbox: SandboxServer) -> None:
+def test_affiliations_conform_and_leave_out_unknown_characters(sandbox: SandboxServer) -> None:
     known = [login["character_id"] for login in sandbox.logins()]
     answer = requests.post(f"{sandbox.base_url}/characters/affiliation", json=[*known, 5], timeout=10)
     assert faults_of(FACTS["POST /characters/affiliation"]["response"], answer.json()) == []
@@ -122,13 +122,13 @@ def test_affiliations_conform_and_leave_out_whom_nobody_knows(sandbox: SandboxSe
 
 
 @pytest.mark.parametrize("body", [[], [1, 1], ["1"], {"ids": [1]}, list(range(1001))], ids=str)
-def test_wrong_lists_of_ids_are_refused(sandbox: SandboxServer, body: object) -> None:
+def test_invalid_lists_of_ids_are_rejected(sandbox: SandboxServer, body: object) -> None:
     answer = requests.post(f"{sandbox.base_url}/characters/affiliation", json=body, timeout=10)
     assert answer.status_code == 400
     assert "body must" in answer.json()["error"]
 
 
-def test_the_table_of_routes_says_what_the_specification_says() -> None:
+def test_the_routes_match_the_specification() -> None:
     for name, route in ROUTES_BY_NAME.items():
         facts = FACTS[name]
         assert ([route.scope] if route.scope else []) == facts["scopes"], name
@@ -141,7 +141,7 @@ def test_the_table_of_routes_says_what_the_specification_says() -> None:
     assert WINDOW_S == 15 * 60
 
 
-def test_no_route_of_the_facts_is_left_out(trader: Visitor) -> None:
+def test_no_specified_route_is_missing(trader: Visitor) -> None:
     for name in FACTS:
         method, path = name.split()
         if method == "GET" and "{mail_id}" not in path:
@@ -150,7 +150,7 @@ def test_no_route_of_the_facts_is_left_out(trader: Visitor) -> None:
 
 @pytest.mark.parametrize("prefix", ["/latest", "/v1", "/v6", "/legacy", "/dev", ""])
 @pytest.mark.parametrize("end", ["", "/"])
-def test_old_spellings_of_a_path_mean_the_same(trader: Visitor, prefix: str, end: str) -> None:
+def test_old_spellings_of_a_path_are_equivalent(trader: Visitor, prefix: str, end: str) -> None:
     answer = trader.ask(f"{prefix}/characters/{trader.character_id}/skills{end}")
     assert answer.json() == trader.get("/skills").json()
 

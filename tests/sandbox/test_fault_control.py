@@ -13,11 +13,11 @@ from .conftest import Visitor, refresh
 
 
 def add(sandbox: SandboxServer, fault: object) -> requests.Response:
-    """Ask for a fault over HTTP, as a program in another process does."""
+    """Add a fault over HTTP, as a program in another process does."""
     return requests.post(f"{sandbox.base_url}/sandbox/faults", json=fault, timeout=10)
 
 
-def test_the_next_answers_of_a_path_fail_and_no_others(sandbox: SandboxServer, trader: Visitor) -> None:
+def test_only_the_next_responses_of_a_path_fail(sandbox: SandboxServer, trader: Visitor) -> None:
     path = f"/characters/{trader.character_id}/skills"
     assert add(sandbox, {"path": path, "status": 500, "times": 2}).status_code == 201
     assert trader.get("/wallet").status_code == 200
@@ -27,7 +27,7 @@ def test_the_next_answers_of_a_path_fail_and_no_others(sandbox: SandboxServer, t
     assert answers[0].json() == {"error": "Unhandled internal error encountered!"}
 
 
-def test_a_pattern_a_query_and_a_skip_pick_the_request(sandbox: SandboxServer, trader: Visitor) -> None:
+def test_pattern_query_and_skip_select_the_request(sandbox: SandboxServer, trader: Visitor) -> None:
     sandbox.fail("*/assets", 502, query={"page": "2"}, skip=1)
     pages = [trader.get("/assets", page=page).status_code for page in (1, 2, 2, 2)]
     assert pages == [200, 200, 502, 200]
@@ -43,7 +43,7 @@ def test_bodies_and_headers_can_be_anything(sandbox: SandboxServer, trader: Visi
     assert trader.get("/skills").json()["sso_status"] == 401
 
 
-def test_an_answer_can_come_late(sandbox: SandboxServer, trader: Visitor) -> None:
+def test_a_response_can_be_delayed(sandbox: SandboxServer, trader: Visitor) -> None:
     sandbox.fail("*/skills", delay_ms=150)
     begun = time.monotonic()
     assert trader.get("/skills").status_code == 200
@@ -84,13 +84,13 @@ def test_a_listing_can_be_renewed_between_its_pages(sandbox: SandboxServer, trad
         ({"path": "/x", "times": "2"}, "times must be of type int"),
     ],
 )
-def test_what_is_no_fault_is_refused_with_what_is_one(sandbox: SandboxServer, fault: object, said: str) -> None:
+def test_an_invalid_fault_is_rejected_with_the_allowed_fields(sandbox: SandboxServer, fault: object, said: str) -> None:
     answer = add(sandbox, fault)
     assert answer.status_code == 400
     assert said in answer.json()["error"]
 
 
-def test_faults_can_be_listed_and_forgotten(sandbox: SandboxServer, trader: Visitor) -> None:
+def test_faults_can_be_listed_and_cleared(sandbox: SandboxServer, trader: Visitor) -> None:
     add(sandbox, {"path": "*/skills", "status": 500, "times": 9})
     url = f"{sandbox.base_url}/sandbox/faults"
     assert [fault["times"] for fault in requests.get(url, timeout=10).json()] == [9]
@@ -98,7 +98,7 @@ def test_faults_can_be_listed_and_forgotten(sandbox: SandboxServer, trader: Visi
     assert trader.get("/skills").status_code == 200
 
 
-def test_requests_are_remembered_with_what_was_answered(sandbox: SandboxServer, trader: Visitor) -> None:
+def test_requests_are_logged_with_their_status(sandbox: SandboxServer, trader: Visitor) -> None:
     sandbox.fail("*/skills", 500)
     trader.ask(f"/v4/characters/{trader.character_id}/skills/", headers={"User-Agent": "Test/1"}, page=1)
     path = f"/characters/{trader.character_id}/skills"
@@ -110,7 +110,7 @@ def test_requests_are_remembered_with_what_was_answered(sandbox: SandboxServer, 
     assert sandbox.requests() == []
 
 
-def test_the_clock_moves_on_request(sandbox: SandboxServer) -> None:
+def test_the_clock_advances_on_request(sandbox: SandboxServer) -> None:
     url = f"{sandbox.base_url}/sandbox/clock"
     before = requests.get(url, timeout=10).json()["now_ms"]
     assert requests.post(url, json={"advance_seconds": 90}, timeout=10).json()["now_ms"] == before + 90_000

@@ -11,7 +11,7 @@ from sandbox.serve import SandboxServer
 from .conftest import Visitor
 
 
-def test_pages_of_one_listing_are_of_one_moment_and_hold_each_row_once(trader: Visitor, sandbox: SandboxServer) -> None:
+def test_pages_of_one_listing_are_consistent_and_contain_each_row_once(trader: Visitor, sandbox: SandboxServer) -> None:
     pages = int(trader.get("/wallet/journal").headers["X-Pages"])
     ids, moments = [], set()
     for page in range(1, pages + 1):
@@ -29,7 +29,7 @@ def test_a_page_beyond_the_end_is_an_empty_list(trader: Visitor) -> None:
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "two"])
-def test_a_page_that_is_none_is_refused(trader: Visitor, page: str) -> None:
+def test_an_invalid_page_is_rejected(trader: Visitor, page: str) -> None:
     answer = trader.get("/assets", page=page)
     assert answer.status_code == 400
     assert page in answer.json()["error"]
@@ -52,7 +52,7 @@ def test_from_id_goes_back_in_time_and_includes_its_row(trader: Visitor) -> None
     assert len(ids) > 2_000
 
 
-def test_mail_comes_in_fifties_older_than_the_last_id(visit: Callable[[str], Visitor]) -> None:
+def test_mail_is_returned_in_fifties_older_than_the_last_id(visit: Callable[[str], Visitor]) -> None:
     visitor = visit("industrialist")
     first = [row["mail_id"] for row in visitor.get("/mail").json()]
     second = [row["mail_id"] for row in visitor.get("/mail", last_mail_id=first[-1]).json()]
@@ -61,13 +61,13 @@ def test_mail_comes_in_fifties_older_than_the_last_id(visit: Callable[[str], Vis
     assert second
 
 
-def test_mail_can_be_asked_for_by_label(trader: Visitor) -> None:
+def test_mail_can_be_filtered_by_label(trader: Visitor) -> None:
     sent = trader.get("/mail", labels="2").json()
     assert sent
     assert all(2 in row["labels"] for row in sent)
 
 
-def test_completed_industry_jobs_come_only_when_asked_for(visit: Callable[[str], Visitor]) -> None:
+def test_completed_industry_jobs_are_returned_only_on_request(visit: Callable[[str], Visitor]) -> None:
     visitor = visit("industrialist")
     running, everything = visitor.get("/industry/jobs").json(), visitor.get("/industry/jobs", include_completed="true")
     assert {row["status"] for row in running} <= {"active", "paused", "ready"}

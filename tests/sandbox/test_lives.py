@@ -24,7 +24,7 @@ def open_orders(world: World, who: Character, now_s: int) -> dict[int, dict[str,
     return {row["order_id"]: row for row in cast(Rows, market.open_orders(world, who, now_s))}
 
 
-def test_open_orders_are_sold_off_repriced_and_then_end_in_one_of_three_ways(world: World) -> None:
+def test_open_orders_are_filled_repriced_and_then_end_in_one_of_three_ways(world: World) -> None:
     trader = world.characters[0]
     before, after = open_orders(world, trader, NOW_S), open_orders(world, trader, NOW_S + 5 * DAY)
     kept = before.keys() & after.keys()
@@ -53,7 +53,7 @@ def test_order_ids_are_unique_and_no_row_is_from_the_future(world: World, place:
 
 
 @PLACES
-def test_the_queue_is_an_unbroken_line_from_now_on(world: World, place: int) -> None:
+def test_the_queue_is_continuous_from_now_on(world: World, place: int) -> None:
     queue = cast(Rows, skills.skill_queue(world, world.characters[place], NOW_S))
     assert queue[0]["start_date"] <= iso(NOW_S) < queue[0]["finish_date"]
     for before, row in itertools.pairwise(queue):
@@ -62,7 +62,7 @@ def test_the_queue_is_an_unbroken_line_from_now_on(world: World, place: int) -> 
 
 
 @PLACES
-def test_what_the_queue_finishes_becomes_a_trained_skill(world: World, place: int) -> None:
+def test_a_finished_queue_entry_becomes_a_trained_skill(world: World, place: int) -> None:
     who = world.characters[place]
     queue = cast(Rows, skills.skill_queue(world, who, NOW_S))
     finished_s = NOW_S + 400 * DAY
@@ -76,7 +76,7 @@ def test_what_the_queue_finishes_becomes_a_trained_skill(world: World, place: in
 
 
 @PLACES
-def test_everything_lies_in_a_station_or_in_something_owned(world: World, place: int) -> None:
+def test_every_asset_is_in_a_station_or_in_another_asset(world: World, place: int) -> None:
     rows = cast(Rows, assets.assets(world, world.characters[place], NOW_S))
     items = {row["item_id"]: row for row in rows}
     assert len(items) == len(rows)
@@ -139,7 +139,7 @@ def test_unread_counts_are_those_of_the_headers(world: World) -> None:
         assert mail.mail_labels(world, who, NOW_S)["total_unread_count"] == unread
 
 
-def test_mined_ore_grows_while_the_session_lasts_and_then_stays(world: World) -> None:
+def test_mined_ore_grows_during_the_session_and_then_stays(world: World) -> None:
     miner = next(each for each in world.characters if each.profession == "miner")
 
     def mined(now_s: int) -> dict[tuple[str, int], int]:
@@ -177,6 +177,6 @@ def test_names_and_ids_are_unique() -> None:
     assert len({each.name for each in crowd}) == len({each.character_id for each in crowd}) == 1_000
 
 
-def test_a_wrong_number_of_characters_is_refused() -> None:
+def test_an_invalid_number_of_characters_is_rejected() -> None:
     with pytest.raises(ValueError, match="1 to 4096, got 0"):
         World(seed=1, characters=0)

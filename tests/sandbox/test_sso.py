@@ -26,7 +26,7 @@ SKILLS = "esi-skills.read_skills.v1"
 
 
 def login_of(sandbox: SandboxServer, place: int = 0) -> dict[str, Any]:
-    """Return what a login of the character would have given."""
+    """Return the tokens of a login of the character."""
     return sandbox.logins()[place]
 
 
@@ -36,7 +36,7 @@ def token(sandbox: SandboxServer, data: object, auth: tuple[str, str] | None = B
 
 
 def authorize(sandbox: SandboxServer, scope: str, **more: str) -> requests.Response:
-    """Open the login page as a browser would."""
+    """Open the login page as a browser does."""
     query = {
         "response_type": "code",
         "client_id": CLIENT_ID,
@@ -81,7 +81,7 @@ def test_an_access_token_has_eves_claims_and_is_signed_by_the_published_key(sand
     assert (answer["expires_in"], answer["token_type"]) == (1_199, "Bearer")
 
 
-def test_a_refresh_token_is_good_once(sandbox: SandboxServer) -> None:
+def test_a_refresh_token_is_valid_once(sandbox: SandboxServer) -> None:
     old = login_of(sandbox)["refresh_token"]
     new = refresh(sandbox, old).json()["refresh_token"]
     assert new != old
@@ -94,12 +94,12 @@ def test_a_refresh_token_is_good_once(sandbox: SandboxServer) -> None:
     assert refresh(sandbox, new).status_code == 200
 
 
-def test_the_first_refresh_tokens_follow_from_the_seed() -> None:
+def test_the_first_refresh_tokens_depend_on_the_seed() -> None:
     with SandboxServer(seed=3, characters=2) as one, SandboxServer(seed=3, characters=2) as two:
         assert one.logins() == two.logins()
 
 
-def test_a_refresh_can_ask_for_fewer_scopes_but_not_for_more(sandbox: SandboxServer) -> None:
+def test_a_refresh_can_request_fewer_scopes_but_not_more(sandbox: SandboxServer) -> None:
     login = login_of(sandbox)
     narrowed = refresh(sandbox, login["refresh_token"], scope=SKILLS).json()
     claims = jwt.decode(narrowed["access_token"], options={"verify_signature": False})
@@ -117,7 +117,7 @@ def test_a_wrong_secret_is_401_and_spends_no_token(sandbox: SandboxServer) -> No
     assert token(sandbox, form).status_code == 200
 
 
-def test_json_bodies_and_unknown_clients_get_the_misleading_answer_of_the_real_one(sandbox: SandboxServer) -> None:
+def test_json_bodies_and_unknown_clients_get_the_real_ssos_misleading_error(sandbox: SandboxServer) -> None:
     form = {"grant_type": "refresh_token", "refresh_token": login_of(sandbox)["refresh_token"]}
     as_json = requests.post(f"{sandbox.base_url}/v2/oauth/token", json=form, auth=BASIC, timeout=10)
     parts = {name: (None, value) for name, value in form.items()}
@@ -132,14 +132,14 @@ def test_json_bodies_and_unknown_clients_get_the_misleading_answer_of_the_real_o
     assert token(sandbox, form | {"client_id": CLIENT_ID}, None).status_code == 200
 
 
-def test_the_login_page_offers_every_character(sandbox: SandboxServer) -> None:
+def test_the_login_page_lists_every_character(sandbox: SandboxServer) -> None:
     page = authorize(sandbox, SKILLS).text
     for login in sandbox.logins():
         assert login["name"] in page
         assert f"character_id={login['character_id']}" in page
 
 
-def test_a_login_through_the_browser_gives_tokens_with_the_scopes_asked_for(sandbox: SandboxServer) -> None:
+def test_a_login_through_the_browser_gives_tokens_with_the_requested_scopes(sandbox: SandboxServer) -> None:
     character_id = login_of(sandbox)["character_id"]
     answer = authorize(sandbox, f"{SKILLS} publicData", character_id=str(character_id))
     assert answer.status_code == 302
@@ -149,7 +149,7 @@ def test_a_login_through_the_browser_gives_tokens_with_the_scopes_asked_for(sand
     assert jwt.decode(tokens["access_token"], options={"verify_signature": False})["scp"] == [SKILLS, "publicData"]
 
 
-def test_a_code_is_good_once_for_five_minutes_and_for_its_verifier(sandbox: SandboxServer) -> None:
+def test_a_code_is_valid_once_for_five_minutes_and_with_its_verifier(sandbox: SandboxServer) -> None:
     character_id = login_of(sandbox)["character_id"]
 
     def code() -> str:
@@ -179,25 +179,25 @@ def test_a_code_is_good_once_for_five_minutes_and_for_its_verifier(sandbox: Sand
         ({"character_id": "1"}, "no character '1'"),
     ],
 )
-def test_a_wrong_login_request_is_told_what_is_wrong(sandbox: SandboxServer, wrong: dict[str, str], said: str) -> None:
+def test_an_invalid_login_request_gets_the_reason(sandbox: SandboxServer, wrong: dict[str, str], said: str) -> None:
     answer = authorize(sandbox, **({"scope": SKILLS} | wrong))
     assert answer.status_code == 400
     assert said in answer.json()["error_description"]
 
 
-def test_a_login_with_other_scopes_kills_the_earlier_one(sandbox: SandboxServer) -> None:
+def test_a_login_with_other_scopes_revokes_the_earlier_one(sandbox: SandboxServer) -> None:
     first = login_of(sandbox)
     log_in(sandbox, first["character_id"], SKILLS)
     assert refresh(sandbox, first["refresh_token"]).status_code == 400
 
 
-def test_a_login_with_the_same_scopes_leaves_the_earlier_one(sandbox: SandboxServer) -> None:
+def test_a_login_with_the_same_scopes_keeps_the_earlier_one(sandbox: SandboxServer) -> None:
     first = login_of(sandbox)
     log_in(sandbox, first["character_id"], " ".join(first["scopes"]))
     assert refresh(sandbox, first["refresh_token"]).status_code == 200
 
 
-def test_revoking_kills_a_token_and_forgives_nonsense(sandbox: SandboxServer) -> None:
+def test_revoking_ends_a_token_and_ignores_unknown_ones(sandbox: SandboxServer) -> None:
     login = login_of(sandbox)
     for given in (login["refresh_token"], "nonsense"):
         form = {"token": given, "token_type_hint": "refresh_token"}
@@ -216,14 +216,14 @@ def test_a_sold_character_has_another_owner_and_no_login(sandbox: SandboxServer,
     assert jwt.decode(tokens["access_token"], options={"verify_signature": False})["owner"] != before
 
 
-def test_a_user_can_take_a_login_back(sandbox: SandboxServer, trader: Visitor) -> None:
+def test_a_user_can_revoke_a_login(sandbox: SandboxServer, trader: Visitor) -> None:
     url = f"{sandbox.base_url}/sandbox/logins/{trader.character_id}"
     assert requests.delete(url, timeout=10).status_code == 204
     assert refresh(sandbox, trader.refresh_token).status_code == 400
     assert requests.delete(f"{sandbox.base_url}/sandbox/logins/5", timeout=10).status_code == 404
 
 
-def test_of_twenty_refreshes_at_once_with_one_token_one_wins(sandbox: SandboxServer) -> None:
+def test_one_of_twenty_concurrent_refreshes_with_one_token_succeeds(sandbox: SandboxServer) -> None:
     token_of_all = login_of(sandbox)["refresh_token"]
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: refresh(sandbox, token_of_all).status_code, range(20)))

@@ -25,7 +25,7 @@ def journal(world: World, place: int, now_s: int = NOW_S) -> Rows:
 
 
 @pytest.mark.parametrize("place", range(CHARACTERS))
-def test_each_balance_is_the_one_before_plus_the_amount(world: World, place: int) -> None:
+def test_each_balance_is_the_previous_one_plus_the_amount(world: World, place: int) -> None:
     rows = journal(world, place)
     assert len(rows) > 100
     for before, row in itertools.pairwise(rows):
@@ -35,14 +35,14 @@ def test_each_balance_is_the_one_before_plus_the_amount(world: World, place: int
 
 
 @pytest.mark.parametrize("place", range(CHARACTERS))
-def test_ids_are_unique_and_rise_with_time(world: World, place: int) -> None:
+def test_ids_are_unique_and_increase_with_time(world: World, place: int) -> None:
     rows = journal(world, place)
     ids = [row["id"] for row in rows]
     assert ids == sorted(set(ids))
     assert [row["date"] for row in rows] == sorted(row["date"] for row in rows)
 
 
-def test_a_traders_journal_is_thousands_of_rows_of_the_last_30_days(world: World) -> None:
+def test_a_traders_journal_has_thousands_of_rows_from_the_last_30_days(world: World) -> None:
     rows = journal(world, 0)
     assert 3_000 < len(rows) < 9_000
     assert iso(NOW_S - 30 * DAY) <= rows[0]["date"] < iso(NOW_S - 29 * DAY)
@@ -81,7 +81,7 @@ def test_time_adds_rows_at_the_new_end_and_changes_none(world: World) -> None:
     assert len(later) > len(kept) > 2_000
 
 
-def test_a_journal_made_late_is_the_one_made_day_by_day(world: World) -> None:
+def test_a_journal_generated_later_equals_one_generated_day_by_day(world: World) -> None:
     fresh = World(seed=7, characters=CHARACTERS)
     assert journal(fresh, 0, NOW_S + 40 * DAY) == journal(world, 0, NOW_S + 40 * DAY)
 
@@ -91,7 +91,7 @@ def test_another_seed_is_another_world(world: World) -> None:
     assert {each.character_id for each in other.characters}.isdisjoint(each.character_id for each in world.characters)
 
 
-def test_another_process_makes_the_same_world(world: World) -> None:
+def test_another_process_generates_the_same_world(world: World) -> None:
     program = (
         "from sandbox.world import wallet; from sandbox.world.characters import World; "
         f"w = World(seed=7, characters={CHARACTERS}); print(wallet.journal(w, w.characters[3], {NOW_S})[:50])"

