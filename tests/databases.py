@@ -1,4 +1,4 @@
-"""SQLite files of this release's schema for tests, without the time that its migrations take."""
+"""SQLite files with this release's schema for tests, without the cost of its migrations."""
 
 from __future__ import annotations
 

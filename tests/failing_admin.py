@@ -1,4 +1,4 @@
-"""The admin as a process with one endpoint that fails by a fault of ours: nothing in Redis makes one fail any more."""
+"""The admin as a process with one endpoint that fails unexpectedly: no data in Redis makes one fail any more."""
 
 from __future__ import annotations
 

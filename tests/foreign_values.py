@@ -1,4 +1,4 @@
-"""Values whose own code raises, as applications have them by mistake: for all that makes text of such values."""
+"""Values whose own code raises, as applications have them by mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Redis whose disk runs full for a while: the kernel lets its files grow no further, as a full disk does."""
+"""A Redis whose disk is full for a while: the kernel stops its files from growing, as a full disk does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The header of this machine's operator, for tests that ask an admin where no tokens are configured."""
+"""The authorization header of this machine's operator, for tests of an admin without configured tokens."""
 
 from __future__ import annotations
 

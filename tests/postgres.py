@@ -1,4 +1,4 @@
-"""A PostgreSQL server for tests, which can be frozen as a host that hangs is."""
+"""A PostgreSQL server for tests, which can be frozen like a hanging host."""
 
 from __future__ import annotations
 
@@ -58,38 +58,38 @@ def _send(number: signal.Signals, processes: list[psutil.Process]) -> None:
 def programs() -> Path:
     """Return the directory of PostgreSQL's programs; skip the test if it is not installed."""
     found = shutil.which("initdb")
-    places = [Path(found).resolve().parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    place = next((place for place in reversed(places) if (place / "initdb").exists()), None)
-    if place is None:
+    directories = [Path(found).resolve().parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    directory = next((directory for directory in reversed(directories) if (directory / "initdb").exists()), None)
+    if directory is None:
         if os.environ.get("NOMAD_REQUIRE_ALL") == "1":
             pytest.fail("no postgres found")
         pytest.skip("postgres is not installed")
-    return place
+    return directory
 
 
 def serve() -> Iterator[Postgres]:
     """Serve an empty database; skip the test if PostgreSQL is not installed."""
-    place = programs()
+    bin_directory = programs()
     # Not below pytest's own directory: every starting pytest, even one started by a test, closes that to others.
     with tempfile.TemporaryDirectory(prefix="nomad-postgres-") as directory:
-        yield from _serve(place, Path(directory))
+        yield from _serve(bin_directory, Path(directory))
 
 
-def _serve(place: Path, directory: Path) -> Iterator[Postgres]:
+def _serve(bin_directory: Path, directory: Path) -> Iterator[Postgres]:
     # PostgreSQL refuses to run as root.
     user = "nobody" if os.getuid() == 0 else None
     if user:
         shutil.chown(directory, user)
     data, port = directory / "data", free_port()
     subprocess.run(
-        [place / "initdb", "-D", data, "-U", "nomad", "--auth", "trust", "--no-sync"],
+        [bin_directory / "initdb", "-D", data, "-U", "nomad", "--auth", "trust", "--no-sync"],
         check=True,
         user=user,
         stdout=subprocess.DEVNULL,
         cwd=directory,
     )
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
-    control = [str(place / "pg_ctl"), "-D", str(data)]
+    control = [str(bin_directory / "pg_ctl"), "-D", str(data)]
     subprocess.run(
         [*control, "-w", "-o", options, "-l", str(directory / "log"), "start"],
         check=True,

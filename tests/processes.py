@@ -1,4 +1,4 @@
-"""Starts our programs as processes for a test, with an environment of their own, and ends them with it."""
+"""Starts our programs as processes for a test, with a separate environment, and stops them afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs that a test needs and that a machine may lack."""
+"""Optional programs that some tests need."""
 
 from __future__ import annotations
 

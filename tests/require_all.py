@@ -1,4 +1,4 @@
-"""With NOMAD_REQUIRE_ALL=1, a test that is skipped for want of a program fails the run."""
+"""With NOMAD_REQUIRE_ALL=1, a test that is skipped because of a missing program fails the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Sentry project of our own: receives real envelopes over HTTP and keeps what they hold."""
+"""A local Sentry project that receives real envelopes over HTTP and stores their content."""
 
 from __future__ import annotations
 

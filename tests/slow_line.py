@@ -1,4 +1,4 @@
-"""A line to Redis on which every answer takes its time; it counts how often somebody waited for one."""
+"""A proxy to Redis that delays every reply and counts round trips."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ class SlowLine:
                 self._sockets += [client, server]
                 answered = threading.Event()
                 answered.set()
-                threading.Thread(target=self._ask, args=(client, server, answered), daemon=True).start()
-                threading.Thread(target=self._answer, args=(server, client, answered), daemon=True).start()
+                threading.Thread(target=self._forward_requests, args=(client, server, answered), daemon=True).start()
+                threading.Thread(target=self._forward_replies, args=(server, client, answered), daemon=True).start()
 
-    def _ask(self, client: socket.socket, server: socket.socket, answered: threading.Event) -> None:
+    def _forward_requests(self, client: socket.socket, server: socket.socket, answered: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while asked := client.recv(1 << 16):
                 self.trips += answered.is_set()
                 answered.clear()
                 server.sendall(asked)
 
-    def _answer(self, server: socket.socket, client: socket.socket, answered: threading.Event) -> None:
+    def _forward_replies(self, server: socket.socket, client: socket.socket, answered: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while answer := server.recv(1 << 16):
                 time.sleep(self.delay_seconds)

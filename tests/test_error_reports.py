@@ -1,4 +1,4 @@
-"""Errors of real processes reach a Sentry project once, tagged, and without what they carried."""
+"""Errors of real processes reach a Sentry project once, tagged, and without their data."""
 
 from __future__ import annotations
 

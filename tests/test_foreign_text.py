@@ -1,4 +1,4 @@
-"""Text of values whose own code raises: always text, always bounded, and no interrupt from outside is swallowed."""
+"""Text of values whose own code raises: always text, always bounded, and interrupts from outside are not swallowed."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ def test_a_text_is_an_exact_and_bounded_str() -> None:
 
 @pytest.mark.parametrize("make", hostile_exceptions(), ids=lambda make: make.__name__)
 def test_every_exception_has_a_traceback_that_names_it(make: Callable[[], BaseException]) -> None:
-    told = name = ""
+    text = name = ""
     try:
         raise make()
     except BaseException as error:
-        told, name = safe_traceback(error), type(error).__name__
+        text, name = safe_traceback(error), type(error).__name__
     # Not in the parameters: pytest itself cannot print these exceptions.
-    assert "test_every_exception_has_a_traceback" in told or make.__name__ == "huge"
-    assert name in told or make.__name__ == "huge"
-    assert len(told) <= 1_000_100
+    assert "test_every_exception_has_a_traceback" in text or make.__name__ == "huge"
+    assert name in text or make.__name__ == "huge"
+    assert len(text) <= 1_000_100
 
 
 def test_python_itself_cannot_print_some_of_them() -> None:

@@ -1,4 +1,4 @@
-"""Secrets in structured data: what is logged and what is stored of a result hide them alike."""
+"""Secrets in structured data: the log and stored results hide the same ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the process knows literally is hidden wherever it stands, in whatever writing, and that costs little."""
+"""Secrets that the process knows literally are hidden in any context and any encoding, at little cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every log line has one form, says which job it is about, and tells no secret."""
+"""Every log line has one format, names its job, and contains no secret."""
 
 from __future__ import annotations
 
@@ -287,10 +287,10 @@ def test_writing_to_a_closed_stream_raises_nothing(lines):
 
 def test_a_logger_works_before_anything_is_configured():
     code = "from nomad_actors.logs import get_logger; get_logger('m').warning('%s said', 'hello')"
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
-    assert done.stderr == "hello said\n"
+    assert result.stderr == "hello said\n"
 
 
 PRINTING = """
@@ -315,19 +315,21 @@ sys.stderr.write("unfinished")
 
 
 def test_printed_text_becomes_separate_lines():
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", PRINTING], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
-    found = [json.loads(line) for line in done.stdout.splitlines() + done.stderr.splitlines()]
-    said = [(fields["module"], fields["level"], fields["event"]) for fields in found]
-    assert said[:3] == [
+    lines_found = [json.loads(line) for line in result.stdout.splitlines() + result.stderr.splitlines()]
+    events = [(fields["module"], fields["level"], fields["event"]) for fields in lines_found]
+    assert events[:3] == [
         ("m", "info", "between"),
         ("stdout", "info", "first 1 goes on"),
         ("stdout", "info", "second refresh_token=[hidden]"),
     ]
-    assert sorted(event for _, _, event in said[3:203]) == sorted(f"of thread {n}" for n in range(4) for _ in range(50))
-    assert said[203:][0] == ("stderr", "warning", "Traceback (most recent call last):")
-    assert said[-1] == ("stderr", "warning", "unfinished")
+    assert sorted(event for _, _, event in events[3:203]) == sorted(
+        f"of thread {n}" for n in range(4) for _ in range(50)
+    )
+    assert events[203:][0] == ("stderr", "warning", "Traceback (most recent call last):")
+    assert events[-1] == ("stderr", "warning", "unfinished")
 
 
 def test_alembic_logs_migrations_but_not_checks(lines):

@@ -1,4 +1,4 @@
-"""A log line is one line and one record, valid JSON or logfmt, whatever its values and names are."""
+"""A log line is one line and one record, valid JSON or logfmt, for any values and names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every line that a real worker, scheduler or admin prints has one form, and the original's search terms find it."""
+"""All lines of a real worker, scheduler or admin have one format, and the original's search terms find them."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ def test_every_line_of_a_worker(
         queue = app.queues.get_queue("noise")
         app.queues.add_job("noise", "loud", {"character_id": 7})
         wait_until(lambda: queue.counts()["failed"] == 1, timeout_seconds=40)
-        for said in ("job_metrics", "Worker process is ready"):
-            wait_until(lambda said=said: said in (tmp_path / "output.log").read_text())
+        for event in ("job_metrics", "Worker process is ready"):
+            wait_until(lambda event=event: event in (tmp_path / "output.log").read_text())
         # The line of Dramatiq's main process about a worker that died.
         (worker,) = psutil.Process(service.pid).children()
         worker.send_signal(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The Redis that `nomad run all` brings: found by whoever comes later, and never mistaken for another."""
+"""The Redis that `nomad run all` starts: later programs find it, and never mistake another one for it."""
 
 from __future__ import annotations
 
@@ -171,10 +171,10 @@ def test_a_readiness_check_ends_after_two_seconds(tmp_path: Path) -> None:
 
     def serve(listener: socket.socket) -> None:
         connection, _ = listener.accept()
-        for answer in (b"+OK\r\n", b"$9\r\nloading:0\r\n", b"+PONG\r\n"):
+        for reply in (b"+OK\r\n", b"$9\r\nloading:0\r\n", b"+PONG\r\n"):
             if ended.wait(1.5):
                 break
-            connection.sendall(answer)
+            connection.sendall(reply)
         connection.close()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:

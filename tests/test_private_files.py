@@ -1,4 +1,4 @@
-"""What we keep is its owner's alone, whatever the umask, and what an earlier release left open is closed."""
+"""Our files are private to their owner, whatever the umask, and open files of an earlier release are made private."""
 
 from __future__ import annotations
 
@@ -69,16 +69,16 @@ def test_files_left_open_by_an_earlier_release_are_made_private_and_logged_once(
 
 def test_a_shared_directory_is_not_changed(tmp_path: Path) -> None:
     settings = made(tmp_path)
-    theirs = tmp_path / "theirs.txt"
-    theirs.write_text("")
-    for path in (tmp_path, theirs, tmp_path / "nomad.db"):
+    foreign = tmp_path / "theirs.txt"
+    foreign.write_text("")
+    for path in (tmp_path, foreign, tmp_path / "nomad.db"):
         path.chmod(0o755)
     tighten(files_of(settings.var_dir, settings.database_path))
-    assert set(open_in(tmp_path)) == {str(tmp_path), str(theirs)}
+    assert set(open_in(tmp_path)) == {str(tmp_path), str(foreign)}
 
 
 def test_only_files_with_our_exact_names_are_ours(tmp_path: Path) -> None:
-    theirs = [
+    foreign = [
         "admin",
         "admin.py",
         "redis-data",
@@ -96,7 +96,7 @@ def test_only_files_with_our_exact_names_are_ours(tmp_path: Path) -> None:
         ".token.key.17.0a1b2c3d",
         ".admin-token.17.0a1b2c3d",
     ]
-    for name in (*theirs, *ours):
+    for name in (*foreign, *ours):
         (tmp_path / name).write_text("")
     assert {path.name for path in files_of(tmp_path, None)} == set(ours)
 

@@ -1,4 +1,4 @@
-"""Secrets that nobody registered are found by what stands around them: each kind of secret, written in each way."""
+"""Unregistered secrets are found by their context: each kind of secret in each spelling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a job does with the secrets that it works with, nothing that leaves its process holds them."""
+"""Whatever a job does with its secrets, they never appear in anything that leaves its process."""
 
 from __future__ import annotations
 
@@ -170,16 +170,16 @@ def everything_in(client: redis.Redis) -> str:
 
 def answers_of(url: str) -> str:
     """Return what an admin shows about the queue and its jobs, in its API and its pages."""
-    said = ""
+    content = ""
     paths = ["queues", "queues/leaks", "queues/leaks/failures", "health", "audit", "metrics", "doctor"]
     paths += [f"queues/leaks/jobs?status={status}&limit=50" for status in ("failed", "completed", "delayed", "active")]
     pages = ["", "queues/leaks", "queues/leaks/failures", "audit", "checks"]
     for path in [f"jobs/{path}" for path in paths] + pages:
-        said += requests.get(f"{url}/admin/{path}", timeout=20).text
-    for job_id in set(re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}", said)):
+        content += requests.get(f"{url}/admin/{path}", timeout=20).text
+    for job_id in set(re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}", content)):
         for path in (f"jobs/queues/leaks/jobs/{job_id}", f"queues/leaks/jobs/{job_id}"):
-            said += requests.get(f"{url}/admin/{path}", timeout=20).text
-    return said
+            content += requests.get(f"{url}/admin/{path}", timeout=20).text
+    return content
 
 
 def test_no_secret_of_a_job_leaves_its_process(
@@ -209,17 +209,17 @@ def test_no_secret_of_a_job_leaves_its_process(
     places["Sentry"] = project.text
     for file in tmp_path.glob("nomad.db*"):
         places[file.name] = file.read_bytes().decode(errors="backslashreplace")
-    for place, text in places.items():
+    for source, text in places.items():
         for secret in (REFRESH_TOKEN, ACCESS_TOKEN, CLIENT_SECRET, TOKEN_KEY, OWN_SECRET, BASIC):
             for form in {secret, quote(secret, safe=""), json.dumps(secret)[1:-1]}:
                 at = text.find(form)
-                assert at < 0, f"{place}: {text[max(0, at - 200) : at + 60]}"
+                assert at < 0, f"{source}: {text[max(0, at - 200) : at + 60]}"
     # Each job was logged, so the checked text is the right one.
     assert places["the log"].count("[hidden]") > 40
     for module in ("stdout", "stderr", "py.warnings", "a.library", "own", "raise-it-job", "refuse-job"):
         assert re.search(rf'"?module"?[=:] ?"?{module}"?.*\[hidden\]', places["the log"]), module
-    for kept in ("own_password", "grant_type", "refused [hidden]"):
-        assert kept in places["Redis"]
+    for expected in ("own_password", "grant_type", "refused [hidden]"):
+        assert expected in places["Redis"]
     assert places["Redis"].count("[hidden]") > 20
     assert places["Sentry"].count("[hidden]") > 5
     assert places["the admin"].count("[hidden]") > 20

@@ -1,4 +1,4 @@
-"""Settings: read once, checked as a whole, and a wrong one says what is accepted."""
+"""Settings: read once, validated together, and an invalid one is reported with the allowed values."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def test_retention_is_set_in_general_and_by_queue() -> None:
 
 @pytest.mark.parametrize("part", ["workers", "scheduler", "admin", "all"])
 def test_every_program_ends_with_code_2_and_the_reason(part: str) -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "nomad_actors.cli", "run", part],
         env={"PATH": "/usr/bin:/bin", "ADMIN_PORT": "no port"},
         capture_output=True,
@@ -233,8 +233,8 @@ def test_every_program_ends_with_code_2_and_the_reason(part: str) -> None:
         timeout=30,
         check=False,
     )
-    assert done.returncode == 2
-    assert done.stderr.strip() == "wrong setting: ADMIN_PORT is 'no port'; accepted: a port from 0 to 65535"
+    assert result.returncode == 2
+    assert result.stderr.strip() == "wrong setting: ADMIN_PORT is 'no port'; accepted: a port from 0 to 65535"
 
 
 SECRET = "12/34-pass?w0rd"

@@ -1,4 +1,4 @@
-"""The supervisor: what dies is started again, and nothing outlives it."""
+"""The supervisor: programs that die are restarted, and none outlives it."""
 
 from __future__ import annotations
 
@@ -294,5 +294,5 @@ def test_a_program_that_ends_unexpectedly_with_0_is_restarted_and_logged(
         wait_until(lambda: "ended, restarting" in caplog.text)
     finally:
         supervisor.stop(5)
-    said = [getattr(record, "nomad_fields", {}) for record in caplog.records if record.levelname == "ERROR"]
-    assert (said[0]["code"], said[0]["why"]) == (0, "it ended as if it had been stopped, but nobody stopped it")
+    entries = [getattr(record, "nomad_fields", {}) for record in caplog.records if record.levelname == "ERROR"]
+    assert (entries[0]["code"], entries[0]["why"]) == (0, "it ended as if it had been stopped, but nobody stopped it")

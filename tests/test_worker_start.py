@@ -1,4 +1,4 @@
-"""Before workers are forked, a process of its own checks that they can start: whatever the users' modules do there."""
+"""Before workers are forked, a separate process checks that they can start, whatever the users' modules do."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def begins(tmp_path: Path) -> Callable[[str], None]:
     return write
 
 
-def said(directory: Path) -> str:
+def output_of(directory: Path) -> str:
     return (directory / "output.log").read_text(errors="replace")
 
 
@@ -70,7 +70,7 @@ def test_endless_code_of_a_module_delays_no_start_and_leaves_no_process(
 ) -> None:
     begins(BEGINNINGS)
     with program(WORKERS, environ, tmp_path) as main:
-        wait_until(lambda: "ready for action" in said(tmp_path), timeout_seconds=30, what="a worker")
+        wait_until(lambda: "ready for action" in output_of(tmp_path), timeout_seconds=30, what="a worker")
         (worker,) = psutil.Process(main.pid).children()
         left = [each for each in psutil.process_iter() if _is_sleep(each) and each.ppid() != worker.pid]
         assert left == []
@@ -104,8 +104,8 @@ def test_a_failed_start_logs_the_reason_in_one_line_and_leaves_nothing(
     begins(code)
     with program(WORKERS, environ, tmp_path) as main:
         assert main.wait(timeout=30) == exit_code
-    critical = [each for each in said(tmp_path).splitlines() if "level=critical" in each]
-    assert len(critical) == 1, said(tmp_path)
+    critical = [each for each in output_of(tmp_path).splitlines() if "level=critical" in each]
+    assert len(critical) == 1, output_of(tmp_path)
     assert re.search(line, critical[0])
     assert counts_in(tmp_path) == []
 
@@ -115,13 +115,13 @@ def test_ctrl_c_while_a_module_hangs_ends_the_start_immediately_in_one_line(
 ) -> None:
     begins("import time; print('hanging'); time.sleep(3600)")
     with program(WORKERS, environ, tmp_path) as main:
-        wait_until(lambda: "hanging" in said(tmp_path), timeout_seconds=30, what="the module")
+        wait_until(lambda: "hanging" in output_of(tmp_path), timeout_seconds=30, what="the module")
         (checking,) = psutil.Process(main.pid).children()
         began = time.monotonic()
         main.send_signal(signal.SIGINT)
         assert main.wait(timeout=10) == 130
         assert time.monotonic() - began < 5
         assert not checking.is_running()
-    (line,) = [each for each in said(tmp_path).splitlines() if "hanging" not in each and "key" not in each]
+    (line,) = [each for each in output_of(tmp_path).splitlines() if "hanging" not in each and "key" not in each]
     assert "stopped" in line
     assert counts_in(tmp_path) == []

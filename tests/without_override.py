@@ -1,4 +1,4 @@
-"""Lets a process of root's obey the rights of files, as anybody else's does."""
+"""Lets a process of root obey file permissions like any other user's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clients against the sandbox's ESI and SSO, and against a server that says what a test tells it to."""
+"""The clients against the sandbox's ESI and SSO, and against a server with scripted responses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ USER_AGENT = "nomad-tests/1 (tests@example.com)"
 
 
 @dataclass(frozen=True)
-class Said:
+class Reply:
     """One response of the scripted server; a `body` of bytes is sent unchanged, anything else as JSON."""
 
     status: int = 200
@@ -39,7 +39,7 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReceivedRequest:
     """One request that the scripted server received."""
 
     path: str
@@ -55,22 +55,22 @@ class Scripted:
     """
 
     def __init__(self) -> None:
-        self.script: dict[str, list[Said] | Callable[[Asked], Said]] = {}
-        self.asked: list[Asked] = []
+        self.script: dict[str, list[Reply] | Callable[[ReceivedRequest], Reply]] = {}
+        self.received: list[ReceivedRequest] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.base_url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
 
-    def say(self, path: str, *answers: Said) -> None:
-        self.script[path] = list(answers)
+    def reply_with(self, path: str, *responses: Reply) -> None:
+        self.script[path] = list(responses)
 
-    def answer(self, asked: Asked) -> Said:
-        self.asked.append(asked)
-        answers = self.script.get(asked.path, [Said(404, {"error": "not in the script"})])
-        if callable(answers):
-            return answers(asked)
-        return answers.pop(0) if len(answers) > 1 else answers[0]
+    def response(self, received: ReceivedRequest) -> Reply:
+        self.received.append(received)
+        responses = self.script.get(received.path, [Reply(404, {"error": "not in the script"})])
+        if callable(responses):
+            return responses(received)
+        return responses.pop(0) if len(responses) > 1 else responses[0]
 
     def stop(self) -> None:
         self._server.shutdown()
@@ -91,14 +91,16 @@ def _handler(scripted: Scripted) -> type[BaseHTTPRequestHandler]:
         def _answer(self) -> None:
             parts = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-            said = scripted.answer(Asked(parts.path, _flat(parts.query), dict(self.headers), _flat(body)))
-            if said.cut:
+            response = scripted.response(
+                ReceivedRequest(parts.path, _flat(parts.query), dict(self.headers), _flat(body))
+            )
+            if response.cut:
                 self.close_connection = True
                 return
             # Without the headers that the library adds: the script decides.
-            self.send_response_only(said.status)
-            content = b"" if said.status == 304 else said.content
-            for name, value in {"Content-Length": str(len(content)), "Connection": "close", **said.headers}.items():
+            self.send_response_only(response.status)
+            content = b"" if response.status == 304 else response.content
+            for name, value in {"Content-Length": str(len(content)), "Connection": "close", **response.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)

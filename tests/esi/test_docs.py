@@ -1,4 +1,4 @@
-"""The page on ESI names the routes as they are."""
+"""The page on ESI lists the routes correctly."""
 
 from __future__ import annotations
 

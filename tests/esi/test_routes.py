@@ -1,4 +1,4 @@
-"""The routes are what CCP's document says, and every spelling of an endpoint finds its one route."""
+"""The routes match CCP's document, and every spelling of an endpoint finds its route."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server of a small application, in a thread of the test's process."""
+"""A server with a small application, in a thread of the test's process."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Running:
     def connect(self) -> socket.socket:
         return socket.create_connection(self.address, timeout=10)
 
-    def ask(self, request: bytes) -> bytes:
+    def exchange(self, request: bytes) -> bytes:
         """Send a request and return everything received until the server closes the connection."""
         with self.connect() as client:
             # The server may close the connection meanwhile: then it has sent everything.
@@ -68,20 +68,20 @@ class Running:
             return read_to_end(client)
 
     def is_well(self) -> bool:
-        return self.ask(b"GET /well HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").startswith(
+        return self.exchange(b"GET /well HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").startswith(
             b"HTTP/1.1 200"
         )
 
 
 def read_to_end(client: socket.socket) -> bytes:
-    answer = b""
+    response = b""
     try:
         while chunk := client.recv(65_536):
-            answer += chunk
+            response += chunk
     except ConnectionError:
         # The server closed a connection while data was still arriving.
         pass
-    return answer
+    return response
 
 
 Serve = Callable[..., Any]

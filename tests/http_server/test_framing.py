@@ -1,4 +1,4 @@
-"""A request whose end two programs could see in different places is the last one of its connection."""
+"""A request whose end is ambiguous is the last one of its connection."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ LAST = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_malformed_framing_is_rejected_and_nothing_after_it_is_read(serve: Serve, name: str) -> None:
     running = serve()
-    statuses = re.findall(rb"HTTP/1.\d (\d+)", running.ask(REFUSED[name] + NEXT))
+    statuses = re.findall(rb"HTTP/1.\d (\d+)", running.exchange(REFUSED[name] + NEXT))
     # A client that is disconnected while it sends may miss the response.
     assert statuses in ([], [b"400"], [b"413"], [b"431"], [b"501"])
     assert running.application.seen == []
@@ -77,11 +77,11 @@ def test_malformed_framing_is_rejected_and_nothing_after_it_is_read(serve: Serve
 @pytest.mark.parametrize("name", LAST)
 def test_an_ambiguous_request_is_the_last_of_its_connection(serve: Serve, name: str) -> None:
     running = serve()
-    assert re.findall(rb"HTTP/1.\d (\d+)", running.ask(LAST[name] + NEXT)) == [b"200"]
+    assert re.findall(rb"HTTP/1.\d (\d+)", running.exchange(LAST[name] + NEXT)) == [b"200"]
     assert [path for _, path in running.application.seen] == ["/a"]
 
 
 def test_a_request_with_a_length_keeps_its_connection(serve: Serve) -> None:
     running = serve()
-    answer = running.ask(b"\r\n" + POST + b"Content-Length: 2\r\n\r\n{}" + NEXT)
-    assert re.findall(rb"HTTP/1.\d (\d+)", answer) == [b"200", b"200"]
+    response = running.exchange(b"\r\n" + POST + b"Content-Length: 2\r\n\r\n{}" + NEXT)
+    assert re.findall(rb"HTTP/1.\d (\d+)", response) == [b"200", b"200"]

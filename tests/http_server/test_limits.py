@@ -1,4 +1,4 @@
-"""What clients may take: connections, time, and the bodies of all requests together."""
+"""Limits for clients: connections, time, and the bodies of all requests together."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def test_too_many_connections_do_not_lock_out_new_clients(serve: Serve, kind: st
     running = serve()
     with connections(running, 3 * LIMITS.connections, WAITING[kind]):
         for _ in range(5):
-            begun = time.monotonic()
+            started = time.monotonic()
             assert running.is_well()
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("kind", WAITING)
@@ -87,8 +87,8 @@ def test_the_memory_of_all_clients_is_bounded(
 
     with connections(running, count, sent, receive_buffer_bytes=2048):
         wait_until(lambda: running.is_well() and limit_bytes / 2 < sum(held()) <= limit_bytes, what="clients given up")
-        said = "clients use too much memory"
-        wait_until(lambda: said in str([vars(each) for each in caplog.records]), what="a warning")
+        reason = "clients use too much memory"
+        wait_until(lambda: reason in str([vars(each) for each in caplog.records]), what="a warning")
         assert running.is_well()
 
 
@@ -107,14 +107,14 @@ COSTLY = {
 def test_tiny_chunks_do_not_make_other_clients_wait(serve: Serve, kind: str) -> None:
     running = serve(replace(LIMITS, body_bytes=1_000_000, held_bytes=10_000_000))
     request = CHUNKED + COSTLY[kind] + b"0\r\n\r\n"
-    senders = [threading.Thread(target=running.ask, args=(request,)) for _ in range(4)]
+    senders = [threading.Thread(target=running.exchange, args=(request,)) for _ in range(4)]
     for sender in senders:
         sender.start()
     waits = []
     while any(sender.is_alive() for sender in senders):
-        begun = time.monotonic()
+        started = time.monotonic()
         assert running.is_well()
-        waits.append(time.monotonic() - begun)
+        waits.append(time.monotonic() - started)
     assert max(waits, default=0) < 5
     assert running.application.seen.count(("POST", "/a")) == (4 if kind == "as small as allowed" else 0)
 
@@ -170,6 +170,6 @@ def test_an_application_that_exits_loses_its_connection_but_no_thread(
 ) -> None:
     running = serve()
     for _ in range(LIMITS.threads + 1):
-        assert running.ask(b"GET /exit HTTP/1.1\r\nHost: localhost\r\n\r\n") == b""
+        assert running.exchange(b"GET /exit HTTP/1.1\r\nHost: localhost\r\n\r\n") == b""
     assert running.is_well()
     assert "SystemExit" in caplog.text

@@ -1,4 +1,4 @@
-"""A server that stops answers what is open, for as long as it may, and takes nothing new."""
+"""A stopping server answers open requests within its time limit, and accepts no new ones."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ def test_it_stops_in_time_whatever_clients_do(serve: Serve, request_sent: bytes)
     with running.connect() as client:
         client.sendall(request_sent)
         assert running.is_well()
-        begun = time.monotonic()
+        started = time.monotonic()
         running.server.stop(1)
         running.thread.join(5)
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - started < 3
         assert not running.thread.is_alive()
     running.application.gate.set()
 

@@ -1,4 +1,4 @@
-"""An application on a Redis: filled with everything that must be kept, read back, and compared."""
+"""An application on a Redis: filled with all data that must survive, read again, and compared."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ def fill(url: str, first: int) -> None:
 
 
 @dataclass(frozen=True)
-class Held:
+class Contents:
     """The contents of a Redis: every key, and what users see of it."""
 
     keys: keyspace.Keyspace
     seen: dict[str, object] = field(default_factory=dict)
 
-    def differences(self, later: Held) -> list[str]:
+    def differences(self, later: Contents) -> list[str]:
         """Return what has changed in a later snapshot."""
         return self.keys.differences(later.keys) + kept_state.public_differences(self.seen, later.seen)
 
 
-def held(url: str) -> Held:
+def contents(url: str) -> Contents:
     """Read everything."""
     with opened(url) as access, redis.Redis.from_url(url) as client:
         seen = kept_state.view(access.queues, Schedules(access.queues, access.clock))
-        return Held(keyspace.read(client), seen)
+        return Contents(keyspace.read(client), seen)
 
 
 def complaints_in(log: Path) -> str:

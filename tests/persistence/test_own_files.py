@@ -1,4 +1,4 @@
-"""The own Redis and its files: what it cannot read, did not read or cut off is said, and nobody else writes them."""
+"""The own Redis and its files: problems with them are reported, and no other server writes them."""
 
 from __future__ import annotations
 
@@ -113,9 +113,9 @@ def test_an_unreadable_file_stops_the_start_and_doctor_says_why(
     assert "redis-check-aof --fix" in found[0].fix
     server = own_redis(tmp_path)
     server.free()
-    said = server.last_log_lines().splitlines()
-    assert "Bad file format" in said[0]
-    assert [line for line in said if not complaints([line])] == []
+    last_lines = server.last_log_lines().splitlines()
+    assert "Bad file format" in last_lines[0]
+    assert [line for line in last_lines if not complaints([line])] == []
 
 
 def test_commands_dropped_by_a_replay_are_logged_as_errors(

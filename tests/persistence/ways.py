@@ -1,4 +1,4 @@
-"""The ways to have a Redis that we document, each on the server program that a test chooses."""
+"""The documented ways to run Redis, each with the server program that a test chooses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sandbox whose clock stands still, and somebody who is logged in."""
+"""A sandbox with a frozen clock, and a logged-in character."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class Visitor:
 
     def renew(self) -> None:
         """Get a new access token and refresh token."""
-        answer = refresh(self._server, self.refresh_token)
-        assert answer.status_code == 200, answer.text
-        self.refresh_token = answer.json()["refresh_token"]
-        self.access_token = answer.json()["access_token"]
+        response = refresh(self._server, self.refresh_token)
+        assert response.status_code == 200, response.text
+        self.refresh_token = response.json()["refresh_token"]
+        self.access_token = response.json()["access_token"]
 
     def get(self, path: str, *, headers: dict[str, str] | None = None, **query: Any) -> requests.Response:
         """Request a path below the character's."""
-        return self.ask(f"/characters/{self.character_id}{path}", headers=headers, **query)
+        return self.request(f"/characters/{self.character_id}{path}", headers=headers, **query)
 
-    def ask(self, path: str, *, headers: dict[str, str] | None = None, **query: Any) -> requests.Response:
+    def request(self, path: str, *, headers: dict[str, str] | None = None, **query: Any) -> requests.Response:
         """Request any path."""
         authorization = {"Authorization": f"Bearer {self.access_token}"}
         return requests.get(

@@ -1,4 +1,4 @@
-"""Who may read what: 401 without a good token, 403 without the scope or for another's character, 404 for nobody."""
+"""Access: 401 without a valid token, 403 without the scope or for another's character, 404 for an unknown one."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def test_protected_routes_need_a_token_with_their_scope(sandbox: SandboxServer, 
 
 @pytest.mark.parametrize("route", OPEN, ids=lambda route: route.name)
 def test_public_routes_need_no_token(sandbox: SandboxServer, trader: Visitor, route: Route) -> None:
-    answer = requests.get(f"{sandbox.base_url}/characters/{trader.character_id}{route.path}", timeout=10)
-    assert answer.status_code == 200
+    response = requests.get(f"{sandbox.base_url}/characters/{trader.character_id}{route.path}", timeout=10)
+    assert response.status_code == 200
 
 
 def test_an_access_token_expires_after_twenty_minutes(sandbox: SandboxServer, trader: Visitor) -> None:
@@ -49,14 +49,14 @@ def test_a_foreign_token_is_rejected(trader: Visitor) -> None:
 
 def test_a_token_reads_its_own_character_only(sandbox: SandboxServer, trader: Visitor) -> None:
     other = sandbox.logins()[1]["character_id"]
-    assert trader.ask(f"/characters/{other}/skills").status_code == 403
-    assert trader.ask(f"/characters/{other}").status_code == 200
+    assert trader.request(f"/characters/{other}/skills").status_code == 403
+    assert trader.request(f"/characters/{other}").status_code == 200
 
 
 def test_unknown_characters_are_not_found(trader: Visitor) -> None:
     for path in ("/characters/5", "/characters/5/skills"):
-        answer = trader.ask(path)
-        assert (answer.status_code, answer.json()) == (404, {"error": "Character not found"})
+        response = trader.request(path)
+        assert (response.status_code, response.json()) == (404, {"error": "Character not found"})
 
 
 def test_an_unknown_mail_is_not_found(trader: Visitor) -> None:

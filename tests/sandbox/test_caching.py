@@ -1,4 +1,4 @@
-"""Freshness and validators: an answer stands until it expires, an ETag is of the content alone."""
+"""Freshness and validators: a response is valid until it expires, an ETag depends only on the content."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from sandbox.serve import SandboxServer
 from .conftest import NOW_S, Visitor
 
 
-def seconds(answer: requests.Response, header: str) -> int:
+def seconds(response: requests.Response, header: str) -> int:
     """Return an HTTP date as seconds since the Unix epoch."""
-    return int(parsedate_to_datetime(answer.headers[header]).timestamp())
+    return int(parsedate_to_datetime(response.headers[header]).timestamp())
 
 
 def test_a_response_has_its_time_and_its_expiry(trader: Visitor, sandbox: SandboxServer) -> None:
     trader.get("/wallet/journal")
     sandbox.advance(600)
-    answer = trader.get("/wallet/journal")
-    assert answer.headers["Cache-Control"] == "private, max-age=3000"
-    assert seconds(answer, "Last-Modified") == NOW_S
-    assert seconds(answer, "Expires") == NOW_S + 3_600
-    assert seconds(answer, "Date") == NOW_S + 600
-    assert len(answer.raw.headers.getlist("Date")) == 1
+    response = trader.get("/wallet/journal")
+    assert response.headers["Cache-Control"] == "private, max-age=3000"
+    assert seconds(response, "Last-Modified") == NOW_S
+    assert seconds(response, "Expires") == NOW_S + 3_600
+    assert seconds(response, "Date") == NOW_S + 600
+    assert len(response.raw.headers.getlist("Date")) == 1
 
 
 def test_a_known_etag_gets_a_304_without_a_body_but_with_all_headers(trader: Visitor) -> None:
@@ -55,11 +55,11 @@ def test_new_rows_appear_only_after_the_expiry(trader: Visitor, sandbox: Sandbox
     trader.renew()
     assert trader.get("/wallet/journal").content == first.content
     sandbox.advance(2)
-    answer = trader.get("/wallet/journal", headers={"If-None-Match": first.headers["ETag"]})
-    assert answer.status_code == 200
-    assert answer.headers["ETag"] != first.headers["ETag"]
-    assert answer.json()[0]["id"] > first.json()[0]["id"]
-    assert seconds(answer, "Last-Modified") == NOW_S + 3_601
+    response = trader.get("/wallet/journal", headers={"If-None-Match": first.headers["ETag"]})
+    assert response.status_code == 200
+    assert response.headers["ETag"] != first.headers["ETag"]
+    assert response.json()[0]["id"] > first.json()[0]["id"]
+    assert seconds(response, "Last-Modified") == NOW_S + 3_601
 
 
 def test_the_etag_of_an_unchanged_document_survives_its_expiry(trader: Visitor, sandbox: SandboxServer) -> None:
@@ -71,9 +71,9 @@ def test_the_etag_of_an_unchanged_document_survives_its_expiry(trader: Visitor, 
 
 
 def test_expires_means_nothing_on_event_based_routes(trader: Visitor) -> None:
-    answer = trader.get("/skills")
-    assert answer.headers["Cache-Control"] == "private, max-age=60"
-    assert answer.headers["Expires"] == answer.headers["Date"]
+    response = trader.get("/skills")
+    assert response.headers["Cache-Control"] == "private, max-age=60"
+    assert response.headers["Expires"] == response.headers["Date"]
 
 
 def test_routes_without_scope_are_public(trader: Visitor) -> None:

@@ -1,4 +1,4 @@
-"""The two limiters: tokens in a floating window, and the old limit of errors a minute."""
+"""The two limiters: tokens in a sliding window, and the old limit of errors per minute."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from sandbox.serve import SandboxServer
 from .conftest import Visitor
 
 
-def left(answer: requests.Response) -> tuple[str, str, str]:
+def left(response: requests.Response) -> tuple[str, str, str]:
     """Return limit, remaining and used tokens from the headers of a response."""
-    headers = answer.headers
+    headers = response.headers
     return headers["X-Ratelimit-Limit"], headers["X-Ratelimit-Remaining"], headers["X-Ratelimit-Used"]
 
 
@@ -66,7 +66,7 @@ def test_after_a_hundred_errors_in_a_minute_every_route_returns_420_until_it_end
     trader: Visitor, sandbox: SandboxServer
 ) -> None:
     for _ in range(100):
-        trader.ask("/characters/5")
+        trader.request("/characters/5")
     for path in ("/orders", "/skills"):
         refused = trader.get(path)
         assert refused.status_code == 420
@@ -90,6 +90,6 @@ def test_limits_can_be_counted_without_being_enforced() -> None:
     with SandboxServer(characters=1, enforce_limits=False) as lenient:
         visitor = Visitor(lenient, 0)
         for _ in range(4):
-            answer = visitor.get("/notifications", headers={"X-Compatibility-Date": "never"})
-        assert (answer.status_code, answer.headers["X-Ratelimit-Remaining"]) == (400, "0")
+            response = visitor.get("/notifications", headers={"X-Compatibility-Date": "never"})
+        assert (response.status_code, response.headers["X-Ratelimit-Remaining"]) == (400, "0")
         assert visitor.get("/notifications").status_code == 200

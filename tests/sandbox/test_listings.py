@@ -1,4 +1,4 @@
-"""How listings are cut: X-Pages, from_id, last_mail_id, include_completed."""
+"""Paging of listings: X-Pages, from_id, last_mail_id, include_completed."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ def test_pages_of_one_listing_are_consistent_and_contain_each_row_once(trader: V
     pages = int(trader.get("/wallet/journal").headers["X-Pages"])
     ids, moments = [], set()
     for page in range(1, pages + 1):
-        answer = trader.get("/wallet/journal", page=page)
-        ids += [row["id"] for row in answer.json()]
-        moments.add((answer.headers["Last-Modified"], answer.headers["X-Pages"]))
+        response = trader.get("/wallet/journal", page=page)
+        ids += [row["id"] for row in response.json()]
+        moments.add((response.headers["Last-Modified"], response.headers["X-Pages"]))
         sandbox.advance(60)
     assert len(moments) == 1
     assert ids == sorted(set(ids), reverse=True)
 
 
 def test_a_page_beyond_the_end_is_an_empty_list(trader: Visitor) -> None:
-    answer = trader.get("/assets", page=99)
-    assert (answer.status_code, answer.json()) == (200, [])
+    response = trader.get("/assets", page=99)
+    assert (response.status_code, response.json()) == (200, [])
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "two"])
 def test_an_invalid_page_is_rejected(trader: Visitor, page: str) -> None:
-    answer = trader.get("/assets", page=page)
-    assert answer.status_code == 400
-    assert page in answer.json()["error"]
+    response = trader.get("/assets", page=page)
+    assert response.status_code == 400
+    assert page in response.json()["error"]
 
 
 def test_an_empty_listing_has_one_page(visit: Callable[[str], Visitor]) -> None:
-    answer = visit("hunter").get("/mining")
-    assert (answer.json(), answer.headers["X-Pages"]) == ([], "1")
+    response = visit("hunter").get("/mining")
+    assert (response.json(), response.headers["X-Pages"]) == ([], "1")
 
 
 def test_from_id_goes_back_in_time_and_includes_its_row(trader: Visitor) -> None:

@@ -1,4 +1,4 @@
-"""`python -m sandbox`: it starts fast, says where it is, and ends when told to."""
+"""`python -m sandbox`: it starts fast, prints its URL, and stops on a signal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_the_program_prints_its_url_and_ends_cleanly(
     tmp_path: Path, wait_until: Callable[..., None], end: signal.Signals
 ) -> None:
     ready = tmp_path / "ready"
-    begun = time.monotonic()
+    started = time.monotonic()
     program = subprocess.Popen(
         [sys.executable, "-m", "sandbox", "--port", "0", "--characters", "25", "--ready-file", str(ready)],
         cwd=ROOT,
@@ -31,16 +31,16 @@ def test_the_program_prints_its_url_and_ends_cleanly(
     )
     try:
         wait_until(ready.exists, what="the ready file")
-        started_s = time.monotonic() - begun
+        started_s = time.monotonic() - started
         base_url = ready.read_text().strip()
         assert len(requests.get(f"{base_url}/sandbox/logins", timeout=10).json()) == 25
         assert os.listdir(tmp_path) == ["ready"]
     finally:
         program.send_signal(end)
-        said, complained = program.communicate(timeout=10)
+        printed, errors = program.communicate(timeout=10)
     assert program.returncode == 0
-    assert said.strip() == base_url
-    assert complained == ""
+    assert printed.strip() == base_url
+    assert errors == ""
     assert started_s < 5, "half a second on an idle machine"
 
 

@@ -1,4 +1,4 @@
-"""A real database for the store's tests: a SQLite file, and a PostgreSQL server when one is installed."""
+"""A real database for the store's tests: a SQLite file, and a PostgreSQL server if one is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit log: written before and after, read in pages, bounded in number and age whatever comes."""
+"""The audit log: written before and after a change, read in pages, bounded in number and age."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_flood_of_refusals_is_limited_per_reason_and_in_total(
     again = [store.audit.refused(replace(ASKED, source="192.0.2.9"), 401, "token", "no", is_counted=True) for _ in "ab"]
     assert again == [True, False]
     # Even if several writers did not see each other's.
-    monkeypatch.setattr(audit, "_are_there", lambda *_: False)
+    monkeypatch.setattr(audit, "_has_at_least", lambda *_: False)
     assert all(store.audit.refused(replace(ASKED, source="b"), 401, "token", "no", is_counted=True) for _ in "abc")
     assert len(store.audit.refusals_ms("b", "token", 0, 10)) == 1
     monkeypatch.undo()

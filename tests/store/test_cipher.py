@@ -1,4 +1,4 @@
-"""Tokens at rest: bound to their character and kind, readable by any key at hand, written by the newest."""
+"""Stored tokens: bound to their character and kind, decrypted by any current key, encrypted by the newest."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_without_keys_one_is_created_for_its_owner_only_and_logged(
     with caplog.at_level(logging.WARNING):
         stored = TokenCipher.from_settings(settings).encrypt("token", character_id=1, kind="refresh")
     assert (tmp_path / "var" / "token.key").stat().st_mode & 0o777 == 0o600
-    assert "made a key" in caplog.text
+    assert "created a key" in caplog.text
     caplog.clear()
     again = TokenCipher.from_settings(settings)
     assert again.decrypt(stored, character_id=1, kind="refresh") == "token"

@@ -1,4 +1,4 @@
-"""The schema comes with the first use, whoever is first; writers never meet "database is locked"."""
+"""The first use creates the schema, in any process; writers never see "database is locked"."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def _writers(url: str, processes: int, each: int) -> list[subprocess.Popen[str]]
 
 def test_processes_that_migrate_together_all_succeed(database_url: str) -> None:
     for process in _writers(database_url, processes=4, each=25):
-        _, said = process.communicate(timeout=60)
-        assert process.returncode == 0, said
+        _, failures = process.communicate(timeout=60)
+        assert process.returncode == 0, failures
     store = _open(database_url)
     assert len(store.logins.characters()) == 100
     store.close()
@@ -109,11 +109,11 @@ def test_a_database_of_this_release_is_used_without_alembic(tmp_path: Path) -> N
 def test_sqlite_is_in_wal_mode_durable_and_enforces_foreign_keys(tmp_path: Path) -> None:
     store = _open(f"sqlite:///{tmp_path}/nomad.db")
     with store.database.read() as connection:
-        told = {
+        pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "foreign_keys", "synchronous", "busy_timeout")
         }
-    assert told == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 2, "busy_timeout": 10_000}
+    assert pragmas == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 2, "busy_timeout": 10_000}
     store.close()
 
 
@@ -270,8 +270,8 @@ def test_a_frozen_postgres_blocks_no_one(postgres: Postgres, connected: bool) ->
         else:
             database.close()
         with postgres.frozen():
-            said = list(pool.map(_read, [database] * 12))
-            assert all("no response in time" in each for each in said), said
+            failures = list(pool.map(_read, [database] * 12))
+            assert all("no response in time" in each for each in failures), failures
         assert list(pool.map(_read, [database] * 6)) == [""] * 6
     assert database.engine.pool.status().find("Checked out connections: 0") != -1
     database.close()
@@ -304,8 +304,8 @@ def test_a_damaged_file_is_unavailable_with_the_cause(tmp_path: Path, kept_bytes
     store = _open(f"sqlite:///{file}")
     store.ping()
     store.close()
-    whole = file.read_bytes()
-    file.write_bytes(whole[:kept_bytes] + random.Random(1).randbytes(len(whole) - kept_bytes))
+    content = file.read_bytes()
+    file.write_bytes(content[:kept_bytes] + random.Random(1).randbytes(len(content) - kept_bytes))
     damaged = _open(f"sqlite:///{file}")
     for use in (damaged.ping, damaged.ping, lambda: damaged.audit.read(1), lambda: damaged.logins.strike(1, 1)):
         with pytest.raises(
@@ -340,8 +340,8 @@ def test_threads_that_wait_for_the_first_use_share_its_failure(tmp_path: Path) -
     other.execute("PRAGMA journal_mode = WAL")
     other.execute("BEGIN IMMEDIATE")
     with ThreadPoolExecutor(8) as pool:
-        said = list(pool.map(_read, [database] * 8))
-    assert all("locked" in each for each in said), said
+        failures = list(pool.map(_read, [database] * 8))
+    assert all("locked" in each for each in failures), failures
     other.execute("ROLLBACK")
     other.close()
     assert _read(database) == ""
@@ -369,8 +369,8 @@ def by_another_process(path: Path, statement: str) -> list[tuple[object, ...]]:
         "import json, sqlite3, sys; c = sqlite3.connect(sys.argv[1]); "
         "print(json.dumps(c.execute(sys.argv[2]).fetchall())); c.commit(); c.close()"
     )
-    done = subprocess.run([sys.executable, "-c", code, path, statement], capture_output=True, text=True, check=True)
-    found: list[tuple[object, ...]] = [tuple(row) for row in json.loads(done.stdout)]
+    result = subprocess.run([sys.executable, "-c", code, path, statement], capture_output=True, text=True, check=True)
+    found: list[tuple[object, ...]] = [tuple(row) for row in json.loads(result.stdout)]
     return found
 
 

@@ -1,4 +1,4 @@
-"""Data and validator stand or fall together; what is due is found once."""
+"""Data and validator are saved together or not at all; a due route is found once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers become rows and events: the same answer twice changes nothing, an older one breaks nothing."""
+"""Responses become rows and events: the same response twice changes nothing, an older one breaks nothing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _logged_in(save_login: Callable[..., None]) -> None:
 def absorb(store: Store) -> Callable[..., Changes]:
     """`absorb(route, body, as_of_ms, window=EVERYTHING, character_id=CHARACTER)`."""
 
-    def keep(
+    def save(
         route: str,
         body: Any,
         as_of_ms: int = 1_000,
@@ -47,7 +47,7 @@ def absorb(store: Store) -> Callable[..., Changes]:
         with store.database.write() as connection:
             return history.absorb(connection, route, character_id, body, as_of_ms, window)
 
-    return keep
+    return save
 
 
 def _rows(store: Store, query: str) -> list[tuple[Any, ...]]:

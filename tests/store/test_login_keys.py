@@ -1,4 +1,4 @@
-"""No second key is made or used beside logins that a lost one encrypted."""
+"""No second key is created or used while logins need a lost one."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ def test_a_different_key_is_an_error_with_both_ids_and_encrypts_nothing(store: S
     save(first)
     other = Store(url, cipher=TokenCipher([NEW]), clock=SystemClock())
     for use in (other.logins.check_keys, lambda: save(other, 2)):
-        with pytest.raises(CannotStart, match=f"key {OLD_ID}, but NOMAD_TOKEN_KEYS holds key {NEW_ID}; put the lost"):
+        with pytest.raises(
+            CannotStart, match=f"key {OLD_ID}, but NOMAD_TOKEN_KEYS contains key {NEW_ID}; put the lost"
+        ):
             use()
     assert [each.character_id for each in first.logins.characters()] == [1]
     both = Store(url, cipher=TokenCipher([NEW, OLD]), clock=SystemClock())
@@ -118,12 +120,12 @@ def test_two_programs_that_create_the_key_during_a_login_use_the_same_one(settin
 
 
 def findings(settings: Settings, check: Callable[..., object], database: Database | None = None) -> dict[str, Finding]:
-    class Asked:
+    class CheckedSystem:
         """The part of the system that these checks need."""
 
-    asked = Asked()
-    asked.settings, asked.database = settings, database  # type: ignore[attr-defined]
-    return {finding.name: finding for finding in check(asked)}  # type: ignore[attr-defined]
+    system = CheckedSystem()
+    system.settings, system.database = settings, database  # type: ignore[attr-defined]
+    return {finding.name: finding for finding in check(system)}  # type: ignore[attr-defined]
 
 
 def test_the_doctor_finds_a_lost_key_and_files_that_others_may_use(settings: Settings, key_file: Path) -> None:
@@ -171,8 +173,8 @@ def test_the_command_gives_up_only_the_logins_of_a_lost_key(
 
     def forget(*arguments: str) -> tuple[int, str]:
         command = [sys.executable, "-m", "nomad_actors.cli", "forget-key", *arguments]
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
-        return done.returncode, done.stdout + done.stderr
+        result = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+        return result.returncode, result.stdout + result.stderr
 
     code, said = forget(key_id, "--yes")
     assert (code, "is not lost" in said) == (2, True)

@@ -1,4 +1,4 @@
-"""Logins change only for whoever read the latest, and are never lost."""
+"""Only a writer with the latest version changes a login, and no login is lost."""
 
 from __future__ import annotations
 

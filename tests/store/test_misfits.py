@@ -1,4 +1,4 @@
-"""A row that another hand changed is left out or shown as far as it can be read, and spoils no other."""
+"""A row that another program changed is left out or shown as far as it is readable, and affects no other row."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_an_invalid_value_in_any_column_affects_no_other_row(
 ) -> None:
     name, where = table.name, KEYS[table]
     keys = {column.name for column in table.primary_key}
-    tried = 0
+    tested = 0
     for column, kind in ((each.name, each.type) for each in table.c if each.name not in keys):
         (before,) = by_hand.execute(f"SELECT {column} FROM {name} WHERE {where}").fetchone()
         for rubbish in RUBBISH:
@@ -76,24 +76,24 @@ def test_an_invalid_value_in_any_column_affects_no_other_row(
             except sqlite3.IntegrityError:
                 # Rejected at the write.
                 continue
-            tried += 1
-            said = f"{name}.{column} = {rubbish}"
-            assert 1 in [each.character_id for each in store.logins.characters()], said
+            tested += 1
+            case = f"{name}.{column} = {rubbish}"
+            assert 1 in [each.character_id for each in store.logins.characters()], case
             assert 1 in [
                 each.character_id for each in store.documents.due(asked_since_ms=0, queued_before_ms=0, limit=9)
-            ], said
-            assert all(isinstance(state, str) for state in store.logins.counts()), said
-            assert all(at_ms <= MAX_MS for at_ms in store.documents.oldest_synced_ms().values()), said
-            assert store.admin_sessions.find("h1") == SESSION, said
+            ], case
+            assert all(isinstance(state, str) for state in store.logins.counts()), case
+            assert all(at_ms <= MAX_MS for at_ms in store.documents.oldest_synced_ms().values()), case
+            assert store.admin_sessions.find("h1") == SESSION, case
             found, _ = store.audit.read(9)
-            assert [entry.id for entry in found] == [2, 1], said
-            assert {type(found[0].at_ms), type(found[0].status), type(found[0].path)} <= {int, str, type(None)}, said
+            assert [entry.id for entry in found] == [2, 1], case
+            assert {type(found[0].at_ms), type(found[0].status), type(found[0].path)} <= {int, str, type(None)}, case
             named = misfits(store.database)
             (kept,) = by_hand.execute(f"SELECT typeof({column}) FROM {name} WHERE {where}").fetchone()
             if kept in ("blob", "real") or (kept == "text" and isinstance(kind, sa.Integer | sa.Boolean)):
-                assert [each.partition(" ")[0] for each in named] == [name], said
+                assert [each.partition(" ")[0] for each in named] == [name], case
             by_hand.execute(f"UPDATE {name} SET {column} = ? WHERE {where}", (before,))
-    assert tried > 30
+    assert tested > 30
     assert misfits(store.database) == []
 
 

@@ -24,7 +24,7 @@ def session(id_hash: str) -> AdminSession:
 def test_a_used_link_is_our_error_and_a_duplicate_id_is_not_a_used_link(store: Store) -> None:
     sessions = store.admin_sessions
     sessions.begin(session("a"), link="x")
-    with pytest.raises(LinkUsed, match="used before") as raised:
+    with pytest.raises(LinkUsed, match="already been used") as raised:
         sessions.begin(session("b"), link="x")
     assert isinstance(raised.value, NomadError)
     with pytest.raises(IntegrityError):
