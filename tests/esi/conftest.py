@@ -49,9 +49,9 @@ class ReceivedRequest:
 
 
 class Scripted:
-    """A server on the loopback address that gives the answers of `script`, for each path in order.
+    """A loopback server that sends the responses of `script`, in order for each path.
 
-    The last answer of a path is repeated; a callable makes each answer from what was asked.
+    The last response of a path is repeated; a callable returns the response to each request.
     """
 
     def __init__(self) -> None:
