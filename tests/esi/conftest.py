@@ -148,11 +148,11 @@ def sandbox() -> Iterator[SandboxServer]:
 def advance(clock: ManualClock, sandbox: SandboxServer) -> Callable[[float], None]:
     """`advance(seconds)`: advance both our clock and the sandbox's."""
 
-    def pass_(seconds: float) -> None:
+    def advance_both(seconds: float) -> None:
         clock.advance(seconds=seconds)
         sandbox.advance(seconds)
 
-    return pass_
+    return advance_both
 
 
 @pytest.fixture

@@ -161,12 +161,12 @@ def test_the_sandbox_rejects_a_missing_token_and_a_missing_scope(
 def test_the_sandboxs_limiter_is_understood(esi: EsiClient, tokens: Tokens) -> None:
     route = ROUTES["/characters/{character_id}/notifications"]
 
-    def ask_often() -> None:
+    def request_often() -> None:
         for _ in range(20):
             esi.get(route, character_id=tokens.character_id, access_token=tokens.access_token)
 
     with pytest.raises(EsiLimited) as caught:
-        ask_often()
+        request_often()
     assert 0 < caught.value.retry_after_seconds <= 900
 
 

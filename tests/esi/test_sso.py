@@ -96,7 +96,7 @@ def client(http: requests.Session, scripted: Scripted, clock: ManualClock) -> Ss
     return SsoClient(http, base_url=scripted.base_url, client_id=CLIENT, client_secret="our secret", clock=clock)
 
 
-def refused(client: SsoClient, call: Callable[[], Tokens] | None = None) -> SsoError:
+def refresh_error(client: SsoClient, call: Callable[[], Tokens] | None = None) -> SsoError:
     with pytest.raises(SsoError) as caught:
         (call or functools.partial(client.refresh, REFRESH_TOKEN))()
     assert REFRESH_TOKEN not in "".join(traceback.format_exception(caught.value))
@@ -228,13 +228,13 @@ def test_all_spellings_of_the_issuer_are_accepted(odd_sso: Sso, client: SsoClien
 )
 def test_a_token_with_wrong_claims_is_not_trusted(odd_sso: Sso, client: SsoClient, claims: dict[str, Any]) -> None:
     odd_sso.response(odd_sso.sign(**claims))
-    assert type(refused(client)) is SsoUnavailable
+    assert type(refresh_error(client)) is SsoUnavailable
 
 
 @pytest.mark.parametrize("audience", [["EVE Online", "another"], "EVE Online", ["EVE Online", f"not-{CLIENT}"]])
 def test_a_token_for_another_application_is_misconfiguration(odd_sso: Sso, client: SsoClient, audience: Any) -> None:
     odd_sso.response(odd_sso.sign(aud=audience))
-    assert type(refused(client)) is SsoMisconfigured
+    assert type(refresh_error(client)) is SsoMisconfigured
 
 
 def test_a_token_that_sso_did_not_sign_is_not_trusted(odd_sso: Sso, client: SsoClient) -> None:
@@ -251,7 +251,7 @@ def test_a_token_that_sso_did_not_sign_is_not_trusted(odd_sso: Sso, client: SsoC
     }
     for how, access_token in forged.items():
         odd_sso.response(access_token)
-        assert type(refused(client)) is SsoUnavailable, how
+        assert type(refresh_error(client)) is SsoUnavailable, how
 
 
 def test_a_key_on_an_elliptic_curve_is_accepted(odd_sso: Sso, client: SsoClient) -> None:
@@ -283,7 +283,7 @@ def test_a_new_key_is_looked_up_once(odd_sso: Sso, client: SsoClient) -> None:
     client.refresh(REFRESH_TOKEN)
     assert len(odd_sso.received(JWKS_PATH)) == 2
     odd_sso.response(odd_sso.sign(rsa_key("key-3"), key_id="key-3"))
-    assert "does not publish" in str(refused(client))
+    assert "does not publish" in str(refresh_error(client))
     assert len(odd_sso.received(JWKS_PATH)) == 3
 
 
@@ -329,7 +329,7 @@ def test_an_invalid_response_never_replaces_valid_keys(odd_sso: Sso, client: Sso
     odd_sso.scripted.reply_with(JWKS_PATH, keys)
     # An unknown key id makes us read the keys again.
     odd_sso.response(odd_sso.sign(rsa_key("key-2"), key_id="key-2"))
-    assert type(refused(client)) is SsoUnavailable
+    assert type(refresh_error(client)) is SsoUnavailable
     odd_sso.response(odd_sso.sign())
     client.refresh(REFRESH_TOKEN)
     assert len(odd_sso.received(JWKS_PATH)) == 2
@@ -338,7 +338,7 @@ def test_an_invalid_response_never_replaces_valid_keys(odd_sso: Sso, client: Sso
 @pytest.mark.parametrize("keys", BROKEN_KEYS)
 def test_no_token_is_requested_while_it_could_not_be_validated(odd_sso: Sso, client: SsoClient, keys: Reply) -> None:
     odd_sso.scripted.reply_with(JWKS_PATH, keys)
-    assert type(refused(client)) is SsoUnavailable
+    assert type(refresh_error(client)) is SsoUnavailable
     assert odd_sso.received(TOKEN_PATH) == []
 
 
@@ -350,7 +350,7 @@ def test_no_token_is_requested_with_a_clock_far_ahead(
     if asks:
         client.refresh(REFRESH_TOKEN)
     else:
-        assert f"this host's clock is {seconds} s ahead" in str(refused(client))
+        assert f"this host's clock is {seconds} s ahead" in str(refresh_error(client))
     assert len(odd_sso.received(TOKEN_PATH)) == asks
 
 
@@ -364,11 +364,11 @@ def test_keys_from_a_cache_do_not_make_the_clock_seem_ahead(
     if asks:
         client.refresh(REFRESH_TOKEN)
     else:
-        assert type(refused(client)) is SsoUnavailable
+        assert type(refresh_error(client)) is SsoUnavailable
     assert len(odd_sso.received(TOKEN_PATH)) == asks
 
 
-def refusal(code: str, description: str) -> dict[str, str]:
+def error_body(code: str, description: str) -> dict[str, str]:
     return {"error": code, "error_description": description}
 
 
@@ -396,8 +396,8 @@ def refusal(code: str, description: str) -> dict[str, str]:
 def test_an_error_is_classified_by_its_text(
     odd_sso: Sso, client: SsoClient, status: int, code: str, description: str, kind: type[SsoError]
 ) -> None:
-    odd_sso.scripted.reply_with(TOKEN_PATH, Reply(status, refusal(code, description)))
-    error = refused(client)
+    odd_sso.scripted.reply_with(TOKEN_PATH, Reply(status, error_body(code, description)))
+    error = refresh_error(client)
     assert type(error) is kind
     assert f"SSO answered {status}" in str(error)
     assert description in str(error)
@@ -418,27 +418,27 @@ def test_an_error_is_classified_by_its_text(
 )
 def test_anything_else_is_temporary(odd_sso: Sso, client: SsoClient, response: Reply) -> None:
     odd_sso.scripted.reply_with(TOKEN_PATH, response)
-    assert type(refused(client)) is SsoUnavailable
+    assert type(refresh_error(client)) is SsoUnavailable
     assert {received.path for received in odd_sso.scripted.received} == {JWKS_PATH, TOKEN_PATH}
 
 
 def test_a_closed_port_is_temporary(http: requests.Session, clock: ManualClock) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     client = SsoClient(http, base_url=nowhere, client_id=CLIENT, client_secret="s", clock=clock)
-    assert type(refused(client)) is SsoUnavailable
+    assert type(refresh_error(client)) is SsoUnavailable
 
 
 def test_a_token_in_ssos_message_is_hidden(odd_sso: Sso, client: SsoClient) -> None:
-    response = refusal("invalid_grant", f"Invalid refresh token. {REFRESH_TOKEN} is unknown.")
+    response = error_body("invalid_grant", f"Invalid refresh token. {REFRESH_TOKEN} is unknown.")
     odd_sso.scripted.reply_with(TOKEN_PATH, Reply(400, response))
-    assert "[hidden] is unknown" in str(refused(client))
+    assert "[hidden] is unknown" in str(refresh_error(client))
     for secret in ("our secret", base64.b64encode(f"{CLIENT}:our secret".encode()).decode()):
-        odd_sso.scripted.reply_with(TOKEN_PATH, Reply(401, refusal("invalid_client", f"{secret} is wrong")))
-        assert "[hidden] is wrong" in str(refused(client))
+        odd_sso.scripted.reply_with(TOKEN_PATH, Reply(401, error_body("invalid_client", f"{secret} is wrong")))
+        assert "[hidden] is wrong" in str(refresh_error(client))
     code = REFRESH_TOKEN
-    odd_sso.scripted.reply_with(TOKEN_PATH, Reply(400, refusal("invalid_grant", f"{code} was used")))
+    odd_sso.scripted.reply_with(TOKEN_PATH, Reply(400, error_body("invalid_grant", f"{code} was used")))
     assert "[hidden] was used" in str(
-        refused(client, lambda: client.exchange_code(code, "v" * 43, "http://127.0.0.1:1/"))
+        refresh_error(client, lambda: client.exchange_code(code, "v" * 43, "http://127.0.0.1:1/"))
     )
 
 
@@ -446,8 +446,8 @@ def test_a_token_in_ssos_message_is_hidden(odd_sso: Sso, client: SsoClient) -> N
     ("response", "outcome"),
     [
         (None, "refreshed"),
-        (Reply(400, refusal("invalid_token", "The refresh token is expired.")), "dead_login"),
-        (Reply(401, refusal("invalid_client", "")), "misconfigured"),
+        (Reply(400, error_body("invalid_token", "The refresh token is expired.")), "dead_login"),
+        (Reply(401, error_body("invalid_client", "")), "misconfigured"),
         (Reply(502, b"<html>"), "unavailable"),
     ],
 )
@@ -463,6 +463,6 @@ def test_refreshes_are_counted_by_outcome(
         client.refresh(REFRESH_TOKEN)
     else:
         odd_sso.scripted.reply_with(TOKEN_PATH, response)
-        refused(client)
+        refresh_error(client)
     after = counted()
     assert {each: after[each] - before[each] for each in after} == {each: float(each == outcome) for each in after}

@@ -57,7 +57,7 @@ def contents(url: str) -> Contents:
         return Contents(keyspace.read(client), seen)
 
 
-def complaints_in(log: Path) -> str:
+def errors_in(log: Path) -> str:
     """Return the lines of a Redis log that report a loss."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     return "\n".join(line for line in lines if "AOF-loading-client" in line or "Bad file format" in line)

@@ -55,7 +55,7 @@ def test_nothing_is_lost_by_an_upgrade_a_restart_or_a_kill(
             end()
             server.start()
             assert contents.differences(system.contents(server.url)) == []
-    assert system.complaints_in(server.data / "redis.log") == ""
+    assert system.errors_in(server.data / "redis.log") == ""
 
 
 def test_one_directory_can_be_moved_from_each_release_to_the_next(
