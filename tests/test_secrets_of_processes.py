@@ -39,7 +39,7 @@ from nomad_actors.logs import get_logger
 class Asked(Payload):
     character_id: int
 
-class SecretResult(Result):
+class Secrets(Result):
     form: dict[str, str]
     access_token: str
     listed: list[str]
@@ -77,7 +77,7 @@ def talk(payload, services):
     thread = threading.Thread(target=fail, args=(form, access_token))
     thread.start()
     thread.join()
-    return SecretResult(form=form, access_token=access_token, listed=[access_token, f"key={{key}}", repr(form)], count=3)
+    return Secrets(form=form, access_token=access_token, listed=[access_token, f"key={{key}}", repr(form)], count=3)
 
 def fail(form, access_token):
     try:
@@ -98,7 +98,7 @@ def refuse(payload, services):
     raise PermanentError(f"{{form}} {{access_token}}")
 
 TYPES = [
-    JobType(name=name, queue="leaks", payload=Asked, result=SecretResult, run=run, attempts=1)
+    JobType(name=name, queue="leaks", payload=Asked, result=Secrets, run=run, attempts=1)
     for name, run in (("talk", talk), ("raise-it", raise_it), ("put-off", put_off), ("refuse", refuse))
 ]
 TALK, RAISE, PUT_OFF, REFUSE = TYPES

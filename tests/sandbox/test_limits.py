@@ -9,7 +9,7 @@ from sandbox.serve import SandboxServer
 from .conftest import Visitor
 
 
-def rate_limit_headers(response: requests.Response) -> tuple[str, str, str]:
+def rate_limits(response: requests.Response) -> tuple[str, str, str]:
     """Return limit, remaining and used tokens from the headers of a response."""
     headers = response.headers
     return headers["X-Ratelimit-Limit"], headers["X-Ratelimit-Remaining"], headers["X-Ratelimit-Used"]
@@ -18,15 +18,15 @@ def rate_limit_headers(response: requests.Response) -> tuple[str, str, str]:
 def test_responses_cost_the_documented_tokens(trader: Visitor, sandbox: SandboxServer) -> None:
     first = trader.get("/wallet")
     assert first.headers["X-Ratelimit-Group"] == "char-wallet"
-    assert rate_limit_headers(first) == ("150/15m", "148", "2")
-    assert rate_limit_headers(trader.get("/wallet", headers={"If-None-Match": first.headers["ETag"]})) == (
+    assert rate_limits(first) == ("150/15m", "148", "2")
+    assert rate_limits(trader.get("/wallet", headers={"If-None-Match": first.headers["ETag"]})) == (
         "150/15m",
         "147",
         "1",
     )
-    assert rate_limit_headers(trader.get("/wallet/journal", page="none")) == ("150/15m", "142", "5")
+    assert rate_limits(trader.get("/wallet/journal", page="none")) == ("150/15m", "142", "5")
     sandbox.fail("*/wallet", 500)
-    assert rate_limit_headers(trader.get("/wallet")) == ("150/15m", "142", "0")
+    assert rate_limits(trader.get("/wallet")) == ("150/15m", "142", "0")
 
 
 def test_the_two_limiters_have_disjoint_headers(trader: Visitor) -> None:
