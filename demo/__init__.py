@@ -1,1 +1,1 @@
-"""`make demo`: the real system on real parts, from nothing, on a machine where nothing is configured."""
+"""`make demo`: the real system with real components, on a machine without any configuration."""

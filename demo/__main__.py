@@ -1,4 +1,4 @@
-"""`python -m demo [--once]`: starts everything, adds jobs, shows them run, and leaves nothing behind."""
+"""`python -m demo [--once]`: starts everything, adds jobs, shows their progress, and cleans up."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from nomad_actors.processes.private_files import make_files_private
 from nomad_actors.store import Character, local_token
 
 from . import load, summary
-from .environment import ADMIN_PORT, Ports, brings_own_redis, child_environ, exports
+from .environment import ADMIN_PORT, Ports, child_environ, exports, needs_own_redis
 from .programs import Programs, wait_for
 
-#: All first jobs must have ended by then; they take some ten seconds.
+#: The time limit for the first jobs; they take about ten seconds.
 DEADLINE_SECONDS = 80.0
-LOOK_SECONDS = 0.2
-#: Between two jobs of the steady load.
+POLL_SECONDS = 0.2
+#: The time between two jobs of the steady load.
 STEADY_SECONDS = 2.0
 
-#: A table needs room; a terminal says how wide it is.
+#: A table needs some width; a terminal has its own.
 console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=110)
 
 
@@ -44,7 +44,7 @@ class Interrupted(Exception):
 
 
 def main() -> int:
-    """Run the demo; return 0 when every job type has run and nothing failed."""
+    """Run the demo; return 0 if every job type has run and nothing failed."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="end with a summary when every job type has run")
     arguments = parser.parse_args()
@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:
-    # The first is enough: from here on only the stopping goes on, which ends by itself.
+    # Ignore further signals: the shutdown is running and ends by itself.
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
     raise Interrupted
@@ -73,8 +73,8 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 
 def _run(directory: Path, *, once: bool) -> int:
     with contextlib.ExitStack() as stack:
-        redis = stack.enter_context(_own_redis(directory)) if brings_own_redis(os.environ) else None
-        console.print(f"Redis: {redis.url if redis else 'the one that REDIS_URL or REDIS_HOST names'}")
+        redis = stack.enter_context(_own_redis(directory)) if needs_own_redis(os.environ) else None
+        console.print(f"Redis: {redis.url if redis else 'the one of REDIS_URL or REDIS_HOST'}")
         programs = stack.enter_context(Programs(directory))
         sandbox_url = programs.start_sandbox()
         console.print(f"Sandbox ESI and SSO: {sandbox_url}")
@@ -90,12 +90,12 @@ def _run(directory: Path, *, once: bool) -> int:
         finished = _watch(app)
         rows = summary.read(app.queues)
         console.print(summary.table(rows))
-        _say_addresses(ports, sandbox_url, programs)
-        # Not wrapped: it is there to be copied.
+        _print_addresses(ports, sandbox_url, programs)
+        # Not wrapped, so that it can be copied.
         console.print(f"In another shell: {exports(environ, redis)}", soft_wrap=True, markup=False)
         wait_for(lambda: programs.answers(f"http://127.0.0.1:{ports.admin}/healthz"), seconds=15, what="the admin")
-        _offer_login(app, ports)
-        code = _judge(rows, finished=finished)
+        _print_login_link(app, ports)
+        code = _print_failures(rows, finished=finished)
         if not once:
             _keep_running(characters)
         return code
@@ -111,10 +111,10 @@ def _own_redis(directory: Path) -> Iterator[LocalRedis]:
 
 
 def _watch(app: App) -> bool:
-    """Show the jobs run; return whether all ended in time."""
+    """Show the progress of the jobs; return whether all ended in time."""
     names = app.queues.names()
     columns = (TextColumn("{task.description:18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    deadline, told = time.monotonic() + DEADLINE_SECONDS, 0.0
+    deadline, printed = time.monotonic() + DEADLINE_SECONDS, 0.0
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bars = {name: progress.add_task(name, total=None) for name in names}
         while True:
@@ -123,20 +123,20 @@ def _watch(app: App) -> bool:
             total = {name: sum(c.values()) for name, c in counts.items()}
             for name, bar in bars.items():
                 progress.update(bar, completed=ended[name], total=total[name])
-            if not console.is_terminal and time.monotonic() - told >= 1.0:
-                told = time.monotonic()
+            if not console.is_terminal and time.monotonic() - printed >= 1.0:
+                printed = time.monotonic()
                 console.print("  ".join(f"{name} {ended[name]}/{total[name]}" for name in names))
             left = sum(total.values()) - sum(ended.values()) - sum(c["delayed"] for c in counts.values())
             if left == 0 and all(ended.values()):
                 return True
             if time.monotonic() > deadline:
                 return False
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
 
-def _say_addresses(ports: Ports, sandbox_url: str, programs: Programs) -> None:
+def _print_addresses(ports: Ports, sandbox_url: str, programs: Programs) -> None:
     if ports.admin != ADMIN_PORT:
-        console.print(f"[yellow]Port {ADMIN_PORT} is taken: the admin is on {ports.admin} instead.[/]")
+        console.print(f"[yellow]Port {ADMIN_PORT} is in use: the admin uses {ports.admin} instead.[/]")
     console.print(f"Admin            http://127.0.0.1:{ports.admin}/admin/")
     console.print(f"Queues as JSON   http://127.0.0.1:{ports.admin}/admin/jobs/queues")
     console.print(f"Health           http://127.0.0.1:{ports.admin}/admin/jobs/health")
@@ -147,27 +147,27 @@ def _say_addresses(ports: Ports, sandbox_url: str, programs: Programs) -> None:
     console.print(f"Logs             {programs.logs}")
 
 
-def _offer_login(app: App, ports: Ports) -> None:
+def _print_login_link(app: App, ports: Ports) -> None:
     login = local_token.new_link(app.settings.var_dir, f"http://127.0.0.1:{ports.admin}", app.clock.now_ms())
     within = f"once, within {local_token.LINK_MINUTES} minutes"
     console.print(f"Log in, {within}: {login}", soft_wrap=True, markup=False)
 
 
-def _judge(rows: list[summary.Row], *, finished: bool) -> int:
-    """Say what went wrong, and return the exit code."""
+def _print_failures(rows: list[summary.Row], *, finished: bool) -> int:
+    """Print what went wrong, and return the exit code."""
     for reason in (reason for row in rows for reason in row.reasons):
         console.print(f"[red]failed: {reason}[/]")
     idle = [row.job_type for row in rows if not row.completed]
     if idle:
-        console.print(f"[red]no job completed of: {', '.join(idle)}[/]")
+        console.print(f"[red]no completed job of type: {', '.join(idle)}[/]")
     if not finished:
-        console.print(f"[red]jobs were left after {DEADLINE_SECONDS:g} s[/]")
+        console.print(f"[red]some jobs did not end within {DEADLINE_SECONDS:g} s[/]")
     return 1 if idle or not finished or any(row.failed for row in rows) else 0
 
 
 def _keep_running(characters: list[Character]) -> None:
-    console.print("Running on with a small steady load; Ctrl-C ends everything.")
-    for _ in load.steadily(characters):
+    console.print("Continuing with a small steady load; Ctrl-C stops everything.")
+    for _ in load.steady_load(characters):
         threading.Event().wait(STEADY_SECONDS)
 
 

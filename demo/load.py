@@ -1,4 +1,4 @@
-"""What the demo asks of the system: logins saved, then jobs of all four types, added as any caller adds them."""
+"""The demo's load: saved logins, then jobs of all four types, added through the public functions."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from nomad_actors import (
 from nomad_actors.store import Character
 
 GROUPS = ("CHARACTER_OVERVIEW", "CHARACTER_WALLET", "CHARACTER_SKILLS", "CHARACTER_MARKET", "CHARACTER_INDUSTRY")
-#: Characters whose whole history is collected; of the others the wallet's.
-WHOLE_HISTORIES = 3
+#: Characters whose complete history is collected; for the others, only the wallet's.
+COMPLETE_HISTORIES = 3
 
 
 def save_logins(app: App, sandbox_url: str) -> list[Character]:
-    """Save what a login of each of the sandbox's characters would have given; return them."""
-    answer = requests.get(f"{sandbox_url}/sandbox/logins", timeout=10)
-    answer.raise_for_status()
-    for login in answer.json():
+    """Save a login of each of the sandbox's characters; return the characters."""
+    response = requests.get(f"{sandbox_url}/sandbox/logins", timeout=10)
+    response.raise_for_status()
+    for login in response.json():
         app.store.logins.save(
             character_id=login["character_id"],
             user_id=login["user_id"],
@@ -41,21 +41,21 @@ def save_logins(app: App, sandbox_url: str) -> list[Character]:
 
 
 def add_first_jobs(characters: list[Character]) -> None:
-    """Add jobs of every type for every character: an installation's first hour in one go."""
+    """Add jobs of every type for every character, like the first hour of an installation."""
     for number, character in enumerate(characters):
-        who = (character.character_id, character.user_id)
-        refresh_character_token(*who, Priority.CRITICAL if number == 0 else Priority.HIGH)
-        refresh_character_data(*who, GROUPS, requested_by="user" if number < 2 else "system")
-        if number < WHOLE_HISTORIES:
-            collect_all_historical_data(*who)
+        ids = (character.character_id, character.user_id)
+        refresh_character_token(*ids, Priority.CRITICAL if number == 0 else Priority.HIGH)
+        refresh_character_data(*ids, GROUPS, requested_by="user" if number < 2 else "system")
+        if number < COMPLETE_HISTORIES:
+            collect_all_historical_data(*ids)
         else:
-            collect_historical_data(*who, "wallet_journal")
+            collect_historical_data(*ids, "wallet_journal")
     cleanup_cache("expired")
     cleanup_cache("lru", max_size=10_000)
 
 
-def steadily(characters: list[Character]) -> Iterator[None]:
-    """Add a job at each step, character by character, for as long as somebody watches."""
+def steady_load(characters: list[Character]) -> Iterator[None]:
+    """Add a job at each step, character by character, without end."""
     for character in itertools.cycle(characters):
         refresh_esi_data(
             character.character_id,

@@ -1,4 +1,4 @@
-"""The processes of the demo: the sandbox, and the system as it is run for real; all end with it."""
+"""The processes of the demo: the sandbox, and the real system; all stop with the demo."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from nomad_actors.processes.supervisor import Supervisor
 from .environment import Ports
 
 STOP_SECONDS = 12.0
-#: Enough to fill every page, and few enough that a newcomer sees the end of their first hour in some seconds.
+#: Enough to fill every page, but few enough that the first jobs end within seconds.
 CHARACTERS = 10
 
 
 class NotReady(NomadError):
-    """Raised when a program of the demo does not come up."""
+    """Raised if a program of the demo does not start."""
 
 
 def wait_for(condition: Callable[[], object], *, seconds: float, what: str) -> None:
-    """Wait until `condition` holds.
+    """Wait until `condition` is true.
 
-    Raises `NotReady` naming `what` when it does not in time.
+    Raises `NotReady` with `what` if it is not in time.
     """
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise NotReady(f"{what} did not come up within {seconds:g} s")
+            raise NotReady(f"{what} did not start within {seconds:g} s")
         time.sleep(0.05)
 
 
 class Programs:
-    """Starts the demo's programs, each with a log file; leaving the `with` ends them."""
+    """Starts the demo's programs, each with a log file; they stop at the end of the `with` block."""
 
     def __init__(self, directory: Path) -> None:
         self.logs = directory / "logs"
@@ -46,17 +46,16 @@ class Programs:
         self._sandbox, self._system = Supervisor(), Supervisor()
 
     def __enter__(self) -> Self:
-        """Make the place for the logs."""
         self.logs.mkdir()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the system first, since it speaks to the sandbox."""
+        # The system first, because it uses the sandbox.
         self._system.stop(STOP_SECONDS)
         self._sandbox.stop(STOP_SECONDS)
 
     def start_sandbox(self) -> str:
-        """Start the sandbox; return its address."""
+        """Start the sandbox; return its URL."""
         ready = self._directory / "sandbox-url"
         command = [sys.executable, "-m", "sandbox", "--port", "0", "--ready-file", str(ready)]
         command += ["--characters", str(CHARACTERS)]
@@ -75,7 +74,7 @@ class Programs:
 
     @staticmethod
     def answers(url: str) -> bool:
-        """Return whether an address answers with success."""
+        """Return whether a URL responds with success."""
         try:
             return requests.get(url, timeout=2).ok
         except requests.RequestException:

@@ -1,4 +1,4 @@
-"""What the demo did, a row for each job type, read from the jobs themselves."""
+"""The demo's summary: one row per job type, from the jobs themselves."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from rich.table import Table
 from nomad_actors.queues import Queues
 from nomad_actors.queues.job import Job
 
-#: More than the demo's first jobs of any queue.
-READ_AT_MOST = 5_000
+#: No queue has more first jobs.
+MAX_JOBS = 5_000
 
 
 @dataclass(frozen=True)
 class Row:
-    """One job type: how many jobs, how they ended, how long they waited and ran (ms)."""
+    """One job type: the number of jobs, their outcomes, their wait and run times (ms)."""
 
     job_type: str
     jobs: int
@@ -29,14 +29,14 @@ class Row:
 
 
 def read(queues: Queues) -> list[Row]:
-    """Return a row for each job type."""
+    """Return one row per job type."""
     return [_row(queues, name, job_type.queue) for name, job_type in queues.job_types.items()]
 
 
 def _row(queues: Queues, name: str, queue_name: str) -> Row:
     queue = queues.get_queue(queue_name)
-    unfinished = queue.jobs(["waiting", "paused", "delayed", "active"], 0, READ_AT_MOST)
-    ended = [j for j in queue.jobs(["completed", "failed"], 0, READ_AT_MOST) if j.name == name]
+    unfinished = queue.jobs(["waiting", "paused", "delayed", "active"], 0, MAX_JOBS)
+    ended = [j for j in queue.jobs(["completed", "failed"], 0, MAX_JOBS) if j.name == name]
     failed = [job for job in ended if job.status == "failed"]
     return Row(
         job_type=name,
@@ -54,7 +54,7 @@ def _wait_ms(job: Job) -> int:
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """Return the table that the demo ends with."""
+    """Return the demo's final table."""
     shown = Table(title="What ran")
     shown.add_column("job type")
     for heading in ("jobs", "completed", "failed", "wait p50", "wait p95", "run p50", "run p95"):

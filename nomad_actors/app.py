@@ -1,4 +1,4 @@
-"""The composition root: settings in, a whole application out. Nothing connects until it is used."""
+"""The composition root: builds an application from settings. Nothing connects until it is used."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .store import Store, TokenCipher
 
 @dataclass(frozen=True)
 class QueueAccess:
-    """What an operator's program and the scheduler need: the queues; no database, no key and no ESI come with them."""
+    """What operator commands and the scheduler need: the queues, without database, token keys and ESI."""
 
     settings: Settings
     clock: Clock
@@ -38,27 +38,27 @@ class QueueAccess:
     queues: Queues
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         self.broker.close()
 
 
 @dataclass(frozen=True)
 class AdminAccess(QueueAccess):
-    """What the admin needs: the queues and the database, without the keys of its tokens."""
+    """What the admin needs: the queues and the database, without the token keys."""
 
     store: Store
-    #: What this process counts and, read at each scrape, what Redis and the database hold.
+    #: This process's own metrics, and those that each scrape reads from Redis and the database.
     registry: CollectorRegistry
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         super().close()
         self.store.close()
 
 
 @dataclass(frozen=True)
 class App(AdminAccess):
-    """One process' parts, put together."""
+    """The complete application of one process."""
 
     services: Services
 
@@ -66,9 +66,9 @@ class App(AdminAccess):
 def open_queues(
     settings: Settings, *, clock: Clock | None = None, caller_deadline_ms: int | None = None
 ) -> QueueAccess:
-    """Put together what adds, shows and changes jobs but runs none, and leaves no file behind.
+    """Return access to the queues for a program that adds, shows and changes jobs but runs none; creates no files.
 
-    With `caller_deadline_ms` a command of ours to the queues fails after that time.
+    With `caller_deadline_ms`, commands to the queues fail after that time.
 
     Raises `SettingsError` for a module of job types that cannot be imported.
     """
@@ -76,7 +76,7 @@ def open_queues(
 
 
 def open_admin(settings: Settings, *, caller_deadline_ms: int) -> AdminAccess:
-    """Put together what the admin shows and changes; it reads no token, so it needs no token key.
+    """Return access for the admin; it reads no tokens, so it needs no token key.
 
     Raises as `open_queues`.
     """
@@ -88,15 +88,15 @@ def open_admin(settings: Settings, *, caller_deadline_ms: int) -> AdminAccess:
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None, caller_deadline_ms: int | None = None) -> App:
-    """Put an application together and make its queues what `nomad_actors.queues` speaks to in this process.
+    """Return a complete application, and make its queues the default of `nomad_actors.queues` in this process.
 
-    With `caller_deadline_ms` a command of ours to the queues, and a transaction that others hold up, fail after that
-    time: for a program that somebody waits for.
+    With `caller_deadline_ms`, commands to the queues and blocked transactions fail after that time, for programs with
+    a waiting user.
 
-    Raises `SettingsError` for a module of job types that cannot be imported, or a key that is missing.
+    Raises `SettingsError` for a module of job types that cannot be imported, or for a missing key.
     """
     clock = clock or SystemClock()
-    # A change waits for its turn among this process' writers, then for other processes'.
+    # Half: a write waits for this process's writers, and then for those of other processes.
     services = _services(settings, clock, None if caller_deadline_ms is None else caller_deadline_ms // 2)
     access = _queue_access(settings, clock, services, caller_deadline_ms)
     registry = scraped(access.broker, access.queues, services.store, clock)
@@ -121,18 +121,18 @@ def _queue_access(
 
 
 def connect(settings: Settings | None = None) -> App:
-    """Return an application with the settings of this process' environment, for a program that adds jobs.
+    """Return an application with the settings from the environment, for a program that adds jobs.
 
-    Raises `SettingsError` naming each wrong variable.
+    Raises `SettingsError` with each invalid variable.
     """
     return create_app(settings or Settings.from_env(os.environ))
 
 
 def worker_broker() -> None:
-    """Make Dramatiq's global broker that of an application: `dramatiq nomad_actors.app:worker_broker` calls it.
+    """Set Dramatiq's global broker to that of an application: `dramatiq nomad_actors.app:worker_broker` calls it.
 
-    Exits with the codes of `settings_or_exit`, and with 1 when Redis does not answer. The process stops, giving back
-    what it runs, when Dramatiq's main process is killed: nobody would be left to stop it.
+    Exits with the codes of `settings_or_exit`, and with 1 if Redis does not answer. If Dramatiq's main process is
+    killed, this process returns its running jobs and stops, because nothing else would stop it.
     """
     with settings_or_exit() as settings:
         begin(settings)
@@ -144,18 +144,18 @@ def worker_broker() -> None:
 
 
 def in_time_ms(shutdown_ms: int, flush_ms: int = 0) -> int:
-    """Return how long jobs may still run so that Dramatiq's command line has stopped within `shutdown_ms`.
+    """Return how long jobs may still run if Dramatiq's command line must stop within `shutdown_ms`.
 
-    Its main process and its worker's main thread look once a second each, idle threads wait up to a second, and error
-    reports on their way are waited for.
+    Its main process and the worker's main thread each poll once a second, idle threads wait up to a second, and
+    pending error reports are flushed.
     """
     return max(shutdown_ms - 3_500 - flush_ms, shutdown_ms // 3)
 
 
 def prepare_workers(settings: Settings) -> int:
-    """Check what workers need besides Redis; return a process' threads: one for each place of each queue.
+    """Check what workers need besides Redis; return the threads of a process, the sum of its queues' concurrencies.
 
-    Raises `CannotStart` if they cannot start until somebody changes something, `SettingsError`, `Unavailable`.
+    Raises `CannotStart` if they cannot start until an operator changes something, `SettingsError`, `Unavailable`.
     """
     app = create_app(settings)
     try:
@@ -171,9 +171,9 @@ def _check_store(app: App) -> None:
 
 
 def require_redis(access: QueueAccess) -> None:
-    """Return when Redis answers and lets us do what we need; else log what to do and exit.
+    """Check that Redis answers and allows what we need; else log what to do and exit.
 
-    The code is 78 where only somebody can mend it, else 1.
+    The exit code is 78 if an operator must fix it, else 1.
     """
     logger = logs.get_logger("nomad_actors.app")
     try:
@@ -184,24 +184,24 @@ def require_redis(access: QueueAccess) -> None:
     try:
         access.queues.check_permissions()
     except Unavailable as error:
-        logger.critical("Redis refuses what we need; nomad doctor tells how to allow it", error=str(error))
+        logger.critical("Redis does not allow what we need; nomad doctor shows how to allow it", error=str(error))
         raise ProgramExit(EXIT_CANNOT_START) from None
 
 
 def redis_missing(settings: Settings, error: Unavailable, refusal: Refusal | None = None) -> str:
-    """Return what to tell somebody whose Redis does not answer, or lets nobody in, in one line."""
+    """Return a one-line message about a Redis that does not answer or rejects the login."""
     where = settings.redis_url.shown.rpartition("@")[2].removeprefix("redis://")
     if refusal is Refusal.PASSWORD and settings.redis_url_file is None:
-        return f"Redis at {where} lets nobody in ({error}): set REDIS_PASSWORD right, or the password in REDIS_URL"
+        return f"Redis at {where} rejects the login ({error}): correct REDIS_PASSWORD, or the password in REDIS_URL"
     if settings.redis_url_file is not None:
         return (
-            f"Redis at {where} does not answer ({error}): {settings.redis_url_file} says so, which `make run` keeps "
-            "for the Redis that it brings; start that, or say where another is with REDIS_URL (or REDIS_HOST and "
-            "REDIS_PORT)"
+            f"Redis at {where} does not answer ({error}): this address is from {settings.redis_url_file}, where "
+            "`make run` saves that of its own Redis; start that one, or set REDIS_URL (or REDIS_HOST and REDIS_PORT) "
+            "to another"
         )
     return (
-        f"Redis at {where} does not answer ({error}): start one there, say where it is with REDIS_URL (or REDIS_HOST "
-        "and REDIS_PORT), or use `make run`, which brings its own"
+        f"Redis at {where} does not answer ({error}): start it, set REDIS_URL (or REDIS_HOST and REDIS_PORT) to "
+        "another, or use `make run`, which starts its own"
     )
 
 

@@ -1,4 +1,4 @@
-"""The `nomad` command: the operator's view of the queues and their jobs, and what runs the parts."""
+"""The `nomad` command: shows and changes queues and jobs, and runs the programs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .processes.private_files import make_files_private
 app = typer.Typer(
     cls=OneLineGroup,
     help="EVE Nomad's background jobs. Exit codes: 0 ok, 1 failed or unhealthy, 2 wrong usage, data or setting, "
-    "3 not found, 4 wrong state, 5 Redis or database away, 78 cannot start until somebody changes something.",
+    "3 not found, 4 wrong state, 5 Redis or database unavailable, 78 cannot start until an operator changes something.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -65,7 +65,7 @@ app.command()(token.token)
 
 def main() -> None:
     """Run the command."""
-    # prometheus-client would keep what we count in files there, and stop where it cannot. Each process serves its own.
+    # Each process serves its own metrics; prometheus-client would store them in files there, or fail.
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     make_files_private()
     app(prog_name="nomad")

@@ -1,4 +1,4 @@
-"""Where calendar time comes from: passed in, so that tests can move it."""
+"""Clocks for calendar time; they are passed in, so that tests can control the time."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import NamedTuple, Protocol
 
 
 class Reckoning(NamedTuple):
-    """How a clock is reckoned from the real time of another host, such as Redis': it stood at `at_ms` at `since_ms`."""
+    """The conversion of real time, such as that of Redis's host, to a clock's time: at `since_ms` it showed `at_ms`."""
 
     since_ms: float = 0.0
     at_ms: float = 0.0
     speed: float = 1.0
 
     def of(self, real_ms: float) -> float:
-        """Return what the clock says at a real time, both in ms."""
+        """Return the clock's time (ms) at a real time (ms)."""
         return self.at_ms + (real_ms - self.since_ms) * self.speed
 
     def told(self) -> str:
-        """Return it as scripts are told it; '' for the real time itself."""
+        """Return the argument for Lua scripts; '' for real time."""
         return "" if self == Reckoning() else f"{self.since_ms!r} {self.at_ms!r} {self.speed!r}"
 
 
 class Clock(Protocol):
-    """Tells the wall time used for calendars, freshness and retention; never used for leases."""
+    """The wall time for calendars, freshness and retention; never used for leases."""
 
     def now_ms(self) -> int:
         """Return milliseconds since the Unix epoch."""
         ...
 
     def reckoning(self) -> Reckoning:
-        """Return how another host reckons this clock from its own."""
+        """Return how another host converts its own time to this clock's."""
         ...
 
 
@@ -43,12 +43,11 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
     def reckoning(self) -> Reckoning:
-        """Return that every host has the same."""
         return Reckoning()
 
 
 class FastClock:
-    """A clock that runs `speed` times as fast as the real time since it was made, for proofs of days in minutes."""
+    """A clock that runs `speed` times as fast as real time, for simulating days in minutes."""
 
     def __init__(self, since_ms: float, at_ms: float, speed: float) -> None:
         self._reckoning = Reckoning(since_ms, at_ms, speed)
@@ -58,12 +57,11 @@ class FastClock:
         return int(self._reckoning.of(time.time_ns() / 1_000_000))
 
     def reckoning(self) -> Reckoning:
-        """Return how it runs."""
         return self._reckoning
 
 
 class ManualClock:
-    """A clock that stands still until it is moved."""
+    """A clock that changes only when it is advanced."""
 
     def __init__(self, now_ms: int) -> None:
         self._now_ms = now_ms
@@ -75,7 +73,6 @@ class ManualClock:
             return self._now_ms
 
     def reckoning(self) -> Reckoning:
-        """Return that it stands still."""
         return Reckoning(0.0, float(self.now_ms()), 0.0)
 
     def advance(self, *, seconds: float) -> None:
@@ -85,5 +82,5 @@ class ManualClock:
 
 
 def mono_ms() -> float:
-    """Return a monotonic time in milliseconds, for durations within one process only."""
+    """Return a monotonic time (ms), only for durations within one process."""
     return time.perf_counter_ns() / 1_000_000

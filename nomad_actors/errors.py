@@ -66,7 +66,7 @@ from typing import Final
 
 from .logs.foreign_text import safe_repr, safe_str
 
-#: What others name as the time to come back is believed up to a day: nothing of CCP's is closed for longer.
+#: A longer wait requested by another service is cut to a day: CCP's services are never closed for longer.
 MAX_RETRY_AFTER_SECONDS: Final = 86_400.0
 
 
@@ -75,16 +75,16 @@ class NomadError(Exception):
 
 
 class SettingsError(NomadError):
-    """Raised when environment variables are wrong; one line a variable."""
+    """Raised if environment variables are invalid; the message has one line per variable."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        # An environment may hold bytes that are no UTF-8; what a program says of them can always be written.
+        # An environment may contain bytes that are not UTF-8; the message must be writable anyway.
         self.problems = tuple(each.encode(errors="backslashreplace").decode() for each in problems)
         super().__init__("\n".join(self.problems))
 
 
 class BadInput(NomadError):
-    """Raised when a caller's value is refused; the message names the value and what is accepted."""
+    """Raised if a caller's value is invalid; the message contains the value and the allowed values."""
 
     def __init__(self, message: str, *, accepted: Sequence[str] = ()) -> None:
         super().__init__(message)
@@ -92,7 +92,7 @@ class BadInput(NomadError):
 
 
 class BadPayload(BadInput):
-    """Raised when a job's data does not fit its job type's payload."""
+    """Raised if a job's data does not match the payload of its job type."""
 
 
 class UnknownName(BadInput):
@@ -111,49 +111,49 @@ class UnknownName(BadInput):
 
 
 class UnknownQueue(UnknownName):
-    """Raised when a queue is named that no job type uses and nobody declared."""
+    """Raised for the name of a queue that no job type uses and that was not declared."""
 
     kind = "queue"
 
 
 class UnknownJobType(UnknownName):
-    """Raised when a job type is named that is not registered."""
+    """Raised for the name of a job type that is not registered."""
 
     kind = "job type"
 
 
 class UnknownSchedule(UnknownName):
-    """Raised when a schedule is named that does not exist."""
+    """Raised for the name of a schedule that does not exist."""
 
     kind = "schedule"
 
 
 class UnknownState(UnknownName):
-    """Raised when a job state is named that does not exist, or that the action does not take."""
+    """Raised for a job state that does not exist, or that the action does not support."""
 
     kind = "state"
 
 
 class JobNotFound(NomadError):
-    """Raised when a queue holds no job of this id."""
+    """Raised if a queue has no job with this id."""
 
 
 class WrongState(NomadError):
-    """Raised when a job is in a state that does not allow the action."""
+    """Raised if the state of a job does not allow the action."""
 
 
 class QueueIsFull(WrongState):
-    """Raised when jobs are added to a queue that may hold no more; none was added."""
+    """Raised if jobs are added to a queue that is full; none of them was added."""
 
 
 class KeyConflict(BadInput):
-    """Raised when an idempotency key was used for another call; names the job that it added."""
+    """Raised if an idempotency key was used for another call; the message names the job of that call."""
 
 
 class TryLater(NomadError):
-    """Raised when something can be had later; a job that does not catch it is deferred, and spends no attempt.
+    """Raised if something is available later; a job that does not catch it is deferred without spending an attempt.
 
-    `retry_after_seconds` is at least a second, since whoever asks at once is told the same, and a day at most.
+    `retry_after_seconds` is at least a second, because an immediate retry would fail again, and at most a day.
     """
 
     def __init__(self, message: str, *, retry_after_seconds: float) -> None:
@@ -162,11 +162,11 @@ class TryLater(NomadError):
 
 
 class Unavailable(NomadError):
-    """Raised when Redis or the database does not answer; the cause is chained."""
+    """Raised if Redis or the database does not answer; the cause is chained."""
 
 
 class CannotStart(NomadError):
-    """Raised when a program cannot start until somebody changes something: to start it again does not help."""
+    """Raised if a program cannot start until an operator changes something: a restart does not help."""
 
     def __init__(self, found: str, fix: str) -> None:
         super().__init__(f"{found}; {fix}")
@@ -174,8 +174,8 @@ class CannotStart(NomadError):
 
 
 class Unusable(Unavailable, CannotStart):
-    """Raised when the database cannot be used until somebody changes something; the cause is chained."""
+    """Raised if the database cannot be used until an operator changes something; the cause is chained."""
 
 
 class UnreadableQueue(Unavailable):
-    """Raised when a key of a queue in Redis holds something else than is kept there; `nomad doctor` names the key."""
+    """Raised if a key of a queue in Redis contains unexpected data; `nomad doctor` names the key."""

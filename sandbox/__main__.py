@@ -32,8 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _read(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description="A fake ESI and EVE SSO on 127.0.0.1.")
-    parser.add_argument("--port", type=int, default=0, help="0 (the default) takes a free one")
-    parser.add_argument("--seed", type=int, default=7, help="decides who lives there and what happens to them")
+    parser.add_argument("--port", type=int, default=0, help="0 (the default) chooses a free one")
+    parser.add_argument("--seed", type=int, default=7, help="determines the characters and their data")
     parser.add_argument("--characters", type=int, default=25, help=f"1 to {MAX_CHARACTERS}")
     parser.add_argument("--ready-file", type=Path, help="a file to write the base URL to, once it answers")
     parser.add_argument("--no-limits", action="store_true", help="count tokens and errors, but never refuse")
@@ -44,7 +44,7 @@ def _read(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _announce(base_url: str, ready_file: Path | None) -> None:
-    """Say where it answers; the file appears whole or not at all."""
+    """Publish the base URL; the file is written atomically."""
     sys.stdout.write(f"{base_url}\n")
     sys.stdout.flush()
     if ready_file is not None:

@@ -1,4 +1,4 @@
-"""Who asks and what they may: bearer tokens, scopes, whose character it is."""
+"""Authentication and authorization: bearer tokens, scopes, ownership of characters."""
 
 from __future__ import annotations
 
@@ -6,52 +6,52 @@ from dataclasses import dataclass
 
 from flask import Request
 
-from .answers import Refusal
-from .parts import Parts
+from .responses import RequestError
+from .state import SandboxState
 from .tokens import BadToken, Claims
 from .world.characters import Character
 
 
 @dataclass(frozen=True)
-class Asker:
-    """One request's sender: its address, and its token's claims or what was wrong with the token."""
+class Caller:
+    """The sender of a request: its address, and the claims of its token or the problem with the token."""
 
     address: str
     claims: Claims | None
     problem: str
 
     @property
-    def limited_as(self) -> str:
-        """Whose token bucket is charged: application and character, or the address of the anonymous."""
+    def rate_limit_key(self) -> str:
+        """The owner of the token bucket: application and character, or the address if anonymous."""
         return f"{self.claims.client_id}:{self.claims.character_id}" if self.claims else self.address
 
 
-def authenticate(parts: Parts, request: Request) -> Asker:
-    """Read the bearer token; a missing or bad one is a matter of the routes that need one."""
+def authenticate(state: SandboxState, request: Request) -> Caller:
+    """Read the bearer token; a missing or invalid one is an error only on routes that need one."""
     address = request.remote_addr or "unknown"
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() != "bearer" or not token:
-        return Asker(address, None, "authorization not provided")
+        return Caller(address, None, "authorization not provided")
     try:
-        return Asker(address, parts.signer.read(token.strip()), "")
+        return Caller(address, state.signer.read(token.strip()), "")
     except BadToken as error:
-        return Asker(address, None, str(error))
+        return Caller(address, None, str(error))
 
 
-def authorize(parts: Parts, asker: Asker, character_id: int, scope: str | None) -> Character:
-    """Return the character asked for.
+def authorize(state: SandboxState, caller: Caller, character_id: int, scope: str | None) -> Character:
+    """Return the requested character.
 
-    Raises `Refusal`: 401 without a valid token, 404 for a character that does not exist, 403 for another's character
-    or a scope that the token does not have.
+    Raises `RequestError`: 401 without a valid token, 404 for a character that does not exist, 403 for another character
+    than the token's or for a missing scope.
     """
-    if scope is not None and asker.claims is None:
-        raise Refusal(401, asker.problem)
-    character = parts.world.character(character_id)
+    if scope is not None and caller.claims is None:
+        raise RequestError(401, caller.problem)
+    character = state.world.character(character_id)
     if character is None:
-        raise Refusal(404, "Character not found")
-    if scope is not None and asker.claims is not None:
-        if asker.claims.character_id != character_id:
-            raise Refusal(403, "token is not valid for this character")
-        if scope not in asker.claims.scopes:
-            raise Refusal(403, f"token is not valid for scope: {scope}")
+        raise RequestError(404, "Character not found")
+    if scope is not None and caller.claims is not None:
+        if caller.claims.character_id != character_id:
+            raise RequestError(403, "token is not valid for this character")
+        if scope not in caller.claims.scopes:
+            raise RequestError(403, f"token is not valid for scope: {scope}")
     return character

@@ -1,4 +1,4 @@
-"""The sandbox's clock: the host's, moved forward on request, or standing still."""
+"""The sandbox's clock: the host's, which can be moved forward, or a frozen one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 class SandboxClock:
     """Wall time in seconds since the Unix epoch.
 
-    With `frozen_at_s` it stands still there until it is advanced; else it runs with the host's clock.
+    With `frozen_at_s` it shows that time until it is advanced; else it runs with the host's clock.
     """
 
     def __init__(self, *, frozen_at_s: float | None = None) -> None:
@@ -24,11 +24,11 @@ class SandboxClock:
             return base_s + self._ahead_s
 
     def now_s(self) -> int:
-        """Return whole seconds since the Unix epoch, as HTTP dates and token claims count."""
+        """Return whole seconds since the Unix epoch, as in HTTP dates and token claims."""
         return int(self.now())
 
     def advance(self, seconds: float) -> None:
-        """Move the clock forward; a clock that went back would contradict answers already given."""
+        """Move the clock forward; moving it back would contradict earlier responses."""
         if seconds < 0:
             raise ValueError(f"advance_seconds must not be negative, got {seconds!r}")
         with self._lock:

@@ -1,4 +1,4 @@
-"""Faults on request: make the next answers of a path fail, come late, or not come at all."""
+"""Faults on request: make the next responses of a path fail, arrive late, or not arrive at all."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ ERROR_TEXTS = {
 
 
 class BadFault(ValueError):
-    """Raised when a fault is asked for that does not exist; the text says what is accepted."""
+    """Raised for an invalid fault; the message says what is allowed."""
 
 
 @dataclass
 class Fault:
     """One fault.
 
-    `path` is a shell pattern over the path in normal form; `query` must be contained in the request's; the first
-    `skip` matching requests pass, the next `times` get the fault. `status` answers instead of the route, with `body`
-    (an object is sent as JSON, a text as HTML when it begins with "<") and `headers`. `after` lets the route do its
-    work first and loses only its answer. `drop` cuts the connection. `delay_ms` waits first. `renew` begins a new
-    snapshot, as if the old one had expired between two pages.
+    `path` is a shell pattern for the path in normal form; `query` must be a subset of the request's. The first `skip`
+    matching requests pass, the next `times` get the fault. `status` responds instead of the route, with `body` (an
+    object is sent as JSON, a text as HTML if it begins with "<") and `headers`. With `after` the route runs first and
+    only its response is lost. `drop` cuts the connection. `delay_ms` waits first. `renew` takes a new snapshot, as if
+    the old one had expired between two pages.
     """
 
     path: str
@@ -48,11 +48,11 @@ class Fault:
     @classmethod
     def from_json(cls, given: object) -> Fault:
         """Read a fault from a request's body; raises `BadFault` for unknown or missing fields and wrong types."""
-        accepted = {each.name: each for each in fields(cls)}
+        allowed = {each.name: each for each in fields(cls)}
         if not isinstance(given, dict) or "path" not in given:
-            raise BadFault(f"a fault is an object with path and any of {', '.join(accepted)}")
-        if unknown := set(given) - set(accepted):
-            raise BadFault(f"unknown: {', '.join(sorted(unknown))}; accepted: {', '.join(accepted)}")
+            raise BadFault(f"a fault is an object with path and any of {', '.join(allowed)}")
+        if unknown := set(given) - set(allowed):
+            raise BadFault(f"unknown: {', '.join(sorted(unknown))}; accepted: {', '.join(allowed)}")
         fault = cls(**given)
         for name, kind in (("path", str), ("times", int), ("skip", int), ("delay_ms", int), ("query", dict)):
             if not isinstance(getattr(fault, name), kind):
@@ -62,12 +62,12 @@ class Fault:
         return fault
 
     @property
-    def answer_body(self) -> object:
-        """What the failing answer says when nothing else was asked for."""
+    def response_body(self) -> object:
+        """The body of the failing response: the given one, or a default for the status."""
         return self.body if self.body is not None else {"error": ERROR_TEXTS.get(self.status or 500, "Fault")}
 
     def matches(self, method: str, path: str, query: Mapping[str, str]) -> bool:
-        """Tell whether a request is one of those meant."""
+        """Return whether the fault applies to a request."""
         return (
             fnmatch.fnmatchcase(path, self.path)
             and self.method in (None, method)
@@ -76,29 +76,29 @@ class Fault:
 
 
 class Faults:
-    """The faults that are waiting for their requests, in the order in which they were asked for."""
+    """The faults that wait for their requests, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._waiting: list[Fault] = []
         self._lock = threading.Lock()
 
     def add(self, fault: Fault) -> None:
-        """Let a fault wait for its requests."""
+        """Add a fault."""
         with self._lock:
             self._waiting.append(fault)
 
     def clear(self) -> None:
-        """Forget all faults."""
+        """Remove all faults."""
         with self._lock:
             self._waiting.clear()
 
     def waiting(self) -> list[Fault]:
-        """Return the faults that have not all happened yet."""
+        """Return the faults that still apply to future requests."""
         with self._lock:
             return list(self._waiting)
 
     def take(self, method: str, path: str, query: Mapping[str, str]) -> Fault | None:
-        """Return the fault that this request meets, counted."""
+        """Return the fault for this request, if any, and count it."""
         with self._lock:
             for fault in self._waiting:
                 if not fault.matches(method, path, query):

@@ -1,8 +1,8 @@
-"""Logins: authorization codes, refresh tokens that rotate at every use, what kills them.
+"""Logins: authorization codes, refresh tokens that rotate at every use, and their revocation.
 
-From CCP's SSO documentation and observed behaviour: a code lives 5 minutes and is used once; a refresh token may be
-replaced at every refresh (here it always is); a new login of a character with another set of scopes kills its earlier
-one; so do a revocation by the user and the sale of the character, which changes its owner hash.
+From CCP's SSO documentation and observed behaviour: a code is valid for 5 minutes and once; a refresh token may be
+replaced at every refresh (here it always is); a new login of a character with other scopes revokes its earlier one; so
+do a revocation by the user and the sale of the character, which changes its owner hash.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ CODE_LIFETIME_S = 300
 
 
 class DeadGrant(Exception):
-    """Raised when a code or a refresh token is not valid; the text is the SSO's `error_description`."""
+    """Raised if a code or a refresh token is invalid; the message is the SSO's `error_description`."""
 
 
 class NotGranted(Exception):
-    """Raised when a refresh asks for scopes that the login does not have."""
+    """Raised if a refresh requests scopes that the login does not have."""
 
 
 @dataclass(frozen=True)
 class Grant:
-    """One login of one character: the scopes it gave, and the refresh token that is good now."""
+    """One login of one character: its scopes and its currently valid refresh token."""
 
     character: Character
     scopes: tuple[str, ...]
@@ -41,7 +41,7 @@ class Grant:
 
 @dataclass(frozen=True)
 class Code:
-    """An authorization code on its way from the browser to the application."""
+    """An authorization code that has not been redeemed yet."""
 
     character: Character
     scopes: tuple[str, ...]
@@ -51,7 +51,7 @@ class Code:
 
 
 class Grants:
-    """All logins; at the start one of every character, with all scopes."""
+    """All logins; initially one per character, with all scopes."""
 
     def __init__(self, world: World, clock: SandboxClock) -> None:
         self._world = world
@@ -64,7 +64,7 @@ class Grants:
             self._add(character, SCOPES, self._first_token(character))
 
     def latest(self) -> dict[int, Grant]:
-        """Return the latest living login of each character that has one, by character id."""
+        """Return the latest valid login of each character that has one, by character id."""
         with self._lock:
             return {grant.character.character_id: grant for grant in self._by_token.values()}
 
@@ -73,7 +73,7 @@ class Grants:
         return owner_hash(self._world.seed, character.character_id, self._sales.get(character.character_id, 0))
 
     def begin(self, character: Character, scopes: tuple[str, ...], redirect_uri: str, challenge: str | None) -> str:
-        """Return a code for a login that the player has agreed to."""
+        """Return a code for a login that the player has confirmed."""
         code = secrets.token_urlsafe(24)
         with self._lock:
             self._codes[code] = Code(character, scopes, redirect_uri, challenge, self._clock.now() + CODE_LIFETIME_S)
@@ -82,21 +82,21 @@ class Grants:
     def redeem(self, code: str, verifier: str | None) -> Grant:
         """Turn a code into a login.
 
-        Raises `DeadGrant` when the code is unknown, used, older than five minutes, or not the verifier's.
+        Raises `DeadGrant` if the code is unknown, used, older than five minutes, or does not match the verifier.
         """
         with self._lock:
-            begun = self._codes.pop(code, None)
-            if begun is None or begun.expires_s <= self._clock.now():
+            login = self._codes.pop(code, None)
+            if login is None or login.expires_s <= self._clock.now():
                 raise DeadGrant("Authorization code not found.")
-            if begun.challenge is not None and begun.challenge != _challenge(verifier or ""):
+            if login.challenge is not None and login.challenge != _challenge(verifier or ""):
                 raise DeadGrant("The code verifier does not match the code challenge.")
-            self._kill(begun.character, but=begun.scopes)
-            return self._add(begun.character, begun.scopes, secrets.token_urlsafe(24))
+            self._kill(login.character, but=login.scopes)
+            return self._add(login.character, login.scopes, secrets.token_urlsafe(24))
 
     def refresh(self, refresh_token: str, scopes: tuple[str, ...]) -> Grant:
-        """Replace a refresh token; with `scopes`, the answered grant is narrowed to them.
+        """Replace a refresh token; with `scopes`, the returned grant is limited to them.
 
-        Raises `DeadGrant` for a token that was used before or never given, `NotGranted` for scopes beyond the login's.
+        Raises `DeadGrant` for a used or unknown token, `NotGranted` for scopes that the login does not have.
         """
         with self._lock:
             grant = self._by_token.get(refresh_token)
@@ -109,17 +109,17 @@ class Grants:
         return replace(renewed, scopes=scopes or grant.scopes)
 
     def revoke(self, refresh_token: str) -> None:
-        """Kill one login; an unknown token is no error, as at the real SSO."""
+        """Revoke one login; an unknown token is not an error, as with the real SSO."""
         with self._lock:
             self._by_token.pop(refresh_token, None)
 
     def kill(self, character: Character) -> None:
-        """Kill all logins of a character, as a changed password does."""
+        """Revoke all logins of a character, as a password change does."""
         with self._lock:
             self._kill(character)
 
     def sell(self, character: Character) -> None:
-        """Move a character to another account: a new owner hash, and every login dead."""
+        """Move a character to another account: its owner hash changes, and all its logins are revoked."""
         with self._lock:
             self._sales[character.character_id] = self._sales.get(character.character_id, 0) + 1
             self._kill(character)

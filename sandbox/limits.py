@@ -1,8 +1,8 @@
-"""ESI's two limiters: token buckets in a floating window, and the old limit of errors a minute.
+"""ESI's two limiters: token buckets with a sliding window, and the old limit of errors per minute.
 
-Rules from CCP's documentation (rate-limiting.md, best-practices.md of esi-docs, 2026-07-21): an answer costs 2 tokens,
-3XX 1, 4XX 5, 429 and 5XX nothing, and each token comes back one window after it was spent. Routes without a rate group
-count their 4XX and 5XX per address in fixed minutes instead; at 100 of them every route answers 420.
+Rules from CCP's documentation (rate-limiting.md, best-practices.md of esi-docs, 2026-07-21): a response costs 2 tokens,
+3XX 1, 4XX 5, 429 and 5XX nothing, and each token is returned one window after it was spent. Routes without a rate group
+count their 4XX and 5XX per address in fixed minutes instead; after 100 of them every route responds with 420.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from .routes import RATE_GROUPS
 
 WINDOW_S = 900
 ERROR_WINDOW_S = 60
-ERRORS_A_WINDOW = 100
+ERRORS_PER_WINDOW = 100
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """Whose tokens: a rate group, and application and character or an address."""
+    """The key of a token bucket: a rate group, and application and character or an address."""
 
     group: str
     user: str
@@ -37,7 +37,7 @@ class TokenBuckets:
         self._lock = threading.Lock()
 
     def retry_after_s(self, bucket: Bucket) -> int:
-        """Return 0 when the bucket holds a token, else the seconds until it holds one again."""
+        """Return 0 if the bucket has a token, else the seconds until it has one again."""
         wait_s = 0
         with self._lock:
             spent = self._current(bucket)
@@ -50,7 +50,7 @@ class TokenBuckets:
             return wait_s
 
     def settle(self, bucket: Bucket, status: int) -> dict[str, str]:
-        """Spend what an answer with this status costs; return the headers that say so."""
+        """Spend the tokens of a response with this status; return the rate limit headers."""
         limit, cost = RATE_GROUPS[bucket.group], _cost(status)
         with self._lock:
             spent = self._current(bucket)
@@ -80,9 +80,9 @@ class ErrorLimit:
         self._lock = threading.Lock()
 
     def is_spent(self, address: str) -> bool:
-        """Tell whether this address has used up its errors of the current minute."""
+        """Return whether this address has used up its errors of the current minute."""
         with self._lock:
-            return self._count(address) >= ERRORS_A_WINDOW
+            return self._count(address) >= ERRORS_PER_WINDOW
 
     def count_error(self, address: str) -> None:
         """Count one error of this address."""
@@ -90,9 +90,9 @@ class ErrorLimit:
             self._errors[address] = (self._window(), self._count(address) + 1)
 
     def headers(self, address: str) -> dict[str, str]:
-        """Return the headers that say how many errors are left, and for how many seconds that holds."""
+        """Return the headers with the remaining errors and the seconds until the reset."""
         with self._lock:
-            left = max(0, ERRORS_A_WINDOW - self._count(address))
+            left = max(0, ERRORS_PER_WINDOW - self._count(address))
         reset_s = ERROR_WINDOW_S - self._clock.now_s() % ERROR_WINDOW_S
         return {"X-ESI-Error-Limit-Remain": str(left), "X-ESI-Error-Limit-Reset": str(reset_s)}
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from .routes import ROUTES
 from .world.draws import DAY, Row, draw, iso
 
-# Newest first; the last is the oldest behaviour, which answers when no date is asked for.
+# Newest first; the last one, the oldest behaviour, is the default.
 COMPATIBILITY_DATES = (
     "2026-08-18",
     "2026-08-04",
@@ -29,7 +29,7 @@ DOWNTIME_LASTS_S = 240
 
 
 def status(now_s: int) -> Row:
-    """Answer `/status`: the server starts a few minutes after the daily downtime at 11:00 UTC."""
+    """Return `/status`: the server starts a few minutes after the daily downtime at 11:00 UTC."""
     started_s = (now_s - DOWNTIME_S - DOWNTIME_LASTS_S) // DAY * DAY + DOWNTIME_S + DOWNTIME_LASTS_S
     return {
         "players": 18_000 + draw("players", now_s // 300).randrange(14_000),
@@ -39,12 +39,12 @@ def status(now_s: int) -> Row:
 
 
 def route_status(now_s: int) -> Row:
-    """Answer `/meta/status`: all is well; what is not is a fault that somebody asked for."""
+    """Return `/meta/status`: always OK; failures come only from requested faults."""
     return {"routes": [{"method": "GET", "path": route.name, "status": "OK"} for route in ROUTES]}
 
 
 def compatibility_dates(now_s: int) -> Row:
-    """Answer `/meta/compatibility-dates`."""
+    """Return `/meta/compatibility-dates`."""
     return {"compatibility_dates": list(COMPATIBILITY_DATES)}
 
 

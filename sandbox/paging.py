@@ -1,20 +1,20 @@
-"""The ways ESI cuts long listings: X-Pages, from_id, last_mail_id; and the filter of industry jobs."""
+"""ESI's kinds of paging: X-Pages, from_id, last_mail_id; and the filter for industry jobs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import cast
 
-from .answers import Refusal
+from .responses import RequestError
 from .routes import MAIL_HEADERS, PAGE_ROWS, Route
 from .world.draws import Row
 from .world.industry import OPEN_STATES
 
 
 def select(route: Route, document: object, query: Mapping[str, str]) -> tuple[object, dict[str, str]]:
-    """Return the part of a snapshot that a query asks for, and the headers that go with it.
+    """Return the part of a snapshot that a query selects, and its headers.
 
-    Raises `Refusal` (400) for a parameter that is not what ESI takes.
+    Raises `RequestError` (400) for an invalid parameter.
     """
     if route.paging == "x-pages":
         return _page(cast(list[Row], document), _number(query, "page", 1))
@@ -30,13 +30,13 @@ def select(route: Route, document: object, query: Mapping[str, str]) -> tuple[ob
 def _page(rows: list[Row], page: int) -> tuple[list[Row], dict[str, str]]:
     """Page 1 exists even when empty; a page beyond the end is an empty list, not an error (esi-issues #1172)."""
     if page < 1:
-        raise Refusal(400, f"page must be 1 or more, got {page}")
+        raise RequestError(400, f"page must be 1 or more, got {page}")
     pages = max(1, -(-len(rows) // PAGE_ROWS))
     return rows[(page - 1) * PAGE_ROWS : page * PAGE_ROWS], {"X-Pages": str(pages)}
 
 
 def _from_id(rows: list[Row], query: Mapping[str, str]) -> list[Row]:
-    """Newest first down from `from_id`, whose row is part of the answer (esi-issues #553)."""
+    """Return rows from `from_id` downwards, newest first, including that row (esi-issues #553)."""
     if "from_id" in query:
         from_id = _number(query, "from_id", 0)
         rows = [row for row in rows if cast(int, row["transaction_id"]) <= from_id]
@@ -44,7 +44,7 @@ def _from_id(rows: list[Row], query: Mapping[str, str]) -> list[Row]:
 
 
 def _mails(rows: list[Row], query: Mapping[str, str]) -> list[Row]:
-    """At most 50 headers, older than `last_mail_id`, with any of `labels`."""
+    """Return at most 50 headers, older than `last_mail_id`, with any of `labels`."""
     if "last_mail_id" in query:
         last_mail_id = _number(query, "last_mail_id", 0)
         rows = [row for row in rows if cast(int, row["mail_id"]) < last_mail_id]
@@ -63,5 +63,5 @@ def _jobs(rows: list[Row], query: Mapping[str, str]) -> list[Row]:
 def _number(query: Mapping[str, str], name: str, default: int) -> int:
     text = query.get(name, str(default))
     if not text.lstrip("-").isdigit():
-        raise Refusal(400, f"{name} must be a whole number, got {text!r}")
+        raise RequestError(400, f"{name} must be a whole number, got {text!r}")
     return int(text)

@@ -1,7 +1,7 @@
-"""The ESI routes the sandbox answers, as data.
+"""The sandbox's ESI routes, as data.
 
-Paths, scopes, cache times, modes, paging and rate groups are facts from CCP's OpenAPI document, compatibility date
-2026-07-17; `tests/sandbox/esi_facts.json` holds them a second time and is compared with this table.
+Paths, scopes, cache times, modes, paging and rate groups are from CCP's OpenAPI document, compatibility date
+2026-07-17; `tests/sandbox/esi_facts.json` contains them independently and is compared with this table.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from .world.characters import Character, World
 Make = Callable[[World, Character, int], object]
 Paging = Literal["x-pages", "from_id", "last_mail_id"]
 
-# Rows a page or an answer. ESI's differ from route to route and over time; these are small enough to turn often.
+# Rows per page or response. ESI's differ by route and over time; these are small enough for many pages.
 PAGE_ROWS = 1000
 MAIL_HEADERS = 50
 
-# Tokens a window of 15 minutes, per application and character.
+# Tokens per window of 15 minutes, for each application and character.
 RATE_GROUPS = {
     "char-location": 1200,
     "char-detail": 600,
@@ -37,7 +37,7 @@ RATE_GROUPS = {
 
 @dataclass(frozen=True)
 class Route:
-    """One route below `/characters/{character_id}`; without a rate group the old error limit guards it."""
+    """One route below `/characters/{character_id}`; without a rate group the old error limit applies."""
 
     path: str
     make: Make
@@ -49,7 +49,7 @@ class Route:
 
     @property
     def name(self) -> str:
-        """The whole path, in ESI's normal form."""
+        """The full path in ESI's normal form."""
         return "/characters/{character_id}" + self.path
 
 
@@ -101,10 +101,10 @@ ROUTES = (
 )
 SCOPES = tuple(sorted({route.scope for route in ROUTES if route.scope}))
 
-# The SSO's own paths begin with a version too, which is part of them.
+# The SSO's paths also begin with a version, which must stay.
 _VERSION = re.compile(r"^/(?:latest|legacy|dev|v\d+)(?=/(?!oauth/))")
 
 
 def normal_path(path: str) -> str:
-    """Drop the version prefix and the trailing slash, which ESI accepts and does not need."""
+    """Return a path without version prefix and trailing slash, which are optional in ESI."""
     return _VERSION.sub("", path).rstrip("/") or "/"

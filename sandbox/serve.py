@@ -1,4 +1,4 @@
-"""Serves the sandbox over HTTP on the loopback address, in a thread: for the tests, and for the program."""
+"""Serves the sandbox over HTTP on the loopback address, in a thread."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .app import create_app
 from .clock import SandboxClock
 from .control import list_logins
 from .faults import Fault
-from .parts import Heard, Parts
+from .state import LoggedRequest, SandboxState
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -22,9 +22,10 @@ STOP_POLL_S = 0.02
 
 
 class SandboxServer:
-    """An ESI and SSO on a free loopback port, while its `with` block lasts.
+    """An ESI and SSO on a free loopback port, running during its `with` block.
 
-    `characters` of `seed` live in it; `clock` moves its time; without `enforce_limits` it counts but never refuses.
+    It has the first `characters` of `seed`; `clock` controls its time; without `enforce_limits` it counts requests but
+    never rejects them.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class SandboxServer:
     ) -> None:
         self.clock = clock or SandboxClock()
         app = create_app(seed=seed, characters=characters, clock=self.clock, enforce_limits=enforce_limits)
-        self.parts: Parts = app.extensions["sandbox"]
+        self.parts: SandboxState = app.extensions["sandbox"]
         self._server = _Server(port, app, self.clock)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(STOP_POLL_S,), name="sandbox", daemon=True
@@ -46,16 +47,16 @@ class SandboxServer:
 
     @property
     def base_url(self) -> str:
-        """The address of both ESI and SSO, without a slash at its end."""
+        """The URL of both ESI and SSO, without a trailing slash."""
         return f"http://{HOST}:{self._server.port}"
 
     def start(self) -> Self:
-        """Begin to answer; connections made before wait."""
+        """Start serving; earlier connections wait until then."""
         self._thread.start()
         return self
 
     def stop(self) -> None:
-        """Stop answering and free the port."""
+        """Stop serving and release the port."""
         self._server.shutdown()
         self._thread.join()
 
@@ -68,18 +69,18 @@ class SandboxServer:
         self.stop()
 
     def logins(self) -> list[dict[str, Any]]:
-        """Return what `GET /sandbox/logins` answers: each character with the refresh token that is good now."""
+        """Return the data of `GET /sandbox/logins`: each character with its currently valid refresh token."""
         return list_logins(self.parts)
 
     def fail(self, path: str, status: int | None = None, **more: Any) -> None:
-        """Make the next answers of a path fail; what `more` may hold are the fields of `sandbox.faults.Fault`.
+        """Make the next responses of a path fail; `more` are fields of `sandbox.faults.Fault`.
 
-        Raises `sandbox.faults.BadFault` for what is no fault.
+        Raises `sandbox.faults.BadFault` for invalid fields.
         """
         self.parts.faults.add(Fault.from_json({"path": path, "status": status, **more}))
 
-    def requests(self, path: str | None = None) -> list[Heard]:
-        """Return the requests that were answered, oldest first: all, or those of one path in normal form."""
+    def requests(self, path: str | None = None) -> list[LoggedRequest]:
+        """Return the logged requests, oldest first: all, or those of one path in normal form."""
         return [heard for heard in self.parts.log.all() if path in (None, heard.path)]
 
     def advance(self, seconds: float) -> None:
@@ -88,20 +89,18 @@ class SandboxServer:
 
 
 class _QuietHandler(WSGIRequestHandler):
-    """Logs no requests, and dates its answers by the sandbox's clock."""
+    """Logs no requests, and uses the sandbox's clock for the `Date` header."""
 
     disable_nagle_algorithm = True
     server: _Server
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing: the sandbox keeps a log of its own."""
+        """Do nothing: the sandbox has its own request log."""
 
     def date_time_string(self, timestamp: float | None = None) -> str:
-        """Return an HTTP date, of now when no other moment is given."""
         return super().date_time_string(self.server.clock.now() if timestamp is None else timestamp)
 
     def version_string(self) -> str:
-        """Return the `Server` header."""
         return "nomad-sandbox"
 
 

@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, render_template_string, request
 
-from .answers import as_json
 from .grants import CLIENT_ID, CLIENT_SECRET, DeadGrant, Grant, NotGranted
-from .parts import Parts
+from .responses import as_json
 from .routes import SCOPES
+from .state import SandboxState
 from .tokens import LIFETIME_S
 
 PATHS = frozenset(
@@ -34,7 +34,7 @@ LOGIN_PAGE = """<!doctype html>
 """
 
 
-def create_blueprint(parts: Parts) -> Blueprint:
+def create_blueprint(state: SandboxState) -> Blueprint:
     """Return the blueprint with the SSO's endpoints."""
     blueprint = Blueprint("sso", __name__)
 
@@ -44,36 +44,36 @@ def create_blueprint(parts: Parts) -> Blueprint:
 
     @blueprint.get("/oauth/jwks")
     def jwks() -> Response:
-        return as_json(parts.signer.key_set())
+        return as_json(state.signer.key_set())
 
     @blueprint.get("/v2/oauth/authorize")
     @blueprint.get("/v2/oauth/authorize/")
     def authorize() -> Response:
-        return _authorize(parts)
+        return _authorize(state)
 
     @blueprint.post("/v2/oauth/token")
     def token() -> Response:
         try:
-            return _token(parts)
-        except _SsoRefusal as refusal:
-            return refusal.answer()
+            return _token(state)
+        except _SsoError as refusal:
+            return refusal.response()
 
     @blueprint.post("/v2/oauth/revoke")
     def revoke() -> Response:
-        parts.grants.revoke(request.form.get("token", ""))
+        state.grants.revoke(request.form.get("token", ""))
         return Response(status=200)
 
     return blueprint
 
 
-class _SsoRefusal(Exception):
+class _SsoError(Exception):
     def __init__(self, status: int, error: str, description: str) -> None:
         super().__init__(description)
         self.status = status
         self.error = error
         self.description = description
 
-    def answer(self) -> Response:
+    def response(self) -> Response:
         return as_json({"error": self.error, "error_description": self.description}, status=self.status)
 
 
@@ -95,62 +95,62 @@ def _discovery(issuer: str) -> dict[str, object]:
     }
 
 
-def _authorize(parts: Parts) -> Response:
-    """Show who can log in; with `character_id` the player has chosen, and goes back to the application with a code."""
-    asked = request.args
-    redirect_uri, scopes = asked.get("redirect_uri", ""), tuple(asked.get("scope", "").split())
-    problem = _wrong_with_login(scopes)
+def _authorize(state: SandboxState) -> Response:
+    """Show the characters; with `character_id`, redirect to the application with a code for the chosen one."""
+    query = request.args
+    redirect_uri, scopes = query.get("redirect_uri", ""), tuple(query.get("scope", "").split())
+    problem = _login_problem(scopes)
     if problem:
         return as_json({"error": "invalid_request", "error_description": problem}, status=400)
-    if "character_id" not in asked:
+    if "character_id" not in query:
         links = [
-            (f"?{urlencode({**asked, 'character_id': each.character_id})}", each) for each in parts.world.characters
+            (f"?{urlencode({**query, 'character_id': each.character_id})}", each) for each in state.world.characters
         ]
         return Response(render_template_string(LOGIN_PAGE, links=links, scopes=scopes))
-    chosen = asked["character_id"]
-    character = parts.world.character(int(chosen)) if chosen.isdigit() else None
+    chosen = query["character_id"]
+    character = state.world.character(int(chosen)) if chosen.isdigit() else None
     if character is None:
         return as_json({"error": "invalid_request", "error_description": f"no character {chosen!r}"}, status=400)
-    code = parts.grants.begin(character, scopes, redirect_uri, asked.get("code_challenge"))
-    back = urlencode({"code": code, "state": asked.get("state", "")})
-    return Response(status=302, headers={"Location": f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{back}"})
+    code = state.grants.begin(character, scopes, redirect_uri, query.get("code_challenge"))
+    result = urlencode({"code": code, "state": query.get("state", "")})
+    return Response(status=302, headers={"Location": f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{result}"})
 
 
-def _wrong_with_login(scopes: tuple[str, ...]) -> str | None:
-    asked = request.args
-    if asked.get("response_type") != "code":
+def _login_problem(scopes: tuple[str, ...]) -> str | None:
+    query = request.args
+    if query.get("response_type") != "code":
         return "response_type must be code"
-    if asked.get("client_id") != CLIENT_ID:
+    if query.get("client_id") != CLIENT_ID:
         return "client_id is unknown"
-    if not asked.get("redirect_uri", "").startswith(("http://", "https://")):
+    if not query.get("redirect_uri", "").startswith(("http://", "https://")):
         return "redirect_uri must be the application's http address"
-    if asked.get("code_challenge_method", "S256") != "S256":
+    if query.get("code_challenge_method", "S256") != "S256":
         return "code_challenge_method must be S256"
     if unknown := set(scopes) - set(SCOPES) - {"publicData"}:
         return f"scopes do not exist: {' '.join(sorted(unknown))}"
     return None
 
 
-def _token(parts: Parts) -> Response:
+def _token(state: SandboxState) -> Response:
     grant_type = request.form.get("grant_type", "")
-    # A body that is not form-encoded, and a wrong client id in it, get this answer from the real SSO (sso-issues #72).
+    # The real SSO responds like this to a body that is not form-encoded or has a wrong client id (sso-issues #72).
     if request.mimetype != FORM or not _is_known_client() or grant_type not in ("refresh_token", "authorization_code"):
-        raise _SsoRefusal(400, "invalid_grant", f"Grant type {grant_type or 'refresh_token'} is not supported.")
+        raise _SsoError(400, "invalid_grant", f"Grant type {grant_type or 'refresh_token'} is not supported.")
     try:
         if grant_type == "authorization_code":
-            grant = parts.grants.redeem(request.form.get("code", ""), request.form.get("code_verifier"))
+            grant = state.grants.redeem(request.form.get("code", ""), request.form.get("code_verifier"))
         else:
             scopes = tuple(request.form.get("scope", "").split())
-            grant = parts.grants.refresh(request.form.get("refresh_token", ""), scopes)
+            grant = state.grants.refresh(request.form.get("refresh_token", ""), scopes)
     except DeadGrant as error:
-        raise _SsoRefusal(400, "invalid_grant", str(error)) from error
+        raise _SsoError(400, "invalid_grant", str(error)) from error
     except NotGranted as error:
-        raise _SsoRefusal(400, "invalid_scope", str(error)) from error
-    return as_json(_tokens(parts, grant), headers={"Cache-Control": "no-store"})
+        raise _SsoError(400, "invalid_scope", str(error)) from error
+    return as_json(_tokens(state, grant), headers={"Cache-Control": "no-store"})
 
 
 def _is_known_client() -> bool:
-    """Tell whether the client is ours; raises the SSO's 401 when it claims to be by a wrong id or secret."""
+    """Return whether the client id is ours; raises the SSO's 401 for a wrong id or secret in the header."""
     kind, _, credentials = request.headers.get("Authorization", "").partition(" ")
     if not kind:
         return request.form.get("client_id") == CLIENT_ID
@@ -159,17 +159,17 @@ def _is_known_client() -> bool:
     except binascii.Error:
         given = b""
     if not hmac.compare_digest(given, f"{CLIENT_ID}:{CLIENT_SECRET}".encode()):
-        raise _SsoRefusal(401, "invalid_client", "Client authentication failed.")
+        raise _SsoError(401, "invalid_client", "Client authentication failed.")
     return True
 
 
-def _tokens(parts: Parts, grant: Grant) -> dict[str, object]:
-    access_token = parts.signer.sign(
+def _tokens(state: SandboxState, grant: Grant) -> dict[str, object]:
+    access_token = state.signer.sign(
         issuer=_issuer(),
         client_id=CLIENT_ID,
         character_id=grant.character.character_id,
         name=grant.character.name,
-        owner=parts.grants.owner(grant.character),
+        owner=state.grants.owner(grant.character),
         scopes=grant.scopes,
     )
     return {

@@ -1,4 +1,4 @@
-"""Access tokens: RS256 JWTs of 20 minutes, signed with a key of the process and published as a JWKS."""
+"""Access tokens: RS256 JWTs valid for 20 minutes, signed with a key of this process that is published as a JWKS."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ KEY_ID = "JWT-Signature-Key"
 
 
 class BadToken(Exception):
-    """Raised when a bearer token is not one of ours or has expired; the text is what ESI would say."""
+    """Raised if a bearer token is not one of ours or has expired; the message is ESI's."""
 
 
 @dataclass(frozen=True)
 class Claims:
-    """What an access token says."""
+    """The claims of an access token."""
 
     character_id: int
     client_id: str
@@ -61,9 +61,9 @@ class Signer:
         return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": KEY_ID})
 
     def read(self, token: str) -> Claims:
-        """Return what a token says.
+        """Return the claims of a token.
 
-        Raises `BadToken` when it is not one of ours or has expired by the sandbox's clock.
+        Raises `BadToken` if it is not one of ours or has expired according to the sandbox's clock.
         """
         try:
             claims = jwt.decode(
@@ -92,5 +92,5 @@ class Signer:
 
 @functools.cache
 def _key_of_this_process() -> rsa.RSAPrivateKey:
-    """Make the signing key once a process: a tenth of a second that each sandbox of a test run would spend again."""
+    """Generate the signing key once per process: it takes a tenth of a second."""
     return rsa.generate_private_key(public_exponent=65_537, key_size=2_048)

@@ -47,14 +47,14 @@ def settings_told(environ: Mapping[str, str]) -> list[dict[str, Any]]:
 
 def _shown(variable: str, value: Any) -> Any:
     from ..logs.redaction import HIDDEN, redact
-    from ..settings import Keep, is_secret
+    from ..settings import RetentionLimit, is_secret
     from ..settings.secret_url import SecretUrl
 
     if is_secret(variable):
         return HIDDEN if value else ""
     if isinstance(value, SecretUrl):
         return value.shown
-    if isinstance(value, Keep):
+    if isinstance(value, RetentionLimit):
         return f"{value.jobs}/{duration(value.age_ms)}"
     if isinstance(value, Mapping):
         return " ".join(f"{name}={_shown(variable, item)}" for name, item in sorted(value.items()))

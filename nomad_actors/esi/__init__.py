@@ -1,4 +1,4 @@
-"""EVE Online's ESI and SSO: the routes as data, the clients, and the cache of documents."""
+"""EVE Online's ESI and SSO: the routes as data, the clients, and the document cache."""
 
 from .cache import CachedDocument, CleanReport, EsiCache
 from .client import EsiClient, http_session

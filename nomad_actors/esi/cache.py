@@ -1,13 +1,13 @@
-"""ESI's documents in Redis: a disposable copy of the database, bounded, within a prefix of its own.
+"""ESI's documents in Redis: a disposable, bounded copy of the database, under one key prefix.
 
 =============================  ======  ====================================================================
 key                           type    meaning
 =============================  ======  ====================================================================
-``<prefix>characters:<id>:…``  string  one document as JSON; lives 7 days whatever its freshness
-``<prefix>lru``                zset    document's key without the prefix, by when it was last read (ms); lives as long
+``<prefix>characters:<id>:…``  string  one document as JSON; expires after 7 days regardless of its freshness
+``<prefix>lru``                zset    document's key without the prefix, scored by last read (ms); expires likewise
 =============================  ======  ====================================================================
 
-Cleaning goes in bounded steps of SCAN and UNLINK; never KEYS, never FLUSH, and never a key without the prefix.
+Cleaning uses bounded steps of SCAN and UNLINK; never KEYS or FLUSH, and never a key without the prefix.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from ..clock import Clock
 from .response import EsiResponse
 from .routes import Route
 
-#: Well past any freshness: for 304s, and to answer while ESI is down.
+#: Much longer than any freshness: documents are needed for 304s and while ESI is down.
 TTL_SECONDS = 7 * 86_400
-#: A document is expired when it has been stale for this long.
+#: A document counts as expired after it has been stale for this long.
 STALE_SECONDS = 86_400
-#: How many keys one step touches.
+#: Keys per step.
 STEP = 200
-#: What callers begin a pattern with; it stands for our prefix.
+#: The prefix that callers write in a pattern; it means ours.
 _CALLERS_PREFIX = "esi:"
 
 
 @dataclass(frozen=True)
 class CachedDocument:
-    """One document as it was kept."""
+    """One cached document."""
 
     body: Any
     etag: str | None
@@ -44,16 +44,16 @@ class CachedDocument:
 
 @dataclass(frozen=True)
 class CleanReport:
-    """What was removed, or would be: keys, and the bytes of their documents."""
+    """What was removed, or would be in a dry run: the number of keys, and the bytes of their documents."""
 
     keys: int
     bytes: int
 
 
 class EsiCache:
-    """Documents of characters, each private to its character.
+    """The cached documents of characters; each belongs to one character.
 
-    Every method raises `redis.RedisError` when Redis does not answer.
+    Every method raises `redis.RedisError` if Redis does not answer.
     """
 
     def __init__(self, client: redis.Redis, *, clock: Clock, prefix: str = "nomad-esi:") -> None:
@@ -63,7 +63,7 @@ class EsiCache:
         self._lru = f"{prefix}lru"
 
     def get(self, character_id: int, route: Route) -> CachedDocument | None:
-        """Return a document, stale or not, and mark it as read; None when there is none."""
+        """Return a document, stale or not, and mark it as read; None if it is not cached."""
         name = _name(character_id, route)
         raw: Any = self._client.get(self._prefix + name)
         if raw is None:
@@ -73,18 +73,18 @@ class EsiCache:
             self._client.zadd(self._lru, {name: self._clock.now_ms()}, xx=True)
         return document
 
-    def put(self, character_id: int, route: Route, answer: EsiResponse) -> None:
-        """Keep an answer's document.
+    def put(self, character_id: int, route: Route, response: EsiResponse) -> None:
+        """Cache the document of a response.
 
         Raises `ValueError` for a 304, which has none.
         """
-        if answer.not_modified:
-            raise ValueError("a 304 brings no document to keep; put the one that it renews")
+        if response.not_modified:
+            raise ValueError("a 304 has no document; put the document that it renews")
         name = _name(character_id, route)
-        # The freshness comes first, so that cleaning reads it without the document.
-        kept = {"fresh_until_ms": answer.fresh_until_ms, "etag": answer.etag, "body": answer.body}
+        # The freshness comes first, so that cleaning can read it without the document.
+        document = {"fresh_until_ms": response.fresh_until_ms, "etag": response.etag, "body": response.body}
         with self._client.pipeline(transaction=True) as pipe:
-            pipe.set(self._prefix + name, json.dumps(kept, separators=(",", ":")), ex=TTL_SECONDS)
+            pipe.set(self._prefix + name, json.dumps(document, separators=(",", ":")), ex=TTL_SECONDS)
             pipe.zadd(self._lru, {name: self._clock.now_ms()})
             pipe.expire(self._lru, TTL_SECONDS)
             pipe.execute()
@@ -92,8 +92,8 @@ class EsiCache:
     def clean_expired(self, *, dry_run: bool, older_than_seconds: int = STALE_SECONDS) -> CleanReport:
         """Remove documents that have been stale for `older_than_seconds`, and orphans.
 
-        Orphans are documents that the index lost, which no order of reading would ever reach, and entries of the index
-        whose document is gone; the latter are not counted.
+        Orphans are documents without an index entry, which LRU cleaning would never find, and index entries without a
+        document; the latter are not counted.
         """
         if not dry_run:
             self._drop_entries_without_document()
@@ -101,7 +101,7 @@ class EsiCache:
         return self._remove((self._stale(keys, before_ms) for keys in self._scan("*")), dry_run=dry_run)
 
     def clean_lru(self, max_size: int, *, dry_run: bool) -> CleanReport:
-        """Remove the documents that were not read for longest until `max_size` are left."""
+        """Remove the least recently read documents until `max_size` are left."""
         unread: list[str] = []
         total = 0
         for names in self._scan("*"):
@@ -112,18 +112,18 @@ class EsiCache:
         return self._remove(steps, dry_run=dry_run)
 
     def clean_pattern(self, pattern: str, *, dry_run: bool) -> CleanReport:
-        """Remove the documents that a glob like `esi:characters:95465499:*` matches, within this cache."""
+        """Remove the documents of this cache that match a glob such as `esi:characters:95465499:*`."""
         return self._remove(self._scan(pattern.removeprefix(_CALLERS_PREFIX)), dry_run=dry_run)
 
     def clean_all(self, *, dry_run: bool) -> CleanReport:
-        """Remove every document of this cache, and nothing else."""
+        """Remove all documents of this cache, and nothing else."""
         return self._remove(self._scan("*"), dry_run=dry_run)
 
     def _scan(self, pattern: str) -> Iterator[list[str]]:
-        """Yield the names of documents in bounded steps; each name once."""
+        """Yield the names of documents in bounded steps, each name once."""
         match, cursor, seen = _escaped(self._prefix) + pattern, 0, set[str]()
         while True:
-            # Typed: the index is no document, whatever the pattern.
+            # The type excludes the index, which is not a document.
             cursor, found = self._client.scan(cursor, match=match, count=STEP, _type="string")
             names = [_text(key).removeprefix(self._prefix) for key in found]
             fresh = [name for name in names if name not in seen]
@@ -145,9 +145,9 @@ class EsiCache:
         return [name for name, score in zip(names, scores, strict=True) if score is None]
 
     def _least_read(self, unread: list[str], count: int) -> list[str]:
-        """Return up to `count` names: those that nothing says were ever read, then the index from below.
+        """Return up to `count` names: first those without an index entry, then the least recently read.
 
-        Nothing is removed meanwhile, which would shift what the next step reads.
+        Nothing is removed meanwhile: that would shift the ranks of the next step.
         """
         found, at = unread[: max(count, 0)], 0
         while len(found) < count:
@@ -194,7 +194,7 @@ class EsiCache:
 
 
 def _name(character_id: int, route: Route) -> str:
-    """Return a document's name: `/characters/{character_id}/wallet` is `characters:<number>:wallet`."""
+    """Return a document's name, such as `characters:<number>:wallet` for `/characters/{character_id}/wallet`."""
     return route.path(character_id).strip("/").replace("/", ":")
 
 
@@ -203,15 +203,15 @@ def _text(value: bytes | str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return text that a glob takes literally."""
+    """Escape text so that a glob matches it literally."""
     return "".join(f"\\{c}" if c in "*?[]\\" else c for c in text)
 
 
 def _read(raw: bytes | str) -> CachedDocument | None:
-    """Return a kept document; None for what is none of ours, or of another release's form."""
+    """Return a cached document, or None if the value is not in this release's format."""
     try:
-        kept = json.loads(raw)
-        return CachedDocument(kept["body"], kept["etag"], kept["fresh_until_ms"])
+        document = json.loads(raw)
+        return CachedDocument(document["body"], document["etag"], document["fresh_until_ms"])
     except (ValueError, TypeError, KeyError):
         return None
 

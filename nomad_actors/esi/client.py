@@ -1,4 +1,4 @@
-"""Asks ESI: one request, or all pages of a listing as one consistent set."""
+"""The ESI client: one request, or all pages of a listing as one consistent set."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from .routes import COMPATIBILITY_DATE, GROUPS, Route
 #: ESI's own inner timeout is 10 s (CCP's incident report of 2025-02-26); ours must be longer.
 TIMEOUTS_SECONDS = (5, 30)
 POOL_SIZE = 32
-_WHOLE = re.compile(r"[0-9]{1,9}")
+_INTEGER = re.compile(r"[0-9]{1,9}")
 
 
 def http_session(user_agent: str) -> requests.Session:
-    """Return the process' HTTP session; one is enough for all threads."""
+    """Return an HTTP session; one per process is enough for all threads."""
     session = requests.Session()
     adapter = HTTPAdapter(pool_connections=4, pool_maxsize=POOL_SIZE)
     for scheme in ("https://", "http://"):
         session.mount(scheme, adapter)
     session.headers["User-Agent"] = user_agent
-    # The environment's proxies and .netrc are for browsers; a token must go where the settings say.
+    # Ignore proxies and .netrc from the environment: a token must go only where the settings say.
     session.trust_env = False
-    # One session serves all characters: nothing that one answer set may go with another's request.
+    # All characters share the session: no cookie from one character's response may be sent with another's request.
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return session
 
 
 class EsiClient:
-    """Asks ESI for routes of characters; safe to share between threads."""
+    """Requests routes of characters from ESI; thread-safe."""
 
     def __init__(self, http: requests.Session, *, base_url: str, user_agent: str, clock: Clock) -> None:
         self._http = http
@@ -64,7 +64,7 @@ class EsiClient:
         etag: str | None = None,
         query: Mapping[str, str] | None = None,
     ) -> EsiResponse:
-        """Ask once.
+        """Send one request.
 
         Raises `EsiUnavailable`, `EsiLimited` or `EsiRefused`.
         """
@@ -74,25 +74,25 @@ class EsiClient:
         if etag:
             headers["If-None-Match"] = etag
         response = self._send(route, character_id, headers, {**dict(route.query), **(query or {})})
-        return self._answer(route, response)
+        return self._read(route, response)
 
     def get_all(
         self, route: Route, *, character_id: int, access_token: str | None, etag: str | None = None
     ) -> EsiResponse:
-        """Ask for a whole listing.
+        """Request a complete listing.
 
-        Numbered pages are one consistent set; the others are walked down to the oldest row. Raises as `get`;
-        `EsiUnavailable` too when the pages keep being of different states, or have no end.
+        Numbered pages form one consistent set; other listings are read down to the oldest row. Raises as `get`, and
+        `EsiUnavailable` if the pages keep changing between requests or never end.
         """
-        ask = functools.partial(self.get, route, character_id=character_id, access_token=access_token)
+        get = functools.partial(self.get, route, character_id=character_id, access_token=access_token)
         match route.paging:
             case "x-pages":
-                return all_pages(route, ask, etag)
+                return all_pages(route, get, etag)
             case "from_id":
-                return all_older(route, ask, etag, key="transaction_id", parameter="from_id")
+                return all_older(route, get, etag, key="transaction_id", parameter="from_id")
             case "last_mail_id":
-                return all_older(route, ask, etag, key="mail_id", parameter="last_mail_id")
-        return ask(etag=etag)
+                return all_older(route, get, etag, key="mail_id", parameter="last_mail_id")
+        return get(etag=etag)
 
     def _send(
         self, route: Route, character_id: int, headers: Mapping[str, str], query: Mapping[str, str]
@@ -108,21 +108,21 @@ class EsiClient:
             )
         except requests.RequestException as error:
             ESI_REQUESTS.labels(route.group, "network").inc()
-            # The cause may quote what was sent, and that holds the token.
+            # The cause may quote the request, which contains the token.
             raise EsiUnavailable(f"ESI did not answer for {route.name}: {type(error).__name__}") from None
         ESI_REQUEST_SECONDS.labels(route.group).observe(time.perf_counter() - began)
         ESI_REQUESTS.labels(route.group, str(response.status_code)).inc()
         remaining = response.headers.get("X-ESI-Error-Limit-Remain", "")
-        if _WHOLE.fullmatch(remaining):
+        if _INTEGER.fullmatch(remaining):
             note_esi_error_limit(int(remaining))
         return response
 
-    def _answer(self, route: Route, response: requests.Response) -> EsiResponse:
+    def _read(self, route: Route, response: requests.Response) -> EsiResponse:
         request_id = response.headers.get("X-ESI-Request-ID")
         not_modified = response.status_code == 304
-        # A 304 to nobody's question leaves us with nothing to renew.
-        asked_to_compare = "If-None-Match" in response.request.headers
-        if response.status_code != 200 and not (not_modified and asked_to_compare):
+        # A 304 to an unconditional request is an error: there is nothing that it could renew.
+        is_conditional = "If-None-Match" in response.request.headers
+        if response.status_code != 200 and not (not_modified and is_conditional):
             raise_for(route, response)
         return EsiResponse(
             status=response.status_code,
@@ -137,14 +137,14 @@ class EsiClient:
 
 
 def _pages(text: str | None) -> int:
-    return max(1, int(text)) if text and _WHOLE.fullmatch(text) else 1
+    return max(1, int(text)) if text and _INTEGER.fullmatch(text) else 1
 
 
 def _json(route: Route, response: requests.Response, request_id: str | None) -> Any:
     try:
         return response.json()
     except requests.JSONDecodeError as error:
-        # A proxy's page, or an answer that was cut short.
+        # A proxy's page, or a truncated response.
         raise EsiUnavailable(
-            f"ESI's answer for {route.name} is no JSON", status=response.status_code, request_id=request_id
+            f"ESI's response for {route.name} is not JSON", status=response.status_code, request_id=request_id
         ) from error

@@ -1,15 +1,15 @@
-"""What may go wrong at ESI and SSO, told apart by what is to be done about it.
+"""Errors of ESI and SSO, classified by what to do about them.
 
 NomadError
 ├── EsiError           carries the status and CCP's request id
-│   ├── EsiUnavailable ESI, SSO behind it or the line to it is down: a later try may do better
-│   │   └── EsiLimited nobody may ask before `retry_after_seconds`: 420, 429, or down and says for how long
-│   └── EsiRefused     400, 401, 403, 404, 422: asking again would only spend budget
+│   ├── EsiUnavailable ESI, its SSO or the network is down: retry later
+│   │   └── EsiLimited no requests before `retry_after_seconds`: 420, 429, or a 5xx with `Retry-After`
+│   └── EsiRefused     400, 401, 403, 404, 422: a retry would only spend rate limit
 └── SsoError
-    ├── DeadLogin      this refresh token is of no more use
-    ├── SsoMisconfigured our client id, secret or request is wrong; no login is to blame
-    └── SsoUnavailable anything else: weather
-        └── SsoLimited nobody may ask before `retry_after_seconds`
+    ├── DeadLogin      this refresh token will never work again
+    ├── SsoMisconfigured our client id, secret or request is wrong; the login is fine
+    └── SsoUnavailable anything else: retry later
+        └── SsoLimited no requests before `retry_after_seconds`
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..errors import NomadError, TryLater
 
 
 class EsiError(NomadError):
-    """Raised for an answer of ESI's that is no data; never carries a token."""
+    """Base of the errors that ESI returns instead of data; never contains a token."""
 
     def __init__(self, message: str, *, status: int | None = None, request_id: str | None = None) -> None:
         super().__init__(f"{message} (request {request_id})" if request_id else message)
@@ -27,38 +27,38 @@ class EsiError(NomadError):
 
 
 class EsiUnavailable(EsiError):
-    """Raised when ESI does not answer, or answers that it or what is behind it is down; worth a later try."""
+    """Raised if ESI does not answer, or reports that it or a service behind it is down; retry later."""
 
 
 class EsiLimited(EsiUnavailable, TryLater):
-    """Raised when ESI says when to come back: a 420 or 429, or a 5xx with `Retry-After`."""
+    """Raised if ESI says when to retry: for a 420 or 429, or a 5xx with `Retry-After`."""
 
     def __init__(self, message: str, *, status: int, retry_after_seconds: float, request_id: str | None = None) -> None:
-        words = f"{message} (request {request_id})" if request_id else message
-        TryLater.__init__(self, words, retry_after_seconds=retry_after_seconds)
+        text = f"{message} (request {request_id})" if request_id else message
+        TryLater.__init__(self, text, retry_after_seconds=retry_after_seconds)
         self.status = status
         self.request_id = request_id
 
 
 class EsiRefused(EsiError):
-    """Raised for a 400, 401, 403, 404 or 422: the same request would be refused again."""
+    """Raised for a 400, 401, 403, 404 or 422: the same request would fail again."""
 
 
 class SsoError(NomadError):
-    """The base of what SSO answers instead of tokens; never carries a token."""
+    """Base of the errors that SSO returns instead of tokens; never contains a token."""
 
 
 class DeadLogin(SsoError):
-    """Raised when SSO says that this refresh token will never work again."""
+    """Raised if SSO reports that this refresh token will never work again."""
 
 
 class SsoMisconfigured(SsoError):
-    """Raised when SSO refuses this application rather than the login."""
+    """Raised if SSO rejects this application and not the login."""
 
 
 class SsoUnavailable(SsoError):
-    """Raised when SSO does not answer, or answers something else; worth a later try."""
+    """Raised if SSO does not answer or returns an unexpected response; retry later."""
 
 
 class SsoLimited(SsoUnavailable, TryLater):
-    """Raised when SSO says when to come back: an answer with `Retry-After`."""
+    """Raised if SSO says when to retry: for a response with `Retry-After`."""

@@ -1,4 +1,4 @@
-"""Whole listings out of single answers: numbered pages as one consistent set, and walks down to the oldest row."""
+"""Complete listings from several responses: numbered pages as one consistent set, or reading down to the oldest row."""
 
 from __future__ import annotations
 
@@ -9,51 +9,49 @@ from .errors import EsiUnavailable
 from .response import EsiResponse
 from .routes import Route
 
-#: How often a set of pages is begun anew because its pages were of different states.
-SET_TRIES = 3
-#: More answers than any character's listing has; one without end is a fault, and a cut one would be a silent gap.
+#: How often a set of pages is requested if the listing changes between its pages.
+SET_ATTEMPTS = 3
+#: No character's listing has more; an endless one is an error, because truncating it would lose rows silently.
 MAX_PAGES = 1_000
 
 
-class Ask(Protocol):
-    """Asks for one answer of a listing: its beginning, or the part that `query` names."""
+class GetPage(Protocol):
+    """Requests one page of a listing: the first one, or the one that `query` selects."""
 
-    def __call__(self, *, etag: str | None = None, query: dict[str, str] | None = None) -> EsiResponse:
-        """Return the answer."""
-        ...
+    def __call__(self, *, etag: str | None = None, query: dict[str, str] | None = None) -> EsiResponse: ...
 
 
-def all_pages(route: Route, ask: Ask, etag: str | None) -> EsiResponse:
-    """Return every page's rows; all must carry the same Last-Modified and number of pages, or the set is begun anew.
+def all_pages(route: Route, get: GetPage, etag: str | None) -> EsiResponse:
+    """Return the rows of all pages; they must have the same Last-Modified and page count, else the set is read again.
 
-    Only page 1 is asked for conditionally. Raises `EsiUnavailable` when `SET_TRIES` sets were torn.
+    Only page 1 is requested conditionally. Raises `EsiUnavailable` if `SET_ATTEMPTS` sets were inconsistent.
     """
-    for _ in range(SET_TRIES):
-        first = ask(etag=etag)
+    for _ in range(SET_ATTEMPTS):
+        first = get(etag=etag)
         if first.not_modified:
             return first
         if first.pages > MAX_PAGES:
             raise _endless(route)
         rows = list(_rows(route, first))
         for page in range(2, first.pages + 1):
-            more = ask(query={"page": str(page)})
+            more = get(query={"page": str(page)})
             if (more.last_modified, more.pages) != (first.last_modified, first.pages):
                 break
             rows += _rows(route, more)
         else:
             return replace(first, body=rows)
-        # What changed in between has another validator; only the whole set is worth one.
+        # The listing has changed and has another ETag now.
         etag = None
-    raise EsiUnavailable(f"the pages of {route.name} changed while they were read, {SET_TRIES} times")
+    raise EsiUnavailable(f"the pages of {route.name} changed while they were read, {SET_ATTEMPTS} times")
 
 
-def all_older(route: Route, ask: Ask, etag: str | None, *, key: str, parameter: str) -> EsiResponse:
-    """Walk from the newest rows down to the oldest, each row once.
+def all_older(route: Route, get: GetPage, etag: str | None, *, key: str, parameter: str) -> EsiResponse:
+    """Return all rows from the newest to the oldest, each row once.
 
-    `parameter` asks for rows from the oldest `key` on, with that row (`from_id`) or without it (`last_mail_id`); the
-    walk ends when an answer brings nothing new. Raises `EsiUnavailable` for a listing without end.
+    `parameter` requests the rows from the oldest `key` on, with that row (`from_id`) or without it (`last_mail_id`);
+    reading ends when a response contains nothing new. Raises `EsiUnavailable` for an endless listing.
     """
-    first = ask(etag=etag)
+    first = get(etag=etag)
     if first.not_modified:
         return first
     newest = _by_key(route, first, key)
@@ -61,29 +59,31 @@ def all_older(route: Route, ask: Ask, etag: str | None, *, key: str, parameter: 
     while fresh:
         if pages == MAX_PAGES:
             raise _endless(route)
-        more = _by_key(route, ask(query={parameter: str(min(fresh))}), key)
+        more = _by_key(route, get(query={parameter: str(min(fresh))}), key)
         fresh = {number: row for number, row in more.items() if number not in rows}
         rows |= fresh
         pages += 1
     return replace(first, body=list(rows.values()), pages=pages)
 
 
-def _rows(route: Route, answer: EsiResponse) -> list[Any]:
-    if not isinstance(answer.body, list):
+def _rows(route: Route, response: EsiResponse) -> list[Any]:
+    if not isinstance(response.body, list):
         raise EsiUnavailable(
-            f"ESI's answer for {route.name} is no list", status=answer.status, request_id=answer.request_id
+            f"ESI's response for {route.name} is not a list", status=response.status, request_id=response.request_id
         )
-    return answer.body
+    return response.body
 
 
-def _by_key(route: Route, answer: EsiResponse, key: str) -> dict[int, Any]:
+def _by_key(route: Route, response: EsiResponse, key: str) -> dict[int, Any]:
     try:
-        return {int(row[key]): row for row in _rows(route, answer)}
+        return {int(row[key]): row for row in _rows(route, response)}
     except (KeyError, TypeError, ValueError) as error:
         raise EsiUnavailable(
-            f"ESI's answer for {route.name} has a row without {key}", status=answer.status, request_id=answer.request_id
+            f"ESI's response for {route.name} has a row without {key}",
+            status=response.status,
+            request_id=response.request_id,
         ) from error
 
 
 def _endless(route: Route) -> EsiUnavailable:
-    return EsiUnavailable(f"the listing {route.name} has no end within {MAX_PAGES} answers")
+    return EsiUnavailable(f"the listing {route.name} has more than {MAX_PAGES} pages")

@@ -1,7 +1,7 @@
-"""The routes that the jobs use: facts as data, groups by name, and the many spellings of an endpoint made one.
+"""The routes that the jobs use, as data, their groups, and the normalisation of an endpoint's spellings.
 
-Facts from CCP's OpenAPI document, compatibility date 2026-07-17: scopes, freshness, paging and rate groups. The
-intervals are ours: never below CCP's freshness, far above it where that is a few seconds.
+Scopes, freshness, paging and rate groups are from CCP's OpenAPI document, compatibility date 2026-07-17. The intervals
+are ours: never below CCP's freshness, and much longer where that is only a few seconds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Literal
 
 from ..errors import BadInput
 
-#: What `X-Compatibility-Date` pins; a newer date needs this file read against its changes.
+#: The value of `X-Compatibility-Date`; before using a newer date, check this file against its changes.
 COMPATIBILITY_DATE = "2026-07-17"
 
 Paging = Literal["x-pages", "from_id", "last_mail_id"]
@@ -27,23 +27,23 @@ _PREFIX = "/characters/{character_id}"
 class Route:
     """One GET route of a character."""
 
-    #: The normal form of its path.
+    #: Its path in normal form.
     name: str
     group: str
-    #: A short label, for metrics and tables.
+    #: A short label for metrics and tables.
     dataset: str
     scopes: tuple[str, ...]
-    #: How long CCP says that an answer is fresh, where the answer does not say it itself.
+    #: How long a response is fresh, according to CCP, if its headers do not say.
     cache_seconds: int
     paging: Paging | None
-    #: CCP's rate limit group; None is under the old error limit only.
+    #: CCP's rate limit group; None means that only the old error limit applies.
     rate_group: str | None
-    #: How often we ask.
+    #: How often we request it.
     interval_seconds: int
     query: tuple[tuple[str, str], ...] = ()
 
     def path(self, character_id: int) -> str:
-        """Return the path for one character."""
+        """Return the path for a character."""
         return self.name.replace("{character_id}", str(character_id))
 
 
@@ -122,7 +122,7 @@ _ALL: tuple[Route, ...] = (
 #: Every route by its normal form.
 ROUTES: Mapping[str, Route] = MappingProxyType({route.name: route for route in _ALL})
 
-#: The routes of each group, under the names that callers write.
+#: The routes of each group, by the name that callers use.
 GROUPS: Mapping[str, tuple[Route, ...]] = MappingProxyType(
     {group: tuple(r for r in _ALL if r.group == group) for group in dict.fromkeys(r.group for r in _ALL)}
 )
@@ -132,9 +132,9 @@ _NUMBER = re.compile(r"^/characters/[0-9]+(?=/|$)")
 
 
 def normalise(endpoint: str) -> Route:
-    """Return the route of an endpoint as callers write it: `/latest/…/`, `/vN/…`, `{character_id}` or the number.
+    """Return the route of an endpoint in any spelling: `/latest/…/`, `/vN/…`, `{character_id}` or the number.
 
-    Raises `BadInput` naming the nearest routes.
+    Raises `BadInput` with the closest routes.
     """
     path = endpoint.partition("?")[0].strip()
     path = _VERSION.sub("", "/" + path.strip("/"))

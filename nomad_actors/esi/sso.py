@@ -1,4 +1,4 @@
-"""Speaks to EVE SSO: tokens for a refresh token or a code, and proof that an access token is what it says."""
+"""The EVE SSO client: tokens for a refresh token or a code, and validation of access tokens."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from .client import TIMEOUTS_SECONDS
 from .errors import DeadLogin, SsoLimited, SsoMisconfigured, SsoUnavailable
 from .response import http_date, retry_after_seconds
 
-#: CCP's own example caches the keys this long (esi-docs, SSO).
+#: CCP's example caches the keys for this long (esi-docs, SSO).
 JWKS_SECONDS = 300
-#: A clock further ahead than this finds tokens near their end, or past it, as they come: they live 20 minutes.
-AHEAD_SECONDS = 300
-LEAST_RSA_BITS = 2048
+#: Tokens are valid for 20 minutes; with a clock further ahead than this they would seem almost or already expired.
+MAX_AHEAD_SECONDS = 300
+MIN_RSA_BITS = 2048
 _AGE = re.compile(r"[0-9]{1,9}")
-#: What of a token request is secret, and of its answer.
+#: The secret fields of a token request and of its response.
 _SECRET_FIELDS = ("refresh_token", "code", "code_verifier", "access_token", "id_token")
 
-#: A 400 with one of these means that the login is dead, whatever the error's code (as SeAT and others keep them).
+#: A 400 with one of these means that the login is dead, regardless of the error code (SeAT and others use these too).
 _DEAD = (
     "invalid refresh token",
     "unable to migrate grant",
     "the refresh token is expired",
     "the refresh token does not match the client specified",
 )
-#: These mean that this application is wrong, though the code may say `invalid_grant` (sso-issues #72).
-_OURS = ("grant type refresh_token is not supported", "grant type authorization_code is not supported")
-_OUR_CODES = ("invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope")
+#: These mean that this application is misconfigured, even if the code is `invalid_grant` (sso-issues #72).
+_MISCONFIGURED = ("grant type refresh_token is not supported", "grant type authorization_code is not supported")
+_MISCONFIGURED_CODES = ("invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope")
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """What SSO gave for one character; `repr` hides the tokens."""
+    """The tokens of one character; `repr` hides them."""
 
     character_id: int
     name: str
@@ -58,12 +58,11 @@ class Tokens:
     refresh_token: str
 
     def __repr__(self) -> str:
-        """Return a text without the tokens."""
         return f"Tokens(character_id={self.character_id}, expires_at_ms={self.expires_at_ms})"
 
 
 class SsoClient:
-    """Asks SSO for tokens and validates them; safe to share between threads."""
+    """Requests tokens from SSO and validates them; thread-safe."""
 
     def __init__(
         self, http: requests.Session, *, base_url: str, client_id: str, client_secret: str, clock: Clock
@@ -80,16 +79,16 @@ class SsoClient:
         self._lock = threading.Lock()
 
     def refresh(self, refresh_token: str) -> Tokens:
-        """Return new tokens; the old refresh token may be dead from now on.
+        """Return new tokens; the old refresh token may no longer be valid afterwards.
 
         Raises `DeadLogin`, `SsoMisconfigured` or `SsoUnavailable`.
         """
         outcome = "unavailable"
         try:
-            # Before SSO rotates anything: a token that cannot be checked afterwards would be lost.
-            self._ready_keys()
-            answer = self._token({"grant_type": "refresh_token", "refresh_token": refresh_token})
-            tokens = self._tokens(answer, refresh_token)
+            # First, before SSO rotates the token: a new token that cannot be validated would be lost.
+            self._load_keys()
+            response = self._request_token({"grant_type": "refresh_token", "refresh_token": refresh_token})
+            tokens = self._tokens(response, refresh_token)
             outcome = "refreshed"
         except DeadLogin:
             outcome = "dead_login"
@@ -102,12 +101,12 @@ class SsoClient:
         return tokens
 
     def exchange_code(self, code: str, verifier: str, redirect_uri: str) -> Tokens:
-        """Return the tokens of a login that has just been made.
+        """Return the tokens of a new login.
 
         Raises as `refresh`.
         """
-        self._ready_keys()
-        answer = self._token(
+        self._load_keys()
+        response = self._request_token(
             {
                 "grant_type": "authorization_code",
                 "code": code,
@@ -115,10 +114,10 @@ class SsoClient:
                 "redirect_uri": redirect_uri,
             }
         )
-        return self._tokens(answer, "")
+        return self._tokens(response, "")
 
     def authorize_url(self, scopes: Iterable[str], state: str, challenge: str, redirect_uri: str) -> str:
-        """Return where a player logs in; `challenge` is the S256 of the verifier (PKCE)."""
+        """Return the URL of the login page; `challenge` is the S256 of the verifier (PKCE)."""
         query = {
             "response_type": "code",
             "client_id": self._client_id,
@@ -130,8 +129,8 @@ class SsoClient:
         }
         return f"{self._base_url}/v2/oauth/authorize?{urlencode(query)}"
 
-    def _token(self, form: dict[str, str]) -> dict[str, Any]:
-        """Ask the token endpoint; form-encoded, the only way it takes since 2021-11."""
+    def _request_token(self, form: dict[str, str]) -> dict[str, Any]:
+        # The token endpoint accepts only form-encoded bodies since 2021-11.
         auth = (self._client_id, self._client_secret) if self._client_secret else None
         if auth is None:
             form = {**form, "client_id": self._client_id}
@@ -152,8 +151,8 @@ class SsoClient:
             _raise_for(response, body)
         return body
 
-    def _tokens(self, answer: Mapping[str, Any], refresh_token: str) -> Tokens:
-        access_token = str(answer["access_token"])
+    def _tokens(self, response: Mapping[str, Any], refresh_token: str) -> Tokens:
+        access_token = str(response["access_token"])
         claims = self._claims(access_token)
         return Tokens(
             character_id=_character_id(claims.get("sub")),
@@ -162,12 +161,12 @@ class SsoClient:
             scopes=_scopes(claims.get("scp")),
             access_token=access_token,
             expires_at_ms=int(claims["exp"]) * 1000,
-            # It MIGHT change (CCP, 2021-10-07): what came back counts, and the old one where none did.
-            refresh_token=str(answer.get("refresh_token") or refresh_token),
+            # It MIGHT change (CCP, 2021-10-07): use the one in the response, or the old one if there is none.
+            refresh_token=str(response.get("refresh_token") or refresh_token),
         )
 
     def _claims(self, access_token: str) -> dict[str, Any]:
-        """Return the token's claims once its signature, issuer, audience and life are proved."""
+        """Return the token's claims after checking its signature, issuer, audience and expiry."""
         try:
             header = jwt.get_unverified_header(access_token)
             key = self._key(str(header.get("kid", "")))
@@ -176,7 +175,7 @@ class SsoClient:
                 key=key,
                 algorithms=["RS256", "ES256"],
                 audience="EVE Online",
-                # The life is checked below, on the clock that was passed in.
+                # The expiry is checked below, with our own clock.
                 options={
                     "require": ["exp", "iss", "sub", "aud"],
                     "verify_exp": False,
@@ -187,20 +186,20 @@ class SsoClient:
         except (jwt.PyJWTError, ValueError) as error:
             raise SsoUnavailable(f"SSO's access token cannot be trusted: {error}") from error
         if claims["iss"] not in self._issuers():
-            raise SsoUnavailable(f"SSO's access token is of another issuer, {claims['iss']!r}")
+            raise SsoUnavailable(f"SSO's access token has the wrong issuer {claims['iss']!r}")
         audience = claims["aud"]
         if self._client_id not in ([audience] if isinstance(audience, str) else audience):
-            raise SsoMisconfigured("SSO's access token is for another application: see EVE_CLIENT_ID")
+            raise SsoMisconfigured("SSO's access token is for another application: check EVE_CLIENT_ID")
         if not isinstance(claims["exp"], (int, float)) or claims["exp"] * 1000 <= self._clock.now_ms():
-            raise SsoUnavailable("SSO's access token has expired already: is this host's clock right?")
+            raise SsoUnavailable("SSO's access token has already expired: check this host's clock")
         return claims
 
     def _issuers(self) -> tuple[str, ...]:
-        """Return the issuer's spellings: CCP writes it with and without scheme, and with a slash in its prose."""
+        """Return all spellings of the issuer: CCP uses it with and without scheme, and documents it with a slash."""
         host = urlsplit(self._base_url).netloc
         return (host, self._base_url, f"{self._base_url}/", f"https://{host}", f"https://{host}/")
 
-    def _ready_keys(self) -> None:
+    def _load_keys(self) -> None:
         with self._lock:
             if not self._keys or time.monotonic() - self._keys_read_mono > JWKS_SECONDS:
                 self._keys = self._read_keys()
@@ -209,7 +208,7 @@ class SsoClient:
     def _key(self, key_id: str) -> jwt.PyJWK:
         with self._lock:
             if key_id not in self._keys:
-                # Changed since we read them.
+                # The keys may have changed since we read them.
                 self._keys = self._read_keys()
                 self._keys_read_mono = time.monotonic()
             key = self._keys.get(key_id)
@@ -232,30 +231,30 @@ class SsoClient:
         return keys
 
     def _check_clock(self, response: requests.Response) -> None:
-        """Refuse to go on with a clock far ahead: rotated tokens would be found expired, and lost.
+        """Raise `SsoUnavailable` if our clock is far ahead: rotated tokens would seem expired and be lost.
 
-        One that is behind loses nothing: ESI refuses what has expired, and the token is refreshed.
+        A clock that is behind loses nothing: ESI rejects the expired token, and it is refreshed.
         """
         date = http_date(response.headers.get("Date"))
         ahead_seconds = self._clock.now_ms() / 1000 - date.timestamp() - _age_seconds(response) if date else 0
-        if ahead_seconds > AHEAD_SECONDS:
+        if ahead_seconds > MAX_AHEAD_SECONDS:
             raise SsoUnavailable(
-                f"this host's clock is {ahead_seconds:.0f} s ahead of SSO's: set it right; no token was asked for"
+                f"this host's clock is {ahead_seconds:.0f} s ahead of SSO's: correct it; no token was requested"
             )
 
 
 def _may_sign(key: jwt.PyJWK) -> bool:
-    """Return whether a key is of the kinds that SSO signs with: RSA of 2,048 bits or more, or an elliptic curve."""
+    """Return whether SSO may sign with a key: RSA of 2,048 bits or more, or an elliptic curve."""
     public = key.key
     if key.public_key_use not in (None, "sig"):
         return False
     return isinstance(public, EllipticCurvePublicKey) or (
-        isinstance(public, RSAPublicKey) and public.key_size >= LEAST_RSA_BITS
+        isinstance(public, RSAPublicKey) and public.key_size >= MIN_RSA_BITS
     )
 
 
 def _age_seconds(response: requests.Response) -> int:
-    """Return how long ago `Date` was: a cache on the way passes the origin's on (RFC 9111, section 4.2.3)."""
+    """Return the age of `Date`: a cache passes on the origin's header (RFC 9111, section 4.2.3)."""
     text = response.headers.get("Age", "")
     return int(text) if _AGE.fullmatch(text) else 0
 
@@ -269,7 +268,7 @@ def _json_object(response: requests.Response) -> dict[str, Any]:
 
 
 def _scopes(claim: object) -> frozenset[str]:
-    """Return the granted scopes; a single one may come as a bare string, and none as nothing."""
+    """Return the granted scopes; the claim is a string for a single one, and missing for none."""
     found = [claim] if isinstance(claim, str) else claim if isinstance(claim, list) else []
     return frozenset(str(scope) for scope in found)
 
@@ -277,27 +276,27 @@ def _scopes(claim: object) -> frozenset[str]:
 def _character_id(subject: object) -> int:
     kind, _, number = str(subject).rpartition(":")
     if kind != "CHARACTER:EVE" or not number.isdecimal() or not number.isascii():
-        raise SsoUnavailable("SSO's access token is of no character")
+        raise SsoUnavailable("SSO's access token does not name a character")
     return int(number)
 
 
 def _register(fields: Mapping[str, Any]) -> None:
-    """Keep what these hold out of every text from now on: SSO's refusals have quoted what they were sent."""
+    """Hide the secrets in these fields from now on: SSO's error messages have quoted requests."""
     KNOWN.add(*(value for name in _SECRET_FIELDS if isinstance(value := fields.get(name), str)))
 
 
 def _raise_for(response: requests.Response, body: Mapping[str, Any]) -> NoReturn:
-    """Raise what a refusal means: by its words, since the code alone condemns logins for our own faults."""
+    """Raise the error of a response, classified by its text: the code alone would blame logins for our own errors."""
     status = response.status_code
     code, description = str(body.get("error", "")), str(body.get("error_description", ""))
     code, description = redact(code)[:100], redact(description)[:300]
-    said = f"SSO answered {status}: {code} {description}".strip()
-    words = f"{code} {description}".lower()
-    if status in (400, 401) and (code in _OUR_CODES or any(w in words for w in _OURS)):
-        raise SsoMisconfigured(f"{said}; check EVE_CLIENT_ID and EVE_CLIENT_SECRET")
-    if status == 400 and any(w in words for w in _DEAD):
-        raise DeadLogin(said)
+    message = f"SSO answered {status}: {code} {description}".strip()
+    text = f"{code} {description}".lower()
+    if status in (400, 401) and (code in _MISCONFIGURED_CODES or any(each in text for each in _MISCONFIGURED)):
+        raise SsoMisconfigured(f"{message}; check EVE_CLIENT_ID and EVE_CLIENT_SECRET")
+    if status == 400 and any(each in text for each in _DEAD):
+        raise DeadLogin(message)
     seconds = retry_after_seconds(response.headers)
     if seconds is not None:
-        raise SsoLimited(said, retry_after_seconds=seconds)
-    raise SsoUnavailable(said)
+        raise SsoLimited(message, retry_after_seconds=seconds)
+    raise SsoUnavailable(message)

@@ -1,7 +1,7 @@
 """Serves WSGI applications with waitress: the admin, and the metrics of workers and schedulers.
 
-Waitress moves all bytes in one thread and gives a request to one of a few others once all of it has arrived, so a slow
-client costs a connection and no thread. What its settings cannot bound is bounded here.
+Waitress does all network I/O in one thread and passes a request to a worker thread once it has arrived completely, so a
+slow client occupies a connection but no thread. This package adds the limits that waitress has no settings for.
 """
 
 from .server import HttpServer, Limits

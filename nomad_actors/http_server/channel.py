@@ -1,4 +1,4 @@
-"""One client's connection in waitress, with a deadline for each request and a bound on what all hold."""
+"""One client's connection in waitress, with a deadline for each request and a memory limit for all of them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .parser import StrictParser
 if TYPE_CHECKING:
     from .server import Server
 
-#: A request's body beyond this is kept in a temporary file; who holds less is not counted.
+#: A larger request body is stored in a temporary file; connections with less data do not count for the limit.
 MEMORY_BYTES = 16 * 1024
-#: A slow line is not a silent one: this many bytes of a body give a request another second to arrive.
+#: For this many received bytes of its body, a request gets another second to arrive: slow is not the same as silent.
 BYTES_A_SECOND = 50_000
 
 
@@ -22,7 +22,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     """A connection whose `last_activity` is the start of the request that is arriving.
 
     Waitress closes connections without activity, and counts every byte as activity: one byte a second would keep a
-    connection for ever.
+    connection open forever.
     """
 
     parser_class = StrictParser
@@ -41,30 +41,25 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     @property
     def held_bytes(self) -> int:
-        """How much is held of bodies whose requests have not been answered, and of responses that were not read."""
-        # A thread may remove its request meanwhile.
+        """The size of unanswered requests' bodies and of unread responses."""
+        # Copied: a thread may remove its request meanwhile.
         requests = [*self.requests, self.request]
         bodies = sum(request.body_bytes_received for request in requests if request is not None)
         return int(bodies + self.total_outbufs_len)
 
     def readable(self) -> bool:
-        """Return whether more of the client's bytes are wanted; close the connection when that is due."""
         if self.will_close and self.is_idle:
-            # Waitress would wait until something can be sent: for ever, to a client that does not read.
+            # Waitress would wait until it can send: forever, if the client does not read.
             self.handle_close()
             return False
         return bool(super().readable())
 
     def writable(self) -> bool:
-        """Return whether there is something to send; nothing on a connection that is closed.
-
-        The loop asks this after `readable`, and would watch the number of the closed socket; the next connection gets
-        that number, and would be closed for it.
-        """
+        # `readable` may have closed the connection. The loop would watch the closed socket's descriptor, which the next
+        # connection gets, and would close that one.
         return bool(self.connected and super().writable())
 
     def received(self, data: bytes) -> bool:
-        """Take what arrived."""
         taken = bool(super().received(data))
         request, arriving = self.request, self._arriving
         if request is not None:
@@ -72,29 +67,28 @@ class Channel(HTTPChannel):  # type: ignore[misc]
                 self._arriving_since = time.time()
             self.last_activity = self._arriving_since + request.body_bytes_received / BYTES_A_SECOND
         self._arriving = request
-        # With each request, and with each part of a large body.
+        # Check at each new request, and at each part of a large body.
         if request is None or request is not arriving or self.held_bytes > MEMORY_BYTES:
             self.server.bound_memory(self)
         return taken
 
     def del_channel(self, map: dict[int, Any] | None = None) -> None:  # noqa: A002
-        """Forget the connection, which is closed, and the file with the body that has not arrived whole."""
+        """Forget the closed connection, and close the file with an incomplete body."""
         super().del_channel(map)
         if self.request is not None:
             self.request.close()
 
     def cancel(self) -> None:
-        """Give up requests that no thread has taken, when the server stops."""
+        """Drop requests that no thread has started, when the server stops."""
         super().cancel()
         for request in self.requests:
             request.close()
 
     def service(self) -> None:
-        """Answer a request, in a thread."""
         try:
             super().service()
         except BaseException:
-            # Waitress keeps the thread and logs what it raised (SystemExit, say), but forgets the connection.
+            # Waitress keeps the thread and logs the exception (such as SystemExit), but forgets the connection.
             self.will_close = True
             self.server.pull_trigger()
             raise

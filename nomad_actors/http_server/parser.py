@@ -1,7 +1,7 @@
-"""Waitress' request parser, stricter about where a request ends.
+"""Waitress's request parser, but stricter about the end of a request.
 
-A proxy and a server that disagree about the end of a request let one client's bytes become another client's request
-(RFC 9112, 11.2). What two programs could read differently is refused, or is the last request of its connection.
+If a proxy and a server disagree about where a request ends, one client's bytes can become another client's request
+(RFC 9112, 11.2). Ambiguous requests are rejected, or are the last request of their connection.
 """
 
 from __future__ import annotations
@@ -14,28 +14,27 @@ from waitress.utilities import BadRequest, Error
 _FOLDED_LINE = re.compile(rb"\r\n[ \t]")
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:", re.IGNORECASE)
 _TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding[ \t]*:", re.IGNORECASE)
-#: Chunk sizes, extensions and trailers may take as much as the body itself, and this beside it.
+#: Chunk sizes, extensions and trailers may be as large as the body itself, plus this.
 CHUNK_OVERHEAD_BYTES = 8 * 1024
 
 
 class StrictParser(HTTPRequestParser):  # type: ignore[misc]
-    """Refuses ambiguous framing; the connection of a refused or chunked request is closed after the response."""
+    """Rejects ambiguous framing; the connection of a rejected or chunked request is closed after the response."""
 
     error: Error | None
 
     def received(self, data: bytes) -> int:
-        """Take what arrived, and return how much of it belongs to this request."""
         taken = int(super().received(data))
-        # A chunk costs as much time as a large part of a body: chunks of a byte would keep everybody waiting.
+        # A chunk costs as much time as a large part of a body: one-byte chunks would make all clients wait.
         if self.chunked and self.body_bytes_received > 2 * len(self.body_rcv) + CHUNK_OVERHEAD_BYTES:
             self.error = self.error or BadRequest("the body's chunks are too small, or their extensions too large")
             self.completed = True
         return taken
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Read the request line and the headers.
+        """Parse the request line and the headers.
 
-        Raises waitress' `ParsingError`, which it answers with 400.
+        Raises waitress's `ParsingError`, which becomes a 400.
         """
         encodings = len(_TRANSFER_ENCODING.findall(header_plus))
         if _FOLDED_LINE.search(header_plus):
@@ -46,6 +45,6 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]
         if encodings and not self.chunked:
             raise ParsingError("Transfer-Encoding must be chunked, in HTTP/1.1")
         if self.chunked:
-            # Waitress reads chunk extensions, trailers and empty size lines generously. Proxies that buffer send a
-            # length instead, so nobody misses the kept-alive connection.
+            # Waitress is lenient about chunk extensions, trailers and empty size lines. Buffering proxies send a length
+            # instead, so closing the connection costs nothing.
             self.headers["CONNECTION"] = "close"

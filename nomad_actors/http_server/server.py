@@ -1,4 +1,4 @@
-"""Runs waitress on a listening socket, within limits, until it is stopped."""
+"""Runs waitress on a listening socket, with limits, until it is stopped."""
 
 from __future__ import annotations
 
@@ -26,40 +26,40 @@ if TYPE_CHECKING:
 
 logger = logs.get_logger("nomad_actors.http")
 
-#: How long a stopping server waits for requests that have begun to arrive.
+#: How long a stopping server waits for partially received requests.
 ARRIVING_SECONDS = 1.0
-#: Of a crowd at the door: waitress alone lets in one a turn, and whoever comes last waits for all.
-_ACCEPTS_A_TURN = 64
+#: Connections accepted per loop turn; waitress itself accepts only one, so that the last of many would wait long.
+_ACCEPTS_PER_TURN = 64
 _RETRY_ACCEPT_SECONDS = 0.2
 _WARN_SECONDS = 60.0
-#: How often it is looked whether the server must stop.
-_LOOK_SECONDS = 0.05
-#: Each connection may need a file for its request's body and one for the response.
+#: How often the stop flag is checked.
+_STOP_POLL_SECONDS = 0.05
+#: The connection itself, and temporary files for its request's body and for the response.
 _FILES_PER_CONNECTION = 3
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What clients may take of a server."""
+    """Limits for the clients of a server."""
 
     threads: int
     connections: int
-    #: The share of the files that the process may open, for connections and their temporary files.
+    #: The share of the process's file limit for connections and their temporary files.
     files_share: float
-    #: How long a request may take to arrive, and a response to be read; bodies get more time as they arrive.
+    #: How long a request may take to arrive, and a response to be read; a body gets more time as it arrives.
     request_seconds: int
     head_bytes: int
-    #: One request's body.
+    #: For one request.
     body_bytes: int
-    #: The bodies of all requests that have not been answered, and all responses that have not been read.
+    #: For all bodies of unanswered requests and all unread responses together.
     held_bytes: int
 
     def files(self) -> int:
-        """Return how many files the process must be able to open for all connections."""
+        """Return the file limit that the process needs for all connections."""
         return int(self.connections * _FILES_PER_CONNECTION / self.files_share)
 
-    def most_connections(self) -> int:
-        """Return how many connections there may be in this process."""
+    def max_connections(self) -> int:
+        """Return the maximum number of connections with this process's file limit."""
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if files == resource.RLIM_INFINITY:
             return self.connections
@@ -67,10 +67,10 @@ class Limits:
 
 
 class HttpServer:
-    """Answers requests from `listener` in the thread that calls `run`; several may run in one process."""
+    """Serves `listener` in the thread that calls `run`; several may run in one process."""
 
     def __init__(self, application: WSGIApplication, listener: socket.socket, limits: Limits, *, name: str) -> None:
-        # Said once in our own words when connections are closed; a queue of requests is no news.
+        # We log closed connections ourselves, once; a queue of requests is normal.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         logging.getLogger("waitress").setLevel(logging.WARNING)
         self._map: dict[int, Any] = {}
@@ -78,26 +78,27 @@ class HttpServer:
         self._server = Server(application, self._map, self._dispatcher, listener, limits)
         self._is_stopping = False
         self._stop_seconds = 0.0
-        self._ender = threading.Thread(target=self._end, name=f"{name}-stop", daemon=True)
+        self._stopper = threading.Thread(target=self._stop_when_asked, name=f"{name}-stop", daemon=True)
 
     def run(self) -> None:
-        """Answer requests until `stop` is called and what was under way has ended."""
-        self._ender.start()
+        """Serve requests until `stop` is called and open requests have ended."""
+        self._stopper.start()
         self._dispatcher.set_thread_count(self._server.adj.threads)
         self._server.run()
-        self._ender.join()
+        self._stopper.join()
 
     def stop(self, seconds: float) -> None:
-        """Accept nothing more, and end once open requests are answered or `seconds` have passed; may be called from a
-        signal handler or another thread.
+        """Stop accepting connections, and end once open requests are answered or `seconds` have passed.
+
+        May be called from a signal handler or another thread.
         """
-        # Nothing with a lock: a second signal may interrupt the handler of the first while that holds it.
+        # No locks here: a second signal may interrupt the first one's handler while that holds the lock.
         self._stop_seconds = seconds
         self._is_stopping = True
 
-    def _end(self) -> None:
+    def _stop_when_asked(self) -> None:
         while not self._is_stopping:
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_STOP_POLL_SECONDS)
         began_mono = time.monotonic()
         deadline_mono = began_mono + self._stop_seconds
         self._in_loop(lambda: wasyncore.dispatcher.close(self._server))
@@ -107,7 +108,7 @@ class HttpServer:
             time.sleep(0.02)
         self._dispatcher.shutdown(timeout=max(0.5, deadline_mono - time.monotonic()))
         with contextlib.suppress(OSError):
-            # The loop may have found this with its last look, and closed what it is woken by, before it is woken.
+            # The loop may already have ended and closed the pipe that wakes it.
             self._in_loop(lambda: wasyncore.close_all(self._map))
 
     def _in_loop(self, act: Callable[[], object]) -> None:
@@ -115,7 +116,7 @@ class HttpServer:
 
 
 class Server(TcpWSGIServer):  # type: ignore[misc]
-    """Waitress' server; when there are too many connections it closes the one that has kept it waiting longest."""
+    """Waitress's server; if there are too many connections, it closes the one that has been idle longest."""
 
     channel_class = Channel
 
@@ -127,73 +128,71 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         listener: socket.socket,
         limits: Limits,
     ) -> None:
-        self._most_connections = limits.most_connections()
-        self._most_held_bytes = limits.held_bytes
+        self._max_connections = limits.max_connections()
+        self._max_held_bytes = limits.held_bytes
         self._accept_mono = self._warn_mono = 0.0
         super().__init__(
             application,
             channels,
             _sock=listener,
             dispatcher=dispatcher,
-            adj=_adjustments(limits, self._most_connections),
+            adj=_adjustments(limits, self._max_connections),
             sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
             bind_socket=False,
         )
 
     def readable(self) -> bool:
-        """Return whether connections are accepted now."""
         return bool(super().readable()) and time.monotonic() >= self._accept_mono
 
     def handle_accept(self) -> None:
-        """Accept those who wait."""
-        for _ in range(_ACCEPTS_A_TURN):
+        """Accept the waiting connections, up to a limit per turn."""
+        for _ in range(_ACCEPTS_PER_TURN):
             connections = len(self.active_channels)
             super().handle_accept()
             if len(self.active_channels) == connections:
                 return
 
     def accept(self) -> Any:
-        """Accept a connection; None when there is none, or no file can be opened for it."""
+        """Accept a connection; None if none is waiting, or if no file can be opened for it."""
         try:
             return super().accept()
         except OSError as error:
-            # No file can be opened in this process or on this host: retried a little later, not in a busy loop.
+            # The process or the host is out of files: retry a little later, not in a busy loop.
             self._accept_mono = time.monotonic() + _RETRY_ACCEPT_SECONDS
-            # Linux says so also when nobody waits: it takes a file first, and then looks for a connection.
-            if self._is_waited_for():
-                self._close_longest_waiting(None, str(error))
+            # Linux returns this error even if no connection waits: it allocates the file first.
+            if self._has_waiting_connection():
+                self._close_longest_idle(None, str(error))
             return None
 
-    def _is_waited_for(self) -> bool:
-        """Return whether a connection is waiting to be accepted."""
-        asked = select.poll()
-        asked.register(self.socket, select.POLLIN)
-        return bool(asked.poll(0))
+    def _has_waiting_connection(self) -> bool:
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        return bool(poll.poll(0))
 
     def bound_connections(self, newest: Channel) -> None:
-        """Make room when `newest` is one connection too many."""
-        if len(self.active_channels) > self._most_connections:
-            self._close_longest_waiting(newest, "too many connections")
+        """Close a connection if `newest` exceeds the limit."""
+        if len(self.active_channels) > self._max_connections:
+            self._close_longest_idle(newest, "too many connections")
 
     def bound_memory(self, receiving: Channel) -> None:
-        """Make room when clients hold too much together; `receiving` goes last."""
+        """Close connections while all clients together use too much memory; `receiving` goes last."""
         held = {each: each.held_bytes for each in self.active_channels.values() if not each.will_close}
-        excess_bytes = sum(each for each in held.values() if each > MEMORY_BYTES) - self._most_held_bytes
+        excess_bytes = sum(each for each in held.values() if each > MEMORY_BYTES) - self._max_held_bytes
         for channel in sorted(held, key=lambda each: (each is receiving, each.last_activity)):
             if excess_bytes <= 0:
                 return
             if held[channel] > MEMORY_BYTES and channel.is_idle:
-                self._close(channel, "clients hold too much memory")
+                self._close(channel, "clients use too much memory")
                 excess_bytes -= held[channel]
 
     def is_busy(self, *, arriving: bool) -> bool:
-        """Return whether requests are answered now, or, with `arriving`, have begun to arrive."""
+        """Return whether requests are being answered or, with `arriving`, being received."""
         return any(
             channel.requests or channel.total_outbufs_len or (arriving and channel.request is not None)
             for channel in list(self.active_channels.values())
         )
 
-    def _close_longest_waiting(self, newest: Channel | None, why: str) -> None:
+    def _close_longest_idle(self, newest: Channel | None, why: str) -> None:
         idle = [
             each
             for each in self.active_channels.values()
@@ -208,27 +207,27 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             peer = channel.addr[0] if channel is not None else ""
             logger.warning("closed idle connections", why=why, peer=peer, connections=len(self.active_channels))
         if channel is not None:
-            # The loop closes it in its next turn; its number may stand in the list of this one.
+            # The loop closes it in its next turn; its descriptor may still be in this turn's list.
             channel.will_close = True
 
 
-def _adjustments(limits: Limits, most_connections: int) -> Adjustments:
+def _adjustments(limits: Limits, max_connections: int) -> Adjustments:
     return Adjustments(
         threads=limits.threads,
-        # Never reached while a waiting connection can be closed.
-        connection_limit=most_connections + 2 * _ACCEPTS_A_TURN,
+        # Never reached while an idle connection can be closed.
+        connection_limit=max_connections + 2 * _ACCEPTS_PER_TURN,
         channel_timeout=limits.request_seconds,
         cleanup_interval=1,
         asyncore_use_poll=True,
         backlog=1024,
         max_request_header_size=limits.head_bytes,
-        # Waitress refuses what is as large as the limit.
+        # Waitress rejects a body that equals the limit.
         max_request_body_size=limits.body_bytes + 1,
-        # What one connection sends keeps the others waiting for so much at a time.
+        # Small, because reading from one connection makes the others wait.
         recv_bytes=4096,
         inbuf_overflow=MEMORY_BYTES,
         outbuf_overflow=1024 * 1024,
-        # The application decides about proxies.
+        # The application handles proxies.
         clear_untrusted_proxy_headers=False,
         log_socket_errors=False,
         ident=None,

@@ -1,4 +1,4 @@
-"""Log lines, what they may not hold, what programs print, and reports of errors to Sentry."""
+"""Log lines, redaction of secrets, captured output, and error reports to Sentry."""
 
 from .redaction import HIDDEN, as_text, hide_secrets, redact, shortened
 from .setup import (

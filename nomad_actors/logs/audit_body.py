@@ -1,6 +1,6 @@
-"""What the audit log keeps of a request's body: short, without secrets, and still whole where it can be.
+"""The form in which the audit log stores a request's body: shortened, and without secrets.
 
-Used by the admin and by the command, so that both leave the same.
+The admin and the command line both use it, so that their entries look the same.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from typing import Any
 
 from .redaction import hide_secrets
 
-#: What the shortened JSON may have, and how its texts and lists are cut until it does.
+#: The limit for the shortened JSON.
 MAX_CHARS = 2_000
+#: Limits for texts (characters) and lists (entries), tried in this order until the JSON is short enough.
 _STEPS = ((2_000, 20), (500, 20), (200, 20), (80, 20), (40, 10), (20, 5))
 
 
 def body_in_short(value: Any) -> str:
-    """Return a body's value as JSON of at most `MAX_CHARS` characters, its secrets hidden.
+    """Return a body as JSON of about `MAX_CHARS` characters at most, with its secrets hidden.
 
-    Long texts and lists are cut before anything is left out: no field hides another by its length.
+    All texts and lists are cut step by step, so that one long field does not displace others.
     """
     text = ""
     for most_chars, most_entries in _STEPS:

@@ -1,7 +1,7 @@
-"""Reports of errors to Sentry, of whatever service; nothing is imported or sent while SENTRY_DSN is not set.
+"""Error reports to Sentry; nothing is imported or sent while SENTRY_DSN is not set.
 
-What a report holds is what we put there: no local variables, no request, no environment, and every text redacted and
-cut to what Sentry takes. Of many errors of one kind a few are sent, and how many were not.
+A report contains only what we put there: no local variables, no request, no environment. Every text is redacted and cut
+to the size that Sentry accepts. Errors of one kind are rate-limited; a later report says how many were left out.
 """
 
 from __future__ import annotations
@@ -27,55 +27,55 @@ if TYPE_CHECKING:
 
 logger = get_logger("nomad_actors.logs.error_reports")
 
-#: How long a stopping process waits for reports on their way.
+#: How long a stopping process waits for pending reports.
 FLUSH_SECONDS = 2.0
-#: Sentry refuses an event of a megabyte, and keeps the last frames of a stack.
+#: Sentry rejects events of 1 MB, and keeps only the last frames of a stack.
 EVENT_BYTES = 900_000
-#: Characters of a text and frames of a stack; where the event would be too large all the same, fewer.
+#: Maximum characters in a text and frames in a stack; the next pair is used while the event is too large.
 _SIZES = ((8_000, 100), (1_000, 30), (200, 10))
-#: Of exceptions that are each other's causes, the last ones raised.
-_MOST_EXCEPTIONS = 10
-#: Errors of one kind that are sent at once, and how many a second after that: a report costs as much as a small job.
+#: Of a chain of causes, only the exceptions raised last are sent.
+_MAX_EXCEPTIONS = 10
+#: Token bucket for errors of one kind: burst size and refill rate. A report costs as much as a small job.
 BURST, PER_SECOND = 10, 1.0
-_MOST_KINDS = 1_000
-#: How often it is said that reports are lost.
-_SAY_SECONDS = 60.0
-#: Tries each report a few times and warns of each try.
+_MAX_KINDS = 1_000
+#: Shortest time between two warnings about lost reports.
+_WARN_SECONDS = 60.0
+#: It retries each report a few times and logs a warning for each attempt.
 _SENDING_THREAD = "sentry-sdk.BackgroundWorker"
 
 _started = False
 
 
 def start(dsn: str, *, service: str) -> None:
-    """Report this process' errors to the project of `dsn`, as those of a service; with '' do nothing at all."""
+    """Report this process's errors to the Sentry project of `dsn`, tagged with `service`; do nothing if it is empty."""
     global _started
     if not dsn:
         return
     import sentry_sdk
 
-    logging.getLogger("urllib3.connectionpool").addFilter(_is_of_others)
+    logging.getLogger("urllib3.connectionpool").addFilter(_is_not_from_sentry)
     sentry_sdk.init(
         dsn=dsn,
         release=f"nomad-actors@{__version__}",
-        # Its own integrations would report each failed attempt, from Dramatiq and from the log, and whole requests.
+        # The SDK's integrations would report every failed attempt, from Dramatiq and from the log, and whole requests.
         default_integrations=False,
         auto_enabling_integrations=False,
-        # `send_default_pii` stays unset: that means no, and saying no is deprecated since sentry-sdk 2.75.
-        # Local variables hold payloads and tokens.
+        # `send_default_pii` stays unset, which means False; setting it is deprecated since sentry-sdk 2.75.
+        # Local variables contain payloads and tokens.
         include_local_variables=False,
         max_breadcrumbs=0,
         before_send=_redacted,
         transport=_transport(),
     )
-    # For every thread: the current scope is of this one.
+    # The global scope applies to every thread; the current scope only to this one.
     sentry_sdk.get_global_scope().set_tag("service", service)
     _started = True
 
 
 def report(error: BaseException | str, tags: Mapping[str, str], context: Mapping[str, Any] | None = None) -> None:
-    """Send an error, or words that say one; it is sent by a thread of its own, and the caller does not wait.
+    """Send an exception or an error message in the background, without waiting.
 
-    Of a kind (its class and the tags but for the attempt) that was sent often just now it is only counted.
+    Errors of one kind (same class, same tags except the attempt) are rate-limited: beyond that they are only counted.
     """
     if not _started:
         return
@@ -92,7 +92,7 @@ def report(error: BaseException | str, tags: Mapping[str, str], context: Mapping
             scope.set_context("job", dict(context))
         if left_out:
             scope.set_context("reports", {"left_out_before": left_out})
-        # Not `isinstance`: that asks the exception itself, too.
+        # Not `isinstance`: that runs the exception's own `__class__`.
         if issubclass(type(error), str):
             sentry_sdk.capture_message(cast(str, error), level="error")
         else:
@@ -107,15 +107,15 @@ def _capture(error: BaseException) -> None:
     except BaseException as raised:
         if came_from_outside(raised):
             raise
-        # Sentry's client makes texts of the exception too, and guards against `Exception` alone.
+        # Sentry's client formats the exception too, but catches only `Exception`.
         sentry_sdk.capture_message(describe_error(error), level="error")
 
 
 @contextmanager
 def reporting(tags: Mapping[str, str]) -> Iterator[None]:
-    """Report an exception that leaves the `with`, and wait a little for it to be sent: the process ends with it.
+    """Report an exception that leaves the `with` block, and wait briefly until it is sent: the process ends with it.
 
-    Raises `RuntimeError` in place of one that would end the process without a word, or as if it had done its work.
+    Raises `RuntimeError` in place of an exception that would end the process silently or with exit code 0.
     """
     try:
         yield
@@ -131,7 +131,7 @@ def reporting(tags: Mapping[str, str]) -> Iterator[None]:
 
 
 def flush(seconds: float = FLUSH_SECONDS) -> None:
-    """Wait a little for reports on their way."""
+    """Wait up to `seconds` for pending reports."""
     if _started:
         import sentry_sdk
 
@@ -146,19 +146,19 @@ class _Kind:
 
 
 class _Budget:
-    """How many errors of which kind may still be sent now."""
+    """The token buckets of all kinds of errors."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kinds: OrderedDict[tuple[str, ...], _Kind] = OrderedDict()
 
     def take(self, kind: tuple[str, ...]) -> int | None:
-        """Return how many of this kind were left out before this one; None when it is to be left out too."""
+        """Return how many errors of this kind were left out before this one, or None if this one is left out too."""
         now = time.monotonic()
         with self._lock:
             state = self._kinds.pop(kind, None) or _Kind(at_mono=now)
             self._kinds[kind] = state
-            if len(self._kinds) > _MOST_KINDS:
+            if len(self._kinds) > _MAX_KINDS:
                 self._kinds.popitem(last=False)
             state.may_send = min(BURST, state.may_send + (now - state.at_mono) * PER_SECOND)
             state.at_mono = now
@@ -174,7 +174,7 @@ _BUDGET = _Budget()
 
 
 def _redacted(event: Event, hint: Hint) -> Event:
-    """Return the report with every text in it free of secrets, and no larger than Sentry takes."""
+    """Return the event without secrets, and small enough for Sentry."""
     small: Any = event
     for most, frames in _SIZES:
         small = hide_secrets("", _with_fewer_frames(event, frames), most=most)
@@ -188,7 +188,7 @@ def _with_fewer_frames(event: Mapping[str, Any], most: int) -> dict[str, Any]:
     values = raised.get("values") if isinstance(raised, Mapping) else None
     if not isinstance(values, list):
         return dict(event)
-    return {**event, "exception": {"values": [_shorter(value, most) for value in values[-_MOST_EXCEPTIONS:]]}}
+    return {**event, "exception": {"values": [_shorter(value, most) for value in values[-_MAX_EXCEPTIONS:]]}}
 
 
 def _shorter(value: Mapping[str, Any], most: int) -> dict[str, Any]:
@@ -199,22 +199,21 @@ def _shorter(value: Mapping[str, Any], most: int) -> dict[str, Any]:
 
 
 def _transport() -> type[HttpTransport]:
-    """Return Sentry's own way to send, which says once in a while that it cannot."""
+    """Return Sentry's HTTP transport, extended to log when reports are lost."""
     from sentry_sdk.transport import HttpTransport
 
     class Transport(HttpTransport):
         _lost = 0
-        _said_mono = float("-inf")
+        _warned_mono = float("-inf")
 
         def on_dropped_event(self, _reason: str) -> None:
-            """Count a report that Sentry did not take, and say so."""
             self._lost += 1
-            if time.monotonic() - self._said_mono >= _SAY_SECONDS:
-                self._said_mono = time.monotonic()
-                logger.warning("error reports are lost: Sentry does not take them", why=_reason, lost=self._lost)
+            if time.monotonic() - self._warned_mono >= _WARN_SECONDS:
+                self._warned_mono = time.monotonic()
+                logger.warning("error reports are lost: Sentry does not accept them", why=_reason, lost=self._lost)
 
     return Transport
 
 
-def _is_of_others(record: logging.LogRecord) -> bool:
+def _is_not_from_sentry(record: logging.LogRecord) -> bool:
     return record.threadName != _SENDING_THREAD

@@ -1,9 +1,9 @@
-"""Text of values that are not ours: an application's errors, arguments and results, whose own code may raise anything.
+"""Safe text of foreign values: an application's errors, arguments and results, whose own code may raise anything.
 
-`str()`, `repr()`, a format string and `traceback.format_exception` run code of the value: a `__str__` that raises
-`SystemExit`, a `SyntaxError` whose text is bytes, a `__cause__` that is a property. Whatever handles such a value uses
-these functions instead. They return exact `str` of bounded length and raise nothing, with one exception: what struck
-this thread from outside while the value's code ran (Ctrl-C, a time limit, a cancel) goes on its way.
+`str()`, `repr()`, format strings and `traceback.format_exception` run the value's code: a `__str__` that raises
+`SystemExit`, a `SyntaxError` whose text is bytes, a `__cause__` that is a property. Code that handles such values uses
+these functions instead. They return an exact `str` of bounded length and raise nothing, with one exception: an
+asynchronous interrupt (Ctrl-C, a time limit, a cancel) that arrives while the value's code runs is raised again.
 """
 
 from __future__ import annotations
@@ -18,52 +18,52 @@ from typing import Any
 
 from dramatiq.threading import Interrupt
 
-#: A longer text is cut. More than anything here keeps or shows.
+#: Longer texts are cut. Nothing in this project stores or shows more.
 MAX_CHARS = 1_000_000
-#: How many exceptions of a chain of causes, and how many frames of each, are written where Python's own way fails.
+#: Limits of our own traceback format, which is used where Python's fails: exceptions in a chain, and frames of each.
 MAX_CAUSES = 10
 MAX_FRAMES = 100
 
-# Past a metaclass that has a `__name__` of its own.
+# Ignores a `__name__` that a metaclass defines.
 _class_name: Callable[[type], str] = type.__dict__["__name__"].__get__
 
 
 def safe_str(value: object, max_chars: int = MAX_CHARS) -> str:
-    """Return `str(value)`, at most `max_chars` characters of it; where that raises, what the value is."""
+    """Return `str(value)` cut to `max_chars` characters; if that raises, a text with the value's class."""
     return _text(str, value, max_chars)
 
 
 def safe_repr(value: object, max_chars: int = MAX_CHARS) -> str:
-    """Return `repr(value)`, at most `max_chars` characters of it; where that raises, what the value is."""
+    """Return `repr(value)` cut to `max_chars` characters; if that raises, a text with the value's class."""
     return _text(repr, value, max_chars)
 
 
 def short_repr(value: object, max_chars: int) -> str:
-    """Return about what `repr(value)` begins with, in a time that does not grow with the value."""
+    """Return roughly the beginning of `repr(value)`, in time independent of the value's size."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = max_chars
     return _text(short.repr, value, max_chars)
 
 
 def class_name(value: object) -> str:
-    """Return the name of the value's class."""
+    """Return the name of a value's class."""
     return str.__str__(_class_name(type(value)))
 
 
 def describe_error(error: BaseException, max_chars: int = MAX_CHARS) -> str:
-    """Return "ClassName: message"; the class alone where there is no message."""
-    words = safe_str(error, max_chars)
-    return f"{class_name(error)}: {words}" if words else class_name(error)
+    """Return "ClassName: message", or the class name alone if the message is empty."""
+    message = safe_str(error, max_chars)
+    return f"{class_name(error)}: {message}" if message else class_name(error)
 
 
 def traceback_of(error: BaseException) -> TracebackType | None:
-    """Return the traceback that Python keeps with an exception, past a class that has a property of that name."""
+    """Return an exception's real traceback, even if its class overrides `__traceback__`."""
     found: TracebackType | None = _builtin(error, "__traceback__")
     return found
 
 
 def safe_traceback(error: BaseException) -> str:
-    """Return an exception with its frames and causes as Python prints it, or a plainer form where Python cannot."""
+    """Return the traceback with its causes as Python prints it, or a simpler form if Python fails."""
     try:
         return _cut_start("".join(traceback.format_exception(error)))
     except BaseException as raised:
@@ -73,17 +73,17 @@ def safe_traceback(error: BaseException) -> str:
 
 
 def is_testable(error: BaseException) -> bool:
-    """Return whether `isinstance` can be asked about an exception: its `__class__` may be a property that raises."""
+    """Return whether `isinstance` works on an exception: its `__class__` may be a property that raises."""
     return succeeds(lambda: error.__class__)
 
 
 def is_printable(error: BaseException) -> bool:
-    """Return whether an exception can be printed and tested as everybody does it who does not use this module."""
+    """Return whether code that does not use this module can print an exception and test its class."""
     return is_testable(error) and succeeds(lambda: traceback.format_exception(error))
 
 
 def succeeds(call: Callable[[], object]) -> bool:
-    """Return False if a call of foreign code raises anything."""
+    """Return whether a call of foreign code raises nothing."""
     try:
         call()
     except BaseException as raised:
@@ -94,13 +94,13 @@ def succeeds(call: Callable[[], object]) -> bool:
 
 
 def came_from_outside(error: BaseException) -> bool:
-    """Return whether an exception struck its thread from outside, instead of being raised by the code that ran.
+    """Return whether an exception interrupted its thread from outside, instead of being raised by the running code.
 
-    A signal's handler and an interrupt of another thread strike between two instructions; code that raises, raises by
-    an instruction that does that. Code in C raises too, without such an instruction (a cancelled future, a generator's
-    `throw`): so only the kinds that are made to strike from outside count.
+    A signal handler and another thread's interrupt act between two instructions; Python code raises with a raise
+    instruction. C code also raises without such an instruction (a cancelled future, a generator's `throw`), so only
+    the exception classes that are made for interrupts count.
     """
-    # Not `isinstance`, here and below: that asks a `__class__` which may be a property.
+    # Not `isinstance`, here and below: that reads `__class__`, which may be a property.
     if not issubclass(type(error), (KeyboardInterrupt, Interrupt, *_gevent_kinds())):
         return False
     trace = traceback_of(error)
@@ -110,7 +110,7 @@ def came_from_outside(error: BaseException) -> bool:
 
 
 def _gevent_kinds() -> tuple[type[BaseException], ...]:
-    """Return what gevent throws into a greenlet that is over; nothing where this process does not use it."""
+    """Return the exceptions that gevent throws into a greenlet to end it; none if this process does not use gevent."""
     gevent = sys.modules.get("gevent")
     found = (getattr(gevent, name, None) for name in ("GreenletExit", "Timeout"))
     return tuple(each for each in found if isinstance(each, type))
@@ -123,7 +123,7 @@ def _raises(trace: TracebackType) -> bool:
 
 def _text(form: Callable[[object], str], value: object, max_chars: int) -> str:
     try:
-        # A subclass of `str` would be asked again by whoever handles the text.
+        # A subclass of `str` would run its own code again wherever the text is used.
         text = str.__str__(form(value))
     except BaseException as error:
         if came_from_outside(error):
@@ -135,14 +135,14 @@ def _text(form: Callable[[object], str], value: object, max_chars: int) -> str:
 
 
 def _cut_start(text: str) -> str:
-    """Return the end of a text that is too long: it names the error."""
+    """Keep the end of a text that is too long: it names the error."""
     if len(text) <= MAX_CHARS:
         return text
     return f"[{len(text) - MAX_CHARS} characters left out]\n{text[-MAX_CHARS:]}"
 
 
 def _plain_lines(error: BaseException) -> Iterator[str]:
-    """Yield the lines of a traceback without running code of the exceptions but for their texts."""
+    """Yield the lines of a traceback; the only foreign code it runs is the exceptions' `__str__`."""
     chain = _causes(error)
     for each in reversed(chain):
         yield "Traceback (most recent call last):"
@@ -168,5 +168,5 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 
 def _builtin(error: BaseException, name: str) -> Any:
-    """Return what Python itself keeps with an exception, past a class that has a property of that name."""
+    """Return a built-in attribute of an exception, even if its class overrides it."""
     return BaseException.__dict__[name].__get__(error)

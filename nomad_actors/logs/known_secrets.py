@@ -1,9 +1,9 @@
-"""The secrets that this process knows literally: they are hidden in every text, whatever stands around them.
+"""The secrets that this process knows literally: they are hidden in every text, in any context.
 
-Settings, the token cipher, the SSO client and the logins register here what they hold. To look through a text costs as
-little with a thousand secrets as with one: the text is cut into chunks of four bytes, read as numbers, and a secret of
-seven bytes or more covers a whole chunk wherever it begins. Only a text with a chunk of some secret's end is looked at
-closer.
+Settings, the token cipher, the SSO client and the logins register their secrets here. Searching a text costs as little
+with a thousand secrets as with one: the text is cut into chunks of four bytes, read as numbers, and a secret of seven
+bytes or more always covers one complete chunk. Only a text that contains a chunk from the end of a secret is searched
+further.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from collections import OrderedDict
 from html import escape
 from urllib.parse import quote, quote_plus
 
-#: Tokens rotate: so many are remembered, the most recently used ones.
+#: Tokens rotate: only the most recently used ones are remembered, up to this number.
 RECENT = 2_000
-#: A chunk, and the shortest text that covers one at any position.
+#: The size of a chunk, and the shortest text that covers a complete chunk at any position.
 _CHUNK_BYTES, _MIN_BYTES = 4, 7
-#: A text with fewer bits is a word that an ordinary line may hold: hidden everywhere, it would blank the log.
+#: A secret with less entropy may be an ordinary word: hiding it everywhere would blank the log.
 _MIN_BITS, _MIN_DIFFERENT = 40, 4
 _ALPHABETS = ((re.compile("[0-9]"), 10), (re.compile("[a-z]"), 26), (re.compile("[A-Z]"), 26), (re.compile(r"\W"), 32))
-#: Of these every encoding is the text itself.
+#: Every encoding leaves a text of these characters unchanged.
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")
 
 
 class KnownSecrets:
-    """A bounded set of secrets and the search for all of them at once; safe to share between threads."""
+    """A bounded set of secrets that is searched for all of them at once; thread-safe."""
 
     def __init__(self, recent: int = RECENT) -> None:
         self._recent = recent
         self._lock = threading.Lock()
-        #: Secret to whether it stays for the life of the process.
+        #: Each secret, and whether it is remembered until the process ends.
         self._secrets: OrderedDict[str, bool] = OrderedDict()
-        #: Each chunk of the last bytes of a form, to the forms that end so.
+        #: Each chunk from the last bytes of an encoded form, and the forms that contain it there.
         self._by_chunk: dict[int, tuple[str, ...]] = {}
 
     def add(self, *secrets: str | None, lasting: bool = False) -> None:
-        """Hide these from now on; those that are not `lasting` make room for newer ones.
+        """Hide these secrets from now on; only `lasting` ones are never replaced by newer ones.
 
-        Empty texts and words too short or too plain to be told from ordinary text are left out.
+        Secrets that are empty, too short or too simple to be distinguished from ordinary text are ignored.
         """
         for secret in secrets:
             if not secret:
@@ -53,12 +53,12 @@ class KnownSecrets:
                 self._insert(secret, lasting)
 
     def hide(self, text: str, replacement: str) -> str:
-        """Return `text` with each of the secrets replaced."""
+        """Return `text` with every known secret replaced."""
         index, chunks = self._by_chunk, _chunks(text.encode(errors="surrogatepass"))
         if index.keys().isdisjoint(chunks):
             return text
         found = {form for chunk in chunks if chunk in index for form in index.get(chunk, ())}
-        # A secret may be a part of another.
+        # One secret may be part of another: replace the longest first.
         for form in sorted(found, key=len, reverse=True):
             text = text.replace(form, replacement)
         return text
@@ -93,14 +93,14 @@ class KnownSecrets:
 
 
 def is_distinctive(secret: str) -> bool:
-    """Return whether a secret is long and varied enough to be hidden wherever it stands."""
+    """Return whether a secret is long and varied enough to be hidden in any context."""
     alphabet = sum(size for characters, size in _ALPHABETS if characters.search(secret))
     bits = len(secret) * math.log2(alphabet or 1)
     return len(secret) >= _MIN_BYTES and bits >= _MIN_BITS and len(set(secret)) >= _MIN_DIFFERENT
 
 
 def basic_credentials(user: str, password: str) -> tuple[str, ...]:
-    """Return what `Authorization: Basic` carries for these, as HTTP and as OAuth 2 encode them."""
+    """Return the credentials of `Authorization: Basic`, encoded as HTTP and as OAuth 2 do it."""
     pairs = (f"{user}:{password}", f"{quote_plus(user)}:{quote_plus(password)}")
     return tuple({base64.b64encode(pair.encode()).decode() for pair in pairs})
 
@@ -110,13 +110,13 @@ def _chunks(encoded: bytes) -> memoryview[int]:
 
 
 def _last_chunks(form: str) -> set[int]:
-    # The end, since the beginnings of JWTs of one issuer are all the same.
+    # Use the end: JWTs of one issuer all begin alike.
     tail = form.encode(errors="surrogatepass")[-_MIN_BYTES:]
     return {_chunks(tail[at : at + _CHUNK_BYTES])[0] for at in range(_MIN_BYTES - _CHUNK_BYTES + 1)}
 
 
 def _forms(secret: str) -> frozenset[str]:
-    """Return how a secret may be written: itself, in a URL, in JSON (also within JSON), in HTML, as Python's repr."""
+    """Return the ways to write a secret: plain, in a URL, in JSON (also nested), in HTML, as Python's repr."""
     if _PLAIN.fullmatch(secret):
         return frozenset((secret,))
     escaped = json.dumps(secret)[1:-1]
@@ -128,5 +128,5 @@ def _forms(secret: str) -> frozenset[str]:
     return frozenset(forms)
 
 
-#: This process' own.
+#: The secrets of this process.
 KNOWN = KnownSecrets()

@@ -1,8 +1,8 @@
-r"""Finds secrets in a text by what stands around them: names, headers, commands, and the looks of some tokens.
+r"""Finds secrets in a text by their context: names, headers, commands, and the form of some tokens.
 
-One pass finds the *triggers* (a secret's name, a header's name, `-----BEGIN`); what follows each is read by small
-patterns that are matched at that place alone. The time grows with the text's length and no faster: what was read is
-not read again, and what is read in vain is bounded.
+One pass finds the *triggers* (a secret's name, a header's name, `-----BEGIN`); small patterns then read what follows
+each trigger, matched only at that position. The time is linear in the text's length: nothing is read twice, and the
+length of failed matches is bounded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def _any_of(names: tuple[str, ...]) -> str:
     return "|".join(name.replace(" ", "[-_ ]?") for name in sorted(names, key=len, reverse=True))
 
 
-#: What the triggers begin with. Most places of a text do not, which is seen much faster than that no trigger matches.
+#: Beginnings of the triggers. Most positions in a text have none, and this check is much faster than trying a trigger.
 _BEGINNINGS = (
     *sorted({name.split()[0] for name in (*NAMES, *VAGUE_NAMES, *HEADER_NAMES)}),
     *("-----begin", "--user", "-u", "--pass", "requirepass", "masterauth", "digest", "aws4", "setuser", "auth2"),
@@ -59,22 +59,22 @@ _ASSIGNED = re.compile(
     re.VERBOSE,
 )
 _LISTED = re.compile(rf"{_QUOTE}\s{{0,20}}+,\s{{0,20}}+(?=b?\\*['\"])")
-#: Among what else is in a list with a secret's name, a word that looks like a secret.
+#: In a list that begins with a secret's name, a further word that looks like a secret.
 _LISTED_LONG = re.compile(rf"{_QUOTE}\s{{0,20}}+,\s{{0,20}}+b?\\*['\"](?P<word>{LONG_WORD.pattern})(?={_QUOTE})")
-#: More values after a plural name's first: keys, which may end with `=`.
+#: Further values after the first one of a plural name: keys, which may end with `=`.
 _MORE = re.compile(r"(?:[,;]\s{0,3}[\w.~+/%-]{16,}+={0,2}+(?![\w=:]))+")
-#: A list of names and what follows as a name, not as a value.
+#: What follows is a name and not a value.
 _IS_NAME = re.compile(rf"{_QUOTE}?\s{{0,20}}(?:=>|:)")
-#: A name that is itself a value, its own value beside it: `{{"name": …, "value": …}}`, pydantic's errors.
+#: A name that is itself the value of a field, next to its own value: `{{"name": …, "value": …}}`, pydantic's errors.
 _BESIDE = re.compile(rf"{_QUOTE}[\s,)\]]{{0,4}}|\s{{0,4}}{_BREAK}\s{{1,4}}")
 _BESIDE_VALUE = re.compile(rf"\b(?:value|input|input_value){_QUOTE}?\s?[:=]\s?|[\n]")
-#: How far it may be from its name.
+#: How far such a value may be from its name.
 _BESIDE_CHARACTERS = 160
-#: What stands before a name that is a value, and the secret before that: `value="…" name="password"`.
+#: The text before a name that is a value, and the secret before that: `value="…" name="password"`.
 _NAMED = re.compile(rf"\b(?:name|key|field|header|parameter|variable){_QUOTE}?\s?[:=]\s?{_QUOTE}[\w.-]{{0,40}}$")
 _VALUE_BEFORE = re.compile(rf"\b(?:value|input){_QUOTE}?\s?[:=]\s?")
 _NEXT_OBJECT = re.compile(r"[{}<>]")
-#: Around the name of a part of a multipart form, up to the part's value; around a tag's name; SQL's text after a name.
+#: Around a name in a multipart form, up to the part's value; around a tag's name; an SQL string after a name.
 _PART_NAME = re.compile(rf"\bname={_QUOTE}[\w.\[-]{{0,40}}$")
 _PART = re.compile(
     rf"\]{{0,2}}{_QUOTE}(?:;[^\r\n\\]{{0,100}})?(?:{_BREAK}[\w-]{{1,40}}:[^\r\n\\]{{0,100}}){{0,3}}{_BREAK}{_BREAK}"
@@ -94,10 +94,10 @@ _QUOTED = {
 }
 _QUOTES = frozenset("'\"")
 _QUOTE_BEGINS = frozenset("\\'\"`%&")
-#: JSON in JSON in JSON in JSON has fifteen.
+#: JSON nested four times has fifteen.
 _MOST_BACKSLASHES = 31
 _BRACKETS = re.compile(r"'(?:[^'\\\n]|\\.){0,400}'|\"(?:[^\"\\\n]|\\.){0,400}\"|[\[({]|[\])}]")
-#: A bare value ends at a blank, a quote or a bracket; at a comma or semicolon that another name or the end follows.
+#: An unquoted value ends at a space, a quote or a bracket, and at a comma or semicolon before another name or the end.
 _BARE = re.compile(r"(?:[^\s\\'\"`&,;<>})\]]|[,;](?=[^\s,;'\"\\&<>})\]])(?![\w.-]{1,60}[=:]))+")
 _LONG = re.compile(r"[\w.~+/=%-]{16,}")
 _NOTHING = re.compile(r"(?:none|null|true|false|\[hidden\]|nil|undefined)(?![\w-])", re.IGNORECASE)
@@ -123,12 +123,12 @@ _PEM_CUT = re.compile(r"[A-Za-z0-9+/=\s\\:,.-]*")
 
 
 def find_secrets(text: str) -> Iterator[Span]:
-    """Yield where secrets stand, in the order of the text; spans may overlap."""
+    """Yield the spans of secrets in text order; they may overlap."""
     lower = _lower(text)
     at, last = 0, (0, 0)
     while found := _TRIGGERS.search(lower, at):
         if last[0] <= found.start() < last[1]:
-            # Within a value that was found beside its name.
+            # Inside a value that was found next to its name.
             at = last[1]
             continue
         kind = found.lastgroup or ""
@@ -139,7 +139,7 @@ def find_secrets(text: str) -> Iterator[Span]:
 
 
 def _lower(text: str) -> str:
-    """Return the text in lower case, each character at its place: some have a longer lower case."""
+    """Return the text in lower case with every position unchanged: some characters have a longer lower case."""
     lower = text.lower()
     return lower if len(lower) == len(text) else "".join(c.lower() if c.isascii() else c for c in text)
 
@@ -185,7 +185,7 @@ def _after_vague_name(text: str, start: int, end: int) -> tuple[Span | None, int
 
 
 def _is_part_of_a_word(text: str, start: int, word: str) -> bool:
-    """Return whether a short name is the end of another word, as in `bypass`; not after `_`, `-` or in camel case."""
+    """Return whether a short name is only the end of another word, as in `bypass`, and not a word of its compound."""
     before = text[start - 1 : start]
     if not before.isalnum() or text[max(0, start - 2) : start] in ("\\n", "\\r", "\\t"):
         return False
@@ -193,12 +193,12 @@ def _is_part_of_a_word(text: str, start: int, word: str) -> bool:
 
 
 def _word_before(text: str, start: int) -> str:
-    """Return what stands before a name without a blank between, at most 40 characters of it."""
+    """Return the text between the last space and a name, at most 40 characters."""
     return text[max(0, start - 40) : start].rpartition(" ")[2]
 
 
 def _otherwise(text: str, start: int, end: int) -> tuple[Span | None, int]:
-    """Find the value of a name that none is assigned to: in a pair, beside it, after an option or in a sentence."""
+    """Find the value of a name without an assignment: in a pair, next to it, after an option or in a sentence."""
     listed = _LISTED.match(text, end)
     span = _value(text, listed.end()) if listed else None
     if span and not _IS_NAME.match(text, span[1]):
@@ -214,7 +214,7 @@ def _otherwise(text: str, start: int, end: int) -> tuple[Span | None, int]:
         return _ended(_value(text, words.end()), end)
     if beside := _BESIDE.match(text, end):
         found = _BESIDE_VALUE.search(text, beside.end(), beside.end() + _BESIDE_CHARACTERS)
-        # What is between them is read too.
+        # Continue after the name: the text between the two may contain other secrets.
         return _value(text, found.end()) if found and found[0] != "\n" else None, end
     return None, end
 
@@ -237,13 +237,13 @@ def _is_named(text: str, start: int, end: int) -> bool:
 
 
 def _value_before(text: str, start: int, end: int) -> Span | None:
-    """Find the value of a name that is itself a value, where it stands before the name and not after it."""
+    """Find the value of a name that is itself a value, if it comes before the name and not after it."""
     if not _is_named(text, start, end):
         return None
     after = _BESIDE_VALUE.search(text, end, end + _BESIDE_CHARACTERS)
     if after and after[0] != "\n" and not _NEXT_OBJECT.search(text, end, after.start()):
         return None
-    # Only this much is read, whatever it opens: the time is bounded.
+    # Only this much is read, even if a bracket opens in it: the time stays bounded.
     offset = max(0, start - _BESIDE_CHARACTERS)
     before = text[offset:start]
     found = [each.end() for each in _VALUE_BEFORE.finditer(before)]
@@ -258,7 +258,7 @@ def _ended(span: Span | None, end: int) -> tuple[Span | None, int]:
 
 
 def _value(text: str, at: int) -> Span | None:
-    """Return where the value that begins here stands, without its quotes."""
+    """Return the span of the value that begins at `at`, without its quotes."""
     if _NOTHING.match(text, at):
         return None
     opening = _OPENING.match(text, at)
@@ -278,7 +278,7 @@ def _value(text: str, at: int) -> Span | None:
 
 @cache
 def _escaped(backslashes: int, quote: str) -> re.Pattern[str]:
-    """Return what a text in a quotation within a quotation is, up to the quote with so many backslashes before it."""
+    """Return the pattern of a nested quoted text, which ends at a quote with this number of backslashes before it."""
     return re.compile(rf"(?:[^{quote}\\\n]|\\+(?![\\{quote}])|\\{{{backslashes + 1},}}{quote})*+")
 
 
@@ -293,7 +293,7 @@ def _line_end(text: str, at: int) -> int:
 
 
 def _bracket_end(text: str, at: int) -> int:
-    """Return where the bracket that opens here is closed; of one that is not, where it was looked for last."""
+    """Return where the bracket at `at` is closed, or the end of the search if it is not."""
     limit, depth = min(len(text), at + 4096), 0
     for found in _BRACKETS.finditer(text, at, limit):
         if found[0] in "[({":
@@ -323,7 +323,7 @@ def _after_header(text: str, start: int, end: int) -> tuple[Span | None, int]:
 
 
 def _header_end(text: str, start: int, at: int) -> int:
-    """Return where a header's value ends: with its line, or with the quote that stands before its name."""
+    """Return where a header's value ends: at the end of its line, or at the quote that also precedes its name."""
     quote = text[start - 1 : start]
     closing = text.find(quote, at) if quote and quote in "'\"`" else -1
     return _line_of_header(text, at, closing if closing >= 0 else len(text))
@@ -340,7 +340,7 @@ def _after_scheme(text: str, start: int, end: int) -> tuple[Span | None, int]:
 
 
 def _command(text: str, start: int, end: int) -> Span | None:
-    """Return the arguments of Redis' AUTH, or of AUTH2 in its MIGRATE."""
+    """Return the span of the arguments of Redis's AUTH, or of AUTH2 in its MIGRATE."""
     quoted = text[start - 1 : start] in _QUOTES and text[end : end + 1] in ("'", '"', "\\")
     if not (text[start:end] in ("AUTH", "AUTH2") or quoted) or _is_part_of_a_word(text, start, "auth"):
         return None
@@ -373,7 +373,7 @@ def _after_pem(text: str, start: int, end: int) -> tuple[Span | None, int]:
     closing = _PEM_NEXT.search(text, end)
     if closing is not None and closing["end"]:
         return (start, closing.end()), closing.end()
-    # It was cut: what looks as if it belonged to it goes with it.
+    # The block was cut: hide everything that looks like a part of it.
     cut = _PEM_CUT.match(text, end, closing.start() if closing else len(text))
     return _ended((start, cut.end() if cut else end), end)
 

@@ -1,7 +1,7 @@
-"""Log lines in one form, logfmt or JSON, whoever writes them: we through structlog, libraries through stdlib.
+"""Log lines in one format, logfmt or JSON: ours come through structlog, those of libraries through stdlib logging.
 
-Every line says `timestamp`, `level`, `module` and `event`, then its own fields, then those of the job that its thread
-runs. Secrets are hidden before a line is formed (`redaction`), and no line is longer than what log readers take whole.
+Every line has `timestamp`, `level`, `module` and `event`, then its own fields, then those of the job that its thread
+runs. Secrets are hidden before a line is formatted (`redaction`), and no line exceeds the limit of log readers.
 """
 
 from __future__ import annotations
@@ -25,53 +25,53 @@ from .captured_output import PrintedLines
 from .foreign_text import came_from_outside, describe_error, safe_repr, safe_str, safe_traceback, traceback_of
 from .redaction import as_text, hide_secrets, shortened, unused
 
-#: Where structlog's fields travel on a stdlib record.
+#: The attribute of a stdlib record that carries structlog's fields.
 _FIELDS = "nomad_fields"
-#: Docker's log driver cuts a line at 16 KiB, and then neither part can be read.
+#: Docker's log driver splits a line at 16 KiB, and then neither part can be parsed.
 LINE_BYTES = 16_000
-#: Characters of a text in a line; where the line would be too long all the same, fewer.
+#: Maximum characters of a text in a line; the next limit is used while the line is too long.
 TEXT_CHARACTERS = (6_000, 1_500, 300, 50)
-#: Fields of a line that no shorter text makes short enough.
+#: Fields that are kept if a line is still too long with the shortest texts.
 _LEAST_FIELDS = 12
-#: What alembic says each time that it looks at a database, changed or not.
-_NO_NEWS = ("Context impl", "Will assume")
-#: What a line says of itself; a field of this name that a caller passes gets an underscore after it.
+#: Alembic logs these each time it opens a database, even if nothing changes.
+_ALEMBIC_NOISE = ("Context impl", "Will assume")
+#: Reserved field names; a caller's field of such a name gets an underscore appended.
 _OWN_FIELDS = ("timestamp", "level", "module", "event")
 _BARE = re.compile(r'[^\x00-\x20\s"=\\\x7f-\xa0\u2028\u2029\ud800-\udfff]+')
 _UNFIT_FOR_NAME = re.compile(r'[\x00-\x20\s="\\\x7f-\x9f\ud800-\udfff]+')
-#: Ends of lines for some readers, which JSON leaves as they are in a quoted text.
+#: Some readers treat these as line ends, and JSON does not escape them.
 _UNFIT_FOR_LINE = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
-#: Tells which job this thread (or coroutine) runs: set by middleware, asked only when a line is written, since most
-#: jobs write none.
+#: Returns the fields of the job that this thread (or coroutine) runs. Middleware sets it; it is called only when a line
+#: is written, because most jobs write none.
 JOB_FACTS: ContextVar[Callable[[], Mapping[str, Any]] | None] = ContextVar("nomad_job_facts", default=None)
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
-    """The one handler of the root logger that `configure` sets up."""
+    """The handler of the root logger that `configure` sets up."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Say nothing: standard error is where the line could not go, and Python's own report quotes what it held."""
+        """Do nothing: standard error is where the line could not be written, and Python's report would quote it."""
 
 
 def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> None:
-    """Make every log line of this process come out on `stream` in `log_format` ("logfmt" or "json").
+    """Write every log line of this process to `stream` in `log_format` ("logfmt" or "json").
 
-    The stream is standard error as it is now: Dramatiq's CLI puts a pipe in its place after it has forked.
+    The default is the current standard error: Dramatiq's CLI replaces it with a pipe after the fork.
     """
-    handler = LineHandler(stream or _itself(sys.stderr))
+    handler = LineHandler(stream or _original(sys.stderr))
     handler.setFormatter(_LineFormatter(log_format))
     root = logging.getLogger()
     for other in list(root.handlers):
-        # Ours of before, and what `logging.basicConfig` made (Dramatiq's and periodiq's command lines call it).
+        # Our earlier handler, and the one of `logging.basicConfig` (Dramatiq's and periodiq's command lines call it).
         if type(other) in (LineHandler, logging.StreamHandler):
             root.removeHandler(other)
     root.addHandler(handler)
     root.setLevel(log_level.upper())
-    # What it says at each start is of its own plugins.
+    # At each start it logs its own plugins.
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
-    logging.getLogger("alembic.runtime.migration").addFilter(_is_news)
+    logging.getLogger("alembic.runtime.migration").addFilter(_is_not_noise)
     structlog.configure(
         processors=list(_PROCESSORS),
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -80,68 +80,68 @@ def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> 
 
 
 def configure_program(log_format: str, log_level: str) -> None:
-    """Do as `configure` for a program that is ours alone.
+    """Configure logging for one of our own programs: as `configure`, and turn all other output into log lines.
 
-    What is printed, warnings and what nobody caught become lines too.
+    That is printed text, warnings and uncaught exceptions.
     """
     configure(log_format, log_level)
-    sys.stdout = _printed("stdout", sys.stdout, logging.INFO)
-    sys.stderr = _printed("stderr", sys.stderr, logging.WARNING)
+    sys.stdout = _captured("stdout", sys.stdout, logging.INFO)
+    sys.stderr = _captured("stderr", sys.stderr, logging.WARNING)
     logging.captureWarnings(True)
-    sys.excepthook = _uncaught
-    threading.excepthook = lambda thrown: _uncaught(
+    sys.excepthook = _log_uncaught
+    threading.excepthook = lambda thrown: _log_uncaught(
         thrown.exc_type, thrown.exc_value, thrown.exc_traceback, thread=thrown.thread.name if thrown.thread else "?"
     )
 
 
 def restore_streams() -> None:
-    """Undo what `configure_program` does beyond `configure`: somebody else's program goes on in this process."""
-    sys.stdout, sys.stderr = _itself(sys.stdout), _itself(sys.stderr)
+    """Undo what `configure_program` adds to `configure`: another program continues in this process."""
+    sys.stdout, sys.stderr = _original(sys.stdout), _original(sys.stderr)
     logging.captureWarnings(False)
     sys.excepthook, threading.excepthook = sys.__excepthook__, threading.__excepthook__
 
 
 def finish_lines() -> None:
-    """Say what was printed without the end of its line, for a process that ends without Python's own finish."""
+    """Log unfinished printed lines, for a process that ends without running Python's exit handlers."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, PrintedLines):
             stream.finish()
 
 
 def is_program_configured() -> bool:
-    """Return whether what this process prints becomes log lines."""
+    """Return whether this process turns printed output into log lines."""
     return isinstance(sys.stderr, PrintedLines)
 
 
-def _printed(name: str, stream: TextIO, level: int) -> TextIO:
-    """Return a stream that makes log lines of what is written to it."""
-    lines = PrintedLines(_itself(stream), lambda line: logging.getLogger(name).log(level, "%s", line))
-    # At the exit of a multiprocessing child too, as Dramatiq's workers are.
+def _captured(name: str, stream: TextIO, level: int) -> TextIO:
+    """Return a stream that turns what is written to it into log lines."""
+    lines = PrintedLines(_original(stream), lambda line: logging.getLogger(name).log(level, "%s", line))
+    # `Finalize` also runs at the exit of multiprocessing children, such as Dramatiq's workers.
     Finalize(None, lines.finish, exitpriority=2)
     return cast(TextIO, lines)
 
 
-def _itself(stream: TextIO) -> TextIO:
-    """Return the stream below one that makes log lines: a second program in this process writes there too."""
+def _original(stream: TextIO) -> TextIO:
+    """Return the stream that a capturing stream replaced: a second program in this process writes there too."""
     return stream.original if isinstance(stream, PrintedLines) else stream
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    return not as_text(record.msg).startswith(_NO_NEWS)
+def _is_not_noise(record: logging.LogRecord) -> bool:
+    return not as_text(record.msg).startswith(_ALEMBIC_NOISE)
 
 
-def _uncaught(
+def _log_uncaught(
     kind: type[BaseException], error: BaseException | None, trace: TracebackType | None, **where: str
 ) -> None:
     if issubclass(kind, KeyboardInterrupt | SystemExit):
         sys.__excepthook__(kind, error or kind(), trace)
         return
     error = BaseException.with_traceback(kind() if error is None else error, trace)
-    get_logger("nomad_actors").critical("nobody caught an exception", exc_info=error, **where)
+    get_logger("nomad_actors").critical("uncaught exception", exc_info=error, **where)
 
 
 def get_logger(module: str) -> structlog.stdlib.BoundLogger:
-    """Return a logger whose lines say `module`; it works before `configure`, as a stdlib logger does."""
+    """Return a logger whose lines have this `module`; like a stdlib logger it works before `configure`."""
     logger = structlog.wrap_logger(
         logging.getLogger(module), processors=list(_PROCESSORS), wrapper_class=structlog.stdlib.BoundLogger
     )
@@ -149,7 +149,7 @@ def get_logger(module: str) -> structlog.stdlib.BoundLogger:
 
 
 def write_lines(text: str) -> None:
-    """Write finished lines where the log goes, between the lines of other threads; raises nothing."""
+    """Write complete lines to the log's stream without mixing them with other threads' lines; never raises."""
     handler = next((h for h in logging.getLogger().handlers if isinstance(h, LineHandler)), None)
     if handler is None:
         handler = LineHandler()
@@ -158,20 +158,20 @@ def write_lines(text: str) -> None:
         handler.stream.write(text)
         handler.flush()
     except (OSError, ValueError):
-        # The other end of the pipe is gone, or the stream is closed: there is nowhere left to say so.
+        # The reader of the pipe is gone, or the stream is closed: there is nowhere left to report it.
         pass
     finally:
         handler.release()
 
 
 def format_time(seconds: float) -> str:
-    """Return a moment (seconds since the epoch) as a log line says it: UTC, to the millisecond."""
-    whole, milliseconds = divmod(int(seconds * 1000), 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{milliseconds:03d}Z"
+    """Return a time (seconds since the epoch) as log lines show it: UTC with milliseconds."""
+    whole_seconds, milliseconds = divmod(int(seconds * 1000), 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole_seconds))}.{milliseconds:03d}Z"
 
 
 def format_line(log_format: str, fields: Mapping[str, Any]) -> str:
-    """Return `fields`, which are plain data (`hide_secrets`), as one line in `log_format`, its end included."""
+    """Return `fields`, which must be plain data (see `hide_secrets`), as one line with its newline."""
     if log_format == "json":
         return json.dumps(fields, allow_nan=False) + "\n"
     seen: set[str] = set()
@@ -180,7 +180,7 @@ def format_line(log_format: str, fields: Mapping[str, Any]) -> str:
 
 
 def logfmt_value(value: Any) -> str:
-    """Return a value as logfmt writes it: bare when nothing in it could be misread, else quoted."""
+    """Return a value in logfmt: unquoted if it is unambiguous, else quoted."""
     if value is None:
         return ""
     if isinstance(value, bool | list | dict):
@@ -192,16 +192,16 @@ def logfmt_value(value: Any) -> str:
 
 
 class _LineFormatter(logging.Formatter):
-    """Forms a line of any record, one that structlog handed over or one of stdlib's own."""
+    """Formats any record, from structlog or from stdlib logging, as one line."""
 
     def __init__(self, log_format: str) -> None:
         super().__init__()
         self._log_format = log_format
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line, without its end, whatever its values raise: a logging call ends no thread."""
+        """Return the record as one line without its newline; values that raise do not make the logging call fail."""
         try:
-            return self._form(record)
+            return self._format(record)
         except BaseException as error:
             if came_from_outside(error):
                 raise
@@ -209,7 +209,7 @@ class _LineFormatter(logging.Formatter):
             fields |= {"module": record.name, "event": _event(record), "unprintable": describe_error(error)}
             return self._line(fields).rstrip("\n")
 
-    def _form(self, record: logging.LogRecord) -> str:
+    def _format(self, record: logging.LogRecord) -> str:
         own = (format_time(record.created), record.levelname.lower(), record.name, _event(record))
         fields: dict[str, Any] = dict(zip(_OWN_FIELDS, own, strict=True))
         if record.exc_info:
@@ -218,7 +218,7 @@ class _LineFormatter(logging.Formatter):
             fields["stack"] = record.stack_info
         passed, taken = getattr(record, _FIELDS, {}), set(fields)
         fields |= {unused(as_text(name), taken): value for name, value in passed.items()}
-        for name, value in _bound().items():
+        for name, value in _thread_fields().items():
             if name not in passed:
                 fields[unused(as_text(name), taken)] = value
         return self._line(fields).rstrip("\n")
@@ -236,7 +236,7 @@ class _LineFormatter(logging.Formatter):
 
 
 def _event(record: logging.LogRecord) -> str:
-    """Return a record's message; where its arguments cannot be put into it, what can be told of both."""
+    """Return a record's message; if its arguments cannot be formatted, both separately with the error."""
     try:
         return as_text(record.getMessage())
     except BaseException as error:
@@ -253,7 +253,7 @@ def _traceback(record: logging.LogRecord) -> str:
 
 
 def _shown(name: str, value: Any, most: int) -> Any:
-    """Return a field's value without secrets, and not much longer than `most` characters."""
+    """Return a field's value without secrets, cut to about `most` characters."""
     if name in ("timestamp", "level"):
         return value
     hidden = hide_secrets(name, value, most=most)
@@ -262,24 +262,24 @@ def _shown(name: str, value: Any, most: int) -> Any:
     return hidden
 
 
-def _bound() -> dict[str, Any]:
-    """Return what every line of this thread says now: what was bound through structlog, and the job."""
+def _thread_fields() -> dict[str, Any]:
+    """Return the fields of every line of this thread: those bound through structlog, and those of the job."""
     facts = JOB_FACTS.get()
     return {**structlog.contextvars.get_contextvars(), **(facts() if facts else {})}
 
 
-def _hand_over(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Turn structlog's event into the arguments of a stdlib logging call."""
+def _to_stdlib(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Turn a structlog event into the arguments of a stdlib logging call."""
     event, arguments = fields.pop("event", ""), fields.pop("positional_args", ())
     passed = {name: fields.pop(name) for name in ("exc_info", "stack_info", "stacklevel") if name in fields}
     error = passed.get("exc_info")
     if issubclass(type(error), BaseException):
-        # As `logging` would, but without the exception's own code.
+        # As `logging` does it, but without running the exception's own code.
         passed["exc_info"] = (type(error), error, traceback_of(cast(BaseException, error)))
     return (event, *arguments), {"extra": {_FIELDS: dict(fields)}, **passed}
 
 
 _PROCESSORS = (
     structlog.stdlib.filter_by_level,
-    _hand_over,
+    _to_stdlib,
 )

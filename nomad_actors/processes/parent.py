@@ -1,4 +1,4 @@
-"""Between a process and the one that started it: it ends with that one, and says when it is ready."""
+"""What links a process to its parent: it ends with the parent, and reports when it is ready."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Protocol
 
 #: From linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
-# Loaded here: between fork and exec a library must not be looked for any more.
+# Loaded at import: no library may be searched for between fork and exec.
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 LOOK_SECONDS = 1.0
@@ -20,31 +20,31 @@ LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Readiness:
-    """Whether a program can be used; until then `progress` changes for as long as its start gets on."""
+    """Whether a program is ready; until then, `progress` changes while its start makes progress."""
 
     ready: bool
     progress: object = None
 
 
 class Foundation(Protocol):
-    """What a supervisor asks about a program that others need."""
+    """A program that others need, as a supervisor sees it."""
 
     def readiness(self, pid: int) -> Readiness:
-        """Return how far the process has come; called until it is ready, must answer within a second or two."""
+        """Return the state of the process; called until it is ready, must return within a second or two."""
 
-    def last_words(self) -> str:
-        """Return why its last process ended, as far as it said so."""
+    def last_log_lines(self) -> str:
+        """Return why its last process ended, as far as its own output shows."""
 
 
 def end_with_parent() -> None:
-    """Have the kernel kill this process when the thread that started it ends; without effect off Linux."""
+    """Have the kernel kill this process when the thread that started it ends; only on Linux."""
     prctl = getattr(_LIBC, "prctl", None)
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
 def stop_with_parent(grace_seconds: float) -> None:
-    """Stop this process, by SIGTERM and `grace_seconds` later for certain, once its parent is gone."""
+    """Send this process SIGTERM once its parent is gone, and end it by force after `grace_seconds`."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -52,7 +52,7 @@ def stop_with_parent(grace_seconds: float) -> None:
             time.sleep(LOOK_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(grace_seconds)
-        # What waits for the parent would wait for ever.
+        # Code that waits for the parent would wait forever.
         os._exit(1)
 
     threading.Thread(target=watch, name="nomad-parent-watch", daemon=True).start()

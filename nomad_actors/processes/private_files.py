@@ -1,4 +1,4 @@
-"""What we write is its owner's alone: tokens, job data and passwords lie in it."""
+"""Files that only their owner can use: they contain tokens, job data and passwords."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from pathlib import Path
 
 UMASK = 0o077
 _DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal", ".lock")
-#: Our files in `var_dir`, by their whole names: others may keep an `admin/` or `redis-data/` there.
+#: Our files in `var_dir`, by full name: others may have an `admin/` or `redis-data/` there.
 _NAMES = {"token.key", "admin-token", "redis", "metrics", *("nomad.db" + suffix for suffix in _DATABASE_SUFFIXES)}
-#: Drafts of the two secrets, which a killed process leaves behind; `_draft` names them.
+#: Temporary files of the two secrets, which a killed process leaves behind; `_draft` names them.
 _DRAFT = re.compile(r"\.(token\.key|admin-token)\.[0-9]+\.[0-9a-f]{8}")
-#: Paths in one sentence.
+#: How many paths a message lists.
 _NAMED = 3
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def make_files_private() -> None:
-    """Let this process, and those that it starts, make files and directories that only their owner may use."""
+    """Set the umask so that only the owner can use files that this process and its children create."""
     os.umask(UMASK)
 
 
 def make_directory(path: Path) -> None:
-    """Create a directory (0700) and those above it that are missing.
+    """Create a directory (0700) with its missing parents.
 
     Raises `OSError`.
     """
     missing = [directory for directory in (path, *path.parents) if not directory.exists()]
     for directory in reversed(missing):
         directory.mkdir(mode=0o700, exist_ok=True)
-    # As `Path.mkdir` would say it.
+    # Raises as `Path.mkdir` does if the path is not a directory.
     path.mkdir(exist_ok=True)
 
 
 def make_file(path: Path) -> None:
-    """Create an empty file (0600) unless it is there, whatever the umask of this process is.
+    """Create an empty file (0600) unless it exists, independent of the umask.
 
-    One that is there is not opened: to close a SQLite file ends every lock that this process has on it, and what it
-    writes afterwards can be lost (https://www.sqlite.org/howtocorrupt.html, 2.2). Raises `OSError`.
+    An existing file is not opened: closing a SQLite file releases every lock that this process has on it, and later
+    writes can be lost (https://www.sqlite.org/howtocorrupt.html, 2.2). Raises `OSError`.
     """
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file (0600): whoever reads it finds the old text or the new one whole, also after a loss of power.
+    """Write a file (0600) atomically: a reader sees the complete old or new text, even after a power failure.
 
     Raises `OSError`.
     """
@@ -59,9 +59,9 @@ def write(path: Path, text: str) -> None:
 
 
 def write_new(path: Path, text: str) -> bool:
-    """Write a file (0600) as `write` does and return True, or return False when it is there already.
+    """Write a file (0600) as `write` does and return True, or return False if it already exists.
 
-    Of several processes that do so at once, one wins. Raises `OSError`.
+    If several processes do so at the same time, exactly one succeeds. Raises `OSError`.
     """
     with _draft(path, text) as draft:
         try:
@@ -73,7 +73,7 @@ def write_new(path: Path, text: str) -> bool:
 
 @contextmanager
 def _draft(path: Path, text: str) -> Iterator[Path]:
-    """Give the path of a file beside `path` that holds `text` and has reached the disk; it is gone afterwards."""
+    """Yield the path of a temporary file next to `path` that contains `text` and is synced to disk."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
@@ -86,13 +86,16 @@ def _draft(path: Path, text: str) -> Iterator[Path]:
 
 
 def open_to_others(path: Path) -> bool:
-    """Return whether others than its owner may use a file or directory; links and devices do not count."""
+    """Return whether anyone but the owner may use a file or directory; False for links and devices."""
     mode = path.lstat().st_mode
     return (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and bool(mode & _OTHERS)
 
 
 def tighten(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Take others' rights from what lies at and below `paths`; return what was changed, and what is still open."""
+    """Remove the permissions of group and others at and below `paths`.
+
+    Returns the changed paths, and those that could not be changed.
+    """
     changed, still_open = [], []
     for path in _all_below(paths):
         try:
@@ -107,7 +110,7 @@ def tighten(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def found_open(paths: Sequence[Path]) -> list[Path]:
-    """Return what others may use of what lies at and below `paths`."""
+    """Return the paths at and below `paths` that others than the owner may use."""
     found = []
     for path in _all_below(paths):
         with contextlib.suppress(FileNotFoundError):
@@ -117,10 +120,9 @@ def found_open(paths: Sequence[Path]) -> list[Path]:
 
 
 def files_of(var_dir: Path, database: Path | None) -> list[Path]:
-    """Return what we keep in `var_dir`, and a database file with what lies beside it.
+    """Return our files in `var_dir`, and the database file with its companion files.
 
-    `var_dir` itself is among them only when it holds nothing else: an operator may have named a directory that others
-    use too.
+    `var_dir` itself is included only if it contains nothing else: an operator may have chosen a shared directory.
     """
     entries = _entries(var_dir)
     found = {path for path in entries if path.name in _NAMES or _DRAFT.fullmatch(path.name)}
@@ -131,7 +133,7 @@ def files_of(var_dir: Path, database: Path | None) -> list[Path]:
 
 
 def in_words(paths: Sequence[Path]) -> str:
-    """Return a list of paths for a sentence: the first few, and how many more there are."""
+    """Return paths as text for a message: the first few, and how many more there are."""
     more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
     return ", ".join(map(str, paths[:_NAMED])) + more
 
@@ -140,13 +142,13 @@ def _entries(directory: Path) -> set[Path]:
     try:
         return set(directory.iterdir())
     except OSError:
-        # It is not there, or another user's: whoever writes to it says so.
+        # It does not exist or belongs to another user; writing to it will report that.
         return set()
 
 
 def _all_below(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
-        # Unlike Path's, these say no of what we may not look at.
+        # Unlike the methods of Path, these return False for paths that we may not access.
         if os.path.islink(path) or not os.path.exists(path):
             continue
         yield path

@@ -1,6 +1,6 @@
-"""How a program of ours starts: its settings, and an exit code that says whether to start it again.
+"""The start of our programs: settings, and an exit code that tells a supervisor whether a restart can help.
 
-A supervisor reads the code: 2 and 78 mean that somebody must change something first.
+2 and 78 mean that an operator must change something first.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from ..errors import CannotStart, NomadError, SettingsError
 from ..settings import Settings
 from .private_files import files_of, in_words, make_files_private, tighten
 
-#: Exit code of every program of ours that was given wrong settings.
+#: Exit code of our programs for wrong settings.
 EXIT_SETTINGS = 2
-#: Exit code of a program that cannot start until somebody changes something else: EX_CONFIG of sysexits.h.
+#: Exit code of a program that cannot start until an operator changes something else: EX_CONFIG of sysexits.h.
 EXIT_CANNOT_START = 78
-#: Starting again does not help before somebody acts.
+#: A restart does not help until an operator acts.
 NEEDS_OPERATOR = frozenset({EXIT_SETTINGS, EXIT_CANNOT_START})
 
 logger = logs.get_logger("nomad_actors.processes.program")
 
 
 class ProgramExit(SystemExit):
-    """Raised to end a program of ours that has said why; any other `SystemExit` is of somebody else's code."""
+    """Raised to end one of our programs after it has logged why; any other `SystemExit` comes from foreign code."""
 
 
 @contextlib.contextmanager
 def settings_or_exit() -> Iterator[Settings]:
-    """Read the settings of this process, and end it with one line and an exit code if it cannot start.
+    """Yield the settings of this process; if it cannot start, log one line and end it with an exit code.
 
-    2 is for wrong settings, 78 for anything else that starting again does not mend, 1 for what may pass by itself.
-    From here on, files that this process makes are its owner's alone.
+    The code is 2 for wrong settings, 78 for other problems that a restart does not solve, 1 for temporary ones.
+    Also makes all files that this process creates private (see `make_files_private`).
     """
     make_files_private()
     try:
@@ -53,8 +53,8 @@ def settings_or_exit() -> Iterator[Settings]:
     except OSError as error:
         if error.filename is None:
             raise
-        # A file that we may not use, or that has no room: which it is, its words say.
-        logger.critical(f"cannot start: {error}; let this process' user use that file, and see that its disk has room")
+        # A file without permission or without disk space: the message of the error says which.
+        logger.critical(f"cannot start: {error}; check the permissions of that file and the free space of its disk")
         raise ProgramExit(EXIT_CANNOT_START) from None
     except NomadError as error:
         logger.critical(f"cannot start now: {error}")
@@ -62,10 +62,10 @@ def settings_or_exit() -> Iterator[Settings]:
 
 
 def begin(settings: Settings) -> None:
-    """Log as the settings say, and take others' rights from the files that an earlier release left open."""
+    """Configure logging, and remove the permissions of others from files that an earlier release left open."""
     logs.configure_program(settings.log_format, settings.log_level)
     changed, still_open = tighten(files_of(settings.var_dir, settings.database_path))
     if changed:
-        logger.warning("others could use these files; now their owner alone may", files=in_words(changed))
+        logger.warning("other users could access these files; now only their owner can", files=in_words(changed))
     if still_open:
-        logger.warning("others can use these files, and we may not change it: chmod go=", files=in_words(still_open))
+        logger.warning("other users can access these files; fix it with chmod go=", files=in_words(still_open))

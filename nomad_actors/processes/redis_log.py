@@ -1,4 +1,4 @@
-"""What a Redis server logged while it read its files: commands that it dropped, an end that it cut off, why it ended.
+"""Problems in the log of a Redis server: dropped commands, a truncated file, why it ended.
 
 The texts are those of Redis 6.2 to 7.4 and Valkey 8.
 """
@@ -19,12 +19,12 @@ _READ_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class Complaint:
-    """A kind of line in the log: any of the texts marks it."""
+    """A kind of problem; a log line with any of the texts reports it."""
 
     texts: tuple[str, ...]
-    #: A problem where data was lost or the server cannot go on; a warning where it mended it by itself.
+    #: Severity PROBLEM if data was lost or the server cannot continue; WARNING if it repaired the problem itself.
     finding: Finding
-    #: Lines with one of these say that what the earlier ones complain about is over.
+    #: A line with one of these means that earlier lines of this kind are resolved.
     solved: tuple[str, ...] = ()
 
 
@@ -37,9 +37,9 @@ COMPLAINTS = (
         ("sending an error to its AOF-loading-client",),
         _found(
             Severity.PROBLEM,
-            "it dropped commands while it read its append-only file: jobs are lost",
+            "it dropped commands while it loaded its append-only file: jobs are lost",
             "stop it and copy its directory: the commands are in the append-only file until it is rewritten; then "
-            "let its user `default` do everything (user default off ~* &* +@all) and start it again",
+            "give its user `default` all permissions (user default off ~* &* +@all) and start it again",
         ),
     ),
     Complaint(
@@ -47,7 +47,7 @@ COMPLAINTS = (
         _found(
             Severity.PROBLEM,
             "it cannot read its append-only file",
-            "copy its directory, then repair the file: redis-check-aof --fix (of the server's own release)",
+            "copy its directory, then repair the file: redis-check-aof --fix (of the same release as the server)",
         ),
     ),
     Complaint(
@@ -55,21 +55,21 @@ COMPLAINTS = (
         _found(
             Severity.PROBLEM,
             "its files were written by a newer release",
-            "start the newer release again, or one after it",
+            "start that release or a later one",
         ),
     ),
     Complaint(
         ("Address already in use", "Failed listening on port"),
         _found(
             Severity.PROBLEM,
-            "another program has its port",
-            "stop that program; `make run` chooses another port when it is started again",
+            "another program uses its port",
+            "stop that program; `make run` chooses another port when it is restarted",
         ),
     ),
     Complaint(
         ("Error writing to the AOF file", "Short write while writing to the AOF file", "No space left on device"),
-        _found(Severity.PROBLEM, "it could not write its append-only file", "make room: df -h on its host"),
-        # The first is of its own writes, the second of a rewrite, which ran out of room alone.
+        _found(Severity.PROBLEM, "it could not write its append-only file", "free disk space on its host: df -h"),
+        # The first ends failing writes, the second a rewrite that alone ran out of space.
         solved=("AOF write error looks solved", "Background AOF rewrite finished successfully"),
     ),
     Complaint(
@@ -77,15 +77,15 @@ COMPLAINTS = (
         _found(
             Severity.PROBLEM,
             "it cannot open its files",
-            "see that its directory is there, and that its user may read and write it",
+            "check that its directory exists and that its user may read and write it",
         ),
     ),
     Complaint(
         ("short read while loading the AOF", "because aof-load-truncated is enabled"),
         _found(
             Severity.WARNING,
-            "the end of its append-only file was incomplete and was cut off, as after a loss of power",
-            "nothing, if its host lost power (at most a second of changes is gone); else check the disk",
+            "the end of its append-only file was incomplete and was cut off, as after a power failure",
+            "nothing after a power failure (at most a second of changes is lost); otherwise check the disk",
         ),
     ),
 )
@@ -93,7 +93,7 @@ COMPLAINTS = (
 
 @dataclass(frozen=True)
 class Found:
-    """A complaint of a log, how many lines of it there are, and the first of them."""
+    """A problem found in a log, the number of its lines, and the first of them."""
 
     finding: Finding
     lines: int
@@ -101,7 +101,7 @@ class Found:
 
 
 def since_last_start(path: Path) -> list[str]:
-    """Return the lines since the server started last; none if there is no log, or none that begins with a start."""
+    """Return the lines since the server's last start; none if there is no log or no start in it."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _READ_BYTES))
@@ -113,7 +113,7 @@ def since_last_start(path: Path) -> list[str]:
 
 
 def complaints(lines: Sequence[str]) -> list[Found]:
-    """Return what the lines complain about and do not call solved later, the serious first."""
+    """Return the problems in the lines that are not resolved by a later line, serious ones first."""
     found = []
     for complaint in COMPLAINTS:
         matching = [line for line in _unsolved(lines, complaint) if _has(line, complaint.texts)]

@@ -1,10 +1,10 @@
-"""Runs several programs as one: starts them, restarts what dies, and ends all of them with itself.
+"""Runs several programs together: starts them, restarts those that exit, and stops all of them when it ends.
 
-For `make run` on one host, and for the demo. Each program is a process group of its own, so that a Ctrl-C at the
-terminal reaches us alone and we decide on the order of stopping; the kernel ends the programs should we be killed.
+Used by `make run` on one host and by the demo. Each program has its own process group, so that Ctrl-C in the terminal
+reaches only us and we decide the order of stopping; if we are killed, the kernel kills the programs.
 
-A program that others need (a `Foundation`, such as Redis) is ready before those added after it start, also when all of
-them died, and stops when they have ended.
+A program that others need (a `Foundation`, such as Redis) must be ready before the programs added after it start, also
+after a restart, and it stops after they have ended.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from .program import NEEDS_OPERATOR
 
 logger = get_logger("nomad_actors.processes.supervisor")
 
-#: A program that lived this long before it died starts again at once.
+#: The backoff of a program is reset after it has run for this long.
 STEADY_SECONDS = 30.0
 FIRST_BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 30.0
-#: A program that says that somebody must act first (its line before this one) is tried again this slowly.
+#: Backoff of a program whose exit code says that an operator must act first; its own last line says what to do.
 OPERATOR_BACKOFF_SECONDS = 60.0
 POLL_SECONDS = 0.1
-#: A program that others need is killed when its start has not got on for so long.
+#: A starting program that others need is killed after this time without progress.
 STUCK_SECONDS = 30.0
-#: How long such a program may take to stop: it writes down what it holds.
+#: How long such a program may take to stop: it has to save its data.
 FOUNDATION_STOP_SECONDS = 15.0
-_ENDED_UNASKED = "it ended as if it had been stopped, but nobody stopped it"
-_NEEDS_OPERATOR = "cannot start until somebody acts on what it said; tried again slowly"
+_UNEXPECTED_END = "it ended as if it had been stopped, but nobody stopped it"
+_NEEDS_OPERATOR = "cannot start until an operator acts on its message; retrying slowly"
 
 
 @dataclass
@@ -50,7 +50,7 @@ class _Child:
     foundation: Foundation | None
     pass_fds: tuple[int, ...]
     process: subprocess.Popen[bytes] | None = None
-    #: Whether what was added after it may start.
+    #: Whether the programs added after it may start.
     ready: bool = False
     progress: object = None
     progressed_mono: float = 0.0
@@ -61,7 +61,7 @@ class _Child:
     gave_up: bool = False
     #: Whether we killed it because its start made no progress.
     stuck: bool = False
-    #: Whether it is left alone from now on: it is being stopped.
+    #: Whether it is being stopped, so that it is not restarted.
     stopping: bool = False
 
     def start(self) -> None:
@@ -77,7 +77,7 @@ class _Child:
                 stderr=stream,
                 start_new_session=True,
                 pass_fds=self.pass_fds,
-                # Holds for the thread that starts it: ours is one that outlives the program.
+                # This is about the starting thread: ours lives longer than the program.
                 preexec_fn=end_with_parent,
             )
         finally:
@@ -88,7 +88,7 @@ class _Child:
         return self.process is not None and self.process.poll() is None
 
     def signal(self, number: int) -> None:
-        """Send a signal to the program; SIGKILL goes to its whole group."""
+        """Send a signal to the program; SIGKILL goes to its process group."""
         if self.process is None or self.process.poll() is not None:
             return
         if number == signal.SIGKILL:
@@ -116,16 +116,16 @@ class Supervisor:
         foundation: Foundation | None = None,
         pass_fds: tuple[int, ...] = (),
     ) -> None:
-        """Add a program; what it prints goes to the file `output`, else where ours goes.
+        """Add a program; its output goes to the file `output`, or to ours by default.
 
-        With `foundation` it is one that those added after it need.
+        With `foundation`, the programs added after it need it.
         """
         self._children.append(_Child(name, command, environ, restart, output, foundation, pass_fds))
 
     def start(self) -> None:
-        """Start the programs that do not run yet, in the order of adding, and watch them.
+        """Start the programs in the order in which they were added, and watch them.
 
-        Programs are started from the watching thread, which lives as long as they may.
+        The watching thread starts them, because it must live at least as long as they do.
         """
         if self._thread is not None:
             return
@@ -133,21 +133,21 @@ class Supervisor:
         self._thread.start()
 
     def watches(self) -> bool:
-        """Return whether the programs are watched: not before the start, nor after the end."""
+        """Return whether the programs are watched, which is between start and end."""
         return self._thread is not None and self._thread.is_alive()
 
     def alive(self) -> dict[str, bool]:
-        """Return whether each program runs now."""
+        """Return whether each program is running now."""
         return {c.name: c.is_alive() for c in self._children}
 
     def pids(self) -> dict[str, int]:
-        """Return the process ids of the programs that were started."""
+        """Return the process ids of the started programs."""
         return {c.name: c.process.pid for c in self._children if c.process is not None}
 
     def stop(self, timeout_seconds: float, *, at_once: Callable[[], bool] = lambda: False) -> None:
-        """Ask every program to stop, the last added first; kill what is there after the timeout, or when `at_once`.
+        """Stop every program, the last added first; kill those left after the timeout, or once `at_once` returns True.
 
-        A program that others need is asked once they have ended, and gets 15 s of its own.
+        A program that others need is stopped after them, and gets another 15 s.
         """
         for group in self._in_stop_order():
             if any(child.foundation for child in group):
@@ -158,12 +158,12 @@ class Supervisor:
             self._thread.join()
 
     def kill(self) -> None:
-        """End every program at once."""
+        """Kill every program."""
         for group in self._in_stop_order():
             self._kill(group)
 
     def _in_stop_order(self) -> Iterator[list[_Child]]:
-        """Yield the programs that stop together, the last added first; one that others need by itself."""
+        """Yield the groups of programs that stop together, the last added first; a `Foundation` is a separate group."""
         group: list[_Child] = []
         for child in reversed(self._children):
             if child.foundation is None:
@@ -200,20 +200,20 @@ class Supervisor:
     def _watch(self) -> None:
         while True:
             with self._lock:
-                self._look()
-                # The kernel ends the programs with this thread: it stays until they are gone.
+                self._check_all()
+                # The kernel kills the programs when this thread ends: it stays until they are gone.
                 if all(child.stopping and not child.is_alive() for child in self._children):
                     return
             time.sleep(POLL_SECONDS)
 
-    def _look(self) -> None:
+    def _check_all(self) -> None:
         may_start = True
         for child in self._children:
             if not child.stopping:
-                self._look_at(child, may_start)
+                self._check(child, may_start)
             may_start = may_start and child.ready
 
-    def _look_at(self, child: _Child, may_start: bool) -> None:
+    def _check(self, child: _Child, may_start: bool) -> None:
         now = time.monotonic()
         if child.process is None:
             if may_start and now >= child.start_at_mono and not child.gave_up:
@@ -227,7 +227,7 @@ class Supervisor:
         try:
             child.start()
         except (OSError, subprocess.SubprocessError) as error:
-            # No process, memory or file to be had, or the program is gone: as if it had died at once.
+            # No process, memory or file available, or the program is gone: handle it as an immediate exit.
             self._note_end(child, None, now, why=str(error))
         else:
             logger.info("started", program=child.name, pid=child.process.pid if child.process else None)
@@ -245,7 +245,7 @@ class Supervisor:
             child.signal(signal.SIGKILL)
 
     def _note_end(self, child: _Child, code: int | None, now: float, **how: object) -> None:
-        """Log that a program ended, or could not be started (no code), and decide when it is started again."""
+        """Log that a program ended, or could not be started (no code), and schedule its restart."""
         steady = now - child.started_mono >= STEADY_SECONDS
         child.deaths = 1 if steady else child.deaths + 1
         child.process, child.ready = None, child.foundation is None
@@ -259,36 +259,36 @@ class Supervisor:
         child.start_at_mono = now + backoff
         if code not in NEEDS_OPERATOR:
             how |= {"in_seconds": backoff, "deaths": child.deaths}
-            logger.error("ended, starting again", program=child.name, code=code, **how)
+            logger.error("ended, restarting", program=child.name, code=code, **how)
         elif steady or code != child.last_code:
-            # Once, until it has run well: the program's own line, which comes with each try, says what to do.
+            # Logged once until it has run steadily: the program logs at each start what to do.
             logger.error(_NEEDS_OPERATOR, program=child.name, code=code, every_seconds=backoff)
         child.last_code = code
 
 
 def _why_ended(child: _Child, code: int | None) -> str | None:
-    """Return why a program ended: the signal that killed it, else what it said itself; None if neither is known."""
-    # What a program said last is no reason for a signal that we did not send.
+    """Return why a program ended: the signal that killed it, or its own last message; None if neither is known."""
+    # The last message does not explain a signal that we did not send.
     if code is not None and code < 0 and not child.stuck:
         memory = " (out of memory?)" if -code == signal.SIGKILL else ""
         return f"killed by {_signal_name(-code)}{memory}"
     if code == 0 and child.restart and child.foundation is None:
-        return _ENDED_UNASKED
-    return child.foundation.last_words() if child.foundation is not None else None
+        return _UNEXPECTED_END
+    return child.foundation.last_log_lines() if child.foundation is not None else None
 
 
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:
-        # One of the real-time signals, most of which have no name.
+        # Most real-time signals have no name.
         return f"signal {number}"
 
 
 def _backoff_seconds(code: int | None, deaths: int) -> float:
-    """Return how long to wait before a program that ended with `code` is started again."""
+    """Return the delay before a program that ended with `code` is restarted."""
     if code in NEEDS_OPERATOR:
         return OPERATOR_BACKOFF_SECONDS
-    # What has died for hours would be beyond a float.
+    # Without the limit, hours of restarts would overflow a float.
     doubled: float = FIRST_BACKOFF_SECONDS * 2 ** min(deaths - 1, 10)
     return min(MAX_BACKOFF_SECONDS, doubled)

@@ -1,5 +1,5 @@
-"""Every setting, and what its value must be."""
+"""Every setting and its allowed values."""
 
-from .settings import OWN_REDIS, Keep, Settings, is_secret, read_with_origins
+from .settings import OWN_REDIS, RetentionLimit, Settings, is_secret, read_with_origins
 
 __all__ = ["OWN_REDIS", "Keep", "Settings", "is_secret", "read_with_origins"]

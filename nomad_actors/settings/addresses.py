@@ -1,4 +1,4 @@
-"""Addresses of this machine and of others, and the path that a proxy puts before ours."""
+"""IP addresses, networks, and the path prefix that a proxy adds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def parse_address(text: str) -> Address | None:
-    """Return an IP address, one of IPv4 that is written as IPv6 in its own family; None for any other text."""
+    """Return an IP address, an IPv4-mapped IPv6 address as IPv4; None if the text is not an address."""
     try:
         found = ipaddress.ip_address(text)
     except ValueError:
@@ -21,18 +21,18 @@ def parse_address(text: str) -> Address | None:
 
 
 def is_loopback(text: str) -> bool:
-    """Return whether a text is a loopback address of this machine, in either family."""
+    """Return whether a text is a loopback address, IPv4 or IPv6."""
     found = parse_address(text)
     return found is not None and found.is_loopback
 
 
 def is_loopback_host(name: str) -> bool:
-    """Return whether a host name or address is always this machine's own."""
+    """Return whether a host name or address always means this machine."""
     return name.lower() == "localhost" or is_loopback(name.strip("[]"))
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
-    """Return the addresses and networks of a list with commas between them.
+    """Return the networks of a comma-separated list of addresses and networks.
 
     Raises `ValueError`.
     """
@@ -40,9 +40,9 @@ def parse_networks(text: str) -> tuple[Network, ...]:
 
 
 def parse_prefix(text: str) -> str:
-    """Return the prefix of the admin's paths, as /nomad, without a slash at its end.
+    """Return the prefix of the admin's paths, such as /nomad, without a trailing slash.
 
-    Raises `ValueError`, also for one that begins with /admin, which the admin's own paths do.
+    Raises `ValueError`, also for a prefix that begins with /admin, because the admin's own paths do.
     """
     if not re.fullmatch(r"(?!/admin(/|$))(/[A-Za-z0-9][A-Za-z0-9._~-]{0,99}){1,10}/?", text):
         raise ValueError(text)

@@ -1,4 +1,4 @@
-"""The admin's tokens: what is set are names, roles and hashes; a token itself is shown once and kept nowhere."""
+"""The admin's tokens. The setting contains names, roles and hashes; a token is shown once and never stored."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ OPERATOR = "operator"
 ROLES = (VIEWER, OPERATOR)
 
 TOKEN_BYTES = 32
-ACCEPTED = (
-    "name:role:sha256 entries with commas between them, role viewer or operator, each name once; "
+ALLOWED = (
+    "comma-separated name:role:sha256 entries, role viewer or operator, each name once; "
     "make one with `nomad token NAME --role viewer|operator`"
 )
 
@@ -33,12 +33,12 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class WrongEntry(NomadError, ValueError):
-    """Raised for an entry that is none; says which one and why, and repeats nothing of it."""
+    """Raised for an invalid entry; says which one and why, without repeating its content."""
 
 
 @dataclass(frozen=True)
 class AdminToken:
-    """One entry: who may do what with the token of this SHA-256."""
+    """One entry: the name and role of the token with this SHA-256."""
 
     name: str
     role: str
@@ -46,17 +46,17 @@ class AdminToken:
 
     @property
     def entry(self) -> str:
-        """The entry as it is set."""
+        """The entry as written in the setting."""
         return f"{self.name}:{self.role}:{self.digest}"
 
 
 def new_token() -> str:
-    """Return a fresh random token of 256 bits."""
+    """Return a new random token of 256 bits."""
     return secrets.token_urlsafe(TOKEN_BYTES)
 
 
 def may_be_token(text: str) -> bool:
-    """Return whether a text has the form of the tokens that we make."""
+    """Return whether a text has the form of the tokens of `new_token`."""
     return _TOKEN.fullmatch(text) is not None
 
 
@@ -68,10 +68,10 @@ def digest_of(token: str) -> str:
 def token_entry(name: str, role: str, token: str) -> AdminToken:
     """Return the entry of a token.
 
-    Raises `WrongEntry` for a name or role that no entry may have.
+    Raises `WrongEntry` for an invalid name or role.
     """
     if not _NAME.fullmatch(name):
-        raise WrongEntry(f"{name!r:.80} is unusable (accepted: {_NAMES})")
+        raise WrongEntry(f"{name!r:.80} is not a valid name (accepted: {_NAMES})")
     return _entry(f"{name}:{role}:{digest_of(token)}", "the entry")
 
 
@@ -84,13 +84,13 @@ def parse_tokens(text: str) -> tuple[AdminToken, ...]:
     for number, word in enumerate(text.split(","), 1):
         token = _entry(word.strip(), f"entry {number}")
         if token.name in found:
-            raise WrongEntry(f"entry {number} has the name of an earlier one")
+            raise WrongEntry(f"entry {number} has the same name as an earlier one")
         found[token.name] = token
     return tuple(found.values())
 
 
 def find_token(tokens: Iterable[AdminToken], presented: str) -> AdminToken | None:
-    """Return the entry of a token that somebody presents; takes as long whichever it is, or none."""
+    """Return the entry of a presented token, or None; takes the same time for every token."""
     digest = digest_of(presented)
     found = None
     for token in tokens:
@@ -100,7 +100,7 @@ def find_token(tokens: Iterable[AdminToken], presented: str) -> AdminToken | Non
 
 
 def require_tokens_beyond_loopback(settings: Settings) -> None:
-    """Check that an admin which others can reach has tokens: the one that is made here is for this machine alone.
+    """Check that an admin that other machines can reach has tokens: the local token is only for this machine.
 
     Raises `SettingsError`.
     """
@@ -116,12 +116,12 @@ def require_tokens_beyond_loopback(settings: Settings) -> None:
 def _entry(text: str, which: str) -> AdminToken:
     parts = text.split(":")
     if len(parts) != 3:
-        raise WrongEntry(f"{which} is not of three parts; a token itself is never set")
+        raise WrongEntry(f"{which} does not have three parts; never put a token itself here")
     name, role, digest = parts
     if not _NAME.fullmatch(name):
-        raise WrongEntry(f"{which} has no usable name (accepted: {_NAMES})")
+        raise WrongEntry(f"{which} has no valid name (accepted: {_NAMES})")
     if role not in ROLES:
         raise WrongEntry(f"{which} has an unknown role")
     if not _DIGEST.fullmatch(digest):
-        raise WrongEntry(f"{which} has no SHA-256 in lower-case hex; a token itself is never set")
+        raise WrongEntry(f"{which} has no SHA-256 in lower-case hex; never put a token itself here")
     return AdminToken(name, role, digest)

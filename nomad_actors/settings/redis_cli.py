@@ -1,4 +1,4 @@
-"""The command line that reaches the queues' Redis, and no other, from any shell."""
+"""The `redis-cli` command line for the Redis of the queues."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .settings import Settings
 
 
 def redis_cli(settings: Settings) -> str:
-    """Return how `redis-cli` is called for the queues' Redis; a password is read from a file, or asked for."""
+    """Return the `redis-cli` command for the queues' Redis; the password comes from a file or a prompt."""
     if settings.redis_url_file is not None:
         return f'redis-cli -u "$(cat {shlex.quote(str(settings.redis_url_file))})"'
     url = urlsplit(settings.redis_url)
@@ -26,6 +26,6 @@ def redis_cli(settings: Settings) -> str:
 
 
 def _database(url: SplitResult) -> str:
-    """Return the number of the database that a URL names: in its query, else as its path."""
+    """Return the database number of a URL: from its query, or else its path."""
     in_path = "" if url.scheme == "unix" else url.path.strip("/")
     return parse_qs(url.query).get("db", [in_path])[0] or "0"

@@ -1,4 +1,4 @@
-"""Redis URLs, checked by what redis-py makes of them: a wrong one stops the start and says what is wrong."""
+"""Validation of Redis URLs, including by redis-py itself: an invalid one stops the start and names the problem."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from ..errors import NomadError
 
-ACCEPTED = (
+ALLOWED = (
     "redis://[user:password@]host:6379/0, rediss://… or unix:///path/of.sock "
     "(special characters of a password percent-encoded)"
 )
@@ -20,11 +20,11 @@ _OPTIONS = (*_NUMBERS, "socket_keepalive", "client_name")
 
 
 class WrongRedisUrl(NomadError, ValueError):
-    """Raised for a URL that redis-py, or Redis, would refuse; says why and repeats no password."""
+    """Raised for a URL that redis-py or Redis would reject; says why without repeating a password."""
 
 
 def check_redis_url(text: str) -> str:
-    """Return a URL that a connection can be made from; nothing connects.
+    """Return the URL if it is valid; nothing connects.
 
     Raises `WrongRedisUrl`.
     """
@@ -36,11 +36,11 @@ def check_redis_url(text: str) -> str:
     scheme = text.partition("://")[0]
     if scheme not in ("redis", "rediss", "unix"):
         lower = scheme.lower() in ("redis", "rediss", "unix")
-        raise WrongRedisUrl("its scheme is not in lower case" if lower else "its scheme is another")
+        raise WrongRedisUrl("its scheme is not in lower case" if lower else "its scheme is not one of Redis's")
     if port == 0:
         raise WrongRedisUrl("its port is 0")
     if url.fragment:
-        raise WrongRedisUrl("it has a '#': in a password that is %23")
+        raise WrongRedisUrl("it contains '#': write %23 in a password")
     _check_path(url)
     _check_options(url)
     _check_by_redis_py(text)
@@ -52,10 +52,10 @@ def _check_path(url: SplitResult) -> None:
         if url.netloc.rpartition("@")[2]:
             raise WrongRedisUrl("a unix socket has no host: the path needs a third slash")
         if not url.path.strip("/"):
-            raise WrongRedisUrl("it names no socket's path")
-    # redis-py would take any other path for database 0.
+            raise WrongRedisUrl("it has no socket path")
+    # redis-py would use database 0 for any other path.
     elif not re.fullmatch(r"(/[0-9]{0,6})?", url.path):
-        raise WrongRedisUrl("what follows its host is not the number of a database")
+        raise WrongRedisUrl("its path is not a database number")
 
 
 def _check_options(url: SplitResult) -> None:
@@ -66,25 +66,25 @@ def _check_options(url: SplitResult) -> None:
         shown = ascii(name[:40])
         if name not in allowed:
             where = " without TLS (rediss://)" if name in _TLS else ""
-            raise WrongRedisUrl(f"it has the option {shown}{where}; options are {', '.join(allowed)}")
+            raise WrongRedisUrl(f"it has the option {shown}{where}; allowed options are {', '.join(allowed)}")
         if names.count(name) > 1:
             raise WrongRedisUrl(f"it has the option {shown} twice")
         if name in _NUMBERS and not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", value):
-            raise WrongRedisUrl(f"its option {shown} is no number")
+            raise WrongRedisUrl(f"its option {shown} is not a number")
         if name in _TLS_FILES and not Path(value).is_file():
             raise WrongRedisUrl(f"the file of its option {shown} does not exist")
         if name == "client_name" and not re.fullmatch(r"[!-~]+", value):
-            raise WrongRedisUrl(f"its option {shown} has characters that Redis refuses")
+            raise WrongRedisUrl(f"its option {shown} has characters that Redis rejects")
     if "db" in names and url.scheme != "unix" and url.path.strip("/"):
-        raise WrongRedisUrl("it names a database twice: behind the host, and with the option 'db'")
+        raise WrongRedisUrl("it gives the database twice: in its path and in the option 'db'")
 
 
 def _check_by_redis_py(text: str) -> None:
-    # Here, not above: it takes long, and the settings are read by what speaks to no Redis too.
+    # Imported here: it takes long, and programs that do not use Redis read the settings too.
     from redis import ConnectionPool, RedisError
 
     try:
         ConnectionPool.from_url(text).make_connection()
     except (ValueError, TypeError, RedisError) as error:
-        # Of values that were checked above, or are no secrets.
-        raise WrongRedisUrl(f"redis-py does not take it: {error}") from None
+        # The message cannot quote a secret: only options that were checked above or are not secret.
+        raise WrongRedisUrl(f"redis-py rejects it: {error}") from None

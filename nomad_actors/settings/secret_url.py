@@ -1,4 +1,4 @@
-"""A URL that connects with its password and is shown without it."""
+"""A URL that hides its password when it is printed."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from urllib.parse import parse_qsl, unquote
 from ..logs.redaction import HIDDEN
 from ..logs.secret_names import is_secret_name
 
-#: A password may hold what ends a host's name elsewhere, a slash and even a question mark; options follow the host.
+#: A password may contain characters that otherwise end a host name, a slash or even a question mark.
 _LOGIN = re.compile(r"([\w+.-]+://)([^?]*|[^=@]*)@(.*)", re.DOTALL)
 _OPTION = re.compile(r"(?<=[?&])([^=&#]+)=([^&#]*)")
-#: A longer name without a password is a key, as in a DSN.
-_MOST_OF_A_NAME = 15
+#: A longer user name without a password is a key, as in a DSN.
+_MAX_USER_CHARS = 15
 
 
 class SecretUrl(str):
-    """A URL, whole for the libraries that connect to it; its text, `repr` and format hide the password.
+    """A URL that libraries can connect to, but whose `str`, `repr` and format hide the password.
 
-    What is made of it (a slice, a concatenation) is a plain `str`.
+    Strings derived from it (a slice, a concatenation) are plain `str`.
     """
 
     __slots__ = ()
@@ -34,18 +34,18 @@ class SecretUrl(str):
 
     @property
     def shown(self) -> str:
-        """The URL without its password, and without the values of options that are secret."""
+        """The URL with its password and the values of secret options hidden."""
         scheme, login, rest = self._parts()
         user, colon, _ = login.partition(":")
         if colon:
             login = f"{user}:{HIDDEN}"
-        elif len(login) > _MOST_OF_A_NAME and "/" not in login:
+        elif len(login) > _MAX_USER_CHARS and "/" not in login:
             login = HIDDEN
         return f"{scheme}{login}{'@' if login else ''}{_OPTION.sub(_without_secret, rest)}"
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What is secret in it, as it is written and as it is meant."""
+        """Its secrets, as written and percent-decoded."""
         _, login, rest = self._parts()
         found = [login.partition(":")[2]]
         found += [value for name, value in parse_qsl(rest.partition("?")[2]) if is_secret_name(name)]

@@ -1,6 +1,7 @@
-"""Every setting, read once from the environment, checked as a whole, then frozen and passed down.
+"""Every setting: read once from the environment, validated together, then frozen and passed down.
 
-A wrong value stops the start with the variable, the value and what is accepted. Nothing else reads the environment.
+An invalid value stops the start with the variable, the value and the allowed values. Nothing else reads the
+environment.
 """
 
 from __future__ import annotations
@@ -21,27 +22,27 @@ from ..errors import SettingsError
 from ..logs.known_secrets import KNOWN, basic_credentials
 from ..retention import Retention
 from .addresses import Network, is_loopback_host, parse_networks, parse_prefix
-from .admin_tokens import ACCEPTED as TOKENS_ACCEPTED
+from .admin_tokens import ALLOWED as TOKENS_ALLOWED
 from .admin_tokens import AdminToken, WrongEntry, parse_tokens
-from .redis_urls import ACCEPTED as REDIS_URLS_ACCEPTED
+from .redis_urls import ALLOWED as REDIS_URLS_ALLOWED
 from .redis_urls import WrongRedisUrl, check_redis_url
 from .secret_url import SecretUrl
-from .token_keys import ACCEPTED as KEYS_ACCEPTED
+from .token_keys import ALLOWED as KEYS_ALLOWED
 from .token_keys import is_strong
 
-#: Where, in `var_dir`, `nomad run all` keeps the address and password of the Redis that it brings.
+#: The file in `var_dir` where `nomad run all` saves the address and password of the Redis that it starts.
 OWN_REDIS = Path("redis") / "url"
 
 T = TypeVar("T")
 D = TypeVar("D")
 
-#: The original system's names; read when ours is not set.
+#: The original system's names, read if ours are not set.
 _OLD_NAMES = {
     "NOMAD_CONCURRENCY": "BULLMQ_CONCURRENCY",
     "NOMAD_MAX_RETRIES": "BULLMQ_MAX_RETRIES",
     "NOMAD_RETRY_DELAY": "BULLMQ_RETRY_DELAY",
 }
-_KEPT = re.compile(r"([0-9]{1,9})/([0-9]{1,6})([mhd])")
+_RETENTION = re.compile(r"([0-9]{1,9})/([0-9]{1,6})([mhd])")
 _UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
@@ -49,77 +50,77 @@ DEFAULT_USER_AGENT = "nomad-actors/0.1.0 (set ESI_USER_AGENT to your contact)"
 
 
 class Keep(NamedTuple):
-    """How many ended jobs a queue keeps, and for how long."""
+    """Retention of ended jobs in a queue: how many, and for how long."""
 
     jobs: int
     age_ms: int
 
 
-_RETENTION = Retention()
-_KEEP_COMPLETED = Keep(_RETENTION.completed, _RETENTION.completed_ms)
-_KEEP_FAILED = Keep(_RETENTION.failed, _RETENTION.failed_ms)
+_DEFAULT = Retention()
+_COMPLETED = RetentionLimit(_DEFAULT.completed, _DEFAULT.completed_ms)
+_FAILED = RetentionLimit(_DEFAULT.failed, _DEFAULT.failed_ms)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What an operator can decide. Times in the unit that the name ends in.
+    """All settings. Names end in the unit of times.
 
-    What is secret is shown nowhere: keys are of a type that hides them, URLs hide their passwords, and both are left
-    out of every text that this process writes from now on (`known_secrets`). Plain texts are accepted for them.
+    Secrets are never shown: keys have a type that hides them, URLs hide their passwords, and both are hidden in every
+    text that this process writes from now on (`known_secrets`). Plain strings are allowed as arguments.
     """
 
     #: The queues' Redis; it must be `noeviction` and persistent.
     redis_url: SecretUrl = SecretUrl("redis://localhost:6379/0")
-    #: The file that holds it, where it is the address of the Redis that `nomad run all` has brought.
+    #: The file that contains this URL, if it is the address of the Redis that `nomad run all` started.
     redis_url_file: Path | None = None
-    #: Whether the environment or such a file says where it is.
+    #: Whether the URL comes from the environment or such a file.
     redis_url_is_given: bool = False
     #: The ESI cache's Redis, a disposable copy; the queues' Redis when empty.
     redis_cache_url: SecretUrl = SecretUrl("")
     database_url: SecretUrl = SecretUrl("sqlite:///var/nomad.db")
-    #: Where the database, the made-up token key and the own Redis live when nothing else is said.
+    #: Default directory of the database, the generated token key and the own Redis.
     var_dir: Path = Path("var")
-    #: Jobs at a time, a queue and worker process, for job types that do not say.
+    #: Default concurrency per queue and worker process.
     concurrency: int = 5
-    #: Attempts of job types that do not say, the first one counted.
+    #: Default number of attempts, including the first one.
     max_retries: int = 3
-    #: Backoff of job types that do not say.
+    #: Default backoff.
     retry_delay_ms: int = 2000
-    #: Jobs at a time by queue name; overrides what the job type says.
+    #: Concurrency by queue name; overrides the job type's.
     queue_concurrency: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    #: Ended jobs kept, a queue: by count and by age; and by queue name what differs.
-    keep_completed: Keep = _KEEP_COMPLETED
-    keep_failed: Keep = _KEEP_FAILED
+    #: Retention of ended jobs per queue, and exceptions by queue name.
+    keep_completed: Keep = _COMPLETED
+    keep_failed: Keep = _FAILED
     queue_keep_completed: Mapping[str, Keep] = field(default_factory=lambda: MappingProxyType({}))
     queue_keep_failed: Mapping[str, Keep] = field(default_factory=lambda: MappingProxyType({}))
-    #: Python modules with job types of the user's own.
+    #: Python modules with the user's job types.
     modules: tuple[str, ...] = ()
     eve_client_id: str = ""
     eve_client_secret: SecretStr = SecretStr("")
     esi_base_url: str = "https://esi.evetech.net"
     sso_base_url: str = "https://login.eveonline.com"
     esi_user_agent: str = DEFAULT_USER_AGENT
-    #: Keys that encrypt refresh tokens, newest first; the others still decrypt.
+    #: Keys for the stored tokens, newest first: the first one encrypts, all of them decrypt.
     token_keys: tuple[SecretStr, ...] = ()
-    #: Who may ask the admin; without any, who has the token in `var_dir`, and this machine may look.
+    #: Access tokens of the admin; if there are none, the token in `var_dir`, and read-only access from this machine.
     admin_tokens: tuple[AdminToken, ...] = field(default=(), repr=False)
-    #: Names that the admin is reached by, beside loopback ones and `admin_host`.
+    #: Host names of the admin, in addition to loopback ones and `admin_host`.
     admin_hosts: tuple[str, ...] = ()
-    #: The addresses of proxies whose X-Forwarded-* headers the admin believes.
+    #: Addresses of proxies whose X-Forwarded-* headers the admin trusts.
     admin_trusted_proxies: tuple[Network, ...] = ()
-    #: What a proxy puts before the admin's paths, as /nomad.
+    #: The prefix that a proxy adds to the admin's paths, such as /nomad.
     admin_prefix: str = ""
     #: Whether the admin refuses every change.
     admin_read_only: bool = False
     admin_host: str = "127.0.0.1"
     admin_port: int = 3000
-    #: The first port that this service's processes try for /metrics; 0 picks any free one; None is the service's own.
+    #: The first port that this service's processes try for /metrics; 0 chooses a free one; None is its default.
     metrics_port: int | None = None
-    #: Where it listens; whoever reaches the port may read the numbers.
+    #: The address to listen on; anyone who can reach the port may read the metrics.
     metrics_host: str = "127.0.0.1"
-    #: Names with dots by which Prometheus asks for it; addresses and names without dots are always allowed.
+    #: Host names with dots that Prometheus uses; addresses and names without dots are always allowed.
     metrics_hosts: tuple[str, ...] = ()
-    #: How long a stopping worker lets jobs finish.
+    #: How long a stopping worker waits for running jobs.
     shutdown_ms: int = 25_000
     sentry_dsn: SecretStr = SecretStr("")
     log_format: str = "logfmt"
@@ -134,7 +135,7 @@ class Settings:
         KNOWN.add(*self._secrets(), lasting=True)
 
     def _secrets(self) -> list[str]:
-        """Return what no text may hold."""
+        """Return the values that must be hidden in every text."""
         client_secret = self.eve_client_secret.get_secret_value()
         found = [client_secret, *(key.get_secret_value() for key in self.token_keys)]
         found += [*self.redis_url.secrets, *self.redis_cache_url.secrets, *self.database_url.secrets]
@@ -150,7 +151,7 @@ class Settings:
 
     @property
     def database_path(self) -> Path | None:
-        """The file of a SQLite database, None for another."""
+        """The file of a SQLite database, None for other databases."""
         url = self.database_url
         return Path(url.removeprefix("sqlite:///").partition("?")[0]) if url.startswith("sqlite:///") else None
 
@@ -158,25 +159,25 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read the settings from `environ`.
 
-        Raises `SettingsError` listing every wrong variable with its value and what is accepted.
+        Raises `SettingsError` with every invalid variable, its value and the allowed values.
         """
         return _Reader(environ).read()
 
 
 def _plain(secret: str | SecretStr) -> str:
-    # A `SecretUrl` would say its own text, without the password.
+    # `str()` of a `SecretUrl` would hide the password.
     return secret.get_secret_value() if isinstance(secret, SecretStr) else str.__str__(secret)
 
 
 class Origin(NamedTuple):
-    """Where a setting comes from: its variable, and the variables that were read for it (none: the default)."""
+    """Where a setting comes from: its variable, and the variables that were read for it (empty for the default)."""
 
     variable: str
     read: tuple[str, ...]
 
 
 def read_with_origins(environ: Mapping[str, str]) -> tuple[Settings, Mapping[str, Origin]]:
-    """Read the settings from `environ`, and tell of each of them, by attribute, where it comes from.
+    """Read the settings from `environ`; return them with the origin of each, by attribute.
 
     Raises as `Settings.from_env`.
     """
@@ -185,12 +186,12 @@ def read_with_origins(environ: Mapping[str, str]) -> tuple[Settings, Mapping[str
 
 
 def is_secret(variable: str) -> bool:
-    """Return whether a variable's value may not be shown; of a URL, only its password may not."""
+    """Return whether a variable's value must be hidden; False for URLs, which hide only their password."""
     return _is_secret(variable) and not variable.endswith("_URL")
 
 
 class _Reader:
-    """Reads variable by variable and collects what is wrong, so that one start shows all of it."""
+    """Reads the variables one by one and collects all problems, so that one start shows all of them."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -202,38 +203,40 @@ class _Reader:
     def read(self) -> Settings:
         self._take("var_dir", "NOMAD_VAR_DIR", Path, "a directory's path")
         self._redis()
-        self._take("redis_cache_url", "REDIS_CACHE_URL", check_redis_url, REDIS_URLS_ACCEPTED)
+        self._take("redis_cache_url", "REDIS_CACHE_URL", check_redis_url, REDIS_URLS_ALLOWED)
         self._take("database_url", "DATABASE_URL", _database_url, "a sqlite:/// or postgresql:// URL")
-        self._take("concurrency", "NOMAD_CONCURRENCY", _whole(1, 1000), "a whole number from 1 to 1000")
-        self._take("max_retries", "NOMAD_MAX_RETRIES", _whole(1, 1000), "a whole number from 1 to 1000")
-        self._take("retry_delay_ms", "NOMAD_RETRY_DELAY", _whole(0, 604_800_000), "milliseconds from 0 to 604800000")
-        self._by_queue("queue_concurrency", "NOMAD_CONCURRENCY", _whole(1, 1000), "a whole number from 1 to 1000")
+        self._take("concurrency", "NOMAD_CONCURRENCY", _integer(1, 1000), "a whole number from 1 to 1000")
+        self._take("max_retries", "NOMAD_MAX_RETRIES", _integer(1, 1000), "a whole number from 1 to 1000")
+        self._take("retry_delay_ms", "NOMAD_RETRY_DELAY", _integer(0, 604_800_000), "milliseconds from 0 to 604800000")
+        self._by_queue("queue_concurrency", "NOMAD_CONCURRENCY", _integer(1, 1000), "a whole number from 1 to 1000")
         for name in ("keep_completed", "keep_failed"):
-            self._take(name, f"NOMAD_{name.upper()}", _keep, _KEEP_ACCEPTED)
-            self._by_queue(f"queue_{name}", f"NOMAD_{name.upper()}", _keep, _KEEP_ACCEPTED)
-        self._take("modules", "NOMAD_MODULES", _modules, "Python module names with commas between them")
+            self._take(name, f"NOMAD_{name.upper()}", _retention, _RETENTION_ALLOWED)
+            self._by_queue(f"queue_{name}", f"NOMAD_{name.upper()}", _retention, _RETENTION_ALLOWED)
+        self._take("modules", "NOMAD_MODULES", _modules, "comma-separated Python module names")
         for name in ("eve_client_id", "eve_client_secret", "esi_user_agent"):
             self._take(name, name.upper(), _printable, "printable text without line breaks")
-        self._take("sentry_dsn", "SENTRY_DSN", _dsn, "a project's DSN, as https://KEY@sentry.example.org/1")
-        self._take("esi_base_url", "ESI_BASE_URL", _tls_url, _TLS_URL_ACCEPTED)
-        self._take("sso_base_url", "SSO_BASE_URL", _tls_url, _TLS_URL_ACCEPTED)
-        self._take("token_keys", "NOMAD_TOKEN_KEYS", _token_keys, KEYS_ACCEPTED)
-        self._take("admin_tokens", "NOMAD_ADMIN_TOKENS", parse_tokens, TOKENS_ACCEPTED)
-        self._take("admin_hosts", "NOMAD_ADMIN_HOSTS", _hosts, "host names without ports, with commas between them")
+        self._take("sentry_dsn", "SENTRY_DSN", _dsn, "a project's DSN, such as https://KEY@sentry.example.org/1")
+        self._take("esi_base_url", "ESI_BASE_URL", _tls_url, _TLS_URL_ALLOWED)
+        self._take("sso_base_url", "SSO_BASE_URL", _tls_url, _TLS_URL_ALLOWED)
+        self._take("token_keys", "NOMAD_TOKEN_KEYS", _token_keys, KEYS_ALLOWED)
+        self._take("admin_tokens", "NOMAD_ADMIN_TOKENS", parse_tokens, TOKENS_ALLOWED)
+        self._take("admin_hosts", "NOMAD_ADMIN_HOSTS", _hosts, "comma-separated host names without ports")
         self._take(
             "admin_trusted_proxies",
             "NOMAD_ADMIN_TRUSTED_PROXIES",
             parse_networks,
-            "addresses or networks with commas between them, as 127.0.0.1,10.0.0.0/8",
+            "comma-separated addresses or networks, such as 127.0.0.1,10.0.0.0/8",
         )
-        self._take("admin_prefix", "ADMIN_PREFIX", parse_prefix, "a path as /nomad, that does not begin with /admin")
+        self._take(
+            "admin_prefix", "ADMIN_PREFIX", parse_prefix, "a path such as /nomad that does not begin with /admin"
+        )
         self._take("admin_read_only", "NOMAD_ADMIN_READ_ONLY", _flag, "1 or 0")
         self._take("admin_host", "ADMIN_HOST", _listening, "a host name or address")
-        self._take("admin_port", "ADMIN_PORT", _whole(0, 65535), "a port from 0 to 65535")
+        self._take("admin_port", "ADMIN_PORT", _integer(0, 65535), "a port from 0 to 65535")
         self._take("metrics_host", "NOMAD_METRICS_HOST", _listening, "an address of this machine, or 0.0.0.0")
-        self._take("metrics_hosts", "NOMAD_METRICS_HOSTS", _hosts, "host names without ports, with commas between them")
-        self._take("metrics_port", "NOMAD_METRICS_PORT", _whole(0, 65535), "a port from 0 to 65535")
-        self._take("shutdown_ms", "NOMAD_SHUTDOWN_MS", _whole(0, 3_600_000), "milliseconds from 0 to 3600000")
+        self._take("metrics_hosts", "NOMAD_METRICS_HOSTS", _hosts, "comma-separated host names without ports")
+        self._take("metrics_port", "NOMAD_METRICS_PORT", _integer(0, 65535), "a port from 0 to 65535")
+        self._take("shutdown_ms", "NOMAD_SHUTDOWN_MS", _integer(0, 3_600_000), "milliseconds from 0 to 3600000")
         self._take("log_format", "LOG_FORMAT", _one_of("logfmt", "json"), "logfmt or json")
         self._take("log_level", "LOG_LEVEL", _one_of(*_LOG_LEVELS), ", ".join(_LOG_LEVELS))
         if self._problems:
@@ -245,89 +248,89 @@ class _Reader:
         if self._environ.get("REDIS_URL") and parts:
             self._problems.append(f"REDIS_URL and {', '.join(parts)} are both set; accepted: one or the other")
             return
-        self._take("redis_url", "REDIS_URL", check_redis_url, REDIS_URLS_ACCEPTED)
+        self._take("redis_url", "REDIS_URL", check_redis_url, REDIS_URLS_ALLOWED)
         self._values["redis_url_is_given"] = bool(parts or self._environ.get("REDIS_URL"))
         if not parts:
             path = self._values.get("var_dir", Settings.var_dir) / OWN_REDIS
             if not self._environ.get("REDIS_URL"):
                 self._own_redis(path)
             elif self._values.get("redis_url") == _saved_url(path):
-                # As for the parts that `nomad run all` supervises: the same Redis, and the same log to look at.
+                # The programs that `nomad run all` supervises get it this way: the same Redis with the same log.
                 self._values["redis_url_file"] = path
             return
         self.origins["redis_url"] = Origin("REDIS_URL", tuple(parts))
-        accepted = "a host name or address alone; REDIS_PORT and REDIS_DB say the rest"
-        host = self._one("REDIS_HOST", _host, accepted, "localhost")
-        port = self._one("REDIS_PORT", _whole(1, 65535), "a port from 1 to 65535", 6379)
-        db = self._one("REDIS_DB", _whole(0, 1_000_000), "a database number, 0 or more", 0)
-        # A file that it was read from ends in a line break; spaces may belong to it.
+        allowed = "only a host name or address; set the rest with REDIS_PORT and REDIS_DB"
+        host = self._one("REDIS_HOST", _host, allowed, "localhost")
+        port = self._one("REDIS_PORT", _integer(1, 65535), "a port from 1 to 65535", 6379)
+        db = self._one("REDIS_DB", _integer(0, 1_000_000), "a database number, 0 or more", 0)
+        # It may come from a file that ends with a newline; spaces may be part of it.
         password = self._environ.get("REDIS_PASSWORD", "").rstrip("\r\n")
         login = f":{quote(password, safe='')}@" if password else ""
         self._values["redis_url"] = f"redis://{login}{host}:{port}/{db}"
 
     def _own_redis(self, path: Path) -> None:
-        """Take the Redis that `nomad run all` has brought, if it has: its password lets us into no other."""
+        """Use the Redis that `nomad run all` started, if any; its password is not valid for any other Redis."""
         try:
             text = path.read_text(encoding="utf-8").strip()
             url = check_redis_url(text)
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
-            why = str(error) if isinstance(error, OSError) else "what it holds is no URL"
+            why = str(error) if isinstance(error, OSError) else "its content is not a valid URL"
             self._problems.append(
                 f"REDIS_URL is not set, and {path} cannot be used ({why}); accepted: set REDIS_URL, or "
-                "remove the file: `make run` writes it anew"
+                "delete the file: `make run` writes a new one"
             )
             return
         self._values |= {"redis_url": url, "redis_url_file": path, "redis_url_is_given": True}
         self.origins["redis_url"] = Origin("REDIS_URL", (str(path),))
 
-    def _by_queue(self, attribute: str, prefix: str, parse: Callable[[str], T], accepted: str) -> None:
-        """Read `PREFIX_<QUEUE>` for every queue that is named so."""
+    def _by_queue(self, attribute: str, prefix: str, parse: Callable[[str], T], allowed: str) -> None:
+        """Read every variable of the form `PREFIX_<QUEUE>`."""
         found: dict[str, T] = {}
         for name in self._environ:
             match = re.fullmatch(rf"{prefix}_([A-Z][A-Z0-9_]*)", name)
             if match and self._environ[name]:
-                value = self._one(name, parse, accepted, None)
+                value = self._one(name, parse, allowed, None)
                 if value is not None:
                     found[match[1].lower().replace("_", "-")] = value
         read = tuple(sorted(self._read[name] for name in self._read if name.startswith(f"{prefix}_")))
         self.origins[attribute] = Origin(f"{prefix}_<QUEUE>", read)
         self._values[attribute] = MappingProxyType(found)
 
-    def _take(self, attribute: str, name: str, parse: Callable[[str], Any], accepted: str) -> None:
-        value = self._one(name, parse, accepted, None)
+    def _take(self, attribute: str, name: str, parse: Callable[[str], Any], allowed: str) -> None:
+        value = self._one(name, parse, allowed, None)
         self.origins[attribute] = Origin(name, (self._read[name],) if name in self._read else ())
         if value is not None:
             self._values[attribute] = value
 
-    def _one(self, name: str, parse: Callable[[str], T], accepted: str, default: D) -> T | D:
-        """Return the parsed variable, or `default` when it is unset, empty or wrong (which is noted)."""
-        asked = name
+    def _one(self, name: str, parse: Callable[[str], T], allowed: str, default: D) -> T | D:
+        """Return the parsed variable, or `default` if it is unset, empty or invalid (then a problem is added)."""
+        requested = name
         name, text = self._find(name)
         if not text:
             return default
-        self._read[asked] = name
+        self._read[requested] = name
         try:
             return parse(text)
         except ValueError as error:
             shown = "(hidden)" if _is_secret(name) else repr(text)
             why = f", and {error}" if isinstance(error, (WrongEntry, WrongRedisUrl)) else ""
-            self._problems.append(f"{name} is {shown}{why}; accepted: {accepted}")
+            self._problems.append(f"{name} is {shown}{why}; accepted: {allowed}")
             return default
 
     def _find(self, name: str) -> tuple[str, str]:
         text = self._environ.get(name, "").strip()
         old = _OLD_NAMES.get(name)
         if not text and old and self._environ.get(old, "").strip():
-            # Shown even when warnings are errors elsewhere: the old name works, and says what to do.
+            # A warning and not an error: the old name still works.
             warnings.warn(f"{old} is the original system's name; set {name} instead", FutureWarning, stacklevel=2)
             return old, self._environ[old].strip()
         return name, text
 
 
 def _saved_url(path: Path) -> str | None:
-    """Return the address in a file, None if the file cannot be read."""
+    """Return the URL in a file, or None if the file cannot be read."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
@@ -338,7 +341,7 @@ def _is_secret(name: str) -> bool:
     return name.endswith(("_SECRET", "_PASSWORD", "_TOKENS", "_KEYS", "_DSN", "_URL"))
 
 
-def _whole(low: int, high: int) -> Callable[[str], int]:
+def _integer(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
             raise ValueError(text)
@@ -347,19 +350,19 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
-_KEEP_ACCEPTED = "jobs/age, as 1000/24h (units m, h, d; 0/0h keeps none)"
+_RETENTION_ALLOWED = "jobs/age, such as 1000/24h (units m, h, d; 0/0h keeps none)"
 
 
-def _keep(text: str) -> Keep:
-    match = _KEPT.fullmatch(text.lower())
+def _retention(text: str) -> Keep:
+    match = _RETENTION.fullmatch(text.lower())
     if match is None:
         raise ValueError(text)
     return Keep(int(match[1]), int(match[2]) * _UNIT_MS[match[3]])
 
 
-def _one_of(*accepted: str) -> Callable[[str], str]:
+def _one_of(*allowed: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
-        if text.lower() not in accepted:
+        if text.lower() not in allowed:
             raise ValueError(text)
         return text.lower()
 
@@ -380,12 +383,12 @@ def _url(*schemes: str) -> Callable[[str], str]:
 def _database_url(text: str) -> str:
     url = urlsplit(text)
     if url.scheme == "sqlite" and url.netloc:
-        # A file has no host: sqlite://localhost/a is meant as sqlite:///a, or as a path from the root.
+        # A file has no host: sqlite://localhost/a could mean sqlite:///a or an absolute path.
         raise ValueError(text)
     return _url("sqlite", "postgresql", "postgresql+psycopg")(text)
 
 
-_TLS_URL_ACCEPTED = "an https:// URL; http:// for a loopback address alone, since tokens travel in it"
+_TLS_URL_ALLOWED = "an https:// URL; http:// only for a loopback address, because tokens are sent to it"
 
 
 def _tls_url(text: str) -> str:
@@ -447,8 +450,8 @@ def _token_keys(text: str) -> tuple[str, ...]:
     keys = _words(text)
     if not is_strong(keys[0]):
         raise WrongEntry(
-            "its first key, which encrypts, is not 32 random bytes in base64 or hexadecimal; an older key stays as it "
-            "is behind a new one"
+            "its first key, which encrypts, is not 32 random bytes in base64 or hexadecimal; keep an older key "
+            "unchanged after a new one"
         )
     return keys
 

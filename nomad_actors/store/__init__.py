@@ -1,4 +1,4 @@
-"""The database: characters, encrypted tokens, ESI's documents and the history made from them."""
+"""The database: characters, encrypted tokens, ESI's documents and the history derived from them."""
 
 from __future__ import annotations
 

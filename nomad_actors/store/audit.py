@@ -1,8 +1,7 @@
-"""The audit log: what was asked of the admin, by whom, and how it ended; and what was refused.
+"""The audit log: every change requested from the admin, by whom and with what outcome, and every refused request.
 
-A change is written before it acts and completed afterwards, so that one whose process died still stands here, without
-an end. Refusals are kept apart in number: a flood of them neither grows the table without end nor drives out what
-operators did.
+A change is logged before it runs and completed afterwards, so that it is still here, without an outcome, if its process
+dies. Refusals have their own limit: a flood of them neither grows the table without end nor displaces changes.
 """
 
 from __future__ import annotations
@@ -18,25 +17,25 @@ from .database import Database
 from .misfits import MAX_MS, fits
 from .schema import audit_log
 
-#: What is kept: by count, of changes and of refusals, and by age.
+#: Retention: by number of changes and of refusals, and by age.
 KEEP_CHANGES = 100_000
 KEEP_REFUSALS = 20_000
 KEEP_MS = 400 * 86_400_000
-#: How many old rows one write removes at most: more than it adds, and still a short transaction.
+#: Most old rows that one write removes: more than it adds, but still a short transaction.
 STEP_ROWS = 50
 
-#: Refusals written within `REFUSALS_MS`, of one source for one reason and of all together.
+#: Most refusals written within `REFUSALS_MS`: of one source for one reason, and of all sources.
 REFUSALS_MS = 600_000
-REFUSALS_A_REASON = 50
+REFUSALS_PER_REASON = 50
 REFUSALS_IN_ALL = 1000
 
-#: Of a path, a body in short and an error.
+#: For a path, a shortened body and an error.
 MAX_TEXT_CHARS = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditedRequest:
-    """Who asked for what; `source` is whose tries are counted together."""
+    """Who requested what; attempts are counted per `source`."""
 
     request_id: str
     actor: str
@@ -51,14 +50,14 @@ class AuditedRequest:
     job_id: str | None = None
     schedule: str | None = None
     body: str | None = None
-    #: Length and SHA-256 (hex) of the body as it came.
+    #: Length and SHA-256 (hex) of the body as received.
     body_bytes: int | None = None
     body_sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditEntry(AuditedRequest):
-    """One row of the log; `ended_ms` is None for a change whose end nobody wrote."""
+    """One row of the log; `ended_ms` is None for a change whose outcome was not written."""
 
     id: int
     at_ms: int
@@ -69,7 +68,7 @@ class AuditEntry(AuditedRequest):
     error: str | None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the entry as the API and the command show it."""
+        """Return the entry as the API and the command line show it."""
         return {
             "id": str(self.id),
             "at": self.at_ms,
@@ -101,18 +100,18 @@ class Audit:
         self._clock = clock
 
     def asked(self, request: AuditedRequest) -> int:
-        """Write a change before it acts; return the entry's id for `outcome`.
+        """Log a change before it runs; return the entry's id for `outcome`.
 
-        Raises `Unavailable`: then the change must not act.
+        Raises `Unavailable`; then the change must not run.
         """
         now_ms = self._clock.now_ms()
         with self._database.write() as connection:
             entry_id = _insert(connection, request, now_ms, refused=False)
-            _step(connection, now_ms, refused=False, keep=KEEP_CHANGES)
+            _remove_old(connection, now_ms, refused=False, keep=KEEP_CHANGES)
         return entry_id
 
     def outcome(self, entry_id: int, status: int, error: str | None = None) -> None:
-        """Write how a change ended: its HTTP status, and what was wrong.
+        """Log the outcome of a change: its HTTP status, and the error if there was one.
 
         Raises `Unavailable`.
         """
@@ -123,35 +122,35 @@ class Audit:
     def refused(
         self, request: AuditedRequest, status: int, reason: str, error: str, *, is_counted: bool = False
     ) -> bool:
-        """Write a refusal, unless it is one of too many of late: of its source for this reason, or of all together.
+        """Log a refusal unless there were too many recently, from its source for this reason or from all sources.
 
-        One that `is_counted` is what `refusals_ms` will be asked for: only those of its own reason keep it out, and the
-        same one again, by its `error`, is not another. Returns whether it was written. Raises `Unavailable`.
+        A refusal that `is_counted` is one that `refusals_ms` returns: only refusals for the same reason count against
+        it, and one with the same `error` is not logged again. Returns whether it was written. Raises `Unavailable`.
         """
         now_ms = self._clock.now_ms()
         recent = sa.select(audit_log.c.entry_id).where(
             audit_log.c.at_ms > now_ms - REFUSALS_MS, audit_log.c.refused.is_(True)
         )
-        alike = recent.filter_by(source=request.source, reason=reason)
+        similar = recent.filter_by(source=request.source, reason=reason)
         bounds = [
-            (alike, REFUSALS_A_REASON),
+            (similar, REFUSALS_PER_REASON),
             (recent.filter_by(reason=reason) if is_counted else recent, REFUSALS_IN_ALL),
         ]
         if is_counted:
-            bounds.append((alike.filter_by(error=_clean("error", error)), 1))
+            bounds.append((similar.filter_by(error=_clean("error", error)), 1))
         with self._database.read() as connection:
-            if any(_are_there(connection, query, most) for query, most in bounds):
+            if any(_has_at_least(connection, query, limit) for query, limit in bounds):
                 return False
         ended = {"reason": reason, "ended_ms": now_ms, "status": status, "error": _clean("error", error)}
         with self._database.write() as connection:
             _insert(connection, request, now_ms, refused=True, **ended)
-            _step(connection, now_ms, refused=True, keep=KEEP_REFUSALS)
+            _remove_old(connection, now_ms, refused=True, keep=KEEP_REFUSALS)
         return True
 
     def refusals_ms(self, source: str, reason: str, since_ms: int, limit: int) -> list[int]:
-        """Return when a source was last refused for one reason, newest first, at most `limit` times (epoch ms).
+        """Return the last times (epoch ms) when a source was refused for a reason, newest first, at most `limit`.
 
-        Those with the same `error` are one: at the same instant several may have been written. Raises `Unavailable`.
+        Refusals with the same `error` count once: several may have been written at the same time. Raises `Unavailable`.
         """
         last_ms = sa.func.max(audit_log.c.at_ms)
         query = (
@@ -176,22 +175,22 @@ class Audit:
         since_ms: int | None = None,
         until_ms: int | None = None,
     ) -> tuple[list[AuditEntry], int | None]:
-        """Return up to `limit` entries, newest first, and where the next page begins (None after the last).
+        """Return up to `limit` entries, newest first, and the cursor of the next page (None after the last).
 
-        `endpoint` is a whole one or how it ends: `retry` finds the retries of the API, the pages and the command.
-        `since_ms` is inclusive, `until_ms` is not. Raises `Unavailable`.
+        `endpoint` is an endpoint or its end: `retry` finds retries from the API, the pages and the command line.
+        `since_ms` is inclusive, `until_ms` is exclusive. Raises `Unavailable`.
         """
         column = audit_log.c
-        is_whole = fits(self._database, audit_log).label("is_whole")
-        query = sa.select(audit_log, is_whole).order_by(column.entry_id.desc()).limit(limit + 1)
+        is_valid = fits(self._database, audit_log).label("is_valid")
+        query = sa.select(audit_log, is_valid).order_by(column.entry_id.desc()).limit(limit + 1)
         if cursor is not None:
             query = query.where(column.entry_id < cursor)
         for name, value in (("actor", actor), ("queue", queue), ("job_id", job_id)):
             if value is not None:
                 query = query.filter_by(**{name: _clean(name, value)})
         if endpoint is not None:
-            ends = column.endpoint.endswith("/" + (_clean("endpoint", endpoint) or "").lstrip("/"), autoescape=True)
-            query = query.where(ends)
+            suffix = "/" + (_clean("endpoint", endpoint) or "").lstrip("/")
+            query = query.where(column.endpoint.endswith(suffix, autoescape=True))
         if since_ms is not None:
             query = query.where(column.at_ms >= since_ms)
         if until_ms is not None:
@@ -210,46 +209,46 @@ def _insert(connection: Connection, request: AuditedRequest, at_ms: int, *, refu
     return int(key[0])
 
 
-def _are_there(connection: Connection, query: sa.Select[int], count: int) -> bool:
+def _has_at_least(connection: Connection, query: sa.Select[int], count: int) -> bool:
     found = connection.scalar(sa.select(sa.func.count()).select_from(query.limit(count).subquery()))
     return (found or 0) >= count
 
 
-def _step(connection: Connection, now_ms: int, *, refused: bool, keep: int) -> None:
-    """Remove a few rows that are too old, or beyond what is kept of their kind."""
+def _remove_old(connection: Connection, now_ms: int, *, refused: bool, keep: int) -> None:
+    """Remove a few rows that exceed the retention of their kind, by age or by number."""
     column = audit_log.c
     kind = sa.select(column.entry_id).where(column.refused.is_(refused))
-    beyond = connection.scalar(kind.order_by(column.entry_id.desc()).limit(1).offset(keep))
-    for wrong in (column.at_ms < now_ms - KEEP_MS, column.entry_id <= (beyond or 0)):
-        oldest = kind.where(wrong).order_by(column.entry_id).limit(STEP_ROWS)
+    newest_surplus_id = connection.scalar(kind.order_by(column.entry_id.desc()).limit(1).offset(keep))
+    for is_old in (column.at_ms < now_ms - KEEP_MS, column.entry_id <= (newest_surplus_id or 0)):
+        oldest = kind.where(is_old).order_by(column.entry_id).limit(STEP_ROWS)
         connection.execute(sa.delete(audit_log).where(column.entry_id.in_(oldest)))
 
 
 def _clean(column: str, text: str | None) -> str | None:
-    """Return text that both databases take in a column: PostgreSQL knows no NUL, and neither a lone surrogate.
+    """Return text that both databases can store: PostgreSQL accepts no NUL, and neither accepts a lone surrogate.
 
-    Of a longer one the end is kept too: an address' last word says what was done.
+    A text that is too long is cut in the middle: the last word of a path says what was done.
     """
     if text is None:
         return None
     text = text.replace("\x00", "\\0").encode("utf-8", "backslashreplace").decode()
-    most = getattr(audit_log.c[column].type, "length", None) or MAX_TEXT_CHARS
-    if len(text) <= most:
+    max_chars = getattr(audit_log.c[column].type, "length", None) or MAX_TEXT_CHARS
+    if len(text) <= max_chars:
         return text
-    end = most // 4
-    return f"{text[: most - end - 1]}…{text[-end:]}"
+    end = max_chars // 4
+    return f"{text[: max_chars - end - 1]}…{text[-end:]}"
 
 
 def _entry(row: Row[tuple[object, ...]]) -> AuditEntry:
     values: dict[str, Any] = dict(row._mapping)
-    if not values.pop("is_whole"):
+    if not values.pop("is_valid"):
         values |= {name: _readable(name, value) for name, value in values.items()}
-        values["error"] = f"changed by another hand, and shown as far as it can be read; {values['error'] or ''}"
+        values["error"] = f"another program changed this row; only readable values are shown; {values['error'] or ''}"
     return AuditEntry(id=values.pop("entry_id"), **values)
 
 
 def _readable(name: str, value: object) -> object:
-    """Return what can be shown of a value that may not fit its column."""
+    """Return a value that may not fit its column in a form that can be shown."""
     kind = audit_log.c[name].type
     if value is None or isinstance(kind, sa.Boolean):
         return value

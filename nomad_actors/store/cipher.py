@@ -1,7 +1,7 @@
-"""How tokens lie in the database: AES-256-GCM, the key named in each value, bound to one character.
+"""Encryption of the stored tokens: AES-256-GCM, with the key's id in each value, bound to one character.
 
-A stored value reads `v1.<key id>.<base64 of nonce and ciphertext>`. The character and the kind of token are
-authenticated with it, so a value copied to another character's row does not decrypt.
+A stored value has the form `v1.<key id>.<base64 of nonce and ciphertext>`. The character and the kind of token are
+authenticated with it, so a value copied to another character's row cannot be decrypted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from ..errors import NomadError, SettingsError
 from ..logs.known_secrets import KNOWN
 from ..settings import Settings
-from ..settings.token_keys import ACCEPTED
+from ..settings.token_keys import ALLOWED
 from .database import Database
 from .key_file import KEY_FILE, make_key, read_key
 from .login_keys import refuse_lost_keys, stored_logins_by_key
@@ -34,18 +34,18 @@ _NONCE_BYTES = 12
 
 
 class UndecryptableToken(NomadError):
-    """Raised when a stored token fits none of the keys, or was altered or moved to another row."""
+    """Raised if no key decrypts a stored token, or if it was altered or moved to another row."""
 
 
 class TokenCipher:
-    """Encrypts with the first of `keys` and decrypts with whichever made the value.
+    """Encrypts with the first of `keys` and decrypts with any of them.
 
-    32 bytes are derived from each; `source` says where they come from. Raises `SettingsError` without keys.
+    32 bytes are derived from each key; `source` is where they come from. Raises `SettingsError` without keys.
     """
 
     def __init__(self, keys: Sequence[str], source: str = "NOMAD_TOKEN_KEYS") -> None:
         if not keys or not all(keys):
-            raise SettingsError(["NOMAD_TOKEN_KEYS holds no key; accepted: keys with commas between them"])
+            raise SettingsError(["NOMAD_TOKEN_KEYS contains no key; accepted: comma-separated keys"])
         KNOWN.add(*keys, lasting=True)
         derived = [_derive(key) for key in keys]
         self._ciphers = {_key_id(key): AESGCM(key) for key in derived}
@@ -59,10 +59,10 @@ class TokenCipher:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> TokenCipher:
-        """Return a cipher with the settings' keys, else with the key file in `var_dir`, made once.
+        """Return a cipher with the settings' keys, or else with the key file in `var_dir`, which is created if missing.
 
-        Raises `SettingsError` when a database that several hosts share comes without keys, or the file cannot be used;
-        `KeyIsLost` when there is no file, and logins are stored.
+        Raises `SettingsError` if there are no keys for a database that several hosts share, or if the file is invalid;
+        `KeyIsLost` if the file is missing but logins are stored.
         """
         found = cls.at_hand(settings)
         if found is not None:
@@ -70,7 +70,7 @@ class TokenCipher:
         path = settings.var_dir / KEY_FILE
         if not settings.database_url.startswith("sqlite"):
             raise SettingsError(
-                [f"NOMAD_TOKEN_KEYS is not set; accepted with PostgreSQL: {ACCEPTED}, the same on every host"]
+                [f"NOMAD_TOKEN_KEYS is not set; accepted with PostgreSQL: {ALLOWED}, the same on every host"]
             )
         with closing(Database(settings.database_url)) as database:
             refuse_lost_keys(stored_logins_by_key(database), [], str(path))
@@ -78,9 +78,9 @@ class TokenCipher:
 
     @classmethod
     def at_hand(cls, settings: Settings) -> TokenCipher | None:
-        """Return a cipher with the keys that there are; None if there are none.
+        """Return a cipher with the existing keys, or None if there are none.
 
-        Raises `SettingsError` for a key file that cannot be used.
+        Raises `SettingsError` if the key file is invalid.
         """
         if settings.token_keys:
             return cls([key.get_secret_value() for key in settings.token_keys])
@@ -90,23 +90,23 @@ class TokenCipher:
         return None if key is None else cls([key], str(settings.var_dir / KEY_FILE))
 
     def encrypt(self, token: str, *, character_id: int, kind: TokenKind) -> str:
-        """Return `token` as it may lie in the database."""
+        """Return `token` encrypted for the database."""
         nonce = os.urandom(_NONCE_BYTES)
         cipher = self._ciphers[self.current_key_id]
         sealed = nonce + cipher.encrypt(nonce, token.encode(), _bound_to(character_id, kind))
         return f"{_FORMAT}.{self.current_key_id}.{base64.b64encode(sealed).decode()}"
 
     def decrypt(self, stored: str, *, character_id: int, kind: TokenKind) -> str:
-        """Return the token in `stored`.
+        """Return the decrypted token.
 
-        Raises `UndecryptableToken` when the key is missing or the value is not this character's.
+        Raises `UndecryptableToken` if the key is missing or the value does not belong to this character.
         """
         form, _, rest = stored.partition(".")
         key_id, _, text = rest.partition(".")
         if form != _FORMAT or key_id not in self._ciphers:
             raise UndecryptableToken(
                 f"the {kind} token of character {character_id} was encrypted with key {key_id or '(none)'}, "
-                f"which is not among the keys at hand ({', '.join(self._ciphers)}); "
+                f"which is not one of the current keys ({', '.join(self._ciphers)}); "
                 "put the old key back at the end of NOMAD_TOKEN_KEYS"
             )
         try:

@@ -1,9 +1,8 @@
-"""The engine, and the two kinds of transaction: reading, and writing one at a time.
+"""The engine and the two kinds of transactions: reading, and writing one at a time.
 
-SQLite runs in WAL mode: readers never wait. A writing transaction begins IMMEDIATE, because a reading one
-that turns into a writing one fails at once with "database is locked" when another has written meanwhile;
-and within a process writers queue at a lock of ours, because SQLite's own waiters sleep and poll, and may
-starve.
+SQLite runs in WAL mode, so readers never wait. A write transaction begins IMMEDIATE, because a read transaction that
+starts to write fails immediately with "database is locked" if another one has written meanwhile. Within a process,
+writers queue for our own lock, because SQLite's waiters sleep and poll, and may starve.
 """
 
 from __future__ import annotations
@@ -29,22 +28,21 @@ from .url import check_options, parse
 
 BUSY_TIMEOUT_MS = 10_000
 _TURN_WAIT_MS = 10
-#: How long one statement of a migration may take, or the wait for another process that is at it.
+#: How long one statement of a migration, or the wait for another migrating process, may take.
 MIGRATION_SECONDS = 600.0
 #: More than the threads of a worker process (its queues' concurrencies, 19 by default) and its other users.
 POOL_SIZE, POOL_OVERFLOW = 10, 40
 
 
 class Database:
-    """One database, by URL: `sqlite:///path` or `postgresql://…`; nothing connects before the first use.
+    """One database, by URL: `sqlite:///path` or `postgresql://…`; it connects on first use.
 
-    The first transaction of a process creates or migrates the schema. Raises `SettingsError` for a URL that
-    names no usable database.
+    The first transaction of a process creates or migrates the schema. Raises `SettingsError` for an invalid URL.
 
     Parameters:
-      wait_ms: how long a transaction waits for its turn to write, and then for other processes' writers; of PostgreSQL
-        how long all of it may take, None for a minute an answer. Workers have patience, a program that somebody waits
-        for has not.
+      wait_ms: SQLite: how long a transaction waits for this process's writers, and then for those of other processes
+        (None: 10 s each). PostgreSQL: how long a transaction may take (None: a minute per response). Workers can wait;
+        programs with a waiting user cannot.
     """
 
     def __init__(self, url: str, *, wait_ms: int | None = None) -> None:
@@ -57,26 +55,26 @@ class Database:
         self._ready_lock = threading.Lock()
         self._ready_pid = 0
         self._revision = ""
-        #: The file (device and inode) that this process has open, where the database is one.
+        #: The SQLite file (device and inode) that this process has open.
         self._file: tuple[int, int] | None = None
-        #: Why the schema could not be brought up to date, and when that was (monotonic).
+        #: The error of the last failed migration, and its time (monotonic).
         self._unready: tuple[Unavailable, float] | None = None
 
     @property
     def is_sqlite(self) -> bool:
-        """Whether this is SQLite: one host, one writer."""
+        """Whether this is SQLite, which means one host and one writer."""
         return self.url.get_backend_name() == "sqlite"
 
     @property
     def was_used(self) -> bool:
-        """Whether this process has had a transaction on it."""
+        """Whether this process has used the database."""
         return self._ready_pid == os.getpid()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Give a connection in a transaction that only reads: one consistent view.
+        """Yield a connection in a read-only transaction with one consistent view.
 
-        Raises `Unavailable` when the database does not answer.
+        Raises `Unavailable` if the database does not answer.
         """
         self.migrate()
         self._check_file()
@@ -85,9 +83,9 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Give a connection in a transaction that writes; keep it short, with no other I/O inside.
+        """Yield a connection in a write transaction; keep it short, without other I/O inside.
 
-        Raises `Unavailable` when the database does not answer.
+        Raises `Unavailable` if the database does not answer.
         """
         self.migrate()
         self._check_file()
@@ -95,27 +93,27 @@ class Database:
             yield connection
 
     def migrate(self) -> None:
-        """Create the schema or bring it up to date, once a process; many processes may do so at once.
+        """Create or migrate the schema, once per process; several processes may do so at the same time.
 
-        Raises `Unavailable` when the database does not answer, `SchemaTooNew` when a newer release made it.
+        Raises `Unavailable` if the database does not answer, `SchemaTooNew` if a newer release migrated it.
         """
         if self._ready_pid == os.getpid():
             return
         began_mono = time.monotonic()
-        # Whoever is at it gives up in half the time.
-        patience = None if self._wait_seconds is None else 2 * self._wait_seconds
-        with _held(self._ready_lock, patience, "others have been bringing its schema up to date"):
+        # The thread that migrates gives up after half of this time.
+        timeout_seconds = None if self._wait_seconds is None else 2 * self._wait_seconds
+        with _held(self._ready_lock, timeout_seconds, "others have been migrating its schema"):
             if self._ready_pid == os.getpid():
                 return
             if self._unready is not None and self._unready[1] >= began_mono:
-                # It was tried while we waited; one after another would wait once more each.
+                # Another thread tried it while we waited; if each thread tried again, the waits would add up.
                 raise Unavailable(str(self._unready[0])) from self._unready[0]
             try:
                 self._migrate()
             except Unavailable as error:
                 self._unready = error, time.monotonic()
                 raise
-            self._file = self._file_there()
+            self._file = self._current_file()
             self._ready_pid = os.getpid()
 
     def _migrate(self) -> None:
@@ -125,25 +123,25 @@ class Database:
             self._revision = bring_up_to_date(self._writer, self._wait_seconds)
 
     def check_revision(self, connection: Connection) -> None:
-        """Check that nobody has migrated the database since this process began to use it.
+        """Check that the database has not been migrated since this process began to use it.
 
         Raises `SchemaTooNew`.
         """
         check_revision(connection, self._revision)
 
     def schema(self) -> Schema:
-        """Return which schema the database has, without migrating it.
+        """Return the schema of the database, without migrating it.
 
-        Raises `Unavailable` when it does not answer, or is none.
+        Raises `Unavailable` if it does not answer or is not a database.
         """
         with self.unmigrated() as connection:
             return schema_of(connection)
 
     @contextmanager
     def unmigrated(self) -> Iterator[Connection]:
-        """Give a connection that only reads, without migrating.
+        """Yield a read-only connection without migrating the schema.
 
-        Raises `Unavailable` when the database does not answer, or is none.
+        Raises `Unavailable` if the database does not answer or is not a database.
         """
         if self.was_used:
             self._check_file()
@@ -154,29 +152,29 @@ class Database:
             raise Unavailable(f"the database cannot be read: {error.orig}") from error
 
     def close(self) -> None:
-        """Close every connection that no transaction holds."""
+        """Close all connections that no transaction uses."""
         self.engine.dispose()
 
     def _check_file(self) -> None:
-        """Refuse a file that was moved, deleted or replaced: what is written now would be lost with this process.
+        """Check that the file was not moved, deleted or replaced: later writes would be lost when this process ends.
 
         Raises `Unusable`.
         """
-        there = self._file_there()
-        if there == self._file:
+        current = self._current_file()
+        if current == self._file:
             return
         path = self.url.database
-        if there is None:
+        if current is None:
             raise Unusable(
                 f"the database file {path} was moved or deleted while this process has it open",
-                "put it back with -wal and -shm; of a deleted one, /proc/PID/fd of a running process has the rest",
+                "put it back with -wal and -shm; a deleted file is still in /proc/PID/fd of a running process",
             )
         raise Unusable(
-            f"another file was put in the place of the database {path} while this process has that open",
+            f"the database file {path} was replaced by another file while this process has it open",
             "put the first one back, or restart the programs to use the new one",
         )
 
-    def _file_there(self) -> tuple[int, int] | None:
+    def _current_file(self) -> tuple[int, int] | None:
         if not self.is_sqlite:
             return None
         try:
@@ -184,7 +182,7 @@ class Database:
         except FileNotFoundError:
             return None
         except OSError:
-            # Whoever opens it says why.
+            # Opening the file will report this error.
             return self._file
         return found.st_dev, found.st_ino
 
@@ -194,10 +192,10 @@ class Database:
         self._write_lock = threading.Lock()
 
     def _in_time(self, **limits: float) -> AbstractContextManager[None]:
-        """Let what is asked inside end in time, for databases that may never answer."""
+        """Limit the time of the queries inside, for databases that may never answer."""
         if self.is_sqlite:
             return nullcontext()
-        # Here, not above: PostgreSQL's driver is an extra.
+        # Imported here: PostgreSQL's driver is an extra.
         from .postgres import answered_within
 
         if self._wait_seconds is not None:
@@ -207,15 +205,15 @@ class Database:
     def _turn(self) -> AbstractContextManager[None]:
         if not self.is_sqlite:
             return nullcontext()
-        # Each that comes before may wait as long as we.
+        # The writers before us may wait as long as we do.
         return _held(self._write_lock, self._busy_ms / 1000, "others have been writing")
 
 
 @contextmanager
 def _held(lock: threading.Lock, seconds: float | None, why: str) -> Iterator[None]:
-    """Hold a lock that is waited for no longer than `seconds`, None for as long as it takes.
+    """Hold a lock, after waiting at most `seconds` (None: without limit).
 
-    Raises `Unavailable`, saying `why` it could not be had.
+    Raises `Unavailable` with `why` if the lock is not free in time.
     """
     if not lock.acquire(timeout=-1 if seconds is None else seconds):
         raise Unavailable(f"the database does not answer: {why} for {(seconds or 0) * 1000:.0f} ms")
@@ -232,14 +230,14 @@ def _translated(url: URL) -> Iterator[None]:
     except (sa.exc.OperationalError, sa.exc.InterfaceError, sqlite3.Error, PoolTimeout, OSError) as error:
         raise as_unavailable(error, url) from error
     except sa.exc.DatabaseError as error:
-        # SQLite has no class of its own for a file that is damaged, or none of its.
+        # SQLite has no error class for a file that is damaged or not a database.
         if type(error.orig) is not sqlite3.DatabaseError:
             raise
         raise as_unavailable(error, url) from error
 
 
 def _engine(url: URL, busy_ms: int, wait_ms: int | None) -> Engine:
-    # Parameters hold encrypted tokens and players' data: they stay out of errors and logs.
+    # Parameters contain encrypted tokens and players' data: they must not get into errors and logs.
     options: dict[str, Any] = {
         "pool_size": POOL_SIZE,
         "max_overflow": POOL_OVERFLOW,
@@ -278,12 +276,12 @@ def _connect_postgres(_dialect: object, _record: object, arguments: Any, options
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    # The driver's own BEGIN is deferred and comes late; ours is said explicitly in `_begin_sqlite`.
+    # The driver's own BEGIN is deferred and comes late; `_begin_sqlite` begins explicitly.
     connection.isolation_level = None
-    # Text that is no UTF-8 is shown as far as it goes: it would fail every query that meets it.
+    # Replace bytes that are not UTF-8: they would fail every query that reads them.
     connection.text_factory = _text
     connection.execute("PRAGMA foreign_keys = ON")
-    # FULL, not WAL's usual NORMAL: a rotated refresh token must survive a power cut, for the old one is dead.
+    # FULL, not WAL's usual NORMAL: a rotated refresh token must survive a power failure, because the old one is dead.
     connection.execute("PRAGMA synchronous = FULL")
 
 
@@ -301,10 +299,10 @@ def _begin_sqlite(busy_ms: int, connection: Connection) -> None:
 
 
 def _begin_writing(connection: sqlite3.Connection, busy_ms: int) -> None:
-    """Begin with the right to write, waiting for another process' writer at most `busy_ms`."""
+    """Begin a write transaction; wait for another process's writer at most `busy_ms`."""
     deadline = time.monotonic() + busy_ms / 1000
-    # SQLite's waiting sleeps longer each time, to 100 ms, and so a process that waited long keeps losing to those
-    # that came just now. Many short waits give each the same chance.
+    # While waiting, SQLite sleeps longer and longer, up to 100 ms, so a process that has waited long keeps losing to
+    # new ones. Many short waits give all of them the same chance.
     connection.execute(f"PRAGMA busy_timeout = {_TURN_WAIT_MS}")
     try:
         while True:

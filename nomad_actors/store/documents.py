@@ -1,8 +1,8 @@
-"""ESI's answers: the document, its rows and its validator, written in one transaction.
+"""ESI's responses: the document, its rows and its validator, written in one transaction.
 
-The validator (ETag) may only stand where the rows are: an answer "not modified" to a validator whose rows
-were lost would lose them for good. A collection with dates keeps the document but not every row, and says
-so in `rows_complete`; the next one without dates takes the rest from the document.
+The validator (ETag) must never be stored without its rows: a "not modified" response to it would lose them permanently.
+A collection with dates stores the document but not every row, and sets `rows_complete` to false; the next one without
+dates takes the other rows from the document.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RouteState:
-    """How current one route of one character is; see the columns of `sync_state`."""
+    """The sync state of one route of one character; see the columns of `sync_state`."""
 
     character_id: int
     route: str
@@ -48,13 +48,13 @@ class RouteState:
     due_priority: int | None
     asked_ms: int | None
     queued_ms: int | None
-    #: Of the kept document; None when there is none.
+    #: Pages of the stored document; None if there is none.
     pages: int | None
 
 
 @dataclass(frozen=True)
 class DueRoute:
-    """One route of one character whose time to be refreshed has come; `scopes` are what its login allows."""
+    """One route of one character that is due for a refresh; `scopes` are those of its login."""
 
     character_id: int
     user_id: int
@@ -71,7 +71,7 @@ class Documents:
         self._clock = clock
 
     def state(self, character_id: int, route: str) -> RouteState | None:
-        """Return how current `route` is, or None when it was never tried.
+        """Return the sync state of `route`, or None if there is none yet.
 
         Raises `Unavailable`.
         """
@@ -79,7 +79,7 @@ class Documents:
             return _state(connection, character_id, route)
 
     def body(self, character_id: int, route: str) -> Any:
-        """Return the last whole answer, or None when there is none.
+        """Return the last complete document, or None if there is none.
 
         Raises `Unavailable`.
         """
@@ -98,10 +98,10 @@ class Documents:
     ) -> Changes:
         """Save the rows, the document and the validator of a new response in one transaction.
 
-        `as_of_ms` is when ESI's data was so. A response older than the saved one adds its rows and replaces nothing.
+        `as_of_ms` is the time of ESI's data. A response older than the saved one adds rows but replaces nothing.
         Raises `UnexpectedRow`, `Unavailable`.
         """
-        # Made to text before the transaction, which must be short.
+        # Serialised before the transaction, which must be short.
         document = {
             "character_id": character_id,
             "route": route,
@@ -126,7 +126,7 @@ class Documents:
         next_due_ms: int,
         window: Window = EVERYTHING,
     ) -> Changes:
-        """Save that the last response is still valid at `as_of_ms`, with what follows from that.
+        """Save that the last response is still valid at `as_of_ms`, with the resulting changes.
 
         Raises `UnexpectedRow`, `Unavailable`.
         """
@@ -137,7 +137,7 @@ class Documents:
         return changes
 
     def catch_up(self, character_id: int, route: str, *, window: Window = EVERYTHING) -> Changes:
-        """Take from the kept document the rows that an earlier collection with dates left out.
+        """Add the rows of the stored document that an earlier collection with dates left out.
 
         Raises `UnexpectedRow`, `Unavailable`.
         """
@@ -149,7 +149,7 @@ class Documents:
     def note_failure(
         self, character_id: int, route: str, *, error: str, request_id: str | None, next_due_ms: int
     ) -> None:
-        """Keep why `route` could not be refreshed, and when the schedule may try again.
+        """Save why `route` could not be refreshed, and when the schedule may retry.
 
         Raises `Unavailable`.
         """
@@ -168,7 +168,7 @@ class Documents:
     def note_asked(
         self, character_id: int, route: str, *, due_ms: int | None = None, priority: int | None = None
     ) -> None:
-        """Keep that somebody wants `route` to stay current; with `due_ms`, not later than then.
+        """Save that `route` was requested and must stay current; with `due_ms` it is due then at the latest.
 
         Raises `Unavailable`.
         """
@@ -185,12 +185,12 @@ class Documents:
             _put(connection, character_id, route, values)
 
     def due(self, *, asked_since_ms: int, queued_before_ms: int, limit: int) -> list[DueRoute]:
-        """Return the routes whose time has come, the longest overdue first.
+        """Return the due routes, the longest overdue first.
 
-        Left out: characters that need a login, routes nobody asked for since `asked_since_ms`, and those
-        enqueued since `queued_before_ms` that were not tried yet. Raises `Unavailable`.
+        Leaves out characters that need a login, routes that were not requested since `asked_since_ms`, and those
+        enqueued since `queued_before_ms` but not attempted yet. Raises `Unavailable`.
         """
-        tried = sa.func.coalesce(sync_state.c.attempted_ms, 0)
+        attempted_ms = sa.func.coalesce(sync_state.c.attempted_ms, 0)
         query = (
             sa.select(
                 sync_state.c.character_id,
@@ -207,7 +207,7 @@ class Documents:
                 sync_state.c.asked_ms >= asked_since_ms,
                 sa.or_(
                     sync_state.c.queued_ms.is_(None),
-                    sync_state.c.queued_ms <= tried,
+                    sync_state.c.queued_ms <= attempted_ms,
                     sync_state.c.queued_ms <= queued_before_ms,
                 ),
             )
@@ -221,7 +221,7 @@ class Documents:
             ]
 
     def note_queued(self, routes: Iterable[DueRoute]) -> None:
-        """Keep that these routes were enqueued now, so that the next look leaves them out.
+        """Save that these routes were enqueued now, so that `due` leaves them out.
 
         Raises `Unavailable`.
         """
@@ -231,7 +231,7 @@ class Documents:
                 _update(connection, each.character_id, each.route, {"queued_ms": now_ms})
 
     def oldest_synced_ms(self) -> dict[str, int]:
-        """Return, a route, when the least current of the active characters was last brought up to date.
+        """Return for each route the oldest time of the last sync among active characters.
 
         Raises `Unavailable`.
         """
@@ -267,7 +267,7 @@ class Documents:
             "next_due_ms": next_due_ms,
             "due_priority": None,
         }
-        # "Not modified" may come without the validators: the old ones stand.
+        # A "not modified" response may have no validators: keep the old ones.
         if response.body is not None or response.etag:
             values["etag"] = response.etag
         if response.body is not None or response.last_modified:
@@ -295,7 +295,7 @@ def _body(connection: Connection, character_id: int, route: str) -> Any:
 
 
 def _catch_up(connection: Connection, character_id: int, route: str, window: Window) -> tuple[bool, Changes]:
-    """Return whether every row of the kept document is kept now, and what changed."""
+    """Return whether all rows of the stored document are stored now, and what changed."""
     state = _state(connection, character_id, route)
     if state is None or state.as_of_ms is None or state.rows_complete:
         return state is not None and state.rows_complete, Changes()
@@ -304,7 +304,7 @@ def _catch_up(connection: Connection, character_id: int, route: str, window: Win
 
 
 def _put(connection: Connection, character_id: int, route: str, values: dict[str, Any]) -> None:
-    """Change the given columns; a new row gets the others' defaults."""
+    """Update the given columns, or insert a row with defaults for the others."""
     if _update(connection, character_id, route, values):
         return
     fresh = {"rows_complete": False, "failures": 0, **values}

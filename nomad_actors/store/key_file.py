@@ -1,4 +1,4 @@
-"""The token key that is made when none is given: one file, made once, readable by its owner only."""
+"""The token key that is generated if none is set: one file, created once, readable only by its owner."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ logger = logging.getLogger(__name__)
 
 
 def read_key(directory: Path) -> str | None:
-    """Return the key in `directory`, None if there is no such file.
+    """Return the key in `directory`, or None if there is no key file.
 
-    Raises `SettingsError` when the file cannot be read, or holds no key that is strong enough.
+    Raises `SettingsError` if the file cannot be read, or contains no key that is strong enough.
     """
     path = directory / KEY_FILE
     try:
@@ -31,31 +31,31 @@ def read_key(directory: Path) -> str | None:
     if not key:
         raise SettingsError([_unusable(path, "is empty; put the key back into it")])
     if not is_strong(key):
-        why = "does not hold a key of 32 random bytes; to read what it encrypted, set NOMAD_TOKEN_KEYS to a new key "
-        raise SettingsError([_unusable(path, f"{why}(openssl rand -base64 32), a comma, and what the file holds")])
+        why = "does not contain a key of 32 random bytes; to read what it encrypted, set NOMAD_TOKEN_KEYS to a new key "
+        raise SettingsError([_unusable(path, f"{why}(openssl rand -base64 32), a comma, and the content of the file")])
     return key
 
 
 def make_key(directory: Path) -> str:
-    """Return the key in `directory`, which is made unless it is there; many processes may do so at once.
+    """Return the key in `directory`, and create it if it is missing; several processes may do so at the same time.
 
-    Raises `CannotStart` when it cannot be made, `SettingsError` when the one there is cannot be used.
+    Raises `CannotStart` if it cannot be created, `SettingsError` if the existing one is invalid.
     """
     path = directory / KEY_FILE
     try:
         make_directory(directory)
-        # Of several processes one wins, and none ever reads half a key.
+        # One of several processes succeeds, and none ever reads half a key.
         if write_new(path, secrets.token_urlsafe(32) + "\n"):
             logger.warning(
-                "made a key for the stored tokens in %s: back it up with the database, for without it every "
+                "created a key for the stored tokens in %s: back it up with the database, because without it every "
                 "character must log in again; or set NOMAD_TOKEN_KEYS",
                 path,
             )
     except OSError as error:
-        # Without the name of the draft, which is none of the operator's.
+        # `strerror` leaves out the name of the temporary file, which means nothing to an operator.
         raise CannotStart(
-            f"{path}, the key of the stored logins, cannot be made ({error.strerror})",
-            "let this process' user write there, name another directory in NOMAD_VAR_DIR, or set NOMAD_TOKEN_KEYS",
+            f"{path}, the key of the stored logins, cannot be created ({error.strerror})",
+            "make it writable for this process's user, set another NOMAD_VAR_DIR, or set NOMAD_TOKEN_KEYS",
         ) from error
     return read_key(directory) or make_key(directory)
 

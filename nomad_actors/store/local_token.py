@@ -1,7 +1,7 @@
-"""The operator's token of a machine where none is configured, and the one-time links that it signs.
+"""The operator's token of a machine without configured tokens, and the one-time login links that it signs.
 
-The token is made once, in a file that only its owner reads. A link proves that whoever made it could read that file:
-it is signed with the token, for a few minutes, and the admin lets each one in once.
+The token is created once, in a file that only its owner can read. A link is signed with the token, which proves that
+its creator could read that file; it is valid for a few minutes, and the admin accepts it once.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from ..processes import private_files
 from ..settings.admin_tokens import OPERATOR, AdminToken, may_be_token, new_token, token_entry
 
 TOKEN_FILE = "admin-token"
-#: The name of its entry, as the audit log shows it.
+#: The name of its entry in the audit log.
 NAME = "local"
-#: How long a link may be used.
+#: How long a link is valid.
 LINK_MINUTES = 10
-_TRIES = 5
+_ATTEMPTS = 5
 
 
 class NoLocalToken(NomadError):
-    """Raised when the token's file cannot be used; says what to do."""
+    """Raised if the token file cannot be used; the message says what to do."""
 
 
 def read_token(directory: Path) -> str | None:
-    """Return the token in `directory`, None when there is none.
+    """Return the token in `directory`, or None if there is no file.
 
-    Raises `NoLocalToken` when the file cannot be read, or holds none.
+    Raises `NoLocalToken` if the file cannot be read or contains no token.
     """
     path = directory / TOKEN_FILE
     try:
@@ -39,26 +39,26 @@ def read_token(directory: Path) -> str | None:
     except (OSError, ValueError) as error:
         raise NoLocalToken(f"{path} cannot be read: {error}") from error
     if not may_be_token(token):
-        raise NoLocalToken(f"{path} holds no token of ours: delete it, and a new one is made")
+        raise NoLocalToken(f"{path} contains no valid token: delete it, and a new one is created")
     return token
 
 
 def read_or_make_token(directory: Path) -> str:
-    """Return the token in `directory`; it is made when there is none, once, whoever else asks at the same time.
+    """Return the token in `directory`, and create it if it is missing; only one of several processes creates it.
 
     Raises `NoLocalToken`.
     """
-    # Another process may delete what this one makes, now and then.
-    for _ in range(_TRIES):
+    # Another process may delete the file after we created it.
+    for _ in range(_ATTEMPTS):
         token = read_token(directory)
         if token is not None:
             return token
         _write(directory, replace=False)
-    raise NoLocalToken(f"{directory / TOKEN_FILE} can neither be read nor made; if it is a link to nothing, delete it")
+    raise NoLocalToken(f"{directory / TOKEN_FILE} can neither be read nor created; if it is a dangling link, delete it")
 
 
 def replace_token(directory: Path) -> None:
-    """Make a new token in the place of the one in `directory`: that one, its links and sessions count no longer.
+    """Replace the token in `directory`: the old one, its links and its sessions are no longer valid.
 
     Raises `NoLocalToken`.
     """
@@ -66,7 +66,7 @@ def replace_token(directory: Path) -> None:
 
 
 def entry_of(token: str) -> AdminToken:
-    """Return the entry of a machine's own token."""
+    """Return the entry of the local token."""
     return token_entry(NAME, OPERATOR, token)
 
 
@@ -79,13 +79,13 @@ def new_link(directory: Path, admin_url: str, now_ms: int) -> str:
 
 
 def new_code(token: str, now_ms: int) -> str:
-    """Return the code of a new one-time link, which may be used for `LINK_MINUTES`."""
+    """Return the code of a new one-time link, which is valid for `LINK_MINUTES`."""
     signed = f"{now_ms + LINK_MINUTES * 60_000}.{secrets.token_urlsafe(16)}"
     return f"{signed}.{_signature(token, signed)}"
 
 
 def link_of(code: str, token: str, now_ms: int) -> str | None:
-    """Return what tells a link from all others, by its code; None if `token` did not sign it or its time is over."""
+    """Return the unique id of a link from its code; None if `token` did not sign it or it has expired."""
     signed, _, signature = code[:200].rpartition(".")
     expected = _signature(token, signed)
     if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "surrogateescape")):
@@ -106,4 +106,4 @@ def _write(directory: Path, *, replace: bool) -> None:
         private_files.make_directory(directory)
         write(path, f"{new_token()}\n")
     except OSError as error:
-        raise NoLocalToken(f"{path} cannot be made ({error}); NOMAD_VAR_DIR names another directory") from error
+        raise NoLocalToken(f"{path} cannot be created ({error}); NOMAD_VAR_DIR sets another directory") from error

@@ -1,7 +1,7 @@
-"""Which keys the stored logins were encrypted with, and that none of them is missing.
+"""The keys of the stored logins, and the check that none of them is missing.
 
-Each stored token names its key (see `cipher`). A login that needs the player anyway does not count: its token is of no
-use.
+Each stored token contains the id of its key (see `cipher`). A login whose player must log in again anyway does not
+count: its token is useless.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ ACTIVE = "active"
 
 
 class KeyIsLost(CannotStart):
-    """Raised when logins are stored that none of the keys at hand decrypts."""
+    """Raised if none of the current keys decrypts some of the stored logins."""
 
 
 def logins_by_key(connection: Connection) -> Mapping[str, int]:
-    """Return how many working logins were encrypted with each key, by its id."""
+    """Return the number of working logins by key id."""
     if not sa.inspect(connection).has_table(schema.logins.name):
         return {}
     query = (
@@ -43,11 +43,11 @@ def logins_by_key(connection: Connection) -> Mapping[str, int]:
 
 
 def stored_logins_by_key(database: Database) -> Mapping[str, int]:
-    """Return `logins_by_key` of a database, which is neither made nor migrated for it.
+    """Return `logins_by_key` of a database, without creating or migrating it.
 
     Raises `Unavailable`.
     """
-    # A place that we may not look into holds nothing for us: whoever writes there says so.
+    # Also False for a directory that we may not read; writing to it will report that.
     if database.is_sqlite and not os.path.exists(database.url.database or ""):
         return {}
     with database.unmigrated() as connection:
@@ -55,16 +55,16 @@ def stored_logins_by_key(database: Database) -> Mapping[str, int]:
 
 
 def refuse_lost_keys(logins: Mapping[str, int], key_ids: Iterable[str], source: str) -> None:
-    """Raise `KeyIsLost` if logins were encrypted with a key that is not among `key_ids`, which `source` holds."""
+    """Raise `KeyIsLost` if logins were encrypted with a key that is not in `key_ids`, the keys of `source`."""
     ids = list(key_ids)
     lost = {key_id: count for key_id, count in logins.items() if key_id not in ids}
     if not lost:
         return
     stored = " and ".join(f"{counted(count, 'login')} with key {key_id}" for key_id, count in sorted(lost.items()))
-    here = f"{source} holds key {', '.join(ids)}" if ids else f"{source} is missing"
-    given_up = "; ".join(f"nomad forget-key {key_id}" for key_id in sorted(lost))
+    present = f"{source} contains key {', '.join(ids)}" if ids else f"{source} is missing"
+    commands = "; ".join(f"nomad forget-key {key_id}" for key_id in sorted(lost))
     raise KeyIsLost(
-        f"the database has {stored}, but {here}",
-        f"put the lost key back (at the end of NOMAD_TOKEN_KEYS, or as the file that it was), or have their players "
-        f"log in again: {given_up}",
+        f"the database has {stored}, but {present}",
+        f"put the lost key back (at the end of NOMAD_TOKEN_KEYS, or as its old file), or have their players "
+        f"log in again: {commands}",
     )

@@ -1,4 +1,4 @@
-"""Characters and their logins: tokens encrypted, changed only by whoever read the latest, never deleted."""
+"""Characters and their logins: tokens are encrypted, updated with optimistic locking, and never deleted."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ NEEDS_LOGIN = "needs_login"
 
 
 class LoginChanged(NomadError):
-    """Raised when a login's tokens were changed by another since they were read."""
+    """Raised if a login's tokens were changed by another writer since they were read."""
 
 
 @dataclass(frozen=True)
 class Character:
-    """What is known about a character, without its tokens."""
+    """A character without its tokens."""
 
     character_id: int
     user_id: int
@@ -47,7 +47,7 @@ class Character:
 
 @dataclass(frozen=True)
 class Login(Character):
-    """A character with its tokens, decrypted; they stay out of its repr."""
+    """A character with its decrypted tokens, which `repr` hides."""
 
     version: int
     refresh_token: str = field(repr=False)
@@ -55,7 +55,7 @@ class Login(Character):
 
 
 class Logins:
-    """The characters' logins in `database`, encrypted by `cipher`; without one, all but their tokens can be used."""
+    """The characters' logins in `database`, encrypted by `cipher`; without a cipher, tokens cannot be accessed."""
 
     def __init__(self, database: Database, *, cipher: TokenCipher | None, clock: Clock) -> None:
         self._database = database
@@ -66,7 +66,7 @@ class Logins:
     @property
     def _cipher(self) -> TokenCipher:
         if self._maybe_cipher is None:
-            raise NomadError("this process was started without the keys of the tokens")
+            raise NomadError("this process was started without the token keys")
         return self._maybe_cipher
 
     def check_keys(self) -> None:
@@ -79,7 +79,7 @@ class Logins:
         self._keys_checked = True
 
     def forget_key(self, key_id: str) -> int:
-        """Mark that the players must log in again whose tokens a lost key encrypted; return how many.
+        """Require a new login for the characters whose tokens a lost key encrypted; return their number.
 
         Raises `Unavailable`.
         """
@@ -108,9 +108,9 @@ class Logins:
         access_token: str | None = None,
         expires_at_ms: int | None = None,
     ) -> None:
-        """Keep what a player's login gave: the character is active again, its history stays.
+        """Save the tokens of a player's login: the character is active again and keeps its history.
 
-        Raises `KeyIsLost` rather than encrypt with a second key while a first one is missing, `Unavailable`.
+        Raises `KeyIsLost` if the key of other logins is missing, instead of using a second key; `Unavailable`.
         """
         if not self._keys_checked:
             self.check_keys()
@@ -126,7 +126,7 @@ class Logins:
             "state_changed_ms": now_ms,
             "created_ms": now_ms,
         }
-        tokens = self._sealed(character_id, refresh_token, access_token, expires_at_ms)
+        tokens = self._encrypted(character_id, refresh_token, access_token, expires_at_ms)
         with self._database.write() as connection:
             upsert(connection, schema.characters, [character], keep=["created_ms"])
             version = connection.execute(
@@ -136,7 +136,7 @@ class Logins:
             upsert(connection, schema.logins, [row])
 
     def get(self, character_id: int) -> Login | None:
-        """Return a character with its tokens, or None when it never logged in.
+        """Return a character with its tokens, or None if it never logged in.
 
         Raises `UndecryptableToken`, `Unavailable`.
         """
@@ -157,7 +157,7 @@ class Logins:
         return Login(**{**_fields(row), **opened})
 
     def character(self, character_id: int) -> Character | None:
-        """Return a character without its tokens, or None when it never logged in.
+        """Return a character without its tokens, or None if it never logged in.
 
         Raises `Unavailable`.
         """
@@ -166,9 +166,9 @@ class Logins:
         return None if row is None else Character(**_fields(row))
 
     def characters(self, state: str | None = None) -> list[Character]:
-        """Return all characters, or those in `state` (active, needs_login), by id.
+        """Return all characters, or those in `state` (active, needs_login), sorted by id.
 
-        One whose row cannot be read is left out; the doctor names it. Raises `Unavailable`.
+        Characters whose row cannot be read are left out; `nomad doctor` reports them. Raises `Unavailable`.
         """
         query = _CHARACTERS.order_by(schema.characters.c.character_id).where(
             fits(self._database, schema.characters, schema.logins)
@@ -179,14 +179,14 @@ class Logins:
             return [Character(**_fields(row)) for row in connection.execute(query)]
 
     def all(self) -> list[Character]:
-        """Return the characters whose login works, by id, without their tokens.
+        """Return the characters with a working login, sorted by id, without their tokens.
 
         Raises `Unavailable`.
         """
         return self.characters(ACTIVE)
 
     def counts(self) -> dict[str, int]:
-        """Return how many characters are in each state, those without any counted as 0.
+        """Return the number of characters in each state, including states with none.
 
         Raises `Unavailable`.
         """
@@ -197,7 +197,7 @@ class Logins:
         return {ACTIVE: 0, NEEDS_LOGIN: 0, **{row[0]: row[1] for row in found}}
 
     def take_flight(self, character_id: int, version: int, *, flight: str, seconds: int) -> bool:
-        """Whether `flight` may now refresh this login, for at most `seconds`; False: another does, or has.
+        """Let `flight` refresh this login for at most `seconds`; return False if another flight is doing so, or has.
 
         Raises `Unavailable`.
         """
@@ -210,9 +210,9 @@ class Logins:
 
         Raises `Unavailable`.
         """
-        mine = sa.and_(schema.logins.c.character_id == character_id, schema.logins.c.flight == flight)
+        is_own = sa.and_(schema.logins.c.character_id == character_id, schema.logins.c.flight == flight)
         with self._database.write() as connection:
-            connection.execute(sa.update(schema.logins).where(mine).values(flight=None, flight_until_ms=None))
+            connection.execute(sa.update(schema.logins).where(is_own).values(flight=None, flight_until_ms=None))
 
     def save_refreshed(
         self,
@@ -224,11 +224,11 @@ class Logins:
         expires_at_ms: int,
         scopes: Iterable[str],
     ) -> None:
-        """Keep refreshed tokens if nobody changed them since `version`; strikes are forgotten.
+        """Save refreshed tokens and reset the strikes, if the tokens have not changed since `version`.
 
         Raises `LoginChanged`, `Unavailable`.
         """
-        tokens = self._sealed(character_id, refresh_token, access_token, expires_at_ms)
+        tokens = self._encrypted(character_id, refresh_token, access_token, expires_at_ms)
         with self._database.write() as connection:
             changed = _compare_and_set(connection, character_id, version, {**tokens, "version": version + 1})
             if not changed:
@@ -240,7 +240,7 @@ class Logins:
             )
 
     def strike(self, character_id: int, version: int) -> bool:
-        """Note that SSO called this login dead; False: its tokens were changed meanwhile, nothing is noted.
+        """Count that SSO reported this login as dead; return False, without counting, if its tokens have changed.
 
         Raises `Unavailable`.
         """
@@ -256,7 +256,7 @@ class Logins:
         )
 
     def require_login(self, character_id: int, version: int, *, reason: str) -> bool:
-        """Mark that the player must log in again; False: the tokens were changed meanwhile.
+        """Mark that the player must log in again; return False if the tokens have changed.
 
         Raises `Unavailable`.
         """
@@ -271,7 +271,7 @@ class Logins:
         return True
 
     def condemned_since(self, since_ms: int) -> int:
-        """Return how many characters came to need a login since `since_ms`.
+        """Return how many characters began to need a login since `since_ms`.
 
         Raises `Unavailable`.
         """
@@ -287,10 +287,10 @@ class Logins:
         with self._database.write() as connection:
             return _compare_and_set(connection, character_id, version, values, *conditions)
 
-    def _sealed(
+    def _encrypted(
         self, character_id: int, refresh_token: str, access_token: str | None, expires_at_ms: int | None
     ) -> dict[str, Any]:
-        """Return the token columns of a login that is well, encrypted with the current key."""
+        """Return the token columns of a working login, encrypted with the current key."""
         encrypt = self._cipher.encrypt
         KNOWN.add(refresh_token, access_token)
         return {

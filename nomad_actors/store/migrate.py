@@ -1,7 +1,7 @@
-"""Brings the schema up to date when a process first uses the database; Alembic does the steps.
+"""Migrates the schema with Alembic when a process first uses the database.
 
-All steps are one transaction under one lock over all processes: of several that start at once the first
-migrates and the others find it done; one that dies half way leaves the schema as it was.
+All steps run in one transaction under a lock across processes: of several processes that start together, the first one
+migrates and the others find it done; one that dies halfway leaves the schema unchanged.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from ..processes.private_files import make_directory, make_file
 from ..version import __version__
 from .schema import REVISION
 
-# Alembic is imported by what migrates: it takes long, and a database of this release needs none.
+# Alembic is imported only for a migration: the import is slow, and a database with the current schema does not need it.
 if TYPE_CHECKING:
     from alembic.config import Config
 
 _SCRIPTS = Path(__file__).parent / "migrations"
-#: PostgreSQL's advisory locks are numbers that all programs of a database share; this one spells "nomad".
+#: All programs on a database share the numbers of PostgreSQL's advisory locks; this one spells "nomad".
 _ADVISORY_LOCK = 0x6E6F6D6164
-# Alembic keeps the running migration in module globals, so one at a time within a process.
+# Alembic keeps the running migration in module globals, so a process can run only one at a time.
 _alembic_lock = threading.Lock()
 
 
 class SchemaTooNew(Unusable):
-    """Raised when the database was migrated by a newer release than this one: nothing is read or written then."""
+    """Raised if a newer release migrated the database; then nothing is read or written."""
 
 
 def bring_up_to_date(engine: Engine, wait_seconds: float | None = None) -> str:
-    """Create or migrate the schema of `engine`, whose transactions must begin as writing ones; return its revision.
+    """Create or migrate the schema and return its revision; the transactions of `engine` must be write transactions.
 
-    Another process that is at it is waited for, no longer than `wait_seconds` where somebody waits for us.
+    Waits for another migrating process, at most `wait_seconds` (None: without limit).
 
-    Raises `SchemaTooNew`, `OSError` when it took too long, and whatever the database's driver raises.
+    Raises `SchemaTooNew`, `OSError` if the wait was too long, and the database driver's errors.
     """
     with _alembic_lock, _migration_lock(engine, wait_seconds), engine.begin() as connection:
         if engine.url.get_backend_name() != "sqlite":
@@ -55,22 +55,22 @@ def bring_up_to_date(engine: Engine, wait_seconds: float | None = None) -> str:
 
 
 def check_revision(connection: Connection, revision: str) -> None:
-    """Check that nobody has migrated the database away from `revision`, which this process found or made.
+    """Check that the database still has `revision`, with which this process began.
 
     Raises `SchemaTooNew`.
     """
     found = connection.scalar(text("SELECT version_num FROM alembic_version"))
     if found != revision:
         raise SchemaTooNew(
-            f"the database is at schema {found}, and this process works with schema {revision}: another release "
-            "migrated it meanwhile",
-            "restart this program as that release",
+            f"the database has schema {found}, but this process uses schema {revision}: another release migrated it "
+            "meanwhile",
+            "restart this program with that release",
         )
 
 
 @dataclass(frozen=True)
 class Schema:
-    """The schema that a database has, the one that this release makes of it, and whether this release knows it."""
+    """The schema of a database, that of this release, and whether this release knows the former."""
 
     found: str | None
     head: str
@@ -78,17 +78,17 @@ class Schema:
 
     @property
     def is_current(self) -> bool:
-        """Whether nothing is to be migrated."""
+        """Whether no migration is needed."""
         return self.found == self.head
 
     @property
     def is_too_new(self) -> bool:
-        """Whether a newer release than this one migrated it."""
+        """Whether a newer release migrated it."""
         return self.found is not None and not self.is_known
 
 
 def schema_of(connection: Connection) -> Schema:
-    """Return which schema a database has; it is left as it is."""
+    """Return the schema of a database, without changing it."""
     found = _revision(connection)
     return Schema(found, REVISION, found == REVISION or _is_known(found))
 
@@ -99,8 +99,8 @@ def _revision(connection: Connection) -> str | None:
     found: list[str] = list(connection.scalars(text("SELECT version_num FROM alembic_version")))
     if len(found) > 1:
         raise Unusable(
-            f"the database is at several schemas, {' and '.join(map(str, found))}: somebody wrote into alembic_version",
-            "delete the rows that are not its schema, or restore a backup from before",
+            f"the database has several schemas, {' and '.join(map(str, found))}: someone changed alembic_version",
+            "delete the rows that are not its schema, or restore an earlier backup",
         )
     return found[0] if found else None
 
@@ -125,9 +125,9 @@ def _upgrade(connection: Connection, found: str | None) -> None:
 
     if found is not None and not _is_known(found):
         raise SchemaTooNew(
-            f"the database is at schema {found}, this release ({__version__}) knows schemas up to "
+            f"the database has schema {found}, but this release ({__version__}) knows only schemas up to "
             f"{REVISION}: a newer release migrated it",
-            "start that release, or restore a backup from before",
+            "start that release, or restore an earlier backup",
         )
     config = _config()
     config.attributes["connection"] = connection
@@ -136,14 +136,14 @@ def _upgrade(connection: Connection, found: str | None) -> None:
 
 @contextmanager
 def _migration_lock(engine: Engine, wait_seconds: float | None) -> Iterator[None]:
-    """Hold SQLite's first steps, which BEGIN IMMEDIATE cannot guard: making the file and turning WAL on."""
+    """Create SQLite's file and enable WAL under a lock, because BEGIN IMMEDIATE cannot protect these steps."""
     if engine.url.get_backend_name() != "sqlite":
         yield
         return
     path = Path(engine.url.database or "")
     make_directory(path.parent)
     lock = path.with_name(path.name + ".lock")
-    # SQLite would give them the rights that the umask of whoever comes first leaves, and WAL and SHM those of the file.
+    # SQLite would use the umask of the first process for the file, and the file's permissions for WAL and SHM.
     for each in (lock, path):
         make_file(each)
     with lock.open("r+") as file:
@@ -166,5 +166,5 @@ def _lock(file: IO[str], wait_seconds: float | None) -> None:
             return
         except BlockingIOError as error:
             if time.monotonic() >= deadline_mono:
-                raise TimeoutError("another process is bringing its schema up to date") from error
+                raise TimeoutError("another process is migrating its schema") from error
             time.sleep(0.01)

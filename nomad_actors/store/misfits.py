@@ -1,7 +1,7 @@
 """Rows with a value that does not fit its column.
 
-SQLite keeps whatever another hand writes into a column (https://www.sqlite.org/flexrigid.html); PostgreSQL refuses it.
-Who reads many rows at once leaves such a row out, or shows what of it can be read, and the doctor names it.
+SQLite stores any value that a program writes into a column (https://www.sqlite.org/flexrigid.html); PostgreSQL rejects
+it. Queries for many rows leave such a row out or show only its readable values, and `nomad doctor` reports it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from . import schema
 from .database import Database
 
-#: The end of the year 9999, ms since the epoch: Python shows no later instant.
+#: The end of the year 9999 (epoch ms): Python supports no later time.
 MAX_MS = 253_402_300_799_999
-#: Tables of which one query reads many characters' rows, or those of all who asked.
+#: Tables whose rows are read together with those of other characters or users.
 READ_TOGETHER = (
     schema.characters,
     schema.logins,
@@ -23,19 +23,19 @@ READ_TOGETHER = (
     schema.admin_sessions,
     schema.audit_log,
 )
-#: Rows of one table that are named.
+#: How many rows of a table are named.
 _NAMED = 3
 
 
 def fits(database: Database, *tables: sa.Table) -> sa.ColumnElement[bool]:
-    """Return the condition that every value in a row of `tables` fits its column."""
+    """Return the SQL condition that every value in a row of `tables` fits its column."""
     if not database.is_sqlite:
         return sa.true()
     return sa.and_(*(_fits(column) for table in tables for column in table.c))
 
 
 def misfits(database: Database) -> list[str]:
-    """Return, for a sentence, each table that holds rows which do not fit, with the keys of the first few.
+    """Return a text for each table with rows that do not fit, with the keys of the first few.
 
     Raises `Unavailable`.
     """
@@ -56,7 +56,7 @@ def _fits(column: sa.Column[Any]) -> sa.ColumnElement[bool]:
     kind = sa.func.typeof(column)
     good: sa.ColumnElement[bool]
     if isinstance(column.type, sa.JSON):
-        # Lists of words. In this order: to look into what is no JSON is an error.
+        # Lists of strings. The validity check comes first: `json_each` fails on invalid JSON.
         each = sa.func.json_each(column).table_valued("type")
         has_others = sa.exists(sa.select(1).select_from(each).where(each.c.type != "text"))
         good = sa.case((sa.func.json_valid(column) == 0, sa.false()), else_=~has_others)

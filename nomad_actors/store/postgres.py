@@ -1,7 +1,8 @@
-"""PostgreSQL connections that wait for an answer only so long.
+"""PostgreSQL connections with client-side time limits.
 
-PostgreSQL's own time limits are the server's: a server that is frozen, and a host that is gone, keep none. So each
-connection also gives up by itself; it is closed then, for whatever the server still says belongs to nobody.
+PostgreSQL enforces its own time limits on the server: they do not help if the server is frozen or its host is gone. So
+each connection also has a limit on the client; when it expires, the connection is closed, because a late response would
+be mistaken for that of a later query.
 """
 
 from __future__ import annotations
@@ -18,51 +19,51 @@ from psycopg.errors import ConnectionTimeout, _WaitTimeout
 
 Result = TypeVar("Result")
 
-#: How long one answer may take where nobody waits: no statement of ours comes near it.
+#: The limit for one response if no user is waiting; all our statements are much faster.
 ANSWER_SECONDS = 60.0
-#: Finds a host that is gone after half a minute, whoever waits for how long.
+#: Detects a host that is gone after half a minute, in any case.
 KEEPALIVES = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 4,
     "tcp_user_timeout": 30_000,
 }
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 
-#: When everything that this thread asks must be answered (monotonic), and how long one answer may take.
+#: The deadline for all queries of this thread (monotonic), and the limit for one response.
 _deadline_mono: ContextVar[float] = ContextVar("nomad_postgres_deadline", default=float("inf"))
 _answer_seconds: ContextVar[float | None] = ContextVar("nomad_postgres_answer", default=None)
 
 
 @contextmanager
 def answered_within(total_seconds: float = float("inf"), each_seconds: float | None = None) -> Iterator[None]:
-    """Let what is asked inside be answered within `total_seconds` in all, and each single answer within a time."""
+    """Limit the time of all queries inside to `total_seconds`, and of each response to `each_seconds`."""
     deadline = _deadline_mono.set(min(_deadline_mono.get(), time.monotonic() + total_seconds))
-    answer = _answer_seconds.set(each_seconds)
+    each = _answer_seconds.set(each_seconds)
     try:
         yield
     finally:
-        _answer_seconds.reset(answer)
+        _answer_seconds.reset(each)
         _deadline_mono.reset(deadline)
 
 
 def connect_options(given: Mapping[str, str | tuple[str, ...]], wait_ms: int | None) -> dict[str, str | int]:
-    """Return what a connection is opened with, beside what the URL gives; `wait_ms` is how long somebody waits."""
+    """Return the connection options in addition to those of the URL; `wait_ms` is how long a user waits."""
     options: dict[str, str | int] = {name: value for name, value in KEEPALIVES.items() if name not in given}
     if wait_ms is not None:
-        # The server's limits come first: it then says what took so long, and the connection stays good.
-        least_ms = max(1, wait_ms * 2 // 3)
-        limits = f"-c statement_timeout={least_ms} -c lock_timeout={least_ms}"
+        # The server's limits are shorter: its error says what took so long, and the connection stays usable.
+        server_ms = max(1, wait_ms * 2 // 3)
+        limits = f"-c statement_timeout={server_ms} -c lock_timeout={server_ms}"
         own = given.get("options", "")
         options["options"] = f"{own if isinstance(own, str) else ' '.join(own)} {limits}".strip()
     return options
 
 
 class Connection(psycopg.Connection[Any]):
-    """A connection that raises `ConnectionTimeout`, and is closed, when an answer does not come in time."""
+    """A connection that raises `ConnectionTimeout` and is closed if a response does not arrive in time."""
 
-    def wait(self, gen: PQGen[Result], interval: float = _LOOK_SECONDS, timeout: float | None = None) -> Result:
-        """Wait for an answer."""
+    def wait(self, gen: PQGen[Result], interval: float = _POLL_SECONDS, timeout: float | None = None) -> Result:
+        """Wait for a response."""
         try:
             return super().wait(gen, interval, _left() if timeout is None else min(timeout, _left()))
         except _WaitTimeout as error:
@@ -71,7 +72,7 @@ class Connection(psycopg.Connection[Any]):
 
     @classmethod
     def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Any]:
-        # libpq's own time limit is whole seconds, two at least.
+        # libpq's own time limit is in whole seconds, at least two.
         steps, until_mono = super()._connect_gen(conninfo), time.monotonic() + _left()
         try:
             wanted = next(steps)
@@ -91,4 +92,4 @@ def _left() -> float:
 
 
 def _no_answer() -> ConnectionTimeout:
-    return ConnectionTimeout("it gave no answer in time")
+    return ConnectionTimeout("no response in time")

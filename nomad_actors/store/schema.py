@@ -1,8 +1,7 @@
 """The tables. Times are milliseconds since the Unix epoch, UTC; ISK are doubles, as ESI sends them.
 
-Every row that comes from ESI has the natural key of its kind within its character: the same journal id
-stands in both parties' journals, so a key over all characters would lose one of them. `extra` keeps fields
-that ESI sent and no column knows.
+Every row from ESI is keyed by its character and its natural key: the same journal id is in both parties' journals, so a
+key across all characters would lose one of them. `extra` contains fields from ESI that have no column.
 
 Tables, not mapped classes: nothing here needs SQLAlchemy's ORM, and mapping took a quarter of every program's start.
 """
@@ -25,7 +24,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-#: The migration that makes these tables: the newest.
+#: The newest migration, which results in these tables.
 REVISION = "0003"
 #: Constraints have names, so that a migration can change them.
 metadata = MetaData(
@@ -37,9 +36,9 @@ metadata = MetaData(
     }
 )
 
-#: SQLite counts only a column of type INTEGER up by itself.
+#: SQLite increments only columns of type INTEGER automatically.
 _Counter = BigInteger().with_variant(Integer, "sqlite")
-#: An object, or NULL where there is none.
+#: An object, or NULL.
 _Object = JSON(none_as_null=True)
 
 
@@ -54,7 +53,7 @@ def _character(*, is_key: bool = True) -> Column[int]:
     )
 
 
-#: One character that logged in once; never deleted because a token died.
+#: One character that has logged in at least once; never deleted because of a dead token.
 characters = Table(
     "characters",
     metadata,
@@ -71,7 +70,7 @@ characters = Table(
     Column("created_ms", BigInteger, nullable=False),
 )
 
-#: A character's tokens, encrypted, and what is known about their health.
+#: A character's encrypted tokens and their state.
 logins = Table(
     "logins",
     metadata,
@@ -79,30 +78,30 @@ logins = Table(
     Column("refresh_token", Text, nullable=False),
     Column("access_token", Text),
     Column("access_expires_ms", BigInteger),
-    # Counts up with every change of the tokens; a writer names the one it read.
+    # Incremented at every change of the tokens; a writer passes the version that it read.
     Column("version", BigInteger, nullable=False),
     Column("refreshed_ms", BigInteger, nullable=False),
-    # Times that SSO called the refresh token dead, and the first and last of them.
+    # How often SSO reported the refresh token as dead, and when first and last.
     Column("strikes", BigInteger, nullable=False),
     Column("first_strike_ms", BigInteger),
     Column("last_strike_ms", BigInteger),
-    # Who is refreshing now, and until when nobody else may.
+    # Who is refreshing the login now, and until when no one else may.
     Column("flight", Text),
     Column("flight_until_ms", BigInteger),
 )
 
-#: ESI's last whole answer for one route of one character.
+#: ESI's last complete response for one route of one character.
 documents = Table(
     "documents",
     metadata,
     _character(),
     Column("route", String(200), primary_key=True),
-    # JSON, made to text before the transaction.
+    # JSON, serialised before the transaction.
     Column("body_json", Text, nullable=False),
     Column("pages", BigInteger, nullable=False),
 )
 
-#: How current one route of one character is; written with the data, in one transaction.
+#: The sync state of one route of one character; written in one transaction with the data.
 sync_state = Table(
     "sync_state",
     metadata,
@@ -110,9 +109,9 @@ sync_state = Table(
     Column("route", String(200), primary_key=True),
     Column("etag", Text),
     Column("last_modified", Text),
-    # CCP's freshness: before it ends nothing is sent.
+    # CCP's freshness: no request is sent before it ends.
     Column("fresh_until_ms", BigInteger),
-    # When ESI's data was as it is here.
+    # The time of ESI's data.
     Column("as_of_ms", BigInteger),
     # The last success (200 or 304).
     Column("synced_ms", BigInteger),
@@ -122,10 +121,10 @@ sync_state = Table(
     Column("failures", BigInteger, nullable=False),
     Column("error", Text),
     Column("request_id", Text),
-    # Our interval: when, and how urgently, to ask again.
+    # By our interval: when, and how urgently, to request it again.
     Column("next_due_ms", BigInteger, nullable=False),
     Column("due_priority", Integer),
-    # When somebody other than the schedule last asked for it.
+    # When it was last requested by something other than the schedule.
     Column("asked_ms", BigInteger),
     # When the schedule last enqueued it.
     Column("queued_ms", BigInteger),
@@ -173,18 +172,18 @@ wallet_transactions = Table(
     Index(None, "character_id", "date_ms"),
 )
 
-#: One market order, as it was when last seen.
+#: One market order as last seen.
 market_orders = Table(
     "market_orders",
     metadata,
     _character(),
     Column("order_id", BigInteger, primary_key=True, autoincrement=False),
-    # open, cancelled, expired (as ESI says, or inferred), filled (always inferred: ESI just drops the order)
+    # open, cancelled, expired (from ESI or inferred), filled (always inferred: ESI just drops the order)
     Column("state", String(20), nullable=False),
     Column("inferred", Boolean, nullable=False),
-    # The first answer without it, while it is not known what became of it.
+    # The first response without it, while its outcome is unknown.
     Column("missing_since_ms", BigInteger),
-    # Which data this row was last written from; older answers do not change it.
+    # The time of the data in this row; older responses do not change it.
     Column("as_of_ms", BigInteger, nullable=False),
     Column("issued_ms", BigInteger, nullable=False),
     Column("duration", BigInteger, nullable=False),
@@ -217,13 +216,13 @@ order_events = Table(
     Index(None, "character_id", "order_id"),
 )
 
-#: One industry job, as it was when last seen; ESI shows 90 days.
+#: One industry job as last seen; ESI shows 90 days.
 industry_jobs = Table(
     "industry_jobs",
     metadata,
     _character(),
     Column("job_id", BigInteger, primary_key=True, autoincrement=False),
-    # active, paused, ready, delivered, cancelled, reverted; parsed openly
+    # active, paused, ready, delivered, cancelled, reverted; other values are allowed
     Column("status", String(40), nullable=False),
     Column("as_of_ms", BigInteger, nullable=False),
     Column("activity_id", BigInteger, nullable=False),
@@ -262,7 +261,7 @@ industry_job_events = Table(
     Index(None, "character_id", "job_id"),
 )
 
-#: One skill of a character, as it was when last seen.
+#: One skill of a character as last seen.
 skill_levels = Table(
     "skill_levels",
     metadata,
@@ -274,7 +273,7 @@ skill_levels = Table(
     Column("as_of_ms", BigInteger, nullable=False),
 )
 
-#: One change of a skill; deltas are signed, for extraction takes skillpoints away.
+#: One change of a skill; deltas are signed, because extraction removes skillpoints.
 skill_events = Table(
     "skill_events",
     metadata,
@@ -288,7 +287,7 @@ skill_events = Table(
     Index(None, "character_id", "at_ms"),
 )
 
-#: A character's skillpoints each time that they differed from before.
+#: A character's skillpoints each time they changed.
 skill_totals = Table(
     "skill_totals",
     metadata,
@@ -298,34 +297,34 @@ skill_totals = Table(
     Column("unallocated_sp", BigInteger, nullable=False),
 )
 
-#: One change that somebody asked the admin for, or one request that it refused.
+#: One change requested from the admin, or one request that it refused.
 audit_log = Table(
     "audit_log",
     metadata,
     Column("entry_id", _Counter, primary_key=True),
     Column("at_ms", BigInteger, nullable=False),
     Column("request_id", String(64), nullable=False),
-    # A token's name, the uid of whoever ran `nomad`, or empty when nobody was recognised.
+    # A token's name, the uid of the user who ran `nomad`, or empty if unknown.
     Column("actor", String(120), nullable=False),
     Column("role", String(20), nullable=False),
     Column("peer", String(80), nullable=False),
-    # Whose tries are counted together: the address, of IPv6 its /64.
+    # Attempts are counted per source: the address, or the /64 of an IPv6 address.
     Column("source", String(64), nullable=False),
     Column("method", String(16), nullable=False),
     Column("path", Text, nullable=False),
-    # The path's pattern, as the OpenAPI document has it; None where no endpoint has the path, and before schema 0003.
+    # The path's pattern as in the OpenAPI document; None if no endpoint has the path, and before schema 0003.
     Column("endpoint", String(120)),
     Column("queue", String(300)),
     Column("job_id", String(300)),
     Column("schedule", String(300)),
     Column("body", Text),
-    # Of the body as it came; None where it was not read, or holds a token.
+    # Of the body as received; None if it was not read or contains a token.
     Column("body_bytes", BigInteger),
     Column("body_sha256", String(64)),
     Column("refused", Boolean, nullable=False),
-    # Why it was refused, in a word; None for a change that was let through.
+    # Why it was refused, in a word; None for an accepted change.
     Column("reason", String(20)),
-    # None while it is not known how the change ended.
+    # None while the outcome of the change is unknown.
     Column("ended_ms", BigInteger),
     Column("status", Integer),
     Column("error", Text),
@@ -336,7 +335,7 @@ audit_log = Table(
     Index(None, "source", "at_ms"),
 )
 
-#: One login in a browser. Only its hash is kept of what the browser shows.
+#: One login in a browser. Only the hash of the cookie's value is stored.
 admin_sessions = Table(
     "admin_sessions",
     metadata,
@@ -346,7 +345,7 @@ admin_sessions = Table(
     # The token's SHA-256: the session ends with it.
     Column("token_digest", String(64), nullable=False),
     Column("role", String(20), nullable=False),
-    # The one-time link that began it; no link begins two.
+    # The one-time link that started it; no link starts two.
     Column("link", String(64)),
     Column("created_ms", BigInteger, nullable=False),
     Column("seen_ms", BigInteger, nullable=False),
@@ -356,7 +355,7 @@ admin_sessions = Table(
     UniqueConstraint("link"),
 )
 
-#: One token of the admin that counts no longer, wherever it is still configured.
+#: One revoked token of the admin; it is invalid even where it is still configured.
 admin_revoked_tokens = Table(
     "admin_revoked_tokens",
     metadata,

@@ -1,4 +1,4 @@
-"""The admin's sessions and its revoked tokens: in the database, so that every admin knows at once what has ended."""
+"""The admin's sessions and revoked tokens: in the database, so that an end takes effect in every admin immediately."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .database import Database
 from .misfits import fits
 from .schema import admin_revoked_tokens, admin_sessions
 
-#: How often it is written down that a session is used.
+#: How often the use of a session is saved.
 SEEN_MS = 60_000
-#: How long sessions are kept after they expired; a one-time link is known as used for that long too.
+#: Retention of expired sessions, and thereby of used one-time links.
 KEEP_MS = 7 * 86_400_000
-#: How many old ones a new one removes: more than it adds, and still a short transaction.
+#: Most old sessions that a new one removes: more than it adds, but still a short transaction.
 STEP_ROWS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdminSession:
-    """A session that has not ended; `id_hash` is the SHA-256 of what the browser shows."""
+    """An active session; `id_hash` is the SHA-256 of the cookie's value."""
 
     id_hash: str
     token_name: str
@@ -34,7 +34,7 @@ class AdminSession:
 
 
 class LinkUsed(NomadError):
-    """Raised when a one-time link has begun a session before."""
+    """Raised if a one-time link has already been used."""
 
 
 class AdminSessions:
@@ -45,9 +45,9 @@ class AdminSessions:
         self._clock = clock
 
     def begin(self, session: AdminSession, *, link: str | None = None) -> None:
-        """Save a new session; `link` names the one-time link that it was begun with.
+        """Save a new session; `link` is the one-time link that started it.
 
-        Raises `LinkUsed` if the link has begun one before, `Unavailable`.
+        Raises `LinkUsed` if the link has already been used, `Unavailable`.
         """
         now_ms, row = self._clock.now_ms(), admin_sessions.c
         old = sa.select(row.id_hash).where(row.expires_ms < now_ms - KEEP_MS).limit(STEP_ROWS)
@@ -59,10 +59,10 @@ class AdminSessions:
         except IntegrityError as error:
             if link is None:
                 raise
-            raise LinkUsed("the link was used before") from error
+            raise LinkUsed("the link has already been used") from error
 
     def find(self, id_hash: str) -> AdminSession | None:
-        """Return a session that has not ended, by time or with its token, and note its use; None for any other.
+        """Return an active session and save its use; None if it has expired, was ended, or its token was revoked.
 
         Raises `Unavailable`.
         """
@@ -82,7 +82,7 @@ class AdminSessions:
             return None
         values = dict(found._mapping)
         if now_ms - values.pop("seen_ms") >= SEEN_MS:
-            # Nobody is kept out because others hold the database up.
+            # A busy database must not lock users out.
             with contextlib.suppress(Unavailable), self._database.write() as connection:
                 connection.execute(sa.update(admin_sessions).where(row.id_hash == id_hash).values(seen_ms=now_ms))
         return AdminSession(**values)
@@ -98,7 +98,7 @@ class AdminSessions:
             connection.execute(ended.values(ended_ms=self._clock.now_ms()))
 
     def revoke(self, digest: str, name: str, by: str) -> bool:
-        """Let a token, by its SHA-256, count no longer in any admin; return whether it did until now.
+        """Revoke a token, by its SHA-256, in every admin; return False if it was already revoked.
 
         Raises `Unavailable`.
         """
@@ -107,12 +107,12 @@ class AdminSessions:
             with self._database.write() as connection:
                 connection.execute(sa.insert(admin_revoked_tokens).values(values))
         except IntegrityError:
-            # It may also have been revoked a moment ago, by somebody else.
+            # Someone else may have revoked it at the same time.
             return False
         return True
 
     def is_revoked(self, digest: str) -> bool:
-        """Return whether a token was revoked, by its SHA-256.
+        """Return whether a token, given by its SHA-256, was revoked.
 
         Raises `Unavailable`.
         """

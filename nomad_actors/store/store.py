@@ -1,4 +1,4 @@
-"""The database as the other parts see it."""
+"""The database's public interface."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .sessions import AdminSessions
 
 
 class Store:
-    """Characters, logins, documents and history in one database; nothing connects before the first use.
+    """Characters, logins, documents and history in one database; it connects on first use.
 
-    Safe to share between threads. Raises `SettingsError` for a URL that names no usable database.
+    Thread-safe. Raises `SettingsError` for an invalid URL.
     """
 
     def __init__(
@@ -30,19 +30,19 @@ class Store:
         self.admin_sessions = AdminSessions(self.database, clock=clock)
 
     def migrate(self) -> None:
-        """Create the schema or bring it up to date; the first use does so too.
+        """Create or migrate the schema; the first use does so too.
 
         Raises `Unavailable`, `SchemaTooNew`.
         """
         self.database.migrate()
 
     def ping(self) -> None:
-        """Ask the database for an answer, in the schema that this process works with.
+        """Check that the database answers and still has this process's schema.
 
-        Raises `Unavailable` when it gives none, `SchemaTooNew` when another release has migrated it.
+        Raises `Unavailable` if it does not answer, `SchemaTooNew` if another release has migrated it.
         """
         with self.database.read() as connection:
-            # A table that there always is: an answer without one would not tell of a file that is damaged.
+            # Read a table that always exists: a query without a table would not detect a damaged file.
             connection.execute(sa.select(schema.characters.c.character_id).limit(1))
             self.database.check_revision(connection)
 

@@ -1,4 +1,4 @@
-"""Inserting rows or updating them on their key, in the words that SQLite and PostgreSQL share."""
+"""Upserts of rows, for both SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-#: Rows in one statement's batch: bounded memory, and PostgreSQL's limit of 65,535 parameters kept.
+#: Rows per statement: bounds memory, and respects PostgreSQL's limit of 65,535 parameters.
 BATCH_ROWS = 1000
 
 
@@ -19,13 +19,13 @@ def upsert(
     *,
     keep: Sequence[str] = (),
 ) -> None:
-    """Write `rows`, which all have the same columns; on an existing key everything but `keep` is replaced.
+    """Insert `rows`, which all have the same columns; for an existing key, replace all columns except `keep`.
 
-    Of two rows with one key in `rows` the last stands.
+    If two of the rows have the same key, the last one is used.
     """
     if not rows:
         return
-    # Here, not above: the dialects take long to import, and who only shows jobs needs none.
+    # Imported here: the dialects take long to import, and programs that only show jobs do not need them.
     from sqlalchemy.dialects import postgresql, sqlite
 
     keys = [column.name for column in table.primary_key]

@@ -1,4 +1,4 @@
-"""What a test of background jobs needs: a Redis of its own, workers to kill, a faulty line, a clock to move."""
+"""Tools for testing background jobs: a private Redis, workers to kill, a fault-injecting proxy, a manual clock."""
 
 from ..clock import ManualClock
 from ..processes.local_redis import LocalRedis, NoRedisServer

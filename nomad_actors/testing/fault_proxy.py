@@ -1,4 +1,4 @@
-"""A proxy in front of Redis that knows commands, counts them, and cuts a connection before or after the chosen one."""
+"""A proxy in front of Redis that counts commands and cuts a connection before or after a chosen one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..broker.scripts import scripts
 
 @dataclass(frozen=True)
 class Command:
-    """One command on its way through; `name` is the script's for EVALSHA and EVAL."""
+    """One command through the proxy; for EVALSHA and EVAL, `name` is the script's name."""
 
     name: str
     arguments: list[bytes]
@@ -26,7 +26,7 @@ Chooser = Callable[[Command], bool]
 
 @dataclass
 class FaultProxy:
-    """Forwards to a Redis port, one command and one reply at a time for each connection."""
+    """Forwards commands to a Redis port, one command and one reply at a time per connection."""
 
     target_port: int
     port: int = 0
@@ -45,32 +45,32 @@ class FaultProxy:
 
     @property
     def url(self) -> str:
-        """Redis' URL, through this proxy."""
+        """The URL of Redis through this proxy."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def cut_before(self, chooser: Chooser) -> None:
-        """Cut the connection of the next chosen command instead of forwarding it, once."""
+        """Cut the connection at the next chosen command instead of forwarding it, once."""
         with self._lock:
             self._before = chooser
 
     def cut_after(self, chooser: Chooser) -> None:
-        """Let Redis execute the next chosen command, then cut the connection instead of answering, once."""
+        """Let Redis execute the next chosen command, then cut the connection instead of replying, once."""
         with self._lock:
             self._after = chooser
 
     def count(self) -> int:
-        """Return how many commands have come through."""
+        """Return the number of commands so far."""
         with self._lock:
             return len(self.seen)
 
     def forget(self) -> None:
-        """Cut nothing more."""
+        """Cancel pending cuts."""
         with self._lock:
             self._before = self._after = None
 
     def close(self) -> None:
-        """Cut everything."""
-        # Wakes the thread that waits for callers; closing alone would leave it there.
+        """Close the proxy and all its connections."""
+        # Shutdown wakes the accepting thread; closing alone would not.
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -87,10 +87,10 @@ class FaultProxy:
             try:
                 server = socket.create_connection(("127.0.0.1", self.target_port))
             except OSError:
-                _shut(client)  # Redis is away.
+                _shut(client)  # Redis is down.
                 continue
             for each in (client, server):
-                # Replies of a pipeline go on one by one: with Nagle's algorithm each would wait 40 ms for an ACK.
+                # Replies of a pipeline are forwarded one by one: with Nagle's algorithm each would wait 40 ms.
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._sockets += [client, server]
@@ -101,17 +101,17 @@ class FaultProxy:
         try:
             while (raw := _read_value(requests)) is not None:
                 command = self._command(raw)
-                if self._struck("_before", command):
+                if self._must_cut("_before", command):
                     break
                 server.sendall(raw)
                 reply = _read_value(replies)
-                if reply is None or self._struck("_after", command):
+                if reply is None or self._must_cut("_after", command):
                     break
                 client.sendall(reply)
         except OSError:
-            pass  # Either side went away: so does the other.
+            pass  # One side disconnected: disconnect the other.
         finally:
-            # The files first: while one is open, its socket is not closed either.
+            # The files first: an open file keeps its socket open.
             requests.close()
             replies.close()
             _shut(client)
@@ -126,7 +126,7 @@ class FaultProxy:
             self.seen.append(name)
             return Command(name, words[1:], len(self.seen))
 
-    def _struck(self, which: str, command: Command) -> bool:
+    def _must_cut(self, which: str, command: Command) -> bool:
         with self._lock:
             chooser: Chooser | None = getattr(self, which)
             if chooser is None or not chooser(command):
@@ -143,7 +143,7 @@ def _shut(each: socket.socket) -> None:
 
 
 def _read_value(stream: BinaryIO) -> bytes | None:
-    """Return one RESP2 value as its bytes, None at the end of the stream."""
+    """Return one RESP2 value as bytes, or None at the end of the stream."""
     line = stream.readline()
     if not line.endswith(b"\r\n"):
         return None
@@ -163,7 +163,7 @@ def _read_value(stream: BinaryIO) -> bytes | None:
 
 
 def _words(raw: bytes) -> list[bytes]:
-    """Return a command's words from its RESP array."""
+    """Return the words of a command from its RESP array."""
     words, at = [], raw.index(b"\r\n") + 2
     while at < len(raw):
         end = raw.index(b"\r\n", at)

@@ -1,4 +1,4 @@
-"""Fixtures for pytest, there wherever this package is installed; every name begins with `nomad_`."""
+"""Fixtures for pytest, available wherever this package is installed; every name begins with `nomad_`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-# The rest is imported by the fixtures that need it: pytest loads this file in every run, with or without them.
+# The fixtures import the rest when they need it: pytest loads this file in every run, even if none is used.
 if TYPE_CHECKING:
     import redis
 
@@ -23,7 +23,7 @@ START_OF_CLOCK_MS = 1_767_225_600_000
 
 @pytest.fixture(scope="session")
 def nomad_redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRedis]:
-    """A Redis on a port and in a directory of its own, one a test run; skips the test where there is no server."""
+    """One private Redis per test run, with its own port and directory; skips the test if no server is installed."""
     from ..processes.local_redis import LocalRedis
 
     server = _started(LocalRedis(tmp_path_factory.mktemp("redis")))
@@ -33,7 +33,7 @@ def nomad_redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loc
 
 @pytest.fixture
 def nomad_redis(nomad_redis_server: LocalRedis) -> Iterator[redis.Redis]:
-    """A client of the test run's Redis, which is empty."""
+    """A client of the test run's Redis, which is emptied first."""
     import redis
 
     with redis.Redis.from_url(nomad_redis_server.url) as client:
@@ -43,13 +43,13 @@ def nomad_redis(nomad_redis_server: LocalRedis) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def nomad_redis_url(nomad_redis_server: LocalRedis, nomad_redis: redis.Redis) -> str:
-    """The URL of the test run's Redis, which is empty."""
+    """The URL of the test run's Redis, which is emptied first."""
     return nomad_redis_server.url
 
 
 @pytest.fixture
 def nomad_own_redis(tmp_path: Path) -> Iterator[LocalRedis]:
-    """A Redis of this test alone that writes every change to disk, to be killed and brought back."""
+    """A Redis for this test only that writes every change to disk, to be killed and restarted."""
     from ..processes.local_redis import LocalRedis
 
     server = _started(LocalRedis(tmp_path / "redis", append_only=True, appendfsync="always"))
@@ -59,7 +59,7 @@ def nomad_own_redis(tmp_path: Path) -> Iterator[LocalRedis]:
 
 @pytest.fixture
 def nomad_fault_proxy(nomad_redis_server: LocalRedis, nomad_redis: redis.Redis) -> Iterator[FaultProxy]:
-    """A faulty line to the test run's empty Redis: it cuts the connection before or after chosen commands."""
+    """A proxy to the test run's empty Redis that cuts the connection before or after chosen commands."""
     from .fault_proxy import FaultProxy
 
     proxy = FaultProxy(nomad_redis_server.port)
@@ -69,7 +69,7 @@ def nomad_fault_proxy(nomad_redis_server: LocalRedis, nomad_redis: redis.Redis) 
 
 @pytest.fixture
 def nomad_clock() -> ManualClock:
-    """A clock that stands at the beginning of 2026 until it is moved."""
+    """A clock that shows the beginning of 2026 until it is moved."""
     from ..clock import ManualClock
 
     return ManualClock(START_OF_CLOCK_MS)
@@ -77,7 +77,7 @@ def nomad_clock() -> ManualClock:
 
 @pytest.fixture
 def nomad_worker_process() -> Iterator[Callable[..., WorkerProcess]]:
-    """`nomad_worker_process("module:broker", threads=8, environ=…, directory=…)`: started, and gone after the test."""
+    """`nomad_worker_process("module:broker", threads=8, environ=…, directory=…)`: started, killed after the test."""
     from .worker_process import WorkerProcess
 
     processes: list[WorkerProcess] = []

@@ -1,4 +1,4 @@
-"""What a `WorkerProcess` runs: one Dramatiq `Worker`, without the processes around it that its command line has."""
+"""The program of a `WorkerProcess`: one Dramatiq `Worker`, without the other processes of Dramatiq's command line."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from dramatiq import Broker, Worker
 
 
 def find_broker(target: str) -> Broker:
-    """Return the broker that `module` or `module:attribute` names: itself, what it returns, or the global one.
+    """Return the broker of `module` or `module:attribute`: the attribute, its return value, or the global broker.
 
-    Raises `ImportError` and `AttributeError` as importing does.
+    Raises `ImportError` or `AttributeError` if the target does not exist.
     """
     module_name, _, attribute = target.partition(":")
     found = importlib.import_module(module_name)
@@ -31,12 +31,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m nomad_actors.testing.worker_main", description=__doc__)
     parser.add_argument("target")
     parser.add_argument("--threads", type=int, default=8)
-    parser.add_argument("--ready", type=int, help="a file descriptor to write to once jobs are taken")
+    parser.add_argument("--ready", type=int, help="a file descriptor to write to once the worker runs")
     arguments = parser.parse_args()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     broker = find_broker(arguments.target)
-    # As Dramatiq's command line says it: its time limits strike from then on.
+    # Dramatiq's command line does this too: it starts the time limits.
     broker.emit_after("process_boot")
     worker = Worker(broker, worker_threads=arguments.threads, worker_timeout=100)
     worker.start()

@@ -1,4 +1,4 @@
-"""A worker in a process of its own: to be killed, frozen and stopped as an operator or the kernel does it."""
+"""A worker in its own process, which a test can kill, freeze and stop as an operator or the kernel would."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ STOP_TIMEOUT_SECONDS = 30.0
 
 
 class WorkerProcess:
-    """One process that runs a broker's jobs, named as for Dramatiq's command line: `module` or `module:broker`.
+    """One process that runs a broker's jobs; `target` is `module` or `module:broker`, as in Dramatiq's command line.
 
-    It has the environment of this process and `environ` on top of it, works in `directory`, and dies with the thread
-    that started it.
+    It gets the environment of this process plus `environ`, works in `directory`, and is killed when the thread that
+    started it ends.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> WorkerProcess:
-        """Start the process and wait until it takes jobs.
+        """Start the process and wait until its worker runs.
 
-        Raises `AssertionError` with what it printed when it ended instead.
+        Raises `AssertionError` with its output if it ends instead.
         """
-        ready, tell = os.pipe()
-        arguments = ["--threads", str(self.threads), "--ready", str(tell)]
+        ready_read, ready_write = os.pipe()
+        arguments = ["--threads", str(self.threads), "--ready", str(ready_write)]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "nomad_actors.testing.worker_main", self.target, *arguments],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path), **self.environ},
@@ -47,46 +47,46 @@ class WorkerProcess:
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,
-            pass_fds=[tell],
+            pass_fds=[ready_write],
             start_new_session=True,
             preexec_fn=end_with_parent,
         )
-        os.close(tell)
-        with open(ready, "rb") as line:
-            if line.read() != b"ready":
+        os.close(ready_write)
+        with open(ready_read, "rb") as pipe:
+            if pipe.read() != b"ready":
                 self._process.wait()
                 raise AssertionError(f"the worker process of {self.target} did not start:\n{self.output()}")
         return self
 
     @property
     def pid(self) -> int:
-        """The process' id."""
+        """The process id."""
         return self._started().pid
 
     def alive(self) -> bool:
-        """Return whether the process is still there."""
+        """Return whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
-        """Kill the process with SIGKILL: nothing is given back."""
+        """Kill the process with SIGKILL: it does not return its jobs."""
         self._started().kill()
         self._started().wait()
 
     def freeze(self) -> None:
-        """Stop the process with SIGSTOP, as a debugger or a suspended machine does; no thread of it runs any more."""
+        """Pause the process with SIGSTOP, as a debugger or a suspended machine does, and wait until it has stopped."""
         process = self._started()
         process.send_signal(signal.SIGSTOP)
-        # The signal is on its way: what a thread does meanwhile would be done by a frozen process.
+        # The signal takes time: a thread must not run after this method returns.
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def thaw(self) -> None:
-        """Let a frozen process go on."""
+        """Resume a frozen process."""
         self._started().send_signal(signal.SIGCONT)
 
     def stop(self, *, timeout_seconds: float = STOP_TIMEOUT_SECONDS) -> None:
-        """Stop the process with SIGTERM: what runs ends or is given back.
+        """Stop the process with SIGTERM: running jobs end or are returned.
 
-        Raises `AssertionError` with what it printed when it is still there after `timeout_seconds`.
+        Raises `AssertionError` with its output if it is still running after `timeout_seconds`.
         """
         self._started().terminate()
         try:
@@ -98,23 +98,21 @@ class WorkerProcess:
             ) from None
 
     def output(self) -> str:
-        """Return what the process printed."""
-        # Read where the process does not write: the file's place belongs to both.
+        """Return the process's output."""
+        # `pread`: both processes share the file's position.
         size = os.fstat(self._output.fileno()).st_size
         return os.pread(self._output.fileno(), size, 0).decode(errors="replace")
 
     def close(self) -> None:
-        """Kill the process if it is still there, and let go of its output."""
+        """Kill the process if it is running, and delete its output."""
         if self.alive():
             self.kill()
         self._output.close()
 
     def __enter__(self) -> WorkerProcess:
-        """Start the process."""
         return self.start()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Kill it if it is still there."""
         self.close()
 
     def _started(self) -> subprocess.Popen[bytes]:

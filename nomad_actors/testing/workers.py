@@ -10,9 +10,9 @@ from dramatiq import Broker, Worker
 
 @contextmanager
 def running(broker: Broker, *, threads: int = 8, queues: set[str] | None = None) -> Iterator[Worker]:
-    """Run a Dramatiq `Worker` for the time of a `with`, for all the broker's queues or the named ones.
+    """Run a Dramatiq `Worker` during a `with` block, for all queues of the broker or the named ones.
 
-    Dramatiq's `TimeLimit` runs under its command line alone, so it strikes in a `WorkerProcess` only.
+    Dramatiq's `TimeLimit` works only under its command line and in a `WorkerProcess`.
     """
     worker = Worker(broker, worker_threads=threads, worker_timeout=100, queues=queues)
     worker.start()

@@ -1,4 +1,4 @@
-"""Assets: stacks, fitted ships, containers inside containers, and what was delivered lately."""
+"""Assets: stacks, fitted ships, nested containers, and recent deliveries."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ DELIVERIES_SEEN = 12
 
 
 def assets(world: World, character: Character, now_s: int) -> list[Row]:
-    """Answer `/assets`: a snapshot, in which `location_id` is a station's id or the `item_id` of what holds it."""
+    """Return `/assets`: a snapshot in which `location_id` is a station's id or the container's `item_id`."""
     owned = world.once(("assets", character.index), lambda: _owned(world, character))
     return owned + _blueprint_items(world, character) + _deliveries(world, character, now_s)
 
 
 def asset_names(world: World, character: Character, now_s: int, item_ids: Iterable[int]) -> list[Row]:
-    """Answer `POST /assets/names` for those of `item_ids` that are the character's own."""
+    """Return `POST /assets/names` for those of `item_ids` that the character owns."""
     singletons = {row["item_id"]: row["is_singleton"] for row in assets(world, character, now_s)}
     return [
         {"item_id": item_id, "name": f"Box {item_id % 1_000}" if singletons[item_id] else "None"}
@@ -32,18 +32,18 @@ def asset_names(world: World, character: Character, now_s: int, item_ids: Iterab
 
 
 def asset_locations(world: World, character: Character, now_s: int, item_ids: Iterable[int]) -> list[Row]:
-    """Answer `POST /assets/locations`; what lies in a station has no place in space."""
+    """Return `POST /assets/locations`; items in stations have no position in space."""
     known = {row["item_id"] for row in assets(world, character, now_s)}
     nowhere = {"x": 0.0, "y": 0.0, "z": 0.0}
     return [{"item_id": item_id, "position": nowhere} for item_id in item_ids if item_id in known]
 
 
 class _Packer:
-    """Makes items with ids of their own, one after another."""
+    """Creates items with consecutive ids."""
 
-    def __init__(self, character: Character, luck: random.Random) -> None:
+    def __init__(self, character: Character, rng: random.Random) -> None:
         self.rows: list[Row] = []
-        self._luck = luck
+        self._luck = rng
         self._next_id = 1_020_000_000_000 + character.index * 1_000_000
 
     def stack(self, location_id: int, flag: str, kind: str) -> int:
@@ -51,7 +51,7 @@ class _Packer:
         return self.put(item.type_id, location_id, flag, kind, quantity=self._luck.randint(1, 50_000))
 
     def put(self, type_id: int, location_id: int, flag: str, kind: str, *, quantity: int | None = None) -> int:
-        """Add one item; without a quantity it is assembled, a singleton. Return its id."""
+        """Add one item and return its id; without a quantity it is an assembled singleton."""
         self._next_id += 1
         self.rows.append(
             {
@@ -68,38 +68,38 @@ class _Packer:
 
 
 def _owned(world: World, character: Character) -> list[Row]:
-    luck = draw(world.seed, "assets", character.index)
-    packer = _Packer(character, luck)
-    stations = [character.home, *luck.sample(STATIONS, 3)]
+    rng = draw(world.seed, "assets", character.index)
+    packer = _Packer(character, rng)
+    stations = [character.home, *rng.sample(STATIONS, 3)]
     wanted = STACKS[character.profession]
     while len(packer.rows) < wanted:
-        station = luck.choices(stations, (6, 1, 1, 1))[0]
-        # ESI calls a player's structure an item: its kinds of location know stations, but no structures.
+        station = rng.choices(stations, (6, 1, 1, 1))[0]
+        # ESI's location types have stations but no structures: a player's structure is an "item".
         kind = "item" if station.kind == "structure" else "station"
-        chance = luck.random()
+        chance = rng.random()
         if chance < 0.08:
-            _fill_container(packer, luck, packer.put(luck.choice(CONTAINERS), station.station_id, "Hangar", kind))
+            _fill_container(packer, rng, packer.put(rng.choice(CONTAINERS), station.station_id, "Hangar", kind))
         elif chance < 0.12:
-            _fit_ship(packer, luck, packer.put(luck.choice(SHIPS).type_id, station.station_id, "Hangar", kind))
+            _fit_ship(packer, rng, packer.put(rng.choice(SHIPS).type_id, station.station_id, "Hangar", kind))
         else:
             packer.stack(station.station_id, "Hangar", kind)
     return packer.rows
 
 
-def _fill_container(packer: _Packer, luck: random.Random, container_id: int) -> None:
-    for _ in range(luck.randint(1, 12)):
+def _fill_container(packer: _Packer, rng: random.Random, container_id: int) -> None:
+    for _ in range(rng.randint(1, 12)):
         packer.stack(container_id, "Unlocked", "item")
-    if luck.random() < 0.3:
-        inner_id = packer.put(luck.choice(CONTAINERS), container_id, "Unlocked", "item")
-        for _ in range(luck.randint(1, 4)):
+    if rng.random() < 0.3:
+        inner_id = packer.put(rng.choice(CONTAINERS), container_id, "Unlocked", "item")
+        for _ in range(rng.randint(1, 4)):
             packer.stack(inner_id, "Unlocked", "item")
 
 
-def _fit_ship(packer: _Packer, luck: random.Random, ship_id: int) -> None:
-    for slot in range(luck.randint(2, 5)):
-        packer.put(luck.choice(MODULES), ship_id, f"MedSlot{slot}", "item")
-        packer.put(luck.choice(MODULES), ship_id, f"LoSlot{slot}", "item")
-    for _ in range(luck.randint(0, 4)):
+def _fit_ship(packer: _Packer, rng: random.Random, ship_id: int) -> None:
+    for slot in range(rng.randint(2, 5)):
+        packer.put(rng.choice(MODULES), ship_id, f"MedSlot{slot}", "item")
+        packer.put(rng.choice(MODULES), ship_id, f"LoSlot{slot}", "item")
+    for _ in range(rng.randint(0, 4)):
         packer.stack(ship_id, "Cargo", "item")
 
 
@@ -121,11 +121,11 @@ def _blueprint_items(world: World, character: Character) -> list[Row]:
 
 
 def _deliveries(world: World, character: Character, now_s: int) -> list[Row]:
-    """What the last three days brought, a stack every six hours: so that a snapshot differs from yesterday's."""
+    """Return a delivered stack for every six hours of the last three days, so that snapshots change over time."""
     newest = now_s // DELIVERY_SLOT_S
     rows: list[Row] = []
     for slot in range(newest - DELIVERIES_SEEN, newest + 1):
-        luck = draw(world.seed, "delivery", character.index, slot)
+        rng = draw(world.seed, "delivery", character.index, slot)
         rows.append(
             {
                 "is_singleton": False,
@@ -133,8 +133,8 @@ def _deliveries(world: World, character: Character, now_s: int) -> list[Row]:
                 "location_flag": "Deliveries",
                 "location_id": character.home.station_id,
                 "location_type": "item" if character.home.kind == "structure" else "station",
-                "quantity": luck.randint(1, 900),
-                "type_id": luck.choice(GOODS).type_id,
+                "quantity": rng.randint(1, 900),
+                "type_id": rng.choice(GOODS).type_id,
             }
         )
     return rows

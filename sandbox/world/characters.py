@@ -1,4 +1,4 @@
-"""Who lives in the sandbox: names, corporations, professions."""
+"""The characters of the sandbox: names, corporations, professions."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ BLOODLINES = ((1, 1), (1, 2), (2, 3), (2, 4), (4, 5), (4, 6), (8, 7), (8, 8))
 
 @dataclass(frozen=True)
 class Character:
-    """One invented character; `index` is its place in the sandbox, the same for any number of characters."""
+    """One simulated character; its `index` does not depend on the number of characters."""
 
     index: int
     character_id: int
@@ -118,7 +118,7 @@ class Character:
 
 
 class World:
-    """Everything that a seed decides, and a memory for what is dear to make twice."""
+    """Everything that a seed determines, and a cache for data that is expensive to generate."""
 
     def __init__(self, *, seed: int, characters: int) -> None:
         if not 1 <= characters <= MAX_CHARACTERS:
@@ -130,36 +130,36 @@ class World:
         self._made: dict[object, object] = {}
 
     def character(self, character_id: int) -> Character | None:
-        """Return the character with this id, if it lives here."""
+        """Return the character with this id, if it exists."""
         return self._by_id.get(character_id)
 
     def once(self, key: object, make: Callable[[], T]) -> T:
-        """Return what `make` made for `key` the first time; two threads may both make it, and make the same."""
+        """Return the cached value for `key`, or make it; two threads may both make it, with the same result."""
         if key not in self._made:
             self._made[key] = make()
         return cast(T, self._made[key])
 
 
 def _character(seed: int, index: int, names: list[str]) -> Character:
-    luck = draw(seed, "character", index)
+    rng = draw(seed, "character", index)
     profession = PROFESSIONS[index % len(PROFESSIONS)]
-    race_id, bloodline_id = luck.choice(BLOODLINES)
-    corporation_id, _, alliance_id = luck.choice(CORPORATIONS)
+    race_id, bloodline_id = rng.choice(BLOODLINES)
+    corporation_id, _, alliance_id = rng.choice(CORPORATIONS)
     return Character(
         index=index,
-        character_id=2_112_000_000 + index * 10_000 + luck.randrange(10_000),
+        character_id=2_112_000_000 + index * 10_000 + rng.randrange(10_000),
         user_id=1 + index // CHARACTERS_PER_USER,
         name=_name(names, index),
-        gender=luck.choice(("male", "female")),
+        gender=rng.choice(("male", "female")),
         race_id=race_id,
         bloodline_id=bloodline_id,
         corporation_id=corporation_id,
         alliance_id=alliance_id,
-        birthday_s=1_546_300_800 + luck.randrange(7 * 365 * DAY),
-        security_status=round(luck.uniform(-2.5, 5.0), 8),
+        birthday_s=1_546_300_800 + rng.randrange(7 * 365 * DAY),
+        security_status=round(rng.uniform(-2.5, 5.0), 8),
         profession=profession,
-        home=luck.choice(STATIONS),
-        wealth_cents=int(WEALTH_ISK[profession] * luck.uniform(0.6, 1.6)) * 100,
+        home=rng.choice(STATIONS),
+        wealth_cents=int(WEALTH_ISK[profession] * rng.uniform(0.6, 1.6)) * 100,
     )
 
 
@@ -170,21 +170,21 @@ def _names(seed: int) -> list[str]:
 
 
 def _name(names: list[str], index: int) -> str:
-    generation, place = divmod(index, len(names))
-    return names[place] + (" " + "I" * (generation + 1) if generation else "")
+    generation, position = divmod(index, len(names))
+    return names[position] + (" " + "I" * (generation + 1) if generation else "")
 
 
 def owner_hash(seed: int, character_id: int, sales: int) -> str:
-    """Return the SSO's `owner` claim, which changes each time a character is sold to another account."""
+    """Return the SSO's `owner` claim, which changes each time a character is sold."""
     digest = hashlib.sha256(f"{seed}:{character_id}:{sales}".encode()).digest()
     return base64.b64encode(digest[:20]).decode()
 
 
 def public_info(world: World, character: Character, now_s: int) -> Row:
-    """Answer `/characters/{character_id}`."""
-    luck = draw(world.seed, "public", character.index)
+    """Return `/characters/{character_id}`."""
+    rng = draw(world.seed, "public", character.index)
     info: Row = {
-        "achievement_score": luck.randrange(40, 4_000),
+        "achievement_score": rng.randrange(40, 4_000),
         "birthday": iso(character.birthday_s),
         "bloodline_id": character.bloodline_id,
         "corporation_id": character.corporation_id,
@@ -200,20 +200,20 @@ def public_info(world: World, character: Character, now_s: int) -> Row:
 
 
 def corporation_history(world: World, character: Character, now_s: int) -> list[Row]:
-    """Answer `/characters/{character_id}/corporationhistory`, newest first."""
-    luck = draw(world.seed, "corporations", character.index)
-    employers = [1000166 + luck.randrange(6), *luck.sample([each[0] for each in CORPORATIONS], luck.randrange(1, 4))]
+    """Return `/characters/{character_id}/corporationhistory`, newest first."""
+    rng = draw(world.seed, "corporations", character.index)
+    employers = [1000166 + rng.randrange(6), *rng.sample([each[0] for each in CORPORATIONS], rng.randrange(1, 4))]
     employers = [each for each in employers if each != character.corporation_id] + [character.corporation_id]
     rows: list[Row] = []
-    for place, employer in enumerate(employers):
-        joined_s = character.birthday_s + place * 97 * DAY + (luck.randrange(60 * DAY) if place else 0)
-        record_id = 30_000_000 + character.index * 50 + place
+    for index, employer in enumerate(employers):
+        joined_s = character.birthday_s + index * 97 * DAY + (rng.randrange(60 * DAY) if index else 0)
+        record_id = 30_000_000 + character.index * 50 + index
         rows.append({"corporation_id": employer, "record_id": record_id, "start_date": iso(joined_s)})
     return rows[::-1]
 
 
 def affiliation(character: Character) -> Row:
-    """Answer one row of `POST /characters/affiliation`."""
+    """Return one row of `POST /characters/affiliation`."""
     row: Row = {"character_id": character.character_id, "corporation_id": character.corporation_id}
     if character.alliance_id is not None:
         row["alliance_id"] = character.alliance_id

@@ -1,4 +1,4 @@
-"""Seeded randomness and calendar arithmetic that all domains share."""
+"""Seeded random generators and calendar arithmetic for all domains."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ HOUR = 3_600
 
 
 def draw(*parts: object) -> random.Random:
-    """Return a generator that depends on `parts` alone, the same in every process."""
+    """Return a random generator that depends only on `parts`, the same in every process."""
     return random.Random(":".join(map(str, parts)))
 
 
 def days_until(now_s: int, days: int) -> range:
-    """Return the numbers of the UTC days of the last `days` days, today included, oldest first."""
+    """Return the day numbers (UTC) of the last `days` days and of today, oldest first."""
     today = now_s // DAY
     return range(today - days, today + 1)
 
 
 def iso(second: int) -> str:
-    """Write a second of the Unix epoch as ESI writes times."""
+    """Format a second of the Unix epoch as ESI formats times."""
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def iso_day(day: int) -> str:
-    """Write the number of a UTC day as ESI writes dates."""
+    """Format the number of a UTC day as ESI formats dates."""
     return datetime.fromtimestamp(day * DAY, UTC).strftime("%Y-%m-%d")

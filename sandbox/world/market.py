@@ -1,4 +1,4 @@
-"""Market orders: they are placed, repriced, filled bit by bit, and then vanish, expire or are cancelled."""
+"""Market orders: they are placed, repriced, gradually filled, and then disappear, expire or are cancelled."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .draws import DAY, HOUR, Row, days_until, draw, iso
 from .universe import GOODS
 
 HISTORY_DAYS = 90
-LONGEST_DAYS = 90
-ORDERS_A_DAY = {"trader": (5, 12), "miner": (0, 1), "industrialist": (1, 4), "hunter": (0, 1), "explorer": (0, 2)}
+MAX_ORDER_DAYS = 90
+ORDERS_PER_DAY = {"trader": (5, 12), "miner": (0, 1), "industrialist": (1, 4), "hunter": (0, 1), "explorer": (0, 2)}
 DURATIONS_DAYS = (1, 3, 7, 14, 30, 90)
 
 
 @dataclass(frozen=True)
 class Order:
-    """An order's whole life, known from its beginning; `fate` is filled, cancelled or expired."""
+    """An order's complete life cycle; `outcome` is filled, cancelled or expired."""
 
     order_id: int
     type_id: int
@@ -28,26 +28,26 @@ class Order:
     duration_days: int
     repriced_s: tuple[int, ...]
     ends_s: int
-    fate: str
+    outcome: str
     sold_share: float
 
 
 def open_orders(world: World, character: Character, now_s: int) -> list[Row]:
-    """Answer `/orders`: those that are open now; a filled order is simply gone."""
-    orders = _orders(world, character, now_s, LONGEST_DAYS)
+    """Return `/orders`: the open orders; a filled order is simply gone."""
+    orders = _orders(world, character, now_s, MAX_ORDER_DAYS)
     return [_row(character, order, now_s) for order in orders if order.placed_s <= now_s < order.ends_s]
 
 
 def order_history(world: World, character: Character, now_s: int) -> list[Row]:
-    """Answer `/orders/history`: cancelled and expired in the last 90 days, the last to end first."""
+    """Return `/orders/history`: orders cancelled or expired in the last 90 days, the last ended first."""
     since_s = now_s - HISTORY_DAYS * DAY
     ended = [
         order
-        for order in _orders(world, character, now_s, HISTORY_DAYS + LONGEST_DAYS)
-        if order.fate != "filled" and since_s <= order.ends_s <= now_s
+        for order in _orders(world, character, now_s, HISTORY_DAYS + MAX_ORDER_DAYS)
+        if order.outcome != "filled" and since_s <= order.ends_s <= now_s
     ]
     ended.sort(key=lambda order: (order.ends_s, order.order_id), reverse=True)
-    return [{**_row(character, order, order.ends_s), "state": order.fate} for order in ended]
+    return [{**_row(character, order, order.ends_s), "state": order.outcome} for order in ended]
 
 
 def _orders(world: World, character: Character, now_s: int, days: int) -> list[Order]:
@@ -56,32 +56,32 @@ def _orders(world: World, character: Character, now_s: int, days: int) -> list[O
 
 def _placed_on(world: World, character: Character, day: int) -> list[Order]:
     def make() -> list[Order]:
-        luck = draw(world.seed, "orders", character.index, day)
-        count = luck.randint(*ORDERS_A_DAY[character.profession])
-        return [_order(character, day, place, luck) for place in range(count)]
+        rng = draw(world.seed, "orders", character.index, day)
+        count = rng.randint(*ORDERS_PER_DAY[character.profession])
+        return [_order(character, day, index, rng) for index in range(count)]
 
     return world.once(("orders", character.index, day), make)
 
 
-def _order(character: Character, day: int, place: int, luck: random.Random) -> Order:
-    item = luck.choice(GOODS)
-    placed_s = day * DAY + luck.randrange(DAY)
-    duration_days = luck.choice(DURATIONS_DAYS)
+def _order(character: Character, day: int, index: int, rng: random.Random) -> Order:
+    item = rng.choice(GOODS)
+    placed_s = day * DAY + rng.randrange(DAY)
+    duration_days = rng.choice(DURATIONS_DAYS)
     expires_s = placed_s + duration_days * DAY
-    fate = luck.choices(("filled", "cancelled", "expired"), (6, 1, 3))[0]
-    ends_s = expires_s if fate == "expired" else luck.randrange(placed_s + HOUR, expires_s)
+    outcome = rng.choices(("filled", "cancelled", "expired"), (6, 1, 3))[0]
+    ends_s = expires_s if outcome == "expired" else rng.randrange(placed_s + HOUR, expires_s)
     return Order(
-        order_id=5_000_000_000 + (day * 4096 + character.index) * 16 + place,
+        order_id=5_000_000_000 + (day * 4096 + character.index) * 16 + index,
         type_id=item.type_id,
-        is_buy=luck.random() < 0.45,
-        price_cents=max(1, int(item.price_cents * luck.uniform(0.9, 1.15))),
-        volume_total=max(1, int(character.wealth_cents * luck.uniform(0.002, 0.03)) // item.price_cents),
+        is_buy=rng.random() < 0.45,
+        price_cents=max(1, int(item.price_cents * rng.uniform(0.9, 1.15))),
+        volume_total=max(1, int(character.wealth_cents * rng.uniform(0.002, 0.03)) // item.price_cents),
         placed_s=placed_s,
         duration_days=duration_days,
-        repriced_s=tuple(sorted(luck.randrange(placed_s, ends_s) for _ in range(luck.randrange(4)))),
+        repriced_s=tuple(sorted(rng.randrange(placed_s, ends_s) for _ in range(rng.randrange(4)))),
         ends_s=ends_s,
-        fate=fate,
-        sold_share=1.0 if fate == "filled" else luck.uniform(0.0, 0.9),
+        outcome=outcome,
+        sold_share=1.0 if outcome == "filled" else rng.uniform(0.0, 0.9),
     )
 
 
@@ -108,7 +108,7 @@ def _row(character: Character, order: Order, now_s: int) -> Row:
 
 
 def _volume_remain(order: Order, now_s: int) -> int:
-    """What is left, falling in quarter-hours; an open order has at least one left."""
+    """Return the remaining volume, which falls every quarter of an hour; an open order has at least one left."""
     lived_s = (min(now_s, order.ends_s) - order.placed_s) // 900 * 900
     sold = int(order.volume_total * order.sold_share * lived_s / (order.ends_s - order.placed_s))
     return max(1, order.volume_total - sold)

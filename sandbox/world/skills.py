@@ -1,7 +1,7 @@
 """Skills, the training queue and the attributes.
 
-A character has trained along one fixed plan at one fixed speed since its birth, so that skills and queue at any moment
-follow from the moment alone.
+A character trains along a fixed plan at a fixed speed since its birth, so that skills and queue depend only on the
+time.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ SKILLS = (
     (24311, 14), (24312, 14), (24313, 14), (24314, 14), (28374, 12), (28609, 8), (28656, 10), (28667, 10), (29029, 14),
     (29637, 8),
 )  # fmt: skip
-QUEUE_PLACES = 40
+MAX_QUEUE_LENGTH = 40
 ATTRIBUTES = ("charisma", "intelligence", "memory", "perception", "willpower")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One level of one skill in the plan, with the skill points of the whole plan when it is done."""
+    """One level of one skill in the plan, with the plan's total skill points when it is done."""
 
     skill_id: int
     level: int
@@ -47,7 +47,7 @@ class Step:
 
 
 def skills(world: World, character: Character, now_s: int) -> Row:
-    """Answer `/skills`: finished levels only, as ESI shows them until the next login."""
+    """Return `/skills`: only finished levels, as ESI shows them until the next login."""
     plan, done = _progress(world, character, now_s)
     trained: dict[int, Step] = {step.skill_id: step for step in plan[:done]}
     rows = [
@@ -67,11 +67,11 @@ def skills(world: World, character: Character, now_s: int) -> Row:
 
 
 def skill_queue(world: World, character: Character, now_s: int) -> list[Row]:
-    """Answer `/skillqueue`: what trains now and what follows."""
+    """Return `/skillqueue`: the skill in training and those that follow."""
     plan, done = _progress(world, character, now_s)
-    places = 3 + draw(world.seed, "queue", character.index).randrange(QUEUE_PLACES)
+    length = 3 + draw(world.seed, "queue", character.index).randrange(MAX_QUEUE_LENGTH)
     rows: list[Row] = []
-    for position, step in enumerate(plan[done : done + places]):
+    for position, step in enumerate(plan[done : done + length]):
         rows.append(
             {
                 "finish_date": iso(_reached_s(character, step.plan_sp)),
@@ -88,45 +88,45 @@ def skill_queue(world: World, character: Character, now_s: int) -> list[Row]:
 
 
 def attributes(world: World, character: Character, now_s: int) -> Row:
-    """Answer `/attributes`: 99 points over five attributes, as after a remap."""
-    luck = draw(world.seed, "attributes", character.index)
-    first, second = luck.sample(ATTRIBUTES, 2)
+    """Return `/attributes`: 99 points on five attributes, as after a remap."""
+    rng = draw(world.seed, "attributes", character.index)
+    first, second = rng.sample(ATTRIBUTES, 2)
     points: Row = {name: 27 if name == first else 21 if name == second else 17 for name in ATTRIBUTES}
-    remapped_s = character.birthday_s + luck.randrange(300) * DAY
+    remapped_s = character.birthday_s + rng.randrange(300) * DAY
     return points | {
         "accrued_remap_cooldown_date": iso(remapped_s + 365 * DAY),
-        "bonus_remaps": luck.randrange(3),
+        "bonus_remaps": rng.randrange(3),
         "last_remap_date": iso(remapped_s),
     }
 
 
 def _progress(world: World, character: Character, now_s: int) -> tuple[list[Step], int]:
     plan = world.once(("plan", character.index), lambda: _plan(world, character))
-    trained_sp = (now_s - character.birthday_s) * _sp_an_hour(character) // HOUR
+    trained_sp = (now_s - character.birthday_s) * _sp_per_hour(character) // HOUR
     return plan, bisect.bisect_right(plan, trained_sp, key=lambda step: step.plan_sp)
 
 
 def _reached_s(character: Character, plan_sp: int) -> int:
-    """The second at which the plan's points are reached: the first one at which `_progress` counts the step."""
-    return character.birthday_s - (-plan_sp * HOUR // _sp_an_hour(character))
+    """Return the second when the plan's points are reached, the first one at which `_progress` counts the step."""
+    return character.birthday_s - (-plan_sp * HOUR // _sp_per_hour(character))
 
 
-def _sp_an_hour(character: Character) -> int:
-    """Slower than the game's 2,700 at best: nobody trains all the time, and the plan must last for years."""
+def _sp_per_hour(character: Character) -> int:
+    # Slower than the game's maximum of 2,700: nobody trains all the time, and the plan must last for years.
     return 1_200 + character.character_id % 800
 
 
 def _plan(world: World, character: Character) -> list[Step]:
-    luck = draw(world.seed, "plan", character.index)
-    wishes: list[tuple[float, int, int, int]] = []
+    rng = draw(world.seed, "plan", character.index)
+    ranking: list[tuple[float, int, int, int]] = []
     for skill_id, rank in SKILLS:
-        wish = luck.uniform(0.0, 250.0)
+        weight = rng.uniform(0.0, 250.0)
         for level in range(1, 6):
-            wish += luck.uniform(0.0, 4.0 * level * rank)
-            wishes.append((wish, skill_id, level, rank))
+            weight += rng.uniform(0.0, 4.0 * level * rank)
+            ranking.append((weight, skill_id, level, rank))
     plan: list[Step] = []
     plan_sp = 0
-    for _, skill_id, level, rank in sorted(wishes):
+    for _, skill_id, level, rank in sorted(ranking):
         from_sp, to_sp = _level_sp(rank, level - 1), _level_sp(rank, level)
         plan_sp += to_sp - from_sp
         plan.append(Step(skill_id, level, from_sp, to_sp, plan_sp))

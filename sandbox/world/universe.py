@@ -1,4 +1,4 @@
-"""Places, things and NPCs with the game's own ids, as far as the invented characters meet them."""
+"""Stations, items and NPCs with the game's ids, as far as the simulated characters need them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Station:
-    """A place to dock at: an NPC station, or a player's structure (id above 10^12)."""
+    """An NPC station, or a player's structure (id above 10^12)."""
 
     station_id: int
     system_id: int
@@ -17,13 +17,13 @@ class Station:
 
     @property
     def kind(self) -> str:
-        """ESI's word for it where it tells stations and structures apart."""
+        """ESI's location type: "station" or "structure"."""
         return "structure" if self.station_id > 1_000_000_000_000 else "station"
 
 
 @dataclass(frozen=True)
 class Item:
-    """A kind of thing and what one of it costs, in hundredths of an ISK."""
+    """An item type and its price in hundredths of an ISK."""
 
     type_id: int
     name: str

@@ -1,4 +1,4 @@
-"""Wallets: the journal, the market transactions, the balance, loyalty points."""
+"""Wallets: journal, market transactions, balance, loyalty points."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ JOURNAL_DAYS = 30
 
 
 def journal(world: World, character: Character, now_s: int) -> list[Row]:
-    """Answer `/wallet/journal`: the last 30 days, newest first."""
+    """Return `/wallet/journal`: the last 30 days, newest first."""
     since_s = now_s - JOURNAL_DAYS * DAY
     days = (_day(world, character, day) for day in days_until(now_s, JOURNAL_DAYS))
     return [row for day in days for second, row in day.journal if since_s <= second <= now_s][::-1]
 
 
 def transactions(world: World, character: Character, now_s: int) -> list[Row]:
-    """Answer `/wallet/transactions`: the last 30 days, newest first."""
+    """Return `/wallet/transactions`: the last 30 days, newest first."""
     since_s = now_s - JOURNAL_DAYS * DAY
     days = (_day(world, character, day) for day in days_until(now_s, JOURNAL_DAYS))
     return [row for day in days for second, row in day.transactions if since_s <= second <= now_s][::-1]
 
 
 def balance(world: World, character: Character, now_s: int) -> float:
-    """Answer `/wallet`: the balance of the newest journal row."""
+    """Return `/wallet`: the balance of the newest journal row."""
     today = _day(world, character, now_s // DAY)
     past = [row["balance"] for second, row in today.journal if second <= now_s]
     newest = past[-1] if past else today.opening_cents / 100
@@ -34,13 +34,13 @@ def balance(world: World, character: Character, now_s: int) -> float:
 
 
 def loyalty_points(world: World, character: Character, now_s: int) -> list[Row]:
-    """Answer `/loyalty/points`; mission runners earn some every day."""
-    luck = draw(world.seed, "loyalty", character.index)
-    earned_a_day = 900 if character.profession == "hunter" else 40
+    """Return `/loyalty/points`; mission runners earn some every day."""
+    rng = draw(world.seed, "loyalty", character.index)
+    earned_per_day = 900 if character.profession == "hunter" else 40
     days = (now_s - character.birthday_s) // DAY
     return [
-        {"corporation_id": corporation_id, "loyalty_points": luck.randrange(100, 60_000) + days * earned_a_day // 7}
-        for corporation_id in sorted(luck.sample(LOYALTY_CORPORATIONS, luck.randrange(1, 5)))
+        {"corporation_id": corporation_id, "loyalty_points": rng.randrange(100, 60_000) + days * earned_per_day // 7}
+        for corporation_id in sorted(rng.sample(LOYALTY_CORPORATIONS, rng.randrange(1, 5)))
     ]
 
 

@@ -1,7 +1,7 @@
-"""One wallet on one day: what moved money, gifts among inhabitants, and the unbroken chain of balances.
+"""One wallet on one day: its entries, gifts between characters, and continuous balances.
 
-A day's opening balance is a function of the day alone; the last row of each day brings the balance to the next day's
-opening. So every day can be made without the days before it, and the chain still holds over any number of them.
+A day's opening balance depends only on the day; the last row of each day brings the balance to the next day's opening.
+So each day can be generated without the earlier ones, and the balances are still continuous over any number of days.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from .characters import Character, World
 from .draws import DAY, Row, draw, iso
-from .wallet_entries import STRIDE_S, Entry, living, row_id, trade
+from .wallet_entries import STRIDE_S, Entry, other_income, row_id, trade
 
-MOMENTS_A_DAY = DAY // STRIDE_S
+MOMENTS_PER_DAY = DAY // STRIDE_S
 CLOSING_SLOT, TRANSFER_SLOT = 30, 31
 SHARE_OF_TRADES = {"trader": 0.97, "miner": 0.8, "industrialist": 0.7, "hunter": 0.1, "explorer": 0.75}
-EVENTS_A_DAY = {
+EVENTS_PER_DAY = {
     "trader": (70, 110),
     "miner": (3, 9),
     "industrialist": (10, 24),
@@ -28,7 +28,7 @@ EVENTS_A_DAY = {
 
 @dataclass(frozen=True)
 class WalletDay:
-    """What happened in one wallet on one UTC day, in the order of time: journal and transactions with their seconds."""
+    """One wallet on one UTC day, in chronological order: journal and transactions with their seconds."""
 
     opening_cents: int
     journal: tuple[tuple[int, Row], ...]
@@ -36,19 +36,19 @@ class WalletDay:
 
 
 def make_day(world: World, character: Character, day: int) -> WalletDay:
-    """Make the UTC day with this number (days since the Unix epoch) for one character."""
-    luck = draw(world.seed, "wallet", character.index, day)
+    """Generate a UTC day (number of days since the Unix epoch) for one character."""
+    rng = draw(world.seed, "wallet", character.index, day)
     entries: list[Entry] = []
     trades: list[tuple[int, Row]] = []
-    moments = sorted(luck.sample(range(MOMENTS_A_DAY - 1), luck.randint(*EVENTS_A_DAY[character.profession])))
+    moments = sorted(rng.sample(range(MOMENTS_PER_DAY - 1), rng.randint(*EVENTS_PER_DAY[character.profession])))
     for moment in moments:
         second = day * DAY + moment * STRIDE_S + character.index % STRIDE_S
-        if luck.random() < SHARE_OF_TRADES[character.profession]:
-            traded = trade(character, second, luck)
+        if rng.random() < SHARE_OF_TRADES[character.profession]:
+            traded = trade(character, second, rng)
             entries += traded.entries
             trades.append((second, traded.transaction))
         else:
-            entries.append(living(character, second, luck))
+            entries.append(other_income(character, second, rng))
     entries += _transfers(world, character, day)
     entries.sort(key=lambda entry: entry.id)
     opening_cents = _opening_cents(world, character, day)
@@ -64,42 +64,42 @@ def _opening_cents(world: World, character: Character, day: int) -> int:
 
 
 def _transfers(world: World, character: Character, day: int) -> Iterator[Entry]:
-    """Gifts between inhabitants: one id in two journals with opposite signs, as ESI really does."""
+    """Yield gifts between characters: one id in two journals with opposite signs, as in the real ESI."""
     count = len(world.characters)
-    luck = draw(world.seed, "transfers", day)
+    rng = draw(world.seed, "transfers", day)
     if count == 1:
         return
-    for moment in luck.sample(range(MOMENTS_A_DAY - 1), min(1 + count // 3, 200)):
-        giver, taker = luck.sample(world.characters, 2)
+    for moment in rng.sample(range(MOMENTS_PER_DAY - 1), min(1 + count // 3, 200)):
+        giver, receiver = rng.sample(world.characters, 2)
         second = day * DAY + moment * STRIDE_S + giver.index % STRIDE_S
-        amount_cents = int(min(giver.wealth_cents, taker.wealth_cents) * luck.uniform(0.001, 0.02))
-        if character not in (giver, taker):
+        amount_cents = int(min(giver.wealth_cents, receiver.wealth_cents) * rng.uniform(0.001, 0.02))
+        if character not in (giver, receiver):
             continue
         yield Entry(
             id=row_id(giver, second, TRANSFER_SLOT),
             second=second,
             ref_type="player_donation",
-            amount_cents=amount_cents if character is taker else -amount_cents,
-            description=f"{giver.name} deposited cash into {taker.name}'s account",
+            amount_cents=amount_cents if character is receiver else -amount_cents,
+            description=f"{giver.name} deposited cash into {receiver.name}'s account",
             first_party_id=giver.character_id,
-            second_party_id=taker.character_id,
+            second_party_id=receiver.character_id,
         )
 
 
 def _closing(world: World, character: Character, day: int, left_cents: int) -> Entry:
-    """The day's last row: to or from the player's alt, whatever leads to the next day's opening."""
-    second = day * DAY + (MOMENTS_A_DAY - 1) * STRIDE_S + character.index % STRIDE_S
+    """Return the day's last row: a transfer to or from the player's alt that leads to the next day's opening."""
+    second = day * DAY + (MOMENTS_PER_DAY - 1) * STRIDE_S + character.index % STRIDE_S
     amount_cents = _opening_cents(world, character, day + 1) - left_cents
     alt_id = 95_000_000 + character.index
-    giver_id, taker_id = (alt_id, character.character_id) if amount_cents >= 0 else (character.character_id, alt_id)
+    giver_id, receiver_id = (alt_id, character.character_id) if amount_cents >= 0 else (character.character_id, alt_id)
     return Entry(
         id=row_id(character, second, CLOSING_SLOT),
         second=second,
         ref_type="player_donation",
         amount_cents=amount_cents,
-        description=f"{giver_id} deposited cash into {taker_id}'s account",
+        description=f"{giver_id} deposited cash into {receiver_id}'s account",
         first_party_id=giver_id,
-        second_party_id=taker_id,
+        second_party_id=receiver_id,
         reason="settling up",
     )
 

@@ -1,4 +1,4 @@
-"""What moves money in a wallet: trades with their fees and taxes, bounties, missions, insurance, industry."""
+"""Wallet entries: trades with their fees and taxes, bounties, missions, insurance, industry."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .universe import AGENTS, CONCORD, GOODS, NEARBY_SYSTEMS, PEND_INSURANCE, It
 from .universe import SECURE_COMMERCE_COMMISSION as TAX_OFFICE
 
 LAUNCH_S = 1_052_179_200
-# Each character acts in seconds of its own (second % 64 == index % 64), so that ids made of seconds are unique.
+# Each character uses only certain seconds (second % 64 == index % 64), so that ids derived from seconds are unique.
 STRIDE_S = 64
 SALES_TAX = 0.0337
 BROKERS_FEE = 0.015
@@ -20,7 +20,7 @@ CORPORATION_TAX = 0.1
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a journal before its balance is known; money in hundredths of an ISK."""
+    """One journal line without its balance; money in hundredths of an ISK."""
 
     id: int
     second: int
@@ -36,26 +36,26 @@ class Entry:
 
 @dataclass(frozen=True)
 class Trade:
-    """One deal on the market: the journal's lines, and the transaction they belong to."""
+    """One market trade: its transaction and its journal lines."""
 
     entries: tuple[Entry, ...]
     transaction: Row
 
 
 def row_id(character: Character, second: int, slot: int) -> int:
-    """Return a journal id that no other character has, rising with time; 32 slots share a second."""
+    """Return a journal id that is unique across characters and increases with time; a second has 32 slots."""
     return ((second - LAUNCH_S) * 64 + character.index // STRIDE_S) * 32 + slot
 
 
-def trade(character: Character, second: int, luck: random.Random) -> Trade:
-    """Make one deal: sometimes a broker's fee first, and the sales tax after a sale."""
-    item = luck.choice(GOODS)
-    price_cents = max(1, int(item.price_cents * luck.uniform(0.93, 1.09)))
-    quantity = max(1, int(character.wealth_cents * luck.uniform(0.0002, 0.006)) // price_cents)
+def trade(character: Character, second: int, rng: random.Random) -> Trade:
+    """Generate one trade: sometimes with a broker's fee before it, and with sales tax after a sale."""
+    item = rng.choice(GOODS)
+    price_cents = max(1, int(item.price_cents * rng.uniform(0.93, 1.09)))
+    quantity = max(1, int(character.wealth_cents * rng.uniform(0.0002, 0.006)) // price_cents)
     worth_cents = price_cents * quantity
-    is_buy = luck.random() < (0.5 if character.profession == "trader" else 0.25)
-    client_id = 90_000_000 + luck.randrange(7_000_000)
-    before = [_brokers_fee(character, second, worth_cents)] if luck.random() < 0.35 else []
+    is_buy = rng.random() < (0.5 if character.profession == "trader" else 0.25)
+    client_id = 90_000_000 + rng.randrange(7_000_000)
+    before = [_brokers_fee(character, second, worth_cents)] if rng.random() < 0.35 else []
     after = [] if is_buy else [_sales_tax(character, second, len(before) + 1, worth_cents)]
     journal_id = row_id(character, second, len(before))
     deal = _deal(character, second, item, quantity, worth_cents, client_id, is_buy=is_buy, journal_id=journal_id)
@@ -125,10 +125,10 @@ def _sales_tax(character: Character, second: int, slot: int, worth_cents: int) -
     )
 
 
-def living(character: Character, second: int, luck: random.Random) -> Entry:
-    """Make what a wallet sees beside trade: bounties and missions of hunters, industry fees, insurance."""
-    earned_cents = int(character.wealth_cents * luck.uniform(0.0005, 0.004))
-    chance = luck.random()
+def other_income(character: Character, second: int, rng: random.Random) -> Entry:
+    """Generate an entry other than a trade: a bounty or mission for hunters, an industry fee, or insurance."""
+    earned_cents = int(character.wealth_cents * rng.uniform(0.0005, 0.004))
+    chance = rng.random()
     paid = Entry(
         id=row_id(character, second, 0),
         second=second,
@@ -139,15 +139,15 @@ def living(character: Character, second: int, luck: random.Random) -> Entry:
         second_party_id=character.character_id,
     )
     if character.profession == "hunter" and chance < 0.55:
-        return _bounty(character, paid, luck)
+        return _bounty(character, paid, rng)
     if character.profession == "hunter" and chance < 0.85:
-        return _mission(paid, luck)
+        return _mission(paid, rng)
     if character.profession == "industrialist" or chance < 0.5:
         return _industry_tax(character, paid)
     return paid
 
 
-def _bounty(character: Character, paid: Entry, luck: random.Random) -> Entry:
+def _bounty(character: Character, paid: Entry, rng: random.Random) -> Entry:
     tax_cents = int(paid.amount_cents * CORPORATION_TAX)
     return replace(
         paid,
@@ -155,15 +155,15 @@ def _bounty(character: Character, paid: Entry, luck: random.Random) -> Entry:
         amount_cents=paid.amount_cents - tax_cents,
         description=f"{character.name} got bounty prizes for killing pirates",
         first_party_id=CONCORD,
-        context=("eve_system", luck.choice(NEARBY_SYSTEMS)),
-        reason=f"{luck.randrange(23_000, 24_000)}: {luck.randint(1, 9)}",
+        context=("eve_system", rng.choice(NEARBY_SYSTEMS)),
+        reason=f"{rng.randrange(23_000, 24_000)}: {rng.randint(1, 9)}",
         tax=(tax_cents, character.corporation_id),
     )
 
 
-def _mission(paid: Entry, luck: random.Random) -> Entry:
-    ref_type = luck.choice(("agent_mission_reward", "agent_mission_time_bonus_reward"))
-    return replace(paid, ref_type=ref_type, description="Mission reward", first_party_id=luck.choice(AGENTS))
+def _mission(paid: Entry, rng: random.Random) -> Entry:
+    ref_type = rng.choice(("agent_mission_reward", "agent_mission_time_bonus_reward"))
+    return replace(paid, ref_type=ref_type, description="Mission reward", first_party_id=rng.choice(AGENTS))
 
 
 def _industry_tax(character: Character, paid: Entry) -> Entry:

@@ -1,4 +1,4 @@
-"""Where characters are: sessions, location, ship, clones, implants."""
+"""The state of characters: sessions, location, ship, clones, implants."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MOVE_S = 600
 
 
 def online(world: World, character: Character, now_s: int) -> Row:
-    """Answer `/online`."""
+    """Return `/online`."""
     login_s, logout_s = _last_session(world, character, now_s)
     is_online = now_s < logout_s
     if is_online:
@@ -24,41 +24,41 @@ def online(world: World, character: Character, now_s: int) -> Row:
 
 
 def location(world: World, character: Character, now_s: int) -> Row:
-    """Answer `/location`: at home when offline, else in some system nearby or docked."""
+    """Return `/location`: at home if offline, else in a nearby system or docked."""
     _, logout_s = _last_session(world, character, now_s)
-    luck = draw(world.seed, "location", character.index, now_s // MOVE_S)
-    if now_s < logout_s and luck.random() < 0.7:
-        return {"solar_system_id": luck.choice(NEARBY_SYSTEMS)}
+    rng = draw(world.seed, "location", character.index, now_s // MOVE_S)
+    if now_s < logout_s and rng.random() < 0.7:
+        return {"solar_system_id": rng.choice(NEARBY_SYSTEMS)}
     dock = "structure_id" if character.home.kind == "structure" else "station_id"
     return {"solar_system_id": character.home.system_id, dock: character.home.station_id}
 
 
 def ship(world: World, character: Character, now_s: int) -> Row:
-    """Answer `/ship`: one ship a session."""
+    """Return `/ship`: one ship per session."""
     login_s, _ = _last_session(world, character, now_s)
-    luck = draw(world.seed, "ship", character.index, login_s // DAY)
-    place = luck.randrange(len(SHIPS))
+    rng = draw(world.seed, "ship", character.index, login_s // DAY)
+    index = rng.randrange(len(SHIPS))
     return {
-        "ship_item_id": 1_050_000_000_000 + character.index * 100 + place,
-        "ship_name": f"{character.name.split()[0]}'s {SHIPS[place].name}",
-        "ship_type_id": SHIPS[place].type_id,
+        "ship_item_id": 1_050_000_000_000 + character.index * 100 + index,
+        "ship_name": f"{character.name.split()[0]}'s {SHIPS[index].name}",
+        "ship_type_id": SHIPS[index].type_id,
     }
 
 
 def clones(world: World, character: Character, now_s: int) -> Row:
-    """Answer `/clones`."""
-    luck = draw(world.seed, "clones", character.index)
+    """Return `/clones`."""
+    rng = draw(world.seed, "clones", character.index)
     jump_clones = [
         {
-            "implants": sorted(luck.sample(IMPLANTS, luck.randrange(4))),
-            "jump_clone_id": 40_000_000 + character.index * 10 + place,
+            "implants": sorted(rng.sample(IMPLANTS, rng.randrange(4))),
+            "jump_clone_id": 40_000_000 + character.index * 10 + index,
             "location_id": station.station_id,
             "location_type": station.kind,
         }
-        for place, station in enumerate(luck.sample(STATIONS, luck.randrange(4)))
+        for index, station in enumerate(rng.sample(STATIONS, rng.randrange(4)))
     ]
     home = {"location_id": character.home.station_id, "location_type": character.home.kind}
-    jumped_s = character.birthday_s + luck.randrange(30, 700) * DAY
+    jumped_s = character.birthday_s + rng.randrange(30, 700) * DAY
     return {
         "home_location": home,
         "jump_clones": jump_clones,
@@ -68,19 +68,19 @@ def clones(world: World, character: Character, now_s: int) -> Row:
 
 
 def implants(world: World, character: Character, now_s: int) -> list[int]:
-    """Answer `/implants`."""
-    luck = draw(world.seed, "implants", character.index)
-    return sorted(luck.sample(IMPLANTS, luck.randrange(6)))
+    """Return `/implants`."""
+    rng = draw(world.seed, "implants", character.index)
+    return sorted(rng.sample(IMPLANTS, rng.randrange(6)))
 
 
 def _last_session(world: World, character: Character, now_s: int) -> tuple[int, int]:
-    """Return login and logout of the last session begun by now: one an evening, none before its day's hour."""
+    """Return login and logout of the last session that has begun; there is one each evening."""
     day = now_s // DAY
     login_s, logout_s = _session(world, character, day)
     return (login_s, logout_s) if login_s <= now_s else _session(world, character, day - 1)
 
 
 def _session(world: World, character: Character, day: int) -> tuple[int, int]:
-    luck = draw(world.seed, "session", character.index, day)
-    login_s = day * DAY + luck.randrange(12 * HOUR, 21 * HOUR)
-    return login_s, login_s + luck.randrange(20 * 60, 4 * HOUR)
+    rng = draw(world.seed, "session", character.index, day)
+    login_s = day * DAY + rng.randrange(12 * HOUR, 21 * HOUR)
+    return login_s, login_s + rng.randrange(20 * 60, 4 * HOUR)

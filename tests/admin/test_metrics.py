@@ -77,7 +77,7 @@ def test_alive_and_ready(ask: FlaskClient, parts: Parts) -> None:
     answer = ask.get("/readyz")
     assert answer.status_code == 503
     told = answer.get_json()
-    assert told.pop("database").endswith("or name another file in DATABASE_URL")
+    assert told.pop("database").endswith("or set another file in DATABASE_URL")
     assert told == {"ready": False, "redis": "ok"}
     assert ask.get("/healthz").status_code == 200
 

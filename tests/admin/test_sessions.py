@@ -289,7 +289,7 @@ def test_the_token_is_made_once_whole_and_for_its_owner_alone(tmp_path: Path) ->
 
 def test_a_link_to_nothing_in_the_tokens_place_is_told(tmp_path: Path) -> None:
     (tmp_path / "admin-token").symlink_to(tmp_path / "nowhere" / "else")
-    with pytest.raises(local_token.NoLocalToken, match="can neither be read nor made; if it is a link to nothing"):
+    with pytest.raises(local_token.NoLocalToken, match="can neither be read nor created; if it is a dangling link"):
         local_token.read_or_make_token(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["admin-token"]
 

@@ -63,12 +63,12 @@ def test_a_name_or_role_that_no_entry_may_have_is_refused(arguments: list[str]) 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("hush-hush", "entry 1 is not of three parts"),
-        (f"ada:viewer:{DIGEST},ada:operator:{DIGEST}", "entry 2 has the name of an earlier one"),
+        ("hush-hush", "entry 1 does not have three parts"),
+        (f"ada:viewer:{DIGEST},ada:operator:{DIGEST}", "entry 2 has the same name as an earlier one"),
         (f"ada:root-hush:{DIGEST}", "entry 1 has an unknown role"),
         ("ada:viewer:hush", "entry 1 has no SHA-256"),
-        (f"hush/hush:viewer:{DIGEST}", "entry 1 has no usable name"),
-        (f"ada:viewer:{DIGEST},", "entry 2 is not of three parts"),
+        (f"hush/hush:viewer:{DIGEST}", "entry 1 has no valid name"),
+        (f"ada:viewer:{DIGEST},", "entry 2 does not have three parts"),
     ],
 )
 def test_a_wrong_entry_says_why_and_how_to_make_one_and_repeats_nothing(text: str, why: str) -> None:

@@ -1,4 +1,4 @@
-"""The demo, as anyone runs it first: all four job types on real parts, another Redis untouched, nothing left behind."""
+"""The demo as users first run it: all four job types on the real system, no effect on another Redis, nothing left."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ JOB_TYPES = ("token-refresh", "esi-data-refresh", "historical-data-collection", 
 
 
 def start(*arguments: str, output: Path, **environ: str) -> subprocess.Popen[bytes]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("REDIS_")}
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("REDIS_")}
     with output.open("wb") as stream:
         return subprocess.Popen(
             [sys.executable, "-m", "demo", *arguments],
             cwd=ROOT,
-            env={**kept, "TMPDIR": str(output.parent), **environ},
+            env={**environ, "TMPDIR": str(output.parent), **environ},
             stdout=stream,
             stderr=stream,
         )
@@ -43,23 +43,23 @@ def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 @pytest.mark.slow
-def test_once_runs_every_job_type_beside_another_redis_and_leaves_nothing(
+def test_once_runs_every_job_type_next_to_another_redis_and_cleans_up(
     tmp_path: Path, redis_client: redis.Redis, redis_server: LocalRedis
 ) -> None:
     redis_client.set("somebody's", "data")
     before = redis_client.info("stats")["total_connections_received"]
-    output = tmp_path / "said"
+    output = tmp_path / "output.txt"
     process = start("--once", output=output)
     started: set[psutil.Process] = set()
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
         started.update(family(process))
         time.sleep(0.1)
-    said = output.read_text(errors="replace")
-    assert process.wait(timeout=5) == 0, said
-    assert all(name in said for name in JOB_TYPES)
-    assert "/admin/" in said
-    assert "failed:" not in said
+    text = output.read_text(errors="replace")
+    assert process.wait(timeout=5) == 0, text
+    assert all(name in text for name in JOB_TYPES)
+    assert "/admin/" in text
+    assert "failed:" not in text
     _, alive = psutil.wait_procs(started, timeout=5)
     assert not alive
     assert not list(tmp_path.glob("nomad-demo-*"))
@@ -70,12 +70,14 @@ def test_once_runs_every_job_type_beside_another_redis_and_leaves_nothing(
 
 @pytest.fixture
 def running(tmp_path: Path, wait_until: Callable[..., None]) -> Iterator[subprocess.Popen[bytes]]:
-    """The demo, which says to the file `said` what it says, and goes on until it is ended."""
-    output = tmp_path / "said"
+    """Start the demo with its output in the file `output`; it runs until it is stopped."""
+    output = tmp_path / "output.txt"
     process = start(output=output)
     try:
         wait_until(
-            lambda: "Running on" in output.read_text(errors="replace"), timeout_seconds=120, what="the demo runs on"
+            lambda: "Continuing" in output.read_text(errors="replace"),
+            timeout_seconds=120,
+            what="the steady load",
         )
         yield process
     finally:
@@ -85,7 +87,7 @@ def running(tmp_path: Path, wait_until: Callable[..., None]) -> Iterator[subproc
 
 
 def end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """End the demo, and see that nothing that it started is left."""
+    """Stop the demo, and check that no process that it started is left."""
     started = family(process)
     assert len(started) >= 5
     process.send_signal(number)
@@ -95,8 +97,8 @@ def end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 
 @pytest.mark.slow
-def test_killing_the_demo_ends_everything_it_started(tmp_path: Path, wait_until: Callable[..., None]) -> None:
-    process = start(output=tmp_path / "said")
+def test_killing_the_demo_stops_everything_it_started(tmp_path: Path, wait_until: Callable[..., None]) -> None:
+    process = start(output=tmp_path / "output.txt")
     try:
         wait_until(
             lambda: len([each for each in family(process) if each.name() != "redis-server"]) >= 4,
@@ -110,43 +112,41 @@ def test_killing_the_demo_ends_everything_it_started(tmp_path: Path, wait_until:
 
 
 @pytest.mark.slow
-def test_the_demo_is_the_original_to_look_at_and_ends_with_all_it_started(
+def test_the_demo_has_the_originals_api_and_stops_everything_it_started(
     running: subprocess.Popen[bytes], tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
-    said = (tmp_path / "said").read_text()
-    address = next(line.split()[1] for line in said.splitlines() if line.startswith("Admin "))
+    text = (tmp_path / "output.txt").read_text()
+    address = next(line.split()[1] for line in text.splitlines() if line.startswith("Admin "))
     (directory,) = tmp_path.glob("nomad-demo-*")
     assert open_in(directory) == []
-    check_ways_in(address, said)
-    check_original(address.removesuffix("/admin/"), said, wait_until)
+    check_ways_in(address, text)
+    check_original(address.removesuffix("/admin/"), text, wait_until)
     end(running, signal.SIGINT)
 
 
-def check_ways_in(address: str, said: str) -> None:
-    """What the demo says to type, and the link that it prints, lead to this system and no other."""
-    line = next(line for line in said.splitlines() if line.startswith("In another shell: export "))
+def check_ways_in(address: str, text: str) -> None:
+    line = next(line for line in text.splitlines() if line.startswith("In another shell: export "))
     typed = f"{line.partition(': ')[2]} && '{sys.executable}' -m nomad_actors.cli schedules --json"
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("REDIS_")}
-    beside = subprocess.run(typed, shell=True, cwd=ROOT, env=kept, capture_output=True, text=True, check=True)
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("REDIS_")}
+    beside = subprocess.run(typed, shell=True, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
     assert [each["live"] for each in json.loads(beside.stdout)["schedulers"]] == [True]
     page = requests.get(address, timeout=10)
     assert page.status_code == 200
     assert "esi-refresh" in page.text
-    # Without a token it is looked at only; the link that the demo prints logs its browser in, once.
+    # Without a token the admin is read-only; the link that the demo prints logs a browser in, once.
     assert ">Pause<" not in requests.get(f"{address}queues/esi-refresh", timeout=10).text
-    link = next(line.split()[-1] for line in said.splitlines() if line.startswith("Log in, once"))
+    link = next(line.split()[-1] for line in text.splitlines() if line.startswith("Log in, once"))
     with requests.Session() as browser:
         assert ">Log out<" in browser.get(link, timeout=10).text
         assert ">Pause<" in browser.get(f"{address}queues/esi-refresh", timeout=10).text
     assert requests.get(link, timeout=10).status_code == 401
 
 
-def check_original(url: str, said: str, wait_until: Callable[..., None]) -> None:
-    """The original's addresses answer in its form."""
+def check_original(url: str, text: str, wait_until: Callable[..., None]) -> None:
     jobs = f"{url}/admin/jobs/queues/token-refresh/jobs"
-    var_dir = Path(re.findall(r"NOMAD_VAR_DIR=(\S+)", said)[0])
+    var_dir = Path(re.findall(r"NOMAD_VAR_DIR=(\S+)", text)[0])
     schedule = requests.get(f"{url}/admin/jobs/scheduler", timeout=10).json()["jobs"][0]["name"]
-    # A character that nobody has logged in: it fails at once. No more of them than health puts up with.
+    # Characters without a login: their jobs fail immediately. Not more than health tolerates.
     stranger = {"name": "token-refresh", "data": {"character_id": 1, "user_id": 1}}
     needing = [line for line in LINES if "{failed}" in line.path]
     acted_on = {
@@ -161,8 +161,8 @@ def check_original(url: str, said: str, wait_until: Callable[..., None]) -> None
         what="a stranger's jobs failed",
     )
     wrong = [
-        said
+        text
         for line in LINES
-        for said in differences(url, line, acted_on.get(line.path, ""), var_dir, schedule=schedule)
+        for text in differences(url, line, acted_on.get(line.path, ""), var_dir, schedule=schedule)
     ]
     assert not wrong, "\n".join(wrong)

@@ -1,4 +1,4 @@
-"""The clients against the sandbox's ESI and SSO, and against a server that says what a test tells it to."""
+"""The clients against the sandbox's ESI and SSO, and against a server with scripted responses."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ USER_AGENT = "nomad-tests/1 (tests@example.com)"
 
 
 @dataclass(frozen=True)
-class Said:
-    """One answer that the scripted server gives; `body` is sent as it is when it is bytes, else as JSON."""
+class Reply:
+    """One response of the scripted server; a `body` of bytes is sent unchanged, anything else as JSON."""
 
     status: int = 200
     body: Any = None
@@ -39,8 +39,8 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request that the scripted server got."""
+class ReceivedRequest:
+    """One request that the scripted server received."""
 
     path: str
     query: dict[str, str]
@@ -49,28 +49,28 @@ class Asked:
 
 
 class Scripted:
-    """A server on the loopback address that gives the answers of `script`, for each path in order.
+    """A loopback server that sends the responses of `script`, in order for each path.
 
-    The last answer of a path is repeated; a callable makes each answer from what was asked.
+    The last response of a path is repeated; a callable returns the response to each request.
     """
 
     def __init__(self) -> None:
-        self.script: dict[str, list[Said] | Callable[[Asked], Said]] = {}
-        self.asked: list[Asked] = []
+        self.script: dict[str, list[Reply] | Callable[[ReceivedRequest], Reply]] = {}
+        self.received: list[ReceivedRequest] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.base_url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
 
-    def say(self, path: str, *answers: Said) -> None:
-        self.script[path] = list(answers)
+    def reply_with(self, path: str, *responses: Reply) -> None:
+        self.script[path] = list(responses)
 
-    def answer(self, asked: Asked) -> Said:
-        self.asked.append(asked)
-        answers = self.script.get(asked.path, [Said(404, {"error": "not in the script"})])
-        if callable(answers):
-            return answers(asked)
-        return answers.pop(0) if len(answers) > 1 else answers[0]
+    def response(self, received: ReceivedRequest) -> Reply:
+        self.received.append(received)
+        responses = self.script.get(received.path, [Reply(404, {"error": "not in the script"})])
+        if callable(responses):
+            return responses(received)
+        return responses.pop(0) if len(responses) > 1 else responses[0]
 
     def stop(self) -> None:
         self._server.shutdown()
@@ -91,14 +91,16 @@ def _handler(scripted: Scripted) -> type[BaseHTTPRequestHandler]:
         def _answer(self) -> None:
             parts = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-            said = scripted.answer(Asked(parts.path, _flat(parts.query), dict(self.headers), _flat(body)))
-            if said.cut:
+            response = scripted.response(
+                ReceivedRequest(parts.path, _flat(parts.query), dict(self.headers), _flat(body))
+            )
+            if response.cut:
                 self.close_connection = True
                 return
-            # Without the headers that the library adds by itself: the script decides.
-            self.send_response_only(said.status)
-            content = b"" if said.status == 304 else said.content
-            for name, value in {"Content-Length": str(len(content)), "Connection": "close", **said.headers}.items():
+            # Without the headers that the library adds: the script decides.
+            self.send_response_only(response.status)
+            content = b"" if response.status == 304 else response.content
+            for name, value in {"Content-Length": str(len(content)), "Connection": "close", **response.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
@@ -116,7 +118,7 @@ def _flat(query: str) -> dict[str, str]:
 
 @pytest.fixture
 def scripted() -> Iterator[Scripted]:
-    """A server that says what the test tells it to."""
+    """A server whose responses a test defines."""
     server = Scripted()
     yield server
     server.stop()
@@ -124,33 +126,33 @@ def scripted() -> Iterator[Scripted]:
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """Our clock, which agrees with the sandbox's."""
+    """Our clock, synchronised with the sandbox's."""
     return ManualClock(NOW_S * 1000)
 
 
 @pytest.fixture
 def http() -> Iterator[requests.Session]:
-    """The session that both clients share."""
+    """The HTTP session of both clients."""
     with http_session(USER_AGENT) as session:
         yield session
 
 
 @pytest.fixture
 def sandbox() -> Iterator[SandboxServer]:
-    """An ESI and an SSO with a few characters, whose time stands still until the test moves it."""
+    """An ESI and an SSO with a few characters and a frozen clock that tests advance."""
     with SandboxServer(characters=3, clock=SandboxClock(frozen_at_s=NOW_S)) as server:
         yield server
 
 
 @pytest.fixture
 def advance(clock: ManualClock, sandbox: SandboxServer) -> Callable[[float], None]:
-    """`advance(seconds)`: let time pass, here and in the sandbox."""
+    """`advance(seconds)`: advance both our clock and the sandbox's."""
 
-    def pass_(seconds: float) -> None:
+    def advance_both(seconds: float) -> None:
         clock.advance(seconds=seconds)
         sandbox.advance(seconds)
 
-    return pass_
+    return advance_both
 
 
 @pytest.fixture
@@ -175,5 +177,5 @@ def scripted_esi(http: requests.Session, scripted: Scripted, clock: ManualClock)
 
 @pytest.fixture
 def tokens(sso: SsoClient, sandbox: SandboxServer) -> Tokens:
-    """The tokens of a sandbox character who granted everything."""
+    """The tokens of a sandbox character with all scopes."""
     return sso.refresh(sandbox.logins()[0]["refresh_token"])

@@ -1,4 +1,4 @@
-"""The cache keeps documents apart, lets them die, and cleans itself and nothing else."""
+"""The cache separates documents, lets them expire, and cleans only itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WALLET = ROUTES["/characters/{character_id}/wallet"]
 SKILLS = ROUTES["/characters/{character_id}/skills"]
 PREFIX = "nomad-esi:"
 DAY = 86_400
-#: Keys that a cache beside others has to leave alone, by what may tempt it.
+#: Other keys in the same Redis, which the cache must not touch; each could match by mistake.
 OTHERS = (
     "esi:characters:1:wallet",
     "characters:1:wallet",
@@ -34,7 +34,7 @@ def cache(redis_client: redis.Redis, clock: ManualClock) -> EsiCache:
     return EsiCache(redis_client, clock=clock)
 
 
-def answer(clock: ManualClock, body: Any = 1.5, *, fresh_seconds: int = 120) -> EsiResponse:
+def response(clock: ManualClock, body: Any = 1.5, *, fresh_seconds: int = 120) -> EsiResponse:
     return EsiResponse(
         status=200,
         not_modified=False,
@@ -48,13 +48,13 @@ def answer(clock: ManualClock, body: Any = 1.5, *, fresh_seconds: int = 120) -> 
 
 
 def fill(cache: EsiCache, clock: ManualClock, count: int) -> None:
-    """Put one document of each of `count` characters, a second apart."""
+    """Put one document for each of `count` characters, one second apart."""
     for character_id in range(1, count + 1):
-        cache.put(character_id, WALLET, answer(clock))
+        cache.put(character_id, WALLET, response(clock))
         clock.advance(seconds=1)
 
 
-def kept(client: redis.Redis) -> set[str]:
+def cached_keys(client: redis.Redis) -> set[str]:
     names = {key.decode().removeprefix(PREFIX) for key in client.scan_iter(f"{PREFIX}*")} - {"lru"}
     assert all(client.exists(other) for other in OTHERS), "the cache removed what is not its own"
     return names
@@ -68,9 +68,9 @@ def wallets(*character_ids: int) -> set[str]:
     return {f"characters:{character_id}:wallet" for character_id in character_ids}
 
 
-def test_a_document_is_its_characters_alone(cache: EsiCache, clock: ManualClock) -> None:
-    cache.put(1, WALLET, answer(clock, 1.5))
-    cache.put(2, WALLET, answer(clock, [{"é": "ü"}]))
+def test_a_document_belongs_to_one_character(cache: EsiCache, clock: ManualClock) -> None:
+    cache.put(1, WALLET, response(clock, 1.5))
+    cache.put(2, WALLET, response(clock, [{"é": "ü"}]))
     document = cache.get(1, WALLET)
     assert document is not None
     assert (document.body, document.etag, document.fresh_until_ms) == (1.5, '"e"', clock.now_ms() + 120_000)
@@ -81,13 +81,13 @@ def test_a_document_is_its_characters_alone(cache: EsiCache, clock: ManualClock)
     assert cache.get(1, SKILLS) is None
 
 
-def test_a_stale_document_is_still_given(cache: EsiCache, clock: ManualClock) -> None:
+def test_a_stale_document_is_still_returned(cache: EsiCache, clock: ManualClock) -> None:
     fill(cache, clock, 1)
     clock.advance(seconds=3 * DAY)
     assert cache.get(1, WALLET) is not None
 
 
-def test_every_key_dies_by_itself(cache: EsiCache, clock: ManualClock, redis_client: redis.Redis) -> None:
+def test_every_key_expires(cache: EsiCache, clock: ManualClock, redis_client: redis.Redis) -> None:
     fill(cache, clock, 2)
     cache.get(1, WALLET)
     keys = list(redis_client.scan_iter(f"{PREFIX}*"))
@@ -95,7 +95,7 @@ def test_every_key_dies_by_itself(cache: EsiCache, clock: ManualClock, redis_cli
     assert all(0 < redis_client.ttl(key) <= TTL_SECONDS for key in keys)
 
 
-def test_reading_brings_no_dead_document_back_into_the_index(
+def test_reading_does_not_restore_an_expired_document_to_the_index(
     cache: EsiCache, clock: ManualClock, redis_client: redis.Redis
 ) -> None:
     fill(cache, clock, 1)
@@ -104,7 +104,7 @@ def test_reading_brings_no_dead_document_back_into_the_index(
     assert indexed(redis_client) == set()
 
 
-def test_a_304_is_no_document(cache: EsiCache, clock: ManualClock) -> None:
+def test_a_304_cannot_be_cached(cache: EsiCache, clock: ManualClock) -> None:
     fill(cache, clock, 1)
     with pytest.raises(ValueError, match="304"):
         cache.put(1, WALLET, EsiResponse(304, True, None, None, None, 0, 1, None))
@@ -112,7 +112,7 @@ def test_a_304_is_no_document(cache: EsiCache, clock: ManualClock) -> None:
 
 
 @pytest.mark.parametrize("rubbish", ["", "not json", "[]", "{}", '"text"'])
-def test_what_is_no_document_is_none(cache: EsiCache, redis_client: redis.Redis, rubbish: str) -> None:
+def test_an_invalid_document_is_ignored(cache: EsiCache, redis_client: redis.Redis, rubbish: str) -> None:
     redis_client.set(f"{PREFIX}characters:1:wallet", rubbish)
     assert cache.get(1, WALLET) is None
 
@@ -127,13 +127,13 @@ def test_documents_and_their_bytes_are_counted(cache: EsiCache, clock: ManualClo
 def test_expired_removes_what_has_been_stale_for_a_day(
     cache: EsiCache, clock: ManualClock, redis_client: redis.Redis
 ) -> None:
-    cache.put(1, WALLET, answer(clock, fresh_seconds=120))
-    cache.put(2, WALLET, answer(clock, fresh_seconds=3_600))
+    cache.put(1, WALLET, response(clock, fresh_seconds=120))
+    cache.put(2, WALLET, response(clock, fresh_seconds=3_600))
     clock.advance(seconds=DAY + 121)
     assert cache.clean_expired(dry_run=True).keys == 1
     report = cache.clean_expired(dry_run=False)
     assert (report.keys, report.bytes > 0) == (1, True)
-    assert kept(redis_client) == indexed(redis_client) == wallets(2)
+    assert cached_keys(redis_client) == indexed(redis_client) == wallets(2)
     assert cache.clean_expired(dry_run=False, older_than_seconds=60).keys == 1
 
 
@@ -144,33 +144,33 @@ def test_expired_removes_orphans_of_both_kinds(cache: EsiCache, clock: ManualClo
     assert cache.clean_expired(dry_run=True).keys == 1
     assert indexed(redis_client) == wallets(2, 3)
     assert cache.clean_expired(dry_run=False).keys == 1
-    assert kept(redis_client) == indexed(redis_client) == wallets(3)
+    assert cached_keys(redis_client) == indexed(redis_client) == wallets(3)
 
 
 def test_expired_removes_rubbish(cache: EsiCache, clock: ManualClock, redis_client: redis.Redis) -> None:
     fill(cache, clock, 1)
     redis_client.set(f"{PREFIX}characters:1:wallet", "rubbish")
     assert cache.clean_expired(dry_run=False).keys == 1
-    assert kept(redis_client) == set()
+    assert cached_keys(redis_client) == set()
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_lru_removes_what_was_read_longest_ago(
+def test_lru_removes_the_least_recently_read(
     cache: EsiCache, clock: ManualClock, redis_client: redis.Redis, dry_run: bool
 ) -> None:
     fill(cache, clock, 5)
     cache.get(1, WALLET)
     assert cache.clean_lru(2, dry_run=dry_run).keys == 3
-    assert kept(redis_client) == (wallets(1, 2, 3, 4, 5) if dry_run else wallets(1, 5))
+    assert cached_keys(redis_client) == (wallets(1, 2, 3, 4, 5) if dry_run else wallets(1, 5))
 
 
 @pytest.mark.parametrize(("max_size", "keys"), [(5, 0), (6, 0), (4, 1), (0, 5)])
-def test_lru_keeps_as_many_as_it_is_told(
+def test_lru_keeps_the_requested_number(
     cache: EsiCache, clock: ManualClock, redis_client: redis.Redis, max_size: int, keys: int
 ) -> None:
     fill(cache, clock, 5)
     assert cache.clean_lru(max_size, dry_run=False).keys == keys
-    assert len(kept(redis_client)) == 5 - keys
+    assert len(cached_keys(redis_client)) == 5 - keys
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
@@ -178,14 +178,14 @@ def test_lru_counts_documents_and_not_the_index(
     cache: EsiCache, clock: ManualClock, redis_client: redis.Redis, dry_run: bool
 ) -> None:
     fill(cache, clock, 5)
-    # 1 has gone, though the index says it is the oldest; what nothing says was ever read goes first.
+    # 1 is gone, although the index has it as the oldest; documents without an index entry go first.
     redis_client.delete(f"{PREFIX}characters:1:wallet")
     redis_client.zrem(f"{PREFIX}lru", "characters:5:wallet")
     assert cache.clean_lru(2, dry_run=dry_run).keys == 2
-    assert kept(redis_client) == (wallets(2, 3, 4, 5) if dry_run else wallets(3, 4))
+    assert cached_keys(redis_client) == (wallets(2, 3, 4, 5) if dry_run else wallets(3, 4))
 
 
-def test_cleaning_goes_in_bounded_steps(cache: EsiCache, clock: ManualClock, redis_client: redis.Redis) -> None:
+def test_cleaning_uses_bounded_steps(cache: EsiCache, clock: ManualClock, redis_client: redis.Redis) -> None:
     count = 2 * STEP + 1
     fill(cache, clock, count)
     redis_client.config_resetstat()
@@ -206,7 +206,7 @@ def test_cleaning_goes_in_bounded_steps(cache: EsiCache, clock: ManualClock, red
         ("characters:[12]:wallet", {1, 2}),
         ("esi:*", {1, 2, 12}),
         ("*", {1, 2, 12}),
-        # Nothing that begins elsewhere, and not the index.
+        # Nothing outside the prefix, and not the index.
         ("esi:esi:*", set()),
         ("dramatiq:*", set()),
         ("lru", set()),
@@ -216,33 +216,33 @@ def test_cleaning_goes_in_bounded_steps(cache: EsiCache, clock: ManualClock, red
         ("../*", set()),
     ],
 )
-def test_a_pattern_is_within_the_caches_own_prefix(
+def test_a_pattern_matches_only_within_the_caches_prefix(
     cache: EsiCache, clock: ManualClock, redis_client: redis.Redis, pattern: str, gone: set[int]
 ) -> None:
     for character_id in (1, 2, 12):
-        cache.put(character_id, WALLET, answer(clock))
+        cache.put(character_id, WALLET, response(clock))
     assert cache.clean_pattern(pattern, dry_run=True).keys == len(gone)
     assert cache.clean_pattern(pattern, dry_run=False).keys == len(gone)
-    assert kept(redis_client) == indexed(redis_client) == wallets(*({1, 2, 12} - gone))
+    assert cached_keys(redis_client) == indexed(redis_client) == wallets(*({1, 2, 12} - gone))
 
 
-def test_a_prefix_is_taken_literally(redis_client: redis.Redis, clock: ManualClock) -> None:
+def test_a_prefix_is_matched_literally(redis_client: redis.Redis, clock: ManualClock) -> None:
     redis_client.set("cache-a:characters:1:wallet", "another's")
     odd = EsiCache(redis_client, clock=clock, prefix="cache-[ab]*:")
-    odd.put(1, WALLET, answer(clock))
+    odd.put(1, WALLET, response(clock))
     assert odd.clean_all(dry_run=False).keys == 1
     assert redis_client.exists("cache-a:characters:1:wallet")
 
 
-def test_all_is_all_of_this_cache(cache: EsiCache, clock: ManualClock, redis_client: redis.Redis) -> None:
+def test_clean_all_removes_only_this_cache(cache: EsiCache, clock: ManualClock, redis_client: redis.Redis) -> None:
     fill(cache, clock, 3)
-    told = cache.clean_all(dry_run=True)
-    assert kept(redis_client) == wallets(1, 2, 3)
-    assert cache.clean_all(dry_run=False) == told
-    assert kept(redis_client) == indexed(redis_client) == set()
+    dry_report = cache.clean_all(dry_run=True)
+    assert cached_keys(redis_client) == wallets(1, 2, 3)
+    assert cache.clean_all(dry_run=False) == dry_report
+    assert cached_keys(redis_client) == indexed(redis_client) == set()
 
 
-def test_cleaning_an_empty_cache_is_nothing(cache: EsiCache, redis_client: redis.Redis) -> None:
+def test_cleaning_an_empty_cache_removes_nothing(cache: EsiCache, redis_client: redis.Redis) -> None:
     for report in (
         cache.clean_expired(dry_run=False),
         cache.clean_lru(0, dry_run=False),
@@ -250,10 +250,10 @@ def test_cleaning_an_empty_cache_is_nothing(cache: EsiCache, redis_client: redis
         cache.clean_all(dry_run=False),
     ):
         assert (report.keys, report.bytes) == (0, 0)
-    assert kept(redis_client) == set()
+    assert cached_keys(redis_client) == set()
 
 
-def test_a_client_that_decodes_is_as_good(redis_url: str, clock: ManualClock) -> None:
+def test_a_client_that_decodes_responses_works_too(redis_url: str, clock: ManualClock) -> None:
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         cache = EsiCache(client, clock=clock)
         fill(cache, clock, 3)

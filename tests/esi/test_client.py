@@ -1,4 +1,4 @@
-"""One request: what is sent, when nothing is sent back, and until when an answer is fresh."""
+"""One request: what is sent, timeouts, and how long a response is fresh."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nomad_actors.esi.response import SLACK_SECONDS, fresh_seconds
 from nomad_actors.metrics.definitions import ESI_REQUEST_SECONDS, ESI_REQUESTS
 from sandbox.serve import SandboxServer
 
-from .conftest import NOW_S, USER_AGENT, Asked, Said, Scripted
+from .conftest import NOW_S, USER_AGENT, ReceivedRequest, Reply, Scripted
 
 WALLET = ROUTES["/characters/{character_id}/wallet"]
 SKILLS = ROUTES["/characters/{character_id}/skills"]
@@ -24,28 +24,28 @@ PUBLIC = ROUTES["/characters/{character_id}"]
 PATH = "/characters/7/wallet"
 
 
-def test_an_answer_carries_the_document_and_what_goes_with_it(esi: EsiClient, tokens: Tokens) -> None:
-    answer = esi.get(WALLET, character_id=tokens.character_id, access_token=tokens.access_token)
-    assert isinstance(answer.body, float)
-    assert (answer.status, answer.not_modified, answer.pages) == (200, False, 1)
-    assert answer.etag is not None
-    assert answer.last_modified == "Sun, 01 Nov 2026 12:00:00 GMT"
-    assert answer.request_id is not None
-    assert answer.fresh_until_ms == (NOW_S + 120 + SLACK_SECONDS) * 1000
+def test_a_response_has_the_document_and_its_metadata(esi: EsiClient, tokens: Tokens) -> None:
+    response = esi.get(WALLET, character_id=tokens.character_id, access_token=tokens.access_token)
+    assert isinstance(response.body, float)
+    assert (response.status, response.not_modified, response.pages) == (200, False, 1)
+    assert response.etag is not None
+    assert response.last_modified == "Sun, 01 Nov 2026 12:00:00 GMT"
+    assert response.request_id is not None
+    assert response.fresh_until_ms == (NOW_S + 120 + SLACK_SECONDS) * 1000
 
 
-def test_every_route_is_answered(esi: EsiClient, tokens: Tokens) -> None:
+def test_every_route_gets_a_response(esi: EsiClient, tokens: Tokens) -> None:
     for route in ROUTES.values():
-        answer = esi.get_all(route, character_id=tokens.character_id, access_token=tokens.access_token)
-        assert answer.status == 200, route.name
-        assert answer.body is not None
+        response = esi.get_all(route, character_id=tokens.character_id, access_token=tokens.access_token)
+        assert response.status == 200, route.name
+        assert response.body is not None
 
 
 def test_a_public_route_needs_no_token(esi: EsiClient, tokens: Tokens) -> None:
     assert esi.get(PUBLIC, character_id=tokens.character_id, access_token=None).body["name"] == tokens.name
 
 
-def test_an_unchanged_answer_is_a_304_that_renews_the_freshness(
+def test_an_unchanged_document_is_a_304_that_renews_the_freshness(
     esi: EsiClient, tokens: Tokens, advance: Callable[[float], None]
 ) -> None:
     first = esi.get(SKILLS, character_id=tokens.character_id, access_token=tokens.access_token)
@@ -55,36 +55,32 @@ def test_an_unchanged_answer_is_a_304_that_renews_the_freshness(
     assert again.fresh_until_ms == first.fresh_until_ms + 61_000
 
 
-def test_a_request_says_who_asks_and_which_version_of_esi_is_meant(scripted_esi: EsiClient, scripted: Scripted) -> None:
-    scripted.say("/characters/7/industry/jobs", Said(body=[]))
+def test_a_request_has_user_agent_and_compatibility_date(scripted_esi: EsiClient, scripted: Scripted) -> None:
+    scripted.reply_with("/characters/7/industry/jobs", Reply(body=[]))
     scripted_esi.get(JOBS, character_id=7, access_token="a token", etag='"an etag"', query={"more": "1"})
-    [asked] = scripted.asked
-    assert asked.headers["User-Agent"] == USER_AGENT
-    assert asked.headers["X-Compatibility-Date"] == "2026-07-17"
-    assert asked.headers["Authorization"] == "Bearer a token"
-    assert asked.headers["If-None-Match"] == '"an etag"'
-    assert asked.query == {"include_completed": "true", "more": "1"}
+    [received] = scripted.received
+    assert received.headers["User-Agent"] == USER_AGENT
+    assert received.headers["X-Compatibility-Date"] == "2026-07-17"
+    assert received.headers["Authorization"] == "Bearer a token"
+    assert received.headers["If-None-Match"] == '"an etag"'
+    assert received.query == {"include_completed": "true", "more": "1"}
 
 
-def test_a_token_goes_neither_with_public_routes_nor_to_where_an_answer_points(
-    scripted_esi: EsiClient, scripted: Scripted
-) -> None:
-    scripted.say("/characters/7", Said(body={}))
+def test_a_token_is_sent_neither_to_public_routes_nor_to_redirects(scripted_esi: EsiClient, scripted: Scripted) -> None:
+    scripted.reply_with("/characters/7", Reply(body={}))
     scripted_esi.get(PUBLIC, character_id=7, access_token=None)
-    assert "Authorization" not in scripted.asked[0].headers
-    scripted.say(PATH, Said(302, b"", {"Location": "/elsewhere"}))
+    assert "Authorization" not in scripted.received[0].headers
+    scripted.reply_with(PATH, Reply(302, b"", {"Location": "/elsewhere"}))
     with pytest.raises(EsiUnavailable, match="302"):
         scripted_esi.get(WALLET, character_id=7, access_token="a token")
-    assert [asked.path for asked in scripted.asked] == ["/characters/7", PATH]
+    assert [received.path for received in scripted.received] == ["/characters/7", PATH]
 
 
-def test_no_cookie_of_one_characters_answer_goes_with_another_request(
-    scripted_esi: EsiClient, scripted: Scripted
-) -> None:
-    scripted.say(PATH, Said(body=1.0, headers={"Set-Cookie": "session=of-7; Path=/"}))
+def test_no_cookie_is_sent_with_another_characters_request(scripted_esi: EsiClient, scripted: Scripted) -> None:
+    scripted.reply_with(PATH, Reply(body=1.0, headers={"Set-Cookie": "session=of-7; Path=/"}))
     for _ in range(2):
         scripted_esi.get(WALLET, character_id=7, access_token="a token")
-    assert "Cookie" not in scripted.asked[1].headers
+    assert "Cookie" not in scripted.received[1].headers
 
 
 def test_the_environment_sends_no_token_elsewhere(
@@ -100,17 +96,17 @@ def test_the_environment_sends_no_token_elsewhere(
 def test_many_threads_share_one_pool_of_connections(scripted_esi: EsiClient, scripted: Scripted) -> None:
     together = threading.Barrier(POOL_SIZE)
 
-    def wait_for_all(asked: Asked) -> Said:
+    def wait_for_all(received: ReceivedRequest) -> Reply:
         together.wait(timeout=10)
-        return Said(body=1.0)
+        return Reply(body=1.0)
 
     scripted.script[PATH] = wait_for_all
     statuses: list[int] = []
 
-    def ask() -> None:
+    def request_wallet() -> None:
         statuses.append(scripted_esi.get(WALLET, character_id=7, access_token=None).status)
 
-    threads = [threading.Thread(target=ask) for _ in range(POOL_SIZE)]
+    threads = [threading.Thread(target=request_wallet) for _ in range(POOL_SIZE)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -118,16 +114,16 @@ def test_many_threads_share_one_pool_of_connections(scripted_esi: EsiClient, scr
     assert statuses == [200] * POOL_SIZE
 
 
-def test_a_server_that_says_nothing_is_given_up(
+def test_a_silent_server_times_out(
     monkeypatch: pytest.MonkeyPatch, scripted_esi: EsiClient, scripted: Scripted
 ) -> None:
     assert client.TIMEOUTS_SECONDS == (5, 30)
     monkeypatch.setattr(client, "TIMEOUTS_SECONDS", (5, 0.05))
     given_up = threading.Event()
 
-    def wait(asked: Asked) -> Said:
+    def wait(received: ReceivedRequest) -> Reply:
         given_up.wait(timeout=10)
-        return Said(cut=True)
+        return Reply(cut=True)
 
     scripted.script[PATH] = wait
     with pytest.raises(EsiUnavailable, match="ReadTimeout"):
@@ -146,7 +142,7 @@ def test_a_server_that_says_nothing_is_given_up(
             {"Expires": "Sun, 01 Nov 2026 12:02:00 GMT", "Date": "Sun, 01 Nov 2026 12:00:30 GMT"},
             90 + SLACK_SECONDS,
         ),
-        # In the past, without its counterpart, no date, without a zone, beyond any time.
+        # In the past, without `Date`, not a date, without a zone, out of range.
         (
             {"Expires": "Sun, 01 Nov 2026 12:00:00 GMT", "Date": "Sun, 01 Nov 2026 12:00:30 GMT"},
             120 + SLACK_SECONDS,
@@ -162,15 +158,13 @@ def test_a_server_that_says_nothing_is_given_up(
         ({}, 120 + SLACK_SECONDS),
     ],
 )
-def test_freshness_is_cache_control_then_expires_then_what_is_known(headers: dict[str, str], seconds: int) -> None:
+def test_freshness_is_cache_control_then_expires_then_the_routes_value(headers: dict[str, str], seconds: int) -> None:
     assert fresh_seconds(requests.structures.CaseInsensitiveDict(headers), WALLET) == seconds
 
 
-def test_expires_says_nothing_where_events_end_the_freshness(
-    esi: EsiClient, tokens: Tokens, clock: ManualClock
-) -> None:
-    answer = esi.get(SKILLS, character_id=tokens.character_id, access_token=tokens.access_token)
-    assert answer.fresh_until_ms == clock.now_ms() + (60 + SLACK_SECONDS) * 1000
+def test_expires_is_ignored_on_event_based_routes(esi: EsiClient, tokens: Tokens, clock: ManualClock) -> None:
+    response = esi.get(SKILLS, character_id=tokens.character_id, access_token=tokens.access_token)
+    assert response.fresh_until_ms == clock.now_ms() + (60 + SLACK_SECONDS) * 1000
 
 
 def test_requests_are_counted_by_group_and_status(esi: EsiClient, tokens: Tokens, sandbox: SandboxServer) -> None:

@@ -1,4 +1,4 @@
-"""The page on ESI names the routes as they are."""
+"""The page on ESI lists the routes correctly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nomad_actors.esi import ROUTES
 PAGE = Path(__file__).parent.parent.parent / "docs" / "esi.md"
 
 
-def test_the_table_of_routes_is_the_routes() -> None:
+def test_the_documented_routes_are_complete() -> None:
     rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| `CHARACTER_")]
     expected = []
     for route in ROUTES.values():

@@ -1,4 +1,4 @@
-"""What an answer that is no data becomes: down, limited or refused; and that no error tells a token."""
+"""Error responses are classified as down, limited or refused, and no error contains a token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nomad_actors.esi.response import retry_after_seconds
 from nomad_actors.processes.local_redis import free_port
 from sandbox.serve import SandboxServer
 
-from .conftest import Said, Scripted
+from .conftest import Reply, Scripted
 
 WALLET = ROUTES["/characters/{character_id}/wallet"]
 PATH = "/characters/7/wallet"
@@ -21,7 +21,7 @@ TOKEN = "eyJ0.a-token-that-nobody-may-see.c2ln"
 REQUEST_ID = {"X-ESI-Request-ID": "2f6c"}
 
 
-def ask(esi: EsiClient, *, etag: str | None = None) -> EsiError:
+def request_error(esi: EsiClient, *, etag: str | None = None) -> EsiError:
     with pytest.raises(EsiError) as caught:
         esi.get(WALLET, character_id=7, access_token=TOKEN, etag=etag)
     assert TOKEN not in "".join(traceback.format_exception(caught.value))
@@ -29,11 +29,11 @@ def ask(esi: EsiClient, *, etag: str | None = None) -> EsiError:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
-def test_a_refusal_is_told_with_its_words_and_its_request(
+def test_a_refusal_contains_esis_message_and_request_id(
     scripted_esi: EsiClient, scripted: Scripted, status: int
 ) -> None:
-    scripted.say(PATH, Said(status, {"error": "Character does not have required role(s)"}, REQUEST_ID))
-    error = ask(scripted_esi)
+    scripted.reply_with(PATH, Reply(status, {"error": "Character does not have required role(s)"}, REQUEST_ID))
+    error = request_error(scripted_esi)
     assert type(error) is EsiRefused
     assert (error.status, error.request_id) == (status, "2f6c")
     assert str(error) == (
@@ -51,23 +51,26 @@ def test_a_refusal_is_told_with_its_words_and_its_request(
         {"error": "token expiry is too far in the future"},
     ],
 )
-def test_sso_trouble_in_a_403_is_no_refusal(scripted_esi: EsiClient, scripted: Scripted, body: Any) -> None:
-    scripted.say(PATH, Said(403, body))
-    assert type(ask(scripted_esi)) is EsiUnavailable
+def test_an_sso_failure_in_a_403_is_not_a_refusal(scripted_esi: EsiClient, scripted: Scripted, body: Any) -> None:
+    scripted.reply_with(PATH, Reply(403, body))
+    assert type(request_error(scripted_esi)) is EsiUnavailable
 
 
 @pytest.mark.parametrize("status", [403, 404, 500, 502])
-def test_a_page_of_html_refuses_nothing(scripted_esi: EsiClient, scripted: Scripted, status: int) -> None:
-    scripted.say(PATH, Said(status, HTML))
-    assert type(ask(scripted_esi)) is EsiUnavailable
-    scripted.say(PATH, Said(status, b"down", {"Content-Type": "text/html; charset=utf-8"}))
-    assert type(ask(scripted_esi)) is EsiUnavailable
+def test_an_html_page_is_not_a_refusal(scripted_esi: EsiClient, scripted: Scripted, status: int) -> None:
+    scripted.reply_with(PATH, Reply(status, HTML))
+    assert type(request_error(scripted_esi)) is EsiUnavailable
+    scripted.reply_with(PATH, Reply(status, b"down", {"Content-Type": "text/html; charset=utf-8"}))
+    assert type(request_error(scripted_esi)) is EsiUnavailable
 
 
 @pytest.mark.parametrize("status", [204, 500, 502, 503, 504, 520])
-def test_esi_being_down_is_worth_another_try(scripted_esi: EsiClient, scripted: Scripted, status: int) -> None:
-    scripted.say(PATH, Said(status, {"error": "Timeout contacting tranquility"} if status != 204 else b"", REQUEST_ID))
-    error = ask(scripted_esi)
+def test_esi_being_down_is_temporary(scripted_esi: EsiClient, scripted: Scripted, status: int) -> None:
+    scripted.reply_with(
+        PATH,
+        Reply(status, {"error": "Timeout contacting tranquility"} if status != 204 else b"", REQUEST_ID),
+    )
+    error = request_error(scripted_esi)
     assert type(error) is EsiUnavailable
     assert (error.status, error.request_id) == (status, "2f6c")
 
@@ -82,47 +85,55 @@ def test_esi_being_down_is_worth_another_try(scripted_esi: EsiClient, scripted: 
         (420, {}, 60),
     ],
 )
-def test_a_limit_says_how_long_to_stay_away(
+def test_a_limit_says_when_to_retry(
     scripted_esi: EsiClient, scripted: Scripted, status: int, headers: dict[str, str], seconds: int
 ) -> None:
     for body in ({"error": "Error limited"}, HTML):
-        scripted.say(PATH, Said(status, body, headers))
-        error = ask(scripted_esi)
+        scripted.reply_with(PATH, Reply(status, body, headers))
+        error = request_error(scripted_esi)
         assert isinstance(error, EsiLimited)
         assert (error.status, error.retry_after_seconds) == (status, seconds)
 
 
-@pytest.mark.parametrize("said", [Said(200, HTML), Said(200, b""), Said(200, b'[{"id": 1}, {"i'), Said(cut=True)])
-def test_an_answer_that_is_none_is_worth_another_try(scripted_esi: EsiClient, scripted: Scripted, said: Said) -> None:
-    scripted.say(PATH, said)
-    assert type(ask(scripted_esi)) is EsiUnavailable
+@pytest.mark.parametrize(
+    "response",
+    [
+        Reply(200, HTML),
+        Reply(200, b""),
+        Reply(200, b'[{"id": 1}, {"i'),
+        Reply(cut=True),
+    ],
+)
+def test_an_invalid_response_is_temporary(scripted_esi: EsiClient, scripted: Scripted, response: Reply) -> None:
+    scripted.reply_with(PATH, response)
+    assert type(request_error(scripted_esi)) is EsiUnavailable
 
 
-def test_an_answer_cut_short_is_worth_another_try(scripted_esi: EsiClient, scripted: Scripted) -> None:
-    scripted.say(PATH, Said(200, b"12", {"Content-Length": "2000"}))
-    assert type(ask(scripted_esi)) is EsiUnavailable
+def test_a_truncated_response_is_temporary(scripted_esi: EsiClient, scripted: Scripted) -> None:
+    scripted.reply_with(PATH, Reply(200, b"12", {"Content-Length": "2000"}))
+    assert type(request_error(scripted_esi)) is EsiUnavailable
 
 
-def test_nobody_listening_is_worth_another_try(http: Any, clock: Any) -> None:
+def test_a_closed_port_is_temporary(http: Any, clock: Any) -> None:
     esi = EsiClient(http, base_url=f"http://127.0.0.1:{free_port()}", user_agent="a", clock=clock)
-    error = ask(esi)
+    error = request_error(esi)
     assert type(error) is EsiUnavailable
     assert (error.status, "ConnectionError" in str(error)) == (None, True)
 
 
-def test_a_304_that_nobody_asked_for_is_no_answer(scripted_esi: EsiClient, scripted: Scripted) -> None:
-    scripted.say(PATH, Said(304))
-    assert type(ask(scripted_esi)) is EsiUnavailable
+def test_an_unrequested_304_is_an_error(scripted_esi: EsiClient, scripted: Scripted) -> None:
+    scripted.reply_with(PATH, Reply(304))
+    assert type(request_error(scripted_esi)) is EsiUnavailable
     assert scripted_esi.get(WALLET, character_id=7, access_token=None, etag='"e"').not_modified
 
 
-def test_what_esi_repeats_of_a_token_is_not_told(scripted_esi: EsiClient, scripted: Scripted) -> None:
-    scripted.say(PATH, Said(401, {"error": f"token {TOKEN} is not valid"}))
-    assert "token (token) is not valid" in str(ask(scripted_esi))
+def test_a_token_in_esis_message_is_hidden(scripted_esi: EsiClient, scripted: Scripted) -> None:
+    scripted.reply_with(PATH, Reply(401, {"error": f"token {TOKEN} is not valid"}))
+    assert "token (token) is not valid" in str(request_error(scripted_esi))
 
 
 @pytest.mark.parametrize("token", [f"{TOKEN}\nX-More: 1", f"{TOKEN}\r\n", f" {TOKEN}\n"])
-def test_a_token_that_cannot_be_sent_is_not_told_either(scripted_esi: EsiClient, token: str) -> None:
+def test_a_token_that_cannot_be_sent_is_hidden(scripted_esi: EsiClient, token: str) -> None:
     with pytest.raises(EsiUnavailable) as caught:
         scripted_esi.get(WALLET, character_id=7, access_token=token)
     assert TOKEN not in "".join(traceback.format_exception(caught.value))
@@ -130,11 +141,11 @@ def test_a_token_that_cannot_be_sent_is_not_told_either(scripted_esi: EsiClient,
 
 @pytest.mark.parametrize("body", [["a list"], "a text", None, {"details": 1}])
 def test_an_error_body_of_any_shape_is_understood(scripted_esi: EsiClient, scripted: Scripted, body: Any) -> None:
-    scripted.say(PATH, Said(404, body))
-    assert type(ask(scripted_esi)) is EsiRefused
+    scripted.reply_with(PATH, Reply(404, body))
+    assert type(request_error(scripted_esi)) is EsiRefused
 
 
-def test_the_sandbox_refuses_a_token_without_the_scope_and_none_at_all(
+def test_the_sandbox_rejects_a_missing_token_and_a_missing_scope(
     esi: EsiClient, tokens: Tokens, sandbox: SandboxServer
 ) -> None:
     with pytest.raises(EsiRefused) as caught:
@@ -150,12 +161,12 @@ def test_the_sandbox_refuses_a_token_without_the_scope_and_none_at_all(
 def test_the_sandboxs_limiter_is_understood(esi: EsiClient, tokens: Tokens) -> None:
     route = ROUTES["/characters/{character_id}/notifications"]
 
-    def ask_often() -> None:
+    def request_often() -> None:
         for _ in range(20):
             esi.get(route, character_id=tokens.character_id, access_token=tokens.access_token)
 
     with pytest.raises(EsiLimited) as caught:
-        ask_often()
+        request_often()
     assert 0 < caught.value.retry_after_seconds <= 900
 
 

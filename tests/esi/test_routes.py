@@ -1,4 +1,4 @@
-"""The routes are what CCP's document says, and every spelling of an endpoint finds its one route."""
+"""The routes match CCP's document, and every spelling of an endpoint finds its route."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FACTS = json.loads((Path(__file__).parent.parent / "sandbox" / "esi_facts.json")
 
 
 @pytest.mark.parametrize("route", ROUTES.values(), ids=lambda route: route.name)
-def test_a_route_is_what_ccps_document_says(route: Route) -> None:
+def test_a_route_matches_ccps_document(route: Route) -> None:
     facts = FACTS[f"GET {route.name}"]
     assert list(route.scopes) == facts["scopes"]
     assert (route.cache_seconds, route.rate_group) == (facts["cache_seconds"], facts["rate_group"])
@@ -24,7 +24,7 @@ def test_a_route_is_what_ccps_document_says(route: Route) -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES.values(), ids=lambda route: route.name)
-def test_no_route_is_asked_for_more_often_than_it_is_fresh(route: Route) -> None:
+def test_no_route_is_requested_more_often_than_its_freshness(route: Route) -> None:
     assert route.interval_seconds >= route.cache_seconds
 
 
@@ -39,11 +39,11 @@ def test_no_route_is_asked_for_more_often_than_it_is_fresh(route: Route) -> None
         ("/wallet/journal", 3_600),
     ],
 )
-def test_what_changes_by_the_second_is_asked_for_at_our_own_pace(suffix: str, interval_seconds: int) -> None:
+def test_frequently_changing_routes_use_our_interval(suffix: str, interval_seconds: int) -> None:
     assert ROUTES["/characters/{character_id}" + suffix].interval_seconds == interval_seconds
 
 
-def test_a_group_holds_what_its_callers_expect() -> None:
+def test_a_group_has_the_routes_that_callers_expect() -> None:
     assert {name: [route.dataset for route in routes] for name, routes in GROUPS.items()} == {
         "CHARACTER_OVERVIEW": [
             *("character", "location", "ship", "corporationhistory", "online", "clones", "implants"),
@@ -69,7 +69,7 @@ def test_a_group_holds_what_its_callers_expect() -> None:
         "characters/{character_id}/wallet/journal",
     ],
 )
-def test_every_spelling_finds_the_one_route(endpoint: str) -> None:
+def test_every_spelling_finds_the_same_route(endpoint: str) -> None:
     assert normalise(endpoint).name == "/characters/{character_id}/wallet/journal"
 
 
@@ -88,16 +88,16 @@ def test_the_character_itself_is_a_route() -> None:
         "/v1/v2/characters/1",
     ],
 )
-def test_what_is_no_route_is_refused(endpoint: str) -> None:
+def test_an_unknown_route_is_rejected(endpoint: str) -> None:
     with pytest.raises(BadInput) as refused:
         normalise(endpoint)
     assert set(refused.value.accepted) == set(ROUTES)
 
 
-def test_a_misspelt_route_is_refused_with_the_nearest() -> None:
+def test_a_misspelt_route_is_rejected_with_the_closest_ones() -> None:
     with pytest.raises(BadInput, match=r"did you mean /characters/\{character_id\}/wallet/journal"):
         normalise("/latest/characters/95465499/wallet/journals/")
 
 
-def test_a_path_is_of_one_character() -> None:
+def test_a_path_contains_the_character_id() -> None:
     assert normalise("/characters/{character_id}/skills").path(42) == "/characters/42/skills"

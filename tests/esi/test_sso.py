@@ -1,4 +1,4 @@
-"""Tokens are what SSO signed for us, and a refusal blames the login only where SSO's words do."""
+"""Only tokens that SSO signed for us are accepted, and an error blames the login only if SSO's text does."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nomad_actors.metrics.definitions import TOKEN_REFRESHES
 from nomad_actors.processes.local_redis import free_port
 from sandbox.serve import SandboxServer
 
-from .conftest import NOW_S, Asked, Said, Scripted
+from .conftest import NOW_S, ReceivedRequest, Reply, Scripted
 
 CLIENT = "our-client"
 REFRESH_TOKEN = "a-refresh-token-that-nobody-may-see"
@@ -41,8 +41,8 @@ def ec_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def published(*names: str) -> Said:
-    """Return the answer with the public halves of the keys of these names."""
+def published(*names: str) -> Reply:
+    """Return a response with the public keys of these names."""
     keys = []
     for name in names:
         if name == "ES256":
@@ -50,11 +50,11 @@ def published(*names: str) -> Said:
         else:
             key = {**json.loads(RSAAlgorithm.to_jwk(rsa_key(name).public_key())), "alg": "RS256"}
         keys.append({**key, "kid": name, "use": "sig"})
-    return Said(body={"keys": keys, "SkipUnresolvedJsonWebKeys": True}, headers=NOW_DATE)
+    return Reply(body={"keys": keys, "SkipUnresolvedJsonWebKeys": True}, headers=NOW_DATE)
 
 
 class Sso:
-    """An SSO that answers every refresh with one token, whose claims and signature a test may change."""
+    """An SSO that answers every refresh with one token; tests may change its claims and signature."""
 
     def __init__(self, scripted: Scripted) -> None:
         self.scripted = scripted
@@ -68,20 +68,20 @@ class Sso:
             "exp": NOW_S + 1_199,
             "iat": NOW_S,
         }
-        self.scripted.say(JWKS_PATH, published("key-1"))
-        self.answer(self.sign())
+        self.scripted.reply_with(JWKS_PATH, published("key-1"))
+        self.response(self.sign())
 
     def sign(self, key: Any = None, algorithm: str = "RS256", key_id: str | None = "key-1", **claims: Any) -> str:
         changed = {name: value for name, value in (self.claims | claims).items() if value is not ...}
         headers = {"kid": key_id} if key_id else None
         return jwt.encode(changed, key or rsa_key("key-1"), algorithm=algorithm, headers=headers)
 
-    def answer(self, access_token: str, **more: Any) -> None:
+    def response(self, access_token: str, **more: Any) -> None:
         body = {"access_token": access_token, "expires_in": 1_199, "token_type": "Bearer", "refresh_token": "rotated"}
-        self.scripted.say(TOKEN_PATH, Said(body=body | more))
+        self.scripted.reply_with(TOKEN_PATH, Reply(body=body | more))
 
-    def asked(self, path: str) -> list[Asked]:
-        return [asked for asked in self.scripted.asked if asked.path == path]
+    def received(self, path: str) -> list[ReceivedRequest]:
+        return [received for received in self.scripted.received if received.path == path]
 
 
 @pytest.fixture
@@ -96,14 +96,14 @@ def client(http: requests.Session, scripted: Scripted, clock: ManualClock) -> Ss
     return SsoClient(http, base_url=scripted.base_url, client_id=CLIENT, client_secret="our secret", clock=clock)
 
 
-def refused(client: SsoClient, call: Callable[[], Tokens] | None = None) -> SsoError:
+def refresh_error(client: SsoClient, call: Callable[[], Tokens] | None = None) -> SsoError:
     with pytest.raises(SsoError) as caught:
         (call or functools.partial(client.refresh, REFRESH_TOKEN))()
     assert REFRESH_TOKEN not in "".join(traceback.format_exception(caught.value))
     return caught.value
 
 
-def test_a_refresh_gives_the_characters_tokens(sso: SsoClient, sandbox: SandboxServer) -> None:
+def test_a_refresh_returns_the_characters_tokens(sso: SsoClient, sandbox: SandboxServer) -> None:
     login = sandbox.logins()[0]
     tokens = sso.refresh(login["refresh_token"])
     assert (tokens.character_id, tokens.name, tokens.owner_hash) == (
@@ -114,7 +114,7 @@ def test_a_refresh_gives_the_characters_tokens(sso: SsoClient, sandbox: SandboxS
     assert tokens.refresh_token == sandbox.logins()[0]["refresh_token"] != login["refresh_token"]
 
 
-def test_the_old_refresh_token_is_dead_where_sso_rotated_it(sso: SsoClient, sandbox: SandboxServer) -> None:
+def test_the_old_refresh_token_is_dead_after_a_rotation(sso: SsoClient, sandbox: SandboxServer) -> None:
     old = sandbox.logins()[0]["refresh_token"]
     new = sso.refresh(old).refresh_token
     with pytest.raises(DeadLogin, match="Token missing/expired"):
@@ -128,7 +128,7 @@ def test_a_login_is_made_with_a_code_and_its_verifier(
     verifier = "v" * 43
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
     login, redirect_uri = sandbox.logins()[1], "http://127.0.0.1:1/back"
-    # A single scope is a bare string in the token.
+    # A single scope is a plain string in the token.
     url = sso.authorize_url(["esi-mail.read_mail.v1"], "the state", challenge, redirect_uri)
 
     def code() -> str:
@@ -144,7 +144,7 @@ def test_a_login_is_made_with_a_code_and_its_verifier(
     assert tokens.refresh_token == sandbox.logins()[1]["refresh_token"]
 
 
-def test_a_wrong_client_is_our_fault_and_no_logins(
+def test_a_wrong_client_is_misconfiguration_and_not_a_dead_login(
     http: requests.Session, sandbox: SandboxServer, clock: ManualClock
 ) -> None:
     wrong = SsoClient(http, base_url=sandbox.base_url, client_id="sandbox-client", client_secret="wrong", clock=clock)
@@ -158,27 +158,29 @@ def test_a_wrong_client_is_our_fault_and_no_logins(
 
 def test_a_refresh_is_form_encoded_with_basic_auth(odd_sso: Sso, client: SsoClient) -> None:
     tokens = client.refresh(REFRESH_TOKEN)
-    [asked] = odd_sso.asked(TOKEN_PATH)
-    assert asked.form == {"grant_type": "refresh_token", "refresh_token": REFRESH_TOKEN}
-    assert asked.headers["Content-Type"] == "application/x-www-form-urlencoded"
-    assert asked.headers["Authorization"] == "Basic " + base64.b64encode(b"our-client:our secret").decode()
+    [received] = odd_sso.received(TOKEN_PATH)
+    assert received.form == {"grant_type": "refresh_token", "refresh_token": REFRESH_TOKEN}
+    assert received.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert received.headers["Authorization"] == "Basic " + base64.b64encode(b"our-client:our secret").decode()
     assert tokens.refresh_token == "rotated"
 
 
-def test_an_application_without_secret_names_itself(odd_sso: Sso, http: requests.Session, clock: ManualClock) -> None:
+def test_an_application_without_secret_sends_its_client_id(
+    odd_sso: Sso, http: requests.Session, clock: ManualClock
+) -> None:
     base_url = odd_sso.scripted.base_url
     SsoClient(http, base_url=base_url, client_id=CLIENT, client_secret="", clock=clock).refresh(REFRESH_TOKEN)
-    [asked] = odd_sso.asked(TOKEN_PATH)
-    assert asked.form["client_id"] == CLIENT
-    assert "Authorization" not in asked.headers
+    [received] = odd_sso.received(TOKEN_PATH)
+    assert received.form["client_id"] == CLIENT
+    assert "Authorization" not in received.headers
 
 
-def test_the_old_refresh_token_stands_where_sso_sent_none(odd_sso: Sso, client: SsoClient) -> None:
-    odd_sso.answer(odd_sso.sign(), refresh_token=None)
+def test_the_old_refresh_token_is_kept_if_sso_sends_none(odd_sso: Sso, client: SsoClient) -> None:
+    odd_sso.response(odd_sso.sign(), refresh_token=None)
     assert client.refresh(REFRESH_TOKEN).refresh_token == REFRESH_TOKEN
 
 
-def test_tokens_do_not_show_themselves(odd_sso: Sso, client: SsoClient) -> None:
+def test_repr_hides_the_tokens(odd_sso: Sso, client: SsoClient) -> None:
     tokens = client.refresh(REFRESH_TOKEN)
     for shown in (repr(tokens), str(tokens), f"{[tokens]}"):
         assert "rotated" not in shown
@@ -189,15 +191,17 @@ def test_tokens_do_not_show_themselves(odd_sso: Sso, client: SsoClient) -> None:
     ("claim", "scopes"),
     [(..., set()), (None, set()), ("a.b.v1", {"a.b.v1"}), (["a.b.v1", "c.d.v1"], {"a.b.v1", "c.d.v1"}), (5, set())],
 )
-def test_scopes_come_in_any_of_their_forms(odd_sso: Sso, client: SsoClient, claim: Any, scopes: set[str]) -> None:
-    odd_sso.answer(odd_sso.sign(scp=claim))
+def test_scopes_may_be_a_list_a_string_or_missing(
+    odd_sso: Sso, client: SsoClient, claim: Any, scopes: set[str]
+) -> None:
+    odd_sso.response(odd_sso.sign(scp=claim))
     assert client.refresh(REFRESH_TOKEN).scopes == scopes
 
 
 @pytest.mark.parametrize("form", ["{base}", "{base}/", "{host}", "https://{host}", "https://{host}/"])
-def test_the_issuer_is_written_in_several_ways(odd_sso: Sso, client: SsoClient, form: str) -> None:
+def test_all_spellings_of_the_issuer_are_accepted(odd_sso: Sso, client: SsoClient, form: str) -> None:
     base = odd_sso.scripted.base_url
-    odd_sso.answer(odd_sso.sign(iss=form.format(base=base, host=urlsplit(base).netloc)))
+    odd_sso.response(odd_sso.sign(iss=form.format(base=base, host=urlsplit(base).netloc)))
     assert client.refresh(REFRESH_TOKEN).character_id == 95465499
 
 
@@ -222,17 +226,15 @@ def test_the_issuer_is_written_in_several_ways(odd_sso: Sso, client: SsoClient, 
     ],
     ids=str,
 )
-def test_a_token_that_is_not_as_it_should_be_is_not_trusted(
-    odd_sso: Sso, client: SsoClient, claims: dict[str, Any]
-) -> None:
-    odd_sso.answer(odd_sso.sign(**claims))
-    assert type(refused(client)) is SsoUnavailable
+def test_a_token_with_wrong_claims_is_not_trusted(odd_sso: Sso, client: SsoClient, claims: dict[str, Any]) -> None:
+    odd_sso.response(odd_sso.sign(**claims))
+    assert type(refresh_error(client)) is SsoUnavailable
 
 
 @pytest.mark.parametrize("audience", [["EVE Online", "another"], "EVE Online", ["EVE Online", f"not-{CLIENT}"]])
-def test_a_token_for_another_application_is_our_fault(odd_sso: Sso, client: SsoClient, audience: Any) -> None:
-    odd_sso.answer(odd_sso.sign(aud=audience))
-    assert type(refused(client)) is SsoMisconfigured
+def test_a_token_for_another_application_is_misconfiguration(odd_sso: Sso, client: SsoClient, audience: Any) -> None:
+    odd_sso.response(odd_sso.sign(aud=audience))
+    assert type(refresh_error(client)) is SsoMisconfigured
 
 
 def test_a_token_that_sso_did_not_sign_is_not_trusted(odd_sso: Sso, client: SsoClient) -> None:
@@ -248,20 +250,20 @@ def test_a_token_that_sso_did_not_sign_is_not_trusted(odd_sso: Sso, client: SsoC
         "changed": odd_sso.sign()[:-6] + "AAAAAA",
     }
     for how, access_token in forged.items():
-        odd_sso.answer(access_token)
-        assert type(refused(client)) is SsoUnavailable, how
+        odd_sso.response(access_token)
+        assert type(refresh_error(client)) is SsoUnavailable, how
 
 
-def test_an_elliptic_key_is_as_good(odd_sso: Sso, client: SsoClient) -> None:
-    odd_sso.scripted.say(JWKS_PATH, published("key-1", "ES256"))
-    odd_sso.answer(odd_sso.sign(ec_key(), algorithm="ES256", key_id="ES256"))
+def test_a_key_on_an_elliptic_curve_is_accepted(odd_sso: Sso, client: SsoClient) -> None:
+    odd_sso.scripted.reply_with(JWKS_PATH, published("key-1", "ES256"))
+    odd_sso.response(odd_sso.sign(ec_key(), algorithm="ES256", key_id="ES256"))
     assert client.refresh(REFRESH_TOKEN).character_id == 95465499
 
 
 def test_the_keys_are_read_once_for_many_refreshes(odd_sso: Sso, client: SsoClient) -> None:
     for _ in range(3):
         client.refresh(REFRESH_TOKEN)
-    assert len(odd_sso.asked(JWKS_PATH)) == 1
+    assert len(odd_sso.received(JWKS_PATH)) == 1
 
 
 def test_the_keys_are_read_again_when_they_are_old(
@@ -270,103 +272,103 @@ def test_the_keys_are_read_again_when_they_are_old(
     client.refresh(REFRESH_TOKEN)
     monkeypatch.setattr("nomad_actors.esi.sso.JWKS_SECONDS", -1)
     client.refresh(REFRESH_TOKEN)
-    assert len(odd_sso.asked(JWKS_PATH)) == 2
+    assert len(odd_sso.received(JWKS_PATH)) == 2
 
 
 def test_a_new_key_is_looked_up_once(odd_sso: Sso, client: SsoClient) -> None:
     client.refresh(REFRESH_TOKEN)
-    odd_sso.scripted.say(JWKS_PATH, published("key-1", "key-2"))
-    odd_sso.answer(odd_sso.sign(rsa_key("key-2"), key_id="key-2"))
+    odd_sso.scripted.reply_with(JWKS_PATH, published("key-1", "key-2"))
+    odd_sso.response(odd_sso.sign(rsa_key("key-2"), key_id="key-2"))
     client.refresh(REFRESH_TOKEN)
     client.refresh(REFRESH_TOKEN)
-    assert len(odd_sso.asked(JWKS_PATH)) == 2
-    odd_sso.answer(odd_sso.sign(rsa_key("key-3"), key_id="key-3"))
-    assert "does not publish" in str(refused(client))
-    assert len(odd_sso.asked(JWKS_PATH)) == 3
+    assert len(odd_sso.received(JWKS_PATH)) == 2
+    odd_sso.response(odd_sso.sign(rsa_key("key-3"), key_id="key-3"))
+    assert "does not publish" in str(refresh_error(client))
+    assert len(odd_sso.received(JWKS_PATH)) == 3
 
 
-def one_key(**changed: Any) -> Said:
-    """Return an answer with a key that is changed so that SSO cannot have signed with it."""
+def one_key(**changed: Any) -> Reply:
+    """Return a response with a modified key that SSO cannot have signed with."""
     body = published("key-1").body
-    return Said(body={"keys": [{**body["keys"][0], **changed}]}, headers=NOW_DATE)
+    return Reply(body={"keys": [{**body["keys"][0], **changed}]}, headers=NOW_DATE)
 
 
-def small_key() -> Said:
+def small_key() -> Reply:
     private = rsa.generate_private_key(public_exponent=65_537, key_size=1_024)
     key = json.loads(RSAAlgorithm.to_jwk(private.public_key()))
-    return Said(body={"keys": [{**key, "kid": "key-1", "alg": "RS256"}]}, headers=NOW_DATE)
+    return Reply(body={"keys": [{**key, "kid": "key-1", "alg": "RS256"}]}, headers=NOW_DATE)
 
 
 BROKEN_KEYS = [
-    Said(502, b"<html>"),
-    # A page of an error, or of a login, with keys in it all the same.
-    Said(500, published("key-1").body),
-    Said(302, published("key-1").body, {"Location": "/elsewhere"}),
-    Said(404, published("key-1").body),
-    Said(body={}),
-    Said(body={"keys": []}),
-    Said(body={"keys": "none"}),
-    Said(body={"keys": {"key-1": 1}}),
-    Said(body={"keys": [None, 1, "key-1"]}),
-    Said(body={"keys": [{"kid": "key-1"}]}),
-    Said(body={"keys": [{"kid": "key-1", "kty": "oct", "k": "c2VjcmV0", "alg": "HS256"}]}),
+    Reply(502, b"<html>"),
+    # An error page or a login page that contains keys.
+    Reply(500, published("key-1").body),
+    Reply(302, published("key-1").body, {"Location": "/elsewhere"}),
+    Reply(404, published("key-1").body),
+    Reply(body={}),
+    Reply(body={"keys": []}),
+    Reply(body={"keys": "none"}),
+    Reply(body={"keys": {"key-1": 1}}),
+    Reply(body={"keys": [None, 1, "key-1"]}),
+    Reply(body={"keys": [{"kid": "key-1"}]}),
+    Reply(body={"keys": [{"kid": "key-1", "kty": "oct", "k": "c2VjcmV0", "alg": "HS256"}]}),
     one_key(kid=""),
     one_key(kid=None),
     one_key(use="enc"),
     one_key(n="AQAB"),
     small_key(),
-    Said(body=[]),
-    Said(body=b"\xff\xfe"),
-    Said(cut=True),
+    Reply(body=[]),
+    Reply(body=b"\xff\xfe"),
+    Reply(cut=True),
 ]
 
 
 @pytest.mark.parametrize("keys", BROKEN_KEYS)
-def test_a_broken_answer_never_replaces_good_keys(odd_sso: Sso, client: SsoClient, keys: Said) -> None:
+def test_an_invalid_response_never_replaces_valid_keys(odd_sso: Sso, client: SsoClient, keys: Reply) -> None:
     client.refresh(REFRESH_TOKEN)
-    odd_sso.scripted.say(JWKS_PATH, keys)
-    # A key that we do not know makes us read them again.
-    odd_sso.answer(odd_sso.sign(rsa_key("key-2"), key_id="key-2"))
-    assert type(refused(client)) is SsoUnavailable
-    odd_sso.answer(odd_sso.sign())
+    odd_sso.scripted.reply_with(JWKS_PATH, keys)
+    # An unknown key id makes us read the keys again.
+    odd_sso.response(odd_sso.sign(rsa_key("key-2"), key_id="key-2"))
+    assert type(refresh_error(client)) is SsoUnavailable
+    odd_sso.response(odd_sso.sign())
     client.refresh(REFRESH_TOKEN)
-    assert len(odd_sso.asked(JWKS_PATH)) == 2
+    assert len(odd_sso.received(JWKS_PATH)) == 2
 
 
 @pytest.mark.parametrize("keys", BROKEN_KEYS)
-def test_no_token_is_asked_for_while_none_could_be_proved(odd_sso: Sso, client: SsoClient, keys: Said) -> None:
-    odd_sso.scripted.say(JWKS_PATH, keys)
-    assert type(refused(client)) is SsoUnavailable
-    assert odd_sso.asked(TOKEN_PATH) == []
+def test_no_token_is_requested_while_it_could_not_be_validated(odd_sso: Sso, client: SsoClient, keys: Reply) -> None:
+    odd_sso.scripted.reply_with(JWKS_PATH, keys)
+    assert type(refresh_error(client)) is SsoUnavailable
+    assert odd_sso.received(TOKEN_PATH) == []
 
 
 @pytest.mark.parametrize(("seconds", "asks"), [(-3_600, True), (0, True), (299, True), (301, False), (86_400, False)])
-def test_no_token_is_asked_for_by_a_clock_far_ahead(
+def test_no_token_is_requested_with_a_clock_far_ahead(
     odd_sso: Sso, client: SsoClient, clock: ManualClock, seconds: int, asks: bool
 ) -> None:
     clock.advance(seconds=seconds)
     if asks:
         client.refresh(REFRESH_TOKEN)
     else:
-        assert f"this host's clock is {seconds} s ahead" in str(refused(client))
-    assert len(odd_sso.asked(TOKEN_PATH)) == asks
+        assert f"this host's clock is {seconds} s ahead" in str(refresh_error(client))
+    assert len(odd_sso.received(TOKEN_PATH)) == asks
 
 
 @pytest.mark.parametrize(("age", "asks"), [("900", True), ("599", False), ("soon", False), ("-900", False)])
-def test_keys_that_a_cache_had_do_not_make_the_clock_look_ahead(
+def test_keys_from_a_cache_do_not_make_the_clock_seem_ahead(
     odd_sso: Sso, client: SsoClient, clock: ManualClock, age: str, asks: bool
 ) -> None:
-    kept = published("key-1")
-    odd_sso.scripted.say(JWKS_PATH, Said(body=kept.body, headers={**kept.headers, "Age": age}))
+    cached = published("key-1")
+    odd_sso.scripted.reply_with(JWKS_PATH, Reply(body=cached.body, headers={**cached.headers, "Age": age}))
     clock.advance(seconds=900)
     if asks:
         client.refresh(REFRESH_TOKEN)
     else:
-        assert type(refused(client)) is SsoUnavailable
-    assert len(odd_sso.asked(TOKEN_PATH)) == asks
+        assert type(refresh_error(client)) is SsoUnavailable
+    assert len(odd_sso.received(TOKEN_PATH)) == asks
 
 
-def refusal(code: str, description: str) -> dict[str, str]:
+def error_body(code: str, description: str) -> dict[str, str]:
     return {"error": code, "error_description": description}
 
 
@@ -382,7 +384,7 @@ def refusal(code: str, description: str) -> dict[str, str]:
         (400, "invalid_client", "", SsoMisconfigured),
         (400, "invalid_grant", "Grant type refresh_token is not supported.", SsoMisconfigured),
         (400, "invalid_scope", "The requested scope is invalid, unknown, or malformed.", SsoMisconfigured),
-        # Words that nobody has seen condemn nobody.
+        # Unknown error texts must not revoke a login.
         (400, "invalid_grant", "", SsoUnavailable),
         (400, "invalid_grant", "Something new", SsoUnavailable),
         (403, "invalid_grant", "Invalid refresh token. Token missing/expired.", SsoUnavailable),
@@ -391,76 +393,76 @@ def refusal(code: str, description: str) -> dict[str, str]:
         (503, "", "", SsoUnavailable),
     ],
 )
-def test_a_refusal_is_told_by_its_words(
+def test_an_error_is_classified_by_its_text(
     odd_sso: Sso, client: SsoClient, status: int, code: str, description: str, kind: type[SsoError]
 ) -> None:
-    odd_sso.scripted.say(TOKEN_PATH, Said(status, refusal(code, description)))
-    error = refused(client)
+    odd_sso.scripted.reply_with(TOKEN_PATH, Reply(status, error_body(code, description)))
+    error = refresh_error(client)
     assert type(error) is kind
     assert f"SSO answered {status}" in str(error)
     assert description in str(error)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "response",
     [
-        Said(200, b"<html>maintenance</html>"),
-        Said(200, {}),
-        Said(200, {"access_token": ""}),
-        Said(200, ["odd"]),
-        Said(400, b"<html>Bad Request</html>"),
-        Said(400, {"error": None, "error_description": ["odd"]}),
-        Said(302, b"", {"Location": "/elsewhere"}),
-        Said(cut=True),
+        Reply(200, b"<html>maintenance</html>"),
+        Reply(200, {}),
+        Reply(200, {"access_token": ""}),
+        Reply(200, ["odd"]),
+        Reply(400, b"<html>Bad Request</html>"),
+        Reply(400, {"error": None, "error_description": ["odd"]}),
+        Reply(302, b"", {"Location": "/elsewhere"}),
+        Reply(cut=True),
     ],
 )
-def test_anything_else_is_weather(odd_sso: Sso, client: SsoClient, said: Said) -> None:
-    odd_sso.scripted.say(TOKEN_PATH, said)
-    assert type(refused(client)) is SsoUnavailable
-    assert {asked.path for asked in odd_sso.scripted.asked} == {JWKS_PATH, TOKEN_PATH}
+def test_anything_else_is_temporary(odd_sso: Sso, client: SsoClient, response: Reply) -> None:
+    odd_sso.scripted.reply_with(TOKEN_PATH, response)
+    assert type(refresh_error(client)) is SsoUnavailable
+    assert {received.path for received in odd_sso.scripted.received} == {JWKS_PATH, TOKEN_PATH}
 
 
-def test_nobody_listening_is_weather(http: requests.Session, clock: ManualClock) -> None:
+def test_a_closed_port_is_temporary(http: requests.Session, clock: ManualClock) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     client = SsoClient(http, base_url=nowhere, client_id=CLIENT, client_secret="s", clock=clock)
-    assert type(refused(client)) is SsoUnavailable
+    assert type(refresh_error(client)) is SsoUnavailable
 
 
-def test_what_sso_repeats_of_a_token_is_not_told(odd_sso: Sso, client: SsoClient) -> None:
-    said = refusal("invalid_grant", f"Invalid refresh token. {REFRESH_TOKEN} is unknown.")
-    odd_sso.scripted.say(TOKEN_PATH, Said(400, said))
-    assert "[hidden] is unknown" in str(refused(client))
+def test_a_token_in_ssos_message_is_hidden(odd_sso: Sso, client: SsoClient) -> None:
+    response = error_body("invalid_grant", f"Invalid refresh token. {REFRESH_TOKEN} is unknown.")
+    odd_sso.scripted.reply_with(TOKEN_PATH, Reply(400, response))
+    assert "[hidden] is unknown" in str(refresh_error(client))
     for secret in ("our secret", base64.b64encode(f"{CLIENT}:our secret".encode()).decode()):
-        odd_sso.scripted.say(TOKEN_PATH, Said(401, refusal("invalid_client", f"{secret} is wrong")))
-        assert "[hidden] is wrong" in str(refused(client))
+        odd_sso.scripted.reply_with(TOKEN_PATH, Reply(401, error_body("invalid_client", f"{secret} is wrong")))
+        assert "[hidden] is wrong" in str(refresh_error(client))
     code = REFRESH_TOKEN
-    odd_sso.scripted.say(TOKEN_PATH, Said(400, refusal("invalid_grant", f"{code} was used")))
+    odd_sso.scripted.reply_with(TOKEN_PATH, Reply(400, error_body("invalid_grant", f"{code} was used")))
     assert "[hidden] was used" in str(
-        refused(client, lambda: client.exchange_code(code, "v" * 43, "http://127.0.0.1:1/"))
+        refresh_error(client, lambda: client.exchange_code(code, "v" * 43, "http://127.0.0.1:1/"))
     )
 
 
 @pytest.mark.parametrize(
-    ("said", "outcome"),
+    ("response", "outcome"),
     [
         (None, "refreshed"),
-        (Said(400, refusal("invalid_token", "The refresh token is expired.")), "dead_login"),
-        (Said(401, refusal("invalid_client", "")), "misconfigured"),
-        (Said(502, b"<html>"), "unavailable"),
+        (Reply(400, error_body("invalid_token", "The refresh token is expired.")), "dead_login"),
+        (Reply(401, error_body("invalid_client", "")), "misconfigured"),
+        (Reply(502, b"<html>"), "unavailable"),
     ],
 )
-def test_refreshes_are_counted_by_what_became_of_them(
-    odd_sso: Sso, client: SsoClient, said: Said | None, outcome: str
+def test_refreshes_are_counted_by_outcome(
+    odd_sso: Sso, client: SsoClient, response: Reply | None, outcome: str
 ) -> None:
     def counted() -> dict[str, float]:
         outcomes = ("refreshed", "dead_login", "misconfigured", "unavailable")
         return {each: TOKEN_REFRESHES.labels(each)._value.get() for each in outcomes}
 
     before = counted()
-    if said is None:
+    if response is None:
         client.refresh(REFRESH_TOKEN)
     else:
-        odd_sso.scripted.say(TOKEN_PATH, said)
-        refused(client)
+        odd_sso.scripted.reply_with(TOKEN_PATH, response)
+        refresh_error(client)
     after = counted()
     assert {each: after[each] - before[each] for each in after} == {each: float(each == outcome) for each in after}

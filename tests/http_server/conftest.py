@@ -1,4 +1,4 @@
-"""A server of a small application, in a thread of the test's process."""
+"""A server with a small application, in a thread of the test's process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LIMITS = Limits(
 
 @dataclass
 class Application:
-    """Notes each request, and answers it once `gate` is open."""
+    """Records each request, and responds once `gate` is open."""
 
     seen: list[tuple[str, str]] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
@@ -59,29 +59,29 @@ class Running:
     def connect(self) -> socket.socket:
         return socket.create_connection(self.address, timeout=10)
 
-    def ask(self, request: bytes) -> bytes:
-        """Send a request and return all that is answered until the server closes the connection."""
+    def exchange(self, request: bytes) -> bytes:
+        """Send a request and return everything received until the server closes the connection."""
         with self.connect() as client:
-            # A server that closes the connection meanwhile has said what there is to say.
+            # The server may close the connection meanwhile: then it has sent everything.
             with contextlib.suppress(ConnectionError):
                 client.sendall(request)
             return read_to_end(client)
 
     def is_well(self) -> bool:
-        return self.ask(b"GET /well HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").startswith(
+        return self.exchange(b"GET /well HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").startswith(
             b"HTTP/1.1 200"
         )
 
 
 def read_to_end(client: socket.socket) -> bytes:
-    answer = b""
+    response = b""
     try:
         while chunk := client.recv(65_536):
-            answer += chunk
+            response += chunk
     except ConnectionError:
-        # The server closed a connection on which bytes were still arriving.
+        # The server closed a connection while data was still arriving.
         pass
-    return answer
+    return response
 
 
 Serve = Callable[..., Any]
@@ -89,7 +89,7 @@ Serve = Callable[..., Any]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Serve the application with these limits, until the test ends."""
+    """Serve the application with these limits until the test ends."""
     started: list[Running] = []
 
     def start(limits: Limits = LIMITS) -> Running:
@@ -114,7 +114,7 @@ def serve() -> Iterator[Serve]:
 def connections(
     running: Running, count: int, first: bytes, receive_buffer_bytes: int | None = None
 ) -> Iterator[list[socket.socket]]:
-    """So many clients that have sent these bytes."""
+    """Open this many clients that have sent these bytes."""
     clients: list[socket.socket] = []
     try:
         for _ in range(count):
@@ -123,7 +123,7 @@ def connections(
                 clients[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
             clients[-1].settimeout(10)
             clients[-1].connect(running.address)
-            # It may be closed already to make room for others.
+            # It may already be closed, to make room for others.
             with contextlib.suppress(ConnectionError):
                 clients[-1].sendall(first)
         yield clients

@@ -1,4 +1,4 @@
-"""A request whose end two programs could see in different places is the last one of its connection."""
+"""A request whose end is ambiguous is the last one of its connection."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ REFUSED = {
     "no request line": b"\0\0\0\r\nHost: localhost\r\n\r\n",
     "endless head": POST + b"X: " + b"x" * 20_000,
 }
-#: Answered, and closed: waitress reads more of them than others would.
+#: Answered and then closed: waitress is more lenient with these than other servers.
 LAST = {
     "chunked": CHUNKED + b"\r\n2\r\n{}\r\n0\r\n\r\n",
     "chunked with an empty size line": CHUNKED + b"\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
@@ -65,23 +65,23 @@ LAST = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_malformed_framing_is_refused_and_nothing_after_it_is_read(serve: Serve, name: str) -> None:
+def test_malformed_framing_is_rejected_and_nothing_after_it_is_read(serve: Serve, name: str) -> None:
     running = serve()
-    statuses = re.findall(rb"HTTP/1.\d (\d+)", running.ask(REFUSED[name] + NEXT))
-    # One that is closed while it still sends may miss the response.
+    statuses = re.findall(rb"HTTP/1.\d (\d+)", running.exchange(REFUSED[name] + NEXT))
+    # A client that is disconnected while it sends may miss the response.
     assert statuses in ([], [b"400"], [b"413"], [b"431"], [b"501"])
     assert running.application.seen == []
     assert running.is_well()
 
 
 @pytest.mark.parametrize("name", LAST)
-def test_a_request_that_could_end_elsewhere_is_the_last_of_its_connection(serve: Serve, name: str) -> None:
+def test_an_ambiguous_request_is_the_last_of_its_connection(serve: Serve, name: str) -> None:
     running = serve()
-    assert re.findall(rb"HTTP/1.\d (\d+)", running.ask(LAST[name] + NEXT)) == [b"200"]
+    assert re.findall(rb"HTTP/1.\d (\d+)", running.exchange(LAST[name] + NEXT)) == [b"200"]
     assert [path for _, path in running.application.seen] == ["/a"]
 
 
 def test_a_request_with_a_length_keeps_its_connection(serve: Serve) -> None:
     running = serve()
-    answer = running.ask(b"\r\n" + POST + b"Content-Length: 2\r\n\r\n{}" + NEXT)
-    assert re.findall(rb"HTTP/1.\d (\d+)", answer) == [b"200", b"200"]
+    response = running.exchange(b"\r\n" + POST + b"Content-Length: 2\r\n\r\n{}" + NEXT)
+    assert re.findall(rb"HTTP/1.\d (\d+)", response) == [b"200", b"200"]

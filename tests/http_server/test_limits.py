@@ -1,4 +1,4 @@
-"""What clients may take: connections, time, and the bodies of all requests together."""
+"""Limits for clients: connections, time, and the bodies of all requests together."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ WAITING = {
 
 
 @pytest.mark.parametrize("kind", WAITING)
-def test_more_connections_than_allowed_keep_nobody_out(serve: Serve, kind: str) -> None:
+def test_too_many_connections_do_not_lock_out_new_clients(serve: Serve, kind: str) -> None:
     running = serve()
     with connections(running, 3 * LIMITS.connections, WAITING[kind]):
         for _ in range(5):
-            begun = time.monotonic()
+            started = time.monotonic()
             assert running.is_well()
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("kind", WAITING)
-def test_a_request_that_arrives_a_byte_at_a_time_is_given_up(serve: Serve, kind: str) -> None:
+def test_a_request_that_arrives_byte_by_byte_times_out(serve: Serve, kind: str) -> None:
     running = serve(replace(LIMITS, request_seconds=1))
     with connections(running, 1, WAITING[kind]) as (client,):
         client.settimeout(0.2)
@@ -51,14 +51,14 @@ def test_a_request_that_arrives_a_byte_at_a_time_is_given_up(serve: Serve, kind:
     assert running.application.seen == []
 
 
-def test_a_response_that_nobody_reads_holds_no_thread(serve: Serve) -> None:
+def test_an_unread_response_occupies_no_thread(serve: Serve) -> None:
     running = serve()
     pipelined = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n" * 200
     with connections(running, LIMITS.threads + 1, pipelined):
         assert running.is_well()
 
 
-def test_a_response_that_nobody_reads_is_given_up(serve: Serve, wait_until: Callable[..., None]) -> None:
+def test_an_unread_response_times_out(serve: Serve, wait_until: Callable[..., None]) -> None:
     running = serve(replace(LIMITS, request_seconds=1))
     channels = running.server._server.active_channels
     large = b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -68,15 +68,15 @@ def test_a_response_that_nobody_reads_is_given_up(serve: Serve, wait_until: Call
 
 
 HOLDING = {
-    # Each announced, and all but whole.
+    # Each body is announced and almost complete.
     "bodies": (HEAD + b"x" * 80_000, 30, 1_000_000),
-    # Each asked for, and not read beyond what the kernel takes.
+    # Each response is requested, but not read beyond the kernel's buffers.
     "responses": (b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n", 10, 12_000_000),
 }
 
 
 @pytest.mark.parametrize("kind", HOLDING)
-def test_what_all_clients_hold_together_is_bounded(
+def test_the_memory_of_all_clients_is_bounded(
     serve: Serve, wait_until: Callable[..., None], kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     sent, count, limit_bytes = HOLDING[kind]
@@ -87,13 +87,13 @@ def test_what_all_clients_hold_together_is_bounded(
 
     with connections(running, count, sent, receive_buffer_bytes=2048):
         wait_until(lambda: running.is_well() and limit_bytes / 2 < sum(held()) <= limit_bytes, what="clients given up")
-        said = "clients hold too much memory"
-        wait_until(lambda: said in str([vars(each) for each in caplog.records]), what="a warning")
+        reason = "clients use too much memory"
+        wait_until(lambda: reason in str([vars(each) for each in caplog.records]), what="a warning")
         assert running.is_well()
 
 
 CHUNKED = b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
-#: The wire's bytes are mostly framing, or nearly.
+#: Almost all bytes on the wire are framing.
 COSTLY = {
     "one byte each": b"1\r\nx\r\n" * 30_000,
     "extensions": b"1;name=value\r\nx\r\n" * 20_000,
@@ -104,27 +104,27 @@ COSTLY = {
 
 
 @pytest.mark.parametrize("kind", COSTLY)
-def test_chunks_that_cost_more_than_they_bring_keep_nobody_waiting(serve: Serve, kind: str) -> None:
+def test_tiny_chunks_do_not_make_other_clients_wait(serve: Serve, kind: str) -> None:
     running = serve(replace(LIMITS, body_bytes=1_000_000, held_bytes=10_000_000))
     request = CHUNKED + COSTLY[kind] + b"0\r\n\r\n"
-    senders = [threading.Thread(target=running.ask, args=(request,)) for _ in range(4)]
+    senders = [threading.Thread(target=running.exchange, args=(request,)) for _ in range(4)]
     for sender in senders:
         sender.start()
     waits = []
     while any(sender.is_alive() for sender in senders):
-        begun = time.monotonic()
+        started = time.monotonic()
         assert running.is_well()
-        waits.append(time.monotonic() - begun)
+        waits.append(time.monotonic() - started)
     assert max(waits, default=0) < 5
     assert running.application.seen.count(("POST", "/a")) == (4 if kind == "as small as allowed" else 0)
 
 
-def test_a_process_without_free_files_waits_for_one_and_does_not_spin(serve: Serve) -> None:
+def test_a_process_without_free_files_waits_and_does_not_spin(serve: Serve) -> None:
     running = serve()
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     client = running.connect()
     try:
-        # The lowest free number is the next one; the client above has taken what it needs.
+        # The lowest free descriptor is next; the client above has used what it needs.
         free = min(set(range(4096)) - {int(each) for each in os.listdir("/proc/self/fd")})
         late = running.connect()
         resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, before[1]))
@@ -140,7 +140,7 @@ def test_a_process_without_free_files_waits_for_one_and_does_not_spin(serve: Ser
         client.close()
 
 
-def test_without_free_files_nobody_is_closed_while_nobody_waits(serve: Serve) -> None:
+def test_without_free_files_no_connection_is_closed_if_none_waits(serve: Serve) -> None:
     running = serve()
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     with running.connect() as client:
@@ -148,7 +148,7 @@ def test_without_free_files_nobody_is_closed_while_nobody_waits(serve: Serve) ->
         assert running.is_well()
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
-            # As in the turn in which the last file was given to somebody.
+            # As in the loop turn in which the last file was used.
             assert running.server._server.accept() is None
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
@@ -156,20 +156,20 @@ def test_without_free_files_nobody_is_closed_while_nobody_waits(serve: Serve) ->
         assert read_to_end(client).startswith(b"HTTP/1.1 200")
 
 
-def test_fewer_connections_are_allowed_where_fewer_files_may_be_opened() -> None:
+def test_the_file_limit_reduces_the_connection_limit() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (96, before[1]))
-        assert LIMITS.most_connections() == 16
+        assert LIMITS.max_connections() == 16
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_an_application_that_exits_costs_its_connection_and_no_thread(
+def test_an_application_that_exits_loses_its_connection_but_no_thread(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     running = serve()
     for _ in range(LIMITS.threads + 1):
-        assert running.ask(b"GET /exit HTTP/1.1\r\nHost: localhost\r\n\r\n") == b""
+        assert running.exchange(b"GET /exit HTTP/1.1\r\nHost: localhost\r\n\r\n") == b""
     assert running.is_well()
     assert "SystemExit" in caplog.text

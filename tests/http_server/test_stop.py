@@ -1,4 +1,4 @@
-"""A server that stops answers what is open, for as long as it may, and takes nothing new."""
+"""A stopping server answers open requests within its time limit, and accepts no new ones."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_an_open_request_is_answered_and_a_new_connection_refused(
     assert not running.thread.is_alive()
 
 
-def test_a_request_that_has_begun_to_arrive_is_answered(serve: Serve) -> None:
+def test_a_partially_received_request_is_answered(serve: Serve) -> None:
     running = serve()
     with running.connect() as client:
         client.sendall(b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{")
@@ -48,7 +48,7 @@ def test_a_request_that_has_begun_to_arrive_is_answered(serve: Serve) -> None:
         assert read_to_end(client).endswith(b"ok")
 
 
-def test_a_signal_that_interrupts_stop_anywhere_may_call_it_again(serve: Serve) -> None:
+def test_a_signal_handler_may_interrupt_stop_and_call_it_again(serve: Serve) -> None:
     running = serve()
     signals: list[int] = []
 
@@ -71,15 +71,15 @@ def test_a_signal_that_interrupts_stop_anywhere_may_call_it_again(serve: Serve) 
 
 
 @pytest.mark.parametrize("request_sent", [WAIT, b"GET /never HTTP/1.1\r\n"])
-def test_it_ends_in_its_time_whatever_clients_do(serve: Serve, request_sent: bytes) -> None:
+def test_it_stops_in_time_whatever_clients_do(serve: Serve, request_sent: bytes) -> None:
     running = serve()
     with running.connect() as client:
         client.sendall(request_sent)
         assert running.is_well()
-        begun = time.monotonic()
+        started = time.monotonic()
         running.server.stop(1)
         running.thread.join(5)
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - started < 3
         assert not running.thread.is_alive()
     running.application.gate.set()
 

@@ -1,4 +1,4 @@
-"""What a program prints becomes lines, and secrets that go over several of them stay hidden."""
+"""Printed text becomes log lines, and secrets that span several lines stay hidden."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ KEY = [secrets.token_urlsafe(48) for _ in range(20)]
 
 
 def printed(*texts: str | bytes) -> list[str]:
-    """Return the lines that are made of what is written."""
-    said: list[str] = []
-    lines = PrintedLines(io.StringIO(), lambda line: said.append(redact(line)))
+    """Return the log lines for written text."""
+    logged: list[str] = []
+    lines = PrintedLines(io.StringIO(), lambda line: logged.append(redact(line)))
     for text in texts:
         if isinstance(text, str):
             lines.write(text)
         else:
             assert lines.buffer.write(text) == len(text)
     lines.finish()
-    return said
+    return logged
 
 
-def test_a_key_in_pem_is_hidden_over_all_its_lines() -> None:
+def test_a_pem_key_is_hidden_on_all_its_lines() -> None:
     pem = "\n".join(("key: -----BEGIN RSA PRIVATE KEY-----", *KEY, "-----END RSA PRIVATE KEY-----", "after\n"))
     assert printed(pem) == ["key: [hidden]", "after"]
     assert printed(*(f"{line}\n" for line in pem.split("\n"))) == ["key: [hidden]", "after"]
@@ -32,19 +32,19 @@ def test_a_key_in_pem_is_hidden_over_all_its_lines() -> None:
     assert printed(one_line) == ["[hidden]", "after"]
 
 
-def test_a_key_that_never_ends_does_not_silence_a_program_for_good() -> None:
-    said = printed("-----BEGIN PRIVATE KEY-----\n", *(f"line {number}\n" for number in range(1_000)))
-    assert said[0] == "[hidden]"
-    assert said[-1] == "line 999"
-    assert len(said) > 700
+def test_a_key_that_never_ends_does_not_silence_a_program_permanently() -> None:
+    logged = printed("-----BEGIN PRIVATE KEY-----\n", *(f"line {number}\n" for number in range(1_000)))
+    assert logged[0] == "[hidden]"
+    assert logged[-1] == "line 999"
+    assert len(logged) > 700
 
 
-def test_bytes_are_looked_through_as_text_is() -> None:
+def test_bytes_are_redacted_like_text() -> None:
     assert printed(b"refresh_token=gEy-8fP2kq0aT1m4ZsBvXw\n", b"\xff\n") == ["refresh_token=[hidden]", "\\xff"]
 
 
 def test_a_long_line_is_cut_between_words() -> None:
     secret = "gEy-8fP2kq0aT1m4ZsBvXw" * 3
     for before in range(LINE_CHARACTERS - 100, LINE_CHARACTERS + 20):
-        said = printed("x" * (before - 50), f" y refresh_token={secret}", f"{secret} z", "\n")
-        assert not [line for line in said if "gEy" in line or "BvX" in line], said[-1]
+        logged = printed("x" * (before - 50), f" y refresh_token={secret}", f"{secret} z", "\n")
+        assert not [line for line in logged if "gEy" in line or "BvX" in line], logged[-1]

@@ -1,4 +1,4 @@
-"""Errors of real processes reach a Sentry project once, tagged, and without what they carried."""
+"""Errors of real processes reach a Sentry project once, tagged, and without their data."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def fail(payload: Broken) -> Result:
 BROKEN = JobType(name="broken", queue="cache-cleanup", payload=Broken, result=Result, run=fail)
 """
 SECRET = "gEy-8fP2kq0aT1m4ZsBvXw"
-#: Of the process itself, none of which a report may hold.
+#: Data of this process that no report may contain.
 ENVIRON_SECRET = "EnvIroNmenTSecReT0123"
 
 
@@ -117,7 +117,7 @@ def test_a_request_that_fails_in_an_admin_process(
         answer = requests.get(f"{url}/admin/jobs/bulk", headers={"Cookie": f"seed={SECRET}"}, timeout=10)
         assert answer.status_code == 500, answer.text
         wait_until(lambda: project.events, timeout_seconds=20)
-    # It has ended, and sent what it had: of what was not found nothing.
+    # It has ended and sent its data; the missing import reported nothing.
     for event in project.events:
         assert event["tags"]["service"] == "admin"
     (event,) = (event for event in project.events if "route" in event["tags"])
@@ -129,7 +129,7 @@ def test_a_request_that_fails_in_an_admin_process(
 
 @pytest.fixture
 def reporting(project: SentryProject) -> Iterator[SentryProject]:
-    """This process reports to a project; as before, no process of the tests does."""
+    """Let this process report to a project; afterwards reporting is off again, as for other tests."""
     error_reports.start(project.dsn, service="a-test")
     yield project
     sentry_sdk.get_client().close()
@@ -147,7 +147,7 @@ def deep(down: int) -> None:
         raise ValueError("y " * 1_000_000) from error
 
 
-def test_however_large_an_error_is_sentry_takes_its_report(reporting: SentryProject) -> None:
+def test_sentry_accepts_the_report_of_an_error_of_any_size(reporting: SentryProject) -> None:
     def recurse() -> None:
         recurse()
 
@@ -162,11 +162,11 @@ def test_however_large_an_error_is_sentry_takes_its_report(reporting: SentryProj
     assert [event["exception"]["values"][-1]["type"] for event in reporting.events] == ["ValueError", "RecursionError"]
     assert max(len(json.dumps(event)) for event in reporting.events) < 1_000_000
     assert "characters left out" in reporting.events[0]["exception"]["values"][-1]["value"]
-    # The innermost frame is the last.
+    # The innermost frame comes last.
     assert reporting.events[1]["exception"]["values"][-1]["stacktrace"]["frames"][-1]["function"] == "recurse"
 
 
-def test_a_flood_of_one_error_is_a_few_reports_that_say_how_many_were_left_out(
+def test_a_flood_of_one_error_sends_a_few_reports_with_the_number_left_out(
     reporting: SentryProject, wait_until: Callable[..., None]
 ) -> None:
     for attempt in range(100):
@@ -188,7 +188,7 @@ def test_a_flood_of_one_error_is_a_few_reports_that_say_how_many_were_left_out(
     assert told["left_out_before"] > 50
 
 
-def test_a_sentry_that_is_away_is_said_once_and_by_us(
+def test_an_unreachable_sentry_is_logged_once_and_only_by_us(
     reporting: SentryProject, caplog: pytest.LogCaptureFixture, wait_until: Callable[..., None]
 ) -> None:
     reporting.close()
@@ -208,7 +208,7 @@ def test_without_a_dsn_nothing_is_imported() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, env={"PATH": "", "PYTHONPATH": str(ROOT)})
 
 
-def test_a_program_that_foreign_code_would_end_in_silence_ends_with_that_error_and_reports_it(
+def test_a_program_that_foreign_code_would_end_silently_reports_the_error(
     reporting: SentryProject,
 ) -> None:
     with pytest.raises(RuntimeError, match="would have ended by SystemExit: 0"), error_reports.reporting({}):

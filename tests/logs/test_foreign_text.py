@@ -1,4 +1,4 @@
-"""Text of values whose own code raises: always text, always bounded, and no interrupt from outside is swallowed."""
+"""Text of values whose own code raises: always text, always bounded, and interrupts from outside are not swallowed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dramatiq.threading import Interrupt, raise_thread_exception
 
 from nomad_actors import logs
 from nomad_actors.broker.worker import steady_log
+from nomad_actors.logs import setup
 from nomad_actors.logs.foreign_text import describe_error, is_printable, safe_repr, safe_str, safe_traceback
 from nomad_actors.logs.json_text import one_line, readable
 from nomad_actors.queues.as_job import _as_json
@@ -23,7 +24,7 @@ from tests.support.foreign_values import RAISED, HostileText, OwnBase, cancelled
 
 @pytest.fixture(autouse=True)
 def root_as_before() -> Iterator[None]:
-    """Put the log's level back, which some of these configure."""
+    """Restore the log level, which some of these tests configure."""
     level = logging.getLogger().level
     yield
     logging.getLogger().setLevel(level)
@@ -31,7 +32,7 @@ def root_as_before() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("raised", RAISED, ids=lambda each: getattr(each, "__name__", "exit"))
-def test_a_value_that_has_no_text_is_named_by_its_class(raised: Callable[[], BaseException]) -> None:
+def test_a_value_without_a_text_is_shown_by_its_class(raised: Callable[[], BaseException]) -> None:
     value = HostileText(raised)
     for text in (safe_str(value), safe_repr(value), safe_str([value]), f"{safe_repr({'a': value})}"):
         assert type(text) is str
@@ -58,26 +59,25 @@ def test_a_text_is_an_exact_and_bounded_str() -> None:
 
 @pytest.mark.parametrize("make", hostile_exceptions(), ids=lambda make: make.__name__)
 def test_every_exception_has_a_traceback_that_names_it(make: Callable[[], BaseException]) -> None:
-    told = name = ""
+    text = name = ""
     try:
         raise make()
     except BaseException as error:
-        told, name = safe_traceback(error), type(error).__name__
-    # Not above: pytest itself cannot print what is handled there.
-    assert "test_every_exception_has_a_traceback" in told or make.__name__ == "huge"
-    assert name in told or make.__name__ == "huge"
-    assert len(told) <= 1_000_100
+        text, name = safe_traceback(error), type(error).__name__
+    # Not in the parameters: pytest itself cannot print these exceptions.
+    assert "test_every_exception_has_a_traceback" in text or make.__name__ == "huge"
+    assert name in text or make.__name__ == "huge"
+    assert len(text) <= 1_000_100
 
 
-def test_python_cannot_print_some_of_them() -> None:
-    """Else these tests prove nothing."""
+def test_python_itself_cannot_print_some_of_them() -> None:
     made = {make.__name__: make() for make in hostile_exceptions()}
     unprintable = {name for name, error in made.items() if not is_printable(error)}
     assert {"syntax_error_of_bytes", "class_that_raises"} <= unprintable
 
 
 @pytest.mark.parametrize("log_format", ["json", "logfmt"])
-def test_a_log_call_ends_nobody(log_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_call_never_raises(log_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     root, stream = logging.getLogger(), io.StringIO()
     monkeypatch.setattr(root, "handlers", [])
     logs.configure(log_format, "info", stream)
@@ -104,7 +104,7 @@ def test_a_log_call_ends_nobody(log_format: str, monkeypatch: pytest.MonkeyPatch
         assert all(json.loads(line)["event"] for line in lines)
 
 
-def test_arguments_that_are_no_json_are_shown_as_far_as_they_can_be() -> None:
+def test_arguments_that_are_not_json_are_shown_as_far_as_possible() -> None:
     for raised in RAISED:
         shown = _as_json({"args": [1, HostileText(raised)], "plain": 2})
         assert json.loads(json.dumps(shown))["plain"] == 2
@@ -120,7 +120,7 @@ class _Endless:
             pass
 
 
-def test_an_interrupt_from_outside_goes_on_its_way() -> None:
+def test_an_interrupt_from_outside_is_raised_again() -> None:
     began, passed = threading.Event(), threading.Event()
 
     def run() -> None:
@@ -159,7 +159,7 @@ def _without_a_readable_traceback() -> None:
 @pytest.mark.parametrize(
     "call", [cancelled_task, _cancelled_future, _thrown_into_a_generator, _without_a_readable_traceback]
 )
-def test_what_code_in_c_raises_did_not_come_from_outside(call: Callable[[], None]) -> None:
+def test_exceptions_from_c_code_did_not_come_from_outside(call: Callable[[], None]) -> None:
     class Value:
         def __str__(self) -> str:
             call()
@@ -170,10 +170,10 @@ def test_what_code_in_c_raises_did_not_come_from_outside(call: Callable[[], None
 
 @pytest.mark.parametrize("log_format", ["json", "logfmt"])
 @pytest.mark.parametrize("raised", RAISED, ids=lambda each: each.__name__)
-def test_a_field_that_may_not_be_looked_at_is_named(
+def test_a_field_that_cannot_be_read_is_named(
     log_format: str, raised: Callable[[], BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a proxy without a request behind it: `isinstance` fails."""
+    """A proxy without a request: `isinstance` fails."""
 
     def fail(*_: object) -> object:
         raise raised()
@@ -194,7 +194,7 @@ def test_a_field_that_may_not_be_looked_at_is_named(
     assert "Secretive" in second
 
 
-def test_a_steady_log_call_swallows_what_a_handler_raises_and_no_interrupt() -> None:
+def test_a_steady_log_call_swallows_errors_of_handlers_but_no_interrupt() -> None:
     began, passed = threading.Event(), threading.Event()
 
     class Stuck(logging.Handler):
@@ -226,7 +226,7 @@ def test_a_steady_log_call_swallows_what_a_handler_raises_and_no_interrupt() -> 
 
 
 @pytest.mark.parametrize("raised", RAISED, ids=lambda each: getattr(each, "__name__", "exit"))
-def test_a_value_that_json_has_no_form_for_is_shown_as_text_that_cannot_fail(
+def test_a_value_that_is_not_json_is_shown_as_text_safely(
     raised: Callable[[], BaseException],
 ) -> None:
     value = {"default": HostileText(raised)}
@@ -235,10 +235,10 @@ def test_a_value_that_json_has_no_form_for_is_shown_as_text_that_cannot_fail(
 
 
 @pytest.mark.parametrize("make", hostile_exceptions(), ids=lambda make: make.__name__)
-def test_whatever_nobody_caught_is_a_line(make: Callable[[], BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_uncaught_exception_is_logged(make: Callable[[], BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     logs.configure("json", "info", stream)
     error = make()
-    logs._uncaught(type(error), error, None)
-    assert json.loads(stream.getvalue())["event"] == "nobody caught an exception"
+    setup._log_uncaught(type(error), error, None)
+    assert json.loads(stream.getvalue())["event"] == "uncaught exception"

@@ -1,4 +1,4 @@
-"""Secrets in structured data: what is logged and what is stored of a result hide them alike."""
+"""Secrets in structured data: the log and stored results hide the same ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_results_fields_and_types_stay_as_they_are() -> None:
     }
 
 
-#: What a field's name, a name before it or a name beside it gives away. Not of the form that a text would have.
+#: Secrets recognised by the name of the field, or by a name before or next to them; not by syntax in a text.
 SECRETS_IN_DATA = {
     "field": {"refresh_token": X},
     "deep field": {"a": [{"b": ({"password": X},)}]},
@@ -71,8 +71,6 @@ SHOWN_IN_DATA = [
 
 @pytest.mark.parametrize("hide", [lambda value: hide_secrets("", value), hide_in_data], ids=["in lines", "in results"])
 class TestLinesAndResults:
-    """What is logged and what is stored of a result hide the same."""
-
     @pytest.mark.parametrize("case", SECRETS_IN_DATA)
     def test_a_secret_is_hidden_by_what_names_it(self, hide: Callable[[Any], Any], case: str) -> None:
         hidden = json.dumps(hide(SECRETS_IN_DATA[case]))
@@ -82,16 +80,16 @@ class TestLinesAndResults:
         assert json.dumps(hide(json.loads(hidden))) == hidden
 
     @pytest.mark.parametrize("value", SHOWN_IN_DATA)
-    def test_what_is_no_secret_is_shown(self, hide: Callable[[Any], Any], value: Any) -> None:
+    def test_values_that_are_not_secrets_are_shown(self, hide: Callable[[Any], Any], value: Any) -> None:
         assert hide(value) == value
 
 
-def test_of_what_a_secrets_name_is_given_to_a_result_keeps_the_fields() -> None:
+def test_a_result_keeps_the_fields_below_a_secrets_name() -> None:
     assert hide_in_data({"password": {"old": X, "at": [1, X]}}) == {"password": {"old": HIDDEN, "at": [1, HIDDEN]}}
     assert hide_in_data({"pass": 12, "token": 3, "auth": 1.5}) == {"pass": 12, "token": 3, "auth": 1.5}
 
 
-def test_a_results_keys_and_tuples_are_looked_through() -> None:
+def test_a_results_keys_and_tuples_are_searched() -> None:
     given = {None: ({"password": X}, [1.5]), 1: f"refresh_token={X}", f"refresh_token={X}": 1, "access_token": (X,)}
     found = hide_in_data(given)
     assert found[None] == ({"password": HIDDEN}, [1.5])
@@ -102,7 +100,7 @@ def test_a_results_keys_and_tuples_are_looked_through() -> None:
 
 
 @pytest.mark.parametrize("make", [lambda inner: [inner], lambda inner: {"a": inner}, lambda inner: (inner, inner)])
-def test_a_result_that_is_nested_too_deeply_is_kept_with_a_note(make: Callable[[Any], Any]) -> None:
+def test_a_result_that_is_nested_too_deeply_is_stored_with_a_note(make: Callable[[Any], Any]) -> None:
     value: Any = 1
     for _ in range(18 if make(1) == (1, 1) else 5_000):
         value = make(value)

@@ -1,4 +1,4 @@
-"""What the process knows literally is hidden wherever it stands, in whatever writing, and that costs little."""
+"""Secrets that the process knows literally are hidden in any context and any encoding, at little cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from nomad_actors.logs.known_secrets import KnownSecrets, basic_credentials, is_distinctive
 
-#: Of the kinds that a process has: a token, a base64 key, passwords with what other writings escape.
+#: The kinds of secrets of a process: a token, a base64 key, passwords with characters that encodings escape.
 SECRETS = (
     "gEy-8fP2kq0aT1m4ZsBvXw",
     "c2VjcmV0+of/the/key+=1==",
@@ -46,12 +46,12 @@ WRITINGS: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("writing", WRITINGS)
 @pytest.mark.parametrize("secret", SECRETS)
-def test_a_known_secret_is_hidden_in_every_writing(secret: str, writing: str) -> None:
+def test_a_known_secret_is_hidden_in_every_encoding(secret: str, writing: str) -> None:
     known = KnownSecrets()
     known.add(secret)
     written = WRITINGS[writing](secret)
     if writing == "URL in lower case" and "%" in written and written.lower() != written:
-        # Half of it in lower case is no writing of anybody's.
+        # No encoding changes half of it to lower case.
         written = "".join(quote(c, safe="").lower() if quote(c, safe="") != c else c for c in secret)
     for before in ("", "a", "ab", "abc", "é", "\U0001f600 x"):
         hidden = known.hide(f"{before}{written} and more", "[hidden]")
@@ -62,7 +62,7 @@ def test_a_known_secret_is_hidden_in_every_writing(secret: str, writing: str) ->
         assert hidden.endswith(" and more")
 
 
-def test_what_holds_no_secret_is_left_alone() -> None:
+def test_text_without_secrets_is_unchanged() -> None:
     known = KnownSecrets()
     known.add(*SECRETS)
     text = "job completed queue=token-refresh hunter2 hunter 22 Xw ZsBvXw 密码"
@@ -70,21 +70,21 @@ def test_what_holds_no_secret_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("word", ["", "a", "postgres", "password", "12345678", "aaaaaaaaaaaaaaaaaaaa", "nomad", "xy1!"])
-def test_a_word_that_any_line_may_hold_does_not_blank_the_log(word: str) -> None:
+def test_an_ordinary_word_as_a_secret_does_not_blank_the_log(word: str) -> None:
     assert not is_distinctive(word)
     known = KnownSecrets()
     known.add(word, None, lasting=True)
     assert known.hide(f"a {word} b", "[hidden]") == f"a {word} b"
 
 
-def test_the_most_recent_are_known_and_those_that_last() -> None:
+def test_recent_and_lasting_secrets_are_remembered() -> None:
     known = KnownSecrets(recent=10)
     lasting = secrets.token_urlsafe(20)
     known.add(lasting, lasting=True)
     tokens = [secrets.token_urlsafe(20) for _ in range(50)]
     for token in tokens:
         known.add(token)
-        # Used again and again, as a token that lives is.
+        # Used again and again, like a valid token.
         known.add(tokens[0])
     for number, token in enumerate(tokens):
         assert (known.hide(token, "") == "") is (number == 0 or number > 41)
@@ -92,24 +92,24 @@ def test_the_most_recent_are_known_and_those_that_last() -> None:
     assert len(known._by_chunk) <= 10 * 4 * 4
 
 
-def test_a_secret_within_another_leaves_nothing_of_it() -> None:
+def test_a_secret_within_another_leaves_no_part_of_it() -> None:
     known = KnownSecrets()
     known.add("inner-Secret-1", "outer-inner-Secret-1-outer")
     assert known.hide("x outer-inner-Secret-1-outer x", "[h]") == "x [h] x"
 
 
-def test_the_credentials_of_basic_are_known_as_http_and_as_oauth_write_them() -> None:
+def test_basic_credentials_are_hidden_as_http_and_oauth_encode_them() -> None:
     known = KnownSecrets()
     known.add(*basic_credentials("id", "se/cret+1"), lasting=True)
     for pair in (b"id:se/cret+1", b"id:se%2Fcret%2B1"):
         assert known.hide(f"Basic {b64encode(pair).decode()}", "") == "Basic "
 
 
-def test_a_thousand_tokens_cost_a_line_no_more_than_one() -> None:
+def test_a_thousand_tokens_cost_no_more_per_line_than_one() -> None:
     few, many = KnownSecrets(), KnownSecrets()
     few.add(secrets.token_urlsafe(40))
     for _ in range(1_000):
-        # As access tokens are: they all begin alike.
+        # Like access tokens: they all begin alike.
         many.add(f"eyJhbGciOiJSUzI1NiIsImtpZCI6IkpXVCJ9.{secrets.token_urlsafe(700)}")
     line = "level=info module=token-refresh-job event=refreshed job_id=6f1c7c1e-1111-4222-8333-444455556666 " * 3
 
@@ -123,11 +123,11 @@ def test_a_thousand_tokens_cost_a_line_no_more_than_one() -> None:
         return best / 500
 
     assert cost(many) < 3 * cost(few)
-    # A log line takes some 60 µs on the same machine.
+    # A log line takes about 60 µs on the same machine.
     assert cost(many) < 60e-6
 
 
-def test_threads_may_add_and_hide_at_a_time() -> None:
+def test_threads_may_add_and_hide_at_the_same_time() -> None:
     import threading
 
     known = KnownSecrets(recent=50)

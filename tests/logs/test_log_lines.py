@@ -1,4 +1,4 @@
-"""A log line is one line and one record, valid JSON or logfmt, whatever its values and names are."""
+"""A log line is one line and one record, valid JSON or logfmt, for any values and names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OWN = ["timestamp", "level", "module", "event"]
 
 
 def strict_json(line: str) -> dict[str, Any]:
-    """Return a line's fields; fails for what JSON has not, for names said twice, and for halves of surrogate pairs."""
+    """Return a line's fields; fail for invalid JSON, duplicate names and lone surrogates."""
 
     def refuse(what: object) -> None:
         raise AssertionError(f"{what} is not JSON: {line}")
@@ -43,7 +43,7 @@ def strict_json(line: str) -> dict[str, Any]:
 
 
 def strict_logfmt(line: str) -> dict[str, Any]:
-    """Return a line's fields; fails for names said twice and for what is neither bare nor quoted."""
+    """Return a line's fields; fail for duplicate names and for values that are neither bare nor quoted."""
     assert not _PAIR.sub("", line), f"not logfmt: {line!r}"
     pairs = [(name, json.loads(value) if value.startswith('"') else value) for name, value in _PAIR.findall(line)]
     assert len(dict(pairs)) == len(pairs), line
@@ -51,10 +51,10 @@ def strict_logfmt(line: str) -> dict[str, Any]:
 
 
 def the_line(text: str, log_format: str) -> dict[str, Any]:
-    """Return the fields of the one line that was written."""
+    """Return the fields of the only line."""
     text.encode()
     assert text.endswith("\n")
-    # Also what ends a line for Python, editors and terminals.
+    # Also checks other line ends, of Python, editors and terminals.
     assert len(text.splitlines()) == 1, text
     assert len(text.encode()) <= logs.LINE_BYTES
     fields = strict_json(text) if log_format == "json" else strict_logfmt(text[:-1])
@@ -74,7 +74,7 @@ def _root() -> Iterator[None]:
 
 
 def configured(log_format: str) -> io.StringIO:
-    """Configure the log onto a text in memory, and nothing beside it: pytest's own handlers fail by odd values."""
+    """Configure the log to write to memory, without pytest's own handlers, which fail on odd values."""
     stream = io.StringIO()
     logs.configure(log_format, "info", stream)
     root = logging.getLogger()
@@ -83,7 +83,7 @@ def configured(log_format: str) -> io.StringIO:
 
 
 class Evil:
-    """Raises whatever is asked of it."""
+    """An object that raises for every operation."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -103,14 +103,14 @@ class EvilDict(UserDict[str, int]):
 
 
 class EvilError(Exception):
-    """An exception that cannot be told."""
+    """An exception that cannot be printed."""
 
     def __str__(self) -> str:
         raise SystemExit(3)
 
 
 class EvilText(str):
-    """A text that says another."""
+    """A `str` whose text differs from its value."""
 
     __slots__ = ()
 
@@ -174,7 +174,7 @@ ODD: dict[str, Any] = {
 
 @pytest.mark.parametrize("log_format", ["json", "logfmt"])
 @pytest.mark.parametrize("odd", ODD)
-def test_a_line_holds_any_value(odd: str, log_format: str) -> None:
+def test_a_line_can_contain_any_value(odd: str, log_format: str) -> None:
     stream = configured(log_format)
     value = ODD[odd]
     logging.getLogger("stdlib").info("with %s", value)
@@ -191,7 +191,7 @@ def test_a_line_holds_any_value(odd: str, log_format: str) -> None:
 
 
 @pytest.mark.parametrize("log_format", ["json", "logfmt"])
-def test_a_callers_field_takes_no_name_of_the_lines_own(log_format: str) -> None:
+def test_a_callers_field_does_not_replace_a_reserved_field(log_format: str) -> None:
     stream = configured(log_format)
     own = {"timestamp": "never", "level": "error", "module": "other", "exception": "none", "stack": "none"}
     try:
@@ -209,7 +209,7 @@ def test_a_callers_field_takes_no_name_of_the_lines_own(log_format: str) -> None
 
 @pytest.mark.parametrize("log_format", ["json", "logfmt"])
 @pytest.mark.parametrize("arguments", [("%d", "x"), ("%s %s", 1), ("%(a)s", {"b": 1}), ("%", 1), ("%q", [1]), ("x", 1)])
-def test_what_cannot_be_formatted_is_told_and_raises_nothing(
+def test_unformattable_messages_are_logged_and_raise_nothing(
     arguments: tuple[Any, ...], log_format: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stream = configured(log_format)
@@ -219,7 +219,7 @@ def test_what_cannot_be_formatted_is_told_and_raises_nothing(
         assert str(arguments[0]) in the_line(f"{line}\n", log_format)["event"]
     assert stream.getvalue().count("\n") == 2
     assert "hush" not in stream.getvalue()
-    # Python's own report of it quotes the arguments.
+    # Python's own error report quotes the arguments.
     assert capsys.readouterr() == ("", "")
 
 
@@ -231,7 +231,7 @@ def test_an_error_of_the_log_itself_quotes_nothing(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("log_format", ["json", "logfmt"])
-def test_an_exception_that_cannot_be_told_is_a_line_too(log_format: str) -> None:
+def test_an_exception_that_cannot_be_printed_is_a_line_too(log_format: str) -> None:
     stream = configured(log_format)
     wrong = SyntaxError("x")
     wrong.filename, wrong.lineno, wrong.text = "f", 1, b"bytes"  # type: ignore[assignment]
@@ -257,7 +257,7 @@ _VALUES = st.recursive(
 )
 
 
-#: Arguments of a logging call that are no fields.
+#: Arguments of a logging call that are not fields.
 OF_LOGGING = ("event", "exc_info", "stack_info", "stacklevel", "extra")
 
 

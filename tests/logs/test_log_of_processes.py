@@ -1,4 +1,4 @@
-"""Every line that a real worker, scheduler or admin prints has one form, and the original's search terms find it."""
+"""All lines of a real worker, scheduler or admin have one format, and the original's search terms find them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def app(environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def parsed(line: str, log_format: str) -> dict[str, str]:
-    """Return a line's fields; one that has another form fails the test."""
+    """Return a line's fields; fail for any other format."""
     if log_format == "json":
         found: dict[str, str] = json.loads(line)
     else:
@@ -74,7 +74,7 @@ def parsed(line: str, log_format: str) -> dict[str, str]:
 
 
 def lines_of(directory: Path, log_format: str) -> list[dict[str, str]]:
-    """Return every line that a program printed there, and forget them."""
+    """Return all lines that a program has printed there, and clear them."""
     output = directory / "output.log"
     found = [parsed(line, log_format) for line in output.read_text().splitlines()]
     output.unlink()
@@ -89,15 +89,15 @@ def test_every_line_of_a_worker(
         queue = app.queues.get_queue("noise")
         app.queues.add_job("noise", "loud", {"character_id": 7})
         wait_until(lambda: queue.counts()["failed"] == 1, timeout_seconds=40)
-        for said in ("job_metrics", "Worker process is ready"):
-            wait_until(lambda said=said: said in (tmp_path / "output.log").read_text())
-        # What Dramatiq's main process says of a worker that dies.
+        for event in ("job_metrics", "Worker process is ready"):
+            wait_until(lambda event=event: event in (tmp_path / "output.log").read_text())
+        # The line of Dramatiq's main process about a worker that died.
         (worker,) = psutil.Process(service.pid).children()
         worker.send_signal(signal.SIGKILL)
         service.wait(timeout=30)
     assert SECRET not in (tmp_path / "output.log").read_text()
     found = lines_of(tmp_path, environ["LOG_FORMAT"])
-    # The original's search terms: level=error module=*-job, and category=job_metrics.
+    # The original system's search terms: level=error module=*-job, and category=job_metrics.
     (failed,) = [line for line in found if line["level"] == "error" and line["module"].endswith("-job")]
     assert (failed["category"], failed["actor"], str(failed["character_id"])) == ("job_metrics", "loud", "7")
     of_job = [line for line in found if line.get("job_id") == failed["job_id"]]
@@ -116,7 +116,7 @@ def test_every_line_of_a_program_that_has_no_redis(environ: dict[str, str], tmp_
         assert service.wait(timeout=60) == 1
     found = lines_of(tmp_path, environ["LOG_FORMAT"])
     (missing,) = [line for line in found if "Redis at 127.0.0.1:1/0 does not answer" in line["event"]]
-    assert "or use `make run`, which brings its own" in missing["event"]
+    assert "or use `make run`, which starts its own" in missing["event"]
     assert missing["level"] == "critical"
 
 
@@ -135,12 +135,12 @@ def test_every_line_of_an_admin(
 ) -> None:
     ready = tmp_path / "ready"
     with program(["admin", "--ready-file", str(ready)], environ, tmp_path) as service:
-        # Few files: few connections.
+        # Few files mean few connections.
         resource.prlimit(service.pid, resource.RLIMIT_NOFILE, (200, 200))
         wait_until(ready.exists, timeout_seconds=40)
         url = ready.read_text().strip()
         requests.get(f"{url}/admin/jobs/nowhere", headers={"Authorization": f"Bearer {SECRET}"}, timeout=10)
-        # What the server itself says when there are too many connections.
+        # The server's own line about too many connections.
         address = urlsplit(url)
         with ExitStack() as stack:
             for _ in range(100):

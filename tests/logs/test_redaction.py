@@ -1,4 +1,4 @@
-"""Secrets that nobody registered are found by what stands around them: each kind of secret, written in each way."""
+"""Unregistered secrets are found by their context: each kind of secret in each spelling."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VALUES = ("gEy-8fP2kq0aT1m4ZsBvXw", "c2VjcmV0+of/the/key1==", "hush7", "20931/88
 
 
 class Form(pydantic.BaseModel):
-    """What refuses its input."""
+    """A model that rejects its input."""
 
     n: int
 
@@ -51,7 +51,7 @@ def _raised(text: str) -> str:
 
 
 def _form(name: str, value: str) -> dict[str, str]:
-    # The first pair's value is a secret's name.
+    # The value of the first pair is a secret's name.
     return {"grant_type": "refresh_token", name: value, "client_id": "nomad"}
 
 
@@ -139,7 +139,7 @@ TEMPLATES: dict[str, Template] = {
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_a_labelled_secret_is_hidden_in_every_writing(template: str) -> None:
+def test_a_labelled_secret_is_hidden_in_every_spelling(template: str) -> None:
     for name in NAMES:
         for value in VALUES:
             written = TEMPLATES[template](name, value)
@@ -187,7 +187,7 @@ HEADER_TEMPLATES: dict[str, Template] = {
 
 
 @pytest.mark.parametrize("template", HEADER_TEMPLATES)
-def test_a_header_with_credentials_is_hidden_as_a_whole(template: str) -> None:
+def test_a_header_with_credentials_is_hidden_completely(template: str) -> None:
     cases = [(name, value) for name in ("Authorization", "Proxy-Authorization") for value in HEADERS.values()]
     cases += [(name, cookie) for name in ("Cookie", "Set-Cookie") for cookie in COOKIES]
     cases += [(name, X) for name in ("X-Nomad-Token", "X-Auth-Token", "X-CSRF-Token", "X-Api-Key", "X-Auth")]
@@ -238,7 +238,7 @@ def test_a_header_with_credentials_is_hidden_as_a_whole(template: str) -> None:
         *(f"the refresh token {X} was refused", f"token: {X}", f"secret is {X}", f"\u0130 token={X}", f"X-Token: {X}"),
     ],
 )
-def test_a_secret_is_hidden_by_the_form_that_it_stands_in(text: str) -> None:
+def test_a_secret_is_hidden_by_its_context(text: str) -> None:
     hidden = redact(text)
     assert HIDDEN in hidden
     assert X not in hidden
@@ -254,7 +254,7 @@ def test_a_secret_is_hidden_by_the_form_that_it_stands_in(text: str) -> None:
         *("machine h password hush7!", "ALTER USER x PASSWORD 'hush7!'", "password 'hush7!' was refused"),
     ],
 )
-def test_a_short_password_is_hidden_by_the_form_that_it_stands_in(text: str) -> None:
+def test_a_short_password_is_hidden_by_its_context(text: str) -> None:
     hidden = redact(text)
     assert HIDDEN in hidden
     assert "hush7" not in hidden
@@ -286,7 +286,7 @@ def test_a_short_password_is_hidden_by_the_form_that_it_stands_in(text: str) -> 
         '"password"\n\nThe next paragraph',
     ],
 )
-def test_what_is_no_secret_is_left_alone(text: str) -> None:
+def test_text_that_is_not_secret_is_unchanged(text: str) -> None:
     assert redact(text) == text
 
 
@@ -317,16 +317,16 @@ _NEARLY = (
 
 
 @pytest.mark.parametrize("text", _NEARLY)
-def test_the_time_that_nearly_secrets_take_grows_with_their_number_and_no_faster(text: str) -> None:
+def test_the_time_for_almost_secrets_is_linear_in_their_number(text: str) -> None:
     long = "secret " + text * (100_000 // len(text.encode()))
     began = time.thread_time()
     redact(long)
-    # A tenth of a second a piece on a machine of its own; what grows with the square takes many.
+    # A tenth of a second each on an idle machine; quadratic growth takes much longer.
     assert time.thread_time() - began < 1
 
 
-def test_a_megabyte_is_looked_through_within_seconds() -> None:
+def test_a_megabyte_is_searched_within_seconds() -> None:
     began = time.thread_time()
     redact("'token'    " * 90_000)
-    # The dearest of them; on a machine of its own it takes about one.
+    # The most expensive of them; on an idle machine it takes about one second.
     assert time.thread_time() - began < 5

@@ -1,4 +1,4 @@
-"""Whatever a job does with the secrets that it works with, nothing that leaves its process holds them."""
+"""Whatever a job does with its secrets, they never appear in anything that leaves its process."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.support.processes import ROOT, environ_for, program
 from tests.support.sentry_project import SentryProject
 
 REFRESH_TOKEN = "gEy-8fP2kq0aT1m4ZsBvXw=="
-#: Looks like nothing that a pattern knows.
+#: A form that no pattern matches.
 ACCESS_TOKEN = "opaque-1B2c3D4e5F6g7H8i9J0k"
 CLIENT_SECRET = "cL1ent/s3cret+of,the;app"
 TOKEN_KEY = "3q2-7wABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhs"
-#: Of an application's own: known to nobody.
+#: A secret of an application, which we do not know.
 OWN_SECRET = "N0body-kn0ws-th1s-one"
 BASIC = base64.b64encode(f"nomad-client:{CLIENT_SECRET}".encode()).decode()
 
@@ -39,7 +39,7 @@ from nomad_actors.logs import get_logger
 class Asked(Payload):
     character_id: int
 
-class Told(Result):
+class Secrets(Result):
     form: dict[str, str]
     access_token: str
     listed: list[str]
@@ -77,7 +77,7 @@ def talk(payload, services):
     thread = threading.Thread(target=fail, args=(form, access_token))
     thread.start()
     thread.join()
-    return Told(form=form, access_token=access_token, listed=[access_token, f"key={{key}}", repr(form)], count=3)
+    return Secrets(form=form, access_token=access_token, listed=[access_token, f"key={{key}}", repr(form)], count=3)
 
 def fail(form, access_token):
     try:
@@ -98,7 +98,7 @@ def refuse(payload, services):
     raise PermanentError(f"{{form}} {{access_token}}")
 
 TYPES = [
-    JobType(name=name, queue="leaks", payload=Asked, result=Told, run=run, attempts=1)
+    JobType(name=name, queue="leaks", payload=Asked, result=Secrets, run=run, attempts=1)
     for name, run in (("talk", talk), ("raise-it", raise_it), ("put-off", put_off), ("refuse", refuse))
 ]
 TALK, RAISE, PUT_OFF, REFUSE = TYPES
@@ -149,7 +149,7 @@ def app(environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def everything_in(client: redis.Redis) -> str:
-    """Return all that a Redis holds, as text."""
+    """Return all data of a Redis as text."""
     found: list[object] = []
     for key in client.scan_iter("*"):
         match client.type(key):
@@ -169,17 +169,17 @@ def everything_in(client: redis.Redis) -> str:
 
 
 def answers_of(url: str) -> str:
-    """Return what an admin answers about the queue and its jobs: its API and its pages."""
-    said = ""
+    """Return what an admin shows about the queue and its jobs, in its API and its pages."""
+    content = ""
     paths = ["queues", "queues/leaks", "queues/leaks/failures", "health", "audit", "metrics", "doctor"]
     paths += [f"queues/leaks/jobs?status={status}&limit=50" for status in ("failed", "completed", "delayed", "active")]
     pages = ["", "queues/leaks", "queues/leaks/failures", "audit", "checks"]
     for path in [f"jobs/{path}" for path in paths] + pages:
-        said += requests.get(f"{url}/admin/{path}", timeout=20).text
-    for job_id in set(re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}", said)):
+        content += requests.get(f"{url}/admin/{path}", timeout=20).text
+    for job_id in set(re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}", content)):
         for path in (f"jobs/queues/leaks/jobs/{job_id}", f"queues/leaks/jobs/{job_id}"):
-            said += requests.get(f"{url}/admin/{path}", timeout=20).text
-    return said
+            content += requests.get(f"{url}/admin/{path}", timeout=20).text
+    return content
 
 
 def test_no_secret_of_a_job_leaves_its_process(
@@ -209,17 +209,17 @@ def test_no_secret_of_a_job_leaves_its_process(
     places["Sentry"] = project.text
     for file in tmp_path.glob("nomad.db*"):
         places[file.name] = file.read_bytes().decode(errors="backslashreplace")
-    for place, text in places.items():
+    for source, text in places.items():
         for secret in (REFRESH_TOKEN, ACCESS_TOKEN, CLIENT_SECRET, TOKEN_KEY, OWN_SECRET, BASIC):
             for form in {secret, quote(secret, safe=""), json.dumps(secret)[1:-1]}:
                 at = text.find(form)
-                assert at < 0, f"{place}: {text[max(0, at - 200) : at + 60]}"
-    # They were told of, each of them: what was looked through is what was meant.
+                assert at < 0, f"{source}: {text[max(0, at - 200) : at + 60]}"
+    # Each job was logged, so the checked text is the right one.
     assert places["the log"].count("[hidden]") > 40
     for module in ("stdout", "stderr", "py.warnings", "a.library", "own", "raise-it-job", "refuse-job"):
         assert re.search(rf'"?module"?[=:] ?"?{module}"?.*\[hidden\]', places["the log"]), module
-    for kept in ("own_password", "grant_type", "refused [hidden]"):
-        assert kept in places["Redis"]
+    for expected in ("own_password", "grant_type", "refused [hidden]"):
+        assert expected in places["Redis"]
     assert places["Redis"].count("[hidden]") > 20
     assert places["Sentry"].count("[hidden]") > 5
     assert places["the admin"].count("[hidden]") > 20

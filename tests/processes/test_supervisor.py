@@ -1,4 +1,4 @@
-"""The supervisor: what dies is started again, and nothing outlives it."""
+"""The supervisor: programs that die are restarted, and none outlives it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nomad_actors.processes.parent import Readiness
 from nomad_actors.processes.supervisor import STEADY_SECONDS, Supervisor
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
-#: Ignores SIGTERM, and says when it does.
+#: Ignores SIGTERM, and prints when it gets it.
 STUBBORN = [
     sys.executable,
     "-c",
@@ -24,7 +24,7 @@ STUBBORN = [
 ]
 
 
-def test_a_program_that_dies_is_started_again(wait_until: Callable[..., None]) -> None:
+def test_a_program_that_dies_is_restarted(wait_until: Callable[..., None]) -> None:
     supervisor = Supervisor()
     supervisor.add("sleeper", SLEEP, os.environ)
     supervisor.start()
@@ -38,9 +38,7 @@ def test_a_program_that_dies_is_started_again(wait_until: Callable[..., None]) -
     assert not any(supervisor.alive().values())
 
 
-def test_a_program_that_keeps_dying_is_started_ever_more_slowly(
-    tmp_path: Path, wait_until: Callable[..., None]
-) -> None:
+def test_a_program_that_keeps_dying_is_restarted_with_backoff(tmp_path: Path, wait_until: Callable[..., None]) -> None:
     starts = tmp_path / "starts"
     supervisor = Supervisor()
     once = f"import time; open({str(starts)!r}, 'a').write(f'{{time.monotonic()}}\\n')"
@@ -62,7 +60,7 @@ def test_a_program_that_is_not_to_be_restarted_stays_down(wait_until: Callable[.
     try:
         wait_until(lambda: "once" in supervisor.pids())
         wait_until(lambda: supervisor.pids().keys() == {"sleeper"})
-        # Another one that dies now is started again after the same backoff: by then the first would be back too.
+        # Another program that dies now is restarted after the same backoff: by then the first would be back too.
         first = supervisor.pids()["sleeper"]
         os.kill(first, signal.SIGKILL)
         wait_until(lambda: supervisor.pids().get("sleeper", first) != first)
@@ -71,7 +69,7 @@ def test_a_program_that_is_not_to_be_restarted_stays_down(wait_until: Callable[.
         supervisor.stop(5)
 
 
-def test_what_does_not_stop_in_time_is_killed(tmp_path: Path, wait_until: Callable[..., None]) -> None:
+def test_a_program_that_does_not_stop_in_time_is_killed(tmp_path: Path, wait_until: Callable[..., None]) -> None:
     ready = tmp_path / "ready"
     supervisor = Supervisor()
     supervisor.add("stubborn", [*STUBBORN, str(ready)], os.environ)
@@ -105,7 +103,7 @@ def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path, wait_until
 
 
 class FileFoundation:
-    """A program that is ready when a file is there, and gets on as the file `progress` says."""
+    """A program that is ready if a file exists, with the file `progress` as its progress."""
 
     def __init__(self, ready: Path, progress: Path | None = None) -> None:
         self._ready, self._progress = ready, progress
@@ -115,11 +113,11 @@ class FileFoundation:
             return Readiness(True)
         return Readiness(False, self._progress.stat().st_size if self._progress and self._progress.exists() else None)
 
-    def last_words(self) -> str:
+    def last_log_lines(self) -> str:
         return "its last words"
 
 
-def test_what_others_need_is_ready_before_them_and_ends_after_them(
+def test_a_foundation_is_ready_before_the_others_and_ends_after_them(
     tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     ends = tmp_path / "ends"
@@ -147,7 +145,7 @@ def test_what_others_need_is_ready_before_them_and_ends_after_them(
         wait_until((tmp_path / "base").exists)
         first = supervisor.pids()["base"]
         assert supervisor.pids().keys() == {"base"}
-        # One that dies before it is ready lets nothing start either.
+        # A program that dies before it is ready must not let the others start either.
         (tmp_path / "base").unlink()
         os.kill(first, signal.SIGKILL)
         wait_until((tmp_path / "base").exists)
@@ -159,7 +157,7 @@ def test_what_others_need_is_ready_before_them_and_ends_after_them(
     assert ends.read_text().split() == ["quick", "slow", "base"]
 
 
-def test_what_dies_while_the_program_that_it_needs_is_away_waits_for_it(
+def test_a_program_that_dies_while_its_foundation_is_down_waits_for_it(
     tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     ready = tmp_path / "ready"
@@ -174,7 +172,7 @@ def test_what_dies_while_the_program_that_it_needs_is_away_waits_for_it(
         before = supervisor.pids()
         for pid in before.values():
             os.kill(pid, signal.SIGKILL)
-        # The one that it needs has the same backoff: by then both would be back.
+        # The program that it needs has the same backoff: by then both would be back.
         wait_until(lambda: supervisor.pids().get("base", before["base"]) != before["base"])
         assert not supervisor.alive()["user"]
         ready.touch()
@@ -183,7 +181,7 @@ def test_what_dies_while_the_program_that_it_needs_is_away_waits_for_it(
         supervisor.stop(5)
 
 
-def test_a_start_that_does_not_get_on_is_killed_and_tried_again(
+def test_a_start_without_progress_is_killed_and_retried(
     tmp_path: Path, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("nomad_actors.processes.supervisor.STUCK_SECONDS", 1.5)
@@ -220,7 +218,7 @@ def test_a_start_that_does_not_get_on_is_killed_and_tried_again(
         ("sys.exit(1)", "its last words"),
     ],
 )
-def test_a_program_that_a_signal_killed_did_not_end_for_what_it_said_last(
+def test_the_last_output_does_not_explain_a_program_killed_by_a_signal(
     tmp_path: Path, wait_until: Callable[..., None], caplog: pytest.LogCaptureFixture, end: str, why: str
 ) -> None:
     supervisor = Supervisor()
@@ -237,11 +235,13 @@ def test_a_program_that_a_signal_killed_did_not_end_for_what_it_said_last(
 
 
 @pytest.mark.parametrize("command", [["/nowhere/to/be/found"], [sys.executable, "-c", "import sys; sys.exit(3)"]])
-def test_a_program_that_died_for_hours_ends_nobody_else(command: list[str], wait_until: Callable[..., None]) -> None:
+def test_a_program_that_dies_for_hours_does_not_affect_others(
+    command: list[str], wait_until: Callable[..., None]
+) -> None:
     supervisor = Supervisor()
     supervisor.add("sleeper", SLEEP, os.environ)
     supervisor.add("crasher", command, os.environ)
-    # Half a second doubled so often is more than a float holds.
+    # Half a second doubled this often overflows a float.
     crasher = supervisor._children[1]
     crasher.deaths = 1_100
     supervisor.start()
@@ -254,7 +254,7 @@ def test_a_program_that_died_for_hours_ends_nobody_else(command: list[str], wait
     assert not supervisor.watches()
 
 
-def test_a_program_that_needs_somebody_again_after_it_ran_well_is_logged_again(
+def test_a_program_that_needs_an_operator_again_after_running_is_logged_again(
     tmp_path: Path, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("nomad_actors.processes.supervisor.OPERATOR_BACKOFF_SECONDS", 0.1)
@@ -265,14 +265,14 @@ def test_a_program_that_needs_somebody_again_after_it_ran_well_is_logged_again(
     (part,) = supervisor._children
 
     def logged() -> int:
-        return caplog.text.count("cannot start until somebody acts")
+        return caplog.text.count("cannot start until an operator acts")
 
     supervisor.start()
     try:
         wait_until(lambda: part.deaths >= 2)
         assert logged() == 1
         mended.touch()
-        # It may run before the supervisor's thread has noted its process.
+        # It may run before the supervisor's thread has stored its process.
         wait_until(lambda: runs.exists() and "part" in supervisor.pids())
         mended.unlink()
         part.started_mono -= STEADY_SECONDS
@@ -284,15 +284,15 @@ def test_a_program_that_needs_somebody_again_after_it_ran_well_is_logged_again(
         supervisor.stop(5)
 
 
-def test_a_program_that_ends_unasked_with_0_is_started_again_and_that_is_said(
+def test_a_program_that_ends_unexpectedly_with_0_is_restarted_and_logged(
     wait_until: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
     supervisor = Supervisor()
     supervisor.add("quitter", [sys.executable, "-c", ""], os.environ)
     supervisor.start()
     try:
-        wait_until(lambda: "ended, starting again" in caplog.text)
+        wait_until(lambda: "ended, restarting" in caplog.text)
     finally:
         supervisor.stop(5)
-    said = [getattr(record, "nomad_fields", {}) for record in caplog.records if record.levelname == "ERROR"]
-    assert (said[0]["code"], said[0]["why"]) == (0, "it ended as if it had been stopped, but nobody stopped it")
+    entries = [getattr(record, "nomad_fields", {}) for record in caplog.records if record.levelname == "ERROR"]
+    assert (entries[0]["code"], entries[0]["why"]) == (0, "it ended as if it had been stopped, but nobody stopped it")

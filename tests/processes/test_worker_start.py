@@ -1,4 +1,4 @@
-"""Before workers are forked, a process of its own checks that they can start: whatever the users' modules do there."""
+"""Before workers are forked, a separate process checks that they can start, whatever the users' modules do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(payload: Payload) -> Result:
 OWN = JobType(name="own", queue="own", payload=Payload, result=Result, run=run)
 """
 NEVER_ENDS = "import threading; threading.Thread(target=threading.Event().wait).start()"
-#: What Python waits for at the end of a process, each in its way; and what would go on after it.
+#: Things that Python waits for at the end of a process, and code that would run after it.
 BEGINNINGS = f"""
 {NEVER_ENDS}
 import concurrent.futures, subprocess
@@ -48,7 +48,7 @@ def environ(tmp_path: Path, redis_url: str) -> dict[str, str]:
 
 @pytest.fixture
 def begins(tmp_path: Path) -> Callable[[str], None]:
-    """`begins(code)`: the user's module does this when it is imported, and then declares a job type."""
+    """`begins(code)`: the user's module runs this at import, and then declares a job type."""
 
     def write(code: str) -> None:
         (tmp_path / "own.py").write_text(f"{code}\n{JOB_TYPE}", encoding="utf-8")
@@ -56,20 +56,20 @@ def begins(tmp_path: Path) -> Callable[[str], None]:
     return write
 
 
-def said(directory: Path) -> str:
+def output_of(directory: Path) -> str:
     return (directory / "output.log").read_text(errors="replace")
 
 
-def test_what_a_module_begins_and_never_ends_holds_up_no_start_and_stays_with_no_one(
+def test_endless_code_of_a_module_delays_no_start_and_leaves_no_process(
     environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None], begins: Callable[[str], None]
 ) -> None:
     begins(BEGINNINGS)
     with program(WORKERS, environ, tmp_path) as main:
-        wait_until(lambda: "ready for action" in said(tmp_path), timeout_seconds=30, what="a worker")
+        wait_until(lambda: "ready for action" in output_of(tmp_path), timeout_seconds=30, what="a worker")
         (worker,) = psutil.Process(main.pid).children()
         left = [each for each in psutil.process_iter() if _is_sleep(each) and each.ppid() != worker.pid]
         assert left == []
-        # Such a worker waits for its thread: that is the module's affair, and older.
+        # Such a worker waits for its thread: that is the module's responsibility.
         for each in (*worker.children(), worker):
             each.kill()
         main.wait(timeout=20)
@@ -92,28 +92,28 @@ def _is_sleep(process: psutil.Process) -> bool:
     ],
     ids=["raises beside a thread", "SIGKILL", "SIGSEGV", "_exit"],
 )
-def test_a_start_that_fails_says_why_in_one_line_and_leaves_nothing(
+def test_a_failed_start_logs_the_reason_in_one_line_and_leaves_nothing(
     environ: dict[str, str], tmp_path: Path, begins: Callable[[str], None], code: str, exit_code: int, line: str
 ) -> None:
     begins(code)
     with program(WORKERS, environ, tmp_path) as main:
         assert main.wait(timeout=30) == exit_code
-    critical = [each for each in said(tmp_path).splitlines() if "level=critical" in each]
-    assert len(critical) == 1, said(tmp_path)
+    critical = [each for each in output_of(tmp_path).splitlines() if "level=critical" in each]
+    assert len(critical) == 1, output_of(tmp_path)
     assert re.search(line, critical[0])
 
 
-def test_ctrl_c_while_a_module_hangs_ends_the_start_at_once_in_one_line(
+def test_ctrl_c_while_a_module_hangs_ends_the_start_immediately_in_one_line(
     environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None], begins: Callable[[str], None]
 ) -> None:
     begins("import time; print('hanging'); time.sleep(3600)")
     with program(WORKERS, environ, tmp_path) as main:
-        wait_until(lambda: "hanging" in said(tmp_path), timeout_seconds=30, what="the module")
+        wait_until(lambda: "hanging" in output_of(tmp_path), timeout_seconds=30, what="the module")
         (checking,) = psutil.Process(main.pid).children()
         began = time.monotonic()
         main.send_signal(signal.SIGINT)
         assert main.wait(timeout=10) == 130
         assert time.monotonic() - began < 5
         assert not checking.is_running()
-    (line,) = [each for each in said(tmp_path).splitlines() if "hanging" not in each and "key" not in each]
+    (line,) = [each for each in output_of(tmp_path).splitlines() if "hanging" not in each and "key" not in each]
     assert "stopped" in line

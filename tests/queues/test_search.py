@@ -239,9 +239,9 @@ def test_the_frame_of_a_cause_is_the_applications_own() -> None:
 
 
 def test_retention_forgets_terms_and_faults_with_the_jobs(broker: JobBroker, redis_client: redis.Redis) -> None:
-    from nomad_actors.settings import Keep
+    from nomad_actors.settings import RetentionLimit
 
-    settings = Settings(keep_completed=Keep(3, 3_600_000), keep_failed=Keep(2, 3_600_000))
+    settings = Settings(keep_completed=RetentionLimit(3, 3_600_000), keep_failed=RetentionLimit(2, 3_600_000))
     queues = Queues(broker, settings=settings, clock=SystemClock())
     queues.register(TYPES[0])
     add(queues, 40)

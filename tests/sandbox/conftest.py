@@ -1,4 +1,4 @@
-"""A sandbox whose clock stands still, and somebody who is logged in."""
+"""A sandbox with a frozen clock, and a logged-in character."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHARACTERS = 10
 
 
 class Visitor:
-    """One character with an access token, asking over HTTP."""
+    """A client for one character, with an access token."""
 
     def __init__(self, server: SandboxServer, place: int) -> None:
         self._server = server
@@ -30,25 +30,25 @@ class Visitor:
         self.renew()
 
     def renew(self) -> None:
-        """Get a new access token, and the refresh token that comes with it."""
-        answer = refresh(self._server, self.refresh_token)
-        assert answer.status_code == 200, answer.text
-        self.refresh_token = answer.json()["refresh_token"]
-        self.access_token = answer.json()["access_token"]
+        """Get a new access token and refresh token."""
+        response = refresh(self._server, self.refresh_token)
+        assert response.status_code == 200, response.text
+        self.refresh_token = response.json()["refresh_token"]
+        self.access_token = response.json()["access_token"]
 
     def get(self, path: str, *, headers: dict[str, str] | None = None, **query: Any) -> requests.Response:
-        """Ask for a path below the character's own."""
-        return self.ask(f"/characters/{self.character_id}{path}", headers=headers, **query)
+        """Request a path below the character's."""
+        return self.request(f"/characters/{self.character_id}{path}", headers=headers, **query)
 
-    def ask(self, path: str, *, headers: dict[str, str] | None = None, **query: Any) -> requests.Response:
-        """Ask for any path."""
+    def request(self, path: str, *, headers: dict[str, str] | None = None, **query: Any) -> requests.Response:
+        """Request any path."""
         authorization = {"Authorization": f"Bearer {self.access_token}"}
         return requests.get(
             self._server.base_url + path, params=query, headers=authorization | (headers or {}), timeout=10
         )
 
     def post(self, path: str, body: object) -> requests.Response:
-        """Post JSON to a path below the character's own."""
+        """Post JSON to a path below the character's."""
         return requests.post(
             f"{self._server.base_url}/characters/{self.character_id}{path}",
             json=body,
@@ -58,7 +58,7 @@ class Visitor:
 
 
 def refresh(server: SandboxServer, refresh_token: str, **form: str) -> requests.Response:
-    """Ask the SSO for new tokens."""
+    """Request new tokens from the SSO."""
     return requests.post(
         f"{server.base_url}/v2/oauth/token",
         data={"grant_type": "refresh_token", "refresh_token": refresh_token, **form},
@@ -69,7 +69,7 @@ def refresh(server: SandboxServer, refresh_token: str, **form: str) -> requests.
 
 @pytest.fixture
 def sandbox() -> Iterator[SandboxServer]:
-    """A sandbox of this test's own, whose clock stands still until the test moves it."""
+    """A sandbox for this test, with a frozen clock that the test advances."""
     with SandboxServer(seed=7, characters=CHARACTERS, clock=SandboxClock(frozen_at_s=NOW_S)) as server:
         yield server
 
@@ -89,5 +89,5 @@ def trader(visit: Callable[[str], Visitor]) -> Visitor:
 
 @pytest.fixture(scope="session")
 def world() -> World:
-    """The invented universe without a server around it."""
+    """The simulated universe without a server."""
     return World(seed=7, characters=CHARACTERS)

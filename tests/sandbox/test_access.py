@@ -1,4 +1,4 @@
-"""Who may read what: 401 without a good token, 403 without the scope or for another's character, 404 for nobody."""
+"""Access: 401 without a valid token, 403 without the scope or for another's character, 404 for an unknown one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OPEN = [route for route in ROUTES if not route.scope]
 
 
 @pytest.mark.parametrize("route", GUARDED, ids=lambda route: route.path)
-def test_guarded_routes_need_a_token_with_their_scope(sandbox: SandboxServer, trader: Visitor, route: Route) -> None:
+def test_protected_routes_need_a_token_with_their_scope(sandbox: SandboxServer, trader: Visitor, route: Route) -> None:
     url = f"{sandbox.base_url}/characters/{trader.character_id}{route.path}"
     missing = requests.get(url, timeout=10)
     assert (missing.status_code, missing.json()) == (401, {"error": "authorization not provided"})
@@ -28,11 +28,11 @@ def test_guarded_routes_need_a_token_with_their_scope(sandbox: SandboxServer, tr
 
 @pytest.mark.parametrize("route", OPEN, ids=lambda route: route.name)
 def test_public_routes_need_no_token(sandbox: SandboxServer, trader: Visitor, route: Route) -> None:
-    answer = requests.get(f"{sandbox.base_url}/characters/{trader.character_id}{route.path}", timeout=10)
-    assert answer.status_code == 200
+    response = requests.get(f"{sandbox.base_url}/characters/{trader.character_id}{route.path}", timeout=10)
+    assert response.status_code == 200
 
 
-def test_an_access_token_dies_after_twenty_minutes(sandbox: SandboxServer, trader: Visitor) -> None:
+def test_an_access_token_expires_after_twenty_minutes(sandbox: SandboxServer, trader: Visitor) -> None:
     sandbox.advance(1_199)
     assert trader.get("/skills").status_code == 200
     sandbox.advance(1)
@@ -42,22 +42,22 @@ def test_an_access_token_dies_after_twenty_minutes(sandbox: SandboxServer, trade
     assert trader.get("/skills").status_code == 200
 
 
-def test_what_is_no_token_of_ours_is_refused(trader: Visitor) -> None:
+def test_a_foreign_token_is_rejected(trader: Visitor) -> None:
     trader.access_token = trader.refresh_token
     assert trader.get("/skills").status_code == 401
 
 
 def test_a_token_reads_its_own_character_only(sandbox: SandboxServer, trader: Visitor) -> None:
     other = sandbox.logins()[1]["character_id"]
-    assert trader.ask(f"/characters/{other}/skills").status_code == 403
-    assert trader.ask(f"/characters/{other}").status_code == 200
+    assert trader.request(f"/characters/{other}/skills").status_code == 403
+    assert trader.request(f"/characters/{other}").status_code == 200
 
 
-def test_characters_nobody_knows_are_not_found(trader: Visitor) -> None:
+def test_unknown_characters_are_not_found(trader: Visitor) -> None:
     for path in ("/characters/5", "/characters/5/skills"):
-        answer = trader.ask(path)
-        assert (answer.status_code, answer.json()) == (404, {"error": "Character not found"})
+        response = trader.request(path)
+        assert (response.status_code, response.json()) == (404, {"error": "Character not found"})
 
 
-def test_a_mail_that_is_not_there_is_not_found(trader: Visitor) -> None:
+def test_an_unknown_mail_is_not_found(trader: Visitor) -> None:
     assert trader.get("/mail/5").status_code == 404

@@ -1,4 +1,4 @@
-"""Freshness and validators: an answer stands until it expires, an ETag is of the content alone."""
+"""Freshness and validators: a response is valid until it expires, an ETag depends only on the content."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from sandbox.serve import SandboxServer
 from .conftest import NOW_S, Visitor
 
 
-def seconds(answer: requests.Response, header: str) -> int:
-    """Return an HTTP date's seconds since the Unix epoch."""
-    return int(parsedate_to_datetime(answer.headers[header]).timestamp())
+def seconds(response: requests.Response, header: str) -> int:
+    """Return an HTTP date as seconds since the Unix epoch."""
+    return int(parsedate_to_datetime(response.headers[header]).timestamp())
 
 
-def test_an_answer_says_when_it_was_made_and_how_long_it_is_good(trader: Visitor, sandbox: SandboxServer) -> None:
+def test_a_response_has_its_time_and_its_expiry(trader: Visitor, sandbox: SandboxServer) -> None:
     trader.get("/wallet/journal")
     sandbox.advance(600)
-    answer = trader.get("/wallet/journal")
-    assert answer.headers["Cache-Control"] == "private, max-age=3000"
-    assert seconds(answer, "Last-Modified") == NOW_S
-    assert seconds(answer, "Expires") == NOW_S + 3_600
-    assert seconds(answer, "Date") == NOW_S + 600
-    assert len(answer.raw.headers.getlist("Date")) == 1
+    response = trader.get("/wallet/journal")
+    assert response.headers["Cache-Control"] == "private, max-age=3000"
+    assert seconds(response, "Last-Modified") == NOW_S
+    assert seconds(response, "Expires") == NOW_S + 3_600
+    assert seconds(response, "Date") == NOW_S + 600
+    assert len(response.raw.headers.getlist("Date")) == 1
 
 
-def test_a_known_etag_is_answered_304_without_a_body_but_with_all_headers(trader: Visitor) -> None:
+def test_a_known_etag_gets_a_304_without_a_body_but_with_all_headers(trader: Visitor) -> None:
     first = trader.get("/wallet/journal")
     again = trader.get("/wallet/journal", headers={"If-None-Match": first.headers["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
@@ -49,20 +49,20 @@ def test_if_modified_since_is_honoured_too(trader: Visitor) -> None:
     assert trader.get("/assets", headers=long_ago).status_code == 200
 
 
-def test_new_rows_appear_only_when_the_answer_has_expired(trader: Visitor, sandbox: SandboxServer) -> None:
+def test_new_rows_appear_only_after_the_expiry(trader: Visitor, sandbox: SandboxServer) -> None:
     first = trader.get("/wallet/journal")
     sandbox.advance(3_599)
     trader.renew()
     assert trader.get("/wallet/journal").content == first.content
     sandbox.advance(2)
-    answer = trader.get("/wallet/journal", headers={"If-None-Match": first.headers["ETag"]})
-    assert answer.status_code == 200
-    assert answer.headers["ETag"] != first.headers["ETag"]
-    assert answer.json()[0]["id"] > first.json()[0]["id"]
-    assert seconds(answer, "Last-Modified") == NOW_S + 3_601
+    response = trader.get("/wallet/journal", headers={"If-None-Match": first.headers["ETag"]})
+    assert response.status_code == 200
+    assert response.headers["ETag"] != first.headers["ETag"]
+    assert response.json()[0]["id"] > first.json()[0]["id"]
+    assert seconds(response, "Last-Modified") == NOW_S + 3_601
 
 
-def test_an_etag_outlives_the_freshness_of_what_did_not_change(trader: Visitor, sandbox: SandboxServer) -> None:
+def test_the_etag_of_an_unchanged_document_survives_its_expiry(trader: Visitor, sandbox: SandboxServer) -> None:
     first = trader.get("/attributes")
     sandbox.advance(600)
     again = trader.get("/attributes", headers={"If-None-Match": first.headers["ETag"]})
@@ -71,12 +71,12 @@ def test_an_etag_outlives_the_freshness_of_what_did_not_change(trader: Visitor, 
 
 
 def test_expires_means_nothing_on_event_based_routes(trader: Visitor) -> None:
-    answer = trader.get("/skills")
-    assert answer.headers["Cache-Control"] == "private, max-age=60"
-    assert answer.headers["Expires"] == answer.headers["Date"]
+    response = trader.get("/skills")
+    assert response.headers["Cache-Control"] == "private, max-age=60"
+    assert response.headers["Expires"] == response.headers["Date"]
 
 
-def test_what_needs_no_scope_is_public(trader: Visitor) -> None:
+def test_routes_without_scope_are_public(trader: Visitor) -> None:
     assert trader.get("").headers["Cache-Control"] == "public, max-age=86400"
 
 
@@ -97,6 +97,6 @@ def test_the_compatibility_date_is_echoed_as_the_one_used(trader: Visitor) -> No
     assert "2030-01-01" in refused.json()["error"]
 
 
-def test_every_answer_has_a_request_id_of_its_own(trader: Visitor) -> None:
+def test_every_response_has_a_unique_request_id(trader: Visitor) -> None:
     ids = {trader.get(path).headers["X-ESI-Request-ID"] for path in ("/skills", "/skills", "/nothing")}
     assert len(ids) == 3

@@ -1,4 +1,4 @@
-"""Faults on request: what fails, how often, and what its neighbours see."""
+"""Faults on request: which requests fail, how often, and that others do not."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from .conftest import Visitor, refresh
 
 
 def add(sandbox: SandboxServer, fault: object) -> requests.Response:
-    """Ask for a fault over HTTP, as a program in another process does."""
+    """Add a fault over HTTP, as a program in another process does."""
     return requests.post(f"{sandbox.base_url}/sandbox/faults", json=fault, timeout=10)
 
 
-def test_the_next_answers_of_a_path_fail_and_no_others(sandbox: SandboxServer, trader: Visitor) -> None:
+def test_only_the_next_responses_of_a_path_fail(sandbox: SandboxServer, trader: Visitor) -> None:
     path = f"/characters/{trader.character_id}/skills"
     assert add(sandbox, {"path": path, "status": 500, "times": 2}).status_code == 201
     assert trader.get("/wallet").status_code == 200
     assert Visitor(sandbox, 1).get("/skills").status_code == 200
-    answers = [trader.ask(f"/latest{path}/") for _ in range(3)]
-    assert [answer.status_code for answer in answers] == [500, 500, 200]
-    assert answers[0].json() == {"error": "Unhandled internal error encountered!"}
+    responses = [trader.request(f"/latest{path}/") for _ in range(3)]
+    assert [response.status_code for response in responses] == [500, 500, 200]
+    assert responses[0].json() == {"error": "Unhandled internal error encountered!"}
 
 
-def test_a_pattern_a_query_and_a_skip_pick_the_request(sandbox: SandboxServer, trader: Visitor) -> None:
+def test_pattern_query_and_skip_select_the_request(sandbox: SandboxServer, trader: Visitor) -> None:
     sandbox.fail("*/assets", 502, query={"page": "2"}, skip=1)
     pages = [trader.get("/assets", page=page).status_code for page in (1, 2, 2, 2)]
     assert pages == [200, 200, 502, 200]
@@ -43,11 +43,11 @@ def test_bodies_and_headers_can_be_anything(sandbox: SandboxServer, trader: Visi
     assert trader.get("/skills").json()["sso_status"] == 401
 
 
-def test_an_answer_can_come_late(sandbox: SandboxServer, trader: Visitor) -> None:
+def test_a_response_can_be_delayed(sandbox: SandboxServer, trader: Visitor) -> None:
     sandbox.fail("*/skills", delay_ms=150)
-    begun = time.monotonic()
+    started = time.monotonic()
     assert trader.get("/skills").status_code == 200
-    assert time.monotonic() - begun >= 0.15
+    assert time.monotonic() - started >= 0.15
 
 
 def test_a_connection_can_be_cut(sandbox: SandboxServer, trader: Visitor) -> None:
@@ -75,7 +75,7 @@ def test_a_listing_can_be_renewed_between_its_pages(sandbox: SandboxServer, trad
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "message"),
     [
         ({"status": 500}, "path"),
         ([], "path"),
@@ -84,13 +84,15 @@ def test_a_listing_can_be_renewed_between_its_pages(sandbox: SandboxServer, trad
         ({"path": "/x", "times": "2"}, "times must be of type int"),
     ],
 )
-def test_what_is_no_fault_is_refused_with_what_is_one(sandbox: SandboxServer, fault: object, said: str) -> None:
-    answer = add(sandbox, fault)
-    assert answer.status_code == 400
-    assert said in answer.json()["error"]
+def test_an_invalid_fault_is_rejected_with_the_allowed_fields(
+    sandbox: SandboxServer, fault: object, message: str
+) -> None:
+    response = add(sandbox, fault)
+    assert response.status_code == 400
+    assert message in response.json()["error"]
 
 
-def test_faults_can_be_listed_and_forgotten(sandbox: SandboxServer, trader: Visitor) -> None:
+def test_faults_can_be_listed_and_cleared(sandbox: SandboxServer, trader: Visitor) -> None:
     add(sandbox, {"path": "*/skills", "status": 500, "times": 9})
     url = f"{sandbox.base_url}/sandbox/faults"
     assert [fault["times"] for fault in requests.get(url, timeout=10).json()] == [9]
@@ -98,19 +100,19 @@ def test_faults_can_be_listed_and_forgotten(sandbox: SandboxServer, trader: Visi
     assert trader.get("/skills").status_code == 200
 
 
-def test_requests_are_remembered_with_what_was_answered(sandbox: SandboxServer, trader: Visitor) -> None:
+def test_requests_are_logged_with_their_status(sandbox: SandboxServer, trader: Visitor) -> None:
     sandbox.fail("*/skills", 500)
-    trader.ask(f"/v4/characters/{trader.character_id}/skills/", headers={"User-Agent": "Test/1"}, page=1)
+    trader.request(f"/v4/characters/{trader.character_id}/skills/", headers={"User-Agent": "Test/1"}, page=1)
     path = f"/characters/{trader.character_id}/skills"
-    [heard] = sandbox.requests(path)
-    assert (heard.method, heard.status, heard.query, heard.user_agent) == ("GET", 500, {"page": "1"}, "Test/1")
+    [request] = sandbox.requests(path)
+    assert (request.method, request.status, request.query, request.user_agent) == ("GET", 500, {"page": "1"}, "Test/1")
     url = f"{sandbox.base_url}/sandbox/requests"
     assert [each["path"] for each in requests.get(url, timeout=10).json()] == ["/v2/oauth/token", path]
     requests.delete(url, timeout=10)
     assert sandbox.requests() == []
 
 
-def test_the_clock_moves_on_request(sandbox: SandboxServer) -> None:
+def test_the_clock_advances_on_request(sandbox: SandboxServer) -> None:
     url = f"{sandbox.base_url}/sandbox/clock"
     before = requests.get(url, timeout=10).json()["now_ms"]
     assert requests.post(url, json={"advance_seconds": 90}, timeout=10).json()["now_ms"] == before + 90_000

@@ -1,4 +1,4 @@
-"""The two limiters: tokens in a floating window, and the old limit of errors a minute."""
+"""The two limiters: tokens in a sliding window, and the old limit of errors per minute."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from sandbox.serve import SandboxServer
 from .conftest import Visitor
 
 
-def left(answer: requests.Response) -> tuple[str, str, str]:
-    """Return limit, remaining and used as an answer's headers say."""
-    headers = answer.headers
+def rate_limits(response: requests.Response) -> tuple[str, str, str]:
+    """Return limit, remaining and used tokens from the headers of a response."""
+    headers = response.headers
     return headers["X-Ratelimit-Limit"], headers["X-Ratelimit-Remaining"], headers["X-Ratelimit-Used"]
 
 
-def test_answers_cost_what_ccp_says(trader: Visitor, sandbox: SandboxServer) -> None:
+def test_responses_cost_the_documented_tokens(trader: Visitor, sandbox: SandboxServer) -> None:
     first = trader.get("/wallet")
     assert first.headers["X-Ratelimit-Group"] == "char-wallet"
-    assert left(first) == ("150/15m", "148", "2")
-    assert left(trader.get("/wallet", headers={"If-None-Match": first.headers["ETag"]})) == ("150/15m", "147", "1")
-    assert left(trader.get("/wallet/journal", page="none")) == ("150/15m", "142", "5")
+    assert rate_limits(first) == ("150/15m", "148", "2")
+    assert rate_limits(trader.get("/wallet", headers={"If-None-Match": first.headers["ETag"]})) == (
+        "150/15m",
+        "147",
+        "1",
+    )
+    assert rate_limits(trader.get("/wallet/journal", page="none")) == ("150/15m", "142", "5")
     sandbox.fail("*/wallet", 500)
-    assert left(trader.get("/wallet")) == ("150/15m", "142", "0")
+    assert rate_limits(trader.get("/wallet")) == ("150/15m", "142", "0")
 
 
 def test_the_two_limiters_have_disjoint_headers(trader: Visitor) -> None:
@@ -33,7 +37,7 @@ def test_the_two_limiters_have_disjoint_headers(trader: Visitor) -> None:
     assert 1 <= int(old["X-ESI-Error-Limit-Reset"]) <= 60
 
 
-def test_an_empty_bucket_answers_429_for_its_group_and_character_until_tokens_come_back(
+def test_an_empty_bucket_returns_429_for_its_group_and_character_until_tokens_return(
     trader: Visitor, sandbox: SandboxServer
 ) -> None:
     other = Visitor(sandbox, 1)
@@ -62,11 +66,11 @@ def test_retry_after_waits_for_all_the_tokens_that_are_missing(trader: Visitor, 
     assert wait_s == 900 - 300, "19 spent of 15: the first two answers' 4 tokens are not enough, a third must return"
 
 
-def test_a_hundred_errors_in_a_minute_answer_420_on_every_route_until_the_minute_ends(
+def test_after_a_hundred_errors_in_a_minute_every_route_returns_420_until_it_ends(
     trader: Visitor, sandbox: SandboxServer
 ) -> None:
     for _ in range(100):
-        trader.ask("/characters/5")
+        trader.request("/characters/5")
     for path in ("/orders", "/skills"):
         refused = trader.get(path)
         assert refused.status_code == 420
@@ -81,15 +85,15 @@ def test_errors_of_routes_with_tokens_do_not_count_as_errors(trader: Visitor) ->
     assert trader.get("/orders").headers["X-ESI-Error-Limit-Remain"] == "100"
 
 
-def test_injected_errors_count_where_real_ones_do(trader: Visitor, sandbox: SandboxServer) -> None:
+def test_injected_errors_count_like_real_ones(trader: Visitor, sandbox: SandboxServer) -> None:
     sandbox.fail("*/orders", 502)
     assert trader.get("/orders").headers["X-ESI-Error-Limit-Remain"] == "99"
 
 
-def test_limits_can_be_counted_and_not_enforced() -> None:
+def test_limits_can_be_counted_without_being_enforced() -> None:
     with SandboxServer(characters=1, enforce_limits=False) as lenient:
         visitor = Visitor(lenient, 0)
         for _ in range(4):
-            answer = visitor.get("/notifications", headers={"X-Compatibility-Date": "never"})
-        assert (answer.status_code, answer.headers["X-Ratelimit-Remaining"]) == (400, "0")
+            response = visitor.get("/notifications", headers={"X-Compatibility-Date": "never"})
+        assert (response.status_code, response.headers["X-Ratelimit-Remaining"]) == (400, "0")
         assert visitor.get("/notifications").status_code == 200

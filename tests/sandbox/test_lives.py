@@ -1,4 +1,4 @@
-"""The other domains hold together: orders live and die, skills are trained, containers nest, jobs end."""
+"""The other domains are consistent: orders end, skills are trained, containers nest, jobs end."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from .conftest import CHARACTERS, NOW_S
 
 Rows = list[dict[str, Any]]
 STRUCTURES = {station.station_id for station in STATIONS if station.kind == "structure"}
-PLACES = pytest.mark.parametrize("place", range(CHARACTERS))
+PLACES = pytest.mark.parametrize("index", range(CHARACTERS))
 
 
-def open_orders(world: World, who: Character, now_s: int) -> dict[int, dict[str, Any]]:
+def open_orders(world: World, character: Character, now_s: int) -> dict[int, dict[str, Any]]:
     """Return the open orders by id."""
-    return {row["order_id"]: row for row in cast(Rows, market.open_orders(world, who, now_s))}
+    return {row["order_id"]: row for row in cast(Rows, market.open_orders(world, character, now_s))}
 
 
-def test_open_orders_are_sold_off_repriced_and_then_end_in_one_of_three_ways(world: World) -> None:
+def test_open_orders_are_filled_repriced_and_then_end_in_one_of_three_ways(world: World) -> None:
     trader = world.characters[0]
     before, after = open_orders(world, trader, NOW_S), open_orders(world, trader, NOW_S + 5 * DAY)
-    kept = before.keys() & after.keys()
-    assert any(after[each]["volume_remain"] < before[each]["volume_remain"] for each in kept)
-    assert all(after[each]["volume_remain"] <= before[each]["volume_remain"] for each in kept)
-    repriced = [each for each in kept if after[each]["price"] != before[each]["price"]]
+    remaining = before.keys() & after.keys()
+    assert any(after[each]["volume_remain"] < before[each]["volume_remain"] for each in remaining)
+    assert all(after[each]["volume_remain"] <= before[each]["volume_remain"] for each in remaining)
+    repriced = [each for each in remaining if after[each]["price"] != before[each]["price"]]
     assert repriced
     assert all(after[each]["issued"] > before[each]["issued"] for each in repriced)
     history = {row["order_id"]: row for row in cast(Rows, market.order_history(world, trader, NOW_S + 5 * DAY))}
@@ -44,17 +44,19 @@ def test_open_orders_are_sold_off_repriced_and_then_end_in_one_of_three_ways(wor
 
 
 @PLACES
-def test_order_ids_are_unique_and_no_row_is_from_the_future(world: World, place: int) -> None:
-    who = world.characters[place]
-    rows = cast(Rows, market.open_orders(world, who, NOW_S)) + cast(Rows, market.order_history(world, who, NOW_S))
+def test_order_ids_are_unique_and_no_row_is_from_the_future(world: World, index: int) -> None:
+    character = world.characters[index]
+    rows = cast(Rows, market.open_orders(world, character, NOW_S)) + cast(
+        Rows, market.order_history(world, character, NOW_S)
+    )
     assert len({row["order_id"] for row in rows}) == len(rows)
     assert all(row["issued"] <= iso(NOW_S) for row in rows)
     assert all(1 <= row["volume_remain"] <= row["volume_total"] for row in rows)
 
 
 @PLACES
-def test_the_queue_is_an_unbroken_line_from_now_on(world: World, place: int) -> None:
-    queue = cast(Rows, skills.skill_queue(world, world.characters[place], NOW_S))
+def test_the_queue_is_continuous_from_now_on(world: World, index: int) -> None:
+    queue = cast(Rows, skills.skill_queue(world, world.characters[index], NOW_S))
     assert queue[0]["start_date"] <= iso(NOW_S) < queue[0]["finish_date"]
     for before, row in itertools.pairwise(queue):
         assert row["start_date"] == before["finish_date"]
@@ -62,22 +64,22 @@ def test_the_queue_is_an_unbroken_line_from_now_on(world: World, place: int) -> 
 
 
 @PLACES
-def test_what_the_queue_finishes_becomes_a_trained_skill(world: World, place: int) -> None:
-    who = world.characters[place]
-    queue = cast(Rows, skills.skill_queue(world, who, NOW_S))
+def test_a_finished_queue_entry_becomes_a_trained_skill(world: World, index: int) -> None:
+    character = world.characters[index]
+    queue = cast(Rows, skills.skill_queue(world, character, NOW_S))
     finished_s = NOW_S + 400 * DAY
-    trained = {row["skill_id"]: row for row in cast(Rows, skills.skills(world, who, finished_s)["skills"])}
-    before = skills.skills(world, who, NOW_S)
+    trained = {row["skill_id"]: row for row in cast(Rows, skills.skills(world, character, finished_s)["skills"])}
+    before = skills.skills(world, character, NOW_S)
     for row in queue[:3]:
         assert trained[row["skill_id"]]["trained_skill_level"] >= row["finished_level"]
-    assert cast(int, skills.skills(world, who, finished_s)["total_sp"]) > cast(int, before["total_sp"])
+    assert cast(int, skills.skills(world, character, finished_s)["total_sp"]) > cast(int, before["total_sp"])
     points = [row["skillpoints_in_skill"] for row in cast(Rows, before["skills"])]
     assert sum(points) == before["total_sp"]
 
 
 @PLACES
-def test_everything_lies_in_a_station_or_in_something_owned(world: World, place: int) -> None:
-    rows = cast(Rows, assets.assets(world, world.characters[place], NOW_S))
+def test_every_asset_is_in_a_station_or_in_another_asset(world: World, index: int) -> None:
+    rows = cast(Rows, assets.assets(world, world.characters[index], NOW_S))
     items = {row["item_id"]: row for row in rows}
     assert len(items) == len(rows)
     for row in rows:
@@ -90,10 +92,10 @@ def test_everything_lies_in_a_station_or_in_something_owned(world: World, place:
 
 
 @PLACES
-def test_blueprints_are_assets_too(world: World, place: int) -> None:
-    who = world.characters[place]
-    items = {row["item_id"]: row for row in cast(Rows, assets.assets(world, who, NOW_S))}
-    owned = cast(Rows, industry.blueprints(world, who, NOW_S))
+def test_blueprints_are_assets_too(world: World, index: int) -> None:
+    character = world.characters[index]
+    items = {row["item_id"]: row for row in cast(Rows, assets.assets(world, character, NOW_S))}
+    owned = cast(Rows, industry.blueprints(world, character, NOW_S))
     assert owned
     for blueprint in owned:
         assert items[blueprint["item_id"]].get("is_blueprint_copy", False) == (blueprint["quantity"] == -2)
@@ -108,25 +110,30 @@ def test_assets_differ_a_day_later_by_a_few_stacks(world: World) -> None:
 
 
 def test_an_industry_job_goes_from_active_to_ready_to_delivered(world: World) -> None:
-    who = next(each for each in world.characters if each.profession == "industrialist")
+    character = next(each for each in world.characters if each.profession == "industrialist")
     states: dict[int, list[str]] = {}
     for hour in range(0, 24 * 12, 2):
-        for row in cast(Rows, industry.industry_jobs(world, who, NOW_S + hour * HOUR)):
-            seen = states.setdefault(row["job_id"], [])
-            if row["status"] not in seen[-1:]:
-                seen.append(row["status"])
+        for row in cast(Rows, industry.industry_jobs(world, character, NOW_S + hour * HOUR)):
+            statuses = states.setdefault(row["job_id"], [])
+            if row["status"] not in statuses[-1:]:
+                statuses.append(row["status"])
     assert ["active", "ready", "delivered"] in states.values()
-    ways = (["active", "ready", "delivered"], ["active", "delivered"], ["ready", "delivered"], ["active", "cancelled"])
-    parts = [way[:length] for way in ways for length in range(1, 4)] + [["delivered"], ["cancelled"]]
-    assert all(seen in parts for seen in states.values())
+    sequences = (
+        ["active", "ready", "delivered"],
+        ["active", "delivered"],
+        ["ready", "delivered"],
+        ["active", "cancelled"],
+    )
+    parts = [sequence[:length] for sequence in sequences for length in range(1, 4)] + [["delivered"], ["cancelled"]]
+    assert all(statuses in parts for statuses in states.values())
 
 
 @PLACES
-def test_mails_and_notifications_come_newest_first_with_rising_ids(world: World, place: int) -> None:
-    who = world.characters[place]
+def test_mails_and_notifications_come_newest_first_with_rising_ids(world: World, index: int) -> None:
+    character = world.characters[index]
     for rows, key, moment in (
-        (cast(Rows, mail.mail_headers(world, who, NOW_S)), "mail_id", "timestamp"),
-        (cast(Rows, notifications.notifications(world, who, NOW_S)), "notification_id", "timestamp"),
+        (cast(Rows, mail.mail_headers(world, character, NOW_S)), "mail_id", "timestamp"),
+        (cast(Rows, notifications.notifications(world, character, NOW_S)), "notification_id", "timestamp"),
     ):
         assert [row[key] for row in rows] == sorted({row[key] for row in rows}, reverse=True)
         assert [row[moment] for row in rows] == sorted((row[moment] for row in rows), reverse=True)
@@ -134,12 +141,12 @@ def test_mails_and_notifications_come_newest_first_with_rising_ids(world: World,
 
 
 def test_unread_counts_are_those_of_the_headers(world: World) -> None:
-    for who in world.characters:
-        unread = sum(not row["is_read"] for row in mail.mail_headers(world, who, NOW_S))
-        assert mail.mail_labels(world, who, NOW_S)["total_unread_count"] == unread
+    for character in world.characters:
+        unread = sum(not row["is_read"] for row in mail.mail_headers(world, character, NOW_S))
+        assert mail.mail_labels(world, character, NOW_S)["total_unread_count"] == unread
 
 
-def test_mined_ore_grows_while_the_session_lasts_and_then_stays(world: World) -> None:
+def test_mined_ore_grows_during_the_session_and_then_stays(world: World) -> None:
     miner = next(each for each in world.characters if each.profession == "miner")
 
     def mined(now_s: int) -> dict[tuple[str, int], int]:
@@ -157,19 +164,21 @@ def test_mined_ore_grows_while_the_session_lasts_and_then_stays(world: World) ->
 
 
 def test_people_log_in_move_and_go_home(world: World) -> None:
-    who = world.characters[0]
-    days = [whereabouts.online(world, who, NOW_S + hour * HOUR) for hour in range(72)]
+    character = world.characters[0]
+    days = [whereabouts.online(world, character, NOW_S + hour * HOUR) for hour in range(72)]
     assert {day["online"] for day in days} == {True, False}
     for day in days:
         assert (str(day["last_login"]) > str(day["last_logout"])) == day["online"]
-    places = {cast(int, whereabouts.location(world, who, NOW_S + hour * HOUR)["solar_system_id"]) for hour in range(72)}
+    places = {
+        cast(int, whereabouts.location(world, character, NOW_S + hour * HOUR)["solar_system_id"]) for hour in range(72)
+    }
     assert len(places) > 1
-    assert who.home.system_id in places
+    assert character.home.system_id in places
 
 
 @PLACES
-def test_a_character_is_the_same_in_a_larger_sandbox(world: World, place: int) -> None:
-    assert World(seed=7, characters=200).characters[place] == world.characters[place]
+def test_a_character_is_the_same_in_a_larger_sandbox(world: World, index: int) -> None:
+    assert World(seed=7, characters=200).characters[index] == world.characters[index]
 
 
 def test_names_and_ids_are_unique() -> None:
@@ -177,6 +186,6 @@ def test_names_and_ids_are_unique() -> None:
     assert len({each.name for each in crowd}) == len({each.character_id for each in crowd}) == 1_000
 
 
-def test_a_wrong_number_of_characters_is_refused() -> None:
+def test_an_invalid_number_of_characters_is_rejected() -> None:
     with pytest.raises(ValueError, match="1 to 4096, got 0"):
         World(seed=1, characters=0)

@@ -1,4 +1,4 @@
-"""The SSO: rotating refresh tokens, JWTs that hold up, logins through a browser, and how logins die."""
+"""The SSO: rotating refresh tokens, valid JWTs, logins through a browser, and revocation."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest())
 SKILLS = "esi-skills.read_skills.v1"
 
 
-def login_of(sandbox: SandboxServer, place: int = 0) -> dict[str, Any]:
-    """Return what a login of the character would have given."""
-    return sandbox.logins()[place]
+def login_of(sandbox: SandboxServer, index: int = 0) -> dict[str, Any]:
+    """Return the tokens of a login of the character."""
+    return sandbox.logins()[index]
 
 
 def token(sandbox: SandboxServer, data: object, auth: tuple[str, str] | None = BASIC) -> requests.Response:
@@ -36,7 +36,7 @@ def token(sandbox: SandboxServer, data: object, auth: tuple[str, str] | None = B
 
 
 def authorize(sandbox: SandboxServer, scope: str, **more: str) -> requests.Response:
-    """Open the login page as a browser would."""
+    """Open the login page as a browser does."""
     query = {
         "response_type": "code",
         "client_id": CLIENT_ID,
@@ -53,19 +53,19 @@ def authorize(sandbox: SandboxServer, scope: str, **more: str) -> requests.Respo
 
 def log_in(sandbox: SandboxServer, character_id: int, scope: str, verifier: str = VERIFIER) -> requests.Response:
     """Log a character in as an application with PKCE does."""
-    answer = authorize(sandbox, scope, character_id=str(character_id))
-    code = parse_qs(urlsplit(answer.headers["Location"]).query)["code"][0]
+    response = authorize(sandbox, scope, character_id=str(character_id))
+    code = parse_qs(urlsplit(response.headers["Location"]).query)["code"][0]
     return token(sandbox, {"grant_type": "authorization_code", "code": code, "code_verifier": verifier})
 
 
 def test_an_access_token_has_eves_claims_and_is_signed_by_the_published_key(sandbox: SandboxServer) -> None:
     login = login_of(sandbox)
-    answer = refresh(sandbox, login["refresh_token"]).json()
+    response = refresh(sandbox, login["refresh_token"]).json()
     discovery = requests.get(f"{sandbox.base_url}/.well-known/oauth-authorization-server", timeout=10).json()
     keys = requests.get(discovery["jwks_uri"], timeout=10).json()
-    key = jwt.PyJWKSet.from_dict(keys)[jwt.get_unverified_header(answer["access_token"])["kid"]]
+    key = jwt.PyJWKSet.from_dict(keys)[jwt.get_unverified_header(response["access_token"])["kid"]]
     claims = jwt.decode(
-        answer["access_token"],
+        response["access_token"],
         key,
         algorithms=["RS256"],
         audience="EVE Online",
@@ -78,10 +78,10 @@ def test_an_access_token_has_eves_claims_and_is_signed_by_the_published_key(sand
     assert (claims["name"], claims["owner"]) == (login["name"], login["owner_hash"])
     assert sorted(claims["scp"]) == sorted(login["scopes"]) == list(SCOPES)
     assert (claims["iat"], claims["exp"]) == (NOW_S, NOW_S + 1_200)
-    assert (answer["expires_in"], answer["token_type"]) == (1_199, "Bearer")
+    assert (response["expires_in"], response["token_type"]) == (1_199, "Bearer")
 
 
-def test_a_refresh_token_is_good_once(sandbox: SandboxServer) -> None:
+def test_a_refresh_token_is_valid_once(sandbox: SandboxServer) -> None:
     old = login_of(sandbox)["refresh_token"]
     new = refresh(sandbox, old).json()["refresh_token"]
     assert new != old
@@ -94,12 +94,12 @@ def test_a_refresh_token_is_good_once(sandbox: SandboxServer) -> None:
     assert refresh(sandbox, new).status_code == 200
 
 
-def test_the_first_refresh_tokens_follow_from_the_seed() -> None:
+def test_the_first_refresh_tokens_depend_on_the_seed() -> None:
     with SandboxServer(seed=3, characters=2) as one, SandboxServer(seed=3, characters=2) as two:
         assert one.logins() == two.logins()
 
 
-def test_a_refresh_can_ask_for_fewer_scopes_but_not_for_more(sandbox: SandboxServer) -> None:
+def test_a_refresh_can_request_fewer_scopes_but_not_more(sandbox: SandboxServer) -> None:
     login = login_of(sandbox)
     narrowed = refresh(sandbox, login["refresh_token"], scope=SKILLS).json()
     claims = jwt.decode(narrowed["access_token"], options={"verify_signature": False})
@@ -112,49 +112,49 @@ def test_a_refresh_can_ask_for_fewer_scopes_but_not_for_more(sandbox: SandboxSer
 def test_a_wrong_secret_is_401_and_spends_no_token(sandbox: SandboxServer) -> None:
     form = {"grant_type": "refresh_token", "refresh_token": login_of(sandbox)["refresh_token"]}
     for auth in ((CLIENT_ID, "wrong"), ("other", CLIENT_SECRET)):
-        answer = token(sandbox, form, auth)
-        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+        response = token(sandbox, form, auth)
+        assert (response.status_code, response.json()["error"]) == (401, "invalid_client")
     assert token(sandbox, form).status_code == 200
 
 
-def test_json_bodies_and_unknown_clients_get_the_misleading_answer_of_the_real_one(sandbox: SandboxServer) -> None:
+def test_json_bodies_and_unknown_clients_get_the_real_ssos_misleading_error(sandbox: SandboxServer) -> None:
     form = {"grant_type": "refresh_token", "refresh_token": login_of(sandbox)["refresh_token"]}
     as_json = requests.post(f"{sandbox.base_url}/v2/oauth/token", json=form, auth=BASIC, timeout=10)
     parts = {name: (None, value) for name, value in form.items()}
     multipart = requests.post(f"{sandbox.base_url}/v2/oauth/token", files=parts, auth=BASIC, timeout=10)
     unknown = token(sandbox, form | {"client_id": "other"}, None)
-    for answer in (as_json, multipart, unknown):
-        assert answer.status_code == 400
-        assert answer.json() == {
+    for response in (as_json, multipart, unknown):
+        assert response.status_code == 400
+        assert response.json() == {
             "error": "invalid_grant",
             "error_description": "Grant type refresh_token is not supported.",
         }
     assert token(sandbox, form | {"client_id": CLIENT_ID}, None).status_code == 200
 
 
-def test_the_login_page_offers_every_character(sandbox: SandboxServer) -> None:
+def test_the_login_page_lists_every_character(sandbox: SandboxServer) -> None:
     page = authorize(sandbox, SKILLS).text
     for login in sandbox.logins():
         assert login["name"] in page
         assert f"character_id={login['character_id']}" in page
 
 
-def test_a_login_through_the_browser_gives_tokens_with_the_scopes_asked_for(sandbox: SandboxServer) -> None:
+def test_a_login_through_the_browser_gives_tokens_with_the_requested_scopes(sandbox: SandboxServer) -> None:
     character_id = login_of(sandbox)["character_id"]
-    answer = authorize(sandbox, f"{SKILLS} publicData", character_id=str(character_id))
-    assert answer.status_code == 302
-    assert answer.headers["Location"].startswith(f"{CALLBACK}?code=")
-    assert parse_qs(urlsplit(answer.headers["Location"]).query)["state"] == ["s1"]
+    response = authorize(sandbox, f"{SKILLS} publicData", character_id=str(character_id))
+    assert response.status_code == 302
+    assert response.headers["Location"].startswith(f"{CALLBACK}?code=")
+    assert parse_qs(urlsplit(response.headers["Location"]).query)["state"] == ["s1"]
     tokens = log_in(sandbox, character_id, f"{SKILLS} publicData").json()
     assert jwt.decode(tokens["access_token"], options={"verify_signature": False})["scp"] == [SKILLS, "publicData"]
 
 
-def test_a_code_is_good_once_for_five_minutes_and_for_its_verifier(sandbox: SandboxServer) -> None:
+def test_a_code_is_valid_once_for_five_minutes_and_with_its_verifier(sandbox: SandboxServer) -> None:
     character_id = login_of(sandbox)["character_id"]
 
     def code() -> str:
-        answer = authorize(sandbox, SKILLS, character_id=str(character_id))
-        return parse_qs(urlsplit(answer.headers["Location"]).query)["code"][0]
+        response = authorize(sandbox, SKILLS, character_id=str(character_id))
+        return parse_qs(urlsplit(response.headers["Location"]).query)["code"][0]
 
     def redeem(given: str) -> int:
         form = {"grant_type": "authorization_code", "code": given, "code_verifier": VERIFIER}
@@ -169,7 +169,7 @@ def test_a_code_is_good_once_for_five_minutes_and_for_its_verifier(sandbox: Sand
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"client_id": "other"}, "client_id"),
         ({"response_type": "token"}, "response_type"),
@@ -179,30 +179,30 @@ def test_a_code_is_good_once_for_five_minutes_and_for_its_verifier(sandbox: Sand
         ({"character_id": "1"}, "no character '1'"),
     ],
 )
-def test_a_wrong_login_request_is_told_what_is_wrong(sandbox: SandboxServer, wrong: dict[str, str], said: str) -> None:
-    answer = authorize(sandbox, **({"scope": SKILLS} | wrong))
-    assert answer.status_code == 400
-    assert said in answer.json()["error_description"]
+def test_an_invalid_login_request_gets_the_reason(sandbox: SandboxServer, wrong: dict[str, str], message: str) -> None:
+    response = authorize(sandbox, **({"scope": SKILLS} | wrong))
+    assert response.status_code == 400
+    assert message in response.json()["error_description"]
 
 
-def test_a_login_with_other_scopes_kills_the_earlier_one(sandbox: SandboxServer) -> None:
+def test_a_login_with_other_scopes_revokes_the_earlier_one(sandbox: SandboxServer) -> None:
     first = login_of(sandbox)
     log_in(sandbox, first["character_id"], SKILLS)
     assert refresh(sandbox, first["refresh_token"]).status_code == 400
 
 
-def test_a_login_with_the_same_scopes_leaves_the_earlier_one(sandbox: SandboxServer) -> None:
+def test_a_login_with_the_same_scopes_keeps_the_earlier_one(sandbox: SandboxServer) -> None:
     first = login_of(sandbox)
     log_in(sandbox, first["character_id"], " ".join(first["scopes"]))
     assert refresh(sandbox, first["refresh_token"]).status_code == 200
 
 
-def test_revoking_kills_a_token_and_forgives_nonsense(sandbox: SandboxServer) -> None:
+def test_revoking_ends_a_token_and_ignores_unknown_ones(sandbox: SandboxServer) -> None:
     login = login_of(sandbox)
     for given in (login["refresh_token"], "nonsense"):
         form = {"token": given, "token_type_hint": "refresh_token"}
-        answer = requests.post(f"{sandbox.base_url}/v2/oauth/revoke", data=form, auth=BASIC, timeout=10)
-        assert answer.status_code == 200
+        response = requests.post(f"{sandbox.base_url}/v2/oauth/revoke", data=form, auth=BASIC, timeout=10)
+        assert response.status_code == 200
     assert refresh(sandbox, login["refresh_token"]).status_code == 400
     assert login_of(sandbox)["refresh_token"] is None
 
@@ -216,15 +216,15 @@ def test_a_sold_character_has_another_owner_and_no_login(sandbox: SandboxServer,
     assert jwt.decode(tokens["access_token"], options={"verify_signature": False})["owner"] != before
 
 
-def test_a_user_can_take_a_login_back(sandbox: SandboxServer, trader: Visitor) -> None:
+def test_a_user_can_revoke_a_login(sandbox: SandboxServer, trader: Visitor) -> None:
     url = f"{sandbox.base_url}/sandbox/logins/{trader.character_id}"
     assert requests.delete(url, timeout=10).status_code == 204
     assert refresh(sandbox, trader.refresh_token).status_code == 400
     assert requests.delete(f"{sandbox.base_url}/sandbox/logins/5", timeout=10).status_code == 404
 
 
-def test_of_twenty_refreshes_at_once_with_one_token_one_wins(sandbox: SandboxServer) -> None:
+def test_one_of_twenty_concurrent_refreshes_with_one_token_succeeds(sandbox: SandboxServer) -> None:
     token_of_all = login_of(sandbox)["refresh_token"]
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: refresh(sandbox, token_of_all).status_code, range(20)))
-    assert sorted(answers) == [200] + [400] * 19
+        responses = list(pool.map(lambda _: refresh(sandbox, token_of_all).status_code, range(20)))
+    assert sorted(responses) == [200] + [400] * 19

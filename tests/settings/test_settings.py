@@ -1,4 +1,4 @@
-"""Settings: read once, checked as a whole, and a wrong one says what is accepted."""
+"""Settings: read once, validated together, and an invalid one is reported with the allowed values."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from nomad_actors.settings.admin_tokens import AdminToken
 from nomad_actors.settings.secret_url import SecretUrl
 
 
-def test_nothing_set_gives_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Where no `make run` keeps a Redis.
+def test_an_empty_environment_gives_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A directory without the Redis of `make run`.
     monkeypatch.chdir(tmp_path)
     settings = Settings.from_env({})
     assert settings == Settings()
@@ -39,32 +39,32 @@ def test_nothing_set_gives_the_defaults(tmp_path: Path, monkeypatch: pytest.Monk
     ("url", "why"),
     [
         ("REDIS://h", "its scheme is not in lower case"),
-        ("http://h", "its scheme is another"),
-        ("redis:/h", "its scheme is another"),
+        ("http://h", "its scheme is not one of Redis's"),
+        ("redis:/h", "its scheme is not one of Redis's"),
         ("redis://h?ssl_cert_reqs=none", "it has the option 'ssl_cert_reqs' without TLS (rediss://)"),
-        ("redis://h?bogus=1", "it has the option 'bogus'; options are db, socket_timeout"),
+        ("redis://h?bogus=1", "it has the option 'bogus'; allowed options are db, socket_timeout"),
         ("redis://h?decode_responses=true", "it has the option 'decode_responses'"),
         ("redis://h?password=hush", "it has the option 'password'"),
-        ("redis://h?max_connections=many", "its option 'max_connections' is no number"),
-        ("redis://h?socket_timeout=-1", "its option 'socket_timeout' is no number"),
+        ("redis://h?max_connections=many", "its option 'max_connections' is not a number"),
+        ("redis://h?socket_timeout=-1", "its option 'socket_timeout' is not a number"),
         ("redis://h?db=1&db=2", "it has the option 'db' twice"),
-        ("redis://h/1?db=99", "it names a database twice"),
-        ("redis://h/queue", "what follows its host is not the number of a database"),
-        ("redis://h?client_name=a%20b", "its option 'client_name' has characters that Redis refuses"),
-        ("rediss://h?ssl_cert_reqs=bogus", "redis-py does not take it: Invalid SSL Certificate Requirements Flag"),
+        ("redis://h/1?db=99", "it gives the database twice"),
+        ("redis://h/queue", "its path is not a database number"),
+        ("redis://h?client_name=a%20b", "its option 'client_name' has characters that Redis rejects"),
+        ("rediss://h?ssl_cert_reqs=bogus", "redis-py rejects it: Invalid SSL Certificate Requirements Flag"),
         ("rediss://h?ssl_ca_certs=/not/there", "the file of its option 'ssl_ca_certs' does not exist"),
         ("redis://:hush/h@h", "its host or port cannot be read"),
         ("redis://:hush#h@h", "its host or port cannot be read"),
-        ("redis://h/0#hush", "it has a '#': in a password that is %23"),
+        ("redis://h/0#hush", "it contains '#': write %23 in a password"),
         ("redis://h:0", "its port is 0"),
         ("redis://h:99999", "its host or port cannot be read"),
         ("redis://[::1", "its host or port cannot be read"),
         ("unix://run/redis.sock", "a unix socket has no host: the path needs a third slash"),
-        ("unix://", "it names no socket's path"),
+        ("unix://", "it has no socket path"),
     ],
 )
 @pytest.mark.parametrize("variable", ["REDIS_URL", "REDIS_CACHE_URL"])
-def test_a_redis_url_that_redis_py_would_refuse_stops_the_start(variable: str, url: str, why: str) -> None:
+def test_a_redis_url_that_redis_py_rejects_stops_the_start(variable: str, url: str, why: str) -> None:
     with pytest.raises(SettingsError) as raised:
         Settings.from_env({variable: url})
     assert f"{variable} is (hidden), and {why}" in str(raised.value)
@@ -85,7 +85,7 @@ def test_a_redis_url_that_redis_py_would_refuse_stops_the_start(variable: str, u
         "unix://user:pw@/run/redis.sock",
     ],
 )
-def test_a_redis_url_that_redis_py_takes_is_taken(url: str) -> None:
+def test_a_redis_url_that_redis_py_accepts_is_accepted(url: str) -> None:
     assert Settings.from_env({"REDIS_URL": url, "REDIS_CACHE_URL": url}).redis_url == url
 
 
@@ -93,13 +93,13 @@ def test_a_redis_url_that_redis_py_takes_is_taken(url: str) -> None:
     "password", ["plain", " two spaces ", "a/b@c:d?e#f%g", "schlüssel", "tab\tinside", "line\nbreak inside"]
 )
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
-def test_a_password_is_taken_as_it_is_but_for_the_line_break_of_its_file(password: str, end: str) -> None:
+def test_a_password_is_used_unchanged_except_for_a_trailing_newline(password: str, end: str) -> None:
     url = Settings.from_env({"REDIS_HOST": "h", "REDIS_PASSWORD": password + end}).redis_url
     assert redis.ConnectionPool.from_url(url).connection_kwargs["password"] == password
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "http://localhost", "http://[::1]:1", "https://esi.example/"])
-def test_esi_and_sso_are_spoken_to_with_tls_or_on_this_machine(url: str) -> None:
+def test_esi_and_sso_need_tls_except_on_this_machine(url: str) -> None:
     settings = Settings.from_env({"ESI_BASE_URL": url, "SSO_BASE_URL": url})
     assert settings.esi_base_url == settings.sso_base_url == url.rstrip("/")
 
@@ -120,7 +120,7 @@ def test_settings_are_frozen() -> None:
         ({"REDIS_URL": "rediss://r:1/2"}, "rediss://r:1/2"),
     ],
 )
-def test_redis_is_named_by_url_or_by_parts(environ: dict[str, str], url: str) -> None:
+def test_redis_is_set_by_url_or_by_parts(environ: dict[str, str], url: str) -> None:
     assert Settings.from_env(environ).redis_url == url
 
 
@@ -131,7 +131,7 @@ def test_redis_is_named_by_url_or_by_parts(environ: dict[str, str], url: str) ->
         ({"REDIS_PORT": "0"}, "REDIS_PORT is '0'; accepted: a port from 1 to 65535"),
         ({"NOMAD_CONCURRENCY": "many"}, "NOMAD_CONCURRENCY is 'many'; accepted: a whole number from 1 to 1000"),
         ({"NOMAD_CONCURRENCY_TOKEN_REFRESH": "0"}, "NOMAD_CONCURRENCY_TOKEN_REFRESH is '0'"),
-        ({"NOMAD_KEEP_COMPLETED": "1000"}, "NOMAD_KEEP_COMPLETED is '1000'; accepted: jobs/age, as 1000/24h"),
+        ({"NOMAD_KEEP_COMPLETED": "1000"}, "NOMAD_KEEP_COMPLETED is '1000'; accepted: jobs/age, such as 1000/24h"),
         ({"NOMAD_KEEP_FAILED_ESI_REFRESH": "5/5w"}, "NOMAD_KEEP_FAILED_ESI_REFRESH is '5/5w'"),
         ({"NOMAD_MAX_RETRIES": "-1"}, "NOMAD_MAX_RETRIES is '-1'"),
         ({"NOMAD_SHUTDOWN_MS": "25s"}, "NOMAD_SHUTDOWN_MS is '25s'; accepted: milliseconds"),
@@ -139,19 +139,21 @@ def test_redis_is_named_by_url_or_by_parts(environ: dict[str, str], url: str) ->
         ({"LOG_FORMAT": "xml"}, "LOG_FORMAT is 'xml'; accepted: logfmt or json"),
         (
             {"ESI_BASE_URL": "esi.example"},
-            "ESI_BASE_URL is (hidden); accepted: an https:// URL; http:// for",
+            "ESI_BASE_URL is (hidden); accepted: an https:// URL; http:// only for",
         ),
         ({"SSO_BASE_URL": "http://sso.example"}, "SSO_BASE_URL is (hidden); accepted: an https:// URL"),
         ({"ESI_BASE_URL": "http://10.0.0.1:80"}, "ESI_BASE_URL is (hidden); accepted: an https:// URL"),
         ({"ESI_BASE_URL": "http://localhost.example"}, "ESI_BASE_URL is (hidden); accepted: an https:// URL"),
-        ({"REDIS_HOST": "localhost:6379"}, "REDIS_HOST is 'localhost:6379'; accepted: a host name or address alone"),
-        ({"REDIS_HOST": "redis://h"}, "REDIS_HOST is 'redis://h'; accepted: a host name or address alone"),
+        ({"REDIS_HOST": "localhost:6379"}, "REDIS_HOST is 'localhost:6379'; accepted: only a host name or address"),
+        ({"REDIS_HOST": "redis://h"}, "REDIS_HOST is 'redis://h'; accepted: only a host name or address"),
         ({"ADMIN_PORT": "99999"}, "ADMIN_PORT is '99999'"),
-        ({"NOMAD_MODULES": "a b"}, "NOMAD_MODULES is 'a b'; accepted: Python module names"),
+        ({"NOMAD_MODULES": "a b"}, "NOMAD_MODULES is 'a b'; accepted: comma-separated Python module names"),
         ({"DATABASE_URL": "mysql://x"}, "DATABASE_URL is (hidden); accepted: a sqlite:/// or postgresql:// URL"),
     ],
 )
-def test_a_wrong_value_names_the_variable_the_value_and_what_is_accepted(environ: dict[str, str], said: str) -> None:
+def test_an_invalid_value_is_reported_with_variable_value_and_allowed_values(
+    environ: dict[str, str], said: str
+) -> None:
     with pytest.raises(SettingsError) as raised:
         Settings.from_env(environ)
     assert said in str(raised.value)
@@ -170,7 +172,7 @@ def test_a_wrong_value_names_the_variable_the_value_and_what_is_accepted(environ
         ("https://key@host:port/1", False),
     ],
 )
-def test_a_dsn_is_taken_when_sentry_takes_it(dsn: str, usable: bool) -> None:
+def test_a_dsn_is_accepted_if_sentry_accepts_it(dsn: str, usable: bool) -> None:
     try:
         sentry_sdk.utils.Dsn(dsn)
         assert usable
@@ -183,7 +185,7 @@ def test_a_dsn_is_taken_when_sentry_takes_it(dsn: str, usable: bool) -> None:
             Settings.from_env({"SENTRY_DSN": dsn})
 
 
-def test_everything_that_is_wrong_is_said_at_once() -> None:
+def test_all_problems_are_reported_together() -> None:
     with pytest.raises(SettingsError) as raised:
         Settings.from_env({"NOMAD_CONCURRENCY": "x", "ADMIN_PORT": "y", "LOG_FORMAT": "z"})
     assert len(raised.value.problems) == 3
@@ -198,13 +200,13 @@ def test_secrets_are_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("old", ["CONCURRENCY", "MAX_RETRIES", "RETRY_DELAY"])
-def test_the_original_systems_names_are_read_with_a_warning(old: str) -> None:
+def test_the_original_systems_variables_are_read_with_a_warning(old: str) -> None:
     with pytest.warns(FutureWarning, match=f"set NOMAD_{old} instead"):
         settings = Settings.from_env({f"BULLMQ_{old}": "7"})
     assert 7 in (settings.concurrency, settings.max_retries, settings.retry_delay_ms)
 
 
-def test_our_name_wins_over_the_original_systems() -> None:
+def test_our_variable_takes_precedence_over_the_original_systems() -> None:
     assert Settings.from_env({"BULLMQ_CONCURRENCY": "7", "NOMAD_CONCURRENCY": "9"}).concurrency == 9
 
 
@@ -213,7 +215,7 @@ def test_concurrency_is_set_by_queue() -> None:
     assert dict(settings.queue_concurrency) == {"esi-refresh": 20}
 
 
-def test_what_is_kept_is_set_in_all_and_by_queue() -> None:
+def test_retention_is_set_in_general_and_by_queue() -> None:
     settings = Settings.from_env({"NOMAD_KEEP_COMPLETED": "50/90m", "NOMAD_KEEP_FAILED_ESI_REFRESH": "7/2d"})
     assert settings.keep_completed == (50, 5_400_000)
     assert settings.keep_failed == (10_000, 604_800_000)
@@ -223,7 +225,7 @@ def test_what_is_kept_is_set_in_all_and_by_queue() -> None:
 
 @pytest.mark.parametrize("part", ["workers", "scheduler", "admin", "all"])
 def test_every_program_ends_with_code_2_and_the_reason(part: str) -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "nomad_actors.cli", "run", part],
         env={"PATH": "/usr/bin:/bin", "ADMIN_PORT": "no port"},
         capture_output=True,
@@ -231,8 +233,8 @@ def test_every_program_ends_with_code_2_and_the_reason(part: str) -> None:
         timeout=30,
         check=False,
     )
-    assert done.returncode == 2
-    assert done.stderr.strip() == "wrong setting: ADMIN_PORT is 'no port'; accepted: a port from 0 to 65535"
+    assert result.returncode == 2
+    assert result.stderr.strip() == "wrong setting: ADMIN_PORT is 'no port'; accepted: a port from 0 to 65535"
 
 
 SECRET = "12/34-pass?w0rd"
@@ -246,7 +248,7 @@ SECRET_ENVIRON = {
 }
 
 
-def test_nothing_that_prints_settings_prints_their_secrets() -> None:
+def test_printing_settings_never_prints_their_secrets() -> None:
     settings = Settings.from_env(SECRET_ENVIRON)
     parts = [settings, *(getattr(settings, field.name) for field in dataclasses.fields(settings)), settings.cache_url]
     texts = [form(part) for part in parts for form in (repr, str, "{}".format, "{!r}".format)]
@@ -264,7 +266,7 @@ def test_nothing_that_prints_settings_prints_their_secrets() -> None:
     assert str(settings.cache_url) == "redis://:[hidden]@cache.example:6379/0?client_name=a@b"
 
 
-def test_what_connects_gets_a_url_with_its_password() -> None:
+def test_libraries_get_the_url_with_its_password() -> None:
     settings = Settings.from_env(SECRET_ENVIRON)
     assert redis.connection.parse_url(settings.redis_url)["password"] == SECRET
     assert sqlalchemy.make_url(settings.database_url).password == SECRET
@@ -287,12 +289,12 @@ def test_what_connects_gets_a_url_with_its_password() -> None:
         ("", ""),
     ],
 )
-def test_a_url_is_shown_without_its_password_whatever_that_holds(url: str, shown: str) -> None:
+def test_a_url_is_shown_without_its_password_whatever_it_contains(url: str, shown: str) -> None:
     assert str(SecretUrl(url)) == shown
     assert SecretUrl(url) == url
 
 
-def test_what_settings_hold_is_hidden_in_every_text_from_then_on() -> None:
+def test_secrets_in_settings_are_hidden_in_every_text_from_then_on() -> None:
     secret = secrets.token_urlsafe(12)
     urls = {"REDIS_URL": f"redis://:{secret}%2F1@h", "DATABASE_URL": f"postgresql://u:{secret}-2@h/d"}
     keys = {
@@ -307,13 +309,13 @@ def test_what_settings_hold_is_hidden_in_every_text_from_then_on() -> None:
 
 
 @pytest.mark.parametrize("url", ["sqlite://localhost/a.db", "sqlite://user@/a.db", "sqlite://:1/a.db"])
-def test_a_sqlite_url_with_a_host_is_refused(url: str) -> None:
+def test_a_sqlite_url_with_a_host_is_rejected(url: str) -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL"):
         Settings.from_env({"DATABASE_URL": url})
 
 
 @pytest.mark.parametrize("name", ["NOMAD_VAR_DIR", "REDIS_URL", "ADMIN_HOST", "LOG_LEVEL"])
-def test_what_is_said_of_bytes_that_are_no_text_can_be_written(name: str) -> None:
+def test_a_message_about_invalid_bytes_can_be_written(name: str) -> None:
     odd = "\udced\udcff" + "x" * 300
     with pytest.raises(SettingsError) as refused:
         Settings.from_env({name: odd, "ADMIN_PORT": "x"})

@@ -1,4 +1,4 @@
-"""A real database for the store's tests: a SQLite file, and a PostgreSQL server when one is installed."""
+"""A real database for the store's tests: a SQLite file, and a PostgreSQL server if one is installed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def postgres_url(postgres: Postgres) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database, one test on each kind."""
+    """The URL of an empty database; each test runs on both kinds."""
     if request.param == "sqlite":
         return put_database(tmp_path / "var" / "nomad.db")
     postgres: Postgres = request.getfixturevalue("postgres")
@@ -34,7 +34,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """A clock that stands at 2026-11-01."""
+    """A clock that shows 2026-11-01."""
     return ManualClock(START_MS)
 
 
@@ -48,7 +48,7 @@ def store(database_url: str, clock: ManualClock) -> Iterator[Store]:
 
 @pytest.fixture
 def save_login(store: Store) -> Callable[..., None]:
-    """`save_login(character_id, **changed)`: a login with everything that a login has."""
+    """`save_login(character_id, **changed)`: save a complete login."""
 
     def save(character_id: int = 90000001, **changed: object) -> None:
         login: dict[str, object] = {

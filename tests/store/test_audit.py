@@ -1,4 +1,4 @@
-"""The audit log: written before and after, read in pages, bounded in number and age whatever comes."""
+"""The audit log: written before and after a change, read in pages, bounded in number and age."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ASKED = AuditedRequest(
 )
 
 
-def test_a_change_is_there_before_its_end_and_then_with_it(store: Store, clock: ManualClock) -> None:
+def test_a_change_is_logged_before_it_runs_and_then_with_its_outcome(store: Store, clock: ManualClock) -> None:
     entry_id = store.audit.asked(ASKED)
     (before,), cursor = store.audit.read(10)
     assert (before.id, before.actor, before.body, before.status, before.ended_ms) == (
@@ -40,7 +40,7 @@ def test_a_change_is_there_before_its_end_and_then_with_it(store: Store, clock: 
     assert after.ended_ms == before.at_ms + 2000
 
 
-def test_pages_are_turned_newest_first_and_filtered(store: Store, clock: ManualClock) -> None:
+def test_pages_are_newest_first_and_filtered(store: Store, clock: ManualClock) -> None:
     start = clock.now_ms()
     ids = []
     for number in range(5):
@@ -55,7 +55,7 @@ def test_pages_are_turned_newest_first_and_filtered(store: Store, clock: ManualC
     assert [entry.id for entry in between] == [ids[2], ids[1]]
 
 
-def test_a_flood_of_refusals_is_written_up_to_a_bound_a_reason_and_in_all(
+def test_a_flood_of_refusals_is_limited_per_reason_and_in_total(
     store: Store, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "REFUSALS_IN_ALL", 70)
@@ -63,14 +63,14 @@ def test_a_flood_of_refusals_is_written_up_to_a_bound_a_reason_and_in_all(
     assert written == [True] * 50 + [False] * 10
     others = [store.audit.refused(replace(ASKED, source=f"192.0.2.{n}"), 401, "no_token", "no") for n in range(2, 32)]
     assert others == [True] * 20 + [False] * 10
-    # What is counted is written whatever else was refused, to this source and to others; it has its own bound.
+    # Counted refusals are written regardless of other refusals, from any source; they have their own limit.
     counted = [store.audit.refused(ASKED, 401, "token", f"not {n}", is_counted=True) for n in range(60)]
     assert counted == [True] * 50 + [False] * 10
-    # The same one is counted once, of each source.
+    # The same refusal is counted once per source.
     again = [store.audit.refused(replace(ASKED, source="192.0.2.9"), 401, "token", "no", is_counted=True) for _ in "ab"]
     assert again == [True, False]
-    # Also where several saw nothing of each other.
-    monkeypatch.setattr(audit, "_are_there", lambda *_: False)
+    # Even if several writers did not see each other's.
+    monkeypatch.setattr(audit, "_has_at_least", lambda *_: False)
     assert all(store.audit.refused(replace(ASKED, source="b"), 401, "token", "no", is_counted=True) for _ in "abc")
     assert len(store.audit.refusals_ms("b", "token", 0, 10)) == 1
     monkeypatch.undo()
@@ -81,7 +81,7 @@ def test_a_flood_of_refusals_is_written_up_to_a_bound_a_reason_and_in_all(
     assert store.audit.refused(ASKED, 401, "no_token", "no")
 
 
-def test_what_is_kept_is_bounded_and_refusals_drive_out_no_change(
+def test_retention_is_bounded_and_refusals_displace_no_change(
     store: Store, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "KEEP_CHANGES", 5)
@@ -97,19 +97,19 @@ def test_what_is_kept_is_bounded_and_refusals_drive_out_no_change(
     assert [entry.id for entry in store.audit.read(100)[0] if not entry.refused] == [kept]
 
 
-def test_text_that_a_database_does_not_take_is_written_all_the_same(store: Store) -> None:
+def test_text_that_a_database_rejects_is_written_anyway(store: Store) -> None:
     store.audit.asked(replace(ASKED, path="/a\x00b\ud800" + "x" * 5000))
     (entry,), _ = store.audit.read(1)
     assert entry.path.startswith("/a\\0b\\ud800xxx")
     assert len(entry.path) == 2000
-    # The end of an address says what was done.
+    # The end of a path says what was done.
     store.audit.asked(replace(ASKED, path="/jobs/" + "😀" * 9000 + "/cancel", job_id="é" * 999, actor="a" * 999))
     (entry,), _ = store.audit.read(1)
     assert (len(entry.path), entry.path[-7:], len(entry.job_id or ""), len(entry.actor)) == (2000, "/cancel", 300, 120)
     assert store.audit.read(1, actor="\x00\ud800") == ([], None)
 
 
-def test_entries_of_the_schema_before_are_read_and_new_ones_are_beside_them(database_url: str) -> None:
+def test_entries_of_the_previous_schema_can_be_read_with_new_ones(database_url: str) -> None:
     database = Database(database_url)
     if database.is_sqlite:
         Path(database.url.database or "").write_bytes(b"")

@@ -1,4 +1,4 @@
-"""Tokens at rest: bound to their character and kind, readable by any key at hand, written by the newest."""
+"""Stored tokens: bound to their character and kind, decrypted by any current key, encrypted by the newest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nomad_actors.settings import Settings
 from nomad_actors.store import TokenCipher, UndecryptableToken
 
 
-def test_a_token_comes_back_and_is_not_seen_in_what_is_stored() -> None:
+def test_a_token_can_be_decrypted_and_is_not_visible_in_the_stored_value() -> None:
     cipher = TokenCipher(["key"])
     stored = cipher.encrypt("secret refresh token", character_id=1, kind="refresh")
     assert "secret" not in stored
@@ -28,14 +28,14 @@ def test_the_same_token_is_never_stored_the_same_way_twice() -> None:
 
 
 @pytest.mark.parametrize(("character_id", "kind"), [(2, "refresh"), (1, "access")])
-def test_a_token_moved_to_another_row_or_column_is_refused(character_id: int, kind: str) -> None:
+def test_a_token_moved_to_another_row_or_column_is_rejected(character_id: int, kind: str) -> None:
     cipher = TokenCipher(["key"])
     stored = cipher.encrypt("token", character_id=1, kind="refresh")
     with pytest.raises(UndecryptableToken, match="another row"):
         cipher.decrypt(stored, character_id=character_id, kind=kind)  # type: ignore[arg-type]
 
 
-def test_an_altered_token_is_refused() -> None:
+def test_an_altered_token_is_rejected() -> None:
     cipher = TokenCipher(["key"])
     stored = cipher.encrypt("token", character_id=1, kind="refresh")
     altered = stored[:-6] + ("A" if stored[-6] != "A" else "B") + stored[-5:]
@@ -53,14 +53,14 @@ def test_after_a_rotation_old_tokens_are_read_and_new_ones_written_with_the_new_
         before.decrypt(rewritten, character_id=1, kind="refresh")
 
 
-def test_without_keys_one_is_made_readable_by_its_owner_only_and_said(
+def test_without_keys_one_is_created_for_its_owner_only_and_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = Settings(var_dir=tmp_path / "var")
     with caplog.at_level(logging.WARNING):
         stored = TokenCipher.from_settings(settings).encrypt("token", character_id=1, kind="refresh")
     assert (tmp_path / "var" / "token.key").stat().st_mode & 0o777 == 0o600
-    assert "made a key" in caplog.text
+    assert "created a key" in caplog.text
     caplog.clear()
     again = TokenCipher.from_settings(settings)
     assert again.decrypt(stored, character_id=1, kind="refresh") == "token"
@@ -73,12 +73,12 @@ def test_an_emptied_key_file_stops_the_start_and_is_not_replaced(tmp_path: Path)
         TokenCipher.from_settings(Settings(var_dir=tmp_path))
 
 
-def test_the_settings_keys_come_before_the_key_file(tmp_path: Path) -> None:
+def test_the_settings_keys_take_precedence_over_the_key_file(tmp_path: Path) -> None:
     TokenCipher.from_settings(Settings(var_dir=tmp_path, token_keys=("given",)))
     assert not (tmp_path / "token.key").exists()
 
 
-def test_postgresql_without_keys_is_refused_for_another_host_would_make_another_key(tmp_path: Path) -> None:
+def test_postgresql_without_keys_is_rejected_because_each_host_would_create_its_own(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="NOMAD_TOKEN_KEYS is not set"):
         TokenCipher.from_settings(Settings(var_dir=tmp_path, database_url="postgresql://db/nomad"))
     assert not (tmp_path / "token.key").exists()

@@ -1,4 +1,4 @@
-"""The schema comes with the first use, whoever is first; writers never meet "database is locked"."""
+"""The first use creates the schema, in any process; writers never see "database is locked"."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _open(url: str) -> Store:
 
 
 def _writers(url: str, processes: int, each: int) -> list[subprocess.Popen[str]]:
-    """Start processes that all begin to use the database at the same moment."""
+    """Start processes that all begin to use the database at the same time."""
     started = [
         subprocess.Popen(
             [sys.executable, "-c", _WRITER, url, str(number * each + 1), str(each)],
@@ -62,10 +62,10 @@ def _writers(url: str, processes: int, each: int) -> list[subprocess.Popen[str]]
     return started
 
 
-def test_processes_that_start_first_together_all_succeed(database_url: str) -> None:
+def test_processes_that_migrate_together_all_succeed(database_url: str) -> None:
     for process in _writers(database_url, processes=4, each=25):
-        _, said = process.communicate(timeout=60)
-        assert process.returncode == 0, said
+        _, failures = process.communicate(timeout=60)
+        assert process.returncode == 0, failures
     store = _open(database_url)
     assert len(store.logins.characters()) == 100
     store.close()
@@ -85,11 +85,11 @@ def test_the_migrations_make_exactly_the_declared_tables(store: Store) -> None:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
-def test_the_newest_migration_is_the_one_that_a_database_of_this_release_needs() -> None:
+def test_the_newest_migration_is_the_current_revision() -> None:
     assert ScriptDirectory(str(Path(migrate.__file__).parent / "migrations")).get_current_head() == REVISION
 
 
-def test_a_database_at_several_schemas_is_refused_with_both(tmp_path: Path) -> None:
+def test_a_database_with_several_schemas_is_rejected_with_both(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/nomad.db")
     database.migrate()
     with database.write() as connection:
@@ -106,14 +106,14 @@ def test_a_database_of_this_release_is_used_without_alembic(tmp_path: Path) -> N
     subprocess.run([sys.executable, "-c", use + "sys.exit('alembic' in sys.modules)", url], check=True)
 
 
-def test_sqlite_is_in_wal_mode_durable_and_holds_foreign_keys(tmp_path: Path) -> None:
+def test_sqlite_is_in_wal_mode_durable_and_enforces_foreign_keys(tmp_path: Path) -> None:
     store = _open(f"sqlite:///{tmp_path}/nomad.db")
     with store.database.read() as connection:
-        told = {
+        pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "foreign_keys", "synchronous", "busy_timeout")
         }
-    assert told == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 2, "busy_timeout": 10_000}
+    assert pragmas == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 2, "busy_timeout": 10_000}
     store.close()
 
 
@@ -185,7 +185,7 @@ def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
     assert [character.name for character in store.logins.characters()] == ["n"]
 
 
-def test_a_newer_releases_database_is_refused_and_left_alone(store: Store) -> None:
+def test_a_newer_releases_database_is_rejected_and_not_changed(store: Store) -> None:
     store.migrate()
     with store.database.write() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
@@ -195,7 +195,7 @@ def test_a_newer_releases_database_is_refused_and_left_alone(store: Store) -> No
     later.close()
 
 
-def test_a_forked_child_uses_connections_of_its_own(tmp_path: Path) -> None:
+def test_a_forked_child_uses_its_own_connections(tmp_path: Path) -> None:
     store = _open(f"sqlite:///{tmp_path}/nomad.db")
     store.ping()
     child = os.fork()
@@ -211,25 +211,25 @@ def test_a_forked_child_uses_connections_of_its_own(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_database_that_is_away_is_unavailable_with_the_cause() -> None:
+def test_a_database_that_is_down_is_unavailable_with_the_cause() -> None:
     store = _open("postgresql://nomad@127.0.0.1:1/nomad")
     with pytest.raises(Unavailable, match=r"does not answer.*127\.0\.0\.1"):
         store.ping()
 
 
-def test_a_directory_that_cannot_be_made_is_unavailable_with_the_cause(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_created_is_unavailable_with_the_cause(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Unavailable, match="file"):
         _open(f"sqlite:///{tmp_path}/file/nomad.db").ping()
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "no url", "mysql://host/nomad"])
-def test_a_url_without_a_usable_database_is_refused(url: str) -> None:
+def test_a_url_without_a_valid_database_is_rejected(url: str) -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL"):
         _open(url)
 
 
-def test_errors_do_not_show_what_was_to_be_stored(store: Store) -> None:
+def test_errors_do_not_contain_the_values(store: Store) -> None:
     store.logins.save(character_id=1, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t")
     misfit = {"character_id": 2, "route": "/r", "body_json": "a player's secret", "pages": 1}
     with pytest.raises(sa.exc.IntegrityError) as caught, store.database.write() as connection:
@@ -237,7 +237,7 @@ def test_errors_do_not_show_what_was_to_be_stored(store: Store) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_program_that_somebody_waits_for_does_not_wait_for_postgres_for_long(postgres_url: str) -> None:
+def test_a_program_with_a_waiting_user_does_not_wait_long_for_postgres(postgres_url: str) -> None:
     database = Database(postgres_url, wait_ms=300)
     began_ms = mono_ms()
     with pytest.raises(Unavailable, match="statement timeout"), database.read() as connection:
@@ -249,7 +249,7 @@ def test_a_program_that_somebody_waits_for_does_not_wait_for_postgres_for_long(p
 
 
 def _read(database: Database) -> str:
-    """Return what came of reading: nothing, or why not; in time in any case."""
+    """Return the error of reading, or '' if there is none; checks the time limit."""
     began_ms = mono_ms()
     try:
         with database.read() as connection:
@@ -261,7 +261,7 @@ def _read(database: Database) -> str:
 
 
 @pytest.mark.parametrize("connected", [True, False])
-def test_a_postgres_that_is_frozen_holds_nobody_up(postgres: Postgres, connected: bool) -> None:
+def test_a_frozen_postgres_blocks_no_one(postgres: Postgres, connected: bool) -> None:
     database = Database(postgres.url, wait_ms=600)
     database.migrate()
     with ThreadPoolExecutor(6) as pool:
@@ -270,24 +270,24 @@ def test_a_postgres_that_is_frozen_holds_nobody_up(postgres: Postgres, connected
         else:
             database.close()
         with postgres.frozen():
-            said = list(pool.map(_read, [database] * 12))
-            assert all("it gave no answer in time" in each for each in said), said
+            failures = list(pool.map(_read, [database] * 12))
+            assert all("no response in time" in each for each in failures), failures
         assert list(pool.map(_read, [database] * 6)) == [""] * 6
     assert database.engine.pool.status().find("Checked out connections: 0") != -1
     database.close()
 
 
-def test_a_worker_does_not_wait_for_postgres_for_ever(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_does_not_wait_for_postgres_forever(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nomad_actors.store.postgres.ANSWER_SECONDS", 0.5)
     database = Database(postgres.url)
     assert _read(database) == ""
     with postgres.frozen():
-        assert "it gave no answer in time" in _read(database)
+        assert "no response in time" in _read(database)
     assert _read(database) == ""
     database.close()
 
 
-def test_the_urls_own_options_of_postgres_stand(postgres: Postgres) -> None:
+def test_the_urls_postgres_options_are_kept(postgres: Postgres) -> None:
     database = Database(f"{postgres.url}?options=-csearch_path%3Delsewhere&keepalives_idle=7", wait_ms=900)
     with database.engine.begin() as connection:
         found = {name: connection.execute(sa.text(f"SHOW {name}")).scalar() for name in ("search_path", "lock_timeout")}
@@ -304,8 +304,8 @@ def test_a_damaged_file_is_unavailable_with_the_cause(tmp_path: Path, kept_bytes
     store = _open(f"sqlite:///{file}")
     store.ping()
     store.close()
-    whole = file.read_bytes()
-    file.write_bytes(whole[:kept_bytes] + random.Random(1).randbytes(len(whole) - kept_bytes))
+    content = file.read_bytes()
+    file.write_bytes(content[:kept_bytes] + random.Random(1).randbytes(len(content) - kept_bytes))
     damaged = _open(f"sqlite:///{file}")
     for use in (damaged.ping, damaged.ping, lambda: damaged.audit.read(1), lambda: damaged.logins.strike(1, 1)):
         with pytest.raises(
@@ -316,11 +316,11 @@ def test_a_damaged_file_is_unavailable_with_the_cause(tmp_path: Path, kept_bytes
     damaged.close()
 
 
-def test_a_file_that_is_damaged_while_it_is_used_does_not_answer_a_ping(tmp_path: Path) -> None:
+def test_a_file_that_is_damaged_while_in_use_fails_a_ping(tmp_path: Path) -> None:
     file = tmp_path / "nomad.db"
     store = _open(f"sqlite:///{file}")
     store.ping()
-    # What is in the log beside it would still be read from there.
+    # The log next to it would still be read.
     with store.database.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     store.close()
@@ -334,47 +334,47 @@ def test_a_file_that_is_damaged_while_it_is_used_does_not_answer_a_ping(tmp_path
     store.close()
 
 
-def test_those_who_wait_for_the_first_use_share_its_failure(tmp_path: Path) -> None:
+def test_threads_that_wait_for_the_first_use_share_its_failure(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/nomad.db", wait_ms=500)
     other = sqlite3.connect(tmp_path / "nomad.db", isolation_level=None)
     other.execute("PRAGMA journal_mode = WAL")
     other.execute("BEGIN IMMEDIATE")
     with ThreadPoolExecutor(8) as pool:
-        said = list(pool.map(_read, [database] * 8))
-    assert all("locked" in each for each in said), said
+        failures = list(pool.map(_read, [database] * 8))
+    assert all("locked" in each for each in failures), failures
     other.execute("ROLLBACK")
     other.close()
     assert _read(database) == ""
     database.close()
 
 
-def test_a_program_that_somebody_waits_for_does_not_wait_for_a_migration_that_hangs(tmp_path: Path) -> None:
+def test_a_program_with_a_waiting_user_does_not_wait_for_a_hanging_migration(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/nomad.db", wait_ms=300)
     with open(tmp_path / "nomad.db.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "another process is bringing its schema up to date" in _read(database)
+        assert "another process is migrating its schema" in _read(database)
     assert _read(database) == ""
     database.close()
 
 
 def sqlite_locks(path: Path) -> list[str]:
-    """Return the POSIX locks of this process on a file, by Linux."""
+    """Return the POSIX locks of this process on a file, as Linux lists them."""
     inode, pid = f":{path.stat().st_ino} ", f" {os.getpid()} "
     return [line for line in Path("/proc/locks").read_text().splitlines() if inode in line and pid in line]
 
 
 def by_another_process(path: Path, statement: str) -> list[tuple[object, ...]]:
-    """Execute SQL in a process of its own, which closes the database afterwards, and return what it found."""
+    """Execute SQL in another process, which then closes the database; return its result."""
     code = (
         "import json, sqlite3, sys; c = sqlite3.connect(sys.argv[1]); "
         "print(json.dumps(c.execute(sys.argv[2]).fetchall())); c.commit(); c.close()"
     )
-    done = subprocess.run([sys.executable, "-c", code, path, statement], capture_output=True, text=True, check=True)
-    found: list[tuple[object, ...]] = [tuple(row) for row in json.loads(done.stdout)]
+    result = subprocess.run([sys.executable, "-c", code, path, statement], capture_output=True, text=True, check=True)
+    found: list[tuple[object, ...]] = [tuple(row) for row in json.loads(result.stdout)]
     return found
 
 
-def test_a_migration_that_fails_keeps_the_locks_and_what_is_written_afterwards(tmp_path: Path) -> None:
+def test_a_failed_migration_keeps_the_locks_and_loses_no_later_write(tmp_path: Path) -> None:
     path = tmp_path / "nomad.db"
     first = Database(f"sqlite:///{path}")
     first.migrate()
@@ -396,7 +396,7 @@ def test_a_migration_that_fails_keeps_the_locks_and_what_is_written_afterwards(t
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_a_file_that_was_moved_away_is_written_to_no_more(tmp_path: Path, replaced: bool) -> None:
+def test_a_moved_file_is_not_written_to(tmp_path: Path, replaced: bool) -> None:
     path, elsewhere = tmp_path / "nomad.db", tmp_path / "elsewhere"
     database = Database(f"sqlite:///{path}")
     database.migrate()
@@ -417,7 +417,7 @@ def test_a_file_that_was_moved_away_is_written_to_no_more(tmp_path: Path, replac
     database.close()
 
 
-def test_a_schema_that_another_release_made_meanwhile_is_told(database_url: str) -> None:
+def test_a_migration_by_another_release_is_reported(database_url: str) -> None:
     store = Store(database_url, cipher=None, clock=SystemClock())
     store.ping()
     with store.database.write() as connection:

@@ -1,4 +1,4 @@
-"""Data and validator stand or fall together; what is due is found once."""
+"""Data and validator are saved together or not at all; a due route is found once."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _journal_ids(store: Store) -> list[int]:
         return list(connection.execute(sa.text("SELECT id FROM wallet_journal ORDER BY id")).scalars())
 
 
-def test_a_document_and_its_validator_are_kept(store: Store, clock: ManualClock) -> None:
+def test_a_document_and_its_validator_are_saved(store: Store, clock: ManualClock) -> None:
     assert store.documents.state(CHARACTER, WALLET) is None
     assert store.documents.body(CHARACTER, WALLET) is None
     _save(store, WALLET, 29_500.25, next_due_ms=5_000)
@@ -72,7 +72,7 @@ def test_a_document_and_its_validator_are_kept(store: Store, clock: ManualClock)
     assert store.documents.body(CHARACTER, WALLET) == 29_500.25
 
 
-def test_a_row_that_cannot_be_kept_keeps_the_validator_back(store: Store) -> None:
+def test_a_row_that_cannot_be_saved_prevents_saving_the_validator(store: Store) -> None:
     _save(store, JOURNAL, [_entry(1)], next_due_ms=0)
     broken = [_entry(2), {"id": 3, "ref_type": "x", "description": "d"}]
     with pytest.raises(UnexpectedRow, match="wallet_journal has no 'date'"):
@@ -84,7 +84,7 @@ def test_a_row_that_cannot_be_kept_keeps_the_validator_back(store: Store) -> Non
     assert store.documents.body(CHARACTER, JOURNAL) == [_entry(1)]
 
 
-def test_not_modified_renews_and_keeps_what_it_does_not_say(store: Store) -> None:
+def test_not_modified_renews_and_keeps_missing_validators(store: Store) -> None:
     _save(store, WALLET, 1.0, next_due_ms=0)
     _renew(store, WALLET, as_of_ms=5_000, fresh_until_ms=9_000_000, next_due_ms=77)
     state = store.documents.state(CHARACTER, WALLET)
@@ -94,7 +94,7 @@ def test_not_modified_renews_and_keeps_what_it_does_not_say(store: Store) -> Non
     assert store.documents.body(CHARACTER, WALLET) == 1.0
 
 
-def test_an_older_answer_gives_its_rows_and_replaces_nothing(store: Store) -> None:
+def test_an_older_response_adds_its_rows_and_replaces_nothing(store: Store) -> None:
     _save(store, JOURNAL, [_entry(2)], as_of_ms=9_000, next_due_ms=0)
     assert _save(store, JOURNAL, [_entry(1)], as_of_ms=1_000, etag='"old"').new == 1
     state = store.documents.state(CHARACTER, JOURNAL)
@@ -114,7 +114,7 @@ def test_rows_left_out_by_dates_are_taken_from_the_document_later(store: Store) 
     assert store.documents.catch_up(CHARACTER, JOURNAL) == Changes()
 
 
-def test_not_modified_after_a_collection_with_dates_takes_the_rest(store: Store) -> None:
+def test_not_modified_after_a_collection_with_dates_adds_the_other_rows(store: Store) -> None:
     body = [_entry(1, "2026-09-01T00:00:00Z"), _entry(2, "2026-10-01T00:00:00Z")]
     window = Window(to_ms=to_ms("2026-09-15T00:00:00Z"))
     _save(store, JOURNAL, body, next_due_ms=0, window=window)
@@ -123,7 +123,7 @@ def test_not_modified_after_a_collection_with_dates_takes_the_rest(store: Store)
     assert _journal_ids(store) == [1, 2]
 
 
-def test_failures_are_counted_and_a_success_forgets_them(store: Store) -> None:
+def test_failures_are_counted_and_reset_by_a_success(store: Store) -> None:
     for _ in range(2):
         store.documents.note_failure(CHARACTER, WALLET, error="502", request_id="r", next_due_ms=9)
     state = store.documents.state(CHARACTER, WALLET)
@@ -140,7 +140,7 @@ def _due(store: Store, clock: ManualClock) -> list[DueRoute]:
     return store.documents.due(asked_since_ms=0, queued_before_ms=hour_ago_ms, limit=10)
 
 
-def test_due_is_what_somebody_asked_for_and_whose_time_has_come(store: Store, clock: ManualClock) -> None:
+def test_requested_routes_are_due_when_their_time_has_come(store: Store, clock: ManualClock) -> None:
     _save(store, WALLET, 1.0, next_due_ms=clock.now_ms() + 1_000)
     clock.advance(seconds=2)
     assert _due(store, clock) == []
@@ -169,7 +169,7 @@ def test_a_character_that_needs_a_login_has_nothing_due(store: Store, clock: Man
     assert _due(store, clock) == []
 
 
-def test_asking_can_bring_a_route_forward_but_not_back(store: Store, clock: ManualClock) -> None:
+def test_a_request_can_make_a_route_due_earlier_but_not_later(store: Store, clock: ManualClock) -> None:
     _save(store, WALLET, 1.0, next_due_ms=50_000)
     store.documents.note_asked(CHARACTER, WALLET, due_ms=90_000, priority=3)
     store.documents.note_asked(CHARACTER, WALLET, due_ms=20_000, priority=2)
@@ -179,7 +179,7 @@ def test_asking_can_bring_a_route_forward_but_not_back(store: Store, clock: Manu
     assert (state.next_due_ms, state.due_priority) == (20_000, 2)
 
 
-def test_the_least_current_character_tells_a_routes_age(
+def test_the_least_current_character_determines_a_routes_age(
     store: Store, save_login: Callable[..., None], clock: ManualClock
 ) -> None:
     first_ms = clock.now_ms()

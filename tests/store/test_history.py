@@ -1,4 +1,4 @@
-"""Answers become rows and events: the same answer twice changes nothing, an older one breaks nothing."""
+"""Responses become rows and events: the same response twice changes nothing, an older one breaks nothing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _logged_in(save_login: Callable[..., None]) -> None:
 def absorb(store: Store) -> Callable[..., Changes]:
     """`absorb(route, body, as_of_ms, window=EVERYTHING, character_id=CHARACTER)`."""
 
-    def keep(
+    def save(
         route: str,
         body: Any,
         as_of_ms: int = 1_000,
@@ -47,7 +47,7 @@ def absorb(store: Store) -> Callable[..., Changes]:
         with store.database.write() as connection:
             return history.absorb(connection, route, character_id, body, as_of_ms, window)
 
-    return keep
+    return save
 
 
 def _rows(store: Store, query: str) -> list[tuple[Any, ...]]:
@@ -81,7 +81,7 @@ def _states(store: Store) -> dict[int, tuple[str, bool, int]]:
     return {row[0]: (row[1], bool(row[2]), row[3]) for row in found}
 
 
-def test_the_same_journal_id_is_kept_for_both_parties(store: Store, absorb: Callable[..., Changes]) -> None:
+def test_the_same_journal_id_is_stored_for_both_parties(store: Store, absorb: Callable[..., Changes]) -> None:
     entry = {"id": 5, "date": ISSUED, "ref_type": "player_trading", "description": "d"}
     absorb(JOURNAL, [entry | {"amount": -10.0}])
     absorb(JOURNAL, [entry | {"amount": 10.0}], character_id=CHARACTER + 1)
@@ -91,9 +91,7 @@ def test_the_same_journal_id_is_kept_for_both_parties(store: Store, absorb: Call
     ]
 
 
-def test_journal_rows_are_new_once_and_fields_we_do_not_know_are_kept(
-    store: Store, absorb: Callable[..., Changes]
-) -> None:
+def test_journal_rows_are_new_once_and_unknown_fields_are_stored(store: Store, absorb: Callable[..., Changes]) -> None:
     entry = {"id": 5, "date": ISSUED, "ref_type": "a_new_kind", "description": "d", "invented": [1]}
     assert absorb(JOURNAL, [entry, entry]) == Changes(seen=1, new=1)
     assert absorb(JOURNAL, [entry]) == Changes(seen=1)
@@ -107,7 +105,7 @@ def test_journal_rows_are_new_once_and_fields_we_do_not_know_are_kept(
     )
 
 
-def test_transactions_are_kept_within_the_window(store: Store, absorb: Callable[..., Changes]) -> None:
+def test_transactions_are_stored_within_the_window(store: Store, absorb: Callable[..., Changes]) -> None:
     def transaction(number: int, date: str) -> dict[str, Any]:
         return {
             "transaction_id": number,
@@ -128,13 +126,13 @@ def test_transactions_are_kept_within_the_window(store: Store, absorb: Callable[
     assert _rows(store, "SELECT transaction_id FROM wallet_transactions ORDER BY 1") == [(2,), (3,), (4,)]
 
 
-def test_thousands_of_rows_are_kept_in_one_go(store: Store, absorb: Callable[..., Changes]) -> None:
+def test_thousands_of_rows_are_stored_at_once(store: Store, absorb: Callable[..., Changes]) -> None:
     body = [{"id": n, "date": ISSUED, "ref_type": "x", "description": "d"} for n in range(2_500)]
     assert absorb(JOURNAL, body).new == 2_500
     assert _rows(store, "SELECT count(*) FROM wallet_journal") == [(2_500,)]
 
 
-def test_an_orders_life_is_told_by_events(store: Store, absorb: Callable[..., Changes]) -> None:
+def test_an_orders_changes_are_stored_as_events(store: Store, absorb: Callable[..., Changes]) -> None:
     absorb(ORDERS, [_order(1), _order(2)], as_of_ms=1_000)
     absorb(ORDERS, [_order(1), _order(2)], as_of_ms=2_000)
     absorb(ORDERS, [_order(1, volume_remain=40), _order(2, price=9.0)], as_of_ms=3_000)
@@ -150,7 +148,7 @@ def test_an_orders_life_is_told_by_events(store: Store, absorb: Callable[..., Ch
     assert _states(store) == {1: ("filled", True, 0), 2: ("open", False, 100)}
 
 
-def test_a_vanished_order_waits_for_a_history_that_is_new_enough(store: Store, absorb: Callable[..., Changes]) -> None:
+def test_a_missing_order_waits_for_a_recent_enough_history(store: Store, absorb: Callable[..., Changes]) -> None:
     absorb(ORDERS, [_order(1)], as_of_ms=1_000)
     absorb(ORDERS, [], as_of_ms=5_000)
     absorb(ORDERS_HISTORY, [], as_of_ms=4_999)
@@ -160,7 +158,7 @@ def test_a_vanished_order_waits_for_a_history_that_is_new_enough(store: Store, a
     assert _events(store) == [(1, "placed", False), (1, "cancelled", False)]
 
 
-def test_an_unchanged_history_decides_as_well(store: Store, absorb: Callable[..., Changes]) -> None:
+def test_an_unchanged_history_decides_too(store: Store, absorb: Callable[..., Changes]) -> None:
     absorb(ORDERS, [_order(1)], as_of_ms=1_000)
     absorb(ORDERS, [], as_of_ms=5_000)
     with store.database.write() as connection:
@@ -169,16 +167,14 @@ def test_an_unchanged_history_decides_as_well(store: Store, absorb: Callable[...
     assert _states(store) == {1: ("filled", True, 0)}
 
 
-def test_an_order_that_vanished_after_its_time_had_run_out_expired(
-    store: Store, absorb: Callable[..., Changes]
-) -> None:
+def test_an_order_that_is_missing_after_its_duration_has_expired(store: Store, absorb: Callable[..., Changes]) -> None:
     absorb(ORDERS, [_order(1, duration=1)], as_of_ms=ISSUED_MS)
     absorb(ORDERS, [], as_of_ms=ISSUED_MS + DAY_MS)
     absorb(ORDERS_HISTORY, [], as_of_ms=ISSUED_MS + DAY_MS)
     assert _states(store) == {1: ("expired", True, 100)}
 
 
-def test_an_older_answer_neither_reopens_nor_hides_an_order(store: Store, absorb: Callable[..., Changes]) -> None:
+def test_an_older_response_neither_reopens_nor_closes_an_order(store: Store, absorb: Callable[..., Changes]) -> None:
     absorb(ORDERS, [_order(1), _order(2, volume_remain=10)], as_of_ms=5_000)
     absorb(ORDERS, [_order(2, volume_remain=90)], as_of_ms=4_000)
     absorb(ORDERS_HISTORY, [_order(3, state="cancelled")], as_of_ms=5_000)
@@ -190,7 +186,7 @@ def test_an_older_answer_neither_reopens_nor_hides_an_order(store: Store, absorb
     }
 
 
-def test_an_order_taken_for_filled_that_is_listed_again_is_reopened(
+def test_an_order_assumed_to_be_filled_is_reopened_if_it_is_listed_again(
     store: Store, absorb: Callable[..., Changes]
 ) -> None:
     absorb(ORDERS, [_order(1)], as_of_ms=1_000)
@@ -201,7 +197,7 @@ def test_an_order_taken_for_filled_that_is_listed_again_is_reopened(
     assert [event[1] for event in _events(store)] == ["placed", "filled", "reopened"]
 
 
-def test_orders_outside_the_window_are_neither_kept_nor_closed(store: Store, absorb: Callable[..., Changes]) -> None:
+def test_orders_outside_the_window_are_neither_stored_nor_closed(store: Store, absorb: Callable[..., Changes]) -> None:
     absorb(ORDERS, [_order(1)], as_of_ms=1_000)
     window = Window(from_ms=ISSUED_MS + 1)
     absorb(ORDERS, [_order(2)], as_of_ms=2_000, window=window)
@@ -228,7 +224,7 @@ def _job(job_id: int, status: str) -> dict[str, Any]:
     return {**numbers, "job_id": job_id, "status": status, "start_date": ISSUED, "end_date": ISSUED}
 
 
-def test_an_industry_jobs_statuses_are_told_by_events_and_old_jobs_stay(
+def test_an_industry_jobs_statuses_are_stored_as_events_and_old_jobs_stay(
     store: Store, absorb: Callable[..., Changes]
 ) -> None:
     assert absorb(INDUSTRY_JOBS, [_job(1, "active"), _job(2, "active")]) == Changes(seen=2, new=2, events=2)
@@ -278,18 +274,18 @@ def test_skill_changes_are_signed_and_nothing_is_written_for_no_change(
     ]
 
 
-def test_a_skill_that_is_gone_has_fallen_to_nothing(store: Store, absorb: Callable[..., Changes]) -> None:
+def test_a_missing_skill_has_dropped_to_zero(store: Store, absorb: Callable[..., Changes]) -> None:
     absorb(SKILLS, _skills(300, s1=(100, 1), s2=(200, 2)))
     absorb(SKILLS, _skills(100, s1=(100, 1)), 2_000)
     absorb(SKILLS, _skills(100, s1=(100, 1)), 3_000)
     assert _rows(store, "SELECT skill_id, skillpoints_delta, level_delta FROM skill_events") == [(2, -200, -2)]
 
 
-def test_an_older_answer_of_skills_makes_no_events(store: Store, absorb: Callable[..., Changes]) -> None:
+def test_an_older_response_with_skills_adds_no_events(store: Store, absorb: Callable[..., Changes]) -> None:
     absorb(SKILLS, _skills(300, s1=(300, 3)), 5_000)
     assert absorb(SKILLS, _skills(100, s1=(100, 1)), 4_000) == Changes()
     assert _rows(store, "SELECT * FROM skill_events") == []
 
 
-def test_routes_without_rows_are_kept_as_documents_only(absorb: Callable[..., Changes]) -> None:
+def test_routes_without_rows_are_stored_only_as_documents(absorb: Callable[..., Changes]) -> None:
     assert absorb("/characters/{character_id}/mail", [{"mail_id": 1}]) == Changes()

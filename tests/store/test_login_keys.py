@@ -1,4 +1,4 @@
-"""No second key is made or used beside logins that a lost one encrypted."""
+"""No second key is created or used while logins need a lost one."""
 
 from __future__ import annotations
 
@@ -71,19 +71,21 @@ def test_a_lost_key_file_is_not_replaced_while_logins_need_it(settings: Settings
     store.close()
 
 
-def test_another_key_names_both_ids_and_encrypts_nothing(store: Store) -> None:
+def test_a_different_key_is_an_error_with_both_ids_and_encrypts_nothing(store: Store) -> None:
     url = store.database.url.render_as_string(hide_password=False)
     first = Store(url, cipher=TokenCipher([OLD]), clock=SystemClock())
     save(first)
     other = Store(url, cipher=TokenCipher([NEW]), clock=SystemClock())
     for use in (other.logins.check_keys, lambda: save(other, 2)):
-        with pytest.raises(CannotStart, match=f"key {OLD_ID}, but NOMAD_TOKEN_KEYS holds key {NEW_ID}; put the lost"):
+        with pytest.raises(
+            CannotStart, match=f"key {OLD_ID}, but NOMAD_TOKEN_KEYS contains key {NEW_ID}; put the lost"
+        ):
             use()
     assert [each.character_id for each in first.logins.characters()] == [1]
     both = Store(url, cipher=TokenCipher([NEW, OLD]), clock=SystemClock())
     both.logins.check_keys()
     save(both, 2)
-    # Given up, they need their players, and stand in nobody's way.
+    # After forget-key they need their players, and block nothing any more.
     assert other.logins.forget_key(OLD_ID) == 1
     other.logins.check_keys()
     assert other.logins.counts() == {"active": 1, "needs_login": 1}
@@ -100,7 +102,7 @@ def test_a_rotated_token_is_saved_though_a_key_is_missing(store: Store) -> None:
         save(each, number)
         each.close()
     running = Store(url, cipher=TokenCipher([NEW]), clock=SystemClock())
-    # SSO has killed the old one already: refusing now would lose the login.
+    # SSO has already revoked the old token: an error now would lose the login.
     running.logins.save_refreshed(1, 1, refresh_token="new", access_token="a", expires_at_ms=1, scopes=[])
     login = running.logins.get(1)
     assert login is not None
@@ -108,7 +110,7 @@ def test_a_rotated_token_is_saved_though_a_key_is_missing(store: Store) -> None:
     running.close()
 
 
-def test_two_programs_that_make_the_key_while_a_login_is_saved_have_one(settings: Settings) -> None:
+def test_two_programs_that_create_the_key_during_a_login_use_the_same_one(settings: Settings) -> None:
     first, second = opened(settings), opened(settings)
     save(first)
     second.logins.check_keys()
@@ -117,12 +119,12 @@ def test_two_programs_that_make_the_key_while_a_login_is_saved_have_one(settings
 
 
 def findings(settings: Settings, check: Callable[..., object], database: Database | None = None) -> dict[str, Finding]:
-    class Asked:
-        """The part of a patient that these checks ask for."""
+    class CheckedSystem:
+        """The part of the system that these checks need."""
 
-    asked = Asked()
-    asked.settings, asked.database = settings, database  # type: ignore[attr-defined]
-    return {finding.name: finding for finding in check(asked)}  # type: ignore[attr-defined]
+    system = CheckedSystem()
+    system.settings, system.database = settings, database  # type: ignore[attr-defined]
+    return {finding.name: finding for finding in check(system)}  # type: ignore[attr-defined]
 
 
 def test_the_doctor_finds_a_lost_key_and_files_that_others_may_use(settings: Settings, key_file: Path) -> None:
@@ -138,14 +140,14 @@ def test_the_doctor_finds_a_lost_key_and_files_that_others_may_use(settings: Set
     assert (lost.severity, "nomad forget-key" in lost.remedy) == ("problem", True)
 
 
-def test_a_key_without_a_database_is_no_fault(settings: Settings, tmp_path: Path) -> None:
+def test_a_key_without_a_database_is_not_a_problem(settings: Settings, tmp_path: Path) -> None:
     make_key(settings.var_dir)
     empty = replace(settings, database_url=SecretUrl(f"sqlite:///{tmp_path}/not made/nomad.db"))
     for database in (None, Database(empty.database_url)):
         assert findings(empty, file_checks.token_keys, database) == {}
 
 
-def test_the_doctor_closes_our_files_alone_in_a_directory_of_others(tmp_path: Path) -> None:
+def test_the_doctor_makes_only_our_files_private_in_a_shared_directory(tmp_path: Path) -> None:
     shared = tmp_path / "of others"
     settings = Settings(var_dir=shared, database_url=f"sqlite:///{shared}/nomad.db")
     (shared / "redis").mkdir(parents=True)
@@ -162,7 +164,7 @@ def test_the_doctor_closes_our_files_alone_in_a_directory_of_others(tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_the_command_gives_up_the_logins_of_a_lost_key_and_of_no_other(
+def test_the_command_gives_up_only_the_logins_of_a_lost_key(
     tmp_path: Path, settings: Settings, key_file: Path, redis_url: str
 ) -> None:
     environ = environ_for(tmp_path, redis_url, DATABASE_URL=settings.database_url)
@@ -170,8 +172,8 @@ def test_the_command_gives_up_the_logins_of_a_lost_key_and_of_no_other(
 
     def forget(*arguments: str) -> tuple[int, str]:
         command = [sys.executable, "-m", "nomad_actors.cli", "forget-key", *arguments]
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
-        return done.returncode, done.stdout + done.stderr
+        result = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+        return result.returncode, result.stdout + result.stderr
 
     code, said = forget(key_id, "--yes")
     assert (code, "is not lost" in said) == (2, True)
@@ -187,7 +189,7 @@ def test_the_command_gives_up_the_logins_of_a_lost_key_and_of_no_other(
 @pytest.mark.parametrize(
     ("key", "strong"),
     [
-        # As secrets.token_urlsafe(32), token_hex(32), token_urlsafe(48) and openssl make them.
+        # The formats of secrets.token_urlsafe(32), token_hex(32), token_urlsafe(48) and openssl.
         ("c0V5gM7-t1pYQZr4kN8wXb2_LJdHsOaFiUe6mTqGvRn", True),
         ("6d1f8a93c4b27e50f9a8d3e6b1c27f4085da9e63b7c10f2e4d8a5b96c3e7f012", True),
         ("c0V5gM7-t1pYQZr4kN8wXb2_LJdHsOaFiUe6mTqGvRnZy3Po9hAlBtCjDkExFwIu", True),
@@ -234,7 +236,7 @@ def half(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [rubbish, weak, dangling, directory, half])
-def test_a_key_file_that_cannot_be_used_is_named_and_not_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_an_invalid_key_file_is_named_and_not_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
     path = tmp_path / "token.key"
     make(path)
     before = os.lstat(path)
@@ -243,8 +245,8 @@ def test_a_key_file_that_cannot_be_used_is_named_and_not_replaced(tmp_path: Path
     assert os.lstat(path).st_mtime_ns == before.st_mtime_ns
 
 
-def test_a_key_file_may_be_a_link_and_end_in_line_breaks(tmp_path: Path) -> None:
-    # As a mounted secret is.
+def test_a_key_file_may_be_a_link_and_end_with_newlines(tmp_path: Path) -> None:
+    # The format of a mounted secret.
     (tmp_path / "secret").write_text(f"{NEW}\r\n\n")
     (tmp_path / "token.key").symlink_to(tmp_path / "secret")
     assert TokenCipher.from_settings(Settings(var_dir=tmp_path)).current_key_id == NEW_ID

@@ -1,4 +1,4 @@
-"""Logins change only for whoever read the latest, and are never lost."""
+"""Only a writer with the latest version changes a login, and no login is lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _refreshed(store: Store, version: int, token: str = "rotated") -> None:
     )
 
 
-def test_a_login_comes_back_with_its_tokens(store: Store, save_login: Callable[..., None]) -> None:
+def test_a_saved_login_is_returned_with_its_tokens(store: Store, save_login: Callable[..., None]) -> None:
     save_login(CHARACTER, access_token="first access token", expires_at_ms=1_000)
     login = store.logins.get(CHARACTER)
     assert login is not None
@@ -37,7 +37,7 @@ def test_a_character_that_never_logged_in_has_no_login(store: Store) -> None:
     assert store.logins.get(1) is None
 
 
-def test_tokens_lie_encrypted(store: Store, save_login: Callable[..., None]) -> None:
+def test_tokens_are_stored_encrypted(store: Store, save_login: Callable[..., None]) -> None:
     save_login(CHARACTER, access_token="first access token")
     with store.database.read() as connection:
         row = connection.execute(sa.text("SELECT refresh_token, access_token FROM logins")).one()
@@ -45,7 +45,7 @@ def test_tokens_lie_encrypted(store: Store, save_login: Callable[..., None]) -> 
     assert row.access_token.startswith("v1.")
 
 
-def test_a_refresh_is_kept_for_whoever_read_the_latest(store: Store, save_login: Callable[..., None]) -> None:
+def test_a_refresh_is_saved_only_from_the_latest_version(store: Store, save_login: Callable[..., None]) -> None:
     save_login(CHARACTER)
     _refreshed(store, 1)
     login = store.logins.get(CHARACTER)
@@ -63,7 +63,7 @@ def test_a_late_refresh_does_not_overwrite_a_newer_login(store: Store, save_logi
     assert login.refresh_token == "the player logged in again"
 
 
-def test_one_flight_at_a_time_until_it_ends_or_its_time_is_up(
+def test_only_one_flight_at_a_time_until_it_ends_or_expires(
     store: Store, save_login: Callable[..., None], clock: ManualClock
 ) -> None:
     save_login(CHARACTER)
@@ -77,14 +77,14 @@ def test_one_flight_at_a_time_until_it_ends_or_its_time_is_up(
     assert store.logins.take_flight(CHARACTER, 1, flight="c", seconds=60)
 
 
-def test_no_flight_starts_from_a_version_that_is_past(store: Store, save_login: Callable[..., None]) -> None:
+def test_no_flight_starts_from_an_old_version(store: Store, save_login: Callable[..., None]) -> None:
     save_login(CHARACTER)
     _refreshed(store, 1)
     assert not store.logins.take_flight(CHARACTER, 1, flight="a", seconds=60)
     assert store.logins.take_flight(CHARACTER, 2, flight="a", seconds=60)
 
 
-def test_strikes_count_and_a_refresh_forgets_them(
+def test_strikes_are_counted_and_reset_by_a_refresh(
     store: Store, save_login: Callable[..., None], clock: ManualClock
 ) -> None:
     save_login(CHARACTER)

@@ -1,4 +1,4 @@
-"""A row that another hand changed is left out or shown as far as it can be read, and spoils no other."""
+"""A row that another program changed is left out or shown as far as it is readable, and affects no other row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.databases import put_database
 START_MS = 1_793_491_200_000
 
 ROUTE = "/characters/{character_id}/wallet/"
-#: In SQL: what no column of ours may hold, save those that take text.
+#: SQL values that no column of ours may contain, except those for text.
 RUBBISH = ["'rubbish'", "x'ff00'", "cast(x'ff' as text)", "9e999", "'[1'", "'[[1]]'", str(2**63 - 1), str(-(2**63))]
 
 REQUEST = AuditedRequest(
@@ -28,13 +28,13 @@ SESSION = AdminSession(id_hash="h1", token_name="ada", token_digest="d", role="o
 
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
-    """SQLite: PostgreSQL refuses what does not fit."""
+    """Only SQLite: PostgreSQL rejects values that do not fit."""
     return put_database(tmp_path / "nomad.db")
 
 
 @pytest.fixture
 def by_hand(store: Store, save_login: Callable[..., None], tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """Two characters with a route each, two sessions and two changes, and a way to write to them."""
+    """Two characters with a route each, two sessions and two changes, and a way to change them."""
     for character_id in (1, 2):
         save_login(character_id)
         store.documents.note_asked(character_id, ROUTE, due_ms=START_MS)
@@ -47,7 +47,7 @@ def by_hand(store: Store, save_login: Callable[..., None], tmp_path: Path) -> It
     connection.close()
 
 
-#: Of the second row of each table.
+#: Keys of the second row of each table.
 KEYS = {
     schema.characters: "character_id = 2",
     schema.logins: "character_id = 2",
@@ -57,55 +57,57 @@ KEYS = {
 }
 
 
-def test_every_table_that_is_read_together_is_tried() -> None:
+def test_every_table_that_is_read_together_is_tested() -> None:
     assert set(KEYS) == set(READ_TOGETHER)
 
 
 @pytest.mark.parametrize("table", READ_TOGETHER)
-def test_rubbish_in_any_column_spoils_no_other_row(store: Store, by_hand: sqlite3.Connection, table: sa.Table) -> None:
+def test_an_invalid_value_in_any_column_affects_no_other_row(
+    store: Store, by_hand: sqlite3.Connection, table: sa.Table
+) -> None:
     name, where = table.name, KEYS[table]
     keys = {column.name for column in table.primary_key}
-    tried = 0
+    tested = 0
     for column, kind in ((each.name, each.type) for each in table.c if each.name not in keys):
         (before,) = by_hand.execute(f"SELECT {column} FROM {name} WHERE {where}").fetchone()
         for rubbish in RUBBISH:
             try:
                 by_hand.execute(f"UPDATE {name} SET {column} = {rubbish} WHERE {where}")
             except sqlite3.IntegrityError:
-                # Refused where it would be written.
+                # Rejected at the write.
                 continue
-            tried += 1
-            said = f"{name}.{column} = {rubbish}"
-            assert 1 in [each.character_id for each in store.logins.characters()], said
+            tested += 1
+            case = f"{name}.{column} = {rubbish}"
+            assert 1 in [each.character_id for each in store.logins.characters()], case
             assert 1 in [
                 each.character_id for each in store.documents.due(asked_since_ms=0, queued_before_ms=0, limit=9)
-            ], said
-            assert all(isinstance(state, str) for state in store.logins.counts()), said
-            assert all(at_ms <= MAX_MS for at_ms in store.documents.oldest_synced_ms().values()), said
-            assert store.admin_sessions.find("h1") == SESSION, said
+            ], case
+            assert all(isinstance(state, str) for state in store.logins.counts()), case
+            assert all(at_ms <= MAX_MS for at_ms in store.documents.oldest_synced_ms().values()), case
+            assert store.admin_sessions.find("h1") == SESSION, case
             found, _ = store.audit.read(9)
-            assert [entry.id for entry in found] == [2, 1], said
-            assert {type(found[0].at_ms), type(found[0].status), type(found[0].path)} <= {int, str, type(None)}, said
+            assert [entry.id for entry in found] == [2, 1], case
+            assert {type(found[0].at_ms), type(found[0].status), type(found[0].path)} <= {int, str, type(None)}, case
             named = misfits(store.database)
             (kept,) = by_hand.execute(f"SELECT typeof({column}) FROM {name} WHERE {where}").fetchone()
             if kept in ("blob", "real") or (kept == "text" and isinstance(kind, sa.Integer | sa.Boolean)):
-                assert [each.partition(" ")[0] for each in named] == [name], said
+                assert [each.partition(" ")[0] for each in named] == [name], case
             by_hand.execute(f"UPDATE {name} SET {column} = ? WHERE {where}", (before,))
-    assert tried > 30
+    assert tested > 30
     assert misfits(store.database) == []
 
 
-def test_a_session_whose_end_cannot_be_read_lets_nobody_in(store: Store, by_hand: sqlite3.Connection) -> None:
-    # SQLite holds every text to be later than any instant.
+def test_a_session_with_an_unreadable_end_is_rejected(store: Store, by_hand: sqlite3.Connection) -> None:
+    # For SQLite, any text is later than any time.
     by_hand.execute("UPDATE admin_sessions SET expires_ms = 'never' WHERE id_hash = 'h2'")
     assert store.admin_sessions.find("h2") is None
 
 
-def test_an_entry_is_shown_as_far_as_it_can_be_read(store: Store, by_hand: sqlite3.Connection) -> None:
+def test_an_entry_is_shown_with_its_readable_values(store: Store, by_hand: sqlite3.Connection) -> None:
     by_hand.execute("UPDATE audit_log SET at_ms = 'noon', path = x'2f61ff' WHERE entry_id = 2")
     (entry, other), _ = store.audit.read(9)
     assert (entry.at_ms, entry.path, entry.actor) == (0, "/a\N{REPLACEMENT CHARACTER}", "ada")
-    assert (entry.error or "").startswith("changed by another hand")
+    assert (entry.error or "").startswith("another program changed this row")
     assert other.error is None
 
 

@@ -21,10 +21,10 @@ def session(id_hash: str) -> AdminSession:
     return AdminSession(id_hash=id_hash, token_name="ada", token_digest=DIGEST, role="viewer", expires_ms=2**50)
 
 
-def test_a_used_link_is_an_error_of_ours_and_a_taken_id_is_no_used_link(store: Store) -> None:
+def test_a_used_link_is_our_error_and_a_duplicate_id_is_not_a_used_link(store: Store) -> None:
     sessions = store.admin_sessions
     sessions.begin(session("a"), link="x")
-    with pytest.raises(LinkUsed, match="used before") as raised:
+    with pytest.raises(LinkUsed, match="already been used") as raised:
         sessions.begin(session("b"), link="x")
     assert isinstance(raised.value, NomadError)
     with pytest.raises(IntegrityError):
@@ -35,7 +35,7 @@ def test_a_token_is_revoked_once(store: Store) -> None:
     assert [store.admin_sessions.revoke(DIGEST, "ada", "otto") for _ in range(2)] == [True, False]
 
 
-def test_a_token_that_two_revoke_at_once_is_revoked_by_one(postgres_url: str, clock: ManualClock) -> None:
+def test_a_token_that_two_revoke_at_the_same_time_is_revoked_by_one(postgres_url: str, clock: ManualClock) -> None:
     store = Store(postgres_url, cipher=None, clock=clock)
     other = sa.create_engine(store.database.url)
     values = {"digest": "1" * 64, "name": "ada", "revoked_ms": 1, "by": "otto"}

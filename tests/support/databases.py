@@ -1,4 +1,4 @@
-"""SQLite files of this release's schema for tests, without the time that its migrations take."""
+"""SQLite files with this release's schema for tests, without the cost of its migrations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nomad_actors.store.database import Database
 
 
 def put_database(path: Path) -> str:
-    """Put an empty, migrated database at `path`, where none is; return its URL."""
+    """Create an empty, migrated database at `path` if there is none; return its URL."""
     make_directory(path.parent)
     make_file(path)
     path.write_bytes(_migrated())

@@ -1,4 +1,4 @@
-"""The admin as a process with one endpoint that fails by a fault of ours: nothing in Redis makes one fail any more."""
+"""The admin as a process with one endpoint that fails unexpectedly: no data in Redis makes one fail any more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nomad_actors.queues.bulk import Operations
 
 
 def fail(_: Operations) -> NoReturn:
-    """Raise what no part of ours expects."""
+    """Raise an error that our code does not expect."""
     raise RuntimeError("a fault of ours")
 
 

@@ -1,4 +1,4 @@
-"""Values whose own code raises, as applications have them by mistake: for all that makes text of such values."""
+"""Values whose own code raises, as applications have them by mistake."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dramatiq.encoder import JSONEncoder
 
 
 class OwnBase(BaseException):
-    """An application's own, outside of `Exception`."""
+    """An application's exception outside of `Exception`."""
 
 
 def _exit() -> BaseException:
     sys.exit(3)
 
 
-#: What code may raise that is asked for a text; each is called to make it.
+#: What foreign code may raise in `__str__`; each is called to create it.
 RAISED: tuple[Callable[[], BaseException], ...] = (
     ValueError,
     SystemExit,
@@ -35,7 +35,7 @@ RAISED: tuple[Callable[[], BaseException], ...] = (
 
 
 class HostileText:
-    """Has neither text nor representation."""
+    """An object whose `str` and `repr` raise."""
 
     def __init__(self, raised: Callable[[], BaseException]) -> None:
         self.raised = raised
@@ -47,7 +47,7 @@ class HostileText:
 
 
 def hostile_exceptions() -> list[Callable[[], BaseException]]:
-    """Return what makes exceptions that cannot be printed, or not as others are."""
+    """Return factories of exceptions that cannot be printed, or not in the usual way."""
 
     def syntax_error_of_bytes() -> BaseException:
         return SyntaxError("bad", ("file", 1, 2, b"bytes"))
@@ -112,7 +112,7 @@ def hostile_exceptions() -> list[Callable[[], BaseException]]:
 
 
 class MuteError(ValueError):
-    """Has no text."""
+    """An exception without a text."""
 
     def __init__(self, raised: Callable[[], BaseException]) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class MuteError(ValueError):
 
 @contextmanager
 def encoder_that_raises(raised: Callable[[], BaseException], where: str = "") -> Iterator[None]:
-    """Have messages that hold a text encoded by an application's own encoder, which raises."""
+    """Exceptions whose message is a text from an application's encoder that raises."""
 
     class Encoder(JSONEncoder):
         def encode(self, data: dict[str, Any]) -> bytes:
@@ -141,7 +141,7 @@ def encoder_that_raises(raised: Callable[[], BaseException], where: str = "") ->
 
 
 def cancelled_task() -> None:
-    """Raise as code in C does, which has no instruction that raises."""
+    """Raise as C code does, without a raise instruction."""
     loop = asyncio.new_event_loop()
     try:
         future = loop.create_future()

@@ -1,4 +1,4 @@
-"""A Redis whose disk runs full for a while: the kernel lets its files grow no further, as a full disk does."""
+"""A Redis whose disk is full for a while: the kernel stops its files from growing, as a full disk does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nomad_actors.processes.local_redis import LocalRedis, find_server
 
 
 def start(directory: Path) -> LocalRedis:
-    """Start an append-only Redis that survives a write which the kernel refuses."""
+    """Start an append-only Redis that survives a write that the kernel rejects."""
     directory.mkdir(parents=True, exist_ok=True)
     program = directory / "redis-server"
     program.write_text(f"#!/bin/sh\ntrap '' XFSZ\nexec '{find_server()}' \"$@\"\n", encoding="utf-8")
@@ -27,14 +27,14 @@ def start(directory: Path) -> LocalRedis:
 
 @contextmanager
 def full(server: LocalRedis) -> Iterator[None]:
-    """Let a server's disk be full for the time of a `with`; it has noticed when the block begins."""
+    """Make a server's disk full during the `with` block; the server has noticed it when the block begins."""
     assert server.process is not None
     pid, limit = server.process.pid, resource.RLIMIT_FSIZE
     before = resource.prlimit(pid, limit)
     with redis.Redis.from_url(server.url) as client:
         resource.prlimit(pid, limit, (1024, before[1]))
         try:
-            # The first fails after its answer.
+            # The first write fails only after its reply.
             for _ in range(2):
                 client.set("filler", b"." * 2048)
         except redis.ResponseError:

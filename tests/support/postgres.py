@@ -1,4 +1,4 @@
-"""A PostgreSQL server for tests, which can be frozen as a host that hangs is."""
+"""A PostgreSQL server for tests, which can be frozen like a hanging host."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from nomad_actors.processes.local_redis import free_port
 
 @dataclass(frozen=True)
 class Postgres:
-    """A server that runs."""
+    """A running server."""
 
     url: str
     data: Path
 
     def empty(self) -> None:
-        """Leave nothing in the database."""
+        """Remove everything from the database."""
         engine = sa.create_engine(self.url.replace("postgresql:", "postgresql+psycopg:"))
         with engine.begin() as connection:
             connection.exec_driver_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
@@ -35,9 +35,9 @@ class Postgres:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Freeze every process of it: connections stay open, connecting works, and nothing is ever answered."""
+        """Freeze all its processes: connections stay open, connecting works, but nothing is answered."""
         postmaster = psutil.Process(int((self.data / "postmaster.pid").read_text().split()[0]))
-        # The one that starts others first.
+        # The process that starts the others first.
         stopped = [postmaster]
         _send(signal.SIGSTOP, stopped)
         try:
@@ -50,46 +50,46 @@ class Postgres:
 
 def _send(number: signal.Signals, processes: list[psutil.Process]) -> None:
     for process in processes:
-        # One that served a connection that was just closed may be gone.
+        # The process of a connection that was just closed may be gone.
         with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
 
 
 def programs() -> Path:
-    """Return the directory of PostgreSQL's programs; skips the test where it is not installed."""
+    """Return the directory of PostgreSQL's programs; skip the test if it is not installed."""
     found = shutil.which("initdb")
-    places = [Path(found).resolve().parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    place = next((place for place in reversed(places) if (place / "initdb").exists()), None)
-    if place is None:
+    directories = [Path(found).resolve().parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    directory = next((directory for directory in reversed(directories) if (directory / "initdb").exists()), None)
+    if directory is None:
         if os.environ.get("NOMAD_REQUIRE_ALL") == "1":
             pytest.fail("no postgres found")
         pytest.skip("postgres is not installed")
-    return place
+    return directory
 
 
 def serve() -> Iterator[Postgres]:
-    """Serve an empty database; skips the test where PostgreSQL is not installed."""
-    place = programs()
-    # Not below pytest's own directory, which any pytest that starts, also one that a test starts, closes to others.
+    """Serve an empty database; skip the test if PostgreSQL is not installed."""
+    bin_directory = programs()
+    # Not below pytest's own directory: every starting pytest, even one started by a test, closes that to others.
     with tempfile.TemporaryDirectory(prefix="nomad-postgres-") as directory:
-        yield from _serve(place, Path(directory))
+        yield from _serve(bin_directory, Path(directory))
 
 
-def _serve(place: Path, directory: Path) -> Iterator[Postgres]:
+def _serve(bin_directory: Path, directory: Path) -> Iterator[Postgres]:
     # PostgreSQL refuses to run as root.
     user = "nobody" if os.getuid() == 0 else None
     if user:
         shutil.chown(directory, user)
     data, port = directory / "data", free_port()
     subprocess.run(
-        [place / "initdb", "-D", data, "-U", "nomad", "--auth", "trust", "--no-sync"],
+        [bin_directory / "initdb", "-D", data, "-U", "nomad", "--auth", "trust", "--no-sync"],
         check=True,
         user=user,
         stdout=subprocess.DEVNULL,
         cwd=directory,
     )
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
-    control = [str(place / "pg_ctl"), "-D", str(data)]
+    control = [str(bin_directory / "pg_ctl"), "-D", str(data)]
     subprocess.run(
         [*control, "-w", "-o", options, "-l", str(directory / "log"), "start"],
         check=True,

@@ -1,4 +1,4 @@
-"""Starts our programs as processes for a test, with an environment of their own, and ends them with it."""
+"""Starts our programs as processes for a test, with a separate environment, and stops them afterwards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def environ_for(directory: Path, redis_url: str, **more: str) -> dict[str, str]:
-    """Return the environment of a program that keeps everything in `directory`."""
+    """Return the environment of a program that keeps all its files in `directory`."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(directory),
@@ -31,7 +31,7 @@ def environ_for(directory: Path, redis_url: str, **more: str) -> dict[str, str]:
 
 @contextmanager
 def program(arguments: list[str], environ: Mapping[str, str], directory: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `python -m <arguments>` for the time of a `with`; its output goes to `output.log` in `directory`."""
+    """Run `python -m <arguments>` during the `with` block; its output goes to `output.log` in `directory`."""
     with (directory / "output.log").open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments],

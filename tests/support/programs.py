@@ -1,4 +1,4 @@
-"""Programs that a test needs and that a machine may lack."""
+"""Optional programs that some tests need."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 
 def program(name: str) -> str:
-    """Return the path of an optional program; the test is skipped, with its name, where it is missing."""
+    """Return the path of an optional program; skip the test if it is missing."""
     found = shutil.which(name)
     if found is None:
         pytest.skip(f"{name} is not installed")

@@ -1,4 +1,4 @@
-"""With NOMAD_REQUIRE_ALL=1, a test that is skipped for want of a program fails the run."""
+"""With NOMAD_REQUIRE_ALL=1, a test that is skipped because of a missing program fails the run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Turn a skip into a failure when everything is required."""
+    """Turn a skip into a failure if everything is required."""
     report = yield
     if report.skipped and os.environ.get("NOMAD_REQUIRE_ALL") == "1" and not hasattr(report, "wasxfail"):
         report.outcome = "failed"

@@ -1,4 +1,4 @@
-"""A Sentry project of our own: receives real envelopes over HTTP and keeps what they hold."""
+"""A local Sentry project that receives real envelopes over HTTP and stores their content."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SentryProject:
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def receive(self, envelope: bytes) -> None:
-        """Keep an envelope: its first line is its head, then two lines an item."""
+        """Store an envelope: the first line is its header, then two lines per item."""
         self.text += envelope.decode()
         lines = envelope.splitlines()[1:]
         for head, item in zip(lines[::2], lines[1::2], strict=False):

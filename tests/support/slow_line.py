@@ -1,4 +1,4 @@
-"""A line to Redis on which every answer takes its time; it counts how often somebody waited for one."""
+"""A proxy to Redis that delays every reply and counts round trips."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Self
 
 
 class SlowLine:
-    """Forwards to a port for the time of a `with`; each answer is kept back for `delay_seconds`."""
+    """Forwards to a port during the `with` block; each reply is delayed by `delay_seconds`."""
 
     def __init__(self, target_port: int) -> None:
         self.delay_seconds = 0.0
-        #: Round trips: how often a connection asked anew after an answer.
+        #: Round trips: how often a connection sent a request after a reply.
         self.trips = 0
         self._target_port = target_port
         self._sockets: list[socket.socket] = []
@@ -22,16 +22,14 @@ class SlowLine:
 
     @property
     def url(self) -> str:
-        """Redis' URL, through this line."""
+        """The URL of Redis through this proxy."""
         return f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
 
     def __enter__(self) -> Self:
-        """Begin to forward."""
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Cut everything."""
         for each in (self._listener, *self._sockets):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -45,17 +43,17 @@ class SlowLine:
                 self._sockets += [client, server]
                 answered = threading.Event()
                 answered.set()
-                threading.Thread(target=self._ask, args=(client, server, answered), daemon=True).start()
-                threading.Thread(target=self._answer, args=(server, client, answered), daemon=True).start()
+                threading.Thread(target=self._forward_requests, args=(client, server, answered), daemon=True).start()
+                threading.Thread(target=self._forward_replies, args=(server, client, answered), daemon=True).start()
 
-    def _ask(self, client: socket.socket, server: socket.socket, answered: threading.Event) -> None:
+    def _forward_requests(self, client: socket.socket, server: socket.socket, answered: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while asked := client.recv(1 << 16):
                 self.trips += answered.is_set()
                 answered.clear()
                 server.sendall(asked)
 
-    def _answer(self, server: socket.socket, client: socket.socket, answered: threading.Event) -> None:
+    def _forward_replies(self, server: socket.socket, client: socket.socket, answered: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while answer := server.recv(1 << 16):
                 time.sleep(self.delay_seconds)

@@ -1,4 +1,4 @@
-"""Lets a process of root's obey the rights of files, as anybody else's does."""
+"""Lets a process of root obey file permissions like any other user's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _OVERRIDES = (1, 2)  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
 
 
 def obey_file_rights() -> None:
-    """Between fork and exec: take from root what lets it write to any file."""
+    """Between fork and exec, drop root's permission to write to any file."""
     if os.getuid() == 0:
         for capability in _OVERRIDES:
             if _LIBC.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:

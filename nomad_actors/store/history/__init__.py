@@ -1,4 +1,4 @@
-"""Which routes' answers become rows, and how; the other routes are kept as documents only."""
+"""The routes whose responses become rows; other routes are stored only as documents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["EVERYTHING", "Changes", "UnexpectedRow", "Window", "absorb", "renew"
 
 
 class Absorb(Protocol):
-    """Turns an answer into rows within the caller's transaction; the same answer twice changes nothing."""
+    """Turns a response into rows within the caller's transaction; the same response twice changes nothing."""
 
     def __call__(
         self, connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window
@@ -45,16 +45,16 @@ _BY_ROUTE: Mapping[str, Absorb] = MappingProxyType(
 
 
 def absorb(connection: Connection, route: str, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
-    """Keep the rows of `body`, if its route has any.
+    """Save the rows of `body`, if its route has any.
 
     Raises `UnexpectedRow`.
     """
-    keep = _BY_ROUTE.get(route)
-    return keep(connection, character_id, body, as_of_ms, window) if keep else Changes()
+    save = _BY_ROUTE.get(route)
+    return save(connection, character_id, body, as_of_ms, window) if save else Changes()
 
 
 def renew(connection: Connection, route: str, character_id: int, as_of_ms: int, window: Window) -> Changes:
-    """Draw what follows from an answer being unchanged as of `as_of_ms`."""
+    """Save the consequences of a response that is unchanged as of `as_of_ms`."""
     if route == ORDERS_HISTORY:
         return decide_missing(connection, character_id, as_of_ms, window)
     return Changes()

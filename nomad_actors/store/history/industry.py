@@ -41,13 +41,13 @@ _JOBS = RowKind(
 
 
 def absorb_jobs(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
-    """Keep the jobs of `body` started in `window`; a job that ESI no longer lists stays as it was."""
+    """Save the jobs of `body` that started in `window`; jobs that ESI no longer lists stay unchanged."""
     stored = stored_by_key(connection, industry_jobs, "job_id", character_id)
     rows, events = [], []
     for each in body:
         row = {**_JOBS.read(character_id, each), "as_of_ms": as_of_ms}
         old = stored.get(row["job_id"])
-        if not window.holds(row["start_ms"]) or (old is not None and old.as_of_ms > as_of_ms):
+        if not window.contains(row["start_ms"]) or (old is not None and old.as_of_ms > as_of_ms):
             continue
         rows.append(row)
         if old is None or old.status != row["status"]:

@@ -1,9 +1,8 @@
-"""Market orders and what became of them.
+"""Market orders and their outcomes.
 
-ESI lists open orders, and in another answer the cancelled and expired ones of 90 days; an order that was
-filled is in neither. So an open order that a complete, newer answer no longer has is noted as missing, and
-only when an answer of the history that is newer than that does not have it either, it was filled, or had
-run out.
+ESI lists open orders and, in another response, those cancelled or expired in the last 90 days; a filled order is in
+neither. So an open order that is not in a complete, newer response is marked as missing. Only if an even newer response
+of the history does not contain it either, it was filled, or has expired if its duration had passed.
 """
 
 from __future__ import annotations
@@ -41,37 +40,37 @@ _WATCHED = ("price", "volume_remain", "volume_total", "issued_ms", "duration")
 
 
 def absorb_open(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
-    """Keep the open orders of `body`, the changes since last time, and which ones are missing."""
+    """Save the open orders of `body` and their changes, and mark the missing ones."""
     stored = stored_by_key(connection, market_orders, "order_id", character_id)
     listed = [_read(character_id, each, "open", as_of_ms) for each in body]
     rows, events = [], []
     for row in listed:
         old = stored.get(row["order_id"])
-        if not window.holds(row["issued_ms"]) or (old is not None and not _may_be_open(old, as_of_ms)):
+        if not window.contains(row["issued_ms"]) or (old is not None and not _may_be_open(old, as_of_ms)):
             continue
         rows.append(row)
         events += _events_of_open(row, old)
     upsert(connection, market_orders, rows)
-    _note_missing(connection, [stored[i] for i in stored.keys() - {r["order_id"] for r in listed}], as_of_ms, window)
+    _mark_missing(connection, [stored[i] for i in stored.keys() - {r["order_id"] for r in listed}], as_of_ms, window)
     return _record(connection, rows, stored, events)
 
 
 def absorb_closed(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
-    """Keep the cancelled and expired orders of `body`, and decide on the missing ones."""
+    """Save the cancelled and expired orders of `body`, and close the missing ones."""
     stored = stored_by_key(connection, market_orders, "order_id", character_id)
     listed = [_read(character_id, each, each.get("state", "expired"), as_of_ms) for each in body]
-    rows = [row for row in listed if window.holds(row["issued_ms"])]
+    rows = [row for row in listed if window.contains(row["issued_ms"])]
     events = []
     for row in rows:
         old = stored.get(row["order_id"])
-        # A closed order stays closed, so an older answer is believed as well.
+        # A closed order stays closed, so an older response is valid too.
         row["as_of_ms"] = max(as_of_ms, old.as_of_ms if old is not None else 0)
         if old is None or old.state != row["state"]:
             events.append(_event(row, row["state"], _difference(row, old)))
     upsert(connection, market_orders, rows)
     changes = _record(connection, rows, stored, events)
     return changes + decide_missing(
-        connection, character_id, as_of_ms, window, but_not={row["order_id"] for row in listed}
+        connection, character_id, as_of_ms, window, exclude={row["order_id"] for row in listed}
     )
 
 
@@ -80,9 +79,9 @@ def decide_missing(
     character_id: int,
     as_of_ms: int,
     window: Window,
-    but_not: Iterable[int] = (),
+    exclude: Iterable[int] = (),
 ) -> Changes:
-    """Close the orders that were missing when the history, as of `as_of_ms`, did not have them either."""
+    """Close the missing orders that the history, as of `as_of_ms`, does not contain either."""
     missing = connection.execute(
         sa.select(market_orders).where(
             market_orders.c.character_id == character_id,
@@ -90,7 +89,7 @@ def decide_missing(
             market_orders.c.missing_since_ms <= as_of_ms,
         )
     ).all()
-    gone = [row for row in missing if window.holds(row.issued_ms) and row.order_id not in set(but_not)]
+    gone = [row for row in missing if window.contains(row.issued_ms) and row.order_id not in set(exclude)]
     events = [_close(connection, row) for row in gone]
     return _record(connection, [], {}, events) + Changes(changed=len(gone))
 
@@ -102,9 +101,9 @@ def _read(character_id: int, each: Any, state: str, as_of_ms: int) -> dict[str, 
 
 
 def _may_be_open(old: Row[Any], as_of_ms: int) -> bool:
-    """Whether an answer of `as_of_ms` that lists this order as open is to be believed."""
-    closed_for_sure = old.state != "open" and not old.inferred
-    return not closed_for_sure and bool(old.as_of_ms <= as_of_ms)
+    """Return whether a response of `as_of_ms` that lists this order as open is valid."""
+    is_known_closed = old.state != "open" and not old.inferred
+    return not is_known_closed and bool(old.as_of_ms <= as_of_ms)
 
 
 def _events_of_open(row: dict[str, Any], old: Row[Any] | None) -> list[dict[str, Any]]:
@@ -126,14 +125,14 @@ def _difference(row: dict[str, Any], old: Row[Any] | None) -> dict[str, Any] | N
     return {name: [before[name], row[name]] for name in _WATCHED if before[name] != row[name]} or None
 
 
-def _note_missing(connection: Connection, absent: list[Row[Any]], as_of_ms: int, window: Window) -> None:
+def _mark_missing(connection: Connection, absent: list[Row[Any]], as_of_ms: int, window: Window) -> None:
     newly = [
         row.order_id
         for row in absent
         if row.state == "open"
         and row.missing_since_ms is None
         and row.as_of_ms < as_of_ms
-        and window.holds(row.issued_ms)
+        and window.contains(row.issued_ms)
     ]
     if newly:
         connection.execute(
@@ -144,15 +143,15 @@ def _note_missing(connection: Connection, absent: list[Row[Any]], as_of_ms: int,
 
 
 def _close(connection: Connection, row: Row[Any]) -> dict[str, Any]:
-    ran_out = row.issued_ms + row.duration * _DAY_MS <= row.missing_since_ms
-    state = "expired" if ran_out else "filled"
-    remain = row.volume_remain if ran_out else 0
+    has_expired = row.issued_ms + row.duration * _DAY_MS <= row.missing_since_ms
+    state = "expired" if has_expired else "filled"
+    remain = row.volume_remain if has_expired else 0
     connection.execute(
         sa.update(market_orders)
         .where(market_orders.c.character_id == row.character_id, market_orders.c.order_id == row.order_id)
         .values(state=state, inferred=True, volume_remain=remain)
     )
-    changes = None if ran_out else {"volume_remain": [row.volume_remain, 0]}
+    changes = None if has_expired else {"volume_remain": [row.volume_remain, 0]}
     return {
         "character_id": row.character_id,
         "order_id": row.order_id,

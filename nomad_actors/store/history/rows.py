@@ -1,4 +1,4 @@
-"""Turning ESI's rows into our columns: what must be there, what may be, and what we do not know yet."""
+"""Conversion of ESI's rows to our columns: required, optional and unknown fields."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ...errors import NomadError
 
 
 class UnexpectedRow(NomadError):
-    """Raised when a row of ESI's lacks what its documentation requires; nothing of its answer is kept."""
+    """Raised if a row from ESI lacks a documented field; nothing of its response is saved."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """The times whose rows are kept, in milliseconds, both ends included; open where None."""
+    """The time range whose rows are saved (ms, both ends inclusive; None means no limit)."""
 
     from_ms: int | None = None
     to_ms: int | None = None
@@ -29,8 +29,8 @@ class Window:
         """Whether no row is left out."""
         return self.from_ms is None and self.to_ms is None
 
-    def holds(self, at_ms: int) -> bool:
-        """Whether a row of this time is kept."""
+    def contains(self, at_ms: int) -> bool:
+        """Return whether a row of this time is saved."""
         after_start = self.from_ms is None or at_ms >= self.from_ms
         return after_start and (self.to_ms is None or at_ms <= self.to_ms)
 
@@ -40,7 +40,7 @@ EVERYTHING = Window()
 
 @dataclass(frozen=True)
 class Changes:
-    """What an answer did to the history: rows in it (within the window), new ones, changed ones, events."""
+    """The effect of a response on the history: its rows in the window, new rows, changed rows, events."""
 
     seen: int = 0
     new: int = 0
@@ -58,7 +58,7 @@ class Changes:
 
 @dataclass(frozen=True)
 class RowKind:
-    """How rows of one kind are read: ESI's field names, and our column where it differs."""
+    """How rows of one kind are read: ESI's field names, and our columns if they differ."""
 
     name: str
     required: Sequence[str]
@@ -66,13 +66,13 @@ class RowKind:
     #: ESI's date fields and our columns for them, in milliseconds.
     dates: Mapping[str, str] = field(default_factory=dict)
     optional_dates: Mapping[str, str] = field(default_factory=dict)
-    #: Fields that are read elsewhere, or not kept.
+    #: Fields that are read elsewhere or not saved.
     ignored: Sequence[str] = ()
 
     def read(self, character_id: int, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return the columns of `row`.
 
-        Raises `UnexpectedRow` naming what is missing or wrong.
+        Raises `UnexpectedRow` with the missing or invalid field.
         """
         try:
             columns: dict[str, Any] = {"character_id": character_id}
@@ -96,8 +96,8 @@ class RowKind:
 
 def to_ms(text: str) -> int:
     """Return ESI's time (RFC 3339, UTC) in milliseconds."""
-    moment = datetime.fromisoformat(text)
-    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
+    time = datetime.fromisoformat(text)
+    return int(time.replace(tzinfo=time.tzinfo or UTC).timestamp() * 1000)
 
 
 def stored_by_key(connection: Connection, table: sa.Table, key: str, character_id: int) -> dict[int, Row[Any]]:

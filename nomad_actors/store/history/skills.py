@@ -1,7 +1,7 @@
-"""Skill history, which ESI does not have: the differences between one answer and the next.
+"""Skill history, which ESI does not provide: the differences between consecutive responses.
 
-The first answer is the baseline and gives no events. Deltas are signed: extraction takes skillpoints away.
-A skill that an answer no longer lists counts as fallen to nothing.
+The first response is the baseline and adds no events. Deltas are signed: extraction removes skillpoints.
+A skill that a response no longer lists counts as dropped to zero.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from .rows import Changes, UnexpectedRow, Window, stored_by_key
 
 
 def absorb_skills(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
-    """Keep the skills of `body`, if it is newer than what is kept and lies in `window`."""
+    """Save the skills of `body`, if it is in `window` and newer than the saved ones."""
     stored = stored_by_key(connection, skill_levels, "skill_id", character_id)
     newest_ms = max((row.as_of_ms for row in stored.values()), default=0)
-    if not window.holds(as_of_ms) or newest_ms > as_of_ms:
+    if not window.contains(as_of_ms) or newest_ms > as_of_ms:
         return Changes()
     rows = _rows(character_id, body, as_of_ms)
     listed = {row["skill_id"] for row in rows}
-    gone = [_fallen(row, as_of_ms) for skill_id, row in stored.items() if skill_id not in listed]
+    gone = [_dropped(row, as_of_ms) for skill_id, row in stored.items() if skill_id not in listed]
     events = [event for row in [*rows, *gone] if (event := _event(row, stored.get(row["skill_id"])))]
     upsert(connection, skill_levels, [*rows, *gone])
     is_baseline = not stored
     if events and not is_baseline:
         connection.execute(sa.insert(skill_events), events)
-    _keep_total(connection, character_id, body, as_of_ms)
+    _save_total(connection, character_id, body, as_of_ms)
     return Changes(
         seen=len(rows),
         new=sum(row["skill_id"] not in stored for row in rows),
@@ -56,9 +56,9 @@ def _rows(character_id: int, body: Any, as_of_ms: int) -> list[dict[str, Any]]:
         raise UnexpectedRow(f"the skills have no {error}") from error
 
 
-def _fallen(row: Row[Any], as_of_ms: int) -> dict[str, Any]:
-    nothing = {"active_level": 0, "trained_level": 0, "skillpoints": 0, "as_of_ms": as_of_ms}
-    return {**row._mapping, **nothing}
+def _dropped(row: Row[Any], as_of_ms: int) -> dict[str, Any]:
+    zeros = {"active_level": 0, "trained_level": 0, "skillpoints": 0, "as_of_ms": as_of_ms}
+    return {**row._mapping, **zeros}
 
 
 def _event(row: dict[str, Any], old: Row[Any] | None) -> dict[str, Any] | None:
@@ -76,7 +76,7 @@ def _event(row: dict[str, Any], old: Row[Any] | None) -> dict[str, Any] | None:
     }
 
 
-def _keep_total(connection: Connection, character_id: int, body: Any, as_of_ms: int) -> None:
+def _save_total(connection: Connection, character_id: int, body: Any, as_of_ms: int) -> None:
     total = {"total_sp": body.get("total_sp", 0), "unallocated_sp": body.get("unallocated_sp", 0)}
     last = connection.execute(
         sa.select(skill_totals.c.total_sp, skill_totals.c.unallocated_sp)

@@ -1,4 +1,4 @@
-"""The wallet's journal and transactions: rows that never change once ESI has shown them."""
+"""The wallet's journal and transactions: their rows never change."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ _TRANSACTIONS = RowKind(
 
 
 def absorb_journal(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
-    """Keep the journal entries of `body` that lie in `window`."""
+    """Save the journal entries of `body` in `window`."""
     return _absorb(connection, wallet_journal, _JOURNAL, "id", character_id, body, window)
 
 
 def absorb_transactions(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
-    """Keep the transactions of `body` that lie in `window`."""
+    """Save the transactions of `body` in `window`."""
     return _absorb(connection, wallet_transactions, _TRANSACTIONS, "transaction_id", character_id, body, window)
 
 
@@ -63,9 +63,9 @@ def _absorb(
     body: Any,
     window: Window,
 ) -> Changes:
-    # By key first: pages that moved while they were read show a row twice.
+    # By key first: a row may be on two pages if the pages changed while they were read.
     read = {row[key]: row for row in (kind.read(character_id, each) for each in body)}
-    rows = [row for row in read.values() if window.holds(row["date_ms"])]
+    rows = [row for row in read.values() if window.contains(row["date_ms"])]
     known = known_keys(connection, table, key, character_id, rows)
     upsert(connection, table, rows)
     return Changes(seen=len(rows), new=sum(row[key] not in known for row in rows))

@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create everything."""
+    """Create all tables."""
     op.create_table(
         "characters",
         sa.Column("character_id", sa.BigInteger(), autoincrement=False, nullable=False),

@@ -1,4 +1,4 @@
-"""The sandbox' parts in one place, made once per app and handed to each blueprint."""
+"""The sandbox's state, created once per app and passed to each blueprint."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .limits import ErrorLimit, TokenBuckets
 from .tokens import Signer
 from .world.characters import World
 
-KEPT_REQUESTS = 20_000
+MAX_LOGGED_REQUESTS = 20_000
 
 
 @dataclass(frozen=True)
-class Heard:
-    """One request that was answered: what tests look at to see who asked for what."""
+class LoggedRequest:
+    """One request in the log, for the assertions of tests."""
 
     method: str
     path: str
@@ -33,31 +33,31 @@ class RequestLog:
     """The last requests, oldest first."""
 
     def __init__(self) -> None:
-        self._heard: deque[Heard] = deque(maxlen=KEPT_REQUESTS)
+        self._requests: deque[LoggedRequest] = deque(maxlen=MAX_LOGGED_REQUESTS)
         self._lock = threading.Lock()
 
-    def add(self, heard: Heard) -> None:
-        """Remember one request."""
+    def add(self, heard: LoggedRequest) -> None:
+        """Add a request."""
         with self._lock:
-            self._heard.append(heard)
+            self._requests.append(heard)
 
     def clear(self) -> None:
-        """Forget all requests."""
+        """Remove all requests."""
         with self._lock:
-            self._heard.clear()
+            self._requests.clear()
 
-    def all(self) -> list[Heard]:
-        """Return the remembered requests."""
+    def all(self) -> list[LoggedRequest]:
+        """Return the logged requests."""
         with self._lock:
-            return list(self._heard)
+            return list(self._requests)
 
     def as_json(self) -> list[dict[str, object]]:
-        """Return the remembered requests as JSON objects."""
+        """Return the logged requests as JSON objects."""
         return [asdict(heard) for heard in self.all()]
 
 
-class Parts:
-    """World, clock, caches, limits, logins, faults and the log of one sandbox."""
+class SandboxState:
+    """The world, clock, caches, limits, logins, faults and request log of one sandbox."""
 
     def __init__(self, *, seed: int, characters: int, clock: SandboxClock, enforce_limits: bool) -> None:
         self.clock = clock

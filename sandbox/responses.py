@@ -1,4 +1,4 @@
-"""How the sandbox writes answers: compact JSON, errors in ESI's form."""
+"""The sandbox's responses: compact JSON, errors in ESI's format."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ if TYPE_CHECKING:
 
 
 class NotModified(Response):
-    """A 304 that says `Last-Modified`, as ESI's do; werkzeug would drop it as a header of the body."""
+    """A 304 with `Last-Modified`, as ESI sends it; werkzeug would drop that header."""
 
     def __init__(self, headers: dict[str, str]) -> None:
         super().__init__(status=304, headers=headers)
 
     def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
-        """Return the headers to send."""
         headers = super().get_wsgi_headers(environ)
         headers["Last-Modified"] = self.headers["Last-Modified"]
         return headers
 
 
-class Refusal(Exception):
-    """Raised to answer a request with an error in ESI's form."""
+class RequestError(Exception):
+    """Raised to respond with an error in ESI's format."""
 
     def __init__(self, status: int, error: str, *, headers: dict[str, str] | None = None) -> None:
         super().__init__(error)
@@ -34,16 +33,16 @@ class Refusal(Exception):
         self.error = error
         self.headers = headers or {}
 
-    def answer(self) -> Response:
-        """Return the error's answer."""
+    def response(self) -> Response:
+        """Return the error response."""
         return as_json({"error": self.error}, status=self.status, headers=self.headers)
 
 
 def dump(document: object) -> bytes:
-    """Write a document as the bytes that are sent and hashed."""
+    """Return a document as JSON bytes, which are sent and hashed."""
     return json.dumps(document, separators=(",", ":")).encode()
 
 
 def as_json(document: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return an answer that holds one JSON document."""
+    """Return a response with a JSON document."""
     return Response(dump(document), status=status, headers=headers, mimetype="application/json")
