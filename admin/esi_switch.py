@@ -1,4 +1,4 @@
-"""The switch of everything that talks to ESI, as it stands: in each queue of its own, so that some may lack it."""
+"""The ESI switch: it pauses every queue that uses ESI. Each queue stores its own pause, so some may lack it."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from nomad_actors.queues import Queues
 
 @dataclass(frozen=True)
 class EsiSwitch:
-    """The queues that talk to ESI or its login, and the switch's pause in those that have it."""
+    """The queues that use ESI or EVE SSO, and the switch's pause of each queue that has one."""
 
     queues: Sequence[str]
     pauses: Mapping[str, Pause]
 
     @property
     def running(self) -> list[str]:
-        """The queues that the switch does not hold: all while it is off; one that is new, or was not reached, else."""
+        """The queues that the switch does not pause: all while it is off, else new or unreached ones."""
         return [name for name in self.queues if name not in self.pauses]
 
     @property
     def is_paused(self) -> bool:
-        """Whether the switch holds all of them."""
+        """True if the switch pauses all of them."""
         return bool(self.queues) and not self.running
 
     @property
     def pause(self) -> Pause | None:
-        """The pause that was set last, where any queue has one."""
+        """The most recent pause; None if no queue has one."""
         return max(self.pauses.values(), key=lambda each: each.since_ms, default=None)
 
 
 def esi_switch(queues: Queues) -> EsiSwitch:
-    """Return how the switch stands.
+    """Read the state of the switch.
 
     Raises `Unavailable`.
     """
