@@ -50,7 +50,7 @@ def confirm() -> str:
     return render_template(
         "confirm.html",
         question=f"{query.action.capitalize()} {'' if is_exact else 'up to '}{counted(count, 'job')}?",
-        facts=[*facts, ("Speed", f"{Wish.per_second} jobs a second; it can be stopped")],
+        facts=[*facts, ("Speed", f"{Wish.per_second} jobs a second; you can stop the operation")],
         action=f"{queue_path(query.queue)}/bulk",
         fields=[(name, value) for name, value in fields if name != "queue"],
         verb=f"{query.action.capitalize()} them",

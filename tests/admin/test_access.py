@@ -180,7 +180,7 @@ def test_no_job_id_displaces_the_action_in_its_audit_entry(remote: FlaskClient, 
         query = f"queue=token-refresh&endpoint=cancel&jobId={quote(entry.job_id or '')}&limit=1"
         shown = remote.get(f"/admin/jobs/audit?{query}", headers=bearer("vera")).get_json()["entries"]
         assert [each["id"] for each in shown] == [str(entry.id)]
-    assert f"{len(raw)} bytes, {sha256(raw).hexdigest()[:12]}" in remote.get("/admin/audit").text
+    assert f"{len(raw)} bytes, SHA-256 {sha256(raw).hexdigest()[:12]}" in remote.get("/admin/audit").text
 
 
 def test_audit_entries_are_found_by_queue_job_and_endpoint(remote: FlaskClient) -> None:

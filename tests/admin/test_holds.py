@@ -56,7 +56,7 @@ def test_an_esi_queue_that_is_not_paused_is_shown_and_can_be_paused(operator: Fl
     assert (switch["isPaused"], switch["running"]) == (False, ["esi-refresh"])
     assert switch["pauses"]["token-refresh"] == switch["pause"]
     page = text_of(operator.get("/admin/").text)
-    assert "token-refresh paused by local" in page
+    assert "token-refresh: paused by local" in page
     assert "Not paused: esi-refresh. To pause all ESI queues, pause them again." in page
     assert "Resume all ESI queues" in page
     assert "are paused until it is resumed" in press(operator, "/admin/", "/admin/esi/pause")
