@@ -77,11 +77,11 @@ def _read_texts(values: MultiDict[str, str], model: type[InputT], what: str) -> 
     schema = _schema_of(model)
     allowed = field_names(schema)
     repeatable = repeatable_names(model)
-    for name, given in values.lists():
+    for name, sent in values.lists():
         if name not in allowed:
             raise BadInput(f"unknown {what} {name!r} (accepted: {_join(allowed)})", accepted=allowed)
-        if len(given) > 1 and name not in repeatable:
-            raise BadInput(f"{what} {name!r} is given {len(given)} times (accepted: once)")
+        if len(sent) > 1 and name not in repeatable:
+            raise BadInput(f"{what} {name!r} is given {len(sent)} times (accepted: once)")
     texts = values.to_dict()
     typed = {
         name: values.getlist(name) if name in repeatable else _convert(text, schema_at(schema, (name,)))
@@ -97,11 +97,11 @@ def read_headers(request: Request, model: type[HeadersT]) -> HeadersT:
     """
     values: dict[str, str] = {}
     for name in field_names(model.model_json_schema()):
-        given = request.headers.getlist(name)
-        if len(given) > 1 or given == [""]:
-            wrong = "empty" if given == [""] else "given twice"
+        sent = request.headers.getlist(name)
+        if len(sent) > 1 or sent == [""]:
+            wrong = "empty" if sent == [""] else "given twice"
             raise BadInput(f"header {name} is {wrong} (accepted: one value, or leave the header out)")
-        values |= {name: given[0]} if given else {}
+        values |= {name: sent[0]} if sent else {}
     return model.model_validate(values)
 
 

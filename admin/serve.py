@@ -83,8 +83,8 @@ def serve(web: Flask, listener: socket.socket, *, on_ready: Callable[[], None], 
 def _raise_file_limit() -> None:
     """Raise the limit of open files to what the connections may need, as far as this host allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = LIMITS.files()
+    needed = LIMITS.files()
     if resource.RLIM_INFINITY not in (soft, hard):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, wanted)), hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, needed)), hard))
     elif soft != resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))

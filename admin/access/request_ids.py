@@ -17,8 +17,8 @@ _VALID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 def begin() -> None:
     """Take the caller's id if it is valid, else create one, and add it to all log lines of this request."""
-    given = request.headers.get(HEADER, "")
-    g.request_id = given if _VALID.fullmatch(given) else uuid.uuid4().hex
+    header = request.headers.get(HEADER, "")
+    g.request_id = header if _VALID.fullmatch(header) else uuid.uuid4().hex
     g.begun_mono_ms = mono_ms()
     g.bound_before = structlog.contextvars.bind_contextvars(request_id=g.request_id)
 

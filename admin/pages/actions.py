@@ -16,7 +16,7 @@ from ..inputs import Query, read_query
 from ..links import job_path, queue_path, schedule_path
 from ..parts import all_queues
 from ..schedules import schedules
-from .form_action import FormAction, whole
+from .form_action import FormAction, require_int
 
 pages = Blueprint("pages_actions", __name__)
 
@@ -24,14 +24,14 @@ MINUTE_MS = 60_000
 MAX_MINUTES = 5_256_000
 
 
-class ToRemove(Query):
+class RemoveQuery(Query):
     """The job to remove."""
 
     queue: str = ""
     job: str = ""
 
 
-class ToClean(Query):
+class CleanQuery(Query):
     """The jobs to remove. All fields are text, so that a wrong one gets a readable error."""
 
     queue: str = ""
@@ -73,7 +73,7 @@ def cancel(queue: str, job_id: str) -> Response:
 @pages.get("/admin/confirm/remove")
 def confirm_remove() -> str:
     """Ask for confirmation before removing a job."""
-    query = read_query(request, ToRemove)
+    query = read_query(request, RemoveQuery)
     queue, job_id = query.queue, query.job
     found = all_queues().get_queue(queue).get(job_id)
     if found is None:
@@ -102,7 +102,7 @@ def remove(queue: str, job_id: str) -> Response:
 @pages.get("/admin/confirm/clean")
 def confirm_clean() -> str:
     """Ask for confirmation before removing old jobs."""
-    query = read_query(request, ToClean)
+    query = read_query(request, CleanQuery)
     queue = all_queues().get_queue(query.queue)
     status, minutes, limit = _what_to_clean(query.status, {"minutes": query.minutes, "limit": query.limit}.get)
     count = queue.counts()[status]
@@ -168,5 +168,5 @@ def _what_to_clean(status: str | None, get: Callable[[str], str | None]) -> tupl
     """
     if status not in CLEANABLE:
         raise BadInput(f"status {status!r:.80} is unusable (accepted: {', '.join(CLEANABLE)})", accepted=CLEANABLE)
-    minutes = whole("minutes", get("minutes"), 0, MAX_MINUTES)
-    return status, minutes, whole("limit", get("limit"), 1, MAX_CLEAN_LIMIT)
+    minutes = require_int("minutes", get("minutes"), 0, MAX_MINUTES)
+    return status, minutes, require_int("limit", get("limit"), 1, MAX_CLEAN_LIMIT)

@@ -15,5 +15,5 @@ def audit() -> str:
     """Show changes and refusals, newest first."""
     query = read_query(request, OfAudit)
     entries, cursor = page_of_audit(query)
-    kept = {name: value for name, value in request.args.items() if name != "cursor" and value}
-    return render_template("audit.html", query=query, entries=entries, next_cursor=cursor, kept=kept)
+    filters = {name: value for name, value in request.args.items() if name != "cursor" and value}
+    return render_template("audit.html", query=query, entries=entries, next_cursor=cursor, filters=filters)

@@ -22,7 +22,7 @@ pages = Blueprint("pages_bulk", __name__)
 OPERATIONS = "/admin/bulk"
 
 
-class Acting(OfJobs):
+class BulkQuery(OfJobs):
     """A bulk operation on the jobs of a list."""
 
     action: str = ""
@@ -40,8 +40,8 @@ def operations() -> str:
 @pages.get("/admin/confirm/bulk")
 def confirm() -> str:
     """Show how many jobs match, and ask for confirmation."""
-    query = read_query(request, Acting)
-    count, is_exact = Operations(all_queues()).count(query.queue, _wish(query))
+    query = read_query(request, BulkQuery)
+    count, is_exact = Operations(all_queues()).count(query.queue, _bulk_request(query))
     fields = [
         (name, value) for name, value in request.args.items(multi=True) if name not in ("limit", "cursor") and value
     ]
@@ -63,8 +63,8 @@ def begin(queue: str) -> Response:
     """Start a bulk operation."""
     all_queues().get_queue(queue)
     with FormAction(link(OPERATIONS), on_error=queue_path(queue)) as form:
-        wish = _wish(read_form(request, Acting, ignore=forms.FIELD))
-        operation = Operations(all_queues()).begin(queue, wish)
+        bulk_request = _bulk_request(read_form(request, BulkQuery, ignore=forms.FIELD))
+        operation = Operations(all_queues()).begin(queue, bulk_request)
         form.done(
             f"The operation has started, for {counted(operation.total, 'job')} of {queue}. "
             "Reload this page to see its progress."
@@ -92,5 +92,5 @@ def resume(queue: str, operation: str) -> Response:
     return form.response()
 
 
-def _wish(query: Acting) -> Wish:
+def _bulk_request(query: BulkQuery) -> Wish:
     return Wish(action=query.action, sought=job_filter(query), by=current_actor().name)

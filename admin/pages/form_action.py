@@ -54,7 +54,7 @@ class FormAction:
         return response
 
 
-def whole(name: str, text: str | None, low: int, high: int) -> int:
+def require_int(name: str, text: str | None, low: int, high: int) -> int:
     """Parse a form's field as a whole number from `low` to `high`.
 
     Raises `BadInput` for anything else.

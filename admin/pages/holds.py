@@ -15,7 +15,7 @@ from ..links import link, queue_path
 from ..parts import all_queues
 from ..sizes import MAX_REASON_CHARS
 from .actions import MINUTE_MS
-from .form_action import FormAction, seconds_ms, whole
+from .form_action import FormAction, require_int, seconds_ms
 
 pages = Blueprint("pages_holds", __name__)
 
@@ -89,7 +89,7 @@ def _pause_of_form() -> tuple[dict[str, Any], str]:
     Raises `BadInput`.
     """
     text = request.form.get("minutes", "").strip()
-    minutes = whole("minutes", text, 1, MAX_PAUSE_MINUTES) if text else None
+    minutes = require_int("minutes", text, 1, MAX_PAUSE_MINUTES) if text else None
     reason = request.form.get("reason", "").strip()[:MAX_REASON_CHARS]
     for_ms = None if minutes is None else minutes * MINUTE_MS
     duration = "until it is resumed" if minutes is None else f"for {counted(minutes, 'minute')}"
@@ -98,4 +98,4 @@ def _pause_of_form() -> tuple[dict[str, Any], str]:
 
 def _limit(name: str, most: int) -> int | None:
     text = request.form.get(name, "").strip()
-    return whole(name, text, 1, most) if text else None
+    return require_int(name, text, 1, most) if text else None

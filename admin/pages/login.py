@@ -25,7 +25,7 @@ pages = Blueprint("pages_login", __name__)
 _NEW_LINK = "`nomad admin link` prints a new one"
 
 
-class OfLogin(Query):
+class LoginQuery(Query):
     """The code of a one-time link."""
 
     once: str = Field(default="", max_length=200)
@@ -34,7 +34,7 @@ class OfLogin(Query):
 @pages.get("/admin/login")
 def login() -> Response:
     """Show the login form, or begin a session for a one-time link."""
-    code = read_query(request, OfLogin).once
+    code = read_query(request, LoginQuery).once
     # A prefetch or a HEAD request must not use up the link.
     if code and request.method == "GET" and "prefetch" not in request.headers.get("Sec-Purpose", ""):
         return _log_in_by_link(code)

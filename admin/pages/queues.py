@@ -38,14 +38,14 @@ LAST_FAILURES = 10
 JOBS_A_PAGE = 50
 
 
-class Shown(OfJobs):
+class QueuePageQuery(OfJobs):
     """The jobs that a queue's page shows."""
 
     status: str = ""
     limit: int = Field(default=JOBS_A_PAGE, ge=1, le=MAX_LIMIT)
 
 
-class OfJob(Query):
+class JobPageQuery(Query):
     """How a job is shown: as a page, or completely as JSON."""
 
     format: Literal["html", "json"] = "html"
@@ -60,7 +60,7 @@ for _filter in (
     words.percent,
     words.number,
     words.seconds,
-    words.whole,
+    words.full_text,
 ):
     pages.add_app_template_filter(_filter)
 for _global in (form_token, link, queue_path, job_path, schedule_path):
@@ -118,7 +118,7 @@ def _issues(report: Report) -> list[Finding]:
 @pages.get("/admin/queues/<queue>")
 def queue(queue: str) -> str:
     """List a queue's jobs."""
-    query = read_query(request, Shown)
+    query = read_query(request, QueuePageQuery)
     chosen = all_queues().get_queue(queue)
     details = job_metrics.get_queue_details(queue, queues=all_queues())
     waiting = "paused" if details["isPaused"] else "waiting"
@@ -137,7 +137,7 @@ def queue(queue: str) -> str:
         is_filtered=any(
             (query.outcome, query.type, nonempty_fields(query), query.fingerprint, query.since, query.until)
         ),
-        kept=[(name, value) for name, value in request.args.items(multi=True) if name != "cursor"],
+        filters=[(name, value) for name, value in request.args.items(multi=True) if name != "cursor"],
         cleanable=[status for status in CLEANABLE if status != ("waiting" if details["isPaused"] else "paused")],
     )
 
@@ -153,7 +153,7 @@ def failures(queue: str) -> str:
 @pages.get("/admin/queues/<queue>/jobs/<job:job_id>")
 def job(queue: str, job_id: str) -> str | Response:
     """Show one job: data, result or error, and timeline; or all of it as JSON."""
-    query = read_query(request, OfJob)
+    query = read_query(request, JobPageQuery)
     found = all_queues().get_queue(queue).get(job_id)
     if found is None:
         raise JobNotFound(f"queue {queue!r} holds no job {job_id!r}")

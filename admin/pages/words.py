@@ -73,6 +73,6 @@ def bounded(value: object) -> object:
     return value
 
 
-def whole(text: str) -> Markup:
+def full_text(text: str) -> Markup:
     """Return a text that is already bounded; `bounded` does not truncate it again."""
     return escape(text)

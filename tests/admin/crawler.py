@@ -30,16 +30,16 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        self.links += [given[name] for name in ("href", "src") if name in given]
+        attributes = {name: value or "" for name, value in attrs}
+        self.links += [attributes[name] for name in ("href", "src") if name in attributes]
         if tag == "form":
-            self.forms.append(Form(given.get("method", "get").lower(), given.get("action", "")))
-        elif self.forms and tag == "input" and given.get("name"):
-            self.forms[-1].fields.append((given["name"], given.get("value", "")))
+            self.forms.append(Form(attributes.get("method", "get").lower(), attributes.get("action", "")))
+        elif self.forms and tag == "input" and attributes.get("name"):
+            self.forms[-1].fields.append((attributes["name"], attributes.get("value", "")))
         elif self.forms and tag == "select":
-            self._select = given["name"]
+            self._select = attributes["name"]
         elif self.forms and tag == "option" and self._select:
-            self.forms[-1].fields.append((self._select, given.get("value", "")))
+            self.forms[-1].fields.append((self._select, attributes.get("value", "")))
             self._select = ""
 
 

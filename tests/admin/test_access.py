@@ -283,8 +283,8 @@ def test_wrong_tokens_do_not_block_valid_ones_from_the_same_address(remote: Flas
     # Behind a proxy every operator and Prometheus have the same address as somebody who guesses.
     token = form_token(remote.get("/admin/login").text)
 
-    def log_in_with(given: str) -> TestResponse:
-        return remote.post("/admin/login", data={"token": given, "form_token": token})
+    def log_in_with(token_text: str) -> TestResponse:
+        return remote.post("/admin/login", data={"token": token_text, "form_token": token})
 
     for number in range(5):
         assert remote.get("/metrics", headers=bearer(f"wrong-{number}")).status_code == 401
@@ -369,16 +369,16 @@ def test_log_lines_have_the_request_id_and_never_a_token(
     before, level = root.handlers[:], root.level
     logs.configure("logfmt", "info", sys.stderr)
     try:
-        remote.post(PAUSE, headers=bearer("otto") | {"X-Request-Id": "given-1"})
-        remote.post(PAUSE, headers=bearer("wrong-token-of-somebody") | {"X-Request-Id": "given-2"})
+        remote.post(PAUSE, headers=bearer("otto") | {"X-Request-Id": "caller-1"})
+        remote.post(PAUSE, headers=bearer("wrong-token-of-somebody") | {"X-Request-Id": "caller-2"})
     finally:
         root.handlers[:] = before
         root.setLevel(level)
     lines = [line for line in capsys.readouterr().err.splitlines() if "module=admin" in line]
     assert len(lines) == 2
     assert re.search(r"event=change method=POST path=\S+ status=200 actor=otto .* peer=192.0.2.7 ms=\d+", lines[0])
-    assert "request_id=given-1" in lines[0]
-    assert re.search(r"event=refused .* status=401 actor=\"?\"? .*reason=token .*request_id=given-2", lines[1])
+    assert "request_id=caller-1" in lines[0]
+    assert re.search(r"event=refused .* status=401 actor=\"?\"? .*reason=token .*request_id=caller-2", lines[1])
     assert not any(token in line for token in (*TOKENS.values(), "wrong-token") for line in lines)
 
 
@@ -392,8 +392,8 @@ def test_secrets_in_a_form_are_not_audited(remote: FlaskClient, app: AdminApp) -
     assert (login.endpoint, login.body, login.body_sha256) == ("/admin/login", None, None)
 
 
-@pytest.mark.parametrize("given", ["", "a b", "x" * 65, "-", "<script>", "é"])
-def test_an_invalid_request_id_is_replaced(remote: FlaskClient, given: str) -> None:
-    request_id = remote.get("/healthz", headers={"X-Request-Id": given}).headers["X-Request-Id"]
+@pytest.mark.parametrize("invalid_id", ["", "a b", "x" * 65, "-", "<script>", "é"])
+def test_an_invalid_request_id_is_replaced(remote: FlaskClient, invalid_id: str) -> None:
+    request_id = remote.get("/healthz", headers={"X-Request-Id": invalid_id}).headers["X-Request-Id"]
     assert re.fullmatch(r"[0-9a-f]{32}", request_id)
     assert remote.get("/healthz", headers={"X-Request-Id": "a.B-9_"}).headers["X-Request-Id"] == "a.B-9_"

@@ -93,13 +93,13 @@ def test_a_large_body_of_unknown_length_is_refused_and_audited(attacked: Served)
 
 
 def test_a_request_id_cannot_inject_a_header(attacked: Served) -> None:
-    for given in (b"x\r\n injected: 1", b"x\x0binjected", b"x" * 5000, b"<script>", b"a\tb"):
-        request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Request-Id: " + given
+    for value in (b"x\r\n injected: 1", b"x\x0binjected", b"x" * 5000, b"<script>", b"a\tb"):
+        request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Request-Id: " + value
         head = attacked.send_raw(request + b"\r\n\r\n").partition(b"\r\n\r\n")[0]
-        assert not re.search(rb"\n\s*injected", head), given
+        assert not re.search(rb"\n\s*injected", head), value
         request_id = re.search(rb"X-Request-Id: (\S*)", head)
         # Either the server refuses such a header, or the admin replaces the id.
-        assert re.fullmatch(rb"[0-9a-f]{32}", request_id[1]) if request_id else b" 400 " in head, given
+        assert re.fullmatch(rb"[0-9a-f]{32}", request_id[1]) if request_id else b" 400 " in head, value
 
 
 def test_a_form_of_another_session_is_refused_and_audited(attacked: Served) -> None:

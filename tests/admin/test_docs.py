@@ -157,7 +157,7 @@ def _attributes_read(view: Callable[..., Any]) -> set[tuple[str, str]]:
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
-            and any(isinstance(given, ast.Name) and given.id in ("query", "body") for given in node.args)
+            and any(isinstance(argument, ast.Name) and argument.id in ("query", "body") for argument in node.args)
         ):
             read |= _attributes_read(view.__globals__[node.func.id])
     return read

@@ -26,8 +26,8 @@ def test_jobs_of_any_state_are_found_by_a_field_newest_first(operator: FlaskClie
     assert {job["id"] for job in found["jobs"]} == {waiting, ended}
     assert (found["total"], found["nextCursor"]) == (2, None)
     first = operator.get(f"{url}&limit=1").get_json()
-    then = operator.get(f"{url}&limit=1&cursor={first['nextCursor']}").get_json()
-    assert [job["id"] for page in (first, then) for job in page["jobs"]] == [waiting, ended]
+    next_page = operator.get(f"{url}&limit=1&cursor={first['nextCursor']}").get_json()
+    assert [job["id"] for page in (first, next_page) for job in page["jobs"]] == [waiting, ended]
     both = operator.get(f"{url}&field=note=x").get_json()
     assert "jobs cannot be found by field 'note' (accepted: character_id, user_id)" in both["detail"]
 
@@ -36,8 +36,8 @@ def test_the_next_page_continues_after_the_last_job_despite_changes(operator: Fl
     ids = [app.add() for _ in range(4)]
     first = operator.get(f"{QUEUE}/jobs?limit=2").get_json()
     app.queues.get_queue("token-refresh").remove(ids[0])
-    then = operator.get(f"{QUEUE}/jobs?limit=2&cursor={first['nextCursor']}").get_json()
-    assert [job["id"] for page in (first, then) for job in page["jobs"]] == ids
+    next_page = operator.get(f"{QUEUE}/jobs?limit=2&cursor={first['nextCursor']}").get_json()
+    assert [job["id"] for page in (first, next_page) for job in page["jobs"]] == ids
 
 
 def test_failures_are_grouped_by_reason_and_lead_to_their_jobs(operator: FlaskClient, app: AdminApp) -> None:
@@ -67,10 +67,10 @@ def test_an_invalid_filter_is_refused_with_the_accepted_values(operator: FlaskCl
 def test_the_same_request_with_the_same_key_adds_one_job(operator: FlaskClient, app: AdminApp) -> None:
     headers = {"Idempotency-Key": "order 66"}
     first = operator.post(f"{QUEUE}/jobs", json=JOB, headers=headers)
-    again = operator.post(f"{QUEUE}/jobs", json=JOB, headers=headers)
-    assert (first.status_code, again.status_code) == (201, 200)
-    assert (first.get_json()["new"], again.get_json()["new"]) == (True, False)
-    assert first.get_json()["id"] == again.get_json()["id"]
+    repeated = operator.post(f"{QUEUE}/jobs", json=JOB, headers=headers)
+    assert (first.status_code, repeated.status_code) == (201, 200)
+    assert (first.get_json()["new"], repeated.get_json()["new"]) == (True, False)
+    assert first.get_json()["id"] == repeated.get_json()["id"]
     other = operator.post(f"{QUEUE}/jobs", json={**JOB, "data": {"character_id": 8}}, headers=headers)
     assert other.status_code == 422
     assert app.queues.get_queue("token-refresh").counts()["waiting"] == 1
@@ -89,9 +89,9 @@ def test_an_idempotency_key_covers_the_chosen_job_id(operator: FlaskClient) -> N
 
 def test_a_duplicate_of_a_unique_job_returns_the_existing_one(operator: FlaskClient) -> None:
     unique = {**JOB, "opts": {"uniqueKey": "character 7", "uniqueUntil": "end"}}
-    first, again = (operator.post(f"{QUEUE}/jobs", json=unique) for _ in range(2))
-    assert (again.status_code, again.get_json()["id"]) == (200, first.get_json()["id"])
-    assert (first.get_json()["priority"], again.get_json()["priority"]) == (2, None)
+    first, repeated = (operator.post(f"{QUEUE}/jobs", json=unique) for _ in range(2))
+    assert (repeated.status_code, repeated.get_json()["id"]) == (200, first.get_json()["id"])
+    assert (first.get_json()["priority"], repeated.get_json()["priority"]) == (2, None)
     replaced = operator.post(f"{QUEUE}/jobs", json={**JOB, "opts": {**unique["opts"], "uniqueReplace": True}})
     assert replaced.status_code == 201
     assert operator.get(f"{QUEUE}/jobs/{first.get_json()['id']}").status_code == 404
@@ -121,9 +121,9 @@ def test_a_repeated_batch_with_once_adds_no_job_twice(operator: FlaskClient, app
     assert app.queues.get_queue("token-refresh").counts()["waiting"] == 0
     first = operator.post(f"{QUEUE}/batch", json={"jobs": jobs, "once": True})
     app.run_all()
-    again = operator.post(f"{QUEUE}/batch", json={"jobs": jobs, "once": True})
-    assert (first.status_code, again.status_code) == (201, 200)
-    assert [(job["state"], job["new"]) for job in again.get_json()["jobs"]] == [("completed", False)] * 3
+    repeated = operator.post(f"{QUEUE}/batch", json={"jobs": jobs, "once": True})
+    assert (first.status_code, repeated.status_code) == (201, 200)
+    assert [(job["state"], job["new"]) for job in repeated.get_json()["jobs"]] == [("completed", False)] * 3
     some = operator.post(f"{QUEUE}/batch", json={"jobs": [*jobs, JOB], "once": True})
     assert (some.status_code, "jobs[3] has no jobId" in some.get_json()["detail"]) == (422, True)
 

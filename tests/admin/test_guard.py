@@ -180,8 +180,8 @@ def test_a_form_with_files_is_refused(operator: FlaskClient, app: AdminApp) -> N
     data = {f"field{number}": (io.BytesIO(b"x"), "x") for number in range(1_500)}
     response = operator.post("/admin/queues/token-refresh/pause", data=data)
     assert (response.status_code, response.mimetype) == (403, "text/html")
-    again = {name: (io.BytesIO(b"x"), "x") for name in list(data)[:300]}
-    assert operator.post(PAUSE, data=again).status_code == 422
+    few_files = {name: (io.BytesIO(b"x"), "x") for name in list(data)[:300]}
+    assert operator.post(PAUSE, data=few_files).status_code == 422
     assert not app.queues.get_queue("token-refresh").is_paused()
     assert [(entry.reason, entry.status) for entry in app.store.audit.read(9)[0]] == [(None, 422), ("csrf", 403)]
 

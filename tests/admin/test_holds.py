@@ -71,13 +71,13 @@ def test_an_esi_queue_that_is_not_paused_is_shown_and_can_be_paused(operator: Fl
 def test_all_limits_are_set_together_and_apply_immediately(operator: FlaskClient, app: AdminApp) -> None:
     url = f"{QUEUE}/limits"
     assert operator.get(url).get_json() == {**NO_LIMITS, "inForce": None}
-    wanted = {"concurrency": 3, "starts": 10, "periodMs": 1000, "maxLength": 1}
-    assert operator.put(url, json=wanted).get_json() == {**wanted, "inForce": 3}
+    limits = {"concurrency": 3, "starts": 10, "periodMs": 1000, "maxLength": 1}
+    assert operator.put(url, json=limits).get_json() == {**limits, "inForce": 3}
     app.add()
     full = operator.post(f"{QUEUE}/jobs", json={"name": "token-refresh-work", "data": {"character_id": 1}})
     assert full.status_code == 409
     assert "token-refresh" in full.get_json()["detail"]
-    assert operator.put(url, json={**wanted, "starts": None}).status_code == 422
+    assert operator.put(url, json={**limits, "starts": None}).status_code == 422
     missing = operator.put(url, json={"concurrency": 3})
     assert missing.status_code == 422
     assert missing.get_json()["detail"] == "starts is missing (accepted: a whole number from 1 to 100000 or null)"

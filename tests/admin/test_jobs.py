@@ -231,8 +231,8 @@ def test_a_job_is_removed_once(operator: FlaskClient, app: AdminApp) -> None:
         200,
         {"success": True, "queueName": "token-refresh", "jobId": job_id, "removed": 1},
     )
-    again = operator.delete(f"{JOBS}/{job_id}")
-    assert (again.status_code, again.get_json()["title"]) == (404, "Not Found")
+    second = operator.delete(f"{JOBS}/{job_id}")
+    assert (second.status_code, second.get_json()["title"]) == (404, "Not Found")
     assert operator.get(f"{JOBS}/{job_id}").status_code == 404
 
 

@@ -33,12 +33,12 @@ SUMMARY = {
 
 
 class Line(NamedTuple):
-    """One endpoint of the original: a request, and the fields at `place` in its response."""
+    """One endpoint of the original: a request, and the fields at `json_path` in its response."""
 
     method: str
     path: str
     fields: set[str]
-    place: tuple[str | int, ...] = ()
+    json_path: tuple[str | int, ...] = ()
     body: dict[str, Any] | None = None
 
 
@@ -117,10 +117,10 @@ def differences(
         yield f"{line.method} {path}: {response.status_code} {response.text[:300]}"
         return
     found = response.json()
-    for step in line.place:
+    for step in line.json_path:
         found = found[step]
     if missing := line.fields - set(found):
-        yield f"{line.method} {path}: {sorted(missing)} missing at {line.place}"
+        yield f"{line.method} {path}: {sorted(missing)} missing at {line.json_path}"
 
 
 def test_an_unknown_name_is_404(url: str, app: AdminApp) -> None:

@@ -146,10 +146,10 @@ def test_html_in_stored_values_is_escaped(
     cancelled = app.add()
     queue.cancel(cancelled, f"cancel {SCRIPT}")
     with running(app.broker):
-        asked = app.add(wait=True)
+        cancelling = app.add(wait=True)
         wait_until(lambda: queue.counts()["active"] == 1)
-        queue.cancel(asked, f"asked {SCRIPT}")
-        pages = {f"jobs/{asked}": operator.get(f"{QUEUE}/jobs/{asked}").text}
+        queue.cancel(cancelling, f"asked {SCRIPT}")
+        pages = {f"jobs/{cancelling}": operator.get(f"{QUEUE}/jobs/{cancelling}").text}
         gate.set()
     waiting = app.queues.add_job(
         "token-refresh", "token-refresh-work", {"character_id": 1}, job_id=SCRIPT, requested_by=f"by {SCRIPT}"

@@ -34,16 +34,16 @@ class Free(Payload):
     text: Json[list[int]] | None = None
 
 
-seen: list[Free] = []
+received: list[Free] = []
 
 
 @pytest.fixture
 def free(app: AdminApp) -> AdminApp:
     """An application with a job type that takes anything."""
-    seen.clear()
+    received.clear()
 
     def run(payload: Free) -> Result:
-        seen.append(payload)
+        received.append(payload)
         return Result()
 
     app.queues.register(JobType(name="free", queue="free", payload=Free, result=Result, run=run))
@@ -102,7 +102,7 @@ def test_accepted_data_reaches_the_job(operator: FlaskClient, free: AdminApp) ->
     assert response.status_code == 201
     with running(free.broker, queues={"free"}):
         free.broker.join("free", timeout=5000)
-    assert seen == [Free.model_validate(given, by_alias=True, by_name=True)]
+    assert received == [Free.model_validate(given, by_alias=True, by_name=True)]
 
 
 @pytest.mark.parametrize(
@@ -133,4 +133,4 @@ def test_a_schedule_stores_its_data_as_json(operator: FlaskClient, free: AdminAp
     free.schedules.run_job("s")
     with running(free.broker, queues={"free"}):
         free.broker.join("free", timeout=5000)
-    assert seen == [Free.model_validate(given)]
+    assert received == [Free.model_validate(given)]

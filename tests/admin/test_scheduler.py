@@ -47,9 +47,9 @@ def test_a_schedule_is_run_now(operator: FlaskClient, nightly: str, app: AdminAp
         ran["jobId"],
         "local",
     )
-    again = operator.post(f"{URL}/{nightly}/run")
-    assert again.status_code == 409
-    assert "the previous run is still waiting" in again.get_json()["detail"]
+    second = operator.post(f"{URL}/{nightly}/run")
+    assert second.status_code == 409
+    assert "the previous run is still waiting" in second.get_json()["detail"]
     app.run_all("cache-cleanup")
     schedule = operator.get(f"{URL}/{nightly}").get_json()
     assert (schedule["lastStatus"], schedule["lastOutcome"]) == ("completed", "completed")
