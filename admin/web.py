@@ -18,7 +18,7 @@ from .pages import actions as page_actions
 from .pages import audit as audit_page
 from .pages import bulk as page_bulk
 from .pages import checks, login, notices, words
-from .pages import holds as page_holds
+from .pages import pauses as page_pauses
 from .pages import queues as pages
 from .parts import attach
 from .sizes import MAX_BODY_BYTES
@@ -82,7 +82,7 @@ def create_app(app: AdminAccess) -> Flask:
     apis = (probes, metrics, jobs, actions, bulk, holds, scheduler, audit, doctor, description)
     for blueprint in (module.api for module in apis):
         web.register_blueprint(blueprint)
-    page_modules = (pages, page_actions, page_holds, page_bulk, audit_page, checks, login)
+    page_modules = (pages, page_actions, page_pauses, page_bulk, audit_page, checks, login)
     for blueprint in (module.pages for module in page_modules):
         web.register_blueprint(blueprint)
     return web

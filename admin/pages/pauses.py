@@ -17,7 +17,7 @@ from ..sizes import MAX_REASON_CHARS
 from .actions import MINUTE_MS
 from .form_action import FormAction, require_int, seconds_ms
 
-pages = Blueprint("pages_holds", __name__)
+pages = Blueprint("pages_pauses", __name__)
 
 MAX_PAUSE_MINUTES = MAX_PAUSE_MS // MINUTE_MS
 _STILL_PAUSED = "The queue's own pause has ended, but the queue is still paused together with all ESI queues."
