@@ -1,4 +1,4 @@
-"""The admin: a JSON API and pages over the queues; speaks to Redis and the database through the application only."""
+"""The admin: a JSON API and web pages for the queues. It uses Redis and the database only through the application."""
 
 from .web import create_app
 

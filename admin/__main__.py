@@ -1,4 +1,4 @@
-"""The admin as a program: `python -m admin`."""
+"""The program `python -m admin`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ from . import serve, web
 
 logger = logs.get_logger("admin")
 
-#: Whoever asks learns within two seconds that Redis does not answer.
+#: The deadline of a command: callers get an error within two seconds when Redis does not answer.
 REDIS_DEADLINE_MS = 1500
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve the admin until SIGTERM or SIGINT; exits with 2 for wrong settings, with 78 when its port is taken."""
+    """Serve the admin until SIGTERM or SIGINT.
+
+    Exits with code 2 for wrong settings and 78 when its port is taken.
+    """
     options = _parser().parse_args(arguments)
     with settings_or_exit() as settings:
         begin(settings)
@@ -36,25 +39,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     def ready() -> None:
         error_reports.start(settings.sentry_dsn.get_secret_value(), service="admin")
-        # A read-only admin changes nothing, also not what others have begun.
+        # A read-only admin changes nothing: it does not continue bulk operations of other admins either.
         if not settings.admin_read_only:
             runner.start()
         try:
             app.store.ping()
         except Unavailable as error:
-            # It serves all the same: what needs no database works, the rest answers 503 with this sentence.
+            # The admin starts anyway: requests that need the database get a 503 with this text, all others work.
             logger.warning(str(error))
-        logger.info("the admin is served", url=f"{url}{settings.admin_prefix}/admin/")
+        logger.info("admin started", url=f"{url}{settings.admin_prefix}/admin/")
         _offer_login(app, url)
         if options.ready_file is not None:
             serve.write_ready_file(options.ready_file, url)
         try:
             app.queues.ping()
         except Unavailable as error:
-            # It serves all the same, says so in every answer, and works as soon as Redis does.
+            # The admin starts anyway: it answers 503 until Redis is back.
             logger.warning(redis_missing(settings, error))
 
-    # Half of the time for requests: a bulk operation's step and the reports end in the rest.
+    # Requests get half of the time: the current step of a bulk operation and the error reports need the rest.
     graceful_seconds = min(serve.GRACEFUL_SECONDS, settings.shutdown_ms / 2000)
     serve.serve(web.create_app(app), listener, on_ready=ready, graceful_seconds=graceful_seconds)
     runner.close()
@@ -64,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _offer_login(app: AdminAccess, url: str) -> None:
-    """Say a one-time link where no tokens are configured: for whoever sees this start, and nobody after them."""
+    """Log a one-time login link if no tokens are configured."""
     settings = app.settings
     if settings.admin_tokens:
         return
@@ -74,7 +77,7 @@ def _offer_login(app: AdminAccess, url: str) -> None:
         logger.error("nobody can log in", error=str(error))
         return
     logger.info(
-        "this link logs you in, once; `nomad admin link` prints another",
+        "open this link to log in; it works once, and `nomad admin link` prints a new one",
         url=link,
         valid_minutes=local_token.LINK_MINUTES,
     )
@@ -83,7 +86,7 @@ def _offer_login(app: AdminAccess, url: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m admin", description="Serve the admin: JSON API and pages.")
     parser.add_argument(
-        "--ready-file", type=Path, metavar="PATH", help="write the base URL to PATH once requests are answered"
+        "--ready-file", type=Path, metavar="PATH", help="write the base URL to PATH when the admin is ready"
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""A page of the audit log, as the query asks for it, for the API and the pages."""
+"""Pages of the audit log, for the API and the web pages."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from nomad_actors.queues.search import MAX_LIMIT
 from .inputs import Query
 from .parts import application
 
-#: Beyond every id and every instant (epoch ms) that there will be.
+#: Larger than every id and every timestamp (ms since the epoch).
 _MAX = 10**15 - 1
 
 
 class OfAudit(Query):
-    """Which entries of the audit log are listed."""
+    """Filter of the audit log."""
 
     limit: int = Field(default=50, ge=1, le=MAX_LIMIT)
-    cursor: int | None = Field(default=None, ge=0, le=_MAX, description="the last answer's `nextCursor`")
-    actor: str = Field(default="", description="whose changes and refusals; empty for everybody's")
-    queue: str = Field(default="", description="what was done in this queue")
-    job_id: str = Field(default="", description="what was done to this job")
+    cursor: int | None = Field(default=None, ge=0, le=_MAX, description="`nextCursor` of the previous response")
+    actor: str = Field(default="", description="only changes and refusals of this actor; empty for all actors")
+    queue: str = Field(default="", description="only entries of this queue")
+    job_id: str = Field(default="", description="only entries of this job")
     endpoint: str = Field(
-        default="", description="a path of this document, or how it ends: `retry` finds every way to retry"
+        default="", description="a path of this document, or its end: `retry` finds every kind of retry"
     )
-    since: int | None = Field(default=None, ge=0, le=_MAX, description="ms since the epoch")
-    until: int | None = Field(default=None, ge=0, le=_MAX, description="ms since the epoch")
+    since: int | None = Field(default=None, ge=0, le=_MAX, description="earliest time, ms since the epoch")
+    until: int | None = Field(default=None, ge=0, le=_MAX, description="latest time, ms since the epoch")
 
 
 def page_of_audit(query: OfAudit) -> tuple[list[dict[str, Any]], int | None]:
-    """Return the entries that are asked for, newest first, and the next page's cursor.
+    """Return the matching entries, newest first, and the cursor of the next page.
 
     Raises `Unavailable`.
     """

@@ -1,4 +1,4 @@
-"""What a request brings with it, read into declared models: every refusal names the value and what is accepted."""
+"""Reads requests into declared models. Each error names the wrong value and the allowed ones."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from nomad_actors.errors import BadInput
 
-from .accepted import fields_of, schema_at, words_of
+from .allowed_values import describe, field_names, schema_at
 
-#: Longer ones are no number that anybody means, and slow to read.
+#: Nobody means a longer number, and parsing one is slow.
 _MAX_DIGITS = 15
-#: Up to here a number with a point holds every whole one (IEEE 754).
-_EXACT = 2**53
+#: Floats are exact for all integers up to this one (IEEE 754).
+_MAX_EXACT = 2**53
 
 
 class Input(BaseModel):
-    """The base of what a caller sends: exact types, no unknown fields, camelCase outside."""
+    """Base of all input: exact types, no unknown fields, camelCase names."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, strict=True)
 
 
 class Query(Input):
-    """The base of an endpoint's query parameters."""
+    """Base of an endpoint's query parameters."""
 
 
 class Body(Input):
-    """The base of an endpoint's JSON body."""
+    """Base of an endpoint's JSON body."""
 
 
 class Headers(BaseModel):
-    """The base of an endpoint's own headers; those that are not declared are HTTP's affair."""
+    """Base of an endpoint's own headers. Headers that are not declared are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
@@ -52,135 +52,135 @@ class NoBody(Body):
     """No body, or an empty object."""
 
 
-Given = TypeVar("Given", bound=Input)
-HeadersGiven = TypeVar("HeadersGiven", bound=Headers)
+InputT = TypeVar("InputT", bound=Input)
+HeadersT = TypeVar("HeadersT", bound=Headers)
 
 
-def read_query(request: Request, kind: type[Given]) -> Given:
+def read_query(request: Request, model: type[InputT]) -> InputT:
     """Return the query parameters.
 
-    Raises `BadInput` for one that is unknown (a misspelt one must not be overlooked), given twice or unusable.
+    Raises `BadInput` for a parameter that is unknown (so that a misspelt name is noticed), repeated or invalid.
     """
-    return _read_texts(request.args, kind, "query parameter")
+    return _read_texts(request.args, model, "query parameter")
 
 
-def read_form(request: Request, kind: type[Given], *, beside: str) -> Given:
-    """Return the fields of a page's form, but for the one named `beside`.
+def read_form(request: Request, model: type[InputT], *, ignore: str) -> InputT:
+    """Return the fields of a page's form, without the field `ignore`.
 
     Raises `BadInput` as `read_query`.
     """
-    values = MultiDict((name, value) for name, value in request.form.items(multi=True) if name != beside)
-    return _read_texts(values, kind, "field")
+    values = MultiDict((name, value) for name, value in request.form.items(multi=True) if name != ignore)
+    return _read_texts(values, model, "field")
 
 
-def _read_texts(values: MultiDict[str, str], kind: type[Given], what: str) -> Given:
-    schema = _schema_of(kind)
-    accepted = fields_of(schema)
-    repeated = repeated_of(kind)
-    for name, given in values.lists():
-        if name not in accepted:
-            raise BadInput(f"unknown {what} {name!r} (accepted: {_words(accepted)})", accepted=accepted)
-        if len(given) > 1 and name not in repeated:
-            raise BadInput(f"{what} {name!r} is given {len(given)} times (accepted: once)")
+def _read_texts(values: MultiDict[str, str], model: type[InputT], what: str) -> InputT:
+    schema = _schema_of(model)
+    allowed = field_names(schema)
+    repeatable = repeatable_names(model)
+    for name, sent in values.lists():
+        if name not in allowed:
+            raise BadInput(f"unknown {what} {name!r} (accepted: {_join(allowed)})", accepted=allowed)
+        if len(sent) > 1 and name not in repeatable:
+            raise BadInput(f"{what} {name!r} is given {len(sent)} times (accepted: once)")
     texts = values.to_dict()
     typed = {
-        name: values.getlist(name) if name in repeated else _typed(text, schema_at(schema, (name,)))
+        name: values.getlist(name) if name in repeatable else _convert(text, schema_at(schema, (name,)))
         for name, text in texts.items()
     }
-    return _checked(kind, typed, shown=texts)
+    return _validate(model, typed, texts=texts)
 
 
-def read_headers(request: Request, kind: type[HeadersGiven]) -> HeadersGiven:
+def read_headers(request: Request, model: type[HeadersT]) -> HeadersT:
     """Return the declared headers.
 
-    Raises `BadInput` for one that is given twice or empty.
+    Raises `BadInput` for a header that is repeated or empty.
     """
     values: dict[str, str] = {}
-    for name in fields_of(kind.model_json_schema()):
-        given = request.headers.getlist(name)
-        if len(given) > 1 or given == [""]:
-            wrong = "empty" if given == [""] else "given twice"
-            raise BadInput(f"header {name} is {wrong} (accepted: one value, or no such header)")
-        values |= {name: given[0]} if given else {}
-    return kind.model_validate(values)
+    for name in field_names(model.model_json_schema()):
+        sent = request.headers.getlist(name)
+        if len(sent) > 1 or sent == [""]:
+            wrong = "empty" if sent == [""] else "given twice"
+            raise BadInput(f"header {name} is {wrong} (accepted: one value, or leave the header out)")
+        values |= {name: sent[0]} if sent else {}
+    return model.model_validate(values)
 
 
-def repeated_of(kind: type[Input]) -> set[str]:
+def repeatable_names(model: type[Input]) -> set[str]:
     """Return the names of the query parameters that may be given several times."""
-    return {field.alias or name for name, field in kind.model_fields.items() if get_origin(field.annotation) is list}
+    return {field.alias or name for name, field in model.model_fields.items() if get_origin(field.annotation) is list}
 
 
-def read_body(request: Request, kind: type[Given]) -> Given:
-    """Return the body, a JSON object; no body at all is an empty one.
+def read_body(request: Request, model: type[InputT]) -> InputT:
+    """Return the body, a JSON object. A missing body counts as an empty object.
 
-    Raises `BadInput` for anything else and for each field that is unusable, `RequestEntityTooLarge`.
+    Raises `BadInput` for any other body and for an invalid field, `RequestEntityTooLarge`.
     """
-    return _checked(kind, _json_of(request))
+    return _validate(model, _parse_json(request))
 
 
-def _json_of(request: Request) -> object:
+def _parse_json(request: Request) -> object:
     raw = request.get_data()
     if request.content_length is None and len(raw) >= (request.max_content_length or sys.maxsize):
-        # Werkzeug cuts a body of unknown length off where it would refuse one that says its length.
+        # Werkzeug truncates a body of unknown length at the limit; it refuses only a body with a Content-Length.
         raise RequestEntityTooLarge
     if not raw:
         return {}
     if not request.is_json:
-        said = request.mimetype or "none"
-        kind = "application/json"
-        raise BadInput(f"the body's Content-Type is {said} (accepted: {kind})", accepted=[kind])
+        allowed = "application/json"
+        content_type = request.mimetype or "missing"
+        raise BadInput(f"the body's Content-Type is {content_type} (accepted: {allowed})", accepted=[allowed])
     try:
-        body = json.loads(raw, parse_constant=_refuse_constant, parse_float=_number)
-        # Half a surrogate pair is JSON, but no text that can be kept.
+        body = json.loads(raw, parse_constant=_refuse_constant, parse_float=_parse_number)
+        # Half a surrogate pair is valid JSON, but text with one cannot be stored.
         json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise BadInput(f"the body is not JSON ({error})", accepted=["a JSON object"]) from error
     return body
 
 
-def _checked(kind: type[Given], values: object, *, shown: Mapping[str, str] | None = None) -> Given:
+def _validate(model: type[InputT], values: object, *, texts: Mapping[str, str] | None = None) -> InputT:
     try:
-        return kind.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        # An unknown field first: it is most often the misspelt name of one that is missing.
+        # Report an unknown field first: usually it is the misspelt name of a missing field.
         wrong = sorted(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")[0]
-        raise _refusal(_schema_of(kind), wrong, shown) from error
+        raise _bad_input(_schema_of(model), wrong, texts) from error
 
 
-def _refusal(schema: Mapping[str, Any], wrong: Mapping[str, Any], shown: Mapping[str, str] | None) -> BadInput:
-    """Say what is wrong; `shown` are the texts as they came, None where they came as JSON."""
-    place: tuple[str | int, ...] = wrong["loc"]
+def _bad_input(schema: Mapping[str, Any], wrong: Mapping[str, Any], texts: Mapping[str, str] | None) -> BadInput:
+    """Describe pydantic's error `wrong`; `texts` are the values as they were sent, None if they were sent as JSON."""
+    path: tuple[str | int, ...] = wrong["loc"]
     if wrong["type"] == "extra_forbidden":
-        accepted = fields_of(schema_at(schema, place[:-1]))
-        name = f"{place[-1]}"[:80]
-        told = f"{_named(place[:-1])} has an unknown field {name!r} (accepted: {_words(accepted)})"
-        return BadInput(told, accepted=accepted)
-    here = schema_at(schema, place)
+        allowed = field_names(schema_at(schema, path[:-1]))
+        name = f"{path[-1]}"[:80]
+        message = f"{_path_text(path[:-1])} has an unknown field {name!r} (accepted: {_join(allowed)})"
+        return BadInput(message, accepted=allowed)
+    expected = schema_at(schema, path)
     if wrong["type"] in ("model_type", "model_attributes_type", "dict_type"):
-        accepted = fields_of(here)
-        told = f"{_named(place)} is not an object (accepted: an object with {_words(accepted)})"
-        return BadInput(told, accepted=accepted)
-    # A query has no way to say null.
-    accepted = [*words_of(here), "null"] if shown is None and here.get("nullable") else words_of(here)
-    value = (shown or {}).get(str(place[-1]), wrong["input"])
+        allowed = field_names(expected)
+        message = f"{_path_text(path)} is not an object (accepted: an object with {_join(allowed)})"
+        return BadInput(message, accepted=allowed)
+    # A query parameter cannot be null.
+    allowed = [*describe(expected), "null"] if texts is None and expected.get("nullable") else describe(expected)
+    value = (texts or {}).get(str(path[-1]), wrong["input"])
     if wrong["type"] == "missing":
-        said = "is missing"
+        problem = "is missing"
     else:
-        said = f"{value!r:.80} is unusable" if here.get("type") == "integer" else f"is {value!r:.80}"
-    return BadInput(f"{_named(place)} {said} (accepted: {' or '.join(accepted)})", accepted=accepted)
+        problem = f"{value!r:.80} is unusable" if expected.get("type") == "integer" else f"is {value!r:.80}"
+    return BadInput(f"{_path_text(path)} {problem} (accepted: {' or '.join(allowed)})", accepted=allowed)
 
 
-def _named(place: Sequence[str | int]) -> str:
-    """Return what stands at a place of the body as a person calls it: `attempts`, `ids[3]`."""
-    if not place:
+def _path_text(path: Sequence[str | int]) -> str:
+    """Return a path inside the body as text: `attempts`, `ids[3]`."""
+    if not path:
         return "the body"
-    if isinstance(place[-1], int) and len(place) > 1:
-        return f"{_named(place[:-1])}[{place[-1]}]"
-    return str(place[-1])
+    if isinstance(path[-1], int) and len(path) > 1:
+        return f"{_path_text(path[:-1])}[{path[-1]}]"
+    return str(path[-1])
 
 
-def _typed(text: str, schema: Mapping[str, Any]) -> object:
-    """Return a query parameter's text as the type that is declared, or as it is when it is none of that."""
+def _convert(text: str, schema: Mapping[str, Any]) -> object:
+    """Convert a query parameter to its declared type; return the text unchanged if that is impossible."""
     if schema.get("type") == "integer" and text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS:
         return int(text)
     if schema.get("type") == "boolean":
@@ -189,21 +189,21 @@ def _typed(text: str, schema: Mapping[str, Any]) -> object:
 
 
 @functools.cache
-def _schema_of(kind: type[Input]) -> Mapping[str, Any]:
-    return kind.model_json_schema()
+def _schema_of(model: type[Input]) -> Mapping[str, Any]:
+    return model.model_json_schema()
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")
 
 
-def _number(text: str) -> float:
+def _parse_number(text: str) -> float:
     number = float(text)
     if number in (float("inf"), float("-inf")):
         raise ValueError(f"{text[:80]} is too large a number")
-    # JSON knows one kind of number: 5.0 is a whole one.
-    return int(number) if number.is_integer() and abs(number) < _EXACT else number
+    # JSON has one type of number: 5.0 is an integer too.
+    return int(number) if number.is_integer() and abs(number) < _MAX_EXACT else number
 
 
-def _words(accepted: Sequence[str]) -> str:
-    return ", ".join(accepted) or "none"
+def _join(allowed: Sequence[str]) -> str:
+    return ", ".join(allowed) or "none"

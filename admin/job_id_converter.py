@@ -1,4 +1,4 @@
-"""How a job's id is found in a path: whatever it holds, as ids are chosen by whoever adds a job."""
+"""Finds a job id in a URL path. Producers choose the ids, so an id may contain any character."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from werkzeug.routing import BaseConverter
 
 
 class JobIdConverter(BaseConverter):
-    """Takes any text, slashes at its beginning and end too, which werkzeug's own `path` does not."""
+    """Matches any text, also with leading and trailing slashes, which werkzeug's `path` converter does not match."""
 
     regex = ".+?"
     part_isolating = False
-    #: Behind what has a name of its own.
+    #: Fixed paths match first.
     weight = 200

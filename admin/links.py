@@ -1,4 +1,4 @@
-"""Addresses of our own pages as the browser must ask for them: below the prefix, where a proxy gives us one."""
+"""URLs of our own pages, below the path prefix of a proxy if there is one."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from flask import request
 
 
 def link(path: str) -> str:
-    """Return the address of a path of ours."""
+    """Return the URL of one of our paths."""
     return request.script_root + path
 
 
 def queue_path(queue: str) -> str:
-    """Return the address of a queue's page."""
-    return link(f"/admin/queues/{_part(queue)}")
+    """Return the URL of a queue's page."""
+    return link(f"/admin/queues/{_quote_segment(queue)}")
 
 
 def job_path(queue: str, job_id: str) -> str:
-    """Return the address of a job's page."""
-    return f"{queue_path(queue)}/jobs/{_part(job_id)}"
+    """Return the URL of a job's page."""
+    return f"{queue_path(queue)}/jobs/{_quote_segment(job_id)}"
 
 
 def schedule_path(name: str) -> str:
-    """Return the address of a schedule's page."""
-    return link(f"/admin/schedules/{_part(name)}")
+    """Return the URL of a schedule's page."""
+    return link(f"/admin/schedules/{_quote_segment(name)}")
 
 
-def _part(text: str) -> str:
+def _quote_segment(text: str) -> str:
     return quote(text, safe="", errors="replace")

@@ -1,4 +1,4 @@
-"""A page of a queue's jobs as a query asks for it, for the API and the pages."""
+"""Pages of a queue's jobs, for the API and the web pages."""
 
 from __future__ import annotations
 
@@ -15,41 +15,49 @@ from nomad_actors.queues.search import MAX_LIMIT, JobFilter, parse_fields
 
 from .inputs import Query
 
-#: Beyond every instant (ms since the epoch) that there will be.
+#: Larger than every timestamp (ms since the epoch).
 MAX_INSTANT_MS = 10**15 - 1
-#: Of a value that jobs are found by.
+#: The longest value of a filter.
 MAX_VALUE_CHARS = 500
 _OUTCOMES = {"type": "array", "items": {"type": "string", "enum": list(OUTCOMES)}}
 _STATES = {"type": "array", "minItems": 1, "items": {"type": "string", "enum": sorted(map(str, STATE_NAMES))}}
 
 
 class OfJobs(Query):
-    """Which jobs of a queue are listed."""
+    """Filter of a queue's jobs."""
 
-    # Its words are checked by the queue, which names the nearest.
+    # The queue checks the names: its error suggests the nearest one.
     status: Annotated[str | None, WithJsonSchema(_STATES)] = Field(
         default=None,
-        description="one state or several; left out, those of the outcome or the fingerprint, else waiting",
+        description="one or more states; by default those of the outcome or the fingerprint, else waiting",
     )
     outcome: Annotated[str, WithJsonSchema(_OUTCOMES)] = Field(
-        default="", description="how they ended, one way or several; all ways when it is left out"
+        default="", description="one or more outcomes; by default all"
     )
-    type: str = Field(default="", description="of this job type alone")
+    type: str = Field(default="", description="only jobs of this type")
     field: list[Annotated[str, Field(max_length=MAX_VALUE_CHARS)]] = Field(
-        default_factory=list, max_length=20, description="name=value of an indexed field of the data; each must fit"
+        default_factory=list, max_length=20, description="name=value of an indexed field of the data; all must match"
     )
-    fingerprint: str = Field(default="", description="failed for this reason, as the list of failures names it")
+    fingerprint: str = Field(default="", description="fingerprint of a failure group: only its jobs")
     since: int | None = Field(
-        default=None, ge=0, le=MAX_INSTANT_MS, description="ended, due or added at this instant or later, ms"
+        default=None,
+        ge=0,
+        le=MAX_INSTANT_MS,
+        description="ended, due or added at this time or later, ms since the epoch",
     )
-    until: int | None = Field(default=None, ge=0, le=MAX_INSTANT_MS, description="at this instant or before, ms")
+    until: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_INSTANT_MS,
+        description="ended, due or added at this time or earlier, ms since the epoch",
+    )
     limit: int = Field(default=10, ge=1, le=MAX_LIMIT)
-    cursor: str = Field(default="", description="the last answer's `nextCursor`")
+    cursor: str = Field(default="", description="`nextCursor` of the previous response")
 
 
 @dataclass(frozen=True)
 class Page:
-    """Some jobs, how many there are (no more than `total`, unless it is exact), and where the next page begins."""
+    """One page of jobs. `total` counts all matching jobs; it is an upper bound if `is_exact` is False."""
 
     statuses: Sequence[str]
     jobs: Sequence[Job]
@@ -59,12 +67,12 @@ class Page:
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """Return the words of a parameter that takes several with commas between them, each once."""
+    """Return the comma-separated values of a parameter, without duplicates."""
     return tuple(dict.fromkeys(word.strip() for word in text.split(",")))
 
 
-def sought_by(query: OfJobs, *, status: str = "") -> JobFilter:
-    """Return which jobs a query asks for; in states `status` when it names none.
+def job_filter(query: OfJobs, *, status: str = "") -> JobFilter:
+    """Return the filter of a query; `status` are the states if the query names none.
 
     Raises `BadInput` for a field without a value.
     """
@@ -73,33 +81,33 @@ def sought_by(query: OfJobs, *, status: str = "") -> JobFilter:
         states=words_of(query.status or status),
         outcomes=outcomes,
         job_type=query.type or None,
-        fields=parse_fields(fields_of(query)),
+        fields=parse_fields(nonempty_fields(query)),
         fingerprint=query.fingerprint or None,
         since_ms=query.since,
         until_ms=query.until,
     )
 
 
-def fields_of(query: OfJobs) -> list[str]:
-    """Return the fields that are asked for: a form sends what was left empty too."""
+def nonempty_fields(query: OfJobs) -> list[str]:
+    """Return the fields of the filter; a form also sends the inputs that were left empty."""
     return [text for text in query.field if text]
 
 
 def states_of(query: OfJobs) -> str:
-    """Return the states that a query is about which names none."""
+    """Return the states of a query that names none, separated by commas."""
     if query.outcome:
         found = dict.fromkeys(OUTCOMES[word].value for word in words_of(query.outcome) if word in OUTCOMES)
         return ",".join(found) or State.WAITING.value
-    # Only failed jobs have one.
+    # Only failed jobs have a fingerprint.
     return State.FAILED.value if query.fingerprint else State.WAITING.value
 
 
 def page_of(queue: Queue, query: OfJobs, *, status: str) -> Page:
-    """Return the jobs that are asked for; in states `status` when the query names none.
+    """Return a page of the matching jobs; `status` are the states if the query names none.
 
-    Raises `UnknownState`, `UnknownJobType`, and `BadInput` for a field, a fingerprint or a cursor that is none.
+    Raises `UnknownState`, `UnknownJobType`, and `BadInput` for an invalid field, fingerprint or cursor.
     """
-    sought = sought_by(query, status=status)
-    found = queue.find(sought, limit=query.limit, cursor=query.cursor or None)
-    total, is_exact = queue.count(sought)
-    return Page(sought.states, found.jobs, total, is_exact, found.next_cursor)
+    filter_ = job_filter(query, status=status)
+    found = queue.find(filter_, limit=query.limit, cursor=query.cursor or None)
+    total, is_exact = queue.count(filter_)
+    return Page(filter_.states, found.jobs, total, is_exact, found.next_cursor)

@@ -1,4 +1,4 @@
-"""Whether a request is this machine's own, not a proxy's, and not made by somebody else's web page in a browser."""
+"""Tells whether a request comes from this machine itself, not from a proxy and not from another site's web page."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from flask import Request
 
 from nomad_actors.settings.addresses import is_loopback, is_loopback_host
 
-#: A proxy on this machine makes everybody look like this machine; these headers give it away. It is no proof that none
-#: of them is there: whoever has no token may read only, and what is behind a proxy should have tokens.
+#: Requests through a proxy on this machine seem to come from this machine; these headers reveal the proxy. Their
+#: absence proves nothing: so without a token only reading is allowed, and an admin behind a proxy should have tokens.
 _FORWARDED = {
     *("forwarded", "via", "x-real-ip", "x-real-port", "x-client-ip", "x-cluster-client-ip", "client-ip"),
     *("true-client-ip", "fastly-client-ip", "x-original-for", "x-original-host", "x-original-url", "x-rewrite-url"),
@@ -22,13 +22,13 @@ _ANY = ("", "0.0.0.0", "::")
 
 
 def refusals(request: Request) -> Iterator[tuple[str, str]]:
-    """Yield why a request is not this machine's own: a word, and the whole of it; nothing when it is."""
+    """Yield each reason, as a code and a sentence, why a request does not come from this machine itself."""
     if not is_loopback(request.remote_addr or ""):
-        yield "peer", f"only this machine may ask without a token (yours is {request.remote_addr})"
+        yield "peer", f"only this machine may send requests without a token (this one came from {request.remote_addr})"
     wrong = host_refusal(request, ())
     if wrong:
         yield "host", wrong
-    # Nothing that speaks for itself does so in HTTP/1.0 any more; nginx does, and says nothing else of itself.
+    # Clients no longer use HTTP/1.0. nginx does by default, and by default it adds none of the headers.
     if request.environ.get("SERVER_PROTOCOL") == "HTTP/1.0":
         yield "proxy", "the request seems to come through a proxy (it is HTTP/1.0)"
     for header, _ in request.headers:
@@ -37,40 +37,40 @@ def refusals(request: Request) -> Iterator[tuple[str, str]]:
 
 
 def host_refusal(request: Request, names: Iterable[str]) -> str | None:
-    """Return what is wrong with a request's `Host`, None when it is a loopback one or one of `names`.
+    """Return what is wrong with a request's `Host`; None if it is a loopback name or one of `names`.
 
     A web page can make its own name point to this machine (DNS rebinding), and a browser then sends that name.
     """
     host = request.headers.get("Host", "")
-    accepted = [name.lower() for name in names if name not in _ANY]
+    allowed = [name.lower() for name in names if name not in _ANY]
     name = _host_name(host)
-    if name is not None and (name in accepted or is_loopback_host(name)):
+    if name is not None and (name in allowed or is_loopback_host(name)):
         return None
-    words = ", ".join(dict.fromkeys(["localhost", "127.0.0.1", "[::1]", *accepted]))
-    return f"Host {host[:200]!r} is not this machine's (accepted: {words}, with any port)"
+    words = ", ".join(dict.fromkeys(["localhost", "127.0.0.1", "[::1]", *allowed]))
+    return f"Host {host[:200]!r} is not a name of this admin (accepted: {words}, with any port)"
 
 
-def cross_site(request: Request) -> str | None:
-    """Return why a change is taken for another site's, None when it may be ours.
+def cross_site_refusal(request: Request) -> str | None:
+    """Return why a change seems to come from another site's page; None if it may come from our own.
 
-    A web page can send forms to any address; the browser says whose page it was in `Origin` and `Sec-Fetch-Site`.
-    A proxy may have ended TLS before us, so our own origin is ours with `https` too.
+    A web page can send forms to any address. The browser names the page's site in `Origin` and `Sec-Fetch-Site`.
+    A proxy may terminate TLS, so our own host with `https` is allowed too.
     """
     site = request.headers.get("Sec-Fetch-Site")
     if site not in (None, "same-origin", "none"):
-        return f"changes are not taken from another site's page (Sec-Fetch-Site is {site!r:.100})"
+        return f"changes from another site's page are refused (Sec-Fetch-Site is {site!r:.100})"
     origin, host = request.headers.get("Origin"), request.headers.get("Host")
     ours = {f"{scheme}://{host}" for scheme in (request.scheme, "https")}
     if origin is not None and origin not in ours:
         return (
-            f"changes are not taken from another site's page (Origin is {origin!r:.200}, this is {host!r:.200}; "
-            "a proxy must pass the Host on)"
+            f"changes from another site's page are refused (Origin is {origin!r:.200}, this host is {host!r:.200}; "
+            "a proxy must forward the Host header)"
         )
     return None
 
 
 def _host_name(host: str) -> str | None:
-    """Return a `Host`'s name without its port, None when it is no host."""
+    """Return the name in a `Host` header without the port; None if the header is invalid."""
     try:
         parts = urlsplit(f"//{host}")
         name, _ = parts.hostname or "", parts.port

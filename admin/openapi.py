@@ -1,4 +1,4 @@
-"""The API's description, OpenAPI 3.1, made of what the endpoints declare and of the job types that are registered."""
+"""The API's OpenAPI 3.1 document, made from the declared endpoints and the registered job types."""
 
 from __future__ import annotations
 
@@ -22,35 +22,37 @@ from nomad_actors.version import __version__
 from .api.declared import Endpoint, Text
 from .api.jobs import NewJob
 from .api.models.problem import Problem
-from .inputs import Query, repeated_of
+from .inputs import Query, repeatable_names
 from .paths import path_of
 
 Schema = dict[str, Any]
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _INTRODUCTION = (
-    "Background jobs: queues, jobs, schedules. Times are milliseconds, instants milliseconds since the epoch; only the "
-    "schedules' are ISO 8601 in UTC. An unknown field or query parameter is refused."
+    "Background jobs: queues, jobs, schedules. Durations are in milliseconds and timestamps in milliseconds since the "
+    "epoch; only those of schedules are ISO 8601 in UTC. Unknown fields and query parameters are refused."
 )
-_WHEN = {
-    400: "A request that makes no sense as HTTP, or whose body cannot be read; nothing was done.",
-    401: "No token where one is needed, or one that is not known or was revoked.",
-    403: "Whoever asks may not.",
-    404: "What the path names does not exist.",
+_STATUS_DESCRIPTIONS = {
+    400: "Malformed HTTP, or a body that cannot be read; nothing was done.",
+    401: "A required token is missing, unknown or revoked.",
+    403: "The caller is not allowed to do this.",
+    404: "The queue, job, schedule or path does not exist.",
     409: "The state of the job or the schedule does not allow it.",
-    413: "A body over 64 KiB, of a new job over 1 MiB, of a batch over 8 MiB.",
-    422: "A wrong value, an unknown field or query parameter, a body that is not JSON.",
-    429: "A wrong token, after too many other wrong ones from this address.",
+    413: "The body is larger than 64 KiB; for a new job 1 MiB, for a batch 8 MiB.",
+    422: "An invalid value, an unknown field or query parameter, or a body that is not JSON.",
+    429: "A wrong token, after too many wrong ones from this address.",
     503: "Redis or the database does not answer.",
 }
 _TOKEN: list[Schema] = [{"token": []}]
-#: Where no tokens are configured, this machine may look without one.
+#: If no tokens are configured, this machine may read without one.
 _TOKEN_OR_THIS_MACHINE: list[Schema] = [*_TOKEN, {}]
-_RETRY_AFTER = {"Retry-After": {"description": "seconds until asking again makes sense", "schema": {"type": "integer"}}}
+_RETRY_AFTER = {
+    "Retry-After": {"description": "seconds to wait before the next attempt", "schema": {"type": "integer"}}
+}
 
 
 def endpoints(web: Flask) -> Iterator[tuple[Rule, str, Endpoint]]:
-    """Yield the declared endpoints with their rules and methods, in the order of their registration."""
+    """Yield the declared endpoints with their rules and methods, in order of registration."""
     for rule in web.url_map.iter_rules():
         view = web.view_functions[rule.endpoint]
         if isinstance(view, Endpoint):
@@ -58,7 +60,7 @@ def endpoints(web: Flask) -> Iterator[tuple[Rule, str, Endpoint]]:
 
 
 def document(web: Flask, queues: Queues, *, prefix: str = "") -> Schema:
-    """Return the document of `web`'s endpoints, which callers reach below `prefix`."""
+    """Return the document of `web`'s endpoints; `prefix` is the path before all of theirs."""
     schemas = _Schemas([endpoint for _, _, endpoint in endpoints(web)], queues)
     paths: dict[str, Schema] = {}
     for rule, method, endpoint in endpoints(web):
@@ -70,80 +72,79 @@ def document(web: Flask, queues: Queues, *, prefix: str = "") -> Schema:
         "paths": paths,
         "components": {
             "schemas": schemas.definitions,
-            "responses": {_name(status): _problem(status, schemas) for status in _WHEN},
+            "responses": {_name(status): _problem(status, schemas) for status in _STATUS_DESCRIPTIONS},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": _TOKEN,
     }
 
 
-class _Untitled(GenerateJsonSchema):
-    """Schemas without a title a field, which would say its name again."""
-
+class _UntitledFields(GenerateJsonSchema):
+    # A field's title would only repeat its name.
     def field_title_should_be_set(self, schema: Any) -> bool:
-        """Return that it should not."""
         return False
 
 
-_Kind = tuple[type[BaseModel], JsonSchemaMode]
+_ModelAndMode = tuple[type[BaseModel], JsonSchemaMode]
 
 
 @lru_cache(maxsize=4)
-def _of_models(wanted: tuple[_Kind, ...]) -> tuple[Mapping[Any, Schema], Mapping[str, Schema]]:
-    """Return a reference to each model's schema, and the schemas; a program's models are always the same."""
+def _model_schemas(models: tuple[_ModelAndMode, ...]) -> tuple[Mapping[Any, Schema], Mapping[str, Schema]]:
+    """Return a reference to each model's schema, and the schemas."""
     references, document = models_json_schema(
-        list(wanted), ref_template="#/components/schemas/{model}", schema_generator=_Untitled
+        list(models), ref_template="#/components/schemas/{model}", schema_generator=_UntitledFields
     )
     return references, document["$defs"]
 
 
 class _Schemas:
-    """The schemas of everything that endpoints take and answer, one name each."""
+    """The schemas of all requests and responses, each with a unique name."""
 
-    def __init__(self, found: list[Endpoint], queues: Queues) -> None:
+    def __init__(self, endpoints: list[Endpoint], queues: Queues) -> None:
         self.queues, job_types = queues, queues.job_types
-        wanted: dict[_Kind, None] = {(Problem, "serialization"): None}
-        for endpoint in found:
-            answers = (each for each in endpoint.answers.values() if not isinstance(each, Text))
-            wanted |= {(answer, "serialization"): None for answer in answers}
-            wanted |= {(kind, "validation"): None for kind in (endpoint.query, endpoint.body) if kind}
-        wanted |= {(job_type.payload, "validation"): None for job_type in job_types.values()}
-        self._references, definitions = _of_models(tuple(wanted))
+        # A dict, not a set: the document must be the same in every process.
+        models: dict[_ModelAndMode, None] = {(Problem, "serialization"): None}
+        for endpoint in endpoints:
+            responses = (each for each in endpoint.answers.values() if not isinstance(each, Text))
+            models |= {(response, "serialization"): None for response in responses}
+            models |= {(model, "validation"): None for model in (endpoint.query, endpoint.body) if model}
+        models |= {(job_type.payload, "validation"): None for job_type in job_types.values()}
+        self._references, definitions = _model_schemas(tuple(models))
         self.definitions = dict(definitions)
-        # Query parameters stand in the document one by one, jobs to add by their type.
-        self._queries = {kind: self._taken(kind) for kind in {each.query for each in found if each.query}}
+        # The document lists each query parameter by itself, and a new job by its job type.
+        self._queries = {model: self._pop(model) for model in {each.query for each in endpoints if each.query}}
         if job_types:
-            self._choose_jobs_by_type(job_types)
+            self._split_new_job_by_type(job_types)
 
-    def answer(self, kind: type[BaseModel]) -> Schema:
-        """Return a reference to the schema of what is answered."""
-        return self._references[(kind, "serialization")]
+    def response(self, model: type[BaseModel]) -> Schema:
+        """Return a reference to the schema of a response."""
+        return self._references[(model, "serialization")]
 
-    def body(self, kind: type[BaseModel]) -> Schema:
+    def body(self, model: type[BaseModel]) -> Schema:
         """Return a reference to the schema of a body."""
-        return self._references[(kind, "validation")]
+        return self._references[(model, "validation")]
 
-    def query(self, kind: type[Query]) -> Schema:
-        """Return the schema of query parameters themselves."""
-        return self._queries[kind]
+    def query(self, model: type[Query]) -> Schema:
+        """Return the schema of the query parameters itself."""
+        return self._queries[model]
 
-    def _taken(self, kind: type[BaseModel]) -> Schema:
-        """Return a schema, and leave it out of the document."""
-        return self.definitions.pop(self._references[(kind, "validation")]["$ref"].rpartition("/")[2])
+    def _pop(self, model: type[BaseModel]) -> Schema:
+        """Remove a schema from the document and return it."""
+        return self.definitions.pop(self._references[(model, "validation")]["$ref"].rpartition("/")[2])
 
-    def _choose_jobs_by_type(self, job_types: Mapping[str, JobType]) -> None:
-        """Make of the schema of a job to add one for each job type."""
-        new_job = self._taken(NewJob)
-        jobs = {name: self._job_of(job_type, new_job) for name, job_type in sorted(job_types.items())}
+    def _split_new_job_by_type(self, job_types: Mapping[str, JobType]) -> None:
+        """Replace the schema of a new job with one schema for each job type."""
+        new_job = self._pop(NewJob)
+        jobs = {name: self._add_new_job(job_type, new_job) for name, job_type in sorted(job_types.items())}
         mapping = {name: reference["$ref"] for name, reference in jobs.items()}
         choice = {"propertyName": "name", "mapping": mapping}
         name = self._references[(NewJob, "validation")]["$ref"].rpartition("/")[2]
         self.definitions[name] = {"oneOf": list(jobs.values()), "discriminator": choice}
 
-    def _job_of(self, job_type: JobType, new_job: Schema) -> Schema:
-        """Add the schema of a job of one job type to the definitions; return a reference to it."""
+    def _add_new_job(self, job_type: JobType, new_job: Schema) -> Schema:
+        """Add the schema of a new job of one job type to the definitions; return a reference to it."""
         data = self._references[(job_type.payload, "validation")]
-        named = {"const": job_type.name, "type": "string"}
+        type_name = {"const": job_type.name, "type": "string"}
         required = (
             ["name", "data"] if any(f.is_required() for f in job_type.payload.model_fields.values()) else ["name"]
         )
@@ -152,7 +153,7 @@ class _Schemas:
             **new_job,
             "title": name,
             "description": job_type.description or f"A job for the queue {job_type.queue}.",
-            "properties": {**new_job["properties"], "name": named, "data": data},
+            "properties": {**new_job["properties"], "name": type_name, "data": data},
             "required": required,
         }
         return {"$ref": f"#/components/schemas/{name}"}
@@ -187,27 +188,27 @@ def _operation(rule: Rule, method: str, endpoint: Endpoint, schemas: _Schemas) -
 
 def _path_parameters(rule: Rule, endpoint: Endpoint, schemas: _Schemas) -> Iterator[Schema]:
     for name in re.findall(r"<(?:\w+:)?(\w+)>", rule.rule):
-        found = endpoint.path[name]
-        told = {"name": to_camel(name), "in": "path", "required": True, "description": found.description}
+        declared = endpoint.path[name]
         schema: Schema = {"type": "string", "minLength": 1}
-        if found.choices is not None:
-            schema["enum"] = list(found.choices(schemas.queues))
-        yield {**told, "schema": schema}
+        if declared.choices is not None:
+            schema["enum"] = list(declared.choices(schemas.queues))
+        parameter = {"name": to_camel(name), "in": "path", "required": True, "description": declared.description}
+        yield {**parameter, "schema": schema}
 
 
 def _query_parameters(endpoint: Endpoint, schemas: _Schemas) -> Iterator[Schema]:
     if endpoint.query is None:
         return
-    told = schemas.query(endpoint.query)
-    for name, schema in told["properties"].items():
-        parameter: Schema = {"name": name, "in": "query", "required": name in told.get("required", ())}
+    query = schemas.query(endpoint.query)
+    for name, schema in query["properties"].items():
+        parameter: Schema = {"name": name, "in": "query", "required": name in query.get("required", ())}
         inner = {key: value for key, value in schema.items() if key not in ("title", "description")}
         if "description" in schema:
             parameter["description"] = schema["description"]
         if inner.get("type") == "array":
-            is_repeated = name in repeated_of(endpoint.query)
-            parameter |= {"style": "form", "explode": is_repeated}
-            if not is_repeated and (default := inner.pop("default", None)):
+            is_repeatable = name in repeatable_names(endpoint.query)
+            parameter |= {"style": "form", "explode": is_repeatable}
+            if not is_repeatable and (default := inner.pop("default", None)):
                 inner["default"] = [default]
         yield {**parameter, "schema": inner}
 
@@ -220,31 +221,30 @@ def _headers(endpoint: Endpoint) -> Iterator[Schema]:
 
 
 def _responses(method: str, endpoint: Endpoint, schemas: _Schemas) -> Schema:
-    told: dict[int, Schema] = {}
-    for status, answer in endpoint.answers.items():
-        if isinstance(answer, Text):
-            content: Schema = {kind: {"schema": {"type": "string"}} for kind in answer.content_types}
-            told[status] = {"description": HTTPStatus(status).phrase, "content": content}
+    responses: dict[int, Schema] = {}
+    for status, model in endpoint.answers.items():
+        if isinstance(model, Text):
+            content: Schema = {content_type: {"schema": {"type": "string"}} for content_type in model.content_types}
+            responses[status] = {"description": HTTPStatus(status).phrase, "content": content}
         else:
-            description = inspect.cleandoc(answer.__doc__ or "").partition("\n")[0]
-            told[status] = {
-                "description": description,
-                "content": {"application/json": {"schema": schemas.answer(answer)}},
+            responses[status] = {
+                "description": inspect.cleandoc(model.__doc__ or "").partition("\n")[0],
+                "content": {"application/json": {"schema": schemas.response(model)}},
             }
     for status in endpoint.problems(method):
-        if status in told:
-            told[status]["content"] |= _problem(status, schemas)["content"]
+        if status in responses:
+            responses[status]["content"] |= _problem(status, schemas)["content"]
         else:
-            told[status] = {"$ref": f"#/components/responses/{_name(status)}"}
-    return {str(status): told[status] for status in sorted(told)}
+            responses[status] = {"$ref": f"#/components/responses/{_name(status)}"}
+    return {str(status): responses[status] for status in sorted(responses)}
 
 
 def _problem(status: int, schemas: _Schemas) -> Schema:
-    told: Schema = {
-        "description": _WHEN[status],
-        "content": {"application/problem+json": {"schema": schemas.answer(Problem)}},
+    response: Schema = {
+        "description": _STATUS_DESCRIPTIONS[status],
+        "content": {"application/problem+json": {"schema": schemas.response(Problem)}},
     }
-    return {**told, "headers": _RETRY_AFTER} if status in (429, 503) else told
+    return {**response, "headers": _RETRY_AFTER} if status in (429, 503) else response
 
 
 def _name(status: int) -> str:

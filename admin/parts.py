@@ -1,4 +1,4 @@
-"""Where the views find the application that they show."""
+"""The application that the views of the current request use."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ _MEMORY = "nomad_memory"
 
 @dataclass(frozen=True)
 class Memory:
-    """What this process remembers for the time when the database is away."""
+    """What this process remembers for when the database is unavailable."""
 
-    #: The hashes of tokens that were revoked.
+    #: The digests of revoked tokens.
     revoked: set[str] = field(default_factory=set)
-    #: Sessions by their hash, with the time (epoch ms) at which each was last found good; the latest last.
+    #: Sessions by hash, with the time (ms since the epoch) when each was last found valid; the most recent one last.
     sessions: dict[str, tuple[AdminSession, int]] = field(default_factory=dict)
 
 
-def keep(web: Flask, app: AdminAccess) -> None:
-    """Make `app` the application that the views of `web` show."""
+def attach(web: Flask, app: AdminAccess) -> None:
+    """Make `app` the application of `web`'s views."""
     web.extensions[_NAME] = app
     web.extensions[_MEMORY] = Memory()
 
 
 def application() -> AdminAccess:
-    """Return the application of the request at hand."""
+    """Return the application of the current request."""
     return cast("AdminAccess", current_app.extensions[_NAME])
 
 
 def memory() -> Memory:
-    """Return what this process remembers."""
+    """Return this process's memory."""
     return cast("Memory", current_app.extensions[_MEMORY])
 
 
 def all_queues() -> Queues:
-    """Return the queues of the request at hand."""
+    """Return the queues of the current request."""
     return application().queues

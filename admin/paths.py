@@ -1,4 +1,4 @@
-"""Paths as OpenAPI writes them."""
+"""URL paths in OpenAPI notation."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from werkzeug.routing import Rule
 
 
 def path_of(rule: Rule) -> str:
-    """Return a rule's path as OpenAPI writes it: `/admin/jobs/queues/{queue}/jobs/{jobId}`."""
-    return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: f"{{{to_camel(found[1])}}}", rule.rule)
+    """Return a rule's path in OpenAPI notation: `/admin/jobs/queues/{queue}/jobs/{jobId}`."""
+    return re.sub(r"<(?:\w+:)?(\w+)>", lambda match: f"{{{to_camel(match[1])}}}", rule.rule)

@@ -1,4 +1,4 @@
-"""Errors as callers see them: `application/problem+json` (RFC 9457) naming what is accepted, a page for a browser."""
+"""Error responses: `application/problem+json` (RFC 9457) with the allowed values, or an HTML page for a browser."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from nomad_actors.errors import (
 )
 from nomad_actors.logs import error_reports
 
-from .answer import Answer
+from .escaping_response import EscapingResponse
 
 logger = logs.get_logger("admin")
 
-#: The first class that fits decides: subclasses stand before their bases.
+#: The first matching class decides, so subclasses come before their bases.
 _STATUS: Sequence[tuple[type[NomadError], HTTPStatus]] = (
     (UnknownQueue, HTTPStatus.NOT_FOUND),
     (UnknownSchedule, HTTPStatus.NOT_FOUND),
@@ -35,34 +35,34 @@ _STATUS: Sequence[tuple[type[NomadError], HTTPStatus]] = (
     (BadInput, HTTPStatus.UNPROCESSABLE_ENTITY),
     (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-#: When to ask again while Redis or the database is away.
+#: When a client should try again while Redis or the database is unavailable.
 RETRY_AFTER_SECONDS = 5
 
 
 def install(web: Flask) -> None:
-    """Make `web` answer every error as a problem, and no traceback leave the process."""
-    web.register_error_handler(NomadError, _known)
-    web.register_error_handler(HTTPException, _http)
-    web.register_error_handler(Exception, unknown)
+    """Make `web` answer every error with a problem response; no traceback leaves the process."""
+    web.register_error_handler(NomadError, _nomad_error)
+    web.register_error_handler(HTTPException, _http_error)
+    web.register_error_handler(Exception, unexpected)
 
 
 def is_page() -> bool:
-    """Return whether the request at hand is for a page, which a person reads."""
+    """Return True if the current request is for an HTML page."""
     return (request.blueprint or "").startswith("pages")
 
 
 def status_of(error: NomadError) -> HTTPStatus:
-    """Return the status that says what kind of error it is."""
-    found = (status for kind, status in _STATUS if isinstance(error, kind))
-    return next(found, HTTPStatus.INTERNAL_SERVER_ERROR)
+    """Return the HTTP status of an error."""
+    matching = (status for error_class, status in _STATUS if isinstance(error, error_class))
+    return next(matching, HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def problem(status: HTTPStatus, detail: str, *, accepted: Sequence[str] = (), **more: Any) -> Response:
-    """Return an answer that says what was wrong, `accepted` values and `more` members beside it."""
+    """Return an error response; `accepted` are the allowed values, `more` are further JSON members."""
     g.problem_detail = detail
     if is_page():
         page = render_template("error.html", status=status, detail=detail, accepted=accepted)
-        return Answer(page, status, mimetype="text/html")
+        return EscapingResponse(page, status, mimetype="text/html")
     body: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
     if accepted:
         body["accepted"] = list(accepted)
@@ -70,44 +70,43 @@ def problem(status: HTTPStatus, detail: str, *, accepted: Sequence[str] = (), **
 
 
 def unavailable(error: Unavailable, **more: Any) -> Response:
-    """Return the answer for a Redis or a database that is away."""
-    answer = problem(HTTPStatus.SERVICE_UNAVAILABLE, logs.redact(str(error)), **more)
-    answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return answer
+    """Return the response while Redis or the database is unavailable."""
+    response = problem(HTTPStatus.SERVICE_UNAVAILABLE, logs.redact(str(error)), **more)
+    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
 
 
-def _known(error: NomadError) -> Response:
+def _nomad_error(error: NomadError) -> Response:
     if isinstance(error, Unavailable):
         return unavailable(error)
-    for kind, status in _STATUS:
-        if isinstance(error, kind):
+    for error_class, status in _STATUS:
+        if isinstance(error, error_class):
             return problem(status, str(error), accepted=getattr(error, "accepted", ()))
-    return unknown(error)
+    return unexpected(error)
 
 
-def _http(error: HTTPException) -> Response:
-    """Return what Flask itself refuses (an unknown path, a method, a body too large), with the headers it asks for."""
-    answer = problem(
-        HTTPStatus(error.code or 500), _detail(error), accepted=getattr(error, "valid_methods", None) or ()
-    )
+def _http_error(error: HTTPException) -> Response:
+    """Return the response to an error of Flask itself (unknown path, method, body too large), with its headers."""
+    allowed_methods = getattr(error, "valid_methods", None) or ()
+    response = problem(HTTPStatus(error.code or 500), _detail(error), accepted=allowed_methods)
     for name, value in error.get_headers():
         if name not in ("Content-Type", "Content-Length"):
-            answer.headers[name] = value
-    return answer
+            response.headers[name] = value
+    return response
 
 
 def _detail(error: HTTPException) -> str:
     if error.code == HTTPStatus.NOT_FOUND:
-        return f"nothing is at {request.script_root}{request.path}; docs/admin-api.md lists what is"
+        return f"{request.script_root}{request.path} does not exist; docs/admin-api.md lists all paths"
     if error.code == HTTPStatus.METHOD_NOT_ALLOWED:
-        return f"{request.method} is not possible at {request.script_root}{request.path}"
-    return error.description or "the request cannot be answered"
+        return f"method {request.method} is not allowed for {request.script_root}{request.path}"
+    return error.description or "the request failed"
 
 
-def unknown(error: BaseException) -> Response:
-    """Return the answer to a failure of the admin's, which is logged and reported."""
+def unexpected(error: BaseException) -> Response:
+    """Log and report an unexpected error of the admin; return the response to it."""
     logger.error("a request failed", method=request.method, path=request.path, exc_info=error)
-    # The rule, not the address: ids and filters are nobody's business there.
+    # The rule, not the URL: the error tracker must not see ids and filters.
     route = request.url_rule.rule if request.url_rule else "none"
     error_reports.report(error, {"route": f"{request.method} {route}"})
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the admin failed; its log says why")
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the admin failed; see its log for the cause")

@@ -1,4 +1,4 @@
-"""The schedules of the application that is shown."""
+"""The schedules of the current request's application."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from .parts import application
 
 
 def schedules() -> Schedules:
-    """Return the schedules, to be changed."""
+    """Return the schedules, for changes."""
     app = application()
     return Schedules(app.queues, app.clock)
 
 
 def scheduler_reading() -> status.Reading:
-    """Return how the schedules and the schedulers stand.
+    """Read the state of the schedules and the schedulers.
 
-    Raises `Unavailable` when Redis does not answer.
+    Raises `Unavailable` if Redis does not answer.
     """
     app = application()
     return status.read_scheduler(app.queues, app.clock)
@@ -28,7 +28,7 @@ def scheduler_reading() -> status.Reading:
 def schedule_summary() -> dict[str, Any]:
     """Return the scheduler's summary.
 
-    Raises `Unavailable` when Redis does not answer.
+    Raises `Unavailable` if Redis does not answer.
     """
     return scheduler_reading().shown().as_json()
 
@@ -39,7 +39,7 @@ def schedule_status(name: str) -> dict[str, Any]:
     Raises `UnknownSchedule`, `Unavailable`.
     """
     app = application()
-    told = status.get_job_status(app.queues, app.clock, name)
-    if not told["exists"]:
+    schedule = status.get_job_status(app.queues, app.clock, name)
+    if not schedule["exists"]:
         raise UnknownSchedule(name, [each.schedule.name for each in schedules().all()])
-    return told
+    return schedule

@@ -1,16 +1,16 @@
-"""How large a request may be, and what stands in it."""
+"""The largest sizes of requests and of texts in them."""
 
 from __future__ import annotations
 
-#: A request line and its headers; nginx takes as much by default.
+#: The request line and the headers; the same as nginx's default.
 MAX_HEAD_BYTES = 32 * 1024
-#: A page's form, the login's too: a token, a reason, a filter.
+#: A form of a web page: a token, a reason, a filter.
 MAX_FORM_BYTES = 8 * 1024
-#: The body of an endpoint that declares nothing else.
+#: The body of an endpoint that declares no other size.
 MAX_BODY_BYTES = 64 * 1024
-#: A new job; its data is small, and lives in Redis.
+#: A new job: its data should be small, since Redis keeps it in memory.
 MAX_JOB_BYTES = 1024 * 1024
-#: The body of a batch: 10,000 jobs of our own job types, some of them with all options, 800 bytes each.
+#: A batch: 10,000 jobs of 800 bytes, which is enough for our job types with all options.
 MAX_BATCH_BYTES = 8 * 1024 * 1024
-#: Of what an operator says of a pause, a cancel or a bulk operation.
+#: The reason that an operator gives for a pause, a cancellation or a bulk operation.
 MAX_REASON_CHARS = 500

@@ -1,1 +1,1 @@
-"""Who may what: who asks, what that allows, how often it may be tried, and what is written down of it."""
+"""Access control: tokens, sessions, roles, limits on wrong tokens, and the audit log."""

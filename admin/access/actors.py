@@ -1,4 +1,4 @@
-"""Who asks, once the guard has recognised them."""
+"""The actor of a request, as the guard has identified it."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from .sessions import Session
 
 @dataclass(frozen=True)
 class Actor:
-    """Somebody with a role; `session` when a page's cookie said who it is."""
+    """A caller with a role; `session` is set if a page's cookie identified it."""
 
     name: str
     role: str
     session: Session | None = None
 
 
-#: Whoever asks from this machine without a token, where none are configured.
+#: A caller on this machine without a token, if no tokens are configured.
 VISITOR = Actor("", VIEWER)
-#: Nobody that is known: may see the login page and nothing else.
+#: An unidentified caller: may only see the login page.
 NOBODY = Actor("", "")
 
 
 def current_actor() -> Actor:
-    """Return who the request at hand comes from."""
+    """Return the actor of the current request."""
     return cast(Actor, g.get("actor", NOBODY))
 
 
-def recognise(actor: Actor) -> None:
-    """Note who the request at hand comes from."""
+def set_actor(actor: Actor) -> None:
+    """Set the actor of the current request."""
     g.actor = actor
 
 
 def may_change() -> bool:
-    """Return whether the one who asks may change anything now."""
+    """Return True if the current actor may change anything."""
     return current_actor().role == OPERATOR and not application().settings.admin_read_only

@@ -1,4 +1,4 @@
-"""What is written down of a request: in the audit log before a change acts and after it, and one line in the log."""
+"""Records requests: in the audit log before and after each change, and as one line in the log."""
 
 from __future__ import annotations
 
@@ -19,115 +19,116 @@ from nomad_actors.store import AuditedRequest
 from .. import problems
 from ..parts import application
 from ..paths import path_of
-from . import forms, tries
+from . import forms, wrong_tokens
 from .actors import current_actor
 from .request_ids import elapsed_ms, request_id
 
 logger = logs.get_logger("admin")
 
-#: Of a path in the log; the audit log keeps more.
+#: The longest path in a log line; the audit log stores more of it.
 _PATH_CHARS = 500
-#: The body holds a token: nothing is kept that it could be found by.
-_WITH_TOKEN = "pages_login.take_token"
+#: Its body contains a token: nothing that helps to guess it is stored.
+_LOGIN = "pages_login.take_token"
 
 
-def begin() -> None:
-    """Write a change before it acts.
+def record_change() -> None:
+    """Write a change to the audit log before it is made.
 
-    Raises `Unavailable`: then it must not act.
+    Raises `Unavailable`: then the change must not be made.
     """
-    g.audit_id = application().store.audit.asked(_asked(**_body()))
+    g.audit_id = application().store.audit.asked(_audited_request(**_body()))
 
 
-def not_begun(error: Unavailable) -> Response:
-    """Return the answer to a change that was not made because it could not be written down first."""
-    logger.error("refused", **_line(HTTPStatus.SERVICE_UNAVAILABLE), reason="audit", error=str(error))
+def not_audited(error: Unavailable) -> Response:
+    """Return the response to a change that was not made because the audit log could not be written."""
+    logger.error("refused", **_log_fields(HTTPStatus.SERVICE_UNAVAILABLE), reason="audit", error=str(error))
     return problems.unavailable(Unavailable(f"nothing was changed: the audit log cannot be written ({error})"))
 
 
 def set_outcome(status: int, error: str) -> None:
-    """Set how a change ended if its response does not say so: a form is always answered with a redirect."""
+    """Set the outcome of a change whose response does not show it: the response to a form is always a redirect."""
     g.audit_outcome = (status, error)
 
 
-def finish(answer: Response) -> Response:
-    """Write how the change at hand ended."""
+def record_outcome(response: Response) -> Response:
+    """Write the outcome of the current change to the audit log and the log."""
     entry_id = g.pop("audit_id", None)
     if entry_id is None:
-        return answer
-    detail = g.get("problem_detail") if answer.status_code >= 400 else None
-    status, error = g.get("audit_outcome", (answer.status_code, detail))
+        return response
+    detail = g.get("problem_detail") if response.status_code >= 400 else None
+    status, error = g.get("audit_outcome", (response.status_code, detail))
     try:
         application().store.audit.outcome(entry_id, status, error)
     except Unavailable as reason:
-        # It has acted: that it was asked for stands in the log, how it ended only here.
-        logger.error("the end of a change is not in the audit log", entry=entry_id, error=str(reason))
-    logger.info("change", **_line(status), **({"error": error} if error else {}))
-    return answer
+        # The change was made: the audit log has the request, but only this line has the outcome.
+        logger.error("the outcome of a change could not be written to the audit log", entry=entry_id, error=str(reason))
+    logger.info("change", **_log_fields(status), **({"error": error} if error else {}))
+    return response
 
 
-def refused(status: int, reason: str, detail: str, *, actor: str = "") -> None:
-    """Write down a refusal, bounded in number; a database that is away lets nobody in and stops no refusal.
+def record_refusal(status: int, reason: str, detail: str, *, actor: str = "") -> None:
+    """Write a refusal to the audit log, which bounds their number, and to the log.
 
-    `actor` is who it was, if a token says so that does not count.
+    While the database is unavailable only the log has the refusal. `actor` is the owner of a token that is no longer
+    valid.
     """
-    asked = _asked()
+    audited = _audited_request()
     if actor:
-        asked = dataclasses.replace(asked, actor=actor)
+        audited = dataclasses.replace(audited, actor=actor)
     try:
-        is_try = reason == tries.WRONG_TOKEN
-        application().store.audit.refused(asked, status, reason, detail, is_counted=is_try)
+        is_counted = reason == wrong_tokens.WRONG_TOKEN
+        application().store.audit.refused(audited, status, reason, detail, is_counted=is_counted)
     except Unavailable as error:
-        logger.error("a refusal is not in the audit log", error=str(error))
-    logger.warning("refused", **{**_line(status), "actor": asked.actor}, reason=reason, error=detail)
+        logger.error("a refusal could not be written to the audit log", error=str(error))
+    logger.warning("refused", **{**_log_fields(status), "actor": audited.actor}, reason=reason, error=detail)
 
 
-def _line(status: int) -> dict[str, Any]:
+def _log_fields(status: int) -> dict[str, Any]:
     actor = current_actor()
-    told = {
+    return {
         "method": request.method[:16],
         "path": _path()[:_PATH_CHARS],
         "status": status,
         "actor": actor.name,
         "role": actor.role,
+        "peer": request.remote_addr or "",
+        "ms": elapsed_ms(),
     }
-    return {**told, "peer": request.remote_addr or "", "ms": elapsed_ms()}
 
 
-def _asked(**body: Any) -> AuditedRequest:
+def _audited_request(**body: Any) -> AuditedRequest:
     actor, peer = current_actor(), (request.remote_addr or "")[:64]
-    named = request.view_args or {}
+    arguments = request.view_args or {}
     return AuditedRequest(
         request_id=request_id(),
         actor=actor.name,
         role=actor.role,
         peer=peer,
-        source=tries.source_of(peer),
+        source=wrong_tokens.source_of(peer),
         method=request.method[:16],
         path=_path(),
         endpoint=None if request.url_rule is None else path_of(request.url_rule),
-        queue=named.get("queue"),
-        job_id=named.get("job_id"),
-        schedule=named.get("name"),
+        queue=arguments.get("queue"),
+        job_id=arguments.get("job_id"),
+        schedule=arguments.get("name"),
         **body,
     )
 
 
 def _path() -> str:
-    """Return the path as one line of printable ASCII, however it was sent."""
+    """Return the path as one line of printable ASCII."""
     return quote(request.path, safe="/:@!$&'()*+,;=~", errors="replace")
 
 
 def _body() -> dict[str, Any]:
-    """Return what is kept of the body."""
     raw = request.get_data()
-    if not raw or request.endpoint == _WITH_TOKEN:
+    if not raw or request.endpoint == _LOGIN:
         return {}
-    return {"body": _in_short(raw), "body_bytes": len(raw), "body_sha256": hashlib.sha256(raw).hexdigest()}
+    return {"body": _summary(raw), "body_bytes": len(raw), "body_sha256": hashlib.sha256(raw).hexdigest()}
 
 
-def _in_short(raw: bytes) -> str | None:
-    """Return the body in short, without secrets."""
+def _summary(raw: bytes) -> str | None:
+    """Return a short form of the body, without secrets."""
     if request.is_json:
         try:
             return body_in_short(json.loads(raw))

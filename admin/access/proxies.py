@@ -1,7 +1,7 @@
-"""What a proxy that is trusted says of a request: who asked it, by which scheme and name, and below which prefix.
+"""Applies the X-Forwarded headers of trusted proxies: the client's address, scheme and host, and the path prefix.
 
-Only the addresses of NOMAD_ADMIN_TRUSTED_PROXIES are believed. From anybody else these headers change nothing; that
-they are there tells that a request was forwarded (`admin.loopback`).
+Only addresses in NOMAD_ADMIN_TRUSTED_PROXIES are trusted. From other addresses these headers change nothing; they only
+show that a request was forwarded (`admin.loopback`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 
 
 class BehindProxies:
-    """A WSGI application as it is seen from before the proxies that are trusted."""
+    """WSGI middleware: the application sees requests as the clients of its trusted proxies sent them."""
 
     def __init__(self, web: WSGIApplication, *, trusted: Iterable[Network], prefix: str) -> None:
         self._web = web
@@ -27,11 +27,10 @@ class BehindProxies:
         self._prefix = prefix
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request."""
         prefix = self._prefix
         if self._is_trusted(environ.get("REMOTE_ADDR", "")):
             environ["REMOTE_ADDR"] = self._client(environ)
-            self._take_address(environ)
+            self._apply_scheme_and_host(environ)
             prefix = self._forwarded_prefix(environ) or prefix
         _shift(environ, prefix)
         return self._web(environ, start_response)
@@ -41,20 +40,20 @@ class BehindProxies:
         return address is not None and any(address in network for network in self._trusted)
 
     def _client(self, environ: WSGIEnvironment) -> str:
-        """Return who asked the outermost trusted proxy: the right-most address that is not one of them."""
+        """Return the client of the outermost trusted proxy: the rightmost address that is not a trusted proxy."""
         client: str = environ["REMOTE_ADDR"]
         for text in reversed(_values(environ, "FOR")):
             if not self._is_trusted(client):
                 break
             address = parse_address(_without_port(text))
             if address is None:
-                # What stands further left nobody vouches for.
+                # No trusted proxy has added the addresses further left.
                 break
             client = str(address)
         return client
 
     @staticmethod
-    def _take_address(environ: WSGIEnvironment) -> None:
+    def _apply_scheme_and_host(environ: WSGIEnvironment) -> None:
         scheme, host = _last(environ, "PROTO").lower(), _last(environ, "HOST")
         if scheme in ("http", "https"):
             environ["wsgi.url_scheme"] = scheme
@@ -70,7 +69,7 @@ class BehindProxies:
 
 
 def _shift(environ: WSGIEnvironment, prefix: str) -> None:
-    """Make a prefix the application's root; a proxy may have taken it off the path, or left it there."""
+    """Make `prefix` the application's root, whether or not the proxy has removed it from the path."""
     if not prefix:
         return
     environ["SCRIPT_NAME"] = prefix
@@ -88,7 +87,7 @@ def _last(environ: dict[str, Any], name: str) -> str:
 
 
 def _without_port(text: str) -> str:
-    """Return an address without its port: `192.0.2.1:80`, `[2001:db8::1]:80`, and as it is where there is none."""
+    """Remove the port, if any: `192.0.2.1:80`, `[2001:db8::1]:80`."""
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0] if text.count(":") == 1 else text

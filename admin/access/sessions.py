@@ -1,8 +1,8 @@
-"""Sessions of pages: a cookie of 256 random bits, whose hash stands in the database until the session ends.
+"""Sessions of the web pages: a cookie of 256 random bits, whose hash is in the database until the session ends.
 
-Nothing that is configured forges one, and every admin of the database sees at once that one has ended: by a logout, by
-time, with its token. While the database is away, a session that this process knew to be good a short while ago may go
-on reading; a change could not be audited then, and is refused.
+A session cannot be forged from the configuration. It ends by logout, by time, or with its token, and every admin on
+the same database sees that at once. While the database is unavailable, a session that this process recently found
+valid may still read; changes are refused, since they could not be audited.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from .tokens import known_tokens
 
 COOKIE = "nomad_session"
 LIFETIME_MS = 12 * 3_600_000
-#: How long a session may read while the database is away, since it was last found good.
+#: While the database is unavailable, a session may read for this long after it was last found valid.
 OUTAGE_MS = 15 * 60_000
-#: Of how many sessions a process remembers that.
-MOST_REMEMBERED = 1_000
+#: The most sessions that a process remembers for that.
+MAX_REMEMBERED = 1_000
 
-_OURS = re.compile(r"[A-Za-z0-9_-]{43}")
+_SECRET_FORMAT = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True)
 class Session:
-    """A session that was found good; `secret` is known to its browser alone."""
+    """A valid session; only its browser knows `secret`."""
 
     token: AdminToken
     secret: str
 
 
 class NoSession(NomadError):
-    """Raised for a cookie of no session, or of one that has ended."""
+    """Raised for a cookie whose session does not exist or has ended."""
 
 
 def begin(token: AdminToken, *, link: str | None = None) -> str:
-    """Begin a session for whoever showed `token`, or a one-time `link` that it signed; return the cookie's value.
+    """Begin a session for a valid `token`, or for a one-time `link` signed with it; return the cookie's value.
 
     Raises `LinkUsed`, `Unavailable`.
     """
@@ -61,25 +61,25 @@ def begin(token: AdminToken, *, link: str | None = None) -> str:
 def find(secret: str) -> Session:
     """Return the session of a cookie.
 
-    Raises `NoSession`, also when its token is gone, has another role or was revoked, and `Unavailable` when nobody can
-    tell.
+    Raises `NoSession`, also if its token was removed, revoked or has another role, and `Unavailable` if the session
+    cannot be checked.
     """
-    if not _OURS.fullmatch(secret):
+    if not _SECRET_FORMAT.fullmatch(secret):
         raise NoSession
-    found = _found(_hash(secret))
-    token = None if found is None else _token_of(found)
+    stored = _look_up(_hash(secret))
+    token = None if stored is None else _token_of(stored)
     if token is None:
         raise NoSession
     return Session(token, secret)
 
 
 def forget(secret: str) -> None:
-    """Let this process remember a session no longer."""
+    """Remove a session from this process's memory."""
     memory().sessions.pop(_hash(secret), None)
 
 
 def end(secret: str) -> None:
-    """End a session, for every admin.
+    """End a session in every admin.
 
     Raises `Unavailable`.
     """
@@ -87,7 +87,7 @@ def end(secret: str) -> None:
     application().store.admin_sessions.end(_hash(secret))
 
 
-def _found(id_hash: str) -> AdminSession | None:
+def _look_up(id_hash: str) -> AdminSession | None:
     app, known = application(), memory().sessions
     now_ms = app.clock.now_ms()
     try:
@@ -100,7 +100,7 @@ def _found(id_hash: str) -> AdminSession | None:
     known.pop(id_hash, None)
     if found is not None:
         known[id_hash] = found, now_ms
-        for oldest in list(known)[:-MOST_REMEMBERED]:
+        for oldest in list(known)[:-MAX_REMEMBERED]:
             known.pop(oldest, None)
     return found
 

@@ -1,4 +1,4 @@
-"""Which tokens count: those that are configured, else the one of this machine; and not those that were revoked."""
+"""The valid tokens: the configured ones, else this machine's own token; without revoked ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logger = logs.get_logger("admin")
 
 
 def known_tokens() -> tuple[AdminToken, ...]:
-    """Return the entries that count, read anew each time: the machine's own token may be replaced."""
+    """Return the valid entries; reads the machine's own token each time, since it may be replaced."""
     settings = application().settings
     if settings.admin_tokens:
         return settings.admin_tokens
@@ -22,7 +22,7 @@ def known_tokens() -> tuple[AdminToken, ...]:
 
 
 def own_token() -> str | None:
-    """Return the token of this machine; None where tokens are configured, or it cannot be read."""
+    """Return this machine's own token; None if tokens are configured or it cannot be read."""
     settings = application().settings
     if settings.admin_tokens:
         return None
@@ -34,7 +34,7 @@ def own_token() -> str | None:
 
 
 def is_revoked(token: AdminToken) -> bool:
-    """Return whether a token was revoked; while the database is away, whether this process has heard of it."""
+    """Return True if a token was revoked; while the database is unavailable, if this process knows of it."""
     try:
         revoked = application().store.admin_sessions.is_revoked(token.digest)
     except Unavailable:

@@ -1,1 +1,1 @@
-"""The pages: what an operator reads in a browser, rendered here, without a script."""
+"""The HTML pages for operators, rendered on the server without JavaScript."""

@@ -1,4 +1,4 @@
-"""What an operator does with a page's buttons: done, then back to a page that says so, or why not."""
+"""The buttons for jobs and schedules. Each redirects to a page with a notice of the result or the error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flask import Blueprint, Response, render_template, request
 
 from nomad_actors.broker.states import FINISHED
 from nomad_actors.errors import BadInput, JobNotFound
-from nomad_actors.logs.counted import agreeing, counted
+from nomad_actors.logs.counted import counted
 from nomad_actors.queues.queue import CLEANABLE
 
 from ..access.actors import current_actor
@@ -17,7 +17,7 @@ from ..inputs import Query, read_query
 from ..links import job_path, queue_path, schedule_path
 from ..parts import all_queues
 from ..schedules import schedules
-from .form_action import FormAction, whole
+from .form_action import FormAction, require_int
 
 pages = Blueprint("pages_actions", __name__)
 
@@ -25,15 +25,15 @@ MINUTE_MS = 60_000
 MAX_MINUTES = 5_256_000
 
 
-class ToRemove(Query):
-    """The job whose removal is to be confirmed."""
+class RemoveQuery(Query):
+    """The job to remove."""
 
     queue: str = ""
     job: str = ""
 
 
-class ToClean(Query):
-    """What is to be removed, as a form's fields say it; empty fields are a person's, and answered in words."""
+class CleanQuery(Query):
+    """The jobs to remove. All fields are text, so that a wrong one gets a readable error."""
 
     queue: str = ""
     status: str = ""
@@ -43,27 +43,27 @@ class ToClean(Query):
 
 @pages.post("/admin/queues/<queue>/jobs/<job:job_id>/retry")
 def retry(queue: str, job_id: str) -> Response:
-    """Put a failed or completed job back to waiting."""
+    """Retry a failed or completed job."""
     chosen = all_queues().get_queue(queue)
     with FormAction(job_path(queue, job_id), when_gone=queue_path(queue)) as form:
         chosen.retry(job_id)
-        form.done("The job waits again, its attempts afresh.")
+        form.done("The job is waiting again, with all its attempts.")
     return form.response()
 
 
 @pages.post("/admin/queues/<queue>/jobs/<job:job_id>/promote")
 def promote(queue: str, job_id: str) -> Response:
-    """Put a delayed job to waiting now."""
+    """Make a delayed job waiting now."""
     chosen = all_queues().get_queue(queue)
     with FormAction(job_path(queue, job_id), when_gone=queue_path(queue)) as form:
         chosen.promote(job_id)
-        form.done("The job waits now.")
+        form.done("The job is waiting now.")
     return form.response()
 
 
 @pages.post("/admin/queues/<queue>/jobs/<job:job_id>/cancel")
 def cancel(queue: str, job_id: str) -> Response:
-    """End a job as cancelled."""
+    """Cancel a job."""
     chosen = all_queues().get_queue(queue)
     with FormAction(job_path(queue, job_id), when_gone=queue_path(queue)) as form:
         status = chosen.cancel(job_id, f"cancelled by {current_actor().name}")
@@ -73,15 +73,15 @@ def cancel(queue: str, job_id: str) -> Response:
 
 @pages.get("/admin/confirm/remove")
 def confirm_remove() -> str:
-    """Ask once more before a job is removed."""
-    query = read_query(request, ToRemove)
+    """Ask for confirmation before removing a job."""
+    query = read_query(request, RemoveQuery)
     queue, job_id = query.queue, query.job
     found = all_queues().get_queue(queue).get(job_id)
     if found is None:
         raise JobNotFound(f"queue {queue!r} holds no job {job_id!r}")
     return render_template(
         "confirm.html",
-        question=f"Remove this {found.status} job for good?",
+        question=f"Remove this {found.status} job permanently?",
         facts=[("Job", found.name), ("Id", job_id), ("Queue", queue)],
         action=f"{job_path(queue, job_id)}/remove",
         fields=[],
@@ -92,7 +92,7 @@ def confirm_remove() -> str:
 
 @pages.post("/admin/queues/<queue>/jobs/<job:job_id>/remove")
 def remove(queue: str, job_id: str) -> Response:
-    """Remove a job that does not run."""
+    """Remove a job that is not active."""
     chosen = all_queues().get_queue(queue)
     with FormAction(queue_path(queue), on_error=job_path(queue, job_id), when_gone=queue_path(queue)) as form:
         chosen.remove(job_id)
@@ -102,19 +102,20 @@ def remove(queue: str, job_id: str) -> Response:
 
 @pages.get("/admin/confirm/clean")
 def confirm_clean() -> str:
-    """Ask once more before old jobs are removed."""
-    query = read_query(request, ToClean)
+    """Ask for confirmation before removing old jobs."""
+    query = read_query(request, CleanQuery)
     queue = all_queues().get_queue(query.queue)
     status, minutes, limit = _what_to_clean(query.status, {"minutes": query.minutes, "limit": query.limit}.get)
     count = queue.counts()[status]
-    since = "ended" if status in FINISHED else "were added"
+    event = "ended" if status in FINISHED else "were added"
     return render_template(
         "confirm.html",
-        question=f"Remove {status} jobs for good?",
+        question=f"Remove {status} jobs permanently?",
         facts=[
             ("Queue", queue.name),
-            ("Which", f"{status}, that {since} over {counted(minutes, 'minute')} ago, oldest first"),
-            ("At most", f"{limit}; {count} {agreeing(count, 'is', 'are')} {status} now, of any age"),
+            ("Which", f"{status} jobs that {event} more than {counted(minutes, 'minute')} ago, oldest first"),
+            ("At most", counted(limit, "job")),
+            (f"{status.capitalize()} now, of any age", counted(count, "job")),
         ],
         action=f"{queue_path(queue.name)}/clean",
         fields=[("status", status), ("minutes", minutes), ("limit", limit)],
@@ -125,7 +126,7 @@ def confirm_clean() -> str:
 
 @pages.post("/admin/queues/<queue>/clean")
 def clean(queue: str) -> Response:
-    """Remove jobs that ended (else were added) some minutes ago."""
+    """Remove old jobs of one state."""
     chosen = all_queues().get_queue(queue)
     with FormAction(queue_path(queue)) as form:
         status, minutes, limit = _what_to_clean(request.form.get("status"), request.form.get)
@@ -136,19 +137,19 @@ def clean(queue: str) -> Response:
 
 @pages.post("/admin/schedules/<name>/start")
 def start(name: str) -> Response:
-    """Switch a schedule on."""
+    """Start a schedule."""
     with FormAction(schedule_path(name)) as form:
         schedules().start_job(name)
-        form.done("The schedule is on.")
+        form.done("The schedule is started.")
     return form.response()
 
 
 @pages.post("/admin/schedules/<name>/stop")
 def stop(name: str) -> Response:
-    """Switch a schedule off."""
+    """Stop a schedule."""
     with FormAction(schedule_path(name)) as form:
         schedules().stop_job(name)
-        form.done("The schedule is stopped; its job that waits or runs stays.")
+        form.done("The schedule is stopped. A job that it has already added stays.")
     return form.response()
 
 
@@ -162,11 +163,11 @@ def run(name: str) -> Response:
 
 
 def _what_to_clean(status: str | None, get: Callable[[str], str | None]) -> tuple[str, int, int]:
-    """Return the state, the age in minutes and the most jobs to remove.
+    """Return the state, the minimum age in minutes and the maximum number of jobs to remove.
 
     Raises `BadInput`.
     """
     if status not in CLEANABLE:
         raise BadInput(f"status {status!r:.80} is unusable (accepted: {', '.join(CLEANABLE)})", accepted=CLEANABLE)
-    minutes = whole("minutes", get("minutes"), 0, MAX_MINUTES)
-    return status, minutes, whole("limit", get("limit"), 1, MAX_CLEAN_LIMIT)
+    minutes = require_int("minutes", get("minutes"), 0, MAX_MINUTES)
+    return status, minutes, require_int("limit", get("limit"), 1, MAX_CLEAN_LIMIT)

@@ -1,4 +1,4 @@
-"""The audit log as a page."""
+"""The page of the audit log."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ pages = Blueprint("pages_audit", __name__)
 
 @pages.get("/admin/audit")
 def audit() -> str:
-    """Show who changed what, and what was refused, newest first."""
+    """Show changes and refusals, newest first."""
     query = read_query(request, OfAudit)
     entries, cursor = page_of_audit(query)
-    kept = {name: value for name, value in request.args.items() if name != "cursor" and value}
-    return render_template("audit.html", query=query, entries=entries, next_cursor=cursor, kept=kept)
+    filters = {name: value for name, value in request.args.items() if name != "cursor" and value}
+    return render_template("audit.html", query=query, entries=entries, next_cursor=cursor, filters=filters)

@@ -1,4 +1,4 @@
-"""One action on many jobs, from a list that shows them: counted and asked about, begun, watched, stopped."""
+"""Bulk operations: started from a job list after confirmation, watched, stopped and resumed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..access import forms
 from ..access.actors import current_actor
 from ..inputs import NoQuery, read_form, read_query
 from ..links import link, queue_path
-from ..listing import OfJobs, sought_by
+from ..listing import OfJobs, job_filter
 from ..parts import all_queues
 from .form_action import FormAction
 
@@ -22,8 +22,8 @@ pages = Blueprint("pages_bulk", __name__)
 OPERATIONS = "/admin/bulk"
 
 
-class Acting(OfJobs):
-    """What is to be done to the jobs of a list."""
+class BulkQuery(OfJobs):
+    """A bulk operation on the jobs of a list."""
 
     action: str = ""
     status: str = ""
@@ -32,25 +32,25 @@ class Acting(OfJobs):
 
 @pages.get(OPERATIONS)
 def operations() -> str:
-    """Show the bulk operations of all queues, the newest first."""
+    """Show the bulk operations of all queues, newest first."""
     read_query(request, NoQuery)
     return render_template("bulk.html", operations=Operations(all_queues()).all())
 
 
 @pages.get("/admin/confirm/bulk")
 def confirm() -> str:
-    """Count the jobs that an action is meant for, and ask once more."""
-    query = read_query(request, Acting)
-    count, is_exact = Operations(all_queues()).count(query.queue, _wish(query))
+    """Show how many jobs match, and ask for confirmation."""
+    query = read_query(request, BulkQuery)
+    count, is_exact = Operations(all_queues()).count(query.queue, _bulk_request(query))
     fields = [
         (name, value) for name, value in request.args.items(multi=True) if name not in ("limit", "cursor") and value
     ]
-    # Pairs, for a field may be there several times.
+    # A list, not a dict: a field may occur several times.
     facts = [(name.capitalize(), value) for name, value in fields if name != "action"]
     return render_template(
         "confirm.html",
         question=f"{query.action.capitalize()} {'' if is_exact else 'up to '}{counted(count, 'job')}?",
-        facts=[*facts, ("At a pace of", f"{Wish.per_second} a second; it can be stopped")],
+        facts=[*facts, ("Speed", f"{Wish.per_second} jobs a second; you can stop the operation")],
         action=f"{queue_path(query.queue)}/bulk",
         fields=[(name, value) for name, value in fields if name != "queue"],
         verb=f"{query.action.capitalize()} them",
@@ -60,37 +60,37 @@ def confirm() -> str:
 
 @pages.post("/admin/queues/<queue>/bulk")
 def begin(queue: str) -> Response:
-    """Begin an action on many jobs."""
+    """Start a bulk operation."""
     all_queues().get_queue(queue)
     with FormAction(link(OPERATIONS), on_error=queue_path(queue)) as form:
-        wish = _wish(read_form(request, Acting, beside=forms.FIELD))
-        operation = Operations(all_queues()).begin(queue, wish)
+        bulk_request = _bulk_request(read_form(request, BulkQuery, ignore=forms.FIELD))
+        operation = Operations(all_queues()).begin(queue, bulk_request)
         form.done(
-            f"It has begun, for {counted(operation.total, 'job')} of {queue}; reload this page to see how far it is."
+            f"The operation has started, for {counted(operation.total, 'job')} of {queue}. "
+            "Reload this page to see its progress."
         )
     return form.response()
 
 
 @pages.post("/admin/queues/<queue>/bulk/<operation>/stop")
 def stop(queue: str, operation: str) -> Response:
-    """Stop an operation after the step at hand."""
+    """Stop an operation after its current step."""
     all_queues().get_queue(queue)
     with FormAction(link(OPERATIONS)) as form:
         Operations(all_queues()).stop(queue, operation)
-        form.done("It is stopped; what it did stays done.")
+        form.done("The operation is stopped. What it has already done stays done.")
     return form.response()
 
 
 @pages.post("/admin/queues/<queue>/bulk/<operation>/resume")
 def resume(queue: str, operation: str) -> Response:
-    """Let a stopped operation go on."""
+    """Resume a stopped operation."""
     all_queues().get_queue(queue)
     with FormAction(link(OPERATIONS)) as form:
         Operations(all_queues()).go_on(queue, operation)
-        form.done("It goes on where it stopped.")
+        form.done("The operation continues where it stopped.")
     return form.response()
 
 
-def _wish(query: Acting) -> Wish:
-    sought = sought_by(query)
-    return Wish(action=query.action, sought=sought, by=current_actor().name)
+def _bulk_request(query: BulkQuery) -> Wish:
+    return Wish(action=query.action, sought=job_filter(query), by=current_actor().name)

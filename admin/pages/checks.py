@@ -1,4 +1,4 @@
-"""What is wrong with the installation, and what mends it, as a page."""
+"""The page of the health checks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..inputs import NoQuery, read_query
 
 pages = Blueprint("pages_checks", __name__)
 
-#: What is wrong comes first; each in the colour of a state that is as good or bad.
+#: Problems come first; each severity has the colour of a comparable job state.
 _COLOURS = {Severity.PROBLEM: "failed", Severity.WARNING: "paused", Severity.UNKNOWN: "", Severity.OK: "completed"}
 
 
 @pages.get("/admin/checks")
 def checks() -> str:
-    """Show what `nomad doctor` finds, what is wrong first."""
+    """Show the findings of `nomad doctor`, problems first."""
     read_query(request, NoQuery)
     report = examine(patient())
     findings = sorted(report.findings, key=lambda finding: list(_COLOURS).index(finding.severity))

@@ -1,4 +1,4 @@
-"""What a page's button does, and the redirect that follows; numbers of its form."""
+"""Runs the action of a button, redirects with a notice, and parses numbers in forms."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _SECONDS = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,3}))?")
 
 
 class FormAction:
-    """What a page's button does, as a context manager; `response` then goes `back`, with a notice of how it ended.
+    """Context manager for the action of a button; `response` then redirects to `back` with a notice of the result.
 
-    After an error it goes to `on_error` if that is given, or to `when_gone` if the job is gone and has no page.
-    `UnknownQueue`, `UnknownSchedule` and `Unavailable` are raised on: there is no page to go back to.
+    After an error it redirects to `on_error` if given, and to `when_gone` if the job does not exist any more.
+    `UnknownQueue`, `UnknownSchedule` and `Unavailable` propagate: there is no page to go back to.
     """
 
     def __init__(self, back: str, *, on_error: str | None = None, when_gone: str | None = None) -> None:
@@ -44,7 +44,7 @@ class FormAction:
         return True
 
     def done(self, notice: str) -> None:
-        """Set what the next page says was done."""
+        """Set the notice for the next page."""
         self._notice = notice
 
     def response(self) -> Response:
@@ -54,25 +54,25 @@ class FormAction:
         return response
 
 
-def whole(name: str, text: str | None, low: int, high: int) -> int:
-    """Return a form's field as a whole number from `low` to `high`.
+def require_int(name: str, text: str | None, low: int, high: int) -> int:
+    """Parse a form's field as a whole number from `low` to `high`.
 
     Raises `BadInput` for anything else.
     """
     if text and text.isascii() and text.isdigit() and len(text) <= 12 and low <= int(text) <= high:
         return int(text)
-    accepted = f"a whole number from {low} to {high}"
-    raise BadInput(f"{name} {text!r:.80} is unusable (accepted: {accepted})", accepted=[accepted])
+    allowed = f"a whole number from {low} to {high}"
+    raise BadInput(f"{name} {text!r:.80} is unusable (accepted: {allowed})", accepted=[allowed])
 
 
 def seconds_ms(name: str, text: str, most_ms: int) -> int:
-    """Return a form's field, seconds to the millisecond, in ms from 1 to `most_ms`.
+    """Parse a form's field as seconds with up to three decimals; return ms from 1 to `most_ms`.
 
     Raises `BadInput` for anything else.
     """
-    found = _SECONDS.fullmatch(text)
-    ms = int(found[1]) * 1000 + int((found[2] or "").ljust(3, "0")) if found else 0
+    match = _SECONDS.fullmatch(text)
+    ms = int(match[1]) * 1000 + int((match[2] or "").ljust(3, "0")) if match else 0
     if 1 <= ms <= most_ms:
         return ms
-    accepted = f"seconds from 0.001 to {most_ms // 1000}, to the millisecond"
-    raise BadInput(f"{name} {text!r:.80} is unusable (accepted: {accepted})", accepted=[accepted])
+    allowed = f"seconds from 0.001 to {most_ms // 1000}, with at most three decimals"
+    raise BadInput(f"{name} {text!r:.80} is unusable (accepted: {allowed})", accepted=[allowed])

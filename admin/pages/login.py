@@ -1,4 +1,4 @@
-"""Logging in, with a token or a one-time link, and out."""
+"""Login with a token or a one-time link, and logout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nomad_actors.settings.admin_tokens import AdminToken
 from nomad_actors.store import LinkUsed, local_token
 
 from ..access import forms, guard, journal, sessions
-from ..access.actors import NOBODY, Actor, current_actor, recognise
+from ..access.actors import NOBODY, Actor, current_actor, set_actor
 from ..access.guard import Refused
 from ..access.tokens import is_revoked, own_token
 from ..inputs import Query, read_query
@@ -25,19 +25,19 @@ pages = Blueprint("pages_login", __name__)
 _NEW_LINK = "`nomad admin link` prints a new one"
 
 
-class OfLogin(Query):
-    """What a one-time link brings."""
+class LoginQuery(Query):
+    """The code of a one-time link."""
 
     once: str = Field(default="", max_length=200)
 
 
 @pages.get("/admin/login")
 def login() -> Response:
-    """Show the form that takes a token; begin a session for whoever opens a one-time link."""
-    code = read_query(request, OfLogin).once
-    # A browser that fetches ahead, or looks whether the address is there, has not opened the link yet.
+    """Show the login form, or begin a session for a one-time link."""
+    code = read_query(request, LoginQuery).once
+    # A prefetch or a HEAD request must not use up the link.
     if code and request.method == "GET" and "prefetch" not in request.headers.get("Sec-Purpose", ""):
-        return _taken_link(code)
+        return _log_in_by_link(code)
     if current_actor().session:
         return _go("/admin/")
     return make_response(_form(None))
@@ -45,12 +45,12 @@ def login() -> Response:
 
 @pages.post("/admin/login")
 def take_token() -> Response:
-    """Begin a session for whoever shows a right token."""
+    """Begin a session for a valid token."""
     try:
-        token = guard.by_token(request.form.get("token", "").strip())
+        token = guard.authenticate(request.form.get("token", "").strip())
     except Refused as refused:
         return _refused(refused)
-    return _begun(token)
+    return _begin_session(token)
 
 
 @pages.post("/admin/logout")
@@ -59,54 +59,55 @@ def logout() -> Response:
     session = current_actor().session
     if session is not None:
         try:
-            journal.begin()
+            journal.record_change()
             sessions.end(session.secret)
         except Unavailable as error:
             sessions.forget(session.secret)
-            answer = journal.not_begun(error)
-            forms.delete_cookie(answer, sessions.COOKIE)
-            return answer
-    answer = _go("/admin/login")
-    forms.delete_cookie(answer, sessions.COOKIE)
-    notices.leave(answer, "You are logged out.", done=True)
-    return answer
+            response = journal.not_audited(error)
+            forms.delete_cookie(response, sessions.COOKIE)
+            return response
+    response = _go("/admin/login")
+    forms.delete_cookie(response, sessions.COOKIE)
+    notices.leave(response, "You are logged out.", done=True)
+    return response
 
 
-def _taken_link(code: str) -> Response:
+def _log_in_by_link(code: str) -> Response:
     token = own_token()
     if token is None and application().settings.admin_tokens:
-        detail = "This admin has tokens (NOMAD_ADMIN_TOKENS) and takes no links: log in with one of them."
+        detail = (
+            "This admin has configured tokens (NOMAD_ADMIN_TOKENS), so it does not accept links: log in with a token."
+        )
         return _refused(Refused(HTTPStatus.UNAUTHORIZED, "link", detail))
     name = None if token is None else local_token.link_of(code, token, application().clock.now_ms())
     if token is None or name is None or is_revoked(local_token.entry_of(token)):
         return _refused(Refused(HTTPStatus.UNAUTHORIZED, "link", f"This link has expired or is invalid; {_NEW_LINK}"))
-    return _begun(local_token.entry_of(token), name)
+    return _begin_session(local_token.entry_of(token), name)
 
 
-def _begun(token: AdminToken, one_time_link: str | None = None) -> Response:
-    """Return the answer that gives a browser its session."""
+def _begin_session(token: AdminToken, one_time_link: str | None = None) -> Response:
     try:
-        recognise(Actor(token.name, token.role))
-        # First: a link that is used up without a session would lock its owner out.
-        journal.begin()
+        set_actor(Actor(token.name, token.role))
+        # The audit log first: if it failed after the link was used up, the owner would be locked out.
+        journal.record_change()
         secret = sessions.begin(token, link=one_time_link)
     except LinkUsed:
-        detail = f"the link was used before; {_NEW_LINK}"
+        detail = f"This link was already used; {_NEW_LINK}"
         journal.set_outcome(HTTPStatus.UNAUTHORIZED, detail)
-        recognise(NOBODY)
+        set_actor(NOBODY)
         return make_response(_form(detail), HTTPStatus.UNAUTHORIZED)
     except Unavailable as error:
-        return journal.not_begun(error)
-    answer = _go("/admin/")
-    forms.set_cookie(answer, sessions.COOKIE, secret, lifetime_ms=sessions.LIFETIME_MS)
-    return answer
+        return journal.not_audited(error)
+    response = _go("/admin/")
+    forms.set_cookie(response, sessions.COOKIE, secret, lifetime_ms=sessions.LIFETIME_MS)
+    return response
 
 
 def _refused(refused: Refused) -> Response:
-    journal.refused(refused.status, refused.reason, refused.detail, actor=refused.actor)
-    answer = make_response(_form(refused.detail), refused.status)
-    answer.headers.update(refused.headers)
-    return answer
+    journal.record_refusal(refused.status, refused.reason, refused.detail, actor=refused.actor)
+    response = make_response(_form(refused.detail), refused.status)
+    response.headers.update(refused.headers)
+    return response
 
 
 def _form(error: str | None) -> str:

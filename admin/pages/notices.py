@@ -1,4 +1,4 @@
-"""What was done, or why not, told on the page that follows a form; carried there by a cookie that lives a minute."""
+"""Notices: the result of a form, shown on the next page; a cookie carries it there and lives one minute."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from ..access.forms import delete_cookie, set_cookie
 COOKIE = "nomad_notice"
 _LIFETIME_MS = 60_000
 _MAX_TEXT = 600
-#: Of what is written, before it is a third longer as base64: browsers leave a cookie of over 4 kB out.
+#: The longest cookie value before base64 makes it a third longer: browsers drop cookies of more than 4 kB.
 _MAX_BYTES = 2_800
 
 
-def leave(answer: Response, text: str, *, done: bool) -> None:
-    """Leave a notice for the next page."""
+def leave(response: Response, text: str, *, done: bool) -> None:
+    """Leave a notice for the next page; `done` is False if the action failed."""
     text = text[:_MAX_TEXT]
-    while len(notice := _written(text, done)) > _MAX_BYTES:
+    while len(notice := _encode(text, done)) > _MAX_BYTES:
         text = text[: len(text) * 3 // 4]
-    set_cookie(answer, COOKIE, base64.urlsafe_b64encode(notice).decode(), lifetime_ms=_LIFETIME_MS)
+    set_cookie(response, COOKIE, base64.urlsafe_b64encode(notice).decode(), lifetime_ms=_LIFETIME_MS)
 
 
-def _written(text: str, done: bool) -> bytes:
+def _encode(text: str, done: bool) -> bytes:
     return json.dumps({"done": done, "text": text}, ensure_ascii=False).encode(errors="replace")
 
 
 def shown() -> dict[str, Any] | None:
-    """Return the notice that this page shows, which forgets it; None when there is none."""
+    """Return the notice for this page and mark it as shown; None if there is no notice."""
     cookie = request.cookies.get(COOKIE)
     if not cookie:
         return None
     g.notice_shown = True
     try:
-        told = json.loads(base64.urlsafe_b64decode(cookie[:4000]))
-        return {"done": told["done"] is True, "text": str(told["text"])[:_MAX_TEXT]}
+        notice = json.loads(base64.urlsafe_b64decode(cookie[:4000]))
+        return {"done": notice["done"] is True, "text": str(notice["text"])[:_MAX_TEXT]}
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
 
-def forget_shown(answer: Response) -> Response:
-    """Take a notice away that was shown."""
+def delete_shown(response: Response) -> Response:
+    """Delete the cookie of a notice that was shown."""
     if g.get("notice_shown"):
-        delete_cookie(answer, COOKIE)
-    return answer
+        delete_cookie(response, COOKIE)
+    return response

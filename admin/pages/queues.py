@@ -1,4 +1,4 @@
-"""The overview, one queue's jobs, and one job."""
+"""The overview and the pages of a queue, its failures, a job and a schedule."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ..api.jobs import OfFailures
 from ..esi_switch import esi_switch
 from ..inputs import NoQuery, Query, read_query
 from ..links import job_path, link, queue_path, schedule_path
-from ..listing import OfJobs, fields_of, page_of, states_of
+from ..listing import OfJobs, nonempty_fields, page_of, states_of
 from ..parts import all_queues, application
 from ..schedules import schedule_status
 from . import notices, words
@@ -40,15 +40,15 @@ LAST_FAILURES = 10
 JOBS_A_PAGE = 50
 
 
-class Shown(OfJobs):
-    """Which of a queue's jobs a page shows; those that wait when no state is named."""
+class QueuePageQuery(OfJobs):
+    """The jobs that a queue's page shows."""
 
     status: str = ""
     limit: int = Field(default=JOBS_A_PAGE, ge=1, le=MAX_LIMIT)
 
 
-class OfJob(Query):
-    """How a job is shown: as a page, or whole as JSON."""
+class JobPageQuery(Query):
+    """How a job is shown: as a page, or completely as JSON."""
 
     format: Literal["html", "json"] = "html"
 
@@ -62,7 +62,7 @@ for _filter in (
     words.percent,
     words.number,
     words.seconds,
-    words.whole,
+    words.full_text,
 ):
     pages.add_app_template_filter(_filter)
 for _global in (form_token, link, queue_path, job_path, schedule_path):
@@ -71,7 +71,7 @@ for _global in (form_token, link, queue_path, job_path, schedule_path):
 
 @pages.app_context_processor
 def _always() -> dict[str, Any]:
-    """Give every template the instant that it is rendered at, who looks, and what that allows."""
+    """Return the variables that every template uses."""
     settings = application().settings
     return {
         "now_ms": application().clock.now_ms(),
@@ -79,7 +79,7 @@ def _always() -> dict[str, Any]:
         "actor": current_actor(),
         "may_change": may_change(),
         "read_only": settings.admin_read_only,
-        # A session opens no path of the API: its links lead somewhere only for whoever may look without.
+        # The API does not accept page sessions: show links to it only to callers that it accepts without a token.
         "links_to_api": not settings.admin_tokens and not any(loopback.refusals(request)),
         "notice": notices.shown(),
     }
@@ -87,13 +87,13 @@ def _always() -> dict[str, Any]:
 
 @pages.get("/")
 def home() -> Response:
-    """Send whoever types the address alone to the overview."""
+    """Redirect to the overview."""
     return redirect(link("/admin/"))
 
 
 @pages.get("/admin/")
 def overview() -> str:
-    """Show whether the system is healthy, the queues, the last failures and the schedules."""
+    """Show the health of the system, the queues, the latest failures and the schedules."""
     read_query(request, NoQuery)
     queues, examined = all_queues(), patient()
     # Before all else: without Redis there is nothing to show.
@@ -113,7 +113,7 @@ def overview() -> str:
 
 
 def _issues(report: Report) -> list[Finding]:
-    """Return the problems, and after them what holds queues back on purpose or for a while."""
+    """Return the problems, then the warnings about queues."""
     problems = [finding for finding in report.findings if finding.severity is Severity.PROBLEM]
     warnings = [finding for finding in report.findings if finding.severity is Severity.WARNING]
     return problems + [finding for finding in warnings if finding.area is Area.QUEUES]
@@ -121,8 +121,8 @@ def _issues(report: Report) -> list[Finding]:
 
 @pages.get("/admin/queues/<queue>")
 def queue(queue: str) -> str:
-    """List one queue's jobs of a state."""
-    query = read_query(request, Shown)
+    """List a queue's jobs."""
+    query = read_query(request, QueuePageQuery)
     chosen = all_queues().get_queue(queue)
     snapshot = chosen.snapshot()
     details = queue_details(snapshot).as_json()
@@ -137,17 +137,19 @@ def queue(queue: str) -> str:
         indexed=sorted({name for job_type in chosen.job_types for name in job_type.indexed}),
         query=query,
         page=page,
-        fields=[*fields_of(query), ""],
+        fields=[*nonempty_fields(query), ""],
         outcomes=[name for name, state in OUTCOMES.items() if state.value in page.statuses],
-        is_filtered=any((query.outcome, query.type, fields_of(query), query.fingerprint, query.since, query.until)),
-        kept=[(name, value) for name, value in request.args.items(multi=True) if name != "cursor"],
+        is_filtered=any(
+            (query.outcome, query.type, nonempty_fields(query), query.fingerprint, query.since, query.until)
+        ),
+        filters=[(name, value) for name, value in request.args.items(multi=True) if name != "cursor"],
         cleanable=[status for status in CLEANABLE if status != ("waiting" if details["isPaused"] else "paused")],
     )
 
 
 @pages.get("/admin/queues/<queue>/failures")
 def failures(queue: str) -> str:
-    """Show why a queue's jobs failed, those with one cause together."""
+    """Show a queue's failure groups."""
     query = read_query(request, OfFailures)
     page = all_queues().get_queue(queue).failures(limit=query.limit, cursor=query.cursor or None)
     return render_template("failures.html", queue=queue, page=page, limit=query.limit)
@@ -155,19 +157,19 @@ def failures(queue: str) -> str:
 
 @pages.get("/admin/queues/<queue>/jobs/<job:job_id>")
 def job(queue: str, job_id: str) -> str | Response:
-    """Show one job: its data, what it returned or why it failed, and its story; or all of that as JSON."""
-    query = read_query(request, OfJob)
+    """Show one job: data, result or error, and timeline; or all of it as JSON."""
+    query = read_query(request, JobPageQuery)
     found = all_queues().get_queue(queue).get(job_id)
     if found is None:
         raise JobNotFound(f"queue {queue!r} holds no job {job_id!r}")
     if query.format == "json":
-        # Here too, not in the API alone: a session of the pages opens no path of the API.
+        # The API has the same JSON, but does not accept page sessions.
         return Response(json.dumps(found.as_json()), mimetype="application/json")
     return render_template("job.html", job=found, readable=readable)
 
 
 @pages.get("/admin/schedules/<name>")
 def schedule(name: str) -> str:
-    """Show one schedule: when it is due, and what became of its last slots."""
+    """Show one schedule and its latest slots."""
     read_query(request, NoQuery)
     return render_template("schedule.html", schedule=schedule_status(name))

@@ -1,4 +1,4 @@
-"""Numbers and times as a person reads them; pure, used by the templates as filters."""
+"""Template filters that format numbers and times."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from itertools import pairwise
 
 from markupsafe import Markup, escape
 
-#: What stands where there is nothing to tell: nothing ended, nothing waits.
+#: Shown for a missing value.
 NOTHING = "–"
 
-#: What a page shows of one text. Names, reasons, tracebacks and lines come from jobs and callers: theirs are shorter.
+#: The longest text that a page shows. Texts come from jobs and callers, so they may have any length.
 MAX_TEXT = 10_000
 
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -33,31 +33,31 @@ def duration(ms: float | None) -> str:
 
 
 def seconds(ms: int) -> str:
-    """Return a time in seconds, to the millisecond, as a form's field takes it: `60`, `1.5`, `0.2`."""
+    """Return a duration in seconds with up to three decimals, as a form's field accepts it: `60`, `1.5`, `0.2`."""
     return f"{ms // 1000}.{ms % 1000:03d}".rstrip("0").rstrip(".")
 
 
 def utc(ms: float | None) -> str:
-    """Return an instant (ms since the epoch) to the second, in UTC."""
+    """Return a timestamp (ms since the epoch) in UTC, to the second."""
     if ms is None:
         return NOTHING
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def from_now(ms: float | None, now_ms: float) -> str:
-    """Return how far an instant lies from now: `3 min ago`, `in 2 h`."""
+    """Return a timestamp relative to now: `3 min ago`, `in 2 h`."""
     if ms is None:
         return NOTHING
     return f"in {duration(ms - now_ms)}" if ms > now_ms else f"{duration(now_ms - ms)} ago"
 
 
 def iso_ms(text: str | None) -> float | None:
-    """Return an ISO 8601 instant as ms since the epoch."""
+    """Return an ISO 8601 timestamp as ms since the epoch."""
     return None if text is None else datetime.fromisoformat(text).timestamp() * 1000
 
 
 def percent(value: float | None) -> str:
-    """Return a percentage without decimals that say nothing."""
+    """Return a percentage without trailing zeros."""
     return NOTHING if value is None else f"{value:g} %"
 
 
@@ -67,12 +67,12 @@ def number(value: float) -> str:
 
 
 def bounded(value: object) -> object:
-    """Return a value that a page shows, its text cut where it is very long; markup of our own stays as it is."""
+    """Truncate a text that is too long for a page; our own markup stays unchanged."""
     if isinstance(value, str) and not isinstance(value, Markup) and len(value) > MAX_TEXT:
         return f"{value[:MAX_TEXT]}… [{len(value) - MAX_TEXT} characters left out]"
     return value
 
 
-def whole(text: str) -> Markup:
-    """Return a text to be shown as it is, which somebody has bounded already."""
+def full_text(text: str) -> Markup:
+    """Return a text that is already bounded; `bounded` does not truncate it again."""
     return escape(text)

@@ -2,4 +2,4 @@
 
 from .settings import OWN_REDIS, RetentionLimit, Settings, is_secret, read_with_origins
 
-__all__ = ["OWN_REDIS", "Keep", "Settings", "is_secret", "read_with_origins"]
+__all__ = ["OWN_REDIS", "RetentionLimit", "Settings", "is_secret", "read_with_origins"]

@@ -49,7 +49,7 @@ _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 DEFAULT_USER_AGENT = "nomad-actors/0.1.0 (set ESI_USER_AGENT to your contact)"
 
 
-class Keep(NamedTuple):
+class RetentionLimit(NamedTuple):
     """Retention of ended jobs in a queue: how many, and for how long."""
 
     jobs: int
@@ -89,10 +89,10 @@ class Settings:
     #: Concurrency by queue name; overrides the job type's.
     queue_concurrency: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     #: Retention of ended jobs per queue, and exceptions by queue name.
-    keep_completed: Keep = _COMPLETED
-    keep_failed: Keep = _FAILED
-    queue_keep_completed: Mapping[str, Keep] = field(default_factory=lambda: MappingProxyType({}))
-    queue_keep_failed: Mapping[str, Keep] = field(default_factory=lambda: MappingProxyType({}))
+    keep_completed: RetentionLimit = _COMPLETED
+    keep_failed: RetentionLimit = _FAILED
+    queue_keep_completed: Mapping[str, RetentionLimit] = field(default_factory=lambda: MappingProxyType({}))
+    queue_keep_failed: Mapping[str, RetentionLimit] = field(default_factory=lambda: MappingProxyType({}))
     #: Python modules with the user's job types.
     modules: tuple[str, ...] = ()
     eve_client_id: str = ""
@@ -353,11 +353,11 @@ def _integer(low: int, high: int) -> Callable[[str], int]:
 _RETENTION_ALLOWED = "jobs/age, such as 1000/24h (units m, h, d; 0/0h keeps none)"
 
 
-def _retention(text: str) -> Keep:
+def _retention(text: str) -> RetentionLimit:
     match = _RETENTION.fullmatch(text.lower())
     if match is None:
         raise ValueError(text)
-    return Keep(int(match[1]), int(match[2]) * _UNIT_MS[match[3]])
+    return RetentionLimit(int(match[1]), int(match[2]) * _UNIT_MS[match[3]])
 
 
 def _one_of(*allowed: str) -> Callable[[str], str]:

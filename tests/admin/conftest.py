@@ -1,4 +1,4 @@
-"""An admin over real queues on the test run's Redis, and a client that asks it as this machine does."""
+"""An admin on the test run's real Redis, and HTTP clients for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from jinja2 import FileSystemBytecodeCache
 
 from admin import create_app
-from admin.parts import keep
+from admin.parts import attach
 from chaos.conforming import Conforming
 from nomad_actors.app import AdminAccess
 from nomad_actors.broker import JobBroker
@@ -32,9 +32,9 @@ from nomad_actors.testing import running
 from tests.support.databases import put_database
 from tests.support.operator import as_operator
 
-from .served import Served, a_watched_admin
+from .admin_process import Served, checked_admin
 
-#: The queues that the schedules name.
+#: The queues of the declared schedules.
 QUEUES = ("token-refresh", "esi-refresh", "historical-data", "cache-cleanup")
 
 
@@ -51,7 +51,7 @@ class Done(Result):
     note: str = ""
 
 
-#: Held shut while jobs are meant to run.
+#: Jobs with `wait` stay active until it is set.
 gate = threading.Event()
 
 
@@ -66,51 +66,49 @@ def work(payload: Work) -> Done:
     return Done(rows=payload.character_id, note=payload.note)
 
 
-class Parts(AdminAccess):
-    """What the admin uses of an application, and what a test does to it."""
+class AdminApp(AdminAccess):
+    """The admin's view of an application, with shortcuts for tests."""
 
     @property
     def schedules(self) -> Schedules:
-        """The schedules, to be changed."""
         return Schedules(self.queues, self.clock)
 
-    def hear_scheduler(self) -> None:
-        """Do what a scheduler does that starts: declare the code's schedules, and say that it lives."""
+    def simulate_scheduler(self) -> None:
+        """Declare the code's schedules and write a heartbeat, as a starting scheduler does."""
         self.schedules.declare(SCHEDULES)
         self.schedules.book.beat("a-host:1", self.schedules.book.redis_ms(), forget_before_ms=0)
 
-    def lose_database(self) -> None:
-        """Take the database away, as a disk that is gone does."""
+    def remove_database(self) -> None:
+        """Make the database unavailable, as a lost disk does."""
         self.store.migrate()
         self.store.close()
-        place = Path(self.store.database.url.database or "").parent
-        place.rename(place.with_name("taken away"))
-        place.touch()
+        directory = Path(self.store.database.url.database or "").parent
+        directory.rename(directory.with_name("taken away"))
+        directory.touch()
 
-    def find_database(self) -> None:
-        """Bring it back."""
-        place = Path(self.store.database.url.database or "").parent
-        place.unlink()
-        place.with_name("taken away").rename(place)
+    def restore_database(self) -> None:
+        directory = Path(self.store.database.url.database or "").parent
+        directory.unlink()
+        directory.with_name("taken away").rename(directory)
 
     def add(self, queue: str = "token-refresh", **data: object) -> str:
         """Add a job and return its id."""
         return self.queues.add_job(queue, f"{queue}-work", {"character_id": 1, **data}).id
 
     def run_all(self, queue: str = "token-refresh") -> None:
-        """Run what waits."""
+        """Run the queue's waiting jobs."""
         with running(self.broker):
             self.broker.join(queue, timeout=5000)
 
 
-def parts_on(
+def make_app(
     url: str,
     directory: Path,
     settings: Settings | None = None,
     clock: Clock | None = None,
     connection_class: type[redis.Connection] = redis.Connection,
-) -> Parts:
-    """Return the parts of an application: queues in the Redis at `url`, the database in `directory`."""
+) -> AdminApp:
+    """Return an application with its queues in the Redis at `url` and its database in `directory`."""
     gate.clear()
     url_of_database = SecretUrl(put_database(directory / "database" / "nomad.db"))
     settings = replace(settings or Settings(), var_dir=directory / "var", database_url=url_of_database)
@@ -120,7 +118,7 @@ def parts_on(
     queues = Queues(broker, settings=Settings(), clock=SystemClock())
     for name in QUEUES:
         queues.register(job_type_of(name))
-    return Parts(settings, clock, broker, queues, store, scraped(broker, queues, store, clock))
+    return AdminApp(settings, clock, broker, queues, store, scraped(broker, queues, store, clock))
 
 
 def job_type_of(queue: str) -> JobType:
@@ -142,76 +140,75 @@ def job_type_of(queue: str) -> JobType:
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Compile each template once for all the admins of a test run, not once for each."""
+    """Compile each template once per test run, not once per admin."""
     with pytest.MonkeyPatch.context() as patch:
-        kept = FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
-        patch.setitem(Flask.jinja_options, "bytecode_cache", kept)
+        cache = FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+        patch.setitem(Flask.jinja_options, "bytecode_cache", cache)
         yield
 
 
 @pytest.fixture
-def parts(redis_url: str, tmp_path: Path) -> Iterator[Parts]:
-    """The parts of an application on the test run's empty Redis and an empty database."""
-    parts = parts_on(redis_url, tmp_path)
-    yield parts
+def app(redis_url: str, tmp_path: Path) -> Iterator[AdminApp]:
+    """An application on the test run's empty Redis and an empty database."""
+    app = make_app(redis_url, tmp_path)
+    yield app
     gate.set()
-    parts.close()
+    app.close()
 
 
 @pytest.fixture
-def bare(parts: Parts) -> Flask:
-    """An admin of those parts for one test alone, nobody watching its answers."""
-    return create_app(parts)
+def unchecked_web(app: AdminApp) -> Flask:
+    """A new admin of `app`, whose responses are not compared with its OpenAPI document."""
+    return create_app(app)
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
-    """The admin that tests have one after the other: most of the time that making one takes goes into its routes."""
-    nobodys = parts_on("redis://127.0.0.1:1/0", tmp_path_factory.mktemp("nobody"))
-    yield create_app(nobodys)
-    nobodys.close()
+def shared_web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    """An admin that tests use one after the other, since creating the routes is slow."""
+    unused_app = make_app("redis://127.0.0.1:1/0", tmp_path_factory.mktemp("nobody"))
+    yield create_app(unused_app)
+    unused_app.close()
 
 
 @pytest.fixture
-def web(parts: Parts, shared: Flask) -> Iterator[Flask]:
-    """The admin of those parts; no answer of it may be one that its document does not know."""
-    keep(shared, parts)
-    conforming = Conforming(shared, parts.queues)
-    yield shared
+def web(app: AdminApp, shared_web: Flask) -> Iterator[Flask]:
+    """The admin of `app`; a response that its OpenAPI document does not declare fails the test."""
+    attach(shared_web, app)
+    conforming = Conforming(shared_web, app.queues)
+    yield shared_web
     conforming.close()
     assert not conforming.broken, "\n".join(conforming.broken)
 
 
 @pytest.fixture
-def ask(web: Flask, parts: Parts) -> FlaskClient:
-    """A client on this machine, with the token that this machine's operator has."""
-    return with_token(web, parts)
+def operator(web: Flask, app: AdminApp) -> FlaskClient:
+    """A client on this machine with the machine's own operator token."""
+    return operator_client(web, app)
 
 
 @pytest.fixture
-def visit(web: Flask) -> FlaskClient:
-    """A client on this machine, without a token."""
+def visitor(web: Flask) -> FlaskClient:
+    """A client on this machine without a token."""
     return web.test_client()
 
 
-def with_token(web: Flask, parts: Parts) -> FlaskClient:
-    """Return a client that sends the token of this machine's operator."""
+def operator_client(web: Flask, app: AdminApp) -> FlaskClient:
     client = web.test_client()
-    client.environ_base["HTTP_AUTHORIZATION"] = as_operator(parts.settings.var_dir)["Authorization"]
+    client.environ_base["HTTP_AUTHORIZATION"] = as_operator(app.settings.var_dir)["Authorization"]
     return client
 
 
 @pytest.fixture
-def serving(parts: Parts, wait_until: Callable[..., None]) -> Iterator[None]:
-    """A live worker of every queue."""
-    with running(parts.broker):
-        wait_until(lambda: all(parts.queues.get_queue(name).snapshot().workers for name in QUEUES), what="live workers")
+def workers(app: AdminApp, wait_until: Callable[..., None]) -> Iterator[None]:
+    """Live workers of every queue."""
+    with running(app.broker):
+        wait_until(lambda: all(app.queues.get_queue(name).snapshot().workers for name in QUEUES), what="live workers")
         yield
         gate.set()
 
 
 @pytest.fixture
 def served(tmp_path: Path, redis_url: str, wait_until: Callable[..., None]) -> Iterator[Served]:
-    """An admin with a viewer and two operators."""
-    with a_watched_admin(tmp_path, redis_url, wait_until) as running:
+    """An admin in its own process, with a viewer and two operators."""
+    with checked_admin(tmp_path, redis_url, wait_until) as running:
         yield running

@@ -1,4 +1,4 @@
-"""What a request costs Redis: a bounded number of commands, however many jobs there are."""
+"""The number of Redis commands of a request is bounded, however many jobs there are."""
 
 from __future__ import annotations
 
@@ -12,71 +12,73 @@ from flask.testing import FlaskClient
 
 from nomad_actors.testing import running
 
-from .conftest import Parts
+from .conftest import AdminApp
 
 QUEUE = "/admin/jobs/queues/token-refresh"
-#: The most commands that a request may need; what makes the doctor's checks looks at a sample of each queue's jobs in
-#: three states, a clean at the ages of some hundreds of those that are in another order.
+#: The most commands of a request. The doctor's checks read a sample of each queue's jobs in three states; a clean of
+#: delayed jobs reads the age of several hundred, since they are not sorted by age.
 MOST, MOST_OF_CHECKS, MOST_OF_CLEAN = 600, 1_500, 5_000
 CHECKED = ("/admin/doctor", "/admin/jobs/health", "/admin/")
 
 Request = Callable[[], dict[str, Any]]
 
 
-def fill(parts: Parts, jobs: int, wait_until: Callable[..., None]) -> None:
-    """Have so many more jobs in each state that needs no worker."""
-    queue = parts.queues.get_queue("token-refresh")
+def fill(app: AdminApp, jobs: int, wait_until: Callable[..., None]) -> None:
+    """Add `jobs` jobs to each state that needs no worker."""
+    queue = app.queues.get_queue("token-refresh")
     for number in range(jobs):
-        parts.add(character_id=number % 5)
-        parts.add(character_id=number % 5, fail=True)
-    with running(parts.broker):
+        app.add(character_id=number % 5)
+        app.add(character_id=number % 5, fail=True)
+    with running(app.broker):
         wait_until(lambda: not queue.counts()["waiting"] + queue.counts()["active"], timeout_seconds=60)
     for number in range(jobs):
-        parts.add(character_id=number % 5)
-        parts.queues.add_job("token-refresh", "token-refresh-work", {"character_id": 1}, delay=3_600_000)
+        app.add(character_id=number % 5)
+        app.queues.add_job("token-refresh", "token-refresh-work", {"character_id": 1}, delay=3_600_000)
     for _ in range(5):
-        queue.cancel(parts.add())
+        queue.cancel(app.add())
 
 
-def commands(client: redis.Redis, ask: FlaskClient, request: Request) -> int:
-    """Return how many commands Redis executed for a request, those inside scripts counted."""
-    # What is done once (scripts are loaded, a schema is made) is not the request's.
-    answer = ask.open(**request())
-    assert answer.status_code in (200, 201, 202, 303, 503), answer.text
-    again = request()
+def commands(client: redis.Redis, operator: FlaskClient, request: Request) -> int:
+    """Return how many commands Redis executed for a request, including those in scripts."""
+    # The first request does one-time work: it loads scripts and creates the schema.
+    response = operator.open(**request())
+    assert response.status_code in (200, 201, 202, 303, 503), response.text
+    arguments = request()
     client.config_resetstat()
-    assert ask.open(**again).status_code == answer.status_code
+    assert operator.open(**arguments).status_code == response.status_code
     stats = client.info("commandstats")
-    return sum(each["calls"] for name, each in stats.items() if name.removeprefix("cmdstat_").split("|")[0] not in OWN)
+    return sum(
+        each["calls"] for name, each in stats.items() if name.removeprefix("cmdstat_").split("|")[0] not in IGNORED
+    )
 
 
-#: What this test and a script's own running bring in.
-OWN = ("config", "info", "evalsha", "eval")
+#: Commands of this test itself, and calls of scripts.
+IGNORED = ("config", "info", "evalsha", "eval")
 
 
 @pytest.mark.slow
-def test_a_request_costs_as_much_with_many_jobs_as_with_few(
-    ask: FlaskClient, parts: Parts, web: Flask, redis_client: redis.Redis, wait_until: Callable[..., None]
+def test_the_cost_of_a_request_does_not_depend_on_the_number_of_jobs(
+    operator: FlaskClient, app: AdminApp, web: Flask, redis_client: redis.Redis, wait_until: Callable[..., None]
 ) -> None:
-    fill(parts, 210, wait_until)
-    requests = {path: got(path) for path in asked(ask, parts)} | changes(parts)
-    few = {name: commands(redis_client, ask, request) for name, request in requests.items()}
-    fill(parts, 210, wait_until)
-    many = {name: commands(redis_client, ask, request) for name, request in requests.items()}
+    fill(app, 210, wait_until)
+    requests = {path: get(path) for path in read_paths(operator, app)} | changes(app)
+    few = {name: commands(redis_client, operator, request) for name, request in requests.items()}
+    fill(app, 210, wait_until)
+    many = {name: commands(redis_client, operator, request) for name, request in requests.items()}
     assert many.pop("clean of delayed ones") <= MOST_OF_CLEAN
     assert {name: many[name] for name in many if many[name] != few[name]} == {}
     assert max(many.pop(path) for path in CHECKED) <= MOST_OF_CHECKS
     assert max(many.values()) <= MOST, many
 
 
-def got(path: str) -> Request:
+def get(path: str) -> Request:
     return lambda: {"path": path}
 
 
-def changes(parts: Parts) -> dict[str, Request]:
-    """Return what changes something, each time for another job."""
-    queue = parts.queues.get_queue("token-refresh")
-    parts.schedules.schedule_job("nightly", "0 3 * * *", ("cache-cleanup-work", {"character_id": 7}))
+def changes(app: AdminApp) -> dict[str, Request]:
+    """Return requests that change something, each time another job."""
+    queue = app.queues.get_queue("token-refresh")
+    app.schedules.schedule_job("nightly", "0 3 * * *", ("cache-cleanup-work", {"character_id": 7}))
 
     def of(state: str, method: str, end: str) -> Request:
         def request() -> dict[str, Any]:
@@ -111,19 +113,19 @@ def changes(parts: Parts) -> dict[str, Request]:
     }
 
 
-def asked(ask: FlaskClient, parts: Parts) -> list[str]:
-    """Return every path that is read, lists in their forms, and the pages."""
+def read_paths(operator: FlaskClient, app: AdminApp) -> list[str]:
+    """Return every path that is read, with the variants of lists, and the pages."""
     found = [
         path.replace("{queue}", "token-refresh")
-        for path, operations in ask.get("/admin/openapi.json").get_json()["paths"].items()
+        for path, operations in operator.get("/admin/openapi.json").get_json()["paths"].items()
         if "get" in operations
     ]
-    (fault, *_) = parts.queues.get_queue("token-refresh").failures(limit=1).faults
+    (group, *_) = app.queues.get_queue("token-refresh").failures(limit=1).faults
     return [
         *(path for path in found if "{" not in path),
         *(f"{QUEUE}/jobs?status={state}" for state in ("completed", "failed", "delayed", "active")),
         f"{QUEUE}/jobs?status=waiting,completed&field=character_id=1&limit=2",
-        f"{QUEUE}/jobs?status=failed&fingerprint={fault.fingerprint}",
+        f"{QUEUE}/jobs?status=failed&fingerprint={group.fingerprint}",
         "/admin/",
         "/admin/bulk",
         "/admin/queues/token-refresh?limit=10",

@@ -1,4 +1,4 @@
-"""docs/admin-api.md and the API's own document list what there is, and the table of thresholds is what it says."""
+"""docs/admin-api.md and the OpenAPI document match the endpoints; the documented thresholds are the real ones."""
 
 from __future__ import annotations
 
@@ -26,53 +26,53 @@ from chaos.conforming import Conforming
 from nomad_actors import thresholds
 from nomad_actors.version import __version__
 
-from .conftest import Parts
+from .conftest import AdminApp
 
 PAGE = (Path(__file__).parents[2] / "docs" / "admin-api.md").read_text()
-#: What is shown to people, not to programs.
+#: Endpoints for people, not for programs.
 PAGES = ("pages", "static")
 
 
 @pytest.fixture
-def document(ask: FlaskClient) -> dict[str, Any]:
-    """The document as the running admin gives it."""
-    answer = ask.get("/admin/openapi.json")
-    assert (answer.status_code, answer.mimetype) == (200, "application/json")
-    found: dict[str, Any] = answer.get_json()
+def document(operator: FlaskClient) -> dict[str, Any]:
+    """The OpenAPI document that the admin serves."""
+    response = operator.get("/admin/openapi.json")
+    assert (response.status_code, response.mimetype) == (200, "application/json")
+    found: dict[str, Any] = response.get_json()
     return found
 
 
 def test_the_page_lists_every_endpoint_and_no_other(web: Flask) -> None:
-    told = set(re.findall(r"^\| (GET|POST|PUT|DELETE) \| `([^`]+)` \|", PAGE, re.MULTILINE))
+    documented = set(re.findall(r"^\| (GET|POST|PUT|DELETE) \| `([^`]+)` \|", PAGE, re.MULTILINE))
     names = {"job_id": "id", "filename": "file"}
 
     def written(rule: str) -> str:
         return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: f":{names.get(found[1], found[1])}", rule)
 
-    exist = {
+    existing = {
         (method, written(rule.rule))
         for rule in web.url_map.iter_rules()
         for method in (rule.methods or set()) & {"GET", "POST", "DELETE", "PUT", "PATCH"}
     }
-    assert told == exist
+    assert documented == existing
 
 
 def _is_page(path: str) -> bool:
     return path == "/" or re.match("/admin/(?!jobs/|openapi|doctor)", path) is not None
 
 
-def test_the_document_holds_every_endpoint_of_the_page_but_the_pages(document: dict[str, Any]) -> None:
-    told = set(re.findall(r"^\| (GET|POST|PUT|DELETE) \| `([^`]+)` \|", PAGE, re.MULTILINE))
-    told = {(method, path) for method, path in told if not _is_page(path)}
-    written = {
+def test_the_document_has_every_endpoint_except_html_pages(document: dict[str, Any]) -> None:
+    documented = set(re.findall(r"^\| (GET|POST|PUT|DELETE) \| `([^`]+)` \|", PAGE, re.MULTILINE))
+    documented = {(method, path) for method, path in documented if not _is_page(path)}
+    declared_paths = {
         (method.upper(), re.sub(r"{(\w+)}", lambda found: f":{'id' if found[1] == 'jobId' else found[1]}", path))
         for path, operations in document["paths"].items()
         for method in operations
     }
-    assert written == told
+    assert declared_paths == documented
 
 
-def test_every_view_but_the_pages_is_declared(web: Flask) -> None:
+def test_every_view_except_html_pages_is_declared(web: Flask) -> None:
     undeclared = [
         rule.endpoint
         for rule in web.url_map.iter_rules()
@@ -81,7 +81,7 @@ def test_every_view_but_the_pages_is_declared(web: Flask) -> None:
     assert not undeclared
 
 
-def test_the_document_is_valid_and_says_its_release(document: dict[str, Any]) -> None:
+def test_the_document_is_valid_and_has_the_version(document: dict[str, Any]) -> None:
     OpenAPIV31SpecValidator(document).validate()
     assert document["openapi"].startswith("3.1.")
     assert document["info"]["version"] == __version__
@@ -90,7 +90,7 @@ def test_the_document_is_valid_and_says_its_release(document: dict[str, Any]) ->
     assert all(each["summary"] and each["responses"] for each in operations)
 
 
-def test_the_document_tells_the_data_of_each_job_type(document: dict[str, Any]) -> None:
+def test_the_document_has_the_schema_of_each_job_type(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     body = document["paths"]["/admin/jobs/queues/{queue}/jobs"]["post"]["requestBody"]
     assert body["content"]["application/json"]["schema"]["$ref"].endswith("/NewJob")
@@ -112,11 +112,11 @@ def test_the_document_is_the_same_in_every_process(document: dict[str, Any], tmp
         import json, sys
         from pathlib import Path
         from admin import create_app
-        from tests.admin.conftest import parts_on
-        web = create_app(parts_on("redis://127.0.0.1:1/0", Path(sys.argv[1])))
+        from tests.admin.conftest import make_app
+        web = create_app(make_app("redis://127.0.0.1:1/0", Path(sys.argv[1])))
         print(web.test_client().get("/admin/openapi.json").text, end="")
     """)
-    told = {
+    outputs = {
         subprocess.run(
             [sys.executable, "-c", program, str(tmp_path)],
             env={**os.environ, "PYTHONHASHSEED": seed},
@@ -127,12 +127,12 @@ def test_the_document_is_the_same_in_every_process(document: dict[str, Any], tmp
         ).stdout
         for seed in ("1", "2")
     }
-    (text,) = told
+    (text,) = outputs
     assert json.dumps(json.loads(text)) == json.dumps(document)
 
 
-def test_what_is_declared_is_read(web: Flask) -> None:
-    """Every field of a declared query or body is used by its view, so none can be sent in vain."""
+def test_every_declared_field_is_read(web: Flask) -> None:
+    # Every field of a declared query or body is used by its view, so no caller sends one in vain.
     unread = [
         f"{rule.endpoint}: {what}.{field}"
         for rule, _, endpoint in openapi.endpoints(web)
@@ -145,7 +145,7 @@ def test_what_is_declared_is_read(web: Flask) -> None:
 
 
 def _attributes_read(view: Callable[..., Any]) -> set[tuple[str, str]]:
-    """Return what a view reads of its query and body, itself or through functions that it hands them to whole."""
+    """Return the attributes of query and body that a view reads, itself or in functions that it passes them to."""
     view = getattr(view, "view", view)
     tree = ast.parse(textwrap.dedent(inspect.getsource(view)))
     read = {
@@ -157,14 +157,14 @@ def _attributes_read(view: Callable[..., Any]) -> set[tuple[str, str]]:
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
-            and any(isinstance(given, ast.Name) and given.id in ("query", "body") for given in node.args)
+            and any(isinstance(argument, ast.Name) and argument.id in ("query", "body") for argument in node.args)
         ):
             read |= _attributes_read(view.__globals__[node.func.id])
     return read
 
 
-def test_no_view_reads_a_request_beside_its_declaration() -> None:
-    """What a view does not declare it cannot read; the content negotiation of /metrics is HTTP's own."""
+def test_no_view_reads_undeclared_parts_of_a_request() -> None:
+    # A view can only read what it declares; /metrics reads the Accept header for content negotiation.
     found = {
         f"{path.name}: request.{node.attr}"
         for path in Path(api.__path__[0]).glob("*.py")
@@ -175,7 +175,7 @@ def test_no_view_reads_a_request_beside_its_declaration() -> None:
     assert found == {"probes.py: request.headers"}
 
 
-def test_a_parameter_that_nothing_declares_is_a_mistake_at_import() -> None:
+def test_an_undeclared_parameter_is_an_error_at_import() -> None:
     def view(queue: str) -> None:
         """Show a queue."""
 
@@ -184,7 +184,7 @@ def test_a_parameter_that_nothing_declares_is_a_mistake_at_import() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("response", "message"),
     [
         ({"status": "ok", "more": 1}, "Additional properties are not allowed"),
         ({}, "'status' is a required property"),
@@ -192,15 +192,17 @@ def test_a_parameter_that_nothing_declares_is_a_mistake_at_import() -> None:
         ("ok", "text/html is not in the document"),
     ],
 )
-def test_an_answer_that_is_not_declared_is_noticed(parts: Parts, bare: Flask, answer: object, said: str) -> None:
-    bare.add_url_rule("/told", endpoint="told", view_func=declared(Alive)(lambda: answer))
-    conforming = Conforming(bare, parts.queues)
-    bare.test_client().get("/told")
+def test_an_undeclared_response_is_detected(
+    app: AdminApp, unchecked_web: Flask, response: object, message: str
+) -> None:
+    unchecked_web.add_url_rule("/undeclared", endpoint="undeclared", view_func=declared(Alive)(lambda: response))
+    conforming = Conforming(unchecked_web, app.queues)
+    unchecked_web.test_client().get("/undeclared")
     (broken,) = conforming.broken
-    assert said in broken
+    assert message in broken
 
 
-def test_the_page_tells_the_thresholds_as_they_are() -> None:
+def test_the_page_documents_the_real_thresholds() -> None:
     usual, bulk = thresholds.DEFAULT, thresholds.of_queue("historical-data")
     assert (usual.failure_percent, usual.failure_least_ended, usual.failure_window_seconds) == (10, 20, 3600)
     assert (usual.waiting_jobs, bulk.waiting_jobs) == (1000, None)
@@ -210,5 +212,5 @@ def test_the_page_tells_the_thresholds_as_they_are() -> None:
     assert (slots.unclaimed_seconds, slots.unstarted_seconds, slots.silent_seconds) == (120, 3600, 60)
     assert "no scheduler has added for 2 minutes" in PAGE
     assert "no scheduler was heard of for 60 s" in PAGE
-    for said in ("over 10 %", "at least 20 ended", "over 1000 jobs", "over an hour", "over a day", "30 s beyond"):
-        assert said in PAGE
+    for text in ("over 10 %", "at least 20 ended", "over 1000 jobs", "over an hour", "over a day", "30 s beyond"):
+        assert text in PAGE

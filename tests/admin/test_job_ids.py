@@ -1,4 +1,4 @@
-"""Every id that a job may have is one that the API, the pages and the command can address."""
+"""The API and the pages can address a job by every allowed id."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from markupsafe import escape
 
 from nomad_actors.errors import BadInput
 
-from .conftest import Parts
+from .conftest import AdminApp
 from .test_pages import form_token
 
 QUEUE = "/queues/token-refresh"
@@ -37,28 +37,28 @@ IDS = [
 
 
 @pytest.mark.parametrize("job_id", IDS, ids=lambda each: each[:12])
-def test_a_job_can_be_shown_and_changed_whatever_its_id_is(ask: FlaskClient, parts: Parts, job_id: str) -> None:
+def test_a_job_with_any_id_can_be_shown_and_changed(operator: FlaskClient, app: AdminApp, job_id: str) -> None:
     body = {"name": "token-refresh-work", "data": {"character_id": 1}, "opts": {"jobId": job_id, "delay": 60_000}}
-    assert ask.post(f"/admin/jobs{QUEUE}/jobs", json=body).get_json()["id"] == job_id
+    assert operator.post(f"/admin/jobs{QUEUE}/jobs", json=body).get_json()["id"] == job_id
     api = f"/admin/jobs{QUEUE}/jobs/{quote(job_id, safe='')}"
-    assert ask.get(api).get_json()["id"] == job_id
-    listed = ask.get(f"/admin{QUEUE}?status=delayed").text
+    assert operator.get(api).get_json()["id"] == job_id
+    listed = operator.get(f"/admin{QUEUE}?status=delayed").text
     found = re.findall(r'href="(/admin/queues/token-refresh/jobs/[^"]+)"', listed)
     assert found == [f"/admin{QUEUE}/jobs/{quote(job_id, safe='')}"]
-    page = ask.get(found[0])
+    page = operator.get(found[0])
     assert f"<code>{escape(job_id)}</code>" in page.text
     actions = re.findall(r'action="([^"]+/promote)"', page.text)
-    assert ask.post(actions[0], data={"form_token": form_token(page.text)}).status_code == 303
-    assert ask.get(api).get_json()["status"] == "waiting"
-    assert ask.post(f"{api}/cancel", json={}).status_code == 200
-    assert ask.post(f"{api}/retry").status_code == 200
-    assert ask.delete(api).status_code == 200
-    assert ask.get(api).status_code == 404
+    assert operator.post(actions[0], data={"form_token": form_token(page.text)}).status_code == 303
+    assert operator.get(api).get_json()["status"] == "waiting"
+    assert operator.post(f"{api}/cancel", json={}).status_code == 200
+    assert operator.post(f"{api}/retry").status_code == 200
+    assert operator.delete(api).status_code == 200
+    assert operator.get(api).status_code == 404
 
 
 @pytest.mark.parametrize("job_id", ["", "..", "schedule:x", "a\nb", "a\0", "\ud800", "x" * 201, "\u202e", 5, ["a"]])
-def test_an_id_that_nobody_could_address_is_refused(parts: Parts, ask: FlaskClient, job_id: Any) -> None:
+def test_an_id_that_cannot_be_addressed_is_refused(app: AdminApp, operator: FlaskClient, job_id: Any) -> None:
     with pytest.raises(BadInput, match=r"job id .* is unusable"):
-        parts.queues.add_job("token-refresh", "token-refresh-work", {"character_id": 1}, job_id=job_id)
+        app.queues.add_job("token-refresh", "token-refresh-work", {"character_id": 1}, job_id=job_id)
     body = {"name": "token-refresh-work", "data": {"character_id": 1}, "opts": {"jobId": job_id}}
-    assert ask.post(f"/admin/jobs{QUEUE}/jobs", json=body).status_code == 422
+    assert operator.post(f"/admin/jobs{QUEUE}/jobs", json=body).status_code == 422

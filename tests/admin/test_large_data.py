@@ -1,4 +1,4 @@
-"""Whatever jobs hold, a page stays small and says where the rest is; nothing that is nested deeply fails anything."""
+"""Huge or deeply nested data: pages stay small and link to the as_json data, and nothing fails."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 from dramatiq import Message
 from flask.testing import FlaskClient
 
-from .conftest import Parts
+from .conftest import AdminApp
 
 QUEUE = "/admin/queues/token-refresh"
 API = "/admin/jobs/queues/token-refresh/jobs"
-#: Three values of `json_text.MAX_CHARS`, and as much for the rest.
+#: Three values of `json_text.MAX_CHARS`, and the same again for the rest of the page.
 MAX_PAGE_BYTES = 400_000
 
 
@@ -35,31 +35,33 @@ HUGE: dict[str, Any] = {
 }
 
 
-def stock(parts: Parts, data: dict[str, Any], actor: str = "another", **options: Any) -> str:
-    """Add a job as any Dramatiq producer may, and return its id."""
+def enqueue(app: AdminApp, data: dict[str, Any], actor: str = "another", **options: Any) -> str:
+    """Enqueue a message as any Dramatiq producer may; return its id."""
     message: Message[Any] = Message("token-refresh", actor, (), data, {"priority": 2, **options})
-    return parts.broker.enqueue(message).message_id
+    return app.broker.enqueue(message).message_id
 
 
 @pytest.mark.parametrize("what", HUGE)
-def test_a_job_with_huge_or_deep_data_has_a_small_page_and_its_json(ask: FlaskClient, parts: Parts, what: str) -> None:
-    job_id = stock(parts, HUGE[what], requested_by="r" * 300_000 + "\ud800")
-    page = ask.get(f"{QUEUE}/jobs/{job_id}")
+def test_a_job_with_huge_or_deep_data_has_a_small_page_and_its_json(
+    operator: FlaskClient, app: AdminApp, what: str
+) -> None:
+    job_id = enqueue(app, HUGE[what], requested_by="r" * 300_000 + "\ud800")
+    page = operator.get(f"{QUEUE}/jobs/{job_id}")
     assert (page.status_code, len(page.data) < MAX_PAGE_BYTES) == (200, True)
-    whole = ask.get(f"{QUEUE}/jobs/{job_id}?format=json")
-    assert whole.mimetype == "application/json"
-    told = json.loads(whole.data, parse_constant=pytest.fail)
-    assert told["data"].keys() == {name.replace("\ud800", "\\ud800") for name in HUGE[what]}
-    assert ask.get(f"{API}/{job_id}").get_json()["data"] == told["data"]
+    as_json = operator.get(f"{QUEUE}/jobs/{job_id}?format=json")
+    assert as_json.mimetype == "application/json"
+    job = json.loads(as_json.data, parse_constant=pytest.fail)
+    assert job["data"].keys() == {name.replace("\ud800", "\\ud800") for name in HUGE[what]}
+    assert operator.get(f"{API}/{job_id}").get_json()["data"] == job["data"]
     if len(str(HUGE[what])) > 150_000:
         assert 'href="?format=json"' in page.text
-        assert told["data"] == HUGE[what]
+        assert job["data"] == HUGE[what]
     for path in (f"{QUEUE}?status=waiting", "/admin/jobs/queues/token-refresh/jobs?status=waiting", "/admin/"):
-        assert ask.get(path).status_code == 200
+        assert operator.get(path).status_code == 200
 
 
-def test_names_and_reasons_of_others_are_bounded(ask: FlaskClient, parts: Parts) -> None:
-    job_id = stock(parts, {}, actor="n" * 600_000 + "\ud800")
+def test_names_of_foreign_jobs_are_bounded(operator: FlaskClient, app: AdminApp) -> None:
+    job_id = enqueue(app, {}, actor="n" * 600_000 + "\ud800")
     for path in (f"{QUEUE}/jobs/{job_id}", f"{QUEUE}?status=waiting"):
-        answer = ask.get(path)
-        assert (answer.status_code, len(answer.data) < MAX_PAGE_BYTES) == (200, True)
+        response = operator.get(path)
+        assert (response.status_code, len(response.data) < MAX_PAGE_BYTES) == (200, True)

@@ -1,4 +1,4 @@
-"""The original system's admin API, line by line: whoever called it finds the same paths, parameters and fields here."""
+"""The original system's admin API: every path, parameter and field of it exists here too."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from chaos.api_fuzz import served
 from nomad_actors.testing import running
 from tests.support.operator import as_operator
 
-from .conftest import QUEUES, Parts, gate
+from .conftest import QUEUES, AdminApp, gate
 
 JOB_LISTED = {"queueName", "jobId", "failedReason", "attemptsMade"}
-#: BullMQ's own JSON of a job.
+#: The fields of a job in BullMQ's JSON.
 JOB = {
     *("id", "name", "data", "opts", "progress", "attemptsMade", "failedReason", "stacktrace"),
     *("returnvalue", "timestamp", "processedOn", "finishedOn"),
@@ -33,12 +33,12 @@ SUMMARY = {
 
 
 class Line(NamedTuple):
-    """One endpoint of the original: a request as it was written, and the fields of its answer at a place in it."""
+    """One endpoint of the original: a request, and the fields at `json_path` in its response."""
 
     method: str
     path: str
     fields: set[str]
-    place: tuple[str | int, ...] = ()
+    json_path: tuple[str | int, ...] = ()
     body: dict[str, Any] | None = None
 
 
@@ -72,30 +72,30 @@ LINES = [
     Line("POST", "/admin/jobs/scheduler/{schedule}/start", {"success", "jobName"}),
     Line("POST", "/admin/jobs/scheduler/{schedule}/stop", {"success", "jobName"}),
 ]
-#: What it answers when the path names what does not exist.
+#: Requests whose path can name something that does not exist.
 UNKNOWN = [line for line in LINES if "{" in line.path]
 
 
 @pytest.fixture
-def url(web: Flask, parts: Parts) -> Iterator[str]:
-    """The address of a healthy system's admin, with workers, a scheduler, a schedule and jobs that ended."""
-    parts.schedules.schedule_job("nightly", "0 3 * * *", ("cache-cleanup-work", {"character_id": 7}))
-    parts.hear_scheduler()
-    with running(parts.broker):
-        parts.add()
-        parts.add(fail=True)
-        parts.broker.join("token-refresh", timeout=5000)
+def url(web: Flask, app: AdminApp) -> Iterator[str]:
+    """The URL of a healthy system's admin, with workers, a scheduler, a schedule and ended jobs."""
+    app.schedules.schedule_job("nightly", "0 3 * * *", ("cache-cleanup-work", {"character_id": 7}))
+    app.simulate_scheduler()
+    with running(app.broker):
+        app.add()
+        app.add(fail=True)
+        app.broker.join("token-refresh", timeout=5000)
         with served(web) as url:
             yield url
 
 
-def test_every_endpoint_of_the_original_answers_here(url: str, parts: Parts) -> None:
-    acted_on = [parts.add(fail=True) if "{failed}" in line.path else "" for line in LINES]
-    parts.broker.join("token-refresh", timeout=10_000)
+def test_every_endpoint_of_the_original_answers_here(url: str, app: AdminApp) -> None:
+    failed_ids = [app.add(fail=True) if "{failed}" in line.path else "" for line in LINES]
+    app.broker.join("token-refresh", timeout=10_000)
     wrong = [
-        said
-        for line, job_id in zip(LINES, acted_on, strict=True)
-        for said in differences(url, line, job_id, parts.settings.var_dir)
+        difference
+        for line, job_id in zip(LINES, failed_ids, strict=True)
+        for difference in differences(url, line, job_id, app.settings.var_dir)
     ]
     assert not wrong, "\n".join(wrong)
 
@@ -109,65 +109,65 @@ def differences(
     queue: str = "token-refresh",
     schedule: str = "nightly",
 ) -> Iterator[str]:
-    """Yield in what an answer is not the original's; looking takes no token on this machine, as it took none there."""
+    """Yield how a response differs from the original's. GET needs no token on this machine, as in the original."""
     path = line.path.format(queue=queue, failed=failed, schedule=schedule)
     headers = {} if line.method == "GET" else as_operator(var_dir)
-    answer = requests.request(line.method, url + path, json=line.body, headers=headers, timeout=10)
-    if (answer.status_code, answer.headers["Content-Type"]) != (200, "application/json"):
-        yield f"{line.method} {path}: {answer.status_code} {answer.text[:300]}"
+    response = requests.request(line.method, url + path, json=line.body, headers=headers, timeout=10)
+    if (response.status_code, response.headers["Content-Type"]) != (200, "application/json"):
+        yield f"{line.method} {path}: {response.status_code} {response.text[:300]}"
         return
-    found = answer.json()
-    for step in line.place:
+    found = response.json()
+    for step in line.json_path:
         found = found[step]
     if missing := line.fields - set(found):
-        yield f"{line.method} {path}: {sorted(missing)} missing at {line.place}"
+        yield f"{line.method} {path}: {sorted(missing)} missing at {line.json_path}"
 
 
-def test_what_does_not_exist_is_404(url: str, parts: Parts) -> None:
+def test_an_unknown_name_is_404(url: str, app: AdminApp) -> None:
     for line in UNKNOWN:
         path = line.path.format(queue="nothing", failed="nobody", schedule="never")
-        headers = as_operator(parts.settings.var_dir)
-        answer = requests.request(line.method, url + path, json=line.body, headers=headers, timeout=10)
-        assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json"), path
+        headers = as_operator(app.settings.var_dir)
+        response = requests.request(line.method, url + path, json=line.body, headers=headers, timeout=10)
+        assert (response.status_code, response.headers["Content-Type"]) == (404, "application/problem+json"), path
 
 
-def test_what_a_state_does_not_allow_is_409_and_what_is_wrong_422(
-    url: str, parts: Parts, wait_until: Callable[..., None]
+def test_a_wrong_state_is_409_and_an_invalid_value_422(
+    url: str, app: AdminApp, wait_until: Callable[..., None]
 ) -> None:
     queue = f"{url}/admin/jobs/queues/token-refresh"
-    runs = parts.add(wait=True)
-    wait_until(lambda: parts.queues.get_queue("token-refresh").counts()["active"] == 1)
+    active = app.add(wait=True)
+    wait_until(lambda: app.queues.get_queue("token-refresh").counts()["active"] == 1)
     for method, path, body, status in (
-        ("POST", f"jobs/{runs}/retry", None, 409),
-        ("DELETE", f"jobs/{runs}", None, 409),
+        ("POST", f"jobs/{active}/retry", None, 409),
+        ("DELETE", f"jobs/{active}", None, 409),
         ("GET", "jobs?status=done", None, 422),
         ("GET", "jobs?limit=0", None, 422),
         ("POST", "clean", {"grace": -1}, 422),
         ("POST", "clean", {"status": "active"}, 422),
     ):
-        headers = as_operator(parts.settings.var_dir)
-        answer = requests.request(method, f"{queue}/{path}", json=body, headers=headers, timeout=10)
-        assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json"), path
+        headers = as_operator(app.settings.var_dir)
+        response = requests.request(method, f"{queue}/{path}", json=body, headers=headers, timeout=10)
+        assert (response.status_code, response.headers["Content-Type"]) == (status, "application/problem+json"), path
     for path in ("failed?limit=x", "active?limit=1001"):
         assert requests.get(f"{url}/admin/jobs/{path}", timeout=10).status_code == 422
     gate.set()
 
 
-def test_the_lists_take_the_originals_defaults(url: str, parts: Parts) -> None:
-    parts.queues.get_queue("esi-refresh").pause()
-    ids = [parts.add("esi-refresh") for _ in range(12)]
-    told = requests.get(f"{url}/admin/jobs/queues/esi-refresh/jobs?status=paused", timeout=10).json()
-    assert [job["id"] for job in told["jobs"]] == ids[:10]
+def test_lists_have_the_originals_defaults(url: str, app: AdminApp) -> None:
+    app.queues.get_queue("esi-refresh").pause()
+    ids = [app.add("esi-refresh") for _ in range(12)]
+    page = requests.get(f"{url}/admin/jobs/queues/esi-refresh/jobs?status=paused", timeout=10).json()
+    assert [job["id"] for job in page["jobs"]] == ids[:10]
     assert requests.get(f"{url}/admin/jobs/queues/esi-refresh/jobs", timeout=10).json()["jobs"] == []
     assert len(requests.get(f"{url}/admin/jobs/failed", timeout=10).json()["jobs"]) == 1
 
 
-def test_a_system_without_workers_is_503_with_the_same_fields(bare: Flask) -> None:
-    with served(bare) as url:
-        answer = requests.get(f"{url}/admin/jobs/health", timeout=10)
-    assert answer.status_code == 503
-    assert answer.json()["workers"] == {
+def test_a_system_without_workers_is_503_with_the_same_fields(unchecked_web: Flask) -> None:
+    with served(unchecked_web) as url:
+        response = requests.get(f"{url}/admin/jobs/health", timeout=10)
+    assert response.status_code == 503
+    assert response.json()["workers"] == {
         "total": len(QUEUES),
         "active": 0,
-        "issues": answer.json()["workers"]["issues"],
+        "issues": response.json()["workers"]["issues"],
     }

@@ -1,4 +1,4 @@
-"""What a payload cannot carry is refused by every entrance, with the field's name, and nothing is enqueued."""
+"""Values that a payload cannot carry are refused with the field's name, and nothing is enqueued."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nomad_actors.queues.job_type import JobType, Payload, Result
 from nomad_actors.scheduler import ScheduledJob
 from nomad_actors.testing import running
 
-from .conftest import Parts
+from .conftest import AdminApp
 
 
 class Inner(BaseModel):
@@ -24,7 +24,7 @@ class Inner(BaseModel):
 
 
 class Free(Payload):
-    """Fields of every kind that JSON has no word for."""
+    """Fields whose values may have no form in JSON."""
 
     it: Any = None
     number: float = 0
@@ -34,30 +34,30 @@ class Free(Payload):
     text: Json[list[int]] | None = None
 
 
-seen: list[Free] = []
+received: list[Free] = []
 
 
 @pytest.fixture
-def free(parts: Parts) -> Parts:
-    """Those parts with a job type that takes anything."""
-    seen.clear()
+def free(app: AdminApp) -> AdminApp:
+    """An application with a job type that takes anything."""
+    received.clear()
 
     def run(payload: Free) -> Result:
-        seen.append(payload)
+        received.append(payload)
         return Result()
 
-    parts.queues.register(JobType(name="free", queue="free", payload=Free, result=Result, run=run))
-    return parts
+    app.queues.register(JobType(name="free", queue="free", payload=Free, result=Result, run=run))
+    return app
 
 
 def nested(levels: int) -> str:
     return "[" * levels + "]" * levels
 
 
-#: JSON texts of the data, and what the answer says.
+#: The data as JSON, and the error message.
 REFUSED = [
-    ('{"it": NaN}', "NaN is no JSON"),
-    ('{"number": -Infinity}', "-Infinity is no JSON"),
+    ('{"it": NaN}', "NaN is not valid JSON"),
+    ('{"number": -Infinity}', "-Infinity is not valid JSON"),
     ('{"it": 1e999}', "too large a number"),
     ('{"number": "nan"}', "number: Input should be a finite number"),
     (f'{{"it": {nested(205)}}}', "it: nested too deeply"),
@@ -74,19 +74,21 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("data", "why"), REFUSED, ids=lambda each: each[:30])
-def test_the_api_answers_422_with_the_fields_name(ask: FlaskClient, free: Parts, data: str, why: str) -> None:
+@pytest.mark.parametrize(("data", "message"), REFUSED, ids=lambda each: each[:30])
+def test_the_api_answers_422_with_the_fields_name(
+    operator: FlaskClient, free: AdminApp, data: str, message: str
+) -> None:
     job = f'{{"name": "free", "data": {data}}}'
     bodies = {"jobs": job, "batch": f'{{"jobs": [{{"name": "free", "data": {{}}}}, {job}]}}'}
     for path, body in bodies.items():
-        answer = ask.post(f"/admin/jobs/queues/free/{path}", data=body, content_type="application/json")
-        assert (answer.status_code, answer.mimetype) == (422, "application/problem+json"), answer.text
-        assert why in answer.get_json()["detail"]
-        assert path != "batch" or ": " not in why or "jobs[1]" in answer.get_json()["detail"]
+        response = operator.post(f"/admin/jobs/queues/free/{path}", data=body, content_type="application/json")
+        assert (response.status_code, response.mimetype) == (422, "application/problem+json"), response.text
+        assert message in response.get_json()["detail"]
+        assert path != "batch" or ": " not in message or "jobs[1]" in response.get_json()["detail"]
     assert not any(free.queues.get_queue("free").counts().values())
 
 
-def test_what_the_api_accepts_reaches_the_job(ask: FlaskClient, free: Parts) -> None:
+def test_accepted_data_reaches_the_job(operator: FlaskClient, free: AdminApp) -> None:
     given = {
         "it": json.loads(nested(150)),
         "number": 0.1,
@@ -96,15 +98,15 @@ def test_what_the_api_accepts_reaches_the_job(ask: FlaskClient, free: Parts) -> 
         "text": "[1, 2]",
     }
     body = json.dumps({"name": "free", "data": given}).encode()
-    answer = ask.post("/admin/jobs/queues/free/jobs", data=body, content_type="application/json")
-    assert answer.status_code == 201
+    response = operator.post("/admin/jobs/queues/free/jobs", data=body, content_type="application/json")
+    assert response.status_code == 201
     with running(free.broker, queues={"free"}):
         free.broker.join("free", timeout=5000)
-    assert seen == [Free.model_validate(given, by_alias=True, by_name=True)]
+    assert received == [Free.model_validate(given, by_alias=True, by_name=True)]
 
 
 @pytest.mark.parametrize(
-    ("data", "why"),
+    ("data", "message"),
     [
         ({"it": float("nan")}, "it: nan would arrive as None"),
         ({"number": float("inf")}, "number: Input should be a finite number"),
@@ -115,20 +117,20 @@ def test_what_the_api_accepts_reaches_the_job(ask: FlaskClient, free: Parts) -> 
     ],
     ids=["nan", "infinity", "object", "bytes", "date", "nested"],
 )
-def test_a_schedule_of_such_a_job_is_refused(free: Parts, data: dict[str, Any], why: str) -> None:
-    with pytest.raises(BadPayload, match=why):
+def test_a_schedule_of_such_a_job_is_refused(free: AdminApp, data: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadPayload, match=message):
         free.schedules.schedule_job("s", "* * * * *", ScheduledJob("free", data))
     assert free.schedules.find("s") is None
 
 
-def test_a_schedule_keeps_what_it_was_given_as_json(ask: FlaskClient, free: Parts) -> None:
+def test_a_schedule_stores_its_data_as_json(operator: FlaskClient, free: AdminApp) -> None:
     given = {"day": dt.date(2026, 11, 29), "inner": [{"byName": 3}], "text": "[1]"}
-    free.hear_scheduler()
+    free.simulate_scheduler()
     free.schedules.schedule_job("s", "0 0 1 1 *", ScheduledJob("free", given))
-    kept = free.schedules.get("s").schedule.data
-    assert kept == {"day": "2026-11-29", "inner": [{"by_name": 3}], "text": "[1]"}
-    assert ask.get("/admin/schedules/s").status_code == 200
+    stored = free.schedules.get("s").schedule.data
+    assert stored == {"day": "2026-11-29", "inner": [{"by_name": 3}], "text": "[1]"}
+    assert operator.get("/admin/schedules/s").status_code == 200
     free.schedules.run_job("s")
     with running(free.broker, queues={"free"}):
         free.broker.join("free", timeout=5000)
-    assert seen == [Free.model_validate(given)]
+    assert received == [Free.model_validate(given)]

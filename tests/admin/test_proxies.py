@@ -1,4 +1,4 @@
-"""Behind a proxy: with a path prefix, with TLS, with clients of its own; and behind one that says nothing of itself."""
+"""Behind a proxy: path prefix, TLS, client addresses; and a proxy that adds no headers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nomad_actors.testing import wait_until
 from tests.support.operator import as_operator
 from tests.support.programs import program
 
-from .conftest import Parts, with_token
+from .conftest import AdminApp, operator_client
 from .crawler import Crawler
 
 LOCATION = """
@@ -39,22 +39,22 @@ FORWARDS = (
 
 @pytest.fixture
 def nginx(tmp_path: Path) -> Iterator[Any]:
-    """`nginx(admin_port, location, uri, more)`: the address of a real nginx before an admin."""
+    """`nginx(admin, location, uri, more)` starts a real nginx in front of an admin and returns its URL."""
     running: list[subprocess.Popen[bytes]] = []
 
     def start(admin: str, location: str = "/", uri: str = "", more: str = "") -> str:
-        place, port = tmp_path / f"nginx{len(running)}", free_port()
-        place.mkdir()
+        directory, port = tmp_path / f"nginx{len(running)}", free_port()
+        directory.mkdir()
         server = LOCATION.format(port=port, location=location, admin=admin.rpartition(":")[2], uri=uri, more=more)
         paths = "".join(
-            f"{kind}_temp_path {place}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+            f"{kind}_temp_path {directory}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
-        config = place / "nginx.conf"
+        config = directory / "nginx.conf"
         config.write_text(
-            f"daemon off; master_process off; pid {place}/pid; error_log {place}/error;\n"
-            f"events {{}} http {{ access_log {place}/access; {paths} {server} }}"
+            f"daemon off; master_process off; pid {directory}/pid; error_log {directory}/error;\n"
+            f"events {{}} http {{ access_log {directory}/access; {paths} {server} }}"
         )
-        command = [program("nginx"), "-p", str(place), "-c", str(config), "-e", str(place / "error")]
+        command = [program("nginx"), "-p", str(directory), "-c", str(config), "-e", str(directory / "error")]
         running.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
         base = f"http://127.0.0.1:{port}"
         wait_until(lambda: _answers(base), what="nginx")
@@ -74,23 +74,23 @@ def _answers(url: str) -> bool:
 
 
 @pytest.fixture
-def filled(parts: Parts) -> Parts:
-    """Queues with jobs in every state that needs no worker, a schedule, a bulk operation, failures."""
-    parts.schedules.schedule_job("nightly", "0 3 * * *", ("cache-cleanup-work", {"character_id": 7}))
-    parts.hear_scheduler()
-    parts.add(fail=True)
-    parts.add()
-    parts.run_all()
-    parts.queues.add_job("token-refresh", "token-refresh-work", {"character_id": 2}, job_id="a/b ?é%2F#c")
-    parts.queues.add_job("token-refresh", "token-refresh-work", {"character_id": 2}, delay=3_600_000)
-    parts.queues.pause_esi(reason="a look", by="ada", for_ms=None)
-    wish = Wish(action="retry", sought=JobFilter(states=("failed",)), by="ada")
-    Operations(parts.queues).begin("token-refresh", wish)
-    return parts
+def filled(app: AdminApp) -> AdminApp:
+    """An application with jobs in every state that needs no worker, a schedule, a bulk operation and failures."""
+    app.schedules.schedule_job("nightly", "0 3 * * *", ("cache-cleanup-work", {"character_id": 7}))
+    app.simulate_scheduler()
+    app.add(fail=True)
+    app.add()
+    app.run_all()
+    app.queues.add_job("token-refresh", "token-refresh-work", {"character_id": 2}, job_id="a/b ?é%2F#c")
+    app.queues.add_job("token-refresh", "token-refresh-work", {"character_id": 2}, delay=3_600_000)
+    app.queues.pause_esi(reason="a look", by="ada", for_ms=None)
+    request = Wish(action="retry", sought=JobFilter(states=("failed",)), by="ada")
+    Operations(app.queues).begin("token-refresh", request)
+    return app
 
 
-def behind(parts: Parts, **settings: Any) -> Flask:
-    return create_app(replace(parts, settings=replace(parts.settings, **settings)))
+def behind(app: AdminApp, **settings: Any) -> Flask:
+    return create_app(replace(app, settings=replace(app.settings, **settings)))
 
 
 def trusting(text: str, prefix: str = "") -> dict[str, Any]:
@@ -100,7 +100,7 @@ def trusting(text: str, prefix: str = "") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("way", ["ADMIN_PREFIX, taken off", "ADMIN_PREFIX, left on", "X-Forwarded-Prefix"])
-def test_every_link_form_and_asset_stays_below_the_prefix(filled: Parts, nginx: Any, way: str) -> None:
+def test_every_link_form_and_asset_stays_below_the_prefix(filled: AdminApp, nginx: Any, way: str) -> None:
     prefix = "/eve/nomad"
     by_header = way == "X-Forwarded-Prefix"
     settings = trusting("127.0.0.0/8", "" if by_header else prefix)
@@ -114,11 +114,11 @@ def test_every_link_form_and_asset_stays_below_the_prefix(filled: Parts, nginx: 
         page = session.get(f"{base}{prefix}/admin/login", timeout=20).text
         form_token = page.partition('name="form_token" value="')[2].partition('"')[0]
         form = {"token": token, "form_token": form_token}
-        answer = session.post(f"{base}{prefix}/admin/login", data=form, headers={"Origin": base}, timeout=20)
-        assert (answer.status_code, answer.url) == (200, f"{base}{prefix}/admin/")
+        response = session.post(f"{base}{prefix}/admin/login", data=form, headers={"Origin": base}, timeout=20)
+        assert (response.status_code, response.url) == (200, f"{base}{prefix}/admin/")
         assert {cookie.path for cookie in session.cookies} == {f"{prefix}/admin"}
         is_whole = way == "X-Forwarded-Prefix"
-        found = Crawler(base, prefix, session, most=1_000 if is_whole else 12)
+        found = Crawler(base, prefix, session, max_pages=1_000 if is_whole else 12)
         found.crawl(f"{base}{prefix}/")
         assert not found.wrong, "\n".join(found.wrong)
         paths = [url.removeprefix(base + prefix) for url in found.seen | found.posted]
@@ -129,11 +129,11 @@ def test_every_link_form_and_asset_stays_below_the_prefix(filled: Parts, nginx: 
         headers = {"Authorization": f"Bearer {token}"}
         document = session.get(f"{base}{prefix}/admin/openapi.json", headers=headers, timeout=20).json()
         assert document["servers"] == [{"url": prefix}]
-        # The machine itself asks without the proxy, and so without the prefix.
+        # A request from this machine without the proxy has no prefix.
         assert requests.get(f"{admin}/metrics", timeout=20).status_code == 200
 
 
-def test_nginxs_own_proxy_pass_makes_no_visitor_an_operator_nor_a_reader(filled: Parts, nginx: Any) -> None:
+def test_a_plain_proxy_pass_of_nginx_gives_visitors_no_access(filled: AdminApp, nginx: Any) -> None:
     with served(behind(filled)) as admin:
         base = nginx(admin)
         for method, path in (
@@ -142,16 +142,16 @@ def test_nginxs_own_proxy_pass_makes_no_visitor_an_operator_nor_a_reader(filled:
             ("GET", "/metrics"),
             ("POST", "/admin/jobs/queues/esi-refresh/pause"),
         ):
-            answer = requests.request(method, base + path, timeout=20)
-            assert answer.status_code == 401, (method, path)
-            assert "NOMAD_ADMIN_TOKENS" in answer.text
+            response = requests.request(method, base + path, timeout=20)
+            assert response.status_code == 401, (method, path)
+            assert "NOMAD_ADMIN_TOKENS" in response.text
         assert requests.get(f"{admin}/admin/jobs/queues", timeout=20).status_code == 200
         headers = as_operator(filled.settings.var_dir)
         assert requests.get(f"{base}/admin/jobs/queues", headers=headers, timeout=20).status_code == 200
     assert not filled.queues.get_queue("esi-refresh").snapshot().is_paused
 
 
-#: What X-Forwarded-For says, who sends it, and whose request it is; 10.0.0.0/8 is trusted.
+#: X-Forwarded-For, the peer, and the resulting client address; 10.0.0.0/8 is trusted.
 PEERS = [
     ("198.51.100.7", "10.0.0.1", "198.51.100.7"),
     ("6.6.6.6, 198.51.100.7, 10.0.0.9", "10.0.0.1", "198.51.100.7"),
@@ -167,31 +167,31 @@ PEERS = [
 ]
 
 
-def test_the_peer_is_the_right_most_address_that_is_no_trusted_proxy(parts: Parts) -> None:
-    client = behind(parts, **trusting("10.0.0.0/8")).test_client()
+def test_the_peer_is_the_rightmost_address_that_is_no_trusted_proxy(app: AdminApp) -> None:
+    client = behind(app, **trusting("10.0.0.0/8")).test_client()
     for forwarded, peer, seen in PEERS:
-        there = {"REMOTE_ADDR": peer}
-        assert client.get("/metrics", headers={"X-Forwarded-For": forwarded}, environ_base=there).status_code == 401
-        assert parts.store.audit.read(1)[0][0].peer == seen, (forwarded, peer)
+        environ = {"REMOTE_ADDR": peer}
+        assert client.get("/metrics", headers={"X-Forwarded-For": forwarded}, environ_base=environ).status_code == 401
+        assert app.store.audit.read(1)[0][0].peer == seen, (forwarded, peer)
 
 
 @pytest.mark.parametrize("peer", ["192.0.2.1", "127.0.0.1"])
-def test_nobody_but_a_trusted_proxy_says_where_we_are(parts: Parts, peer: str) -> None:
-    web, there = behind(parts, **trusting("10.0.0.1")), {"REMOTE_ADDR": peer}
-    said = {"X-Forwarded-Prefix": "/evil", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https"}
-    page = with_token(web, parts).get("/admin/", headers=said, environ_base=there)
+def test_only_a_trusted_proxy_sets_host_and_prefix(app: AdminApp, peer: str) -> None:
+    web, environ = behind(app, **trusting("10.0.0.1")), {"REMOTE_ADDR": peer}
+    headers = {"X-Forwarded-Prefix": "/evil", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https"}
+    page = operator_client(web, app).get("/admin/", headers=headers, environ_base=environ)
     assert page.status_code == 200
     assert "evil" not in page.text
     from_proxy = {"REMOTE_ADDR": "10.0.0.1"}
-    assert with_token(web, parts).get("/admin/", headers=said, environ_base=from_proxy).status_code == 403
-    page = with_token(web, parts).get(
-        "/admin/", headers={**said, "X-Forwarded-Host": "localhost"}, environ_base=from_proxy
+    assert operator_client(web, app).get("/admin/", headers=headers, environ_base=from_proxy).status_code == 403
+    page = operator_client(web, app).get(
+        "/admin/", headers={**headers, "X-Forwarded-Host": "localhost"}, environ_base=from_proxy
     )
     assert 'href="/evil/admin/"' in page.text
 
 
-def test_a_prefix_that_is_none_changes_nothing(parts: Parts) -> None:
-    client = with_token(behind(parts, **trusting("10.0.0.1")), parts)
+def test_an_invalid_prefix_is_ignored(app: AdminApp) -> None:
+    client = operator_client(behind(app, **trusting("10.0.0.1")), app)
     client.environ_base["REMOTE_ADDR"] = "10.0.0.1"
     wrong = [
         "//evil.example",
@@ -213,24 +213,24 @@ def test_a_prefix_that_is_none_changes_nothing(parts: Parts) -> None:
             Settings.from_env({"ADMIN_PREFIX": prefix})
 
 
-def test_a_form_from_behind_tls_is_ours_by_the_proxys_word(parts: Parts) -> None:
-    web = behind(parts, **trusting("10.0.0.1"), admin_hosts=("jobs.example",))
-    client = with_token(web, parts)
+def test_a_change_over_tls_is_accepted_by_the_proxys_headers(app: AdminApp) -> None:
+    web = behind(app, **trusting("10.0.0.1"), admin_hosts=("jobs.example",))
+    client = operator_client(web, app)
     client.environ_base["REMOTE_ADDR"] = "10.0.0.1"
-    said = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "jobs.example", "Sec-Fetch-Site": "same-origin"}
+    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "jobs.example", "Sec-Fetch-Site": "same-origin"}
     path = "/admin/jobs/queues/esi-refresh/pause"
-    assert client.post(path, headers={**said, "Origin": "https://jobs.example"}).status_code == 200
-    assert client.post(path, headers={**said, "Origin": "https://evil.example"}).status_code == 403
-    assert "Secure" in client.get("/admin/login", headers=said).headers["Set-Cookie"]
+    assert client.post(path, headers={**headers, "Origin": "https://jobs.example"}).status_code == 200
+    assert client.post(path, headers={**headers, "Origin": "https://evil.example"}).status_code == 403
+    assert "Secure" in client.get("/admin/login", headers=headers).headers["Set-Cookie"]
 
 
 @pytest.mark.parametrize("text", ["10.0.0.0/33", "proxy.example", "10.0.0.1/8", "10.0.0.1,,", "*"])
-def test_a_wrong_list_of_proxies_stops_the_start(text: str) -> None:
+def test_an_invalid_list_of_proxies_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="NOMAD_ADMIN_TRUSTED_PROXIES"):
         Settings.from_env({"NOMAD_ADMIN_TRUSTED_PROXIES": text})
 
 
-def test_a_trusted_proxy_on_this_machine_makes_nobody_this_machine(parts: Parts) -> None:
-    client = behind(parts, **trusting("127.0.0.1")).test_client()
+def test_a_trusted_proxy_on_this_machine_does_not_make_clients_local(app: AdminApp) -> None:
+    client = behind(app, **trusting("127.0.0.1")).test_client()
     assert client.get("/metrics", headers={"X-Forwarded-For": "127.0.0.1"}).status_code == 401
     assert client.get("/metrics").status_code == 200

@@ -1,4 +1,4 @@
-"""The admin behind the nginx that docs/deployment.md describes."""
+"""The admin behind the nginx of docs/deployment.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from chaos.nginx import NAME, nginx, program
 from nomad_actors.settings.admin_tokens import token_entry
 
-from .served import OPERATOR, VIEWER, Served, an_admin
+from .admin_process import OPERATOR, VIEWER, Served, running_admin
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(program() is None, reason="nginx is not installed")]
 
@@ -23,54 +23,54 @@ PAUSE = "/admin/jobs/queues/cache-cleanup/pause"
 
 @dataclass
 class Proxied:
-    """The admin, and the port of the proxy before it."""
+    """An admin, and the port of the proxy in front of it."""
 
     served: Served
     port: int
 
-    def ask(self, request: bytes, seconds: float = 20) -> bytes:
-        """Send bytes through TLS and return all that is answered, or what was after so many seconds without a byte."""
+    def operator(self, request: bytes, seconds: float = 20) -> bytes:
+        """Send bytes over TLS; return the response, or the part received when no byte came for `seconds`."""
         with (
             socket.create_connection(("127.0.0.1", self.port), timeout=20) as plain,
             ssl._create_unverified_context().wrap_socket(plain) as client,
         ):
             client.settimeout(seconds)
             client.sendall(request)
-            answer = b""
+            response = b""
             with contextlib.suppress(OSError):
                 while part := client.recv(65_536):
-                    answer += part
-            return answer
+                    response += part
+            return response
 
     def get(self, path: str, *headers: str) -> bytes:
         lines = [f"GET {path} HTTP/1.1", f"Host: {NAME}", "Connection: close", *headers]
-        return self.ask("\r\n".join([*lines, "", ""]).encode())
+        return self.send("\r\n".join([*lines, "", ""]).encode())
 
 
 @pytest.fixture
 def proxied(tmp_path: Path, redis_url: str, wait_until: Callable[..., None]) -> Iterator[Proxied]:
     entries = [token_entry("vera", "viewer", VIEWER).entry, token_entry("otto", "operator", OPERATOR).entry]
     with (
-        an_admin(tmp_path, redis_url, wait_until, entries, NOMAD_ADMIN_HOSTS=NAME) as served,
+        running_admin(tmp_path, redis_url, wait_until, entries, NOMAD_ADMIN_HOSTS=NAME) as served,
         nginx(tmp_path, served.address[1]) as port,
     ):
         proxied = Proxied(served, port)
 
-        def answers() -> bool:
+        def responses() -> bool:
             try:
                 return b" 200 " in proxied.get("/healthz")[:20]
             except OSError:
                 return False
 
-        wait_until(answers, timeout_seconds=20)
+        wait_until(responses, timeout_seconds=20)
         yield proxied
 
 
-def test_the_documented_nginx_passes_what_the_admin_needs(proxied: Proxied) -> None:
+def test_the_documented_nginx_forwards_what_the_admin_needs(proxied: Proxied) -> None:
     token = f"Authorization: Bearer {OPERATOR}"
-    # The Host, or it would be refused.
+    # nginx must forward the Host, or the admin refuses the request.
     assert b" 200 " in proxied.get("/admin/jobs/queues", token)[:20]
-    changed = proxied.ask(
+    changed = proxied.send(
         f"POST {PAUSE} HTTP/1.1\r\nHost: {NAME}\r\nOrigin: https://{NAME}\r\n{token}\r\nConnection: close\r\n"
         "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n".encode()
     )
@@ -78,8 +78,8 @@ def test_the_documented_nginx_passes_what_the_admin_needs(proxied: Proxied) -> N
     assert proxied.served.audit()[0]["path"] == PAUSE
 
 
-def test_nothing_is_smuggled_through_it(proxied: Proxied) -> None:
-    """Whatever nginx makes of a malformed request: its bytes never become another request of the admin's."""
+def test_no_request_is_smuggled_through_nginx(proxied: Proxied) -> None:
+    # Whatever nginx does with a malformed request, its bytes never become another request to the admin.
     smuggled = f"POST {PAUSE} HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 0\r\n\r\n".encode()
     inside = [
         b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -93,5 +93,5 @@ def test_nothing_is_smuggled_through_it(proxied: Proxied) -> None:
     ]
     head = f"POST /admin/jobs/nowhere HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n".encode()
     for sent in inside:
-        proxied.ask(head + sent + smuggled, seconds=2)
+        proxied.send(head + sent + smuggled, seconds=2)
     assert {entry["path"] for entry in proxied.served.audit()} <= {"/admin/jobs/nowhere"}

@@ -16,7 +16,7 @@ from admin import create_app
 from nomad_actors.queues.overruns import read_overruns
 from nomad_actors.testing import running
 
-from .conftest import QUEUES, Parts, gate, job_type_of, parts_on, with_token
+from .conftest import QUEUES, AdminApp, gate, job_type_of, make_app, with_token
 
 MOST_OF_OVERVIEW = 12
 OF_RETRY = 2
@@ -33,39 +33,39 @@ class CountedConnection(redis.Connection):
 
 
 @pytest.fixture
-def counted(redis_url: str, tmp_path: Path) -> Iterator[Parts]:
-    parts = parts_on(redis_url, tmp_path, connection_class=CountedConnection)
-    parts.hear_scheduler()
-    yield parts
+def counted(redis_url: str, tmp_path: Path) -> Iterator[AdminApp]:
+    app = make_app(redis_url, tmp_path, connection_class=CountedConnection)
+    app.hear_scheduler()
+    yield app
     gate.set()
-    parts.close()
+    app.close()
 
 
 @pytest.fixture
-def asking(counted: Parts) -> FlaskClient:
+def asking(counted: AdminApp) -> FlaskClient:
     return with_token(create_app(counted), counted)
 
 
 @contextmanager
-def filled(parts: Parts, queues: int, wait_until: Callable[..., None]) -> Iterator[None]:
+def filled(app: AdminApp, queues: int, wait_until: Callable[..., None]) -> Iterator[None]:
     """Have so many queues: in each a job that failed and one that waits; one that runs too long, one of a schedule."""
     more = [f"more-{number}" for number in range(queues - len(QUEUES))]
     for name in more:
-        parts.queues.register(replace(job_type_of(name), time_limit_ms=1_000))
+        app.queues.register(replace(job_type_of(name), time_limit_ms=1_000))
     names = (*QUEUES, *more)
     for name in names:
-        parts.add(name, fail=True)
-    parts.schedules.schedule_job("nightly", "0 3 * * *", ("cache-cleanup-work", {"character_id": 7}))
-    with running(parts.broker):
-        wait_until(lambda: all(not parts.queues.get_queue(name).counts()["waiting"] for name in names))
+        app.add(name, fail=True)
+    app.schedules.schedule_job("nightly", "0 3 * * *", ("cache-cleanup-work", {"character_id": 7}))
+    with running(app.broker):
+        wait_until(lambda: all(not app.queues.get_queue(name).counts()["waiting"] for name in names))
         for name in names:
-            parts.queues.get_queue(name).pause()
-            parts.add(name)
-        parts.schedules.run_job("nightly")
-        slow = parts.queues.get_queue("more-0")
+            app.queues.get_queue(name).pause()
+            app.add(name)
+        app.schedules.run_job("nightly")
+        slow = app.queues.get_queue("more-0")
         slow.resume()
-        parts.add("more-0", wait=True)
-        wait_until(lambda: read_overruns(parts.queues, [slow.snapshot()]).get("more-0"))
+        app.add("more-0", wait=True)
+        wait_until(lambda: read_overruns(app.queues, [slow.snapshot()]).get("more-0"))
         yield
         gate.set()
 
@@ -81,7 +81,7 @@ def round_trips(ask: Callable[[], Any]) -> int:
 
 @pytest.mark.parametrize("queues", [8, 40])
 def test_the_overview_and_the_health_cost_the_same_however_many_queues_there_are(
-    asking: FlaskClient, counted: Parts, wait_until: Callable[..., None], queues: int
+    asking: FlaskClient, counted: AdminApp, wait_until: Callable[..., None], queues: int
 ) -> None:
     with filled(counted, queues, wait_until):
         assert len(counted.queues.names()) == queues
@@ -89,7 +89,7 @@ def test_the_overview_and_the_health_cost_the_same_however_many_queues_there_are
             assert 0 < round_trips(lambda path=path: asking.get(path)) <= MOST_OF_OVERVIEW, path  # type: ignore[misc]
 
 
-def test_the_retry_of_a_job_and_of_many_costs_two(asking: FlaskClient, counted: Parts) -> None:
+def test_the_retry_of_a_job_and_of_many_costs_two(asking: FlaskClient, counted: AdminApp) -> None:
     jobs = [counted.add(fail=True) for _ in range(3)]
     counted.run_all()
     queue = "/admin/jobs/queues/token-refresh"

@@ -1,83 +1,88 @@
-"""Schedules over HTTP: looked at, switched and run; and their pages."""
+"""Schedules over HTTP: read, started, stopped and run; and their pages."""
 
 from __future__ import annotations
 
 import pytest
 from flask.testing import FlaskClient
 
-from .conftest import Parts
+from .conftest import AdminApp
 
 URL = "/admin/jobs/scheduler"
 
 
 @pytest.fixture
-def nightly(parts: Parts) -> str:
+def nightly(app: AdminApp) -> str:
     """A schedule that an operator added."""
-    parts.schedules.schedule_job(
+    app.schedules.schedule_job(
         "nightly", "0 3 * * *", ("cache-cleanup-work", {"character_id": 7}), description="Every <night>"
     )
     return "nightly"
 
 
-def test_a_schedule_is_stopped_and_started(ask: FlaskClient, nightly: str) -> None:
-    stopped = ask.post(f"{URL}/{nightly}/stop")
+def test_a_schedule_is_stopped_and_started(operator: FlaskClient, nightly: str) -> None:
+    stopped = operator.post(f"{URL}/{nightly}/stop")
     assert stopped.status_code == 200
-    told = stopped.get_json()
-    assert (told["success"], told["jobName"], told["running"], told["nextRun"]) == (True, nightly, False, None)
-    assert ask.get(URL).get_json()["stopped"] == 1
-    started = ask.post(f"{URL}/{nightly}/start").get_json()
+    schedule = stopped.get_json()
+    assert (schedule["success"], schedule["jobName"], schedule["running"], schedule["nextRun"]) == (
+        True,
+        nightly,
+        False,
+        None,
+    )
+    assert operator.get(URL).get_json()["stopped"] == 1
+    started = operator.post(f"{URL}/{nightly}/start").get_json()
     assert (started["running"], started["overridden"]) == (True, [])
-    # Twice is once.
-    assert ask.post(f"{URL}/{nightly}/start").get_json()["version"] == started["version"]
+    # Starting it twice changes nothing.
+    assert operator.post(f"{URL}/{nightly}/start").get_json()["version"] == started["version"]
 
 
-def test_a_schedule_is_run_now(ask: FlaskClient, nightly: str, parts: Parts) -> None:
-    ran = ask.post(f"{URL}/{nightly}/run").get_json()
+def test_a_schedule_is_run_now(operator: FlaskClient, nightly: str, app: AdminApp) -> None:
+    ran = operator.post(f"{URL}/{nightly}/run").get_json()
     assert (ran["success"], ran["queueName"], ran["status"]) == (True, "cache-cleanup", "waiting")
-    told = ask.get(f"{URL}/{nightly}").get_json()
-    (slot,) = told["slots"]
+    schedule = operator.get(f"{URL}/{nightly}").get_json()
+    (slot,) = schedule["slots"]
     assert (slot["kind"], slot["outcome"], slot["jobId"], slot["requestedBy"]) == (
         "manual",
         "waiting",
         ran["jobId"],
         "local",
     )
-    again = ask.post(f"{URL}/{nightly}/run")
-    assert again.status_code == 409
-    assert "the previous run is still waiting" in again.get_json()["detail"]
-    parts.run_all("cache-cleanup")
-    told = ask.get(f"{URL}/{nightly}").get_json()
-    assert (told["lastStatus"], told["lastOutcome"]) == ("completed", "completed")
-    assert told["lastRun"] is not None
-    assert told["lastSuccess"] is not None
+    second = operator.post(f"{URL}/{nightly}/run")
+    assert second.status_code == 409
+    assert "the previous run is still waiting" in second.get_json()["detail"]
+    app.run_all("cache-cleanup")
+    schedule = operator.get(f"{URL}/{nightly}").get_json()
+    assert (schedule["lastStatus"], schedule["lastOutcome"]) == ("completed", "completed")
+    assert schedule["lastRun"] is not None
+    assert schedule["lastSuccess"] is not None
 
 
 @pytest.mark.parametrize("action", ["start", "stop", "run"])
-def test_an_unknown_schedule_is_named_with_those_that_exist(ask: FlaskClient, nightly: str, action: str) -> None:
-    answer = ask.post(f"{URL}/nightli/{action}")
-    assert answer.status_code == 404
-    assert "did you mean 'nightly'" in answer.get_json()["detail"]
-    assert ask.get(f"{URL}/nightli").status_code == 404
+def test_an_unknown_schedule_is_404_with_a_suggestion(operator: FlaskClient, nightly: str, action: str) -> None:
+    response = operator.post(f"{URL}/nightli/{action}")
+    assert response.status_code == 404
+    assert "did you mean 'nightly'" in response.get_json()["detail"]
+    assert operator.get(f"{URL}/nightli").status_code == 404
 
 
-def test_a_wrong_body_is_refused(ask: FlaskClient, nightly: str) -> None:
-    assert ask.post(f"{URL}/{nightly}/run", json={"force": "yes"}).status_code == 422
-    assert ask.post(f"{URL}/{nightly}/stop", json={"why": 1}).status_code == 422
-    assert ask.get(f"{URL}/{nightly}").get_json()["running"] is True
+def test_a_wrong_body_is_refused(operator: FlaskClient, nightly: str) -> None:
+    assert operator.post(f"{URL}/{nightly}/run", json={"force": "yes"}).status_code == 422
+    assert operator.post(f"{URL}/{nightly}/stop", json={"why": 1}).status_code == 422
+    assert operator.get(f"{URL}/{nightly}").get_json()["running"] is True
 
 
-def test_without_a_scheduler_the_system_is_not_healthy(ask: FlaskClient, parts: Parts, nightly: str) -> None:
-    issues = ask.get("/admin/jobs/health").get_json()["scheduledJobs"]["issues"]
+def test_without_a_scheduler_the_system_is_not_healthy(operator: FlaskClient, app: AdminApp, nightly: str) -> None:
+    issues = operator.get("/admin/jobs/health").get_json()["scheduledJobs"]["issues"]
     assert any("schedulers: none lives" in issue for issue in issues)
-    parts.hear_scheduler()
-    assert ask.get("/admin/jobs/health").get_json()["scheduledJobs"]["issues"] == []
+    app.simulate_scheduler()
+    assert operator.get("/admin/jobs/health").get_json()["scheduledJobs"]["issues"] == []
 
 
-def test_the_page_shows_the_slots_and_what_can_be_done(ask: FlaskClient, nightly: str) -> None:
-    ask.post(f"{URL}/{nightly}/run")
-    page = ask.get(f"/admin/schedules/{nightly}").get_data(as_text=True)
+def test_the_page_shows_slots_and_buttons(operator: FlaskClient, nightly: str) -> None:
+    operator.post(f"{URL}/{nightly}/run")
+    page = operator.get(f"/admin/schedules/{nightly}").get_data(as_text=True)
     assert "Every &lt;night&gt;" in page
     assert "manual" in page
     assert f'action="/admin/schedules/{nightly}/stop"' in page
-    overview = ask.get("/admin/").get_data(as_text=True)
+    overview = operator.get("/admin/").get_data(as_text=True)
     assert f"/admin/schedules/{nightly}" in overview

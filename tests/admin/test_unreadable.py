@@ -1,4 +1,4 @@
-"""One unreadable record of any kind spoils nothing else, and health and doctor say what it is and how to remove it."""
+"""An unreadable record affects nothing else; health and doctor name it and say how to remove it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ import redis
 from flask.testing import FlaskClient
 
 from nomad_actors.broker import keys
-from nomad_actors.broker.records.unreadable import Unreadable
 from nomad_actors.errors import UnreadableQueue
 from nomad_actors.health import Finding, Patient, queue_checks, schedule_checks
-from nomad_actors.scheduler.status import read_scheduler
 from nomad_actors.settings.redis_cli import redis_cli
 from nomad_actors.settings.secret_url import SecretUrl
 
-from .conftest import Parts
+from .conftest import AdminApp
 
 BASE = "nomad:{token-refresh}"
 
 
 def a_schedule(**changed: object) -> bytes:
-    """Return a schedule's record with something else in it."""
+    """Return a schedule's record with changed fields."""
     declared = {
         "description": "d",
         "expression": "* * * * *",
@@ -72,81 +70,78 @@ SHOWN = ("/metrics", "/admin/jobs/health", "/admin/jobs/scheduler", "/admin/jobs
 SHOWN += ("/admin/jobs/failed", "/admin/jobs/active", "/admin/doctor", "/admin/", "/admin/jobs/bulk", "/admin/bulk")
 
 
-def check_shown(ask: FlaskClient, planted: object) -> None:
-    """Ask for all that is of more than one queue: it is shown, and the rest of it is there."""
+def check_shown(operator: FlaskClient, planted: object) -> None:
+    """Request every path that covers all queues: it succeeds and shows the other queues."""
     for path in SHOWN:
-        answer = ask.get(path)
-        judged = answer.status_code == 503 and path in ("/admin/jobs/health", "/admin/doctor")
-        assert answer.status_code == 200 or judged, f"{planted}: {path}: {answer.status_code} {answer.text[:300]}"
+        response = operator.get(path)
+        reports_problem = response.status_code == 503 and path in ("/admin/jobs/health", "/admin/doctor")
+        assert response.status_code == 200 or reports_problem, (
+            f"{planted}: {path}: {response.status_code} {response.text[:300]}"
+        )
         if path == "/metrics":
-            assert 'nomad_collector_success{source="redis"} 1.0' in answer.text, planted
+            assert 'nomad_collector_success{source="redis"} 1.0' in response.text, planted
         if path in ("/metrics", "/admin/jobs/queues", "/admin/"):
-            assert "cache-cleanup" in answer.text, f"{planted}: {path}"
+            assert "cache-cleanup" in response.text, f"{planted}: {path}"
 
 
-def unreadable_records(parts: Parts) -> list[Unreadable]:
-    schedules = read_scheduler(parts.queues, parts.clock).names_by_queue()
-    return parts.broker.unreadable_records(parts.queues.names(), schedules)
+def findings(app: AdminApp) -> list[Finding]:
+    return list(queue_checks.records(Patient(app.settings, app.clock, app.broker, app.queues)))
 
 
-def findings(parts: Parts) -> list[Finding]:
-    return list(queue_checks.records(Patient(parts.settings, parts.clock, parts.broker, parts.queues)))
-
-
-def test_schedules_that_cannot_be_read_leave_the_others_as_they_are(
-    ask: FlaskClient, parts: Parts, redis_client: redis.Redis
+def test_unreadable_schedules_do_not_affect_the_others(
+    operator: FlaskClient, app: AdminApp, redis_client: redis.Redis
 ) -> None:
-    parts.hear_scheduler()
-    good = len(parts.schedules.all())
+    app.simulate_scheduler()
+    good = len(app.schedules.all())
     planted = {f"zz{number}": record for number, record in enumerate([b"", b"\xff", b"5", b"[" * 9000, *SCHEDULES])}
     redis_client.hset(f"{BASE}:schedules", mapping=planted)  # type: ignore[arg-type]
     redis_client.hset(f"{BASE}:schedules", b"\xff\xfe", a_schedule())  # type: ignore[arg-type]
-    check_shown(ask, "schedules")
-    summary = ask.get("/admin/jobs/scheduler").get_json()
+    check_shown(operator, "schedules")
+    summary = operator.get("/admin/jobs/scheduler").get_json()
     shown, bad = {job["name"] for job in summary["jobs"]}, {each["name"] for each in summary["unreadable"]}
-    # An unknown job type or priority is read well, and refused when its job is added.
+    # A record with an unknown job type or priority is readable; adding its job fails.
     assert len(shown) - good <= 4
     assert shown | bad >= planted.keys()
     assert not shown & bad
-    issues = ask.get("/admin/jobs/health").get_json()["scheduledJobs"]["issues"]
+    issues = operator.get("/admin/jobs/health").get_json()["scheduledJobs"]["issues"]
     assert sum("cannot be read" in issue for issue in issues) == len(bad)
-    assert all(each["why"] and each["fix"].startswith(redis_cli(parts.settings)) for each in summary["unreadable"])
+    assert all(each["why"] and each["fix"].startswith(redis_cli(app.settings)) for each in summary["unreadable"])
 
 
 @pytest.mark.parametrize("is_whole_key", [False, True])
-def test_the_doctor_finds_what_is_wrong_with_schedules_once(
-    parts: Parts, redis_client: redis.Redis, is_whole_key: bool
+def test_the_doctor_reports_an_unreadable_schedule_once(
+    app: AdminApp, redis_client: redis.Redis, is_whole_key: bool
 ) -> None:
-    parts.hear_scheduler()
+    app.simulate_scheduler()
     if is_whole_key:
         redis_client.set(f"{BASE}:schedules", "rubbish")
     else:
         redis_client.hset(f"{BASE}:schedules", mapping={"zz0": b"rubbish", "zz1": a_schedule(timezone="Mars")})  # type: ignore[arg-type]
-    patient = Patient(parts.settings, parts.clock, parts.broker, parts.queues)
+    patient = Patient(app.settings, app.clock, app.broker, app.queues)
     found = [*queue_checks.records(patient), *schedule_checks.schedules(patient)]
     fixes = [each.remedy for each in found if each.severity == "problem" and "redis-cli" in each.remedy]
     assert (len(fixes), len(set(fixes))) == ((1, 1) if is_whole_key else (2, 2))
 
 
-def test_a_schedule_that_cannot_be_read_is_put_anew_or_removed_as_said(
-    parts: Parts, redis_client: redis.Redis, redis_url: str
+def test_an_unreadable_schedule_is_declared_again_or_removed_by_its_remedy(
+    app: AdminApp, redis_client: redis.Redis, redis_url: str
 ) -> None:
-    parts.hear_scheduler()
-    name = parts.schedules.all()[0].schedule.name
-    queue = next(each.schedule.queue for each in parts.schedules.all() if each.schedule.name == name)
+    app.simulate_scheduler()
+    name = app.schedules.all()[0].schedule.name
+    queue = next(each.schedule.queue for each in app.schedules.all() if each.schedule.name == name)
     for number, record in enumerate(SCHEDULES):
         redis_client.hset(f"nomad:{{{queue}}}:schedules", name, record)  # type: ignore[arg-type]
         if number % 5 == 0:
-            parts.hear_scheduler()
-            assert parts.schedules.find(name) is not None, record
+            app.simulate_scheduler()
+            assert app.schedules.find(name) is not None, record
     odd = b'\xff it\'s "odd"\n'
     redis_client.hset(f"{BASE}:schedules", odd, b"rubbish")  # type: ignore[arg-type]
     redis_client.hset(f"{BASE}:schedules", "it's plain", b"rubbish")
-    for each in parts.schedules.survey()[1]:
+    for each in app.schedules.survey()[1]:
         if each.name != name:
-            command = each.removal(redis_cli(dataclasses.replace(parts.settings, redis_url=SecretUrl(redis_url))))
+            command = each.removal(redis_cli(dataclasses.replace(app.settings, redis_url=SecretUrl(redis_url))))
             subprocess.run(["sh", "-c", command], stdin=subprocess.DEVNULL, check=True, capture_output=True)
-    assert not [each for each in parts.schedules.survey()[1] if each.name != name]
+    assert not [each for each in app.schedules.survey()[1] if each.name != name]
 
 
 RECORDS: list[tuple[str, bytes, bytes]] = [
@@ -164,76 +159,63 @@ RECORDS: list[tuple[str, bytes, bytes]] = [
 ]
 
 
-def test_every_kind_of_record_is_named_by_the_doctor_and_spoils_nothing(
-    ask: FlaskClient, parts: Parts, redis_client: redis.Redis
+def test_the_doctor_names_every_kind_of_unreadable_record(
+    operator: FlaskClient, app: AdminApp, redis_client: redis.Redis
 ) -> None:
-    parts.add()
-    parts.add(fail=True)
-    parts.run_all()
-    assert [(each.severity, each.remedy) for each in findings(parts)] == [("ok", "")]
+    app.add()
+    app.add(fail=True)
+    app.run_all()
+    assert [(each.status, each.fix) for each in findings(app)] == [("ok", "")]
     redis_client.hset(f"{BASE}:schedules", "zz", a_schedule(expression="0 0 1 1 *"))  # type: ignore[arg-type]
     left, expected = list(RECORDS), set()
     while left:
-        # What has another's key and field comes in the next round.
+        # Records with the same key and field come in the next round.
         planted = {(suffix, field): value for suffix, field, value in reversed(left)}
         left = [each for each in left if planted[each[:2]] != each[2]]
         for (suffix, field), value in planted.items():
             redis_client.hset(f"{BASE}:{suffix}", field, value)  # type: ignore[arg-type]
-        found = unreadable_records(parts)
+        found = app.broker.unreadable_records(app.queues.names())
         expected |= {(f"{BASE}:{suffix}", field) for suffix, field in planted}
         assert {(each.key, each.field) for each in found} == expected
         assert all(each.why and each.key in each.removal("redis-cli") for each in found)
-        assert len(findings(parts)) == min(len(found), 21)
-    check_shown(ask, "the last round")
+        assert len(findings(app)) == min(len(found), 21)
+    check_shown(operator, "the last round")
 
 
-#: One of each way in which a key is read.
-WRONG = (
-    "jobs",
-    "active",
-    "meta",
-    "waiting",
-    "failed",
-    "workers",
-    "stats",
-    "totals",
-    "schedules",
-    "operations",
-    "slots:zz",
-)
+#: One key for each way of reading.
+WRONG = ("jobs", "active", "meta", "waiting", "failed", "workers", "stats", "schedules", "operations", "slots:zz")
 
 
-def test_the_doctor_knows_every_key_by_its_type(parts: Parts, redis_client: redis.Redis) -> None:
-    suffixes = {key.suffix for key in keys.QUEUE_KEYS.values() if not key.is_family}
-    for suffix in suffixes:
+def test_the_doctor_knows_every_key_by_its_type(app: AdminApp, redis_client: redis.Redis) -> None:
+    for suffix in keys.TYPES:
         redis_client.delete(f"{BASE}:{suffix}")
         redis_client.xadd(f"{BASE}:{suffix}", {"no": "such"})
-    fixes = {each.removal("redis-cli") for each in unreadable_records(parts)}
-    assert fixes == {f"redis-cli UNLINK '{BASE}:{suffix}'" for suffix in suffixes}
+    fixes = {each.removal("redis-cli") for each in app.broker.unreadable_records(app.queues.names())}
+    assert fixes == {f"redis-cli UNLINK '{BASE}:{suffix}'" for suffix in keys.TYPES}
 
 
 @pytest.mark.parametrize("suffix", WRONG)
-def test_a_key_of_a_wrong_type_spoils_no_other_queue(
-    ask: FlaskClient, parts: Parts, redis_client: redis.Redis, suffix: str
+def test_a_key_of_a_wrong_type_affects_no_other_queue(
+    operator: FlaskClient, app: AdminApp, redis_client: redis.Redis, suffix: str
 ) -> None:
-    parts.add("cache-cleanup", fail=True)
-    parts.run_all("cache-cleanup")
+    app.add("cache-cleanup", fail=True)
+    app.run_all("cache-cleanup")
     redis_client.hset(f"{BASE}:schedules", "zz", a_schedule())  # type: ignore[arg-type]
     redis_client.delete(f"{BASE}:{suffix}")
     redis_client.xadd(f"{BASE}:{suffix}", {"no": "such"})
-    check_shown(ask, suffix)
-    assert any(f"{redis_cli(parts.settings)} UNLINK '{BASE}:{suffix}'" == each.remedy for each in findings(parts))
+    check_shown(operator, suffix)
+    assert any(f"{redis_cli(app.settings)} UNLINK '{BASE}:{suffix}'" == each.fix for each in findings(app))
     for path in ("/admin/jobs/queues/token-refresh", "/admin/jobs/queues/token-refresh/failures"):
-        assert ask.get(path).status_code in (200, 503)
+        assert operator.get(path).status_code in (200, 503)
     if suffix in ("meta", "waiting", "active"):
         with pytest.raises(UnreadableQueue, match="nomad doctor"):
-            parts.queues.get_queue("token-refresh").counts()
+            app.queues.get_queue("token-refresh").counts()
 
 
 @pytest.mark.parametrize("key", ["nomad:schedulers", "nomad:schedules:changes"])
-def test_a_key_of_the_schedulers_of_a_wrong_type_spoils_nothing_else(
-    ask: FlaskClient, parts: Parts, redis_client: redis.Redis, key: str
+def test_a_scheduler_key_of_a_wrong_type_affects_nothing_else(
+    operator: FlaskClient, app: AdminApp, redis_client: redis.Redis, key: str
 ) -> None:
     redis_client.xadd(key, {"no": "such"})
-    check_shown(ask, key)
-    assert any(f"{redis_cli(parts.settings)} UNLINK {key}" == each.remedy for each in findings(parts))
+    check_shown(operator, key)
+    assert any(f"{redis_cli(app.settings)} UNLINK {key}" == each.fix for each in findings(app))

@@ -116,7 +116,7 @@ def test_everything_runs_on_one_host_and_a_killed_worker_is_restarted(
     assert len(list((tmp_path / "var").rglob("*"))) > 10
     assert open_in(tmp_path / "var") == []
     lines = output_of(tmp_path)
-    admin = re.search(r'event="the admin is served" url=(\S+)', lines)
+    admin = re.search(r'event="admin started" url=(\S+)', lines)
     assert admin is not None
     assert requests.get(admin[1], timeout=10).status_code == 200
     port = int(environ["NOMAD_METRICS_PORT"])

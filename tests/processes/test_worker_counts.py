@@ -19,7 +19,7 @@ import yaml
 
 from nomad_actors.app import App, create_app
 from nomad_actors.processes.local_redis import free_port
-from nomad_actors.queues import NewJob
+from nomad_actors.queues import NewJob, Queue
 from nomad_actors.settings import Settings
 from tests.grafana.prometheus import Prometheus
 from tests.support.processes import ROOT, environ_for, program
@@ -81,6 +81,10 @@ def scrape(port: int) -> dict[str, float]:
     except (urllib.error.URLError, ConnectionError):
         return {}
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
+
+
+def names_of_workers(queue: Queue) -> set[str]:
+    return {worker.name for worker in queue.snapshot().workers}
 
 
 def served(environ: dict[str, str]) -> dict[int, dict[str, float]]:
@@ -146,9 +150,9 @@ def test_each_process_serves_its_own_numbers_and_a_kill_loses_no_count(
         wait_until(lambda: total(app, "completed") == 312, timeout_seconds=60, what=str(queue.counts()))
         again = served(environ)
         assert sum(samples[WAITS] for samples in again.values()) == 312 - completed
-        assert 1 <= queue.standing().recovered <= 4
-        assert total(app, "recovered") == queue.standing().recovered
-        assert total(app, "released") == 12 - (completed - 300) - queue.standing().recovered
+        assert 1 <= queue.snapshot().facts.counts.recovered <= 4
+        assert total(app, "recovered") == queue.snapshot().facts.counts.recovered
+        assert total(app, "released") == 12 - (completed - 300) - queue.snapshot().facts.counts.recovered
 
 
 def test_prometheus_sees_no_reset_when_a_worker_is_killed(
@@ -248,11 +252,13 @@ def test_dramatiqs_own_signal_loads_everything_anew(
 ) -> None:
     queue = app.queues.get_queue("naps")
     with program([*WORKERS, "--processes", "2"], environ, tmp_path) as process:
-        wait_until(lambda: len(queue.workers()) == 2, timeout_seconds=60)
-        before = {worker.name for worker in queue.workers()}
+        wait_until(lambda: len(queue.snapshot().workers) == 2, timeout_seconds=60)
+        before = names_of_workers(queue)
         process.send_signal(signal.SIGHUP)
         wait_until(
-            lambda: len(queue.workers()) == 2 and not before & {worker.name for worker in queue.workers()},
+            lambda: (
+                len(queue.snapshot().workers) == 2 and not before & {worker.name for worker in queue.snapshot().workers}
+            ),
             timeout_seconds=60,
             what=said(tmp_path),
         )

@@ -1,4 +1,4 @@
-"""Somebody's hand in Redis: one thing that cannot be read fails no endpoint, and the API mends it or goes on."""
+"""Damaged records in Redis: an unreadable value makes no endpoint fail, and actions still work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from nomad_actors.broker import records
 from nomad_actors.testing import running
 
-from .conftest import Parts
+from .conftest import AdminApp
 
 BASE = "nomad:{token-refresh}"
 QUEUE = "/admin/jobs/queues/token-refresh"
@@ -24,7 +24,7 @@ NAN, HUGE = float("nan"), 1e18
 def a_record(
     client: redis.Redis, *, times: float | None = None, body: bytes | None = None, story: bytes = b""
 ) -> bytes:
-    """Return the record of the job that failed, with something else in it."""
+    """Return the failed job's record with changed contents."""
     (job,) = client.zrange(f"{BASE}:failed", 0, 0)
     record = records.unpack(client.hget(f"{BASE}:jobs", job))  # type: ignore[arg-type]
     header, body = record.header, record.body if body is None else body
@@ -33,7 +33,7 @@ def a_record(
     return packed + body + record.story + story
 
 
-def told(**options: object) -> bytes:
+def a_message(**options: object) -> bytes:
     return json.dumps({"actor_name": "token-refresh-work", "args": [], "kwargs": {"n": 1}, "options": options}).encode()
 
 
@@ -55,15 +55,15 @@ RUBBISH: list[tuple[str, str, object]] = [
     (f"{BASE}:jobs", FAILED, {"story": records.EVENT.pack(3, 1e12, 1) + b"{"}),
     *((f"{BASE}:jobs", FAILED, {"story": records.EVENT.pack(kind, 1e12, 0)}) for kind in (4, 9, 11)),
     (f"{BASE}:jobs", FAILED, {"story": records.EVENT.pack(5, 1e12, 3) + b"NaN"}),
-    (f"{BASE}:jobs", FAILED, {"body": told(backoff="x", max_retries="x", delay="x", requested_by=5)}),
-    (f"{BASE}:jobs", FAILED, {"body": told().replace(b'"n": 1', b'"n": NaN')}),
+    (f"{BASE}:jobs", FAILED, {"body": a_message(backoff="x", max_retries="x", delay="x", requested_by=5)}),
+    (f"{BASE}:jobs", FAILED, {"body": a_message().replace(b'"n": 1', b'"n": NaN')}),
     (f"{BASE}:notes", FAILED, b"\xff" * 80),
     (f"{BASE}:notes", FAILED, struct.pack(">14sIII", b"", 0, 0, 4) + b"null"),
 ]
 
 
 def lots() -> list[list[tuple[str, str, object]]]:
-    """Return the rubbish in lots that can be planted together: each field once."""
+    """Split the rubbish into lots in which each field occurs once."""
     found: list[dict[tuple[str, str], object]] = []
     for key, field, value in RUBBISH:
         lot = next((lot for lot in found if (key, field) not in lot), None)
@@ -74,7 +74,6 @@ def lots() -> list[list[tuple[str, str, object]]]:
 
 
 def plant(client: redis.Redis, key: str, field: str, value: object) -> None:
-    """Put something there that nobody can read."""
     if field == FAILED:
         (job,) = client.zrange(f"{BASE}:failed", 0, 0)
         value = a_record(client, **value) if isinstance(value, dict) else value  # type: ignore[arg-type]
@@ -85,11 +84,11 @@ def plant(client: redis.Redis, key: str, field: str, value: object) -> None:
         client.zadd(f"{BASE}:faults:last", {field: 1e12})
 
 
-def addresses(ask: FlaskClient, parts: Parts) -> list[str]:
-    """Return every address that only shows something."""
-    paths = ask.get("/admin/openapi.json").get_json()["paths"]
+def read_paths(operator: FlaskClient, app: AdminApp) -> list[str]:
+    """Return every path that only reads."""
+    paths = operator.get("/admin/openapi.json").get_json()["paths"]
     api = [path.replace("{queue}", "token-refresh") for path, methods in paths.items() if "get" in methods]
-    ids = [job.id for job in parts.queues.get_queue("token-refresh").jobs(["failed", "completed"])]
+    ids = [job.id for job in app.queues.get_queue("token-refresh").jobs(["failed", "completed"])]
     return [
         *(path for path in api if "{" not in path),
         *(f"{QUEUE}/jobs?status={state}" for state in ("failed", "completed", "active", "delayed")),
@@ -100,38 +99,40 @@ def addresses(ask: FlaskClient, parts: Parts) -> list[str]:
     ]
 
 
-def check_everything(ask: FlaskClient, parts: Parts) -> None:
-    """Ask for everything; only what judges may say that it is not well."""
-    for path in addresses(ask, parts):
-        answer = ask.get(path)
-        judges = path in ("/admin/jobs/health", "/admin/doctor") and "Retry-After" not in answer.headers
-        assert answer.status_code == 200 or (answer.status_code == 503 and judges), f"{path}: {answer.text[:500]}"
-        if answer.mimetype == "application/json":
-            json.loads(answer.text, parse_constant=pytest.fail)
+def check_everything(operator: FlaskClient, app: AdminApp) -> None:
+    """Request every path; only health and doctor may report a problem."""
+    for path in read_paths(operator, app):
+        response = operator.get(path)
+        may_fail = path in ("/admin/jobs/health", "/admin/doctor") and "Retry-After" not in response.headers
+        assert response.status_code == 200 or (response.status_code == 503 and may_fail), (
+            f"{path}: {response.text[:500]}"
+        )
+        if response.mimetype == "application/json":
+            json.loads(response.text, parse_constant=pytest.fail)
 
 
 @pytest.mark.parametrize("lot", lots(), ids=lambda lot: f"{lot[-1]}"[-60:])
-def test_what_cannot_be_read_fails_nothing(
-    ask: FlaskClient,
-    parts: Parts,
+def test_unreadable_values_break_nothing(
+    operator: FlaskClient,
+    app: AdminApp,
     web: Flask,
     redis_client: redis.Redis,
     wait_until: Callable[..., None],
     lot: list[tuple[str, str, object]],
 ) -> None:
-    queue = parts.queues.get_queue("token-refresh")
-    parts.add()
-    parts.add(fail=True)
-    parts.run_all()
+    queue = app.queues.get_queue("token-refresh")
+    app.add()
+    app.add(fail=True)
+    app.run_all()
     for key, field, value in lot:
         plant(redis_client, key, field, value)
-    check_everything(ask, parts)
+    check_everything(operator, app)
     for path, body in (("pause", {"reason": "a look"}), ("resume", {})):
-        assert ask.post(f"{QUEUE}/{path}", json=body).status_code == 200
+        assert operator.post(f"{QUEUE}/{path}", json=body).status_code == 200
     limits = {"concurrency": 5, "starts": 9, "periodMs": 1000, "maxLength": None}
-    assert ask.put(f"{QUEUE}/limits", json=limits).status_code == 200
-    added = [parts.add(), parts.add(fail=True)]
-    with running(parts.broker):
+    assert operator.put(f"{QUEUE}/limits", json=limits).status_code == 200
+    added = [app.add(), app.add(fail=True)]
+    with running(app.broker):
         wait_until(lambda: {job.id for job in queue.jobs(["failed", "completed"])} >= set(added), what="jobs to end")
-    check_everything(ask, parts)
-    assert ask.get("/admin/jobs/scheduler").status_code == 200
+    check_everything(operator, app)
+    assert operator.get("/admin/jobs/scheduler").status_code == 200

@@ -1,4 +1,4 @@
-"""What a JSON schema accepts, in the words of an error message; pure."""
+"""Describes the values that a JSON schema allows, for error messages."""
 
 from __future__ import annotations
 
@@ -8,40 +8,39 @@ from typing import Any
 Schema = Mapping[str, Any]
 
 
-def fields_of(schema: Schema) -> list[str]:
-    """Return the names of an object's fields."""
+def field_names(schema: Schema) -> list[str]:
+    """Return the names of the fields that an object may have."""
     return list(schema.get("properties", {}))
 
 
-def schema_at(schema: Schema, place: Sequence[str | int]) -> Schema:
-    """Return the schema of what stands at a place inside a document of `schema`; an empty one where none is known."""
-    here = _plain(schema, schema)
-    for step in place:
-        inner = here.get("items", {}) if isinstance(step, int) else _field(here, step)
-        here = _plain(schema, inner)
-    return here
+def schema_at(schema: Schema, path: Sequence[str | int]) -> Schema:
+    """Return the schema of the value at `path` in a document of `schema`; an empty schema if `path` is unknown."""
+    current = _resolve(schema, schema)
+    for step in path:
+        inner = current.get("items", {}) if isinstance(step, int) else _field_schema(current, step)
+        current = _resolve(schema, inner)
+    return current
 
 
-def _field(schema: Schema, name: str) -> Schema:
-    """Return the schema of an object's field: a declared one's, else that of any other."""
+def _field_schema(schema: Schema, name: str) -> Schema:
     others = schema.get("additionalProperties")
     found: Schema = schema.get("properties", {}).get(name) or (others if isinstance(others, Mapping) else {})
     return found
 
 
-def _plain(root: Schema, schema: Schema) -> Schema:
-    """Return what a reference, or a choice between something and null, is about."""
+def _resolve(root: Schema, schema: Schema) -> Schema:
+    """Follow a reference, and turn `X | null` into X with `nullable`."""
     if "$ref" in schema:
-        return _plain(root, root["$defs"][schema["$ref"].rpartition("/")[2]])
-    every = schema.get("anyOf", ())
-    choices = [each for each in every if each.get("type") != "null"]
+        return _resolve(root, root["$defs"][schema["$ref"].rpartition("/")[2]])
+    alternatives = schema.get("anyOf", ())
+    choices = [each for each in alternatives if each.get("type") != "null"]
     if len(choices) != 1:
         return schema
-    return {**_plain(root, choices[0]), "nullable": len(choices) < len(every)}
+    return {**_resolve(root, choices[0]), "nullable": len(choices) < len(alternatives)}
 
 
-def words_of(schema: Schema) -> list[str]:
-    """Return what a value may be, one entry a choice."""
+def describe(schema: Schema) -> list[str]:
+    """Return the allowed values in words, one entry for each alternative."""
     if "enum" in schema:
         return [str(value) for value in schema["enum"]]
     match schema.get("type"):
@@ -54,9 +53,9 @@ def words_of(schema: Schema) -> list[str]:
         case "string":
             return [f"text{_length(schema)}"]
         case "array":
-            return [f"a list of {' or '.join(words_of(schema.get('items', {})))}{_length(schema)}"]
+            return [f"a list of {' or '.join(describe(schema.get('items', {})))}{_length(schema)}"]
         case "object":
-            return [f"an object with {', '.join(fields_of(schema)) or 'any fields'}"]
+            return [f"an object with {', '.join(field_names(schema)) or 'any fields'}"]
     return ["a value"]
 
 
