@@ -69,9 +69,9 @@ def test_an_operation_is_stopped_and_goes_on(
 
 def test_what_would_be_meant_for_everything_or_cannot_be_is_refused(ask: FlaskClient) -> None:
     for wanted, said in (
-        ({"action": "remove"}, "say which jobs to remove"),
+        ({"action": "remove"}, "nothing selects the jobs to remove"),
         ({"action": "explode"}, "retry, remove, promote, cancel"),
-        ({"action": "retry", "filter": {"status": ["active"]}}, "does not retry"),
+        ({"action": "retry", "filter": {"status": ["active"]}}, "retry does not take jobs that are 'active'"),
         ({"action": "retry", "filter": {"feilds": {}}}, "unknown field 'feilds'"),
         (
             {"action": "retry", "filter": {"fields": {"character_id": 7}}},
