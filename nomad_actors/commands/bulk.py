@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 #: How often an operation is read that another runner has taken over.
 _POLL_SECONDS = 0.5
+_PAST_TENSE = {"retry": "Retried", "remove": "Removed", "promote": "Promoted", "cancel": "Cancelled"}
 
 QueueName = Annotated[str, typer.Argument(metavar="QUEUE")]
 OperationId = Annotated[str, typer.Argument(metavar="ID")]
@@ -78,7 +79,7 @@ def act(access: QueueAccess, queue: str, request: Wish, *, dry_run: bool, yes: b
     jobs = f"{'' if exact else 'up to '}{counted(count, 'job')} of {queue}"
     if dry_run:
         result = {"dryRun": True, "queueName": queue, "action": request.action, "count": count, "isExact": exact}
-        print_json(result) if json else say(f"{request.action}: {jobs} (dry run, nothing was done)")
+        print_json(result) if json else say(f"Dry run: {request.action} {jobs}. Nothing was done.")
         return
     confirm(f"{request.action.capitalize()} {jobs}?", yes=yes)
     runner = Runner(access.queues)
@@ -142,11 +143,11 @@ def _finish(access: QueueAccess, runner: Runner, operation: Operation, *, json: 
 
 def _describe(operation: Operation) -> str:
     skipped = f", {operation.skipped} skipped" if operation.skipped else ""
-    progress = f"{operation.request.action}: {counted(operation.done, 'job')} of {operation.queue}{skipped}"
+    done = f"{_PAST_TENSE[operation.request.action]} {counted(operation.done, 'job')} of {operation.queue}{skipped}."
     if operation.state == "stopped":
         why = f" ({operation.error})" if operation.error else ""
-        return f"{progress}. Stopped{why}. Resume: nomad operations resume {operation.queue} {operation.id}"
-    return progress
+        return f"{done} Stopped{why}. Resume: nomad operations resume {operation.queue} {operation.id}"
+    return done
 
 
 @group.command("list")

@@ -107,7 +107,7 @@ def _ended(job: Job) -> Explanation:
         return Explanation("it skipped itself" if job.outcome == "skipped" else "it completed", [])
     if job.outcome == "cancelled":
         return Explanation(
-            f"an operator cancelled it ({(job.failed_reason or '').removeprefix('cancelled: ')})", [retry]
+            f"an operator cancelled it: {(job.failed_reason or '').removeprefix('cancelled: ')}", [retry]
         )
     if job.crashes and not job.stacktrace:
         how = "because its workers died"

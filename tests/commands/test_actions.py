@@ -38,7 +38,7 @@ def test_every_failed_job_is_retried_except_cancelled_ones(
     found = access.queues.get_queue("shop").get(cancelled)
     assert found is not None
     assert found.failed_reason == f"cancelled: wrong character (by {who()})"
-    assert nomad("retry", "--failed", "shop").stdout == "retry: 3 jobs of shop, 1 skipped\n"
+    assert nomad("retry", "--failed", "shop").stdout == "Retried 3 jobs of shop, 1 skipped.\n"
     assert access.queues.get_queue("shop").counts()["failed"] == 1
     assert nomad("retry").exit_code == 2
     assert nomad("retry", cancelled, "--failed", "shop").exit_code == 2

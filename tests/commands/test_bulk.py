@@ -21,6 +21,7 @@ from tests.processes import program
 from .conftest import Nomad
 
 NomadJson = Callable[..., Any]
+PAST_TENSE = {"remove": "Removed", "cancel": "Cancelled"}
 Order = Callable[..., str]
 
 
@@ -39,9 +40,9 @@ def test_a_dry_run_only_counts(nomad: Nomad, nomad_json: NomadJson, order: Order
         order()
     order(delay=60_000)
     for action, state, output in (
-        ("remove", "waiting", "remove: 3 jobs of shop (dry run, nothing was done)\n"),
-        ("cancel", "waiting", "cancel: 3 jobs of shop (dry run, nothing was done)\n"),
-        ("promote", "delayed", "promote: 1 job of shop (dry run, nothing was done)\n"),
+        ("remove", "waiting", "Dry run: remove 3 jobs of shop. Nothing was done.\n"),
+        ("cancel", "waiting", "Dry run: cancel 3 jobs of shop. Nothing was done.\n"),
+        ("promote", "delayed", "Dry run: promote 1 job of shop. Nothing was done.\n"),
     ):
         assert nomad("bulk", action, "shop", "--status", state, "--dry-run").stdout == output
     assert nomad_json("bulk", "remove", "shop", "-s", "waiting", "--dry-run") == {
@@ -64,7 +65,8 @@ def test_without_a_terminal_nothing_is_done_unless_yes_is_given(
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert f"{action.capitalize()} 1 job of shop? There is no terminal to ask on: confirm with --yes" in refused.stderr
     assert counts(access) == {"waiting": 1}
-    assert nomad("bulk", action, "shop", "--status", "waiting", "--yes").stdout == f"{action}: 1 job of shop\n"
+    confirmed = nomad("bulk", action, "shop", "--status", "waiting", "--yes")
+    assert confirmed.stdout == f"{PAST_TENSE[action]} 1 job of shop.\n"
     assert counts(access) == ({} if action == "remove" else {"failed": 1})
 
 
@@ -109,10 +111,10 @@ def test_waiting_includes_jobs_of_a_paused_queue(
     access.queues.get_queue("shop").pause(scope=PauseScope.ESI)
     assert [job["id"] for job in nomad_json("jobs", "shop", "--status", "waiting")["jobs"]] == [first]
     output = nomad("bulk", "cancel", "shop", "--status", "waiting", "--dry-run").stdout
-    assert output == "cancel: 1 job of shop (dry run, nothing was done)\n"
+    assert output == "Dry run: cancel 1 job of shop. Nothing was done.\n"
     order()
     assert nomad("clean", "shop", "-s", "waiting", "--grace", "0s", "-n", "1", "-y").exit_code == 0
-    assert nomad("bulk", "remove", "shop", "--status", "waiting", "--yes").stdout == "remove: 1 job of shop\n"
+    assert nomad("bulk", "remove", "shop", "--status", "waiting", "--yes").stdout == "Removed 1 job of shop.\n"
     assert nomad("jobs", "shop").stdout == "Queue shop has no active, waiting, paused, delayed or failed job.\n"
     assert nomad("jobs", "shop", "-s", "failed", "--since", "1h").stdout.endswith("job that matches the filters.\n")
 

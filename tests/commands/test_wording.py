@@ -98,7 +98,7 @@ def test_plurals_agree_with_the_number_of_cancelled_jobs(
     for _ in range(cancelled):
         access.queues.get_queue("shop").cancel(order(), "not needed")
     assert f"{message} cancelled. See why the others failed" in nomad("jobs", "shop").stderr
-    assert nomad("retry", "--failed", "shop").stdout == f"retry: 0 jobs of shop, {cancelled} skipped\n"
+    assert nomad("retry", "--failed", "shop").stdout == f"Retried 0 jobs of shop, {cancelled} skipped.\n"
 
 
 def test_a_confirmation_without_a_terminal_is_an_error(nomad: Nomad) -> None:
