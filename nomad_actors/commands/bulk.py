@@ -90,13 +90,13 @@ def act(access: QueueAccess, queue: str, request: Wish, *, dry_run: bool, yes: b
 
 def _request_body(request: Wish) -> dict[str, Any]:
     """Return the body of the API request for the same operation."""
-    sought = request.sought
+    chosen = request.sought
     filters = {
-        "status": list(sought.states),
-        "jobType": sought.job_type,
-        "fields": dict(sought.fields),
-        "fingerprint": sought.fingerprint,
-        "until": sought.until_ms,
+        "status": list(chosen.states),
+        "jobType": chosen.job_type,
+        "fields": dict(chosen.fields),
+        "fingerprint": chosen.fingerprint,
+        "until": chosen.until_ms,
     }
     return {
         "action": request.action,

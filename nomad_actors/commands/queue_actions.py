@@ -59,7 +59,7 @@ def pause(
 
 
 def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
-    """Let jobs of a paused queue start again; a pause of its own and one of all that talks to ESI are two."""
+    """Resume a paused queue. A queue's own pause and the pause of all queues that use ESI end separately."""
     scope = PauseScope.ESI if esi else PauseScope.QUEUE
     with opened() as access:
         names = _chosen(access.queues, queue, esi=esi)
