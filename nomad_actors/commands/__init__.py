@@ -1,1 +1,1 @@
-"""The commands of `nomad`, one module a group; what is heavy to import is imported when a command runs."""
+"""The commands of `nomad`, one module per group. Modules that import slowly are imported when a command runs."""

@@ -1,4 +1,4 @@
-"""`nomad audit`: who changed what, through the admin or with a command, and what the admin refused."""
+"""`nomad audit`: show who changed what, in the admin or with a command, and what the admin refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import Unavailable
-from .audited import opened_database
+from .audited import open_database
 from .options import Json
 from .report import NONE, console, moment, now_ms, parse_duration, print_json, say, styled, table
 from .session import settings
@@ -18,19 +18,21 @@ if TYPE_CHECKING:
     from ..store import AuditEntry
 
 MAX_LIMIT = 1_000
-#: Of the part of a path that a row begins with; a refused request may have asked for anything.
-_WORD_CHARS = 24
+#: The longest action that is shown; the path of a refused request may be anything.
+_ACTION_CHARS = 24
 
 
 def audit(
-    queue: Annotated[str | None, typer.Option("--queue", "-q", help="What was done in this queue.")] = None,
-    job: Annotated[str | None, typer.Option(help="What was done to the job with this id.")] = None,
+    queue: Annotated[str | None, typer.Option("--queue", "-q", help="Changes in this queue.")] = None,
+    job: Annotated[str | None, typer.Option(help="Changes to the job with this id.")] = None,
     endpoint: Annotated[
-        str | None, typer.Option(help="A path of the API, or how it ends: retry finds every way to retry.")
+        str | None, typer.Option(help="A path of the API, or its end: retry finds every kind of retry.")
     ] = None,
-    actor: Annotated[str | None, typer.Option(help="What this token, or user of the command, did.")] = None,
-    since: Annotated[str | None, typer.Option(help="No longer ago than this, as 30m, 2h or 1d.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MAX_LIMIT, help="At most so many.")] = 50,
+    actor: Annotated[str | None, typer.Option(help="Changes by this token or this user of the command.")] = None,
+    since: Annotated[str | None, typer.Option(help="Within this time, such as 30m, 2h or 1d.")] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=MAX_LIMIT, help="The largest number of entries.")
+    ] = 50,
     json: Json = False,
 ) -> None:
     """Show the audit log, newest first."""
@@ -38,7 +40,7 @@ def audit(
     from ..store import Audit
 
     since_ms = None if since is None else int(now_ms()) - parse_duration(since, "--since")
-    with opened_database(settings()) as (database, why):
+    with open_database(settings()) as (database, why):
         if database is None:
             raise Unavailable(f"the audit log cannot be read: {why}")
         found, cursor = Audit(database, clock=SystemClock()).read(
@@ -48,19 +50,21 @@ def audit(
         print_json({"entries": [entry.as_json() for entry in found], "nextCursor": cursor and str(cursor)})
         return
     if not found:
-        say("no entry fits" if any((queue, job, endpoint, actor, since)) else "the audit log is empty")
+        say("No entry matches." if any((queue, job, endpoint, actor, since)) else "The audit log is empty.")
         return
     console().print(table(["WHEN", "WHAT", "TARGET", "STATUS", "WHO", "FROM", "DETAILS"], map(_row, found)))
 
 
 def _row(entry: AuditEntry) -> list[Text | str]:
-    status = "end unknown" if entry.status is None else f"{entry.status}"
+    status = "unknown" if entry.status is None else f"{entry.status}"
     target = " ".join(name for name in (entry.queue, entry.job_id, entry.schedule) if name)
     path = f"{entry.method} {entry.endpoint or entry.path}"
-    details = [word for word in (entry.reason and f"refused: {entry.reason}", entry.error, entry.body, path) if word]
+    details = [
+        detail for detail in (entry.reason and f"refused: {entry.reason}", entry.error, entry.body, path) if detail
+    ]
     return [
         moment(entry.at_ms),
-        f"{entry.method} {_last_word(entry.endpoint or entry.path)}",
+        f"{entry.method} {_action(entry.endpoint or entry.path)}",
         target or NONE,
         styled(status, "red" if entry.status is None or entry.status >= 400 else ""),
         entry.actor or "unknown",
@@ -69,7 +73,7 @@ def _row(entry: AuditEntry) -> list[Text | str]:
     ]
 
 
-def _last_word(path: str) -> str:
-    """Return what a path does or is about: its last part that is no parameter."""
-    words = [part for part in path.split("/") if part and part[0] not in "{<"]
-    return words[-1][:_WORD_CHARS] if words else path[:_WORD_CHARS]
+def _action(path: str) -> str:
+    """Return the action or subject of a path: its last part that is not a parameter."""
+    names = [part for part in path.split("/") if part and part[0] not in "{<"]
+    return names[-1][:_ACTION_CHARS] if names else path[:_ACTION_CHARS]

@@ -1,7 +1,8 @@
-"""What is changed with the command stands in the admin's audit log, as if the API had been asked for it.
+"""Records changes by commands in the admin's audit log, as the API request that would make the same change.
 
-It is written before it acts and again with its end. A command must work while the database is away, for that is when it
-is needed most: then it says aloud that the log does not know of it. The database is not made or migrated for it.
+The entry is written before the change, and completed with its outcome. Commands work without the database, since they
+are needed most when it is down: then they warn that the change is not in the log. They never create or migrate the
+database.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
     from ..store import Audit
     from ..store.database import Database
 
-#: How long a command waits for the database, and then for those that write to it.
+#: How long a command waits to connect to the database, and then for other writers.
 WAIT_MS = 1_000
 
-#: The word before a parameter of a path, the audit log's column for it ('' for none), and the pattern's word.
+#: By the part of a path before a parameter: the parameter's column in the audit log ('' for none), and placeholder.
 _PARAMETERS = {
     "queues": ("queue", "{queue}"),
     "jobs": ("job_id", "{jobId}"),
@@ -45,9 +46,9 @@ _STATUS = {ExitCode.NOT_FOUND: 404, ExitCode.WRONG_STATE: 409, ExitCode.USAGE: 4
 
 @contextlib.contextmanager
 def audited(access: QueueAccess, method: str, *path: str, body: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Write down a change, told as the API's request that would make it, around what makes it.
+    """Record the change that a `with` block makes, as an API request.
 
-    `path` is what follows `/admin/jobs/`, part by part.
+    `path` contains the parts of the request's path after `/admin/jobs/`.
     """
     with audited_on(access.settings, access.clock, method, *path, body=body):
         yield
@@ -57,29 +58,29 @@ def audited(access: QueueAccess, method: str, *path: str, body: Mapping[str, Any
 def audited_on(
     settings: Settings, clock: Clock, method: str, *path: str, body: Mapping[str, Any] | None = None
 ) -> Iterator[None]:
-    """Do what `audited` does, where nothing needs Redis."""
+    """Do what `audited` does, for commands that do not need Redis."""
     with contextlib.ExitStack() as stack:
-        audit = stack.enter_context(_opened(settings, clock))
-        entry = None if audit is None else asked(audit, method, path, body)
+        audit = stack.enter_context(_open_audit(settings, clock))
+        entry = None if audit is None else record_request(audit, method, path, body)
         try:
             yield
         except NomadError as error:
-            ended(audit, entry, _STATUS.get(exit_code_of(error), 500), str(error))
+            record_outcome(audit, entry, _STATUS.get(exit_code_of(error), 500), str(error))
             raise
         except BaseException as error:
-            # After a Ctrl-C nobody knows how it ended; after anything else, that it failed.
+            # After Ctrl-C the outcome is unknown; after any other exception the change has failed.
             if not (issubclass(type(error), KeyboardInterrupt) or came_from_outside(error)):
-                ended(audit, entry, 500, describe_error(error, 500))
+                record_outcome(audit, entry, 500, describe_error(error, 500))
             raise
-        ended(audit, entry, 200, None)
+        record_outcome(audit, entry, 200, None)
 
 
 @contextlib.contextmanager
-def _opened(settings: Settings, clock: Clock) -> Iterator[Audit | None]:
-    """Give the audit log; None, with a word on standard error, where it cannot be written."""
-    with opened_database(settings) as (database, why):
+def _open_audit(settings: Settings, clock: Clock) -> Iterator[Audit | None]:
+    """Open the audit log for a `with` block; None, and a warning on standard error, if it cannot be written."""
+    with open_database(settings) as (database, why):
         if database is None:
-            _warn(f"this is not in the audit log: {why}")
+            _warn(f"this change is not in the audit log: {why}")
             yield None
             return
         from ..store import Audit
@@ -88,17 +89,17 @@ def _opened(settings: Settings, clock: Clock) -> Iterator[Audit | None]:
 
 
 @contextlib.contextmanager
-def opened_database(settings: Settings) -> Iterator[tuple[Database | None, str]]:
-    """Give the database of a `with`; None, and why, where it is not there, does not answer or has another schema."""
+def open_database(settings: Settings) -> Iterator[tuple[Database | None, str]]:
+    """Open the database for a `with` block; None, and why, if it does not exist or respond, or has another schema."""
     from ..store.database import Database
 
     database, why = None, ""
     try:
         database = Database(settings.database_url, wait_ms=WAIT_MS)
         if database.is_sqlite and not Path(database.url.database or "").exists():
-            why = f"{database.url.database} does not exist, as seen from {Path.cwd()}"
+            why = f"{database.url.database} does not exist (working directory: {Path.cwd()})"
         elif not (schema := database.schema()).is_current:
-            why = f"the database has schema {schema.found or '(none)'}, this release's is {schema.head}"
+            why = f"the database has schema {schema.found or '(none)'}, but this release needs {schema.head}"
     except NomadError as error:
         why = str(error)
     try:
@@ -108,8 +109,8 @@ def opened_database(settings: Settings) -> Iterator[tuple[Database | None, str]]
             database.close()
 
 
-def asked(audit: Audit, method: str, path: tuple[str, ...], body: Mapping[str, Any] | None) -> int | None:
-    """Write down a change before it acts; return its entry's id, or None, with a warning, if it cannot be written."""
+def record_request(audit: Audit, method: str, path: tuple[str, ...], body: Mapping[str, Any] | None) -> int | None:
+    """Record a change before it is made; return the entry's id, or None, with a warning, if it cannot be written."""
     from ..store import AuditedRequest
 
     request = AuditedRequest(
@@ -120,37 +121,37 @@ def asked(audit: Audit, method: str, path: tuple[str, ...], body: Mapping[str, A
         source="cli",
         method=method,
         path="/admin/jobs/" + "/".join(quote(part, safe=":", errors="replace") for part in path),
-        **_named(path),
+        **_path_facts(path),
         body=None if body is None else body_in_short(body),
     )
     try:
         return audit.asked(request)
     except NomadError as error:
-        _warn(f"this is not in the audit log: {error}")
+        _warn(f"this change is not in the audit log: {error}")
         return None
 
 
-def _named(path: tuple[str, ...]) -> dict[str, Any]:
-    """Return the endpoint, and what its path names."""
-    named, pattern, parts = {}, ["/admin/jobs"], iter(path)
+def _path_facts(path: tuple[str, ...]) -> dict[str, Any]:
+    """Return the endpoint, and the queue, job or schedule that the path names."""
+    columns, pattern, parts = {}, ["/admin/jobs"], iter(path)
     for part in parts:
         pattern.append(part)
         if part in _PARAMETERS and (value := next(parts, None)) is not None:
             column, parameter = _PARAMETERS[part]
-            named[column] = value
+            columns[column] = value
             pattern.append(parameter)
-    named.pop("", None)
-    return {"endpoint": "/".join(pattern), **named}
+    columns.pop("", None)
+    return {"endpoint": "/".join(pattern), **columns}
 
 
-def ended(audit: Audit | None, entry: int | None, status: int, error: str | None) -> None:
-    """Write down how a change ended."""
+def record_outcome(audit: Audit | None, entry: int | None, status: int, error: str | None) -> None:
+    """Record the outcome of a change."""
     if audit is None or entry is None:
         return
     try:
         audit.outcome(entry, status, error)
     except NomadError as reason:
-        _warn(f"how this ended is not in the audit log: {reason}")
+        _warn(f"the outcome of this change is not in the audit log: {reason}")
 
 
 def _warn(text: str) -> None:

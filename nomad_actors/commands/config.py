@@ -1,4 +1,4 @@
-"""`nomad config`: the settings as they are, and where each comes from."""
+"""`nomad config`: show every setting and its source."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .report import console, duration, print_json, table
 
 
 def config(json: Json = False) -> None:
-    """Show every setting: its value, and the environment variable it comes from; secrets are hidden."""
-    told = settings_told(os.environ)
+    """Show every setting: its value and the environment variable that set it. Secrets are hidden."""
+    settings = describe_settings(os.environ)
     if json:
-        print_json({"settings": told})
+        print_json({"settings": settings})
         return
-    rows = [[setting["variable"], setting["source"], str(setting["value"])] for setting in told]
+    rows = [[setting["variable"], setting["source"], str(setting["value"])] for setting in settings]
     console().print(table(["VARIABLE", "FROM", "VALUE"], rows))
 
 
-def settings_told(environ: Mapping[str, str]) -> list[dict[str, Any]]:
+def describe_settings(environ: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return each setting's name, variable, value and source.
 
     Raises `SettingsError`.
@@ -31,18 +31,18 @@ def settings_told(environ: Mapping[str, str]) -> list[dict[str, Any]]:
     from ..store.url import check_options, parse
 
     settings, origins = read_with_origins(environ)
-    # What stops a start is told here too: only the driver knows the options of a URL.
+    # Only the driver knows the options of a URL. Check them here, since a wrong one stops a program at its start.
     check_options(parse(settings.database_url))
-    told = []
+    described = []
     for each in dataclasses.fields(settings):
         if each.name not in origins:
-            # No setting: a file that one was read from.
+            # Not a setting, but the file that one was read from.
             continue
         origin = origins[each.name]
         value = _shown(origin.variable, getattr(settings, each.name))
         source = ", ".join(origin.read) or "default"
-        told.append({"name": each.name, "variable": origin.variable, "value": value, "source": source})
-    return told
+        described.append({"name": each.name, "variable": origin.variable, "value": value, "source": source})
+    return described
 
 
 def _shown(variable: str, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`nomad doctor`: what is wrong, and the command that mends it."""
+"""`nomad doctor`: report what is wrong, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _STYLES = {"ok": "green", "unknown": "cyan", "warning": "yellow", "problem": "re
 
 
 def doctor(json: Json = False) -> None:
-    """Check Redis, database, disk, schedulers, workers and queues; say of each problem what to do.
+    """Check Redis, database, disk, schedulers, workers and queues, and print a remedy for each problem.
 
-    Ends with 1 when there is a problem; a warning or what cannot be found out is none.
+    The exit code is 1 if there is a problem. Warnings and failed checks do not count as problems.
     """
     from ..health import examine
 
@@ -43,19 +43,19 @@ def _show(report: Report) -> None:
     findings = list(_joined(report.findings))
     column = max(len(finding.name) for finding in findings)
     for finding in findings:
-        told = [*_wrapped(finding.cause, out.width - column - 9), *_remedy(finding)]
+        lines = [*_wrapped(finding.cause, out.width - column - 9), *_remedy(finding)]
         line = styled(f"{finding.severity:<7}", _STYLES[finding.severity])
-        line.append(printable(f" {finding.name:<{column}} {told[0]}"), style="none")
+        line.append(printable(f" {finding.name:<{column}} {lines[0]}"), style="none")
         out.print(line, soft_wrap=True)
-        # A command is not wrapped: it is there to be copied.
-        for more in told[1:]:
+        # Commands are not wrapped, so that they can be copied.
+        for more in lines[1:]:
             style = "bold" if more.startswith("→") else "none"
             out.print(styled(f"{'':<{column + 9}}{more}", style), soft_wrap=True)
-    out.print(_sum(report))
+    out.print(_summary(report))
 
 
 def _joined(findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Yield the findings; checks in a row that could not be made for one reason become one."""
+    """Yield the findings. Consecutive checks that could not be made for the same reason become one finding."""
     for (status, found), group in groupby(findings, key=lambda finding: (str(finding.severity), finding.cause)):
         first, *others = group
         if status != "unknown" or not others:
@@ -74,8 +74,8 @@ def _wrapped(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, max(30, width), break_long_words=False, break_on_hyphens=False)
 
 
-def _sum(report: Report) -> str:
+def _summary(report: Report) -> str:
     counts = Counter(str(finding.severity) for finding in report.findings)
     words = {"problem": "problems", "warning": "warnings", "unknown": "unknown"}
-    told = [f"{counts[name]} {name if counts[name] == 1 else many}" for name, many in words.items() if counts[name]]
-    return ", ".join(told) or "all is well"
+    parts = [f"{counts[name]} {name if counts[name] == 1 else many}" for name, many in words.items() if counts[name]]
+    return ", ".join(parts) or "no problems found"

@@ -1,4 +1,4 @@
-"""How `nomad` ends: one exit code a kind of ending, one line on standard error, never a traceback."""
+"""How `nomad` ends: an exit code for each kind of error, one line on standard error, never a traceback."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ from ..logs import redact
 from ..logs.foreign_text import describe_error, traceback_of
 from ..processes.program import ProgramExit
 from .report import printable
-from .standard_streams import give_up_stdout, is_of_stream, prepare
+from .standard_streams import discard_stdout, is_stream_error, prepare
 
 
 class ExitCode(enum.IntEnum):
-    """What a caller's script sees."""
+    """The exit codes of the command."""
 
     OK = 0
-    #: The job failed, the installation is not healthy, or the command could not do it for another reason.
+    #: The job failed, the installation is unhealthy, or the command failed for another reason.
     FAILED = 1
-    #: Wrong usage, data or setting.
+    #: A wrong argument, wrong data or a wrong setting.
     USAGE = 2
     #: No such queue, job, job type or schedule.
     NOT_FOUND = 3
     #: The job's state does not allow it.
     WRONG_STATE = 4
-    #: Redis or the database does not answer.
+    #: Redis or the database does not respond.
     UNAVAILABLE = 5
-    #: A program cannot start until somebody changes something (`nomad run`): EX_CONFIG of sysexits.h.
+    #: `nomad run`: a program cannot start until somebody changes something. EX_CONFIG of sysexits.h.
     CANNOT_START = 78
-    #: Ctrl-C, as shells tell it.
+    #: Ctrl-C, as in shells.
     INTERRUPTED = 130
 
 
 class Interrupted(NomadError):
-    """Raised at Ctrl-C where something goes on that the command has begun; the message says what."""
+    """Raised at Ctrl-C if something that the command started continues; the message says what."""
 
 
 _CODES: tuple[tuple[type[NomadError], ExitCode], ...] = (
@@ -71,15 +71,15 @@ _CODES: tuple[tuple[type[NomadError], ExitCode], ...] = (
 
 
 def exit_code_of(error: NomadError) -> ExitCode:
-    """Return what an error of ours ends the command with."""
+    """Return the exit code for one of our errors."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.FAILED)
 
 
-STOPPED = "stopped, nothing more is done"
+INTERRUPTED = "interrupted: nothing more is done"
 
 
 class OneLineGroup(TyperGroup):
-    """A group of commands whose every error is one line and an exit code."""
+    """A group of commands that reports every error as one line and an exit code."""
 
     def main(
         self,
@@ -90,43 +90,42 @@ class OneLineGroup(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run the command that the arguments name and exit."""
         warnings.showwarning = _show_warning
         if not prepare():
-            closed = "nothing was done: standard output is closed (allowed: a file, also /dev/null)"
-            sys.exit(_say(closed, ExitCode.FAILED))
-        for given in sys.argv[1:] if args is None else args:
-            if not _is_text(given):
-                sys.exit(_say(f"argument {given!r} is no text (accepted: UTF-8)", ExitCode.USAGE))
+            closed = "nothing was done: standard output is closed (accepted: a file, /dev/null too)"
+            sys.exit(_print_error(closed, ExitCode.FAILED))
+        for argument in sys.argv[1:] if args is None else args:
+            if not _is_text(argument):
+                sys.exit(_print_error(f"argument {argument!r} is not text (accepted: UTF-8)", ExitCode.USAGE))
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
             sys.stdout.flush()
         except TyperException as error:
             sys.exit(_usage(error))
         except NomadError as error:
-            sys.exit(_say(_with_hint(error), exit_code_of(error)))
+            sys.exit(_print_error(_with_hint(error), exit_code_of(error)))
         except (typer.Abort, KeyboardInterrupt):
-            sys.exit(_say(STOPPED, ExitCode.INTERRUPTED))
+            sys.exit(_print_error(INTERRUPTED, ExitCode.INTERRUPTED))
         except ProgramExit:
             raise
         except BaseException as error:
             if _is_end_of_pipe(error):
-                # Whoever read our output has enough.
-                give_up_stdout()
+                # The reader of our output has closed the pipe.
+                discard_stdout()
                 sys.exit(ExitCode.FAILED)
-            if isinstance(error, OSError) and is_of_stream(error):
-                give_up_stdout()
-                sys.exit(_say(f"standard output cannot be written: {error.strerror}", ExitCode.FAILED))
-            whose = "nomad itself" if issubclass(type(error), Exception) else "code that nomad called"
-            sys.exit(_say(f"unexpected {describe_error(error)} (a fault of {whose})", ExitCode.FAILED))
+            if isinstance(error, OSError) and is_stream_error(error):
+                discard_stdout()
+                sys.exit(_print_error(f"standard output cannot be written: {error.strerror}", ExitCode.FAILED))
+            culprit = "nomad itself" if issubclass(type(error), Exception) else "code that nomad called"
+            sys.exit(_print_error(f"unexpected error in {culprit}: {describe_error(error)}", ExitCode.FAILED))
         if code == ExitCode.INTERRUPTED:
-            # typer has taken the KeyboardInterrupt for itself.
-            _say(STOPPED, ExitCode.INTERRUPTED)
+            # typer has caught the KeyboardInterrupt.
+            _print_error(INTERRUPTED, ExitCode.INTERRUPTED)
         sys.exit(code if isinstance(code, int) else ExitCode.OK)
 
 
 def _is_end_of_pipe(error: BaseException) -> bool:
-    """Return whether our output is read no more; typer, where it meets that itself, makes a SystemExit of it."""
+    """Return True if the reader of our output has closed the pipe. Typer turns that error into a SystemExit."""
     if type(error) is not SystemExit:
         return type(error) is BrokenPipeError
     frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(traceback_of(error))]
@@ -134,7 +133,7 @@ def _is_end_of_pipe(error: BaseException) -> bool:
 
 
 def _is_text(argument: str) -> bool:
-    """Return whether an argument was UTF-8: what was not, Python hands over as halves of surrogate pairs."""
+    """Return True if an argument is valid UTF-8. Python passes other bytes as lone surrogates."""
     try:
         argument.encode()
     except UnicodeEncodeError:
@@ -146,11 +145,11 @@ def _usage(error: TyperException) -> int:
     message = error.format_message()
     context = getattr(error, "ctx", None)
     if not message.strip() or "\n" in message.strip():
-        # No command was named: the help is the answer.
+        # No command was given: the message is the help text.
         sys.stderr.writelines(f"{printable(line)}\n" for line in message.rstrip().splitlines())
         return ExitCode.USAGE
     where = f" (see: {context.command_path} --help)" if context is not None else ""
-    return _say(message.rstrip(".") + where, ExitCode.USAGE)
+    return _print_error(message.rstrip(".") + where, ExitCode.USAGE)
 
 
 def _with_hint(error: NomadError) -> str:
@@ -159,7 +158,7 @@ def _with_hint(error: NomadError) -> str:
     return str(error)
 
 
-def _say(text: str, code: ExitCode) -> ExitCode:
+def _print_error(text: str, code: ExitCode) -> ExitCode:
     line = printable(" ".join(redact(text).split()))
     sys.stderr.write(f"nomad: {line}\n")
     return code

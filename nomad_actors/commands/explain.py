@@ -1,4 +1,4 @@
-"""Why a job is where it is, in one sentence, and the commands that lead on from there."""
+"""Explains why a job is in its state, in one sentence, and which commands may come next."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Why:
-    """Why a job is where it is, and what to do next."""
+class Explanation:
+    """Why a job is in its state, and what to do next."""
 
     why: str
     next: list[str]
 
 
-def explain(clock: Clock, queue: Queue, job: Job) -> Why:
+def explain(clock: Clock, queue: Queue, job: Job) -> Explanation:
     """Return why a job waits, runs or has ended.
 
     Raises `Unavailable`.
@@ -36,19 +36,19 @@ def explain(clock: Clock, queue: Queue, job: Job) -> Why:
     return _ended(job)
 
 
-def _waiting(queue: Queue, job: Job) -> Why:
+def _waiting(queue: Queue, job: Job) -> Explanation:
     from ..health.stillness import DELAYED_SAMPLE, why_still
 
     cancel = f"nomad cancel {job.id} --reason …"
     still = why_still(queue.snapshot(window_seconds=0), queue.jobs("delayed", 0, DELAYED_SAMPLE - 1))
     if still is None:
-        return Why("it waits for its turn: places are free, workers live", [cancel])
+        return Explanation("it waits for its turn: threads are free, and workers are live", [cancel])
     ahead = queue.jobs(job.status, 0, 0)
-    turn = " (it is the next)" if ahead and ahead[0].id == job.id else ""
-    return Why(f"it waits{turn}: {still.cause}", [*still.remedy.splitlines(), cancel])
+    position = " (it is next)" if ahead and ahead[0].id == job.id else ""
+    return Explanation(f"it waits{position}: {still.cause}", [*still.remedy.splitlines(), cancel])
 
 
-def _delayed(clock: Clock, job: Job) -> Why:
+def _delayed(clock: Clock, job: Job) -> Explanation:
     from ..broker.worker.message import UNKNOWN_FOR_MS
     from ..health.stillness import deferred_for
 
@@ -56,60 +56,69 @@ def _delayed(clock: Clock, job: Job) -> Why:
     next_steps = [f"nomad promote {job.id}", f"nomad cancel {job.id} --reason …"]
     if job.unknown_since_ms is not None:
         fails = moment(job.unknown_since_ms + UNKNOWN_FOR_MS)
-        met = _line(str(job.timeline[-1].get("reason", "")))
-        why = f"its job type is unknown where it was taken ({met}); {due}; it fails at {fails} unless a worker knows it"
-        restart = (
-            "nomad workers; restart those that do not know it with the release, or NOMAD_MODULES, that declares it"
+        error = _line(str(job.timeline[-1].get("reason", "")))
+        why = (
+            f"a worker did not know its job type ({error}); {due}; it fails at {fails} unless a worker knows it by then"
         )
-        return Why(why, [restart, next_steps[1]])
+        restart = (
+            "nomad workers; restart those that do not know it, with the release or the NOMAD_MODULES that declares it"
+        )
+        return Explanation(why, [restart, next_steps[1]])
     reason = deferred_for(job)
     if reason is not None:
-        return Why(f"it deferred itself: {reason}; {due}", next_steps)
+        return Explanation(f"it deferred itself: {reason}; {due}", next_steps)
     if job.failed_reason:
         left = job.attempts - job.attempts_made
-        return Why(f"its last attempt failed ({_line(job.failed_reason)}), {left} left; {due}", next_steps)
-    return Why(f"it was added with a delay; {due}", next_steps)
+        return Explanation(f"its last attempt failed ({_line(job.failed_reason)}), {left} left; {due}", next_steps)
+    return Explanation(f"it was added with a delay; {due}", next_steps)
 
 
-def _active(queue: Queue, job: Job) -> Why:
+def _active(queue: Queue, job: Job) -> Explanation:
     ran = ago(job.processed_on_ms, now_ms())
     snapshot = queue.snapshot(window_seconds=0)
     live = [worker.name for worker in snapshot.workers]
     if job.worker not in live:
-        taken = "another takes it back within 20 s" if live else "it starts again when a worker of its queue does"
-        lost = f"it was started {ran} on {job.worker or 'a worker'}, which {_lost(snapshot, job.worker)}: {taken}"
-        return Why(lost, [] if live else ["nomad run workers"])
+        recovery = (
+            "another worker recovers it within 20 s" if live else "it runs again when a worker of its queue starts"
+        )
+        lost = f"it was started {ran} on {job.worker or 'a worker'}, which {_lost(snapshot, job.worker)}: {recovery}"
+        return Explanation(lost, [] if live else ["nomad run workers"])
     limit_ms = next((t.time_limit_ms for t in queue.job_types if t.name == job.name), None)
     limit = f"; its time limit is {duration(limit_ms)}" if limit_ms is not None else ""
-    asked = f"; cancelling was asked for ({job.cancel_asked}), its thread has yet to end" if job.cancel_asked else ""
+    cancelling = (
+        f"; it is being cancelled ({job.cancel_asked}) and its code has not stopped yet" if job.cancel_asked else ""
+    )
     ran_ms = None if job.processed_on_ms is None else max(0, now_ms() - job.processed_on_ms)
-    why = f"it has run for {duration(ran_ms)} on {job.worker}{limit}{asked}"
-    return Why(why, [] if job.cancel_asked else [f"nomad cancel {job.id} --reason …"])
+    why = f"it has been running for {duration(ran_ms)} on {job.worker}{limit}{cancelling}"
+    return Explanation(why, [] if job.cancel_asked else [f"nomad cancel {job.id} --reason …"])
 
 
 def _lost(queue: QueueSnapshot, worker: str | None) -> str:
-    """Return what is known of a worker that is not live; one that is frozen may still come back."""
+    """Return what is known about a worker that is not live. A frozen worker may still come back."""
     silent_ms = None if worker is None else queue.facts.silent_ms(worker)
     if worker is None or silent_ms is None:
         return "is gone"
     host, _, pid = worker.partition("@")[0].rpartition(":")
-    search = f": look for PID {pid} on {host}; kill -9 {pid} ends it if it is frozen" if host else ""
-    return f"was not heard of for {duration(max(0.0, silent_ms))} (killed or frozen{search})"
+    search = f": look for PID {pid} on {host}; if it is frozen, end it: kill -9 {pid}" if host else ""
+    return f"has sent no heartbeat for {duration(max(0.0, silent_ms))} (killed or frozen{search})"
 
 
-def _ended(job: Job) -> Why:
-    again = f"nomad retry {job.id}"
+def _ended(job: Job) -> Explanation:
+    retry = f"nomad retry {job.id}"
     if job.status == "completed":
-        return Why("it skipped itself" if job.outcome == "skipped" else "it completed", [])
+        return Explanation("it skipped itself" if job.outcome == "skipped" else "it completed", [])
     if job.outcome == "cancelled":
-        return Why(f"an operator cancelled it ({(job.failed_reason or '').removeprefix('cancelled: ')})", [again])
-    spent = (
-        "all of its attempts are spent" if job.attempts_made >= job.attempts else "another attempt would end the same"
-    )
-    lost = "its workers died under it" if job.crashes and not job.stacktrace else spent
-    return Why(
-        f"it failed, {lost}: {_line(job.failed_reason or 'no reason was kept')}", [f"mend the cause, then: {again}"]
-    )
+        return Explanation(
+            f"an operator cancelled it: {(job.failed_reason or '').removeprefix('cancelled: ')}", [retry]
+        )
+    if job.crashes and not job.stacktrace:
+        how = "because its workers died"
+    elif job.attempts_made >= job.attempts:
+        how = "after its last attempt"
+    else:
+        how = "and another attempt would fail the same way"
+    reason = _line(job.failed_reason or "the reason was not saved")
+    return Explanation(f"it failed {how}: {reason}", [f"fix the cause, then: {retry}"])
 
 
 def _line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`nomad forget-key`: gives up the logins that a lost key encrypted."""
+"""`nomad forget-key`: discard the logins that a lost key encrypted."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from .session import opened
 
 
 def forget_key(
-    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="As the error or the doctor names it.")],
+    key_id: Annotated[
+        str, typer.Argument(metavar="KEY_ID", help="The id of the key, from the error or from nomad doctor.")
+    ],
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Mark the logins that a lost key encrypted: their players must log in again. Their data stays."""
+    """Discard the logins that a lost key encrypted. Their players must log in again; their collected data stays."""
     from ..store import Store, TokenCipher
     from ..store.database import Database
     from ..store.login_keys import stored_logins_by_key
@@ -28,16 +30,17 @@ def forget_key(
     with opened() as access:
         at_hand = TokenCipher.at_hand(access.settings)
         if at_hand is not None and key_id in at_hand.key_ids:
-            raise BadInput(f"key {key_id} is not lost: {at_hand.source} holds it")
+            raise BadInput(f"key {key_id} is not lost: it is in {at_hand.source}")
         with closing(Database(access.settings.database_url)) as database:
             logins = stored_logins_by_key(database)
         if key_id not in logins:
-            ids = sorted(logins)
+            known_ids = sorted(logins)
             raise BadInput(
-                f"no login was encrypted with key {key_id!r} (accepted: {', '.join(ids) or 'none'})", accepted=ids
+                f"no login was encrypted with key {key_id!r} (accepted: {', '.join(known_ids) or 'none'})",
+                accepted=known_ids,
             )
-        given_up = f"{counted(logins[key_id], 'login')} of key {key_id}"
-        confirm(f"Give up {given_up}? {_consequence(logins[key_id]).capitalize()}.", yes=yes)
+        discarded = f"{counted(logins[key_id], 'login')} of key {key_id}"
+        confirm(f"Discard {discarded}? {_consequence(logins[key_id]).capitalize()}.", yes=yes)
         store = Store(access.settings.database_url, cipher=None, clock=access.clock)
         try:
             with audited(access, "POST", "logins", "keys", key_id, "forget"):
@@ -47,7 +50,7 @@ def forget_key(
     if json:
         print_json({"success": True, "keyId": key_id, "logins": count})
     else:
-        say(f"{counted(count, 'login')} given up: {_consequence(count)}")
+        say(f"{counted(count, 'login')} discarded: {_consequence(count)}")
 
 
 def _consequence(logins: int) -> str:

@@ -1,4 +1,4 @@
-"""`nomad jobs`, `nomad failures` and `nomad job`: lists of jobs, why they failed, and one job with its story."""
+"""`nomad jobs`, `nomad failures` and `nomad job`: list jobs, list why they failed, and show one job with its story."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..logs.counted import agreeing, counted
-from .options import InQueue, Json, states_of
+from .options import InQueue, Json, parse_states
 from .report import ago, console, now_ms, parse_duration, print_json, say, styled, table
-from .session import holding, opened
+from .session import find_job, opened
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -18,38 +18,41 @@ if TYPE_CHECKING:
     from ..queues.job import Job
     from ..queues.search import JobFilter
 
-#: What an operator asks about; what has completed must be asked for.
+#: Completed jobs are shown only on request.
 DEFAULT_STATES = "active,waiting,paused,delayed,failed"
 
 
 def jobs(
     queue: Annotated[str, typer.Argument(metavar="QUEUE")],
     status: Annotated[
-        str, typer.Option("--status", "-s", help="States with commas between them; completed must be asked for.")
+        str,
+        typer.Option("--status", "-s", help="States, separated by commas. Completed jobs are shown only on request."),
     ] = DEFAULT_STATES,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000)] = 20,
     job_type: Annotated[str | None, typer.Option("--type", "-t", metavar="JOBTYPE")] = None,
     field: Annotated[
         list[str] | None,
-        typer.Option("--field", "-f", metavar="NAME=VALUE", help="By an indexed field of the data; repeat it."),
+        typer.Option(
+            "--field", "-f", metavar="NAME=VALUE", help="Value of an indexed field of the data. May be repeated."
+        ),
     ] = None,
     fingerprint: Annotated[
-        str | None, typer.Option(metavar="HEX", help="Failed for this reason: nomad failures.")
+        str | None, typer.Option(metavar="HEX", help="Jobs of this failure group; see nomad failures.")
     ] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="AGE", help="Ended, due or added within this time, as 30m, 2h or 1d.")
+        str | None, typer.Option(metavar="AGE", help="Ended, due or added within this time, such as 30m, 2h or 1d.")
     ] = None,
-    cursor: Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on where the last page ended.")] = None,
+    cursor: Annotated[str | None, typer.Option(metavar="CURSOR", help="Show the next page.")] = None,
     json: Json = False,
 ) -> None:
-    """List a queue's jobs: running ones first, then those that wait, are delayed, and failed.
+    """List a queue's jobs: running, waiting, delayed, then failed ones.
 
-    By a field or a fingerprint: newest first, whatever their state.
+    With a field or a fingerprint: newest first, whatever their state.
     """
     from ..queues.search import JobFilter, parse_fields
 
-    sought = JobFilter(
-        states=states_of(status),
+    job_filter = JobFilter(
+        states=parse_states(status),
         job_type=job_type,
         fields=parse_fields(field or []),
         fingerprint=fingerprint,
@@ -57,27 +60,27 @@ def jobs(
     )
     with opened() as access:
         chosen = access.queues.get_queue(queue)
-        page = chosen.find(sought, limit=limit, cursor=cursor)
-        cancelled = chosen.snapshot(window_seconds=0).cancelled if "failed" in sought.states else 0
+        page = chosen.find(job_filter, limit=limit, cursor=cursor)
+        cancelled = chosen.snapshot(window_seconds=0).cancelled if "failed" in job_filter.states else 0
     if json:
         print_json({"jobs": [job.as_json() for job in page.jobs], "nextCursor": page.next_cursor})
         return
-    console().print(_table(page.jobs) if page.jobs else styled(_none_found(queue, sought)))
+    console().print(_table(page.jobs) if page.jobs else styled(_none_found(queue, job_filter)))
     if any(job.outcome == "cancelled" for job in page.jobs):
         say(
-            f"{counted(cancelled, 'failed job')} of {queue} {agreeing(cancelled, 'was', 'were')} cancelled; "
-            f"why the others failed: nomad failures {queue}",
+            f"{counted(cancelled, 'failed job')} of {queue} {agreeing(cancelled, 'was', 'were')} cancelled. "
+            f"See why the others failed: nomad failures {queue}",
             err=True,
         )
     if page.next_cursor is not None:
-        say(f"there may be more: --limit, or --cursor {page.next_cursor}", err=True)
+        say(f"There may be more jobs. See the next page: --cursor {page.next_cursor}", err=True)
 
 
-def _none_found(queue: str, sought: JobFilter) -> str:
-    *most, last = sought.states
+def _none_found(queue: str, job_filter: JobFilter) -> str:
+    *most, last = job_filter.states
     states = f"{', '.join(most)} or {last}" if most else last
-    filters = (sought.job_type, sought.fields, sought.fingerprint, sought.since_ms)
-    return f"no job of {queue} is {states}" + (" and what else was asked for" if any(filters) else "")
+    filters = (job_filter.job_type, job_filter.fields, job_filter.fingerprint, job_filter.since_ms)
+    return f"Queue {queue} has no {states} job" + (" that matches the filters." if any(filters) else ".")
 
 
 def failures(
@@ -85,7 +88,7 @@ def failures(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000)] = 20,
     json: Json = False,
 ) -> None:
-    """List why a queue's jobs failed: those with one cause in one line, the one seen last first."""
+    """List why a queue's jobs failed: one line per failure group, latest first."""
     from ..queues.models import Failure
 
     with opened() as access:
@@ -99,18 +102,25 @@ def failures(
         for f in page.faults
     ]
     headings = ["FINGERPRINT", "JOBS", "FIRST", "LAST", "WHY"]
-    console().print(table(headings, rows, right=("JOBS",)) if rows else "no failed job is kept")
+    console().print(table(headings, rows, right=("JOBS",)) if rows else f"Queue {queue} has no failed job.")
 
 
 def _table(jobs: Sequence[Job]) -> Text:
-    several = len({job.name for job in jobs}) > 1
-    headings = ["ID", *(["TYPE"] if several else []), "STATUS", "TRIES", "WHEN", "WHAT"]
+    has_several_types = len({job.name for job in jobs}) > 1
+    headings = ["ID", *(["TYPE"] if has_several_types else []), "STATUS", "TRIES", "WHEN", "WHAT"]
     now = now_ms()
     rows = []
     for job in jobs:
-        kind = [job.name] if several else []
+        type_cell = [job.name] if has_several_types else []
         rows.append(
-            [job.id, *kind, _status(job), f"{job.attempts_made}/{job.attempts}", ago(_when(job), now), _what(job)]
+            [
+                job.id,
+                *type_cell,
+                _status(job),
+                f"{job.attempts_made}/{job.attempts}",
+                ago(_when(job), now),
+                _detail(job),
+            ]
         )
     return table(headings, rows, right=("TRIES",))
 
@@ -120,12 +130,12 @@ def _status(job: Job) -> str:
 
 
 def _when(job: Job) -> int:
-    """Return when a delayed job is due, else when something last happened to the job."""
+    """Return when a delayed job is due, else when the job last changed."""
     return job.due_ms or job.finished_on_ms or job.processed_on_ms or job.timestamp_ms
 
 
-def _what(job: Job) -> str:
-    """Return the one thing to know of a job: why it failed, how far it is, else its data."""
+def _detail(job: Job) -> str:
+    """Return why the job failed, else its progress, else its data."""
     if job.failed_reason:
         return " ".join(job.failed_reason.split())[:200]
     if job.status == "active" and job.progress:
@@ -138,14 +148,14 @@ def job(
     queue: InQueue = None,
     json: Json = False,
 ) -> None:
-    """Show one job, wherever it is: what it is, its story with every error, why it waits or ended, what to do next."""
+    """Show one job of any queue: its data, its story with every error, why it waits or ended, and what to do next."""
     from .explain import explain
     from .story import show
 
     with opened() as access:
-        held_in, found = holding(access, job_id, queue)
-        why = explain(access.clock, held_in, found)
+        found_in, found = find_job(access, job_id, queue)
+        explanation = explain(access.clock, found_in, found)
     if json:
-        print_json({**found.as_json(), "why": why.why, "next": why.next})
+        print_json({**found.as_json(), "why": explanation.why, "next": explanation.next})
     else:
-        show(found, why)
+        show(found, explanation)

@@ -1,4 +1,4 @@
-"""`nomad login`: logs a character in."""
+"""`nomad login`: log a character in."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import typer
 
 def login(
     user_id: Annotated[int, typer.Option(help="The user that the character belongs to.")] = 1,
-    port: Annotated[
-        int, typer.Option(help="The port of the callback; it is part of the URL registered at CCP.")
-    ] = 8017,
+    port: Annotated[int, typer.Option(help="The port of the callback URL that is registered at CCP.")] = 8017,
 ) -> None:
-    """Log a character in: prints the address to open, waits for the answer, keeps the login encrypted."""
+    """Log a character in: print the address to open, wait for the login, and store it encrypted."""
     from .. import logs
     from ..app import create_app
     from ..processes.program import settings_or_exit
@@ -25,11 +23,11 @@ def login(
         if not settings.eve_client_id:
             raise typer.BadParameter(
                 f"EVE_CLIENT_ID is not set: register an application at CCP with the callback "
-                f"http://127.0.0.1:{port}/callback and the scopes you want, then set its client id"
+                f"http://127.0.0.1:{port}/callback and the scopes that you want, then set its client id"
             )
         application = create_app(settings)
     try:
-        character = log_in(application, user_id=user_id, port=port, scopes=ALL_SCOPES, say=say)
+        character = log_in(application, user_id=user_id, port=port, scopes=ALL_SCOPES, show=say)
     finally:
         application.close()
     say(f"{character} is logged in.")

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the question before something is destroyed."""
+"""Options that several commands share, and the confirmation before something is destroyed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..errors import BadInput
 from .report import printable
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where no terminal is.")]
-InQueue = Annotated[str | None, typer.Option("--queue", "-q", metavar="QUEUE", help="Look in this queue only.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation. Required without a terminal.")]
+InQueue = Annotated[str | None, typer.Option("--queue", "-q", metavar="QUEUE", help="Search only this queue.")]
 
 
-def states_of(text: str | None) -> list[str]:
-    """Return the states that are written with commas between them; those that wait in a paused queue wait too."""
+def parse_states(text: str | None) -> list[str]:
+    """Return a comma-separated list of states. `waiting` includes `paused`: jobs that wait in a paused queue."""
     words = [] if text is None else [word.strip() for word in text.split(",")]
     return list(
         dict.fromkeys(
@@ -27,13 +27,13 @@ def states_of(text: str | None) -> list[str]:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask before something is destroyed; without a terminal only `yes` will do.
+    """Ask for confirmation unless `yes` is set; end the command if the user declines.
 
-    Raises `BadInput` where nobody can be asked, and ends the command when the answer is no.
+    Raises `BadInput` if there is no terminal to ask on.
     """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise BadInput(f"{question} Without a terminal to ask at, this needs --yes", accepted=["--yes"])
+        raise BadInput(f"{question} There is no terminal to ask on: confirm with --yes", accepted=["--yes"])
     if not typer.confirm(printable(question), err=True):
         raise typer.Exit(1)

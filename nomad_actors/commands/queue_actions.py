@@ -1,4 +1,4 @@
-"""`nomad pause`, `resume`, `limits` and `clean`: what an operator does to a whole queue."""
+"""`nomad pause`, `resume`, `limits` and `clean`: actions on a whole queue."""
 
 from __future__ import annotations
 
@@ -23,21 +23,24 @@ if TYPE_CHECKING:
 QueueName = Annotated[str, typer.Argument(metavar="QUEUE")]
 
 
-#: Of a limit of starts for which nobody has said one.
+#: The period of a limit of starts that has none.
 DEFAULT_PERIOD_MS = 60_000
 
 OrEsi = Annotated[str | None, typer.Argument(metavar="QUEUE")]
-Esi = Annotated[bool, typer.Option("--esi", help="Every queue whose jobs talk to ESI, beside its own pause.")]
+Esi = Annotated[bool, typer.Option("--esi", help="Every queue whose jobs use ESI, independent of its own pause.")]
 
 
 def pause(
     queue: OrEsi = None,
     esi: Esi = False,
-    reason: Annotated[str, typer.Option(help="Why; whoever finds it paused will read it.")] = "",
-    for_: Annotated[str | None, typer.Option("--for", metavar="TIME", help="Ends by itself, as 30m or 2h.")] = None,
+    reason: Annotated[str, typer.Option(help="The reason, for whoever finds the queue paused.")] = "",
+    for_: Annotated[
+        str | None,
+        typer.Option("--for", metavar="TIME", help="Resume automatically after this time, such as 30m or 2h."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Let no job of a queue start, in any process, until it is resumed; running ones finish."""
+    """Pause a queue: no job of it starts in any process. Running jobs finish."""
     for_ms = None if for_ is None else parse_duration(for_, "--for")
     scope = PauseScope.ESI if esi else PauseScope.QUEUE
     with opened() as access:
@@ -52,11 +55,11 @@ def pause(
                 continue
             paused = f"{name} is paused for {duration(for_ms)}" if for_ms else f"{name} is paused"
             jobs = f"{counted(counts['paused'], 'job')} waiting, {counted(counts['active'], 'job')} still running"
-            say(f"{paused}: {jobs}; resume it: {pauses.ended_by(name, scope)}")
+            say(f"{paused}: {jobs}. Resume: {pauses.ended_by(name, scope)}")
 
 
 def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
-    """Let jobs of a paused queue start again; a pause of its own and one of all that talks to ESI are two."""
+    """Resume a paused queue. A queue's own pause and the pause of all queues that use ESI end separately."""
     scope = PauseScope.ESI if esi else PauseScope.QUEUE
     with opened() as access:
         names = _chosen(access.queues, queue, esi=esi)
@@ -70,40 +73,41 @@ def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
                 status = "paused" if left else "running"
                 print_json({"success": True, "queueName": name, "status": status}, lines=esi)
             elif left:
-                ending = pauses.ended_by(name, left[0].scope)
-                say(f"{name} is still paused: {counted(counts['paused'], 'job')} waiting; resume it: {ending}")
+                command = pauses.ended_by(name, left[0].scope)
+                say(f"{name} is still paused: {counted(counts['paused'], 'job')} waiting. Resume: {command}")
             else:
-                say(f"{name} runs; {counted(counts['waiting'], 'job')} waiting")
+                say(f"{name} is running: {counted(counts['waiting'], 'job')} waiting.")
 
 
 def _switch(queue: str | None) -> tuple[str, ...]:
-    """Return the API's path of what is paused or resumed: a queue, or all that talks to ESI."""
     return ("esi",) if queue is None else ("queues", queue)
 
 
 def _chosen(queues: Queues, queue: str | None, *, esi: bool) -> list[str]:
-    """Return the queues that are meant: one, or all that talk to ESI.
+    """Return the named queue, or all queues whose jobs use ESI.
 
-    Raises `BadInput` when both or neither is named, `UnknownQueue`.
+    Raises `BadInput` if both or neither is given, `UnknownQueue`.
     """
     if (queue is None) is not esi:
-        raise BadInput("name a queue or say --esi (accepted: one of the two)")
+        raise BadInput("name a queue or use --esi (accepted: one of the two)")
     return queues.talking_to_esi() if queue is None else [queue]
 
 
 def limits(
     queue: QueueName,
-    concurrency: Annotated[str | None, typer.Option(metavar="N", help="Jobs at a time over all hosts.")] = None,
-    starts: Annotated[str | None, typer.Option(metavar="N", help="Starts in a period; goes with --per.")] = None,
+    concurrency: Annotated[
+        str | None, typer.Option(metavar="N", help="Jobs that may run at once, on all hosts.")
+    ] = None,
+    starts: Annotated[str | None, typer.Option(metavar="N", help="Job starts per period; see --per.")] = None,
     per: Annotated[
-        str | None, typer.Option(metavar="TIME", help="The period, as 1s or 5m; a minute where there is none yet.")
+        str | None, typer.Option(metavar="TIME", help="The period, such as 1s or 5m; one minute by default.")
     ] = None,
     max_length: Annotated[
-        str | None, typer.Option(metavar="N", help="Jobs that may wait or be delayed before more are refused.")
+        str | None, typer.Option(metavar="N", help="Waiting and delayed jobs; more are refused.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show a queue's limits, or set some of them: they hold at once, everywhere. `none` lifts one."""
+    """Show or set a queue's limits. A change applies at once on all hosts; `none` removes a limit."""
     from ..queues.models import Limits as ShownLimits
 
     with opened() as access:
@@ -119,25 +123,25 @@ def limits(
         if limits != known:
             with audited(access, "PUT", "queues", queue, "limits", body=shown.as_json()):
                 found.set_limits(limits)
-        at_a_time = found.snapshot(window_seconds=0).limit_in_force
+        concurrency_in_force = found.snapshot(window_seconds=0).limit_in_force
     if json:
-        print_json({"queueName": queue, **shown.as_json(), "inForce": at_a_time})
+        print_json({"queueName": queue, **shown.as_json(), "inForce": concurrency_in_force})
         return
     rate = f"{limits.starts} in {duration(limits.period_ms)}" if limits.period_ms else "no limit"
     say(
-        f"{queue}: at a time over all hosts: {at_a_time or 'no limit'}; starts: {rate}; "
+        f"Limits of {queue}: running on all hosts: {concurrency_in_force or 'no limit'}; starts: {rate}; "
         f"waiting and delayed: {limits.max_length or 'no limit'}"
     )
 
 
 def _rated(limits: Limits, starts: str | None, per: str | None) -> Limits:
-    """Return limits with another number of starts, another period, or both; what is not given stays.
+    """Return the limits with another number of starts, another period, or both.
 
-    Raises `BadInput` for a period of no starts.
+    Raises `BadInput` if a period is given but there is no limit of starts.
     """
     count = limits.starts if starts is None else _number(starts, "--starts")
     if per is not None and count is None:
-        raise BadInput("--per is the period of a limit of starts, and there is none (accepted: with --starts N)")
+        raise BadInput("--per needs a limit of starts, and there is none (accepted: with --starts N)")
     if count is None:
         return replace(limits, starts=None, period_ms=None)
     period_ms = limits.period_ms or DEFAULT_PERIOD_MS if per is None else parse_duration(per, "--per")
@@ -148,7 +152,7 @@ def _number(text: str, option: str) -> int | None:
     if text == "none":
         return None
     if not text.isascii() or not text.isdigit() or len(text) > 12:
-        raise BadInput(f"{option} {text!r} is unusable (accepted: a whole number, or none)")
+        raise BadInput(f"{option} {text!r} is invalid (accepted: a whole number, or none)")
     return int(text)
 
 
@@ -157,7 +161,9 @@ def clean(
     status: Annotated[str, typer.Option("--status", "-s", help="completed, failed, delayed, waiting or paused.")] = (
         "completed"
     ),
-    grace: Annotated[str, typer.Option(metavar="AGE", help="Only what ended (else was added) before that.")] = "1h",
+    grace: Annotated[
+        str, typer.Option(metavar="AGE", help="Remove only jobs that ended, or else were added, longer ago.")
+    ] = "1h",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000)] = 1000,
     yes: Yes = False,
     json: Json = False,
@@ -167,7 +173,7 @@ def clean(
     with opened() as access:
         found = access.queues.get_queue(queue)
         if status == "waiting" and found.snapshot(window_seconds=0).is_paused:
-            # Those that wait in a paused queue have another name; whoever says waiting means them.
+            # Jobs that wait in a paused queue have another state name, but are meant too.
             status = "paused"
         if status not in CLEANABLE:
             raise UnknownState(status, CLEANABLE)
@@ -179,4 +185,4 @@ def clean(
     if json:
         print_json({"success": True, "queueName": queue, "status": status, "removed": len(removed)})
     else:
-        say(f"removed {counted(len(removed), f'{status} job')} of {queue}")
+        say(f"Removed {counted(len(removed), f'{status} job')} of {queue}.")

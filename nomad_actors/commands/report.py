@@ -1,4 +1,4 @@
-"""What commands print: tables and lines for people, JSON for programs, times as an operator reads them."""
+"""Output of the commands: tables and lines for people, JSON for programs, readable times."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
-#: Wide enough that nothing is cut or wrapped where no terminal is.
+#: The width without a terminal: nothing is cut or wrapped.
 _PIPED_WIDTH = 10_000
-#: Of the last column, on a terminal that has no room.
+#: The smallest width of the last column.
 _LEAST_WIDTH = 12
-#: A last column that has less room than this shows what does not fit on a line of its own, below its row.
+#: If the last column has less room than this, a text that does not fit is printed on its own line below its row.
 _ROOMY_WIDTH = 40
 _INDENT = "  "
 
@@ -33,7 +33,7 @@ NONE = "-"
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return where to print; plain and unwrapped when that is no terminal."""
+    """Return the console to print on. Without a terminal it prints no colours and does not wrap."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
@@ -42,11 +42,11 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Text | str]], *, right: Collection[str] = ()) -> Text:
-    """Return rows in columns, those of the headings in `right` aligned there.
+    """Return a table; columns whose headings are in `right` are right-aligned.
 
-    What is too wide for the terminal is cut in the last column only, and only text: everything else is there to be
-    copied, and a part of a number is another number. A text that would lose most of itself is shown below its row.
-    Where all that is not enough, each row becomes a block of lines.
+    If the terminal is too narrow, only text in the last column is cut: the rest must be complete to be copied, and a
+    cut number is another number. Text that would lose most of its length moves to a line below its row. If that is not
+    enough, each row becomes a block of lines.
     """
     from rich.cells import cell_len
     from rich.text import Text
@@ -62,13 +62,13 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Text | str]], *, righ
             cell.align("right" if heading in right else "left", width)
         if headings[-1] in right:
             row[-1].align("right", widths[-1])
-    made = Text("\n").join(_line(row, rest) for row in cells)
-    made.no_wrap = True
-    return made
+    table_text = Text("\n").join(_line(row, rest) for row in cells)
+    table_text.no_wrap = True
+    return table_text
 
 
 def _line(row: Sequence[Text], rest: int) -> Text:
-    """Return a row whose last cell has room for `rest` characters; where that is little, in two lines."""
+    """Return a row whose last cell has `rest` characters; if that is too few, return two lines."""
     from rich.text import Text
 
     *cells, last = row
@@ -80,7 +80,7 @@ def _line(row: Sequence[Text], rest: int) -> Text:
 
 
 def _blocks(cells: Sequence[Sequence[Text]], width: int) -> Text:
-    """Return each row as its first cell and, indented below it, the others with their headings."""
+    """Return each row as its first cell, with the other cells and their headings below it."""
     from rich.text import Text
 
     headings, *rows = cells
@@ -95,25 +95,25 @@ def _blocks(cells: Sequence[Sequence[Text]], width: int) -> Text:
                 line = Text()
             line = Text("  ").join([line, part])
         lines.append(line)
-    made = Text("\n").join(lines)
-    made.no_wrap, made.overflow = False, "fold"
-    return made
+    block_text = Text("\n").join(lines)
+    block_text.no_wrap, block_text.overflow = False, "fold"
+    return block_text
 
 
 def print_json(value: Any, *, lines: bool = False) -> None:
-    """Print a value as JSON, nothing else; on one line with `lines`, and what is nested deeply."""
+    """Print a value as JSON; on one line if `lines` is set or the value is deeply nested."""
     on_one_line = lines or levels(value, MAX_INDENTED_LEVELS) == MAX_INDENTED_LEVELS
-    # In ASCII: what would steer a terminal is written out here too.
+    # In ASCII, so that control characters do not reach the terminal.
     text = one_line(value, ascii_only=True) if on_one_line else json.dumps(value, indent=2, default=str)
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def printable(text: str) -> str:
-    """Return a text as one line that a terminal may be given.
+    """Return a text as one line that is safe to print on a terminal.
 
-    Errors, reasons and names come from whoever may add a job: what would clear the screen, forge a line or turn the
-    direction of reading is written out, as \\x1b or \\n.
+    Anybody who may add a job chooses errors, reasons and names. Characters that clear the screen, start a new line or
+    reverse the text direction are escaped, as \\x1b or \\n.
     """
     if text.isprintable():
         return text
@@ -121,7 +121,7 @@ def printable(text: str) -> str:
 
 
 def styled(text: str, style: str = "") -> Text:
-    """Return a text, made printable, in a style; nothing in it is read as markup."""
+    """Return a text, made printable, in a style. Markup in the text is not interpreted."""
     from rich.text import Text
 
     return Text(printable(text), style=style)
@@ -133,15 +133,15 @@ def say(text: str, *, err: bool = False) -> None:
 
 
 def print_text(*lines: Text | str) -> None:
-    """Print lines as they are: nothing in them is read as markup."""
+    """Print lines without interpreting markup in them."""
     out = console()
     for line in lines:
-        # Not wrapped: a command or a traceback is there to be copied.
+        # Not wrapped, so that commands and tracebacks can be copied.
         out.print(styled(line) if isinstance(line, str) else line, soft_wrap=True)
 
 
 def duration(ms: float | None) -> str:
-    """Return how long something took, in the two largest units that matter."""
+    """Return a duration as text, in its two largest units."""
     if ms is None:
         return NONE
     if ms < 1_000:
@@ -151,43 +151,43 @@ def duration(ms: float | None) -> str:
         return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
     for size, unit, below in ((86_400, "d", "h"), (3_600, "h", "m"), (60, "m", "s")):
         if seconds >= size:
-            whole, rest = divmod(int(seconds), size)
+            count, rest = divmod(int(seconds), size)
             rest //= {"d": 3_600, "h": 60, "m": 1}[unit]
-            return f"{whole}{unit} {rest}{below}" if rest else f"{whole}{unit}"
+            return f"{count}{unit} {rest}{below}" if rest else f"{count}{unit}"
     raise AssertionError("unreachable")
 
 
 def ago(at_ms: float | None, now_ms: float) -> str:
-    """Return how long ago an instant was, or how far off it is."""
+    """Return how long ago an instant was (`5m ago`), or when it will be (`in 5m`)."""
     if at_ms is None:
         return NONE
     return f"{duration(now_ms - at_ms)} ago" if at_ms <= now_ms else f"in {duration(at_ms - now_ms)}"
 
 
 def moment(ms: float | None) -> str:
-    """Return an instant as a person reads it, in UTC as the logs have it."""
+    """Return an instant as readable text, in UTC like the logs."""
     if ms is None:
         return NONE
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def instant_ms(iso: str | None) -> float | None:
-    """Return an instant told in ISO 8601, in ms."""
+def iso_to_ms(iso: str | None) -> float | None:
+    """Return an instant in ISO 8601 as ms since the epoch."""
     return None if iso is None else datetime.fromisoformat(iso).timestamp() * 1000
 
 
 def now_ms() -> float:
-    """Return this host's time in ms."""
+    """Return this host's time in ms since the epoch."""
     return time.time() * 1000
 
 
 def parse_duration(text: str, option: str) -> int:
-    """Return `30m`, `2h`, `1d`, `45s` or `500ms` in ms.
+    """Return a duration such as `30m`, `2h`, `1d`, `45s` or `500ms` in ms.
 
-    Raises `BadInput` naming the option.
+    Raises `BadInput` that names the option.
     """
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None:
-        accepted = "a number with ms, s, m, h or d, as 30m or 2h"
-        raise BadInput(f"{option} {text!r} is unusable (accepted: {accepted})", accepted=[accepted])
+        allowed = "a number with ms, s, m, h or d, such as 30m or 2h"
+        raise BadInput(f"{option} {text!r} is invalid (accepted: {allowed})", accepted=[allowed])
     return int(match[1]) * _UNIT_MS[match[2]]

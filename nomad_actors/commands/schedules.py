@@ -1,4 +1,4 @@
-"""`nomad schedules`: what is due when, and what an operator does to it."""
+"""`nomad schedules`: show schedules, and start, stop or run one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from .audited import audited
 from .options import Json
-from .report import NONE, ago, console, instant_ms, moment, now_ms, print_json, say, styled, table
+from .report import NONE, ago, console, iso_to_ms, moment, now_ms, print_json, say, styled, table
 from .session import opened, who
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ def schedules(context: typer.Context, json: Json = False) -> None:
     from ..scheduler import status
 
     with opened() as access:
-        told = status.get_scheduler_summary(access.queues, access.clock)
+        summary = status.get_scheduler_summary(access.queues, access.clock)
     if json:
-        print_json(told)
+        print_json(summary)
         return
-    _show(told)
+    _show(summary)
 
 
-def _show(told: dict[str, Any]) -> None:
+def _show(summary: dict[str, Any]) -> None:
     out, now = console(), now_ms()
     rows = [
         [
@@ -43,50 +43,50 @@ def _show(told: dict[str, Any]) -> None:
             "on" if job["running"] else "off",
             job["cronExpression"],
             job["timezone"],
-            ago(instant_ms(job["nextRun"]), now),
-            ago(instant_ms(job["lastRun"]), now),
+            ago(iso_to_ms(job["nextRun"]), now),
+            ago(iso_to_ms(job["lastRun"]), now),
             job["lastStatus"] or NONE,
         ]
-        for job in told["jobs"]
+        for job in summary["jobs"]
     ]
     out.print(table(["SCHEDULE", "ON", "CRON", "ZONE", "NEXT", "LAST", "OUTCOME"], rows))
-    for job in told["jobs"]:
+    for job in summary["jobs"]:
         if job["overdue"]:
             out.print(styled(f"{job['name']}: overdue: {job['overdue']}", "red"))
-    for bad in told["unreadable"]:
-        out.print(styled(f"{bad['name']}: cannot be read: {bad['why']}; to remove it: {bad['fix']}", "red"))
-    live = [each for each in told["schedulers"] if each["live"]]
+    for bad in summary["unreadable"]:
+        out.print(styled(f"{bad['name']}: cannot be read: {bad['why']}. Remove it: {bad['fix']}", "red"))
+    live = [each for each in summary["schedulers"] if each["live"]]
     names = ", ".join(each["name"] for each in live)
-    words = f"schedulers: {names}" if live else "no live scheduler: nothing that is due is added; nomad run scheduler"
-    out.print(styled(words, "" if live else "red"))
+    message = f"schedulers: {names}" if live else "No live scheduler adds due jobs. Start one: nomad run scheduler"
+    out.print(styled(message, "" if live else "red"))
     for each in live:
         if each["holds"]:
-            since = moment(instant_ms(each["holdsSince"]))
-            out.print(styled(f"{each['name']}: adds nothing since {since}: {each['holds']}", "red"))
+            since = moment(iso_to_ms(each["holdsSince"]))
+            out.print(styled(f"{each['name']}: suspended since {since}: {each['holds']}", "red"))
 
 
 @group.command()
 def start(name: Name, json: Json = False) -> None:
-    """Switch a schedule on; what came due while it was off was not missed."""
+    """Switch a schedule on. Slots that were due while it was off do not count as missed."""
     with opened() as access:
         with audited(access, "POST", "scheduler", name, "start"):
             _schedules(access).start_job(name)
-        _tell(access, name, "is on", json=json)
+        _report(access, name, "is on", json=json)
 
 
 @group.command()
 def stop(name: Name, json: Json = False) -> None:
-    """Switch a schedule off, in every scheduler at once; its job that waits or runs stays."""
+    """Switch a schedule off in every scheduler at once. Its waiting or running job stays."""
     with opened() as access:
         with audited(access, "POST", "scheduler", name, "stop"):
             _schedules(access).stop_job(name)
-        _tell(access, name, "is off", json=json)
+        _report(access, name, "is off", json=json)
 
 
 @group.command()
 def run(
     name: Name,
-    force: Annotated[bool, typer.Option(help="Also beside a previous run that is not over.")] = False,
+    force: Annotated[bool, typer.Option(help="Run it even if its previous run has not ended.")] = False,
     json: Json = False,
 ) -> None:
     """Add a schedule's job now."""
@@ -97,7 +97,7 @@ def run(
             {"success": True, "jobName": name, "queueName": added.queue, "jobId": added.id, "status": added.state}
         )
     else:
-        say(f"job {added.id} of {added.queue} is {added.state}; nomad job {added.id}")
+        say(f"Job {added.id} of {added.queue} is {added.state}. See it: nomad job {added.id}")
 
 
 def _schedules(access: QueueAccess) -> Schedules:
@@ -106,12 +106,12 @@ def _schedules(access: QueueAccess) -> Schedules:
     return Schedules(access.queues, access.clock)
 
 
-def _tell(access: QueueAccess, name: str, words: str, *, json: bool) -> None:
+def _report(access: QueueAccess, name: str, change: str, *, json: bool) -> None:
     from ..scheduler import status
 
-    told = status.get_job_status(access.queues, access.clock, name)
+    job_status = status.get_job_status(access.queues, access.clock, name)
     if json:
-        print_json({"success": True, "jobName": name, **told})
+        print_json({"success": True, "jobName": name, **job_status})
         return
-    due = f"; next run {moment(instant_ms(told['nextRun']))}" if told["nextRun"] else ""
-    say(f"schedule {name} {words}{due}")
+    due = f" Next run: {moment(iso_to_ms(job_status['nextRun']))}" if job_status["nextRun"] else ""
+    say(f"Schedule {name} {change}.{due}")

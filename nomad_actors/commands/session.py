@@ -1,4 +1,4 @@
-"""What a command works on: the queues of this process' settings, and who is at the keyboard."""
+"""Opens the queues for a command, finds jobs in them, and names the user who runs the command."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 
-#: Whoever types a command learns within two to three seconds that Redis does not answer.
+#: A command reports within two to three seconds that Redis does not respond.
 DEADLINE_MS = 2_000
 _NAME_CHARS = 32
 
 
 @contextlib.contextmanager
 def opened() -> Iterator[QueueAccess]:
-    """Give the application's queues for the time of a `with`.
+    """Open the application's queues for a `with` block.
 
     Raises `SettingsError`.
     """
@@ -47,14 +47,14 @@ def settings() -> Settings:
 
 
 def patient(access: QueueAccess) -> Patient:
-    """Return what the doctor examines."""
+    """Return what the doctor's checks need."""
     from ..health import Patient
 
     return Patient(access.settings, access.clock, access.broker, access.queues)
 
 
-def holding(access: QueueAccess, job_id: str, queue: str | None) -> tuple[Queue, Job]:
-    """Return a job and the queue that holds it: the one named, else the first that does.
+def find_job(access: QueueAccess, job_id: str, queue: str | None) -> tuple[Queue, Job]:
+    """Return a job and its queue. Without `queue`, return the first queue that has the job.
 
     Raises `JobNotFound`, `UnknownQueue`.
     """
@@ -66,15 +66,15 @@ def holding(access: QueueAccess, job_id: str, queue: str | None) -> tuple[Queue,
         job = found.get(job_id)
         if job is not None:
             return found, job
-    searched = f"queue {queue!r} holds no job" if queue else f"none of the queues ({', '.join(names)}) holds a job"
-    if other := _other_holder(access, job_id, names):
-        raise JobNotFound(f"{searched} {job_id!r}, but {other} does (--queue {other})")
-    hint = f"nomad jobs {queue or 'QUEUE'} lists what there is"
-    raise JobNotFound(f"{searched} {job_id!r}: it was never added here, or was removed since; {hint}")
+    searched = f"queue {queue!r} has no job" if queue else f"none of the queues ({', '.join(names)}) has a job"
+    if other := _other_queue(access, job_id, names):
+        raise JobNotFound(f"{searched} {job_id!r}, but queue {other} has it (--queue {other})")
+    hint = f"list the jobs with: nomad jobs {queue or 'QUEUE'}"
+    raise JobNotFound(f"{searched} {job_id!r}: it was never added here, or it has been removed; {hint}")
 
 
-def _other_holder(access: QueueAccess, job_id: str, searched: Collection[str]) -> str | None:
-    """Return the first queue that holds a job and was not searched; one that cannot be read is passed over."""
+def _other_queue(access: QueueAccess, job_id: str, searched: Collection[str]) -> str | None:
+    """Return the first other queue that has the job; queues that cannot be read are skipped."""
     from ..errors import UnreadableQueue
 
     for name in access.queues.names():
@@ -85,9 +85,9 @@ def _other_holder(access: QueueAccess, job_id: str, searched: Collection[str]) -
 
 
 def who() -> str:
-    """Return the user who runs the command, as the kernel says it: `uid 1000 (alice)`; anybody may set $LOGNAME.
+    """Return the user who runs the command: `uid 1000 (alice)`. The kernel is asked, since anybody may set $LOGNAME.
 
-    Under sudo also whose uid it says, as its word: `uid 0 (root), SUDO_UID 1000 (alice)`.
+    Under sudo, add the user that sudo reports: `uid 0 (root), SUDO_UID 1000 (alice)`.
     """
     user, sudo = f"uid {_uid_and_name(os.getuid())}", os.environ.get("SUDO_UID", "")
     is_uid = sudo.isascii() and sudo.isdigit() and len(sudo) <= 10
@@ -98,5 +98,5 @@ def _uid_and_name(uid: int) -> str:
     try:
         return f"{uid} ({pwd.getpwuid(uid).pw_name[:_NAME_CHARS]})"
     except (KeyError, OverflowError):
-        # A container's user may have no name.
+        # The user of a container may have no name.
         return str(uid)

@@ -1,4 +1,4 @@
-"""Logs a character in from the command line: authorization code with PKCE, answered on the loopback address."""
+"""Logs a character in from the command line: authorization code with PKCE, callback on the loopback address."""
 
 from __future__ import annotations
 
@@ -14,39 +14,40 @@ from ..app import App
 from ..errors import NomadError
 from ..esi import ROUTES
 
-#: Every scope that a route of ours needs.
+#: Every scope that one of our routes needs.
 ALL_SCOPES = frozenset(scope for route in ROUTES.values() for scope in route.scopes)
-#: How long a player may take.
+#: How long the player has to log in.
 WAIT_SECONDS = 300.0
 
 
 class LoginFailed(NomadError):
-    """Raised when no login came back, or not the one that was asked for."""
+    """Raised when SSO sent no login, or another one than was requested."""
 
 
-def log_in(app: App, *, user_id: int, port: int, scopes: Iterable[str], say: Callable[[str], object]) -> str:
+def log_in(app: App, *, user_id: int, port: int, scopes: Iterable[str], show: Callable[[str], object]) -> str:
     """Wait for one login and save it; return the character's name.
 
-    Raises `LoginFailed` when the player refused or took longer than five minutes, `KeyIsLost`, and what
-    SSO's client raises.
+    Raises `LoginFailed` if the player refuses or takes longer than five minutes, `KeyIsLost`, and the errors of the
+    SSO client.
     """
-    # Before the player logs in: afterwards the login would be lost.
+    # Before the player logs in, since an error afterwards would lose the login.
     app.store.logins.check_keys()
     verifier = secrets.token_urlsafe(48)
     state = secrets.token_urlsafe(24)
     callback = _Callback(port)
     redirect_uri = f"http://127.0.0.1:{callback.server_port}/callback"
     try:
-        say("Open this address and log in:")
-        say(_address(app, scopes, state, verifier, redirect_uri))
-        answer = callback.wait()
+        show("Open this address and log in:")
+        show(_address(app, scopes, state, verifier, redirect_uri))
+        callback_fields = callback.wait()
     finally:
         callback.server_close()
-    if answer.get("state") != state:
-        raise LoginFailed("no answer came back from SSO" if not answer else "the answer is of another login")
-    if "code" not in answer:
-        raise LoginFailed(f"SSO did not log in: {answer.get('error', 'no code in its answer')}")
-    tokens = app.services.sso.exchange_code(answer["code"], verifier, redirect_uri)
+    if callback_fields.get("state") != state:
+        why = "the callback belongs to another login" if callback_fields else "SSO did not call back in time"
+        raise LoginFailed(why)
+    if "code" not in callback_fields:
+        raise LoginFailed(f"SSO refused the login: {callback_fields.get('error', 'its callback has no code')}")
+    tokens = app.services.sso.exchange_code(callback_fields["code"], verifier, redirect_uri)
     app.store.logins.save(
         character_id=tokens.character_id,
         user_id=user_id,
@@ -67,35 +68,34 @@ def _address(app: App, scopes: Iterable[str], state: str, verifier: str, redirec
 
 
 class _Callback(HTTPServer):
-    """Takes the one answer that SSO sends the player's browser with."""
+    """Receives the one request with which SSO redirects the player's browser."""
 
     def __init__(self, port: int) -> None:
-        self.answer: dict[str, str] = {}
+        self.fields: dict[str, str] = {}
         self.timeout = WAIT_SECONDS
         try:
             super().__init__(("127.0.0.1", port), _Handler)
         except OSError as error:
             raise LoginFailed(
-                f"port {port} of the callback cannot be had ({error.strerror}); --port names one"
+                f"port {port} cannot be used for the callback ({error.strerror}); choose another with --port"
             ) from None
 
     def wait(self) -> dict[str, str]:
-        """Return the answer's fields; empty when none came in time."""
+        """Return the fields of the callback's query; empty if none came in time."""
         self.handle_request()
-        return self.answer
+        return self.fields
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Callback
 
     def do_GET(self) -> None:
-        """Keep the answer, and tell the player that the browser is done with."""
         parts = urlsplit(self.path)
         if parts.path != "/callback":
             self.send_error(HTTPStatus.NOT_FOUND)
             return
-        self.server.answer = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        body = b"Logged in; this page can be closed.\n" if "code" in self.server.answer else b"No login was made.\n"
+        self.server.fields = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        body = b"Logged in. You can close this page.\n" if "code" in self.server.fields else b"You are not logged in.\n"
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
@@ -103,4 +103,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing: the request's line holds the code."""
+        # Log nothing: the request line contains the code.
+        pass

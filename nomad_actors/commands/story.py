@@ -1,4 +1,4 @@
-"""One job on a terminal: the head, the story line by line, the log, and what to do."""
+"""Prints one job on a terminal: its facts, its story, its log, and what to do next."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from .report import ago, duration, moment, now_ms, print_text, styled
 
 if TYPE_CHECKING:
     from ..queues.job import Event, Job
-    from .explain import Why
+    from .explain import Explanation
 
-#: Fields of an event that have their own place in its line.
-_PLACED = {"event", "at", "traceback", "class", "message", "worker", "due", "reason"}
+#: Fields of an event that are printed without their names.
+_UNNAMED = {"event", "at", "traceback", "class", "message", "worker", "due", "reason"}
 
 
-def show(job: Job, why: Why) -> None:
+def show(job: Job, explanation: Explanation) -> None:
     """Print a job."""
     print_text(styled(f"{job.name} {job.id}", "bold"), *(f"  {name:<10}{value}" for name, value in _head(job)))
     print_text("", styled("Story (UTC)", "bold"), *_story(job))
     if job.log:
-        left_out = f", {job.log_lines_left_out} older ones left out" if job.log_lines_left_out else ""
+        left_out = f", {job.log_lines_left_out} older lines left out" if job.log_lines_left_out else ""
         print_text("", styled(f"Log{left_out}", "bold"))
-        print_text(*(f"  {_clock(line['at'])}  {line['line']}" for line in job.log))
-    print_text("", styled("Why   " + why.why, "yellow" if job.status != "completed" else ""))
-    for number, step in enumerate(why.next):
+        print_text(*(f"  {_timestamp(line['at'])}  {line['line']}" for line in job.log))
+    print_text("", styled("Why   " + explanation.why, "yellow" if job.status != "completed" else ""))
+    for number, step in enumerate(explanation.next):
         print_text(("Next  " if number == 0 else "      ") + step)
 
 
 def _head(job: Job) -> list[tuple[str, str]]:
     from ..queues.policy import Priority
 
-    known = Priority(job.priority).name if job.priority in list(Priority) else "own"
+    priority_name = Priority(job.priority).name if job.priority in list(Priority) else "custom"
     state = job.status if job.outcome in (None, job.status) else f"{job.status} ({job.outcome})"
     crashes = f", lost its worker {counted(job.crashes, 'time')}" if job.crashes else ""
     head = [
         ("queue", job.queue),
         ("status", f"{state}{crashes}"),
-        ("attempts", f"{job.attempts_made} of {job.attempts} spent"),
-        ("priority", f"{job.priority} ({known})"),
-        ("added", f"{moment(job.timestamp_ms)} ({ago(job.timestamp_ms, now_ms())})" + _asker(job)),
+        ("attempts", f"{job.attempts_made} of {job.attempts} used"),
+        ("priority", f"{job.priority} ({priority_name})"),
+        ("added", f"{moment(job.timestamp_ms)} ({ago(job.timestamp_ms, now_ms())})" + _requester(job)),
         ("data", _json(job.data, job)),
     ]
     if job.run_ms is not None:
@@ -55,19 +55,19 @@ def _head(job: Job) -> list[tuple[str, str]]:
     return head
 
 
-def _asker(job: Job) -> str:
+def _requester(job: Job) -> str:
     return f" by {job.requested_by}" if job.requested_by else ""
 
 
 def _story(job: Job) -> list[str]:
     lines: list[str] = []
     for event in job.timeline:
-        lines.append(f"  {_clock(event.get('at'))}  {_told(event)}")
+        lines.append(f"  {_timestamp(event.get('at'))}  {_event_text(event)}")
         lines += [f"      {line}" for line in str(event.get("traceback", "")).rstrip().expandtabs().splitlines()]
     return lines
 
 
-def _told(event: Event) -> str:
+def _event_text(event: Event) -> str:
     words = [str(event["event"])]
     if "worker" in event:
         words.append(f"on {event['worker']}")
@@ -76,13 +76,13 @@ def _told(event: Event) -> str:
     if event.get("reason"):
         words.append(f"({event['reason']})")
     if "due" in event:
-        words.append(f"for {_clock(event['due'])}")
-    words += [f"{name}={value}" for name, value in event.items() if name not in _PLACED]
+        words.append(f"for {_timestamp(event['due'])}")
+    words += [f"{name}={value}" for name, value in event.items() if name not in _UNNAMED]
     return " ".join(" ".join(words).split())
 
 
-def _clock(ms: Any) -> str:
-    """Return an instant with its day and its milliseconds: what happened first must be seen."""
+def _timestamp(ms: Any) -> str:
+    """Return an instant with its date and milliseconds, so that the order of events is visible."""
     if not isinstance(ms, int | float):
         return " " * 23
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]

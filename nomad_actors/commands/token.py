@@ -1,4 +1,4 @@
-"""`nomad token`: makes a token for the admin, and revokes one."""
+"""`nomad token`: make a token for the admin, or revoke one."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 def token(
-    name: Annotated[str, typer.Argument(help="Who it is for; the audit log names it.")],
-    role: Annotated[str | None, typer.Option(help="viewer (looks) or operator (changes too).")] = None,
+    name: Annotated[str, typer.Argument(help="Who it is for; the audit log shows this name.")],
+    role: Annotated[str | None, typer.Option(help="viewer (reads) or operator (reads and changes).")] = None,
     revoke: Annotated[
         bool,
-        typer.Option("--revoke", help="Revoke the token with this name or entry, at once in every admin."),
+        typer.Option("--revoke", help="Revoke the token with this name or entry in every admin at once."),
     ] = False,
 ) -> None:
-    """Make a token for the admin: prints it, once, and the entry to add to NOMAD_ADMIN_TOKENS. Or revoke one.
+    """Make a token for the admin, and print it with its entry for NOMAD_ADMIN_TOKENS. Or revoke a token.
 
-    With --revoke the token and its sessions end at once in every admin of the database, without a restart; take its
-    entry out of NOMAD_ADMIN_TOKENS when you next may. Where no tokens are configured, `nomad token local --revoke`
-    makes a new one in the place of the machine's own.
+    --revoke ends the token and its sessions at once, in every admin of the database and without a restart. Remove its
+    entry from NOMAD_ADMIN_TOKENS later. If no tokens are configured, `nomad token local --revoke` replaces the token of
+    this machine.
     """
     if revoke:
         if role is not None:
-            raise typer.BadParameter("a token is revoked by its name alone", param_hint="--role")
+            raise typer.BadParameter("it cannot be combined with --revoke", param_hint="--role")
         _revoke(name)
         return
     _make(name, role)
@@ -39,20 +39,20 @@ def _make(name: str, role: str | None) -> None:
     from ..settings.admin_tokens import ROLES, WrongEntry, new_token, token_entry
 
     if role not in ROLES:
-        said = "no role is named" if role is None else f"{role!r} is no role"
-        raise typer.BadParameter(f"{said} (accepted: {', '.join(ROLES)})", param_hint="--role")
-    made = new_token()
+        problem = "no role is given" if role is None else f"{role!r} is not a role"
+        raise typer.BadParameter(f"{problem} (accepted: {', '.join(ROLES)})", param_hint="--role")
+    secret = new_token()
     try:
-        entry = token_entry(name, role, made)
+        entry = token_entry(name, role, secret)
     except WrongEntry as error:
         raise typer.BadParameter(str(error), param_hint="NAME") from error
-    typer.echo(f"The token, shown this once: {made}")
+    typer.echo(f"Token (shown only once): {secret}")
     typer.echo(f"Add to NOMAD_ADMIN_TOKENS:  {entry.entry}")
 
 
 def _revoke(name: str) -> None:
     from ..store.local_token import NAME
-    from .audited import asked, ended, opened_database
+    from .audited import open_database, record_outcome, record_request
     from .session import settings, who
 
     found = settings()
@@ -60,19 +60,19 @@ def _revoke(name: str) -> None:
         _replace_local(found)
         return
     entry = _entry(found, name)
-    with opened_database(found) as (database, why):
+    with open_database(found) as (database, why):
         if database is None:
-            raise Unavailable(f"nothing is revoked: {why}")
+            raise Unavailable(f"the token is not revoked: {why}")
         from ..clock import SystemClock
         from ..store import AdminSessions, Audit
 
         clock = SystemClock()
         audit = Audit(database, clock=clock)
-        written = asked(audit, "DELETE", ("tokens", entry.name), None)
+        audit_entry = record_request(audit, "DELETE", ("tokens", entry.name), None)
         is_new = AdminSessions(database, clock=clock).revoke(entry.digest, entry.name, who())
-        ended(audit, written, 200, None)
+        record_outcome(audit, audit_entry, 200, None)
     typer.echo(
-        f"The token of {entry.name} {'is revoked' if is_new else 'was revoked before'}, and its sessions are over."
+        f"The token of {entry.name} {'is revoked' if is_new else 'was revoked before'}, and its sessions have ended."
     )
 
 
@@ -84,14 +84,14 @@ def _replace_local(found: Settings) -> None:
     with audited_on(found, SystemClock(), "DELETE", "tokens", NAME):
         replace_token(found.var_dir)
     typer.echo(
-        f"{found.var_dir / TOKEN_FILE} holds a new token. The old token, its links and its sessions no longer work."
+        f"{found.var_dir / TOKEN_FILE} contains a new token. The old token, its links and its sessions no longer work."
     )
 
 
 def _entry(found: Settings, text: str) -> AdminToken:
-    """Return the entry that is meant: by its name, written out, or by the token itself.
+    """Return an entry by its name, its full text or its token.
 
-    Raises `BadInput`; it does not repeat the text, which may be a token.
+    Raises `BadInput`, without the text, since that may be a token.
     """
     from ..settings.admin_tokens import OPERATOR, WrongEntry, digest_of, may_be_token, parse_tokens
 
@@ -103,10 +103,10 @@ def _entry(found: Settings, text: str) -> AdminToken:
             return AdminToken("unknown", OPERATOR, digest_of(text))
         entry, *others = parse_tokens(text)
         if others:
-            raise BadInput("these are several entries: revoke one at a time (accepted: one name, entry or token)")
+            raise BadInput("only one token can be revoked at a time (accepted: one name, entry or token)")
         return entry
     except WrongEntry as error:
         names = [entry.name for entry in found.admin_tokens]
-        here = ", ".join(names) or "none is set here"
-        accepted = f"a name in it: {here}; or a whole entry, name:role:sha256"
-        raise BadInput(f"NOMAD_ADMIN_TOKENS has no such entry (accepted: {accepted})", accepted=names) from error
+        configured = ", ".join(names) or "none is set"
+        allowed = f"a name in it: {configured}; or a full entry, name:role:sha256"
+        raise BadInput(f"NOMAD_ADMIN_TOKENS has no such entry (accepted: {allowed})", accepted=names) from error

@@ -1,4 +1,4 @@
-"""Waiting for a job's end: how far it is and what it says, on standard error; the end is the caller's to tell."""
+"""Waits for the end of a job, and shows its progress and log on standard error. The caller prints the result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-# Here, where this module is imported late already: an import that Ctrl-C breaks off ends Python by the signal.
+# Imported here, since this module is imported late already. Ctrl-C during an import would end Python by the signal.
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from ..errors import JobNotFound, NomadError
@@ -16,46 +16,46 @@ if TYPE_CHECKING:
     from ..queues.job import Job
     from ..queues.queue import Queue
 
-#: How often the job is looked at: soon at first, for short jobs.
-_FIRST_LOOK_SECONDS = 0.02
-_LOOK_SECONDS = 0.5
+#: How often the job is read: often at first, for short jobs.
+_FIRST_POLL_SECONDS = 0.02
+_POLL_SECONDS = 0.5
 
 
 class StillGoing(NomadError):
-    """Raised when a job has not ended within the time that was given."""
+    """Raised if a job has not ended within the timeout."""
 
 
 def wait_for(queue: Queue, job_id: str, timeout_ms: int | None) -> Job:
-    """Return a job when it has ended, showing its progress and log until then.
+    """Show a job's progress and log until it has ended, then return it.
 
-    Raises `StillGoing` when it takes longer than `timeout_ms`, `JobNotFound` when it is removed meanwhile.
+    Raises `StillGoing` if that takes longer than `timeout_ms`, `JobNotFound` if the job is removed meanwhile.
     """
     out = console(stderr=True)
     deadline = None if timeout_ms is None else time.monotonic() + timeout_ms / 1000
-    look, written = _FIRST_LOOK_SECONDS, 0
+    poll_seconds, lines_written = _FIRST_POLL_SECONDS, 0
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=out, disable=not sys.stderr.isatty(), transient=True) as bar:
         task = bar.add_task("waiting", total=100)
         while True:
             job = queue.get(job_id)
             if job is None:
-                raise JobNotFound(f"job {job_id!r} of queue {queue.name!r} was removed, or trimmed when it had ended")
+                raise JobNotFound(f"job {job_id!r} of queue {queue.name!r} was removed, or trimmed by its retention")
             note = job.progress_detail["note"] if job.progress_detail else ""
             bar.update(task, completed=job.progress, description=printable(f"{job.status} {note}".rstrip()))
-            written = _write_log(job, written, bar)
+            lines_written = _write_log(job, lines_written, bar)
             if job.outcome is not None:
                 return job
             if deadline is not None and time.monotonic() >= deadline:
                 raise StillGoing(
-                    f"job {job_id} is still {job.status} after {duration(timeout_ms)}; it goes on: nomad job {job_id}"
+                    f"job {job_id} is still {job.status} after {duration(timeout_ms)}; it continues: nomad job {job_id}"
                 )
-            time.sleep(look)
-            look = min(_LOOK_SECONDS, look * 1.5)
+            time.sleep(poll_seconds)
+            poll_seconds = min(_POLL_SECONDS, poll_seconds * 1.5)
 
 
-def _write_log(job: Job, written: int, bar: Progress) -> int:
-    """Write the lines of a job's log that were not written yet; return how many there are."""
-    first = max(0, written - job.log_lines_left_out)
+def _write_log(job: Job, lines_written: int, bar: Progress) -> int:
+    """Write the new lines of a job's log; return how many lines the log has had so far."""
+    first = max(0, lines_written - job.log_lines_left_out)
     for line in job.log[first:]:
         bar.console.print(styled(f"  {line['line']}"))
     return job.log_lines_left_out + len(job.log)

@@ -1,4 +1,4 @@
-"""What is done around every job: its log lines, metrics, error reports and retries."""
+"""The middleware around every job: log lines, metrics, error reports and retries."""
 
 from .order import middleware_for
 

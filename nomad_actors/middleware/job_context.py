@@ -1,4 +1,4 @@
-"""Puts the job's id, queue, attempt and character on every log line that is written while it runs."""
+"""Adds the job's id, queue, attempt and character to every log line that is written while it runs."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ from .job_facts import facts_of
 
 
 class JobContext(Middleware):
-    """Tells the log which job the thread (and the coroutines it starts) runs, for the time of the run."""
+    """Sets the job's facts for log lines of the thread that runs it, and of the coroutines that the thread starts."""
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
-        """Say that this job runs."""
         JOB_FACTS.set(partial(facts_of, message))
 
     def after_process_message(
         self, broker: Broker, message: MessageProxy, *, result: Any = None, exception: BaseException | None = None
     ) -> None:
-        """Let go of the job: the thread's next one is another."""
         JOB_FACTS.set(None)
 
     def after_skip_message(self, broker: Broker, message: MessageProxy) -> None:
-        """Let go of the job: a skipped one never reaches `after_process_message`."""
+        # `after_process_message` is not called for a skipped job.
         JOB_FACTS.set(None)

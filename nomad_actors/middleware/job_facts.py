@@ -1,4 +1,4 @@
-"""What log lines and error reports say about the job that a message carries."""
+"""The facts about a job that log lines and error reports contain."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..logs.foreign_text import came_from_outside
 
 
 def payload_of(message: Message[Any] | MessageProxy) -> Mapping[str, Any]:
-    """Return the job's data: the keyword arguments, or the mapping that is the first argument; empty for others."""
+    """Return the job's data: its keyword arguments, else the mapping that is its first argument, else nothing."""
     if message.kwargs:
         return message.kwargs
     first = message.args[0] if message.args else None
@@ -20,7 +20,7 @@ def payload_of(message: Message[Any] | MessageProxy) -> Mapping[str, Any]:
 
 
 def character_id_of(message: Message[Any] | MessageProxy | None) -> int | None:
-    """Return the character that the job is about; None when its data names none."""
+    """Return the job's `character_id`, or None if its data has no valid one."""
     if message is None:
         return None
     try:
@@ -33,7 +33,7 @@ def character_id_of(message: Message[Any] | MessageProxy | None) -> int | None:
 
 
 def attempt_of(message: Message[Any] | MessageProxy) -> int:
-    """Return which attempt this run is, 1 for the first; to be asked before the retries middleware counts on."""
+    """Return the number of this attempt, from 1. Call it before the Retries middleware increases the count."""
     if isinstance(message, LeasedMessage):
         return message.lease.attempt
     retries = message.options.get("retries", 0)
@@ -41,7 +41,7 @@ def attempt_of(message: Message[Any] | MessageProxy) -> int:
 
 
 def facts_of(message: Message[Any] | MessageProxy) -> dict[str, Any]:
-    """Return what every line and report about this run says."""
+    """Return the fields of every log line and error report about this run."""
     facts = {
         "job_id": message.message_id,
         "queue": message.queue_name,

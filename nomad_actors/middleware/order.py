@@ -1,6 +1,6 @@
-"""The middleware of a broker, in order, with the reason for each place.
+"""The middleware of a broker, in order, with the reason for each position.
 
-What happens before (`before_…`) goes down the list, what happens after (`after_…`) goes up: the first is the outermost.
+`before_…` hooks run from the first to the last, `after_…` hooks from the last to the first: the first is the outermost.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from .sentry import Sentry
 
 
 def middleware_for(settings: Settings) -> list[Middleware]:
-    """Return new middleware for one broker."""
+    """Return the middleware for one broker, newly made."""
     return [
-        # Outermost, so that every line of the others about a job says which one, and the facts go last of all.
+        # Outermost: every line that the others log about a job names that job, and the facts are cleared last.
         JobContext(),
-        # Before all that may skip a job, so that none of them can keep an event from being counted. At boot the last:
+        # Before every middleware that may skip a job, so that each event is counted. At boot its hook runs last:
         # a worker that Prometheus sees is ready.
         Metrics(port=settings.metrics_port, host=settings.metrics_host, hosts=settings.metrics_hosts),
-        # Beside the metrics: the two say the same of a run.
+        # Next to the metrics: both report the same about a run.
         JobLog(log_format=settings.log_format, log_level=settings.log_level),
-        # Before Retries, so that it looks after Retries has decided whether the job failed for good.
+        # Before Retries: its after hook runs when Retries has decided whether the job failed permanently.
         *([_sentry(settings)] if settings.sentry_dsn else []),
-        # It only declares an option; any place would do.
+        # It only declares an option; any position would do.
         PeriodicOption(),
-        # From here on Dramatiq's own, in Dramatiq's own order. A job that is too old is not timed.
+        # From here on Dramatiq's own middleware, in Dramatiq's order. A job that is too old is not timed.
         AgeLimit(),
-        # The clock starts as near to the actor as it can.
+        # The time limit starts as close to the actor as possible.
         TimeLimit(),
         ShutdownNotifications(),
-        # After the actor these run before the two above, with the time limit still counting, and after Retries:
-        # what they look at, the result and the exception, Retries leaves alone.
+        # After the actor these run before the two above, while the time limit still counts, and after Retries: they use
+        # only the result and the exception, which Retries does not change.
         Callbacks(),
         Pipelines(),
-        # Innermost, so that all others see its decision. Its numbers are for actors that say nothing themselves.
+        # Innermost, so that all others see its decision. Its values apply to actors that do not set their own.
         Retries(max_retries=settings.max_retries - 1, min_backoff=max(1, settings.retry_delay_ms)),
     ]
 
 
 def _sentry(settings: Settings) -> Sentry:
-    """Return the reports' middleware; where little time is given to a stop, little of it is theirs."""
+    # Sending reports may take at most a fifth of the time that a stop may take.
     return Sentry(settings.sentry_dsn.get_secret_value(), flush_seconds=min(FLUSH_SECONDS, settings.shutdown_ms / 5000))

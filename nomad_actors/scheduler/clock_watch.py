@@ -1,4 +1,4 @@
-"""Whether a scheduler may trust the time: its own clock against Redis', and Redis' against the time that has passed."""
+"""Decides whether a scheduler may trust the time, by its own clock, Redis' clock and the elapsed time."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from ..metrics.definitions import SCHEDULER_CLOCK_OFFSET, SCHEDULER_HOLDS
 
 logger = get_logger("nomad_actors.scheduler")
 
-#: Clocks that differ by more than this are not two readings of one time.
+#: Clocks that differ by more than this do not agree.
 MAX_OFFSET_SECONDS = 5.0
-#: How long Redis' clock must have run evenly after a jump.
+#: How long Redis' clock must run evenly after a jump before it is trusted again.
 SETTLE_SECONDS = 30.0
 
 
 class ClockState(NamedTuple):
-    """How a scheduler's clock stands: its distance from Redis', why it holds ('' for not), since when by Redis'."""
+    """The result of one comparison of the clocks; times in ms since the epoch by Redis' clock."""
 
     offset_seconds: float
+    #: Why the scheduler must be suspended; empty if it need not be.
     holds: str
     holds_since_ms: float | None
 
 
 class ClockWatch:
-    """Compares the clocks at each look, and says why a scheduler should hold."""
+    """Compares the clocks and decides whether a scheduler must be suspended."""
 
     def __init__(self, clock: Clock, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -38,7 +39,7 @@ class ClockWatch:
         self._since_ms: float | None = None
 
     def look(self, redis_ms: float) -> ClockState:
-        """Compare the clocks with Redis' time (ms); return how they stand."""
+        """Compare the clocks, given Redis' current time (ms)."""
         mono, reckoning = self._monotonic(), self._clock.reckoning()
         offset_seconds = (self._clock.now_ms() - reckoning.of(redis_ms)) / 1000 / max(1.0, reckoning.speed)
         if self._last is not None:
@@ -51,7 +52,7 @@ class ClockWatch:
         why = self._reason(offset_seconds, mono)
         if not why or not self._why:
             self._since_ms = redis_ms if why else None
-        self._say(why)
+        self._log_change(why)
         return ClockState(offset_seconds, why, self._since_ms)
 
     def _reason(self, offset_seconds: float, mono: float) -> str:
@@ -62,10 +63,10 @@ class ClockWatch:
         self._jumped_mono = None
         return ""
 
-    def _say(self, why: str) -> None:
+    def _log_change(self, why: str) -> None:
         if why and why != self._why:
-            logger.error("the scheduler holds: no slot is added until the clocks agree", why=why)
+            logger.error("the scheduler is suspended: no job is added until the clocks agree", why=why)
         elif self._why and not why:
-            logger.info("the scheduler goes on: the clocks agree")
+            logger.info("the scheduler continues: the clocks agree")
         self._why = why
         SCHEDULER_HOLDS.set(bool(why))

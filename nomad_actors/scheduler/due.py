@@ -1,4 +1,4 @@
-"""Which slots are due, and what their schedule's misfire policy makes of those that are late."""
+"""Finds the slots that are due, and applies the schedule's misfire policy to late ones."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from ..queues.schedules.schedule import JobSchedule, Misfire
 GRACE_SECONDS = 60
 #: How many late slots of one schedule run at most.
 CAP = 100
-#: Missed slots beyond this are counted and not listed one by one.
+#: Missed slots beyond this number are only counted, not listed.
 LISTED = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Slots that came due, oldest first: the instant (ms) and why it is missed ('' for it runs)."""
+    """Slots that are due, oldest first: the instant (ms), and why the slot is missed ('' if it runs)."""
 
     slots: Sequence[tuple[int, str]]
-    #: How many more were missed before those.
+    #: How many more slots were missed before these.
     more_missed: int = 0
 
 
 def due_slots(schedule: JobSchedule, watermark_ms: float, now_ms: float) -> Due:
-    """Return the slots after the watermark up to now, each with its verdict."""
+    """Return the slots between the watermark and now, each with the decision whether it runs."""
     now = _instant(now_ms)
-    # However long nobody was there: only the last ones are listed.
+    # Bounded, however long no scheduler ran: only the last slots are listed.
     last: deque[int] = deque(maxlen=LISTED + CAP)
     count = 0
     for instant in schedule.cron.after(_instant(watermark_ms), schedule.zone):
@@ -43,7 +43,7 @@ def due_slots(schedule: JobSchedule, watermark_ms: float, now_ms: float) -> Due:
 
 
 def _running(schedule: JobSchedule, slots: Iterable[int], now_ms: float) -> set[int]:
-    """Return the slots that run: all that are in time, and of the late ones what the policy makes up for."""
+    """Return the slots that run: all that are in time, and the late ones that the policy allows."""
     most_ms = math.inf if schedule.max_lateness_seconds is None else schedule.max_lateness_seconds * 1000
     in_time, late = [], []
     for due in slots:
@@ -53,7 +53,7 @@ def _running(schedule: JobSchedule, slots: Iterable[int], now_ms: float) -> set[
             late.append(due)
     if schedule.misfire == Misfire.ALL:
         return {*in_time, *late[-CAP:]}
-    # One that is in time makes up for all before it.
+    # A slot that is in time replaces all late ones.
     made_up = late[-1:] if schedule.misfire == Misfire.ONCE and not in_time else []
     return {*in_time, *made_up}
 
@@ -65,8 +65,8 @@ def _why(schedule: JobSchedule, due: int, now_ms: float) -> str:
     if schedule.max_lateness_seconds is not None and late_seconds > schedule.max_lateness_seconds:
         return f"{late_seconds:.0f} s late, more than {schedule.max_lateness_seconds:g} s"
     if schedule.misfire == Misfire.ONCE:
-        return f"{late_seconds:.0f} s late; a later slot runs in its place"
-    return f"{late_seconds:.0f} s late; more than {CAP} were"
+        return f"{late_seconds:.0f} s late; a later slot runs instead"
+    return f"{late_seconds:.0f} s late; only the last {CAP} late slots run"
 
 
 def _instant(ms: float) -> datetime:

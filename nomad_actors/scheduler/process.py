@@ -1,8 +1,8 @@
-"""The process that fires the schedules: periodiq's frame, our calendar and our slots.
+"""The scheduler process: periodiq's loop with our calendar and our slots.
 
-periodiq's own waking (SIGALRM, the process' time zone) and sending (no data, no id) are replaced; its loop stays. Any
-number of schedulers may run: what a slot becomes is decided in Redis. What no scheduler could do while Redis was away,
-or while none ran, is made up by each schedule's misfire policy.
+It replaces periodiq's timer (SIGALRM, the process' time zone) and its way to send jobs (no data, no id). Any number of
+schedulers may run, since Redis decides the outcome of each slot. If slots were missed because Redis was down or no
+scheduler ran, each schedule's misfire policy decides about them.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from .due import Due, due_slots
 
 logger = get_logger("nomad_actors.scheduler")
 
-#: How often a scheduler looks whether a schedule was changed: a start takes effect within two seconds.
+#: How often a scheduler checks for changed schedules. A start or stop takes effect within two seconds.
 LOOK_SECONDS = 1.6
-#: How soon it tries a Redis again that is away.
+#: How soon it tries again when Redis is down.
 RETRY_SECONDS = 0.5
-#: How often it says that it lives, compares the clocks, and reads everything anew in any case.
+#: How often it sends a heartbeat and compares the clocks; how often it reloads all schedules even without a change.
 BEAT_SECONDS = 15.0
 RELOAD_SECONDS = 60.0
-#: A scheduler that was not heard of for this long is forgotten.
+#: A scheduler that sent no heartbeat for this long is removed from the list.
 FORGET_MS = 86_400_000
 
 
@@ -53,7 +53,7 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
         self._clock = clock
         self._watch = ClockWatch(clock)
         self._standing: dict[str, Standing] = {}
-        #: When each schedule is due next, and up to where its slots are dealt with, ms.
+        #: For each schedule, when it is due next, and up to when its slots have been handled (ms).
         self._next_ms: dict[str, float] = {}
         self._watermark_ms: dict[str, float] = {}
         self._changes = -1
@@ -63,11 +63,11 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
         self._timer: threading.Timer | None = None
 
     def stop(self) -> None:
-        """End the loop; safe in a signal handler."""
+        """End the loop; safe to call in a signal handler."""
         self.alarm_q.put(False)
 
     def run(self) -> None:
-        """Fire slots until `stop`."""
+        """Fire slots until `stop` is called."""
         self.schedule()
         self.loop()
         if self._timer is not None:
@@ -75,10 +75,10 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
         try:
             self._schedules.book.leave(self.name)
         except Unavailable as error:
-            logger.info("could not say good-bye to Redis", error=str(error))
+            logger.info("this scheduler could not be removed from Redis", error=str(error))
 
     def schedule(self) -> None:
-        """Fire what is due, then see to being woken for the next slot."""
+        """Fire the slots that are due, then set the timer for the next one."""
         try:
             self._look()
             if self._away:
@@ -86,7 +86,7 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
             self._away = False
         except Unavailable as error:
             if not self._away:
-                logger.warning("Redis is away; slots are made up when it is back", error=str(error))
+                logger.warning("Redis is down; due slots are handled when it is back", error=str(error))
             self._away = True
             self._loaded_mono = float("-inf")
         self._timer = threading.Timer(self._seconds_to_next(), self.alarm_q.put, args=(True,))
@@ -98,7 +98,7 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
         if changes != self._changes or now_mono - self._loaded_mono >= RELOAD_SECONDS:
             self._load()
             self._changes, self._loaded_mono = changes, now_mono
-        # Before a slot too: a clock that has just jumped must not make one of years to come due.
+        # Before each slot too: a clock that has just jumped must not make future slots due.
         if self._holds or self._something_is_due() or now_mono - self._beat_mono >= BEAT_SECONDS:
             self._beat()
             self._beat_mono = now_mono
@@ -109,7 +109,7 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
 
     @staticmethod
     def _guarded(standing: Standing, step: Callable[[], None]) -> None:
-        """Make a step of one schedule; whatever is wrong with it keeps no other from being fired."""
+        """Run one step for one schedule, so that its errors do not stop the other schedules."""
         try:
             step()
         except UnreadableQueue as error:
@@ -117,18 +117,18 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
         except Unavailable:
             raise
         except BaseException as error:
-            # Middleware is called for its job: that is the application's own code.
+            # Adding a job calls middleware, which is the application's own code.
             if came_from_outside(error):
                 raise
             logger.exception("a schedule could not be fired", schedule=standing.schedule.name)
             error_reports.report(error, {"schedule": standing.schedule.name})
 
     def _declared_changes(self) -> int:
-        """Return the number of changes, with the code's schedules declared: at first, and to a Redis that lost them."""
+        """Return the number of changes to schedules. First declare the code's schedules if Redis does not have them."""
         changes = self._schedules.book.changes()
         if changes < self._changes:
-            logger.warning("Redis has lost what it knew of the schedules: they are declared again")
-            # The number may have come to where it was by the end of this.
+            logger.warning("Redis has lost its schedules: they are declared again")
+            # Reload in any case: the new count may happen to equal the old one.
             self._is_declared, self._loaded_mono, self._beat_mono = False, float("-inf"), float("-inf")
         if self._is_declared:
             return changes
@@ -192,21 +192,21 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
             self._go_on_from(standing, due.slots[-1][0])
 
     def _claim(self, standing: Standing, due: Due, *, kind: str = "due") -> bool:
-        """Claim slots; return whether they are dealt with."""
+        """Claim slots; return True if they have been handled."""
         name = standing.schedule.name
         try:
             claimed = self._schedules.claim(standing, due, kind=kind)
         except Unavailable:
             raise
         except NomadError as error:
-            logger.error("slots not claimed", schedule=name, error=str(error))
+            logger.error("slots could not be claimed", schedule=name, error=str(error))
             error_reports.report(error, {"schedule": name})
             return True
         if claimed.word == "early":
-            # Ours runs ahead by less than what makes a scheduler hold: Redis' clock decides.
+            # Our clock is ahead, but by less than the limit for a suspension: Redis' clock decides.
             return False
         if claimed.word != "ok":
-            # Changed, stopped or removed since we read it.
+            # The schedule was changed, stopped or removed after we read it.
             self._loaded_mono = float("-inf")
             return False
         why = dict(due.slots)
@@ -217,7 +217,7 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
                     "slot added", schedule=name, due=at, late_seconds=round((claimed.now_ms - due_ms) / 1000, 1)
                 )
             elif word == "missed":
-                reason = why[due_ms] or claimed.refused or "the previous run is not over"
+                reason = why[due_ms] or claimed.refused or "the previous run has not ended"
                 logger.warning("slot missed", schedule=name, due=at, why=reason)
         if due.more_missed:
             logger.warning("slots missed", schedule=name, count=due.more_missed)
@@ -233,6 +233,6 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
             return LOOK_SECONDS
         enabled = [name for name, each in self._standing.items() if each.schedule.enabled]
         nearest_ms = min((self._next_ms[name] for name in enabled), default=float("inf"))
-        # A moment later than due: Redis' clock may be a little behind ours.
+        # A little later than due: Redis' clock may be slightly behind ours.
         to_wait = (nearest_ms - self._clock.now_ms()) / 1000 / speed + 0.005
         return min(LOOK_SECONDS, max(0.005, to_wait))

@@ -1,4 +1,4 @@
-"""The original system's scheduler service, on this process' application; what each does is `Schedules`' affair."""
+"""The scheduler functions of the original system, on this process' application; each calls a method of `Schedules`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .scheduled_job import ScheduledJob
 def schedules() -> Schedules:
     """Return the schedules of this process' application.
 
-    Raises `NomadError` when no application was created.
+    Raises `NomadError` if no application has been created.
     """
     queues = default_queues()
     return Schedules(queues, queues.clock)

@@ -69,9 +69,9 @@ def test_an_operation_is_stopped_and_resumed(
 
 def test_an_unlimited_or_impossible_operation_is_refused(operator: FlaskClient) -> None:
     for body, message in (
-        ({"action": "remove"}, "say which jobs to remove"),
+        ({"action": "remove"}, "nothing selects the jobs to remove"),
         ({"action": "explode"}, "retry, remove, promote, cancel"),
-        ({"action": "retry", "filter": {"status": ["active"]}}, "does not retry"),
+        ({"action": "retry", "filter": {"status": ["active"]}}, "retry does not take jobs that are 'active'"),
         ({"action": "retry", "filter": {"feilds": {}}}, "unknown field 'feilds'"),
         (
             {"action": "retry", "filter": {"fields": {"character_id": 7}}},

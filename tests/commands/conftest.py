@@ -1,4 +1,4 @@
-"""The command, run in this process on the test run's Redis, and a worker for its jobs."""
+"""Runs the command in this process on the test run's Redis, with a worker for its jobs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Nomad = Callable[..., Result]
 
 @pytest.fixture(scope="session", autouse=True)
 def commands() -> Iterator[None]:
-    """Make the tree of commands once a test run: it takes longer than most commands."""
+    """Build the tree of commands once per test run, since that takes longer than most commands."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("typer.testing._get_command", cache(get_command))
         yield
@@ -38,13 +38,13 @@ def commands() -> Iterator[None]:
 
 @pytest.fixture
 def environ(tmp_path: Path, redis_url: str, database: Database) -> dict[str, str]:
-    """The environment of the command; its database is there, as where workers have run."""
+    """The environment of the command, with an existing database."""
     return environ_for(tmp_path, redis_url, NOMAD_MODULES=MODULE)
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    """The command's database, of this release."""
+    """The command's database, with the schema of this release."""
     database = Database(put_database(tmp_path / "nomad.db"))
     database.migrate()
     yield database
@@ -57,21 +57,21 @@ def nomad(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Nomad:
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
 
-    def call(*arguments: str, **more: Any) -> Result:
-        return CliRunner().invoke(app, list(arguments), prog_name="nomad", **more)
+    def call(*arguments: str, **options: Any) -> Result:
+        return CliRunner().invoke(app, list(arguments), prog_name="nomad", **options)
 
     return call
 
 
 @pytest.fixture
-def told(nomad: Nomad) -> Callable[..., Any]:
-    """`told("jobs", "shop")`: what the command says with `--json`, and nothing else."""
+def nomad_json(nomad: Nomad) -> Callable[..., Any]:
+    """`nomad_json("jobs", "shop")`: the JSON that the command prints with `--json`."""
 
     def call(*arguments: str) -> Any:
         result = nomad(*arguments, "--json")
-        # A worker in this process writes what became of its jobs a moment later.
-        said = [line for line in result.stderr.splitlines() if "category=job_metrics" not in line]
-        assert (result.exit_code, said) == (0, []), result.output
+        # A worker in this process logs the results of its jobs a little later.
+        stderr = [line for line in result.stderr.splitlines() if "category=job_metrics" not in line]
+        assert (result.exit_code, stderr) == (0, []), result.output
         return json.loads(result.stdout)
 
     return call
@@ -79,7 +79,7 @@ def told(nomad: Nomad) -> Callable[..., Any]:
 
 @pytest.fixture
 def access(environ: dict[str, str]) -> Iterator[QueueAccess]:
-    """The same queues, for the test itself."""
+    """The command's queues, for the test itself."""
     shop.gate.clear()
     access = open_queues(Settings.from_env(environ))
     yield access
@@ -89,7 +89,7 @@ def access(environ: dict[str, str]) -> Iterator[QueueAccess]:
 
 @pytest.fixture
 def order(access: QueueAccess) -> Callable[..., str]:
-    """Add an order and return its job's id."""
+    """`order(**data)`: add an order and return its job's id."""
 
     def add(delay: int = 0, **data: Any) -> str:
         return access.queues.add_job("shop", "order", {"item": "rifter", **data}, delay=delay).id
@@ -99,7 +99,7 @@ def order(access: QueueAccess) -> Callable[..., str]:
 
 @pytest.fixture
 def working(access: QueueAccess, wait_until: Callable[..., None]) -> Callable[[], AbstractContextManager[None]]:
-    """A live worker of the shop for the time of a `with`."""
+    """`with working():` a live worker of the shop."""
 
     @contextmanager
     def work() -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Job types with a field of every kind, which end as their data says."""
+"""Job types with fields of every kind, whose jobs end as their data demands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import Field, Json
 
 from nomad_actors import Defer, JobType, Payload, PermanentError, Priority, Result, current_job
 
-#: Opened by a test to let jobs go on that hang.
+#: Set by a test to let hanging jobs continue.
 gate = threading.Event()
 
 
@@ -33,19 +33,19 @@ class Order(Payload):
     gift: bool = False
     due: datetime | None = None
     day: date | None = None
-    #: As an option of the command itself is called.
+    #: Has the same name as an option of the command itself.
     priority: str | None = None
     end: Literal["done", "fail", "hang", "defer"] = "done"
 
 
 class Receipt(Result):
-    """What was ordered, as the job saw it."""
+    """The order as the job received it."""
 
     order: dict[str, object]
 
 
 def run(order: Order) -> Receipt:
-    """Do what the order says."""
+    """Pack the order, and end as it demands."""
     job = current_job()
     job.progress(1, 2, "packing")
     job.log(f"packed {order.item}")
@@ -74,7 +74,7 @@ ORDER = JobType(
 
 
 class Parcel(Payload):
-    """A parcel: what JSON has no word for."""
+    """A parcel with types that JSON lacks."""
 
     weight: Decimal = Decimal(1)
     number: uuid.UUID | None = None

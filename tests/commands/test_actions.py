@@ -1,4 +1,4 @@
-"""What an operator does to jobs and queues by the command, and what is asked first."""
+"""Actions on jobs and queues, and the confirmation before destructive ones."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def test_a_failed_job_is_retried_and_a_waiting_one_is_not(
         access.broker.join("shop", timeout=5000)
     assert nomad("retry", job_id).exit_code == 0
     assert access.queues.get_queue("shop").counts()["waiting"] == 1
-    again = nomad("retry", job_id)
-    assert (again.exit_code, again.stdout) == (4, "")
-    assert "is waiting; only a job that is failed or completed can be retried" in again.stderr
+    repeated = nomad("retry", job_id)
+    assert (repeated.exit_code, repeated.stdout) == (4, "")
+    assert "is waiting; only a job that is failed or completed can be retried" in repeated.stderr
 
 
-def test_every_failed_job_is_retried_but_no_cancelled_one(
+def test_every_failed_job_is_retried_except_cancelled_ones(
     nomad: Nomad, order: Order, access: QueueAccess, working: Any
 ) -> None:
     for _ in range(3):
@@ -34,12 +34,11 @@ def test_every_failed_job_is_retried_but_no_cancelled_one(
     with working():
         access.broker.join("shop", timeout=5000)
     cancelled = order()
-    reason = nomad("cancel", cancelled, "--reason", "wrong character")
-    assert reason.exit_code == 0
+    assert nomad("cancel", cancelled, "--reason", "wrong character").exit_code == 0
     found = access.queues.get_queue("shop").get(cancelled)
     assert found is not None
     assert found.failed_reason == f"cancelled: wrong character (by {who()})"
-    assert nomad("retry", "--failed", "shop").stdout == "retry: 3 jobs of shop; 1 was left alone\n"
+    assert nomad("retry", "--failed", "shop").stdout == "Retried 3 jobs of shop, 1 skipped.\n"
     assert access.queues.get_queue("shop").counts()["failed"] == 1
     assert nomad("retry").exit_code == 2
     assert nomad("retry", cancelled, "--failed", "shop").exit_code == 2
@@ -51,24 +50,24 @@ def test_a_running_job_is_cancelled(
     job_id, queue = order(end="hang"), access.queues.get_queue("shop")
     with working():
         wait_until(lambda: queue.counts()["active"])
-        assert "was told to end" in nomad("cancel", job_id, "--reason", "enough").stdout
+        assert "is being cancelled" in nomad("cancel", job_id, "--reason", "enough").stdout
         wait_until(lambda: queue.counts()["failed"])
         done = order()
         wait_until(lambda: queue.counts()["completed"])
     assert nomad("cancel", done, "--reason", "enough").exit_code == 4
 
 
-def test_what_destroys_asks_first(nomad: Nomad, order: Order, access: QueueAccess) -> None:
+def test_destructive_commands_need_a_confirmation(nomad: Nomad, order: Order, access: QueueAccess) -> None:
     job_id, queue = order(), access.queues.get_queue("shop")
     for arguments in (["remove", job_id], ["clean", "shop", "--status", "waiting", "--grace", "0s"]):
         refused = nomad(*arguments)
         assert refused.exit_code == 2
-        assert "needs --yes" in refused.stderr
+        assert "confirm with --yes" in refused.stderr
     assert queue.get(job_id) is not None
     assert nomad("remove", job_id, "--yes").exit_code == 0
     assert queue.get(job_id) is None
     order()
-    assert nomad("clean", "shop", "-s", "waiting", "--grace", "0s", "-y").stdout == "removed 1 waiting job of shop\n"
+    assert nomad("clean", "shop", "-s", "waiting", "--grace", "0s", "-y").stdout == "Removed 1 waiting job of shop.\n"
 
 
 def test_a_delayed_job_is_promoted(nomad: Nomad, order: Order, access: QueueAccess) -> None:
@@ -80,15 +79,15 @@ def test_a_delayed_job_is_promoted(nomad: Nomad, order: Order, access: QueueAcce
 def test_a_queue_is_paused_and_resumed(nomad: Nomad, order: Order, access: QueueAccess) -> None:
     order()
     queue = access.queues.get_queue("shop")
-    paused = "shop is paused: 1 job waiting, 0 jobs still running; resume it: nomad resume shop\n"
+    paused = "shop is paused: 1 job waiting, 0 jobs still running. Resume: nomad resume shop\n"
     assert nomad("pause", "shop").stdout == paused
     assert queue.snapshot().is_paused
-    assert nomad("resume", "shop").stdout == "shop runs; 1 job waiting\n"
+    assert nomad("resume", "shop").stdout == "shop is running: 1 job waiting.\n"
     assert not queue.snapshot().is_paused
     assert nomad("pause", "shop", "--for", "soon").exit_code == 2
 
 
-def test_what_does_not_exist_is_3_with_the_nearest_name(nomad: Nomad) -> None:
+def test_an_unknown_name_is_3_with_the_nearest_name(nomad: Nomad) -> None:
     for arguments in (
         ["jobs", "shopp"],
         ["pause", "shopp"],
@@ -106,7 +105,7 @@ def test_what_does_not_exist_is_3_with_the_nearest_name(nomad: Nomad) -> None:
 
 
 def test_wrong_usage_is_2_in_one_line(nomad: Nomad) -> None:
-    for arguments, said in (
+    for arguments, message in (
         (["queus"], "Did you mean 'queues'"),
         (["jobs"], "Missing argument"),
         (["queues", "--jsn"], "--json"),
@@ -118,7 +117,7 @@ def test_wrong_usage_is_2_in_one_line(nomad: Nomad) -> None:
     ):
         result = nomad(*arguments)
         assert (result.exit_code, result.stdout) == (2, ""), arguments
-        assert said in result.stderr
+        assert message in result.stderr
         assert result.stderr.count("\n") == 1
     assert nomad("jobs", "shop", "--type", "ordr").exit_code == 3
 

@@ -1,4 +1,4 @@
-"""What is changed with the command stands in the admin's audit log, and is done all the same where that is away."""
+"""Changes by the command are in the admin's audit log, and are made even if the database is down."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.foreign_values import RAISED, encoder_that_raises
 
 from .conftest import Nomad
 
-#: Whoever runs the tests, whatever the environment says.
+#: The user who runs the tests.
 USER = f"uid {os.getuid()} ({pwd.getpwuid(os.getuid()).pw_name})"
 
 Order = Callable[..., str]
@@ -32,7 +32,7 @@ Entries = Callable[[], list[AuditEntry]]
 
 @pytest.fixture
 def entries(database: Database) -> Entries:
-    """What the audit log holds, oldest first."""
+    """`entries()`: the audit log, oldest first."""
 
     def read() -> list[AuditEntry]:
         found, _ = Audit(database, clock=SystemClock()).read(100)
@@ -41,8 +41,8 @@ def entries(database: Database) -> Entries:
     return read
 
 
-def named(path: str) -> tuple[str, str | None, str | None, str | None]:
-    """Return the endpoint of a path, and the queue, job and schedule that it names."""
+def facts_of(path: str) -> tuple[str, str | None, str | None, str | None]:
+    """Return the endpoint of a path, and its queue, job and schedule."""
     words = path.removeprefix("/admin/jobs/").split("/")
     queue = words[1] if words[0] == "queues" else None
     job_id = words[3] if queue and words[2] == "jobs" and len(words) > 3 else None
@@ -51,7 +51,7 @@ def named(path: str) -> tuple[str, str | None, str | None, str | None]:
     return pattern.replace(f"/jobs/{job_id}", "/jobs/{jobId}"), queue, job_id, schedule
 
 
-def test_every_change_is_written_down_as_the_request_that_would_make_it(
+def test_every_change_is_recorded_as_the_api_request_for_it(
     nomad: Nomad, order: Order, access: QueueAccess, entries: Entries
 ) -> None:
     Schedules(access.queues, access.clock).schedule_job("nightly", "0 3 * * *", ("order", {"item": "venture"}))
@@ -75,24 +75,24 @@ def test_every_change_is_written_down_as_the_request_that_would_make_it(
         (["schedules", "run", "nightly"], "POST", "/admin/jobs/scheduler/nightly/run", None),
         (["enqueue", "order", "--item", "rifter"], "POST", f"{queue}/jobs", "rifter"),
     ]
-    for arguments, method, path, told in changes:
+    for arguments, method, path, value in changes:
         result = nomad(*arguments)
         assert result.exit_code == 0, result.output
         entry = entries()[-1]
         assert (entry.method, entry.path, entry.status, entry.error) == (method, path, 200, None)
         assert entry.ended_ms is not None
         assert (entry.actor, entry.role, entry.peer) == (USER, "operator", peer)
-        assert (entry.endpoint, entry.queue, entry.job_id, entry.schedule) == named(path)
-        assert told is None or json.dumps(told).strip('"') in str(entry.body)
+        assert (entry.endpoint, entry.queue, entry.job_id, entry.schedule) == facts_of(path)
+        assert value is None or json.dumps(value).strip('"') in str(entry.body)
     assert len(entries()) == len(changes)
-    # What only looks, and what changes nothing, is no change.
+    # Commands that read or change nothing are not recorded.
     for arguments in (["queues"], ["limits", "shop"], ["bulk", "remove", "shop", "-s", "delayed", "--dry-run"]):
         assert nomad(*arguments).exit_code == 0
     assert nomad("remove", waiting).exit_code == 2
     assert len(entries()) == len(changes)
 
 
-def test_a_change_that_is_refused_is_written_down_with_its_reason(nomad: Nomad, order: Order, entries: Entries) -> None:
+def test_a_refused_change_is_recorded_with_its_reason(nomad: Nomad, order: Order, entries: Entries) -> None:
     job_id = order()
     assert nomad("retry", job_id).exit_code == 4
     assert nomad("pause", "shopp").exit_code == 3
@@ -104,13 +104,13 @@ def test_a_change_that_is_refused_is_written_down_with_its_reason(nomad: Nomad, 
 
 
 @pytest.mark.parametrize("raised", RAISED, ids=lambda each: each.__name__)
-def test_whatever_code_raises_that_a_command_calls_is_its_failure(
+def test_an_exception_of_foreign_code_is_recorded_as_a_failure(
     nomad: Nomad, entries: Entries, raised: Callable[[], BaseException]
 ) -> None:
     with encoder_that_raises(raised):
         added = nomad("enqueue", "order", "--item", "rifter")
     if raised is KeyboardInterrupt:
-        # Typer takes each for a Ctrl-C.
+        # Typer treats each as Ctrl-C.
         assert (added.exit_code, entries()[0].ended_ms) == (130, None)
         return
     assert (added.exit_code, added.stdout) == (1, "")
@@ -119,14 +119,14 @@ def test_whatever_code_raises_that_a_command_calls_is_its_failure(
     assert entries()[0].status == 500
 
 
-def test_secrets_in_a_jobs_data_are_not_written_down(nomad: Nomad, entries: Entries) -> None:
+def test_secrets_in_a_jobs_data_are_not_recorded(nomad: Nomad, entries: Entries) -> None:
     nomad("enqueue", "order", "--data", '{"item": "a", "refresh_token": "hush-hush"}')
     (entry,) = entries()
     assert "hush-hush" not in str(entry.body)
 
 
 @pytest.mark.parametrize("missing", ["file", "directory", "schema", "table"])
-def test_without_the_database_it_is_done_and_said_aloud(
+def test_a_change_without_the_database_is_made_with_a_warning(
     nomad: Nomad, access: QueueAccess, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     if missing == "file":
@@ -144,20 +144,20 @@ def test_without_the_database_it_is_done_and_said_aloud(
     assert json.loads(paused.stdout)["status"] == "paused"
     assert access.queues.get_queue("shop").snapshot().is_paused
     (warning,) = paused.stderr.splitlines()
-    assert warning.startswith("nomad: warning: this is not in the audit log: ")
+    assert warning.startswith("nomad: warning: this change is not in the audit log: ")
     assert sorted(path.name for path in tmp_path.iterdir() if "none" in path.name) == []
 
 
-def test_a_database_that_others_write_to_holds_nobody_up(nomad: Nomad, access: QueueAccess, database: Database) -> None:
+def test_a_locked_database_does_not_block_a_change(nomad: Nomad, access: QueueAccess, database: Database) -> None:
     with database.write():
         paused = nomad("pause", "shop")
     assert paused.exit_code == 0
-    assert "this is not in the audit log: the database does not answer" in paused.stderr
+    assert "this change is not in the audit log: the database does not answer" in paused.stderr
     assert access.queues.get_queue("shop").snapshot().is_paused
 
 
 @pytest.mark.parametrize("job_id", ["é" * 199, "😀" * 200, "a/../b?c#d%", "x" * 200])
-def test_no_job_id_pushes_what_was_done_out_of_its_entry(
+def test_a_long_job_id_does_not_displace_the_rest_of_its_entry(
     nomad: Nomad, access: QueueAccess, entries: Entries, job_id: str
 ) -> None:
     access.queues.add_job("shop", "order", {"item": "rifter"}, job_id=job_id)
@@ -166,26 +166,26 @@ def test_no_job_id_pushes_what_was_done_out_of_its_entry(
     assert (entry.queue, entry.job_id) == ("shop", job_id)
     assert entry.endpoint == "/admin/jobs/queues/{queue}/jobs/{jobId}/cancel"
     assert entry.path.endswith("/cancel")
-    for found in (["--job", job_id], ["--queue", "shop", "--endpoint", "cancel"], ["--actor", USER]):
-        (shown,) = json.loads(nomad("audit", "--json", *found).stdout)["entries"]
+    for options in (["--job", job_id], ["--queue", "shop", "--endpoint", "cancel"], ["--actor", USER]):
+        (shown,) = json.loads(nomad("audit", "--json", *options).stdout)["entries"]
         assert (shown["jobId"], shown["queueName"], shown["actor"]) == (job_id, "shop", USER)
     assert json.loads(nomad("audit", "--json", "--endpoint", "retry").stdout)["entries"] == []
     assert USER in nomad("audit", "--since", "1h").stdout
 
 
-def test_the_actor_is_the_uid_whatever_the_environment_says(
+def test_the_actor_is_the_uid_whatever_the_environment_contains(
     nomad: Nomad, order: Order, entries: Entries, access: QueueAccess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "SUDO_USER"):
         monkeypatch.setenv(name, "mallory")
     job_id = order()
     assert nomad("cancel", job_id, "--reason", "wrong").exit_code == 0
-    for said, shown in (("0", f"{USER}, SUDO_UID 0 (root)"), ("4294967294", f"{USER}, SUDO_UID 4294967294")):
-        monkeypatch.setenv("SUDO_UID", said)
+    for sudo_uid, actor in (("0", f"{USER}, SUDO_UID 0 (root)"), ("4294967294", f"{USER}, SUDO_UID 4294967294")):
+        monkeypatch.setenv("SUDO_UID", sudo_uid)
         assert nomad("pause", "shop").exit_code == 0
-        assert entries()[-1].actor == shown
-    for rubbish in ("mallory", "1 (root)", "９", "-1", "9" * 40):
-        monkeypatch.setenv("SUDO_UID", rubbish)
+        assert entries()[-1].actor == actor
+    for invalid in ("mallory", "1 (root)", "９", "-1", "9" * 40):
+        monkeypatch.setenv("SUDO_UID", invalid)
         assert nomad("resume", "shop").exit_code == 0
         assert entries()[-1].actor == USER
     job = access.queues.get_queue("shop").get(job_id)
@@ -193,10 +193,10 @@ def test_the_actor_is_the_uid_whatever_the_environment_says(
     assert "mallory" not in str(job.failed_reason)
 
 
-def test_the_audit_log_of_a_database_that_is_not_there_says_so(
+def test_the_audit_log_of_a_missing_database_is_an_error(
     nomad: Nomad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "the audit log is empty" in nomad("audit").stdout
+    assert "The audit log is empty." in nomad("audit").stdout
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'none.db'}")
     result = nomad("audit")
     assert (result.exit_code, "does not exist" in result.stderr) == (5, True)

@@ -1,4 +1,4 @@
-"""docs/cli.md names every command and every option, and no other."""
+"""docs/cli.md names every command and every option, and no others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def commands(group: Any, path: str = "nomad") -> Iterator[tuple[str, Any]]:
 
 
 def section(path: str) -> str:
-    """Return what the page says between a command's heading and the next."""
+    """Return the text between a command's heading and the next heading."""
     words = path.split()
     found = re.search(rf"^### `nomad {words[1]}\b.*?(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)
     assert found, f"docs/cli.md has no heading for {path}"
@@ -37,16 +37,16 @@ def test_every_command_and_option_is_on_the_page() -> None:
     found = list(commands(typer.main.get_command(app)))
     assert len(found) > 20
     for path, command in found:
-        told = section(path)
-        assert path in told, path
+        text = section(path)
+        assert path in text, path
         for parameter in command.params:
             for option in parameter.opts:
                 if option.startswith("--") and option != "--help":
-                    assert option in told, f"{path} {option}"
+                    assert option in text, f"{path} {option}"
 
 
 def test_the_page_names_no_option_that_does_not_exist() -> None:
-    # In words: the payload's own, and how they are formed.
+    # Options of payloads, and how their names are formed.
     exist = {"--help", "--field-", "--no-", "--character"}
     for _, command in commands(typer.main.get_command(app)):
         exist |= {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
@@ -57,18 +57,18 @@ def test_the_page_names_no_option_that_does_not_exist() -> None:
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", PAGE)) <= exist | used
 
 
-def test_what_every_enqueue_takes_is_on_the_page() -> None:
-    told = section("nomad enqueue")
+def test_the_options_of_every_enqueue_are_on_the_page() -> None:
+    text = section("nomad enqueue")
     for name in (each.name for each in own_parameters()):
-        assert "--" + name.replace("_", "-") in told
+        assert "--" + name.replace("_", "-") in text
 
 
 def test_every_exit_code_is_on_the_page() -> None:
-    told = dict(re.findall(r"^\| (\d+) \| (.+) \|$", PAGE, re.MULTILINE))
-    assert set(told) == {str(int(code)) for code in ExitCode}
+    codes = dict(re.findall(r"^\| (\d+) \| (.+) \|$", PAGE, re.MULTILINE))
+    assert set(codes) == {str(int(code)) for code in ExitCode}
 
 
 def test_every_check_of_the_doctor_is_on_the_page() -> None:
-    told = section("nomad doctor")
+    text = section("nomad doctor")
     for name, _, _ in (*ON_REDIS, *ON_THE_HOST, *ON_THE_DATABASE):
-        assert f"`{name}" in told, name
+        assert f"`{name}" in text, name

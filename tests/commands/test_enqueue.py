@@ -1,4 +1,4 @@
-"""`nomad enqueue`: options made from payloads, and waiting for the end."""
+"""`nomad enqueue`: options made from payloads, and waiting for the job to end."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.support.processes import program
 
 from .conftest import Nomad
 
-Told = Callable[..., Any]
+NomadJson = Callable[..., Any]
 
 
 class Hostile(Payload):
-    """A payload whose own code raises what the test asks for."""
+    """A payload whose validator raises the chosen exception."""
 
     kind: int
 
@@ -36,8 +36,8 @@ HOSTILE = JobType(name="hostile", queue="shop", payload=Hostile, result=Result, 
 
 
 def test_the_help_of_a_job_type_lists_its_fields(nomad: Nomad) -> None:
-    shown = nomad("enqueue", "order", "--help").stdout
-    for said in (
+    help_text = nomad("enqueue", "order", "--help").stdout
+    for part in (
         "--item TEXT",
         "--count INTEGER",
         "--size small|large",
@@ -51,7 +51,7 @@ def test_the_help_of_a_job_type_lists_its_fields(nomad: Nomad) -> None:
         "Packs an order.",
         "2 attempts",
     ):
-        assert said in shown
+        assert part in help_text
     assert "--character-id, --character_id INTEGER" in nomad("enqueue", "token-refresh", "--help").stdout
     listed = nomad("enqueue", "--help").stdout
     assert "order " in listed
@@ -59,9 +59,7 @@ def test_the_help_of_a_job_type_lists_its_fields(nomad: Nomad) -> None:
 
 
 @pytest.mark.parametrize("kind", range(len(RAISED)), ids=lambda kind: RAISED[kind].__name__)
-def test_whatever_a_payloads_own_code_raises_its_job_is_refused(
-    nomad: Nomad, monkeypatch: pytest.MonkeyPatch, kind: int
-) -> None:
+def test_a_job_whose_payload_code_raises_is_refused(nomad: Nomad, monkeypatch: pytest.MonkeyPatch, kind: int) -> None:
     monkeypatch.setenv("NOMAD_MODULES", __name__)
     refused = nomad("enqueue", "hostile", "--kind", str(kind))
     assert (refused.exit_code, refused.stdout) == (2, "")
@@ -69,14 +67,14 @@ def test_whatever_a_payloads_own_code_raises_its_job_is_refused(
     assert refused.stderr.count("\n") == 1
 
 
-def test_every_kind_of_field_arrives(nomad: Nomad, told: Told) -> None:
-    added = told(
+def test_a_field_of_every_kind_reaches_the_job(nomad: Nomad, nomad_json: NomadJson) -> None:
+    added = nomad_json(
         *("enqueue", "order", "--item", "12", "--count", "3", "--size", "large", "--tags", "a", "--tags", "b"),
         *("--numbers", "1", "--numbers", "2", "--gift", "--due", "2026-01-02T03:04:05Z", "--day", "2026-01-02"),
         *("--field-priority", "5", "--priority", "high", "--delay", "2h", "--attempts", "7", "--job-id", "mine"),
     )
     assert (added["id"], added["state"], added["priority"]) == ("mine", "delayed", 2)
-    found = told("job", "mine")
+    found = nomad_json("job", "mine")
     assert found["data"] == {
         "item": "12",
         "count": 3,
@@ -92,13 +90,13 @@ def test_every_kind_of_field_arrives(nomad: Nomad, told: Told) -> None:
     assert found["requestedBy"]
 
 
-def test_options_come_over_the_data(told: Told) -> None:
-    added = told("enqueue", "order", "--data", '{"item": "rifter", "count": 2}', "--count", "5", "--no-gift")
-    assert told("job", added["id"])["data"] == {"item": "rifter", "count": 5, "gift": False}
+def test_options_override_data(nomad_json: NomadJson) -> None:
+    added = nomad_json("enqueue", "order", "--data", '{"item": "rifter", "count": 2}', "--count", "5", "--no-gift")
+    assert nomad_json("job", added["id"])["data"] == {"item": "rifter", "count": 5, "gift": False}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "item: Field required"),
         (["--item", "a", "--count", "many"], "count: Input should be a valid integer"),
@@ -112,21 +110,21 @@ def test_options_come_over_the_data(told: Told) -> None:
         (["--item", "a", "--timeout", "1s"], "--wait"),
     ],
 )
-def test_wrong_data_is_refused_by_name(nomad: Nomad, access: QueueAccess, arguments: list[str], said: str) -> None:
+def test_wrong_data_is_refused_and_named(nomad: Nomad, access: QueueAccess, arguments: list[str], message: str) -> None:
     result = nomad("enqueue", "order", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert said in result.stderr
+    assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert access.queues.get_queue("shop").counts()["waiting"] == 0
 
 
-def test_what_json_has_no_word_for_arrives_as_it_was_written(told: Told) -> None:
+def test_values_of_types_that_json_lacks_arrive_unchanged(nomad_json: NomadJson) -> None:
     number = "12345678-1234-5678-1234-567812345678"
-    added = told(
+    added = nomad_json(
         *("enqueue", "parcel", "--weight", "0.10000000000000000001", "--number", number.replace("-", "")),
         *("--label", "[1, 2]", "--street", "12", "--content", '{"a": [0.5]}', "--sizes", "1", "--sizes", "2.5"),
     )
-    assert told("job", added["id"])["data"] == {
+    assert nomad_json("job", added["id"])["data"] == {
         "weight": "0.10000000000000000001",
         "number": number,
         "label": "[1,2]",
@@ -137,7 +135,7 @@ def test_what_json_has_no_word_for_arrives_as_it_was_written(told: Told) -> None
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--content", "NaN"], "content: nan would arrive as None"),
         (["--content", "[1e999]"], "content.0: inf would arrive as None"),
@@ -153,19 +151,19 @@ def test_what_json_has_no_word_for_arrives_as_it_was_written(told: Told) -> None
     ],
     ids=lambda each: f"{each}"[:30],
 )
-def test_what_cannot_be_carried_is_refused_by_name(
-    nomad: Nomad, access: QueueAccess, arguments: list[str], said: str
+def test_a_value_that_cannot_be_sent_is_refused_and_named(
+    nomad: Nomad, access: QueueAccess, arguments: list[str], message: str
 ) -> None:
     result = nomad("enqueue", "parcel", *arguments)
     assert (result.exit_code, result.stdout) == (2, ""), result.stderr
-    assert said in result.stderr
+    assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert access.queues.get_queue("shop").counts()["waiting"] == 0
 
 
 @pytest.mark.parametrize("job_id", ["/lead", "a b", "-dash", "é" * 199, "a/../b", "%2F?#"])
-def test_a_job_is_found_by_any_id_that_is_accepted(nomad: Nomad, told: Told, job_id: str) -> None:
-    assert told("enqueue", "parcel", f"--job-id={job_id}")["id"] == job_id
+def test_a_job_is_found_by_every_allowed_id(nomad: Nomad, nomad_json: NomadJson, job_id: str) -> None:
+    assert nomad_json("enqueue", "parcel", f"--job-id={job_id}")["id"] == job_id
     assert nomad("job", "--", job_id).exit_code == 0
     assert nomad("remove", "--yes", "--", job_id).exit_code == 0, nomad("remove", "--yes", "--", job_id).output
 
@@ -175,7 +173,7 @@ def test_an_unknown_job_type_is_3_with_the_nearest(nomad: Nomad) -> None:
     assert (result.exit_code, "did you mean 'token-refresh'" in result.stderr) == (3, True)
 
 
-def test_waiting_ends_with_the_result(nomad: Nomad, working: Any) -> None:
+def test_waiting_prints_the_result(nomad: Nomad, working: Any) -> None:
     with working():
         result = nomad("enqueue", "order", "--item", "rifter", "--wait")
         assert result.exit_code == 0
@@ -185,27 +183,27 @@ def test_waiting_ends_with_the_result(nomad: Nomad, working: Any) -> None:
     assert json.loads(as_json.stdout)["status"] == "completed"
 
 
-def test_waiting_ends_with_the_reason_of_a_failure(nomad: Nomad, working: Any) -> None:
+def test_waiting_prints_why_the_job_failed(nomad: Nomad, working: Any) -> None:
     with working():
         result = nomad("enqueue", "order", "--item", "rifter", "--end", "fail", "--wait")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "failed: PermanentError: no rifter in stock; see: nomad job" in result.stderr
 
 
-def test_whoever_stops_waiting_knows_what_goes_on(
+def test_stopping_the_wait_says_that_the_job_continues(
     environ: dict[str, str], tmp_path: Path, access: QueueAccess, wait_until: Callable[..., None]
 ) -> None:
     access.queues.get_queue("shop").pause(reason="stock-taking")
     arguments = ["enqueue", "order", "--item", "rifter", "--wait", "--job-id", "slow"]
 
-    def said() -> str:
+    def output() -> str:
         return (tmp_path / "output.log").read_text()
 
     with program(["nomad_actors.cli", *arguments], environ, tmp_path) as process:
-        wait_until(lambda: "nomad resume shop" in said(), timeout_seconds=20, what="the pause to be told")
+        wait_until(lambda: "nomad resume shop" in output(), timeout_seconds=20, what="the pause on the output")
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 130
-    first, second, last = said().splitlines()
+    first, second, last = output().splitlines()
     assert first == "job slow of shop is waited for; nomad job slow"
     assert second.startswith("shop is paused since 20")
     assert "(stock-taking)" in second
@@ -213,8 +211,8 @@ def test_whoever_stops_waiting_knows_what_goes_on(
     assert access.queues.get_queue("shop").counts()["paused"] == 1
 
 
-def test_waiting_ends_with_its_timeout_and_the_job_goes_on(nomad: Nomad, access: QueueAccess) -> None:
+def test_waiting_ends_at_its_timeout_and_the_job_continues(nomad: Nomad, access: QueueAccess) -> None:
     result = nomad("enqueue", "order", "--item", "rifter", "--wait", "--timeout", "100ms", "--job-id", "slow")
     assert result.exit_code == 1
-    assert "job slow is still waiting after 100ms; it goes on: nomad job slow" in result.stderr
+    assert "job slow is still waiting after 100ms; it continues: nomad job slow" in result.stderr
     assert access.queues.get_queue("shop").counts()["waiting"] == 1

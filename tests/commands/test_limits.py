@@ -1,4 +1,4 @@
-"""A queue's limits, set and lifted one by one: what is not named stays as it is."""
+"""Each limit of a queue is set and removed independently of the others."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from nomad_actors.broker.records.holds import NO_LIMITS, Limits
 
 from .conftest import Nomad
 
-Told = Callable[..., Any]
+NomadJson = Callable[..., Any]
 
 
 def limits(access: QueueAccess) -> Limits:
     return access.queues.get_queue("shop").snapshot().limits
 
 
-def test_each_limit_is_set_and_lifted_by_itself(nomad: Nomad, told: Told, access: QueueAccess) -> None:
-    none = "shop: at a time over all hosts: no limit; starts: no limit; waiting and delayed: no limit\n"
+def test_each_limit_is_set_and_removed_independently(nomad: Nomad, nomad_json: NomadJson, access: QueueAccess) -> None:
+    none = "Limits of shop: running on all hosts: no limit; starts: no limit; waiting and delayed: no limit\n"
     assert nomad("limits", "shop").stdout == none
     assert nomad("limits", "shop", "--concurrency", "4").exit_code == 0
     assert nomad("limits", "shop", "--starts", "100", "--per", "1h").exit_code == 0
-    said = nomad("limits", "shop", "--max-length", "5000").stdout
-    assert said == "shop: at a time over all hosts: 4; starts: 100 in 1h; waiting and delayed: 5000\n"
+    output = nomad("limits", "shop", "--max-length", "5000").stdout
+    assert output == "Limits of shop: running on all hosts: 4; starts: 100 in 1h; waiting and delayed: 5000\n"
     assert limits(access) == Limits(concurrency=4, starts=100, period_ms=3_600_000, max_length=5000)
-    assert told("limits", "shop") == {
+    assert nomad_json("limits", "shop") == {
         "queueName": "shop",
         "concurrency": 4,
         "starts": 100,
@@ -39,7 +39,7 @@ def test_each_limit_is_set_and_lifted_by_itself(nomad: Nomad, told: Told, access
     assert limits(access) == NO_LIMITS
 
 
-def test_a_period_stays_what_it_was_unless_it_is_named(nomad: Nomad, access: QueueAccess) -> None:
+def test_the_period_stays_unless_it_is_given(nomad: Nomad, access: QueueAccess) -> None:
     assert nomad("limits", "shop", "--starts", "100").exit_code == 0
     assert limits(access) == Limits(starts=100, period_ms=60_000)
     assert nomad("limits", "shop", "--per", "1h").stdout.count("100 in 1h") == 1
@@ -47,17 +47,17 @@ def test_a_period_stays_what_it_was_unless_it_is_named(nomad: Nomad, access: Que
     assert limits(access) == Limits(starts=90, period_ms=3_600_000)
 
 
-def test_what_is_no_limit_is_wrong_usage_and_changes_nothing(nomad: Nomad, access: QueueAccess) -> None:
-    for arguments, said in (
-        (["--per", "2h"], "--per is the period of a limit of starts, and there is none"),
-        (["--starts", "none", "--per", "2h"], "--per is the period of a limit of starts"),
+def test_an_invalid_limit_is_wrong_usage_and_changes_nothing(nomad: Nomad, access: QueueAccess) -> None:
+    for arguments, message in (
+        (["--per", "2h"], "--per needs a limit of starts, and there is none"),
+        (["--starts", "none", "--per", "2h"], "--per needs a limit of starts"),
         (["--concurrency", "0"], "concurrency 0"),
         (["--concurrency", "many"], "accepted: a whole number, or none"),
         (["--starts", "5", "--per", "soon"], "--per 'soon'"),
         (["--max-length", "-1"], "accepted: a whole number, or none"),
     ):
         result = nomad("limits", "shop", *arguments)
-        assert (result.exit_code, result.stdout, said in result.stderr) == (2, "", True), result.output
+        assert (result.exit_code, result.stdout, message in result.stderr) == (2, "", True), result.output
     assert limits(access) == NO_LIMITS
     assert nomad("limits", "shopp").exit_code == 3
 

@@ -1,4 +1,4 @@
-"""Pausing and resuming one queue or all that talk to ESI: what is done, what is kept of it, what is told."""
+"""Pausing and resuming one queue, or all queues that use ESI: the effect, the record and the output."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from nomad_actors.commands.session import who
 
 from .conftest import Nomad
 
-Told = Callable[..., Any]
+NomadJson = Callable[..., Any]
 
-#: Every queue of ours whose jobs talk to ESI or SSO.
+#: Our queues whose jobs use ESI or SSO.
 ESI = ["esi-refresh", "historical-data", "token-refresh"]
 
 
@@ -22,17 +22,17 @@ def pause_of(access: QueueAccess, queue: str) -> Pause:
     return pause
 
 
-def test_a_pause_keeps_its_reason_its_end_and_who_it_was(nomad: Nomad, access: QueueAccess) -> None:
-    said = nomad("pause", "shop", "--reason", "stock-taking", "--for", "30m")
-    assert said.stdout == "shop is paused for 30m: 0 jobs waiting, 0 jobs still running; resume it: nomad resume shop\n"
+def test_a_pause_stores_its_reason_its_end_and_its_user(nomad: Nomad, access: QueueAccess) -> None:
+    result = nomad("pause", "shop", "--reason", "stock-taking", "--for", "30m")
+    assert result.stdout == "shop is paused for 30m: 0 jobs waiting, 0 jobs still running. Resume: nomad resume shop\n"
     pause = pause_of(access, "shop")
     assert (pause.reason, pause.by, pause.scope) == ("stock-taking", who(), PauseScope.QUEUE)
     assert pause.until_ms == pause.since_ms + 30 * 60_000
     assert not access.queues.get_queue("esi-refresh").snapshot().is_paused
 
 
-def test_all_that_talks_to_esi_is_paused_beside_a_pause_of_its_own(
-    nomad: Nomad, told: Told, access: QueueAccess
+def test_a_pause_of_esi_is_independent_of_a_queues_own_pause(
+    nomad: Nomad, nomad_json: NomadJson, access: QueueAccess
 ) -> None:
     assert nomad("pause", "token-refresh", "--reason", "its own").exit_code == 0
     assert nomad("pause", "--esi", "--reason", "downtime").exit_code == 0
@@ -52,21 +52,21 @@ def test_all_that_talks_to_esi_is_paused_beside_a_pause_of_its_own(
     assert own.endswith("(its own), until somebody resumes it; nomad resume token-refresh")
 
     still = nomad("resume", "token-refresh").stdout
-    assert still == "token-refresh is still paused: 0 jobs waiting; resume it: nomad resume --esi\n"
-    assert nomad("resume", "--esi").stdout.splitlines() == [f"{name} runs; 0 jobs waiting" for name in ESI]
-    assert not any(queue["isPaused"] for queue in told("queues")["queues"])
+    assert still == "token-refresh is still paused: 0 jobs waiting. Resume: nomad resume --esi\n"
+    assert nomad("resume", "--esi").stdout.splitlines() == [f"{name} is running: 0 jobs waiting." for name in ESI]
+    assert not any(queue["isPaused"] for queue in nomad_json("queues")["queues"])
 
 
-def test_resuming_esi_leaves_a_pause_of_its_own(nomad: Nomad, access: QueueAccess) -> None:
+def test_resuming_esi_does_not_end_a_queues_own_pause(nomad: Nomad, access: QueueAccess) -> None:
     nomad("pause", "esi-refresh")
     nomad("pause", "--esi", "--for", "1h")
     lines = nomad("resume", "--esi").stdout.splitlines()
-    assert lines[0] == "esi-refresh is still paused: 0 jobs waiting; resume it: nomad resume esi-refresh"
+    assert lines[0] == "esi-refresh is still paused: 0 jobs waiting. Resume: nomad resume esi-refresh"
     assert pause_of(access, "esi-refresh").scope is PauseScope.QUEUE
 
 
-def test_a_queue_or_esi_but_not_both_and_not_neither(nomad: Nomad, access: QueueAccess) -> None:
+def test_either_a_queue_or_esi_must_be_given(nomad: Nomad, access: QueueAccess) -> None:
     for arguments in (["pause"], ["pause", "shop", "--esi"], ["resume"], ["resume", "shop", "--esi"]):
         result = nomad(*arguments)
-        assert (result.exit_code, "name a queue or say --esi" in result.stderr) == (2, True)
+        assert (result.exit_code, "name a queue or use --esi" in result.stderr) == (2, True)
     assert not any(access.queues.get_queue(name).snapshot().is_paused for name in access.queues.names())

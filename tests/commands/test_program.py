@@ -1,4 +1,4 @@
-"""The program itself in a process of its own: streams, colour, signals, and a Redis that is away."""
+"""The program in its own process: streams, colour, signals, and a Redis that is down."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def nomad(environ: dict[str, str], directory: Path, *arguments: str) -> subproce
     )
 
 
-def test_without_redis_every_command_ends_with_5_in_one_line(environ: dict[str, str], tmp_path: Path) -> None:
+def test_without_redis_a_command_ends_with_5_and_one_line(environ: dict[str, str], tmp_path: Path) -> None:
     environ["REDIS_URL"] = f"redis://:s3cret@127.0.0.1:{free_port()}/0"
     result = nomad(environ, tmp_path, "queues", "--json")
     assert (result.returncode, result.stdout) == (5, "")
@@ -39,21 +39,21 @@ def test_without_redis_every_command_ends_with_5_in_one_line(environ: dict[str, 
     assert "s3cret" not in doctor.stdout + doctor.stderr
 
 
-def test_a_redis_that_hangs_is_told_of_in_seconds(
+def test_a_hanging_redis_is_reported_within_seconds(
     environ: dict[str, str], tmp_path: Path, own_redis: LocalRedis
 ) -> None:
     environ["REDIS_URL"] = own_redis.url
     assert own_redis.process is not None
     began = time.monotonic()
     assert nomad(environ, tmp_path, "queues").returncode == 0
-    answered_seconds = time.monotonic() - began
+    normal_seconds = time.monotonic() - began
     own_redis.process.send_signal(signal.SIGSTOP)
     try:
         for line in ("queues", "pause shop", "doctor"):
             began = time.monotonic()
             result = nomad(environ, tmp_path, *line.split())
-            # It waits two seconds more than for one that answers, however busy this machine is; it waited twenty.
-            assert time.monotonic() - began < 2 * answered_seconds + 10, line
+            # It waits two seconds longer than for a working Redis, however busy this machine is; once it waited twenty.
+            assert time.monotonic() - began < 2 * normal_seconds + 10, line
             if line == "doctor":
                 assert (result.returncode, "does not answer" in result.stdout) == (1, True)
             else:
@@ -62,7 +62,7 @@ def test_a_redis_that_hangs_is_told_of_in_seconds(
         own_redis.process.send_signal(signal.SIGCONT)
 
 
-def test_a_watch_shows_again_and_ends_on_ctrl_c(
+def test_a_watch_repeats_and_ends_on_ctrl_c(
     environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     output = tmp_path / "output.log"
@@ -74,7 +74,7 @@ def test_a_watch_shows_again_and_ends_on_ctrl_c(
     assert all(json.loads(line)["queues"] for line in output.read_text().splitlines())
 
 
-def test_on_a_terminal_it_asks_before_it_destroys(
+def test_on_a_terminal_it_asks_for_confirmation(
     environ: dict[str, str], tmp_path: Path, order: Callable[..., str], access: QueueAccess
 ) -> None:
     job_id, queue = order(), access.queues.get_queue("shop")
@@ -96,18 +96,18 @@ def on_a_terminal(environ: dict[str, str], directory: Path, *arguments: str) -> 
     ours, theirs = pty.openpty()
     with subprocess.Popen([*COMMAND, *arguments], env=environ, cwd=directory, stdout=theirs) as process:
         os.close(theirs)
-        said = b""
+        output = b""
         try:
             while part := os.read(ours, 4096):
-                said += part
+                output += part
         except OSError:
-            pass  # Linux tells the end of a terminal so.
+            pass  # Linux reports the end of a terminal this way.
         process.wait(timeout=20)
     os.close(ours)
-    return said.decode()
+    return output.decode()
 
 
-def test_colour_is_for_terminals_that_want_it(environ: dict[str, str], tmp_path: Path) -> None:
+def test_colour_is_used_only_on_terminals_that_want_it(environ: dict[str, str], tmp_path: Path) -> None:
     environ |= {"TERM": "xterm", "COLUMNS": "80"}
     assert "\x1b[31m" in on_a_terminal(environ, tmp_path, "queues")
     plain = on_a_terminal({**environ, "NO_COLOR": "1"}, tmp_path, "queues")

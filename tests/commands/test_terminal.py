@@ -1,4 +1,4 @@
-"""What others wrote reaches no terminal as it is; and what was typed wrong is said in one line."""
+"""Text of others is escaped before it reaches a terminal, and wrong arguments are reported in one line."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from .conftest import Nomad
 
 Order = Callable[..., str]
 
-#: Clears the screen, turns red, renames the window, rings, begins a C1 sequence, turns the direction of reading,
-#: begins a line of its own.
+#: Clears the screen, sets colours and the window title, rings the bell, begins a C1 sequence, reverses the text
+#: direction, and forges a line.
 NASTY = "\x1b[2J\x1b[31mRED\x1b]0;title\x07\x9b31m\u202e\r\nok      redis\x7f"
 
 
 @pytest.fixture
 def everywhere(order: Order, access: QueueAccess, working: Any) -> tuple[str, str]:
-    """The ids of a job that failed so and of one that waits so, in a queue that is paused and had an operation so."""
+    """Put NASTY into a failed and a waiting job, a pause and a bulk operation; return the ids of the jobs."""
     failed = order(end="fail", item=NASTY)
     with working():
         access.broker.join("shop", timeout=5000)
@@ -47,12 +47,12 @@ def everywhere(order: Order, access: QueueAccess, working: Any) -> tuple[str, st
     return failed, order(item=NASTY)
 
 
-def steers(text: str) -> list[str]:
-    """Return what is in a text that is neither printed nor ends a line."""
+def control_characters(text: str) -> list[str]:
+    """Return the characters of a text that are neither printable nor a newline."""
     return [each for each in text if not each.isprintable() and each != "\n"]
 
 
-def test_what_others_wrote_is_written_out(nomad: Nomad, everywhere: tuple[str, str]) -> None:
+def test_control_characters_of_others_are_escaped(nomad: Nomad, everywhere: tuple[str, str]) -> None:
     failed, waiting = everywhere
     for arguments in (
         ["queues"],
@@ -70,20 +70,20 @@ def test_what_others_wrote_is_written_out(nomad: Nomad, everywhere: tuple[str, s
     ):
         result = nomad(*arguments)
         assert result.exit_code in (0, 1, 2, 3, 4), result.output
-        assert steers(result.output) == [], arguments
+        assert control_characters(result.output) == [], arguments
         assert not any(line.startswith("ok      redis\\x7f") for line in result.output.splitlines())
         if arguments != ["doctor"]:
             assert re.search(r"\\(x1b|u001b)\[", result.output), arguments
     for arguments in (["queues"], ["jobs", "shop"], ["failures", "shop"], ["job", failed], ["operations", "list"]):
-        assert steers(nomad(*arguments, "--json").stdout) == [], arguments
+        assert control_characters(nomad(*arguments, "--json").stdout) == [], arguments
 
 
-def test_a_workers_name_and_a_jobs_words_are_written_out_too(
+def test_control_characters_in_worker_names_and_job_output_are_escaped(
     nomad: Nomad, access: QueueAccess, working: Any, redis_client: Any
 ) -> None:
     with working():
         result = nomad("enqueue", "order", "--item", NASTY, "--wait")
-        assert steers(result.output) == []
+        assert control_characters(result.output) == []
         assert "packed \\x1b[2J" in result.stderr
         assert '"item": "\\u001b[2J' in result.stdout
         (key,) = redis_client.keys("nomad:{shop}:workers")
@@ -91,24 +91,24 @@ def test_a_workers_name_and_a_jobs_words_are_written_out_too(
             if worker_id != b"tick":
                 redis_client.hset(key, worker_id, mark[:20] + NASTY.encode())
         assert "\\x1b[2J" in nomad("workers").stdout
-        assert steers(nomad("workers").stdout) == []
+        assert control_characters(nomad("workers").stdout) == []
 
 
-def typed(environ: dict[str, str], *arguments: bytes) -> subprocess.CompletedProcess[bytes]:
+def run_with(environ: dict[str, str], *arguments: bytes) -> subprocess.CompletedProcess[bytes]:
     command = [os.fsencode(sys.executable), b"-m", b"nomad_actors.cli", *arguments]
     return subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, timeout=30, check=False)
 
 
-def test_an_argument_that_is_no_text_is_wrong_usage(environ: dict[str, str], tmp_path: Path) -> None:
+def test_an_argument_that_is_not_text_is_wrong_usage(environ: dict[str, str], tmp_path: Path) -> None:
     for arguments in ((b"job", b"\xff\xfe"), (b"enqueue", b"order", b"--item", b"\xed\xa0\x80")):
-        result = typed(environ, *arguments)
+        result = run_with(environ, *arguments)
         assert (result.returncode, result.stdout) == (2, b"")
-        assert b"is no text (accepted: UTF-8)" in result.stderr
+        assert b"is not text (accepted: UTF-8)" in result.stderr
         assert result.stderr.count(b"\n") == 1
 
 
 @pytest.mark.parametrize("lines", [False, True])
-def test_json_of_very_deep_data_is_a_note(lines: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_very_deep_data_is_replaced_by_a_note_in_json(lines: bool, capsys: pytest.CaptureFixture[str]) -> None:
     deep: list[object] = []
     for _ in range(50_000):
         deep = [deep]
@@ -118,21 +118,21 @@ def test_json_of_very_deep_data_is_a_note(lines: bool, capsys: pytest.CaptureFix
     assert capsys.readouterr().out.isascii()
 
 
-def test_what_is_nested_too_deeply_is_wrong_usage(nomad: Nomad, access: QueueAccess) -> None:
+def test_deeply_nested_arguments_are_wrong_usage(nomad: Nomad, access: QueueAccess) -> None:
     deep = "[" * 20_000
     cursor = base64.urlsafe_b64encode(deep.encode()).decode().rstrip("=")
-    for arguments, said in (
+    for arguments, message in (
         (["enqueue", "order", "--data", deep], "--data is nested too deeply"),
         (["enqueue", "order", "--item", "a", "--numbers", deep], "numbers.0: "),
         (["enqueue", "order", "--data", '{"item": "\\ud83d"}'], "half a surrogate pair"),
         (["jobs", "shop", "--cursor", cursor], "is unusable (accepted: a nextCursor"),
     ):
         result = nomad(*arguments)
-        assert (result.exit_code, result.stdout, said in result.stderr) == (2, "", True), result.output
+        assert (result.exit_code, result.stdout, message in result.stderr) == (2, "", True), result.output
     assert access.queues.get_queue("shop").counts()["waiting"] == 0
 
 
-def test_an_error_without_text_ends_a_command_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_without_text_is_reported_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     class Mute(Exception):
         def __str__(self) -> str:
             raise KeyError
@@ -141,7 +141,7 @@ def test_an_error_without_text_ends_a_command_in_one_line(capsys: pytest.Capture
 
     @program.callback()
     def group() -> None:
-        """Hold a command."""
+        """Contain a command."""
 
     @program.command()
     def fail() -> None:
@@ -150,6 +150,4 @@ def test_an_error_without_text_ends_a_command_in_one_line(capsys: pytest.Capture
     with pytest.raises(SystemExit) as ended:
         program(["fail"])
     assert ended.value.code == 1
-    assert capsys.readouterr().err == (
-        "nomad: unexpected Mute: unprintable Mute (KeyError) (a fault of nomad itself)\n"
-    )
+    assert capsys.readouterr().err == ("nomad: unexpected error in nomad itself: Mute: unprintable Mute (KeyError)\n")

@@ -1,4 +1,4 @@
-"""`nomad token` makes what NOMAD_ADMIN_TOKENS takes; a wrong entry says how to make a right one."""
+"""`nomad token` makes entries for NOMAD_ADMIN_TOKENS, and errors about wrong entries say how to make one."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ from .conftest import Nomad
 DIGEST = "0" * 64
 
 
-def made(*arguments: str) -> tuple[str, str]:
-    done = CliRunner().invoke(app, ["token", *arguments])
-    assert done.exit_code == 0, done.output
-    token, entry = (line.rsplit(" ", 1)[1] for line in done.output.splitlines())
+def make_token(*arguments: str) -> tuple[str, str]:
+    result = CliRunner().invoke(app, ["token", *arguments])
+    assert result.exit_code == 0, result.output
+    token, entry = (line.rsplit(" ", 1)[1] for line in result.output.splitlines())
     return token, entry
 
 
-def test_a_made_token_is_accepted_and_only_its_hash_is_set() -> None:
-    token, entry = made("ada", "--role", "operator")
+def test_a_new_token_is_accepted_and_its_entry_has_only_its_hash() -> None:
+    token, entry = make_token("ada", "--role", "operator")
     settings = Settings.from_env({"NOMAD_ADMIN_TOKENS": entry})
     assert settings.admin_tokens == (AdminToken("ada", "operator", digest_of(token)),)
     assert token not in entry
     assert len(token) >= 43
 
 
-def test_two_tokens_are_never_the_same() -> None:
-    assert made("ada", "--role", "viewer") != made("ada", "--role", "viewer")
+def test_no_two_tokens_are_the_same() -> None:
+    assert make_token("ada", "--role", "viewer") != make_token("ada", "--role", "viewer")
 
 
 @pytest.mark.parametrize("arguments", [["a:b", "--role", "viewer"], ["", "--role", "viewer"], ["a", "--role", "root"]])
-def test_a_name_or_role_that_no_entry_may_have_is_refused(arguments: list[str]) -> None:
-    done = CliRunner().invoke(app, ["token", *arguments])
-    assert done.exit_code == 2
-    assert "shown this once" not in done.output
-    named = arguments[0] if arguments[0] != "a" else "root"
-    assert f"{named!r} is " in done.stderr
-    assert "accepted: " in done.stderr
+def test_an_invalid_name_or_role_is_refused(arguments: list[str]) -> None:
+    result = CliRunner().invoke(app, ["token", *arguments])
+    assert result.exit_code == 2
+    assert "shown only once" not in result.output
+    invalid = arguments[0] if arguments[0] != "a" else "root"
+    assert f"{invalid!r} is " in result.stderr
+    assert "accepted: " in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -71,13 +71,13 @@ def test_a_name_or_role_that_no_entry_may_have_is_refused(arguments: list[str]) 
         (f"ada:viewer:{DIGEST},", "entry 2 does not have three parts"),
     ],
 )
-def test_a_wrong_entry_says_why_and_how_to_make_one_and_repeats_nothing(text: str, why: str) -> None:
+def test_an_error_about_an_entry_explains_it_and_does_not_repeat_it(text: str, why: str) -> None:
     with pytest.raises(SettingsError) as raised:
         Settings.from_env({"NOMAD_ADMIN_TOKENS": text})
-    said = str(raised.value)
-    assert why in said
-    assert "nomad token NAME --role viewer|operator" in said
-    assert "hush" not in said
+    message = str(raised.value)
+    assert why in message
+    assert "nomad token NAME --role viewer|operator" in message
+    assert "hush" not in message
 
 
 def test_a_token_is_found_among_several() -> None:
@@ -117,26 +117,26 @@ def test_hosts_and_read_only_are_read() -> None:
         Settings.from_env({"NOMAD_ADMIN_READ_ONLY": "yes"})
 
 
-# Revoking, and the way in from this machine.
+# Revoking, and links to log in from this machine.
 
 
-def test_a_token_is_revoked_by_name_entry_or_itself_without_a_restart(
+def test_a_token_is_revoked_by_name_by_entry_or_by_itself_without_a_restart(
     nomad: Nomad, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sessions = AdminSessions(database, clock=SystemClock())
     tokens = {name: new_token() for name in ("ada", "bo", "cy")}
     entries = {name: token_entry(name, "operator", token) for name, token in tokens.items()}
     monkeypatch.setenv("NOMAD_ADMIN_TOKENS", ",".join(entry.entry for entry in entries.values()))
-    for name, said in (("ada", "ada"), ("bo", entries["bo"].entry), ("cy", tokens["cy"])):
-        done = nomad("token", said, "--revoke")
-        assert (done.exit_code, f"The token of {name} is revoked" in done.stdout) == (0, True), done.output
+    for name, argument in (("ada", "ada"), ("bo", entries["bo"].entry), ("cy", tokens["cy"])):
+        result = nomad("token", argument, "--revoke")
+        assert (result.exit_code, f"The token of {name} is revoked" in result.stdout) == (0, True), result.output
         assert sessions.is_revoked(entries[name].digest)
-        assert "was revoked before" in nomad("token", said, "--revoke").stdout
-    written = Audit(database, clock=SystemClock()).read(9)[0]
-    assert {(entry.method, entry.path, entry.status) for entry in written} == {
+        assert "was revoked before" in nomad("token", argument, "--revoke").stdout
+    recorded = Audit(database, clock=SystemClock()).read(9)[0]
+    assert {(entry.method, entry.path, entry.status) for entry in recorded} == {
         ("DELETE", f"/admin/jobs/tokens/{name}", 200) for name in tokens
     }
-    # One that is set nowhere here is revoked by itself too: it may be set on another host.
+    # A token that is not configured here can be revoked too: it may be configured on another host.
     elsewhere = new_token()
     assert nomad("token", elsewhere, "--revoke").exit_code == 0
     assert sessions.is_revoked(digest_of(elsewhere))
@@ -144,21 +144,21 @@ def test_a_token_is_revoked_by_name_entry_or_itself_without_a_restart(
 
 
 @pytest.mark.parametrize("name", ["nobody", "", "a:b", "hush-hush-a-password"])
-def test_what_is_no_token_is_not_revoked_and_not_repeated(nomad: Nomad, name: str) -> None:
-    done = nomad("token", name, "--revoke")
-    assert (done.exit_code, "accepted: " in done.stderr, "hush" in done.output) == (2, True, False)
+def test_an_argument_that_is_no_token_is_refused_and_not_repeated(nomad: Nomad, name: str) -> None:
+    result = nomad("token", name, "--revoke")
+    assert (result.exit_code, "accepted: " in result.stderr, "hush" in result.output) == (2, True, False)
     assert nomad("token", "ada", "--revoke", "--role", "viewer").exit_code == 2
 
 
-def test_without_the_database_nothing_is_revoked_and_that_is_said(
+def test_without_the_database_revoking_is_an_error(
     nomad: Nomad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'none.db'}")
-    done = nomad("token", new_token(), "--revoke")
-    assert (done.exit_code, "nothing is revoked" in done.stderr) == (5, True)
+    result = nomad("token", new_token(), "--revoke")
+    assert (result.exit_code, "the token is not revoked" in result.stderr) == (5, True)
 
 
-def test_the_machines_own_token_is_replaced_and_the_audit_log_has_it(
+def test_the_machines_own_token_is_replaced_and_the_change_is_recorded(
     nomad: Nomad, environ: dict[str, str], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = read_or_make_token(Path(environ["NOMAD_VAR_DIR"]))
@@ -167,22 +167,26 @@ def test_the_machines_own_token_is_replaced_and_the_audit_log_has_it(
     assert replaced != before
     (entry,) = Audit(database, clock=SystemClock()).read(9)[0]
     assert (entry.method, entry.path, entry.status) == ("DELETE", "/admin/jobs/tokens/local", 200)
-    # It needs no database, but says what is not written down.
+    # It works without the database, but warns that the change is not recorded.
     monkeypatch.setenv("DATABASE_URL", "sqlite:////nowhere/none.db")
-    done = nomad("token", "local", "--revoke")
-    assert (done.exit_code, "not in the audit log" in done.stderr) == (0, True)
+    result = nomad("token", "local", "--revoke")
+    assert (result.exit_code, "not in the audit log" in result.stderr) == (0, True)
     assert read_or_make_token(Path(environ["NOMAD_VAR_DIR"])) != replaced
 
 
-def test_several_entries_are_refused_and_none_is_revoked(nomad: Nomad, database: Database) -> None:
+def test_several_entries_at_once_are_refused(nomad: Nomad, database: Database) -> None:
     entries = [token_entry(name, "viewer", new_token()) for name in ("ada", "bo")]
-    done = nomad("token", ",".join(entry.entry for entry in entries), "--revoke")
-    assert (done.exit_code, "one at a time" in done.stderr, entries[0].digest in done.output) == (2, True, False)
+    result = nomad("token", ",".join(entry.entry for entry in entries), "--revoke")
+    assert (
+        result.exit_code,
+        "only one token can be revoked at a time" in result.stderr,
+        entries[0].digest in result.output,
+    ) == (2, True, False)
     sessions = AdminSessions(database, clock=SystemClock())
     assert not any(sessions.is_revoked(entry.digest) for entry in entries)
 
 
-def test_a_link_of_the_command_is_signed_with_the_machines_token(
+def test_a_link_is_signed_with_the_machines_token(
     nomad: Nomad, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused = nomad("admin", "link")
@@ -204,9 +208,9 @@ def test_a_link_of_the_command_is_signed_with_the_machines_token(
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "admin.example"])
-def test_an_admin_that_others_reach_needs_tokens(host: str) -> None:
+def test_an_admin_beyond_loopback_needs_tokens(host: str) -> None:
     with pytest.raises(SettingsError, match="NOMAD_ADMIN_TOKENS is not set; accepted: "):
         require_tokens_beyond_loopback(Settings(admin_host=host))
     require_tokens_beyond_loopback(Settings(admin_host=host, admin_tokens=(AdminToken("a", "viewer", DIGEST),)))
-    for own in ("localhost", "127.0.0.2", "::1"):
-        require_tokens_beyond_loopback(Settings(admin_host=own))
+    for loopback in ("localhost", "127.0.0.2", "::1"):
+        require_tokens_beyond_loopback(Settings(admin_host=loopback))

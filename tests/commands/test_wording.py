@@ -1,4 +1,4 @@
-"""Small things that a reader trips over: wrong numbers, other people's words, advice that is then refused."""
+"""Details of the output: correct numbers, plurals, and advice that works."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nomad_actors.app import QueueAccess
-from nomad_actors.commands.explain import Why, explain
+from nomad_actors.commands.explain import Explanation, explain
 from nomad_actors.commands.options import confirm
 from nomad_actors.commands.session import patient
 from nomad_actors.errors import BadInput
@@ -33,12 +33,12 @@ class Nothing(Result):
     pass
 
 
-def test_a_delayed_job_is_due_by_redis_clock_whatever_its_producers_says(nomad: Nomad, access: QueueAccess) -> None:
+def test_a_delayed_job_is_due_by_redis_clock_not_by_its_producers(nomad: Nomad, access: QueueAccess) -> None:
     message = access.broker.get_actor("order").message(item="rifter")
     an_hour_ago = message.copy(message_timestamp=int(time.time() * 1000) - 3_600_000)
     access.broker.enqueue(an_hour_ago, delay=600_000)
-    said = nomad("job", message.message_id).stdout
-    assert "due in 9m" in said or "due in 10m" in said
+    output = nomad("job", message.message_id).stdout
+    assert "due in 9m" in output or "due in 10m" in output
     assert "in 9m" in nomad("jobs", "shop").stdout or "in 10m" in nomad("jobs", "shop").stdout
 
 
@@ -52,7 +52,7 @@ def test_counts_of_whole_states_are_exact(order: Order, access: QueueAccess, wor
         assert queue.count(JobFilter(states=(state,))) == (count, True)
 
 
-def test_the_help_of_a_payload_without_words_of_its_own_has_none_of_its_base(
+def test_the_help_of_an_undescribed_payload_does_not_quote_its_base(
     nomad: Nomad, access: QueueAccess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from nomad_actors.commands.enqueue import _help
@@ -60,12 +60,12 @@ def test_the_help_of_a_payload_without_words_of_its_own_has_none_of_its_base(
     job_type = JobType(
         name="plain", queue="shop", payload=Undescribed, result=Nothing, run=lambda _: Nothing(), attempts=1
     )
-    said = _help(job_type)
-    assert "The base of every job's data" not in said
-    assert ", 1 attempt, " in said
+    help_text = _help(job_type)
+    assert "The base of every job's data" not in help_text
+    assert ", 1 attempt, " in help_text
 
 
-def test_what_an_error_recommends_is_taken(nomad: Nomad) -> None:
+def test_priorities_that_an_error_recommends_are_accepted(nomad: Nomad) -> None:
     for priority in Priority:
         for word in (priority.name, str(int(priority)), priority.name.lower()):
             assert nomad("enqueue", "order", "--item", "rifter", "--priority", word).exit_code == 0
@@ -74,66 +74,63 @@ def test_what_an_error_recommends_is_taken(nomad: Nomad) -> None:
 
 
 @pytest.mark.parametrize("status", ["active", "bogus"])
-def test_what_cannot_be_cleaned_is_refused_before_anybody_is_asked(nomad: Nomad, status: str) -> None:
+def test_a_state_that_cannot_be_cleaned_is_refused_before_the_confirmation(nomad: Nomad, status: str) -> None:
     refused = nomad("clean", "shop", "--status", status)
-    assert (refused.exit_code, "needs --yes" in refused.stderr) == (2, False)
+    assert (refused.exit_code, "confirm with --yes" in refused.stderr) == (2, False)
     assert ", ".join(sorted(CLEANABLE)) in refused.stderr
 
 
-def test_numbers_and_their_words_agree(nomad: Nomad, order: Order, access: QueueAccess) -> None:
+def test_numbers_and_plurals_agree(nomad: Nomad, order: Order, access: QueueAccess) -> None:
     assert [counted(count, "job") for count in (0, 1, 2)] == ["0 jobs", "1 job", "2 jobs"]
     assert [agreeing(count, "was", "were") for count in (0, 1, 2)] == ["were", "was", "were"]
     for count, waiting in enumerate(("0 jobs", "1 job", "2 jobs")):
-        paused = f"shop is paused: {waiting} waiting, 0 jobs still running; resume it: nomad resume shop\n"
+        paused = f"shop is paused: {waiting} waiting, 0 jobs still running. Resume: nomad resume shop\n"
         assert nomad("pause", "shop").stdout == paused
         clean = nomad("clean", "shop", "--status", "paused", "--grace", "0s", "--yes").stdout
-        assert clean == f"removed {counted(count, 'paused job')} of shop\n"
+        assert clean == f"Removed {counted(count, 'paused job')} of shop.\n"
         for _ in range(count + 1):
             order()
 
 
-@pytest.mark.parametrize(("cancelled", "said"), [(1, "1 failed job of shop was"), (2, "2 failed jobs of shop were")])
-def test_cancelled_jobs_are_counted_in_words_that_agree(
-    nomad: Nomad, order: Order, access: QueueAccess, cancelled: int, said: str
+@pytest.mark.parametrize(("cancelled", "message"), [(1, "1 failed job of shop was"), (2, "2 failed jobs of shop were")])
+def test_plurals_agree_with_the_number_of_cancelled_jobs(
+    nomad: Nomad, order: Order, access: QueueAccess, cancelled: int, message: str
 ) -> None:
     for _ in range(cancelled):
         access.queues.get_queue("shop").cancel(order(), "not needed")
-    assert f"{said} cancelled; why the others failed" in nomad("jobs", "shop").stderr
-    left = {1: "1 was left alone", 2: "2 were left alone"}[cancelled]
-    assert nomad("retry", "--failed", "shop").stdout == f"retry: 0 jobs of shop; {left}\n"
+    assert f"{message} cancelled. See why the others failed" in nomad("jobs", "shop").stderr
+    assert nomad("retry", "--failed", "shop").stdout == f"Retried 0 jobs of shop, {cancelled} skipped.\n"
 
 
-def test_a_question_that_nobody_can_answer_is_whole_and_says_what_is_needed(nomad: Nomad) -> None:
+def test_a_confirmation_without_a_terminal_is_an_error(nomad: Nomad) -> None:
     with pytest.raises(BadInput) as refused:
-        confirm("Give up 1 login of key k? Its player must log in again.", yes=False)
-    said = "Give up 1 login of key k? Its player must log in again. Without a terminal to ask at, this needs --yes"
-    assert str(refused.value) == said
+        confirm("Discard 1 login of key k? Its player must log in again.", yes=False)
+    question = "Discard 1 login of key k? Its player must log in again."
+    assert str(refused.value) == f"{question} There is no terminal to ask on: confirm with --yes"
 
 
-def test_a_running_job_says_how_long_it_has_run(
+def test_a_running_job_shows_how_long_it_has_been_running(
     nomad: Nomad, order: Order, access: QueueAccess, working: Any, wait_until: Callable[..., None]
 ) -> None:
     job_id = order(end="hang")
     with working():
         wait_until(lambda: access.queues.get_queue("shop").counts()["active"])
-        said = nomad("job", job_id).stdout
-    assert re.search(r"it has run for [0-9.]+m?s on ", said), said
+        output = nomad("job", job_id).stdout
+    assert re.search(r"it has been running for [0-9.]+m?s on ", output), output
 
 
 @pytest.mark.parametrize("command", [("job",), ("retry",), ("cancel", "--reason", "enough"), ("remove", "--yes")])
-def test_a_queue_without_the_job_is_told_from_the_queue_that_holds_it(
-    nomad: Nomad, order: Order, command: tuple[str, ...]
-) -> None:
+def test_a_job_in_another_queue_is_found_and_named(nomad: Nomad, order: Order, command: tuple[str, ...]) -> None:
     job_id = order()
     refused = nomad(*command, job_id, "--queue", "esi-refresh")
     assert refused.exit_code == 3
-    assert f"queue 'esi-refresh' holds no job '{job_id}', but shop does (--queue shop)" in refused.stderr
+    assert f"queue 'esi-refresh' has no job '{job_id}', but queue shop has it (--queue shop)" in refused.stderr
     refused = nomad(*command, "nobody", "--queue", "esi-refresh")
-    assert "queue 'esi-refresh' holds no job 'nobody': it was never added here, or was removed" in refused.stderr
-    assert ") holds a job 'nobody': it was never added here" in nomad(*command, "nobody").stderr
+    assert "queue 'esi-refresh' has no job 'nobody': it was never added here, or it has been removed" in refused.stderr
+    assert ") has a job 'nobody': it was never added here" in nomad(*command, "nobody").stderr
 
 
-def test_a_job_that_is_about_to_start_does_not_recommend_the_command_that_says_so(
+def test_a_job_that_is_about_to_start_is_explained_without_advice(
     order: Order, access: QueueAccess, working: Any
 ) -> None:
     queue = access.queues.get_queue("shop")
@@ -141,11 +138,13 @@ def test_a_job_that_is_about_to_start_does_not_recommend_the_command_that_says_s
     assert waiting is not None
     with working():
         access.broker.join("shop", timeout=5000)
-        why = explain(patient(access), queue, waiting)
-    assert why == Why("it waits for its turn: places are free, workers live", [f"nomad cancel {job_id} --reason …"])
+        explanation = explain(patient(access), queue, waiting)
+    assert explanation == Explanation(
+        "it waits for its turn: threads are free, and workers are live", [f"nomad cancel {job_id} --reason …"]
+    )
 
 
-def test_a_cancelled_job_is_told_beside_the_failed_ones(
+def test_cancelled_jobs_are_shown_separately_from_failed_ones(
     nomad: Nomad, order: Order, access: QueueAccess, working: Any
 ) -> None:
     queue = access.queues.get_queue("shop")

@@ -1,4 +1,4 @@
-"""Jobs that ended, made by hand, and a broker on the test run's Redis with a worker of our own middleware."""
+"""Ended runs and messages made by hand, and a broker with a worker on the test run's Redis."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from nomad_actors.broker.endings import Ended, Outcome
 
 @pytest.fixture
 def ended() -> Callable[..., Ended]:
-    """`ended(**fields)`: a run of `esi-data-refresh` that completed, but for the given fields."""
+    """`ended(**fields)`: a completed run of `esi-data-refresh`, with the given fields changed."""
 
     def make(**fields: Any) -> Ended:
-        usual = {
+        defaults = {
             "queue": "esi-refresh",
             "actor": "esi-data-refresh",
             "job_id": "6f1c7c1e-1111-4222-8333-444455556666",
@@ -32,7 +32,7 @@ def ended() -> Callable[..., Ended]:
             "error": None,
             "message": None,
         }
-        return Ended(**{**usual, **fields})
+        return Ended(**{**defaults, **fields})
 
     return make
 

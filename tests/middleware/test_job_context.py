@@ -1,4 +1,4 @@
-"""While a job runs, every line its thread writes says which job; afterwards none does."""
+"""Every line that a thread writes while it runs a job names the job; no line does so afterwards."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from nomad_actors.middleware.job_context import JobContext
 
 
 def facts():
-    """Return what a log line written here would say about a job."""
-    tell = JOB_FACTS.get()
-    return tell() if tell else {}
+    """Return the job facts that a log line written here would contain."""
+    read = JOB_FACTS.get()
+    return read() if read else {}
 
 
 class _Skips(dramatiq.Middleware):
@@ -31,7 +31,7 @@ def broker():
 
 @pytest.fixture
 def run(broker):
-    """Run one message and return what was bound inside its actor and, on the same thread, after it."""
+    """Run one message; return it and the facts that its thread had afterwards."""
 
     def run_one(actor, *args, **kwargs):
         after = []
@@ -54,7 +54,7 @@ def run(broker):
     return run_one
 
 
-def test_the_facts_of_the_job_are_bound_and_let_go(broker, run):
+def test_the_facts_of_a_job_are_set_during_its_run_only(broker, run):
     seen = []
     actor = dramatiq.actor(lambda **payload: seen.append(facts()), broker=broker, actor_name="a", queue_name="q")
     sent, after = run(actor, character_id=7, user_id="u")
@@ -62,7 +62,7 @@ def test_the_facts_of_the_job_are_bound_and_let_go(broker, run):
     assert after == {}
 
 
-def test_a_payload_that_is_the_first_argument_is_read_too(broker, run):
+def test_a_payload_may_be_the_first_argument(broker, run):
     seen = []
     actor = dramatiq.actor(lambda data: seen.append(facts()), broker=broker, actor_name="a")
     run(actor, {"character_id": 8})
@@ -70,7 +70,7 @@ def test_a_payload_that_is_the_first_argument_is_read_too(broker, run):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_job_that_raises_leaves_nothing_behind(broker, run):
+def test_a_job_that_raises_leaves_no_facts(broker, run):
     def fail():
         raise ValueError("no")
 
@@ -78,7 +78,7 @@ def test_a_job_that_raises_leaves_nothing_behind(broker, run):
     assert after == {}
 
 
-def test_a_skipped_job_leaves_nothing_behind(broker, run):
+def test_a_skipped_job_leaves_no_facts(broker, run):
     broker.add_middleware(_Skips())
     _, after = run(dramatiq.actor(lambda: None, broker=broker, actor_name="a"))
     assert after == {}

@@ -1,4 +1,4 @@
-"""The end of a run is one line, and the line tells no payload but the character."""
+"""The end of a run is logged in one line, which contains no payload value but the character's id."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from nomad_actors.middleware.job_log import ERROR_CHARACTERS, JobLog
 
 
 @pytest.fixture
-def written():
+def lines():
     return []
 
 
 @pytest.fixture
-def log_of(written):
+def make_log(lines):
     def make(log_format="json", log_level="info"):
-        return JobLog(log_format=log_format, log_level=log_level, write=written.append)
+        return JobLog(log_format=log_format, log_level=log_level, write=lines.append)
 
     return make
 
 
-def test_a_completed_job_in_logfmt(log_of, written, ended, message):
-    log_of("logfmt").report_settled(None, [ended(message=message(character_id=95465499))])
+def test_a_completed_job_in_logfmt(make_log, lines, ended, message):
+    make_log("logfmt").report_settled(None, [ended(message=message(character_id=95465499))])
     assert re.fullmatch(
         r"timestamp=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z level=info module=esi-data-refresh-job "
         r'event="job completed" category=job_metrics queue=esi-refresh actor=esi-data-refresh outcome=completed '
         r"job_id=6f1c7c1e-1111-4222-8333-444455556666 attempt=1 character_id=95465499 "
         r"wait_ms=250.0 duration_ms=600.0\n",
-        "".join(written),
+        "".join(lines),
     )
 
 
-def test_a_failed_job_in_json(log_of, written, ended):
-    log_of().report_settled(None, [ended(outcome=Outcome.FAILED, attempt=3, error='ValueError: "x"\ny')])
-    (line,) = "".join(written).splitlines()
+def test_a_failed_job_in_json(make_log, lines, ended):
+    make_log().report_settled(None, [ended(outcome=Outcome.FAILED, attempt=3, error='ValueError: "x"\ny')])
+    (line,) = "".join(lines).splitlines()
     fields = json.loads(line)
     assert fields.pop("timestamp")
     assert fields == {
@@ -71,64 +71,64 @@ def test_a_failed_job_in_json(log_of, written, ended):
         (Outcome.FAILED, "error"),
     ],
 )
-def test_each_outcome_has_its_level(log_of, written, ended, outcome, level):
-    log_of().report_settled(None, [ended(outcome=outcome)])
-    fields = json.loads("".join(written))
+def test_each_outcome_has_its_level(make_log, lines, ended, outcome, level):
+    make_log().report_settled(None, [ended(outcome=outcome)])
+    fields = json.loads("".join(lines))
     assert (fields["level"], fields["outcome"]) == (level, outcome.value)
 
 
-def test_there_is_one_line_for_each_run(log_of, written, ended):
-    log_of("logfmt").report_settled(None, [ended(job_id=f"j{i}") for i in range(5)])
-    assert re.findall(r"job_id=(\S+)", "".join(written)) == [f"j{i}" for i in range(5)]
+def test_each_run_has_one_line(make_log, lines, ended):
+    make_log("logfmt").report_settled(None, [ended(job_id=f"j{i}") for i in range(5)])
+    assert re.findall(r"job_id=(\S+)", "".join(lines)) == [f"j{i}" for i in range(5)]
 
 
 @pytest.mark.parametrize("log_format", ["logfmt", "json"])
-def test_payload_values_stay_out_of_the_line(log_of, written, ended, message, log_format):
+def test_payload_values_are_not_logged(make_log, lines, ended, message, log_format):
     payload = message(character_id=1, refresh_token="s3cr3t-value", user_id="user-7")
-    log_of(log_format).report_settled(None, [ended(message=payload)])
-    assert "s3cr3t-value" not in written[0]
-    assert "user-7" not in written[0]
+    make_log(log_format).report_settled(None, [ended(message=payload)])
+    assert "s3cr3t-value" not in lines[0]
+    assert "user-7" not in lines[0]
 
 
-def test_only_a_whole_number_counts_as_a_character(log_of, written, ended, message):
-    job_log = log_of("logfmt")
+def test_a_character_id_that_is_no_integer_is_left_out(make_log, lines, ended, message):
+    job_log = make_log("logfmt")
     job_log.report_settled(
         None, [ended(message=message(character_id="x y")), ended(message=message(character_id=True))]
     )
-    assert "character_id" not in "".join(written)
+    assert "character_id" not in "".join(lines)
 
 
 @pytest.mark.parametrize("log_format", ["logfmt", "json"])
-def test_a_token_in_an_error_is_hidden_and_a_long_error_is_cut(log_of, written, ended, log_format):
+def test_a_token_in_an_error_is_hidden_and_a_long_error_is_cut(make_log, lines, ended, log_format):
     error = "SsoError: refresh_token=gEy-8fP2kq0aT1m4ZsBvXw " + "x" * 5_000
-    log_of(log_format).report_settled(None, [ended(outcome=Outcome.FAILED, error=error)])
-    assert "gEy-" not in written[0]
-    assert "[hidden]" in written[0]
-    assert len(written[0]) < ERROR_CHARACTERS + 500
+    make_log(log_format).report_settled(None, [ended(outcome=Outcome.FAILED, error=error)])
+    assert "gEy-" not in lines[0]
+    assert "[hidden]" in lines[0]
+    assert len(lines[0]) < ERROR_CHARACTERS + 500
 
 
 @pytest.mark.parametrize("log_format", ["logfmt", "json"])
-def test_neither_a_huge_error_nor_a_huge_name_makes_a_long_line_or_takes_long(log_of, written, ended, log_format):
+def test_a_huge_error_or_name_is_cut_quickly(make_log, lines, ended, log_format):
     began = time.thread_time()
     for _ in range(20):
-        log_of(log_format).report_settled(
+        make_log(log_format).report_settled(
             None, [ended(outcome=Outcome.FAILED, actor="\U0001f600" * 50_000, error="token-a-" * 100_000)]
         )
     # A filter whose time grew with the square of the text took minutes for one of them.
     assert time.thread_time() - began < 2
-    assert max(len(line.encode()) for line in written) <= LINE_BYTES
+    assert max(len(line.encode()) for line in lines) <= LINE_BYTES
 
 
-def test_the_level_is_obeyed(log_of, written, ended):
-    job_log = log_of(log_level="warning")
+def test_lines_below_the_log_level_are_not_written(make_log, lines, ended):
+    job_log = make_log(log_level="warning")
     job_log.report_settled(None, [ended(), ended(outcome=Outcome.RETRIED)])
-    (line,) = "".join(written).splitlines()
+    (line,) = "".join(lines).splitlines()
     assert json.loads(line)["outcome"] == "retried"
 
 
-def test_a_name_with_quotes_in_it_breaks_no_line(log_of, written, ended):
-    log_of().report_settled(None, [ended(actor='a "b"', queue="c\nd")])
-    assert json.loads("".join(written))["actor"] == 'a "b"'
-    written.clear()
-    log_of("logfmt").report_settled(None, [ended(actor='a "b"', queue="c\nd")])
-    assert "".join(written).count("\n") == 1
+def test_quotes_and_line_breaks_in_names_are_escaped(make_log, lines, ended):
+    make_log().report_settled(None, [ended(actor='a "b"', queue="c\nd")])
+    assert json.loads("".join(lines))["actor"] == 'a "b"'
+    lines.clear()
+    make_log("logfmt").report_settled(None, [ended(actor='a "b"', queue="c\nd")])
+    assert "".join(lines).count("\n") == 1

@@ -1,4 +1,4 @@
-"""Lines are written soon, in order, once, and none is lost at the end."""
+"""Lines are written soon, in order and once, and none is lost when the process ends."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def sink():
 
 @pytest.fixture
 def writer(sink):
-    writer = LineWriter(sink, say_lost=lambda n: f"lost {n}\n", capacity=10)
+    writer = LineWriter(sink, format_lost=lambda n: f"lost {n}\n", capacity=10)
     yield writer
     sink.gate.set()
     writer.close()
 
 
-def test_a_line_lies_no_longer_than_the_docs_say():
+def test_a_line_waits_no_longer_than_the_docs_promise():
     (promised_ms,) = re.findall(r"written by one thread, at most (\d+) ms late", (ROOT / "docs/logs.md").read_text())
     assert int(promised_ms) >= FLUSH_SECONDS * 1000
 
@@ -51,7 +51,7 @@ def test_a_line_is_written_within_a_fraction_of_a_second(writer, sink, wait_unti
     wait_until(lambda: sink.text == "a\n", timeout_seconds=2)
 
 
-def test_lines_that_come_together_are_written_together(writer, sink, wait_until):
+def test_lines_added_together_are_written_together(writer, sink, wait_until):
     writer.open()
     for i in range(8):
         writer.add([f"{i}\n"])
@@ -60,11 +60,11 @@ def test_lines_that_come_together_are_written_together(writer, sink, wait_until)
     assert sink.writes < 8
 
 
-def test_adding_does_not_wait_for_a_slow_reader_and_says_what_was_dropped(writer, sink, wait_until):
+def test_adding_never_blocks_and_dropped_lines_are_counted(writer, sink, wait_until):
     sink.gate.clear()
     writer.open()
     writer.add(["first\n"])
-    wait_until(lambda: not writer._lines)  # the thread stands in the sink now
+    wait_until(lambda: not writer._lines)  # the thread is blocked in the sink now
     began = time.monotonic()
     writer.add([f"{i}\n" for i in range(15)])
     assert time.monotonic() - began < 1
@@ -73,14 +73,14 @@ def test_adding_does_not_wait_for_a_slow_reader_and_says_what_was_dropped(writer
     assert sink.text == "first\n" + "".join(f"{i}\n" for i in range(10)) + "lost 5\n"
 
 
-def test_closing_writes_what_is_left(writer, sink):
+def test_closing_writes_the_remaining_lines(writer, sink):
     writer.open()
     writer.add(["a\n"])
     writer.close()
     assert sink.text == "a\n"
 
 
-def test_before_opening_and_after_closing_lines_are_written_at_once(writer, sink):
+def test_a_closed_writer_writes_directly(writer, sink):
     writer.add(["a\n"])
     assert sink.text == "a\n"
     writer.open()
@@ -89,7 +89,7 @@ def test_before_opening_and_after_closing_lines_are_written_at_once(writer, sink
     assert sink.text == "a\nb\n"
 
 
-def test_it_can_be_opened_again(writer, sink, wait_until):
+def test_a_closed_writer_can_be_opened_again(writer, sink, wait_until):
     for line in ("a\n", "b\n"):
         writer.open()
         writer.add([line])
@@ -103,9 +103,9 @@ from nomad_actors.middleware.line_writer import FLUSH_SECONDS, LineWriter
 from tests.support.processes import ROOT
 
 def run():
-    writer = LineWriter(lambda text: os.write(1, text.encode()), say_lost=str, flush_seconds=60)
+    writer = LineWriter(lambda text: os.write(1, text.encode()), format_lost=str, flush_seconds=60)
     writer.open()
-    writer.add(["last words\\n"])
+    writer.add(["last line\\n"])
     sys.exit(3)
 
 if {child}:
@@ -119,5 +119,7 @@ else:
 
 @pytest.mark.parametrize("child", [False, True], ids=["a program", "a forked worker process"])
 def test_nothing_is_lost_when_the_process_exits(child):
-    done = subprocess.run([sys.executable, "-c", CHILD.format(child=child)], capture_output=True, text=True, timeout=30)
-    assert done.stdout == "last words\n"
+    result = subprocess.run(
+        [sys.executable, "-c", CHILD.format(child=child)], capture_output=True, text=True, timeout=30
+    )
+    assert result.stdout == "last line\n"

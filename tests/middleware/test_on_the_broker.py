@@ -1,4 +1,4 @@
-"""All of the middleware together, on the real broker: what a job did is counted once and logged once."""
+"""All middleware together on the real broker: each run is counted once and logged once."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def job_lines(stream: io.StringIO) -> list[dict]:
     return [fields for fields in map(json.loads, stream.getvalue().splitlines()) if "category" in fields]
 
 
-def test_a_job_that_succeeds_at_its_second_attempt(running, stream, wait_until):
+def test_a_job_that_succeeds_on_its_second_attempt(running, stream, wait_until):
     seen: list[int] = []
 
     def work(character_id: int) -> None:
@@ -76,7 +76,7 @@ def test_a_job_that_succeeds_at_its_second_attempt(running, stream, wait_until):
     assert runs() - before == 2
     totals = broker.totals(["whole-queue"])["whole-queue"]
     assert totals == {("whole-actor", "retried"): 1, ("whole-actor", "completed"): 1}
-    # Dramatiq enqueues a retry as it does a new job; it is the same one.
+    # Dramatiq enqueues a retry like a new job, but it is the same job.
     assert enqueued() - enqueued_before == 1
 
     during = [f for f in map(json.loads, stream.getvalue().splitlines()) if f["event"] == "at work"]
@@ -86,16 +86,17 @@ def test_a_job_that_succeeds_at_its_second_attempt(running, stream, wait_until):
     ]
 
 
-def test_what_was_not_added_is_not_counted_as_enqueued(redis_url):
+def test_a_duplicate_is_not_counted_as_enqueued(redis_url):
     broker = JobBroker(url=redis_url, middleware=middleware_for(Settings(metrics_port=0)))
     work = dramatiq.actor(lambda: None, broker=broker, actor_name="whole-actor", queue_name="whole-queue")
     before = enqueued()
     for _ in range(3):
         work.send_with_options(unique_key="one")
-    same = [(work.message_with_options(unique_key="two"), 0) for _ in range(4)]
-    assert [added.new for added in broker.enqueue_many([*same, (work.message(), 0)])] == [True, *[False] * 3, True]
-    (again,) = broker.enqueue_many([same[0]], once=True)
-    assert not again.new
+    duplicates = [(work.message_with_options(unique_key="two"), 0) for _ in range(4)]
+    added = broker.enqueue_many([*duplicates, (work.message(), 0)])
+    assert [job.new for job in added] == [True, *[False] * 3, True]
+    (repeated,) = broker.enqueue_many([duplicates[0]], once=True)
+    assert not repeated.new
     assert broker.view("whole-queue").counts().waiting == enqueued() - before == 3
     broker.close()
 
@@ -119,20 +120,18 @@ def work(character_id):
 """
 
 
-def test_under_dramatiqs_command_line_every_job_has_its_line_and_the_worker_its_metrics(
-    tmp_path: Path, redis_url, wait_until
-):
+def test_every_job_is_logged_and_counted_under_dramatiqs_own_command(tmp_path: Path, redis_url, wait_until):
     (tmp_path / "cli_worker.py").write_text(WORKER)
-    said = tmp_path / "log"
+    log_file = tmp_path / "log"
     environ = {**os.environ, "REDIS_URL": redis_url, "NOMAD_METRICS_PORT": "0", "LOG_FORMAT": "logfmt"}
     command = [str(Path(sys.executable).with_name("dramatiq")), "cli_worker", "-p", "1", "-t", "4"]
-    with said.open("w") as stderr:
+    with log_file.open("w") as stderr:
         parent = subprocess.Popen(
             [*command, "--path", str(tmp_path), "--skip-logging"], cwd=tmp_path, env=environ, stderr=stderr
         )
     try:
-        wait_until(lambda: "Worker process is ready" in said.read_text(), timeout_seconds=30)
-        (url,) = re.findall(r"url=(\S+/metrics)", said.read_text())
+        wait_until(lambda: "Worker process is ready" in log_file.read_text(), timeout_seconds=30)
+        (url,) = re.findall(r"url=(\S+/metrics)", log_file.read_text())
 
         broker = JobBroker(url=redis_url, middleware=[])
         for number in range(300):
@@ -144,14 +143,14 @@ def test_under_dramatiqs_command_line_every_job_has_its_line_and_the_worker_its_
         broker.declare_queue("cli")
         broker.join("cli", timeout=20_000)
         broker.close()
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            body = answer.read().decode()
+        with urllib.request.urlopen(url, timeout=5) as response:
+            body = response.read().decode()
         assert re.search(r'nomad_job_duration_seconds_count\{actor="cli-actor",queue="cli"\} 300.0', body)
         parent.send_signal(signal.SIGTERM)
         assert parent.wait(20) == 0
     finally:
         parent.kill()
         parent.wait()
-    found = re.findall(r"category=job_metrics .*character_id=(\d+)", said.read_text())
+    found = re.findall(r"category=job_metrics .*character_id=(\d+)", log_file.read_text())
     assert sorted(map(int, found)) == list(range(300))
-    assert all(line.startswith("timestamp=") for line in said.read_text().splitlines() if "level=" in line)
+    assert all(line.startswith("timestamp=") for line in log_file.read_text().splitlines() if "level=" in line)

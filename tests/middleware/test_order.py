@@ -1,4 +1,4 @@
-"""The middleware stands in the order that its reasons demand."""
+"""The middleware is in the documented order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def names():
     return [type(middleware).__name__ for middleware in middleware_for(WITH_SENTRY)]
 
 
-def test_the_order_is_the_one_that_is_written_down(names):
+def test_the_middleware_is_in_the_documented_order(names):
     assert names == [
         "JobContext",
         "Metrics",
@@ -35,26 +35,26 @@ def test_the_order_is_the_one_that_is_written_down(names):
     ]
 
 
-def test_retries_decides_before_sentry_looks_and_the_context_goes_last():
-    told = [type(m) for m in reversed(middleware_for(WITH_SENTRY))]
-    assert told.index(Retries) < told.index(Sentry) < told.index(JobContext)
+def test_after_a_run_retries_comes_before_sentry_and_the_context_last():
+    after_order = [type(m) for m in reversed(middleware_for(WITH_SENTRY))]
+    assert after_order.index(Retries) < after_order.index(Sentry) < after_order.index(JobContext)
 
 
-def test_without_a_dsn_nothing_is_reported():
+def test_without_a_dsn_there_is_no_sentry_middleware():
     assert not [m for m in middleware_for(Settings()) if isinstance(m, Sentry)]
 
 
-def test_two_brokers_share_no_middleware():
+def test_each_broker_gets_new_middleware():
     first, second = middleware_for(Settings()), middleware_for(Settings())
     assert not {map(id, first)} & {map(id, second)}
 
 
-def test_the_settings_are_the_defaults_of_actors_that_say_nothing():
+def test_the_settings_are_the_defaults_of_actors():
     (retries,) = [m for m in middleware_for(Settings(max_retries=3, retry_delay_ms=50)) if isinstance(m, Retries)]
     assert (retries.max_retries, retries.min_backoff) == (2, 50)
 
 
-def test_options_of_dramatiq_and_periodiq_are_legal():
+def test_actors_take_the_options_of_dramatiq_and_periodiq():
     broker = StubBroker(middleware=middleware_for(Settings()))
     expected = {"max_retries", "throws", "time_limit", "max_age", "pipe_target", "on_success", "periodic"}
     assert expected <= broker.actor_options

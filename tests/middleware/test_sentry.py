@@ -1,4 +1,4 @@
-"""A job that failed is reported once, with what happened and without what it carried."""
+"""A failed job is reported once, with its error and without its data."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def fail(running, project):
             local_secret = SECRET  # noqa: F841
             raise error
 
-        # Settled stands first: it is told last, when Sentry has been.
-        listed = [Settled(), Sentry(project.dsn), *(middleware or [Retries(max_retries=max_retries, min_backoff=1)])]
+        # Settled is first, so its after hook runs last, after Sentry's.
+        chain = [Settled(), Sentry(project.dsn), *(middleware or [Retries(max_retries=max_retries, min_backoff=1)])]
         broker = running(
-            listed, lambda b: dramatiq.actor(job, broker=b, actor_name="esi-data-refresh", queue_name="esi-refresh")
+            chain, lambda b: dramatiq.actor(job, broker=b, actor_name="esi-data-refresh", queue_name="esi-refresh")
         )
         sent = broker.get_actor("esi-data-refresh").send(**payload)
         assert settled.wait(10)
@@ -79,7 +79,7 @@ def test_a_failed_job_is_reported_once_after_its_last_attempt(fail, project):
     assert event["contexts"]["job"]["character_id"] == 7
 
 
-def test_neither_payload_nor_local_variables_nor_tokens_are_told(fail, project):
+def test_a_report_has_no_payload_values_local_variables_or_tokens(fail, project):
     fail(ValueError(f"refresh_token={SECRET}"), character_id=7, refresh_token=SECRET, user_id="user-7")
     (event,) = project.events
     assert event["contexts"]["job"]["payload"] == dict.fromkeys(
@@ -87,7 +87,7 @@ def test_neither_payload_nor_local_variables_nor_tokens_are_told(fail, project):
     )
     assert event["exception"]["values"][-1]["value"] == "refresh_token=[hidden]"
     assert "user-7" not in project.text
-    # The test's own source line, which a report quotes, does not contain the value.
+    # The report quotes this test's source; the lines that it quotes do not contain the value.
     assert SECRET not in project.text
 
 
@@ -97,13 +97,13 @@ def test_a_job_that_fails_on_purpose_is_reported_too(fail, project):
     assert event["exception"]["values"][-1]["type"] == "PermanentError"
 
 
-def test_an_exception_that_nobody_decided_on_is_reported(fail, project):
+def test_an_exception_without_a_retries_middleware_is_reported(fail, project):
     fail(ValueError("no Retries here"), middleware=[AgeLimit()])
     (event,) = project.events
     assert event["message"] == "esi-data-refresh failed: ValueError: no Retries here"
 
 
-def test_an_exception_that_cannot_be_printed_is_reported_by_its_class(project):
+def test_an_unprintable_exception_is_reported_by_its_class(project):
     Sentry(project.dsn).before_worker_boot(None, None)
     for make in hostile_exceptions():
         try:
@@ -128,28 +128,28 @@ def test_a_worker_that_ends_itself_is_reported(project):
     assert second["message"] == "this worker cannot go on: its thread nomad-pump has stood still for 60 s"
 
 
-def test_a_job_that_runs_once_more_and_fails_again_is_reported_for_each_run(redis_url, project, wait_until):
-    ran, go_on, told = [], threading.Event(), []
+def test_each_failed_run_of_a_job_id_is_reported(redis_url, project, wait_until):
+    started, release, settled = [], threading.Event(), []
 
-    class Told(dramatiq.Middleware):
+    class Recorder(dramatiq.Middleware):
         def report_settled(self, broker, endings):
-            told.extend(endings)
+            settled.extend(endings)
 
-    broker = JobBroker(url=redis_url, middleware=[Told(), Sentry(project.dsn), Retries(max_retries=0)])
+    broker = JobBroker(url=redis_url, middleware=[Recorder(), Sentry(project.dsn), Retries(max_retries=0)])
 
     @dramatiq.actor(broker=broker)
-    def again(number):
-        ran.append(number)
-        assert number or go_on.wait(10)
+    def failing(number):
+        started.append(number)
+        assert number or release.wait(10)
         raise ValueError(f"run {number}")
 
-    first = again.send(0)
-    # With one thread the second run is asked for together with the first one's end.
+    first = failing.send(0)
+    # With one thread, the worker asks for the second run in the call that settles the first.
     with worker_of(broker, threads=1):
-        wait_until(lambda: ran)
-        broker.enqueue(again.message(1).copy(message_id=first.message_id))
-        go_on.set()
-        wait_until(lambda: len(told) == 2)
+        wait_until(lambda: started)
+        broker.enqueue(failing.message(1).copy(message_id=first.message_id))
+        release.set()
+        wait_until(lambda: len(settled) == 2)
     broker.close()
     sentry_sdk.flush(5)
     assert [event["exception"]["values"][-1]["value"] for event in project.events] == ["run 0", "run 1"]
@@ -180,26 +180,26 @@ def test_a_cancelled_job_is_not_reported(running, project, wait_until):
     )
     sent = broker.get_actor("endless").send()
     assert began.wait(10)
-    broker.view("default").cancel(sent.message_id, "an operator's word")
+    broker.view("default").cancel(sent.message_id, "not needed")
     wait_until(lambda: broker.view("default").counts().failed == 1)
     sentry_sdk.flush(5)
     assert project.events == []
 
 
-def test_a_job_that_says_by_itself_that_it_was_cancelled_has_failed(fail, project):
-    fail(Cancelled("nobody asked"))
+def test_a_job_that_raises_cancelled_itself_has_failed(fail, project):
+    fail(Cancelled("not by an operator"))
     (event,) = project.events
-    assert event["message"] == "esi-data-refresh failed: Cancelled: nobody asked"
+    assert event["message"] == "esi-data-refresh failed: Cancelled: not by an operator"
 
 
-def test_jobs_whose_end_was_refused_are_not_remembered_for_ever(project, ended, message):
+def test_the_memory_of_reported_jobs_is_limited(project, ended, message):
     sentry = Sentry(project.dsn)
     for number in range(10_050):
         lost = dramatiq.MessageProxy(message().copy(message_id=f"lost-{number}"))
         lost.fail()
         sentry.after_process_message(None, lost, exception=ValueError("late"))
     sentry.before_worker_boot(None, None)
-    # One that has just failed and was reported is still known as such, also when it ended otherwise than it looked.
+    # The latest jobs are remembered: each is not reported again, whatever Redis then confirms as its result.
     sentry.after_settle(None, [ended(job_id="lost-10049", outcome=Outcome.FAILED)])
     sentry.after_settle(None, [ended(job_id="lost-10048", outcome=Outcome.RELEASED)])
     sentry.after_settle(None, [ended(job_id="lost-10048", outcome=Outcome.FAILED, error="ValueError: once more")])

@@ -138,7 +138,7 @@ def test_the_last_slot_runs_once_when_all_are_late(queues: Queues, schedules: Sc
     slots = get_job_status(queues, clock, "every-minute")["slots"]
     assert [slot["outcome"] for slot in slots] == ["waiting", "missed", "missed", "missed", "missed", "missed"]
     assert slots[0]["latenessMs"] == 1790_000
-    assert slots[1]["missed"].endswith("late; a later slot runs in its place")
+    assert slots[1]["missed"].endswith("late; a later slot runs instead")
 
 
 def test_all_is_capped_and_the_rest_is_counted(queues: Queues, schedules: Schedules, clock: ManualClock) -> None:

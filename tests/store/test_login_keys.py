@@ -180,7 +180,7 @@ def test_the_command_gives_up_only_the_logins_of_a_lost_key(
     key_file.unlink()
     code, said = forget("12345678", "--yes")
     assert (code, key_id in said) == (2, True)
-    assert forget(key_id, "--yes") == (0, "1 login given up: its player must log in again\n")
+    assert forget(key_id, "--yes") == (0, "1 login discarded: its player must log in again\n")
     store = opened(settings)
     assert store.logins.counts() == {"active": 0, "needs_login": 1}
     store.close()

@@ -1,4 +1,4 @@
-"""One action on many jobs: counted first, then done in short steps that can be stopped, and go on after a crash."""
+"""One action on many jobs, counted first, then done in short steps that can be stopped and continue after a crash."""
 
 from .operation import ACTIONS, MAX_PER_SECOND, Operation, Wish
 from .operations import Operations

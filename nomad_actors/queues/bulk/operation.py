@@ -1,4 +1,4 @@
-"""What a bulk operation is: an action, which jobs it is meant for, and how far it has come."""
+"""A bulk operation: its action, the jobs that it selects, and its progress."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .models import BulkOperation, Meant
 DEFAULT_PER_SECOND = 200
 MAX_PER_SECOND = 5_000
 
-#: By action: the states of jobs that it can be done to. The first of `retry`'s is meant when none is named.
+#: For each action, the states whose jobs it takes. The first one of `retry` is its default.
 ACTIONS: Mapping[str, Sequence[str]] = MappingProxyType(
     {action.value: allowed_names(action) for action in Action if action is not Action.CLEAN}
 )
@@ -23,7 +23,7 @@ ACTIONS: Mapping[str, Sequence[str]] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What an operator wants done to which jobs of a queue, and how many a second at most."""
+    """An action on the jobs of a queue that match a filter, at most so many per second."""
 
     action: str
     sought: JobFilter
@@ -32,9 +32,9 @@ class Wish:
     reason: str = ""
 
     def checked(self) -> Wish:
-        """Return the wish with its states filled in.
+        """Return the request with its states filled in.
 
-        Raises `BadInput` for an action, a state or a rate that is none, and for one that would be meant for everything.
+        Raises `BadInput` if the action, a state or the rate is invalid, or if nothing selects the jobs.
         """
         if self.action not in ACTIONS:
             accepted = list(ACTIONS)
@@ -44,62 +44,63 @@ class Wish:
         if not 1 <= self.per_second <= MAX_PER_SECOND:
             raise BadInput(f"perSecond {self.per_second} is unusable (accepted: 1 to {MAX_PER_SECOND})")
         possible = ACTIONS[self.action]
-        states = self.sought.states or self._meant()
+        states = self.sought.states or self._default_states()
         for state in states:
             if state not in possible:
-                words = ", ".join(possible)
-                said = f"a job that is {state!r:.40} does not {self.action} (accepted: {words})"
-                raise BadInput(said, accepted=possible)
+                allowed = ", ".join(possible)
+                raise BadInput(
+                    f"{self.action} does not take jobs that are {state!r:.40} (accepted: {allowed})", accepted=possible
+                )
         return replace(self, sought=replace(self.sought, states=tuple(states)))
 
-    def _meant(self) -> Sequence[str]:
+    def _default_states(self) -> Sequence[str]:
         possible = ACTIONS[self.action]
         if self.action in (Action.RETRY, Action.PROMOTE):
             return possible[:1]
         if self.sought.fields or self.sought.fingerprint or self.sought.outcomes:
             return possible
-        words = ", ".join(possible)
         raise BadInput(
-            f"say which jobs to {self.action}: a status, an outcome, a field or a fingerprint (statuses: {words})"
+            f"nothing selects the jobs to {self.action}: name a status, an outcome, a field or a fingerprint "
+            f"(accepted statuses: {', '.join(possible)})"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """A bulk operation as it is kept; times in ms since the epoch."""
+    """A bulk operation and its progress; times in ms since the epoch."""
 
     id: str
     queue: str
-    wish: Wish
-    #: running, stopped (by an operator; it can go on) or finished.
+    request: Wish
+    #: running, stopped (by an operator or an error; it can be resumed) or finished.
     state: str
-    #: How many jobs it is for, as far as that was known when it began; and what became of those that were come to.
+    #: The number of jobs when it began, as far as it was known; how many were acted on since, and how many skipped.
     total: int
     done: int = 0
     skipped: int = 0
-    #: Where it goes on.
+    #: The page of jobs that comes next.
     cursor: str | None = None
     created_ms: int = 0
     updated_ms: int = 0
-    #: Who runs it, and until when nobody else does.
+    #: The runner that runs it, and until when no other runner may take it.
     owner: str = ""
     owned_until_ms: int = 0
-    #: Why it stopped by itself.
+    #: The error that stopped it.
     error: str = ""
     revision: int = 0
 
     def shown(self) -> BulkOperation:
         """Return the form that the API and the `nomad` command show."""
-        sought = self.wish.sought
+        sought = self.request.sought
         return BulkOperation.model_construct(
             id=self.id,
             queue_name=self.queue,
-            action=self.wish.action,
+            action=self.request.action,
             state=self.state,
             total=self.total,
             done=self.done,
             skipped=self.skipped,
-            per_second=self.wish.per_second,
+            per_second=self.request.per_second,
             filter=Meant.model_construct(
                 status=list(sought.states),
                 outcome=list(sought.outcomes),
@@ -109,31 +110,39 @@ class Operation:
                 since=sought.since_ms,
                 until=sought.until_ms,
             ),
-            by=self.wish.by,
-            reason=self.wish.reason,
+            by=self.request.by,
+            reason=self.request.reason,
             created_at=self.created_ms,
             updated_at=self.updated_ms,
             error=self.error or None,
         )
 
     def stored(self) -> dict[str, Any]:
-        """Return the form that is kept."""
-        wish = {name: getattr(self.wish, name) for name in Wish.__dataclass_fields__}
-        sought = {name: getattr(self.wish.sought, name) for name in JobFilter.__dataclass_fields__}
-        kept = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {**kept, "wish": {**wish, "sought": {**sought, "fields": dict(self.wish.sought.fields)}}}
+        """Return the form that Redis stores."""
+        sought = self.request.sought
+        stored_filter = {name: getattr(sought, name) for name in JobFilter.__dataclass_fields__}
+        stored_request = {
+            "action": self.request.action,
+            "per_second": self.request.per_second,
+            "by": self.request.by,
+            "reason": self.request.reason,
+            "sought": {**stored_filter, "fields": dict(sought.fields)},
+        }
+        progress = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "request"}
+        return {**progress, "wish": stored_request}
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Operation:
-        """Return the operation that a record tells of; what a newer release wrote beside it is passed over.
+    def of(cls, record: Mapping[str, Any]) -> Operation:
+        """Return the operation that a record stores; fields that only a newer release knows are ignored.
 
-        Raises `ValueError`, `TypeError` or `KeyError` for a record that tells of none.
+        Raises `ValueError`, `TypeError` or `KeyError` if the record is invalid.
         """
-        wish = dict(told["wish"])
-        sought = _known(JobFilter, wish.pop("sought"))
-        sought["states"] = tuple(sought["states"])
-        return cls(**{**_known(cls, told), "wish": Wish(**_known(Wish, wish), sought=JobFilter(**sought))})
+        stored_request = dict(record["wish"])
+        stored_filter = _known(JobFilter, stored_request.pop("sought"))
+        stored_filter["states"] = tuple(stored_filter["states"])
+        request = Wish(**_known(Wish, stored_request), sought=JobFilter(**stored_filter))
+        return cls(**{**_known(cls, record), "request": request})
 
 
-def _known(kind: type[Any], told: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: told[name] for name in kind.__dataclass_fields__ if name in told}
+def _known(kind: type[Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: record[name] for name in kind.__dataclass_fields__ if name in record}

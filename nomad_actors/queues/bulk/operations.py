@@ -1,4 +1,4 @@
-"""The bulk operations of the queues: counted, begun, stopped, gone on with, looked at."""
+"""Counts, begins, stops, resumes and lists the bulk operations of the queues."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from .operation import Operation, Wish
 
 logger = logs.get_logger("nomad_actors.queues.bulk")
 
-#: How many that are finished are kept of each queue, and how many that are stopped.
+#: How many finished operations of each queue are kept, and how many stopped ones.
 KEPT = 50
-#: How long an operation is its runner's after each step.
+#: How long a runner owns an operation after each step.
 OWNED_MS = 10_000
 
 
 class OperationNotFound(JobNotFound):
-    """Raised when a queue has no bulk operation of this id."""
+    """Raised when a queue has no bulk operation with this id."""
 
 
 class Operations:
     """Every queue's bulk operations.
 
-    Every method raises `UnknownQueue` for a queue that does not exist, `Unavailable` when Redis does not answer.
+    Every method raises `UnknownQueue` if the queue does not exist, and `Unavailable` if Redis does not respond.
     """
 
     def __init__(self, queues: Queues) -> None:
         self._queues = queues
 
     def count(self, queue: str, wish: Wish) -> tuple[int, bool]:
-        """Return how many jobs a wish is meant for now, and whether that is exact.
+        """Return how many jobs a request selects now, and whether the number is exact.
 
-        It is not where jobs must be looked at one by one to know: then no more are meant than it says.
+        It is an upper limit, not exact, if jobs must be read one by one to know.
 
-        Raises `BadInput` for a wish that is none.
+        Raises `BadInput` if the request is invalid.
         """
         return self._queues.broker.read(self._reading_count(queue, wish.checked()))[:2]
 
@@ -57,14 +57,14 @@ class Operations:
             and "failed" in sought.states
             and not (sought.fields or sought.fingerprint or sought.outcomes)
         ):
-            # They are failed ones too, and are left alone, as are those that lose every worker.
+            # Cancelled jobs are counted as failed, but are skipped, like those that lost every worker that ran them.
             return max(0, count - snapshot.cancelled), False, snapshot
         return count, exact, snapshot
 
     def begin(self, queue: str, wish: Wish, *, owner: str = "") -> Operation:
-        """Keep a new operation, `owner`'s if one is named; else a runner will take it up.
+        """Save a new operation. It belongs to `owner` if one is named; else any runner takes it.
 
-        Jobs that come into its states from now on are not meant. Raises `BadInput` for a wish that is none.
+        It leaves out jobs that enter its states from now on. Raises `BadInput` if the request is invalid.
         """
         wish = wish.checked()
         book = self._book(queue)
@@ -77,7 +77,7 @@ class Operations:
         operation = Operation(
             id=secrets.token_hex(8),
             queue=queue,
-            wish=replace(wish, sought=replace(wish.sought, entered_by_ms=snapshot.now_ms)),
+            request=replace(wish, sought=replace(wish.sought, entered_by_ms=snapshot.now_ms)),
             state="running",
             total=total,
             created_ms=now_ms,
@@ -101,27 +101,27 @@ class Operations:
         raise OperationNotFound(f"queue {queue!r} has no bulk operation {operation_id[:80]!r}")
 
     def of_queue(self, queue: str) -> list[Operation]:
-        """Return a queue's operations, the newest first."""
+        """Return a queue's operations, newest first."""
         (told,) = self._queues.broker.read_together([self._book(queue).reading()])
         return [] if isinstance(told, WrongKeyType) else _newest_first(queue, told)
 
     def all(self) -> list[Operation]:
-        """Return every queue's operations, the newest first."""
+        """Return the operations of all queues, newest first."""
         told = read_each(self._queues, lambda queue: self._book(queue.name).reading())
         found = [operation for name, of_queue in told.items() for operation in _readable(name, of_queue)]
         return sorted(found, key=_by_age)
 
     def stop(self, queue: str, operation_id: str) -> Operation:
-        """Stop an operation after the step at hand; what it did stays done.
+        """Stop an operation after its current step; what it has done is not undone.
 
-        Raises `OperationNotFound`, `WrongState` for one that does not run.
+        Raises `OperationNotFound`, and `WrongState` if it is not running.
         """
         return self._change(queue, operation_id, expected="running", state="stopped")
 
     def go_on(self, queue: str, operation_id: str, *, owner: str = "") -> Operation:
-        """Let a stopped operation go on where it stopped, as `owner`'s if one is named.
+        """Resume a stopped operation where it stopped. It belongs to `owner` if one is named.
 
-        Raises `OperationNotFound`, `WrongState` for one that is not stopped.
+        Raises `OperationNotFound`, and `WrongState` if it is not stopped.
         """
         return self._change(queue, operation_id, expected="stopped", state="running", owner=owner)
 
@@ -136,7 +136,7 @@ class Operations:
                 return changed
 
     def save(self, operation: Operation) -> Operation | None:
-        """Keep an operation as it is now; return it, None when somebody else has changed it since it was read."""
+        """Save an operation and return it, or None if it has been changed by somebody else since it was read."""
         operation = replace(operation, updated_ms=self._queues.clock.now_ms())
         told = self._book(operation.queue).put(operation.id, operation.stored(), seen=operation.revision)
         return None if told is None else Operation.of(told)
@@ -166,6 +166,6 @@ def _readable(queue: str, told: Mapping[str, Mapping[str, Any]]) -> Iterator[Ope
         try:
             yield Operation.of(record)
         except (ValueError, TypeError, KeyError) as error:
-            # Somebody's hand in Redis: the others go on.
+            # Somebody edited Redis by hand: the other operations continue.
             reason = describe_error(error)
-            logger.error("the record of a bulk operation is rubbish", queue=queue, operation=operation_id, error=reason)
+            logger.error("the record of a bulk operation is invalid", queue=queue, operation=operation_id, error=reason)

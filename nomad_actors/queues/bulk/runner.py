@@ -1,8 +1,8 @@
-"""Runs bulk operations step by step: in the admin's process beside its requests, or in a command's foreground.
+"""Runs bulk operations step by step: on a thread of the admin, or in the foreground of a command.
 
-A step is a page of jobs, acted on in one round trip, and then the record with the cursor of the next page. Whoever runs
-an operation owns it for a while and says so with every step; when it dies, another goes on from the last cursor: jobs
-of the step that was cut off are found in another state then, and passed over.
+A step acts on one page of jobs in one round trip, then saves the operation with the cursor of the next page. A runner
+owns an operation for a limited time, which each step extends. If it dies, another runner continues from the last cursor
+and skips the jobs of the interrupted step, because they are in another state by then.
 """
 
 from __future__ import annotations
@@ -23,33 +23,34 @@ from .operations import OWNED_MS, Operations
 
 logger = logs.get_logger("nomad_actors.queues.bulk")
 
-#: How often a runner looks for operations that nobody runs.
+#: How often a runner looks for operations without an owner.
 LOOK_SECONDS = 1.0
+#: Jobs in one step.
 STEP = 100
 
 
 class Runner:
-    """Takes up operations that nobody runs, and takes a step of each in turn, at its own pace."""
+    """Takes operations that have no owner, and runs a step of each in turn, at the rate of each."""
 
     def __init__(self, queues: Queues) -> None:
         self._queues = queues
         self._operations = Operations(queues)
-        #: The owner of what it runs.
+        #: The owner of the operations that it runs.
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        #: By id: what it runs as it was saved last, and from when on it may take its next step.
+        #: By id: the operation as last saved, and when its next step is due.
         self._running: dict[str, tuple[Operation, float]] = {}
         self._look_mono = 0.0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Look for operations from now on, in a thread of its own."""
-        # Made here, and not before the admin's server forks: Python takes one that was for ended.
+        """Run operations on a new thread until `close`."""
+        # The thread is made here, after the admin's server has forked: a fork does not copy threads.
         self._thread = threading.Thread(target=self._run, name="nomad-bulk", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop after the step at hand; what is not finished is anybody's at once, and goes on later."""
+        """Stop after the current step, and release unfinished operations so that another runner can take them."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
@@ -59,11 +60,11 @@ class Runner:
             try:
                 self._round()
             except Unavailable:
-                # Redis is away; who asks the admin is told. It goes on when Redis is back.
+                # Redis is down, and the admin reports that. Continue when it is back.
                 self._stop.wait(LOOK_SECONDS)
             except Exception:
                 logger.error("the runner of bulk operations failed", exc_info=True)
-                # What it ran may be what fails: it is taken up again when it is nobody's.
+                # An operation may have caused it: drop all. They are taken again when their ownership expires.
                 self._running.clear()
                 self._stop.wait(LOOK_SECONDS)
         self._release()
@@ -73,7 +74,7 @@ class Runner:
             try:
                 self._operations.save(replace(operation, owner="", owned_until_ms=0))
             except Unavailable:
-                # What cannot be given up now is another's when we have said nothing for a while.
+                # Operations that cannot be released now can be taken by others when our ownership expires.
                 return
 
     def _idle_seconds(self) -> float:
@@ -81,10 +82,10 @@ class Runner:
         return max(0.0, min(due_mono, self._look_mono) - time.monotonic())
 
     def _round(self) -> None:
-        """Look for operations when it is time, then take one step of each that may take one."""
+        """Look for operations if that is due, then run one step of each operation whose step is due."""
         now_mono = time.monotonic()
         if now_mono >= self._look_mono:
-            self._take_up(now_mono)
+            self._take_free(now_mono)
             self._look_mono = now_mono + LOOK_SECONDS
         for operation, due_mono in sorted(self._running.values(), key=lambda each: each[1]):
             if due_mono <= now_mono and not self._stop.is_set():
@@ -95,32 +96,33 @@ class Runner:
                 else:
                     del self._running[operation.id]
 
-    def _take_up(self, now_mono: float) -> None:
+    def _take_free(self, now_mono: float) -> None:
         now_ms = self._queues.clock.now_ms()
         for operation in reversed(self._operations.all()):
-            is_free = operation.state == "running" and operation.owned_until_ms < now_ms
-            if is_free and operation.id not in self._running:
-                held = self._operations.save(self._owned(operation))
-                if held is not None:
-                    self._running[operation.id] = held, now_mono
+            has_no_owner = operation.state == "running" and operation.owned_until_ms < now_ms
+            if has_no_owner and operation.id not in self._running:
+                owned = self._operations.save(self._owned(operation))
+                if owned is not None:
+                    self._running[operation.id] = owned, now_mono
 
-    def run(self, operation: Operation, tell: Callable[[Operation], None] = lambda _: None) -> Operation:
-        """Run an operation to its end, or until somebody stops it or takes it over; return it as it then is.
+    def run(self, operation: Operation, report: Callable[[Operation], None] = lambda _: None) -> Operation:
+        """Run an operation until it ends, is stopped or is taken over; return its last state.
 
-        Raises `Unavailable` when Redis does not answer: it goes on later.
+        `report` is called with the operation before each step and at the end.
+
+        Raises `Unavailable` if Redis does not respond: another runner continues later.
         """
-        held = self._operations.save(self._owned(operation))
-        latest = held or self._operations.get(operation.queue, operation.id)
+        latest = self._operations.save(self._owned(operation)) or self._operations.get(operation.queue, operation.id)
         while self._is_ours(latest) and not self._stop.is_set():
-            tell(latest)
+            report(latest)
             before, latest = latest, self._advance(latest)
             if self._is_ours(latest):
                 self._stop.wait(_seconds_between(before, latest))
-        tell(latest)
+        report(latest)
         return latest
 
     def _advance(self, operation: Operation) -> Operation:
-        """Take one step of an operation that is ours; return it as it then is."""
+        """Run one step of an operation that we own, and save the result."""
         try:
             stepped = self._step(operation)
         except Unavailable:
@@ -128,10 +130,10 @@ class Runner:
         except NomadError as error:
             logger.error("a bulk operation stopped", operation=operation.id, error=str(error))
             stepped = replace(operation, state="stopped", owner="", owned_until_ms=0, error=str(error))
-        return self._operations.save(stepped) or self._after_another(operation, stepped)
+        return self._operations.save(stepped) or self._merged(operation, stepped)
 
-    def _after_another(self, operation: Operation, stepped: Operation) -> Operation:
-        """Return the operation as somebody else has left it; our last step still counts where nobody took another."""
+    def _merged(self, operation: Operation, stepped: Operation) -> Operation:
+        """Return the operation as somebody else changed it, plus our last step if nobody has run another step since."""
         latest = self._operations.get(operation.queue, operation.id)
         if not latest.owner and latest.cursor == operation.cursor and latest.done == operation.done:
             counted = replace(latest, done=stepped.done, skipped=stepped.skipped, cursor=stepped.cursor)
@@ -145,15 +147,15 @@ class Runner:
         return replace(operation, owner=self.name, owned_until_ms=self._queues.clock.now_ms() + OWNED_MS)
 
     def _step(self, operation: Operation) -> Operation:
-        wish = operation.wish
+        request = operation.request
         queue = self._queues.get_queue(operation.queue)
-        count = min(STEP, wish.per_second)
+        count = min(STEP, request.per_second)
         done, skipped, cursor = queue.act_on_page(
-            wish.action,
-            wish.sought,
+            request.action,
+            request.sought,
             limit=count,
             cursor=operation.cursor,
-            reason=_reason(wish),
+            reason=_reason(request),
         )
         stepped = replace(operation, done=operation.done + done, skipped=operation.skipped + skipped, cursor=cursor)
         if cursor is None:
@@ -164,13 +166,13 @@ class Runner:
         return self._owned(stepped)
 
 
-def _reason(wish: Wish) -> str:
-    """Return what is kept with the jobs that are cancelled: why, and by whom."""
-    if not wish.by:
-        return wish.reason
-    return f"{wish.reason} (by {wish.by})" if wish.reason else f"cancelled by {wish.by}"
+def _reason(request: Wish) -> str:
+    """Return the reason to store with cancelled jobs, which includes who cancelled them."""
+    if not request.by:
+        return request.reason
+    return f"{request.reason} (by {request.by})" if request.reason else f"cancelled by {request.by}"
 
 
 def _seconds_between(before: Operation, stepped: Operation) -> float:
-    """Return how long an operation waits after a step, so that its pace is kept."""
-    return (stepped.done - before.done) / stepped.wish.per_second
+    """Return the pause after a step that keeps the operation to its rate."""
+    return (stepped.done - before.done) / stepped.request.per_second

@@ -1,4 +1,4 @@
-"""How a payload travels: checked when its job type is declared, written into a message, and read back from it."""
+"""Payloads: their types are checked when a job type is declared, their values are written to messages and read back."""
 
 from .codec import PayloadCodec
 from .reasons import MAX_LEVELS

@@ -1,4 +1,4 @@
-"""Where a payload that was read back differs from the one that was sent."""
+"""Finds where a payload that was read back differs from the one that was sent."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pydantic import BaseModel
 
 Path = tuple[str, ...]
 
-#: Values of these types are the same if they are equal; most are of these.
+#: Types whose values are the same if they are equal. Most values have one of them.
 SIMPLE = frozenset({str, int, bool, bytes, type(None)})
 
 
 class Difference(NamedTuple):
-    """The first value that did not arrive as it was sent."""
+    """The first value that did not arrive unchanged."""
 
     path: Path
     sent: object
@@ -23,9 +23,9 @@ class Difference(NamedTuple):
 
 
 def difference(sent: object, arrived: object, path: Path = ()) -> Difference | None:
-    """Return where `arrived` is not what was `sent`, types included; None if it is the same everywhere.
+    """Return the first difference between `sent` and `arrived`, types included, or None.
 
-    Python calls 1, 1.0 and True equal, and no NaN equal to itself: here it is the other way round.
+    Unlike in Python, 1, 1.0 and True differ, and NaN equals NaN.
     """
     if isinstance(sent, BaseModel):
         parts = _attributes(sent, arrived, type(sent).model_fields)
@@ -66,7 +66,6 @@ def _of_lists(sent: Sequence[Any], arrived: Any, path: Path) -> Difference | Non
 
 
 def _first(sent: object, arrived: object, parts: Iterable[tuple[str, Any, Any]], path: Path) -> Difference | None:
-    """Return the first difference among the parts of two values of one type."""
     if type(sent) is not type(arrived):
         return Difference(path, sent, arrived)
     for name, one, other in parts:
@@ -89,6 +88,6 @@ def _typed(values: Iterable[Any]) -> Iterable[tuple[type, Any]]:
 def _is_same(sent: Any, arrived: Any) -> bool:
     if isinstance(sent, float) and isinstance(arrived, float) and sent != sent:
         return arrived != arrived
-    # An enum's text is that text, and a default of 0 for a float is 0.0; but True is no 1, though Python says so.
+    # A text enum equals its text, and a default of 0 for a float equals 0.0. Unlike in Python, True does not equal 1.
     is_kin = isinstance(sent, type(arrived)) or (isinstance(sent, int) and isinstance(arrived, float))
     return (type(sent) is type(arrived) or (is_kin and not isinstance(sent, bool))) and bool(sent == arrived)

@@ -1,4 +1,4 @@
-"""Sentences about what is wrong with a payload: which value, and why; whatever the value's own code does."""
+"""Error messages about a payload: which value is wrong, and why. They do not fail when the value's own code does."""
 
 from __future__ import annotations
 
@@ -12,67 +12,67 @@ from ...logs.foreign_text import came_from_outside, describe_error, short_repr, 
 from ...logs.json_text import levels
 from ...logs.redaction import shortened
 
-#: Lists and objects within one another; pydantic reads a few more from JSON.
+#: How deep lists and objects may be nested; pydantic reads a few more levels from JSON.
 MAX_LEVELS = 190
 _SHOWN_CHARS = 80
 _ERROR_CHARS = 200
-#: A validator's words name what is accepted, say all endpoints.
+#: A validator's message may list all allowed values, such as all endpoints.
 _WHY_CHARS = 2_000
-#: Of one payload.
+#: In the message about one payload.
 _MAX_REASONS = 20
 
 
-def reasons_of(error: BaseException) -> list[str]:
-    """Return why a payload is refused whose validation raised this error."""
+def error_messages(error: BaseException) -> list[str]:
+    """Return why a payload is refused, given the error that its validation raised."""
     if type(error) is ValidationError:
-        return invalid(error)
-    return [f"payload: its own code failed ({described(error)})"]
+        return field_messages(error)
+    return [f"payload: its own code failed ({describe(error)})"]
 
 
-def invalid(error: ValidationError) -> list[str]:
-    """Return what is wrong with each field."""
+def field_messages(error: ValidationError) -> list[str]:
+    """Return one message for each wrong field."""
     try:
-        return _invalid(error)
+        return _field_messages(error)
     except BaseException as raised:
-        # A validator's own error is asked for its text only here.
+        # The text of a validator's own error is requested only here.
         if came_from_outside(raised):
             raise
-        return [f"payload: its own code failed (the text of a validator's error: {described(raised)})"]
+        return [f"payload: its own code failed (the text of a validator's error: {describe(raised)})"]
 
 
-def _invalid(error: ValidationError) -> list[str]:
+def _field_messages(error: ValidationError) -> list[str]:
     found = error.errors(include_url=False, include_context=False)
     reasons = []
     for each in found[:_MAX_REASONS]:
-        name, why = name_of(tuple(map(str, each["loc"]))), shortened(each["msg"], _WHY_CHARS)
-        reasons.append(f"{name}: {why} (got {shown(each.get('input'))})")
+        name, why = path_text(tuple(map(str, each["loc"]))), shortened(each["msg"], _WHY_CHARS)
+        reasons.append(f"{name}: {why} (got {short_text(each.get('input'))})")
     return reasons if len(found) <= _MAX_REASONS else [*reasons, f"and {len(found) - _MAX_REASONS} more"]
 
 
-def name_of(path: tuple[str, ...]) -> str:
-    """Return how a value inside a payload is called, bounded: keys are the caller's."""
+def path_text(path: tuple[str, ...]) -> str:
+    """Return the path of a value inside a payload as text, shortened: the caller chooses the keys."""
     return shortened(".".join(path), _ERROR_CHARS) or "payload"
 
 
-def shown(value: object) -> str:
-    """Return a value for a sentence, bounded; its `repr` is foreign code, and may fail."""
+def short_text(value: object) -> str:
+    """Return a value's `repr`, shortened. It is foreign code, and may fail."""
     return short_repr(value, _SHOWN_CHARS).encode(errors="backslashreplace").decode()
 
 
-def described(error: BaseException) -> str:
-    """Return an error's class and words, bounded; its `str` is foreign code, and may fail."""
+def describe(error: BaseException) -> str:
+    """Return an error's class and text, shortened. Its `str` is foreign code, and may fail."""
     return describe_error(error, _ERROR_CHARS)
 
 
-def unwritable(payload: BaseModel, error: BaseException) -> str:
-    """Return which value has no form in a message, and why."""
+def describe_unwritable(payload: BaseModel, error: BaseException) -> str:
+    """Return which value cannot be written to a message, and why."""
     for name, part in _parts(payload):
         if levels(part, MAX_LEVELS) == MAX_LEVELS:
             return f"{name}: nested too deeply (accepted: up to {MAX_LEVELS} levels)"
     path, value = _first_unwritable(payload)
     if isinstance(value, float):
-        return f"{name_of(path)}: {value} is no number that JSON has (accepted: finite numbers)"
-    return f"{name_of(path)}: {shown(value)} has no form in JSON ({described(error)})"
+        return f"{path_text(path)}: {value} is not a number in JSON (accepted: finite numbers)"
+    return f"{path_text(path)}: {short_text(value)} cannot be written as JSON ({describe(error)})"
 
 
 def _first_unwritable(value: object) -> tuple[tuple[str, ...], object]:

@@ -1,8 +1,8 @@
-"""What a payload's schema says of its way through JSON: what can never arrive, and what always does.
+"""Finds out from a payload's schema which fields JSON can never represent, and which it always represents unchanged.
 
-pydantic's core schema is walked, since it names what annotations hide: serializers, exclusions, extra fields at any
-depth. `refusals` finds what no value could survive; `values_of` proves of some payloads that every value does. What
-lies between is checked value by value (`codec`).
+It reads pydantic's core schema, since annotations do not show serializers, exclusions and extra fields at any depth.
+`unsendable_fields` finds fields whose values can never arrive unchanged; `values_of` recognizes payloads whose values
+always do. All other payloads are checked value by value (`codec`).
 """
 
 from __future__ import annotations
@@ -15,59 +15,59 @@ from pydantic import BaseModel, RootModel
 
 Schema = Mapping[str, Any]
 
-#: Kinds of value that have no JSON form of their own.
+#: Kinds of values that JSON cannot represent.
 _NO_JSON = {
-    "is-instance": "an object without a JSON form",
+    "is-instance": "an object that JSON cannot represent",
     "is-subclass": "a class",
     "callable": "a function",
-    "generator": "an iterator, which can be read once only",
+    "generator": "an iterator, which can be read only once",
     "arguments": "a function's arguments",
     "arguments-v3": "a function's arguments",
 }
-#: Keys of an object in JSON are text: these cannot be told apart from it when they are read.
+#: Keys of JSON objects are text: keys of these types would be read back as text.
 _NO_KEYS = ("tuple", "list", "set", "frozenset", "dict", "model", "dataclass", "typed-dict", "call")
-#: What JSON has itself; anything else is at best a text that stands for it.
+#: Types of JSON itself; JSON represents values of other types as text at best.
 _SCALARS = ("str", "int", "bool", "none", "float", "literal", "nullable", "union", "default")
 _TIMES = ("date", "datetime")
 _VALIDATORS = ("function-before", "function-after", "function-wrap")
-#: How a schema is described rather than what it holds.
+#: Keys of a schema that hold no schemas of fields.
 _ASIDE = ("metadata", "serialization", "config", "computed_fields", "cls", "default", "expected")
 
 
-def refusals(payload: type[BaseModel]) -> list[str]:
-    """Return why a payload's values could not arrive as they were sent, one sentence a field; empty when they can."""
+def unsendable_fields(payload: type[BaseModel]) -> list[str]:
+    """Return for each field why its values cannot arrive unchanged; empty if all can."""
     if issubclass(payload, RootModel):
-        return [f"{payload.__name__} is a RootModel: a job's data is an object with named fields"]
+        return [f"{payload.__name__} is a RootModel, but a job's data must be an object with named fields"]
     if not payload.__pydantic_complete__ and not payload.model_rebuild(raise_errors=False):
-        return [f"{payload.__name__} is not fully defined: the names in its annotations must exist by now"]
+        return [f"{payload.__name__} is not fully defined: a name in its annotations does not exist"]
     found = [
-        "self: a field of this name cannot be passed to an actor; call it something else"
+        "self: a field with this name cannot be passed to an actor; rename it"
         for name in payload.model_fields
         if name == "self"
     ]
-    return list(dict.fromkeys([*found, *_refusals(payload.__pydantic_core_schema__, (), has_form=False)]))
+    return list(dict.fromkeys([*found, *_problems(payload.__pydantic_core_schema__, (), has_serializer=False)]))
 
 
 class Values(Enum):
-    """What is known of the values that a payload holds, before there are any."""
+    """What the schema of a payload says about all its values."""
 
-    #: JSON's own, and nothing of the payload's changes them: each arrives as it was sent.
+    #: JSON values that the payload's own code does not change: each arrives unchanged.
     PLAIN = 1
-    #: JSON's own, or a text that stands for a time; its validators may change them.
+    #: JSON values, or times written as text; validators of the payload may change them.
     SIMPLE = 2
     ANY = 3
 
 
 def values_of(payload: type[BaseModel]) -> Values:
-    """Return what is known of the values of a payload."""
-    if _holds(payload.__pydantic_core_schema__, payload, _SCALARS):
+    """Return what the schema of a payload says about its values."""
+    if _has_only(payload.__pydantic_core_schema__, payload, _SCALARS):
         return Values.PLAIN
-    is_simple = _holds(payload.__pydantic_core_schema__, payload, (*_SCALARS, *_TIMES, *_VALIDATORS))
+    is_simple = _has_only(payload.__pydantic_core_schema__, payload, (*_SCALARS, *_TIMES, *_VALIDATORS))
     return Values.SIMPLE if is_simple else Values.ANY
 
 
-def _holds(root: Schema, payload: type[BaseModel], kinds: tuple[str, ...]) -> bool:
-    """Return True if a payload's fields are of these kinds alone, and nothing writes them but pydantic."""
+def _has_only(root: Schema, payload: type[BaseModel], kinds: tuple[str, ...]) -> bool:
+    """Return True if a payload's fields are all of these kinds, and only pydantic serializes them."""
     while root["type"] in _VALIDATORS and root["type"] in kinds and "serialization" not in root:
         root = root["schema"]
     fields: Schema = root.get("schema", {})
@@ -91,53 +91,55 @@ def _is_of(schema: Schema, kinds: tuple[str, ...], finite: bool) -> bool:
     if kind == "literal":
         return all(type(value) in (str, int, bool, type(None)) for value in schema["expected"])
     if kind == "union":
-        # The first that fits may not be the one that was sent.
+        # In that mode, the first choice that fits may not be the one that was sent.
         choices = map(_choice, schema["choices"])
         return schema.get("mode") != "left_to_right" and all(_is_of(choice, kinds, finite) for choice in choices)
     return "schema" not in schema or _is_of(schema["schema"], kinds, finite)
 
 
 def _choice(choice: Any) -> Schema:
-    """Return a union's choice; it may come with a label."""
+    # A choice may come with a label.
     found: Schema = choice[0] if isinstance(choice, tuple) else choice
     return found
 
 
-def _refusals(schema: Schema, path: tuple[str, ...], *, has_form: bool) -> Iterator[str]:
-    """Yield what is wrong at and below a node; with `has_form` its values are written by a serializer above it."""
+def _problems(schema: Schema, path: tuple[str, ...], *, has_serializer: bool) -> Iterator[str]:
+    """Yield what is wrong at and below a node. With `has_serializer`, a serializer above it writes its values."""
     name = ".".join(path) or "the payload"
     kind = schema["type"]
-    form: Schema = schema.get("serialization") or {}
-    if _hides(form):
-        yield f"{name}: a secret would stand in Redis in plain text; pass what it can be looked up by"
+    serializer: Schema = schema.get("serialization") or {}
+    if _hides_secrets(serializer):
+        yield f"{name}: a secret would be stored in Redis in plain text; pass a key to look it up by instead"
         return
     if schema.get("serialization_exclude"):
         yield f"{name}: exclude=True keeps the field out of the message"
     if schema.get("custom_init"):
-        yield f"{name}: {schema['cls'].__name__}.__init__ would keep unknown fields from being refused or ignored"
+        yield f"{name}: {schema['cls'].__name__}.__init__ hides unknown fields, which must be refused or ignored"
     if "allow" in (schema.get("extra_behavior"), schema.get("config", {}).get("extra_fields_behavior")):
-        yield f'{name}: extra="allow" cannot be told from a misspelt field; declare a field of type dict'
+        yield f'{name}: extra="allow" accepts misspelt fields; declare a field of type dict instead'
     if kind == "dict" and schema.get("keys_schema", {}).get("type") in _NO_KEYS:
-        yield f"{name}: keys of type {schema['keys_schema']['type']} become text in JSON; use a list of pairs"
-    has_form = has_form or bool(form)
-    if kind in _NO_JSON and not has_form:
+        yield f"{name}: keys of type {schema['keys_schema']['type']} become text in JSON; use a list of pairs instead"
+    has_serializer = has_serializer or bool(serializer)
+    if kind in _NO_JSON and not has_serializer:
         yield f"{name}: {_NO_JSON[kind]} cannot be put into a message"
     for step, inner in _inner(schema):
-        # What Python takes beside JSON has a form of its own kind when it is written.
-        yield from _refusals(inner, (*path, *step), has_form=has_form or kind in ("json-or-python", "lax-or-strict"))
+        # These kinds have one schema for Python and one for JSON; pydantic serializes them itself.
+        yield from _problems(
+            inner, (*path, *step), has_serializer=has_serializer or kind in ("json-or-python", "lax-or-strict")
+        )
 
 
-def _hides(form: Schema) -> bool:
+def _hides_secrets(serializer: Schema) -> bool:
     """Return True for the serializer of pydantic's `SecretStr`, `SecretBytes` and `Secret`."""
-    function = form.get("function")
+    function = serializer.get("function")
     return getattr(function, "__module__", "") == "pydantic.types" and "secret" in getattr(function, "__name__", "")
 
 
 def _inner(schema: Schema) -> Iterator[tuple[tuple[str, ...], Schema]]:
-    """Yield the schemas directly inside of one, each with the field's name where it is a field's."""
+    """Yield the schemas directly inside a schema, with the field's name if it is a field's."""
     for key, value in schema.items():
         if key == "fields":
-            # By name; a dataclass lists its arguments, and itself names them only.
+            # A model maps names to fields; a dataclass lists its fields. Other lists contain only names.
             named = (
                 value.items() if isinstance(value, Mapping) else [(f["name"], f) for f in value if isinstance(f, dict)]
             )
@@ -147,9 +149,9 @@ def _inner(schema: Schema) -> Iterator[tuple[tuple[str, ...], Schema]]:
 
 
 def _schemas_in(value: object) -> list[Schema]:
-    """Return the schemas that a key of another holds: one, a list of them, or one by each tag."""
+    """Return the schemas in a value of another schema, which is a schema, a list of them, or maps tags to them."""
     if isinstance(value, Mapping) and isinstance(value.get("type"), str):
         return [value]
-    held = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    choices = [_choice(each) for each in held]
+    values = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    choices = [_choice(each) for each in values]
     return [each for each in choices if isinstance(each, Mapping) and "type" in each]

@@ -1,10 +1,10 @@
 """Cron expressions: when a schedule is due, in any time zone.
 
-Three parts: our grammar, which names the field that is wrong and understands `fri-mon`, `22-2` and names in any case;
-cronsim, which walks through the wall clock times that match; and the step from wall clock times to instants. That last
-step is ours because cronsim loses or doubles slots where clocks change by half an hour or at midnight (Lord Howe,
-Beirut, Cairo, Havana). Across a change of the clocks it follows Vixie cron: a fixed hour that does not exist runs when
-the gap ends and one that occurs twice runs once; `*` and stepped hours follow elapsed time.
+It has three parts. Our grammar names the field that is wrong and understands `fri-mon`, `22-2` and names in any case.
+cronsim finds the wall clock times that match. Our own code turns wall clock times into instants, because cronsim loses
+or doubles slots where clocks change by half an hour or at midnight (Lord Howe, Beirut, Cairo, Havana). When the clocks
+change, it behaves like Vixie cron: a fixed hour that does not exist runs when the gap ends, and one that occurs twice
+runs once; `*` and stepped hours follow elapsed time.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _MACROS = {
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _TWO_DAYS = timedelta(days=2)
-#: Longer than any that lists every minute.
+#: In characters. An expression that lists every minute is shorter.
 MAX_LENGTH = 1000
 
 
@@ -61,40 +61,40 @@ class _Field:
     low: int
     high: int
     names: Sequence[str] = ()
-    #: What the first of `names` stands for.
+    #: The value of the first of `names`.
     first: int = 0
 
     @property
     def cycle(self) -> int:
-        """How many different values there are; as a day of the week, 7 is Sunday once more."""
+        """The number of different values; both 0 and 7 are Sunday."""
         return len(self.names) or self.high - self.low + 1
 
-    def number(self, text: str) -> int:
+    def parse_value(self, text: str) -> int:
         if text.lower() in self.names:
             return self.names.index(text.lower()) + self.first
         if re.fullmatch(r"[0-9]{1,2}", text) and self.low <= int(text) <= self.high:
             return int(text)
         named = f" or {self.names[0]} to {self.names[-1]}" if self.names else ""
-        raise BadInput(f"{text!r} in the field {self.name} is not accepted: {self.low} to {self.high}{named}")
+        raise BadInput(f"{text!r} in the field {self.name} is invalid (accepted: {self.low} to {self.high}{named})")
 
-    def plain(self, text: str) -> str:
-        """Return the field without names and ranges: numbers, and the terms with `*`, whose place has a meaning."""
-        return ",".join(map(self._plain_term, text.split(",")))
+    def normalize(self, text: str) -> str:
+        """Return the field without names and ranges: only numbers, and terms with `*` unchanged."""
+        return ",".join(map(self._normalize_term, text.split(",")))
 
-    def _plain_term(self, term: str) -> str:
+    def _normalize_term(self, term: str) -> str:
         span, slash, step_text = term.partition("/")
         step = 1
         if slash:
             if not re.fullmatch(r"[0-9]{1,3}", step_text) or int(step_text) == 0:
-                raise BadInput(f"step {step_text!r} in the field {self.name} is not accepted: a number from 1")
+                raise BadInput(f"step {step_text!r} in the field {self.name} is invalid (accepted: 1 to 999)")
             step = int(step_text)
         if span == "*":
             return f"*/{step}" if slash else "*"
         start_text, dash, end_text = span.partition("-")
-        start = self.number(start_text)
-        end = self.number(end_text) if dash else self.high if slash else start
+        start = self.parse_value(start_text)
+        end = self.parse_value(end_text) if dash else self.high if slash else start
         if start > end:
-            # `fri-mon`, `22-2`: on past the end of the week or the day.
+            # `fri-mon`, `22-2`: the range continues past the end of the week or the day.
             end += self.cycle
         values = range(start, end + 1, step)
         return ",".join(str(value if value <= self.high else value - self.cycle) for value in values)
@@ -111,36 +111,35 @@ _FIELDS = (
 
 @dataclass(frozen=True)
 class Cron:
-    """A parsed expression of five fields."""
+    """A parsed cron expression."""
 
     text: str
-    #: The five fields as cronsim reads them.
-    plain: str
+    #: The five fields in the form that cronsim takes.
+    normalized: str
 
     @property
-    def elapsing_hours(self) -> bool:
-        """Whether the hours follow elapsed time: `*` and steps of it."""
-        return self.plain.split()[1].startswith("*")
+    def hours_follow_elapsed_time(self) -> bool:
+        """Whether the hours follow elapsed time: they are `*` or steps of it."""
+        return self.normalized.split()[1].startswith("*")
 
     def after(self, instant: datetime, zone: ZoneInfo) -> Iterator[datetime]:
-        """Yield the due instants after `instant`, in UTC and in order; ends when none comes within fifty years."""
+        """Yield the due instants after `instant`, in UTC and in order, until none follows within fifty years."""
         local = instant.astimezone(zone).replace(tzinfo=None)
         if (instant - _TWO_DAYS).astimezone(zone).utcoffset() != instant.astimezone(zone).utcoffset():
-            # Back to yesterday: a gap may have pushed its last slot into today.
+            # Start from yesterday: a gap may have moved its last slot into today.
             local = datetime(local.year, local.month, local.day) - timedelta(days=1, seconds=1)
         last = instant
-        for day, walls in itertools.groupby(CronSim(self.plain, local), key=datetime.date):
-            for due in self._dues(day, walls, zone):
+        for day, walls in itertools.groupby(CronSim(self.normalized, local), key=datetime.date):
+            for due in self._due_instants(day, walls, zone):
                 if due > last:
                     yield due
                     last = due
 
-    def _dues(self, day: date, walls: Iterator[datetime], zone: ZoneInfo) -> Iterable[datetime]:
-        """Return the instants of one day's wall clock times, in order."""
+    def _due_instants(self, day: date, walls: Iterator[datetime], zone: ZoneInfo) -> Iterable[datetime]:
         offset = _steady_offset(day, zone)
         if offset is not None:
             return (wall.replace(tzinfo=UTC) - offset for wall in walls)
-        # Where an hour occurs twice, its first occurrence goes before the second of an earlier one.
+        # Sorted: where an hour occurs twice, its first pass comes before the second pass of an earlier wall clock time.
         return sorted({each for wall in walls for each in self._instants(wall, zone)})
 
     def _instants(self, wall: datetime, zone: ZoneInfo) -> list[datetime]:
@@ -149,21 +148,21 @@ class Cron:
         if first == second:
             return [first]
         exists = first.astimezone(zone).replace(tzinfo=None) == wall
-        if self.elapsing_hours:
+        if self.hours_follow_elapsed_time:
             return [first, second] if exists else []
-        # In a gap the two readings stand on either side of it.
+        # In a gap, fold 0 and fold 1 give instants on either side of it.
         return [first] if exists else [_gap_end(second, first, zone)]
 
 
 def _steady_offset(day: date, zone: ZoneInfo) -> timedelta | None:
-    """Return a day's distance from UTC; None when the clocks change on it or right beside it."""
+    """Return a day's offset from UTC, or None if the clocks change on that day or close to it."""
     midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
     offsets = {(midnight + timedelta(hours=hours)).utcoffset() for hours in (-3, 0, 12, 24, 27)}
     return offsets.pop() if len(offsets) == 1 else None
 
 
 def _gap_end(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
-    """Return the first minute with the later offset between two instants."""
+    """Return the first minute between two instants that has the offset of the later one."""
     offset = after.astimezone(zone).utcoffset()
     while after - before > timedelta(minutes=1):
         middle = before + timedelta(minutes=(after - before) // timedelta(minutes=2))
@@ -177,9 +176,9 @@ def _gap_end(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
 def cron(expression: str | periodiq.CronSpec | Cron) -> Cron:
     """Parse an expression of five fields, or one of `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly`.
 
-    A `periodiq.CronSpec` is read by the text that it was made of.
+    Of a `periodiq.CronSpec`, the text that it was made from is parsed.
 
-    Raises `BadInput` saying which field is wrong and what it accepts.
+    Raises `BadInput` that names the wrong field and what it allows.
     """
     if isinstance(expression, Cron):
         return expression
@@ -187,44 +186,44 @@ def cron(expression: str | periodiq.CronSpec | Cron) -> Cron:
         expression = expression.parsed_from
     if not isinstance(expression, str):
         raise BadInput(
-            f"a cron expression of type {type(expression).__name__} is not accepted: "
-            "five fields as text, or periodiq's cron of such"
+            f"a cron expression of type {type(expression).__name__} is invalid "
+            "(accepted: five fields as text, or the result of periodiq's cron)"
         )
     if len(expression) > MAX_LENGTH:
-        raise BadInput(f"cron expression {expression[:50]!r}… is not accepted: at most {MAX_LENGTH} characters")
+        raise BadInput(f"cron expression {expression[:50]!r}… is too long (accepted: {MAX_LENGTH} characters)")
     text = expression.strip()
     parts = _MACROS.get(text.lower(), text).split()
     if len(parts) != len(_FIELDS):
         raise BadInput(
-            f"cron expression {safe_repr(expression, 200)} has {len(parts)} fields; "
-            f"accepted: five, or {', '.join(_MACROS)}"
+            f"cron expression {safe_repr(expression, 200)} has {len(parts)} fields "
+            f"(accepted: five fields, or {', '.join(_MACROS)})"
         )
     try:
-        plain = " ".join(field.plain(part) for field, part in zip(_FIELDS, parts, strict=True))
+        normalized = " ".join(field.normalize(part) for field, part in zip(_FIELDS, parts, strict=True))
     except BadInput as error:
         raise BadInput(f"cron expression {expression!r}: {error}") from None
     try:
-        next(CronSim(plain, datetime(2000, 1, 1)))
+        next(CronSim(normalized, datetime(2000, 1, 1)))
     except (CronSimError, StopIteration):
-        raise BadInput(f"cron expression {expression!r} is never due: no such day exists") from None
-    return Cron(text, plain)
+        raise BadInput(f"cron expression {expression!r} is never due: no such date exists") from None
+    return Cron(text, normalized)
 
 
 def zone(name: str) -> ZoneInfo:
     """Return an IANA time zone.
 
-    Raises `BadInput` for a name that is none.
+    Raises `BadInput` if there is no such zone.
     """
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise BadInput(
-            f"unknown time zone {safe_repr(name, 200)}; accepted: IANA names such as UTC or Europe/Berlin"
+            f"unknown time zone {safe_repr(name, 200)} (accepted: IANA names such as UTC or Europe/Berlin)"
         ) from None
 
 
 def validate_cron_expression(expression: str) -> str | None:
-    """Return None for a valid expression, else why it is none."""
+    """Return None for a valid expression, else what is wrong with it."""
     try:
         cron(expression)
     except BadInput as error:
@@ -237,9 +236,9 @@ def get_next_executions(
 ) -> list[datetime]:
     """Return the next `count` due instants in UTC, after `after` or now.
 
-    Raises `BadInput` for an expression or a time zone that is none, or a count beyond 1 to 1000.
+    Raises `BadInput` if the expression or the time zone is invalid, or `count` is not between 1 and 1000.
     """
     if not 1 <= count <= 1000:
-        raise BadInput(f"count {count} is not accepted: 1 to 1000")
+        raise BadInput(f"count {count} is invalid (accepted: 1 to 1000)")
     instants = cron(expression).after(after or datetime.now(UTC), zone(timezone))
     return list(itertools.islice(instants, count))

@@ -1,4 +1,4 @@
-"""The fields of a schedule, checked strictly: those of the code, of callers, and those that Redis kept."""
+"""Strict checks of a schedule's fields, whether they come from code, from callers or from Redis."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ...errors import BadInput
 from ...logs.foreign_text import safe_repr
 
-#: A slot that is later than this runs for nobody's good; None says the same.
+#: Ten years. A higher limit would be useless; None means no limit.
 MAX_LATENESS_SECONDS: Final = 10 * 366 * 86_400
 
-#: What each field takes, in words.
+#: The allowed values of each field, for error messages.
 _ALLOWED: Final = {
-    "name": "1 to 100 letters, digits, `.`, `_` and `-`",
+    "name": "1 to 100 letters, digits, `.`, `_` or `-`",
     "description": "text of at most 1,000 characters",
     "expression": "a cron expression of five fields, as text of at most 1,000 characters",
     "queue": "the name of a queue",
     "job_type": "the name of a job type",
-    "data": "an object (a dict with text as keys) that JSON can carry",
+    "data": "an object (a dict with text keys) that JSON can represent",
     "timezone": "an IANA time zone such as UTC or Europe/Berlin",
     "enabled": "True or False",
     "run_on_init": "True or False",
@@ -34,7 +34,7 @@ _ALLOWED: Final = {
 
 
 class ScheduleFields(BaseModel):
-    """What a schedule is made of; nothing is converted, so that `"yes"` is no True."""
+    """A schedule's fields. Nothing is converted: `"yes"` is not True."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -64,14 +64,15 @@ class ScheduleFields(BaseModel):
 
 
 def check_fields(fields: Mapping[str, Any]) -> None:
-    """Raise `BadInput` for the first field that is wrong, with its value and what is allowed."""
+    """Raise `BadInput` that names the first wrong field, its value and what is allowed."""
     try:
-        ScheduleFields(**{**fields, "data": _plain(fields["data"])})
+        ScheduleFields(**{**fields, "data": _as_dict(fields["data"])})
     except ValidationError as error:
         name = str(error.errors(include_url=False)[0]["loc"][0])
-        raise BadInput(f"schedule {name} {safe_repr(fields[name], 200)} is not accepted: {_ALLOWED[name]}") from None
+        raise BadInput(
+            f"schedule {name} {safe_repr(fields[name], 200)} is invalid (accepted: {_ALLOWED[name]})"
+        ) from None
 
 
-def _plain(data: object) -> object:
-    """Return any mapping as a dict, and what is none as it is."""
+def _as_dict(data: object) -> object:
     return dict(data) if isinstance(data, Mapping) else data

@@ -1,4 +1,4 @@
-"""A payload reaches the job as it was sent, or is refused: when its job type is declared, or when a job is added."""
+"""A payload reaches the job unchanged, or is refused when its job type is declared or when a job is added."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ CARRIED: list[tuple[Any, Any]] = [
 
 
 @pytest.mark.parametrize(("annotation", "value"), CARRIED, ids=lambda value: re.sub(r"\W+", "_", repr(value))[:40])
-def test_what_json_can_tell_arrives_as_it_was_sent(annotation: Any, value: Any) -> None:
+def test_what_json_can_represent_arrives_unchanged(annotation: Any, value: Any) -> None:
     kind = of(annotation)
     sent = kind.validate({"it": value})
     arrived = carry(kind, {"it": value})
@@ -225,7 +225,7 @@ class Camel(Payload):
     inner: list[Aliased] = Field(default=[])
 
 
-def test_aliases_are_for_callers_and_messages_hold_names() -> None:
+def test_callers_may_use_aliases_but_messages_contain_names() -> None:
     swapped = job_type(Swapped)
     assert swapped.write({"a": 1, "b": 2, "path": [3]}) == {"a": 2, "b": 1, "c": 3}
     assert carry(swapped, {"a": 1, "b": 2, "cc": 3}) == Swapped.model_validate({"a": 1, "b": 2, "cc": 3})
@@ -248,13 +248,13 @@ class Computed(Payload):
         self._cache = self.a + 1
 
 
-def test_what_is_computed_is_computed_again_by_the_worker() -> None:
+def test_computed_fields_are_computed_again_by_the_worker() -> None:
     arrived = carry(job_type(Computed), {"a": 2})
     assert (arrived.double, arrived._cache) == (4, 3)
     assert job_type(Computed).write({"a": 2}) == {"a": 2}
 
 
-def test_a_private_attribute_that_was_set_by_hand_is_refused() -> None:
+def test_a_private_attribute_set_by_hand_is_refused() -> None:
     payload = Computed(a=2)
     payload._cache = 7
     with pytest.raises(BadPayload, match="_cache: 7 would arrive as 3"):
@@ -273,7 +273,7 @@ class Made(Payload):
     tags: list[str] = Field(default_factory=list)
 
 
-def test_a_default_that_is_made_anew_travels_with_the_job() -> None:
+def test_a_default_that_is_made_anew_is_sent_with_the_job() -> None:
     kind, payload = job_type(Made), Made(given=Stamped())
     assert carry(kind, payload) == payload
     written = kind.write({"given": {}})
@@ -289,7 +289,7 @@ class Strict(Payload):
     ids: set[uuid.UUID] = Field(default=set())
 
 
-def test_a_strict_payload_takes_pythons_values_and_jsons() -> None:
+def test_a_strict_payload_accepts_values_of_python_and_of_json() -> None:
     kind = job_type(Strict)
     sent = {"day": dt.date(2026, 1, 2), "pair": (1, "a")}
     assert carry(kind, sent) == Strict(**sent)
@@ -299,7 +299,7 @@ def test_a_strict_payload_takes_pythons_values_and_jsons() -> None:
 
 
 class Revealed(Payload):
-    """Its own serializers, which lose nothing."""
+    """Has its own serializers, which lose nothing."""
 
     moment: Annotated[dt.datetime, PlainSerializer(lambda v: v.timestamp(), return_type=float)]
     point: Annotated[
@@ -311,28 +311,28 @@ class Revealed(Payload):
         return f"{value[0]},{value[1]}"
 
 
-def test_own_serializers_are_welcome_where_their_validators_read_them() -> None:
+def test_own_serializers_are_allowed_if_the_validators_read_their_output() -> None:
     moment = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
     assert job_type(Revealed).write({"moment": moment, "point": (1, 2)})["point"] == "1,2"
     assert carry(job_type(Revealed), {"moment": moment, "point": (1, 2)}).moment == moment
 
 
 class Handle:
-    """An object that JSON knows nothing of; its repr fails, as foreign code may."""
+    """An object that JSON cannot represent, whose `repr` fails."""
 
     def __repr__(self) -> str:
         raise ValueError("no repr")
 
 
 class Exiting:
-    """An object whose repr ends the program."""
+    """An object whose `repr` ends the program."""
 
     def __repr__(self) -> str:
         raise SystemExit
 
 
 class NotCarried(Payload):
-    """Free fields: what they hold is known when a job is added."""
+    """Has fields whose values are only known when a job is added."""
 
     it: Any = None
     points: list[Point] = Field(default=[])
@@ -358,8 +358,8 @@ REFUSED: list[tuple[Any, str]] = [
     ({"number": math.nan}, "number: Input should be a finite number"),
     ({"number": math.inf}, "number: Input should be a finite number"),
     ({"number": "-inf"}, "number: Input should be a finite number"),
-    ({"loose": math.nan}, "loose: nan is no number that JSON has"),
-    ({"loose": "inf"}, "loose: inf is no number"),
+    ({"loose": math.nan}, "loose: nan is not a number in JSON"),
+    ({"loose": "inf"}, "loose: inf is not a number"),
     ({"it": math.nan}, "it: nan would arrive as None"),
     ({"it": {"a": [1, math.inf]}}, "it.a.1: inf would arrive as None"),
     ({"it": Decimal("0.5")}, "it: Decimal.* would arrive as '0.5'"),
@@ -367,19 +367,19 @@ REFUSED: list[tuple[Any, str]] = [
     ({"it": {1: 2}}, "it: {1: 2} would arrive as {'1': 2}"),
     ({"it": {(1, 2): 3}}, r"it: {\(1, 2\): 3} would arrive as"),
     ({"it": b"a"}, "it: b'a' would arrive as 'a'"),
-    ({"it": b"\xff"}, r"it: b'\\xff' has no form in JSON"),
-    ({"it": {"deep": [b"\xff"]}}, r"it.deep.0: b'\\xff' has no form in JSON"),
+    ({"it": b"\xff"}, r"it: b'\\xff' cannot be written as JSON"),
+    ({"it": {"deep": [b"\xff"]}}, r"it.deep.0: b'\\xff' cannot be written as JSON"),
     ({"it": dt.date(2026, 1, 1)}, "it: datetime.date.* would arrive as '2026-01-01'"),
-    ({"it": object()}, "it: <object.* has no form in JSON"),
-    ({"it": [Handle()]}, "it.0: <Handle.*> has no form in JSON"),
-    ({"it": [Exiting()]}, r"it.0: unprintable Exiting \(SystemExit\) has no form in JSON"),
+    ({"it": object()}, "it: <object.* cannot be written as JSON"),
+    ({"it": [Handle()]}, "it.0: <Handle.*> cannot be written as JSON"),
+    ({"it": [Exiting()]}, r"it.0: unprintable Exiting \(SystemExit\) cannot be written as JSON"),
     ({"number": Exiting()}, r"number: .*\(got unprintable Exiting \(SystemExit\)\)"),
     ({"it": {1, 2}}, r"it: {1, 2} would arrive as \[1, 2\]"),
     ({"it": Point(x=1)}, r"it: Point\(x=1, y=0\) would arrive as {"),
     ({"it": Color.RED}, "it: <Color.RED.* would arrive as 'red'"),
-    ({"it": "\ud800"}, r"it: '\\ud800' has no form in JSON"),
-    ({"it": {"\ud800": 1}}, "it: .* has no form in JSON"),
-    ({"it": 10**5000}, "it: .* has no form in JSON"),
+    ({"it": "\ud800"}, r"it: '\\ud800' cannot be written as JSON"),
+    ({"it": {"\ud800": 1}}, "it: .* cannot be written as JSON"),
+    ({"it": 10**5000}, "it: .* cannot be written as JSON"),
     ({"it": nested(256)}, "it: nested too deeply"),
     ({"it": nested(205)}, "it: nested too deeply"),
     ({"it": nested(100_000)}, "it: nested too deeply"),
@@ -398,7 +398,7 @@ REFUSED: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("data", "why"), REFUSED, ids=lambda value: value if isinstance(value, str) else "")
-def test_what_would_arrive_as_something_else_is_refused_by_name(data: Any, why: str) -> None:
+def test_a_value_that_would_arrive_changed_is_refused_and_named(data: Any, why: str) -> None:
     with pytest.raises(BadPayload, match=why) as refused:
         job_type(NotCarried).write(data)
     assert len(str(refused.value)) < 3000
@@ -407,7 +407,7 @@ def test_what_would_arrive_as_something_else_is_refused_by_name(data: Any, why: 
 
 
 class Scalars(Payload):
-    """JSON's own values alone, which need no check but these."""
+    """Has only JSON values, which need few checks."""
 
     text: str = ""
     number: int = 0
@@ -415,16 +415,16 @@ class Scalars(Payload):
 
 
 @pytest.mark.parametrize("field", ["text", "either"])
-def test_half_a_pair_is_refused_of_plain_payloads_too(field: str) -> None:
-    with pytest.raises(BadPayload, match=rf"{field}: 'a.ud800' has no form in JSON"):
+def test_a_lone_surrogate_is_refused_in_plain_payloads_too(field: str) -> None:
+    with pytest.raises(BadPayload, match=rf"{field}: 'a.ud800' cannot be written as JSON"):
         job_type(Scalars).write({field: "a\ud800"})
-    with pytest.raises(BadPayload, match=r"number: .* has no form in JSON"):
+    with pytest.raises(BadPayload, match=r"number: .* cannot be written as JSON"):
         job_type(Scalars).write({"number": 10**5000})
     assert carry(job_type(Scalars), {field: "\N{PILE OF POO}"}).model_dump()[field] == "\N{PILE OF POO}"
 
 
 class Adjusting(Payload):
-    """Its validator changes what it has changed already."""
+    """Has a validator that changes its own result when it runs again."""
 
     n: int
 
@@ -460,7 +460,7 @@ class Crashing(Payload):
 
 
 class Left(Payload):
-    """The first of the choices that fits is not the one that was sent."""
+    """Has unions whose first fitting choice is not the one that was sent."""
 
     n: Annotated[str | int, Field(union_mode="left_to_right")] = ""
     when: Annotated[str | dt.date, Field(union_mode="smart")] = ""
@@ -476,13 +476,13 @@ class Sub(Left):
     [
         (Adjusting, {"n": 1}, "n: 2 would arrive as 3"),
         (Lossy, {"n": 1}, "n: 1 would arrive as 0"),
-        (Listed, {"n": 1}, "own serializer does not make an object"),
+        (Listed, {"n": 1}, "own serializer does not return an object"),
         (Crashing, {"n": 1}, "own code failed .KeyError"),
         (Left, {"when": dt.date(2026, 1, 1)}, "when: datetime.date.* would arrive as '2026-01-01'"),
         (Left, Sub(more=5), "payload: Sub.* would arrive as Left"),
     ],
 )
-def test_a_payloads_own_code_that_loses_something_is_found_out(payload: type[Payload], data: Any, why: str) -> None:
+def test_a_loss_by_a_payloads_own_code_is_found(payload: type[Payload], data: Any, why: str) -> None:
     with pytest.raises(BadPayload, match=why):
         job_type(payload).write(data)
 
@@ -515,10 +515,10 @@ class Rooted(RootModel[list[int]]):
 @pytest.mark.parametrize(
     ("annotation", "why"),
     [
-        (SecretStr, "it: a secret would stand in Redis in plain text"),
-        (SecretBytes | None, "it: a secret would stand in Redis"),
-        (list[Secret[int]], "it: a secret would stand in Redis"),
-        (Box[dict[str, SecretStr]], "it.content: a secret would stand in Redis"),
+        (SecretStr, "it: a secret would be stored in Redis in plain text"),
+        (SecretBytes | None, "it: a secret would be stored in Redis"),
+        (list[Secret[int]], "it: a secret would be stored in Redis"),
+        (Box[dict[str, SecretStr]], "it.content: a secret would be stored in Redis"),
         (Annotated[int, Field(exclude=True)], "it: exclude=True"),
         (list[Excluding], "it.a: exclude=True"),
         (dict[str, Free], 'it: extra="allow"'),
@@ -531,19 +531,19 @@ class Rooted(RootModel[list[int]]):
     ],
     ids=str,
 )
-def test_a_payload_that_cannot_be_carried_is_refused_when_its_job_type_is_declared(annotation: Any, why: str) -> None:
+def test_a_payload_that_cannot_be_sent_is_refused_when_its_job_type_is_declared(annotation: Any, why: str) -> None:
     with pytest.raises(BadInput, match=re.escape(why)):
         of(annotation)
 
 
-def test_other_payloads_that_no_job_type_can_have() -> None:
-    with pytest.raises(BadInput, match="an object without a JSON form"):
+def test_other_payloads_that_are_refused() -> None:
+    with pytest.raises(BadInput, match="an object that JSON cannot represent"):
         job_type(Arbitrary)
     with pytest.raises(BadInput, match="must be a subclass of Payload"):
         job_type(Rooted)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="must be a subclass of Payload"):
         job_type(Point)  # type: ignore[arg-type]
-    with pytest.raises(BadInput, match="self: a field of this name"):
+    with pytest.raises(BadInput, match="self: a field with this name"):
         job_type(create_model("Selfish", __base__=Payload, self=(int, 1)))
     with pytest.raises(BadInput, match="is not fully defined"):
         job_type(create_model("Forward", __base__=Payload, it=("NotYet", ...)))
@@ -570,7 +570,7 @@ class Old(Payload):
     typed: Typed | None = None
 
 
-def test_an_older_worker_ignores_what_a_newer_producer_adds_at_any_depth() -> None:
+def test_a_worker_ignores_fields_of_a_newer_producer_at_any_depth() -> None:
     written = job_type(New).write(
         {"point": {"x": 1, "z": 2}, "points": [{"x": 1, "y": 2, "z": 3}], "by_name": {"a": {"kind": "dog"}}, "added": 1}
     )
@@ -604,6 +604,6 @@ def test_an_older_worker_ignores_what_a_newer_producer_adds_at_any_depth() -> No
     ],
     ids=str,
 )
-def test_a_producer_is_told_of_an_unknown_field_at_any_depth(newer: dict[str, Any]) -> None:
+def test_a_producer_gets_an_error_for_an_unknown_field_at_any_depth(newer: dict[str, Any]) -> None:
     with pytest.raises(BadPayload, match=r"Extra inputs are not permitted|Unexpected keyword argument"):
         job_type(Old).write({"point": {"x": 1}, "points": [], **newer})

@@ -1,4 +1,4 @@
-"""Whatever a payload's own code raises, its job is refused; what strikes from outside meanwhile goes on its way."""
+"""Whatever a payload's own code raises, the job is refused; exceptions from outside are passed on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def job_type(payload: type[Payload]) -> JobType:
 
 
 class Foreign(Payload):
-    """What is called raises what the test asks for, at the step that the data names."""
+    """Raises the chosen exception at the step that `at` names."""
 
     at: str = ""
     raised: int = 0
@@ -42,7 +42,7 @@ class Foreign(Payload):
 
 
 class Unequal:
-    """Arrives as it was sent, and cannot be compared with that."""
+    """A value that arrives unchanged but cannot be compared."""
 
     def __init__(self, raised: Callable[[], BaseException]) -> None:
         self.raised = raised
@@ -58,7 +58,7 @@ every_kind = pytest.mark.parametrize("kind", range(len(RAISED)), ids=lambda n: R
 
 @every_kind
 @pytest.mark.parametrize("at", ["check", "text", "write"])
-def test_whatever_a_payloads_own_code_raises_refuses_it(kind: int, at: str) -> None:
+def test_a_payload_whose_own_code_raises_is_refused(kind: int, at: str) -> None:
     carried = job_type(Foreign)
     for refuse in (carried.write, carried.write_given):
         with pytest.raises(BadPayload, match="wrong data for job type 'carry': "):
@@ -69,7 +69,7 @@ def test_whatever_a_payloads_own_code_raises_refuses_it(kind: int, at: str) -> N
 
 
 @every_kind
-def test_whatever_a_values_own_code_raises_refuses_its_payload(kind: int) -> None:
+def test_a_payload_whose_value_raises_is_refused(kind: int) -> None:
     class Odd:
         @property
         def __class__(self) -> Any:
@@ -84,7 +84,7 @@ def test_whatever_a_values_own_code_raises_refuses_its_payload(kind: int) -> Non
         compared.write({"it": "same"})
 
 
-def test_an_interrupt_that_strikes_while_a_payload_is_checked_goes_on_its_way() -> None:
+def test_an_interrupt_during_a_check_is_passed_on() -> None:
     class Slow(Payload):
         n: int
 
@@ -99,14 +99,14 @@ def test_an_interrupt_that_strikes_while_a_payload_is_checked_goes_on_its_way() 
         job_type(Slow).write({"n": 1})
 
 
-def test_a_refusal_is_bounded_however_much_is_wrong() -> None:
+def test_the_error_text_is_bounded_however_much_is_wrong() -> None:
     class Few(Payload):
         number: int = 0
 
     data = {f"{'k' * 50_000}{number}": "v" * 50_000 for number in range(60)}
     with pytest.raises(BadPayload) as refused:
         job_type(Few).write(data)
-    words = str(refused.value)
-    assert len(words) < 20_000
-    assert "kkkk" in words
-    assert "; and 40 more (accepted: number" in words
+    message = str(refused.value)
+    assert len(message) < 20_000
+    assert "kkkk" in message
+    assert "; and 40 more (accepted: number" in message
