@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..broker.states import State, names_of
 from .report import ago, duration, moment, now_ms
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def explain(patient: Patient, queue: Queue, job: Job) -> Why:
 
     Raises `Unavailable`.
     """
-    if job.status in ("waiting", "paused"):
+    if job.status in names_of(State.WAITING):
         return _waiting(patient, queue, job)
     if job.status == "delayed":
         return _delayed(patient, job)
