@@ -168,7 +168,7 @@ def test_files_that_no_server_would_read_stop_the_start(tmp_path: Path) -> None:
 def test_nobody_writes_the_files_of_a_redis_that_does_not_answer_but_lives(
     tmp_path: Path, own: OwnRedis, started: Callable[..., OwnRedis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nomad_actors.own_redis.GOING_DOWN_SECONDS", 0.1)
+    monkeypatch.setattr("nomad_actors.processes.own_redis.GOING_DOWN_SECONDS", 0.1)
     first = started()
     assert first.process is not None
     pid = first.process.pid
@@ -178,7 +178,7 @@ def test_nobody_writes_the_files_of_a_redis_that_does_not_answer_but_lives(
     with pytest.raises(RunsAlready, match="runs already"):
         own_redis(tmp_path)
     # One that goes down a while later is waited for.
-    monkeypatch.setattr("nomad_actors.own_redis.GOING_DOWN_SECONDS", 10.0)
+    monkeypatch.setattr("nomad_actors.processes.own_redis.GOING_DOWN_SECONDS", 10.0)
     threading.Timer(0.5, os.kill, (pid, signal.SIGKILL)).start()
     assert keys_of(started()) == 120
 
