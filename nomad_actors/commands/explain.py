@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..broker.states import State, names_of
 from .report import ago, duration, moment, now_ms
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def explain(clock: Clock, queue: Queue, job: Job) -> Explanation:
 
     Raises `Unavailable`.
     """
-    if job.status in ("waiting", "paused"):
+    if job.status in names_of(State.WAITING):
         return _waiting(queue, job)
     if job.status == "delayed":
         return _delayed(clock, job)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..broker.records.holds import Limits, PauseScope
+from ..broker.states import in_words
 from ..errors import BadInput, UnknownState
 from ..logs.counted import counted
 from ..queues import pauses
@@ -158,9 +159,7 @@ def _number(text: str, option: str) -> int | None:
 
 def clean(
     queue: QueueName,
-    status: Annotated[str, typer.Option("--status", "-s", help="completed, failed, delayed, waiting or paused.")] = (
-        "completed"
-    ),
+    status: Annotated[str, typer.Option("--status", "-s", help=f"{in_words(CLEANABLE)}.")] = ("completed"),
     grace: Annotated[
         str, typer.Option(metavar="AGE", help="Remove only jobs that ended, or else were added, longer ago.")
     ] = "1h",
