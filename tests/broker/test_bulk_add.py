@@ -92,7 +92,7 @@ def test_a_worker_leaves_a_bulk_to_a_caller_that_lives(
 ) -> None:
     put_down(broker, work, commit=True)
     with running(broker):
-        wait_until(view.workers)
+        wait_until(lambda: view.facts().workers)
         assert view.counts().waiting == 0
 
 

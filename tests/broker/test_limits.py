@@ -66,7 +66,7 @@ def test_a_pause_ends_by_itself_and_the_jobs_start(
     wait_until: Callable[..., None],
 ) -> None:
     with running(broker):
-        wait_until(view.workers)
+        wait_until(lambda: view.facts().workers)
         view.pause(for_ms=700)
         paused_at = time.monotonic()
         # The worker has seen the pause, and that nothing waits.
@@ -95,7 +95,7 @@ def test_to_lift_one_pause_does_not_lift_the_other(
     view.pause(scope=PauseScope.ESI, reason="all of ESI")
     work.send(1)
     with running(broker):
-        wait_until(view.workers)
+        wait_until(lambda: view.facts().workers)
         view.resume(scope=PauseScope.ESI)
         assert [pause.reason for pause in view.counts().pauses] == ["mine"]
         assert view.counts().waiting == 1

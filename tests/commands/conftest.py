@@ -104,7 +104,7 @@ def working(access: QueueAccess, wait_until: Callable[..., None]) -> Callable[[]
     @contextmanager
     def work() -> Iterator[None]:
         with running(access.broker, queues={"shop"}):
-            wait_until(access.queues.get_queue("shop").workers, what="a live worker")
+            wait_until(lambda: access.queues.get_queue("shop").snapshot().workers, what="a live worker")
             yield
             shop.gate.set()
 

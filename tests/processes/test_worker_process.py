@@ -155,7 +155,7 @@ def test_no_process_outlives_a_killed_main_process(
     queue = app.queues.get_queue("greetings")
     environ["NOMAD_SHUTDOWN_MS"] = "2000"
     with program(["nomad_actors.cli", "run", "workers"], environ, tmp_path) as process:
-        wait_until(queue.workers, timeout_seconds=30, what=output_of(tmp_path))
+        wait_until(lambda: queue.snapshot().workers, timeout_seconds=30, what=output_of(tmp_path))
         children = psutil.Process(process.pid).children(recursive=True)
         assert children
         process.kill()
