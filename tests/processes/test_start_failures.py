@@ -62,7 +62,7 @@ def test_a_newer_schema_stops_the_start_with_one_line_and_78(tmp_path: Path, par
     assert code == EXIT_CANNOT_START
     assert len(logged) == 1, logged
     assert "cannot start: the database has schema 9999, but this release" in logged[0]
-    assert "start that release, or restore a backup" in logged[0]
+    assert "start that release, or restore an earlier backup" in logged[0]
 
 
 @pytest.mark.slow
@@ -88,7 +88,7 @@ def test_unwritable_files_stop_the_start_with_one_line_and_78(tmp_path: Path) ->
         tmp_path.chmod(0o700)
     assert (code, len(logged)) == (EXIT_CANNOT_START, 1), logged
     assert "cannot be used: it cannot be written to" in logged[0]
-    assert "let this process' user write to it" in logged[0]
+    assert "make it and its directory writable" in logged[0]
     assert (keyless, len(of_key)) == (EXIT_CANNOT_START, 1), of_key
     assert "token.key, the key of the stored logins, cannot be created (Permission denied); make" in of_key[0]
 

@@ -408,7 +408,10 @@ def test_a_moved_file_is_not_written_to(tmp_path: Path, replaced: bool) -> None:
         other.migrate()
         other.close()
     for use in (database.read, database.write, database.unmigrated):
-        with pytest.raises(Unusable, match="another file was put" if replaced else "was moved or deleted"), use():
+        with (
+            pytest.raises(Unusable, match="was replaced by another file" if replaced else "was moved or deleted"),
+            use(),
+        ):
             pass
     for each in elsewhere.iterdir():
         each.replace(path.with_name(each.name))

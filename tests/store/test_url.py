@@ -22,7 +22,7 @@ SQLITE, POSTGRES = "sqlite:////tmp/nomad.db?", "postgresql://nomad:p4/s5@127.0.0
         (f"{POSTGRES}foo=1", "invalid option 'foo'"),
         (f"{POSTGRES}sslmode=require&autocommit=1", "invalid option 'autocommit'"),
         (f"{POSTGRES}prepare_threshold=0", "invalid option 'prepare_threshold'"),
-        ("postgresql://nomad@host:port/nomad", "is no URL"),
+        ("postgresql://nomad@host:port/nomad", "is not a URL"),
         ("postgresql+asyncpg://nomad@host/nomad", r"has the unsupported scheme 'postgresql\+asyncpg'"),
         ("mysql://nomad@host/nomad", "has the unsupported scheme 'mysql'"),
     ],
