@@ -60,12 +60,10 @@ class Prometheus:
         ]
 
     def __enter__(self) -> Self:
-        """Start it; it answers a while later."""
         self._process = subprocess.Popen(self._command, preexec_fn=end_with_parent)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it."""
         self._process.kill()
         self._process.wait()
 

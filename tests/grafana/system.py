@@ -36,7 +36,6 @@ class System:
         self._ended = ExitStack()
 
     def __enter__(self) -> Self:
-        """Start everything, pause a queue and run every schedule once; return when all of that is done."""
         with ExitStack() as stack:
             self.start_redis()
             stack.callback(self.redis.kill)
@@ -56,7 +55,6 @@ class System:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End everything."""
         self._ended.close()
 
     def start_redis(self) -> None:

@@ -65,8 +65,6 @@ def test_keys_are_sorted_and_lines_short_enough_for_a_review():
 
 
 def test_a_new_panel_changes_no_other_panels_id():
-    """A link to one panel goes on working, and a review shows what was added alone."""
-
     def ids(*titles: str) -> dict[str, int]:
         panels = [graph(title, "Something.", [], unit="short") for title in titles]
         made = Dashboard(uid="a", title="A", description="", variables=[], rows=[Row("All", panels)]).as_json()

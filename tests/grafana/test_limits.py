@@ -81,7 +81,6 @@ def test_each_limit_that_is_drawn_is_the_one_of_the_table():
 
 
 def test_no_limit_is_written_down_a_second_time():
-    """With every number of the table three times as large, every limit is."""
     before, after = drawn(table()), drawn(scaled(table()))
     assert len(before) == len(after)
     for values, threefold in zip(before.values(), after.values(), strict=True):
@@ -111,7 +110,6 @@ def test_the_limits_in_questions_come_from_the_table():
 
 
 def test_the_promises_that_differ_by_queue_are_the_ones_that_panels_tell_apart():
-    """Were a queue's share of failures judged otherwise, the panels that draw one line for it would lie."""
     alike = ("failure_window_seconds", "failure_percent", "failure_least_ended", "beyond_time_limit_seconds")
     for queue in BY_QUEUE.values():
         assert [getattr(queue, name) for name in alike] == [getattr(DEFAULT, name) for name in alike]

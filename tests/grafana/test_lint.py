@@ -104,7 +104,6 @@ def test_what_is_chosen_holds_in_every_query(query: Query) -> None:
 
 
 def test_what_processes_count_is_of_the_chosen_service_and_job_type():
-    """Beside what the alerts ask: they judge whole queues."""
     without = {
         query.where
         for query in QUERIES
@@ -118,7 +117,6 @@ def test_what_processes_count_is_of_the_chosen_service_and_job_type():
 
 @each_query
 def test_a_scheduler_speaks_for_itself(query: Query) -> None:
-    """Other services export these too, as 0."""
     for selector in selectors(query.expression):
         if selector.name.startswith("nomad_scheduler_"):
             assert "job" in selector.labels
@@ -126,7 +124,6 @@ def test_a_scheduler_speaks_for_itself(query: Query) -> None:
 
 @each_query
 def test_no_share_is_taken_of_nothing(query: Query) -> None:
-    """What is divided by: a number, or what is compared so that 0 is left out."""
     for divisor in re.findall(r" / (?:on \(\w+\) )?(\S+)", query.expression):
         assert re.fullmatch(r"[0-9.]+\)?", divisor) or divisor.startswith("("), query.expression
     if re.search(r" / (on \(\w+\) )?\(", query.expression):
