@@ -76,7 +76,7 @@ def _kill_repeatedly(system: UserSystem, draw: random.Random, seconds: float, lo
             time.sleep(draw.uniform(0.0, min(0.3, seconds / 20)))
         number = load.next_number()
         # Also add a job with the command line.
-        job_id = system.run_command("enqueue", KEPT.name, "--number", str(number)).split()[-1]
+        job_id = system.command("enqueue", KEPT.name, "--number", str(number)).split()[-1]
         load.accepted[job_id] = number
     return kills
 

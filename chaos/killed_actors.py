@@ -58,5 +58,5 @@ def broker() -> JobBroker:
     """Return the broker of a worker process, configured by its environment."""
     lease_ms = int(os.environ["CHAOS_LEASE_MS"])
     new_broker = JobBroker(url=os.environ["CHAOS_REDIS"], namespace="chaos", lease_ms=lease_ms, shutdown_ms=5_000)
-    declare(new_broker, redis.Redis.from_url(os.environ["CHAOS_BOOKS"]))
+    declare(new_broker, redis.Redis.from_url(os.environ["CHAOS_RUN_LOG"]))
     return new_broker

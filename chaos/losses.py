@@ -63,7 +63,7 @@ class Cluster:
         """Start a worker process and wait until it takes jobs."""
         environ = {
             "CHAOS_REDIS": self.server.url,
-            "CHAOS_BOOKS": self.run_log_url,
+            "CHAOS_RUN_LOG": self.run_log_url,
             "CHAOS_LEASE_MS": str(self.lease_ms),
         }
         self.workers.append(WorkerProcess("chaos.killed_actors:broker", environ=environ).start())

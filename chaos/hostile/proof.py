@@ -71,7 +71,7 @@ def run_cases(cases: Iterable[Case], redis_url: str, directory: Path, log_format
                 failures.append(f"{case.command}\n{describe_error(error)}")
                 system.deaths.clear()
                 system.lines.wrong.clear()
-                system.conforming.error.clear()
+                system.conforming.broken.clear()
                 if system.dead_threads():
                     # This system no longer works; the next cases use another one.
                     return failures

@@ -1,4 +1,4 @@
-"""The dashboards' files: written in one stable way, well formed, and found by Grafana."""
+"""The dashboards' files are generated reproducibly, well formed, and found by Grafana."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UIDS = ["nomad-overview", "nomad-queue", "nomad-schedules"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the generator as a reader of the docs does."""
+    """Run the generator as documented."""
     return subprocess.run(
         [sys.executable, "-m", "monitoring.dashboards", *arguments], cwd=ROOT, capture_output=True, text=True
     )
@@ -46,7 +46,7 @@ def test_a_file_that_was_edited_by_hand_is_named(tmp_path: Path) -> None:
     assert run("--check", "--directory", str(tmp_path)).returncode == 0
 
 
-def test_limits_in_fast_motion_are_written_elsewhere(tmp_path: Path) -> None:
+def test_sped_up_limits_are_written_to_another_directory(tmp_path: Path) -> None:
     assert run("--factor", "0.5", "--directory", str(tmp_path)).returncode == 0
     assert '"value": 1800.0' in (tmp_path / "nomad-overview.json").read_text()
     done = run("--factor", "0", "--directory", str(tmp_path))
@@ -65,27 +65,28 @@ def test_keys_are_sorted_and_lines_short_enough_for_a_review():
 
 
 def test_a_new_panel_changes_no_other_panels_id():
+    # Links to a panel keep working, and a review shows only the new panel.
     def ids(*titles: str) -> dict[str, int]:
         panels = [graph(title, "Something.", [], unit="short") for title in titles]
-        made = Dashboard(uid="a", title="A", description="", variables=[], rows=[Row("All", panels)]).as_json()
-        return {panel["title"]: panel["id"] for panel in made["panels"]}
+        document = Dashboard(uid="a", title="A", description="", variables=[], rows=[Row("All", panels)]).as_json()
+        return {panel["title"]: panel["id"] for panel in document["panels"]}
 
     assert ids("one", "two").items() <= ids("zero", "one", "two").items()
 
 
-def test_two_panels_of_one_title_are_refused():
+def test_two_panels_with_the_same_title_are_refused():
     panels = [graph("Twice", "Something.", [], unit="short"), graph("Twice", "Something else.", [], unit="short")]
     with pytest.raises(ValueError, match="'Twice' and 'Twice' would have one id"):
         Dashboard(uid="a", title="A", description="", variables=[], rows=[Row("All", panels)]).as_json()
 
 
-def test_they_can_be_provisioned(dashboard):
+def test_a_dashboard_can_be_provisioned(dashboard):
     assert dashboard["id"] is None
     assert dashboard["schemaVersion"] == 41
     assert all(panel["id"] == panel_id(panel["title"]) for panel in dashboard["panels"] if panel["type"] != "row")
 
 
-def test_the_addresses_are_stable():
+def test_the_uids_are_stable():
     assert [dashboard["uid"] for dashboard in DASHBOARDS] == UIDS
     assert [f"{uid}.json" for uid in UIDS] == sorted(path.name for path in DIRECTORY.iterdir())
 
@@ -100,19 +101,19 @@ def test_panel_ids_differ_and_panels_do_not_overlap(dashboard):
         assert beside or a["y"] + a["h"] <= b["y"] or b["y"] + b["h"] <= a["y"], (a, b)
 
 
-def test_no_line_of_panels_has_a_hole(dashboard):
+def test_no_row_of_panels_has_a_gap(dashboard):
     for top in {panel["gridPos"]["y"] for panel in dashboard["panels"]}:
         line = [panel["gridPos"] for panel in dashboard["panels"] if panel["gridPos"]["y"] == top]
         assert sum(box["w"] for box in line) == 24, top
 
 
-def test_each_leads_to_the_others_at_the_same_time(dashboard):
+def test_each_dashboard_links_to_the_others_with_the_same_time_range(dashboard):
     (link,) = dashboard["links"]
     assert (link["type"], link["tags"], link["keepTime"]) == ("dashboards", ["nomad"], True)
     assert dashboard["tags"] == ["nomad"]
 
 
-def test_grafana_is_told_the_scrape_interval_of_prometheus_and_where_the_dashboards_lie():
+def test_provisioning_has_the_scrape_interval_and_the_directory_of_the_dashboards():
     interval = re.search(r"scrape_interval: (\S+)", CONFIG.read_text())[1]
     (source,) = yaml.safe_load((ROOT / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
     assert (source["type"], source["jsonData"]["timeInterval"]) == ("prometheus", interval)
