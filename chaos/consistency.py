@@ -65,7 +65,7 @@ def _check_holder(client: redis.Redis, base: str, key: bytes, holder: bytes) -> 
     held_in = {UniqueUntil.START: ("waiting", "delayed"), UniqueUntil.END: ("waiting", "delayed", "active")}
     is_holder = tags[1:17] == key and state in held_in.get(UniqueUntil(tags[0]), ())
     next_job = client.hget(f"{base}:next", holder) or b""  # type: ignore[arg-type]
-    assert is_holder or key in next_job, f"{holder!r} is {state} and holds {key.hex()}"  # type: ignore[operator]
+    assert is_holder or key in next_job, f"{holder!r} is {state} and has the key {key.hex()}"  # type: ignore[operator]
 
 
 def _entries(stored_id: bytes, value: bytes) -> list[bytes]:

@@ -21,13 +21,13 @@ WAIT_SECONDS = 30.0
 def fill(queues: Queues, schedules: Schedules, first: int) -> None:
     """Add jobs in every state, numbered from `first`, and a pause, limits and schedules; needs a running worker."""
     kept, paused = queues.get_queue(KEPT.queue), queues.get_queue(KEPT_PAUSED.queue)
-    paused.pause(reason="a restart keeps it", by="an operator")
+    paused.pause(reason="kept at a restart", by="an operator")
     paused.set_limits(Limits(concurrency=3, starts=7, period_ms=60_000, max_length=5_000))
     kept.set_limits(Limits(concurrency=9))
     for number, end in enumerate(("complete", "complete", "fail", "fail", "retry", "defer"), first):
         _add(queues, KEPT.queue, number, end, requested_by="user")
     cancelled, removed = (_add(queues, KEPT.queue, first + number, delay=HOUR_MS) for number in (6, 7))
-    kept.cancel(cancelled, "nobody wants it")
+    kept.cancel(cancelled, "not needed")
     kept.remove(removed)
     _add(queues, KEPT.queue, first + 8, delay=HOUR_MS, job_id=f"own-id-{first}")
     _add(queues, KEPT.queue, first + 9, delay=HOUR_MS, unique_key=f"until-start-{first}", unique_until="start")

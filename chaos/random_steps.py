@@ -353,7 +353,7 @@ class RandomWalk:
         if twice and result not in ("fenced", "gone", "already"):
             # The repetition finds the job settled already, or trimmed since.
             result = "already" if job_id in self.model.jobs else "gone"
-        assert reply[1].decode() == result, f"settle said {reply[1].decode()}, not {result}"
+        assert reply[1].decode() == result, f"settle replied {reply[1].decode()}, not {result}"
 
     def _free_id(self) -> str:
         return next(name for name in (f"next-{number}" for number in range(10_000)) if name not in self.model.jobs)
@@ -362,11 +362,11 @@ class RandomWalk:
         if next_id is None:
             return self.model.settle(job_id, token, outcome)
         # The next job is added after the job's end and before jobs are trimmed.
-        keeps = self.model.keep_completed, self.model.keep_failed
+        retention = self.model.keep_completed, self.model.keep_failed
         self.model.keep_completed = self.model.keep_failed = 1_000_000
         result = self.model.settle(job_id, token, outcome)
         self.model.enqueue(next_id, call, 2, False, "next")
-        self.model.keep_completed, self.model.keep_failed = keeps
+        self.model.keep_completed, self.model.keep_failed = retention
         if outcome not in ("retried", "deferred", "released") or result == "cancelled":
             self.model.trim(2)
         return result

@@ -89,5 +89,7 @@ def _value(draw: random.Random, name: str) -> str:
 def url(draw: random.Random) -> str:
     """Return a URL of parts that are odd, alone or in combination."""
     separator = draw.choice(("://", "://", "://", ":///", ":", "//"))
-    whole = draw.choice(_SCHEMES) + separator + draw.choice(_AUTHORITIES) + draw.choice(_PATHS) + draw.choice(_QUERIES)
-    return texts.pierce(draw, whole) if draw.random() < 0.2 else whole
+    address = (
+        draw.choice(_SCHEMES) + separator + draw.choice(_AUTHORITIES) + draw.choice(_PATHS) + draw.choice(_QUERIES)
+    )
+    return texts.pierce(draw, address) if draw.random() < 0.2 else address

@@ -62,9 +62,9 @@ def _standard(draw: random.Random) -> Callable[[], None]:
     arguments = draw.choice(((), (value(draw),), (value(draw), value(draw)), ({"a": value(draw)},)))
     extra = {f"x_{number}": value(draw) for number in range(draw.choice((0, 0, 1)))}
     raised = exceptions.exception(draw) if draw.random() < 0.25 else None
-    whole = draw.choice((message, message, value(draw)))
+    message_or_value = draw.choice((message, message, value(draw)))
     logger = logging.getLogger("hostile.standard")
-    return lambda: logger.warning(whole, *arguments, extra=extra, exc_info=raised)
+    return lambda: logger.warning(message_or_value, *arguments, extra=extra, exc_info=raised)
 
 
 def _warning(draw: random.Random) -> Callable[[], None]:

@@ -190,8 +190,8 @@ class System:
             if queue.is_paused():
                 queue.resume()
             limits = queue.limits()
-            if limits != (none := Limits()):
-                queue.set_limits(none)
+            if limits != (no_limits := Limits()):
+                queue.set_limits(no_limits)
             for job in queue.jobs("delayed", 0, 99):
                 _ignore_our_errors(lambda queue=queue, job=job: queue.promote(job.id))  # type: ignore[misc]
             counts = queue.counts()

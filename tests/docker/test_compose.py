@@ -206,8 +206,8 @@ def test_redis_has_the_settings_of_its_command_line(redis_port: int) -> None:
 
 
 def test_redis_needs_its_password_which_no_command_line_shows(redis_port: int) -> None:
-    with redis.Redis(port=redis_port) as nobody, pytest.raises(redis.AuthenticationError):
-        nobody.ping()
+    with redis.Redis(port=redis_port) as client, pytest.raises(redis.AuthenticationError):
+        client.ping()
     (server,) = [each for each in psutil.net_connections("tcp") if each.laddr[1:] == (redis_port,) and not each.raddr]
     assert ENV["REDIS_PASSWORD"] not in " ".join(psutil.Process(server.pid).cmdline())
 

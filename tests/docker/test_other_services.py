@@ -139,9 +139,9 @@ def postgres(compose: Mapping[str, Any], programs: Path) -> Iterator[int]:
         (directory / "password").write_text(environ["POSTGRES_PASSWORD"])
         # PostgreSQL refuses to run as root.
         user = "nobody" if os.getuid() == 0 else None
-        for place in (directory, directory / "password"):
+        for path in (directory, directory / "password"):
             if user:
-                shutil.chown(place, user)
+                shutil.chown(path, user)
         options_of_initdb = ["--pgdata=data", f"--username={environ['POSTGRES_USER']}", "--pwfile=password"]
 
         def run(tool: str, *arguments: str) -> None:

@@ -102,9 +102,9 @@ class System:
         )
 
     def _program(self, name: str, environ: Mapping[str, str]) -> AbstractContextManager[subprocess.Popen[bytes]]:
-        place = self._directory / name
-        place.mkdir()
-        return program(["nomad_actors.cli", "run", name], environ, place)
+        work_directory = self._directory / name
+        work_directory.mkdir()
+        return program(["nomad_actors.cli", "run", name], environ, work_directory)
 
     def _is_up(self) -> bool:
         try:

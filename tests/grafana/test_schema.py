@@ -96,7 +96,7 @@ def test_a_dashboard_matches_grafanas_model(dashboard):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda panel: panel.update(title=3), "title: 3 is not a"),
         (lambda panel: panel.update(desription="misspelt"), "desription: 'misspelt' was read as None"),
