@@ -56,9 +56,9 @@ class Material:
         self._remember(self._cursors, [decoded.get("nextCursor")])
         for name in ("jobs", "failures", "operations"):
             listed = decoded.get(name)
-            each = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-            self._remember(self._ids, [one.get("id") for one in each])
-            self._remember(self._fingerprints, [one.get("fingerprint") for one in each])
+            items = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+            self._remember(self._ids, [item.get("id") for item in items])
+            self._remember(self._fingerprints, [item.get("fingerprint") for item in items])
 
     def _remember(self, known: list[str], found: list[Any]) -> None:
         known += [text for text in found if isinstance(text, str)]

@@ -74,9 +74,9 @@ class Questions:
         """Yield every documented GET without a job or operation in its path."""
         paths = self._session.get(f"{self._url}/admin/openapi.json", timeout=30).json()["paths"]
         for path, operations in paths.items():
-            payload = path.replace("{queue}", LETTER.queue).replace("{name}", SCHEDULE)
-            if "get" in operations and "{" not in payload:
-                yield _get(payload)
+            target = path.replace("{queue}", LETTER.queue).replace("{name}", SCHEDULE)
+            if "get" in operations and "{" not in target:
+                yield _get(target)
 
     def _lists(self) -> Iterator[Question]:
         (group, *_) = self._queue.failures(limit=1).faults

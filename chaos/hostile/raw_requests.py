@@ -25,15 +25,11 @@ def raw_request(draw: random.Random) -> bytes:
     content = body(draw)[:20_000] if draw.random() < 0.5 else b""
     headers.append(_framing(draw, content))
     end = draw.choice((b"\r\n", b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r"))
-    content_all = end.join([line, *headers, b"", _chunked(draw, content) if b"chunked" in headers[-1] else content])
+    raw = end.join([line, *headers, b"", _chunked(draw, content) if b"chunked" in headers[-1] else content])
     if draw.random() < 0.15:
-        at = draw.randint(0, len(content_all))
-        content_all = (
-            content_all[:at]
-            + draw.choice((b"", b"\x00", b"\r", b"\n", b"\xff" * 9, b" "))
-            + content_all[at + draw.choice((0, 1)) :]
-        )
-    return content_all[: draw.randint(0, len(content_all))] if draw.random() < 0.05 else content_all
+        at = draw.randint(0, len(raw))
+        raw = raw[:at] + draw.choice((b"", b"\x00", b"\r", b"\n", b"\xff" * 9, b" ")) + raw[at + draw.choice((0, 1)) :]
+    return raw[: draw.randint(0, len(raw))] if draw.random() < 0.05 else raw
 
 
 def _target(draw: random.Random) -> str:

@@ -252,9 +252,9 @@ def _check_reason(job: Job) -> None:
 
 
 def _form_token(page: str) -> str:
-    unfinished = re.search(r'name="form_token" value="([^"]+)"', page)
-    assert unfinished, page
-    return unfinished[1]
+    found = re.search(r'name="form_token" value="([^"]+)"', page)
+    assert found, page
+    return found[1]
 
 
 class _excepthook:  # noqa: N801

@@ -117,8 +117,8 @@ def test_alertmanager_runs_with_the_example(compose: Mapping[str, Any], tmp_path
     with running(command, tmp_path):
         url = f"http://127.0.0.1:{port}"
         wait_until(lambda: answers(f"{url}/-/ready"), timeout_seconds=30, what="Alertmanager is ready")
-        get_api = requests.get(f"{url}/api/v2/status", timeout=5).json()["config"]["original"]
-        assert {route["receiver"] for route in yaml.safe_load(get_api)["route"]["routes"]} == {"pager", "mail"}
+        config = requests.get(f"{url}/api/v2/status", timeout=5).json()["config"]["original"]
+        assert {route["receiver"] for route in yaml.safe_load(config)["route"]["routes"]} == {"pager", "mail"}
         # The name and port that Prometheus uses.
         assert "alertmanager:9093" in (ROOT / "docker" / "prometheus.yml").read_text()
         assert "9093" in str(service["ports"])
@@ -142,13 +142,13 @@ def postgres(compose: Mapping[str, Any], programs: Path) -> Iterator[int]:
         for path in (directory, directory / "password"):
             if user:
                 shutil.chown(path, user)
-        options_of_initdb = ["--pgdata=data", f"--username={environ['POSTGRES_USER']}", "--pwfile=password"]
+        initdb_options = ["--pgdata=data", f"--username={environ['POSTGRES_USER']}", "--pwfile=password"]
 
         def run(tool: str, *arguments: str) -> None:
             command = [str(programs / tool), *arguments]
             subprocess.run(command, cwd=directory, user=user, check=True, stdout=subprocess.DEVNULL)
 
-        run("initdb", *options_of_initdb, "--auth=scram-sha-256", "--no-sync")
+        run("initdb", *initdb_options, "--auth=scram-sha-256", "--no-sync")
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
         run("pg_ctl", "--pgdata=data", "-w", "-o", options, "-l", "log", "start")
         try:
