@@ -16,8 +16,8 @@ from dramatiq.threading import Interrupt, raise_thread_exception
 from nomad_actors import logs
 from nomad_actors.broker.worker import steady_log
 from nomad_actors.logs.foreign_text import describe_error, is_printable, safe_repr, safe_str, safe_traceback
+from nomad_actors.logs.json_text import one_line, readable
 from nomad_actors.queues.job import _as_json
-from nomad_actors.queues.json_text import one_line, readable
 from tests.foreign_values import RAISED, HostileText, OwnBase, cancelled_task, hostile_exceptions
 
 

@@ -94,7 +94,7 @@ def test_it_has_one_address_for_good_and_keeps_what_it_held(tmp_path: Path, own:
 def test_a_second_system_does_not_begin_beside_the_first(
     tmp_path: Path, own: LocalRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nomad_actors.own_redis.GOING_DOWN_SECONDS", 0.1)
+    monkeypatch.setattr("nomad_actors.processes.own_redis.GOING_DOWN_SECONDS", 0.1)
     with pytest.raises(RunsAlready, match=f"runs already, on port {own.port}: stop the system that works on it"):
         own_redis(tmp_path)
 

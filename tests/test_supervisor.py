@@ -86,7 +86,7 @@ def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path, wait_until
     pids = tmp_path / "pids"
     source = (
         "import os, sys, time\n"
-        "from nomad_actors.supervisor import Supervisor\n"
+        "from nomad_actors.processes.supervisor import Supervisor\n"
         "s = Supervisor()\n"
         "s.add('sleeper', [sys.executable, '-c', 'import time; time.sleep(600)'], os.environ)\n"
         "s.start()\n"
@@ -186,7 +186,7 @@ def test_what_dies_while_the_program_that_it_needs_is_away_waits_for_it(
 def test_a_start_that_does_not_get_on_is_killed_and_tried_again(
     tmp_path: Path, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("nomad_actors.supervisor.STUCK_SECONDS", 1.5)
+    monkeypatch.setattr("nomad_actors.processes.supervisor.STUCK_SECONDS", 1.5)
     progress = tmp_path / "progress"
     slow = f"import time\nwhile True:\n    open({str(progress)!r}, 'a').write('x')\n    time.sleep(0.05)"
     supervisor = Supervisor()
@@ -257,7 +257,7 @@ def test_a_program_that_died_for_hours_ends_nobody_else(command: list[str], wait
 def test_a_program_that_needs_somebody_again_after_it_ran_well_is_logged_again(
     tmp_path: Path, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("nomad_actors.supervisor.OPERATOR_BACKOFF_SECONDS", 0.1)
+    monkeypatch.setattr("nomad_actors.processes.supervisor.OPERATOR_BACKOFF_SECONDS", 0.1)
     mended, runs = tmp_path / "mended", tmp_path / "runs"
     script = f"[ -e {mended} ] || exit 78; trap 'exit 78' TERM; touch {runs}; while :; do sleep 0.05; done"
     supervisor = Supervisor()

@@ -13,8 +13,8 @@ from flask import Response, g, request
 
 from nomad_actors import logs
 from nomad_actors.errors import Unavailable
+from nomad_actors.logs.audit_body import body_in_short
 from nomad_actors.store import AuditedRequest
-from nomad_actors.store.audit_text import body_in_short
 
 from .. import problems
 from ..parts import application

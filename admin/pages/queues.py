@@ -13,8 +13,8 @@ from nomad_actors import job_metrics
 from nomad_actors.errors import JobNotFound
 from nomad_actors.health import Area, Finding, Report, Status, system_health
 from nomad_actors.logs.counted import agreeing
+from nomad_actors.logs.json_text import readable
 from nomad_actors.queues.bulk import ACTIONS
-from nomad_actors.queues.json_text import readable
 from nomad_actors.queues.queue import CLEANABLE, of_readable
 from nomad_actors.queues.search import MAX_LIMIT, OUTCOMES
 from nomad_actors.version import __version__

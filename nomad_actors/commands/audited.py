@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 from ..errors import NomadError
 from ..logs import redact
+from ..logs.audit_body import body_in_short
 from ..logs.foreign_text import came_from_outside, describe_error
-from ..store.audit_text import body_in_short
 from .exits import ExitCode, exit_code_of
 from .report import say
 from .session import who

@@ -17,7 +17,7 @@ import typer
 from pydantic import BaseModel, Json
 from pydantic.fields import FieldInfo
 
-from ..queues.json_text import one_line
+from ..logs.json_text import one_line
 
 _LISTS = (list, tuple, set, frozenset)
 #: What is written as text on a command line, and read by the payload as it is.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import BadInput
-from ..queues.json_text import MAX_INDENTED_LEVELS, levels, one_line
+from ..logs.json_text import MAX_INDENTED_LEVELS, levels, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console

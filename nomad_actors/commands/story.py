@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ..logs.counted import counted
-from ..queues.json_text import MAX_CHARS, one_line
+from ..logs.json_text import MAX_CHARS, one_line
 from .report import ago, duration, moment, now_ms, print_text, styled
 
 if TYPE_CHECKING:

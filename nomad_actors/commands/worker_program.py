@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ..settings import Settings
 
-logger = logs.get_logger("nomad_actors.worker_program")
+logger = logs.get_logger("nomad_actors.commands.worker_program")
 
 #: Elsewhere a process that has imported what it may not fork, say macOS' own frameworks, would not survive it.
 _multiprocessing = multiprocessing.get_context("fork" if sys.platform == "linux" else None)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sentry_sdk.transport import HttpTransport
     from sentry_sdk.types import Event, Hint
 
-logger = get_logger("nomad_actors.error_reports")
+logger = get_logger("nomad_actors.logs.error_reports")
 
 #: How long a stopping process waits for reports on their way.
 FLUSH_SECONDS = 2.0

@@ -29,7 +29,7 @@ from .redis_files import can_read, unread_file
 #: How long the Redis of a system that was killed a moment ago may take to end.
 GOING_DOWN_SECONDS = 5.0
 
-logger = get_logger("nomad_actors.own_redis")
+logger = get_logger("nomad_actors.processes.own_redis")
 
 
 class RunsAlready(NomadError):

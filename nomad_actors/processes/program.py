@@ -22,7 +22,7 @@ EXIT_CANNOT_START = 78
 #: Starting again does not help before somebody acts.
 NEEDS_OPERATOR = frozenset({EXIT_SETTINGS, EXIT_CANNOT_START})
 
-logger = logs.get_logger("nomad_actors.program")
+logger = logs.get_logger("nomad_actors.processes.program")
 
 
 class ProgramExit(SystemExit):

@@ -23,7 +23,7 @@ from ..logs import get_logger
 from .parent import Foundation, end_with_parent
 from .program import NEEDS_OPERATOR
 
-logger = get_logger("nomad_actors.supervisor")
+logger = get_logger("nomad_actors.processes.supervisor")
 
 #: A program that lived this long before it died starts again at once.
 STEADY_SECONDS = 30.0

@@ -14,7 +14,7 @@ from nomad_actors.broker import JobBroker
 from nomad_actors.broker.errors import RedisUnavailable, Refusal
 from nomad_actors.processes.local_redis import LocalRedis
 
-SCRIPTS = resources.files("nomad_actors.broker") / "scripts"
+SCRIPTS = Path(str(resources.files("nomad_actors.broker.scripts")))
 
 
 def used_by(text: str) -> set[str]:
@@ -24,7 +24,7 @@ def used_by(text: str) -> set[str]:
 def test_every_command_of_a_script_is_tried() -> None:
     used = {
         command
-        for entry in SCRIPTS.iterdir()
+        for entry in SCRIPTS.rglob("*.lua")
         if entry.name != "permissions.lua"
         for command in used_by(entry.read_text(encoding="utf-8"))
     }

@@ -360,7 +360,7 @@ def test_the_rate_is_kept(access: QueueAccess, operations: Operations, runner: R
 KILLED = """
 import os, sys
 from nomad_actors.app import open_queues
-from nomad_actors.bulk import Operations, Runner
+from nomad_actors.queues.bulk import Operations, Runner
 from nomad_actors.settings import Settings
 
 access = open_queues(Settings.from_env(os.environ))

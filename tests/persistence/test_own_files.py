@@ -82,7 +82,7 @@ def test_a_large_file_may_take_as_long_as_it_gets_on(
             pipeline.set("often", number)
         pipeline.execute()
     server.kill()
-    monkeypatch.setattr("nomad_actors.local_redis.START_TIMEOUT_SECONDS", 1.5)
+    monkeypatch.setattr("nomad_actors.processes.local_redis.START_TIMEOUT_SECONDS", 1.5)
     # Over two seconds for all; it answers after each 1,024 commands.
     assert keys_of(started("--key-load-delay", "350")) == 121
 
@@ -127,7 +127,7 @@ def test_commands_that_a_replay_drops_are_said_loudly(
 ) -> None:
     if server_version(find_server()) < (7, 0):
         pytest.skip("this Redis replays its file as nobody")
-    monkeypatch.setattr("nomad_actors.local_redis._DEFAULT_USER", "user default off")
+    monkeypatch.setattr("nomad_actors.processes.local_redis._DEFAULT_USER", "user default off")
     assert keys_of(started()) == 100
     assert "it dropped commands while it read its append-only file: jobs are lost" in caplog.text
     (found,) = redis_log_findings(tmp_path)
@@ -168,7 +168,7 @@ def test_files_that_no_server_would_read_stop_the_start(tmp_path: Path) -> None:
 def test_nobody_writes_the_files_of_a_redis_that_does_not_answer_but_lives(
     tmp_path: Path, own: OwnRedis, started: Callable[..., OwnRedis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nomad_actors.own_redis.GOING_DOWN_SECONDS", 0.1)
+    monkeypatch.setattr("nomad_actors.processes.own_redis.GOING_DOWN_SECONDS", 0.1)
     first = started()
     assert first.process is not None
     pid = first.process.pid
@@ -178,7 +178,7 @@ def test_nobody_writes_the_files_of_a_redis_that_does_not_answer_but_lives(
     with pytest.raises(RunsAlready, match="runs already"):
         own_redis(tmp_path)
     # One that goes down a while later is waited for.
-    monkeypatch.setattr("nomad_actors.own_redis.GOING_DOWN_SECONDS", 10.0)
+    monkeypatch.setattr("nomad_actors.processes.own_redis.GOING_DOWN_SECONDS", 10.0)
     threading.Timer(0.5, os.kill, (pid, signal.SIGKILL)).start()
     assert keys_of(started()) == 120
 

@@ -15,7 +15,7 @@ from .lease import Lease
 from .queue_state import Place
 from .steady_log import get_logger
 
-logger = get_logger("nomad_actors.broker.beats")
+logger = get_logger("nomad_actors.broker.worker.heartbeat")
 
 
 def call(place: Place, worker_id: bytes, name: str, lease_ms: int, held: Iterable[Lease]) -> Call:

@@ -13,7 +13,7 @@ from typing import Any
 from ...logs.foreign_text import class_name
 from .steady_log import get_logger
 
-logger = get_logger("nomad_actors.broker.hooks")
+logger = get_logger("nomad_actors.broker.worker.hooks")
 
 #: A hook that takes longer is named in the log: heartbeats wait for it.
 SLOW_SECONDS = 1.0

@@ -18,7 +18,7 @@ from ..records import failures
 from .lease import Lease, Settlement
 from .steady_log import get_logger
 
-logger = get_logger("nomad_actors.broker.leased")
+logger = get_logger("nomad_actors.broker.worker.message")
 
 #: How long a job whose actor nobody knows is kept for somebody who does.
 UNKNOWN_FOR_MS = 600_000

@@ -48,7 +48,7 @@ from .waiter import Waiter
 from .watch import Failure, Watch
 from .work_queue import WorkItem, WorkQueue
 
-logger = get_logger("nomad_actors.broker.session")
+logger = get_logger("nomad_actors.broker.worker.session")
 
 #: At most this many jobs in one request.
 MAX_REQUEST = 500

@@ -10,7 +10,7 @@ from ..endings import Ended
 from .lease import Settlement
 from .steady_log import get_logger
 
-logger = get_logger("nomad_actors.broker.settling")
+logger = get_logger("nomad_actors.broker.worker.settling")
 
 #: At most this many settlements in one script.
 MAX_SETTLE = 200

@@ -6,7 +6,7 @@ from dramatiq import Worker
 
 from .steady_log import get_logger
 
-logger = get_logger("nomad_actors.broker.threads")
+logger = get_logger("nomad_actors.broker.worker.threads")
 
 
 def replace_dead_threads(worker: Worker) -> None:

@@ -19,7 +19,7 @@ from ..client.pools import FOR_ONE, own_pool
 from ..records.control import NUDGE, unpack_cancel
 from .steady_log import get_logger
 
-logger = get_logger("nomad_actors.broker.waiter")
+logger = get_logger("nomad_actors.broker.worker.waiter")
 
 #: Longer than the pump's own beats, shorter than any proxy's idle limit.
 BLOCK_SECONDS = 20

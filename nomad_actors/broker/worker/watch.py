@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from .hooks import Hooks
 from .steady_log import get_logger
 
-logger = get_logger("nomad_actors.broker.watch")
+logger = get_logger("nomad_actors.broker.worker.watch")
 
 LOOK_SECONDS = 1.0
 #: Looks after which a thread that has not got on is beyond hope; far more than a lease takes to be lost. Looks and not

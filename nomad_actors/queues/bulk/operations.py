@@ -15,7 +15,7 @@ from ..queue import redis_errors
 from ..registry import Queues
 from .operation import Operation, Wish
 
-logger = logs.get_logger("nomad_actors.bulk")
+logger = logs.get_logger("nomad_actors.queues.bulk")
 
 #: How many that are finished are kept of each queue, and how many that are stopped.
 KEPT = 50

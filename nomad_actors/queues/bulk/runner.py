@@ -21,7 +21,7 @@ from ..registry import Queues
 from .operation import Operation, Wish
 from .operations import OWNED_MS, Operations
 
-logger = logs.get_logger("nomad_actors.bulk")
+logger = logs.get_logger("nomad_actors.queues.bulk")
 
 #: How often a runner looks for operations that nobody runs.
 LOOK_SECONDS = 1.0

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
 from ...logs.foreign_text import came_from_outside, describe_error, short_repr, succeeds
+from ...logs.json_text import levels
 from ...logs.redaction import shortened
-from ..json_text import levels
 
 #: Lists and objects within one another; pydantic reads a few more from JSON.
 MAX_LEVELS = 190

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..logs.foreign_text import safe_str
+from .foreign_text import safe_str
 
 #: What a page or a terminal shows of one value.
 MAX_CHARS = 50_000

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..logs import hide_secrets
+from .redaction import hide_secrets
 
 #: What the shortened JSON may have, and how its texts and lists are cut until it does.
 MAX_CHARS = 2_000
