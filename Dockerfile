@@ -1,5 +1,5 @@
-# One image for workers, scheduler and admin; docker-compose.yml says which of them a container is.
-# By digest, as in docker-compose.yml; docs/deployment.md says how to take a newer one.
+# One image for workers, scheduler and admin; docker-compose.yml has the command of each.
+# Named by digest, as in docker-compose.yml; docs/deployment.md says how to update it.
 ARG PYTHON_IMAGE=python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
@@ -7,7 +7,7 @@ RUN python -m venv /opt/build && python -m venv --without-pip /opt/nomad
 COPY requirements-build.lock requirements-image.lock setup.cfg pyproject.toml README.md LICENSE ./
 COPY nomad_actors nomad_actors
 COPY admin admin
-# What builds stays here. Every file is checked by its hash, the wheel of this package is made without the network.
+# Build tools stay in this stage. pip checks the hash of every file; the wheel of this package is built offline.
 RUN /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements-build.lock \
     && /opt/build/bin/pip --python /opt/nomad/bin/python install --no-cache-dir --require-hashes \
         -r requirements-image.lock \

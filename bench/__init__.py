@@ -1,1 +1,1 @@
-"""Speed, side by side with Dramatiq's own Redis broker in the same run; see docs/benchmarks.md."""
+"""Benchmarks against Dramatiq's own Redis broker in the same run; see docs/benchmarks.md."""

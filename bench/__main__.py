@@ -1,6 +1,6 @@
 """`make bench`: every scenario on every system, interleaved, medians with their spread and the ratio to Dramatiq.
 
-`ASSERT=1 make bench` (or `--assert`) fails when a target is missed.
+`ASSERT=1 make bench` (or `--assert`) fails if a target is missed.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from nomad_actors.processes.local_redis import LocalRedis
 from .scenarios import SCENARIOS
 from .systems import OURS, STOCK, SYSTEMS, UNWATCHED, System
 
-#: Scenario by scenario, system by system, the repeats' numbers.
+#: Measured values of all repeats, by scenario and system.
 Results = dict[str, dict[str, list[float]]]
 
-#: The drain with and without metrics and log line, in pairs.
+#: Pairs of drains with and without metrics and log line.
 WATCHED = "watched"
 WATCHING = "metrics and log line, % of the drain"
-LEAST_PAIRS = 7
+MIN_PAIRS = 7
 
-#: The promises: an absolute bound for ours, or ("x", ratio to Dramatiq as it comes).
+#: Targets: an absolute limit for our system, or a ratio to stock Dramatiq.
 TARGETS: dict[str, tuple[str, float]] = {
     "drain, jobs/s": (">= x stock", 3.0),
     "add in one call, jobs/s": (">=", 30_000.0),
@@ -40,8 +40,8 @@ TARGETS: dict[str, tuple[str, float]] = {
     "pick-up at 20/s, p50 ms": ("<=", 3.0),
     "pick-up at 20/s, p99 ms": ("<=", 10.0),
     "idle, commands/s": ("<=", 5.0),
-    "memory, bytes a waiting job": ("<=", 570.0),
-    "memory, bytes a kept job": ("<=", 700.0),
+    "memory, bytes per waiting job": ("<=", 570.0),
+    "memory, bytes per kept job": ("<=", 700.0),
     "delayed 5 to 15 s, p50 ms late": ("<=", 5.0),
     "delayed, p99 ms late": ("<=", 40.0),
     WATCHING: ("<=", 10.0),
@@ -58,7 +58,7 @@ def main() -> int:
     scenarios = arguments.only or [*SCENARIOS, WATCHED]
     results = measure([name for name in scenarios if name != WATCHED], arguments.repeats)
     if WATCHED in scenarios:
-        results[WATCHING][OURS.name] = cost_of_watching(max(arguments.repeats, LEAST_PAIRS))
+        results[WATCHING][OURS.name] = cost_of_watching(max(arguments.repeats, MIN_PAIRS))
     show(results)
     missed = [name for name in results if not _met(name, results[name])]
     for name in missed:
@@ -67,7 +67,7 @@ def main() -> int:
 
 
 def measure(scenarios: Sequence[str], repeats: int) -> Results:
-    """Run every scenario on every system `repeats` times, the systems taking turns."""
+    """Run every scenario on every system `repeats` times, in rotating order of systems."""
     results: Results = defaultdict(lambda: defaultdict(list))
     with tempfile.TemporaryDirectory() as directory:
         server = LocalRedis(Path(directory)).start()
@@ -84,7 +84,7 @@ def measure(scenarios: Sequence[str], repeats: int) -> Results:
 
 
 def cost_of_watching(pairs: int) -> list[float]:
-    """Return by what per cent metrics and log line slow the drain, a pair of runs each, whose order takes turns."""
+    """Return how many per cent metrics and log line slow the drain, for pairs of runs in alternating order."""
     costs = []
     with tempfile.TemporaryDirectory() as directory:
         server = LocalRedis(Path(directory)).start()
@@ -114,7 +114,7 @@ def _child(system: System, scenario: str, url: str) -> dict[str, float]:
 
 
 def show(results: Results) -> None:
-    """Print medians with their spread, and our ratio to Dramatiq as it comes."""
+    """Print medians with their spread, and our ratio to stock Dramatiq."""
     table = Table(title="medians (lowest–highest)")
     table.add_column("")
     for system in SYSTEMS:

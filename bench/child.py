@@ -1,4 +1,4 @@
-"""One measurement in a process of its own: `python -m bench.child SYSTEM SCENARIO REDIS_URL` prints JSON."""
+"""One measurement in a separate process: `python -m bench.child SYSTEM SCENARIO REDIS_URL` prints JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .systems import make_broker
 
 
 def main(system: str, scenario: str, url: str) -> None:
-    """Measure and print."""
+    """Measure and print the result as JSON."""
     client = redis.Redis.from_url(url)
     client.flushall()
     with open(os.devnull, "w", encoding="utf-8") as lines:

@@ -1,4 +1,4 @@
-"""What is measured; each scenario runs in a process of its own, on an empty Redis, and returns numbers by name."""
+"""The scenarios; each runs in a separate process on an empty Redis and returns values by name."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ DRAINED = 10_000
 BACKLOG = 20_000
 ENQUEUED = 3_000
 ENQUEUED_AT_ONCE = 50_000
-#: Jobs that are kept; some run before, so that connections and scripts are not counted with them.
+#: Kept jobs; some others run first, so that connections and scripts are not counted.
 KEPT = 10_000
 WARM_UP = 100
 DELAYED = 20_000
 
 
 def no_op(character_id: int, user_id: int, endpoint: str) -> None:
-    """Do nothing, as the job that only measures the system around it."""
+    """Do nothing: only the system around the job is measured."""
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def _working(broker: dramatiq.Broker) -> Iterator[Worker]:
 
 
 def enqueue(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
-    """Add jobs one by one; jobs a second."""
+    """Add jobs one by one; jobs per second."""
     actor = dramatiq.actor(no_op, broker=broker)
     began = time.perf_counter()
     for _ in range(ENQUEUED):
@@ -54,7 +54,7 @@ def enqueue(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
 
 
 def enqueue_many(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
-    """Add jobs in one call, the making of their messages included; jobs a second. Dramatiq has none: one by one."""
+    """Add jobs in one call, including making their messages; jobs per second. Dramatiq adds them one by one."""
     actor = dramatiq.actor(no_op, broker=broker)
     began = time.perf_counter()
     if isinstance(broker, JobBroker):
@@ -68,7 +68,7 @@ def enqueue_many(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
 
 
 def drain(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
-    """Work off no-op jobs that wait; jobs a second, the worker's start included."""
+    """Drain waiting no-op jobs; jobs per second, including the start of the worker."""
     done = itertools.count(1)
     last = 0
 
@@ -87,16 +87,16 @@ def drain(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
 
 
 def memory(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
-    """Add jobs; bytes of Redis memory each."""
+    """Add jobs; bytes of Redis memory per job."""
     actor = dramatiq.actor(no_op, broker=broker)
     before = client.info("memory")["used_memory"]
     for _ in range(ENQUEUED):
         actor.send(**PAYLOAD)
-    return {"memory, bytes a waiting job": (client.info("memory")["used_memory"] - before) / ENQUEUED}
+    return {"memory, bytes per waiting job": (client.info("memory")["used_memory"] - before) / ENQUEUED}
 
 
 def kept(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
-    """Run jobs; bytes of Redis memory each that is kept with its story. Dramatiq keeps none."""
+    """Run jobs; bytes of Redis memory per kept job with its timeline. Dramatiq keeps none."""
     if not isinstance(broker, JobBroker):
         return {}
     broker.declare_queue("default", retention=Retention(completed=WARM_UP + KEPT))
@@ -108,11 +108,11 @@ def kept(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
                 actor.send(**PAYLOAD)
             broker.join(actor.queue_name, timeout=60_000)
             used.append(client.info("memory")["used_memory"])
-    return {"memory, bytes a kept job": (used[1] - used[0]) / KEPT}
+    return {"memory, bytes per kept job": (used[1] - used[0]) / KEPT}
 
 
 def delayed(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
-    """Add 20,000 jobs delayed by 5 to 15 s; ms that they start late."""
+    """Add 20,000 jobs delayed by 5 to 15 s; how many ms they start late."""
     late: list[float] = []
     draw = random.Random(1)
     actor = dramatiq.actor(lambda due: late.append(time.time() * 1000 - due), broker=broker, actor_name="delayed")
@@ -125,7 +125,7 @@ def delayed(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
 
 
 def pickup_steady(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
-    """Send 200 jobs, 20 a second, to an idle worker; ms until they start."""
+    """Send 200 jobs, 20 per second, to an idle worker; ms until they start."""
     waits = _pickups(broker, jobs=200, every_seconds=0.05)
     return {"pick-up at 20/s, p50 ms": statistics.median(waits), "pick-up at 20/s, p99 ms": _percentile(waits, 99)}
 
@@ -155,13 +155,13 @@ def urgent(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
             _until(lambda: bool(started), timeout_seconds=60)
             waits.append((started[0] - sent) * 1000)
             if waits[-1] > 5_000:
-                break  # Behind the whole backlog: the next ones would find it gone.
+                break  # It waited for the whole backlog: nothing is left to measure the next one with.
         broker.flush_all()
     return {"urgent job behind 20,000, ms": statistics.median(waits)}
 
 
 def idle(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
-    """Do nothing with four queues; commands a second at Redis, those inside scripts counted."""
+    """Do nothing with four queues; Redis commands per second, including those inside scripts."""
     for name in ("a", "b", "c", "d"):
         dramatiq.actor(no_op, broker=broker, actor_name=name, queue_name=name)
     with _working(broker):

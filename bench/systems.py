@@ -1,4 +1,4 @@
-"""The systems that are compared, each as its users would set it up."""
+"""The compared systems, each configured as its users would do."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from nomad_actors.middleware.job_log import JobLog
 from nomad_actors.middleware.metrics import Metrics
 from nomad_actors.settings import Settings
 
-#: Jobs at a time in every system.
+#: Jobs that run at the same time in every system.
 THREADS = 8
 
 
 @dataclass(frozen=True)
 class System:
-    """One system: its name, and what its environment needs."""
+    """One system: its name and its environment variables."""
 
     name: str
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -32,12 +32,12 @@ OURS = System("nomad-actors")
 STOCK = System("dramatiq")
 TUNED = System("dramatiq, prefetch 64", {"dramatiq_queue_prefetch": "64"})
 SYSTEMS = (OURS, STOCK, TUNED)
-#: Ours without its metrics and its log line, to see what they cost.
+#: Our system without metrics and log line, to measure their cost.
 UNWATCHED = System("nomad-actors, unwatched")
 
 
 def make_broker(system: str, url: str, lines: IO[str]) -> dramatiq.Broker:
-    """Return the system's broker; ours with its log line (to `lines`) and metrics on, the others as they come."""
+    """Return the system's broker; ours with its log line (to `lines`) and metrics, the others with their defaults."""
     if system not in (OURS.name, UNWATCHED.name):
         return RedisBroker(url=url)
     settings = Settings(redis_url=url, metrics_port=0)

@@ -1,1 +1,1 @@
-"""`make chaos`: the long proofs, each with a short form in the suite; seed and duration are parameters."""
+"""Long proofs, run by `make chaos` with a seed and a duration; the test suite runs a short form of each."""

@@ -49,24 +49,24 @@ PROOFS = {
 
 
 def main() -> int:
-    """Run the proofs and say what each showed; return 1 when one failed."""
+    """Run the proofs and print the result of each; return 1 if one failed."""
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--seconds", type=float, default=30.0, help="how long each proof makes trouble")
+    parser.add_argument("--seconds", type=float, default=30.0, help="how long each proof causes faults")
     parser.add_argument("--only", choices=sorted(PROOFS), action="append")
     arguments = parser.parse_args()
-    # Every failed first run and every lost line is logged; here they are the point.
+    # Every failed run and cut connection is logged, but the proofs cause them on purpose.
     logging.disable(logging.CRITICAL)
     failed = 0
     for name in arguments.only or PROOFS:
         print(f"{name}: seed {arguments.seed}, {arguments.seconds:g} s", flush=True)
         try:
-            print(f"  held: {PROOFS[name](random.Random(arguments.seed), arguments.seconds)}", flush=True)
+            print(f"  passed: {PROOFS[name](random.Random(arguments.seed), arguments.seconds)}", flush=True)
         except NoSteppedRedis as missing:
             print(f"  skipped: {missing}", flush=True)
-        except AssertionError as broken:
+        except AssertionError as failure:
             failed += 1
-            print(f"  BROKEN: {broken}", flush=True)
+            print(f"  FAILED: {failure}", flush=True)
     return 1 if failed else 0
 
 

@@ -1,4 +1,4 @@
-"""The alerts in fast motion on the demo's system: what breaks fires what says so, nothing else, and all resolve."""
+"""Sped-up alerts on the demo's system: each fault fires exactly its own alerts, and all of them resolve."""
 
 from __future__ import annotations
 
@@ -15,73 +15,73 @@ from nomad_actors.scheduler import ScheduledJob
 
 from .watched_system import WatchedSystem, wait
 
-#: From here on every trouble is made; of a shorter proof those that take the least time.
-WHOLE_SECONDS = 120.0
-BRIEF, BRIEFER = ("failing job type", "redis down"), ("redis down",)
-BRIEF_SECONDS = 20.0
+#: A proof of at least this duration causes every fault; a shorter one only the fastest.
+FULL_SECONDS = 120.0
+SHORT, SHORTEST = ("failing job type", "redis down"), ("redis down",)
+SHORT_SECONDS = 20.0
 FIRE_SECONDS = 110.0
 RESOLVE_SECONDS = 110.0
-#: How long nothing may fire before the first trouble: an absent metric takes ten seconds to be told.
-CALM_SECONDS = 12.0
+#: How long nothing may fire before the first fault: an absent metric takes ten seconds to fire.
+QUIET_SECONDS = 12.0
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """Something that breaks, how it is mended, and the alerts that tell of it: then, and while it recovers."""
+class Fault:
+    """A fault, its repair, and the alerts that it fires then and during recovery."""
 
-    make: Callable[[WatchedSystem], None]
-    mend: Callable[[WatchedSystem], None]
+    inject: Callable[[WatchedSystem], None]
+    repair: Callable[[WatchedSystem], None]
     fires: frozenset[str]
-    #: What fires once it is mended, for a while.
+    #: Alerts that fire for a while after the repair.
     recovering: frozenset[str] = frozenset()
 
 
 def alerts(draw: random.Random, seconds: float) -> str:
-    """Make trouble after trouble, in a drawn order, and watch what a real Prometheus fires."""
-    names = list(TROUBLES if seconds >= WHOLE_SECONDS else BRIEF if seconds >= BRIEF_SECONDS else BRIEFER)
+    """Cause faults in random order and check which alerts a real Prometheus fires."""
+    names = list(FAULTS if seconds >= FULL_SECONDS else SHORT if seconds >= SHORT_SECONDS else SHORTEST)
     draw.shuffle(names)
-    told = []
+    results = []
     with tempfile.TemporaryDirectory() as directory, WatchedSystem(Path(directory)) as system:
-        _calm(system)
+        _wait_until_quiet(system)
         for name in names:
-            fire_seconds, resolve_seconds = _through(system, name, TROUBLES[name])
-            told.append(f"{name} fired in {fire_seconds:.0f} s, resolved in {resolve_seconds:.0f} s")
-    return "; ".join(told)
+            fire_seconds, resolve_seconds = _run_fault(system, name, FAULTS[name])
+            results.append(f"{name} fired in {fire_seconds:.0f} s, resolved in {resolve_seconds:.0f} s")
+    return "; ".join(results)
 
 
-def _calm(system: WatchedSystem) -> None:
-    """Wait until nothing fires for a while: what was absent while the system started is over."""
-    deadline, calm_since = time.monotonic() + 90, time.monotonic()
-    while time.monotonic() - calm_since < CALM_SECONDS:
+def _wait_until_quiet(system: WatchedSystem) -> None:
+    """Wait until nothing has fired for a while: metrics are absent while the system starts."""
+    deadline, quiet_since = time.monotonic() + 90, time.monotonic()
+    while time.monotonic() - quiet_since < QUIET_SECONDS:
         if firing := system.firing():
-            calm_since = time.monotonic()
-            assert calm_since < deadline, f"nothing is wrong, and yet: {sorted(firing)}"
+            quiet_since = time.monotonic()
+            assert quiet_since < deadline, f"alerts without a fault: {sorted(firing)}"
         time.sleep(0.25)
 
 
-def _through(system: WatchedSystem, name: str, trouble: Trouble) -> tuple[float, float]:
-    """Make a trouble and mend it; return how long its alerts took to fire and to resolve."""
+def _run_fault(system: WatchedSystem, name: str, fault: Fault) -> tuple[float, float]:
+    """Cause and repair a fault; return how many seconds its alerts took to fire and to resolve."""
     seen: set[str] = set()
     began = time.monotonic()
-    trouble.make(system)
-    while not seen >= trouble.fires:
+    fault.inject(system)
+    while not seen >= fault.fires:
         seen |= system.firing()
-        assert seen <= trouble.fires, f"{name}: fired for nothing: {sorted(seen - trouble.fires)}"
-        late = time.monotonic() - began > FIRE_SECONDS
-        assert not late, f"{name}: did not fire: {sorted(trouble.fires - seen)}"
+        assert seen <= fault.fires, f"{name}: unexpected alerts: {sorted(seen - fault.fires)}"
+        is_late = time.monotonic() - began > FIRE_SECONDS
+        assert not is_late, f"{name}: did not fire: {sorted(fault.fires - seen)}"
         time.sleep(0.25)
     fired = time.monotonic()
-    trouble.mend(system)
+    fault.repair(system)
     quiet_since = None
     while quiet_since is None or time.monotonic() - quiet_since < 5:
         firing = system.firing()
         seen |= firing
-        allowed = trouble.fires | trouble.recovering
-        assert seen <= allowed, f"{name}, mended: fired for nothing: {sorted(seen - allowed)}"
-        to_come = trouble.recovering - seen
-        late = time.monotonic() - fired > RESOLVE_SECONDS
-        assert not late, f"{name}, mended: did not resolve: {sorted(firing)}; did not fire: {sorted(to_come)}"
-        quiet_since = None if firing or to_come else quiet_since or time.monotonic()
+        allowed = fault.fires | fault.recovering
+        assert seen <= allowed, f"{name}, repaired: unexpected alerts: {sorted(seen - allowed)}"
+        pending = fault.recovering - seen
+        is_late = time.monotonic() - fired > RESOLVE_SECONDS
+        assert not is_late, f"{name}, repaired: did not resolve: {sorted(firing)}; did not fire: {sorted(pending)}"
+        quiet_since = None if firing or pending else quiet_since or time.monotonic()
         time.sleep(0.25)
     return fired - began, time.monotonic() - fired - 5
 
@@ -109,14 +109,14 @@ def _stop_scheduler(system: WatchedSystem) -> None:
 
 
 def _start_scheduler(system: WatchedSystem) -> None:
-    """Start it, and see that the missed slot was made up."""
+    """Start the scheduler and check that the missed slot gets its job."""
     system.start("scheduler")
 
-    def made_up() -> bool:
-        standing = system.schedules.find("every-minute")
-        return standing is not None and system.schedules.slots(standing)[1] is not None
+    def slot_is_filled() -> bool:
+        state = system.schedules.find("every-minute")
+        return state is not None and system.schedules.slots(state)[1] is not None
 
-    wait(made_up, seconds=60, what="the slot of the minute that the scheduler was away")
+    wait(slot_is_filled, seconds=60, what="the slot of the minute that the scheduler was away")
     system.schedules.remove_job("every-minute")
 
 
@@ -124,34 +124,34 @@ def _start_redis(system: WatchedSystem) -> None:
     system.redis.start()
 
 
-#: By name; each is a thing that an operator is woken for.
-TROUBLES: Mapping[str, Trouble] = {
-    "dead workers": Trouble(
-        make=_kill_workers,
-        mend=lambda system: system.start("workers"),
+#: By name. Each would wake an operator.
+FAULTS: Mapping[str, Fault] = {
+    "dead workers": Fault(
+        inject=_kill_workers,
+        repair=lambda system: system.start("workers"),
         fires=frozenset({"NomadWorkerDown", "NomadNoWorkers", "NomadQueueUnserved"}),
         recovering=frozenset({"NomadWorkerLost"}),
     ),
-    "stopped scheduler": Trouble(
-        make=_stop_scheduler,
-        mend=_start_scheduler,
+    "stopped scheduler": Fault(
+        inject=_stop_scheduler,
+        repair=_start_scheduler,
         fires=frozenset({"NomadSchedulerSilent", "NomadScheduleLate"}),
     ),
-    "backlog": Trouble(
-        make=lambda system: _add(system, 4_000, seconds=0.05),
-        # Its workers work it off.
-        mend=lambda system: None,
+    "backlog": Fault(
+        inject=lambda system: _add(system, 4_000, seconds=0.05),
+        # The workers drain the queue.
+        repair=lambda system: None,
         fires=frozenset({"NomadBacklog"}),
     ),
-    "failing job type": Trouble(
-        make=lambda system: _add(system, 30, fail=True),
-        # Those that come after it complete.
-        mend=lambda system: _add(system, 60),
+    "failing job type": Fault(
+        inject=lambda system: _add(system, 30, fail=True),
+        # Later jobs complete.
+        repair=lambda system: _add(system, 60),
         fires=frozenset({"NomadFailureRateHigh"}),
     ),
-    "redis down": Trouble(
-        make=_kill_redis,
-        mend=_start_redis,
+    "redis down": Fault(
+        inject=_kill_redis,
+        repair=_start_redis,
         fires=frozenset({"NomadCollectorFailing"}),
     ),
 }

@@ -1,4 +1,4 @@
-"""Asks a served admin for everything that its document allows, and for much that it does not."""
+"""Sends a running admin every request that its OpenAPI document allows, and many that it does not."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from nomad_actors.store.local_token import read_or_make_token
 from .conforming import Conforming
 from .fuzz_material import Material
 
-#: How many cases of one operation are drawn in one go.
+#: Cases per operation and round.
 ROUND = 25
 _QUEUE = "/admin/jobs/queues/{queue}"
-#: What no schema tells: a job type must be of the queue and its data make sense, a field be indexed, a cursor be one
-#: that a list gave, an action possible in the states that are named, starts come with a period.
-RULES_OF_THEIR_OWN = {
+#: Operations with rules that no schema expresses: the job type must belong to the queue and accept the data, a field
+#: must be indexed, a cursor must come from a list, an action must fit the given states, starts need a period.
+EXTRA_RULES = {
     f"POST {_QUEUE}/jobs",
     f"POST {_QUEUE}/batch",
     f"GET {_QUEUE}/jobs",
@@ -53,17 +53,17 @@ RULES_OF_THEIR_OWN = {
     f"POST {_QUEUE}/bulk",
     f"PUT {_QUEUE}/limits",
 }
-#: These judge, and say 503 where something is not well; of all others it would say that Redis or the database is away.
-JUDGES = ("/admin/jobs/health", "/admin/doctor")
-#: What the pages' addresses take.
-_OF_PAGES = (
+#: These answer 503 when the system is unhealthy; for all others 503 means that Redis or the database is away.
+HEALTH_PATHS = ("/admin/jobs/health", "/admin/doctor")
+#: Query parameters of the pages.
+_PAGE_PARAMETERS = (
     *("status", "outcome", "type", "field", "fingerprint", "since", "until", "limit", "cursor"),
     *("action", "queue", "job", "minutes", "actor"),
 )
 
 
 def api_fuzz(draw: random.Random, seconds: float) -> str:
-    """Ask an application's admin for some seconds; no answer may be one that its document does not know."""
+    """Send requests to an admin for some seconds; every response must match its document."""
     with tempfile.TemporaryDirectory() as directory:
         server = LocalRedis(Path(directory), dies_with_us=True).start()
         settings_of_app = {
@@ -88,7 +88,7 @@ def api_fuzz(draw: random.Random, seconds: float) -> str:
 
 
 class Fuzz:
-    """An admin that is served on a port of its own, and what it answered."""
+    """An admin on its own port, and the statuses that it answered."""
 
     def __init__(self, web: Flask, queues: Queues, draw: random.Random, settings: Settings) -> None:
         self.answers: Counter[int] = Counter()
@@ -111,21 +111,21 @@ class Fuzz:
         self._served.__exit__(*raised)
 
     def ask(self, cases: int, *, methods: tuple[str, ...] = ("GET", "POST", "PUT", "DELETE")) -> None:
-        """Ask each operation up to `cases` times for what is accepted, and as often for what is not.
+        """Send each operation up to `cases` valid requests and as many invalid ones.
 
-        Raises `AssertionError` for an answer that the document does not know, and for a wrong request that was taken.
+        Raises `AssertionError` for an undocumented response and for an invalid request that was accepted.
         """
-        for found in self._schema.get_all_operations():
-            operation = found.ok()
+        for match in self._schema.get_all_operations():
+            operation = match.ok()
             if operation.method.upper() in methods:
                 for mode in _modes(operation):
                     self._ask(operation, mode, cases)
         assert not self._conforming.broken, "\n".join(self._conforming.broken)
 
     def told(self) -> str:
-        """Return how often each status was answered."""
+        """Return a summary of how often each status was answered."""
         counts = ", ".join(f"{status} {count} times" for status, count in sorted(self.answers.items()))
-        return f"{self.answers.total()} answers were as documented: {counts}"
+        return f"{self.answers.total()} responses were as documented: {counts}"
 
     def _ask(self, operation: Any, mode: GenerationMode, cases: int) -> None:
         @seed(self._draw.getrandbits(64))
@@ -139,25 +139,25 @@ class Fuzz:
         @given(case=operation.as_strategy(generation_mode=mode))
         def once(case: Any) -> None:
             if mode is GenerationMode.POSITIVE:
-                self._name_what_exists(case)
-                self._look_right(case, operation)
-            answer = case.call(session=self._session, timeout=30)
-            self.answers[answer.status_code] += 1
-            self._material.learn(answer)
-            said = f"{operation.label} {case.path_parameters} {case.query} {case.body!r:.500}: {answer.text[:500]}"
-            is_judge = operation.path in JUDGES and "Retry-After" not in answer.headers
-            assert answer.status_code < 500 or is_judge, f"Redis and the database are there: {said}"
+                self._use_existing_names(case)
+                self._use_plausible_values(case, operation)
+            response = case.call(session=self._session, timeout=30)
+            self.answers[response.status_code] += 1
+            self._material.learn(response)
+            message = f"{operation.label} {case.path_parameters} {case.query} {case.body!r:.500}: {response.text[:500]}"
+            is_health = operation.path in HEALTH_PATHS and "Retry-After" not in response.headers
+            assert response.status_code < 500 or is_health, f"503 although Redis and the database are up: {message}"
             if mode is GenerationMode.NEGATIVE and _is_wrong_as_sent(case):
-                assert answer.status_code >= 400, f"it took what its document refuses: {said}"
-            elif mode is GenerationMode.POSITIVE and operation.label not in RULES_OF_THEIR_OWN:
-                assert answer.status_code != 422, f"it refused what its document accepts: {said}"
+                assert response.status_code >= 400, f"an invalid request was accepted: {message}"
+            elif mode is GenerationMode.POSITIVE and operation.label not in EXTRA_RULES:
+                assert response.status_code != 422, f"a valid request was refused: {message}"
 
         once()
 
     def look(self, cases: int) -> None:
-        """Look at each page up to `cases` times, with parameters that fit it and such that do not.
+        """Open each page up to `cases` times, with valid and invalid parameters.
 
-        Raises `AssertionError` for an answer that blames us.
+        Raises `AssertionError` for a server error.
         """
         for rule in self._web.url_map.iter_rules():
             if rule.endpoint.startswith("pages") and "GET" in (rule.methods or ()):
@@ -165,17 +165,17 @@ class Fuzz:
                     self._look(rule)
 
     def _look(self, rule: Rule) -> None:
-        names = self._draw.sample(_OF_PAGES, self._draw.randrange(4))
-        query = [(name, self._name(name) if name == "queue" else self._material.of(name)) for name in names]
+        names = self._draw.sample(_PAGE_PARAMETERS, self._draw.randrange(4))
+        query = [(name, self._name(name) if name == "queue" else self._material.value_for(name)) for name in names]
         if "confirm" in rule.rule:
             query += [("queue", self._name("queue"))]
-        path = re.sub(r"<(?:\w+:)?(\w+)>", lambda found: quote(self._name(found[1]), safe=""), rule.rule)
-        answer = self._session.get(self._url + path, params=query, timeout=30, allow_redirects=False)
-        self.answers[answer.status_code] += 1
-        assert answer.status_code < 500, f"{path} {query}: {answer.text[:500]}"
+        path = re.sub(r"<(?:\w+:)?(\w+)>", lambda match: quote(self._name(match[1]), safe=""), rule.rule)
+        response = self._session.get(self._url + path, params=query, timeout=30, allow_redirects=False)
+        self.answers[response.status_code] += 1
+        assert response.status_code < 500, f"{path} {query}: {response.text[:500]}"
 
     def _name(self, parameter: str) -> str:
-        """Return a name for a place in a page's address, most of the time one that exists."""
+        """Return a value for a path parameter, mostly one that exists."""
         if self._draw.random() < 0.2:
             return self._material.text() or "-"
         if parameter == "queue":
@@ -183,25 +183,25 @@ class Fuzz:
         if parameter == "name":
             schedules = Schedules(self._queues, self._queues.clock).all()
             return self._draw.choice(schedules).schedule.name if schedules else "-"
-        return self._material.of("job") or "-"
+        return self._material.value_for("job") or "-"
 
-    def _look_right(self, case: Any, operation: Any) -> None:
-        """Give parameters that take any text what looks right, half of the time."""
+    def _use_plausible_values(self, case: Any, operation: Any) -> None:
+        """Give free-text parameters a plausible value half of the time."""
         for name in ("cursor", "field", "fingerprint"):
-            is_taken = any(parameter.name == name for parameter in operation.query)
-            if is_taken and operation.label in RULES_OF_THEIR_OWN and self._draw.random() < 0.5:
-                value = self._material.of(name)
+            is_accepted = any(parameter.name == name for parameter in operation.query)
+            if is_accepted and operation.label in EXTRA_RULES and self._draw.random() < 0.5:
+                value = self._material.value_for(name)
                 case.query[name] = [value] if name == "field" else value
 
-    def _name_what_exists(self, case: Any) -> None:
-        """Name a job or a schedule that is there, most of the time: nobody draws its id by chance."""
-        # And the queue that a job type belongs to.
+    def _use_existing_names(self, case: Any) -> None:
+        """Mostly use a job or a schedule that exists: random ids never hit one."""
+        # Use the queue of the job type too.
         if isinstance(case.body, dict) and case.body.get("name") in self._queues.job_types:
             case.path_parameters["queue"] = self._queues.job_type(case.body["name"]).queue
         if "jobId" in case.path_parameters and self._draw.random() < 0.8:
             states = self._draw.sample(["waiting", "delayed", "failed", "completed"], 4)
-            if found := self._queues.get_queue(case.path_parameters["queue"]).jobs(states, 0, 20):
-                case.path_parameters["jobId"] = self._draw.choice(found).id
+            if match := self._queues.get_queue(case.path_parameters["queue"]).jobs(states, 0, 20):
+                case.path_parameters["jobId"] = self._draw.choice(match).id
         if "operation" in case.path_parameters:
             operations = Operations(self._queues).of_queue(case.path_parameters["queue"])
             if operations and self._draw.random() < 0.8:
@@ -214,16 +214,18 @@ class Fuzz:
 
 def _modes(operation: Any) -> Iterator[GenerationMode]:
     yield GenerationMode.POSITIVE
-    # Of an operation that takes nothing, or any text in its path alone, nothing wrong can be drawn.
+    # An operation without parameters, or with only free text in its path, has no invalid requests.
     if operation.query or operation.body:
         yield GenerationMode.NEGATIVE
 
 
 def _is_wrong_as_sent(case: Any) -> bool:
-    """Return whether what was made wrong is still in the request: a URL holds no empty list, and an optional body may
-    have been left out."""
-    # Headers may be what was made wrong: the session's own take their place.
-    wrong = {place for place, part in case.meta.components.items() if part.mode is GenerationMode.NEGATIVE}
+    """Return whether the request still contains what was made invalid.
+
+    A URL cannot contain an empty list, and an optional body may have been left out.
+    """
+    # Invalid headers do not count: the session's headers replace them.
+    wrong = {location for location, part in case.meta.components.items() if part.mode is GenerationMode.NEGATIVE}
     if any(value is None or isinstance(value, list | dict) for value in case.query.values()):
         return False
     is_query_wrong = ParameterLocation.QUERY in wrong and bool(case.query)
@@ -232,7 +234,7 @@ def _is_wrong_as_sent(case: Any) -> bool:
 
 @contextmanager
 def served(web: Flask) -> Iterator[str]:
-    """Serve an admin in threads of this process, at the address that is given."""
+    """Serve an admin in threads of this process; yields its address."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = make_server("127.0.0.1", 0, web, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -1,4 +1,4 @@
-"""Redis' clock steps by an hour, ahead and behind, and back: nothing starts early, nothing is left behind."""
+"""Redis' clock steps ahead and back by an hour: nothing starts early, nothing is left behind."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .stepped_redis import SteppedRedis
 from .workload import worker
 
 HOUR_SECONDS = 3600
-#: Delayed by this, a job must not start while the proof runs.
+#: A job with this delay must not start during the proof.
 FAR_MS = 1_800_000
-#: How soon after the last step everything that is due must have run.
+#: All due jobs must have run this long after the last step.
 SETTLE_SECONDS = 20.0
-#: How early and how late a delayed job may start for a step of the clock.
+#: How early and how late a delayed job may start because of a clock step.
 EARLY_SECONDS, LATE_SECONDS = 8.0, 15.0
 
 
 class Load:
-    """Adds jobs, some of them delayed, and notes when each was meant to start and when it did."""
+    """Adds jobs, some of them delayed, and records when each was due and when it started."""
 
     def __init__(self, broker: JobBroker) -> None:
         self.due_mono: dict[int, float] = {}
@@ -47,12 +47,12 @@ class Load:
         self._actor.send_with_options(args=(number,), delay=delay_ms or None)
 
     def missing(self) -> list[int]:
-        """Return the jobs that have not run and should have."""
+        """Return the jobs that should have run but have not."""
         return [number for number in self.due_mono if number not in self.ran_mono and number not in self.far]
 
 
 def clock_steps(draw: random.Random, seconds: float, *, jobs: int = 0) -> str:
-    """Step Redis' clock by an hour ahead, back, behind and back, while jobs come in; return what became of them."""
+    """Set Redis' clock an hour ahead, right, an hour behind and right, while jobs are added; return a summary."""
     span, jobs = max(2.0, seconds / 5), jobs or int(seconds * 60)
     with tempfile.TemporaryDirectory() as directory:
         server = SteppedRedis(Path(directory), dies_with_us=True)
@@ -64,8 +64,8 @@ def clock_steps(draw: random.Random, seconds: float, *, jobs: int = 0) -> str:
             began, stepped = time.monotonic(), 0
             with worker(broker):
                 for number in range(jobs):
-                    at = began + number * 5 * span / jobs
-                    while time.monotonic() < at:
+                    add_at = began + number * 5 * span / jobs
+                    while time.monotonic() < add_at:
                         time.sleep(0.002)
                     while stepped < int((time.monotonic() - began) / span) and stepped < len(steps) - 1:
                         stepped += 1
@@ -74,24 +74,26 @@ def clock_steps(draw: random.Random, seconds: float, *, jobs: int = 0) -> str:
                 ended = time.monotonic()
                 while load.missing() and time.monotonic() < ended + 4 + SETTLE_SECONDS:
                     time.sleep(0.05)
-                return verdict(load, broker)
+                return check_runs(load, broker)
         finally:
             broker.close()
             server.kill()
 
 
-def verdict(load: Load, broker: JobBroker) -> str:
-    """Check what ran against what should have; return a sentence with the numbers."""
+def check_runs(load: Load, broker: JobBroker) -> str:
+    """Compare the jobs that ran with those that should have; return a summary."""
     early = [number for number in load.far if number in load.ran_mono]
     missing, doubled = load.missing(), [n for n, runs in load.ran_mono.items() if len(runs) > 1]
-    off = [load.ran_mono[n][0] - due for n, due in load.due_mono.items() if n in load.ran_mono and n not in load.far]
+    offsets = [
+        load.ran_mono[n][0] - due for n, due in load.due_mono.items() if n in load.ran_mono and n not in load.far
+    ]
     counts = broker.view("first").counts()
-    told = (
+    summary = (
         f"{len(load.due_mono)} jobs, {len(load.far)} of them delayed by 30 minutes, of which {len(early)} started; "
         f"{len(missing)} of the others had not run ({counts.waiting} waiting, {counts.delayed} delayed); "
-        f"{len(doubled)} ran twice; started {-min(off):.1f} s early at most, {max(off):.1f} s late at most"
+        f"{len(doubled)} ran twice; started {-min(offsets):.1f} s early at most, {max(offsets):.1f} s late at most"
     )
-    assert not early + missing + doubled, told
-    assert -EARLY_SECONDS <= min(off) <= max(off) <= LATE_SECONDS, told
-    assert counts.delayed == len(load.far), told
-    return told
+    assert not early + missing + doubled, summary
+    assert -EARLY_SECONDS <= min(offsets) <= max(offsets) <= LATE_SECONDS, summary
+    assert counts.delayed == len(load.far), summary
+    return summary

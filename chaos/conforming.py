@@ -1,4 +1,4 @@
-"""Holds every answer of an admin against the document that it gives of itself."""
+"""Checks every response of an admin against its own OpenAPI document."""
 
 from __future__ import annotations
 
@@ -14,53 +14,53 @@ from nomad_actors.queues import Queues
 
 
 class Conforming:
-    """Checks answers as they leave; `broken` tells those that the document does not know."""
+    """Checks responses as they are sent; `broken` lists those that do not match the document."""
 
     def __init__(self, web: Flask, queues: Queues) -> None:
         self.document = openapi.document(web, queues)
         self.broken: list[str] = []
         self.checked = 0
         self._steps = web.after_request_funcs.setdefault(None, [])
-        # The first one registered is called last: it sees what the caller gets.
+        # The function registered first is called last, so it sees what the caller gets.
         self._steps.insert(0, self._check)
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         self._steps.remove(self._check)
 
-    def _check(self, answer: Response) -> Response:
+    def _check(self, response: Response) -> Response:
         rule = request.url_rule
         view = current_app.view_functions[rule.endpoint] if rule is not None else None
         if request.method == "OPTIONS" or (rule is not None and not isinstance(view, Endpoint)):
-            return answer
+            return response
         if rule is None:
             found = self.document["components"]["responses"]["NotFound"]
-            reason = self._unlike(answer, found) if answer.status_code >= 400 else None
+            reason = self._mismatch(response, found) if response.status_code >= 400 else None
         else:
             method = "get" if request.method == "HEAD" else request.method.lower()
-            answers = self.document["paths"][path_of(rule)][method]["responses"]
-            reason = self._unlike(answer, self._looked_up(answers.get(str(answer.status_code))))
+            responses = self.document["paths"][path_of(rule)][method]["responses"]
+            reason = self._mismatch(response, self._resolve(responses.get(str(response.status_code))))
         self.checked += 1
         if reason is not None:
-            self.broken.append(f"{request.method} {request.full_path} answered {answer.status_code}: {reason}")
-        return answer
+            self.broken.append(f"{request.method} {request.full_path} answered {response.status_code}: {reason}")
+        return response
 
-    def _unlike(self, answer: Response, declared: dict[str, Any] | None) -> str | None:
-        """Return in what an answer is not what the document says."""
+    def _mismatch(self, response: Response, declared: dict[str, Any] | None) -> str | None:
+        """Return how a response differs from the document, None if it matches."""
         if declared is None:
             return "this status is not in the document"
-        content = declared["content"].get(answer.mimetype)
+        content = declared["content"].get(response.mimetype)
         if content is None:
-            return f"{answer.mimetype} is not in the document (it has {', '.join(declared['content'])})"
-        if "Retry-After" in declared.get("headers", ()) and "Retry-After" not in answer.headers:
+            return f"{response.mimetype} is not in the document (it has {', '.join(declared['content'])})"
+        if "Retry-After" in declared.get("headers", ()) and "Retry-After" not in response.headers:
             return "Retry-After is missing"
-        if request.method == "HEAD" or not answer.is_json:
+        if request.method == "HEAD" or not response.is_json:
             return None
         schema = {**content["schema"], "components": self.document["components"]}
-        wrong = Draft202012Validator(schema).iter_errors(answer.get_json())
-        return "; ".join(f"{each.json_path}: {each.message[:300]}" for each in wrong) or None
+        errors = Draft202012Validator(schema).iter_errors(response.get_json())
+        return "; ".join(f"{each.json_path}: {each.message[:300]}" for each in errors) or None
 
-    def _looked_up(self, declared: dict[str, Any] | None) -> dict[str, Any] | None:
+    def _resolve(self, declared: dict[str, Any] | None) -> dict[str, Any] | None:
         if declared is not None and "$ref" in declared:
             found: dict[str, Any] = self.document["components"]["responses"][declared["$ref"].rpartition("/")[2]]
             return found

@@ -1,4 +1,4 @@
-"""What must hold in a queue's keys at every instant, looked up in Redis itself."""
+"""Invariants of a queue's keys, checked in Redis itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INDEXES = tuple(state.value for state in State if state is not State.ACTIVE)
 
 
 def states_of(client: redis.Redis, base: str, stored_id: bytes) -> list[str]:
-    """Return every state whose index holds an id."""
+    """Return every state whose index contains an id."""
     found = [name for name in INDEXES if client.zscore(f"{base}:{name}", stored_id) is not None]  # type: ignore[arg-type]
     if client.hexists(f"{base}:active", stored_id):  # type: ignore[arg-type]
         found.append("active")
@@ -22,7 +22,7 @@ def states_of(client: redis.Redis, base: str, stored_id: bytes) -> list[str]:
 
 
 def check_queue(client: redis.Redis, base: str = "nomad:{default}") -> None:
-    """Check that there is a record for each indexed id, and one index for each record."""
+    """Check that each indexed id has a record and each record is in one index."""
     for stored_id in client.hkeys(f"{base}:jobs"):
         assert len(states_of(client, base, stored_id)) == 1, stored_id
     indexed = sum(client.zcard(f"{base}:{name}") for name in INDEXES) + client.hlen(f"{base}:active")
@@ -44,33 +44,33 @@ def _has_flag(value: bytes, flag: Flag) -> bool:
 
 
 def check_tags(client: redis.Redis, base: str) -> None:
-    """Check that every term, fault and held key is of a job that is there, and that none is missing."""
+    """Check that terms, failure groups and held unique keys match the existing jobs exactly."""
     entries: set[bytes] = set()
-    faults: set[bytes] = set()
+    groups: set[bytes] = set()
     for stored_id, value in client.hgetall(f"{base}:jobs").items():
         found = _entries(stored_id, value)
         entries.update(found)
         if found and records.unpack_head(value)[0].flags & Flag.FAULT:
-            faults.add(found[-1][:TERM_BYTES])
+            groups.add(found[-1][:TERM_BYTES])
     assert entries == set(client.zrange(f"{base}:terms", 0, -1))
-    assert faults == set(client.hkeys(f"{base}:faults")) == set(client.zrange(f"{base}:faults:last", 0, -1))
+    assert groups == set(client.hkeys(f"{base}:faults")) == set(client.zrange(f"{base}:faults:last", 0, -1))
     for key, holder in client.hgetall(f"{base}:unique").items():
         _check_holder(client, base, key, holder)
 
 
 def _check_holder(client: redis.Redis, base: str, key: bytes, holder: bytes) -> None:
-    """Check that a key is held by a job that asked for it and is not beyond it, or by one that is to follow."""
+    """Check that a unique key is held by a job that still needs it, or by the one that follows it."""
     (state,) = states_of(client, base, holder)
     value = client.hget(f"{base}:jobs", holder)  # type: ignore[arg-type]
     tags = value[records.HEADER.size + 1 :][: value[records.HEADER.size]]  # type: ignore[index]
     held_in = {UniqueUntil.START: ("waiting", "delayed"), UniqueUntil.END: ("waiting", "delayed", "active")}
-    own = tags[1:17] == key and state in held_in.get(UniqueUntil(tags[0]), ())
-    to_follow = client.hget(f"{base}:next", holder) or b""  # type: ignore[arg-type]
-    assert own or key in to_follow, f"{holder!r} is {state} and holds {key.hex()}"  # type: ignore[operator]
+    is_holder = tags[1:17] == key and state in held_in.get(UniqueUntil(tags[0]), ())
+    next_job = client.hget(f"{base}:next", holder) or b""  # type: ignore[arg-type]
+    assert is_holder or key in next_job, f"{holder!r} is {state} and has the key {key.hex()}"  # type: ignore[operator]
 
 
 def _entries(stored_id: bytes, value: bytes) -> list[bytes]:
-    """Return a record's entries in the index, its fault's last."""
+    """Return a record's entries in the index, that of its failure group last."""
     try:
         header, body = records.unpack_head(value)
     except UnreadableBody:

@@ -1,4 +1,4 @@
-"""What random requests are made of beside what a document's schemas say: texts that look right and are nearly so."""
+"""Values for random requests beyond the document's schemas: texts that are almost valid."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import requests
 
-#: Texts that one parser or another takes for a number, a place, markup or nothing at all.
+#: Texts that some parser takes for a number, a path, markup or an empty value.
 TEXTS = [
     *("", " ", "0", "-1", "1_0", " 10 ", "1e5", "1e999", "nan", "-inf", "٣", "9" * 400, "0x10", "true", "null"),
     *(
@@ -29,7 +29,7 @@ TEXTS = [
         "a=b=c",
     ),
 ]
-#: Values that a decoded cursor may hold in place of a state, a score or an id.
+#: Values in a decoded cursor instead of a state, a score or an id.
 VALUES: list[Any] = [
     *(None, True, 0, -1, 1.5, 2**70, 1e308, [], [1], {}, {"a": 1}),
     *("", "AA", "////", "=", "waiting", "failed", "active", "gone", *TEXTS),
@@ -38,7 +38,7 @@ FIELDS = ("character_id", "user_id", "endpoint", "type", "nothing")
 
 
 class Material:
-    """Draws such texts; cursors, ids and fingerprints that answers told are drawn again, whole and changed."""
+    """Draws such texts, and cursors, ids and fingerprints from earlier responses, unchanged or changed."""
 
     def __init__(self, draw: random.Random) -> None:
         self._draw = draw
@@ -46,58 +46,58 @@ class Material:
         self._fingerprints: list[str] = []
         self._ids: list[str] = []
 
-    def learn(self, answer: requests.Response) -> None:
-        """Keep what an answer tells."""
-        if answer.headers.get("Content-Type") != "application/json":
+    def learn(self, response: requests.Response) -> None:
+        """Remember the cursors, ids and fingerprints of a response."""
+        if response.headers.get("Content-Type") != "application/json":
             return
-        told = answer.json()
-        if not isinstance(told, dict):
+        decoded = response.json()
+        if not isinstance(decoded, dict):
             return
-        self._keep(self._cursors, [told.get("nextCursor")])
+        self._remember(self._cursors, [decoded.get("nextCursor")])
         for name in ("jobs", "failures", "operations"):
-            listed = told.get(name)
-            each = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-            self._keep(self._ids, [one.get("id") for one in each])
-            self._keep(self._fingerprints, [one.get("fingerprint") for one in each])
+            listed = decoded.get(name)
+            items = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+            self._remember(self._ids, [item.get("id") for item in items])
+            self._remember(self._fingerprints, [item.get("fingerprint") for item in items])
 
-    def _keep(self, kept: list[str], found: list[Any]) -> None:
-        kept += [text for text in found if isinstance(text, str)]
-        del kept[:-50]
+    def _remember(self, known: list[str], found: list[Any]) -> None:
+        known += [text for text in found if isinstance(text, str)]
+        del known[:-50]
 
     def text(self) -> str:
-        """Return a text for a parameter that takes any."""
+        """Return a text for a free-text parameter."""
         return self._draw.choice(TEXTS)
 
     def cursor(self) -> str:
-        """Return a cursor: one that a list gave, one that is nearly that, or one that never was."""
+        """Return a cursor: one from a list, a changed one, or an invented one."""
         if self._cursors and self._draw.random() < 0.3:
             return self._draw.choice(self._cursors)
-        return self._draw.choice([self._changed_cursor, self._made_cursor, self.text])()
+        return self._draw.choice([self._mutated_cursor, self._new_cursor, self.text])()
 
-    def _changed_cursor(self) -> str:
+    def _mutated_cursor(self) -> str:
         if not self._cursors:
-            return self._made_cursor()
-        told = _decoded(self._draw.choice(self._cursors))
-        if not isinstance(told, list) or not told:
-            return self._made_cursor()
-        told[self._draw.randrange(len(told))] = self._draw.choice(VALUES)
-        return _encoded(told)
+            return self._new_cursor()
+        decoded = _decoded(self._draw.choice(self._cursors))
+        if not isinstance(decoded, list) or not decoded:
+            return self._new_cursor()
+        decoded[self._draw.randrange(len(decoded))] = self._draw.choice(VALUES)
+        return _encoded(decoded)
 
-    def _made_cursor(self) -> str:
-        """Return a cursor of the form of one kind of list, of which a part or two may be anything."""
+    def _new_cursor(self) -> str:
+        """Return a cursor in the form of one kind of list, with one or two random parts."""
         draw = self._draw
         if draw.random() < 0.15:
             return _text(b"[" * 2_000)
         kind = draw.choice("stfa")
-        right: dict[str, list[Any]] = {
+        valid: dict[str, list[Any]] = {
             "s": [draw.choice(["waiting", "failed", "active", "completed"]), "1793491200000.25", "AAAA"],
             "t": ["AAAAAAAAAAAAAAAAAAAAAA"],
             "f": ["1793491200000", "AAAAAAAAAAA"],
             "a": ["token-refresh", _encoded(["s", draw.choice(["failed", "active"]), draw.choice(VALUES), "AAAA"])],
         }
-        return _encoded([kind, *(part if draw.random() < 0.6 else draw.choice(VALUES) for part in right[kind])])
+        return _encoded([kind, *(part if draw.random() < 0.6 else draw.choice(VALUES) for part in valid[kind])])
 
-    def of(self, name: str) -> str:
+    def value_for(self, name: str) -> str:
         """Return a text for a parameter of this name."""
         draw = self._draw
         if draw.random() < 0.2:
@@ -124,8 +124,8 @@ class Material:
         return self.text()
 
 
-def _encoded(told: Any) -> str:
-    return _text(json.dumps(told).encode())
+def _encoded(decoded: Any) -> str:
+    return _text(json.dumps(decoded).encode())
 
 
 def _text(raw: bytes) -> str:

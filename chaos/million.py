@@ -1,4 +1,4 @@
-"""An admin over a million waiting jobs, a million kept ones and a hundred thousand failed ones answers as ever."""
+"""An admin stays fast with a million waiting, a million completed and a hundred thousand failed jobs."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from .million_jobs import LETTER
 from .million_questions import CHARACTERS, Question, Questions
 
 WAITING, COMPLETED, FAILED = 1_000_000, 1_000_000, 100_000
-#: From here on the proof is of the whole million; a shorter one takes a part of it.
-WHOLE_SECONDS = 300.0
-#: How often everything is asked.
+#: A proof of this duration uses the whole million; a shorter one a share of it.
+FULL_SECONDS = 300.0
+#: How often every request is sent.
 ROUNDS, FEW_ROUNDS, WARM_ROUNDS = 100, 2, 1
-#: From here on the bounds in milliseconds are the promised ones. A shorter run is one of few answers, on a machine
-#: that does other things too: it notices what grows with the number of jobs, which is far beyond ten times as slow.
-JUDGED_SECONDS = 30.0
+#: A proof of this duration uses the promised limits in milliseconds. A shorter one has few responses, on a machine
+#: with other work; it still notices times that grow with the number of jobs, which are far more than ten times as slow.
+STRICT_SECONDS = 30.0
 SLACK = 10
 BATCH = 10_000
 DELAYED, DELAY_MS = 2_000, 3_600_000
 MEDIAN_MS, P99_MS = 50.0, 150.0
 SLOW_US = 5_000
-#: What the admin may have grown by between the first round of questions and the last, bytes.
+#: Allowed growth of the admin between the first round of requests and the last, bytes.
 GROWTH_BYTES = 8 * 1024 * 1024
 
 
 def million(draw: random.Random, seconds: float) -> str:
-    """Load the queue by the bulk call and its workers, then ask the admin for everything, many times."""
-    part = min(1.0, seconds / WHOLE_SECONDS)
+    """Fill the queue by bulk calls and workers, then send the admin every request many times."""
+    share = min(1.0, seconds / FULL_SECONDS)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         directory = Path(name)
         server = LocalRedis(directory, dies_with_us=True).start()
@@ -53,36 +53,36 @@ def million(draw: random.Random, seconds: float) -> str:
         environ = _environ(directory, server.url)
         access = open_queues(Settings.from_env(environ))
         stack.callback(access.close)
-        loaded = _load(access, environ, directory, part)
+        loaded = _load(access, environ, directory, share)
         client = redis.Redis.from_url(server.url)
         stack.callback(client.close)
         url, process = stack.enter_context(_admin(environ, directory))
         with requests.Session() as session:
             session.headers["Authorization"] = f"Bearer {read_or_make_token(access.settings.var_dir)}"
-            rounds, slack = (ROUNDS, 1) if seconds >= JUDGED_SECONDS else (FEW_ROUNDS, SLACK)
-            # Redis counts the time in which the machine runs something else.
+            rounds, slack = (ROUNDS, 1) if seconds >= STRICT_SECONDS else (FEW_ROUNDS, SLACK)
+            # Redis also counts time in which the machine runs something else.
             slow_us = SLOW_US * (1 if slack == 1 else 4 * slack)
             client.config_set("slowlog-log-slower-than", slow_us)
             questions = Questions(access, session, url, draw).all(rounds + WARM_ROUNDS)
-            times, early, late = _asked(session, url, questions, client, process, rounds=rounds)
+            times, early, late = _measure(session, url, questions, client, process, rounds=rounds)
         slow = [f"{entry['duration'] / 1000:.1f} ms {entry['command'][:80]!r}" for entry in client.slowlog_get(20)]
     worst = max(times, key=lambda each: statistics.median(times[each]))
     tail = max(times, key=lambda each: _p99(times[each]))
     median_ms = statistics.median(times[worst])
-    said = (
-        f"{loaded}; {len(times)} questions: the slowest {worst} {median_ms:.1f} ms at the median, "
+    summary = (
+        f"{loaded}; {len(times)} kinds of requests: the slowest {worst} {median_ms:.1f} ms at the median, "
         f"{tail} {_p99(times[tail]):.1f} ms at p99 (bounds {MEDIAN_MS * slack:g} and {P99_MS * slack:g} ms); "
         f"the admin {early / 2**20:.1f} → {late / 2**20:.1f} MiB"
     )
-    slow_ones = {
+    too_slow = {
         each: f"{statistics.median(found):.1f} and {_p99(found):.1f} ms"
         for each, found in times.items()
         if statistics.median(found) > MEDIAN_MS * slack or _p99(found) > P99_MS * slack
     }
-    assert not slow_ones, f"{said}; too slow (median and p99): {slow_ones}"
-    assert not slow, f"{said}; commands over {slow_us // 1000} ms: {slow}"
-    assert late - early <= GROWTH_BYTES, said
-    return said
+    assert not too_slow, f"{summary}; too slow (median and p99): {too_slow}"
+    assert not slow, f"{summary}; commands over {slow_us // 1000} ms: {slow}"
+    assert late - early <= GROWTH_BYTES, summary
+    return summary
 
 
 def _environ(directory: Path, url: str) -> dict[str, str]:
@@ -102,11 +102,11 @@ def _environ(directory: Path, url: str) -> dict[str, str]:
     }
 
 
-def _load(access: QueueAccess, environ: Mapping[str, str], directory: Path, part: float) -> str:
-    """Fill the queue, what ended through real workers; return what was loaded and how fast."""
+def _load(access: QueueAccess, environ: Mapping[str, str], directory: Path, share: float) -> str:
+    """Fill the queue, running jobs with real workers; return the counts and the rate."""
     queue = access.queues.get_queue(LETTER.queue)
-    _add(access, int(FAILED * part), fail=True)
-    _add(access, int(COMPLETED * part), fail=False)
+    _add(access, int(FAILED * share), fail=True)
+    _add(access, int(COMPLETED * share), fail=False)
     with ExitStack() as stack:
         for _ in range(2):
             stack.enter_context(_program(["nomad_actors.cli", "run", "workers"], environ, directory))
@@ -115,12 +115,12 @@ def _load(access: QueueAccess, environ: Mapping[str, str], directory: Path, part
             assert time.monotonic() < deadline, f"not drained: {counts}"
             time.sleep(0.2)
     began = time.monotonic()
-    _add(access, int(WAITING * part), fail=False)
-    rate = int(WAITING * part) / (time.monotonic() - began)
+    _add(access, int(WAITING * share), fail=False)
+    rate = int(WAITING * share) / (time.monotonic() - began)
     _add(access, DELAYED, fail=False, delay_ms=DELAY_MS)
     counts = queue.counts()
-    told = ", ".join(f"{counts[state]:,} {state}" for state in ("waiting", "completed", "failed"))
-    return f"{told} (added {rate:,.0f} a second)"
+    counted = ", ".join(f"{counts[state]:,} {state}" for state in ("waiting", "completed", "failed"))
+    return f"{counted} (added {rate:,.0f} per second)"
 
 
 def _add(access: QueueAccess, count: int, *, fail: bool, delay_ms: int = 0) -> None:
@@ -138,7 +138,7 @@ def _add(access: QueueAccess, count: int, *, fail: bool, delay_ms: int = 0) -> N
         )
 
 
-def _asked(
+def _measure(
     session: requests.Session,
     url: str,
     questions: Sequence[Question],
@@ -147,7 +147,7 @@ def _asked(
     *,
     rounds: int,
 ) -> tuple[Mapping[str, list[float]], int, int]:
-    """Return what each question took (ms), and the admin's memory (bytes) after the first rounds and after the last."""
+    """Return the times of each request (ms) and the admin's memory (bytes) after the first and the last rounds."""
     times: dict[str, list[float]] = {question.name: [] for question in questions}
     early = 0
     for number in range(-WARM_ROUNDS, rounds):
@@ -157,12 +157,12 @@ def _asked(
         for question in questions:
             address = url + question.path()
             began = time.perf_counter()
-            answer = question.ask(session, address)
+            response = question.ask(session, address)
             took_ms = (time.perf_counter() - began) * 1000
-            # Nobody serves the queue here, and health and the doctor say so.
-            expected = answer.ok or (answer.status_code == 503 and "Retry-After" not in answer.headers)
-            assert expected, f"{question.name} answered {answer.status_code}: {answer.text[:300]}"
-            question.learn(answer)
+            # No worker serves the queue now, and health and the doctor report that.
+            expected = response.ok or (response.status_code == 503 and "Retry-After" not in response.headers)
+            assert expected, f"{question.name} answered {response.status_code}: {response.text[:300]}"
+            question.learn(response)
             if number >= 0:
                 times[question.name].append(took_ms)
     return times, early, process.memory_info().rss

@@ -1,4 +1,4 @@
-"""The job type of the proof with a million jobs."""
+"""The job type for the proof with a million jobs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from nomad_actors.queues.job_type import JobType, Payload, Result
 
 
 class Letter(Payload):
-    """A letter to a character; some cannot be delivered."""
+    """A letter to a character."""
 
     character_id: int
     number: int

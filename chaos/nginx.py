@@ -1,4 +1,4 @@
-"""The nginx that docs/deployment.md describes, on free ports, with a certificate of its own."""
+"""Runs nginx as docs/deployment.md describes it, on free ports, with its own certificate."""
 
 from __future__ import annotations
 
@@ -39,30 +39,30 @@ http {{
 
 
 def program() -> str | None:
-    """Return the path of nginx, None where it is not installed."""
+    """Return the path of nginx, None if it is not installed."""
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 
 
 def documented() -> tuple[str, str]:
-    """Return the documented settings of nginx itself, and its `server` block."""
+    """Return the documented main settings of nginx and its `server` block."""
     main, server = re.findall(r"```nginx\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     return main, server
 
 
 @contextmanager
 def nginx(directory: Path, admin_port: int) -> Iterator[int]:
-    """Run it before the admin on `admin_port`; yields the port on which it ends TLS."""
+    """Run nginx as a proxy for the admin on `admin_port`; yields its TLS port."""
     port = free_port()
     main, server = documented()
     certificate, key = _certificate(directory)
-    for documented_text, ours in {
+    for documented_text, replacement in {
         "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
         "/etc/nginx/tls/jobs.example.org.crt": str(certificate),
         "/etc/nginx/tls/jobs.example.org.key": str(key),
         "http://127.0.0.1:3000": f"http://127.0.0.1:{admin_port}",
     }.items():
         assert documented_text in server, f"docs/deployment.md does not say {documented_text!r}"
-        server = server.replace(documented_text, ours)
+        server = server.replace(documented_text, replacement)
     config = directory / "nginx.conf"
     config.write_text(_MAIN.format(directory=directory, main=main, server=server), encoding="utf-8")
     path = program()
@@ -76,7 +76,7 @@ def nginx(directory: Path, admin_port: int) -> Iterator[int]:
 
 
 def _certificate(directory: Path) -> tuple[Path, Path]:
-    """Write a certificate that signs itself, and its key."""
+    """Write a self-signed certificate and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
     now = datetime.datetime.now(datetime.UTC)

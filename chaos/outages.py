@@ -1,4 +1,4 @@
-"""Lines that are cut and a Redis that is killed: nothing that was answered for is lost, nothing runs too often."""
+"""Connections are cut and Redis is killed: no accepted job is lost, none runs too often."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nomad_actors.broker import JobBroker
 from nomad_actors.processes.local_redis import LocalRedis
 from nomad_actors.testing import Command, FaultProxy
 
-from .workload import Books, Producer, audit, declare, settle, worker
+from .workload import Producer, RunLog, check_runs, declare, wait_until_empty, worker
 
 
 def cut_lines(draw: random.Random, seconds: float) -> str:
@@ -22,8 +22,8 @@ def cut_lines(draw: random.Random, seconds: float) -> str:
         server = LocalRedis(Path(directory)).start()
         proxy = FaultProxy(server.port)
         broker = JobBroker(url=proxy.url, namespace="chaos")
-        books = Books()
-        declare(broker, books)
+        run_log = RunLog()
+        declare(broker, run_log)
         try:
             with worker(broker), Producer(broker, every_seconds=0.004) as producer:
                 end = time.monotonic() + seconds
@@ -33,9 +33,9 @@ def cut_lines(draw: random.Random, seconds: float) -> str:
                     cut(_from_number(proxy.count() + draw.randrange(20)))
                 proxy.forget()
                 producer.stop()
-                settle(broker)
+                wait_until_empty(broker)
                 cuts = len(proxy.cuts)
-            return f"{audit(books, producer)}; {cuts} lines cut"
+            return f"{check_runs(run_log, producer)}; {cuts} connections cut"
         finally:
             broker.close()
             proxy.close()
@@ -47,13 +47,13 @@ def _from_number(number: int) -> Callable[[Command], bool]:
 
 
 def killed_redis(draw: random.Random, seconds: float) -> str:
-    """Kill an append-only Redis with SIGKILL and bring it back, again and again, while jobs run."""
+    """Repeatedly kill an append-only Redis with SIGKILL and restart it, while jobs run."""
     kills = 0
     with tempfile.TemporaryDirectory() as directory:
         server = LocalRedis(Path(directory), append_only=True, appendfsync="always").start()
         broker = JobBroker(url=server.url, namespace="chaos")
-        books = Books()
-        declare(broker, books)
+        run_log = RunLog()
+        declare(broker, run_log)
         try:
             with worker(broker), Producer(broker, every_seconds=0.004) as producer:
                 end = time.monotonic() + seconds
@@ -64,8 +64,8 @@ def killed_redis(draw: random.Random, seconds: float) -> str:
                     server.start()
                     kills += 1
                 producer.stop()
-                settle(broker)
-            return f"{audit(books, producer)}; Redis killed {kills} times"
+                wait_until_empty(broker)
+            return f"{check_runs(run_log, producer)}; Redis killed {kills} times"
         finally:
             broker.close()
             server.kill()

@@ -1,4 +1,4 @@
-"""One scheduler of the proof that kills, freezes and missets them; its clock is a fast one that a signal steps."""
+"""One scheduler for the proof that disturbs schedulers; its clock is fast, and signals step it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from nomad_actors.queues.job_type import JobType, Payload, Result
 from nomad_actors.scheduler import JobSchedule, Schedules, SlotScheduler
 from nomad_actors.settings import Settings
 
-#: By how much SIGUSR1 missets the clock, ms of it; SIGUSR2 sets it right.
+#: How far SIGUSR1 steps the clock, ms of its own time; SIGUSR2 corrects it.
 STEP_MS = 86_400_000
 
 
 class Tick(Payload):
-    """Nothing."""
+    """An empty payload."""
 
 
 def tick(payload: Tick) -> Result:
@@ -40,24 +40,24 @@ EVERY_MINUTE = JobSchedule(
 )
 
 
-class MissetClock:
-    """A clock that is stepped by signals; everybody else reckons it as it was meant."""
+class SteppedClock:
+    """A clock that signals step; its `reckoning` stays that of the true clock."""
 
-    def __init__(self, meant: FastClock) -> None:
-        self._meant = meant
+    def __init__(self, true_clock: FastClock) -> None:
+        self._true_clock = true_clock
         self.step_ms = 0
 
     def now_ms(self) -> int:
         """Return milliseconds since the Unix epoch."""
-        return self._meant.now_ms() + self.step_ms
+        return self._true_clock.now_ms() + self.step_ms
 
     def reckoning(self) -> Reckoning:
-        """Return how it was meant."""
-        return self._meant.reckoning()
+        """Return the reckoning of the true clock."""
+        return self._true_clock.reckoning()
 
 
 def queues_on(url: str, clock: Clock) -> Queues:
-    """Return the queues of an application with one job type."""
+    """Return queues with one job type."""
     queues = Queues(JobBroker(url=url, namespace="chaos"), settings=Settings(), clock=clock)
     queues.register(TICK)
     return queues
@@ -67,15 +67,15 @@ def main() -> None:
     """Fire the schedule until SIGTERM."""
     end_with_parent()
     url, since_ms, at_ms, speed = sys.argv[1], *map(float, sys.argv[2:])
-    clock = MissetClock(FastClock(since_ms, at_ms, speed))
+    clock = SteppedClock(FastClock(since_ms, at_ms, speed))
     scheduler = SlotScheduler(Schedules(queues_on(url, clock), clock), [EVERY_MINUTE], clock)
 
-    def misset(number: int, _: object) -> None:
-        # By turns ahead and behind, told by the process' number.
+    def step_clock(number: int, _: object) -> None:
+        # Ahead or behind, depending on the process id.
         clock.step_ms = (STEP_MS if os.getpid() % 2 else -STEP_MS) if number == signal.SIGUSR1 else 0
 
-    signal.signal(signal.SIGUSR1, misset)
-    signal.signal(signal.SIGUSR2, misset)
+    signal.signal(signal.SIGUSR1, step_clock)
+    signal.signal(signal.SIGUSR2, step_clock)
     signal.signal(signal.SIGTERM, lambda *_: scheduler.stop())
     sys.stdout.write("ready\n")
     sys.stdout.flush()

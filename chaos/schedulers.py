@@ -1,4 +1,4 @@
-"""Schedulers that are killed, frozen and misset, and a Redis that is restarted: each slot has one job, in time."""
+"""Schedulers are killed, frozen or get a wrong clock, and Redis is restarted: each slot has one job, in time."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from nomad_actors.queues import Queues
 
 from .scheduler_process import queues_on
 
-#: A minute of the schedule is a fifth of a second.
+#: A minute of the schedule takes a fifth of a second.
 SPEED = 300.0
 MINUTE_MS = 60_000
 IN_TIME_SECONDS = 2.0
-#: How long after Redis is back a scheduler may take to try it again: it looks every 1.6 s.
+#: How long a scheduler may take to reconnect to Redis: it checks every 1.6 s.
 RECONNECT_SECONDS = 3.0
 
 
-class Troupe:
-    """Three schedulers, of which one at a time is in trouble."""
+class SchedulerGroup:
+    """Three schedulers, one of which is disturbed at a time."""
 
     def __init__(self, arguments: list[str]) -> None:
         self._arguments = arguments
         self.members = [self._start() for _ in range(3)]
-        self.troubles = {"killed": 0, "frozen": 0, "misset": 0}
+        self.disturbances = {"killed": 0, "frozen": 0, "wrong clock": 0}
 
     def _start(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
@@ -46,10 +46,10 @@ class Troupe:
             assert process.stdout.readline() == b"ready\n", "a scheduler did not start"
         return process
 
-    def trouble(self, draw: random.Random, seconds: float) -> None:
-        """Kill, freeze or misset one for a while; then it is as it should be again."""
-        at, kind = draw.randrange(3), draw.choice(list(self.troubles))
-        self.troubles[kind] += 1
+    def disturb(self, draw: random.Random, seconds: float) -> None:
+        """Kill one scheduler, freeze it or set its clock wrong for a while, then restore it."""
+        at, kind = draw.randrange(3), draw.choice(list(self.disturbances))
+        self.disturbances[kind] += 1
         victim = self.members[at]
         if kind == "killed":
             victim.kill()
@@ -71,24 +71,24 @@ class Troupe:
 
 
 def schedulers(draw: random.Random, seconds: float) -> str:
-    """Three schedulers and a schedule of every minute, a thousand slots: one is in trouble every few seconds."""
+    """Run three schedulers for a thousand slots, one a minute, and disturb one every few seconds."""
     slots = max(20, int(1_000 * min(1.0, seconds / 60)))
     with tempfile.TemporaryDirectory() as directory:
         server = LocalRedis(Path(directory), append_only=True, appendfsync="always", dies_with_us=True).start()
         began_ms = time.time() * 1000
-        # It begins at a full minute, far from now, so that nobody takes one clock for the other.
+        # It begins at a full minute far from now, so that the clocks cannot be confused.
         clock = FastClock(began_ms, 1_900_000_020_000.0, SPEED)
         queues = queues_on(server.url, clock)
         reckoning = clock.reckoning()
-        troupe = Troupe([server.url, repr(reckoning.since_ms), repr(reckoning.at_ms), repr(reckoning.speed)])
+        group = SchedulerGroup([server.url, repr(reckoning.since_ms), repr(reckoning.at_ms), repr(reckoning.speed)])
         outages: list[tuple[float, float]] = []
         try:
             end = time.monotonic() + slots * MINUTE_MS / 1000 / SPEED
             restart_at = sorted(draw.uniform(0.2, 0.8) for _ in range(2))
             while (left := end - time.monotonic()) > 0:
-                troupe.trouble(draw, draw.uniform(0.3, 2.0))
-                gone_by = 1 - left * 1000 * SPEED / (slots * MINUTE_MS)
-                if restart_at and gone_by >= restart_at[0]:
+                group.disturb(draw, draw.uniform(0.3, 2.0))
+                elapsed_share = 1 - left * 1000 * SPEED / (slots * MINUTE_MS)
+                if restart_at and elapsed_share >= restart_at[0]:
                     restart_at.pop(0)
                     away_ms = time.time() * 1000
                     server.kill()
@@ -97,17 +97,17 @@ def schedulers(draw: random.Random, seconds: float) -> str:
                     outages.append((away_ms, time.time() * 1000 + RECONNECT_SECONDS * 1000))
                 time.sleep(draw.uniform(0.2, 1.0))
             time.sleep(IN_TIME_SECONDS)
-            said = _audit(queues, clock, outages)
+            summary = _check_slots(queues, clock, outages)
         finally:
-            troupe.end()
+            group.end()
             queues._broker.close()
             server.kill()
-        told = ", ".join(f"{count} {kind}" for kind, count in troupe.troubles.items())
-        return f"{said}; schedulers in trouble: {told}; Redis restarted {len(outages)} times"
+        disturbed = ", ".join(f"{count} {kind}" for kind, count in group.disturbances.items())
+        return f"{summary}; disturbed schedulers: {disturbed}; Redis restarted {len(outages)} times"
 
 
-def _audit(queues: Queues, clock: FastClock, outages: list[tuple[float, float]]) -> str:
-    """Check that every slot has one job and was added in time; return a sentence with the numbers."""
+def _check_slots(queues: Queues, clock: FastClock, outages: list[tuple[float, float]]) -> str:
+    """Check that every slot has one job that was added in time; return a summary."""
     view, reckoning = queues._broker.view("ticks"), clock.reckoning()
     now_ms = clock.now_ms()
     added: dict[int, float] = {}

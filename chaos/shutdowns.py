@@ -1,4 +1,4 @@
-"""Workers that are stopped and started all the time: what they give back runs elsewhere, no attempt is spent."""
+"""Workers are stopped and started all the time: the jobs they return run elsewhere, no attempt is spent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from nomad_actors.broker import JobBroker
 from nomad_actors.processes.local_redis import LocalRedis
 
-from .workload import Books, Producer, audit, declare, settle, worker
+from .workload import Producer, RunLog, check_runs, declare, wait_until_empty, worker
 
 
 def restarted_workers(draw: random.Random, seconds: float) -> str:
@@ -18,26 +18,26 @@ def restarted_workers(draw: random.Random, seconds: float) -> str:
     stops = 0
     with tempfile.TemporaryDirectory() as directory:
         server = LocalRedis(Path(directory)).start()
-        books = Books()
-        steady = _broker(server, books)
+        run_log = RunLog()
+        stable = _broker(server, run_log)
         try:
-            with worker(steady), Producer(steady, every_seconds=0.004) as producer:
+            with worker(stable), Producer(stable, every_seconds=0.004) as producer:
                 end = time.monotonic() + seconds
                 while time.monotonic() < end:
-                    restless = _broker(server, books)
-                    with worker(restless):
+                    restarted = _broker(server, run_log)
+                    with worker(restarted):
                         time.sleep(draw.uniform(0.05, 0.5))
-                    restless.close()
+                    restarted.close()
                     stops += 1
                 producer.stop()
-                settle(steady)
-            return f"{audit(books, producer)}; a worker stopped {stops} times"
+                wait_until_empty(stable)
+            return f"{check_runs(run_log, producer)}; a worker stopped {stops} times"
         finally:
-            steady.close()
+            stable.close()
             server.stop()
 
 
-def _broker(server: LocalRedis, books: Books) -> JobBroker:
+def _broker(server: LocalRedis, run_log: RunLog) -> JobBroker:
     broker = JobBroker(url=server.url, namespace="chaos")
-    declare(broker, books)
+    declare(broker, run_log)
     return broker

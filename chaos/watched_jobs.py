@@ -1,4 +1,4 @@
-"""A job type that fails or takes its time as it is told: what the alerts are to notice."""
+"""A job type that is slow or fails on request, to fire alerts."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from nomad_actors import JobType, Payload, PermanentError, Result
 
 
 class Watched(Payload):
-    """What a job does."""
+    """Duration and outcome of the job."""
 
     seconds: float = 0.0
     fail: bool = False
 
 
 class Seen(Result):
-    """Nothing to tell."""
+    """An empty result."""
 
 
 def watched(payload: Watched) -> Seen:
-    """Take a while, and fail when told; running twice changes nothing."""
+    """Sleep, then fail if requested; running twice changes nothing."""
     time.sleep(payload.seconds)
     if payload.fail:
-        raise PermanentError("told to fail")
+        raise PermanentError("failure was requested")
     return Seen()
 
 

@@ -1,4 +1,4 @@
-"""The demo's system with a Prometheus that watches it in fast motion; each part can be killed and brought back."""
+"""The demo's system and a Prometheus with sped-up rules; each part can be killed and restarted."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from nomad_actors.scheduler.book import Schedules
 from nomad_actors.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-#: An hour of the alerts passes in a minute.
+#: An hour in the alerts takes a minute.
 FACTOR = 1 / 60
 
 
 class WatchedSystem:
-    """Redis, sandbox, workers, scheduler, admin and Prometheus, for the time of a `with`."""
+    """Redis, sandbox, workers, scheduler, admin and Prometheus as a context manager."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -45,7 +45,6 @@ class WatchedSystem:
         self._prometheus_port = free_port()
 
     def __enter__(self) -> Self:
-        """Start everything, log the sandbox's characters in and run the demo's first jobs."""
         with ExitStack() as stack:
             self.redis.start()
             stack.callback(self.redis.kill)
@@ -73,7 +72,6 @@ class WatchedSystem:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End everything."""
         self._stack.close()
 
     def start(self, name: str) -> None:
@@ -84,19 +82,19 @@ class WatchedSystem:
         self._start(name, command, {**self._environ, **own})
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
-        """Send a service and all its processes a signal, and wait for their end."""
+        """Send a signal to all processes of a service and wait for its end."""
         process = self._running.pop(name)
         os.killpg(process.pid, number)
         process.wait(timeout=30)
 
     def firing(self) -> set[str]:
-        """Return the names of the alerts that fire now."""
-        alerts = self._ask("alerts").get("alerts", [])
+        """Return the names of the firing alerts."""
+        alerts = self._query("alerts").get("alerts", [])
         return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
 
     def series(self, query: str) -> list[Any]:
-        """Return what a query finds."""
-        found: list[Any] = self._ask(f"query?query={urllib.request.quote(query)}").get("result", [])  # type: ignore[attr-defined]
+        """Return the result of a query."""
+        found: list[Any] = self._query(f"query?query={urllib.request.quote(query)}").get("result", [])  # type: ignore[attr-defined]
         return found
 
     def _start(self, name: str, command: list[str], environ: Mapping[str, str]) -> None:
@@ -111,11 +109,11 @@ class WatchedSystem:
             )
 
     def _schedule(self) -> None:
-        """Stop the schedules of hours and days: they do not run in fast motion."""
+        """Switch off the schedules of hours and days: their time is not sped up."""
         schedules = self.schedules = Schedules(self.app.queues, self.app.clock)
         wait(lambda: len(schedules.all()) >= 4, seconds=30, what="the schedules")
-        for standing in schedules.all():
-            schedules.stop_job(standing.schedule.name)
+        for state in schedules.all():
+            schedules.stop_job(state.schedule.name)
 
     def _start_prometheus(self) -> None:
         program = shutil.which("prometheus")
@@ -134,12 +132,14 @@ class WatchedSystem:
         command += [f"--web.listen-address=127.0.0.1:{self._prometheus_port}", "--log.level=error"]
         self._start("prometheus", command, os.environ)
         up = "count(up == 1) == 4"
-        wait(lambda: self.series(up), seconds=60, what="a Prometheus that scrapes everything")
+        wait(lambda: self.series(up), seconds=60, what="Prometheus to scrape everything")
 
-    def _ask(self, path: str) -> dict[str, Any]:
+    def _query(self, path: str) -> dict[str, Any]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._prometheus_port}/api/v1/{path}", timeout=5) as answer:
-                found: dict[str, Any] = json.load(answer)["data"]
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self._prometheus_port}/api/v1/{path}", timeout=5
+            ) as response:
+                found: dict[str, Any] = json.load(response)["data"]
         except (urllib.error.URLError, ConnectionError):
             return {}
         return found
@@ -150,7 +150,7 @@ class WatchedSystem:
 
 
 def wait(condition: Callable[[], object], *, seconds: float, what: str) -> None:
-    """Return as soon as `condition` holds; an `AssertionError` says `what` did not come."""
+    """Wait until `condition` is true; otherwise raise `AssertionError` with `what`."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"

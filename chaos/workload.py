@@ -1,4 +1,4 @@
-"""The jobs that the proofs run, and the books that are kept of them: each unit of work exactly once."""
+"""The jobs of the proofs, and a log of their runs: each unit of work must run exactly once."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from nomad_actors.broker import JobBroker, RedisUnavailable
 
 THREADS = 8
 QUEUES = ("first", "second")
-#: How long after the trouble everything must have ended.
+#: All jobs must have ended this long after the last fault.
 SETTLE_SECONDS = 60.0
 
 
-class Books:
-    """Counts what ran, by unit of work; safe between threads."""
+class RunLog:
+    """Counts runs by unit of work; thread-safe."""
 
     def __init__(self) -> None:
         self.ran: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def note(self, unit: str) -> int:
-        """Count one run of a unit; return how many there were."""
+    def record(self, unit: str) -> int:
+        """Count one run of a unit; return the count so far."""
         with self._lock:
             self.ran[unit] += 1
             return self.ran[unit]
 
 
-def declare(broker: JobBroker, books: Books) -> None:
-    """Declare the actors: a first step that fails once, and a second step on another queue."""
+def declare(broker: JobBroker, run_log: RunLog) -> None:
+    """Declare two actors: a first step that sometimes fails once, and a second step on another queue."""
 
     def first(number: int) -> int:
         time.sleep(0.002)
-        if books.note(f"first {number}") == 1 and number % 3 == 0:
+        if run_log.record(f"first {number}") == 1 and number % 3 == 0:
             raise ValueError("the first run of every third job fails")
         return number
 
     def second(number: int) -> None:
-        books.note(f"second {number}")
+        run_log.record(f"second {number}")
 
     broker.declare_queue("first", concurrency=6)
     broker.declare_queue("second", concurrency=2)
@@ -52,28 +52,26 @@ def declare(broker: JobBroker, books: Books) -> None:
 
 
 def expected_runs(number: int) -> dict[str, int]:
-    """Return what the books must say of one job."""
+    """Return the expected runs of one job by unit."""
     return {f"first {number}": 2 if number % 3 == 0 else 1, f"second {number}": 1}
 
 
 class Producer:
-    """Adds jobs until told to stop; remembers those that Redis answered for."""
+    """Adds jobs until it is stopped, and records which ones Redis accepted."""
 
     def __init__(self, broker: JobBroker, *, every_seconds: float) -> None:
-        self.answered: list[int] = []
-        self.refused: list[int] = []
+        self.accepted: list[int] = []
+        self.uncertain: list[int] = []
         self._broker = broker
         self._every_seconds = every_seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Producer:
-        """Start."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop."""
         self.stop()
 
     def stop(self) -> None:
@@ -88,16 +86,16 @@ class Producer:
             pipeline = first.message(number) | second.message()
             try:
                 self._broker.enqueue(pipeline.messages[0])
-                self.answered.append(number)
+                self.accepted.append(number)
             except RedisUnavailable:
-                # It may have been taken or not; only that it is not doubled can be asked of it.
-                self.refused.append(number)
+                # It may have been added or not; it only must not be doubled.
+                self.uncertain.append(number)
             number += 1
 
 
 @contextmanager
 def worker(broker: JobBroker) -> Iterator[Worker]:
-    """Run a Dramatiq Worker for the time of a `with`."""
+    """Run a Dramatiq Worker inside a `with` block."""
     running = Worker(broker, worker_threads=THREADS, worker_timeout=100)
     running.start()
     try:
@@ -106,7 +104,7 @@ def worker(broker: JobBroker) -> Iterator[Worker]:
         running.stop(timeout=10_000)
 
 
-def settle(broker: JobBroker) -> None:
+def wait_until_empty(broker: JobBroker) -> None:
     """Wait until every queue is empty."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while time.monotonic() < deadline:
@@ -114,18 +112,18 @@ def settle(broker: JobBroker) -> None:
         if not any(c.waiting + c.active + c.delayed for c in counts):
             return
         time.sleep(0.05)
-    raise AssertionError(f"not empty {SETTLE_SECONDS:g} s after the trouble: {counts}")
+    raise AssertionError(f"not empty {SETTLE_SECONDS:g} s after the last fault: {counts}")
 
 
-def audit(books: Books, producer: Producer) -> str:
-    """Check the books against what was added; return a sentence with the numbers."""
-    lost = [n for n in producer.answered for unit in expected_runs(n) if books.ran[unit] == 0]
+def check_runs(run_log: RunLog, producer: Producer) -> str:
+    """Compare the run log with the added jobs; return a summary."""
+    lost = [n for n in producer.accepted for unit in expected_runs(n) if run_log.ran[unit] == 0]
     doubled = [
         unit
-        for n in producer.answered + producer.refused
+        for n in producer.accepted + producer.uncertain
         for unit, runs in expected_runs(n).items()
-        if books.ran[unit] > runs
+        if run_log.ran[unit] > runs
     ]
-    assert not lost, f"lost: {lost[:10]} of {len(producer.answered)}"
+    assert not lost, f"lost: {lost[:10]} of {len(producer.accepted)}"
     assert not doubled, f"ran too often: {doubled[:10]}"
-    return f"{len(producer.answered)} jobs added, {len(producer.refused)} refused, none lost, none doubled"
+    return f"{len(producer.accepted)} jobs added, {len(producer.uncertain)} got an error, none lost, none doubled"

@@ -1,1 +1,1 @@
-"""Hostile values, drawn by seed and case number, and the calls of every part of the system that they are given to."""
+"""Hostile values, drawn by seed and case number, and calls that pass them to every part of the system."""

@@ -1,4 +1,4 @@
-"""Repeat one hostile case, or a number of them: `python -m chaos.hostile --seed N --kind KIND --case N [--count N]`."""
+"""Repeat one or more hostile cases: `python -m chaos.hostile --seed N --kind KIND --case N [--count N]`."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ from .proof import ROUND, run_cases
 
 
 def main() -> int:
-    """Run the cases and print what failed; return 1 when one did."""
+    """Run the cases and print the failures; return 1 if there are any."""
     parser = argparse.ArgumentParser(prog="python -m chaos.hostile", description=__doc__)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--kind", choices=sorted(ROUND), required=True)
     parser.add_argument("--case", type=int, default=0)
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--log-format", choices=("json", "logfmt"), default="json")
-    given = parser.parse_args()
-    cases = [Case(given.seed, given.kind, number) for number in range(given.case, given.case + given.count)]
+    arguments = parser.parse_args()
+    cases = [
+        Case(arguments.seed, arguments.kind, number)
+        for number in range(arguments.case, arguments.case + arguments.count)
+    ]
     with tempfile.TemporaryDirectory() as directory:
         server = LocalRedis(Path(directory) / "redis", dies_with_us=True).start()
         try:
-            failures = run_cases(cases, server.url, Path(directory), given.log_format)
+            failures = run_cases(cases, server.url, Path(directory), arguments.log_format)
         finally:
             server.stop()
-    print("\n\n".join(failures) or f"held: {len(cases)} cases")
+    print("\n\n".join(failures) or f"passed: {len(cases)} cases")
     return 1 if failures else 0
 
 

@@ -1,4 +1,4 @@
-"""One hostile case: its seed, its kind and its number say all of it, so that a failing one can be repeated alone."""
+"""One hostile case, defined by seed, kind and number, so that a failing one can be repeated alone."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Case:
     number: int
 
     def draw(self) -> random.Random:
-        """Return the source of this case's values, the same each time."""
+        """Return this case's random generator, in the same state each time."""
         return random.Random(f"{self.seed} {self.kind} {self.number}")
 
     @property
     def command(self) -> str:
-        """The command that runs this case alone."""
+        """The command that runs only this case."""
         return f"python -m chaos.hostile --seed {self.seed} --kind {self.kind} --case {self.number}"

@@ -1,4 +1,4 @@
-"""Hostile command lines of `nomad`: every command that answers and ends, with its own options and odd values."""
+"""Hostile command lines of `nomad`: every command that ends by itself, with its options and odd values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nomad_actors.cli import app
 from . import job_calls, objects, texts
 from .job_types import DATA
 
-#: These go on until they are stopped, wait for a browser, or put away the keys of the database.
+#: These run until they are stopped, wait for a browser, or give up logins of the database.
 _LEFT_OUT = {"run", "login", "forget-key"}
 _ENDLESS = {"--watch", "-w", "--wait", "--timeout"}
 _WORDS = (
@@ -34,7 +34,7 @@ _WORDS = (
 
 
 def command_line(draw: random.Random) -> list[str]:
-    """Return the arguments of a command; none holds a NUL, which no process can be given."""
+    """Return the arguments of a command, without NUL, which no process accepts."""
     arguments = _enqueue(draw) if draw.random() < 0.3 else _any_command(draw)
     if draw.random() < 0.05:
         arguments.insert(draw.randint(0, len(arguments)), texts.text(draw))

@@ -1,4 +1,4 @@
-"""Hostile environments: every variable of the settings with texts that a shell, a file or a secret store may hold."""
+"""Hostile environments: every settings variable, with texts that a shell, a file or a secret store may contain."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ _QUERIES = (
 
 
 def environ(draw: random.Random) -> Mapping[str, str]:
-    """Return an environment in which a few variables are hostile."""
+    """Return an environment with a few hostile variables."""
     names = draw.sample(VARIABLES, draw.choice((1, 1, 1, 2, 3, 8)))
     found = {_variable(draw, name): _value(draw, name) for name in names}
-    # No environment holds a NUL, and what is no UTF-8 arrives as surrogates of single bytes.
+    # An environment cannot contain NUL, and invalid UTF-8 arrives as surrogates of single bytes.
     return {
         name.replace("\x00", ""): value.replace("\x00", "")
         .encode("utf-8", "surrogatepass")
@@ -87,7 +87,9 @@ def _value(draw: random.Random, name: str) -> str:
 
 
 def url(draw: random.Random) -> str:
-    """Return a URL of parts that are odd, alone or together."""
+    """Return a URL of parts that are odd, alone or in combination."""
     separator = draw.choice(("://", "://", "://", ":///", ":", "//"))
-    whole = draw.choice(_SCHEMES) + separator + draw.choice(_AUTHORITIES) + draw.choice(_PATHS) + draw.choice(_QUERIES)
-    return texts.pierce(draw, whole) if draw.random() < 0.2 else whole
+    address = (
+        draw.choice(_SCHEMES) + separator + draw.choice(_AUTHORITIES) + draw.choice(_PATHS) + draw.choice(_QUERIES)
+    )
+    return texts.pierce(draw, address) if draw.random() < 0.2 else address

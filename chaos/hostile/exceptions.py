@@ -1,4 +1,4 @@
-"""Hostile exceptions: hard to show, to chain, to copy or to survive; a job may raise or log any of them."""
+"""Hostile exceptions, hard to show, chain, copy or survive; a job may raise or log any of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nomad_actors.broker import Cancelled, Defer, PermanentError
 
 from . import objects, texts
 
-#: What the methods of a job's exception raise in turn; a process' own end is among it.
+#: What the methods of a job's exception raise, including exceptions that end a process.
 _INNER: Sequence[Callable[[], BaseException]] = (
     lambda: ValueError("its own method fails"),
     lambda: SystemExit(3),
@@ -45,7 +45,7 @@ _BASES: Sequence[type[BaseException]] = (
 
 
 class NeedsArguments(Exception):
-    """Its constructor takes more than `args` tell: it cannot be copied or unpickled."""
+    """An exception whose constructor needs more than `args`: it cannot be copied or unpickled."""
 
     def __init__(self, status: int, *, body: str) -> None:
         super().__init__(f"{status}: {body}")
@@ -53,11 +53,11 @@ class NeedsArguments(Exception):
 
 
 def exception(draw: random.Random) -> BaseException:
-    """Return an exception that is hostile in one way or several."""
+    """Return an exception that is hostile in one or more ways."""
     error = draw.choice(_MAKERS)(draw)
     for spoil in draw.sample((_chain, _add_notes, _lie_about_class), draw.choice((0, 0, 1, 1, 2))):
         with contextlib.suppress(BaseException):
-            # Its own methods may fail already: then it is hostile enough.
+            # Its own methods may fail already.
             spoil(draw, error)
     return error
 
@@ -153,7 +153,7 @@ def _of_ours(draw: random.Random) -> BaseException:
     try:
         return draw.choice(makers)()
     except Exception as error:
-        # What such an error refuses when it is made, the job ends by.
+        # If its constructor raises, the job ends with that error.
         return error
 
 
@@ -167,7 +167,7 @@ def _with_odd_class(draw: random.Random) -> BaseException:
 
 
 def _chain(draw: random.Random, error: BaseException) -> None:
-    """Give it causes: itself, a ring, or very many."""
+    """Add causes: itself, a cycle, or very many."""
     last = error
     for _ in range(draw.choice((0, 1, 3, 2_000))):
         cause = ValueError("a cause")
@@ -199,7 +199,7 @@ def _lie_about_class(draw: random.Random, error: BaseException) -> None:
         raise inner
 
     lie = property(draw.choice((fail, lambda _: int, lambda _: "text")))
-    # Only an instance of a class made in Python takes another class; of others nothing changes.
+    # Only an instance of a class written in Python accepts another class; others are unchanged.
     object.__setattr__(error, "__class__", type("Liar", (type(error),), {"__class__": lie}))
 
 

@@ -1,4 +1,4 @@
-"""Hostile HTTP requests, as a client library sends them."""
+"""Hostile HTTP requests that a client library can send."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ _QUERY_NAMES = (
     ),
     *("action", "queue", "job", "minutes", "actor", "unknown", "", "a[b]", "status[]"),
 )
-#: Fields of the API's bodies; each endpoint takes a few of them.
+#: Fields of the API's bodies; each endpoint accepts a few of them.
 _BODY_FIELDS = (
     *(
         "name",
@@ -138,7 +138,7 @@ _OPTIONS = (
 
 @dataclass
 class Request:
-    """A request as a client may send it."""
+    """One HTTP request."""
 
     method: str
     path: str
@@ -163,13 +163,13 @@ def _path(draw: random.Random, rule: str, ids: Sequence[str]) -> str:
             parts.append(rest)
             continue
         name = name.rpartition(":")[2]
-        right = {"queue": (DATA.queue,), "name": ("hostile-0", "hostile-1")}.get(name, (*ids, "hostile-1"))
-        parts += [encoded(texts.word(draw, right, wrong=0.4)), rest]
+        valid = {"queue": (DATA.queue,), "name": ("hostile-0", "hostile-1")}.get(name, (*ids, "hostile-1"))
+        parts += [encoded(texts.word(draw, valid, wrong=0.4)), rest]
     return "".join(parts)
 
 
 def encoded(text: str, safe: str = "") -> str:
-    """Return a text percent-encoded; half a surrogate pair becomes bytes that are no UTF-8."""
+    """Return a text percent-encoded; half a surrogate pair becomes invalid UTF-8."""
     return quote(text.encode("utf-8", "surrogatepass"), safe=safe)
 
 
@@ -180,7 +180,7 @@ def query(draw: random.Random) -> str:
 
 
 def _query_value(draw: random.Random) -> str:
-    right = (
+    valid = (
         "waiting",
         "failed,completed",
         "active",
@@ -193,11 +193,11 @@ def _query_value(draw: random.Random) -> str:
         DATA.name,
         "text=x",
     )
-    return encoded(texts.word(draw, right, wrong=0.5)[:3_000], safe=draw.choice(("", "/,=%&?")))
+    return encoded(texts.word(draw, valid, wrong=0.5)[:3_000], safe=draw.choice(("", "/,=%&?")))
 
 
 def headers(draw: random.Random) -> list[tuple[str, str]]:
-    """Return headers that a client library sends as they are: bytes of Latin-1 without line breaks."""
+    """Return headers that a client library sends unchanged: Latin-1 without line breaks."""
     return [(draw.choice(HEADERS[:-4]), header_value(draw)) for _ in range(draw.choice((0, 0, 1, 2, 4)))]
 
 
@@ -207,10 +207,10 @@ def header_value(draw: random.Random) -> str:
 
 
 def body(draw: random.Random) -> bytes:
-    """Return a body: JSON that is nearly right, JSON of anything, or no JSON."""
+    """Return a body: almost valid JSON, any JSON, or something else."""
     kind = draw.random()
     if kind < 0.5:
-        return _dumped(draw, _nearly_right(draw))
+        return _dumped(draw, _nearly_valid(draw))
     if kind < 0.7:
         return _dumped(draw, objects.json_value(draw))
     raw = (
@@ -253,7 +253,7 @@ def _dumped(draw: random.Random, value: Any) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _nearly_right(draw: random.Random) -> Any:
+def _nearly_valid(draw: random.Random) -> Any:
     job = {"name": texts.word(draw, (DATA.name,), wrong=0.1), "data": _json_data(draw)}
     if draw.random() < 0.6:
         names = draw.sample(_OPTIONS, draw.choice((1, 1, 3)))

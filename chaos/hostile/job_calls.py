@@ -9,7 +9,7 @@ from . import objects, texts
 from .job_types import DATA, Anything
 
 FIELDS = (*Anything.model_fields, "unknown", "Value", "self", "cls", "__class__", "")
-#: Job types of the application's own: their data is refused, and no worker of the proof runs those that are not.
+#: The application's own job types: most data is refused, and no worker of the proof runs accepted jobs.
 _OTHERS = (("token-refresh", "token-refresh"), ("cache-cleanup", "cache-cleanup"), ("esi-refresh", "esi-data-refresh"))
 
 
@@ -20,12 +20,12 @@ def arguments(draw: random.Random) -> dict[str, Any]:
     if draw.random() < 0.15:
         call[draw.choice(("queue", "job_type"))] = draw.choice((objects.anything, texts.text))(draw)
     for name in draw.sample(_OPTIONS, draw.choice((0, 1, 1, 2, 4))):
-        call[name] = draw.choice((objects.anything, texts.text, _nearly_right(name)))(draw)
+        call[name] = draw.choice((objects.anything, texts.text, _nearly_valid(name)))(draw)
     return call
 
 
 def data(draw: random.Random) -> Any:
-    """Return data for a job, mostly of the fields that it has."""
+    """Return data for a job, mostly with its fields."""
     if draw.random() < 0.15:
         return objects.anything(draw)
     if draw.random() < 0.5:
@@ -39,7 +39,7 @@ _OPTIONS = (
 )
 
 
-def _nearly_right(name: str) -> Any:
+def _nearly_valid(name: str) -> Any:
     values: dict[str, tuple[Any, ...]] = {
         "priority": (1, "high", "HIGH", 0, 6, True, 1.0, "1", " 1"),
         "attempts": (1, 1000, 1001, 0, -1, True, 2.0, "3"),

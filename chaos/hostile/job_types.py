@@ -1,4 +1,4 @@
-"""The job types of hostile jobs: one takes any data, one ends as its case says, and one is plain."""
+"""Job types for hostile jobs: one accepts any data, one ends as its case says, and one does nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from . import exceptions, objects, texts
 from .case import Case
 
 DATA_QUEUE, ENDS_QUEUE = "hostile", "hostile-ends"
-#: The jobs that ran once in this process. A deferred run spends no attempt: by that number it would defer for ever.
+#: Jobs that ran once in this process. Deferring spends no attempt, so the attempt number would not end it.
 _BEGUN: set[str] = set()
 
 
@@ -27,7 +27,7 @@ class Inner(Payload):
 
 
 class Anything(Payload):
-    """A field of every kind; `value` takes what it gets."""
+    """A field of every kind; `value` accepts anything."""
 
     value: Any = None
     text: str = ""
@@ -40,13 +40,13 @@ class Anything(Payload):
 
 
 class Echo(Result):
-    """What the job got."""
+    """The value that the job got."""
 
     value: Any = None
 
 
 class CaseOf(Payload):
-    """Which case's ending the job has."""
+    """The case that decides how the job ends."""
 
     seed: int
     number: int
@@ -54,12 +54,12 @@ class CaseOf(Payload):
 
 
 def echo(payload: Anything) -> Echo:
-    """Return what was given."""
+    """Return the value of the payload."""
     return Echo(value=payload.value)
 
 
 def end(payload: CaseOf) -> Result:
-    """Report, log, return or raise what the case says; a run after the first one returns."""
+    """Report, log, return or raise what the case says; runs after the first one return."""
     case = Case(payload.seed, payload.kind, payload.number)
     if current_job().id in _BEGUN:
         return Result()

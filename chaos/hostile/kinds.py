@@ -1,4 +1,4 @@
-"""What one case of each kind does with its values, and what must be so afterwards."""
+"""What a case of each kind does with its values, and the checks afterwards."""
 
 from __future__ import annotations
 
@@ -21,65 +21,69 @@ from .case import Case
 from .job_types import END
 from .lines import StrictLines, logging_to
 from .served_admin import ServedAdmin
-from .system import QUEUES, System, foreign, ours_alone, passed_us, some_ids
+from .system import QUEUES, System, describe_error, only_our_errors, passed_our_code, some_ids
 
 Kind = Callable[[Case, System], None]
 
 
 def add_job(case: Case, system: System) -> None:
-    """Add a job; what was accepted is shown and runs to its end."""
+    """Add a job; an accepted one is shown and runs to its end."""
     call = job_calls.arguments(case.draw())
-    added = ours_alone(lambda: system.queues.add_job(**call))
+    added = only_our_errors(lambda: system.queues.add_job(**call))
     if added is not None and added.queue in QUEUES:
         assert not isinstance(added.id, bytes)
-        system.look_at_job(added.queue, added.id)
+        system.get_job(added.queue, added.id)
 
 
 def schedule_job(case: Case, system: System) -> None:
-    """Add a schedule; what was accepted is shown, and run now."""
+    """Add a schedule; an accepted one is shown and run now."""
     call = schedule_calls.arguments(case.draw())
-    standing = ours_alone(lambda: system.schedules.schedule_job(**call))
-    system.look("/admin/jobs/scheduler", "/metrics", "/admin/jobs/health", "/admin/")
-    if standing is not None:
-        ours_alone(lambda: system.schedules.run_job(standing.schedule.name, force=True))
+    added_schedule = only_our_errors(lambda: system.schedules.schedule_job(**call))
+    system.get_ok("/admin/jobs/scheduler", "/metrics", "/admin/jobs/health", "/admin/")
+    if added_schedule is not None:
+        only_our_errors(lambda: system.schedules.run_job(added_schedule.schedule.name, force=True))
         for each in system.schedules.all()[:-3]:
-            ours_alone(lambda name=each.schedule.name: system.schedules.remove_job(name))  # type: ignore[misc]
+            only_our_errors(lambda name=each.schedule.name: system.schedules.remove_job(name))  # type: ignore[misc]
 
 
 def job(case: Case, system: System) -> None:
-    """Run a job that ends as the case says, and look at what is shown of it."""
+    """Run a job that ends as the case says, and request its pages."""
     data = {"seed": case.seed, "number": case.number, "kind": case.kind}
     job_id = system.queues.add_job(END.queue, END.name, data).id
-    system.ended(END.queue, job_id)
-    system.look_at_job(END.queue, job_id)
+    system.wait_for_end(END.queue, job_id)
+    system.get_job(END.queue, job_id)
 
 
 def api(case: Case, system: System) -> None:
-    """Ask the API."""
+    """Send a request to the API."""
     draw = case.draw()
     rules = _rules(system, pages=False)
     system.ask(http_requests.request(draw, rules, some_ids(system, draw)), source=case.number + 1)
 
 
 def page(case: Case, system: System) -> None:
-    """Ask for a page, or send one of its forms."""
+    """Open a page or send one of its forms."""
     draw = case.draw()
-    asked = http_requests.request(draw, _rules(system, pages=True), some_ids(system, draw))
-    if asked.method == "POST":
-        asked.body = f"form_token={system.form_token}&{http_requests.query(draw)}".encode()
-        asked.headers = [
-            *((name, value) for name, value in asked.headers if name not in ("Origin", "Content-Type", "Cookie")),
+    http_request = http_requests.request(draw, _rules(system, pages=True), some_ids(system, draw))
+    if http_request.method == "POST":
+        http_request.body = f"form_token={system.form_token}&{http_requests.query(draw)}".encode()
+        http_request.headers = [
+            *(
+                (name, value)
+                for name, value in http_request.headers
+                if name not in ("Origin", "Content-Type", "Cookie")
+            ),
             ("Origin", "http://localhost"),
             ("Content-Type", "application/x-www-form-urlencoded"),
         ]
-    system.ask(asked, source=case.number + 1, is_page=True)
+    system.ask(http_request, source=case.number + 1, is_page=True)
 
 
 def _rules(system: System, *, pages: bool) -> list[tuple[str, str]]:
     found = []
     for rule, methods in system.rules:
         is_page = rule.startswith("/admin") and not rule.startswith(("/admin/jobs", "/admin/doctor", "/admin/openapi"))
-        # Whoever logs out, or in anew, has no forms of before.
+        # Logging out or in invalidates the form token.
         if is_page == pages and rule not in ("/admin/logout", "/admin/login"):
             found += [(method, rule) for method in sorted(methods & {"GET", "POST", "PUT", "DELETE"})]
     return found
@@ -88,8 +92,8 @@ def _rules(system: System, *, pages: bool) -> list[tuple[str, str]]:
 def command(case: Case, system: System) -> None:
     """Run a command of `nomad`."""
     arguments = command_lines.command_line(case.draw())
-    answer = _invoke(arguments, system.environ)
-    _check_command(arguments, answer)
+    result = _invoke(arguments, system.environ)
+    _check_command(arguments, result)
 
 
 def _invoke(arguments: list[str], environ: Mapping[str, str]) -> Any:
@@ -100,18 +104,20 @@ def _invoke(arguments: list[str], environ: Mapping[str, str]) -> Any:
         warnings.showwarning = shown
 
 
-def _check_command(arguments: list[str], answer: Any) -> None:
-    said = f"{arguments!r:.1000} ended with {answer.exit_code}: {answer.output[-1000:]!r}"
-    assert answer.exception is None or isinstance(answer.exception, SystemExit), f"{foreign(answer.exception)}\n{said}"
-    assert answer.exit_code in set(ExitCode), said
-    assert "fault of nomad" not in answer.output, said
-    assert "Traceback" not in answer.output, said
-    if answer.exit_code:
-        assert answer.output.strip(), said
+def _check_command(arguments: list[str], result: Any) -> None:
+    message = f"{arguments!r:.1000} ended with {result.exit_code}: {result.output[-1000:]!r}"
+    assert result.exception is None or isinstance(result.exception, SystemExit), (
+        f"{describe_error(result.exception)}\n{message}"
+    )
+    assert result.exit_code in set(ExitCode), message
+    assert "fault of nomad" not in result.output, message
+    assert "Traceback" not in result.output, message
+    if result.exit_code:
+        assert result.output.strip(), message
 
 
 def settings(case: Case, system: System) -> None:
-    """Read settings; those that were accepted are taken by redis-py and SQLAlchemy too."""
+    """Read settings; accepted ones must be accepted by redis-py and SQLAlchemy too."""
     environ = environments.environ(case.draw())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -121,10 +127,10 @@ def settings(case: Case, system: System) -> None:
             _check_problems(error, environ)
             return
         except Exception as error:
-            raise AssertionError(f"{dict(environ)!r:.1000} raised {foreign(error)}") from None
+            raise AssertionError(f"{dict(environ)!r:.1000} raised {describe_error(error)}") from None
         repr(read)
-        ours_alone(lambda: JobBroker(url=read.redis_url).close())
-        ours_alone(lambda: Store(read.database_url, cipher=None, clock=SystemClock()).close())
+        only_our_errors(lambda: JobBroker(url=read.redis_url).close())
+        only_our_errors(lambda: Store(read.database_url, cipher=None, clock=SystemClock()).close())
 
 
 def _check_problems(error: SettingsError, environ: Mapping[str, str]) -> None:
@@ -136,7 +142,7 @@ def _check_problems(error: SettingsError, environ: Mapping[str, str]) -> None:
 
 
 def log_line(case: Case, system: System) -> None:
-    """Log a line, in both formats; it raises nothing, and it arrives."""
+    """Log a line in both formats; it must raise nothing and be written."""
     for log_format in ("json", "logfmt"):
         lines = StrictLines(log_format)
         call, is_ours = log_calls.call(case.draw())
@@ -144,9 +150,9 @@ def log_line(case: Case, system: System) -> None:
             try:
                 call()
             except BaseException as error:
-                # What the standard library asks of its arguments before it asks us is not ours to hold.
-                if is_ours or passed_us(error):
-                    raise AssertionError(f"a log call in {log_format} raised {foreign(error)}") from None
+                # The standard library reads its arguments before it calls us.
+                if is_ours or passed_our_code(error):
+                    raise AssertionError(f"a log call in {log_format} raised {describe_error(error)}") from None
                 continue
         assert not lines.wrong, f"in {log_format}: {lines.wrong[:3]}"
         assert lines.count, f"in {log_format}: nothing was written"
@@ -158,5 +164,5 @@ KINDS: Mapping[str, Kind] = {
 
 
 def raw_request(case: Case, admin: ServedAdmin) -> None:
-    """Send bytes to the served admin."""
+    """Send bytes to the admin process."""
     admin.send(raw_requests.raw_request(case.draw()))

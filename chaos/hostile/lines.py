@@ -1,4 +1,4 @@
-"""Reads every line of a log as a strict reader does: JSON by RFC 8259, or logfmt of bare and quoted values."""
+"""Checks every log line strictly: JSON by RFC 8259, or logfmt of bare and quoted values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FIELDS = ("timestamp", "level", "module", "event")
 
 
 class StrictLines(io.TextIOBase):
-    """Where a log goes; `wrong` says what is wrong with each line that is."""
+    """A log stream; `wrong` lists the invalid lines and their problems."""
 
     def __init__(self, log_format: str) -> None:
         self.log_format = log_format
@@ -31,55 +31,55 @@ class StrictLines(io.TextIOBase):
     def write(self, text: str) -> int:
         """Check the lines of a text."""
         if not text.endswith("\n"):
-            self.wrong.append(f"a line without its end: {text!r:.300}")
+            self.wrong.append(f"a line without a line end: {text!r:.300}")
         for line in text.removesuffix("\n").split("\n"):
             self.count += 1
-            reason = what_is_wrong(line, self.log_format)
+            reason = check_line(line, self.log_format)
             if reason is not None:
                 self.wrong.append(f"{reason}: {line!r:.500}")
         return len(text)
 
 
-def what_is_wrong(line: str, log_format: str) -> str | None:
-    """Return what a strict reader objects to in a line."""
+def check_line(line: str, log_format: str) -> str | None:
+    """Return the problem of a line, None if it is valid."""
     try:
         size = len(line.encode())
     except UnicodeEncodeError as error:
-        return f"no UTF-8 ({error})"
+        return f"invalid UTF-8 ({error})"
     if size > logs.LINE_BYTES:
         return f"{size} bytes, more than {logs.LINE_BYTES}"
     if log_format == "json":
-        return _json_fault(line)
+        return _json_problem(line)
     if not _LOGFMT.fullmatch(line):
-        return "no logfmt"
+        return "invalid logfmt"
     missing = [name for name in _FIELDS if not re.search(rf"(?:^| ){name}=", line)]
-    return f"no {missing}" if missing else None
+    return f"missing fields: {missing}" if missing else None
 
 
-def _json_fault(line: str) -> str | None:
+def _json_problem(line: str) -> str | None:
     try:
         fields = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
         json.dumps(fields, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        return f"no strict JSON ({error})"
+        return f"invalid JSON ({error})"
     missing = [name for name in _FIELDS if name not in fields]
-    return f"no {missing}" if missing else None
+    return f"missing fields: {missing}" if missing else None
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise ValueError("a key is there twice")
+        raise ValueError("duplicate key")
     return fields
 
 
 @contextmanager
 def logging_to(stream: StrictLines) -> Iterator[None]:
-    """Send this process' log to `stream` alone, also where it is disabled, for the time of a `with`."""
+    """Send this process' log only to `stream` inside a `with` block, even if logging is disabled."""
     root = logging.getLogger()
     handlers, level, disabled = root.handlers[:], root.level, logging.root.manager.disable
     root.handlers.clear()

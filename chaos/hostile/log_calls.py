@@ -29,7 +29,7 @@ _FIELD_NAMES = (
 
 
 def call(draw: random.Random) -> tuple[Callable[[], None], bool]:
-    """Return a call that logs one line, and whether it goes through a logger of ours."""
+    """Return a call that logs one line, and whether it uses one of our loggers."""
     make = draw.choice((_ours, _ours, _ours, _standard, _standard, _warning))
     return make(draw), make is _ours
 
@@ -45,12 +45,12 @@ def _ours(draw: random.Random) -> Callable[[], None]:
 
 def _name(draw: random.Random) -> str:
     name = draw.choice((draw.choice(_FIELD_NAMES), texts.text(draw)))
-    # These say how the call itself is made.
+    # These are parameters of the call itself.
     return name if name not in ("event", "exc_info", "stack_info", "stacklevel", "self") else "field"
 
 
 def value(draw: random.Random) -> Any:
-    """Return what somebody may want to log."""
+    """Return a value that somebody may log."""
     kind = draw.random()
     if kind < 0.2:
         return exceptions.exception(draw)
@@ -62,9 +62,9 @@ def _standard(draw: random.Random) -> Callable[[], None]:
     arguments = draw.choice(((), (value(draw),), (value(draw), value(draw)), ({"a": value(draw)},)))
     extra = {f"x_{number}": value(draw) for number in range(draw.choice((0, 0, 1)))}
     raised = exceptions.exception(draw) if draw.random() < 0.25 else None
-    whole = draw.choice((message, message, value(draw)))
+    message_or_value = draw.choice((message, message, value(draw)))
     logger = logging.getLogger("hostile.standard")
-    return lambda: logger.warning(whole, *arguments, extra=extra, exc_info=raised)
+    return lambda: logger.warning(message_or_value, *arguments, extra=extra, exc_info=raised)
 
 
 def _warning(draw: random.Random) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-"""Hostile Python values: data that no JSON tells, and objects whose own methods fail."""
+"""Hostile Python values: data without a JSON form, and objects whose own methods fail."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ NUMBERS: Sequence[Any] = [
     *(-(2**63) - 1, 10**20, 10**400, -(10**5_000), True, False, 0.0, -0.0, 0.5, 1.0, 1e-320, 1e15, 1e16, 1e308),
     *(math.nan, math.inf, -math.inf, 315_360_000_000, 315_360_000_001, 1j),
 ]
-#: How deep data is nested: below and beyond what Python, pydantic, json and C stacks take.
+#: Nesting depths below and above the limits of Python, pydantic, json and C stacks.
 DEPTHS = (10, 90, 130, 250, 256, 300, 900, 1_100, 5_000, 100_000)
-#: What a class of ours may do wrong; `__class__` and `__dict__` are read by those who only want to look.
+#: Methods that may fail; even code that only inspects an object reads `__class__` and `__dict__`.
 _METHODS = (
     *("__repr__", "__str__", "__format__", "__len__", "__iter__", "__hash__", "__eq__", "__bool__", "__contains__"),
     *("__getattr__", "__getattribute__", "__getitem__", "__int__", "__index__", "__float__", "__reduce_ex__", "__lt__"),
@@ -32,13 +32,13 @@ _METHODS = (
 
 
 class Color(enum.Enum):
-    """An enumeration whose values are of no JSON."""
+    """An enumeration whose value has no JSON form."""
 
     RED = object()
 
 
 def failing(method: str, error: BaseException, *bases: type) -> type:
-    """Return a class of which a method raises."""
+    """Return a class with a method that raises."""
 
     def fail(*_: Any, **__: Any) -> Any:
         raise error
@@ -47,7 +47,7 @@ def failing(method: str, error: BaseException, *bases: type) -> type:
 
 
 def own_error(draw: random.Random) -> Exception:
-    """Return an error that a caller's own object raises."""
+    """Return an error for a caller's object to raise."""
     kinds: Sequence[Callable[[], Exception]] = (
         lambda: ValueError("an object's own"),
         lambda: TypeError("an object's own"),
@@ -65,7 +65,7 @@ def own_error(draw: random.Random) -> Exception:
 
 
 def failing_object(draw: random.Random, error: BaseException | None = None) -> Any:
-    """Return an object, perhaps of a subclass of a plain type, some methods of which raise or return what is wrong."""
+    """Return an object, perhaps of a subclass of a builtin type, with methods that raise or return invalid values."""
     error = error or own_error(draw)
     base, arguments = draw.choice(
         [(object, ()), (object, ()), (str, ("abc",)), (int, (5,)), (dict, ({"a": 1},)), (list, ([1],)), (float, (1.5,))]
@@ -78,7 +78,7 @@ def failing_object(draw: random.Random, error: BaseException | None = None) -> A
 
     does = fail if draw.random() < 0.75 else lambda *_, **__: wrong
     namespace: dict[str, Any] = dict.fromkeys(methods, does)
-    # A class with an `__eq__` of its own would have no hash.
+    # A class with its own `__eq__` would have no hash.
     namespace.setdefault("__hash__", base.__hash__)
     if draw.random() < 0.1:
         namespace["__class__"] = property(does)
@@ -86,7 +86,7 @@ def failing_object(draw: random.Random, error: BaseException | None = None) -> A
 
 
 def nested(draw: random.Random, depth: int | None = None) -> Any:
-    """Return lists or objects in each other."""
+    """Return nested lists or dictionaries."""
     value: Any = draw.choice((None, 1, "x", []))
     wrap: Callable[[Any], Any] = draw.choice((lambda each: [each], lambda each: {"a": each}, lambda each: [{"": each}]))
     for _ in range(depth or draw.choice(DEPTHS)):
@@ -95,14 +95,14 @@ def nested(draw: random.Random, depth: int | None = None) -> Any:
 
 
 def cyclic(draw: random.Random) -> Any:
-    """Return a container that holds itself."""
+    """Return a container that contains itself."""
     ring: list[Any] = []
     ring.append(draw.choice([ring, {"again": ring}, (ring,), [[ring]]]))
     return ring
 
 
 def json_value(draw: random.Random, depth: int = 3) -> Any:
-    """Return a value of JSON's types, in which any number, text and key may be."""
+    """Return a value of JSON types with any numbers, texts and keys."""
     kind = draw.random()
     if depth > 0 and kind < 0.25:
         return [json_value(draw, depth - 1) for _ in range(draw.randint(0, 4))]

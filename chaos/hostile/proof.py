@@ -1,4 +1,4 @@
-"""Runs hostile cases of every kind, and checks that the whole lives after them."""
+"""Runs hostile cases of every kind and checks that the system still works afterwards."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from nomad_actors.processes.local_redis import LocalRedis
 from .case import Case
 from .kinds import KINDS, raw_request
 from .served_admin import ServedAdmin
-from .system import System, foreign
+from .system import System, describe_error
 
 MOST_CASES = 10_000
 RAW = "raw_request"
-#: How many cases of each kind make a round; cheap ones are many.
+#: Cases of each kind per round; cheap kinds have more.
 ROUND = {
     "add_job": 30,
     "schedule_job": 10,
@@ -34,7 +34,7 @@ ROUND = {
 
 
 def hostile(draw: random.Random, seconds: float) -> str:
-    """Give hostile values to every part for some seconds, 10,000 cases at most."""
+    """Pass hostile values to every part for some seconds, at most 10,000 cases."""
     seed, end = draw.getrandbits(32), time.monotonic() + seconds
     done: Counter[str] = Counter()
     failures: list[str] = []
@@ -48,13 +48,13 @@ def hostile(draw: random.Random, seconds: float) -> str:
                 done.update(case.kind for case in cases)
         finally:
             server.stop()
-    told = ", ".join(f"{count} {kind}" for kind, count in done.items())
-    assert not failures, f"{len(failures)} of {done.total()} cases ({told}) failed:\n" + "\n\n".join(failures)
-    return f"{done.total()} cases of seed {seed}: {told}"
+    summary = ", ".join(f"{count} {kind}" for kind, count in done.items())
+    assert not failures, f"{len(failures)} of {done.total()} cases ({summary}) failed:\n" + "\n\n".join(failures)
+    return f"{done.total()} cases of seed {seed}: {summary}"
 
 
 def run_cases(cases: Iterable[Case], redis_url: str, directory: Path, log_format: str) -> list[str]:
-    """Run cases on one system, and check it afterwards; return what failed, each with the command that repeats it."""
+    """Run cases on one system and check it afterwards; return the failures with the commands that repeat them."""
     failures: list[str] = []
     cases = list(cases)
     with System(redis_url, directory, log_format) as system:
@@ -64,22 +64,22 @@ def run_cases(cases: Iterable[Case], redis_url: str, directory: Path, log_format
             try:
                 KINDS[case.kind](case, system)
                 system.check_alive()
-            except BaseException as broken:
-                # A SystemExit too, which would end the proof without a word; Ctrl-C comes from outside.
-                if came_from_outside(broken):
+            except BaseException as error:
+                # Including SystemExit, which would silently end the proof; but Ctrl-C comes from outside.
+                if came_from_outside(error):
                     raise
-                failures.append(f"{case.command}\n{foreign(broken)}")
-                system.died.clear()
+                failures.append(f"{case.command}\n{describe_error(error)}")
+                system.deaths.clear()
                 system.lines.wrong.clear()
                 system.conforming.broken.clear()
                 if system.dead_threads():
-                    # Nothing works from here on; another system takes the next cases.
+                    # This system no longer works; the next cases use another one.
                     return failures
-        for check in (system.settle, system.look_at_lists, system.run_plain_job, system.check_alive):
+        for check in (system.settle, system.get_lists, system.run_plain_job, system.check_alive):
             try:
                 check()
-            except Exception as broken:
-                failures.append(f"after {_span(cases)}: {foreign(broken)}")
+            except Exception as error:
+                failures.append(f"after {_case_range(cases)}: {describe_error(error)}")
     return failures + _run_raw([case for case in cases if case.kind == RAW], system, directory)
 
 
@@ -91,14 +91,14 @@ def _run_raw(cases: list[Case], system: System, directory: Path) -> list[str]:
         for case in cases:
             try:
                 raw_request(case, admin)
-            except Exception as broken:
-                failures.append(f"{case.command}\n{foreign(broken)}")
+            except Exception as error:
+                failures.append(f"{case.command}\n{describe_error(error)}")
         try:
             admin.check()
-        except Exception as broken:
-            failures.append(f"after {_span(cases)}: {foreign(broken)}")
+        except Exception as error:
+            failures.append(f"after {_case_range(cases)}: {describe_error(error)}")
     return failures
 
 
-def _span(cases: list[Case]) -> str:
+def _case_range(cases: list[Case]) -> str:
     return ", ".join(f"{case.kind} {case.number}" for case in cases[:1] + cases[-1:]) + f" (seed {cases[0].seed})"

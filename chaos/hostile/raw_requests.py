@@ -1,4 +1,4 @@
-"""Hostile bytes for the HTTP server: nearly requests, some of which no client library would send."""
+"""Hostile bytes for the HTTP server: almost valid requests, some of which no client library can send."""
 
 from __future__ import annotations
 
@@ -12,32 +12,28 @@ _METHODS = ("GET", "GET", "GET", "POST", "POST", "PUT", "DELETE", "HEAD", "OPTIO
 
 
 def raw_request(draw: random.Random) -> bytes:
-    """Return bytes that are nearly an HTTP request, some of which no client library would send."""
+    """Return bytes that are almost an HTTP request."""
     method, target, version = (
         draw.choice(_METHODS),
         _target(draw),
         draw.choice(("1.1", "1.1", "1.1", "1.0", "0.9", "2.0", "x")),
     )
     line = f"{method} {target} HTTP/{version}".encode("utf-8", "surrogatepass")
-    given = [b"Host: 127.0.0.1", *(_raw_header(draw) for _ in range(draw.choice((0, 1, 2, 5))))]
+    headers = [b"Host: 127.0.0.1", *(_raw_header(draw) for _ in range(draw.choice((0, 1, 2, 5))))]
     if draw.random() < 0.1:
-        given += [b"X-%d: y" % number for number in range(draw.choice((99, 300)))]
+        headers += [b"X-%d: y" % number for number in range(draw.choice((99, 300)))]
     content = body(draw)[:20_000] if draw.random() < 0.5 else b""
-    given.append(_framing(draw, content))
+    headers.append(_framing(draw, content))
     end = draw.choice((b"\r\n", b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r"))
-    whole = end.join([line, *given, b"", _chunked(draw, content) if b"chunked" in given[-1] else content])
+    raw = end.join([line, *headers, b"", _chunked(draw, content) if b"chunked" in headers[-1] else content])
     if draw.random() < 0.15:
-        at = draw.randint(0, len(whole))
-        whole = (
-            whole[:at]
-            + draw.choice((b"", b"\x00", b"\r", b"\n", b"\xff" * 9, b" "))
-            + whole[at + draw.choice((0, 1)) :]
-        )
-    return whole[: draw.randint(0, len(whole))] if draw.random() < 0.05 else whole
+        at = draw.randint(0, len(raw))
+        raw = raw[:at] + draw.choice((b"", b"\x00", b"\r", b"\n", b"\xff" * 9, b" ")) + raw[at + draw.choice((0, 1)) :]
+    return raw[: draw.randint(0, len(raw))] if draw.random() < 0.05 else raw
 
 
 def _target(draw: random.Random) -> str:
-    right = (
+    valid = (
         "/healthz",
         "/readyz",
         "/admin/",
@@ -47,7 +43,7 @@ def _target(draw: random.Random) -> str:
         "/admin/jobs/health",
     )
     if draw.random() < 0.6:
-        return draw.choice(right) + draw.choice(("", "", "?a=b", "?" + query(draw)))
+        return draw.choice(valid) + draw.choice(("", "", "?a=b", "?" + query(draw)))
     odd = (
         "*",
         "",

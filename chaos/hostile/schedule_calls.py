@@ -1,4 +1,4 @@
-"""Hostile arguments of `schedule_job`: mutated cron texts, and every argument of a wrong kind."""
+"""Hostile arguments of `schedule_job`: mutated cron expressions, and arguments of wrong types."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ZONES = (
 
 def arguments(draw: random.Random) -> dict[str, Any]:
     """Return keyword arguments for `schedule_job`, some of them hostile."""
-    right: dict[str, Any] = {
+    valid: dict[str, Any] = {
         "name": f"hostile-{draw.randrange(5)}",
         "cron": cron(draw),
         "job": draw.choice(((DATA.name, {"value": 1}), (PLAIN, {}), (DATA, {"text": "x"}))),
@@ -32,9 +32,9 @@ def arguments(draw: random.Random) -> dict[str, Any]:
         "max_lateness_seconds": draw.choice((None, 0, 60, 86_400)),
         "description": "",
     }
-    for name in draw.sample(sorted(right), draw.choice((0, 0, 1, 1, 2, 4))):
-        right[name] = _wrong(draw, name)
-    return right
+    for name in draw.sample(sorted(valid), draw.choice((0, 0, 1, 1, 2, 4))):
+        valid[name] = _wrong(draw, name)
+    return valid
 
 
 def _wrong(draw: random.Random, name: str) -> Any:
@@ -46,14 +46,14 @@ def _wrong(draw: random.Random, name: str) -> Any:
 
 
 def cron(draw: random.Random) -> str:
-    """Return a cron expression, or what is nearly one."""
+    """Return a cron expression, or almost one."""
     kind = draw.random()
     if kind < 0.1:
         return draw.choice(_ALIASES)
     count = draw.choice((5, 5, 5, 5, 5, 5, 4, 6, 7))
     fields = [_field(draw, *_FIELDS[min(position, 4)]) for position in range(count)]
-    whole = draw.choice((" ", " ", " ", "  ", "\t")).join(fields)
-    return texts.pierce(draw, whole) if kind > 0.8 else whole
+    expression = draw.choice((" ", " ", " ", "  ", "\t")).join(fields)
+    return texts.pierce(draw, expression) if kind > 0.8 else expression
 
 
 def _field(draw: random.Random, low: int, high: int) -> str:

@@ -1,4 +1,4 @@
-"""The admin as it is served, in a process of its own: bytes go in as they are, and it goes on answering."""
+"""The admin as a separate process, which gets raw bytes and must keep working."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ import requests
 
 from nomad_actors.processes.parent import end_with_parent
 
-from .lines import what_is_wrong
+from .lines import check_line
 
 ROOT = Path(__file__).resolve().parents[2]
 _START_SECONDS = 60.0
 _ANSWER_SECONDS = 20.0
-#: The status of an answer that blames us, wherever in several answers it stands.
-_FAULT = re.compile(rb"(?:^|\n)HTTP/1\.[01] 500 ")
+#: A status of 500, anywhere in one or more responses.
+_STATUS_500 = re.compile(rb"(?:^|\n)HTTP/1\.[01] 500 ")
 
 
 class ServedAdmin:
-    """An admin for the time of a `with`."""
+    """An admin process as a context manager."""
 
     def __init__(self, environ: Mapping[str, str], directory: Path) -> None:
         self._environ = {**environ, "PYTHONPATH": str(ROOT), "HOME": str(directory)}
@@ -35,7 +35,7 @@ class ServedAdmin:
         self._ready = directory / "admin.url"
 
     def __enter__(self) -> Self:
-        # Another one may have been there before.
+        # An earlier one may have left files.
         self._ready.unlink(missing_ok=True)
         self._log.unlink(missing_ok=True)
         with self._log.open("ab") as output:
@@ -63,28 +63,28 @@ class ServedAdmin:
             self._process.wait()
 
     def send(self, request: bytes) -> None:
-        """Send bytes; raises `AssertionError` for an answer that blames us, and when none and no end comes."""
+        """Send bytes; raises `AssertionError` for a 500, and if the connection does not end in time."""
         parts = urlsplit(self._url)
-        answer = b""
+        response = b""
         with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=_ANSWER_SECONDS) as connection:
             try:
                 connection.sendall(request)
                 connection.shutdown(socket.SHUT_WR)
                 while chunk := connection.recv(65_536):
-                    answer += chunk
+                    response += chunk
             except TimeoutError:
-                raise AssertionError(f"no answer and no end within {_ANSWER_SECONDS:g} s: {answer[:300]!r}") from None
+                raise AssertionError(f"no answer and no end within {_ANSWER_SECONDS:g} s: {response[:300]!r}") from None
             except OSError:
-                # It has seen enough, and says so by closing, perhaps before our own end of it is closed.
+                # The server closed the connection, perhaps before we closed our side.
                 pass
-        assert not _FAULT.search(answer), f"it was answered {answer[:500]!r}"
-        assert b"Traceback (most recent call last)" not in answer, f"it was answered {answer[:2_000]!r}"
+        assert not _STATUS_500.search(response), f"it was answered {response[:500]!r}"
+        assert b"Traceback (most recent call last)" not in response, f"it was answered {response[:2_000]!r}"
 
     def check(self) -> None:
-        """Check that it answers as before, and that all it logged is strict."""
+        """Check that it still answers and that its log lines are valid."""
         assert self._process.poll() is None, f"the admin ended with {self._process.returncode}"
-        answer = requests.get(f"{self._url}/healthz", timeout=_ANSWER_SECONDS)
-        assert answer.status_code == 200, answer.text
+        response = requests.get(f"{self._url}/healthz", timeout=_ANSWER_SECONDS)
+        assert response.status_code == 200, response.text
         logged = self._log.read_bytes().decode(errors="surrogateescape").splitlines()
-        wrong = [f"{reason}: {line!r:.300}" for line in logged if (reason := what_is_wrong(line, self._log_format))]
-        assert not wrong, f"lines that no strict reader takes: {wrong[:5]}"
+        wrong = [f"{reason}: {line!r:.300}" for line in logged if (reason := check_line(line, self._log_format))]
+        assert not wrong, f"invalid log lines: {wrong[:5]}"

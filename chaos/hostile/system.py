@@ -1,4 +1,4 @@
-"""The system that hostile values are given to: queues with live workers, a scheduler and the admin, in this process."""
+"""The system for hostile values: queues with live workers, a scheduler and the admin, in this process."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from .http_requests import Request, encoded
 from .job_types import DATA, END, PLAIN
 from .lines import StrictLines, logging_to
 
-#: How long everything that was accepted has to end.
+#: All accepted jobs must end within this time.
 SETTLE_SECONDS = 60.0
-#: No call of a caller takes longer, however busy the machine is.
+#: The longest time of a call, however busy the machine is.
 CALL_SECONDS = 30.0
-#: These judge, and say 503 where something is not well; of all others it would say that Redis or the database is away.
-JUDGES = ("/admin/jobs/health", "/admin/doctor")
+#: These answer 503 when the system is unhealthy; for all others 503 means that Redis or the database is away.
+HEALTH_PATHS = ("/admin/jobs/health", "/admin/doctor")
 QUEUES = (DATA.queue, END.queue)
 _TOKEN = "o" * 43
 
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 
 class System:
-    """An application with hostile job types, for the time of a `with`; its log is read strictly."""
+    """An application with hostile job types as a context manager; its log lines are checked."""
 
     def __init__(self, redis_url: str, directory: Path, log_format: str) -> None:
         self.environ: Mapping[str, str] = {
@@ -62,14 +62,14 @@ class System:
             "LOG_FORMAT": log_format,
         }
         self.lines = StrictLines(log_format)
-        self.died: list[str] = []
+        self.deaths: list[str] = []
         self._threads: list[threading.Thread] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(logging_to(self.lines))
-            stack.enter_context(_excepthook(self._note_death))
+            stack.enter_context(_excepthook(self._record_death))
             application = app.create_app(Settings.from_env(self.environ))
             stack.callback(application.close)
             application.store.migrate()
@@ -94,21 +94,21 @@ class System:
         self._worker.start()
         stack.callback(self._worker.stop, timeout=5_000)
         scheduler = SlotScheduler(self.schedules, [], application.clock)
-        firing = threading.Thread(target=scheduler.run, name="scheduler", daemon=True)
-        firing.start()
+        scheduler_thread = threading.Thread(target=scheduler.run, name="scheduler", daemon=True)
+        scheduler_thread.start()
         stack.callback(scheduler.stop)
         self.run_plain_job()
         named = [each for each in threading.enumerate() if each.name in ("nomad-pump", "nomad-waiter")]
-        self._threads = [firing, *named, *self._worker.workers, *self._worker.consumers.values()]
+        self._threads = [scheduler_thread, *named, *self._worker.workers, *self._worker.consumers.values()]
         assert len(named) >= 2, f"no pump and no waiter: {threading.enumerate()}"
 
     def _log_in(self, browser: FlaskClient) -> str:
-        """Log a browser in; return the token of its forms."""
+        """Log a browser in; return its form token."""
         self.browser = browser
         page = browser.get("/admin/login").text
         form = {"token": _TOKEN, "form_token": _form_token(page)}
-        answer = browser.post("/admin/login", data=form, headers={"Origin": "http://localhost"})
-        assert answer.status_code == 303, answer.text
+        response = browser.post("/admin/login", data=form, headers={"Origin": "http://localhost"})
+        assert response.status_code == 303, response.text
         return _form_token(browser.get(f"/admin/queues/{DATA.queue}").text)
 
     def queue(self, name: str) -> Queue:
@@ -118,49 +118,49 @@ class System:
     def ask(self, request: Request, *, source: int = 0, is_page: bool = False) -> tuple[int, str]:
         """Send a request to the admin; return status and text.
 
-        Raises `AssertionError` for an answer that blames us.
+        Raises `AssertionError` for a server error.
         """
         client = self.browser if is_page else self.client
         headers = [("Authorization", f"Bearer {_TOKEN}"), *request.headers] if not is_page else request.headers
         began = time.monotonic()
-        answer = client.open(
+        response = client.open(
             request.path,
             method=request.method,
             query_string=request.query,
             headers=headers,
             data=request.body,
-            # Each case comes from a loopback address of its own: none is locked out for what another tried.
+            # Each case has its own loopback address, so that none is locked out because of another.
             environ_base={"REMOTE_ADDR": f"127.{source >> 16 & 255}.{source >> 8 & 255}.{source & 255 or 1}"},
         )
-        asked = f"{request.method} {request.path[:300]}?{request.query[:300]} {request.body[:300]!r}"
-        said = f"{asked} was answered {answer.status_code}: {answer.text[:500]}"
-        judges = request.path in JUDGES and "Retry-After" not in answer.headers
-        assert answer.status_code < 500 or judges, said
+        sent = f"{request.method} {request.path[:300]}?{request.query[:300]} {request.body[:300]!r}"
+        message = f"{sent} was answered {response.status_code}: {response.text[:500]}"
+        is_health = request.path in HEALTH_PATHS and "Retry-After" not in response.headers
+        assert response.status_code < 500 or is_health, message
         assert not self.conforming.broken, "\n".join(self.conforming.broken)
-        check_time(began, said)
-        return answer.status_code, answer.text
+        check_time(began, message)
+        return response.status_code, response.text
 
-    def look(self, *paths: str) -> None:
-        """Ask for addresses that must be answered with 200."""
+    def get_ok(self, *paths: str) -> None:
+        """Send GET requests that must be answered with 200."""
         for path in paths:
             address, _, query = path.partition("?")
             is_page = not address.startswith(("/admin/jobs", "/metrics"))
             status, text = self.ask(Request("GET", address, query), is_page=is_page)
-            assert status == 200 or path in JUDGES, f"{path} was answered {status}: {text[:500]}"
+            assert status == 200 or path in HEALTH_PATHS, f"{path} was answered {status}: {text[:500]}"
 
-    def look_at_job(self, queue: str, job_id: str) -> None:
-        """Look at a job through the API and its page."""
+    def get_job(self, queue: str, job_id: str) -> None:
+        """Request a job from the API and its page."""
         address = encoded(job_id)
-        self.look(f"/admin/jobs/queues/{queue}/jobs/{address}", f"/admin/queues/{queue}/jobs/{address}")
+        self.get_ok(f"/admin/jobs/queues/{queue}/jobs/{address}", f"/admin/queues/{queue}/jobs/{address}")
 
-    def look_at_lists(self) -> None:
-        """Look at all that shows what the queues hold."""
+    def get_lists(self) -> None:
+        """Request every list and page that shows the queues' contents."""
         states = ("waiting", "active", "delayed", "completed", "failed")
         for name in QUEUES:
-            self.look(*(f"/admin/jobs/queues/{name}/jobs?status={state}&limit=50" for state in states))
-            self.look(*(f"/admin/queues/{name}?status={state}" for state in states))
-            self.look(f"/admin/jobs/queues/{name}/failures", f"/admin/queues/{name}/failures")
-        self.look(
+            self.get_ok(*(f"/admin/jobs/queues/{name}/jobs?status={state}&limit=50" for state in states))
+            self.get_ok(*(f"/admin/queues/{name}?status={state}" for state in states))
+            self.get_ok(f"/admin/jobs/queues/{name}/failures", f"/admin/queues/{name}/failures")
+        self.get_ok(
             "/admin/jobs/failed",
             "/admin/jobs/active",
             "/admin/jobs/scheduler",
@@ -170,9 +170,9 @@ class System:
         )
 
     def settle(self) -> None:
-        """Wait until every job has ended, each with a reason where it failed.
+        """Wait until every job has ended; failed ones must have a reason.
 
-        Raises `AssertionError` naming those that have not.
+        Raises `AssertionError` naming the others.
         """
         deadline = time.monotonic() + SETTLE_SECONDS
         while open_jobs := self._open_jobs():
@@ -184,66 +184,66 @@ class System:
                 _check_reason(job)
 
     def _open_jobs(self) -> list[str]:
-        found = []
+        unfinished = []
         for name in QUEUES:
             queue = self.queue(name)
             if queue.snapshot().is_paused:
                 queue.resume()
             limits = queue.snapshot().limits
-            if limits != (none := Limits()):
-                queue.set_limits(none)
+            if limits != (no_limits := Limits()):
+                queue.set_limits(no_limits)
             for job in queue.jobs("delayed", 0, 99):
-                _tolerate(lambda queue=queue, job=job: queue.promote(job.id))  # type: ignore[misc]
+                _ignore_our_errors(lambda queue=queue, job=job: queue.promote(job.id))  # type: ignore[misc]
             counts = queue.counts()
             if sum(counts[state] for state in ("waiting", "active", "delayed", "paused")):
-                found += [
+                unfinished += [
                     f"{job.id} is {job.status}" for job in queue.jobs(["waiting", "active", "delayed", "paused"], 0, 9)
                 ]
-        return found
+        return unfinished
 
     def run_plain_job(self) -> None:
-        """Run a job in which nothing is hostile.
+        """Run a job without hostile values.
 
-        Raises `AssertionError` when it does not complete.
+        Raises `AssertionError` if it does not complete.
         """
         job_id = self.queues.add_job(PLAIN.queue, PLAIN.name, {"name": "plain"}).id
-        job = self.ended(PLAIN.queue, job_id)
+        job = self.wait_for_end(PLAIN.queue, job_id)
         assert job.status == "completed", f"a plain job failed: {job.failed_reason}"
 
-    def ended(self, queue: str, job_id: str) -> Job:
-        """Return a job when it has ended, without waiting for a delay of it.
+    def wait_for_end(self, queue: str, job_id: str) -> Job:
+        """Wait until a job has ended, promoting it if it is delayed, and return it.
 
-        Raises `AssertionError` when it does not, or without a reason.
+        Raises `AssertionError` if it does not end, or failed without a reason.
         """
         deadline = time.monotonic() + SETTLE_SECONDS
         while (job := self.queue(queue).get(job_id)) is not None and job.status not in ("completed", "failed"):
             self.check_alive()
             assert time.monotonic() < deadline, f"job {job_id} is {job.status} after {SETTLE_SECONDS:g} s"
             if job.status == "delayed":
-                _tolerate(lambda: self.queue(queue).promote(job_id))
+                _ignore_our_errors(lambda: self.queue(queue).promote(job_id))
             time.sleep(0.005)
         assert job is not None, f"job {job_id} is gone"
         _check_reason(job)
         return job
 
     def check_alive(self) -> None:
-        """Check that every thread of ours lives, that none died of an exception, and that every line is strict.
+        """Check that all our threads are alive, none died of an exception, and every log line is valid.
 
         Raises `AssertionError`.
         """
         dead = self.dead_threads()
-        assert not self.died, "\n".join(self.died)
+        assert not self.deaths, "\n".join(self.deaths)
         assert not dead, f"threads that ended: {dead}"
-        assert not self.lines.wrong, f"lines that no strict reader takes: {self.lines.wrong[:5]}"
+        assert not self.lines.wrong, f"invalid log lines: {self.lines.wrong[:5]}"
 
     def dead_threads(self) -> list[str]:
         """Return the names of our threads that have ended."""
         return [thread.name for thread in self._threads if not thread.is_alive()]
 
-    def _note_death(self, thrown: threading.ExceptHookArgs) -> None:
-        name = thrown.thread.name if thrown.thread else "?"
-        where = traceback.format_tb(thrown.exc_traceback)[-3:]
-        self.died.append(f"thread {name} died of {thrown.exc_type.__name__}: {''.join(where)}")
+    def _record_death(self, hook_args: threading.ExceptHookArgs) -> None:
+        name = hook_args.thread.name if hook_args.thread else "?"
+        where = traceback.format_tb(hook_args.exc_traceback)[-3:]
+        self.deaths.append(f"thread {name} died of {hook_args.exc_type.__name__}: {''.join(where)}")
 
 
 def _check_reason(job: Job) -> None:
@@ -258,7 +258,7 @@ def _form_token(page: str) -> str:
 
 
 class _excepthook:  # noqa: N801
-    """Takes note of what a thread dies of, for the time of a `with`."""
+    """Replaces `threading.excepthook` inside a `with` block."""
 
     def __init__(self, hook: Callable[[threading.ExceptHookArgs], None]) -> None:
         self._hook = hook
@@ -271,59 +271,59 @@ class _excepthook:  # noqa: N801
         threading.excepthook = self._other
 
 
-def _tolerate(call: Callable[[], object]) -> None:
+def _ignore_our_errors(call: Callable[[], object]) -> None:
     try:
         call()
     except NomadError:
-        # It has gone on meanwhile.
+        # The job has changed meanwhile.
         return
 
 
-def ours_alone(call: Callable[[], T]) -> T | None:
-    """Return what a call returns, None where it raises an error of ours; any other is an `AssertionError`."""
+def only_our_errors(call: Callable[[], T]) -> T | None:
+    """Return the result of a call, None if it raises one of our errors; others become `AssertionError`."""
     began = time.monotonic()
     try:
         return call()
     except NomadError as error:
-        check_words(error)
+        check_text(error)
         return None
     except Exception as error:
-        raise AssertionError(f"raised {foreign(error)}") from None
+        raise AssertionError(f"raised {describe_error(error)}") from None
     finally:
         check_time(began, "a call")
 
 
-def check_words(error: NomadError) -> None:
-    """Raises `AssertionError` unless an error of ours says something that can be shown."""
-    words = str(error)
-    assert words.strip(), f"{type(error).__name__} says nothing"
-    assert len(words) < 20_000, f"{type(error).__name__} says {len(words)} characters"
+def check_text(error: NomadError) -> None:
+    """Raises `AssertionError` unless the text of one of our errors can be shown."""
+    content = str(error)
+    assert content.strip(), f"{type(error).__name__} has no text"
+    assert len(content) < 20_000, f"{type(error).__name__} has {len(content)} characters"
 
 
-def foreign(error: BaseException) -> str:
-    """Return what is known of an error whose own words may be hostile."""
+def describe_error(error: BaseException) -> str:
+    """Describe an error whose own text may be hostile."""
     if type(error) is AssertionError:
         return str(error)
     frames = "".join(traceback.format_tb(error.__traceback__)[-4:])
     try:
-        words = str(error)[:500]
+        content = str(error)[:500]
     except BaseException:
-        words = "(its text cannot be had)"
-    return f"{type(error).__name__}: {words}\n{frames}"
+        content = "(its text cannot be read)"
+    return f"{type(error).__name__}: {content}\n{frames}"
 
 
-def passed_us(error: BaseException) -> bool:
-    """Return whether an error was raised below code of ours."""
+def passed_our_code(error: BaseException) -> bool:
+    """Return whether an error passed through our code."""
     return any("/nomad_actors/" in frame.filename for frame in traceback.extract_tb(error.__traceback__))
 
 
 def check_time(began: float, what: str) -> None:
-    """Raises `AssertionError` when too much time has gone by."""
-    took = time.monotonic() - began
-    assert took < CALL_SECONDS, f"took {took:.1f} s: {what}"
+    """Raises `AssertionError` if a call took too long."""
+    seconds = time.monotonic() - began
+    assert seconds < CALL_SECONDS, f"took {seconds:.1f} s: {what}"
 
 
 def some_ids(system: System, draw: random.Random) -> list[str]:
-    """Return ids of a few jobs that are there."""
+    """Return the ids of a few existing jobs."""
     queue = system.queue(draw.choice(QUEUES))
     return [job.id for job in queue.jobs(["failed", "completed", "waiting", "delayed"], 0, 4)]

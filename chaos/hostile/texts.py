@@ -1,4 +1,4 @@
-"""Hostile texts: names, ids, keys, log fields and settings that some parser, encoder or terminal misreads."""
+"""Hostile texts that some parser, encoder or terminal misreads, as names, ids, keys, log fields and settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from ..fuzz_material import TEXTS as PARAMETER_TEXTS
 
-#: What one reader or another takes for an end, a separator, a place, a pattern, a command or a secret.
+#: Texts that some reader takes for an end, a separator, a path, a pattern, a command or a secret.
 TEXTS: Sequence[str] = [
     *PARAMETER_TEXTS,
     *("/", "//", "/first", "last/", ".", "..", "../../etc/passwd", "%2F", "%00", "%", "%zz", "a?b#c", "a&b;c"),
@@ -20,28 +20,28 @@ TEXTS: Sequence[str] = [
     *("password=hunter2", "Bearer " + "A" * 43, "https://user:secret@host/?token=abc", "-----BEGIN PRIVATE KEY-----"),
     *("None", "NaN", "Infinity", "-0", "0.0", "1e400", "9" * 5_000, "1" * 20, "+1", "１２", "Ⅷ", "0b1", "1,5", "yes"),
 ]
-#: Characters that are inserted where they hurt.
+#: Characters to insert.
 _SHARP = "\x00\x01\t\n\r\x1b\"'\\/%{}[]()<>&=,;:@#?*|$` \x7f\x85\xa0\u2028\u202e\ud800\udfff\ufffe𐀀é\u0301"
 _LONG = (199, 200, 201, 255, 256, 1_023, 16_000, 70_000)
 
 
 def text(draw: random.Random) -> str:
-    """Return a hostile text, most of the time a short one."""
+    """Return a hostile text, mostly a short one."""
     return draw.choices((_known, _joined, _pierced, _random, _long), (6, 2, 3, 2, 1))[0](draw)
 
 
 def word(draw: random.Random, right: Sequence[str], *, wrong: float = 0.3) -> str:
-    """Return one of the right words, or with the chance `wrong` a hostile text or nearly a right word."""
+    """Return a valid word, or with the probability `wrong` a hostile text or an almost valid word."""
     if draw.random() >= wrong:
         return draw.choice(right)
     return text(draw) if draw.random() < 0.7 else pierce(draw, draw.choice(right))
 
 
-def pierce(draw: random.Random, whole: str) -> str:
-    """Return a text with one part of it removed, doubled, or replaced by something sharp."""
-    at = draw.randint(0, len(whole))
-    rest = draw.choice((whole[at:], whole[at + 1 :], whole[at - 1 :] if at else whole))
-    return whole[:at] + draw.choice(("", draw.choice(_SHARP), draw.choice(TEXTS)[:40])) + rest
+def pierce(draw: random.Random, original: str) -> str:
+    """Return a text with one part removed, doubled or replaced by a hostile character."""
+    at = draw.randint(0, len(original))
+    rest = draw.choice((original[at:], original[at + 1 :], original[at - 1 :] if at else original))
+    return original[:at] + draw.choice(("", draw.choice(_SHARP), draw.choice(TEXTS)[:40])) + rest
 
 
 def _known(draw: random.Random) -> str:

@@ -1,4 +1,4 @@
-"""Hostile values of every kind, always the same few: the short form of `python -m chaos --only hostile`."""
+"""A few fixed hostile values of every kind: the short form of `python -m chaos --only hostile`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chaos.hostile.proof import RAW, ROUND, run_cases
 pytestmark = pytest.mark.slow
 
 SEED = 15
-#: How many of each kind.
+#: Number of cases of each kind.
 SHORT = {
     "add_job": 30,
     "schedule_job": 8,
@@ -31,9 +31,9 @@ def test_the_short_form_has_every_kind() -> None:
 
 
 @pytest.mark.parametrize("log_format", ["json", "logfmt"])
-def test_hostile_values_are_no_fault_of_ours(redis_url: str, tmp_path: Path, log_format: str) -> None:
+def test_hostile_values_are_handled(redis_url: str, tmp_path: Path, log_format: str) -> None:
     first = 0 if log_format == "json" else 1
-    # The served admin is a process, and started once: its log is JSON.
+    # The admin process is started only once, with JSON logs.
     kinds = [kind for kind in SHORT if log_format == "json" or kind != RAW]
     cases = [Case(SEED, kind, number) for kind in kinds for number in range(first, SHORT[kind], 2)]
     failures = run_cases(cases, redis_url, tmp_path, log_format)

@@ -1,4 +1,4 @@
-"""Every behaviour on Dramatiq's own Redis broker and on ours, set up in the same way."""
+"""Dramatiq's own Redis broker and ours, configured in the same way."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nomad_actors.broker import JobBroker, JobResults
 
 @dataclass(frozen=True)
 class System:
-    """A broker with the middleware that both get, and how its application is named to Dramatiq's command line."""
+    """A broker with the common middleware, and the name of the system."""
 
     name: str
     broker: dramatiq.Broker
@@ -39,7 +39,7 @@ def make_system(name: str, url: str) -> System:
 
 @pytest.fixture
 def make(redis_url: str) -> Iterator[Callable[[str], System]]:
-    """`make(name)`: a system on the test run's empty Redis, closed after the test."""
+    """`make(name)` returns a system on an empty Redis, closed after the test."""
     made: list[System] = []
 
     def make(name: str) -> System:
@@ -63,8 +63,8 @@ def broker(system: System) -> dramatiq.Broker:
     return system.broker
 
 
-class Heard(dramatiq.Middleware):
-    """Writes down which signals the worker's thread got for its jobs."""
+class SignalLog(dramatiq.Middleware):
+    """Records the signals that middleware gets for jobs."""
 
     SIGNALS = (
         *("before_process_message", "after_process_message", "after_skip_message"),
@@ -72,15 +72,15 @@ class Heard(dramatiq.Middleware):
     )
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.signals: list[str] = []
         for signal in self.SIGNALS:
-            setattr(self, signal, lambda *_, signal=signal, **__: self.heard.append(signal))
+            setattr(self, signal, lambda *_, signal=signal, **__: self.signals.append(signal))
 
 
 @pytest.fixture
-def heard(broker: dramatiq.Broker) -> list[str]:
-    """The names of the signals, in their order."""
-    middleware: Any = Heard()
+def signals(broker: dramatiq.Broker) -> list[str]:
+    """The names of the signals in order."""
+    middleware: Any = SignalLog()
     broker.add_middleware(middleware)
-    heard: list[str] = middleware.heard
-    return heard
+    signals: list[str] = middleware.signals
+    return signals

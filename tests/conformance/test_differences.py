@@ -1,4 +1,4 @@
-"""Where ours differs from Dramatiq's Redis broker: the documentation's table, measured on both."""
+"""The documented differences from Dramatiq's Redis broker, measured on both."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def priority(broker: dramatiq.Broker) -> str:
 
 
 def undecided(broker: dramatiq.Broker) -> str:
-    """Raise in `retry_when`: nobody decides what becomes of the job."""
+    """Raise in `retry_when`."""
 
     def broken(retries: int, error: BaseException) -> bool:
-        raise RuntimeError("this decides nothing")
+        raise RuntimeError("retry_when failed")
 
     job = dramatiq.actor(lambda: 1 / 0, actor_name="job", retry_when=broken)
     job.send()
@@ -64,12 +64,12 @@ def completed(broker: dramatiq.Broker) -> str:
     message = dramatiq.actor(lambda: None, actor_name="job").send()
     drain(broker)
     if isinstance(broker, JobBroker):
-        return "is kept with its story" if broker.view("default").get(message.message_id) else "is gone"
+        return "is kept with its timeline" if broker.view("default").get(message.message_id) else "is gone"
     return "is gone" if not any(b"default" in key for key in broker.client.keys("*")) else "is kept"
 
 
 def ahead(broker: dramatiq.Broker) -> str:
-    """Count what leaves the queue while the only thread is busy."""
+    """Count the jobs that leave the queue while the only thread is busy."""
     go = threading.Event()
     job = dramatiq.actor(lambda: go.wait(10), actor_name="job")
     for _ in range(20):
@@ -96,7 +96,7 @@ def unknown(broker: dramatiq.Broker) -> str:
     with running(broker):
         if isinstance(broker, JobBroker):
             wait_until(lambda: broker.view("default").counts().delayed == 1)
-            return "comes back until somebody knows it, for 10 minutes"
+            return "is offered again for 10 minutes"
         assert isinstance(broker, RedisBroker)
         wait_until(lambda: broker.client.zcard(f"{broker.namespace}:default.XQ") == 1)
         return "is dead at once"
@@ -104,16 +104,16 @@ def unknown(broker: dramatiq.Broker) -> str:
 
 def delay_signal(broker: dramatiq.Broker) -> str:
     """Listen for `before_delay_message`."""
-    heard: list[str] = []
+    signals: list[str] = []
 
     class Listener(dramatiq.Middleware):
         def before_delay_message(self, broker: dramatiq.Broker, message: Message[object]) -> None:
-            heard.append("before_delay_message")
+            signals.append("before_delay_message")
 
     broker.add_middleware(Listener())
     dramatiq.actor(lambda: None, actor_name="job").send_with_options(delay=50)
     drain(broker)
-    return "is emitted" if heard else "is not emitted"
+    return "is emitted" if signals else "is not emitted"
 
 
 def delay_queues(broker: dramatiq.Broker) -> str:
@@ -141,9 +141,9 @@ def too_old(broker: dramatiq.Broker) -> str:
     time.sleep(0.1)
     drain(broker)
     if isinstance(broker, JobBroker):
-        told = broker.view("default").get(message.message_id)
-        assert told is not None
-        return f"{told.state.value}: {told.reason()}"
+        stored = broker.view("default").get(message.message_id)
+        assert stored is not None
+        return f"{stored.state.value}: {stored.reason()}"
     dead = broker.client.zcard(f"{broker.namespace}:default.XQ")
     return "dead, without a reason" if dead == 1 else "gone"
 
@@ -177,17 +177,17 @@ def waiting(broker: dramatiq.Broker) -> int:
 
 
 def table() -> dict[str, tuple[str, str]]:
-    """Return the documentation's rows: what, what Dramatiq's broker does, what ours does."""
+    """Return the documented rows: what Dramatiq's broker does and what ours does, by subject."""
     rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \| .+? \|$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
     return {what: (stock, ours) for what, stock, ours in rows if what in MEASURED}
 
 
-def test_the_table_tells_of_each_difference_that_is_measured() -> None:
+def test_the_documented_table_has_each_measured_difference() -> None:
     assert list(table()) == list(MEASURED)
 
 
 @pytest.mark.parametrize("what", MEASURED)
 @pytest.mark.parametrize("name", ["dramatiq", "nomad-actors"])
-def test_the_documentation_says_what_happens(what: str, name: str, make: Callable[[str], System]) -> None:
-    said = table()[what][("dramatiq", "nomad-actors").index(name)]
-    assert MEASURED[what](make(name).broker) == said
+def test_the_documented_behaviour_is_the_measured_one(what: str, name: str, make: Callable[[str], System]) -> None:
+    documented = table()[what][("dramatiq", "nomad-actors").index(name)]
+    assert MEASURED[what](make(name).broker) == documented

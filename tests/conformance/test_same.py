@@ -1,4 +1,4 @@
-"""What an application on Dramatiq's Redis broker relies on, and finds here: each test runs on both."""
+"""Behaviour that applications of Dramatiq's Redis broker rely on; each test runs on both brokers."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def test_async_actors_run_and_await(broker: dramatiq.Broker) -> None:
     assert sorted(seen) == [0, 1, 2, 3, 4]
 
 
-def test_a_failed_job_is_retried_as_often_as_it_may_then_told_of(broker: dramatiq.Broker) -> None:
+def test_a_failed_job_is_retried_up_to_its_limit_then_calls_on_retry_exhausted(broker: dramatiq.Broker) -> None:
     runs: list[object] = []
-    told: list[object] = []
+    calls: list[object] = []
 
     @dramatiq.actor
     def exhausted(message: object, retries: object) -> None:
-        told.append(retries)
+        calls.append(retries)
 
     @dramatiq.actor(max_retries=2, min_backoff=1, max_backoff=5, on_retry_exhausted="exhausted")
     def job() -> None:
@@ -83,7 +83,7 @@ def test_a_failed_job_is_retried_as_often_as_it_may_then_told_of(broker: dramati
     drain(broker)
     drain(broker)
     assert runs == [0, 1, 2]
-    assert told == [{"retries": 2, "max_retries": 2}]
+    assert calls == [{"retries": 2, "max_retries": 2}]
 
 
 def test_an_exception_among_throws_is_not_retried(broker: dramatiq.Broker) -> None:
@@ -135,7 +135,7 @@ def test_a_delayed_job_waits(broker: dramatiq.Broker) -> None:
     assert began[0] - sent >= 0.4
 
 
-def test_a_pipeline_hands_results_on_over_queues(broker: dramatiq.Broker) -> None:
+def test_a_pipeline_passes_results_on_over_queues(broker: dramatiq.Broker) -> None:
     add = dramatiq.actor(lambda a, b: a + b, actor_name="add", queue_name="first", store_results=True)
     double = dramatiq.actor(lambda number: 2 * number, actor_name="double", queue_name="second", store_results=True)
     steps = pipeline([add.message(1, 2), double.message(), add.message(10)])
@@ -146,7 +146,7 @@ def test_a_pipeline_hands_results_on_over_queues(broker: dramatiq.Broker) -> Non
         assert steps.completed
 
 
-def test_a_pipeline_step_may_ignore_what_came_before(broker: dramatiq.Broker) -> None:
+def test_a_pipeline_step_may_ignore_the_previous_result(broker: dramatiq.Broker) -> None:
     seen: list[tuple[object, ...]] = []
     first = dramatiq.actor(lambda: 1, actor_name="first")
     second = dramatiq.actor(lambda *args: seen.append(args), actor_name="second")
@@ -155,7 +155,7 @@ def test_a_pipeline_step_may_ignore_what_came_before(broker: dramatiq.Broker) ->
     assert seen == [(7,)]
 
 
-def test_a_pipeline_may_begin_late(broker: dramatiq.Broker) -> None:
+def test_a_pipeline_may_be_delayed(broker: dramatiq.Broker) -> None:
     began: list[float] = []
     job = dramatiq.actor(lambda *_: began.append(time.monotonic()), actor_name="job")
     sent = time.monotonic()
@@ -167,7 +167,7 @@ def test_a_pipeline_may_begin_late(broker: dramatiq.Broker) -> None:
     assert began[0] - sent >= 0.3
 
 
-def test_a_group_gathers_results(broker: dramatiq.Broker) -> None:
+def test_a_group_collects_results(broker: dramatiq.Broker) -> None:
     square = dramatiq.actor(lambda number: number * number, actor_name="square", store_results=True)
     jobs = group(square.message(number) for number in range(10))
     with running(broker):
@@ -177,7 +177,7 @@ def test_a_group_gathers_results(broker: dramatiq.Broker) -> None:
         assert jobs.completed_count == 10
 
 
-def test_a_group_calls_back_once_when_all_are_through(broker: dramatiq.Broker) -> None:
+def test_a_group_calls_back_once_when_all_have_ended(broker: dramatiq.Broker) -> None:
     called, done = [], threading.Event()
 
     @dramatiq.actor
@@ -203,16 +203,16 @@ def test_a_group_of_pipelines(broker: dramatiq.Broker) -> None:
         assert list(jobs.get_results(block=True, timeout=TIMEOUT_MS)) == [101, 102, 103]
 
 
-def test_callbacks_tell_of_success_and_failure(broker: dramatiq.Broker) -> None:
-    told: list[tuple[str, object]] = []
+def test_callbacks_are_called_for_success_and_failure(broker: dramatiq.Broker) -> None:
+    calls: list[tuple[str, object]] = []
 
     @dramatiq.actor
     def succeeded(message: dict[str, object], result: object) -> None:
-        told.append(("success", result))
+        calls.append(("success", result))
 
     @dramatiq.actor
     def failed(message: dict[str, object], error: dict[str, object]) -> None:
-        told.append(("failure", error["type"]))
+        calls.append(("failure", error["type"]))
 
     good = dramatiq.actor(lambda: 42, actor_name="good")
     bad = dramatiq.actor(lambda: 1 / 0, actor_name="bad", max_retries=0)
@@ -220,10 +220,10 @@ def test_callbacks_tell_of_success_and_failure(broker: dramatiq.Broker) -> None:
     bad.send_with_options(on_success=succeeded, on_failure=failed)
     drain(broker)
     drain(broker)
-    assert sorted(told) == [("failure", "ZeroDivisionError"), ("success", 42)]
+    assert sorted(calls) == [("failure", "ZeroDivisionError"), ("success", 42)]
 
 
-def test_results_are_waited_for_and_their_absence_is_told(broker: dramatiq.Broker) -> None:
+def test_results_can_be_waited_for_and_missing_ones_raise(broker: dramatiq.Broker) -> None:
     good = dramatiq.actor(lambda: {"answer": 42}, actor_name="good", store_results=True)
     bad = dramatiq.actor(lambda: 1 / 0, actor_name="bad", store_results=True, max_retries=0)
     waiting = good.send()
@@ -246,7 +246,7 @@ def test_none_is_a_result(broker: dramatiq.Broker) -> None:
         assert message.get_result(block=True, timeout=TIMEOUT_MS) is None
 
 
-def test_rate_limiters_and_barriers_hold(system: System) -> None:
+def test_rate_limiters_and_barriers_work(system: System) -> None:
     once = ConcurrentRateLimiter(system.limiter, "once", limit=1)
     with once.acquire(), pytest.raises(RateLimitExceeded), once.acquire():
         pass
@@ -283,7 +283,7 @@ def test_a_job_that_meets_a_full_limiter_is_retried(system: System) -> None:
     assert most == [1]
 
 
-def test_join_waits_for_retries_and_delays_and_can_give_up(broker: dramatiq.Broker) -> None:
+def test_join_waits_for_retries_and_delays_and_can_time_out(broker: dramatiq.Broker) -> None:
     seen: list[int] = []
     job = dramatiq.actor(lambda: seen.append(1), actor_name="job")
     job.send_with_options(delay=300)
@@ -293,7 +293,7 @@ def test_join_waits_for_retries_and_delays_and_can_give_up(broker: dramatiq.Brok
     assert seen == [1]
 
 
-def test_flush_drops_what_waits(broker: dramatiq.Broker) -> None:
+def test_flush_drops_waiting_jobs(broker: dramatiq.Broker) -> None:
     seen: list[int] = []
     job = dramatiq.actor(lambda: seen.append(1), actor_name="job")
     job.send()
@@ -318,21 +318,21 @@ def test_an_actor_may_enqueue_itself(broker: dramatiq.Broker) -> None:
     assert seen == [5, 4, 3, 2, 1, 0]
 
 
-def test_signals_come_in_their_order(broker: dramatiq.Broker, heard: list[str]) -> None:
+def test_signals_are_emitted_in_order(broker: dramatiq.Broker, signals: list[str]) -> None:
     job = dramatiq.actor(lambda: None, actor_name="job")
     job.send()
     drain(broker)
-    assert heard == ["before_process_message", "after_process_message", "before_ack", "after_ack"]
+    assert signals == ["before_process_message", "after_process_message", "before_ack", "after_ack"]
 
 
-def test_a_failed_job_is_nacked(broker: dramatiq.Broker, heard: list[str]) -> None:
+def test_a_failed_job_is_nacked(broker: dramatiq.Broker, signals: list[str]) -> None:
     job = dramatiq.actor(lambda: 1 / 0, actor_name="job", max_retries=0)
     job.send()
     drain(broker)
-    assert heard == ["before_process_message", "after_process_message", "before_nack", "after_nack"]
+    assert signals == ["before_process_message", "after_process_message", "before_nack", "after_nack"]
 
 
-def test_middleware_may_skip_a_job(broker: dramatiq.Broker, heard: list[str]) -> None:
+def test_middleware_may_skip_a_job(broker: dramatiq.Broker, signals: list[str]) -> None:
     ran: list[int] = []
 
     class Skip(dramatiq.Middleware):
@@ -344,8 +344,8 @@ def test_middleware_may_skip_a_job(broker: dramatiq.Broker, heard: list[str]) ->
     job.send()
     drain(broker)
     assert ran == []
-    assert "after_skip_message" in heard
-    assert heard[-2:] == ["before_ack", "after_ack"]
+    assert "after_skip_message" in signals
+    assert signals[-2:] == ["before_ack", "after_ack"]
 
 
 def test_middleware_may_change_a_message_before_it_is_enqueued(broker: dramatiq.Broker) -> None:
@@ -398,7 +398,7 @@ def test_a_job_that_takes_too_long_is_interrupted(broker: dramatiq.Broker) -> No
     assert caught == ["interrupted"]
 
 
-def test_a_stopping_worker_gives_back_what_it_has_not_begun(broker: dramatiq.Broker) -> None:
+def test_a_stopping_worker_returns_jobs_that_have_not_begun(broker: dramatiq.Broker) -> None:
     began, go, ran = threading.Event(), threading.Event(), []
 
     @dramatiq.actor
@@ -418,7 +418,7 @@ def test_a_stopping_worker_gives_back_what_it_has_not_begun(broker: dramatiq.Bro
     assert sorted(ran) == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_worker_serves_the_queues_that_it_is_told(broker: dramatiq.Broker) -> None:
+def test_a_worker_serves_only_its_queues(broker: dramatiq.Broker) -> None:
     ran: list[str] = []
     one = dramatiq.actor(lambda: ran.append("one"), actor_name="one", queue_name="one")
     two = dramatiq.actor(lambda: ran.append("two"), actor_name="two", queue_name="two")
@@ -431,7 +431,7 @@ def test_a_worker_serves_the_queues_that_it_is_told(broker: dramatiq.Broker) -> 
     assert ran == ["two", "one"]
 
 
-def test_a_paused_worker_starts_nothing_until_it_goes_on(broker: dramatiq.Broker) -> None:
+def test_a_paused_worker_starts_nothing_until_it_is_resumed(broker: dramatiq.Broker) -> None:
     ran: list[int] = []
     job = dramatiq.actor(ran.append, actor_name="job")
     with running(broker) as worker:
@@ -478,14 +478,14 @@ broker = system.broker
 import dramatiq
 
 @dramatiq.actor
-def tell(number):
-    system.limiter.client.rpush("told", f"{os.getpid()} {number}")
+def report(number):
+    system.limiter.client.rpush("reports", f"{os.getpid()} {number}")
 """
 
 
 @pytest.fixture
 def application(system: System, redis_url: str, tmp_path: Path) -> dict[str, str]:
-    """An application in a file of its own; its environment."""
+    """An application in a file; returns its environment."""
     (tmp_path / "application.py").write_text(APPLICATION, encoding="utf-8")
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     return {**os.environ, "SYSTEM": system.name, "REDIS_URL": redis_url, "PYTHONPATH": path}
@@ -498,52 +498,52 @@ def test_the_command_line_runs_several_processes_and_stops(
     redis_client: redis.Redis,
     wait_until: Callable[..., None],
 ) -> None:
-    tell = dramatiq.actor(lambda number: None, actor_name="tell")
+    report = dramatiq.actor(lambda number: None, actor_name="report")
     with command_line(tmp_path, application, "--processes", "2", "--threads", "2") as process:
         number = 0
 
-        def both_have_told() -> bool:
+        def both_have_reported() -> bool:
             nonlocal number
             number += 1
-            tell.send(number)
-            return len({line.split()[0] for line in redis_client.lrange("told", 0, -1)}) == 2
+            report.send(number)
+            return len({line.split()[0] for line in redis_client.lrange("reports", 0, -1)}) == 2
 
-        wait_until(both_have_told, timeout_seconds=20)
+        wait_until(both_have_reported, timeout_seconds=20)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
 
 
-def test_the_command_line_starts_anew_when_a_file_changes(
+def test_the_command_line_reloads_when_a_file_changes(
     broker: dramatiq.Broker,
     application: dict[str, str],
     tmp_path: Path,
     redis_client: redis.Redis,
     wait_until: Callable[..., None],
 ) -> None:
-    tell = dramatiq.actor(lambda number: None, actor_name="tell")
+    report = dramatiq.actor(lambda number: None, actor_name="report")
     with command_line(tmp_path, application, "--processes", "1", "--watch", str(tmp_path)):
-        tell.send(1)
-        wait_until(lambda: redis_client.lrange("told", 0, -1), timeout_seconds=20)
+        report.send(1)
+        wait_until(lambda: redis_client.lrange("reports", 0, -1), timeout_seconds=20)
         changed = (tmp_path / "application.py").read_text(encoding="utf-8").replace("{number}", "changed")
         last_mono = 0.0
 
-        def told_in_the_new_way() -> bool:
+        def reported_after_reload() -> bool:
             nonlocal last_mono
             if time.monotonic() - last_mono > 5:
-                # Again after a while: workers run before Dramatiq watches. One event and not several at a time:
-                # it does not survive another one while it starts anew.
+                # Write again after a while: workers run before Dramatiq watches. Write only one event at a time:
+                # Dramatiq does not survive another one while it reloads.
                 last_mono = time.monotonic()
                 (elsewhere := tmp_path.parent / f"{tmp_path.name}.py").write_text(changed, encoding="utf-8")
                 elsewhere.replace(tmp_path / "application.py")
-            tell.send(2)
-            return any(b"changed" in line for line in redis_client.lrange("told", 0, -1))
+            report.send(2)
+            return any(b"changed" in line for line in redis_client.lrange("reports", 0, -1))
 
-        wait_until(told_in_the_new_way, timeout_seconds=40)
+        wait_until(reported_after_reload, timeout_seconds=40)
 
 
 @contextmanager
 def command_line(directory: Path, environ: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run Dramatiq's own command line for the time of a `with`; its workers go with it."""
+    """Run Dramatiq's command line inside a `with` block; its workers end with it."""
     process = subprocess.Popen(
         [str(Path(sys.executable).with_name("dramatiq")), "application:broker", *arguments],
         cwd=directory,

@@ -1,4 +1,4 @@
-"""The tests of the containers run on a PostgreSQL too."""
+"""The tests of the containers use a PostgreSQL too."""
 
 from tests.store.conftest import postgres_url
 

@@ -1,4 +1,4 @@
-"""docker-compose.yml: valid by Docker's own schema, and what its containers run works as processes of this machine."""
+"""docker-compose.yml is valid for Docker Compose, and the commands of its containers work as local processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.programs import program
 pytestmark = pytest.mark.slow
 
 TOKEN = "a-token-of-the-tests-alone"
-#: What `.env` must say; the rest has defaults.
+#: Required variables of `.env`; the others have defaults.
 ENV = {
     "POSTGRES_PASSWORD": "secret",
     "GRAFANA_PASSWORD": "secret",
@@ -46,7 +46,7 @@ WaitUntil = Callable[..., None]
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
     """The services as Docker Compose understands them, variables filled in."""
-    told = subprocess.run(
+    result = subprocess.run(
         [program("docker-compose"), "--file", str(ROOT / "docker-compose.yml"), "config"],
         env={"PATH": os.environ["PATH"], **ENV},
         capture_output=True,
@@ -54,15 +54,15 @@ def compose() -> dict[str, Any]:
         timeout=60,
         check=False,
     )
-    assert told.returncode == 0, told.stderr
-    # It writes a dollar sign as the file must.
-    services: dict[str, Any] = yaml.safe_load(told.stdout.replace("$$", "$"))["services"]
+    assert result.returncode == 0, result.stderr
+    # The output escapes dollar signs like the file.
+    services: dict[str, Any] = yaml.safe_load(result.stdout.replace("$$", "$"))["services"]
     return services
 
 
 @pytest.fixture
 def redis_port(compose: Mapping[str, Any], tmp_path: Path, wait_until: WaitUntil) -> Iterator[int]:
-    """The port of the Redis that the file starts, with its command, environment and health check."""
+    """The port of a Redis with the command, environment and health check of the file."""
     port, service = free_port(), compose["redis"]
     directory = tmp_path / "redis"
     directory.mkdir()
@@ -79,8 +79,8 @@ def redis_port(compose: Mapping[str, Any], tmp_path: Path, wait_until: WaitUntil
 
 
 @pytest.mark.parametrize("missing", sorted(ENV))
-def test_a_secret_that_is_missing_stops_the_start(compose: Mapping[str, Any], missing: str) -> None:
-    told = subprocess.run(
+def test_a_missing_secret_stops_the_start(compose: Mapping[str, Any], missing: str) -> None:
+    result = subprocess.run(
         [program("docker-compose"), "--file", str(ROOT / "docker-compose.yml"), "config", "--quiet"],
         env={"PATH": os.environ["PATH"], **{name: value for name, value in ENV.items() if name != missing}},
         capture_output=True,
@@ -88,34 +88,34 @@ def test_a_secret_that_is_missing_stops_the_start(compose: Mapping[str, Any], mi
         timeout=60,
         check=False,
     )
-    assert told.returncode != 0
-    assert missing in told.stderr
+    assert result.returncode != 0
+    assert missing in result.stderr
 
 
-def test_every_part_of_the_system_is_there(compose: Mapping[str, Any]) -> None:
+def test_every_service_exists_and_publishes_only_on_loopback(compose: Mapping[str, Any]) -> None:
     assert set(compose) == {*OURS, "redis", "postgres", "prometheus", "alertmanager", "grafana"}
     assert compose["scheduler-1"] == compose["scheduler-2"]
     open_ports = [str(port) for service in compose.values() for port in service.get("ports", ())]
     assert all(port.startswith("127.0.0.1:") for port in open_ports), open_ports
 
 
-def test_what_is_mounted_exists(compose: Mapping[str, Any]) -> None:
+def test_mounted_files_exist(compose: Mapping[str, Any]) -> None:
     mounted = [str(volume).split(":")[0] for service in compose.values() for volume in service.get("volumes", ())]
-    files = [Path(place) for place in mounted if place.startswith("/")]
+    files = [Path(path) for path in mounted if path.startswith("/")]
     assert files
-    assert [str(place) for place in files if not place.exists()] == []
+    assert [str(path) for path in files if not path.exists()] == []
 
 
 @contextmanager
-def container(service: Mapping[str, Any], directory: Path, **instead: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a service's command with its own environment, but for the addresses of what is not here."""
+def container(service: Mapping[str, Any], directory: Path, **overrides: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a service's command with its environment, except for the addresses of other services."""
     environ = {
         **{name: "" if value is None else str(value) for name, value in service["environment"].items()},
         "PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}",
         "HOME": str(directory),
         "PYTHONPATH": str(ROOT),
         "NOMAD_VAR_DIR": str(directory / "var"),
-        **instead,
+        **overrides,
     }
     with (directory / "output.log").open("ab") as output:
         process = subprocess.Popen(
@@ -133,24 +133,24 @@ def container(service: Mapping[str, Any], directory: Path, **instead: str) -> It
         process.send_signal(signal.SIGTERM)
         began = time.monotonic()
         process.wait(timeout=40)
-        # Beyond this Docker would kill it.
+        # Docker would kill it after this time.
         assert time.monotonic() - began < 10
         assert not psutil.pid_exists(process.pid)
 
 
-def test_the_containers_commands_do_their_work_as_processes(
+def test_the_commands_of_the_containers_work_as_processes(
     compose: Mapping[str, Any], redis_port: int, postgres_url: str, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
-    redis_place = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis_port)}
-    places = {**redis_place, "DATABASE_URL": postgres_url}
+    redis_address = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis_port)}
+    addresses = {**redis_address, "DATABASE_URL": postgres_url}
     metrics, admin = str(free_port()), str(free_port())
-    own = {"REDIS_PASSWORD": ENV["REDIS_PASSWORD"], "NOMAD_VAR_DIR": str(tmp_path)}
-    access = open_queues(Settings.from_env({**places, **own}))
+    extra = {"REDIS_PASSWORD": ENV["REDIS_PASSWORD"], "NOMAD_VAR_DIR": str(tmp_path)}
+    access = open_queues(Settings.from_env({**addresses, **extra}))
     with (
-        container(compose["workers"], tmp_path, **places, NOMAD_METRICS_PORT=metrics),
-        container(compose["scheduler-1"], tmp_path, **redis_place, NOMAD_METRICS_PORT="0"),
-        container(compose["scheduler-2"], tmp_path, **redis_place, NOMAD_METRICS_PORT="0"),
-        container(compose["admin"], tmp_path, **places, ADMIN_PORT=admin),
+        container(compose["workers"], tmp_path, **addresses, NOMAD_METRICS_PORT=metrics),
+        container(compose["scheduler-1"], tmp_path, **redis_address, NOMAD_METRICS_PORT="0"),
+        container(compose["scheduler-2"], tmp_path, **redis_address, NOMAD_METRICS_PORT="0"),
+        container(compose["admin"], tmp_path, **addresses, ADMIN_PORT=admin),
     ):
         queue = access.queues.get_queue("cache-cleanup")
         job_id = access.queues.add_job("cache-cleanup", "cache-cleanup", {"type": "expired"}).id
@@ -159,8 +159,8 @@ def test_the_containers_commands_do_their_work_as_processes(
             timeout_seconds=60,
             what="a job to complete",
         )
-        book = access.queues.schedule_book()
-        wait_until(lambda: len(book.schedulers()) == 2, timeout_seconds=30, what="both schedulers")
+        schedule_book = access.queues.schedule_book()
+        wait_until(lambda: len(schedule_book.schedulers()) == 2, timeout_seconds=30, what="both schedulers")
         wait_until(
             lambda: reached(lambda: requests.get(f"http://127.0.0.1:{metrics}/metrics", timeout=10)),
             timeout_seconds=30,
@@ -170,15 +170,15 @@ def test_the_containers_commands_do_their_work_as_processes(
         url = f"http://127.0.0.1:{admin}"
         wait_until(lambda: answers(url), timeout_seconds=30, what="the admin")
         assert requests.get(f"{url}/metrics", timeout=10).status_code == 401
-        # As the Prometheus beside it asks: by the container's name, with the viewer's token.
-        told = requests.get(
+        # Like Prometheus: with the container's name and the viewer's token.
+        result = requests.get(
             f"{url}/metrics", headers={"Host": "admin:3000", "Authorization": f"Bearer {TOKEN}"}, timeout=10
         )
-        assert "nomad_collector_success" in told.text
-        # `docker compose run --rm workers nomad …`: a fresh container, in which nothing has been made yet.
+        assert "nomad_collector_success" in result.text
+        # `docker compose run --rm workers nomad …` uses a new container without files.
         for command in (["nomad", "doctor"], ["nomad", "queues"]):
             operators = {**compose["workers"], "command": command}
-            with container(operators, tmp_path, **places) as process:
+            with container(operators, tmp_path, **addresses) as process:
                 process.wait(timeout=60)
             assert process.returncode == 0, (tmp_path / "output.log").read_text()[-2000:]
     access.close()
@@ -191,24 +191,24 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_redis_runs_as_it_is_told(redis_port: int) -> None:
-    place = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis_port), "REDIS_PASSWORD": ENV["REDIS_PASSWORD"]}
-    access = open_queues(Settings.from_env(place))
+def test_redis_has_the_settings_of_its_command_line(redis_port: int) -> None:
+    address = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis_port), "REDIS_PASSWORD": ENV["REDIS_PASSWORD"]}
+    access = open_queues(Settings.from_env(address))
     facts = access.broker.server().facts()
     assert (facts.memory_policy, facts.append_only) == ("noeviction", True)
-    # Without a limit no alert could tell of its memory.
+    # Without a limit no alert about its memory could fire.
     assert facts.max_memory_bytes == 2 << 30
     access.close()
 
 
-def test_redis_asks_for_its_password_which_no_list_of_processes_shows(redis_port: int) -> None:
-    with redis.Redis(port=redis_port) as nobody, pytest.raises(redis.AuthenticationError):
-        nobody.ping()
+def test_redis_needs_its_password_which_no_command_line_shows(redis_port: int) -> None:
+    with redis.Redis(port=redis_port) as client, pytest.raises(redis.AuthenticationError):
+        client.ping()
     (server,) = [each for each in psutil.net_connections("tcp") if each.laddr[1:] == (redis_port,) and not each.raddr]
     assert ENV["REDIS_PASSWORD"] not in " ".join(psutil.Process(server.pid).cmdline())
 
 
-def test_a_service_has_the_secrets_that_it_uses_and_no_other(compose: Mapping[str, Any]) -> None:
+def test_a_service_has_only_the_secrets_that_it_uses(compose: Mapping[str, Any]) -> None:
     environs = {name: service.get("environment") or {} for name, service in compose.items()}
     holders = {
         variable: {name for name, environ in environs.items() if variable in environ}
@@ -226,7 +226,7 @@ def test_a_service_has_the_secrets_that_it_uses_and_no_other(compose: Mapping[st
         assert not shown, name
 
 
-def test_only_what_speaks_to_the_world_is_in_a_network_that_reaches_it(compose: Mapping[str, Any]) -> None:
+def test_only_services_that_need_the_internet_can_reach_it(compose: Mapping[str, Any]) -> None:
     members = {name: set(service["networks"]) for name, service in compose.items()}
     assert {name for name, networks in members.items() if "outward" in networks} == {"workers", "alertmanager"}
     assert {name for name, networks in members.items() if networks == {"data"}} == {"redis", "postgres"}
@@ -253,10 +253,10 @@ def test_prometheus_accepts_its_configuration(config: str, tmp_path: Path) -> No
     text = (ROOT / config).read_text().replace("/run/secrets/prometheus-token", str(token))
     text = text.replace("/etc/prometheus/alerts", str(ROOT / "grafana/alerts"))
     (tmp_path / "prometheus.yml").write_text(text)
-    told = subprocess.run(
+    result = subprocess.run(
         [promtool, "check", "config", str(tmp_path / "prometheus.yml")], capture_output=True, text=True, check=False
     )
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_both_prometheus_have_the_same_jobs() -> None:

@@ -1,4 +1,4 @@
-"""The image's build: what reaches it is enough to install from, and the installed package runs."""
+"""The image's build context is enough to install the package, and the installed package runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 PINNED = re.compile(r"[a-z/]+:v?[0-9][\w.-]*@sha256:[0-9a-f]{64}")
 
 
-def test_every_image_of_others_is_named_by_version_and_digest() -> None:
+def test_every_foreign_image_is_pinned_by_version_and_digest() -> None:
     compose = (ROOT / "docker-compose.yml").read_text()
     images = set(re.findall(r"^ +image: (\S+)$", compose, re.MULTILINE)) - {"nomad-actors"}
     images |= set(re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE))
@@ -25,19 +25,19 @@ def test_every_image_of_others_is_named_by_version_and_digest() -> None:
 
 
 def copied() -> list[str]:
-    """Return what the Dockerfile copies from the checkout."""
+    """Return the paths that the Dockerfile copies from the checkout."""
     lines = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
     return [word for line in lines for word in line.split()]
 
 
-def test_the_context_is_what_the_dockerfile_copies_and_no_more() -> None:
+def test_the_context_is_exactly_what_the_dockerfile_copies() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
-    let_in = [line[1:] for line in ignored if line.startswith("!")]
+    included = [line[1:] for line in ignored if line.startswith("!")]
     assert ignored[1] == "*"
-    assert sorted(let_in) == sorted(copied())
+    assert sorted(included) == sorted(copied())
 
 
-def test_the_package_is_installed_from_the_context_alone(tmp_path: Path) -> None:
+def test_the_package_installs_from_the_context_alone(tmp_path: Path) -> None:
     context, target = tmp_path / "context", tmp_path / "site"
     context.mkdir()
     for name in copied():
@@ -54,7 +54,7 @@ def test_the_package_is_installed_from_the_context_alone(tmp_path: Path) -> None
         "store = Store('sqlite:///nomad.db', cipher=TokenCipher(['k']), clock=SystemClock()); store.migrate(); "
         "assert (pathlib.Path(admin.__file__).parent / 'templates/base.html').exists(); print(nomad_actors.__file__)"
     )
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,
         env={"PYTHONPATH": str(target)},
@@ -62,5 +62,5 @@ def test_the_package_is_installed_from_the_context_alone(tmp_path: Path) -> None
         text=True,
         check=False,
     )
-    assert told.returncode == 0, told.stderr
-    assert told.stdout.startswith(str(target))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(str(target))

@@ -1,6 +1,6 @@
-"""Prometheus, Alertmanager and PostgreSQL as docker-compose.yml runs them, by the programs of this machine.
+"""Prometheus, Alertmanager and PostgreSQL as in docker-compose.yml, with the programs of this machine.
 
-The paths of a container are given their places here, by its volumes and secrets, and a free port.
+Container paths are replaced by local ones, from its volumes and secrets; ports are free ones.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from .test_compose import TOKEN, WaitUntil, compose
 __all__ = ["compose"]
 
 
-def places(service: Mapping[str, Any], directory: Path) -> dict[str, Path]:
-    """Return where the paths of a container lie here; its named volumes are empty directories."""
+def local_paths(service: Mapping[str, Any], directory: Path) -> dict[str, Path]:
+    """Return the local path of each container path; named volumes are empty directories."""
     found = {}
     for volume in service["volumes"]:
         source, inside, *_ = (volume["source"], volume["target"]) if isinstance(volume, dict) else volume.split(":")
@@ -41,17 +41,17 @@ def places(service: Mapping[str, Any], directory: Path) -> dict[str, Path]:
     return found
 
 
-def moved(text: str, where: Mapping[str, Path]) -> str:
-    """Return a text with a container's paths as they are here."""
-    longest_first = "|".join(re.escape(inside) for inside in sorted(where, key=len, reverse=True))
-    return re.sub(rf"(?<![\w./-])(?:{longest_first})(?![\w.-])", lambda found: str(where[found[0]]), text)
+def with_local_paths(text: str, paths: Mapping[str, Path]) -> str:
+    """Return a text with container paths replaced by local ones."""
+    longest_first = "|".join(re.escape(inside) for inside in sorted(paths, key=len, reverse=True))
+    return re.sub(rf"(?<![\w./-])(?:{longest_first})(?![\w.-])", lambda found: str(paths[found[0]]), text)
 
 
 @contextmanager
 def running(command: Sequence[str], directory: Path) -> Iterator[None]:
-    """Run a program for the time of a `with`; what it says is in `output.log`."""
-    with (directory / "output.log").open("ab") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said, cwd=directory, preexec_fn=end_with_parent)
+    """Run a program inside a `with` block; its output is in `output.log`."""
+    with (directory / "output.log").open("ab") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=directory, preexec_fn=end_with_parent)
     try:
         yield
     finally:
@@ -60,62 +60,66 @@ def running(command: Sequence[str], directory: Path) -> Iterator[None]:
 
 
 def answers(url: str) -> bool:
-    """Return whether a service says that it is ready."""
+    """Return whether a service is ready."""
     try:
         return requests.get(url, timeout=5).ok
     except requests.ConnectionError:
         return False
 
 
-def test_prometheus_runs_as_it_is_told(compose: Mapping[str, Any], tmp_path: Path, wait_until: WaitUntil) -> None:
+def test_prometheus_runs_with_its_configuration(
+    compose: Mapping[str, Any], tmp_path: Path, wait_until: WaitUntil
+) -> None:
     service, port = compose["prometheus"], free_port()
-    where = places(service, tmp_path)
+    paths = local_paths(service, tmp_path)
     token = tmp_path / "token"
     token.write_text(TOKEN)
-    # Its configuration names such paths too.
+    # Its configuration contains container paths too.
     config = tmp_path / "prometheus.yml"
     config.write_text(
-        moved(where["/etc/prometheus/prometheus.yml"].read_text(), {**where, "/run/secrets/prometheus-token": token})
+        with_local_paths(
+            paths["/etc/prometheus/prometheus.yml"].read_text(), {**paths, "/run/secrets/prometheus-token": token}
+        )
     )
-    where["/etc/prometheus/prometheus.yml"] = config
-    command = [program("prometheus"), *(moved(word, where) for word in service["command"])]
+    paths["/etc/prometheus/prometheus.yml"] = config
+    command = [program("prometheus"), *(with_local_paths(word, paths) for word in service["command"])]
     with running([*command, f"--web.listen-address=127.0.0.1:{port}"], tmp_path):
         url = f"http://127.0.0.1:{port}"
         wait_until(lambda: answers(f"{url}/-/ready"), timeout_seconds=30, what="Prometheus is ready")
 
-        def told(path: str) -> Any:
+        def get_api(path: str) -> Any:
             return requests.get(f"{url}/api/v1/{path}", timeout=5).json()["data"]
 
         written = [yaml.safe_load(path.read_text()) for path in (ROOT / "grafana" / "alerts").glob("*.yml")]
         groups = {group["name"] for each in written for group in each["groups"]}
-        assert {group["name"] for group in told("rules")["groups"]} == groups
-        assert told("status/flags")["storage.tsdb.retention.time"] == "30d"
-        # Workers are found by name, which means nothing here.
+        assert {group["name"] for group in get_api("rules")["groups"]} == groups
+        assert get_api("status/flags")["storage.tsdb.retention.time"] == "30d"
+        # Workers are found by a name that does not exist here.
         jobs = {"scheduler", "admin", "prometheus"}
         wait_until(
-            lambda: {each["labels"]["job"] for each in told("targets")["activeTargets"]} == jobs, timeout_seconds=30
+            lambda: {each["labels"]["job"] for each in get_api("targets")["activeTargets"]} == jobs, timeout_seconds=30
         )
         managers = [{"url": "http://alertmanager:9093/api/v2/alerts"}]
-        wait_until(lambda: told("alertmanagers")["activeAlertmanagers"] == managers, timeout_seconds=30)
+        wait_until(lambda: get_api("alertmanagers")["activeAlertmanagers"] == managers, timeout_seconds=30)
 
 
-def test_alertmanager_runs_as_it_is_told(compose: Mapping[str, Any], tmp_path: Path, wait_until: WaitUntil) -> None:
+def test_alertmanager_runs_with_the_example(compose: Mapping[str, Any], tmp_path: Path, wait_until: WaitUntil) -> None:
     service, port = compose["alertmanager"], free_port()
-    where = places(service, tmp_path)
-    # As docs/deployment.md says: a directory with a copy of the example and what it names.
-    where["/etc/alertmanager"] = tmp_path / "own"
-    where["/etc/alertmanager"].mkdir()
+    paths = local_paths(service, tmp_path)
+    # As in docs/deployment.md: a directory with a copy of the example and the files that it names.
+    paths["/etc/alertmanager"] = tmp_path / "own"
+    paths["/etc/alertmanager"].mkdir()
     example = (ROOT / "grafana" / "alertmanager.example.yml").read_text()
-    (where["/etc/alertmanager"] / "alertmanager.yml").write_text(moved(example, where))
-    (where["/etc/alertmanager"] / "smtp-password").write_text("secret")
-    command = [program("prometheus-alertmanager"), *(moved(word, where) for word in service["command"])]
+    (paths["/etc/alertmanager"] / "alertmanager.yml").write_text(with_local_paths(example, paths))
+    (paths["/etc/alertmanager"] / "smtp-password").write_text("secret")
+    command = [program("prometheus-alertmanager"), *(with_local_paths(word, paths) for word in service["command"])]
     command += [f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address="]
     with running(command, tmp_path):
         url = f"http://127.0.0.1:{port}"
         wait_until(lambda: answers(f"{url}/-/ready"), timeout_seconds=30, what="Alertmanager is ready")
-        told = requests.get(f"{url}/api/v2/status", timeout=5).json()["config"]["original"]
-        assert {route["receiver"] for route in yaml.safe_load(told)["route"]["routes"]} == {"pager", "mail"}
-        # The name that Prometheus asks for, and the port of both.
+        config = requests.get(f"{url}/api/v2/status", timeout=5).json()["config"]["original"]
+        assert {route["receiver"] for route in yaml.safe_load(config)["route"]["routes"]} == {"pager", "mail"}
+        # The name and port that Prometheus uses.
         assert "alertmanager:9093" in (ROOT / "docker" / "prometheus.yml").read_text()
         assert "9093" in str(service["ports"])
 
@@ -128,23 +132,23 @@ def programs() -> Path:
 
 @pytest.fixture
 def postgres(compose: Mapping[str, Any], programs: Path) -> Iterator[int]:
-    """A PostgreSQL that is begun as its image begins one, by the service's environment; gives its port."""
+    """The port of a PostgreSQL initialised like in its image, with the service's environment."""
     environ, port = compose["postgres"]["environment"], free_port()
     with tempfile.TemporaryDirectory(prefix="nomad-postgres-") as name:
         directory = Path(name)
         (directory / "password").write_text(environ["POSTGRES_PASSWORD"])
         # PostgreSQL refuses to run as root.
         user = "nobody" if os.getuid() == 0 else None
-        for place in (directory, directory / "password"):
+        for path in (directory, directory / "password"):
             if user:
-                shutil.chown(place, user)
-        begin = ["--pgdata=data", f"--username={environ['POSTGRES_USER']}", "--pwfile=password"]
+                shutil.chown(path, user)
+        initdb_options = ["--pgdata=data", f"--username={environ['POSTGRES_USER']}", "--pwfile=password"]
 
         def run(tool: str, *arguments: str) -> None:
             command = [str(programs / tool), *arguments]
             subprocess.run(command, cwd=directory, user=user, check=True, stdout=subprocess.DEVNULL)
 
-        run("initdb", *begin, "--auth=scram-sha-256", "--no-sync")
+        run("initdb", *initdb_options, "--auth=scram-sha-256", "--no-sync")
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
         run("pg_ctl", "--pgdata=data", "-w", "-o", options, "-l", "log", "start")
         try:
@@ -153,22 +157,22 @@ def postgres(compose: Mapping[str, Any], programs: Path) -> Iterator[int]:
             run("pg_ctl", "--pgdata=data", "-m", "immediate", "stop")
 
 
-def test_postgres_lets_the_services_in_and_its_health_check_says_so(
+def test_postgres_accepts_the_services_and_its_health_check_passes(
     compose: Mapping[str, Any], postgres: int, programs: Path
 ) -> None:
     service, url = compose["postgres"], compose["workers"]["environment"]["DATABASE_URL"]
     _, tool, *arguments = service["healthcheck"]["test"]
     subprocess.run([programs / tool, *arguments, "--host=127.0.0.1", f"--port={postgres}"], check=True)
-    here = url.replace("@postgres:5432/", f"@127.0.0.1:{postgres}/")
-    assert here != url
-    # The image makes this database; here it is made by the same user.
+    local_url = url.replace("@postgres:5432/", f"@127.0.0.1:{postgres}/")
+    assert local_url != url
+    # The image creates this database; here the same user does.
     database = service["environment"]["POSTGRES_DB"]
-    make = [programs / "createdb", f"--maintenance-db={here.rpartition('/')[0]}/postgres", database]
+    make = [programs / "createdb", f"--maintenance-db={local_url.rpartition('/')[0]}/postgres", database]
     subprocess.run(make, check=True)
-    store = Store(here, cipher=TokenCipher(["a key for tests"]), clock=SystemClock())
+    store = Store(local_url, cipher=TokenCipher(["a key for tests"]), clock=SystemClock())
     store.migrate()
     assert store.logins.counts()["active"] == 0
     store.close()
-    wrong = re.sub(r"(//\w+:)[^@]+@", r"\1wrong@", here)
+    wrong = re.sub(r"(//\w+:)[^@]+@", r"\1wrong@", local_url)
     refused = subprocess.run([programs / "psql", wrong, "--command=SELECT 1"], capture_output=True, check=False)
     assert refused.returncode != 0

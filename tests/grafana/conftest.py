@@ -23,7 +23,7 @@ DASHBOARDS = [json.loads(path.read_text()) for path in sorted(DIRECTORY.glob("*.
 
 @dataclass(frozen=True)
 class Query:
-    """One query of a panel, and what its answers are called."""
+    """One query of a panel and its legend."""
 
     #: Dashboard and title of the panel.
     where: str
@@ -42,7 +42,7 @@ class Variable:
 
 
 def panels_of(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the panels that show something, without the rows."""
+    """Return the panels without the rows."""
     return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 
@@ -67,13 +67,13 @@ VARIABLES = list(_variables())
 
 @pytest.fixture(params=DASHBOARDS, ids=lambda dashboard: dashboard["uid"])
 def dashboard(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Each dashboard."""
+    """Each dashboard in turn."""
     return request.param
 
 
 @pytest.fixture
 def panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
-    """Its panels that show something."""
+    """Its panels without the rows."""
     return panels_of(dashboard)
 
 

@@ -1,4 +1,4 @@
-"""Job types of a test: one whose jobs end in the way that they are told to, and one whose queue stays paused."""
+"""Job types for tests: jobs end as their payload says; the queue of one job type stays paused."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from nomad_actors import JobType, Payload, PermanentError, Result
 from nomad_actors.queues.policy import Backoff
 
 
-class Way(Payload):
+class Ending(Payload):
     """How the job ends: complete, fail or retry."""
 
-    way: str
+    ending: str
 
 
-def run(payload: Way) -> Result:
-    """End in that way."""
-    if payload.way == "fail":
+def run(payload: Ending) -> Result:
+    """End as the payload says."""
+    if payload.ending == "fail":
         raise PermanentError("asked to fail")
-    if payload.way == "retry":
-        raise RuntimeError("asked to fail this time")
+    if payload.ending == "retry":
+        raise RuntimeError("asked to fail once")
     return Result()
 
 
-MIXED = JobType(name="mixed", queue="mixed", payload=Way, result=Result, run=run, backoff=Backoff("fixed", 200))
-HELD = JobType(name="held", queue="held", payload=Way, result=Result, run=run)
+MIXED = JobType(name="mixed", queue="mixed", payload=Ending, result=Result, run=run, backoff=Backoff("fixed", 200))
+PAUSED = JobType(name="held", queue="held", payload=Ending, result=Result, run=run)

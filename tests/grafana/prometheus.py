@@ -1,4 +1,4 @@
-"""A Prometheus with our configuration, at one scrape a second, with the ports that a test's services have."""
+"""A Prometheus with our configuration, the ports of a test's services, and one scrape per second."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from nomad_actors.processes.parent import end_with_parent
 
 CONFIG = Path(__file__).parents[2] / "prometheus.yml"
 
-#: One that never fires: with it, the number of firing alerts is known to be 0.
+#: An alert that never fires: with it the number of firing alerts is 0, not unknown.
 _RULES = {"groups": [{"name": "test", "rules": [{"alert": "Never", "expr": "vector(1) > 2"}]}]}
-#: What the rules record of weeks is there within seconds: a day is 24.
+#: Speeds time up: a day takes 24 s, so the rules record weeks within minutes.
 FACTOR = 1 / 3600
 
 
 def recordings() -> dict[str, str]:
-    """Return the rules that record, without the alerts: in fast motion those would fire."""
+    """Return the recording rules without the alerts, which would fire when sped up."""
     found = {}
     for name, text in texts(factor=FACTOR).items():
         document = yaml.safe_load(text)
@@ -37,7 +37,7 @@ def recordings() -> dict[str, str]:
 
 
 class Prometheus:
-    """The server, for the time of a `with`."""
+    """The server as a context manager."""
 
     def __init__(self, program: str, directory: Path, ports: Mapping[str, int]) -> None:
         self.port = free_port()
@@ -62,30 +62,28 @@ class Prometheus:
         ]
 
     def __enter__(self) -> Self:
-        """Start it; it answers a while later."""
         self._process = subprocess.Popen(self._command, preexec_fn=end_with_parent)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it."""
         self._process.kill()
         self._process.wait()
 
     def ask(self, expression: str) -> list[dict[str, Any]]:
-        """Return the answer to a query; nothing while the server is not up. Raises `ValueError` for bad PromQL."""
-        return self._get("query", query=expression).get("result", [])
+        """Return the result of a query, empty while the server is not up. Raises `ValueError` for invalid PromQL."""
+        return self._request("query", query=expression).get("result", [])
 
     def values(self, series: str, label: str) -> list[str]:
-        """Return the values of a label of a series, as a variable of Grafana's asks for them."""
-        return self._get(f"label/{label}/values", **{"match[]": series})
+        """Return the values of a label, like a Grafana variable queries them."""
+        return self._request(f"label/{label}/values", **{"match[]": series})
 
-    def _get(self, path: str, **parameters: str) -> Any:
+    def _request(self, path: str, **parameters: str) -> Any:
         address = f"http://127.0.0.1:{self.port}/api/v1/{path}?" + urllib.parse.urlencode(parameters)
         try:
-            with urllib.request.urlopen(address, timeout=5) as answer:
-                return json.load(answer)["data"]
+            with urllib.request.urlopen(address, timeout=5) as response:
+                return json.load(response)["data"]
         except urllib.error.HTTPError as error:
-            if error.code == 503:  # What it says while it loads.
+            if error.code == 503:  # It is still loading.
                 return {}
             raise ValueError(json.load(error)["error"]) from error
         except OSError:

@@ -1,4 +1,4 @@
-"""What a query of Grafana's asks Prometheus for: its metrics, and what stands around each of them."""
+"""Parses the queries of dashboards: their metrics, and the functions around each of them."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from typing import Any
 
 import promql_parser
 
-#: What Grafana puts in place of its variables: an interval (four scrapes of 15 s), or everything.
+#: How Grafana replaces its variables: by an interval (four scrapes of 15 s); all others match everything.
 _INTERVALS = {"__rate_interval": "1m", "__interval": "1s", "__range": "1m"}
 _VARIABLE = re.compile(r"\$\{?(\w+)(?::\w+)?\}?")
 
 
 @dataclass(frozen=True)
 class Selector:
-    """A metric in a query, with the labels that it is asked for by, and the functions around it, the nearest last."""
+    """A metric in a query with its label matchers and the functions around it, innermost last."""
 
     name: str
     labels: frozenset[str]
-    around: tuple[str, ...]
+    functions: tuple[str, ...]
 
 
-def filled_in(expression: str) -> str:
-    """Return an expression as Prometheus gets it, every variable matching everything."""
+def with_variables(expression: str) -> str:
+    """Return an expression as Prometheus gets it, with every variable matching everything."""
     return _VARIABLE.sub(lambda match: _INTERVALS.get(match[1], ".+"), expression)
 
 
 def selectors(expression: str) -> list[Selector]:
-    """Return the metrics of an expression. Raises `ValueError` when it is no PromQL."""
-    return list(_selectors(promql_parser.parse(filled_in(expression)), ()))
+    """Return the metrics of an expression. Raises `ValueError` for invalid PromQL."""
+    return list(_selectors(promql_parser.parse(with_variables(expression)), ()))
 
 
-def _selectors(part: Any, around: tuple[str, ...]) -> Iterator[Selector]:
-    match part:
+def _selectors(node: Any, functions: tuple[str, ...]) -> Iterator[Selector]:
+    match node:
         case promql_parser.VectorSelector():
-            yield Selector(part.name, frozenset(matcher.name for matcher in part.matchers.matchers), around)
+            yield Selector(node.name, frozenset(matcher.name for matcher in node.matchers.matchers), functions)
         case promql_parser.MatrixSelector():
-            yield from _selectors(part.vector_selector, around)
+            yield from _selectors(node.vector_selector, functions)
         case promql_parser.Call():
-            for argument in part.args:
-                yield from _selectors(argument, (*around, part.func.name))
+            for argument in node.args:
+                yield from _selectors(argument, (*functions, node.func.name))
         case promql_parser.AggregateExpr():
-            yield from _selectors(part.expr, (*around, str(part.op)))
+            yield from _selectors(node.expr, (*functions, str(node.op)))
         case promql_parser.BinaryExpr():
-            yield from _selectors(part.lhs, around)
-            yield from _selectors(part.rhs, around)
+            yield from _selectors(node.lhs, functions)
+            yield from _selectors(node.rhs, functions)
         case promql_parser.ParenExpr() | promql_parser.UnaryExpr():
-            yield from _selectors(part.expr, around)
+            yield from _selectors(node.expr, functions)
         case promql_parser.NumberLiteral():
             pass
         case _:
-            raise ValueError(f"{part} is a part of PromQL that this test does not know")
+            raise ValueError(f"{node} is a part of PromQL that this test does not know")

@@ -1,4 +1,4 @@
-"""Workers, scheduler and admin as processes of their own, and work that moves everything that they export."""
+"""Workers, scheduler and admin as processes, and work that changes every exported metric."""
 
 from __future__ import annotations
 
@@ -22,21 +22,20 @@ from tests.support.processes import environ_for, program
 
 _METRICS = ("workers", "scheduler", "admin")
 START_SECONDS = 30
-#: So many players log in one by one: what was asked for once is fresh for minutes, and is not asked for again.
+#: Players that log in one by one: fresh data is not requested again for minutes, so each round needs a new one.
 CHARACTERS = 150
 
 
 class System:
-    """The processes, for the time of a `with`; `work()` gives them something of everything to do."""
+    """The processes as a context manager; `work()` adds work of every kind."""
 
     def __init__(self, directory: Path) -> None:
         self.redis = LocalRedis(directory / "redis", append_only=True)
         self.ports = {name: free_port() for name in _METRICS}
         self._directory = directory
-        self._ended = ExitStack()
+        self._cleanup = ExitStack()
 
     def __enter__(self) -> Self:
-        """Start everything, pause a queue and run every schedule once; return when all of that is done."""
         with ExitStack() as stack:
             self.start_redis()
             stack.callback(self.redis.kill)
@@ -52,27 +51,26 @@ class System:
             wait_until(self._is_up, timeout_seconds=START_SECONDS, what="every service answers a scrape")
             self._post("queues/held/pause", {"reason": "to be seen on a dashboard"})
             self._run_schedules()
-            self._ended = stack.pop_all()
+            self._cleanup = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End everything."""
-        self._ended.close()
+        self._cleanup.close()
 
     def start_redis(self) -> None:
-        """Start the queues' Redis, with a limit on its memory as an operator sets one."""
+        """Start the queues' Redis with a memory limit."""
         self.redis.start("--maxmemory", "256mb")
 
     def work(self) -> None:
-        """Log another character in, and add jobs that complete, fail for good and fail at first."""
+        """Log another character in, and add jobs that complete, fail, and fail once."""
         self._log_in()
         cleanup_cache("expired")
-        for way in ("complete", "complete", "fail", "retry"):
-            self._app.queues.add_job("mixed", "mixed", {"way": way})
-        self._app.queues.add_job("held", "held", {"way": "complete"})
+        for ending in ("complete", "complete", "fail", "retry"):
+            self._app.queues.add_job("mixed", "mixed", {"ending": ending})
+        self._app.queues.add_job("held", "held", {"ending": "complete"})
 
     def exported(self) -> dict[str, set[str]]:
-        """Return the names of the samples that the services export, with their labels and a scrape's."""
+        """Return the exported samples' names with their labels and those of a scrape."""
         labels: dict[str, set[str]] = {}
         for port in self.ports.values():
             for family in text_string_to_metric_families(self._scrape(port)):
@@ -81,15 +79,15 @@ class System:
         return labels
 
     def _log_in(self) -> None:
-        """Save what a login of the next character gives, and have its token and its wallet refreshed."""
+        """Save the login of the next character, and refresh its token and wallet."""
         login = next(self._logins, None)
         if login is None:
             return
         fields = ("character_id", "user_id", "name", "owner_hash", "scopes", "refresh_token")
         self._app.store.logins.save(**{field: login[field] for field in fields})
-        who = login["character_id"], login["user_id"]
-        refresh_character_token(*who, Priority.HIGH)
-        refresh_esi_data(*who, "/characters/{character_id}/wallet", requested_by="user")
+        character = login["character_id"], login["user_id"]
+        refresh_character_token(*character, Priority.HIGH)
+        refresh_esi_data(*character, "/characters/{character_id}/wallet", requested_by="user")
 
     def _environ(self, esi: str) -> dict[str, str]:
         return environ_for(
@@ -104,9 +102,9 @@ class System:
         )
 
     def _program(self, name: str, environ: Mapping[str, str]) -> AbstractContextManager[subprocess.Popen[bytes]]:
-        place = self._directory / name
-        place.mkdir()
-        return program(["nomad_actors.cli", "run", name], environ, place)
+        work_directory = self._directory / name
+        work_directory.mkdir()
+        return program(["nomad_actors.cli", "run", name], environ, work_directory)
 
     def _is_up(self) -> bool:
         try:
@@ -115,17 +113,17 @@ class System:
             return False
 
     def _scrape(self, port: int) -> str:
-        answer = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5)
-        answer.raise_for_status()
-        return answer.text
+        response = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5)
+        response.raise_for_status()
+        return response.text
 
     def _post(self, path: str, body: Mapping[str, object]) -> None:
         address = f"http://127.0.0.1:{self.ports['admin']}/admin/jobs/{path}"
-        answer = requests.post(address, json=body, headers=as_operator(self._app.settings.var_dir), timeout=10)
-        assert answer.ok, answer.text
+        response = requests.post(address, json=body, headers=as_operator(self._app.settings.var_dir), timeout=10)
+        assert response.ok, response.text
 
     def _run_schedules(self) -> None:
-        """Run every schedule's job now, and wait until each has completed once."""
+        """Run every schedule now and wait until each job has completed once."""
         for name in ("token-refresh", "esi-data-refresh", "historical-data-collection", "cache-cleanup"):
             self._post(f"scheduler/{name}/run", {"force": True})
         last = "nomad_schedule_last_success_timestamp_seconds{"

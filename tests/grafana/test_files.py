@@ -1,4 +1,4 @@
-"""The dashboards' files: written in one stable way, well formed, and found by Grafana."""
+"""The dashboards' files are generated reproducibly, well formed, and found by Grafana."""
 
 from __future__ import annotations
 
@@ -25,29 +25,28 @@ def test_keys_are_sorted_and_lines_short_enough_for_a_review():
 
 
 def test_a_new_panel_changes_no_other_panels_id():
-    """A link to one panel goes on working, and a review shows what was added alone."""
-
+    # Links to a panel keep working, and a review shows only the new panel.
     def ids(*titles: str) -> dict[str, int]:
         panels = [graph(title, "Something.", [], unit="short") for title in titles]
-        made = Dashboard(uid="a", title="A", description="", variables=[], rows=[Row("All", panels)]).as_json()
-        return {panel["title"]: panel["id"] for panel in made["panels"]}
+        document = Dashboard(uid="a", title="A", description="", variables=[], rows=[Row("All", panels)]).as_json()
+        return {panel["title"]: panel["id"] for panel in document["panels"]}
 
     assert ids("one", "two").items() <= ids("zero", "one", "two").items()
 
 
-def test_two_panels_of_one_title_are_refused():
+def test_two_panels_with_the_same_title_are_refused():
     panels = [graph("Twice", "Something.", [], unit="short"), graph("Twice", "Something else.", [], unit="short")]
     with pytest.raises(ValueError, match="'Twice' and 'Twice' would have one id"):
         Dashboard(uid="a", title="A", description="", variables=[], rows=[Row("All", panels)]).as_json()
 
 
-def test_they_can_be_provisioned(dashboard):
+def test_a_dashboard_can_be_provisioned(dashboard):
     assert dashboard["id"] is None
     assert dashboard["schemaVersion"] == 41
     assert all(panel["id"] == panel_id(panel["title"]) for panel in dashboard["panels"] if panel["type"] != "row")
 
 
-def test_the_addresses_are_stable():
+def test_the_uids_are_stable():
     assert [dashboard["uid"] for dashboard in DASHBOARDS] == UIDS
     assert [f"{uid}.json" for uid in UIDS] == sorted(path.name for path in DIRECTORY.iterdir())
 
@@ -62,19 +61,19 @@ def test_panel_ids_differ_and_panels_do_not_overlap(dashboard):
         assert beside or a["y"] + a["h"] <= b["y"] or b["y"] + b["h"] <= a["y"], (a, b)
 
 
-def test_no_line_of_panels_has_a_hole(dashboard):
+def test_no_row_of_panels_has_a_gap(dashboard):
     for top in {panel["gridPos"]["y"] for panel in dashboard["panels"]}:
         line = [panel["gridPos"] for panel in dashboard["panels"] if panel["gridPos"]["y"] == top]
         assert sum(box["w"] for box in line) == 24, top
 
 
-def test_each_leads_to_the_others_at_the_same_time(dashboard):
+def test_each_dashboard_links_to_the_others_with_the_same_time_range(dashboard):
     (link,) = dashboard["links"]
     assert (link["type"], link["tags"], link["keepTime"]) == ("dashboards", ["nomad"], True)
     assert dashboard["tags"] == ["nomad"]
 
 
-def test_grafana_is_told_the_scrape_interval_of_prometheus_and_where_the_dashboards_lie():
+def test_provisioning_has_the_scrape_interval_and_the_directory_of_the_dashboards():
     interval = re.search(r"scrape_interval: (\S+)", CONFIG.read_text())[1]
     (source,) = yaml.safe_load((ROOT / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
     assert (source["type"], source["jsonData"]["timeInterval"]) == ("prometheus", interval)

@@ -1,4 +1,4 @@
-"""The limits that panels draw are those of the table that the alerts and health read."""
+"""The limits in panels come from the thresholds that the alerts and health use."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from nomad_actors.thresholds import ALERTS, BY_QUEUE, DEFAULT, DOCTOR, SCHEDULES
 
 from .conftest import panels_of
 
-#: Where each panel's limits come from. The colours of a yes or no, and of one at all, need no table.
-DRAWN: Mapping[str, list[float]] = {
+#: The source of each panel's limits. Colours of yes/no values and of "any at all" need no threshold.
+PANEL_LIMITS: Mapping[str, list[float]] = {
     "nomad-overview: Failed in 1 h, worst queue": [DEFAULT.failure_percent / 100],
     "nomad-overview: Redis memory, of its limit": [
         DOCTOR.memory_warning_percent / 100,
@@ -45,13 +45,13 @@ DRAWN: Mapping[str, list[float]] = {
 
 
 def steps(thresholds: Mapping[str, Any]) -> list[float]:
-    """Return the values that a colour begins at; nothing for 1 alone: any at all, or a whole share."""
+    """Return the values at which a colour begins, empty for just 1: any at all, or the whole share."""
     values = [step["value"] for step in thresholds["steps"] if step["value"] is not None]
     return [] if values == [1] and isinstance(values[0], int) else values
 
 
-def drawn(limits: Table) -> dict[str, list[float]]:
-    """Return the limits that are drawn, by dashboard and title."""
+def panel_limits(limits: Table) -> dict[str, list[float]]:
+    """Return the limits of panels by dashboard and title."""
     found: dict[str, list[float]] = {}
     for dashboard in dashboards(limits):
         for panel in panels_of(dashboard):
@@ -65,7 +65,7 @@ def drawn(limits: Table) -> dict[str, list[float]]:
 
 
 def scaled(value: Any) -> Any:
-    """Return a table in which every number is another one."""
+    """Return a table with every number times three."""
     if isinstance(value, tuple):
         return tuple(scaled(each) for each in value)
     if isinstance(value, Mapping):
@@ -76,23 +76,23 @@ def scaled(value: Any) -> Any:
     return value * 3 if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-def test_each_limit_that_is_drawn_is_the_one_of_the_table():
-    assert drawn(table()) == DRAWN
+def test_each_panel_uses_its_threshold():
+    assert panel_limits(table()) == PANEL_LIMITS
 
 
-def test_no_limit_is_written_down_a_second_time():
-    """With every number of the table three times as large, every limit is."""
-    before, after = drawn(table()), drawn(scaled(table()))
+def test_no_limit_is_hard_coded():
+    # If every threshold is three times as large, every limit must be too.
+    before, after = panel_limits(table()), panel_limits(scaled(table()))
     assert len(before) == len(after)
     for values, threefold in zip(before.values(), after.values(), strict=True):
         assert threefold == pytest.approx([3 * value for value in values])
 
 
-def test_the_limits_in_questions_come_from_the_table():
-    def questions(limits: Table) -> dict[str, str]:
+def test_the_limits_in_queries_are_the_thresholds():
+    def expressions(limits: Table) -> dict[str, str]:
         return {panel["title"]: panel["targets"][-1]["expr"] for d in dashboards(limits) for panel in panels_of(d)}
 
-    now, threefold = questions(table()), questions(scaled(table()))
+    now, threefold = expressions(table()), expressions(scaled(table()))
     promised = 'max by (queue) (nomad_queue_oldest_waiting_seconds{queue=~"$queue", queue'
     assert now["Oldest waiting, of its promise"] == (
         f'max(({promised}="historical-data"}}) / 86400 or {promised}!~"historical-data"}}) / 3600)'
@@ -110,9 +110,9 @@ def test_the_limits_in_questions_come_from_the_table():
     assert threefold["Mean duration, 3 d, and its normal"].endswith("}, 3)")
 
 
-def test_the_promises_that_differ_by_queue_are_the_ones_that_panels_tell_apart():
-    """Were a queue's share of failures judged otherwise, the panels that draw one line for it would lie."""
-    alike = ("failure_window_seconds", "failure_percent", "failure_least_ended", "beyond_time_limit_seconds")
+def test_only_thresholds_that_panels_show_by_queue_differ_by_queue():
+    # Panels draw one line for these: it would be wrong for a queue with another threshold.
+    common = ("failure_window_seconds", "failure_percent", "failure_least_ended", "beyond_time_limit_seconds")
     for queue in BY_QUEUE.values():
-        assert [getattr(queue, name) for name in alike] == [getattr(DEFAULT, name) for name in alike]
+        assert [getattr(queue, name) for name in common] == [getattr(DEFAULT, name) for name in common]
         assert queue.waiting_jobs in (None, DEFAULT.waiting_jobs)

@@ -1,8 +1,8 @@
-"""The rules of Grafana's dashboard-linter (v0.1.0), and our own: nothing unknown is shown as zero.
+"""The rules of Grafana's dashboard-linter (v0.1.0), and our own: unknown is not shown as zero.
 
-Its rules template-instance and target-instance are left out: what the admin reads of Redis is the same from each
-instance, and what several workers count is one answer. template-job and target-job hold for the dashboard of a queue
-and job type; on the others each query names its service itself where that matters.
+Its rules template-instance and target-instance are left out: every admin reads the same from Redis, and the counts of
+several workers are summed. template-job and target-job apply to the dashboard of a queue and job type; on the others
+each query names its service where that matters.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from nomad_actors.thresholds import ALERTS, DEFAULT
 from .conftest import QUERIES, VARIABLES, Query
 from .promql import selectors
 
-#: Grafana's names of the units that we show.
+#: Grafana's names of the units in use.
 UNITS = {"short", "none", "s", "ops", "reqps", "bytes", "percentunit"}
-#: What the admin's collector reads: two admins show the same twice.
+#: Metrics of the admin's collector: two admins export the same values.
 COLLECTED = (
     "nomad_job_attempts_",
     "nomad_queue_",
@@ -59,11 +59,11 @@ def test_a_queue_and_job_type_are_chosen_by_service_queue_and_job_type():
     assert [v.label for v in VARIABLES if v.where.startswith("nomad-queue")] == ["job", "queue", "actor"]
 
 
-def test_nobody_edits_what_is_provisioned(dashboard):
+def test_a_provisioned_dashboard_is_read_only(dashboard):
     assert dashboard["editable"] is False
 
 
-def test_every_panel_says_what_it_shows_and_in_which_unit(panels):
+def test_every_panel_has_a_description_and_a_unit(panels):
     for panel in panels:
         assert panel["title"]
         assert re.match(r"[A-Z1-9].{10,}\.$", panel["description"]), panel["title"]
@@ -77,32 +77,32 @@ def test_every_panel_says_what_it_shows_and_in_which_unit(panels):
 
 
 @each_query
-def test_counters_are_only_seen_as_rates(query: Query) -> None:
+def test_counters_are_only_used_as_rates(query: Query) -> None:
     for selector in selectors(query.expression):
         if selector.name.endswith(("_total", "_bucket")):
-            assert selector.around[-1] in ("rate", "increase"), selector.name
+            assert selector.functions[-1] in ("rate", "increase"), selector.name
 
 
 @each_query
-def test_a_rate_fits_the_scrapes_or_its_window_is_told(query: Query) -> None:
-    told = query.panel["title"] + query.panel["description"] + query.legend
+def test_a_rate_uses_the_rate_interval_or_its_text_names_the_window(query: Query) -> None:
+    texts = query.panel["title"] + query.panel["description"] + query.legend
     windows = [ALERTS.drain_window_seconds, ALERTS.recovered_window_seconds, ALERTS.poison_window_seconds]
     burns = [burn.long_seconds for burn in ALERTS.burns]
     fixed = {prometheus_duration(each): in_words(each) for each in [*windows, *burns, DEFAULT.failure_window_seconds]}
     for window in re.findall(r"\[([^\]]+)\]", query.expression):
-        assert window == "$__rate_interval" or fixed[window] in told
+        assert window == "$__rate_interval" or fixed[window] in texts
 
 
 @each_query
-def test_what_the_admin_reads_of_redis_is_not_summed_over_admins(query: Query) -> None:
+def test_values_from_redis_are_not_summed_over_admins(query: Query) -> None:
     for selector in selectors(query.expression):
         if selector.name.startswith(COLLECTED):
-            aggregations = [each for each in selector.around if each in ("sum", "count", "avg", "max", "min")]
+            aggregations = [each for each in selector.functions if each in ("sum", "count", "avg", "max", "min")]
             assert aggregations[-1] in ("max", "min"), selector.name
 
 
 @each_query
-def test_what_is_chosen_holds_in_every_query(query: Query) -> None:
+def test_every_query_uses_the_selected_queue_or_schedule(query: Query) -> None:
     for selector in selectors(query.expression):
         if query.where.startswith("nomad-schedules"):
             assert "schedule" in selector.labels or not selector.name.startswith("nomad_schedule_")
@@ -110,8 +110,8 @@ def test_what_is_chosen_holds_in_every_query(query: Query) -> None:
             assert "queue" in selector.labels
 
 
-def test_what_processes_count_is_of_the_chosen_service_and_job_type():
-    """Beside what the alerts ask: they judge whole queues. What Redis counts is no service's."""
+def test_counts_of_processes_use_the_selected_service_and_job_type():
+    # Except the queries of the alerts, which judge whole queues. Redis' own counts belong to no service.
     asked = [
         (query.where, selector)
         for query in QUERIES
@@ -125,16 +125,16 @@ def test_what_processes_count_is_of_the_chosen_service_and_job_type():
 
 
 @each_query
-def test_a_scheduler_speaks_for_itself(query: Query) -> None:
-    """Other services export these too, as 0."""
+def test_metrics_of_schedulers_are_selected_by_job(query: Query) -> None:
+    # Other services export them too, as 0.
     for selector in selectors(query.expression):
         if selector.name.startswith("nomad_scheduler_"):
             assert "job" in selector.labels
 
 
 @each_query
-def test_no_share_is_taken_of_nothing(query: Query) -> None:
-    """What is divided by: a number, or what is compared so that 0 is left out."""
+def test_no_query_divides_by_zero(query: Query) -> None:
+    # A divisor is a number, or a comparison that leaves out 0.
     for divisor in re.findall(r" / (?:on \(\w+\) )?(\S+)", query.expression):
         assert re.fullmatch(r"[0-9.]+\)?", divisor) or divisor.startswith("("), query.expression
     if re.search(r" / (on \(\w+\) )?\(", query.expression):
@@ -149,11 +149,11 @@ def test_unknown_is_not_shown_as_zero(query: Query) -> None:
     if query.panel["type"] == "timeseries":
         assert defaults["custom"]["spanNulls"] is False
     else:
-        # Over a range the last value would be shown, however long ago it was.
+        # A range query would show the last value, however old it is.
         (target,) = [each for each in query.panel["targets"] if each["expr"] == query.expression]
         assert (target["instant"], target["range"]) == (True, False)
 
 
-def test_outcomes_that_are_asked_for_exist():
+def test_outcomes_in_queries_exist():
     asked = {value for query in QUERIES for value in re.findall(r'outcome=~?"([^"]+)"', query.expression)}
     assert {word for value in asked for word in value.split("|")} <= set(Outcome)

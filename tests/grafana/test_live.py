@@ -11,13 +11,13 @@ import yaml
 
 from .conftest import QUERIES, VARIABLES, Query
 from .prometheus import Prometheus, recordings
-from .promql import filled_in, selectors
+from .promql import selectors, with_variables
 from .system import System
 
 pytestmark = pytest.mark.slow
 
 DATA_SECONDS = 40
-#: Prometheus makes these itself: for each target, and of its rules.
+#: Series that Prometheus itself adds, for each target and its rules.
 OF_PROMETHEUS: Mapping[str, set[str]] = {
     "up": {"job", "instance"},
     "ALERTS": {"alertname", "alertstate"},
@@ -27,12 +27,12 @@ OF_PROMETHEUS: Mapping[str, set[str]] = {
 
 @pytest.fixture(scope="module")
 def exported(system: System) -> dict[str, set[str]]:
-    """The samples that the services export, with their labels, Prometheus' own, and what its rules record."""
+    """All series with their labels: those of the services, of Prometheus itself and of its recording rules."""
     return {**system.exported(), **OF_PROMETHEUS, **RECORDED}
 
 
 def recorded() -> dict[str, set[str]]:
-    """Return what the alerts' rules record, by queue and, where the name says so, job type."""
+    """Return the recorded series with their labels, queue and perhaps job type, from their names."""
     rules = [
         rule for text in recordings().values() for group in yaml.safe_load(text)["groups"] for rule in group["rules"]
     ]
@@ -43,7 +43,7 @@ RECORDED = recorded()
 
 
 def unknown(expression: str, exported: Mapping[str, set[str]]) -> list[str]:
-    """Return what an expression asks for that nobody exports."""
+    """Return the metrics and labels of an expression that are not exported."""
     found = []
     for selector in selectors(expression):
         if selector.name not in exported:
@@ -53,20 +53,20 @@ def unknown(expression: str, exported: Mapping[str, set[str]]) -> list[str]:
     return found
 
 
-def unanswered(prometheus: Prometheus, queries: Iterable[Query]) -> list[Query]:
-    """Return the queries that find no number, or whose legend names a label that the answer lacks."""
-    return [query for query in queries if not _answers(prometheus, query)]
+def without_data(prometheus: Prometheus, queries: Iterable[Query]) -> list[Query]:
+    """Return the queries without a number in the result, or with a legend label that the result lacks."""
+    return [query for query in queries if not _has_data(prometheus, query)]
 
 
-def _answers(prometheus: Prometheus, query: Query) -> bool:
-    found = prometheus.ask(filled_in(query.expression))
-    told = {label for series in found for label in series["metric"]}
-    # NaN is what a quantile of nothing is.
+def _has_data(prometheus: Prometheus, query: Query) -> bool:
+    found = prometheus.ask(with_variables(query.expression))
+    sources = {label for series in found for label in series["metric"]}
+    # A quantile of no values is NaN.
     numbers = [series for series in found if series["value"][1] != "NaN"]
-    return bool(numbers) and set(re.findall(r"\{\{(\w+)\}\}", query.legend)) <= told
+    return bool(numbers) and set(re.findall(r"\{\{(\w+)\}\}", query.legend)) <= sources
 
 
-def test_every_metric_and_label_that_is_asked_for_is_exported(exported: dict[str, set[str]]) -> None:
+def test_every_metric_and_label_in_a_query_is_exported(exported: dict[str, set[str]]) -> None:
     asked = [(query.where, query.expression) for query in QUERIES] + [(each.where, each.series) for each in VARIABLES]
     wrong = {where: unknown(expression, exported) for where, expression in asked}
     assert {where: found for where, found in wrong.items() if found} == {}
@@ -82,13 +82,13 @@ def test_every_panels_query_finds_data(system: System, prometheus: Prometheus) -
     left, deadline = list(QUERIES), time.monotonic() + DATA_SECONDS
     while left and time.monotonic() < deadline:
         system.work()
-        left = unanswered(prometheus, left)
+        left = without_data(prometheus, left)
         time.sleep(0.1)
     assert [f"{query.where}: {query.expression}" for query in left] == []
 
 
 def test_every_variable_has_values(prometheus: Prometheus) -> None:
-    values = {each.where: prometheus.values(filled_in(each.series), each.label) for each in VARIABLES}
+    values = {each.where: prometheus.values(with_variables(each.series), each.label) for each in VARIABLES}
     assert {"cache-cleanup", "esi-refresh", "held", "historical-data", "mixed", "token-refresh"} == set(
         values["nomad-overview: $queue"]
     )
@@ -99,14 +99,14 @@ def test_every_variable_has_values(prometheus: Prometheus) -> None:
 
 def test_a_misspelt_query_is_found_empty(prometheus: Prometheus) -> None:
     right = next(query for query in QUERIES if query.where == "nomad-overview: Waiting, by queue")
-    assert unanswered(prometheus, [right]) == []
+    assert without_data(prometheus, [right]) == []
     for wrong in ("nomad_queue_job{", 'state="waitin"'):
         misspelt = right.expression.replace("nomad_queue_jobs{" if "{" in wrong else 'state="waiting"', wrong)
         query = Query(right.where, misspelt, right.legend, right.panel)
         assert misspelt != right.expression
-        assert unanswered(prometheus, [query]) == [query]
+        assert without_data(prometheus, [query]) == [query]
     legend = Query(right.where, right.expression, "{{actor}}", right.panel)
-    assert unanswered(prometheus, [legend]) == [legend]
+    assert without_data(prometheus, [legend]) == [legend]
 
 
 def test_a_redis_that_is_away_shows_nothing_instead_of_zeros(
@@ -115,27 +115,29 @@ def test_a_redis_that_is_away_shows_nothing_instead_of_zeros(
     def is_readable() -> bool:
         return bool(prometheus.ask('nomad_collector_success{source="redis"} == 1'))
 
-    wait_until(is_readable, what="Prometheus knows that Redis can be read")
+    wait_until(is_readable, what="Prometheus shows that Redis can be read")
     of_redis = ("nomad_queue_", "nomad_schedule_", "nomad_schedulers", "nomad_redis_")
-    # What is read off as it stands now: a rate still knows the minutes before.
+    # Only instant values: a rate still contains the minutes before.
     now = [
         query
         for query in QUERIES
         if all(each.name.startswith(of_redis) for each in selectors(query.expression)) and "[" not in query.expression
     ]
     assert len(now) > 20
-    assert unanswered(prometheus, now) == []
+    assert without_data(prometheus, now) == []
     system.redis.stop()
     try:
         wait_until(
             lambda: prometheus.ask('nomad_collector_success{source="redis"} == 0'),
             timeout_seconds=20,
-            what="the collector tells that it cannot read Redis",
+            what="the collector reports that it cannot read Redis",
         )
-        assert {query.where for query in now} - {query.where for query in unanswered(prometheus, now)} == set()
+        assert {query.where for query in now} - {query.where for query in without_data(prometheus, now)} == set()
         (failing,) = [q for q in QUERIES if q.where == "nomad-overview: Collector"]
-        told = {each["metric"]["source"]: each["value"][1] for each in prometheus.ask(filled_in(failing.expression))}
-        assert told == {"redis": "0", "database": "1"}
+        sources = {
+            each["metric"]["source"]: each["value"][1] for each in prometheus.ask(with_variables(failing.expression))
+        }
+        assert sources == {"redis": "0", "database": "1"}
     finally:
         system.start_redis()
     wait_until(is_readable, timeout_seconds=20, what="the collector reads Redis again")

@@ -1,4 +1,4 @@
-"""Prometheus takes our configuration, which names the ports that the services use."""
+"""Prometheus accepts our configuration, which names the ports of the services."""
 
 from __future__ import annotations
 

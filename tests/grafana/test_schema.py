@@ -1,7 +1,7 @@
-"""The dashboards fit Grafana's own model of one, as its foundation SDK for 11.6 has it.
+"""The dashboards match Grafana's model of a dashboard in its foundation SDK for 11.6.
 
-The SDK reads JSON without checking it, so we do both: what it read has the types that it declares, and it writes
-everything that was in the file, so that no field's name is unknown to it.
+The SDK reads JSON without checking it. So the tests check that the values have the declared types, and that the SDK
+writes everything that was in the file, which means that it knows every field.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 
 @pytest.fixture(scope="module", autouse=True)
 def plugins() -> None:
-    """Let the SDK read the fields of each kind of panel and of Prometheus' queries too."""
+    """Register the models of each kind of panel and of Prometheus' queries with the SDK."""
     pytest.importorskip("grafana_foundation_sdk", reason="grafana-foundation-sdk is not installed")
     from grafana_foundation_sdk.cog.plugins import register_default_plugins
 
@@ -25,26 +25,26 @@ def plugins() -> None:
 
 
 def mistyped(value: object, declared: Any, where: str) -> Iterator[str]:
-    """Yield what in `value` is not of its declared type."""
+    """Yield the parts of `value` without their declared type."""
     if isinstance(value, dict) and hasattr(declared, "from_json"):
-        # Transformations are left as they are in the file.
+        # The SDK leaves transformations as they are in the file.
         value = declared.from_json(value)
     origin, arguments = typing.get_origin(declared), typing.get_args(declared)
     if declared in (Any, object):
         yield from _inside(value, where)
     elif origin is typing.Union:
         found = [list(mistyped(value, each, where)) for each in arguments if each is not type(None) or value is None]
-        # The one that goes deepest says best what is wrong.
+        # The deepest message describes the problem best.
         yield from [] if [] in found else max(found, key=lambda each: each[0].count("/"))
     elif origin is typing.Literal:
         if value not in arguments:
             yield f"{where}: {value!r} is not one of {arguments}"
     elif isinstance(declared, type) and issubclass(declared, enum.Enum):
-        # Read as they are, not as members.
+        # The SDK reads values, not members.
         if value not in [*declared, *(member.value for member in declared)]:
             yield f"{where}: {value!r} is not one of {[member.value for member in declared]}"
     elif not _is_a(value, origin or declared):
-        yield f"{where}: {value!r} is no {declared}"
+        yield f"{where}: {value!r} is not a {declared}"
     elif origin is list:
         for number, each in enumerate(value):
             yield from mistyped(each, arguments[0], f"{where}/{number}")
@@ -68,46 +68,46 @@ def _is_a(value: object, kind: type) -> bool:
     return value is None if kind is type(None) else isinstance(value, kind)
 
 
-def lost(given: object, written: object, where: str = "") -> Iterator[str]:
-    """Yield what the file has and the SDK does not write again."""
-    if isinstance(given, dict) and isinstance(written, dict):
-        for name, value in given.items():
-            # What is empty may be left out.
+def lost(original: object, written: object, where: str = "") -> Iterator[str]:
+    """Yield the parts of the file that the SDK does not write."""
+    if isinstance(original, dict) and isinstance(written, dict):
+        for name, value in original.items():
+            # Empty values may be left out.
             if name in written or value:
                 yield from lost(value, written.get(name), f"{where}/{name}")
-    elif isinstance(given, list) and isinstance(written, list) and len(given) == len(written):
-        for number, (one, other) in enumerate(zip(given, written, strict=True)):
+    elif isinstance(original, list) and isinstance(written, list) and len(original) == len(written):
+        for number, (one, other) in enumerate(zip(original, written, strict=True)):
             yield from lost(one, other, f"{where}/{number}")
-    elif given != written:
-        yield f"{where}: {given!r} was read as {written!r}"
+    elif original != written:
+        yield f"{where}: {original!r} was read as {written!r}"
 
 
 def wrong(dashboard: dict[str, Any]) -> list[str]:
-    """Return what does not fit the model."""
+    """Return the mismatches with the model."""
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
     from grafana_foundation_sdk.models.dashboard import Dashboard
 
-    read = Dashboard.from_json(dashboard)
-    return [*mistyped(read, Dashboard, ""), *lost(dashboard, json.loads(JSONEncoder().encode(read)))]
+    parsed = Dashboard.from_json(dashboard)
+    return [*mistyped(parsed, Dashboard, ""), *lost(dashboard, json.loads(JSONEncoder().encode(parsed)))]
 
 
-def test_a_dashboard_fits_grafanas_model(dashboard):
+def test_a_dashboard_matches_grafanas_model(dashboard):
     assert wrong(dashboard) == []
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        (lambda panel: panel.update(title=3), "title: 3 is no"),
+        (lambda panel: panel.update(title=3), "title: 3 is not a"),
         (lambda panel: panel.update(desription="misspelt"), "desription: 'misspelt' was read as None"),
         (lambda panel: panel["options"].update(colorMode="valu"), "'valu'"),
-        (lambda panel: panel["gridPos"].update(w="4"), "w: '4' is no"),
-        (lambda panel: panel["targets"][0].update(instant="yes"), "instant: 'yes' is no"),
+        (lambda panel: panel["gridPos"].update(w="4"), "w: '4' is not a"),
+        (lambda panel: panel["targets"][0].update(instant="yes"), "instant: 'yes' is not a"),
         (lambda panel: panel["targets"][0].update(expression="up"), "expression: 'up' was read as None"),
         (lambda panel: panel["fieldConfig"]["defaults"].update(noValu="-"), "noValu: '-' was read as None"),
     ],
 )
-def test_what_does_not_fit_is_found(change, said):
+def test_a_mismatch_is_found(change, message):
     from monitoring.dashboards.files import dashboards
     from nomad_actors.thresholds import table
 
@@ -115,6 +115,6 @@ def test_what_does_not_fit_is_found(change, said):
     change(next(panel for panel in dashboard["panels"] if panel["type"] == "stat"))
     try:
         found = wrong(dashboard)
-    except (ValueError, TypeError) as error:  # So it says that an enumeration has no such value.
+    except (ValueError, TypeError) as error:  # An enumeration without this value.
         found = [str(error)]
-    assert any(said in each for each in found), found
+    assert any(message in each for each in found), found

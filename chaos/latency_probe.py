@@ -1,4 +1,4 @@
-"""Feels a Redis' pulse: when it answered late, so did this machine, and nobody can be blamed for that time."""
+"""Records when a Redis answered late: then this machine was busy, and that time counts against no worker."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 EVERY_SECONDS = 0.001
-#: A beat that took longer than this is a gap.
+#: A write that took longer than this is a gap.
 LATE_MS = 2.0
 
 
-class Pulse:
-    """Writes to a Redis every millisecond, and notes from when to when it did not come to it."""
+class LatencyProbe:
+    """Writes to a Redis every millisecond and records the gaps."""
 
     def __init__(self, url: str) -> None:
         self.gaps_ms: list[tuple[float, float]] = []
@@ -25,7 +25,7 @@ class Pulse:
         self._thread.start()
 
     def after(self, from_ms: float, took_ms: float) -> float:
-        """Return when `took_ms` had gone by since `from_ms`, the gaps not counted."""
+        """Return the time `took_ms` after `from_ms`, not counting gaps."""
         until_ms = from_ms + took_ms
         for began_ms, ended_ms in self.gaps_ms:
             if began_ms <= until_ms and ended_ms > from_ms:
@@ -33,7 +33,7 @@ class Pulse:
         return until_ms
 
     def stop(self) -> None:
-        """Feel no more."""
+        """Stop writing."""
         self._stop.set()
         self._thread.join()
         self._client.close()
@@ -44,7 +44,7 @@ class Pulse:
             try:
                 self._client.incr("pulse")
             except redis.RedisError:
-                continue  # The gap ends with the next beat that is felt.
+                continue  # The gap ends with the next successful write.
             now_ms = time.time() * 1000
             if now_ms - last_ms > LATE_MS + EVERY_SECONDS * 1000:
                 self.gaps_ms.append((last_ms, now_ms))
