@@ -18,7 +18,7 @@ from admin import create_app
 from nomad_actors.queues.overruns import read_overruns
 from nomad_actors.testing import running
 
-from .conftest import QUEUES, AdminApp, gate, job_type_of, make_app, with_token
+from .conftest import QUEUES, AdminApp, gate, job_type_of, make_app, operator_client
 
 MOST_OF_OVERVIEW = 12
 OF_RETRY = 2
@@ -45,7 +45,7 @@ def counted(redis_url: str, tmp_path: Path) -> Iterator[AdminApp]:
 
 @pytest.fixture
 def asking(counted: AdminApp) -> FlaskClient:
-    return with_token(create_app(counted), counted)
+    return operator_client(create_app(counted), counted)
 
 
 @contextmanager

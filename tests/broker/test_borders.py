@@ -15,7 +15,8 @@ import redis
 from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, Retention, records
 from nomad_actors.broker.client.link import Call
-from nomad_actors.broker.client.queue_facts import MARK, QueueView
+from nomad_actors.broker.client.queue_facts import MARK
+from nomad_actors.broker.client.queue_view import QueueView
 from nomad_actors.broker.constants import MAX_ATTEMPTS, REQUESTS
 from nomad_actors.broker.errors import BadOption, BadPriority
 from nomad_actors.broker.keys import MAX_PRIORITY

@@ -10,7 +10,7 @@ import redis
 
 from nomad_actors.broker import JobBroker, keys, records
 from nomad_actors.broker.client.link import Call
-from nomad_actors.broker.client.new_job import NewJob
+from nomad_actors.broker.client.packed_job import PackedJob
 from nomad_actors.broker.client.slots import Claim
 from nomad_actors.broker.records import failures
 from nomad_actors.broker.records.holds import Limits
@@ -91,7 +91,7 @@ def test_every_key_in_redis_is_a_row_of_the_table_and_every_row_is_used(
     assert view.again(stored) == "ok"
     settle(*start(), "completed")
     # Many in one call, seen at each step.
-    jobs = [NewJob.of(work.message(number=n), call=b"%08d" % n, actor=work, delay_ms=0) for n in range(2)]
+    jobs = [PackedJob.of(work.message(number=n), call=b"%08d" % n, actor=work, delay_ms=0) for n in range(2)]
     broker._adder._put_down(keys.BULK.of(BASE, "many"), [[jobs[0]], [jobs[1]]])
     assert run("commit_bulk", "many", 2, 2) == [b"ok"]
     seen.look()

@@ -11,13 +11,12 @@ from typing import Any, get_args
 import dramatiq
 import pytest
 import redis
+from nomad_actors.broker.client.new_job import NewJob
 
-from admin.api import answers
 from chaos import keyspace
 from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, State, keys, records
 from nomad_actors.broker.client.link import Call
-from nomad_actors.broker.client.new_job import NewJob
 from nomad_actors.broker.client.slots import Claim
 from nomad_actors.broker.scripts import scripts
 from nomad_actors.broker.states import (
@@ -32,6 +31,7 @@ from nomad_actors.broker.states import (
     in_words,
 )
 from nomad_actors.queues.bulk import ACTIONS
+from nomad_actors.queues.job import JobState
 from nomad_actors.queues.queue import CLEANABLE
 
 WORKER, WITNESS = b"worker..", b"witness."
@@ -298,7 +298,7 @@ def test_every_row_has_a_driver_and_every_script_is_a_row_or_changes_no_state() 
 
 
 def test_what_callers_may_name_is_read_from_the_table() -> None:
-    assert get_args(answers.State) == (*[state.value for state in State], PAUSED) == STATE_NAMES
+    assert get_args(JobState) == (*[state.value for state in State], PAUSED) == STATE_NAMES
     assert {name: set(states) for name, states in ACTIONS.items()} == {
         action.value: set(allowed_names(action)) for action in Action if action is not Action.CLEAN
     }
