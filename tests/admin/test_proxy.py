@@ -28,7 +28,7 @@ class Proxied:
     served: Served
     port: int
 
-    def operator(self, request: bytes, seconds: float = 20) -> bytes:
+    def send(self, request: bytes, seconds: float = 20) -> bytes:
         """Send bytes over TLS; return the response, or the part received when no byte came for `seconds`."""
         with (
             socket.create_connection(("127.0.0.1", self.port), timeout=20) as plain,
