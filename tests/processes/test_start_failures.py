@@ -134,7 +134,7 @@ def test_an_invalid_database_file_prevents_the_start(tmp_path: Path, make: Make)
 
 def test_a_full_disk_prevents_the_start() -> None:
     # Every write to this device fails with "no space left".
-    with pytest.raises(Unusable, match=r"disk is full.*make room"):
+    with pytest.raises(Unusable, match=r"disk is full.*free space"):
         Database("sqlite:////dev/full").migrate()
     assert os.stat("/dev/full").st_mode & 0o777 == 0o666
 
