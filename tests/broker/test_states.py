@@ -11,7 +11,7 @@ from typing import Any, get_args
 import dramatiq
 import pytest
 import redis
-from nomad_actors.broker.client.new_job import NewJob
+from nomad_actors.broker.client.packed_job import PackedJob
 
 from chaos import keyspace
 from chaos.consistency import check_queue
@@ -97,7 +97,7 @@ class Driver:
         return added.new
 
     def add_bulk_part(self) -> bool:
-        job = NewJob.of(self.message, call=b"callcall", actor=self.actor, delay_ms=0)
+        job = PackedJob.of(self.message, call=b"callcall", actor=self.actor, delay_ms=0)
         self.broker._adder._put_down(keys.BULK.of(self.base, "many"), [[job]])
         assert self.run("commit_bulk", "many", 1, 1) == [b"ok"]
         return self.run("add_bulk_part", "many", 0, "1")[1] == 1
