@@ -8,14 +8,14 @@ from pydantic import Field
 
 from nomad_actors.queues.search import MAX_LIMIT
 
+from .current_app import application
 from .inputs import Query
-from .parts import application
 
 #: Larger than every id and every timestamp (ms since the epoch).
 _MAX = 10**15 - 1
 
 
-class OfAudit(Query):
+class AuditQuery(Query):
     """Filter of the audit log."""
 
     limit: int = Field(default=50, ge=1, le=MAX_LIMIT)
@@ -30,7 +30,7 @@ class OfAudit(Query):
     until: int | None = Field(default=None, ge=0, le=_MAX, description="latest time, ms since the epoch")
 
 
-def page_of_audit(query: OfAudit) -> tuple[list[dict[str, Any]], int | None]:
+def read_audit_page(query: AuditQuery) -> tuple[list[dict[str, Any]], int | None]:
     """Return the matching entries, newest first, and the cursor of the next page.
 
     Raises `Unavailable`.

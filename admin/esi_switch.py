@@ -35,6 +35,6 @@ class EsiSwitch:
 
 def esi_switch(queues: Queues, snapshots: Iterable[QueueSnapshot]) -> EsiSwitch:
     """Return the state of the switch, as the snapshots have it."""
-    names = queues.talking_to_esi()
+    names = queues.esi_queues()
     pauses = [(queue.name, pause) for queue in readable(snapshots) if queue.name in names for pause in queue.pauses]
     return EsiSwitch(names, {name: pause for name, pause in pauses if pause.scope is PauseScope.ESI})

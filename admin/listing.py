@@ -23,7 +23,7 @@ _OUTCOMES = {"type": "array", "items": {"type": "string", "enum": list(OUTCOMES)
 _STATES = {"type": "array", "minItems": 1, "items": {"type": "string", "enum": sorted(map(str, STATE_NAMES))}}
 
 
-class OfJobs(Query):
+class JobsQuery(Query):
     """Filter of a queue's jobs."""
 
     # The queue checks the names: its error suggests the nearest one.
@@ -66,19 +66,19 @@ class Page:
     next_cursor: str | None
 
 
-def words_of(text: str) -> tuple[str, ...]:
+def split_values(text: str) -> tuple[str, ...]:
     """Return the comma-separated values of a parameter, without duplicates."""
     return tuple(dict.fromkeys(word.strip() for word in text.split(",")))
 
 
-def job_filter(query: OfJobs, *, status: str = "") -> JobFilter:
+def job_filter(query: JobsQuery, *, status: str = "") -> JobFilter:
     """Return the filter of a query; `status` are the states if the query names none.
 
     Raises `BadInput` for a field without a value.
     """
-    outcomes = words_of(query.outcome) if query.outcome else ()
+    outcomes = split_values(query.outcome) if query.outcome else ()
     return JobFilter(
-        states=words_of(query.status or status),
+        states=split_values(query.status or status),
         outcomes=outcomes,
         job_type=query.type or None,
         fields=parse_fields(nonempty_fields(query)),
@@ -88,21 +88,21 @@ def job_filter(query: OfJobs, *, status: str = "") -> JobFilter:
     )
 
 
-def nonempty_fields(query: OfJobs) -> list[str]:
+def nonempty_fields(query: JobsQuery) -> list[str]:
     """Return the fields of the filter; a form also sends the inputs that were left empty."""
     return [text for text in query.field if text]
 
 
-def states_of(query: OfJobs) -> str:
+def states_of(query: JobsQuery) -> str:
     """Return the states of a query that names none, separated by commas."""
     if query.outcome:
-        found = dict.fromkeys(OUTCOMES[word].value for word in words_of(query.outcome) if word in OUTCOMES)
+        found = dict.fromkeys(OUTCOMES[word].value for word in split_values(query.outcome) if word in OUTCOMES)
         return ",".join(found) or State.WAITING.value
     # Only failed jobs have a fingerprint.
     return State.FAILED.value if query.fingerprint else State.WAITING.value
 
 
-def page_of(queue: Queue, query: OfJobs, *, status: str) -> Page:
+def page_of(queue: Queue, query: JobsQuery, *, status: str) -> Page:
     """Return a page of the matching jobs; `status` are the states if the query names none.
 
     Raises `UnknownState`, `UnknownJobType`, and `BadInput` for an invalid field, fingerprint or cursor.

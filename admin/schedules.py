@@ -7,7 +7,7 @@ from typing import Any
 from nomad_actors.errors import UnknownSchedule
 from nomad_actors.scheduler import Schedules, status
 
-from .parts import application
+from .current_app import application
 
 
 def schedules() -> Schedules:

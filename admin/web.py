@@ -12,6 +12,7 @@ from . import problems
 from .access import forms, guard, journal, request_ids
 from .access.proxies import BehindProxies
 from .api import actions, audit, bulk, description, doctor, holds, jobs, metrics, probes, scheduler
+from .current_app import attach
 from .escaping_response import EscapingResponse
 from .job_id_converter import JobIdConverter
 from .pages import actions as page_actions
@@ -20,7 +21,6 @@ from .pages import bulk as page_bulk
 from .pages import checks, login, notices, words
 from .pages import pauses as page_pauses
 from .pages import queues as pages
-from .parts import attach
 from .sizes import MAX_BODY_BYTES
 
 if TYPE_CHECKING:

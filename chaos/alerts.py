@@ -26,7 +26,7 @@ QUIET_SECONDS = 12.0
 
 
 @dataclass(frozen=True)
-class Fault:
+class FailureGroup:
     """A fault, its repair, and the alerts that it fires then and during recovery."""
 
     inject: Callable[[WatchedSystem], None]
@@ -59,7 +59,7 @@ def _wait_until_quiet(system: WatchedSystem) -> None:
         time.sleep(0.25)
 
 
-def _run_fault(system: WatchedSystem, name: str, fault: Fault) -> tuple[float, float]:
+def _run_fault(system: WatchedSystem, name: str, fault: FailureGroup) -> tuple[float, float]:
     """Cause and repair a fault; return how many seconds its alerts took to fire and to resolve."""
     seen: set[str] = set()
     began = time.monotonic()
@@ -125,31 +125,31 @@ def _start_redis(system: WatchedSystem) -> None:
 
 
 #: By name. Each would wake an operator.
-FAULTS: Mapping[str, Fault] = {
-    "dead workers": Fault(
+FAULTS: Mapping[str, FailureGroup] = {
+    "dead workers": FailureGroup(
         inject=_kill_workers,
         repair=lambda system: system.start("workers"),
         fires=frozenset({"NomadWorkerDown", "NomadNoWorkers", "NomadQueueUnserved"}),
         recovering=frozenset({"NomadWorkerLost"}),
     ),
-    "stopped scheduler": Fault(
+    "stopped scheduler": FailureGroup(
         inject=_stop_scheduler,
         repair=_start_scheduler,
         fires=frozenset({"NomadSchedulerSilent", "NomadScheduleLate"}),
     ),
-    "backlog": Fault(
+    "backlog": FailureGroup(
         inject=lambda system: _add(system, 4_000, seconds=0.05),
         # The workers drain the queue.
         repair=lambda system: None,
         fires=frozenset({"NomadBacklog"}),
     ),
-    "failing job type": Fault(
+    "failing job type": FailureGroup(
         inject=lambda system: _add(system, 30, fail=True),
         # Later jobs complete.
         repair=lambda system: _add(system, 60),
         fires=frozenset({"NomadFailureRateHigh"}),
     ),
-    "redis down": Fault(
+    "redis down": FailureGroup(
         inject=_kill_redis,
         repair=_start_redis,
         fires=frozenset({"NomadCollectorFailing"}),

@@ -65,7 +65,7 @@ _PAGE_PARAMETERS = (
 def api_fuzz(draw: random.Random, seconds: float) -> str:
     """Send requests to an admin for some seconds; every response must match its document."""
     with tempfile.TemporaryDirectory() as directory:
-        server = LocalRedis(Path(directory), dies_with_us=True).start()
+        server = LocalRedis(Path(directory), ends_with_parent=True).start()
         settings_of_app = {
             "REDIS_URL": server.url,
             "NOMAD_VAR_DIR": directory,

@@ -55,7 +55,7 @@ def clock_steps(draw: random.Random, seconds: float, *, jobs: int = 0) -> str:
     """Set Redis' clock an hour ahead, right, an hour behind and right, while jobs are added; return a summary."""
     span, jobs = max(2.0, seconds / 5), jobs or int(seconds * 60)
     with tempfile.TemporaryDirectory() as directory:
-        server = SteppedRedis(Path(directory), dies_with_us=True)
+        server = SteppedRedis(Path(directory), ends_with_parent=True)
         server.start()
         broker = JobBroker(url=server.url, namespace="chaos")
         try:

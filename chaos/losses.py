@@ -161,8 +161,10 @@ class Cluster:
 def run_cluster(seconds: float, *, workers: int = 2, append_only: bool = False) -> Iterator[Cluster]:
     """Start Redis and worker processes; stop all of them at the end."""
     with tempfile.TemporaryDirectory() as directory:
-        server = LocalRedis(Path(directory) / "queue", append_only=append_only, appendfsync="always", dies_with_us=True)
-        run_log_server = LocalRedis(Path(directory) / "run-log", dies_with_us=True)
+        server = LocalRedis(
+            Path(directory) / "queue", append_only=append_only, appendfsync="always", ends_with_parent=True
+        )
+        run_log_server = LocalRedis(Path(directory) / "run-log", ends_with_parent=True)
         server.start()
         run_log_server.start()
         run_log = redis.Redis.from_url(run_log_server.url)

@@ -48,7 +48,7 @@ def million(draw: random.Random, seconds: float) -> str:
     share = min(1.0, seconds / FULL_SECONDS)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         directory = Path(name)
-        server = LocalRedis(directory, dies_with_us=True).start()
+        server = LocalRedis(directory, ends_with_parent=True).start()
         stack.callback(server.stop)
         environ = _environ(directory, server.url)
         access = open_queues(Settings.from_env(environ))

@@ -29,6 +29,6 @@ LETTER = JobType(
     attempts=1,
     concurrency=16,
     indexed=("character_id",),
-    talks_to_esi=True,
+    uses_esi=True,
 )
 JOB_TYPES = (LETTER,)

@@ -79,7 +79,7 @@ class Questions:
                 yield _get(target)
 
     def _lists(self) -> Iterator[Question]:
-        (group, *_) = self._queue.failures(limit=1).faults
+        (group, *_) = self._queue.failures(limit=1).failure_groups
         for state in ("waiting", "completed", "failed", "delayed", "active", "waiting,completed,failed"):
             yield _get(f"{QUEUE}/jobs?status={state}")
         for state in ("waiting", "completed", "failed"):

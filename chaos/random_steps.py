@@ -43,7 +43,7 @@ Token = tuple[bytes, int, int]
 def random_steps(draw: random.Random, seconds: float) -> str:
     """Take random steps for some seconds and compare the scripts with the model after each."""
     with tempfile.TemporaryDirectory() as directory:
-        server = LocalRedis(Path(directory), dies_with_us=True).start()
+        server = LocalRedis(Path(directory), ends_with_parent=True).start()
         try:
             taken: Counter[str] = Counter()
             end = time.monotonic() + seconds

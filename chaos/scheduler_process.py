@@ -7,7 +7,7 @@ import signal
 import sys
 
 from nomad_actors.broker import JobBroker
-from nomad_actors.clock import Clock, FastClock, Reckoning
+from nomad_actors.clock import Clock, FastClock, TimeConversion
 from nomad_actors.processes.parent import end_with_parent
 from nomad_actors.queues import Queues
 from nomad_actors.queues.job_type import JobType, Payload, Result
@@ -51,9 +51,9 @@ class SteppedClock:
         """Return milliseconds since the Unix epoch."""
         return self._true_clock.now_ms() + self.step_ms
 
-    def reckoning(self) -> Reckoning:
+    def conversion(self) -> TimeConversion:
         """Return the reckoning of the true clock."""
-        return self._true_clock.reckoning()
+        return self._true_clock.conversion()
 
 
 def queues_on(url: str, clock: Clock) -> Queues:

@@ -74,13 +74,13 @@ def schedulers(draw: random.Random, seconds: float) -> str:
     """Run three schedulers for a thousand slots, one a minute, and disturb one every few seconds."""
     slots = max(20, int(1_000 * min(1.0, seconds / 60)))
     with tempfile.TemporaryDirectory() as directory:
-        server = LocalRedis(Path(directory), append_only=True, appendfsync="always", dies_with_us=True).start()
+        server = LocalRedis(Path(directory), append_only=True, appendfsync="always", ends_with_parent=True).start()
         began_ms = time.time() * 1000
         # It begins at a full minute far from now, so that the clocks cannot be confused.
         clock = FastClock(began_ms, 1_900_000_020_000.0, SPEED)
         queues = queues_on(server.url, clock)
-        reckoning = clock.reckoning()
-        group = SchedulerGroup([server.url, repr(reckoning.since_ms), repr(reckoning.at_ms), repr(reckoning.speed)])
+        conversion = clock.conversion()
+        group = SchedulerGroup([server.url, repr(conversion.since_ms), repr(conversion.at_ms), repr(conversion.speed)])
         outages: list[tuple[float, float]] = []
         try:
             end = time.monotonic() + slots * MINUTE_MS / 1000 / SPEED
@@ -108,7 +108,7 @@ def schedulers(draw: random.Random, seconds: float) -> str:
 
 def _check_slots(queues: Queues, clock: FastClock, outages: list[tuple[float, float]]) -> str:
     """Check that every slot has one job that was added in time; return a summary."""
-    view, reckoning = queues._broker.view("ticks"), clock.reckoning()
+    view, conversion = queues._broker.view("ticks"), clock.conversion()
     now_ms = clock.now_ms()
     added: dict[int, float] = {}
     for job in view.jobs(State.WAITING, 0, -1):
@@ -122,7 +122,7 @@ def _check_slots(queues: Queues, clock: FastClock, outages: list[tuple[float, fl
     assert not missing, f"{len(missing)} of {len(expected)} slots have no job: {missing[:5]}"
     late_seconds = []
     for due_ms in expected:
-        due_real_ms = reckoning.since_ms + (due_ms - reckoning.at_ms) / reckoning.speed
+        due_real_ms = conversion.since_ms + (due_ms - conversion.at_ms) / conversion.speed
         late = (added[due_ms] - due_real_ms) / 1000
         assert late >= -0.05, f"the slot of {due_ms} was added {-late:.2f} s before it was due"
         if not any(away <= due_real_ms <= back for away, back in outages):

@@ -41,7 +41,7 @@ class WatchedSystem:
         self._directory = directory
         self._stack = ExitStack()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self.redis = LocalRedis(directory / "redis", append_only=True, dies_with_us=True)
+        self.redis = LocalRedis(directory / "redis", append_only=True, ends_with_parent=True)
         self._prometheus_port = free_port()
 
     def __enter__(self) -> Self:

@@ -103,7 +103,7 @@ def _run(directory: Path, *, once: bool) -> int:
 
 @contextlib.contextmanager
 def _own_redis(directory: Path) -> Iterator[LocalRedis]:
-    server = LocalRedis(directory / "redis", append_only=True, dies_with_us=True).start()
+    server = LocalRedis(directory / "redis", append_only=True, ends_with_parent=True).start()
     try:
         yield server
     finally:

@@ -7,7 +7,7 @@ import time
 from typing import NamedTuple, Protocol
 
 
-class Reckoning(NamedTuple):
+class TimeConversion(NamedTuple):
     """The conversion of real time, such as that of Redis's host, to a clock's time: at `since_ms` it showed `at_ms`."""
 
     since_ms: float = 0.0
@@ -20,7 +20,7 @@ class Reckoning(NamedTuple):
 
     def told(self) -> str:
         """Return the argument for Lua scripts; '' for real time."""
-        return "" if self == Reckoning() else f"{self.since_ms!r} {self.at_ms!r} {self.speed!r}"
+        return "" if self == TimeConversion() else f"{self.since_ms!r} {self.at_ms!r} {self.speed!r}"
 
 
 class Clock(Protocol):
@@ -30,7 +30,7 @@ class Clock(Protocol):
         """Return milliseconds since the Unix epoch."""
         ...
 
-    def reckoning(self) -> Reckoning:
+    def conversion(self) -> TimeConversion:
         """Return how another host converts its own time to this clock's."""
         ...
 
@@ -42,21 +42,21 @@ class SystemClock:
         """Return milliseconds since the Unix epoch."""
         return time.time_ns() // 1_000_000
 
-    def reckoning(self) -> Reckoning:
-        return Reckoning()
+    def conversion(self) -> TimeConversion:
+        return TimeConversion()
 
 
 class FastClock:
     """A clock that runs `speed` times as fast as real time, for simulating days in minutes."""
 
     def __init__(self, since_ms: float, at_ms: float, speed: float) -> None:
-        self._reckoning = Reckoning(since_ms, at_ms, speed)
+        self._reckoning = TimeConversion(since_ms, at_ms, speed)
 
     def now_ms(self) -> int:
         """Return milliseconds since the Unix epoch."""
         return int(self._reckoning.of(time.time_ns() / 1_000_000))
 
-    def reckoning(self) -> Reckoning:
+    def conversion(self) -> TimeConversion:
         return self._reckoning
 
 
@@ -72,8 +72,8 @@ class ManualClock:
         with self._lock:
             return self._now_ms
 
-    def reckoning(self) -> Reckoning:
-        return Reckoning(0.0, float(self.now_ms()), 0.0)
+    def conversion(self) -> TimeConversion:
+        return TimeConversion(0.0, float(self.now_ms()), 0.0)
 
     def advance(self, *, seconds: float) -> None:
         """Move the clock forward by `seconds`."""

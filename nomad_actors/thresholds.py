@@ -67,7 +67,7 @@ class DoctorThresholds:
     """The limits of `nomad doctor`; the alerts use those of Redis's memory and of the clocks too."""
 
     #: If jobs have been due for this long and none was started, the queue is not moving.
-    still_seconds: float = 30.0
+    not_moving_seconds: float = 30.0
     #: Percentage of Redis's memory limit.
     memory_warning_percent: float = 80.0
     memory_problem_percent: float = 95.0
@@ -170,7 +170,7 @@ class AlertThresholds:
     success_grace_by_schedule_seconds: Mapping[str, int] = field(default_factory=lambda: _SUCCESS_GRACE_SECONDS)
     success_for_seconds: int = 300
     silent_for_seconds: int = 60
-    holds_for_seconds: int = 60
+    suspended_for_seconds: int = 60
     clock_for_seconds: int = 300
 
     collector_for_seconds: int = 120

@@ -10,7 +10,7 @@ from flask import Flask, Response, g, request
 
 from . import control, esi, sso
 from .clock import SandboxClock
-from .faults import Fault
+from .faults import FailureGroup
 from .responses import as_json
 from .routes import normal_path
 from .state import LoggedRequest, SandboxState
@@ -49,13 +49,13 @@ def _add_faults(app: Flask, state: SandboxState) -> None:
 
     @app.after_request
     def after(response: Response) -> Response:
-        fault: Fault | None = g.get("fault")
+        fault: FailureGroup | None = g.get("fault")
         if fault is not None and fault.after:
             return _failed(fault) or response
         return response
 
 
-def _failed(fault: Fault) -> Response | None:
+def _failed(fault: FailureGroup) -> Response | None:
     """Return the fault's response, or None to use the route's; cut the connection if the fault says so."""
     if fault.drop:
         connection: socket.socket | None = request.environ.get("werkzeug.socket")

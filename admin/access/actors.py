@@ -9,7 +9,7 @@ from flask import g
 
 from nomad_actors.settings.admin_tokens import OPERATOR, VIEWER
 
-from ..parts import application
+from ..current_app import application
 from .sessions import Session
 
 

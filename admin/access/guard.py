@@ -17,8 +17,8 @@ from nomad_actors.store import local_token
 
 from .. import loopback, problems
 from ..api.declared import Endpoint
+from ..current_app import application
 from ..links import link
-from ..parts import application
 from ..sizes import MAX_FORM_BYTES
 from . import forms, journal, sessions, wrong_tokens
 from .actors import NOBODY, VISITOR, Actor, current_actor, set_actor

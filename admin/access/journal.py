@@ -13,11 +13,11 @@ from flask import Response, g, request
 
 from nomad_actors import logs
 from nomad_actors.errors import Unavailable
-from nomad_actors.logs.audit_body import body_in_short
+from nomad_actors.logs.audit_body import shortened_body
 from nomad_actors.store import AuditedRequest
 
 from .. import problems
-from ..parts import application
+from ..current_app import application
 from ..paths import path_of
 from . import forms, wrong_tokens
 from .actors import current_actor
@@ -131,7 +131,7 @@ def _summary(raw: bytes) -> str | None:
     """Return a short form of the body, without secrets."""
     if request.is_json:
         try:
-            return body_in_short(json.loads(raw))
+            return shortened_body(json.loads(raw))
         except (ValueError, RecursionError):
             return f"{len(raw)} bytes that are not JSON"
     if problems.is_page() and request.form:
@@ -140,5 +140,5 @@ def _summary(raw: bytes) -> str | None:
             for name, values in request.form.lists()
             if name != forms.FIELD
         }
-        return body_in_short(fields) if fields else None
+        return shortened_body(fields) if fields else None
     return f"{len(raw)} bytes of {logs.redact(request.mimetype[:80]) or 'no type'}"

@@ -16,7 +16,7 @@ from nomad_actors.errors import NomadError, Unavailable
 from nomad_actors.settings.admin_tokens import AdminToken
 from nomad_actors.store import AdminSession
 
-from ..parts import application, memory
+from ..current_app import application, memory
 from .tokens import known_tokens
 
 COOKIE = "nomad_session"

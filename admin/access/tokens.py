@@ -7,7 +7,7 @@ from nomad_actors.errors import Unavailable
 from nomad_actors.settings.admin_tokens import AdminToken
 from nomad_actors.store import local_token
 
-from ..parts import application, memory
+from ..current_app import application, memory
 
 logger = logs.get_logger("admin")
 

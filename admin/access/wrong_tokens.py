@@ -13,7 +13,7 @@ import ipaddress
 from nomad_actors.errors import Unavailable
 from nomad_actors.settings.admin_tokens import digest_of, may_be_token
 
-from ..parts import application
+from ..current_app import application
 from .tokens import known_tokens
 
 #: The reason code of refusals that count as tries.

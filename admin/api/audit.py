@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint
 
-from ..audit import OfAudit, page_of_audit
+from ..audit import AuditQuery, read_audit_page
 from .declared import declared
 from .models.installation import AuditPage
 
@@ -15,7 +15,7 @@ api = Blueprint("audit", __name__, url_prefix="/admin/jobs")
 
 @api.get("/audit")
 @declared(AuditPage)
-def audit(query: OfAudit) -> dict[str, Any]:
+def audit(query: AuditQuery) -> dict[str, Any]:
     """List changes and refusals, newest first: of one actor, queue, job or endpoint, between two instants."""
-    entries, cursor = page_of_audit(query)
+    entries, cursor = read_audit_page(query)
     return {"entries": entries, "nextCursor": None if cursor is None else str(cursor)}

@@ -8,14 +8,14 @@ from flask import Blueprint
 from pydantic import Field, WithJsonSchema
 
 from nomad_actors.broker.states import OUTCOMES, STATE_NAMES
-from nomad_actors.queues.bulk import ACTIONS, MAX_PER_SECOND, Operations, Wish
+from nomad_actors.queues.bulk import ACTIONS, MAX_PER_SECOND, BulkRequest, Operations
 from nomad_actors.queues.bulk.models import BulkOperation
 from nomad_actors.queues.search import JobFilter
 
 from ..access.actors import current_actor
+from ..current_app import all_queues
 from ..inputs import Body, Input
 from ..listing import MAX_INSTANT_MS, MAX_VALUE_CHARS
-from ..parts import all_queues
 from ..sizes import MAX_REASON_CHARS
 from .declared import InPath, ThisQueue, declared
 from .models.actions import BulkCount, BulkList
@@ -67,12 +67,14 @@ def begin(queue: ThisQueue, body: Wanted) -> tuple[BulkCount | BulkOperation, in
     It is done in steps by the admin, and goes on after a crash; jobs that come into its states later are not meant.
     """
     operations = Operations(all_queues())
-    wish = _wish(body)
+    bulk_request = _bulk_request(body)
     if body.dry_run:
-        count, is_exact = operations.count(queue.name, wish)
-        counted = BulkCount(dry_run=True, queue_name=queue.name, action=wish.action, count=count, is_exact=is_exact)
+        count, is_exact = operations.count(queue.name, bulk_request)
+        counted = BulkCount(
+            dry_run=True, queue_name=queue.name, action=bulk_request.action, count=count, is_exact=is_exact
+        )
         return counted, 200
-    return operations.begin(queue.name, wish).shown(), 202
+    return operations.begin(queue.name, bulk_request).shown(), 202
 
 
 @api.get("/bulk")
@@ -103,14 +105,14 @@ def stop(queue: ThisQueue, operation: OperationId) -> BulkOperation:
 @declared(BulkOperation, problems=(409, 503))
 def resume(queue: ThisQueue, operation: OperationId) -> BulkOperation:
     """Let a stopped bulk operation go on where it stopped."""
-    return Operations(all_queues()).go_on(queue.name, operation).shown()
+    return Operations(all_queues()).resume(queue.name, operation).shown()
 
 
-def _wish(body: Wanted) -> Wish:
+def _bulk_request(body: Wanted) -> BulkRequest:
     meant = body.filter
-    return Wish(
+    return BulkRequest(
         action=body.action,
-        sought=JobFilter(
+        job_filter=JobFilter(
             states=tuple(dict.fromkeys(meant.status)),
             outcomes=tuple(dict.fromkeys(meant.outcome)),
             job_type=meant.job_type,

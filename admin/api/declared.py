@@ -20,8 +20,8 @@ from nomad_actors.errors import BadInput
 from nomad_actors.queues import Queue, Queues
 from nomad_actors.response_model import ResponseModel
 
+from ..current_app import all_queues
 from ..inputs import Body, Headers, NoBody, NoQuery, Query, read_body, read_headers, read_query
-from ..parts import all_queues
 from ..sizes import MAX_BODY_BYTES
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from flask import Blueprint, current_app
 
 from .. import openapi
+from ..current_app import all_queues
 from ..links import link
-from ..parts import all_queues
 from .declared import declared
 from .models.installation import OpenApi
 

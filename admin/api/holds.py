@@ -13,9 +13,9 @@ from nomad_actors.queues.queue import MAX_AT_A_TIME, MAX_LENGTH, MAX_PAUSE_MS, M
 from nomad_actors.queues.snapshot import QueueSnapshot
 
 from ..access.actors import current_actor
+from ..current_app import all_queues
 from ..esi_switch import esi_switch
 from ..inputs import Body
-from ..parts import all_queues
 from ..sizes import MAX_REASON_CHARS
 from .declared import ThisQueue, declared
 from .models.actions import Done, EsiSwitch

@@ -20,9 +20,9 @@ from nomad_actors.queues.search import MAX_LIMIT, JobFilter
 from nomad_actors.queues.search import JobPage as FoundPage
 
 from ..access.actors import current_actor
+from ..current_app import all_queues
 from ..inputs import Body, Headers, Query
-from ..listing import OfJobs, page_of, states_of, words_of
-from ..parts import all_queues
+from ..listing import JobsQuery, page_of, split_values, states_of
 from ..sizes import MAX_BATCH_BYTES, MAX_JOB_BYTES
 from .declared import JobId, ThisQueue, declared
 from .models.jobs import AddedJob, AddedJobs, FailurePage, JobList, JobPage
@@ -35,14 +35,14 @@ _OF_FAILED = [name for name, state in OUTCOMES.items() if state is State.FAILED]
 _FAILED = {"type": "array", "minItems": 1, "items": {"type": "string", "enum": _OF_FAILED}}
 
 
-class OfAllQueues(Query):
+class AllQueuesQuery(Query):
     """How many jobs of all queues are listed."""
 
     limit: int = Field(default=50, ge=1, le=MAX_LIMIT)
     cursor: str = Field(default="", description="the last answer's `nextCursor`")
 
 
-class OfFailed(OfAllQueues):
+class OfFailed(AllQueuesQuery):
     """Which failed jobs of all queues are listed."""
 
     outcome: Annotated[str, WithJsonSchema(_FAILED)] = Field(
@@ -83,7 +83,7 @@ class Keyed(Headers):
     )
 
 
-class OfFailures(Query):
+class FailuresQuery(Query):
     """How many reasons are listed."""
 
     limit: int = Field(default=50, ge=1, le=MAX_LIMIT)
@@ -92,7 +92,7 @@ class OfFailures(Query):
 
 @api.get("/queues/<queue>/jobs")
 @declared(JobPage)
-def list_jobs(queue: ThisQueue, query: OfJobs) -> JobPage:
+def list_jobs(queue: ThisQueue, query: JobsQuery) -> JobPage:
     """List one queue's jobs of some states; of one job type, with values of fields, a reason of failing, a time.
 
     By a field or a fingerprint newest first, in a time that does not grow with the number of other jobs. Else waiting
@@ -106,11 +106,11 @@ def list_jobs(queue: ThisQueue, query: OfJobs) -> JobPage:
 
 @api.get("/queues/<queue>/failures")
 @declared(FailurePage)
-def failures(queue: ThisQueue, query: OfFailures) -> FailurePage:
+def failures(queue: ThisQueue, query: FailuresQuery) -> FailurePage:
     """List why a queue's jobs failed: those with one cause together, the cause seen last first."""
     page = queue.failures(limit=query.limit, cursor=query.cursor or None)
     return FailurePage.model_construct(
-        failures=[Failure.of(fault) for fault in page.faults], next_cursor=page.next_cursor
+        failures=[Failure.of(failure_group) for failure_group in page.failure_groups], next_cursor=page.next_cursor
     )
 
 
@@ -181,7 +181,7 @@ def _added(name: str, added: AddedJobOf) -> AddedJob:
 @declared(JobList)
 def failed_jobs(query: OfFailed) -> JobList:
     """List failed jobs of all queues, the last to fail first; those that an operator cancelled only when asked to."""
-    outcomes = words_of(query.outcome)
+    outcomes = split_values(query.outcome)
     for word in outcomes:
         if word not in _OF_FAILED:
             raise BadInput(f"outcome {word!r:.80} is unusable (accepted: {', '.join(_OF_FAILED)})", accepted=_OF_FAILED)
@@ -192,7 +192,7 @@ def failed_jobs(query: OfFailed) -> JobList:
 
 @api.get("/active")
 @declared(JobList)
-def active_jobs(query: OfAllQueues) -> JobList:
+def active_jobs(query: AllQueuesQuery) -> JobList:
     """List running jobs of all queues, the longest-running first."""
     cursor = query.cursor or None
     page = jobs_of_all(all_queues(), State.ACTIVE, limit=query.limit, cursor=cursor)
@@ -205,5 +205,5 @@ def _listed(page: FoundPage, total: int) -> JobList:
 
 
 def _total(state: State, outcomes: tuple[str, ...] = ()) -> int:
-    queues, sought = all_queues(), JobFilter(states=(state.value,), outcomes=outcomes)
-    return sum(found[0] for found in read_each(queues, lambda queue: queue.reading_count(sought)).values())
+    queues, job_filter = all_queues(), JobFilter(states=(state.value,), outcomes=outcomes)
+    return sum(found[0] for found in read_each(queues, lambda queue: queue.reading_count(job_filter)).values())

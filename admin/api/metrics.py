@@ -12,8 +12,8 @@ from nomad_actors.errors import Unavailable
 from nomad_actors.health.models import Health, QueueDetails, QueueList, Summary
 
 from .. import problems
+from ..current_app import all_queues, application
 from ..inputs import Query
-from ..parts import all_queues, application
 from .declared import ThisQueue, declared
 
 api = Blueprint("metrics", __name__, url_prefix="/admin/jobs")

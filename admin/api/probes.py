@@ -12,7 +12,7 @@ from nomad_actors import logs
 from nomad_actors.errors import NomadError
 from nomad_actors.metrics.exposition import render
 
-from ..parts import application
+from ..current_app import application
 from .declared import Text, declared
 from .models.installation import Alive, Ready
 

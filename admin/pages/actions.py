@@ -13,9 +13,9 @@ from nomad_actors.queues.queue import CLEANABLE
 
 from ..access.actors import current_actor
 from ..api.actions import MAX_CLEAN_LIMIT
+from ..current_app import all_queues
 from ..inputs import Query, read_query
 from ..links import job_path, queue_path, schedule_path
-from ..parts import all_queues
 from ..schedules import schedules
 from .form_action import FormAction, require_int
 

@@ -7,14 +7,14 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, render_template, request
 
 from nomad_actors.logs.counted import counted
-from nomad_actors.queues.bulk import Operations, Wish
+from nomad_actors.queues.bulk import BulkRequest, Operations
 
 from ..access import forms
 from ..access.actors import current_actor
+from ..current_app import all_queues
 from ..inputs import NoQuery, read_form, read_query
 from ..links import link, queue_path
-from ..listing import OfJobs, job_filter
-from ..parts import all_queues
+from ..listing import JobsQuery, job_filter
 from .form_action import FormAction
 
 pages = Blueprint("pages_bulk", __name__)
@@ -22,7 +22,7 @@ pages = Blueprint("pages_bulk", __name__)
 OPERATIONS = "/admin/bulk"
 
 
-class BulkQuery(OfJobs):
+class BulkQuery(JobsQuery):
     """A bulk operation on the jobs of a list."""
 
     action: str = ""
@@ -50,7 +50,7 @@ def confirm() -> str:
     return render_template(
         "confirm.html",
         question=f"{query.action.capitalize()} {'' if is_exact else 'up to '}{counted(count, 'job')}?",
-        facts=[*facts, ("Speed", f"{Wish.per_second} jobs a second; you can stop the operation")],
+        facts=[*facts, ("Speed", f"{BulkRequest.per_second} jobs a second; you can stop the operation")],
         action=f"{queue_path(query.queue)}/bulk",
         fields=[(name, value) for name, value in fields if name != "queue"],
         verb=f"{query.action.capitalize()} them",
@@ -87,10 +87,10 @@ def resume(queue: str, operation: str) -> Response:
     """Resume a stopped operation."""
     all_queues().get_queue(queue)
     with FormAction(link(OPERATIONS)) as form:
-        Operations(all_queues()).go_on(queue, operation)
+        Operations(all_queues()).resume(queue, operation)
         form.done("The operation continues where it stopped.")
     return form.response()
 
 
-def _bulk_request(query: BulkQuery) -> Wish:
-    return Wish(action=query.action, sought=job_filter(query), by=current_actor().name)
+def _bulk_request(query: BulkQuery) -> BulkRequest:
+    return BulkRequest(action=query.action, job_filter=job_filter(query), by=current_actor().name)

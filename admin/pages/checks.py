@@ -6,7 +6,7 @@ from flask import Blueprint, render_template, request
 
 from nomad_actors.health import Severity, examine
 
-from ..api.doctor import patient
+from ..api.doctor import installation
 from ..inputs import NoQuery, read_query
 
 pages = Blueprint("pages_checks", __name__)
@@ -19,6 +19,6 @@ _COLOURS = {Severity.PROBLEM: "failed", Severity.WARNING: "paused", Severity.UNK
 def checks() -> str:
     """Show the findings of `nomad doctor`, problems first."""
     read_query(request, NoQuery)
-    report = examine(patient())
+    report = examine(installation())
     findings = sorted(report.findings, key=lambda finding: list(_COLOURS).index(finding.severity))
     return render_template("checks.html", healthy=report.healthy, findings=findings, colours=_COLOURS)

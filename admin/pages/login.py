@@ -15,9 +15,9 @@ from ..access import forms, guard, journal, sessions
 from ..access.actors import NOBODY, Actor, current_actor, set_actor
 from ..access.guard import Refused
 from ..access.tokens import is_revoked, own_token
+from ..current_app import application
 from ..inputs import Query, read_query
 from ..links import link
-from ..parts import application
 from . import notices
 
 pages = Blueprint("pages_login", __name__)

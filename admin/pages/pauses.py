@@ -11,8 +11,8 @@ from nomad_actors.logs.counted import counted
 from nomad_actors.queues.queue import MAX_AT_A_TIME, MAX_LENGTH, MAX_PAUSE_MS, MAX_STARTS
 
 from ..access.actors import current_actor
+from ..current_app import all_queues
 from ..links import link, queue_path
-from ..parts import all_queues
 from ..sizes import MAX_REASON_CHARS
 from .actions import MINUTE_MS
 from .form_action import FormAction, require_int, seconds_ms

@@ -14,7 +14,7 @@ from nomad_actors.broker.states import OUTCOMES
 from nomad_actors.errors import JobNotFound
 from nomad_actors.health import Area, Finding, Report, Severity, examine, system_health
 from nomad_actors.health.queue_numbers import queue_details
-from nomad_actors.logs.counted import agreeing
+from nomad_actors.logs.counted import verb_for
 from nomad_actors.logs.json_text import readable
 from nomad_actors.queues.bulk import ACTIONS
 from nomad_actors.queues.queue import CLEANABLE
@@ -24,13 +24,13 @@ from nomad_actors.version import __version__
 from .. import loopback
 from ..access.actors import current_actor, may_change
 from ..access.forms import form_token
-from ..api.doctor import patient
-from ..api.jobs import OfFailures
+from ..api.doctor import installation
+from ..api.jobs import FailuresQuery
+from ..current_app import all_queues, application
 from ..esi_switch import esi_switch
 from ..inputs import NoQuery, Query, read_query
 from ..links import job_path, link, queue_path, schedule_path
-from ..listing import OfJobs, nonempty_fields, page_of, states_of
-from ..parts import all_queues, application
+from ..listing import JobsQuery, nonempty_fields, page_of, states_of
 from ..schedules import schedule_status
 from . import notices, words
 
@@ -40,7 +40,7 @@ LAST_FAILURES = 10
 JOBS_A_PAGE = 50
 
 
-class QueuePageQuery(OfJobs):
+class QueuePageQuery(JobsQuery):
     """The jobs that a queue's page shows."""
 
     status: str = ""
@@ -54,7 +54,7 @@ class JobPageQuery(Query):
 
 
 for _filter in (
-    agreeing,
+    verb_for,
     words.duration,
     words.utc,
     words.from_now,
@@ -95,7 +95,7 @@ def home() -> Response:
 def overview() -> str:
     """Show the health of the system, the queues, the latest failures and the schedules."""
     read_query(request, NoQuery)
-    queues, examined = all_queues(), patient()
+    queues, examined = all_queues(), installation()
     # Before all else: without Redis there is nothing to show.
     scheduler = examined.scheduler
     report = examine(examined)
@@ -150,7 +150,7 @@ def queue(queue: str) -> str:
 @pages.get("/admin/queues/<queue>/failures")
 def failures(queue: str) -> str:
     """Show a queue's failure groups."""
-    query = read_query(request, OfFailures)
+    query = read_query(request, FailuresQuery)
     page = all_queues().get_queue(queue).failures(limit=query.limit, cursor=query.cursor or None)
     return render_template("failures.html", queue=queue, page=page, limit=query.limit)
 

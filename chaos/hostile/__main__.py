@@ -27,7 +27,7 @@ def main() -> int:
         for number in range(arguments.case, arguments.case + arguments.count)
     ]
     with tempfile.TemporaryDirectory() as directory:
-        server = LocalRedis(Path(directory) / "redis", dies_with_us=True).start()
+        server = LocalRedis(Path(directory) / "redis", ends_with_parent=True).start()
         try:
             failures = run_cases(cases, server.url, Path(directory), arguments.log_format)
         finally:

@@ -39,7 +39,7 @@ def hostile(draw: random.Random, seconds: float) -> str:
     done: Counter[str] = Counter()
     failures: list[str] = []
     with tempfile.TemporaryDirectory() as directory:
-        server = LocalRedis(Path(directory) / "redis", dies_with_us=True).start()
+        server = LocalRedis(Path(directory) / "redis", ends_with_parent=True).start()
         try:
             while done.total() < MOST_CASES and time.monotonic() < end and len(failures) < 20:
                 log_format = ("json", "logfmt")[len(failures) % 2 if not done else done.total() // 180 % 2]

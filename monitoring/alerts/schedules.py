@@ -101,7 +101,7 @@ def _holding(table: Table) -> Alert:
     return Alert(
         name="NomadSchedulerHolding",
         expr='min(nomad_scheduler_holds{job="scheduler"}) == 1',
-        for_seconds=table.alerts.holds_for_seconds,
+        for_seconds=table.alerts.suspended_for_seconds,
         severity=CRITICAL,
         summary="Every scheduler holds, because the clocks do not agree.",
         description="""

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from ..errors import NomadError
 from ..logs import redact
-from ..logs.audit_body import body_in_short
+from ..logs.audit_body import shortened_body
 from ..logs.foreign_text import came_from_outside, describe_error
 from .exits import ExitCode, exit_code_of
 from .report import say
@@ -122,7 +122,7 @@ def record_request(audit: Audit, method: str, path: tuple[str, ...], body: Mappi
         method=method,
         path="/admin/jobs/" + "/".join(quote(part, safe=":", errors="replace") for part in path),
         **_path_facts(path),
-        body=None if body is None else body_in_short(body),
+        body=None if body is None else shortened_body(body),
     )
     try:
         return audit.asked(request)

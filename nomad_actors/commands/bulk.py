@@ -15,7 +15,7 @@ from .session import opened, who
 
 if TYPE_CHECKING:
     from ..app import QueueAccess
-    from ..queues.bulk import Operation, Runner, Wish
+    from ..queues.bulk import BulkRequest, Operation, Runner
 
 #: How often an operation is read that another runner has taken over.
 _POLL_SECONDS = 0.5
@@ -52,7 +52,7 @@ def bulk(
     json: Json = False,
 ) -> None:
     """Retry, remove, promote or cancel many jobs of a queue, in steps. Ctrl-C stops it; it can be resumed later."""
-    from ..queues.bulk import Wish
+    from ..queues.bulk import BulkRequest
     from ..queues.search import JobFilter, parse_fields
 
     job_filter = JobFilter(
@@ -63,11 +63,11 @@ def bulk(
         until_ms=None if older is None else int(now_ms()) - parse_duration(older, "--older"),
     )
     with opened() as access:
-        request = Wish(action=action, sought=job_filter, per_second=per_second, by=who(), reason=reason)
+        request = BulkRequest(action=action, job_filter=job_filter, per_second=per_second, by=who(), reason=reason)
         act(access, queue, request, dry_run=dry_run, yes=yes, json=json)
 
 
-def act(access: QueueAccess, queue: str, request: Wish, *, dry_run: bool, yes: bool, json: bool) -> None:
+def act(access: QueueAccess, queue: str, request: BulkRequest, *, dry_run: bool, yes: bool, json: bool) -> None:
     """Count the jobs, ask for confirmation, and run the operation in the foreground.
 
     Raises `BadInput`, `UnknownQueue`, `Unavailable`.
@@ -88,9 +88,9 @@ def act(access: QueueAccess, queue: str, request: Wish, *, dry_run: bool, yes: b
     _finish(access, runner, operation, json=json)
 
 
-def _request_body(request: Wish) -> dict[str, Any]:
+def _request_body(request: BulkRequest) -> dict[str, Any]:
     """Return the body of the API request for the same operation."""
-    chosen = request.sought
+    chosen = request.job_filter
     filters = {
         "status": list(chosen.states),
         "jobType": chosen.job_type,
@@ -195,14 +195,14 @@ def resume(queue: QueueName, operation: OperationId, json: Json = False) -> None
     with opened() as access:
         runner = Runner(access.queues)
         with audited(access, "POST", "queues", queue, "bulk", operation, "resume"):
-            resumed = Operations(access.queues).go_on(queue, operation, owner=runner.name)
+            resumed = Operations(access.queues).resume(queue, operation, owner=runner.name)
         _finish(access, runner, resumed, json=json)
 
 
 def retry_failed(access: QueueAccess, queue: str, *, json: bool) -> None:
     """Retry every failed job of a queue except cancelled ones. It does not ask, since nothing is lost."""
-    from ..queues.bulk import MAX_PER_SECOND, Wish
+    from ..queues.bulk import MAX_PER_SECOND, BulkRequest
     from ..queues.search import JobFilter
 
-    request = Wish(action="retry", sought=JobFilter(states=("failed",)), per_second=MAX_PER_SECOND, by=who())
+    request = BulkRequest(action="retry", job_filter=JobFilter(states=("failed",)), per_second=MAX_PER_SECOND, by=who())
     act(access, queue, request, dry_run=False, yes=True, json=json)

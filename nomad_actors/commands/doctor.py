@@ -14,7 +14,7 @@ import typer
 from .exits import ExitCode
 from .options import Json
 from .report import console, print_json, printable, styled
-from .session import opened, patient
+from .session import installation, opened
 
 if TYPE_CHECKING:
     from ..health import Finding, Report
@@ -30,7 +30,7 @@ def doctor(json: Json = False) -> None:
     from ..health import examine
 
     with opened() as access:
-        report = examine(patient(access))
+        report = examine(installation(access))
     if json:
         print_json(report.as_json())
     else:

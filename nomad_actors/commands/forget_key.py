@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import BadInput
-from ..logs.counted import agreeing, counted
+from ..logs.counted import counted, verb_for
 from .audited import audited
 from .options import Json, Yes, confirm
 from .report import print_json, say
@@ -54,4 +54,4 @@ def forget_key(
 
 
 def _consequence(logins: int) -> str:
-    return f"{agreeing(logins, 'its player', 'their players')} must log in again"
+    return f"{verb_for(logins, 'its player', 'their players')} must log in again"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..logs.counted import agreeing, counted
+from ..logs.counted import counted, verb_for
 from .options import InQueue, Json, parse_states
 from .report import ago, console, now_ms, parse_duration, print_json, say, styled, table
 from .session import find_job, opened
@@ -68,7 +68,7 @@ def jobs(
     console().print(_table(page.jobs) if page.jobs else styled(_none_found(queue, job_filter)))
     if any(job.outcome == "cancelled" for job in page.jobs):
         say(
-            f"{counted(cancelled, 'failed job')} of {queue} {agreeing(cancelled, 'was', 'were')} cancelled. "
+            f"{counted(cancelled, 'failed job')} of {queue} {verb_for(cancelled, 'was', 'were')} cancelled. "
             f"See why the others failed: nomad failures {queue}",
             err=True,
         )
@@ -94,12 +94,17 @@ def failures(
     with opened() as access:
         page = access.queues.get_queue(queue).failures(limit=limit)
     if json:
-        print_json({"failures": [Failure.of(fault).as_json() for fault in page.faults], "nextCursor": page.next_cursor})
+        print_json(
+            {
+                "failures": [Failure.of(failure_group).as_json() for failure_group in page.failure_groups],
+                "nextCursor": page.next_cursor,
+            }
+        )
         return
     now = now_ms()
     rows = [
         [f.fingerprint, str(f.count), ago(int(f.first_ms), now), ago(int(f.last_ms), now), f.in_words()]
-        for f in page.faults
+        for f in page.failure_groups
     ]
     headings = ["FINGERPRINT", "JOBS", "FIRST", "LAST", "WHY"]
     console().print(table(headings, rows, right=("JOBS",)) if rows else f"Queue {queue} has no failed job.")

@@ -91,7 +91,7 @@ def _chosen(queues: Queues, queue: str | None, *, esi: bool) -> list[str]:
     """
     if (queue is None) is not esi:
         raise BadInput("name a queue or use --esi (accepted: one of the two)")
-    return queues.talking_to_esi() if queue is None else [queue]
+    return queues.esi_queues() if queue is None else [queue]
 
 
 def limits(

@@ -76,7 +76,7 @@ def everything() -> None:
     _say_what_is_missing(settings)
     supervisor = Supervisor()
     if redis is not None:
-        supervisor.add("redis", redis.command(), environ, foundation=redis, pass_fds=redis.inherited_fds())
+        supervisor.add("redis", redis.command(), environ, dependency=redis, pass_fds=redis.inherited_fds())
     # As the command, which says in one line why workers cannot start, before Dramatiq does.
     supervisor.add("workers", [sys.executable, "-m", "nomad_actors.cli", "run", "workers"], environ)
     scheduler_environ = {**environ, **_beside_workers(settings)}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..app import QueueAccess
-    from ..health import Patient
+    from ..health import Installation
     from ..queues.job import Job
     from ..queues.queue import Queue
     from ..settings import Settings
@@ -46,11 +46,11 @@ def settings() -> Settings:
     return Settings.from_env(os.environ)
 
 
-def patient(access: QueueAccess) -> Patient:
+def installation(access: QueueAccess) -> Installation:
     """Return what the doctor's checks need."""
-    from ..health import Patient
+    from ..health import Installation
 
-    return Patient(access.settings, access.clock, access.broker, access.queues)
+    return Installation(access.settings, access.clock, access.broker, access.queues)
 
 
 def find_job(access: QueueAccess, job_id: str, queue: str | None) -> tuple[Queue, Job]:

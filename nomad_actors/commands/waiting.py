@@ -21,7 +21,7 @@ _FIRST_POLL_SECONDS = 0.02
 _POLL_SECONDS = 0.5
 
 
-class StillGoing(NomadError):
+class WaitTimeout(NomadError):
     """Raised if a job has not ended within the timeout."""
 
 
@@ -46,7 +46,7 @@ def wait_for(queue: Queue, job_id: str, timeout_ms: int | None) -> Job:
             if job.outcome is not None:
                 return job
             if deadline is not None and time.monotonic() >= deadline:
-                raise StillGoing(
+                raise WaitTimeout(
                     f"job {job_id} is still {job.status} after {duration(timeout_ms)}; it continues: nomad job {job_id}"
                 )
             time.sleep(poll_seconds)

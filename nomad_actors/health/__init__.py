@@ -2,8 +2,8 @@
 
 from ..findings import Area, Finding, Severity
 from .examine import Report, examine
-from .patient import Patient
+from .installation import Installation
 from .stillness import why_still
 from .system import system_health
 
-__all__ = ["Area", "Finding", "Patient", "Report", "Severity", "examine", "system_health", "why_still"]
+__all__ = ["Area", "Finding", "Installation", "Report", "Severity", "examine", "system_health", "why_still"]

@@ -10,11 +10,11 @@ from ..errors import NomadError, Unavailable
 from ..findings import Area, Finding, Severity
 from ..logs import redact
 from . import file_checks, host, queue_checks, queue_limits, redis_checks, schedule_checks
+from .installation import Installation
 from .models import Check, DoctorReport
-from .patient import Patient
 from .stillness import START_WORKERS
 
-CheckFunction = Callable[[Patient], Iterable[Finding]]
+CheckFunction = Callable[[Installation], Iterable[Finding]]
 
 #: By name, which is reported when a check cannot be made, and by what each is about.
 ON_REDIS: tuple[tuple[str, Area, CheckFunction], ...] = (
@@ -69,15 +69,15 @@ class Report:
         return report.as_json()
 
 
-def examine(patient: Patient) -> Report:
+def examine(installation: Installation) -> Report:
     """Make every check; what cannot be found out is told as unknown, and nothing is raised for it."""
-    reached = replace(redis_checks.reached(patient), area=Area.REDIS)
-    findings = [reached, *_made(patient, ON_REDIS, needs=reached)]
-    on_host = _made(patient, ON_THE_HOST)
+    reached = replace(redis_checks.reached(installation), area=Area.REDIS)
+    findings = [reached, *_made(installation, ON_REDIS, needs=reached)]
+    on_host = _made(installation, ON_THE_HOST)
     database = next(finding for finding in on_host if finding.area is Area.DATABASE)
-    on_database = [*on_host, *_made(patient, ON_THE_DATABASE, needs=database)]
+    on_database = [*on_host, *_made(installation, ON_THE_DATABASE, needs=database)]
     findings = [_after_its_cause(finding, on_database) for finding in findings]
-    return Report(patient.clock.now_ms(), (*findings, *on_database))
+    return Report(installation.clock.now_ms(), (*findings, *on_database))
 
 
 def _after_its_cause(finding: Finding, on_database: Iterable[Finding]) -> Finding:
@@ -91,7 +91,7 @@ def _after_its_cause(finding: Finding, on_database: Iterable[Finding]) -> Findin
 
 
 def _made(
-    patient: Patient, checks: Iterable[tuple[str, Area, CheckFunction]], *, needs: Finding | None = None
+    installation: Installation, checks: Iterable[tuple[str, Area, CheckFunction]], *, needs: Finding | None = None
 ) -> list[Finding]:
     """Make checks; where `needs` is a problem none of them is made, since each would wait for what does not answer."""
     if needs is not None and needs.severity is Severity.PROBLEM:
@@ -101,7 +101,7 @@ def _made(
     found: list[Finding] = []
     for name, area, check in checks:
         try:
-            of_check = list(check(patient))
+            of_check = list(check(installation))
         except Unavailable as error:
             of_check = [Finding(name, Severity.UNKNOWN, redact(str(error)))]
         except NomadError as error:

@@ -12,27 +12,27 @@ from ..findings import Finding, Severity
 from ..logs import redact
 from ..settings.secret_url import SecretUrl
 from ..store.database import Database
+from ..store.invalid_rows import invalid_rows
 from ..store.migrate import Schema
-from ..store.misfits import misfits
-from .patient import Patient
+from .installation import Installation
 
 #: Somebody waits for the doctor, who asks much else.
 WAIT_MS = 1_000
 
 
-def database(patient: Patient) -> Iterator[Finding]:
+def database(installation: Installation) -> Iterator[Finding]:
     """Tell whether the database answers and has this release's schema; nothing is made or migrated for it."""
-    where = patient.settings.database_url.shown
-    if patient.database is not None:
-        where = SecretUrl(patient.database.url.render_as_string(hide_password=False)).shown
+    where = installation.settings.database_url.shown
+    if installation.database is not None:
+        where = SecretUrl(installation.database.url.render_as_string(hide_password=False)).shown
     try:
-        database = patient.database or Database(patient.settings.database_url, wait_ms=WAIT_MS)
+        database = installation.database or Database(installation.settings.database_url, wait_ms=WAIT_MS)
     except SettingsError as error:
         yield Finding("database", Severity.PROBLEM, str(error), "export DATABASE_URL=sqlite:///var/nomad.db")
         return
     try:
         # One that was used here cannot be missing for want of a first use.
-        if not database.was_used and (missing := _missing(where, database, patient)):
+        if not database.was_used and (missing := _missing(where, database, installation)):
             yield missing
             return
         yield _schema(where, database.schema())
@@ -42,18 +42,18 @@ def database(patient: Patient) -> Iterator[Finding]:
         fix = "start the database, or correct DATABASE_URL"
         yield Finding("database", Severity.PROBLEM, f"{where}: {redact(str(error))}", fix)
     finally:
-        if patient.database is None:
+        if installation.database is None:
             database.close()
 
 
-def rows(patient: Patient) -> Iterator[Finding]:
+def rows(installation: Installation) -> Iterator[Finding]:
     """Tell which rows another hand changed, where it is asked once: all are read, too much for a polled health."""
-    if patient.database is not None:
+    if installation.database is not None:
         return
-    with contextlib.closing(Database(patient.settings.database_url, wait_ms=WAIT_MS)) as database:
+    with contextlib.closing(Database(installation.settings.database_url, wait_ms=WAIT_MS)) as database:
         if not database.is_sqlite or not _exists(Path(database.url.database or "")) or not database.schema().is_current:
             return
-        if found := misfits(database):
+        if found := invalid_rows(database):
             yield Finding(
                 "database rows",
                 Severity.WARNING,
@@ -62,7 +62,7 @@ def rows(patient: Patient) -> Iterator[Finding]:
             )
 
 
-def _missing(where: str, database: Database, patient: Patient) -> Finding | None:
+def _missing(where: str, database: Database, installation: Installation) -> Finding | None:
     path = Path(database.url.database or "")
     if not database.is_sqlite or _exists(path):
         return None
@@ -70,7 +70,7 @@ def _missing(where: str, database: Database, patient: Patient) -> Finding | None
     if not directory.is_dir():
         fix = "correct DATABASE_URL, or put the directory back"
         return Finding("database", Severity.PROBLEM, f"{found} and cannot be made: {directory} is no directory", fix)
-    if _has_workers(patient):
+    if _has_workers(installation):
         fix = "put the file back with -wal and -shm, and restart nothing before: what runs may still have it open"
         return Finding("database", Severity.WARNING, f"{found}, though workers live that may use it", fix)
     return Finding(
@@ -78,10 +78,10 @@ def _missing(where: str, database: Database, patient: Patient) -> Finding | None
     )
 
 
-def _has_workers(patient: Patient) -> bool:
+def _has_workers(installation: Installation) -> bool:
     """Return whether a worker lives; one that cannot be asked for says so in another check."""
     with contextlib.suppress(NomadError):
-        return any(queue.workers for queue in patient.readable)
+        return any(queue.workers for queue in installation.readable)
     return False
 
 
@@ -103,11 +103,11 @@ def _schema(where: str, schema: Schema) -> Finding:
     return Finding("database", Severity.WARNING, found, "restart the workers: they migrate it")
 
 
-def disk(patient: Patient) -> Iterator[Finding]:
+def disk(installation: Installation) -> Iterator[Finding]:
     """Tell how much room is left where we write."""
-    places = {"var_dir": patient.settings.var_dir}
-    if patient.settings.database_url.startswith("sqlite:///"):
-        places["database"] = Path(patient.settings.database_url.removeprefix("sqlite:///")).parent
+    places = {"var_dir": installation.settings.var_dir}
+    if installation.settings.database_url.startswith("sqlite:///"):
+        places["database"] = Path(installation.settings.database_url.removeprefix("sqlite:///")).parent
     devices: dict[int, tuple[str, Path]] = {}
     for what, path in places.items():
         try:
@@ -116,15 +116,15 @@ def disk(patient: Patient) -> Iterator[Finding]:
         except OSError as error:
             yield Finding("disk", Severity.UNKNOWN, f"{path} ({what}) cannot be looked at: {error}")
     for what, path in devices.values():
-        yield _room(what, path, patient)
+        yield _room(what, path, installation)
 
 
-def _room(what: str, path: Path, patient: Patient) -> Finding:
+def _room(what: str, path: Path, installation: Installation) -> Finding:
     usage = shutil.disk_usage(path)
     found = f"{_size(usage.free)} of {_size(usage.total)} free at {path} ({what})"
-    if usage.free >= patient.limits.disk_warning_bytes:
+    if usage.free >= installation.limits.disk_warning_bytes:
         return Finding("disk", Severity.OK, found)
-    status = Severity.PROBLEM if usage.free < patient.limits.disk_problem_bytes else Severity.WARNING
+    status = Severity.PROBLEM if usage.free < installation.limits.disk_problem_bytes else Severity.WARNING
     return Finding("disk", status, found, f"make room: du -xh {path} | sort -h | tail")
 
 

@@ -13,7 +13,7 @@ from ..findings import Finding, Severity
 from ..queues.job import Job
 from ..queues.snapshot import QueueSnapshot
 from ..settings.redis_cli import redis_cli
-from .patient import Patient
+from .installation import Installation
 from .stillness import START_WORKERS, held_back, paused, unexplained, why_still
 
 #: How many unreadable records are reported one by one.
@@ -22,9 +22,9 @@ MAX_UNREADABLE = 20
 _NO_HEARTBEATS = (Refusal.DISK, Refusal.REPLICA)
 
 
-def workers(patient: Patient) -> Iterator[Finding]:
+def workers(installation: Installation) -> Iterator[Finding]:
     """Report the queues that no live worker serves, all of them as one when there is no live worker at all."""
-    refusal, queues = patient.server.refusal, patient.readable
+    refusal, queues = installation.server.refusal, installation.readable
     unserved = [queue for queue in queues if not queue.workers]
     if len(unserved) == len(queues) > 1:
         counts = _in_words(sum((Counter(queue.counts) for queue in unserved), Counter()))
@@ -50,14 +50,14 @@ def _no_workers(what: str, refusal: Refusal | None) -> tuple[str, str]:
     return f"no live worker serves {what}", START_WORKERS
 
 
-def moving(patient: Patient) -> Iterator[Finding]:
+def moving(installation: Installation) -> Iterator[Finding]:
     """Report which queues are paused and, of those that have workers, which do not move, and the first reason."""
-    for queue in patient.readable:
+    for queue in installation.readable:
         # Whether or not something is due: who pauses a queue that has work once a day forgets it.
         found = paused(queue)
         if found is None and queue.workers:
-            delayed = patient.samples.get(queue.name, {}).get("delayed", ())
-            found = _moving(queue, delayed, patient.limits.still_seconds * 1000)
+            delayed = installation.samples.get(queue.name, {}).get("delayed", ())
+            found = _moving(queue, delayed, installation.limits.not_moving_seconds * 1000)
         if found is not None:
             yield found if found.severity is Severity.OK else _with_counts(found, queue)
 
@@ -94,10 +94,10 @@ def _started_lately(queue: QueueSnapshot, still_ms: float) -> bool:
     return queue.now_ms - newest_ms < still_ms or ended.completed + ended.failed > 0
 
 
-def records(patient: Patient) -> Iterator[Finding]:
+def records(installation: Installation) -> Iterator[Finding]:
     """Report everything in Redis that cannot be read, with its id, the reason and how to remove it."""
-    found = patient.broker.unreadable_records(patient.queues.names(), patient.scheduler.names_by_queue())
-    cli = redis_cli(patient.settings)
+    found = installation.broker.unreadable_records(installation.queues.names(), installation.scheduler.names_by_queue())
+    cli = redis_cli(installation.settings)
     for each in found[:MAX_UNREADABLE]:
         yield Finding("records", Severity.PROBLEM, each.found, each.removal(cli), subject=each.queue)
     if len(found) > MAX_UNREADABLE:
@@ -106,11 +106,11 @@ def records(patient: Patient) -> Iterator[Finding]:
         yield Finding("records", Severity.OK, "everything that was looked at can be read")
 
 
-def job_types(patient: Patient) -> Iterator[Finding]:
+def job_types(installation: Installation) -> Iterator[Finding]:
     """Report of which jobs no code here, or no live worker, knows the job type, within a sample of each queue."""
     found: list[Finding] = []
-    for queue in patient.readable:
-        sample, known = patient.samples.get(queue.name, {}), set(queue.job_names)
+    for queue in installation.readable:
+        sample, known = installation.samples.get(queue.name, {}), set(queue.job_names)
         unknown = {state: Counter(job.name for job in jobs if job.name not in known) for state, jobs in sample.items()}
         if by_state := {state: names for state, names in unknown.items() if names}:
             found.append(_unknown(queue.name, by_state))

@@ -9,12 +9,14 @@ from ..logs.counted import counted
 from ..queues.overruns import Overrun
 from ..queues.snapshot import QueueSnapshot
 from ..thresholds import ALERTS, Thresholds, of_queue
-from .patient import Patient
+from .installation import Installation
 
 
-def limits(patient: Patient) -> Iterator[Finding]:
+def limits(installation: Installation) -> Iterator[Finding]:
     """Check every queue against its limits."""
-    found = [each for queue in patient.readable for each in _beyond(queue, patient.overruns.get(queue.name, ()))]
+    found = [
+        each for queue in installation.readable for each in _beyond(queue, installation.overruns.get(queue.name, ()))
+    ]
     fine = "failures, run times and waiting jobs are within every queue's limits"
     yield from found or [Finding("health", Severity.OK, fine)]
 

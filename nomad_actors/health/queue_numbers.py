@@ -20,8 +20,8 @@ from ..queues.models import LimitsInForce, ListedJob, Pause
 from ..queues.snapshot import DAY_SECONDS, QueueSnapshot, check_window, readable
 from ..store.database import Database
 from .examine import examine
+from .installation import Installation
 from .models import Kept, Percentiles, QueueDetails, QueueMetrics, Summary, Worker
-from .patient import Patient
 from .system import system_health
 
 JobJson = dict[str, object]
@@ -169,10 +169,10 @@ def get_job_system_health(*, queues: Queues | None = None, database: Database | 
     application's settings.
     """
     of = _of(queues)
-    patient = Patient(of.settings, of.clock, of.broker, of, database=database)
+    installation = Installation(of.settings, of.clock, of.broker, of, database=database)
     # Before all else: without Redis there is no verdict, and the caller is told so.
-    scheduler = patient.scheduler
-    return system_health(examine(patient), of, scheduler).as_json()
+    scheduler = installation.scheduler
+    return system_health(examine(installation), of, scheduler).as_json()
 
 
 def _of(queues: Queues | None) -> Queues:

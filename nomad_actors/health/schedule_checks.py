@@ -10,15 +10,15 @@ from ..findings import Finding, Severity
 from ..scheduler import status
 from ..scheduler.status import Told
 from ..version import __version__
-from .patient import Patient
+from .installation import Installation
 
 #: What mends clocks that disagree.
 CLOCK_FIX = "timedatectl set-ntp true\non the host whose clock is wrong"
 
 
-def schedulers(patient: Patient) -> Iterator[Finding]:
+def schedulers(installation: Installation) -> Iterator[Finding]:
     """Tell whether a scheduler lives, and what each says of its clock and of why it adds nothing."""
-    signs = patient.scheduler.schedulers
+    signs = installation.scheduler.schedulers
     live = [sign for sign in signs if status.is_live(sign)]
     if not live:
         silent_ms = min((sign.silent_ms for sign in signs), default=None)
@@ -28,7 +28,7 @@ def schedulers(patient: Patient) -> Iterator[Finding]:
         return
     told = f"{len(live)} live: {', '.join(map(_with_clock, live))}"
     holding = [f"{sign.name} holds ({sign.holds})" for sign in live if sign.holds]
-    off = [sign for sign in live if abs(sign.offset_seconds or 0.0) > patient.limits.clock_warning_seconds]
+    off = [sign for sign in live if abs(sign.offset_seconds or 0.0) > installation.limits.clock_warning_seconds]
     if len(holding) == len(live):
         found = f"{told}; {'; '.join(holding)}: nothing that is due is added"
         yield Finding("schedulers", Severity.PROBLEM, found, CLOCK_FIX, runbook="NomadSchedulerHolding")
@@ -47,9 +47,9 @@ def _with_clock(sign: SchedulerSign) -> str:
     return f"{sign.name}, its clock {abs(offset):.1f} s {'ahead of' if offset > 0 else 'behind'} Redis'"
 
 
-def schedules(patient: Patient) -> Iterator[Finding]:
+def schedules(installation: Installation) -> Iterator[Finding]:
     """Tell which schedules are overdue, failed last, or are unknown to Redis."""
-    reading = patient.scheduler
+    reading = installation.scheduler
     on = [told for told in reading.told if told.running]
     found = [_failed_last(told) for told in on if told.last_status() == "failed"]
     late = [each for told in on if (each := told.overdue(reading.now_ms)) is not None]
@@ -57,7 +57,7 @@ def schedules(patient: Patient) -> Iterator[Finding]:
     # A whole key of the wrong type is a finding of `records`.
     unreadable = [each for each in reading.unreadable if each.field]
     found += [_problem(each.name, f"cannot be read: {each.why}", each.removal(reading.cli)) for each in unreadable]
-    unknown = status.undeclared(patient.queues, {told.standing.schedule.name for told in reading.told})
+    unknown = status.undeclared(installation.queues, {told.state.schedule.name for told in reading.told})
     if unknown:
         said = "unknown to Redis, which came back empty or has not met a scheduler of this release"
         fix = "nomad run scheduler\ndeclares the schedules of the code"
@@ -65,7 +65,7 @@ def schedules(patient: Patient) -> Iterator[Finding]:
         found.append(Finding("schedules", Severity.PROBLEM, f"{names}: {said}", fix))
     yield from found
     if not found:
-        off = [told.standing.schedule.name for told in reading.told if not told.running]
+        off = [told.state.schedule.name for told in reading.told if not told.running]
         stopped = f", stopped: {', '.join(off)}" if off else ""
         yield Finding("schedules", Severity.OK, f"{len(reading.told)}, none overdue{stopped}")
 
@@ -75,16 +75,16 @@ def _problem(subject: str, cause: str, remedy: str, runbook: str = "") -> Findin
 
 
 def _failed_last(told: Told) -> Finding:
-    name, last = told.standing.schedule.name, status.last_with_job(told.slots)
+    name, last = told.state.schedule.name, status.last_with_job(told.slots)
     job_id = slot_job_id(name, last.due_ms if last else 0)
     fix = f"nomad job {job_id}\nsays why; to retry it: nomad retry {job_id}"
     return _problem(name, "the last run failed", fix, "NomadScheduleNotSucceeding")
 
 
-def releases(patient: Patient) -> Iterator[Finding]:
+def releases(installation: Installation) -> Iterator[Finding]:
     """Tell whether live workers and schedulers are of one release, as far as their names tell it."""
-    names = {worker.name for queue in patient.readable for worker in queue.workers}
-    names |= {sign.name for sign in patient.scheduler.schedulers if status.is_live(sign)}
+    names = {worker.name for queue in installation.readable for worker in queue.workers}
+    names |= {sign.name for sign in installation.scheduler.schedulers if status.is_live(sign)}
     by_release: dict[str, list[str]] = {}
     for name in sorted(names):
         if release := release_of(name):

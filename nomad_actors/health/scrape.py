@@ -27,7 +27,7 @@ from ..queues.across_queues import read_snapshots
 from ..queues.overruns import read_overruns
 from ..queues.snapshot import QueueSnapshot, readable
 from ..scheduler import status
-from ..scheduler.changes import Standing
+from ..scheduler.changes import ScheduleState
 from ..store import Store
 from .queue_families import queue_families
 
@@ -64,12 +64,12 @@ def redis_reading(server: ServerFacts, scheduler: status.Reading) -> RedisReadin
     live = [status.is_live(sign) for sign in scheduler.schedulers]
     return RedisReading(
         schedules={
-            told.standing.schedule.name: ScheduleReading(
+            told.state.schedule.name: ScheduleReading(
                 enabled=told.running,
                 last_success_seconds=_seconds(told.last_success_ms),
                 start_due_seconds=_seconds(told.start_due_ms()),
-                success_due_seconds=_seconds(success_due_ms(told.standing, told.slots, told.last_success_ms)),
-                missed=told.standing.stored.missed,
+                success_due_seconds=_seconds(success_due_ms(told.state, told.slots, told.last_success_ms)),
+                missed=told.state.stored.missed,
             )
             for told in scheduler.told
         },
@@ -104,18 +104,18 @@ def _zeros(broker: JobBroker, queue: str) -> dict[tuple[str, str], int]:
     return {(actor, outcome.value): 0 for actor in [*actors, UNKNOWN_ACTOR] for outcome in Outcome}
 
 
-def success_due_ms(standing: Standing, slots: Sequence[Slot], last_success_ms: int | None) -> int | None:
+def success_due_ms(state: ScheduleState, slots: Sequence[Slot], last_success_ms: int | None) -> int | None:
     """Return when a schedule's second run since its last success is or was due; None for a schedule that is off.
 
     It counts the runs that there were: what was due while the schedule was off, or had another calendar, was none.
     """
-    if not standing.schedule.enabled:
+    if not state.schedule.enabled:
         return None
     since_ms = last_success_ms or 0
     runs = sorted(slot.due_ms for slot in slots if slot.kind is None and slot.due_ms > since_ms)[:2]
-    after_ms = max(since_ms, standing.stored.watermark_ms)
+    after_ms = max(since_ms, state.stored.watermark_ms)
     while len(runs) < 2:
-        due = standing.schedule.next_due(datetime.fromtimestamp(max([after_ms, *runs]) / 1000, UTC))
+        due = state.schedule.next_due(datetime.fromtimestamp(max([after_ms, *runs]) / 1000, UTC))
         runs.append(int(due.timestamp() * 1000))
     return runs[1]
 

@@ -102,11 +102,11 @@ def run(payload: EsiRefreshPayload, services: Services) -> EsiRefreshResult:
         return EsiRefreshResult(outcome="swept", enqueued=_sweep(payload, services))
     route, sync = payload.route, RouteSync(services)
     if payload.requested_by != _SCHEDULE and services.store.logins.character(payload.character):
-        services.store.documents.note_asked(payload.character, route.name)
+        services.store.documents.save_requested(payload.character, route.name)
     synced = sync.sync(payload.character, route, within_interval=not payload.skip_cache)
     if payload.skip_cache and not synced.sent:
         # Asking now would get the same answer and break CCP's rules; the asker gets the next one instead.
-        services.store.documents.note_asked(
+        services.store.documents.save_requested(
             payload.character,
             route.name,
             due_ms=synced.fresh_until_ms + SLACK_MS,
@@ -140,7 +140,7 @@ def _sweep(payload: EsiRefreshPayload, services: Services) -> int:
     allowed = [each for each in due if _allowed(each)]
     if allowed:
         queues.add_jobs([_sweep_job(payload, each) for each in allowed])
-        documents.note_queued(allowed)
+        documents.save_queued(allowed)
     return len(allowed)
 
 
@@ -249,7 +249,7 @@ ESI_DATA_REFRESH = JobType(
     time_limit_ms=120_000,
     concurrency=10,
     indexed=("character_id", "user_id", "endpoint"),
-    talks_to_esi=True,
+    uses_esi=True,
     schedules=(
         Schedule(
             name=NAME,

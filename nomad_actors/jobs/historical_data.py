@@ -216,7 +216,7 @@ HISTORICAL_DATA_COLLECTION = JobType(
     time_limit_ms=600_000,
     concurrency=3,
     indexed=("character_id", "user_id", "data_type"),
-    talks_to_esi=True,
+    uses_esi=True,
     schedules=(
         Schedule(
             name=NAME,

@@ -134,7 +134,7 @@ class RouteSync:
 
     def _note_failure(self, character_id: int, route: Route, state: RouteState | None, error: EsiError) -> None:
         failures = (state.failures if state is not None else 0) + 1
-        self._documents.note_failure(
+        self._documents.save_failure(
             character_id,
             route.name,
             error=str(error),

@@ -195,7 +195,7 @@ class TokenKeeper:
 
     def _many_die(self) -> bool:
         counts = self._store.logins.counts()
-        dead = self._store.logins.condemned_since(self._clock.now_ms() - _HOUR_MS)
+        dead = self._store.logins.count_needing_login_since(self._clock.now_ms() - _HOUR_MS)
         many = dead >= max(MASS_DEATH_COUNT, MASS_DEATH_SHARE * sum(counts.values()))
         if many:
             logger.error("many logins died within the hour: no more are condemned until it is over", dead=dead)

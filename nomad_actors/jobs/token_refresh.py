@@ -82,7 +82,7 @@ TOKEN_REFRESH = JobType(
     time_limit_ms=60_000,
     concurrency=5,
     indexed=("character_id", "user_id"),
-    talks_to_esi=True,
+    uses_esi=True,
     schedules=(
         Schedule(
             name=NAME,

@@ -16,7 +16,7 @@ MAX_CHARS = 2_000
 _STEPS = ((2_000, 20), (500, 20), (200, 20), (80, 20), (40, 10), (20, 5))
 
 
-def body_in_short(value: Any) -> str:
+def shortened_body(value: Any) -> str:
     """Return a body as JSON of about `MAX_CHARS` characters at most, with its secrets hidden.
 
     All texts and lists are cut step by step, so that one long field does not displace others.

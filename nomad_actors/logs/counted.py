@@ -8,6 +8,6 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def agreeing(count: int, singular: str, plural: str) -> str:
+def verb_for(count: int, singular: str, plural: str) -> str:
     """Return the form of a word that agrees with a count, such as `was` or `were`."""
     return singular if count == 1 else plural

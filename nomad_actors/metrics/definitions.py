@@ -105,7 +105,7 @@ SCHEDULER_CLOCK_OFFSET: Final = Gauge(
     "How far the scheduler's clock is ahead of Redis'.",
     registry=SCHEDULER,
 )
-SCHEDULER_HOLDS: Final = Gauge(
+SCHEDULER_SUSPENDED: Final = Gauge(
     "nomad_scheduler_holds",
     "Whether the scheduler adds nothing because the clocks do not agree.",
     registry=SCHEDULER,

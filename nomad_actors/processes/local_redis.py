@@ -130,7 +130,7 @@ class LocalRedis:
         appendfsync: str = "everysec",
         port: int = 0,
         password: str = "",
-        dies_with_us: bool = False,
+        ends_with_parent: bool = False,
         environ: Mapping[str, str] | None = None,
         program: Path | None = None,
     ) -> None:
@@ -140,7 +140,7 @@ class LocalRedis:
         self.password = password
         self.append_only = append_only
         self.appendfsync = appendfsync
-        self.dies_with_us = dies_with_us
+        self.ends_with_parent = ends_with_parent
         self._environ = environ
         self.program = program
         self.process: subprocess.Popen[bytes] | None = None
@@ -192,7 +192,7 @@ class LocalRedis:
             start_new_session=True,
             umask=UMASK,
             pass_fds=self.inherited_fds(),
-            preexec_fn=end_with_parent if self.dies_with_us else None,
+            preexec_fn=end_with_parent if self.ends_with_parent else None,
         )
         self._wait(self.process)
         return self

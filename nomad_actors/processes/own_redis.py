@@ -41,7 +41,9 @@ class OwnRedis(LocalRedis):
     """The append-only Redis of a directory, and the lock on that directory."""
 
     def __init__(self, directory: Path, lock: int, *, port: int, password: str, program: Path) -> None:
-        super().__init__(directory, append_only=True, port=port, password=password, dies_with_us=True, program=program)
+        super().__init__(
+            directory, append_only=True, port=port, password=password, ends_with_parent=True, program=program
+        )
         self._lock = lock
 
     def inherited_fds(self) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ class Readiness:
     progress: object = None
 
 
-class Foundation(Protocol):
+class Dependency(Protocol):
     """A program that others need, as a supervisor sees it."""
 
     def readiness(self, pid: int) -> Readiness:

@@ -91,7 +91,7 @@ def open_to_others(path: Path) -> bool:
     return (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and bool(mode & _OTHERS)
 
 
-def tighten(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+def make_private(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """Remove the permissions of group and others at and below `paths`.
 
     Returns the changed paths, and those that could not be changed.
@@ -119,7 +119,7 @@ def found_open(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def files_of(var_dir: Path, database: Path | None) -> list[Path]:
+def our_files(var_dir: Path, database: Path | None) -> list[Path]:
     """Return our files in `var_dir`, and the database file with its companion files.
 
     `var_dir` itself is included only if it contains nothing else: an operator may have chosen a shared directory.

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from .. import logs
 from ..errors import CannotStart, NomadError, SettingsError
 from ..settings import Settings
-from .private_files import files_of, in_words, make_files_private, tighten
+from .private_files import in_words, make_files_private, make_private, our_files
 
 #: Exit code of our programs for wrong settings.
 EXIT_SETTINGS = 2
@@ -64,7 +64,7 @@ def settings_or_exit() -> Iterator[Settings]:
 def begin(settings: Settings) -> None:
     """Configure logging, and remove the permissions of others from files that an earlier release left open."""
     logs.configure_program(settings.log_format, settings.log_level)
-    changed, still_open = tighten(files_of(settings.var_dir, settings.database_path))
+    changed, still_open = make_private(our_files(settings.var_dir, settings.database_path))
     if changed:
         logger.warning("other users could access these files; now only their owner can", files=in_words(changed))
     if still_open:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from ..logs import get_logger
-from .parent import Foundation, end_with_parent
+from .parent import Dependency, end_with_parent
 from .program import NEEDS_OPERATOR
 
 logger = get_logger("nomad_actors.processes.supervisor")
@@ -47,7 +47,7 @@ class _Child:
     environ: Mapping[str, str]
     restart: bool
     output: Path | None
-    foundation: Foundation | None
+    dependency: Dependency | None
     pass_fds: tuple[int, ...]
     process: subprocess.Popen[bytes] | None = None
     #: Whether the programs added after it may start.
@@ -67,7 +67,7 @@ class _Child:
     def start(self) -> None:
         stream: IO[bytes] | None = self.output.open("ab") if self.output else None
         self.started_mono = self.progressed_mono = time.monotonic()
-        self.ready, self.progress, self.stuck = self.foundation is None, None, False
+        self.ready, self.progress, self.stuck = self.dependency is None, None, False
         try:
             self.process = subprocess.Popen(
                 list(self.command),
@@ -113,14 +113,14 @@ class Supervisor:
         *,
         restart: bool = True,
         output: Path | None = None,
-        foundation: Foundation | None = None,
+        dependency: Dependency | None = None,
         pass_fds: tuple[int, ...] = (),
     ) -> None:
         """Add a program; its output goes to the file `output`, or to ours by default.
 
         With `foundation`, the programs added after it need it.
         """
-        self._children.append(_Child(name, command, environ, restart, output, foundation, pass_fds))
+        self._children.append(_Child(name, command, environ, restart, output, dependency, pass_fds))
 
     def start(self) -> None:
         """Start the programs in the order in which they were added, and watch them.
@@ -150,7 +150,7 @@ class Supervisor:
         A program that others need is stopped after them, and gets another 15 s.
         """
         for group in self._in_stop_order():
-            if any(child.foundation for child in group):
+            if any(child.dependency for child in group):
                 self._stop(group, FOUNDATION_STOP_SECONDS)
             else:
                 self._stop(group, timeout_seconds, at_once)
@@ -166,7 +166,7 @@ class Supervisor:
         """Yield the groups of programs that stop together, the last added first; a `Foundation` is a separate group."""
         group: list[_Child] = []
         for child in reversed(self._children):
-            if child.foundation is None:
+            if child.dependency is None:
                 group.append(child)
             else:
                 yield group
@@ -220,8 +220,8 @@ class Supervisor:
                 self._start(child, now)
         elif (code := child.process.poll()) is not None:
             self._note_end(child, code, now)
-        elif child.foundation is not None and not child.ready:
-            self._note_progress(child, child.foundation)
+        elif child.dependency is not None and not child.ready:
+            self._note_progress(child, child.dependency)
 
     def _start(self, child: _Child, now: float) -> None:
         try:
@@ -232,9 +232,9 @@ class Supervisor:
         else:
             logger.info("started", program=child.name, pid=child.process.pid if child.process else None)
 
-    def _note_progress(self, child: _Child, foundation: Foundation) -> None:
+    def _note_progress(self, child: _Child, dependency: Dependency) -> None:
         assert child.process is not None
-        state = foundation.readiness(child.process.pid)
+        state = dependency.readiness(child.process.pid)
         now = time.monotonic()
         child.ready = state.ready
         if state.progress != child.progress:
@@ -248,7 +248,7 @@ class Supervisor:
         """Log that a program ended, or could not be started (no code), and schedule its restart."""
         steady = now - child.started_mono >= STEADY_SECONDS
         child.deaths = 1 if steady else child.deaths + 1
-        child.process, child.ready = None, child.foundation is None
+        child.process, child.ready = None, child.dependency is None
         if why := _why_ended(child, code):
             how.setdefault("why", why)
         if not child.restart:
@@ -272,9 +272,9 @@ def _why_ended(child: _Child, code: int | None) -> str | None:
     if code is not None and code < 0 and not child.stuck:
         memory = " (out of memory?)" if -code == signal.SIGKILL else ""
         return f"killed by {_signal_name(-code)}{memory}"
-    if code == 0 and child.restart and child.foundation is None:
+    if code == 0 and child.restart and child.dependency is None:
         return _UNEXPECTED_END
-    return child.foundation.last_log_lines() if child.foundation is not None else None
+    return child.dependency.last_log_lines() if child.dependency is not None else None
 
 
 def _signal_name(number: int) -> str:

@@ -90,10 +90,10 @@ def jobs_of_all(
 
     Raises `BadInput` for a cursor or an outcome that is none, `Unavailable`.
     """
-    sought = JobFilter(states=(state.value,), outcomes=outcomes)
+    job_filter = JobFilter(states=(state.value,), outcomes=outcomes)
     try:
         seen = None if cursor is None else split_cursor_of_all(cursor)
-        pages = read_each(queues, lambda queue: _reading_entries(queue, sought, state, limit, seen))
+        pages = read_each(queues, lambda queue: _reading_entries(queue, job_filter, state, limit, seen))
         found = [each for page in pages.values() for each in page]
     except BadCursor as error:
         raise BadInput(f"cursor {cursor!r:.80} is unusable (accepted: a nextCursor of the same list)") from error
@@ -108,7 +108,7 @@ def jobs_of_all(
 
 
 def _reading_entries(
-    queue: Queue, sought: JobFilter, state: State, limit: int, seen: tuple[str, str] | None
+    queue: Queue, job_filter: JobFilter, state: State, limit: int, seen: tuple[str, str] | None
 ) -> Steps[list[_Entry]]:
     """Read one queue's part of a page, in its order."""
     sign = 1 if state is State.ACTIVE else -1
@@ -117,7 +117,7 @@ def _reading_entries(
         of, own = seen
         if queue.name != of:
             own = cursor_beside(own, past=queue.name < of)
-    page = yield from queue.reading_found(sought, limit=limit, cursor=own)
+    page = yield from queue.reading_found(job_filter, limit=limit, cursor=own)
     entries = [
         _Entry((sign * instant_of(at), queue.name), at, job) for job, at in zip(page.jobs, page.cursors, strict=True)
     ]

@@ -86,7 +86,7 @@ class JobType(Generic[P, R]):
     #: When its jobs are added by the scheduler.
     schedules: tuple[Schedule, ...] = ()
     #: Whether it talks to ESI or SSO: the switch that pauses all of that pauses its queue.
-    talks_to_esi: bool = False
+    uses_esi: bool = False
     description: str = ""
     _codec: PayloadCodec[P] = field(init=False, repr=False, compare=False)
 

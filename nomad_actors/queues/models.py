@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..broker.records.failures import Fault
+from ..broker.records.failures import FailureGroup
 from ..broker.records.holds import Limits as LimitsRecord
 from ..broker.records.holds import Pause as PauseRecord
 from ..response_model import ResponseModel
@@ -71,9 +71,9 @@ class Failure(ResponseModel):
     last_seen: int
 
     @classmethod
-    def of(cls, fault: Fault) -> Failure:
+    def of(cls, failure_group: FailureGroup) -> Failure:
         """Return failed jobs with one cause as the broker keeps them."""
-        own = dataclasses.asdict(fault)
+        own = dataclasses.asdict(failure_group)
         first_ms, last_ms = own.pop("first_ms"), own.pop("last_ms")
         return cls.model_construct(**own, first_seen=int(first_ms), last_seen=int(last_ms))
 

@@ -29,7 +29,7 @@ from . import search
 from .as_job import as_job
 from .job import Job
 from .job_type import JobType
-from .search import FaultPage, JobFilter, JobPage
+from .search import FailurePage, JobFilter, JobPage
 from .snapshot import DAY_SECONDS, QueueSnapshot
 
 #: A pause, or the period of a limit, beyond this is a mistake in the unit: a year.
@@ -237,7 +237,7 @@ class Queue:
             return []
         return list(self._view.clean(state_named(status), grace_ms=grace_ms, limit=limit))
 
-    def find(self, sought: JobFilter, *, limit: int = 10, cursor: str | None = None) -> JobPage:
+    def find(self, job_filter: JobFilter, *, limit: int = 10, cursor: str | None = None) -> JobPage:
         """Return jobs of some states, job type, fields, fingerprint and time, and the cursor of the next page.
 
         With a field or a fingerprint newest first in whatever state, in a time that does not grow with the number of
@@ -245,39 +245,41 @@ class Queue:
 
         Raises `UnknownState`, `UnknownJobType`, `BadInput` for a field that is not indexed and a cursor that is none.
         """
-        return self._view.read(self.reading_found(sought, limit=limit, cursor=cursor))
+        return self._view.read(self.reading_found(job_filter, limit=limit, cursor=cursor))
 
-    def reading_found(self, sought: JobFilter, *, limit: int, cursor: str | None) -> Steps[JobPage]:
+    def reading_found(self, job_filter: JobFilter, *, limit: int, cursor: str | None) -> Steps[JobPage]:
         """Read what `find` returns."""
-        search.check(sought, self.job_types, self.job_names, limit)
+        search.check(job_filter, self.job_types, self.job_names, limit)
         # Only of jobs that wait or run more must be known than their records say.
-        has_ended = bool(sought.outcomes) or 0 < len(sought.states) == sum(name in FINISHED for name in sought.states)
+        has_ended = bool(job_filter.outcomes) or 0 < len(job_filter.states) == sum(
+            name in FINISHED for name in job_filter.states
+        )
         facts = None if has_ended else (yield from self._view.reading_facts(stats_minutes=0))
         paused = facts is not None and bool(facts.counts.pauses)
         found = yield from search.find(
-            self._finder, sought, sought.stored_states(paused=paused), limit=limit, cursor=cursor
+            self._finder, job_filter, job_filter.stored_states(paused=paused), limit=limit, cursor=cursor
         )
         names = facts.worker_names if facts else {}
         jobs = [self._as_job(job, _word(job, paused), names) for job in found.jobs]
         return JobPage(jobs, found.next_cursor, found.cursors)
 
-    def count(self, sought: JobFilter) -> tuple[int, bool]:
+    def count(self, job_filter: JobFilter) -> tuple[int, bool]:
         """Return how many jobs are of some states, job type, fields and fingerprint, and whether that is exact.
 
         It is too high where only a look at each job would tell; raises as `find`.
         """
-        return self._view.read(self.reading_count(sought))[:2]
+        return self._view.read(self.reading_count(job_filter))[:2]
 
-    def reading_count(self, sought: JobFilter) -> Steps[tuple[int, bool, QueueSnapshot]]:
+    def reading_count(self, job_filter: JobFilter) -> Steps[tuple[int, bool, QueueSnapshot]]:
         """Read what `count` returns, and the queue's state at the same instant."""
-        search.check(sought, self.job_types, self.job_names, 1)
-        terms = map(self._finder.count_call, search.terms_of(sought))
+        search.check(job_filter, self.job_types, self.job_names, 1)
+        terms = map(self._finder.count_call, search.terms_of(job_filter))
         reply, *with_terms = yield [self._view.facts_call(), *terms]
         snapshot = self.as_snapshot(unpack_facts(reply))
-        return (*search.count(sought, snapshot.counts, snapshot.cancelled, with_terms), snapshot)
+        return (*search.count(job_filter, snapshot.counts, snapshot.cancelled, with_terms), snapshot)
 
     def act_on_page(
-        self, action: str, sought: JobFilter, *, limit: int, cursor: str | None, reason: str = ""
+        self, action: str, job_filter: JobFilter, *, limit: int, cursor: str | None, reason: str = ""
     ) -> tuple[int, int, str | None]:
         """Retry, remove, promote or cancel a page of jobs in one round trip; return how many were, how many were not.
 
@@ -286,22 +288,22 @@ class Queue:
 
         Raises as `find`.
         """
-        search.check(sought, self.job_types, self.job_names, limit)
+        search.check(job_filter, self.job_types, self.job_names, limit)
         # A pause that comes or goes between two pages changes nothing of what is meant.
-        states = sought.stored_states(paused=None)
-        page = self._view.read(search.find(self._finder, sought, states, limit=limit, cursor=cursor))
-        named = sought.fingerprint is not None
+        states = job_filter.stored_states(paused=None)
+        page = self._view.read(search.find(self._finder, job_filter, states, limit=limit, cursor=cursor))
+        named = job_filter.fingerprint is not None
         meant = [job for job in page.jobs if action != "retry" or not (job.cancelled or (job.is_poison and not named))]
         words = self._view.act(action, meant, reason)
         done = sum(word in ("ok", "asked") for word in words)
         return done, len(page.jobs) - done, page.next_cursor
 
-    def failures(self, *, limit: int = 50, cursor: str | None = None) -> FaultPage:
+    def failures(self, *, limit: int = 50, cursor: str | None = None) -> FailurePage:
         """Return why jobs failed, those with one cause together, the one seen last first.
 
         Raises `BadInput` for a cursor that is none.
         """
-        return search.faults(self._finder, limit=limit, cursor=cursor)
+        return search.failure_groups(self._finder, limit=limit, cursor=cursor)
 
     def pause(
         self,

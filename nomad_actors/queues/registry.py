@@ -242,21 +242,21 @@ class Queues:
 
         Raises `BadInput` as a queue's own pause does.
         """
-        names = self.talking_to_esi()
+        names = self.esi_queues()
         for name in names:
             self.get_queue(name).pause(reason=reason, by=by, for_ms=for_ms, scope=PauseScope.ESI)
         return names
 
     def resume_esi(self) -> list[str]:
         """Let the queues that talk to ESI go on, but for those that are paused themselves; return their names."""
-        names = self.talking_to_esi()
+        names = self.esi_queues()
         for name in names:
             self.get_queue(name).resume(scope=PauseScope.ESI)
         return names
 
-    def talking_to_esi(self) -> list[str]:
+    def esi_queues(self) -> list[str]:
         """Return the names of the queues whose jobs talk to ESI or SSO, sorted."""
-        return sorted({job_type.queue for job_type in self._job_types.values() if job_type.talks_to_esi})
+        return sorted({job_type.queue for job_type in self._job_types.values() if job_type.uses_esi})
 
     def operation_book(self, queue: str) -> OperationBook:
         """Return the bulk operations that are kept beside a queue, as Redis has them."""

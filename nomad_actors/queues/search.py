@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from ..broker.client.finder import BadCursor, Finder, Found, Span
 from ..broker.client.steps import Steps
-from ..broker.records.failures import Fault
+from ..broker.records.failures import FailureGroup
 from ..broker.records.stored_job import StoredJob
 from ..broker.records.tags import TERM_BYTES, term
 from ..broker.states import OUTCOMES, PAUSED, STATE_NAMES, State, state_named
@@ -83,10 +83,10 @@ class JobPage:
 
 
 @dataclass(frozen=True)
-class FaultPage:
+class FailurePage:
     """Why jobs failed, the fault seen last first, and where the next page goes on."""
 
-    faults: Sequence[Fault]
+    failure_groups: Sequence[FailureGroup]
     next_cursor: str | None
 
 
@@ -106,22 +106,22 @@ def parse_fields(texts: Sequence[str]) -> dict[str, str]:
     return fields
 
 
-def check(sought: JobFilter, job_types: Sequence[JobType], names: Sequence[str], limit: int) -> None:
+def check(job_filter: JobFilter, job_types: Sequence[JobType], names: Sequence[str], limit: int) -> None:
     """Refuse what cannot be looked for.
 
     Raises `UnknownState`, `UnknownJobType`, and `BadInput` naming the outcomes or fields that jobs can be found by.
     """
-    if sought.job_type is not None and sought.job_type not in names:
-        raise UnknownJobType(sought.job_type[:80], names)
-    for name in sought.states:
+    if job_filter.job_type is not None and job_filter.job_type not in names:
+        raise UnknownJobType(job_filter.job_type[:80], names)
+    for name in job_filter.states:
         if name not in STATE_NAMES:
             raise UnknownState(name[:80], STATE_NAMES)
-    for outcome in sought.outcomes:
+    for outcome in job_filter.outcomes:
         if outcome not in OUTCOMES:
             words = ", ".join(OUTCOMES)
             raise BadInput(f"outcome {outcome[:80]!r} is unusable (accepted: {words})", accepted=list(OUTCOMES))
     indexed = sorted({name for job_type in job_types for name in job_type.indexed})
-    for name in sought.fields:
+    for name in job_filter.fields:
         if name not in indexed:
             words = ", ".join(indexed) or "none: no job type of this queue declares any"
             raise BadInput(f"jobs cannot be found by field {name[:80]!r} (accepted: {words})", accepted=indexed)
@@ -129,83 +129,89 @@ def check(sought: JobFilter, job_types: Sequence[JobType], names: Sequence[str],
         raise BadInput(f"limit {limit} is unusable (accepted: a whole number from 1 to {MAX_LIMIT})")
 
 
-def find(finder: Finder, sought: JobFilter, states: Sequence[State], *, limit: int, cursor: str | None) -> Steps[Found]:
+def find(
+    finder: Finder, job_filter: JobFilter, states: Sequence[State], *, limit: int, cursor: str | None
+) -> Steps[Found]:
     """Read stored jobs and the next cursor: by fingerprint, else by a field, else through the states.
 
     Raises `BadInput` for an invalid cursor or fingerprint.
     """
-    span, accepts = Span(sought.since_ms, sought.until_ms), sought.accepts
+    span, accepts = Span(job_filter.since_ms, job_filter.until_ms), job_filter.accepts
     try:
-        chosen = yield from _rarest_term(finder, sought)
+        chosen = yield from _rarest_term(finder, job_filter)
         if chosen is not None:
             return (yield from finder.by_term(chosen, states, span, accepts, limit=limit, cursor=cursor))
-        found = finder.by_state(states, span, accepts, limit=limit, cursor=cursor, of_failed=sought.of_failed())
+        found = finder.by_state(states, span, accepts, limit=limit, cursor=cursor, of_failed=job_filter.of_failed())
         return (yield from found)
     except BadCursor as error:
         raise BadInput(f"cursor {cursor!r:.80} is unusable (accepted: a nextCursor of the same list)") from error
 
 
-def terms_of(sought: JobFilter) -> list[bytes]:
+def terms_of(job_filter: JobFilter) -> list[bytes]:
     """Return the terms of the fields that are looked for and, last, of the fingerprint.
 
     Raises `BadInput` for an invalid fingerprint.
     """
-    terms = [term(name, value) for name, value in sought.fields.items()]
-    return terms if sought.fingerprint is None else [*terms, fingerprint_term(sought.fingerprint)]
+    terms = [term(name, value) for name, value in job_filter.fields.items()]
+    return terms if job_filter.fingerprint is None else [*terms, fingerprint_term(job_filter.fingerprint)]
 
 
-def count(sought: JobFilter, counts: Mapping[str, int], cancelled: int, with_terms: Sequence[int]) -> tuple[int, bool]:
+def count(
+    job_filter: JobFilter, counts: Mapping[str, int], cancelled: int, with_terms: Sequence[int]
+) -> tuple[int, bool]:
     """Return how many jobs a filter matches, and whether that is exact; else no more than that.
 
     `counts` are those of the states, `cancelled` is how many of the failed ones an operator cancelled, `with_terms` is
     how many jobs have each of the filter's terms.
     """
-    timed = sought.since_ms is not None or sought.until_ms is not None
-    if sought.outcomes:
-        return _count_ended(sought, counts, cancelled, with_terms, timed)
-    of_states = sum(counts[name] for name in sought.states or counts)
-    if sought.fingerprint is not None:
+    timed = job_filter.since_ms is not None or job_filter.until_ms is not None
+    if job_filter.outcomes:
+        return _count_ended(job_filter, counts, cancelled, with_terms, timed)
+    of_states = sum(counts[name] for name in job_filter.states or counts)
+    if job_filter.fingerprint is not None:
         # Only failed jobs have one.
-        if sought.states and State.FAILED not in sought.states:
+        if job_filter.states and State.FAILED not in job_filter.states:
             return 0, True
-        alone = sought.job_type is None and not sought.fields and not timed
+        alone = job_filter.job_type is None and not job_filter.fields and not timed
         return with_terms[-1], alone
-    if sought.fields:
-        exact = len(with_terms) == 1 and not timed and sought.job_type is None and not sought.states
+    if job_filter.fields:
+        exact = len(with_terms) == 1 and not timed and job_filter.job_type is None and not job_filter.states
         return min(*with_terms, of_states), exact
-    return of_states, not timed and sought.job_type is None
+    return of_states, not timed and job_filter.job_type is None
 
 
 def _count_ended(
-    sought: JobFilter, counts: Mapping[str, int], cancelled: int, with_terms: Sequence[int], timed: bool
+    job_filter: JobFilter, counts: Mapping[str, int], cancelled: int, with_terms: Sequence[int], timed: bool
 ) -> tuple[int, bool]:
     """Count where it is said how the jobs ended: exactly when that is told by the counts alone."""
-    states = [name for name in sought.states or counts if name in OUTCOMES.values()]
-    failed = {"": counts["failed"], "cancelled": cancelled, "failed": counts["failed"] - cancelled}[sought.of_failed()]
+    states = [name for name in job_filter.states or counts if name in OUTCOMES.values()]
+    failed = {"": counts["failed"], "cancelled": cancelled, "failed": counts["failed"] - cancelled}[
+        job_filter.of_failed()
+    ]
     of = {State.COMPLETED: counts["completed"], State.FAILED: failed}
-    wanted = {OUTCOMES[outcome] for outcome in sought.outcomes} & {State(name) for name in states}
+    wanted = {OUTCOMES[outcome] for outcome in job_filter.outcomes} & {State(name) for name in states}
     most = sum(of[state] for state in wanted)
     if with_terms:
         return min(most, *with_terms), not most
-    whole = State.COMPLETED not in wanted or {"completed", "skipped"} <= set(sought.outcomes)
-    return most, not timed and sought.job_type is None and whole
+    whole = State.COMPLETED not in wanted or {"completed", "skipped"} <= set(job_filter.outcomes)
+    return most, not timed and job_filter.job_type is None and whole
 
 
-def faults(finder: Finder, *, limit: int, cursor: str | None) -> FaultPage:
+def failure_groups(finder: Finder, *, limit: int, cursor: str | None) -> FailurePage:
     """Return why jobs failed.
 
     Raises `BadInput` for a cursor that is none.
     """
     try:
-        return FaultPage(*finder.faults(limit=limit, cursor=cursor))
+        return FailurePage(*finder.failure_groups(limit=limit, cursor=cursor))
     except BadCursor as error:
         raise BadInput(f"cursor {cursor!r:.80} is unusable (accepted: a nextCursor of the same list)") from error
 
 
-def _rarest_term(finder: Finder, sought: JobFilter) -> Steps[bytes | None]:
+def _rarest_term(finder: Finder, job_filter: JobFilter) -> Steps[bytes | None]:
     """Read which of the terms has the fewest jobs to look through; a fingerprint comes before all fields."""
-    terms = terms_of(sought)
-    if sought.fingerprint is not None or len(terms) < 2:
+    terms = terms_of(job_filter)
+    if job_filter.fingerprint is not None or len(terms) < 2:
         return terms[-1] if terms else None
     counts = yield [finder.count_call(each) for each in terms]
     return terms[counts.index(min(counts))]

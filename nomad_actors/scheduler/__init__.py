@@ -3,7 +3,7 @@
 from ..queues.schedules.calendar import CRON_EXPRESSIONS, Cron, cron, get_next_executions, validate_cron_expression
 from ..queues.schedules.schedule import JobSchedule, Misfire, Overlap, Schedule
 from .book import Schedules
-from .changes import Standing
+from .changes import ScheduleState
 from .process import SlotScheduler
 from .scheduled_job import ScheduledJob
 from .service import (
@@ -23,10 +23,10 @@ __all__ = [
     "Misfire",
     "Overlap",
     "Schedule",
+    "ScheduleState",
     "ScheduledJob",
     "Schedules",
     "SlotScheduler",
-    "Standing",
     "cron",
     "get_job_status",
     "get_next_executions",

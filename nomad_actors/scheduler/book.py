@@ -18,7 +18,7 @@ from ..logs import error_reports, get_logger
 from ..logs.foreign_text import came_from_outside, describe_error
 from ..queues import AddedJob, NewJob, Queues
 from ..queues.schedules.schedule import JobSchedule, Misfire, Overlap, Schedule
-from .changes import Change, Standing, begin_declared, begin_of, changing, declaring, read_standing
+from .changes import Change, ScheduleState, begin_declared, begin_of, changing, declaring, read_standing
 from .due import Due
 from .scheduled_job import ScheduledJob
 
@@ -40,34 +40,34 @@ class Schedules:
         """The records as Redis has them."""
         return self._queues.schedule_book()
 
-    def all(self) -> list[Standing]:
+    def all(self) -> list[ScheduleState]:
         """Return every schedule, by name, that can be read."""
         return self.survey()[0]
 
-    def survey(self) -> tuple[list[Standing], list[Unreadable]]:
+    def survey(self) -> tuple[list[ScheduleState], list[Unreadable]]:
         """Return every schedule, by name, and those that cannot be read."""
         found, unreadable = self.book.survey(self._queues.names())
-        standings = []
+        states = []
         for stored in found:
             try:
-                standings.append(read_standing(stored))
+                states.append(read_standing(stored))
             except (BadInput, TypeError) as error:
                 unreadable.append(self.book.unreadable(stored, str(error)))
-        return standings, unreadable
+        return states, unreadable
 
-    def find(self, name: str) -> Standing | None:
+    def find(self, name: str) -> ScheduleState | None:
         """Return a schedule; None when there is none of that name."""
         return next((each for each in self.all() if each.schedule.name == name), None)
 
-    def get(self, name: str) -> Standing:
+    def get(self, name: str) -> ScheduleState:
         """Return a schedule.
 
         Raises `UnknownSchedule` with the names that exist.
         """
-        standing = self.all()
-        found = next((each for each in standing if each.schedule.name == name), None)
+        state = self.all()
+        found = next((each for each in state if each.schedule.name == name), None)
         if found is None:
-            raise UnknownSchedule(name, [each.schedule.name for each in standing])
+            raise UnknownSchedule(name, [each.schedule.name for each in state])
         return found
 
     def declare(self, schedules: Sequence[JobSchedule]) -> None:
@@ -75,10 +75,10 @@ class Schedules:
 
         What an operator changed of them stays changed.
         """
-        standing = self.all()
+        state = self.all()
         queue_of = {schedule.name: schedule.queue for schedule in schedules}
         for schedule in map(self._as_kept, schedules):
-            same = [each for each in standing if each.schedule.name == schedule.name]
+            same = [each for each in state if each.schedule.name == schedule.name]
             known = next((each for each in same if each.schedule.queue == schedule.queue), same[0] if same else None)
             overrides: Mapping[str, Any] = {}
             begin = begin_declared(known, schedule)
@@ -86,7 +86,7 @@ class Schedules:
                 # Its record lies beside its queue: it moves, and goes on where it was.
                 begin, overrides = begin or str(known.stored.watermark_ms), known.stored.overrides
             self._put(schedule, declaring(schedule, overrides), begin=begin)
-        for each in standing:
+        for each in state:
             # Gone, or moved: the old record goes last, so that nothing is lost in between.
             if each.declared and queue_of.get(each.schedule.name) != each.schedule.queue:
                 self._remove(each)
@@ -104,7 +104,7 @@ class Schedules:
         misfire: Misfire | str = Misfire.ONCE,
         overlap: Overlap | str | None = None,
         max_lateness_seconds: float | None = 86_400,
-    ) -> Standing:
+    ) -> ScheduleState:
         """Add a schedule, or change the one of that name; `job` is a job type with its data.
 
         Of a schedule that the code declares, what differs is kept as the operator's.
@@ -154,14 +154,14 @@ class Schedules:
         self._queues.prepare(_new_job(bound))
         return bound
 
-    def start_job(self, name: str) -> Standing:
+    def start_job(self, name: str) -> ScheduleState:
         """Switch a schedule on; what came due while it was off was not missed.
 
         Raises `UnknownSchedule`.
         """
         return self._switch(name, enabled=True)
 
-    def stop_job(self, name: str) -> Standing:
+    def stop_job(self, name: str) -> ScheduleState:
         """Switch a schedule off, at once in every scheduler; a job of it that waits or runs stays.
 
         Raises `UnknownSchedule`.
@@ -173,45 +173,45 @@ class Schedules:
 
         Raises `UnknownSchedule`, and `WrongState` for one that the code declares.
         """
-        standing = self.get(name)
-        if standing.declared:
+        state = self.get(name)
+        if state.declared:
             raise WrongState(
                 f"schedule {name!r} is declared by the code, a deploy would bring it back: stop it instead"
             )
-        self._remove(standing)
+        self._remove(state)
 
     def run_job(self, name: str, *, force: bool = False, by: str = "") -> AddedJob:
         """Add a schedule's job now, also of one that is off; its calendar goes on as it was.
 
         Raises `UnknownSchedule`, and `WrongState` when its previous job still waits or runs, unless `force`.
         """
-        standing = self.get(name)
+        state = self.get(name)
         due_ms = self._clock.now_ms()
-        overlap = Overlap.QUEUE if force else standing.schedule.overlap
-        claimed = self._claim(standing, Due([(due_ms, "")]), kind="manual", overlap=str(overlap), by=by)
+        overlap = Overlap.QUEUE if force else state.schedule.overlap
+        claimed = self._claim(state, Due([(due_ms, "")]), kind="manual", overlap=str(overlap), by=by)
         job_id = slot_job_id(name, due_ms)
         if claimed.slots.get(due_ms) == "missed":
-            slot = next(slot for slot in self.slots(standing)[0] if slot.due_ms == due_ms)
+            slot = next(slot for slot in self.slots(state)[0] if slot.due_ms == due_ms)
             raise WrongState(f"schedule {name!r} was not run: {slot.missed}")
-        job = self._queues.get_queue(standing.schedule.queue).get(job_id)
+        job = self._queues.get_queue(state.schedule.queue).get(job_id)
         if job is None:
             raise WrongState(f"schedule {name!r} was run, and its job is gone already")
         return AddedJob(job_id, job.queue, job.status, job.priority)
 
-    def slots(self, standing: Standing) -> tuple[list[Slot], int | None]:
+    def slots(self, state: ScheduleState) -> tuple[list[Slot], int | None]:
         """Return a schedule's last slots, newest first, and when a job of it last completed (ms)."""
-        return self.book.slots(standing.schedule.queue, standing.schedule.name)
+        return self.book.slots(state.schedule.queue, state.schedule.name)
 
-    def slots_of(self, standings: Sequence[Standing]) -> list[tuple[list[Slot], int | None]]:
+    def slots_of(self, states: Sequence[ScheduleState]) -> list[tuple[list[Slot], int | None]]:
         """Return what `slots` does of many schedules, in one round trip."""
-        return self.book.slots_of([(each.schedule.queue, each.schedule.name) for each in standings])
+        return self.book.slots_of([(each.schedule.queue, each.schedule.name) for each in states])
 
-    def claim(self, standing: Standing, due: Due, *, kind: str = "due") -> Claimed:
+    def claim(self, state: ScheduleState, due: Due, *, kind: str = "due") -> Claimed:
         """Give slots their jobs, or write them down as missed; a job that is refused makes its slot a missed one."""
-        return self._claim(standing, due, kind=kind, overlap=str(standing.schedule.overlap))
+        return self._claim(state, due, kind=kind, overlap=str(state.schedule.overlap))
 
-    def _claim(self, standing: Standing, due: Due, *, kind: str, overlap: str, by: str = "") -> Claimed:
-        schedule = standing.schedule
+    def _claim(self, state: ScheduleState, due: Due, *, kind: str, overlap: str, by: str = "") -> Claimed:
+        schedule = state.schedule
         slots, prepared, refused = list(due.slots), None, ""
         if any(not missed for _, missed in slots):
             try:
@@ -225,7 +225,7 @@ class Schedules:
                 slots = [(at, missed or refused) for at, missed in slots]
         claim = Claim(
             name=schedule.name,
-            version=standing.stored.version,
+            version=state.stored.version,
             slots=slots,
             job=prepared,
             kind=kind,
@@ -233,7 +233,7 @@ class Schedules:
             by=by,
             more_missed=due.more_missed,
         )
-        claimed = self.book.claim(schedule.queue, claim, clock=self._clock.reckoning().told())
+        claimed = self.book.claim(schedule.queue, claim, clock=self._clock.conversion().told())
         if prepared is not None:
             for word in claimed.slots.values():
                 if word == "added":
@@ -251,8 +251,8 @@ class Schedules:
             return schedule
         return dataclasses.replace(schedule, data=data)
 
-    def _switch(self, name: str, *, enabled: bool) -> Standing:
-        standing = self.get(name)
+    def _switch(self, name: str, *, enabled: bool) -> ScheduleState:
+        state = self.get(name)
 
         def switched(stored: StoredSchedule | None) -> Mapping[str, Any] | None:
             if stored is None or stored.enabled == enabled:
@@ -262,16 +262,16 @@ class Schedules:
                 del overrides["enabled"]
             return {"enabled": enabled, "declared": stored.declared, "overrides": overrides}
 
-        self._put(standing.schedule, switched, begin="now" if enabled else "")
+        self._put(state.schedule, switched, begin="now" if enabled else "")
         return self.get(name)
 
     def _put(self, schedule: JobSchedule, change: Change, *, begin: str = "") -> None:
-        told = self._clock.reckoning().told()
+        told = self._clock.conversion().told()
         self.book.put(schedule.queue, schedule.name, change, clock=told, begin=begin)
 
-    def _remove(self, standing: Standing) -> None:
-        if not self.book.remove(standing.schedule.queue, standing.schedule.name, standing.stored.version):
-            raise WrongState(f"schedule {standing.schedule.name!r} was changed by somebody else meanwhile: look again")
+    def _remove(self, state: ScheduleState) -> None:
+        if not self.book.remove(state.schedule.queue, state.schedule.name, state.stored.version):
+            raise WrongState(f"schedule {state.schedule.name!r} was changed by somebody else meanwhile: look again")
 
 
 def _new_job(schedule: JobSchedule) -> NewJob:

@@ -12,7 +12,7 @@ from ..queues.schedules.schedule import FIELDS, JobSchedule
 
 
 @dataclass(frozen=True)
-class Standing:
+class ScheduleState:
     """A schedule as it stands: its definition, where it comes from, and its record."""
 
     schedule: JobSchedule
@@ -23,19 +23,19 @@ class Standing:
     overridden: tuple[str, ...]
 
 
-def read_standing(stored: StoredSchedule) -> Standing:
+def read_standing(stored: StoredSchedule) -> ScheduleState:
     """Return a schedule as it stands. Raises `BadInput` or `TypeError` for one that this release cannot read."""
     # What a newer release has added does not keep an older one from its work.
     fields = {name: value for name, value in {**(stored.declared or {}), **stored.overrides}.items() if name in FIELDS}
     schedule = JobSchedule(name=stored.name, queue=stored.queue, **fields)
     changed = tuple(sorted(stored.overrides)) if stored.declared is not None else ()
-    return Standing(schedule, stored, stored.declared is not None, changed)
+    return ScheduleState(schedule, stored, stored.declared is not None, changed)
 
 
 Change = Callable[[StoredSchedule | None], Mapping[str, Any] | None]
 
 
-def begin_of(known: Standing | None, schedule: JobSchedule) -> str:
+def begin_of(known: ScheduleState | None, schedule: JobSchedule) -> str:
     """Return where a changed schedule goes on: with another calendar, from now."""
     if known is None:
         return "now"
@@ -45,7 +45,7 @@ def begin_of(known: Standing | None, schedule: JobSchedule) -> str:
     return "" if same and (known.schedule.enabled or not schedule.enabled) else "now"
 
 
-def begin_declared(known: Standing | None, schedule: JobSchedule) -> str:
+def begin_declared(known: ScheduleState | None, schedule: JobSchedule) -> str:
     """Return where a schedule goes on whose declaration changed: an operator's calendar stays what it was."""
     if known is None:
         return "now"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..clock import Clock
 from ..logs import get_logger
-from ..metrics.definitions import SCHEDULER_CLOCK_OFFSET, SCHEDULER_HOLDS
+from ..metrics.definitions import SCHEDULER_CLOCK_OFFSET, SCHEDULER_SUSPENDED
 
 logger = get_logger("nomad_actors.scheduler")
 
@@ -24,7 +24,7 @@ class ClockState(NamedTuple):
     offset_seconds: float
     #: Why the scheduler must be suspended; empty if it need not be.
     holds: str
-    holds_since_ms: float | None
+    suspended_since_ms: float | None
 
 
 class ClockWatch:
@@ -40,8 +40,8 @@ class ClockWatch:
 
     def look(self, redis_ms: float) -> ClockState:
         """Compare the clocks, given Redis' current time (ms)."""
-        mono, reckoning = self._monotonic(), self._clock.reckoning()
-        offset_seconds = (self._clock.now_ms() - reckoning.of(redis_ms)) / 1000 / max(1.0, reckoning.speed)
+        mono, conversion = self._monotonic(), self._clock.conversion()
+        offset_seconds = (self._clock.now_ms() - conversion.of(redis_ms)) / 1000 / max(1.0, conversion.speed)
         if self._last is not None:
             jump_seconds = (redis_ms - self._last[0]) / 1000 - (mono - self._last[1])
             if abs(jump_seconds) > MAX_OFFSET_SECONDS:
@@ -69,4 +69,4 @@ class ClockWatch:
         elif self._why and not why:
             logger.info("the scheduler continues: the clocks agree")
         self._why = why
-        SCHEDULER_HOLDS.set(bool(why))
+        SCHEDULER_SUSPENDED.set(bool(why))

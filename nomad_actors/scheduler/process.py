@@ -24,7 +24,7 @@ from ..metrics.definitions import SCHEDULER_HEARTBEAT
 from ..queues.schedules.schedule import JobSchedule
 from ..version import __version__
 from .book import Schedules
-from .changes import Standing
+from .changes import ScheduleState
 from .clock_watch import ClockWatch
 from .due import Due, due_slots
 
@@ -52,7 +52,7 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
         self._is_declared = False
         self._clock = clock
         self._watch = ClockWatch(clock)
-        self._standing: dict[str, Standing] = {}
+        self._standing: dict[str, ScheduleState] = {}
         #: For each schedule, when it is due next, and up to when its slots have been handled (ms).
         self._next_ms: dict[str, float] = {}
         self._watermark_ms: dict[str, float] = {}
@@ -103,25 +103,25 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
             self._beat()
             self._beat_mono = now_mono
         if not self._holds:
-            for standing in list(self._standing.values()):
-                self._guarded(standing, lambda standing=standing: self._fire(standing))  # type: ignore[misc]
+            for schedule_state in list(self._standing.values()):
+                self._guarded(schedule_state, lambda schedule_state=schedule_state: self._fire(schedule_state))  # type: ignore[misc]
         SCHEDULER_HEARTBEAT.set(time.time())
 
     @staticmethod
-    def _guarded(standing: Standing, step: Callable[[], None]) -> None:
+    def _guarded(schedule_state: ScheduleState, step: Callable[[], None]) -> None:
         """Run one step for one schedule, so that its errors do not stop the other schedules."""
         try:
             step()
         except UnreadableQueue as error:
-            logger.error("a schedule's queue cannot be read", schedule=standing.schedule.name, error=str(error))
+            logger.error("a schedule's queue cannot be read", schedule=schedule_state.schedule.name, error=str(error))
         except Unavailable:
             raise
         except BaseException as error:
             # Adding a job calls middleware, which is the application's own code.
             if came_from_outside(error):
                 raise
-            logger.exception("a schedule could not be fired", schedule=standing.schedule.name)
-            error_reports.report(error, {"schedule": standing.schedule.name})
+            logger.exception("a schedule could not be fired", schedule=schedule_state.schedule.name)
+            error_reports.report(error, {"schedule": schedule_state.schedule.name})
 
     def _declared_changes(self) -> int:
         """Return the number of changes to schedules. First declare the code's schedules if Redis does not have them."""
@@ -142,25 +142,27 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
 
     def _load(self) -> None:
         before, self._standing = self._standing, {each.schedule.name: each for each in self._schedules.all()}
-        for name, standing in self._standing.items():
+        for name, schedule_state in self._standing.items():
             known = before.get(name)
-            if known is None or known.stored.version != standing.stored.version:
+            if known is None or known.stored.version != schedule_state.stored.version:
                 logger.info(
                     "schedule",
                     schedule=name,
-                    cron=standing.schedule.expression,
-                    timezone=standing.schedule.timezone,
-                    enabled=standing.schedule.enabled,
-                    version=standing.stored.version,
+                    cron=schedule_state.schedule.expression,
+                    timezone=schedule_state.schedule.timezone,
+                    enabled=schedule_state.schedule.enabled,
+                    version=schedule_state.stored.version,
                 )
             self._next_ms[name] = float("inf")
             self._guarded(
-                standing,
-                lambda standing=standing: self._go_on_from(standing, standing.stored.watermark_ms),  # type: ignore[misc]
+                schedule_state,
+                lambda schedule_state=schedule_state: self._go_on_from(
+                    schedule_state, schedule_state.stored.watermark_ms
+                ),  # type: ignore[misc]
             )
 
-    def _go_on_from(self, standing: Standing, watermark_ms: float) -> None:
-        schedule = standing.schedule
+    def _go_on_from(self, schedule_state: ScheduleState, watermark_ms: float) -> None:
+        schedule = schedule_state.schedule
         self._watermark_ms[schedule.name] = watermark_ms
         after = datetime.fromtimestamp(watermark_ms / 1000, UTC)
         self._next_ms[schedule.name] = schedule.next_due(after).timestamp() * 1000
@@ -176,26 +178,26 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
             forget_before_ms=redis_ms - FORGET_MS,
             offset_seconds=round(state.offset_seconds, 3),
             holds=state.holds,
-            holds_since_ms=state.holds_since_ms,
+            suspended_since_ms=state.suspended_since_ms,
         )
 
-    def _fire(self, standing: Standing) -> None:
-        schedule, now_ms = standing.schedule, self._clock.now_ms()
+    def _fire(self, schedule_state: ScheduleState) -> None:
+        schedule, now_ms = schedule_state.schedule, self._clock.now_ms()
         if not schedule.enabled:
             return
-        if schedule.run_on_init and standing.stored.init_version != standing.stored.version:
-            self._claim(standing, Due([(now_ms, "")]), kind="init")
+        if schedule.run_on_init and schedule_state.stored.init_version != schedule_state.stored.version:
+            self._claim(schedule_state, Due([(now_ms, "")]), kind="init")
         if self._next_ms[schedule.name] > now_ms:
             return
         due = due_slots(schedule, self._watermark_ms[schedule.name], now_ms)
-        if due.slots and self._claim(standing, due):
-            self._go_on_from(standing, due.slots[-1][0])
+        if due.slots and self._claim(schedule_state, due):
+            self._go_on_from(schedule_state, due.slots[-1][0])
 
-    def _claim(self, standing: Standing, due: Due, *, kind: str = "due") -> bool:
+    def _claim(self, schedule_state: ScheduleState, due: Due, *, kind: str = "due") -> bool:
         """Claim slots; return True if they have been handled."""
-        name = standing.schedule.name
+        name = schedule_state.schedule.name
         try:
-            claimed = self._schedules.claim(standing, due, kind=kind)
+            claimed = self._schedules.claim(schedule_state, due, kind=kind)
         except Unavailable:
             raise
         except NomadError as error:
@@ -226,7 +228,7 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
         return True
 
     def _seconds_to_next(self) -> float:
-        speed = self._clock.reckoning().speed
+        speed = self._clock.conversion().speed
         if self._away:
             return RETRY_SECONDS
         if self._holds or speed <= 0:

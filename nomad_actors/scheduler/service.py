@@ -7,7 +7,7 @@ from typing import Any
 from ..queues import AddedJob, default_queues
 from . import status
 from .book import Schedules
-from .changes import Standing
+from .changes import ScheduleState
 from .scheduled_job import ScheduledJob
 
 
@@ -20,17 +20,17 @@ def schedules() -> Schedules:
     return Schedules(queues, queues.clock)
 
 
-def schedule_job(name: str, cron: str, job: ScheduledJob | tuple[Any, ...], **options: Any) -> Standing:
+def schedule_job(name: str, cron: str, job: ScheduledJob | tuple[Any, ...], **options: Any) -> ScheduleState:
     """Add or change a schedule; see `Schedules.schedule_job`."""
     return schedules().schedule_job(name, cron, job, **options)
 
 
-def start_job(name: str) -> Standing:
+def start_job(name: str) -> ScheduleState:
     """Switch a schedule on; see `Schedules.start_job`."""
     return schedules().start_job(name)
 
 
-def stop_job(name: str) -> Standing:
+def stop_job(name: str) -> ScheduleState:
     """Switch a schedule off; see `Schedules.stop_job`."""
     return schedules().stop_job(name)
 

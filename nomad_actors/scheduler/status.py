@@ -18,7 +18,7 @@ from ..queues.job import Job
 from ..settings.redis_cli import redis_cli
 from ..thresholds import SCHEDULES as LIMITS
 from .book import Schedules
-from .changes import Standing
+from .changes import ScheduleState
 from .models import ScheduleHistory, Scheduler, SchedulerSummary, ScheduleStatus, UnreadableRecord
 from .models import Slot as SlotModel
 
@@ -27,7 +27,7 @@ from .models import Slot as SlotModel
 class Told:
     """A schedule with its slots, read at one moment."""
 
-    standing: Standing
+    state: ScheduleState
     slots: list[Slot]
     last_success_ms: int | None
     #: The jobs of slots that have not ended and of the last that has a job, by due time.
@@ -38,14 +38,14 @@ class Told:
     @property
     def running(self) -> bool:
         """Whether the schedule is on."""
-        return self.standing.schedule.enabled
+        return self.state.schedule.enabled
 
     def next_ms(self, now_ms: float) -> int | None:
         """Return when the schedule is due next (ms), None when it is off."""
         if not self.running:
             return None
-        after = datetime.fromtimestamp(max(now_ms, self.standing.stored.watermark_ms) / 1000, UTC)
-        return int(self.standing.schedule.next_due(after).timestamp() * 1000)
+        after = datetime.fromtimestamp(max(now_ms, self.state.stored.watermark_ms) / 1000, UTC)
+        return int(self.state.schedule.next_due(after).timestamp() * 1000)
 
     def started_ms(self, slot: Slot) -> int | None:
         """Return when a slot's job started last (ms)."""
@@ -83,17 +83,17 @@ class Told:
             for slot in self.slots
             if slot.missed is None and slot.outcome is None and self.jobs.get(slot.due_ms) and not self.started_ms(slot)
         ]
-        after = datetime.fromtimestamp(self.standing.stored.watermark_ms / 1000, UTC)
-        unclaimed = int(self.standing.schedule.next_due(after).timestamp() * 1000)
+        after = datetime.fromtimestamp(self.state.stored.watermark_ms / 1000, UTC)
+        unclaimed = int(self.state.schedule.next_due(after).timestamp() * 1000)
         return min([*waiting, unclaimed])
 
     def overdue(self, now_ms: float) -> Finding | None:
         """Return what should have happened and has not; in a paused queue no job is to start."""
         if not self.running:
             return None
-        name = self.standing.schedule.name
-        after = datetime.fromtimestamp(self.standing.stored.watermark_ms / 1000, UTC)
-        unclaimed = self.standing.schedule.next_due(after)
+        name = self.state.schedule.name
+        after = datetime.fromtimestamp(self.state.stored.watermark_ms / 1000, UTC)
+        unclaimed = self.state.schedule.next_due(after)
         late_seconds = now_ms / 1000 - unclaimed.timestamp()
         if late_seconds > LIMITS.unclaimed_seconds:
             return self._late(f"no scheduler has added the slot of {unclaimed.isoformat()}", "nomad run scheduler")
@@ -104,7 +104,7 @@ class Told:
         return None
 
     def _late(self, cause: str, remedy: str) -> Finding:
-        name = self.standing.schedule.name
+        name = self.state.schedule.name
         return Finding(f"schedule {name}", Severity.PROBLEM, cause, remedy, subject=name, runbook="NomadScheduleLate")
 
 
@@ -119,16 +119,16 @@ def read_all(queues: Queues, clock: Clock) -> list[Told]:
     return _read(schedules, queues, schedules.all())
 
 
-def _read(schedules: Schedules, queues: Queues, standings: Sequence[Standing]) -> list[Told]:
-    read = list(zip(standings, schedules.slots_of(standings), strict=True))
-    readings = [_reading_jobs(queues, standing, slots) for standing, (slots, _) in read]
+def _read(schedules: Schedules, queues: Queues, states: Sequence[ScheduleState]) -> list[Told]:
+    read = list(zip(states, schedules.slots_of(states), strict=True))
+    readings = [_reading_jobs(queues, state, slots) for state, (slots, _) in read]
     found = queues.broker.read_together(readings)
     # Health and doctor name a queue that cannot be read.
     jobs = [({}, False) if isinstance(each, WrongKeyType) else each for each in found]
-    return [Told(standing, *slots, *of) for (standing, slots), of in zip(read, jobs, strict=True)]
+    return [Told(state, *slots, *of) for (state, slots), of in zip(read, jobs, strict=True)]
 
 
-def _reading_jobs(queues: Queues, standing: Standing, slots: Sequence[Slot]) -> Steps[tuple[dict[int, Job], bool]]:
+def _reading_jobs(queues: Queues, state: ScheduleState, slots: Sequence[Slot]) -> Steps[tuple[dict[int, Job], bool]]:
     """Read the jobs of a schedule's slots that have not ended and of a last one that failed, and whether they pause."""
     last = last_with_job(slots)
     asked = [slot for slot in slots if slot.missed is None and slot.outcome is None]
@@ -136,8 +136,8 @@ def _reading_jobs(queues: Queues, standing: Standing, slots: Sequence[Slot]) -> 
         asked.append(last)
     if not asked:
         return {}, False
-    due_by_id = {slot_job_id(standing.schedule.name, slot.due_ms): slot.due_ms for slot in asked}
-    jobs, paused = yield from queues.get_queue(standing.schedule.queue).reading_jobs(list(due_by_id))
+    due_by_id = {slot_job_id(state.schedule.name, slot.due_ms): slot.due_ms for slot in asked}
+    jobs, paused = yield from queues.get_queue(state.schedule.queue).reading_jobs(list(due_by_id))
     return {due_by_id[job_id]: job for job_id, job in jobs.items()}, bool(jobs) and paused
 
 
@@ -157,7 +157,7 @@ class Reading:
         """Return the names of the schedules of each queue, also of those that cannot be read."""
         found: dict[str, list[str]] = {}
         for each in self.told:
-            found.setdefault(each.standing.schedule.queue, []).append(each.standing.schedule.name)
+            found.setdefault(each.state.schedule.queue, []).append(each.state.schedule.name)
         for record in self.unreadable:
             if record.field:
                 found.setdefault(record.queue, []).append(record.name)
@@ -188,9 +188,9 @@ def read_scheduler(queues: Queues, clock: Clock) -> Reading:
     Raises `Unavailable` when Redis does not answer.
     """
     schedules = Schedules(queues, clock)
-    standings, unreadable = schedules.survey()
+    states, unreadable = schedules.survey()
     return Reading(
-        _read(schedules, queues, standings), signs(queues), clock.now_ms(), unreadable, redis_cli(queues.settings)
+        _read(schedules, queues, states), signs(queues), clock.now_ms(), unreadable, redis_cli(queues.settings)
     )
 
 
@@ -228,7 +228,7 @@ def _scheduler(sign: SchedulerSign) -> Scheduler:
         live=is_live(sign),
         clock_offset_seconds=sign.offset_seconds,
         holds=sign.holds or None,
-        holds_since=_iso(sign.holds_since_ms),
+        holds_since=_iso(sign.suspended_since_ms),
     )
 
 
@@ -238,16 +238,16 @@ def get_job_status(queues: Queues, clock: Clock, name: str) -> dict[str, Any]:
     Raises `Unavailable` when Redis does not answer.
     """
     schedules = Schedules(queues, clock)
-    standing = schedules.find(name)
-    if standing is None:
+    state = schedules.find(name)
+    if state is None:
         return {"exists": False, "name": name, "running": False, "nextRun": None, "lastRun": None, "lastOutcome": None}
-    (told,), now_ms = _read(schedules, queues, [standing]), clock.now_ms()
+    (told,), now_ms = _read(schedules, queues, [state]), clock.now_ms()
     slots = [_slot(told, slot) for slot in told.slots]
     return ScheduleHistory.model_construct(exists=True, **_status(told, now_ms), slots=slots).as_json()
 
 
 def _status(told: Told, now_ms: float) -> dict[str, Any]:
-    schedule, stored = told.standing.schedule, told.standing.stored
+    schedule, stored = told.state.schedule, told.state.stored
     ran = [slot for slot in told.slots if told.started_ms(slot) is not None]
     last = last_with_job(told.slots)
     next_ms, overdue = told.next_ms(now_ms), told.overdue(now_ms)
@@ -272,8 +272,8 @@ def _status(told: Told, now_ms: float) -> dict[str, Any]:
         "misfire": str(schedule.misfire),
         "overlap": str(schedule.overlap),
         "max_lateness_seconds": schedule.max_lateness_seconds,
-        "declared": told.standing.declared,
-        "overridden": list(told.standing.overridden),
+        "declared": told.state.declared,
+        "overridden": list(told.state.overridden),
         "version": stored.version,
     }
 
@@ -288,7 +288,7 @@ def _slot(told: Told, slot: Slot) -> SlotModel:
         outcome=told.outcome(slot),
         missed=slot.missed,
         lateness_ms=slot.added_ms - slot.due_ms if slot.added_ms is not None else None,
-        job_id=slot_job_id(told.standing.schedule.name, slot.due_ms) if slot.missed is None else None,
+        job_id=slot_job_id(told.state.schedule.name, slot.due_ms) if slot.missed is None else None,
         requested_by=slot.by,
     )
 

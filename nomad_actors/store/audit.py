@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection, Row
 
 from ..clock import Clock
 from .database import Database
-from .misfits import MAX_MS, fits
+from .invalid_rows import MAX_MS, fits
 from .schema import audit_log
 
 #: Retention: by number of changes and of refusals, and by age.

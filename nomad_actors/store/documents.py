@@ -19,8 +19,8 @@ from ..clock import Clock
 from . import history
 from .database import Database
 from .history import EVERYTHING, Changes, Window
+from .invalid_rows import fits
 from .login_keys import ACTIVE
-from .misfits import fits
 from .schema import characters, documents, sync_state
 from .upsert import upsert
 
@@ -146,7 +146,7 @@ class Documents:
             _update(connection, character_id, route, {"rows_complete": complete})
         return changes
 
-    def note_failure(
+    def save_failure(
         self, character_id: int, route: str, *, error: str, request_id: str | None, next_due_ms: int
     ) -> None:
         """Save why `route` could not be refreshed, and when the schedule may retry.
@@ -165,7 +165,7 @@ class Documents:
             }
             _put(connection, character_id, route, failed)
 
-    def note_asked(
+    def save_requested(
         self, character_id: int, route: str, *, due_ms: int | None = None, priority: int | None = None
     ) -> None:
         """Save that `route` was requested and must stay current; with `due_ms` it is due then at the latest.
@@ -220,7 +220,7 @@ class Documents:
                 for row in connection.execute(query)
             ]
 
-    def note_queued(self, routes: Iterable[DueRoute]) -> None:
+    def save_queued(self, routes: Iterable[DueRoute]) -> None:
         """Save that these routes were enqueued now, so that `due` leaves them out.
 
         Raises `Unavailable`.

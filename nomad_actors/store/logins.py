@@ -15,8 +15,8 @@ from ..logs.known_secrets import KNOWN
 from . import schema
 from .cipher import TokenCipher
 from .database import Database
+from .invalid_rows import fits
 from .login_keys import ACTIVE, KEY_ID, logins_by_key, refuse_lost_keys
-from .misfits import fits
 from .upsert import upsert
 
 NEEDS_LOGIN = "needs_login"
@@ -270,7 +270,7 @@ class Logins:
             )
         return True
 
-    def condemned_since(self, since_ms: int) -> int:
+    def count_needing_login_since(self, since_ms: int) -> int:
         """Return how many characters began to need a login since `since_ms`.
 
         Raises `Unavailable`.

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from ..clock import Clock
 from ..errors import NomadError, Unavailable
 from .database import Database
-from .misfits import fits
+from .invalid_rows import fits
 from .schema import admin_revoked_tokens, admin_sessions
 
 #: How often the use of a session is saved.

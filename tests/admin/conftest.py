@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import redis
+from admin.parts import attach
 from flask import Flask
 from flask.testing import FlaskClient
 from jinja2 import FileSystemBytecodeCache
 
 from admin import create_app
-from admin.parts import attach
 from chaos.conforming import Conforming
 from nomad_actors.app import AdminAccess
 from nomad_actors.broker import JobBroker
@@ -133,7 +133,7 @@ def job_type_of(queue: str) -> JobType:
         attempts=1,
         backoff=Backoff("exponential", 2000),
         indexed=("character_id", "user_id"),
-        talks_to_esi=queue == "token-refresh",
+        uses_esi=queue == "token-refresh",
         concurrency=2,
     )
 

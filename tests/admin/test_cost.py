@@ -120,7 +120,7 @@ def read_paths(operator: FlaskClient, app: AdminApp) -> list[str]:
         for path, operations in operator.get("/admin/openapi.json").get_json()["paths"].items()
         if "get" in operations
     ]
-    (group, *_) = app.queues.get_queue("token-refresh").failures(limit=1).faults
+    (group, *_) = app.queues.get_queue("token-refresh").failures(limit=1).failure_groups
     return [
         *(path for path in found if "{" not in path),
         *(f"{QUEUE}/jobs?status={state}" for state in ("completed", "failed", "delayed", "active")),

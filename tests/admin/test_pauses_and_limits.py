@@ -49,7 +49,7 @@ def test_the_esi_switch_is_independent_of_a_queues_own_pause(operator: FlaskClie
 
 
 def test_an_esi_queue_that_is_not_paused_is_shown_and_can_be_paused(operator: FlaskClient, app: AdminApp) -> None:
-    app.queues.register(replace(app.queues.job_type("esi-refresh-work"), name="esi-too", talks_to_esi=True))
+    app.queues.register(replace(app.queues.job_type("esi-refresh-work"), name="esi-too", uses_esi=True))
     assert operator.post("/admin/jobs/esi/pause", json={"reason": "downtime"}).get_json()["isPaused"] is True
     app.queues.get_queue("esi-refresh").resume(scope=PauseScope.ESI)
     switch = operator.get("/admin/jobs/esi").get_json()

@@ -16,7 +16,7 @@ from admin import create_app
 from chaos.api_fuzz import served
 from nomad_actors.errors import SettingsError
 from nomad_actors.processes.local_redis import free_port
-from nomad_actors.queues.bulk import Operations, Wish
+from nomad_actors.queues.bulk import BulkRequest, Operations
 from nomad_actors.queues.search import JobFilter
 from nomad_actors.settings import Settings
 from nomad_actors.testing import wait_until
@@ -84,7 +84,7 @@ def filled(app: AdminApp) -> AdminApp:
     app.queues.add_job("token-refresh", "token-refresh-work", {"character_id": 2}, job_id="a/b ?é%2F#c")
     app.queues.add_job("token-refresh", "token-refresh-work", {"character_id": 2}, delay=3_600_000)
     app.queues.pause_esi(reason="a look", by="ada", for_ms=None)
-    request = Wish(action="retry", sought=JobFilter(states=("failed",)), by="ada")
+    request = BulkRequest(action="retry", job_filter=JobFilter(states=("failed",)), by="ada")
     Operations(app.queues).begin("token-refresh", request)
     return app
 

@@ -22,7 +22,7 @@ import requests
 from admin import serve
 from nomad_actors.app import open_queues
 from nomad_actors.processes.local_redis import free_port
-from nomad_actors.queues.bulk import Operations, Wish
+from nomad_actors.queues.bulk import BulkRequest, Operations
 from nomad_actors.queues.bulk.runner import LOOK_SECONDS
 from nomad_actors.queues.search import JobFilter
 from nomad_actors.settings import Settings
@@ -188,7 +188,7 @@ def test_it_runs_bulk_operations_unless_it_is_read_only(
     queue, operations = access.queues.get_queue("cache-cleanup"), Operations(access.queues)
     for _ in range(3):
         access.queues.add_job("cache-cleanup", "cache-cleanup", {"type": "expired"})
-    request = Wish(action="cancel", sought=JobFilter(states=("waiting",)), by="ada")
+    request = BulkRequest(action="cancel", job_filter=JobFilter(states=("waiting",)), by="ada")
     started = operations.begin("cache-cleanup", request)
     ready = tmp_path / "ready"
     with ended(start(tmp_path, redis_url, "--ready-file", str(ready), NOMAD_ADMIN_READ_ONLY="1")):
@@ -212,7 +212,7 @@ def test_a_stopping_admin_finishes_its_step_and_releases_the_operation(
     queue, operations = access.queues.get_queue("cache-cleanup"), Operations(access.queues)
     for _ in range(30):
         access.queues.add_job("cache-cleanup", "cache-cleanup", {"type": "expired"})
-    request = Wish(action="cancel", sought=JobFilter(states=("waiting",)), by="ada", per_second=10)
+    request = BulkRequest(action="cancel", job_filter=JobFilter(states=("waiting",)), by="ada", per_second=10)
     started = operations.begin("cache-cleanup", request)
     with ended(start(tmp_path, redis_url)):
         wait_until(lambda: operations.get("cache-cleanup", started.id).done, timeout_seconds=30)

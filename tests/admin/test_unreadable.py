@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from nomad_actors.broker import keys
 from nomad_actors.errors import UnreadableQueue
-from nomad_actors.health import Finding, Patient, queue_checks, schedule_checks
+from nomad_actors.health import Finding, Installation, queue_checks, schedule_checks
 from nomad_actors.settings.redis_cli import redis_cli
 from nomad_actors.settings.secret_url import SecretUrl
 
@@ -85,7 +85,7 @@ def check_shown(operator: FlaskClient, planted: object) -> None:
 
 
 def findings(app: AdminApp) -> list[Finding]:
-    return list(queue_checks.records(Patient(app.settings, app.clock, app.broker, app.queues)))
+    return list(queue_checks.records(Installation(app.settings, app.clock, app.broker, app.queues)))
 
 
 def test_unreadable_schedules_do_not_affect_the_others(
@@ -117,8 +117,8 @@ def test_the_doctor_reports_an_unreadable_schedule_once(
         redis_client.set(f"{BASE}:schedules", "rubbish")
     else:
         redis_client.hset(f"{BASE}:schedules", mapping={"zz0": b"rubbish", "zz1": a_schedule(timezone="Mars")})  # type: ignore[arg-type]
-    patient = Patient(app.settings, app.clock, app.broker, app.queues)
-    found = [*queue_checks.records(patient), *schedule_checks.schedules(patient)]
+    installation = Installation(app.settings, app.clock, app.broker, app.queues)
+    found = [*queue_checks.records(installation), *schedule_checks.schedules(installation)]
     fixes = [each.remedy for each in found if each.severity == "problem" and "redis-cli" in each.remedy]
     assert (len(fixes), len(set(fixes))) == ((1, 1) if is_whole_key else (2, 2))
 

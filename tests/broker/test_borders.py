@@ -146,13 +146,13 @@ def test_a_request_whose_reply_was_lost_at_the_border_gets_the_same_jobs(
 def test_a_fault_and_a_log_of_which_too_many_were_seen(
     broker: JobBroker, view: QueueView, redis_client: redis.Redis, wait_until: Callable[..., None]
 ) -> None:
-    began, go_on = threading.Event(), threading.Event()
+    began, resume = threading.Event(), threading.Event()
 
     @dramatiq.actor(max_retries=0)
     def job(waits: bool) -> None:
         if waits:
             began.set()
-            go_on.wait(10)
+            resume.wait(10)
         raise ValueError("always the same")
 
     with running(broker, threads=1):
@@ -170,7 +170,7 @@ def test_a_fault_and_a_log_of_which_too_many_were_seen(
         notes = unpack_notes(redis_client.hget(f"{BASE}:notes", stored_id))  # type: ignore[arg-type]
         assert notes.dropped == 2**32 - 1
         assert notes.lines
-        go_on.set()
+        resume.set()
         wait_until(lambda: view.counts().failed == 2)
     kept = redis_client.hget(f"{BASE}:faults", term)
     assert struct.unpack_from(">ddI", kept)[2] == 2**32 - 1  # type: ignore[arg-type]

@@ -126,17 +126,17 @@ def test_a_worker_whose_pump_stands_still_is_ended_too(
     wait_until: Callable[..., None],
 ) -> None:
     monkeypatch.setattr(watch, "LOOKS_WITHOUT_PROGRESS", 2)
-    go_on = threading.Event()
+    resume = threading.Event()
 
     class Stuck(dramatiq.Middleware):
         def after_settle(self, broker: dramatiq.Broker, endings: list[Ended]) -> None:
-            go_on.wait(30)
+            resume.wait(30)
 
     broker.add_middleware(Stuck())
     dramatiq.actor(lambda: None, actor_name="job").send()
     with running(broker, threads=1) as worker:
         wait_until(lambda: not worker.workers[0].is_alive(), timeout_seconds=10)
-        go_on.set()
+        resume.set()
     assert "its thread nomad-pump has stood still for 2 s in after_settle of Stuck; it stops" in caplog.text
     assert "in after_settle\n    go_on.wait(30)" in caplog.text
 

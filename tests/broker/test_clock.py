@@ -26,7 +26,7 @@ WORKER, OTHER = b"worker-1", b"worker-2"
 def stepped_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SteppedRedis]:
     """A Redis whose clock can be set; the test is skipped where nothing is installed to fake a clock with."""
     try:
-        server = SteppedRedis(tmp_path_factory.mktemp("stepped"), dies_with_us=True)
+        server = SteppedRedis(tmp_path_factory.mktemp("stepped"), ends_with_parent=True)
     except NoSteppedRedis as missing:
         pytest.skip(str(missing))
     server.start()

@@ -130,8 +130,8 @@ def test_a_job_that_takes_too_long_is_interrupted_and_retried(
     assert [e.outcome for e in endings] == [Outcome.RETRIED, Outcome.FAILED]
     assert {ended.error for ended in endings} == {"TimeLimitExceeded: it ran longer than 0.1 s"}
     assert stored(view, message).timeline()[-1]["reason"] == "TimeLimitExceeded: it ran longer than 0.1 s"
-    (fault,), _ = broker.finder("default").faults(limit=10, cursor=None)
-    assert fault.in_words() == "job: TimeLimitExceeded: it ran longer than <n> s (broker/test_endings.py:job)"
+    (failure_group,), _ = broker.finder("default").failure_groups(limit=10, cursor=None)
+    assert failure_group.in_words() == "job: TimeLimitExceeded: it ran longer than <n> s (broker/test_endings.py:job)"
 
 
 def test_no_job_waits_for_what_is_reported_of_one_that_ended(broker: JobBroker) -> None:
@@ -160,7 +160,7 @@ def test_no_job_waits_for_what_is_reported_of_one_that_ended(broker: JobBroker) 
 
 def test_an_end_is_reported_though_the_next_job_runs_on(broker: JobBroker, wait_until: Callable[..., None]) -> None:
     reported: list[Ended] = []
-    go_on = threading.Event()
+    resume = threading.Event()
 
     class Reports(dramatiq.Middleware):
         def report_settled(self, broker: dramatiq.Broker, endings: list[Ended]) -> None:
@@ -170,14 +170,14 @@ def test_an_end_is_reported_though_the_next_job_runs_on(broker: JobBroker, wait_
 
     @dramatiq.actor
     def job(number: int) -> None:
-        assert number == 0 or go_on.wait(10)
+        assert number == 0 or resume.wait(10)
 
     for number in range(2):
         job.send(number)
     with running(broker, threads=1):
         # Long before the next beat, with which another round comes.
         wait_until(lambda: len(reported) == 1, timeout_seconds=2)
-        go_on.set()
+        resume.set()
         wait_until(lambda: len(reported) == 2)
     assert [each.outcome for each in reported] == [Outcome.COMPLETED] * 2
 

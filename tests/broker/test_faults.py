@@ -81,7 +81,7 @@ def test_a_callers_script_whose_reply_is_cut_has_its_effect_once(
         "find_by_term": lambda: broker.read(
             finder.by_term(b"8 bytes.", list(State), Span(), lambda _: True, limit=10, cursor=None)
         ),
-        "failure_groups": lambda: finder.faults(limit=10, cursor=None),
+        "failure_groups": lambda: finder.failure_groups(limit=10, cursor=None),
         "permissions": broker.refused_commands,
     }
     getattr(proxy, side)(named(script))

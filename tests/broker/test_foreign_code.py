@@ -300,17 +300,17 @@ def test_a_run_is_told_of_though_what_it_was_given_has_no_fields(
 def test_a_hook_that_takes_long_is_named_while_it_does(
     broker: JobBroker, caplog: pytest.LogCaptureFixture, wait_until: Callable[..., None]
 ) -> None:
-    go_on = threading.Event()
+    resume = threading.Event()
 
     class Slow(dramatiq.Middleware):
         def after_settle(self, broker: dramatiq.Broker, endings: list[Ended]) -> None:
-            go_on.wait(20)
+            resume.wait(20)
 
     broker.add_middleware(Slow())
     dramatiq.actor(lambda: None, actor_name="job").send()
     with running(broker, threads=1):
         wait_until(lambda: "after_settle of Slow has taken" in caplog.text, timeout_seconds=5)
-        go_on.set()
+        resume.set()
     assert caplog.text.count("after_settle of Slow has taken") == 1
 
 

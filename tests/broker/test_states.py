@@ -11,12 +11,12 @@ from typing import Any, get_args
 import dramatiq
 import pytest
 import redis
-from nomad_actors.broker.client.packed_job import PackedJob
 
 from chaos import keyspace
 from chaos.consistency import check_queue
 from nomad_actors.broker import JobBroker, State, keys, records
 from nomad_actors.broker.client.link import Call
+from nomad_actors.broker.client.packed_job import PackedJob
 from nomad_actors.broker.client.slots import Claim
 from nomad_actors.broker.scripts import scripts
 from nomad_actors.broker.states import (

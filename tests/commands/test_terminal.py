@@ -18,7 +18,7 @@ import typer
 from nomad_actors.app import QueueAccess
 from nomad_actors.commands.exits import OneLineGroup
 from nomad_actors.commands.report import print_json
-from nomad_actors.queues.bulk import Operations, Wish
+from nomad_actors.queues.bulk import BulkRequest, Operations
 from nomad_actors.queues.search import JobFilter
 from tests.support.processes import ROOT
 
@@ -42,7 +42,7 @@ def everywhere(order: Order, access: QueueAccess, working: Any) -> tuple[str, st
     cancelled = order()
     queue.cancel(cancelled, NASTY)
     Operations(access.queues).begin(
-        "shop", Wish(action="remove", sought=JobFilter(states=("delayed",)), by=NASTY, reason=NASTY)
+        "shop", BulkRequest(action="remove", job_filter=JobFilter(states=("delayed",)), by=NASTY, reason=NASTY)
     )
     return failed, order(item=NASTY)
 

@@ -12,9 +12,9 @@ import pytest
 from nomad_actors.app import QueueAccess
 from nomad_actors.commands.explain import Explanation, explain
 from nomad_actors.commands.options import confirm
-from nomad_actors.commands.session import patient
+from nomad_actors.commands.session import installation
 from nomad_actors.errors import BadInput
-from nomad_actors.logs.counted import agreeing, counted
+from nomad_actors.logs.counted import counted, verb_for
 from nomad_actors.queues.job_type import JobType, Payload, Result
 from nomad_actors.queues.policy import Priority
 from nomad_actors.queues.queue import CLEANABLE
@@ -82,7 +82,7 @@ def test_a_state_that_cannot_be_cleaned_is_refused_before_the_confirmation(nomad
 
 def test_numbers_and_plurals_agree(nomad: Nomad, order: Order, access: QueueAccess) -> None:
     assert [counted(count, "job") for count in (0, 1, 2)] == ["0 jobs", "1 job", "2 jobs"]
-    assert [agreeing(count, "was", "were") for count in (0, 1, 2)] == ["were", "was", "were"]
+    assert [verb_for(count, "was", "were") for count in (0, 1, 2)] == ["were", "was", "were"]
     for count, waiting in enumerate(("0 jobs", "1 job", "2 jobs")):
         paused = f"shop is paused: {waiting} waiting, 0 jobs still running. Resume: nomad resume shop\n"
         assert nomad("pause", "shop").stdout == paused
@@ -138,7 +138,7 @@ def test_a_job_that_is_about_to_start_is_explained_without_advice(
     assert waiting is not None
     with working():
         access.broker.join("shop", timeout=5000)
-        explanation = explain(patient(access), queue, waiting)
+        explanation = explain(installation(access), queue, waiting)
     assert explanation == Explanation(
         "it waits for its turn: threads are free, and workers are live", [f"nomad cancel {job_id} --reason …"]
     )

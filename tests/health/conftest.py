@@ -10,7 +10,7 @@ import pytest
 
 from nomad_actors.app import QueueAccess, open_queues
 from nomad_actors.clock import Clock
-from nomad_actors.health import Finding, Patient, Report, examine
+from nomad_actors.health import Finding, Installation, Report, examine
 from nomad_actors.settings import Settings
 from nomad_actors.testing import running
 from nomad_actors.thresholds import DoctorThresholds
@@ -73,5 +73,5 @@ def found_in(access: QueueAccess, *, clock: Clock | None = None, **limits: float
 def report_of(access: QueueAccess, *, clock: Clock | None = None, **limits: float) -> Report:
     """Return the doctor's report."""
     thresholds = DoctorThresholds(**{"still_seconds": 0.0, **limits})  # type: ignore[arg-type]
-    patient = Patient(access.settings, clock or access.clock, access.broker, access.queues, thresholds)
-    return examine(patient)
+    installation = Installation(access.settings, clock or access.clock, access.broker, access.queues, thresholds)
+    return examine(installation)

@@ -70,7 +70,7 @@ def test_a_queue_that_moves_is_ok(access: QueueAccess, working: Working, wait_un
         waiting = add(access)
         wait_until(lambda: queue.counts()["active"])
         # It waits, but not for long: the job before it has just started.
-        assert shop_of(access, still_seconds=30).severity == "ok"
+        assert shop_of(access, not_moving_seconds=30).severity == "ok"
         assert queue.get(waiting) is not None
 
 
@@ -80,7 +80,7 @@ def test_a_pause_is_told_while_nothing_is_due_and_beside_missing_workers(access:
     assert found_in(access)["workers"].remedy == "nomad run workers"
     assert "paused since 20" in shop_of(access).cause
     with working():
-        found = shop_of(access, still_seconds=30)
+        found = shop_of(access, not_moving_seconds=30)
     assert (found.severity, found.remedy) == ("warning", "nomad resume shop")
     assert "(stock-taking), until somebody resumes it" in found.cause
 

@@ -15,7 +15,7 @@ from admin import create_app
 from nomad_actors.app import QueueAccess
 from nomad_actors.app import create_app as application
 from nomad_actors.clock import SystemClock
-from nomad_actors.health import Patient, examine
+from nomad_actors.health import Installation, examine
 from nomad_actors.health.schedule_checks import CLOCK_FIX, release_of
 from nomad_actors.jobs import SCHEDULES
 from nomad_actors.scheduler import Schedules
@@ -132,7 +132,7 @@ def test_rows_that_do_not_fit_are_named_to_whoever_asks_once(access: QueueAccess
         connection.execute(
             sa.text("INSERT INTO admin_sessions VALUES ('h', 'ada', 'd', 'operator', NULL, 1, 1, 'never', NULL)")
         )
-    polled = Patient(access.settings, access.clock, access.broker, access.queues, database=database)
+    polled = Installation(access.settings, access.clock, access.broker, access.queues, database=database)
     assert "database rows" not in {finding.name for finding in examine(polled).findings}
     found = found_in(access)["database rows"]
     database.close()

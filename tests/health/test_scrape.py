@@ -28,7 +28,7 @@ from nomad_actors.queues.overruns import read_overruns
 from nomad_actors.queues.policy import Priority
 from nomad_actors.scheduler import JobSchedule
 from nomad_actors.scheduler.book import Schedules
-from nomad_actors.scheduler.changes import Standing
+from nomad_actors.scheduler.changes import ScheduleState
 from nomad_actors.settings import Settings
 from nomad_actors.store import Store, TokenCipher
 from nomad_actors.testing import LocalRedis, running
@@ -229,7 +229,7 @@ def _success_due_days(
         for day in reversed(ran)
     ]
     last_ms = None if succeeded is None else int(MIDNIGHT_MS + succeeded * DAY_MS)
-    due_ms = scrape.success_due_ms(Standing(schedule, stored, declared=False, overridden=()), slots, last_ms)
+    due_ms = scrape.success_due_ms(ScheduleState(schedule, stored, declared=False, overridden=()), slots, last_ms)
     return None if due_ms is None else (due_ms - MIDNIGHT_MS) / DAY_MS
 
 

@@ -204,12 +204,12 @@ class _Interrupt(BaseException):
 
 
 def test_an_interrupt_does_not_stop_what_was_begun() -> None:
-    begun, go_on, done = threading.Event(), threading.Event(), threading.Event()
+    begun, resume, done = threading.Event(), threading.Event(), threading.Event()
     ended: list[str] = []
 
     def save() -> None:
         begun.set()
-        go_on.wait(10)
+        resume.wait(10)
         done.set()
 
     def job() -> None:
@@ -226,7 +226,7 @@ def test_an_interrupt_does_not_stop_what_was_begun() -> None:
     thread.join(10)
     assert ended == ["interrupted"]
     assert not done.is_set()
-    go_on.set()
+    resume.set()
     assert done.wait(10)
 
 

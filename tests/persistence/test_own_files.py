@@ -15,7 +15,7 @@ import redis
 from nomad_actors.app import open_queues
 from nomad_actors.clock import SystemClock
 from nomad_actors.errors import NomadError
-from nomad_actors.health import Finding, Patient, examine
+from nomad_actors.health import Finding, Installation, examine
 from nomad_actors.processes.local_redis import NoRedisServer, find_server, server_version
 from nomad_actors.processes.own_redis import OwnRedis, RunsAlready, own_redis
 from nomad_actors.processes.redis_log import complaints
@@ -63,7 +63,7 @@ def file_of(directory: Path) -> Path:
 
 def redis_log_findings(directory: Path) -> list[Finding]:
     access = open_queues(Settings.from_env({"NOMAD_VAR_DIR": str(directory)}), caller_deadline_ms=1_000)
-    report = examine(Patient(access.settings, SystemClock(), access.broker, access.queues))
+    report = examine(Installation(access.settings, SystemClock(), access.broker, access.queues))
     access.close()
     return [finding for finding in report.findings if finding.name == "redis log"]
 

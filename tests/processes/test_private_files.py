@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nomad_actors.processes.local_redis import LocalRedis
-from nomad_actors.processes.private_files import files_of, found_open, tighten, write, write_new
+from nomad_actors.processes.private_files import found_open, make_private, our_files, write, write_new
 from nomad_actors.settings import Settings
 from nomad_actors.store import TokenCipher
 from nomad_actors.store.database import Database
@@ -57,11 +57,11 @@ def test_files_left_open_by_an_earlier_release_are_made_private_and_logged_once(
     settings = made(tmp_path / "var")
     for path in (settings.var_dir, *settings.var_dir.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    paths = files_of(settings.var_dir, settings.database_path)
+    paths = our_files(settings.var_dir, settings.database_path)
     assert len(found_open(paths)) > 8
-    changed, still_open = tighten(paths)
+    changed, still_open = make_private(paths)
     assert (len(changed) > 8, still_open, open_in(settings.var_dir)) == (True, [], [])
-    assert tighten(paths) == ([], [])
+    assert make_private(paths) == ([], [])
 
 
 def test_a_shared_directory_is_not_changed(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_shared_directory_is_not_changed(tmp_path: Path) -> None:
     foreign.write_text("")
     for path in (tmp_path, foreign, tmp_path / "nomad.db"):
         path.chmod(0o755)
-    tighten(files_of(settings.var_dir, settings.database_path))
+    make_private(our_files(settings.var_dir, settings.database_path))
     assert set(open_in(tmp_path)) == {str(tmp_path), str(foreign)}
 
 
@@ -95,7 +95,7 @@ def test_only_files_with_our_exact_names_are_ours(tmp_path: Path) -> None:
     ]
     for name in (*foreign, *ours):
         (tmp_path / name).write_text("")
-    assert {path.name for path in files_of(tmp_path, None)} == set(ours)
+    assert {path.name for path in our_files(tmp_path, None)} == set(ours)
 
 
 def test_links_and_devices_are_not_changed(tmp_path: Path) -> None:
@@ -105,14 +105,14 @@ def test_links_and_devices_are_not_changed(tmp_path: Path) -> None:
     var_dir = tmp_path / "var"
     var_dir.mkdir()
     (var_dir / "token.key").symlink_to(target)
-    tighten([*files_of(var_dir, None), Path("/dev/null")])
+    make_private([*our_files(var_dir, None), Path("/dev/null")])
     assert stat.S_IMODE(target.stat().st_mode) == 0o644
     assert stat.S_IMODE(os.stat("/dev/null").st_mode) & 0o006
 
 
 def test_missing_paths_are_not_created(tmp_path: Path) -> None:
-    assert files_of(tmp_path / "var", None) == []
-    assert tighten([tmp_path / "var" / "nomad.db"]) == ([], [])
+    assert our_files(tmp_path / "var", None) == []
+    assert make_private([tmp_path / "var" / "nomad.db"]) == ([], [])
     assert not (tmp_path / "var").exists()
 
 

@@ -137,7 +137,7 @@ def test_a_foundation_is_ready_before_the_others_and_ends_after_them(
 
     ready = tmp_path / "ready"
     supervisor = Supervisor()
-    supervisor.add("base", command("base", 0), os.environ, foundation=FileFoundation(ready))
+    supervisor.add("base", command("base", 0), os.environ, dependency=FileFoundation(ready))
     supervisor.add("slow", command("slow", 0.5), os.environ)
     supervisor.add("quick", command("quick", 0), os.environ)
     supervisor.start()
@@ -163,7 +163,7 @@ def test_a_program_that_dies_while_its_foundation_is_down_waits_for_it(
     ready = tmp_path / "ready"
     ready.touch()
     supervisor = Supervisor()
-    supervisor.add("base", SLEEP, os.environ, foundation=FileFoundation(ready))
+    supervisor.add("base", SLEEP, os.environ, dependency=FileFoundation(ready))
     supervisor.add("user", SLEEP, os.environ)
     supervisor.start()
     try:
@@ -189,10 +189,10 @@ def test_a_start_without_progress_is_killed_and_retried(
     slow = f"import time\nwhile True:\n    open({str(progress)!r}, 'a').write('x')\n    time.sleep(0.05)"
     supervisor = Supervisor()
     supervisor.add(
-        "slow", [sys.executable, "-c", slow], os.environ, foundation=FileFoundation(tmp_path / "never", progress)
+        "slow", [sys.executable, "-c", slow], os.environ, dependency=FileFoundation(tmp_path / "never", progress)
     )
     stuck = Supervisor()
-    stuck.add("stuck", SLEEP, os.environ, foundation=FileFoundation(tmp_path / "never"))
+    stuck.add("stuck", SLEEP, os.environ, dependency=FileFoundation(tmp_path / "never"))
     supervisor.start()
     stuck.start()
     try:
@@ -223,7 +223,7 @@ def test_the_last_output_does_not_explain_a_program_killed_by_a_signal(
 ) -> None:
     supervisor = Supervisor()
     command = [sys.executable, "-c", f"import os, signal, sys; {end}"]
-    supervisor.add("base", command, os.environ, restart=False, foundation=FileFoundation(tmp_path))
+    supervisor.add("base", command, os.environ, restart=False, dependency=FileFoundation(tmp_path))
     supervisor.start()
     try:
         wait_until(lambda: supervisor._children[0].gave_up)

@@ -115,11 +115,11 @@ def test_jobs_are_told_apart_by_how_they_ended(queues: Queues, broker: JobBroker
         (("skipped",), []),
         (("completed", "failed"), completed + failed),
     ):
-        sought = JobFilter(outcomes=outcomes)
-        found = queue.find(sought, limit=100)
+        job_filter = JobFilter(outcomes=outcomes)
+        found = queue.find(job_filter, limit=100)
         assert {job.id for job in found.jobs} == set(ids), outcomes
         assert {job.outcome for job in found.jobs} <= set(outcomes)
-        count, is_exact = queue.count(sought)
+        count, is_exact = queue.count(job_filter)
         assert count == len(ids) or (not is_exact and count > len(ids)), outcomes
         assert is_exact or outcomes in (("skipped",), ("completed", "failed"))
     assert queue.find(JobFilter(states=("waiting",), outcomes=("failed",))).jobs == []

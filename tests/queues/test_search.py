@@ -89,11 +89,11 @@ def run_all(broker: JobBroker) -> None:
         broker.join("syncs", timeout=10_000)
 
 
-def all_pages(queue: Queue, sought: JobFilter, limit: int) -> list[str]:
+def all_pages(queue: Queue, job_filter: JobFilter, limit: int) -> list[str]:
     found: list[str] = []
     cursor = None
     while True:
-        page = queue.find(sought, limit=limit, cursor=cursor)
+        page = queue.find(job_filter, limit=limit, cursor=cursor)
         found += [job.id for job in page.jobs]
         if page.next_cursor is None:
             return found
@@ -120,11 +120,11 @@ def test_a_field_finds_its_jobs_in_every_state_newest_first(queues: Queues, queu
 @pytest.mark.parametrize("by", ["state", "field"])
 def test_pages_show_every_job_once_while_others_come_and_go(queues: Queues, queue: Queue, by: str) -> None:
     ids = add(queues, 250, endpoint="/wallet")
-    sought = JobFilter(states=["waiting"]) if by == "state" else JobFilter(fields={"endpoint": "/wallet"})
+    job_filter = JobFilter(states=["waiting"]) if by == "state" else JobFilter(fields={"endpoint": "/wallet"})
     found: list[str] = []
     cursor = None
     while len(found) < 250:
-        page = queue.find(sought, limit=60, cursor=cursor)
+        page = queue.find(job_filter, limit=60, cursor=cursor)
         found += [job.id for job in page.jobs if job.id in ids]
         # The one that the cursor names goes, and a new one comes in.
         queue.remove(found[-1])
@@ -166,8 +166,8 @@ def test_waiting_jobs_of_a_time_are_those_that_were_added_then(queues: Queues, q
         (None, added_ms - 5_000, 0),
         (added_ms - 5_000, added_ms + 5_000, 3),
     ):
-        sought = JobFilter(states=["waiting"], since_ms=since, until_ms=until)
-        assert len(queue.find(sought).jobs) == count
+        job_filter = JobFilter(states=["waiting"], since_ms=since, until_ms=until)
+        assert len(queue.find(job_filter).jobs) == count
 
 
 def test_a_page_looks_at_no_more_than_two_thousand_jobs(
@@ -193,13 +193,13 @@ def test_failures_of_one_cause_are_one_whatever_their_numbers(
     add(queues, 1, "other", broken="9 gaps")
     run_all(broker)
     page = queue.failures()
-    found = {(f.job_type, f.error_class, f.message, f.frame.rsplit(":", 1)[-1]): f.count for f in page.faults}
+    found = {(f.job_type, f.error_class, f.message, f.frame.rsplit(":", 1)[-1]): f.count for f in page.failure_groups}
     assert found == {
         ("sync", "ValueError", "character <n> has <n> gaps", "sync"): 5,
         ("sync", "KeyError", "<n>", "sync"): 2,
         ("other", "ValueError", "character <n> has <n> gaps", "sync"): 1,
     }
-    chosen = next(fault for fault in page.faults if fault.count == 5)
+    chosen = next(failure_group for failure_group in page.failure_groups if failure_group.count == 5)
     assert 0 < chosen.first_ms <= chosen.last_ms
     jobs = queue.find(JobFilter(fingerprint=chosen.fingerprint), limit=3)
     assert len(jobs.jobs) == 3
@@ -209,9 +209,13 @@ def test_failures_of_one_cause_are_one_whatever_their_numbers(
     queue.retry(jobs.jobs[0].id)
     for job_id in all_pages(queue, JobFilter(fingerprint=chosen.fingerprint), 2):
         queue.remove(job_id)
-    assert chosen.fingerprint not in {fault.fingerprint for fault in queue.failures().faults}
+    assert chosen.fingerprint not in {failure_group.fingerprint for failure_group in queue.failures().failure_groups}
     run_all(broker)
-    (again,) = [fault for fault in queue.failures().faults if fault.fingerprint == chosen.fingerprint]
+    (again,) = [
+        failure_group
+        for failure_group in queue.failures().failure_groups
+        if failure_group.fingerprint == chosen.fingerprint
+    ]
     assert again.count == 1
     check_queue(redis_client, "nomad:{syncs}")
 
@@ -268,9 +272,11 @@ def test_retention_forgets_terms_and_faults_with_the_jobs(broker: JobBroker, red
         ),
     ],
 )
-def test_what_cannot_be_looked_for_is_refused(queue: Queue, sought: JobFilter, cursor: str | None, said: str) -> None:
+def test_what_cannot_be_looked_for_is_refused(
+    queue: Queue, job_filter: JobFilter, cursor: str | None, said: str
+) -> None:
     with pytest.raises(BadInput, match=said):
-        queue.find(sought, cursor=cursor)
+        queue.find(job_filter, cursor=cursor)
 
 
 def tampered(text: str) -> str:
@@ -335,10 +341,10 @@ def test_a_field_that_is_named_twice_is_refused() -> None:
 def test_only_failed_jobs_are_counted_by_a_fingerprint(queues: Queues, queue: Queue, broker: JobBroker) -> None:
     add(queues, 3, broken="gaps")
     run_all(broker)
-    (fault,) = queue.failures().faults
-    assert queue.count(JobFilter(states=["waiting"], fingerprint=fault.fingerprint)) == (0, True)
-    assert queue.count(JobFilter(states=["failed"], fingerprint=fault.fingerprint)) == (3, True)
-    assert queue.count(JobFilter(fingerprint=fault.fingerprint)) == (3, True)
+    (failure_group,) = queue.failures().failure_groups
+    assert queue.count(JobFilter(states=["waiting"], fingerprint=failure_group.fingerprint)) == (0, True)
+    assert queue.count(JobFilter(states=["failed"], fingerprint=failure_group.fingerprint)) == (3, True)
+    assert queue.count(JobFilter(fingerprint=failure_group.fingerprint)) == (3, True)
 
 
 def test_an_unknown_state_is_refused_with_the_nearest(queue: Queue) -> None:

@@ -357,7 +357,7 @@ def test_a_redis_that_came_back_empty_is_told_the_schedules_again(
     redis_client.flushall()
     assert schedules.all() == []
     each.schedule()
-    assert [standing.schedule.name for standing in schedules.all()] == ["every-minute", "other"]
+    assert [state.schedule.name for state in schedules.all()] == ["every-minute", "other"]
     assert schedules.book.schedulers(), "it says at once that it lives"
     clock.advance(seconds=60)
     each.schedule()
@@ -370,7 +370,7 @@ def test_a_schedule_that_a_newer_release_retired_stays_retired(
     old = scheduler(schedules, clock, a_schedule(), a_schedule(name="other"))
     scheduler(schedules, clock, a_schedule())
     old.schedule()
-    assert [standing.schedule.name for standing in schedules.all()] == ["every-minute"]
+    assert [state.schedule.name for state in schedules.all()] == ["every-minute"]
 
 
 def test_the_heartbeat_stands_still_while_redis_is_away(

@@ -52,8 +52,8 @@ def test_an_idle_scheduler_costs_a_command_a_second_and_half_a_percent_of_a_core
 
     with program(ARGUMENTS, environ, tmp_path) as process:
         wait_until(lambda: schedules.book.schedulers(), timeout_seconds=20)
-        for standing in schedules.all():
-            schedules.stop_job(standing.schedule.name)
+        for state in schedules.all():
+            schedules.stop_job(state.schedule.name)
         time.sleep(2.5)
         measured = psutil.Process(process.pid)
         before, cpu = commands(), sum(measured.cpu_times()[:2])

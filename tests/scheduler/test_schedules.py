@@ -26,10 +26,10 @@ def declared(schedules: Schedules) -> Schedules:
 def test_what_an_operator_changed_survives_a_deploy(declared: Schedules) -> None:
     declared.stop_job("every-minute")
     declared.declare([a_schedule(description="a new release says more")])
-    standing = declared.get("every-minute")
-    assert standing.schedule.description == "a new release says more"
-    assert not standing.schedule.enabled
-    assert standing.overridden == ("enabled",)
+    schedule_state = declared.get("every-minute")
+    assert schedule_state.schedule.description == "a new release says more"
+    assert not schedule_state.schedule.enabled
+    assert schedule_state.overridden == ("enabled",)
     declared.start_job("every-minute")
     assert declared.get("every-minute").overridden == ()
 
@@ -38,8 +38,8 @@ def test_a_changed_definition_is_the_operators_until_it_equals_the_codes(declare
     declared.schedule_job("every-minute", "*/5 * * * *", ("tick", {"number": 1}), overlap="queue")
     assert declared.get("every-minute").overridden == ("expression",)
     declared.declare([a_schedule(data={"number": 9})])
-    standing = declared.get("every-minute")
-    assert (standing.schedule.expression, standing.schedule.data) == ("*/5 * * * *", {"number": 9})
+    schedule_state = declared.get("every-minute")
+    assert (schedule_state.schedule.expression, schedule_state.schedule.data) == ("*/5 * * * *", {"number": 9})
     declared.schedule_job("every-minute", "* * * * *", ("tick", {"number": 9}), overlap="queue")
     assert declared.get("every-minute").overridden == ()
 
@@ -105,10 +105,10 @@ def test_a_schedule_moves_to_another_queue_and_goes_on_where_it_was(
     watermark_ms = declared.get("every-minute").stored.watermark_ms
     clock.advance(seconds=3600)
     declared.declare([a_schedule(queue="tocks", job_type="tock")])
-    standing = declared.get("every-minute")
-    assert standing.schedule.queue == "tocks"
-    assert standing.stored.watermark_ms == watermark_ms
-    assert not standing.schedule.enabled
+    schedule_state = declared.get("every-minute")
+    assert schedule_state.schedule.queue == "tocks"
+    assert schedule_state.stored.watermark_ms == watermark_ms
+    assert not schedule_state.schedule.enabled
 
 
 def test_another_calendar_counts_from_the_change_on(declared: Schedules, clock: ManualClock, queues: Queues) -> None:

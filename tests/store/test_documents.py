@@ -125,7 +125,7 @@ def test_not_modified_after_a_collection_with_dates_adds_the_other_rows(store: S
 
 def test_failures_are_counted_and_reset_by_a_success(store: Store) -> None:
     for _ in range(2):
-        store.documents.note_failure(CHARACTER, WALLET, error="502", request_id="r", next_due_ms=9)
+        store.documents.save_failure(CHARACTER, WALLET, error="502", request_id="r", next_due_ms=9)
     state = store.documents.state(CHARACTER, WALLET)
     assert state is not None
     assert (state.failures, state.error, state.request_id, state.next_due_ms) == (2, "502", "r", 9)
@@ -144,36 +144,36 @@ def test_requested_routes_are_due_when_their_time_has_come(store: Store, clock: 
     _save(store, WALLET, 1.0, next_due_ms=clock.now_ms() + 1_000)
     clock.advance(seconds=2)
     assert _due(store, clock) == []
-    store.documents.note_asked(CHARACTER, WALLET)
+    store.documents.save_requested(CHARACTER, WALLET)
     assert [(route.character_id, route.user_id, route.route) for route in _due(store, clock)] == [
         (CHARACTER, 7, WALLET)
     ]
 
 
 def test_a_route_is_due_once_until_it_was_tried_or_an_hour_has_passed(store: Store, clock: ManualClock) -> None:
-    store.documents.note_asked(CHARACTER, WALLET)
-    store.documents.note_queued(_due(store, clock))
+    store.documents.save_requested(CHARACTER, WALLET)
+    store.documents.save_queued(_due(store, clock))
     clock.advance(seconds=300)
     assert _due(store, clock) == []
     clock.advance(seconds=3_600)
     assert len(_due(store, clock)) == 1
-    store.documents.note_queued(_due(store, clock))
+    store.documents.save_queued(_due(store, clock))
     clock.advance(seconds=1)
-    store.documents.note_failure(CHARACTER, WALLET, error="e", request_id=None, next_due_ms=0)
+    store.documents.save_failure(CHARACTER, WALLET, error="e", request_id=None, next_due_ms=0)
     assert len(_due(store, clock)) == 1
 
 
 def test_a_character_that_needs_a_login_has_nothing_due(store: Store, clock: ManualClock) -> None:
-    store.documents.note_asked(CHARACTER, WALLET)
+    store.documents.save_requested(CHARACTER, WALLET)
     store.logins.require_login(CHARACTER, 1, reason="dead")
     assert _due(store, clock) == []
 
 
 def test_a_request_can_make_a_route_due_earlier_but_not_later(store: Store, clock: ManualClock) -> None:
     _save(store, WALLET, 1.0, next_due_ms=50_000)
-    store.documents.note_asked(CHARACTER, WALLET, due_ms=90_000, priority=3)
-    store.documents.note_asked(CHARACTER, WALLET, due_ms=20_000, priority=2)
-    store.documents.note_asked(CHARACTER, WALLET, due_ms=20_000, priority=3)
+    store.documents.save_requested(CHARACTER, WALLET, due_ms=90_000, priority=3)
+    store.documents.save_requested(CHARACTER, WALLET, due_ms=20_000, priority=2)
+    store.documents.save_requested(CHARACTER, WALLET, due_ms=20_000, priority=3)
     state = store.documents.state(CHARACTER, WALLET)
     assert state is not None
     assert (state.next_due_ms, state.due_priority) == (20_000, 2)

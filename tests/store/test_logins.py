@@ -111,7 +111,7 @@ def test_a_character_that_needs_a_login_keeps_its_row_and_becomes_active_by_logg
     assert character.state_reason == "the password was changed"
     assert store.logins.all() == []
     assert store.logins.counts() == {"active": 0, "needs_login": 1}
-    assert store.logins.condemned_since(0) == 1
+    assert store.logins.count_needing_login_since(0) == 1
     save_login(CHARACTER, refresh_token="new")
     assert store.logins.counts() == {"active": 1, "needs_login": 0}
     login = store.logins.get(CHARACTER)

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from nomad_actors.store import AdminSession, AuditedRequest, Store, schema
-from nomad_actors.store.misfits import MAX_MS, READ_TOGETHER, misfits
+from nomad_actors.store.invalid_rows import MAX_MS, READ_TOGETHER, invalid_rows
 from tests.support.databases import put_database
 
 START_MS = 1_793_491_200_000
@@ -37,7 +37,7 @@ def by_hand(store: Store, save_login: Callable[..., None], tmp_path: Path) -> It
     """Two characters with a route each, two sessions and two changes, and a way to change them."""
     for character_id in (1, 2):
         save_login(character_id)
-        store.documents.note_asked(character_id, ROUTE, due_ms=START_MS)
+        store.documents.save_requested(character_id, ROUTE, due_ms=START_MS)
         store.audit.asked(REQUEST)
     store.admin_sessions.begin(SESSION)
     store.admin_sessions.begin(replace(SESSION, id_hash="h2"))
@@ -88,13 +88,13 @@ def test_an_invalid_value_in_any_column_affects_no_other_row(
             found, _ = store.audit.read(9)
             assert [entry.id for entry in found] == [2, 1], case
             assert {type(found[0].at_ms), type(found[0].status), type(found[0].path)} <= {int, str, type(None)}, case
-            named = misfits(store.database)
+            named = invalid_rows(store.database)
             (kept,) = by_hand.execute(f"SELECT typeof({column}) FROM {name} WHERE {where}").fetchone()
             if kept in ("blob", "real") or (kept == "text" and isinstance(kind, sa.Integer | sa.Boolean)):
                 assert [each.partition(" ")[0] for each in named] == [name], case
             by_hand.execute(f"UPDATE {name} SET {column} = ? WHERE {where}", (before,))
     assert tested > 30
-    assert misfits(store.database) == []
+    assert invalid_rows(store.database) == []
 
 
 def test_a_session_with_an_unreadable_end_is_rejected(store: Store, by_hand: sqlite3.Connection) -> None:
@@ -114,7 +114,7 @@ def test_an_entry_is_shown_with_its_readable_values(store: Store, by_hand: sqlit
 def test_the_doctor_names_the_rows(store: Store, by_hand: sqlite3.Connection) -> None:
     by_hand.execute("UPDATE characters SET scopes = '[1' WHERE character_id = 2")
     by_hand.execute("UPDATE sync_state SET next_due_ms = 'noon'")
-    found = misfits(store.database)
+    found = invalid_rows(store.database)
     assert found == [
         "characters (character_id 2)",
         f"sync_state (character_id 1, route {ROUTE}; character_id 2, route {ROUTE})",

@@ -16,7 +16,7 @@ from typing import Any
 from .. import keys
 from ..errors import BrokerError
 from ..records import pack_id
-from ..records.failures import Fault
+from ..records.failures import FailureGroup
 from ..records.failures import unpack as unpack_fault
 from ..records.stored_job import StoredJob
 from ..records.tags import TERM_BYTES
@@ -196,7 +196,7 @@ class Finder:
             entry = found[limit - 1][1]
         return Found([job for job, _ in found[:limit]], _pack_cursor("t", _text(entry)))
 
-    def faults(self, *, limit: int, cursor: str | None) -> tuple[list[Fault], str | None]:
+    def failure_groups(self, *, limit: int, cursor: str | None) -> tuple[list[FailureGroup], str | None]:
         """Return why jobs failed, the fault seen last first, and where the next page goes on."""
         score, term = "", b""
         if cursor is not None:

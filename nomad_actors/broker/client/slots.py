@@ -106,7 +106,7 @@ class SchedulerSign:
     offset_seconds: float | None = None
     #: Why it adds nothing, and since when; '' when it does.
     holds: str = ""
-    holds_since_ms: float | None = None
+    suspended_since_ms: float | None = None
 
 
 def slot_job_id(name: str, due_ms: int) -> str:
@@ -226,13 +226,13 @@ class ScheduleBook:
         forget_before_ms: float,
         offset_seconds: float | None = None,
         holds: str = "",
-        holds_since_ms: float | None = None,
+        suspended_since_ms: float | None = None,
     ) -> None:
         """Say that a scheduler lives, at a time of Redis', and how its clock stands (see `SchedulerSign`).
 
         Those not heard of since `forget_before_ms` are forgotten.
         """
-        told = {"heard": redis_ms, "offset": offset_seconds, "holds": holds, "holdsSince": holds_since_ms}
+        told = {"heard": redis_ms, "offset": offset_seconds, "holds": holds, "holdsSince": suspended_since_ms}
         text = json.dumps({name: value for name, value in told.items() if value not in (None, "")})
         _, known = self._links.run([("HSET", self._schedulers, scheduler, text), ("HGETALL", self._schedulers)])
         signs = {name: _sign(name, said, redis_ms) for name, said in zip(known[::2], known[1::2], strict=True)}

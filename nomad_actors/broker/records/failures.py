@@ -35,7 +35,7 @@ _RUNNERS = (str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "que
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FailureGroup:
     """Failed jobs with one cause: how many are kept, how often it was seen in all, when first and last (ms)."""
 
     fingerprint: str
@@ -67,7 +67,7 @@ def pack(job_type: str, error_class: str, message: str, trace: TracebackType | N
     return hashlib.blake2b(text.encode(), digest_size=TERM_BYTES).digest() + text.encode()
 
 
-def unpack(term: bytes, stored: bytes, count: int) -> Fault:
+def unpack(term: bytes, stored: bytes, count: int) -> FailureGroup:
     """Return a fault as it is kept, with how many jobs have it now; without words where they cannot be read."""
     first, last, seen = _STORED.unpack_from(stored.ljust(_STORED.size, b"\0"))
     try:
@@ -75,7 +75,7 @@ def unpack(term: bytes, stored: bytes, count: int) -> Fault:
     except (ValueError, RecursionError):
         words = None
     told = words if isinstance(words, dict) else {"message": "what is kept of this cause cannot be read"}
-    return Fault(
+    return FailureGroup(
         term.hex(),
         str(told.get("jobType", "")),
         str(told.get("errorClass", "")),

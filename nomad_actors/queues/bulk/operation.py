@@ -22,16 +22,16 @@ ACTIONS: Mapping[str, Sequence[str]] = MappingProxyType(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class BulkRequest:
     """An action on the jobs of a queue that match a filter, at most so many per second."""
 
     action: str
-    sought: JobFilter
+    job_filter: JobFilter
     per_second: int = DEFAULT_PER_SECOND
     by: str = ""
     reason: str = ""
 
-    def checked(self) -> Wish:
+    def checked(self) -> BulkRequest:
         """Return the request with its states filled in.
 
         Raises `BadInput` if the action, a state or the rate is invalid, or if nothing selects the jobs.
@@ -44,20 +44,20 @@ class Wish:
         if not 1 <= self.per_second <= MAX_PER_SECOND:
             raise BadInput(f"perSecond {self.per_second} is unusable (accepted: 1 to {MAX_PER_SECOND})")
         possible = ACTIONS[self.action]
-        states = self.sought.states or self._default_states()
+        states = self.job_filter.states or self._default_states()
         for state in states:
             if state not in possible:
                 allowed = ", ".join(possible)
                 raise BadInput(
                     f"{self.action} does not take jobs that are {state!r:.40} (accepted: {allowed})", accepted=possible
                 )
-        return replace(self, sought=replace(self.sought, states=tuple(states)))
+        return replace(self, job_filter=replace(self.job_filter, states=tuple(states)))
 
     def _default_states(self) -> Sequence[str]:
         possible = ACTIONS[self.action]
         if self.action in (Action.RETRY, Action.PROMOTE):
             return possible[:1]
-        if self.sought.fields or self.sought.fingerprint or self.sought.outcomes:
+        if self.job_filter.fields or self.job_filter.fingerprint or self.job_filter.outcomes:
             return possible
         raise BadInput(
             f"nothing selects the jobs to {self.action}: name a status, an outcome, a field or a fingerprint "
@@ -71,7 +71,7 @@ class Operation:
 
     id: str
     queue: str
-    request: Wish
+    request: BulkRequest
     #: running, stopped (by an operator or an error; it can be resumed) or finished.
     state: str
     #: The number of jobs when it began, as far as it was known; how many were acted on since, and how many skipped.
@@ -91,7 +91,7 @@ class Operation:
 
     def shown(self) -> BulkOperation:
         """Return the form that the API and the `nomad` command show."""
-        sought = self.request.sought
+        job_filter = self.request.job_filter
         return BulkOperation.model_construct(
             id=self.id,
             queue_name=self.queue,
@@ -102,13 +102,13 @@ class Operation:
             skipped=self.skipped,
             per_second=self.request.per_second,
             filter=Meant.model_construct(
-                status=list(sought.states),
-                outcome=list(sought.outcomes),
-                job_type=sought.job_type,
-                fields=dict(sought.fields),
-                fingerprint=sought.fingerprint,
-                since=sought.since_ms,
-                until=sought.until_ms,
+                status=list(job_filter.states),
+                outcome=list(job_filter.outcomes),
+                job_type=job_filter.job_type,
+                fields=dict(job_filter.fields),
+                fingerprint=job_filter.fingerprint,
+                since=job_filter.since_ms,
+                until=job_filter.until_ms,
             ),
             by=self.request.by,
             reason=self.request.reason,
@@ -119,14 +119,14 @@ class Operation:
 
     def stored(self) -> dict[str, Any]:
         """Return the form that Redis stores."""
-        sought = self.request.sought
-        stored_filter = {name: getattr(sought, name) for name in JobFilter.__dataclass_fields__}
+        job_filter = self.request.job_filter
+        stored_filter = {name: getattr(job_filter, name) for name in JobFilter.__dataclass_fields__}
         stored_request = {
             "action": self.request.action,
             "per_second": self.request.per_second,
             "by": self.request.by,
             "reason": self.request.reason,
-            "sought": {**stored_filter, "fields": dict(sought.fields)},
+            "sought": {**stored_filter, "fields": dict(job_filter.fields)},
         }
         progress = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "request"}
         return {**progress, "wish": stored_request}
@@ -140,7 +140,7 @@ class Operation:
         stored_request = dict(record["wish"])
         stored_filter = _known(JobFilter, stored_request.pop("sought"))
         stored_filter["states"] = tuple(stored_filter["states"])
-        request = Wish(**_known(Wish, stored_request), sought=JobFilter(**stored_filter))
+        request = BulkRequest(**_known(BulkRequest, stored_request), job_filter=JobFilter(**stored_filter))
         return cls(**{**_known(cls, record), "request": request})
 
 

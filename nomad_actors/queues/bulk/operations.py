@@ -16,7 +16,7 @@ from ...logs.foreign_text import describe_error
 from ..across_queues import read_each
 from ..registry import Queues
 from ..snapshot import QueueSnapshot
-from .operation import Operation, Wish
+from .operation import BulkRequest, Operation
 
 logger = logs.get_logger("nomad_actors.queues.bulk")
 
@@ -39,36 +39,36 @@ class Operations:
     def __init__(self, queues: Queues) -> None:
         self._queues = queues
 
-    def count(self, queue: str, wish: Wish) -> tuple[int, bool]:
+    def count(self, queue: str, bulk_request: BulkRequest) -> tuple[int, bool]:
         """Return how many jobs a request selects now, and whether the number is exact.
 
         It is an upper limit, not exact, if jobs must be read one by one to know.
 
         Raises `BadInput` if the request is invalid.
         """
-        return self._queues.broker.read(self._reading_count(queue, wish.checked()))[:2]
+        return self._queues.broker.read(self._reading_count(queue, bulk_request.checked()))[:2]
 
-    def _reading_count(self, queue: str, wish: Wish) -> Steps[tuple[int, bool, QueueSnapshot]]:
+    def _reading_count(self, queue: str, bulk_request: BulkRequest) -> Steps[tuple[int, bool, QueueSnapshot]]:
         """Read what `count` returns, and the queue's state at the same instant."""
-        count, exact, snapshot = yield from self._queues.get_queue(queue).reading_count(wish.sought)
-        sought = wish.sought
+        count, exact, snapshot = yield from self._queues.get_queue(queue).reading_count(bulk_request.job_filter)
+        job_filter = bulk_request.job_filter
         if (
-            wish.action == "retry"
-            and "failed" in sought.states
-            and not (sought.fields or sought.fingerprint or sought.outcomes)
+            bulk_request.action == "retry"
+            and "failed" in job_filter.states
+            and not (job_filter.fields or job_filter.fingerprint or job_filter.outcomes)
         ):
             # Cancelled jobs are counted as failed, but are skipped, like those that lost every worker that ran them.
             return max(0, count - snapshot.cancelled), False, snapshot
         return count, exact, snapshot
 
-    def begin(self, queue: str, wish: Wish, *, owner: str = "") -> Operation:
+    def begin(self, queue: str, bulk_request: BulkRequest, *, owner: str = "") -> Operation:
         """Save a new operation. It belongs to `owner` if one is named; else any runner takes it.
 
         It leaves out jobs that enter its states from now on. Raises `BadInput` if the request is invalid.
         """
-        wish = wish.checked()
+        bulk_request = bulk_request.checked()
         book = self._book(queue)
-        readings: list[Steps[Any]] = [self._reading_count(queue, wish), book.reading()]
+        readings: list[Steps[Any]] = [self._reading_count(queue, bulk_request), book.reading()]
         counted, stored = self._queues.broker.read_together(readings)
         if isinstance(counted, WrongKeyType):
             raise counted
@@ -77,7 +77,7 @@ class Operations:
         operation = Operation(
             id=secrets.token_hex(8),
             queue=queue,
-            request=replace(wish, sought=replace(wish.sought, entered_by_ms=snapshot.now_ms)),
+            request=replace(bulk_request, job_filter=replace(bulk_request.job_filter, entered_by_ms=snapshot.now_ms)),
             state="running",
             total=total,
             created_ms=now_ms,
@@ -118,7 +118,7 @@ class Operations:
         """
         return self._change(queue, operation_id, expected="running", state="stopped")
 
-    def go_on(self, queue: str, operation_id: str, *, owner: str = "") -> Operation:
+    def resume(self, queue: str, operation_id: str, *, owner: str = "") -> Operation:
         """Resume a stopped operation where it stopped. It belongs to `owner` if one is named.
 
         Raises `OperationNotFound`, and `WrongState` if it is not stopped.

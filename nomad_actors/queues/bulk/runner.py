@@ -18,7 +18,7 @@ from dataclasses import replace
 from ... import logs
 from ...errors import NomadError, Unavailable
 from ..registry import Queues
-from .operation import Operation, Wish
+from .operation import BulkRequest, Operation
 from .operations import OWNED_MS, Operations
 
 logger = logs.get_logger("nomad_actors.queues.bulk")
@@ -152,7 +152,7 @@ class Runner:
         count = min(STEP, request.per_second)
         done, skipped, cursor = queue.act_on_page(
             request.action,
-            request.sought,
+            request.job_filter,
             limit=count,
             cursor=operation.cursor,
             reason=_reason(request),
@@ -166,7 +166,7 @@ class Runner:
         return self._owned(stepped)
 
 
-def _reason(request: Wish) -> str:
+def _reason(request: BulkRequest) -> str:
     """Return the reason to store with cancelled jobs, which includes who cancelled them."""
     if not request.by:
         return request.reason

@@ -20,7 +20,7 @@ from nomad_actors.broker.client.link import Call
 from nomad_actors.broker.worker.interrupts import guarded
 from nomad_actors.errors import BadInput, WrongState
 from nomad_actors.queues import NewJob
-from nomad_actors.queues.bulk import Operations, Runner, Wish
+from nomad_actors.queues.bulk import BulkRequest, Operations, Runner
 from nomad_actors.queues.bulk.operation import Operation
 from nomad_actors.queues.search import JobFilter
 from nomad_actors.settings import Settings
@@ -62,10 +62,10 @@ def counts(access: QueueAccess) -> dict[str, int]:
     return {name: count for name, count in access.queues.get_queue(QUEUE).counts().items() if count}
 
 
-def request(action: str, *states: str, **options: object) -> Wish:
+def request(action: str, *states: str, **options: object) -> BulkRequest:
     defaults = {"per_second": 5_000, "by": "mira"}
     filters = {name: options.pop(name) for name in ("fields", "fingerprint", "job_type") if name in options}
-    return Wish(action=action, sought=JobFilter(states=states, **filters), **{**defaults, **options})  # type: ignore[arg-type]
+    return BulkRequest(action=action, job_filter=JobFilter(states=states, **filters), **{**defaults, **options})  # type: ignore[arg-type]
 
 
 def test_an_operation_acts_on_the_jobs_that_were_counted(
@@ -109,11 +109,11 @@ def test_a_failure_group_is_retried_once_even_if_it_fails_again(
     access.queues.add_job(QUEUE, "token-refresh", data, attempts=1)
     with running(broker, queues={QUEUE}):
         wait_until(lambda: queue.counts()["failed"] == 1)
-        (group,) = queue.failures().faults
+        (group,) = queue.failures().failure_groups
         first = queue.jobs("failed")[0].finished_on_ms
         assert runner.run(operations.begin(QUEUE, request("retry", fingerprint=group.fingerprint))).done == 1
         wait_until(lambda: queue.counts()["failed"] == 1 and queue.jobs("failed")[0].finished_on_ms != first)
-    assert [group.count for group in queue.failures().faults] == [1]
+    assert [group.count for group in queue.failures().failure_groups] == [1]
 
 
 def fail(**_: object) -> None:
@@ -129,7 +129,7 @@ def test_a_job_that_lost_every_worker_is_retried_only_by_its_fingerprint(
     assert queue.get(job_id).failed_reason == "lost its worker 3 times"  # type: ignore[union-attr]
     retried = runner.run(operations.begin(QUEUE, request("retry", "failed")))
     assert (retried.done, retried.skipped) == (0, 1)
-    (group,) = queue.failures().faults
+    (group,) = queue.failures().failure_groups
     assert runner.run(operations.begin(QUEUE, request("retry", fingerprint=group.fingerprint))).done == 1
 
 
@@ -273,7 +273,7 @@ def test_an_operation_belongs_to_the_command_that_began_it(
     begun = operations.begin(QUEUE, request("remove", "waiting"), owner=runner.name)
     assert begun.owned_until_ms > access.clock.now_ms()
     operations.stop(QUEUE, begun.id)
-    resumed = operations.go_on(QUEUE, begun.id, owner=runner.name)
+    resumed = operations.resume(QUEUE, begun.id, owner=runner.name)
     assert (resumed.state, resumed.owner) == ("running", runner.name)
     assert runner.run(resumed).done == 5
 
@@ -324,7 +324,7 @@ def test_a_step_counts_even_if_the_operation_was_stopped_and_resumed_meanwhile(
     def stop_and_resume(now: Operation) -> None:
         if now.done == 100 and now.state == "running":
             operations.stop(QUEUE, now.id)
-            operations.go_on(QUEUE, now.id)
+            operations.resume(QUEUE, now.id)
 
     released = runner.run(begun, stop_and_resume)
     assert (released.state, released.done, counts(access)) == ("running", 200, {"waiting": 100})
@@ -346,10 +346,10 @@ def test_a_stopped_operation_resumes_where_it_stopped(
     assert (stopped.state, stopped.done, counts(access)) == ("stopped", 200, {"waiting": 100})
     with pytest.raises(WrongState, match="is stopped, not running"):
         operations.stop(QUEUE, begun.id)
-    ended = runner.run(operations.go_on(QUEUE, begun.id))
+    ended = runner.run(operations.resume(QUEUE, begun.id))
     assert (ended.state, ended.done, counts(access)) == ("finished", 300, {})
     with pytest.raises(WrongState, match="is finished, not stopped"):
-        operations.go_on(QUEUE, begun.id)
+        operations.resume(QUEUE, begun.id)
 
 
 def test_an_operation_keeps_to_its_rate(access: QueueAccess, operations: Operations, runner: Runner) -> None:
@@ -414,7 +414,7 @@ def vars_of(operation: Operation) -> dict[str, object]:
     ],
 )
 def test_an_invalid_request_is_refused_before_anything_is_saved(
-    operations: Operations, invalid: Wish, message: str
+    operations: Operations, invalid: BulkRequest, message: str
 ) -> None:
     with pytest.raises(BadInput, match=message):
         operations.begin(QUEUE, invalid)

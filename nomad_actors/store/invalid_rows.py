@@ -34,7 +34,7 @@ def fits(database: Database, *tables: sa.Table) -> sa.ColumnElement[bool]:
     return sa.and_(*(_fits(column) for table in tables for column in table.c))
 
 
-def misfits(database: Database) -> list[str]:
+def invalid_rows(database: Database) -> list[str]:
     """Return a text for each table with rows that do not fit, with the keys of the first few.
 
     Raises `Unavailable`.

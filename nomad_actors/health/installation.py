@@ -25,7 +25,7 @@ Sample = Mapping[str, Sequence[Job]]
 
 
 @dataclass(frozen=True)
-class Patient:
+class Installation:
     """What is examined: the parts of an application that a check may ask, and what was read of them.
 
     What is read raises `Unavailable` when Redis does not answer.
