@@ -21,7 +21,7 @@ from nomad_actors.queues.queue import CLEANABLE
 from nomad_actors.queues.search import MAX_LIMIT
 from nomad_actors.version import __version__
 
-from .. import loopback
+from ..access import loopback
 from ..access.actors import current_actor, may_change
 from ..access.forms import form_token
 from ..api.doctor import installation
