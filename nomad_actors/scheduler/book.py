@@ -233,7 +233,7 @@ class Schedules:
             by=by,
             more_missed=due.more_missed,
         )
-        claimed = self.book.claim(schedule.queue, claim, clock=self._clock.conversion().told())
+        claimed = self.book.claim(schedule.queue, claim, clock=self._clock.conversion().as_argument())
         if prepared is not None:
             for word in claimed.slots.values():
                 if word == "added":
@@ -266,7 +266,7 @@ class Schedules:
         return self.get(name)
 
     def _put(self, schedule: JobSchedule, change: Change, *, begin: str = "") -> None:
-        told = self._clock.conversion().told()
+        told = self._clock.conversion().as_argument()
         self.book.put(schedule.queue, schedule.name, change, clock=told, begin=begin)
 
     def _remove(self, state: ScheduleState) -> None:
