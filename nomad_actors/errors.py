@@ -22,14 +22,17 @@ NomadError
 │   ├── LoginInDoubt         jobs/token_keeper.py
 │   └── RefreshBusy          jobs/token_keeper.py
 ├── Unavailable              Redis or the database does not answer
+│   ├── RedisUnavailable     broker/errors.py
+│   │   └── WrongKeyType
 │   ├── UnreadableQueue      a key of a queue holds another type
+│   │   └── WrongKeyType     broker/errors.py
 │   └── Unusable             …and will not until somebody changes something; a CannotStart too
 │       └── SchemaTooNew     store/migrate.py
 ├── CannotStart              a program cannot start until somebody changes something
 │   ├── Unusable
 │   ├── KeyIsLost            store/login_keys.py
 │   ├── NoRedisProgram       processes/local_redis.py
-│   └── NoPort               admin/serve.py
+│   └── PortUnavailable      admin/serve.py
 ├── NoRedisServer            processes/local_redis.py
 │   └── NoRedisProgram
 ├── RunsAlready              processes/own_redis.py
@@ -51,7 +54,7 @@ NomadError
 ├── Refused                  admin/access/guard.py
 ├── Interrupted              commands/exits.py
 ├── LoginFailed              commands/sso_login.py
-└── StillGoing               commands/waiting.py
+└── WaitTimeout              commands/waiting.py
 
 The broker's errors have a base of their own: `nomad_actors.broker.errors`. `Defer` and `PermanentError`, by which a job
 ends itself, are there. `ProgramExit` (processes/program.py) is in no tree: it is a SystemExit, and no
