@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from admin.parts import attach
+from admin.current_app import attach
 from flask import Flask
 from flask.testing import FlaskClient
 from jinja2 import FileSystemBytecodeCache

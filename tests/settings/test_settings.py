@@ -125,7 +125,7 @@ def test_redis_is_set_by_url_or_by_parts(environ: dict[str, str], url: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("environ", "said"),
+    ("environ", "expected"),
     [
         ({"REDIS_URL": "redis://a", "REDIS_HOST": "b"}, "REDIS_URL and REDIS_HOST are both set; accepted: one or"),
         ({"REDIS_PORT": "0"}, "REDIS_PORT is '0'; accepted: a port from 1 to 65535"),
