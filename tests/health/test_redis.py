@@ -54,7 +54,7 @@ def test_a_redis_that_throws_away_and_writes_nothing(access_to: Access, server: 
     assert found["redis eviction"].severity == "problem"
     fix = found["redis eviction"].remedy
     assert fix.splitlines()[0].endswith(" CONFIG SET maxmemory-policy noeviction")
-    assert fix.splitlines()[1] == "and write into redis.conf, for its next start: maxmemory-policy noeviction"
+    assert fix.splitlines()[1] == "and add this to redis.conf for its next start: maxmemory-policy noeviction"
     assert found["redis persistence"].severity == "problem"
     assert "every job is lost" in found["redis persistence"].cause
     fix = found["redis persistence"].remedy
@@ -99,7 +99,7 @@ def test_a_redis_that_cannot_write_its_append_only_file(access_to: Access, tmp_p
     assert (broken.severity, "the last write to the append-only file failed" in broken.cause) == ("problem", True)
     # Nobody could say that he lives: to start another worker would change nothing.
     assert (shop.severity, shop.remedy) == ("problem", "")
-    assert "no live worker is heard of: Redis takes no change" in shop.cause
+    assert "no worker sends heartbeats: Redis accepts no changes" in shop.cause
 
 
 def test_snapshots_alone_are_a_warning_and_a_failed_one_a_problem(access_to: Access, server: Server) -> None:
@@ -154,7 +154,7 @@ def test_a_redis_that_is_away(access_to: Access) -> None:
     assert "s3cret" not in found["redis"].cause
     assert (found["queues"].severity, found["queues"].cause) == (
         "unknown",
-        "not looked at, since Redis cannot be used now",
+        "not checked, because Redis cannot be used now",
     )
     assert found["disk"].severity == "ok"
 
@@ -172,7 +172,7 @@ def test_a_redis_that_lets_nobody_in(access_to: Access, server: Server) -> None:
         client.config_set("requirepass", "s3cret")
     found = found_in(access_to(one.url))["redis"]
     assert (found.severity, "Authentication required" in found.cause) == ("problem", True)
-    assert "lets nobody in: Redis did not take the command: the password is missing or wrong" in found.cause
+    assert "denies access: Redis did not take the command: the password is missing or wrong" in found.cause
     assert found.remedy.startswith("correct the password: REDIS_PASSWORD")
 
 
@@ -247,7 +247,7 @@ def test_a_failed_snapshot_stops_changes_beside_an_append_only_file_too(access_t
         if client.info("persistence")["rdb_last_bgsave_status"] == "ok":
             pytest.skip("this Redis replaces a directory by its snapshot")
     found = found_in(access_to(one.url))["redis persistence"]
-    assert (found.severity, "it takes no change until one succeeds" in found.cause) == ("problem", True), found
+    assert (found.severity, "it accepts no changes until one succeeds" in found.cause) == ("problem", True), found
 
 
 LOST = "# == CRITICAL == This server is sending an error to its AOF-loading-client: '-NOPERM …' after processing 'exec'"

@@ -33,7 +33,7 @@ def test_schedulers_live_or_are_silent(access: QueueAccess) -> None:
     none = found_in(access)["schedulers"]
     assert (none.severity, none.remedy) == ("problem", "nomad run scheduler")
     hear(access, seconds_ago=300)
-    assert "the last was heard of 300 s ago" in found_in(access)["schedulers"].cause
+    assert "last heartbeat 300 s ago" in found_in(access)["schedulers"].cause
     hear(access)
     assert (found_in(access)["schedulers"].severity, found_in(access)["schedulers"].cause) == ("ok", "1 live: host:1")
 
@@ -44,12 +44,12 @@ def test_a_scheduler_tells_of_its_own_clock_and_why_it_adds_nothing(access: Queu
     assert (alone.severity, alone.remedy) == ("problem", CLOCK_FIX)
     assert alone.cause == (
         "1 live: late:1, its clock 30.2 s behind Redis'; "
-        "late:1 holds (this host's clock and Redis' differ by -30.2 s): nothing that is due is added"
+        "late:1 is suspended (this host's clock and Redis' differ by -30.2 s): due jobs are not added"
     )
     hear(access, "right:2", offset_seconds=0.01)
     beside = found_in(access)["schedulers"]
-    assert (beside.severity, "late:1 holds" in beside.cause) == ("warning", True)
-    assert "nothing that is due is added" not in beside.cause
+    assert (beside.severity, "late:1 is suspended" in beside.cause) == ("warning", True)
+    assert "due jobs are not added" not in beside.cause
     hear(access, "late:1", offset_seconds=1.5)
     off = found_in(access)["schedulers"]
     assert (off.severity, "late:1, its clock 1.5 s ahead of Redis'" in off.cause) == ("warning", True)
@@ -83,7 +83,7 @@ def test_a_job_of_a_schedule_that_has_not_started_is_overdue_unless_its_queue_is
 def test_schedules_of_the_code_that_redis_does_not_know(access: QueueAccess) -> None:
     empty = found_in(access)["schedules"]
     assert all(each.name in empty.cause for each in SCHEDULES)
-    assert (empty.severity, "unknown to Redis, which came back empty" in empty.cause) == ("problem", True)
+    assert (empty.severity, "not in Redis: it restarted empty" in empty.cause) == ("problem", True)
     Schedules(access.queues, access.clock).declare(SCHEDULES)
     assert found_in(access)["schedules"].severity == "ok"
 
@@ -108,7 +108,7 @@ def test_the_database_is_looked_at_but_never_made_or_migrated(access: QueueAcces
     with database.write() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     newer = found_in(access)["database"]
-    assert (newer.severity, "a newer release made" in newer.cause) == ("problem", True)
+    assert (newer.severity, "of a newer release" in newer.cause) == ("problem", True)
     with database.write() as connection:
         connection.execute(sa.text("DELETE FROM alembic_version"))
     older = found_in(access)["database"]
@@ -121,7 +121,7 @@ def test_a_database_file_that_is_missing_while_workers_live(
 ) -> None:
     with working():
         found = found_in(access)["database"]
-    assert (found.severity, "though workers live" in found.cause) == ("warning", True)
+    assert (found.severity, "but there are live workers" in found.cause) == ("warning", True)
     assert found.remedy.startswith("put the file back")
 
 

@@ -95,7 +95,7 @@ def test_a_queue_that_is_filled_in_bulk_is_judged_by_how_long_it_takes_to_drain(
     assert queue_issues(queues) == []
     add(queues, 1)
     (issue,) = queue_issues(queues)
-    assert issue.startswith("fetching: at the pace of the last hour its 3 waiting jobs take 3 h 0 min, longer than 2 h")
+    assert issue.startswith("fetching: at the rate of the last hour its 3 waiting jobs take 3 h 0 min, more than 2 h")
     # Filled a moment ago: the hour that the pace is taken over was idle.
     limits()
     assert queue_issues(queues) == []
@@ -107,7 +107,7 @@ def test_a_job_that_waits_too_long_is_an_issue(queues: Queues, monkeypatch: pyte
     add(queues, 1, queue="cleaning")
     time.sleep(0.005)  # a whole millisecond must pass
     (issue,) = queue_issues(queues)
-    assert issue.startswith("fetching: its oldest job has waited 0 s, longer than 0 s")
+    assert issue.startswith("fetching: its oldest job has waited for 0 s, more than 0 s")
 
 
 def test_a_job_beyond_its_time_limit_is_an_issue_and_its_neighbour_is_not(
@@ -134,7 +134,7 @@ def test_a_paused_queue_is_told_but_healthy(queues: Queues, broker: JobBroker) -
     assert health["healthy"] is True
     (issue,) = health["queues"]["issues"]
     assert issue.startswith("fetching: paused since 20")
-    assert issue.endswith(" UTC, until somebody resumes it (1001 waiting, 0 active, 0 delayed); nomad resume fetching")
+    assert issue.endswith(" UTC, until it is resumed (1001 waiting, 0 active, 0 delayed); nomad resume fetching")
 
 
 def test_a_schedule_whose_last_job_failed_is_unhealthy_while_it_is_on(queues: Queues, broker: JobBroker) -> None:
@@ -155,7 +155,7 @@ def test_a_schedule_whose_last_job_failed_is_unhealthy_while_it_is_on(queues: Qu
     assert health["healthy"] is False
     assert health["scheduledJobs"]["total"] == 2
     (issue,) = issues()
-    assert issue == f"nightly: the last run failed; nomad job {failed}; says why; to retry it: nomad retry {failed}"
+    assert issue == f"nightly: the last run failed; nomad job {failed}; shows why; to retry it: nomad retry {failed}"
     # One that is off promises nothing, and one whose job somebody removed or retried has been seen to.
     schedules.stop_job("nightly")
     assert issues() == []
@@ -177,14 +177,14 @@ def test_without_a_live_scheduler_nothing_is_healthy(
         health = healthy_once_served(queues)
     assert health["healthy"] is False
     assert health["scheduledJobs"]["issues"] == [
-        "schedulers: none lives: nothing that is due is added; nomad run scheduler"
+        "schedulers: no scheduler is live: due jobs are not added; nomad run scheduler"
     ]
 
 
 def test_schedulers_that_all_hold_are_unhealthy_and_one_beside_another_is_not(queues: Queues) -> None:
     hear_scheduler(queues, offset_seconds=-30.0, holds="this host's clock and Redis' differ by -30.0 s")
     (issue,) = job_metrics.get_job_system_health(queues=queues)["scheduledJobs"]["issues"]
-    assert "host:1 holds (this host's clock and Redis' differ by -30.0 s): nothing that is due is added" in issue
+    assert "host:1 is suspended (this host's clock and Redis' differ by -30.0 s): due jobs are not added" in issue
     book = queues.schedule_book()
     book.beat("host:2", book.redis_ms(), forget_before_ms=0)
     assert job_metrics.get_job_system_health(queues=queues)["scheduledJobs"]["issues"] == []
@@ -194,7 +194,7 @@ def test_schedules_of_the_code_that_redis_has_lost_are_unhealthy(queues: Queues)
     daily = Schedule(name="nightly", expression="@daily")
     queues.register(dataclasses.replace(job_type("cache-cleanup", "cache-cleanup"), schedules=(daily,)))
     (issue,) = job_metrics.get_job_system_health(queues=queues)["scheduledJobs"]["issues"]
-    assert issue.startswith("schedules: nightly: unknown to Redis, which came back empty")
+    assert issue.startswith("schedules: nightly: not in Redis: it restarted empty")
 
 
 def test_a_redis_that_is_full_or_nearly_is_unhealthy(
@@ -217,7 +217,8 @@ def test_a_redis_that_is_full_or_nearly_is_unhealthy(
     assert (nearly["healthy"], full["healthy"]) == (False, False)
     assert re.search(r"used \(9\d %\); when full, no job can be added", nearly["redis"]["issues"][0])
     assert full["redis"]["issues"][0] == (
-        "Redis: it is full, and takes nothing new until room is made; nomad clean QUEUE --status completed; makes room"
+        "Redis: it is full, and takes nothing new until room is made; nomad clean QUEUE --status completed; "
+        "frees memory"
     )
     # A full one still hears the workers.
     assert full["workers"]["issues"] == []
@@ -240,7 +241,7 @@ def test_a_redis_without_room_on_its_disk_is_told_instead_of_missing_workers(tmp
     assert refused.startswith("Redis: it cannot write to its disk, and takes no change until it can; ")
     assert cause.startswith("redis persistence: the last write to the append-only file failed")
     (issue,) = health["workers"]["issues"]
-    assert issue.startswith("fetching: no live worker is heard of: Redis takes no change")
+    assert issue.startswith("fetching: no worker sends heartbeats: Redis accepts no changes")
 
 
 def queue_issues(queues: Queues) -> list[str]:

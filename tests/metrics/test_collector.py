@@ -149,7 +149,7 @@ def test_a_failed_source_is_told_instead_of_zeros_and_the_rest_stays(
     assert 'nomad_characters{status="active"} 2.0' in body
     assert "nomad_queue_" not in body
     assert "good_total 1.0" in body
-    assert "not read for a scrape" in caplog.text
+    assert "a source cannot be read for a scrape" in caplog.text
 
 
 def test_a_source_that_fails_half_way_shows_no_half() -> None:

@@ -186,7 +186,7 @@ def test_a_scrape_of_another_service_on_the_same_range_of_ports_is_refused(regis
     server.close()
     assert answer.startswith(f"HTTP/1.1 {status} ")
     assert ("apples_total 3.0" in answer) == (status == 200)
-    assert status == 200 or answer.endswith("these are the metrics of: workers\n")
+    assert status == 200 or answer.endswith("this process serves the metrics of workers\n")
 
 
 def test_only_the_loopback_is_listened_on(registry):
