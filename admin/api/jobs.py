@@ -153,8 +153,8 @@ def add_job(queue: ThisQueue, body: NewJob, headers: IdempotencyHeaders) -> tupl
 def add_jobs(queue: ThisQueue, body: ManyJobs) -> tuple[AddedJobs, int]:
     """Add many jobs to a queue in one call, all or none.
 
-    200 if none of them is new. An `Idempotency-Key` is refused: to make the call repeatable, give each job a `jobId` and
-    send `once`.
+    200 if none of them is new. An `Idempotency-Key` is refused: to make the call repeatable, give each job a `jobId`
+    and send `once`.
     """
     by = current_actor().name
     for number, job in enumerate(body.jobs):

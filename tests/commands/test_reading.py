@@ -61,7 +61,7 @@ def test_workers_are_shown_with_their_running_jobs(
     working: Any,
     wait_until: Callable[..., None],
 ) -> None:
-    assert nomad("workers").stdout == "no live worker: nomad run workers\n"
+    assert nomad("workers").stdout == "no live worker; start one: nomad run workers\n"
     job_id = order(end="hang")
     with working():
         wait_until(lambda: access.queues.get_queue("shop").counts()["active"])

@@ -190,7 +190,7 @@ def test_a_job_type_that_live_workers_do_not_know_is_a_problem_and_no_brake(
     found = every["worker job types shop"]
     assert found.severity == "problem"
     assert f"did not know the job type of 2 order (live workers: {worker.name})" in found.cause
-    assert "they fail 10 minutes after that, the first at " in found.cause
+    assert "they are deferred and fail after 10 minutes, the first at " in found.cause
     assert "NOMAD_MODULES" in found.remedy
     assert every["queue shop"].severity == "ok"
     # By a worker that knows them they are put off as any other.

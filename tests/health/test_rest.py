@@ -122,7 +122,7 @@ def test_a_database_file_that_is_missing_while_workers_live(
     with working():
         found = found_in(access)["database"]
     assert (found.severity, "but there are live workers" in found.cause) == ("warning", True)
-    assert found.remedy.startswith("put the file back")
+    assert found.remedy.startswith("restore the file")
 
 
 def test_rows_that_do_not_fit_are_named_to_whoever_asks_once(access: QueueAccess) -> None:

@@ -55,7 +55,7 @@ def test_a_time_that_is_none_is_refused(duration_ms: float) -> None:
 
 def test_names_beyond_the_bound_share_one(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(work_metrics, "_names", {f"name-{i}" for i in range(work_metrics.MAX_NAMES - 1)})
-    work_metrics._one_too_many.clear()
+    work_metrics._limit_logged.clear()
     for name in ("the-last", "too-many", "too-many-more"):
         job_metrics.record_job_metric(name, 1, True)
     assert counted("the-last", "completed") == 1

@@ -45,7 +45,7 @@ def test_check_names_each_file_that_was_changed_lost_or_added(tmp_path: Path, ru
     (tmp_path / "dashboards" / "old.json").write_text("{}")
     assert run("--out", tmp_path, "--check") == 1
     found = "alerts/failures.yml, alerts/mine.yml, alerts/queues.yml, dashboards/nomad-queue.json, dashboards/old.json"
-    assert f"not as `make monitoring` writes them: {found}\n" in capsys.readouterr().err
+    assert f"out of date, run `make monitoring`: {found}\n" in capsys.readouterr().err
     assert run("--out", tmp_path) == 0
     assert run("--out", tmp_path, "--check") == 0
 
