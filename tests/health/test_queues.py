@@ -1,4 +1,4 @@
-"""Queues that do not move, each with the first reason that explains it; and jobs that nobody can run."""
+"""Queues that are not moving, each with the first reason that applies, and jobs that no worker can run."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def test_without_a_worker_nothing_moves(access: QueueAccess) -> None:
     assert set(found.subjects) == set(queues)
 
 
-def test_queues_without_a_worker_are_told_apart_from_those_with_one(access: QueueAccess, working: Working) -> None:
+def test_queues_with_and_without_a_worker(access: QueueAccess, working: Working) -> None:
     with working():
         found = [each for each in report_of(access).findings if each.name.startswith("workers")]
     assert {each.subject for each in found} == set(access.queues.names()) - {"shop"}
     assert {each.cause for each in found} == {"no live worker serves it (0 waiting, 0 active, 0 delayed)"}
 
 
-def test_what_keeps_workers_from_starting_comes_before_the_command_that_starts_them(access: QueueAccess) -> None:
+def test_the_cause_that_keeps_workers_from_starting_comes_before_the_command(access: QueueAccess) -> None:
     database = Database(access.settings.database_url)
     database.migrate()
     with database.write() as connection:
@@ -109,7 +109,7 @@ def test_a_pause_is_reported_rather_than_busy_threads(
         assert shop_of(access).remedy == "nomad resume --esi"
 
 
-def test_a_limit_over_all_hosts_that_is_reached(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
+def test_a_reached_limit_on_all_hosts(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
     queue = access.queues.get_queue("shop")
     access.queues.declare("shop", concurrency=5)
     with working():
@@ -125,7 +125,7 @@ def test_a_limit_over_all_hosts_that_is_reached(access: QueueAccess, working: Wo
         assert "its limit of 1 job at a time on all hosts, set by an operator, is reached" in found.cause
 
 
-def test_a_limit_of_starts_that_is_reached(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
+def test_a_reached_limit_of_starts(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
     queue = access.queues.get_queue("shop")
     with working():
         queue.set_limits(Limits(starts=1, period_ms=60_000))
@@ -139,14 +139,14 @@ def test_a_limit_of_starts_that_is_reached(access: QueueAccess, working: Working
     assert "its limit of 1 starts in 60 s is reached until 20" in still.cause
 
 
-def test_workers_tell_their_release(access: QueueAccess, working: Working) -> None:
+def test_workers_report_their_release(access: QueueAccess, working: Working) -> None:
     with working():
         (worker,) = access.queues.get_queue("shop").snapshot().workers
         assert worker.name.endswith(f"@{__version__}")
         assert found_in(access)["releases"].severity == "ok"
 
 
-def test_jobs_that_defer_themselves_tell_of_a_brake(
+def test_jobs_that_defer_themselves_indicate_a_brake(
     access: QueueAccess, working: Working, wait_until: WaitUntil
 ) -> None:
     queue = access.queues.get_queue("shop")
@@ -169,7 +169,7 @@ def test_a_delayed_job_that_is_due_and_does_not_start_is_work_too(
         wait_until(lambda: queue.counts()["active"])
         add(access, delay=1)
         found = shop_of(access)
-        # With its one place taken the worker does not ask for what is due.
+        # While its only thread is busy, the worker does not fetch due jobs.
         assert (queue.counts()["waiting"], queue.counts()["delayed"]) == (0, 1)
     assert (found.severity, "all 1 threads are busy" in found.cause) == ("warning", True)
 
@@ -198,7 +198,7 @@ def test_a_job_type_that_live_workers_do_not_know_is_a_problem_and_no_brake(
     assert job.unknown_since_ms is not None
 
 
-def test_a_job_that_defers_itself_is_known_however_it_began(
+def test_a_job_that_defers_itself_is_recognised_however_it_started(
     access: QueueAccess, redis_url: str, working: Working, wait_until: WaitUntil
 ) -> None:
     queue = access.queues.get_queue("shop")
@@ -232,7 +232,7 @@ def test_a_brake_is_reported_besides_jobs_of_an_unknown_type(
     assert held_back(queue.jobs("delayed")) == "ESI is down"
 
 
-def test_what_health_calls_unhealthy_the_doctor_names_too(
+def test_the_doctor_reports_what_health_calls_unhealthy(
     access: QueueAccess, working: Working, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert found_in(access)["health"].severity == "ok"
@@ -266,7 +266,7 @@ def test_a_queue_that_is_not_moving_for_no_known_reason_is_a_problem(
     assert "for no known reason" in found.cause
 
 
-def test_jobs_of_a_type_that_nobody_knows(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
+def test_jobs_of_an_unknown_type(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
     add(access)
     assert found_in(access)["job types"].severity == "ok"
     access.broker.enqueue(Message("shop", "gone-type", (), {}, {}))
@@ -284,7 +284,7 @@ def test_jobs_of_a_type_that_nobody_knows(access: QueueAccess, working: Working,
     assert both.remedy.startswith("nomad jobs shop --status paused,delayed\n")
 
 
-def test_only_failed_jobs_of_a_type_that_nobody_knows_are_a_warning(
+def test_only_failed_jobs_of_an_unknown_type_are_a_warning(
     access: QueueAccess, redis_url: str, wait_until: WaitUntil
 ) -> None:
     newer = JobBroker(url=redis_url)
