@@ -64,4 +64,4 @@ def test_names_beyond_the_limit_share_one_name(
     assert counted("too-many", "completed") is None
     assert counted("other", "completed") == 2
     # Once a process: jobs may be many.
-    assert caplog.text.count("from this one on they count as other") == 1
+    assert caplog.text.count("all further names are counted as `other`") == 1
