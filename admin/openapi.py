@@ -105,7 +105,7 @@ class _Schemas:
         # A dict, not a set: the document must be the same in every process.
         models: dict[_ModelAndMode, None] = {(Problem, "serialization"): None}
         for endpoint in endpoints:
-            responses = (each for each in endpoint.answers.values() if not isinstance(each, Text))
+            responses = (each for each in endpoint.responses.values() if not isinstance(each, Text))
             models |= {(response, "serialization"): None for response in responses}
             models |= {(model, "validation"): None for model in (endpoint.query, endpoint.body) if model}
         models |= {(job_type.payload, "validation"): None for job_type in job_types.values()}
@@ -222,7 +222,7 @@ def _headers(endpoint: Endpoint) -> Iterator[Schema]:
 
 def _responses(method: str, endpoint: Endpoint, schemas: _Schemas) -> Schema:
     responses: dict[int, Schema] = {}
-    for status, model in endpoint.answers.items():
+    for status, model in endpoint.responses.items():
         if isinstance(model, Text):
             content: Schema = {content_type: {"schema": {"type": "string"}} for content_type in model.content_types}
             responses[status] = {"description": HTTPStatus(status).phrase, "content": content}

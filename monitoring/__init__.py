@@ -1,1 +1,1 @@
-"""Writes what watches the system from outside, from one table of thresholds: dashboards, rules and alerts."""
+"""Generates Grafana's dashboards and Prometheus' rules and alerts from one table of thresholds."""

@@ -15,16 +15,16 @@ def main() -> int:
     """Write or check the files, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m monitoring", description=__doc__)
     parser.add_argument(
-        "--factor", type=_factor, default=1.0, help="multiplies every time: 0.0167 makes an hour a minute"
+        "--factor", type=_factor, default=1.0, help="multiply every duration: 0.0167 turns an hour into a minute"
     )
     parser.add_argument(
         "--runbook",
         type=_address,
         metavar="ADDRESS",
-        help=f"where alerts link to, as https://wiki.example.org/runbook ({RUNBOOK}, the file of a checkout)",
+        help=f"the address that alerts link to, such as https://wiki.example.org/runbook (default: {RUNBOOK})",
     )
-    parser.add_argument("--out", type=Path, default=COMMITTED, help="the directory to write into (grafana)")
-    parser.add_argument("--check", action="store_true", help="write nothing; end with 1 when a file is not up to date")
+    parser.add_argument("--out", type=Path, default=COMMITTED, help="the directory to write to (default: grafana)")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is out of date")
     arguments = parser.parse_args()
     files = texts(factor=arguments.factor, runbook=arguments.runbook or RUNBOOK)
     if not arguments.check:
@@ -32,7 +32,7 @@ def main() -> int:
         return 0
     stale = differing(arguments.out, files)
     if stale:
-        print(f"not as `make monitoring` writes them: {', '.join(map(str, stale))}", file=sys.stderr)
+        print(f"out of date, run `make monitoring`: {', '.join(map(str, stale))}", file=sys.stderr)
     return 1 if stale else 0
 
 

@@ -1,4 +1,4 @@
-"""What is generated, as the files that are in review and that Grafana and Prometheus read."""
+"""The generated files, which are committed and which Grafana and Prometheus read."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from .alerts.rule import RUNBOOK
 from .dashboards import files as dashboards
 
 COMMITTED = Path(__file__).resolve().parents[1] / "grafana"
-#: Text by the file's path within that directory.
+#: The text of each file by its path in that directory.
 Files = dict[Path, str]
 _GENERATED = ("alerts/*.yml", "dashboards/*.json")
 
 
 def texts(*, factor: float = 1.0, runbook: str = RUNBOOK) -> Files:
-    """Return every file; in fast motion with a `factor` below 1. Raises `ValueError` for one that is not above 0."""
+    """Return every file; a `factor` below 1 shortens all durations. Raises `ValueError` if it is not above 0."""
     found = {Path("alerts") / name: text for name, text in alerts.texts(factor=factor, runbook=runbook).items()}
-    shown = dashboards.texts(thresholds.table(factor))
-    return found | {Path("dashboards") / name: text for name, text in shown.items()}
+    dashboard_texts = dashboards.texts(thresholds.table(factor))
+    return found | {Path("dashboards") / name: text for name, text in dashboard_texts.items()}
 
 
 def write(directory: Path, files: Files) -> None:
-    """Write the files, and remove generated ones that are not among them."""
-    for path in _there(directory) - files.keys():
+    """Write the files, and remove generated files that are not among them."""
+    for path in _existing(directory) - files.keys():
         (directory / path).unlink()
     for path, text in files.items():
         (directory / path).parent.mkdir(parents=True, exist_ok=True)
@@ -33,10 +33,10 @@ def write(directory: Path, files: Files) -> None:
 
 
 def differing(directory: Path, files: Files) -> list[Path]:
-    """Return the files that are missing, too many, or not as they would be written."""
-    there = {path: (directory / path).read_text(encoding="utf-8") for path in _there(directory)}
-    return sorted(path for path in there.keys() | files.keys() if there.get(path) != files.get(path))
+    """Return the files that are missing, extra or out of date."""
+    existing = {path: (directory / path).read_text(encoding="utf-8") for path in _existing(directory)}
+    return sorted(path for path in existing.keys() | files.keys() if existing.get(path) != files.get(path))
 
 
-def _there(directory: Path) -> set[Path]:
+def _existing(directory: Path) -> set[Path]:
     return {path.relative_to(directory) for pattern in _GENERATED for path in directory.glob(pattern)}

@@ -1,1 +1,1 @@
-"""The JSON API under /admin/jobs: thin views, one module a kind of question."""
+"""The JSON API under /admin/jobs: thin views, one module per topic."""

@@ -1,4 +1,4 @@
-"""What an operator does to jobs and queues; answers 200 with what was done."""
+"""Operators' actions on jobs and queues; a response 200 describes what was done."""
 
 from __future__ import annotations
 
@@ -23,29 +23,34 @@ MAX_CLEAN_LIMIT = 100_000
 _CLEANABLE = {"type": "string", "enum": sorted(str(name) for name in CLEANABLE)}
 
 
-class Cancelling(Body):
-    """Why a job is cancelled."""
+class CancelBody(Body):
+    """The reason of a cancellation."""
 
     reason: str = Field(
-        default="", max_length=MAX_REASON_CHARS, description="what the job's page will say; else who cancelled it"
+        default="", max_length=MAX_REASON_CHARS, description="shown on the job's page; by default who cancelled it"
     )
 
 
-class Cleaning(Body):
-    """Which jobs are removed; the defaults are the original's example."""
+class CleanBody(Body):
+    """Which jobs are removed; the defaults are those of the original system's example."""
 
     grace: int = Field(
-        default=3_600_000, ge=0, le=MAX_GRACE_MS, description="ms since they ended, else were enqueued, at least"
+        default=3_600_000,
+        ge=0,
+        le=MAX_GRACE_MS,
+        description="minimum ms since they ended or, if they have not ended, were enqueued",
     )
-    # Its words are checked by the queue, which names the nearest.
+    # The queue checks the value and suggests the closest one.
     status: Annotated[str, WithJsonSchema(_CLEANABLE)] = "completed"
-    limit: int = Field(default=1000, ge=1, le=MAX_CLEAN_LIMIT, description="jobs to remove at most, oldest first")
+    limit: int = Field(
+        default=1000, ge=1, le=MAX_CLEAN_LIMIT, description="maximum number of jobs to remove, oldest first"
+    )
 
 
 @api.post("/jobs/<job:job_id>/retry")
 @declared(Done, problems=(409, 503))
 def retry(queue: ThisQueue, job_id: JobId) -> Done:
-    """Put a failed or completed job back to waiting, its attempts afresh."""
+    """Put a failed or completed job back to waiting, with its attempts reset."""
     status = queue.retry(job_id)
     return Done(success=True, queue_name=queue.name, job_id=job_id, status=status)
 
@@ -53,15 +58,15 @@ def retry(queue: ThisQueue, job_id: JobId) -> Done:
 @api.post("/jobs/<job:job_id>/promote")
 @declared(Done, problems=(409, 503))
 def promote(queue: ThisQueue, job_id: JobId) -> Done:
-    """Put a delayed job to waiting now."""
+    """Make a delayed job waiting now."""
     queue.promote(job_id)
     return Done(success=True, queue_name=queue.name, job_id=job_id, status="waiting")
 
 
 @api.post("/jobs/<job:job_id>/cancel")
 @declared(Done, problems=(409, 503))
-def cancel(queue: ThisQueue, job_id: JobId, body: Cancelling) -> Done:
-    """End a job as cancelled: at once when it waits or is delayed, as soon as it can be interrupted when it runs."""
+def cancel(queue: ThisQueue, job_id: JobId, body: CancelBody) -> Done:
+    """Cancel a job: at once if it is waiting or delayed, as soon as it can be interrupted if it is running."""
     status = queue.cancel(job_id, body.reason or f"cancelled by {current_actor().name}")
     return Done(success=True, queue_name=queue.name, job_id=job_id, status=status)
 
@@ -69,14 +74,14 @@ def cancel(queue: ThisQueue, job_id: JobId, body: Cancelling) -> Done:
 @api.delete("/jobs/<job:job_id>")
 @declared(Done, problems=(409, 503))
 def remove(queue: ThisQueue, job_id: JobId) -> Done:
-    """Remove a job that does not run."""
+    """Remove a job that is not running."""
     queue.remove(job_id)
     return Done(success=True, queue_name=queue.name, job_id=job_id, removed=1)
 
 
 @api.post("/clean")
 @declared(Done)
-def clean(queue: ThisQueue, body: Cleaning) -> Done:
-    """Remove jobs that ended (else were enqueued) more than `grace` ms ago, oldest first, at most `limit`."""
+def clean(queue: ThisQueue, body: CleanBody) -> Done:
+    """Remove at most `limit` jobs that ended (or were enqueued) more than `grace` ms ago, oldest first."""
     removed = queue.clean(body.grace, body.status, body.limit)
     return Done(success=True, queue_name=queue.name, status=body.status, removed=len(removed))

@@ -1,4 +1,4 @@
-"""The audit log: what was changed through the admin, by whom, and what was refused."""
+"""The audit log: changes made through the admin, by whom, and refused requests."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ api = Blueprint("audit", __name__, url_prefix="/admin/jobs")
 @api.get("/audit")
 @declared(AuditPage)
 def audit(query: AuditQuery) -> dict[str, Any]:
-    """List changes and refusals, newest first: of one actor, queue, job or endpoint, between two instants."""
+    """List changes and refusals, newest first, optionally of one actor, queue, job or endpoint, or a time range."""
     entries, cursor = read_audit_page(query)
     return {"entries": entries, "nextCursor": None if cursor is None else str(cursor)}

@@ -1,4 +1,4 @@
-"""One action on many jobs: counted, begun, looked at, stopped, gone on with."""
+"""Bulk operations: one action on many jobs. Count, start, show, stop and resume them."""
 
 from __future__ import annotations
 
@@ -31,40 +31,40 @@ _OUTCOME = {"type": "string", "enum": list(OUTCOMES)}
 _STATE = {"type": "string", "enum": sorted(map(str, STATE_NAMES))}
 
 
-class Meant(Input):
-    """Which jobs are meant; what is left out is not asked about."""
+class BulkFilter(Input):
+    """Which jobs to select; a condition that is left out selects all."""
 
-    # Its words are checked by the queue, which names the nearest.
+    # The queue checks the values and suggests the closest one.
     status: list[Annotated[str, WithJsonSchema(_STATE)]] = Field(default_factory=list)
-    # So are these.
+    # Also checked by the queue.
     outcome: list[Annotated[str, WithJsonSchema(_OUTCOME)]] = Field(default_factory=list, description="how they ended")
     job_type: str | None = Field(default=None)
     fields: dict[str, Annotated[str, Field(max_length=MAX_VALUE_CHARS)]] = Field(
-        default_factory=dict, max_length=MAX_FIELDS, description="values of indexed fields; all must fit"
+        default_factory=dict, max_length=MAX_FIELDS, description="values of indexed fields; all must match"
     )
-    fingerprint: str | None = Field(default=None, description="failed for this reason")
-    since: int | None = Field(default=None, ge=0, le=MAX_INSTANT_MS, description="ended, due or added then or later")
-    until: int | None = Field(default=None, ge=0, le=MAX_INSTANT_MS, description="then or before")
+    fingerprint: str | None = Field(default=None, description="jobs that failed for this reason")
+    since: int | None = Field(
+        default=None, ge=0, le=MAX_INSTANT_MS, description="ended, due or added at or after this time"
+    )
+    until: int | None = Field(default=None, ge=0, le=MAX_INSTANT_MS, description="at or before this time")
 
 
-class Wanted(Body):
-    """What is to be done to which jobs."""
+class BulkBody(Body):
+    """An action and the jobs that it applies to."""
 
     action: Annotated[str, WithJsonSchema(_ACTION)]
-    filter: Meant = Field(default_factory=Meant)
-    per_second: int = Field(default=200, ge=1, le=MAX_PER_SECOND, description="jobs a second, at most")
-    reason: str = Field(
-        default="", max_length=MAX_REASON_CHARS, description="why; it is kept with jobs that are cancelled"
-    )
-    dry_run: bool = Field(default=True, description="only count; false begins")
+    filter: BulkFilter = Field(default_factory=BulkFilter)
+    per_second: int = Field(default=200, ge=1, le=MAX_PER_SECOND, description="maximum jobs per second")
+    reason: str = Field(default="", max_length=MAX_REASON_CHARS, description="the reason; cancelled jobs keep it")
+    dry_run: bool = Field(default=True, description="only count the jobs; false starts the operation")
 
 
 @api.post("/queues/<queue>/bulk")
 @declared({200: BulkCount, 202: BulkOperation})
-def begin(queue: ThisQueue, body: Wanted) -> tuple[BulkCount | BulkOperation, int]:
-    """Count the jobs that an action is meant for; with `dryRun` false begin it.
+def begin(queue: ThisQueue, body: BulkBody) -> tuple[BulkCount | BulkOperation, int]:
+    """Count the jobs that an action applies to; if `dryRun` is false, start it.
 
-    It is done in steps by the admin, and goes on after a crash; jobs that come into its states later are not meant.
+    The admin runs it in steps and continues after a crash. Jobs that enter the selected states later are not affected.
     """
     operations = Operations(all_queues())
     bulk_request = _bulk_request(body)
@@ -82,7 +82,7 @@ def begin(queue: ThisQueue, body: Wanted) -> tuple[BulkCount | BulkOperation, in
 def list_all() -> BulkList:
     """List the bulk operations of all queues, the newest first.
 
-    Fifty that are finished are kept of each queue, and fifty that are stopped.
+    Each queue keeps fifty finished and fifty stopped operations.
     """
     return BulkList(operations=[operation.shown() for operation in Operations(all_queues()).all()])
 
@@ -90,36 +90,36 @@ def list_all() -> BulkList:
 @api.get("/queues/<queue>/bulk/<operation>")
 @declared(BulkOperation)
 def show(queue: ThisQueue, operation: OperationId) -> BulkOperation:
-    """Show how far a bulk operation is."""
+    """Show the progress of a bulk operation."""
     return Operations(all_queues()).get(queue.name, operation).shown()
 
 
 @api.post("/queues/<queue>/bulk/<operation>/stop")
 @declared(BulkOperation, problems=(409, 503))
 def stop(queue: ThisQueue, operation: OperationId) -> BulkOperation:
-    """Stop a bulk operation after the step at hand; what it did stays done."""
+    """Stop a bulk operation after the current step; what it has done stays."""
     return Operations(all_queues()).stop(queue.name, operation).shown()
 
 
 @api.post("/queues/<queue>/bulk/<operation>/resume")
 @declared(BulkOperation, problems=(409, 503))
 def resume(queue: ThisQueue, operation: OperationId) -> BulkOperation:
-    """Let a stopped bulk operation go on where it stopped."""
+    """Resume a stopped bulk operation where it stopped."""
     return Operations(all_queues()).resume(queue.name, operation).shown()
 
 
-def _bulk_request(body: Wanted) -> BulkRequest:
-    meant = body.filter
+def _bulk_request(body: BulkBody) -> BulkRequest:
+    selected = body.filter
     return BulkRequest(
         action=body.action,
         job_filter=JobFilter(
-            states=tuple(dict.fromkeys(meant.status)),
-            outcomes=tuple(dict.fromkeys(meant.outcome)),
-            job_type=meant.job_type,
-            fields=meant.fields,
-            fingerprint=meant.fingerprint,
-            since_ms=meant.since,
-            until_ms=meant.until,
+            states=tuple(dict.fromkeys(selected.status)),
+            outcomes=tuple(dict.fromkeys(selected.outcome)),
+            job_type=selected.job_type,
+            fields=selected.fields,
+            fingerprint=selected.fingerprint,
+            since_ms=selected.since,
+            until_ms=selected.until,
         ),
         per_second=body.per_second,
         by=current_actor().name,

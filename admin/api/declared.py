@@ -1,7 +1,7 @@
-"""How an endpoint is declared: once, beside its view, for the reading of requests and for the document alike.
+"""Declares an endpoint once, next to its view; requests are read and the document is written from the declaration.
 
-A view's signature says what it takes: a parameter of its path (annotated with `InPath`), `query` (a `Query`), `body`
-(a `Body`) and `headers` (`Headers`). What is not declared cannot reach the view; what is sent beside it is refused.
+A view's signature declares its input: parameters of its path (annotated with `InPath`), `query` (a `Query`), `body`
+(a `Body`) and `headers` (`Headers`). Input that is not declared does not reach the view and is refused.
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ from ..sizes import MAX_BODY_BYTES
 
 @dataclass(frozen=True)
 class Text:
-    """An answer that is not JSON: the content types that it may have."""
+    """A response that is not JSON, with its possible content types."""
 
     content_types: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class InPath:
-    """A parameter of the path; `find` makes of its text what the view gets, and raises what makes the answer 404."""
+    """A parameter of the path; `find` turns its text into the view's argument, and raises if the response is 404."""
 
     description: str
     find: Callable[[str], object] = str
-    #: The texts that exist, where they are known before anybody asks.
+    #: The existing values, if they are known in advance.
     choices: Callable[[Queues], Sequence[str]] | None = None
 
 
-#: Found before anything else is read: an unknown queue is 404, whatever is sent to it.
+#: Looked up before anything else is read: an unknown queue is 404, whatever the rest of the request.
 ThisQueue = Annotated[Queue, InPath("a queue's name", lambda name: all_queues().get_queue(name), Queues.names)]
-JobId = Annotated[str, InPath("a job's id; a slash in it is written %2F")]
+JobId = Annotated[str, InPath("a job's id; write a slash in it as %2F")]
 ScheduleName = Annotated[str, InPath("a schedule's name")]
 
-Answers = type[BaseModel] | Mapping[int, type[BaseModel] | Text]
+Responses = type[BaseModel] | Mapping[int, type[BaseModel] | Text]
 
 
 class Endpoint:
-    """A view with what it takes and answers; called by Flask with the texts of the path."""
+    """A view with its input and responses; Flask calls it with the texts of the path."""
 
     def __init__(
         self,
         view: Callable[..., Any],
-        answers: Answers,
+        responses: Responses,
         *,
         problems: tuple[int, ...],
         lenient: bool,
@@ -68,15 +68,15 @@ class Endpoint:
         hints = get_type_hints(view, include_extras=True)
         hints.pop("return", None)
         self.view = view
-        self.answers = answers if isinstance(answers, Mapping) else {200: answers}
+        self.responses = responses if isinstance(responses, Mapping) else {200: responses}
         self.own_problems = problems
-        #: Takes any query parameter, and does not look at it.
+        #: Ignores query parameters.
         self.lenient = lenient
-        #: Answers callers without a token too.
+        #: Needs no token.
         self.is_open = is_open
-        #: A larger body is refused by its length, before any of it is read into memory.
+        #: A larger body is refused by its length, before it is read into memory.
         self.max_body_bytes = max_body_bytes
-        #: Headers that callers may take for heeded here, and what there is instead.
+        #: Headers that callers may expect to work here, and what to use instead.
         self.instead_of = instead_of
         self.query: type[Query] | None = hints.pop("query", None)
         self.body: type[Body] | None = hints.pop("body", None)
@@ -84,26 +84,26 @@ class Endpoint:
         self.path = {name: _in_path(view, name, hint) for name, hint in hints.items()}
 
     def __call__(self, **texts: str) -> Any:
-        """Read the request and answer it.
+        """Read the request and return the view's response.
 
-        Raises `BadInput`, and what the path's parameters raise.
+        Raises `BadInput`, and the errors of the path's parameters.
         """
-        given = {name: self.path[name].find(text) for name, text in texts.items()}
+        arguments = {name: self.path[name].find(text) for name, text in texts.items()}
         for name, instead in self.instead_of.items():
             if name in request.headers:
-                raise BadInput(f"header {name} is not heeded here (accepted: {instead})", accepted=[instead])
+                raise BadInput(f"header {name} is not supported here (accepted: {instead})", accepted=[instead])
         if not self.lenient:
             query = read_query(request, self.query or NoQuery)
-            given |= {"query": query} if self.query else {}
+            arguments |= {"query": query} if self.query else {}
         if request.method not in ("GET", "HEAD"):
             body = read_body(request, self.body or NoBody)
-            given |= {"body": body} if self.body else {}
+            arguments |= {"body": body} if self.body else {}
         if self.headers:
-            given["headers"] = read_headers(request, self.headers)
-        return _with_json(self.view(**given))
+            arguments["headers"] = read_headers(request, self.headers)
+        return _with_json(self.view(**arguments))
 
     def problems(self, method: str) -> list[int]:
-        """Return the statuses of the problems that it may answer, sorted."""
+        """Return the statuses of its possible problem responses, sorted."""
         statuses = {*self.own_problems, HTTPStatus.FORBIDDEN}
         if not self.is_open:
             statuses |= {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS}
@@ -112,7 +112,7 @@ class Endpoint:
         if self.path:
             statuses.add(HTTPStatus.NOT_FOUND)
         if method != "GET":
-            # Its body is read whole, and it is written to the audit log first, which may be away.
+            # The body is read, and the request is first written to the audit log, whose database may be down.
             statuses |= {
                 HTTPStatus.BAD_REQUEST,
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -122,7 +122,7 @@ class Endpoint:
 
 
 def declared(
-    answers: Answers,
+    responses: Responses,
     *,
     problems: tuple[int, ...] = (503,),
     lenient: bool = False,
@@ -130,15 +130,15 @@ def declared(
     max_body_bytes: int = MAX_BODY_BYTES,
     instead_of: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[[Callable[..., Any]], Endpoint]:
-    """Declare a view an endpoint: what it answers (200, or by status) and which problems of its own it has.
+    """Declare a view as an endpoint, with its responses (of 200, or by status) and its own problems.
 
-    What follows from the rest is added: 403 everywhere, 401 and 429 where a token is asked for, 404 with a parameter in
-    the path, 400, 413 and 503 with a change, 422 unless it is `lenient` with query parameters. `is_open` asks for no
-    token. `instead_of` refuses headers, each with what there is in its place.
+    Others are added: 403 everywhere, 401 and 429 if a token is needed, 404 with a parameter in the path, 400, 413 and
+    503 for changes, 422 unless it is `lenient` about query parameters. `is_open` means that no token is needed.
+    `instead_of` maps refused headers to what to use instead.
     """
     return functools.partial(
         Endpoint,
-        answers=answers,
+        responses=responses,
         problems=problems,
         lenient=lenient,
         is_open=is_open,
@@ -147,11 +147,10 @@ def declared(
     )
 
 
-def _with_json(answer: Any) -> Any:
-    """Return a view's answer with the model in it, alone or beside a status, as JSON."""
-    if isinstance(answer, tuple):
-        return _with_json(answer[0]), *answer[1:]
-    return answer.as_json() if isinstance(answer, ResponseModel) else answer
+def _with_json(response: Any) -> Any:
+    if isinstance(response, tuple):
+        return _with_json(response[0]), *response[1:]
+    return response.as_json() if isinstance(response, ResponseModel) else response
 
 
 def _in_path(view: Callable[..., Any], name: str, hint: object) -> InPath:
@@ -159,4 +158,6 @@ def _in_path(view: Callable[..., Any], name: str, hint: object) -> InPath:
         for mark in get_args(hint)[1:]:
             if isinstance(mark, InPath):
                 return mark
-    raise TypeError(f"{view.__name__} takes {name!r}, which is no query, no body and not annotated with InPath")
+    raise TypeError(
+        f"{view.__name__} takes {name!r}, which is not a query, a body or headers and not annotated with InPath"
+    )

@@ -1,4 +1,4 @@
-"""What is wrong with the installation, and what mends it."""
+"""The doctor's report: problems of the installation, with their remedies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ api = Blueprint("doctor", __name__, url_prefix="/admin")
 
 
 def installation(window_seconds: int = DAY_SECONDS) -> Installation:
-    """Return the application as what is examined, with the statistics of `window_seconds`."""
+    """Return the application for the checks, with the statistics of `window_seconds`."""
     app = application()
     database = app.store.database
     return Installation(
@@ -26,8 +26,8 @@ def installation(window_seconds: int = DAY_SECONDS) -> Installation:
 @api.get("/doctor")
 @declared({200: DoctorReport, 503: DoctorReport}, problems=())
 def doctor() -> Response:
-    """Make every check: 200 when none found a problem, else 503 with the same body."""
+    """Run every check: 200 if none found a problem, else 503 with the same body."""
     report = examine(installation())
-    answer = jsonify(report.as_json())
-    answer.status_code = 200 if report.healthy else 503
-    return answer
+    response = jsonify(report.as_json())
+    response.status_code = 200 if report.healthy else 503
+    return response

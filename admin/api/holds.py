@@ -1,4 +1,4 @@
-"""What keeps jobs from starting or from being added: pauses, the switch of all that talks to ESI, limits."""
+"""Pauses of one queue and of all ESI queues, and the queues' limits."""
 
 from __future__ import annotations
 
@@ -23,30 +23,33 @@ from .models.actions import Done, EsiSwitch
 api = Blueprint("holds", __name__, url_prefix="/admin/jobs")
 
 
-class Pausing(Body):
-    """Why, and for how long."""
+class PauseBody(Body):
+    """The reason and the duration of a pause."""
 
-    reason: str = Field(default="", max_length=MAX_REASON_CHARS, description="shown wherever the pause is")
+    reason: str = Field(default="", max_length=MAX_REASON_CHARS, description="shown with the pause")
     for_ms: int | None = Field(
-        default=None, ge=1, le=MAX_PAUSE_MS, description="it resumes by itself then; else when it is resumed"
+        default=None,
+        ge=1,
+        le=MAX_PAUSE_MS,
+        description="it ends by itself after this time; by default it ends when it is resumed",
     )
 
 
 class NewLimits(Body):
-    """All of a queue's limits; null lifts one."""
+    """All limits of a queue; null removes one."""
 
-    concurrency: int | None = Field(ge=1, le=MAX_AT_A_TIME, description="jobs at a time over all hosts")
-    starts: int | None = Field(ge=1, le=MAX_STARTS, description="jobs that start in a period; goes with `periodMs`")
+    concurrency: int | None = Field(ge=1, le=MAX_AT_A_TIME, description="jobs that run at the same time on all hosts")
+    starts: int | None = Field(ge=1, le=MAX_STARTS, description="jobs that start per period; requires `periodMs`")
     period_ms: int | None = Field(ge=1, le=MAX_PAUSE_MS)
     max_length: int | None = Field(
-        ge=1, le=MAX_LENGTH, description="how many may be waiting or delayed before more are refused"
+        ge=1, le=MAX_LENGTH, description="maximum waiting and delayed jobs; more are refused"
     )
 
 
 @api.post("/queues/<queue>/pause")
 @declared(Done)
-def pause(queue: ThisQueue, body: Pausing) -> Done:
-    """Let no job of the queue start until it is resumed, or for some time; running ones finish."""
+def pause(queue: ThisQueue, body: PauseBody) -> Done:
+    """Pause a queue until it is resumed, or for some time: no job starts; running jobs finish."""
     queue.pause(reason=body.reason, by=current_actor().name, for_ms=body.for_ms)
     return Done(success=True, queue_name=queue.name, status="paused")
 
@@ -54,7 +57,7 @@ def pause(queue: ThisQueue, body: Pausing) -> Done:
 @api.post("/queues/<queue>/resume")
 @declared(Done)
 def resume(queue: ThisQueue) -> Done:
-    """Let jobs start again, unless all that talks to ESI is paused."""
+    """Resume a queue; it stays paused while all ESI queues are paused."""
     queue.resume()
     return Done(success=True, queue_name=queue.name, status="paused" if _state(queue).is_paused else "running")
 
@@ -69,7 +72,7 @@ def limits(queue: ThisQueue) -> LimitsInForce:
 @api.put("/queues/<queue>/limits")
 @declared(LimitsInForce)
 def set_limits(queue: ThisQueue, body: NewLimits) -> LimitsInForce:
-    """Set all of a queue's limits; they hold at once, everywhere."""
+    """Set all limits of a queue; they apply at once, on all hosts."""
     queue.set_limits(Limits(body.concurrency, body.starts, body.period_ms, body.max_length))
     return _limits(queue)
 
@@ -77,14 +80,14 @@ def set_limits(queue: ThisQueue, body: NewLimits) -> LimitsInForce:
 @api.get("/esi")
 @declared(EsiSwitch)
 def esi() -> EsiSwitch:
-    """Show which queues talk to ESI, and since when and why they are paused together."""
+    """Show the queues that use ESI, and their common pause."""
     return _switch()
 
 
 @api.post("/esi/pause")
 @declared(EsiSwitch)
-def pause_esi(body: Pausing) -> EsiSwitch:
-    """Let no job start that talks to ESI or its login; pauses of single queues stay beside it."""
+def pause_esi(body: PauseBody) -> EsiSwitch:
+    """Pause all queues that use ESI or its SSO; pauses of single queues are independent of it."""
     all_queues().pause_esi(reason=body.reason, by=current_actor().name, for_ms=body.for_ms)
     return _switch()
 
@@ -92,7 +95,7 @@ def pause_esi(body: Pausing) -> EsiSwitch:
 @api.post("/esi/resume")
 @declared(EsiSwitch)
 def resume_esi() -> EsiSwitch:
-    """Let what talks to ESI go on, but for queues that are paused themselves."""
+    """Resume all ESI queues; those with their own pause stay paused."""
     all_queues().resume_esi()
     return _switch()
 

@@ -1,4 +1,4 @@
-"""Jobs: finding them, one job, why they failed, adding one or many."""
+"""Jobs: find them, show one, group failures, add one or many."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ api = Blueprint("jobs", __name__, url_prefix="/admin/jobs")
 
 MAX_JOBS = 10_000
 
-_OF_FAILED = [name for name, state in OUTCOMES.items() if state is State.FAILED]
-_FAILED = {"type": "array", "minItems": 1, "items": {"type": "string", "enum": _OF_FAILED}}
+_FAILED_OUTCOMES = [name for name, state in OUTCOMES.items() if state is State.FAILED]
+_FAILED = {"type": "array", "minItems": 1, "items": {"type": "string", "enum": _FAILED_OUTCOMES}}
 
 
 class AllQueuesQuery(Query):
-    """How many jobs of all queues are listed."""
+    """A page of the jobs of all queues."""
 
     limit: int = Field(default=50, ge=1, le=MAX_LIMIT)
-    cursor: str = Field(default="", description="the last answer's `nextCursor`")
+    cursor: str = Field(default="", description="`nextCursor` of the previous response")
 
 
-class OfFailed(AllQueuesQuery):
-    """Which failed jobs of all queues are listed."""
+class FailedQuery(AllQueuesQuery):
+    """A page of the failed jobs of all queues."""
 
     outcome: Annotated[str, WithJsonSchema(_FAILED)] = Field(
-        default="failed", description="failed, or cancelled by an operator, or both"
+        default="failed", description="failed, cancelled (by an operator), or both"
     )
 
 
 @with_config(ConfigDict(alias_generator=to_camel, extra="forbid", strict=True))
 class Options(JobOptions, total=False):
-    """What differs from the job type's own; null is the same as left out."""
+    """Options that replace those of the job type; null is the same as left out."""
 
 
 class NewJob(Body):
-    """A job to add; its data is what its job type takes."""
+    """A job to add, with its job type's data."""
 
     name: str = Field(description="the job type")
     data: Any = Field(default_factory=dict)
@@ -69,34 +69,34 @@ class ManyJobs(Body):
     jobs: list[NewJob] = Field(min_length=1, max_length=MAX_JOBS)
     once: bool = Field(
         default=False,
-        description="a job whose `jobId` the queue knows is left alone, in whatever state it is, while it is kept",
+        description="a job whose `jobId` the queue has is not added again, whatever its state, while it is kept",
     )
 
 
-class Keyed(Headers):
-    """The caller's own key of the call."""
+class IdempotencyHeaders(Headers):
+    """The caller's key of the call."""
 
     idempotency_key: str | None = Field(
         default=None,
         alias="Idempotency-Key",
-        description="the same call with the same key within a day is the same call, whatever has become of its job",
+        description="a repeated call with the same key within a day adds no other job, whatever the state of the first",
     )
 
 
 class FailuresQuery(Query):
-    """How many reasons are listed."""
+    """A page of failure groups."""
 
     limit: int = Field(default=50, ge=1, le=MAX_LIMIT)
-    cursor: str = Field(default="", description="the last answer's `nextCursor`")
+    cursor: str = Field(default="", description="`nextCursor` of the previous response")
 
 
 @api.get("/queues/<queue>/jobs")
 @declared(JobPage)
 def list_jobs(queue: ThisQueue, query: JobsQuery) -> JobPage:
-    """List one queue's jobs of some states; of one job type, with values of fields, a reason of failing, a time.
+    """List a queue's jobs by state, job type, field values, fingerprint of the failure or time.
 
-    By a field or a fingerprint newest first, in a time that does not grow with the number of other jobs. Else waiting
-    in the order of starting, delayed by due time, ended newest first.
+    By a field or a fingerprint the newest come first, in a time that does not grow with the number of other jobs.
+    Otherwise waiting jobs are in the order of their start, delayed jobs by due time, ended jobs newest first.
     """
     page = page_of(queue, query, status=states_of(query) if query.status is None else "")
     return JobPage.model_construct(
@@ -107,7 +107,7 @@ def list_jobs(queue: ThisQueue, query: JobsQuery) -> JobPage:
 @api.get("/queues/<queue>/failures")
 @declared(FailurePage)
 def failures(queue: ThisQueue, query: FailuresQuery) -> FailurePage:
-    """List why a queue's jobs failed: those with one cause together, the cause seen last first."""
+    """List the failure groups of a queue, the most recent first."""
     page = queue.failures(limit=query.limit, cursor=query.cursor or None)
     return FailurePage.model_construct(
         failures=[Failure.of(failure_group) for failure_group in page.failure_groups], next_cursor=page.next_cursor
@@ -117,19 +117,19 @@ def failures(queue: ThisQueue, query: FailuresQuery) -> FailurePage:
 @api.get("/queues/<queue>/jobs/<job:job_id>")
 @declared(Job)
 def show_job(queue: ThisQueue, job_id: JobId) -> Job:
-    """Show one job with its story."""
+    """Show one job with its timeline."""
     job = queue.get(job_id)
     if job is None:
-        raise JobNotFound(f"queue {queue.name!r} holds no job {job_id!r}")
+        raise JobNotFound(f"queue {queue.name!r} has no job {job_id!r}")
     return job
 
 
 @api.post("/queues/<queue>/jobs")
 @declared({201: AddedJob, 200: AddedJob}, problems=(409, 503), max_body_bytes=MAX_JOB_BYTES)
-def add_job(queue: ThisQueue, body: NewJob, headers: Keyed) -> tuple[AddedJob, int]:
-    """Add a job; what `opts` does not say comes from its job type.
+def add_job(queue: ThisQueue, body: NewJob, headers: IdempotencyHeaders) -> tuple[AddedJob, int]:
+    """Add a job; options that `opts` does not contain come from its job type.
 
-    200 when another one stands in its place: the one with its unique key or its id, or that of the same call before.
+    200 with the existing job if there is one with the same unique key, id or `Idempotency-Key`.
     """
     key = headers.idempotency_key
     added = all_queues().add_job(
@@ -148,13 +148,13 @@ def add_job(queue: ThisQueue, body: NewJob, headers: Keyed) -> tuple[AddedJob, i
     {201: AddedJobs, 200: AddedJobs},
     problems=(409, 503),
     max_body_bytes=MAX_BATCH_BYTES,
-    instead_of={"Idempotency-Key": "a jobId for each job, and once: true"},
+    instead_of={"Idempotency-Key": "a jobId for each job and `once`: true"},
 )
 def add_jobs(queue: ThisQueue, body: ManyJobs) -> tuple[AddedJobs, int]:
     """Add many jobs to a queue in one call, all or none.
 
-    200 when none of them is new. An `Idempotency-Key` is refused: give each job a `jobId` and send `once`, and the call
-    can be repeated.
+    200 if none of them is new. An `Idempotency-Key` is refused: to make the call repeatable, give each job a `jobId`
+    and send `once`.
     """
     by = current_actor().name
     for number, job in enumerate(body.jobs):
@@ -167,8 +167,8 @@ def add_jobs(queue: ThisQueue, body: ManyJobs) -> tuple[AddedJobs, int]:
         ],
         once=body.once,
     )
-    told = [_added(job.name, each) for job, each in zip(body.jobs, added, strict=True)]
-    return AddedJobs(jobs=told), 201 if any(each.new for each in added) else 200
+    jobs = [_added(job.name, each) for job, each in zip(body.jobs, added, strict=True)]
+    return AddedJobs(jobs=jobs), 201 if any(each.new for each in added) else 200
 
 
 def _added(name: str, added: AddedJobOf) -> AddedJob:
@@ -179,12 +179,15 @@ def _added(name: str, added: AddedJobOf) -> AddedJob:
 
 @api.get("/failed")
 @declared(JobList)
-def failed_jobs(query: OfFailed) -> JobList:
-    """List failed jobs of all queues, the last to fail first; those that an operator cancelled only when asked to."""
+def failed_jobs(query: FailedQuery) -> JobList:
+    """List the failed jobs of all queues, the most recent failure first; cancelled jobs only if `outcome` has them."""
     outcomes = split_values(query.outcome)
-    for word in outcomes:
-        if word not in _OF_FAILED:
-            raise BadInput(f"outcome {word!r:.80} is unusable (accepted: {', '.join(_OF_FAILED)})", accepted=_OF_FAILED)
+    for outcome in outcomes:
+        if outcome not in _FAILED_OUTCOMES:
+            raise BadInput(
+                f"outcome {outcome!r:.80} is invalid (accepted: {', '.join(_FAILED_OUTCOMES)})",
+                accepted=_FAILED_OUTCOMES,
+            )
     cursor = query.cursor or None
     page = jobs_of_all(all_queues(), State.FAILED, outcomes=outcomes, limit=query.limit, cursor=cursor)
     return _listed(page, _total(State.FAILED, outcomes))

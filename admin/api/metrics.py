@@ -1,4 +1,4 @@
-"""Numbers and health of the queues."""
+"""Metrics and health of the queues."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DAY_SECONDS = job_metrics.DEFAULT_WINDOW_SECONDS
 
 
 class Window(Query):
-    """The time that numbers are taken over; no more than a day is counted."""
+    """The window of the metrics, at most a day."""
 
     window_seconds: int = Field(default=_DAY_SECONDS, ge=60, le=_DAY_SECONDS)
 
@@ -30,14 +30,14 @@ class Window(Query):
 @api.get("/health")
 @declared({200: Health, 503: Health})
 def health() -> Response:
-    """Tell whether the job system is healthy: 200, or 503 with the whole body."""
+    """Report whether the job system is healthy: 200, or 503 with the same body."""
     try:
         found = job_metrics.get_job_system_health(queues=all_queues(), database=application().store.database)
     except Unavailable as error:
         return problems.unavailable(error, healthy=False)
-    answer = jsonify(found)
-    answer.status_code = 200 if found["healthy"] else 503
-    return answer
+    response = jsonify(found)
+    response.status_code = 200 if found["healthy"] else 503
+    return response
 
 
 @api.get("/metrics")
@@ -57,5 +57,5 @@ def queues(query: Window) -> dict[str, Any]:
 @api.get("/queues/<queue>")
 @declared(QueueDetails)
 def queue(queue: ThisQueue, query: Window) -> dict[str, Any]:
-    """Return one queue's metrics, its live workers and its ages."""
+    """Return one queue's metrics, live workers and ages."""
     return job_metrics.get_queue_details(queue.name, query.window_seconds, queues=all_queues())

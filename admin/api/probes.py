@@ -1,4 +1,4 @@
-"""What machines ask: is the process alive, can it work, what does it count."""
+"""Probes for machines: liveness, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ OK = "ok"
 @api.get("/healthz")
 @declared(Alive, problems=(), lenient=True, is_open=True)
 def alive() -> dict[str, str]:
-    """Answer: the process is alive, whatever else is not."""
+    """Report that the process is alive, whatever the state of Redis and the database."""
     return {"status": OK}
 
 
 @api.get("/readyz")
 @declared({200: Ready, 503: Ready}, problems=(), lenient=True)
 def ready() -> tuple[dict[str, Any], int]:
-    """Tell whether Redis and the database answer: 200, or 503 with the reason of each that does not."""
+    """Report whether Redis and the database answer: 200, or 503 with the reason of each that does not."""
     app = application()
-    # Both at once: each may take as long as somebody may be kept waiting.
-    with ThreadPoolExecutor(1) as beside:
-        database = beside.submit(_asked, app.store.ping)
-        found = {"redis": _asked(app.queues.ping), "database": database.result()}
-    is_ready = all(word == OK for word in found.values())
+    # In parallel, because each may take the full time limit.
+    with ThreadPoolExecutor(1) as executor:
+        database = executor.submit(_state, app.store.ping)
+        found = {"redis": _state(app.queues.ping), "database": database.result()}
+    is_ready = all(state == OK for state in found.values())
     return {"ready": is_ready, **found}, 200 if is_ready else 503
 
 
 @api.get("/metrics")
 @declared({200: Text(("text/plain", "application/openmetrics-text"))}, problems=(), lenient=True)
 def metrics() -> Response:
-    """Return this process' metrics and the queues', in the format that Prometheus asks for."""
+    """Return the metrics of this process and of the queues, in the format that Prometheus requests."""
     body, content_type = render(application().registry, request.headers.get("Accept", ""))
     return Response(body, content_type=content_type)
 
 
-def _asked(ping: Callable[[], None]) -> str:
+def _state(ping: Callable[[], None]) -> str:
     try:
         ping()
     except NomadError as error:

@@ -1,4 +1,4 @@
-"""The schedules: what they do, and what an operator does to them."""
+"""The schedules: their state, and operators' actions on them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .models.actions import ScheduleChanged, ScheduleRun
 api = Blueprint("scheduler", __name__, url_prefix="/admin/jobs")
 
 
-class Running(Body):
-    """How a schedule's job is added now."""
+class RunBody(Body):
+    """How to add a schedule's job now."""
 
-    force: bool = Field(default=False, description="also beside a previous one that is not over")
+    force: bool = Field(default=False, description="also if its previous job has not ended")
 
 
 @api.get("/scheduler")
@@ -49,14 +49,14 @@ def start(name: ScheduleName) -> dict[str, Any]:
 @api.post("/scheduler/<name>/stop")
 @declared(ScheduleChanged)
 def stop(name: ScheduleName) -> dict[str, Any]:
-    """Switch a schedule off, in every scheduler at once; its job that waits or runs stays."""
+    """Switch a schedule off, in all schedulers at once; a waiting or running job of it stays."""
     schedules().stop_job(name)
     return {"success": True, "jobName": name, **schedule_status(name)}
 
 
 @api.post("/scheduler/<name>/run")
 @declared(ScheduleRun, problems=(409, 503))
-def run(name: ScheduleName, body: Running) -> ScheduleRun:
-    """Add a schedule's job now; with `force` also beside a previous one that is not over."""
+def run(name: ScheduleName, body: RunBody) -> ScheduleRun:
+    """Add a schedule's job now; with `force` also if its previous job has not ended."""
     added = schedules().run_job(name, force=body.force, by=current_actor().name)
     return ScheduleRun(success=True, job_name=name, queue_name=added.queue, job_id=added.id, status=added.state)

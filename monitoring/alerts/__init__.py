@@ -1,4 +1,4 @@
-"""Prometheus' recording rules and alerts, written as Python and kept as YAML: `make monitoring`.
+"""Prometheus' recording rules and alerts, defined in Python and generated as YAML by `make monitoring`.
 
-In fast motion (a time factor below 1) every time is shorter; names keep the real windows, so that rules stay the same.
+A time factor below 1 shortens all durations; names keep the real windows, so the rules stay comparable.
 """

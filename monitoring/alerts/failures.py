@@ -1,4 +1,4 @@
-"""Jobs that fail for good: too many of a queue, or faster than its objective allows."""
+"""Jobs that fail permanently: too many of a queue, or faster than its objective allows."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from nomad_actors.thresholds import BurnWindow, Table
 from .promql import attempts, duration, in_words, number, window
 from .rule import CRITICAL, LONG_EVALUATION_SECONDS, WARNING, Alert, Group, Recording
 
-#: What became of jobs that are over: the two that count as ended, as in health.
+#: The outcomes that count as ended, as in health, and the one that counts as failed.
 _ENDED, _FAILED = 'outcome=~"completed|failed"', 'outcome="failed"'
 
-#: Pairs of windows up to this (real) one are looked at with the quick rules.
+#: Pairs of windows up to this (real) one are evaluated with the quick rules.
 _QUICK_SECONDS = 3600
 
 
@@ -42,7 +42,7 @@ def groups(table: Table) -> list[Group]:
 
 
 def _shares(windows: dict[int, int], pairs: list[tuple[BurnWindow, BurnWindow]]) -> list[Recording]:
-    """Return how many jobs ended and which share of them failed, over each of the windows (real one: scaled one)."""
+    """Return recordings of the ended jobs and the failed share over each window (`windows`: real to scaled seconds)."""
     for real, scaled in pairs:
         windows |= {real.long_seconds: scaled.long_seconds, real.short_seconds: scaled.short_seconds}
     found = []
@@ -74,7 +74,7 @@ def _failing(table: Table) -> Alert:
         """,
         for_seconds=table.alerts.failing_for_seconds,
         severity=CRITICAL,
-        summary="Too many jobs of a queue fail for good.",
+        summary="Too many jobs of a queue fail permanently.",
         description=f"""
         {{{{ $value | humanizePercentage }}}} of the jobs of queue {{{{ $labels.queue }}}} that ended within
         {in_words(limits.failure_window_seconds)} failed (limit {limits.failure_percent:g} %). See why:
@@ -84,7 +84,7 @@ def _failing(table: Table) -> Alert:
 
 
 def _failing_and_rare(table: Table) -> Alert:
-    """Return the alert for queues in which too few jobs end for the others: a nightly job that fails each night."""
+    """Return the alert for queues with too few ended jobs for the others: a nightly job that fails each night."""
     alerts, real = table.alerts, thresholds.ALERTS
     name, short = duration(real.failure_rare_window_seconds), duration(real.failure_rare_short_window_seconds)
     limit = number(alerts.failure_rare_percent / 100)
@@ -102,7 +102,7 @@ def _failing_and_rare(table: Table) -> Alert:
         for_seconds=alerts.failing_for_seconds,
         severity=WARNING,
         labels={"window": name},
-        summary="Too many jobs of a queue fail for good.",
+        summary="Too many jobs of a queue fail permanently.",
         description=f"""
         {{{{ $value | humanizePercentage }}}} of the few jobs of queue {{{{ $labels.queue }}}} that ended within
         {in_words(alerts.failure_rare_window_seconds)} failed (limit {alerts.failure_rare_percent:g} %). See why:

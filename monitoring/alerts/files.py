@@ -1,4 +1,4 @@
-"""The files that Prometheus reads, made from the table."""
+"""The files that Prometheus reads, generated from the table of thresholds."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _HEADER = """\
 
 
 def all_groups(table: thresholds.Table) -> dict[str, list[Group]]:
-    """Return every group by the name of the file that it stands in."""
+    """Return the groups of each file, by the file's name."""
     modules = (failures, slowness, queues, schedules, services)
     found = {module.__name__.rpartition(".")[2]: module.groups(table) for module in modules}
     return {**found, "missing": missing.groups(table, [group for groups in found.values() for group in groups])}
 
 
 def texts(table: thresholds.Table | None = None, *, factor: float = 1.0, runbook: str = RUNBOOK) -> dict[str, str]:
-    """Return the text of each file by its name; in fast motion with a `factor` below 1.
+    """Return the text of each file by its name; a `factor` below 1 shortens all durations.
 
-    `table` is what the factor gives unless it is told. Raises `ValueError` for a factor that is not above 0.
+    `table` defaults to the thresholds scaled by the factor. Raises `ValueError` if the factor is not above 0.
     """
     found = all_groups(table or thresholds.table(factor))
     return {f"{name}.yml": _text(groups, factor, runbook) for name, groups in found.items()}
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines as a block, and nothing as an alias."""
+    """Writes multi-line text as a block, and no aliases."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
@@ -46,5 +46,5 @@ _Dumper.add_representer(str, _string)
 
 def _text(groups: list[Group], factor: float, runbook: str) -> str:
     document = {"groups": [group.as_yaml(factor, runbook) for group in groups]}
-    fast = "" if factor == 1 else f"# In fast motion: times x {factor:g}, names keep the real windows.\n"
-    return _HEADER + fast + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)
+    note = "" if factor == 1 else f"# All durations x {factor:g}; names keep the real windows.\n"
+    return _HEADER + note + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)

@@ -1,14 +1,14 @@
-"""PromQL's words for what the rules say again and again.
+"""PromQL expressions that several rules use.
 
-What the admin reads from Redis is the same whichever of several admins reads it: it is never summed, but the largest
-answer taken (`newest`, `attempts`). What processes count is summed over them.
+Several admins export the same values from Redis, so these are never summed: the maximum is taken (`newest`,
+`attempts`). Metrics that processes count are summed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-#: A range shorter than four scrapes (a second each in fast motion) may hold no rise at all.
+#: A range shorter than four scrapes (a second each with a small time factor) may contain no increase.
 LEAST_RANGE_SECONDS = 4.0
 
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms"))
@@ -16,7 +16,7 @@ _WORDS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds", "ms": "ms"}
 
 
 def duration(seconds: float) -> str:
-    """Return a time as Prometheus writes it: `4h10m`, `5s10ms`."""
+    """Return a duration in Prometheus' form: `4h10m`, `5s10ms`."""
     return "".join(f"{count}{unit}" for count, unit in _split(seconds)) or "0s"
 
 
@@ -26,12 +26,12 @@ def window(seconds: float) -> str:
 
 
 def in_words(seconds: float) -> str:
-    """Return a time as a sentence says it: `4 hours 10 minutes`."""
+    """Return a duration in words: `4 hours 10 minutes`."""
     return " ".join(f"{count} {_WORDS[unit][: -1 if count == 1 else None]}" for count, unit in _split(seconds))
 
 
 def number(value: float) -> str:
-    """Return a number as a literal, without the dust of floating point."""
+    """Return a number as a literal, without floating-point errors."""
     return f"{value:.10g}"
 
 
@@ -41,24 +41,24 @@ def newest(by: str, selector: str) -> str:
 
 
 def attempts(function: str, matchers: str, over: str) -> str:
-    """Return the `rate` or `increase` of ended runs by queue: Redis' own count, whatever happens to a worker."""
+    """Return the `rate` or `increase` of ended runs by queue, as counted in Redis."""
     runs = f"{function}(nomad_job_attempts_total{{{matchers}}}[{over}])"
     return f"sum by (queue) (max by (queue, actor, outcome) ({runs}))"
 
 
 def unless_paused(expr: str) -> str:
-    """Return an expression by queue without the queues that somebody has paused: what waits there is meant to."""
+    """Return an expression by queue without paused queues, whose jobs wait on purpose."""
     return f"{expr}\nunless on (queue)\n  max by (queue) (nomad_queue_paused) == 1"
 
 
-def by_limit(limits: Mapping[str, float | None], others: float | None, ask: Callable[[str, float], str]) -> str:
-    """Return one expression for queues with limits of their own and all `others`; without a limit it asks nothing.
+def by_limit(limits: Mapping[str, float | None], others: float | None, compare: Callable[[str, float], str]) -> str:
+    """Return one expression for queues with their own limits and all `others`; queues without a limit are left out.
 
-    `ask` makes the comparison from a matcher of the queue and its limit.
+    `compare` builds the comparison from a matcher of the queue and its limit.
     """
-    asked = [] if others is None else [ask(_others(list(limits)), others)]
-    asked += [ask(f'queue="{queue}"', limit) for queue, limit in limits.items() if limit is not None]
-    return "(\n  " + "\nor\n  ".join(asked) + "\n)" if len(asked) > 1 else asked[0]
+    clauses = [] if others is None else [compare(_others(list(limits)), others)]
+    clauses += [compare(f'queue="{queue}"', limit) for queue, limit in limits.items() if limit is not None]
+    return "(\n  " + "\nor\n  ".join(clauses) + "\n)" if len(clauses) > 1 else clauses[0]
 
 
 def _others(queues: Sequence[str]) -> str:

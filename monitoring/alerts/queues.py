@@ -1,4 +1,4 @@
-"""Queues: what waits, what runs too long, what nobody runs, what workers were lost with, and pauses."""
+"""Queues: waiting jobs, long runs, missing workers, lost workers and pauses."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ def groups(table: Table) -> list[Group]:
     return [Group(name="nomad-queues", rules=waiting), Group(name="nomad-queues-running", rules=running)]
 
 
-def _limited(table: Table, limit: Callable[[Thresholds], float | None], ask: Callable[[str, float], str]) -> str:
-    """Return a comparison with each queue's own limit, but for paused queues."""
+def _limited(table: Table, limit: Callable[[Thresholds], float | None], compare: Callable[[str, float], str]) -> str:
+    """Return a comparison with each queue's limit, without paused queues."""
     own = {queue: limit(thresholds) for queue, thresholds in table.by_queue.items()}
-    return unless_paused(by_limit(own, limit(table.default), ask))
+    return unless_paused(by_limit(own, limit(table.default), compare))
 
 
 def _backlog(table: Table) -> Alert:
-    def ask(queue: str, limit: float) -> str:
+    def compare(queue: str, limit: float) -> str:
         return newest("queue", f'nomad_queue_jobs{{state="waiting", {queue}}}') + f" > {number(limit)}"
 
     return Alert(
         name="NomadBacklog",
-        expr=_limited(table, lambda limits: limits.waiting_jobs, ask),
+        expr=_limited(table, lambda limits: limits.waiting_jobs, compare),
         for_seconds=table.alerts.waiting_for_seconds,
         severity=WARNING,
-        summary="More jobs wait in a queue than its workers should let come together.",
+        summary="Too many jobs wait in a queue.",
         description="""
         {{ $value }} jobs wait in queue {{ $labels.queue }}. See whether workers run and jobs end: nomad queues
         """,
@@ -40,47 +40,47 @@ def _backlog(table: Table) -> Alert:
 
 
 def _drain(table: Table) -> Alert:
-    pace = window(table.alerts.drain_window_seconds)
-    # A skipped job is worked off too. Without a pace the time is infinite; without work it is no number.
+    rate_window = window(table.alerts.drain_window_seconds)
+    # A skipped job counts as done. Without a rate the time is infinite; without waiting jobs it is not a number.
     ended = 'outcome=~"completed|failed|skipped"'
 
-    def ask(queue: str, limit: float) -> str:
+    def compare(queue: str, limit: float) -> str:
         waiting = newest("queue", f'nomad_queue_jobs{{state="waiting", {queue}}}')
-        return f"{waiting}\n    / {attempts('rate', ended, pace)} > {number(limit)}"
+        return f"{waiting}\n    / {attempts('rate', ended, rate_window)} > {number(limit)}"
 
     return Alert(
         name="NomadDrainTooSlow",
-        expr=_limited(table, lambda limits: limits.drain_seconds, ask),
+        expr=_limited(table, lambda limits: limits.drain_seconds, compare),
         for_seconds=table.alerts.drain_for_seconds,
         severity=WARNING,
-        summary="A queue that is filled in bulk will not be worked off in time.",
+        summary="A queue that is filled in bulk will not be empty in time.",
         description=f"""
-        What waits in queue {{{{ $labels.queue }}}} takes {{{{ $value | humanizeDuration }}}} at the pace that it had
-        over {in_words(table.alerts.drain_window_seconds)}. See whether its jobs are slow or put off:
+        The waiting jobs of queue {{{{ $labels.queue }}}} take {{{{ $value | humanizeDuration }}}} at the rate of the
+        last {in_words(table.alerts.drain_window_seconds)}. See whether its jobs are slow or deferred:
         nomad jobs {{{{ $labels.queue }}}} --status active,delayed
         """,
     )
 
 
 def _oldest(table: Table) -> Alert:
-    def ask(queue: str, limit: float) -> str:
+    def compare(queue: str, limit: float) -> str:
         return newest("queue", f"nomad_queue_oldest_waiting_seconds{{{queue}}}") + f" > {number(limit)}"
 
     return Alert(
         name="NomadOldestWaitingTooOld",
-        expr=_limited(table, lambda limits: limits.oldest_waiting_seconds, ask),
+        expr=_limited(table, lambda limits: limits.oldest_waiting_seconds, compare),
         for_seconds=table.alerts.oldest_waiting_for_seconds,
         severity=CRITICAL,
-        summary="A job has waited longer than its queue promises.",
+        summary="A job has waited longer than its queue's limit.",
         description="""
-        The first waiting job of queue {{ $labels.queue }} has been due for {{ $value | humanizeDuration }}. See what
-        holds the queue back: nomad doctor
+        The first waiting job of queue {{ $labels.queue }} has been due for {{ $value | humanizeDuration }}. See why:
+        nomad doctor
         """,
     )
 
 
 def _unserved(table: Table) -> Alert:
-    # All states that a worker would move on: a delayed job is never started without one.
+    # All states that need a worker: without one, a delayed job never starts.
     work = 'max by (queue, state) (nomad_queue_jobs{state=~"waiting|active|delayed"})'
     expr = f"max by (queue) (nomad_queue_workers) == 0\nand on (queue)\n  sum by (queue) ({work}) > 0"
     return Alert(
@@ -88,9 +88,9 @@ def _unserved(table: Table) -> Alert:
         expr=unless_paused(expr),
         for_seconds=table.alerts.unserved_for_seconds,
         severity=CRITICAL,
-        summary="A queue has work and no worker takes it.",
+        summary="A queue has jobs and no worker.",
         description="""
-        Queue {{ $labels.queue }} has jobs and no live worker. See which workers live and what they serve:
+        Queue {{ $labels.queue }} has jobs and no live worker. See the live workers and their queues:
         nomad workers; then start one: nomad run workers
         """,
     )
@@ -103,10 +103,10 @@ def _paused(table: Table) -> Alert:
         expr=f"time() - max by (queue) (nomad_queue_paused_since_timestamp_seconds) > {number(limit)}",
         for_seconds=table.alerts.paused_for_seconds,
         severity=WARNING,
-        summary="A queue has been paused for long.",
+        summary="A queue has been paused for a long time.",
         description="""
-        Queue {{ $labels.queue }} has been paused for {{ $value | humanizeDuration }}. Who did, why, and the
-        command that ends it (this queue's own pause, or that of everything that talks to ESI): nomad queues
+        Queue {{ $labels.queue }} has been paused for {{ $value | humanizeDuration }}. See who paused it,
+        why, and the command that ends it (its own pause, or that of all ESI queues): nomad queues
         """,
     )
 
@@ -118,10 +118,10 @@ def _overtime(table: Table) -> Alert:
         expr=f"max by (queue) (nomad_queue_overtime_seconds) > {number(limit)}",
         for_seconds=table.alerts.overtime_for_seconds,
         severity=WARNING,
-        summary="A job runs on beyond its time limit.",
+        summary="A job runs longer than its time limit.",
         description="""
-        A job of queue {{ $labels.queue }} is {{ $value | humanizeDuration }} beyond its time limit and keeps its place.
-        See which: nomad jobs {{ $labels.queue }} --status active
+        A job of queue {{ $labels.queue }} is {{ $value | humanizeDuration }} beyond its time limit and occupies a
+        thread. See which: nomad jobs {{ $labels.queue }} --status active
         """,
     )
 
@@ -135,7 +135,7 @@ def _recovered(table: Table) -> Alert:
         summary="A worker was lost, and its jobs were taken back.",
         description=f"""
         About {{{{ $value | humanize }}}} jobs of queue {{{{ $labels.queue }}}} were taken back from lost workers within
-        {in_words(over)}; they run again. See which workers live: nomad workers
+        {in_words(over)}; they run again. See the live workers: nomad workers
         """,
     )
 
@@ -146,9 +146,9 @@ def _poison(table: Table) -> Alert:
         name="NomadPoisonJob",
         expr=f"max by (queue) (increase(nomad_queue_poison_total[{window(over)}])) > 0",
         severity=WARNING,
-        summary="A job was given up because worker after worker was lost with it.",
+        summary="A job failed because several workers were lost while running it.",
         description=f"""
-        A job of queue {{{{ $labels.queue }}}} lost its worker again and again within {in_words(over)} and failed
-        for good. Read its story before it is retried: nomad jobs {{{{ $labels.queue }}}} --status failed
+        A job of queue {{{{ $labels.queue }}}} lost several workers within {in_words(over)} and failed
+        permanently. See its timeline before you retry it: nomad jobs {{{{ $labels.queue }}}} --status failed
         """,
     )

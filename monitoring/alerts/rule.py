@@ -1,4 +1,4 @@
-"""What a rule, an alert and a group of them are, and the form that Prometheus reads them in."""
+"""Recording rules, alerts and groups, and their YAML for Prometheus."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 
 from .promql import duration
 
-#: How often rules are looked at; those over hours need it less often, and cost more.
+#: How often rules are evaluated; rules over hours need it less often, and cost more.
 EVALUATION_SECONDS = 15
 LONG_EVALUATION_SECONDS = 60
 
-#: Somebody must act now; or within the working day.
+#: A person must act now; or within the working day.
 CRITICAL, WARNING = "critical", "warning"
 
-#: The base of every `runbook_url`: where the runbook lies in the repository, unless the generator is told another one.
+#: The default base of every `runbook_url`: the runbook's path in the repository.
 RUNBOOK = "docs/runbook.md"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """A question whose answer is kept as a series of its own, named `level:metric:operation`."""
+    """An expression whose result is stored as a new series, named `level:metric:operation`."""
 
     name: str
     expr: str
@@ -35,7 +35,7 @@ class Recording:
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """A state that somebody must know of: `summary` says what it is, `description` where and what to do first."""
+    """An alert: `summary` says what is wrong, `description` where, and what to do first."""
 
     name: str
     expr: str
@@ -62,14 +62,14 @@ class Alert:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Rules that are looked at one after the other, so that an alert reads what was recorded just before it."""
+    """Rules that are evaluated in order, so that an alert reads the recordings before it."""
 
     name: str
     rules: Sequence[Recording | Alert]
     interval_seconds: int = EVALUATION_SECONDS
 
     def as_yaml(self, factor: float, runbook: str) -> dict[str, Any]:
-        """Return the group as Prometheus reads it; never looked at more often than once a second."""
+        """Return the group as Prometheus reads it, with an interval of at least a second."""
         interval = duration(max(1.0, self.interval_seconds * factor))
         return {"name": self.name, "interval": interval, "rules": [rule.as_yaml(runbook) for rule in self.rules]}
 

@@ -1,4 +1,4 @@
-"""The services that Prometheus scrapes, and the Redis that they stand on."""
+"""The services that Prometheus scrapes, and their Redis."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def groups(table: Table) -> list[Group]:
 
 
 def _worker_down(table: Table) -> Alert:
-    # On most ports of the range nobody ever answers. Where a worker did, another process may have its port now and the
-    # worker the next one: then as many answer as before.
+    # Most ports of the range never answer. On a port that did, another process may listen now and the worker on the
+    # next one: then as many answer as before.
     over = window(table.alerts.down_window_seconds)
     return Alert(
         name="NomadWorkerDown",
@@ -32,8 +32,8 @@ def _worker_down(table: Table) -> Alert:
         severity=WARNING,
         summary="A worker does not answer.",
         description="""
-        The worker at {{ $labels.instance }} has not answered Prometheus. See whether it lives: nomad workers; read the
-        end of its log, then start it again: nomad run workers
+        The worker at {{ $labels.instance }} has not answered Prometheus. See whether it is live: nomad workers; read
+        the end of its log, then restart it: nomad run workers
         """,
     )
 
@@ -46,7 +46,7 @@ def _no_workers(table: Table) -> Alert:
         severity=CRITICAL,
         summary="No worker answers.",
         description="""
-        Prometheus reaches no worker. See whether any lives: nomad workers; then start one: nomad run workers
+        Prometheus reaches no worker. See whether any is live: nomad workers; then start one: nomad run workers
         """,
     )
 
@@ -57,16 +57,16 @@ def _admin_down(table: Table) -> Alert:
         expr=_none_up("admin"),
         for_seconds=table.alerts.down_for_seconds,
         severity=CRITICAL,
-        summary="No admin answers, so that nobody sees the queues.",
+        summary="No admin answers, so the queues are not monitored.",
         description="""
-        Prometheus reaches no admin: no alert about queues, schedules or Redis can fire. Look with nomad doctor; then
-        start the admin: nomad run admin
+        Prometheus reaches no admin: no alert about queues, schedules or Redis can fire. See nomad doctor; then start
+        the admin: nomad run admin
         """,
     )
 
 
 def _none_up(job: str) -> str:
-    # absent() keeps the job's label, where `absent(up == 1)` would lose it.
+    # absent() keeps the label `job`; `absent(up == 1)` would lose it.
     return f'max by (job) (up{{job="{job}"}}) == 0\nor\nabsent(up{{job="{job}"}})'
 
 
@@ -78,8 +78,8 @@ def _collector(table: Table) -> Alert:
         severity=CRITICAL,
         summary="The admin cannot read Redis or the database.",
         description="""
-        The admin at {{ $labels.instance }} cannot read {{ $labels.source }}: no alert about what it holds can fire,
-        and jobs that need it stand still. Ask what answers: nomad doctor
+        The admin at {{ $labels.instance }} cannot read {{ $labels.source }}: no alert about its data can fire, and
+        jobs that need it do not run. See what answers: nomad doctor
         """,
     )
 
@@ -94,8 +94,8 @@ def _memory(table: Table) -> list[Alert]:
             severity=severity,
             summary="Redis' memory is nearly full.",
             description=f"""
-            Redis uses {{{{ $value | humanizePercentage }}}} of the memory that it may use (limit {limit:g} %); when it
-            is full no job can be added. See which queue has grown: nomad queues
+            Redis uses {{{{ $value | humanizePercentage }}}} of its allowed memory (limit {limit:g} %); when it is
+            full, no job can be added. See which queue has grown: nomad queues
             """,
         )
         for severity, limit in limits.items()
@@ -110,7 +110,7 @@ def _persistence(table: Table) -> Alert:
         severity=CRITICAL,
         summary="Redis does not write the jobs to disk.",
         description="""
-        Redis' persistence is off or its last write failed: when it restarts, jobs are lost. See which: nomad doctor
+        Redis' persistence is off or its last write failed: a restart of Redis loses jobs. See which: nomad doctor
         """,
     )
 
@@ -123,8 +123,8 @@ def _redis_clock(table: Table) -> Alert:
         severity=WARNING,
         summary="Redis' clock has stepped, and the queues do not follow it.",
         description="""
-        A queue's clock and Redis' are {{ $value | humanizeDuration }} apart: nothing starts early or is left behind,
-        but what is due by Redis' time is not due yet. Mend the time service of the host of Redis; nomad doctor says
-        which way it stepped
+        A queue's clock and Redis' are {{ $value | humanizeDuration }} apart: no job starts early or too late, but
+        jobs that are due by Redis' clock are not due yet. Fix the time service of the host of Redis; nomad doctor shows
+        the direction of the step
         """,
     )

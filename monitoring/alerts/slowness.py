@@ -1,4 +1,4 @@
-"""Jobs that take much longer than they normally do."""
+"""Jobs that take much longer than usual."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from .promql import duration, in_words, number, window
 from .rule import LONG_EVALUATION_SECONDS, WARNING, Alert, Group, Recording
 
 _MEAN = "queue_actor:nomad_job_duration_seconds:mean"
-#: The means of completed runs that are recorded, by queue and job type: of now and of the normal that it is held
-#: against; and both for job types that run rarely.
+#: Recorded mean durations of completed runs, by queue and job type: the current mean and its baseline, and both for job
+#: types that run rarely.
 MEAN = f"{_MEAN}{duration(thresholds.ALERTS.slow_window_seconds)}"
 NORMAL_MEAN = f"{_MEAN}{duration(thresholds.ALERTS.slow_baseline_seconds)}"
 RARE_MEAN = f"{_MEAN}{duration(thresholds.ALERTS.slow_rare_window_seconds)}"
@@ -37,11 +37,11 @@ def _slow(table: Table) -> list[Recording | Alert]:
             expr=_slower(MEAN, alerts.slow_times, NORMAL_MEAN, alerts.slow_least_mean_seconds),
             for_seconds=alerts.slow_for_seconds,
             severity=WARNING,
-            summary="Jobs take much longer than they normally do.",
+            summary="Jobs take much longer than usual.",
             description=f"""
             A run of {{{{ $labels.actor }}}} takes {{{{ $value | humanizeDuration }}}} on average, more than
-            {alerts.slow_times:g} times its mean of the last {in_words(alerts.slow_baseline_seconds)}. See what runs and
-            since when: nomad jobs {{{{ $labels.queue }}}} --status active
+            {alerts.slow_times:g} times its mean of the last {in_words(alerts.slow_baseline_seconds)}. See the running
+            jobs: nomad jobs {{{{ $labels.queue }}}} --status active
             """,
         ),
         _mean(RARE_MEAN, f"[{window(alerts.slow_rare_window_seconds)}]", alerts.slow_rare_least_runs),
@@ -55,7 +55,7 @@ def _slow(table: Table) -> list[Recording | Alert]:
 
 
 def _slow_and_rare(table: Table) -> Alert:
-    """Return the alert for job types of which the other one seldom has runs enough."""
+    """Return the alert for job types that rarely have enough runs for the other one."""
     alerts, day = table.alerts, duration(thresholds.ALERTS.slow_rare_window_seconds)
     slower = _slower(RARE_MEAN, alerts.slow_rare_times, RARE_NORMAL_MEAN, alerts.slow_least_mean_seconds)
     often = alerts.slow_least_runs * alerts.slow_rare_window_seconds / alerts.slow_window_seconds
@@ -66,11 +66,11 @@ def _slow_and_rare(table: Table) -> Alert:
         for_seconds=alerts.slow_for_seconds,
         severity=WARNING,
         labels={"window": day},
-        summary="Jobs take much longer than they normally do.",
+        summary="Jobs take much longer than usual.",
         description=f"""
         The runs of {{{{ $labels.actor }}}} took {{{{ $value | humanizeDuration }}}} on average over
         {in_words(alerts.slow_rare_window_seconds)}, more than {alerts.slow_rare_times:g} times their mean of the
-        {in_words(alerts.slow_baseline_seconds)} before. See the last ones:
+        {in_words(alerts.slow_baseline_seconds)} before. See the latest runs:
         nomad jobs {{{{ $labels.queue }}}} --status completed
         """,
     )
@@ -81,7 +81,7 @@ def _slower(mean: str, times: float, normal: str, least_seconds: float) -> str:
 
 
 def _mean(name: str, over: str, least_runs: int) -> Recording:
-    """Return the mean of completed runs; where there were fewer than `least_runs` there is none."""
+    """Return the recording of the mean of completed runs; without `least_runs` runs it has no value."""
     return Recording(
         name=name,
         expr=f"""

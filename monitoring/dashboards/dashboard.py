@@ -1,4 +1,4 @@
-"""Puts panels in rows, and rows, variables and links together to a dashboard."""
+"""Combines panels to rows, and rows, variables and links to a dashboard."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from .panels import DATASOURCE, Json, Panel, panel_id
 
 COLUMNS = 24
-#: That of Grafana 11.6, and of 12 until 12.2; a later one reads and raises it by itself.
+#: The version of Grafana 11.6, and of 12 until 12.2; later releases migrate it when they load it.
 SCHEMA_VERSION = 41
-#: What the dashboards' links to each other go by.
+#: The tag by which the dashboards link to each other.
 TAG = "nomad"
 
 
 @dataclass(frozen=True)
 class Row:
-    """A headline and the panels below it, set from left to right and then on the next line."""
+    """A row title and its panels, from left to right, then on the next line."""
 
     title: str
     panels: Sequence[Panel]
@@ -24,17 +24,17 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Variable:
-    """A choice at the top of the dashboard: the values of a label, several of them, all to begin with."""
+    """A selection of a label's values at the top of the dashboard; initially all."""
 
     name: str
     label: str
     series: str
-    #: The label that the values are of, where it is not the variable's name.
+    #: The label of the values, if it is not the variable's name.
     of: str = ""
 
     def as_json(self) -> Json:
-        """Return the variable; its values are asked for anew whenever the time range changes."""
-        question = f"label_values({self.series}, {self.of or self.name})"
+        """Return Grafana's variable; its values are queried again whenever the time range changes."""
+        query = f"label_values({self.series}, {self.of or self.name})"
         return {
             "allValue": ".+",
             "current": {"text": ["All"], "value": ["$__all"]},
@@ -45,7 +45,7 @@ class Variable:
             "multi": True,
             "name": self.name,
             "options": [],
-            "query": {"query": question, "refId": self.name},
+            "query": {"query": query, "refId": self.name},
             "refresh": 2,
             "regex": "",
             "sort": 1,
@@ -55,7 +55,7 @@ class Variable:
 
 @dataclass(frozen=True, kw_only=True)
 class Dashboard:
-    """A dashboard by its stable `uid`, which is the name of its file too."""
+    """A dashboard; its stable `uid` is also the name of its file."""
 
     uid: str
     title: str
@@ -66,7 +66,7 @@ class Dashboard:
     def as_json(self) -> Json:
         """Return Grafana's dashboard.
 
-        Raises `ValueError` naming the titles of two panels that would have one id.
+        Raises `ValueError`, which names the titles, if two panels have the same id.
         """
         panels = list(_placed(self.rows))
         _check_ids(panels)
@@ -77,7 +77,7 @@ class Dashboard:
             "fiscalYearStartMonth": 0,
             "graphTooltip": 1,
             "id": None,
-            "links": [_TO_THE_OTHERS],
+            "links": [_LINKS],
             "panels": panels,
             "refresh": "30s",
             "schemaVersion": SCHEMA_VERSION,
@@ -96,9 +96,9 @@ class Dashboard:
 def _placed(rows: Sequence[Row]) -> Iterator[Json]:
     top = 0
     for row in rows:
-        place = {"h": 1, "w": COLUMNS, "x": 0, "y": top}
-        headline = {"collapsed": False, "gridPos": place, "panels": [], "title": row.title, "type": "row"}
-        yield {**headline, "id": panel_id(f"row: {row.title}")}
+        position = {"h": 1, "w": COLUMNS, "x": 0, "y": top}
+        title_row = {"collapsed": False, "gridPos": position, "panels": [], "title": row.title, "type": "row"}
+        yield {**title_row, "id": panel_id(f"row: {row.title}")}
         top += 1
         left = height = 0
         for panel in row.panels:
@@ -113,7 +113,7 @@ def _check_ids(panels: Sequence[Json]) -> None:
     seen: dict[int, str] = {}
     for panel in panels:
         if panel["id"] in seen:
-            raise ValueError(f"{seen[panel['id']]!r} and {panel['title']!r} would have one id: rename one of them")
+            raise ValueError(f"{seen[panel['id']]!r} and {panel['title']!r} would have the same id: rename one of them")
         seen[panel["id"]] = panel["title"]
 
 
@@ -141,7 +141,7 @@ _DATASOURCE_VARIABLE: Json = {
     "type": "datasource",
 }
 
-_TO_THE_OTHERS: Json = {
+_LINKS: Json = {
     "asDropdown": False,
     "icon": "external link",
     "includeVars": True,

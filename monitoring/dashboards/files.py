@@ -1,4 +1,4 @@
-"""The dashboards as the files that are in review and that Grafana reads."""
+"""The dashboards as the committed files that Grafana reads."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .schedules import schedules
 
 
 def dashboards(table: Table) -> list[Json]:
-    """Return every dashboard with the limits of the table."""
-    return [made(table).as_json() for made in (overview, queue, schedules)]
+    """Return every dashboard with the thresholds of the table."""
+    return [build(table).as_json() for build in (overview, queue, schedules)]
 
 
 def texts(table: Table) -> dict[str, str]:
-    """Return what each file says, by its name; written the same way each time."""
+    """Return the text of each file by its name."""
     return {
         f"{each['uid']}.json": json.dumps(each, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
         for each in dashboards(table)

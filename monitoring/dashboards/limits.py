@@ -1,4 +1,4 @@
-"""The colours and lines that a panel draws at the limits of `nomad_actors.thresholds`."""
+"""The colours and lines of a panel at the thresholds of `nomad_actors.thresholds`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ GREEN, YELLOW, RED = "green", "yellow", "red"
 
 @dataclass(frozen=True)
 class Limits:
-    """A colour below the first step, and one from each step on."""
+    """A base colour, and one colour from each step on."""
 
     base: str = GREEN
     steps: tuple[tuple[float, str], ...] = ()
@@ -21,23 +21,23 @@ class Limits:
         return {"mode": "absolute", "steps": [first, *({"color": c, "value": v} for v, c in self.steps)]}
 
 
-#: Nothing here is too much.
+#: No limit.
 NONE = Limits()
-#: Any at all is a problem, or something to look at.
+#: One or more is a problem, or a warning.
 ANY_IS_WRONG = Limits(steps=((1, RED),))
-ANY_IS_WORTH_A_LOOK = Limits(steps=((1, YELLOW),))
-#: None at all is a problem.
+ANY_IS_A_WARNING = Limits(steps=((1, YELLOW),))
+#: Zero is a problem.
 ONE_IS_NEEDED = Limits(base=RED, steps=((1, GREEN),))
 
 
 def beyond(problem: float, *, warning: float | None = None) -> Limits:
-    """Return the limits of what is a problem from a value on, and worth a look from a smaller one on."""
+    """Return limits that are red from `problem` on, and yellow from `warning` on."""
     first = () if warning is None else ((warning, YELLOW),)
     return Limits(steps=(*first, (problem, RED)))
 
 
 def in_words(seconds: float) -> str:
-    """Return a duration as a reader says it: `90 s`, `10 min`, `2 h`, `3 d`."""
+    """Return a duration as text: `90 s`, `10 min`, `2 h`, `3 d`."""
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:g} {unit}"

@@ -1,11 +1,11 @@
-"""The system at a glance: is it healthy, and if not, where to look."""
+"""The system at a glance: is it healthy, and if not, where is the problem."""
 
 from __future__ import annotations
 
 from nomad_actors.thresholds import Table
 
 from .dashboard import Dashboard, Row, Variable
-from .limits import ANY_IS_WORTH_A_LOOK, ANY_IS_WRONG, GREEN, ONE_IS_NEEDED, RED, beyond, in_words
+from .limits import ANY_IS_A_WARNING, ANY_IS_WRONG, GREEN, ONE_IS_NEEDED, RED, beyond, in_words
 from .overview_rows import (
     esi_row,
     jobs_row,
@@ -20,7 +20,7 @@ from .panels import Panel, stat
 from .promises import failed_share, oldest_of_promise, overdue_seconds, promises
 from .queries import QUEUE, newest, prometheus_duration, selector
 
-#: Yes and no of a gauge, where no is wrong.
+#: Texts of a gauge whose 0 is a problem.
 GOOD = {1: ("ok", GREEN), 0: ("failing", RED)}
 
 
@@ -29,10 +29,10 @@ def overview(table: Table) -> Dashboard:
     return Dashboard(
         uid="nomad-overview",
         title="EVE Nomad: overview",
-        description="The system at a glance: is it healthy, and if not, where to look.",
+        description="The system at a glance: is it healthy, and if not, where is the problem.",
         variables=[Variable(name="queue", label="Queue", series="nomad_queue_jobs")],
         rows=[
-            Row("Is it healthy?", [*_work(table), *_ground(table)]),
+            Row("Is it healthy?", [*_jobs_and_schedules(table), *_infrastructure(table)]),
             Row("Queues", queues_row(table)),
             Row("Jobs", jobs_row()),
             Row("Waits and durations", times_row()),
@@ -43,70 +43,69 @@ def overview(table: Table) -> Dashboard:
     )
 
 
-def _work(table: Table) -> list[Panel]:
-    normal = table.default
-    window = in_words(normal.failure_window_seconds)
+def _jobs_and_schedules(table: Table) -> list[Panel]:
+    limits = table.default
+    window = in_words(limits.failure_window_seconds)
     return [
         stat(
             "Alerts firing",
-            """Alerts that fire now. Without an answer Prometheus has no rules: nothing is watched then.""",
+            """Alerts that fire now. Without data, Prometheus has no rules, so no alert can fire.""",
             'count(ALERTS{alertstate="firing"}) or 0 * sum(prometheus_rule_group_rules)',
             limits=ANY_IS_WRONG,
         ),
         stat(
             "Workers up",
-            "Worker processes that answered the last scrape. With none, no job runs.",
+            "Worker processes that answered the last scrape. Without one, no job runs.",
             'sum(up{job="workers"})',
             limits=ONE_IS_NEEDED,
         ),
         stat(
             "Oldest waiting, of its promise",
-            f"""How long the first waiting job has been due, as a share of what its queue promises
-            ({promises(table)}); the worst queue's. Paused queues
-            are left out.""",
+            f"""How long the first waiting job has been due, as a share of its queue's limit
+            ({promises(table)}), for the worst queue. Paused queues are left out.""",
             f"max({oldest_of_promise(table)})",
             unit="percentunit",
             limits=beyond(1),
         ),
         stat(
             f"Failed in {window}, worst queue",
-            f"""Jobs that failed for good, as a share of those that ended in {window}, of the queue where it is largest.
-            Queues in which fewer than {normal.failure_least_ended} ended are left out, as by the alert.""",
+            f"""Share of the jobs that ended in {window} that failed permanently, for the worst queue. Queues in which
+            fewer than {limits.failure_least_ended} jobs ended are left out, as by the alert.""",
             f"max({failed_share(table, 'queue', QUEUE)})",
             unit="percentunit",
-            limits=beyond(normal.failure_percent / 100),
-            no_data=f"under {normal.failure_least_ended} ended",
+            limits=beyond(limits.failure_percent / 100),
+            no_data=f"fewer than {limits.failure_least_ended} ended",
         ),
         stat(
             "Queues paused",
-            "Queues that an operator paused: their jobs wait.",
+            "Queues that an operator paused. Their jobs wait.",
             f"sum({newest('queue', 'nomad_queue_paused', QUEUE)})",
-            limits=ANY_IS_WORTH_A_LOOK,
+            limits=ANY_IS_A_WARNING,
         ),
         stat(
             "Schedules overdue",
             f"""Schedules whose slot has not started {in_words(table.alerts.late_start_seconds)} after it was due.
-            Those of paused queues are counted, those that
-            are off are not; without an answer none is on.""",
+            Schedules of paused queues are counted,
+            schedules that are off are not. Without data, no schedule is on.""",
             f"sum({overdue_seconds()} > bool {table.alerts.late_start_seconds:g})",
             limits=ANY_IS_WRONG,
         ),
     ]
 
 
-def _ground(table: Table) -> list[Panel]:
+def _infrastructure(table: Table) -> list[Panel]:
     recovered, poison = table.alerts.recovered_window_seconds, table.alerts.poison_window_seconds
     return [
         stat(
             "Schedulers live",
-            f"""Schedulers that were heard of within {in_words(table.schedules.silent_seconds)}. With none, no schedule
-            adds a job; more than one is allowed.""",
+            f"""Schedulers with a heartbeat within {in_words(table.schedules.silent_seconds)}. Without one, no
+            schedule adds jobs; more than one is allowed.""",
             'max(nomad_schedulers{state="live"})',
             limits=ONE_IS_NEEDED,
         ),
         stat(
             "Collector",
-            """Whether the last scrape of the admin could read Redis and the database. Where it failed, the numbers of
+            """Whether the last scrape of the admin could read Redis and the database. If not, the metrics of
             that source are missing here, not zero.""",
             "min by (source) (nomad_collector_success)",
             legend="{{source}}",
@@ -116,7 +115,7 @@ def _ground(table: Table) -> list[Panel]:
         ),
         stat(
             "Redis memory, of its limit",
-            "Memory that Redis uses, as a share of its limit; at the limit it takes no more jobs.",
+            "Memory that Redis uses, as a share of its limit. At the limit no job can be added.",
             memory_share(),
             unit="percentunit",
             limits=memory_limits(table),
@@ -124,7 +123,7 @@ def _ground(table: Table) -> list[Panel]:
         ),
         stat(
             "Redis keeps jobs on disk",
-            "Whether Redis writes jobs to disk and its last write went well. Otherwise a restart of Redis loses jobs.",
+            "Whether Redis writes jobs to disk and its last write succeeded. If not, a restart of Redis loses jobs.",
             "min(nomad_redis_persistence_ok)",
             words=GOOD,
             unit="none",
@@ -132,13 +131,13 @@ def _ground(table: Table) -> list[Panel]:
         ),
         stat(
             f"Recovered in {in_words(recovered)}",
-            "Jobs taken back from workers that were lost, and started again. None but after a worker was killed.",
+            "Jobs taken back from lost workers and started again. Normally 0, except after a worker was killed.",
             _collected_rise("nomad_queue_recovered_total", recovered),
-            limits=ANY_IS_WORTH_A_LOOK,
+            limits=ANY_IS_A_WARNING,
         ),
         stat(
             f"Poison in {in_words(poison)}",
-            "Jobs that were given up because worker after worker was lost with them: they end the process they run in.",
+            "Jobs that failed because several workers were lost while running them: they kill their process.",
             _collected_rise("nomad_queue_poison_total", poison),
             limits=ANY_IS_WRONG,
         ),
@@ -146,6 +145,6 @@ def _ground(table: Table) -> list[Panel]:
 
 
 def _collected_rise(name: str, window_seconds: float) -> str:
-    """Return how many were added to a counter in Redis; whole ones, since `increase` reckons beyond the samples."""
-    rise = f"increase({selector(name, QUEUE)}[{prometheus_duration(window_seconds)}])"
-    return f"sum(max by (queue) (round({rise})))"
+    # Rounded, because `increase` extrapolates beyond the samples.
+    increase = f"increase({selector(name, QUEUE)}[{prometheus_duration(window_seconds)}])"
+    return f"sum(max by (queue) (round({increase})))"

@@ -1,4 +1,4 @@
-"""The overview's rows below its first: queues, jobs, times, Redis, ESI and processes, over time."""
+"""The other rows of the overview: queues, jobs, times, Redis, ESI and processes, over time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .queries import (
     FAILED,
     OVER,
     QUEUE,
-    WORKED_OFF,
+    RUN_BY_WORKERS,
     attempts,
     increase,
     jobs,
@@ -24,19 +24,19 @@ from .queries import (
 
 
 def queues_row(table: Table) -> list[Panel]:
-    """Return how full the queues are, and whether they are worked off."""
+    """Return panels about the size of the queues and their throughput."""
     waiting = jobs("queue", "waiting")
     drained = prometheus_duration(table.alerts.drain_window_seconds)
     return [
         stat(
             "Waiting",
-            "Jobs that could start now, those of paused queues among them.",
+            "Jobs that could start now, including those of paused queues.",
             f"sum({jobs('queue, state', 'waiting|paused')})",
             width=6,
         ),
         stat(
             "Active",
-            "Jobs that run now.",
+            "Running jobs.",
             f"sum({jobs('queue', 'active')})",
             width=6,
         ),
@@ -46,19 +46,19 @@ def queues_row(table: Table) -> list[Panel]:
             f"histogram_quantile(0.95, {increase('le', '1h', 'nomad_job_wait_seconds_bucket', QUEUE)})",
             unit="s",
             width=6,
-            no_data="no run",
+            no_data="no runs",
         ),
         stat(
             "Release",
-            "What the services run; more than one while they are updated.",
+            "The release of the services; several during an update.",
             "count by (version) (nomad_build_info)",
             legend="{{version}}",
             width=6,
         ),
         graph(
             "Waiting, by queue",
-            f"""Jobs that could start now. The line is the alert's, for queues that are judged by number; not for
-            {", ".join(judged_by_drain(table))}, judged by the time to drain.""",
+            f"""Jobs that could start now. The line is the alert's threshold. It does not apply to
+            {", ".join(judged_by_drain(table))}: their alert uses the time to drain.""",
             [Query(expr=waiting, legend="{{queue}}")],
             unit="short",
             limits=waiting_limits(table),
@@ -73,8 +73,8 @@ def queues_row(table: Table) -> list[Panel]:
         ),
         graph(
             "Added and ended",
-            """Jobs that workers, scheduler and admin added, and all that ended. What your own programs add is counted
-            where they are and ends here all the same: whether queues grow, the panel beside this says.""",
+            """Jobs that workers, scheduler and admin added, and all that ended. Your own programs count the jobs that
+            they add, so these are only in the ended jobs. See the next panel for whether queues grow.""",
             [
                 Query(expr=rate("", "nomad_jobs_enqueued_total", QUEUE), legend="added"),
                 Query(expr=attempts("", QUEUE, OVER), legend="ended"),
@@ -83,7 +83,7 @@ def queues_row(table: Table) -> list[Panel]:
         ),
         graph(
             "Jobs to do, by state",
-            "Jobs of all queues that are not over.",
+            "Jobs of all queues that have not ended.",
             [
                 Query(
                     expr=f"sum by (state) ({jobs('queue, state', 'waiting|active|delayed|paused')})",
@@ -95,12 +95,12 @@ def queues_row(table: Table) -> list[Panel]:
         ),
         graph(
             "Time to drain, by queue",
-            f"""How long what waits takes at the pace of the last {in_words(table.alerts.drain_window_seconds)}. The
-            line is the alert's, for {", ".join(judged_by_drain(table))}. Missing where nothing ended.""",
+            f"""How long the waiting jobs take at the rate of the last {in_words(table.alerts.drain_window_seconds)}.
+            The line is the alert's threshold, for {", ".join(judged_by_drain(table))}. Missing if no job ended.""",
             [
                 Query(
                     expr=f"""{waiting} / on (queue)
-                    ({attempts("queue", QUEUE, WORKED_OFF, window=drained)} > 0)""",
+                    ({attempts("queue", QUEUE, RUN_BY_WORKERS, window=drained)} > 0)""",
                     legend="{{queue}}",
                 )
             ],
@@ -117,18 +117,18 @@ def queues_row(table: Table) -> list[Panel]:
 
 
 def jobs_row() -> list[Panel]:
-    """Return what becomes of jobs."""
+    """Return panels about the outcomes of jobs."""
     return [
         graph(
             "Attempts, by outcome",
-            "Runs that are over, by what became of them.",
+            "Runs that ended, by outcome.",
             [Query(expr=attempts("outcome", QUEUE), legend="{{outcome}}")],
             unit="ops",
             stacked=True,
         ),
         graph(
             "Failed and retried, by job type",
-            "Jobs that failed for good, and attempts that failed and will run again.",
+            "Jobs that failed permanently, and failed attempts that will be retried.",
             [
                 Query(expr=attempts("actor", QUEUE, FAILED), legend="{{actor}} failed"),
                 Query(
@@ -142,11 +142,11 @@ def jobs_row() -> list[Panel]:
 
 
 def times_row() -> list[Panel]:
-    """Return how long jobs wait and run."""
+    """Return panels about how long jobs wait and run."""
     return [
         graph(
             "Wait, by queue",
-            "Due to start: median and 95th percentile. Missing where nothing started.",
+            "From due to start: median and 95th percentile. Missing if no job started.",
             [
                 Query(expr=quantile(share, "queue", "nomad_job_wait_seconds", QUEUE), legend=f"{{{{queue}}}} {word}")
                 for share, word in ((0.5, "p50"), (0.95, "p95"))
@@ -155,8 +155,8 @@ def times_row() -> list[Panel]:
         ),
         graph(
             "Duration, by job type",
-            """Start to end of completed runs: median and 95th percentile. Missing where none completed; a run beyond
-            its job type's time limit is stopped.""",
+            """From start to end of completed runs: median and 95th percentile. Missing if none completed. A run is
+            stopped at its job type's time limit.""",
             [
                 Query(
                     expr=quantile(share, "actor", "nomad_job_duration_seconds", QUEUE), legend=f"{{{{actor}}}} {word}"
@@ -169,11 +169,11 @@ def times_row() -> list[Panel]:
 
 
 def redis_row(table: Table) -> list[Panel]:
-    """Return how Redis stands, and what it costs to ask."""
+    """Return panels about Redis and the cost of reading it."""
     return [
         graph(
             "Redis memory",
-            "Memory that Redis uses, and its limit. Without a limit, that line is missing.",
+            "Memory that Redis uses, and its limit, if it has one.",
             [
                 Query(expr="max(nomad_redis_memory_bytes)", legend="used"),
                 Query(expr="max(nomad_redis_memory_limit_bytes) > 0", legend="limit"),
@@ -183,7 +183,7 @@ def redis_row(table: Table) -> list[Panel]:
         ),
         graph(
             "Redis memory over time, of its limit",
-            "Memory that Redis uses, as a share of its limit. The lines are the alerts'.",
+            "Memory that Redis uses, as a share of its limit. The lines are the alerts' thresholds.",
             [Query(expr=memory_share(), legend="used")],
             unit="percentunit",
             width=8,
@@ -191,7 +191,7 @@ def redis_row(table: Table) -> list[Panel]:
         ),
         graph(
             "Reading for a scrape",
-            "How long the admin read each source for the last scrape. Prometheus gives up after 10 s.",
+            "How long the admin took to read each source for the last scrape. Prometheus gives up after 10 s.",
             [Query(expr="max by (source) (nomad_collector_seconds)", legend="{{source}}")],
             unit="s",
             width=8,
@@ -200,19 +200,19 @@ def redis_row(table: Table) -> list[Panel]:
 
 
 def esi_row() -> list[Panel]:
-    """Return the requests to ESI and the SSO."""
+    """Return panels about requests to ESI and the SSO."""
     groups = ((0.5, "p50"), (0.95, "p95"))
     return [
         graph(
             "ESI requests, by status",
-            "Requests to ESI by the status of their answer; `network` is no answer at all.",
+            "Requests to ESI by the status of the response; `network` means no response.",
             [Query(expr=rate("status", "nomad_esi_requests_total"), legend="{{status}}")],
             unit="reqps",
             width=8,
         ),
         graph(
             "ESI request time, by group",
-            "Sending a request to the end of its answer: median and 95th percentile.",
+            "From sending a request to the end of the response: median and 95th percentile.",
             [
                 Query(expr=quantile(share, "group", "nomad_esi_request_seconds"), legend=f"{{{{group}}}} {word}")
                 for share, word in groups
@@ -222,8 +222,8 @@ def esi_row() -> list[Panel]:
         ),
         graph(
             "Token refreshes, by outcome",
-            """Refreshed logins; those found dead, whose player must log in again; and those that failed by our own
-            settings or because the SSO was away.""",
+            """Refreshed logins; dead logins, whose player must log in again; and refreshes that failed because of
+            wrong settings or because the SSO did not answer.""",
             [Query(expr=rate("outcome", "nomad_token_refresh_total"), legend="{{outcome}}")],
             unit="ops",
             width=8,
@@ -232,7 +232,7 @@ def esi_row() -> list[Panel]:
 
 
 def processes_row() -> list[Panel]:
-    """Return what the services take of this host."""
+    """Return panels about the resources that the services use."""
     ours = 'job=~"workers|scheduler|admin"'
     return [
         graph(
@@ -243,7 +243,7 @@ def processes_row() -> list[Panel]:
         ),
         graph(
             "Processor",
-            "Processor time that each service takes; 1 is one whole core.",
+            "CPU time that each service uses; 1 is one full core.",
             [Query(expr=rate("job, instance", "process_cpu_seconds_total", ours), legend="{{job}} {{instance}}")],
             unit="short",
         ),
@@ -251,7 +251,7 @@ def processes_row() -> list[Panel]:
 
 
 def memory_share() -> str:
-    """Return Redis' memory as a share of its limit; no answer where it has none."""
+    """Return Redis' memory as a share of its limit; no value if it has none."""
     return "max(nomad_redis_memory_bytes) / (max(nomad_redis_memory_limit_bytes) > 0)"
 
 

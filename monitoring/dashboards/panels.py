@@ -1,4 +1,4 @@
-"""The kinds of panels that our dashboards are made of, as Grafana's JSON.
+"""The kinds of panels in our dashboards, as Grafana's JSON.
 
 Field names and values are those of Grafana's dashboard model, schema version 41 (Grafana 11.6 and later).
 """
@@ -16,13 +16,13 @@ Json = dict[str, Any]
 
 DATASOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
 
-#: What a panel shows where no sample is: unknown is not zero.
+#: The text of a panel without samples: unknown is not zero.
 NO_DATA = "no data"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """One question to Prometheus, and what its answer is called: a template of labels, as in `{{queue}}`."""
+    """A query and the legend of its series: a template of labels, such as `{{queue}}`."""
 
     expr: str
     legend: str
@@ -45,7 +45,7 @@ class Query:
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One panel without its place; `width` of the 24 columns, `height` in rows of 30 pixels."""
+    """A panel without its position; `width` in columns (of 24), `height` in rows of 30 pixels."""
 
     title: str
     description: str
@@ -55,7 +55,7 @@ class Panel:
     width: int
     height: int
     limits: Limits = NONE
-    #: Limits by the name of the series (or column) that they hold for, where they are not everyone's.
+    #: Limits of single series (or columns), by their names.
     limits_by_name: Mapping[str, Limits] = field(default_factory=dict)
     no_data: str = NO_DATA
     options: Json = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Panel:
     transformations: Sequence[Json] = ()
 
     def as_json(self) -> Json:
-        """Return the panel; its id comes from its title, so that no other panel's coming or going changes it."""
+        """Return Grafana's panel; its id comes from its title, so other panels' changes do not change it."""
         limited = [_override(name, "thresholds", limits.as_json()) for name, limits in self.limits_by_name.items()]
         found: Json = {
             "datasource": DATASOURCE,
@@ -91,14 +91,14 @@ class Panel:
 
 
 def panel_id(title: str) -> int:
-    """Return the number that Grafana knows a panel by: the same for as long as its title is."""
+    """Return a panel's id, which depends only on its title."""
     return zlib.crc32(title.encode()) % 1_000_000 + 1
 
 
 def stat(
     title: str, description: str, expr: str, *, unit: str = "short", legend: str = "", width: int = 4, **more: Any
 ) -> Panel:
-    """Return a number in large: the answer of this moment, never the last one that there was."""
+    """Return a panel with one large number: the current value, never an old one."""
     words: Mapping[int, tuple[str, str]] = more.pop("words", {})
     return Panel(
         title=title,
@@ -135,7 +135,7 @@ def graph(
     stacked: bool = False,
     **more: Any,
 ) -> Panel:
-    """Return lines over time, with the limits as dashed lines; where a sample is missing there is a gap."""
+    """Return lines over time, with the limits as dashed lines and gaps for missing samples."""
     custom: Json = {
         "fillOpacity": 20 if stacked else 0,
         "lineWidth": 1,
@@ -169,7 +169,7 @@ def graph(
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column of a table: a question whose answers are joined with the others' by their label."""
+    """A column of a table: a query whose results are joined with the other columns' by their label."""
 
     title: str
     expr: str
@@ -181,7 +181,7 @@ class Column:
 def table_of(
     title: str, description: str, by: str, columns: Sequence[Column], *, width: int = 24, height: int = 8
 ) -> Panel:
-    """Return a table with a row for each value of the label `by`, joined from the columns' questions."""
+    """Return a table with a row for each value of the label `by`, joined from the columns' queries."""
     queries = [Query(expr=each.expr, legend=each.title, instant=True, table=True) for each in columns]
     values = {f"Value #{chr(ord('A') + number)}": each.title for number, each in enumerate(columns)}
     overrides = [
@@ -227,7 +227,7 @@ def _override(name: str, what: str, value: object) -> Json:
 
 
 def _mappings(words: Mapping[int, tuple[str, str]]) -> list[Json]:
-    """Return values in words, each with its colour."""
+    """Return Grafana's mappings from values to texts and colours."""
     if not words:
         return []
     options = {

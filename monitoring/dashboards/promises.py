@@ -1,4 +1,4 @@
-"""What queues and schedules promise, by the table of thresholds: as questions, as limits and in words."""
+"""The thresholds of queues and schedules as queries, limits and text."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from .queries import newest, selector
 
 
 def failed_share(table: Table, by: str, *matchers: str) -> str:
-    """Return the share of failed among ended jobs over health's window; no answer where too few ended."""
+    """Return the failed share of ended jobs over health's window; no value if too few ended."""
     normal = table.default
     return queries.failed_share(by, normal.failure_window_seconds, normal.failure_least_ended, *matchers)
 
 
 def budget_burn(table: Table, window_seconds: float, *matchers: str) -> str:
-    """Return how many times as fast as it lasts the error budget is spent, by queue; no answer where too few ended."""
+    """Return the burn rate of the error budget, by queue; no value if too few jobs ended."""
     budget = round(1 - table.alerts.completion_objective_percent / 100, 9)
     return f"{queries.failed_share('queue', window_seconds, table.alerts.burn_least_ended, *matchers)} / {budget:g}"
 
 
 def oldest_of_promise(table: Table) -> str:
-    """Return how long each queue's first waiting job has been due, as a share of what the queue promises.
+    """Return how long each queue's first waiting job has been due, as a share of the queue's limit.
 
-    Paused queues are left out: that their jobs wait is meant.
+    Paused queues are left out, because their jobs wait on purpose.
     """
     shares = queries.of_limit(
         lambda matcher: newest("queue", "nomad_queue_oldest_waiting_seconds", queries.QUEUE, matcher),
@@ -36,50 +36,50 @@ def oldest_of_promise(table: Table) -> str:
 
 
 def promises(table: Table) -> str:
-    """Return in words how long the first job of a queue may wait."""
+    """Return as text how long the first job of a queue may wait."""
     others = [f"{name} {in_words(queue.oldest_waiting_seconds)}" for name, queue in table.by_queue.items()]
     return ", ".join([in_words(table.default.oldest_waiting_seconds), *others])
 
 
 def judged_by_drain(table: Table) -> list[str]:
-    """Return the queues that are judged by the time to drain, not by the number of waiting jobs."""
+    """Return the queues whose alert uses the time to drain, not the number of waiting jobs."""
     return [name for name, queue in table.by_queue.items() if queue.drain_seconds is not None]
 
 
 def drain_limits(table: Table) -> Limits:
-    """Return the shortest of the times to drain that queues are held to."""
+    """Return the shortest limit of the time to drain."""
     allowed = [queue.drain_seconds for queue in table.by_queue.values() if queue.drain_seconds is not None]
     return beyond(min(allowed)) if allowed else NONE
 
 
 def waiting_limits(table: Table) -> Limits:
-    """Return how many jobs may wait in a queue that is judged by their number."""
+    """Return the limit of waiting jobs in a queue."""
     return NONE if table.default.waiting_jobs is None else beyond(table.default.waiting_jobs)
 
 
 def overdue_seconds(*matchers: str) -> str:
-    """Return how long ago each schedule's first slot that has not started was due; below 0 while none is."""
+    """Return how long ago each schedule's first slot that has not started was due; negative if none is due."""
     return f"time() - {newest('schedule', 'nomad_schedule_start_due_timestamp_seconds', *matchers)}"
 
 
 def success_overdue_seconds(*matchers: str) -> str:
-    """Return how long ago each schedule's second run since its last success was due; below 0 while it is to come."""
+    """Return how long ago each schedule's second run since its last success was due; negative if it is not due yet."""
     return f"time() - {newest('schedule', 'nomad_schedule_success_due_timestamp_seconds', *matchers)}"
 
 
 def success_graces(table: Table) -> str:
-    """Return in words how long after that run's time a success must be there."""
+    """Return as text how long after that run's time a success is expected."""
     alerts = table.alerts
     others = [f"{name} {in_words(grace)}" for name, grace in alerts.success_grace_by_schedule_seconds.items()]
     return ", ".join([*others, f"others {in_words(alerts.success_grace_seconds)}"])
 
 
 def since_success_seconds(*matchers: str) -> str:
-    """Return how long ago each schedule last succeeded; no answer where it never did."""
+    """Return how long ago each schedule last succeeded; no value if it never did."""
     return f"time() - {newest('schedule', 'nomad_schedule_last_success_timestamp_seconds', *matchers)}"
 
 
 def of_scheduler(name: str) -> str:
-    """Return a gauge as each scheduler tells it of itself."""
-    told = selector(name, 'job="scheduler"')
-    return f"max by (instance) ({told})"
+    """Return a gauge that schedulers export, by scheduler."""
+    series = selector(name, 'job="scheduler"')
+    return f"max by (instance) ({series})"

@@ -8,7 +8,7 @@ from nomad_actors.thresholds import Table
 
 from ..alerts.slowness import MEAN, NORMAL_MEAN, RARE_MEAN, RARE_NORMAL_MEAN
 from .dashboard import Dashboard, Row, Variable
-from .limits import ANY_IS_WORTH_A_LOOK, ONE_IS_NEEDED, beyond, in_words
+from .limits import ANY_IS_A_WARNING, ONE_IS_NEEDED, beyond, in_words
 from .panels import Panel, Query, graph, stat
 from .promises import budget_burn, failed_share, judged_by_drain, promises, waiting_limits
 from .queries import ACTOR, FAILED, JOBS, OVER, QUEUE, attempts, jobs, newest, quantile, rate, selector
@@ -21,7 +21,7 @@ def queue(table: Table) -> Dashboard:
     return Dashboard(
         uid="nomad-queue",
         title="EVE Nomad: queue and job type",
-        description="One queue and job type in detail; all of them until some are chosen.",
+        description="Queues and job types in detail; initially all of them.",
         variables=[
             Variable(name="job", label="Service", series="nomad_build_info"),
             Variable(name="queue", label="Queue", series="nomad_queue_jobs"),
@@ -29,7 +29,7 @@ def queue(table: Table) -> Dashboard:
         ],
         rows=[
             Row("Now", _now(table)),
-            Row("Jobs and workers", _standing(table)),
+            Row("Jobs and workers", _state(table)),
             Row("Attempts", _attempts(table)),
             Row("Waits and durations", [*_times(), *_normals(table)]),
             Row("Trouble", _trouble()),
@@ -40,26 +40,26 @@ def queue(table: Table) -> Dashboard:
 def _now(table: Table) -> list[Panel]:
     return [
         stat("Jobs waiting", "Jobs that could start now.", f"sum({jobs('queue', 'waiting')})"),
-        stat("Jobs active", "Jobs that run now.", f"sum({jobs('queue', 'active')})"),
+        stat("Jobs active", "Running jobs.", f"sum({jobs('queue', 'active')})"),
         stat(
             "Jobs delayed",
-            "Jobs that start later: delayed, or waiting for their next attempt.",
+            "Jobs that start later: delayed jobs, and failed attempts that will be retried.",
             f"sum({jobs('queue', 'delayed')})",
         ),
         stat(
             "Failed jobs kept",
-            "Jobs that failed for good and are kept, to be looked at and retried.",
+            "Kept jobs that failed permanently. You can inspect and retry them.",
             f"sum({jobs('queue', 'failed')})",
         ),
         stat(
             "Workers, fewest",
-            "Live worker processes of the queue that has the fewest. With none, its jobs wait.",
+            "Live worker processes of the queue that has the fewest. Without one, its jobs wait.",
             f"min({newest('queue', 'nomad_queue_workers', QUEUE)})",
             limits=ONE_IS_NEEDED,
         ),
         stat(
             "Paused for",
-            "How long the queue has been paused; of several, the longest. Without an answer none is paused.",
+            "How long the queue has been paused; of several queues, the longest. Without data, none is paused.",
             f"max({_paused_seconds()})",
             unit="s",
             limits=beyond(table.alerts.paused_seconds),
@@ -68,21 +68,21 @@ def _now(table: Table) -> list[Panel]:
     ]
 
 
-def _standing(table: Table) -> list[Panel]:
+def _state(table: Table) -> list[Panel]:
     by_drain = ", ".join(judged_by_drain(table))
     overtime = table.default.beyond_time_limit_seconds
     return [
         graph(
             "Jobs, by state",
-            f"""Jobs in Redis. The line is how many may wait, in a queue; {by_drain} is judged by the time to drain.
-            Ended jobs are kept for a while only.""",
+            f"""Jobs in Redis. The line is the alert's threshold of waiting jobs; the alert of {by_drain} uses the time
+            to drain. Ended jobs are kept only for some time.""",
             [Query(expr=newest("queue, state", "nomad_queue_jobs", QUEUE), legend="{{queue}} {{state}}")],
             unit="short",
             limits=waiting_limits(table),
         ),
         graph(
             "Oldest waiting, by priority",
-            f"""How long the first waiting job of each priority has been due; 0 when none waits. Promised:
+            f"""How long the first waiting job of each priority has been due; 0 if none waits. Limits:
             {promises(table)}; the line is the first of these.""",
             [
                 Query(
@@ -95,15 +95,15 @@ def _standing(table: Table) -> list[Panel]:
         ),
         graph(
             "Longest active",
-            "How long the longest-running job runs.",
+            "Run time of the longest-running job.",
             [Query(expr=newest("queue", "nomad_queue_longest_active_seconds", QUEUE), legend="{{queue}}")],
             unit="s",
             width=8,
         ),
         graph(
             "Overtime",
-            f"""How far the worst running job is beyond its job type's time limit; 0 when none is. The line is the
-            alert's: within {in_words(overtime)} a job is stopped and cleans up.""",
+            f"""By how much the worst running job exceeds its job type's time limit; 0 if none does. The line is the
+            alert's threshold: within {in_words(overtime)} a job is stopped and cleans up.""",
             [Query(expr=newest("queue", "nomad_queue_overtime_seconds", QUEUE), legend="{{queue}}")],
             unit="s",
             width=8,
@@ -111,7 +111,7 @@ def _standing(table: Table) -> list[Panel]:
         ),
         graph(
             "Workers",
-            "Live worker processes that serve the queue. With none, its jobs wait.",
+            "Live worker processes that serve the queue. Without one, its jobs wait.",
             [Query(expr=newest("queue", "nomad_queue_workers", QUEUE), legend="{{queue}}")],
             unit="short",
             width=8,
@@ -125,8 +125,8 @@ def _attempts(table: Table) -> list[Panel]:
         _burns(table),
         graph(
             "Enqueued and ended",
-            """Jobs that workers, scheduler and admin added, and all that ended. What your own programs add is counted
-            where they are and ends here all the same: whether the queue grows, its jobs by state say.""",
+            """Jobs that workers, scheduler and admin added, and all that ended. Your own programs count the jobs that
+            they add, so these are only in the ended jobs. See the jobs by state for whether the queue grows.""",
             [
                 Query(expr=rate("queue, actor", "nomad_jobs_enqueued_total", JOBS), legend="{{actor}} enqueued"),
                 Query(expr=attempts("queue, actor", QUEUE, ACTOR, OVER), legend="{{actor}} ended"),
@@ -135,7 +135,7 @@ def _attempts(table: Table) -> list[Panel]:
         ),
         graph(
             "Attempts, by outcome",
-            "Runs that are over, by what became of them.",
+            "Runs that ended, by outcome.",
             [
                 Query(
                     expr=attempts("queue, actor, outcome", QUEUE, ACTOR),
@@ -147,8 +147,8 @@ def _attempts(table: Table) -> list[Panel]:
         ),
         graph(
             f"Failed share, {window}",
-            f"""Jobs that failed for good, as a share of those that ended in the {window} before. The line is the
-            alert's, which judges whole queues. Missing where fewer than {table.default.failure_least_ended} ended.""",
+            f"""Share of the jobs that ended in the {window} before that failed permanently. The line is the alert's
+            threshold, for each queue. Missing if fewer than {table.default.failure_least_ended} ended.""",
             [
                 Query(expr=failed_share(table, "queue", QUEUE), legend="{{queue}}"),
                 Query(expr=failed_share(table, "queue, actor", QUEUE, ACTOR), legend="{{queue}} {{actor}}"),
@@ -158,7 +158,7 @@ def _attempts(table: Table) -> list[Panel]:
         ),
         graph(
             "Failed, retried and recovered",
-            "Jobs that failed for good, attempts that will run again, and runs whose worker was lost.",
+            "Jobs that failed permanently, failed attempts that will be retried, and runs whose worker was lost.",
             [
                 Query(expr=attempts("queue, actor", QUEUE, ACTOR, FAILED), legend="{{actor}} failed"),
                 Query(
@@ -180,12 +180,12 @@ def _burns(table: Table) -> Panel:
     windows = {f"last {in_words(burn.long_seconds)}": burn for burn in alerts.burns}
     panel = stat(
         "Error budget burn",
-        f"""How many times as fast as it lasts a month's budget is spent, of the worst queue:
-        {100 - alerts.completion_objective_percent:g} % of the jobs that end may fail. Coloured from where the alert
-        fires when a shorter window agrees. Missing where fewer than {alerts.burn_least_ended} ended.""",
+        f"""Burn rate of the error budget, for the worst queue: 1 spends exactly a month's budget in a month.
+        {100 - alerts.completion_objective_percent:g} % of the jobs that end may fail. Red from the alert's threshold
+        on; the alert also needs a shorter window above it. Missing if fewer than {alerts.burn_least_ended} ended.""",
         "",
         width=24,
-        no_data=f"under {alerts.burn_least_ended} ended",
+        no_data=f"fewer than {alerts.burn_least_ended} ended",
     )
     return dataclasses.replace(
         panel,
@@ -212,12 +212,12 @@ def _times() -> list[Panel]:
         for title, description, histogram in (
             (
                 "Wait",
-                "Due to start: what jobs waited for a worker, their delay not counted. Missing where nothing started.",
+                "From due to start: how long jobs waited for a worker, without their delay. Missing if none started.",
                 "nomad_job_wait_seconds",
             ),
             (
                 "Duration",
-                "Start to end of completed runs. Missing where none completed.",
+                "From start to end of completed runs. Missing if none completed.",
                 "nomad_job_duration_seconds",
             ),
         )
@@ -225,24 +225,24 @@ def _times() -> list[Panel]:
 
 
 def _normals(table: Table) -> list[Panel]:
-    """Return what "slow against its own normal" compares, and from where on it is slow."""
+    """Return the panels of what the alert NomadJobsSlow compares: the current mean, its baseline and the threshold."""
     alerts = table.alerts
     quick, rare = in_words(alerts.slow_window_seconds), in_words(alerts.slow_rare_window_seconds)
     week = in_words(alerts.slow_baseline_seconds)
     return [
         _normal(
             f"Mean duration, {quick}, and its normal",
-            f"""Mean of the runs that completed within {quick}, of at least {alerts.slow_least_runs}; its normal, the
-            mean of the {week} before; and from where on it is slow. Recorded by the alerts' rules; missing where there
-            were too few runs.""",
+            f"""Mean of the runs that completed within {quick}, of at least {alerts.slow_least_runs} runs; its usual
+            value, the mean of the {week} before; and the alert's threshold. Recorded by the alerts' rules; missing if
+            there were too few runs.""",
             MEAN,
             NORMAL_MEAN,
             (alerts.slow_times, alerts.slow_least_mean_seconds),
         ),
         _normal(
             f"Mean duration, {rare}, and its normal",
-            f"""The same for job types that run too rarely to be judged by {quick}: mean of the runs within {rare}, and
-            that of the {week} before.""",
+            f"""The same for job types with too few runs within {quick}: the mean of the runs within {rare}, and that
+            of the {week} before.""",
             RARE_MEAN,
             RARE_NORMAL_MEAN,
             (alerts.slow_rare_times, alerts.slow_least_mean_seconds),
@@ -269,25 +269,25 @@ def _trouble() -> list[Panel]:
     return [
         graph(
             "Recovered",
-            "Jobs taken back from workers that were lost, and started again.",
+            "Jobs taken back from lost workers and started again.",
             [Query(expr=_collected_rate("nomad_queue_recovered_total"), legend="{{queue}}")],
             unit="ops",
             width=8,
         ),
         graph(
             "Poison",
-            "Jobs that were given up because worker after worker was lost with them: they end the process they run in.",
+            "Jobs that failed because several workers were lost while running them: they kill their process.",
             [Query(expr=_collected_rate("nomad_queue_poison_total"), legend="{{queue}}")],
             unit="ops",
             width=8,
         ),
         graph(
             "Paused",
-            "1 while the queue is paused: no job of it starts.",
+            "1 while the queue is paused and none of its jobs start.",
             [Query(expr=newest("queue", "nomad_queue_paused", QUEUE), legend="{{queue}}")],
             unit="short",
             width=8,
-            limits=ANY_IS_WORTH_A_LOOK,
+            limits=ANY_IS_A_WARNING,
         ),
     ]
 
@@ -297,5 +297,5 @@ def _paused_seconds() -> str:
 
 
 def _collected_rate(name: str) -> str:
-    """Return the rise of a counter in Redis, which several admins may show."""
+    """Return the rate of a counter in Redis, which several admins may export."""
     return f"max by (queue) (rate({name}{{{QUEUE}}}[$__rate_interval]))"

@@ -1,11 +1,11 @@
-"""Schedules and schedulers: what should have happened, and did it."""
+"""Schedules and schedulers: which runs were due, and whether they succeeded."""
 
 from __future__ import annotations
 
 from nomad_actors.thresholds import Table
 
 from .dashboard import Dashboard, Row, Variable
-from .limits import ANY_IS_WORTH_A_LOOK, ANY_IS_WRONG, GREEN, ONE_IS_NEEDED, YELLOW, beyond, in_words
+from .limits import ANY_IS_A_WARNING, ANY_IS_WRONG, GREEN, ONE_IS_NEEDED, YELLOW, beyond, in_words
 from .panels import Column, Panel, Query, graph, stat, table_of
 from .promises import of_scheduler, overdue_seconds, since_success_seconds, success_graces, success_overdue_seconds
 from .queries import newest
@@ -19,7 +19,7 @@ def schedules(table: Table) -> Dashboard:
     return Dashboard(
         uid="nomad-schedules",
         title="EVE Nomad: schedules",
-        description="Schedules and schedulers: what should have happened, and did it.",
+        description="Schedules and schedulers: which runs were due, and whether they succeeded.",
         variables=[Variable(name="schedule", label="Schedule", series="nomad_schedule_enabled")],
         rows=[
             Row("Now", _now(table)),
@@ -34,39 +34,39 @@ def _now(table: Table) -> list[Panel]:
     return [
         stat(
             "Schedules that are on",
-            "Schedules that add jobs; an operator may have stopped others.",
+            "Schedules that add jobs. An operator may have stopped others.",
             f"sum({newest('schedule', 'nomad_schedule_enabled', SCHEDULE)})",
         ),
         stat(
             "Schedules that are overdue",
-            f"""Schedules whose slot has not started {in_words(late)} after it was due: nobody added its job, or the job
-            waits. Schedules that are off are not counted; without an answer none is on.""",
+            f"""Schedules whose slot has not started {in_words(late)} after it was due: its job was not added, or is
+            waiting. Schedules that are off are not counted. Without data, no schedule is on.""",
             f"sum({overdue_seconds(SCHEDULE)} > bool {late:g})",
             limits=ANY_IS_WRONG,
         ),
         stat(
             "Live schedulers",
-            f"Schedulers that Redis heard of within {in_words(silent)}. With none, no schedule adds a job.",
+            f"Schedulers with a heartbeat within {in_words(silent)}. Without one, no schedule adds jobs.",
             'max(nomad_schedulers{state="live"})',
             limits=ONE_IS_NEEDED,
         ),
         stat(
             "Silent schedulers",
-            f"""Schedulers that Redis last heard of more than {in_words(silent)} and less than a day ago, and that did
-            not say good-bye.""",
+            f"""Schedulers whose last heartbeat was more than {in_words(silent)} and less than a day ago, and that did
+            not stop regularly.""",
             'max(nomad_schedulers{state="silent"})',
-            limits=ANY_IS_WORTH_A_LOOK,
+            limits=ANY_IS_A_WARNING,
         ),
         stat(
-            "Schedulers that hold",
-            "Schedulers that add nothing because their clock and Redis' do not agree. When all hold, none is added.",
+            "Suspended schedulers",
+            "Schedulers that add no jobs because their clock and Redis' disagree. If all are, no job is added.",
             f"sum({of_scheduler('nomad_scheduler_holds')})",
-            limits=ANY_IS_WORTH_A_LOOK,
+            limits=ANY_IS_A_WARNING,
         ),
         stat(
-            "Clocks apart",
-            f"""How far a scheduler's clock and Redis' are apart; beyond {in_words(doctor.clock_problem_seconds)} the
-            scheduler holds.""",
+            "Clock difference",
+            f"""The difference between a scheduler's clock and Redis'; beyond {in_words(doctor.clock_problem_seconds)}
+            the scheduler is suspended.""",
             f"max(abs({of_scheduler('nomad_scheduler_clock_offset_seconds')}))",
             unit="s",
             limits=beyond(doctor.clock_problem_seconds, warning=doctor.clock_warning_seconds),
@@ -81,7 +81,7 @@ def _schedules(table: Table) -> list[Panel]:
         table_of(
             "Every schedule",
             """Whether it is on, how long ago its job last completed, and how long ago its second run since then and its
-            first slot that has not started were due: below 0 they will be, above they are overdue.""",
+            first slot that has not started were due. Negative: not due yet.""",
             "schedule",
             [
                 Column(
@@ -102,24 +102,24 @@ def _schedules(table: Table) -> list[Panel]:
         ),
         graph(
             "Overdue, by schedule",
-            f"""How long ago the first slot that has not started was due; 0 while none is. The line is the alert's, at
-            {in_words(late)}.""",
+            f"""How long ago the first slot that has not started was due; 0 if none is. The line is the alert's
+            threshold, {in_words(late)}.""",
             [Query(expr=f"clamp_min({overdue_seconds(SCHEDULE)}, 0)", legend="{{schedule}}")],
             unit="s",
             limits=beyond(late),
         ),
         graph(
             "Success overdue, by schedule",
-            f"""How long ago the second run since the last success was due; 0 while it is to come. The line is the
-            alert's for most. So long its job may take to end: {success_graces(table)}.""",
+            f"""How long ago the second run since the last success was due; 0 if it is not due yet. The line is
+            the alert's threshold for most schedules. All thresholds: {success_graces(table)}.""",
             [Query(expr=f"clamp_min({success_overdue_seconds(SCHEDULE)}, 0)", legend="{{schedule}}")],
             unit="s",
             limits=beyond(grace),
         ),
         graph(
             "Missed in 1 h",
-            """Slots of the last hour that got no job: no scheduler was there in time, the job was refused, or the
-            previous one was not over. The schedule's page in the admin says which.""",
+            """Slots of the last hour that got no job: no scheduler ran in time, the job was refused, or the
+            previous one had not ended. The schedule's page in the admin shows the reason.""",
             [
                 Query(
                     expr=f"""max by (schedule)
@@ -132,14 +132,14 @@ def _schedules(table: Table) -> list[Panel]:
         ),
         graph(
             "Since the last success",
-            "How long ago a job of the schedule last completed. Missing until one has.",
+            "How long ago a job of the schedule last completed. Missing until one completed.",
             [Query(expr=since_success_seconds(SCHEDULE), legend="{{schedule}}")],
             unit="s",
             width=8,
         ),
         graph(
             "On or off",
-            "1 while the schedule is on, 0 while an operator keeps it off.",
+            "1 while the schedule is on, 0 while it is off.",
             [Query(expr=newest("schedule", "nomad_schedule_enabled", SCHEDULE), legend="{{schedule}}")],
             unit="short",
             width=8,
@@ -151,9 +151,9 @@ def _schedulers(table: Table) -> list[Panel]:
     doctor = table.doctor
     return [
         graph(
-            "Since a scheduler's last look",
-            """How long ago each scheduler looked at its schedules; it looks every 1.6 s. The line is where it counts as
-            silent.""",
+            "Since a scheduler's last check",
+            """How long ago each scheduler checked its schedules, which it does every 1.6 s. From the line on it counts
+            as silent.""",
             [
                 Query(
                     expr=f"time() - {of_scheduler('nomad_scheduler_heartbeat_timestamp_seconds')}",
@@ -166,8 +166,8 @@ def _schedulers(table: Table) -> list[Panel]:
         ),
         graph(
             "Clock offset",
-            """How far each scheduler's clock is ahead of Redis', below 0 behind it. The lines are where it is worth a
-            look, and where the scheduler holds.""",
+            """How far each scheduler's clock is ahead of Redis' (negative: behind). The lines are the warning, and
+            where the scheduler is suspended.""",
             [Query(expr=of_scheduler("nomad_scheduler_clock_offset_seconds"), legend="{{instance}}")],
             unit="s",
             limits=beyond(doctor.clock_problem_seconds, warning=doctor.clock_warning_seconds),
@@ -176,8 +176,8 @@ def _schedulers(table: Table) -> list[Panel]:
         ),
         graph(
             "Redis' clock",
-            """By how much each queue goes behind Redis' clock, because that stepped ahead; below 0 when it stepped
-            back. The lines are where it is worth a look.""",
+            """How far each queue's clock is behind Redis' clock, after that stepped forward; negative after a step
+            back. The line is the alert's threshold.""",
             [Query(expr="max by (queue) (nomad_queue_clock_offset_seconds)", legend="{{queue}}")],
             unit="s",
             limits=beyond(doctor.clock_problem_seconds),
@@ -186,13 +186,13 @@ def _schedulers(table: Table) -> list[Panel]:
         ),
         graph(
             "Schedulers, by state",
-            "Schedulers that Redis heard of lately, and those that fell silent without a good-bye.",
+            "Schedulers with a recent heartbeat (live), and those without that did not stop regularly (silent).",
             [Query(expr="max by (state) (nomad_schedulers)", legend="{{state}}")],
             unit="short",
         ),
         graph(
-            "Holding",
-            "1 while a scheduler adds nothing because its clock and Redis' do not agree.",
+            "Suspended",
+            "1 while a scheduler adds no jobs because its clock and Redis' disagree.",
             [Query(expr=of_scheduler("nomad_scheduler_holds"), legend="{{instance}}")],
             unit="short",
             limits=ANY_IS_WRONG,

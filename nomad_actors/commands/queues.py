@@ -26,18 +26,18 @@ _HEADINGS = ("QUEUE", "WAITING", "ACTIVE", "DELAYED", "COMPLETED", "FAILED", "OL
 
 def queues(
     json: Json = False,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again and again until Ctrl-C.")] = False,
-    every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How often, with --watch.")] = 2.0,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh the table until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Interval of --watch.")] = 2.0,
 ) -> None:
-    """Show each queue: jobs by state, how long the oldest waits, live workers, the failure rate of the last day.
+    """Show each queue: jobs by state, wait of the oldest job, live workers, and the failure rate of the last day.
 
-    COMPLETED and FAILED are the jobs that are kept; lines below the table count the cancelled ones. A paused queue's
-    waiting jobs count as waiting here.
+    COMPLETED and FAILED count kept jobs; lines below the table count the cancelled ones. A paused queue's waiting jobs
+    count as waiting here.
     """
     with opened() as access:
         if not watch:
-            told = _told(access)
-            print_json({"queues": told}) if json else console().print(_shown(told))
+            details = _details(access)
+            print_json({"queues": details}) if json else console().print(_table(details))
             return
         try:
             _watch(access, every, json=json)
@@ -50,7 +50,7 @@ def _watch(access: QueueAccess, every: float, *, json: bool) -> None:
 
     out = console()
     while json:
-        print_json({"queues": _told(access)}, lines=True)
+        print_json({"queues": _details(access)}, lines=True)
         time.sleep(every)
     while not out.is_terminal:
         out.print(_frame(access), "")
@@ -62,17 +62,17 @@ def _watch(access: QueueAccess, every: float, *, json: bool) -> None:
 
 
 def _frame(access: QueueAccess) -> Group | Text:
-    """Return what a watch shows now; while Redis is away, that."""
+    """Return the table, or the error while Redis does not answer."""
     from ..errors import Unavailable
 
     try:
-        return _shown(_told(access))
+        return _table(_details(access))
     except Unavailable as error:
         return styled(f"{moment(now_ms())}: {redact(str(error))}", "red")
 
 
-def _told(access: QueueAccess) -> list[dict[str, Any]]:
-    """Return what the admin's API tells of each queue."""
+def _details(access: QueueAccess) -> list[dict[str, Any]]:
+    """Return each queue's details, as the admin's API does."""
     from ..health.queue_numbers import queue_details
     from ..queues.across_queues import read_snapshots
     from ..queues.snapshot import DAY_SECONDS, readable
@@ -81,17 +81,17 @@ def _told(access: QueueAccess) -> list[dict[str, Any]]:
     return [queue_details(queue).as_json() for queue in snapshots]
 
 
-def _shown(told: list[dict[str, Any]]) -> Group:
+def _table(details: list[dict[str, Any]]) -> Group:
     from rich.console import Group
 
     lines = []
-    for queue in told:
+    for queue in details:
         lines += [styled(_pause(queue["queueName"], pause), "yellow") for pause in queue["pauses"]]
         if not queue["workers"]:
-            lines.append(styled(f"{queue['queueName']}: no live worker; nomad run workers", "red"))
+            lines.append(styled(f"{queue['queueName']}: no live worker; start one: nomad run workers", "red"))
         if cancelled := queue["kept"]["cancelled"]:
-            lines.append(styled(f"{queue['queueName']}: {counted(cancelled, 'cancelled job')} not counted as failed"))
-    return Group(table(_HEADINGS, map(_cells, told), right=_HEADINGS[1:]), *lines)
+            lines.append(styled(f"{queue['queueName']}: {counted(cancelled, 'cancelled job')}, not counted as failed"))
+    return Group(table(_HEADINGS, map(_cells, details), right=_HEADINGS[1:]), *lines)
 
 
 def _cells(queue: dict[str, Any]) -> list[Text | str]:
@@ -109,6 +109,6 @@ def _cells(queue: dict[str, Any]) -> list[Text | str]:
     ]
 
 
-def _pause(queue: str, told: dict[str, Any]) -> str:
-    pause = Pause(PauseScope(told["scope"]), told["since"], told["until"], told["reason"], told["by"])
+def _pause(queue: str, json: dict[str, Any]) -> str:
+    pause = Pause(PauseScope(json["scope"]), json["since"], json["until"], json["reason"], json["by"])
     return f"{queue}: {pauses.in_words(pause)}; {pauses.ended_by(queue, pause.scope)}"

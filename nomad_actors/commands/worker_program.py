@@ -1,7 +1,7 @@
-"""Dramatiq's command line in a process that has imported the application: on Linux each worker is forked off it.
+"""Dramatiq's command line in a process that has imported the application; on Linux each worker is forked from it.
 
-Importing takes seconds of CPU and most of a worker's memory: it is done once, and not once a process. The application
-itself is made in the workers alone, where its threads and connections are used: they do not outlive a fork.
+The import takes seconds of CPU and most of a worker's memory, so it is done once, not in each process. Only the workers
+create the application, because its threads and connections do not survive a fork.
 """
 
 from __future__ import annotations
@@ -28,38 +28,38 @@ if TYPE_CHECKING:
 
 logger = logs.get_logger("nomad_actors.commands.worker_program")
 
-#: Elsewhere a process that has imported what it may not fork, say macOS' own frameworks, would not survive it.
+#: On other systems a fork may crash after some imports, such as macOS' frameworks.
 _multiprocessing = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 
 def check_workers() -> int:
-    """Check what workers need besides Redis, in a process of its own; return how many threads each has.
+    """Check in a separate process what workers need besides Redis, and return the number of threads per worker.
 
-    The application's own modules are imported there: whatever those begin ends with it. Exits as that process does when
-    workers cannot start.
+    That process imports the modules of NOMAD_MODULES, so the threads and processes they start end with it. If workers
+    cannot start, exit with its exit code.
     """
     receiving, sending = _multiprocessing.Pipe(duplex=False)
     checking = _multiprocessing.Process(target=_check, args=(sending,))
     checking.start()
     sending.close()
     try:
-        # What the modules started may hold the other end of the pipe open.
-        while not receiving.poll(_LOOK_SECONDS) and checking.is_alive():
+        # Processes started by the modules may hold the other end of the pipe open.
+        while not receiving.poll(_POLL_SECONDS) and checking.is_alive():
             pass
-        answer: tuple[int, int] | None = receiving.recv() if receiving.poll() else None
+        result: tuple[int, int] | None = receiving.recv() if receiving.poll() else None
     except EOFError:
-        answer = None
+        result = None
     finally:
         checking.kill()
         if checking.pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(checking.pid, signal.SIGKILL)
         checking.join()
-    if answer is None:
+    if result is None:
         logger.critical(f"cannot start: the process that checks what workers need {_end_of(checking.exitcode)}")
         raise ProgramExit(1)
-    code, threads = answer
+    code, threads = result
     if code:
         raise ProgramExit(code)
     return threads
@@ -67,7 +67,7 @@ def check_workers() -> int:
 
 def _check(sending: Connection) -> None:
     """Send an exit code and a worker's number of threads."""
-    # A group of its own, which ends with it: Ctrl-C is the main process' affair.
+    # A separate group, so it can be killed as one, and Ctrl-C reaches only the main process.
     os.setpgrp()
     end_with_parent()
     code, threads = 1, 0
@@ -81,7 +81,7 @@ def _check(sending: Connection) -> None:
         sys.excepthook(*sys.exc_info())
     logs.finish_lines()
     sending.send((code, threads))
-    # Not as a process usually ends: it would wait for the threads and processes that the modules began.
+    # A normal exit would wait for the threads and processes that the modules started.
     os._exit(code)
 
 
@@ -89,16 +89,17 @@ def _end_of(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
         name = signal.Signals(-exit_code).name
         return f"was killed by {name}" + (": perhaps the machine is out of memory" if name == "SIGKILL" else "")
-    return f"ended with {exit_code}, as a module in NOMAD_MODULES made it"
+    return f"exited with {exit_code}, which a module in NOMAD_MODULES caused"
 
 
 def run(settings: Settings, *, processes: int, threads: int) -> int:
     """Run workers until this process is told to stop; return its exit code."""
-    # What workers print comes through this process as finished lines.
+    # The output of workers passes through this process as formatted lines.
     logs.restore_streams()
-    # What Dramatiq runs in this one's place when SIGHUP asks it to load everything anew.
+    # On SIGHUP Dramatiq replaces this process with this command.
     sys.argv = [sys.executable, "-m", "nomad_actors.cli", "run", "workers", "--processes", str(processes)]
-    # What is here now stays: a collection would write to every page of it, and each worker would have its own.
+    # Exclude everything imported from garbage collection, which would write to its pages, so that each worker would
+    # copy them.
     gc.collect()
     gc.freeze()
     arguments = [
@@ -106,7 +107,7 @@ def run(settings: Settings, *, processes: int, threads: int) -> int:
         *("--processes", str(processes)),
         *("--threads", str(threads)),
         "--skip-logging",
-        # How long the main process waits for a worker that died while it booted, before it looks.
+        # How long the main process waits before it checks for workers that died during their start.
         *("--worker-fork-timeout", "5000"),
         *("--worker-shutdown-timeout", str(settings.shutdown_ms)),
     ]

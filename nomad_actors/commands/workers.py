@@ -1,4 +1,4 @@
-"""`nomad workers`: the live worker processes, and what each of them runs."""
+"""`nomad workers`: the live worker processes and their jobs."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ if TYPE_CHECKING:
 
 
 def workers(json: Json = False) -> None:
-    """Show the live worker processes: the queues each serves, what it runs now and since when, when it was heard."""
+    """Show the live worker processes: their queues, running jobs with their start, and last heartbeat."""
     with opened() as access:
-        told = _told(access)
+        live = _read(access)
     if json:
-        print_json({"workers": told})
+        print_json({"workers": live})
     else:
-        _show(told)
+        _show(live)
 
 
-def _told(access: QueueAccess) -> list[dict[str, Any]]:
+def _read(access: QueueAccess) -> list[dict[str, Any]]:
     from ..queues.across_queues import read_snapshots
     from ..queues.snapshot import readable
 
     found: dict[str, dict[str, Any]] = {}
     for queue in readable(read_snapshots(access.queues)):
         for worker in queue.workers:
-            told = found.setdefault(worker.name, {"name": worker.name, "heardAt": 0, "queues": [], "running": []})
-            told["queues"].append(queue.name)
-            told["heardAt"] = max(told["heardAt"], int(worker.heard_ms))
+            details = found.setdefault(worker.name, {"name": worker.name, "heardAt": 0, "queues": [], "running": []})
+            details["queues"].append(queue.name)
+            details["heardAt"] = max(details["heardAt"], int(worker.heard_ms))
         for job in queue.running:
             if job.worker in found:
-                told = {"jobId": job.job_id, "queueName": queue.name, "since": int(job.since_ms)}
-                found[job.worker]["running"].append(told)
+                running = {"jobId": job.job_id, "queueName": queue.name, "since": int(job.since_ms)}
+                found[job.worker]["running"].append(running)
     return [found[name] for name in sorted(found)]
 
 
-def _show(told: list[dict[str, Any]]) -> None:
+def _show(live: list[dict[str, Any]]) -> None:
     out, now = console(), now_ms()
-    if not told:
-        out.print(styled("no live worker: nomad run workers", "red"))
+    if not live:
+        out.print(styled("no live worker; start one: nomad run workers", "red"))
         return
-    for worker in told:
-        out.print(styled(worker["name"], "bold"), styled(f"heard {ago(worker['heardAt'], now)}"))
+    for worker in live:
+        out.print(styled(worker["name"], "bold"), styled(f"heartbeat {ago(worker['heardAt'], now)}"))
         out.print(styled(f"  serves {', '.join(worker['queues'])}"))
         if not worker["running"]:
-            out.print(styled("  runs nothing now"))
+            out.print(styled("  no running jobs"))
             continue
         running = sorted(worker["running"], key=lambda job: job["since"])
         rows = [[f"  {job['jobId']}", job["queueName"], ago(job["since"], now)] for job in running]

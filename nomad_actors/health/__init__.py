@@ -1,4 +1,4 @@
-"""What is wrong with an installation, and the command that mends it: a list of checks, each with what it found."""
+"""Checks of an installation: each returns findings, with the command that fixes the problem."""
 
 from ..findings import Area, Finding, Severity
 from .examine import Report, examine

@@ -1,4 +1,4 @@
-"""The list of checks, in the order of asking: what everything else stands on comes first."""
+"""The list of checks. The parts that all others need are checked first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .stillness import START_WORKERS
 
 CheckFunction = Callable[[Installation], Iterable[Finding]]
 
-#: By name, which is reported when a check cannot be made, and by what each is about.
+#: Name, area and function of each check; the name is reported if the check cannot run.
 ON_REDIS: tuple[tuple[str, Area, CheckFunction], ...] = (
     ("redis", Area.REDIS, redis_checks.server),
     ("schedulers", Area.SCHEDULES, schedule_checks.schedulers),
@@ -45,23 +45,21 @@ _WORST_LAST = (Severity.OK, Severity.UNKNOWN, Severity.WARNING, Severity.PROBLEM
 
 @dataclass(frozen=True)
 class Report:
-    """What all checks found, at one time (ms)."""
+    """The findings of all checks, and when they were made."""
 
     at_ms: int
     findings: tuple[Finding, ...]
 
     @property
     def healthy(self) -> bool:
-        """Whether no check found a problem."""
         return not any(finding.severity is Severity.PROBLEM for finding in self.findings)
 
     @property
     def status(self) -> Severity:
-        """The worst of what was found."""
         return max((finding.severity for finding in self.findings), key=_WORST_LAST.index, default=Severity.OK)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the form of `nomad doctor --json` and the admin's API."""
+        """Return the JSON of `nomad doctor --json` and the admin's API."""
         checks = [Check.of(finding) for finding in self.findings]
         report = DoctorReport.model_construct(
             healthy=self.healthy, status=self.status.value, at=self.at_ms, checks=checks
@@ -70,33 +68,33 @@ class Report:
 
 
 def examine(installation: Installation) -> Report:
-    """Make every check; what cannot be found out is told as unknown, and nothing is raised for it."""
+    """Run every check. A check that cannot run gives a finding of severity `unknown`; nothing is raised."""
     reached = replace(redis_checks.reached(installation), area=Area.REDIS)
-    findings = [reached, *_made(installation, ON_REDIS, needs=reached)]
-    on_host = _made(installation, ON_THE_HOST)
+    findings = [reached, *_run_checks(installation, ON_REDIS, needs=reached)]
+    on_host = _run_checks(installation, ON_THE_HOST)
     database = next(finding for finding in on_host if finding.area is Area.DATABASE)
-    on_database = [*on_host, *_made(installation, ON_THE_DATABASE, needs=database)]
-    findings = [_after_its_cause(finding, on_database) for finding in findings]
+    on_database = [*on_host, *_run_checks(installation, ON_THE_DATABASE, needs=database)]
+    findings = [_name_cause(finding, on_database) for finding in findings]
     return Report(installation.clock.now_ms(), (*findings, *on_database))
 
 
-def _after_its_cause(finding: Finding, on_database: Iterable[Finding]) -> Finding:
-    """Point from missing workers to what keeps them from starting: the command alone would end at once."""
+def _name_cause(finding: Finding, on_database: Iterable[Finding]) -> Finding:
+    """If the database keeps workers from starting, say so: the command alone would exit at once."""
     problems = (each for each in on_database if each.area is Area.DATABASE and each.severity is Severity.PROBLEM)
     cause = next(problems, None)
     if cause is None or finding.remedy != START_WORKERS:
         return finding
-    first = f"first see the finding `{cause.name}`: workers do not start before; then:"
+    first = f"first fix the finding `{cause.name}`: workers cannot start before; then:"
     return replace(finding, remedy=f"{first}\n{finding.remedy}")
 
 
-def _made(
+def _run_checks(
     installation: Installation, checks: Iterable[tuple[str, Area, CheckFunction]], *, needs: Finding | None = None
 ) -> list[Finding]:
-    """Make checks; where `needs` is a problem none of them is made, since each would wait for what does not answer."""
+    """Run checks. If `needs` is a problem, run none: each would wait for a server that does not answer."""
     if needs is not None and needs.severity is Severity.PROBLEM:
         whose = "Redis" if needs.area is Area.REDIS else "the database"
-        why = f"not looked at, since {whose} cannot be used now"
+        why = f"not checked, because {whose} cannot be used now"
         return [Finding(name, Severity.UNKNOWN, why, area=area) for name, area, _ in checks if name != needs.name]
     found: list[Finding] = []
     for name, area, check in checks:

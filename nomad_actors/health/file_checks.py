@@ -1,4 +1,4 @@
-"""The files that we keep: that we can write them, that others cannot read them, that no key is lost."""
+"""Our files: can we write them, can others read them, and are all keys there."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ from ..store import TokenCipher
 from ..store.database import Database
 from ..store.login_keys import refuse_lost_keys, stored_logins_by_key
 from .installation import Installation
-from .writable import closed, outermost
+from .writable import outermost, unwritable
 
 
 def files(installation: Installation) -> Iterator[Finding]:
-    """Tell what this user cannot write, and what others may use."""
+    """Report files that this user cannot write, and files that other users may read or write."""
     settings = installation.settings
     paths = our_files(settings.var_dir, settings.database_path)
-    unwritable = list(closed("files", paths, directory=settings.var_dir))
-    yield from unwritable
+    denied = list(unwritable("files", paths, directory=settings.var_dir))
+    yield from denied
     readable = list(dict.fromkeys(found_open(paths)))
     if readable:
-        yield Finding("files", Severity.WARNING, f"others may use {in_words(readable)}", _closing(paths))
-    if not unwritable and not readable:
-        yield Finding("files", Severity.OK, f"what we keep in {settings.var_dir} is its owner's alone")
+        yield Finding(
+            "files", Severity.WARNING, f"other users may read or write {in_words(readable)}", _make_private(paths)
+        )
+    if not denied and not readable:
+        yield Finding("files", Severity.OK, f"only their owner may use the files in {settings.var_dir}")
 
 
 def database_writes(installation: Installation) -> Iterator[Finding]:
@@ -37,12 +39,12 @@ def database_writes(installation: Installation) -> Iterator[Finding]:
     path = installation.settings.database_path
     if path is None or not os.path.exists(path):
         return
-    beside = [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm")]
-    yield from closed("database writes", (path, *beside), directory=path.parent)
+    files = [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm")]
+    yield from unwritable("database writes", (path, *files), directory=path.parent)
 
 
 def token_keys(installation: Installation) -> Iterator[Finding]:
-    """Tell whether the keys at hand decrypt all logins; a process without keys, as the admin is, cannot tell."""
+    """Report whether the available keys decrypt all logins; a process without keys, such as the admin, cannot tell."""
     settings = installation.settings
     try:
         cipher = TokenCipher.at_hand(settings)
@@ -52,7 +54,7 @@ def token_keys(installation: Installation) -> Iterator[Finding]:
         ids = [] if cipher is None else cipher.key_ids
         refuse_lost_keys(logins, ids, "the key file" if cipher is None else cipher.source)
     except SettingsError as error:
-        yield Finding("token keys", Severity.PROBLEM, str(error), "correct it; nomad run workers says the same")
+        yield Finding("token keys", Severity.PROBLEM, str(error), "correct it; nomad run workers reports the same")
     except CannotStart as error:
         yield Finding("token keys", Severity.PROBLEM, error.found, error.fix)
     else:
@@ -60,10 +62,8 @@ def token_keys(installation: Installation) -> Iterator[Finding]:
             yield Finding("token keys", Severity.OK, f"{counted(sum(logins.values()), 'login')} can be decrypted")
 
 
-def _closing(paths: Sequence[Path]) -> str:
-    """Return the command that closes what is open at and below `paths`, and nothing else: others may use the directory
-    that they lie in.
-    """
+def _make_private(paths: Sequence[Path]) -> str:
+    # Not the directory around them, which other programs may use.
     tops = [path for path in paths if found_open([path])]
     return f"chmod -R go= {shlex.join(map(str, outermost(tops)))}"
 

@@ -1,4 +1,4 @@
-"""This host and the database: the schema's state, and room on the disks."""
+"""The host and the database: the schema's state, and free space on the disks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..store.invalid_rows import invalid_rows
 from ..store.migrate import Schema
 from .installation import Installation
 
-#: Somebody waits for the doctor, who asks much else.
+#: A person waits for the doctor, which has many other checks to run.
 WAIT_MS = 1_000
 
 
 def database(installation: Installation) -> Iterator[Finding]:
-    """Tell whether the database answers and has this release's schema; nothing is made or migrated for it."""
+    """Report whether the database answers and has this release's schema. Nothing is created or migrated."""
     where = installation.settings.database_url.shown
     if installation.database is not None:
         where = SecretUrl(installation.database.url.render_as_string(hide_password=False)).shown
@@ -31,7 +31,7 @@ def database(installation: Installation) -> Iterator[Finding]:
         yield Finding("database", Severity.PROBLEM, str(error), "export DATABASE_URL=sqlite:///var/nomad.db")
         return
     try:
-        # One that was used here cannot be missing for want of a first use.
+        # A database that this process has used is not one that was never created.
         if not database.was_used and (missing := _missing(where, database, installation)):
             yield missing
             return
@@ -47,7 +47,7 @@ def database(installation: Installation) -> Iterator[Finding]:
 
 
 def rows(installation: Installation) -> Iterator[Finding]:
-    """Tell which rows another hand changed, where it is asked once: all are read, too much for a polled health."""
+    """Report rows that were edited by hand. It reads all rows, so the polled health endpoint skips it."""
     if installation.database is not None:
         return
     with contextlib.closing(Database(installation.settings.database_url, wait_ms=WAIT_MS)) as database:
@@ -57,8 +57,8 @@ def rows(installation: Installation) -> Iterator[Finding]:
             yield Finding(
                 "database rows",
                 Severity.WARNING,
-                redact(f"values that do not fit their columns, so that these rows are left out: {', '.join(found)}"),
-                "correct or delete them; whoever wrote to the database by hand knows which",
+                redact(f"these rows have values that do not fit their columns and are left out: {', '.join(found)}"),
+                "correct or delete them; they were edited by hand",
             )
 
 
@@ -68,18 +68,20 @@ def _missing(where: str, database: Database, installation: Installation) -> Find
         return None
     found, directory = f"{where} does not exist (as seen from {Path.cwd()})", _existing(path)
     if not directory.is_dir():
-        fix = "correct DATABASE_URL, or put the directory back"
-        return Finding("database", Severity.PROBLEM, f"{found} and cannot be made: {directory} is no directory", fix)
+        fix = "correct DATABASE_URL, or restore the directory"
+        return Finding(
+            "database", Severity.PROBLEM, f"{found} and cannot be created: {directory} is not a directory", fix
+        )
     if _has_workers(installation):
-        fix = "put the file back with -wal and -shm, and restart nothing before: what runs may still have it open"
-        return Finding("database", Severity.WARNING, f"{found}, though workers live that may use it", fix)
+        fix = "restore the file with its -wal and -shm; restart nothing before: running programs may still have it open"
+        return Finding("database", Severity.WARNING, f"{found}, but there are live workers that may use it", fix)
     return Finding(
-        "database", Severity.WARNING, found, "start a part that uses it (nomad run workers): it makes the file"
+        "database", Severity.WARNING, found, "start a program that uses it (nomad run workers): it creates the file"
     )
 
 
 def _has_workers(installation: Installation) -> bool:
-    """Return whether a worker lives; one that cannot be asked for says so in another check."""
+    # If Redis cannot be read, another check reports it.
     with contextlib.suppress(NomadError):
         return any(queue.workers for queue in installation.readable)
     return False
@@ -89,7 +91,7 @@ def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:
-        # One that we may not look at; whoever opens it says so.
+        # We have no permission to look; opening it reports that.
         return True
 
 
@@ -97,35 +99,35 @@ def _schema(where: str, schema: Schema) -> Finding:
     if schema.is_current:
         return Finding("database", Severity.OK, f"{where} has schema {schema.found}")
     if schema.is_too_new:
-        found = f"{where} has schema {schema.found}, which a newer release made (this one's is {schema.head})"
+        found = f"{where} has schema {schema.found} of a newer release (this release has {schema.head})"
         return Finding("database", Severity.PROBLEM, found, "start that release here too")
-    found = f"{where} has schema {schema.found or '(none)'}, this release's is {schema.head}"
+    found = f"{where} has schema {schema.found or '(none)'}; this release has {schema.head}"
     return Finding("database", Severity.WARNING, found, "restart the workers: they migrate it")
 
 
 def disk(installation: Installation) -> Iterator[Finding]:
-    """Tell how much room is left where we write."""
-    places = {"var_dir": installation.settings.var_dir}
+    """Report the free space where we write."""
+    directories = {"var_dir": installation.settings.var_dir}
     if installation.settings.database_url.startswith("sqlite:///"):
-        places["database"] = Path(installation.settings.database_url.removeprefix("sqlite:///")).parent
+        directories["database"] = Path(installation.settings.database_url.removeprefix("sqlite:///")).parent
     devices: dict[int, tuple[str, Path]] = {}
-    for what, path in places.items():
+    for what, path in directories.items():
         try:
-            there = _existing(path)
-            devices.setdefault(there.stat().st_dev, (what, there))
+            existing = _existing(path)
+            devices.setdefault(existing.stat().st_dev, (what, existing))
         except OSError as error:
-            yield Finding("disk", Severity.UNKNOWN, f"{path} ({what}) cannot be looked at: {error}")
+            yield Finding("disk", Severity.UNKNOWN, f"{path} ({what}) cannot be read: {error}")
     for what, path in devices.values():
-        yield _room(what, path, installation)
+        yield _free_space(what, path, installation)
 
 
-def _room(what: str, path: Path, installation: Installation) -> Finding:
+def _free_space(what: str, path: Path, installation: Installation) -> Finding:
     usage = shutil.disk_usage(path)
     found = f"{_size(usage.free)} of {_size(usage.total)} free at {path} ({what})"
     if usage.free >= installation.limits.disk_warning_bytes:
         return Finding("disk", Severity.OK, found)
     status = Severity.PROBLEM if usage.free < installation.limits.disk_problem_bytes else Severity.WARNING
-    return Finding("disk", status, found, f"make room: du -xh {path} | sort -h | tail")
+    return Finding("disk", status, found, f"free space: du -xh {path} | sort -h | tail")
 
 
 def _size(size: int) -> str:
@@ -133,7 +135,7 @@ def _size(size: int) -> str:
 
 
 def _existing(path: Path) -> Path:
-    """Return `path` or the nearest directory above it that exists: it would be made there."""
+    """Return `path` or its nearest ancestor that exists."""
     found = path.absolute()
     while not found.exists():
         found = found.parent

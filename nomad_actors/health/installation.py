@@ -1,4 +1,4 @@
-"""What is examined: the parts of an application, and what is read of them, once for all checks."""
+"""The application under examination, and its state, read once for all checks."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Sample = Mapping[str, Sequence[Job]]
 
 @dataclass(frozen=True)
 class Installation:
-    """What is examined: the parts of an application that a check may ask, and what was read of them.
+    """The parts of an application that checks may use, and its state.
 
-    What is read raises `Unavailable` when Redis does not answer.
+    Reading the state raises `Unavailable` if Redis does not answer.
     """
 
     settings: Settings
@@ -36,19 +36,19 @@ class Installation:
     broker: JobBroker
     queues: Queues
     limits: DoctorThresholds = DOCTOR
-    #: An open database to ask; without it one is opened for the check.
+    #: An open database; if None, the check opens one.
     database: Database | None = None
-    #: The statistics of how long are read.
+    #: The window of the statistics.
     window_seconds: int = ALERTS.drain_window_seconds
 
     @cached_property
     def server(self) -> ServerFacts:
-        """What the Redis server says of itself."""
+        """The Redis server's facts about itself."""
         return self.broker.server().facts()
 
     @cached_property
     def snapshots(self) -> Sequence[QueueSnapshot]:
-        """The state of every queue, also of those that cannot be read."""
+        """The state of every queue, including those that cannot be read."""
         return read_snapshots(self.queues, window_seconds=self.window_seconds)
 
     @property
@@ -63,21 +63,21 @@ class Installation:
 
     @cached_property
     def overruns(self) -> Mapping[str, Sequence[Overrun]]:
-        """By queue the jobs that run longer than their time limit."""
+        """The jobs that run longer than their time limit, by queue."""
         return read_overruns(self.queues, self.readable)
 
     @cached_property
     def samples(self) -> Mapping[str, Sample]:
-        """By queue the first jobs that wait, are delayed and failed: of the states in which a job's type matters."""
-        # Delayed too: a worker that does not know a job's type puts it off, for another may know it.
-        wanted = [
+        """The first waiting, delayed and failed jobs, by queue: the states in which a job's type matters."""
+        # Also delayed: a worker that does not know a job's type defers it, because another worker may know it.
+        states_to_read = [
             (snapshot.name, state)
             for snapshot in self.readable
             for state in ("paused" if snapshot.is_paused else "waiting", "delayed", "failed")
         ]
         last = self.limits.sample_jobs - 1
-        readings = [self.queues.get_queue(name).reading_page(state, 0, last) for name, state in wanted]
+        readings = [self.queues.get_queue(name).reading_page(state, 0, last) for name, state in states_to_read]
         samples: dict[str, dict[str, Sequence[Job]]] = {}
-        for (name, state), jobs in zip(wanted, self.broker.read_together(readings), strict=True):
+        for (name, state), jobs in zip(states_to_read, self.broker.read_together(readings), strict=True):
             samples.setdefault(name, {})[state] = [] if isinstance(jobs, WrongKeyType) else jobs
         return samples

@@ -1,4 +1,4 @@
-"""The JSON of the queues' numbers, of their health and of the doctor's report."""
+"""The JSON of the queues' metrics, of their health and of the doctor's report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..response_model import ResponseModel
 
 
 class Percentiles(ResponseModel):
-    """Durations (ms), up to a fifth off; null where nothing ended."""
+    """Durations (ms), accurate to 20 %; null if nothing ended."""
 
     p50: int | None
     p95: int | None
@@ -20,15 +20,15 @@ class Percentiles(ResponseModel):
 
 
 class Kept(ResponseModel):
-    """How many ended jobs can still be looked at."""
+    """How many ended jobs are kept."""
 
     completed: int
-    failed: int = Field(description="with the cancelled ones, whose state is `failed` too")
-    cancelled: int = Field(description="of `failed`, the jobs that somebody cancelled")
+    failed: int = Field(description="includes cancelled jobs, whose state is also `failed`")
+    cancelled: int = Field(description="how many of `failed` were cancelled")
 
 
 class QueueMetrics(ResponseModel):
-    """A queue's jobs now, and what ended in the window; rates are null where nothing ended."""
+    """A queue's jobs now, and those that ended in the window; rates are null if none ended."""
 
     queue_name: str
     waiting: int
@@ -63,11 +63,11 @@ class Worker(ResponseModel):
 
 
 class QueueDetails(QueueMetrics):
-    """A queue's metrics, and who serves it."""
+    """A queue's metrics and its workers."""
 
     oldest_waiting_ms: int | None
     longest_active_ms: int | None
-    concurrency: int = Field(description="jobs at a time in one worker process")
+    concurrency: int = Field(description="jobs that run at the same time in one worker process")
     limits: LimitsInForce
     workers: list[Worker]
     job_types: list[str]
@@ -82,7 +82,7 @@ class QueueList(ResponseModel):
 class Summary(QueueList):
     """Every queue's metrics and their sums."""
 
-    total_jobs: int = Field(description="what ended in the window")
+    total_jobs: int = Field(description="jobs that ended in the window")
     active_jobs: int
     completed_jobs: int
     failed_jobs: int
@@ -95,16 +95,16 @@ class Summary(QueueList):
 
 
 class QueueHealth(ResponseModel):
-    """How many queues are within their limits."""
+    """How many queues are within their thresholds."""
 
     total: int
     healthy: int
     unhealthy: int
-    issues: list[str] = Field(description="what is wrong and what to do")
+    issues: list[str] = Field(description="problems, each with its remedy")
 
 
 class ScheduleHealth(ResponseModel):
-    """The schedules that are on and off."""
+    """How many schedules are on and off."""
 
     total: int
     running: int
@@ -113,7 +113,7 @@ class ScheduleHealth(ResponseModel):
 
 
 class WorkerHealth(ResponseModel):
-    """The queues that must be served, and those that are."""
+    """How many queues there are, and how many have a live worker."""
 
     total: int
     active: int
@@ -121,7 +121,7 @@ class WorkerHealth(ResponseModel):
 
 
 class PartHealth(ResponseModel):
-    """What is wrong with one part that everything else needs: Redis, the database, the host."""
+    """The problems of Redis, the database or the host."""
 
     issues: list[str]
 
@@ -139,25 +139,25 @@ class Health(ResponseModel):
 
 
 class Check(ResponseModel):
-    """What one check of the installation found."""
+    """The result of one check of the installation."""
 
     name: str
     status: Literal["ok", "unknown", "warning", "problem"]
     found: str
-    fix: str = Field(description="what to do about it, a command alone on its line; empty when nothing is to be done")
+    fix: str = Field(description="the remedy, with commands on their own lines; empty if none is needed")
 
     @classmethod
     def of(cls, finding: Finding) -> Check:
-        """Return what a check found."""
+        """Return a finding as its JSON."""
         return cls.model_construct(
             name=finding.name, status=finding.severity.value, found=finding.cause, fix=finding.remedy
         )
 
 
 class DoctorReport(ResponseModel):
-    """What is wrong with the installation, and what mends it."""
+    """The problems of the installation and their remedies."""
 
     healthy: bool = Field(description="no check found a problem")
-    status: Literal["ok", "unknown", "warning", "problem"] = Field(description="the worst of what was found")
+    status: Literal["ok", "unknown", "warning", "problem"] = Field(description="the worst status of the checks")
     at: int = Field(description="ms since the epoch")
     checks: list[Check]

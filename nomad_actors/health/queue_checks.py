@@ -1,4 +1,4 @@
-"""The queues: whether each one moves, and whether anybody can run what waits in it."""
+"""The queues: is each one moving, and can a worker run its jobs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .stillness import START_WORKERS, held_back, paused, unexplained, why_still
 
 #: How many unreadable records are reported one by one.
 MAX_UNREADABLE = 20
-#: What keeps workers from saying that they live; a full Redis does not.
+#: What stops workers' heartbeats; a full Redis does not.
 _NO_HEARTBEATS = (Refusal.DISK, Refusal.REPLICA)
 
 
 def workers(installation: Installation) -> Iterator[Finding]:
-    """Report the queues that no live worker serves, all of them as one when there is no live worker at all."""
+    """Report the queues that no live worker serves, as one finding if there is no live worker at all."""
     refusal, queues = installation.server.refusal, installation.readable
     unserved = [queue for queue in queues if not queue.workers]
     if len(unserved) == len(queues) > 1:
@@ -46,14 +46,14 @@ def _unserved(queue: QueueSnapshot, refusal: Refusal | None) -> Finding:
 
 def _no_workers(what: str, refusal: Refusal | None) -> tuple[str, str]:
     if refusal in _NO_HEARTBEATS:
-        return "no live worker is heard of: Redis takes no change, so none can say that it lives", ""
+        return "no worker sends heartbeats: Redis accepts no changes, so workers cannot report that they are live", ""
     return f"no live worker serves {what}", START_WORKERS
 
 
 def moving(installation: Installation) -> Iterator[Finding]:
-    """Report which queues are paused and, of those that have workers, which do not move, and the first reason."""
+    """Report the paused queues, and queues that have workers but are not moving, with the first reason."""
     for queue in installation.readable:
-        # Whether or not something is due: who pauses a queue that has work once a day forgets it.
+        # Even if nothing is due: the pause of a queue that has work once a day is easily forgotten.
         found = paused(queue)
         if found is None and queue.workers:
             delayed = installation.samples.get(queue.name, {}).get("delayed", ())
@@ -79,7 +79,7 @@ def _in_words(counts: Mapping[str, int]) -> str:
 
 
 def _work_is_due(queue: QueueSnapshot, still_ms: float) -> bool:
-    """Return whether a job has been waiting, or a delayed one due, for long."""
+    """Return True if a job has been waiting, or due, for too long."""
     oldest_ms, due_ms = queue.oldest_waiting_ms, queue.facts.next_due_ms
     return (oldest_ms is not None and oldest_ms >= still_ms) or (
         due_ms is not None and queue.now_ms - due_ms >= still_ms
@@ -87,15 +87,15 @@ def _work_is_due(queue: QueueSnapshot, still_ms: float) -> bool:
 
 
 def _started_lately(queue: QueueSnapshot, still_ms: float) -> bool:
-    """Return whether a job started within the time that makes a queue still, or ended in this minute."""
+    """Return True if a job started recently, or ended in this minute."""
     newest_ms = max((job.since_ms for job in queue.running), default=0.0)
     ended = queue.facts.tally(1)
-    # A place that was freed was filled again at once.
+    # A thread that was freed took the next job at once.
     return queue.now_ms - newest_ms < still_ms or ended.completed + ended.failed > 0
 
 
 def records(installation: Installation) -> Iterator[Finding]:
-    """Report everything in Redis that cannot be read, with its id, the reason and how to remove it."""
+    """Report every record in Redis that cannot be read, with its id, the reason and how to remove it."""
     found = installation.broker.unreadable_records(installation.queues.names(), installation.scheduler.names_by_queue())
     cli = redis_cli(installation.settings)
     for each in found[:MAX_UNREADABLE]:
@@ -103,34 +103,34 @@ def records(installation: Installation) -> Iterator[Finding]:
     if len(found) > MAX_UNREADABLE:
         yield Finding("records", Severity.PROBLEM, f"{len(found) - MAX_UNREADABLE} more records cannot be read")
     if not found:
-        yield Finding("records", Severity.OK, "everything that was looked at can be read")
+        yield Finding("records", Severity.OK, "all records that were checked can be read")
 
 
 def job_types(installation: Installation) -> Iterator[Finding]:
-    """Report of which jobs no code here, or no live worker, knows the job type, within a sample of each queue."""
+    """Report jobs whose job type this code, or no live worker, knows; it checks a sample of each queue."""
     found: list[Finding] = []
     for queue in installation.readable:
         sample, known = installation.samples.get(queue.name, {}), set(queue.job_names)
         unknown = {state: Counter(job.name for job in jobs if job.name not in known) for state, jobs in sample.items()}
         if by_state := {state: names for state, names in unknown.items() if names}:
             found.append(_unknown(queue.name, by_state))
-        if put_off := [job for job in sample.get("delayed", ()) if job.unknown_since_ms is not None]:
-            found.append(_unknown_to_workers(queue, put_off))
-    fine = "this code and the workers know those of all jobs looked at"
+        if deferred := [job for job in sample.get("delayed", ()) if job.unknown_since_ms is not None]:
+            found.append(_unknown_to_workers(queue, deferred))
+    fine = "this code and the workers know the job types of all sampled jobs"
     yield from found or [Finding("job types", Severity.OK, fine)]
 
 
-def _unknown_to_workers(queue: QueueSnapshot, put_off: list[Job]) -> Finding:
-    names = Counter(job.name for job in put_off).most_common(3)
+def _unknown_to_workers(queue: QueueSnapshot, deferred: list[Job]) -> Finding:
+    names = Counter(job.name for job in deferred).most_common(3)
     counts = ", ".join(f"{count} {name}" for name, count in names)
-    live = ", ".join(worker.name for worker in queue.workers) or "none lives now"
-    first_ms = min(job.unknown_since_ms or 0 for job in put_off) + UNKNOWN_FOR_MS
+    live = ", ".join(worker.name for worker in queue.workers) or "none"
+    first_ms = min(job.unknown_since_ms or 0 for job in deferred) + UNKNOWN_FOR_MS
     first = datetime.fromtimestamp(first_ms / 1000, UTC).strftime("%H:%M:%S UTC")
     cause = (
-        f"the worker that took them did not know the job type of {counts} (live: {live}); put off again and again, "
-        f"they fail {UNKNOWN_FOR_MS // 60_000} minutes after that, the first at {first}"
+        f"the worker that took them did not know the job type of {counts} (live workers: {live}); they are deferred "
+        f"and fail after {UNKNOWN_FOR_MS // 60_000} minutes, the first at {first}"
     )
-    remedy = "restart those workers with the release and the NOMAD_MODULES that declare it (here: nomad config)"
+    remedy = "restart the workers with a release and NOMAD_MODULES that declare it (this host's: nomad config)"
     return Finding(f"worker job types {queue.name}", Severity.PROBLEM, cause, remedy, subject=queue.name)
 
 
@@ -138,7 +138,7 @@ def _unknown(queue: str, by_state: dict[str, Counter[str]]) -> Finding:
     counts = ", ".join(
         f"{count} {name} {state}" for state, names in by_state.items() for name, count in names.most_common(3)
     )
-    cause = f"jobs of job types that this code does not know: {counts}"
+    cause = f"this code does not know the job types of these jobs: {counts}"
     remedy = (
         f"nomad jobs {queue} --status {','.join(by_state)}\nthen deploy the code that declares them (NOMAD_MODULES)"
     )

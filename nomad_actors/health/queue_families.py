@@ -1,6 +1,6 @@
-"""The metrics of the queues, made of their snapshots at each scrape; the page that explains them is docs/metrics.md.
+"""The metrics of the queues, built from their snapshots at each scrape (docs/metrics.md).
 
-Every family is new with each scrape, so that what is gone leaves no series behind.
+Every family is built anew for each scrape, so a queue that is gone leaves no series.
 """
 
 from __future__ import annotations
@@ -25,32 +25,36 @@ def queue_families(
     jobs = gauge("nomad_queue_jobs", "Jobs by queue and state.", "queue", "state")
     oldest = gauge(
         "nomad_queue_oldest_waiting_seconds",
-        "How long the first waiting job of a priority has been due; 0 when none waits.",
+        "How long the first waiting job of a priority has been due; 0 if none waits.",
         *("queue", "priority"),
     )
-    longest = gauge("nomad_queue_longest_active_seconds", "How long the longest-running job runs.", "queue")
+    longest = gauge("nomad_queue_longest_active_seconds", "Run time of the longest-running job.", "queue")
     overtime = gauge(
-        "nomad_queue_overtime_seconds", "How far the worst running job is beyond its job type's time limit.", "queue"
+        "nomad_queue_overtime_seconds", "By how much the worst running job exceeds its job type's time limit.", "queue"
     )
-    paused = gauge("nomad_queue_paused", "Whether no job of the queue starts because it is paused.", "queue")
+    paused = gauge("nomad_queue_paused", "Whether the queue is paused.", "queue")
     paused_since = gauge(
-        "nomad_queue_paused_since_timestamp_seconds", "Since when the queue is paused; missing while it runs.", "queue"
+        "nomad_queue_paused_since_timestamp_seconds",
+        "When the queue was paused; missing while it is not paused.",
+        "queue",
     )
     workers = gauge("nomad_queue_workers", "Live worker processes that serve the queue.", "queue")
     recovered = CounterMetricFamily(
-        "nomad_queue_recovered_total", "Jobs taken back from workers that were lost.", labels=["queue"]
+        "nomad_queue_recovered_total", "Jobs taken back from lost workers.", labels=["queue"]
     )
     poison = CounterMetricFamily(
-        "nomad_queue_poison_total", "Jobs that failed because worker after worker was lost with them.", labels=["queue"]
+        "nomad_queue_poison_total",
+        "Jobs that failed because several workers were lost while running them.",
+        labels=["queue"],
     )
     attempts = CounterMetricFamily(
         "nomad_job_attempts_total",
-        "Runs of jobs that are over, by outcome; counted in Redis, so that no killed worker loses any.",
+        "Runs that ended, by outcome; counted in Redis, so a killed worker loses none.",
         labels=["queue", "actor", "outcome"],
     )
     clock = gauge(
         "nomad_queue_clock_offset_seconds",
-        "By how much the queue goes behind Redis' clock, because that stepped ahead; below 0 when it stepped back.",
+        "How far the queue's clock is behind Redis' clock, after that stepped forward; below 0 after a step back.",
         "queue",
     )
     for queue in queues:

@@ -1,4 +1,4 @@
-"""What is beyond a queue's limits (`thresholds`, which the alerts use too): failures, long runs, what waits."""
+"""Compares each queue with its thresholds, which the alerts use too: failures, long runs, waiting jobs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .installation import Installation
 
 
 def limits(installation: Installation) -> Iterator[Finding]:
-    """Check every queue against its limits."""
+    """Check every queue against its thresholds."""
     found = [
         each for queue in installation.readable for each in _beyond(queue, installation.overruns.get(queue.name, ()))
     ]
-    fine = "failures, run times and waiting jobs are within every queue's limits"
+    fine = "failures, run times and waiting jobs are within every queue's thresholds"
     yield from found or [Finding("health", Severity.OK, fine)]
 
 
 def _beyond(queue: QueueSnapshot, overruns: Sequence[Overrun]) -> list[Finding]:
     limits = of_queue(queue.name)
     found = [*_failing(queue, limits), *_stuck(queue, overruns, limits)]
-    # What waits in a paused queue does so because of the pause; to call it a backlog would hide the reason.
+    # Jobs wait in a paused queue because of the pause; to call them a backlog would hide the reason.
     return found if queue.is_paused else found + _backed_up(queue, limits)
 
 
@@ -45,7 +45,7 @@ def _failing(queue: QueueSnapshot, limits: Thresholds) -> list[Finding]:
         f"{stats.failed} of {counted(ended, 'job')} failed in the last {minutes} minutes ({percent} %, more than "
         f"{limits.failure_percent:g} %)"
     )
-    fix = f"nomad failures {queue.name}\nsays why; when the cause is gone: nomad retry --failed {queue.name}"
+    fix = f"nomad failures {queue.name}\nshows why; when the cause is fixed: nomad retry --failed {queue.name}"
     return [_problem(queue, found, fix, "NomadFailureRateHigh")]
 
 
@@ -57,27 +57,27 @@ def _backed_up(queue: QueueSnapshot, limits: Thresholds) -> list[Finding]:
     drain_seconds = _drain_seconds(queue, waiting, oldest_ms, limits)
     if limits.drain_seconds is not None and drain_seconds is not None and drain_seconds > limits.drain_seconds:
         cause = (
-            f"at the pace of the last hour its {waiting} waiting jobs take {_duration(drain_seconds * 1000)}, "
-            f"longer than {_duration(limits.drain_seconds * 1000)}"
+            f"at the rate of the last hour its {waiting} waiting jobs take {_duration(drain_seconds * 1000)}, "
+            f"more than {_duration(limits.drain_seconds * 1000)}"
         )
         found.append((cause, "NomadDrainTooSlow"))
     if oldest_ms is not None and oldest_ms > limits.oldest_waiting_seconds * 1000:
         longest = _duration(limits.oldest_waiting_seconds * 1000)
-        cause = f"its oldest job has waited {_duration(oldest_ms)}, longer than {longest}"
+        cause = f"its oldest job has waited for {_duration(oldest_ms)}, more than {longest}"
         found.append((cause, "NomadOldestWaitingTooOld"))
-    places = f"NOMAD_CONCURRENCY_{queue.name.upper().replace('-', '_')}"
+    variable = f"NOMAD_CONCURRENCY_{queue.name.upper().replace('-', '_')}"
     fix = (
-        f"nomad jobs {queue.name} --status active\nshows whether its jobs have become slow; nomad doctor says whether "
-        f"something holds it back; for more places: nomad run workers, or {places}"
+        f"nomad jobs {queue.name} --status active\nshows whether its jobs have become slow; nomad doctor shows "
+        f"whether the queue is moving; to run more jobs at the same time: nomad run workers, or {variable}"
     )
     return [_problem(queue, cause, fix, runbook) for cause, runbook in found]
 
 
 def _drain_seconds(queue: QueueSnapshot, waiting: int, oldest_ms: int | None, limits: Thresholds) -> float | None:
-    """Return how long what waits takes at the present pace; None when there is none yet, or none at all.
+    """Return how long the waiting jobs take at the present rate; None if the rate is not known.
 
-    Until the queue has had work for the whole window, the pace is that of its idle time. When nothing ended in all of
-    it, the age will tell.
+    Until the queue has had work for the full window, the rate includes idle time. If nothing ended in the window, the
+    age of the oldest job is reported instead.
     """
     if limits.drain_seconds is None or oldest_ms is None or oldest_ms < limits.drain_least_age_seconds * 1000:
         return None
@@ -90,10 +90,10 @@ def _stuck(queue: QueueSnapshot, overruns: Sequence[Overrun], limits: Thresholds
     return [
         _problem(
             queue,
-            f"job {overrun.job.id} ({overrun.job.name}) has run {_duration(overrun.ran_ms)}, longer than its "
+            f"job {overrun.job.id} ({overrun.job.name}) has run for {_duration(overrun.ran_ms)}, longer than its "
             f"time limit of {_duration(overrun.limit_ms)}",
-            f"nomad cancel {overrun.job.id} --reason hangs\nif it goes on, stop its worker (nomad job "
-            f"{overrun.job.id} names it): another worker then takes the job",
+            f"nomad cancel {overrun.job.id} --reason hangs\nif it keeps running, stop its worker (nomad job "
+            f"{overrun.job.id} names it): another worker then runs the job",
             "NomadJobBeyondTimeLimit",
         )
         for overrun in overruns

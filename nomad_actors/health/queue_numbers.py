@@ -1,10 +1,10 @@
-"""Numbers about the queues in the original system's words (camelCase, times in ms); its job metrics service.
+"""Metrics of the queues with the original system's names (camelCase, times in ms): its job metrics service.
 
-What ended is counted by the settling scripts over a stated window, not by the jobs that happen to be kept. Where
-nothing ended, a rate is null: neither 0 nor 100 would be true.
+Ended jobs are counted by the scripts that settle them, over the given window, not by counting kept jobs. If none
+ended, a rate is null: neither 0 nor 100 would be true.
 
-Every function works on this process' application (`nomad_actors.connect()`), or on the `queues` of another. It raises
-`NomadError` when there is none, and `Unavailable` when Redis does not answer.
+Every function uses this process' application (`nomad_actors.connect()`), or the `queues` of another. It raises
+`NomadError` if there is none, and `Unavailable` if Redis does not answer.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from .models import Kept, Percentiles, QueueDetails, QueueMetrics, Summary, Work
 from .system import system_health
 
 JobJson = dict[str, object]
-#: How the jobs of a list of failures ended, unless somebody asks for cancelled ones too.
+#: The outcomes in a list of failed jobs by default, without cancelled jobs.
 FAILED = ("failed",)
 
-#: What is counted beside jobs that completed or failed; it is in no rate.
+#: Other outcomes, which are in no rate.
 _OTHER_OUTCOMES = ("skipped", "cancelled", "retried", "deferred", "released", "recovered")
 
 
 def get_queue_metrics(name: str, window_seconds: int = DAY_SECONDS, *, queues: Queues | None = None) -> dict[str, Any]:
-    """Return one queue's metrics: jobs by state now, and what ended in the last `window_seconds` (60 to 86400).
+    """Return one queue's metrics: jobs by state now, and jobs that ended in the last `window_seconds` (60 to 86400).
 
-    Raises `UnknownQueue`, `BadInput` for a window that is not kept.
+    Raises `UnknownQueue`, and `BadInput` for an invalid window.
     """
     snapshot = _of(queues).get_queue(name).snapshot(window_seconds=window_seconds)
     return queue_metrics(snapshot, window_seconds).as_json()
@@ -44,7 +44,7 @@ def get_queue_metrics(name: str, window_seconds: int = DAY_SECONDS, *, queues: Q
 def queue_metrics(queue: QueueSnapshot, window_seconds: int = DAY_SECONDS) -> QueueMetrics:
     """Return the metrics of a queue's snapshot.
 
-    Raises `BadInput` for a window that is not kept.
+    Raises `BadInput` for an invalid window.
     """
     return QueueMetrics.model_construct(**_metrics(queue, window_seconds))
 
@@ -71,7 +71,7 @@ def _metrics(queue: QueueSnapshot, window_seconds: int) -> dict[str, Any]:
 
 
 def get_queue_details(name: str, window_seconds: int = DAY_SECONDS, *, queues: Queues | None = None) -> dict[str, Any]:
-    """Return one queue's metrics and, beside them, its live workers, job types and the ages of its oldest jobs.
+    """Return one queue's metrics, live workers and job types, and the ages of its oldest jobs.
 
     Raises as `get_queue_metrics`.
     """
@@ -82,7 +82,7 @@ def get_queue_details(name: str, window_seconds: int = DAY_SECONDS, *, queues: Q
 def queue_details(queue: QueueSnapshot, window_seconds: int = DAY_SECONDS) -> QueueDetails:
     """Return the details of a queue's snapshot.
 
-    Raises `BadInput` for a window that is not kept.
+    Raises `BadInput` for an invalid window.
     """
     return QueueDetails.model_construct(
         **_metrics(queue, window_seconds),
@@ -98,7 +98,7 @@ def queue_details(queue: QueueSnapshot, window_seconds: int = DAY_SECONDS) -> Qu
 def get_all_queue_metrics(window_seconds: int = DAY_SECONDS, *, queues: Queues | None = None) -> list[dict[str, Any]]:
     """Return the metrics of every queue that can be read, by name.
 
-    Raises `BadInput` for a window that is not kept.
+    Raises `BadInput` for an invalid window.
     """
     return [metrics.as_json() for metrics in _all_metrics(window_seconds, queues)]
 
@@ -110,9 +110,9 @@ def _all_metrics(window_seconds: int, queues: Queues | None) -> list[QueueMetric
 
 
 def get_job_activity_summary(window_seconds: int = DAY_SECONDS, *, queues: Queues | None = None) -> dict[str, Any]:
-    """Return every queue's metrics and their sums; `totalJobs` is what ended in the window.
+    """Return every queue's metrics and their sums; `totalJobs` counts jobs that ended in the window.
 
-    Raises `BadInput` for a window that is not kept.
+    Raises `BadInput` for an invalid window.
     """
     metrics = _all_metrics(window_seconds, queues)
     completed, failed = _sum(metrics, "completed"), _sum(metrics, "failed")
@@ -134,15 +134,15 @@ def get_job_activity_summary(window_seconds: int = DAY_SECONDS, *, queues: Queue
 def get_failed_jobs(
     limit: int = 50, *, outcomes: Sequence[str] = FAILED, queues: Queues | None = None
 ) -> list[JobJson]:
-    """Return up to `limit` failed jobs over all queues, the last to fail first.
+    """Return up to `limit` failed jobs of all queues, the most recent failure first.
 
-    Those that an operator cancelled are left out, unless `outcomes` has "cancelled".
+    Cancelled jobs are left out unless `outcomes` contains "cancelled".
     """
     return list_across(State.FAILED, limit=limit, outcomes=outcomes, queues=queues)[0]
 
 
 def get_active_jobs(limit: int = 50, *, queues: Queues | None = None) -> list[JobJson]:
-    """Return up to `limit` running jobs over all queues, the longest-running first."""
+    """Return up to `limit` running jobs of all queues, the longest-running first."""
     return list_across(State.ACTIVE, limit=limit, queues=queues)[0]
 
 
@@ -156,21 +156,21 @@ def list_across(
 ) -> tuple[list[JobJson], str | None]:
     """Return failed or running jobs of all queues, and the cursor of the next page.
 
-    Raises `BadInput` for a cursor or an outcome that is none.
+    Raises `BadInput` for an invalid cursor or outcome.
     """
     page = jobs_of_all(_of(queues), state, outcomes=tuple(outcomes), limit=limit, cursor=cursor)
     return [ListedJob.of(job).as_json() for job in page.jobs], page.next_cursor
 
 
 def get_job_system_health(*, queues: Queues | None = None, database: Database | None = None) -> dict[str, Any]:
-    """Return whether the job system is healthy and, where not, what is wrong and what to do, in words.
+    """Return whether the job system is healthy, and each problem with its remedy.
 
-    The verdict is that of `nomad doctor`. `database` is the open one to ask; without it one is opened, by the
+    The result is that of `nomad doctor`. `database` is an open database; if None, one is opened with the
     application's settings.
     """
     of = _of(queues)
     installation = Installation(of.settings, of.clock, of.broker, of, database=database)
-    # Before all else: without Redis there is no verdict, and the caller is told so.
+    # Read first, because it raises `Unavailable`: without Redis there is no result.
     scheduler = installation.scheduler
     return system_health(examine(installation), of, scheduler).as_json()
 
@@ -184,7 +184,7 @@ def _sum(metrics: Sequence[QueueMetrics], name: str) -> int:
 
 
 def _percentiles(durations: Durations) -> Percentiles:
-    """Return percentiles in ms; they are read from buckets, so up to a fifth off."""
+    # They are read from buckets, so they are accurate to 20 %.
     p50, p95, p99 = (_rounded(durations.percentile_ms(share)) for share in (0.5, 0.95, 0.99))
     return Percentiles(p50=p50, p95=p95, p99=p99)
 
@@ -193,5 +193,5 @@ def _rounded(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
-def _percent(part: int, whole: int) -> float | None:
-    return round(100 * part / whole, 2) if whole else None
+def _percent(part: int, total: int) -> float | None:
+    return round(100 * part / total, 2) if total else None

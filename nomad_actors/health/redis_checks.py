@@ -1,4 +1,4 @@
-"""The queues' Redis: whether it answers, forgets nothing, has room, and agrees on the time."""
+"""The queues' Redis: does it answer, keep all jobs and have free memory, and is its clock right."""
 
 from __future__ import annotations
 
@@ -18,33 +18,35 @@ from .installation import Installation
 
 
 def reached(installation: Installation) -> Finding:
-    """Tell whether Redis answers, and which release it is."""
+    """Report whether Redis answers, and its version."""
     where = installation.settings.redis_url.shown
     try:
         version = installation.server.version
     except RedisUnavailable as error:
         refusal = error.refusal
-        told = "does not answer" if refusal is None else "lets nobody in" if refusal is Refusal.PASSWORD else "refuses"
+        state = "does not answer" if refusal is None else "denies access" if refusal is Refusal.PASSWORD else "refuses"
         return Finding(
-            "redis", Severity.PROBLEM, f"{where} {told}: {redact(str(error))}", _reach(installation, refusal)
+            "redis", Severity.PROBLEM, f"{where} {state}: {redact(str(error))}", _reach(installation, refusal)
         )
-    return Finding("redis", Severity.OK, f"{version or 'of a release that it does not tell'} at {where}")
+    return Finding("redis", Severity.OK, f"{version or 'unknown version'} at {where}")
 
 
 def _reach(installation: Installation, refusal: Refusal | None) -> str:
-    """Return what mends a Redis that cannot be spoken to."""
+    """Return the remedy for a Redis that does not answer."""
     path = installation.settings.redis_url_file
     if refusal is Refusal.LOADING:
-        return "wait: it goes on by itself when all is read"
+        return "wait: it continues by itself when everything is loaded"
     if refusal is Refusal.PASSWORD and path is None:
         return "correct the password: REDIS_PASSWORD, or in REDIS_URL=redis://:PASSWORD@host:6379/0"
-    elsewhere = "say where it is: export REDIS_URL=redis://host:6379/0"
+    elsewhere = "set its address: export REDIS_URL=redis://host:6379/0"
     if path is not None:
         whose = "another Redis has its port now; this " if refusal is Refusal.PASSWORD else ""
         return f"make run\n{whose}starts the Redis that {path} is the address of; or {elsewhere}"
     if not installation.settings.redis_url_is_given:
-        brings = f"or nomad run all: either starts everything here, with a Redis in {installation.settings.var_dir}"
-        return f"make run\n{brings}; or, if there is a Redis already, {elsewhere}"
+        brings = (
+            f"or nomad run all: both start everything on this host, with a Redis in {installation.settings.var_dir}"
+        )
+        return f"make run\n{brings}; or, if you already have a Redis, {elsewhere}"
     return f"start Redis there, or {elsewhere}"
 
 
@@ -62,17 +64,17 @@ def server(installation: Installation) -> Iterator[Finding]:
 
 
 def _refusal(facts: ServerFacts) -> Iterator[Finding]:
-    """Tell why it takes no change now; the other checks say more of the cause."""
+    """Report why it accepts no changes now; the other checks report the cause."""
     if facts.refusal is not None:
         full = facts.refusal is Refusal.FULL
-        fix = "nomad clean QUEUE --status completed\nmakes room" if full else "see the other findings on Redis"
+        fix = "nomad clean QUEUE --status completed\nfrees memory" if full else "see the other findings about Redis"
         yield Finding("redis changes", Severity.PROBLEM, str(facts.refusal), fix, subject="Redis")
 
 
 def _role(facts: ServerFacts) -> Finding:
     if facts.role == "slave":
         fix = "export REDIS_URL=redis://HOST:6379/0\nwith the host of the primary"
-        return Finding("redis role", Severity.PROBLEM, "it is a replica: nothing can be written to it", fix)
+        return Finding("redis role", Severity.PROBLEM, "it is a replica: it accepts no changes", fix)
     return Finding(
         "redis role", Severity.OK if facts.role else Severity.UNKNOWN, facts.role or "INFO is not allowed here"
     )
@@ -81,22 +83,22 @@ def _role(facts: ServerFacts) -> Finding:
 def _policy(facts: ServerFacts, installation: Installation) -> Finding:
     name, policy = "redis eviction", facts.memory_policy
     if policy is None:
-        return Finding(name, Severity.UNKNOWN, "INFO is not allowed here", "see that maxmemory-policy is noeviction")
+        return Finding(name, Severity.UNKNOWN, "INFO is not allowed here", "check that maxmemory-policy is noeviction")
     if policy == "noeviction":
         return Finding(name, Severity.OK, policy)
-    found = f"maxmemory-policy is {policy}: a Redis that is full would throw jobs away without a word"
+    found = f"maxmemory-policy is {policy}: a full Redis would silently delete jobs"
     return Finding(name, Severity.PROBLEM, found, _configured(installation, "maxmemory-policy noeviction"))
 
 
 def _configured(installation: Installation, setting: str) -> str:
-    """Return how a setting is made, now and for the next start."""
-    # The Redis that `nomad run all` brings has no file of that name.
-    kept = (
+    """Return the commands that apply a setting, now and after the next start."""
+    # The Redis of `nomad run all` has no redis.conf.
+    config_file = (
         ""
         if installation.settings.redis_url_file is not None
-        else f"\nand write into redis.conf, for its next start: {setting}"
+        else f"\nand add this to redis.conf for its next start: {setting}"
     )
-    return f"{redis_cli(installation.settings)} CONFIG SET {setting}{kept}"
+    return f"{redis_cli(installation.settings)} CONFIG SET {setting}{config_file}"
 
 
 def _memory(facts: ServerFacts, installation: Installation) -> Finding:
@@ -120,10 +122,10 @@ def _memory(facts: ServerFacts, installation: Installation) -> Finding:
 def _persistence(facts: ServerFacts, installation: Installation) -> Finding:
     name = "redis persistence"
     if facts.append_only is None:
-        return Finding(name, Severity.UNKNOWN, "INFO is not allowed here", "see that appendonly is on")
+        return Finding(name, Severity.UNKNOWN, "INFO is not allowed here", "check that appendonly is on")
     if facts.append_only and facts.append_ok is False:
-        fix = "df -h\non the host of Redis: make room there; Redis' log says more"
-        found = "the last write to the append-only file failed: it takes no change until it can write"
+        fix = "df -h\non the host of Redis: free disk space there; see Redis' log"
+        found = "the last write to the append-only file failed: it accepts no changes until it can write"
         return Finding(name, Severity.PROBLEM, found, fix)
     if facts.append_only:
         return _append_only(name, facts, installation)
@@ -133,28 +135,28 @@ def _persistence(facts: ServerFacts, installation: Installation) -> Finding:
 def _append_only(name: str, facts: ServerFacts, installation: Installation) -> Finding:
     if facts.replays_all is False:
         found = (
-            "its user `default` may not execute everything: it replays its append-only file as this user, so the next "
-            "restart drops jobs"
+            "its user `default` may not execute all commands: it replays its append-only file as this user, so the "
+            "next restart drops jobs"
         )
-        # "off" stays: whoever has no password still does not get in.
+        # "off" stays, so clients without a password still have no access.
         command = f"{redis_cli(installation.settings)} ACL SETUSER default '~*' '&*' +@all"
         fix = f"{command}\nand the same where its users are configured"
         return Finding(name, Severity.PROBLEM, found, fix)
     if facts.refusal is Refusal.DISK:
-        found = "append-only, but the last snapshot failed: it takes no change until one succeeds"
+        found = "append-only, but the last snapshot failed: it accepts no changes until one succeeds"
         anyway = _configured(installation, "stop-writes-on-bgsave-error no")
-        fix = f"df -h\non the host of Redis; Redis' log says more; or let it take changes anyway:\n{anyway}"
+        fix = f"df -h\non the host of Redis; see Redis' log; or let it accept changes anyway:\n{anyway}"
         return Finding(name, Severity.PROBLEM, found, fix)
     if facts.rewrite_ok is False:
         found = "append-only, but the last rewrite of its file failed: the file grows until one succeeds"
         command = f"{redis_cli(installation.settings)} BGREWRITEAOF"
-        fix = f"{command}\nwhen its host has room (df -h, free -m); Redis' log says more"
+        fix = f"{command}\nwhen its host has free space (df -h, free -m); see Redis' log"
         return Finding(name, Severity.WARNING, found, fix)
     return Finding(name, Severity.OK, "append-only")
 
 
 def own_log(installation: Installation) -> Iterator[Finding]:
-    """Check what the Redis that `nomad run all` brings logged since its last start, also while it does not answer."""
+    """Check the log of `nomad run all`'s Redis since its last start, even if it does not answer."""
     if installation.settings.redis_url_file is None:
         return
     path = installation.settings.redis_url_file.with_name(LocalRedis.LOG)
@@ -203,24 +205,24 @@ def _clock(facts: ServerFacts, installation: Installation) -> Finding:
     conversion = installation.clock.conversion()
     ahead = (installation.clock.now_ms() - conversion.of(facts.now_ms)) / 1000 / max(1.0, conversion.speed)
     apart = max(0.0, abs(ahead) - facts.accuracy_ms / 1000)
-    found = f"this host's is {abs(ahead):.2f} s {'ahead of' if ahead > 0 else 'behind'} Redis'"
+    found = f"this host's clock is {abs(ahead):.2f} s {'ahead of' if ahead > 0 else 'behind'} Redis'"
     if apart <= installation.limits.clock_warning_seconds:
         return Finding("clock", Severity.OK, found)
     far = apart > installation.limits.clock_problem_seconds
-    consequence = "; schedulers here add nothing until they agree" if far else ""
+    consequence = "; schedulers on this host add no jobs until the clocks agree" if far else ""
     fix = "timedatectl set-ntp true\non the host whose clock is wrong"
     return Finding("clock", Severity.PROBLEM if far else Severity.WARNING, found + consequence, fix)
 
 
 def _steps(installation: Installation) -> Finding:
-    """Tell whether Redis' clock has stepped, and queues go on by the workers' clocks."""
+    """Report whether Redis' clock has stepped, so that queues follow the workers' clocks."""
     offsets = {queue.name: queue.facts.counts.clock_offset_ms / 1000 for queue in installation.readable}
     worst = max(offsets, key=lambda name: abs(offsets[name]), default=None)
     if worst is None or abs(offsets[worst]) <= installation.limits.clock_problem_seconds:
-        return Finding("redis clock", Severity.OK, "it has run evenly")
+        return Finding("redis clock", Severity.OK, "it has not stepped")
     found = (
-        f"it stepped {'ahead' if offsets[worst] > 0 else 'back'}: queue {worst} goes on {abs(offsets[worst]):.0f} s "
-        f"{'behind' if offsets[worst] > 0 else 'ahead of'} it, so that nothing starts early or is left behind"
+        f"it stepped {'forward' if offsets[worst] > 0 else 'back'}: queue {worst} stays {abs(offsets[worst]):.0f} s "
+        f"{'behind' if offsets[worst] > 0 else 'ahead of'} it, so that no job starts early or too late"
     )
     return Finding("redis clock", Severity.WARNING, found, "timedatectl set-ntp true\non the host of Redis")
 

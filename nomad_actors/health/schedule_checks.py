@@ -1,4 +1,4 @@
-"""The schedulers and their schedules, and whether everything that runs is of one release."""
+"""The schedulers, the schedules, and whether all live processes run the same release."""
 
 from __future__ import annotations
 
@@ -12,32 +12,35 @@ from ..scheduler.status import Told
 from ..version import __version__
 from .installation import Installation
 
-#: What mends clocks that disagree.
 CLOCK_FIX = "timedatectl set-ntp true\non the host whose clock is wrong"
 
 
 def schedulers(installation: Installation) -> Iterator[Finding]:
-    """Tell whether a scheduler lives, and what each says of its clock and of why it adds nothing."""
+    """Report whether a scheduler is live, its clock, and why it adds no jobs."""
     signs = installation.scheduler.schedulers
     live = [sign for sign in signs if status.is_live(sign)]
     if not live:
         silent_ms = min((sign.silent_ms for sign in signs), default=None)
-        ago = "" if silent_ms is None else f" (the last was heard of {silent_ms / 1000:.0f} s ago)"
-        found = f"none lives{ago}: nothing that is due is added"
+        ago = "" if silent_ms is None else f" (last heartbeat {silent_ms / 1000:.0f} s ago)"
+        found = f"no scheduler is live{ago}: due jobs are not added"
         yield Finding("schedulers", Severity.PROBLEM, found, "nomad run scheduler", runbook="NomadSchedulerSilent")
         return
-    told = f"{len(live)} live: {', '.join(map(_with_clock, live))}"
-    holding = [f"{sign.name} holds ({sign.holds})" for sign in live if sign.holds]
+    summary = f"{len(live)} live: {', '.join(map(_with_clock, live))}"
+    suspended = [f"{sign.name} is suspended ({sign.holds})" for sign in live if sign.holds]
     off = [sign for sign in live if abs(sign.offset_seconds or 0.0) > installation.limits.clock_warning_seconds]
-    if len(holding) == len(live):
-        found = f"{told}; {'; '.join(holding)}: nothing that is due is added"
+    if len(suspended) == len(live):
+        found = f"{summary}; {'; '.join(suspended)}: due jobs are not added"
         yield Finding("schedulers", Severity.PROBLEM, found, CLOCK_FIX, runbook="NomadSchedulerHolding")
-    elif holding or off:
+    elif suspended or off:
         yield Finding(
-            "schedulers", Severity.WARNING, "; ".join((told, *holding)), CLOCK_FIX, runbook="NomadSchedulerClockOff"
+            "schedulers",
+            Severity.WARNING,
+            "; ".join((summary, *suspended)),
+            CLOCK_FIX,
+            runbook="NomadSchedulerClockOff",
         )
     else:
-        yield Finding("schedulers", Severity.OK, told)
+        yield Finding("schedulers", Severity.OK, summary)
 
 
 def _with_clock(sign: SchedulerSign) -> str:
@@ -48,21 +51,21 @@ def _with_clock(sign: SchedulerSign) -> str:
 
 
 def schedules(installation: Installation) -> Iterator[Finding]:
-    """Tell which schedules are overdue, failed last, or are unknown to Redis."""
+    """Report schedules that are overdue, whose last run failed, or that Redis does not know."""
     reading = installation.scheduler
     on = [told for told in reading.told if told.running]
     found = [_failed_last(told) for told in on if told.last_status() == "failed"]
     late = [each for told in on if (each := told.overdue(reading.now_ms)) is not None]
     found += [replace(each, cause=f"overdue: {each.cause}") for each in late]
-    # A whole key of the wrong type is a finding of `records`.
+    # A key of the wrong type is a finding of `records`.
     unreadable = [each for each in reading.unreadable if each.field]
     found += [_problem(each.name, f"cannot be read: {each.why}", each.removal(reading.cli)) for each in unreadable]
     unknown = status.undeclared(installation.queues, {told.state.schedule.name for told in reading.told})
     if unknown:
-        said = "unknown to Redis, which came back empty or has not met a scheduler of this release"
+        cause = "not in Redis: it restarted empty, or no scheduler of this release has run yet"
         fix = "nomad run scheduler\ndeclares the schedules of the code"
         names = ", ".join(unknown)
-        found.append(Finding("schedules", Severity.PROBLEM, f"{names}: {said}", fix))
+        found.append(Finding("schedules", Severity.PROBLEM, f"{names}: {cause}", fix))
     yield from found
     if not found:
         off = [told.state.schedule.name for told in reading.told if not told.running]
@@ -77,12 +80,12 @@ def _problem(subject: str, cause: str, remedy: str, runbook: str = "") -> Findin
 def _failed_last(told: Told) -> Finding:
     name, last = told.state.schedule.name, status.last_with_job(told.slots)
     job_id = slot_job_id(name, last.due_ms if last else 0)
-    fix = f"nomad job {job_id}\nsays why; to retry it: nomad retry {job_id}"
+    fix = f"nomad job {job_id}\nshows why; to retry it: nomad retry {job_id}"
     return _problem(name, "the last run failed", fix, "NomadScheduleNotSucceeding")
 
 
 def releases(installation: Installation) -> Iterator[Finding]:
-    """Tell whether live workers and schedulers are of one release, as far as their names tell it."""
+    """Report whether live workers and schedulers run the same release, if their names contain it."""
     names = {worker.name for queue in installation.readable for worker in queue.workers}
     names |= {sign.name for sign in installation.scheduler.schedulers if status.is_live(sign)}
     by_release: dict[str, list[str]] = {}
@@ -90,15 +93,20 @@ def releases(installation: Installation) -> Iterator[Finding]:
         if release := release_of(name):
             by_release.setdefault(release, []).append(name)
     if not by_release:
-        yield Finding("releases", Severity.UNKNOWN, f"this is {__version__}; what runs does not tell its release")
+        yield Finding("releases", Severity.UNKNOWN, f"this is {__version__}; no live process reports its release")
     elif set(by_release) == {__version__}:
-        yield Finding("releases", Severity.OK, f"everything that tells its release is {__version__}")
+        yield Finding("releases", Severity.OK, f"all live processes that report their release run {__version__}")
     else:
-        told = "; ".join(f"{release}: {', '.join(names)}" for release, names in sorted(by_release.items()))
-        found = f"mixed ({told}; this command is {__version__})"
-        yield Finding("releases", Severity.WARNING, found, "restart what is of the old release when the deploy is over")
+        listed = "; ".join(f"{release}: {', '.join(names)}" for release, names in sorted(by_release.items()))
+        found = f"mixed ({listed}; this program is {__version__})"
+        yield Finding(
+            "releases",
+            Severity.WARNING,
+            found,
+            "restart the processes of the old release when the deployment is finished",
+        )
 
 
 def release_of(name: str) -> str | None:
-    """Return the release that a worker or scheduler tells in its name, `host:pid@release`."""
+    """Return the release in the name of a worker or scheduler, `host:pid@release`; None if it has none."""
     return name.rpartition("@")[2] if "@" in name else None

@@ -1,6 +1,6 @@
-"""What a scrape of the admin reads: how the queues, schedules and Redis stand, and what the database holds.
+"""Reads the state of queues, schedules, Redis and the database for a scrape of the admin.
 
-Its cost grows with queues, schedules, running jobs and characters, never with the number of jobs that are kept.
+The cost grows with queues, schedules, running jobs and characters, never with the number of kept jobs.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from ..scheduler.changes import ScheduleState
 from ..store import Store
 from .queue_families import queue_families
 
-#: Prometheus waits ten seconds for all of it; a Redis that needs longer than this cannot be read.
+#: Prometheus waits ten seconds for the scrape; a slower Redis counts as unreadable.
 REDIS_SECONDS: Final = 5.0
 
 
 def scraped(broker: JobBroker, queues: Queues, store: Store, clock: Clock) -> CollectorRegistry:
-    """Return what this process counts and, read at each scrape, what Redis and the database hold.
+    """Return the metrics of this process and those that each scrape reads from Redis and the database.
 
-    For the admin alone: it is not summed over several of them, as what other services count is.
+    Only the admin exports the latter: they must not be summed over several admins.
     """
     sources = {
         "redis": lambda: families_of_redis(broker, queues, clock),
@@ -50,7 +50,7 @@ def scraped(broker: JobBroker, queues: Queues, store: Store, clock: Clock) -> Co
 def families_of_redis(broker: JobBroker, queues: Queues, clock: Clock) -> list[Metric]:
     """Return the metrics of the queues, the schedules and Redis itself, read in a few round trips.
 
-    Raises `Unavailable` when Redis does not answer, or not in time.
+    Raises `Unavailable` if Redis does not answer in time.
     """
     with broker.within(REDIS_SECONDS):
         server, snapshots = broker.server().facts(), readable(read_snapshots(queues))
@@ -60,7 +60,7 @@ def families_of_redis(broker: JobBroker, queues: Queues, clock: Clock) -> list[M
 
 
 def redis_reading(server: ServerFacts, scheduler: status.Reading) -> RedisReading:
-    """Return what is shown of the schedules and of Redis itself."""
+    """Return the readings of the schedules and of Redis itself."""
     live = [status.is_live(sign) for sign in scheduler.schedulers]
     return RedisReading(
         schedules={
@@ -81,9 +81,9 @@ def redis_reading(server: ServerFacts, scheduler: status.Reading) -> RedisReadin
 
 
 def read_database(store: Store, clock: Clock) -> DatabaseReading:
-    """Read how the logins stand and how old the data is.
+    """Read the states of the logins and the age of the data.
 
-    Raises `Unavailable` when the database does not answer.
+    Raises `Unavailable` if the database does not answer.
     """
     now_ms = clock.now_ms()
     synced_ms = store.documents.oldest_synced_ms()
@@ -94,7 +94,7 @@ def read_database(store: Store, clock: Clock) -> DatabaseReading:
 
 
 def _attempts(broker: JobBroker, queues: Sequence[QueueSnapshot]) -> dict[str, Totals]:
-    """Return each queue's totals, with a zero for each outcome that no run had: a first failure must be an increase."""
+    # With a zero for each outcome that no run had: a first failure must be an increase.
     totals = broker.totals(queue.name for queue in queues)
     return {queue: _zeros(broker, queue) | dict(found) for queue, found in totals.items()}
 
@@ -107,7 +107,7 @@ def _zeros(broker: JobBroker, queue: str) -> dict[tuple[str, str], int]:
 def success_due_ms(state: ScheduleState, slots: Sequence[Slot], last_success_ms: int | None) -> int | None:
     """Return when a schedule's second run since its last success is or was due; None for a schedule that is off.
 
-    It counts the runs that there were: what was due while the schedule was off, or had another calendar, was none.
+    Slots while the schedule was off, or had another calendar, do not count.
     """
     if not state.schedule.enabled:
         return None

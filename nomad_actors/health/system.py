@@ -1,7 +1,6 @@
-"""The health of the job system in the original system's words: the doctor's findings, by the part they are about.
+"""The health of the job system with the original system's names: the doctor's findings, grouped by area.
 
-There is one verdict: what `nomad doctor`, the overview, `/admin/jobs/health` and `/readyz` say comes from one list of
-checks.
+There is one list of checks: `nomad doctor`, the overview, `/admin/jobs/health` and `/readyz` all report its result.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from .models import Health, PartHealth, QueueHealth, ScheduleHealth, WorkerHealt
 def system_health(report: Report, queues: Queues, scheduler: Reading) -> Health:
     """Return whether the job system is healthy; see `job_metrics.get_job_system_health`.
 
-    What holds a queue back on purpose, a pause for one, is among its issues, but does not make it unhealthy.
+    What stops a queue on purpose, such as a pause, is among its issues but does not make it unhealthy.
     """
     names = queues.names()
     unhealthy, unserved = (_subjects(report, area) & set(names) for area in (Area.QUEUES, Area.WORKERS))

@@ -1,1 +1,1 @@
-"""What Prometheus sees: the counts of this process, what Redis holds, and how both are served."""
+"""Prometheus metrics: those of this process, those read from Redis and the database, and the server."""

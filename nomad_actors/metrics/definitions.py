@@ -1,7 +1,7 @@
-"""Every metric that this project counts in its own processes; the page that explains them is docs/metrics.md.
+"""Every metric that the processes count themselves (docs/metrics.md).
 
-They live in a registry of our own, so that importing this package changes nobody's default one. What Redis and
-the database hold is not counted here but read when a scrape asks (`collector`).
+They are in a separate registry, so importing this package does not change the default one. Metrics of Redis and the
+database are read at each scrape (`collector`).
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from .batch_histogram import BatchHistogram
 # whole process.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-#: What this process counts.
+#: The metrics of every process.
 REGISTRY: Final = CollectorRegistry()
-#: What a scheduler tells of itself; a 0 from other services would look like one that stands still.
+#: The metrics of a scheduler; a 0 from other services would look like a stopped scheduler.
 SCHEDULER: Final = CollectorRegistry()
 
-#: What can become of a token refresh: a fresh token; a login that is dead; our own fault; weather at the SSO.
+#: Outcomes of a token refresh: a new token; a dead login; wrong settings of ours; an SSO that does not answer.
 TOKEN_REFRESH_OUTCOMES: Final = ("refreshed", "dead_login", "misconfigured", "unavailable")
 
-#: The answers of ESI that each endpoint group has a series of from the start; "network" is no answer at all.
+#: The statuses of which each endpoint group has a series from the start; "network" means no response.
 ESI_STATUSES: Final = (
     "200",
     "304",
@@ -55,49 +55,49 @@ JOBS_ENQUEUED: Final = Counter(
 )
 JOB_DURATION_SECONDS: Final = BatchHistogram(
     "nomad_job_duration_seconds",
-    "Start to end of a run that completed.",
+    "Time from start to end of completed runs.",
     ("queue", "actor"),
     buckets=DURATION_BUCKETS,
     registry=REGISTRY,
 )
 JOB_WAIT_SECONDS: Final = BatchHistogram(
     "nomad_job_wait_seconds",
-    "Due to start: what a job waited for a worker, its delay not counted.",
+    "Time from due to start: how long a job waited for a worker, without its delay.",
     ("queue", "actor"),
     buckets=WAIT_BUCKETS,
     registry=REGISTRY,
 )
 ESI_REQUESTS: Final = Counter(
     "nomad_esi_requests_total",
-    "Requests sent to ESI, by endpoint group and status of the answer.",
+    "Requests sent to ESI, by endpoint group and status of the response.",
     ("group", "status"),
     registry=REGISTRY,
 )
 ESI_REQUEST_SECONDS: Final = Histogram(
     "nomad_esi_request_seconds",
-    "Time from sending a request to ESI to the end of its answer.",
+    "Time from sending a request to ESI to the end of its response.",
     ("group",),
     buckets=ESI_BUCKETS,
     registry=REGISTRY,
 )
 TOKEN_REFRESHES: Final = Counter(
-    "nomad_token_refresh_total", "Token refreshes asked of the SSO.", ("outcome",), registry=REGISTRY
+    "nomad_token_refresh_total", "Token refreshes requested from the SSO.", ("outcome",), registry=REGISTRY
 )
 ESI_ERROR_LIMIT_REMAINING: Final = Gauge(
     "nomad_esi_error_limit_remaining",
-    "Errors that ESI still takes in this window, as its last answer said; missing until one did.",
+    "Errors that ESI still allows in this window, by its last response; missing until a response contains it.",
     registry=None,
 )
 WORK_SECONDS: Final = Histogram(
     "nomad_work_seconds",
-    "Work inside a job that its author times, by the name that it was given.",
+    "Duration of work inside jobs, recorded by the job's code, by the name given there.",
     ("job_type", "outcome"),
     buckets=DURATION_BUCKETS,
     registry=REGISTRY,
 )
 SCHEDULER_HEARTBEAT: Final = Gauge(
     "nomad_scheduler_heartbeat_timestamp_seconds",
-    "When the scheduler last looked at its schedules.",
+    "When the scheduler last checked its schedules.",
     registry=SCHEDULER,
 )
 SCHEDULER_CLOCK_OFFSET: Final = Gauge(
@@ -107,7 +107,7 @@ SCHEDULER_CLOCK_OFFSET: Final = Gauge(
 )
 SCHEDULER_SUSPENDED: Final = Gauge(
     "nomad_scheduler_holds",
-    "Whether the scheduler adds nothing because the clocks do not agree.",
+    "Whether the scheduler is suspended (adds no jobs) because its clock and Redis' disagree.",
     registry=SCHEDULER,
 )
 BUILD: Final = Info("nomad_build", "The release that this process runs.", registry=REGISTRY)
@@ -118,20 +118,20 @@ for _outcome in TOKEN_REFRESH_OUTCOMES:
 # Memory, processor time and open files of this process; reads /proc when scraped.
 ProcessCollector(registry=REGISTRY)
 
-_registering, _esi_told = threading.Lock(), threading.Event()
+_registration_lock, _is_registered = threading.Lock(), threading.Event()
 
 
 def note_esi_error_limit(remaining: int) -> None:
-    """Show how many errors ESI still takes; before the first call there is nothing to show."""
-    with _registering:
-        if not _esi_told.is_set():
+    """Set how many errors ESI still allows; the metric exists from the first call on."""
+    with _registration_lock:
+        if not _is_registered.is_set():
             REGISTRY.register(ESI_ERROR_LIMIT_REMAINING)
-            _esi_told.set()
+            _is_registered.set()
     ESI_ERROR_LIMIT_REMAINING.set(remaining)
 
 
 def declare_esi_group(group: str) -> None:
-    """Start the series of an endpoint group at zero, so that the first refusal is seen as an increase."""
+    """Start the series of an endpoint group at zero, so the first error is visible as an increase."""
     ESI_REQUEST_SECONDS.labels(group)
     for status in ESI_STATUSES:
         ESI_REQUESTS.labels(group, status)

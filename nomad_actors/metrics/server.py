@@ -1,7 +1,7 @@
-"""Serves a registry to Prometheus on a port of its own, in a process whose work is something else.
+"""Serves a registry to Prometheus on a separate port of a worker or scheduler process.
 
-Whoever reaches the port may ask, so what it may take is small: few connections, little time, a small share of the
-process' files. Jobs run beside it whatever clients do.
+Anyone who reaches the port may send requests, so clients get few connections, little time and a small share of the
+process' files. They cannot stop jobs.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from .exposition import render
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-#: Only this host may ask, unless a setting says otherwise: whoever can reach the port may read the numbers.
+#: The default: anyone who can reach the port can read the metrics.
 LOOPBACK = "127.0.0.1"
 LIMITS = Limits(
     threads=2,
-    # Several Prometheus servers and somebody with curl; a share of the 1,024 files that most hosts allow.
+    # Several Prometheus servers and a person with curl; a share of the 1,024 files that most hosts allow.
     connections=32,
     files_share=0.1,
     request_seconds=5,
     head_bytes=16 * 1024,
     body_bytes=0,
-    # A few responses that are not read.
+    # A few unread responses.
     held_bytes=16 * 1024 * 1024,
 )
-#: How many ports a process tries, its first and those after it: all processes of a host must find one.
+#: How many ports a process tries, so that all processes of a host find one.
 PORTS_TRIED = 100
 MAX_PORT = 65535
 _CLOSE_SECONDS = 2.0
@@ -46,10 +46,10 @@ logger = get_logger("nomad_actors.metrics")
 
 
 class MetricsApplication:
-    """Answers `GET /metrics`; a name in `Host` must be one of `hosts`, or one that only a local network knows.
+    """Responds to `GET /metrics`; a name in `Host` must be one of `hosts` or a name without dots.
 
-    Workers and schedulers of a host share a range of ports, and which process got which is not known beforehand:
-    Prometheus asks all of them for `?service=workers`, and the others refuse.
+    Workers and schedulers of a host share a range of ports, and which process has which port is not known. Prometheus
+    scrapes all with `?service=workers`, and processes of other services refuse.
     """
 
     def __init__(self, registry: CollectorRegistry, hosts: Iterable[str], service: str = "") -> None:
@@ -58,25 +58,32 @@ class MetricsApplication:
         self._hosts = {host.lower() for host in hosts}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-        """Answer a scrape."""
-        status, body, headers = self._answer(environ)
+        status, body, headers = self._respond(environ)
         length = ("Content-Length", str(len(body)))
         start_response(f"{status.value} {status.phrase}", [*headers, length])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
-    def _answer(self, environ: WSGIEnvironment) -> tuple[HTTPStatus, bytes, list[tuple[str, str]]]:
+    def _respond(self, environ: WSGIEnvironment) -> tuple[HTTPStatus, bytes, list[tuple[str, str]]]:
         text = [("Content-Type", "text/plain; charset=utf-8")]
         host = environ.get("HTTP_HOST", "")
-        if not self._is_known(host):
-            detail = f"Host {host[:200]!r} is not known here (allowed: an address, a name without dots, "
+        if not self._is_allowed_host(host):
+            detail = f"Host {host[:200]!r} is not allowed (allowed: an address, a name without dots, "
             return HTTPStatus.FORBIDDEN, f"{detail}NOMAD_METRICS_HOSTS)\n".encode(), text
         if environ["PATH_INFO"] != "/metrics":
-            return HTTPStatus.NOT_FOUND, b"only /metrics is here\n", text
+            return HTTPStatus.NOT_FOUND, b"the only path is /metrics\n", text
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD\n", [*text, ("Allow", "GET, HEAD")]
-        wanted = parse_qs(environ.get("QUERY_STRING", "")).get("service", [self._service])
-        if wanted != [self._service]:
-            return HTTPStatus.NOT_FOUND, f"these are the metrics of: {self._service or 'no service'}\n".encode(), text
+            return (
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                b"the only methods are GET and HEAD\n",
+                [*text, ("Allow", "GET, HEAD")],
+            )
+        services = parse_qs(environ.get("QUERY_STRING", "")).get("service", [self._service])
+        if services != [self._service]:
+            return (
+                HTTPStatus.NOT_FOUND,
+                f"this process serves the metrics of {self._service or 'no service'}\n".encode(),
+                text,
+            )
         try:
             body, content_type = render(self._registry, environ.get("HTTP_ACCEPT", ""))
         except Exception:
@@ -84,12 +91,9 @@ class MetricsApplication:
             return HTTPStatus.INTERNAL_SERVER_ERROR, b"the log says why\n", text
         return HTTPStatus.OK, body, [("Content-Type", content_type)]
 
-    def _is_known(self, host: str) -> bool:
-        """Return whether no public web page can have this name.
-
-        A page's own name can be made to point to this host (DNS rebinding), and a browser then sends that name. An
-        address is no name, and names without a dot are not public.
-        """
+    def _is_allowed_host(self, host: str) -> bool:
+        # A web page can make its own name point to this host (DNS rebinding), and a browser then sends that name. An
+        # address is not a name, and names without a dot are not public.
         try:
             parts = urlsplit(f"//{host}")
             name, _ = parts.hostname or "", parts.port
@@ -109,7 +113,7 @@ def _is_address(text: str) -> bool:
 
 
 class MetricsServer:
-    """Answers `GET /metrics` on a listening socket until it is closed."""
+    """Serves `/metrics` on a listening socket until it is closed."""
 
     def __init__(self, listener: socket.socket, application: MetricsApplication) -> None:
         self.port: int = listener.getsockname()[1]
@@ -126,10 +130,10 @@ class MetricsServer:
 def serve(
     port: int, registry: CollectorRegistry, host: str = LOOPBACK, *, service: str = "", hosts: Sequence[str] = ()
 ) -> MetricsServer:
-    """Serve `registry` in a thread, on `port` of `host` or the next free one; port 0 picks any free one.
+    """Serve `registry` in a thread, on `port` of `host` or the next free port; port 0 picks any free port.
 
-    `hosts` are the public names of `host`; a scrape that asks for another `service` is refused. Raises `OSError` naming
-    the ports and the setting when none can be used.
+    `hosts` are public names of `host`; a scrape for another `service` is refused. Raises `OSError`, which names the
+    ports and the setting, if no port can be used.
     """
     listener = _listen(host, port)
     server = MetricsServer(listener, MetricsApplication(registry, (host, *hosts), service))
@@ -140,7 +144,7 @@ def serve(
 def serve_or_log(
     port: int, registry: CollectorRegistry, host: str = LOOPBACK, *, service: str = "", hosts: Sequence[str] = ()
 ) -> MetricsServer | None:
-    """Serve as `serve` does; log one line and return None when no port can be used: jobs run all the same."""
+    """Like `serve`, but if no port can be used, log one line and return None: jobs run without metrics."""
     try:
         return serve(port, registry, host, service=service, hosts=hosts)
     except OSError as error:
@@ -149,10 +153,7 @@ def serve_or_log(
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on the first free port from `port` on.
-
-    Several processes may search at once: only one of them gets a port, the others go on to the next.
-    """
+    # Several processes may search at the same time: only one gets a port, the others try the next.
     last = min(port + PORTS_TRIED - 1, MAX_PORT) if port else 0
     for candidate in range(port, last + 1):
         try:
@@ -163,15 +164,17 @@ def _listen(host: str, port: int) -> socket.socket:
         except OSError as error:
             if error.errno == errno.EADDRINUSE and port:
                 continue
-            raise _unusable(f"port {candidate} of {host}", f"cannot be used ({error.strerror})", error.errno) from error
+            raise _port_error(
+                f"port {candidate} of {host}", f"cannot be used ({error.strerror})", error.errno
+            ) from error
         if candidate > port:
             logger.info("ports for metrics are taken: using the next free one", taken=_range(port, candidate - 1))
         return listener
-    raise _unusable(f"ports {_range(port, last)} of {host}", "are taken", errno.EADDRINUSE)
+    raise _port_error(f"ports {_range(port, last)} of {host}", "are taken", errno.EADDRINUSE)
 
 
-def _unusable(ports: str, why: str, number: int | None) -> OSError:
-    return OSError(number, f"{ports} for metrics {why}; set NOMAD_METRICS_PORT to a free one, or to 0")
+def _port_error(ports: str, reason: str, number: int | None) -> OSError:
+    return OSError(number, f"{ports} for metrics {reason}; set NOMAD_METRICS_PORT to a free one, or to 0")
 
 
 def _range(first: int, last: int) -> str:

@@ -1,6 +1,6 @@
-"""Counts and times what a process does with jobs, and serves the numbers of a worker to Prometheus.
+"""Counts enqueued jobs, times runs, and serves a worker's metrics to Prometheus.
 
-How many runs ended with which outcome is counted in Redis, by the scripts that settle them (`metrics.readings`).
+The outcomes of runs are counted in Redis, by the scripts that settle them (`health.queue_families`).
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from ..metrics import definitions
 from ..metrics.batch_histogram import BatchHistogram
 from ..metrics.server import LOOPBACK, MetricsServer, serve_or_log
 
-#: Where a host's first worker serves its metrics when no setting says otherwise.
+#: The default metrics port of a host's first worker.
 WORKERS_PORT: Final = 9191
 
-#: Runs that say nothing of how long a job waits: they go back to their place and start once more.
+#: Outcomes of runs that start again from their old position in the queue: their wait is not counted.
 _UNSTARTED = frozenset({Outcome.RELEASED, Outcome.RECOVERED})
 
 
 class _Series:
-    """One actor's series on one queue; looked up once, since finding them by label costs as much as a small job."""
+    """One actor's series on one queue, looked up once: a lookup by label costs as much as a small job."""
 
     __slots__ = ("duration", "enqueued", "wait")
 
@@ -35,15 +35,15 @@ class _Series:
         self.wait: BatchHistogram = definitions.JOB_WAIT_SECONDS.labels(queue, actor)
 
     def observe(self, endings: Sequence[Ended]) -> None:
-        """Observe runs that ended together."""
+        """Observe runs that were settled together."""
         self.wait.observe_all([ended.wait_ms / 1000 for ended in endings if ended.outcome not in _UNSTARTED])
         self.duration.observe_all([ended.run_ms / 1000 for ended in endings if ended.outcome == Outcome.COMPLETED])
 
 
 class Metrics(Middleware):
-    """Counts enqueued jobs and times ended runs.
+    """Counts enqueued jobs and times runs.
 
-    Each worker process serves its own numbers on `port` of `host`, or the next free one (0: any free one).
+    Each worker process serves its metrics on `port` of `host` or the next free port (0: any free port).
     """
 
     def __init__(self, *, port: int | None = None, host: str = LOOPBACK, hosts: Sequence[str] = ()) -> None:
@@ -55,39 +55,38 @@ class Metrics(Middleware):
 
     @property
     def port(self) -> int | None:
-        """The port that a worker's metrics are served on; None while they are not."""
+        """The port that serves a worker's metrics; None if they are not served."""
         return self._server.port if self._server else None
 
     def after_declare_queue(self, broker: Broker, queue_name: str) -> None:
-        """Start the series of jobs that this process does not know at zero, as those of each actor."""
+        # The series of unknown actors start at zero, like those of each actor.
         names = queue_name, UNKNOWN_ACTOR
         self._series[names] = _Series(*names)
 
     def after_declare_actor(self, broker: Broker, actor: Actor[Any, Any]) -> None:
-        """Start the actor's series at zero: a counter whose first value is 1 shows no increase."""
+        # At zero: a counter whose first value is 1 shows no increase.
         names = actor.queue_name, actor.actor_name
         self._series[names] = _Series(*names)
 
     def after_enqueue(self, broker: Broker, message: Message[Any], delay: int) -> None:
-        """Count a job; a retry is enqueued by Dramatiq too, and is the same job."""
+        # Dramatiq also enqueues retries, which are not new jobs.
         if "retries" in message.options:
             return
         self._series_of(broker, message.queue_name, message.actor_name).enqueued.inc()
 
     def after_settle(self, broker: Broker, endings: Sequence[Ended]) -> None:
-        """Observe how long runs waited and took."""
+        """Observe the wait and duration of runs."""
         by_actor: dict[tuple[str, str], list[Ended]] = {}
         for ended in endings:
             by_actor.setdefault((ended.queue, ended.actor), []).append(ended)
-        for (queue, actor), theirs in by_actor.items():
-            self._series_of(broker, queue, actor).observe(theirs)
+        for (queue, actor), actor_endings in by_actor.items():
+            self._series_of(broker, queue, actor).observe(actor_endings)
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
-        """Serve the metrics from the process that runs the jobs: its parent, the command line, has none."""
+        # Only in the processes that run jobs: the main process has no metrics.
         self._server = serve_or_log(self._port, definitions.REGISTRY, self._host, service="workers", hosts=self._hosts)
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
-        """Stop serving."""
         server, self._server = self._server, None
         if server is not None:
             server.close()

@@ -1,4 +1,4 @@
-"""Makes periodiq's `periodic=` option legal on actors, without what its own middleware does to their messages."""
+"""Allows periodiq's `periodic=` option on actors, but skips no late messages as periodiq's middleware does."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from periodiq import PeriodiqMiddleware
 
 
 class PeriodicOption(PeriodiqMiddleware):  # type: ignore[misc]  # periodiq ships no types
-    """Declares `periodic` and skips nothing.
+    """Declares the option `periodic` and skips no message.
 
-    periodiq 0.14.0 skips a message that starts over 30 s after its time, which drops silently every run that waited
-    behind others and every retry of a run.
+    periodiq 0.14.0 skips a message that starts more than 30 s late, which silently drops every run that waited behind
+    others and every retry.
     """
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
-        """Let the message run, however late."""
+        """Do nothing: the message runs, however late."""

@@ -18,7 +18,7 @@ from .snapshot import QueueSnapshot
 class Pause(ResponseModel):
     """Why no job of a queue starts; to lift one does not lift another."""
 
-    scope: Literal["queue", "esi"] = Field(description="esi: everything that talks to ESI is paused")
+    scope: Literal["queue", "esi"] = Field(description="esi: all ESI queues are paused")
     since: int = Field(description="ms since the epoch")
     until: int | None = Field(description="ms since the epoch; null until it is resumed")
     reason: str

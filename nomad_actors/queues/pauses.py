@@ -9,10 +9,10 @@ from ..broker.records.holds import Pause, PauseScope
 
 def in_words(pause: Pause) -> str:
     """Return what is paused, since when, by whom, why, and until when."""
-    what = "paused" if pause.scope is PauseScope.QUEUE else "paused with everything that talks to ESI"
+    what = "paused" if pause.scope is PauseScope.QUEUE else "paused with all ESI queues"
     who = f" by {pause.by}" if pause.by else ""
     why = f" ({pause.reason})" if pause.reason else ""
-    until = f"until {_at(pause.until_ms)}" if pause.until_ms is not None else "until somebody resumes it"
+    until = f"until {_at(pause.until_ms)}" if pause.until_ms is not None else "until it is resumed"
     return f"{what} since {_at(pause.since_ms)}{who}{why}, {until}"
 
 

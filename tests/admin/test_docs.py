@@ -179,7 +179,9 @@ def test_an_undeclared_parameter_is_an_error_at_import() -> None:
     def view(queue: str) -> None:
         """Show a queue."""
 
-    with pytest.raises(TypeError, match="'queue', which is no query, no body and not annotated with InPath"):
+    with pytest.raises(
+        TypeError, match="'queue', which is not a query, a body or headers and not annotated with InPath"
+    ):
         declared(Alive)(view)
 
 

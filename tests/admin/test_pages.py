@@ -54,7 +54,7 @@ def test_the_overview_shows_problems_and_remedies(operator: FlaskClient, app: Ad
         "workers: no live worker serves any of the 4 queues (0 waiting, 0 active, 0 delayed); nomad run workers" in text
     )
     # A pause is only a warning: it comes after the problems.
-    problem, warning = text.index("schedulers: none lives"), text.index("esi-refresh: paused since 20")
+    problem, warning = text.index("schedulers: no scheduler is live"), text.index("esi-refresh: paused since 20")
     assert problem < warning
     assert text[:warning].rstrip().endswith("warning")
     assert "warning" not in text[:problem]

@@ -73,7 +73,7 @@ def test_a_wrong_body_is_refused(operator: FlaskClient, nightly: str) -> None:
 
 def test_without_a_scheduler_the_system_is_not_healthy(operator: FlaskClient, app: AdminApp, nightly: str) -> None:
     issues = operator.get("/admin/jobs/health").get_json()["scheduledJobs"]["issues"]
-    assert any("schedulers: none lives" in issue for issue in issues)
+    assert any("schedulers: no scheduler is live" in issue for issue in issues)
     app.simulate_scheduler()
     assert operator.get("/admin/jobs/health").get_json()["scheduledJobs"]["issues"] == []
 

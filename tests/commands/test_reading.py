@@ -36,7 +36,7 @@ def test_queues_are_shown_with_counts_workers_and_pauses(
     assert shown.splitlines()[0].split()[:3] == ["QUEUE", "WAITING", "ACTIVE"]
     assert "shop (paused)" in shown
     assert "nomad resume shop" in shown
-    assert "shop: no live worker; nomad run workers" in shown
+    assert "shop: no live worker; start one: nomad run workers" in shown
     assert "\x1b" not in shown
     table = shown.splitlines()[: 1 + len(access.queues.names())]
     assert max(map(len, table)) <= 80
@@ -61,7 +61,7 @@ def test_workers_are_shown_with_their_running_jobs(
     working: Any,
     wait_until: Callable[..., None],
 ) -> None:
-    assert nomad("workers").stdout == "no live worker: nomad run workers\n"
+    assert nomad("workers").stdout == "no live worker; start one: nomad run workers\n"
     job_id = order(end="hang")
     with working():
         wait_until(lambda: access.queues.get_queue("shop").counts()["active"])
@@ -129,7 +129,7 @@ def test_a_job_shows_why_it_waits(
     with working():
         wait_until(lambda: queue.counts()["active"])
         why = nomad_json("job", second)
-        assert f"all 1 places are taken: {first} since" in why["why"]
+        assert f"all 1 threads are busy: {first} since" in why["why"]
         queue.pause()
         why = nomad_json("job", second)
         assert "paused since" in why["why"]

@@ -157,4 +157,4 @@ def test_cancelled_jobs_are_shown_separately_from_failed_ones(
     shown = nomad("queues").stdout.splitlines()
     (row,) = [line.split() for line in shown if line.startswith("shop ")]
     assert row[shown[0].split().index("FAILED")] == "1"
-    assert "shop: 1 cancelled job not counted as failed" in shown
+    assert "shop: 1 cancelled job, not counted as failed" in shown

@@ -36,7 +36,7 @@ def test_a_new_panel_changes_no_other_panels_id():
 
 def test_two_panels_with_the_same_title_are_refused():
     panels = [graph("Twice", "Something.", [], unit="short"), graph("Twice", "Something else.", [], unit="short")]
-    with pytest.raises(ValueError, match="'Twice' and 'Twice' would have one id"):
+    with pytest.raises(ValueError, match="'Twice' and 'Twice' would have the same id"):
         Dashboard(uid="a", title="A", description="", variables=[], rows=[Row("All", panels)]).as_json()
 
 

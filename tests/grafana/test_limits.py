@@ -34,11 +34,11 @@ PANEL_LIMITS: Mapping[str, list[float]] = {
     "nomad-queue: Oldest waiting, by priority": [DEFAULT.oldest_waiting_seconds],
     "nomad-queue: Overtime": [DEFAULT.beyond_time_limit_seconds],
     "nomad-queue: Failed share, 1 h": [DEFAULT.failure_percent / 100],
-    "nomad-schedules: Clocks apart": [DOCTOR.clock_warning_seconds, DOCTOR.clock_problem_seconds],
+    "nomad-schedules: Clock difference": [DOCTOR.clock_warning_seconds, DOCTOR.clock_problem_seconds],
     "nomad-schedules: Every schedule": [ALERTS.success_grace_seconds, ALERTS.late_start_seconds],
     "nomad-schedules: Overdue, by schedule": [ALERTS.late_start_seconds],
     "nomad-schedules: Success overdue, by schedule": [ALERTS.success_grace_seconds],
-    "nomad-schedules: Since a scheduler's last look": [SCHEDULES.silent_seconds],
+    "nomad-schedules: Since a scheduler's last check": [SCHEDULES.silent_seconds],
     "nomad-schedules: Redis' clock": [DOCTOR.clock_problem_seconds],
     "nomad-schedules: Clock offset": [DOCTOR.clock_warning_seconds, DOCTOR.clock_problem_seconds],
 }

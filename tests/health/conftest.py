@@ -1,4 +1,4 @@
-"""Who is examined: the queues of an application on a Redis that the test chooses."""
+"""The queues of an application on a Redis that the test chooses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the doctor says of files that cannot be written to: each path once, and a command that can be typed."""
+"""The doctor's findings about files that cannot be written: each path once, and a command that works."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_files_of_another_user_are_given_to_this_one(tmp_path: Path) -> None:
     found = found_by_one_who_obeys_rights(var)
     command, note = found["files"][1].splitlines()
     assert (command, note.partition(":")[0]) == (f"chown -R root '{var}'", "as the programs' user")
-    # Others may keep files beside a database.
+    # Other programs may have files next to a database.
     alone = f"chown -R root '{var}/nomad.db' && chown root '{var}'"
     assert found["database writes"][1].splitlines()[0] == alone
     subprocess.run(command, shell=True, check=True)

@@ -1,4 +1,4 @@
-"""Queues that do not move, each with the first reason that explains it; and jobs that nobody can run."""
+"""Queues that are not moving, each with the first reason that applies, and jobs that no worker can run."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def test_without_a_worker_nothing_moves(access: QueueAccess) -> None:
     assert set(found.subjects) == set(queues)
 
 
-def test_queues_without_a_worker_are_told_apart_from_those_with_one(access: QueueAccess, working: Working) -> None:
+def test_queues_with_and_without_a_worker(access: QueueAccess, working: Working) -> None:
     with working():
         found = [each for each in report_of(access).findings if each.name.startswith("workers")]
     assert {each.subject for each in found} == set(access.queues.names()) - {"shop"}
     assert {each.cause for each in found} == {"no live worker serves it (0 waiting, 0 active, 0 delayed)"}
 
 
-def test_what_keeps_workers_from_starting_comes_before_the_command_that_starts_them(access: QueueAccess) -> None:
+def test_the_cause_that_keeps_workers_from_starting_comes_before_the_command(access: QueueAccess) -> None:
     database = Database(access.settings.database_url)
     database.migrate()
     with database.write() as connection:
@@ -74,7 +74,7 @@ def test_a_queue_that_moves_is_ok(access: QueueAccess, working: Working, wait_un
         assert queue.get(waiting) is not None
 
 
-def test_a_pause_is_told_while_nothing_is_due_and_beside_missing_workers(access: QueueAccess, working: Working) -> None:
+def test_a_pause_is_reported_even_if_nothing_is_due_or_no_worker_is_live(access: QueueAccess, working: Working) -> None:
     queue = access.queues.get_queue("shop")
     queue.pause(reason="stock-taking")
     assert found_in(access)["workers"].remedy == "nomad run workers"
@@ -82,10 +82,10 @@ def test_a_pause_is_told_while_nothing_is_due_and_beside_missing_workers(access:
     with working():
         found = shop_of(access, not_moving_seconds=30)
     assert (found.severity, found.remedy) == ("warning", "nomad resume shop")
-    assert "(stock-taking), until somebody resumes it" in found.cause
+    assert "(stock-taking), until it is resumed" in found.cause
 
 
-def test_a_paused_queue_is_told_before_its_full_places(
+def test_a_pause_is_reported_rather_than_busy_threads(
     access: QueueAccess, working: Working, wait_until: WaitUntil
 ) -> None:
     queue = access.queues.get_queue("shop")
@@ -95,7 +95,7 @@ def test_a_paused_queue_is_told_before_its_full_places(
         add(access)
         found = shop_of(access)
         assert found.severity == "warning"
-        assert f"all 1 places are taken: {running_id} since 20" in found.cause
+        assert f"all 1 threads are busy: {running_id} since 20" in found.cause
         assert found.remedy.startswith(f"nomad job {running_id} --queue shop")
         queue.pause()
         found = shop_of(access)
@@ -103,13 +103,13 @@ def test_a_paused_queue_is_told_before_its_full_places(
         assert "paused since 20" in found.cause
         queue.pause(scope=PauseScope.ESI, reason="downtime", by="joe")
         found = shop_of(access)
-        assert "paused with everything that talks to ESI since 20" in found.cause
+        assert "paused with all ESI queues since 20" in found.cause
         assert found.remedy == "nomad resume shop && nomad resume --esi"
         queue.resume()
         assert shop_of(access).remedy == "nomad resume --esi"
 
 
-def test_a_limit_over_all_hosts_that_is_reached(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
+def test_a_reached_limit_on_all_hosts(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
     queue = access.queues.get_queue("shop")
     access.queues.declare("shop", concurrency=5)
     with working():
@@ -118,11 +118,14 @@ def test_a_limit_over_all_hosts_that_is_reached(access: QueueAccess, working: Wo
         wait_until(lambda: queue.counts()["active"])
         add(access)
         found = shop_of(access)
-        assert (found.severity, found.remedy) == ("warning", "nomad limits shop --concurrency none\nfor more at a time")
-        assert "its limit of 1 job at a time over all hosts, that somebody set, is reached" in found.cause
+        assert (found.severity, found.remedy) == (
+            "warning",
+            "nomad limits shop --concurrency none\nto run more at a time",
+        )
+        assert "its limit of 1 job at a time on all hosts, set by an operator, is reached" in found.cause
 
 
-def test_a_limit_of_starts_that_is_reached(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
+def test_a_reached_limit_of_starts(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
     queue = access.queues.get_queue("shop")
     with working():
         queue.set_limits(Limits(starts=1, period_ms=60_000))
@@ -133,17 +136,17 @@ def test_a_limit_of_starts_that_is_reached(access: QueueAccess, working: Working
     assert still is not None
     assert still.severity is Severity.WARNING
     assert still.remedy.splitlines()[0] == "nomad limits shop --starts none"
-    assert "its limit of 1 starts in 60 s is reached, until 20" in still.cause
+    assert "its limit of 1 starts in 60 s is reached until 20" in still.cause
 
 
-def test_workers_tell_their_release(access: QueueAccess, working: Working) -> None:
+def test_workers_report_their_release(access: QueueAccess, working: Working) -> None:
     with working():
         (worker,) = access.queues.get_queue("shop").snapshot().workers
         assert worker.name.endswith(f"@{__version__}")
         assert found_in(access)["releases"].severity == "ok"
 
 
-def test_jobs_that_defer_themselves_tell_of_a_brake(
+def test_jobs_that_defer_themselves_indicate_a_brake(
     access: QueueAccess, working: Working, wait_until: WaitUntil
 ) -> None:
     queue = access.queues.get_queue("shop")
@@ -152,7 +155,7 @@ def test_jobs_that_defer_themselves_tell_of_a_brake(
         wait_until(lambda: queue.counts()["delayed"])
         found = shop_of(access)
         assert found.severity == "warning"
-        assert "a brake is in force: its next jobs deferred themselves (ESI is down)" in found.cause
+        assert "a brake is active: its next jobs deferred themselves (ESI is down)" in found.cause
         add(access, delay=600_000)
         assert shop_of(access).severity == "ok", "not every delayed job waits for the brake"
 
@@ -166,9 +169,9 @@ def test_a_delayed_job_that_is_due_and_does_not_start_is_work_too(
         wait_until(lambda: queue.counts()["active"])
         add(access, delay=1)
         found = shop_of(access)
-        # With its one place taken the worker does not ask for what is due.
+        # While its only thread is busy, the worker does not fetch due jobs.
         assert (queue.counts()["waiting"], queue.counts()["delayed"]) == (0, 1)
-    assert (found.severity, "all 1 places are taken" in found.cause) == ("warning", True)
+    assert (found.severity, "all 1 threads are busy" in found.cause) == ("warning", True)
 
 
 def test_a_job_type_that_live_workers_do_not_know_is_a_problem_and_no_brake(
@@ -186,8 +189,8 @@ def test_a_job_type_that_live_workers_do_not_know_is_a_problem_and_no_brake(
     old.close()
     found = every["worker job types shop"]
     assert found.severity == "problem"
-    assert f"did not know the job type of 2 order (live: {worker.name})" in found.cause
-    assert "they fail 10 minutes after that, the first at " in found.cause
+    assert f"did not know the job type of 2 order (live workers: {worker.name})" in found.cause
+    assert "they are deferred and fail after 10 minutes, the first at " in found.cause
     assert "NOMAD_MODULES" in found.remedy
     assert every["queue shop"].severity == "ok"
     # By a worker that knows them they are put off as any other.
@@ -195,7 +198,7 @@ def test_a_job_type_that_live_workers_do_not_know_is_a_problem_and_no_brake(
     assert job.unknown_since_ms is not None
 
 
-def test_a_job_that_defers_itself_is_known_however_it_began(
+def test_a_job_that_defers_itself_is_recognised_however_it_started(
     access: QueueAccess, redis_url: str, working: Working, wait_until: WaitUntil
 ) -> None:
     queue = access.queues.get_queue("shop")
@@ -209,11 +212,11 @@ def test_a_job_that_defers_itself_is_known_however_it_began(
         queue.promote(job_id)
         wait_until(lambda: (job := queue.get(job_id)) and job.timeline[-1].get("reason") == "ESI is down")
         every = found_in(access)
-    assert "a brake is in force" in every["queue shop"].cause
+    assert "a brake is active" in every["queue shop"].cause
     assert every["job types"].severity == "ok"
 
 
-def test_a_brake_is_told_beside_jobs_of_an_unknown_type(
+def test_a_brake_is_reported_besides_jobs_of_an_unknown_type(
     access: QueueAccess, redis_url: str, working: Working, wait_until: WaitUntil
 ) -> None:
     queue = access.queues.get_queue("shop")
@@ -229,7 +232,7 @@ def test_a_brake_is_told_beside_jobs_of_an_unknown_type(
     assert held_back(queue.jobs("delayed")) == "ESI is down"
 
 
-def test_what_health_calls_unhealthy_the_doctor_names_too(
+def test_the_doctor_reports_what_health_calls_unhealthy(
     access: QueueAccess, working: Working, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert found_in(access)["health"].severity == "ok"
@@ -248,7 +251,7 @@ def test_what_health_calls_unhealthy_the_doctor_names_too(
     assert waiting.cause == "1 job waiting, more than 0"
 
 
-def test_what_nothing_explains_is_a_problem(
+def test_a_queue_that_is_not_moving_for_no_known_reason_is_a_problem(
     access: QueueAccess,
     environ: dict[str, str],
     nomad_worker_process: Callable[..., WorkerProcess],
@@ -260,10 +263,10 @@ def test_what_nothing_explains_is_a_problem(
     add(access)
     found = shop_of(access)
     assert found.severity == "problem"
-    assert "nothing known holds it back" in found.cause
+    assert "for no known reason" in found.cause
 
 
-def test_jobs_of_a_type_that_nobody_knows(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
+def test_jobs_of_an_unknown_type(access: QueueAccess, working: Working, wait_until: WaitUntil) -> None:
     add(access)
     assert found_in(access)["job types"].severity == "ok"
     access.broker.enqueue(Message("shop", "gone-type", (), {}, {}))
@@ -281,7 +284,7 @@ def test_jobs_of_a_type_that_nobody_knows(access: QueueAccess, working: Working,
     assert both.remedy.startswith("nomad jobs shop --status paused,delayed\n")
 
 
-def test_only_failed_jobs_of_a_type_that_nobody_knows_are_a_warning(
+def test_only_failed_jobs_of_an_unknown_type_are_a_warning(
     access: QueueAccess, redis_url: str, wait_until: WaitUntil
 ) -> None:
     newer = JobBroker(url=redis_url)

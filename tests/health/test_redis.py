@@ -1,4 +1,4 @@
-"""What the doctor says of a Redis: as it should be, as it should not, as it keeps to itself."""
+"""The doctor's findings about a Redis: without problems, with problems, and with forbidden commands."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ def server(tmp_path: Path) -> Iterator[Server]:
         each.kill()
 
 
-def test_a_redis_as_it_should_be(access_to: Access, server: Server) -> None:
+def test_a_redis_without_problems(access_to: Access, server: Server) -> None:
     found = found_in(access_to(server(append_only=True).url))
     for name in ("redis", "redis role", "redis eviction", "redis memory", "redis persistence", "clock", "redis clock"):
         assert (found[name].severity, found[name].remedy) == ("ok", ""), found[name]
     assert found["redis"].cause[0].isdigit()
 
 
-def test_a_redis_that_throws_away_and_writes_nothing(access_to: Access, server: Server) -> None:
+def test_a_redis_that_evicts_and_does_not_persist(access_to: Access, server: Server) -> None:
     one = server("--maxmemory-policy", "allkeys-lru")
     found = found_in(access_to(one.url))
     assert found["redis eviction"].severity == "problem"
     fix = found["redis eviction"].remedy
     assert fix.splitlines()[0].endswith(" CONFIG SET maxmemory-policy noeviction")
-    assert fix.splitlines()[1] == "and write into redis.conf, for its next start: maxmemory-policy noeviction"
+    assert fix.splitlines()[1] == "and add this to redis.conf for its next start: maxmemory-policy noeviction"
     assert found["redis persistence"].severity == "problem"
     assert "every job is lost" in found["redis persistence"].cause
     fix = found["redis persistence"].remedy
     if shutil.which("redis-cli"):
-        # Typed as it is told, it mends this Redis.
+        # The remedy works as it is printed.
         subprocess.run(fix.partition("\n")[0], shell=True, check=True, capture_output=True)
         assert found_in(access_to(one.url))["redis persistence"].severity == "ok"
 
@@ -97,9 +97,9 @@ def test_a_redis_that_cannot_write_its_append_only_file(access_to: Access, tmp_p
         one.kill()
     broken, shop = found["redis persistence"], found["workers"]
     assert (broken.severity, "the last write to the append-only file failed" in broken.cause) == ("problem", True)
-    # Nobody could say that he lives: to start another worker would change nothing.
+    # Workers cannot send heartbeats, so starting another one would not help.
     assert (shop.severity, shop.remedy) == ("problem", "")
-    assert "no live worker is heard of: Redis takes no change" in shop.cause
+    assert "no worker sends heartbeats: Redis accepts no changes" in shop.cause
 
 
 def test_snapshots_alone_are_a_warning_and_a_failed_one_a_problem(access_to: Access, server: Server) -> None:
@@ -141,38 +141,38 @@ def test_what_a_managed_redis_forbids_is_unknown(access_to: Access, server: Serv
     assert (found["redis"].severity, found["clock"].severity) == ("ok", "ok")
 
 
-def test_a_replica_takes_no_jobs(access_to: Access, server: Server) -> None:
+def test_a_replica_is_a_problem(access_to: Access, server: Server) -> None:
     primary = server()
     replica = server("--replicaof", "127.0.0.1", str(primary.port))
     assert found_in(access_to(replica.url))["redis role"].severity == "problem"
 
 
-def test_a_redis_that_is_away(access_to: Access) -> None:
+def test_a_redis_that_does_not_answer(access_to: Access) -> None:
     found = found_in(access_to(f"redis://:s3cret@127.0.0.1:{free_port()}/0"))
     assert found["redis"].severity == "problem"
     assert "export REDIS_URL=" in found["redis"].remedy
     assert "s3cret" not in found["redis"].cause
     assert (found["queues"].severity, found["queues"].cause) == (
         "unknown",
-        "not looked at, since Redis cannot be used now",
+        "not checked, because Redis cannot be used now",
     )
     assert found["disk"].severity == "ok"
 
 
-def test_where_nothing_says_where_redis_is_the_doctor_names_what_brings_one(access_to: Access) -> None:
+def test_without_an_address_of_redis_the_doctor_names_the_commands_that_start_one(access_to: Access) -> None:
     access = access_to(f"redis://127.0.0.1:{free_port()}/0")
     fresh = dataclasses.replace(access, settings=dataclasses.replace(access.settings, redis_url_is_given=False))
     command, note = found_in(fresh)["redis"].remedy.splitlines()
     assert (command, note.partition(":")[0]) == ("make run", "or nomad run all")
 
 
-def test_a_redis_that_lets_nobody_in(access_to: Access, server: Server) -> None:
+def test_a_redis_that_denies_access(access_to: Access, server: Server) -> None:
     one = server()
     with redis.Redis.from_url(one.url) as client:
         client.config_set("requirepass", "s3cret")
     found = found_in(access_to(one.url))["redis"]
     assert (found.severity, "Authentication required" in found.cause) == ("problem", True)
-    assert "lets nobody in: Redis did not take the command: the password is missing or wrong" in found.cause
+    assert "denies access: Redis did not take the command: the password is missing or wrong" in found.cause
     assert found.remedy.startswith("correct the password: REDIS_PASSWORD")
 
 
@@ -206,7 +206,7 @@ def test_a_user_that_would_drop_jobs_at_the_next_restart(
     one = server(append_only=True)
     with redis.Redis.from_url(one.url) as client:
         if int(str(client.info("server")["redis_version"]).partition(".")[0]) < 7:
-            pytest.skip("this Redis replays its file as nobody")
+            pytest.skip("this Redis replays its file without a user")
         client.acl_setuser("nomad", enabled=True, nopass=True, keys=["*"], channels=["*"], categories=["+@all"])
         client.execute_command("ACL", "SETUSER", "default", *user)
     access = access_to(f"redis://nomad:any@127.0.0.1:{one.port}/0")
@@ -237,7 +237,7 @@ def test_a_failed_rewrite_of_the_append_only_file_is_a_warning(access_to: Access
         one.kill()
 
 
-def test_a_failed_snapshot_stops_changes_beside_an_append_only_file_too(access_to: Access, server: Server) -> None:
+def test_a_failed_snapshot_stops_changes_even_with_an_append_only_file(access_to: Access, server: Server) -> None:
     one = server("--save", "60 1000000", append_only=True)
     one.directory.joinpath("dump.rdb").mkdir()
     with redis.Redis.from_url(one.url) as client:
@@ -247,14 +247,14 @@ def test_a_failed_snapshot_stops_changes_beside_an_append_only_file_too(access_t
         if client.info("persistence")["rdb_last_bgsave_status"] == "ok":
             pytest.skip("this Redis replaces a directory by its snapshot")
     found = found_in(access_to(one.url))["redis persistence"]
-    assert (found.severity, "it takes no change until one succeeds" in found.cause) == ("problem", True), found
+    assert (found.severity, "it accepts no changes until one succeeds" in found.cause) == ("problem", True), found
 
 
 LOST = "# == CRITICAL == This server is sending an error to its AOF-loading-client: '-NOPERM …' after processing 'exec'"
 
 
 @pytest.mark.parametrize(
-    ("line", "status", "says"),
+    ("line", "status", "cause"),
     [
         (LOST, "problem", "jobs are lost"),
         (
@@ -273,8 +273,8 @@ LOST = "# == CRITICAL == This server is sending an error to its AOF-loading-clie
     ],
 )
 @pytest.mark.parametrize("is_given_the_address", [False, True])
-def test_what_the_own_redis_logged_since_its_last_start(
-    tmp_path: Path, redis_url: str, line: str, status: str, says: str, is_given_the_address: bool
+def test_problems_in_the_own_redis_log_since_its_last_start(
+    tmp_path: Path, redis_url: str, line: str, status: str, cause: str, is_given_the_address: bool
 ) -> None:
     directory = tmp_path / "var" / "redis"
     directory.mkdir(parents=True)
@@ -287,7 +287,7 @@ def test_what_the_own_redis_logged_since_its_last_start(
     access = open_queues(Settings.from_env(environ))
     found = found_in(access)["redis log"]
     access.close()
-    assert (found.severity, says in found.cause) == (status, True), found
+    assert (found.severity, cause in found.cause) == (status, True), found
 
 
 NO_ROOM = "1:M # Error writing to the AOF file: No space left on device"
@@ -303,5 +303,5 @@ NO_ROOM = "1:M # Error writing to the AOF file: No space left on device"
         (["1:M * AOF write error looks solved, Redis can write again.", NO_ROOM], [1]),
     ],
 )
-def test_a_full_disk_is_no_complaint_any_more_when_the_log_calls_it_solved(later: list[str], times: list[int]) -> None:
+def test_a_full_disk_is_not_reported_after_the_log_calls_it_solved(later: list[str], times: list[int]) -> None:
     assert [found.lines for found in complaints([NO_ROOM, NO_ROOM, *later])] == times

@@ -1,4 +1,4 @@
-"""Schedulers, releases, database and disk; and the report as the admin serves it."""
+"""Schedulers, releases, database, disk and the admin's report."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ from nomad_actors.store.database import Database
 from .conftest import found_in, report_of
 
 
-def hear(access: QueueAccess, name: str = "host:1", *, seconds_ago: float = 0, **told: Any) -> None:
+def beat(access: QueueAccess, name: str = "host:1", *, seconds_ago: float = 0, **fields: Any) -> None:
     book = access.queues.schedule_book()
-    book.beat(name, book.redis_ms() - seconds_ago * 1000, forget_before_ms=0, **told)
+    book.beat(name, book.redis_ms() - seconds_ago * 1000, forget_before_ms=0, **fields)
 
 
-def test_schedulers_live_or_are_silent(access: QueueAccess) -> None:
-    none = found_in(access)["schedulers"]
-    assert (none.severity, none.remedy) == ("problem", "nomad run scheduler")
-    hear(access, seconds_ago=300)
-    assert "the last was heard of 300 s ago" in found_in(access)["schedulers"].cause
-    hear(access)
+def test_live_and_silent_schedulers(access: QueueAccess) -> None:
+    missing = found_in(access)["schedulers"]
+    assert (missing.severity, missing.remedy) == ("problem", "nomad run scheduler")
+    beat(access, seconds_ago=300)
+    assert "last heartbeat 300 s ago" in found_in(access)["schedulers"].cause
+    beat(access)
     assert (found_in(access)["schedulers"].severity, found_in(access)["schedulers"].cause) == ("ok", "1 live: host:1")
 
 
-def test_a_scheduler_tells_of_its_own_clock_and_why_it_adds_nothing(access: QueueAccess) -> None:
-    hear(access, "late:1", offset_seconds=-30.2, holds="this host's clock and Redis' differ by -30.2 s")
+def test_a_schedulers_clock_and_why_it_is_suspended(access: QueueAccess) -> None:
+    beat(access, "late:1", offset_seconds=-30.2, holds="this host's clock and Redis' differ by -30.2 s")
     alone = found_in(access)["schedulers"]
     assert (alone.severity, alone.remedy) == ("problem", CLOCK_FIX)
     assert alone.cause == (
         "1 live: late:1, its clock 30.2 s behind Redis'; "
-        "late:1 holds (this host's clock and Redis' differ by -30.2 s): nothing that is due is added"
+        "late:1 is suspended (this host's clock and Redis' differ by -30.2 s): due jobs are not added"
     )
-    hear(access, "right:2", offset_seconds=0.01)
-    beside = found_in(access)["schedulers"]
-    assert (beside.severity, "late:1 holds" in beside.cause) == ("warning", True)
-    assert "nothing that is due is added" not in beside.cause
-    hear(access, "late:1", offset_seconds=1.5)
+    beat(access, "right:2", offset_seconds=0.01)
+    one_suspended = found_in(access)["schedulers"]
+    assert (one_suspended.severity, "late:1 is suspended" in one_suspended.cause) == ("warning", True)
+    assert "due jobs are not added" not in one_suspended.cause
+    beat(access, "late:1", offset_seconds=1.5)
     off = found_in(access)["schedulers"]
     assert (off.severity, "late:1, its clock 1.5 s ahead of Redis'" in off.cause) == ("warning", True)
 
@@ -83,7 +83,7 @@ def test_a_job_of_a_schedule_that_has_not_started_is_overdue_unless_its_queue_is
 def test_schedules_of_the_code_that_redis_does_not_know(access: QueueAccess) -> None:
     empty = found_in(access)["schedules"]
     assert all(each.name in empty.cause for each in SCHEDULES)
-    assert (empty.severity, "unknown to Redis, which came back empty" in empty.cause) == ("problem", True)
+    assert (empty.severity, "not in Redis: it restarted empty" in empty.cause) == ("problem", True)
     Schedules(access.queues, access.clock).declare(SCHEDULES)
     assert found_in(access)["schedules"].severity == "ok"
 
@@ -91,15 +91,15 @@ def test_schedules_of_the_code_that_redis_does_not_know(access: QueueAccess) -> 
 @pytest.mark.parametrize(
     ("names", "status"), [(["a:1"], "unknown"), (["a:1@0.1.0"], "ok"), (["a:1@0.1.0", "b:2@0.0.9"], "warning")]
 )
-def test_releases_are_compared_where_names_tell_them(access: QueueAccess, names: list[str], status: str) -> None:
+def test_releases_in_names_are_compared(access: QueueAccess, names: list[str], status: str) -> None:
     for name in names:
-        hear(access, name)
+        beat(access, name)
     assert found_in(access)["releases"].severity == status
     assert release_of("host:12@1.2.3") == "1.2.3"
     assert release_of("host:12") is None
 
 
-def test_the_database_is_looked_at_but_never_made_or_migrated(access: QueueAccess, tmp_path: Path) -> None:
+def test_the_database_is_checked_but_never_created_or_migrated(access: QueueAccess, tmp_path: Path) -> None:
     assert found_in(access)["database"].severity == "warning"
     assert not (tmp_path / "nomad.db").exists()
     database = Database(access.settings.database_url)
@@ -108,7 +108,7 @@ def test_the_database_is_looked_at_but_never_made_or_migrated(access: QueueAcces
     with database.write() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     newer = found_in(access)["database"]
-    assert (newer.severity, "a newer release made" in newer.cause) == ("problem", True)
+    assert (newer.severity, "of a newer release" in newer.cause) == ("problem", True)
     with database.write() as connection:
         connection.execute(sa.text("DELETE FROM alembic_version"))
     older = found_in(access)["database"]
@@ -116,16 +116,16 @@ def test_the_database_is_looked_at_but_never_made_or_migrated(access: QueueAcces
     database.close()
 
 
-def test_a_database_file_that_is_missing_while_workers_live(
+def test_a_missing_database_file_while_workers_are_live(
     access: QueueAccess, working: Callable[[], AbstractContextManager[None]]
 ) -> None:
     with working():
         found = found_in(access)["database"]
-    assert (found.severity, "though workers live" in found.cause) == ("warning", True)
-    assert found.remedy.startswith("put the file back")
+    assert (found.severity, "but there are live workers" in found.cause) == ("warning", True)
+    assert found.remedy.startswith("restore the file")
 
 
-def test_rows_that_do_not_fit_are_named_to_whoever_asks_once(access: QueueAccess) -> None:
+def test_the_command_reports_invalid_rows(access: QueueAccess) -> None:
     database = Database(access.settings.database_url)
     with database.write() as connection:
         connection.execute(sa.text("INSERT INTO admin_revoked_tokens VALUES ('d', 'ada', 1, 'otto')"))
@@ -139,15 +139,15 @@ def test_rows_that_do_not_fit_are_named_to_whoever_asks_once(access: QueueAccess
     assert (found.severity, "admin_sessions (id_hash h)" in found.cause) == ("warning", True)
 
 
-def test_a_database_that_is_none(access: QueueAccess, tmp_path: Path) -> None:
+def test_an_invalid_database(access: QueueAccess, tmp_path: Path) -> None:
     (tmp_path / "nomad.db").write_bytes(b"this is no database" * 100)
     found = found_in(access)["database"]
     assert found.severity == "problem", found
 
 
-def test_disks_with_and_without_room(access: QueueAccess, tmp_path: Path) -> None:
+def test_disks_with_and_without_free_space(access: QueueAccess, tmp_path: Path) -> None:
     assert found_in(access)["disk"].severity == "ok"
-    # That of the database is looked at where it lies elsewhere; a small one is told in a unit that tells of it.
+    # The database's disk is checked if it is another one; a small size has a smaller unit.
     memory = Path("/dev/shm")
     if memory.stat().st_dev != tmp_path.stat().st_dev:
         elsewhere = dataclasses.replace(
@@ -163,10 +163,10 @@ def test_disks_with_and_without_room(access: QueueAccess, tmp_path: Path) -> Non
 
 def test_the_admin_serves_the_report(access: QueueAccess) -> None:
     app = application(access.settings)
-    ask = create_app(app).test_client()
-    answer = ask.get("/admin/doctor")
-    body = answer.get_json()
-    assert (answer.status_code, body["healthy"], body["status"]) == (503, False, "problem")
+    client = create_app(app).test_client()
+    response = client.get("/admin/doctor")
+    body = response.get_json()
+    assert (response.status_code, body["healthy"], body["status"]) == (503, False, "problem")
     assert {"name", "status", "found", "fix"} == set(body["checks"][0])
-    assert ask.get("/admin/doctor?verbose=1").status_code == 422
+    assert client.get("/admin/doctor?verbose=1").status_code == 422
     app.close()

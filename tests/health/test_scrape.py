@@ -1,4 +1,4 @@
-"""A scrape of the admin tells how the queues, the schedules, Redis and the database really stand."""
+"""A scrape of the admin exports the state of queues, schedules, Redis and the database."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def value(app: App) -> Callable[..., float | None]:
     return lambda name, **labels: app.registry.get_sample_value(name, labels)
 
 
-def test_every_combination_is_there_before_the_first_job(app: App, value: Callable[..., float | None]) -> None:
+def test_every_combination_exists_before_the_first_job(app: App, value: Callable[..., float | None]) -> None:
     for queue in QUEUES:
         for priority in Priority:
             assert value("nomad_queue_oldest_waiting_seconds", queue=queue, priority=priority.name) == 0
@@ -106,7 +106,7 @@ def test_every_combination_is_there_before_the_first_job(app: App, value: Callab
     assert value("nomad_redis_memory_limit_bytes") == 0
 
 
-def test_waiting_and_paused_jobs_are_told_by_priority(app: App, value: Callable[..., float | None]) -> None:
+def test_waiting_and_paused_jobs_by_priority(app: App, value: Callable[..., float | None]) -> None:
     app.queues.add_job("token-refresh", "hold", {}, priority=Priority.CRITICAL)
     queue = app.queues.get_queue("token-refresh")
     assert value("nomad_queue_jobs", queue="token-refresh", state="waiting") == 1
@@ -123,7 +123,7 @@ def test_waiting_and_paused_jobs_are_told_by_priority(app: App, value: Callable[
     assert value("nomad_queue_paused_since_timestamp_seconds", queue="token-refresh") is None
 
 
-def test_of_two_pauses_the_first_says_since_when(app: App, value: Callable[..., float | None]) -> None:
+def test_of_two_pauses_the_first_counts(app: App, value: Callable[..., float | None]) -> None:
     queue = app.queues.get_queue("token-refresh")
     queue.pause(reason="a test")
     since = value("nomad_queue_paused_since_timestamp_seconds", queue="token-refresh")
@@ -149,7 +149,7 @@ def test_the_age_of_data_is_in_seconds(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_job_beyond_its_time_limit_is_told_with_how_far_it_is(
+def test_by_how_much_a_job_exceeds_its_time_limit(
     app: App, value: Callable[..., float | None], wait_until: Callable[..., None]
 ) -> None:
     gate.clear()
@@ -167,13 +167,13 @@ def test_a_job_beyond_its_time_limit_is_told_with_how_far_it_is(
 
 
 def test_a_job_of_a_lost_worker_is_not_beyond_its_time_limit(app: App, wait_until: Callable[..., None]) -> None:
-    """It does not run: another worker takes it back, and cancelling it has no effect."""
+    """The job is not running: another worker takes it back, and a cancellation has no effect."""
     gate.clear()
     queue = app.queues.get_queue("token-refresh")
     app.queues.add_job("token-refresh", "hold", {})
 
     def lose_its_worker() -> bool:
-        # Until its next heartbeat nobody has heard of the worker.
+        # The worker counts as silent until its next heartbeat.
         app.broker.client.delete(f"{base(app.broker.namespace, queue.name)}:workers")
         return not queue.snapshot().workers
 
@@ -186,7 +186,7 @@ def test_a_job_of_a_lost_worker_is_not_beyond_its_time_limit(app: App, wait_unti
             gate.set()
 
 
-def test_schedules_and_schedulers_are_told(app: App, value: Callable[..., float | None]) -> None:
+def test_schedules_and_schedulers_are_exported(app: App, value: Callable[..., float | None]) -> None:
     schedules = Schedules(app.queues, app.clock)
     schedules.declare(SCHEDULES)
     now_ms = app.clock.now_ms()
@@ -197,7 +197,7 @@ def test_schedules_and_schedulers_are_told(app: App, value: Callable[..., float 
         assert value("nomad_schedule_enabled", schedule=schedule.name) == 1
     due = "nomad_schedule_start_due_timestamp_seconds"
     assert value(due, schedule="cache-cleanup")
-    # Also while a job of it waits, which nobody took in time.
+    # Also while its job is waiting and no worker took it in time.
     schedules.run_job("cache-cleanup")
     schedules.stop_job("cache-cleanup")
     assert value("nomad_schedule_enabled", schedule="cache-cleanup") == 0
@@ -212,7 +212,7 @@ MIDNIGHT_MS = 1_793_491_200_000
 def _success_due_days(
     *ran: int, succeeded: float | None = None, on_since: float = 0, enabled: bool = True, kind: str | None = None
 ) -> float | None:
-    """Return when a schedule of every day must have succeeded, in days, after runs of those days that ended."""
+    """Return by which day a daily schedule must succeed, after runs of the given days that ended."""
     schedule = JobSchedule(
         name="daily",
         description="",
@@ -246,17 +246,17 @@ def test_a_schedule_that_never_succeeded_has_its_first_two_runs() -> None:
     assert _success_due_days(1, 2, 3, on_since=0.5) == 2
 
 
-def test_what_was_due_while_a_schedule_was_off_was_no_run() -> None:
+def test_slots_while_a_schedule_was_off_do_not_count() -> None:
     assert _success_due_days(1, succeeded=1.01, on_since=6.5) == 8
     assert _success_due_days(1, 2, succeeded=1.01, on_since=6.5) == 7
     assert _success_due_days(1, 2, 3, succeeded=1.01, enabled=False) is None
 
 
-def test_what_somebody_ran_by_hand_is_no_run_of_the_calendar() -> None:
+def test_manual_runs_do_not_count() -> None:
     assert _success_due_days(2, 3, succeeded=1.01, kind="manual") == 5
 
 
-def test_a_schedules_own_calendar_says_when_it_must_succeed(app: App, value: Callable[..., float | None]) -> None:
+def test_a_schedules_calendar_decides_when_it_must_succeed(app: App, value: Callable[..., float | None]) -> None:
     schedules = Schedules(app.queues, app.clock)
     before = time.time()
     schedules.schedule_job("mine", "*/5 * * * *", ("hold", {}))
@@ -277,7 +277,7 @@ def test_missed_slots_of_a_schedule_are_counted(app: App, value: Callable[..., f
     assert value("nomad_schedule_missed_total", schedule="token-refresh") == 0
 
 
-def test_one_source_that_is_away_does_not_hide_the_other(
+def test_a_source_that_cannot_be_read_does_not_hide_the_other(
     app: App, own_redis: LocalRedis, value: Callable[..., float | None]
 ) -> None:
     app.queues.add_job("token-refresh", "hold", {})
@@ -295,7 +295,7 @@ def test_one_source_that_is_away_does_not_hide_the_other(
 
 
 def test_a_scrape_costs_the_same_with_many_jobs(app: App, own_redis: LocalRedis) -> None:
-    """Counted in commands, those inside scripts among them, not in time."""
+    """Counted in commands, including those in scripts, not in time."""
     few = _commands_of_a_scrape(app, own_redis)
     app.queues.add_jobs([NewJob(queue="token-refresh", job_type="hold", data={}) for _ in range(5_000)])
     assert _commands_of_a_scrape(app, own_redis) <= few + 10
@@ -307,7 +307,7 @@ def line(own_redis: LocalRedis) -> Iterator[SlowLine]:
         yield line
 
 
-def test_a_scrape_asks_of_all_queues_at_once(line: SlowLine, tmp_path: Path) -> None:
+def test_a_scrape_reads_all_queues_at_once(line: SlowLine, tmp_path: Path) -> None:
     """Each round trip to a slow Redis takes its time, and Prometheus waits ten seconds for all of them."""
     with app_on(line.url, tmp_path) as app:
 
@@ -328,7 +328,7 @@ def test_a_scrape_asks_of_all_queues_at_once(line: SlowLine, tmp_path: Path) -> 
         assert app.registry.get_sample_value("nomad_queue_workers", {"queue": "queue-9"}) == 0
 
 
-def test_a_redis_that_is_too_slow_is_told_of_in_time(
+def test_a_redis_that_is_too_slow_is_reported_in_time(
     line: SlowLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(scrape, "REDIS_SECONDS", 1.0)
@@ -352,7 +352,7 @@ def _commands_of_a_scrape(app: App, server: LocalRedis) -> int:
     return sum(int(each["calls"]) for each in client.info("commandstats").values())
 
 
-def test_two_admins_export_the_same_totals_and_what_is_of_no_job_type_by_its_name(
+def test_two_admins_export_the_same_totals_and_unknown_job_types_as_unknown(
     app: App, tmp_path: Path, own_redis: LocalRedis
 ) -> None:
     key = f"{base('nomad', 'token-refresh')}:totals"

@@ -1,4 +1,4 @@
-"""Two queues of an application, and a scheduler that was heard of."""
+"""Two queues of an application, and a live scheduler."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nomad_actors.clock import SystemClock
 from nomad_actors.queues import Queues
 from nomad_actors.settings import Settings
 
-from .errands import gate, hear_scheduler, job_type
+from .errands import beat_scheduler, gate, job_type
 
 
 @pytest.fixture
@@ -18,5 +18,5 @@ def queues(broker: JobBroker) -> Queues:
     queues = Queues(broker, settings=Settings(), clock=SystemClock())
     queues.register(job_type("cleaning", "cleaning"))
     queues.register(job_type("fetching", "fetching"))
-    hear_scheduler(queues)
+    beat_scheduler(queues)
     return queues

@@ -1,4 +1,4 @@
-"""Job types that end as their data says, in queues of their own, and what adds jobs of them."""
+"""Job types that end as their data requests, in separate queues, and helpers that add their jobs."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def job_type(name: str, queue: str, *, time_limit_ms: int = 60_000) -> JobType:
     )
 
 
-def hear_scheduler(queues: Queues, **told: Any) -> None:
-    """Let a scheduler say that it lives."""
+def beat_scheduler(queues: Queues, **fields: Any) -> None:
+    """Send a scheduler's heartbeat."""
     book = queues.schedule_book()
-    book.beat("host:1", book.redis_ms(), forget_before_ms=0, **told)
+    book.beat("host:1", book.redis_ms(), forget_before_ms=0, **fields)
 
 
 def add(queues: Queues, count: int, *, queue: str = "fetching", **data: object) -> list[str]:

@@ -1,4 +1,4 @@
-"""The health that the admin reports: each thing that is wrong, in words, with what to do."""
+"""The health that the admin reports: each problem with its remedy."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from nomad_actors.testing import running
 from nomad_actors.thresholds import Thresholds
 from tests.support import full_disk
 
-from .errands import add, gate, hear_scheduler, job_type
+from .errands import add, beat_scheduler, gate, job_type
 
 
-def test_served_queues_without_trouble_are_healthy(queues: Queues, broker: JobBroker) -> None:
+def test_served_queues_without_problems_are_healthy(queues: Queues, broker: JobBroker) -> None:
     with running(broker):
         health = healthy_once_served(queues)
     assert health == {
@@ -40,7 +40,7 @@ def test_served_queues_without_trouble_are_healthy(queues: Queues, broker: JobBr
     }
 
 
-def test_a_queue_that_nobody_serves_is_unhealthy(queues: Queues) -> None:
+def test_a_queue_without_a_worker_is_unhealthy(queues: Queues) -> None:
     health = job_metrics.get_job_system_health(queues=queues)
     assert health["healthy"] is False
     assert (health["workers"]["total"], health["workers"]["active"]) == (2, 0)
@@ -95,7 +95,7 @@ def test_a_queue_that_is_filled_in_bulk_is_judged_by_how_long_it_takes_to_drain(
     assert queue_issues(queues) == []
     add(queues, 1)
     (issue,) = queue_issues(queues)
-    assert issue.startswith("fetching: at the pace of the last hour its 3 waiting jobs take 3 h 0 min, longer than 2 h")
+    assert issue.startswith("fetching: at the rate of the last hour its 3 waiting jobs take 3 h 0 min, more than 2 h")
     # Filled a moment ago: the hour that the pace is taken over was idle.
     limits()
     assert queue_issues(queues) == []
@@ -107,7 +107,7 @@ def test_a_job_that_waits_too_long_is_an_issue(queues: Queues, monkeypatch: pyte
     add(queues, 1, queue="cleaning")
     time.sleep(0.005)  # a whole millisecond must pass
     (issue,) = queue_issues(queues)
-    assert issue.startswith("fetching: its oldest job has waited 0 s, longer than 0 s")
+    assert issue.startswith("fetching: its oldest job has waited for 0 s, more than 0 s")
 
 
 def test_a_job_beyond_its_time_limit_is_an_issue_and_its_neighbour_is_not(
@@ -126,7 +126,7 @@ def test_a_job_beyond_its_time_limit_is_an_issue_and_its_neighbour_is_not(
     assert issue.startswith(f"mixed: job {brief.id} (brief) has run")
 
 
-def test_a_paused_queue_is_told_but_healthy(queues: Queues, broker: JobBroker) -> None:
+def test_a_paused_queue_is_an_issue_but_healthy(queues: Queues, broker: JobBroker) -> None:
     queues.get_queue("fetching").pause()
     add(queues, 1001)
     with running(broker):
@@ -134,7 +134,7 @@ def test_a_paused_queue_is_told_but_healthy(queues: Queues, broker: JobBroker) -
     assert health["healthy"] is True
     (issue,) = health["queues"]["issues"]
     assert issue.startswith("fetching: paused since 20")
-    assert issue.endswith(" UTC, until somebody resumes it (1001 waiting, 0 active, 0 delayed); nomad resume fetching")
+    assert issue.endswith(" UTC, until it is resumed (1001 waiting, 0 active, 0 delayed); nomad resume fetching")
 
 
 def test_a_schedule_whose_last_job_failed_is_unhealthy_while_it_is_on(queues: Queues, broker: JobBroker) -> None:
@@ -155,8 +155,8 @@ def test_a_schedule_whose_last_job_failed_is_unhealthy_while_it_is_on(queues: Qu
     assert health["healthy"] is False
     assert health["scheduledJobs"]["total"] == 2
     (issue,) = issues()
-    assert issue == f"nightly: the last run failed; nomad job {failed}; says why; to retry it: nomad retry {failed}"
-    # One that is off promises nothing, and one whose job somebody removed or retried has been seen to.
+    assert issue == f"nightly: the last run failed; nomad job {failed}; shows why; to retry it: nomad retry {failed}"
+    # A schedule that is off has no problem, nor has one whose failed job was removed or retried.
     schedules.stop_job("nightly")
     assert issues() == []
     schedules.start_job("nightly")
@@ -177,14 +177,14 @@ def test_without_a_live_scheduler_nothing_is_healthy(
         health = healthy_once_served(queues)
     assert health["healthy"] is False
     assert health["scheduledJobs"]["issues"] == [
-        "schedulers: none lives: nothing that is due is added; nomad run scheduler"
+        "schedulers: no scheduler is live: due jobs are not added; nomad run scheduler"
     ]
 
 
-def test_schedulers_that_all_hold_are_unhealthy_and_one_beside_another_is_not(queues: Queues) -> None:
-    hear_scheduler(queues, offset_seconds=-30.0, holds="this host's clock and Redis' differ by -30.0 s")
+def test_only_if_all_schedulers_are_suspended_is_it_unhealthy(queues: Queues) -> None:
+    beat_scheduler(queues, offset_seconds=-30.0, holds="this host's clock and Redis' differ by -30.0 s")
     (issue,) = job_metrics.get_job_system_health(queues=queues)["scheduledJobs"]["issues"]
-    assert "host:1 holds (this host's clock and Redis' differ by -30.0 s): nothing that is due is added" in issue
+    assert "host:1 is suspended (this host's clock and Redis' differ by -30.0 s): due jobs are not added" in issue
     book = queues.schedule_book()
     book.beat("host:2", book.redis_ms(), forget_before_ms=0)
     assert job_metrics.get_job_system_health(queues=queues)["scheduledJobs"]["issues"] == []
@@ -194,13 +194,11 @@ def test_schedules_of_the_code_that_redis_has_lost_are_unhealthy(queues: Queues)
     daily = Schedule(name="nightly", expression="@daily")
     queues.register(dataclasses.replace(job_type("cache-cleanup", "cache-cleanup"), schedules=(daily,)))
     (issue,) = job_metrics.get_job_system_health(queues=queues)["scheduledJobs"]["issues"]
-    assert issue.startswith("schedules: nightly: unknown to Redis, which came back empty")
+    assert issue.startswith("schedules: nightly: not in Redis: it restarted empty")
 
 
-def test_a_redis_that_is_full_or_nearly_is_unhealthy(
-    queues: Queues, broker: JobBroker, redis_client: redis.Redis
-) -> None:
-    # So much that what connections take is nothing beside it; made by Redis itself, whose buffers stay small.
+def test_a_full_or_nearly_full_redis_is_unhealthy(queues: Queues, broker: JobBroker, redis_client: redis.Redis) -> None:
+    # So much that the memory of connections is negligible. Redis creates it itself, so its buffers stay small.
     redis_client.setrange("ballast", 20_000_000, b".")
     used = redis_client.info("memory")["used_memory"]
     try:
@@ -217,13 +215,14 @@ def test_a_redis_that_is_full_or_nearly_is_unhealthy(
     assert (nearly["healthy"], full["healthy"]) == (False, False)
     assert re.search(r"used \(9\d %\); when full, no job can be added", nearly["redis"]["issues"][0])
     assert full["redis"]["issues"][0] == (
-        "Redis: it is full, and takes nothing new until room is made; nomad clean QUEUE --status completed; makes room"
+        "Redis: it is full, and takes nothing new until room is made; nomad clean QUEUE --status completed; "
+        "frees memory"
     )
-    # A full one still hears the workers.
+    # A full Redis still accepts heartbeats.
     assert full["workers"]["issues"] == []
 
 
-def test_a_redis_without_room_on_its_disk_is_told_instead_of_missing_workers(tmp_path: Path) -> None:
+def test_a_redis_with_a_full_disk_is_reported_instead_of_missing_workers(tmp_path: Path) -> None:
     server = full_disk.start(tmp_path / "redis")
     broker = JobBroker(url=server.url)
     try:
@@ -240,7 +239,7 @@ def test_a_redis_without_room_on_its_disk_is_told_instead_of_missing_workers(tmp
     assert refused.startswith("Redis: it cannot write to its disk, and takes no change until it can; ")
     assert cause.startswith("redis persistence: the last write to the append-only file failed")
     (issue,) = health["workers"]["issues"]
-    assert issue.startswith("fetching: no live worker is heard of: Redis takes no change")
+    assert issue.startswith("fetching: no worker sends heartbeats: Redis accepts no changes")
 
 
 def queue_issues(queues: Queues) -> list[str]:
@@ -249,7 +248,7 @@ def queue_issues(queues: Queues) -> list[str]:
 
 
 def healthy_once_served(queues: Queues) -> dict[str, Any]:
-    """Return the health as soon as every queue's worker has been heard."""
+    """Return the health as soon as every queue has a live worker."""
     deadline = time.monotonic() + 5
     while True:
         health = job_metrics.get_job_system_health(queues=queues)

@@ -1,4 +1,4 @@
-"""The numbers that the admin shows, on real queues with real endings."""
+"""The metrics that the admin shows, with real queues and jobs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_without_an_ended_job_rates_and_times_are_null(queues: Queues) -> None:
     }
 
 
-def test_rates_count_what_ended_even_when_it_is_cleaned_away(queues: Queues, broker: JobBroker) -> None:
+def test_rates_count_ended_jobs_even_after_they_are_removed(queues: Queues, broker: JobBroker) -> None:
     add(queues, 3)
     add(queues, 1, fail=True)
     with running(broker):
@@ -97,7 +97,7 @@ def test_the_summary_adds_the_queues_up(queues: Queues, broker: JobBroker) -> No
     }
 
 
-def test_failed_jobs_of_all_queues_come_last_failed_first(queues: Queues, broker: JobBroker) -> None:
+def test_failed_jobs_of_all_queues_are_listed_newest_first(queues: Queues, broker: JobBroker) -> None:
     (first,) = add(queues, 1, fail=True)
     with running(broker):
         broker.join("fetching", timeout=5000)
@@ -111,7 +111,7 @@ def test_failed_jobs_of_all_queues_come_last_failed_first(queues: Queues, broker
     assert [job["jobId"] for job in job_metrics.get_failed_jobs(1, queues=queues)] == [second]
 
 
-def test_running_jobs_of_all_queues_come_longest_running_first(
+def test_running_jobs_of_all_queues_are_listed_longest_running_first(
     queues: Queues, broker: JobBroker, wait_until: Callable[..., None]
 ) -> None:
     with running(broker):
@@ -138,16 +138,16 @@ def test_the_functions_work_on_the_application_of_the_process(queues: Queues, mo
         job_metrics.get_all_queue_metrics()
 
 
-def test_the_pages_example_runs_as_it_stands(redis_url: str, tmp_path: Path) -> None:
+def test_the_example_in_the_docs_runs(redis_url: str, tmp_path: Path) -> None:
     page = (ROOT / "docs" / "job-types.md").read_text(encoding="utf-8")
     (example,) = re.findall(
         r"```python\n(import nomad_actors\nfrom nomad_actors import job_metrics.*?)```", page, re.DOTALL
     )
-    said = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", f"{example}\nprint(health['healthy'])"],
         env=environ_for(tmp_path, redis_url),
         capture_output=True,
         text=True,
         check=True,
     )
-    assert said.stdout == "False\n"
+    assert result.stdout == "False\n"

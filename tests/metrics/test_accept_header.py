@@ -1,4 +1,4 @@
-"""Whatever a scraper says that it accepts, it gets the metrics."""
+"""A scraper gets the metrics, whatever its `Accept` header."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VERSIONS = [
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda each: each[:10])
 @pytest.mark.parametrize("kind", ["application/openmetrics-text", "text/plain", "text/html", ""])
 @pytest.mark.parametrize("escaping", ["", "; escaping=rubbish", "; escaping=allow-utf-8", ";version=2.0;;=;"])
-def test_an_accept_header_of_any_form_is_answered(version: str, kind: str, escaping: str) -> None:
+def test_any_accept_header_gets_the_metrics(version: str, kind: str, escaping: str) -> None:
     registry = CollectorRegistry()
     Counter("nomad_things", "Things.", registry=registry).inc()
     body, content_type = render(registry, f"{kind};version={version}{escaping}, */*;q=0.1")

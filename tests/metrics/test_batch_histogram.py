@@ -1,4 +1,4 @@
-"""Many values at once are counted as one by one."""
+"""A batch of values is counted like single values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from nomad_actors.metrics.batch_histogram import BatchHistogram
 
 
-def test_a_batch_counts_as_its_values_one_by_one() -> None:
+def test_a_batch_equals_single_observations() -> None:
     draw = random.Random(6)
     # Powers of two, so that sums do not depend on their order; the bounds themselves are among them.
     amounts = [draw.choice([0.25, 0.5, 1.0, 2.0, 4.0, 64.0, 0.0]) for _ in range(500)]

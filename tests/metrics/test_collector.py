@@ -1,4 +1,4 @@
-"""What Redis and the database hold is read when a scrape asks, and never reported as zero when it cannot be read."""
+"""Redis and the database are read at each scrape, and never reported as zero if they cannot be read."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def source() -> _Source:
     return _Source()
 
 
-def test_registering_reads_nothing(source: _Source) -> None:
+def test_registration_reads_no_source(source: _Source) -> None:
     CollectorRegistry(auto_describe=True).register(ScrapeCollector({"redis": source}))
     assert source.calls == 0
 
 
-def test_everything_of_a_queue_is_exported() -> None:
+def test_all_metrics_of_a_queue_are_exported() -> None:
     value = registry_of(families_of("esi-refresh")).get_sample_value
     queue = {"queue": "esi-refresh"}
     for state, count in COUNTS.items():
@@ -89,7 +89,7 @@ def test_everything_of_a_queue_is_exported() -> None:
     assert value("nomad_queue_paused_since_timestamp_seconds", queue) is None
 
 
-def test_a_schedule_is_exported_and_what_there_is_not_is_missing() -> None:
+def test_a_schedule_is_exported_without_unknown_values() -> None:
     schedules = {
         "daily": ScheduleReading(
             enabled=True,
@@ -116,15 +116,15 @@ def test_a_schedule_is_exported_and_what_there_is_not_is_missing() -> None:
     assert value("start_due_timestamp_seconds", "off") is None
 
 
-def test_what_a_managed_redis_keeps_to_itself_is_missing() -> None:
+def test_values_that_a_managed_redis_does_not_report_are_missing() -> None:
     silent = registry_of(redis_families(RedisReading()))
     names = ("nomad_redis_memory_bytes", "nomad_redis_memory_limit_bytes", "nomad_redis_persistence_ok")
     assert [silent.get_sample_value(name) for name in names] == [None, None, None]
-    told = registry_of(redis_families(RedisReading(memory_bytes=9, memory_limit_bytes=0, persistence_ok=False)))
-    assert [told.get_sample_value(name) for name in names] == [9, 0, 0]
+    registry = registry_of(redis_families(RedisReading(memory_bytes=9, memory_limit_bytes=0, persistence_ok=False)))
+    assert [registry.get_sample_value(name) for name in names] == [9, 0, 0]
 
 
-def test_each_scrape_reads_anew_and_forgets_what_is_gone(source: _Source) -> None:
+def test_each_scrape_reads_again_and_drops_removed_series(source: _Source) -> None:
     registry = joined(ScrapeCollector({"redis": source}))
     render(registry, "")
     source.queue = "other"
@@ -134,8 +134,8 @@ def test_each_scrape_reads_anew_and_forgets_what_is_gone(source: _Source) -> Non
     assert source.calls == 2
 
 
-@pytest.mark.parametrize("error", [Unavailable("Redis is away"), RuntimeError("a fault of ours")])
-def test_a_failed_source_is_told_instead_of_zeros_and_the_rest_stays(
+@pytest.mark.parametrize("error", [Unavailable("Redis is away"), RuntimeError("a bug of ours")])
+def test_a_failed_source_is_reported_instead_of_zeros_and_the_others_stay(
     source: _Source, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     base = CollectorRegistry()
@@ -149,10 +149,10 @@ def test_a_failed_source_is_told_instead_of_zeros_and_the_rest_stays(
     assert 'nomad_characters{status="active"} 2.0' in body
     assert "nomad_queue_" not in body
     assert "good_total 1.0" in body
-    assert "not read for a scrape" in caplog.text
+    assert "a source cannot be read for a scrape" in caplog.text
 
 
-def test_a_source_that_fails_half_way_shows_no_half() -> None:
+def test_a_source_that_fails_half_way_exports_nothing() -> None:
     def half() -> Iterable[Metric]:
         yield GaugeMetricFamily("nomad_half", "Half.", value=1)
         raise Unavailable("Redis is away")
@@ -162,14 +162,14 @@ def test_a_source_that_fails_half_way_shows_no_half() -> None:
     assert registry.get_sample_value("nomad_collector_success", {"source": "redis"}) == 0
 
 
-def test_no_metric_is_told_twice(source: _Source) -> None:
+def test_no_metric_is_exported_twice(source: _Source) -> None:
     registry = joined(ScrapeCollector({"redis": source, "database": lambda: database_families(DatabaseReading())}))
     body, _ = render(registry, "application/openmetrics-text")
     names = [family.name for family in text_string_to_metric_families(body.decode())]
     assert len(names) == len(set(names))
 
 
-def test_a_source_whose_error_has_no_text_fails_no_scrape() -> None:
+def test_an_error_without_text_does_not_fail_the_scrape() -> None:
     class Mute(Exception):
         def __str__(self) -> str:
             raise SystemExit

@@ -1,4 +1,4 @@
-"""The metrics that others rely on exist, at zero from the start."""
+"""Metrics that alerts and dashboards use exist, and are zero from the start."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMES_OTHERS_RELY_ON = {
 }
 
 
-def test_names_and_labels_are_those_that_others_rely_on():
+def test_names_and_labels_are_stable():
     ours = {
         metric._name + ("_total" if metric._type == "counter" else ""): set(metric._labelnames)
         for metric in vars(definitions).values()
@@ -49,12 +49,12 @@ def test_an_endpoint_group_is_at_zero_once_it_is_declared():
     assert definitions.REGISTRY.get_sample_value("nomad_esi_request_seconds_count", {"group": "CHARACTER_TEST"}) == 0
 
 
-def test_the_release_is_told():
+def test_the_release_is_exported():
     assert definitions.REGISTRY.get_sample_value("nomad_build_info", {"version": __version__}) == 1
 
 
-def test_what_a_process_uses_is_told():
-    """The dashboards' last row and the runbook ask for it."""
+def test_resources_of_the_process_are_exported():
+    """The dashboards' last row and the runbook use it."""
     for name in ("process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"):
         assert (definitions.REGISTRY.get_sample_value(name) or 0) > 0, name
 
@@ -77,7 +77,7 @@ def test_importing_adds_nothing_to_the_default_registry():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_esis_error_limit_is_missing_until_an_answer_told_it():
+def test_esis_error_limit_is_missing_until_a_response_has_it():
     code = (
         "from nomad_actors.metrics.definitions import REGISTRY, note_esi_error_limit as note;"
         "value = lambda: REGISTRY.get_sample_value('nomad_esi_error_limit_remaining');"

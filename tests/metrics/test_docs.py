@@ -1,4 +1,4 @@
-"""The page about metrics names each of them, and none that is not there."""
+"""The page about metrics lists every metric and no other."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import promql_parser
 
 from nomad_actors.broker.endings import Outcome
+from nomad_actors.health.queue_families import queue_families
 from nomad_actors.metrics.collector import ScrapeCollector
 from nomad_actors.metrics.definitions import (
     ESI_ERROR_LIMIT_REMAINING,
@@ -21,10 +22,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 
 
 def exported() -> set[str]:
-    """Return the names of our metrics, as they are written in a query."""
     collected = [REGISTRY, SCHEDULER, ScrapeCollector({}), ESI_ERROR_LIMIT_REMAINING]
     families = [family for each in collected for family in each.collect()]
-    families += [*redis_families(RedisReading()), *database_families(DatabaseReading())]
+    families += [*redis_families(RedisReading()), *database_families(DatabaseReading()), *queue_families([], {}, {})]
     suffix = {"counter": "_total", "info": "_info"}
     return {f.name + suffix.get(f.type, "") for f in families if f.name.startswith("nomad_")}
 
@@ -38,7 +38,7 @@ def test_the_page_has_each_outcome():
         assert outcome in PAGE
 
 
-def test_the_queries_can_be_asked():
+def test_the_queries_are_valid():
     queries = re.findall(r"\? \| `(.+)` \|$", PAGE, re.MULTILINE)
     assert len(queries) == 5
     for query in queries:

@@ -1,4 +1,4 @@
-"""Metrics are written in the format that is asked for."""
+"""Metrics are rendered in the requested format."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_plain_text_is_the_default(registry):
     assert content_type.startswith("text/plain")
 
 
-def test_openmetrics_is_given_to_whom_asks_for_it(registry):
+def test_openmetrics_is_used_on_request(registry):
     body, content_type = render(registry, "application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
     (family,) = text_string_to_metric_families(body.decode())

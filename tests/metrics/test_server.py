@@ -1,4 +1,4 @@
-"""Metrics are shown on the loopback, to whom may ask, whatever other clients do."""
+"""Metrics are served on the loopback to allowed hosts, whatever other clients do."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def get(port: int, path: str = "/metrics", accept: str = ""):
     return urllib.request.urlopen(request, timeout=5)
 
 
-def test_port_zero_picks_a_free_one_and_the_log_says_which(registry, caplog):
+def test_port_zero_picks_a_free_port_and_logs_it(registry, caplog):
     caplog.set_level(logging.INFO)
     server = serve(0, registry)
     try:
-        with get(server.port) as answer:
-            assert b"apples_total 3.0" in answer.read()
-            assert answer.headers["Content-Type"].startswith("text/plain")
+        with get(server.port) as response:
+            assert b"apples_total 3.0" in response.read()
+            assert response.headers["Content-Type"].startswith("text/plain")
     finally:
         server.close()
     fields = [getattr(r, "nomad_fields", {}) for r in caplog.records]
@@ -65,10 +65,10 @@ def test_another_path_is_not_found(registry):
         server.close()
 
 
-def test_a_scrape_that_fails_is_answered_and_said(registry, caplog):
+def test_a_failed_scrape_gets_a_response_and_is_logged(registry, caplog):
     class Faulty(Collector):
         def collect(self):
-            raise ZeroDivisionError("a fault of ours")
+            raise ZeroDivisionError("a bug of ours")
 
         def describe(self):
             return ()
@@ -83,17 +83,17 @@ def test_a_scrape_that_fails_is_answered_and_said(registry, caplog):
     finally:
         server.close()
     assert "a scrape failed" in caplog.text
-    assert "a fault of ours" in caplog.text
+    assert "a bug of ours" in caplog.text
 
 
-def test_a_closed_server_gives_its_port_back(registry):
+def test_a_closed_server_frees_its_port(registry):
     server = serve(0, registry)
     port = server.port
     server.close()
     serve(port, registry).close()
 
 
-def test_a_taken_port_is_passed_over_and_the_log_says_so(registry, caplog):
+def test_a_taken_port_is_skipped_and_logged(registry, caplog):
     caplog.set_level(logging.INFO)
     first = serve(0, registry)
     second = serve(first.port, registry)
@@ -102,23 +102,23 @@ def test_a_taken_port_is_passed_over_and_the_log_says_so(registry, caplog):
     assert first.port < second.port < third.port
     for server in (first, second, third):
         server.close()
-    said = [getattr(r, "nomad_fields", {}) for r in caplog.records if "next free one" in r.getMessage()]
-    assert said == [{"taken": taken}, {"taken": f"{first.port}-{third.port - 1}"}]
+    logged = [getattr(r, "nomad_fields", {}) for r in caplog.records if "next free one" in r.getMessage()]
+    assert logged == [{"taken": taken}, {"taken": f"{first.port}-{third.port - 1}"}]
 
 
 def test_a_port_whose_last_connection_is_not_forgotten_yet_is_free(registry):
     server = serve(0, registry)
-    # The server closes first, so that the kernel keeps this connection in TIME_WAIT.
-    assert "apples_total 3.0" in ask(server, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    # The server closes first, so the kernel holds this connection in TIME_WAIT.
+    assert "apples_total 3.0" in send(server, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     server.close()
     waiting = [each for each in psutil.net_connections("tcp") if each.status == "TIME_WAIT"]
     assert server.port in {each.laddr.port for each in waiting}
-    again = serve(server.port, registry)
-    assert again.port == server.port
-    again.close()
+    second = serve(server.port, registry)
+    assert second.port == server.port
+    second.close()
 
 
-def test_processes_that_search_at_once_find_a_port_each(wait_until, tmp_path):
+def test_processes_that_search_at_once_each_find_a_port(wait_until, tmp_path):
     port, program = free_port(), tmp_path / "serve.py"
     program.write_text(SERVING, encoding="utf-8")
     command = [sys.executable, str(program), str(port)]
@@ -130,13 +130,13 @@ def test_processes_that_search_at_once_find_a_port_each(wait_until, tmp_path):
         process.stdin.write("go\n")
         process.stdin.flush()
     found = {int(process.stdout.readline()): process.pid for process in running}
-    answers = {}
+    pids = {}
     for each in found:
-        with get(each) as answer:
-            answers[each] = int(re.search(rb"\npid (\d+)", answer.read())[1])
+        with get(each) as response:
+            pids[each] = int(re.search(rb"\npid (\d+)", response.read())[1])
     for process in running:
         process.communicate("end\n")
-    assert answers == found
+    assert pids == found
     assert len(found) == 8
 
 
@@ -154,7 +154,7 @@ sys.stdin.readline()
 """
 
 
-def test_without_a_free_port_one_line_names_them_and_what_to_do(registry, caplog, monkeypatch):
+def test_without_a_free_port_one_line_names_the_ports_and_the_setting(registry, caplog, monkeypatch):
     monkeypatch.setattr(server_module, "PORTS_TRIED", 1)
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):
@@ -182,14 +182,14 @@ def test_an_address_that_is_not_ours_is_named_and_no_other_port_is_tried(registr
 )
 def test_a_scrape_of_another_service_on_the_same_range_of_ports_is_refused(registry, query, status):
     server = serve(0, registry, service="workers")
-    answer = ask(server, f"GET /metrics{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    response = send(server, f"GET /metrics{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     server.close()
-    assert answer.startswith(f"HTTP/1.1 {status} ")
-    assert ("apples_total 3.0" in answer) == (status == 200)
-    assert status == 200 or answer.endswith("these are the metrics of: workers\n")
+    assert response.startswith(f"HTTP/1.1 {status} ")
+    assert ("apples_total 3.0" in response) == (status == 200)
+    assert status == 200 or response.endswith("this process serves the metrics of workers\n")
 
 
-def test_only_the_loopback_is_listened_on(registry):
+def test_it_listens_only_on_the_loopback(registry):
     server = serve(0, registry)
     try:
         with pytest.raises(ConnectionRefusedError):
@@ -205,7 +205,7 @@ def server(registry) -> Iterator[MetricsServer]:
     server.close()
 
 
-def ask(server: MetricsServer, request: str) -> str:
+def send(server: MetricsServer, request: str) -> str:
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
         client.sendall(request.encode())
         return b"".join(iter(lambda: client.recv(65_536), b"")).decode()
@@ -234,20 +234,20 @@ def ask(server: MetricsServer, request: str) -> str:
     ],
 )
 def test_a_name_that_a_web_page_can_have_is_refused(server: MetricsServer, host: str, status: int) -> None:
-    answer = ask(server, f"GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
-    assert answer.startswith(f"HTTP/1.1 {status} ")
-    assert ("apples_total 3.0" in answer) == (status == 200)
+    response = send(server, f"GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+    assert response.startswith(f"HTTP/1.1 {status} ")
+    assert ("apples_total 3.0" in response) == (status == 200)
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("POST", 405), ("OPTIONS", 405), ("TRACE", 405)])
-def test_only_reading_is_answered(server: MetricsServer, method: str, status: int) -> None:
-    answer = ask(server, f"{method} /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-    assert answer.startswith(f"HTTP/1.1 {status} ")
-    assert "apples_total" not in answer
+def test_only_get_and_head_are_allowed(server: MetricsServer, method: str, status: int) -> None:
+    response = send(server, f"{method} /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert response.startswith(f"HTTP/1.1 {status} ")
+    assert "apples_total" not in response
 
 
 def test_a_body_is_refused_by_its_length(server: MetricsServer) -> None:
-    assert ask(server, "POST /metrics HTTP/1.1\r\nContent-Length: 1\r\n\r\n").startswith("HTTP/1.1 413 ")
+    assert send(server, "POST /metrics HTTP/1.1\r\nContent-Length: 1\r\n\r\n").startswith("HTTP/1.1 413 ")
 
 
 OWN_JOB_TYPE = """
@@ -291,8 +291,8 @@ def test_idle_connections_take_no_files_that_jobs_need(
         for number in range(20):
             app.queues.add_job("files", "reading", {"number": number})
         begun = time.monotonic()
-        with get(port) as answer:
-            assert b"nomad_jobs_enqueued_total" in answer.read()
+        with get(port) as response:
+            assert b"nomad_jobs_enqueued_total" in response.read()
         # The deadline of a scrape, in prometheus.yml by default.
         assert time.monotonic() - begun < 10
         wait_until(lambda: queue.counts()["completed"] == 20, timeout_seconds=10)

@@ -1,4 +1,4 @@
-"""Whether promtool's tests notice when a threshold moves: `python -m tests.monitoring.mutations [PART OF A NAME]`.
+"""Checks that promtool's tests fail if a threshold changes: `python -m tests.monitoring.mutations [PART OF A NAME]`.
 
 It moves every number of the table that the rules read, a little up and a little down, and runs the tests on the rules
 that come of it: minutes. A sample of them is run with the other tests.
@@ -40,14 +40,14 @@ _COARSE_SECONDS = {
 
 
 def moved_tables() -> Iterator[tuple[str, Table]]:
-    """Yield the table once for each of its numbers and each direction, that number moved a little."""
+    """Yield the table once per number and direction, with that number changed a little."""
     for direction in (1, -1):
         for path, moved in _moved(table(), direction, ""):
             yield f"{path} {'up' if direction > 0 else 'down'}", moved
 
 
 def noticed(moved: Table) -> bool | None:
-    """Return whether a test fails on the rules of a moved table; None when no rule has changed."""
+    """Return whether a test fails with the rules of a changed table; None if no rule has changed."""
     written, real = texts(moved), texts()
     changed = [name for name in written if _without_words(written[name]) != _without_words(real[name])]
     if not changed:
@@ -97,7 +97,7 @@ def _step(name: str, value: float) -> float:
 
 
 def main() -> int:
-    """Move each threshold whose name has the given part; end with 1 when no test notices one."""
+    """Change each threshold whose name contains the given part; exit with 1 if no test fails for one."""
     part = sys.argv[1] if len(sys.argv) > 1 else ""
     unnoticed = 0
     for name, moved in moved_tables():

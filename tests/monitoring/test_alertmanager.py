@@ -1,4 +1,4 @@
-"""The example for Alertmanager: valid, and about alerts, severities and labels that exist."""
+"""The Alertmanager example is valid and uses existing alerts, severities and labels."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ def example() -> dict[str, Any]:
     return yaml.safe_load(PATH.read_text(encoding="utf-8"))
 
 
-#: Labels that an alert has of the series that it tells of, with their values.
+#: Labels that alerts have from their series, with their values.
 TOLD: Mapping[str, Mapping[str, str]] = {"NomadCollectorFailing": {"source": "redis"}}
 
 
 def matching(matchers: list[str]) -> list[dict[str, Any]]:
-    """Return the alerts whose labels the matchers fit."""
+    """Return the alerts that match the matchers."""
     found = alerts()
     for matcher in matchers:
         name, pattern = re.fullmatch(r'(\w+)=~?"(.*)"', matcher).groups()
@@ -112,7 +112,7 @@ def test_every_severity_has_a_route_to_a_receiver_that_exists(example: dict[str,
     assert example["route"]["receiver"] in receivers
 
 
-def test_only_alerts_that_exist_hold_others_back_and_no_cause_hides_itself(example: dict[str, Any]) -> None:
+def test_only_existing_alerts_inhibit_others_and_no_alert_inhibits_itself(example: dict[str, Any]) -> None:
     for rule in example["inhibit_rules"]:
         causes, held = matching(rule["source_matchers"]), matching(rule["target_matchers"])
         assert causes, rule
@@ -128,16 +128,16 @@ def test_only_alerts_that_exist_hold_others_back_and_no_cause_hides_itself(examp
 
 
 class Pager:
-    """Takes what Alertmanager's webhook sends, for the time of a `with`."""
+    """Receives Alertmanager's webhook calls during a `with` block."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.received: list[str] = []
         pager = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                pager.told += [alert["labels"]["alertname"] for alert in body["alerts"]]
+                pager.received += [alert["labels"]["alertname"] for alert in body["alerts"]]
                 self.send_response(200)
                 self.end_headers()
 
@@ -156,10 +156,10 @@ class Pager:
         self.server.server_close()
 
 
-def test_who_is_on_call_is_told_of_the_cause_and_not_of_what_follows(
+def test_the_person_on_call_gets_the_cause_and_not_its_consequences(
     tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
-    """By a real Alertmanager with the example, but for its addresses and its patience."""
+    """With a real Alertmanager and the example, except for its addresses and waits."""
     missing = {"alertname": "NomadMetricMissing", "severity": "critical"}
     firing = [
         {"alertname": "NomadNoWorkers", "job": "workers", "severity": "critical"},
@@ -172,10 +172,10 @@ def test_who_is_on_call_is_told_of_the_cause_and_not_of_what_follows(
     ]
     with Pager() as pager, alertmanager(tmp_path, pager.url) as url:
         wait_until(lambda: post(f"{url}/api/v2/alerts", [{"labels": labels} for labels in firing]), timeout_seconds=30)
-        # The three groups that are told come one by one.
-        wait_until(lambda: len(pager.told) >= 3, timeout_seconds=30)
+        # The three groups arrive one by one.
+        wait_until(lambda: len(pager.received) >= 3, timeout_seconds=30)
         suppressed = get(f"{url}/api/v2/alerts?active=false&inhibited=true")
-    assert sorted(pager.told) == ["NomadCollectorFailing", "NomadMetricMissing", "NomadNoWorkers"]
+    assert sorted(pager.received) == ["NomadCollectorFailing", "NomadMetricMissing", "NomadNoWorkers"]
     # A Redis that cannot be read explains nothing that is missing of a scheduler's own.
     held = [(each["labels"]["alertname"], each["labels"].get("metric", "")) for each in suppressed]
     assert sorted(held) == [
@@ -188,7 +188,7 @@ def test_who_is_on_call_is_told_of_the_cause_and_not_of_what_follows(
 
 @contextmanager
 def alertmanager(directory: Path, pager: str) -> Iterator[str]:
-    """Run an Alertmanager with the example for the time of a `with`; give its address."""
+    """Run an Alertmanager with the example during a `with` block, and return its address."""
     text = PATH.read_text(encoding="utf-8").replace("https://pager.example.org/hooks/nomad", pager)
     text = re.sub(r"group_wait: \S+", "group_wait: 1s", text)
     # Nobody takes its mails here; without a name it would look one up.
@@ -198,9 +198,9 @@ def alertmanager(directory: Path, pager: str) -> Iterator[str]:
     port = free_port()
     command = [program("prometheus-alertmanager"), f"--config.file={directory / 'alertmanager.yml'}"]
     command += [f"--storage.path={directory / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
-    with (directory / "alertmanager.log").open("ab") as said:
+    with (directory / "alertmanager.log").open("ab") as log:
         process = subprocess.Popen(
-            [*command, "--cluster.listen-address="], stdout=said, stderr=said, preexec_fn=end_with_parent
+            [*command, "--cluster.listen-address="], stdout=log, stderr=log, preexec_fn=end_with_parent
         )
     try:
         yield f"http://127.0.0.1:{port}"
@@ -210,7 +210,7 @@ def alertmanager(directory: Path, pager: str) -> Iterator[str]:
 
 
 def post(url: str, body: object) -> bool:
-    """Post JSON; return whether it was taken."""
+    """Post JSON; return whether it was accepted."""
     try:
         return requests.post(url, json=body, timeout=5).ok
     except requests.ConnectionError:
@@ -218,5 +218,5 @@ def post(url: str, body: object) -> bool:
 
 
 def get(url: str) -> Any:
-    """Return the JSON that is there."""
+    """Return the JSON at an address."""
     return requests.get(url, timeout=5).json()

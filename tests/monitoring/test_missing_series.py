@@ -1,4 +1,4 @@
-"""Each single series that critical alerts rely on is missed when it alone is gone, and not for a cause that is told."""
+"""Each series of a critical alert raises an alert if it alone is missing, except for a cause that has its own alert."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .test_rules import ROOT
 
 QUEUES = ("cache-cleanup", "esi-refresh", "historical-data", "token-refresh")
 SCHEDULES = ("token-refresh", "esi-data-refresh", "historical-data-collection", "cache-cleanup")
-#: What must be there, by metric and the label that tells its series apart.
+#: The required series, by metric and the label that distinguishes them.
 WATCHED: dict[str, tuple[str, tuple[str, ...]]] = {
     "nomad_job_attempts_total": ("queue", QUEUES),
     "nomad_collector_success": ("source", ("redis", "database")),
@@ -29,7 +29,7 @@ WATCHED: dict[str, tuple[str, tuple[str, ...]]] = {
     "nomad_scheduler_holds": ("job", ("scheduler",)),
 }
 ALL = {(metric, label, value) for metric, (label, values) in WATCHED.items() for value in values}
-#: A second instance of each service that does not answer: one that does is enough.
+#: A second instance of each service that does not answer: one that answers is enough.
 UP = [f'up{{job="{job}",instance="{job}"}}' for job in ("workers", "scheduler", "admin")]
 DOWN = [series.replace('",instance="', '",instance="gone-') for series in UP]
 
@@ -41,13 +41,13 @@ def series_of(metric: str, label: str, value: str) -> str:
 
 
 def selector(labels: Mapping[str, str]) -> str:
-    """Return labels as PromQL writes them."""
+    """Return labels in PromQL's form."""
     pairs = [f'{name}="{text}"' for name, text in labels.items()]
     return f"{{{','.join(pairs)}}}"
 
 
 def case(name: str, there: Iterable[tuple[str, str, str]], missed: list[dict[str, str]], up: list[str]) -> Any:
-    """Return one of promtool's tests: what is there from the start, and what is missed 10 minutes later."""
+    """Return a promtool test: the existing series, and the alerts about missing ones 10 minutes later."""
     values = {series_of(*each): "1x50" for each in there}
     # A second admin cannot read Redis: one that can is enough.
     values |= dict.fromkeys(up, "1x50") | dict.fromkeys(DOWN if up else [], "0x50")
@@ -68,7 +68,7 @@ def case(name: str, there: Iterable[tuple[str, str, str]], missed: list[dict[str
 
 
 def missed(metric: str, label: str, value: str) -> dict[str, str]:
-    """Return the labels of the alert that tells of a series."""
+    """Return the labels of the alert about a series."""
     own = {label: value} if label else {}
     if metric == "nomad_scheduler_holds":
         own["job"] = "scheduler"
@@ -77,12 +77,12 @@ def missed(metric: str, label: str, value: str) -> dict[str, str]:
 
 
 def cases() -> list[Any]:
-    """Return a test for each series, and those in which the cause is another alert's."""
+    """Return a test for each series, and tests in which the cause has another alert."""
     found = [case(f"without {series_of(*each)}", ALL - {each}, [missed(*each)], UP) for each in sorted(ALL)]
     return [*found, case("no target at all, as where targets are found by name", [], [], [])]
 
 
-def test_each_series_is_missed_by_itself(tmp_path: Path) -> None:
+def test_each_missing_series_raises_an_alert(tmp_path: Path) -> None:
     path = tmp_path / "missing_series.yml"
     rules = str(ROOT / "grafana" / "alerts" / "missing.yml")
     path.write_text(yaml.safe_dump({"rule_files": [rules], "evaluation_interval": "15s", "tests": cases()}))

@@ -1,4 +1,4 @@
-"""`python -m monitoring` writes the dashboards and the alerts; what is committed is what it writes."""
+"""`python -m monitoring` writes the dashboards and the alerts; the committed files are up to date."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_check_names_each_file_that_was_changed_lost_or_added(tmp_path: Path, ru
     (tmp_path / "dashboards" / "old.json").write_text("{}")
     assert run("--out", tmp_path, "--check") == 1
     found = "alerts/failures.yml, alerts/mine.yml, alerts/queues.yml, dashboards/nomad-queue.json, dashboards/old.json"
-    assert f"not as `make monitoring` writes them: {found}\n" in capsys.readouterr().err
+    assert f"out of date, run `make monitoring`: {found}\n" in capsys.readouterr().err
     assert run("--out", tmp_path) == 0
     assert run("--out", tmp_path, "--check") == 0
 
@@ -62,13 +62,13 @@ def test_a_factor_that_stops_time_is_refused(run, capsys, factor: str) -> None:
     assert f"must be above 0, not {factor}" in capsys.readouterr().err
 
 
-def test_fast_motion_is_that_of_alerts_and_dashboards(tmp_path: Path, run) -> None:
+def test_a_factor_applies_to_alerts_and_dashboards(tmp_path: Path, run) -> None:
     assert run("--factor", "0.5", "--out", tmp_path) == 0
     assert '"value": 1800.0' in (tmp_path / "dashboards" / "nomad-overview.json").read_text()
     assert "for: 2m30s" in (tmp_path / "alerts" / "services.yml").read_text()
 
 
-def test_an_operator_says_in_one_place_where_the_runbook_is(tmp_path: Path, run) -> None:
+def test_one_option_sets_the_address_of_the_runbook(tmp_path: Path, run) -> None:
     assert run("--out", tmp_path, "--runbook", "https://wiki.example/runbook.md") == 0
     text = (tmp_path / "alerts" / "queues.yml").read_text()
     assert "runbook_url: https://wiki.example/runbook.md#nomadbacklog" in text

@@ -1,4 +1,4 @@
-"""The rules as data: committed as generated, complete in what they say, and never silent for want of a series."""
+"""The rules as data: complete texts, and no alert that is silent because a series is missing."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from nomad_actors import thresholds
 
 ROOT = Path(__file__).parents[2]
 
-#: The fields that a queue may have limits of its own in: the others are read from the default alone.
+#: The fields in which a queue may have its own limits; the rules read the others only from the default.
 BY_QUEUE = {"waiting_jobs", "drain_seconds", "oldest_waiting_seconds"}
 
 
 def rules(factor: float = 1.0) -> list[dict[str, Any]]:
-    """Return every rule as it is written."""
+    """Return every generated rule."""
     texts = files.texts(factor=factor)
     return [rule for text in texts.values() for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
 
 
 def alerts() -> list[dict[str, Any]]:
-    """Return every alert as it is written."""
+    """Return every generated alert."""
     return [rule for rule in rules() if "alert" in rule]
 
 
 def selectors(expression: Any, inside: str = "") -> Iterator[tuple[Any, str]]:
-    """Yield every selector of a parsed expression with the name of the function that it stands in."""
+    """Yield every selector of a parsed expression with the name of its function."""
     match expression:
         case promql_parser.VectorSelector():
             yield expression, inside
@@ -59,19 +59,19 @@ def seconds(text: str) -> float:
     return sum(int(count) * units[unit] for count, unit in re.findall(r"(\d+)(ms|[dhms])", text))
 
 
-def test_every_alert_says_how_bad_it_is_what_it_is_and_where_to_read_on() -> None:
+def test_every_alert_has_a_severity_a_text_and_a_runbook_entry() -> None:
     for alert in alerts():
-        name, told = alert["alert"], alert["annotations"]
+        name, annotations = alert["alert"], alert["annotations"]
         assert re.fullmatch(r"Nomad([A-Z][a-z]+)+", name)
         assert alert["labels"]["severity"] in ("critical", "warning"), name
-        assert told["runbook_url"] == f"docs/runbook.md#{name.lower()}"
+        assert annotations["runbook_url"] == f"docs/runbook.md#{name.lower()}"
         # The summary is the same for all of a kind, so that they are one message.
-        assert re.fullmatch(r"[A-Z][^{]+\.", told["summary"]), name
-        assert re.search(r"\bnomad [a-z]+|Prometheus' page", told["description"]), f"{name}: what to do first"
+        assert re.fullmatch(r"[A-Z][^{]+\.", annotations["summary"]), name
+        assert re.search(r"\bnomad [a-z]+|Prometheus' page", annotations["description"]), f"{name}: what to do first"
         assert not any("$value" in value for value in alert["labels"].values()), name
 
 
-def test_what_distinguishes_alerts_of_a_kind_is_told() -> None:
+def test_labels_distinguish_alerts_of_one_name() -> None:
     for alert in alerts():
         by = re.search(r"by \((\w+)", alert["expr"])
         if by and by[1] in ("queue", "schedule"):
@@ -88,7 +88,7 @@ def test_rules_of_a_name_have_one_summary_and_differ_in_their_labels() -> None:
         assert len({tuple(sorted(alert["labels"].items())) for alert in same}) == len(same)
 
 
-def test_one_bad_scrape_says_nothing() -> None:
+def test_one_bad_scrape_fires_no_alert() -> None:
     for alert in alerts():
         held = seconds(alert.get("for", "0s"))
         over = [seconds(window) for window in re.findall(r"\[(\w+)\]", alert["expr"])]
@@ -96,14 +96,14 @@ def test_one_bad_scrape_says_nothing() -> None:
         assert held >= 30 or ("increase(" in alert["expr"] and min(over) >= 60), alert["alert"]
 
 
-def test_counters_are_only_seen_as_rises() -> None:
+def test_counters_are_only_used_as_increases() -> None:
     for rule in rules():
         for selector, inside in selectors(promql_parser.parse(rule["expr"])):
             if selector.name.endswith(("_total", "_sum", "_count")):
                 assert inside in ("rate", "increase", "absent"), f"{rule}: {selector.name}"
 
 
-def test_what_two_admins_tell_is_not_summed() -> None:
+def test_values_of_two_admins_are_not_summed() -> None:
     for rule in rules():
         around = re.findall(r"(\S+ \S+ \(.*?\)) \(\w+\(nomad_job_attempts_total", rule["expr"])
         assert all(each.endswith("(max by (queue, actor, outcome)") for each in around), rule["expr"]
@@ -112,7 +112,7 @@ def test_what_two_admins_tell_is_not_summed() -> None:
             assert summed in ("increase", "rate", "max", "up"), rule["expr"]
 
 
-def test_no_critical_alert_is_silent_for_want_of_a_series() -> None:
+def test_every_series_of_a_critical_alert_is_watched() -> None:
     recorded = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
     watched = {
         selector.name
@@ -122,20 +122,22 @@ def test_no_critical_alert_is_silent_for_want_of_a_series() -> None:
         if inside == "absent"
     }
 
-    def asked(expr: str) -> set[str]:
+    def metrics_of(expr: str) -> set[str]:
         found = [each for each, _ in selectors(promql_parser.parse(expr))]
-        return {n for each in found for n in (asked(recorded[each.name]) if each.name in recorded else {each.name})}
+        return {
+            n for each in found for n in (metrics_of(recorded[each.name]) if each.name in recorded else {each.name})
+        }
 
     for alert in alerts():
         if alert["labels"]["severity"] == "critical" and alert["alert"] != "NomadMetricMissing":
             own = {s.name for s, inside in selectors(promql_parser.parse(alert["expr"])) if inside == "absent"}
-            # Missing while the schedule is off, which a series that is watched tells.
-            own |= {"nomad_schedule_success_due_timestamp_seconds"} & asked(alert["expr"])
-            assert asked(alert["expr"]) - {"up"} <= watched | own, alert["alert"]
-            assert "up" not in asked(alert["expr"]) or "up" in own, alert["alert"]
+            # Missing while the schedule is off, which a watched series shows.
+            own |= {"nomad_schedule_success_due_timestamp_seconds"} & metrics_of(alert["expr"])
+            assert metrics_of(alert["expr"]) - {"up"} <= watched | own, alert["alert"]
+            assert "up" not in metrics_of(alert["expr"]) or "up" in own, alert["alert"]
 
 
-def test_a_metric_whose_series_nobody_named_stops_the_generator() -> None:
+def test_a_metric_without_defined_series_stops_the_generator() -> None:
     alert = Alert(name="N", expr="nomad_new_thing == 0", severity="critical", summary="S.", description="D")
     with pytest.raises(LookupError, match="nomad_new_thing"):
         missing.groups(thresholds.table(), [Group(name="g", rules=[alert])])
@@ -152,7 +154,7 @@ def test_queues_differ_only_in_limits_that_the_rules_read_by_queue() -> None:
 
 
 @pytest.mark.parametrize("factor", [0.0167, 0.001])
-def test_in_fast_motion_the_same_rules_hold_in_shorter_times(factor: float) -> None:
+def test_a_factor_shortens_the_durations_of_the_same_rules(factor: float) -> None:
     names = [rule.get("alert") or rule["record"] for rule in rules()]
     assert [rule.get("alert") or rule["record"] for rule in rules(factor)] == names
     for real, fast in zip(rules(), rules(factor), strict=True):
@@ -167,5 +169,5 @@ def test_in_fast_motion_the_same_rules_hold_in_shorter_times(factor: float) -> N
         assert all(seconds(group["interval"]) >= 1 for group in yaml.safe_load(text)["groups"])
 
 
-def test_durations_are_prometheus_own() -> None:
+def test_durations_have_prometheus_form() -> None:
     assert [duration(each) for each in (60, 15_000, 5.01, 86_400, 0)] == ["1m", "4h10m", "5s10ms", "1d", "0s"]

@@ -21,12 +21,12 @@ QUERIES = re.findall(r"```promql\n(.*?)```", PAGE, re.DOTALL)
 
 
 def commands() -> list[str]:
-    """Return every `nomad` command that the runbook and the alerts tell to type."""
+    """Return every `nomad` command in the runbook and the alerts."""
     found = re.findall(r"^(nomad .+)$", PAGE, re.MULTILINE)
     found += re.findall(r"`(nomad [^`]+)`", PAGE)
     for alert in alerts():
-        told = re.sub(r"\{\{[^}]+\}\}", "NAME", alert["annotations"]["description"])
-        found += re.findall(r"\bnomad (?!compares)[a-z]+(?: [\w,-]+)*(?=;|,| compares|$)", told)
+        text = re.sub(r"\{\{[^}]+\}\}", "NAME", alert["annotations"]["description"])
+        found += re.findall(r"\bnomad (?!compares)[a-z]+(?: [\w,-]+)*(?=;|,| compares|$)", text)
     return sorted(set(found))
 
 
@@ -34,7 +34,7 @@ def test_every_alert_has_its_section_and_no_section_is_left_over() -> None:
     assert set(SECTIONS) == {alert["alert"] for alert in alerts()}
 
 
-def test_every_section_says_what_it_means_what_to_look_at_and_what_to_do() -> None:
+def test_every_section_has_meaning_queries_and_remedy() -> None:
     for name, text in SECTIONS.items():
         assert re.findall(r"^\*\*(\w+)\*\*", text, re.MULTILINE) == ["Means", "Look", "Do"], name
 
@@ -44,7 +44,7 @@ def test_sections_refer_to_alerts_that_exist() -> None:
 
 
 @pytest.mark.parametrize("line", commands())
-def test_every_command_can_be_typed(line: str) -> None:
+def test_every_command_is_valid(line: str) -> None:
     command = typer.main.get_command(app)
     words = shlex.split(line)[1:]
     with click.Context(command) as context:
@@ -56,7 +56,7 @@ def test_every_command_can_be_typed(line: str) -> None:
         command.make_context(line, words)
 
 
-def test_every_query_can_be_asked_and_asks_for_something_known() -> None:
+def test_every_query_is_valid_and_uses_existing_metrics() -> None:
     known = {s.name for rule in rules() for s, _ in selectors(promql_parser.parse(rule["expr"]))}
     known |= {rule["record"] for rule in rules() if "record" in rule}
     metrics = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")

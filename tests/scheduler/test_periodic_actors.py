@@ -174,7 +174,7 @@ def test_its_jobs_are_of_a_known_kind(
     with pytest.raises(UnknownJobType, match="accepted: refresh_rates, without"):
         queue.find(JobFilter(job_type="nobody"), limit=5)
     said = nomad(environ, "doctor", codes=(0, 1, 2))
-    assert "this code and the workers know those of all jobs" in said, said
+    assert "this code and the workers know the job types of all sampled jobs" in said, said
 
 
 def test_an_operator_may_change_its_calendar_and_give_it_no_arguments(

@@ -1,1 +1,1 @@
-"""What the endpoints answer, field by field: the schemas of the OpenAPI document."""
+"""The models of the responses: the schemas of the OpenAPI document."""

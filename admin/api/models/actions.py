@@ -1,4 +1,4 @@
-"""What was done to queues, jobs and schedules."""
+"""Responses to actions on queues, jobs and schedules."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from nomad_actors.scheduler.models import ScheduleHistory
 
 
 class Done(ResponseModel):
-    """What was done to a queue or a job."""
+    """The result of an action on a queue or a job."""
 
     success: Literal[True]
     queue_name: str
-    job_id: str = optional("of an action on a job")
-    status: str = optional("the state it is in now")
-    removed: int = optional("how many jobs were removed")
+    job_id: str = optional("only for an action on a job")
+    status: str = optional("the state after the action")
+    removed: int = optional("number of removed jobs")
 
 
 class EsiSwitch(ResponseModel):
-    """The switch of everything that talks to ESI."""
+    """The common pause of all ESI queues."""
 
-    queues: list[str] = Field(description="those that talk to ESI or its login")
-    is_paused: bool = Field(description="the switch holds all of them")
-    running: list[str] = Field(description="those that it does not hold; pause again to reach a new one")
-    pause: Pause | None = Field(description="the one that was set last, where any queue has one")
-    pauses: dict[str, Pause] = Field(description="by queue, where the switch holds it")
+    queues: list[str] = Field(description="queues that use ESI or its SSO")
+    is_paused: bool = Field(description="all of them are paused")
+    running: list[str] = Field(description="those that are not paused; pause again to include a new queue")
+    pause: Pause | None = Field(description="the latest pause of any of these queues")
+    pauses: dict[str, Pause] = Field(description="the common pause of each paused queue")
 
 
 class BulkCount(ResponseModel):
-    """How many jobs a bulk operation would be for; nothing was done."""
+    """How many jobs a bulk operation would affect; nothing was changed."""
 
     dry_run: Literal[True]
     queue_name: str
     action: str
     count: int
-    is_exact: bool = Field(description="false: no more than that, jobs must be looked at to know")
+    is_exact: bool = Field(description="false: this is an upper bound, because the jobs were not read")
 
 
 class BulkList(ResponseModel):
@@ -49,14 +49,14 @@ class BulkList(ResponseModel):
 
 
 class ScheduleChanged(ScheduleHistory):
-    """A schedule that was switched on or off, as it is now."""
+    """The new state of a schedule that was switched on or off."""
 
     success: Literal[True]
     job_name: str
 
 
 class ScheduleRun(ResponseModel):
-    """The job that a schedule was made to add."""
+    """The job that was added for a schedule."""
 
     success: Literal[True]
     job_name: str

@@ -10,7 +10,7 @@ from nomad_actors.response_model import ResponseModel
 
 
 class AuditEntry(ResponseModel):
-    """A change that was asked for, or a refusal."""
+    """A requested change, or a refused request."""
 
     id: str
     at: int = Field(description="ms since the epoch")
@@ -20,17 +20,15 @@ class AuditEntry(ResponseModel):
     peer: str
     method: str
     path: str
-    endpoint: str | None = Field(
-        description="the path's pattern; null where no endpoint has the path, and in old entries"
-    )
+    endpoint: str | None = Field(description="the path's pattern; null if no endpoint has the path, and in old entries")
     queue_name: str | None
     job_id: str | None
     schedule_name: str | None
-    body: str | None = Field(description="in short, without secrets")
-    body_length: int | None = Field(description="of the body as it came, bytes")
-    body_sha256: str | None = Field(description="of the body as it came, in hex")
-    refused: str | None = Field(description="why it was refused, in a word; null for a change")
-    ended_at: int | None = Field(description="ms since the epoch; null when how it ended is not known")
+    body: str | None = Field(description="shortened, without secrets")
+    body_length: int | None = Field(description="size of the received body in bytes")
+    body_sha256: str | None = Field(description="hash of the received body in hex")
+    refused: str | None = Field(description="the reason of a refusal, in a word; null for a change")
+    ended_at: int | None = Field(description="ms since the epoch; null if the result is unknown")
     status: int | None
     error: str | None
 
@@ -39,7 +37,7 @@ class AuditPage(ResponseModel):
     """Some entries of the audit log, newest first."""
 
     entries: list[AuditEntry]
-    next_cursor: str | None = Field(description="what gives the next page as `cursor`; null after the last")
+    next_cursor: str | None = Field(description="pass it as `cursor` to get the next page; null on the last page")
 
 
 class Alive(ResponseModel):
@@ -49,7 +47,7 @@ class Alive(ResponseModel):
 
 
 class Ready(ResponseModel):
-    """Whether Redis and the database answer: "ok", or why not."""
+    """Whether Redis and the database answer: "ok", or the reason."""
 
     ready: bool
     redis: str

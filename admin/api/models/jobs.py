@@ -1,4 +1,4 @@
-"""Lists of jobs, and jobs that were added."""
+"""Lists of jobs, and added jobs."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from nomad_actors.response_model import ResponseModel
 
 
 class JobPage(ResponseModel):
-    """Some jobs of one queue; a page may have fewer than were asked for, also none, and go on all the same."""
+    """Some jobs of one queue; a page may have fewer jobs than `limit`, even none, and not be the last one."""
 
     jobs: list[Job]
-    total: int = Field(description="how many there are in all; no more than this, unless it is exact")
+    total: int = Field(description="number of matching jobs; an upper bound unless `totalIsExact`")
     total_is_exact: bool
-    next_cursor: str | None = Field(description="what gives the next page as `cursor`; null after the last")
+    next_cursor: str | None = Field(description="pass it as `cursor` to get the next page; null on the last page")
 
 
 class JobList(ResponseModel):
-    """Some jobs of all queues; a page may have fewer than were asked for, also none, and go on all the same."""
+    """Some jobs of all queues; a page may have fewer jobs than `limit`, even none, and not be the last one."""
 
     jobs: list[ListedJob]
     total: int
-    next_cursor: str | None = Field(description="what gives the next page as `cursor`; null after the last")
+    next_cursor: str | None = Field(description="pass it as `cursor` to get the next page; null on the last page")
 
 
 class AddedJob(ResponseModel):
-    """A job that was added, or the one that stands in its place."""
+    """An added job, or the existing job that was returned instead."""
 
     id: str
-    name: str = Field(description="the job type that was asked for")
+    name: str = Field(description="the requested job type")
     queue_name: str
-    state: JobState | Literal["gone"] = Field(description="gone: the one that stands is not kept any more")
-    priority: int | None = Field(description="null where another stands in its place")
-    new: bool = Field(description="false: another stands in its place, by a key or its id")
+    state: JobState | Literal["gone"] = Field(description="gone: the existing job is not kept any more")
+    priority: int | None = Field(description="null for an existing job")
+    new: bool = Field(description="false: it is an existing job with the same key or id")
 
 
 class AddedJobs(ResponseModel):
-    """Jobs that were added in one call, in the order that they were given in."""
+    """Jobs that were added in one call, in the order of the request."""
 
     jobs: list[AddedJob]
 
 
 class FailurePage(ResponseModel):
-    """Why a queue's jobs failed, the reason seen last first."""
+    """The failure groups of a queue, the most recent first."""
 
     failures: list[Failure]
-    next_cursor: str | None = Field(description="what gives the next page as `cursor`; null after the last")
+    next_cursor: str | None = Field(description="pass it as `cursor` to get the next page; null on the last page")

@@ -1,4 +1,4 @@
-"""What went wrong."""
+"""Problem responses."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from nomad_actors.response_model import ResponseModel, optional
 
 
 class Problem(ResponseModel):
-    """What went wrong (RFC 9457)."""
+    """An error (RFC 9457)."""
 
     type: str
     title: str = Field(description="the status in words")
     status: int
-    detail: str = Field(description="what was wrong, the value named, and what is accepted")
-    accepted: list[str] = optional("what is accepted, where there is a choice")
-    healthy: Literal[False] = optional("of the health endpoint alone, when it cannot tell")
+    detail: str = Field(description="the invalid value, what is wrong with it, and what is allowed")
+    accepted: list[str] = optional("the allowed values, if there is a choice")
+    healthy: Literal[False] = optional("only of the health endpoint, if it cannot read the state")

@@ -11,7 +11,7 @@ class PauseScope(StrEnum):
     """Which pause it is; to lift one does not lift another."""
 
     QUEUE = "queue"
-    #: Everything that talks to ESI is paused.
+    #: All ESI queues are paused.
     ESI = "esi"
 
     @property
