@@ -18,7 +18,7 @@ class TimeConversion(NamedTuple):
         """Return the clock's time (ms) at a real time (ms)."""
         return self.at_ms + (real_ms - self.since_ms) * self.speed
 
-    def told(self) -> str:
+    def as_argument(self) -> str:
         """Return the argument for Lua scripts; '' for real time."""
         return "" if self == TimeConversion() else f"{self.since_ms!r} {self.at_ms!r} {self.speed!r}"
 

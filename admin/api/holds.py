@@ -9,7 +9,7 @@ from nomad_actors.broker.records.holds import Limits
 from nomad_actors.queues import Queue
 from nomad_actors.queues.across_queues import read_snapshots
 from nomad_actors.queues.models import LimitsInForce, Pause
-from nomad_actors.queues.queue import MAX_AT_A_TIME, MAX_LENGTH, MAX_PAUSE_MS, MAX_STARTS
+from nomad_actors.queues.queue import MAX_CONCURRENCY, MAX_LENGTH, MAX_PAUSE_MS, MAX_STARTS
 from nomad_actors.queues.snapshot import QueueSnapshot
 
 from ..access.actors import current_actor
@@ -35,7 +35,7 @@ class Pausing(Body):
 class NewLimits(Body):
     """All of a queue's limits; null lifts one."""
 
-    concurrency: int | None = Field(ge=1, le=MAX_AT_A_TIME, description="jobs at a time over all hosts")
+    concurrency: int | None = Field(ge=1, le=MAX_CONCURRENCY, description="jobs at a time over all hosts")
     starts: int | None = Field(ge=1, le=MAX_STARTS, description="jobs that start in a period; goes with `periodMs`")
     period_ms: int | None = Field(ge=1, le=MAX_PAUSE_MS)
     max_length: int | None = Field(

@@ -111,4 +111,4 @@ def _cells(queue: dict[str, Any]) -> list[Text | str]:
 
 def _pause(queue: str, told: dict[str, Any]) -> str:
     pause = Pause(PauseScope(told["scope"]), told["since"], told["until"], told["reason"], told["by"])
-    return f"{queue}: {pauses.in_words(pause)}; {pauses.ended_by(queue, pause.scope)}"
+    return f"{queue}: {pauses.describe(pause)}; {pauses.resume_command(queue, pause.scope)}"

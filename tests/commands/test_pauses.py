@@ -46,7 +46,7 @@ def test_a_pause_of_esi_is_independent_of_a_queues_own_pause(
     lines = [line for line in nomad("queues").stdout.splitlines() if ": paused" in line]
     of_esi = [line for line in lines if line.endswith("; nomad resume --esi")]
     assert [line.partition(":")[0] for line in of_esi] == ESI
-    assert all("paused with everything that talks to ESI since" in line and "(downtime)" in line for line in of_esi)
+    assert all("paused with everything that uses ESI since" in line and "(downtime)" in line for line in of_esi)
     (own,) = set(lines) - set(of_esi)
     assert own.startswith("token-refresh: paused since")
     assert own.endswith("(its own), until somebody resumes it; nomad resume token-refresh")

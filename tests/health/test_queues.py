@@ -103,7 +103,7 @@ def test_a_paused_queue_is_told_before_its_full_places(
         assert "paused since 20" in found.cause
         queue.pause(scope=PauseScope.ESI, reason="downtime", by="joe")
         found = shop_of(access)
-        assert "paused with everything that talks to ESI since 20" in found.cause
+        assert "paused with everything that uses ESI since 20" in found.cause
         assert found.remedy == "nomad resume shop && nomad resume --esi"
         queue.resume()
         assert shop_of(access).remedy == "nomad resume --esi"

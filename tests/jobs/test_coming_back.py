@@ -69,7 +69,7 @@ def test_a_login_in_doubt_waits_until_sso_is_asked_again(
 
 
 @pytest.mark.parametrize(
-    ("path", "fault", "seconds"),
+    ("path", "failure", "seconds"),
     [
         (TOKEN_PATH, {"status": 429, "headers": {"Retry-After": "90"}}, 90),
         (TOKEN_PATH, {"status": 503, "headers": {"Retry-After": "999999"}}, MAX_RETRY_AFTER_SECONDS),
@@ -87,13 +87,13 @@ def test_esi_and_sso_are_left_alone_for_as_long_as_they_say(
     seeded: dict[str, Any],
     run: Callable[[AddedJob], Job],
     path: str,
-    fault: dict[str, Any],
+    failure: dict[str, Any],
     seconds: float,
 ) -> None:
-    sandbox.fail(path, times=9, **fault)
+    sandbox.fail(path, times=9, **failure)
     character_id = seeded["character_id"]
     job = run(refresh_esi_data(character_id, 1, "/characters/{character_id}/wallet"))
-    check_deferred(job, seconds, f"answered {fault['status']}")
+    check_deferred(job, seconds, f"answered {failure['status']}")
     state = services.store.documents.state(character_id, "/characters/{character_id}/wallet")
     assert state is None or state.failures == 0
 

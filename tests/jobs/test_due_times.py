@@ -51,13 +51,13 @@ def test_the_data_is_as_old_as_esi_says() -> None:
 
 def test_without_a_date_the_data_is_from_when_its_freshness_began() -> None:
     for text in (None, "rubbish"):
-        answer = replace(ANSWER, last_modified=text, fresh_until_ms=NOW_MS + 3_000_000)
-        assert as_of_ms(JOURNAL, answer, now_ms=NOW_MS) == NOW_MS - 600_000
+        response = replace(ANSWER, last_modified=text, fresh_until_ms=NOW_MS + 3_000_000)
+        assert as_of_ms(JOURNAL, response, now_ms=NOW_MS) == NOW_MS - 600_000
 
 
 def test_an_unchanged_answer_was_compared_when_its_freshness_began() -> None:
-    answer = replace(ANSWER, not_modified=True, status=304, fresh_until_ms=NOW_MS + 7_200_000)
-    assert as_of_ms(JOURNAL, answer, now_ms=NOW_MS + 7_200_000) == NOW_MS + 3_600_000
+    response = replace(ANSWER, not_modified=True, status=304, fresh_until_ms=NOW_MS + 7_200_000)
+    assert as_of_ms(JOURNAL, response, now_ms=NOW_MS + 7_200_000) == NOW_MS + 3_600_000
 
 
 def test_data_is_never_from_the_future() -> None:

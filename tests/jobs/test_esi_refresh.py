@@ -238,10 +238,10 @@ def test_the_call_keeps_the_endpoint_in_one_form_and_takes_its_priority_from_who
 
 def test_a_groups_call_adds_one_job_a_route(app: App) -> None:
     added = refresh_character_data(90000001, 7, ["CHARACTER_WALLET", "CHARACTER_SKILLS"], requested_by="user")
-    wanted = {route.name for group in ("CHARACTER_WALLET", "CHARACTER_SKILLS") for route in GROUPS[group]}
+    expected = {route.name for group in ("CHARACTER_WALLET", "CHARACTER_SKILLS") for route in GROUPS[group]}
     jobs = [queues.get_queue("esi-refresh").get(each.id) for each in added]
-    assert {job.data["endpoint"] for job in jobs if job} == wanted
-    assert len(added) == len(wanted)
+    assert {job.data["endpoint"] for job in jobs if job} == expected
+    assert len(added) == len(expected)
 
 
 def test_an_unknown_group_is_refused_with_the_nearest_and_nothing_is_added(app: App) -> None:
@@ -259,14 +259,14 @@ def test_what_is_no_group_at_all_is_refused_in_a_short_sentence(app: App, group:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "said"),
+    ("endpoint", "message"),
     [
         ("/characters/{character_id}/walet", "did you mean /characters/{character_id}/wallet".replace("{", r"\{")),
         ("/latest/characters/5/wallet/", "endpoint is of character 5"),
         ("/characters/{character_id}/walet" + "x" * 450, "unknown endpoint .{450,600} \\(accepted: /characters"),
     ],
 )
-def test_a_wrong_endpoint_is_refused_with_what_is_meant(app: App, endpoint: str, said: str) -> None:
-    with pytest.raises(BadPayload, match=said):
+def test_a_wrong_endpoint_is_refused_with_what_is_meant(app: App, endpoint: str, message: str) -> None:
+    with pytest.raises(BadPayload, match=message):
         refresh_esi_data(90000001, 7, endpoint)
     assert queues.get_queue("esi-refresh").counts()["waiting"] == 0

@@ -56,8 +56,8 @@ def test_a_type_is_collected_once_however_often_the_job_runs(
     assert set(first.outcomes.values()) == {"updated"}
     count = rows(f"SELECT count(*) FROM {TABLES[data_type]}")[0][0]
     assert count == first.rows_new > 0
-    again = collect(data_type)
-    assert set(again.outcomes.values()) == {"fresh"}
+    second = collect(data_type)
+    assert set(second.outcomes.values()) == {"fresh"}
     advance(4_000)
     later = collect(data_type)
     assert "fresh" not in later.outcomes.values()
@@ -79,12 +79,12 @@ def test_dates_limit_what_is_kept_and_a_later_collection_without_them_takes_the_
     collect: Collect, rows: Rows, clock: ManualClock
 ) -> None:
     collect("wallet_journal", from_date=datetime.fromtimestamp(clock.now_ms() / 1000 - 7 * 86_400, UTC))
-    kept, oldest_ms = rows("SELECT count(*), min(date_ms) FROM wallet_journal")[0]
+    stored, oldest_ms = rows("SELECT count(*), min(date_ms) FROM wallet_journal")[0]
     assert oldest_ms >= clock.now_ms() - 7 * 86_400_000
     rest = collect("wallet_journal")
     assert rest.outcomes == {"/characters/{character_id}/wallet/journal": "fresh"}
     everything = rows("SELECT count(*) FROM wallet_journal")[0][0]
-    assert everything == kept + rest.rows_new
+    assert everything == stored + rest.rows_new
     assert rest.rows_new > 0
 
 
@@ -128,14 +128,14 @@ def test_collecting_all_adds_one_batch_job_a_type(app: App) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         ({"data_type": "loot"}, "wallet_journal.*skill_history"),
         ({"data_type": "wallet_journal", "from_date": "yesterday"}, "from_date"),
         ({"data_type": "wallet_journal", "from_date": "2025-02-01", "to_date": "2025-01-01"}, "after to_date"),
     ],
 )
-def test_wrong_data_is_refused(app: App, data: dict[str, Any], said: str) -> None:
-    with pytest.raises(BadPayload, match=said):
+def test_wrong_data_is_refused(app: App, data: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadPayload, match=message):
         collect_historical_data(90000001, 7, **data)
     assert queues.get_queue("historical-data").counts()["waiting"] == 0

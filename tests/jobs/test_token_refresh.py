@@ -66,7 +66,7 @@ def test_the_call_adds_the_job_at_the_callers_priority(app: App) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         ({}, "character_id, user_id must be given, or sweep be true"),
         ({"character_id": 1}, "user_id must be given"),
@@ -76,6 +76,6 @@ def test_the_call_adds_the_job_at_the_callers_priority(app: App) -> None:
         ({"character_id": 1, "user_id": 1, "userId": 1}, "userId: Extra inputs"),
     ],
 )
-def test_wrong_data_is_refused_with_what_is_accepted(data: dict[str, Any], said: str) -> None:
-    with pytest.raises(BadPayload, match=said):
+def test_wrong_data_is_refused_with_what_is_accepted(data: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadPayload, match=message):
         TOKEN_REFRESH.validate(data)

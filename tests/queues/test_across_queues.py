@@ -127,7 +127,7 @@ def test_jobs_are_told_apart_by_how_they_ended(queues: Queues, broker: JobBroker
     by_field = queue.find(JobFilter(outcomes=("failed",), fields={"number": "1"}))
     assert [job.id for job in by_field.jobs] == [failed[1]]
     with pytest.raises(
-        BadInput, match="outcome 'lost' is unusable \\(accepted: completed, skipped, failed, cancelled\\)"
+        BadInput, match="outcome 'lost' is invalid \\(accepted: completed, skipped, failed, cancelled\\)"
     ):
         queue.find(JobFilter(outcomes=("lost",)))
 

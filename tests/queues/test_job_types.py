@@ -94,7 +94,7 @@ def test_many_are_enqueued_with_the_same_options(own: Queues) -> None:
 
 
 @pytest.mark.parametrize(
-    ("payloads", "options", "error", "said"),
+    ("payloads", "options", "error", "message"),
     [
         ([Hello.model_construct(name=5)], {}, BadPayload, "name"),
         ([Hello(name="Ada"), NIGHTLY], {}, BadPayload, r"jobs\[1\]: wrong data for job type 'hello'"),
@@ -107,9 +107,9 @@ def test_many_are_enqueued_with_the_same_options(own: Queues) -> None:
     ],
 )
 def test_what_is_wrong_is_refused_and_nothing_is_enqueued(
-    own: Queues, payloads: list[Any], options: dict[str, Any], error: type[Exception], said: str
+    own: Queues, payloads: list[Any], options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         HELLO.enqueue_many(payloads, queues=own, **options)
     assert waiting(own) == 0
 
@@ -149,7 +149,7 @@ def test_a_declared_schedule_adds_its_job_type(redis_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "said"),
+    ("schedule", "message"),
     [
         (Schedule(name="x", expression="61 * * * *", data={"name": "a"}), "minute"),
         (Schedule(name="x y", expression="@daily", data={"name": "a"}), "schedule name 'x y'"),
@@ -159,15 +159,15 @@ def test_a_declared_schedule_adds_its_job_type(redis_url: str) -> None:
         ("@daily", "a schedule of job type 'hello' must be a Schedule, not '@daily'"),
     ],
 )
-def test_a_wrong_schedule_is_refused_when_the_job_type_is_declared(schedule: Any, said: str) -> None:
-    with pytest.raises(BadInput, match=said):
+def test_a_wrong_schedule_is_refused_when_the_job_type_is_declared(schedule: Any, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
         JobType(name="hello", queue="hellos", payload=Hello, result=Greeted, run=greet, schedules=(schedule,))
 
 
 def test_two_schedules_of_one_name_are_refused(own: Queues) -> None:
-    again = JobType(name="again", queue="hellos", payload=Hello, run=note, schedules=(NIGHTLY,))
+    second = JobType(name="again", queue="hellos", payload=Hello, run=note, schedules=(NIGHTLY,))
     with pytest.raises(BadInput, match="schedule 'hello-nightly' of 'again' is declared by 'hello' too"):
-        own.register(again)
+        own.register(second)
     assert "again" not in own.job_types
     twice = (NIGHTLY, NIGHTLY)
     with pytest.raises(BadInput, match="'hello-nightly'"):

@@ -129,14 +129,14 @@ def test_the_json_of_a_job_is_bullmqs(queues: Queues) -> None:
     added = queues.add_job("sums", "sum-up", {"character_id": 1}, attempts=5, backoff={"type": "fixed", "delay": 10})
     job = queues.get_queue("sums").get(added.id)
     assert job is not None
-    told = job.as_json()
-    assert told["opts"] == {
+    shown = job.as_json()
+    assert shown["opts"] == {
         "priority": 3,
         "attempts": 5,
         "backoff": {"type": "fixed", "delay": 10},
         "delay": 0,
     }
-    assert set(told) == {
+    assert set(shown) == {
         *("id", "name", "queueName", "data", "opts", "status", "progress", "attemptsMade", "failedReason"),
         *("stacktrace", "returnvalue", "timestamp", "processedOn", "finishedOn", "timeline", "crashes", "requestedBy"),
         *("progressDetail", "outcome", "cancelAsked", "worker", "waitMs", "runMs", "log", "logLinesLeftOut"),
@@ -144,7 +144,7 @@ def test_the_json_of_a_job_is_bullmqs(queues: Queues) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options", "error", "said"),
+    ("arguments", "options", "error", "message"),
     [
         (("sumz", "sum-up", {}), {}, UnknownQueue, "unknown queue 'sumz'; did you mean 'sums'"),
         (("sums", "sum-down", {}), {}, UnknownJobType, "unknown job type 'sum-down'.*sum-up"),
@@ -167,9 +167,9 @@ def test_what_cannot_be_run_is_refused_and_nothing_is_enqueued(
     arguments: tuple[str, str, object],
     options: dict[str, object],
     error: type[BadInput],
-    said: str,
+    message: str,
 ) -> None:
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         queues.add_job(*arguments, **options)  # type: ignore[arg-type]
     assert sum(queues.get_queue("sums").counts().values()) == 0
 
@@ -280,7 +280,7 @@ def test_actions_on_a_job_in_the_wrong_state_say_which_is_right(
     queues: Queues, broker: JobBroker, wait_until: Callable[..., None]
 ) -> None:
     queue = queues.get_queue("sums")
-    with pytest.raises(JobNotFound, match="holds no job 'nobody'"):
+    with pytest.raises(JobNotFound, match="has no job 'nobody'"):
         queue.retry("nobody")
     with pytest.raises(JobNotFound):
         queue.remove("nobody")

@@ -205,18 +205,18 @@ def test_failures_of_one_cause_are_one_whatever_their_numbers(
     assert len(jobs.jobs) == 3
     assert len(all_pages(queue, JobFilter(fingerprint=chosen.fingerprint), 2)) == 5
     check_queue(redis_client, "nomad:{syncs}")
-    # One is run again, the others are removed: nothing is left of the fault, until the one fails again.
+    # One runs again and the others are removed: the failure group is gone until that one fails again.
     queue.retry(jobs.jobs[0].id)
     for job_id in all_pages(queue, JobFilter(fingerprint=chosen.fingerprint), 2):
         queue.remove(job_id)
     assert chosen.fingerprint not in {failure_group.fingerprint for failure_group in queue.failures().failure_groups}
     run_all(broker)
-    (again,) = [
+    (failed_again,) = [
         failure_group
         for failure_group in queue.failures().failure_groups
         if failure_group.fingerprint == chosen.fingerprint
     ]
-    assert again.count == 1
+    assert failed_again.count == 1
     check_queue(redis_client, "nomad:{syncs}")
 
 
@@ -259,28 +259,27 @@ def test_retention_forgets_terms_and_faults_with_the_jobs(broker: JobBroker, red
 
 
 @pytest.mark.parametrize(
-    ("sought", "cursor", "said"),
+    ("job_filter", "cursor", "message"),
     [
         (JobFilter(fields={"mood": "bad"}), None, "cannot be found by field 'mood' .accepted: character_id, endpoint"),
-        (JobFilter(fingerprint="xyz"), None, "fingerprint 'xyz' is unusable .accepted: 16 hexadecimal digits"),
-        (JobFilter(), "rubbish!", "cursor 'rubbish!' is unusable"),
-        (JobFilter(), WITHOUT_PLACE, "is unusable"),
+        (JobFilter(fingerprint="xyz"), None, "fingerprint 'xyz' is invalid .accepted: 16 hexadecimal digits"),
+        (JobFilter(), "rubbish!", "cursor 'rubbish!' is invalid"),
+        (JobFilter(), WITHOUT_PLACE, "is invalid"),
         (
             JobFilter(fields={"character_id": "1"}),
             "WyJzIiwwLCIxIiwiIl0",
-            "is unusable .accepted: a nextCursor of the same",
+            "is invalid .accepted: a nextCursor of the same",
         ),
     ],
 )
 def test_what_cannot_be_looked_for_is_refused(
-    queue: Queue, job_filter: JobFilter, cursor: str | None, said: str
+    queue: Queue, job_filter: JobFilter, cursor: str | None, message: str
 ) -> None:
-    with pytest.raises(BadInput, match=said):
+    with pytest.raises(BadInput, match=message):
         queue.find(job_filter, cursor=cursor)
 
 
 def tampered(text: str) -> str:
-    """Return a cursor that says what no page said."""
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
@@ -299,13 +298,13 @@ def tampered(text: str) -> str:
 )
 def test_a_cursor_that_no_page_gave_is_refused_before_redis_sees_it(queue: Queue, text: str) -> None:
     for limit in (1, 1000):
-        with pytest.raises(BadInput, match="is unusable"):
+        with pytest.raises(BadInput, match="is invalid"):
             queue.find(JobFilter(states=["waiting", "active"]), limit=limit, cursor=tampered(text))
 
 
 @pytest.mark.parametrize("score", ['"x"', '"nan"', "null", "[1]", "{}", "1", '"1_0"', '""'])
 def test_a_cursor_of_failures_that_no_page_gave_is_refused(queue: Queue, score: str) -> None:
-    with pytest.raises(BadInput, match="is unusable"):
+    with pytest.raises(BadInput, match="is invalid"):
         queue.failures(cursor=tampered(f'["f",{score},"AA"]'))
 
 

@@ -61,7 +61,7 @@ def test_the_29th_of_february_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("expression", "said"),
+    ("expression", "message"),
     [
         ("* * * *", "has 4 fields (accepted: five"),
         ("60 * * * *", "'60' in the field minute is invalid (accepted: 0 to 59)"),
@@ -76,10 +76,10 @@ def test_the_29th_of_february_is_found() -> None:
         ("1,,2 * * * *", "field minute"),
     ],
 )
-def test_what_is_no_expression_says_why(expression: str, said: str) -> None:
+def test_what_is_no_expression_says_why(expression: str, message: str) -> None:
     reason = validate_cron_expression(expression)
     assert reason is not None
-    assert said in reason
+    assert message in reason
 
 
 def test_periodiqs_own_specification_is_read_by_its_text() -> None:

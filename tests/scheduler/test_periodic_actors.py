@@ -102,7 +102,7 @@ def test_a_periodic_actor_is_fired_and_reported_as_any_schedule(
     with running(app.broker):
         app.broker.join("rates", timeout=5000)
     assert sys.modules[name].ran == [1]
-    told = get_job_status(app.queues, clock, "refresh_rates")
+    shown = get_job_status(app.queues, clock, "refresh_rates")
     expected = {
         "cronExpression": "*/5 * * * *",
         "description": "Fetch the exchange rates.",
@@ -117,7 +117,7 @@ def test_a_periodic_actor_is_fired_and_reported_as_any_schedule(
         "lastOutcome": "completed",
         "nextRun": "2026-11-29T09:05:00+00:00",
     }
-    assert expected.items() <= told.items()
+    assert expected.items() <= shown.items()
 
 
 def test_a_periodic_actor_is_started_stopped_and_run(
@@ -173,8 +173,8 @@ def test_its_jobs_are_of_a_known_kind(
     assert [job.id for job in queue.find(JobFilter(job_type="refresh_rates"), limit=5).jobs] == [added.id]
     with pytest.raises(UnknownJobType, match="accepted: refresh_rates, without"):
         queue.find(JobFilter(job_type="nobody"), limit=5)
-    said = nomad(environ, "doctor", codes=(0, 1, 2))
-    assert "this code and the workers know those of all jobs" in said, said
+    output = nomad(environ, "doctor", codes=(0, 1, 2))
+    assert "this code and the workers know those of all jobs" in output, output
 
 
 def test_an_operator_may_change_its_calendar_and_give_it_no_arguments(
@@ -229,7 +229,7 @@ def test_an_actor_of_another_broker_stays_there(module: Callable[..., str], open
 
 
 @pytest.mark.parametrize(
-    ("actor", "said"),
+    ("actor", "message"),
     [
         ("actor_name='two words', periodic=cron('@daily')", "actor 'two words' .*schedule name 'two words'.*letters"),
         ("actor_name='cache-cleanup2', periodic='61 * * * *'", "actor 'cache-cleanup2' .*minute.*0 to 59"),
@@ -237,10 +237,10 @@ def test_an_actor_of_another_broker_stays_there(module: Callable[..., str], open
     ],
 )
 def test_what_cannot_be_scheduled_is_refused_at_the_start(
-    module: Callable[..., str], open_app: Callable[[], App], actor: str, said: str
+    module: Callable[..., str], open_app: Callable[[], App], actor: str, message: str
 ) -> None:
     module(f"import dramatiq\nfrom periodiq import cron\n@dramatiq.actor({actor})\ndef task(): pass\n")
-    with pytest.raises(SettingsError, match=f"NOMAD_MODULES.*{said}"):
+    with pytest.raises(SettingsError, match=f"NOMAD_MODULES.*{message}"):
         open_app()
 
 

@@ -87,7 +87,7 @@ def test_a_schedule_whose_job_is_refused_is_on_record_and_does_not_stop_the_othe
     assert "nonsense" in slot["missed"]
 
 
-def test_the_loop_wakes_for_the_slot_and_stops_when_told(
+def test_the_loop_wakes_for_the_slot_and_stops_when_asked(
     queues: Queues, schedules: Schedules, clock: ManualClock, wait_until: Callable[..., None]
 ) -> None:
     each = SlotScheduler(schedules, [a_schedule()], clock)
@@ -123,10 +123,10 @@ def test_what_was_due_while_no_scheduler_ran_goes_by_the_policy(
     scheduler(schedules, clock, a_schedule(**policy))
     clock.advance(seconds=11 * 60)
     scheduler(schedules, clock, a_schedule(**policy))
-    told = get_job_status(queues, clock, "every-minute")
-    assert (waiting(queues), told["missed"]) == (jobs, missed)
-    assert len(told["slots"]) == 11
-    for slot in told["slots"]:
+    shown = get_job_status(queues, clock, "every-minute")
+    assert (waiting(queues), shown["missed"]) == (jobs, missed)
+    assert len(shown["slots"]) == 11
+    for slot in shown["slots"]:
         assert (slot["missed"] is None) == (slot["outcome"] == "waiting")
 
 
@@ -146,12 +146,12 @@ def test_all_is_capped_and_the_rest_is_counted(queues: Queues, schedules: Schedu
     scheduler(schedules, clock, every)
     clock.advance(seconds=86_400)
     scheduler(schedules, clock, every)
-    told = get_job_status(queues, clock, "every-minute")
+    shown = get_job_status(queues, clock, "every-minute")
     # One is in time; a hundred of the late ones run.
     assert waiting(queues) == 101
-    assert told["missed"] == 1440 - 101
+    assert shown["missed"] == 1440 - 101
     # Those whose jobs are not over are kept beyond the fifty.
-    assert len(told["slots"]) == 101
+    assert len(shown["slots"]) == 101
 
 
 def test_a_slot_whose_previous_job_is_not_over_is_missed_with_that_reason(
@@ -173,10 +173,10 @@ def test_the_slot_of_a_job_that_is_not_over_is_not_forgotten(
     for _ in range(90):
         clock.advance(seconds=60)
         each.schedule()
-    told = get_job_status(queues, clock, "every-minute")
-    assert told["missed"] == 89
-    assert told["slots"][-1]["outcome"] == "waiting"
-    assert "has not started" in told["overdue"]
+    shown = get_job_status(queues, clock, "every-minute")
+    assert shown["missed"] == 89
+    assert shown["slots"][-1]["outcome"] == "waiting"
+    assert "has not started" in shown["overdue"]
 
 
 def test_a_job_may_take_the_place_of_one_that_waits(queues: Queues, schedules: Schedules, clock: ManualClock) -> None:
@@ -241,7 +241,7 @@ def test_a_scheduler_that_was_frozen_across_a_change_adds_nothing_of_the_old_ver
     queues: Queues, schedules: Schedules, clock: ManualClock
 ) -> None:
     frozen = scheduler(schedules, clock)
-    stale = frozen._standing["every-minute"]
+    stale = frozen._states["every-minute"]
     schedules.schedule_job("every-minute", "0 3 * * *", ("tick", {"number": 2}))
     clock.advance(seconds=120)
     from nomad_actors.scheduler.due import due_slots
@@ -257,7 +257,7 @@ def test_a_late_scheduler_claims_nothing_before_the_watermark(
     from nomad_actors.scheduler.due import due_slots
 
     each, late = scheduler(schedules, clock), scheduler(schedules, clock)
-    stale = late._standing["every-minute"]
+    stale = late._states["every-minute"]
     clock.advance(seconds=60)
     due = due_slots(stale.schedule, stale.stored.watermark_ms, clock.now_ms())
     each.schedule()
@@ -318,8 +318,8 @@ def test_a_retry_of_a_scheduled_job_and_a_late_start_are_ordinary(
 
 def test_the_last_status_is_that_of_the_job_by_now(queues: Queues, schedules: Schedules, clock: ManualClock) -> None:
     def status() -> tuple[object, object]:
-        told = get_job_status(queues, clock, "every-minute")
-        return told["lastStatus"], told["lastOutcome"]
+        shown = get_job_status(queues, clock, "every-minute")
+        return shown["lastStatus"], shown["lastOutcome"]
 
     queue = queues.get_queue("ticks")
     each = scheduler(schedules, clock, a_schedule(data={"number": FAILS}))
@@ -350,7 +350,7 @@ def test_what_waits_in_a_paused_queue_is_not_overdue(queues: Queues, schedules: 
     assert "has not started: nomad job schedule:every-minute:" in overdue
 
 
-def test_a_redis_that_came_back_empty_is_told_the_schedules_again(
+def test_schedules_are_declared_again_when_redis_came_back_empty(
     queues: Queues, schedules: Schedules, clock: ManualClock, redis_client: redis.Redis
 ) -> None:
     each = scheduler(schedules, clock, a_schedule(), a_schedule(name="other"))
@@ -407,13 +407,13 @@ def test_a_scheduler_with_a_wrong_clock_says_so_itself(queues: Queues, seconds: 
     each = SlotScheduler(Schedules(queues, wrong), [a_schedule()], wrong)
     each.schedule()
     # Whoever reads it has a right clock; it lives, whatever its own says.
-    (told,) = get_scheduler_summary(queues, SystemClock())["schedulers"]
-    assert (told["name"], told["live"]) == (each.name, True)
-    assert told["clockOffsetSeconds"] == pytest.approx(seconds, abs=2)
-    assert "this host's clock and Redis' differ by" in told["holds"]
-    since = told["holdsSince"]
+    (scheduler,) = get_scheduler_summary(queues, SystemClock())["schedulers"]
+    assert (scheduler["name"], scheduler["live"]) == (each.name, True)
+    assert scheduler["clockOffsetSeconds"] == pytest.approx(seconds, abs=2)
+    assert "this host's clock and Redis' differ by" in scheduler["holds"]
+    since = scheduler["holdsSince"]
     wrong.seconds = 0.0
     each.schedule()
-    (told,) = get_scheduler_summary(queues, SystemClock())["schedulers"]
-    assert (told["holds"], told["holdsSince"]) == (None, None)
+    (scheduler,) = get_scheduler_summary(queues, SystemClock())["schedulers"]
+    assert (scheduler["holds"], scheduler["holdsSince"]) == (None, None)
     assert since is not None

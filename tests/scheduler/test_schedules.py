@@ -26,10 +26,10 @@ def declared(schedules: Schedules) -> Schedules:
 def test_what_an_operator_changed_survives_a_deploy(declared: Schedules) -> None:
     declared.stop_job("every-minute")
     declared.declare([a_schedule(description="a new release says more")])
-    schedule_state = declared.get("every-minute")
-    assert schedule_state.schedule.description == "a new release says more"
-    assert not schedule_state.schedule.enabled
-    assert schedule_state.overridden == ("enabled",)
+    kept = declared.get("every-minute")
+    assert kept.schedule.description == "a new release says more"
+    assert not kept.schedule.enabled
+    assert kept.overridden == ("enabled",)
     declared.start_job("every-minute")
     assert declared.get("every-minute").overridden == ()
 
@@ -38,8 +38,8 @@ def test_a_changed_definition_is_the_operators_until_it_equals_the_codes(declare
     declared.schedule_job("every-minute", "*/5 * * * *", ("tick", {"number": 1}), overlap="queue")
     assert declared.get("every-minute").overridden == ("expression",)
     declared.declare([a_schedule(data={"number": 9})])
-    schedule_state = declared.get("every-minute")
-    assert (schedule_state.schedule.expression, schedule_state.schedule.data) == ("*/5 * * * *", {"number": 9})
+    kept = declared.get("every-minute")
+    assert (kept.schedule.expression, kept.schedule.data) == ("*/5 * * * *", {"number": 9})
     declared.schedule_job("every-minute", "* * * * *", ("tick", {"number": 9}), overlap="queue")
     assert declared.get("every-minute").overridden == ()
 
@@ -105,10 +105,10 @@ def test_a_schedule_moves_to_another_queue_and_goes_on_where_it_was(
     watermark_ms = declared.get("every-minute").stored.watermark_ms
     clock.advance(seconds=3600)
     declared.declare([a_schedule(queue="tocks", job_type="tock")])
-    schedule_state = declared.get("every-minute")
-    assert schedule_state.schedule.queue == "tocks"
-    assert schedule_state.stored.watermark_ms == watermark_ms
-    assert not schedule_state.schedule.enabled
+    kept = declared.get("every-minute")
+    assert kept.schedule.queue == "tocks"
+    assert kept.stored.watermark_ms == watermark_ms
+    assert not kept.schedule.enabled
 
 
 def test_another_calendar_counts_from_the_change_on(declared: Schedules, clock: ManualClock, queues: Queues) -> None:
@@ -146,7 +146,7 @@ def test_a_manual_run_waits_for_the_previous_one_unless_forced(schedules: Schedu
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "said"),
+    ("call", "error", "message"),
     [
         (lambda s: s.schedule_job("x", "* * * *", ("tick", {"number": 1})), BadInput, "has 4 fields"),
         (lambda s: s.schedule_job("x y", "@daily", ("tick", {"number": 1})), BadInput, "schedule name 'x y'"),
@@ -173,10 +173,10 @@ def test_a_manual_run_waits_for_the_previous_one_unless_forced(schedules: Schedu
     ],
 )
 def test_what_is_refused_says_why_and_changes_nothing(
-    declared: Schedules, call: Callable[[Schedules], object], error: type[Exception], said: str
+    declared: Schedules, call: Callable[[Schedules], object], error: type[Exception], message: str
 ) -> None:
     changes = declared.book.changes()
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         call(declared)
     assert declared.book.changes() == changes
     assert [each.schedule.name for each in declared.all()] == ["every-minute"]
@@ -185,9 +185,9 @@ def test_what_is_refused_says_why_and_changes_nothing(
 def test_the_originals_service_on_the_process_application(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_queues, "_default", queues)
     service.schedule_job("mine", CRON_EXPRESSIONS["EVERY_HOUR"], ("tick", {"number": 1}), description="what it does")
-    told = service.get_job_status("mine")
-    assert (told["exists"], told["running"], told["lastRun"]) == (True, True, None)
-    assert told["nextRun"] == "2026-11-29T09:00:00+00:00"
+    status = service.get_job_status("mine")
+    assert (status["exists"], status["running"], status["lastRun"]) == (True, True, None)
+    assert status["nextRun"] == "2026-11-29T09:00:00+00:00"
     assert not service.stop_job("mine").schedule.enabled
     assert service.get_job_status("mine")["nextRun"] is None
     service.start_job("mine")
