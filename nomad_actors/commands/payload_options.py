@@ -117,12 +117,12 @@ def _word(kind: Any) -> str:
 
 
 def _help(field: FieldInfo, is_list: bool) -> str:
-    parts = [field.description or ""]
+    texts = [field.description or ""]
     if is_list:
-        parts.append("May be repeated.")
+        texts.append("May be repeated.")
     if field.is_required():
-        parts.append("[required]")
+        texts.append("[required]")
     elif field.default_factory is None and field.default is not None:
         default = field.default.value if isinstance(field.default, enum.Enum) else field.default
-        parts.append(f"[default: {one_line(default)}]")
-    return " ".join(part for part in parts if part)
+        texts.append(f"[default: {one_line(default)}]")
+    return " ".join(part for part in texts if part)

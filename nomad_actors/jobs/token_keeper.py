@@ -217,8 +217,8 @@ def _strike_pause_ms(strikes: int) -> int:
 
 def _in_doubt(character_id: int, left_ms: int) -> LoginInDoubt:
     return LoginInDoubt(
-        f"SSO called the login of character {character_id} dead, which is not believed yet; "
-        f"it is asked again after {left_ms / 1000:.0f} s",
+        f"SSO rejected the login of character {character_id}, which is not marked dead yet; "
+        f"SSO is asked again after {left_ms / 1000:.0f} s",
         retry_after_seconds=left_ms / 1000,
     )
 

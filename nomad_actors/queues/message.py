@@ -102,7 +102,7 @@ def _unique(given: CallOptions) -> dict[str, Any]:
     if until != "end" or replace:
         allowed = "with a unique_key, or not at all"
         raise BadInput(
-            f"unique_until and unique_replace say how a key is held (accepted: {allowed})", accepted=[allowed]
+            f"unique_until and unique_replace are options of a unique key (accepted: {allowed})", accepted=[allowed]
         )
     return {}
 

@@ -125,7 +125,7 @@ def _read(schedules: Schedules, queues: Queues, states: Sequence[ScheduleState])
     found = queues.broker.read_together(readings)
     # Health and doctor name a queue that cannot be read.
     jobs = [({}, False) if isinstance(each, WrongKeyType) else each for each in found]
-    return [ScheduleSnapshot(state, *slots, *of) for (state, slots), of in zip(with_slots, jobs, strict=True)]
+    return [ScheduleSnapshot(state, *slots, *read) for (state, slots), read in zip(with_slots, jobs, strict=True)]
 
 
 def _reading_jobs(queues: Queues, state: ScheduleState, slots: Sequence[Slot]) -> Steps[tuple[dict[int, Job], bool]]:

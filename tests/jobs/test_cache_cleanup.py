@@ -1,4 +1,4 @@
-"""The cache is kept small, and nothing beside it is touched."""
+"""The cleanup job keeps the cache small and changes nothing outside it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Clean = Callable[..., CacheCleanupResult]
 
 @pytest.fixture
 def clean(services: Services, cache_client: redis.Redis) -> Clean:
-    """`clean(type, **payload)`: run the job beside a queue's and a stranger's keys, which must stay."""
+    """`clean(type, **payload)`: run the job beside keys of a queue and of another program, which must stay."""
     cache_client.set("somebody-else", "1")
 
     def now(type: str, **more: Any) -> CacheCleanupResult:  # noqa: A002

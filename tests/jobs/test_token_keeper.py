@@ -1,4 +1,4 @@
-"""A login is never lost: one flight, saved before use, condemned slowly, never deleted."""
+"""A login is never lost: one refresh at a time, saved before use, marked dead only after repeats, never deleted."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from sandbox.serve import SandboxServer
 
 LoginOf = Callable[[int], Login]
 Advance = Callable[[float], None]
-#: Where SSO refreshes tokens.
+#: SSO's path for refreshes.
 TOKEN_PATH = "/v2/oauth/token"
 DEAD = {"user_id": 1, "name": "n", "owner_hash": "o", "scopes": [], "refresh_token": "no such token"}
 
 
-def test_a_login_without_access_token_is_refreshed_and_what_sso_rotated_is_kept(
+def test_a_login_without_access_token_is_refreshed_and_the_rotated_token_is_stored(
     services: Services, seeded: dict[str, Any], login_of: LoginOf, clock: ManualClock
 ) -> None:
     token = TokenKeeper(services).get_token(seeded["character_id"])
@@ -46,7 +46,7 @@ def test_a_login_without_access_token_is_refreshed_and_what_sso_rotated_is_kept(
     assert stored.scopes == frozenset(seeded["scopes"])
 
 
-def test_a_living_token_is_given_again_until_it_is_near_its_end(
+def test_a_valid_token_is_reused_until_it_is_about_to_expire(
     services: Services, seeded: dict[str, Any], advance: Advance, sandbox: SandboxServer
 ) -> None:
     keeper = TokenKeeper(services)
@@ -59,7 +59,7 @@ def test_a_living_token_is_given_again_until_it_is_near_its_end(
     assert keeper.get_token(seeded["character_id"]).refreshed
 
 
-def test_many_who_want_one_login_share_one_flight(
+def test_parallel_requests_for_one_login_share_one_flight(
     services: Services, seeded: dict[str, Any], login_of: LoginOf, sandbox: SandboxServer
 ) -> None:
     sandbox.fail(TOKEN_PATH, delay_ms=200)
@@ -87,7 +87,7 @@ def test_a_token_that_esi_refused_is_replaced(services: Services, seeded: dict[s
     assert keeper.get_token(seeded["character_id"], other_than=first.access_token).access_token == second.access_token
 
 
-def test_the_first_strike_leaves_the_login_and_sso_alone_for_a_while(
+def test_the_first_strike_pauses_refreshes_and_keeps_the_login(
     services: Services, advance: Advance, login_of: LoginOf, sandbox: SandboxServer
 ) -> None:
     services.store.logins.save(character_id=5, **DEAD)
@@ -106,7 +106,7 @@ def test_the_first_strike_leaves_the_login_and_sso_alone_for_a_while(
     assert (login_of(5).state, login_of(5).strikes) == (ACTIVE, 2)
 
 
-def test_a_login_called_dead_again_after_ten_minutes_needs_the_player_and_stays_stored(
+def test_a_login_rejected_again_after_ten_minutes_needs_the_player_and_stays_stored(
     services: Services, advance: Advance, login_of: LoginOf
 ) -> None:
     services.store.logins.save(character_id=5, **DEAD)
@@ -122,7 +122,7 @@ def test_a_login_called_dead_again_after_ten_minutes_needs_the_player_and_stays_
         TokenKeeper(services).get_token(5)
 
 
-def test_when_many_logins_die_at_once_no_more_are_condemned(
+def test_when_many_logins_are_rejected_at_once_no_more_are_marked_dead(
     services: Services, advance: Advance, login_of: LoginOf
 ) -> None:
     keeper, characters = TokenKeeper(services), range(1, MASS_DEATH_COUNT + 3)
@@ -137,7 +137,9 @@ def test_when_many_logins_die_at_once_no_more_are_condemned(
     assert len(services.store.logins.characters(NEEDS_LOGIN)) == MASS_DEATH_COUNT
 
 
-def test_our_own_fault_touches_no_login(misconfigured: Services, seeded: dict[str, Any], login_of: LoginOf) -> None:
+def test_an_invalid_client_secret_changes_no_login(
+    misconfigured: Services, seeded: dict[str, Any], login_of: LoginOf
+) -> None:
     with pytest.raises(PermanentError, match="no login was touched"):
         TokenKeeper(misconfigured).get_token(seeded["character_id"])
     login = login_of(seeded["character_id"])
@@ -145,7 +147,7 @@ def test_our_own_fault_touches_no_login(misconfigured: Services, seeded: dict[st
     assert login.refresh_token == seeded["refresh_token"]
 
 
-def test_when_sso_is_away_the_next_try_may_start_at_once(
+def test_when_sso_is_down_the_next_attempt_may_start_at_once(
     services: Services, seeded: dict[str, Any], login_of: LoginOf, sandbox: SandboxServer
 ) -> None:
     sandbox.fail(TOKEN_PATH, drop=True, times=10)
@@ -156,7 +158,7 @@ def test_when_sso_is_away_the_next_try_may_start_at_once(
     assert TokenKeeper(services).get_token(seeded["character_id"]).refreshed
 
 
-def test_an_odd_answer_of_ssos_is_no_strike(
+def test_an_unexpected_response_of_sso_is_no_strike(
     services: Services, seeded: dict[str, Any], login_of: LoginOf, sandbox: SandboxServer
 ) -> None:
     sandbox.fail(TOKEN_PATH, 400, body={"error": "invalid_request", "error_description": "something new"})
@@ -181,7 +183,7 @@ def test_a_character_that_never_logged_in_fails_at_once(services: Services) -> N
         TokenKeeper(services).get_token(12)
 
 
-def test_who_waits_too_long_for_anothers_flight_gives_up(
+def test_waiting_too_long_for_another_flight_raises_an_error(
     services: Services, seeded: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nomad_actors.jobs.token_keeper.MAX_WAIT_SECONDS", 0.2)
@@ -203,7 +205,7 @@ class _Interrupt(BaseException):
     pass
 
 
-def test_an_interrupt_does_not_stop_what_was_begun() -> None:
+def test_an_interrupt_does_not_stop_a_started_call() -> None:
     begun, resume, done = threading.Event(), threading.Event(), threading.Event()
     ended: list[str] = []
 
@@ -230,7 +232,7 @@ def test_an_interrupt_does_not_stop_what_was_begun() -> None:
     assert done.wait(10)
 
 
-def test_what_the_uninterrupted_raises_reaches_the_job_even_a_timeout() -> None:
+def test_an_error_of_an_uninterrupted_call_reaches_the_job_even_a_timeout() -> None:
     def fail() -> None:
         time.sleep(0)
         raise TimeoutError("of its own")

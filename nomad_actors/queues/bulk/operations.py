@@ -86,9 +86,9 @@ class Operations:
             owned_until_ms=now_ms + OWNED_MS if owner else 0,
         )
         known = {} if isinstance(stored, WrongKeyType) else stored
-        kept = book.put(operation.id, operation.stored(), seen=0, drop=_beyond_kept(_newest_first(queue, known)))
-        assert kept is not None
-        return Operation.of(kept)
+        saved = book.put(operation.id, operation.stored(), seen=0, drop=_beyond_kept(_newest_first(queue, known)))
+        assert saved is not None
+        return Operation.of(saved)
 
     def get(self, queue: str, operation_id: str) -> Operation:
         """Return one operation.
