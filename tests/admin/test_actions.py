@@ -99,10 +99,10 @@ def test_a_failed_action_shows_and_audits_its_reason(operator: FlaskClient, app:
     app.queues.get_queue("token-refresh").remove(job_id)
     response = operator.post(f"{page}/cancel", data=fields)
     assert response.location == QUEUE
-    assert "holds no job" in text_of(operator.get(QUEUE).text)
+    assert "has no job" in text_of(operator.get(QUEUE).text)
     entries = app.store.audit.read(10)[0]
     assert [(entry.status, entry.actor) for entry in entries] == [(404, "local"), (409, "local")]
-    assert "holds no job" in str(entries[0].error)
+    assert "has no job" in str(entries[0].error)
 
 
 @pytest.mark.parametrize("token", [None, "", "0" * 64, "é"])

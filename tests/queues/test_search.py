@@ -237,7 +237,7 @@ def test_the_frame_of_a_failure_group_is_in_the_applications_code() -> None:
 
     with pytest.raises(ValueError, match="property name") as raised:
         parse()
-    assert own_frame(raised.value.__traceback__) == "tests/queues/test_search.py:parse"
+    assert own_frame(raised.value.__traceback__) == "queues/test_search.py:parse"
 
 
 def test_retention_removes_terms_and_failure_groups_with_the_jobs(broker: JobBroker, redis_client: redis.Redis) -> None:
