@@ -84,14 +84,14 @@ def api_fuzz(draw: random.Random, seconds: float) -> str:
         finally:
             application.close()
             server.stop()
-    return fuzz.told()
+    return fuzz.summary()
 
 
 class Fuzz:
     """An admin on its own port, and the statuses that it answered."""
 
     def __init__(self, web: Flask, queues: Queues, draw: random.Random, settings: Settings) -> None:
-        self.answers: Counter[int] = Counter()
+        self.statuses: Counter[int] = Counter()
         self._draw = draw
         self._queues = queues
         self._web = web
@@ -122,10 +122,10 @@ class Fuzz:
                     self._ask(operation, mode, cases)
         assert not self._conforming.broken, "\n".join(self._conforming.broken)
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """Return a summary of how often each status was answered."""
-        counts = ", ".join(f"{status} {count} times" for status, count in sorted(self.answers.items()))
-        return f"{self.answers.total()} responses were as documented: {counts}"
+        counts = ", ".join(f"{status} {count} times" for status, count in sorted(self.statuses.items()))
+        return f"{self.statuses.total()} responses were as documented: {counts}"
 
     def _ask(self, operation: Any, mode: GenerationMode, cases: int) -> None:
         @seed(self._draw.getrandbits(64))
@@ -142,7 +142,7 @@ class Fuzz:
                 self._use_existing_names(case)
                 self._use_plausible_values(case, operation)
             response = case.call(session=self._session, timeout=30)
-            self.answers[response.status_code] += 1
+            self.statuses[response.status_code] += 1
             self._material.learn(response)
             message = f"{operation.label} {case.path_parameters} {case.query} {case.body!r:.500}: {response.text[:500]}"
             is_health = operation.path in HEALTH_PATHS and "Retry-After" not in response.headers
@@ -171,7 +171,7 @@ class Fuzz:
             query += [("queue", self._name("queue"))]
         path = re.sub(r"<(?:\w+:)?(\w+)>", lambda match: quote(self._name(match[1]), safe=""), rule.rule)
         response = self._session.get(self._url + path, params=query, timeout=30, allow_redirects=False)
-        self.answers[response.status_code] += 1
+        self.statuses[response.status_code] += 1
         assert response.status_code < 500, f"{path} {query}: {response.text[:500]}"
 
     def _name(self, parameter: str) -> str:

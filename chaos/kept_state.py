@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 from nomad_actors.broker.records.holds import Limits
 from nomad_actors.broker.states import STATE_NAMES
-from nomad_actors.queues import NewJob, Queue, Queues
+from nomad_actors.queues import NewJob, Queues
 from nomad_actors.scheduler import ScheduledJob, Schedules
 
 from .kept_jobs import KEPT, KEPT_PAUSED
@@ -72,7 +71,7 @@ def view(queues: Queues, schedules: Schedules) -> dict[str, object]:
         queue = queues.get_queue(name)
         found[name] = {
             "counts": queue.counts(),
-            "jobs": {state: _jobs(queue, state) for state in STATE_NAMES},
+            "jobs": {state: queue.jobs(state, 0, 4_999) for state in STATE_NAMES},
             "stats": queue.snapshot().stats(),
             "limits": queue.snapshot().limits,
             "pauses": queue.snapshot().pauses,
@@ -81,10 +80,6 @@ def view(queues: Queues, schedules: Schedules) -> dict[str, object]:
     all_of_them = schedules.all()
     found["schedules"], found["slots"] = all_of_them, schedules.slots_of(all_of_them)
     return found
-
-
-def _jobs(queue: Queue, state: str) -> list[dict[str, Any]]:
-    return [asdict(job) for job in queue.jobs(state, 0, 4_999)]
 
 
 def public_differences(before: dict[str, object], after: dict[str, object]) -> list[str]:

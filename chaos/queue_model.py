@@ -268,12 +268,12 @@ class Model:
 
     def trim(self, most: int) -> None:
         """Remove the oldest finished jobs beyond the retention, at most `most` per state."""
-        for state, keep in (("completed", self.keep_completed), ("failed", self.keep_failed)):
+        for state, most_kept in (("completed", self.keep_completed), ("failed", self.keep_failed)):
             oldest = self.in_state(state)[::-1]
-            excess = min(most, max(0, len(oldest) - keep))
+            excess = min(most, max(0, len(oldest) - most_kept))
             cancelled = [job for job in oldest if job.cancelled]
             # Cancelled jobs are removed first, down to a tenth of the retention.
-            first = cancelled[: max(0, min(excess, len(cancelled) - keep // 10))]
+            first = cancelled[: max(0, min(excess, len(cancelled) - most_kept // 10))]
             others = [job for job in oldest if job not in first]
             for job in (*first, *others[: excess - len(first)]):
                 del self.jobs[job.id]

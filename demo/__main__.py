@@ -93,7 +93,7 @@ def _run(directory: Path, *, once: bool) -> int:
         _print_addresses(ports, sandbox_url, programs)
         # Not wrapped, so that it can be copied.
         console.print(f"In another shell: {exports(environ, redis)}", soft_wrap=True, markup=False)
-        wait_for(lambda: programs.answers(f"http://127.0.0.1:{ports.admin}/healthz"), seconds=15, what="the admin")
+        wait_for(lambda: programs.is_up(f"http://127.0.0.1:{ports.admin}/healthz"), seconds=15, what="the admin")
         _print_login_link(app, ports)
         code = _print_failures(rows, finished=finished)
         if not once:

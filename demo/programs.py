@@ -73,7 +73,7 @@ class Programs:
         self._system.start()
 
     @staticmethod
-    def answers(url: str) -> bool:
+    def is_up(url: str) -> bool:
         """Return whether a URL responds with success."""
         try:
             return requests.get(url, timeout=2).ok

@@ -49,8 +49,8 @@ def _mails(rows: list[Row], query: Mapping[str, str]) -> list[Row]:
         last_mail_id = _number(query, "last_mail_id", 0)
         rows = [row for row in rows if cast(int, row["mail_id"]) < last_mail_id]
     if "labels" in query:
-        wanted = {int(label) for label in query["labels"].split(",") if label.isdigit()}
-        rows = [row for row in rows if wanted & set(cast(list[int], row["labels"]))]
+        label_ids = {int(label) for label in query["labels"].split(",") if label.isdigit()}
+        rows = [row for row in rows if label_ids & set(cast(list[int], row["labels"]))]
     return rows[:MAIL_HEADERS]
 
 

@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport() -> Iterator[pytest.TestReport]:
     """Make text of whatever a test wrote: its process hands the report to another, which takes nothing else."""
     report: pytest.TestReport = yield
-    report.sections = [(name, said.encode(errors="backslashreplace").decode()) for name, said in report.sections]
+    report.sections = [(name, output.encode(errors="backslashreplace").decode()) for name, output in report.sections]
     return report
 
 

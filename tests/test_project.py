@@ -43,7 +43,7 @@ ARROWS: dict[str, set[str]] = {
 ONLY = {"broker": {"clock", "errors", "logs", "retention", "version"}}
 #: The rooms of the broker, and which of them each may import besides the broker's own ground floor.
 BROKER_ROOMS = {"records": set(), "client": {"records", "scripts"}, "worker": {"records", "client"}, "scripts": set()}
-#: What stands on top of a package: programs.
+#: Programs, which import from every room.
 ENTRY_POINTS = {"nomad_actors/scheduler/__main__.py"}
 
 

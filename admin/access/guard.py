@@ -15,12 +15,12 @@ from nomad_actors.logs.known_secrets import KNOWN
 from nomad_actors.settings.admin_tokens import OPERATOR, AdminToken, find_token
 from nomad_actors.store import local_token
 
-from .. import loopback, problems
+from .. import problems
 from ..api.declared import Endpoint
 from ..current_app import application
 from ..links import link
 from ..sizes import MAX_FORM_BYTES
-from . import forms, journal, sessions, wrong_tokens
+from . import forms, journal, loopback, sessions, wrong_tokens
 from .actors import NOBODY, VISITOR, Actor, current_actor, set_actor
 from .tokens import is_revoked, known_tokens
 

@@ -78,7 +78,7 @@ def confirm_remove() -> str:
     queue, job_id = query.queue, query.job
     found = all_queues().get_queue(queue).get(job_id)
     if found is None:
-        raise JobNotFound(f"queue {queue!r} holds no job {job_id!r}")
+        raise JobNotFound(f"queue {queue!r} has no job {job_id!r}")
     return render_template(
         "confirm.html",
         question=f"Remove this {found.status} job permanently?",

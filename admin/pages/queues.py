@@ -21,7 +21,7 @@ from nomad_actors.queues.queue import CLEANABLE
 from nomad_actors.queues.search import MAX_LIMIT
 from nomad_actors.version import __version__
 
-from .. import loopback
+from ..access import loopback
 from ..access.actors import current_actor, may_change
 from ..access.forms import form_token
 from ..api.doctor import installation
@@ -161,7 +161,7 @@ def job(queue: str, job_id: str) -> str | Response:
     query = read_query(request, JobPageQuery)
     found = all_queues().get_queue(queue).get(job_id)
     if found is None:
-        raise JobNotFound(f"queue {queue!r} holds no job {job_id!r}")
+        raise JobNotFound(f"queue {queue!r} has no job {job_id!r}")
     if query.format == "json":
         # The API has the same JSON, but does not accept page sessions.
         return Response(json.dumps(found.as_json()), mimetype="application/json")

@@ -248,8 +248,8 @@ def unused(name: str, seen: set[str]) -> str:
 def _plain_number(value: float) -> Any:
     """Return a number as JSON can write it: its class may be foreign, and NaN and infinity become text."""
     if isinstance(value, int):
-        whole = int.__int__(value)
-        return whole if whole.bit_length() <= _MAX_BITS else f"a number of {whole.bit_length()} bits"
+        number = int.__int__(value)
+        return number if number.bit_length() <= _MAX_BITS else f"a number of {number.bit_length()} bits"
     plain = float.__float__(value)
     return plain if math.isfinite(plain) else str(plain)
 

@@ -151,7 +151,7 @@ def _program(directory: Path) -> Path:
 def _wait_for_previous(path: Path, lock: int, port: int, password: str) -> None:
     """Lock the directory as soon as the previous Redis has ended."""
     deadline, is_waiting = time.monotonic() + GOING_DOWN_SECONDS, False
-    while not _try_lock(lock) or (port and _answers(port, password)):
+    while not _try_lock(lock) or (port and _is_up(port, password)):
         if time.monotonic() > deadline:
             raise RunsAlready(
                 f"the Redis of {path.parent} is already running, on port {port}: stop the system that uses it (or, "
@@ -183,7 +183,7 @@ def _saved(path: Path) -> tuple[int, str]:
         return 0, ""
 
 
-def _answers(port: int, password: str) -> bool:
+def _is_up(port: int, password: str) -> bool:
     with redis.Redis(
         port=port, username=USER, password=password, socket_timeout=2, retry=Retry(NoBackoff(), 0)
     ) as client:

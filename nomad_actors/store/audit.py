@@ -107,7 +107,7 @@ class Audit:
         now_ms = self._clock.now_ms()
         with self._database.write() as connection:
             entry_id = _insert(connection, request, now_ms, refused=False)
-            _remove_old(connection, now_ms, refused=False, keep=KEEP_CHANGES)
+            _remove_old(connection, now_ms, refused=False, most=KEEP_CHANGES)
         return entry_id
 
     def outcome(self, entry_id: int, status: int, error: str | None = None) -> None:
@@ -144,7 +144,7 @@ class Audit:
         ended = {"reason": reason, "ended_ms": now_ms, "status": status, "error": _clean("error", error)}
         with self._database.write() as connection:
             _insert(connection, request, now_ms, refused=True, **ended)
-            _remove_old(connection, now_ms, refused=True, keep=KEEP_REFUSALS)
+            _remove_old(connection, now_ms, refused=True, most=KEEP_REFUSALS)
         return True
 
     def refusals_ms(self, source: str, reason: str, since_ms: int, limit: int) -> list[int]:
@@ -214,11 +214,11 @@ def _has_at_least(connection: Connection, query: sa.Select[int], count: int) -> 
     return (found or 0) >= count
 
 
-def _remove_old(connection: Connection, now_ms: int, *, refused: bool, keep: int) -> None:
+def _remove_old(connection: Connection, now_ms: int, *, refused: bool, most: int) -> None:
     """Remove a few rows that exceed the retention of their kind, by age or by number."""
     column = audit_log.c
     kind = sa.select(column.entry_id).where(column.refused.is_(refused))
-    newest_surplus_id = connection.scalar(kind.order_by(column.entry_id.desc()).limit(1).offset(keep))
+    newest_surplus_id = connection.scalar(kind.order_by(column.entry_id.desc()).limit(1).offset(most))
     for is_old in (column.at_ms < now_ms - KEEP_MS, column.entry_id <= (newest_surplus_id or 0)):
         oldest = kind.where(is_old).order_by(column.entry_id).limit(STEP_ROWS)
         connection.execute(sa.delete(audit_log).where(column.entry_id.in_(oldest)))

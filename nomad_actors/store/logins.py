@@ -128,7 +128,7 @@ class Logins:
         }
         tokens = self._encrypted(character_id, refresh_token, access_token, expires_at_ms)
         with self._database.write() as connection:
-            upsert(connection, schema.characters, [character], keep=["created_ms"])
+            upsert(connection, schema.characters, [character], unchanged=["created_ms"])
             version = connection.execute(
                 sa.select(schema.logins.c.version).where(schema.logins.c.character_id == character_id)
             ).scalar()

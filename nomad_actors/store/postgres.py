@@ -75,12 +75,12 @@ class Connection(psycopg.Connection[Any]):
         # libpq's own time limit is in whole seconds, at least two.
         steps, until_mono = super()._connect_gen(conninfo), time.monotonic() + _left()
         try:
-            wanted = next(steps)
+            awaited = next(steps)
             while True:
-                ready = yield wanted
+                ready = yield awaited
                 if time.monotonic() >= until_mono:
                     raise _no_answer()
-                wanted = steps.send(ready)
+                awaited = steps.send(ready)
         except StopIteration as end:
             return end.value
 

@@ -17,7 +17,7 @@ def upsert(
     table: sa.Table,
     rows: Sequence[Mapping[str, Any]],
     *,
-    keep: Sequence[str] = (),
+    unchanged: Sequence[str] = (),
 ) -> None:
     """Insert `rows`, which all have the same columns; for an existing key, replace all columns except `keep`.
 
@@ -31,7 +31,7 @@ def upsert(
     keys = [column.name for column in table.primary_key]
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement: Any = dialect.insert(table)
-    replaced = {name: statement.excluded[name] for name in rows[0] if name not in (*keys, *keep)}
+    replaced = {name: statement.excluded[name] for name in rows[0] if name not in (*keys, *unchanged)}
     if replaced:
         statement = statement.on_conflict_do_update(index_elements=keys, set_=replaced)
     else:

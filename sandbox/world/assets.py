@@ -71,8 +71,8 @@ def _owned(world: World, character: Character) -> list[Row]:
     rng = draw(world.seed, "assets", character.index)
     packer = _Packer(character, rng)
     stations = [character.home, *rng.sample(STATIONS, 3)]
-    wanted = STACKS[character.profession]
-    while len(packer.rows) < wanted:
+    stacks = STACKS[character.profession]
+    while len(packer.rows) < stacks:
         station = rng.choices(stations, (6, 1, 1, 1))[0]
         # ESI's location types have stations but no structures: a player's structure is an "item".
         kind = "item" if station.kind == "structure" else "station"

@@ -37,8 +37,8 @@ def test_random_requests_are_answered_as_documented(filled: Flask, app: AdminApp
     with Fuzz(filled, app.queues, random.Random(1), app.settings) as fuzz:
         fuzz.ask(8)
         fuzz.look(8)
-    assert fuzz.answers.total() > 300
-    assert {200, 201, 404, 409, 422} <= set(fuzz.answers), fuzz.told()
+    assert fuzz.statuses.total() > 300
+    assert {200, 201, 404, 409, 422} <= set(fuzz.statuses), fuzz.summary()
 
 
 def test_reading_changes_nothing(filled: Flask, app: AdminApp, redis_client: redis.Redis) -> None:
@@ -48,7 +48,7 @@ def test_reading_changes_nothing(filled: Flask, app: AdminApp, redis_client: red
     with Fuzz(filled, app.queues, random.Random(2), app.settings) as fuzz:
         fuzz.ask(8, methods=("GET",))
         fuzz.look(15)
-        assert {200, 404, 422} <= set(fuzz.answers), fuzz.told()
+        assert {200, 404, 422} <= set(fuzz.statuses), fuzz.summary()
     after = everything(redis_client)
     assert {key: after.get(key) for key in before[0] | after if before[0].get(key) != after.get(key)} == {}
     assert rows(app) == before[1]

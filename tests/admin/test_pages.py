@@ -197,7 +197,7 @@ def test_html_in_stored_values_is_escaped(
     [
         ("/admin/queues/nothing", 404, "unknown queue 'nothing'"),
         ("/admin/queues/<script>", 404, "unknown queue '<script>'"),
-        ("/admin/queues/token-refresh/jobs/none", 404, "holds no job 'none'"),
+        ("/admin/queues/token-refresh/jobs/none", 404, "has no job 'none'"),
         ("/admin/queues/token-refresh?status=done", 422, "unknown state 'done'"),
     ],
 )

@@ -57,7 +57,7 @@ def nginx(tmp_path: Path) -> Iterator[Any]:
         command = [program("nginx"), "-p", str(directory), "-c", str(config), "-e", str(directory / "error")]
         running.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
         base = f"http://127.0.0.1:{port}"
-        wait_until(lambda: _answers(base), what="nginx")
+        wait_until(lambda: is_up(base), what="nginx")
         return base
 
     yield start
@@ -66,7 +66,7 @@ def nginx(tmp_path: Path) -> Iterator[Any]:
         process.wait()
 
 
-def _answers(url: str) -> bool:
+def is_up(url: str) -> bool:
     try:
         return requests.get(url, timeout=5).status_code < 600
     except requests.ConnectionError:

@@ -77,8 +77,8 @@ def round_trips(ask: Callable[[], Any]) -> int:
     ask()
     # Not what the worker says meanwhile, in threads of its own.
     before = CountedConnection.sent[threading.get_ident()]
-    answer = ask()
-    assert answer.status_code in (200, 202, 503), answer.text
+    response = ask()
+    assert response.status_code in (200, 202, 503), response.text
     return CountedConnection.sent[threading.get_ident()] - before
 
 
@@ -98,5 +98,5 @@ def test_the_retry_of_a_job_and_of_many_costs_two(asking: FlaskClient, counted: 
     queue = "/admin/jobs/queues/token-refresh"
     ids = iter(jobs)
     assert round_trips(lambda: asking.post(f"{queue}/jobs/{next(ids)}/retry", json={})) == OF_RETRY
-    wanted = {"action": "retry", "filter": {"status": ["failed"]}, "dryRun": False}
-    assert round_trips(lambda: asking.post(f"{queue}/bulk", json=wanted)) == OF_RETRY
+    body = {"action": "retry", "filter": {"status": ["failed"]}, "dryRun": False}
+    assert round_trips(lambda: asking.post(f"{queue}/bulk", json=body)) == OF_RETRY

@@ -138,7 +138,7 @@ def test_a_worker_whose_pump_stands_still_is_ended_too(
         wait_until(lambda: not worker.workers[0].is_alive(), timeout_seconds=10)
         resume.set()
     assert "its thread nomad-pump has stood still for 2 s in after_settle of Stuck; it stops" in caplog.text
-    assert "in after_settle\n    go_on.wait(30)" in caplog.text
+    assert "in after_settle\n    resume.wait(30)" in caplog.text
 
 
 def test_an_idle_worker_does_not_stand_still(

@@ -41,7 +41,7 @@ STATES: tuple[State | None, ...] = (None, *State)
 
 #: Scripts that change no job's state: what they read, or what else of a queue they change.
 OTHER_SCRIPTS = {
-    *("ages", "counts", "failure_groups", "find_by_term", "get", "list", "page", "peek", "permissions"),
+    *("facts", "failure_groups", "find_by_term", "get", "list", "page", "peek", "permissions"),
     *("commit_bulk", "forget_workers", "pause", "report", "save_operation", "save_schedule", "set_limits"),
     "set_retention",
 }
@@ -219,7 +219,7 @@ DRIVERS: dict[str, Callable[[Driver], bool]] = {
 DRIVERS_OWN = {
     "enqueue in bulk": ("bulk:many", "bulk:many:done"),
     "trim by age": ("meta",),
-    "trim by count": ("meta", "stats", "jobs"),
+    "trim by count": ("meta", "stats", "totals", "jobs"),
 }
 #: Rows that one call may turn out to be.
 ONE_CALL = (

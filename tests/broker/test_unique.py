@@ -176,12 +176,9 @@ def test_what_begins_after_one_that_runs_keeps_its_own_delay_and_is_found(
         return found.send_with_options(kwargs={"number": number}, unique_key="one", **options)
 
     def ids(number: int) -> list[str]:
-        return [
-            job.job_id
-            for job in broker.finder("default")
-            .by_term(term("number", number), list(State), Span(), lambda _: True, limit=9, cursor=None)
-            .jobs
-        ]
+        finder, is_shown = broker.finder("default"), lambda _: True
+        reading = finder.by_term(term("number", number), list(State), Span(), is_shown, limit=9, cursor=None)
+        return [job.job_id for job in broker.read(reading).jobs]
 
     first = send(1)
     with running(broker):

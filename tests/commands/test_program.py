@@ -78,9 +78,9 @@ def test_on_a_terminal_it_asks_for_confirmation(
     environ: dict[str, str], tmp_path: Path, order: Callable[..., str], access: QueueAccess
 ) -> None:
     job_id, queue = order(), access.queues.get_queue("shop")
-    for answer, code in (("n", 1), ("y", 0)):
+    for reply, code in (("n", 1), ("y", 0)):
         ours, theirs = pty.openpty()
-        os.write(ours, f"{answer}\n".encode())
+        os.write(ours, f"{reply}\n".encode())
         arguments = [*COMMAND, "remove", job_id]
         result = subprocess.run(
             arguments, env=environ, cwd=tmp_path, stdin=theirs, capture_output=True, text=True, timeout=30, check=False
@@ -88,7 +88,7 @@ def test_on_a_terminal_it_asks_for_confirmation(
         os.close(ours)
         os.close(theirs)
         assert (result.returncode, "[y/N]" in result.stderr) == (code, True), result.stderr
-        assert (queue.get(job_id) is None) == (answer == "y")
+        assert (queue.get(job_id) is None) == (reply == "y")
 
 
 def on_a_terminal(environ: dict[str, str], directory: Path, *arguments: str) -> str:

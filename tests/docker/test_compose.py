@@ -168,7 +168,7 @@ def test_the_commands_of_the_containers_work_as_processes(
         )
         assert "nomad_job_wait_seconds" in requests.get(f"http://127.0.0.1:{metrics}/metrics", timeout=10).text
         url = f"http://127.0.0.1:{admin}"
-        wait_until(lambda: answers(url), timeout_seconds=30, what="the admin")
+        wait_until(lambda: is_up(url), timeout_seconds=30, what="the admin")
         assert requests.get(f"{url}/metrics", timeout=10).status_code == 401
         # Like Prometheus: with the container's name and the viewer's token.
         result = requests.get(
@@ -184,7 +184,7 @@ def test_the_commands_of_the_containers_work_as_processes(
     access.close()
 
 
-def answers(url: str) -> bool:
+def is_up(url: str) -> bool:
     try:
         return requests.get(f"{url}/healthz", timeout=2).status_code == 200
     except requests.ConnectionError:

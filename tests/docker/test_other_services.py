@@ -59,7 +59,7 @@ def running(command: Sequence[str], directory: Path) -> Iterator[None]:
         process.wait(timeout=30)
 
 
-def answers(url: str) -> bool:
+def is_up(url: str) -> bool:
     """Return whether a service is ready."""
     try:
         return requests.get(url, timeout=5).ok
@@ -85,7 +85,7 @@ def test_prometheus_runs_with_its_configuration(
     command = [program("prometheus"), *(with_local_paths(word, paths) for word in service["command"])]
     with running([*command, f"--web.listen-address=127.0.0.1:{port}"], tmp_path):
         url = f"http://127.0.0.1:{port}"
-        wait_until(lambda: answers(f"{url}/-/ready"), timeout_seconds=30, what="Prometheus is ready")
+        wait_until(lambda: is_up(f"{url}/-/ready"), timeout_seconds=30, what="Prometheus is ready")
 
         def get_api(path: str) -> Any:
             return requests.get(f"{url}/api/v1/{path}", timeout=5).json()["data"]
@@ -116,7 +116,7 @@ def test_alertmanager_runs_with_the_example(compose: Mapping[str, Any], tmp_path
     command += [f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address="]
     with running(command, tmp_path):
         url = f"http://127.0.0.1:{port}"
-        wait_until(lambda: answers(f"{url}/-/ready"), timeout_seconds=30, what="Alertmanager is ready")
+        wait_until(lambda: is_up(f"{url}/-/ready"), timeout_seconds=30, what="Alertmanager is ready")
         config = requests.get(f"{url}/api/v2/status", timeout=5).json()["config"]["original"]
         assert {route["receiver"] for route in yaml.safe_load(config)["route"]["routes"]} == {"pager", "mail"}
         # The name and port that Prometheus uses.

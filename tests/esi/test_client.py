@@ -50,9 +50,9 @@ def test_an_unchanged_document_is_a_304_that_renews_the_freshness(
 ) -> None:
     first = esi.get(SKILLS, character_id=tokens.character_id, access_token=tokens.access_token)
     advance(61)
-    again = esi.get(SKILLS, character_id=tokens.character_id, access_token=tokens.access_token, etag=first.etag)
-    assert (again.status, again.not_modified, again.body) == (304, True, None)
-    assert again.fresh_until_ms == first.fresh_until_ms + 61_000
+    second = esi.get(SKILLS, character_id=tokens.character_id, access_token=tokens.access_token, etag=first.etag)
+    assert (second.status, second.not_modified, second.body) == (304, True, None)
+    assert second.fresh_until_ms == first.fresh_until_ms + 61_000
 
 
 def test_a_request_has_user_agent_and_compatibility_date(scripted_esi: EsiClient, scripted: Scripted) -> None:

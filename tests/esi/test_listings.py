@@ -183,9 +183,9 @@ def test_a_snapshot_that_changes_between_two_pages_is_read_again(
     all_assets = assets()
     assert all_assets.pages > 1
     sandbox.fail("*/assets", query={"page": "2"}, renew=True)
-    again = assets()
-    assert again.last_modified != all_assets.last_modified
-    assert len({row["item_id"] for row in again.body}) == len(again.body)
+    second = assets()
+    assert second.last_modified != all_assets.last_modified
+    assert len({row["item_id"] for row in second.body}) == len(second.body)
     pages = [
         request.query.get("page", "1") for request in sandbox.requests(f"/characters/{tokens.character_id}/assets")
     ]

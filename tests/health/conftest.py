@@ -72,6 +72,6 @@ def found_in(access: QueueAccess, *, clock: Clock | None = None, **limits: float
 
 def report_of(access: QueueAccess, *, clock: Clock | None = None, **limits: float) -> Report:
     """Return the doctor's report."""
-    thresholds = DoctorThresholds(**{"still_seconds": 0.0, **limits})  # type: ignore[arg-type]
+    thresholds = DoctorThresholds(**{"not_moving_seconds": 0.0, **limits})  # type: ignore[arg-type]
     installation = Installation(access.settings, clock or access.clock, access.broker, access.queues, thresholds)
     return examine(installation)

@@ -114,8 +114,8 @@ def test_a_request_that_fails_in_an_admin_process(
         url = ready.read_text().strip()
         assert requests.get(f"{url}/admin/jobs/queues/nowhere", timeout=10).status_code == 404
         assert project.events == []
-        answer = requests.get(f"{url}/admin/jobs/bulk", headers={"Cookie": f"seed={SECRET}"}, timeout=10)
-        assert answer.status_code == 500, answer.text
+        response = requests.get(f"{url}/admin/jobs/bulk", headers={"Cookie": f"seed={SECRET}"}, timeout=10)
+        assert response.status_code == 500, response.text
         wait_until(lambda: project.events, timeout_seconds=20)
     # It has ended and sent its data; the missing import reported nothing.
     for event in project.events:
@@ -184,8 +184,8 @@ def test_a_flood_of_one_error_sends_a_few_reports_with_the_number_left_out(
         return "left_out_before" in reporting.text
 
     wait_until(one_more, timeout_seconds=20)
-    (told,) = [event["contexts"]["reports"] for event in reporting.events if "reports" in event["contexts"]]
-    assert told["left_out_before"] > 50
+    (reported,) = [event["contexts"]["reports"] for event in reporting.events if "reports" in event["contexts"]]
+    assert reported["left_out_before"] > 50
 
 
 def test_an_unreachable_sentry_is_logged_once_and_only_by_us(

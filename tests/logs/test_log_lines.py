@@ -294,13 +294,13 @@ def test_any_event_with_any_fields_is_one_line(log_format: str, event: Any, fiel
     payload=st.dictionaries(st.just("character_id") | _TEXTS, _VALUES, max_size=3),
 )  # fmt: skip
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_the_end_of_any_job_is_one_line(log_format: str, payload: Mapping[str, Any], **said: Any) -> None:
+def test_the_end_of_any_job_is_one_line(log_format: str, payload: Mapping[str, Any], **facts: Any) -> None:
     written: list[str] = []
     job_log = JobLog(log_format=log_format, log_level="info", write=written.append)
     message: Message[Any] = Message(
         queue_name="q", actor_name="a", args=(), kwargs=dict(payload), options={}, message_id="m", message_timestamp=0
     )
     for outcome in (Outcome.COMPLETED, Outcome.FAILED):
-        ended = Ended(outcome=outcome, attempt=1, ready_ms=0, started_ms=0, ended_ms=0, message=message, **said)
+        ended = Ended(outcome=outcome, attempt=1, ready_ms=0, started_ms=0, ended_ms=0, message=message, **facts)
         job_log.report_settled(None, [ended])  # type: ignore[arg-type]
         the_line(written.pop(), log_format)

@@ -190,7 +190,7 @@ def test_no_secret_of_a_job_leaves_its_process(
     tmp_path: Path,
     wait_until: Callable[..., None],
 ) -> None:
-    queue, places = app.queues.get_queue("leaks"), {}
+    queue, texts = app.queues.get_queue("leaks"), {}
     output = tmp_path / "output.log"
     with program(["nomad_actors.cli", "run", "workers"], environ, tmp_path):
         for name in ("talk", "raise-it", "put-off", "refuse"):
@@ -199,30 +199,30 @@ def test_no_secret_of_a_job_leaves_its_process(
         wait_until(lambda: queue.counts()["delayed"] == 1 and len(project.events) >= 2, timeout_seconds=20)
         wait_until(lambda: "metrics are served" in output.read_text(), timeout_seconds=20)
         port = environ["NOMAD_METRICS_PORT"]
-        places["the workers' metrics"] = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=20).text
+        texts["the workers' metrics"] = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=20).text
     ready = tmp_path / "ready"
     with program(["admin", "--ready-file", str(ready)], environ, tmp_path):
         wait_until(ready.exists, timeout_seconds=60)
-        places["the admin"] = answers_of(ready.read_text().strip())
-    places["the log"] = output.read_text()
-    places["Redis"] = everything_in(redis_client)
-    places["Sentry"] = project.text
+        texts["the admin"] = answers_of(ready.read_text().strip())
+    texts["the log"] = output.read_text()
+    texts["Redis"] = everything_in(redis_client)
+    texts["Sentry"] = project.text
     for file in tmp_path.glob("nomad.db*"):
-        places[file.name] = file.read_bytes().decode(errors="backslashreplace")
-    for source, text in places.items():
+        texts[file.name] = file.read_bytes().decode(errors="backslashreplace")
+    for source, text in texts.items():
         for secret in (REFRESH_TOKEN, ACCESS_TOKEN, CLIENT_SECRET, TOKEN_KEY, OWN_SECRET, BASIC):
             for form in {secret, quote(secret, safe=""), json.dumps(secret)[1:-1]}:
                 at = text.find(form)
                 assert at < 0, f"{source}: {text[max(0, at - 200) : at + 60]}"
     # Each job was logged, so the checked text is the right one.
-    assert places["the log"].count("[hidden]") > 40
+    assert texts["the log"].count("[hidden]") > 40
     for module in ("stdout", "stderr", "py.warnings", "a.library", "own", "raise-it-job", "refuse-job"):
-        assert re.search(rf'"?module"?[=:] ?"?{module}"?.*\[hidden\]', places["the log"]), module
+        assert re.search(rf'"?module"?[=:] ?"?{module}"?.*\[hidden\]', texts["the log"]), module
     for expected in ("own_password", "grant_type", "refused [hidden]"):
-        assert expected in places["Redis"]
-    assert places["Redis"].count("[hidden]") > 20
-    assert places["Sentry"].count("[hidden]") > 5
-    assert places["the admin"].count("[hidden]") > 20
+        assert expected in texts["Redis"]
+    assert texts["Redis"].count("[hidden]") > 20
+    assert texts["Sentry"].count("[hidden]") > 5
+    assert texts["the admin"].count("[hidden]") > 20
     (done,) = [job for job in queue.jobs("completed") if job.name == "talk"]
     assert done.returnvalue["count"] == 3
     assert done.returnvalue["form"]["grant_type"] == "refresh_token"

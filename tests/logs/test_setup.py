@@ -138,7 +138,7 @@ def test_no_secret_reaches_the_log(lines, text, log_format):
     stream = lines(log_format)
     logger = logs.get_logger("m")
     logging.getLogger("n").warning(text)
-    logger.warning("x", answer=text, nested={"deep": [text]})
+    logger.warning("x", response=text, nested={"deep": [text]})
     try:
         raise RuntimeError(text)
     except RuntimeError:

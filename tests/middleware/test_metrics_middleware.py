@@ -103,8 +103,8 @@ def test_a_worker_serves_its_metrics_while_it_runs(metrics, broker):
     worker.start()
     try:
         url = f"http://127.0.0.1:{metrics.port}/metrics"
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            assert b'nomad_job_wait_seconds_count{actor="metrics-actor"' in answer.read()
+        with urllib.request.urlopen(url, timeout=5) as response:
+            assert b'nomad_job_wait_seconds_count{actor="metrics-actor"' in response.read()
     finally:
         worker.stop()
     assert metrics.port is None

@@ -187,13 +187,13 @@ def test_no_one_writes_the_files_of_a_running_redis_that_does_not_answer(
 def test_a_half_written_address_is_replaced(tmp_path: Path, own: OwnRedis, text: str) -> None:
     url = tmp_path / "redis" / "url"
     url.write_text(text, encoding="utf-8")
-    again = own_redis(tmp_path)
-    again.start()
+    second = own_redis(tmp_path)
+    second.start()
     try:
-        assert Settings.from_env({"NOMAD_VAR_DIR": str(tmp_path)}).redis_url == again.url
-        assert keys_of(again) == 120
+        assert Settings.from_env({"NOMAD_VAR_DIR": str(tmp_path)}).redis_url == second.url
+        assert keys_of(second) == 120
     finally:
-        again.kill()
+        second.kill()
 
 
 def test_an_unwritable_directory_is_named(tmp_path: Path) -> None:

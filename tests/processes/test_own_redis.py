@@ -80,14 +80,14 @@ def test_its_address_is_permanent_and_it_keeps_its_data(tmp_path: Path, own: Loc
     with redis.Redis.from_url(own.url) as client:
         client.set("kept", "yes")
     own.stop()
-    again = own_redis(tmp_path)
-    assert again.url == own.url
-    again.start()
+    second = own_redis(tmp_path)
+    assert second.url == own.url
+    second.start()
     try:
         with redis.Redis.from_url(settings(tmp_path).redis_url) as client:
             assert client.get("kept") == b"yes"
     finally:
-        again.kill()
+        second.kill()
 
 
 def test_a_second_system_does_not_start_next_to_the_first(
@@ -117,9 +117,9 @@ def test_another_redis_on_its_port_is_not_mistaken_for_it(
         assert f"another Redis has its port now; this starts the Redis that {tmp_path / OWN_REDIS} is" in result.stdout
         assert own.password not in result.output
         # After a restart it uses another port, and is found there.
-        again = own_redis(tmp_path)
-        assert again.port != own.port
-        assert settings(tmp_path).redis_url == again.url
+        second = own_redis(tmp_path)
+        assert second.port != own.port
+        assert settings(tmp_path).redis_url == second.url
     finally:
         other.kill()
 

@@ -177,10 +177,10 @@ MODULES = {
 def test_a_module_that_cannot_be_imported_is_named_with_its_file_and_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    text, told = MODULES[name]
+    text, expected_reason = MODULES[name]
     (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(SettingsError, match=rf"NOMAD_MODULES names '{name}', which .*{told}"):
+    with pytest.raises(SettingsError, match=rf"NOMAD_MODULES names '{name}', which .*{expected_reason}"):
         open_queues(Settings(modules=(name,)))
 
 

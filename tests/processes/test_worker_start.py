@@ -116,4 +116,4 @@ def test_ctrl_c_while_a_module_hangs_ends_the_start_immediately_in_one_line(
         assert time.monotonic() - began < 5
         assert not checking.is_running()
     (line,) = [each for each in output_of(tmp_path).splitlines() if "hanging" not in each and "key" not in each]
-    assert "stopped" in line
+    assert "interrupted" in line

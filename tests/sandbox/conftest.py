@@ -21,9 +21,9 @@ CHARACTERS = 10
 class Visitor:
     """A client for one character, with an access token."""
 
-    def __init__(self, server: SandboxServer, place: int) -> None:
+    def __init__(self, server: SandboxServer, number: int) -> None:
         self._server = server
-        login = server.logins()[place]
+        login = server.logins()[number]
         self.character_id = cast(int, login["character_id"])
         self.refresh_token = cast(str, login["refresh_token"])
         self.profession = cast(str, login["profession"])

@@ -30,10 +30,10 @@ def test_a_response_has_its_time_and_its_expiry(trader: Visitor, sandbox: Sandbo
 
 def test_a_known_etag_gets_a_304_without_a_body_but_with_all_headers(trader: Visitor) -> None:
     first = trader.get("/wallet/journal")
-    again = trader.get("/wallet/journal", headers={"If-None-Match": first.headers["ETag"]})
-    assert (again.status_code, again.content) == (304, b"")
+    second = trader.get("/wallet/journal", headers={"If-None-Match": first.headers["ETag"]})
+    assert (second.status_code, second.content) == (304, b"")
     for header in ("ETag", "Last-Modified", "Expires", "Cache-Control", "X-Pages"):
-        assert again.headers[header] == first.headers[header]
+        assert second.headers[header] == first.headers[header]
 
 
 @pytest.mark.parametrize("form", ["W/{}", '"other", {}', "*"])
@@ -65,9 +65,9 @@ def test_new_rows_appear_only_after_the_expiry(trader: Visitor, sandbox: Sandbox
 def test_the_etag_of_an_unchanged_document_survives_its_expiry(trader: Visitor, sandbox: SandboxServer) -> None:
     first = trader.get("/attributes")
     sandbox.advance(600)
-    again = trader.get("/attributes", headers={"If-None-Match": first.headers["ETag"]})
-    assert again.status_code == 304
-    assert again.headers["Last-Modified"] != first.headers["Last-Modified"]
+    second = trader.get("/attributes", headers={"If-None-Match": first.headers["ETag"]})
+    assert second.status_code == 304
+    assert second.headers["Last-Modified"] != first.headers["Last-Modified"]
 
 
 def test_expires_means_nothing_on_event_based_routes(trader: Visitor) -> None:

@@ -16,7 +16,7 @@ from .conftest import CHARACTERS, NOW_S
 
 Rows = list[dict[str, Any]]
 STRUCTURES = {station.station_id for station in STATIONS if station.kind == "structure"}
-PLACES = pytest.mark.parametrize("index", range(CHARACTERS))
+EACH_CHARACTER = pytest.mark.parametrize("index", range(CHARACTERS))
 
 
 def open_orders(world: World, character: Character, now_s: int) -> dict[int, dict[str, Any]]:
@@ -43,7 +43,7 @@ def test_open_orders_are_filled_repriced_and_then_end_in_one_of_three_ways(world
     assert not history.keys() & after.keys()
 
 
-@PLACES
+@EACH_CHARACTER
 def test_order_ids_are_unique_and_no_row_is_from_the_future(world: World, index: int) -> None:
     character = world.characters[index]
     rows = cast(Rows, market.open_orders(world, character, NOW_S)) + cast(
@@ -54,7 +54,7 @@ def test_order_ids_are_unique_and_no_row_is_from_the_future(world: World, index:
     assert all(1 <= row["volume_remain"] <= row["volume_total"] for row in rows)
 
 
-@PLACES
+@EACH_CHARACTER
 def test_the_queue_is_continuous_from_now_on(world: World, index: int) -> None:
     queue = cast(Rows, skills.skill_queue(world, world.characters[index], NOW_S))
     assert queue[0]["start_date"] <= iso(NOW_S) < queue[0]["finish_date"]
@@ -63,7 +63,7 @@ def test_the_queue_is_continuous_from_now_on(world: World, index: int) -> None:
         assert row["queue_position"] == before["queue_position"] + 1
 
 
-@PLACES
+@EACH_CHARACTER
 def test_a_finished_queue_entry_becomes_a_trained_skill(world: World, index: int) -> None:
     character = world.characters[index]
     queue = cast(Rows, skills.skill_queue(world, character, NOW_S))
@@ -77,7 +77,7 @@ def test_a_finished_queue_entry_becomes_a_trained_skill(world: World, index: int
     assert sum(points) == before["total_sp"]
 
 
-@PLACES
+@EACH_CHARACTER
 def test_every_asset_is_in_a_station_or_in_another_asset(world: World, index: int) -> None:
     rows = cast(Rows, assets.assets(world, world.characters[index], NOW_S))
     items = {row["item_id"]: row for row in rows}
@@ -91,7 +91,7 @@ def test_every_asset_is_in_a_station_or_in_another_asset(world: World, index: in
     assert inner, "containers lie in containers"
 
 
-@PLACES
+@EACH_CHARACTER
 def test_blueprints_are_assets_too(world: World, index: int) -> None:
     character = world.characters[index]
     items = {row["item_id"]: row for row in cast(Rows, assets.assets(world, character, NOW_S))}
@@ -128,7 +128,7 @@ def test_an_industry_job_goes_from_active_to_ready_to_delivered(world: World) ->
     assert all(statuses in parts for statuses in states.values())
 
 
-@PLACES
+@EACH_CHARACTER
 def test_mails_and_notifications_come_newest_first_with_rising_ids(world: World, index: int) -> None:
     character = world.characters[index]
     for rows, key, moment in (
@@ -169,14 +169,14 @@ def test_people_log_in_move_and_go_home(world: World) -> None:
     assert {day["online"] for day in days} == {True, False}
     for day in days:
         assert (str(day["last_login"]) > str(day["last_logout"])) == day["online"]
-    places = {
+    systems = {
         cast(int, whereabouts.location(world, character, NOW_S + hour * HOUR)["solar_system_id"]) for hour in range(72)
     }
-    assert len(places) > 1
-    assert character.home.system_id in places
+    assert len(systems) > 1
+    assert character.home.system_id in systems
 
 
-@PLACES
+@EACH_CHARACTER
 def test_a_character_is_the_same_in_a_larger_sandbox(world: World, index: int) -> None:
     assert World(seed=7, characters=200).characters[index] == world.characters[index]
 

@@ -85,8 +85,8 @@ def test_a_refresh_token_is_valid_once(sandbox: SandboxServer) -> None:
     old = login_of(sandbox)["refresh_token"]
     new = refresh(sandbox, old).json()["refresh_token"]
     assert new != old
-    again = refresh(sandbox, old)
-    assert (again.status_code, again.json()) == (
+    second = refresh(sandbox, old)
+    assert (second.status_code, second.json()) == (
         400,
         {"error": "invalid_grant", "error_description": "Invalid refresh token. Token missing/expired."},
     )

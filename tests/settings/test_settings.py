@@ -152,11 +152,11 @@ def test_redis_is_set_by_url_or_by_parts(environ: dict[str, str], url: str) -> N
     ],
 )
 def test_an_invalid_value_is_reported_with_variable_value_and_allowed_values(
-    environ: dict[str, str], said: str
+    environ: dict[str, str], expected: str
 ) -> None:
     with pytest.raises(SettingsError) as raised:
         Settings.from_env(environ)
-    assert said in str(raised.value)
+    assert expected in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,10 @@ def test_a_flood_of_refusals_is_limited_per_reason_and_in_total(
     counted = [store.audit.refused(ASKED, 401, "token", f"not {n}", is_counted=True) for n in range(60)]
     assert counted == [True] * 50 + [False] * 10
     # The same refusal is counted once per source.
-    again = [store.audit.refused(replace(ASKED, source="192.0.2.9"), 401, "token", "no", is_counted=True) for _ in "ab"]
-    assert again == [True, False]
+    second = [
+        store.audit.refused(replace(ASKED, source="192.0.2.9"), 401, "token", "no", is_counted=True) for _ in "ab"
+    ]
+    assert second == [True, False]
     # Even if several writers did not see each other's.
     monkeypatch.setattr(audit, "_has_at_least", lambda *_: False)
     assert all(store.audit.refused(replace(ASKED, source="b"), 401, "token", "no", is_counted=True) for _ in "abc")

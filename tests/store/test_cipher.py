@@ -62,8 +62,8 @@ def test_without_keys_one_is_created_for_its_owner_only_and_logged(
     assert (tmp_path / "var" / "token.key").stat().st_mode & 0o777 == 0o600
     assert "created a key" in caplog.text
     caplog.clear()
-    again = TokenCipher.from_settings(settings)
-    assert again.decrypt(stored, character_id=1, kind="refresh") == "token"
+    second = TokenCipher.from_settings(settings)
+    assert second.decrypt(stored, character_id=1, kind="refresh") == "token"
     assert caplog.text == ""
 
 

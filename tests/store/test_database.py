@@ -94,9 +94,9 @@ def test_a_database_with_several_schemas_is_rejected_with_both(tmp_path: Path) -
     database.migrate()
     with database.write() as connection:
         connection.execute(sa.text("INSERT INTO alembic_version VALUES ('9999')"))
-    again = Database(f"sqlite:///{tmp_path}/nomad.db")
+    second = Database(f"sqlite:///{tmp_path}/nomad.db")
     with pytest.raises(Unusable, match=f"several schemas, {REVISION} and 9999"):
-        again.migrate()
+        second.migrate()
 
 
 def test_a_database_of_this_release_is_used_without_alembic(tmp_path: Path) -> None:

@@ -175,11 +175,11 @@ def test_the_command_gives_up_only_the_logins_of_a_lost_key(
         result = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
         return result.returncode, result.stdout + result.stderr
 
-    code, said = forget(key_id, "--yes")
-    assert (code, "is not lost" in said) == (2, True)
+    code, output = forget(key_id, "--yes")
+    assert (code, "is not lost" in output) == (2, True)
     key_file.unlink()
-    code, said = forget("12345678", "--yes")
-    assert (code, key_id in said) == (2, True)
+    code, output = forget("12345678", "--yes")
+    assert (code, key_id in output) == (2, True)
     assert forget(key_id, "--yes") == (0, "1 login discarded: its player must log in again\n")
     store = opened(settings)
     assert store.logins.counts() == {"active": 0, "needs_login": 1}

@@ -55,7 +55,7 @@ class SlowLine:
 
     def _forward_replies(self, server: socket.socket, client: socket.socket, answered: threading.Event) -> None:
         with contextlib.suppress(OSError):
-            while answer := server.recv(1 << 16):
+            while response := server.recv(1 << 16):
                 time.sleep(self.delay_seconds)
                 answered.set()
-                client.sendall(answer)
+                client.sendall(response)

@@ -18,7 +18,7 @@ end
 
 local function tally_outcome(tally, outcome, actor)
   tally.counts[outcome] = (tally.counts[outcome] or 0) + 1
-  local total = outcome .. ':' .. actor
+  local total = string.format('%s:%s', outcome, actor)
   tally.totals[total] = (tally.totals[total] or 0) + 1
   tally.any = true
 end
