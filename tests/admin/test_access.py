@@ -18,7 +18,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from admin import create_app
-from admin.parts import attach
+from admin.current_app import attach
 from nomad_actors import logs
 from nomad_actors.clock import ManualClock
 from nomad_actors.settings import Settings
