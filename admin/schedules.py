@@ -16,7 +16,7 @@ def schedules() -> Schedules:
     return Schedules(app.queues, app.clock)
 
 
-def scheduler_reading() -> status.Reading:
+def scheduler_reading() -> status.SchedulerSnapshot:
     """Read the state of the schedules and the schedulers.
 
     Raises `Unavailable` if Redis does not answer.

@@ -1,4 +1,4 @@
-"""EVE Nomad's background jobs: the names that a caller needs."""
+"""EVE Nomad's background jobs: the public names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .queues.policy import Backoff, Priority
     from .settings import Settings
 
-# Looked up when first used: whoever only wants the broker need not wait for the database's library.
+# Imported on first use: code that only needs the broker does not wait for the database's library.
 _HOMES = {
     "app": ("App", "connect"),
     "broker.errors": ("Cancelled", "Defer", "PermanentError"),

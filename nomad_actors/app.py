@@ -51,7 +51,6 @@ class AdminAccess(QueueAccess):
     registry: CollectorRegistry
 
     def close(self) -> None:
-        """Close all connections."""
         super().close()
         self.store.close()
 
@@ -131,7 +130,7 @@ def connect(settings: Settings | None = None) -> App:
 def worker_broker() -> None:
     """Set Dramatiq's global broker to that of an application: `dramatiq nomad_actors.app:worker_broker` calls it.
 
-    Exits with the codes of `settings_or_exit`, and with 1 if Redis does not answer. If Dramatiq's main process is
+    Exits with the codes of `settings_or_exit`, and with 1 if Redis does not respond. If Dramatiq's main process is
     killed, this process returns its running jobs and stops, because nothing else would stop it.
     """
     with settings_or_exit() as settings:
@@ -171,7 +170,7 @@ def _check_store(app: App) -> None:
 
 
 def require_redis(access: QueueAccess) -> None:
-    """Check that Redis answers and allows what we need; else log what to do and exit.
+    """Check that Redis responds and allows what we need; else log what to do and exit.
 
     The exit code is 78 if an operator must fix it, else 1.
     """
@@ -189,7 +188,7 @@ def require_redis(access: QueueAccess) -> None:
 
 
 def redis_missing(settings: Settings, error: Unavailable, refusal: Refusal | None = None) -> str:
-    """Return a one-line message about a Redis that does not answer or rejects the login."""
+    """Return a one-line message about a Redis that does not respond or rejects the login."""
     where = settings.redis_url.shown.rpartition("@")[2].removeprefix("redis://")
     if refusal is Refusal.PASSWORD and settings.redis_url_file is None:
         return f"Redis at {where} rejects the login ({error}): correct REDIS_PASSWORD, or the password in REDIS_URL"

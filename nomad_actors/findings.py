@@ -1,4 +1,4 @@
-"""What a check finds: one problem, its cause and its remedy, whoever looks for it."""
+"""A finding of a health check: one problem with its severity, cause and remedy."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """How a check came out, from the best to the worst."""
+    """The result of a check, from best to worst."""
 
     OK = "ok"
-    #: It could not be found out; the cause says why.
+    #: The check could not run; the cause names why.
     UNKNOWN = "unknown"
     WARNING = "warning"
     PROBLEM = "problem"
 
 
 class Area(StrEnum):
-    """What a finding is about: the parts that the health of the system is reported by."""
+    """The area of the system that a finding belongs to; health is reported by area."""
 
     REDIS = "redis"
     SCHEDULES = "scheduledJobs"
@@ -29,25 +29,25 @@ class Area(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found, and what to do about it; `remedy` is empty when nothing is to be done.
+    """The result of one check and its remedy, which is empty if nothing needs to be done.
 
-    Its first line is a command alone, as it is typed, or words; what there is to say of a command is on lines below it.
+    The first line of `remedy` is either a command as it is typed, or text; explanations of a command follow it.
     """
 
-    #: The check, and what it is about where there are several: `redis memory`, `queue esi-refresh`.
+    #: The check, and its subject if it has several: `redis memory`, `queue esi-refresh`.
     name: str
     severity: Severity
     cause: str
     remedy: str = ""
-    #: The queue, schedule or part that it is about, where `name` has more than that.
+    #: The queue, schedule or part, if `name` contains more than that.
     subject: str = ""
-    #: All queues that it is about, where there are several.
+    #: All queues concerned, if there are several.
     subjects: tuple[str, ...] = ()
-    #: The entry of docs/runbook.md that says more.
+    #: The entry of docs/runbook.md about it.
     runbook: str = ""
-    #: Set by the list of checks.
+    #: The list of checks sets it.
     area: Area = Area.HOST
 
     def in_words(self) -> str:
-        """Return it as one sentence."""
+        """Return the finding as one sentence."""
         return "; ".join((f"{self.subject or self.name}: {self.cause}", *self.remedy.splitlines()))

@@ -1,4 +1,4 @@
-"""Numbers about the queues in the original system's words, and timers for a job type's own work."""
+"""Queue statistics under the original system's names, and timers for a job type's own work."""
 
 from .health.queue_numbers import (
     get_active_jobs,

@@ -1,4 +1,4 @@
-"""The base of what is shown as JSON: a model declares a field once, for Python, JSON and the OpenAPI document."""
+"""The base of all JSON responses: a model declares a field once for Python, JSON and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pydantic.alias_generators import to_camel
 
 
 class ResponseModel(BaseModel):
-    """A form of JSON: camelCase outside, and nothing that is not declared."""
+    """A JSON response: camelCase names, and only declared fields."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, populate_by_name=True)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the JSON form; a field that was not given is left out."""
+        """Return the JSON form without fields that were not set."""
         names = _json_names(type(self)).items()
         return {name: _plain(getattr(self, field)) for field, name in names if field in self.model_fields_set}
 
 
 def optional(description: str, **more: Any) -> Any:
-    """Return a field that is left out of the JSON where it is not given."""
+    """Return a field that the JSON leaves out if it is not set."""
     return Field(default=None, description=description, json_schema_extra=_without_default, **more)
 
 
@@ -37,7 +37,7 @@ def _json_names(kind: type[ResponseModel]) -> Mapping[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value with its models as JSON; not pydantic's, which refuses deeply nested data and half characters."""
+    # Not pydantic's JSON: it refuses deeply nested data and half surrogate pairs.
     if isinstance(value, ResponseModel):
         return value.as_json()
     if isinstance(value, list) and value and isinstance(value[0], ResponseModel):

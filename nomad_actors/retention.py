@@ -13,7 +13,7 @@ MAX_COUNT = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How many completed and failed jobs are kept, and for how long (ms); whichever bound is reached first counts."""
+    """How many completed and failed jobs are kept, and for how long (ms); the bound that is reached first applies."""
 
     completed: int = 1_000
     completed_ms: int = 24 * HOUR_MS
@@ -21,10 +21,9 @@ class Retention:
     failed_ms: int = 168 * HOUR_MS
 
     def __post_init__(self) -> None:
-        """Refuse numbers that are none: raises `ValueError`."""
         for name in ("completed", "completed_ms", "failed", "failed_ms"):
             value = getattr(self, name)
-            most = MAX_COUNT if name in ("completed", "failed") else MAX_COUNT * 1000
-            if not isinstance(value, int) or not 0 <= value <= most:
-                accepted = f"accepted: a whole number from 0 to {most}"
-                raise ValueError(f"retention: {name} {safe_repr(value, 200)} is unusable ({accepted})")
+            high = MAX_COUNT if name in ("completed", "failed") else MAX_COUNT * 1000
+            if not isinstance(value, int) or not 0 <= value <= high:
+                allowed = f"accepted: a whole number from 0 to {high}"
+                raise ValueError(f"retention: {name} {safe_repr(value, 200)} is invalid ({allowed})")

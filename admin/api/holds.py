@@ -9,7 +9,7 @@ from nomad_actors.broker.records.holds import Limits
 from nomad_actors.queues import Queue
 from nomad_actors.queues.across_queues import read_snapshots
 from nomad_actors.queues.models import LimitsInForce, Pause
-from nomad_actors.queues.queue import MAX_AT_A_TIME, MAX_LENGTH, MAX_PAUSE_MS, MAX_STARTS
+from nomad_actors.queues.queue import MAX_CONCURRENCY, MAX_LENGTH, MAX_PAUSE_MS, MAX_STARTS
 from nomad_actors.queues.snapshot import QueueSnapshot
 
 from ..access.actors import current_actor
@@ -38,7 +38,7 @@ class PauseBody(Body):
 class NewLimits(Body):
     """All limits of a queue; null removes one."""
 
-    concurrency: int | None = Field(ge=1, le=MAX_AT_A_TIME, description="jobs that run at the same time on all hosts")
+    concurrency: int | None = Field(ge=1, le=MAX_CONCURRENCY, description="jobs that run at the same time on all hosts")
     starts: int | None = Field(ge=1, le=MAX_STARTS, description="jobs that start per period; requires `periodMs`")
     period_ms: int | None = Field(ge=1, le=MAX_PAUSE_MS)
     max_length: int | None = Field(

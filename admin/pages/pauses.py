@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 
 from nomad_actors.broker.records.holds import Limits, PauseScope
 from nomad_actors.logs.counted import counted
-from nomad_actors.queues.queue import MAX_AT_A_TIME, MAX_LENGTH, MAX_PAUSE_MS, MAX_STARTS
+from nomad_actors.queues.queue import MAX_CONCURRENCY, MAX_LENGTH, MAX_PAUSE_MS, MAX_STARTS
 
 from ..access.actors import current_actor
 from ..current_app import all_queues
@@ -74,7 +74,7 @@ def limits(queue: str) -> Response:
         period = request.form.get("seconds", "").strip()
         chosen.set_limits(
             Limits(
-                concurrency=_limit("concurrency", MAX_AT_A_TIME),
+                concurrency=_limit("concurrency", MAX_CONCURRENCY),
                 starts=_limit("starts", MAX_STARTS),
                 period_ms=seconds_ms("seconds", period, MAX_PAUSE_MS) if period else None,
                 max_length=_limit("length", MAX_LENGTH),

@@ -1,4 +1,4 @@
-"""`nomad enqueue JOBTYPE`: one command a job type, its options made from the job type's payload."""
+"""`nomad enqueue JOBTYPE`: a command for each job type, with options derived from its payload."""
 
 from __future__ import annotations
 
@@ -27,23 +27,18 @@ if TYPE_CHECKING:
     from .payload_options import PayloadOption
 
 _PARAMETER_KIND = inspect.Parameter.KEYWORD_ONLY
-#: The options of a job that a command line takes, and how their values are called.
+#: The job options on the command line, and the metavars of their values.
 _JOB_OPTIONS = {"priority": "NAME", "delay": "TIME", "attempts": "N", "job_id": "ID"}
 
 
 class JobTypeGroup(TyperGroup):
-    """A command for each job type that this code knows; they are looked up when one is asked for."""
+    """A command for each registered job type, built when it is requested."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return the job types' names."""
         with opened() as access:
             return sorted(access.queues.job_types)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return one job type's command.
-
-        Raises `UnknownJobType`.
-        """
         with opened() as access:
             if cmd_name not in access.queues.job_types:
                 raise UnknownJobType(cmd_name, access.queues.job_types)
@@ -52,7 +47,7 @@ class JobTypeGroup(TyperGroup):
 
 group = typer.Typer(
     cls=JobTypeGroup,
-    help="Add a job of a type; `nomad enqueue JOBTYPE --help` lists what it takes.",
+    help="Add a job; `nomad enqueue JOBTYPE --help` lists its options.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -60,25 +55,26 @@ group = typer.Typer(
 
 @group.callback()
 def enqueue() -> None:
-    """Add a job of a type; `nomad enqueue JOBTYPE --help` lists what it takes."""
+    """Add a job; `nomad enqueue JOBTYPE --help` lists its options."""
 
 
 def common(
-    data: Annotated[str | None, typer.Option(metavar="JSON", help="The data as one JSON object; options add.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for its end; 0 when it completes.")] = False,
-    timeout: Annotated[str | None, typer.Option(metavar="TIME", help="How long, with --wait, as 30s or 5m.")] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="JSON", help="The data as one JSON object; options override its fields.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the job ends; exit with 0 if it completes.")] = False,
+    timeout: Annotated[str | None, typer.Option(metavar="TIME", help="How long to --wait, such as 30s or 5m.")] = None,
     json: Json = False,
 ) -> None:
-    """Take what every job type's command takes beside its payload and the job's options."""
+    """Declare the parameters of every job type's command besides its payload and the job options."""
 
 
 def own_parameters() -> list[inspect.Parameter]:
-    """Return what every job type's command takes beside its payload."""
+    """Return the parameters of every job type's command besides its payload."""
     return [*_job_options(), *inspect.signature(common, eval_str=True).parameters.values()]
 
 
 def _command(job_type: JobType) -> Any:
-    """Return the command that adds a job of one type."""
     from .payload_options import payload_options
 
     own = own_parameters()
@@ -89,7 +85,6 @@ def _command(job_type: JobType) -> Any:
 
 
 def _job_options() -> list[inspect.Parameter]:
-    """Return the options of a job that a command line can say, as `JobOptions` declares them."""
     from pydantic import TypeAdapter
 
     from ..queues.new_job import JobOptions
@@ -104,8 +99,8 @@ def _job_option(name: str, metavar: str, declared: dict[str, Any]) -> inspect.Pa
     if metavar == "N":
         info = typer.Option(metavar=metavar, min=limits["minimum"], max=limits["maximum"], help=help_text)
         return inspect.Parameter(name, _PARAMETER_KIND, default=None, annotation=Annotated[int | None, info])
-    # A time is written with its unit here, and a number of ms elsewhere.
-    info = typer.Option(metavar=metavar, help="Start it later, as 30s or 2h." if metavar == "TIME" else help_text)
+    # A time has a unit here; elsewhere it is a number of ms.
+    info = typer.Option(metavar=metavar, help="Start it later, such as 30s or 2h." if metavar == "TIME" else help_text)
     return inspect.Parameter(name, _PARAMETER_KIND, default=None, annotation=Annotated[str | None, info])
 
 
@@ -129,13 +124,13 @@ def _help(job_type: JobType) -> str:
     attempts, limit = counted(job_type.attempts, "attempt"), duration(job_type.time_limit_ms)
     priority = Priority(job_type.priority).name
     policy = f"Queue {job_type.queue}, priority {priority}, {attempts}, time limit {limit}."
-    # Its own: a class without a docstring would have that of its base.
+    # Not `__doc__`: a class without a docstring would inherit that of its base.
     about = inspect.cleandoc(vars(job_type.payload).get("__doc__") or "")
     return "\n\n".join(part for part in (job_type.description, policy, about) if part)
 
 
 def _data(text: str | None, given: list[tuple[PayloadOption, Any]]) -> dict[str, Any]:
-    """Return the job's data: the JSON object, and over it what the options say."""
+    """Return the job's data: the JSON object, with fields overridden by options."""
     data = {} if text is None else _object(text)
     data |= {option.field: option.parse(value) for option, value in given if value not in (None, [])}
     if levels(data, MAX_LEVELS) == MAX_LEVELS:
@@ -143,7 +138,9 @@ def _data(text: str | None, given: list[tuple[PayloadOption, Any]]) -> dict[str,
     try:
         json_module.dumps(data, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise BadInput("the data holds half a surrogate pair, as \\ud83d (accepted: text that UTF-8 knows)") from error
+        raise BadInput(
+            "the data contains half a surrogate pair, such as \\ud83d (accepted: text that UTF-8 can represent)"
+        ) from error
     return data
 
 
@@ -178,13 +175,13 @@ def _add(
     with opened() as access:
         options = {"priority": _priority(priority), "attempts": attempts, "delay": delay_ms, "job_id": job_id}
         added = _added(access, job_type, data, options)
-        told = {"id": added.id, "name": job_type.name, "queueName": added.queue, "state": added.state}
         if wait:
             _wait(access, added.queue, added.id, timeout_ms, json=json)
         elif json:
-            print_json({**told, "priority": added.priority})
+            fields = {"id": added.id, "name": job_type.name, "queueName": added.queue, "state": added.state}
+            print_json({**fields, "priority": added.priority})
         else:
-            say(f"job {added.id} of {added.queue} is {added.state}; nomad job {added.id}")
+            say(f"Job {added.id} of {added.queue} is {added.state}. See it: nomad job {added.id}")
 
 
 def _priority(text: str | None) -> int | str | None:
@@ -199,7 +196,7 @@ def _added(access: QueueAccess, job_type: JobType, data: dict[str, Any], options
         ):
             return access.queues.add_job(job_type.queue, job_type.name, data, requested_by=who(), **options)
     except BadPayload as error:
-        # What is accepted is a long list, and the help tells it better.
+        # Leave out the long list of allowed fields: the help shows it better.
         wrong = str(error).partition(" (accepted: ")[0]
         raise BadInput(f"{wrong}; see: nomad enqueue {job_type.name} --help") from error
 
@@ -209,20 +206,20 @@ def _wait(access: QueueAccess, queue: str, job_id: str, timeout_ms: int | None, 
     from .waiting import wait_for
 
     chosen = access.queues.get_queue(queue)
-    # Before anything else: whoever stops waiting must know what goes on.
-    say(f"job {job_id} of {queue} is waited for; nomad job {job_id}", err=True)
+    # First, so that a user who stops waiting knows the job's id.
+    say(f"Waiting for job {job_id} of {queue}. See it: nomad job {job_id}", err=True)
     for pause in chosen.snapshot(window_seconds=0).pauses:
-        say(f"{queue} is {pauses.in_words(pause)}; {pauses.ended_by(queue, pause.scope)}", err=True)
+        say(f"{queue} is {pauses.describe(pause)}; {pauses.resume_command(queue, pause.scope)}", err=True)
     try:
         job = wait_for(chosen, job_id, timeout_ms)
     except KeyboardInterrupt:
-        raise Interrupted(f"waiting was stopped; the job goes on: nomad job {job_id}") from None
+        raise Interrupted(f"waiting was stopped; the job continues: nomad job {job_id}") from None
     if json:
         print_json(job.as_json())
     elif job.outcome in ("completed", "skipped"):
         result = NONE if job.returnvalue is None else readable(job.returnvalue).text
         print_text(f"job {job_id} {job.outcome} after {duration(job.run_ms)}", *result.splitlines())
     if job.outcome not in ("completed", "skipped"):
-        reason = " ".join((job.failed_reason or "no reason was kept").split())
+        reason = " ".join((job.failed_reason or "no reason is stored").split())
         say(f"nomad: job {job_id} {job.outcome}: {reason}; see: nomad job {job_id}", err=True)
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""Command-line options for a payload's fields; the payload itself judges what is given."""
+"""Command-line options for a payload's fields; the payload itself validates the values."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from pydantic.fields import FieldInfo
 from ..logs.json_text import one_line
 
 _LISTS = (list, tuple, set, frozenset)
-#: What is written as text on a command line, and read by the payload as it is.
+#: Types whose values are passed to the payload as the text of the command line.
 _TEXTUAL = (str, bytes, date, datetime, time, timedelta, Decimal, UUID, PurePath)
 _WORDS = {int: "INTEGER", float: "NUMBER", str: "TEXT", bool: "BOOLEAN", datetime: "DATE-TIME", date: "DATE"}
 
 
 @dataclass(frozen=True)
 class PayloadOption:
-    """One field as an option: its annotation is what typer reads."""
+    """One field as an option; typer reads its annotation."""
 
     field: str
     parameter: str
@@ -36,7 +36,7 @@ class PayloadOption:
     textual: bool
 
     def parse(self, value: Any) -> Any:
-        """Return what was written as the payload takes it."""
+        """Return the option's value in the form that the payload takes."""
         if isinstance(value, list | tuple):
             return [self._one(item) for item in value]
         return self._one(value)
@@ -47,7 +47,7 @@ class PayloadOption:
         try:
             return json.loads(value)
         except (ValueError, RecursionError):
-            # The payload names the field, the value and what is accepted.
+            # The payload's error names the field, the value and what is allowed.
             return value
 
 
@@ -57,7 +57,7 @@ def payload_options(payload: type[BaseModel], *, taken: Collection[str]) -> list
 
 
 def _option(name: str, field: FieldInfo, taken: Collection[str]) -> PayloadOption:
-    # What a Json field holds is written as a text of its own.
+    # The value of a Json field is itself JSON text.
     is_json = any(map(_is_json, field.metadata))
     kinds = [str] if is_json else list(_kinds(field.annotation))
     is_list = any((get_origin(kind) or kind) in _LISTS for kind in kinds)
@@ -75,7 +75,7 @@ def _option(name: str, field: FieldInfo, taken: Collection[str]) -> PayloadOptio
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:
-    """Yield the kinds of value that an annotation allows, None left out."""
+    """Yield the types of value that an annotation allows, except None."""
     origin = get_origin(annotation)
     if origin is Annotated:
         kind, *marks = get_args(annotation)
@@ -117,12 +117,12 @@ def _word(kind: Any) -> str:
 
 
 def _help(field: FieldInfo, is_list: bool) -> str:
-    parts = [field.description or ""]
+    texts = [field.description or ""]
     if is_list:
-        parts.append("May be repeated.")
+        texts.append("May be repeated.")
     if field.is_required():
-        parts.append("[required]")
+        texts.append("[required]")
     elif field.default_factory is None and field.default is not None:
         default = field.default.value if isinstance(field.default, enum.Enum) else field.default
-        parts.append(f"[default: {one_line(default)}]")
-    return " ".join(part for part in parts if part)
+        texts.append(f"[default: {one_line(default)}]")
+    return " ".join(part for part in texts if part)

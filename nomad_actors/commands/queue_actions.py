@@ -56,7 +56,7 @@ def pause(
                 continue
             paused = f"{name} is paused for {duration(for_ms)}" if for_ms else f"{name} is paused"
             jobs = f"{counted(counts['paused'], 'job')} waiting, {counted(counts['active'], 'job')} still running"
-            say(f"{paused}: {jobs}. Resume: {pauses.ended_by(name, scope)}")
+            say(f"{paused}: {jobs}. Resume: {pauses.resume_command(name, scope)}")
 
 
 def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
@@ -74,7 +74,7 @@ def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
                 status = "paused" if left else "running"
                 print_json({"success": True, "queueName": name, "status": status}, lines=esi)
             elif left:
-                command = pauses.ended_by(name, left[0].scope)
+                command = pauses.resume_command(name, left[0].scope)
                 say(f"{name} is still paused: {counted(counts['paused'], 'job')} waiting. Resume: {command}")
             else:
                 say(f"{name} is running: {counted(counts['waiting'], 'job')} waiting.")

@@ -111,4 +111,4 @@ def _cells(queue: dict[str, Any]) -> list[Text | str]:
 
 def _pause(queue: str, json: dict[str, Any]) -> str:
     pause = Pause(PauseScope(json["scope"]), json["since"], json["until"], json["reason"], json["by"])
-    return f"{queue}: {pauses.in_words(pause)}; {pauses.ended_by(queue, pause.scope)}"
+    return f"{queue}: {pauses.describe(pause)}; {pauses.resume_command(queue, pause.scope)}"

@@ -15,7 +15,7 @@ from ..queues.across_queues import read_snapshots
 from ..queues.job import Job
 from ..queues.overruns import Overrun, read_overruns
 from ..queues.snapshot import QueueSnapshot, readable
-from ..scheduler.status import Reading, read_scheduler
+from ..scheduler.status import SchedulerSnapshot, read_scheduler
 from ..settings import Settings
 from ..store.database import Database
 from ..thresholds import ALERTS, DOCTOR, DoctorThresholds
@@ -57,7 +57,7 @@ class Installation:
         return readable(self.snapshots)
 
     @cached_property
-    def scheduler(self) -> Reading:
+    def scheduler(self) -> SchedulerSnapshot:
         """The schedules and the schedulers."""
         return read_scheduler(self.queues, self.clock)
 

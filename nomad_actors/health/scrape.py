@@ -59,7 +59,7 @@ def families_of_redis(broker: JobBroker, queues: Queues, clock: Clock) -> list[M
     return [*queue_families(snapshots, overruns, attempts), *redis_families(redis_reading(server, scheduler))]
 
 
-def redis_reading(server: ServerFacts, scheduler: status.Reading) -> RedisReading:
+def redis_reading(server: ServerFacts, scheduler: status.SchedulerSnapshot) -> RedisReading:
     """Return the readings of the schedules and of Redis itself."""
     live = [status.is_live(sign) for sign in scheduler.schedulers]
     return RedisReading(
@@ -71,7 +71,7 @@ def redis_reading(server: ServerFacts, scheduler: status.Reading) -> RedisReadin
                 success_due_seconds=_seconds(success_due_ms(told.state, told.slots, told.last_success_ms)),
                 missed=told.state.stored.missed,
             )
-            for told in scheduler.told
+            for told in scheduler.schedules
         },
         schedulers={"live": live.count(True), "silent": live.count(False)},
         memory_bytes=server.used_memory_bytes,

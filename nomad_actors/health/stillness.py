@@ -49,8 +49,8 @@ def paused(snapshot: QueueSnapshot) -> Finding | None:
     """Return the finding for a paused queue, None for one that is not paused."""
     if not snapshot.pauses:
         return None
-    remedy = " && ".join(pauses.ended_by(snapshot.name, pause.scope) for pause in snapshot.pauses)
-    cause = "; ".join(map(pauses.in_words, snapshot.pauses))
+    remedy = " && ".join(pauses.resume_command(snapshot.name, pause.scope) for pause in snapshot.pauses)
+    cause = "; ".join(map(pauses.describe, snapshot.pauses))
     return _finding(snapshot, Severity.WARNING, cause, remedy, runbook="NomadPausedTooLong")
 
 

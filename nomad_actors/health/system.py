@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from ..findings import Area, Finding, Severity
 from ..queues import Queues
-from ..scheduler.status import Reading
+from ..scheduler.status import SchedulerSnapshot
 from .examine import Report
 from .models import Health, PartHealth, QueueHealth, ScheduleHealth, WorkerHealth
 
 
-def system_health(report: Report, queues: Queues, scheduler: Reading) -> Health:
+def system_health(report: Report, queues: Queues, scheduler: SchedulerSnapshot) -> Health:
     """Return whether the job system is healthy; see `job_metrics.get_job_system_health`.
 
     What stops a queue on purpose, such as a pause, is among its issues but does not make it unhealthy.
     """
     names = queues.names()
     unhealthy, unserved = (_subjects(report, area) & set(names) for area in (Area.QUEUES, Area.WORKERS))
-    running = sum(told.running for told in scheduler.told)
+    running = sum(told.running for told in scheduler.schedules)
     redis, database, host = (
         PartHealth(issues=_issues(report, area)) for area in (Area.REDIS, Area.DATABASE, Area.HOST)
     )
@@ -32,9 +32,9 @@ def system_health(report: Report, queues: Queues, scheduler: Reading) -> Health:
             issues=_issues(report, Area.QUEUES, Severity.PROBLEM) + _issues(report, Area.QUEUES, Severity.WARNING),
         ),
         scheduled_jobs=ScheduleHealth(
-            total=len(scheduler.told),
+            total=len(scheduler.schedules),
             running=running,
-            stopped=len(scheduler.told) - running,
+            stopped=len(scheduler.schedules) - running,
             issues=_issues(report, Area.SCHEDULES),
         ),
         workers=WorkerHealth(total=len(names), active=len(names) - len(unserved), issues=_issues(report, Area.WORKERS)),

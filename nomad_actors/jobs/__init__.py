@@ -1,6 +1,6 @@
-"""The four job types, and the calls that add them.
+"""The four job types, and the functions that add their jobs.
 
-A further job type is a file like those here, and its name in `JOB_TYPES`.
+To add a job type, write a module like these and add its job type to `JOB_TYPES`.
 """
 
 from __future__ import annotations
@@ -26,5 +26,5 @@ __all__ = [
 
 JOB_TYPES: tuple[JobType, ...] = (TOKEN_REFRESH, ESI_DATA_REFRESH, HISTORICAL_DATA_COLLECTION, CACHE_CLEANUP)
 
-#: What their schedules add, and when.
+#: The schedules of all job types.
 SCHEDULES = tuple(schedule for job_type in JOB_TYPES for schedule in job_type.job_schedules())

@@ -17,7 +17,7 @@ from .services import Services
 
 NAME = QUEUE = "cache-cleanup"
 
-#: Documents that the cache keeps when nobody says how many: some hundred megabytes of answers as they are on average.
+#: Documents that the cache keeps by default: some hundred megabytes at the average size of ESI's responses.
 DEFAULT_MAX_SIZE = 50_000
 
 CleanupType = Literal["expired", "lru", "pattern", "all"]
@@ -27,7 +27,7 @@ class CacheCleanupPayload(Payload):
     """What to remove: documents long `expired`, the least recently read (`lru`), those of a `pattern`, or `all`."""
 
     type: CleanupType
-    #: A Redis pattern within the cache's own keys, `esi:characters:*`; with type pattern only.
+    #: A Redis pattern for the cache's own keys, such as `esi:characters:*`; with type pattern only.
     pattern: str | None = Field(default=None, min_length=1, max_length=500)
     #: Documents to keep; with type lru, or with `then_lru`.
     max_size: int | None = Field(default=None, ge=0)
@@ -50,7 +50,7 @@ class CacheCleanupPayload(Payload):
 
 
 class CacheCleanupResult(Result):
-    """What was removed, or with `dry_run` would be."""
+    """What was removed, or with `dry_run` would be removed."""
 
     type: str
     dry_run: bool
@@ -61,8 +61,8 @@ class CacheCleanupResult(Result):
 def run(payload: CacheCleanupPayload, services: Services) -> CacheCleanupResult:
     """Remove documents from the ESI cache, in bounded steps, within its own prefix.
 
-    Running it twice is harmless: the cache is a copy of the database, and what is removed is fetched into it again
-    when it is wanted.
+    Running it twice is harmless: the cache is a copy of the database, and removed documents are fetched into it again
+    when they are needed.
     """
     report = _clean(payload, services)
     return CacheCleanupResult(type=payload.type, dry_run=payload.dry_run, keys=report.keys, bytes=report.bytes)
@@ -96,7 +96,7 @@ def cleanup_cache(
 ) -> AddedJob:
     """Add a job that cleans the ESI cache: `expired`, `lru` (to `max_size` documents), `pattern` or `all`.
 
-    Raises as `Queues.add_job`.
+    Raises the same errors as `Queues.add_job`.
     """
     given = {"pattern": pattern, "max_size": max_size}
     data = {"type": type, "dry_run": dry_run} | {name: value for name, value in given.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The job that keeps ESI's data fresh: one route of one character, or one job a route for all that is due."""
+"""The job that keeps ESI's data fresh: one route of one character, or a sweep that adds a job for each due route."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from .services import Services
 NAME = "esi-data-refresh"
 QUEUE = "esi-refresh"
 
-#: A route that nobody asked for this long is no longer polled.
+#: A route that nobody requested for this long is no longer polled.
 SUBSCRIPTION_DAYS = 30
-#: After this a scheduled refresh that never came to run is added again.
+#: A scheduled refresh that has not run within this time is added again.
 REQUEUE_MS = 3_600_000
-#: Jobs that one look adds at most; the rest is due at the next look.
+#: The most jobs that one sweep adds; the rest is due at the next sweep.
 SWEEP_LIMIT = 20_000
 _DAY_MS = 86_400_000
 _SCHEDULE = "schedule"
@@ -42,7 +42,7 @@ class EsiRefreshPayload(CharacterPayload):
     """One endpoint of one character; or, with `sweep`, every route that is due."""
 
     endpoint: str | None = Field(default=None, max_length=500)
-    #: Ask ESI though our own interval has not passed; CCP's freshness is honoured all the same.
+    #: Request it although our own interval has not passed; CCP's freshness is still respected.
     skip_cache: bool = False
     requested_by: str = Field(default="system", min_length=1, max_length=100)
 
@@ -74,14 +74,14 @@ class EsiRefreshPayload(CharacterPayload):
 
 
 class EsiRefreshResult(Result):
-    """What was done: `fresh` (our copy stands, nothing was sent), `not_modified`, `updated`; or `swept`."""
+    """What was done: `fresh` (our copy is current, nothing was sent), `not_modified`, `updated`, or `swept`."""
 
     outcome: Literal["fresh", "not_modified", "updated", "swept"]
     character_id: int | None = None
     endpoint: str | None = None
-    #: Whether ESI was asked.
+    #: Whether a request was sent to ESI.
     sent: bool = False
-    #: Until when our copy counts as current.
+    #: Until when our copy is current.
     fresh_until_ms: int | None = None
     pages: int = 0
     rows_new: int = 0
@@ -94,9 +94,9 @@ class EsiRefreshResult(Result):
 def run(payload: EsiRefreshPayload, services: Services) -> EsiRefreshResult:
     """Make our copy of one route current.
 
-    Running it twice is harmless: the second run finds a fresh copy and sends nothing; rows are kept on their natural
-    keys, events are differences to what is stored, and an older answer never replaces a newer one. A sweep run twice
-    adds the same jobs by the same ids.
+    Running it twice is harmless: the second run finds a fresh copy and sends nothing. Rows are stored under their
+    natural keys, events are differences from the stored rows, and an older response never replaces a newer one. A sweep
+    that runs twice adds the same jobs with the same ids.
     """
     if payload.sweep:
         return EsiRefreshResult(outcome="swept", enqueued=_sweep(payload, services))
@@ -105,7 +105,7 @@ def run(payload: EsiRefreshPayload, services: Services) -> EsiRefreshResult:
         services.store.documents.save_requested(payload.character, route.name)
     synced = sync.sync(payload.character, route, within_interval=not payload.skip_cache)
     if payload.skip_cache and not synced.sent:
-        # Asking now would get the same answer and break CCP's rules; the asker gets the next one instead.
+        # A request now would get the same response and break CCP's rules: schedule one for when freshness ends.
         services.store.documents.save_requested(
             payload.character,
             route.name,
@@ -175,9 +175,9 @@ def refresh_esi_data(
     priority: PriorityValue | None = None,
     requested_by: str = "system",
 ) -> AddedJob:
-    """Add a job that refreshes one endpoint (`/latest/characters/{character_id}/wallet/` or the like) of a character.
+    """Add a job that refreshes one endpoint (such as `/latest/characters/{character_id}/wallet/`) of a character.
 
-    HIGH when `requested_by` is "user" and no priority is said, else NORMAL. Raises as `Queues.add_job`.
+    The default priority is HIGH if `requested_by` is "user", else NORMAL. Raises the same errors as `Queues.add_job`.
     """
     return queues.add_jobs([_new_job(character_id, user_id, endpoint, skip_cache, priority, requested_by)])[0]
 
@@ -191,9 +191,9 @@ def refresh_character_data(
     priority: PriorityValue | None = None,
     requested_by: str = "system",
 ) -> list[AddedJob]:
-    """Add one job a route of the endpoint `groups` (`CHARACTER_WALLET` and the like), all in one call.
+    """Add a job for each route of the endpoint `groups` (such as `CHARACTER_WALLET`), all in one call.
 
-    Raises as `Queues.add_job`, and `BadInput` with the groups that exist; nothing is enqueued then.
+    Raises the same errors as `Queues.add_job`, and `BadInput` with the groups that exist; then nothing is enqueued.
     """
     routes: dict[str, None] = {}
     for group in [groups] if isinstance(groups, str) else groups:
@@ -208,9 +208,9 @@ def refresh_character_data(
 def _unknown_group(name: object) -> BadInput:
     nearest = difflib.get_close_matches(safe_str(name, 200).upper(), GROUPS, n=2, cutoff=0.4)
     hint = f"; did you mean {' or '.join(nearest)}?" if nearest else ""
-    accepted = list(GROUPS)
+    allowed = list(GROUPS)
     return BadInput(
-        f"unknown endpoint group {safe_repr(name, 200)}{hint} (accepted: {', '.join(accepted)})", accepted=accepted
+        f"unknown endpoint group {safe_repr(name, 200)}{hint} (accepted: {', '.join(allowed)})", accepted=allowed
     )
 
 

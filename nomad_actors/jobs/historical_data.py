@@ -1,4 +1,4 @@
-"""The job that keeps history complete: one type of data of one character, or one job a type for all characters."""
+"""The job that keeps history complete: one data type of one character, or a sweep that adds these jobs for all."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QUEUE = "historical-data"
 DataType = Literal["wallet_journal", "wallet_transactions", "market_orders", "industry_jobs", "skill_history"]
 DATA_TYPES: tuple[DataType, ...] = get_args(DataType)
 
-#: The routes of each type, in the order of asking: what vanished from the open orders is looked up in the closed ones.
+#: The routes of each type, in request order: orders that are no longer open are then looked up in the closed ones.
 _ROUTES: Mapping[DataType, tuple[str, ...]] = MappingProxyType(
     {
         "wallet_journal": (history.JOURNAL,),
@@ -43,7 +43,7 @@ def _start(value: Any) -> Any:
 
 
 def _end(value: Any) -> Any:
-    """A day without a time means the whole day."""
+    # A day without a time includes all of that day.
     return _day(value, time.max)
 
 
@@ -56,10 +56,10 @@ def _day(value: Any, at: time) -> Any:
 
 
 class HistoricalDataPayload(CharacterPayload):
-    """One type of data of one character, all that ESI shows or a range; with `sweep`, every type of every character.
+    """One data type of one character, all that ESI shows or a range; with `sweep`, every type of every character.
 
-    The range is of what is kept: journal entries and transactions by their date, orders by when they were issued,
-    industry jobs by their start, skills by when ESI's answer was true. Times without a zone are UTC.
+    The range applies to stored rows: journal entries and transactions by their date, orders by when they were issued,
+    industry jobs by their start, skills by when ESI's response was true. Times without a zone are UTC.
     """
 
     data_type: DataType | None = None
@@ -81,16 +81,16 @@ class HistoricalDataPayload(CharacterPayload):
 
     @property
     def window(self) -> Window:
-        """The range of what is kept."""
+        """The range of rows to store."""
         return Window(_ms(self.from_date), _ms(self.to_date))
 
 
 class HistoricalDataResult(Result):
-    """What was kept: rows within the range, those that are new or changed, and the events they made."""
+    """What was stored: rows within the range, new and changed ones, and the events made from them."""
 
     character_id: int | None = None
     data_type: str | None = None
-    #: How each route's answer came: fresh (our copy stood), not_modified, updated.
+    #: The outcome by route: fresh (our copy was current), not_modified or updated.
     outcomes: dict[str, str] = Field(default_factory=dict)
     rows: int = 0
     rows_new: int = 0
@@ -101,11 +101,11 @@ class HistoricalDataResult(Result):
 
 
 def run(payload: HistoricalDataPayload, services: Services) -> HistoricalDataResult:
-    """Bring one type of data up to date in the history.
+    """Bring one data type up to date in the history.
 
-    Running it twice is harmless: rows are kept on their natural keys, events are differences to what is stored, and
-    the rows are written with ESI's validator in one transaction, so a run that died is simply done again. A sweep run
-    twice adds the same jobs by the same ids.
+    Running it twice is harmless: rows are stored under their natural keys, events are differences from the stored rows,
+    and rows are written in one transaction with ESI's validator, so an interrupted run can be repeated. A sweep that
+    runs twice adds the same jobs with the same ids.
     """
     if payload.sweep:
         jobs = sweep_jobs(payload, services.store.logins.all())
@@ -130,7 +130,7 @@ def run(payload: HistoricalDataPayload, services: Services) -> HistoricalDataRes
 
 
 def sweep_jobs(payload: HistoricalDataPayload, characters: list[Character]) -> list[NewJob]:
-    """Return a job for every type that each character's scopes allow."""
+    """Return a job for every data type that each character's scopes allow."""
     return [
         NewJob(
             queue=QUEUE,
@@ -156,9 +156,9 @@ def collect_historical_data(
     to_date: date | datetime | str | None = None,
     priority: PriorityValue = Priority.LOW,
 ) -> AddedJob:
-    """Add a job that collects one type of data; a day as `to_date` means the whole day, UTC.
+    """Add a job that collects one data type; a day as `to_date` includes all of that day, UTC.
 
-    Raises as `Queues.add_job`.
+    Raises the same errors as `Queues.add_job`.
     """
     return queues.add_jobs([_new_job(character_id, user_id, data_type, from_date, to_date, priority)])[0]
 
@@ -171,9 +171,9 @@ def collect_all_historical_data(
     to_date: date | datetime | str | None = None,
     priority: PriorityValue = Priority.BATCH,
 ) -> list[AddedJob]:
-    """Add one job for each type of data, all in one call.
+    """Add one job for each data type, all in one call.
 
-    Raises as `Queues.add_job`.
+    Raises the same errors as `Queues.add_job`.
     """
     return queues.add_jobs(
         [_new_job(character_id, user_id, data_type, from_date, to_date, priority) for data_type in DATA_TYPES]
@@ -221,8 +221,8 @@ HISTORICAL_DATA_COLLECTION = JobType(
         Schedule(
             name=NAME,
             description="Collect every character's history, daily",
-            # Clear of the daily downtime at 11:00 UTC, and of the full hour: CCP sees 100 times the normal load on it
-            # and asks for spreading (developers.eveonline.com, 2025-10-07).
+            # Not near the daily downtime at 11:00 UTC, nor at the full hour, when CCP sees 100 times the normal load
+            # and asks clients to spread requests (developers.eveonline.com, 2025-10-07).
             expression="54 4 * * *",
             data={"sweep": True, "spread_seconds": 14_400},
         ),

@@ -1,6 +1,6 @@
-"""What the payloads of characters' jobs have in common: one character, or a sweep over all of them.
+"""The base of the payloads for one character or a sweep over all characters.
 
-A sweep is what a schedule enqueues: it does no work of its own but adds one job a character (and route, or type).
+Schedules add sweeps. A sweep does no other work than to add one job per character (and route, or data type).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class CharacterPayload(Payload):
     character_id: int | None = Field(default=None, gt=0)
     user_id: int | None = None
     sweep: bool = False
-    #: A sweep's jobs start spread over this time, each character at its own moment.
+    #: A sweep's jobs are spread over this time, with a fixed offset per character.
     spread_seconds: int = Field(default=0, ge=0, le=86_400)
 
     @model_validator(mode="after")
@@ -41,11 +41,11 @@ class CharacterPayload(Payload):
 
     @property
     def character(self) -> int:
-        """The character's id, in a job that is of one character."""
+        """The character's id, in a job for one character."""
         assert self.character_id is not None
         return self.character_id
 
-    def delay_ms(self, *parts: Any) -> int:
-        """Return when, within the spread, the job named by `parts` starts: always the same moment for the same job."""
-        # An even spread keeps CCP's whole-hour peaks from having a share of ours, and SSO from being asked all at once.
-        return zlib.crc32(repr(parts).encode()) % (self.spread_seconds * 1000) if self.spread_seconds else 0
+    def delay_ms(self, *names: Any) -> int:
+        """Return the start of a job within the spread (ms); the same `names` always have the same start."""
+        # An even spread adds nothing to CCP's peaks at full hours, and does not send all requests to SSO at once.
+        return zlib.crc32(repr(names).encode()) % (self.spread_seconds * 1000) if self.spread_seconds else 0

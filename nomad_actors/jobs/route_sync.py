@@ -1,7 +1,7 @@
-"""Bringing our copy of one route of one character up to date, and its rows into the history.
+"""Brings our copy of one route of one character up to date, and its rows into the history.
 
-The order is what keeps data from being lost: rows, document and validator are one transaction in the database, and
-only then comes the disposable copy in the cache. A crash anywhere costs one more request.
+The order prevents lost data: rows, document and validator are saved in one database transaction, and only then is the
+disposable copy put into the cache. A crash at any point costs one more request.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ logger = get_logger("esi-refresh-job")
 
 @dataclass(frozen=True)
 class Synced:
-    """How our copy came to be current: it was, ESI said so, or ESI sent a new one."""
+    """The result: our copy was fresh, ESI confirmed it, or ESI sent a new one."""
 
     outcome: Outcome
     fresh_until_ms: int
@@ -37,7 +37,7 @@ class Synced:
 
     @property
     def sent(self) -> bool:
-        """Whether ESI was asked."""
+        """Whether a request was sent to ESI."""
         return self.outcome != "fresh"
 
 
@@ -51,11 +51,11 @@ class RouteSync:
     def sync(
         self, character_id: int, route: Route, *, window: Window = EVERYTHING, within_interval: bool = False
     ) -> Synced:
-        """Make our copy current and keep its rows within `window`.
+        """Make our copy current and store its rows within `window`.
 
         Nothing is sent before CCP's freshness ends, nor, with `within_interval`, before our own interval has passed.
-        Raises `PermanentError` naming the scope, the refusal or the login that stands in the way, and what ESI's and
-        SSO's clients and the store raise when a later try may do better.
+        Raises `PermanentError` naming the missing scope, the refusal or the invalid login. Errors of ESI's and SSO's
+        clients and of the store pass through if a later attempt may succeed.
         """
         state = self._documents.state(character_id, route.name)
         fresh_until_ms = _fresh_until_ms(state, route, within_interval=within_interval)
@@ -63,17 +63,17 @@ class RouteSync:
             return Synced("fresh", fresh_until_ms, self._catch_up(character_id, route, state, window))
         self._check_scopes(character_id, route)
         try:
-            answer = self._ask(character_id, route, state)
+            response = self._fetch(character_id, route, state)
         except EsiRefused as error:
             self._note_failure(character_id, route, state, error)
             raise PermanentError(f"ESI refuses {route.name} of character {character_id}: {error}") from error
         except EsiLimited:
-            # Nothing is wrong with the route: the job comes back when ESI said, and the schedule need not wait longer.
+            # The route did not fail: the job is deferred until ESI's time, and the schedule does not back off.
             raise
         except EsiUnavailable as error:
             self._note_failure(character_id, route, state, error)
             raise
-        return self._keep(character_id, route, answer, window)
+        return self._save(character_id, route, response, window)
 
     def _catch_up(self, character_id: int, route: Route, state: RouteState | None, window: Window) -> Changes:
         if state is None or state.rows_complete:
@@ -81,7 +81,7 @@ class RouteSync:
         return self._documents.catch_up(character_id, route.name, window=window)
 
     def _check_scopes(self, character_id: int, route: Route) -> None:
-        """Refuse before anything is sent: a 403 is spent from a budget that all characters share."""
+        """Refuse before a request: each 403 uses up an error budget that all characters share."""
         character = self._services.store.logins.character(character_id)
         if character is None:
             raise PermanentError(f"character {character_id} never logged in")
@@ -92,19 +92,19 @@ class RouteSync:
                 "needs; nothing was sent; the player must log in with it"
             )
 
-    def _ask(self, character_id: int, route: Route, state: RouteState | None) -> EsiResponse:
+    def _fetch(self, character_id: int, route: Route, state: RouteState | None) -> EsiResponse:
         etag = _validator(state, route)
         if not route.scopes:
             return self._get(character_id, route, None, etag)
         keeper = TokenKeeper(self._services)
-        kept = keeper.keep(character_id)
+        token = keeper.get_token(character_id)
         try:
-            return self._get(character_id, route, kept.access_token, etag)
+            return self._get(character_id, route, token.access_token, etag)
         except EsiRefused as error:
             if error.status != 401:
                 raise
-        # Ended early, by CCP or a clock: one refresh and one more request decide whether it is the login.
-        renewed = keeper.keep(character_id, other_than=kept.access_token)
+        # The token ended early, by CCP or a wrong clock: a refresh and one more request show if the login is valid.
+        renewed = keeper.get_token(character_id, other_than=token.access_token)
         return self._get(character_id, route, renewed.access_token, etag)
 
     def _get(self, character_id: int, route: Route, access_token: str | None, etag: str | None) -> EsiResponse:
@@ -112,25 +112,25 @@ class RouteSync:
         get = esi.get if route.paging in (None, "last_mail_id") else esi.get_all
         return get(route, character_id=character_id, access_token=access_token, etag=etag)
 
-    def _keep(self, character_id: int, route: Route, answer: EsiResponse, window: Window) -> Synced:
+    def _save(self, character_id: int, route: Route, response: EsiResponse, window: Window) -> Synced:
         now_ms = self._services.clock.now_ms()
-        due_ms = next_due_ms(route, character_id, fresh_until_ms=answer.fresh_until_ms, now_ms=now_ms)
-        true_ms = as_of_ms(route, answer, now_ms=now_ms)
-        save = self._documents.renew if answer.not_modified else self._documents.save
-        changes = save(character_id, route.name, answer, as_of_ms=true_ms, next_due_ms=due_ms, window=window)
-        self._copy_to_cache(character_id, route, answer)
-        outcome: Outcome = "not_modified" if answer.not_modified else "updated"
-        return Synced(outcome, answer.fresh_until_ms, changes, answer.pages)
+        due_ms = next_due_ms(route, character_id, fresh_until_ms=response.fresh_until_ms, now_ms=now_ms)
+        true_ms = as_of_ms(route, response, now_ms=now_ms)
+        save = self._documents.renew if response.not_modified else self._documents.save
+        changes = save(character_id, route.name, response, as_of_ms=true_ms, next_due_ms=due_ms, window=window)
+        self._copy_to_cache(character_id, route, response)
+        outcome: Outcome = "not_modified" if response.not_modified else "updated"
+        return Synced(outcome, response.fresh_until_ms, changes, response.pages)
 
-    def _copy_to_cache(self, character_id: int, route: Route, answer: EsiResponse) -> None:
-        if answer.not_modified:
+    def _copy_to_cache(self, character_id: int, route: Route, response: EsiResponse) -> None:
+        if response.not_modified:
             body = self._documents.body(character_id, route.name)
-            answer = dataclasses.replace(answer, body=body, not_modified=False, status=200)
+            response = dataclasses.replace(response, body=body, not_modified=False, status=200)
         try:
-            self._services.cache.put(character_id, route, answer)
+            self._services.cache.put(character_id, route, response)
         except (redis.RedisError, Unavailable) as error:
             # The database has it; readers of the cache get an older copy or none.
-            logger.warning("the cache did not take a document", route=route.name, error=str(error))
+            logger.warning("a document could not be put into the cache", route=route.name, error=str(error))
 
     def _note_failure(self, character_id: int, route: Route, state: RouteState | None, error: EsiError) -> None:
         failures = (state.failures if state is not None else 0) + 1
@@ -144,9 +144,10 @@ class RouteSync:
 
 
 def _validator(state: RouteState | None, route: Route) -> str | None:
-    """Return the ETag that ESI may compare our copy by.
+    """Return the ETag of our copy, or None to request it in full.
 
-    A listing of several pages is asked for anew: an ETag is of one page, and the first may stand while another changed.
+    A listing of several pages is requested in full: each page has its own ETag, and the first may be unchanged while
+    another changed.
     """
     if state is None or (route.paging == "x-pages" and state.pages != 1):
         return None
@@ -154,7 +155,6 @@ def _validator(state: RouteState | None, route: Route) -> str | None:
 
 
 def _fresh_until_ms(state: RouteState | None, route: Route, *, within_interval: bool) -> int:
-    """Return until when our copy is good enough; 0 when there is none."""
     if state is None or state.synced_ms is None:
         return 0
     ours_ms = state.synced_ms + route.interval_seconds * 1000 if within_interval else 0

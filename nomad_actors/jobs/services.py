@@ -1,4 +1,4 @@
-"""What a job's body may use beside its payload."""
+"""The services that a job's `run` may use besides its payload."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..store import Store
 
 @dataclass(frozen=True)
 class Services:
-    """The application's parts that jobs work with; one set a process, shared by its threads."""
+    """The application's services for jobs; one set per process, shared by its threads."""
 
     settings: Settings
     clock: Clock

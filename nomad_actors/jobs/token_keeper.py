@@ -1,16 +1,16 @@
-"""The keeper of access tokens: the one way to get one, and the one place where logins are refreshed or condemned.
+"""Provides access tokens. Only this module refreshes logins or marks them as needing a new login.
 
-Access tokens live 20 minutes, so they are refreshed when one is used. What must not happen is that a login is lost:
+Access tokens are valid for 20 minutes and are refreshed on use. A login must not be lost:
 
-- One flight per character over all hosts: whoever refreshes holds the login's flight, a column that is taken by
-  compare-and-set on the version it read. Others wait for the new tokens.
-- SSO may rotate the refresh token, and then the old one is dead: the answer is saved before its access token is used,
-  by a thread that neither a time limit nor a stopping worker interrupts, and again if the database is away.
-- SSO's word that a login is dead is believed when it said so twice, ten minutes apart, and not when it says so of
-  many logins at once. A dead login is marked, never deleted.
+- One refresh ("flight") per character over all hosts: a refresh holds the login's flight, a column that is taken by
+  compare-and-set on the version that was read. Others wait for the new tokens.
+- SSO may rotate the refresh token, which invalidates the old one. So the response is saved before its access token is
+  used, by a thread that neither a time limit nor a stopping worker interrupts. If the database is down, it retries.
+- A login is treated as dead only if SSO rejects it twice, at least ten minutes apart, and not if SSO rejects many
+  logins at once. A dead login is marked, never deleted.
 
-What falls short: a process that is killed between SSO's answer and the commit loses a rotated token (the player must
-log in again), and one that is frozen for longer than a flight may be overtaken; the flight's end is measured on the
+Known limits: a process that is killed between SSO's response and the commit loses a rotated token (the player must log
+in again). A process that is frozen for longer than a flight may be overtaken. The flight's end is measured by the
 hosts' clocks.
 """
 
@@ -23,7 +23,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -36,79 +36,78 @@ from .services import Services
 
 T = TypeVar("T")
 
-#: A token with less than this left is refreshed: a request may take a while to reach ESI.
+#: A token that expires sooner than this is refreshed: a request may take a while to reach ESI.
 NEAR_EXPIRY_SECONDS = 120
-#: Longer than SSO's read timeout and the saving together.
+#: Longer than SSO's read timeout plus the time to save.
 FLIGHT_SECONDS = 90
-#: How long a job waits for another one's flight.
-PATIENCE_SECONDS = 45.0
-SAVE_PATIENCE_SECONDS = 20.0
-#: Two strikes closer together than this are one bad moment of SSO's.
+#: How long a job waits for another job's flight.
+MAX_WAIT_SECONDS = 45.0
+MAX_SAVE_SECONDS = 20.0
+#: Strikes (SSO's rejections of a login) within this time count as one failure of SSO.
 STRIKE_GAP_MS = 600_000
-#: After a strike SSO is left alone this long: the character's other jobs would only ask the same. Each further strike
-#: doubles it: while many logins die at once none is condemned, and their jobs keep coming back.
+#: The pause after a strike, because the character's other jobs would get the same response. Each further strike doubles
+#: it: while many logins are rejected at once, none is marked dead, and their jobs keep coming back.
 STRIKE_PAUSE_MS, MAX_STRIKE_PAUSE_MS = 60_000, 3_600_000
-#: With this many logins condemned within an hour, and this share of all, SSO is doubted and not the logins.
+#: If this many logins, and this share of all, were marked dead within an hour, no more are: SSO may be at fault.
 MASS_DEATH_COUNT, MASS_DEATH_SHARE = 5, 0.1
 _HOUR_MS = 3_600_000
 #: More than five parallel refreshes were answered with 500s and cut connections (ccpgames/sso-issues #58).
-_SSO_PLACES = threading.BoundedSemaphore(4)
+_SSO_CONCURRENCY = threading.BoundedSemaphore(4)
 
 logger = get_logger("token-keeper-job")
 
 
 class LoginInDoubt(TryLater):
-    """Raised when SSO called a login dead, but not yet often enough to believe it; says when SSO is asked again."""
+    """Raised when SSO rejected a login, but not yet often enough to mark it dead; has the time of the next attempt."""
 
 
 class RefreshBusy(TryLater):
-    """Raised when another job's refresh of the same login takes longer than anyone should wait."""
+    """Raised when another job's refresh of the same login takes too long."""
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A login whose access token can be used, and whether it was refreshed for this."""
+class UsableLogin:
+    """A login with a valid access token, and whether it was just refreshed."""
 
     login: Login
     refreshed: bool
 
     @property
     def access_token(self) -> str:
-        """The access token."""
         assert self.login.access_token is not None
         return self.login.access_token
 
 
 class TokenKeeper:
-    """Gives out access tokens that still live a while."""
+    """Provides access tokens that remain valid for a while."""
 
     def __init__(self, services: Services) -> None:
         self._store = services.store
         self._sso = services.sso
         self._clock = services.clock
 
-    def keep(self, character_id: int, *, other_than: str | None = None) -> Kept:
-        """Return the character's login with a living access token, which is not `other_than`, refreshed if need be.
+    def get_token(self, character_id: int, *, other_than: str | None = None) -> UsableLogin:
+        """Return the character's login with a valid access token other than `other_than`; refresh it if necessary.
 
-        Raises `PermanentError` when there is no login or it needs the player; `LoginInDoubt`, `RefreshBusy` and
-        `SsoLimited` when a later try may do better, and say when; `SsoUnavailable` and `Unavailable` do not know.
+        Raises `PermanentError` if there is no login or the player must log in again. A later attempt may succeed after
+        `LoginInDoubt`, `RefreshBusy` and `SsoLimited`, which name the time, and `SsoUnavailable` and `Unavailable`.
         """
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + MAX_WAIT_SECONDS
         while time.monotonic() < deadline:
             login = self._login(character_id)
-            if self._lives(login) and login.access_token != other_than:
-                return Kept(login, refreshed=False)
-            self._leave_alone_after_strike(login)
+            if self._is_valid(login) and login.access_token != other_than:
+                return UsableLogin(login, refreshed=False)
+            self._check_strike_pause(login)
             flight = uuid.uuid4().hex
             if self._store.logins.take_flight(character_id, login.version, flight=flight, seconds=FLIGHT_SECONDS):
-                if uninterrupted(functools.partial(self._fly, login, flight)):
-                    return Kept(self._login(character_id), refreshed=True)
+                if uninterrupted(functools.partial(self._refresh, login, flight)):
+                    return UsableLogin(self._login(character_id), refreshed=True)
             else:
                 time.sleep(0.05)
         raise RefreshBusy(
-            f"another job has been refreshing the login of character {character_id} for {PATIENCE_SECONDS:g} s",
-            # Its flight is over by then, whatever has become of it.
-            retry_after_seconds=FLIGHT_SECONDS - PATIENCE_SECONDS,
+            f"another job has been refreshing the login of character {character_id} for {MAX_WAIT_SECONDS:g} s",
+            # Its flight has ended by then in any case.
+            retry_after_seconds=FLIGHT_SECONDS - MAX_WAIT_SECONDS,
         )
 
     def _login(self, character_id: int) -> Login:
@@ -119,32 +118,32 @@ class TokenKeeper:
             raise PermanentError(f"character {character_id} must log in again: {login.state_reason}")
         return login
 
-    def _lives(self, login: Login) -> bool:
+    def _is_valid(self, login: Login) -> bool:
         if login.access_token is None or login.access_expires_ms is None:
             return False
         return login.access_expires_ms - self._clock.now_ms() >= NEAR_EXPIRY_SECONDS * 1000
 
-    def _leave_alone_after_strike(self, login: Login) -> None:
+    def _check_strike_pause(self, login: Login) -> None:
         pause_ms = _strike_pause_ms(login.strikes)
         left_ms = (login.last_strike_ms or 0) + pause_ms - self._clock.now_ms()
         if login.strikes and left_ms > 0:
-            # No longer than the pause, whatever the clock was at the strike.
+            # Never longer than the pause, even if the clock was wrong at the strike.
             raise _in_doubt(login.character_id, min(left_ms, pause_ms))
 
-    def _fly(self, login: Login, flight: str) -> bool:
-        """Refresh `login` and save it; False: it was changed by another meanwhile, whose tokens stand."""
+    def _refresh(self, login: Login, flight: str) -> bool:
+        """Refresh and save a login; return False if somebody else changed it meanwhile, whose tokens are valid."""
         try:
-            with _SSO_PLACES:
+            with _SSO_CONCURRENCY:
                 tokens = self._sso.refresh(login.refresh_token)
             self._check_owner(login, tokens)
             self._save(login, tokens)
         except DeadLogin as error:
-            self._struck(login, error)
+            self._count_strike(login, error)
             return False
         except SsoMisconfigured as error:
             raise PermanentError(f"SSO refuses this application, no login was touched: {error}") from error
         except LoginChanged:
-            logger.warning("the player logged in while the old login was refreshed; the new one stands")
+            logger.warning("the player logged in while the old login was refreshed; the new login is kept")
             return False
         finally:
             self._end(login, flight)
@@ -156,13 +155,13 @@ class TokenKeeper:
                 f"SSO answered for character {tokens.character_id} to a token of character {login.character_id}"
             )
         if login.owner_hash and tokens.owner_hash != login.owner_hash:
-            # What comes from now on is another person's: it must not be mixed with what is kept.
+            # From now on ESI's data belongs to another person: do not mix it with the stored data.
             self._store.logins.require_login(login.character_id, login.version, reason="the character has a new owner")
             raise PermanentError(f"character {login.character_id} has a new owner, who must log in")
 
     def _save(self, login: Login, tokens: Tokens) -> None:
-        """Save what SSO answered; the old refresh token may be dead already, so this is tried for a while."""
-        deadline = time.monotonic() + SAVE_PATIENCE_SECONDS
+        """Save SSO's tokens. The old refresh token may be invalid already, so retry for a while."""
+        deadline = time.monotonic() + MAX_SAVE_SECONDS
         while True:
             try:
                 self._store.logins.save_refreshed(
@@ -180,32 +179,34 @@ class TokenKeeper:
                     raise
                 time.sleep(0.5)
 
-    def _struck(self, login: Login, error: DeadLogin) -> None:
-        """Count a strike, or condemn the login; return if neither counts, since another has changed it meanwhile."""
+    def _count_strike(self, login: Login, error: DeadLogin) -> None:
+        """Count a strike or mark the login dead; return if somebody else has changed the login meanwhile."""
         now_ms = self._clock.now_ms()
         first_ms = login.first_strike_ms
-        if first_ms is None or now_ms - first_ms < STRIKE_GAP_MS or self._many_die():
+        if first_ms is None or now_ms - first_ms < STRIKE_GAP_MS or self._many_logins_die():
             if self._store.logins.strike(login.character_id, login.version):
-                logger.warning("SSO called a login dead", character_id=login.character_id, strikes=login.strikes + 1)
+                logger.warning("SSO rejected a login", character_id=login.character_id, strikes=login.strikes + 1)
                 raise _in_doubt(login.character_id, _strike_pause_ms(login.strikes + 1)) from error
             return
         if self._store.logins.require_login(login.character_id, login.version, reason=str(error)):
             logger.warning("a login is dead, the player must log in", character_id=login.character_id)
             raise PermanentError(f"character {login.character_id} must log in again: {error}") from error
 
-    def _many_die(self) -> bool:
+    def _many_logins_die(self) -> bool:
         counts = self._store.logins.counts()
         dead = self._store.logins.count_needing_login_since(self._clock.now_ms() - _HOUR_MS)
         many = dead >= max(MASS_DEATH_COUNT, MASS_DEATH_SHARE * sum(counts.values()))
         if many:
-            logger.error("many logins died within the hour: no more are condemned until it is over", dead=dead)
+            logger.error(
+                "SSO rejected many logins within an hour: no more are marked dead until that is over", dead=dead
+            )
         return many
 
     def _end(self, login: Login, flight: str) -> None:
         try:
             self._store.logins.end_flight(login.character_id, flight=flight)
         except Unavailable:
-            # It ends by itself after FLIGHT_SECONDS.
+            # It expires after FLIGHT_SECONDS.
             logger.warning("a flight could not be ended", character_id=login.character_id)
 
 
@@ -216,16 +217,16 @@ def _strike_pause_ms(strikes: int) -> int:
 
 def _in_doubt(character_id: int, left_ms: int) -> LoginInDoubt:
     return LoginInDoubt(
-        f"SSO called the login of character {character_id} dead, which is not believed yet; "
-        f"it is asked again after {left_ms / 1000:.0f} s",
+        f"SSO rejected the login of character {character_id}, which is not marked dead yet; "
+        f"SSO is asked again after {left_ms / 1000:.0f} s",
         retry_after_seconds=left_ms / 1000,
     )
 
 
 def uninterrupted(function: Callable[[], T]) -> T:
-    """Return what `function` returns, run by a thread that Dramatiq's time limit and shutdown do not reach.
+    """Return what `function` returns, run on a thread that Dramatiq's time limit and shutdown do not interrupt.
 
-    Who waits for it can be interrupted; what was begun is finished. Raises what `function` raises.
+    The waiting caller can be interrupted; `function` still runs to its end. Raises what `function` raises.
     """
     future: Future[T] = Future()
     context = contextvars.copy_context()
@@ -239,8 +240,8 @@ def uninterrupted(function: Callable[[], T]) -> T:
     threading.Thread(target=run, name="token-flight").start()
     while True:
         try:
-            # An interrupt reaches a thread only between two steps of Python, so the wait comes up for air.
+            # An interrupt reaches a thread only between two Python instructions, so wait in short steps.
             return future.result(timeout=0.5)
-        except NotYet:
+        except FutureTimeout:
             if future.done():
                 raise

@@ -1,4 +1,4 @@
-"""The job that keeps logins alive: refreshes one character's access token, or adds that job for all idle logins."""
+"""The job that keeps logins alive: refreshes one character's access token, or adds a job for each idle login."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ NAME = QUEUE = "token-refresh"
 
 
 class TokenRefreshPayload(CharacterPayload):
-    """One character's login; or, with `sweep`, every login whose access token has run out."""
+    """One character's login; with `sweep`, every login whose access token has expired."""
 
 
 class TokenRefreshResult(Result):
-    """What was done: `refreshed` false means that the token still lives, until `expires_at_ms`."""
+    """What was done: with `refreshed` false the token was still valid, until `expires_at_ms`."""
 
     character_id: int | None = None
     refreshed: bool = False
@@ -31,22 +31,23 @@ class TokenRefreshResult(Result):
 
 
 def run(payload: TokenRefreshPayload, services: Services) -> TokenRefreshResult:
-    """Refresh a login whose access token is near its end.
+    """Refresh a login whose access token is about to expire.
 
-    Running it twice is harmless: the second run finds a living token and sends nothing; two at once share one flight,
-    and only the holder of the login's latest version can save. A sweep run twice adds the same jobs by the same ids.
+    Running it twice is harmless: the second run finds a valid token and sends nothing. Two runs at once share one
+    flight, and only the holder of the login's latest version can save. A sweep that runs twice adds the same jobs with
+    the same ids.
     """
     if payload.sweep:
         jobs = sweep_jobs(payload, services.store.logins.all(), services.clock.now_ms())
         return TokenRefreshResult(enqueued=len(queues.add_jobs(jobs)) if jobs else 0)
-    kept = TokenKeeper(services).keep(payload.character)
+    token = TokenKeeper(services).get_token(payload.character)
     return TokenRefreshResult(
-        character_id=payload.character, refreshed=kept.refreshed, expires_at_ms=kept.login.access_expires_ms
+        character_id=payload.character, refreshed=token.refreshed, expires_at_ms=token.login.access_expires_ms
     )
 
 
 def sweep_jobs(payload: TokenRefreshPayload, logins: list[Character], now_ms: int) -> list[NewJob]:
-    """Return a job for every idle login: nobody uses it, so nobody would notice that it died."""
+    """Return a job for every idle login: it is unused, so nobody else would notice that SSO rejects it."""
     idle_before_ms = now_ms + NEAR_EXPIRY_SECONDS * 1000
     return [
         NewJob(
@@ -63,9 +64,9 @@ def sweep_jobs(payload: TokenRefreshPayload, logins: list[Character], now_ms: in
 
 
 def refresh_character_token(character_id: int, user_id: int, priority: PriorityValue | None = None) -> AddedJob:
-    """Add a job that refreshes one character's token; CRITICAL when it is wanted now, HIGH when not said.
+    """Add a job that refreshes one character's token; use CRITICAL if it is needed now (default: HIGH).
 
-    Raises as `Queues.add_job`.
+    Raises the same errors as `Queues.add_job`.
     """
     return queues.add_job(QUEUE, NAME, {"character_id": character_id, "user_id": user_id}, priority=priority)
 

@@ -1,4 +1,4 @@
-"""Queues and their jobs as callers and operators see them, and the registry of job types."""
+"""The queues and jobs that callers and operators use, and the registry of job types."""
 
 from __future__ import annotations
 

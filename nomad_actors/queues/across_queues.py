@@ -1,8 +1,8 @@
-"""All queues at once: their snapshots, and their jobs in one list, page after page.
+"""All queues together: their snapshots, and their jobs in one list, page by page.
 
-Failed jobs come with the last first, running ones with the longest first. Each queue gives a page of its own, and these
-are merged by the instants that the lists are sorted by, then by the queues' names. A cursor names the last job seen and
-its queue: every queue goes on at that instant.
+Failed jobs are listed last failed first, running ones longest-running first. A page of each queue is read, and these
+pages are merged by the instants that the lists are sorted by, then by queue name. A cursor names the last job shown and
+its queue: every queue continues at that instant.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ logger = get_logger("nomad_actors.queues")
 
 Found = TypeVar("Found")
 
-#: A place in the merged list: the instant (turned round where the newest comes first), and the queue.
-_Place = tuple[float, str]
+#: The order in the merged list: the instant (negative if the newest comes first), then the queue.
+_SortKey = tuple[float, str]
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A job of one queue's page, or with none the end of a page that goes on."""
+    """A job of one queue's page; without a job, the end of a page that has a next one."""
 
-    place: _Place
+    sort_key: _SortKey
     cursor: str
     job: Job | None = None
 
@@ -43,7 +43,7 @@ class _Entry:
 def read_snapshots(queues: Queues, *, window_seconds: int = 0) -> list[QueueSnapshot]:
     """Return every queue's state, with the statistics of the last `window_seconds`, in one round trip.
 
-    A queue that cannot be read is a snapshot with its problem. Raises `Unavailable` when Redis does not answer.
+    The snapshot of a queue that cannot be read has a `problem`. Raises `Unavailable` if Redis does not respond.
     """
     chosen = [queues.get_queue(name) for name in queues.names()]
     readings = [queue.reading_snapshot(window_seconds=window_seconds) for queue in chosen]
@@ -57,9 +57,9 @@ def read_snapshots(queues: Queues, *, window_seconds: int = 0) -> list[QueueSnap
 def read_each(
     queues: Queues, reading: Callable[[Queue], Steps[Found]], *, names: Iterable[str] | None = None
 ) -> dict[str, Found]:
-    """Return by queue what `reading` finds, read side by side; without the queues that cannot be read.
+    """Return the result of `reading` by queue, in shared round trips; queues that cannot be read are left out.
 
-    Raises `Unavailable` when Redis does not answer, and what a reading raises.
+    Raises `Unavailable` if Redis does not respond, and what `reading` raises.
     """
     chosen = list(queues.names() if names is None else names)
     found = queues.broker.read_together([reading(queues.get_queue(name)) for name in chosen])
@@ -73,7 +73,7 @@ def read_each(
 
 
 def _unreadable(name: str, error: WrongKeyType) -> str:
-    """Log that a queue is left out: health and doctor name it; return why."""
+    """Log that a queue is left out, which health and doctor also report; return why."""
     logger.warning("a queue cannot be read and is left out", queue=name, error=str(error))
     return str(error)
 
@@ -88,7 +88,7 @@ def jobs_of_all(
 ) -> JobPage:
     """Return a page of all queues' jobs that are `failed`, `completed` or `active`.
 
-    Raises `BadInput` for a cursor or an outcome that is none, `Unavailable`.
+    Raises `BadInput` for an invalid cursor or outcome, and `Unavailable`.
     """
     job_filter = JobFilter(states=(state.value,), outcomes=outcomes)
     try:
@@ -96,28 +96,27 @@ def jobs_of_all(
         pages = read_each(queues, lambda queue: _reading_entries(queue, job_filter, state, limit, seen))
         found = [each for page in pages.values() for each in page]
     except BadCursor as error:
-        raise BadInput(f"cursor {cursor!r:.80} is unusable (accepted: a nextCursor of the same list)") from error
-    found.sort(key=lambda each: each.place)
-    # Beyond the end of a page that goes on its queue may have more to come between.
+        raise BadInput(f"cursor {cursor!r:.80} is invalid (accepted: a nextCursor of the same list)") from error
+    found.sort(key=lambda each: each.sort_key)
+    # After the end of a page with a next one, that queue may have jobs that belong in between.
     last = next((n for n, each in enumerate(found) if each.job is None), len(found))
     shown = found[: min(limit, last)]
     if len(shown) == len(found):
         return JobPage([each.job for each in shown if each.job], None)
     end = shown[-1] if len(shown) == limit else found[last]
-    return JobPage([each.job for each in shown if each.job], cursor_of_all(end.place[1], end.cursor))
+    return JobPage([each.job for each in shown if each.job], cursor_of_all(end.sort_key[1], end.cursor))
 
 
 def _reading_entries(
     queue: Queue, job_filter: JobFilter, state: State, limit: int, seen: tuple[str, str] | None
 ) -> Steps[list[_Entry]]:
-    """Read one queue's part of a page, in its order."""
     sign = 1 if state is State.ACTIVE else -1
-    own = None
+    cursor = None
     if seen is not None:
-        of, own = seen
-        if queue.name != of:
-            own = cursor_beside(own, past=queue.name < of)
-    page = yield from queue.reading_found(job_filter, limit=limit, cursor=own)
+        last_queue, cursor = seen
+        if queue.name != last_queue:
+            cursor = cursor_beside(cursor, past=queue.name < last_queue)
+    page = yield from queue.reading_found(job_filter, limit=limit, cursor=cursor)
     entries = [
         _Entry((sign * instant_of(at), queue.name), at, job) for job, at in zip(page.jobs, page.cursors, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""A stored job as callers see it: what its record, its message and its job type say, in a form that JSON has."""
+"""Converts a stored job, with its message and job type, to the job that callers see; its values fit JSON."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from .job import BackoffOptions, Job, JobOptions
 from .job_type import JobType
 from .policy import Backoff, Priority
 
-#: Whoever tells a job as JSON has so many calls, lists and objects around its data.
+#: Nested calls, lists and objects that may surround a job's data when it is written as JSON.
 _DEPTH_TO_SPARE = 100
-#: Of a name or value that JSON has no form for.
+#: For a name or value that JSON cannot represent.
 _MAX_CHARS = 1_000
 
 
 def as_job(stored: StoredJob, *, queue: str, status: str, job_type: JobType | None, worker: str | None = None) -> Job:
-    """Return a stored job as its callers see it; `job_type` fills in what the job did not say itself."""
+    """Return a stored job as callers see it; `job_type` provides the options that the job did not set."""
     options = stored.message.options if stored.message else {}
     header = stored.record.header if stored.record else None
     errors = _errors(stored)
     started = stored.running_since_ms or (header.started_ms if header else 0)
     backoff = _backoff(options) or (job_type.backoff if job_type else Backoff("exponential", 0))
     progress, unknown_ms = stored.notes.progress, stored.unknown_since_ms()
-    # Not validated: these are our own values, and a text may hold what is no character.
+    # Not validated: these are our own values, and a text may contain half a surrogate pair.
     return Job.model_construct(
         id=stored.job_id,
         name=_shown(stored.message.actor_name) if stored.message else "unknown",
@@ -40,7 +40,7 @@ def as_job(stored: StoredJob, *, queue: str, status: str, job_type: JobType | No
             priority=int(header.priority if header else Priority.NORMAL),
             attempts=_attempts(options, job_type),
             backoff=BackoffOptions.model_construct(type=backoff.type, delay_ms=backoff.delay_ms),
-            delay_ms=_whole(options.get("delay")),
+            delay_ms=_int_or_zero(options.get("delay")),
         ),
         attempts_made=header.attempts if header else 0,
         crashes=header.crashes if header else 0,
@@ -71,7 +71,7 @@ def _progress_detail(progress: Progress) -> dict[str, object]:
 
 
 def outcome_of(stored: StoredJob) -> str | None:
-    """Return how a job ended; None while it has not."""
+    """Return how a job ended, or None if it has not."""
     if stored.state == "completed":
         return "skipped" if stored.skipped else "completed"
     if stored.state == "failed":
@@ -80,7 +80,7 @@ def outcome_of(stored: StoredJob) -> str | None:
 
 
 def _between(start_ms: float, end_ms: float) -> int | None:
-    """Return how long it took, None when either has not happened, or not in this order: the job waits anew."""
+    """Return the time between, or None if either is missing, or the end is before the start: the job waits again."""
     return int(end_ms - start_ms) if start_ms and end_ms >= start_ms else None
 
 
@@ -93,14 +93,14 @@ def _data(stored: StoredJob) -> dict[str, Any]:
 
 
 def _as_json(data: dict[str, Any]) -> dict[str, Any]:
-    """Return data that JSON can tell: any producer, and any encoder of Dramatiq's, may have written it."""
+    """Return data that JSON can represent: any producer, with any Dramatiq encoder, may have written it."""
     if _is_json(data):
         return data
     return {_shown(name): value if _is_json(value) else _listed(value) for name, value in data.items()}
 
 
 def _is_json(value: object) -> bool:
-    """Return True if a value can be told as JSON, also by who stands deeper in calls than this function."""
+    """Return True if a value can be written as JSON, even by a caller deeper in the call stack."""
     for _ in range(_DEPTH_TO_SPARE):
         value = [value]
     try:
@@ -140,12 +140,11 @@ def _backoff(options: dict[str, Any]) -> Backoff | None:
         return None
 
 
-def _whole(value: object) -> int:
+def _int_or_zero(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _errors(stored: StoredJob) -> list[dict[str, str]]:
-    """Return the errors of the runs since the job was last enqueued."""
     found: list[dict[str, str]] = []
     for event in stored.record.events() if stored.record else ():
         if event.kind is EventKind.ENQUEUED:
@@ -168,29 +167,29 @@ def _failed_reason(stored: StoredJob, errors: list[dict[str, str]]) -> str | Non
 def _returnvalue(stored: StoredJob) -> object:
     if stored.state != "completed":
         return None
-    said = stored.last(EventKind.COMPLETED)
-    if not said:
+    written = stored.last(EventKind.COMPLETED)
+    if not written:
         return None
     try:
-        value: object = json.loads(said, parse_constant=lambda name: name)
+        value: object = json.loads(written, parse_constant=lambda name: name)
     except (ValueError, RecursionError):
-        # An application's own encoder, by Dramatiq's Results.
-        return f"{len(said)} bytes that are not JSON"
+        # Dramatiq's Results wrote it with an application's own encoder.
+        return f"{len(written)} bytes that are not JSON"
     if _is_json(value):
         return value
     try:
-        value = _written_out(value)
+        value = _representable(value)
     except RecursionError:
-        return f"{len(said)} bytes of JSON that is nested too deeply"
-    return value if _is_json(value) else f"{len(said)} bytes of JSON that is nested too deeply"
+        return f"{len(written)} bytes of JSON that is nested too deeply"
+    return value if _is_json(value) else f"{len(written)} bytes of JSON that is nested too deeply"
 
 
-def _written_out(value: Any) -> Any:
-    """Return a value that was read from JSON with halves of surrogate pairs, and floats that are none, as text."""
+def _representable(value: Any) -> Any:
+    """Return a value read from JSON with halves of surrogate pairs, NaN and infinities as text."""
     if isinstance(value, dict):
-        return {_written_out(name): _written_out(each) for name, each in value.items()}
+        return {_representable(name): _representable(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [_written_out(each) for each in value]
+        return [_representable(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value

@@ -30,21 +30,21 @@ class CurrentJob:
 
     @property
     def cancelled(self) -> bool:
-        """Whether an operator cancelled this job: for code that Python cannot interrupt, to check now and then."""
+        """Whether an operator cancelled this job; code that Python cannot interrupt should check it now and then."""
         return self._lease.cancel_reason is not None
 
     def progress(self, done: float, total: float, note: str = "") -> None:
-        """Report how far the job is; it is shown within a moment, and the call does not wait for that.
+        """Report the job's progress; it is shown within a moment, and the call does not wait for that.
 
         Raises `BadInput` for numbers that are not finite.
         """
         if not (math.isfinite(done) and math.isfinite(total)):
-            raise BadInput(f"progress of {done} of {total} is unusable (accepted: finite numbers)")
+            raise BadInput(f"progress of {done} of {total} is invalid (accepted: finite numbers)")
         self._report().progress(Progress(done, total, safe_str(note)))
         self._notify()
 
     def log(self, text: str) -> None:
-        """Add a line to the log that is kept with the job: its last 16 kB."""
+        """Add a line to the job's log, of which the last 16 kB are kept."""
         self._report().log(safe_str(text))
         self._notify()
 

@@ -1,4 +1,4 @@
-"""The queues of this process' application, for code that is given none."""
+"""The queues of this process' application, for code that has no other reference to them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _default: Queues | None = None
 
 
 def set_default(queues: Queues | None) -> None:
-    """Make `queues` what this process uses where none are given."""
+    """Set the queues that this process uses by default."""
     global _default
     _default = queues
 
 
 def default_queues() -> Queues:
-    """Return the process' queues.
+    """Return this process' queues.
 
-    Raises `NomadError` when no application was created.
+    Raises `NomadError` if no application has been created.
     """
     if _default is None:
         raise NomadError("no application in this process: call nomad_actors.connect() first")

@@ -1,4 +1,4 @@
-"""One job as its callers and operators see it; the JSON is BullMQ's, with ours beside it."""
+"""One job as callers and operators see it; its JSON has BullMQ's fields and ours."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-# Not of `typing`: pydantic takes that one from Python 3.12 on.
+# Not from `typing`: pydantic supports that one only from Python 3.12 on.
 from typing_extensions import TypedDict
 
 from ..response_model import ResponseModel
@@ -24,16 +24,16 @@ class BackoffOptions(ResponseModel):
 
 
 class JobOptions(ResponseModel):
-    """BullMQ's options of a job, as far as there are some here."""
+    """The job options that we share with BullMQ."""
 
     priority: int
-    attempts: int = Field(description="how many runs it is given, the first one counted")
+    attempts: int = Field(description="how many runs it may have, including the first")
     backoff: BackoffOptions
     delay_ms: int = Field(alias="delay", description="ms from being added to being due")
 
 
 class ProgressDetail(TypedDict):
-    """What a job said of how far it is."""
+    """The progress that a job reported."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
@@ -42,7 +42,7 @@ class ProgressDetail(TypedDict):
     note: str
 
 
-#: One of its names is a word of Python's.
+#: Not a class, because one of its names is a Python keyword.
 Event = TypedDict(
     "Event",
     {
@@ -59,12 +59,12 @@ Event = TypedDict(
         "eventsLeftOut": NotRequired[Annotated[int, Field(description="of `cut`: how many events were dropped here")]],
     },
 )
-Event.__doc__ = "One event of a job's story."
+Event.__doc__ = "One event of a job's timeline."
 Event.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
 
 
 class LogLine(TypedDict):
-    """A line that a job wrote of itself."""
+    """A line of a job's log."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
@@ -73,7 +73,7 @@ class LogLine(TypedDict):
 
 
 class Job(ResponseModel):
-    """A job at one instant: BullMQ's fields and ours; times are ms since the epoch, null for what has not happened."""
+    """A job at one instant: BullMQ's fields and ours; times are ms since the epoch, null if not happened."""
 
     id: str
     name: str = Field(description="the job type")
@@ -91,36 +91,34 @@ class Job(ResponseModel):
     processed_on_ms: int | None = Field(alias="processedOn", description="when its last run started")
     finished_on_ms: int | None = Field(alias="finishedOn")
     timeline: list[Event]
-    crashes: int = Field(description="how often it was lost with its worker")
+    crashes: int = Field(description="how often its worker was lost while it ran")
     outcome: JobOutcome | None
-    cancel_asked: str | None = Field(description="why an operator wants the running job ended")
-    wait_ms: int | None = Field(description="due to start, of the last run")
-    run_ms: int | None = Field(description="start to end, of the last run")
+    cancel_asked: str | None = Field(description="why an operator cancelled the job, while it still runs")
+    wait_ms: int | None = Field(description="from due to start, of the last run")
+    run_ms: int | None = Field(description="from start to end, of the last run")
     log: list[LogLine]
     log_lines_left_out: int
     requested_by: str | None
-    worker: str | None = Field(description="which worker runs it; null when it does not run")
+    worker: str | None = Field(description="the worker that runs it; null if it is not running")
     #: When a delayed job starts, by Redis' clock; None in any other state.
     due_ms: SkipJsonSchema[int | None] = Field(exclude=True)
-    #: Since when no worker that took it has known its job type, while it is put off for that.
+    #: Since when it is deferred because no worker that took it knows its job type.
     unknown_since_ms: SkipJsonSchema[int | None] = Field(exclude=True)
 
     @property
     def priority(self) -> int:
-        """Its priority; 1 starts first."""
         return self.opts.priority
 
     @property
     def attempts(self) -> int:
-        """How many runs it is given, the first one counted."""
+        """How many runs it may have, including the first."""
         return self.opts.attempts
 
     @property
     def backoff(self) -> BackoffOptions:
-        """How long it waits after a failed attempt."""
         return self.opts.backoff
 
     @property
     def delay_ms(self) -> int:
-        """How long after being added it was due."""
+        """How long after it was added it was due."""
         return self.opts.delay_ms

@@ -1,4 +1,4 @@
-"""What a job type is: one declaration of its payload, result, queue, policy, schedules and callable."""
+"""A job type: one declaration of its payload, result, queue, policy, schedules and callable."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 
 class Payload(BaseModel):
-    """The base of every job's data: frozen, typed, refused as a whole when a field is wrong.
+    """The base of every job's data: frozen, typed, and refused if any field is wrong.
 
-    `payload_version` counts up when a field changes its meaning.
+    Increase `payload_version` when a field changes its meaning.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -36,14 +36,14 @@ class Payload(BaseModel):
 class Result(BaseModel):
     """The base of every job's result."""
 
-    # NaN and infinity stay what they are; else they would become None where a field may be anything.
+    # Keep NaN and infinity: otherwise they would become None in a field of type Any.
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
 
     if TYPE_CHECKING:
 
         @classmethod
         def _takes(cls, result: Self, /) -> None:
-            """Let type checkers see which results a class allows: see `ResultClass`."""
+            """Show type checkers which results a class allows; see `ResultClass`."""
 
 
 P = TypeVar("P", bound=Payload, default=Any)
@@ -54,7 +54,7 @@ _R_contra = TypeVar("_R_contra", contravariant=True)
 class ResultClass(Protocol[_R_contra]):
     """The class of a job type's results.
 
-    As `type[R]` it would allow any: a type checker would take for R what the class and `run` have in common.
+    `type[R]` would allow any class: a type checker would infer R as the common base of the class and `run`'s result.
     """
 
     def _takes(self, result: _R_contra, /) -> object: ...
@@ -64,7 +64,7 @@ class ResultClass(Protocol[_R_contra]):
 class JobType(Generic[P, R]):
     """One kind of job: everything that the queue, the worker and the admin need to know about it.
 
-    `run` takes the payload, or the payload and the application's services, and returns a `result`, or None without one.
+    `run` takes the payload, or the payload and the application's services. It returns a `result`, if declared, or None.
     """
 
     name: str
@@ -76,16 +76,16 @@ class JobType(Generic[P, R]):
     attempts: int = 3
     backoff: Backoff = DEFAULT_BACKOFF
     time_limit_ms: int = 60_000
-    #: Jobs at a time in one worker process; None takes the setting NOMAD_CONCURRENCY.
+    #: Jobs at a time in one worker process; None uses the setting NOMAD_CONCURRENCY.
     concurrency: int | None = None
-    #: Jobs at a time over all hosts; None is no limit.
+    #: Jobs at a time over all hosts; None means no limit.
     global_concurrency: int | None = None
     payload_version: int = 1
-    #: The fields of the payload that its jobs can be found by; each costs about 130 bytes a job.
+    #: The fields of the payload by which jobs can be found; each costs about 130 bytes per job.
     indexed: tuple[str, ...] = ()
-    #: When its jobs are added by the scheduler.
+    #: When the scheduler adds its jobs.
     schedules: tuple[Schedule, ...] = ()
-    #: Whether it talks to ESI or SSO: the switch that pauses all of that pauses its queue.
+    #: Whether it uses ESI or SSO: the switch that pauses ESI traffic pauses its queue.
     uses_esi: bool = False
     description: str = ""
     _codec: PayloadCodec[P] = field(init=False, repr=False, compare=False)
@@ -112,39 +112,39 @@ class JobType(Generic[P, R]):
     def job_schedules(self) -> list[JobSchedule]:
         """Return its schedules with the job that each adds.
 
-        Raises `BadInput` naming what is wrong with one and what is allowed.
+        Raises `BadInput` naming what is wrong and what is allowed.
         """
         return list(map(self.bind, self.schedules))
 
     def bind(self, schedule: Schedule) -> JobSchedule:
         """Return a schedule with the job of this type that it adds.
 
-        Raises `BadInput` naming what is wrong with it and what is allowed.
+        Raises `BadInput` naming what is wrong and what is allowed.
         """
         if not isinstance(schedule, Schedule):
             raise BadInput(f"a schedule of job type {self.name!r} must be a Schedule, not {schedule!r:.80}")
         return schedule.bind(queue=self.queue, job_type=self.name, data=self.write_given(schedule.data))
 
     def enqueue(self, payload: P, *, queues: Queues | None = None, **options: Unpack[CallOptions]) -> AddedJob:
-        """Add a job to `queues`, or to those of this process' application; `options` differ from the job type's own.
+        """Add a job to `queues`, by default this process' application; `options` override the job type's own.
 
-        Raises as `Queues.add_job`.
+        Raises the same errors as `Queues.add_job`.
         """
         return self.enqueue_many([payload], queues=queues, **options)[0]
 
     def enqueue_many(
         self, payloads: Sequence[P], *, queues: Queues | None = None, **options: Unpack[CallOptions]
     ) -> list[AddedJob]:
-        """Add a job for each payload, all or none; the `options` are the same for each.
+        """Add a job for each payload, all or none; the `options` apply to each.
 
-        Raises as `Queues.add_jobs`.
+        Raises the same errors as `Queues.add_jobs`.
         """
         jobs = [NewJob(queue=self.queue, job_type=self.name, data=payload, **options) for payload in payloads]
         return (default_queues() if queues is None else queues).add_jobs(jobs)
 
     @property
     def takes_services(self) -> bool:
-        """Whether `run` asks for the application's services as its second argument."""
+        """Whether `run` takes the application's services as its second argument."""
         return len(inspect.signature(self.run).parameters) > 1
 
     def call(self, payload: P, services: object | None) -> R:
@@ -153,28 +153,28 @@ class JobType(Generic[P, R]):
         return run(payload, services) if self.takes_services else run(payload)
 
     def validate(self, data: Any) -> P:
-        """Return a caller's `data` as a payload, unknown fields refused at any depth.
+        """Return a caller's `data` as a payload; unknown fields are refused at any depth.
 
         Raises `BadPayload` naming each wrong field.
         """
         return self._codec.validate(data)
 
     def write(self, data: Any) -> dict[str, Any]:
-        """Return a caller's `data` as a message holds it: the producer's side.
+        """Return a caller's `data` in the form of a message: the producer's side.
 
-        Raises `BadPayload` naming each wrong field, and what would not arrive as it was sent.
+        Raises `BadPayload` naming each wrong field, and each value that would not arrive unchanged.
         """
         return self._codec.write(data)
 
     def write_given(self, data: Any) -> dict[str, Any]:
-        """Return as `write` does, but without defaults: what a schedule keeps, and writes for each of its jobs.
+        """Return what `write` does, but without defaults: a schedule stores it, and writes it for each of its jobs.
 
-        Raises as `write`.
+        Raises the same errors as `write`.
         """
         return self._codec.write_given(data)
 
     def read(self, written: Mapping[str, Any]) -> P:
-        """Return the payload of a message, unknown fields ignored at any depth: a newer producer, an older worker.
+        """Return the payload of a message; unknown fields are ignored at any depth, because the producer may be newer.
 
         Raises `BadPayload` naming each wrong field.
         """

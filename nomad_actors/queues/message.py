@@ -1,4 +1,4 @@
-"""A new job as the message that its actor gets, everything checked; and what a queue refuses, as our errors."""
+"""Checks new jobs and converts them to messages; converts a queue's refusals to our errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..errors import BadInput, KeyConflict, NomadError, QueueIsFull
 from ..logs.foreign_text import came_from_outside, describe_error, safe_repr
 from .new_job import MAX_ATTEMPTS, MAX_DELAY_MS, CallOptions, NewJob
 from .policy import Backoff, Priority
-from .queue import whole
+from .queue import require_int
 
 
 class Target(Protocol):
@@ -33,9 +33,9 @@ class Target(Protocol):
 
 
 def messages_of(jobs: Sequence[NewJob], find: Callable[[NewJob], Target], *, now_ms: int) -> list[Message[Any]]:
-    """Return jobs as messages; `find` gives what a job names.
+    """Return jobs as messages; `find` returns the job type or actor that a job names.
 
-    Raises `BadPayload` or `BadInput` naming what is wrong and what is allowed, among several jobs also which one.
+    Raises `BadPayload` or `BadInput` naming what is wrong and what is allowed, and which job if there are several.
     """
     return [_one_of(jobs, number, find, now_ms) for number in range(len(jobs))]
 
@@ -55,7 +55,7 @@ def _message(job: NewJob, find: Callable[[NewJob], Target], now_ms: int) -> Mess
     except NomadError:
         raise
     except BaseException as error:
-        # A caller's value may be an object whose own code fails, whatever is asked of it.
+        # A caller's value may be an object whose own code fails on any access.
         if came_from_outside(error):
             raise
         raise BadInput(f"the job has a value whose own code failed ({describe_error(error, 200)})") from error
@@ -74,19 +74,19 @@ def _checked(job: NewJob, target: Target, now_ms: int) -> Message[Any]:
 
 
 def _options(given: CallOptions, target: Target) -> dict[str, Any]:
-    """Return the message's options: the priority, and what differs from the job type's own.
+    """Return the message's options: the priority, and options that differ from the job type's own.
 
-    Their order is that of the stored body, which an idempotency key is compared by.
+    Their order matters: it is the order in the stored body, and an idempotency key compares bodies.
     """
     priority = Priority.parse(given["priority"]) if "priority" in given else target.priority
     options: dict[str, Any] = {"priority": int(priority)}
     if target.payload_version != 1:
         options["payload_version"] = target.payload_version
     if "attempts" in given:
-        options["max_retries"] = whole("attempts", given["attempts"], 1, MAX_ATTEMPTS) - 1
+        options["max_retries"] = require_int("attempts", given["attempts"], 1, MAX_ATTEMPTS) - 1
     if "backoff" in given:
         options["backoff"] = Backoff.parse(given["backoff"]).as_json()
-    if whole("delay", given.get("delay", 0), 0, MAX_DELAY_MS):
+    if require_int("delay", given.get("delay", 0), 0, MAX_DELAY_MS):
         options["delay"] = given["delay"]
     if "requested_by" in given:
         options["requested_by"] = str(given["requested_by"])[:200]
@@ -94,15 +94,15 @@ def _options(given: CallOptions, target: Target) -> dict[str, Any]:
 
 
 def _unique(given: CallOptions) -> dict[str, Any]:
-    """Return how a unique key is held; the broker checks the key and the time."""
+    """Return the options of a unique key; the broker checks the key and the time."""
     until, replace = given.get("unique_until", "end"), _flag("unique_replace", given.get("unique_replace", False))
     if "unique_key" in given:
         found = {"unique_key": given["unique_key"], "unique_until": until}
         return {**found, "unique_replace": True} if replace else found
     if until != "end" or replace:
-        accepted = "with a unique_key, or not at all"
+        allowed = "with a unique_key, or not at all"
         raise BadInput(
-            f"unique_until and unique_replace say how a key is held (accepted: {accepted})", accepted=[accepted]
+            f"unique_until and unique_replace are options of a unique key (accepted: {allowed})", accepted=[allowed]
         )
     return {}
 
@@ -112,15 +112,15 @@ def _idempotency(given: CallOptions) -> dict[str, Any]:
         return {}
     key = given["idempotency_key"]
     if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY_CHARS or not key.isprintable():
-        accepted = f"1 to {MAX_KEY_CHARS} printable characters"
-        raise BadInput(f"idempotency key {safe_repr(key, 80)} is unusable (accepted: {accepted})", accepted=[accepted])
+        allowed = f"1 to {MAX_KEY_CHARS} printable characters"
+        raise BadInput(f"idempotency key {safe_repr(key, 80)} is invalid (accepted: {allowed})", accepted=[allowed])
     return {"idempotency_key": key, **({OWN_ID: _own_id(given["job_id"])} if "job_id" in given else {})}
 
 
 def _flag(name: str, value: object) -> bool:
     if isinstance(value, bool):
         return value
-    raise BadInput(f"{name} {safe_repr(value, 200)} is unusable (accepted: True, False)", accepted=["True", "False"])
+    raise BadInput(f"{name} {safe_repr(value, 200)} is invalid (accepted: True, False)", accepted=["True", "False"])
 
 
 def _own_id(job_id: object) -> str:
@@ -128,19 +128,19 @@ def _own_id(job_id: object) -> str:
         isinstance(job_id, str)
         and 1 <= len(job_id) <= 200
         and job_id.isprintable()
-        # A schedule's slot finds its job by such an id.
+        # Ids of schedules' slots begin so.
         and not job_id.startswith("schedule:")
-        # In an address they mean this path and its parent: clients ask for those instead.
+        # In a URL they mean this path and its parent, so clients would request those instead.
         and job_id not in (".", "..")
     ):
         return job_id
-    accepted = "1 to 200 printable characters that do not begin with 'schedule:', and are not '.' or '..'"
-    raise BadInput(f"job id {safe_repr(job_id, 400)} is unusable (accepted: {accepted})", accepted=[accepted])
+    allowed = "1 to 200 printable characters that do not begin with 'schedule:', and are not '.' or '..'"
+    raise BadInput(f"job id {safe_repr(job_id, 400)} is invalid (accepted: {allowed})", accepted=[allowed])
 
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Raise our own errors where a queue refuses jobs."""
+    """Raise our own errors if a queue refuses jobs."""
     try:
         yield
     except BadOption as error:

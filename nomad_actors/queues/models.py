@@ -1,4 +1,4 @@
-"""The JSON of what a queue holds besides its jobs: pauses, limits, why jobs failed."""
+"""The JSON of a queue's pauses, limits and failure groups."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .snapshot import QueueSnapshot
 
 
 class Pause(ResponseModel):
-    """Why no job of a queue starts; to lift one does not lift another."""
+    """A pause of a queue; ending one does not end another."""
 
     scope: Literal["queue", "esi"] = Field(description="esi: all ESI queues are paused")
     since: int = Field(description="ms since the epoch")
@@ -26,64 +26,63 @@ class Pause(ResponseModel):
 
     @classmethod
     def of(cls, pause: PauseRecord) -> Pause:
-        """Return a pause as the broker keeps it."""
+        """Return the JSON form of a stored pause."""
         return cls.model_construct(
             scope=pause.scope.value, since=pause.since_ms, until=pause.until_ms, reason=pause.reason, by=pause.by
         )
 
 
 class Limits(ResponseModel):
-    """A queue's limits; null where there is none."""
+    """A queue's limits; null means no limit."""
 
-    concurrency: int | None = Field(description="jobs at a time over all hosts; null for what is declared")
+    concurrency: int | None = Field(description="jobs at a time over all hosts; null: the declared limit applies")
     starts: int | None = Field(description="jobs that start in a period")
     period_ms: int | None
-    max_length: int | None = Field(description="how many may be waiting or delayed before more are refused")
+    max_length: int | None = Field(description="how many jobs may wait or be delayed before more are refused")
 
     @classmethod
     def of(cls, limits: LimitsRecord) -> Limits:
-        """Return limits as the broker keeps them."""
+        """Return the JSON form of stored limits."""
         return cls.model_construct(**dataclasses.asdict(limits))
 
 
 class LimitsInForce(Limits):
-    """A queue's limits, and what holds."""
+    """A queue's limits, and the concurrency limit in force."""
 
     in_force: int | None = Field(description="jobs at a time over all hosts, as set or as declared")
 
     @classmethod
     def of_queue(cls, queue: QueueSnapshot) -> LimitsInForce:
-        """Return a queue's limits."""
         return cls.model_construct(**dataclasses.asdict(queue.limits), in_force=queue.limit_in_force)
 
 
 class Failure(ResponseModel):
-    """Failed jobs with one cause; times are ms since the epoch."""
+    """A group of jobs that failed for one cause; times are ms since the epoch."""
 
     fingerprint: str = Field(description="of the job type, the error's class, its words and where it was raised")
     job_type: str
     error_class: str
     message: str = Field(description="without what differs from job to job")
     frame: str = Field(description="the innermost line of code that is neither Python's nor a library's")
-    count: int = Field(description="failed jobs that are kept")
-    seen: int = Field(description="how often it was seen in all")
+    count: int = Field(description="failed jobs that are still stored")
+    seen: int = Field(description="how many failures in total")
     first_seen: int
     last_seen: int
 
     @classmethod
     def of(cls, failure_group: FailureGroup) -> Failure:
-        """Return failed jobs with one cause as the broker keeps them."""
+        """Return the JSON form of a stored failure group."""
         own = dataclasses.asdict(failure_group)
         first_ms, last_ms = own.pop("first_ms"), own.pop("last_ms")
         return cls.model_construct(**own, first_seen=int(first_ms), last_seen=int(last_ms))
 
 
 class ListedJob(Job):
-    """A job in a list over all queues, where its id has the original's name too."""
+    """A job in a list over all queues, which also has its id under the original system's name."""
 
     job_id: str
 
     @classmethod
     def of(cls, job: Job) -> ListedJob:
-        """Return a job as lists over all queues have it."""
+        """Return a job in the form of these lists."""
         return cls.model_construct(**dict(job), job_id=job.id)

@@ -1,4 +1,4 @@
-"""A job as a caller asks for it: its job type, its data, and the options that differ from the job type's own.
+"""A job that a caller wants to add: its job type, its data, and options that differ from the job type's own.
 
 `JobOptions` is the one declaration of the options: calls, the API's body and the command line derive from it.
 """
@@ -15,7 +15,7 @@ from typing_extensions import TypedDict, Unpack
 from ..broker.records.tags import MAX_UNIQUE_SECONDS
 from .policy import MAX_BACKOFF_MS, Backoff, Priority, PriorityValue
 
-#: A longer delay is a mistake in the unit: ten years in ms.
+#: Ten years in ms: a longer delay is a mistake in the unit.
 MAX_DELAY_MS = 315_360_000_000
 MAX_ATTEMPTS = 1000
 
@@ -47,32 +47,32 @@ _UNTIL = {
 
 
 class JobOptions(TypedDict, total=False):
-    """What differs from the job type's own; None is the same as left out.
+    """Options that differ from the job type's own; None means not set.
 
-    With a `job_id` that is known: a job that waits or is delayed stays as it is, one that runs is run once more
-    afterwards, one that ended starts afresh.
+    If a job with the `job_id` exists: a waiting or delayed one stays unchanged, a running one runs once more
+    afterwards, one that ended starts anew.
 
-    Only one job of the queue holds a `unique_key`: while it does, adding another returns the one that holds it. With
-    `unique_replace` the new job replaces one that has not begun, and runs after one that has.
+    Only one job of the queue holds a `unique_key`: meanwhile, adding another returns the job that holds it. With
+    `unique_replace` the new job replaces one that has not started, and runs after one that has.
     """
 
-    # Those that skip validation are checked when the job is added: the messages there name the choices.
+    # Options that skip validation are checked when the job is added: those errors name the choices.
     priority: Annotated[PriorityValue | None, SkipValidation, WithJsonSchema(_PRIORITY)]
     backoff: Annotated[Backoff | Mapping[str, object] | None, SkipValidation, WithJsonSchema(_BACKOFF)]
-    attempts: Annotated[int | None, Field(ge=1, le=MAX_ATTEMPTS, description="runs, the first one counted")]
+    attempts: Annotated[int | None, Field(ge=1, le=MAX_ATTEMPTS, description="how many runs, including the first")]
     delay: Annotated[int | None, Field(ge=0, le=MAX_DELAY_MS, description="ms from now")]
     job_id: Annotated[str | None, Field(description="an id of your own; a waiting job with it stays as it is")]
     unique_key: Annotated[str | None, Field(description="only one job of the queue holds it")]
     unique_until: Annotated[Literal["start", "end"] | int | None, SkipValidation, WithJsonSchema(_UNTIL)]
     unique_replace: Annotated[
-        bool | None, Field(description="this job takes the place of the one that holds the key and has not begun")
+        bool | None, Field(description="replace the job that holds the key if it has not started")
     ]
 
 
 class CallOptions(JobOptions, total=False):
-    """What a call may say beside a job's options.
+    """A job's options and those of the call that adds it.
 
-    The same call with the same `idempotency_key` within a day is the same call, whatever has become of its job.
+    A call with the same `idempotency_key` within a day is the same call and adds no job, even if the first job is gone.
     """
 
     requested_by: str | None
@@ -91,8 +91,8 @@ class NewJob:
     def __init__(self, *, queue: str, job_type: str, data: Any, **options: Unpack[CallOptions]) -> None:
         unknown = options.keys() - CallOptions.__annotations__.keys()
         if unknown:
-            accepted = ", ".join(CallOptions.__annotations__)
-            raise TypeError(f"a job has no option {', '.join(sorted(unknown))} (accepted: {accepted})")
+            allowed = ", ".join(CallOptions.__annotations__)
+            raise TypeError(f"a job has no option {', '.join(sorted(unknown))} (accepted: {allowed})")
         given = {name: value for name, value in options.items() if value is not None}
         for name, value in (("queue", queue), ("job_type", job_type), ("data", data), ("options", given)):
             object.__setattr__(self, name, value)
@@ -100,12 +100,12 @@ class NewJob:
 
 @dataclass(frozen=True)
 class AddedJob:
-    """What a caller gets for a job that it added; `state` is its state now, `gone` when it is not kept any more."""
+    """The reply for an added job; `state` is its state now, `gone` if it is no longer stored."""
 
     id: str
     queue: str
     state: str
-    #: None for another job that was there before.
+    #: None for a job that existed before.
     priority: int | None
-    #: False when another job holds its unique key or the caller's own key, or the job was there before.
+    #: False if another job holds the unique key or the idempotency key, or the job existed before.
     new: bool = True

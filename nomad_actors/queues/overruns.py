@@ -23,14 +23,14 @@ class Overrun:
 
     @property
     def over_ms(self) -> int:
-        """How far beyond its limit it is."""
+        """By how much it exceeds its limit."""
         return self.ran_ms - self.limit_ms
 
 
 def read_overruns(queues: Queues, snapshots: Sequence[QueueSnapshot]) -> Mapping[str, list[Overrun]]:
     """Return by queue the jobs that run longer than their time limit on a live worker, the longest-running first.
 
-    Running jobs are read only of queues whose longest-running one is beyond the shortest limit.
+    Running jobs are read only from queues whose longest-running job exceeds the shortest limit.
     """
     suspected = {snapshot.name: snapshot for snapshot in snapshots if _may_overrun(snapshot)}
 
@@ -42,13 +42,13 @@ def read_overruns(queues: Queues, snapshots: Sequence[QueueSnapshot]) -> Mapping
 
 
 def overruns(snapshot: QueueSnapshot, running: Sequence[Job]) -> list[Overrun]:
-    """Return which of the running jobs are beyond their limits.
+    """Return the running jobs that exceed their limits.
 
-    Those of a lost worker are left out: nobody can cancel them, and another worker takes them back.
+    Jobs of lost workers are left out: nobody can cancel them, and another worker recovers them.
     """
     longest_ms, limits_ms = snapshot.longest_active_ms, _limits_ms(snapshot)
     active = [(job, job.processed_on_ms) for job in running if job.processed_on_ms is not None]
-    # Redis told how long the longest runs; the others are measured from it, so that our host's clock plays no part.
+    # Redis reports how long the longest one runs. Measure the others from it, so that our host's clock does not matter.
     first_ms = min((since_ms for _, since_ms in active), default=0)
     runs = [(job, (longest_ms or 0) - (since_ms - first_ms)) for job, since_ms in active]
     found = [Overrun(job, ran_ms, limits_ms[job.name]) for job, ran_ms in runs if job.name in limits_ms]

@@ -1,4 +1,4 @@
-"""A pause in words and the command that ends it: the same for health, doctor and `nomad`."""
+"""The text that describes a pause and the command that ends it, for health, doctor and `nomad`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from ..broker.records.holds import Pause, PauseScope
 
 
-def in_words(pause: Pause) -> str:
+def describe(pause: Pause) -> str:
     """Return what is paused, since when, by whom, why, and until when."""
     what = "paused" if pause.scope is PauseScope.QUEUE else "paused with all ESI queues"
     who = f" by {pause.by}" if pause.by else ""
@@ -16,8 +16,8 @@ def in_words(pause: Pause) -> str:
     return f"{what} since {_at(pause.since_ms)}{who}{why}, {until}"
 
 
-def ended_by(queue: str, scope: PauseScope) -> str:
-    """Return the command that ends a queue's pause of that scope, and no other."""
+def resume_command(queue: str, scope: PauseScope) -> str:
+    """Return the command that ends only the queue's pause of this scope."""
     return f"nomad resume {queue if scope is PauseScope.QUEUE else '--esi'}"
 
 

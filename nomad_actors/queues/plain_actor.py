@@ -1,4 +1,4 @@
-"""A Dramatiq actor that is no job type: of it, only what its `periodic=` option schedules is added here."""
+"""A Dramatiq actor that is no job type. Here only the schedule of its `periodic=` option adds its jobs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .schedules.schedule import JobSchedule, Schedule
 
 @dataclass(frozen=True)
 class PlainActor:
-    """An actor as its schedule sees it: it is called without arguments."""
+    """An actor for its schedule, which calls it without arguments."""
 
     name: str
     queue: str
@@ -28,7 +28,7 @@ class PlainActor:
     def of(cls, actor: Actor[Any, Any]) -> PlainActor:
         """Return an actor with the schedule of its `periodic` option, which has the actor's name.
 
-        Raises `BadInput` naming what is wrong with it and what is allowed.
+        Raises `BadInput` naming what is wrong with the option and what is allowed.
         """
         periodic = actor.options.get("periodic")
         summary = (inspect.getdoc(actor.fn) or "").partition("\n")[0]
@@ -43,7 +43,7 @@ class PlainActor:
         return plain
 
     def job_schedules(self) -> list[JobSchedule]:
-        """Return its schedule with the job that it adds; none without `periodic`."""
+        """Return its schedule with the job that it adds; empty without `periodic`."""
         return list(map(self.bind, self.schedules))
 
     def bind(self, schedule: Schedule) -> JobSchedule:
@@ -56,7 +56,7 @@ class PlainActor:
     def write(self, data: object) -> dict[str, Any]:
         """Return the message's arguments: none.
 
-        Raises `BadPayload` for any.
+        Raises `BadPayload` if there are any.
         """
         if not isinstance(data, Mapping) or data:
             raise BadPayload(

@@ -16,7 +16,7 @@ MAX_BACKOFF_MS = 7 * 86_400_000
 
 
 class Priority(enum.IntEnum):
-    """How urgent a job is; the lower number starts first, always."""
+    """How urgent a job is; the lower number always starts first."""
 
     CRITICAL = 1
     HIGH = 2
@@ -28,7 +28,7 @@ class Priority(enum.IntEnum):
     def parse(cls, value: object) -> Priority:
         """Return the priority of a name or number.
 
-        Raises `BadInput` with the accepted names for anything else.
+        Raises `BadInput` with the allowed names for anything else.
         """
         if isinstance(value, str) and value.upper() in cls.__members__:
             return cls[value.upper()]
@@ -36,8 +36,8 @@ class Priority(enum.IntEnum):
             return cls(int(value))
         if isinstance(value, int) and not isinstance(value, bool) and value in cls._value2member_map_:
             return cls(value)
-        accepted = [f"{p.name} ({p.value})" for p in cls]
-        raise BadInput(f"unknown priority {safe_repr(value, 200)} (accepted: {', '.join(accepted)})", accepted=accepted)
+        allowed = [f"{p.name} ({p.value})" for p in cls]
+        raise BadInput(f"unknown priority {safe_repr(value, 200)} (accepted: {', '.join(allowed)})", accepted=allowed)
 
 
 #: A priority as callers give it; `Priority.parse` also takes names in lower case and numbers as text.
@@ -61,14 +61,14 @@ class Backoff:
             return value
         if isinstance(value, Mapping) and set(value) == {"type", "delay"}:
             kind, delay = value["type"], value["delay"]
-            whole = isinstance(delay, int) and not isinstance(delay, bool)
-            if kind in ("exponential", "fixed") and whole and 0 <= delay <= MAX_BACKOFF_MS:
+            is_int = isinstance(delay, int) and not isinstance(delay, bool)
+            if kind in ("exponential", "fixed") and is_int and 0 <= delay <= MAX_BACKOFF_MS:
                 return cls(kind, delay)
-        accepted = f'{{"type": "exponential" or "fixed", "delay": 0 to {MAX_BACKOFF_MS} ms}}'
-        raise BadInput(f"unusable backoff {safe_repr(value, 200)} (accepted: {accepted})", accepted=[accepted])
+        allowed = f'{{"type": "exponential" or "fixed", "delay": 0 to {MAX_BACKOFF_MS} ms}}'
+        raise BadInput(f"invalid backoff {safe_repr(value, 200)} (accepted: {allowed})", accepted=[allowed])
 
     def as_json(self) -> dict[str, object]:
-        """Return the form that callers write and the admin shows."""
+        """Return the form that callers pass and the admin shows."""
         return {"type": self.type, "delay": self.delay_ms}
 
     def delay_after(self, attempts_made: int) -> int:

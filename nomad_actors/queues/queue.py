@@ -1,4 +1,4 @@
-"""One queue as its callers and operators see it: counts, jobs, and what is done to them."""
+"""One queue for callers and operators: its counts, its jobs, and the actions on them."""
 
 from __future__ import annotations
 
@@ -32,31 +32,31 @@ from .job_type import JobType
 from .search import FailurePage, JobFilter, JobPage
 from .snapshot import DAY_SECONDS, QueueSnapshot
 
-#: A pause, or the period of a limit, beyond this is a mistake in the unit: a year.
+#: A year: a longer pause, or period of a limit, is a mistake in the unit.
 MAX_PAUSE_MS = 31_536_000_000
-MAX_AT_A_TIME = 1_000_000
-#: The starts of a period are kept one by one.
+MAX_CONCURRENCY = 1_000_000
+#: Redis stores each start of a period.
 MAX_STARTS = 100_000
 MAX_LENGTH = 1_000_000_000
 
 CLEANABLE = allowed_names(Action.CLEAN)
 
 
-def whole(name: str, value: object, low: int, high: int) -> int:
-    """Return a whole number from `low` to `high`.
+def require_int(name: str, value: object, low: int, high: int) -> int:
+    """Return `value` if it is a whole number from `low` to `high`.
 
-    Raises `BadInput` for anything else.
+    Raises `BadInput` otherwise.
     """
     if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return value
-    accepted = f"a whole number from {low} to {high}"
-    raise BadInput(f"{name} {safe_repr(value, 200)} is unusable (accepted: {accepted})", accepted=[accepted])
+    allowed = f"a whole number from {low} to {high}"
+    raise BadInput(f"{name} {safe_repr(value, 200)} is invalid (accepted: {allowed})", accepted=[allowed])
 
 
 class Queue:
-    """One queue: its counts and jobs, and what an operator does to them.
+    """One queue: its counts, its jobs, and an operator's actions on them.
 
-    Every method raises `Unavailable` when Redis does not answer.
+    Every method raises `Unavailable` if Redis does not respond.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Queue:
         self.name = view.name
         self.concurrency = concurrency
         self.job_types = tuple(job_types)
-        #: What its jobs may be of: job types, and actors that are none.
+        #: The names of what its jobs run: job types and plain actors.
         self.job_names = (*(job_type.name for job_type in job_types), *plain_actors)
         self._known = known
         self._view = view
@@ -94,7 +94,7 @@ class Queue:
         return self.as_snapshot((yield from self._view.reading_facts(stats_minutes=window_seconds // 60)))
 
     def as_snapshot(self, state: QueueFacts | None, problem: str = "") -> QueueSnapshot:
-        """Return a state that was read, or why it could not be, as a snapshot of this queue."""
+        """Return a snapshot of this queue with the state that was read, or with the reason why it could not be."""
         return QueueSnapshot(
             name=self.name,
             concurrency=self.concurrency,
@@ -105,9 +105,9 @@ class Queue:
         )
 
     def jobs(self, status: str | Sequence[str], start: int = 0, end: int = -1) -> list[Job]:
-        """Return the jobs `start` to `end` (inclusive, -1 for the last) of one state, or of several one after another.
+        """Return the jobs `start` to `end` (inclusive, -1 for the last) of one state, or of several in that order.
 
-        Waiting in the order of starting, delayed by due time, finished newest first.
+        Waiting jobs are in starting order, delayed ones by due time, ended ones newest first.
 
         Raises `UnknownState`, and `BadInput` for an invalid range.
         """
@@ -116,7 +116,7 @@ class Queue:
             if name not in STATE_NAMES:
                 raise UnknownState(name, STATE_NAMES)
         if start < 0 or end < -1:
-            raise BadInput(f"range {start} to {end} is unusable (accepted: start 0 or more, end -1 or more)")
+            raise BadInput(f"range {start} to {end} is invalid (accepted: start 0 or more, end -1 or more)")
         found: list[Job] = []
         counts = self.counts()
         for name in dict.fromkeys(states):
@@ -133,9 +133,9 @@ class Queue:
     def reading_page(
         self, status: str, start: int, end: int, worker_names: Mapping[bytes, str] | None = None
     ) -> Steps[list[Job]]:
-        """Read the jobs `start` to `end` of one state; waiting ones as `status` says, `waiting` or `paused`.
+        """Read the jobs `start` to `end` of one state; waiting jobs get `status`, which is `waiting` or `paused`.
 
-        For running ones the names of the workers are read too, unless they are given.
+        For running jobs it also reads the workers' names, unless they are given.
         """
         stored = yield from self._view.reading_jobs(state_named(status), start, end)
         names = worker_names or {}
@@ -149,11 +149,11 @@ class Queue:
         return as_job(stored, queue=self.name, status=status, job_type=self._known.get(name), worker=worker)
 
     def get(self, job_id: str) -> Job | None:
-        """Return one job, or None when this queue holds none of this id."""
+        """Return the job with this id, or None."""
         return self._view.read(self.reading_jobs([job_id]))[0].get(job_id)
 
     def reading_jobs(self, job_ids: Sequence[str]) -> Steps[tuple[dict[str, Job], bool]]:
-        """Read the jobs of some ids that this queue holds, and whether it is paused."""
+        """Read the jobs with these ids that exist, and whether the queue is paused."""
         reply, *replies = yield [self._view.facts_call(), *map(self._view.get_call, job_ids)]
         facts = unpack_facts(reply)
         found = [self._view.found_job(*pair) for pair in zip(job_ids, replies, strict=True)]
@@ -161,12 +161,12 @@ class Queue:
 
     def _as_jobs(self, stored: Sequence[StoredJob], facts: QueueFacts) -> dict[str, Job]:
         paused, names = bool(facts.counts.pauses), facts.worker_names
-        return {job.job_id: self._as_job(job, _word(job, paused), names) for job in stored}
+        return {job.job_id: self._as_job(job, _status(job, paused), names) for job in stored}
 
     def retry(self, job_id: str) -> str:
-        """Put a failed or completed job back to waiting; its attempts start afresh; return the state it is in now.
+        """Put a failed or completed job back to waiting, with its attempts reset; return its state now.
 
-        Raises `JobNotFound`, and `WrongState` for a job that has not ended.
+        Raises `JobNotFound`, and `WrongState` if the job has not ended.
         """
         stored = self._view.get(job_id)
         call = self._view.again_call(stored) if stored else None
@@ -177,26 +177,25 @@ class Queue:
         return status
 
     def _reading_retried(self, job_id: str, call: Request) -> Steps[tuple[str, str]]:
-        """Retry a job; return the script's answer, and the job's state after it."""
         word, *replies = yield [call, self._view.facts_call(), self._view.get_call(job_id)]
         facts, stored = unpack_facts(replies[0]), self._view.found_job(job_id, replies[1])
-        # Removed again in this instant, it was still put back.
-        return word.decode(), _word(stored, bool(facts.counts.pauses)) if stored else State.WAITING.value
+        # If it was removed at this instant, it was still put back.
+        return word.decode(), _status(stored, bool(facts.counts.pauses)) if stored else State.WAITING.value
 
     def promote(self, job_id: str) -> None:
-        """Put a delayed job to waiting now.
+        """Make a delayed job wait without the rest of its delay.
 
-        Raises `JobNotFound`, and `WrongState` for a job that is not delayed.
+        Raises `JobNotFound`, and `WrongState` if the job is not delayed.
         """
         word = self._view.promote(job_id)
         self._check(job_id, word, "promoted", Action.PROMOTE)
 
     def cancel(self, job_id: str, reason: str = "") -> str:
-        """End a job as cancelled: one that waits or is delayed at once, one that runs as soon as it can be interrupted.
+        """Cancel a job: a waiting or delayed one at once, a running one as soon as it can be interrupted.
 
-        Returns the state it is in now: `failed`, or `active` while its thread has yet to end.
+        Returns its state now: `failed`, or `active` while its thread has not ended.
 
-        Raises `JobNotFound`, and `WrongState` for a job that has ended.
+        Raises `JobNotFound`, and `WrongState` if the job has ended.
         """
         word = self._view.cancel(job_id, reason)
         if word == "asked":
@@ -205,9 +204,9 @@ class Queue:
         return State.FAILED.value
 
     def remove(self, job_id: str) -> None:
-        """Remove a job that does not run.
+        """Remove a job that is not running.
 
-        Raises `JobNotFound`, and `WrongState` for a job that runs.
+        Raises `JobNotFound`, and `WrongState` if the job is running.
         """
         word = self._view.remove(job_id)
         self._check(job_id, word, "removed", Action.REMOVE)
@@ -218,13 +217,15 @@ class Queue:
 
     def _refusal(self, job_id: str, word: str, done: str, action: Action) -> NomadError:
         if word == "missing":
-            return JobNotFound(f"queue {self.name!r} holds no job {job_id!r}")
+            return JobNotFound(f"queue {self.name!r} has no job {job_id!r}")
         if word == "unreadable":
             return WrongState(f"job {job_id!r} cannot be {done}: its stored record cannot be read")
         return WrongState(f"job {job_id!r} is {word}; only a job that is {in_words(allowed(action))} can be {done}")
 
     def clean(self, grace_ms: int, status: str = "completed", limit: int = 1000) -> list[str]:
-        """Remove up to `limit` jobs that ended (else were enqueued) over `grace_ms` ago, oldest first; return the ids.
+        """Remove up to `limit` jobs that ended (or, if not ended, were enqueued) over `grace_ms` ago, oldest first.
+
+        Returns their ids.
 
         Raises `UnknownState` for a state that cannot be cleaned, `BadInput` for a negative number.
         """
@@ -238,19 +239,19 @@ class Queue:
         return list(self._view.clean(state_named(status), grace_ms=grace_ms, limit=limit))
 
     def find(self, job_filter: JobFilter, *, limit: int = 10, cursor: str | None = None) -> JobPage:
-        """Return jobs of some states, job type, fields, fingerprint and time, and the cursor of the next page.
+        """Return jobs that match a filter, and the cursor of the next page.
 
-        With a field or a fingerprint newest first in whatever state, in a time that does not grow with the number of
-        other jobs; else one state after another, each in the order of `jobs`.
+        With a field or a fingerprint, jobs of all states come newest first, in a time that does not depend on the
+        number of other jobs; else one state after another, each in the order of `jobs`.
 
-        Raises `UnknownState`, `UnknownJobType`, `BadInput` for a field that is not indexed and a cursor that is none.
+        Raises `UnknownState`, `UnknownJobType`, and `BadInput` for a field that is not indexed or an invalid cursor.
         """
         return self._view.read(self.reading_found(job_filter, limit=limit, cursor=cursor))
 
     def reading_found(self, job_filter: JobFilter, *, limit: int, cursor: str | None) -> Steps[JobPage]:
         """Read what `find` returns."""
         search.check(job_filter, self.job_types, self.job_names, limit)
-        # Only of jobs that wait or run more must be known than their records say.
+        # Only waiting and running jobs need facts beyond their records: pauses and workers' names.
         has_ended = bool(job_filter.outcomes) or 0 < len(job_filter.states) == sum(
             name in FINISHED for name in job_filter.states
         )
@@ -260,13 +261,13 @@ class Queue:
             self._finder, job_filter, job_filter.stored_states(paused=paused), limit=limit, cursor=cursor
         )
         names = facts.worker_names if facts else {}
-        jobs = [self._as_job(job, _word(job, paused), names) for job in found.jobs]
+        jobs = [self._as_job(job, _status(job, paused), names) for job in found.jobs]
         return JobPage(jobs, found.next_cursor, found.cursors)
 
     def count(self, job_filter: JobFilter) -> tuple[int, bool]:
-        """Return how many jobs are of some states, job type, fields and fingerprint, and whether that is exact.
+        """Return how many jobs match a filter, and whether that is exact; else it is an upper limit.
 
-        It is too high where only a look at each job would tell; raises as `find`.
+        Raises the same errors as `find`.
         """
         return self._view.read(self.reading_count(job_filter))[:2]
 
@@ -281,27 +282,32 @@ class Queue:
     def act_on_page(
         self, action: str, job_filter: JobFilter, *, limit: int, cursor: str | None, reason: str = ""
     ) -> tuple[int, int, str | None]:
-        """Retry, remove, promote or cancel a page of jobs in one round trip; return how many were, how many were not.
+        """Retry, remove, promote or cancel a page of jobs in one round trip.
 
-        And the cursor of the next page. A job that is no longer as it was found is left alone, and of those that are to
-        be retried a cancelled one, and one that loses every worker unless it is asked for by its fingerprint.
+        Returns how many jobs were changed, how many were skipped, and the cursor of the next page. A job that has
+        changed since it was found is skipped. A retry also skips cancelled jobs and, unless they are selected by
+        fingerprint, jobs that lost every worker that ran them.
 
-        Raises as `find`.
+        Raises the same errors as `find`.
         """
         search.check(job_filter, self.job_types, self.job_names, limit)
-        # A pause that comes or goes between two pages changes nothing of what is meant.
+        # A pause or resume between two pages must not change which jobs are selected.
         states = job_filter.stored_states(paused=None)
         page = self._view.read(search.find(self._finder, job_filter, states, limit=limit, cursor=cursor))
-        named = job_filter.fingerprint is not None
-        meant = [job for job in page.jobs if action != "retry" or not (job.cancelled or (job.is_poison and not named))]
-        words = self._view.act(action, meant, reason)
+        by_fingerprint = job_filter.fingerprint is not None
+        chosen = [
+            job
+            for job in page.jobs
+            if action != "retry" or not (job.cancelled or (job.is_poison and not by_fingerprint))
+        ]
+        words = self._view.act(action, chosen, reason)
         done = sum(word in ("ok", "asked") for word in words)
         return done, len(page.jobs) - done, page.next_cursor
 
     def failures(self, *, limit: int = 50, cursor: str | None = None) -> FailurePage:
-        """Return why jobs failed, those with one cause together, the one seen last first.
+        """Return a page of failure groups (jobs that failed for one cause), the last seen first.
 
-        Raises `BadInput` for a cursor that is none.
+        Raises `BadInput` for an invalid cursor.
         """
         return search.failure_groups(self._finder, limit=limit, cursor=cursor)
 
@@ -313,37 +319,37 @@ class Queue:
         for_ms: int | None = None,
         scope: PauseScope = PauseScope.QUEUE,
     ) -> None:
-        """Let no job of this queue start, in any process, until it is resumed or `for_ms` are over.
+        """Let no job of this queue start, in any process, until it is resumed or `for_ms` have passed.
 
-        Running ones finish. To pause again changes the reason and the end.
+        Running jobs finish. Pausing a paused queue changes the reason and the end.
 
-        Raises `BadInput` for a time that is none.
+        Raises `BadInput` for an invalid time.
         """
         if for_ms is not None:
-            whole("for_ms", for_ms, 1, MAX_PAUSE_MS)
+            require_int("for_ms", for_ms, 1, MAX_PAUSE_MS)
         self._view.pause(scope=scope, reason=reason, by=by, for_ms=for_ms)
 
     def resume(self, *, scope: PauseScope = PauseScope.QUEUE) -> None:
-        """Let jobs start again, unless another pause holds them."""
+        """Let jobs start again, unless another pause is in force."""
         self._view.resume(scope=scope)
 
     def set_limits(self, limits: Limits) -> None:
-        """Set this queue's limits, all of them; they hold at once, everywhere. None lifts one.
+        """Set all limits of this queue; they apply at once on every host. None removes a limit.
 
-        Raises `BadInput` for a number that is none, and for starts without a period.
+        Raises `BadInput` for an invalid number, and for starts without a period.
         """
         if (limits.starts is None) != (limits.period_ms is None):
             raise BadInput("starts and period go together (accepted: both, or neither)")
-        for name, value, most in (
-            ("concurrency", limits.concurrency, MAX_AT_A_TIME),
+        for name, value, high in (
+            ("concurrency", limits.concurrency, MAX_CONCURRENCY),
             ("starts", limits.starts, MAX_STARTS),
             ("period", limits.period_ms, MAX_PAUSE_MS),
             ("maxLength", limits.max_length, MAX_LENGTH),
         ):
             if value is not None:
-                whole(name, value, 1, most)
+                require_int(name, value, 1, high)
         self._view.set_limits(limits)
 
 
-def _word(job: StoredJob, paused: bool) -> str:
+def _status(job: StoredJob, paused: bool) -> str:
     return PAUSED if paused and job.state is State.WAITING else job.state.value

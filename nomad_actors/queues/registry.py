@@ -1,7 +1,7 @@
-"""The registry of an application's job types and queues, and what is added to them.
+"""The registry of an application's job types and queues; it adds jobs.
 
-A queue exists when a job type names it or when it is declared. What a caller hands in is checked before anything is
-sent to Redis: wrong data, unknown names and unusable options are refused with what is allowed, nothing is enqueued.
+A queue exists if a job type names it or if it is declared. Jobs are checked before anything is sent to Redis: for wrong
+data, unknown names and invalid options an error names what is allowed, and nothing is enqueued.
 """
 
 from __future__ import annotations
@@ -54,17 +54,14 @@ class Queues:
 
     @property
     def broker(self) -> JobBroker:
-        """The application's broker."""
         return self._broker
 
     @property
     def settings(self) -> Settings:
-        """The application's settings."""
         return self._settings
 
     @property
     def clock(self) -> Clock:
-        """The application's clock."""
         return self._clock
 
     @property
@@ -77,18 +74,18 @@ class Queues:
         return sorted(self._concurrency)
 
     def total_concurrency(self) -> int:
-        """Return how many threads a worker process needs to use every place of every queue."""
+        """Return how many threads a worker process needs to reach the concurrency of every queue."""
         return sum(self._concurrency.values())
 
     def ping(self) -> None:
-        """Return when Redis answers.
+        """Check that Redis responds.
 
-        Raises `Unavailable` when it does not.
+        Raises `Unavailable` if it does not.
         """
         self._broker.ping()
 
     def check_permissions(self) -> None:
-        """Return when Redis lets us do all that we need.
+        """Check that Redis allows all commands that we need.
 
         Raises `Unavailable` naming the commands that it refuses.
         """
@@ -97,15 +94,15 @@ class Queues:
             raise Unavailable(refused_in_words(refused))
 
     def declare(self, queue: str, *, concurrency: int | None = None, global_concurrency: int | None = None) -> None:
-        """Declare a queue, `concurrency` jobs at a time a process; the largest one declared counts.
+        """Declare a queue with `concurrency` jobs at a time per process; the largest value declared counts.
 
         The setting NOMAD_CONCURRENCY_<QUEUE> overrides it.
         """
-        wanted = concurrency or self._settings.concurrency
-        places = self._settings.queue_concurrency.get(queue) or max(wanted, self._concurrency.get(queue, 0))
-        self._concurrency[queue] = places
+        declared = max(concurrency or self._settings.concurrency, self._concurrency.get(queue, 0))
+        concurrency = self._settings.queue_concurrency.get(queue) or declared
+        self._concurrency[queue] = concurrency
         self._broker.declare_queue(
-            queue, concurrency=places, limit=global_concurrency, retention=self._retention(queue)
+            queue, concurrency=concurrency, limit=global_concurrency, retention=self._retention(queue)
         )
 
     def _retention(self, queue: str) -> Retention:
@@ -115,9 +112,9 @@ class Queues:
         return Retention(completed.jobs, completed.age_ms, failed.jobs, failed.age_ms)
 
     def register(self, job_type: JobType, services: object | None = None) -> None:
-        """Make a job type runnable: declare its queue and its actor.
+        """Declare a job type's queue and actor, so that its jobs can run.
 
-        Raises `BadInput` when another job type has this name.
+        Raises `BadInput` if another job type has this name.
         """
         if job_type.name in self._job_types:
             raise BadInput(f"a job type named {job_type.name!r} is registered already")
@@ -136,9 +133,9 @@ class Queues:
         self._job_types[job_type.name] = job_type
 
     def take_plain_actor(self, actor: dramatiq.Actor[Any, Any]) -> None:
-        """Take an actor of this broker that is no job type: its queue, and the schedule of its `periodic` option.
+        """Register an actor of this broker that is no job type: its queue, and the schedule of its `periodic` option.
 
-        Raises `BadInput` for a schedule that is wrong, or whose name another one has.
+        Raises `BadInput` if the schedule is invalid or its name is taken.
         """
         plain = PlainActor.of(actor)
         self._check_new(plain.job_schedules())
@@ -152,7 +149,7 @@ class Queues:
         return [schedule for each in declaring for schedule in each.job_schedules()]
 
     def bind(self, schedule: Schedule, name: str) -> JobSchedule:
-        """Return a schedule with the job that it adds, of the job type or plain actor of that name.
+        """Return a schedule with the job that it adds: a job of the job type or plain actor with this name.
 
         Raises `UnknownJobType`, `BadPayload` or `BadInput` with what is allowed.
         """
@@ -183,23 +180,23 @@ class Queues:
         )
 
     def add_job(self, queue: str, job_type: str, data: Any, **options: Unpack[CallOptions]) -> AddedJob:
-        """Add one job; what its options do not say comes from the job type.
+        """Add one job; the job type provides the options that are not given.
 
-        Raises `UnknownQueue`, `UnknownJobType`, `BadPayload` or `BadInput` with what is allowed, `QueueIsFull`,
-        `KeyConflict` for an idempotency key of another call, and nothing is enqueued; `Unavailable` when Redis does not
-        answer for it.
+        Raises `UnknownQueue`, `UnknownJobType`, `BadPayload` or `BadInput` with what is allowed, `QueueIsFull`, or
+        `KeyConflict` for an idempotency key of another call; then nothing is enqueued. Raises `Unavailable` if Redis
+        does not respond.
         """
         return self.add_jobs([NewJob(queue=queue, job_type=job_type, data=data, **options)])[0]
 
     def add_jobs(self, jobs: Sequence[NewJob], *, once: bool = False) -> list[AddedJob]:
-        """Add many jobs in a few round trips; one that is refused refuses all.
+        """Add many jobs in a few round trips; if one is refused, none is added.
 
-        Those of one queue are added all or none, also when this process dies meanwhile; over several queues one that is
-        full does not take back what another has taken. An idempotency key goes with one job alone.
+        The jobs of one queue are added all or none, even if this process dies meanwhile. With several queues, a full
+        one does not undo what was added to others. An idempotency key is allowed for a single job only.
 
-        With `once`, a `job_id` that the queue knows is left alone in whatever state it is, also when it has ended.
+        With `once`, a job whose `job_id` exists in the queue is left unchanged in any state, even if it has ended.
 
-        Raises as `add_job`.
+        Raises the same errors as `add_job`.
         """
         messages = messages_of(jobs, self._job_type_of, now_ms=self._clock.now_ms())
         if len(jobs) > 1 and any("idempotency_key" in job.options for job in jobs):
@@ -221,9 +218,9 @@ class Queues:
         return self._job_types[name]
 
     def prepare(self, job: NewJob) -> PackedJob:
-        """Return a job that is checked and ready to be added by a schedule's slot.
+        """Return a checked job that a schedule's slot can add.
 
-        Raises as `add_job`, but for Redis.
+        Raises the same errors as `add_job`, except `Unavailable`.
         """
         with refusals():
             (message,) = messages_of([job], self._scheduled, now_ms=self._clock.now_ms())
@@ -234,13 +231,13 @@ class Queues:
         self._broker.emit_after("enqueue", prepared.message, 0)
 
     def schedule_book(self) -> ScheduleBook:
-        """Return the schedules that are kept beside the queues, as Redis has them."""
+        """Return access to the schedules in Redis."""
         return self._broker.schedules()
 
     def pause_esi(self, *, reason: str = "", by: str = "", for_ms: int | None = None) -> list[str]:
-        """Pause every queue that talks to ESI, beside whatever pause of its own it has; return their names.
+        """Pause every queue that uses ESI, in addition to the queues' own pauses; return their names.
 
-        Raises `BadInput` as a queue's own pause does.
+        Raises the same errors as `Queue.pause`.
         """
         names = self.esi_queues()
         for name in names:
@@ -248,18 +245,18 @@ class Queues:
         return names
 
     def resume_esi(self) -> list[str]:
-        """Let the queues that talk to ESI go on, but for those that are paused themselves; return their names."""
+        """End the pause of every queue that uses ESI, but not the queues' own pauses; return their names."""
         names = self.esi_queues()
         for name in names:
             self.get_queue(name).resume(scope=PauseScope.ESI)
         return names
 
     def esi_queues(self) -> list[str]:
-        """Return the names of the queues whose jobs talk to ESI or SSO, sorted."""
+        """Return the sorted names of the queues whose jobs use ESI or SSO."""
         return sorted({job_type.queue for job_type in self._job_types.values() if job_type.uses_esi})
 
     def operation_book(self, queue: str) -> OperationBook:
-        """Return the bulk operations that are kept beside a queue, as Redis has them."""
+        """Return access to a queue's bulk operations in Redis."""
         return self._broker.operations(queue)
 
     def _scheduled(self, job: NewJob) -> JobType | PlainActor:
@@ -267,7 +264,6 @@ class Queues:
         return self._job_type_of(job) if plain is None or plain.queue != job.queue else plain
 
     def _job_type_of(self, job: NewJob) -> JobType:
-        """Return the job type that a job names, in the queue that it names."""
         if not isinstance(job.queue, str) or job.queue not in self._concurrency:
             raise UnknownQueue(job.queue, self._concurrency)
         of_queue = {name: t for name, t in self._job_types.items() if t.queue == job.queue}
@@ -276,7 +272,6 @@ class Queues:
         return of_queue[job.job_type]
 
     def _retry_delay(self, message: Message[Any], attempts_made: int, chosen_ms: int) -> int:
-        """Return how long a failed job waits: by its own backoff, else by its job type's."""
         own = message.options.get("backoff")
         if own:
             return Backoff.parse(own).delay_after(attempts_made)

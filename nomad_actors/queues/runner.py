@@ -1,4 +1,4 @@
-"""What a job type's actor calls: the data checked again, the job type's `run`, its result kept with the job."""
+"""The function that a job type's actor calls: it checks the data, calls `run` and stores the result with the job."""
 
 from __future__ import annotations
 
@@ -30,17 +30,16 @@ def runner(job_type: JobType, services: object | None) -> Callable[..., object]:
             raise Defer(error.retry_after_seconds, str(error)) from error
         if result is None and job_type.result is None:
             return None
-        return _keep(result.model_dump(mode="json"))
+        return _save_result(result.model_dump(mode="json"))
 
     run.__name__ = job_type.name.replace("-", "_")
     return run
 
 
-def _keep(returned: object) -> object:
-    """Keep what a job returned with it; return what Dramatiq gets."""
+def _save_result(returned: object) -> object:
     lease = CURRENT.get()
     if lease is None or lease.message is None:
         return returned
     lease.result = pack_result(returned)
-    # Dramatiq warns of a value that nobody takes; only the next step of a pipeline does.
+    # Dramatiq warns if nothing uses a value; only the next step of a pipeline uses it.
     return returned if lease.message.options.get("pipe_target") is not None else None

@@ -1,4 +1,4 @@
-"""The state of a queue at one instant; what health, metrics, pages and commands show is made of it."""
+"""The state of a queue at one instant, for health, metrics, pages and commands."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ DAY_SECONDS = 86_400
 
 @dataclass(frozen=True)
 class QueueStats:
-    """What ended in a queue within a window, from counters that do not shrink when jobs are cleaned.
+    """The jobs that ended in a queue within a window, from counters that do not shrink when jobs are cleaned.
 
-    A job that skipped itself completed; a cancelled one neither completed nor failed.
+    A skipped job counts as completed; a cancelled one neither as completed nor as failed.
     """
 
     window_seconds: int
@@ -29,12 +29,11 @@ class QueueStats:
 
     @property
     def completed(self) -> int:
-        """Jobs that completed, those that skipped themselves among them."""
+        """Jobs that completed, including skipped ones."""
         return self.tally.completed + self.tally.skipped
 
     @property
     def failed(self) -> int:
-        """Jobs that failed."""
         return self.tally.failed
 
     @property
@@ -45,23 +44,23 @@ class QueueStats:
 
 @dataclass(frozen=True, kw_only=True)
 class QueueSnapshot:
-    """One queue: what is declared of it, and its state in Redis at one instant.
+    """One queue: its declaration, and its state in Redis at one instant.
 
-    Without `state` it cannot be read, and `problem` says why: what is asked of its state raises `UnreadableQueue`.
+    If `state` is None, the queue cannot be read for the reason in `problem`; its properties raise `UnreadableQueue`.
     """
 
     name: str
     #: Jobs at a time in one worker process.
     concurrency: int
     job_types: tuple[JobType, ...]
-    #: The names of what its jobs run: job types, and plain actors.
+    #: The names of what its jobs run: job types and plain actors.
     job_names: tuple[str, ...]
     state: QueueFacts | None = None
     problem: str = ""
 
     @property
     def facts(self) -> QueueFacts:
-        """The state as the broker reads it."""
+        """The state that the broker read."""
         if self.state is None:
             raise UnreadableQueue(self.problem)
         return self.state
@@ -86,17 +85,16 @@ class QueueSnapshot:
 
     @property
     def now_ms(self) -> float:
-        """Redis' time."""
+        """Redis' time when the state was read."""
         return self.facts.counts.now_ms
 
     @property
     def pauses(self) -> tuple[Pause, ...]:
-        """Why no job of this queue starts; empty while it runs."""
+        """The pauses in force; empty if the queue is not paused."""
         return self.facts.counts.pauses
 
     @property
     def is_paused(self) -> bool:
-        """Whether the queue is paused."""
         return bool(self.pauses)
 
     @property
@@ -106,11 +104,11 @@ class QueueSnapshot:
 
     @property
     def limit_in_force(self) -> int | None:
-        """How many jobs may run at a time over all hosts, as set or as declared."""
-        # What is declared is written to Redis by the first worker that serves the queue.
+        """How many jobs may run at a time over all hosts, as an operator set it or as declared."""
+        # The first worker that serves the queue writes the declared limit to Redis.
         declared = [job_type.global_concurrency for job_type in self.job_types if job_type.global_concurrency]
-        kept = self.facts.counts.limit
-        return kept if kept is not None else max(declared, default=None)
+        stored = self.facts.counts.limit
+        return stored if stored is not None else max(declared, default=None)
 
     @property
     def workers(self) -> list[KnownWorker]:
@@ -119,12 +117,12 @@ class QueueSnapshot:
 
     @property
     def running(self) -> tuple[RunningJob, ...]:
-        """The jobs that workers hold, the longest-running first."""
+        """The running jobs, the longest-running first."""
         return self.facts.running
 
     @property
     def oldest_waiting_ms(self) -> int | None:
-        """How long the longest-waiting job has been due, None when none waits."""
+        """How long the longest-waiting job has been due, None if none waits."""
         return int(max(self.facts.waiting_ms.values())) if self.facts.waiting_ms else None
 
     @property
@@ -132,32 +130,34 @@ class QueueSnapshot:
         """How long the first waiting job of each priority has been due."""
         oldest: dict[Priority, float] = {}
         for number, age_ms in self.facts.waiting_ms.items():
-            # Dramatiq's own options allow any number; ours are five.
+            # Dramatiq allows any number as priority; ours are five.
             priority = Priority(min(max(number, Priority.CRITICAL), Priority.BATCH))
             oldest[priority] = max(age_ms, oldest.get(priority, 0.0))
         return oldest
 
     @property
     def longest_active_ms(self) -> int | None:
-        """How long the longest-running job runs, None when none runs."""
+        """How long the longest-running job has been running, None if none runs."""
         longest_ms = self.facts.longest_active_ms
         return None if longest_ms is None else int(longest_ms)
 
     def stats(self, window_seconds: int = DAY_SECONDS) -> QueueStats:
-        """Return what ended within the last `window_seconds`, in whole minutes, at most a day and what was read.
+        """Return the jobs that ended within the last `window_seconds`, in whole minutes.
 
-        Raises `BadInput` for a window that is not kept.
+        At most a day, and no more than what was read.
+
+        Raises `BadInput` for an invalid window.
         """
         check_window(window_seconds)
         return QueueStats(window_seconds, self.facts.tally(window_seconds // 60))
 
 
 def check_window(window_seconds: int) -> None:
-    """Raise `BadInput` for a window of which no statistics are kept."""
+    """Raise `BadInput` for a window without statistics."""
     if not 60 <= window_seconds <= DAY_SECONDS:
-        raise BadInput(f"a window of {window_seconds} s is unusable (accepted: 60 to {DAY_SECONDS})")
+        raise BadInput(f"a window of {window_seconds} s is invalid (accepted: 60 to {DAY_SECONDS})")
 
 
 def readable(snapshots: Iterable[QueueSnapshot]) -> list[QueueSnapshot]:
-    """Return the queues that can be read; health and doctor name the others."""
+    """Return the snapshots of readable queues; health and doctor report the others."""
     return [snapshot for snapshot in snapshots if snapshot.state is not None]

@@ -1,4 +1,4 @@
-"""The modules that NOMAD_MODULES names: their job types and Dramatiq actors, and why one cannot be used."""
+"""Imports the modules that NOMAD_MODULES names and registers their job types and Dramatiq actors."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib"
 
 
 def take_modules(modules: tuple[str, ...], registry: Queues, services: object | None) -> None:
-    """Register what modules declare: job types, and Dramatiq actors with the schedules of their `periodic` option.
+    """Register the modules' job types, and their Dramatiq actors with the schedules of their `periodic` option.
 
     Raises `SettingsError` for a module that cannot be imported, or declares nothing that can be registered.
     """
     if modules and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     broker, before = registry.broker, dramatiq.broker.global_broker
-    # Before the modules are imported: their actors are declared on it.
+    # Before the modules are imported, because their actors are declared on it.
     dramatiq.set_broker(broker)
     for name in modules:
         job_types, actors = _declared_in(_imported(name))
@@ -54,7 +54,7 @@ def _register(job_type: JobType, registry: Queues, services: object | None) -> N
 
 
 def _move(actor: Actor[Any, Any], before: Broker | None, broker: JobBroker) -> None:
-    """Declare an actor on this application's broker if its module was imported for the one before."""
+    """Declare an actor on this application's broker if its module was imported for the previous broker."""
     if actor.broker is before and isinstance(before, JobBroker) and before is not broker:
         actor.broker = broker
         broker.declare_actor(actor)
@@ -63,11 +63,11 @@ def _move(actor: Actor[Any, Any], before: Broker | None, broker: JobBroker) -> N
 def _imported(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    # A module is somebody else's code: it may raise anything, and exit too.
+    # A module is somebody else's code: it may raise anything, or exit.
     except BaseException as error:
         if came_from_outside(error):
             raise
-        why = f"{_described(error)}{_place_of(error)}"
+        why = f"{_described(error)}{_location_of(error)}"
         problem = (
             f"NOMAD_MODULES names {name!r}, which cannot be imported ({why}); "
             "accepted: modules with a JobType or an actor"
@@ -76,17 +76,16 @@ def _imported(name: str) -> ModuleType:
 
 
 def _described(error: BaseException) -> str:
-    # Its text names the file and line too, which are given for every error.
+    # Use only `msg`: the text also names the file and line, which are added to every error.
     return f"{class_name(error)}: {safe_str(error.msg)}" if _is_syntax_error(error) else describe_error(error)
 
 
 def _is_syntax_error(error: BaseException) -> TypeGuard[SyntaxError]:
-    """Return whether it is one of Python's own: a subclass may have properties that raise."""
+    """Return True for Python's own classes only: a subclass may have properties that raise."""
     return type(error) in (SyntaxError, IndentationError, TabError)
 
 
-def _place_of(error: BaseException) -> str:
-    """Return the file and line at fault, "" for a module that was not found."""
+def _location_of(error: BaseException) -> str:
     if _is_syntax_error(error):
         return f", {safe_str(error.filename)}:{safe_str(error.lineno)}"
     # The first frames are this file's and importlib's.
@@ -97,7 +96,7 @@ def _place_of(error: BaseException) -> str:
 
 
 def _declared_in(module: ModuleType) -> tuple[list[JobType], list[Actor[Any, Any]]]:
-    # Not `isinstance`: a module may hold a proxy whose class cannot be asked for yet.
+    # Not `isinstance`: a module may contain a proxy whose `__class__` cannot be read yet.
     job_types = [value for value in vars(module).values() if issubclass(type(value), JobType)]
     actors = [value for value in vars(module).values() if issubclass(type(value), Actor)]
     if not job_types and not actors:

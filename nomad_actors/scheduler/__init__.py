@@ -1,4 +1,4 @@
-"""Cron schedules: as the code declares them, as Redis keeps them, and the process that fires them."""
+"""Cron schedules: how the code declares them, how Redis stores them, and the process that fires them."""
 
 from ..queues.schedules.calendar import CRON_EXPRESSIONS, Cron, cron, get_next_executions, validate_cron_expression
 from ..queues.schedules.schedule import JobSchedule, Misfire, Overlap, Schedule

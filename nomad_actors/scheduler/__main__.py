@@ -1,4 +1,4 @@
-"""The scheduler as a program: `python -m nomad_actors.scheduler`; like every entry point it stands above `app`."""
+"""The scheduler as a program: `python -m nomad_actors.scheduler`. Like every entry point, it may import `app`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ..processes.program import begin, settings_or_exit
 from .book import Schedules
 from .process import SlotScheduler
 
-#: Where the scheduler's metrics are found when no setting says otherwise.
+#: The port of the scheduler's metrics if NOMAD_METRICS_PORT is not set.
 DEFAULT_METRICS_PORT = 9192
 
 logger = logs.get_logger("nomad_actors.scheduler")
 
 
 def main() -> None:
-    """Fire the schedules until SIGTERM or SIGINT; exits with the codes of `settings_or_exit` and `require_redis`."""
+    """Fire the schedules until SIGTERM or SIGINT; exit with the codes of `settings_or_exit` and `require_redis`."""
     with settings_or_exit() as settings:
         begin(settings)
-        # It adds jobs and runs none: it needs no token key, no database and no client secret.
+        # The scheduler adds jobs and runs none, so it needs no token key, no database and no client secret.
         app = open_queues(settings)
     error_reports.start(settings.sentry_dsn.get_secret_value(), service="scheduler")
     require_redis(app)

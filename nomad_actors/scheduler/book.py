@@ -1,7 +1,7 @@
-"""What an application does with schedules: declare, add, change, start, stop, run and remove them; and asks of them.
+"""Declares, adds, changes, starts, stops, runs, removes and lists the schedules of an application.
 
-A schedule is what the code declares and what an operator put over it; the two are kept apart, so that a deploy changes
-the first and never undoes the second. Everything is in Redis: it holds for every scheduler at once, and survives them.
+A schedule is what the code declares plus what an operator changed. The two are stored apart, so a deploy changes the
+first and never undoes the second. Everything is in Redis, so it applies to every scheduler at once and outlives them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ from ..logs import error_reports, get_logger
 from ..logs.foreign_text import came_from_outside, describe_error
 from ..queues import AddedJob, NewJob, Queues
 from ..queues.schedules.schedule import JobSchedule, Misfire, Overlap, Schedule
-from .changes import Change, ScheduleState, begin_declared, begin_of, changing, declaring, read_standing
+from .changes import (
+    Change,
+    ScheduleState,
+    begin_after_change,
+    begin_after_declaring,
+    declared_change,
+    operator_change,
+    read_state,
+)
 from .due import Due
 from .scheduled_job import ScheduledJob
 
@@ -28,7 +36,7 @@ logger = get_logger("nomad_actors.scheduler")
 class Schedules:
     """The schedules of one application.
 
-    Every method raises `Unavailable` when Redis does not answer.
+    Every method raises `Unavailable` if Redis does not respond.
     """
 
     def __init__(self, queues: Queues, clock: Clock) -> None:
@@ -37,57 +45,57 @@ class Schedules:
 
     @property
     def book(self) -> ScheduleBook:
-        """The records as Redis has them."""
+        """The records in Redis."""
         return self._queues.schedule_book()
 
     def all(self) -> list[ScheduleState]:
-        """Return every schedule, by name, that can be read."""
+        """Return the readable schedules, sorted by name."""
         return self.survey()[0]
 
     def survey(self) -> tuple[list[ScheduleState], list[Unreadable]]:
-        """Return every schedule, by name, and those that cannot be read."""
+        """Return the readable schedules, sorted by name, and the unreadable records."""
         found, unreadable = self.book.survey(self._queues.names())
         states = []
         for stored in found:
             try:
-                states.append(read_standing(stored))
+                states.append(read_state(stored))
             except (BadInput, TypeError) as error:
                 unreadable.append(self.book.unreadable(stored, str(error)))
         return states, unreadable
 
     def find(self, name: str) -> ScheduleState | None:
-        """Return a schedule; None when there is none of that name."""
+        """Return the schedule with this name, or None."""
         return next((each for each in self.all() if each.schedule.name == name), None)
 
     def get(self, name: str) -> ScheduleState:
-        """Return a schedule.
+        """Return the schedule with this name.
 
         Raises `UnknownSchedule` with the names that exist.
         """
-        state = self.all()
-        found = next((each for each in state if each.schedule.name == name), None)
+        states = self.all()
+        found = next((each for each in states if each.schedule.name == name), None)
         if found is None:
-            raise UnknownSchedule(name, [each.schedule.name for each in state])
+            raise UnknownSchedule(name, [each.schedule.name for each in states])
         return found
 
     def declare(self, schedules: Sequence[JobSchedule]) -> None:
-        """Make the code's schedules what is declared: new ones begin now, changed ones go on, others are retired.
+        """Store the code's schedules: new ones begin now, changed ones continue, undeclared ones are removed.
 
-        What an operator changed of them stays changed.
+        Operators' changes stay in force.
         """
-        state = self.all()
+        states = self.all()
         queue_of = {schedule.name: schedule.queue for schedule in schedules}
-        for schedule in map(self._as_kept, schedules):
-            same = [each for each in state if each.schedule.name == schedule.name]
+        for schedule in map(self._as_stored, schedules):
+            same = [each for each in states if each.schedule.name == schedule.name]
             known = next((each for each in same if each.schedule.queue == schedule.queue), same[0] if same else None)
             overrides: Mapping[str, Any] = {}
-            begin = begin_declared(known, schedule)
+            begin = begin_after_declaring(known, schedule)
             if known is not None and known.schedule.queue != schedule.queue:
-                # Its record lies beside its queue: it moves, and goes on where it was.
+                # A record belongs to a queue: it moves to the new one and keeps its watermark.
                 begin, overrides = begin or str(known.stored.watermark_ms), known.stored.overrides
-            self._put(schedule, declaring(schedule, overrides), begin=begin)
-        for each in state:
-            # Gone, or moved: the old record goes last, so that nothing is lost in between.
+            self._put(schedule, declared_change(schedule, overrides), begin=begin)
+        for each in states:
+            # The old record of a removed or moved schedule is deleted last, so that a crash loses nothing.
             if each.declared and queue_of.get(each.schedule.name) != each.schedule.queue:
                 self._remove(each)
 
@@ -105,14 +113,14 @@ class Schedules:
         overlap: Overlap | str | None = None,
         max_lateness_seconds: float | None = 86_400,
     ) -> ScheduleState:
-        """Add a schedule, or change the one of that name; `job` is a job type with its data.
+        """Add a schedule, or change the one with that name; `job` is a job type with its data.
 
-        Of a schedule that the code declares, what differs is kept as the operator's.
+        If the code declares the schedule, the differences are stored as an operator's changes.
 
-        Raises `BadInput`, `UnknownJobType` or `BadPayload` with what is accepted, and nothing is changed.
+        Raises `BadInput`, `UnknownJobType` or `BadPayload` with what is allowed; then nothing is changed.
         """
         try:
-            schedule = self._asked(
+            schedule = self._checked(
                 job,
                 name=name,
                 description=description,
@@ -127,42 +135,41 @@ class Schedules:
         except NomadError:
             raise
         except BaseException as error:
-            # A caller's value may be an object whose own code fails, whatever is asked of it.
+            # A caller's value may be an object whose own code fails on any access.
             if came_from_outside(error):
                 raise
             raise BadInput(f"the schedule has a value whose own code failed ({describe_error(error, 200)})") from error
         known = self.find(name)
-        begin = begin_of(known, schedule)
+        begin = begin_after_change(known, schedule)
         if known is None or known.schedule.queue == schedule.queue:
-            self._put(schedule, changing(schedule), begin=begin)
+            self._put(schedule, operator_change(schedule), begin=begin)
             return self.get(name)
         if known.declared:
             raise WrongState(
                 f"schedule {name!r} is declared for queue {known.schedule.queue!r}: change its declaration"
             )
-        # The old record goes last, so that nothing is lost in between.
-        self._put(schedule, changing(schedule), begin=begin or str(known.stored.watermark_ms))
+        # The old record is deleted last, so that a crash loses nothing.
+        self._put(schedule, operator_change(schedule), begin=begin or str(known.stored.watermark_ms))
         self._remove(known)
         return self.get(name)
 
-    def _asked(self, job: object, **fields: Any) -> JobSchedule:
-        """Return the schedule of a caller's arguments, checked with the job that it adds."""
-        asked = ScheduledJob.of(job)
-        schedule = Schedule(data=asked.data, priority=asked.priority, attempts=asked.attempts, **fields)
-        bound = self._queues.bind(schedule, asked.job_type)
-        # Refused now, not when the first slot is due.
+    def _checked(self, job: object, **fields: Any) -> JobSchedule:
+        added = ScheduledJob.of(job)
+        schedule = Schedule(data=added.data, priority=added.priority, attempts=added.attempts, **fields)
+        bound = self._queues.bind(schedule, added.job_type)
+        # Refuse a wrong job now, not when the first slot is due.
         self._queues.prepare(_new_job(bound))
         return bound
 
     def start_job(self, name: str) -> ScheduleState:
-        """Switch a schedule on; what came due while it was off was not missed.
+        """Switch a schedule on; slots that came due while it was off do not count as missed.
 
         Raises `UnknownSchedule`.
         """
         return self._switch(name, enabled=True)
 
     def stop_job(self, name: str) -> ScheduleState:
-        """Switch a schedule off, at once in every scheduler; a job of it that waits or runs stays.
+        """Switch a schedule off, at once in every scheduler; its waiting and running jobs stay.
 
         Raises `UnknownSchedule`.
         """
@@ -171,7 +178,7 @@ class Schedules:
     def remove_job(self, name: str) -> None:
         """Remove a schedule that was added at run time, with its history.
 
-        Raises `UnknownSchedule`, and `WrongState` for one that the code declares.
+        Raises `UnknownSchedule`, and `WrongState` if the code declares it.
         """
         state = self.get(name)
         if state.declared:
@@ -181,9 +188,9 @@ class Schedules:
         self._remove(state)
 
     def run_job(self, name: str, *, force: bool = False, by: str = "") -> AddedJob:
-        """Add a schedule's job now, also of one that is off; its calendar goes on as it was.
+        """Add a schedule's job now, even if the schedule is off; its calendar does not change.
 
-        Raises `UnknownSchedule`, and `WrongState` when its previous job still waits or runs, unless `force`.
+        Raises `UnknownSchedule`, and `WrongState` if its previous job still waits or runs, unless `force`.
         """
         state = self.get(name)
         due_ms = self._clock.now_ms()
@@ -199,15 +206,15 @@ class Schedules:
         return AddedJob(job_id, job.queue, job.status, job.priority)
 
     def slots(self, state: ScheduleState) -> tuple[list[Slot], int | None]:
-        """Return a schedule's last slots, newest first, and when a job of it last completed (ms)."""
+        """Return a schedule's last slots, newest first, and when one of its jobs last completed (ms)."""
         return self.book.slots(state.schedule.queue, state.schedule.name)
 
     def slots_of(self, states: Sequence[ScheduleState]) -> list[tuple[list[Slot], int | None]]:
-        """Return what `slots` does of many schedules, in one round trip."""
+        """Return what `slots` returns for many schedules, in one round trip."""
         return self.book.slots_of([(each.schedule.queue, each.schedule.name) for each in states])
 
     def claim(self, state: ScheduleState, due: Due, *, kind: str = "due") -> Claimed:
-        """Give slots their jobs, or write them down as missed; a job that is refused makes its slot a missed one."""
+        """Add the slots' jobs, or record the slots as missed, as for a job that is refused."""
         return self._claim(state, due, kind=kind, overlap=str(state.schedule.overlap))
 
     def _claim(self, state: ScheduleState, due: Due, *, kind: str, overlap: str, by: str = "") -> Claimed:
@@ -235,15 +242,15 @@ class Schedules:
         )
         claimed = self.book.claim(schedule.queue, claim, clock=self._clock.conversion().as_argument())
         if prepared is not None:
-            for word in claimed.slots.values():
-                if word == "added":
+            for result in claimed.slots.values():
+                if result == "added":
                     self._queues.was_added(prepared)
         return dataclasses.replace(claimed, refused=refused)
 
-    def _as_kept(self, schedule: JobSchedule) -> JobSchedule:
-        """Return a schedule with its data as JSON has it: a caller's may hold dates and the like.
+    def _as_stored(self, schedule: JobSchedule) -> JobSchedule:
+        """Return a schedule with its data in JSON form: the caller's data may contain dates, for example.
 
-        What its job type refuses stays as it is: its slots are missed for that reason.
+        Data that its job type refuses is not converted: its slots are missed for that reason.
         """
         try:
             data = self._queues.bind(schedule, schedule.job_type).data
@@ -266,8 +273,8 @@ class Schedules:
         return self.get(name)
 
     def _put(self, schedule: JobSchedule, change: Change, *, begin: str = "") -> None:
-        told = self._clock.conversion().as_argument()
-        self.book.put(schedule.queue, schedule.name, change, clock=told, begin=begin)
+        clock = self._clock.conversion().as_argument()
+        self.book.put(schedule.queue, schedule.name, change, clock=clock, begin=begin)
 
     def _remove(self, state: ScheduleState) -> None:
         if not self.book.remove(state.schedule.queue, state.schedule.name, state.stored.version):

@@ -1,4 +1,4 @@
-"""A schedule's record: what the code declares, what an operator put over it, and how each changes it."""
+"""A schedule's record: what the code declares and what an operator changed, and how each changes it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ..queues.schedules.schedule import FIELDS, JobSchedule
 
 @dataclass(frozen=True)
 class ScheduleState:
-    """A schedule as it stands: its definition, where it comes from, and its record."""
+    """A schedule now: its definition, where it comes from, and its record."""
 
     schedule: JobSchedule
     stored: StoredSchedule
-    #: Whether the code declares it; else it was added at run time.
+    #: False if it was added at run time.
     declared: bool
     #: The fields that an operator changed.
     overridden: tuple[str, ...]
 
 
-def read_standing(stored: StoredSchedule) -> ScheduleState:
-    """Return a schedule as it stands. Raises `BadInput` or `TypeError` for one that this release cannot read."""
-    # What a newer release has added does not keep an older one from its work.
+def read_state(stored: StoredSchedule) -> ScheduleState:
+    """Return a stored schedule. Raises `BadInput` or `TypeError` if this release cannot read it."""
+    # Ignore fields that a newer release has added.
     fields = {name: value for name, value in {**(stored.declared or {}), **stored.overrides}.items() if name in FIELDS}
     schedule = JobSchedule(name=stored.name, queue=stored.queue, **fields)
     changed = tuple(sorted(stored.overrides)) if stored.declared is not None else ()
@@ -35,46 +35,45 @@ def read_standing(stored: StoredSchedule) -> ScheduleState:
 Change = Callable[[StoredSchedule | None], Mapping[str, Any] | None]
 
 
-def begin_of(known: ScheduleState | None, schedule: JobSchedule) -> str:
-    """Return where a changed schedule goes on: with another calendar, from now."""
+def begin_after_change(known: ScheduleState | None, schedule: JobSchedule) -> str:
+    """Return where a changed schedule continues: from now if its calendar changed, else at its watermark."""
     if known is None:
         return "now"
     calendar = known.schedule.expression, known.schedule.timezone
     same = calendar == (schedule.expression, schedule.timezone)
-    # What came due while it was off was not missed.
+    # Slots that came due while it was off do not count as missed.
     return "" if same and (known.schedule.enabled or not schedule.enabled) else "now"
 
 
-def begin_declared(known: ScheduleState | None, schedule: JobSchedule) -> str:
-    """Return where a schedule goes on whose declaration changed: an operator's calendar stays what it was."""
+def begin_after_declaring(known: ScheduleState | None, schedule: JobSchedule) -> str:
+    """Return where a schedule continues after its declaration changed; an operator's calendar stays in force."""
     if known is None:
         return "now"
-    over = known.stored.overrides
-    expression, timezone = over.get("expression", schedule.expression), over.get("timezone", schedule.timezone)
-    enabled = over.get("enabled", schedule.enabled)
-    return begin_of(known, dataclasses.replace(schedule, expression=expression, timezone=timezone, enabled=enabled))
+    overrides = known.stored.overrides
+    calendar = {name: overrides.get(name, getattr(schedule, name)) for name in ("expression", "timezone", "enabled")}
+    return begin_after_change(known, dataclasses.replace(schedule, **calendar))
 
 
-def declaring(schedule: JobSchedule, overrides: Mapping[str, Any]) -> Change:
+def declared_change(schedule: JobSchedule, overrides: Mapping[str, Any]) -> Change:
     def change(stored: StoredSchedule | None) -> Mapping[str, Any] | None:
         declared = schedule.as_json()
-        kept = stored.overrides if stored else overrides
+        before = stored.overrides if stored else overrides
         if stored is not None and stored.declared == declared:
             return None
-        # What was added at run time and is declared now differs in what it says otherwise.
-        over = {key: value for key, value in kept.items() if declared.get(key) != value}
-        return {"enabled": {**declared, **over}["enabled"], "declared": declared, "overrides": over}
+        # A schedule that was added at run time and is declared now keeps the fields that differ.
+        kept = {key: value for key, value in before.items() if declared.get(key) != value}
+        return {"enabled": {**declared, **kept}["enabled"], "declared": declared, "overrides": kept}
 
     return change
 
 
-def changing(schedule: JobSchedule) -> Change:
+def operator_change(schedule: JobSchedule) -> Change:
     def change(stored: StoredSchedule | None) -> Mapping[str, Any] | None:
-        wanted = schedule.as_json()
+        chosen = schedule.as_json()
         declared = stored.declared if stored else None
-        over = {key: value for key, value in wanted.items() if declared is None or declared.get(key) != value}
-        if stored is not None and dict(stored.overrides) == over:
+        overrides = {key: value for key, value in chosen.items() if declared is None or declared.get(key) != value}
+        if stored is not None and dict(stored.overrides) == overrides:
             return None
-        return {"enabled": wanted["enabled"], "declared": declared, "overrides": over}
+        return {"enabled": chosen["enabled"], "declared": declared, "overrides": overrides}
 
     return change

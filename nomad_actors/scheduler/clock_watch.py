@@ -23,7 +23,7 @@ class ClockState(NamedTuple):
 
     offset_seconds: float
     #: Why the scheduler must be suspended; empty if it need not be.
-    holds: str
+    suspended: str
     suspended_since_ms: float | None
 
 
@@ -38,7 +38,7 @@ class ClockWatch:
         self._why = ""
         self._since_ms: float | None = None
 
-    def look(self, redis_ms: float) -> ClockState:
+    def check(self, redis_ms: float) -> ClockState:
         """Compare the clocks, given Redis' current time (ms)."""
         mono, conversion = self._monotonic(), self._clock.conversion()
         offset_seconds = (self._clock.now_ms() - conversion.of(redis_ms)) / 1000 / max(1.0, conversion.speed)

@@ -26,25 +26,25 @@ class ScheduleStatus(ResponseModel):
     last_outcome: str | None
     last_job_id: str | None
     last_success: str | None
-    overdue: str | None = Field(description="what should have happened and has not")
-    missed: int = Field(description="slots that got no job since the schedule exists")
+    overdue: str | None = Field(description="what is late: a slot without a job, or a job that has not started")
+    missed: int = Field(description="slots that got no job since the schedule was created")
     run_on_init: bool
     misfire: str
     overlap: str
     max_lateness_seconds: float | None
-    declared: bool = Field(description="by the code, else added at run time")
-    overridden: list[str] = Field(description="what an operator changed of it")
+    declared: bool = Field(description="true: declared by the code; false: added at run time")
+    overridden: list[str] = Field(description="the fields that an operator changed")
     version: int
 
 
 class Scheduler(ResponseModel):
-    """A scheduler that was heard of."""
+    """A scheduler that sent a heartbeat within the last day."""
 
     name: str
     heard_at: str | None
     live: bool
-    clock_offset_seconds: float | None = Field(description="its clock minus Redis'; null when it did not say")
-    holds: str | None = Field(description="why it adds nothing; null when it does")
+    clock_offset_seconds: float | None = Field(description="its clock minus Redis'; null if it did not report one")
+    holds: str | None = Field(description="why it is suspended and adds no job; null if it is not")
     holds_since: str | None
 
 
@@ -66,11 +66,11 @@ class SchedulerSummary(ResponseModel):
     overdue: int
     jobs: list[ScheduleStatus]
     schedulers: list[Scheduler]
-    unreadable: list[UnreadableRecord] = Field(description="what is kept as a schedule and cannot be read as one")
+    unreadable: list[UnreadableRecord] = Field(description="stored schedules that cannot be read")
 
 
 class Slot(ResponseModel):
-    """What became of one slot of a schedule."""
+    """One slot of a schedule and its result."""
 
     due: str
     kind: str = Field(description="due, init or manual")

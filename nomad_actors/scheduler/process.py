@@ -31,7 +31,7 @@ from .due import Due, due_slots
 logger = get_logger("nomad_actors.scheduler")
 
 #: How often a scheduler checks for changed schedules. A start or stop takes effect within two seconds.
-LOOK_SECONDS = 1.6
+POLL_SECONDS = 1.6
 #: How soon it tries again when Redis is down.
 RETRY_SECONDS = 0.5
 #: How often it sends a heartbeat and compares the clocks; how often it reloads all schedules even without a change.
@@ -52,14 +52,14 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
         self._is_declared = False
         self._clock = clock
         self._watch = ClockWatch(clock)
-        self._standing: dict[str, ScheduleState] = {}
+        self._states: dict[str, ScheduleState] = {}
         #: For each schedule, when it is due next, and up to when its slots have been handled (ms).
         self._next_ms: dict[str, float] = {}
         self._watermark_ms: dict[str, float] = {}
         self._changes = -1
         self._loaded_mono = self._beat_mono = float("-inf")
-        self._holds = ""
-        self._away = False
+        self._suspended = ""
+        self._redis_is_down = False
         self._timer: threading.Timer | None = None
 
     def stop(self) -> None:
@@ -80,48 +80,48 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
     def schedule(self) -> None:
         """Fire the slots that are due, then set the timer for the next one."""
         try:
-            self._look()
-            if self._away:
+            self._tick()
+            if self._redis_is_down:
                 logger.info("Redis is back")
-            self._away = False
+            self._redis_is_down = False
         except Unavailable as error:
-            if not self._away:
+            if not self._redis_is_down:
                 logger.warning("Redis is down; due slots are handled when it is back", error=str(error))
-            self._away = True
+            self._redis_is_down = True
             self._loaded_mono = float("-inf")
         self._timer = threading.Timer(self._seconds_to_next(), self.alarm_q.put, args=(True,))
         self._timer.daemon = True
         self._timer.start()
 
-    def _look(self) -> None:
+    def _tick(self) -> None:
         changes, now_mono = self._declared_changes(), time.monotonic()
         if changes != self._changes or now_mono - self._loaded_mono >= RELOAD_SECONDS:
             self._load()
             self._changes, self._loaded_mono = changes, now_mono
         # Before each slot too: a clock that has just jumped must not make future slots due.
-        if self._holds or self._something_is_due() or now_mono - self._beat_mono >= BEAT_SECONDS:
+        if self._suspended or self._has_due_slot() or now_mono - self._beat_mono >= BEAT_SECONDS:
             self._beat()
             self._beat_mono = now_mono
-        if not self._holds:
-            for schedule_state in list(self._standing.values()):
-                self._guarded(schedule_state, lambda schedule_state=schedule_state: self._fire(schedule_state))  # type: ignore[misc]
+        if not self._suspended:
+            for state in list(self._states.values()):
+                self._guarded(state, self._fire)
         SCHEDULER_HEARTBEAT.set(time.time())
 
     @staticmethod
-    def _guarded(schedule_state: ScheduleState, step: Callable[[], None]) -> None:
+    def _guarded(state: ScheduleState, step: Callable[[ScheduleState], None]) -> None:
         """Run one step for one schedule, so that its errors do not stop the other schedules."""
         try:
-            step()
+            step(state)
         except UnreadableQueue as error:
-            logger.error("a schedule's queue cannot be read", schedule=schedule_state.schedule.name, error=str(error))
+            logger.error("a schedule's queue cannot be read", schedule=state.schedule.name, error=str(error))
         except Unavailable:
             raise
         except BaseException as error:
             # Adding a job calls middleware, which is the application's own code.
             if came_from_outside(error):
                 raise
-            logger.exception("a schedule could not be fired", schedule=schedule_state.schedule.name)
-            error_reports.report(error, {"schedule": schedule_state.schedule.name})
+            logger.exception("a schedule could not be fired", schedule=state.schedule.name)
+            error_reports.report(error, {"schedule": state.schedule.name})
 
     def _declared_changes(self) -> int:
         """Return the number of changes to schedules. First declare the code's schedules if Redis does not have them."""
@@ -136,33 +136,28 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
         self._is_declared = True
         return self._schedules.book.changes()
 
-    def _something_is_due(self) -> bool:
+    def _has_due_slot(self) -> bool:
         now_ms = self._clock.now_ms()
-        return any(self._next_ms[name] <= now_ms for name, each in self._standing.items() if each.schedule.enabled)
+        return any(self._next_ms[name] <= now_ms for name, each in self._states.items() if each.schedule.enabled)
 
     def _load(self) -> None:
-        before, self._standing = self._standing, {each.schedule.name: each for each in self._schedules.all()}
-        for name, schedule_state in self._standing.items():
+        before, self._states = self._states, {each.schedule.name: each for each in self._schedules.all()}
+        for name, state in self._states.items():
             known = before.get(name)
-            if known is None or known.stored.version != schedule_state.stored.version:
+            if known is None or known.stored.version != state.stored.version:
                 logger.info(
                     "schedule",
                     schedule=name,
-                    cron=schedule_state.schedule.expression,
-                    timezone=schedule_state.schedule.timezone,
-                    enabled=schedule_state.schedule.enabled,
-                    version=schedule_state.stored.version,
+                    cron=state.schedule.expression,
+                    timezone=state.schedule.timezone,
+                    enabled=state.schedule.enabled,
+                    version=state.stored.version,
                 )
             self._next_ms[name] = float("inf")
-            self._guarded(
-                schedule_state,
-                lambda schedule_state=schedule_state: self._go_on_from(
-                    schedule_state, schedule_state.stored.watermark_ms
-                ),  # type: ignore[misc]
-            )
+            self._guarded(state, lambda state: self._advance_to(state, state.stored.watermark_ms))
 
-    def _go_on_from(self, schedule_state: ScheduleState, watermark_ms: float) -> None:
-        schedule = schedule_state.schedule
+    def _advance_to(self, state: ScheduleState, watermark_ms: float) -> None:
+        schedule = state.schedule
         self._watermark_ms[schedule.name] = watermark_ms
         after = datetime.fromtimestamp(watermark_ms / 1000, UTC)
         self._next_ms[schedule.name] = schedule.next_due(after).timestamp() * 1000
@@ -170,34 +165,34 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
     def _beat(self) -> None:
         book = self._schedules.book
         redis_ms = book.redis_ms()
-        state = self._watch.look(redis_ms)
-        self._holds = state.holds
+        clocks = self._watch.check(redis_ms)
+        self._suspended = clocks.suspended
         book.beat(
             self.name,
             redis_ms,
             forget_before_ms=redis_ms - FORGET_MS,
-            offset_seconds=round(state.offset_seconds, 3),
-            holds=state.holds,
-            suspended_since_ms=state.suspended_since_ms,
+            offset_seconds=round(clocks.offset_seconds, 3),
+            holds=clocks.suspended,
+            suspended_since_ms=clocks.suspended_since_ms,
         )
 
-    def _fire(self, schedule_state: ScheduleState) -> None:
-        schedule, now_ms = schedule_state.schedule, self._clock.now_ms()
+    def _fire(self, state: ScheduleState) -> None:
+        schedule, now_ms = state.schedule, self._clock.now_ms()
         if not schedule.enabled:
             return
-        if schedule.run_on_init and schedule_state.stored.init_version != schedule_state.stored.version:
-            self._claim(schedule_state, Due([(now_ms, "")]), kind="init")
+        if schedule.run_on_init and state.stored.init_version != state.stored.version:
+            self._claim(state, Due([(now_ms, "")]), kind="init")
         if self._next_ms[schedule.name] > now_ms:
             return
         due = due_slots(schedule, self._watermark_ms[schedule.name], now_ms)
-        if due.slots and self._claim(schedule_state, due):
-            self._go_on_from(schedule_state, due.slots[-1][0])
+        if due.slots and self._claim(state, due):
+            self._advance_to(state, due.slots[-1][0])
 
-    def _claim(self, schedule_state: ScheduleState, due: Due, *, kind: str = "due") -> bool:
+    def _claim(self, state: ScheduleState, due: Due, *, kind: str = "due") -> bool:
         """Claim slots; return True if they have been handled."""
-        name = schedule_state.schedule.name
+        name = state.schedule.name
         try:
-            claimed = self._schedules.claim(schedule_state, due, kind=kind)
+            claimed = self._schedules.claim(state, due, kind=kind)
         except Unavailable:
             raise
         except NomadError as error:
@@ -229,12 +224,12 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
 
     def _seconds_to_next(self) -> float:
         speed = self._clock.conversion().speed
-        if self._away:
+        if self._redis_is_down:
             return RETRY_SECONDS
-        if self._holds or speed <= 0:
-            return LOOK_SECONDS
-        enabled = [name for name, each in self._standing.items() if each.schedule.enabled]
+        if self._suspended or speed <= 0:
+            return POLL_SECONDS
+        enabled = [name for name, each in self._states.items() if each.schedule.enabled]
         nearest_ms = min((self._next_ms[name] for name in enabled), default=float("inf"))
         # A little later than due: Redis' clock may be slightly behind ours.
         to_wait = (nearest_ms - self._clock.now_ms()) / 1000 / speed + 0.005
-        return min(LOOK_SECONDS, max(0.005, to_wait))
+        return min(POLL_SECONDS, max(0.005, to_wait))

@@ -1,4 +1,4 @@
-"""What a caller asks a schedule to add: a job type with its data."""
+"""The job that a caller wants a schedule to add."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..queues.policy import PriorityValue
 
 @dataclass(frozen=True)
 class ScheduledJob:
-    """What a schedule adds: a job type with its data, and what differs from the job type's own."""
+    """The job that a schedule adds: a job type, its data, and options that differ from the job type's own."""
 
     job_type: str
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -23,7 +23,7 @@ class ScheduledJob:
 
     @classmethod
     def of(cls, job: object) -> ScheduledJob:
-        """Return the job of a caller's `(job type, data)`.
+        """Return the job that a caller's `(job type, data)` means.
 
         Raises `BadInput` with what is allowed for anything else.
         """
@@ -34,12 +34,12 @@ class ScheduledJob:
             name = job_type.name if isinstance(job_type, JobType) else job_type
             if isinstance(name, str) and isinstance(data, Mapping):
                 return cls(name, data)
-        accepted = 'a job type with its data, such as ("cache-cleanup", {"mode": "expired"})'
+        allowed = 'a job type with its data, such as ("cache-cleanup", {"mode": "expired"})'
         if callable(job):
             called = getattr(job, "__name__", "it")
             raise BadInput(
                 f"a plain function cannot be scheduled: {called} would not survive this process. Make it the `run` "
                 f'of a JobType in a module that NOMAD_MODULES names, and schedule ("{called}", {{…}}); '
-                f"accepted: {accepted}"
+                f"accepted: {allowed}"
             )
-        raise BadInput(f"job {safe_repr(job, 200)} is not accepted: {accepted}")
+        raise BadInput(f"job {safe_repr(job, 200)} is not accepted: {allowed}")

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import redis
-from admin.current_app import attach
 from flask import Flask
 from flask.testing import FlaskClient
 from jinja2 import FileSystemBytecodeCache
 
 from admin import create_app
+from admin.current_app import attach
 from chaos.conforming import Conforming
 from nomad_actors.app import AdminAccess
 from nomad_actors.broker import JobBroker

@@ -56,7 +56,7 @@ def test_a_delayed_job_is_added_as_delayed(operator: FlaskClient) -> None:
         ({"name": "token-refresh-work", "data": {"character_id": 1}, "opts": {"priority": 9}}, "priority 9.*CRITICAL"),
         ({"name": "token-refresh-work", "data": {"character_id": 1}, "opts": {"attempts": True}}, "attempts True"),
         ({"name": "token-refresh-work", "data": {"character_id": 1}, "opts": {"delay": "1"}}, "delay '1'"),
-        ({"name": "token-refresh-work", "data": {"character_id": 1}, "opts": {"backoff": 5}}, "unusable backoff 5"),
+        ({"name": "token-refresh-work", "data": {"character_id": 1}, "opts": {"backoff": 5}}, "invalid backoff 5"),
         ([], "the body is not an object"),
     ],
 )

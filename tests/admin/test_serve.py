@@ -23,7 +23,7 @@ from admin import serve
 from nomad_actors.app import open_queues
 from nomad_actors.processes.local_redis import free_port
 from nomad_actors.queues.bulk import BulkRequest, Operations
-from nomad_actors.queues.bulk.runner import LOOK_SECONDS
+from nomad_actors.queues.bulk.runner import POLL_SECONDS
 from nomad_actors.queues.search import JobFilter
 from nomad_actors.settings import Settings
 from tests.support.operator import as_operator
@@ -195,7 +195,7 @@ def test_it_runs_bulk_operations_unless_it_is_read_only(
         wait_until(ready.exists, timeout_seconds=60)
         url = ready.read_text().strip()
         # Twice the interval at which the runner looks for operations.
-        end = time.monotonic() + 2 * LOOK_SECONDS
+        end = time.monotonic() + 2 * POLL_SECONDS
         wait_until(lambda: requests.get(f"{url}/healthz", timeout=10).ok and time.monotonic() > end)
         assert queue.counts()["waiting"] == 3
     ready.unlink()

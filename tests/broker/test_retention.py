@@ -101,5 +101,5 @@ def test_old_jobs_go_from_an_idle_queue_with_no_cleaner_running(
 
 @pytest.mark.parametrize("wrong", [{"completed": -1}, {"failed": 1.5}, {"failed_ms": None}])
 def test_numbers_that_are_none_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"retention: .* is unusable"):
+    with pytest.raises(ValueError, match=r"retention: .* is invalid"):
         Retention(**wrong)  # type: ignore[arg-type]

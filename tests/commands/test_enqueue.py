@@ -204,10 +204,10 @@ def test_stopping_the_wait_says_that_the_job_continues(
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 130
     first, second, last = output().splitlines()
-    assert first == "job slow of shop is waited for; nomad job slow"
+    assert first == "Waiting for job slow of shop. See it: nomad job slow"
     assert second.startswith("shop is paused since 20")
     assert "(stock-taking)" in second
-    assert last == "nomad: waiting was stopped; the job goes on: nomad job slow"
+    assert last == "nomad: waiting was stopped; the job continues: nomad job slow"
     assert access.queues.get_queue("shop").counts()["paused"] == 1
 
 

@@ -125,7 +125,7 @@ def test_deeply_nested_arguments_are_wrong_usage(nomad: Nomad, access: QueueAcce
         (["enqueue", "order", "--data", deep], "--data is nested too deeply"),
         (["enqueue", "order", "--item", "a", "--numbers", deep], "numbers.0: "),
         (["enqueue", "order", "--data", '{"item": "\\ud83d"}'], "half a surrogate pair"),
-        (["jobs", "shop", "--cursor", cursor], "is unusable (accepted: a nextCursor"),
+        (["jobs", "shop", "--cursor", cursor], "is invalid (accepted: a nextCursor"),
     ):
         result = nomad(*arguments)
         assert (result.exit_code, result.stdout, message in result.stderr) == (2, "", True), result.output

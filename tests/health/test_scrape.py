@@ -137,7 +137,13 @@ def test_of_two_pauses_the_first_counts(app: App, value: Callable[..., float | N
 def test_the_age_of_data_is_in_seconds(tmp_path: Path) -> None:
     clock = ManualClock(1_793_491_200_000)
     store = Store(put_database(tmp_path / "nomad.db"), cipher=TokenCipher(["a key for tests"]), clock=clock)
-    login = {"user_id": 7, "name": "Ada Voss", "owner_hash": "owner", "scopes": [], "refresh_token": "refresh-token-of-ada"}
+    login = {
+        "user_id": 7,
+        "name": "Ada Voss",
+        "owner_hash": "owner",
+        "scopes": [],
+        "refresh_token": "refresh-token-of-ada",
+    }
     store.logins.save(character_id=90000001, **login)
     got = EsiResponse(200, False, 1.0, None, None, 0, 1, None)
     wallet = "/characters/{character_id}/wallet"

@@ -1,4 +1,4 @@
-"""The parts that jobs work with: a real SQLite file, a real Redis, and the sandbox's ESI and SSO over HTTP."""
+"""The services that jobs use: a real SQLite file, a real Redis, and the sandbox's ESI and SSO over HTTP."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ NOW_S = 1_793_534_400
 
 @pytest.fixture
 def sandbox() -> Iterator[SandboxServer]:
-    """An ESI and an SSO with a few characters, whose time stands still until the test moves it."""
+    """An ESI and an SSO with a few characters; their time stops until the test moves it."""
     with SandboxServer(characters=3, clock=SandboxClock(frozen_at_s=NOW_S)) as server:
         yield server
 
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """Our clock, which agrees with the sandbox's."""
+    """Our clock, with the sandbox's time."""
     return ManualClock(NOW_S * 1000)
 
 
@@ -50,7 +50,7 @@ def advance(clock: ManualClock, sandbox: SandboxServer) -> Callable[[float], Non
 
 @pytest.fixture
 def settings(tmp_path: Path, redis_url: str, sandbox: SandboxServer) -> Settings:
-    """Settings that lead to the sandbox."""
+    """Settings with the sandbox's addresses."""
     return Settings(
         redis_url=redis_url,
         database_url=put_database(tmp_path / "nomad.db"),
@@ -73,13 +73,13 @@ def app(settings: Settings, clock: ManualClock) -> Iterator[App]:
 
 @pytest.fixture
 def services(app: App) -> Services:
-    """What the job bodies get."""
+    """The services that the jobs' `run` gets."""
     return app.services
 
 
 @pytest.fixture
 def seeded(services: Services, sandbox: SandboxServer) -> dict[str, Any]:
-    """What the login of a sandbox character gave, with all scopes; it is stored."""
+    """The stored login of a sandbox character with all scopes."""
     given = sandbox.logins()[0]
     names = ("character_id", "user_id", "name", "owner_hash", "scopes", "refresh_token")
     login = {name: given[name] for name in names}
@@ -89,7 +89,7 @@ def seeded(services: Services, sandbox: SandboxServer) -> dict[str, Any]:
 
 @pytest.fixture
 def login_of(services: Services) -> Callable[[int], Login]:
-    """`login_of(character_id)`: the stored login, which must be there."""
+    """`login_of(character_id)`: the stored login, which must exist."""
 
     def get(character_id: int) -> Login:
         login = services.store.logins.get(character_id)
@@ -101,7 +101,7 @@ def login_of(services: Services) -> Callable[[int], Login]:
 
 @pytest.fixture
 def rows(services: Services) -> Callable[[str], list[tuple[Any, ...]]]:
-    """`rows(query)`: what the database answers."""
+    """`rows(query)`: the rows that the database returns."""
 
     def ask(query: str) -> list[tuple[Any, ...]]:
         with services.store.database.read() as connection:
@@ -112,7 +112,7 @@ def rows(services: Services) -> Callable[[str], list[tuple[Any, ...]]]:
 
 @pytest.fixture
 def misconfigured(settings: Settings, clock: ManualClock, services: Services) -> Iterator[Services]:
-    """The same database, but a client secret that SSO does not know."""
+    """The same services with a client secret that SSO does not know."""
     other = create_app(replace(settings, eve_client_secret="wrong"), clock=clock)
     yield replace(services, sso=other.services.sso)
     other.close()
@@ -120,6 +120,6 @@ def misconfigured(settings: Settings, clock: ManualClock, services: Services) ->
 
 @pytest.fixture
 def cache_client(redis_url: str) -> Iterator[redis.Redis]:
-    """A client of the Redis that the cache is in."""
+    """A client of the cache's Redis."""
     with redis.Redis.from_url(redis_url) as client:
         yield client

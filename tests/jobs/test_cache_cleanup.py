@@ -1,4 +1,4 @@
-"""The cache is kept small, and nothing beside it is touched."""
+"""The cleanup job keeps the cache small and changes nothing outside it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Clean = Callable[..., CacheCleanupResult]
 
 @pytest.fixture
 def clean(services: Services, cache_client: redis.Redis) -> Clean:
-    """`clean(type, **payload)`: run the job beside a queue's and a stranger's keys, which must stay."""
+    """`clean(type, **payload)`: run the job beside keys of a queue and of another program, which must stay."""
     cache_client.set("somebody-else", "1")
 
     def now(type: str, **more: Any) -> CacheCleanupResult:  # noqa: A002
@@ -38,7 +38,7 @@ def clean(services: Services, cache_client: redis.Redis) -> Clean:
 
 def _fill(services: Services, count: int, clock: ManualClock) -> None:
     for character_id in range(1, count + 1):
-        answer = EsiResponse(
+        response = EsiResponse(
             status=200,
             not_modified=False,
             body=1.5,
@@ -48,11 +48,11 @@ def _fill(services: Services, count: int, clock: ManualClock) -> None:
             pages=1,
             request_id=None,
         )
-        services.cache.put(character_id, WALLET, answer)
+        services.cache.put(character_id, WALLET, response)
         clock.advance(seconds=1)
 
 
-def _kept(services: Services, count: int) -> list[int]:
+def _stored(services: Services, count: int) -> list[int]:
     return [number for number in range(1, count + 1) if services.cache.get(number, WALLET) is not None]
 
 
@@ -64,24 +64,24 @@ def test_expired_removes_what_is_stale_for_over_a_day(services: Services, clean:
     result = clean("expired")
     assert result.keys == 2
     assert result.bytes > 0
-    assert _kept(services, 3) == [1]
+    assert _stored(services, 3) == [1]
 
 
 def test_a_dry_run_reports_and_removes_nothing(services: Services, clean: Clean, clock: ManualClock) -> None:
     _fill(services, 3, clock)
-    told = clean("all", dry_run=True)
-    assert (told.keys, told.dry_run) == (3, True)
-    assert _kept(services, 3) == [1, 2, 3]
+    would_remove = clean("all", dry_run=True)
+    assert (would_remove.keys, would_remove.dry_run) == (3, True)
+    assert _stored(services, 3) == [1, 2, 3]
     done = clean("all")
-    assert (done.keys, done.bytes) == (told.keys, told.bytes)
-    assert _kept(services, 3) == []
+    assert (done.keys, done.bytes) == (would_remove.keys, would_remove.bytes)
+    assert _stored(services, 3) == []
 
 
 def test_lru_keeps_what_was_read_last(services: Services, clean: Clean, clock: ManualClock) -> None:
     _fill(services, 4, clock)
     services.cache.get(1, WALLET)
     assert clean("lru", max_size=2).keys == 2
-    assert _kept(services, 4) == [1, 4]
+    assert _stored(services, 4) == [1, 4]
 
 
 def test_a_pattern_is_within_the_caches_own_keys(services: Services, clean: Clean, clock: ManualClock) -> None:
@@ -101,7 +101,7 @@ def test_the_daily_run_removes_the_expired_and_then_bounds_the_rest(
     assert CACHE_CLEANUP.validate(schedule.data)
     result = clean("expired", then_lru=True, max_size=0)
     assert result.keys == 2
-    assert _kept(services, 2) == []
+    assert _stored(services, 2) == []
 
 
 def test_the_call_adds_the_job(app: App) -> None:
@@ -113,7 +113,7 @@ def test_the_call_adds_the_job(app: App) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         ({"type": "everything"}, "'expired', 'lru', 'pattern' or 'all'"),
         ({"type": "pattern"}, "type pattern needs a pattern"),
@@ -122,7 +122,7 @@ def test_the_call_adds_the_job(app: App) -> None:
         ({"type": "lru", "max_size": -1}, "greater than or equal to 0"),
     ],
 )
-def test_wrong_data_is_refused(app: App, data: dict[str, Any], said: str) -> None:
-    with pytest.raises(BadPayload, match=said):
+def test_wrong_data_is_refused(app: App, data: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadPayload, match=message):
         cleanup_cache(**data)
     assert queues.get_queue("cache-cleanup").counts()["waiting"] == 0

@@ -1,4 +1,4 @@
-"""When to ask again: never before CCP's freshness ends, and not all characters at once."""
+"""The next request is never before CCP's freshness ends, and not for all characters at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nomad_actors.jobs.due_times import as_of_ms, next_due_ms, retry_due_ms
 
 JOURNAL = ROUTES["/characters/{character_id}/wallet/journal"]
 LOCATION = ROUTES["/characters/{character_id}/location"]
-#: 2026-11-01T00:00:00Z, and how an HTTP header says it.
+#: 2026-11-01T00:00:00Z, and its form in an HTTP header.
 NOW_MS = 1_793_491_200_000
 NOW_TEXT = "Sun, 01 Nov 2026 00:00:00 GMT"
 ANSWER = EsiResponse(
@@ -31,7 +31,7 @@ def test_the_next_refresh_is_after_freshness_and_after_our_interval() -> None:
     assert next_due_ms(LOCATION, 1, fresh_until_ms=late_ms, now_ms=NOW_MS) >= late_ms + 5_000
 
 
-def test_characters_are_due_at_different_moments_that_stay_the_same() -> None:
+def test_each_character_is_due_at_its_own_fixed_offset() -> None:
     due = [next_due_ms(JOURNAL, c, fresh_until_ms=NOW_MS, now_ms=NOW_MS) for c in range(100)]
     assert len(set(due)) > 90
     assert due == [next_due_ms(JOURNAL, c, fresh_until_ms=NOW_MS, now_ms=NOW_MS) for c in range(100)]
@@ -45,19 +45,19 @@ def test_failures_in_a_row_wait_longer_but_not_beyond_a_day() -> None:
     assert waits[-1] <= 86_400_000 * 1.1
 
 
-def test_the_data_is_as_old_as_esi_says() -> None:
+def test_the_data_is_as_old_as_last_modified() -> None:
     assert as_of_ms(JOURNAL, ANSWER, now_ms=NOW_MS + 60_000) == NOW_MS
 
 
 def test_without_a_date_the_data_is_from_when_its_freshness_began() -> None:
     for text in (None, "rubbish"):
-        answer = replace(ANSWER, last_modified=text, fresh_until_ms=NOW_MS + 3_000_000)
-        assert as_of_ms(JOURNAL, answer, now_ms=NOW_MS) == NOW_MS - 600_000
+        response = replace(ANSWER, last_modified=text, fresh_until_ms=NOW_MS + 3_000_000)
+        assert as_of_ms(JOURNAL, response, now_ms=NOW_MS) == NOW_MS - 600_000
 
 
-def test_an_unchanged_answer_was_compared_when_its_freshness_began() -> None:
-    answer = replace(ANSWER, not_modified=True, status=304, fresh_until_ms=NOW_MS + 7_200_000)
-    assert as_of_ms(JOURNAL, answer, now_ms=NOW_MS + 7_200_000) == NOW_MS + 3_600_000
+def test_a_not_modified_response_is_as_old_as_the_start_of_its_freshness() -> None:
+    response = replace(ANSWER, not_modified=True, status=304, fresh_until_ms=NOW_MS + 7_200_000)
+    assert as_of_ms(JOURNAL, response, now_ms=NOW_MS + 7_200_000) == NOW_MS + 3_600_000
 
 
 def test_data_is_never_from_the_future() -> None:

@@ -1,4 +1,4 @@
-"""One route of one character: asked for when it may be, kept with its rows, and never asked for in vain."""
+"""One route of one character is requested only when allowed and useful, and stored with its rows."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def refresh(services: Services, seeded: dict[str, Any]) -> Refresh:
     return now
 
 
-def test_the_first_refresh_keeps_document_validator_and_cache(
+def test_the_first_refresh_stores_document_validator_and_cache(
     services: Services, seeded: dict[str, Any], refresh: Refresh, clock: ManualClock
 ) -> None:
     result = refresh("/latest/characters/{character_id}/wallet/")
@@ -61,7 +61,7 @@ def test_the_first_refresh_keeps_document_validator_and_cache(
     assert cached.body == body
 
 
-def test_a_fresh_copy_is_taken_without_asking(refresh: Refresh, sandbox: SandboxServer) -> None:
+def test_a_fresh_copy_is_used_without_a_request(refresh: Refresh, sandbox: SandboxServer) -> None:
     refresh(WALLET)
     sandbox.parts.log.clear()
     result = refresh(WALLET)
@@ -69,7 +69,7 @@ def test_a_fresh_copy_is_taken_without_asking(refresh: Refresh, sandbox: Sandbox
     assert sandbox.requests() == []
 
 
-def test_skip_cache_never_asks_before_ccps_freshness_ends_and_brings_the_next_refresh_forward(
+def test_skip_cache_sends_nothing_before_ccps_freshness_ends_and_brings_the_next_refresh_forward(
     services: Services, seeded: dict[str, Any], refresh: Refresh, sandbox: SandboxServer
 ) -> None:
     first = refresh(LOCATION)
@@ -83,14 +83,14 @@ def test_skip_cache_never_asks_before_ccps_freshness_ends_and_brings_the_next_re
     assert (state.next_due_ms, state.due_priority) == (first.fresh_until_ms + 5_000, 2)
 
 
-def test_skip_cache_asks_before_our_own_interval_ends(refresh: Refresh, advance: Advance) -> None:
+def test_skip_cache_sends_a_request_before_our_own_interval_ends(refresh: Refresh, advance: Advance) -> None:
     refresh(LOCATION)
     advance(30)
     assert refresh(LOCATION).outcome == "fresh"
     assert refresh(LOCATION, skip_cache=True).sent
 
 
-def test_an_unchanged_answer_renews_our_copy_and_keeps_it(
+def test_a_not_modified_response_renews_our_copy(
     services: Services, seeded: dict[str, Any], refresh: Refresh, advance: Advance
 ) -> None:
     first = refresh(ATTRIBUTES)
@@ -107,7 +107,7 @@ def test_an_unchanged_answer_renews_our_copy_and_keeps_it(
     assert cached.body == body
 
 
-def test_a_listing_of_several_pages_is_not_trusted_to_its_first_page(
+def test_a_listing_of_several_pages_is_requested_in_full(
     refresh: Refresh, advance: Advance, sandbox: SandboxServer
 ) -> None:
     pages = refresh(JOURNAL).pages
@@ -120,7 +120,7 @@ def test_a_listing_of_several_pages_is_not_trusted_to_its_first_page(
     assert len(journal) >= pages
 
 
-def test_all_pages_are_kept_as_rows(refresh: Refresh, rows: Rows, services: Services, seeded: dict[str, Any]) -> None:
+def test_all_pages_are_stored_as_rows(refresh: Refresh, rows: Rows, services: Services, seeded: dict[str, Any]) -> None:
     result = refresh(JOURNAL)
     body = services.store.documents.body(seeded["character_id"], JOURNAL)
     ids = {entry["id"] for entry in body}
@@ -150,7 +150,7 @@ def test_a_character_that_never_logged_in_fails_at_once(services: Services) -> N
         run(payload, services)
 
 
-def test_when_esi_is_away_the_reason_and_the_next_try_are_kept(
+def test_when_esi_is_down_the_reason_and_the_next_attempt_are_stored(
     services: Services, seeded: dict[str, Any], refresh: Refresh, clock: ManualClock, sandbox: SandboxServer
 ) -> None:
     sandbox.fail("/characters/*/wallet", 502, times=20)
@@ -166,7 +166,7 @@ def test_when_esi_is_away_the_reason_and_the_next_try_are_kept(
     assert refresh(WALLET).outcome == "updated"
 
 
-def test_a_refusal_fails_at_once_and_is_asked_for_less_and_less(
+def test_a_refusal_fails_at_once_and_is_requested_less_and_less_often(
     services: Services, seeded: dict[str, Any], refresh: Refresh, clock: ManualClock, sandbox: SandboxServer
 ) -> None:
     sandbox.fail("/characters/*/wallet", 403, times=20, body={"error": "Forbidden"})
@@ -180,7 +180,7 @@ def test_a_refusal_fails_at_once_and_is_asked_for_less_and_less(
     assert waits[0] < waits[1] < waits[2]
 
 
-def test_a_cache_that_is_away_does_not_fail_the_job(services: Services, refresh: Refresh, app: App) -> None:
+def test_a_cache_that_is_down_does_not_fail_the_job(services: Services, refresh: Refresh, app: App) -> None:
     with redis.Redis(port=1, socket_connect_timeout=1, retry=None) as nobody:
         without_cache = replace(services, cache=type(services.cache)(nobody, clock=services.clock))
         assert refresh(WALLET, with_=without_cache).outcome == "updated"
@@ -198,7 +198,7 @@ def test_a_refused_access_token_is_replaced_once(
     assert len(sandbox.requests("/v2/oauth/token")) == 3
 
 
-def test_a_sweep_adds_what_is_due_once_and_the_jobs_know_they_are_the_schedules(
+def test_a_sweep_adds_each_due_route_once_and_its_jobs_name_the_schedule(
     services: Services, seeded: dict[str, Any], refresh: Refresh, advance: Advance
 ) -> None:
     refresh(WALLET, requested_by="user")
@@ -217,7 +217,7 @@ def test_a_sweep_adds_what_is_due_once_and_the_jobs_know_they_are_the_schedules(
     }
 
 
-def test_a_sweep_leaves_out_what_the_scopes_do_not_allow(
+def test_a_sweep_leaves_out_routes_that_the_scopes_do_not_allow(
     services: Services, seeded: dict[str, Any], refresh: Refresh, advance: Advance
 ) -> None:
     refresh(WALLET, requested_by="user")
@@ -226,7 +226,7 @@ def test_a_sweep_leaves_out_what_the_scopes_do_not_allow(
     assert run(EsiRefreshPayload(sweep=True), services).enqueued == 0
 
 
-def test_the_call_keeps_the_endpoint_in_one_form_and_takes_its_priority_from_who_asks(app: App) -> None:
+def test_the_call_normalizes_the_endpoint_and_takes_its_priority_from_the_requester(app: App) -> None:
     by_user = refresh_esi_data(90000001, 7, "/v1/characters/90000001/wallet/", skip_cache=True, requested_by="user")
     assert (by_user.queue, by_user.priority) == ("esi-refresh", 2)
     job = queues.get_queue("esi-refresh").get(by_user.id)
@@ -236,12 +236,12 @@ def test_the_call_keeps_the_endpoint_in_one_form_and_takes_its_priority_from_who
     assert refresh_esi_data(90000001, 7, WALLET, requested_by="user", priority="LOW").priority == 4
 
 
-def test_a_groups_call_adds_one_job_a_route(app: App) -> None:
+def test_the_call_for_a_group_adds_one_job_per_route(app: App) -> None:
     added = refresh_character_data(90000001, 7, ["CHARACTER_WALLET", "CHARACTER_SKILLS"], requested_by="user")
-    wanted = {route.name for group in ("CHARACTER_WALLET", "CHARACTER_SKILLS") for route in GROUPS[group]}
+    expected = {route.name for group in ("CHARACTER_WALLET", "CHARACTER_SKILLS") for route in GROUPS[group]}
     jobs = [queues.get_queue("esi-refresh").get(each.id) for each in added]
-    assert {job.data["endpoint"] for job in jobs if job} == wanted
-    assert len(added) == len(wanted)
+    assert {job.data["endpoint"] for job in jobs if job} == expected
+    assert len(added) == len(expected)
 
 
 def test_an_unknown_group_is_refused_with_the_nearest_and_nothing_is_added(app: App) -> None:
@@ -252,21 +252,21 @@ def test_an_unknown_group_is_refused_with_the_nearest_and_nothing_is_added(app: 
 
 
 @pytest.mark.parametrize("group", [["CHARACTER_SKILLS"], None, 7, "x" * 70_000])
-def test_what_is_no_group_at_all_is_refused_in_a_short_sentence(app: App, group: Any) -> None:
+def test_any_value_that_is_no_group_is_refused_with_a_short_message(app: App, group: Any) -> None:
     with pytest.raises(BadInput, match="unknown endpoint group") as caught:
         refresh_character_data(90000001, 7, [group])
     assert len(str(caught.value)) < 2_000
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "said"),
+    ("endpoint", "message"),
     [
         ("/characters/{character_id}/walet", "did you mean /characters/{character_id}/wallet".replace("{", r"\{")),
         ("/latest/characters/5/wallet/", "endpoint is of character 5"),
         ("/characters/{character_id}/walet" + "x" * 450, "unknown endpoint .{450,600} \\(accepted: /characters"),
     ],
 )
-def test_a_wrong_endpoint_is_refused_with_what_is_meant(app: App, endpoint: str, said: str) -> None:
-    with pytest.raises(BadPayload, match=said):
+def test_a_wrong_endpoint_is_refused_with_a_suggestion(app: App, endpoint: str, message: str) -> None:
+    with pytest.raises(BadPayload, match=message):
         refresh_esi_data(90000001, 7, endpoint)
     assert queues.get_queue("esi-refresh").counts()["waiting"] == 0

@@ -1,4 +1,4 @@
-"""History: every row once, whatever is asked for and however often."""
+"""History: every row is stored once, for any range and however often it is collected."""
 
 from __future__ import annotations
 
@@ -49,23 +49,23 @@ def collect(services: Services, seeded: dict[str, Any]) -> Collect:
 
 
 @pytest.mark.parametrize("data_type", DATA_TYPES)
-def test_a_type_is_collected_once_however_often_the_job_runs(
+def test_a_data_type_is_collected_once_however_often_the_job_runs(
     data_type: str, collect: Collect, rows: Rows, advance: Callable[[float], None]
 ) -> None:
     first = collect(data_type)
     assert set(first.outcomes.values()) == {"updated"}
     count = rows(f"SELECT count(*) FROM {TABLES[data_type]}")[0][0]
     assert count == first.rows_new > 0
-    again = collect(data_type)
-    assert set(again.outcomes.values()) == {"fresh"}
+    second = collect(data_type)
+    assert set(second.outcomes.values()) == {"fresh"}
     advance(4_000)
     later = collect(data_type)
     assert "fresh" not in later.outcomes.values()
-    # Time passes for the sandbox's characters too.
+    # The sandbox's characters change over time too.
     assert rows(f"SELECT count(*) FROM {TABLES[data_type]}") == [(count + later.rows_new,)]
 
 
-def test_transactions_are_walked_to_their_end(
+def test_transactions_are_read_to_their_end(
     collect: Collect, rows: Rows, services: Services, seeded: dict[str, Any]
 ) -> None:
     collect("wallet_transactions")
@@ -75,16 +75,16 @@ def test_transactions_are_walked_to_their_end(
     )
 
 
-def test_dates_limit_what_is_kept_and_a_later_collection_without_them_takes_the_rest(
+def test_dates_limit_the_stored_rows_and_a_later_collection_without_them_adds_the_rest(
     collect: Collect, rows: Rows, clock: ManualClock
 ) -> None:
     collect("wallet_journal", from_date=datetime.fromtimestamp(clock.now_ms() / 1000 - 7 * 86_400, UTC))
-    kept, oldest_ms = rows("SELECT count(*), min(date_ms) FROM wallet_journal")[0]
+    stored, oldest_ms = rows("SELECT count(*), min(date_ms) FROM wallet_journal")[0]
     assert oldest_ms >= clock.now_ms() - 7 * 86_400_000
     rest = collect("wallet_journal")
     assert rest.outcomes == {"/characters/{character_id}/wallet/journal": "fresh"}
     everything = rows("SELECT count(*) FROM wallet_journal")[0][0]
-    assert everything == kept + rest.rows_new
+    assert everything == stored + rest.rows_new
     assert rest.rows_new > 0
 
 
@@ -106,7 +106,7 @@ def test_a_sweep_adds_every_type_that_the_scopes_allow(app: App, services: Servi
     assert {(job.data["character_id"], job.priority) for job in jobs} == {(1, 5)}
 
 
-def test_the_call_takes_days_and_moments_and_the_last_day_is_whole(app: App) -> None:
+def test_the_call_takes_days_and_instants_and_includes_all_of_the_last_day(app: App) -> None:
     added = collect_historical_data(
         90000001, 7, "wallet_journal", from_date=date(2025, 1, 1), to_date=date(2025, 10, 18)
     )
@@ -120,7 +120,7 @@ def test_the_call_takes_days_and_moments_and_the_last_day_is_whole(app: App) -> 
     assert exact.window.to_ms == datetime(2025, 10, 18, tzinfo=UTC).timestamp() * 1000
 
 
-def test_collecting_all_adds_one_batch_job_a_type(app: App) -> None:
+def test_collecting_all_adds_one_batch_job_per_type(app: App) -> None:
     added = collect_all_historical_data(90000001, 7, from_date=date(2025, 1, 1))
     assert {each.priority for each in added} == {5}
     jobs = queues.get_queue("historical-data").jobs("waiting")
@@ -128,14 +128,14 @@ def test_collecting_all_adds_one_batch_job_a_type(app: App) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         ({"data_type": "loot"}, "wallet_journal.*skill_history"),
         ({"data_type": "wallet_journal", "from_date": "yesterday"}, "from_date"),
         ({"data_type": "wallet_journal", "from_date": "2025-02-01", "to_date": "2025-01-01"}, "after to_date"),
     ],
 )
-def test_wrong_data_is_refused(app: App, data: dict[str, Any], said: str) -> None:
-    with pytest.raises(BadPayload, match=said):
+def test_wrong_data_is_refused(app: App, data: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadPayload, match=message):
         collect_historical_data(90000001, 7, **data)
     assert queues.get_queue("historical-data").counts()["waiting"] == 0

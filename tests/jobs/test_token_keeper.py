@@ -1,4 +1,4 @@
-"""A login is never lost: one flight, saved before use, condemned slowly, never deleted."""
+"""A login is never lost: one refresh at a time, saved before use, marked dead only after repeats, never deleted."""
 
 from __future__ import annotations
 
@@ -28,45 +28,45 @@ from sandbox.serve import SandboxServer
 
 LoginOf = Callable[[int], Login]
 Advance = Callable[[float], None]
-#: Where SSO refreshes tokens.
+#: SSO's path for refreshes.
 TOKEN_PATH = "/v2/oauth/token"
 DEAD = {"user_id": 1, "name": "n", "owner_hash": "o", "scopes": [], "refresh_token": "no such token"}
 
 
-def test_a_login_without_access_token_is_refreshed_and_what_sso_rotated_is_kept(
+def test_a_login_without_access_token_is_refreshed_and_the_rotated_token_is_stored(
     services: Services, seeded: dict[str, Any], login_of: LoginOf, clock: ManualClock
 ) -> None:
-    kept = TokenKeeper(services).keep(seeded["character_id"])
+    token = TokenKeeper(services).get_token(seeded["character_id"])
     stored = login_of(seeded["character_id"])
-    assert kept.refreshed
-    assert (stored.version, stored.access_token) == (2, kept.access_token)
+    assert token.refreshed
+    assert (stored.version, stored.access_token) == (2, token.access_token)
     assert stored.refresh_token != seeded["refresh_token"]
     assert stored.access_expires_ms is not None
     assert 1_100_000 < stored.access_expires_ms - clock.now_ms() <= 1_200_000
     assert stored.scopes == frozenset(seeded["scopes"])
 
 
-def test_a_living_token_is_given_again_until_it_is_near_its_end(
+def test_a_valid_token_is_reused_until_it_is_about_to_expire(
     services: Services, seeded: dict[str, Any], advance: Advance, sandbox: SandboxServer
 ) -> None:
     keeper = TokenKeeper(services)
-    first = keeper.keep(seeded["character_id"])
+    first = keeper.get_token(seeded["character_id"])
     advance(900)
-    again = keeper.keep(seeded["character_id"])
-    assert (again.refreshed, again.access_token) == (False, first.access_token)
+    unchanged = keeper.get_token(seeded["character_id"])
+    assert (unchanged.refreshed, unchanged.access_token) == (False, first.access_token)
     assert len(sandbox.requests(TOKEN_PATH)) == 1
     advance(200)
-    assert keeper.keep(seeded["character_id"]).refreshed
+    assert keeper.get_token(seeded["character_id"]).refreshed
 
 
-def test_many_who_want_one_login_share_one_flight(
+def test_parallel_requests_for_one_login_share_one_flight(
     services: Services, seeded: dict[str, Any], login_of: LoginOf, sandbox: SandboxServer
 ) -> None:
     sandbox.fail(TOKEN_PATH, delay_ms=200)
     tokens: list[str] = []
 
     def want() -> None:
-        tokens.append(TokenKeeper(services).keep(seeded["character_id"]).access_token)
+        tokens.append(TokenKeeper(services).get_token(seeded["character_id"]).access_token)
 
     threads = [threading.Thread(target=want) for _ in range(8)]
     for thread in threads:
@@ -81,114 +81,116 @@ def test_many_who_want_one_login_share_one_flight(
 
 def test_a_token_that_esi_refused_is_replaced(services: Services, seeded: dict[str, Any]) -> None:
     keeper = TokenKeeper(services)
-    first = keeper.keep(seeded["character_id"])
-    second = keeper.keep(seeded["character_id"], other_than=first.access_token)
+    first = keeper.get_token(seeded["character_id"])
+    second = keeper.get_token(seeded["character_id"], other_than=first.access_token)
     assert second.refreshed
-    assert keeper.keep(seeded["character_id"], other_than=first.access_token).access_token == second.access_token
+    assert keeper.get_token(seeded["character_id"], other_than=first.access_token).access_token == second.access_token
 
 
-def test_the_first_strike_leaves_the_login_and_sso_alone_for_a_while(
+def test_the_first_strike_pauses_refreshes_and_keeps_the_login(
     services: Services, advance: Advance, login_of: LoginOf, sandbox: SandboxServer
 ) -> None:
     services.store.logins.save(character_id=5, **DEAD)
     with pytest.raises(LoginInDoubt, match="asked again after 60 s"):
-        TokenKeeper(services).keep(5)
+        TokenKeeper(services).get_token(5)
     struck = login_of(5)
     assert (struck.state, struck.strikes, struck.refresh_token) == (ACTIVE, 1, "no such token")
     advance(20)
-    with pytest.raises(LoginInDoubt, match="asked again after 40 s") as told:
-        TokenKeeper(services).keep(5)
-    assert told.value.retry_after_seconds == 40
+    with pytest.raises(LoginInDoubt, match="asked again after 40 s") as caught:
+        TokenKeeper(services).get_token(5)
+    assert caught.value.retry_after_seconds == 40
     assert login_of(5).strikes == len(sandbox.requests(TOKEN_PATH)) == 1
     advance(STRIKE_PAUSE_MS / 1000 - 20)
     with pytest.raises(LoginInDoubt, match="asked again after 120 s"):
-        TokenKeeper(services).keep(5)
+        TokenKeeper(services).get_token(5)
     assert (login_of(5).state, login_of(5).strikes) == (ACTIVE, 2)
 
 
-def test_a_login_called_dead_again_after_ten_minutes_needs_the_player_and_stays_stored(
+def test_a_login_rejected_again_after_ten_minutes_needs_the_player_and_stays_stored(
     services: Services, advance: Advance, login_of: LoginOf
 ) -> None:
     services.store.logins.save(character_id=5, **DEAD)
     with pytest.raises(LoginInDoubt):
-        TokenKeeper(services).keep(5)
+        TokenKeeper(services).get_token(5)
     advance(STRIKE_GAP_MS / 1000)
     with pytest.raises(PermanentError, match="must log in again"):
-        TokenKeeper(services).keep(5)
+        TokenKeeper(services).get_token(5)
     condemned = login_of(5)
     assert (condemned.state, condemned.refresh_token) == (NEEDS_LOGIN, "no such token")
     assert condemned.state_reason
     with pytest.raises(PermanentError, match="must log in again"):
-        TokenKeeper(services).keep(5)
+        TokenKeeper(services).get_token(5)
 
 
-def test_when_many_logins_die_at_once_no_more_are_condemned(
+def test_when_many_logins_are_rejected_at_once_no_more_are_marked_dead(
     services: Services, advance: Advance, login_of: LoginOf
 ) -> None:
     keeper, characters = TokenKeeper(services), range(1, MASS_DEATH_COUNT + 3)
     for character_id in characters:
         services.store.logins.save(character_id=character_id, **DEAD)
         with pytest.raises(LoginInDoubt):
-            keeper.keep(character_id)
+            keeper.get_token(character_id)
     advance(STRIKE_GAP_MS / 1000)
     for character_id in characters:
         with pytest.raises((PermanentError, LoginInDoubt)):
-            keeper.keep(character_id)
+            keeper.get_token(character_id)
     assert len(services.store.logins.characters(NEEDS_LOGIN)) == MASS_DEATH_COUNT
 
 
-def test_our_own_fault_touches_no_login(misconfigured: Services, seeded: dict[str, Any], login_of: LoginOf) -> None:
+def test_an_invalid_client_secret_changes_no_login(
+    misconfigured: Services, seeded: dict[str, Any], login_of: LoginOf
+) -> None:
     with pytest.raises(PermanentError, match="no login was touched"):
-        TokenKeeper(misconfigured).keep(seeded["character_id"])
+        TokenKeeper(misconfigured).get_token(seeded["character_id"])
     login = login_of(seeded["character_id"])
     assert (login.state, login.strikes, login.version) == (ACTIVE, 0, 1)
     assert login.refresh_token == seeded["refresh_token"]
 
 
-def test_when_sso_is_away_the_next_try_may_start_at_once(
+def test_when_sso_is_down_the_next_attempt_may_start_at_once(
     services: Services, seeded: dict[str, Any], login_of: LoginOf, sandbox: SandboxServer
 ) -> None:
     sandbox.fail(TOKEN_PATH, drop=True, times=10)
     with pytest.raises(SsoUnavailable):
-        TokenKeeper(services).keep(seeded["character_id"])
+        TokenKeeper(services).get_token(seeded["character_id"])
     sandbox.parts.faults.clear()
     assert login_of(seeded["character_id"]).strikes == 0
-    assert TokenKeeper(services).keep(seeded["character_id"]).refreshed
+    assert TokenKeeper(services).get_token(seeded["character_id"]).refreshed
 
 
-def test_an_odd_answer_of_ssos_is_no_strike(
+def test_an_unexpected_response_of_sso_is_no_strike(
     services: Services, seeded: dict[str, Any], login_of: LoginOf, sandbox: SandboxServer
 ) -> None:
     sandbox.fail(TOKEN_PATH, 400, body={"error": "invalid_request", "error_description": "something new"})
     with pytest.raises(SsoUnavailable):
-        TokenKeeper(services).keep(seeded["character_id"])
+        TokenKeeper(services).get_token(seeded["character_id"])
     sandbox.fail(TOKEN_PATH, 502, body="<html>Bad Gateway</html>")
     with pytest.raises(SsoUnavailable):
-        TokenKeeper(services).keep(seeded["character_id"])
+        TokenKeeper(services).get_token(seeded["character_id"])
     assert login_of(seeded["character_id"]).strikes == 0
-    assert TokenKeeper(services).keep(seeded["character_id"]).refreshed
+    assert TokenKeeper(services).get_token(seeded["character_id"]).refreshed
 
 
 def test_a_sold_character_needs_its_new_owner(services: Services, seeded: dict[str, Any], login_of: LoginOf) -> None:
     services.store.logins.save(**(seeded | {"owner_hash": "the owner before"}))
     with pytest.raises(PermanentError, match="new owner"):
-        TokenKeeper(services).keep(seeded["character_id"])
+        TokenKeeper(services).get_token(seeded["character_id"])
     assert login_of(seeded["character_id"]).state == NEEDS_LOGIN
 
 
 def test_a_character_that_never_logged_in_fails_at_once(services: Services) -> None:
     with pytest.raises(PermanentError, match="character 12 never logged in"):
-        TokenKeeper(services).keep(12)
+        TokenKeeper(services).get_token(12)
 
 
-def test_who_waits_too_long_for_anothers_flight_gives_up(
+def test_waiting_too_long_for_another_flight_raises_an_error(
     services: Services, seeded: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nomad_actors.jobs.token_keeper.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("nomad_actors.jobs.token_keeper.MAX_WAIT_SECONDS", 0.2)
     assert services.store.logins.take_flight(seeded["character_id"], 1, flight="another host's", seconds=90)
-    with pytest.raises(RefreshBusy) as told:
-        TokenKeeper(services).keep(seeded["character_id"])
-    assert 1 <= told.value.retry_after_seconds <= 90
+    with pytest.raises(RefreshBusy) as caught:
+        TokenKeeper(services).get_token(seeded["character_id"])
+    assert 1 <= caught.value.retry_after_seconds <= 90
 
 
 def test_a_flight_whose_process_died_is_taken_over(
@@ -196,14 +198,14 @@ def test_a_flight_whose_process_died_is_taken_over(
 ) -> None:
     assert services.store.logins.take_flight(seeded["character_id"], 1, flight="a dead process's", seconds=90)
     advance(91)
-    assert TokenKeeper(services).keep(seeded["character_id"]).refreshed
+    assert TokenKeeper(services).get_token(seeded["character_id"]).refreshed
 
 
 class _Interrupt(BaseException):
     pass
 
 
-def test_an_interrupt_does_not_stop_what_was_begun() -> None:
+def test_an_interrupt_does_not_stop_a_started_call() -> None:
     begun, resume, done = threading.Event(), threading.Event(), threading.Event()
     ended: list[str] = []
 
@@ -230,7 +232,7 @@ def test_an_interrupt_does_not_stop_what_was_begun() -> None:
     assert done.wait(10)
 
 
-def test_what_the_uninterrupted_raises_reaches_the_job_even_a_timeout() -> None:
+def test_an_error_of_an_uninterrupted_call_reaches_the_job_even_a_timeout() -> None:
     def fail() -> None:
         time.sleep(0)
         raise TimeoutError("of its own")

@@ -15,7 +15,7 @@ from nomad_actors.jobs.services import Services
 from nomad_actors.jobs.token_refresh import TOKEN_REFRESH, TokenRefreshPayload, run
 
 
-def test_a_second_run_finds_a_living_token_and_says_so(services: Services, seeded: dict[str, Any]) -> None:
+def test_a_second_run_reports_a_valid_token(services: Services, seeded: dict[str, Any]) -> None:
     payload = TokenRefreshPayload(character_id=seeded["character_id"], user_id=seeded["user_id"])
     first, second = run(payload, services), run(payload, services)
     assert (first.refreshed, second.refreshed) == (True, False)
@@ -66,7 +66,7 @@ def test_the_call_adds_the_job_at_the_callers_priority(app: App) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         ({}, "character_id, user_id must be given, or sweep be true"),
         ({"character_id": 1}, "user_id must be given"),
@@ -76,6 +76,6 @@ def test_the_call_adds_the_job_at_the_callers_priority(app: App) -> None:
         ({"character_id": 1, "user_id": 1, "userId": 1}, "userId: Extra inputs"),
     ],
 )
-def test_wrong_data_is_refused_with_what_is_accepted(data: dict[str, Any], said: str) -> None:
-    with pytest.raises(BadPayload, match=said):
+def test_wrong_data_is_refused_with_what_is_allowed(data: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadPayload, match=message):
         TOKEN_REFRESH.validate(data)

@@ -1,4 +1,4 @@
-"""Jobs by how they ended, in one queue and over all of them, page after page, however many were cancelled."""
+"""Jobs by outcome, in one queue and over all queues, page by page, even among many cancelled ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from nomad_actors.settings import Settings
 from nomad_actors.testing import running
 
 QUEUES = ("alpha", "beta", "gamma")
-#: Held shut while jobs are meant to run.
+#: Closed while jobs should keep running.
 gate = threading.Event()
 
 
@@ -100,7 +100,7 @@ def all_pages(queues: Queues, state: State, limit: int, between: Callable[[], No
         between()
 
 
-def test_jobs_are_told_apart_by_how_they_ended(queues: Queues, broker: JobBroker) -> None:
+def test_jobs_are_listed_by_outcome(queues: Queues, broker: JobBroker) -> None:
     queue = queues.get_queue("alpha")
     failed = add(queues, "alpha", 3)
     completed = add(queues, "alpha", 2, fail=False)
@@ -127,12 +127,12 @@ def test_jobs_are_told_apart_by_how_they_ended(queues: Queues, broker: JobBroker
     by_field = queue.find(JobFilter(outcomes=("failed",), fields={"number": "1"}))
     assert [job.id for job in by_field.jobs] == [failed[1]]
     with pytest.raises(
-        BadInput, match="outcome 'lost' is unusable \\(accepted: completed, skipped, failed, cancelled\\)"
+        BadInput, match="outcome 'lost' is invalid \\(accepted: completed, skipped, failed, cancelled\\)"
     ):
         queue.find(JobFilter(outcomes=("lost",)))
 
 
-def test_what_failed_is_found_behind_thousands_that_were_cancelled(
+def test_failed_jobs_are_found_behind_thousands_of_cancelled_ones(
     queues: Queues, broker: JobBroker, redis_client: redis.Redis
 ) -> None:
     failed = add(queues, "alpha", 2)
@@ -145,13 +145,13 @@ def test_what_failed_is_found_behind_thousands_that_were_cancelled(
     assert {job.id for job in page.jobs} == set(failed)
     assert page.next_cursor is None
     calls = redis_client.info("commandstats")
-    # The records of those that are passed over are not read.
+    # The records of skipped jobs are not read.
     assert calls["cmdstat_hget"]["calls"] < 20
     assert {str(job["id"]) for job in job_metrics.get_failed_jobs(50, queues=queues)} == set(failed)
     assert len(job_metrics.get_failed_jobs(50, outcomes=("failed", "cancelled"), queues=queues)) == 50
 
 
-def test_a_page_that_passed_over_too_many_goes_on(
+def test_a_page_that_skipped_too_many_jobs_has_a_next_page(
     queues: Queues, broker: JobBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = add(queues, "beta", 1)
@@ -168,14 +168,14 @@ def test_a_page_that_passed_over_too_many_goes_on(
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
-def test_failures_of_all_queues_come_once_each_newest_first_while_others_come(
+def test_failures_of_all_queues_are_listed_once_newest_first_while_others_are_added(
     queues: Queues, broker: JobBroker, redis_client: redis.Redis, limit: int
 ) -> None:
     draw = random.Random(limit)
     for name in QUEUES:
         add(queues, name, 8)
     run_all(broker)
-    # Many at one instant, over queues and within one.
+    # Many jobs failed at one instant, in several queues and in one.
     at = {}
     for name in QUEUES:
         for member in redis_client.zrange(f"nomad:{{{name}}}:failed", 0, -1):
@@ -195,7 +195,7 @@ def test_failures_of_all_queues_come_once_each_newest_first_while_others_come(
     assert all(instants[a.id] >= instants[b.id] for a, b in pairwise(found))
 
 
-def test_running_jobs_of_all_queues_come_once_each_longest_first(
+def test_running_jobs_of_all_queues_are_listed_once_longest_first(
     queues: Queues, broker: JobBroker, wait_until: Callable[..., None]
 ) -> None:
     gate.clear()
@@ -214,7 +214,7 @@ def test_running_jobs_of_all_queues_come_once_each_longest_first(
 
 
 @pytest.mark.parametrize("cursor", ["x", "W10", "", "eyJhIjoxfQ"])
-def test_a_cursor_that_no_page_gave_is_refused(queues: Queues, broker: JobBroker, cursor: str) -> None:
+def test_an_invalid_cursor_is_refused(queues: Queues, broker: JobBroker, cursor: str) -> None:
     add(queues, "alpha", 3)
     run_all(broker)
     page = jobs_of_all(queues, State.FAILED, limit=1)

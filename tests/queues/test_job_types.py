@@ -1,4 +1,4 @@
-"""What a job type does by itself: enqueue its payloads, and declare its schedules."""
+"""A job type enqueues its payloads and declares its schedules."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ NOTE = JobType(name="note", queue="hellos", payload=Hello, run=note)
 
 @pytest.fixture
 def own(redis_url: str) -> Iterator[Queues]:
-    """Queues with the job types of this file, which are not those of the process."""
+    """Queues with the job types of this file, which are not the process' default."""
     broker = JobBroker(url=redis_url)
     made = Queues(broker, settings=Settings(), clock=SystemClock())
     made.register(HELLO)
@@ -58,7 +58,7 @@ def own(redis_url: str) -> Iterator[Queues]:
 
 @pytest.fixture
 def of_process(own: Queues) -> Iterator[Queues]:
-    """The same, as those of this process."""
+    """The same queues as the process' default."""
     queues.set_default(own)
     yield own
     queues.set_default(None)
@@ -68,7 +68,7 @@ def waiting(own: Queues) -> int:
     return sum(own.get_queue("hellos").counts().values())
 
 
-def test_a_payload_is_enqueued_and_its_result_kept(of_process: Queues) -> None:
+def test_a_payload_is_enqueued_and_its_result_stored(of_process: Queues) -> None:
     added = HELLO.enqueue(Hello(name="Ada"), priority="HIGH", delay=1, requested_by="me")
     assert (added.queue, added.state, added.priority, added.new) == ("hellos", "delayed", 2, True)
     with running(of_process.broker):
@@ -79,7 +79,7 @@ def test_a_payload_is_enqueued_and_its_result_kept(of_process: Queues) -> None:
     assert dict(job.data) == {"name": "Ada"}
 
 
-def test_it_goes_to_the_queues_that_are_given(own: Queues) -> None:
+def test_a_job_is_added_to_the_given_queues(own: Queues) -> None:
     assert HELLO.enqueue(Hello(name="Ada"), queues=own).state == "waiting"
     with pytest.raises(NomadError, match=r"call nomad_actors\.connect"):
         HELLO.enqueue(Hello(name="Ada"))
@@ -94,7 +94,7 @@ def test_many_are_enqueued_with_the_same_options(own: Queues) -> None:
 
 
 @pytest.mark.parametrize(
-    ("payloads", "options", "error", "said"),
+    ("payloads", "options", "error", "message"),
     [
         ([Hello.model_construct(name=5)], {}, BadPayload, "name"),
         ([Hello(name="Ada"), NIGHTLY], {}, BadPayload, r"jobs\[1\]: wrong data for job type 'hello'"),
@@ -106,10 +106,10 @@ def test_many_are_enqueued_with_the_same_options(own: Queues) -> None:
         ([Hello(name="Ada")], {"dealy": 5}, TypeError, "no option dealy.*accepted: priority, backoff.*job_id"),
     ],
 )
-def test_what_is_wrong_is_refused_and_nothing_is_enqueued(
-    own: Queues, payloads: list[Any], options: dict[str, Any], error: type[Exception], said: str
+def test_wrong_input_is_refused_and_nothing_is_enqueued(
+    own: Queues, payloads: list[Any], options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         HELLO.enqueue_many(payloads, queues=own, **options)
     assert waiting(own) == 0
 
@@ -120,7 +120,7 @@ def test_a_job_type_that_is_not_registered_is_refused(own: Queues) -> None:
         other.enqueue(Hello(name="Ada"), queues=own)
 
 
-def test_an_option_of_none_is_left_to_the_job_type() -> None:
+def test_an_option_of_none_means_the_job_types_own() -> None:
     assert NewJob(queue="a", job_type="b", data={}, priority=None, delay=None).options == {}
 
 
@@ -149,7 +149,7 @@ def test_a_declared_schedule_adds_its_job_type(redis_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "said"),
+    ("schedule", "message"),
     [
         (Schedule(name="x", expression="61 * * * *", data={"name": "a"}), "minute"),
         (Schedule(name="x y", expression="@daily", data={"name": "a"}), "schedule name 'x y'"),
@@ -159,27 +159,27 @@ def test_a_declared_schedule_adds_its_job_type(redis_url: str) -> None:
         ("@daily", "a schedule of job type 'hello' must be a Schedule, not '@daily'"),
     ],
 )
-def test_a_wrong_schedule_is_refused_when_the_job_type_is_declared(schedule: Any, said: str) -> None:
-    with pytest.raises(BadInput, match=said):
+def test_a_wrong_schedule_is_refused_when_the_job_type_is_declared(schedule: Any, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
         JobType(name="hello", queue="hellos", payload=Hello, result=Greeted, run=greet, schedules=(schedule,))
 
 
 def test_two_schedules_of_one_name_are_refused(own: Queues) -> None:
-    again = JobType(name="again", queue="hellos", payload=Hello, run=note, schedules=(NIGHTLY,))
+    second = JobType(name="again", queue="hellos", payload=Hello, run=note, schedules=(NIGHTLY,))
     with pytest.raises(BadInput, match="schedule 'hello-nightly' of 'again' is declared by 'hello' too"):
-        own.register(again)
+        own.register(second)
     assert "again" not in own.job_types
     twice = (NIGHTLY, NIGHTLY)
     with pytest.raises(BadInput, match="'hello-nightly'"):
         own.register(JobType(name="twice", queue="hellos", payload=Hello, run=note, schedules=twice))
 
 
-def test_our_own_cron_is_an_expression_too() -> None:
+def test_a_cron_object_of_ours_is_an_expression_too() -> None:
     schedule = Schedule(name="x", expression=cron("0 0 * * fri-mon"), data={"name": "a"})
     assert NOTE.bind(schedule).expression == "0 0 * * fri-mon"
 
 
-def test_the_schedules_of_our_job_types_are_what_they_were() -> None:
+def test_the_schedules_of_our_job_types_have_not_changed() -> None:
     assert {each.name: (each.expression, dict(each.data), each.queue) for each in jobs.SCHEDULES} == {
         "token-refresh": ("0 */2 * * *", {"sweep": True, "spread_seconds": 6_600}, "token-refresh"),
         "esi-data-refresh": ("*/5 * * * *", {"sweep": True, "spread_seconds": 240}, "esi-refresh"),

@@ -1,4 +1,4 @@
-"""The callers' and operators' view: what is refused says what is accepted, what ended is explained."""
+"""Queues for callers and operators: errors name what is allowed, and ended jobs are explained."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def queues(broker: JobBroker) -> Iterator[Queues]:
     queues_module.set_default(None)
 
 
-def test_an_added_job_says_where_it_stands(queues: Queues) -> None:
+def test_an_added_job_has_its_state(queues: Queues) -> None:
     added = queues.add_job("sums", "sum-up", {"character_id": 1})
     assert (added.queue, added.state, added.priority) == ("sums", "waiting", 3)
     later = queues.add_job("sums", "sum-up", {"character_id": 1}, delay=60_000, priority="critical")
@@ -104,11 +104,11 @@ def test_an_added_job_says_where_it_stands(queues: Queues) -> None:
     }
 
 
-def test_counts_read_well_where_they_are_printed(queues: Queues) -> None:
+def test_counts_have_a_readable_repr(queues: Queues) -> None:
     assert str(queues.get_queue("sums").counts()).startswith("{'waiting': 0, 'active': 0")
 
 
-def test_a_job_runs_with_its_payload_and_keeps_its_result(queues: Queues, broker: JobBroker) -> None:
+def test_a_job_runs_with_its_payload_and_its_result_is_stored(queues: Queues, broker: JobBroker) -> None:
     added = queues_module.add_job("sums", "sum-up", {"character_id": 41}, requested_by="tester")
     with running(broker):
         broker.join("sums", timeout=5000)
@@ -129,14 +129,14 @@ def test_the_json_of_a_job_is_bullmqs(queues: Queues) -> None:
     added = queues.add_job("sums", "sum-up", {"character_id": 1}, attempts=5, backoff={"type": "fixed", "delay": 10})
     job = queues.get_queue("sums").get(added.id)
     assert job is not None
-    told = job.as_json()
-    assert told["opts"] == {
+    shown = job.as_json()
+    assert shown["opts"] == {
         "priority": 3,
         "attempts": 5,
         "backoff": {"type": "fixed", "delay": 10},
         "delay": 0,
     }
-    assert set(told) == {
+    assert set(shown) == {
         *("id", "name", "queueName", "data", "opts", "status", "progress", "attemptsMade", "failedReason"),
         *("stacktrace", "returnvalue", "timestamp", "processedOn", "finishedOn", "timeline", "crashes", "requestedBy"),
         *("progressDetail", "outcome", "cancelAsked", "worker", "waitMs", "runMs", "log", "logLinesLeftOut"),
@@ -144,7 +144,7 @@ def test_the_json_of_a_job_is_bullmqs(queues: Queues) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options", "error", "said"),
+    ("arguments", "options", "error", "message"),
     [
         (("sumz", "sum-up", {}), {}, UnknownQueue, "unknown queue 'sumz'; did you mean 'sums'"),
         (("sums", "sum-down", {}), {}, UnknownJobType, "unknown job type 'sum-down'.*sum-up"),
@@ -162,20 +162,20 @@ def test_the_json_of_a_job_is_bullmqs(queues: Queues) -> None:
         (("sums", "sum-up", {"character_id": 1}), {"job_id": "schedule:x:1"}, BadInput, "do not begin with"),
     ],
 )
-def test_what_cannot_be_run_is_refused_and_nothing_is_enqueued(
+def test_a_job_that_cannot_run_is_refused_and_nothing_is_enqueued(
     queues: Queues,
     arguments: tuple[str, str, object],
     options: dict[str, object],
     error: type[BadInput],
-    said: str,
+    message: str,
 ) -> None:
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         queues.add_job(*arguments, **options)  # type: ignore[arg-type]
     assert sum(queues.get_queue("sums").counts().values()) == 0
 
 
 class Stubborn(str):
-    """As a value of a library with lazy objects: whatever is asked of it fails."""
+    """Like a lazy object of some libraries: every access fails."""
 
     def _fail(self, *_: Any) -> Any:
         raise TypeError("not here")
@@ -184,7 +184,7 @@ class Stubborn(str):
 
 
 class Unknowable:
-    """Not even its class can be asked for."""
+    """Even its class cannot be read."""
 
     __class__ = property(lambda _: 1 // 0)  # type: ignore[assignment]
 
@@ -193,9 +193,7 @@ class Unknowable:
 @pytest.mark.parametrize(
     "name", ["queue", "job_type", "data", *(name for name in CallOptions.__annotations__ if name != "requested_by")]
 )
-def test_no_value_makes_add_job_fail_otherwise_than_by_refusing_it(
-    queues: Queues, name: str, make: Callable[[], Any]
-) -> None:
+def test_add_job_refuses_any_value_without_another_error(queues: Queues, name: str, make: Callable[[], Any]) -> None:
     call = {"queue": "sums", "job_type": "sum-up", "data": {"character_id": 1}, name: make()}
     with pytest.raises(BadInput) as refused:
         queues.add_job(**call)
@@ -203,7 +201,7 @@ def test_no_value_makes_add_job_fail_otherwise_than_by_refusing_it(
 
 
 @pytest.mark.parametrize("name", [[], {}, 5, "x" * 100_000], ids=lambda each: type(each).__name__)
-def test_no_name_makes_a_lookup_fail_otherwise_than_by_refusing_it(queues: Queues, name: Any) -> None:
+def test_a_lookup_refuses_any_name_without_another_error(queues: Queues, name: Any) -> None:
     for look_up, refusal in ((queues.get_queue, UnknownQueue), (queues.job_type, UnknownJobType)):
         with pytest.raises(refusal) as refused:
             look_up(name)
@@ -246,9 +244,7 @@ def test_a_permanent_error_is_not_retried(queues: Queues, broker: JobBroker) -> 
     assert job.failed_reason == "PermanentError: no use in trying"
 
 
-def test_a_payload_of_another_release_runs_when_it_can_and_is_explained_when_not(
-    queues: Queues, broker: JobBroker
-) -> None:
+def test_a_payload_of_another_release_runs_or_fails_with_an_explanation(queues: Queues, broker: JobBroker) -> None:
     actor = broker.get_actor("sum-up")
     newer = actor.send(character_id=1, unheard_of=True)
     broken = actor.send(endpoint="/x")
@@ -263,7 +259,7 @@ def test_a_payload_of_another_release_runs_when_it_can_and_is_explained_when_not
     assert "character_id: Field required" in str(failed.failed_reason)
 
 
-def test_a_job_asked_for_again_runs_with_all_its_attempts(queues: Queues, broker: JobBroker) -> None:
+def test_a_retried_job_runs_with_all_its_attempts(queues: Queues, broker: JobBroker) -> None:
     added = queues.add_job("sums", "sum-up", {"character_id": 1, "mode": "fail"})
     queue = queues.get_queue("sums")
     with running(broker):
@@ -276,11 +272,11 @@ def test_a_job_asked_for_again_runs_with_all_its_attempts(queues: Queues, broker
     assert len(seen) == 4
 
 
-def test_actions_on_a_job_in_the_wrong_state_say_which_is_right(
+def test_an_action_on_a_job_in_the_wrong_state_names_the_right_state(
     queues: Queues, broker: JobBroker, wait_until: Callable[..., None]
 ) -> None:
     queue = queues.get_queue("sums")
-    with pytest.raises(JobNotFound, match="holds no job 'nobody'"):
+    with pytest.raises(JobNotFound, match="has no job 'nobody'"):
         queue.retry("nobody")
     with pytest.raises(JobNotFound):
         queue.remove("nobody")
@@ -347,7 +343,7 @@ def test_clean_reports_what_it_removed(queues: Queues, broker: JobBroker) -> Non
     assert sorted(queues.get_queue("sums").clean(0, "completed", 10)) == sorted(added)
 
 
-def test_stats_count_what_ended(queues: Queues, broker: JobBroker) -> None:
+def test_stats_count_ended_jobs(queues: Queues, broker: JobBroker) -> None:
     for mode in ("add", "add", "never"):
         queues.add_job("sums", "sum-up", {"character_id": 1, "mode": mode})
     with running(broker):
@@ -358,7 +354,9 @@ def test_stats_count_what_ended(queues: Queues, broker: JobBroker) -> None:
         queues.get_queue("sums").snapshot().stats(5)
 
 
-def test_live_workers_are_seen_and_leave(queues: Queues, broker: JobBroker, wait_until: Callable[..., None]) -> None:
+def test_live_workers_are_listed_until_they_stop(
+    queues: Queues, broker: JobBroker, wait_until: Callable[..., None]
+) -> None:
     queue = queues.get_queue("sums")
     assert queue.snapshot().workers == []
     with running(broker):
@@ -366,7 +364,7 @@ def test_live_workers_are_seen_and_leave(queues: Queues, broker: JobBroker, wait
     assert queue.snapshot().workers == []
 
 
-def test_redis_being_away_is_said(redis_url: str) -> None:
+def test_an_error_reports_that_redis_is_down(redis_url: str) -> None:
     broker = JobBroker(url="redis://127.0.0.1:1/0", middleware=[])
     queues = Queues(broker, settings=Settings(), clock=SystemClock())
     queues.declare("sums")
@@ -394,26 +392,26 @@ def test_current_job_outside_a_job_is_an_error() -> None:
         current_job()
 
 
-def test_without_an_application_the_module_says_what_to_do() -> None:
+def test_without_an_application_the_error_names_the_remedy() -> None:
     queues_module.set_default(None)
     with pytest.raises(NomadError, match=r"connect\(\)"):
         queues_module.get_queue("sums")
 
 
 @pytest.mark.parametrize(("kind", "low", "high"), [("fixed", 1000, 1100), ("exponential", 4000, 8000)])
-def test_a_backoff_waits_as_long_as_it_says_with_jitter(kind: str, low: int, high: int) -> None:
+def test_a_backoff_waits_for_its_delay_with_jitter(kind: str, low: int, high: int) -> None:
     backoff = Backoff.parse({"type": kind, "delay": 1000})
     assert all(low <= backoff.delay_after(3) <= high for _ in range(100))
 
 
 @pytest.mark.parametrize("option", [{"unique_until": "start"}, {"unique_until": 60}, {"unique_replace": True}])
-def test_how_a_key_is_held_without_a_key_is_refused(queues: Queues, option: dict[str, Any]) -> None:
+def test_options_of_a_unique_key_are_refused_without_the_key(queues: Queues, option: dict[str, Any]) -> None:
     with pytest.raises(BadInput, match="with a unique_key"):
         queues.add_job("sums", "sum-up", {"character_id": 1}, **option)
     assert queues.get_queue("sums").counts()["waiting"] == 0
 
 
-def test_a_job_that_took_too_long_says_how_long_it_might_have(
+def test_a_job_that_took_too_long_names_its_time_limit(
     queues: Queues, broker: JobBroker, wait_until: Callable[..., None]
 ) -> None:
     def run(payload: Sum) -> Total:
@@ -422,7 +420,7 @@ def test_a_job_that_took_too_long_says_how_long_it_might_have(
 
     queues.register(dataclasses.replace(SUM, name="endless", queue="endless", run=run, attempts=2, time_limit_ms=200))
     (limit,) = [each for each in broker.middleware if isinstance(each, TimeLimit)]
-    # Dramatiq starts the clock's thread in its command line's processes only.
+    # Dramatiq starts the clock's thread only in the processes of its command line.
     limit.after_process_boot(broker)
     job_id = queues.add_job("endless", "endless", {"character_id": 1}, backoff={"type": "fixed", "delay": 60_000}).id
     queue = queues.get_queue("endless")

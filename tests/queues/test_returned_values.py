@@ -1,4 +1,4 @@
-"""What a job returns is shown as it was, also where JSON has no form for it; where it is not, the reason is true."""
+"""Returned values are shown unchanged, even if JSON cannot represent them; otherwise the reason is shown."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def broker(redis_url: str) -> Iterator[JobBroker]:
     broker.close()
 
 
-def test_what_is_no_number_is_shown_as_its_name_and_read_back_as_it_was(broker: JobBroker) -> None:
+def test_nan_and_infinity_are_shown_by_name_and_read_back_unchanged(broker: JobBroker) -> None:
     queues = Queues(broker, settings=Settings(), clock=SystemClock())
     returned = Returned(number=math.inf, anything=[math.nan, {"deep": -math.inf}, 1.5, None])
     job_type = JobType(name="job", queue="default", payload=Nothing, result=Returned, run=lambda _: returned)
@@ -70,11 +70,11 @@ def nested(levels: int) -> list[Any]:
         ("plain \u20ac \U0001f680", "plain \u20ac \U0001f680"),
     ],
 )
-def test_half_a_surrogate_pair_is_written_out(broker: JobBroker, value: Any, shown: Any) -> None:
+def test_half_a_surrogate_pair_is_shown_escaped(broker: JobBroker, value: Any, shown: Any) -> None:
     assert returned(broker, value) == shown
 
 
-def test_a_result_that_is_nested_too_deeply_says_so(broker: JobBroker) -> None:
+def test_a_result_that_is_nested_too_deeply_is_reported(broker: JobBroker) -> None:
     value = nested(900)
     assert returned(broker, value) == f"{len(json.dumps(value))} bytes of JSON that is nested too deeply"
 
@@ -88,7 +88,7 @@ def test_a_number_beyond_pythons_floats_is_shown(broker: JobBroker) -> None:
 
 
 def returned(broker: JobBroker, value: Any, encoder: dramatiq.Encoder | None = None) -> Any:
-    """Return what is shown of a job that returned a value."""
+    """Return what is shown for a job that returned `value`."""
     if encoder is not None:
         for middleware in broker.middleware:
             if isinstance(middleware, Results):

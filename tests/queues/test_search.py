@@ -1,4 +1,4 @@
-"""Finding jobs: by field, state, job type, time and fingerprint, page after page; and why they failed."""
+"""Finding jobs by field, state, job type, time and fingerprint, page by page, and listing why they failed."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_pages_show_every_job_once_while_others_come_and_go(queues: Queues, queu
     while len(found) < 250:
         page = queue.find(job_filter, limit=60, cursor=cursor)
         found += [job.id for job in page.jobs if job.id in ids]
-        # The one that the cursor names goes, and a new one comes in.
+        # The job that the cursor names is removed, and a new one is added.
         queue.remove(found[-1])
         add(queues, 1, endpoint="/wallet")
         cursor = page.next_cursor
@@ -134,19 +134,19 @@ def test_pages_show_every_job_once_while_others_come_and_go(queues: Queues, queu
     assert sorted(found) == sorted(ids)
 
 
-def test_states_follow_each_other_over_pages(queues: Queues, queue: Queue, broker: JobBroker) -> None:
+def test_pages_list_one_state_after_another(queues: Queues, queue: Queue, broker: JobBroker) -> None:
     done = add(queues, 5)
     run_all(broker)
     waiting, delayed = add(queues, 3), add(queues, 4, delay=60_000)
     found = all_pages(queue, JobFilter(states=["waiting", "delayed", "completed"]), 2)
     assert found[:3] == waiting
-    # All were due at one instant.
+    # All were due at the same instant.
     assert sorted(found[3:7]) == sorted(delayed)
     assert sorted(found[7:]) == sorted(done)
     assert found == all_pages(queue, JobFilter(states=["waiting", "delayed", "completed"]), 5)
 
 
-def test_jobs_of_a_type_and_of_a_time(queues: Queues, queue: Queue, broker: JobBroker) -> None:
+def test_jobs_are_found_by_type_and_time(queues: Queues, queue: Queue, broker: JobBroker) -> None:
     add(queues, 3)
     others = add(queues, 3, "other")
     assert all_pages(queue, JobFilter(states=["waiting"], job_type="other"), 2) == others
@@ -158,7 +158,7 @@ def test_jobs_of_a_type_and_of_a_time(queues: Queues, queue: Queue, broker: JobB
     assert (len(later.jobs), len(earlier.jobs), len(within.jobs)) == (0, 0, 6)
 
 
-def test_waiting_jobs_of_a_time_are_those_that_were_added_then(queues: Queues, queue: Queue) -> None:
+def test_waiting_jobs_are_found_by_the_time_they_were_added(queues: Queues, queue: Queue) -> None:
     add(queues, 3)
     added_ms = queue.jobs("waiting")[0].timestamp_ms
     for since, until, count in (
@@ -170,22 +170,20 @@ def test_waiting_jobs_of_a_time_are_those_that_were_added_then(queues: Queues, q
         assert len(queue.find(job_filter).jobs) == count
 
 
-def test_a_page_looks_at_no_more_than_two_thousand_jobs(
-    queues: Queues, queue: Queue, redis_client: redis.Redis
-) -> None:
+def test_a_page_reads_no_more_than_two_thousand_jobs(queues: Queues, queue: Queue, redis_client: redis.Redis) -> None:
     add(queues, 4_500)
     last = queues.add_job("syncs", "other", {"character_id": 1})
     redis_client.config_resetstat()
     page = queue.find(JobFilter(states=["waiting"], job_type="other"))
     assert (page.jobs, page.next_cursor is None) == ([], False)
-    # Record and notes of each, and the end of the step in which that many were reached.
+    # The record and notes of each job, and the rest of the step in which the limit was reached.
     assert redis_client.info("commandstats")["cmdstat_hget"]["calls"] < 2 * 2_100 + 100
     assert all_pages(queue, JobFilter(states=["waiting"], job_type="other"), 10) == [last.id]
     by_field = queue.find(JobFilter(fields={"endpoint": "/none", "character_id": "1"}))
     assert by_field.jobs == []
 
 
-def test_failures_of_one_cause_are_one_whatever_their_numbers(
+def test_failures_of_one_cause_are_one_group_whatever_numbers_they_contain(
     queues: Queues, queue: Queue, broker: JobBroker, redis_client: redis.Redis
 ) -> None:
     add(queues, 5, broken="3 gaps")
@@ -205,18 +203,18 @@ def test_failures_of_one_cause_are_one_whatever_their_numbers(
     assert len(jobs.jobs) == 3
     assert len(all_pages(queue, JobFilter(fingerprint=chosen.fingerprint), 2)) == 5
     check_queue(redis_client, "nomad:{syncs}")
-    # One is run again, the others are removed: nothing is left of the fault, until the one fails again.
+    # One runs again and the others are removed: the failure group is gone until that one fails again.
     queue.retry(jobs.jobs[0].id)
     for job_id in all_pages(queue, JobFilter(fingerprint=chosen.fingerprint), 2):
         queue.remove(job_id)
     assert chosen.fingerprint not in {failure_group.fingerprint for failure_group in queue.failures().failure_groups}
     run_all(broker)
-    (again,) = [
+    (failed_again,) = [
         failure_group
         for failure_group in queue.failures().failure_groups
         if failure_group.fingerprint == chosen.fingerprint
     ]
-    assert again.count == 1
+    assert failed_again.count == 1
     check_queue(redis_client, "nomad:{syncs}")
 
 
@@ -229,20 +227,20 @@ def test_failures_of_one_cause_are_one_whatever_their_numbers(
         ("took 1.25 s", "took 17 s"),
     ],
 )
-def test_what_differs_from_job_to_job_makes_no_other_cause(one: str, other: str) -> None:
+def test_details_of_single_jobs_do_not_change_the_fingerprint(one: str, other: str) -> None:
     assert normalised(one) == normalised(other) != one
 
 
-def test_the_frame_of_a_cause_is_the_applications_own() -> None:
+def test_the_frame_of_a_failure_group_is_in_the_applications_code() -> None:
     def parse() -> None:
         json.loads("{")
 
     with pytest.raises(ValueError, match="property name") as raised:
         parse()
-    assert own_frame(raised.value.__traceback__) == "tests/queues/test_search.py:parse"
+    assert own_frame(raised.value.__traceback__) == "queues/test_search.py:parse"
 
 
-def test_retention_forgets_terms_and_faults_with_the_jobs(broker: JobBroker, redis_client: redis.Redis) -> None:
+def test_retention_removes_terms_and_failure_groups_with_the_jobs(broker: JobBroker, redis_client: redis.Redis) -> None:
     from nomad_actors.settings import RetentionLimit
 
     settings = Settings(keep_completed=RetentionLimit(3, 3_600_000), keep_failed=RetentionLimit(2, 3_600_000))
@@ -259,28 +257,25 @@ def test_retention_forgets_terms_and_faults_with_the_jobs(broker: JobBroker, red
 
 
 @pytest.mark.parametrize(
-    ("sought", "cursor", "said"),
+    ("job_filter", "cursor", "message"),
     [
         (JobFilter(fields={"mood": "bad"}), None, "cannot be found by field 'mood' .accepted: character_id, endpoint"),
-        (JobFilter(fingerprint="xyz"), None, "fingerprint 'xyz' is unusable .accepted: 16 hexadecimal digits"),
-        (JobFilter(), "rubbish!", "cursor 'rubbish!' is unusable"),
-        (JobFilter(), WITHOUT_PLACE, "is unusable"),
+        (JobFilter(fingerprint="xyz"), None, "fingerprint 'xyz' is invalid .accepted: 16 hexadecimal digits"),
+        (JobFilter(), "rubbish!", "cursor 'rubbish!' is invalid"),
+        (JobFilter(), WITHOUT_PLACE, "is invalid"),
         (
             JobFilter(fields={"character_id": "1"}),
             "WyJzIiwwLCIxIiwiIl0",
-            "is unusable .accepted: a nextCursor of the same",
+            "is invalid .accepted: a nextCursor of the same",
         ),
     ],
 )
-def test_what_cannot_be_looked_for_is_refused(
-    queue: Queue, job_filter: JobFilter, cursor: str | None, said: str
-) -> None:
-    with pytest.raises(BadInput, match=said):
+def test_an_impossible_search_is_refused(queue: Queue, job_filter: JobFilter, cursor: str | None, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
         queue.find(job_filter, cursor=cursor)
 
 
 def tampered(text: str) -> str:
-    """Return a cursor that says what no page said."""
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
@@ -297,19 +292,19 @@ def tampered(text: str) -> str:
         '["s","waiting","1","\u00e9"]',
     ],
 )
-def test_a_cursor_that_no_page_gave_is_refused_before_redis_sees_it(queue: Queue, text: str) -> None:
+def test_an_invalid_cursor_is_refused_before_it_reaches_redis(queue: Queue, text: str) -> None:
     for limit in (1, 1000):
-        with pytest.raises(BadInput, match="is unusable"):
+        with pytest.raises(BadInput, match="is invalid"):
             queue.find(JobFilter(states=["waiting", "active"]), limit=limit, cursor=tampered(text))
 
 
 @pytest.mark.parametrize("score", ['"x"', '"nan"', "null", "[1]", "{}", "1", '"1_0"', '""'])
-def test_a_cursor_of_failures_that_no_page_gave_is_refused(queue: Queue, score: str) -> None:
-    with pytest.raises(BadInput, match="is unusable"):
+def test_an_invalid_cursor_of_failures_is_refused(queue: Queue, score: str) -> None:
+    with pytest.raises(BadInput, match="is invalid"):
         queue.failures(cursor=tampered(f'["f",{score},"AA"]'))
 
 
-def test_running_jobs_are_paged_by_their_start_whatever_ends_meanwhile(
+def test_running_jobs_are_paged_by_their_start_although_some_end_meanwhile(
     queues: Queues, queue: Queue, broker: JobBroker, wait_until: Callable[..., None]
 ) -> None:
     go = [threading.Event() for _ in range(6)]

@@ -1,4 +1,4 @@
-"""An application with one job type, a clock that stands still, and the schedules of it."""
+"""An application with one job type, its schedules, and a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Tick(Payload):
     number: int
 
 
-#: A tick of this number fails.
+#: A tick with this number fails.
 FAILS = 13
 
 
 def run(tick: Tick) -> Result:
-    """Do what the number says."""
+    """Fail, or complete, depending on the number."""
     if tick.number == FAILS:
         raise PermanentError("an unlucky number")
     return Result()
@@ -38,7 +38,7 @@ TOCK = JobType(name="tock", queue="tocks", payload=Tick, result=Result, run=lamb
 
 
 def a_schedule(**changes: object) -> JobSchedule:
-    """Return a schedule of every minute, with changes."""
+    """Return a schedule for every minute, with changes."""
     fields: dict[str, object] = {
         "name": "every-minute",
         "description": "",
@@ -59,7 +59,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def make_queues(redis_url: str, clock: ManualClock) -> Iterator[Callable[..., Queues]]:
-    """`make_queues(url)`: the queues of an application of their own, closed after the test."""
+    """`make_queues(url)`: the queues of a new application, closed after the test."""
     brokers: list[JobBroker] = []
 
     def make(url: str = redis_url) -> Queues:

@@ -1,4 +1,4 @@
-"""What a cron expression means by the definition of its fields, computed plainly and by nothing of ours."""
+"""The meaning of a cron expression by the definition of its fields, computed without any of our code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 MINUTE = timedelta(minutes=1)
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
-#: Each field's values in their order round the clock, the month, the year or the week.
+#: Each field's values in order, as a cycle: the clock, the month, the year or the week.
 RINGS = [list(range(60)), list(range(24)), list(range(1, 32)), list(range(1, 13)), list(range(7))]
 NAMES = [[], [], [], MONTHS, WEEKDAYS]
 LAST = [59, 23, 31, 12, 7]
@@ -38,7 +38,7 @@ def term_values(term: str, field: int) -> set[int]:
         steps = range(start, LAST[field] + 1, every) if step else [start]
         return {on_ring(value, field) for value in steps}
     end = number(last, field)
-    # From one value to the next round the ring, counting, until the end is reached.
+    # Step along the cycle, with wrap-around, until the end is reached.
     if field == 4 and start <= end == 7:
         walk = list(range(start, 8))
     else:
@@ -102,7 +102,7 @@ def random_expression(draw: random.Random) -> str:
 
 
 def due_minutes(expression: str, begin: datetime, end: datetime) -> Iterator[datetime]:
-    """Yield the wall clock times from `begin` to before `end` that fit, found by looking at every minute."""
+    """Yield the matching wall clock times from `begin` to before `end` by testing every minute."""
     fitting = Meaning(expression).fitting()
     at = begin
     while at < end:

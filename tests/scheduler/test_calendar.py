@@ -40,7 +40,7 @@ def test_sundays_are_due(sunday: str) -> None:
     assert due(f"0 9 * * {sunday}", 2) == ["Sun 2026-11-29 09:00 UTC", "Sun 2026-12-06 09:00 UTC"]
 
 
-def test_names_and_spans_round_the_end_are_understood() -> None:
+def test_names_and_ranges_across_the_end_are_understood() -> None:
     assert due("0 0 * jan *", 1) == ["Fri 2027-01-01 00:00 UTC"]
     assert due("0 0 * * fri-mon", 4)[0] == "Fri 2026-11-27 00:00 UTC"
     assert [d[:3] for d in due("0 0 * * fri-mon", 4)] == ["Fri", "Sat", "Sun", "Mon"]
@@ -61,7 +61,7 @@ def test_the_29th_of_february_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("expression", "said"),
+    ("expression", "message"),
     [
         ("* * * *", "has 4 fields (accepted: five"),
         ("60 * * * *", "'60' in the field minute is invalid (accepted: 0 to 59)"),
@@ -76,10 +76,10 @@ def test_the_29th_of_february_is_found() -> None:
         ("1,,2 * * * *", "field minute"),
     ],
 )
-def test_what_is_no_expression_says_why(expression: str, said: str) -> None:
+def test_an_invalid_expression_names_the_reason(expression: str, message: str) -> None:
     reason = validate_cron_expression(expression)
     assert reason is not None
-    assert said in reason
+    assert message in reason
 
 
 def test_periodiqs_own_specification_is_read_by_its_text() -> None:

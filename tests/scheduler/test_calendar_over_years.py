@@ -1,4 +1,4 @@
-"""Due instants across changes of the clocks, against an oracle that looks at every minute of the elapsed time."""
+"""Due instants across clock changes, compared with an oracle that tests every minute of elapsed time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nomad_actors.scheduler import cron
 from tests.scheduler.cron_oracle import Fitting, Meaning, random_expression
 
 BEGIN, END = datetime(2026, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)
-#: No zone of these changes its clocks anywhere but on a half hour.
+#: All these zones change their clocks only on a full or half hour.
 BLOCK = timedelta(minutes=30)
 MINUTE = timedelta(minutes=1)
 ZONES = ("Europe/Paris", "America/New_York", "Australia/Lord_Howe", "America/St_Johns")
@@ -24,13 +24,13 @@ EXPRESSIONS = ("30 2 * * *", "5,45 1-3 * * sun", "0 */3 * * *", "59 23 31 * mon"
 
 @lru_cache(maxsize=1)
 def blocks(zone_name: str) -> list[datetime]:
-    """Return the wall time at the beginning of each half hour of those years."""
+    """Return the wall clock time at the start of each half hour of these years."""
     zone, count = ZoneInfo(zone_name), int((END - BEGIN) / BLOCK)
     return [(BEGIN + number * BLOCK).astimezone(zone) for number in range(count)]
 
 
 def oracle(expression: str, zone_name: str) -> Iterator[datetime]:
-    """Yield every due instant, found by looking at every minute."""
+    """Yield every due instant by testing every minute."""
     fitting, elapsing = Meaning(expression).fitting(), Meaning(expression).is_star(1)
     before: datetime | None = None
     for number, local in enumerate(blocks(zone_name)):
@@ -47,12 +47,12 @@ def oracle(expression: str, zone_name: str) -> Iterator[datetime]:
 
 
 def fits_within(fitting: Fitting, begin: datetime, end: datetime) -> bool:
-    """Return whether a wall clock time that does not exist fits: a fixed hour is due when the gap ends."""
+    """Return True if a wall clock time in a gap matches: a fixed hour is due when the gap ends."""
     return any(fitting.wall(begin + minute * MINUTE) for minute in range(int((end - begin) / MINUTE)))
 
 
 def minute_oracle(expression: str, zone: ZoneInfo, begin: datetime, end: datetime) -> Iterator[datetime]:
-    """Yield every due instant from `begin` to before `end`, by the minute: for gaps of any length."""
+    """Yield every due instant from `begin` to before `end` minute by minute, for gaps of any length."""
     fitting, elapsing = Meaning(expression).fitting(), Meaning(expression).is_star(1)
     at, before = begin, (begin - MINUTE).astimezone(zone).replace(tzinfo=None)
     while at < end:
@@ -73,7 +73,7 @@ def test_four_years_agree_with_every_minute_of_them(zone_name: str) -> None:
             assert mine == theirs, expression
 
 
-#: Days on which clocks change: by half an hour, at midnight, by two hours, by a whole day.
+#: Days on which clocks change by half an hour, at midnight, by two hours or by a day.
 CHANGES = (
     ("Australia/Lord_Howe", datetime(2026, 4, 4, tzinfo=UTC)),
     ("Australia/Lord_Howe", datetime(2026, 10, 3, tzinfo=UTC)),

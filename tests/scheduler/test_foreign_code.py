@@ -1,4 +1,4 @@
-"""Whatever an application's code raises for one schedule, the scheduler fires the others."""
+"""If an application's code raises anything for one schedule, the scheduler still fires the others."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.support.foreign_values import RAISED, encoder_that_raises
 
 
 class Exits(Payload):
-    """What does not want to be read any more, and takes its program along."""
+    """A payload whose reading ends the program."""
 
     @model_validator(mode="after")
     def _exits(self) -> Exits:
         raise SystemExit(0)
 
 
-def test_a_schedule_whose_payload_ends_its_program_is_on_record_and_does_not_stop_the_others(
+def test_a_payload_that_ends_its_program_is_recorded_and_does_not_stop_other_schedules(
     queues: Queues, schedules: Schedules, clock: ManualClock
 ) -> None:
     queues.register(JobType(name="exits", queue="ticks", payload=Exits, result=Result, run=lambda _: Result()))
@@ -39,7 +39,7 @@ def test_a_schedule_whose_payload_ends_its_program_is_on_record_and_does_not_sto
 
 
 @pytest.mark.parametrize("raised", RAISED, ids=lambda each: each.__name__)
-def test_whatever_an_argument_raises_is_its_callers_fault(
+def test_an_error_of_an_argument_is_raised_to_its_caller(
     queues: Queues, schedules: Schedules, raised: Callable[[], BaseException]
 ) -> None:
     class Fails:
@@ -55,7 +55,7 @@ def test_whatever_an_argument_raises_is_its_callers_fault(
 
 
 @pytest.mark.parametrize("raised", RAISED, ids=lambda each: each.__name__)
-def test_whatever_is_raised_for_one_schedule_the_others_are_fired(
+def test_any_error_of_one_schedule_does_not_stop_the_others(
     queues: Queues, schedules: Schedules, clock: ManualClock, raised: Callable[[], BaseException]
 ) -> None:
     each = scheduler(schedules, clock, a_schedule(name="a-bad", data={"number": 666}), a_schedule())

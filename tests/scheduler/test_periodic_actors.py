@@ -1,4 +1,4 @@
-"""Dramatiq actors with `periodic=` in a user's module: fired by our scheduler, shown and changed as any schedule."""
+"""Dramatiq actors with `periodic=` in a user's module are fired, shown and changed like any schedule."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def environ(tmp_path: Path, redis_url: str) -> dict[str, str]:
-    """The environment of an application of this test's own."""
+    """The environment of this test's application."""
     return environ_for(tmp_path, redis_url, PYTHONPATH=f"{tmp_path}:{ROOT}")
 
 
 @pytest.fixture
 def module(tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
-    """`module(code)`: write a module of that code and have NOMAD_MODULES name it; return its name."""
+    """`module(code)`: write a module with this code, set NOMAD_MODULES to its name and return the name."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def write(code: str = PERIODIC) -> str:
@@ -72,7 +72,7 @@ def module(tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def open_app(environ: dict[str, str], clock: ManualClock) -> Iterator[Callable[[], App]]:
-    """`open_app()`: a new application with the modules that the environment names by now."""
+    """`open_app()`: a new application with the modules that the environment names now."""
     opened: list[App] = []
 
     def open_one() -> App:
@@ -85,7 +85,7 @@ def open_app(environ: dict[str, str], clock: ManualClock) -> Iterator[Callable[[
 
 
 def scheduler(app: App) -> SlotScheduler:
-    """Return a scheduler as the program makes it, once round."""
+    """Return a scheduler like the program's after one round."""
     made = SlotScheduler(Schedules(app.queues, app.clock), app.queues.schedules(), app.clock)
     made.schedule()
     return made
@@ -102,7 +102,7 @@ def test_a_periodic_actor_is_fired_and_reported_as_any_schedule(
     with running(app.broker):
         app.broker.join("rates", timeout=5000)
     assert sys.modules[name].ran == [1]
-    told = get_job_status(app.queues, clock, "refresh_rates")
+    shown = get_job_status(app.queues, clock, "refresh_rates")
     expected = {
         "cronExpression": "*/5 * * * *",
         "description": "Fetch the exchange rates.",
@@ -117,7 +117,7 @@ def test_a_periodic_actor_is_fired_and_reported_as_any_schedule(
         "lastOutcome": "completed",
         "nextRun": "2026-11-29T09:05:00+00:00",
     }
-    assert expected.items() <= told.items()
+    assert expected.items() <= shown.items()
 
 
 def test_a_periodic_actor_is_started_stopped_and_run(
@@ -162,7 +162,7 @@ def test_the_api_and_the_pages_show_it_and_its_job(
         assert (page.status_code, "refresh_rates" in page.get_data(as_text=True)) == (200, True), path
 
 
-def test_its_jobs_are_of_a_known_kind(
+def test_its_jobs_have_a_known_type(
     module: Callable[..., str], open_app: Callable[[], App], environ: dict[str, str]
 ) -> None:
     module()
@@ -173,11 +173,11 @@ def test_its_jobs_are_of_a_known_kind(
     assert [job.id for job in queue.find(JobFilter(job_type="refresh_rates"), limit=5).jobs] == [added.id]
     with pytest.raises(UnknownJobType, match="accepted: refresh_rates, without"):
         queue.find(JobFilter(job_type="nobody"), limit=5)
-    said = nomad(environ, "doctor", codes=(0, 1, 2))
-    assert "this code and the workers know the job types of all sampled jobs" in said, said
+    output = nomad(environ, "doctor", codes=(0, 1, 2))
+    assert "this code and the workers know the job types of all sampled jobs" in output, output
 
 
-def test_an_operator_may_change_its_calendar_and_give_it_no_arguments(
+def test_an_operator_may_change_its_calendar_but_not_add_arguments(
     module: Callable[..., str], open_app: Callable[[], App]
 ) -> None:
     module()
@@ -191,9 +191,7 @@ def test_an_operator_may_change_its_calendar_and_give_it_no_arguments(
     assert dict(schedules.get("refresh_rates").schedule.data) == {}
 
 
-def test_an_actor_that_vanishes_takes_its_schedule_with_it(
-    module: Callable[..., str], open_app: Callable[[], App]
-) -> None:
+def test_the_schedule_of_a_removed_actor_is_removed(module: Callable[..., str], open_app: Callable[[], App]) -> None:
     module()
     app = open_app()
     assert "refresh_rates" in undeclared(app.queues, known=[])
@@ -206,7 +204,7 @@ def test_an_actor_that_vanishes_takes_its_schedule_with_it(
     assert Schedules(app.queues, app.clock).find("refresh_rates") is None
 
 
-def test_the_actors_of_a_module_go_with_the_last_application(
+def test_the_actors_of_a_module_belong_to_the_last_application(
     module: Callable[..., str], open_app: Callable[[], App]
 ) -> None:
     name = module()
@@ -229,18 +227,18 @@ def test_an_actor_of_another_broker_stays_there(module: Callable[..., str], open
 
 
 @pytest.mark.parametrize(
-    ("actor", "said"),
+    ("actor", "message"),
     [
         ("actor_name='two words', periodic=cron('@daily')", "actor 'two words' .*schedule name 'two words'.*letters"),
         ("actor_name='cache-cleanup2', periodic='61 * * * *'", "actor 'cache-cleanup2' .*minute.*0 to 59"),
         ("actor_name='cache-cleanup', periodic=cron('@daily')", "cache-cleanup"),
     ],
 )
-def test_what_cannot_be_scheduled_is_refused_at_the_start(
-    module: Callable[..., str], open_app: Callable[[], App], actor: str, said: str
+def test_an_invalid_periodic_option_is_refused_at_the_start(
+    module: Callable[..., str], open_app: Callable[[], App], actor: str, message: str
 ) -> None:
     module(f"import dramatiq\nfrom periodiq import cron\n@dramatiq.actor({actor})\ndef task(): pass\n")
-    with pytest.raises(SettingsError, match=f"NOMAD_MODULES.*{said}"):
+    with pytest.raises(SettingsError, match=f"NOMAD_MODULES.*{message}"):
         open_app()
 
 
@@ -269,7 +267,7 @@ def test_as_users_run_it(
     schedules.declare(app.queues.schedules())
     _go_back(schedules, seconds=1_200)
     with program(["nomad_actors.cli", "run", "scheduler"], environ, tmp_path):
-        # Late slots: the last of them runs.
+        # The slots are late: the last of them runs.
         wait_until(lambda: counts()["waiting"] == 1, timeout_seconds=30)
         assert "refresh_rates" in nomad(environ, "schedules")
         nomad(environ, "schedules", "stop", "refresh_rates")
@@ -282,7 +280,7 @@ def test_as_users_run_it(
 
 
 def _go_back(schedules: Schedules, *, seconds: int) -> None:
-    """Let a schedule go on from a time in the past, as if no scheduler had run since."""
+    """Set a schedule's watermark back, as if no scheduler had run since."""
 
     def changed(stored: StoredSchedule | None) -> Mapping[str, Any]:
         assert stored is not None

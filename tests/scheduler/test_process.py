@@ -1,4 +1,4 @@
-"""The process that fires schedules: each slot one job, whoever fires it; what was not done in time is on record."""
+"""The scheduler process: one job per slot with any number of schedulers; missed slots are recorded."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def scheduler(schedules: Schedules, clock: ManualClock, *declared: JobSchedule) 
 
 
 def outcomes(queues: Queues, clock: ManualClock, name: str = "every-minute") -> list[str]:
-    """Return what became of the slots, oldest first."""
+    """Return the slots' outcomes, oldest first."""
     return [slot["outcome"] for slot in reversed(get_job_status(queues, clock, name)["slots"])]
 
 
@@ -60,7 +60,7 @@ def test_a_slot_whose_job_has_ended_is_not_fired_again(
     assert outcomes(queues, clock) == ["completed"]
 
 
-def test_slots_that_redis_did_not_take_are_made_up_when_it_is_back(
+def test_slots_that_came_due_while_redis_was_down_are_handled_when_it_is_back(
     own_redis: LocalRedis, make_queues: Callable[..., Queues], clock: ManualClock
 ) -> None:
     queues = make_queues(own_redis.url)
@@ -73,7 +73,7 @@ def test_slots_that_redis_did_not_take_are_made_up_when_it_is_back(
     assert waiting(queues) == 1
 
 
-def test_a_schedule_whose_job_is_refused_is_on_record_and_does_not_stop_the_others(
+def test_a_refused_job_is_recorded_and_does_not_stop_other_schedules(
     queues: Queues, schedules: Schedules, clock: ManualClock
 ) -> None:
     broken = a_schedule(name="broken", data={"nonsense": 1})
@@ -87,7 +87,7 @@ def test_a_schedule_whose_job_is_refused_is_on_record_and_does_not_stop_the_othe
     assert "nonsense" in slot["missed"]
 
 
-def test_the_loop_wakes_for_the_slot_and_stops_when_told(
+def test_the_loop_wakes_for_the_slot_and_stops_when_asked(
     queues: Queues, schedules: Schedules, clock: ManualClock, wait_until: Callable[..., None]
 ) -> None:
     each = SlotScheduler(schedules, [a_schedule()], clock)
@@ -112,7 +112,7 @@ def test_the_loop_wakes_for_the_slot_and_stops_when_told(
         ({"misfire": "all", "max_lateness_seconds": 300}, 5, 6),
     ],
 )
-def test_what_was_due_while_no_scheduler_ran_goes_by_the_policy(
+def test_the_misfire_policy_decides_about_slots_that_came_due_while_no_scheduler_ran(
     queues: Queues,
     schedules: Schedules,
     clock: ManualClock,
@@ -123,10 +123,10 @@ def test_what_was_due_while_no_scheduler_ran_goes_by_the_policy(
     scheduler(schedules, clock, a_schedule(**policy))
     clock.advance(seconds=11 * 60)
     scheduler(schedules, clock, a_schedule(**policy))
-    told = get_job_status(queues, clock, "every-minute")
-    assert (waiting(queues), told["missed"]) == (jobs, missed)
-    assert len(told["slots"]) == 11
-    for slot in told["slots"]:
+    shown = get_job_status(queues, clock, "every-minute")
+    assert (waiting(queues), shown["missed"]) == (jobs, missed)
+    assert len(shown["slots"]) == 11
+    for slot in shown["slots"]:
         assert (slot["missed"] is None) == (slot["outcome"] == "waiting")
 
 
@@ -146,15 +146,15 @@ def test_all_is_capped_and_the_rest_is_counted(queues: Queues, schedules: Schedu
     scheduler(schedules, clock, every)
     clock.advance(seconds=86_400)
     scheduler(schedules, clock, every)
-    told = get_job_status(queues, clock, "every-minute")
-    # One is in time; a hundred of the late ones run.
+    shown = get_job_status(queues, clock, "every-minute")
+    # One slot is in time; a hundred late ones run.
     assert waiting(queues) == 101
-    assert told["missed"] == 1440 - 101
-    # Those whose jobs are not over are kept beyond the fifty.
-    assert len(told["slots"]) == 101
+    assert shown["missed"] == 1440 - 101
+    # Slots whose jobs have not ended are kept beyond the fifty.
+    assert len(shown["slots"]) == 101
 
 
-def test_a_slot_whose_previous_job_is_not_over_is_missed_with_that_reason(
+def test_a_slot_is_missed_while_the_previous_job_has_not_ended(
     queues: Queues, schedules: Schedules, clock: ManualClock
 ) -> None:
     each = scheduler(schedules, clock, a_schedule(overlap="skip"))
@@ -166,20 +166,18 @@ def test_a_slot_whose_previous_job_is_not_over_is_missed_with_that_reason(
     assert [slot["missed"] for slot in slots] == ["the previous run is still waiting"] * 2 + [None]
 
 
-def test_the_slot_of_a_job_that_is_not_over_is_not_forgotten(
-    queues: Queues, schedules: Schedules, clock: ManualClock
-) -> None:
+def test_the_slot_of_a_job_that_has_not_ended_is_kept(queues: Queues, schedules: Schedules, clock: ManualClock) -> None:
     each = scheduler(schedules, clock, a_schedule(overlap="skip"))
     for _ in range(90):
         clock.advance(seconds=60)
         each.schedule()
-    told = get_job_status(queues, clock, "every-minute")
-    assert told["missed"] == 89
-    assert told["slots"][-1]["outcome"] == "waiting"
-    assert "has not started" in told["overdue"]
+    shown = get_job_status(queues, clock, "every-minute")
+    assert shown["missed"] == 89
+    assert shown["slots"][-1]["outcome"] == "waiting"
+    assert "has not started" in shown["overdue"]
 
 
-def test_a_job_may_take_the_place_of_one_that_waits(queues: Queues, schedules: Schedules, clock: ManualClock) -> None:
+def test_a_job_may_replace_a_waiting_one(queues: Queues, schedules: Schedules, clock: ManualClock) -> None:
     each = scheduler(schedules, clock, a_schedule(overlap="replace"))
     for _ in range(3):
         clock.advance(seconds=60)
@@ -189,7 +187,7 @@ def test_a_job_may_take_the_place_of_one_that_waits(queues: Queues, schedules: S
 
 
 @pytest.mark.parametrize(("overlap", "slots"), [("queue", ["waiting", "missed"]), ("replace", ["replaced", "waiting"])])
-def test_a_full_queue_gets_no_more_jobs_of_a_schedule_but_one_in_the_place_of_another(
+def test_a_full_queue_takes_a_schedules_job_only_as_a_replacement(
     queues: Queues, schedules: Schedules, clock: ManualClock, overlap: str, slots: list[str]
 ) -> None:
     each = scheduler(schedules, clock, a_schedule(overlap=overlap))
@@ -203,7 +201,7 @@ def test_a_full_queue_gets_no_more_jobs_of_a_schedule_but_one_in_the_place_of_an
         assert last["missed"] == "the queue is full: at most 1 may wait"
 
 
-def test_a_schedule_runs_once_at_first_for_each_of_its_versions(
+def test_a_schedule_with_run_on_init_runs_once_for_each_of_its_versions(
     queues: Queues, schedules: Schedules, clock: ManualClock
 ) -> None:
     first = a_schedule(run_on_init=True)
@@ -217,12 +215,12 @@ def test_a_schedule_runs_once_at_first_for_each_of_its_versions(
     assert waiting(queues) == 2
 
 
-def test_a_stop_holds_at_once_and_what_was_due_meanwhile_was_not_missed(
+def test_a_stop_applies_at_once_and_slots_meanwhile_are_not_missed(
     queues: Queues, schedules: Schedules, clock: ManualClock
 ) -> None:
     each = scheduler(schedules, clock)
     schedules.stop_job("every-minute")
-    # This scheduler has not looked since: Redis refuses what it still believes.
+    # This scheduler has not reloaded since: Redis refuses its claim.
     each._loaded_mono = float("inf")
     each._changes = schedules.book.changes()
     clock.advance(seconds=600)
@@ -237,11 +235,11 @@ def test_a_stop_holds_at_once_and_what_was_due_meanwhile_was_not_missed(
     assert get_job_status(queues, clock, "every-minute")["missed"] == 0
 
 
-def test_a_scheduler_that_was_frozen_across_a_change_adds_nothing_of_the_old_version(
+def test_a_scheduler_that_was_frozen_during_a_change_adds_nothing_of_the_old_version(
     queues: Queues, schedules: Schedules, clock: ManualClock
 ) -> None:
     frozen = scheduler(schedules, clock)
-    stale = frozen._standing["every-minute"]
+    stale = frozen._states["every-minute"]
     schedules.schedule_job("every-minute", "0 3 * * *", ("tick", {"number": 2}))
     clock.advance(seconds=120)
     from nomad_actors.scheduler.due import due_slots
@@ -257,7 +255,7 @@ def test_a_late_scheduler_claims_nothing_before_the_watermark(
     from nomad_actors.scheduler.due import due_slots
 
     each, late = scheduler(schedules, clock), scheduler(schedules, clock)
-    stale = late._standing["every-minute"]
+    stale = late._states["every-minute"]
     clock.advance(seconds=60)
     due = due_slots(stale.schedule, stale.stored.watermark_ms, clock.now_ms())
     each.schedule()
@@ -278,7 +276,7 @@ def test_a_slot_that_is_not_due_by_redis_clock_is_refused(
     assert waiting(queues) == 0
 
 
-def test_what_ends_a_job_ends_its_slot(
+def test_the_end_of_a_job_ends_its_slot(
     queues: Queues, schedules: Schedules, clock: ManualClock, redis_client: redis.Redis
 ) -> None:
     each = scheduler(schedules, clock)
@@ -297,7 +295,7 @@ def test_what_ends_a_job_ends_its_slot(
     assert last["ended"] is not None
 
 
-def test_a_retry_of_a_scheduled_job_and_a_late_start_are_ordinary(
+def test_a_retry_and_a_late_start_of_a_scheduled_job_need_nothing_special(
     queues: Queues, schedules: Schedules, clock: ManualClock
 ) -> None:
     each = scheduler(schedules, clock)
@@ -316,10 +314,10 @@ def test_a_retry_of_a_scheduled_job_and_a_late_start_are_ordinary(
     assert queue.snapshot().stats(3600).completed == 2
 
 
-def test_the_last_status_is_that_of_the_job_by_now(queues: Queues, schedules: Schedules, clock: ManualClock) -> None:
+def test_the_last_status_is_the_jobs_current_state(queues: Queues, schedules: Schedules, clock: ManualClock) -> None:
     def status() -> tuple[object, object]:
-        told = get_job_status(queues, clock, "every-minute")
-        return told["lastStatus"], told["lastOutcome"]
+        shown = get_job_status(queues, clock, "every-minute")
+        return shown["lastStatus"], shown["lastOutcome"]
 
     queue = queues.get_queue("ticks")
     each = scheduler(schedules, clock, a_schedule(data={"number": FAILS}))
@@ -338,7 +336,9 @@ def test_the_last_status_is_that_of_the_job_by_now(queues: Queues, schedules: Sc
     assert status() == ("gone", "failed")
 
 
-def test_what_waits_in_a_paused_queue_is_not_overdue(queues: Queues, schedules: Schedules, clock: ManualClock) -> None:
+def test_a_job_that_waits_in_a_paused_queue_is_not_overdue(
+    queues: Queues, schedules: Schedules, clock: ManualClock
+) -> None:
     each = scheduler(schedules, clock, a_schedule(overlap="skip"))
     queues.get_queue("ticks").pause()
     for _ in range(90):
@@ -350,7 +350,7 @@ def test_what_waits_in_a_paused_queue_is_not_overdue(queues: Queues, schedules: 
     assert "has not started: nomad job schedule:every-minute:" in overdue
 
 
-def test_a_redis_that_came_back_empty_is_told_the_schedules_again(
+def test_schedules_are_declared_again_when_redis_came_back_empty(
     queues: Queues, schedules: Schedules, clock: ManualClock, redis_client: redis.Redis
 ) -> None:
     each = scheduler(schedules, clock, a_schedule(), a_schedule(name="other"))
@@ -358,13 +358,13 @@ def test_a_redis_that_came_back_empty_is_told_the_schedules_again(
     assert schedules.all() == []
     each.schedule()
     assert [state.schedule.name for state in schedules.all()] == ["every-minute", "other"]
-    assert schedules.book.schedulers(), "it says at once that it lives"
+    assert schedules.book.schedulers(), "it sends a heartbeat at once"
     clock.advance(seconds=60)
     each.schedule()
     assert waiting(queues) == 2
 
 
-def test_a_schedule_that_a_newer_release_retired_stays_retired(
+def test_a_schedule_that_a_newer_release_removed_stays_removed(
     queues: Queues, schedules: Schedules, clock: ManualClock
 ) -> None:
     old = scheduler(schedules, clock, a_schedule(), a_schedule(name="other"))
@@ -373,7 +373,7 @@ def test_a_schedule_that_a_newer_release_retired_stays_retired(
     assert [state.schedule.name for state in schedules.all()] == ["every-minute"]
 
 
-def test_the_heartbeat_stands_still_while_redis_is_away(
+def test_the_heartbeat_metric_stops_while_redis_is_down(
     own_redis: LocalRedis, make_queues: Callable[..., Queues], clock: ManualClock
 ) -> None:
     each = scheduler(Schedules(make_queues(own_redis.url), clock), clock)
@@ -392,7 +392,7 @@ def heartbeat() -> float | None:
 
 
 class Off(SystemClock):
-    """A host's clock that is wrong."""
+    """A host's wrong clock."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -402,18 +402,18 @@ class Off(SystemClock):
 
 
 @pytest.mark.parametrize("seconds", [-90.0, 30.0])
-def test_a_scheduler_with_a_wrong_clock_says_so_itself(queues: Queues, seconds: float) -> None:
+def test_a_scheduler_with_a_wrong_clock_reports_it(queues: Queues, seconds: float) -> None:
     wrong = Off(seconds)
     each = SlotScheduler(Schedules(queues, wrong), [a_schedule()], wrong)
     each.schedule()
-    # Whoever reads it has a right clock; it lives, whatever its own says.
-    (told,) = get_scheduler_summary(queues, SystemClock())["schedulers"]
-    assert (told["name"], told["live"]) == (each.name, True)
-    assert told["clockOffsetSeconds"] == pytest.approx(seconds, abs=2)
-    assert "this host's clock and Redis' differ by" in told["holds"]
-    since = told["holdsSince"]
+    # The reader's clock is right: the scheduler is live, whatever its own clock shows.
+    (scheduler,) = get_scheduler_summary(queues, SystemClock())["schedulers"]
+    assert (scheduler["name"], scheduler["live"]) == (each.name, True)
+    assert scheduler["clockOffsetSeconds"] == pytest.approx(seconds, abs=2)
+    assert "this host's clock and Redis' differ by" in scheduler["holds"]
+    since = scheduler["holdsSince"]
     wrong.seconds = 0.0
     each.schedule()
-    (told,) = get_scheduler_summary(queues, SystemClock())["schedulers"]
-    assert (told["holds"], told["holdsSince"]) == (None, None)
+    (scheduler,) = get_scheduler_summary(queues, SystemClock())["schedulers"]
+    assert (scheduler["holds"], scheduler["holdsSince"]) == (None, None)
     assert since is not None

@@ -1,4 +1,4 @@
-"""The scheduler as it is run: a process that costs next to nothing, is stopped and started job by job, and restarts."""
+"""The scheduler as a process: it uses few resources, single schedules can be stopped and started, and it restarts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ARGUMENTS = ["nomad_actors.scheduler"]
 
 @pytest.fixture
 def environ(tmp_path: Path, redis_url: str) -> dict[str, str]:
-    """The environment of a scheduler of this test's own."""
+    """The environment of this test's scheduler."""
     return environ_for(tmp_path, redis_url)
 
 
 @pytest.fixture
 def app(environ: dict[str, str]) -> Iterator[App]:
-    """The application of the callers beside it."""
+    """The callers' application beside the scheduler."""
     app = create_app(Settings.from_env(environ))
     yield app
     app.close()
@@ -59,12 +59,12 @@ def test_an_idle_scheduler_costs_a_command_a_second_and_half_a_percent_of_a_core
         before, cpu = commands(), sum(measured.cpu_times()[:2])
         time.sleep(16.0)
         used, counted = sum(measured.cpu_times()[:2]) - cpu, commands() - before - 1
-    # A beat of three commands more or less, as it falls.
+    # One heartbeat of three commands more or less, depending on the time.
     assert counted <= 16 + 3, f"{counted} commands in 16 s"
     assert used <= 0.005 * 16, f"{used:.3f} s of processor time in 16 s"
 
 
-def test_start_and_stop_hold_in_a_running_scheduler_and_survive_its_restart(
+def test_start_and_stop_apply_to_a_running_scheduler_and_survive_its_restart(
     environ: dict[str, str], tmp_path: Path, app: App, schedules: Schedules, wait_until: Callable[..., None]
 ) -> None:
     def added() -> int:
@@ -82,5 +82,5 @@ def test_start_and_stop_hold_in_a_running_scheduler_and_survive_its_restart(
         assert not schedules.get("token-refresh").schedule.enabled
         assert not schedules.get("first").schedule.enabled
         schedules.start_job("first")
-        # Its first run shows when the scheduler has heard of it.
+        # Its first run shows that the scheduler has loaded it.
         wait_until(lambda: added() == 1, timeout_seconds=2.0)

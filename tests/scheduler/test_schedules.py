@@ -1,4 +1,4 @@
-"""What is done to schedules: declared by the code, changed by operators, told apart, and refused with the reason."""
+"""Schedules are declared by the code and changed by operators, both stored apart; errors name the reason."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def declared(schedules: Schedules) -> Schedules:
     return schedules
 
 
-def test_what_an_operator_changed_survives_a_deploy(declared: Schedules) -> None:
+def test_an_operators_changes_survive_a_deploy(declared: Schedules) -> None:
     declared.stop_job("every-minute")
     declared.declare([a_schedule(description="a new release says more")])
-    schedule_state = declared.get("every-minute")
-    assert schedule_state.schedule.description == "a new release says more"
-    assert not schedule_state.schedule.enabled
-    assert schedule_state.overridden == ("enabled",)
+    state = declared.get("every-minute")
+    assert state.schedule.description == "a new release says more"
+    assert not state.schedule.enabled
+    assert state.overridden == ("enabled",)
     declared.start_job("every-minute")
     assert declared.get("every-minute").overridden == ()
 
@@ -38,13 +38,13 @@ def test_a_changed_definition_is_the_operators_until_it_equals_the_codes(declare
     declared.schedule_job("every-minute", "*/5 * * * *", ("tick", {"number": 1}), overlap="queue")
     assert declared.get("every-minute").overridden == ("expression",)
     declared.declare([a_schedule(data={"number": 9})])
-    schedule_state = declared.get("every-minute")
-    assert (schedule_state.schedule.expression, schedule_state.schedule.data) == ("*/5 * * * *", {"number": 9})
+    state = declared.get("every-minute")
+    assert (state.schedule.expression, state.schedule.data) == ("*/5 * * * *", {"number": 9})
     declared.schedule_job("every-minute", "* * * * *", ("tick", {"number": 9}), overlap="queue")
     assert declared.get("every-minute").overridden == ()
 
 
-def test_a_deploy_does_not_begin_an_operators_calendar_anew(declared: Schedules, clock: ManualClock) -> None:
+def test_a_deploy_does_not_restart_an_operators_calendar(declared: Schedules, clock: ManualClock) -> None:
     declared.schedule_job("every-minute", "*/5 * * * *", ("tick", {"number": 1}), overlap="queue")
     watermark_ms = declared.get("every-minute").stored.watermark_ms
     clock.advance(seconds=3600)
@@ -52,7 +52,7 @@ def test_a_deploy_does_not_begin_an_operators_calendar_anew(declared: Schedules,
     assert declared.get("every-minute").stored.watermark_ms == watermark_ms
 
 
-def test_what_a_newer_release_wrote_is_read_or_left_out(declared: Schedules, queues: Queues) -> None:
+def test_fields_of_a_newer_release_are_read_or_ignored(declared: Schedules, queues: Queues) -> None:
     def newer(changes: dict[str, object]) -> Callable[[object], dict[str, object]]:
         return lambda _: {"enabled": True, "declared": None, "overrides": {**a_schedule().as_json(), **changes}}
 
@@ -61,13 +61,13 @@ def test_what_a_newer_release_wrote_is_read_or_left_out(declared: Schedules, que
     assert [each.schedule.name for each in declared.all()] == ["every-minute", "with-more"]
 
 
-def test_rubbish_in_redis_does_not_hide_the_others(declared: Schedules, redis_client: redis.Redis) -> None:
+def test_an_invalid_record_does_not_hide_the_others(declared: Schedules, redis_client: redis.Redis) -> None:
     for name, record in (("x", "rubbish"), ("y", "{}"), ("z", '{"version": []}')):
         redis_client.hset("nomad:{ticks}:schedules", name, record)
     assert [each.schedule.name for each in declared.all()] == ["every-minute"]
 
 
-def test_one_that_is_switched_on_by_its_definition_begins_now(
+def test_a_schedule_that_its_definition_switches_on_begins_now(
     declared: Schedules, clock: ManualClock, queues: Queues
 ) -> None:
     declared.stop_job("every-minute")
@@ -84,7 +84,7 @@ def test_declaring_the_same_again_changes_nothing(declared: Schedules) -> None:
     assert declared.book.changes() == changes
 
 
-def test_a_schedule_that_is_declared_no_more_goes_and_those_of_operators_stay(declared: Schedules) -> None:
+def test_a_schedule_that_is_no_longer_declared_is_removed_and_operators_schedules_stay(declared: Schedules) -> None:
     declared.schedule_job("by-hand", "@daily", (TICK, {"number": 1}))
     declared.declare([])
     assert [each.schedule.name for each in declared.all()] == ["by-hand"]
@@ -97,7 +97,7 @@ def test_a_declared_schedule_cannot_be_removed_but_stopped(declared: Schedules) 
         declared.remove_job("every-minute")
 
 
-def test_a_schedule_moves_to_another_queue_and_goes_on_where_it_was(
+def test_a_schedule_moves_to_another_queue_and_continues_at_its_watermark(
     declared: Schedules, clock: ManualClock, queues: Queues
 ) -> None:
     SlotScheduler(declared, [a_schedule()], clock).schedule()
@@ -105,13 +105,13 @@ def test_a_schedule_moves_to_another_queue_and_goes_on_where_it_was(
     watermark_ms = declared.get("every-minute").stored.watermark_ms
     clock.advance(seconds=3600)
     declared.declare([a_schedule(queue="tocks", job_type="tock")])
-    schedule_state = declared.get("every-minute")
-    assert schedule_state.schedule.queue == "tocks"
-    assert schedule_state.stored.watermark_ms == watermark_ms
-    assert not schedule_state.schedule.enabled
+    state = declared.get("every-minute")
+    assert state.schedule.queue == "tocks"
+    assert state.stored.watermark_ms == watermark_ms
+    assert not state.schedule.enabled
 
 
-def test_another_calendar_counts_from_the_change_on(declared: Schedules, clock: ManualClock, queues: Queues) -> None:
+def test_a_new_calendar_applies_from_the_change_on(declared: Schedules, clock: ManualClock, queues: Queues) -> None:
     each = SlotScheduler(declared, [a_schedule(expression="0 3 * * *")], clock)
     each.schedule()
     clock.advance(seconds=5 * 3600)
@@ -123,7 +123,7 @@ def test_another_calendar_counts_from_the_change_on(declared: Schedules, clock: 
     assert queues.get_queue("ticks").counts()["waiting"] == 1
 
 
-def test_a_manual_run_has_a_slot_of_its_own_and_leaves_the_calendar_alone(
+def test_a_manual_run_has_its_own_slot_and_does_not_change_the_calendar(
     declared: Schedules, clock: ManualClock, queues: Queues
 ) -> None:
     declared.stop_job("every-minute")
@@ -146,7 +146,7 @@ def test_a_manual_run_waits_for_the_previous_one_unless_forced(schedules: Schedu
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "said"),
+    ("call", "error", "message"),
     [
         (lambda s: s.schedule_job("x", "* * * *", ("tick", {"number": 1})), BadInput, "has 4 fields"),
         (lambda s: s.schedule_job("x y", "@daily", ("tick", {"number": 1})), BadInput, "schedule name 'x y'"),
@@ -172,11 +172,11 @@ def test_a_manual_run_waits_for_the_previous_one_unless_forced(schedules: Schedu
         (lambda s: s.run_job("nobody"), UnknownSchedule, "unknown schedule"),
     ],
 )
-def test_what_is_refused_says_why_and_changes_nothing(
-    declared: Schedules, call: Callable[[Schedules], object], error: type[Exception], said: str
+def test_a_refusal_names_the_reason_and_changes_nothing(
+    declared: Schedules, call: Callable[[Schedules], object], error: type[Exception], message: str
 ) -> None:
     changes = declared.book.changes()
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         call(declared)
     assert declared.book.changes() == changes
     assert [each.schedule.name for each in declared.all()] == ["every-minute"]
@@ -185,9 +185,9 @@ def test_what_is_refused_says_why_and_changes_nothing(
 def test_the_originals_service_on_the_process_application(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_queues, "_default", queues)
     service.schedule_job("mine", CRON_EXPRESSIONS["EVERY_HOUR"], ("tick", {"number": 1}), description="what it does")
-    told = service.get_job_status("mine")
-    assert (told["exists"], told["running"], told["lastRun"]) == (True, True, None)
-    assert told["nextRun"] == "2026-11-29T09:00:00+00:00"
+    status = service.get_job_status("mine")
+    assert (status["exists"], status["running"], status["lastRun"]) == (True, True, None)
+    assert status["nextRun"] == "2026-11-29T09:00:00+00:00"
     assert not service.stop_job("mine").schedule.enabled
     assert service.get_job_status("mine")["nextRun"] is None
     service.start_job("mine")

@@ -1,4 +1,4 @@
-"""Every field of a schedule is checked on the way in, strictly; a wrong one that got in stops no other schedule."""
+"""Every field of a schedule is checked strictly; a wrong stored field does not stop other schedules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.scheduler.test_process import scheduler
 
 
 class Hostile:
-    """A value that cannot even be shown."""
+    """A value whose `repr` fails."""
 
     def __init__(self, raised: type[BaseException] = ValueError) -> None:
         self.raised = raised
@@ -56,20 +56,20 @@ def test_a_wrong_field_is_refused_with_what_is_allowed(field: str) -> None:
 
 
 @pytest.mark.parametrize("field", ["enabled", "run_on_init", "timezone", "max_lateness_seconds", "misfire", "overlap"])
-def test_schedule_job_refuses_it_too_and_keeps_nothing(schedules: Schedules, field: str) -> None:
+def test_schedule_job_refuses_it_too_and_stores_nothing(schedules: Schedules, field: str) -> None:
     for value in WRONG[field]:
         with pytest.raises(BadInput):
             schedules.schedule_job("wrong", "* * * * *", ("tick", {"number": 1}), **{field: value})  # type: ignore[arg-type]
     assert schedules.survey() == ([], [])
 
 
-def test_the_scheduler_goes_on_beside_what_cannot_be_read(
+def test_the_scheduler_continues_beside_an_unreadable_schedule(
     queues: Queues, schedules: Schedules, clock: ManualClock, redis_client: redis.Redis
 ) -> None:
     one = scheduler(schedules, clock)
     base = "nomad:{ticks}"
     for number, record in enumerate(SCHEDULES):
-        # Due, too, where it can be read.
+        # Due as well, if it can be read.
         fields = json.loads(record)
         if fields["watermark"] == 1e12:
             fields["watermark"] = clock.now_ms() - 60_000
@@ -87,7 +87,7 @@ def test_the_scheduler_goes_on_beside_what_cannot_be_read(
 
 
 class Unknowable:
-    """Not even its class can be asked for, as a proxy's without a request."""
+    """Even its class cannot be read, as for a proxy outside a request."""
 
     __class__ = property(lambda _: 1 // 0)  # type: ignore[assignment]
 
@@ -97,7 +97,7 @@ FIELDS = ["name", "cron", "job", "timezone", "run_on_init", "enabled", "misfire"
 
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("make", [Hostile, Unknowable, lambda: (Hostile(), {}), lambda: "x" * 100_000])
-def test_schedule_job_refuses_what_cannot_even_be_looked_at(
+def test_schedule_job_refuses_a_value_that_cannot_be_read(
     schedules: Schedules, field: str, make: Callable[[], object]
 ) -> None:
     call = {"name": "wrong", "cron": "* * * * *", "job": ("tick", {"number": 1}), field: make()}
@@ -106,7 +106,7 @@ def test_schedule_job_refuses_what_cannot_even_be_looked_at(
     assert len(str(refused.value)) < 2_000
 
 
-def test_a_job_with_a_number_that_python_will_not_write_is_refused(schedules: Schedules) -> None:
+def test_a_job_with_a_number_that_python_does_not_write_is_refused(schedules: Schedules) -> None:
     for job in (10**5_000, (10**5_000, {}), [10**5_000], ("tick", {"number": 10**5_000})):
         with pytest.raises(BadInput):
             schedules.schedule_job("wrong", "* * * * *", job)  # type: ignore[arg-type]

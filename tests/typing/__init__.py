@@ -1,1 +1,1 @@
-"""What type checkers say of code that uses ours."""
+"""Type checkers on code that uses this package."""

@@ -1,4 +1,4 @@
-"""Type checkers as users run them, over the installed wheel, find what is wrong in `sample.py` and nothing else."""
+"""Type checkers with the installed wheel find exactly the errors in `sample.py`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WRONG = {number for number, line in enumerate(SAMPLE.splitlines(), 1) if "  # wr
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A user's directory, with the sample as a module of it."""
+    """A user's directory that contains the sample as a module."""
     (tmp_path / "sample.py").write_text(SAMPLE)
     return tmp_path
 
@@ -28,7 +28,7 @@ def run(project: Path, checker: str, *arguments: str) -> str:
 
 
 @pytest.mark.slow
-def test_the_wheel_says_that_it_is_typed(wheel: Path) -> None:
+def test_the_wheel_is_marked_as_typed(wheel: Path) -> None:
     assert "nomad_actors/py.typed" in ZipFile(wheel).namelist()
 
 

@@ -10,8 +10,8 @@ from ...response_model import ResponseModel
 from ..job import JobOutcome, JobState
 
 
-class Meant(ResponseModel):
-    """Which jobs a bulk operation is meant for."""
+class BulkFilter(ResponseModel):
+    """The jobs that a bulk operation selects."""
 
     status: list[JobState]
     outcome: list[JobOutcome]
@@ -23,19 +23,19 @@ class Meant(ResponseModel):
 
 
 class BulkOperation(ResponseModel):
-    """A bulk operation and how far it is."""
+    """A bulk operation and its progress."""
 
     id: str
     queue_name: str
     action: Literal["retry", "remove", "promote", "cancel"]
     state: Literal["running", "stopped", "finished"]
-    total: int = Field(description="how many jobs it is for, as far as that was known when it began")
+    total: int = Field(description="how many jobs it selected, as far as that was known when it began")
     done: int
-    skipped: int = Field(description="jobs that were left alone, as their state had changed")
+    skipped: int = Field(description="jobs that were skipped because their state had changed")
     per_second: int
-    filter: Meant
+    filter: BulkFilter
     by: str
     reason: str
     created_at: int = Field(description="ms since the epoch")
     updated_at: int = Field(description="ms since the epoch")
-    error: str | None = Field(description="why it stopped by itself")
+    error: str | None = Field(description="the error that stopped it")

@@ -10,7 +10,7 @@ from typing import Any
 from ...broker.states import Action, allowed_names
 from ...errors import BadInput
 from ..search import JobFilter
-from .models import BulkOperation, Meant
+from .models import BulkFilter, BulkOperation
 
 DEFAULT_PER_SECOND = 200
 MAX_PER_SECOND = 5_000
@@ -37,12 +37,11 @@ class BulkRequest:
         Raises `BadInput` if the action, a state or the rate is invalid, or if nothing selects the jobs.
         """
         if self.action not in ACTIONS:
-            accepted = list(ACTIONS)
             raise BadInput(
-                f"action {self.action[:80]!r} is unusable (accepted: {', '.join(accepted)})", accepted=accepted
+                f"action {self.action[:80]!r} is invalid (accepted: {', '.join(ACTIONS)})", accepted=list(ACTIONS)
             )
         if not 1 <= self.per_second <= MAX_PER_SECOND:
-            raise BadInput(f"perSecond {self.per_second} is unusable (accepted: 1 to {MAX_PER_SECOND})")
+            raise BadInput(f"perSecond {self.per_second} is invalid (accepted: 1 to {MAX_PER_SECOND})")
         possible = ACTIONS[self.action]
         states = self.job_filter.states or self._default_states()
         for state in states:
@@ -101,7 +100,7 @@ class Operation:
             done=self.done,
             skipped=self.skipped,
             per_second=self.request.per_second,
-            filter=Meant.model_construct(
+            filter=BulkFilter.model_construct(
                 status=list(job_filter.states),
                 outcome=list(job_filter.outcomes),
                 job_type=job_filter.job_type,

@@ -21,7 +21,7 @@ from .operation import BulkRequest, Operation
 logger = logs.get_logger("nomad_actors.queues.bulk")
 
 #: How many finished operations of each queue are kept, and how many stopped ones.
-KEPT = 50
+MAX_KEPT = 50
 #: How long a runner owns an operation after each step.
 OWNED_MS = 10_000
 
@@ -86,9 +86,9 @@ class Operations:
             owned_until_ms=now_ms + OWNED_MS if owner else 0,
         )
         known = {} if isinstance(stored, WrongKeyType) else stored
-        kept = book.put(operation.id, operation.stored(), seen=0, drop=_beyond_kept(_newest_first(queue, known)))
-        assert kept is not None
-        return Operation.of(kept)
+        saved = book.put(operation.id, operation.stored(), seen=0, drop=_beyond_kept(_newest_first(queue, known)))
+        assert saved is not None
+        return Operation.of(saved)
 
     def get(self, queue: str, operation_id: str) -> Operation:
         """Return one operation.
@@ -102,13 +102,13 @@ class Operations:
 
     def of_queue(self, queue: str) -> list[Operation]:
         """Return a queue's operations, newest first."""
-        (told,) = self._queues.broker.read_together([self._book(queue).reading()])
-        return [] if isinstance(told, WrongKeyType) else _newest_first(queue, told)
+        (records,) = self._queues.broker.read_together([self._book(queue).reading()])
+        return [] if isinstance(records, WrongKeyType) else _newest_first(queue, records)
 
     def all(self) -> list[Operation]:
         """Return the operations of all queues, newest first."""
-        told = read_each(self._queues, lambda queue: self._book(queue.name).reading())
-        found = [operation for name, of_queue in told.items() for operation in _readable(name, of_queue)]
+        records = read_each(self._queues, lambda queue: self._book(queue.name).reading())
+        found = [operation for name, of_queue in records.items() for operation in _readable(name, of_queue)]
         return sorted(found, key=_by_age)
 
     def stop(self, queue: str, operation_id: str) -> Operation:
@@ -138,16 +138,16 @@ class Operations:
     def save(self, operation: Operation) -> Operation | None:
         """Save an operation and return it, or None if it has been changed by somebody else since it was read."""
         operation = replace(operation, updated_ms=self._queues.clock.now_ms())
-        told = self._book(operation.queue).put(operation.id, operation.stored(), seen=operation.revision)
-        return None if told is None else Operation.of(told)
+        records = self._book(operation.queue).put(operation.id, operation.stored(), seen=operation.revision)
+        return None if records is None else Operation.of(records)
 
     def _book(self, queue: str) -> OperationBook:
         self._queues.get_queue(queue)
         return self._queues.operation_book(queue)
 
 
-def _newest_first(queue: str, told: Mapping[str, Mapping[str, Any]]) -> list[Operation]:
-    return sorted(_readable(queue, told), key=_by_age)
+def _newest_first(queue: str, records: Mapping[str, Mapping[str, Any]]) -> list[Operation]:
+    return sorted(_readable(queue, records), key=_by_age)
 
 
 def _by_age(operation: Operation) -> tuple[int, str]:
@@ -155,14 +155,13 @@ def _by_age(operation: Operation) -> tuple[int, str]:
 
 
 def _beyond_kept(operations: Sequence[Operation]) -> list[tuple[str, int]]:
-    """Return the ids and revisions of the operations that are too old to be kept."""
-    # Apart: those that are finished do not push out what may still go on.
+    # Counted apart, so that finished operations do not push out stopped ones, which may be resumed.
     by_state = ([each for each in operations if each.state == state] for state in ("finished", "stopped"))
-    return [(each.id, each.revision) for of_state in by_state for each in of_state[KEPT:]]
+    return [(each.id, each.revision) for of_state in by_state for each in of_state[MAX_KEPT:]]
 
 
-def _readable(queue: str, told: Mapping[str, Mapping[str, Any]]) -> Iterator[Operation]:
-    for operation_id, record in told.items():
+def _readable(queue: str, records: Mapping[str, Mapping[str, Any]]) -> Iterator[Operation]:
+    for operation_id, record in records.items():
         try:
             yield Operation.of(record)
         except (ValueError, TypeError, KeyError) as error:

@@ -24,7 +24,7 @@ from .operations import OWNED_MS, Operations
 logger = logs.get_logger("nomad_actors.queues.bulk")
 
 #: How often a runner looks for operations without an owner.
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 #: Jobs in one step.
 STEP = 100
 
@@ -39,7 +39,7 @@ class Runner:
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         #: By id: the operation as last saved, and when its next step is due.
         self._running: dict[str, tuple[Operation, float]] = {}
-        self._look_mono = 0.0
+        self._poll_mono = 0.0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -61,12 +61,12 @@ class Runner:
                 self._round()
             except Unavailable:
                 # Redis is down, and the admin reports that. Continue when it is back.
-                self._stop.wait(LOOK_SECONDS)
+                self._stop.wait(POLL_SECONDS)
             except Exception:
                 logger.error("the runner of bulk operations failed", exc_info=True)
                 # An operation may have caused it: drop all. They are taken again when their ownership expires.
                 self._running.clear()
-                self._stop.wait(LOOK_SECONDS)
+                self._stop.wait(POLL_SECONDS)
         self._release()
 
     def _release(self) -> None:
@@ -78,15 +78,14 @@ class Runner:
                 return
 
     def _idle_seconds(self) -> float:
-        due_mono = min((at for _, at in self._running.values()), default=self._look_mono)
-        return max(0.0, min(due_mono, self._look_mono) - time.monotonic())
+        due_mono = min((at for _, at in self._running.values()), default=self._poll_mono)
+        return max(0.0, min(due_mono, self._poll_mono) - time.monotonic())
 
     def _round(self) -> None:
-        """Look for operations if that is due, then run one step of each operation whose step is due."""
         now_mono = time.monotonic()
-        if now_mono >= self._look_mono:
+        if now_mono >= self._poll_mono:
             self._take_free(now_mono)
-            self._look_mono = now_mono + LOOK_SECONDS
+            self._poll_mono = now_mono + POLL_SECONDS
         for operation, due_mono in sorted(self._running.values(), key=lambda each: each[1]):
             if due_mono <= now_mono and not self._stop.is_set():
                 stepped = self._advance(operation)
@@ -122,7 +121,6 @@ class Runner:
         return latest
 
     def _advance(self, operation: Operation) -> Operation:
-        """Run one step of an operation that we own, and save the result."""
         try:
             stepped = self._step(operation)
         except Unavailable:
@@ -167,12 +165,10 @@ class Runner:
 
 
 def _reason(request: BulkRequest) -> str:
-    """Return the reason to store with cancelled jobs, which includes who cancelled them."""
     if not request.by:
         return request.reason
     return f"{request.reason} (by {request.by})" if request.reason else f"cancelled by {request.by}"
 
 
 def _seconds_between(before: Operation, stepped: Operation) -> float:
-    """Return the pause after a step that keeps the operation to its rate."""
     return (stepped.done - before.done) / stepped.request.per_second

@@ -147,8 +147,8 @@ class PayloadCodec(Generic[P]):
         written = payload.model_dump(mode="json", exclude_unset=True, by_alias=False)
         for name, value in written.items():
             if not _has_text(value):
-                accepted = f"text that UTF-8 can represent, numbers of up to {MAX_DIGITS} digits"
-                raise self._refused([f"{name}: {short_text(value)} cannot be written as JSON (accepted: {accepted})"])
+                allowed = f"text that UTF-8 can represent, numbers of up to {MAX_DIGITS} digits"
+                raise self._refused([f"{name}: {short_text(value)} cannot be written as JSON (accepted: {allowed})"])
         return written
 
     def _written(self, payload: P, *, only_given: bool, include: set[str] | None = None) -> dict[str, Any]:
@@ -188,13 +188,13 @@ class PayloadCodec(Generic[P]):
         return _Mismatch(path[0] if path and path[0] in self._payload.model_fields else None, reason)
 
     def _refused(self, problems: list[str]) -> BadPayload:
-        accepted = [
+        allowed = [
             f"{name}: {getattr(f.annotation, '__name__', f.annotation)}{'' if f.is_required() else ' (optional)'}"
             for name, f in self._payload.model_fields.items()
         ]
         return BadPayload(
-            f"wrong data for job type {self._job_type!r}: {'; '.join(problems)} (accepted: {', '.join(accepted)})",
-            accepted=accepted,
+            f"wrong data for job type {self._job_type!r}: {'; '.join(problems)} (accepted: {', '.join(allowed)})",
+            accepted=allowed,
         )
 
 

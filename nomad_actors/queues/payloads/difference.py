@@ -28,8 +28,8 @@ def difference(sent: object, arrived: object, path: Path = ()) -> Difference | N
     Unlike in Python, 1, 1.0 and True differ, and NaN equals NaN.
     """
     if isinstance(sent, BaseModel):
-        parts = _attributes(sent, arrived, type(sent).model_fields)
-        return _first(sent, arrived, parts, path) or _private(sent, arrived, path)
+        pairs = _attributes(sent, arrived, type(sent).model_fields)
+        return _first(sent, arrived, pairs, path) or _private(sent, arrived, path)
     if dataclasses.is_dataclass(sent) and not isinstance(sent, type):
         return _first(sent, arrived, _attributes(sent, arrived, [f.name for f in dataclasses.fields(sent)]), path)
     if isinstance(sent, Mapping):
@@ -65,10 +65,10 @@ def _of_lists(sent: Sequence[Any], arrived: Any, path: Path) -> Difference | Non
     return _first(sent, arrived, zip(map(str, range(len(sent))), sent, arrived, strict=True), path)
 
 
-def _first(sent: object, arrived: object, parts: Iterable[tuple[str, Any, Any]], path: Path) -> Difference | None:
+def _first(sent: object, arrived: object, pairs: Iterable[tuple[str, Any, Any]], path: Path) -> Difference | None:
     if type(sent) is not type(arrived):
         return Difference(path, sent, arrived)
-    for name, one, other in parts:
+    for name, one, other in pairs:
         if type(one) in SIMPLE and type(one) is type(other) and one == other:
             continue
         found = difference(one, other, (*path, name))

@@ -49,7 +49,7 @@ def unsendable_fields(payload: type[BaseModel]) -> list[str]:
 
 
 class Values(Enum):
-    """What the schema of a payload says about all its values."""
+    """Facts about all values of a payload, from its schema."""
 
     #: JSON values that the payload's own code does not change: each arrives unchanged.
     PLAIN = 1
@@ -59,7 +59,7 @@ class Values(Enum):
 
 
 def values_of(payload: type[BaseModel]) -> Values:
-    """Return what the schema of a payload says about its values."""
+    """Return facts about all values of a payload."""
     if _has_only(payload.__pydantic_core_schema__, payload, _SCALARS):
         return Values.PLAIN
     is_simple = _has_only(payload.__pydantic_core_schema__, payload, (*_SCALARS, *_TIMES, *_VALIDATORS))

@@ -1,1 +1,1 @@
-"""Schedules as they are declared: a cron expression in a time zone, and what becomes of slots that are late."""
+"""Schedules as they are declared: a cron expression in a time zone, and the policy for late slots."""

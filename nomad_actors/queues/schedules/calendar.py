@@ -192,14 +192,14 @@ def cron(expression: str | periodiq.CronSpec | Cron) -> Cron:
     if len(expression) > MAX_LENGTH:
         raise BadInput(f"cron expression {expression[:50]!r}… is too long (accepted: {MAX_LENGTH} characters)")
     text = expression.strip()
-    parts = _MACROS.get(text.lower(), text).split()
-    if len(parts) != len(_FIELDS):
+    fields = _MACROS.get(text.lower(), text).split()
+    if len(fields) != len(_FIELDS):
         raise BadInput(
-            f"cron expression {safe_repr(expression, 200)} has {len(parts)} fields "
+            f"cron expression {safe_repr(expression, 200)} has {len(fields)} fields "
             f"(accepted: five fields, or {', '.join(_MACROS)})"
         )
     try:
-        normalized = " ".join(field.normalize(part) for field, part in zip(_FIELDS, parts, strict=True))
+        normalized = " ".join(field.normalize(value) for field, value in zip(_FIELDS, fields, strict=True))
     except BadInput as error:
         raise BadInput(f"cron expression {expression!r}: {error}") from None
     try:

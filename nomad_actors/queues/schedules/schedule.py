@@ -1,4 +1,4 @@
-"""A schedule as code declares it, and bound to the job type whose jobs it adds."""
+"""A schedule as the code declares it, and the same schedule bound to the job type whose jobs it adds."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Overlap(StrEnum):
     SKIP = "skip"
     #: Its job waits beside the previous one.
     QUEUE = "queue"
-    #: Its job replaces a previous one that waits; one that runs goes on.
+    #: Its job replaces a previous one that waits; a running one continues.
     REPLACE = "replace"
 
 
@@ -66,7 +66,7 @@ class Schedule:
     attempts: int | None = None
 
     def bind(self, *, queue: str, job_type: str, data: Mapping[str, Any]) -> JobSchedule:
-        """Return this schedule with what it adds.
+        """Return this schedule with the job that it adds.
 
         Raises `BadInput` naming what is wrong and what is allowed.
         """
@@ -90,7 +90,7 @@ class JobSchedule(Schedule):
     cron: Cron = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        # A `periodiq.CronSpec` is taken for the text that it was made of.
+        # Replace a `periodiq.CronSpec` by the text that it was parsed from.
         parsed = cron(self.expression)
         object.__setattr__(self, "expression", parsed.text)
         check_fields({name: getattr(self, name) for name in FIELDS})
@@ -121,7 +121,7 @@ class JobSchedule(Schedule):
         return {**fields, "data": dict(self.data), "misfire": str(self.misfire), "overlap": str(self.overlap)}
 
 
-#: What a schedule is made of.
+#: The names of a schedule's fields.
 FIELDS = tuple(each.name for each in dataclasses.fields(JobSchedule) if each.init)
 
 

@@ -1,4 +1,4 @@
-"""What says when to come back defers a job until then: its attempts stay unspent, and its story has the reason."""
+"""An error that names a retry time defers the job until then: no attempt is spent, and the timeline has the reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nomad_actors.queues.job_type import JobType, Payload, Result
 from nomad_actors.testing import running
 from sandbox.serve import SandboxServer
 
-#: Where SSO refreshes tokens, and a login that it calls dead.
+#: SSO's path for refreshes, and its response for a dead login.
 TOKEN_PATH = "/v2/oauth/token"
 DEAD = {"user_id": 1, "name": "n", "owner_hash": "o", "scopes": [], "refresh_token": "no such token"}
 WALLET, JOURNAL = "/characters/*/wallet", "/characters/*/wallet/journal"
@@ -27,7 +27,7 @@ WALLET, JOURNAL = "/characters/*/wallet", "/characters/*/wallet/journal"
 
 @pytest.fixture
 def run(app: App, wait_until: Callable[..., None]) -> Callable[[AddedJob], Job]:
-    """Run a job once, and return it as it is then."""
+    """Run a job once and return its state after that."""
 
     def once(added: AddedJob) -> Job:
         queue = queues.get_queue(added.queue)
@@ -53,13 +53,13 @@ def check_deferred(job: Job, seconds: float, reason: str) -> None:
     assert int(deferred["due"]) - int(deferred["at"]) == pytest.approx(seconds * 1000, abs=50)  # type: ignore[call-overload]
 
 
-def test_a_login_in_doubt_waits_until_sso_is_asked_again(
+def test_the_job_of_a_login_in_doubt_is_deferred(
     services: Services, run: Callable[[AddedJob], Job], advance: Callable[[float], None]
 ) -> None:
     services.store.logins.save(character_id=5, **DEAD)
     added = refresh_character_token(5, 1)
-    check_deferred(run(added), 60, "SSO called the login of character 5 dead, which is not believed yet")
-    # Another job of the same character asks nobody, and comes back at the same moment.
+    check_deferred(run(added), 60, "SSO rejected the login of character 5, which is not marked dead yet")
+    # Another job of the same character sends nothing and is deferred to the same time.
     check_deferred(run(refresh_character_token(5, 1)), 60, "asked again after 60 s")
     advance(STRIKE_GAP_MS / 1000)
     queues.get_queue(added.queue).promote(added.id)
@@ -69,7 +69,7 @@ def test_a_login_in_doubt_waits_until_sso_is_asked_again(
 
 
 @pytest.mark.parametrize(
-    ("path", "fault", "seconds"),
+    ("path", "failure", "seconds"),
     [
         (TOKEN_PATH, {"status": 429, "headers": {"Retry-After": "90"}}, 90),
         (TOKEN_PATH, {"status": 503, "headers": {"Retry-After": "999999"}}, MAX_RETRY_AFTER_SECONDS),
@@ -81,24 +81,24 @@ def test_a_login_in_doubt_waits_until_sso_is_asked_again(
     ],
     ids=str,
 )
-def test_esi_and_sso_are_left_alone_for_as_long_as_they_say(
+def test_jobs_are_deferred_for_as_long_as_esi_and_sso_require(
     services: Services,
     sandbox: SandboxServer,
     seeded: dict[str, Any],
     run: Callable[[AddedJob], Job],
     path: str,
-    fault: dict[str, Any],
+    failure: dict[str, Any],
     seconds: float,
 ) -> None:
-    sandbox.fail(path, times=9, **fault)
+    sandbox.fail(path, times=9, **failure)
     character_id = seeded["character_id"]
     job = run(refresh_esi_data(character_id, 1, "/characters/{character_id}/wallet"))
-    check_deferred(job, seconds, f"answered {fault['status']}")
+    check_deferred(job, seconds, f"answered {failure['status']}")
     state = services.store.documents.state(character_id, "/characters/{character_id}/wallet")
     assert state is None or state.failures == 0
 
 
-def test_a_collection_comes_back_too(
+def test_a_collection_is_deferred_too(
     sandbox: SandboxServer, seeded: dict[str, Any], run: Callable[[AddedJob], Job]
 ) -> None:
     sandbox.fail(JOURNAL, 429, headers={"Retry-After": "30"})
@@ -106,9 +106,7 @@ def test_a_collection_comes_back_too(
 
 
 @pytest.mark.parametrize(("named", "seconds"), [(float("inf"), MAX_RETRY_AFTER_SECONDS), (-5.0, 1), (2.5, 2.5)])
-def test_any_job_type_may_say_when_to_come_back(
-    app: App, run: Callable[[AddedJob], Job], named: float, seconds: float
-) -> None:
+def test_any_job_type_may_defer_its_job(app: App, run: Callable[[AddedJob], Job], named: float, seconds: float) -> None:
     def busy(payload: Payload) -> Result:
         raise TryLater("the printer is busy", retry_after_seconds=named)
 

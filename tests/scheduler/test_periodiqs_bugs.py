@@ -1,4 +1,4 @@
-"""periodiq 0.14's faults, each asked of its own classes and of ours: theirs fail, ours do not.
+"""Bugs of periodiq 0.14, each tested with its classes and with ours: its own fail, ours do not.
 
 The middleware that drops late runs and retries is asked in `tests/middleware/test_periodic_option.py`.
 """
@@ -39,7 +39,7 @@ def due_by_us(expression: str, begin: datetime, end: datetime, zone_name: str) -
 @pytest.fixture(
     params=[
         pytest.param(due_by_us, id="ours"),
-        pytest.param(due_by_periodiq, id="periodiq", marks=pytest.mark.xfail(strict=True, reason="periodiq's fault")),
+        pytest.param(due_by_periodiq, id="periodiq", marks=pytest.mark.xfail(strict=True, reason="periodiq's bug")),
     ]
 )
 def due(request: pytest.FixtureRequest) -> Due:
@@ -65,7 +65,7 @@ def test_a_fixed_hour_that_occurs_twice_runs_once(due: Due) -> None:
 
 
 @pytest.mark.parametrize("expression", ["0 0 1 jan *", "0 9 * * fri-mon", "0 22-2 * * *"])
-def test_names_and_spans_round_the_end_are_understood(due: Due, expression: str) -> None:
+def test_names_and_ranges_across_the_end_are_understood(due: Due, expression: str) -> None:
     begin = datetime(2027, 1, 1, tzinfo=UTC)
     assert due(expression, begin, begin + timedelta(days=1), "UTC") >= 1
 
