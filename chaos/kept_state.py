@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from nomad_actors.broker.records.holds import Limits
+from nomad_actors.broker.records.limits import Limits
 from nomad_actors.broker.states import STATE_NAMES
 from nomad_actors.queues import NewJob, Queue, Queues
 from nomad_actors.scheduler import ScheduledJob, Schedules

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint
 from pydantic import Field
 
-from nomad_actors.broker.records.holds import Limits
+from nomad_actors.broker.records.limits import Limits
 from nomad_actors.queues import Queue
 from nomad_actors.queues.across_queues import read_snapshots
 from nomad_actors.queues.models import LimitsInForce, Pause

@@ -27,7 +27,7 @@ def schedulers(installation: Installation) -> Iterator[Finding]:
         yield Finding("schedulers", Severity.PROBLEM, found, "nomad run scheduler", runbook="NomadSchedulerSilent")
         return
     told = f"{len(live)} live: {', '.join(map(_with_clock, live))}"
-    holding = [f"{sign.name} holds ({sign.holds})" for sign in live if sign.holds]
+    holding = [f"{sign.name} holds ({sign.suspended_reason})" for sign in live if sign.suspended_reason]
     off = [sign for sign in live if abs(sign.offset_seconds or 0.0) > installation.limits.clock_warning_seconds]
     if len(holding) == len(live):
         found = f"{told}; {'; '.join(holding)}: nothing that is due is added"

@@ -177,7 +177,7 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
             redis_ms,
             forget_before_ms=redis_ms - FORGET_MS,
             offset_seconds=round(state.offset_seconds, 3),
-            holds=state.holds,
+            suspended_reason=state.holds,
             suspended_since_ms=state.suspended_since_ms,
         )
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from admin.parts import attach
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from admin import create_app
-from admin.parts import attach
 from nomad_actors import logs
 from nomad_actors.clock import ManualClock
 from nomad_actors.settings import Settings

@@ -125,7 +125,7 @@ def test_a_worker_whose_pump_stands_still_is_ended_too(
     caplog: pytest.LogCaptureFixture,
     wait_until: Callable[..., None],
 ) -> None:
-    monkeypatch.setattr(watch, "LOOKS_WITHOUT_PROGRESS", 2)
+    monkeypatch.setattr(watch, "CHECKS_WITHOUT_PROGRESS", 2)
     resume = threading.Event()
 
     class Stuck(dramatiq.Middleware):
@@ -137,15 +137,15 @@ def test_a_worker_whose_pump_stands_still_is_ended_too(
     with running(broker, threads=1) as worker:
         wait_until(lambda: not worker.workers[0].is_alive(), timeout_seconds=10)
         resume.set()
-    assert "its thread nomad-pump has stood still for 2 s in after_settle of Stuck; it stops" in caplog.text
+    assert "its thread nomad-pump has hung for 2 s in after_settle of Stuck; it stops" in caplog.text
     assert "in after_settle\n    go_on.wait(30)" in caplog.text
 
 
 def test_an_idle_worker_does_not_stand_still(
     broker: JobBroker, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(watch, "LOOKS_WITHOUT_PROGRESS", 5)
+    monkeypatch.setattr(watch, "CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(watch, "CHECKS_WITHOUT_PROGRESS", 5)
     actor = dramatiq.actor(lambda: None, actor_name="job")
     with running(broker, threads=1):
         time.sleep(0.5)

@@ -64,7 +64,7 @@ def test_a_callers_script_whose_reply_is_cut_has_its_effect_once(
         "save_schedule": lambda: book.put("default", "new", lambda stored: None if stored else nothing),
         "claim_slots": lambda: book.claim("default", claim),
         "enqueue": lambda: broker.enqueue(waiting),
-        "retry": lambda: view.again(stored),
+        "retry": lambda: view.retry(stored),
         "cancel": lambda: view.cancel(delayed.message_id, "why"),
         "promote": lambda: view.promote(delayed.message_id),
         "remove": lambda: view.remove(failed.message_id),
@@ -397,7 +397,7 @@ def test_a_worker_outlives_a_restart_of_redis_and_settles_what_ended_meanwhile(
         assert sorted(ran) == list(range(10))
         wait_until(lambda: len(middleware.seen) == 10)
         # Whoever reads the log's end must see that it goes on.
-        for back in ("what ended meanwhile is settled", "work is waited for again"):
+        for back in ("jobs that ended meanwhile are settled", "waiting for work"):
             wait_until(lambda back=back: any(back in line for line in caplog.messages), timeout_seconds=20)
     assert {e.outcome for e in middleware.seen} == {Outcome.COMPLETED}
     assert len([line for line in caplog.messages if line.startswith("lost Redis: ")]) == 1

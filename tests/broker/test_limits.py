@@ -18,7 +18,7 @@ from nomad_actors.broker.client.link import Call
 from nomad_actors.broker.client.packed_job import PackedJob
 from nomad_actors.broker.client.queue_view import QueueView
 from nomad_actors.broker.errors import QueueFull
-from nomad_actors.broker.records.holds import Limits, PauseScope
+from nomad_actors.broker.records.limits import Limits, PauseScope
 from nomad_actors.testing import running
 from tests.broker.conftest import RARE_BEATS
 

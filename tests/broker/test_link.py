@@ -11,7 +11,7 @@ from nomad_actors.broker import keys
 from nomad_actors.broker.client.link import Call, CallerLinks, Link
 from nomad_actors.broker.client.pools import own_pool
 from nomad_actors.broker.errors import RedisUnavailable, ScriptFailed, WrongKeyType
-from nomad_actors.broker.records.holds import PauseScope
+from nomad_actors.broker.records.limits import PauseScope
 from nomad_actors.broker.scripts import scripts
 from nomad_actors.processes.local_redis import LocalRedis
 

@@ -113,7 +113,7 @@ def test_notes_go_with_their_job_and_start_afresh_with_the_operators_retry(
         broker.join("default", timeout=5000)
     found = view.get(first.message_id)
     assert found is not None
-    assert view.again(found) == "ok"
+    assert view.retry(found) == "ok"
     assert notes(view, first) == Notes()
     assert view.remove(second.message_id) == "ok"
     assert redis_client.hlen("nomad:{default}:notes") == 0

@@ -46,7 +46,7 @@ def test_a_message_reads_back_without_what_retries_left_in_it() -> None:
     [
         (b"\xff\xfe", "cannot be decoded"),
         (b"{", "cannot be decoded"),
-        (b"[1]", "no object but list"),
+        (b"[1]", "not an object but of type list"),
         (b"{}", "has no 'actor_name'"),
         (b'{"actor_name": ["a"], "args": [], "kwargs": {}, "options": {}}', "'actor_name' is of type list"),
         (b'{"actor_name": "a", "args": {}, "kwargs": {}, "options": {}}', "'args' is of type dict"),

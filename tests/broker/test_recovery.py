@@ -169,7 +169,7 @@ def test_a_lease_that_its_living_worker_does_not_name_goes_back_and_nobody_is_bl
     assert told.record is not None
     assert told.state is State.WAITING
     assert told.record.header.crashes == 0
-    assert told.timeline()[-1]["reason"] == "its worker never learned that it had it"
+    assert told.timeline()[-1]["reason"] == "its worker never received it"
 
 
 def test_a_worker_that_was_only_unheard_takes_the_crash_back(
@@ -218,7 +218,7 @@ def test_a_crash_of_a_jobs_earlier_life_is_not_taken_from_its_present_one(
         wait_until(lambda: view.counts().completed == 1)
     ended = view.get(job.message_id)
     assert ended is not None
-    assert view.again(ended) == "ok"
+    assert view.retry(ended) == "ok"
     lost_with(b"dead0002")
     # The first of them is heard of after all; what it cost the job was forgiven with the new life.
     token = records.TOKEN.pack(b"dead0001", 1, 1)

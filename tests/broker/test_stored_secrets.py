@@ -26,7 +26,7 @@ def parts_of(secret: str) -> list[str]:
 
 
 @pytest.mark.parametrize("secret", [TOKEN, OPAQUE], ids=["token", "opaque"])
-@pytest.mark.parametrize("most", [records.MAX_MESSAGE_CHARS, notes.MAX_LINE_CHARS, failures.MAX_WORDS])
+@pytest.mark.parametrize("most", [records.MAX_MESSAGE_CHARS, notes.MAX_LINE_CHARS, failures.MAX_GROUP_MESSAGE_CHARS])
 def test_no_part_of_a_secret_is_kept_wherever_it_stands(secret: str, most: int) -> None:
     for before in (0, 1, most - len(secret), most - 20, most - 1, most, most + records.MAX_SECRET_CHARS - 20):
         text = f"{'x' * max(0, before)}{secret} and {FORM} {'y ' * most}"

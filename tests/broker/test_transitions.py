@@ -125,13 +125,13 @@ def test_the_operators_retry_starts_afresh_with_all_attempts(
         wait_until(lambda: state_of(view, job.message_id) == "failed")
         stored = view.get(job.message_id)
         assert stored is not None
-        assert view.again(stored) == "ok"
+        assert view.retry(stored) == "ok"
         wait_until(lambda: len(endings) == 4)
         assert [e.attempt for e in endings] == [1, 2, 1, 2]
         broken = False
         stored = view.get(job.message_id)
         assert stored is not None
-        assert view.again(stored) == "ok"
+        assert view.retry(stored) == "ok"
         wait_until(lambda: state_of(view, job.message_id) == "completed")
 
 
@@ -143,9 +143,9 @@ def test_again_is_refused_for_a_job_that_ran_in_between(
         broker.join("default", timeout=5000)
         before = view.get(job.message_id)
         assert before is not None
-        assert view.again(before) == "ok"
+        assert view.retry(before) == "ok"
         broker.join("default", timeout=5000)
-    assert view.again(before) == "changed"
+    assert view.retry(before) == "changed"
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_an_operation_on_many_leaves_what_is_no_longer_as_it_was_found(
             broker.join("default", timeout=5000)
     found = [job for m in messages if (job := view.get(m.message_id))]
     if action in ("remove", "retry"):
-        assert view.again(found[0]) == "ok"
+        assert view.retry(found[0]) == "ok"
     elif action == "cancel":
         view.remove(messages[0].message_id)
         broker.enqueue(messages[0], delay=60_000)

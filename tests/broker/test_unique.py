@@ -275,7 +275,7 @@ def test_an_ended_job_that_is_added_anew_gives_back_the_key_that_it_had(
         broker.join("default", timeout=5000)
     stored = view.get(first.message_id)
     assert stored is not None
-    assert view.again(stored) == "ok"
+    assert view.retry(stored) == "ok"
     view.cancel(first.message_id, "")
     broker.enqueue(work.message_with_options(args=(2,), unique_key="two").copy(message_id=first.message_id))
     check_queue(redis_client)
@@ -287,7 +287,7 @@ def test_an_operators_retry_takes_the_key_again(broker: JobBroker, work: Actor[.
     view.cancel(first.message_id, "")
     stored = view.get(first.message_id)
     assert stored is not None
-    assert view.again(stored) == "ok"
+    assert view.retry(stored) == "ok"
     assert add(work).message_id == first.message_id
 
 
@@ -302,7 +302,7 @@ def test_an_operation_on_many_runs_no_two_of_one_key(
     assert view.act("retry", failed) == ["ok", "held", "held"]
     assert view.counts().waiting == 1
     # Who names one means it.
-    assert view.again(failed[1]) == "ok"
+    assert view.retry(failed[1]) == "ok"
     check_queue(redis_client)
 
 

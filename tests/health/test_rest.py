@@ -39,7 +39,7 @@ def test_schedulers_live_or_are_silent(access: QueueAccess) -> None:
 
 
 def test_a_scheduler_tells_of_its_own_clock_and_why_it_adds_nothing(access: QueueAccess) -> None:
-    hear(access, "late:1", offset_seconds=-30.2, holds="this host's clock and Redis' differ by -30.2 s")
+    hear(access, "late:1", offset_seconds=-30.2, suspended_reason="this host's clock and Redis' differ by -30.2 s")
     alone = found_in(access)["schedulers"]
     assert (alone.severity, alone.remedy) == ("problem", CLOCK_FIX)
     assert alone.cause == (
