@@ -157,7 +157,7 @@ def test_a_cancel_never_hits_the_next_job_on_the_thread(
     assert view.counts().failed + view.counts().completed == 600
 
 
-def test_a_cancel_that_the_worker_did_not_hear_of_is_told_with_the_next_beat(
+def test_a_cancel_that_the_worker_missed_comes_with_the_next_heartbeat(
     make_broker: Callable[..., JobBroker], redis_client: redis.Redis, wait_until: Callable[..., None]
 ) -> None:
     broker = make_broker(lease_ms=400)

@@ -92,7 +92,7 @@ def test_every_key_in_redis_is_a_row_of_the_table_and_every_row_is_used(
     settle(*start(), "completed")
     # Many in one call, seen at each step.
     jobs = [PackedJob.of(work.message(number=n), call=b"%08d" % n, actor=work, delay_ms=0) for n in range(2)]
-    broker._adder._put_down(keys.BULK.of(BASE, "many"), [[jobs[0]], [jobs[1]]])
+    broker._adder._store(keys.BULK.of(BASE, "many"), [[jobs[0]], [jobs[1]]])
     assert run("commit_bulk", "many", 2, 2) == [b"ok"]
     seen.look()
     run("add_bulk_part", "many", 0, "")

@@ -42,7 +42,7 @@ def test_a_message_reads_back_without_what_retries_left_in_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         (b"\xff\xfe", "cannot be decoded"),
         (b"{", "cannot be decoded"),
@@ -71,7 +71,7 @@ def test_a_priority_that_cannot_be_ordered_is_refused(priority: object) -> None:
         records.check_priority(priority)
 
 
-def test_a_long_traceback_keeps_its_end_and_says_what_is_cut() -> None:
+def test_a_long_traceback_keeps_its_end_and_counts_what_was_cut() -> None:
     packed = json.loads(records.pack_error("E", "m", "x" * 10_000 + "the end"))
     assert packed["traceback"].endswith("the end")
     assert packed["traceback"].startswith("[4007 characters left out]")

@@ -32,15 +32,15 @@ def record(body: bytes) -> bytes:
 
 
 def fields(**changed: object) -> bytes:
-    whole = {"actor_name": "job", "args": [], "kwargs": {}, "options": {}}
-    return json.dumps({k: v for k, v in {**whole, **changed}.items() if v != "missing"}).encode()
+    intact = {"actor_name": "job", "args": [], "kwargs": {}, "options": {}}
+    return json.dumps({k: v for k, v in {**intact, **changed}.items() if v != "missing"}).encode()
 
 
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        pytest.param(b"", "not a job.s record", id="nothing"),
-        pytest.param(b"\xff" * 100, "not a job.s record", id="no record"),
+        pytest.param(b"", "not a job's record", id="nothing"),
+        pytest.param(b"\xff" * 100, "not a job's record", id="no record"),
         pytest.param(record(b"not json"), "cannot be decoded", id="no JSON"),
         pytest.param(record(b"[]"), "not an object", id="no object"),
         pytest.param(record(fields(args="missing")), "no 'args'", id="a field missing"),

@@ -42,7 +42,7 @@ def test_no_part_of_a_secret_is_kept_wherever_it_stands(secret: str, most: int) 
             assert FORM["refresh_token"] not in each
 
 
-def test_what_is_cut_says_how_much_was_left_out() -> None:
+def test_a_cut_text_names_the_number_of_dropped_characters() -> None:
     text = "x" * 50_000
     assert records.cut(text) == f"{'x' * 2000}… [48000 characters left out]"
     assert json.loads(records.pack_error("E", "", text))["traceback"] == (

@@ -105,8 +105,8 @@ def test_a_failed_run_is_retried_with_its_attempt_spent(
     assert stored.state is State.FAILED
     assert stored.record is not None
     assert stored.record.header.attempts == 2
-    told = [event["event"] for event in stored.timeline()]
-    assert told == ["enqueued", "started", "error", "retry", "started", "error", "failed"]
+    events = [event["event"] for event in stored.timeline()]
+    assert events == ["enqueued", "started", "error", "retry", "started", "error", "failed"]
     assert "raise ValueError" in str(stored.timeline()[2]["traceback"])
 
 
@@ -135,7 +135,7 @@ def test_the_operators_retry_starts_afresh_with_all_attempts(
         wait_until(lambda: state_of(view, job.message_id) == "completed")
 
 
-def test_again_is_refused_for_a_job_that_ran_in_between(
+def test_retry_is_refused_for_a_job_that_ran_in_between(
     broker: JobBroker, view: QueueView, add: Actor[..., object]
 ) -> None:
     job = add.send(-1)
@@ -350,7 +350,7 @@ def test_a_message_enqueued_while_it_runs_runs_once_more(
     assert view.counts().completed == 1
 
 
-def test_a_skipped_run_completes_and_says_so(
+def test_a_skipped_run_completes_as_skipped(
     broker: JobBroker, view: QueueView, add: Actor[..., object], endings: list[Ended]
 ) -> None:
     class Skip(dramatiq.Middleware):
@@ -390,7 +390,7 @@ def test_counters_of_what_ended_survive_the_cleaning_of_jobs(
     assert (tally.completed, tally.failed) == (2, 1)
 
 
-def test_a_story_stays_bounded_and_says_what_is_left_out(
+def test_a_story_stays_bounded_and_counts_dropped_events(
     broker: JobBroker, view: QueueView, endings: list[Ended], wait_until: Callable[..., None]
 ) -> None:
     @dramatiq.actor(max_retries=15, min_backoff=1, max_backoff=1)
@@ -404,7 +404,7 @@ def test_a_story_stays_bounded_and_says_what_is_left_out(
     assert stored is not None
     assert stored.record is not None
     assert len(stored.record.story) <= 32_768 + 64
-    told = stored.timeline()
-    assert told[1]["event"] == "cut"
-    assert int(str(told[1]["eventsLeftOut"])) > 0
-    assert told[-1]["event"] == "failed"
+    events = stored.timeline()
+    assert events[1]["event"] == "cut"
+    assert int(str(events[1]["eventsLeftOut"])) > 0
+    assert events[-1]["event"] == "failed"
