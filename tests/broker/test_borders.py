@@ -165,8 +165,8 @@ def test_counters_of_failure_groups_and_log_lines_stop_at_their_maximum(
         stored_id = records.pack_id(message.message_id)
         token = redis_client.hget(f"{BASE}:active", stored_id)[:14]  # type: ignore[index]
         redis_client.hset(f"{BASE}:notes", stored_id, struct.pack(">14sIII", token, 2**32 - 1, 2**32 - 1, 0))
-        said = [part for i in range(20) for part in (float(i + 1), b"x" * 1000)]
-        broker._links.run([Call("report", BASE, (stored_id, token, 2**32, b"", *said))])
+        report_lines = [part for i in range(20) for part in (float(i + 1), b"x" * 1000)]
+        broker._links.run([Call("report", BASE, (stored_id, token, 2**32, b"", *report_lines))])
         notes = unpack_notes(redis_client.hget(f"{BASE}:notes", stored_id))  # type: ignore[arg-type]
         assert notes.dropped == 2**32 - 1
         assert notes.lines

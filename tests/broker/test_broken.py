@@ -58,7 +58,7 @@ def sockets_of_nobody() -> Iterator[None]:
 
 
 class Failures(dramatiq.Middleware):
-    """Keeps what middleware is told of a broken worker."""
+    """Collects the failures that middleware gets."""
 
     def __init__(self) -> None:
         self.failures: list[Failure] = []
@@ -213,7 +213,7 @@ def test_dramatiqs_command_line_exits_with_a_code_on_which_a_supervisor_restarts
     dramatiq.actor(lambda name: None, actor_name="deadly").send(name)
     with command_line(tmp_path, environ) as process:
         code = process.wait(timeout=40)
-    said = (tmp_path / "output.log").read_text(errors="replace")
-    assert code == EXIT_BROKEN, said
-    assert f"this worker cannot go on: its thread {name} ended; the process ends" in said
-    assert "written down at the end" in said
+    logged = (tmp_path / "output.log").read_text(errors="replace")
+    assert code == EXIT_BROKEN, logged
+    assert f"this worker cannot go on: its thread {name} ended; the process ends" in logged
+    assert "written down at the end" in logged

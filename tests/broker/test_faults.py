@@ -88,8 +88,8 @@ def test_a_callers_script_whose_reply_is_cut_has_its_effect_once(
     reply = actions[script]()
     assert proxy.cuts == [script]
     # Whoever asked learns what was done, not that it cannot be done once more.
-    told = {"retry": "ok", "promote": "ok", "remove": "ok", "cancel": "ok", "clean": [failed.message_id]}
-    assert reply == told.get(script, reply)
+    expected_replies = {"retry": "ok", "promote": "ok", "remove": "ok", "cancel": "ok", "clean": [failed.message_id]}
+    assert reply == expected_replies.get(script, reply)
     if script == "save_operation":
         assert reply is not None
     check_queue(redis_client)

@@ -51,8 +51,8 @@ def test_a_pause_has_its_reason_author_and_end(broker: JobBroker, view: QueueVie
     assert (pause.reason, pause.by, pause.scope) == ("CCP's downtime", "mira", PauseScope.QUEUE)
     assert pause.until_ms == pause.since_ms + 60_000
     view.pause(reason="longer", by="tor")
-    (again,) = view.counts().pauses
-    assert (again.since_ms, again.until_ms, again.reason) == (pause.since_ms, None, "longer")
+    (changed_pause,) = view.counts().pauses
+    assert (changed_pause.since_ms, changed_pause.until_ms, changed_pause.reason) == (pause.since_ms, None, "longer")
     view.resume()
     assert view.counts().pauses == ()
 

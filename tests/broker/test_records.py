@@ -42,7 +42,7 @@ def test_a_message_reads_back_without_what_retries_left_in_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "message"),
+    ("body", "problem"),
     [
         (b"\xff\xfe", "cannot be decoded"),
         (b"{", "cannot be decoded"),
@@ -54,8 +54,8 @@ def test_a_message_reads_back_without_what_retries_left_in_it() -> None:
         (b'{"actor_name": "a", "args": [], "kwargs": {}, "options": null}', "'options' is of type NoneType"),
     ],
 )
-def test_a_body_that_is_no_message_is_named(body: bytes, said: str) -> None:
-    with pytest.raises(UnreadableBody, match=said.replace("[", r"\[")):
+def test_a_body_that_is_no_message_is_named(body: bytes, problem: str) -> None:
+    with pytest.raises(UnreadableBody, match=problem.replace("[", r"\[")):
         records.unpack_body("q", "id", HEADER, body)
 
 

@@ -337,12 +337,12 @@ def test_a_message_enqueued_while_it_runs_runs_once_more(
     runs: list[int] = []
 
     @dramatiq.actor
-    def again(number: int) -> None:
+    def follow_up(number: int) -> None:
         runs.append(number)
         if len(runs) == 1:
             broker.enqueue(message.copy(args=(2,)))
 
-    message = again.message(1)
+    message = follow_up.message(1)
     broker.enqueue(message)
     with running(broker):
         wait_until(lambda: runs == [1, 2])
