@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from nomad_actors.broker.records.holds import Pause, PauseScope
+from nomad_actors.broker.records.limits import Pause, PauseScope
 from nomad_actors.queues import Queues
 from nomad_actors.queues.snapshot import QueueSnapshot, readable
 

@@ -11,7 +11,7 @@ from nomad_actors.logs.foreign_text import came_from_outside
 from . import problems
 from .access import forms, guard, journal, request_ids
 from .access.proxies import BehindProxies
-from .api import actions, audit, bulk, description, doctor, holds, jobs, metrics, probes, scheduler
+from .api import actions, audit, bulk, description, doctor, jobs, metrics, pauses, probes, scheduler
 from .current_app import attach
 from .escaping_response import EscapingResponse
 from .job_id_converter import JobIdConverter
@@ -79,7 +79,7 @@ def create_app(app: AdminAccess) -> Flask:
     web.after_request(notices.delete_shown)
     web.after_request(journal.record_outcome)
     web.teardown_request(request_ids.end)
-    apis = (probes, metrics, jobs, actions, bulk, holds, scheduler, audit, doctor, description)
+    apis = (probes, metrics, jobs, actions, bulk, pauses, scheduler, audit, doctor, description)
     for blueprint in (module.api for module in apis):
         web.register_blueprint(blueprint)
     page_modules = (pages, page_actions, page_pauses, page_bulk, audit_page, checks, login)

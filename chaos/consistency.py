@@ -50,7 +50,7 @@ def check_tags(client: redis.Redis, base: str) -> None:
     for stored_id, value in client.hgetall(f"{base}:jobs").items():
         found = _entries(stored_id, value)
         entries.update(found)
-        if found and records.unpack_head(value)[0].flags & Flag.FAULT:
+        if found and records.unpack_head(value)[0].flags & Flag.FAILURE_GROUP:
             groups.add(found[-1][:TERM_BYTES])
     assert entries == set(client.zrange(f"{base}:terms", 0, -1))
     assert groups == set(client.hkeys(f"{base}:faults")) == set(client.zrange(f"{base}:faults:last", 0, -1))
@@ -78,7 +78,7 @@ def _entries(stored_id: bytes, value: bytes) -> list[bytes]:
     tags = value[records.HEADER.size + 1 : body.start]
     terms = tags[1:] if tags[:1] == b"\0" else tags[17:]
     times = [header.created_ms] * (len(terms) // TERM_BYTES)
-    if header.flags & Flag.FAULT:
+    if header.flags & Flag.FAILURE_GROUP:
         times[-1] = header.finished_ms
     return [
         terms[i * TERM_BYTES : (i + 1) * TERM_BYTES] + int(at).to_bytes(6, "big") + stored_id

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from nomad_actors.broker.records.holds import Limits
+from nomad_actors.broker.records.limits import Limits
 from nomad_actors.broker.states import STATE_NAMES
 from nomad_actors.queues import NewJob, Queues
 from nomad_actors.scheduler import ScheduledJob, Schedules

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from nomad_actors.broker.records.holds import Limits, PauseScope
+from nomad_actors.broker.records.limits import Limits, PauseScope
 from nomad_actors.logs.counted import counted
 from nomad_actors.queues.queue import MAX_CONCURRENCY, MAX_LENGTH, MAX_PAUSE_MS, MAX_STARTS
 

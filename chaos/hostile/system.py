@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 
 from admin import create_app
 from nomad_actors import app
-from nomad_actors.broker.records.holds import Limits
+from nomad_actors.broker.records.limits import Limits
 from nomad_actors.errors import NomadError
 from nomad_actors.queues import Queues
 from nomad_actors.queues.job import Job

@@ -1,4 +1,4 @@
-"""A Dramatiq broker on Redis: one job, one state, one script a transition."""
+"""A Dramatiq broker on Redis: each job is in one state, and each transition is one script."""
 
 from ..retention import Retention
 from .broker import JobBroker

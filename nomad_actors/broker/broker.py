@@ -1,4 +1,4 @@
-"""The Dramatiq broker: what an application imports in RedisBroker's place."""
+"""The Dramatiq broker that an application imports instead of RedisBroker."""
 
 from __future__ import annotations
 
@@ -50,30 +50,31 @@ from .worker.work_queue import WorkQueue
 
 logger = get_logger("nomad_actors.broker")
 
-#: A worker that was not heard of for this long is gone.
+#: A worker that sent no heartbeat for this long is lost.
 LEASE_MS = 15_000
-#: Below this a busy garbage collector would be taken for a death.
+#: With less, a long garbage collection would look like a lost worker.
 MIN_LEASE_MS = 200
 
-#: The brokers of this process: a child that is forked has none of their workers.
+#: The brokers of this process. A forked child has none of their workers.
 _BROKERS: weakref.WeakSet[JobBroker] = weakref.WeakSet()
 
 
 class JobBroker(SignallingBroker):
-    """A broker on Redis with strict priorities, states, leases and no polling.
+    """A broker on Redis with strict priorities, states and leases, without polling.
 
-    Takes RedisBroker's arguments. `maintenance_chance`, `heartbeat_timeout` and `dead_message_ttl` are accepted so that
-    an application moves by changing one import; nothing here is left to chance, and they have no effect.
+    It takes RedisBroker's arguments. `maintenance_chance`, `heartbeat_timeout` and `dead_message_ttl` have no effect:
+    they are accepted so that an application can switch by changing one import.
 
     Parameters:
       retry_delay: called with the message, the attempts made and the delay (ms) that Retries chose; returns the delay.
-      shutdown_ms: how long a stopping Worker lets jobs finish before they are given back; None leaves that to
+      shutdown_ms: how long a stopping Worker lets jobs finish before it returns them to the queue; None leaves that to
         the timeout of `Worker.stop`.
-      lease_ms: a worker that was not heard of for this long is gone, and its jobs start again; the same everywhere.
-      retention: how many ended jobs each queue keeps, and for how long; a queue may be declared with its own.
-      client, connection_pool: the pool's class, its bound and the settings of its connections are kept, in pools of
-        the broker's own. The bound is for callers; a worker has two connections beside it.
-      caller_deadline_ms: how long a caller's command may take before it ends in `RedisUnavailable`; None allows four
+      lease_ms: a worker that sent no heartbeat for this long is lost, and its jobs start again. Use one value in all
+        processes.
+      retention: how many ended jobs each queue keeps, and for how long; a queue can be declared with its own retention.
+      client, connection_pool: the broker makes pools of the same class, with the same maximum of connections and the
+        same connection settings. The maximum applies to callers; a worker has two more connections.
+      caller_deadline_ms: how long a caller's command may take before it raises `RedisUnavailable`; None allows four
         tries of 5 s.
     """
 
@@ -95,13 +96,13 @@ class JobBroker(SignallingBroker):
         **parameters: Any,
     ) -> None:
         if not namespace or set("{}") & set(namespace):
-            raise ValueError(f"namespace {namespace!r} must be some text without braces")
+            raise ValueError(f"namespace {namespace!r} must not be empty or contain braces")
         if lease_ms < MIN_LEASE_MS:
             raise ValueError(f"lease_ms {safe_repr(lease_ms, 200)} is too short (accepted: {MIN_LEASE_MS} or more)")
         self.retry_delay = retry_delay
         super().__init__(middleware=middleware)
         self.queues: dict[str, QueueOptions] = {}
-        #: The fields of an actor's keyword arguments that its jobs can be found by.
+        #: The keyword arguments of an actor by which its jobs can be found.
         self.actor_options.add("indexed")
         self.client = client_of(url, client, parameters)
         self.namespace = namespace
@@ -125,7 +126,7 @@ class JobBroker(SignallingBroker):
         before: type[Middleware] | None = None,
         after: type[Middleware] | None = None,
     ) -> None:
-        """Add middleware, at the end or beside that of a class."""
+        """Add middleware at the end, or before or after the middleware of a class."""
         super().add_middleware(middleware, before=before, after=after)
         steady(middleware)
         if isinstance(middleware, Retries):
@@ -139,9 +140,9 @@ class JobBroker(SignallingBroker):
         limit: int | None = None,
         retention: Retention | None = None,
     ) -> None:
-        """Declare a queue, or change how many of its jobs run at a time: in a process, and over all hosts.
+        """Declare a queue, or change its options: how many of its jobs run at a time per process and over all hosts.
 
-        The limit over all hosts and the retention are written to Redis by the workers that serve the queue.
+        Workers that serve the queue write the limit over all hosts and the retention to Redis.
         """
         declared = QueueOptions(concurrency, limit, retention)
         if queue_name in self.queues:
@@ -152,7 +153,7 @@ class JobBroker(SignallingBroker):
         self.emit_after("declare_queue", queue_name)
 
     def declare_actor(self, actor: Actor[Any, Any]) -> None:
-        """Declare an actor: its jobs can be cancelled, and a `PermanentError` is not retried."""
+        """Declare an actor whose jobs can be cancelled and fail without a retry on `PermanentError`."""
         thrown = actor.options.get("throws") or ()
         throws = (*(thrown if isinstance(thrown, tuple) else (thrown,)), PermanentError, Cancelled)
         actor.fn = guarded(actor.fn, throws)
@@ -162,15 +163,15 @@ class JobBroker(SignallingBroker):
     # Enqueueing.
 
     def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
-        """Add a message to its queue, `delay` ms from now; there is no upper limit.
+        """Add a message to its queue, to start `delay` ms from now or later; the delay has no upper limit.
 
-        Inside middleware that runs after an actor it is noted and sent with the job's end, so that neither is lost
-        without the other.
+        A message that middleware enqueues after an actor has run is sent in the same script as the job's settlement, so
+        that neither is lost without the other.
 
-        With `unique_key` in its options a job that holds the key may stand in its place: what is returned has its id,
-        and middleware is told of no job that was enqueued.
+        If another job already has the message's `unique_key`, nothing is added: the returned message has that job's id,
+        and `after_enqueue` is not called.
 
-        Raises `RedisUnavailable` when Redis does not take it, `BadPriority` and `BadOption` for an unusable option,
+        Raises `RedisUnavailable` if Redis does not take it, `BadPriority` or `BadOption` for an invalid option, and
         `QueueFull`.
         """
         lease = CURRENT.get()
@@ -190,12 +191,12 @@ class JobBroker(SignallingBroker):
         return message
 
     def enqueue_many(self, messages: Iterable[tuple[Message[Any], int]], *, once: bool = False) -> list[Added]:
-        """Add messages with their delays (ms) in a few round trips; return what became of each.
+        """Add messages with their delays (ms) in a few round trips; return the result of each.
 
-        Those of one queue are added all or not at all; a repeat of the call after an error doubles nothing that waits.
-        With `once`, an id that the queue knows is left alone in whatever state it is, also when it has ended.
+        The messages of one queue are added all or not at all. After an error the call can be repeated: a waiting job is
+        not added twice. With `once`, a job that the queue already has stays as it is in every state, even if it ended.
 
-        Raises as `enqueue`.
+        Raises the same errors as `enqueue`.
         """
         listed = list(messages)
         emit_each(self, "before_enqueue", self.middleware, listed)
@@ -207,7 +208,6 @@ class JobBroker(SignallingBroker):
         return added
 
     def _one_of(self, listed: Sequence[tuple[Message[Any], int]], number: int, *, once: bool, call: bytes) -> PackedJob:
-        """Return one of several messages packed; an option that is refused says whose it is."""
         message, delay_ms = listed[number]
         try:
             return self._new_job(message, delay_ms, once=once, call=call)
@@ -215,16 +215,16 @@ class JobBroker(SignallingBroker):
             raise BadOption(f"jobs[{number}]: {error}" if len(listed) > 1 else str(error)) from error
 
     def prepare(self, message: Message[Any]) -> PackedJob:
-        """Return a message as what a queue keeps, with what middleware puts on it; it is not enqueued.
+        """Return a message as a queue stores it, with the options that middleware adds, without enqueueing it.
 
-        Raises as `enqueue`, but for Redis.
+        Raises `BadPriority` or `BadOption` for an invalid option.
         """
         self.emit_before("enqueue", message, 0)
         return self._new_job(message, 0, call=os.urandom(8))
 
     def _new_job(self, message: Message[Any], delay_ms: int, *, call: bytes, once: bool = False) -> PackedJob:
         actor = self.actors.get(message.actor_name)
-        # Calls that derive their number from the id are the same call, whoever makes them.
+        # With an id of its own as its number, the call is the same call whoever makes it.
         if once:
             call = hashlib.blake2b(message.message_id.encode(), digest_size=8).digest()
         return PackedJob.of(message, call=call, actor=actor, delay_ms=delay_ms)
@@ -242,7 +242,7 @@ class JobBroker(SignallingBroker):
     # Consuming.
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30_000) -> Consumer:
-        """Return an iterator over the queue's jobs; `prefetch` bounds it only outside a Worker.
+        """Return an iterator over the queue's jobs; `prefetch` limits it only outside a Worker.
 
         Raises `QueueNotDeclared`, and `WorkerStopped` for a Worker that has stopped.
         """
@@ -251,11 +251,11 @@ class JobBroker(SignallingBroker):
             raise QueueNotDeclared(f"queue {queue_name!r} is not declared (declared: {declared})")
         session = self._sessions.of_thread(threads=prefetch)
         options = self.queues[queue_name]
-        places = options.concurrency or session.threads
+        concurrency = options.concurrency or session.threads
         return JobConsumer(
             session,
             queue_name,
-            places=places,
+            concurrency=concurrency,
             limit=options.limit,
             retention=options.retention or self.retention,
             timeout_ms=timeout,
@@ -286,7 +286,7 @@ class JobBroker(SignallingBroker):
         )
 
     def _new_hooks(self) -> Hooks:
-        # One for each thread that calls hooks: each Worker of this process has a pump of its own.
+        # A separate one for each thread that calls hooks: each Worker of this process has its own pump.
         return Hooks(lambda: reversed(self.middleware))
 
     def _base(self, queue_name: str) -> str:
@@ -295,10 +295,10 @@ class JobBroker(SignallingBroker):
     # Ending.
 
     def _on_broken(self, worker: Worker | None, session: Session, failure: Failure) -> None:
-        """End a worker that cannot go on: its process, where Dramatiq's command line has made that for it alone."""
-        what = "the process ends" if self._has_own_process else "it stops"
-        what = "nothing more is consumed" if worker is None else what
-        logger.critical("this worker cannot go on: %s; %s", failure.reason, what, exc_info=failure.error)
+        """End a worker that cannot go on; under Dramatiq's command line, where it has its own process, end that."""
+        consequence = "the process ends" if self._has_own_process else "it stops"
+        consequence = "nothing more is consumed" if worker is None else consequence
+        logger.critical("this worker cannot go on: %s; %s", failure.reason, consequence, exc_info=failure.error)
         self._new_hooks().call("after_worker_broken", self, failure)
         if worker is not None and self._has_own_process:
             end_process(functools.partial(self.emit_after, "worker_shutdown", worker))
@@ -306,38 +306,37 @@ class JobBroker(SignallingBroker):
             stop_worker(worker, session)
 
     def _forked(self) -> None:
-        """Forget the workers of the process that this one was forked from."""
         self._sessions.forget()
         forget_worker(self, None)
 
     def close(self) -> None:
-        """Give back what this process holds and close its connections."""
+        """Return the jobs that this process holds to their queues, and close its connections."""
         self._sessions.close()
         self._links.close()
         self._pool.disconnect()
 
-    # Looking.
+    # Reading.
 
     def view(self, queue_name: str) -> QueueView:
-        """Return a queue as an operator sees it; it need not be declared here."""
+        """Return an operator's view of a queue; the queue need not be declared here."""
         return QueueView(self._links, self._base(queue_name), queue_name)
 
     def read(self, reading: Steps[Found]) -> Found:
-        """Make one reading; see `client.steps`.
+        """Run one reading; see `client.steps`.
 
         Raises `RedisUnavailable`.
         """
         return run(self._links, reading)
 
     def totals(self, queue_names: Iterable[str]) -> dict[str, Totals]:
-        """Return how many runs of each queue's actors ever ended, by outcome, in one round trip.
+        """Return how many runs of each queue's actors have ended so far, by outcome, in one round trip.
 
         Raises `RedisUnavailable`.
         """
         return read_totals(self._links, {name: self._base(name) for name in queue_names})
 
     def read_together(self, readings: Sequence[Steps[Found]]) -> list[Found | WrongKeyType]:
-        """Make readings side by side, in as many round trips as the longest of them takes.
+        """Run readings together, in as many round trips as the longest of them takes.
 
         Raises `RedisUnavailable`.
         """
@@ -346,7 +345,7 @@ class JobBroker(SignallingBroker):
     def unreadable_records(
         self, queue_names: Iterable[str], schedules: Mapping[str, Sequence[str]]
     ) -> list[Unreadable]:
-        """Return what Redis holds of these queues and cannot be read; `schedules` are the names of each queue's.
+        """Return the invalid records of these queues in Redis; `schedules` has the names of each queue's schedules.
 
         Raises `RedisUnavailable`.
         """
@@ -354,50 +353,50 @@ class JobBroker(SignallingBroker):
         return unreadable_records(self._links, bases, self.namespace, schedules)
 
     def within(self, seconds: float) -> AbstractContextManager[None]:
-        """Give all that this thread asks of Redis inside a `with` no more than `seconds`: see `CallerLinks.within`."""
+        """Limit all Redis commands of this thread inside a `with` to `seconds` in all: see `CallerLinks.within`."""
         return self._links.within(seconds)
 
     def finder(self, queue_name: str) -> Finder:
-        """Return what finds a queue's jobs."""
+        """Return a finder of a queue's jobs."""
         return Finder(self._links, self._base(queue_name), self.view(queue_name))
 
     def operations(self, queue_name: str) -> OperationBook:
-        """Return the bulk operations that are kept beside a queue."""
+        """Return the bulk operations of a queue."""
         return OperationBook(self._links, self._base(queue_name))
 
     def schedules(self) -> ScheduleBook:
-        """Return the schedules that are kept beside the queues."""
+        """Return the schedules of all queues."""
         return ScheduleBook(self._links, self._base, self.namespace)
 
     def server(self) -> RedisServer:
-        """Return the Redis server itself, to be asked how it is."""
+        """Return the Redis server, to read its own state."""
         return RedisServer(self._links)
 
     def refused_commands(self) -> list[RefusedCommand]:
-        """Return the commands that we need and Redis refuses us, since our user may not run them or they were renamed.
+        """Return the commands that the broker needs and Redis refuses: not permitted to its user, renamed or missing.
 
         Raises `RedisUnavailable`.
         """
         return refused_commands(self._links, self._base("nomad-probe"))
 
     def ping(self) -> None:
-        """Return when Redis answers.
+        """Check that Redis replies.
 
-        Raises `RedisUnavailable` when it does not.
+        Raises `RedisUnavailable` if it does not.
         """
         self._links.run([("PING",)])
 
     def flush(self, queue_name: str) -> None:
-        """Drop all of a queue's jobs."""
+        """Delete all jobs of a queue."""
         self.view(queue_name).flush()
 
     def flush_all(self) -> None:
-        """Drop all jobs of all declared queues."""
+        """Delete all jobs of all declared queues."""
         for queue_name in self.queues:
             self.flush(queue_name)
 
     def join(self, queue_name: str, *, timeout: int | None = None) -> None:
-        """Wait until nothing of the queue waits, is delayed or runs; `timeout` in ms.
+        """Wait until the queue has no waiting, delayed or active job; `timeout` is in ms.
 
         Raises `QueueJoinTimeout`.
         """

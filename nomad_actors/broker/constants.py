@@ -1,14 +1,14 @@
-"""Numbers that Python and the scripts share; the loader (`scripts`) writes them into the scripts that name them."""
+"""Numbers that Python and the Lua scripts share; the loader (`scripts`) inserts them into the scripts that use them."""
 
 from __future__ import annotations
 
-#: A job that lost so many workers fails.
+#: A job that lost this many workers fails.
 MAX_CRASHES = 3
-#: What a record's header can hold: a job that was tried or lost more often shows these.
+#: The largest counts that a record's header can store; a job with more shows these.
 MAX_ATTEMPTS, MAX_CRASHES_KEPT = 65_535, 255
-#: A worker's requests are counted in four bytes, and begin anew after that.
+#: A worker's requests are counted in four bytes; after the last number they restart at 0.
 REQUESTS = 2**32
-#: How many minutes of statistics a queue keeps; the longest window that is asked for is a day.
+#: How many minutes of statistics a queue stores; the longest window that is shown is a day.
 STATS_MINUTES = 1_500
-#: Redis' TIME and a worker's clock may differ by this between two looks (ms).
+#: How far Redis' TIME and a worker's clock may drift apart between two readings (ms).
 CLOCK_TOLERANCE_MS = 2_000

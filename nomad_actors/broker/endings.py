@@ -1,4 +1,4 @@
-"""How one run of a job ended, as middleware is told once Redis has confirmed it."""
+"""How one run of a job ended: what middleware gets after Redis has confirmed it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dramatiq import Message
 
 
 class Outcome(enum.StrEnum):
-    """What became of one run; the label `outcome` of the attempts counter."""
+    """How one run ended; the label `outcome` of the attempts counter."""
 
     COMPLETED = "completed"
     SKIPPED = "skipped"
@@ -22,30 +22,30 @@ class Outcome(enum.StrEnum):
     RECOVERED = "recovered"
 
 
-# Not frozen: freezing makes the constructor three times as dear, and there is one of these a job.
+# Not frozen: that makes the constructor three times as slow, and each job creates one.
 @dataclass(slots=True, kw_only=True)
 class Ended:
-    """One run of a job that is over, as middleware that defines these methods is told with `(broker, endings)`.
+    """One run of a job that has ended; middleware can define two methods that get `(broker, endings)`.
 
-    `after_settle` at once, before another job starts: for what must be counted though the process be killed now.
-    `report_settled` while Redis works on the next round, some ms later: for lines. Both run on the thread that settles
-    and beats for this process: what takes longer than some ms belongs on a thread of its own.
+    `after_settle` is called at once, before another job starts: for what must be counted even if the process is killed
+    now. `report_settled` is called some ms later, while Redis works on the next round: for log lines. Both run on the
+    thread that settles and sends heartbeats for this process, so work of more than a few ms belongs on another thread.
     """
 
     queue: str
     actor: str
     job_id: str
     outcome: Outcome
-    #: Which attempt this run was, 1 for the first.
+    #: Number of the attempt; the first is 1.
     attempt: int
-    #: When the job became due, when it started, when it ended: milliseconds since the epoch, Redis' time.
+    #: When the job became due, started and ended: ms since the epoch by Redis' clock.
     ready_ms: int
     started_ms: int
     ended_ms: int
-    #: Due to start, and start to end.
+    #: From due to start, and from start to end.
     wait_ms: float
     run_ms: float
-    #: "ClassName: message" of what went wrong.
+    #: "ClassName: message" of the error.
     error: str | None
-    #: None when the body could not be read.
+    #: None if the body could not be read.
     message: Message[Any] | None

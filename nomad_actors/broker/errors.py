@@ -1,11 +1,11 @@
-"""The broker's errors; one in whose place a stock application expects another error is that one too.
+"""The broker's errors. Each is also the error that a stock application expects in the same situation, if there is one.
 
 BrokerError
 ├── RedisUnavailable      Redis did not take a command; also Dramatiq's BrokerConnectionError
 │   └── WrongKeyType      a key of a queue holds another type; both also our Unavailable
 ├── PoolExhausted         client/link.py: the application's pool has no free connection; also redis-py's ConnectionError
-├── ScriptFailed          Redis answers and cannot do what it was asked
-├── UnreadableBody        a stored job is no message; also Dramatiq's DecodeError
+├── ScriptFailed          Redis replied that it cannot run the command
+├── UnreadableBody        a stored job is not a valid message; also Dramatiq's DecodeError
 ├── WorkerBroken          one of a worker's own threads ended
 ├── WorkerStopped         the Worker has stopped
 ├── QueueNotDeclared
@@ -13,14 +13,14 @@ BrokerError
 ├── BadOption
 ├── BadCursor             client/finder.py
 ├── ScheduleContended     client/slots.py
-├── QueueFull             the queue may hold no more jobs
+├── QueueFull             the queue has its maximum of jobs
 ├── KeyReused             an idempotency key was used for another request
-├── Defer                 raised by a job: later, no attempt spent; also Dramatiq's SkipMessage
+├── Defer                 raised by a job: run later, without spending an attempt; also Dramatiq's SkipMessage
 ├── PermanentError        raised by a job: fail at once
-└── UnprintableError      stands in for a job's exception that Python cannot print
+└── UnprintableError      replaces a job's exception that Python cannot print
 
-`Cancelled` is beside the tree, since it is no Exception but Dramatiq's Interrupt: a job's `except Exception` must not
-swallow it.
+`Cancelled` is not in the tree, because it is Dramatiq's Interrupt and not an Exception: a job's `except Exception` must
+not swallow it.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from dramatiq.threading import Interrupt
 from ..errors import Unavailable, UnreadableQueue
 from ..logs.foreign_text import describe_error, safe_repr
 
-#: A delay beyond this is a mistake in the unit, not a wish: ten years.
+#: Ten years; a longer delay is a mistake in the unit.
 MAX_DEFER_SECONDS = 315_360_000
 
 
 class Refusal(StrEnum):
-    """Why a Redis that answers takes no command now, in words."""
+    """Why a Redis that replies refuses commands now, in words."""
 
     PASSWORD = "the password is missing or wrong"
-    FULL = "it is full, and takes nothing new until room is made"
-    REPLICA = "it is a replica, which takes no change"
-    DISK = "it cannot write to its disk, and takes no change until it can"
+    FULL = "it is full, and refuses new data until memory is freed"
+    REPLICA = "it is a replica, which refuses writes"
+    DISK = "it cannot write to its disk, and refuses writes until it can"
     DATABASE = "it has no database of this number: see REDIS_DB, or the number in REDIS_URL"
     LOADING = "it is still loading its data"
     PERMISSION = "its user has no permission for that"
-    COMMAND = "a command that we need was renamed, or is not there"
+    COMMAND = "a command that we need was renamed or is missing"
 
 
 class BrokerError(Exception):
@@ -56,38 +56,38 @@ class BrokerError(Exception):
 
 
 class RedisUnavailable(BrokerError, BrokerConnectionError, Unavailable):
-    """Raised when Redis did not take a command within the tries allowed; the cause is chained and named.
+    """Raised when Redis did not take a command within the allowed tries; names and chains the cause.
 
-    An enqueue that ended in this error may or may not have happened; enqueueing the same message again is safe.
+    An enqueue that raised this error may or may not have happened; enqueueing the same message again is safe.
     """
 
     def __init__(self, message: str, refusal: Refusal | None = None) -> None:
         super().__init__(message)  # type: ignore[no-untyped-call]  # Dramatiq's is without annotations
-        #: None when it did not answer, or for a reason without a name.
+        #: None if Redis did not reply, or gave a reason that is not in `Refusal`.
         self.refusal = refusal
 
 
 class WrongKeyType(RedisUnavailable, UnreadableQueue):
-    """Raised when a key of a queue holds something else than the broker keeps there; to ask again would not help."""
+    """Raised when a key of a queue has another Redis type than the broker uses; a retry would not help."""
 
 
 class ScriptFailed(BrokerError, RuntimeError):
-    """Raised when Redis answers and yet cannot do what it was asked: a fault of ours, or rubbish in its keys."""
+    """Raised when Redis replied that it cannot run a command, because of a bug of ours or invalid data in its keys."""
 
 
 class UnreadableBody(BrokerError, DecodeError):
-    """Raised when a stored job is no message: its body is not decodable or lacks its shape."""
+    """Raised when a stored job is not a valid message: its body cannot be decoded or has the wrong fields."""
 
     def __init__(self, message: str, data: bytes, error: Exception | None = None) -> None:
         super().__init__(message, data, error)  # type: ignore[no-untyped-call]
 
 
 class WorkerBroken(BrokerError, RuntimeError):
-    """Raised where jobs are awaited from a worker that cannot go on; says which of its threads ended and how."""
+    """Raised to a consumer whose worker cannot go on; says which of its threads ended and how."""
 
 
 class WorkerStopped(BrokerError, RuntimeError):
-    """Raised in a consumer of a Worker that has stopped, or that another process was forked from."""
+    """Raised in a consumer of a Worker that has stopped, or that belongs to the process this one was forked from."""
 
 
 class QueueNotDeclared(BrokerError, ValueError):
@@ -95,15 +95,15 @@ class QueueNotDeclared(BrokerError, ValueError):
 
 
 class BadPriority(BrokerError, ValueError):
-    """Raised when a message's priority is no whole number from -8191 to 8191."""
+    """Raised when a message's priority is not a whole number from -8191 to 8191."""
 
 
 class BadOption(BrokerError, ValueError):
-    """Raised when a message's option cannot be used; says what is accepted."""
+    """Raised when a message's option is invalid; says what is allowed."""
 
 
 class QueueFull(BrokerError):
-    """Raised when jobs are added to a queue that may hold no more; none of them was added."""
+    """Raised when jobs would exceed a queue's maximum length; none of them was added."""
 
     def __init__(self, queue: str, max_length: int) -> None:
         super().__init__(f"queue {queue!r} is full: at most {max_length} of its jobs may wait or be delayed")
@@ -111,7 +111,7 @@ class QueueFull(BrokerError):
 
 
 class KeyReused(BrokerError):
-    """Raised when a caller's own key for a request was used for another request; names the job that stands."""
+    """Raised when an idempotency key was already used for another request; names the job of that request."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"the idempotency key was used for another request, which added job {job_id!r}")
@@ -119,11 +119,11 @@ class KeyReused(BrokerError):
 
 
 class Defer(BrokerError, SkipMessage):
-    """Raised by a job that wants to run later, `seconds` from now; it spends no attempt.
+    """Raised by a job to run again `seconds` from now, without spending an attempt.
 
-    A SkipMessage, since Dramatiq's Retries, Callbacks and Pipelines leave those alone.
+    It is a SkipMessage because Dramatiq's Retries, Callbacks and Pipelines ignore those.
 
-    Raises `ValueError` for seconds that are none.
+    Raises `ValueError` if `seconds` is out of range.
     """
 
     def __init__(self, seconds: float, reason: str = "") -> None:
@@ -137,13 +137,13 @@ class Defer(BrokerError, SkipMessage):
 
 
 class PermanentError(BrokerError):
-    """Raised by a job that must fail at once: another attempt would end the same."""
+    """Raised by a job that must fail at once, because another attempt would fail too."""
 
 
 class UnprintableError(BrokerError):
     """Raised in place of a job's exception that Python cannot print; `original` is that exception.
 
-    Log handlers and Dramatiq's Retries print what they are handed, and would fail by it: the thread would end.
+    Log handlers and Dramatiq's Retries print every exception; they would fail on this one and end the thread.
     """
 
     def __init__(self, original: BaseException) -> None:
@@ -152,4 +152,4 @@ class UnprintableError(BrokerError):
 
 
 class Cancelled(Interrupt):
-    """Raised inside a job that an operator cancels; catch it only to clean up, and raise it again."""
+    """Raised inside a job that an operator cancels; catch it only to clean up, then raise it again."""

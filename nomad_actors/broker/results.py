@@ -1,7 +1,7 @@
 """A result backend for Dramatiq's own `Results` middleware: the result is part of the job's record.
 
-It is written by the script that settles the job, so there is no second write and no job that has completed without its
-result. It is kept as long as the job is: `result_ttl` has no effect, the queue's retention has.
+The script that settles the job writes it, so there is no second write and no completed job without its result. A result
+is stored as long as its job: the queue's retention decides, and `result_ttl` has no effect.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from .broker import JobBroker
     from .records.stored_job import StoredJob
 
-#: How often a caller that waits for a result looks: soon at first, then less often.
+#: How often a caller that waits for a result polls: often at first, then less often.
 FIRST_POLL_SECONDS = 0.005
 LAST_POLL_SECONDS = 0.25
 
 
 class JobResults(ResultBackend):
-    """Keeps results with their jobs: `Results(backend=JobResults(broker))`.
+    """Stores results with their jobs: `Results(backend=JobResults(broker))`.
 
-    A result that cannot be encoded, or takes more than 1 MiB, fails its job with that reason.
+    A job whose result cannot be encoded, or takes more than 1 MiB, fails with that reason.
     """
 
     def __init__(self, broker: JobBroker) -> None:
@@ -39,33 +39,33 @@ class JobResults(ResultBackend):
         self._broker = broker
 
     def store_result(self, message: Any, result: Any, ttl: int) -> None:
-        """Note the result of the job that this thread runs; it goes to Redis with the job's end."""
+        """Save the result of the job that this thread runs, to be sent to Redis with its settlement."""
         lease = CURRENT.get()
         if lease is None or lease.job_id != message.message_id or isinstance(lease.skip, Defer):
             return
         if result is None and lease.result:
-            # Noted already by whoever ran the job.
+            # The code that ran the job has saved it already.
             return
         try:
             encoded = self.encoder.encode(result)
         except BaseException as error:
             if came_from_outside(error):
                 raise
-            lease.refused = f"its result cannot be encoded: {describe_error(error)}"
+            lease.result_error = f"its result cannot be encoded: {describe_error(error)}"
             return
         if len(encoded) > MAX_STORED_RESULT_BYTES:
-            lease.refused = f"its result takes {len(encoded)} bytes (accepted: up to {MAX_STORED_RESULT_BYTES})"
+            lease.result_error = f"its result takes {len(encoded)} bytes (accepted: up to {MAX_STORED_RESULT_BYTES})"
             return
         lease.result = encoded
 
     def store_exception(self, message: Any, exception: BaseException, ttl: int) -> None:
-        """Store nothing: the job's record says how it failed."""
+        """Store nothing: the job's record has the error."""
 
     def get_result(self, message: Message[Any], *, block: bool = False, timeout: int | None = None) -> Any:
-        """Return a job's result; with `block`, wait for it up to `timeout` ms (10 s when not given).
+        """Return a job's result; with `block`, wait for it up to `timeout` ms (default 10 s).
 
-        Raises `ResultMissing` or, having waited, `ResultTimeout`, and `ResultFailure` with the error of a job that
-        failed; `RedisUnavailable` when Redis does not answer.
+        Raises `ResultMissing`, `ResultTimeout` after a wait, `ResultFailure` with the error of a failed job, and
+        `RedisUnavailable` if Redis does not reply.
         """
         deadline = time.monotonic() + (DEFAULT_TIMEOUT if timeout is None else timeout) / 1000
         pause_seconds = FIRST_POLL_SECONDS
@@ -88,6 +88,6 @@ class JobResults(ResultBackend):
             return self.encoder.decode(stored) if stored else None
         if job.state is State.FAILED:
             error = job.last_error()
-            name, words = error or (PermanentError.__name__, job.reason() or "no reason is kept")
-            raise ResultFailure(f"actor raised {name}: {words}", name, words)
+            name, message = error or (PermanentError.__name__, job.reason() or "no reason is stored")
+            raise ResultFailure(f"actor raised {name}: {message}", name, message)
         return Missing

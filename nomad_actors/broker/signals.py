@@ -1,6 +1,6 @@
-"""Dramatiq's signals: what a broker learns by them of its Workers, and how they reach middleware.
+"""Dramatiq's signals: what a broker learns from them about its Workers, and how they reach middleware.
 
-What a hook of middleware raises ends no thread and stops no other hook.
+An exception in a middleware's hook ends no thread and stops no other hook.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from .worker.lease import CURRENT
 from .worker.message import LeasedMessage, time_limit_ms
 from .worker.sessions import Sessions
 from .worker.steady_log import get_logger
-from .worker.threads import warn_of_unused_places
+from .worker.threads import warn_of_too_few_threads
 
 logger = get_logger("nomad_actors.broker")
 
-#: Signals of a worker's threads: what middleware raises then must not end the thread.
+#: Signals of a worker's threads: an exception in middleware must not end the thread.
 OF_THREADS = frozenset(
     {
         *("process_message", "skip_message", "ack", "nack"),
@@ -38,24 +38,24 @@ OF_THREADS = frozenset(
 def emit_each(broker: Broker, signal: str, middleware: Sequence[Middleware], listed: Sequence[tuple[Any, ...]]) -> None:
     """Emit a signal for each of many messages, to the middleware that defines its hook.
 
-    Most does not, and to call each of them in vain took a sixth of the time of adding many jobs. Raises what a hook
-    refuses a message by.
+    Most middleware does not, and calling it anyway took a sixth of the time of adding many jobs. Raises the
+    `MiddlewareError` by which a hook refuses a message.
     """
-    silent = getattr(Middleware, signal)
-    listening = [getattr(each, signal) for each in middleware if getattr(type(each), signal) is not silent]
+    inherited = getattr(Middleware, signal)
+    hooks = [getattr(each, signal) for each in middleware if getattr(type(each), signal) is not inherited]
     for message, delay_ms in listed:
-        for listener in listening:
+        for hook in hooks:
             try:
-                listener(broker, message, delay_ms)
+                hook(broker, message, delay_ms)
             except BaseException as error:
                 is_refusal = signal.startswith("before") and issubclass(type(error), MiddlewareError)
                 if is_refusal or came_from_outside(error):
                     raise
-                broker.logger.critical("Unexpected failure in %s of %r.", signal, listener, exc_info=True)
+                broker.logger.critical("Unexpected failure in %s of %r.", signal, hook, exc_info=True)
 
 
 def emit_steadily(broker: Broker, middleware: Sequence[Middleware], hook: str, *args: Any, **kwargs: Any) -> None:
-    """Call a hook of each middleware; what one raises, `sys.exit` too, is logged."""
+    """Call a hook of each middleware, and log what one raises, including `SystemExit`."""
     for each in middleware:
         try:
             getattr(each, hook)(broker, *args, **kwargs)
@@ -66,23 +66,22 @@ def emit_steadily(broker: Broker, middleware: Sequence[Middleware], hook: str, *
 
 
 class SignallingBroker(Broker):
-    """A broker that learns by Dramatiq's signals what its Workers do: when they start and stop, and what a job does."""
+    """A broker that uses Dramatiq's signals to follow its Workers: when they start and stop, and when a job does."""
 
     queues: dict[str, QueueOptions]
     shutdown_ms: int | None
     _sessions: Sessions
-    #: Whether Dramatiq's command line has made this process for one Worker alone.
+    #: True if Dramatiq's command line started this process for a single Worker.
     _has_own_process: bool = False
 
     def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
-        """Dispatch a signal; a worker's boot and shutdown and a job's beginning are ours too."""
         if signal == "process_message" and isinstance(args[0], LeasedMessage):
             lease = args[0].lease
             lease.thread, lease.began_mono_ms = threading.current_thread(), mono_ms()
             lease.greenlet = current_greenlet()
             CURRENT.set(lease)
         elif signal in ("ack", "nack") and isinstance(args[0], LeasedMessage):
-            self._make_up_for_lost_end(args[0])
+            self._emit_missed_end(args[0])
         elif signal == "worker_boot":
             self._boot(args[0])
         if signal in OF_THREADS and signal != "process_message":
@@ -90,13 +89,12 @@ class SignallingBroker(Broker):
         elif signal == "enqueue":
             emit_each(self, "before_enqueue", self.middleware, [args])
         else:
-            # What stops a job from running is its end, whatever that is.
+            # An exception here keeps the job from running, and is how its run ended.
             super().emit_before(signal, *args, **kwargs)
         if signal == "worker_shutdown":
             self._sessions.stop_taking(self, args[0], self.shutdown_ms)
 
     def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
-        """Dispatch a signal; what middleware enqueues after an actor is collected for the settling."""
         if signal in ("process_message", "skip_message") and isinstance(args[0], LeasedMessage):
             message, lease = args[0], args[0].lease
             if signal == "skip_message":
@@ -116,12 +114,12 @@ class SignallingBroker(Broker):
         elif signal == "process_boot":
             self._has_own_process = True
 
-    def _make_up_for_lost_end(self, message: LeasedMessage) -> None:
-        """Dispatch the end of a run that was cut off before it: a log handler raised, or an interrupt struck."""
+    def _emit_missed_end(self, message: LeasedMessage) -> None:
+        """Emit the end of a run that a log handler's exception or an interrupt stopped before Dramatiq emitted it."""
         if message.exception is not None and not message.over:
             self.emit_after("process_message", message, exception=message.exception)
 
     def _boot(self, worker: Worker) -> None:
         self._sessions.boot(worker)
         served = {q_name(name) for name in (worker.consumer_whitelist or self.queues)}
-        warn_of_unused_places(worker, [options for name, options in self.queues.items() if name in served])
+        warn_of_too_few_threads(worker, [options for name, options in self.queues.items() if name in served])

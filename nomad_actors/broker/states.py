@@ -1,8 +1,8 @@
 """The states of a job and the transitions between them, as data.
 
-A job is in exactly one state because its id is in exactly one index of its queue (see `keys`); the record itself does
-not repeat it. What the API, the CLI, search and bulk operations allow is read from this table, and a test drives the
-script of every row with a job in every state. To add a state: a member of `State`, its index in `keys`, its rows here.
+A job is in exactly one state because its id is in exactly one index of its queue (see `keys`); the record does not
+repeat the state. The API, the CLI, search and bulk operations read from this table what they allow, and a test runs the
+script of every row with a job in every state. To add a state, add a member of `State`, its index in `keys`, its rows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .endings import Outcome
 
 
 class State(enum.StrEnum):
-    """Where a job is."""
+    """The state of a job."""
 
     WAITING = "waiting"
     ACTIVE = "active"
@@ -25,14 +25,14 @@ class State(enum.StrEnum):
     FAILED = "failed"
 
 
-#: The name under which a paused queue's waiting jobs are listed and counted.
+#: The state under which the waiting jobs of a paused queue are listed and counted.
 PAUSED = "paused"
 
-#: Every word that a caller may use for a state.
+#: Every state name that a caller may use.
 STATE_NAMES: tuple[str, ...] = (*State, PAUSED)
 
 FINISHED = (State.COMPLETED, State.FAILED)
-#: The states of a job that has not begun, or will begin again.
+#: The states of a job that will start.
 PENDING = (State.WAITING, State.DELAYED)
 
 
@@ -47,17 +47,17 @@ class Action(enum.StrEnum):
 
 
 class Transition(NamedTuple):
-    """One way a job's state may change; None stands for "no such job"."""
+    """One possible change of a job's state; None stands for "no such job"."""
 
     name: str
-    #: Where the job may be before; a job in another state is left as it is.
+    #: The states in which it is possible; a job in another state stays as it is.
     sources: tuple[State | None, ...]
     target: State | None
     #: The file in `scripts/` that does it.
     script: str
-    #: What the operator asked for, if one did.
+    #: The operator's action that requests it, if any.
     action: Action | None = None
-    #: How the run ended, if one did.
+    #: The outcomes of the run that ends, if one does.
     outcomes: tuple[Outcome, ...] = ()
 
 
@@ -97,7 +97,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition("trim by age", FINISHED, None, "heartbeat"),
 )
 
-#: How a finished job can have ended, and the state that it is in then.
+#: Each outcome of a finished job, and the state of a job with it.
 OUTCOMES: Mapping[str, State] = MappingProxyType(
     {
         outcome.value: state
@@ -110,26 +110,26 @@ OUTCOMES: Mapping[str, State] = MappingProxyType(
 
 
 def allowed(action: Action | str) -> tuple[State, ...]:
-    """Return the states of the jobs that an operator's action can be done to."""
+    """Return the states in which an operator's action is allowed."""
     return tuple(state for row in TRANSITIONS if row.action == action for state in row.sources if state is not None)
 
 
 def allowed_names(action: Action | str) -> tuple[str, ...]:
-    """Return `allowed` in callers' words: a waiting job of a paused queue is `paused`."""
+    """Return `allowed` as callers name the states: a waiting job of a paused queue is `paused`."""
     return tuple(name for state in allowed(action) for name in names_of(state))
 
 
 def names_of(state: State) -> tuple[str, ...]:
-    """Return the words by which callers name a state."""
+    """Return the names that callers use for a state."""
     return (state.value, PAUSED) if state is State.WAITING else (state.value,)
 
 
 def state_named(name: str) -> State:
-    """Return the state that a caller names. Raises `ValueError` for another word."""
+    """Return the state that a caller names. Raises `ValueError` for an unknown name."""
     return State.WAITING if name == PAUSED else State(name)
 
 
 def in_words(names: Iterable[str]) -> str:
-    """Return names as a sentence has them: "waiting, delayed or active"."""
+    """Return names as in a sentence: "waiting, delayed or active"."""
     *most, last = names
     return f"{', '.join(most)} or {last}" if most else last

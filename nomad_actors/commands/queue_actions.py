@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..broker.records.holds import Limits, PauseScope
+from ..broker.records.limits import Limits, PauseScope
 from ..broker.states import in_words
 from ..errors import BadInput, UnknownState
 from ..logs.counted import counted

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..broker.records.holds import Pause, PauseScope
+from ..broker.records.limits import Pause, PauseScope
 from ..logs import redact
 from ..logs.counted import counted
 from ..queues import pauses

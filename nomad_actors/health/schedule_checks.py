@@ -26,7 +26,7 @@ def schedulers(installation: Installation) -> Iterator[Finding]:
         yield Finding("schedulers", Severity.PROBLEM, found, "nomad run scheduler", runbook="NomadSchedulerSilent")
         return
     summary = f"{len(live)} live: {', '.join(map(_with_clock, live))}"
-    suspended = [f"{sign.name} is suspended ({sign.holds})" for sign in live if sign.holds]
+    suspended = [f"{sign.name} is suspended ({sign.suspended_reason})" for sign in live if sign.suspended_reason]
     off = [sign for sign in live if abs(sign.offset_seconds or 0.0) > installation.limits.clock_warning_seconds]
     if len(suspended) == len(live):
         found = f"{summary}; {'; '.join(suspended)}: due jobs are not added"

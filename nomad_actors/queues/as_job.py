@@ -8,7 +8,7 @@ from typing import Any
 
 from ..broker.records import EventKind
 from ..broker.records.notes import Progress
-from ..broker.records.stored_job import StoredJob, error_of
+from ..broker.records.stored_job import StoredJob, unpack_error
 from ..errors import BadInput
 from ..logs.foreign_text import came_from_outside, safe_repr, safe_str
 from .job import BackoffOptions, Job, JobOptions
@@ -150,7 +150,7 @@ def _errors(stored: StoredJob) -> list[dict[str, str]]:
         if event.kind is EventKind.ENQUEUED:
             found.clear()
         elif event.kind is EventKind.ERROR:
-            found.append(error_of(event.data))
+            found.append(unpack_error(event.data))
     return found
 
 

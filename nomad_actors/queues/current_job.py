@@ -54,8 +54,8 @@ class CurrentJob:
         return self._lease.report
 
     def _notify(self) -> None:
-        if self._lease.tell is not None:
-            self._lease.tell(self._lease)
+        if self._lease.notify is not None:
+            self._lease.notify(self._lease)
 
 
 def current_job() -> CurrentJob:

@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import Field
 
 from ..broker.records.failures import FailureGroup
-from ..broker.records.holds import Limits as LimitsRecord
-from ..broker.records.holds import Pause as PauseRecord
+from ..broker.records.limits import Limits as LimitsRecord
+from ..broker.records.limits import Pause as PauseRecord
 from ..response_model import ResponseModel
 from .job import Job
 from .snapshot import QueueSnapshot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from ..broker.records.holds import Pause, PauseScope
+from ..broker.records.limits import Pause, PauseScope
 
 
 def describe(pause: Pause) -> str:

@@ -9,7 +9,7 @@ from ..broker.client.link import Request
 from ..broker.client.queue_facts import QueueFacts, unpack_facts
 from ..broker.client.queue_view import QueueView
 from ..broker.client.steps import Steps
-from ..broker.records.holds import Limits, PauseScope
+from ..broker.records.limits import Limits, PauseScope
 from ..broker.records.stored_job import StoredJob
 from ..broker.states import (
     FINISHED,
@@ -169,7 +169,7 @@ class Queue:
         Raises `JobNotFound`, and `WrongState` if the job has not ended.
         """
         stored = self._view.get(job_id)
-        call = self._view.again_call(stored) if stored else None
+        call = self._view.retry_call(stored) if stored else None
         if call is None:
             raise self._refusal(job_id, "unreadable" if stored else "missing", "retried", Action.RETRY)
         word, status = self._view.read(self._reading_retried(job_id, call))

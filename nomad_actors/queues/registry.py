@@ -20,7 +20,7 @@ from ..broker.client.operations import OperationBook
 from ..broker.client.packed_job import PackedJob
 from ..broker.client.permissions import refused_in_words
 from ..broker.client.slots import ScheduleBook
-from ..broker.records.holds import PauseScope
+from ..broker.records.limits import PauseScope
 from ..clock import Clock
 from ..errors import (
     BadInput,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..broker.client.queue_facts import KnownWorker, QueueFacts, RunningJob
-from ..broker.records.holds import Limits, Pause
+from ..broker.records.limits import Limits, Pause
 from ..broker.records.stats import Tally
 from ..broker.states import PAUSED, State
 from ..errors import BadInput, UnreadableQueue

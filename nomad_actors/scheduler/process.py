@@ -172,7 +172,7 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
             redis_ms,
             forget_before_ms=redis_ms - FORGET_MS,
             offset_seconds=round(clocks.offset_seconds, 3),
-            holds=clocks.suspended,
+            suspended_reason=clocks.suspended,
             suspended_since_ms=clocks.suspended_since_ms,
         )
 

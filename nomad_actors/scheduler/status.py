@@ -227,7 +227,7 @@ def _scheduler(sign: SchedulerSign) -> Scheduler:
         heard_at=_iso(sign.heard_ms),
         live=is_live(sign),
         clock_offset_seconds=sign.offset_seconds,
-        holds=sign.holds or None,
+        holds=sign.suspended_reason or None,
         holds_since=_iso(sign.suspended_since_ms),
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from flask.testing import FlaskClient
 
-from nomad_actors.broker.records.holds import Limits
+from nomad_actors.broker.records.limits import Limits
 from nomad_actors.queues.bulk import Runner
 
 from .conftest import AdminApp

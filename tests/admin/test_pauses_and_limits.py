@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from flask.testing import FlaskClient
 
-from nomad_actors.broker.records.holds import PauseScope
+from nomad_actors.broker.records.limits import PauseScope
 
 from .conftest import AdminApp
 from .test_actions import press

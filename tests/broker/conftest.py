@@ -14,7 +14,7 @@ from nomad_actors.testing import FaultProxy
 
 
 class Endings(dramatiq.Middleware):
-    """Keeps what middleware is told of ended runs."""
+    """Collects the ended runs that middleware gets."""
 
     def __init__(self) -> None:
         self.seen: list[Ended] = []
@@ -59,7 +59,7 @@ def broker(make_broker: Callable[..., JobBroker], lease_ms: int) -> JobBroker:
 
 @pytest.fixture
 def endings(broker: JobBroker) -> list[Ended]:
-    """What middleware is told of ended runs."""
+    """The ended runs that middleware gets."""
     middleware = Endings()
     broker.add_middleware(middleware)
     return middleware.seen

@@ -42,7 +42,7 @@ def _fail(message: dramatiq.Message[Any], attempt: int, chosen_ms: int) -> int:
         (_fail, ValueError(), None),
     ],
 )
-def test_the_log_says_when_a_job_comes_back_and_says_it_once(
+def test_a_retry_is_logged_once_with_its_delay(
     make_broker: Callable[..., JobBroker],
     wait_until: Callable[..., None],
     caplog: pytest.LogCaptureFixture,

@@ -41,10 +41,10 @@ def set_header(redis_client: redis.Redis, message: dramatiq.Message[Any], **fiel
     value = redis_client.hget(JOBS, stored_id)
     assert isinstance(value, bytes)
     names = ("version", "priority", "attempts", "crashes", "flags")
-    parts = list(HEADER.unpack_from(value))
+    bulk_parts = list(HEADER.unpack_from(value))
     for name, number in fields.items():
-        parts[names.index(name)] = number
-    redis_client.hset(JOBS, stored_id, HEADER.pack(*parts) + value[HEADER.size :])
+        bulk_parts[names.index(name)] = number
+    redis_client.hset(JOBS, stored_id, HEADER.pack(*bulk_parts) + value[HEADER.size :])
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_request_whose_reply_was_lost_at_the_border_gets_the_same_jobs(
     assert not set(anew) & set(last)
 
 
-def test_a_fault_and_a_log_of_which_too_many_were_seen(
+def test_counters_of_failure_groups_and_log_lines_stop_at_their_maximum(
     broker: JobBroker, view: QueueView, redis_client: redis.Redis, wait_until: Callable[..., None]
 ) -> None:
     began, resume = threading.Event(), threading.Event()
@@ -165,8 +165,8 @@ def test_a_fault_and_a_log_of_which_too_many_were_seen(
         stored_id = records.pack_id(message.message_id)
         token = redis_client.hget(f"{BASE}:active", stored_id)[:14]  # type: ignore[index]
         redis_client.hset(f"{BASE}:notes", stored_id, struct.pack(">14sIII", token, 2**32 - 1, 2**32 - 1, 0))
-        said = [part for i in range(20) for part in (float(i + 1), b"x" * 1000)]
-        broker._links.run([Call("report", BASE, (stored_id, token, 2**32, b"", *said))])
+        report_lines = [part for i in range(20) for part in (float(i + 1), b"x" * 1000)]
+        broker._links.run([Call("report", BASE, (stored_id, token, 2**32, b"", *report_lines))])
         notes = unpack_notes(redis_client.hget(f"{BASE}:notes", stored_id))  # type: ignore[arg-type]
         assert notes.dropped == 2**32 - 1
         assert notes.lines
@@ -205,7 +205,7 @@ def test_the_utmost_priorities_are_kept(broker: JobBroker, view: QueueView, prio
         job.send_with_options(priority=priority + (1 if priority > 0 else -1))
 
 
-def test_an_id_has_the_length_that_a_worker_can_be_told(
+def test_an_id_longer_than_its_length_field_is_refused(
     broker: JobBroker, view: QueueView, wait_until: Callable[..., None]
 ) -> None:
     job = dramatiq.actor(lambda: None, actor_name="job")

@@ -57,8 +57,8 @@ def sockets_of_nobody() -> Iterator[None]:
         gc.collect()
 
 
-class Told(dramatiq.Middleware):
-    """Keeps what middleware is told of a broken worker."""
+class Failures(dramatiq.Middleware):
+    """Collects the failures that middleware gets."""
 
     def __init__(self) -> None:
         self.failures: list[Failure] = []
@@ -71,8 +71,8 @@ class Told(dramatiq.Middleware):
 def test_a_worker_inside_an_application_is_stopped_and_another_may_be_started(
     broker: JobBroker, name: str, caplog: pytest.LogCaptureFixture, wait_until: Callable[..., None]
 ) -> None:
-    told = Told()
-    broker.add_middleware(told)
+    broken_hook = Failures()
+    broker.add_middleware(broken_hook)
     began, interrupted = threading.Event(), threading.Event()
 
     @dramatiq.actor(max_retries=0)
@@ -98,16 +98,14 @@ def test_a_worker_inside_an_application_is_stopped_and_another_may_be_started(
         wait_until(lambda: not any(thread.is_alive() for thread in (*worker.workers, *worker.consumers.values())))
         wait_until(lambda: broker._session is not session)
     assert f"this worker cannot go on: its thread {name} ended; it stops" in caplog.text
-    assert [failure.reason for failure in told.failures] == [f"its thread {name} ended"]
-    assert isinstance(told.failures[0].error, Interrupt)
+    assert [failure.reason for failure in broken_hook.failures] == [f"its thread {name} ended"]
+    assert isinstance(broken_hook.failures[0].error, Interrupt)
     short = job.send(False)
     with running(broker, threads=2):
         wait_until(lambda: (stored := broker.view("default").get(short.message_id)) and stored.state == "completed")
 
 
-def test_a_consumer_outside_of_a_worker_says_that_it_gets_nothing_more(
-    broker: JobBroker, wait_until: Callable[..., None]
-) -> None:
+def test_a_consumer_outside_a_worker_raises_worker_broken(broker: JobBroker, wait_until: Callable[..., None]) -> None:
     broker.declare_queue("default")
     consumer = broker.consume("default", timeout=100)
     assert next(consumer) is None
@@ -119,13 +117,13 @@ def test_a_consumer_outside_of_a_worker_says_that_it_gets_nothing_more(
         next(consumer)
 
 
-def test_a_worker_whose_pump_stands_still_is_ended_too(
+def test_a_worker_whose_pump_hangs_is_ended(
     broker: JobBroker,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     wait_until: Callable[..., None],
 ) -> None:
-    monkeypatch.setattr(watch, "LOOKS_WITHOUT_PROGRESS", 2)
+    monkeypatch.setattr(watch, "CHECKS_WITHOUT_PROGRESS", 2)
     resume = threading.Event()
 
     class Stuck(dramatiq.Middleware):
@@ -137,15 +135,15 @@ def test_a_worker_whose_pump_stands_still_is_ended_too(
     with running(broker, threads=1) as worker:
         wait_until(lambda: not worker.workers[0].is_alive(), timeout_seconds=10)
         resume.set()
-    assert "its thread nomad-pump has stood still for 2 s in after_settle of Stuck; it stops" in caplog.text
+    assert "its thread nomad-pump has hung for 2 s in after_settle of Stuck; it stops" in caplog.text
     assert "in after_settle\n    resume.wait(30)" in caplog.text
 
 
 def test_an_idle_worker_does_not_stand_still(
     broker: JobBroker, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(watch, "LOOKS_WITHOUT_PROGRESS", 5)
+    monkeypatch.setattr(watch, "CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(watch, "CHECKS_WITHOUT_PROGRESS", 5)
     actor = dramatiq.actor(lambda: None, actor_name="job")
     with running(broker, threads=1):
         time.sleep(0.5)
@@ -206,7 +204,7 @@ def command_line(directory: Path, environ: dict[str, str]) -> Iterator[subproces
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["nomad-pump", "nomad-waiter"])
-def test_dramatiqs_command_line_ends_with_a_code_that_a_supervisor_starts_it_again_by(
+def test_dramatiqs_command_line_exits_with_a_code_on_which_a_supervisor_restarts_it(
     broker: JobBroker, redis_url: str, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / "broken_application.py").write_text(APPLICATION)
@@ -215,7 +213,7 @@ def test_dramatiqs_command_line_ends_with_a_code_that_a_supervisor_starts_it_aga
     dramatiq.actor(lambda name: None, actor_name="deadly").send(name)
     with command_line(tmp_path, environ) as process:
         code = process.wait(timeout=40)
-    said = (tmp_path / "output.log").read_text(errors="replace")
-    assert code == EXIT_BROKEN, said
-    assert f"this worker cannot go on: its thread {name} ended; the process ends" in said
-    assert "written down at the end" in said
+    logged = (tmp_path / "output.log").read_text(errors="replace")
+    assert code == EXIT_BROKEN, logged
+    assert f"this worker cannot go on: its thread {name} ended; the process ends" in logged
+    assert "written down at the end" in logged

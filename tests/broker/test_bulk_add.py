@@ -52,10 +52,10 @@ def put_down(broker: JobBroker, work: Actor[..., Any], *, commit: bool) -> str:
     """Do what a caller does up to the moment in which it dies; return the key of what it put down."""
     base = broker._base("default")
     jobs = [PackedJob.of(work.message(n), call=os.urandom(8), actor=work, delay_ms=0) for n in range(MANY)]
-    parts = [jobs[at : at + ADD_STEP] for at in range(0, MANY, ADD_STEP)]
-    broker._adder._put_down(f"{base}:bulk:dead", parts)
+    bulk_parts = [jobs[at : at + ADD_STEP] for at in range(0, MANY, ADD_STEP)]
+    broker._adder._store(f"{base}:bulk:dead", bulk_parts)
     if commit:
-        assert broker._links.run([Call("commit_bulk", base, ("dead", len(parts), MANY))]) == [[b"ok"]]
+        assert broker._links.run([Call("commit_bulk", base, ("dead", len(bulk_parts), MANY))]) == [[b"ok"]]
     return f"{base}:bulk:dead"
 
 
@@ -117,7 +117,7 @@ def test_a_cut_line_doubles_nothing_also_while_workers_take_the_jobs_away(
     assert sorted(ran) == list(range(MANY))
 
 
-def test_parts_that_went_in_between_add_nothing(
+def test_a_bulk_whose_parts_expired_adds_nothing(
     broker: JobBroker, work: Actor[..., Any], view: QueueView, redis_client: redis.Redis
 ) -> None:
     key = put_down(broker, work, commit=False)

@@ -38,9 +38,9 @@ def test_a_job_that_has_not_begun_is_cancelled_at_once(
     message = job.send_with_options(delay=delay)
     assert view.cancel(message.message_id, "not wanted any more") == "ok"
     assert view.cancel(message.message_id, "again") == "ok"
-    told = stored(view, message)
-    assert (told.state, told.cancelled) == (State.FAILED, True)
-    assert told.timeline()[-1] | {"at": 0} == {"event": "cancelled", "at": 0, "reason": "not wanted any more"}
+    cancelled_job = stored(view, message)
+    assert (cancelled_job.state, cancelled_job.cancelled) == (State.FAILED, True)
+    assert cancelled_job.timeline()[-1] | {"at": 0} == {"event": "cancelled", "at": 0, "reason": "not wanted any more"}
     tally = view.facts().tally(5)
     assert (tally.cancelled, tally.failed) == (1, 0)
     check_queue(redis_client)
@@ -68,8 +68,8 @@ def test_a_running_job_is_interrupted_at_once_and_spends_its_retries_on_nothing(
         # Told, it does not wait for the next beat, which would be after 15 s.
         assert cleaned.wait(10)
         wait_until(lambda: endings)
-    told = stored(view, message)
-    assert (told.state, told.cancelled) == (State.FAILED, True)
+    cancelled_job = stored(view, message)
+    assert (cancelled_job.state, cancelled_job.cancelled) == (State.FAILED, True)
     assert endings[0].outcome is Outcome.CANCELLED
     assert endings[0].error == "cancelled: enough"
 
@@ -157,7 +157,7 @@ def test_a_cancel_never_hits_the_next_job_on_the_thread(
     assert view.counts().failed + view.counts().completed == 600
 
 
-def test_a_cancel_that_the_worker_did_not_hear_of_is_told_with_the_next_beat(
+def test_a_cancel_that_the_worker_missed_comes_with_the_next_heartbeat(
     make_broker: Callable[..., JobBroker], redis_client: redis.Redis, wait_until: Callable[..., None]
 ) -> None:
     broker = make_broker(lease_ms=400)
@@ -198,9 +198,9 @@ def test_a_job_that_is_to_be_retried_when_its_cancel_arrives_is_cancelled(
         redis_client.hset("nomad:{default}:active", stored_id, lease + b"in Redis alone")  # type: ignore[operator]
         go.set()
         wait_until(lambda: stored(view, message).state is State.FAILED)
-    told = stored(view, message)
-    assert told.cancelled
-    assert [event["event"] for event in told.timeline()] == ["enqueued", "started", "error", "cancelled"]
+    cancelled_job = stored(view, message)
+    assert cancelled_job.cancelled
+    assert [event["event"] for event in cancelled_job.timeline()] == ["enqueued", "started", "error", "cancelled"]
 
 
 def test_what_has_ended_or_never_was_cannot_be_cancelled(broker: JobBroker, view: QueueView) -> None:

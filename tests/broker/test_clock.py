@@ -13,7 +13,7 @@ import redis
 from chaos.stepped_redis import NoSteppedRedis, SteppedRedis
 from nomad_actors.broker import JobBroker
 from nomad_actors.broker.client.link import Call
-from nomad_actors.broker.redis_clock import ClockReply, ClockSight, is_readable
+from nomad_actors.broker.redis_clock import ClockReading, ClockReply, is_readable
 from nomad_actors.testing import running
 
 LEASE_MS = 1_000
@@ -259,13 +259,13 @@ def test_a_clock_that_cannot_be_read_is_begun_anew(
 
 
 def test_a_look_is_certain_only_when_no_delay_explains_it() -> None:
-    sight = ClockSight()
+    sight = ClockReading()
     assert sight.evidence() == ""
-    sight.take(ClockReply(1, 1_000.0, sure=True, set_by_ms=0), sent=10.0, received=10.1)
+    sight.update(ClockReply(1, 1_000.0, sure=True, set_by_ms=0), sent=10.0, received=10.1)
     # The second call took an hour, or the process was frozen: TIME may have moved as far.
-    assert sight.take(ClockReply(1, 3_601_000.0, sure=False, set_by_ms=0), sent=14.0, received=3614.0)
+    assert sight.update(ClockReply(1, 3_601_000.0, sure=False, set_by_ms=0), sent=14.0, received=3614.0)
     assert not sight.certain
-    assert sight.take(ClockReply(1, 3_605_000.0, sure=False, set_by_ms=0), sent=14.0, received=14.1)
+    assert sight.update(ClockReply(1, 3_605_000.0, sure=False, set_by_ms=0), sent=14.0, received=14.1)
     assert sight.certain
-    assert not sight.take(ClockReply(2, 3_606_000.0, sure=True, set_by_ms=3_600_000), sent=15.0, received=15.1)
+    assert not sight.update(ClockReply(2, 3_606_000.0, sure=True, set_by_ms=3_600_000), sent=15.0, received=15.1)
     assert sight.evidence().startswith("2 3606000.000 ")

@@ -51,13 +51,13 @@ def test_a_deferred_job_comes_back_with_its_only_attempt_unspent(
     with running(broker):
         wait_until(lambda: len(runs) == 3)
         broker.join("default", timeout=5000)
-    told = stored(view, message)
+    ended_job = stored(view, message)
     assert [e.outcome for e in endings] == [Outcome.DEFERRED, Outcome.DEFERRED, Outcome.COMPLETED]
     assert [e.attempt for e in endings] == [1, 1, 1]
-    assert attempts(told) == 1
+    assert attempts(ended_job) == 1
     assert runs[1] - runs[0] >= 0.1
     assert called == []
-    deferred = [event for event in told.timeline() if event["event"] == "deferred"]
+    deferred = [event for event in ended_job.timeline() if event["event"] == "deferred"]
     assert [event["reason"] for event in deferred] == ["the server has had enough of us"] * 2
 
 
@@ -77,12 +77,12 @@ def test_a_permanent_error_fails_at_once_in_any_actor(
     message = job.send()
     with running(broker):
         wait_until(lambda: endings)
-    told = stored(view, message)
-    assert (told.state, attempts(told)) == (State.FAILED, 1)
-    assert told.timeline()[-1]["reason"] == "PermanentError: no such character"
+    ended_job = stored(view, message)
+    assert (ended_job.state, attempts(ended_job)) == (State.FAILED, 1)
+    assert ended_job.timeline()[-1]["reason"] == "PermanentError: no such character"
 
 
-def test_a_job_that_skips_itself_is_completed_and_says_so(
+def test_a_job_that_skips_itself_completes_as_skipped(
     broker: JobBroker, view: QueueView, endings: list[Ended], wait_until: Callable[..., None]
 ) -> None:
     @dramatiq.actor
@@ -92,8 +92,8 @@ def test_a_job_that_skips_itself_is_completed_and_says_so(
     message = job.send()
     with running(broker):
         wait_until(lambda: endings)
-    told = stored(view, message)
-    assert (told.state, told.skipped) == (State.COMPLETED, True)
+    ended_job = stored(view, message)
+    assert (ended_job.state, ended_job.skipped) == (State.COMPLETED, True)
     assert endings[0].outcome is Outcome.SKIPPED
 
 
@@ -108,9 +108,9 @@ def test_a_job_that_is_too_old_fails_with_that_reason(
     broker.enqueue(message)
     with running(broker):
         wait_until(lambda: endings)
-    told = stored(view, message)
-    assert told.state is State.FAILED
-    assert told.timeline()[-1]["reason"] == "Message age limit exceeded"
+    ended_job = stored(view, message)
+    assert ended_job.state is State.FAILED
+    assert ended_job.timeline()[-1]["reason"] == "Message age limit exceeded"
 
 
 def test_a_job_that_takes_too_long_is_interrupted_and_retried(
@@ -183,7 +183,7 @@ def test_an_end_is_reported_though_the_next_job_runs_on(broker: JobBroker, wait_
 
 
 @pytest.mark.parametrize("how", ["error", "permanent", "defer"])
-def test_words_that_no_encoding_takes_keep_no_job_from_ending(
+def test_text_that_cannot_be_encoded_keeps_no_job_from_ending(
     broker: JobBroker, view: QueueView, wait_until: Callable[..., None], how: str
 ) -> None:
     words = "caf\ud83d"

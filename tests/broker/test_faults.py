@@ -64,7 +64,7 @@ def test_a_callers_script_whose_reply_is_cut_has_its_effect_once(
         "save_schedule": lambda: book.put("default", "new", lambda stored: None if stored else nothing),
         "claim_slots": lambda: book.claim("default", claim),
         "enqueue": lambda: broker.enqueue(waiting),
-        "retry": lambda: view.again(stored),
+        "retry": lambda: view.retry(stored),
         "cancel": lambda: view.cancel(delayed.message_id, "why"),
         "promote": lambda: view.promote(delayed.message_id),
         "remove": lambda: view.remove(failed.message_id),
@@ -85,13 +85,13 @@ def test_a_callers_script_whose_reply_is_cut_has_its_effect_once(
         "permissions": broker.refused_commands,
     }
     getattr(proxy, side)(named(script))
-    answer = actions[script]()
+    reply = actions[script]()
     assert proxy.cuts == [script]
     # Whoever asked learns what was done, not that it cannot be done once more.
-    told = {"retry": "ok", "promote": "ok", "remove": "ok", "cancel": "ok", "clean": [failed.message_id]}
-    assert answer == told.get(script, answer)
+    expected_replies = {"retry": "ok", "promote": "ok", "remove": "ok", "cancel": "ok", "clean": [failed.message_id]}
+    assert reply == expected_replies.get(script, reply)
     if script == "save_operation":
-        assert answer is not None
+        assert reply is not None
     check_queue(redis_client)
     counts = view.counts()
     total = counts.waiting + counts.delayed + counts.failed + counts.completed
@@ -351,10 +351,10 @@ def test_what_has_ended_is_reported_while_redis_is_lost_and_a_running_job_talks_
             return
         lease = CURRENT.get()
         assert lease is not None
-        assert lease.tell is not None
+        assert lease.notify is not None
         own_redis.kill()
         while not reported.is_set() and not enough.wait(0.0002):
-            lease.tell(lease)
+            lease.notify(lease)
 
     actor = dramatiq.actor(job, broker=broker)
     for number in range(2):
@@ -397,13 +397,13 @@ def test_a_worker_outlives_a_restart_of_redis_and_settles_what_ended_meanwhile(
         assert sorted(ran) == list(range(10))
         wait_until(lambda: len(middleware.seen) == 10)
         # Whoever reads the log's end must see that it goes on.
-        for back in ("what ended meanwhile is settled", "work is waited for again"):
+        for back in ("jobs that ended meanwhile are settled", "waiting for work"):
             wait_until(lambda back=back: any(back in line for line in caplog.messages), timeout_seconds=20)
     assert {e.outcome for e in middleware.seen} == {Outcome.COMPLETED}
     assert len([line for line in caplog.messages if line.startswith("lost Redis: ")]) == 1
 
 
-def test_scripts_that_redis_forgot_are_sent_again(
+def test_scripts_that_redis_lost_are_sent_once_more(
     broker: JobBroker, redis_client: redis.Redis, endings: list[Ended]
 ) -> None:
     actor = dramatiq.actor(lambda: None, actor_name="job")
@@ -416,7 +416,7 @@ def test_scripts_that_redis_forgot_are_sent_again(
     assert len(endings) == 2
 
 
-def test_a_producer_is_told_why_redis_did_not_take_its_job(make_broker: Callable[..., JobBroker]) -> None:
+def test_a_producer_gets_the_reason_why_redis_refused_its_job(make_broker: Callable[..., JobBroker]) -> None:
     broker = make_broker(url="redis://127.0.0.1:1/0")
     actor = dramatiq.actor(lambda: None, broker=broker, actor_name="job")
     with pytest.raises(RedisUnavailable, match="did not take the command: ConnectionError"):
@@ -463,7 +463,7 @@ def test_a_full_redis_can_be_paused_and_made_room_in(
     assert view.cancel(messages[1].message_id, "full") == "ok"
 
 
-def test_a_full_redis_holds_up_nobody_but_the_job_whose_next_step_needs_room(
+def test_a_full_redis_delays_only_the_job_whose_next_step_needs_memory(
     own_redis: LocalRedis,
     full_redis: redis.Redis,
     make_broker: Callable[..., JobBroker],

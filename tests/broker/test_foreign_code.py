@@ -68,7 +68,7 @@ def test_a_job_gets_all_its_runs_whatever_its_error_is_like(
         assert last_error == type(made[name]()).__name__
 
 
-def test_an_error_that_its_actor_throws_is_not_tried_again_though_it_cannot_be_printed(
+def test_an_unprintable_error_in_throws_is_not_retried(
     broker: JobBroker, view: QueueView, wait_until: Callable[..., None]
 ) -> None:
     class Mute(PermanentError):
@@ -116,7 +116,7 @@ def test_an_error_that_cannot_be_asked_for_its_class_ends_no_thread(
 def test_a_hook_that_raises_ends_no_thread_and_keeps_no_other_from_its_call(
     broker: JobBroker, view: QueueView, raised: Callable[[], BaseException], wait_until: Callable[..., None]
 ) -> None:
-    told: list[str] = []
+    outcomes: list[str] = []
 
     class Inner(dramatiq.Middleware):
         """Called before the other one."""
@@ -130,7 +130,7 @@ def test_a_hook_that_raises_ends_no_thread_and_keeps_no_other_from_its_call(
 
     class Outer(dramatiq.Middleware):
         def after_settle(self, broker: dramatiq.Broker, endings: list[Ended]) -> None:
-            told.extend(ended.outcome for ended in endings)
+            outcomes.extend(ended.outcome for ended in endings)
 
     broker.add_middleware(Outer(), before=dramatiq.middleware.AgeLimit)
     broker.add_middleware(Inner())
@@ -144,7 +144,7 @@ def test_a_hook_that_raises_ends_no_thread_and_keeps_no_other_from_its_call(
         job.send(fails)
     with running(broker, threads=1) as worker:
         wait_until(lambda: (view.counts().failed, view.counts().completed) == (1, 1))
-        wait_until(lambda: sorted(told) == ["completed", "failed", "retried"])
+        wait_until(lambda: sorted(outcomes) == ["completed", "failed", "retried"])
         (session,) = broker._sessions._of.values()
         assert all(thread.is_alive() for thread in (*worker.workers, session._pump, session._waiter.thread))
         # Also its own words, said before it is gone.
@@ -169,7 +169,7 @@ def test_a_hook_that_raises_when_a_job_is_added_keeps_no_caller_from_it(
 
 
 @raised_by_hooks
-def test_a_job_is_tried_again_though_its_delay_cannot_be_chosen(
+def test_a_job_is_retried_even_if_retry_delay_fails(
     broker: JobBroker, view: QueueView, raised: Callable[[], BaseException], wait_until: Callable[..., None]
 ) -> None:
     def choose(*_: Any) -> int:
@@ -265,7 +265,7 @@ def test_a_result_that_cannot_be_encoded_fails_its_job(
     assert "its result cannot be encoded" in reason_of(view, message)
 
 
-def test_a_run_is_told_of_though_what_it_was_given_has_no_fields(
+def test_a_run_is_reported_even_if_its_arguments_have_no_fields(
     broker: JobBroker, view: QueueView, wait_until: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Hostile(dict):  # type: ignore[type-arg]

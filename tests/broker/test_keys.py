@@ -13,7 +13,7 @@ from nomad_actors.broker.client.link import Call
 from nomad_actors.broker.client.packed_job import PackedJob
 from nomad_actors.broker.client.slots import Claim
 from nomad_actors.broker.records import failures
-from nomad_actors.broker.records.holds import Limits
+from nomad_actors.broker.records.limits import Limits
 
 BASE = keys.base("nomad", "default")
 
@@ -88,11 +88,11 @@ def test_every_key_in_redis_is_a_row_of_the_table_and_every_row_is_used(
     assert view.cancel(cancelled.message_id, "why") == "ok"
     stored = view.get(failed.message_id)
     assert stored is not None
-    assert view.again(stored) == "ok"
+    assert view.retry(stored) == "ok"
     settle(*start(), "completed")
     # Many in one call, seen at each step.
     jobs = [PackedJob.of(work.message(number=n), call=b"%08d" % n, actor=work, delay_ms=0) for n in range(2)]
-    broker._adder._put_down(keys.BULK.of(BASE, "many"), [[jobs[0]], [jobs[1]]])
+    broker._adder._store(keys.BULK.of(BASE, "many"), [[jobs[0]], [jobs[1]]])
     assert run("commit_bulk", "many", 2, 2) == [b"ok"]
     seen.look()
     run("add_bulk_part", "many", 0, "")

@@ -18,7 +18,7 @@ from nomad_actors.broker.client.link import Call
 from nomad_actors.broker.client.packed_job import PackedJob
 from nomad_actors.broker.client.queue_view import QueueView
 from nomad_actors.broker.errors import QueueFull
-from nomad_actors.broker.records.holds import Limits, PauseScope
+from nomad_actors.broker.records.limits import Limits, PauseScope
 from nomad_actors.testing import running
 from tests.broker.conftest import RARE_BEATS
 
@@ -45,14 +45,14 @@ def work(broker: JobBroker) -> Actor[..., object]:
     return work
 
 
-def test_a_pause_says_why_by_whom_and_until_when(broker: JobBroker, view: QueueView) -> None:
+def test_a_pause_has_its_reason_author_and_end(broker: JobBroker, view: QueueView) -> None:
     view.pause(reason="CCP's downtime", by="mira", for_ms=60_000)
     (pause,) = view.counts().pauses
     assert (pause.reason, pause.by, pause.scope) == ("CCP's downtime", "mira", PauseScope.QUEUE)
     assert pause.until_ms == pause.since_ms + 60_000
     view.pause(reason="longer", by="tor")
-    (again,) = view.counts().pauses
-    assert (again.since_ms, again.until_ms, again.reason) == (pause.since_ms, None, "longer")
+    (changed_pause,) = view.counts().pauses
+    assert (changed_pause.since_ms, changed_pause.until_ms, changed_pause.reason) == (pause.since_ms, None, "longer")
     view.resume()
     assert view.counts().pauses == ()
 
@@ -78,7 +78,7 @@ def test_a_pause_ends_by_itself_and_the_jobs_start(
     assert view.counts().pauses == ()
 
 
-def test_a_pause_that_is_over_holds_nobody_who_comes_later(
+def test_a_pause_that_has_ended_delays_no_later_job(
     broker: JobBroker, view: QueueView, work: Actor[..., object], wait_until: Callable[..., None]
 ) -> None:
     work.send(1)
@@ -169,7 +169,9 @@ def test_a_clock_that_was_set_back_and_a_rate_that_is_lifted_hold_nobody(
     assert not redis_client.exists(key)
 
 
-def test_a_rate_holds_over_processes(make_broker: Callable[..., JobBroker], broker: JobBroker, view: QueueView) -> None:
+def test_a_rate_applies_over_all_processes(
+    make_broker: Callable[..., JobBroker], broker: JobBroker, view: QueueView
+) -> None:
     view.set_limits(Limits(starts=3, period_ms=60_000))
     other = make_broker()
     for each in (broker, other):
@@ -183,7 +185,7 @@ def test_a_rate_holds_over_processes(make_broker: Callable[..., JobBroker], brok
 
 
 @pytest.mark.parametrize("count", [4, 600])
-def test_a_full_queue_refuses_all_of_a_call_and_says_how_many_it_takes(
+def test_a_full_queue_refuses_a_whole_call_and_names_its_limit(
     broker: JobBroker, view: QueueView, work: Actor[..., object], redis_client: redis.Redis, count: int
 ) -> None:
     view.set_limits(Limits(max_length=count + 1))
@@ -225,7 +227,7 @@ def test_what_is_decided_on_and_not_added_yet_counts_for_a_full_queue(
     view.set_limits(Limits(max_length=800))
     base = broker._base("default")
     jobs = [PackedJob.of(work.message(n), call=os.urandom(8), actor=work, delay_ms=0) for n in range(500)]
-    broker._adder._put_down(f"{base}:bulk:slow", [jobs[:250], jobs[250:]])
+    broker._adder._store(f"{base}:bulk:slow", [jobs[:250], jobs[250:]])
     commit = Call("commit_bulk", base, ("slow", 2, 500))
     assert broker._links.run([commit]) == [[b"ok"]]
     with pytest.raises(QueueFull):

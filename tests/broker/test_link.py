@@ -11,7 +11,7 @@ from nomad_actors.broker import keys
 from nomad_actors.broker.client.link import Call, CallerLinks, Link
 from nomad_actors.broker.client.pools import own_pool
 from nomad_actors.broker.errors import RedisUnavailable, ScriptFailed, WrongKeyType
-from nomad_actors.broker.records.holds import PauseScope
+from nomad_actors.broker.records.limits import PauseScope
 from nomad_actors.broker.scripts import scripts
 from nomad_actors.processes.local_redis import LocalRedis
 
@@ -55,11 +55,11 @@ def test_an_emptied_script_cache_fails_no_call(link: Link, client: redis.Redis) 
     assert "why not" in repr(paused)
 
 
-def test_a_script_is_sent_whole_once(link: Link, client: redis.Redis) -> None:
+def test_the_text_of_a_script_is_sent_once(link: Link, client: redis.Redis) -> None:
     for _ in range(5):
         link.run([FACTS])
-    told = client.info("commandstats")
-    assert (told["cmdstat_eval"]["calls"], told["cmdstat_evalsha"]["calls"]) == (1, 4)
+    stats = client.info("commandstats")
+    assert (stats["cmdstat_eval"]["calls"], stats["cmdstat_evalsha"]["calls"]) == (1, 4)
 
 
 def test_a_script_that_fails_is_no_outage_and_is_not_repeated(client: redis.Redis) -> None:
@@ -74,10 +74,10 @@ def test_a_script_that_fails_is_no_outage_and_is_not_repeated(client: redis.Redi
     links.close()
 
 
-@pytest.mark.parametrize("said", ["maxmemory", "replica"])
-def test_a_redis_that_takes_no_writes_is_an_outage(client: redis.Redis, said: str) -> None:
+@pytest.mark.parametrize("reason", ["maxmemory", "replica"])
+def test_a_redis_that_takes_no_writes_is_an_outage(client: redis.Redis, reason: str) -> None:
     links = CallerLinks(own_pool(client.connection_pool))
-    if said == "maxmemory":
+    if reason == "maxmemory":
         client.config_set("maxmemory", 1)
     else:
         client.replicaof("127.0.0.1", 1)

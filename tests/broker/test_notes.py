@@ -46,12 +46,12 @@ def test_progress_and_log_are_seen_while_the_job_runs_and_kept_when_it_ended(
         wait_until(lambda: [line.text for line in notes(view, message).lines] == ["fetched a page"])
         go.set()
         broker.join("default", timeout=5000)
-    told = notes(view, message)
-    assert told.progress == Progress(4, 4)
-    assert [line.text for line in told.lines] == ["fetched a page", "fetched the rest"]
+    stored_notes = notes(view, message)
+    assert stored_notes.progress == Progress(4, 4)
+    assert [line.text for line in stored_notes.lines] == ["fetched a page", "fetched the rest"]
 
 
-def test_a_talkative_job_keeps_its_last_lines_and_says_how_many_are_left_out(
+def test_a_long_log_keeps_its_last_lines_and_counts_the_dropped_ones(
     broker: JobBroker, view: QueueView, redis_client: redis.Redis
 ) -> None:
     @dramatiq.actor
@@ -63,10 +63,10 @@ def test_a_talkative_job_keeps_its_last_lines_and_says_how_many_are_left_out(
     message = job.send()
     with running(broker):
         broker.join("default", timeout=5000)
-    told = notes(view, message)
-    assert told.lines[-1].text.endswith("[4000 characters left out]")
-    assert told.lines[-2].text.startswith("line 399 ")
-    assert told.dropped + len(told.lines) == 401
+    stored_notes = notes(view, message)
+    assert stored_notes.lines[-1].text.endswith("[4000 characters left out]")
+    assert stored_notes.lines[-2].text.startswith("line 399 ")
+    assert stored_notes.dropped + len(stored_notes.lines) == 401
     assert redis_client.hstrlen("nomad:{default}:notes", redis_client.hkeys("nomad:{default}:notes")[0]) < 17_000
 
 
@@ -113,7 +113,7 @@ def test_notes_go_with_their_job_and_start_afresh_with_the_operators_retry(
         broker.join("default", timeout=5000)
     found = view.get(first.message_id)
     assert found is not None
-    assert view.again(found) == "ok"
+    assert view.retry(found) == "ok"
     assert notes(view, first) == Notes()
     assert view.remove(second.message_id) == "ok"
     assert redis_client.hlen("nomad:{default}:notes") == 0

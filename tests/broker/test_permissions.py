@@ -51,7 +51,7 @@ def as_user(redis_client: redis.Redis, redis_url: str) -> Iterator[JobBroker]:
         ("~nomad:* +@all -@admin +info +config|get", set()),
     ],
 )
-def test_a_user_that_may_not_do_all_is_told_what_is_missing(
+def test_missing_permissions_are_reported(
     as_user: JobBroker, redis_client: redis.Redis, rights: str, refused: set[str]
 ) -> None:
     redis_client.execute_command("ACL", "SETUSER", "limited", "resetkeys", "nocommands", *rights.split())

@@ -117,7 +117,7 @@ def test_a_worker_with_a_pool_of_one_connection_starves_nobody(
 
 
 @pytest.mark.parametrize("kind", [redis.ConnectionPool, redis.BlockingConnectionPool])
-def test_who_finds_no_free_connection_is_told_why(
+def test_a_caller_without_a_free_connection_gets_the_reason(
     make_broker: Callable[..., JobBroker], redis_url: str, kind: Any
 ) -> None:
     arguments = {"timeout": 0.1} if kind is redis.BlockingConnectionPool else {}

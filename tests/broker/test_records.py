@@ -42,11 +42,11 @@ def test_a_message_reads_back_without_what_retries_left_in_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "problem"),
     [
         (b"\xff\xfe", "cannot be decoded"),
         (b"{", "cannot be decoded"),
-        (b"[1]", "no object but list"),
+        (b"[1]", "not an object but of type list"),
         (b"{}", "has no 'actor_name'"),
         (b'{"actor_name": ["a"], "args": [], "kwargs": {}, "options": {}}', "'actor_name' is of type list"),
         (b'{"actor_name": "a", "args": {}, "kwargs": {}, "options": {}}', "'args' is of type dict"),
@@ -54,8 +54,8 @@ def test_a_message_reads_back_without_what_retries_left_in_it() -> None:
         (b'{"actor_name": "a", "args": [], "kwargs": {}, "options": null}', "'options' is of type NoneType"),
     ],
 )
-def test_a_body_that_is_no_message_is_named(body: bytes, said: str) -> None:
-    with pytest.raises(UnreadableBody, match=said.replace("[", r"\[")):
+def test_a_body_that_is_no_message_is_named(body: bytes, problem: str) -> None:
+    with pytest.raises(UnreadableBody, match=problem.replace("[", r"\[")):
         records.unpack_body("q", "id", HEADER, body)
 
 
@@ -71,7 +71,7 @@ def test_a_priority_that_cannot_be_ordered_is_refused(priority: object) -> None:
         records.check_priority(priority)
 
 
-def test_a_long_traceback_keeps_its_end_and_says_what_is_cut() -> None:
+def test_a_long_traceback_keeps_its_end_and_counts_what_was_cut() -> None:
     packed = json.loads(records.pack_error("E", "m", "x" * 10_000 + "the end"))
     assert packed["traceback"].endswith("the end")
     assert packed["traceback"].startswith("[4007 characters left out]")

@@ -84,7 +84,7 @@ def test_a_result_that_cannot_be_kept_fails_the_job_with_that_reason(
     assert str(found.reason()).startswith(reason)
 
 
-def test_a_long_result_is_kept_whole(results: JobBroker) -> None:
+def test_a_long_result_is_not_cut(results: JobBroker) -> None:
     message = dramatiq.actor(lambda: "x" * 900_000, actor_name="job").send()
     with running(results):
         assert len(message.get_result(block=True, timeout=5000)) == 900_000

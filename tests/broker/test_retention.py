@@ -41,7 +41,7 @@ def test_cancelled_jobs_do_not_push_out_why_others_failed(
     check_queue(redis_client)
 
 
-def test_no_more_ended_jobs_are_kept_than_the_queue_says(
+def test_a_queue_stores_no_more_ended_jobs_than_its_retention(
     make_broker: Callable[..., JobBroker], redis_client: redis.Redis
 ) -> None:
     broker = make_broker(retention=Retention(completed=20, failed=5))

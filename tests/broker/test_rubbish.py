@@ -32,17 +32,17 @@ def record(body: bytes) -> bytes:
 
 
 def fields(**changed: object) -> bytes:
-    whole = {"actor_name": "job", "args": [], "kwargs": {}, "options": {}}
-    return json.dumps({k: v for k, v in {**whole, **changed}.items() if v != "missing"}).encode()
+    intact = {"actor_name": "job", "args": [], "kwargs": {}, "options": {}}
+    return json.dumps({k: v for k, v in {**intact, **changed}.items() if v != "missing"}).encode()
 
 
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        pytest.param(b"", "not one of ours", id="nothing"),
-        pytest.param(b"\xff" * 100, "not one of ours", id="no record"),
+        pytest.param(b"", "not a job's record", id="nothing"),
+        pytest.param(b"\xff" * 100, "not a job's record", id="no record"),
         pytest.param(record(b"not json"), "cannot be decoded", id="no JSON"),
-        pytest.param(record(b"[]"), "no object", id="no object"),
+        pytest.param(record(b"[]"), "not an object", id="no object"),
         pytest.param(record(fields(args="missing")), "no 'args'", id="a field missing"),
         pytest.param(record(fields(options=None)), "'options' is of type NoneType", id="options null"),
         pytest.param(record(fields(actor_name=["x"])), "'actor_name' is of type list", id="a list for a name"),
@@ -149,7 +149,7 @@ def test_a_time_that_is_none_fails_its_job_with_the_reason(broker: JobBroker, ti
         found = broker.view("default").get(message.message_id)
         assert found is not None
         assert (found.state, found.record and found.record.header.created_ms) == (State.FAILED, 0)
-        assert "its message_timestamp is no time (accepted: 0 to" in str(found.reason())
+        assert "its message_timestamp is invalid (accepted: 0 to" in str(found.reason())
 
 
 @pytest.mark.parametrize("at_ms", [float("nan"), float("inf"), -1e300, 1e300])

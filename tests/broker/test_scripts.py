@@ -18,7 +18,7 @@ FILES = sorted((PACKAGE / "broker/scripts").rglob("*.lua"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_script_and_include_says_what_it_takes_and_returns(path: Path) -> None:
+def test_every_script_and_include_documents_its_arguments_and_result(path: Path) -> None:
     head = re.match(r"(?:--.*\n)+", path.read_text(encoding="utf-8"))
     assert head, "no header"
     assert (

@@ -54,7 +54,7 @@ def test_an_urgent_job_overtakes_while_others_run(broker: JobBroker, wait_until:
     assert order[2] == "critical"
 
 
-def test_with_fewer_threads_than_places_the_urgent_queue_goes_first(
+def test_with_fewer_threads_than_slots_the_urgent_queue_goes_first(
     broker: JobBroker, wait_until: Callable[..., None]
 ) -> None:
     order: list[str] = []
@@ -133,7 +133,7 @@ def test_only_what_can_start_is_taken_from_redis(broker: JobBroker, wait_until: 
         broker.join("default", timeout=10_000)
 
 
-def test_a_limit_over_all_hosts_holds_over_several_workers(
+def test_a_limit_over_all_hosts_applies_to_several_workers(
     make_broker: Callable[..., JobBroker], wait_until: Callable[..., None]
 ) -> None:
     running_now, most = 0, 0

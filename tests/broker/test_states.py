@@ -98,7 +98,7 @@ class Driver:
 
     def add_bulk_part(self) -> bool:
         job = PackedJob.of(self.message, call=b"callcall", actor=self.actor, delay_ms=0)
-        self.broker._adder._put_down(keys.BULK.of(self.base, "many"), [[job]])
+        self.broker._adder._store(keys.BULK.of(self.base, "many"), [[job]])
         assert self.run("commit_bulk", "many", 1, 1) == [b"ok"]
         return self.run("add_bulk_part", "many", 0, "1")[1] == 1
 
@@ -251,7 +251,7 @@ def driver(broker: JobBroker) -> Driver:
 @pytest.mark.parametrize(
     ("state", "row"), pairs(), ids=[f"{row.name}-{state or 'missing'}".replace(" ", "_") for state, row in pairs()]
 )
-def test_a_script_does_what_the_table_says_and_else_nothing(
+def test_a_script_does_only_what_the_table_allows(
     driver: Driver, redis_client: redis.Redis, state: State | None, row: Transition
 ) -> None:
     if row.name == "claim a slot":

@@ -40,7 +40,7 @@ def test_a_job_that_ends_in_time_completes(broker: JobBroker, endings: list[Ende
 
 
 @pytest.mark.parametrize("interruptible", [True, False])
-def test_what_still_runs_is_given_back_at_its_old_place_with_its_attempt_unspent(
+def test_a_job_that_still_runs_at_shutdown_returns_to_its_position_without_spending_an_attempt(
     broker: JobBroker, endings: list[Ended], interruptible: bool
 ) -> None:
     broker.shutdown_ms = 300

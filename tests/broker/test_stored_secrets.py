@@ -26,7 +26,7 @@ def parts_of(secret: str) -> list[str]:
 
 
 @pytest.mark.parametrize("secret", [TOKEN, OPAQUE], ids=["token", "opaque"])
-@pytest.mark.parametrize("most", [records.MAX_MESSAGE_CHARS, notes.MAX_LINE_CHARS, failures.MAX_WORDS])
+@pytest.mark.parametrize("most", [records.MAX_MESSAGE_CHARS, notes.MAX_LINE_CHARS, failures.MAX_GROUP_MESSAGE_CHARS])
 def test_no_part_of_a_secret_is_kept_wherever_it_stands(secret: str, most: int) -> None:
     for before in (0, 1, most - len(secret), most - 20, most - 1, most, most + records.MAX_SECRET_CHARS - 20):
         text = f"{'x' * max(0, before)}{secret} and {FORM} {'y ' * most}"
@@ -42,7 +42,7 @@ def test_no_part_of_a_secret_is_kept_wherever_it_stands(secret: str, most: int) 
             assert FORM["refresh_token"] not in each
 
 
-def test_what_is_cut_says_how_much_was_left_out() -> None:
+def test_a_cut_text_names_the_number_of_dropped_characters() -> None:
     text = "x" * 50_000
     assert records.cut(text) == f"{'x' * 2000}… [48000 characters left out]"
     assert json.loads(records.pack_error("E", "", text))["traceback"] == (

@@ -105,8 +105,8 @@ def test_a_failed_run_is_retried_with_its_attempt_spent(
     assert stored.state is State.FAILED
     assert stored.record is not None
     assert stored.record.header.attempts == 2
-    told = [event["event"] for event in stored.timeline()]
-    assert told == ["enqueued", "started", "error", "retry", "started", "error", "failed"]
+    events = [event["event"] for event in stored.timeline()]
+    assert events == ["enqueued", "started", "error", "retry", "started", "error", "failed"]
     assert "raise ValueError" in str(stored.timeline()[2]["traceback"])
 
 
@@ -125,17 +125,17 @@ def test_the_operators_retry_starts_afresh_with_all_attempts(
         wait_until(lambda: state_of(view, job.message_id) == "failed")
         stored = view.get(job.message_id)
         assert stored is not None
-        assert view.again(stored) == "ok"
+        assert view.retry(stored) == "ok"
         wait_until(lambda: len(endings) == 4)
         assert [e.attempt for e in endings] == [1, 2, 1, 2]
         broken = False
         stored = view.get(job.message_id)
         assert stored is not None
-        assert view.again(stored) == "ok"
+        assert view.retry(stored) == "ok"
         wait_until(lambda: state_of(view, job.message_id) == "completed")
 
 
-def test_again_is_refused_for_a_job_that_ran_in_between(
+def test_retry_is_refused_for_a_job_that_ran_in_between(
     broker: JobBroker, view: QueueView, add: Actor[..., object]
 ) -> None:
     job = add.send(-1)
@@ -143,9 +143,9 @@ def test_again_is_refused_for_a_job_that_ran_in_between(
         broker.join("default", timeout=5000)
         before = view.get(job.message_id)
         assert before is not None
-        assert view.again(before) == "ok"
+        assert view.retry(before) == "ok"
         broker.join("default", timeout=5000)
-    assert view.again(before) == "changed"
+    assert view.retry(before) == "changed"
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_an_operation_on_many_leaves_what_is_no_longer_as_it_was_found(
             broker.join("default", timeout=5000)
     found = [job for m in messages if (job := view.get(m.message_id))]
     if action in ("remove", "retry"):
-        assert view.again(found[0]) == "ok"
+        assert view.retry(found[0]) == "ok"
     elif action == "cancel":
         view.remove(messages[0].message_id)
         broker.enqueue(messages[0], delay=60_000)
@@ -337,12 +337,12 @@ def test_a_message_enqueued_while_it_runs_runs_once_more(
     runs: list[int] = []
 
     @dramatiq.actor
-    def again(number: int) -> None:
+    def follow_up(number: int) -> None:
         runs.append(number)
         if len(runs) == 1:
             broker.enqueue(message.copy(args=(2,)))
 
-    message = again.message(1)
+    message = follow_up.message(1)
     broker.enqueue(message)
     with running(broker):
         wait_until(lambda: runs == [1, 2])
@@ -350,7 +350,7 @@ def test_a_message_enqueued_while_it_runs_runs_once_more(
     assert view.counts().completed == 1
 
 
-def test_a_skipped_run_completes_and_says_so(
+def test_a_skipped_run_completes_as_skipped(
     broker: JobBroker, view: QueueView, add: Actor[..., object], endings: list[Ended]
 ) -> None:
     class Skip(dramatiq.Middleware):
@@ -390,7 +390,7 @@ def test_counters_of_what_ended_survive_the_cleaning_of_jobs(
     assert (tally.completed, tally.failed) == (2, 1)
 
 
-def test_a_story_stays_bounded_and_says_what_is_left_out(
+def test_a_story_stays_bounded_and_counts_dropped_events(
     broker: JobBroker, view: QueueView, endings: list[Ended], wait_until: Callable[..., None]
 ) -> None:
     @dramatiq.actor(max_retries=15, min_backoff=1, max_backoff=1)
@@ -404,7 +404,7 @@ def test_a_story_stays_bounded_and_says_what_is_left_out(
     assert stored is not None
     assert stored.record is not None
     assert len(stored.record.story) <= 32_768 + 64
-    told = stored.timeline()
-    assert told[1]["event"] == "cut"
-    assert int(str(told[1]["eventsLeftOut"])) > 0
-    assert told[-1]["event"] == "failed"
+    events = stored.timeline()
+    assert events[1]["event"] == "cut"
+    assert int(str(events[1]["eventsLeftOut"])) > 0
+    assert events[-1]["event"] == "failed"

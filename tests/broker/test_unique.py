@@ -61,7 +61,7 @@ def state(view: QueueView, message: Message[Any]) -> str | None:
 
 
 @pytest.mark.parametrize("until", ["start", "end", 60])
-def test_while_one_waits_it_stands_and_its_id_is_told(
+def test_a_waiting_job_with_the_key_stays_and_its_id_is_returned(
     work: Actor[..., Any], view: QueueView, redis_client: redis.Redis, until: object
 ) -> None:
     first = add(work, unique_until=until)
@@ -142,7 +142,7 @@ def test_a_key_for_a_time_outlives_its_job_and_then_goes(
     wait_until(lambda: add(work, unique_until=1).message_id != first.message_id, timeout_seconds=5)
 
 
-def test_with_replace_the_new_one_takes_the_place_of_one_that_waits(
+def test_with_replace_a_new_job_replaces_a_waiting_one(
     work: Actor[..., Any], view: QueueView, redis_client: redis.Redis
 ) -> None:
     first = add(work, 1, delay=60_000)
@@ -185,7 +185,7 @@ def test_what_begins_after_one_that_runs_keeps_its_own_delay_and_is_found(
         wait_until(lambda: ran)
         assert send(2, unique_replace=True, delay=60_000).message_id == first.message_id
         assert send(3, unique_replace=True, delay=60_000, priority=7).message_id == first.message_id
-        # It has not begun, and stands for whoever does not want to replace it.
+        # It has not begun, and is returned to a call without `unique_replace`.
         assert send(4).message_id == first.message_id
         gate.set()
         wait_until(lambda: view.counts().delayed == 1)
@@ -272,19 +272,19 @@ def test_an_ended_job_that_is_added_anew_gives_back_the_key_that_it_had(
         broker.join("default", timeout=5000)
     stored = view.get(first.message_id)
     assert stored is not None
-    assert view.again(stored) == "ok"
+    assert view.retry(stored) == "ok"
     view.cancel(first.message_id, "")
     broker.enqueue(work.message_with_options(args=(2,), unique_key="two").copy(message_id=first.message_id))
     check_queue(redis_client)
     assert add(work, unique_key="one").message_id != first.message_id
 
 
-def test_an_operators_retry_takes_the_key_again(broker: JobBroker, work: Actor[..., Any], view: QueueView) -> None:
+def test_an_operators_retry_takes_the_key_back(broker: JobBroker, work: Actor[..., Any], view: QueueView) -> None:
     first = add(work)
     view.cancel(first.message_id, "")
     stored = view.get(first.message_id)
     assert stored is not None
-    assert view.again(stored) == "ok"
+    assert view.retry(stored) == "ok"
     assert add(work).message_id == first.message_id
 
 
@@ -299,7 +299,7 @@ def test_an_operation_on_many_runs_no_two_of_one_key(
     assert view.act("retry", failed) == ["ok", "held", "held"]
     assert view.counts().waiting == 1
     # Who names one means it.
-    assert view.again(failed[1]) == "ok"
+    assert view.retry(failed[1]) == "ok"
     check_queue(redis_client)
 
 
@@ -359,7 +359,7 @@ def test_a_callers_key_is_kept_where_another_job_stands_too(
 @pytest.mark.parametrize(
     "options", [{"unique_key": ""}, {"unique_key": 5}, {"unique_until": "never"}, {"unique_until": 0}]
 )
-def test_an_unusable_option_is_refused_with_what_is_accepted(
+def test_an_invalid_option_is_refused_with_the_allowed_values(
     work: Actor[..., Any], view: QueueView, options: dict[str, object]
 ) -> None:
     with pytest.raises(BadOption, match="accepted"):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from nomad_actors.app import QueueAccess
-from nomad_actors.broker.records.holds import PauseScope
+from nomad_actors.broker.records.limits import PauseScope
 from nomad_actors.commands.session import who
 from nomad_actors.queues.bulk import Operation, Operations
 from tests.support.processes import program

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nomad_actors.app import QueueAccess
-from nomad_actors.broker.records.holds import NO_LIMITS, Limits
+from nomad_actors.broker.records.limits import NO_LIMITS, Limits
 
 from .conftest import Nomad
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nomad_actors.app import QueueAccess
-from nomad_actors.broker.records.holds import Pause, PauseScope
+from nomad_actors.broker.records.limits import Pause, PauseScope
 from nomad_actors.commands.session import who
 
 from .conftest import Nomad

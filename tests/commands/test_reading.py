@@ -193,7 +193,14 @@ def test_a_job_of_an_unknown_type_shows_when_it_fails(
 def test_a_suspended_scheduler_is_shown_with_its_reason(nomad: Nomad, access: QueueAccess) -> None:
     book = access.queues.schedule_book()
     now_ms = book.redis_ms()
-    book.beat("web-1:1", now_ms, forget_before_ms=0, offset_seconds=-90, holds="wrong clock", suspended_since_ms=now_ms)
+    book.beat(
+        "web-1:1",
+        now_ms,
+        forget_before_ms=0,
+        offset_seconds=-90,
+        suspended_reason="wrong clock",
+        suspended_since_ms=now_ms,
+    )
     shown = nomad("schedules").stdout
     assert "schedulers: web-1:1" in shown
     assert "web-1:1: suspended since 20" in shown

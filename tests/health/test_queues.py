@@ -13,7 +13,7 @@ from dramatiq import Message
 from nomad_actors import thresholds
 from nomad_actors.app import QueueAccess
 from nomad_actors.broker import JobBroker
-from nomad_actors.broker.records.holds import Limits, PauseScope
+from nomad_actors.broker.records.limits import Limits, PauseScope
 from nomad_actors.health import Finding, Severity
 from nomad_actors.health.stillness import held_back, why_still
 from nomad_actors.store.database import Database

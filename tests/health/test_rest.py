@@ -39,7 +39,7 @@ def test_live_and_silent_schedulers(access: QueueAccess) -> None:
 
 
 def test_a_schedulers_clock_and_why_it_is_suspended(access: QueueAccess) -> None:
-    beat(access, "late:1", offset_seconds=-30.2, holds="this host's clock and Redis' differ by -30.2 s")
+    beat(access, "late:1", offset_seconds=-30.2, suspended_reason="this host's clock and Redis' differ by -30.2 s")
     alone = found_in(access)["schedulers"]
     assert (alone.severity, alone.remedy) == ("problem", CLOCK_FIX)
     assert alone.cause == (

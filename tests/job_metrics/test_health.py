@@ -182,7 +182,7 @@ def test_without_a_live_scheduler_nothing_is_healthy(
 
 
 def test_only_if_all_schedulers_are_suspended_is_it_unhealthy(queues: Queues) -> None:
-    beat_scheduler(queues, offset_seconds=-30.0, holds="this host's clock and Redis' differ by -30.0 s")
+    beat_scheduler(queues, offset_seconds=-30.0, suspended_reason="this host's clock and Redis' differ by -30.0 s")
     (issue,) = job_metrics.get_job_system_health(queues=queues)["scheduledJobs"]["issues"]
     assert "host:1 is suspended (this host's clock and Redis' differ by -30.0 s): due jobs are not added" in issue
     book = queues.schedule_book()
@@ -208,14 +208,14 @@ def test_a_full_or_nearly_full_redis_is_unhealthy(queues: Queues, broker: JobBro
             nearly = job_metrics.get_job_system_health(queues=queues)
             redis_client.config_set("maxmemory", used // 2)
             full = job_metrics.get_job_system_health(queues=queues)
-            with pytest.raises(Unavailable, match=r"it is full, and takes nothing new until room is made \("):
+            with pytest.raises(Unavailable, match=r"it is full, and refuses new data until memory is freed \("):
                 add(queues, 1)
     finally:
         redis_client.config_set("maxmemory", 0)
     assert (nearly["healthy"], full["healthy"]) == (False, False)
     assert re.search(r"used \(9\d %\); when full, no job can be added", nearly["redis"]["issues"][0])
     assert full["redis"]["issues"][0] == (
-        "Redis: it is full, and takes nothing new until room is made; nomad clean QUEUE --status completed; "
+        "Redis: it is full, and refuses new data until memory is freed; nomad clean QUEUE --status completed; "
         "frees memory"
     )
     # A full Redis still accepts heartbeats.
@@ -230,13 +230,13 @@ def test_a_redis_with_a_full_disk_is_reported_instead_of_missing_workers(tmp_pat
         queues.register(job_type("fetching", "fetching"))
         with full_disk.full(server):
             health = job_metrics.get_job_system_health(queues=queues)
-            with pytest.raises(Unavailable, match="it cannot write to its disk, and takes no change until it can"):
+            with pytest.raises(Unavailable, match="it cannot write to its disk, and refuses writes until it can"):
                 add(queues, 1)
     finally:
         broker.close()
         server.kill()
     refused, cause = health["redis"]["issues"]
-    assert refused.startswith("Redis: it cannot write to its disk, and takes no change until it can; ")
+    assert refused.startswith("Redis: it cannot write to its disk, and refuses writes until it can; ")
     assert cause.startswith("redis persistence: the last write to the append-only file failed")
     (issue,) = health["workers"]["issues"]
     assert issue.startswith("fetching: no worker sends heartbeats: Redis accepts no changes")

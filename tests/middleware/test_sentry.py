@@ -120,12 +120,12 @@ def test_a_worker_that_ends_itself_is_reported(project):
     sentry = Sentry(project.dsn)
     sentry.before_worker_boot(None, None)
     sentry.after_worker_broken(None, Failure("its thread nomad-pump ended", SystemExit(1)))
-    sentry.after_worker_broken(None, Failure("its thread nomad-pump has stood still for 60 s"))
+    sentry.after_worker_broken(None, Failure("its thread nomad-pump has hung for 60 s"))
     sentry_sdk.flush(5)
     first, second = project.events
     assert first["exception"]["values"][-1]["type"] == "SystemExit"
     assert first["tags"]["reason"] == "its thread nomad-pump ended"
-    assert second["message"] == "this worker cannot go on: its thread nomad-pump has stood still for 60 s"
+    assert second["message"] == "this worker cannot go on: its thread nomad-pump has hung for 60 s"
 
 
 def test_each_failed_run_of_a_job_id_is_reported(redis_url, project, wait_until):

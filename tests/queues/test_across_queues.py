@@ -160,7 +160,7 @@ def test_a_page_that_skipped_too_many_jobs_has_a_next_page(
     cancel_all(queues, "alpha")
     young = add(queues, "gamma", 1)
     run_all(broker)
-    monkeypatch.setattr("nomad_actors.broker.client.finder.MOST_LOOKED_AT", 100)
+    monkeypatch.setattr("nomad_actors.broker.client.finder.MAX_SCANNED", 100)
     pages: list[int] = []
     found = all_pages(queues, State.FAILED, 10, between=lambda: pages.append(1))
     assert [job.id for job in found] == young + old

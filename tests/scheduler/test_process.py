@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from nomad_actors.broker.records.holds import Limits
+from nomad_actors.broker.records.limits import Limits
 from nomad_actors.clock import ManualClock, SystemClock
 from nomad_actors.metrics.definitions import SCHEDULER
 from nomad_actors.processes.local_redis import LocalRedis

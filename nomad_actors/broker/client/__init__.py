@@ -1,1 +1,1 @@
-"""The callers' side: adding jobs, finding them, seeing queues, and the connections for it."""
+"""The callers' side: adding and finding jobs, viewing queues, and the connections for it."""

@@ -1,6 +1,6 @@
-"""Finds a queue's jobs: by state and time, by a term in whatever state, by why they failed; page after page.
+"""Finds a queue's jobs page by page: by state and time, by a term in any state, or by failure group.
 
-A cursor names the last job seen, not how many were: what moves meanwhile neither hides nor repeats another.
+A cursor names the last job seen instead of a count, so a job that moves meanwhile neither hides nor repeats another.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .. import keys
 from ..errors import BrokerError
 from ..records import pack_id
 from ..records.failures import FailureGroup
-from ..records.failures import unpack as unpack_fault
+from ..records.failures import unpack as unpack_failure_group
 from ..records.stored_job import StoredJob
 from ..records.tags import TERM_BYTES
 from ..states import FINISHED, State
@@ -27,38 +27,38 @@ from .steps import Steps, ask
 
 #: How many jobs one script reads.
 STEP = 100
-#: A page whose jobs are longer than this together ends early: callers hold it in memory.
+#: A page of more bytes ends early, because callers hold it in memory.
 PAGE_BYTES = 8 * 1024 * 1024
-#: How many are looked at for one page, when few of them fit.
-MOST_LOOKED_AT = 2_000
+#: How many jobs are scanned for one page if few of them match.
+MAX_SCANNED = 2_000
 
 _TIME_BYTES = 6
-#: No id is that: those of our own making are 16 bytes, others are text.
+#: Sorts after every id: packed UUIDs have 16 bytes, other ids are text.
 _BEYOND_IDS = b"\xff" * 17
 _LATEST = b"\xff" * _TIME_BYTES
-#: A score as Redis writes it; Python's float() takes more, which Redis refuses.
+#: A score as Redis writes it; Python's float() accepts more than Redis does.
 _SCORE = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?")
 
 Accepts = Callable[[StoredJob], bool]
 
 
 class BadCursor(BrokerError, ValueError):
-    """Raised for a cursor that no page gave."""
+    """Raised for a cursor that does not come from a page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Some jobs, and where the next page goes on (None after the last)."""
+    """A page of jobs and the cursor of the next page (None after the last)."""
 
     jobs: Sequence[StoredJob]
     next_cursor: str | None
-    #: Of a list of one state after another: where it would go on after each of the jobs.
+    #: For a list by state: the cursor after each of the jobs.
     cursors: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """After which job a list of states goes on: which state, and there its score (of running ones: since when)."""
+class _Position:
+    """The job after which a list by state continues: index of the state, score (active: start time) and stored id."""
 
     at: int
     score: str = ""
@@ -67,13 +67,13 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From when to when, ms since the epoch, both inclusive; None for open."""
+    """A period in ms since the epoch, both ends inclusive; None for an open end."""
 
     since_ms: float | None = None
     until_ms: float | None = None
 
-    def holds(self, at_ms: float) -> bool:
-        """Return whether an instant is within it."""
+    def contains(self, at_ms: float) -> bool:
+        """Return True if an instant is within the period."""
         return (self.since_ms is None or at_ms >= self.since_ms) and (self.until_ms is None or at_ms <= self.until_ms)
 
 
@@ -98,70 +98,70 @@ class Finder:
         cursor: str | None,
         of_failed: str = "",
     ) -> Steps[Found]:
-        """Return jobs of some states one after another; those that wait or run are within `span` by their adding.
+        """Return jobs of some states, one state after another.
 
-        Ended ones are by their end, delayed ones by when they are due. `of_failed` chooses among failed ones: those
-        that were ``cancelled``, those that ``failed`` otherwise, or all.
+        `span` applies to the time when a waiting or active job was added, a delayed one is due, or an ended one ended.
+        `of_failed` selects failed jobs: ``cancelled`` ones, those that ``failed`` otherwise, or all.
         """
-        place = _state_place(cursor, states)
-        found: list[tuple[StoredJob, _Place]] = []
-        looked_at, count, size = 0, min(STEP, limit + 1), 0
+        position = _unpack_position(cursor, states)
+        found: list[tuple[StoredJob, _Position]] = []
+        scanned, count, size = 0, min(STEP, limit + 1), 0
         # One more than is shown: only then there is a next page.
-        while place.at < len(states) and len(found) <= limit and looked_at < MOST_LOOKED_AT and size < PAGE_BYTES:
-            state = states[place.at]
-            page, is_last, end = yield from self._page(state, span, count, place, of_failed)
-            # Many may have been passed over.
-            looked_at += 0 if page else STEP
-            for job, place in page:
-                looked_at += 1
+        while position.at < len(states) and len(found) <= limit and scanned < MAX_SCANNED and size < PAGE_BYTES:
+            state = states[position.at]
+            page, is_last, end = yield from self._page(state, span, count, position, of_failed)
+            # The script may have skipped many.
+            scanned += 0 if page else STEP
+            for job, position in page:
+                scanned += 1
                 size += job.size
-                in_time = state is not State.WAITING or span.holds(_added(job))
+                in_time = state is not State.WAITING or span.contains(_added(job))
                 if in_time and accepts(job):
-                    found.append((job, place))
+                    found.append((job, position))
                     if len(found) > limit:
                         break
             if len(found) <= limit:
-                place = _Place(place.at + 1) if is_last else end
+                position = _Position(position.at + 1) if is_last else end
             # Where few fit, more are read at once.
             count = STEP
         if len(found) > limit:
-            place = found[limit - 1][1]
+            position = found[limit - 1][1]
         jobs = [job for job, _ in found[:limit]]
-        cursors = [_pack_place(at, states) for _, at in found[:limit]]
-        return Found(jobs, None if place.at >= len(states) else _pack_place(place, states), cursors)
+        cursors = [_pack_position(at, states) for _, at in found[:limit]]
+        return Found(jobs, None if position.at >= len(states) else _pack_position(position, states), cursors)
 
-    def _running(self, place: _Place, span: Span) -> Steps[list[tuple[StoredJob, _Place]]]:
-        """Return what runs and is not shown yet, the longest first."""
-        shown = (float(place.score), place.member) if place.score else (float("-inf"), b"")
+    def _running(self, position: _Position, span: Span) -> Steps[list[tuple[StoredJob, _Position]]]:
+        """Return the active jobs after a position, the longest-running first."""
+        shown = (float(position.score), position.member) if position.score else (float("-inf"), b"")
         running = yield from self._view.reading_jobs(State.ACTIVE, 0, -1)
         found = {(job.running_since_ms or 0.0, pack_id(job.job_id)): job for job in running}
         return [
-            (found[at], _Place(place.at, repr(at[0]), at[1]))
+            (found[at], _Position(position.at, repr(at[0]), at[1]))
             for at in sorted(found)
-            if at > shown and span.holds(_added(found[at]))
+            if at > shown and span.contains(_added(found[at]))
         ]
 
     def _page(
-        self, state: State, span: Span, count: int, place: _Place, of_failed: str
-    ) -> Steps[tuple[list[tuple[StoredJob, _Place]], bool, _Place]]:
-        """Return some jobs of a state, each with its place, whether they are its last, and the place after them."""
+        self, state: State, span: Span, count: int, position: _Position, of_failed: str
+    ) -> Steps[tuple[list[tuple[StoredJob, _Position]], bool, _Position]]:
+        """Return jobs of a state with their positions, True if they are its last, and the position after them."""
         if state is State.ACTIVE:
-            return (yield from self._running(place, span)), True, place
+            return (yield from self._running(position, span)), True, position
         rev = "rev" if state in FINISHED else ""
-        # The score of a waiting job is its place, not a time.
+        # The score of a waiting job is its position, not a time.
         in_time = span if state is not State.WAITING else Span()
         low, high = _bound(in_time.since_ms, "-inf"), _bound(in_time.until_ms, "+inf")
         chosen = of_failed if state is State.FAILED else ""
-        arguments = (state.value, rev, count, place.score, place.member, low, high, chosen)
+        arguments = (state.value, rev, count, position.score, position.member, low, high, chosen)
         more, score, last, *reply = yield from ask(Call("page", self._base, arguments))
         page = [
             (
                 self._view.job(state, reply[i], reply[i + 2], b"", reply[i + 3]),
-                _Place(place.at, reply[i + 1].decode(), reply[i]),
+                _Position(position.at, reply[i + 1].decode(), reply[i]),
             )
             for i in range(0, len(reply), 4)
         ]
-        return page, not more and len(page) < count, _Place(place.at, score.decode(), last) if last else place
+        return page, not more and len(page) < count, _Position(position.at, score.decode(), last) if last else position
 
     def by_term(
         self, term: bytes, states: Sequence[State], span: Span, accepts: Accepts, *, limit: int, cursor: str | None
@@ -172,17 +172,17 @@ class Finder:
         if cursor is not None:
             high = b"(" + _entry_of(cursor, term)
         found: list[tuple[StoredJob, bytes]] = []
-        looked_at, entry, count, size = 0, b"", min(STEP, limit + 1), 0
+        scanned, entry, count, size = 0, b"", min(STEP, limit + 1), 0
         # One more than is shown: only then there is a next page.
-        while len(found) <= limit and looked_at < MOST_LOOKED_AT and size < PAGE_BYTES:
+        while len(found) <= limit and scanned < MAX_SCANNED and size < PAGE_BYTES:
             more, *reply = yield from ask(Call("find_by_term", self._base, (high, low, count)))
             for i in range(0, len(reply), 5):
-                entry, state, value, lease, told = reply[i : i + 5]
-                looked_at += 1
+                entry, state, value, lease, stored_notes = reply[i : i + 5]
+                scanned += 1
                 size += len(value)
                 if state and State(state.decode()) in states:
                     stored_id = entry[TERM_BYTES + _TIME_BYTES :]
-                    job = self._view.job(State(state.decode()), stored_id, value, lease, told)
+                    job = self._view.job(State(state.decode()), stored_id, value, lease, stored_notes)
                     if accepts(job):
                         found.append((job, entry))
                         if len(found) > limit:
@@ -197,7 +197,7 @@ class Finder:
         return Found([job for job, _ in found[:limit]], _pack_cursor("t", _text(entry)))
 
     def failure_groups(self, *, limit: int, cursor: str | None) -> tuple[list[FailureGroup], str | None]:
-        """Return why jobs failed, the fault seen last first, and where the next page goes on."""
+        """Return failure groups, the last seen first, and the cursor of the next page."""
         score, term = "", b""
         if cursor is not None:
             score, packed = _unpack_cursor(cursor, "f", 2)
@@ -206,7 +206,7 @@ class Finder:
                 raise BadCursor(cursor)
         reply = self._run("failure_groups", limit + 1, score, term)
         found = [
-            unpack_fault(reply[i], reply[i + 2], int(reply[i + 3]))
+            unpack_failure_group(reply[i], reply[i + 2], int(reply[i + 3]))
             for i in range(0, min(len(reply), 4 * limit), 4)
             if reply[i + 2]
         ]
@@ -216,7 +216,7 @@ class Finder:
         return found, _pack_cursor("f", reply[last + 1].decode(), _text(reply[last]))
 
     def count_call(self, term: bytes) -> Request:
-        """Return the call whose reply is how many jobs have a term, in whatever state."""
+        """Return the call whose reply is the number of jobs with a term, in any state."""
         return ("ZLEXCOUNT", keys.TERMS.of(self._base), b"[" + term, b"(" + term + b"\xff")
 
     def _run(self, script: str, *arguments: Any) -> Any:
@@ -235,16 +235,16 @@ def _time_bytes(at_ms: float | None, otherwise: bytes) -> bytes:
     return otherwise if at_ms is None else max(0, int(at_ms)).to_bytes(_TIME_BYTES, "big")
 
 
-# Cursors are opaque to their users; the letter keeps one kind of list's from being taken for another's.
+# Cursors are opaque to users; the first letter tells the kinds of lists apart.
 
 
 def cursor_of_all(queue: str, cursor: str) -> str:
-    """Return where a list over all queues goes on: after a job of one queue, by the cursor of that queue's own list."""
+    """Return the cursor of a list over all queues, made of a queue's name and the cursor of that queue's own list."""
     return _pack_cursor("a", queue, cursor)
 
 
 def split_cursor_of_all(cursor: str) -> tuple[str, str]:
-    """Return of which queue a cursor over all queues names a job, and the cursor of that queue's own list.
+    """Split a cursor over all queues into a queue's name and the cursor of that queue's own list.
 
     Raises `BadCursor`.
     """
@@ -255,7 +255,7 @@ def split_cursor_of_all(cursor: str) -> tuple[str, str]:
 
 
 def instant_of(cursor: str) -> float:
-    """Return the instant by which a list of ended or running jobs is sorted, of the job that a cursor names.
+    """Return the time by which lists of ended or active jobs are sorted, of the job that a cursor names.
 
     Raises `BadCursor`.
     """
@@ -266,41 +266,41 @@ def instant_of(cursor: str) -> float:
 
 
 def cursor_beside(cursor: str, *, past: bool) -> str:
-    """Return where another queue's list of the same state goes on at the same instant: with what has it, or `past` it.
+    """Return the cursor at the same instant for another queue's list of the same state.
 
-    Raises `BadCursor`.
+    The list continues with jobs of that instant, or after them if `past`. Raises `BadCursor`.
     """
     state, score, _ = _unpack_cursor(cursor, "s", 3)
-    # Running jobs are sorted upwards by their ids, ended ones downwards.
+    # Active jobs are sorted by ascending id, ended ones by descending id.
     first = past is (state == State.ACTIVE.value)
     return _pack_cursor("s", state, score, _text(_BEYOND_IDS if first else b""))
 
 
-def _pack_place(place: _Place, states: Sequence[State]) -> str:
-    return _pack_cursor("s", states[place.at].value, place.score, _text(place.member))
+def _pack_position(position: _Position, states: Sequence[State]) -> str:
+    return _pack_cursor("s", states[position.at].value, position.score, _text(position.member))
 
 
-def _pack_cursor(kind: str, *parts: int | str) -> str:
-    return _text(json.dumps([kind, *parts], separators=(",", ":")).encode())
+def _pack_cursor(kind: str, *fields: int | str) -> str:
+    return _text(json.dumps([kind, *fields], separators=(",", ":")).encode())
 
 
 def _unpack_cursor(cursor: str, kind: str, count: int) -> list[Any]:
     try:
-        told = json.loads(_bytes(cursor))
+        fields = json.loads(_bytes(cursor))
     except (ValueError, RecursionError) as error:
         raise BadCursor(cursor) from error
-    if not isinstance(told, list) or len(told) != count + 1 or told[0] != kind:
+    if not isinstance(fields, list) or len(fields) != count + 1 or fields[0] != kind:
         raise BadCursor(cursor)
-    return told[1:]
+    return fields[1:]
 
 
-def _state_place(cursor: str | None, states: Sequence[State]) -> _Place:
+def _unpack_position(cursor: str | None, states: Sequence[State]) -> _Position:
     if cursor is None:
-        return _Place(0)
+        return _Position(0)
     state, score, member = _unpack_cursor(cursor, "s", 3)
     if state not in states or not (score == "" or _is_score(score)):
         raise BadCursor(cursor)
-    return _Place(states.index(state), score, _bytes(member))
+    return _Position(states.index(state), score, _bytes(member))
 
 
 def _is_score(text: object) -> bool:

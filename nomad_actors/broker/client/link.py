@@ -1,7 +1,7 @@
-"""Connections that run scripts, and run them again when a reply is lost.
+"""Connections that run scripts, and repeat them if a reply is lost.
 
-redis-py sends a command again by itself after an error (10 times since its version 6) without saying so. That is off
-here: every script may be executed twice, and knows it, so the repeat is ours.
+redis-py silently repeats a command after an error (10 times since its version 6). That is turned off here: we repeat
+commands ourselves, because our scripts recognise a repeated call.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from ..errors import BrokerError, RedisUnavailable, Refusal, ScriptFailed, Wrong
 from ..scripts import scripts
 from .pools import own_pool, waits_for_connections
 
-#: What may go wrong between us and a Redis that is restarted, failed over, full or cut off.
+#: The errors of a Redis that is restarted, failed over, full or cut off.
 LINK_ERRORS = (redis.RedisError, OSError)
 
-#: What Redis answers when it takes no command now: full, a replica, unable to write to disk. Those that redis-py knows
-#: are classes of their own; before Redis 7 a script's error has them among its words.
+#: The codes of a Redis that refuses commands now: full, a replica, unable to write to disk. redis-py has classes for
+#: some; before Redis 7 a script's error has the code somewhere in its text.
 _NOT_NOW = re.compile(
     r"\b(OOM|READONLY|MISCONF|NOREPLICAS|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOPERM|LOADING"
     r"|DB index is out of range)\b"
@@ -50,7 +50,7 @@ _REFUSALS = (
     (BusyLoadingError, Refusal.LOADING),
     (NoPermissionError, Refusal.PERMISSION),
 )
-_WORDS = {
+_CODES = {
     "OOM": Refusal.FULL,
     "READONLY": Refusal.REPLICA,
     "MISCONF": Refusal.DISK,
@@ -58,20 +58,20 @@ _WORDS = {
     "NOPERM": Refusal.PERMISSION,
     "DB index is out of range": Refusal.DATABASE,
 }
-#: What has no code of its own: what a user may not do from within a script, and commands that are not there.
+#: Errors without a code: commands that a user may not run inside a script, and missing commands.
 _SENTENCES = (
     (re.compile(r"ACL failure|no permissions|can't (?:run this command|access at least one)"), Refusal.PERMISSION),
     (re.compile(r"unknown (?:redis )?command", re.IGNORECASE), Refusal.COMMAND),
 )
 
-#: A caller's command is tried this often before it ends in `RedisUnavailable`.
+#: How often a caller's command is tried before it raises `RedisUnavailable`.
 CALLER_TRIES = 4
-#: How much of its deadline one try may take.
+#: The share of the deadline that one try may take.
 TRY_SHARE = 0.45
 
 
 class PoolExhausted(BrokerError, redis.ConnectionError):
-    """Raised when all connections that the application's pool may have are in use."""
+    """Raised when all connections of the application's pool are in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +83,14 @@ class Call:
     arguments: Sequence[bytes | str | int | float] = ()
 
 
-#: What is sent: a script, or a plain command.
+#: A script or a plain command.
 Request = Call | Sequence[Any]
 
 
 class Link:
-    """One connection, for one thread at a time; it is made when first needed, and again after an error.
+    """One connection, for one thread at a time; it is opened when needed, also after an error.
 
-    `known` are the scripts that this Redis is known to have, shared by the links of one pool.
+    `known` has the names of the scripts that Redis has cached; the links of one pool share it.
     """
 
     def __init__(self, pool: redis.ConnectionPool, known: set[str] | None = None) -> None:
@@ -99,23 +99,23 @@ class Link:
         self._known = set() if known is None else known
 
     def close(self) -> None:
-        """Drop the connection, whatever state it is in."""
+        """Close the connection, whatever its state."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.disconnect()
             self._pool.release(connection)
 
     def hand_back(self) -> None:
-        """Give a sound connection back to the pool."""
+        """Return a healthy connection to the pool."""
         connection, self._connection = self._connection, None
         if connection is not None:
             self._pool.release(connection)
 
     def commands(self, commands: Sequence[Sequence[Any]], meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
-        """Send plain commands in one go and return their replies, an error that Redis answered among them.
+        """Send plain commands together and return their replies, which may be errors.
 
-        `meanwhile` is called while Redis works on them. Raises one of `LINK_ERRORS` when the connection fails; some may
-        have been executed then.
+        `meanwhile` is called while Redis works on them. Raises one of `LINK_ERRORS` if the connection fails; some
+        commands may have been executed by then.
         """
         try:
             if self._connection is None:
@@ -125,7 +125,7 @@ class Link:
             meanwhile()
             return [self._reply(connection) for _ in commands]
         except BaseException:
-            # Also for a time limit that strikes here: what is left unread must not answer the next command.
+            # Also if a time limit interrupts this: an unread reply must not answer the next command.
             self.close()
             # The next connection may lead to a Redis that was restarted.
             self._known.clear()
@@ -140,12 +140,12 @@ class Link:
                 raise PoolExhausted(f"all {most} connections of the pool are in use (max_connections)") from error
             raise
         except BaseException as error:
-            # Raised by the application's class of connections, or its credentials. redis-py has put back what it was
-            # connecting then, and would hand it out as it is: connected, and not logged in.
+            # Raised by the application's connection class or credential provider. redis-py has returned the connection
+            # to the pool, and would use it again although it is not logged in.
             self._pool.disconnect(inuse_connections=False)
             if not isinstance(error, Exception):
                 raise
-            raise redis.ConnectionError(f"no connection can be made: {describe(error)}") from error
+            raise redis.ConnectionError(f"cannot connect: {describe(error)}") from error
 
     @staticmethod
     def _reply(connection: Any) -> Any:
@@ -155,26 +155,24 @@ class Link:
             return error
 
     def run(self, calls: Sequence[Request], meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
-        """Run scripts and plain commands in one go, one after another, and return their replies.
+        """Run scripts and plain commands in their order, sent together, and return their replies, which may be errors.
 
-        An error that Redis answered is among them.
-
-        `meanwhile` is called while Redis works on them. Raises one of `LINK_ERRORS` when the connection fails; some may
-        have been executed then.
+        `meanwhile` is called while Redis works on them. Raises one of `LINK_ERRORS` if the connection fails; some
+        calls may have been executed by then.
         """
         replies = self.commands([self._command(call) for call in calls], meanwhile)
         self._known.update(call.script for call in calls if isinstance(call, Call))
         unknown = next((i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)), None)
         if unknown is not None:
-            # Somebody emptied Redis' script cache. What stood behind has run too early: all of it runs once more.
+            # Redis' script cache was emptied. The calls after the failed one ran too early: run all of them again.
             self._known.clear()
             replies[unknown:] = self.commands([self._command(call) for call in calls[unknown:]])
         return replies
 
     def _command(self, call: Request) -> Sequence[Any]:
-        """Return the command that runs a script: with its text where Redis may not have it.
+        """Return the command that runs a script, with its text if Redis may not have it cached.
 
-        To ask by digest and send the text after a refusal would let the calls behind it run first.
+        If only the digest was sent and refused, the calls after it would run first.
         """
         if not isinstance(call, Call):
             return call
@@ -185,10 +183,10 @@ class Link:
 
 
 class CallerLinks:
-    """What callers' threads use: a connection each while they need it, a few tries, a clear error.
+    """Runs commands for callers' threads: a connection each while they need it, a few tries, a clear error.
 
-    With `deadline_seconds` a command has failed after that time, whether Redis is gone or does not answer. Two tries
-    fit into it: one is lost where a connection died unnoticed.
+    With `deadline_seconds` a command fails after that time, if Redis is gone or does not reply. Two tries fit into it,
+    because the first fails if the connection was lost without notice.
     """
 
     def __init__(self, pool: redis.ConnectionPool, deadline_seconds: float | None = None) -> None:
@@ -207,14 +205,14 @@ class CallerLinks:
             )
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the unused connections."""
         self._pool.disconnect()
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """Give all that this thread asks inside the `with` no more than `seconds`; a try that has begun ends first.
+        """Limit all commands of this thread inside the `with` to `seconds` in all; a started try is not interrupted.
 
-        What is asked later raises `RedisUnavailable`.
+        Later commands raise `RedisUnavailable`.
         """
         before = getattr(self._of_thread, "until_mono", float("inf"))
         self._of_thread.until_mono = min(before, time.monotonic() + seconds)
@@ -225,31 +223,31 @@ class CallerLinks:
             self._of_thread.until_mono = before
 
     def run(self, calls: Sequence[Request]) -> list[Any]:
-        """Run scripts and plain commands that may be sent twice, repeating what failed, and return their replies.
+        """Run scripts and plain commands that may be sent twice, with repeats after failures, and return their replies.
 
-        Raises `RedisUnavailable` naming the cause, `ScriptFailed` where it is no outage.
+        Raises `RedisUnavailable` with the cause, or `ScriptFailed` if it is not an outage.
         """
         return self._tried(lambda link: link.run(calls))
 
     def run_each(self, calls: Sequence[Request]) -> list[Any]:
-        """Run calls as `run` does; the reply to one that meets a key of a wrong type is that error.
+        """Run calls as `run` does; a call on a key of a wrong type has that error as its reply.
 
-        Raises `RedisUnavailable` naming the cause, `ScriptFailed` where it is no outage.
+        Raises `RedisUnavailable` with the cause, or `ScriptFailed` if it is not an outage.
         """
         replies = self._tried(lambda link: link.run(calls), kept=_is_wrong_type)
         return [_wrong_type(reply) if isinstance(reply, ResponseError) else reply for reply in replies]
 
     def attempt(self, calls: Sequence[Request]) -> list[Any]:
-        """Run calls as `run` does; what Redis refuses is an error among the replies.
+        """Run calls as `run` does; a call that Redis refuses has the error as its reply.
 
-        Raises `RedisUnavailable` naming the cause.
+        Raises `RedisUnavailable` with the cause.
         """
         return self._tried(lambda link: link.run(calls), kept=lambda _: True)
 
     def read(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Send plain commands that read, and return their replies: a key of another type than expected is empty.
+        """Send plain commands that read, and return their replies; a key of an unexpected type is read as empty.
 
-        Raises `RedisUnavailable` naming the cause.
+        Raises `RedisUnavailable` with the cause.
         """
         return [[] if isinstance(reply, WrongKeyType) else reply for reply in self.run_each(commands)]
 
@@ -270,7 +268,7 @@ class CallerLinks:
                     raise ScriptFailed(describe(error)) from error
                 wait_seconds = backoff_seconds(tried)
                 if isinstance(error, PoolExhausted) and waits_for_connections(self._pool):
-                    # The pool has waited as long as it was told to.
+                    # The pool has already waited for its whole timeout.
                     raise unavailable(error) from error
                 if tried == CALLER_TRIES or not self._has_time(began, wait_seconds):
                     raise unavailable(error) from error
@@ -299,25 +297,25 @@ def _is_wrong_type(error: BaseException) -> bool:
 
 
 def _wrong_type(error: BaseException) -> WrongKeyType:
-    return WrongKeyType(f"a key in Redis is of a wrong type; nomad doctor says which ({describe(error)})")
+    return WrongKeyType(f"a key in Redis has a wrong type; see nomad doctor ({describe(error)})")
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Return whether Redis is well, and to ask again would end the same."""
+    """Return True if Redis is available and a repeat would fail the same way."""
     if isinstance(error, DataError):
         return True
     return type(error) is ResponseError and _NOT_NOW.search(str(error)) is None and _refusal(error) is None
 
 
 def unavailable(error: BaseException) -> RedisUnavailable:
-    """Return the error for callers, with the reason where Redis gave one."""
+    """Return the error for callers, with Redis' reason if it gave one."""
     refusal = _refusal(error)
     why = describe(error) if refusal is None else f"{refusal} ({describe(error)})"
     return RedisUnavailable(f"Redis did not take the command: {why}", refusal)
 
 
 def _refusal(error: BaseException) -> Refusal | None:
-    """Return why Redis takes no command, where it has said so: by redis-py's class, else by its word."""
+    """Return why Redis refuses commands, by redis-py's class or else by the code; None if it gave no known reason."""
     for kind, refusal in _REFUSALS:
         if isinstance(error, kind):
             return refusal
@@ -325,18 +323,18 @@ def _refusal(error: BaseException) -> Refusal | None:
 
 
 def refusal_of(text: str) -> Refusal | None:
-    """Return why Redis takes no command, by the text of its error."""
+    """Return why Redis refuses commands, by the text of its error; None if the text has no known reason."""
     if word := _NOT_NOW.search(text):
-        return _WORDS.get(word[1])
+        return _CODES.get(word[1])
     return next((refusal for sentence, refusal in _SENTENCES if sentence.search(text)), None)
 
 
 def describe(error: BaseException) -> str:
-    """Return an error's class and words, for a sentence."""
+    """Return an error's class and message, for use in a sentence."""
     return f"{class_name(error)}: {safe_str(error)}"
 
 
 def backoff_seconds(tried: int, *, cap_seconds: float = 2.0) -> float:
-    """Return how long to wait after `tried` failures: from 50 ms, doubling, with full jitter above a half."""
+    """Return how long to wait after `tried` failures: from 50 ms, doubled each time, times a random 0.5 to 1."""
     doubled: float = 0.05 * 2 ** min(tried - 1, 10)
     return min(cap_seconds, doubled) * random.uniform(0.5, 1.0)

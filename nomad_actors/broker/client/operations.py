@@ -1,4 +1,4 @@
-"""The records of bulk operations, beside the queue that they work on; the broker knows their revision alone."""
+"""The stored records of a queue's bulk operations, of which the broker itself uses only the revision."""
 
 from __future__ import annotations
 
@@ -11,42 +11,44 @@ from .. import keys
 from .link import Call, CallerLinks
 from .steps import Steps, ask
 
-Told = Mapping[str, Any]
+OperationFields = Mapping[str, Any]
 
 
 class OperationBook:
     """One queue's bulk operations.
 
-    Every method raises `RedisUnavailable` when Redis does not answer.
+    Every method raises `RedisUnavailable` if Redis does not reply.
     """
 
     def __init__(self, links: CallerLinks, base: str) -> None:
         self._links = links
         self._base = base
 
-    def reading(self) -> Steps[dict[str, Told]]:
-        """Read every operation that is kept, by id; nothing of one whose record is no JSON object."""
+    def reading(self) -> Steps[dict[str, OperationFields]]:
+        """Read all stored operations by id; one whose record is not a JSON object is empty."""
         fields = yield from ask(("HGETALL", keys.OPERATIONS.of(self._base)))
         pairs = zip(fields[::2], fields[1::2], strict=True)
-        return {name.decode(errors="replace"): _told(text) for name, text in pairs}
+        return {name.decode(errors="replace"): _decode(text) for name, text in pairs}
 
-    def put(self, operation_id: str, told: Told, *, seen: int, drop: Sequence[tuple[str, int]] = ()) -> Told | None:
-        """Keep a record in place of the revision `seen` (0 for none); return it, None when another has changed it.
+    def put(
+        self, operation_id: str, fields: OperationFields, *, seen: int, drop: Sequence[tuple[str, int]] = ()
+    ) -> OperationFields | None:
+        """Save a record that replaces revision `seen` (0 for none); return it, or None if it was changed meanwhile.
 
-        The records to `drop` go after it, each if it is still of its revision.
+        Then delete the records to `drop`, given as id and revision, that have not changed since.
         """
-        text = json.dumps({**told, "revision": seen + 1, "change": os.urandom(8).hex()})
+        text = json.dumps({**fields, "revision": seen + 1, "change": os.urandom(8).hex()})
         calls = [self._call(operation_id, seen, text), *(self._call(other, revision, "") for other, revision in drop)]
-        (word, kept), *_ = self._links.run(calls)
-        return json.loads(kept) if word == b"ok" else None
+        (word, saved), *_ = self._links.run(calls)
+        return json.loads(saved) if word == b"ok" else None
 
     def _call(self, operation_id: str, seen: int, text: str) -> Call:
         return Call("save_operation", self._base, (operation_id, seen, text))
 
 
-def _told(text: bytes) -> Told:
+def _decode(text: bytes) -> OperationFields:
     try:
-        told = json.loads(text)
+        fields = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return fields if isinstance(fields, dict) else {}

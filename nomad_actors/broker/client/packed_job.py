@@ -1,4 +1,4 @@
-"""One job on its way into a queue: a message of Dramatiq's, checked and encoded."""
+"""A new job for a queue: a message of Dramatiq, checked and encoded."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dramatiq import Actor, Message
 from .. import records
 from ..errors import BadOption
 from ..records import MAX_ID_BYTES, OWN_ID, check_priority, pack_body, pack_id
-from ..records.tags import pack_asked, pack_extra, terms, unique
+from ..records.tags import pack_extra, pack_idempotency, terms, unique
 
 
 @dataclass(frozen=True, slots=True)
 class PackedJob:
-    """A job on its way into a queue; `call` names the enqueueing call (8 bytes), `delay_ms` counts from its arrival."""
+    """A new job for a queue; `call` identifies the enqueueing call (8 bytes), `delay_ms` counts from its arrival."""
 
     message: Message[Any]
     job_id: bytes
@@ -24,26 +24,27 @@ class PackedJob:
     delay_ms: int
     created_ms: int
     body: bytes
-    #: What it is found by, its unique key and the caller's own key (`tags`).
+    #: Its terms, unique key and idempotency key (`records.tags`).
     extra: bytes = b""
 
     @classmethod
     def of(cls, message: Message[Any], *, call: bytes, actor: Actor[Any, Any] | None, delay_ms: int) -> PackedJob:
-        """Return `message` ready for its queue; `actor` says what it does not, when it is known here.
+        """Pack `message` for its queue; `actor`, if known here, has the defaults of its options.
 
         Raises `BadPriority`, `BadOption`, and what the encoder raises for arguments that it cannot encode.
         """
         options = message.options
-        # Before the body is encoded: its values may be anything.
-        key_held = unique(options)
+        # Check it before the body is encoded, because the values may be any objects.
+        unique_key = unique(options)
         priority = check_priority(options.get("priority", actor.priority if actor else 0))
         body = pack_body(message)
         indexed = actor.options.get("indexed", ()) if actor else ()
         key = options.get("idempotency_key")
-        asked = b""
+        idempotency = b""
         if key is not None:
-            asked = pack_asked(key, b"%d/%d/%s/%s" % (priority, delay_ms, options.get(OWN_ID, "").encode(), body))
-        extra = pack_extra(terms(message.kwargs, indexed) if indexed else (), key_held, asked)
+            request = b"%d/%d/%s/%s" % (priority, delay_ms, options.get(OWN_ID, "").encode(), body)
+            idempotency = pack_idempotency(key, request)
+        extra = pack_extra(terms(message.kwargs, indexed) if indexed else (), unique_key, idempotency)
         job_id = pack_id(message.message_id)
         if len(job_id) > MAX_ID_BYTES:
             raise BadOption(f"message_id of {len(job_id)} bytes is too long (accepted: up to {MAX_ID_BYTES})")

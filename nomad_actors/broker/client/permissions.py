@@ -1,4 +1,4 @@
-"""Which of the commands that we need Redis refuses: to the user that we are, or because they were renamed."""
+"""Finds the commands that the broker needs and Redis refuses: not permitted to its user, renamed or missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import Refusal
 from .link import Call, CallerLinks, refusal_of, unavailable
 
 _PROBES = ("text", "hash", "plain", "count", "list", "sorted", "lex", "wake")
-#: What is sent beside scripts, with arguments that change nothing: a reader's questions, and a waiter's.
+#: The plain commands that readers and waiters send, with arguments that change nothing.
 _PLAIN: tuple[tuple[str, ...], ...] = (
     ("GET", "{text}"),
     ("HGETALL", "{hash}"),
@@ -29,20 +29,20 @@ _PLAIN: tuple[tuple[str, ...], ...] = (
     ("UNLINK", "{plain}", "{count}", "{wake}"),
     ("TIME",),
 )
-#: Refusals that last; that Redis is full or loading is another finding.
+#: Permanent refusals; a Redis that is full or loading is another finding.
 _LASTING = (Refusal.PERMISSION, Refusal.COMMAND)
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedCommand:
-    """A command that we need and may not use, and why: `Refusal.PERMISSION` or `Refusal.COMMAND`."""
+    """A command that the broker needs and Redis refuses, by `Refusal.PERMISSION` or `Refusal.COMMAND`."""
 
     name: str
     refusal: Refusal
 
 
 def refused_in_words(refused: Sequence[RefusedCommand]) -> str:
-    """Return what Redis refuses in one sentence."""
+    """Return the refused commands in one sentence."""
     kinds = {
         Refusal.PERMISSION: "Redis' user may not run {}, or not on our keys",
         Refusal.COMMAND: "Redis has no command {}: renamed or missing",
@@ -52,13 +52,13 @@ def refused_in_words(refused: Sequence[RefusedCommand]) -> str:
 
 
 def refused_commands(links: CallerLinks, base: str) -> list[RefusedCommand]:
-    """Return the commands that Redis refuses us for good, each once; `base` is that of a queue's keys.
+    """Return the commands that Redis refuses permanently, each once; `base` is the prefix of a queue's keys.
 
     Raises `RedisUnavailable`.
     """
     probes = {name: keys.PROBE.of(base, name) for name in _PROBES}
     commands = [[word.format(**probes) for word in command] for command in _PLAIN]
-    failed, *answers = links.attempt([Call("permissions", base), *commands])
+    failed, *plain_replies = links.attempt([Call("permissions", base), *commands])
     if isinstance(failed, ResponseError):
         if refusal_of(str(failed)) not in _LASTING:
             raise unavailable(failed) from failed
@@ -66,9 +66,9 @@ def refused_commands(links: CallerLinks, base: str) -> list[RefusedCommand]:
     else:
         replies = [(failed[i].decode(), failed[i + 1].decode(errors="replace")) for i in range(0, len(failed), 2)]
     replies += [
-        (command[0], str(answer))
-        for command, answer in zip(commands, answers, strict=True)
-        if isinstance(answer, ResponseError)
+        (command[0], str(reply))
+        for command, reply in zip(commands, plain_replies, strict=True)
+        if isinstance(reply, ResponseError)
     ]
     found = {name: refusal for name, text in replies if (refusal := refusal_of(text)) and refusal in _LASTING}
     return [RefusedCommand(name, refusal) for name, refusal in sorted(found.items())]

@@ -1,10 +1,10 @@
-"""Connection pools of our own to the Redis of an application's client: its class and settings, with our rules on top.
+"""The broker's own connection pools to the Redis of an application's client.
 
-The application's pool itself is never used: redis-py's repeats would run scripts twice without a word, and a blocking
-wait would take the only connection of a pool of one. What an application has chosen is kept: the pool's class and
-bound, TLS, user, credential provider, socket options, the client's name.
+The application's pool itself is never used: redis-py would silently repeat scripts, and a blocking wait would take the
+only connection of a pool of one. The application's choices are kept: the pool's class and maximum, TLS, user,
+credential provider, socket options, the client's name.
 
-Ours alone are: no repeats by redis-py, RESP2, bytes as answers, UTF-8, and timeouts that a longer one does not change.
+Our own settings are: no repeats by redis-py, RESP2, replies as bytes, UTF-8, and maximum timeouts.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from ...logs.foreign_text import class_name, describe_error
 
 SOCKET_TIMEOUT_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 5.0
-#: The bound of a pool that one connection is taken from; redis-py counts some that it has let go of after a failover.
+#: The maximum of a pool for one connection: after a failover redis-py also counts connections that it has dropped.
 FOR_ONE = 100
 
-#: What redis-py's pool writes into its connections' arguments for itself, and refuses from others.
+#: Arguments that redis-py's pool sets itself for its connections, and refuses from callers.
 _POOLS_OWN = ("maint_notifications", "oss_cluster", "orig_", "connection_pool")
 
 _OURS: dict[str, Any] = {
@@ -37,7 +37,7 @@ _OURS: dict[str, Any] = {
 
 
 def client_of(url: str | None, client: redis.Redis | None, parameters: Mapping[str, Any]) -> redis.Redis:
-    """Return the client that a broker's arguments name. Raises `ValueError` for arguments that do not go together."""
+    """Return the client for a broker's arguments. Raises `ValueError` if they contradict each other."""
     if client is None:
         if url and "connection_pool" in parameters:
             raise ValueError("url and connection_pool both name a Redis (accepted: one of them)")
@@ -54,10 +54,10 @@ def own_pool(
     wait_seconds: float | None = None,
     **overrides: Any,
 ) -> redis.ConnectionPool:
-    """Return a pool of the same class to the same server, with our rules for its connections.
+    """Return a pool of the same class to the same server, with our settings for its connections.
 
-    `max_connections` instead of the bound of `pool`; a pool whose users wait for a connection lets them wait no longer
-    than `wait_seconds`. Raises `ValueError` for a class that cannot be made with redis-py's arguments.
+    `max_connections` replaces the maximum of `pool`; a blocking pool waits at most `wait_seconds` for a connection.
+    Raises `ValueError` if the class does not take the arguments of redis-py's pools.
     """
     arguments = _connection_arguments(pool) | overrides | _pool_arguments(pool, wait_seconds)
     if max_connections is not None:
@@ -66,13 +66,13 @@ def own_pool(
         return type(pool)(**arguments)
     except TypeError as error:
         raise ValueError(
-            f"a connection pool of class {class_name(pool)} cannot be made with the arguments of redis-py's pools "
-            f"({describe_error(error)}): give one whose constructor takes them"
+            f"a connection pool of class {class_name(pool)} does not take the arguments of redis-py's pools "
+            f"({describe_error(error)}): use a class whose constructor takes them"
         ) from error
 
 
 def waits_for_connections(pool: redis.ConnectionPool) -> bool:
-    """Return whether a pool whose connections are all in use lets its users wait, before it refuses them."""
+    """Return True if a pool waits for a free connection before it refuses one."""
     return isinstance(pool, redis.BlockingConnectionPool)
 
 

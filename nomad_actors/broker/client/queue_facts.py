@@ -1,4 +1,4 @@
-"""The state of a queue at one instant, as the script `facts` reads it; its cost does not grow with the queue's jobs."""
+"""The state of a queue at one instant, read by the script `facts` in a time that does not depend on its length."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import keys, records
-from ..records.holds import NO_LIMITS, Limits, Pause, PauseScope, unpack_limits, unpack_pause
+from ..records.limits import NO_LIMITS, Limits, Pause, PauseScope, unpack_limits, unpack_pause
 from ..records.stats import Tally, total, unpack
 
-#: What is kept of a worker: last heard (ms), last request, for how long ticks missed it (ms); then its name.
+#: A worker's entry: last heartbeat (ms), last request, for how long ticks missed it (ms); then its name.
 MARK = struct.Struct(">dId")
-#: A worker that was not heard of for this long does not count as live.
+#: A worker that sent no heartbeat for this long is not counted as live.
 LIVE_MS = 20_000
-#: As long as statistics are shown.
+#: The longest window that statistics are shown for.
 DAY_MINUTES = 1440
 
 
 @dataclass(frozen=True, slots=True)
 class QueueCounts:
-    """How many jobs are in which state, and what keeps them from starting: `pauses` is empty while the queue runs."""
+    """How many jobs are in each state, and the pauses and limits of the queue."""
 
     now_ms: float
     waiting: int
@@ -29,24 +29,24 @@ class QueueCounts:
     delayed: int
     completed: int
     failed: int
-    #: Of the failed ones, those that an operator cancelled.
+    #: Those of the failed jobs that an operator cancelled.
     cancelled: int
     pauses: tuple[Pause, ...] = ()
-    #: Jobs at a time over all hosts: what an operator set, else what is declared.
+    #: The concurrency over all hosts: what an operator set, else what is declared.
     limit: int | None = None
     limits: Limits = NO_LIMITS
-    #: Since the queue exists: jobs taken back from lost workers, and workers that were heard of again afterwards.
+    #: Since the queue exists: jobs recovered from lost workers, and heartbeats that came after such a recovery.
     recovered: int = 0
     late: int = 0
-    #: And jobs that failed because worker after worker was lost with them.
+    #: Since the queue exists: jobs that failed because they lost one worker after another.
     poison: int = 0
-    #: What is taken off TIME for a step of Redis' clock; 0 while it is right.
+    #: How much is subtracted from TIME because Redis' clock stepped; 0 while it is right.
     clock_offset_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class KnownWorker:
-    """A worker process that serves the queue, or was lost, and when it was last heard (ms)."""
+    """A worker process that serves the queue, or was lost, and the time of its last heartbeat (ms)."""
 
     worker_id: bytes
     name: str
@@ -55,7 +55,7 @@ class KnownWorker:
 
 @dataclass(frozen=True, slots=True)
 class RunningJob:
-    """A job that a worker process holds, and since when (ms)."""
+    """A job that a worker process runs, and since when (ms)."""
 
     job_id: str
     worker: str
@@ -64,26 +64,26 @@ class RunningJob:
 
 @dataclass(frozen=True, slots=True)
 class QueueFacts:
-    """Everything that is read of a queue's state; ages in ms."""
+    """The state of a queue; ages in ms."""
 
     counts: QueueCounts
-    #: Redis' TIME, which workers' signs of life are measured by.
+    #: Redis' TIME, by which heartbeats are measured.
     redis_ms: float
     next_due_ms: float | None
-    #: When the first of the starts was that the rate limit counts; None while there is room by it.
+    #: The oldest start that the rate limit counts; None while the rate allows a start.
     oldest_start_ms: float | None
     #: For how long the first waiting job of each priority has been ready.
     waiting_ms: Mapping[int, float]
     #: The longest-running first.
     running: tuple[RunningJob, ...]
-    #: Also those that were lost.
+    #: Includes lost ones.
     known_workers: tuple[KnownWorker, ...]
     stats: Sequence[bytes | None]
 
     @property
     def workers(self) -> list[KnownWorker]:
         """The worker processes that serve the queue now, by name."""
-        # One heard at a time to come was heard while Redis' clock was ahead.
+        # A heartbeat in the future was sent while Redis' clock was ahead.
         live = [each for each in self.known_workers if abs(self.redis_ms - each.heard_ms) <= LIVE_MS]
         return sorted(live, key=lambda worker: worker.name)
 
@@ -94,24 +94,24 @@ class QueueFacts:
 
     @property
     def longest_active_ms(self) -> float | None:
-        """For how long the longest-running job has run, None when none runs."""
+        """How long the longest-running job has run; None if no job runs."""
         return max((self.counts.now_ms - job.since_ms for job in self.running if job.since_ms), default=None)
 
     def silent_ms(self, worker: str) -> float | None:
-        """Return for how long a worker process, also a lost one, was not heard; None if it is not known."""
+        """Return how long ago a worker process, even a lost one, sent a heartbeat; None if it is unknown."""
         # A process has several entries if it has several brokers.
         heard = [each.heard_ms for each in self.known_workers if each.name == worker]
         return self.redis_ms - max(heard) if heard else None
 
     def tally(self, minutes: int) -> Tally:
-        """Return what ended in the last minutes, the current one included; no more than was read."""
+        """Return what ended in the last minutes, including the current one, as far as it was read."""
         this_minute = self.counts.now_ms // 60_000
         entries = [entry for value in self.stats if value and (entry := unpack(value)) is not None]
         return total(tally for minute, tally in entries if this_minute - minutes < minute <= this_minute)
 
 
 def unpack_facts(reply: Sequence[Any]) -> QueueFacts:
-    """Return the facts of the script's reply."""
+    """Unpack the script's reply."""
     counts, next_due, oldest_start, waiting, leases, marks, entries = reply
     now_ms, workers = float(counts[0]), _known_workers(marks)
     return QueueFacts(

@@ -1,4 +1,4 @@
-"""What an operator sees of one queue, and does to it; each method is one script, or bounded steps of one."""
+"""An operator's view of one queue and the actions on it; each method runs one script, some in bounded steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .. import keys, records
 from ..errors import UnreadableBody
 from ..records import Record, notes
 from ..records.control import pack_cancel
-from ..records.holds import Limits, PauseScope
+from ..records.limits import Limits, PauseScope
 from ..records.stored_job import StoredJob
 from ..states import FINISHED, State
 from .link import Call, CallerLinks
@@ -20,14 +20,14 @@ from .steps import Found, Steps, ask, run
 
 #: How many jobs one step of a long operation touches.
 STEP = 500
-#: How many more than are wanted are looked at in search of old ones.
-MOST_LOOKED_AT = 2_000
+#: How many jobs beyond the requested number are scanned in search of old ones.
+MAX_SCANNED = 2_000
 
 
 class QueueView:
-    """One queue, seen by a caller or operator.
+    """One queue for callers and operators.
 
-    Every method raises `RedisUnavailable` when Redis does not answer.
+    Every method raises `RedisUnavailable` if Redis does not reply.
     """
 
     def __init__(self, links: CallerLinks, base: str, name: str) -> None:
@@ -36,14 +36,14 @@ class QueueView:
         self.name = name
 
     def read(self, reading: Steps[Found]) -> Found:
-        """Make one reading; see `steps`."""
+        """Run one reading; see `steps`."""
         return run(self._links, reading)
 
     def _run(self, script: str, *arguments: bytes | str | int | float) -> Any:
         return self._links.run([Call(script, self._base, arguments)])[0]
 
     def counts(self) -> QueueCounts:
-        """Return exact counts of one instant."""
+        """Return exact counts at one instant."""
         return self.facts(stats_minutes=0).counts
 
     def facts(self, *, stats_minutes: int = DAY_MINUTES) -> QueueFacts:
@@ -59,9 +59,10 @@ class QueueView:
         return Call("facts", self._base, (stats_minutes,))
 
     def jobs(self, state: State, start: int, end: int) -> Sequence[StoredJob]:
-        """Return jobs `start` to `end`, inclusive, the latter negative from the end as in Redis.
+        """Return the jobs from index `start` to `end`, inclusive; as in Redis, a negative `end` counts from the end.
 
-        Waiting in the order of starting, delayed by due time, active longest first, finished newest first.
+        Waiting jobs are in the order of starting, delayed ones by due time, active ones by start, finished ones newest
+        first.
         """
         return run(self._links, self.reading_jobs(state, start, end))
 
@@ -79,7 +80,7 @@ class QueueView:
         return jobs
 
     def get(self, job_id: str) -> StoredJob | None:
-        """Return one job, or None when the queue holds none of this id."""
+        """Return one job, or None if the queue has no job with this id."""
         (reply,) = self._links.run([self.get_call(job_id)])
         return self.found_job(job_id, reply)
 
@@ -88,11 +89,11 @@ class QueueView:
         return Call("get", self._base, (records.pack_id(job_id),))
 
     def found_job(self, job_id: str, reply: Sequence[bytes]) -> StoredJob | None:
-        """Return the job of a reply to `get_call`, None when the queue holds none of this id."""
+        """Return the job of a reply to `get_call`, or None if the queue has no job with this id."""
         return self.job(State(reply[0].decode()), records.pack_id(job_id), *reply[1:]) if reply else None
 
-    def job(self, state: State, stored_id: bytes, value: bytes, lease: bytes, told: bytes) -> StoredJob:
-        """Return a job as a script told of it."""
+    def job(self, state: State, stored_id: bytes, value: bytes, lease: bytes, stored_notes: bytes) -> StoredJob:
+        """Unpack a job from a script's reply."""
         job_id = records.unpack_id(stored_id)
         record: Record | None = None
         message, unreadable = None, None
@@ -110,24 +111,24 @@ class QueueView:
             since_ms,
             message,
             unreadable,
-            notes.unpack(told),
+            notes.unpack(stored_notes),
             cancel or None,
             lease[: records.WORKER_ID_BYTES] or None,
         )
 
-    def again(self, job: StoredJob) -> str:
-        """Put a finished job back to waiting with its attempts afresh; return ``ok`` or why not."""
-        call = self.again_call(job)
+    def retry(self, job: StoredJob) -> str:
+        """Return a finished job to waiting and reset its attempts; return ``ok`` or why not."""
+        call = self.retry_call(job)
         return "unreadable" if call is None else self._links.run([call])[0].decode()
 
-    def again_call(self, job: StoredJob) -> Call | None:
+    def retry_call(self, job: StoredJob) -> Call | None:
         """Return the call of `again`; None for a job whose record cannot be read."""
-        return self._again(job, call=_call())
+        return self._new_retry_call(job, call=_call())
 
     def act(self, action: str, jobs: Sequence[StoredJob], reason: str = "") -> list[str]:
-        """Retry, remove, promote or cancel jobs in one round trip, a script each; return what each answered.
+        """Retry, remove, promote or cancel jobs in one round trip, with a script each; return the scripts' replies.
 
-        One that is not as it was found any more is left alone, and so is one whose unique key another holds by now.
+        A job that has changed since it was found stays as it is, and so does one whose unique key another has by now.
         """
         calls = [self._action(action, job, reason) for job in jobs]
         replies = iter(self._links.run([call for call in calls if call is not None]) if any(calls) else ())
@@ -137,13 +138,13 @@ class QueueView:
         stored_id = records.pack_id(job.job_id)
         found = (job.state.value, job.record.header.token if job.record else b"")
         if action == "retry":
-            return self._again(job)
+            return self._new_retry_call(job)
         if action == "cancel":
             text = records.cut(reason or "cancelled")
             return Call("cancel", self._base, (stored_id, text, pack_cancel(stored_id, text), *found))
         return Call(action, self._base, (stored_id, *found) if action == "remove" else (stored_id,))
 
-    def _again(self, job: StoredJob, *, call: str = "") -> Call | None:
+    def _new_retry_call(self, job: StoredJob, *, call: str = "") -> Call | None:
         if job.record is None:
             return None
         body = job.record.body
@@ -154,29 +155,29 @@ class QueueView:
         return Call("retry", self._base, (*found, "" if call else "1", call))
 
     def promote(self, job_id: str) -> str:
-        """Put a delayed job to waiting now; return ``ok``, ``missing`` or the state that does not allow it."""
+        """Move a delayed job to waiting now; return ``ok``, ``missing`` or the state that does not allow it."""
         word: bytes = self._run("promote", records.pack_id(job_id), _call())
         return word.decode()
 
     def cancel(self, job_id: str, reason: str) -> str:
-        """End a job as cancelled: ``ok`` when it is, ``asked`` when it runs and its worker was told.
+        """Cancel a job; return ``ok``, or ``asked`` if it is active and its worker was notified.
 
-        Returns ``missing`` or the state that does not allow it otherwise.
+        Otherwise return ``missing`` or the state that does not allow it.
         """
         stored_id, text = records.pack_id(job_id), records.cut(reason or "cancelled")
         word: bytes = self._run("cancel", stored_id, text, pack_cancel(stored_id, text))
         return word.decode()
 
     def remove(self, job_id: str) -> str:
-        """Remove a job that does not run; return ``ok``, ``missing`` or ``active``."""
+        """Remove a job that is not active; return ``ok``, ``missing`` or ``active``."""
         word: bytes = self._run("remove", records.pack_id(job_id), "", "", _call())
         return word.decode()
 
     def clean(self, state: State, *, grace_ms: int, limit: int) -> Sequence[str]:
-        """Remove jobs that ended (else were enqueued) over `grace_ms` ago, oldest first; return their ids.
+        """Remove jobs that ended (unfinished ones: were enqueued) over `grace_ms` ago, oldest first; return their ids.
 
-        Of those that have not begun, `MOST_LOOKED_AT` more than `limit` are looked at of each priority, in the order
-        of starting, and of the delayed ones as many by due time.
+        Of waiting jobs, `limit` plus `MAX_SCANNED` of each priority are scanned in the order of starting; of delayed
+        ones, the same number by due time.
         """
         removed: list[str] = []
         if state in FINISHED:
@@ -188,16 +189,16 @@ class QueueView:
             return removed
         old = self._enqueued_before(state, self.counts().now_ms - grace_ms, limit)
         while old:
-            looked, *step = self._run("clean", state.value, "", *old[:STEP])
+            checked, *step = self._run("clean", state.value, "", *old[:STEP])
             removed += map(records.unpack_id, step)
-            old = old[looked:]
+            old = old[checked:]
         return removed
 
     def _enqueued_before(self, state: State, before_ms: float, limit: int) -> Sequence[bytes]:
-        """Return the ids of one state's jobs enqueued before a time, oldest first: their index has another order."""
+        """Return the ids of one state's jobs enqueued before a time, oldest first; their index has another order."""
         spans = [("-inf", "+inf")]
         if state is State.WAITING:
-            # Within a priority it is nearly that order; over all, the low ones would not be come to.
+            # Within a priority the order is nearly that; one scan over all would not reach the low priorities.
             spans = [
                 (repr(float(p * keys.PRIORITY_STEP)), repr(float((p + 1) * keys.PRIORITY_STEP - 1)))
                 for p in self.facts(stats_minutes=0).waiting_ms
@@ -209,14 +210,14 @@ class QueueView:
         self, state: State, span: tuple[str, str], before_ms: float, limit: int
     ) -> list[tuple[float, bytes]]:
         found: list[tuple[float, bytes]] = []
-        looked_at, score, member = 0, "", b""
-        while len(found) < limit and looked_at < limit + MOST_LOOKED_AT:
+        scanned, score, member = 0, "", b""
+        while len(found) < limit and scanned < limit + MAX_SCANNED:
             more, last_score, last, *reply = self._run("page", state.value, "", STEP, score, member, *span, "")
             for i in range(0, len(reply), 4):
                 found += [(age, reply[i]) for age in _created_ms(reply[i + 2]) if age < before_ms]
             if not more and len(reply) < 4 * STEP:
                 break
-            looked_at += len(reply) // 4
+            scanned += len(reply) // 4
             score, member = last_score.decode(), last
         return found
 
@@ -228,27 +229,27 @@ class QueueView:
         by: str = "",
         for_ms: int | None = None,
     ) -> None:
-        """Let no job of this queue start, in any process, until it is resumed or `for_ms` are over."""
+        """Start no job of this queue, in any process, until it is resumed or `for_ms` have passed."""
         until = "" if for_ms is None else for_ms
         self._run("pause", scope.field, "pause", until, records.cut(by), records.cut(reason))
 
     def resume(self, *, scope: PauseScope = PauseScope.QUEUE) -> None:
-        """Let jobs start again, unless another pause holds them."""
+        """Let jobs start again, unless the queue has another pause."""
         self._run("pause", scope.field, "resume", "", "", "")
 
     def set_limits(self, limits: Limits) -> None:
-        """Set the queue's limits, all of them; None lifts one, and what is declared holds again."""
+        """Set all limits of the queue; None removes one, so that the declared value applies again."""
         rate = "" if limits.starts is None else f"{limits.starts} {limits.period_ms}"
         values = {"limit_set": limits.concurrency, "rate": rate, "max_length": limits.max_length}
         fields = [part for name, value in values.items() for part in (name, "" if value is None else value)]
         self._run("set_limits", *fields)
 
     def flush(self) -> None:
-        """Drop every job of the queue."""
+        """Delete all jobs of the queue."""
         self._run("flush")
 
     def wait_empty(self, *, timeout_ms: int | None) -> bool:
-        """Wait until nothing waits, is delayed or runs; return whether that came within the timeout."""
+        """Wait until no job is waiting, delayed or active; return False after the timeout."""
         deadline = None if timeout_ms is None else time.monotonic() + timeout_ms / 1000
         while True:
             counts = self.counts()
@@ -260,12 +261,11 @@ class QueueView:
 
 
 def _call() -> str:
-    """Return the number of a call that is told the same when it is repeated."""
+    # The call's number, by which its repeat gets the same reply.
     return secrets.token_hex(8)
 
 
 def _created_ms(value: bytes) -> Sequence[float]:
-    """Return when a stored job was enqueued: nothing for a value that is no record."""
     try:
         return (records.unpack(value).header.created_ms,)
     except UnreadableBody:

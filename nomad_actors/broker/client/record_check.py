@@ -1,6 +1,6 @@
-"""Looks for records in Redis that cannot be read: keys of a wrong type, and records of every kind that is kept.
+"""Finds data in Redis that cannot be read: keys of a wrong type, and invalid records of every kind.
 
-Of the jobs' records a sample is looked at: a queue may hold a million.
+Only a sample of the jobs' records is checked, because a queue may have a million.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any
 from .. import keys, records, redis_clock
 from ..errors import UnreadableBody, WrongKeyType
 from ..records import stats
-from ..records.holds import PauseScope, unpack_pause
+from ..records.limits import PauseScope, unpack_pause
 from ..records.unreadable import Unreadable
 from . import slots
 from .link import CallerLinks, Request
 from .queue_facts import MARK
 from .totals import is_total
 
-#: How many records of one kind are looked at, about.
+#: About how many records of one kind are checked.
 SAMPLE = 200
-#: Of a queue's tick: the times of the last tick and the last trimming.
+#: The bytes of a queue's `tick` field for the times of the last tick and the last trimming.
 _TICK_TIMES = 16
 
 _Reason = str | None
@@ -37,14 +37,14 @@ def _job(field: bytes, value: bytes) -> _Reason:
 
 
 def _lease(_: bytes, value: bytes) -> _Reason:
-    return None if records.lease_since(value) else "too short for a lease, or since no time"
+    return None if records.lease_since(value) else "too short for a lease, or its start is not a time"
 
 
 def _mark(field: bytes, value: bytes) -> _Reason:
     if field != keys.TICK_FIELD:
         return _size(value, MARK.size)
     if len(value) <= _TICK_TIMES:
-        # Without a clock, as a release before it wrote it.
+        # Without a clock, as older releases wrote it.
         return _size(value, _TICK_TIMES)
     return None if redis_clock.is_readable(value) else "not a clock"
 
@@ -58,27 +58,26 @@ def _minute(_: bytes, value: bytes) -> _Reason:
 
 
 def _total(field: bytes, value: bytes) -> _Reason:
-    return None if is_total(field, value) else "not how often an actor's runs ended so"
+    return None if is_total(field, value) else "not a number of an actor's runs with an outcome"
 
 
 def _object(_: bytes, value: bytes) -> _Reason:
     try:
         found = json.loads(value)
     except (ValueError, RecursionError) as error:
-        return f"no JSON: {error}"
-    return None if isinstance(found, dict) else "no JSON object"
+        return f"not JSON: {error}"
+    return None if isinstance(found, dict) else "not a JSON object"
 
 
 def _failure_group(_: bytes, value: bytes) -> _Reason:
     return _object(b"", value[20:]) if len(value) > 20 else "too short"
 
 
-def _whole(value: bytes) -> _Reason:
+def _integer(value: bytes) -> _Reason:
     return None if value.isdigit() else "not a whole number"
 
 
 def _setting(field: bytes, value: bytes) -> _Reason:
-    """Check a field of ``meta``; one that this release does not know is another's."""
     if field in (b"paused", b"paused:esi"):
         return None if unpack_pause(PauseScope.QUEUE, value) is not None else "not a pause"
     if field == b"rate":
@@ -87,16 +86,17 @@ def _setting(field: bytes, value: bytes) -> _Reason:
     if field == b"keep":
         return None if len(value) >= 24 else "too short"
     if field in (b"seq", b"limit", b"limit_set", b"max_length", b"recovered", b"late", b"poison"):
-        return _whole(value)
+        return _integer(value)
+    # Another release may know it.
     return None
 
 
 def _slot(field: bytes, value: bytes) -> _Reason:
-    return _whole(value) if field == b"last_success" else slots.why_no_slot(value)
+    return _integer(value) if field == b"last_success" else slots.why_no_slot(value)
 
 
 _Check = Callable[[bytes, bytes], _Reason]
-#: The hashes whose entries are looked at: what an entry is called, and what checks it.
+#: The hashes whose entries are checked: the name of an entry, and its check.
 _HASHES: Mapping[keys.Key, tuple[str, _Check]] = {
     keys.JOBS: ("job", _job),
     keys.ACTIVE: ("lease", _lease),
@@ -113,41 +113,40 @@ _HASHES: Mapping[keys.Key, tuple[str, _Check]] = {
 def unreadable_records(
     links: CallerLinks, bases: Mapping[str, str], namespace: str, schedules: Mapping[str, Sequence[str]]
 ) -> list[Unreadable]:
-    """Return what cannot be read of the queues, whose keys' beginnings are `bases`, and of the schedulers.
+    """Return the unreadable data of queues, whose keys begin with `bases`, and of the schedulers.
 
-    `schedules` are the names of the schedules of each queue, whose slots are looked at; schedules themselves are left
-    to who reads them. Raises `RedisUnavailable` when Redis does not answer.
+    `schedules` has the names of each queue's schedules, whose slots are checked; the schedules themselves are not,
+    because their readers report them. Raises `RedisUnavailable` if Redis does not reply.
     """
-    looks = [*_looks_at(bases, schedules), _Look("", {key.of(namespace): key for key in keys.NAMESPACE_KEYS.values()})]
-    replies = iter(links.run_each([call for look in looks for call in look.calls()]))
-    return [each for look in looks for each in look.unreadable([next(replies) for _ in look.calls()])]
+    of_namespace = _KeyCheck("", {key.of(namespace): key for key in keys.NAMESPACE_KEYS.values()})
+    checks = [*_checks(bases, schedules), of_namespace]
+    replies = iter(links.run_each([call for check in checks for call in check.calls()]))
+    return [each for check in checks for each in check.unreadable([next(replies) for _ in check.calls()])]
 
 
-def _looks_at(bases: Mapping[str, str], schedules: Mapping[str, Sequence[str]]) -> Iterator[_Look]:
+def _checks(bases: Mapping[str, str], schedules: Mapping[str, Sequence[str]]) -> Iterator[_KeyCheck]:
     for queue, base in bases.items():
         named = {key.of(base): key for key in keys.QUEUE_KEYS.values() if not key.is_family}
-        yield _Look(queue, named | {keys.SLOTS.of(base, name): keys.SLOTS for name in schedules.get(queue, ())})
+        yield _KeyCheck(queue, named | {keys.SLOTS.of(base, name): keys.SLOTS for name in schedules.get(queue, ())})
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """A look at the types of keys, by name, and at a sample of their records."""
+class _KeyCheck:
+    """A check of the types of keys, by name, and of a sample of their records."""
 
     queue: str
     named: Mapping[str, keys.Key]
 
     def calls(self) -> list[Request]:
-        """Return what is asked."""
         samples: list[Request] = [("HSCAN", name, 0, "COUNT", SAMPLE) for name in self._sampled()]
         return [*(("TYPE", name) for name in self.named), *samples]
 
     def unreadable(self, replies: Sequence[Any]) -> Iterator[Unreadable]:
-        """Yield what cannot be read, of the replies."""
         types, samples = replies[: len(self.named)], replies[len(self.named) :]
         for (name, key), reply in zip(self.named.items(), types, strict=True):
             found = reply.decode()
             if found not in ("none", key.type):
-                why = f"it is a {found}, not a {key.type}; nothing of it can be used"
+                why = f"it is a {found}, not a {key.type}, and cannot be used"
                 yield Unreadable("the key", self.queue, name, b"", why)
         for (name, (kind, check)), sample in zip(self._sampled().items(), samples, strict=True):
             if not isinstance(sample, WrongKeyType):

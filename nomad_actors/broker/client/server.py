@@ -1,7 +1,7 @@
-"""The Redis server as its operator sees it, facts to judge by, None for what it does not tell.
+"""Facts about the Redis server, for health checks.
 
-A managed Redis may forbid INFO or CONFIG: what only they know is None then, and nobody has to guess. The fields are
-those of https://redis.io/docs/latest/commands/info/.
+A managed Redis may forbid INFO or CONFIG: facts that come only from them are None then. The fields are those of
+https://redis.io/docs/latest/commands/info/.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from .link import CallerLinks
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What the server says of itself; every fact that it keeps to itself is None."""
+    """What the server reports about itself; an unknown fact is None."""
 
-    #: Redis' time, and the half of the round trip that it was asked in, ms.
+    #: Redis' time, and half of the round trip in which it was read (ms).
     now_ms: float
     accuracy_ms: float
     version: str | None = None
@@ -31,21 +31,21 @@ class ServerFacts:
     memory_policy: str | None = None
     append_only: bool | None = None
     append_ok: bool | None = None
-    #: Whether the append-only file could be rewritten the last time: else it only grows.
+    #: False if the last rewrite of the append-only file failed, so that it only grows.
     rewrite_ok: bool | None = None
-    #: Whether the user `default`, as whom an append-only file is replayed from 7.0 on, may execute everything.
+    #: True if the user `default`, as which Redis replays its append-only file from 7.0 on, may run every command.
     replays_all: bool | None = None
-    #: Whether snapshots are written by themselves (CONFIG's `save`), and whether the last one could be.
+    #: True if Redis writes snapshots automatically (CONFIG's `save`), and if the last one succeeded.
     snapshots: bool | None = None
     snapshot_ok: bool | None = None
-    #: Whether it takes no change while the last snapshot is one that failed.
+    #: True if it refuses writes after a snapshot has failed.
     stops_without_snapshot: bool | None = None
     #: "master" or "slave".
     role: str | None = None
 
     @property
     def persists(self) -> bool | None:
-        """Whether jobs are written to disk and the last write went well: append-only if that is on, else snapshots."""
+        """True if jobs are written to disk and the last write succeeded: append-only if that is on, else snapshots."""
         if self.append_only is None:
             return None
         if self.append_only:
@@ -54,14 +54,14 @@ class ServerFacts:
 
     @property
     def memory_percent(self) -> float | None:
-        """How much of its memory limit is used; None when there is none, or it does not tell."""
+        """How much of its memory limit is used; None if it has no limit, or does not report it."""
         if self.used_memory_bytes is None or not self.max_memory_bytes:
             return None
         return 100 * self.used_memory_bytes / self.max_memory_bytes
 
     @property
     def refusal(self) -> Refusal | None:
-        """Why it takes no change now, as far as it tells; None when it takes them."""
+        """Why it refuses writes now, as far as it reports that; None if it does not."""
         if self.role == "slave":
             return Refusal.REPLICA
         stopped = self.snapshots and self.snapshot_ok is False and self.stops_without_snapshot is not False
@@ -73,20 +73,20 @@ class ServerFacts:
 class RedisServer:
     """The Redis server of a broker.
 
-    Every method raises `RedisUnavailable` when it does not answer.
+    Every method raises `RedisUnavailable` if it does not reply.
     """
 
     def __init__(self, links: CallerLinks) -> None:
         self._links = links
 
     def facts(self) -> ServerFacts:
-        """Ask the server how it is."""
-        # The clock by itself: what INFO costs would count as distance between the clocks.
+        """Read the facts from the server."""
+        # Read the clock separately: the time that INFO takes would count as a difference between the clocks.
         before = time.perf_counter()
         (now,) = self._links.run([("TIME",)])
         round_trip_ms = (time.perf_counter() - before) * 1000
-        asked = [("INFO",), *(("CONFIG", "GET", name) for name in ("save", "stop-writes-on-bgsave-error"))]
-        info, save, stops, user = self._links.attempt([*asked, ("ACL", "GETUSER", "default")])
+        commands = [("INFO",), *(("CONFIG", "GET", name) for name in ("save", "stop-writes-on-bgsave-error"))]
+        info, save, stops, user = self._links.attempt([*commands, ("ACL", "GETUSER", "default")])
         now_ms = int(now[0]) * 1000 + int(now[1]) / 1000
         saves, stop = _setting(save), _setting(stops)
         return _facts(
@@ -100,7 +100,7 @@ class RedisServer:
 
 
 def _parsed(reply: bytes | ResponseError) -> Mapping[str, str]:
-    """Return the fields of INFO; none when it is forbidden."""
+    """Return the fields of INFO; none if it is forbidden."""
     if isinstance(reply, ResponseError):
         return {}
     lines = reply.decode(errors="replace").splitlines()
@@ -108,14 +108,14 @@ def _parsed(reply: bytes | ResponseError) -> Mapping[str, str]:
 
 
 def _setting(reply: Sequence[bytes] | ResponseError) -> str | None:
-    """Return the value of CONFIG GET; None when it is forbidden."""
+    """Return the value of CONFIG GET; None if it is forbidden."""
     if isinstance(reply, ResponseError) or len(reply) < 2:
         return None
     return reply[1].decode(errors="replace").strip()
 
 
 def _may_do_everything(reply: Any) -> bool | None:
-    """Return whether a user may execute every command on every key; None when ACL is forbidden or older than 7.0."""
+    """Return True if a user may run every command on every key; None if ACL is forbidden or Redis is older than 7.0."""
     if not isinstance(reply, list):
         return None
     fields = dict(zip(reply[::2], reply[1::2], strict=False))
@@ -126,23 +126,23 @@ def _may_do_everything(reply: Any) -> bool | None:
 
 
 def _facts(now_ms: float, accuracy_ms: float, info: Mapping[str, str], **settings: bool | None) -> ServerFacts:
-    def whole(name: str) -> int | None:
+    def integer(name: str) -> int | None:
         return int(info[name]) if info.get(name, "").isdigit() else None
 
-    def said(name: str, word: str) -> bool | None:
+    def is_word(name: str, word: str) -> bool | None:
         return info[name] == word if name in info else None
 
     return ServerFacts(
         now_ms,
         accuracy_ms,
         version=info.get("valkey_version") or info.get("redis_version"),
-        used_memory_bytes=whole("used_memory"),
-        max_memory_bytes=whole("maxmemory"),
+        used_memory_bytes=integer("used_memory"),
+        max_memory_bytes=integer("maxmemory"),
         memory_policy=info.get("maxmemory_policy"),
-        append_only=said("aof_enabled", "1"),
-        append_ok=said("aof_last_write_status", "ok"),
-        rewrite_ok=said("aof_last_bgrewrite_status", "ok"),
-        snapshot_ok=said("rdb_last_bgsave_status", "ok"),
+        append_only=is_word("aof_enabled", "1"),
+        append_ok=is_word("aof_last_write_status", "ok"),
+        rewrite_ok=is_word("aof_last_bgrewrite_status", "ok"),
+        snapshot_ok=is_word("rdb_last_bgsave_status", "ok"),
         role=info.get("role"),
         **settings,
     )

@@ -1,7 +1,7 @@
-"""Schedules as Redis keeps them, each beside the queue that its jobs go to, and their slots.
+"""The stored schedules, each in the queue that its jobs go to, and their slots.
 
-A slot is one due instant of a schedule. It is claimed in one script with the schedule's version, its being on, its
-watermark and the adding of its job, so that any number of schedulers gives one job a slot.
+A slot is one due instant of a schedule. One script checks the schedule's version, that it is enabled and its watermark,
+and adds the slot's job, so that any number of schedulers adds one job per slot.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ..records.unreadable import Unreadable
 from .link import Call, CallerLinks, describe
 from .packed_job import PackedJob
 
-#: No time of a schedule lies beyond the year 2200.
+#: The end of the year 2199, the latest time of a schedule.
 MAX_MS = 7_258_118_400_000
-#: How often a change of a schedule is tried while others change it too.
+#: The number of tries to change a schedule that others change at the same time.
 TRIES = 10
 
 
@@ -40,20 +40,20 @@ class StoredSchedule:
     name: str
     version: int
     enabled: bool
-    #: Slots up to here are dealt with.
+    #: Slots up to this time are done.
     watermark_ms: float
-    #: What the code declares, what an operator put in its place, and what holds: of no meaning to the broker.
+    #: What the code declares, and what an operator changed; the broker does not interpret them.
     declared: Mapping[str, Any] | None
     overrides: Mapping[str, Any]
     #: The version whose first run was added.
     init_version: int = 0
-    #: How many slots were missed since the schedule exists.
+    #: The number of missed slots since the schedule exists.
     missed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """What became of one slot; times in ms, None for what has not happened."""
+    """The state of one slot; times in ms, None for what has not happened."""
 
     due_ms: int
     #: None for a slot of the calendar; else `init` or `manual`.
@@ -64,13 +64,13 @@ class Slot:
     outcome: str | None
     #: Why it got no job.
     missed: str | None
-    #: Who asked for it.
+    #: Who requested it.
     by: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Slots to claim in one step, oldest first: when they were due, and why they were missed ('' adds their job)."""
+    """Slots to claim in one step, oldest first: due time, and why it was missed ('' to add its job)."""
 
     name: str
     version: int
@@ -79,33 +79,33 @@ class Claim:
     kind: str = "due"
     overlap: str = "skip"
     by: str = ""
-    #: How many more were missed and are not listed.
+    #: The number of other missed slots, which are not listed.
     more_missed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The answer to a claim: ok, stopped, changed, gone or early; and each slot's: added, missed or claimed."""
+    """The reply to a claim: ok, stopped, changed, gone or early; and for each slot: added, missed or claimed."""
 
     word: str
     now_ms: float
     slots: Mapping[int, str] = field(default_factory=dict)
-    #: Why the slots have no job though they are due; '' when it is not refused.
+    #: Why the due slots got no job; '' if the claim was not refused.
     refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SchedulerSign:
-    """A scheduler's last sign of life, and what it said of its clock; times in ms by Redis' clock."""
+    """A scheduler's last heartbeat and the state of its clock; times in ms by Redis' clock."""
 
     name: str
     heard_ms: float
-    #: How long ago that is.
+    #: How long ago the heartbeat was.
     silent_ms: float
-    #: Its clock's distance from Redis', above 0 when it is ahead; None when it did not say.
+    #: How far its clock is ahead of Redis', below 0 if it is behind; None if it did not report that.
     offset_seconds: float | None = None
-    #: Why it adds nothing, and since when; '' when it does.
-    holds: str = ""
+    #: Why it is suspended, and since when; '' if it is not.
+    suspended_reason: str = ""
     suspended_since_ms: float | None = None
 
 
@@ -115,9 +115,9 @@ def slot_job_id(name: str, due_ms: int) -> str:
 
 
 class ScheduleBook:
-    """Every schedule of one namespace.
+    """The schedules of one namespace.
 
-    Every method raises `RedisUnavailable` when Redis does not answer.
+    Every method raises `RedisUnavailable` if Redis does not reply.
     """
 
     def __init__(self, links: CallerLinks, base_of: Callable[[str], str], namespace: str) -> None:
@@ -128,11 +128,11 @@ class ScheduleBook:
         self._schedulers = keys.SCHEDULERS.of(namespace)
 
     def read(self, queues: Sequence[str]) -> list[StoredSchedule]:
-        """Return every schedule of some queues, by name, that can be read."""
+        """Return the readable schedules of some queues, sorted by name."""
         return self.survey(queues)[0]
 
     def survey(self, queues: Sequence[str]) -> tuple[list[StoredSchedule], list[Unreadable]]:
-        """Return every schedule of some queues, by name, and what is no schedule though it is kept as one."""
+        """Return the readable schedules of some queues, sorted by name, and the unreadable ones."""
         names = [self._key_of(queue) for queue in queues]
         replies = self._links.attempt([("HGETALL", name) for name in names])
         found, unreadable = [], []
@@ -144,12 +144,12 @@ class ScheduleBook:
                 try:
                     found.append(_schedule(queue, name, record))
                 except _UNREADABLE as error:
-                    # Somebody's hand in Redis: the others go on.
+                    # Somebody edited it in Redis; the others are not affected.
                     unreadable.append(Unreadable("schedule", queue, key, name, describe(error)))
         return sorted(found, key=lambda schedule: schedule.name), unreadable
 
     def unreadable(self, stored: StoredSchedule, why: str) -> Unreadable:
-        """Return a schedule as one that cannot be read."""
+        """Return the report of a schedule that cannot be read."""
         return Unreadable("schedule", stored.queue, self._key_of(stored.queue), stored.name.encode(), why)
 
     def put(
@@ -161,55 +161,55 @@ class ScheduleBook:
         clock: str = "",
         begin: str = "",
     ) -> StoredSchedule | None:
-        """Change a schedule: `change` gets it as it stands and returns `enabled`, `declared` and `overrides`, or None.
+        """Change a schedule: `change` gets the stored one and returns `enabled`, `declared` and `overrides`, or None.
 
-        `begin` is "now" to begin anew, a time in ms to go on from there, or "" to go on where it was; `clock` is how
-        the calendar's clock is reckoned. Returns the record; None for a schedule that is not there and was not made.
+        `begin` is "now" to start afresh, a time in ms to continue from it, or "" to continue from the watermark;
+        `clock` converts Redis' time to the calendar's. Returns the record, None if there is no schedule.
         """
         for _ in range(TRIES):
-            readable, rubbish = self.survey([queue])
+            readable, unreadable = self.survey([queue])
             stored = {each.name: each for each in readable}.get(name)
-            wanted = change(stored)
-            if wanted is None:
+            changed = change(stored)
+            if changed is None:
                 return stored
-            text = json.dumps({**_texts(wanted), "change": os.urandom(8).hex()})
-            seen = stored.version if stored else -1 if any(each.field == name.encode() for each in rubbish) else 0
+            text = json.dumps({**_texts(changed), "change": os.urandom(8).hex()})
+            seen = stored.version if stored else -1 if any(each.field == name.encode() for each in unreadable) else 0
             if self._run("save_schedule", queue, name, seen, text, begin, clock)[0] == b"ok":
                 self._links.run([("INCR", self._changes)])
                 return {each.name: each for each in self.read([queue])}.get(name)
         raise ScheduleContended(f"schedule {name!r} was changed by others {TRIES} times in a row; try again")
 
     def remove(self, queue: str, name: str, version: int) -> bool:
-        """Remove a schedule and its slots if it is still of that version; its jobs stay."""
+        """Remove a schedule and its slots if it still has that version; its jobs stay."""
         removed: bool = self._run("save_schedule", queue, name, version, "", "", "")[0] == b"ok"
         self._links.run([("INCR", self._changes)])
         return removed
 
     def claim(self, queue: str, claim: Claim, *, clock: str = "") -> Claimed:
-        """Give each slot its job, or write down that it was missed."""
+        """Add the job of each slot, or record that the slot was missed."""
         job = claim.job
         arguments: list[Any] = [claim.name, claim.version, claim.kind, claim.overlap, clock]
         arguments += [job.call, job.priority, job.created_ms, job.body, job.extra] if job else ["", 0, 0, "", ""]
         arguments += [claim.by, claim.more_missed]
         for due_ms, missed in claim.slots:
             arguments += [due_ms, missed]
-        word, now_ms, *told = self._run("claim_slots", queue, *arguments)
-        slots = {int(told[i]): told[i + 1].decode() for i in range(0, len(told), 2)}
+        word, now_ms, *reply = self._run("claim_slots", queue, *arguments)
+        slots = {int(reply[i]): reply[i + 1].decode() for i in range(0, len(reply), 2)}
         return Claimed(word.decode(), float(now_ms), slots)
 
     def slots(self, queue: str, name: str) -> tuple[list[Slot], int | None]:
-        """Return a schedule's last slots, newest first, and when a slot's job last completed (ms)."""
+        """Return a schedule's last slots, newest first, and the last time (ms) that the job of one completed."""
         return self.slots_of([(queue, name)])[0]
 
     def slots_of(self, schedules: Sequence[tuple[str, str]]) -> list[tuple[list[Slot], int | None]]:
-        """Return what `slots` does of many schedules (queue, name), in one round trip."""
+        """Return the same as `slots` for many schedules (queue, name), in one round trip."""
         replies = self._links.read(
             [("HGETALL", keys.SLOTS.of(self._base_of(queue), name)) for queue, name in schedules]
         )
         return [_slots(fields) for fields in replies]
 
     def changes(self) -> int:
-        """Return a number that grows whenever any schedule is changed."""
+        """Return a number that grows with each change of any schedule."""
         (number,) = self._links.read([("GET", self._changes)])
         return int(number) if number and number.isdigit() else 0
 
@@ -225,30 +225,35 @@ class ScheduleBook:
         *,
         forget_before_ms: float,
         offset_seconds: float | None = None,
-        holds: str = "",
+        suspended_reason: str = "",
         suspended_since_ms: float | None = None,
     ) -> None:
-        """Say that a scheduler lives, at a time of Redis', and how its clock stands (see `SchedulerSign`).
+        """Save a scheduler's heartbeat, at a time by Redis' clock, and the state of its own clock (`SchedulerSign`).
 
-        Those not heard of since `forget_before_ms` are forgotten.
+        Schedulers without a heartbeat since `forget_before_ms` are forgotten.
         """
-        told = {"heard": redis_ms, "offset": offset_seconds, "holds": holds, "holdsSince": suspended_since_ms}
-        text = json.dumps({name: value for name, value in told.items() if value not in (None, "")})
+        fields = {
+            "heard": redis_ms,
+            "offset": offset_seconds,
+            "holds": suspended_reason,
+            "holdsSince": suspended_since_ms,
+        }
+        text = json.dumps({name: value for name, value in fields.items() if value not in (None, "")})
         _, known = self._links.run([("HSET", self._schedulers, scheduler, text), ("HGETALL", self._schedulers)])
-        signs = {name: _sign(name, said, redis_ms) for name, said in zip(known[::2], known[1::2], strict=True)}
+        signs = {name: _sign(name, value, redis_ms) for name, value in zip(known[::2], known[1::2], strict=True)}
         gone = [name for name, sign in signs.items() if sign is None or sign.heard_ms < forget_before_ms]
         if gone:
             self._links.run([("HDEL", self._schedulers, *gone)])
 
     def leave(self, scheduler: str) -> None:
-        """Say that a scheduler goes."""
+        """Remove a scheduler that stops."""
         self._links.run([("HDEL", self._schedulers, scheduler)])
 
     def schedulers(self) -> dict[str, SchedulerSign]:
-        """Return each scheduler's last sign of life, by name."""
+        """Return each scheduler's last heartbeat by name."""
         (seconds, micros), known = self._links.read([("TIME",), ("HGETALL", self._schedulers)])
         now_ms = int(seconds) * 1000 + int(micros) / 1000
-        signs = (_sign(name, said, now_ms) for name, said in zip(known[::2], known[1::2], strict=True))
+        signs = (_sign(name, value, now_ms) for name, value in zip(known[::2], known[1::2], strict=True))
         return {sign.name: sign for sign in signs if sign is not None}
 
     def _key_of(self, queue: str) -> str:
@@ -258,57 +263,57 @@ class ScheduleBook:
         return self._links.run([Call(script, self._base_of(queue), arguments)])[0]
 
 
-def _texts(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    # What the script need not understand travels as text: Lua would turn an empty list into an object.
-    declared = wanted["declared"]
+def _texts(changed: Mapping[str, Any]) -> dict[str, Any]:
+    # The script does not interpret these and gets them as text: Lua would turn an empty list into an object.
+    declared = changed["declared"]
     return {
-        "enabled": bool(wanted["enabled"]),
+        "enabled": bool(changed["enabled"]),
         "declared": None if declared is None else json.dumps(declared),
-        "overrides": json.dumps(wanted["overrides"]),
+        "overrides": json.dumps(changed["overrides"]),
     }
 
 
 def _schedule(queue: str, name: bytes, record: bytes) -> StoredSchedule:
-    """Return a schedule as it is kept. Raises one of many errors for what is none: see `survey`."""
-    told = json.loads(record)
-    declared = json.loads(told["declared"]) if told.get("declared") else None
-    overrides = json.loads(told["overrides"])
+    """Unpack a stored schedule. Raises one of `_UNREADABLE` if it is invalid."""
+    fields = json.loads(record)
+    declared = json.loads(fields["declared"]) if fields.get("declared") else None
+    overrides = json.loads(fields["overrides"])
     if not isinstance(overrides, dict) or not isinstance(declared, dict | None):
-        raise TypeError("what is declared or overridden is no object")
-    if not isinstance(told["enabled"], bool):
-        raise TypeError(f"enabled is {told['enabled']!r}, not true or false")
+        raise TypeError("declared or overrides is not an object")
+    if not isinstance(fields["enabled"], bool):
+        raise TypeError(f"enabled is {fields['enabled']!r}, not true or false")
     return StoredSchedule(
         queue=queue,
         name=name.decode(),
-        version=_number("version", told["version"]),
-        enabled=told["enabled"],
-        watermark_ms=float(_number("watermark", told["watermark"])),
+        version=_number("version", fields["version"]),
+        enabled=fields["enabled"],
+        watermark_ms=float(_number("watermark", fields["watermark"])),
         declared=declared,
         overrides=overrides,
-        init_version=_number("init", told.get("init", 0)),
-        missed=_number("missed", told.get("missed", 0)),
+        init_version=_number("init", fields.get("init", 0)),
+        missed=_number("missed", fields.get("missed", 0)),
     )
 
 
 def _number(name: str, value: object) -> int:
-    """Return a count or a time; raises `ValueError` for one that no schedule has."""
+    """Return a count or a time; raises `ValueError` if it is out of range."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_MS:
         raise ValueError(f"{name} is {str(value)[:50]}, not a number from 0 to {MAX_MS}")
     return int(value)
 
 
-def _sign(name: bytes, said: bytes, now_ms: float) -> SchedulerSign | None:
-    """Return a sign of life as it is kept; None for one that cannot be read."""
+def _sign(name: bytes, value: bytes, now_ms: float) -> SchedulerSign | None:
+    """Unpack a scheduler's heartbeat; None if it cannot be read."""
     try:
-        told = json.loads(said)
-        # A number alone is of a release that said nothing else.
-        fields = told if isinstance(told, dict) else {"heard": told}
+        decoded = json.loads(value)
+        # Older releases wrote only a number.
+        fields = decoded if isinstance(decoded, dict) else {"heard": decoded}
         offset, since = fields.get("offset"), fields.get("holdsSince")
         heard_ms = instant(float(fields["heard"]))
         return SchedulerSign(
             name.decode(errors="replace"),
             heard_ms,
-            # One heard at a time to come was heard while Redis' clock was ahead.
+            # A heartbeat in the future was sent while Redis' clock was ahead.
             abs(now_ms - heard_ms),
             float(offset) if offset is not None and math.isfinite(offset) else None,
             str(fields.get("holds", "")),
@@ -328,7 +333,6 @@ def _slots(fields: Sequence[bytes]) -> tuple[list[Slot], int | None]:
 
 
 def _slot(text: bytes) -> Slot | None:
-    """Return a slot as it is kept; None for one that cannot be read."""
     try:
         return _read_slot(text)
     except _UNREADABLE:
@@ -336,7 +340,7 @@ def _slot(text: bytes) -> Slot | None:
 
 
 def why_no_slot(text: bytes) -> str | None:
-    """Return why a slot cannot be read; None for one that can."""
+    """Return why a slot cannot be read; None if it can."""
     try:
         _read_slot(text)
     except _UNREADABLE as error:
@@ -344,26 +348,26 @@ def why_no_slot(text: bytes) -> str | None:
     return None
 
 
-#: What decoding rubbish may end in.
+#: The errors that decoding invalid data may raise.
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
 
 def _read_slot(text: bytes) -> Slot:
-    told = json.loads(text)
+    fields = json.loads(text)
 
-    def whole(name: str) -> int | None:
-        return _number(name, told[name]) if told.get(name) is not None else None
+    def time_ms(name: str) -> int | None:
+        return _number(name, fields[name]) if fields.get(name) is not None else None
 
-    def said(name: str) -> str | None:
-        return str(told[name]) if told.get(name) is not None else None
+    def word(name: str) -> str | None:
+        return str(fields[name]) if fields.get(name) is not None else None
 
     return Slot(
-        due_ms=_number("due", told["due"]),
-        kind=said("kind"),
-        added_ms=whole("added"),
-        started_ms=whole("started"),
-        ended_ms=whole("ended"),
-        outcome=said("outcome"),
-        missed=said("missed"),
-        by=said("by"),
+        due_ms=_number("due", fields["due"]),
+        kind=word("kind"),
+        added_ms=time_ms("added"),
+        started_ms=time_ms("started"),
+        ended_ms=time_ms("ended"),
+        outcome=word("outcome"),
+        missed=word("missed"),
+        by=word("by"),
     )

@@ -1,6 +1,6 @@
-"""Readings that need several calls one after another, made side by side: a round trip carries the next calls of all.
+"""Runs readings that need several calls in sequence; several readings run together, and share each round trip.
 
-A reading is a generator. It yields calls, is sent their replies, and returns what it found.
+A reading is a generator that yields calls, receives their replies, and returns its result.
 """
 
 from __future__ import annotations
@@ -24,42 +24,40 @@ def ask(request: Request) -> Steps[Any]:
 
 
 def run(links: CallerLinks, steps: Steps[Found]) -> Found:
-    """Make one reading.
+    """Run one reading.
 
     Raises `RedisUnavailable`, and what the reading raises.
     """
     found = _next(steps, None)
-    while isinstance(found, _Asked):
+    while isinstance(found, _Requests):
         found = _next(steps, links.run(found.requests))
     return found
 
 
 def run_together(links: CallerLinks, readings: Sequence[Steps[Found]]) -> list[Found | WrongKeyType]:
-    """Make readings side by side; one that meets a key of a wrong type ends in that error, which spoils no other.
+    """Run readings together; one that finds a key of a wrong type returns that error and does not affect the others.
 
     Raises `RedisUnavailable`, and what a reading raises.
     """
     found: list[Any] = [_next(steps, None) for steps in readings]
-    while pending := {n: each for n, each in enumerate(found) if isinstance(each, _Asked)}:
+    while pending := {n: each for n, each in enumerate(found) if isinstance(each, _Requests)}:
         replies = iter(links.run_each([request for each in pending.values() for request in each.requests]))
-        for number, asked in pending.items():
-            own = [next(replies) for _ in asked.requests]
+        for number, next_calls in pending.items():
+            own = [next(replies) for _ in next_calls.requests]
             wrong = next((reply for reply in own if isinstance(reply, WrongKeyType)), None)
             found[number] = wrong if wrong is not None else _next(readings[number], own)
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What a reading asks next."""
-
+class _Requests:
     requests: Sequence[Request]
 
 
-def _next(steps: Steps[Found], replies: list[Any] | None) -> Found | _Asked:
-    """Return what a reading asks next, or what it found."""
+def _next(steps: Steps[Found], replies: list[Any] | None) -> Found | _Requests:
+    """Return a reading's next requests, or its result."""
     try:
-        return _Asked(next(steps) if replies is None else steps.send(replies))
+        return _Requests(next(steps) if replies is None else steps.send(replies))
     except StopIteration as end:
         found: Found = end.value
         return found

@@ -1,4 +1,4 @@
-"""How many runs of each actor ever ended, by outcome, as the settling scripts count them: a kill loses none of them."""
+"""How many runs of each actor have ended so far, by outcome; the settling scripts count them, so a kill loses none."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from .. import keys
 from ..endings import Outcome
 from .link import CallerLinks
 
-#: How many runs of an actor ended with an outcome.
+#: The number of ended runs by actor and outcome.
 Totals = Mapping[tuple[str, str], int]
 
-#: Who is counted for a body that names nobody, and once a queue has had a hundred names.
+#: Counts the runs of a body without an actor's name, and of all further actors once a queue has had a hundred.
 UNKNOWN_ACTOR = "unknown"
 _OUTCOMES = {outcome.value.encode() for outcome in Outcome}
 
 
 def read_totals(links: CallerLinks, bases: Mapping[str, str]) -> dict[str, Totals]:
-    """Return each queue's totals in one round trip; `bases` are the beginnings of their keys by name.
+    """Return each queue's totals in one round trip; `bases` has the prefixes of their keys by name.
 
-    A queue whose jobs an earlier release settled begins at zero. Raises `RedisUnavailable` when Redis does not answer.
+    Runs that an earlier release settled are not counted. Raises `RedisUnavailable` if Redis does not reply.
     """
     replies = links.attempt([("HGETALL", keys.TOTALS.of(base)) for base in bases.values()])
-    # A key of another type has no totals; the other queues do.
+    # A key of another type has no totals, which does not affect the other queues.
     readable = {name: reply for name, reply in zip(bases, replies, strict=True) if not isinstance(reply, ResponseError)}
     return {name: _unpack(reply) for name, reply in readable.items()}
 
 
 def _unpack(reply: Sequence[bytes]) -> Totals:
-    """Return what is stored; what is no total, after somebody's hand in Redis, is left out."""
+    """Unpack the hash without invalid entries, which somebody may have edited in Redis."""
     found: dict[tuple[str, str], int] = {}
     for name, number in zip(reply[::2], reply[1::2], strict=True):
         if is_total(name, number):
@@ -40,5 +40,5 @@ def _unpack(reply: Sequence[bytes]) -> Totals:
 
 
 def is_total(field: bytes, value: bytes) -> bool:
-    """Return whether a field of the hash and its value can be read."""
+    """Return True if a field of the hash and its value are valid."""
     return field.partition(b":")[0] in _OUTCOMES and value.isdigit()

@@ -1,4 +1,4 @@
-"""How jobs and what belongs to them are stored in Redis: packed and unpacked here alone."""
+"""How jobs and their related data are stored in Redis; only this package packs and unpacks them."""
 
 from .record import (
     EVENT,

@@ -1,4 +1,4 @@
-"""What is pushed to a worker's control key: a cancel, or a nudge to look again what to wait for."""
+"""The messages on a worker's control key: a cancel, or a nudge to update what it waits for."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import struct
 
 from .record import MAX_ID_BYTES
 
-#: Says to a worker only that it shall look again what to wait for.
+#: Wakes a worker's waiter, so that it updates what it waits for.
 NUDGE = b"1"
 _CANCEL = struct.Struct(">cH")
 
 
 def pack_cancel(stored_id: bytes, reason: str) -> bytes:
-    """Return what tells a worker to cancel a job of the queue whose control key it comes by."""
+    """Return the message that cancels a job of the queue that the control key belongs to."""
     if len(stored_id) > MAX_ID_BYTES:
-        # No job has such an id.
+        # No job has an id of this length.
         return NUDGE
     return _CANCEL.pack(b"c", len(stored_id)) + stored_id + reason.encode()
 
 
-def unpack_cancel(word: bytes) -> tuple[bytes, str] | None:
-    """Return the stored id of the job to cancel and the reason; None if this is no such word."""
+def unpack_cancel(message: bytes) -> tuple[bytes, str] | None:
+    """Return the stored id of the job to cancel and the reason; None if the message is not a cancel."""
     try:
-        kind, length = _CANCEL.unpack_from(word)
+        kind, length = _CANCEL.unpack_from(message)
     except struct.error:
         return None
     if kind != b"c":
         return None
     at = _CANCEL.size + length
-    return word[_CANCEL.size : at], word[at:].decode(errors="replace")
+    return message[_CANCEL.size : at], message[at:].decode(errors="replace")

@@ -1,7 +1,7 @@
-"""What a job says of itself while it runs: how far it is, and lines for its log.
+"""The progress and the log lines that a job reports while it runs.
 
-Both are kept beside the record, so that a talkative job does not push its errors out of its story. The layout is that
-of ``scripts/report.lua``.
+Both are stored outside the record, so that a job with many log lines does not push its errors out of its story. The
+layout is that of ``scripts/report.lua``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from .record import cut, instant
 
-#: A line longer than this is cut, and says so.
+#: A longer line is cut and marked as cut.
 MAX_LINE_CHARS = 1_000
 MAX_NOTE_CHARS = 200
 
@@ -23,7 +23,7 @@ _LINE = struct.Struct(">dI")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is: `done` of `total`, and a word about it."""
+    """The progress of a job: `done` of `total`, and a short note."""
 
     done: float
     total: float
@@ -31,11 +31,11 @@ class Progress:
 
     @property
     def percent(self) -> float:
-        """From 0 to 100."""
+        """The progress in percent, from 0 to 100."""
         return 100.0 if self.total <= 0 else max(0.0, min(100.0, 100.0 * self.done / self.total))
 
     def pack(self) -> bytes:
-        """Return what is stored: the note without secrets, and bounded."""
+        """Return the stored form, with the note redacted and bounded."""
         fields = {"done": self.done, "total": self.total, "note": cut(self.note)[:MAX_NOTE_CHARS]}
         return json.dumps(fields, separators=(",", ":")).encode()
 
@@ -50,7 +50,7 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """What a job said; `dropped` is how many of its oldest lines were left out."""
+    """A job's progress and log lines; `dropped` counts the oldest lines, which were left out."""
 
     progress: Progress | None = None
     dropped: int = 0
@@ -58,7 +58,7 @@ class Notes:
 
 
 def unpack(value: bytes) -> Notes:
-    """Return what is stored of a job; nothing for nothing, and for what cannot be read."""
+    """Return a job's stored notes; empty ones if there are none or they cannot be read."""
     if len(value) < _HEAD.size:
         return Notes()
     _, _, dropped, length = _HEAD.unpack_from(value)
@@ -75,13 +75,15 @@ def unpack(value: bytes) -> Notes:
 
 def _unpack_progress(stored: bytes) -> Progress | None:
     try:
-        told = json.loads(stored)
-        progress = Progress(float(told["done"]), float(told["total"]), str(told.get("note", "")))
+        stored_fields = json.loads(stored)
+        progress = Progress(
+            float(stored_fields["done"]), float(stored_fields["total"]), str(stored_fields.get("note", ""))
+        )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return progress if math.isfinite(progress.done) and math.isfinite(progress.total) else None
 
 
 def cut_line(text: str) -> bytes:
-    """Return a line as it is stored, without secrets and bounded; what is cut says so."""
+    """Return the stored form of a line: redacted, bounded, and marked if it was cut."""
     return cut(text, MAX_LINE_CHARS).encode()

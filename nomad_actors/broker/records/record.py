@@ -1,16 +1,16 @@
-"""How a job is stored: a fixed binary header, the encoded message, and its story.
+"""How a job is stored: a fixed binary header, the encoded message, and the story of its events.
 
 Layout (big-endian), kept in step with ``scripts/lib/record.lua``::
 
     header   version B · priority h · attempts H · crashes B · flags B
              created d · ready d · started d · finished d   (ms since the epoch, 0 for never)
              call 8 bytes · token 14 bytes · body length I
-    tags     length B and what `tags` says, in a record of version 2 alone
-    body     the message without what the key and the header say
+    tags     length B and the layout of `tags`, only in a record of version 2
+    body     the message without the fields that the key and the header have
     story    events: kind B · at d · length I · data
 
-One hash entry a job costs a third of BullMQ's hash per job. ``call`` names the enqueueing call, so that a repeated one
-is recognised; ``token`` is the lease that last settled the job, so that a repeated settle is.
+One hash entry per job takes a third of the memory of BullMQ's hash per job. ``call`` identifies the enqueueing call and
+``token`` the lease that last settled the job, so that a repeated enqueue or settle is recognised.
 """
 
 from __future__ import annotations
@@ -38,32 +38,32 @@ EVENT = struct.Struct(">BdI")
 LEASE = struct.Struct(">14sdd")
 DUE = struct.Struct(">d")
 TOKEN = struct.Struct(">8sIH")
-#: An id's length has two bytes on its way to a worker, and in a bulk.
+#: The length of an id is sent in two bytes, to a worker and in a bulk.
 MAX_ID_BYTES = 65_535
 #: A lease's token begins with its worker's id.
 WORKER_ID_BYTES = 8
 
-#: A traceback longer than this keeps its end, which names the error.
+#: A longer traceback is cut to its end, which names the error.
 MAX_TRACEBACK_CHARS = 6_000
 MAX_MESSAGE_CHARS = 2_000
-#: A text is looked through for secrets so much further than it is kept: an access token is shorter.
+#: How far beyond its stored length a text is searched for secrets; an access token is shorter.
 MAX_SECRET_CHARS = 4_000
-#: A result longer than this is replaced by a note of its size.
+#: A longer result is replaced by a note of its size.
 MAX_RESULT_BYTES = 65_536
-#: A result that somebody may wait for is never cut; one longer than this is refused.
+#: A result for `get_result` is never cut; a longer one is refused.
 MAX_STORED_RESULT_BYTES = 1_048_576
 
-#: The end of the year 9999: no clock tells more.
+#: The end of the year 9999, the last time that Python's datetime can represent.
 MAX_INSTANT_MS = 253_402_300_799_000
 
-#: In a record's header, for a message whose own time is none.
+#: In a record's header, for a message whose own timestamp is invalid.
 NO_TIME = -1
-#: The option that says since when no worker was met that knows the actor.
+#: The option with the time (ms) since when no worker that took the job has known its actor.
 UNKNOWN_SINCE = "nomad_unknown_since_ms"
-#: The option that names the id that a caller chose itself: a part of what an idempotency key is for.
+#: The option with an id that the caller chose: it is part of the request that an idempotency key stands for.
 OWN_ID = "nomad_own_id"
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
-#: What Retries leaves in the options for its own next run, or for readers that we serve from the story.
+#: Options that Retries sets for its next run, or for readers that get the same from the story.
 _BOOKKEEPING = ("eta", "traceback", "requeue_timestamp", "idempotency_key", OWN_ID, UNKNOWN_SINCE)
 
 
@@ -72,13 +72,13 @@ class Flag(enum.IntFlag):
 
     SKIPPED = 1
     CANCELLED = 4
-    FAULT = 8
+    FAILURE_GROUP = 8
 
 
 class EventKind(enum.IntEnum):
-    """What a story's event tells; the data that comes with it is in brackets."""
+    """The kinds of events in a story; the event's data is in brackets."""
 
-    ENQUEUED = 1  # again, or anew [-]
+    ENQUEUED = 1  # once more [-]
     STARTED = 2  # [worker's name]
     ERROR = 3  # [JSON: class, message, traceback]
     RETRY = 4  # [due, double]
@@ -91,7 +91,7 @@ class EventKind(enum.IntEnum):
     DEFERRED = 11  # [due, double; reason]
     CANCELLED = 12  # [reason]
     RECOVERED = 13  # [token; gone or unheard]
-    LATE = 14  # [token]: the worker lives after all, the crash does not count
+    LATE = 14  # [token]: the worker was not lost, the crash does not count
 
 
 _KNOWN_KINDS = frozenset(int(kind) for kind in EventKind)
@@ -113,7 +113,7 @@ class Header(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of a job's story."""
+    """One event of a job's story."""
 
     kind: EventKind
     at_ms: float
@@ -122,14 +122,14 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A stored job, its parts still encoded."""
+    """A stored job whose body and story are still encoded."""
 
     header: Header
     body: bytes
     story: bytes
 
     def events(self) -> Iterator[Event]:
-        """Yield the story's events, oldest first; kinds of a newer release, and a cut end, are passed over."""
+        """Yield the story's events, oldest first, without unknown kinds (of a newer release) and a cut last event."""
         offset = 0
         while offset + EVENT.size <= len(self.story):
             kind, at_ms, length = EVENT.unpack_from(self.story, offset)
@@ -142,7 +142,7 @@ class Record:
 def unpack(value: bytes) -> Record:
     """Split a stored record.
 
-    Raises `UnreadableBody` for a value that is none.
+    Raises `UnreadableBody` if the value is not a record.
     """
     header, body = unpack_head(value)
     readable = header._replace(
@@ -155,26 +155,26 @@ def unpack(value: bytes) -> Record:
 
 
 def instant(at_ms: float) -> float:
-    """Return a time that was read, 0 for one that is none: whoever shows it must not fail by it."""
+    """Return a stored time; 0 if it is out of range, so that code that shows it cannot fail."""
     return at_ms if 0 <= at_ms <= MAX_INSTANT_MS else 0.0
 
 
 def created_ms(timestamp: object) -> int:
-    """Return a message's own time as a record keeps it, `NO_TIME` for one that is none: whoever runs it says so."""
+    """Return a message's timestamp as a record stores it; `NO_TIME` if it is invalid, which the worker reports."""
     if isinstance(timestamp, (int, float)) and not isinstance(timestamp, bool) and 0 <= timestamp <= MAX_INSTANT_MS:
         return int(timestamp)
     return NO_TIME
 
 
 def lease_since(lease: bytes) -> float | None:
-    """Return since when a lease is held (ms); None for a value that is none."""
+    """Return when a lease began (ms); None if the value is not a lease."""
     return instant(LEASE.unpack_from(lease)[1]) if len(lease) >= LEASE.size else None
 
 
 def unpack_head(value: bytes) -> tuple[Header, slice]:
-    """Return a stored record's header, and where its body is.
+    """Return a stored record's header and the position of its body.
 
-    Raises `UnreadableBody` for a value that is none.
+    Raises `UnreadableBody` if the value is not a record.
     """
     try:
         version, priority, attempts, crashes, flags, created, ready, started, finished, _, token, length = (
@@ -192,9 +192,9 @@ def unpack_head(value: bytes) -> tuple[Header, slice]:
 
 
 def pack_id(message_id: str) -> bytes:
-    """Return how an id is stored: 16 bytes for a UUID in its usual spelling, else its UTF-8 text."""
+    """Return the stored form of an id: 16 bytes for a UUID in its usual spelling, else its UTF-8 text."""
     if len(message_id) == 36:
-        # What uuid.UUID(message_id).bytes says, at a quarter of its price.
+        # The same as uuid.UUID(message_id).bytes, in a quarter of its time.
         try:
             raw = bytes.fromhex(message_id.replace("-", ""))
         except ValueError:
@@ -209,14 +209,14 @@ def pack_id(message_id: str) -> bytes:
 def unpack_id(stored: bytes) -> str:
     """Return the id that `pack_id` stored."""
     if len(stored) == 16:
-        # What str(uuid.UUID(bytes=stored)) says, at a quarter of its price.
+        # The same as str(uuid.UUID(bytes=stored)), in a quarter of its time.
         text = stored.hex()
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
     return (stored[1:] if stored[:1] == b"=" else stored).decode(errors="replace")
 
 
 def pack_body(message: Message[Any], **options: Any) -> bytes:
-    """Encode what the key and the header of `message` do not say, with `options` on top of its own."""
+    """Encode the fields of `message` that its key and header do not have, with `options` added to its own."""
     kept = {k: v for k, v in message.options.items() if k not in _BOOKKEEPING} | options
     fields = {
         "actor_name": message.actor_name,
@@ -225,26 +225,26 @@ def pack_body(message: Message[Any], **options: Any) -> bytes:
         "options": kept,
     }
     encoder = get_encoder()
-    # Dramatiq's makes an encoder of the standard library's anew for each message.
+    # Dramatiq's encoder creates a new encoder of the standard library for each message.
     return _COMPACT.encode(fields).encode() if type(encoder) is JSONEncoder else encoder.encode(fields)
 
 
 def unpack_body(queue: str, message_id: str, header: Header, body: bytes) -> Message[Any]:
     """Return the message of a stored body.
 
-    Raises `UnreadableBody` saying what is wrong with it.
+    Raises `UnreadableBody` with the reason if it is invalid.
     """
     try:
         fields = get_encoder().decode(body)
     except BaseException as error:
-        # An application's own encoder may raise anything, and this runs on the thread that settles.
+        # An application's encoder may raise anything, and this runs on the thread that settles.
         if came_from_outside(error):
             raise
         cause = error if isinstance(error, Exception) else None
         raise UnreadableBody(f"the body cannot be decoded: {safe_str(error)}", body, cause) from error
     _check_shape(fields, body)
     options = fields["options"]
-    # A due time in the options would make Dramatiq's Worker keep the job to itself.
+    # With an `eta` in the options, Dramatiq's Worker would delay the job itself.
     options.pop("eta", None)
     return Message(
         queue_name=queue,
@@ -267,38 +267,37 @@ _SHAPE: tuple[tuple[str, type | tuple[type, ...]], ...] = (
 
 def _check_shape(fields: Any, body: bytes) -> None:
     if not isinstance(fields, dict):
-        raise UnreadableBody(f"the body is no object but {type(fields).__name__}", body)
-    for name, accepted in _SHAPE:
+        raise UnreadableBody(f"the body is not an object but of type {type(fields).__name__}", body)
+    for name, allowed in _SHAPE:
         if name not in fields:
             raise UnreadableBody(f"the body has no {name!r}", body)
-        if not isinstance(fields[name], accepted):
+        if not isinstance(fields[name], allowed):
             kind = type(fields[name]).__name__
             raise UnreadableBody(f"the body's {name!r} is of type {kind}", body)
 
 
 def check_priority(priority: object) -> int:
-    """Return `priority` when a waiting job can be ordered by it.
-
-    Raises `BadPriority` otherwise.
-    """
+    """Return `priority`, or raise `BadPriority` if it is not a whole number in the allowed range."""
     if isinstance(priority, int) and not isinstance(priority, bool) and abs(priority) <= MAX_PRIORITY:
         return int(priority)
-    raise BadPriority(f"priority {safe_repr(priority, 200)} is no whole number from -{MAX_PRIORITY} to {MAX_PRIORITY}")
+    raise BadPriority(
+        f"priority {safe_repr(priority, 200)} is not a whole number from -{MAX_PRIORITY} to {MAX_PRIORITY}"
+    )
 
 
 def pack_error(error_class: str, message: str, traceback: str) -> bytes:
-    """Return an error as the story keeps it, without secrets and bounded; what is cut says so."""
+    """Return the stored form of an error: redacted, bounded, and marked where it was cut."""
     traceback = _end_of(traceback, MAX_TRACEBACK_CHARS)
     fields = {"class": error_class, "message": cut(message), "traceback": traceback}
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
 def cut(text: str, most: int = MAX_MESSAGE_CHARS) -> str:
-    """Return `text` as it is kept: without secrets, and bounded; what is cut says so.
+    """Return the stored form of `text`: redacted, at most `most` characters, and marked if it was cut.
 
-    Half a surrogate pair is written out.
+    Half a surrogate pair is written as an escape.
     """
-    # Looked through a little further than is kept: a secret that the cut falls into is hidden as a whole.
+    # Redact more than is stored, to hide a secret completely even if the cut falls into it.
     kept, rest = text[: most + MAX_SECRET_CHARS], len(text) - most - MAX_SECRET_CHARS
     kept = redact(kept.encode(errors="backslashreplace").decode())
     if len(kept) <= most and rest <= 0:
@@ -307,7 +306,6 @@ def cut(text: str, most: int = MAX_MESSAGE_CHARS) -> str:
 
 
 def _end_of(text: str, most: int) -> str:
-    """Return the end of a text, without secrets."""
     left_out = len(text) - most - MAX_SECRET_CHARS
     kept = redact(text[max(0, left_out) :])
     left_out = max(0, left_out) + max(0, len(kept) - most)
@@ -315,11 +313,11 @@ def _end_of(text: str, most: int) -> str:
 
 
 def pack_result(result: object) -> bytes:
-    """Return a result as JSON, bounded, its secrets hidden: fields and types stay as they are.
+    """Return a result as JSON, bounded, with its secrets hidden; fields and types stay as they are.
 
-    What is no number is written as Python and Dramatiq's encoder do it: NaN, Infinity.
+    NaN and Infinity are written as Python and Dramatiq's encoder write them.
 
-    Raises `TypeError` or `ValueError` when it has no JSON form.
+    Raises `TypeError` or `ValueError` if it has no JSON form.
     """
     encoded = json.dumps(hide_in_data(result), separators=(",", ":")).encode()
     if len(encoded) > MAX_RESULT_BYTES:

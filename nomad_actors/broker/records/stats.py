@@ -1,4 +1,4 @@
-"""The honest counters: what ended in a queue, minute by minute, as the settling scripts keep it.
+"""The statistics of a queue: what ended in each minute, as the settling scripts count it.
 
 The layout is that of ``scripts/lib/stats.lua``. Durations are counted in buckets, two for each doubling, so that a
 percentile read from them is off by at most a fifth, however many jobs there were.
@@ -26,31 +26,30 @@ class Durations:
 
     @property
     def count(self) -> int:
-        """How many were measured."""
         return sum(self.buckets.values())
 
     def mean_ms(self) -> float | None:
-        """Return the mean, None when nothing was measured."""
+        """Return the mean; None if nothing was measured."""
         return self.total_ms / self.count if self.count else None
 
     def percentile_ms(self, share: float) -> float | None:
-        """Return what `share` of them (0.5, 0.95) stayed below, None when nothing was measured."""
-        wanted, seen = share * self.count, 0
+        """Return the duration that a `share` of them (0.5, 0.95) stayed below; None if nothing was measured."""
+        target, seen = share * self.count, 0
         for bucket in sorted(self.buckets):
             seen += self.buckets[bucket]
-            if seen >= wanted:
+            if seen >= target:
                 return _middle_ms(bucket)
         return None
 
 
 def _middle_ms(bucket: int) -> float:
-    """Return the geometric middle of a bucket: the first holds what is below 1 ms."""
+    """Return the geometric middle of a bucket; the first bucket counts durations below 1 ms."""
     return 0.5 if bucket == 0 else float(2 ** ((bucket - 0.5) / 2))
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What ended within a time: jobs and runs by outcome, how long they waited and ran."""
+    """What ended in a period: jobs and runs by outcome, and how long they waited and ran."""
 
     completed: int = 0
     skipped: int = 0
@@ -68,7 +67,7 @@ _COUNTS = ("completed", "skipped", "failed", "cancelled", "retried", "deferred",
 
 
 def unpack(value: bytes) -> tuple[int, Tally] | None:
-    """Return a stored entry's minute (since the epoch) and what ended in it; None for a value that is none."""
+    """Return a stored entry's minute (since the epoch) and what ended in it; None if the value is invalid."""
     try:
         minute, *counts, run_ms, wait_ms = _HEAD.unpack_from(value)
         runs, offset = _unpack_buckets(value, _HEAD.size)
@@ -97,7 +96,7 @@ def _unpack_buckets(value: bytes, offset: int) -> tuple[Counter[int], int]:
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
-    """Return the sum of several."""
+    """Return the sum of tallies."""
     listed = list(tallies)
     counts = [sum(getattr(t, name) for t in listed) for name in _COUNTS]
     return _tally(counts, _sum(t.run for t in listed), _sum(t.wait for t in listed))

@@ -1,7 +1,7 @@
-"""What a job is found by, and what it keeps others from being added by: terms, unique keys and callers' own keys.
+"""A job's tags: the terms by which it is found, its unique key, and its caller's idempotency key.
 
-In step with ``scripts/lib/tags.lua`` and ``scripts/lib/add.lua``. A term is the hash of a field and its value, so that
-an index entry has one size whatever was indexed; with 64 bits, two values collide only among billions of jobs.
+Keep in step with ``scripts/lib/tags.lua`` and ``scripts/lib/add.lua``. A term is the hash of a field and its value, so
+that all index entries have the same size; with 64 bits, two values collide only among billions of jobs.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from ...logs.foreign_text import came_from_outside, describe_error, safe_repr, s
 from ..errors import BadOption
 
 TERM_BYTES = 8
-#: More are of no use, and a record counts its tags' bytes in one byte.
+#: A record stores the length of its tags in one byte.
 MAX_TERMS = 16
 MAX_KEY_CHARS = 400
-#: A unique key is held for a year at most: beyond, somebody mistook the unit.
+#: A unique key lasts at most a year; a longer time is a mistake in the unit.
 MAX_UNIQUE_SECONDS = 31_536_000
 
 _EXTRA = struct.Struct(">BdB")
 
 
 class UniqueUntil(IntEnum):
-    """For how long a unique key keeps other jobs from being added."""
+    """How long a unique key keeps other jobs from being added."""
 
     START = 1
     END = 2
@@ -34,7 +34,7 @@ class UniqueUntil(IntEnum):
 
 
 class Unique(NamedTuple):
-    """A job's unique key: while it is held, another job with it is not added, or takes its place with `replace`."""
+    """A job's unique key: meanwhile another job with that key is not added, or with `replace` replaces this one."""
 
     key: str
     until: UniqueUntil
@@ -43,12 +43,12 @@ class Unique(NamedTuple):
 
 
 def term(field: str, value: object) -> bytes:
-    """Return the term of a field's value; a number and its text are the same."""
+    """Return the term of a field's value; a number and its text have the same term."""
     return hashlib.blake2b(f"{field}\0{_text(value)}".encode(), digest_size=TERM_BYTES).digest()
 
 
 def terms(values: Mapping[str, Any], indexed: Sequence[str]) -> list[bytes]:
-    """Return the terms of the `indexed` fields that have a value, one for each element of a list."""
+    """Return the terms of the `indexed` fields that have a value; a list has one for each element."""
     found: list[bytes] = []
     for field in indexed:
         value = values.get(field)
@@ -58,20 +58,20 @@ def terms(values: Mapping[str, Any], indexed: Sequence[str]) -> list[bytes]:
 
 
 def unique(options: Mapping[str, Any]) -> Unique | None:
-    """Return the unique key that a message's options ask for.
+    """Return the unique key in a message's options; None if there is none.
 
-    Raises `BadOption` naming what is accepted.
+    Raises `BadOption` saying what is allowed.
     """
     try:
         return _unique(options)
     except BadOption:
         raise
     except BaseException as error:
-        # A value may be an object whose own code fails, whatever is asked of it.
+        # A value may be an object whose own code fails on any access.
         if came_from_outside(error):
             raise
         raise BadOption(
-            f"unique_key or unique_until has own code that failed ({describe_error(error, 200)})"
+            f"unique_key or unique_until is an object whose own code failed ({describe_error(error, 200)})"
         ) from error
 
 
@@ -80,37 +80,37 @@ def _unique(options: Mapping[str, Any]) -> Unique | None:
     if key is None:
         return None
     if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY_CHARS:
-        raise BadOption(f"unique_key {safe_repr(key, 80)} is unusable (accepted: 1 to {MAX_KEY_CHARS} characters)")
+        raise BadOption(f"unique_key {safe_repr(key, 80)} is invalid (accepted: 1 to {MAX_KEY_CHARS} characters)")
     replace = bool(options.get("unique_replace", False))
     if until in ("start", "end"):
         return Unique(key, UniqueUntil[until.upper()], 0, replace)
     if isinstance(until, int) and not isinstance(until, bool) and 1 <= until <= MAX_UNIQUE_SECONDS:
         return Unique(key, UniqueUntil.FOR_A_TIME, until * 1000, replace)
-    accepted = f'"start", "end" or seconds from 1 to {MAX_UNIQUE_SECONDS}'
-    raise BadOption(f"unique_until {safe_repr(until, 80)} is unusable (accepted: {accepted})")
+    allowed = f'"start", "end" or seconds from 1 to {MAX_UNIQUE_SECONDS}'
+    raise BadOption(f"unique_until {safe_repr(until, 80)} is invalid (accepted: {allowed})")
 
 
-def pack_extra(found: Sequence[bytes], unique: Unique | None, asked: bytes = b"") -> bytes:
-    """Return what a job brings beside its body; `asked` is the caller's own key and a digest of the request."""
-    if not found and unique is None and not asked:
+def pack_extra(terms: Sequence[bytes], unique: Unique | None, idempotency: bytes = b"") -> bytes:
+    """Return the data of a new job outside its body; `idempotency` comes from `pack_idempotency`."""
+    if not terms and unique is None and not idempotency:
         return b""
     tags = b""
     if unique is not None:
         tags = bytes([unique.until]) + _digest(unique.key)
-    elif found:
+    elif terms:
         tags = b"\0"
-    tags += b"".join(found)
+    tags += b"".join(terms)
     replace, ttl_ms = (unique.replace, unique.ttl_ms) if unique is not None else (False, 0)
-    return bytes([len(tags)]) + tags + _EXTRA.pack(replace, ttl_ms, len(asked)) + asked
+    return bytes([len(tags)]) + tags + _EXTRA.pack(replace, ttl_ms, len(idempotency)) + idempotency
 
 
-def pack_asked(key: str, request: bytes) -> bytes:
-    """Return a caller's own key for a request, and a digest of what it asks for."""
+def pack_idempotency(key: str, request: bytes) -> bytes:
+    """Return the digests of a caller's idempotency key and of the request that it stands for."""
     return _digest(key) + hashlib.blake2b(request, digest_size=8).digest()
 
 
 def _digest(key: str) -> bytes:
-    # A key may come from data with half a surrogate pair in it.
+    # A key may contain half a surrogate pair.
     return hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=16).digest()
 
 

@@ -1,6 +1,6 @@
-"""Records in Redis that this release cannot read: what each is, why, and how to get rid of it.
+"""Records in Redis that this release cannot read: what each one is, why, and how to remove it.
 
-One such record is shown as what it is and spoils nothing else; whoever reads records skips it.
+Such a record is reported and does not affect others, because readers skip it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """One record, or (without a field) one whole key, that cannot be read."""
+    """A record that cannot be read or, without a field, a key."""
 
     kind: str
-    #: Its queue; '' for what belongs to none.
+    #: Its queue; '' if it belongs to none.
     queue: str
     key: str
     field: bytes
@@ -22,22 +22,22 @@ class Unreadable:
 
     @property
     def name(self) -> str:
-        """The record's id as text, whatever its bytes are."""
+        """The record's id as text, even if its bytes are not UTF-8."""
         return self.field.decode(errors="backslashreplace") or self.key
 
     @property
     def found(self) -> str:
-        """What is wrong, in one sentence."""
+        """The problem, in one sentence."""
         of = f" of queue {self.queue}" if self.queue else ""
         return f"{self.kind} {self.name!r}{of} cannot be read: {self.why}"
 
     def removal(self, cli: str) -> str:
-        """Return the command that removes it, for any shell; `cli` is how `redis-cli` is called for this Redis."""
+        """Return the command that removes it, for any shell; `cli` calls `redis-cli` for this Redis."""
         key = shlex.quote(self.key)
         if not self.field:
             return f"{cli} UNLINK {key}"
         if not self.field.isascii() or not self.name.isprintable():
-            # Lua knows each byte by its number; a shell's own ways differ, and standard input may be for a password.
+            # Lua writes each byte by its number; shells differ in this, and standard input may be used for a password.
             field = "".join(f"\\{byte:03d}" for byte in self.field)
             return f"""{cli} EVAL 'return redis.call("HDEL",KEYS[1],"{field}")' 1 {key}"""
         return f"{cli} HDEL {key} {shlex.quote(self.name)}"

@@ -1,7 +1,7 @@
-"""The Lua scripts: read from their files once, put together from their includes, known by name.
+"""The Lua scripts by name, assembled once from their files.
 
-In front of a script stand the includes that it names (``-- include: record queue``), and in front of those what Python
-declares: the keys that the text uses (``KEY.waiting``, from `keys.py`) and the constants that it names
+A script is preceded by the includes that it names (``-- include: record queue``), and these by definitions from Python:
+the keys that the text uses (``KEY.waiting``, from `keys.py`) and the constants that it names
 (``-- constants: MAX_CRASHES``, from `constants.py` and the retention's defaults).
 """
 
@@ -22,7 +22,7 @@ _CONSTANTS = re.compile(r"^-- constants: (.+)$", re.MULTILINE)
 _KEY = re.compile(r"\bKEY\.(\w+)")
 _DEFAULTS = Retention()
 
-#: The values that a script may name, as Lua text.
+#: The constants that a script may use, as Lua text.
 CONSTANTS: Mapping[str, str] = {
     **{name: str(value) for name, value in vars(constants).items() if name.isupper()},
     "PRIORITY_STEP": str(keys.PRIORITY_STEP),
@@ -36,7 +36,7 @@ CONSTANTS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One script, as Redis is given it."""
+    """One script as it is sent to Redis."""
 
     name: str
     source: bytes
@@ -47,8 +47,8 @@ def _assemble(name: str) -> Script:
     folder = resources.files(__package__)
     text = (folder / f"{name}.lua").read_text(encoding="utf-8")
     included = [name for line in _INCLUDE.findall(text) for name in line.split()]
-    parts = [(folder / "lib" / f"{name}.lua").read_text(encoding="utf-8") for name in included]
-    body = "\n".join([*parts, text])
+    includes = [(folder / "lib" / f"{name}.lua").read_text(encoding="utf-8") for name in included]
+    body = "\n".join([*includes, text])
     source = f"{_declarations(body)}\n{body}".encode()
     return Script(name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
 
@@ -71,6 +71,6 @@ def _in_lua(name: str) -> str:
 
 @lru_cache(maxsize=1)
 def scripts() -> Mapping[str, Script]:
-    """Return every script by its file's name."""
+    """Return all scripts by the names of their files."""
     files = [entry.name for entry in resources.files(__package__).iterdir() if entry.name.endswith(".lua")]
     return {name: _assemble(name) for name in sorted(file.removesuffix(".lua") for file in files)}

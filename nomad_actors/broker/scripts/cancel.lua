@@ -1,9 +1,9 @@
 -- include: record queue clock as_found tags slots next stats end
--- The operator's cancel: waiting, delayed → failed, marked as cancelled. An active job is marked, and its worker told.
+-- The operator's cancel: waiting, delayed → failed, marked as cancelled. An active job is marked, and its worker notified.
 -- KEYS: 1 the queue's base
--- ARGV: 1 id, 2 the reason, 3 what to tell the worker, and of an operation on many: 4 the state that it was found in, 5 the
---       token of its last run
--- Returns: ok, asked, or missing, or the state that does not allow it; or changed, when it is not as it was found
+-- ARGV: 1 id, 2 the reason, 3 the message to the worker, and in an operation on many: 4 the state that it was found in,
+--       5 the token of its last run
+-- Returns: ok, asked, missing, or the state that does not allow it; or changed, if it has changed since it was found
 local id, reason = ARGV[1], ARGV[2]
 local state = state_of(id)
 if not state then return 'missing' end
@@ -12,7 +12,7 @@ local now, record = now_ms(), unpack_record(redis.call('HGET', KEY.jobs, id))
 if state == 'active' then
   local token, started, score, before = unpack_lease(redis.call('HGET', KEY.active, id))
   redis.call('HSET', KEY.active, id, pack_lease(token, started, score, reason))
-  -- Not what was added after it was asked for: this may be the repeat of a call whose reply was lost.
+  -- Keep what was added after the cancel: this may be the repeat of a call whose reply was lost.
   if before == '' then forget_next(record and record.tags or '', id) end
   local control = KEY.control(hex(string.sub(token, 1, 8)))
   redis.call('RPUSH', control, ARGV[3])

@@ -1,18 +1,18 @@
 -- include: record queue clock limits tags slots next add max_length stats end
--- Claims slots of a schedule: each gets its job, or is written down as missed with the reason. In one step with the
--- schedule's being on, its version and its watermark, so that any number of schedulers gives one job a slot.
+-- Claims slots of a schedule: adds the job of each, or records with the reason that it was missed. The same step checks
+-- that the schedule is enabled, its version and its watermark, so that any number of schedulers adds one job per slot.
 -- KEYS: 1 the queue's base
--- ARGV: 1 name, 2 version, 3 kind (due, init or manual), 4 overlap (skip, queue or replace; '' asks nobody),
+-- ARGV: 1 name, 2 version, 3 kind (due, init or manual), 4 overlap (skip, queue or replace; '' checks nothing),
 --       5 the clock's offset and speed, 6 to 11 the job: call (8 bytes), priority, created (ms), body, extra (lib/next.lua), who
---       asked; 12 how many more were missed and are not listed, then 2 a slot: due (ms), why it was missed ('' adds its job)
+--       requested it; 12 how many other slots were missed, then 2 a slot: due (ms), why it was missed ('' adds its job)
 -- Returns: a word (ok, stopped, changed, gone, early), now by the clock (ms), then 2 a slot: due, and added, missed or
---          claimed (somebody was there before)
+--          claimed (by an earlier call)
 -- Closes: a second scheduler; one that was frozen while the schedule changed or stopped; one whose clock is ahead.
 local FIRST_SLOT = 13
-local name, version, kind, overlap, clock_text, call, priority, created, body, extra, asked_by, more_missed =
+local name, version, kind, overlap, clock_text, call, priority, created, body, extra, requested_by, more_missed =
   unpack(ARGV, 1, FIRST_SLOT - 1)
 version = tonumber(version)
--- The calendar is TIME's; the job's own times are those of the queue's clock.
+-- The calendar uses TIME; the job's own times use the queue's clock.
 local real = now_ms()
 local now = math.floor(clock_ms(clock_text, raw_ms()))
 local now_text = string.format('%.0f', now)
@@ -26,22 +26,22 @@ if kind ~= 'manual' then
 end
 if kind == 'due' and #ARGV >= FIRST_SLOT and tonumber(ARGV[#ARGV - 1]) > now + 1000 then return { 'early', now_text } end
 
-local answer, must_wake, wrote = { 'ok', now_text }, false, false
+local reply, must_wake, wrote = { 'ok', now_text }, false, false
 local slots = KEY.slots(name)
 
--- The previous job of the schedule, when it still waits or runs.
+-- The previous job of the schedule, if it is still waiting, delayed or active.
 local function unfinished_run()
   local id = record.last_job
   local state = id and state_of(id)
   if state == 'waiting' or state == 'delayed' or state == 'active' then return id, state end
 end
 
--- Gives one slot its job; returns why it got none.
+-- Adds the job of one slot; returns why it could not.
 local function fill(due)
   local previous, state = unfinished_run()
   if previous and overlap == 'skip' then return 'the previous run is still ' .. state end
   local replaces = previous and overlap == 'replace' and state ~= 'active'
-  -- What takes another's place makes the queue no longer.
+  -- A job that replaces another does not make the queue longer.
   local full = too_many(replaces and 0 or 1)
   if full then return 'the queue is full: at most ' .. full[2] .. ' may wait' end
   local id = slot_id(name, due)
@@ -56,7 +56,7 @@ end
 local function claim(due, missed)
   local word = 'added'
   if missed == '' then missed = fill(due) end
-  local slot = { due = due, added = now, kind = kind ~= 'due' and kind or nil, by = asked_by ~= '' and asked_by or nil }
+  local slot = { due = due, added = now, kind = kind ~= 'due' and kind or nil, by = requested_by ~= '' and requested_by or nil }
   if missed then
     slot.added, slot.missed, word = nil, missed, 'missed'
     record.missed = record.missed + 1
@@ -86,14 +86,14 @@ for i = FIRST_SLOT, #ARGV, 2 do
       word = 'missed'
     end
   end
-  answer[#answer + 1] = string.format('%.0f', due)
-  answer[#answer + 1] = word
+  reply[#reply + 1] = string.format('%.0f', due)
+  reply[#reply + 1] = word
 end
 if wrote then
   record.missed = record.missed + tonumber(more_missed)
   redis.call('HSET', KEY.schedules, name, cjson.encode(record))
   if redis.call('HLEN', slots) > SLOTS_KEPT + 10 then
-    -- A slot whose job is not over is kept longer: it says that the schedule is overdue.
+    -- A slot whose job has not ended is kept longer, because it shows that the schedule is overdue.
     local closed, open = {}, {}
     local all = redis.call('HGETALL', slots)
     for i = 1, #all, 2 do
@@ -112,4 +112,4 @@ if wrote then
   end
 end
 if must_wake and not is_paused(real) then wake() end
-return answer
+return reply

@@ -1,5 +1,5 @@
 -- include: record queue clock limits tags slots next add max_length bulk
--- Decides that the jobs of a bulk, put down in parts, are added: from here on they are, whatever dies.
+-- Commits a bulk whose jobs are stored in parts: from now on they will be added, even if the caller dies.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 the bulk's id, 2 how many parts, 3 how many jobs
 -- Returns: ok, gone (not all parts are there any more), or full and how many jobs may wait

@@ -1,21 +1,21 @@
 -- include: record queue clock limits tags slots next add max_length
 -- Adds jobs: – → waiting or delayed.
 -- KEYS: 1 the queue's base
--- ARGV: 1 '1' if a full queue refuses ('' for what a run enqueues: that must not be lost), then the fields of each job
---       (lib/add.lua)
--- Returns: 3 a job: its state, 1 when this call put it there, the id of the job that is there instead (or ''); or
---          'full' and how many jobs may wait; or 'asked' and the id of the job that the caller's key was used for
--- Closes: a lost reply looks like a failure; the repeated call carries the same `call` and adds nothing. Refused jobs are
---         refused before the first write: all are added or none.
-local now, added, answer = now_ms(), false, {}
+-- ARGV: 1 '1' if a full queue refuses them ('' for jobs that a run enqueues, which must not be lost), then the fields of
+--       each job (lib/add.lua)
+-- Returns: 3 a job: its state, 1 if this call put it there, the id of the job that is there instead (or ''); or
+--          'full' and how many jobs may wait; or 'asked' and the id of the job that the idempotency key was used for
+-- Closes: a lost reply looks like a failure; the repeated call has the same `call` and adds nothing. Jobs are refused
+--         before the first write: all are added or none.
+local now, added, reply = now_ms(), false, {}
 local refused = ARGV[1] == '1' and refuse(2, (#ARGV - 1) / JOB_FIELDS)
 if refused then return refused end
 for at = 2, #ARGV, JOB_FIELDS do
   local state, new, other = add_from(now, at)
   added = added or (new == 1 and state == 'waiting')
-  answer[#answer + 1] = state
-  answer[#answer + 1] = new
-  answer[#answer + 1] = other
+  reply[#reply + 1] = state
+  reply[#reply + 1] = new
+  reply[#reply + 1] = other
 end
 if added and not is_paused(now) then wake() end
-return answer
+return reply

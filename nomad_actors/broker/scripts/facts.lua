@@ -1,14 +1,15 @@
 -- include: record queue clock limits stats
--- Reads the state of the queue at one instant: all that health, metrics, pages and commands show of it but the jobs themselves.
+-- Reads the state of the queue at one instant, which health, metrics, pages and commands show; without the jobs themselves.
 -- KEYS: 1 the queue's base
--- ARGV: 1 the statistics of how many minutes are read; 0 for none
+-- ARGV: 1 for how many minutes to read the statistics; 0 for none
 -- Returns: 7 values.
 --   1 counts and settings: now (ms), Redis' TIME (ms), how many jobs are waiting, active, delayed, completed, failed,
---     cancelled (of the failed), recovered, heard of late, poison; then each '' for none: the declared limit, the operator's
---     limit, the rate, the most that may wait, the pauses (lib/limits.lua); what is taken off TIME (ms, lib/clock.lua)
+--     cancelled (of the failed), recovered, late heartbeats, poison; then, each '' if not set: the declared limit, the
+--     operator's limit, the rate, the maximum length, the pauses (lib/limits.lua); what is subtracted from TIME (ms,
+--     lib/clock.lua)
 --   2 when the next delayed job is due (ms or '')
---   3 when the first of the starts began that the rate still counts (ms or '')
---   4 of each priority that has waiting jobs: priority, since when the first of them is ready (ms)
+--   3 the time of the oldest start that the rate still counts (ms or '')
+--   4 for each priority with waiting jobs: priority, since when the first of them has been ready (ms)
 --   5 ACTIVE: id, lease   6 WORKERS: id, mark   7 entries of STATS
 local MOST_MINUTES_BY_NAME = 60
 local now = now_ms()
@@ -27,7 +28,7 @@ counts[#counts + 1] = string.format('%.0f', clock.offset)
 
 local function waiting_since()
   local found, from = {}, '-inf'
-  -- One step a priority in use; five of ours, and a bound for others'.
+  -- One step for each priority in use: we have five, and 32 bounds those of other applications.
   for _ = 1, 32 do
     local first = redis.call('ZRANGEBYSCORE', KEY.waiting, from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     if not first[1] then break end
@@ -40,7 +41,7 @@ local function waiting_since()
   return found
 end
 
--- A key of another type has no statistics; nothing else is spoiled by it.
+-- A key of another type has no statistics, and does not affect the other facts.
 local function stats_of(minutes)
   if minutes == 0 then return {} end
   local found

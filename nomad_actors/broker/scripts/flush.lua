@@ -1,5 +1,6 @@
 -- include: record queue clock tags
--- Drops every job of the queue; what runs settles into nothing. Pauses, limits, counters and what is unique for a time stay.
+-- Deletes all jobs of the queue; active ones settle without effect. Pauses, limits, counters and keys that are unique for a
+-- time stay.
 -- KEYS: 1 the queue's base
 -- ARGV: none
 -- Returns: 1

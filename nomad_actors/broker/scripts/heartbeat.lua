@@ -1,16 +1,16 @@
 -- include: record queue clock limits tags slots next add max_length bulk worker stats end
--- A worker's sign of life, which names what it holds; and the reaper's tick: active → waiting or failed for the jobs of
--- workers that are gone; what is kept too long goes.
+-- A worker's heartbeat, which names the jobs that it holds; and the reaper's tick, which recovers the jobs of lost workers
+-- (active → waiting or failed) and applies the retention.
 -- KEYS: 1 the queue's base
--- ARGV: 1 worker id, 2 its name, 3 the last request that was answered, 4 lease (ms), 5 what it has seen of the clock
---       (lib/clock.lua), then 2 a job held: id, token; or
---       1 worker id, 2 its name, 3 'leave' when it goes
--- Returns: now (ms), when to ask again (ms or ''), how many wait, how many run, the ids held that are no longer this worker's,
---          the ids held that shall be cancelled, 3 a job that was recovered: id, outcome, record without its story; 1 when
---          more is to be done by the next beat: for a bulk of jobs that has lost its caller, or for delayed jobs; and
---          the clock: its version, TIME (ms), whether it is sure, how far it was set right now (ms)
--- Closes: a worker that is taken for dead because Redis was away, the host slept or the clock stepped. Silence is
---         summed up over ticks that follow each other; a tick after a gap only starts the sum anew.
+-- ARGV: 1 worker id, 2 its name, 3 the last request that was answered, 4 lease (ms), 5 its evidence of the clock
+--       (lib/clock.lua), then 2 a held job: id, token; or
+--       1 worker id, 2 its name, 3 'leave' if it stops
+-- Returns: now (ms), when to request jobs again (ms or ''), how many wait, how many run, the held ids that this worker has
+--          lost, the held ids to cancel, 3 a recovered job: id, outcome, record without its story; 1 if the next heartbeat
+--          has more to do, for a bulk whose caller was lost or for delayed jobs; and the clock: its version, TIME (ms), 1 if
+--          it is sure, by how much it was corrected now (ms)
+-- Closes: a worker that looks lost because Redis was away, the host slept or the clock stepped. Silence is summed up over
+--         consecutive ticks; a tick after a gap restarts the sum.
 local RECOVER_AT_ONCE = 200
 local TRIM_AT_ONCE = 500
 local worker, name = ARGV[1], ARGV[2]
@@ -28,7 +28,7 @@ for i = 1, #all, 2 do
     marks[all[i]] = unpack_mark(all[i + 1])
   end
 end
--- Signs of life and ticks go by TIME as it is, and by the rule for gaps.
+-- Heartbeats and ticks use TIME as it is, and the rule for gaps.
 local raw = read_clock(tick_text).raw
 local last_tick, last_trim = clock.last_tick, clock.last_trim
 local own = marks[worker] or { request = answered }
@@ -44,7 +44,7 @@ local function write_mark(id)
   fields[#fields + 1] = pack_mark(marks[id])
 end
 
--- Any process ticks; often enough is enough.
+-- Every process ticks, but no more often than needed.
 local since = raw - last_tick
 local ticks = since < 0 or since >= lease_ms / 8
 local regular = since >= 0 and since <= lease_ms * 2 / 3
@@ -56,7 +56,7 @@ if ticks then
       elseif mark.heard >= last_tick and mark.heard <= raw then
         mark.missed = math.max(0, raw - mark.heard)
       else
-        -- Also for one that was heard at a time to come: TIME was ahead then.
+        -- Also if its heartbeat is in the future, because TIME was ahead then.
         mark.missed = mark.missed + since
       end
       write_mark(id)
@@ -87,7 +87,7 @@ for i = 6, #ARGV, 2 do
   end
 end
 
--- A lease that its living worker does not name was never heard of by it; nobody is to blame.
+-- A live worker that does not name a lease never received it; this does not count as a crash.
 local function fate_of(lease)
   local holder = string.sub(lease.token, 1, 8)
   if holder == worker then
@@ -96,7 +96,7 @@ local function fate_of(lease)
   end
   local mark = marks[holder]
   if not mark then
-    -- Nobody knows this worker: it gets a lease's time to be heard.
+    -- An unknown worker: it gets the time of a lease to send a heartbeat.
     marks[holder] = { heard = raw, request = 0, missed = 0, name = '?' }
     write_mark(holder)
     return nil
@@ -105,7 +105,7 @@ local function fate_of(lease)
 end
 
 local LOST = 'lost its worker ' .. MAX_CRASHES .. ' times'
--- Jobs that lost their workers are a failure group, one for each job type.
+-- The failure group of jobs that lost their workers, one for each job type.
 local function failure_group_of_lost(record)
   local body = decoded(record.body)
   local name = body and type(body.actor_name) == 'string' and body.actor_name or ''
@@ -117,7 +117,7 @@ local tally, recovered, poisonous, must_wake = new_tally(), {}, 0, false
 local function recover(id, lease, fate)
   local record = record_of(id, lease.score, now)
   local holder = marks[string.sub(lease.token, 1, 8)]
-  -- What ends may begin once more, as somebody added it meanwhile.
+  -- Read the actor now: finishing may replace the record with the job that follows it.
   local outcome, actor = 'recovered', actor_of(record)
   record.started = lease.started
   redis.call('HDEL', KEY.active, id)
@@ -148,7 +148,7 @@ for id, lease in pairs(leases) do
   lease.id, lease.fate = id, fate_of(lease)
   if lease.fate then orphans[#orphans + 1] = lease end
 end
--- What was to start first is recovered first.
+-- Recover in the order of starting.
 table.sort(orphans, function(a, b) return a.score < b.score end)
 for i = 1, math.min(#orphans, RECOVER_AT_ONCE) do
   recover(orphans[i].id, orphans[i], orphans[i].fate)
@@ -161,28 +161,28 @@ if #recovered > 0 then
 end
 
 if ticks then
-  -- Ages are of days: once a minute is often enough, and an idle worker costs little.
+  -- Retention is in days: once a minute is often enough, and keeps idle workers cheap.
   if sure and (raw < last_trim or raw - last_trim >= 60000) then
-    local keep_done, done_ms, keep_dead, dead_ms = read_retention(redis.call('HGET', KEY.meta, 'keep'))
-    trim_age(KEY.completed, now - done_ms, TRIM_AT_ONCE)
-    trim_age(KEY.failed, now - dead_ms, TRIM_AT_ONCE)
-    trim_count(KEY.completed, keep_done, TRIM_AT_ONCE)
-    trim_count(KEY.failed, keep_dead, TRIM_AT_ONCE)
+    local completed, completed_ms, failed, failed_ms = read_retention(redis.call('HGET', KEY.meta, 'keep'))
+    trim_age(KEY.completed, now - completed_ms, TRIM_AT_ONCE)
+    trim_age(KEY.failed, now - failed_ms, TRIM_AT_ONCE)
+    trim_count(KEY.completed, completed, TRIM_AT_ONCE)
+    trim_count(KEY.failed, failed, TRIM_AT_ONCE)
     clock.last_trim = raw
   end
   clock.last_tick = raw
 end
-local acts = sure and now or clock.confirmed
+local sure_now = sure and now or clock.confirmed
 local more = rectify_unsure()
 fields[#fields + 1] = TICK
 fields[#fields + 1] = pack_tick()
--- A full Redis refuses a script's first growing write, and takes it after one that frees.
+-- A full Redis refuses a script's first write if it needs memory, but accepts it after a write that frees memory.
 redis.call('HDEL', KEY.workers, '')
 redis.call('HSET', KEY.workers, unpack(fields))
 
-more = help_bulk(now) or more
-local _, ask_at, waiting = next_start(acts)
+more = continue_bulk(now) or more
+local _, ask_at, waiting = next_start(sure_now)
 return {
-  string.format('%.3f', now), ask_later(ask_at, acts, now, sure), waiting, running, lost, cancelled, recovered,
+  string.format('%.3f', now), ask_later(ask_at, sure_now, now, sure), waiting, running, lost, cancelled, recovered,
   more and 1 or 0, string.format('%.0f %.3f %d %.0f', clock.version, raw, sure and 1 or 0, clock.set_by or 0),
 }

@@ -1,32 +1,32 @@
 -- include: queue page
--- Reads a page of one state's jobs as they stand at one instant.
+-- Reads a page of one state's jobs at one instant.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 state, 2 first, 3 last (inclusive, as ZRANGE), 4 'rev' for newest first
--- Returns: 1 when there are more of these that were too long for one answer, else 0; then 4 a job: id, record, lease (or ''),
+-- Returns: 1 if there are more that were too long for one reply, else 0; then 4 a job: id, record, lease (or ''),
 --          notes (or '')
-local answer, bytes = { 0 }, 0
+local reply, bytes = { 0 }, 0
 local function append_job(id, lease)
   local value, notes = redis.call('HGET', KEY.jobs, id) or '', redis.call('HGET', KEY.notes, id) or ''
-  answer[#answer + 1] = id
-  answer[#answer + 1] = value
-  answer[#answer + 1] = lease
-  answer[#answer + 1] = notes
+  reply[#reply + 1] = id
+  reply[#reply + 1] = value
+  reply[#reply + 1] = lease
+  reply[#reply + 1] = notes
   bytes = bytes + #value + #notes
 end
 
 if ARGV[1] == 'active' then
-  -- Bounded by the workers' places; the reader sorts and cuts.
+  -- Bounded by the workers' slots; the reader sorts and cuts the list.
   local all = redis.call('HGETALL', KEY.active)
   for i = 1, #all, 2 do append_job(all[i], all[i + 1]) end
-  return answer
+  return reply
 end
 local command = ARGV[4] == 'rev' and 'ZREVRANGE' or 'ZRANGE'
 local ids = redis.call(command, INDEX[ARGV[1]], ARGV[2], ARGV[3])
 for i, id in ipairs(ids) do
   append_job(id, '')
   if bytes > MOST_BYTES and i < #ids then
-    answer[1] = 1
+    reply[1] = 1
     break
   end
 end
-return answer
+return reply

@@ -1,12 +1,12 @@
 -- include: record queue clock limits
--- Pauses or resumes the queue: no job starts in any process until it is resumed, or its time is over.
+-- Pauses or resumes the queue: no job starts in any process until it is resumed, or its time has passed.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 which pause (a field of meta), 2 'pause' or 'resume', 3 for how long (ms, or '' until it is resumed), 4 by whom,
 --       5 why
--- Returns: 1 when that changed anything
--- Closes: a lost reply; a repeat keeps the time since when it is paused.
+-- Returns: 1 if that changed anything
+-- Closes: a lost reply; a repeat does not change the time since when it is paused.
 local now = now_ms()
--- A write that frees: a full Redis takes what comes after it, and must let itself be paused.
+-- After a write that frees memory, a full Redis accepts the next one; pausing must work on a full Redis.
 redis.call('HDEL', KEY.meta, '')
 local old = unpack_pause(redis.call('HGET', KEY.meta, ARGV[1]), now)
 if ARGV[2] == 'pause' then
@@ -14,7 +14,7 @@ if ARGV[2] == 'pause' then
   if ARGV[3] ~= '' then pause['until'] = math.floor(now) + tonumber(ARGV[3]) end
   redis.call('HSET', KEY.meta, ARGV[1], cjson.encode(pause))
   redis.call('DEL', KEY.wake)
-  -- Somebody must learn when it ends.
+  -- A worker must learn when it ends.
   if pause['until'] then wake() end
   return old and 0 or 1
 end

@@ -1,5 +1,5 @@
 -- include: record queue clock limits
--- Tells the score of the job that would start next, for a worker with fewer threads than places.
+-- Reads the score of the job that would start next, for a worker with fewer threads than slots.
 -- KEYS: 1 the queue's base
 -- ARGV: none
 -- Returns: the score, or ''

@@ -1,4 +1,4 @@
--- Tries every command that our scripts use, on keys made for it, and removes these.
+-- Tries every command that our scripts use, on keys for this test, and removes the keys.
 -- KEYS: 1 the queue's base
 -- ARGV: none
 -- Returns: 2 a command that failed: its name, the error

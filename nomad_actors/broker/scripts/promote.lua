@@ -1,8 +1,8 @@
 -- include: record queue clock limits saved_replies
 -- The operator's "now": delayed → waiting before it is due.
 -- KEYS: 1 the queue's base
--- ARGV: 1 id, 2 the call's number ('' of an operation on many)
--- Returns: ok, or missing, or the state that does not allow it
+-- ARGV: 1 id, 2 the call's number ('' in an operation on many)
+-- Returns: ok, missing, or the state that does not allow it
 -- Closes: a lost reply, by the call's number.
 local id = ARGV[1]
 local reply = reply_to(ARGV[2])

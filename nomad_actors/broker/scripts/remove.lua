@@ -1,10 +1,10 @@
 -- include: record queue clock as_found saved_replies tags slots
 -- Removes one job: waiting, delayed, completed or failed → –.
 -- KEYS: 1 the queue's base
--- ARGV: 1 id, and of an operation on many: 2 the state that it was found in, 3 the token of its last run;
+-- ARGV: 1 id, and in an operation on many: 2 the state that it was found in, 3 the token of its last run;
 --       else 2 and 3 '', 4 the call's number
 -- Closes: a lost reply, by the call's number.
--- Returns: ok, missing or active; or changed, when it is not as it was found
+-- Returns: ok, missing or active; or changed, if it has changed since it was found
 local id = ARGV[1]
 local state = nil
 local reply = reply_to(ARGV[4])

@@ -1,11 +1,11 @@
 -- include: record queue clock
--- Keeps what a running job says of itself: its progress, and lines for its log.
+-- Stores the progress and the log lines of an active job.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 id, 2 token, 3 number of the first line within this run, 4 progress (JSON, or '' as it was), then 2 a line:
 --       when (ms), text
--- Returns: ok, or fenced (the lease is another's now)
--- Closes: a lost reply. Lines carry numbers; those that were kept already are not kept twice.
--- Layout of an entry, read by nomad_actors/broker/notes.py: token, lines kept of it I4, lines dropped I4,
+-- Returns: ok, or fenced (another worker has the lease)
+-- Closes: a lost reply. Lines have numbers, so that none is stored twice.
+-- Layout of an entry, read by nomad_actors/broker/records/notes.py: token, lines stored of it I4, lines dropped I4,
 --   length of progress I4, progress, then a line each: when d, length I4, text
 local MAX_LOG = 16384
 local id, token, first, progress = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
@@ -32,7 +32,7 @@ while #log > MAX_LOG do
   log = string.sub(log, 13 + length)
   dropped = dropped + 1
 end
--- Four bytes each. At their end, a repeat keeps its lines twice.
+-- Four bytes each. At the maximum, a repeat stores its lines twice.
 seen, dropped = math.min(seen, 4294967295), math.min(dropped, 4294967295)
 redis.call('HSET', KEY.notes, id, struct.pack('>c14I4I4I4', token, seen, dropped, #progress) .. progress .. log)
 return 'ok'

@@ -1,9 +1,9 @@
 -- include: record queue clock limits saved_replies tags
--- The operator's retry: failed or completed → waiting, attempts afresh.
+-- The operator's retry: failed or completed → waiting, with its attempts reset.
 -- KEYS: 1 the queue's base
--- ARGV: 1 id, 2 the token that the caller saw, 3 body, 4 '1' of an operation on many: then one whose unique key another
---       job holds stays; else the call's number in 5
--- Returns: ok, or missing, changed (it ran in between), held, or the state that does not allow it
+-- ARGV: 1 id, 2 the token that the caller saw, 3 body, 4 '1' in an operation on many, which leaves a job whose unique key
+--       another has; else the call's number in 5
+-- Returns: ok, missing, changed (it ran in between), held (another job has its key), or the state that does not allow it
 -- Closes: a lost reply, by the call's number.
 local id, seen, body = ARGV[1], ARGV[2], ARGV[3]
 local reply = reply_to(ARGV[5])
@@ -26,7 +26,7 @@ record.body = body
 append_events(record, event(ENQUEUED, now, ''))
 redis.call('HSET', KEY.jobs, id, pack_record(record))
 append_waiting(id, record.priority)
--- Somebody else's job may hold its key by now; the operator's word goes before.
+-- Another job may have its key by now; the operator's request has priority.
 if lasts then redis.call('HSETNX', KEY.unique, key, id) end
 if not is_paused(now) then wake() end
 return save_reply(ARGV[5], 'ok')

@@ -1,9 +1,9 @@
 -- include: record queue clock limits
--- Sets or lifts limits of the queue.
+-- Sets or removes limits of the queue.
 -- KEYS: 1 the queue's base
--- ARGV: 2 a limit: its field of meta (`limit` and `limit_set`: jobs at a time over all hosts, as declared and as an operator
---       wants it; `rate`: starts and the period (ms) that they are counted in; `max_length`: jobs that have not begun), its
---       value ('' lifts it)
+-- ARGV: 2 a limit: its field of meta (`limit` and `limit_set`: concurrency over all hosts, as declared and as an operator
+--       set it; `rate`: starts and the period (ms) in which they are counted; `max_length`: jobs that have not begun), its
+--       value ('' removes it)
 -- Returns: 1
 for i = 1, #ARGV, 2 do
   if ARGV[i + 1] == '' then

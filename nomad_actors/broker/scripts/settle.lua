@@ -1,16 +1,17 @@
 -- include: record queue clock limits tags slots next add stats end
--- Ends leases: active → completed, failed, delayed (retry, deferral) or waiting (release), with what the run enqueued.
+-- Settles leases: active → completed, failed, delayed (retry, deferral) or waiting (release), and adds the jobs that the run
+-- enqueued.
 -- KEYS: 1 the queue's base
--- ARGV: 1 worker's name, 2 what it has seen of the clock (lib/clock.lua), then a lease: id, token, outcome (completed
---       skipped failed cancelled retried deferred released), delay (ms), body ('' as it was), error (JSON or ''), note
---       (result as JSON, or why it failed or is deferred), failure group (its term and words, or ''), how many jobs it
+-- ARGV: 1 worker's name, 2 its evidence of the clock (lib/clock.lua), then a lease: id, token, outcome (completed
+--       skipped failed cancelled retried deferred released), delay (ms), body ('' if unchanged), error (JSON or ''), note
+--       (result as JSON, or why it failed or is deferred), failure group (its term and fields, or ''), how many jobs it
 --       enqueued, then the fields of each of those (lib/add.lua); `Settlement.arguments` sends them in this order
--- Returns: now (ms), then one a lease: ok, cancelled (an operator wanted that meanwhile), already (this token settled
---          it before), fenced (the lease is another's now) or gone
--- Closes: a lease that was taken over; what a job enqueues, lost between enqueueing it and settling; a full Redis: the
---         first write frees, so it is allowed.
+-- Returns: now (ms), then one a lease: ok, cancelled (an operator requested it meanwhile), already (this token settled
+--          it before), fenced (another worker has the lease) or gone
+-- Closes: a lease that another worker has by now; jobs that a run enqueues, lost between enqueueing and settling; a full
+--         Redis: the first write frees memory, so it is allowed.
 local now, name = seen_ms(ARGV[2]), ARGV[1]
-local answer = { string.format('%.3f', now) }
+local reply = { string.format('%.3f', now) }
 local LEASE_FIELDS = 9
 local tally, at = new_tally(), 3
 local must_wake, ended = false, 0
@@ -51,7 +52,7 @@ while at <= #ARGV do
     local record = unpack_record(redis.call('HGET', KEY.jobs, id))
     local word = not record and 'gone' or record.token == token and 'already' or 'fenced'
     if word == 'fenced' then take_back_crash(id, token, now) end
-    answer[#answer + 1] = word
+    reply[#reply + 1] = word
     at = at + JOB_FIELDS * enqueued
   else
     local record = record_of(id, score, now)
@@ -90,18 +91,18 @@ while at <= #ARGV do
     end
     redis.call('HSET', KEY.jobs, id, pack_record(record))
     add_outbox(enqueued)
-    answer[#answer + 1] = word
+    reply[#reply + 1] = word
   end
 end
 
 write_tally(tally, now)
 if ended > 0 then
-  local keep_done, _, keep_dead = read_retention(redis.call('HGET', KEY.meta, 'keep'))
-  -- Twice what came, so that a lowered number is reached too, a step at a time.
-  trim_count(KEY.completed, keep_done, 2 * ended)
-  trim_count(KEY.failed, keep_dead, 2 * ended)
+  local completed, _, failed = read_retention(redis.call('HGET', KEY.meta, 'keep'))
+  -- Twice the number of ended jobs, so that a lowered limit is reached step by step.
+  trim_count(KEY.completed, completed, 2 * ended)
+  trim_count(KEY.failed, failed, 2 * ended)
 end
--- A place of a queue that is limited over all hosts may be waited for elsewhere.
+-- Another process may wait for a free slot of a queue that is limited over all hosts.
 if limit_at_a_time() and redis.call('ZCARD', KEY.waiting) > 0 then must_wake = true end
 if must_wake and not is_paused(now) then wake() end
-return answer
+return reply

@@ -1,1 +1,1 @@
-"""The workers' side: leases, heartbeats, waiting for work, and settling what ended."""
+"""The workers' side: leases, heartbeats, waiting for work, and settling."""

@@ -1,7 +1,7 @@
-"""How long a failed job waits for its next run, and the one log line that says so.
+"""The delay of a failed job before its next run, and the log line about it.
 
-Dramatiq's Retries decides by itself and logs what it has decided. Where the broker is given a `retry_delay`, that
-decides instead and the line of Retries would be wrong: it is left out, and ours is written.
+Dramatiq's Retries chooses a delay and logs it. If the broker has a `retry_delay` function, that chooses instead and the
+line of Retries would be wrong, so it is suppressed and ours is written.
 """
 
 from __future__ import annotations
@@ -25,21 +25,20 @@ RetryDelay = Callable[[Message[Any], int, int], int]
 
 
 def delay_of_retry(choose: RetryDelay, message: Message[Any], attempt: int, delay_ms: int) -> int:
-    """Return how long (ms) a job waits for its next run and log it; `delay_ms` is what Retries chose."""
-    if not _asked_for(message):
+    """Return and log how long (ms) a job waits for its next run; `delay_ms` is what Retries chose."""
+    if not _chose_own_delay(message):
         try:
             delay_ms = max(0, int(choose(message, attempt, delay_ms)))
         except BaseException as error:
             if came_from_outside(error):
                 raise
-            # The job must be tried again all the same.
-            logger.critical("no delay was chosen for message %r", message.message_id, exc_info=True)
+            # The job must still be retried.
+            logger.critical("retry_delay failed for message %r", message.message_id, exc_info=True)
     logger.info("Retrying message %r in %d milliseconds.", message.message_id, delay_ms)
     return delay_ms
 
 
-def _asked_for(message: Message[Any]) -> bool:
-    """Return whether the job itself said when it is to be tried again."""
+def _chose_own_delay(message: Message[Any]) -> bool:
     exception = message.exception if isinstance(message, LeasedMessage) else None
     if exception is None or not issubclass(type(exception), Retry):
         return False
@@ -47,7 +46,7 @@ def _asked_for(message: Message[Any]) -> bool:
 
 
 def silence_delays(retries: Retries, while_true: Callable[[], bool]) -> None:
-    """Have Retries not log the delays that it chooses while they are not the ones that count."""
+    """Keep Retries from logging its delays as long as `while_true` returns True."""
     retries.logger = _WithoutDelays(retries.logger, while_true)
 
 

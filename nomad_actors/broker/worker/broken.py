@@ -1,9 +1,9 @@
-"""How a worker ends that cannot go on, since a thread is gone that it cannot do without.
+"""Ends a worker that cannot go on because one of its essential threads ended.
 
-Dramatiq's command line gives a worker a process of its own: that process ends at once, with a code that is not 0, so
-that whoever watches over it starts another. A Worker inside an application's own process is stopped and nothing else:
-the process may do more than run jobs, and may start another Worker. Either way nothing that still runs can be settled;
-the heartbeats have stopped, and other workers take those jobs over within a lease.
+Dramatiq's command line gives a worker its own process: that process exits at once, with a code other than 0, so that
+its supervisor starts another. A Worker inside an application's process is only stopped: the process may do more than
+run jobs, and may start another Worker. In both cases the running jobs cannot be settled; the heartbeats have stopped,
+and other workers take these jobs over within a lease.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ logger = get_logger("nomad_actors.broker")
 
 #: EX_SOFTWARE of sysexits.h.
 EXIT_BROKEN = 70
-#: What middleware is given to write down what it holds.
+#: How long middleware may take to save its data.
 FLUSH_SECONDS = 5.0
 
 
 def end_process(flush: Callable[[], None]) -> None:
-    """End this process with `EXIT_BROKEN`, having called `flush` for a few seconds at most."""
+    """Exit this process with `EXIT_BROKEN` after calling `flush`, which may take a few seconds."""
 
     def finish() -> None:
         try:
@@ -40,12 +40,12 @@ def end_process(flush: Callable[[], None]) -> None:
     flushing = threading.Thread(target=finish, name="nomad-flush", daemon=True)
     flushing.start()
     flushing.join(FLUSH_SECONDS)
-    # Not `sys.exit`: that ends a thread, and what is broken may keep the main thread from ending.
+    # Not `sys.exit`, which ends only a thread: the broken one may keep the main thread from ending.
     os._exit(EXIT_BROKEN)
 
 
 def stop_worker(worker: Worker, session: Session) -> None:
-    """Stop a Worker inside an application's process, interrupting what it runs."""
+    """Stop a Worker inside an application's process and interrupt its running jobs."""
     for lease in session.running():
         strike(lease, Shutdown)
     try:

@@ -1,4 +1,4 @@
-"""Confirmed runs waiting to be reported; they are reported while Redis does something else."""
+"""Confirmed runs waiting to be reported, which is done while Redis works on the next round."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 from ..endings import Ended
 
-#: How long a confirmed run may wait for its report while the next round is awaited.
+#: How long a confirmed run may wait for the next round before it is reported.
 REPORT_SECONDS = 0.005
 
 
 class ConfirmedRuns:
-    """Runs that Redis has confirmed and that are not reported yet; used by the pump alone."""
+    """Confirmed runs waiting to be reported; used only by the pump."""
 
     def __init__(self, report: Callable[[Sequence[Ended]], None]) -> None:
         self._report = report
@@ -21,11 +21,9 @@ class ConfirmedRuns:
         return bool(self._endings)
 
     def add(self, endings: Sequence[Ended]) -> None:
-        """Keep some until they are reported."""
         self._endings += endings
 
     def report(self) -> None:
-        """Report all that there are, once."""
         endings, self._endings = self._endings, []
         if endings:
             self._report(endings)

@@ -1,7 +1,7 @@
-"""The thin view of one queue that Dramatiq's Worker holds.
+"""The consumer of one queue for Dramatiq's Worker; the session does the work.
 
-Nothing raises out of a consumer: Dramatiq would replace it after a fixed 3 s. Redis going away is the session's affair.
-Only a session that has broken down for good says so by an error.
+A consumer raises nothing, because Dramatiq would replace it after a fixed 3 s. The session handles a lost Redis; only a
+session that has failed permanently raises an error here.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from dramatiq.broker import Consumer, MessageProxy
 from ...retention import Retention
 from ..errors import WorkerBroken
 from .lease import CURRENT
-from .message import LeasedMessage, ended_in_any_case
+from .message import LeasedMessage, safe_settlement
 from .session import Session
 
 
 class JobConsumer(Consumer):
-    """Hands one queue's leases to whoever iterates over it, and takes their endings.
+    """Yields the leased messages of one queue, and settles their runs.
 
-    Inside a Worker the session puts them into the Worker's own queue, past the consumer's thread: the iterator then
-    only waits, since a second hand-over would cost as much as the job itself.
+    Inside a Worker the session puts messages directly into the Worker's own queue and the iterator only waits: passing
+    them through the consumer's thread would take as long as running the job.
     """
 
     def __init__(
@@ -30,28 +30,25 @@ class JobConsumer(Consumer):
         session: Session,
         queue_name: str,
         *,
-        places: int,
+        concurrency: int,
         limit: int | None,
         retention: Retention | None,
         timeout_ms: int,
     ) -> None:
         self._session = session
         self._queue_name = queue_name
-        self._places, self._limit, self._retention = places, limit, retention
+        self._concurrency, self._limit, self._retention = concurrency, limit, retention
         self._timeout_seconds = timeout_ms / 1000
         self._inbox: queue.SimpleQueue[LeasedMessage] | None = None
 
     def __next__(self) -> MessageProxy | None:
-        """Return the next leased message, or None when none came within the timeout.
-
-        Serving begins here and not when the consumer is made: a job could end before Dramatiq's thread holds the
-        consumer that takes its end.
-        """
+        # Serve the queue from here on, not from the constructor: a job could end before Dramatiq's thread has the
+        # consumer that settles it.
         if (failure := self._session.failure) is not None:
             raise WorkerBroken(failure.reason)
         if self._inbox is None:
             self._inbox = self._session.attach(
-                self._queue_name, self._places, limit=self._limit, retention=self._retention
+                self._queue_name, self._concurrency, limit=self._limit, retention=self._retention
             )
         try:
             return self._inbox.get(timeout=self._timeout_seconds)
@@ -59,24 +56,20 @@ class JobConsumer(Consumer):
             return None
 
     def ack(self, message: MessageProxy) -> None:
-        """End a run whose message was not marked as failed."""
         self._end(message)
 
     def nack(self, message: MessageProxy) -> None:
-        """End a run whose message was marked as failed."""
         self._end(message)
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        """Give back messages whose run has not begun."""
         self._session.release(m.lease for m in messages if isinstance(m, LeasedMessage))
 
     def close(self) -> None:
-        """Take no further jobs of this queue."""
         if self._inbox is not None:
             self._session.detach(self._queue_name)
 
     def _end(self, message: MessageProxy) -> None:
         assert isinstance(message, LeasedMessage)
         CURRENT.set(None)
-        # Nothing raises out of here: the job would stay active, and keep its place, for as long as we live.
-        self._session.end(ended_in_any_case(message))
+        # This must not raise: the job would stay active, and occupy its slot, until this process ends.
+        self._session.end(safe_settlement(message))

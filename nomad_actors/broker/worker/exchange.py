@@ -1,4 +1,4 @@
-"""One exchange with Redis: what a session sends in one go, and how it acts on the replies."""
+"""A session's rounds with Redis: what it sends together, and how it handles the replies."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .reporting import Reporting, SentReport
 from .starting import Request, Starting
 from .waiter import Waiter
 
-#: A worker not heard of for this long is forgotten.
+#: A worker that sent no heartbeat for this long is forgotten.
 FORGET_MS = 3_600_000
-#: A nudge that nobody reads goes by itself.
+#: A nudge that nobody reads expires.
 NUDGE_EXPIRES_MS = 60_000
 
 
 class _Sent(NamedTuple):
-    """What was asked of Redis, in the order of the replies."""
+    """The requests of a round, in the order of the replies."""
 
     reports: list[SentReport]
     batches: list[list[Settlement]]
@@ -36,7 +36,7 @@ class _Sent(NamedTuple):
 
 
 class Exchange:
-    """Speaks with Redis for one session; used by the pump alone."""
+    """Runs the rounds of one session with Redis; used only by the pump."""
 
     def __init__(
         self,
@@ -52,31 +52,31 @@ class Exchange:
         self._held, self._link = held, link
         self._reporting, self._starting, self._heartbeats = reporting, starting, heartbeats
         self._waiter, self._confirmed = waiter, confirmed
-        #: Bases of queues whose wake token we took and cannot use.
-        self.unwanted: set[str] = set()
-        #: When the commands of this round were sent.
+        #: The bases of queues whose wake token we took and cannot use.
+        self.unused_tokens: set[str] = set()
+        #: When this round's commands were sent.
         self._sent_boot = 0.0
 
-    def speak(self) -> bool:
-        """Send what is to be sent and take the replies; return True if there was any.
+    def run_round(self) -> bool:
+        """Send what is due and handle the replies; return True if anything was sent.
 
-        Raises one of `LINK_ERRORS`, and what a script answered instead of a reply.
+        Raises one of `LINK_ERRORS`, and the error that a script replied with.
         """
         settling = self._held.settling
         refused = settling.send_elsewhere(self._link)
         batches = settling.batches(refused)
         requests = self._starting.requests()
-        self._introduce()
+        self._register()
         sent = _Sent(self._reporting.due(settling), batches, requests, self._heartbeats.due())
         calls = self._calls(sent)
         started = 0
         self._sent_boot = boot_seconds()
         if calls:
-            # Jobs that could start do not wait for what is reported of those that ended.
-            started = self._take_replies(self._link.run(calls, self._confirmed.report), sent)
+            # Report ended jobs while Redis works, so that jobs that could start need not wait for it.
+            started = self._handle_replies(self._link.run(calls, self._confirmed.report), sent)
         self._arm()
         if not started:
-            # Another round may be long in coming.
+            # The next round may be a long time off.
             self._confirmed.report()
         if refused:
             raise refused[0]
@@ -92,22 +92,22 @@ class Exchange:
     def _evidence_for(self, batch: list[Settlement]) -> str:
         return self._held.by_name[batch[0].lease.queue].clock.evidence()
 
-    def _introduce(self) -> None:
-        """Tell Redis what was declared of the queues we begin to serve, and drop workers that are long gone."""
-        new = [state for state in self._held.attached() if not state.introduced]
+    def _register(self) -> None:
+        """Write the options of newly served queues to Redis, and forget workers that were lost long ago."""
+        new = [state for state in self._held.attached() if not state.registered]
         calls = [Call("forget_workers", state.base, (FORGET_MS,)) for state in new]
         calls += [Call("set_limits", state.base, ("limit", state.limit)) for state in new if state.limit is not None]
         for state in new:
-            if (kept := state.retention) is not None:
-                arguments = (kept.completed, kept.completed_ms, kept.failed, kept.failed_ms)
+            if (retention := state.retention) is not None:
+                arguments = (retention.completed, retention.completed_ms, retention.failed, retention.failed_ms)
                 calls.append(Call("set_retention", state.base, arguments))
         if calls:
             self._link.run(calls)
         for state in new:
-            state.introduced = True
+            state.registered = True
 
-    def _take_replies(self, replies: list[Any], sent: _Sent) -> int:
-        """Act on the replies; return how many jobs were handed out."""
+    def _handle_replies(self, replies: list[Any], sent: _Sent) -> int:
+        """Handle the replies; return how many jobs were started."""
         now, at, started = time.monotonic(), iter(replies), 0
         for report, reply in zip(sent.reports, at, strict=False):
             if not isinstance(reply, ResponseError):
@@ -128,18 +128,18 @@ class Exchange:
         return started
 
     def _arm(self) -> None:
-        """Have the waiter wait for every queue that could take work and has none."""
+        """Let the waiter wait for every queue that has free slots and no work."""
         attached = self._held.attached()
         idle = {state.base for state in attached if self._held.taking and state.asleep and state.free > 0}
-        commands: list[tuple[Any, ...]] = [("RPUSH", keys.WAKE.of(base), "1") for base in self.unwanted]
+        commands: list[tuple[Any, ...]] = [("RPUSH", keys.WAKE.of(base), "1") for base in self.unused_tokens]
         if self._waiter.arm({state.base for state in attached}, idle):
             commands += self._nudge()
         if commands:
             self._link.commands(commands)
-        self.unwanted.clear()
+        self.unused_tokens.clear()
 
     def leave(self) -> None:
-        """Say that this worker goes, and wake its waiter.
+        """Remove this worker's entries from Redis, and wake its waiter.
 
         Raises one of `LINK_ERRORS`.
         """
@@ -148,6 +148,6 @@ class Exchange:
             self._link.commands(self._nudge())
 
     def _nudge(self) -> list[tuple[Any, ...]]:
-        """Return the commands that wake our own waiter; the key goes by itself if it is never read."""
+        """Return the commands that wake our own waiter."""
         key = self._waiter.nudge_key
         return [("RPUSH", key, NUDGE), ("PEXPIRE", key, NUDGE_EXPIRES_MS)]

@@ -1,4 +1,4 @@
-"""A worker's heartbeats: which jobs it says that it holds, and what Redis replies."""
+"""A worker's heartbeats, which name the jobs that it holds, and Redis' replies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..endings import Ended, Outcome
 from ..errors import UnreadableBody
 from ..redis_clock import ClockReply, boot_seconds
 from .held_jobs import HeldJobs, cancel
-from .message import thread_died, untold
+from .message import outcome_unknown, thread_died
 from .queue_state import QueueState
 from .steady_log import get_logger
 
@@ -21,9 +21,9 @@ logger = get_logger("nomad_actors.broker.worker.heartbeat")
 
 
 class Heartbeats:
-    """The heartbeats of one process, one a queue; used by the pump alone.
+    """The heartbeats of one process, one for each queue; used only by the pump.
 
-    `recovered` gets the runs of lost workers that ended by a heartbeat of ours.
+    `recovered` is called with the runs of lost workers that one of our heartbeats ended.
     """
 
     def __init__(
@@ -43,15 +43,14 @@ class Heartbeats:
         self._recovered = recovered
 
     def queues(self) -> list[QueueState]:
-        """Return the queues that must hear of us: also one that is no longer served while its jobs still run."""
+        """Return the queues that need heartbeats: those that are served, or still have jobs running here."""
         return [state for state in self._held.queues() if state.attached or state.held]
 
     def next_mono(self, state: QueueState) -> float:
-        """Return when a queue must hear of us next."""
         return state.next_beat_mono(self._lease_ms / 1000)
 
     def due(self) -> list[QueueState]:
-        """Return the queues that must hear of us now; threads that died are replaced on the way."""
+        """Return the queues whose heartbeat is due; if there are any, also replace dead threads."""
         now = time.monotonic()
         due = [state for state in self.queues() if self.next_mono(state) <= now]
         if due and self._held.taking:
@@ -59,14 +58,14 @@ class Heartbeats:
                 self._end_jobs_of_dead_threads()
                 self._replace_dead_threads()
             except BaseException:
-                # No thread can be had, perhaps: that must not keep the heartbeats from being sent.
-                logger.critical("the threads that died could not be replaced", exc_info=True)
+                # Perhaps no thread can be started; the heartbeats must still be sent.
+                logger.critical("dead threads could not be replaced", exc_info=True)
         return due
 
     def call(self, state: QueueState, leaving: set[int]) -> Call:
-        """Return the script that names what is held, and what has ended and is not in `leaving`, ahead of this.
+        """Return the heartbeat that names the held leases and the ended ones, except `leaving`: settled before it.
 
-        Any other lease of ours is taken back.
+        Redis recovers any other lease of this worker.
         """
         ended = [s.lease for s in self._held.settling if s.lease.queue == state.name]
         arguments: list[bytes | str | int | float] = [self._worker_id, self._name, state.request, self._lease_ms]
@@ -77,24 +76,24 @@ class Heartbeats:
         return Call("heartbeat", state.base, arguments)
 
     def leave(self) -> list[Call]:
-        """Return the scripts that say that this worker goes."""
+        """Return the calls that remove this worker from its queues."""
         return [Call("heartbeat", state.base, (self._worker_id, self._name, "leave")) for state in self._held.queues()]
 
     def replied(self, state: QueueState, reply: list[Any], now: float, sent_boot: float) -> None:
-        """Act on a reply to a heartbeat that was sent at `sent_boot` and answered at `now`, seconds."""
-        beat = read(state, reply)
-        _look_at_clock(state, beat.clock, sent_boot)
+        """Handle the reply to a heartbeat that was sent at `sent_boot` and answered at `now`, seconds."""
+        beat = unpack_beat(state, reply)
+        _update_clock(state, beat.clock, sent_boot)
         state.busy = beat.active > 0
         if beat.more:
             state.beat_mono = 0.0
         state.set_due(now, beat.now_ms, beat.due_ms)
         if beat.waiting:
-            # Should a wake token have gone with a worker that died, this finds the work.
+            # This finds the work even if a worker died with the wake token that it had taken.
             state.asleep = False
         for lease in state.held.values():
             if lease.stored_id in beat.lost and not lease.lost:
                 lease.lost = True
-                logger.warning("job %s of queue %s was taken from us: we went unheard", lease.job_id, state.name)
+                logger.warning("job %s of queue %s was recovered: our heartbeats were late", lease.job_id, state.name)
         cancelled = [lease for lease in state.held.values() if lease.stored_id in beat.cancelled]
         cancel(cancelled, "asked for by an operator")
         if beat.recovered:
@@ -107,8 +106,8 @@ class Heartbeats:
                 try:
                     settlement = thread_died(lease.proxy)
                 except BaseException:
-                    logger.critical("how job %s ended cannot be told", lease.job_id, exc_info=True)
-                    settlement = untold(lease.proxy)
+                    logger.critical("the outcome of job %s is unknown", lease.job_id, exc_info=True)
+                    settlement = outcome_unknown(lease.proxy)
                 self._held.end(settlement)
 
 
@@ -120,19 +119,19 @@ class BeatReply:
     due_ms: float | None
     waiting: int
     active: int
-    #: Ids that were named and are this worker's no longer.
+    #: Ids of named jobs that this worker does not have any more.
     lost: frozenset[bytes]
-    #: Ids that were named and shall be cancelled.
+    #: Ids of named jobs to cancel.
     cancelled: frozenset[bytes]
-    #: Jobs whose worker is gone.
+    #: Runs whose worker was lost.
     recovered: list[Ended]
-    #: Whether there is more to do by the next beat: jobs of a bulk that has lost its caller, delayed jobs to set right.
+    #: True if the next heartbeat has more to do: jobs of a bulk whose caller was lost, or delayed jobs to correct.
     more: bool
     clock: ClockReply
 
 
-def read(state: QueueState, reply: list[Any]) -> BeatReply:
-    """Return what a beat's reply says."""
+def unpack_beat(state: QueueState, reply: list[Any]) -> BeatReply:
+    """Unpack the reply to a heartbeat."""
     now, due, waiting, active, lost, cancelled, recovered, more, clock = reply
     now_ms = float(now)
     return BeatReply(
@@ -148,15 +147,15 @@ def read(state: QueueState, reply: list[Any]) -> BeatReply:
     )
 
 
-def _look_at_clock(state: QueueState, reply: ClockReply, sent: float) -> None:
-    """Take in what a beat says of the queue's clock, and log a step of Redis' clock that was taken out by it."""
+def _update_clock(state: QueueState, reply: ClockReply, sent: float) -> None:
+    """Update the queue's clock, and log a step of Redis' clock that this heartbeat corrected."""
     if reply.set_by_ms:
         logger.error(
-            "Redis' clock stepped by %+.0f s: delayed jobs and leases of queue %s go on by the workers' own clocks",
+            "Redis' clock stepped by %+.0f s: delayed jobs and leases of queue %s continue by the workers' own clocks",
             reply.set_by_ms / 1000,
             state.name,
         )
-    state.clock_in_doubt = state.clock.take(reply, sent, boot_seconds())
+    state.clock_in_doubt = state.clock.update(reply, sent, boot_seconds())
     if state.clock.certain:
         state.beat_mono = 0.0
 

@@ -1,4 +1,4 @@
-"""What a session holds: the queues that it serves, the jobs that it runs, and what ended and is not settled yet."""
+"""The queues that a session serves, the jobs that it runs, and the runs that it must still settle."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ logger = get_logger("nomad_actors.broker.session")
 
 
 class HeldJobs:
-    """The queues and jobs of one session; changed by the pump alone, but for queues, which any thread may add."""
+    """The queues and jobs of one session; only the pump changes them, but any thread may add a queue."""
 
     def __init__(self, *, threads: int, work_queue: WorkQueue | None, settling: Settling) -> None:
         self.threads = threads
         self.work_queue = work_queue
         self.settling = settling
-        #: False once the worker stops: no further job starts.
+        #: False after the worker began to stop: it starts no more jobs.
         self.taking = True
-        #: How many of the jobs held were present when a worker was lost.
+        #: How many of the held jobs were running on a worker that was lost.
         self.suspects = 0
         self.by_name: dict[str, QueueState] = {}
 
     def queues(self) -> tuple[QueueState, ...]:
         """Return the queues that are or were served."""
-        # One step: a queue may be added by another thread while the pump goes through them.
+        # One atomic step: another thread may add a queue while the pump iterates over them.
         return tuple(self.by_name.values())
 
     def attached(self) -> list[QueueState]:
@@ -40,48 +40,44 @@ class HeldJobs:
         return [state for state in self.queues() if state.attached]
 
     def leases(self) -> list[Lease]:
-        """Return the leases of the jobs that are held."""
         return [lease for state in self.queues() for lease in list(state.held.values())]
 
     def free_threads(self) -> int:
-        """Return how many threads have no job."""
         return self.threads - sum(len(state.held) for state in self.queues())
 
     def hold(self, state: QueueState, lease: Lease) -> None:
-        """Add a job that Redis has leased to us."""
         state.held[lease.token] = lease
         self.suspects += lease.suspect
 
     def end(self, settlement: Settlement) -> None:
-        """Let a job go: its run is over and will be settled."""
         state = self.by_name[settlement.lease.queue]
         if state.held.get(settlement.lease.token) is settlement.lease:
-            # Ended once: a run that was released at shutdown may still come to its own end.
+            # Only once: a run that was released at shutdown may still finish.
             state.held.pop(settlement.lease.token)
             self.settling.add(settlement)
             if settlement.lease.suspect:
                 self.suspects -= 1
-                self._ask_for_suspects()
+                self._wake_for_suspects()
 
-    def _ask_for_suspects(self) -> None:
+    def _wake_for_suspects(self) -> None:
         for state in self.queues():
             if state.passed_over:
                 state.asleep = False
 
     def release(self, leases: Iterable[Lease]) -> None:
-        """Give jobs back at their old place, no attempt spent."""
+        """Return jobs to their former positions without spending an attempt."""
         for lease in leases:
             self.end(Settlement(lease, Outcome.RELEASED))
 
     def stop_taking(self) -> None:
-        """Start no further job, and give back what no thread has begun."""
+        """Start no more jobs, and return those that no thread has begun."""
         self.taking = False
         self._return_work()
         for state in self.queues():
             self.return_inbox(state)
 
     def return_inbox(self, state: QueueState) -> None:
-        """Give back what was handed to a queue's consumer and not begun."""
+        """Return the jobs that were passed to a queue's consumer and have not begun."""
         while True:
             try:
                 message = state.inbox.get_nowait()
@@ -100,10 +96,10 @@ class HeldJobs:
 
 
 def cancel(leases: Iterable[Lease], reason: str) -> None:
-    """Interrupt runs that an operator cancels; one that does not run yet learns of it when it begins."""
+    """Interrupt runs that an operator cancels; one that has not begun is cancelled when it begins."""
     for lease in leases:
         if lease.cancel_reason is None:
             lease.cancel_reason = reason
-            struck = interrupts.strike(lease, Cancelled)
-            how = "interrupted" if struck else "not running yet, or through"
-            logger.info("job %s of queue %s is to be cancelled: %s", lease.job_id, lease.queue, how)
+            was_running = interrupts.strike(lease, Cancelled)
+            effect = "interrupted" if was_running else "its actor has not begun, or has ended"
+            logger.info("cancel requested for job %s of queue %s: %s", lease.job_id, lease.queue, effect)

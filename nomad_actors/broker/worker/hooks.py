@@ -1,6 +1,6 @@
-"""Calls what middleware defines for the ends of runs, on the thread that settles and sends heartbeats.
+"""Calls the hooks that middleware defines for ended runs, on the thread that settles and sends heartbeats.
 
-That thread must survive whatever a hook raises, and an operator must learn which hook keeps it from its work.
+That thread must survive whatever a hook raises, and an operator must learn which hook blocks it.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from .steady_log import get_logger
 
 logger = get_logger("nomad_actors.broker.worker.hooks")
 
-#: A hook that takes longer is named in the log: heartbeats wait for it.
+#: A slower hook is named in the log, because heartbeats wait for it.
 SLOW_SECONDS = 1.0
 
 
 @dataclass(slots=True, eq=False)
 class RunningHook:
-    """A hook that runs now."""
+    """The hook that is running now."""
 
     name: str
     since_mono: float
-    #: Whether it was named in the log.
+    #: True if it was named in the log.
     named: bool = False
 
 
 class Hooks:
-    """The hooks of a broker's middleware, as one session calls them: one at a time, and its watch looks at that one."""
+    """Calls the hooks of a broker's middleware for one session, one at a time, observed by the session's watch."""
 
     def __init__(self, middleware: Callable[[], Iterable[object]]) -> None:
         self._middleware = middleware
-        #: Looked at by another thread, since this one cannot say that it stands still.
+        #: Read by another thread, because this one cannot log while the hook blocks it.
         self.running: RunningHook | None = None
 
     def call(self, hook: str, *arguments: Any) -> None:
-        """Call the hook of each middleware that has it; what one raises is logged and keeps no other from its call."""
+        """Call the hook of each middleware that has it; an exception is logged, and the others are still called."""
         for middleware in self._middleware():
             running = self.running = RunningHook(f"{hook} of {class_name(middleware)}", time.monotonic())
             try:
@@ -51,7 +51,7 @@ class Hooks:
         self.running = None
 
     def name_if_slow(self) -> None:
-        """Name the hook that runs now in the log, once, if it is slow; called by another thread."""
+        """Log the name of the running hook once, if it is slow; called by another thread."""
         running = self.running
         if running is not None:
             self._name_if_slow(running)
@@ -61,5 +61,5 @@ class Hooks:
         seconds = time.monotonic() - running.since_mono
         if seconds >= SLOW_SECONDS and not running.named:
             running.named = True
-            consequence = "nothing is settled and no heartbeat sent meanwhile"
+            consequence = "no job is settled and no heartbeat is sent meanwhile"
             logger.warning("%s has taken %.1f s: %s", running.name, seconds, consequence)

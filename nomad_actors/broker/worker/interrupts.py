@@ -1,9 +1,9 @@
-"""Interrupting the thread that runs a job, and nothing but that job.
+"""Interrupts the thread that runs a job, without affecting any other job.
 
-Python delivers such an interrupt some time after it was asked for: without care it strikes the next job on the thread,
-or Dramatiq's own code, and kills the thread. So it is asked for only while the actor's function runs, and one that came
-too late is withdrawn before the function's frame is left. Under gevent, where a thread is a greenlet, it is thrown into
-that greenlet by the event loop, which looks in the same moment whether the function still runs.
+Python delivers such an interrupt some time after the request: without care it would interrupt the next job on the
+thread, or Dramatiq's own code, and kill the thread. So it is requested only while the actor's function runs, and one
+that comes too late is withdrawn before the function returns. Under gevent, where a thread is a greenlet, the event loop
+throws it into that greenlet, and checks at that moment that the function still runs.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from .lease import CURRENT, Lease
 
 _STRIKING = threading.Lock()
 
-# Asked for each job, and without gevent it would be looked for on the disk each time.
+# Called for each job; without gevent, the import would be searched for on disk each time.
 _is_gevent_active = functools.cache(is_gevent_active)
 
 
 def guarded(function: Callable[..., Any], throws: tuple[type[BaseException], ...] = ()) -> Callable[..., Any]:
-    """Return an actor's function, marking the time in which its job may be interrupted.
+    """Wrap an actor's function so that its job can be interrupted while it runs.
 
-    What it raises can be tested by `isinstance`, and be printed unless it is one of `throws`.
+    Exceptions that `isinstance` cannot test, or that cannot be printed and are not in `throws`, are replaced.
     """
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         lease = CURRENT.get()
         if lease is None or lease.entered or lease.thread is not threading.current_thread():
-            # Called by hand, or from inside a job.
+            # Called directly, or from inside a job.
             return function(*args, **kwargs)
         try:
             lease.entered = True
@@ -45,23 +45,23 @@ def guarded(function: Callable[..., Any], throws: tuple[type[BaseException], ...
                 raise Cancelled(lease.cancel_reason)
             return function(*args, **kwargs)
         except BaseException as error:
-            found = _stand_in(error, throws)
+            found = _replacement(error, throws)
             if found is None:
                 raise
-            # Raised here, it would have the other as its context, and be printed with that.
-            stand_in = found.with_traceback(traceback_of(error))
+            # Raised here, it would have the original as its context, and be printed with it.
+            replacement = found.with_traceback(traceback_of(error))
         finally:
             lease.entered = False
             if lease.struck:
                 _withdraw()
-        raise stand_in
+        raise replacement
 
     return run
 
 
-def _stand_in(error: BaseException, throws: tuple[type[BaseException], ...]) -> Exception | None:
-    """Return what is raised in place of an exception that cannot be handled as others are; None for any other."""
-    # Nobody prints those, but Dramatiq asks of each what it is.
+def _replacement(error: BaseException, throws: tuple[type[BaseException], ...]) -> Exception | None:
+    """Return the exception to raise instead of one that cannot be tested or printed; None for any other."""
+    # Exceptions of these classes are never printed, but Dramatiq tests their class.
     is_thrown = issubclass(type(error), (SkipMessage, *throws))
     if is_testable(error) if is_thrown else is_printable(error):
         return None
@@ -69,9 +69,9 @@ def _stand_in(error: BaseException, throws: tuple[type[BaseException], ...]) -> 
 
 
 def strike(lease: Lease, interrupt: type[Interrupt]) -> bool:
-    """Raise `interrupt` in the thread that runs a lease; return False when its actor does not run."""
+    """Raise `interrupt` in the thread that runs a lease; return False if its actor is not running."""
     with _STRIKING:
-        # In this order: a thread that leaves meanwhile sees that it was struck, and waits for us.
+        # Set this first: a thread that leaves the actor meanwhile then waits for the lock.
         lease.struck = True
         if not lease.entered or lease.thread is None or lease.thread.ident is None:
             return False
@@ -83,7 +83,7 @@ def strike(lease: Lease, interrupt: type[Interrupt]) -> bool:
 
 
 def current_greenlet() -> Any:
-    """Return the greenlet that runs; None without gevent."""
+    """Return the current greenlet; None without gevent."""
     if not _is_gevent_active():
         return None
     from gevent import getcurrent
@@ -92,7 +92,7 @@ def current_greenlet() -> Any:
 
 
 def _throw_soon(lease: Lease, interrupt: type[Interrupt]) -> None:
-    """Have gevent's event loop throw `interrupt` into a lease's greenlet, unless the actor has ended by then."""
+    """Let gevent's event loop throw `interrupt` into a lease's greenlet, unless its actor has ended by then."""
     from gevent import get_hub
 
     def throw() -> None:
@@ -103,7 +103,7 @@ def _throw_soon(lease: Lease, interrupt: type[Interrupt]) -> None:
 
 
 def _withdraw() -> None:
-    """Take back an interrupt of this thread that was not delivered yet."""
+    """Withdraw an interrupt of this thread that was not delivered yet."""
     with _STRIKING:
         if not _is_gevent_active():
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(threading.get_ident()), None)

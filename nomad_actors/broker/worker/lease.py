@@ -1,4 +1,4 @@
-"""One run of one job: what a worker holds while it runs it, and what it noted for the end of it."""
+"""One run of a job in a worker, and its settlement."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """A job that this process runs. Filled in by the thread that runs it, read by the session when it has ended."""
+    """A job that this process runs; the running thread fills it in, and the session reads it after the run."""
 
     queue: str
     stored_id: bytes
@@ -36,48 +36,48 @@ class Lease:
     message: Message[Any] | None = None
     #: The thread that runs it, from its first middleware to its last.
     thread: threading.Thread | None = None
-    #: Under gevent, where `thread` is one only in name.
+    #: Under gevent, where `thread` is not an operating system's thread.
     greenlet: Any = None
-    #: Set while the actor itself runs: the only time when it may be interrupted (`interrupts`).
+    #: True while the actor itself runs, the only time at which it may be interrupted (`interrupts`).
     entered: bool = False
     struck: bool = False
-    #: Why an operator wants it ended; None when nobody does.
+    #: The reason of an operator's cancel; None if it is not cancelled.
     cancel_reason: str | None = None
-    #: Why the actor asked to be skipped or deferred.
+    #: The exception by which the job was skipped or deferred.
     skip: BaseException | None = None
-    #: Set when Redis said that the lease is not ours any more.
+    #: True after Redis replied that this lease is not ours any more.
     lost: bool = False
-    #: Set while middleware that runs after the actor may note what it enqueues.
+    #: True while messages that middleware enqueues after the actor go to the outbox.
     collecting: bool = False
     began_mono_ms: float = 0.0
-    #: The time limit that ended it; None if none did.
+    #: The time limit that ended the run; None if none did.
     time_limit_ms: float | None = None
     retry_delay_ms: int | None = None
     retry_body: bytes = b""
     outbox: list[PackedJob] = field(default_factory=list)
     result: bytes = b""
-    #: Why the job failed though its actor returned.
-    refused: str | None = None
-    #: What it says of itself, and how the session learns that it did.
+    #: Why the result cannot be stored, which fails the job.
+    result_error: str | None = None
+    #: The job's unsent progress and log lines, and the function that tells the session about them.
     report: Report | None = None
-    tell: Callable[[Lease], None] | None = None
-    #: What Dramatiq runs.
+    notify: Callable[[Lease], None] | None = None
+    #: The message that Dramatiq runs.
     proxy: LeasedMessage | None = None
 
     @property
     def suspect(self) -> bool:
-        """Whether it was present when a worker was lost."""
+        """True if it was running on a worker that was lost."""
         return self.header is not None and self.header.crashes > 0
 
     @property
     def attempt(self) -> int:
-        """Which attempt this run is, 1 for the first."""
+        """Number of this attempt; the first is 1."""
         return (self.header.attempts if self.header else 0) + 1
 
     def note(self, message: Message[Any], *, actor: Actor[Any, Any] | None, delay_ms: int) -> Message[Any]:
-        """Keep what middleware enqueues after the actor ended, to be sent with the settling of this lease.
+        """Keep a message that middleware enqueues after the actor, to be sent with this lease's settlement.
 
-        Returns the message under the id that it will have: a run that is repeated after a crash derives the same.
+        Returns the message with its final id, which a run that is repeated after a crash derives again.
         """
         number = len(self.outbox)
         enqueued_ms = self.header.created_ms if self.header else 0
@@ -89,7 +89,7 @@ class Lease:
         return message
 
     def _fixed_ids(self) -> set[str]:
-        """Return the ids that are already written in this job's options: a pipeline's next, a group's callbacks."""
+        """Return the message ids that this job's options already contain: a pipeline's next, a group's callbacks."""
         options = self.message.options if self.message else {}
         target = options.get("pipe_target")
         callbacks = options.get("group_completion_callbacks")
@@ -107,10 +107,10 @@ class Settlement:
     delay_ms: int = 0
     body: bytes = b""
     error: bytes = b""
-    #: The result as JSON, or why it failed or is deferred.
+    #: The result as JSON, or the reason of a failure or deferral.
     note: bytes = b""
-    #: What a failed job is grouped by (`faults`).
-    fault: bytes = b""
+    #: The failure group of a failed job (`records.failures`).
+    failure_group: bytes = b""
     #: "ClassName: message", for the log.
     error_text: str | None = None
     #: Measured by the thread that ran it.
@@ -118,11 +118,11 @@ class Settlement:
     sent_elsewhere: bool = False
 
     def elsewhere(self) -> list[PackedJob]:
-        """Return what the run enqueued on other queues, which goes ahead of the settling."""
+        """Return the jobs that the run enqueued on other queues; they are sent before the settlement."""
         return [job for job in self.lease.outbox if job.queue != self.lease.queue]
 
-    def told(self, ended_ms: float, *, cancelled: bool = False) -> Ended:
-        """Return what middleware is told once Redis has confirmed the end, at `ended_ms` of its time."""
+    def to_ended(self, ended_ms: float, *, cancelled: bool = False) -> Ended:
+        """Return what middleware gets after Redis confirmed the end at `ended_ms` by its clock."""
         lease = self.lease
         ready_ms = records.instant(lease.header.ready_ms) if lease.header else lease.started_ms
         return Ended(
@@ -152,7 +152,7 @@ class Settlement:
             self.body,
             self.error,
             self.note,
-            self.fault,
+            self.failure_group,
             len(here),
         ]
         for job in here:
@@ -160,5 +160,5 @@ class Settlement:
         return fields
 
 
-#: The lease that this thread (or the coroutine it started) runs; None outside a job.
+#: The lease that this thread, or a coroutine that it started, runs; None outside a job.
 CURRENT: ContextVar[Lease | None] = ContextVar("nomad_current_lease", default=None)

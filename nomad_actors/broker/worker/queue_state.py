@@ -1,4 +1,4 @@
-"""What the session knows of one queue: the leases held, the places left, and when to ask for more."""
+"""What a session knows about one queue: its held leases, its free slots, and when to request more jobs."""
 
 from __future__ import annotations
 
@@ -7,65 +7,64 @@ from dataclasses import dataclass, field
 
 from ...retention import Retention
 from ..constants import REQUESTS
-from ..redis_clock import LOOK_AGAIN_SECONDS, ClockSight
+from ..redis_clock import RECHECK_SECONDS, ClockReading
 from .lease import Lease
 from .message import LeasedMessage
 
 
 @dataclass(slots=True, eq=False)
 class QueueState:
-    """What the pump knows of one queue."""
+    """The state of one queue in a session; used only by the pump."""
 
     name: str
     base: str
-    places: int
+    concurrency: int
     limit: int | None
     retention: Retention | None
-    #: Where leases arrive when no Worker's own queue takes them.
+    #: Gets the messages if there is no Worker with its own queue.
     inbox: queue.SimpleQueue[LeasedMessage] = field(default_factory=queue.SimpleQueue)
     attached: bool = False
-    introduced: bool = False
-    #: By token: handed out and not ended.
+    registered: bool = False
+    #: By token: leases that were started and have not ended.
     held: dict[bytes, Lease] = field(default_factory=dict)
-    #: The last request that Redis answered; a repeat of the next one is recognised by its number.
+    #: The number of the last request that Redis answered; Redis recognises a repeat of the next one by its number.
     request: int = 0
-    #: Believed empty; the waiter, the due time or a beat will say otherwise.
+    #: True while the queue is believed empty, until the waiter, the due time or a heartbeat shows work.
     asleep: bool = False
     due_mono: float | None = None
-    #: When Redis last heard which jobs we hold.
+    #: When the last heartbeat was answered.
     beat_mono: float = 0.0
-    #: Whether any process ran jobs of this queue at the last beat.
+    #: True if any process ran jobs of this queue at the last heartbeat.
     busy: bool = False
-    #: What was seen of the queue's clock last.
-    clock: ClockSight = field(default_factory=ClockSight)
-    #: Whether the clock is in doubt: beats come soon after each other then.
+    clock: ClockReading = field(default_factory=ClockReading)
+    #: While it is True, heartbeats follow each other quickly.
     clock_in_doubt: bool = False
-    #: Jobs that may not run beside one that is held, passed over by the last request.
+    #: How many suspects the last request skipped, because they may not run beside a held one.
     passed_over: int = 0
 
     @property
     def free(self) -> int:
         """How many more jobs of this queue may start here now."""
-        return self.places - len(self.held)
+        return self.concurrency - len(self.held)
 
-    def wants(self, now: float) -> bool:
-        """Return whether Redis should be asked for jobs, at a monotonic time in seconds."""
+    def can_request(self, now: float) -> bool:
+        """Return True if jobs should be requested from Redis at `now` (monotonic seconds)."""
         if not self.attached or self.free <= 0:
             return False
         return not self.asleep or (self.due_mono is not None and self.due_mono <= now)
 
     def next_beat_mono(self, lease_seconds: float) -> float:
-        """Return when Redis must hear of us again: twice as often while jobs run, here or elsewhere.
+        """Return when the next heartbeat is due: twice as often while jobs run, here or in other processes.
 
-        Also for jobs that run elsewhere: only who ticks often sees in time that their worker is gone.
+        A worker that is lost elsewhere is noticed in time only if heartbeats here are frequent.
         """
         interval = lease_seconds / (4 if self.held or self.busy else 2)
-        return self.beat_mono + (min(LOOK_AGAIN_SECONDS, interval) if self.clock_in_doubt else interval)
+        return self.beat_mono + (min(RECHECK_SECONDS, interval) if self.clock_in_doubt else interval)
 
     def set_due(self, now: float, redis_now_ms: float, due_ms: float | None) -> None:
-        """Note when Redis should be asked again though nobody wakes us; None for never."""
+        """Set when to request jobs even without a wake-up; None for never."""
         self.due_mono = None if due_ms is None else now + max(0.0, due_ms - redis_now_ms) / 1000
 
     def next_request(self) -> int:
-        """Return the number of the next request; a repeat of it has the same one."""
+        """Return the number of the next request; a repeated request has the same number."""
         return (self.request + 1) % REQUESTS

@@ -1,4 +1,4 @@
-"""What a running job says of itself, on its way to Redis: gathered by the job, sent by the session."""
+"""The progress and log lines of a running job that the session has not sent yet."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from collections import deque
 from ..records import notes
 from ..records.notes import Progress
 
-#: How long what a job says is gathered before it is sent.
+#: How long progress and lines are collected before they are sent.
 GATHER_SECONDS = 0.05
-#: Lines that wait for a Redis that is away; older ones are left out, and counted.
+#: How many lines wait while Redis is away; older ones are left out and counted.
 MAX_PENDING = 500
 
 
 class Report:
-    """One run's progress and log lines, not yet sent; safe between threads."""
+    """One run's unsent progress and log lines; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._progress: bytes = b""
         self._lines: deque[tuple[float, bytes]] = deque()
-        #: The number of the first pending line within this run.
+        #: Number of the first pending line within this run.
         self._first = 1
         self._left_out = 0
         self.sent_mono = 0.0
 
     def progress(self, progress: Progress) -> None:
-        """Say how far the job is."""
-        # Made bytes of here, on the job's own thread: what the job passes may be of classes of its own.
+        """Set the job's progress."""
+        # Packed here, on the job's own thread, because the job may pass objects of its own classes.
         packed = progress.pack()
         with self._lock:
             self._progress = packed
@@ -45,12 +45,12 @@ class Report:
                 self._lines[0] = (at_ms, f"[{self._left_out} lines left out while Redis was away]".encode())
 
     def pending(self) -> tuple[int, bytes, list[tuple[float, bytes]]]:
-        """Return the first line's number, the progress, and the lines that are to be sent."""
+        """Return the first line's number, the progress, and the lines to send."""
         with self._lock:
             return self._first, self._progress, list(self._lines)
 
     def sent(self, progress: bytes, lines: int) -> bool:
-        """Say what Redis has; return whether more has come since."""
+        """Remove what Redis has stored; return True if there is more by now."""
         with self._lock:
             if self._progress is progress:
                 self._progress = b""

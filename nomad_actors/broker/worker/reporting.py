@@ -1,4 +1,4 @@
-"""What running jobs report while they run, on its way to Redis: which of it is sent when."""
+"""Decides when the progress and log lines of running jobs are sent to Redis."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .report import GATHER_SECONDS, Report
 
 
 class SentReport(NamedTuple):
-    """What a running job has reported and is sent now."""
+    """A job's progress and lines that are sent now."""
 
     lease: Lease
     report: Report
@@ -22,23 +22,23 @@ class SentReport(NamedTuple):
 
 
 class Reporting:
-    """The jobs of one session that have something to report; used by the pump alone."""
+    """The jobs of one session that have something to report; used only by the pump."""
 
     def __init__(self, base_of: Callable[[str], str]) -> None:
         self._base_of = base_of
         self._reporting: dict[bytes, Lease] = {}
 
     def add(self, lease: Lease) -> None:
-        """Note that a job has something to report."""
+        """Register a job that has something to report."""
         if lease.report is not None:
             self._reporting[lease.token] = lease
 
     def due_mono(self) -> list[float]:
-        """Return when each job's report is to be sent."""
+        """Return when each job's report is due."""
         return [_due_mono(lease) for lease in self._reporting.values()]
 
     def due(self, settling: Iterable[Settlement]) -> list[SentReport]:
-        """Return what jobs have reported, gathered for a moment; of those that end now, without delay."""
+        """Return the reports that are due; those of jobs that end now are due at once."""
         if not self._reporting:
             return []
         now = time.monotonic()
@@ -47,14 +47,12 @@ class Reporting:
         return [SentReport(lease, lease.report, *lease.report.pending()) for lease in due if lease.report is not None]
 
     def call(self, sent: SentReport) -> Call:
-        """Return the script that stores it."""
         arguments: list[bytes | str | int | float] = [sent.lease.stored_id, sent.lease.token, sent.first, sent.progress]
         for at_ms, text in sent.lines:
             arguments += (at_ms, text)
         return Call("report", self._base_of(sent.lease.queue), arguments)
 
     def replied(self, sent: SentReport, now: float) -> None:
-        """Forget what Redis has stored; more may have come since."""
         sent.report.sent_mono = now
         if not sent.report.sent(sent.progress, len(sent.lines)):
             self._reporting.pop(sent.lease.token, None)

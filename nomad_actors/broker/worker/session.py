@@ -1,14 +1,14 @@
-"""One worker process at Redis: its leases, its free places, its settlements, its reconnecting.
+"""The session of one worker with Redis: its leases, free slots, settlements and reconnects.
 
-Everything that a process keeps between two commands lives here and not in a Consumer, which Dramatiq replaces at will.
-One thread, the pump, owns all of it and speaks to Redis; every other thread puts an event into its mailbox, which is
-one atomic step and safe against an exception that strikes from outside. A second thread, the waiter, blocks in Redis
-until there is work (`waiter`).
+All state between two commands is here and not in a Consumer, which Dramatiq may replace at any time. One thread, the
+pump, owns this state and talks to Redis. Other threads put events into its mailbox, which is one atomic step and safe
+even if an exception is raised in the thread from outside. A second thread, the waiter, blocks in Redis until there is
+work (`waiter`).
 
-A round of the pump: read the mailbox; settle what ended; ask for as many jobs as can start now, a free place of the
-queue and a free thread each; hand them out (`exchange`). What ended is reported while Redis works on the next round, so
-that no job waits for a log line. Nothing is fetched ahead. The next round carries what ended meanwhile, so settlements
-travel in batches exactly when there is much to do.
+In each round the pump reads the mailbox, settles ended runs, requests as many jobs as can start now (each needs a free
+slot of its queue and a free thread) and passes them to threads (`exchange`). Ended runs are reported while Redis works
+on the next round, so that no job waits for a log line. No job is fetched in advance. Runs that end during a round are
+settled in the next, so settlements are batched when there is much to do.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ logger = get_logger("nomad_actors.broker.worker.session")
 
 #: How long a session that closes tries to tell Redis.
 CLOSE_SECONDS = 5.0
-#: A pump whose every round fails for so long, and not for Redis' sake, gives up.
+#: The pump gives up after every round has failed for this long for another reason than a lost Redis.
 HOPELESS_SECONDS = 60.0
-#: How often threads that wait are woken while the worker stops.
+#: How often waiting threads are woken while the worker stops.
 STOPPING_TURN_SECONDS = 0.2
 
 
 class Event(enum.Enum):
-    """What other threads put into the pump's mailbox; `_HANDLERS` says which method takes it."""
+    """The events that other threads put into the pump's mailbox; `_HANDLERS` has the handler of each."""
 
     ATTACH = enum.auto()
     DETACH = enum.auto()
@@ -70,7 +70,7 @@ class Event(enum.Enum):
 
 
 class Session:
-    """The process' dealings with Redis as a worker; made when a worker boots, one a process and worker."""
+    """A worker's session with Redis, created when the worker boots."""
 
     def __init__(
         self,
@@ -93,11 +93,11 @@ class Session:
         self._base_of = base_of
         self._hooks, self._broker = hooks, broker
         self._confirmed = ConfirmedRuns(lambda endings: hooks.call("report_settled", broker, endings))
-        # Beside what the application bounds: its jobs enqueue while this settles, and neither may wait for the other.
+        # Not from the application's pool: its jobs enqueue while this settles, and neither may wait for the other.
         self._link = Link(own_pool(pool, max_connections=FOR_ONE))
         settling = Settling(worker=self.name, base_of=base_of, settled=self._settled)
         self._held = HeldJobs(threads=threads, work_queue=work_queue, settling=settling)
-        self._waiter = Waiter(pool, self.worker_id, hear=self._hear, cancel=self._hear_cancel)
+        self._waiter = Waiter(pool, self.worker_id, on_work=self._on_work, on_cancel=self._on_cancel_request)
         self._reporting = Reporting(base_of)
         self._starting = Starting(
             self._held,
@@ -127,14 +127,14 @@ class Session:
         self._mailbox: queue.SimpleQueue[tuple[Event, Any]] = queue.SimpleQueue()
         self._closing: float | None = None
         self._tried = 0
-        #: Whether it was logged that Redis is away, and not yet that it is back.
+        #: True after it was logged that Redis is lost, until it is logged that it is back.
         self._lost = False
         self._pump = threading.Thread(target=self._run, name="nomad-pump", daemon=True)
         #: Why this worker cannot go on; None while it can.
         self.failure: Failure | None = None
         self._cause: BaseException | None = None
         self._failing_since_mono: float | None = None
-        #: Counts the pump's turns; `_idle` while it waits for something to do.
+        #: Counts the pump's turns; `_idle` is True while it waits for something to do.
         self._turns = 0
         self._idle = False
         self._broken = broken
@@ -147,7 +147,7 @@ class Session:
         )
         self._started = threading.Lock()
 
-    # What other threads call; each call is one atomic step.
+    # Called by other threads; each call is one atomic step.
 
     @property
     def threads(self) -> int:
@@ -155,12 +155,12 @@ class Session:
         return self._held.threads
 
     def attach(
-        self, queue_name: str, places: int, *, limit: int | None = None, retention: Retention | None = None
+        self, queue_name: str, concurrency: int, *, limit: int | None = None, retention: Retention | None = None
     ) -> queue.SimpleQueue[LeasedMessage]:
         """Serve a queue, `places` jobs at a time here and `limit` over all hosts; return where its leases arrive."""
         state = self._held.by_name.get(queue_name)
         if state is None:
-            state = QueueState(queue_name, self._base_of(queue_name), places, limit, retention)
+            state = QueueState(queue_name, self._base_of(queue_name), concurrency, limit, retention)
             self._held.by_name[queue_name] = state
         self._mailbox.put((Event.ATTACH, state))
         if self._started.acquire(blocking=False):
@@ -168,7 +168,7 @@ class Session:
         return state.inbox
 
     def detach(self, queue_name: str) -> None:
-        """Serve a queue no longer; what was handed out but not begun goes back."""
+        """Stop serving a queue, and return its jobs that were handed out but have not begun."""
         self._mailbox.put((Event.DETACH, self._held.by_name[queue_name]))
 
     def end(self, settlement: Settlement) -> None:
@@ -176,24 +176,24 @@ class Session:
         self._mailbox.put((Event.END, settlement))
 
     def report(self, lease: Lease) -> None:
-        """Send what a running job has reported."""
+        """Send the progress and log lines of a running job."""
         self._mailbox.put((Event.REPORT, lease))
 
     def stop_taking(self) -> None:
-        """Start no further job; what was handed out but not begun goes back at once."""
+        """Start no more jobs, and return at once those that were handed out but have not begun."""
         self._mailbox.put((Event.STOP_TAKING, None))
 
     def running(self) -> list[Lease]:
-        """Return the leases held now, for the shutdown that interrupts them."""
+        """Return the leases that are held now, to interrupt them at a shutdown."""
         return self._held.leases()
 
     def release(self, leases: Iterable[Lease]) -> None:
-        """Give leases back at their old place, no attempt spent."""
+        """Return leased jobs to their former positions without spending an attempt."""
         for lease in leases:
             self.end(Settlement(lease, Outcome.RELEASED))
 
     def close(self) -> None:
-        """Give back what is held, settle what ended, and stop; gives up on a Redis that is away after 5 s."""
+        """Return held jobs, settle ended ones, and stop; gives up after 5 s if Redis is away."""
         self._watch.close()
         self._waiter.close()
         if not self._pump.is_alive():
@@ -201,10 +201,10 @@ class Session:
         self._mailbox.put((Event.CLOSE, None))
         self._pump.join(CLOSE_SECONDS + 1)
 
-    def _hear(self, bases: Sequence[str]) -> None:
+    def _on_work(self, bases: Sequence[str]) -> None:
         self._mailbox.put((Event.WORK, bases))
 
-    def _hear_cancel(self, base: str, stored_id: bytes, reason: str) -> None:
+    def _on_cancel_request(self, base: str, stored_id: bytes, reason: str) -> None:
         self._mailbox.put((Event.CANCEL, (base, stored_id, reason)))
 
     # The pump.
@@ -222,7 +222,7 @@ class Session:
             self._link.close()
 
     def _take_turn_steadily(self) -> bool:
-        """Take a turn; a fault in it does not end the thread: it is the process' only one that settles."""
+        """Take a turn; an error in it does not end this thread, the only one of the process that settles."""
         try:
             is_last = self._take_turn()
             self._failing_since_mono = None
@@ -238,7 +238,7 @@ class Session:
             return False
 
     def _take_turn(self) -> bool:
-        """Read the mailbox and speak with Redis; return True if there is nothing left to do, and never will be."""
+        """Read the mailbox and run a round with Redis; return True after the last turn."""
         self._read_mailbox()
         if not self._held.taking and self._held.work_queue is not None:
             self._held.work_queue.wake(self._held.threads)
@@ -252,14 +252,14 @@ class Session:
         self._broken(self, failure)
 
     def _finished(self) -> bool:
-        # Before the leave, which may take its time.
+        # Before leaving, which may take a while.
         self._confirmed.report()
         unsettled = len(self._held.settling)
         if not unsettled:
             self._leave()
             return True
         if self._closing is not None and time.monotonic() > self._closing:
-            logger.error("gave up telling Redis how %d jobs ended", unsettled)
+            logger.error("gave up settling %d ended jobs: Redis is away", unsettled)
             return True
         return False
 
@@ -267,19 +267,19 @@ class Session:
         try:
             self._exchange.leave()
         except LINK_ERRORS as error:
-            logger.info("could not say good-bye to Redis: %s", describe(error))
+            logger.info("could not remove this worker from Redis: %s", describe(error))
 
     def _round(self) -> None:
         try:
-            if self._exchange.speak() and self._lost:
-                logger.info("Redis is back; what ended meanwhile is settled")
+            if self._exchange.run_round() and self._lost:
+                logger.info("Redis is back; jobs that ended meanwhile are settled")
                 self._lost = False
             self._tried = 0
         except LINK_ERRORS as error:
             self._tried += 1
             if not self._lost:
                 self._lost = True
-                logger.warning("lost Redis: %s; what ended is kept and sent when it is back", describe(error))
+                logger.warning("lost Redis: %s; ended jobs are settled when it is back", describe(error))
             self._confirmed.report()
             time.sleep(backoff_seconds(self._tried))
 
@@ -309,7 +309,7 @@ class Session:
                 return
 
     def _idle_seconds(self) -> float:
-        """Return how long nothing needs doing unless an event arrives."""
+        """Return how long there is nothing to do unless an event arrives."""
         now, held = time.monotonic(), self._held
         if len(held.settling) or self._tried or self._closing is not None or self._starting.can_ask(now):
             return 0.0
@@ -323,7 +323,7 @@ class Session:
 
     def _attached(self, state: QueueState) -> None:
         state.attached, state.asleep = True, False
-        # The first round ticks: where no process lives long enough for a second, the lost ones are missed all the same.
+        # Send a heartbeat in the first round: lost workers are noticed even if no process lives for a second one.
         state.beat_mono = 0.0
 
     def _detached(self, state: QueueState) -> None:
@@ -341,8 +341,8 @@ class Session:
             if not bases or state.base in bases:
                 state.asleep = False
                 if bases and (state.free <= 0 or not self._held.taking):
-                    # We ate a token that another worker could use: hand it back.
-                    self._exchange.unwanted.add(state.base)
+                    # We took a token that another worker could use: return it.
+                    self._exchange.unused_tokens.add(state.base)
 
     def _closed(self, _: None) -> None:
         self._closing = time.monotonic() + CLOSE_SECONDS
@@ -350,7 +350,7 @@ class Session:
         self._held.release(self._held.leases())
 
 
-#: What takes each event; the pump calls it with the event's content.
+#: The handler of each event; the pump calls it with the event's content.
 _HANDLERS: Mapping[Event, Callable[[Session, Any], None]] = {
     Event.ATTACH: Session._attached,
     Event.DETACH: Session._detached,

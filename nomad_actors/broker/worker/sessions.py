@@ -1,8 +1,8 @@
-"""The sessions of one broker in this process: one for each Worker that runs, and one for consumers outside of any.
+"""The sessions of one broker in this process: one for each running Worker, and one for consumers outside a Worker.
 
-Which is meant goes by the thread: a Worker's consumer threads know the queue between them and its worker threads, which
-is the session's. A Worker that has stopped is forgotten, and so is each that another process was forked from: what a
-consumer of theirs took from Redis no thread would ever run.
+The thread determines the session: a Worker's consumer threads have the work queue between them and its worker threads,
+and a session belongs to it. Stopped Workers, and those of a process that this one was forked from, are forgotten: no
+thread would ever run the jobs that their consumers take from Redis.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ MakeSession = Callable[[int, WorkQueue | None, Callable[[], None], Worker | None
 
 
 class Sessions:
-    """Makes, finds and closes sessions.
+    """Creates, finds and closes sessions.
 
-    `make` is given how many threads there are, the Worker's queue, what replaces dead threads, and the Worker.
+    `make` gets the number of threads, the Worker's queue, the function that replaces dead threads, and the Worker.
     """
 
     def __init__(self, make: MakeSession) -> None:
@@ -43,12 +43,12 @@ class Sessions:
 
     @property
     def latest(self) -> Session | None:
-        """The session that was made last; None when there is none."""
+        """The session that was created last; None if there is none."""
         return next(reversed(list(self._of.values())), None)
 
     def boot(self, worker: Worker) -> None:
-        """Give a Worker that starts its session, and the queue that it hands jobs out by."""
-        # The Worker makes its threads and consumers after this, with the queue that it finds here.
+        """Create the session and the work queue of a Worker that starts."""
+        # After this the Worker creates its threads and consumers, with this queue.
         work_queue = WorkQueue()
         worker.work_queue = cast(Any, work_queue)
         replace = functools.partial(replace_dead_threads, worker)
@@ -56,7 +56,7 @@ class Sessions:
             self._of[work_queue] = self._make(worker.worker_threads, work_queue, replace, worker)
 
     def of_thread(self, *, threads: int) -> Session:
-        """Return the session that this thread's consumer belongs to; outside of a Worker one with so many `threads`.
+        """Return the session of this thread's consumer; outside a Worker it is one with this number of `threads`.
 
         Raises `WorkerStopped` in a consumer thread of a Worker that has stopped.
         """
@@ -70,7 +70,7 @@ class Sessions:
             return self._of[work_queue]
 
     def stop_taking(self, broker: Broker, worker: Worker, shutdown_ms: int | None) -> None:
-        """Start nothing more; with `shutdown_ms`, wait that long and give back what then still runs."""
+        """Start no more jobs; with `shutdown_ms`, wait that long and then return the running jobs to their queues."""
         forget_worker(broker, worker)
         session = self._of.get(cast(Any, worker.work_queue))
         if session is None:
@@ -85,8 +85,8 @@ class Sessions:
             thread.join(max(0.0, deadline - time.monotonic()))
         stuck = [thread for thread in worker.workers if thread.is_alive()]
         if stuck:
-            _give_back(session, stuck, shutdown_ms)
-            # The Worker would wait for them again, up to ten minutes.
+            _release_running(session, stuck, shutdown_ms)
+            # The Worker would wait once more for these threads, up to ten minutes.
             worker.workers[:] = [thread for thread in worker.workers if thread not in stuck]
 
     def end(self, worker: Worker) -> None:
@@ -97,22 +97,21 @@ class Sessions:
             session.close()
 
     def close(self) -> None:
-        """Close all of them."""
         with self._lock:
             sessions, self._of = list(self._of.values()), {}
         for session in sessions:
             session.close()
 
     def forget(self) -> None:
-        """Forget all of them: they are another process', which this one was forked from."""
+        """Forget all sessions after a fork: they belong to the parent process."""
         self._lock = threading.Lock()
         self._of = {}
 
 
 def forget_worker(broker: Broker, worker: Worker | None) -> None:
-    """Have a Worker hear of no more queues that are declared; None stands for every Worker.
+    """Keep a Worker (None: all Workers) from noticing newly declared queues.
 
-    Dramatiq's adds a consumer for each, also when it has stopped.
+    Dramatiq's Worker adds a consumer for each, even after it has stopped.
     """
     for each in list(broker.middleware):
         if isinstance(each, _WorkerMiddleware) and worker in (None, each.worker):
@@ -120,9 +119,9 @@ def forget_worker(broker: Broker, worker: Worker | None) -> None:
                 broker.middleware.remove(each)
 
 
-def _give_back(session: Session, stuck: Sequence[threading.Thread], shutdown_ms: int) -> None:
+def _release_running(session: Session, stuck: Sequence[threading.Thread], shutdown_ms: int) -> None:
     running = session.running()
-    logger.warning("%d jobs still run after %s ms: given back", len(running), shutdown_ms)
+    logger.warning("%d jobs still run after %s ms: they return to their queues", len(running), shutdown_ms)
     session.release(running)
     for lease in running:
         if lease.thread in stuck:

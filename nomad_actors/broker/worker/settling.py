@@ -1,4 +1,4 @@
-"""What ended and is not settled yet: kept until Redis has confirmed it, and sent in batches."""
+"""The unsettled runs: they are sent in batches, and kept until Redis has confirmed them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MAX_SETTLE = 200
 
 
 class Settling:
-    """The settlements of one process that Redis has not confirmed, oldest first; used by the pump alone.
+    """The settlements of one process that Redis has not confirmed, oldest first; used only by the pump.
 
-    `settled` gets the runs that Redis has confirmed.
+    `settled` is called with the runs that Redis has confirmed.
     """
 
     def __init__(
@@ -37,11 +37,10 @@ class Settling:
         return iter(self._unsettled)
 
     def add(self, settlement: Settlement) -> None:
-        """Keep one until it is settled."""
         self._unsettled.append(settlement)
 
     def send_elsewhere(self, link: Link) -> list[Exception]:
-        """Send what ended runs enqueued on other queues; return why it was refused, for those that have to wait.
+        """Send the jobs that ended runs enqueued on other queues; return the errors of those that must wait.
 
         Raises one of `LINK_ERRORS`.
         """
@@ -57,7 +56,7 @@ class Settling:
         return [reply for reply in replies if isinstance(reply, Exception)]
 
     def batches(self, refused: Sequence[Exception]) -> list[list[Settlement]]:
-        """Group what can be settled now by queue; with something `refused`, all but what waits for that."""
+        """Return the settlements that can be sent now, by queue: without those that wait for a refused job."""
         by_queue: dict[str, list[Settlement]] = {}
         for settlement in self._unsettled:
             if refused and settlement.elsewhere() and not settlement.sent_elsewhere:
@@ -68,21 +67,20 @@ class Settling:
         return [batch for batch in by_queue.values() if batch]
 
     def call(self, batch: Sequence[Settlement], clock_evidence: str) -> Call:
-        """Return the script that settles a batch."""
         arguments: list[bytes | str | int | float] = [self._worker, clock_evidence]
         for settlement in batch:
             arguments.extend(settlement.arguments())
         return Call("settle", self._base_of(batch[0].lease.queue), arguments)
 
     def confirmed(self, batch: Sequence[Settlement], reply: Sequence[bytes]) -> None:
-        """Let go of a batch that Redis has answered for, and pass it to `settled`."""
+        """Remove a batch that Redis has replied to, and pass it to `settled`."""
         ended_ms = float(reply[0])
         endings = []
         settled = set(map(id, batch))
         self._unsettled = deque(s for s in self._unsettled if id(s) not in settled)
         for settlement, word in zip(batch, reply[1:], strict=True):
             if word in (b"ok", b"already", b"cancelled"):
-                endings.append(settlement.told(ended_ms, cancelled=word == b"cancelled"))
+                endings.append(settlement.to_ended(ended_ms, cancelled=word == b"cancelled"))
             else:
                 _log_refused(settlement, word.decode())
         if endings:
@@ -90,5 +88,5 @@ class Settling:
 
 
 def _log_refused(settlement: Settlement, word: str) -> None:
-    why = "its lease is another worker's now" if word == "fenced" else "there is no such job any more"
+    why = "another worker has its lease by now" if word == "fenced" else "the job does not exist any more"
     logger.warning("job %s of queue %s ended too late: %s", settlement.lease.job_id, settlement.lease.queue, why)

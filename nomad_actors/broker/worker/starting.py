@@ -1,4 +1,4 @@
-"""Which queues a session asks for how many jobs, and how it hands out those that Redis leases to it."""
+"""Requests jobs from a session's queues, and passes the leased ones to threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..client.link import Call, Link
 from ..errors import UnreadableBody
 from .held_jobs import HeldJobs
 from .lease import Lease
-from .message import read, refused, unknown_actor
+from .message import cannot_run, read, unknown_actor
 from .queue_state import QueueState
 from .steady_log import get_logger
 from .work_queue import WorkItem
@@ -24,7 +24,7 @@ MAX_REQUEST = 500
 
 
 class Request(NamedTuple):
-    """How many jobs of a queue are asked for, and how many of them may be suspects (`Starting.requests`)."""
+    """A request for up to `free` jobs of a queue, of which `suspects` may be suspects (`Starting.requests`)."""
 
     queue: QueueState
     free: int
@@ -32,7 +32,7 @@ class Request(NamedTuple):
 
 
 class Starting:
-    """Asks for jobs and hands them to threads; used by the pump alone.
+    """Requests jobs and passes them to threads; used only by the pump.
 
     `report` is called by a job's own thread when it has something to report.
     """
@@ -55,62 +55,61 @@ class Starting:
         self._turn = 0
 
     def can_ask(self, now: float) -> bool:
-        """Return True if a queue has a free place, a thread is free, and jobs may be there."""
-        return self._held.free_threads() > 0 and bool(self._asking(now))
+        """Return True if a thread is free and a queue has a free slot and perhaps jobs."""
+        return self._held.free_threads() > 0 and bool(self._requesting(now))
 
-    def _asking(self, now: float) -> list[QueueState]:
-        return [state for state in self._held.queues() if self._held.taking and state.wants(now)]
+    def _requesting(self, now: float) -> list[QueueState]:
+        return [state for state in self._held.queues() if self._held.taking and state.can_request(now)]
 
     def requests(self) -> list[Request]:
-        """Return which queues to ask for how many jobs: a free place and a free thread for each.
+        """Return the requests for jobs; each job needs a free slot of its queue and a free thread.
 
-        A suspect was present when a worker was lost. One in all may be taken, and none while one runs here: kept apart,
-        only the one that kills its worker does so again.
+        A suspect is a job that was running on a worker that was lost. A session runs at most one at a time, so that the
+        next lost worker shows which of them kills workers.
         """
-        wanted = self._wanted()
+        free_slots = self._free_slots()
         if self._held.suspects:
-            return [Request(state, free, 0) for state, free in wanted]
+            return [Request(state, free, 0) for state, free in free_slots]
         self._turn += 1
-        passed = [state.name for state, _ in wanted if state.passed_over] or [state.name for state, _ in wanted]
-        chosen = passed[self._turn % len(passed)] if passed else ""
-        return [Request(state, free, int(state.name == chosen)) for state, free in wanted]
+        names = [state.name for state, _ in free_slots if state.passed_over] or [state.name for state, _ in free_slots]
+        chosen = names[self._turn % len(names)] if names else ""
+        return [Request(state, free, int(state.name == chosen)) for state, free in free_slots]
 
-    def _wanted(self) -> list[tuple[QueueState, int]]:
-        asking = self._asking(time.monotonic())
+    def _free_slots(self) -> list[tuple[QueueState, int]]:
+        requesting = self._requesting(time.monotonic())
         threads = self._held.free_threads()
-        if threads <= 0 or not asking:
+        if threads <= 0 or not requesting:
             return []
-        if len(asking) > 1 and sum(state.free for state in asking) > threads:
-            asking = self._most_urgent_first(asking)
-        wanted = []
-        for state in asking:
+        if len(requesting) > 1 and sum(state.free for state in requesting) > threads:
+            requesting = self._most_urgent_first(requesting)
+        free_slots = []
+        for state in requesting:
             free = min(state.free, threads, MAX_REQUEST)
             if free > 0:
-                wanted.append((state, free))
+                free_slots.append((state, free))
                 threads -= free
-        return wanted
+        return free_slots
 
-    def _most_urgent_first(self, asking: list[QueueState]) -> list[QueueState]:
-        """Order queues by the job that would start next: with too few threads for all, the urgent one gets them."""
-        replies = self._link.run([Call("peek", state.base) for state in asking])
+    def _most_urgent_first(self, requesting: list[QueueState]) -> list[QueueState]:
+        """Sort queues by the job that would start next, because there are too few threads for all."""
+        replies = self._link.run([Call("peek", state.base) for state in requesting])
         scores = {
             state.name: float(reply)
-            for state, reply in zip(asking, replies, strict=True)
+            for state, reply in zip(requesting, replies, strict=True)
             if reply and not isinstance(reply, Exception)
         }
         self._turn += 1
-        turned = asking[self._turn % len(asking) :] + asking[: self._turn % len(asking)]
-        # Equal priorities take turns; a queue without waiting jobs is asked last, for what is due.
-        return sorted(turned, key=lambda q: scores[q.name] // keys.PRIORITY_STEP if q.name in scores else 1e9)
+        rotated = requesting[self._turn % len(requesting) :] + requesting[: self._turn % len(requesting)]
+        # Queues of equal priority take turns; one without waiting jobs comes last, for its due delayed jobs.
+        return sorted(rotated, key=lambda q: scores[q.name] // keys.PRIORITY_STEP if q.name in scores else 1e9)
 
     def call(self, request: Request) -> Call:
-        """Return the script that leases the jobs asked for."""
         state, free, suspects = request
         evidence = state.clock.evidence()
         return Call("start", state.base, (self._worker_id, state.next_request(), free, self._name, suspects, evidence))
 
     def replied(self, request: Request, reply: list[Any], now: float) -> int:
-        """Hand out the jobs of a reply; return how many."""
+        """Pass the jobs of a reply to threads; return how many there are."""
         state = request.queue
         state.request = state.next_request()
         redis_now = float(reply[0])
@@ -135,21 +134,21 @@ class Starting:
         return Lease(state.name, stored_id, job_id, token, now_ms, header, value[body])
 
     def _hand_out_or_end(self, state: QueueState, lease: Lease) -> None:
-        """Give a job to a thread; what no thread could run ends here, with the reason."""
+        """Pass a job to a thread, or settle it as failed if it cannot be run."""
         try:
             self._hand_out(state, lease)
         except UnreadableBody as error:
-            self._held.end(refused(lease, error))
+            self._held.end(cannot_run(lease, error))
         except BaseException as error:
-            # An application's own encoder made it, or a message of its own: held and never run, it would stay for ever.
-            logger.critical("job %s cannot be handed to a thread", lease.job_id, exc_info=True)
+            # The application's own encoder or message failed. If it were only kept, it would stay active forever.
+            logger.critical("job %s cannot be passed to a thread", lease.job_id, exc_info=True)
             reason = UnreadableBody(f"it cannot be read: {describe_error(error)}", lease.body)
-            self._held.end(refused(lease, reason))
+            self._held.end(cannot_run(lease, reason))
 
     def _hand_out(self, state: QueueState, lease: Lease) -> None:
         message = read(lease)
         lease.proxy = message
-        lease.tell = self._report
+        lease.notify = self._report
         if not self._knows_actor(message.actor_name):
             self._held.end(unknown_actor(lease, self._name))
         elif self._held.work_queue is not None:

@@ -1,4 +1,4 @@
-"""Log lines of the threads that a worker cannot do without: no log handler of the application ends one of them."""
+"""Loggers for a worker's essential threads, which no log handler of the application can end."""
 
 from __future__ import annotations
 
@@ -11,24 +11,22 @@ from ...logs.foreign_text import came_from_outside
 
 
 class SteadyLogger(logging.LoggerAdapter[logging.Logger]):
-    """A logger whose calls raise nothing; a line that cannot be written is lost.
+    """A logger that drops a line that cannot be written instead of raising an error.
 
-    What strikes the thread meanwhile (Ctrl-C, a time limit, a cancel) goes on its way. Nothing does on the threads that
-    a worker cannot do without.
+    Interrupts from outside (Ctrl-C, a time limit, a cancel) are still raised; a worker's essential threads get none.
     """
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        """Write a line."""
         try:
             super().log(level, msg, *args, **kwargs)
         except BaseException as error:
             if came_from_outside(error):
                 raise
-            # There is nowhere left to say so.
+            # This failure cannot be logged either.
 
 
 def steady(middleware: Middleware) -> None:
-    """Have one of Dramatiq's middleware log steadily: Retries logs before it enqueues, and would not come to that."""
+    """Give Dramatiq's middleware a `SteadyLogger`: Retries logs before it enqueues, which an error would prevent."""
     if not type(middleware).__module__.startswith("dramatiq."):
         return
     for owner in (middleware, getattr(middleware, "manager", None)):
@@ -38,5 +36,5 @@ def steady(middleware: Middleware) -> None:
 
 
 def get_logger(name: str) -> SteadyLogger:
-    """Return the logger of that name, for a thread that must go on."""
+    """Return the `SteadyLogger` of a name."""
     return SteadyLogger(logging.getLogger(name))

@@ -1,4 +1,4 @@
-"""A Worker's threads: are there enough of them, and what takes the place of one that died."""
+"""A Worker's threads: replaces dead ones, and warns if there are too few."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ logger = get_logger("nomad_actors.broker.worker.threads")
 
 
 def replace_dead_threads(worker: Worker) -> None:
-    """Start a new thread for each that died, unless the worker stops: Dramatiq's Worker would go on with one less."""
+    """Start a new thread for each dead one, unless the worker is stopping; Dramatiq's Worker does not replace them."""
     dead = [thread for thread in worker.workers if not thread.is_alive() and thread.running]
     for thread in dead:
-        logger.critical("worker thread %s died: a new one takes its place", thread.name)
+        logger.critical("worker thread %s died: a new one replaces it", thread.name)
         worker.workers.remove(thread)
         worker._add_worker()
 
 
-def warn_of_unused_places(worker: Worker, served: Iterable[QueueOptions]) -> None:
-    """Log that the queues served may run more jobs at a time than there are threads."""
-    places = sum(options.concurrency for options in served if options.concurrency)
-    if places > worker.worker_threads:
+def warn_of_too_few_threads(worker: Worker, served: Iterable[QueueOptions]) -> None:
+    """Log a warning if the served queues may run more jobs at a time than there are threads."""
+    wanted_threads = sum(options.concurrency for options in served if options.concurrency)
+    if wanted_threads > worker.worker_threads:
         logger.warning(
-            "%d threads for %d places of the queues served: some places stay unused", worker.worker_threads, places
+            "only %d threads, but the served queues may run %d jobs at a time", worker.worker_threads, wanted_threads
         )

@@ -1,8 +1,8 @@
-"""The one blocking wait of a worker process: it sleeps in Redis until there is work, or until it is told something.
+"""The blocking wait of a worker process: it blocks in Redis until there is work or a message.
 
-It waits for work only in queues that the pump believes empty and has places for, so that a token popped here is work
-that this process can take. The pump changes that by `arm`, and wakes it by the worker's own control key, by which an
-operator's cancel arrives too.
+It waits for work only in queues that the pump believes empty and has free slots for, so that a popped token means work
+that this process can take. The pump changes these queues by `arm`, and wakes the waiter through the worker's control
+key, which also brings operators' cancels.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from .steady_log import get_logger
 
 logger = get_logger("nomad_actors.broker.worker.waiter")
 
-#: Longer than the pump's own beats, shorter than any proxy's idle limit.
+#: Longer than the pump's heartbeat interval, shorter than the idle timeout of any proxy.
 BLOCK_SECONDS = 20
-#: The first after a loss: it tells soon whether Redis is back.
+#: After a lost connection, to notice soon that Redis is back.
 SHORT_BLOCK_SECONDS = 0.1
-#: The socket must outlast the block.
+#: The socket's timeout must be longer than the block.
 SOCKET_SECONDS = BLOCK_SECONDS + 10.0
-#: How long the pump is given to say what else to wait for, before what it said last is waited for again.
+#: How long to wait for the pump's next `arm` before blocking on the same queues again.
 SETTLE_SECONDS = 0.05
 
 
 class Waiter:
-    """Blocks on the control keys of the queues served and the wake keys of those that are armed.
+    """Blocks on the control keys of the served queues and the wake keys of the armed ones.
 
-    `hear` is told the bases of queues that have work, or nothing when any of them may; `cancel` is told a queue's base,
-    a stored id and the reason.
+    `on_work` is called with the bases of queues that have work, or with none if any queue may have work; `on_cancel`
+    with a queue's base, a stored id and the reason.
     """
 
     def __init__(
@@ -43,33 +43,32 @@ class Waiter:
         pool: redis.ConnectionPool,
         worker_id: bytes,
         *,
-        hear: Callable[[Sequence[str]], None],
-        cancel: Callable[[str, bytes, str], None],
+        on_work: Callable[[Sequence[str]], None],
+        on_cancel: Callable[[str, bytes, str], None],
     ) -> None:
         self._link = Link(own_pool(pool, max_connections=FOR_ONE, socket_timeout=SOCKET_SECONDS))
         self._worker_id = worker_id
-        self._hear = hear
-        self._cancel = cancel
+        self._on_work = on_work
+        self._on_cancel = on_cancel
         self._changed = threading.Condition()
         self._served: set[str] = set()
         self._armed: set[str] = set()
         self._fresh = False
-        #: The queues served and armed that it blocks for now; None while it does not block.
+        #: The served and the armed queues that it blocks on now; None while it does not block.
         self._blocked_on: tuple[frozenset[str], frozenset[str]] | None = None
         self._closing = False
         self.thread = threading.Thread(target=self._run, name="nomad-waiter", daemon=True)
-        #: What its thread ended by.
+        #: The error that ended its thread.
         self.cause: BaseException | None = None
         self.nudge_key: str | None = None
 
     def start(self) -> None:
-        """Begin to wait."""
         self.thread.start()
 
     def arm(self, served: set[str], idle: set[str]) -> bool:
-        """Wait for work in the `idle` queues too from now on.
+        """Wait for work in the `idle` queues too.
 
-        Returns whether it blocks without one of them and wants a nudge.
+        Return True if it must be woken to see the change.
         """
         with self._changed:
             self._fresh = True
@@ -84,7 +83,7 @@ class Waiter:
             return not (self._armed <= blocked_armed and self._served <= blocked_served)
 
     def close(self) -> None:
-        """Stop waiting; the thread ends by itself, at the latest with its block."""
+        """Stop waiting; the thread ends at the latest when its block ends."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -103,7 +102,7 @@ class Waiter:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._served or self._closing)
-                # The pump is about to arm again what a token was taken of: one block less.
+                # The pump will soon arm the queue again whose token was taken: waiting for that saves a block.
                 self._changed.wait_for(lambda: self._fresh or self._closing, timeout=SETTLE_SECONDS)
                 if self._closing:
                     return
@@ -111,10 +110,10 @@ class Waiter:
             try:
                 self._wait(served, armed, SHORT_BLOCK_SECONDS if tried else BLOCK_SECONDS)
                 if tried:
-                    logger.info("Redis is back: work is waited for again")
+                    logger.info("Redis is back: waiting for work")
                 tried = 0
             except BaseException as error:
-                # Not `LINK_ERRORS` alone: an application's own connections and credentials may raise anything.
+                # Not only `LINK_ERRORS`: an application's connection classes and credentials may raise anything.
                 tried += 1
                 self._on_lost(error, tried)
 
@@ -125,8 +124,8 @@ class Waiter:
         with self._changed:
             self._blocked_on = None
             self._armed.clear()
-        # Whatever happened in between went unheard: have every queue looked at.
-        self._hear(())
+        # Wake-ups may have been lost meanwhile: check every queue.
+        self._on_work(())
         self._pause(backoff_seconds(tried))
 
     def _wait(self, served: Iterable[str], armed: Iterable[str], block_seconds: float) -> None:
@@ -135,7 +134,7 @@ class Waiter:
         (reply,) = self._link.commands([("BLPOP", *controls, *wakes, block_seconds)])
         if isinstance(reply, ResponseError):
             raise reply
-        key, word = reply or (b"", b"")
+        key, message = reply or (b"", b"")
         woken = wakes.get(key)
         with self._changed:
             self._blocked_on = None
@@ -143,16 +142,16 @@ class Waiter:
                 self._armed.discard(woken)
                 self._fresh = False
         if woken is not None:
-            self._hear((woken,))
-        elif key in controls and word != NUDGE:
-            self._pass_on(controls[key], word)
+            self._on_work((woken,))
+        elif key in controls and message != NUDGE:
+            self._handle(controls[key], message)
 
-    def _pass_on(self, base: str, word: bytes) -> None:
-        cancel = unpack_cancel(word)
+    def _handle(self, base: str, message: bytes) -> None:
+        cancel = unpack_cancel(message)
         if cancel is None:
-            logger.warning("unknown message on a control key: %r", word[:80])
+            logger.warning("unknown message on a control key: %r", message[:80])
         else:
-            self._cancel(base, *cancel)
+            self._on_cancel(base, *cancel)
 
     def _pause(self, seconds: float) -> None:
         with self._changed:

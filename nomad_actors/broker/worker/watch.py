@@ -1,7 +1,7 @@
-"""Looks whether the threads live that a worker cannot do without, and whether they get on with their work.
+"""Checks that a worker's essential threads are alive and make progress.
 
-They guard themselves against whatever the application raises on them. Should one end nevertheless, or stand still, its
-worker would look alive and do nothing: it is ended instead (`broken`).
+They catch whatever the application raises on them. If one ends or hangs nevertheless, its worker would look alive and
+do nothing, so the worker is ended (`broken`).
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from .steady_log import get_logger
 
 logger = get_logger("nomad_actors.broker.worker.watch")
 
-LOOK_SECONDS = 1.0
-#: Looks after which a thread that has not got on is beyond hope; far more than a lease takes to be lost. Looks and not
-#: seconds: a process that was frozen for hours has looked only once.
-LOOKS_WITHOUT_PROGRESS = 60
+CHECK_SECONDS = 1.0
+#: The number of checks without progress after which a thread has hung; a lease is lost much earlier. Checks and not
+#: seconds, because a process that was frozen for hours has checked only once.
+CHECKS_WITHOUT_PROGRESS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a worker cannot go on: in words, and what its thread ended by, when something was raised."""
+    """Why a worker cannot go on, and the error that ended its thread, if there is one."""
 
     reason: str
     error: BaseException | None = None
 
 
 class Watch:
-    """Watches a session's threads, by a thread of its own; `broken` is told once what is wrong.
+    """Watches a session's threads from its own thread; calls `broken` once with the failure.
 
-    `turn` returns the number of the pump's turn, or None while it waits for something to do; `cause` what ended a
-    thread.
+    `turn` returns the number of the pump's turn, or None while it waits for something to do; `cause` returns the error
+    that ended a thread.
     """
 
     def __init__(
@@ -53,44 +53,42 @@ class Watch:
         self._hooks = hooks
         self._broken = broken
         self._last_turn: int | None = None
-        self._looks = 0
+        self._checks = 0
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nomad-watch", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
         self._thread.start()
 
     def close(self) -> None:
-        """Look no longer."""
         self._closed.set()
 
     def _run(self) -> None:
-        while not self._closed.wait(LOOK_SECONDS):
+        while not self._closed.wait(CHECK_SECONDS):
             try:
                 self._hooks.name_if_slow()
-                failure = self._look()
+                failure = self._check()
             except BaseException:
-                logger.critical("the worker's threads could not be looked at", exc_info=True)
+                logger.critical("the worker's threads could not be checked", exc_info=True)
                 continue
             if failure is not None and not self._closed.is_set():
                 self._broken(failure)
                 return
 
-    def _look(self) -> Failure | None:
+    def _check(self) -> Failure | None:
         for thread in self._threads():
             if not thread.is_alive():
                 return Failure(f"its thread {thread.name} ended", self._cause())
         turn = self._turn()
-        self._looks = self._looks + 1 if turn is not None and turn == self._last_turn else 0
+        self._checks = self._checks + 1 if turn is not None and turn == self._last_turn else 0
         self._last_turn = turn
-        if self._looks < LOOKS_WITHOUT_PROGRESS:
+        if self._checks < CHECKS_WITHOUT_PROGRESS:
             return None
         pump = self._threads()[0]
-        where = self._hooks.running
-        doing = f" in {where.name}" if where is not None else ""
-        logger.critical("where %s stands still:\n%s", pump.name, _stack(pump))
-        return Failure(f"its thread {pump.name} has stood still for {self._looks * LOOK_SECONDS:.0f} s{doing}")
+        hook = self._hooks.running
+        during = f" in {hook.name}" if hook is not None else ""
+        logger.critical("stack of %s, which hangs:\n%s", pump.name, _stack(pump))
+        return Failure(f"its thread {pump.name} has hung for {self._checks * CHECK_SECONDS:.0f} s{during}")
 
 
 def _stack(thread: threading.Thread) -> str:

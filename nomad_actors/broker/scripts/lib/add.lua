@@ -1,14 +1,14 @@
--- Adds one job, or finds the one that is there instead. The first write here is one that a full Redis refuses.
+-- Adds one job, or finds the one that is there instead. A full Redis refuses the first write here.
 -- KEYS: jobs, next, idempotency and those of the includes
 -- ARGV: add_from(now, at) reads JOB_FIELDS of them from ARGV[at] on: id, call (8 bytes), priority, delay (ms), created
---       (ms), body, extra (unpack_extra); `NewJob.arguments` sends them in this order
+--       (ms), body, extra (unpack_extra); `PackedJob.arguments` sends them in this order
 -- Returns: the job's state afterwards, 1 if this call put it there, and the id of the job that is there instead ('')
 --
--- A known id is not a second job: the same call repeated gets the same reply; one that waits or is delayed stays as it
--- is; after one that runs the new one begins, unless another will; one that ended starts afresh. If another job has its
--- unique key, that job stays, or is replaced while it has not begun, or the new one begins after it.
+-- A known id does not make a second job: a repeated call gets the same reply; a waiting or delayed job stays as it is; after
+-- an active job the new one begins, unless another will; an ended job starts afresh. If another job has its unique key, that
+-- job stays, or is replaced if it has not begun, or the new one begins after it.
 local JOB_FIELDS = 7
-local ASKED_MS = 86400000
+local IDEMPOTENCY_MS = 86400000
 
 local function holder_of(tags)
   local mode, key = unique_of(tags)
@@ -28,14 +28,14 @@ local function blocker_of(id, tags)
   return holder, state or 'gone', begun
 end
 
--- What a caller's own key was used for before: the job's id, and whether that was something else.
-local function asked_before(asked)
-  local stored = redis.call('GET', KEY.idempotency(hex(string.sub(asked, 1, 16))))
+-- The job for which an idempotency key was used before, and true if that was another request; nil if it was not used.
+local function used_before(idempotency)
+  local stored = redis.call('GET', KEY.idempotency(hex(string.sub(idempotency, 1, 16))))
   if not stored then return nil end
-  return string.sub(stored, 9), string.sub(stored, 1, 8) ~= string.sub(asked, 17)
+  return string.sub(stored, 9), string.sub(stored, 1, 8) ~= string.sub(idempotency, 17)
 end
 
--- Takes a job away that has not begun: another takes its place.
+-- Removes a job that has not begun, because another replaces it.
 local function take_away(id, state, now)
   redis.call('ZREM', INDEX[state], id)
   drop({ id })
@@ -94,14 +94,14 @@ end
 local function add(now, id, call, priority, delay, created, body, packed)
   priority, delay, created = tonumber(priority), tonumber(delay), tonumber(created)
   local extra = unpack_extra(packed)
-  if extra.asked ~= '' then
-    local job = asked_before(extra.asked)
+  if extra.idempotency ~= '' then
+    local job = used_before(extra.idempotency)
     if job then return state_of(job) or 'gone', 0, job ~= id and job or '' end
   end
   local state, new, other = put(now, id, call, priority, delay, created, body, packed, extra)
-  if extra.asked ~= '' then
-    redis.call('SET', KEY.idempotency(hex(string.sub(extra.asked, 1, 16))),
-      string.sub(extra.asked, 17) .. (other ~= '' and other or id), 'PX', ASKED_MS)
+  if extra.idempotency ~= '' then
+    redis.call('SET', KEY.idempotency(hex(string.sub(extra.idempotency, 1, 16))),
+      string.sub(extra.idempotency, 17) .. (other ~= '' and other or id), 'PX', IDEMPOTENCY_MS)
   end
   return state, new, other
 end

@@ -1,7 +1,7 @@
--- Whether a job is still as a caller found it.
+-- Checks that a job has not changed since a caller found it.
 -- KEYS: jobs
 -- ARGV: none
--- Returns: as_found(id, state, token) → true if it is in that state and has not run since ('' asks nothing)
+-- Returns: as_found(id, state, token) → true if it is in that state and has not run since, or if state is ''
 local function as_found(id, state, token)
   if not state or state == '' then return true end
   if state_of(id) ~= state then return false end

@@ -1,23 +1,23 @@
--- The queue's clock: Redis' TIME without the steps by which somebody set it. Scripts have no clock that cannot be set;
--- workers have. Each worker sends with its calls how much time has passed for it since an earlier look at TIME (its
--- evidence), and only a time that agrees with that is confirmed. docs/guarantees.md says what follows;
--- broker/redis_clock.py is the workers' half; change both or neither.
+-- The queue's clock: Redis' TIME without the steps by which somebody set it. Scripts have no clock that cannot be set, but
+-- workers do. With its calls each worker sends how much time has passed for it since it last read TIME (its evidence), and
+-- only a time that agrees with that is confirmed. The guarantees are in docs/guarantees.md; broker/redis_clock.py is the
+-- workers' half; change both or neither.
 -- KEYS: workers, unsure, delayed, jobs
 -- ARGV: none
 -- Returns: raw_ms() TIME; now_ms() the queue's time; seen_ms(evidence) → time, is sure; judge_clock(evidence, alone,
 --          patience) → the same for a heartbeat; rectify_unsure() → true if more is left; pack_tick(); add_delayed(id, due)
 --
--- Field `tick` of workers, which each beat reads and writes anyway: the last tick and the last trimming (ms) d d; and the
--- clock: what is taken off TIME (ms) d · until when it is confirmed (ms) d · how often it was set right I4 · by how much
--- what is in unsure is due too late (ms) d · 1 while unsure may hold something B.
+-- Field `tick` of workers, which each heartbeat reads and writes anyway: the last tick and the last trimming (ms) d d; and
+-- the clock: what is subtracted from TIME (ms) d · until when it is confirmed (ms) d · how often it was corrected I4 · by how
+-- much jobs in unsure are due too late (ms) d · 1 if unsure may have jobs B.
 -- constants: TICK CLOCK_TOLERANCE_MS
 local clock, read_clock, raw_ms, now_ms, seen_ms, judge_clock, rectify_unsure, pack_tick, add_delayed
 -- The rest is private: a script has at most 200 local variables.
 do
 local TICK_SIZE, CLOCK_FORMAT, CLOCK_SIZE = 16, '>ddI4dB', 29
--- Workers are heard of more often. A longer time without is a gap, or a step that nobody has noticed yet.
+-- Heartbeats are more frequent. A longer time without one is a gap, or a step that no worker has noticed yet.
 local GAP_MS = 20000
--- A step that lasts is taken back by this much of the time that passes.
+-- A lasting step is undone by this share of the passing time.
 local SLEW = 0.01
 local RECTIFY_AT_ONCE = 500
 
@@ -30,8 +30,8 @@ local function is_time(ms)
   return ms == ms and ms > -1e15 and ms < 1e15
 end
 
--- Reads the clock, once a script, unless the script has read its `text` already. `confirmed` is nil before any worker's
--- evidence, and for what cannot be read.
+-- Reads the clock once per script; `text` is the field if the script has read it already. `confirmed` is nil before any
+-- worker's evidence, and if the field cannot be read.
 function read_clock(text)
   if clock then return clock end
   clock = { raw = raw_ms(), last_tick = 0, last_trim = 0, offset = 0, version = 0, late = 0, marked = 0 }
@@ -49,14 +49,14 @@ function read_clock(text)
   return clock
 end
 
--- The time for whoever has no evidence: it never goes back, and may be ahead until a worker is heard of.
+-- The time for callers without evidence: it never goes back, and may be ahead until a worker sends a heartbeat.
 function now_ms()
   return read_clock().now
 end
 
--- Evidence is 'VERSION RAW PASSED CERTAIN': when TIME was RAW, PASSED ms ago by the worker's clock, the clock had that
--- version; CERTAIN 1: TIME has moved by more than what can have passed. Returns how much further than the evidence TIME has
--- moved (nil for no evidence), how much has passed, whether the look was at a confirmed time, and whether it is certain.
+-- Evidence is 'VERSION RAW PASSED CERTAIN': PASSED ms ago by the worker's clock, TIME was RAW and the clock had that version;
+-- CERTAIN is 1 if TIME has moved by more than can have passed. Returns how much further than the evidence TIME has moved (nil
+-- without evidence), how much has passed, whether the reading was at a confirmed time, and whether it is certain.
 local function compare(evidence)
   local version, since, passed, certain = string.match(evidence or '', '^(%d+) (%S+) (%S+) ([01])$')
   since, passed = tonumber(since), tonumber(passed)
@@ -65,8 +65,8 @@ local function compare(evidence)
   return clock.raw - since - passed, passed, chained, certain == '1', since - clock.offset
 end
 
--- The time for a worker with its evidence, and whether it is sure enough to start what is due by it. A time that the
--- evidence speaks against is none: the last that was confirmed stands for it.
+-- The time for a worker with its evidence, and true if it is sure enough to start due jobs. If the evidence contradicts the
+-- time, the last confirmed time is used instead.
 function seen_ms(evidence)
   read_clock()
   local jump, _, chained = compare(evidence)
@@ -77,7 +77,7 @@ function seen_ms(evidence)
   return clock.now, not clock.unsure or (jump and chained) or false
 end
 
--- What the field `tick` is to hold.
+-- The new value of the field `tick`.
 function pack_tick()
   local text = struct.pack('>dd', clock.last_tick, clock.last_trim)
   if not clock.confirmed then return text end
@@ -99,25 +99,25 @@ local function confirm()
   if clock.marked == 1 and clock.late == 0 then forget_unsure() end
 end
 
--- Sets the clock right: it is `now`, whatever TIME says.
+-- Corrects the clock to `now`, whatever TIME is.
 local function set_right(now)
   local before = clock.raw - clock.offset
   clock.set_by = before - now
   clock.offset, clock.confirmed = clock.raw - now, now
   clock.version = (clock.version + 1) % 4294967296
-  -- What was delayed since TIME is ahead is due too late by as much.
+  -- Jobs that were delayed while TIME was ahead are due too late by as much.
   clock.late = before > now and clock.marked == 1 and before - now or 0
 end
 
--- What a worker's evidence makes of the clock: 'confirm', 'set' (with the right time), 'doubt' (TIME moved further than the
--- evidence, perhaps while the call was on its way) or 'wait' (for a worker that knows better). `alone`: there is none;
--- `patience`: for how long (ms).
+-- Judges the clock by a worker's evidence: 'confirm', 'set' (with the right time), 'doubt' (TIME moved further than the
+-- evidence, perhaps while the call was in transit) or 'wait' (for a worker with better evidence). `alone`: there is no other
+-- worker; `patience`: how long to wait (ms).
 local function judge(evidence, alone, patience)
   local jump, passed, chained, certain, since = compare(evidence)
   if not clock.confirmed then return 'confirm' end
   if jump and jump > CLOCK_TOLERANCE_MS then
     if not certain then return 'doubt' end
-    -- Where others have seen more time pass, it is this worker's clock that stood still.
+    -- If more time has passed for others, this worker's clock had stopped.
     if clock.confirmed > since + passed + CLOCK_TOLERANCE_MS then return 'confirm' end
     return 'set', math.max(since + passed, clock.confirmed)
   end
@@ -131,7 +131,7 @@ local function judge(evidence, alone, patience)
   return 'wait'
 end
 
--- A worker's beat: confirms the clock, sets it right or leaves it in doubt; the beat writes it. Returns as `seen_ms`.
+-- For a heartbeat: confirms the clock, corrects it or leaves it in doubt; the heartbeat writes it. Returns as `seen_ms`.
 function judge_clock(evidence, alone, patience)
   read_clock()
   local word, right = judge(evidence, alone, patience)
@@ -150,7 +150,7 @@ function judge_clock(evidence, alone, patience)
   return clock.now, true
 end
 
--- Makes what was delayed while TIME was ahead due when it was meant to be, a step at a time; returns whether more is left.
+-- Corrects the due times of jobs that were delayed while TIME was ahead, step by step; returns true if more are left.
 function rectify_unsure()
   if clock.late == 0 then return false end
   local found = redis.call('ZRANGE', KEY.unsure, 0, RECTIFY_AT_ONCE - 1, 'WITHSCORES')
@@ -171,7 +171,7 @@ function rectify_unsure()
   return false
 end
 
--- The waiter of some worker must learn of a job that is due before all others.
+-- A worker's waiter must be woken for a job that is due before all others.
 function add_delayed(id, due)
   redis.call('ZADD', KEY.delayed, due, id)
   if read_clock().unsure then

@@ -6,7 +6,7 @@
 -- constants: MAX_CRASHES KEEP_COMPLETED KEEP_COMPLETED_MS KEEP_FAILED KEEP_FAILED_MS
 local OUTCOME_OF = { [COMPLETED] = 'completed', [SKIPPED] = 'skipped', [FAILED] = 'failed', [CANCELLED] = 'cancelled' }
 
--- Somebody may have removed or broken the record by hand: the job still ends, with the reason.
+-- Somebody may have removed or broken the record by hand; the job still ends with the reason.
 local function record_of(id, score, now)
   local value = redis.call('HGET', KEY.jobs, id)
   return unpack_record(value) or {
@@ -16,8 +16,8 @@ local function record_of(id, score, now)
   }
 end
 
--- Returns whether the job waits again, since somebody added it anew while it ran. `group` is the failure group of a job
--- that failed: its term (8 bytes), then what it is in words.
+-- Returns true if the job waits again because it was added again while it ran. `group` is the failure group of a failed
+-- job: its term (8 bytes), then its fields as JSON.
 local function finish(record, id, now, index, kind, note, group)
   record.finished = now
   end_slot(id, now, OUTCOME_OF[kind], record.started)
@@ -34,14 +34,14 @@ local function finish(record, id, now, index, kind, note, group)
   return false
 end
 
--- What was added after the cancel was asked for begins nevertheless. Returns as `finish`.
+-- A job that was added after the cancel still begins. Returns as `finish`.
 local function finish_cancelled(record, id, now, reason)
   set_flag(record, FLAG_CANCELLED)
   return finish(record, id, now, KEY.failed, CANCELLED, reason)
 end
 
--- How many completed jobs a queue keeps and for how long (ms), then the same of failed ones. The defaults are for a queue
--- that no worker has served yet.
+-- How many completed jobs a queue retains and for how long (ms), then the same for failed ones. The defaults apply until a
+-- worker has served the queue.
 local function read_retention(text)
   if text and #text >= 24 then return struct.unpack('>I4dI4d', text) end
   return KEEP_COMPLETED, KEEP_COMPLETED_MS, KEEP_FAILED, KEEP_FAILED_MS
@@ -54,18 +54,18 @@ local function trim_oldest(of, index, count)
   drop(ids)
 end
 
--- Drops the oldest of a state beyond a count, at most `most` of them. Of failed jobs the cancelled ones go first, down to a
--- tenth of what is kept: thousands that are cancelled at once must not push out why the others failed.
-local function trim_count(index, keep, most)
-  local excess = math.min(redis.call('ZCARD', index) - keep, most)
+-- Deletes the oldest jobs of a state above a limit, at most `most` of them. Of failed jobs the cancelled ones go first, down
+-- to a tenth of the limit: thousands that are cancelled at once must not push out the other failures.
+local function trim_count(index, limit, most)
+  local excess = math.min(redis.call('ZCARD', index) - limit, most)
   if excess <= 0 then return end
-  local spare = index == KEY.failed and redis.call('ZCARD', KEY.cancelled) - math.floor(keep / 10) or 0
+  local spare = index == KEY.failed and redis.call('ZCARD', KEY.cancelled) - math.floor(limit / 10) or 0
   local cancelled = math.max(0, math.min(spare, excess))
   trim_oldest(KEY.cancelled, index, cancelled)
   trim_oldest(index, index, excess - cancelled)
 end
 
--- Drops those of a state that ended before a time, at most `most` of them.
+-- Deletes the jobs of a state that ended before a time, at most `most` of them.
 local function trim_age(index, before, most)
   local ids = redis.call('ZRANGEBYSCORE', index, '-inf', string.format('(%.17g', before), 'LIMIT', 0, most)
   if #ids == 0 then return end
@@ -73,17 +73,17 @@ local function trim_age(index, before, most)
   drop(ids)
 end
 
--- A lost worker that is heard after all takes back the crash that was counted for this lease, once.
+-- If a lost worker sends a heartbeat after all, the crash that was counted for this lease is undone, once.
 local function take_back_crash(id, token, now)
   local record = unpack_record(redis.call('HGET', KEY.jobs, id))
   if not record or record.crashes == 0 then return end
   local at, counted = 1, false
   while at + EVENT_SIZE - 1 <= #record.story do
     local kind, _, length, data_at = struct.unpack('>BdI4', record.story, at)
-    -- Added anew, the job forgot its crashes.
+    -- Adding the job again has reset its crashes.
     if kind == ENQUEUED then counted = false end
     if string.sub(record.story, data_at, data_at + 13) == token then
-      -- A lease that was never heard of blamed nobody.
+      -- A lease that its worker never received has not counted as a crash.
       local fate = string.sub(record.story, data_at + 14, data_at + length - 1)
       if kind == RECOVERED then counted = fate == 'gone' end
       if kind == LATE then counted = false end
@@ -93,7 +93,7 @@ local function take_back_crash(id, token, now)
   if not counted then return end
   record.crashes = record.crashes - 1
   append_events(record, event(LATE, now, token))
-  -- A full Redis may refuse it; the next beat tries again.
+  -- A full Redis may refuse it; the next heartbeat tries again.
   local kept = redis.pcall('HSET', KEY.jobs, id, pack_record(record))
   if type(kept) == 'number' then redis.call('HINCRBY', KEY.meta, 'late', 1) end
 end

@@ -1,13 +1,13 @@
--- What stops waiting jobs from starting: pauses, a number of jobs at a time over all hosts, a number of starts in a period.
+-- What keeps waiting jobs from starting: pauses, the concurrency over all hosts, the number of starts in a period.
 -- KEYS: meta, starts, delayed, waiting
 -- ARGV: none
 -- Returns: paused_at(now) → is paused, until when; is_paused(now); limit_at_a_time() → number or nil;
---          room_by_rate(now) → free starts, when the next is free; note_starts(now, count); next_start(now) → when to ask
---          again, the same as a number, how many wait
--- Each its own field of meta, so that to lift one pause does not lift another.
+--          room_by_rate(now) → free starts, when the next is free; note_starts(now, count); next_start(now) → when to
+--          request again, the same as a number, how many wait
+-- Each has its own field of meta, so that resuming one pause does not resume another.
 local PAUSES = { 'paused', 'paused:esi' }
 
--- A pause as JSON (since, until, by, reason; ms), nil when there is none, it is over, or it cannot be read.
+-- A pause, stored as JSON (since, until, by, reason; ms); nil if there is none, it is over, or it cannot be read.
 local function unpack_pause(text, now)
   local pause = text and decoded(text)
   if not pause or type(pause.since) ~= 'number' then return nil end
@@ -16,7 +16,7 @@ local function unpack_pause(text, now)
   return pause
 end
 
--- Whether the queue is paused, and when it no longer is (nil: when somebody resumes it).
+-- True if the queue is paused, and until when (nil: until it is resumed).
 local function paused_at(now)
   local paused, resumes = false, 0
   for _, text in ipairs(redis.call('HMGET', KEY.meta, unpack(PAUSES))) do
@@ -33,7 +33,7 @@ local function is_paused(now)
   return (paused_at(now))
 end
 
--- Jobs at a time over all hosts: what an operator set, else what was declared.
+-- The concurrency over all hosts: what an operator set, else what was declared.
 local function limit_at_a_time()
   local meta = redis.call('HMGET', KEY.meta, 'limit_set', 'limit')
   return tonumber(meta[1] or nil) or tonumber(meta[2] or nil)
@@ -43,16 +43,16 @@ local function start_at(index)
   return tonumber(redis.call('LINDEX', KEY.starts, index) or nil) or 0
 end
 
--- How many more jobs may start now by the rate; and when the next one may, once none may.
+-- How many more jobs the rate allows to start now; if none, when the next one may start.
 local function room_by_rate(now)
   local rate = redis.call('HGET', KEY.meta, 'rate')
   if not rate then return math.huge end
   local count, period = string.match(rate, '^(%d+) (%d+)$')
   if not count then return math.huge end
   count, period = tonumber(count), tonumber(period)
-  -- A clock that was set back must not hold the queue for as long.
+  -- A clock that was set back must not stop the queue for that long.
   if start_at(0) > now + 1000 then redis.call('DEL', KEY.starts) end
-  -- The first start that still counts is looked for by halves: there may be a hundred thousand of them.
+  -- A binary search finds the first start that still counts: there may be a hundred thousand of them.
   local used = redis.call('LLEN', KEY.starts)
   local low, high = 0, used
   while low < high do
@@ -72,18 +72,18 @@ local function note_starts(now, count)
   redis.call('RPUSH', KEY.starts, unpack(times))
 end
 
--- When to ask again by a clock that is not sure yet: soon, and no time that has passed.
-local function ask_later(at, acts, now, sure)
+-- When to request again if the clock is not sure: soon, but not in the past.
+local function ask_later(at, sure_now, now, sure)
   if sure or not at then return at and string.format('%.17g', at) or '' end
-  return string.format('%.17g', now + math.max(250, at - acts))
+  return string.format('%.17g', now + math.max(250, at - sure_now))
 end
 
--- When a worker shall ask again though nobody wakes it (''): a job is due, a pause is over, the rate has room; the same
--- as a number; and how many jobs wait.
+-- When a worker must request jobs even without a wake-up ('' for never): a job becomes due, a pause ends, or the rate allows
+-- a start; the same as a number; and how many jobs wait.
 local function next_start(now)
   local first = redis.call('ZRANGE', KEY.delayed, 0, 0, 'WITHSCORES')
   local at, waiting = tonumber(first[2] or nil), redis.call('ZCARD', KEY.waiting)
-  -- A pause's end counts though nothing waits yet: what is added to a paused queue wakes nobody.
+  -- The end of a pause counts even if no job waits yet, because a job that is added to a paused queue wakes no worker.
   local paused, free_at = paused_at(now)
   if not paused and waiting > 0 then
     local _

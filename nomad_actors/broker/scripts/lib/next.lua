@@ -1,5 +1,5 @@
--- The job that follows one that runs: it was added with the same id or unique key meanwhile, and begins, with attempts and
--- data of its own, when that one has ended for good. An entry of next: priority h · delay (ms) d · created d ·
+-- The job that follows an active one: it was added meanwhile with the same id or unique key, and begins, with its own
+-- attempts and data, after that one has completed or failed. An entry of next: priority h · delay (ms) d · created d ·
 -- call 8 bytes · length of extra I2 · extra (unpack_extra) · body.
 -- KEYS: next
 -- ARGV: none
@@ -8,16 +8,16 @@
 local NEXT_HEAD = '>hddc8I2'
 local NEXT_CALL_AT = 19
 
--- `extra`: '' for nothing, or: length of tags B · tags (lib/tags.lua) · replace B · for how long the key is held (ms) d · length B
--- of what follows, 0 or 24: the caller's own key for this request (16 bytes) and a digest of what it asks for (8).
+-- `extra`: '' for nothing, or: length of tags B · tags (lib/tags.lua) · replace B · how long the unique key lasts (ms) d ·
+-- length B of the rest, 0 or 24: the digests of the idempotency key (16 bytes) and of the request (8).
 local function unpack_extra(text)
   local length = string.byte(text)
-  if text == '' or #text < length + 11 then return { tags = '', asked = '' } end
+  if text == '' or #text < length + 11 then return { tags = '', idempotency = '' } end
   local replace, ttl, _, at = struct.unpack('>BdB', text, 2 + length)
-  return { tags = string.sub(text, 2, 1 + length), replace = replace == 1, ttl = ttl, asked = string.sub(text, at) }
+  return { tags = string.sub(text, 2, 1 + length), replace = replace == 1, ttl = ttl, idempotency = string.sub(text, at) }
 end
 
--- Holds a key for a job that is to begin later, unless somebody else has it.
+-- Reserves a unique key for a job that will begin later, unless another job has it.
 local function hold_ahead(tags, id, ttl_ms)
   local mode, key = unique_of(tags)
   if mode == FOR_A_TIME then
@@ -45,7 +45,7 @@ local function take_next(id)
   return n
 end
 
--- Who cancels a job (whose tags these are) means also what was to begin after it.
+-- Cancelling a job (whose tags these are) also removes the job that follows it.
 local function forget_next(tags, id)
   local n = take_next(id)
   if not n then return end
@@ -54,7 +54,7 @@ local function forget_next(tags, id)
   if held and held ~= own then release_unique(n.tags, id) end
 end
 
--- Makes of a job that has ended the one that was to begin after it; returns whether it waits.
+-- Replaces the record of an ended job with the job that follows it; returns true if that waits.
 local function begin_next(record, id, now, n)
   unindex_terms(record, id)
   release_unique(record.tags, id)

@@ -1,4 +1,4 @@
--- The small steps that several transitions share.
+-- Small steps that several transitions share.
 -- KEYS: 1 the queue's base; KEY.<name> is made from keys.py by the loader
 -- ARGV: none
 -- Returns: INDEX by state, state_of(id) → state or nil, unpack_lease(value) → token, start, score, reason of a cancel;
@@ -6,7 +6,7 @@
 -- constants: PRIORITY_STEP
 local INDEX = { waiting = KEY.waiting, delayed = KEY.delayed, completed = KEY.completed, failed = KEY.failed }
 
--- A job is in the state whose index holds it; an id in none is no job.
+-- A job is in the state whose index has its id; an id that is in no index is not a job.
 local function state_of(id)
   if redis.call('HEXISTS', KEY.active, id) == 1 then return 'active' end
   for state, index in pairs(INDEX) do
@@ -15,7 +15,7 @@ local function state_of(id)
   return nil
 end
 
--- What is stored as JSON; nil if it is no object: a value that somebody edited by hand must stop no script.
+-- Decodes stored JSON; nil if it is not an object: a value that somebody edited by hand must stop no script.
 local function decoded(text)
   local readable, value = pcall(cjson.decode, text or '')
   return readable and type(value) == 'table' and value or nil
@@ -34,14 +34,14 @@ local function pack_lease(token, started, score, cancel)
   return struct.pack('>c14dd', token, started, score) .. cancel
 end
 
--- One token for one idle worker; it passes it on when it cannot take everything.
+-- One token wakes one idle worker, which passes it on if it cannot take all jobs.
 local function wake()
   if redis.call('LLEN', KEY.wake) == 0 then redis.call('RPUSH', KEY.wake, '1') end
 end
 
--- At the end of its priority: the order of starting is first in, first out within one.
+-- Adds a job at the end of its priority: within a priority, jobs start in the order of adding.
 local function append_waiting(id, priority)
-  -- After a million million jobs the numbers begin anew: none may reach into the next priority.
+  -- After 2^40 jobs the numbers restart, so that none reaches into the next priority.
   local seq = redis.call('HINCRBY', KEY.meta, 'seq', 1) % PRIORITY_STEP
   redis.call('ZADD', KEY.waiting, priority * PRIORITY_STEP + seq, id)
 end

@@ -13,11 +13,11 @@ local ENQUEUED, STARTED, ERROR, RETRY, COMPLETED, FAILED, RELEASED, PROMOTED, CU
 local DEFERRED, CANCELLED, RECOVERED, LATE = 11, 12, 13, 14
 local FLAG_SKIPPED, FLAG_CANCELLED, FLAG_FAILURE_GROUP = 1, 4, 8
 local NO_TOKEN = string.rep('\0', 14)
--- A story longer than this loses its oldest events, all but the CUT that counts them.
+-- A longer story loses its oldest events, which a CUT event counts.
 local MAX_STORY = 32768
 
--- Where the body of a record begins: after its tags (`_tags`), which a record of version 1 has none of. Returns nil for
--- a value that is no record.
+-- Where the body of a record begins: after its tags, which a record of version 1 does not have. Returns nil if the value is
+-- not a record.
 local function body_at(value)
   if not value or #value < HEADER_SIZE then return nil end
   local version = string.byte(value)
@@ -26,7 +26,7 @@ local function body_at(value)
   return HEADER_SIZE + 2 + string.byte(value, HEADER_SIZE + 1)
 end
 
--- Returns nil for a value that is no record.
+-- Returns nil if the value is not a record.
 local function unpack_record(value)
   local at = body_at(value)
   if not at then return nil end
@@ -64,8 +64,8 @@ local function event(kind, at, data)
   return struct.pack('>BdI4', kind, at, #data) .. data
 end
 
--- Appends events to a story and keeps it bounded: the oldest go, a CUT event says how many. What is new stays whole: a
--- result may be longer than all the rest.
+-- Appends events to a story and bounds it: the oldest are dropped and counted by a CUT event. New events are never cut: a
+-- result may be longer than the rest of the story.
 local function append_events(r, events)
   local story, room = r.story, math.max(0, MAX_STORY - #events)
   if #story <= room then

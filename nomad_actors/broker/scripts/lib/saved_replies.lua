@@ -1,17 +1,17 @@
--- Replies to an operator's calls, saved for a while by the call's number: a repeated call gets the first one's reply, and
--- does nothing.
+-- Replies to operators' calls, saved for a minute by the call's number: a repeated call gets the first one's reply, and
+-- changes nothing.
 -- KEYS: reply
 -- ARGV: none
 -- Returns: reply_to(call) → the saved reply or nil, save_reply(call, reply) → reply
 local REPLY_MS = 60000
 
--- The reply that was saved for a call; nil if this is its first time, or it has no number.
+-- The saved reply of a call; nil if this is the first call with this number, or it has no number.
 local function reply_to(call)
   local reply = call and call ~= '' and redis.call('GET', KEY.reply(call))
   return reply and cmsgpack.unpack(reply) or nil
 end
 
--- A full Redis may refuse to save the reply; the call has had its effect all the same.
+-- A full Redis may refuse to save the reply; the call has had its effect anyway.
 local function save_reply(call, reply)
   if call and call ~= '' then redis.pcall('SET', KEY.reply(call), cmsgpack.pack(reply), 'PX', REPLY_MS) end
   return reply

@@ -4,12 +4,12 @@
 -- Returns: new_tally(), tally_outcome(tally, outcome, actor), tally_duration(buckets, ms), write_tally(tally, now)
 -- constants: STATS_MINUTES
 
--- What ended within one script, gathered first and written once.
+-- Counts what ends within one script, to be written once.
 local function new_tally()
   return { counts = {}, totals = {}, run_ms = 0, wait_ms = 0, runs = {}, waits = {}, any = false }
 end
 
--- The name begins the body; an encoder that writes something else is decoded, if it is JSON.
+-- Our encoder puts the actor's name first; any other body is decoded, if it is JSON.
 local function actor_of(record)
   local name = string.match(record.body, '^{%s*"actor_name"%s*:%s*"([^"\\]+)"')
   if not name then name = (decoded(record.body) or {}).actor_name end
@@ -31,7 +31,7 @@ local function tally_duration(buckets, ms)
 end
 
 local write_tally
--- What only this needs is kept out of sight: a script may have 200 local names.
+-- The rest is private: a script has at most 200 local variables.
 do
   local OUTCOMES = { completed = 1, skipped = 2, failed = 3, cancelled = 4, retried = 5, deferred = 6, released = 7,
     recovered = 8 }
@@ -57,8 +57,8 @@ do
     return struct.pack('>B', count) .. table.concat(packed)
   end
 
-  -- How many runs of each actor ever ended, by outcome; nomad_actors/broker/client/totals.py reads it. Names beyond a
-  -- hundred actors of eight outcomes share one. What cannot be added to, after somebody's hand in Redis, is begun anew.
+  -- How many runs of each actor have ended so far, by outcome; nomad_actors/broker/client/totals.py reads it. Actors beyond
+  -- a hundred, with eight outcomes each, share one name. A value that somebody made unreadable in Redis is restarted.
   local MAX_TOTALS = 800
   local function write_totals(totals)
     for field, n in pairs(totals) do
@@ -80,7 +80,7 @@ do
     local kept = redis.call('HGET', KEY.stats, slot)
     local n = { 0, 0, 0, 0, 0, 0, 0, 0 }
     local run_ms, wait_ms = tally.run_ms, tally.wait_ms
-    -- An entry that cannot be read, after somebody's hand in Redis, is begun anew.
+    -- An entry that somebody made unreadable in Redis is restarted.
     pcall(function()
       if not kept or struct.unpack('>I4', kept) ~= minute then return end
       local _, more_run, more_wait, at

@@ -1,17 +1,17 @@
--- What a job is found by beside its id, and its unique key. Both are in the record's tags: mode of the key B · key (16
--- bytes, unless the mode is 0) · terms of 8 bytes each, the last of them the failure group if the flag says so. A term is
--- the hash of a field and its value.
+-- A job's terms, by which it is found, and its unique key. Both are in the record's tags: mode of the key B · key (16 bytes,
+-- unless the mode is 0) · terms of 8 bytes each; with the flag FLAG_FAILURE_GROUP the last is the failure group. A term is the
+-- hash of a field and its value.
 -- KEYS: terms, failure_groups, failure_groups_seen, unique, unique_for_a_time
 -- ARGV: none
 -- Returns: index_terms(record, id), unindex_terms(record, id); set_failure_group(record, id, now, term, words),
 --          clear_failure_group(record, id); unique_of(tags) → mode, key; hold_unique, release_unique, release_on_start;
 --          drop(ids) removes jobs that are in no index
 
--- How often a failure group was seen has four bytes.
+-- The number of times that a failure group was seen is stored in four bytes.
 local MAX_SEEN = 4294967295
 local UNTIL_START, UNTIL_END, FOR_A_TIME = 1, 2, 3
 
--- An entry of terms. All have the score 0, so that they are ordered by term, then time: newest first is backwards.
+-- An entry of terms. All have the score 0, so they are ordered by term, then time; reading backwards gives the newest first.
 local function entry(term, ms, id)
   return term .. struct.pack('>I6', math.floor(ms)) .. id
 end
@@ -40,7 +40,7 @@ local function index_terms(record, id)
   if #scored > 0 then redis.call('ZADD', KEY.terms, unpack(scored)) end
 end
 
--- A failure group that no job has any more is forgotten.
+-- Deletes a failure group that has no more jobs.
 local function forget_failure_group(term)
   if redis.call('ZLEXCOUNT', KEY.terms, '[' .. term, '(' .. term .. '\255') > 0 then return end
   redis.call('HDEL', KEY.failure_groups, term)
@@ -55,7 +55,7 @@ local function unindex_terms(record, id)
   if group then forget_failure_group(group) end
 end
 
--- Marks a failed job with why it failed: the hash of that, and what it is of in words (JSON).
+-- Adds a failed job to a failure group: its term, and the fields that it is the hash of (JSON).
 local function set_failure_group(record, id, now, term, words)
   record.tags = (#record.tags == 0 and '\0' or record.tags) .. term
   set_flag(record, FLAG_FAILURE_GROUP)
@@ -81,7 +81,7 @@ local function clear_failure_group(record, id)
   if record.tags == '\0' then record.tags = '' end
 end
 
--- The mode of a record's unique key, and the key; 0 for none.
+-- The mode of a record's unique key, and the key; the mode is 0 if there is none.
 local function unique_of(tags)
   if #tags < 17 or string.byte(tags) == 0 then return 0 end
   return string.byte(tags), string.sub(tags, 2, 17)
@@ -107,7 +107,7 @@ local function release_unique(tags, id)
   end
 end
 
--- A job that never began frees a key that is held for a time, too.
+-- A job that never began also frees a key that is unique for a time.
 local function release_timed(tags, id)
   local mode, key = unique_of(tags)
   local name = mode == FOR_A_TIME and KEY.unique_for_a_time(hex(key))
@@ -119,7 +119,7 @@ local function release_on_start(id, value)
   release_unique(string.sub(value, HEADER_SIZE + 2, HEADER_SIZE + 18), id)
 end
 
--- Drops jobs that stand in no index any more, `unbegun` ones or others; at most a thousand at once.
+-- Deletes jobs that are in no index any more, at most a thousand at once; `unbegun` if they had not begun.
 local function drop(ids, unbegun)
   if unbegun or redis.call('EXISTS', KEY.terms, KEY.unique) > 0 then
     local entries, groups = {}, {}

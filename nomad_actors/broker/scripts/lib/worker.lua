@@ -1,10 +1,10 @@
--- A worker's entry: when it was last heard, its last request, and for how long reaper ticks missed it.
+-- A worker's entry: its last heartbeat, its last request, and for how long reaper ticks missed it.
 -- KEYS, ARGV: none
 -- Returns: unpack_mark(value) → mark or nil, pack_mark(mark) → value, is_ahead(request, of)
 local MARK = '>dI4d'
 local MARK_SIZE = 20
 
--- Requests are counted in four bytes and begin anew after that: one is ahead of another by less than half of it.
+-- Requests are counted in four bytes and then restart: a request is ahead of another by less than half of that range.
 -- constants: REQUESTS
 local function is_ahead(request, of)
   local by = (request - of) % REQUESTS

@@ -1,4 +1,4 @@
-"""What keeps a queue's jobs from starting or from being added: pauses and limits."""
+"""A queue's pauses and limits, which keep jobs from starting or from being added."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class PauseScope(StrEnum):
-    """Which pause it is; to lift one does not lift another."""
+    """The kinds of pauses; each is resumed separately."""
 
     QUEUE = "queue"
     #: All ESI queues are paused.
@@ -16,13 +16,13 @@ class PauseScope(StrEnum):
 
     @property
     def field(self) -> str:
-        """The field of the queue's `meta` that holds it."""
+        """The field of the queue's `meta` that stores it."""
         return "paused" if self is PauseScope.QUEUE else f"paused:{self.value}"
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Why no job of a queue starts: since when, until when (None: until it is resumed), by whom."""
+    """A pause of a queue: since when, until when (None: until it is resumed), why and by whom."""
 
     scope: PauseScope
     since_ms: int
@@ -33,10 +33,10 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """A queue's limits, None where there is none.
+    """A queue's limits; None stands for no limit.
 
-    Jobs at a time over all hosts, as an operator set it (else what is declared holds); starts in a period; how many
-    jobs may be waiting or delayed before more are refused.
+    They are the concurrency over all hosts that an operator set (else the declared one applies), the number of starts
+    in a period, and the number of waiting and delayed jobs above which more are refused.
     """
 
     concurrency: int | None = None
@@ -49,19 +49,23 @@ NO_LIMITS = Limits()
 
 
 def unpack_pause(scope: PauseScope, text: bytes) -> Pause | None:
-    """Return a pause as Redis keeps it; None for none, and for one that cannot be read: that one pauses nothing."""
+    """Return a stored pause; None if it is missing or cannot be read, in which case it pauses nothing."""
     try:
-        told = json.loads(text)
-        since, until = int(told["since"]), told.get("until")
+        fields = json.loads(text)
+        since, until = int(fields["since"]), fields.get("until")
         return Pause(
-            scope, since, None if until is None else int(until), str(told.get("reason", "")), str(told.get("by", ""))
+            scope,
+            since,
+            None if until is None else int(until),
+            str(fields.get("reason", "")),
+            str(fields.get("by", "")),
         )
     except (ValueError, TypeError, KeyError, OverflowError, AttributeError, RecursionError):
         return None
 
 
 def unpack_limits(concurrency: bytes, rate: bytes, max_length: bytes) -> Limits:
-    """Return limits as Redis keeps them; one that cannot be read limits nothing."""
+    """Return the stored limits; one that cannot be read limits nothing."""
     starts, _, period = rate.partition(b" ")
     starts, period = (starts, period) if starts.isdigit() and period.isdigit() else (b"", b"")
     return Limits(*(int(text) if text.isdigit() else None for text in (concurrency, starts, period, max_length)))

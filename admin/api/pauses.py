@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint
 from pydantic import Field
 
-from nomad_actors.broker.records.holds import Limits
+from nomad_actors.broker.records.limits import Limits
 from nomad_actors.queues import Queue
 from nomad_actors.queues.across_queues import read_snapshots
 from nomad_actors.queues.models import LimitsInForce, Pause
@@ -20,7 +20,7 @@ from ..sizes import MAX_REASON_CHARS
 from .declared import ThisQueue, declared
 from .models.actions import Done, EsiSwitch
 
-api = Blueprint("holds", __name__, url_prefix="/admin/jobs")
+api = Blueprint("pauses", __name__, url_prefix="/admin/jobs")
 
 
 class PauseBody(Body):
