@@ -79,9 +79,9 @@ def _read_texts(values: MultiDict[str, str], model: type[InputT], what: str) -> 
     repeatable = repeatable_names(model)
     for name, sent in values.lists():
         if name not in allowed:
-            raise BadInput(f"unknown {what} {name!r} (accepted: {_join(allowed)})", accepted=allowed)
+            raise BadInput(f"unknown {what} {name!r} (allowed: {_join(allowed)})", accepted=allowed)
         if len(sent) > 1 and name not in repeatable:
-            raise BadInput(f"{what} {name!r} is given {len(sent)} times (accepted: once)")
+            raise BadInput(f"{what} {name!r} is given {len(sent)} times (allowed: once)")
     texts = values.to_dict()
     typed = {
         name: values.getlist(name) if name in repeatable else _convert(text, schema_at(schema, (name,)))
@@ -100,7 +100,7 @@ def read_headers(request: Request, model: type[HeadersT]) -> HeadersT:
         sent = request.headers.getlist(name)
         if len(sent) > 1 or sent == [""]:
             wrong = "empty" if sent == [""] else "given twice"
-            raise BadInput(f"header {name} is {wrong} (accepted: one value, or leave the header out)")
+            raise BadInput(f"header {name} is {wrong} (allowed: one value, or leave the header out)")
         values |= {name: sent[0]} if sent else {}
     return model.model_validate(values)
 
@@ -128,7 +128,7 @@ def _parse_json(request: Request) -> object:
     if not request.is_json:
         allowed = "application/json"
         content_type = request.mimetype or "missing"
-        raise BadInput(f"the body's Content-Type is {content_type} (accepted: {allowed})", accepted=[allowed])
+        raise BadInput(f"the body's Content-Type is {content_type} (allowed: {allowed})", accepted=[allowed])
     try:
         body = json.loads(raw, parse_constant=_refuse_constant, parse_float=_parse_number)
         # Half a surrogate pair is valid JSON, but text with one cannot be stored.
@@ -153,12 +153,12 @@ def _bad_input(schema: Mapping[str, Any], wrong: Mapping[str, Any], texts: Mappi
     if wrong["type"] == "extra_forbidden":
         allowed = field_names(schema_at(schema, path[:-1]))
         name = f"{path[-1]}"[:80]
-        message = f"{_path_text(path[:-1])} has an unknown field {name!r} (accepted: {_join(allowed)})"
+        message = f"{_path_text(path[:-1])} has an unknown field {name!r} (allowed: {_join(allowed)})"
         return BadInput(message, accepted=allowed)
     expected = schema_at(schema, path)
     if wrong["type"] in ("model_type", "model_attributes_type", "dict_type"):
         allowed = field_names(expected)
-        message = f"{_path_text(path)} is not an object (accepted: an object with {_join(allowed)})"
+        message = f"{_path_text(path)} is not an object (allowed: an object with {_join(allowed)})"
         return BadInput(message, accepted=allowed)
     # A query parameter cannot be null.
     allowed = [*describe(expected), "null"] if texts is None and expected.get("nullable") else describe(expected)
@@ -166,8 +166,8 @@ def _bad_input(schema: Mapping[str, Any], wrong: Mapping[str, Any], texts: Mappi
     if wrong["type"] == "missing":
         problem = "is missing"
     else:
-        problem = f"{value!r:.80} is unusable" if expected.get("type") == "integer" else f"is {value!r:.80}"
-    return BadInput(f"{_path_text(path)} {problem} (accepted: {' or '.join(allowed)})", accepted=allowed)
+        problem = f"{value!r:.80} is invalid" if expected.get("type") == "integer" else f"is {value!r:.80}"
+    return BadInput(f"{_path_text(path)} {problem} (allowed: {' or '.join(allowed)})", accepted=allowed)
 
 
 def _path_text(path: Sequence[str | int]) -> str:

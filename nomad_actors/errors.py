@@ -108,7 +108,7 @@ class UnknownName(BadInput):
         nearest = difflib.get_close_matches(safe_str(name, 200), names, n=3)
         hint = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
         super().__init__(
-            f"unknown {self.kind} {safe_repr(name, 200)}{hint} (accepted: {', '.join(names) or 'none declared'})",
+            f"unknown {self.kind} {safe_repr(name, 200)}{hint} (allowed: {', '.join(names) or 'none declared'})",
             accepted=names,
         )
 

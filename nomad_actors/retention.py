@@ -25,5 +25,5 @@ class Retention:
             value = getattr(self, name)
             high = MAX_COUNT if name in ("completed", "failed") else MAX_COUNT * 1000
             if not isinstance(value, int) or not 0 <= value <= high:
-                allowed = f"accepted: a whole number from 0 to {high}"
+                allowed = f"allowed: a whole number from 0 to {high}"
                 raise ValueError(f"retention: {name} {safe_repr(value, 200)} is invalid ({allowed})")

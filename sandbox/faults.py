@@ -52,7 +52,7 @@ class FailureGroup:
         if not isinstance(given, dict) or "path" not in given:
             raise BadFault(f"a fault is an object with path and any of {', '.join(allowed)}")
         if unknown := set(given) - set(allowed):
-            raise BadFault(f"unknown: {', '.join(sorted(unknown))}; accepted: {', '.join(allowed)}")
+            raise BadFault(f"unknown: {', '.join(sorted(unknown))}; allowed: {', '.join(allowed)}")
         fault = cls(**given)
         for name, kind in (("path", str), ("times", int), ("skip", int), ("delay_ms", int), ("query", dict)):
             if not isinstance(getattr(fault, name), kind):

@@ -47,7 +47,7 @@ def host_refusal(request: Request, names: Iterable[str]) -> str | None:
     if name is not None and (name in allowed or is_loopback_host(name)):
         return None
     words = ", ".join(dict.fromkeys(["localhost", "127.0.0.1", "[::1]", *allowed]))
-    return f"Host {host[:200]!r} is not a name of this admin (accepted: {words}, with any port)"
+    return f"Host {host[:200]!r} is not a name of this admin (allowed: {words}, with any port)"
 
 
 def cross_site_refusal(request: Request) -> str | None:

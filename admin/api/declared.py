@@ -91,7 +91,7 @@ class Endpoint:
         arguments = {name: self.path[name].find(text) for name, text in texts.items()}
         for name, instead in self.instead_of.items():
             if name in request.headers:
-                raise BadInput(f"header {name} is not supported here (accepted: {instead})", accepted=[instead])
+                raise BadInput(f"header {name} is not supported here (allowed: {instead})", accepted=[instead])
         if not self.lenient:
             query = read_query(request, self.query or NoQuery)
             arguments |= {"query": query} if self.query else {}

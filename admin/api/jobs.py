@@ -159,7 +159,7 @@ def add_jobs(queue: ThisQueue, body: ManyJobs) -> tuple[AddedJobs, int]:
     by = current_actor().name
     for number, job in enumerate(body.jobs):
         if body.once and job.opts.get("job_id") is None:
-            raise BadInput(f"jobs[{number}] has no jobId (accepted: one for each job, with once)")
+            raise BadInput(f"jobs[{number}] has no jobId (allowed: one for each job, with once)")
     added = all_queues().add_jobs(
         [
             NewJobOf(queue=queue.name, job_type=job.name, data=job.data, requested_by=by, **job.opts)
@@ -185,7 +185,7 @@ def failed_jobs(query: FailedQuery) -> JobList:
     for outcome in outcomes:
         if outcome not in _FAILED_OUTCOMES:
             raise BadInput(
-                f"outcome {outcome!r:.80} is invalid (accepted: {', '.join(_FAILED_OUTCOMES)})",
+                f"outcome {outcome!r:.80} is invalid (allowed: {', '.join(_FAILED_OUTCOMES)})",
                 accepted=_FAILED_OUTCOMES,
             )
     cursor = query.cursor or None

@@ -168,6 +168,6 @@ def _what_to_clean(status: str | None, get: Callable[[str], str | None]) -> tupl
     Raises `BadInput`.
     """
     if status not in CLEANABLE:
-        raise BadInput(f"status {status!r:.80} is unusable (accepted: {', '.join(CLEANABLE)})", accepted=CLEANABLE)
+        raise BadInput(f"status {status!r:.80} is invalid (allowed: {', '.join(CLEANABLE)})", accepted=CLEANABLE)
     minutes = require_int("minutes", get("minutes"), 0, MAX_MINUTES)
     return status, minutes, require_int("limit", get("limit"), 1, MAX_CLEAN_LIMIT)

@@ -62,7 +62,7 @@ def require_int(name: str, text: str | None, low: int, high: int) -> int:
     if text and text.isascii() and text.isdigit() and len(text) <= 12 and low <= int(text) <= high:
         return int(text)
     allowed = f"a whole number from {low} to {high}"
-    raise BadInput(f"{name} {text!r:.80} is unusable (accepted: {allowed})", accepted=[allowed])
+    raise BadInput(f"{name} {text!r:.80} is invalid (allowed: {allowed})", accepted=[allowed])
 
 
 def seconds_ms(name: str, text: str, most_ms: int) -> int:
@@ -75,4 +75,4 @@ def seconds_ms(name: str, text: str, most_ms: int) -> int:
     if 1 <= ms <= most_ms:
         return ms
     allowed = f"seconds from 0.001 to {most_ms // 1000}, with at most three decimals"
-    raise BadInput(f"{name} {text!r:.80} is unusable (accepted: {allowed})", accepted=[allowed])
+    raise BadInput(f"{name} {text!r:.80} is invalid (allowed: {allowed})", accepted=[allowed])

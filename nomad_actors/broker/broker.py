@@ -98,7 +98,7 @@ class JobBroker(SignallingBroker):
         if not namespace or set("{}") & set(namespace):
             raise ValueError(f"namespace {namespace!r} must not be empty or contain braces")
         if lease_ms < MIN_LEASE_MS:
-            raise ValueError(f"lease_ms {safe_repr(lease_ms, 200)} is too short (accepted: {MIN_LEASE_MS} or more)")
+            raise ValueError(f"lease_ms {safe_repr(lease_ms, 200)} is too short (allowed: {MIN_LEASE_MS} or more)")
         self.retry_delay = retry_delay
         super().__init__(middleware=middleware)
         self.queues: dict[str, QueueOptions] = {}

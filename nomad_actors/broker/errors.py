@@ -129,7 +129,7 @@ class Defer(BrokerError, SkipMessage):
     def __init__(self, seconds: float, reason: str = "") -> None:
         if not 0 <= seconds <= MAX_DEFER_SECONDS:
             raise ValueError(
-                f"a job cannot be deferred by {safe_repr(seconds, 200)} s (accepted: 0 to {MAX_DEFER_SECONDS})"
+                f"a job cannot be deferred by {safe_repr(seconds, 200)} s (allowed: 0 to {MAX_DEFER_SECONDS})"
             )
         super().__init__(reason)
         self.seconds = seconds

@@ -54,7 +54,7 @@ class JobResults(ResultBackend):
             lease.result_error = f"its result cannot be encoded: {describe_error(error)}"
             return
         if len(encoded) > MAX_STORED_RESULT_BYTES:
-            lease.result_error = f"its result takes {len(encoded)} bytes (accepted: up to {MAX_STORED_RESULT_BYTES})"
+            lease.result_error = f"its result takes {len(encoded)} bytes (allowed: up to {MAX_STORED_RESULT_BYTES})"
             return
         lease.result = encoded
 

@@ -134,12 +134,12 @@ def _data(text: str | None, given: list[tuple[PayloadOption, Any]]) -> dict[str,
     data = {} if text is None else _object(text)
     data |= {option.field: option.parse(value) for option, value in given if value not in (None, [])}
     if levels(data, MAX_LEVELS) == MAX_LEVELS:
-        raise BadInput(f"the data is nested too deeply (accepted: up to {MAX_LEVELS} levels)")
+        raise BadInput(f"the data is nested too deeply (allowed: up to {MAX_LEVELS} levels)")
     try:
         json_module.dumps(data, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise BadInput(
-            "the data contains half a surrogate pair, such as \\ud83d (accepted: text that UTF-8 can represent)"
+            "the data contains half a surrogate pair, such as \\ud83d (allowed: text that UTF-8 can represent)"
         ) from error
     return data
 
@@ -148,11 +148,11 @@ def _object(text: str) -> dict[str, Any]:
     try:
         data = json_module.loads(text)
     except ValueError as error:
-        raise BadInput(f"--data is not JSON ({error}); accepted: an object, as '{{\"sweep\": true}}'") from error
+        raise BadInput(f"--data is not JSON ({error}); allowed: an object, as '{{\"sweep\": true}}'") from error
     except RecursionError as error:
-        raise BadInput("--data is nested too deeply; accepted: an object, as '{\"sweep\": true}'") from error
+        raise BadInput("--data is nested too deeply; allowed: an object, as '{\"sweep\": true}'") from error
     if not isinstance(data, dict):
-        raise BadInput(f"--data is {type(data).__name__}, not an object; accepted: '{{\"name\": value, …}}'")
+        raise BadInput(f"--data is {type(data).__name__}, not an object; allowed: '{{\"name\": value, …}}'")
     return data
 
 
@@ -197,7 +197,7 @@ def _added(access: QueueAccess, job_type: JobType, data: dict[str, Any], options
             return access.queues.add_job(job_type.queue, job_type.name, data, requested_by=who(), **options)
     except BadPayload as error:
         # Leave out the long list of allowed fields: the help shows it better.
-        wrong = str(error).partition(" (accepted: ")[0]
+        wrong = str(error).partition(" (allowed: ")[0]
         raise BadInput(f"{wrong}; see: nomad enqueue {job_type.name} --help") from error
 
 

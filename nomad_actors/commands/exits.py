@@ -92,11 +92,11 @@ class OneLineGroup(TyperGroup):
     ) -> Any:
         warnings.showwarning = _show_warning
         if not prepare():
-            closed = "nothing was done: standard output is closed (accepted: a file, /dev/null too)"
+            closed = "nothing was done: standard output is closed (allowed: a file, /dev/null too)"
             sys.exit(_print_error(closed, ExitCode.FAILED))
         for argument in sys.argv[1:] if args is None else args:
             if not _is_text(argument):
-                sys.exit(_print_error(f"argument {argument!r} is not text (accepted: UTF-8)", ExitCode.USAGE))
+                sys.exit(_print_error(f"argument {argument!r} is not text (allowed: UTF-8)", ExitCode.USAGE))
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
             sys.stdout.flush()

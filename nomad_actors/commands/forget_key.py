@@ -36,7 +36,7 @@ def forget_key(
         if key_id not in logins:
             known_ids = sorted(logins)
             raise BadInput(
-                f"no login was encrypted with key {key_id!r} (accepted: {', '.join(known_ids) or 'none'})",
+                f"no login was encrypted with key {key_id!r} (allowed: {', '.join(known_ids) or 'none'})",
                 accepted=known_ids,
             )
         discarded = f"{counted(logins[key_id], 'login')} of key {key_id}"

@@ -30,7 +30,7 @@ def retry(
 ) -> None:
     """Retry a failed or completed job with all its attempts, or every failed job of a queue."""
     if (job_id is None) == (failed is None):
-        raise BadInput("name either one job or a queue to retry (accepted: a job's ID, or --failed QUEUE)")
+        raise BadInput("name either one job or a queue to retry (allowed: a job's ID, or --failed QUEUE)")
     with opened() as access:
         if failed is not None:
             retry_failed(access, failed, json=json)

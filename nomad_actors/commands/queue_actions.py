@@ -90,7 +90,7 @@ def _chosen(queues: Queues, queue: str | None, *, esi: bool) -> list[str]:
     Raises `BadInput` if both or neither is given, `UnknownQueue`.
     """
     if (queue is None) is not esi:
-        raise BadInput("name a queue or use --esi (accepted: one of the two)")
+        raise BadInput("name a queue or use --esi (allowed: one of the two)")
     return queues.esi_queues() if queue is None else [queue]
 
 
@@ -142,7 +142,7 @@ def _rated(limits: Limits, starts: str | None, per: str | None) -> Limits:
     """
     count = limits.starts if starts is None else _number(starts, "--starts")
     if per is not None and count is None:
-        raise BadInput("--per needs a limit of starts, and there is none (accepted: with --starts N)")
+        raise BadInput("--per needs a limit of starts, and there is none (allowed: with --starts N)")
     if count is None:
         return replace(limits, starts=None, period_ms=None)
     period_ms = limits.period_ms or DEFAULT_PERIOD_MS if per is None else parse_duration(per, "--per")
@@ -153,7 +153,7 @@ def _number(text: str, option: str) -> int | None:
     if text == "none":
         return None
     if not text.isascii() or not text.isdigit() or len(text) > 12:
-        raise BadInput(f"{option} {text!r} is invalid (accepted: a whole number, or none)")
+        raise BadInput(f"{option} {text!r} is invalid (allowed: a whole number, or none)")
     return int(text)
 
 

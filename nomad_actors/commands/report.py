@@ -189,5 +189,5 @@ def parse_duration(text: str, option: str) -> int:
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None:
         allowed = "a number with ms, s, m, h or d, such as 30m or 2h"
-        raise BadInput(f"{option} {text!r} is invalid (accepted: {allowed})", accepted=[allowed])
+        raise BadInput(f"{option} {text!r} is invalid (allowed: {allowed})", accepted=[allowed])
     return int(match[1]) * _UNIT_MS[match[2]]

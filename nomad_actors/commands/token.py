@@ -40,7 +40,7 @@ def _make(name: str, role: str | None) -> None:
 
     if role not in ROLES:
         problem = "no role is given" if role is None else f"{role!r} is not a role"
-        raise typer.BadParameter(f"{problem} (accepted: {', '.join(ROLES)})", param_hint="--role")
+        raise typer.BadParameter(f"{problem} (allowed: {', '.join(ROLES)})", param_hint="--role")
     secret = new_token()
     try:
         entry = token_entry(name, role, secret)
@@ -103,10 +103,10 @@ def _entry(found: Settings, text: str) -> AdminToken:
             return AdminToken("unknown", OPERATOR, digest_of(text))
         entry, *others = parse_tokens(text)
         if others:
-            raise BadInput("only one token can be revoked at a time (accepted: one name, entry or token)")
+            raise BadInput("only one token can be revoked at a time (allowed: one name, entry or token)")
         return entry
     except WrongEntry as error:
         names = [entry.name for entry in found.admin_tokens]
         configured = ", ".join(names) or "none is set"
         allowed = f"a name in it: {configured}; or a full entry, name:role:sha256"
-        raise BadInput(f"NOMAD_ADMIN_TOKENS has no such entry (accepted: {allowed})", accepted=names) from error
+        raise BadInput(f"NOMAD_ADMIN_TOKENS has no such entry (allowed: {allowed})", accepted=names) from error

@@ -144,4 +144,4 @@ def normalise(endpoint: str) -> Route:
         return route
     nearest = difflib.get_close_matches(path, ROUTES, n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(nearest)}?" if nearest else ""
-    raise BadInput(f"unknown endpoint {endpoint!r}{hint} (accepted: {', '.join(ROUTES)})", accepted=list(ROUTES))
+    raise BadInput(f"unknown endpoint {endpoint!r}{hint} (allowed: {', '.join(ROUTES)})", accepted=list(ROUTES))

@@ -210,7 +210,7 @@ def _unknown_group(name: object) -> BadInput:
     hint = f"; did you mean {' or '.join(nearest)}?" if nearest else ""
     allowed = list(GROUPS)
     return BadInput(
-        f"unknown endpoint group {safe_repr(name, 200)}{hint} (accepted: {', '.join(allowed)})", accepted=allowed
+        f"unknown endpoint group {safe_repr(name, 200)}{hint} (allowed: {', '.join(allowed)})", accepted=allowed
     )
 
 

@@ -42,7 +42,7 @@ def record_job_metric(job_type: str, duration_ms: float, success: bool) -> None:
     """
     _check_name(job_type)
     if not (math.isfinite(duration_ms) and duration_ms >= 0):
-        raise BadInput(f"a duration of {duration_ms} ms is invalid (accepted: 0 or more)", accepted=["0 or more"])
+        raise BadInput(f"a duration of {duration_ms} ms is invalid (allowed: 0 or more)", accepted=["0 or more"])
     WORK_SECONDS.labels(_bounded(job_type), "completed" if success else "failed").observe(duration_ms / 1000)
 
 
@@ -66,7 +66,7 @@ def timer(job_type: str) -> Iterator[Timer]:
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         allowed = "a lower-case letter, then up to 62 lower-case letters, digits, - and _"
-        raise BadInput(f"the name {safe_repr(name, 200)} is invalid (accepted: {allowed})", accepted=[allowed])
+        raise BadInput(f"the name {safe_repr(name, 200)} is invalid (allowed: {allowed})", accepted=[allowed])
 
 
 def _bounded(name: str) -> str:

@@ -96,7 +96,7 @@ def jobs_of_all(
         pages = read_each(queues, lambda queue: _reading_entries(queue, job_filter, state, limit, seen))
         found = [each for page in pages.values() for each in page]
     except BadCursor as error:
-        raise BadInput(f"cursor {cursor!r:.80} is invalid (accepted: a nextCursor of the same list)") from error
+        raise BadInput(f"cursor {cursor!r:.80} is invalid (allowed: a nextCursor of the same list)") from error
     found.sort(key=lambda each: each.sort_key)
     # After the end of a page with a next one, that queue may have jobs that belong in between.
     last = next((n for n, each in enumerate(found) if each.job is None), len(found))

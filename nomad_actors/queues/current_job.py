@@ -39,7 +39,7 @@ class CurrentJob:
         Raises `BadInput` for numbers that are not finite.
         """
         if not (math.isfinite(done) and math.isfinite(total)):
-            raise BadInput(f"progress of {done} of {total} is invalid (accepted: finite numbers)")
+            raise BadInput(f"progress of {done} of {total} is invalid (allowed: finite numbers)")
         self._report().progress(Progress(done, total, safe_str(note)))
         self._notify()
 

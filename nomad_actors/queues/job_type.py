@@ -102,7 +102,7 @@ class JobType(Generic[P, R]):
         known = ", ".join(self.payload.model_fields)
         for name in self.indexed:
             if name not in self.payload.model_fields:
-                raise BadInput(f"job type {self.name!r} indexes {name!r}, which its payload lacks (accepted: {known})")
+                raise BadInput(f"job type {self.name!r} indexes {name!r}, which its payload lacks (allowed: {known})")
         for name in ("attempts", "time_limit_ms", "concurrency", "global_concurrency"):
             number = getattr(self, name)
             if number is not None and number < 1:

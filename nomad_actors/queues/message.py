@@ -102,7 +102,7 @@ def _unique(given: CallOptions) -> dict[str, Any]:
     if until != "end" or replace:
         allowed = "with a unique_key, or not at all"
         raise BadInput(
-            f"unique_until and unique_replace are options of a unique key (accepted: {allowed})", accepted=[allowed]
+            f"unique_until and unique_replace are options of a unique key (allowed: {allowed})", accepted=[allowed]
         )
     return {}
 
@@ -113,14 +113,14 @@ def _idempotency(given: CallOptions) -> dict[str, Any]:
     key = given["idempotency_key"]
     if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY_CHARS or not key.isprintable():
         allowed = f"1 to {MAX_KEY_CHARS} printable characters"
-        raise BadInput(f"idempotency key {safe_repr(key, 80)} is invalid (accepted: {allowed})", accepted=[allowed])
+        raise BadInput(f"idempotency key {safe_repr(key, 80)} is invalid (allowed: {allowed})", accepted=[allowed])
     return {"idempotency_key": key, **({OWN_ID: _own_id(given["job_id"])} if "job_id" in given else {})}
 
 
 def _flag(name: str, value: object) -> bool:
     if isinstance(value, bool):
         return value
-    raise BadInput(f"{name} {safe_repr(value, 200)} is invalid (accepted: True, False)", accepted=["True", "False"])
+    raise BadInput(f"{name} {safe_repr(value, 200)} is invalid (allowed: True, False)", accepted=["True", "False"])
 
 
 def _own_id(job_id: object) -> str:
@@ -135,7 +135,7 @@ def _own_id(job_id: object) -> str:
     ):
         return job_id
     allowed = "1 to 200 printable characters that do not begin with 'schedule:', and are not '.' or '..'"
-    raise BadInput(f"job id {safe_repr(job_id, 400)} is invalid (accepted: {allowed})", accepted=[allowed])
+    raise BadInput(f"job id {safe_repr(job_id, 400)} is invalid (allowed: {allowed})", accepted=[allowed])
 
 
 @contextmanager

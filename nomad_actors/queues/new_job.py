@@ -92,7 +92,7 @@ class NewJob:
         unknown = options.keys() - CallOptions.__annotations__.keys()
         if unknown:
             allowed = ", ".join(CallOptions.__annotations__)
-            raise TypeError(f"a job has no option {', '.join(sorted(unknown))} (accepted: {allowed})")
+            raise TypeError(f"a job has no option {', '.join(sorted(unknown))} (allowed: {allowed})")
         given = {name: value for name, value in options.items() if value is not None}
         for name, value in (("queue", queue), ("job_type", job_type), ("data", data), ("options", given)):
             object.__setattr__(self, name, value)

@@ -60,7 +60,7 @@ class PlainActor:
         """
         if not isinstance(data, Mapping) or data:
             raise BadPayload(
-                f"actor {self.name!r} is scheduled without arguments, not with {safe_repr(data, 80)} (accepted: {{}}); "
+                f"actor {self.name!r} is scheduled without arguments, not with {safe_repr(data, 80)} (allowed: {{}}); "
                 "a JobType has data"
             )
         return {}

@@ -37,7 +37,7 @@ class Priority(enum.IntEnum):
         if isinstance(value, int) and not isinstance(value, bool) and value in cls._value2member_map_:
             return cls(value)
         allowed = [f"{p.name} ({p.value})" for p in cls]
-        raise BadInput(f"unknown priority {safe_repr(value, 200)} (accepted: {', '.join(allowed)})", accepted=allowed)
+        raise BadInput(f"unknown priority {safe_repr(value, 200)} (allowed: {', '.join(allowed)})", accepted=allowed)
 
 
 #: A priority as callers give it; `Priority.parse` also takes names in lower case and numbers as text.
@@ -65,7 +65,7 @@ class Backoff:
             if kind in ("exponential", "fixed") and is_int and 0 <= delay <= MAX_BACKOFF_MS:
                 return cls(kind, delay)
         allowed = f'{{"type": "exponential" or "fixed", "delay": 0 to {MAX_BACKOFF_MS} ms}}'
-        raise BadInput(f"invalid backoff {safe_repr(value, 200)} (accepted: {allowed})", accepted=[allowed])
+        raise BadInput(f"invalid backoff {safe_repr(value, 200)} (allowed: {allowed})", accepted=[allowed])
 
     def as_json(self) -> dict[str, object]:
         """Return the form that callers pass and the admin shows."""

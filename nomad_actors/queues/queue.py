@@ -50,7 +50,7 @@ def require_int(name: str, value: object, low: int, high: int) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return value
     allowed = f"a whole number from {low} to {high}"
-    raise BadInput(f"{name} {safe_repr(value, 200)} is invalid (accepted: {allowed})", accepted=[allowed])
+    raise BadInput(f"{name} {safe_repr(value, 200)} is invalid (allowed: {allowed})", accepted=[allowed])
 
 
 class Queue:
@@ -116,7 +116,7 @@ class Queue:
             if name not in STATE_NAMES:
                 raise UnknownState(name, STATE_NAMES)
         if start < 0 or end < -1:
-            raise BadInput(f"range {start} to {end} is invalid (accepted: start 0 or more, end -1 or more)")
+            raise BadInput(f"range {start} to {end} is invalid (allowed: start 0 or more, end -1 or more)")
         found: list[Job] = []
         counts = self.counts()
         for name in dict.fromkeys(states):
@@ -339,7 +339,7 @@ class Queue:
         Raises `BadInput` for an invalid number, and for starts without a period.
         """
         if (limits.starts is None) != (limits.period_ms is None):
-            raise BadInput("starts and period go together (accepted: both, or neither)")
+            raise BadInput("starts and period go together (allowed: both, or neither)")
         for name, value, high in (
             ("concurrency", limits.concurrency, MAX_CONCURRENCY),
             ("starts", limits.starts, MAX_STARTS),

@@ -99,9 +99,9 @@ def parse_fields(texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         name, mark, value = text.partition("=")
         if not mark or not name:
-            raise BadInput(f"field {text[:80]!r} is invalid (accepted: name=value, as character_id=123)")
+            raise BadInput(f"field {text[:80]!r} is invalid (allowed: name=value, as character_id=123)")
         if name in fields:
-            raise BadInput(f"field {name[:80]!r} is named twice (accepted: each field once; all must fit)")
+            raise BadInput(f"field {name[:80]!r} is named twice (allowed: each field once; all must fit)")
         fields[name] = value
     return fields
 
@@ -119,14 +119,14 @@ def check(job_filter: JobFilter, job_types: Sequence[JobType], names: Sequence[s
     for outcome in job_filter.outcomes:
         if outcome not in OUTCOMES:
             words = ", ".join(OUTCOMES)
-            raise BadInput(f"outcome {outcome[:80]!r} is invalid (accepted: {words})", accepted=list(OUTCOMES))
+            raise BadInput(f"outcome {outcome[:80]!r} is invalid (allowed: {words})", accepted=list(OUTCOMES))
     indexed = sorted({name for job_type in job_types for name in job_type.indexed})
     for name in job_filter.fields:
         if name not in indexed:
             words = ", ".join(indexed) or "none: no job type of this queue declares any"
-            raise BadInput(f"jobs cannot be found by field {name[:80]!r} (accepted: {words})", accepted=indexed)
+            raise BadInput(f"jobs cannot be found by field {name[:80]!r} (allowed: {words})", accepted=indexed)
     if not 1 <= limit <= MAX_LIMIT:
-        raise BadInput(f"limit {limit} is invalid (accepted: a whole number from 1 to {MAX_LIMIT})")
+        raise BadInput(f"limit {limit} is invalid (allowed: a whole number from 1 to {MAX_LIMIT})")
 
 
 def find(
@@ -146,7 +146,7 @@ def find(
         )
         return (yield from found)
     except BadCursor as error:
-        raise BadInput(f"cursor {cursor!r:.80} is invalid (accepted: a nextCursor of the same list)") from error
+        raise BadInput(f"cursor {cursor!r:.80} is invalid (allowed: a nextCursor of the same list)") from error
 
 
 def terms_of(job_filter: JobFilter) -> list[bytes]:
@@ -207,7 +207,7 @@ def failure_groups(finder: Finder, *, limit: int, cursor: str | None) -> Failure
     try:
         return FailurePage(*finder.failure_groups(limit=limit, cursor=cursor))
     except BadCursor as error:
-        raise BadInput(f"cursor {cursor!r:.80} is invalid (accepted: a nextCursor of the same list)") from error
+        raise BadInput(f"cursor {cursor!r:.80} is invalid (allowed: a nextCursor of the same list)") from error
 
 
 def _rarest_term(finder: Finder, job_filter: JobFilter) -> Steps[bytes | None]:
@@ -229,7 +229,7 @@ def fingerprint_term(fingerprint: str) -> bytes:
         raw = b""
     if len(raw) != TERM_BYTES:
         allowed = f"{2 * TERM_BYTES} hexadecimal digits, as the list of failures has them"
-        raise BadInput(f"fingerprint {fingerprint[:80]!r} is invalid (accepted: {allowed})", accepted=[allowed])
+        raise BadInput(f"fingerprint {fingerprint[:80]!r} is invalid (allowed: {allowed})", accepted=[allowed])
     return raw
 
 

@@ -155,7 +155,7 @@ class QueueSnapshot:
 def check_window(window_seconds: int) -> None:
     """Raise `BadInput` for a window without statistics."""
     if not 60 <= window_seconds <= DAY_SECONDS:
-        raise BadInput(f"a window of {window_seconds} s is invalid (accepted: 60 to {DAY_SECONDS})")
+        raise BadInput(f"a window of {window_seconds} s is invalid (allowed: 60 to {DAY_SECONDS})")
 
 
 def readable(snapshots: Iterable[QueueSnapshot]) -> list[QueueSnapshot]:

@@ -50,7 +50,7 @@ def _register(job_type: JobType, registry: Queues, services: object | None) -> N
     try:
         registry.register(job_type, services)
     except (BadInput, ValueError) as error:
-        raise SettingsError([f"NOMAD_MODULES: {error}; accepted: modules with job types of other names"]) from error
+        raise SettingsError([f"NOMAD_MODULES: {error}; allowed: modules with job types of other names"]) from error
 
 
 def _move(actor: Actor[Any, Any], before: Broker | None, broker: JobBroker) -> None:
@@ -70,7 +70,7 @@ def _imported(name: str) -> ModuleType:
         why = f"{_described(error)}{_location_of(error)}"
         problem = (
             f"NOMAD_MODULES names {name!r}, which cannot be imported ({why}); "
-            "accepted: modules with a JobType or an actor"
+            "allowed: modules with a JobType or an actor"
         )
         raise SettingsError([problem]) from error
 
@@ -101,7 +101,7 @@ def _declared_in(module: ModuleType) -> tuple[list[JobType], list[Actor[Any, Any
     actors = [value for value in vars(module).values() if issubclass(type(value), Actor)]
     if not job_types and not actors:
         problem = (
-            f"NOMAD_MODULES names {module.__name__!r}, which declares no JobType and no actor; accepted: modules with "
+            f"NOMAD_MODULES names {module.__name__!r}, which declares no JobType and no actor; allowed: modules with "
             "a JobType or a Dramatiq actor"
         )
         raise SettingsError([problem])

@@ -40,6 +40,6 @@ class ScheduledJob:
             raise BadInput(
                 f"a plain function cannot be scheduled: {called} would not survive this process. Make it the `run` "
                 f'of a JobType in a module that NOMAD_MODULES names, and schedule ("{called}", {{…}}); '
-                f"accepted: {allowed}"
+                f"allowed: {allowed}"
             )
         raise BadInput(f"job {safe_repr(job, 200)} is not accepted: {allowed}")

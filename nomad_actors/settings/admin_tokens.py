@@ -71,7 +71,7 @@ def token_entry(name: str, role: str, token: str) -> AdminToken:
     Raises `WrongEntry` for an invalid name or role.
     """
     if not _NAME.fullmatch(name):
-        raise WrongEntry(f"{name!r:.80} is not a valid name (accepted: {_NAMES})")
+        raise WrongEntry(f"{name!r:.80} is not a valid name (allowed: {_NAMES})")
     return _entry(f"{name}:{role}:{digest_of(token)}", "the entry")
 
 
@@ -107,7 +107,7 @@ def require_tokens_beyond_loopback(settings: Settings) -> None:
     if not settings.admin_tokens and not is_loopback_host(settings.admin_host):
         raise SettingsError(
             [
-                f"ADMIN_HOST is {settings.admin_host!r} and NOMAD_ADMIN_TOKENS is not set; accepted: 127.0.0.1, ::1 or "
+                f"ADMIN_HOST is {settings.admin_host!r} and NOMAD_ADMIN_TOKENS is not set; allowed: 127.0.0.1, ::1 or "
                 "localhost, or any address with tokens (`nomad token NAME --role operator` makes one)"
             ]
         )
@@ -119,7 +119,7 @@ def _entry(text: str, which: str) -> AdminToken:
         raise WrongEntry(f"{which} does not have three parts; never put a token itself here")
     name, role, digest = parts
     if not _NAME.fullmatch(name):
-        raise WrongEntry(f"{which} has no valid name (accepted: {_NAMES})")
+        raise WrongEntry(f"{which} has no valid name (allowed: {_NAMES})")
     if role not in ROLES:
         raise WrongEntry(f"{which} has an unknown role")
     if not _DIGEST.fullmatch(digest):

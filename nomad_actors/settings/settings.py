@@ -246,7 +246,7 @@ class _Reader:
     def _redis(self) -> None:
         parts = [n for n in ("REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_DB") if self._environ.get(n)]
         if self._environ.get("REDIS_URL") and parts:
-            self._problems.append(f"REDIS_URL and {', '.join(parts)} are both set; accepted: one or the other")
+            self._problems.append(f"REDIS_URL and {', '.join(parts)} are both set; allowed: one or the other")
             return
         self._take("redis_url", "REDIS_URL", check_redis_url, REDIS_URLS_ALLOWED)
         self._values["redis_url_is_given"] = bool(parts or self._environ.get("REDIS_URL"))
@@ -278,7 +278,7 @@ class _Reader:
         except (OSError, ValueError) as error:
             why = str(error) if isinstance(error, OSError) else "its content is not a valid URL"
             self._problems.append(
-                f"REDIS_URL is not set, and {path} cannot be used ({why}); accepted: set REDIS_URL, or "
+                f"REDIS_URL is not set, and {path} cannot be used ({why}); allowed: set REDIS_URL, or "
                 "delete the file: `make run` writes a new one"
             )
             return
@@ -316,7 +316,7 @@ class _Reader:
         except ValueError as error:
             shown = "(hidden)" if _is_secret(name) else repr(text)
             why = f", and {error}" if isinstance(error, (WrongEntry, WrongRedisUrl)) else ""
-            self._problems.append(f"{name} is {shown}{why}; accepted: {allowed}")
+            self._problems.append(f"{name} is {shown}{why}; allowed: {allowed}")
             return default
 
     def _find(self, name: str) -> tuple[str, str]:

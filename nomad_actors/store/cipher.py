@@ -45,7 +45,7 @@ class TokenCipher:
 
     def __init__(self, keys: Sequence[str], source: str = "NOMAD_TOKEN_KEYS") -> None:
         if not keys or not all(keys):
-            raise SettingsError(["NOMAD_TOKEN_KEYS contains no key; accepted: comma-separated keys"])
+            raise SettingsError(["NOMAD_TOKEN_KEYS contains no key; allowed: comma-separated keys"])
         KNOWN.add(*keys, lasting=True)
         derived = [_derive(key) for key in keys]
         self._ciphers = {_key_id(key): AESGCM(key) for key in derived}

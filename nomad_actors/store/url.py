@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError, SAWarning
 
 from ..errors import SettingsError
 
-ALLOWED = "accepted: sqlite:///path or postgresql://…"
+ALLOWED = "allowed: sqlite:///path or postgresql://…"
 _DRIVERS = {
     "sqlite": "sqlite",
     "sqlite+pysqlite": "sqlite",
@@ -32,7 +32,7 @@ def parse(text: str) -> URL:
     if driver is None:
         raise SettingsError([f"DATABASE_URL has the unsupported scheme {url.drivername[:80]!r}; {ALLOWED}"])
     if driver == "sqlite" and url.database in (None, "", ":memory:"):
-        raise SettingsError(["DATABASE_URL has no file; accepted: sqlite:///path (four slashes: an absolute path)"])
+        raise SettingsError(["DATABASE_URL has no file; allowed: sqlite:///path (four slashes: an absolute path)"])
     return url.set(drivername=driver)
 
 

@@ -75,7 +75,7 @@ def test_an_unlimited_or_impossible_operation_is_refused(operator: FlaskClient) 
         ({"action": "retry", "filter": {"feilds": {}}}, "unknown field 'feilds'"),
         (
             {"action": "retry", "filter": {"fields": {"character_id": 7}}},
-            "character_id is 7 (accepted: text of 0 to 500 characters)",
+            "character_id is 7 (allowed: text of 0 to 500 characters)",
         ),
         ({"action": "retry", "perSecond": 0}, "from 1 to 5000"),
     ):

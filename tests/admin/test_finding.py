@@ -29,7 +29,7 @@ def test_jobs_of_any_state_are_found_by_a_field_newest_first(operator: FlaskClie
     next_page = operator.get(f"{url}&limit=1&cursor={first['nextCursor']}").get_json()
     assert [job["id"] for page in (first, next_page) for job in page["jobs"]] == [waiting, ended]
     both = operator.get(f"{url}&field=note=x").get_json()
-    assert "jobs cannot be found by field 'note' (accepted: character_id, user_id)" in both["detail"]
+    assert "jobs cannot be found by field 'note' (allowed: character_id, user_id)" in both["detail"]
 
 
 def test_the_next_page_continues_after_the_last_job_despite_changes(operator: FlaskClient, app: AdminApp) -> None:
@@ -117,7 +117,7 @@ def test_a_repeated_batch_with_once_adds_no_job_twice(operator: FlaskClient, app
     jobs = [{**JOB, "opts": {"jobId": f"order-{number}"}} for number in range(3)]
     keyed = operator.post(f"{QUEUE}/batch", json={"jobs": jobs}, headers={"Idempotency-Key": "order 1"})
     assert keyed.status_code == 422
-    assert "accepted: a jobId for each job, and once: true" in keyed.get_json()["detail"]
+    assert "allowed: a jobId for each job, and once: true" in keyed.get_json()["detail"]
     assert app.queues.get_queue("token-refresh").counts()["waiting"] == 0
     first = operator.post(f"{QUEUE}/batch", json={"jobs": jobs, "once": True})
     app.run_all()

@@ -189,7 +189,7 @@ def test_html_in_stored_values_is_escaped(
         f"not found</b>note {SCRIPT}",
     ):
         assert expected in text, expected
-    assert f'minutes "{SCRIPT}" is unusable' in html.unescape(pages["after"])
+    assert f'minutes "{SCRIPT}" is invalid' in html.unescape(pages["after"])
 
 
 @pytest.mark.parametrize(

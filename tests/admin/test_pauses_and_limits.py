@@ -27,7 +27,7 @@ def test_a_pause_has_a_reason_and_an_end(operator: FlaskClient, app: AdminApp, w
     wait_until(lambda: operator.get(QUEUE).get_json()["pauses"] == [], what="the pause to end by itself")
     refused = operator.post(f"{QUEUE}/pause", json={"forMs": 0})
     assert refused.status_code == 422
-    assert "forMs 0 is unusable (accepted: a whole number from 1" in refused.get_json()["detail"]
+    assert "forMs 0 is invalid (allowed: a whole number from 1" in refused.get_json()["detail"]
 
 
 def test_the_esi_switch_is_independent_of_a_queues_own_pause(operator: FlaskClient, app: AdminApp) -> None:
@@ -80,7 +80,7 @@ def test_all_limits_are_set_together_and_apply_immediately(operator: FlaskClient
     assert operator.put(url, json={**limits, "starts": None}).status_code == 422
     missing = operator.put(url, json={"concurrency": 3})
     assert missing.status_code == 422
-    assert missing.get_json()["detail"] == "starts is missing (accepted: a whole number from 1 to 100000 or null)"
+    assert missing.get_json()["detail"] == "starts is missing (allowed: a whole number from 1 to 100000 or null)"
     # A query parameter cannot be null.
     assert "null" not in operator.get(f"{QUEUE}/jobs?since=x").get_json()["detail"]
     assert operator.put(url, json=NO_LIMITS).get_json() == {**NO_LIMITS, "inForce": None}

@@ -63,7 +63,7 @@ def test_a_deferred_job_comes_back_with_its_only_attempt_unspent(
 
 def test_a_deferral_into_nowhere_is_refused() -> None:
     for seconds in (-1, float("nan"), 1e12):
-        with pytest.raises(ValueError, match="accepted: 0 to"):
+        with pytest.raises(ValueError, match="allowed: 0 to"):
             Defer(seconds)
 
 

@@ -149,7 +149,7 @@ def test_a_time_that_is_none_fails_its_job_with_the_reason(broker: JobBroker, ti
         found = broker.view("default").get(message.message_id)
         assert found is not None
         assert (found.state, found.record and found.record.header.created_ms) == (State.FAILED, 0)
-        assert "its message_timestamp is invalid (accepted: 0 to" in str(found.reason())
+        assert "its message_timestamp is invalid (allowed: 0 to" in str(found.reason())
 
 
 @pytest.mark.parametrize("at_ms", [float("nan"), float("inf"), -1e300, 1e300])

@@ -126,4 +126,4 @@ def test_a_wrong_setting_is_2(nomad: Nomad, monkeypatch: Any) -> None:
     monkeypatch.setenv("NOMAD_CONCURRENCY", "many")
     result = nomad("queues")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "nomad: NOMAD_CONCURRENCY is 'many'; accepted: a whole number from 1 to 1000\n"
+    assert result.stderr == "nomad: NOMAD_CONCURRENCY is 'many'; allowed: a whole number from 1 to 1000\n"

@@ -52,9 +52,9 @@ def test_an_invalid_limit_is_wrong_usage_and_changes_nothing(nomad: Nomad, acces
         (["--per", "2h"], "--per needs a limit of starts, and there is none"),
         (["--starts", "none", "--per", "2h"], "--per needs a limit of starts"),
         (["--concurrency", "0"], "concurrency 0"),
-        (["--concurrency", "many"], "accepted: a whole number, or none"),
+        (["--concurrency", "many"], "allowed: a whole number, or none"),
         (["--starts", "5", "--per", "soon"], "--per 'soon'"),
-        (["--max-length", "-1"], "accepted: a whole number, or none"),
+        (["--max-length", "-1"], "allowed: a whole number, or none"),
     ):
         result = nomad("limits", "shop", *arguments)
         assert (result.exit_code, result.stdout, message in result.stderr) == (2, "", True), result.output

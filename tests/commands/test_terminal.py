@@ -103,7 +103,7 @@ def test_an_argument_that_is_not_text_is_wrong_usage(environ: dict[str, str], tm
     for arguments in ((b"job", b"\xff\xfe"), (b"enqueue", b"order", b"--item", b"\xed\xa0\x80")):
         result = run_with(environ, *arguments)
         assert (result.returncode, result.stdout) == (2, b"")
-        assert b"is not text (accepted: UTF-8)" in result.stderr
+        assert b"is not text (allowed: UTF-8)" in result.stderr
         assert result.stderr.count(b"\n") == 1
 
 
@@ -125,7 +125,7 @@ def test_deeply_nested_arguments_are_wrong_usage(nomad: Nomad, access: QueueAcce
         (["enqueue", "order", "--data", deep], "--data is nested too deeply"),
         (["enqueue", "order", "--item", "a", "--numbers", deep], "numbers.0: "),
         (["enqueue", "order", "--data", '{"item": "\\ud83d"}'], "half a surrogate pair"),
-        (["jobs", "shop", "--cursor", cursor], "is invalid (accepted: a nextCursor"),
+        (["jobs", "shop", "--cursor", cursor], "is invalid (allowed: a nextCursor"),
     ):
         result = nomad(*arguments)
         assert (result.exit_code, result.stdout, message in result.stderr) == (2, "", True), result.output

@@ -57,7 +57,7 @@ def test_an_invalid_name_or_role_is_refused(arguments: list[str]) -> None:
     assert "shown only once" not in result.output
     invalid = arguments[0] if arguments[0] != "a" else "root"
     assert f"{invalid!r} is " in result.stderr
-    assert "accepted: " in result.stderr
+    assert "allowed: " in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_hosts_and_read_only_are_read() -> None:
     settings = Settings.from_env({"NOMAD_ADMIN_HOSTS": "Admin.Example, [2001:db8::1]", "NOMAD_ADMIN_READ_ONLY": "1"})
     assert settings.admin_hosts == ("admin.example", "2001:db8::1")
     assert settings.admin_read_only
-    with pytest.raises(SettingsError, match="accepted: 1 or 0"):
+    with pytest.raises(SettingsError, match="allowed: 1 or 0"):
         Settings.from_env({"NOMAD_ADMIN_READ_ONLY": "yes"})
 
 
@@ -146,7 +146,7 @@ def test_a_token_is_revoked_by_name_by_entry_or_by_itself_without_a_restart(
 @pytest.mark.parametrize("name", ["nobody", "", "a:b", "hush-hush-a-password"])
 def test_an_argument_that_is_no_token_is_refused_and_not_repeated(nomad: Nomad, name: str) -> None:
     result = nomad("token", name, "--revoke")
-    assert (result.exit_code, "accepted: " in result.stderr, "hush" in result.output) == (2, True, False)
+    assert (result.exit_code, "allowed: " in result.stderr, "hush" in result.output) == (2, True, False)
     assert nomad("token", "ada", "--revoke", "--role", "viewer").exit_code == 2
 
 
@@ -209,7 +209,7 @@ def test_a_link_is_signed_with_the_machines_token(
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "admin.example"])
 def test_an_admin_beyond_loopback_needs_tokens(host: str) -> None:
-    with pytest.raises(SettingsError, match="NOMAD_ADMIN_TOKENS is not set; accepted: "):
+    with pytest.raises(SettingsError, match="NOMAD_ADMIN_TOKENS is not set; allowed: "):
         require_tokens_beyond_loopback(Settings(admin_host=host))
     require_tokens_beyond_loopback(Settings(admin_host=host, admin_tokens=(AdminToken("a", "viewer", DIGEST),)))
     for loopback in ("localhost", "127.0.0.2", "::1"):

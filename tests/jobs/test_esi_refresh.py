@@ -263,7 +263,7 @@ def test_any_value_that_is_no_group_is_refused_with_a_short_message(app: App, gr
     [
         ("/characters/{character_id}/walet", "did you mean /characters/{character_id}/wallet".replace("{", r"\{")),
         ("/latest/characters/5/wallet/", "endpoint is of character 5"),
-        ("/characters/{character_id}/walet" + "x" * 450, "unknown endpoint .{450,600} \\(accepted: /characters"),
+        ("/characters/{character_id}/walet" + "x" * 450, "unknown endpoint .{450,600} \\(allowed: /characters"),
     ],
 )
 def test_a_wrong_endpoint_is_refused_with_a_suggestion(app: App, endpoint: str, message: str) -> None:

@@ -266,7 +266,7 @@ def test_a_short_password_is_hidden_by_its_context(text: str) -> None:
     [
         "token-refresh: 3 jobs completed",
         "http://127.0.0.1:3000/admin?mail=a@example.org, postgresql://nomad@db/nomad, redis://db:6379/0?client_name=a@b",
-        "unknown job type 'token' (accepted: token-refresh)",
+        "unknown job type 'token' (allowed: token-refresh)",
         "job 6f1c7c1e-1111-4222-8333-444455556666 of queue token-refresh ended too late",
         "WRONGPASS invalid username-password pair or user is disabled.",
         "NOAUTH Authentication required.",

@@ -244,7 +244,7 @@ def test_a_value_without_a_text_is_logged_anyway(lines):
         "http://127.0.0.1:9191/metrics",
         "http://127.0.0.1:3000/admin?mail=a@example.org, postgresql://nomad@db/nomad",
         "a basic test of the key of a token",
-        "unknown job type 'token' (accepted: token-refresh)",
+        "unknown job type 'token' (allowed: token-refresh)",
         "job 6f1c7c1e-1111-4222-8333-444455556666 of queue token-refresh ended too late",
     ],
 )

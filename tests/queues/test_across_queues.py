@@ -127,7 +127,7 @@ def test_jobs_are_listed_by_outcome(queues: Queues, broker: JobBroker) -> None:
     by_field = queue.find(JobFilter(outcomes=("failed",), fields={"number": "1"}))
     assert [job.id for job in by_field.jobs] == [failed[1]]
     with pytest.raises(
-        BadInput, match="outcome 'lost' is invalid \\(accepted: completed, skipped, failed, cancelled\\)"
+        BadInput, match="outcome 'lost' is invalid \\(allowed: completed, skipped, failed, cancelled\\)"
     ):
         queue.find(JobFilter(outcomes=("lost",)))
 
@@ -218,10 +218,10 @@ def test_an_invalid_cursor_is_refused(queues: Queues, broker: JobBroker, cursor:
     add(queues, "alpha", 3)
     run_all(broker)
     page = jobs_of_all(queues, State.FAILED, limit=1)
-    with pytest.raises(BadInput, match="accepted: a nextCursor of the same list"):
+    with pytest.raises(BadInput, match="allowed: a nextCursor of the same list"):
         jobs_of_all(queues, State.FAILED, limit=1, cursor=cursor)
-    with pytest.raises(BadInput, match="accepted: a nextCursor of the same list"):
+    with pytest.raises(BadInput, match="allowed: a nextCursor of the same list"):
         jobs_of_all(queues, State.ACTIVE, limit=1, cursor=page.next_cursor)
     own = queues.get_queue("alpha").find(JobFilter(states=("failed",)), limit=1)
-    with pytest.raises(BadInput, match="accepted: a nextCursor of the same list"):
+    with pytest.raises(BadInput, match="allowed: a nextCursor of the same list"):
         jobs_of_all(queues, State.FAILED, limit=1, cursor=own.next_cursor)

@@ -103,7 +103,7 @@ def test_many_are_enqueued_with_the_same_options(own: Queues) -> None:
         ([Hello(name="Ada")], {"delay": "5s"}, BadInput, "delay '5s'"),
         ([Hello(name="Ada")] * 2, {"unique_key": ""}, BadInput, r"jobs\[0\]: unique_key ''.*1 to 400"),
         ([Hello(name="Ada")] * 2, {"unique_key": "a", "unique_until": 0}, BadInput, r"jobs\[0\]: unique_until 0"),
-        ([Hello(name="Ada")], {"dealy": 5}, TypeError, "no option dealy.*accepted: priority, backoff.*job_id"),
+        ([Hello(name="Ada")], {"dealy": 5}, TypeError, "no option dealy.*allowed: priority, backoff.*job_id"),
     ],
 )
 def test_wrong_input_is_refused_and_nothing_is_enqueued(
@@ -116,7 +116,7 @@ def test_wrong_input_is_refused_and_nothing_is_enqueued(
 
 def test_a_job_type_that_is_not_registered_is_refused(own: Queues) -> None:
     other = JobType(name="other", queue="others", payload=Hello, run=note)
-    with pytest.raises(UnknownQueue, match="accepted: hellos"):
+    with pytest.raises(UnknownQueue, match="allowed: hellos"):
         other.enqueue(Hello(name="Ada"), queues=own)
 
 

@@ -150,7 +150,7 @@ def test_the_json_of_a_job_is_bullmqs(queues: Queues) -> None:
         (("sums", "sum-down", {}), {}, UnknownJobType, "unknown job type 'sum-down'.*sum-up"),
         (("sums", "sum-up", {}), {}, BadPayload, "character_id: Field required"),
         (("sums", "sum-up", {"character_id": "x"}), {}, BadPayload, "character_id: .*integer.*got 'x'"),
-        (("sums", "sum-up", {"character_id": 1, "typo": 2}), {}, BadPayload, "typo: Extra inputs.*accepted: char"),
+        (("sums", "sum-up", {"character_id": 1, "typo": 2}), {}, BadPayload, "typo: Extra inputs.*allowed: char"),
         (("sums", "sum-up", [1]), {}, BadPayload, "payload: "),
         (("sums", "sum-up", {"character_id": 1}), {"priority": 6}, BadInput, r"unknown priority 6.*CRITICAL \(1\)"),
         (("sums", "sum-up", {"character_id": 1}), {"priority": True}, BadInput, "unknown priority"),
@@ -325,7 +325,7 @@ def test_several_states_are_listed_one_after_another_and_paged(queues: Queues) -
 
 @pytest.mark.parametrize("status", ["done", "", "WAITING"])
 def test_unknown_states_are_refused_with_those_that_exist(queues: Queues, status: str) -> None:
-    with pytest.raises(UnknownState, match="accepted: active, completed, delayed, failed, paused, waiting"):
+    with pytest.raises(UnknownState, match="allowed: active, completed, delayed, failed, paused, waiting"):
         queues.get_queue("sums").jobs(status)
     with pytest.raises(UnknownState):
         queues.get_queue("sums").clean(0, status)
@@ -350,7 +350,7 @@ def test_stats_count_ended_jobs(queues: Queues, broker: JobBroker) -> None:
         broker.join("sums", timeout=5000)
     stats = queues.get_queue("sums").snapshot().stats(3600)
     assert (stats.window_seconds, stats.completed, stats.failed) == (3600, 2, 1)
-    with pytest.raises(BadInput, match="accepted: 60 to 86400"):
+    with pytest.raises(BadInput, match="allowed: 60 to 86400"):
         queues.get_queue("sums").snapshot().stats(5)
 
 

@@ -259,14 +259,14 @@ def test_retention_removes_terms_and_failure_groups_with_the_jobs(broker: JobBro
 @pytest.mark.parametrize(
     ("job_filter", "cursor", "message"),
     [
-        (JobFilter(fields={"mood": "bad"}), None, "cannot be found by field 'mood' .accepted: character_id, endpoint"),
-        (JobFilter(fingerprint="xyz"), None, "fingerprint 'xyz' is invalid .accepted: 16 hexadecimal digits"),
+        (JobFilter(fields={"mood": "bad"}), None, "cannot be found by field 'mood' .allowed: character_id, endpoint"),
+        (JobFilter(fingerprint="xyz"), None, "fingerprint 'xyz' is invalid .allowed: 16 hexadecimal digits"),
         (JobFilter(), "rubbish!", "cursor 'rubbish!' is invalid"),
         (JobFilter(), WITHOUT_PLACE, "is invalid"),
         (
             JobFilter(fields={"character_id": "1"}),
             "WyJzIiwwLCIxIiwiIl0",
-            "is invalid .accepted: a nextCursor of the same",
+            "is invalid .allowed: a nextCursor of the same",
         ),
     ],
 )

@@ -79,7 +79,7 @@ def test_a_listing_can_be_renewed_between_its_pages(sandbox: SandboxServer, trad
     [
         ({"status": 500}, "path"),
         ([], "path"),
-        ({"path": "/x", "stat": 1}, "unknown: stat; accepted: path, status"),
+        ({"path": "/x", "stat": 1}, "unknown: stat; allowed: path, status"),
         ({"path": "/x", "status": 1_000}, "100 to 599"),
         ({"path": "/x", "times": "2"}, "times must be of type int"),
     ],

@@ -63,10 +63,10 @@ def test_the_29th_of_february_is_found() -> None:
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        ("* * * *", "has 4 fields (accepted: five"),
-        ("60 * * * *", "'60' in the field minute is invalid (accepted: 0 to 59)"),
+        ("* * * *", "has 4 fields (allowed: five"),
+        ("60 * * * *", "'60' in the field minute is invalid (allowed: 0 to 59)"),
         ("* 24 * * *", "field hour"),
-        ("* * 0 * *", "field day of the month is invalid (accepted: 1 to 31)"),
+        ("* * 0 * *", "field day of the month is invalid (allowed: 1 to 31)"),
         ("* * * foo *", "1 to 12 or jan to dec"),
         ("* * * * 8", "0 to 7 or sun to sat"),
         ("*/0 * * * *", "step '0' in the field minute"),

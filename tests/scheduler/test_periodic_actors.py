@@ -171,7 +171,7 @@ def test_its_jobs_have_a_known_type(
     added = Schedules(app.queues, app.clock).run_job("refresh_rates")
     queue = app.queues.get_queue("rates")
     assert [job.id for job in queue.find(JobFilter(job_type="refresh_rates"), limit=5).jobs] == [added.id]
-    with pytest.raises(UnknownJobType, match="accepted: refresh_rates, without"):
+    with pytest.raises(UnknownJobType, match="allowed: refresh_rates, without"):
         queue.find(JobFilter(job_type="nobody"), limit=5)
     output = nomad(environ, "doctor", codes=(0, 1, 2))
     assert "this code and the workers know the job types of all sampled jobs" in output, output
@@ -186,7 +186,7 @@ def test_an_operator_may_change_its_calendar_but_not_add_arguments(
     schedules = Schedules(app.queues, app.clock)
     changed = schedules.schedule_job("refresh_rates", "@daily", ("refresh_rates", {}))
     assert "expression" in changed.overridden
-    with pytest.raises(BadPayload, match=r"'refresh_rates' is scheduled without arguments.*accepted: {}"):
+    with pytest.raises(BadPayload, match=r"'refresh_rates' is scheduled without arguments.*allowed: {}"):
         schedules.schedule_job("refresh_rates", "@daily", ScheduledJob("refresh_rates", {"x": 1}))
     assert dict(schedules.get("refresh_rates").schedule.data) == {}
 
@@ -246,7 +246,7 @@ def test_a_module_without_job_types_and_actors_is_refused(
     module: Callable[..., str], open_app: Callable[[], App]
 ) -> None:
     module("x = 1\n")
-    with pytest.raises(SettingsError, match="declares no JobType and no actor; accepted: modules with"):
+    with pytest.raises(SettingsError, match="declares no JobType and no actor; allowed: modules with"):
         open_app()
 
 

@@ -68,7 +68,7 @@ def test_a_redis_url_that_redis_py_rejects_stops_the_start(variable: str, url: s
     with pytest.raises(SettingsError) as raised:
         Settings.from_env({variable: url})
     assert f"{variable} is (hidden), and {why}" in str(raised.value)
-    assert "accepted: redis://[user:password@]host:6379/0" in str(raised.value)
+    assert "allowed: redis://[user:password@]host:6379/0" in str(raised.value)
     assert "hush" not in str(raised.value)
 
 
@@ -127,28 +127,28 @@ def test_redis_is_set_by_url_or_by_parts(environ: dict[str, str], url: str) -> N
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [
-        ({"REDIS_URL": "redis://a", "REDIS_HOST": "b"}, "REDIS_URL and REDIS_HOST are both set; accepted: one or"),
-        ({"REDIS_PORT": "0"}, "REDIS_PORT is '0'; accepted: a port from 1 to 65535"),
-        ({"NOMAD_CONCURRENCY": "many"}, "NOMAD_CONCURRENCY is 'many'; accepted: a whole number from 1 to 1000"),
+        ({"REDIS_URL": "redis://a", "REDIS_HOST": "b"}, "REDIS_URL and REDIS_HOST are both set; allowed: one or"),
+        ({"REDIS_PORT": "0"}, "REDIS_PORT is '0'; allowed: a port from 1 to 65535"),
+        ({"NOMAD_CONCURRENCY": "many"}, "NOMAD_CONCURRENCY is 'many'; allowed: a whole number from 1 to 1000"),
         ({"NOMAD_CONCURRENCY_TOKEN_REFRESH": "0"}, "NOMAD_CONCURRENCY_TOKEN_REFRESH is '0'"),
-        ({"NOMAD_KEEP_COMPLETED": "1000"}, "NOMAD_KEEP_COMPLETED is '1000'; accepted: jobs/age, such as 1000/24h"),
+        ({"NOMAD_KEEP_COMPLETED": "1000"}, "NOMAD_KEEP_COMPLETED is '1000'; allowed: jobs/age, such as 1000/24h"),
         ({"NOMAD_KEEP_FAILED_ESI_REFRESH": "5/5w"}, "NOMAD_KEEP_FAILED_ESI_REFRESH is '5/5w'"),
         ({"NOMAD_MAX_RETRIES": "-1"}, "NOMAD_MAX_RETRIES is '-1'"),
-        ({"NOMAD_SHUTDOWN_MS": "25s"}, "NOMAD_SHUTDOWN_MS is '25s'; accepted: milliseconds"),
-        ({"LOG_LEVEL": "loud"}, "LOG_LEVEL is 'loud'; accepted: debug, info, warning, error, critical"),
-        ({"LOG_FORMAT": "xml"}, "LOG_FORMAT is 'xml'; accepted: logfmt or json"),
+        ({"NOMAD_SHUTDOWN_MS": "25s"}, "NOMAD_SHUTDOWN_MS is '25s'; allowed: milliseconds"),
+        ({"LOG_LEVEL": "loud"}, "LOG_LEVEL is 'loud'; allowed: debug, info, warning, error, critical"),
+        ({"LOG_FORMAT": "xml"}, "LOG_FORMAT is 'xml'; allowed: logfmt or json"),
         (
             {"ESI_BASE_URL": "esi.example"},
-            "ESI_BASE_URL is (hidden); accepted: an https:// URL; http:// only for",
+            "ESI_BASE_URL is (hidden); allowed: an https:// URL; http:// only for",
         ),
-        ({"SSO_BASE_URL": "http://sso.example"}, "SSO_BASE_URL is (hidden); accepted: an https:// URL"),
-        ({"ESI_BASE_URL": "http://10.0.0.1:80"}, "ESI_BASE_URL is (hidden); accepted: an https:// URL"),
-        ({"ESI_BASE_URL": "http://localhost.example"}, "ESI_BASE_URL is (hidden); accepted: an https:// URL"),
-        ({"REDIS_HOST": "localhost:6379"}, "REDIS_HOST is 'localhost:6379'; accepted: only a host name or address"),
-        ({"REDIS_HOST": "redis://h"}, "REDIS_HOST is 'redis://h'; accepted: only a host name or address"),
+        ({"SSO_BASE_URL": "http://sso.example"}, "SSO_BASE_URL is (hidden); allowed: an https:// URL"),
+        ({"ESI_BASE_URL": "http://10.0.0.1:80"}, "ESI_BASE_URL is (hidden); allowed: an https:// URL"),
+        ({"ESI_BASE_URL": "http://localhost.example"}, "ESI_BASE_URL is (hidden); allowed: an https:// URL"),
+        ({"REDIS_HOST": "localhost:6379"}, "REDIS_HOST is 'localhost:6379'; allowed: only a host name or address"),
+        ({"REDIS_HOST": "redis://h"}, "REDIS_HOST is 'redis://h'; allowed: only a host name or address"),
         ({"ADMIN_PORT": "99999"}, "ADMIN_PORT is '99999'"),
-        ({"NOMAD_MODULES": "a b"}, "NOMAD_MODULES is 'a b'; accepted: comma-separated Python module names"),
-        ({"DATABASE_URL": "mysql://x"}, "DATABASE_URL is (hidden); accepted: a sqlite:/// or postgresql:// URL"),
+        ({"NOMAD_MODULES": "a b"}, "NOMAD_MODULES is 'a b'; allowed: comma-separated Python module names"),
+        ({"DATABASE_URL": "mysql://x"}, "DATABASE_URL is (hidden); allowed: a sqlite:/// or postgresql:// URL"),
     ],
 )
 def test_an_invalid_value_is_reported_with_variable_value_and_allowed_values(
@@ -181,7 +181,7 @@ def test_a_dsn_is_accepted_if_sentry_accepts_it(dsn: str, usable: bool) -> None:
     if usable:
         assert Settings.from_env({"SENTRY_DSN": dsn}).sentry_dsn.get_secret_value() == dsn
     else:
-        with pytest.raises(SettingsError, match=r"SENTRY_DSN is \(hidden\); accepted: a project's DSN"):
+        with pytest.raises(SettingsError, match=r"SENTRY_DSN is \(hidden\); allowed: a project's DSN"):
             Settings.from_env({"SENTRY_DSN": dsn})
 
 
@@ -234,7 +234,7 @@ def test_every_program_ends_with_code_2_and_the_reason(part: str) -> None:
         check=False,
     )
     assert result.returncode == 2
-    assert result.stderr.strip() == "wrong setting: ADMIN_PORT is 'no port'; accepted: a port from 0 to 65535"
+    assert result.stderr.strip() == "wrong setting: ADMIN_PORT is 'no port'; allowed: a port from 0 to 65535"
 
 
 SECRET = "12/34-pass?w0rd"

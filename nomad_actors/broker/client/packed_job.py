@@ -47,7 +47,7 @@ class PackedJob:
         extra = pack_extra(terms(message.kwargs, indexed) if indexed else (), unique_key, idempotency)
         job_id = pack_id(message.message_id)
         if len(job_id) > MAX_ID_BYTES:
-            raise BadOption(f"message_id of {len(job_id)} bytes is too long (accepted: up to {MAX_ID_BYTES})")
+            raise BadOption(f"message_id of {len(job_id)} bytes is too long (allowed: up to {MAX_ID_BYTES})")
         return cls(
             message,
             job_id,

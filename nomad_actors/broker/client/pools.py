@@ -40,10 +40,10 @@ def client_of(url: str | None, client: redis.Redis | None, parameters: Mapping[s
     """Return the client for a broker's arguments. Raises `ValueError` if they contradict each other."""
     if client is None:
         if url and "connection_pool" in parameters:
-            raise ValueError("url and connection_pool both name a Redis (accepted: one of them)")
+            raise ValueError("url and connection_pool both name a Redis (allowed: one of them)")
         client = redis.Redis.from_url(url, **parameters) if url else redis.Redis(**parameters)
     if not isinstance(getattr(client, "connection_pool", None), redis.ConnectionPool):
-        raise ValueError(f"client is a {class_name(client)} (accepted: a redis.Redis with a connection pool)")
+        raise ValueError(f"client is a {class_name(client)} (allowed: a redis.Redis with a connection pool)")
     return client
 
 

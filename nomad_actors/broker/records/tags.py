@@ -80,14 +80,14 @@ def _unique(options: Mapping[str, Any]) -> Unique | None:
     if key is None:
         return None
     if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY_CHARS:
-        raise BadOption(f"unique_key {safe_repr(key, 80)} is invalid (accepted: 1 to {MAX_KEY_CHARS} characters)")
+        raise BadOption(f"unique_key {safe_repr(key, 80)} is invalid (allowed: 1 to {MAX_KEY_CHARS} characters)")
     replace = bool(options.get("unique_replace", False))
     if until in ("start", "end"):
         return Unique(key, UniqueUntil[until.upper()], 0, replace)
     if isinstance(until, int) and not isinstance(until, bool) and 1 <= until <= MAX_UNIQUE_SECONDS:
         return Unique(key, UniqueUntil.FOR_A_TIME, until * 1000, replace)
     allowed = f'"start", "end" or seconds from 1 to {MAX_UNIQUE_SECONDS}'
-    raise BadOption(f"unique_until {safe_repr(until, 80)} is invalid (accepted: {allowed})")
+    raise BadOption(f"unique_until {safe_repr(until, 80)} is invalid (allowed: {allowed})")
 
 
 def pack_extra(terms: Sequence[bytes], unique: Unique | None, idempotency: bytes = b"") -> bytes:

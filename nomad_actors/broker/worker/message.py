@@ -64,7 +64,7 @@ def read(lease: Lease) -> LeasedMessage:
         raise UnreadableBody("the stored value is not a job's record", lease.body)
     if not 0 <= lease.header.created_ms <= records.MAX_INSTANT_MS:
         allowed = f"0 to {records.MAX_INSTANT_MS} ms since the epoch"
-        raise UnreadableBody(f"its message_timestamp is invalid (accepted: {allowed})", lease.body)
+        raise UnreadableBody(f"its message_timestamp is invalid (allowed: {allowed})", lease.body)
     lease.message = records.unpack_body(lease.queue, lease.job_id, lease.header, lease.body)
     _check_options(lease.message.options, lease.body)
     return LeasedMessage(lease.message, lease)
@@ -77,10 +77,10 @@ def _check_options(options: dict[str, Any], body: bytes) -> None:
         # Infinity is allowed, because it turns some of them off; NaN is not, because no comparison with it is true.
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
         if value is not None and not is_number:
-            raise UnreadableBody(f"its option {name!r} is {value!r:.80} (accepted: a number)", body)
+            raise UnreadableBody(f"its option {name!r} is {value!r:.80} (allowed: a number)", body)
     target = options.get("pipe_target")
     if target is not None and not isinstance(target, dict):
-        raise UnreadableBody(f"its option 'pipe_target' is {target!r:.80} (accepted: a message)", body)
+        raise UnreadableBody(f"its option 'pipe_target' is {target!r:.80} (allowed: a message)", body)
 
 
 def unknown_actor(lease: Lease, worker: str) -> Settlement:

@@ -38,17 +38,17 @@ class BulkRequest:
         """
         if self.action not in ACTIONS:
             raise BadInput(
-                f"action {self.action[:80]!r} is invalid (accepted: {', '.join(ACTIONS)})", accepted=list(ACTIONS)
+                f"action {self.action[:80]!r} is invalid (allowed: {', '.join(ACTIONS)})", accepted=list(ACTIONS)
             )
         if not 1 <= self.per_second <= MAX_PER_SECOND:
-            raise BadInput(f"perSecond {self.per_second} is invalid (accepted: 1 to {MAX_PER_SECOND})")
+            raise BadInput(f"perSecond {self.per_second} is invalid (allowed: 1 to {MAX_PER_SECOND})")
         possible = ACTIONS[self.action]
         states = self.job_filter.states or self._default_states()
         for state in states:
             if state not in possible:
                 allowed = ", ".join(possible)
                 raise BadInput(
-                    f"{self.action} does not take jobs that are {state!r:.40} (accepted: {allowed})", accepted=possible
+                    f"{self.action} does not take jobs that are {state!r:.40} (allowed: {allowed})", accepted=possible
                 )
         return replace(self, job_filter=replace(self.job_filter, states=tuple(states)))
 

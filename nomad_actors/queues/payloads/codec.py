@@ -148,7 +148,7 @@ class PayloadCodec(Generic[P]):
         for name, value in written.items():
             if not _has_text(value):
                 allowed = f"text that UTF-8 can represent, numbers of up to {MAX_DIGITS} digits"
-                raise self._refused([f"{name}: {short_text(value)} cannot be written as JSON (accepted: {allowed})"])
+                raise self._refused([f"{name}: {short_text(value)} cannot be written as JSON (allowed: {allowed})"])
         return written
 
     def _written(self, payload: P, *, only_given: bool, include: set[str] | None = None) -> dict[str, Any]:
@@ -193,7 +193,7 @@ class PayloadCodec(Generic[P]):
             for name, f in self._payload.model_fields.items()
         ]
         return BadPayload(
-            f"wrong data for job type {self._job_type!r}: {'; '.join(problems)} (accepted: {', '.join(allowed)})",
+            f"wrong data for job type {self._job_type!r}: {'; '.join(problems)} (allowed: {', '.join(allowed)})",
             accepted=allowed,
         )
 

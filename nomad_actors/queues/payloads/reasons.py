@@ -68,10 +68,10 @@ def describe_unwritable(payload: BaseModel, error: BaseException) -> str:
     """Return which value cannot be written to a message, and why."""
     for name, part in _parts(payload):
         if levels(part, MAX_LEVELS) == MAX_LEVELS:
-            return f"{name}: nested too deeply (accepted: up to {MAX_LEVELS} levels)"
+            return f"{name}: nested too deeply (allowed: up to {MAX_LEVELS} levels)"
     path, value = _first_unwritable(payload)
     if isinstance(value, float):
-        return f"{path_text(path)}: {value} is not a number in JSON (accepted: finite numbers)"
+        return f"{path_text(path)}: {value} is not a number in JSON (allowed: finite numbers)"
     return f"{path_text(path)}: {short_text(value)} cannot be written as JSON ({describe(error)})"
 
 

@@ -75,7 +75,7 @@ class _Field:
         if re.fullmatch(r"[0-9]{1,2}", text) and self.low <= int(text) <= self.high:
             return int(text)
         named = f" or {self.names[0]} to {self.names[-1]}" if self.names else ""
-        raise BadInput(f"{text!r} in the field {self.name} is invalid (accepted: {self.low} to {self.high}{named})")
+        raise BadInput(f"{text!r} in the field {self.name} is invalid (allowed: {self.low} to {self.high}{named})")
 
     def normalize(self, text: str) -> str:
         """Return the field without names and ranges: only numbers, and terms with `*` unchanged."""
@@ -86,7 +86,7 @@ class _Field:
         step = 1
         if slash:
             if not re.fullmatch(r"[0-9]{1,3}", step_text) or int(step_text) == 0:
-                raise BadInput(f"step {step_text!r} in the field {self.name} is invalid (accepted: 1 to 999)")
+                raise BadInput(f"step {step_text!r} in the field {self.name} is invalid (allowed: 1 to 999)")
             step = int(step_text)
         if span == "*":
             return f"*/{step}" if slash else "*"
@@ -187,16 +187,16 @@ def cron(expression: str | periodiq.CronSpec | Cron) -> Cron:
     if not isinstance(expression, str):
         raise BadInput(
             f"a cron expression of type {type(expression).__name__} is invalid "
-            "(accepted: five fields as text, or the result of periodiq's cron)"
+            "(allowed: five fields as text, or the result of periodiq's cron)"
         )
     if len(expression) > MAX_LENGTH:
-        raise BadInput(f"cron expression {expression[:50]!r}… is too long (accepted: {MAX_LENGTH} characters)")
+        raise BadInput(f"cron expression {expression[:50]!r}… is too long (allowed: {MAX_LENGTH} characters)")
     text = expression.strip()
     fields = _MACROS.get(text.lower(), text).split()
     if len(fields) != len(_FIELDS):
         raise BadInput(
             f"cron expression {safe_repr(expression, 200)} has {len(fields)} fields "
-            f"(accepted: five fields, or {', '.join(_MACROS)})"
+            f"(allowed: five fields, or {', '.join(_MACROS)})"
         )
     try:
         normalized = " ".join(field.normalize(value) for field, value in zip(_FIELDS, fields, strict=True))
@@ -218,7 +218,7 @@ def zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise BadInput(
-            f"unknown time zone {safe_repr(name, 200)} (accepted: IANA names such as UTC or Europe/Berlin)"
+            f"unknown time zone {safe_repr(name, 200)} (allowed: IANA names such as UTC or Europe/Berlin)"
         ) from None
 
 
@@ -239,6 +239,6 @@ def get_next_executions(
     Raises `BadInput` if the expression or the time zone is invalid, or `count` is not between 1 and 1000.
     """
     if not 1 <= count <= 1000:
-        raise BadInput(f"count {count} is invalid (accepted: 1 to 1000)")
+        raise BadInput(f"count {count} is invalid (allowed: 1 to 1000)")
     instants = cron(expression).after(after or datetime.now(UTC), zone(timezone))
     return list(itertools.islice(instants, count))

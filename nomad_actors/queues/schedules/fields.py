@@ -70,7 +70,7 @@ def check_fields(fields: Mapping[str, Any]) -> None:
     except ValidationError as error:
         name = str(error.errors(include_url=False)[0]["loc"][0])
         raise BadInput(
-            f"schedule {name} {safe_repr(fields[name], 200)} is invalid (accepted: {_ALLOWED[name]})"
+            f"schedule {name} {safe_repr(fields[name], 200)} is invalid (allowed: {_ALLOWED[name]})"
         ) from None
 
 

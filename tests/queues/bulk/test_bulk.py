@@ -406,10 +406,10 @@ def vars_of(operation: Operation) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("invalid", "message"),
     [
-        (request("explode", "failed"), "action 'explode' is invalid .accepted: retry, remove, promote, cancel"),
-        (request("retry", "waiting"), "retry does not take jobs that are 'waiting' .accepted: failed, completed"),
+        (request("explode", "failed"), "action 'explode' is invalid .allowed: retry, remove, promote, cancel"),
+        (request("retry", "waiting"), "retry does not take jobs that are 'waiting' .allowed: failed, completed"),
         (request("remove"), "nothing selects the jobs to remove: name a status, an outcome, a field or a fingerprint"),
-        (request("remove", "failed", per_second=0), "perSecond 0 is invalid .accepted: 1 to 5000"),
+        (request("remove", "failed", per_second=0), "perSecond 0 is invalid .allowed: 1 to 5000"),
         (request("remove", fields={"mood": "bad"}), "cannot be found by field 'mood'"),
     ],
 )

@@ -109,4 +109,4 @@ def test_the_error_text_is_bounded_however_much_is_wrong() -> None:
     message = str(refused.value)
     assert len(message) < 20_000
     assert "kkkk" in message
-    assert "; and 40 more (accepted: number" in message
+    assert "; and 40 more (allowed: number" in message
