@@ -9,7 +9,7 @@ import typer
 from ..errors import Unavailable
 from .audited import open_database
 from .options import Json
-from .report import NONE, console, moment, now_ms, parse_duration, print_json, say, styled, table
+from .report import NONE, console, moment, now_ms, parse_duration, print_json, print_line, styled, table
 from .session import settings
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def audit(
         print_json({"entries": [entry.as_json() for entry in found], "nextCursor": cursor and str(cursor)})
         return
     if not found:
-        say("No entry matches." if any((queue, job, endpoint, actor, since)) else "The audit log is empty.")
+        print_line("No entry matches." if any((queue, job, endpoint, actor, since)) else "The audit log is empty.")
         return
     console().print(table(["WHEN", "WHAT", "TARGET", "STATUS", "WHO", "FROM", "DETAILS"], map(_row, found)))
 

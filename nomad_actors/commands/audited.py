@@ -20,7 +20,7 @@ from ..logs import redact
 from ..logs.audit_body import shortened_body
 from ..logs.foreign_text import came_from_outside, describe_error
 from .exits import ExitCode, exit_code_of
-from .report import say
+from .report import print_line
 from .session import who
 
 if TYPE_CHECKING:
@@ -155,4 +155,4 @@ def record_outcome(audit: Audit | None, entry: int | None, status: int, error: s
 
 
 def _warn(text: str) -> None:
-    say(f"nomad: warning: {' '.join(redact(text).split())}", err=True)
+    print_line(f"nomad: warning: {' '.join(redact(text).split())}", err=True)

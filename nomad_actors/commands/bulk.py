@@ -10,7 +10,7 @@ import typer
 from ..logs.counted import counted
 from .audited import audited
 from .options import Json, Yes, confirm, parse_states
-from .report import ago, console, now_ms, parse_duration, print_json, say, table
+from .report import ago, console, now_ms, parse_duration, print_json, print_line, table
 from .session import opened, who
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def act(access: QueueAccess, queue: str, request: BulkRequest, *, dry_run: bool,
     jobs = f"{'' if exact else 'up to '}{counted(count, 'job')} of {queue}"
     if dry_run:
         result = {"dryRun": True, "queueName": queue, "action": request.action, "count": count, "isExact": exact}
-        print_json(result) if json else say(f"Dry run: {request.action} {jobs}. Nothing was done.")
+        print_json(result) if json else print_line(f"Dry run: {request.action} {jobs}. Nothing was done.")
         return
     confirm(f"{request.action.capitalize()} {jobs}?", yes=yes)
     runner = Runner(access.queues)
@@ -136,7 +136,7 @@ def _finish(access: QueueAccess, runner: Runner, operation: Operation, *, json: 
     if json:
         print_json(operation.shown().as_json())
     else:
-        say(_describe(operation))
+        print_line(_describe(operation))
     if operation.state == "stopped":
         raise typer.Exit(1)
 
@@ -184,7 +184,7 @@ def stop(queue: QueueName, operation: OperationId, json: Json = False) -> None:
 
     with opened() as access, audited(access, "POST", "queues", queue, "bulk", operation, "stop"):
         stopped = Operations(access.queues).stop(queue, operation)
-    print_json(stopped.shown().as_json()) if json else say(_describe(stopped))
+    print_json(stopped.shown().as_json()) if json else print_line(_describe(stopped))
 
 
 @group.command("resume")

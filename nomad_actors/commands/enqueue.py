@@ -17,7 +17,7 @@ from ..queues.payloads import MAX_LEVELS
 from .audited import audited
 from .exits import Interrupted
 from .options import Json
-from .report import NONE, duration, parse_duration, print_json, print_text, say
+from .report import NONE, duration, parse_duration, print_json, print_line, print_text
 from .session import opened, who
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def _add(
             fields = {"id": added.id, "name": job_type.name, "queueName": added.queue, "state": added.state}
             print_json({**fields, "priority": added.priority})
         else:
-            say(f"Job {added.id} of {added.queue} is {added.state}. See it: nomad job {added.id}")
+            print_line(f"Job {added.id} of {added.queue} is {added.state}. See it: nomad job {added.id}")
 
 
 def _priority(text: str | None) -> int | str | None:
@@ -207,9 +207,9 @@ def _wait(access: QueueAccess, queue: str, job_id: str, timeout_ms: int | None, 
 
     chosen = access.queues.get_queue(queue)
     # First, so that a user who stops waiting knows the job's id.
-    say(f"Waiting for job {job_id} of {queue}. See it: nomad job {job_id}", err=True)
+    print_line(f"Waiting for job {job_id} of {queue}. See it: nomad job {job_id}", err=True)
     for pause in chosen.snapshot(window_seconds=0).pauses:
-        say(f"{queue} is {pauses.describe(pause)}; {pauses.resume_command(queue, pause.scope)}", err=True)
+        print_line(f"{queue} is {pauses.describe(pause)}; {pauses.resume_command(queue, pause.scope)}", err=True)
     try:
         job = wait_for(chosen, job_id, timeout_ms)
     except KeyboardInterrupt:
@@ -221,5 +221,5 @@ def _wait(access: QueueAccess, queue: str, job_id: str, timeout_ms: int | None, 
         print_text(f"job {job_id} {job.outcome} after {duration(job.run_ms)}", *result.splitlines())
     if job.outcome not in ("completed", "skipped"):
         reason = " ".join((job.failed_reason or "no reason is stored").split())
-        say(f"nomad: job {job_id} {job.outcome}: {reason}; see: nomad job {job_id}", err=True)
+        print_line(f"nomad: job {job_id} {job.outcome}: {reason}; see: nomad job {job_id}", err=True)
         raise typer.Exit(1)

@@ -11,7 +11,7 @@ from ..errors import BadInput
 from ..logs.counted import counted, verb_for
 from .audited import audited
 from .options import Json, Yes, confirm
-from .report import print_json, say
+from .report import print_json, print_line
 from .session import opened
 
 
@@ -50,7 +50,7 @@ def forget_key(
     if json:
         print_json({"success": True, "keyId": key_id, "logins": count})
     else:
-        say(f"{counted(count, 'login')} discarded: {_consequence(count)}")
+        print_line(f"{counted(count, 'login')} discarded: {_consequence(count)}")
 
 
 def _consequence(logins: int) -> str:

@@ -10,7 +10,7 @@ from ..errors import BadInput
 from .audited import audited
 from .bulk import retry_failed
 from .options import InQueue, Json, Yes, confirm
-from .report import print_json, say
+from .report import print_json, print_line
 from .session import find_job, opened, who
 
 if TYPE_CHECKING:
@@ -84,4 +84,4 @@ def _report_job(queue: Queue, job_id: str, change: str, status: str, *, json: bo
 
 
 def _report(result: dict[str, Any], message: str, *, json: bool) -> None:
-    print_json(result) if json else say(message)
+    print_json(result) if json else print_line(message)

@@ -9,7 +9,7 @@ import typer
 
 from ..logs.counted import counted, verb_for
 from .options import InQueue, Json, parse_states
-from .report import ago, console, now_ms, parse_duration, print_json, say, styled, table
+from .report import ago, console, now_ms, parse_duration, print_json, print_line, styled, table
 from .session import find_job, opened
 
 if TYPE_CHECKING:
@@ -67,13 +67,13 @@ def jobs(
         return
     console().print(_table(page.jobs) if page.jobs else styled(_none_found(queue, job_filter)))
     if any(job.outcome == "cancelled" for job in page.jobs):
-        say(
+        print_line(
             f"{counted(cancelled, 'failed job')} of {queue} {verb_for(cancelled, 'was', 'were')} cancelled. "
             f"See why the others failed: nomad failures {queue}",
             err=True,
         )
     if page.next_cursor is not None:
-        say(f"There may be more jobs. See the next page: --cursor {page.next_cursor}", err=True)
+        print_line(f"There may be more jobs. See the next page: --cursor {page.next_cursor}", err=True)
 
 
 def _none_found(queue: str, job_filter: JobFilter) -> str:

@@ -15,7 +15,7 @@ def login(
     from .. import logs
     from ..app import create_app
     from ..processes.program import settings_or_exit
-    from .report import say
+    from .report import print_line
     from .sso_login import ALL_SCOPES, log_in
 
     with settings_or_exit() as settings:
@@ -27,7 +27,7 @@ def login(
             )
         application = create_app(settings)
     try:
-        character = log_in(application, user_id=user_id, port=port, scopes=ALL_SCOPES, show=say)
+        character = log_in(application, user_id=user_id, port=port, scopes=ALL_SCOPES, show=print_line)
     finally:
         application.close()
-    say(f"{character} is logged in.")
+    print_line(f"{character} is logged in.")

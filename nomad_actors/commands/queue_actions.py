@@ -15,7 +15,7 @@ from ..queues import pauses
 from ..queues.queue import CLEANABLE
 from .audited import audited
 from .options import Json, Yes, confirm
-from .report import duration, parse_duration, print_json, say
+from .report import duration, parse_duration, print_json, print_line
 from .session import opened, who
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def pause(
                 continue
             paused = f"{name} is paused for {duration(for_ms)}" if for_ms else f"{name} is paused"
             jobs = f"{counted(counts['paused'], 'job')} waiting, {counted(counts['active'], 'job')} still running"
-            say(f"{paused}: {jobs}. Resume: {pauses.resume_command(name, scope)}")
+            print_line(f"{paused}: {jobs}. Resume: {pauses.resume_command(name, scope)}")
 
 
 def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
@@ -75,9 +75,9 @@ def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
                 print_json({"success": True, "queueName": name, "status": status}, lines=esi)
             elif left:
                 command = pauses.resume_command(name, left[0].scope)
-                say(f"{name} is still paused: {counted(counts['paused'], 'job')} waiting. Resume: {command}")
+                print_line(f"{name} is still paused: {counted(counts['paused'], 'job')} waiting. Resume: {command}")
             else:
-                say(f"{name} is running: {counted(counts['waiting'], 'job')} waiting.")
+                print_line(f"{name} is running: {counted(counts['waiting'], 'job')} waiting.")
 
 
 def _switch(queue: str | None) -> tuple[str, ...]:
@@ -129,7 +129,7 @@ def limits(
         print_json({"queueName": queue, **shown.as_json(), "inForce": concurrency_in_force})
         return
     rate = f"{limits.starts} in {duration(limits.period_ms)}" if limits.period_ms else "no limit"
-    say(
+    print_line(
         f"Limits of {queue}: running on all hosts: {concurrency_in_force or 'no limit'}; starts: {rate}; "
         f"waiting and delayed: {limits.max_length or 'no limit'}"
     )
@@ -184,4 +184,4 @@ def clean(
     if json:
         print_json({"success": True, "queueName": queue, "status": status, "removed": len(removed)})
     else:
-        say(f"Removed {counted(len(removed), f'{status} job')} of {queue}.")
+        print_line(f"Removed {counted(len(removed), f'{status} job')} of {queue}.")

@@ -127,7 +127,7 @@ def styled(text: str, style: str = "") -> Text:
     return Text(printable(text), style=style)
 
 
-def say(text: str, *, err: bool = False) -> None:
+def print_line(text: str, *, err: bool = False) -> None:
     """Print one line."""
     typer.echo(printable(text), err=err)
 

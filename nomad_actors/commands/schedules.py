@@ -8,7 +8,7 @@ import typer
 
 from .audited import audited
 from .options import Json
-from .report import NONE, ago, console, iso_to_ms, moment, now_ms, print_json, say, styled, table
+from .report import NONE, ago, console, iso_to_ms, moment, now_ms, print_json, print_line, styled, table
 from .session import opened, who
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def run(
             {"success": True, "jobName": name, "queueName": added.queue, "jobId": added.id, "status": added.state}
         )
     else:
-        say(f"Job {added.id} of {added.queue} is {added.state}. See it: nomad job {added.id}")
+        print_line(f"Job {added.id} of {added.queue} is {added.state}. See it: nomad job {added.id}")
 
 
 def _schedules(access: QueueAccess) -> Schedules:
@@ -114,4 +114,4 @@ def _report(access: QueueAccess, name: str, change: str, *, json: bool) -> None:
         print_json({"success": True, "jobName": name, **job_status})
         return
     due = f" Next run: {moment(iso_to_ms(job_status['nextRun']))}" if job_status["nextRun"] else ""
-    say(f"Schedule {name} {change}.{due}")
+    print_line(f"Schedule {name} {change}.{due}")

@@ -53,14 +53,14 @@ def _with_clock(sign: SchedulerSign) -> str:
 def schedules(installation: Installation) -> Iterator[Finding]:
     """Report schedules that are overdue, whose last run failed, or that Redis does not know."""
     reading = installation.scheduler
-    on = [told for told in reading.schedules if told.running]
-    found = [_failed_last(told) for told in on if told.last_status() == "failed"]
-    late = [each for told in on if (each := told.overdue(reading.now_ms)) is not None]
+    on = [snapshot for snapshot in reading.schedules if snapshot.running]
+    found = [_failed_last(snapshot) for snapshot in on if snapshot.last_status() == "failed"]
+    late = [each for snapshot in on if (each := snapshot.overdue(reading.now_ms)) is not None]
     found += [replace(each, cause=f"overdue: {each.cause}") for each in late]
     # A key of the wrong type is a finding of `records`.
     unreadable = [each for each in reading.unreadable if each.field]
     found += [_problem(each.name, f"cannot be read: {each.why}", each.removal(reading.cli)) for each in unreadable]
-    unknown = status.undeclared(installation.queues, {told.state.schedule.name for told in reading.schedules})
+    unknown = status.undeclared(installation.queues, {snapshot.state.schedule.name for snapshot in reading.schedules})
     if unknown:
         cause = "not in Redis: it restarted empty, or no scheduler of this release has run yet"
         fix = "nomad run scheduler\ndeclares the schedules of the code"
@@ -68,7 +68,7 @@ def schedules(installation: Installation) -> Iterator[Finding]:
         found.append(Finding("schedules", Severity.PROBLEM, f"{names}: {cause}", fix))
     yield from found
     if not found:
-        off = [told.state.schedule.name for told in reading.schedules if not told.running]
+        off = [snapshot.state.schedule.name for snapshot in reading.schedules if not snapshot.running]
         stopped = f", stopped: {', '.join(off)}" if off else ""
         yield Finding("schedules", Severity.OK, f"{len(reading.schedules)}, none overdue{stopped}")
 
@@ -77,8 +77,8 @@ def _problem(subject: str, cause: str, remedy: str, runbook: str = "") -> Findin
     return Finding(f"schedule {subject}", Severity.PROBLEM, cause, remedy, subject=subject, runbook=runbook)
 
 
-def _failed_last(told: ScheduleSnapshot) -> Finding:
-    name, last = told.state.schedule.name, status.last_with_job(told.slots)
+def _failed_last(snapshot: ScheduleSnapshot) -> Finding:
+    name, last = snapshot.state.schedule.name, status.last_with_job(snapshot.slots)
     job_id = slot_job_id(name, last.due_ms if last else 0)
     fix = f"nomad job {job_id}\nshows why; to retry it: nomad retry {job_id}"
     return _problem(name, "the last run failed", fix, "NomadScheduleNotSucceeding")

@@ -64,14 +64,14 @@ def redis_reading(server: ServerFacts, scheduler: status.SchedulerSnapshot) -> R
     live = [status.is_live(sign) for sign in scheduler.schedulers]
     return RedisReading(
         schedules={
-            told.state.schedule.name: ScheduleReading(
-                enabled=told.running,
-                last_success_seconds=_seconds(told.last_success_ms),
-                start_due_seconds=_seconds(told.start_due_ms()),
-                success_due_seconds=_seconds(success_due_ms(told.state, told.slots, told.last_success_ms)),
-                missed=told.state.stored.missed,
+            each.state.schedule.name: ScheduleReading(
+                enabled=each.running,
+                last_success_seconds=_seconds(each.last_success_ms),
+                start_due_seconds=_seconds(each.start_due_ms()),
+                success_due_seconds=_seconds(success_due_ms(each.state, each.slots, each.last_success_ms)),
+                missed=each.state.stored.missed,
             )
-            for told in scheduler.schedules
+            for each in scheduler.schedules
         },
         schedulers={"live": live.count(True), "silent": live.count(False)},
         memory_bytes=server.used_memory_bytes,

@@ -19,7 +19,7 @@ def system_health(report: Report, queues: Queues, scheduler: SchedulerSnapshot) 
     """
     names = queues.names()
     unhealthy, unserved = (_subjects(report, area) & set(names) for area in (Area.QUEUES, Area.WORKERS))
-    running = sum(told.running for told in scheduler.schedules)
+    running = sum(snapshot.running for snapshot in scheduler.schedules)
     redis, database, host = (
         PartHealth(issues=_issues(report, area)) for area in (Area.REDIS, Area.DATABASE, Area.HOST)
     )

@@ -232,7 +232,7 @@ def test_a_cancel_is_of_what_was_there_when_it_was_asked_for(
     inside = threading.Event()
 
     @dramatiq.actor(actor_name="holds", max_retries=0)
-    def holds(number: int) -> None:
+    def takes_key(number: int) -> None:
         ran.append(number)
         try:
             while number == 1:
@@ -240,7 +240,7 @@ def test_a_cancel_is_of_what_was_there_when_it_was_asked_for(
         finally:
             inside.wait(10)
 
-    message = holds.message(1)
+    message = takes_key.message(1)
     broker.enqueue(message)
     with running(broker):
         wait_until(lambda: ran)

@@ -12,7 +12,7 @@ LOCATION = ROUTES["/characters/{character_id}/location"]
 #: 2026-11-01T00:00:00Z, and its form in an HTTP header.
 NOW_MS = 1_793_491_200_000
 NOW_TEXT = "Sun, 01 Nov 2026 00:00:00 GMT"
-ANSWER = EsiResponse(
+RESPONSE = EsiResponse(
     status=200,
     not_modified=False,
     body=[],
@@ -46,19 +46,19 @@ def test_failures_in_a_row_wait_longer_but_not_beyond_a_day() -> None:
 
 
 def test_the_data_is_as_old_as_last_modified() -> None:
-    assert as_of_ms(JOURNAL, ANSWER, now_ms=NOW_MS + 60_000) == NOW_MS
+    assert as_of_ms(JOURNAL, RESPONSE, now_ms=NOW_MS + 60_000) == NOW_MS
 
 
 def test_without_a_date_the_data_is_from_when_its_freshness_began() -> None:
     for text in (None, "rubbish"):
-        response = replace(ANSWER, last_modified=text, fresh_until_ms=NOW_MS + 3_000_000)
+        response = replace(RESPONSE, last_modified=text, fresh_until_ms=NOW_MS + 3_000_000)
         assert as_of_ms(JOURNAL, response, now_ms=NOW_MS) == NOW_MS - 600_000
 
 
 def test_a_not_modified_response_is_as_old_as_the_start_of_its_freshness() -> None:
-    response = replace(ANSWER, not_modified=True, status=304, fresh_until_ms=NOW_MS + 7_200_000)
+    response = replace(RESPONSE, not_modified=True, status=304, fresh_until_ms=NOW_MS + 7_200_000)
     assert as_of_ms(JOURNAL, response, now_ms=NOW_MS + 7_200_000) == NOW_MS + 3_600_000
 
 
 def test_data_is_never_from_the_future() -> None:
-    assert as_of_ms(JOURNAL, ANSWER, now_ms=NOW_MS - 5_000) == NOW_MS - 5_000
+    assert as_of_ms(JOURNAL, RESPONSE, now_ms=NOW_MS - 5_000) == NOW_MS - 5_000

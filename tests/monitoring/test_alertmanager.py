@@ -78,7 +78,7 @@ def example() -> dict[str, Any]:
 
 
 #: Labels that alerts have from their series, with their values.
-TOLD: Mapping[str, Mapping[str, str]] = {"NomadCollectorFailing": {"source": "redis"}}
+REPORTED: Mapping[str, Mapping[str, str]] = {"NomadCollectorFailing": {"source": "redis"}}
 
 
 def matching(matchers: list[str]) -> list[dict[str, Any]]:
@@ -87,7 +87,8 @@ def matching(matchers: list[str]) -> list[dict[str, Any]]:
     for matcher in matchers:
         name, pattern = re.fullmatch(r'(\w+)=~?"(.*)"', matcher).groups()
         labelled = [
-            (alert, {"alertname": alert["alert"], **TOLD.get(alert["alert"], {}), **alert["labels"]}) for alert in found
+            (alert, {"alertname": alert["alert"], **REPORTED.get(alert["alert"], {}), **alert["labels"]})
+            for alert in found
         ]
         found = [alert for alert, labels in labelled if re.fullmatch(pattern, labels[name])]
     return found
