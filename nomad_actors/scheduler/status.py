@@ -113,12 +113,6 @@ def last_with_job(slots: Sequence[Slot]) -> Slot | None:
     return next((slot for slot in slots if slot.missed is None), None)
 
 
-def read_all(queues: Queues, clock: Clock) -> list[ScheduleSnapshot]:
-    """Return every readable schedule with its slots."""
-    schedules = Schedules(queues, clock)
-    return _read(schedules, queues, schedules.all())
-
-
 def _read(schedules: Schedules, queues: Queues, states: Sequence[ScheduleState]) -> list[ScheduleSnapshot]:
     with_slots = list(zip(states, schedules.slots_of(states), strict=True))
     readings = [_reading_jobs(queues, state, slots) for state, (slots, _) in with_slots]

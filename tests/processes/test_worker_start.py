@@ -88,7 +88,7 @@ def _is_sleep(process: psutil.Process) -> bool:
         (f"{NEVER_ENDS}\nraise RuntimeError('no')", 2, "NOMAD_MODULES .*RuntimeError: no"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 1, "was killed by SIGKILL: .*out of memory"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", 1, "was killed by SIGSEGV"),
-        ("import os; os._exit(0)", 1, "ended with 0, as a module"),
+        ("import os; os._exit(0)", 1, "exited with 0, which a module"),
     ],
     ids=["raises beside a thread", "SIGKILL", "SIGSEGV", "_exit"],
 )
