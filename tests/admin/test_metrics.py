@@ -77,7 +77,7 @@ def test_alive_and_ready(operator: FlaskClient, app: AdminApp) -> None:
     response = operator.get("/readyz")
     assert response.status_code == 503
     body = response.get_json()
-    assert body.pop("database").endswith("or name another file in DATABASE_URL")
+    assert body.pop("database").endswith("or set another file in DATABASE_URL")
     assert body == {"ready": False, "redis": "ok"}
     assert operator.get("/healthz").status_code == 200
 
