@@ -117,7 +117,7 @@ def test_a_repeated_batch_with_once_adds_no_job_twice(operator: FlaskClient, app
     jobs = [{**JOB, "opts": {"jobId": f"order-{number}"}} for number in range(3)]
     keyed = operator.post(f"{QUEUE}/batch", json={"jobs": jobs}, headers={"Idempotency-Key": "order 1"})
     assert keyed.status_code == 422
-    assert "allowed: a jobId for each job, and once: true" in keyed.get_json()["detail"]
+    assert "allowed: a jobId for each job and `once`: true" in keyed.get_json()["detail"]
     assert app.queues.get_queue("token-refresh").counts()["waiting"] == 0
     first = operator.post(f"{QUEUE}/batch", json={"jobs": jobs, "once": True})
     app.run_all()

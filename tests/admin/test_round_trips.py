@@ -37,7 +37,7 @@ class CountedConnection(redis.Connection):
 @pytest.fixture
 def counted(redis_url: str, tmp_path: Path) -> Iterator[AdminApp]:
     app = make_app(redis_url, tmp_path, connection_class=CountedConnection)
-    app.hear_scheduler()
+    app.simulate_scheduler()
     yield app
     gate.set()
     app.close()

@@ -11,8 +11,10 @@ import redis
 from flask.testing import FlaskClient
 
 from nomad_actors.broker import keys
+from nomad_actors.broker.records.unreadable import Unreadable
 from nomad_actors.errors import UnreadableQueue
 from nomad_actors.health import Finding, Installation, queue_checks, schedule_checks
+from nomad_actors.scheduler.status import read_scheduler
 from nomad_actors.settings.redis_cli import redis_cli
 from nomad_actors.settings.secret_url import SecretUrl
 
@@ -82,6 +84,11 @@ def check_shown(operator: FlaskClient, planted: object) -> None:
             assert 'nomad_collector_success{source="redis"} 1.0' in response.text, planted
         if path in ("/metrics", "/admin/jobs/queues", "/admin/"):
             assert "cache-cleanup" in response.text, f"{planted}: {path}"
+
+
+def unreadable_records(app: AdminApp) -> list[Unreadable]:
+    schedules = read_scheduler(app.queues, app.clock).names_by_queue()
+    return app.broker.unreadable_records(app.queues.names(), schedules)
 
 
 def findings(app: AdminApp) -> list[Finding]:
@@ -165,7 +172,7 @@ def test_the_doctor_names_every_kind_of_unreadable_record(
     app.add()
     app.add(fail=True)
     app.run_all()
-    assert [(each.status, each.fix) for each in findings(app)] == [("ok", "")]
+    assert [(each.severity, each.remedy) for each in findings(app)] == [("ok", "")]
     redis_client.hset(f"{BASE}:schedules", "zz", a_schedule(expression="0 0 1 1 *"))  # type: ignore[arg-type]
     left, expected = list(RECORDS), set()
     while left:
@@ -174,7 +181,7 @@ def test_the_doctor_names_every_kind_of_unreadable_record(
         left = [each for each in left if planted[each[:2]] != each[2]]
         for (suffix, field), value in planted.items():
             redis_client.hset(f"{BASE}:{suffix}", field, value)  # type: ignore[arg-type]
-        found = app.broker.unreadable_records(app.queues.names())
+        found = unreadable_records(app)
         expected |= {(f"{BASE}:{suffix}", field) for suffix, field in planted}
         assert {(each.key, each.field) for each in found} == expected
         assert all(each.why and each.key in each.removal("redis-cli") for each in found)
@@ -187,11 +194,12 @@ WRONG = ("jobs", "active", "meta", "waiting", "failed", "workers", "stats", "sch
 
 
 def test_the_doctor_knows_every_key_by_its_type(app: AdminApp, redis_client: redis.Redis) -> None:
-    for suffix in keys.TYPES:
+    suffixes = {key.suffix for key in keys.QUEUE_KEYS.values() if not key.is_family}
+    for suffix in suffixes:
         redis_client.delete(f"{BASE}:{suffix}")
         redis_client.xadd(f"{BASE}:{suffix}", {"no": "such"})
-    fixes = {each.removal("redis-cli") for each in app.broker.unreadable_records(app.queues.names())}
-    assert fixes == {f"redis-cli UNLINK '{BASE}:{suffix}'" for suffix in keys.TYPES}
+    fixes = {each.removal("redis-cli") for each in unreadable_records(app)}
+    assert fixes == {f"redis-cli UNLINK '{BASE}:{suffix}'" for suffix in suffixes}
 
 
 @pytest.mark.parametrize("suffix", WRONG)
@@ -204,7 +212,7 @@ def test_a_key_of_a_wrong_type_affects_no_other_queue(
     redis_client.delete(f"{BASE}:{suffix}")
     redis_client.xadd(f"{BASE}:{suffix}", {"no": "such"})
     check_shown(operator, suffix)
-    assert any(f"{redis_cli(app.settings)} UNLINK '{BASE}:{suffix}'" == each.fix for each in findings(app))
+    assert any(f"{redis_cli(app.settings)} UNLINK '{BASE}:{suffix}'" == each.remedy for each in findings(app))
     for path in ("/admin/jobs/queues/token-refresh", "/admin/jobs/queues/token-refresh/failures"):
         assert operator.get(path).status_code in (200, 503)
     if suffix in ("meta", "waiting", "active"):
@@ -218,4 +226,4 @@ def test_a_scheduler_key_of_a_wrong_type_affects_nothing_else(
 ) -> None:
     redis_client.xadd(key, {"no": "such"})
     check_shown(operator, key)
-    assert any(f"{redis_cli(app.settings)} UNLINK {key}" == each.fix for each in findings(app))
+    assert any(f"{redis_cli(app.settings)} UNLINK {key}" == each.remedy for each in findings(app))
