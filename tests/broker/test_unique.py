@@ -362,6 +362,6 @@ def test_a_callers_key_is_kept_where_another_job_stands_too(
 def test_an_invalid_option_is_refused_with_the_allowed_values(
     work: Actor[..., Any], view: QueueView, options: dict[str, object]
 ) -> None:
-    with pytest.raises(BadOption, match="accepted"):
+    with pytest.raises(BadOption, match="allowed"):
         add(work, **options)
     assert view.counts().waiting == 0

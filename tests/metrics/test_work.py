@@ -40,10 +40,10 @@ def test_a_timer_records_completed_and_failed_work() -> None:
 @pytest.mark.parametrize("name", ["", "Upper", "with space", "-", "a" * 64, "line\nbreak"])
 def test_an_invalid_name_is_refused_before_the_work_starts(name: str) -> None:
     began = False
-    with pytest.raises(BadInput, match="accepted"), job_metrics.timer(name):
+    with pytest.raises(BadInput, match="allowed"), job_metrics.timer(name):
         began = True
     assert not began
-    with pytest.raises(BadInput, match="accepted"):
+    with pytest.raises(BadInput, match="allowed"):
         job_metrics.record_job_metric(name, 1, True)
 
 
