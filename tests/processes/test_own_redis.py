@@ -134,7 +134,7 @@ def test_the_error_while_it_is_stopped_contains_its_address(
     lines = [line.strip() for line in result.stdout.splitlines()]
     at = lines.index("→ make run")
     assert lines[at + 1].startswith(f"starts the Redis that {tmp_path / OWN_REDIS} is the address of")
-    (unmade,) = [line for line in lines if "since Redis cannot be used now" in line]
+    (unmade,) = [line for line in lines if "because Redis cannot be used now" in line]
     assert unmade.startswith("unknown 8 checks ")
 
 
