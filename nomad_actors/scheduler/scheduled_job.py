@@ -42,4 +42,4 @@ class ScheduledJob:
                 f'of a JobType in a module that NOMAD_MODULES names, and schedule ("{called}", {{…}}); '
                 f"allowed: {allowed}"
             )
-        raise BadInput(f"job {safe_repr(job, 200)} is not accepted: {allowed}")
+        raise BadInput(f"job {safe_repr(job, 200)} is invalid (allowed: {allowed})")

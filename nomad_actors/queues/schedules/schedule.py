@@ -129,4 +129,4 @@ def _word(name: str, value: object, words: type[Word]) -> Word:
     try:
         return words(str(value))
     except ValueError:
-        raise BadInput(f"{name} {safe_repr(value, 200)} is not accepted: {', '.join(words)}") from None
+        raise BadInput(f"{name} {safe_repr(value, 200)} is invalid (allowed: {', '.join(words)})") from None
