@@ -6,7 +6,6 @@ environment.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -21,14 +20,15 @@ from pydantic import SecretStr
 from ..errors import SettingsError
 from ..logs.known_secrets import KNOWN, basic_credentials
 from ..retention import Retention
-from .addresses import Network, is_loopback_host, parse_networks, parse_prefix
+from . import values
+from .addresses import Network, parse_networks, parse_prefix
 from .admin_tokens import ALLOWED as TOKENS_ALLOWED
 from .admin_tokens import AdminToken, WrongEntry, parse_tokens
 from .redis_urls import ALLOWED as REDIS_URLS_ALLOWED
 from .redis_urls import WrongRedisUrl, check_redis_url
 from .secret_url import SecretUrl
 from .token_keys import ALLOWED as KEYS_ALLOWED
-from .token_keys import is_strong
+from .values import RetentionLimit
 
 #: The file in `var_dir` where `nomad run all` saves the address and password of the Redis that it starts.
 OWN_REDIS = Path("redis") / "url"
@@ -42,18 +42,9 @@ _OLD_NAMES = {
     "NOMAD_MAX_RETRIES": "BULLMQ_MAX_RETRIES",
     "NOMAD_RETRY_DELAY": "BULLMQ_RETRY_DELAY",
 }
-_RETENTION = re.compile(r"([0-9]{1,9})/([0-9]{1,6})([mhd])")
-_UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 DEFAULT_USER_AGENT = "nomad-actors/0.1.0 (set ESI_USER_AGENT to your contact)"
-
-
-class RetentionLimit(NamedTuple):
-    """Retention of ended jobs in a queue: how many, and for how long."""
-
-    jobs: int
-    age_ms: int
 
 
 _DEFAULT = Retention()
@@ -204,23 +195,27 @@ class _Reader:
         self._take("var_dir", "NOMAD_VAR_DIR", Path, "a directory's path")
         self._redis()
         self._take("redis_cache_url", "REDIS_CACHE_URL", check_redis_url, REDIS_URLS_ALLOWED)
-        self._take("database_url", "DATABASE_URL", _database_url, "a sqlite:/// or postgresql:// URL")
-        self._take("concurrency", "NOMAD_CONCURRENCY", _integer(1, 1000), "a whole number from 1 to 1000")
-        self._take("max_retries", "NOMAD_MAX_RETRIES", _integer(1, 1000), "a whole number from 1 to 1000")
-        self._take("retry_delay_ms", "NOMAD_RETRY_DELAY", _integer(0, 604_800_000), "milliseconds from 0 to 604800000")
-        self._by_queue("queue_concurrency", "NOMAD_CONCURRENCY", _integer(1, 1000), "a whole number from 1 to 1000")
+        self._take("database_url", "DATABASE_URL", values.database_url, "a sqlite:/// or postgresql:// URL")
+        self._take("concurrency", "NOMAD_CONCURRENCY", values.integer(1, 1000), "a whole number from 1 to 1000")
+        self._take("max_retries", "NOMAD_MAX_RETRIES", values.integer(1, 1000), "a whole number from 1 to 1000")
+        self._take(
+            "retry_delay_ms", "NOMAD_RETRY_DELAY", values.integer(0, 604_800_000), "milliseconds from 0 to 604800000"
+        )
+        self._by_queue(
+            "queue_concurrency", "NOMAD_CONCURRENCY", values.integer(1, 1000), "a whole number from 1 to 1000"
+        )
         for name in ("keep_completed", "keep_failed"):
-            self._take(name, f"NOMAD_{name.upper()}", _retention, _RETENTION_ALLOWED)
-            self._by_queue(f"queue_{name}", f"NOMAD_{name.upper()}", _retention, _RETENTION_ALLOWED)
-        self._take("modules", "NOMAD_MODULES", _modules, "comma-separated Python module names")
+            self._take(name, f"NOMAD_{name.upper()}", values.retention, values.RETENTION_ALLOWED)
+            self._by_queue(f"queue_{name}", f"NOMAD_{name.upper()}", values.retention, values.RETENTION_ALLOWED)
+        self._take("modules", "NOMAD_MODULES", values.modules, "comma-separated Python module names")
         for name in ("eve_client_id", "eve_client_secret", "esi_user_agent"):
-            self._take(name, name.upper(), _printable, "printable text without line breaks")
-        self._take("sentry_dsn", "SENTRY_DSN", _dsn, "a project's DSN, such as https://KEY@sentry.example.org/1")
-        self._take("esi_base_url", "ESI_BASE_URL", _tls_url, _TLS_URL_ALLOWED)
-        self._take("sso_base_url", "SSO_BASE_URL", _tls_url, _TLS_URL_ALLOWED)
-        self._take("token_keys", "NOMAD_TOKEN_KEYS", _token_keys, KEYS_ALLOWED)
+            self._take(name, name.upper(), values.printable, "printable text without line breaks")
+        self._take("sentry_dsn", "SENTRY_DSN", values.dsn, "a project's DSN, such as https://KEY@sentry.example.org/1")
+        self._take("esi_base_url", "ESI_BASE_URL", values.tls_url, values.TLS_URL_ALLOWED)
+        self._take("sso_base_url", "SSO_BASE_URL", values.tls_url, values.TLS_URL_ALLOWED)
+        self._take("token_keys", "NOMAD_TOKEN_KEYS", values.token_keys, KEYS_ALLOWED)
         self._take("admin_tokens", "NOMAD_ADMIN_TOKENS", parse_tokens, TOKENS_ALLOWED)
-        self._take("admin_hosts", "NOMAD_ADMIN_HOSTS", _hosts, "comma-separated host names without ports")
+        self._take("admin_hosts", "NOMAD_ADMIN_HOSTS", values.hosts, "comma-separated host names without ports")
         self._take(
             "admin_trusted_proxies",
             "NOMAD_ADMIN_TRUSTED_PROXIES",
@@ -230,15 +225,15 @@ class _Reader:
         self._take(
             "admin_prefix", "ADMIN_PREFIX", parse_prefix, "a path such as /nomad that does not begin with /admin"
         )
-        self._take("admin_read_only", "NOMAD_ADMIN_READ_ONLY", _flag, "1 or 0")
-        self._take("admin_host", "ADMIN_HOST", _listening, "a host name or address")
-        self._take("admin_port", "ADMIN_PORT", _integer(0, 65535), "a port from 0 to 65535")
-        self._take("metrics_host", "NOMAD_METRICS_HOST", _listening, "an address of this machine, or 0.0.0.0")
-        self._take("metrics_hosts", "NOMAD_METRICS_HOSTS", _hosts, "comma-separated host names without ports")
-        self._take("metrics_port", "NOMAD_METRICS_PORT", _integer(0, 65535), "a port from 0 to 65535")
-        self._take("shutdown_ms", "NOMAD_SHUTDOWN_MS", _integer(0, 3_600_000), "milliseconds from 0 to 3600000")
-        self._take("log_format", "LOG_FORMAT", _one_of("logfmt", "json"), "logfmt or json")
-        self._take("log_level", "LOG_LEVEL", _one_of(*_LOG_LEVELS), ", ".join(_LOG_LEVELS))
+        self._take("admin_read_only", "NOMAD_ADMIN_READ_ONLY", values.flag, "1 or 0")
+        self._take("admin_host", "ADMIN_HOST", values.listening, "a host name or address")
+        self._take("admin_port", "ADMIN_PORT", values.integer(0, 65535), "a port from 0 to 65535")
+        self._take("metrics_host", "NOMAD_METRICS_HOST", values.listening, "an address of this machine, or 0.0.0.0")
+        self._take("metrics_hosts", "NOMAD_METRICS_HOSTS", values.hosts, "comma-separated host names without ports")
+        self._take("metrics_port", "NOMAD_METRICS_PORT", values.integer(0, 65535), "a port from 0 to 65535")
+        self._take("shutdown_ms", "NOMAD_SHUTDOWN_MS", values.integer(0, 3_600_000), "milliseconds from 0 to 3600000")
+        self._take("log_format", "LOG_FORMAT", values.one_of("logfmt", "json"), "logfmt or json")
+        self._take("log_level", "LOG_LEVEL", values.one_of(*_LOG_LEVELS), ", ".join(_LOG_LEVELS))
         if self._problems:
             raise SettingsError(self._problems)
         return Settings(**self._values)
@@ -260,9 +255,9 @@ class _Reader:
             return
         self.origins["redis_url"] = Origin("REDIS_URL", tuple(parts))
         allowed = "only a host name or address; set the rest with REDIS_PORT and REDIS_DB"
-        host = self._one("REDIS_HOST", _host, allowed, "localhost")
-        port = self._one("REDIS_PORT", _integer(1, 65535), "a port from 1 to 65535", 6379)
-        db = self._one("REDIS_DB", _integer(0, 1_000_000), "a database number, 0 or more", 0)
+        host = self._one("REDIS_HOST", values.host, allowed, "localhost")
+        port = self._one("REDIS_PORT", values.integer(1, 65535), "a port from 1 to 65535", 6379)
+        db = self._one("REDIS_DB", values.integer(0, 1_000_000), "a database number, 0 or more", 0)
         # It may come from a file that ends with a newline; spaces may be part of it.
         password = self._environ.get("REDIS_PASSWORD", "").rstrip("\r\n")
         login = f":{quote(password, safe='')}@" if password else ""
@@ -339,125 +334,3 @@ def _saved_url(path: Path) -> str | None:
 
 def _is_secret(name: str) -> bool:
     return name.endswith(("_SECRET", "_PASSWORD", "_TOKENS", "_KEYS", "_DSN", "_URL"))
-
-
-def _integer(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
-            raise ValueError(text)
-        return int(text)
-
-    return parse
-
-
-_RETENTION_ALLOWED = "jobs/age, such as 1000/24h (units m, h, d; 0/0h keeps none)"
-
-
-def _retention(text: str) -> RetentionLimit:
-    match = _RETENTION.fullmatch(text.lower())
-    if match is None:
-        raise ValueError(text)
-    return RetentionLimit(int(match[1]), int(match[2]) * _UNIT_MS[match[3]])
-
-
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text.lower() not in allowed:
-            raise ValueError(text)
-        return text.lower()
-
-    return parse
-
-
-def _url(*schemes: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        parts = urlsplit(text)
-        if parts.scheme not in schemes or not (parts.netloc or parts.path):
-            raise ValueError(text)
-        _ = parts.port  # raises ValueError for a port that is no number
-        return text
-
-    return parse
-
-
-def _database_url(text: str) -> str:
-    url = urlsplit(text)
-    if url.scheme == "sqlite" and url.netloc:
-        # A file has no host: sqlite://localhost/a could mean sqlite:///a or an absolute path.
-        raise ValueError(text)
-    return _url("sqlite", "postgresql", "postgresql+psycopg")(text)
-
-
-_TLS_URL_ALLOWED = "an https:// URL; http:// only for a loopback address, because tokens are sent to it"
-
-
-def _tls_url(text: str) -> str:
-    url = urlsplit(text)
-    if not url.hostname or (
-        url.scheme == "http" and not (is_loopback_host(url.hostname) or url.hostname.endswith(".localhost"))
-    ):
-        raise ValueError(text)
-    return _url("http", "https")(text).rstrip("/")
-
-
-def _dsn(text: str) -> str:
-    parts = urlsplit(text)
-    project = parts.path.rpartition("/")[2]
-    if not (text.isprintable() and parts.username and parts.hostname and re.fullmatch(r"[0-9]+", project)):
-        raise ValueError(text)
-    return _url("http", "https")(text)
-
-
-def _host(text: str) -> str:
-    if ":" in text:
-        return f"[{ipaddress.IPv6Address(text.removeprefix('[').removesuffix(']'))}]"
-    if not re.fullmatch(r"[A-Za-z0-9._-]+", text):
-        raise ValueError(text)
-    return text
-
-
-def _listening(text: str) -> str:
-    return str(ipaddress.IPv6Address(text)) if ":" in text else _host(text)
-
-
-def _hosts(text: str) -> tuple[str, ...]:
-    words = tuple(word.lower() for word in _words(text))
-    if not all(re.fullmatch(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]", word) for word in words):
-        raise ValueError(text)
-    return tuple(word.strip("[]") for word in words)
-
-
-def _flag(text: str) -> bool:
-    if text not in ("0", "1"):
-        raise ValueError(text)
-    return text == "1"
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError(text)
-    return text
-
-
-def _words(text: str) -> tuple[str, ...]:
-    words = tuple(word.strip() for word in text.split(","))
-    if not all(words):
-        raise ValueError(text)
-    return words
-
-
-def _token_keys(text: str) -> tuple[str, ...]:
-    keys = _words(text)
-    if not is_strong(keys[0]):
-        raise WrongEntry(
-            "its first key, which encrypts, is not 32 random bytes in base64 or hexadecimal; keep an older key "
-            "unchanged after a new one"
-        )
-    return keys
-
-
-def _modules(text: str) -> tuple[str, ...]:
-    words = _words(text)
-    if not all(part.isidentifier() for word in words for part in word.split(".")):
-        raise ValueError(text)
-    return words
