@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import redis
 from prometheus_client import CollectorRegistry
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
 
 from . import logs, queues
 from .broker import JobBroker
@@ -15,6 +18,7 @@ from .broker.errors import RedisUnavailable, Refusal
 from .clock import Clock, SystemClock
 from .errors import Unavailable
 from .esi import EsiCache, EsiClient, SsoClient, http_session
+from .esi.limits import DOWNTIME_MS, Limiter
 from .health.scrape import scraped
 from .jobs import JOB_TYPES
 from .jobs.services import Services
@@ -204,9 +208,28 @@ def redis_missing(settings: Settings, error: Unavailable, refusal: Refusal | Non
     )
 
 
+def _limiter(settings: Settings, clock: Clock) -> Limiter:
+    client = redis.Redis.from_url(
+        settings.redis_url,
+        socket_timeout=5.0,
+        socket_connect_timeout=5.0,
+        # The scripts recognise a repeated call.
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
+    )
+    is_ccps = urlsplit(settings.esi_base_url).hostname == "esi.evetech.net"
+    return Limiter(
+        client,
+        clock=clock,
+        application=settings.eve_client_id,
+        concurrency=settings.esi_concurrency,
+        downtime_ms=DOWNTIME_MS if is_ccps else None,
+    )
+
+
 def _services(settings: Settings, clock: Clock, database_wait_ms: int | None) -> Services:
     http = http_session(settings.esi_user_agent)
     cipher = TokenCipher.from_settings(settings)
+    limiter = _limiter(settings, clock)
     return Services(
         settings=settings,
         clock=clock,
@@ -218,6 +241,8 @@ def _services(settings: Settings, clock: Clock, database_wait_ms: int | None) ->
             client_secret=settings.eve_client_secret.get_secret_value(),
             clock=clock,
         ),
-        esi=EsiClient(http, base_url=settings.esi_base_url, user_agent=settings.esi_user_agent, clock=clock),
+        esi=EsiClient(
+            http, base_url=settings.esi_base_url, user_agent=settings.esi_user_agent, clock=clock, limiter=limiter
+        ),
         cache=EsiCache(redis.Redis.from_url(settings.cache_url), clock=clock),
     )

@@ -18,6 +18,7 @@ NomadError
 │   └── QueueIsFull          the queue takes no more jobs
 ├── TryLater                 it can be had later; says when, and a job that meets it is deferred until then
 │   ├── EsiLimited           esi/errors.py
+│   ├── NotSent              esi/errors.py
 │   ├── SsoLimited           esi/errors.py
 │   ├── LoginInDoubt         jobs/token_keeper.py
 │   └── RefreshBusy          jobs/token_keeper.py
@@ -39,6 +40,7 @@ NomadError
 ├── EsiError                 esi/errors.py
 │   ├── EsiUnavailable
 │   │   └── EsiLimited
+│   ├── NotSent
 │   └── EsiRefused
 ├── SsoError                 esi/errors.py
 │   ├── DeadLogin

@@ -9,12 +9,17 @@ from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
+import redis
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 
 from ..clock import Clock
+from ..logs import get_logger
 from ..metrics.definitions import ESI_REQUEST_SECONDS, ESI_REQUESTS, declare_esi_group, note_esi_error_limit
-from .errors import EsiUnavailable
+from .errors import EsiLimited, EsiUnavailable, NotSent
+from .limits import Limiter, Outcome, Reservation, outcome_of
+from .limits.brakes import ESI, down, unanswered
 from .listings import all_older, all_pages
 from .refusals import raise_for
 from .response import EsiResponse, fresh_seconds
@@ -23,7 +28,11 @@ from .routes import COMPATIBILITY_DATE, GROUPS, Route
 #: ESI's own inner timeout is 10 s (CCP's incident report of 2025-02-26); ours must be longer.
 TIMEOUTS_SECONDS = (5, 30)
 POOL_SIZE = 32
+#: How long a job waits if the limits cannot be read, or ESI has just stopped to answer.
+_SOON_SECONDS = 5.0
 _INTEGER = re.compile(r"[0-9]{1,9}")
+
+logger = get_logger("nomad_actors.esi.client")
 
 
 def http_session(user_agent: str) -> requests.Session:
@@ -41,12 +50,15 @@ def http_session(user_agent: str) -> requests.Session:
 
 
 class EsiClient:
-    """Requests routes of characters from ESI; thread-safe."""
+    """Requests routes of characters from ESI within its limits; thread-safe."""
 
-    def __init__(self, http: requests.Session, *, base_url: str, user_agent: str, clock: Clock) -> None:
+    def __init__(
+        self, http: requests.Session, *, base_url: str, user_agent: str, clock: Clock, limiter: Limiter
+    ) -> None:
         self._http = http
         self._base_url = base_url
         self._clock = clock
+        self._limiter = limiter
         self._headers = {
             "Accept": "application/json",
             "User-Agent": user_agent,
@@ -63,28 +75,38 @@ class EsiClient:
         access_token: str | None,
         etag: str | None = None,
         query: Mapping[str, str] | None = None,
+        for_user: bool = False,
     ) -> EsiResponse:
-        """Send one request.
+        """Send one request; one `for_user` may use the share of the limits that the others leave.
 
-        Raises `EsiUnavailable`, `EsiLimited` or `EsiRefused`.
+        Raises `NotSent`, `EsiUnavailable`, `EsiLimited` or `EsiRefused`.
         """
         headers = dict(self._headers)
         if access_token:
             headers["Authorization"] = f"Bearer {access_token}"
         if etag:
             headers["If-None-Match"] = etag
-        response = self._send(route, character_id, headers, {**dict(route.query), **(query or {})})
+        reservation = self._reserve(route, character_id, for_user)
+        response = self._send(reservation, route, character_id, headers, {**dict(route.query), **(query or {})})
         return self._read(route, response)
 
     def get_all(
-        self, route: Route, *, character_id: int, access_token: str | None, etag: str | None = None
+        self,
+        route: Route,
+        *,
+        character_id: int,
+        access_token: str | None,
+        etag: str | None = None,
+        for_user: bool = False,
     ) -> EsiResponse:
         """Request a complete listing.
 
         Numbered pages form one consistent set; other listings are read down to the oldest row. Raises as `get`, and
         `EsiUnavailable` if the pages keep changing between requests or never end.
         """
-        get = functools.partial(self.get, route, character_id=character_id, access_token=access_token)
+        get = functools.partial(
+            self.get, route, character_id=character_id, access_token=access_token, for_user=for_user
+        )
         match route.paging:
             case "x-pages":
                 return all_pages(route, get, etag)
@@ -94,8 +116,55 @@ class EsiClient:
                 return all_older(route, get, etag, key="mail_id", parameter="last_mail_id")
         return get(etag=etag)
 
+    def _reserve(self, route: Route, character_id: int, for_user: bool) -> Reservation:
+        try:
+            reservation = self._limiter.reserve(route, character_id, for_user=for_user)
+        except redis.RedisError as error:
+            raise NotSent(
+                f"nothing was sent: ESI's limits are in Redis, which does not answer ({error})",
+                cause="redis",
+                retry_after_seconds=_SOON_SECONDS,
+            ) from error
+        if reservation.is_probe:
+            self._probe(reservation)
+        return reservation
+
+    def _probe(self, reservation: Reservation) -> None:
+        """Ask ESI whether it is back, on behalf of all requests that wait; raise `NotSent` if it is not."""
+        problem = self._problem()
+        if problem is None:
+            self._limiter.lift(ESI)
+            return
+        self._settle(reservation, Outcome(spent=0, brake=down(problem)))
+        raise NotSent(f"nothing was sent: {problem}", cause=ESI, retry_after_seconds=_SOON_SECONDS)
+
+    def _problem(self) -> str | None:
+        """Return why `/status` says that the game server is not open, or None."""
+        try:
+            response = self._http.get(
+                f"{self._base_url}/status", headers=self._headers, timeout=TIMEOUTS_SECONDS, allow_redirects=False
+            )
+            status = response.json() if response.status_code == 200 else None
+        except requests.RequestException as error:
+            return f"ESI did not answer for /status: {type(error).__name__}"
+        if not isinstance(status, dict) or "players" not in status:
+            return f"ESI answered {response.status_code} for /status"
+        return "the game server is starting, for CCP only" if status.get("vip") is True else None
+
+    def _settle(self, reservation: Reservation, outcome: Outcome) -> None:
+        try:
+            self._limiter.settle(reservation, outcome)
+        except redis.RedisError as error:
+            # The response is worth more: what was reserved counts as spent after a while.
+            logger.warning("a request could not be settled with ESI's limits", error=str(error))
+
     def _send(
-        self, route: Route, character_id: int, headers: Mapping[str, str], query: Mapping[str, str]
+        self,
+        reservation: Reservation,
+        route: Route,
+        character_id: int,
+        headers: Mapping[str, str],
+        query: Mapping[str, str],
     ) -> requests.Response:
         began = time.perf_counter()
         try:
@@ -109,13 +178,30 @@ class EsiClient:
         except requests.RequestException as error:
             ESI_REQUESTS.labels(route.group, "network").inc()
             # The cause may quote the request, which contains the token.
-            raise EsiUnavailable(f"ESI did not answer for {route.name}: {type(error).__name__}") from None
+            message = f"ESI did not answer for {route.name}: {type(error).__name__}"
+            no_connection = _is_unreachable(error)
+            self._settle(reservation, unanswered(message, no_connection=no_connection))
+            if no_connection:
+                raise EsiLimited(message, status=None, retry_after_seconds=_SOON_SECONDS) from None
+            raise EsiUnavailable(message) from None
         ESI_REQUEST_SECONDS.labels(route.group).observe(time.perf_counter() - began)
         ESI_REQUESTS.labels(route.group, str(response.status_code)).inc()
         remaining = response.headers.get("X-ESI-Error-Limit-Remain", "")
         if _INTEGER.fullmatch(remaining):
             note_esi_error_limit(int(remaining))
+        reason = f"ESI answered {response.status_code} for {route.name}"
+        self._settle(
+            reservation,
+            outcome_of(response.status_code, response.headers, bucket=reservation.bucket, reason=reason),
+        )
+        self._learn(reservation, response)
         return response
+
+    def _learn(self, reservation: Reservation, response: requests.Response) -> None:
+        try:
+            self._limiter.learn(reservation, response.headers)
+        except redis.RedisError as error:
+            logger.warning("a rate group could not be saved", error=str(error))
 
     def _read(self, route: Route, response: requests.Response) -> EsiResponse:
         request_id = response.headers.get("X-ESI-Request-ID")
@@ -134,6 +220,12 @@ class EsiClient:
             pages=_pages(response.headers.get("X-Pages")),
             request_id=request_id,
         )
+
+
+def _is_unreachable(error: requests.RequestException) -> bool:
+    """Return whether there was no connection at all; one that is cut may be the failure of one host."""
+    cause = error.args[0] if error.args else None
+    return isinstance(cause, MaxRetryError) and isinstance(cause.reason, (NewConnectionError, ConnectTimeoutError))
 
 
 def _pages(text: str | None) -> int:

@@ -4,6 +4,7 @@ NomadError
 ├── EsiError           carries the status and CCP's request id
 │   ├── EsiUnavailable ESI, its SSO or the network is down: retry later
 │   │   └── EsiLimited no requests before `retry_after_seconds`: 420, 429, or a 5xx with `Retry-After`
+│   ├── NotSent        a limit or a brake stopped the request, to ESI or SSO
 │   └── EsiRefused     400, 401, 403, 404, 422: a retry would only spend rate limit
 └── SsoError
     ├── DeadLogin      this refresh token will never work again
@@ -26,6 +27,18 @@ class EsiError(NomadError):
         self.request_id = request_id
 
 
+class NotSent(EsiError, TryLater):
+    """Raised instead of a request to ESI or SSO for which there is no room, or that a brake stops.
+
+    `cause` is the name of the brake, bucket or concurrency limit, or `errors` for the old error limit.
+    """
+
+    def __init__(self, message: str, *, cause: str, retry_after_seconds: float) -> None:
+        TryLater.__init__(self, message, retry_after_seconds=retry_after_seconds)
+        self.status = self.request_id = None
+        self.cause = cause
+
+
 class EsiUnavailable(EsiError):
     """Raised if ESI does not answer, or reports that it or a service behind it is down; retry later."""
 
@@ -33,7 +46,9 @@ class EsiUnavailable(EsiError):
 class EsiLimited(EsiUnavailable, TryLater):
     """Raised if ESI says when to retry: for a 420 or 429, or a 5xx with `Retry-After`."""
 
-    def __init__(self, message: str, *, status: int, retry_after_seconds: float, request_id: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int | None, retry_after_seconds: float, request_id: str | None = None
+    ) -> None:
         text = f"{message} (request {request_id})" if request_id else message
         TryLater.__init__(self, text, retry_after_seconds=retry_after_seconds)
         self.status = status

@@ -27,6 +27,9 @@ SCHEDULER: Final = CollectorRegistry()
 #: Outcomes of a token refresh: a new token; a dead login; wrong settings of ours; an SSO that does not answer.
 TOKEN_REFRESH_OUTCOMES: Final = ("refreshed", "dead_login", "misconfigured", "unavailable")
 
+#: What stops a request: a brake on everything, on a route, or a bucket; the error limit; too many under way; no Redis.
+ESI_NOT_SENT_CAUSES: Final = ("esi", "sso", "route", "bucket", "errors", "concurrency", "redis")
+
 #: The statuses of which each endpoint group has a series from the start; "network" means no response.
 ESI_STATUSES: Final = (
     "200",
@@ -80,6 +83,12 @@ ESI_REQUEST_SECONDS: Final = Histogram(
     buckets=ESI_BUCKETS,
     registry=REGISTRY,
 )
+ESI_NOT_SENT: Final = Counter(
+    "nomad_esi_not_sent_total",
+    "Requests to ESI and SSO that were not sent because a limit or a brake stopped them; their jobs are deferred.",
+    ("cause",),
+    registry=REGISTRY,
+)
 TOKEN_REFRESHES: Final = Counter(
     "nomad_token_refresh_total", "Token refreshes requested from the SSO.", ("outcome",), registry=REGISTRY
 )
@@ -113,6 +122,8 @@ SCHEDULER_SUSPENDED: Final = Gauge(
 BUILD: Final = Info("nomad_build", "The release that this process runs.", registry=REGISTRY)
 
 BUILD.info({"version": __version__})
+for _cause in ESI_NOT_SENT_CAUSES:
+    ESI_NOT_SENT.labels(_cause)
 for _outcome in TOKEN_REFRESH_OUTCOMES:
     TOKEN_REFRESHES.labels(_outcome)
 # Memory, processor time and open files of this process; reads /proc when scraped.

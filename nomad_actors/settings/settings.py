@@ -91,6 +91,8 @@ class Settings:
     esi_base_url: str = "https://esi.evetech.net"
     sso_base_url: str = "https://login.eveonline.com"
     esi_user_agent: str = DEFAULT_USER_AGENT
+    #: The most requests to ESI under way at a time, in all processes together.
+    esi_concurrency: int = 32
     #: Keys for the stored tokens, newest first: the first one encrypts, all of them decrypt.
     token_keys: tuple[SecretStr, ...] = ()
     #: Access tokens of the admin; if there are none, the token in `var_dir`, and read-only access from this machine.
@@ -213,6 +215,7 @@ class _Reader:
         self._take("sentry_dsn", "SENTRY_DSN", values.dsn, "a project's DSN, such as https://KEY@sentry.example.org/1")
         self._take("esi_base_url", "ESI_BASE_URL", values.tls_url, values.TLS_URL_ALLOWED)
         self._take("sso_base_url", "SSO_BASE_URL", values.tls_url, values.TLS_URL_ALLOWED)
+        self._take("esi_concurrency", "NOMAD_ESI_CONCURRENCY", values.integer(1, 1000), "a whole number from 1 to 1000")
         self._take("token_keys", "NOMAD_TOKEN_KEYS", values.token_keys, KEYS_ALLOWED)
         self._take("admin_tokens", "NOMAD_ADMIN_TOKENS", parse_tokens, TOKENS_ALLOWED)
         self._take("admin_hosts", "NOMAD_ADMIN_HOSTS", values.hosts, "comma-separated host names without ports")

@@ -11,10 +11,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import redis
 import requests
 
 from nomad_actors.clock import ManualClock
 from nomad_actors.esi import EsiClient, SsoClient, Tokens, http_session
+from nomad_actors.esi.limits import Limiter
 from sandbox.clock import SandboxClock
 from sandbox.serve import SandboxServer
 
@@ -164,15 +166,21 @@ def sso(http: requests.Session, sandbox: SandboxServer, clock: ManualClock) -> S
 
 
 @pytest.fixture
-def esi(http: requests.Session, sandbox: SandboxServer, clock: ManualClock) -> EsiClient:
-    """A client of the sandbox's ESI."""
-    return EsiClient(http, base_url=sandbox.base_url, user_agent=USER_AGENT, clock=clock)
+def limiter(redis_client: redis.Redis, clock: ManualClock) -> Limiter:
+    """The limits of this test's application."""
+    return Limiter(redis_client, clock=clock, application="sandbox-client")
 
 
 @pytest.fixture
-def scripted_esi(http: requests.Session, scripted: Scripted, clock: ManualClock) -> EsiClient:
+def esi(http: requests.Session, sandbox: SandboxServer, clock: ManualClock, limiter: Limiter) -> EsiClient:
+    """A client of the sandbox's ESI."""
+    return EsiClient(http, base_url=sandbox.base_url, user_agent=USER_AGENT, clock=clock, limiter=limiter)
+
+
+@pytest.fixture
+def scripted_esi(http: requests.Session, scripted: Scripted, clock: ManualClock, limiter: Limiter) -> EsiClient:
     """A client of the scripted server."""
-    return EsiClient(http, base_url=scripted.base_url, user_agent=USER_AGENT, clock=clock)
+    return EsiClient(http, base_url=scripted.base_url, user_agent=USER_AGENT, clock=clock, limiter=limiter)
 
 
 @pytest.fixture

@@ -1,0 +1,10 @@
+"""The limits of ESI and SSO, kept in Redis by all processes and hosts: room before a request, brakes after one.
+
+Whoever finds no room gets `NotSent` with the time when there will be some. Nothing sleeps and no attempt is spent.
+"""
+
+from .brakes import Brake, Outcome, outcome_of
+from .limiter import DOWNTIME_MS, Limiter, Reservation
+from .state import BrakeState, LimitsState
+
+__all__ = ["DOWNTIME_MS", "Brake", "BrakeState", "Limiter", "LimitsState", "Outcome", "Reservation", "outcome_of"]

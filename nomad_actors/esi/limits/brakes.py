@@ -1,0 +1,126 @@
+"""What a response means for later requests: which brake it sets, and what it counts for.
+
+The rules are CCP's (esi-docs, rate limiting; the error limit's announcement) and, where CCP says nothing, what clients
+have observed; see docs/esi.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..response import retry_after_seconds
+
+#: The names of the brakes for everything.
+ESI, SSO = "esi", "sso"
+#: A 429 without `Retry-After` comes from inside the game server; the wait doubles while they go on.
+HIDDEN_429_MS, HIDDEN_429_MAX_MS = 60_000, 900_000
+#: The first probe comes soon: a single 503 may be the failure of one host.
+PROBE_MS, PROBE_MAX_MS = 5_000, 60_000
+#: A route that fails for this many characters, with no success between, has a problem of its own.
+FAILING_CHARACTERS = 5
+ROUTE_MS, ROUTE_MAX_MS = 120_000, 3_600_000
+#: ESI's error window is 60 s; for a 420 without `X-ESI-Error-Limit-Reset`.
+ERROR_WINDOW_MS = 60_000
+#: Tokens by the first digit of a status (esi-docs, rate limiting); a 429 takes none.
+_TOKENS = {2: 2, 3: 1, 4: 5, 5: 0}
+#: The most tokens that a request can take: also what is reserved, and counted when nobody knows.
+WORST_TOKENS = 5
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brake:
+    """A brake to set: until a known time from now, or for one that doubles with each failure."""
+
+    name: str
+    kind: str
+    reason: str
+    for_ms: int | None = None
+    base_ms: int = 0
+    max_ms: int = 0
+    #: Whether one request must succeed before the others may follow.
+    probes: bool = False
+
+    def request(self, now_ms: int) -> dict[str, Any]:
+        """Return it as the scripts read it."""
+        fields = {name: value for name, value in asdict(self).items() if value is not None and name != "for_ms"}
+        return fields if self.for_ms is None else fields | {"until_ms": now_ms + self.for_ms}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one response counts for."""
+
+    #: Tokens that it took from the bucket.
+    spent: int
+    #: ESI's own count of the tokens that remain, if it said so.
+    remaining: int | None = None
+    is_error: bool = False
+    error_remaining: int | None = None
+    error_reset_ms: int = 0
+    #: ESI gave an answer to what was asked, so it works.
+    ok: bool = False
+    brake: Brake | None = None
+    #: The route failed for this character; for many at once it is braked.
+    route_failed: bool = False
+
+
+def unanswered(reason: str, *, no_connection: bool) -> Outcome:
+    """Return the outcome of a request without a response: there was no connection, or it took too long."""
+    brake = down(reason) if no_connection else None
+    return Outcome(spent=WORST_TOKENS, is_error=True, brake=brake, route_failed=not no_connection)
+
+
+def outcome_of(status: int, headers: Mapping[str, str], *, bucket: str | None, reason: str) -> Outcome:
+    """Return what a response counts for; `reason` is what operators read about a brake that it sets."""
+    tokens = 0 if status == 429 else _TOKENS.get(status // 100, WORST_TOKENS)
+    used, remaining = _number(headers, "X-Ratelimit-Used"), _number(headers, "X-Ratelimit-Remaining")
+    reset = _number(headers, "X-ESI-Error-Limit-Reset")
+    return Outcome(
+        spent=tokens if used is None else used,
+        remaining=remaining,
+        is_error=status >= 400,
+        error_remaining=None if reset is None else _number(headers, "X-ESI-Error-Limit-Remain"),
+        error_reset_ms=(reset or 0) * 1000,
+        ok=status < 400 or status in (400, 401, 403, 404, 422),
+        brake=_brake(status, headers, bucket, reason),
+        route_failed=status == 404 or (status >= 500 and status != 503),
+    )
+
+
+def _brake(status: int, headers: Mapping[str, str], bucket: str | None, reason: str) -> Brake | None:
+    retry = retry_after_seconds(headers)
+    if status == 420:
+        reset = _number(headers, "X-ESI-Error-Limit-Reset")
+        wait_ms = ERROR_WINDOW_MS if reset is None else (reset + 1) * 1000
+        return Brake(name=ESI, kind="error limit", reason=reason, for_ms=max(wait_ms, int((retry or 0) * 1000)))
+    if status in (429, 520) and bucket is not None:
+        if retry is not None:
+            return Brake(name=f"bucket:{bucket}", kind="rate limit", reason=reason, for_ms=int(retry * 1000) + 1000)
+        return Brake(
+            name=f"bucket:{bucket}",
+            kind="rate limit",
+            reason=reason,
+            base_ms=HIDDEN_429_MS,
+            max_ms=HIDDEN_429_MAX_MS,
+        )
+    if status == 503:
+        return (
+            down(reason)
+            if retry is None
+            else Brake(name=ESI, kind="down", reason=reason, for_ms=int(retry * 1000), probes=True)
+        )
+    return None
+
+
+def down(reason: str) -> Brake:
+    """Return the brake on everything while ESI or the game server is down."""
+    return Brake(name=ESI, kind="down", reason=reason, base_ms=PROBE_MS, max_ms=PROBE_MAX_MS, probes=True)
+
+
+def _number(headers: Mapping[str, str], name: str) -> int | None:
+    text = headers.get(name, "").strip()
+    return int(text) if _NUMBER.fullmatch(text) else None

@@ -1,0 +1,40 @@
+"""Every Redis key of the limiter: its name, type and meaning. No other code builds one, in Python or Lua.
+
+All keys have one hash tag, so that a script can use them together on a Redis Cluster. They lie in the queues' Redis,
+which neither evicts nor forgets: a fleet that restarts must still know what it has spent.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+BASE = "nomad:{esi}"
+
+
+class Key(NamedTuple):
+    """One key, or with ``{}`` in its suffix a family of keys."""
+
+    suffix: str
+    type: str
+    meaning: str
+
+
+KEYS: dict[str, Key] = {
+    "brakes": Key("brakes", "hash", "name of a brake → why, since and until when it stops requests (JSON)"),
+    "holds": Key("holds", "hash", "id of a request under way → what it has reserved (JSON)"),
+    "under_way": Key("under_way:{}", "zset", "id of each request under way there, by when it is given up (ms)"),
+    "bucket": Key("bucket:{}", "hash", "tokens `used` and `held`, `oldest` slot, `window`; slot → tokens spent in it"),
+    "errors": Key("errors", "hash", "the old error limit: `remaining`, `reset` (ms), `held`, `next` (ms)"),
+    "turns": Key(
+        "turns", "hash", "concurrency limit → when the next of those without room may ask (ms); `latency` (ms)"
+    ),
+    "ramps": Key("ramps", "hash", "brake, `:from` or `:until` → the slow start after it (ms); `downtime` → the day"),
+    "starving": Key("starving", "zset", "bucket, by when it last had no room (ms)"),
+    "failing": Key("failing:{}", "zset", "character for which this route last failed, by time (ms)"),
+    "groups": Key("groups", "hash", "route → rate group, tokens and window (ms) that ESI named and we did not know"),
+}
+
+
+def key(name: str, part: str = "") -> str:
+    """Return a key's name; `part` selects one of a family."""
+    return f"{BASE}:{KEYS[name].suffix.format(part)}"

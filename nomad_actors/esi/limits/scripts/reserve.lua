@@ -1,0 +1,130 @@
+-- Reserves room for one request, or names when there may be some. A repeated call with the same id changes nothing.
+-- The request (JSON): id, brakes (names), concurrency (names and limits, the whole fleet first), cost
+--   (the most tokens it can take), hold_ms, downtime (start and end in the day, ms; optional), bucket with limit (tokens for
+--   this caller) and window_ms (optional), errors (true if it counts to the old error limit)
+-- Returns: go, or probe and the name of the brake, or wait, ms, cause and reason
+local CLOSED_AT, SLOWED_AT = 20, 50
+local PROBE_WAIT_MS, STARVING = 10000, 1000
+
+local function give_up_expired()
+  local each = KEY.under_way(input.concurrency[1].name)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', each, '-inf', now, 'LIMIT', 0, 20)) do
+    local text = redis.call('HGET', KEY.holds, id)
+    if text then
+      -- Nobody knows what became of it: count the worst.
+      local hold = cjson.decode(text)
+      if hold.bucket then
+        local bucket = read_bucket(hold.bucket, hold.window_ms)
+        bucket.held = bucket.held - hold.cost
+        spend(bucket, hold.cost)
+        write_bucket(bucket)
+      end
+      if hold.errors then
+        local errors = read_errors()
+        errors.held = errors.held - 1
+        count_error(errors)
+        write_errors(errors)
+      end
+      release(id, hold)
+    end
+    redis.call('ZREM', each, id)
+  end
+end
+
+local function start_downtime()
+  local downtime = input.downtime
+  if not downtime then return end
+  local time, day = now % DAY_MS, now - now % DAY_MS
+  if time < downtime[1] or time >= downtime[2] or numbers(KEY.ramps, 'downtime') == day then return end
+  redis.call('HSET', KEY.ramps, 'downtime', day)
+  set_brake({
+    name = input.brakes[1], kind = 'downtime', until_ms = day + downtime[2], probes = true,
+    reason = "the game server's daily downtime",
+  })
+end
+
+-- Each request without room gets a later moment than the one before: they return as fast as there will be room.
+local function turn(name, cap)
+  local latency, last = numbers(KEY.turns, 'latency', name)
+  if latency == 0 then latency = 250 end
+  local at = math.max(last, now + 1000) + latency / cap
+  redis.call('HSET', KEY.turns, name, at)
+  return at - now
+end
+
+local function ramped(name, cap)
+  local from, till = numbers(KEY.ramps, name .. ':from', name .. ':until')
+  if now >= till then return cap end
+  return math.max(1, math.floor(cap * (now - from) / (till - from)))
+end
+
+if redis.call('HEXISTS', KEY.holds, input.id) == 1 then return { 'go' } end
+start_downtime()
+give_up_expired()
+
+local probed, probing = nil, nil
+for _, name in ipairs(input.brakes) do
+  local brake = read_brake(name)
+  if brake then
+    if now < brake.until_ms then return { 'wait', math.ceil(brake.until_ms - now), name, brake.reason } end
+    if brake.probes then
+      if now < (brake.probe_until_ms or 0) then return { 'wait', PROBE_WAIT_MS, name, brake.reason } end
+      probed, probing = probed or name, probing or brake
+    end
+  end
+end
+
+local errors = input.errors and read_errors()
+if errors then
+  local left = errors.remaining - errors.held
+  local reset = math.max(errors.reset - now, 1000)
+  if left <= CLOSED_AT then
+    return { 'wait', math.ceil(reset), 'errors', 'ESI allows only ' .. errors.remaining .. ' more errors' }
+  end
+  if left < SLOWED_AT then
+    local at = math.max(errors.next, now)
+    errors.next = at + reset / (left - CLOSED_AT)
+    if at > now then
+      write_errors(errors)
+      return { 'wait', math.ceil(at - now), 'errors', 'ESI allows only ' .. errors.remaining .. ' more errors' }
+    end
+  end
+end
+
+local bucket = input.bucket and read_bucket(input.bucket, input.window_ms)
+if bucket then
+  local room = input.limit - bucket.used - bucket.held
+  if room < input.cost then
+    write_bucket(bucket)
+    redis.call('ZADD', KEY.starving, now, input.bucket)
+    redis.call('ZREMRANGEBYRANK', KEY.starving, 0, -STARVING - 1)
+    local wait = math.max(returned_at(bucket, input.cost - room) - now, 1000)
+    return { 'wait', math.ceil(wait), 'bucket:' .. input.bucket, 'its tokens are spent' }
+  end
+end
+
+for i, each in ipairs(input.concurrency) do
+  local cap = i == 1 and ramped(each.name, each.limit) or each.limit
+  if redis.call('ZCARD', KEY.under_way(each.name)) >= cap then
+    return { 'wait', math.ceil(turn(each.name, cap)), 'concurrency:' .. each.name, 'too many requests are under way' }
+  end
+end
+
+local hold = { cost = input.cost, bucket = input.bucket, window_ms = input.window_ms, errors = input.errors, under = {} }
+for i, each in ipairs(input.concurrency) do
+  hold.under[i] = each.name
+  redis.call('ZADD', KEY.under_way(each.name), now + input.hold_ms, input.id)
+end
+redis.call('HSET', KEY.holds, input.id, cjson.encode(hold))
+if bucket then
+  bucket.held = bucket.held + input.cost
+  write_bucket(bucket)
+end
+if errors then
+  errors.held = errors.held + 1
+  write_errors(errors)
+end
+if not probed then return { 'go' } end
+probing.probe_until_ms = now + input.hold_ms
+redis.call('HSET', KEY.brakes, probed, cjson.encode(probing))
+return { 'probe', probed }

@@ -1,0 +1,63 @@
+-- Ends a request: what it really took replaces what it had reserved. A repeated call changes nothing.
+-- The request (JSON): id, spent (tokens), remaining (tokens by ESI's count, optional), limit (of the bucket), is_error, error_remaining
+--   and error_reset_ms (ESI's count of the old error limit, optional), latency_ms, ok (ESI gave an answer to what was asked),
+--   brakes (the names that it was checked against), brake (to set; optional), failing (route, character, brake to set if it
+--   fails for `characters` of them; optional), works (a route that just worked; optional)
+-- Returns: 1, or 0 if it was not under way; then until when a brake was set (ms), or ''; then the brakes that were lifted
+local FAILING_MS = 600000
+
+local text = redis.call('HGET', KEY.holds, input.id)
+if not text then return { 0, '' } end
+local hold = cjson.decode(text)
+release(input.id, hold)
+
+if hold.bucket then
+  local bucket = read_bucket(hold.bucket, hold.window_ms)
+  bucket.held = bucket.held - hold.cost
+  spend(bucket, input.spent)
+  -- Somebody else uses this application too, or ESI counted what we did not.
+  if input.remaining then spend(bucket, input.limit - bucket.used - bucket.held - input.remaining) end
+  write_bucket(bucket)
+end
+
+if hold.errors or input.error_remaining then
+  local errors = read_errors()
+  if hold.errors then errors.held = errors.held - 1 end
+  if input.error_remaining then
+    local reset = now + input.error_reset_ms
+    local is_new = now >= errors.reset or reset > errors.reset + 2000
+    errors.remaining = is_new and input.error_remaining or math.min(errors.remaining, input.error_remaining)
+    errors.reset = is_new and reset or errors.reset
+  elseif input.is_error and hold.errors then
+    count_error(errors)
+  end
+  write_errors(errors)
+end
+
+local latency = numbers(KEY.turns, 'latency')
+redis.call('HSET', KEY.turns, 'latency', latency == 0 and input.latency_ms or latency * 0.9 + input.latency_ms * 0.1)
+
+local lifted = {}
+if input.ok then
+  for _, name in ipairs(input.brakes) do
+    local brake = read_brake(name)
+    -- A route is only back if it works.
+    if input.failing and string.sub(name, 1, 6) == 'route:' then brake = nil end
+    if brake and now >= brake.until_ms then
+      lift(name, brake)
+      lifted[#lifted + 1] = name
+    end
+  end
+end
+if input.works then redis.call('DEL', KEY.failing(input.works)) end
+
+local until_ms = input.brake and set_brake(input.brake)
+local failing = input.failing
+if failing then
+  local key = KEY.failing(failing.route)
+  redis.call('ZADD', key, now, failing.character)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now - FAILING_MS)
+  expire(key, FAILING_MS)
+  if redis.call('ZCARD', key) >= failing.characters then until_ms = set_brake(failing.brake) or until_ms end
+end
+return { 1, until_ms and string.format('%.0f', until_ms) or '', unpack(lifted) }
