@@ -19,6 +19,7 @@ from .clock import Clock, SystemClock
 from .errors import Unavailable
 from .esi import EsiCache, EsiClient, SsoClient, http_session
 from .esi.limits import DOWNTIME_MS, Limiter
+from .esi.unsaved_tokens import UnsavedTokens
 from .health.scrape import scraped
 from .jobs import JOB_TYPES
 from .jobs.services import Services
@@ -228,8 +229,8 @@ def _limiter(settings: Settings, clock: Clock) -> Limiter:
 
 def _services(settings: Settings, clock: Clock, database_wait_ms: int | None) -> Services:
     http = http_session(settings.esi_user_agent)
-    cipher = TokenCipher.from_settings(settings)
     limiter = _limiter(settings, clock)
+    cipher = TokenCipher.from_settings(settings)
     return Services(
         settings=settings,
         clock=clock,
@@ -240,9 +241,12 @@ def _services(settings: Settings, clock: Clock, database_wait_ms: int | None) ->
             client_id=settings.eve_client_id,
             client_secret=settings.eve_client_secret.get_secret_value(),
             clock=clock,
+            limiter=limiter,
         ),
         esi=EsiClient(
             http, base_url=settings.esi_base_url, user_agent=settings.esi_user_agent, clock=clock, limiter=limiter
         ),
+        limiter=limiter,
+        unsaved_tokens=UnsavedTokens(limiter.client),
         cache=EsiCache(redis.Redis.from_url(settings.cache_url), clock=clock),
     )

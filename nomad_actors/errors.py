@@ -17,9 +17,10 @@ NomadError
 ├── WrongState               the job's state does not allow the action
 │   └── QueueIsFull          the queue takes no more jobs
 ├── TryLater                 it can be had later; says when, and a job that meets it is deferred until then
-│   ├── EsiLimited           esi/errors.py
+│   ├── EsiUnavailable       esi/errors.py
 │   ├── NotSent              esi/errors.py
-│   ├── SsoLimited           esi/errors.py
+│   ├── SsoMisconfigured     esi/errors.py
+│   ├── SsoUnavailable       esi/errors.py
 │   ├── LoginInDoubt         jobs/token_keeper.py
 │   └── RefreshBusy          jobs/token_keeper.py
 ├── Unavailable              Redis or the database does not answer
@@ -39,14 +40,13 @@ NomadError
 ├── RunsAlready              processes/own_redis.py
 ├── EsiError                 esi/errors.py
 │   ├── EsiUnavailable
-│   │   └── EsiLimited
+│   │   └── TokenUnchecked
 │   ├── NotSent
 │   └── EsiRefused
 ├── SsoError                 esi/errors.py
 │   ├── DeadLogin
 │   ├── SsoMisconfigured
 │   └── SsoUnavailable
-│       └── SsoLimited
 ├── UndecryptableToken       store/cipher.py
 ├── UnexpectedRow            store/history/rows.py
 ├── LoginChanged             store/logins.py

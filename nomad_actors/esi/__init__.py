@@ -5,14 +5,13 @@ from .client import EsiClient, http_session
 from .errors import (
     DeadLogin,
     EsiError,
-    EsiLimited,
     EsiRefused,
     EsiUnavailable,
     NotSent,
     SsoError,
-    SsoLimited,
     SsoMisconfigured,
     SsoUnavailable,
+    TokenUnchecked,
 )
 from .response import EsiResponse, http_date
 from .routes import COMPATIBILITY_DATE, GROUPS, ROUTES, Route, normalise
@@ -28,7 +27,6 @@ __all__ = [
     "EsiCache",
     "EsiClient",
     "EsiError",
-    "EsiLimited",
     "EsiRefused",
     "EsiResponse",
     "EsiUnavailable",
@@ -36,9 +34,9 @@ __all__ = [
     "Route",
     "SsoClient",
     "SsoError",
-    "SsoLimited",
     "SsoMisconfigured",
     "SsoUnavailable",
+    "TokenUnchecked",
     "Tokens",
     "http_date",
     "http_session",

@@ -6,33 +6,30 @@ import functools
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
-import redis
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 
 from ..clock import Clock
-from ..logs import get_logger
 from ..metrics.definitions import ESI_REQUEST_SECONDS, ESI_REQUESTS, declare_esi_group, note_esi_error_limit
-from .errors import EsiLimited, EsiUnavailable, NotSent
+from .errors import EsiUnavailable, NotSent
 from .limits import Limiter, Outcome, Reservation, outcome_of
 from .limits.brakes import ESI, down, unanswered
 from .listings import all_older, all_pages
-from .refusals import raise_for
+from .refusals import is_sso_failure, raise_for
 from .response import EsiResponse, fresh_seconds
 from .routes import COMPATIBILITY_DATE, GROUPS, Route
 
 #: ESI's own inner timeout is 10 s (CCP's incident report of 2025-02-26); ours must be longer.
 TIMEOUTS_SECONDS = (5, 30)
 POOL_SIZE = 32
-#: How long a job waits if the limits cannot be read, or ESI has just stopped to answer.
+#: How long a job waits if ESI has just stopped to answer.
 _SOON_SECONDS = 5.0
 _INTEGER = re.compile(r"[0-9]{1,9}")
-
-logger = get_logger("nomad_actors.esi.client")
 
 
 def http_session(user_agent: str) -> requests.Session:
@@ -79,7 +76,7 @@ class EsiClient:
     ) -> EsiResponse:
         """Send one request; one `for_user` may use the share of the limits that the others leave.
 
-        Raises `NotSent`, `EsiUnavailable`, `EsiLimited` or `EsiRefused`.
+        Raises `NotSent`, `EsiUnavailable` or `EsiRefused`.
         """
         headers = dict(self._headers)
         if access_token:
@@ -117,14 +114,7 @@ class EsiClient:
         return get(etag=etag)
 
     def _reserve(self, route: Route, character_id: int, for_user: bool) -> Reservation:
-        try:
-            reservation = self._limiter.reserve(route, character_id, for_user=for_user)
-        except redis.RedisError as error:
-            raise NotSent(
-                f"nothing was sent: ESI's limits are in Redis, which does not answer ({error})",
-                cause="redis",
-                retry_after_seconds=_SOON_SECONDS,
-            ) from error
+        reservation = self._limiter.reserve(route, character_id, for_user=for_user)
         if reservation.is_probe:
             self._probe(reservation)
         return reservation
@@ -135,7 +125,7 @@ class EsiClient:
         if problem is None:
             self._limiter.lift(ESI)
             return
-        self._settle(reservation, Outcome(spent=0, brake=down(problem)))
+        self._limiter.settle(reservation, Outcome(spent=0, brake=down(problem)))
         raise NotSent(f"nothing was sent: {problem}", cause=ESI, retry_after_seconds=_SOON_SECONDS)
 
     def _problem(self) -> str | None:
@@ -150,13 +140,6 @@ class EsiClient:
         if not isinstance(status, dict) or "players" not in status:
             return f"ESI answered {response.status_code} for /status"
         return "the game server is starting, for CCP only" if status.get("vip") is True else None
-
-    def _settle(self, reservation: Reservation, outcome: Outcome) -> None:
-        try:
-            self._limiter.settle(reservation, outcome)
-        except redis.RedisError as error:
-            # The response is worth more: what was reserved counts as spent after a while.
-            logger.warning("a request could not be settled with ESI's limits", error=str(error))
 
     def _send(
         self,
@@ -180,9 +163,9 @@ class EsiClient:
             # The cause may quote the request, which contains the token.
             message = f"ESI did not answer for {route.name}: {type(error).__name__}"
             no_connection = _is_unreachable(error)
-            self._settle(reservation, unanswered(message, no_connection=no_connection))
+            self._limiter.settle(reservation, unanswered(message, no_connection=no_connection))
             if no_connection:
-                raise EsiLimited(message, status=None, retry_after_seconds=_SOON_SECONDS) from None
+                raise EsiUnavailable(message, retry_after_seconds=_SOON_SECONDS) from None
             raise EsiUnavailable(message) from None
         ESI_REQUEST_SECONDS.labels(route.group).observe(time.perf_counter() - began)
         ESI_REQUESTS.labels(route.group, str(response.status_code)).inc()
@@ -190,18 +173,12 @@ class EsiClient:
         if _INTEGER.fullmatch(remaining):
             note_esi_error_limit(int(remaining))
         reason = f"ESI answered {response.status_code} for {route.name}"
-        self._settle(
-            reservation,
-            outcome_of(response.status_code, response.headers, bucket=reservation.bucket, reason=reason),
-        )
-        self._learn(reservation, response)
+        outcome = outcome_of(response.status_code, response.headers, bucket=reservation.bucket, reason=reason)
+        if is_sso_failure(response):
+            outcome = replace(outcome, ok=False)
+        self._limiter.settle(reservation, outcome)
+        self._limiter.learn(reservation, response.headers)
         return response
-
-    def _learn(self, reservation: Reservation, response: requests.Response) -> None:
-        try:
-            self._limiter.learn(reservation, response.headers)
-        except redis.RedisError as error:
-            logger.warning("a rate group could not be saved", error=str(error))
 
     def _read(self, route: Route, response: requests.Response) -> EsiResponse:
         request_id = response.headers.get("X-ESI-Request-ID")

@@ -2,29 +2,52 @@
 
 NomadError
 ├── EsiError           carries the status and CCP's request id
-│   ├── EsiUnavailable ESI, its SSO or the network is down: retry later
-│   │   └── EsiLimited no requests before `retry_after_seconds`: 420, 429, or a 5xx with `Retry-After`
-│   ├── NotSent        a limit or a brake stopped the request, to ESI or SSO
+│   ├── EsiUnavailable ESI, its SSO or the network is down, or a limit is reached: also TryLater
+│   │   └── TokenUnchecked ESI could not check the token
+│   ├── NotSent        a limit or a brake stopped the request, to ESI or SSO: also TryLater
 │   └── EsiRefused     400, 401, 403, 404, 422: a retry would only spend rate limit
 └── SsoError
     ├── DeadLogin      this refresh token will never work again
-    ├── SsoMisconfigured our client id, secret or request is wrong; the login is fine
-    └── SsoUnavailable anything else: retry later
-        └── SsoLimited no requests before `retry_after_seconds`
+    ├── SsoMisconfigured our client id, secret or request is wrong, the login is fine: also TryLater
+    └── SsoUnavailable anything else: also TryLater
 """
 
 from __future__ import annotations
 
 from ..errors import NomadError, TryLater
 
+#: When to retry if the response does not say; brakes and refusals lengthen it.
+SOON_SECONDS = 10.0
+
 
 class EsiError(NomadError):
-    """Base of the errors that ESI returns instead of data; never contains a token."""
+    """Base of the errors of requests to ESI; never contains a token."""
 
     def __init__(self, message: str, *, status: int | None = None, request_id: str | None = None) -> None:
         super().__init__(f"{message} (request {request_id})" if request_id else message)
         self.status = status
         self.request_id = request_id
+
+
+class EsiUnavailable(EsiError, TryLater):
+    """Raised if ESI does not answer, reports that it or a service behind it is down, or that a limit is reached."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        request_id: str | None = None,
+        retry_after_seconds: float = SOON_SECONDS,
+    ) -> None:
+        text = f"{message} (request {request_id})" if request_id else message
+        TryLater.__init__(self, text, retry_after_seconds=retry_after_seconds)
+        self.status = status
+        self.request_id = request_id
+
+
+class TokenUnchecked(EsiUnavailable):
+    """Raised for a 403 that reports a failure of SSO: the token has expired, or SSO does not answer ESI."""
 
 
 class NotSent(EsiError, TryLater):
@@ -39,22 +62,6 @@ class NotSent(EsiError, TryLater):
         self.cause = cause
 
 
-class EsiUnavailable(EsiError):
-    """Raised if ESI does not answer, or reports that it or a service behind it is down; retry later."""
-
-
-class EsiLimited(EsiUnavailable, TryLater):
-    """Raised if ESI says when to retry: for a 420 or 429, or a 5xx with `Retry-After`."""
-
-    def __init__(
-        self, message: str, *, status: int | None, retry_after_seconds: float, request_id: str | None = None
-    ) -> None:
-        text = f"{message} (request {request_id})" if request_id else message
-        TryLater.__init__(self, text, retry_after_seconds=retry_after_seconds)
-        self.status = status
-        self.request_id = request_id
-
-
 class EsiRefused(EsiError):
     """Raised for a 400, 401, 403, 404 or 422: the same request would fail again."""
 
@@ -67,13 +74,15 @@ class DeadLogin(SsoError):
     """Raised if SSO reports that this refresh token will never work again."""
 
 
-class SsoMisconfigured(SsoError):
+class SsoMisconfigured(SsoError, TryLater):
     """Raised if SSO rejects this application and not the login."""
 
+    def __init__(self, message: str, *, retry_after_seconds: float = SOON_SECONDS) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
 
-class SsoUnavailable(SsoError):
-    """Raised if SSO does not answer or returns an unexpected response; retry later."""
 
+class SsoUnavailable(SsoError, TryLater):
+    """Raised if SSO does not answer or returns an unexpected response."""
 
-class SsoLimited(SsoUnavailable, TryLater):
-    """Raised if SSO says when to retry: for a response with `Retry-After`."""
+    def __init__(self, message: str, *, retry_after_seconds: float = SOON_SECONDS) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import requests
 
-from .errors import EsiLimited, EsiRefused, EsiUnavailable
+from .errors import SOON_SECONDS, EsiRefused, EsiUnavailable, TokenUnchecked
 from .response import retry_after_seconds
 from .routes import Route
 
@@ -30,12 +30,21 @@ def raise_for(route: Route, response: requests.Response) -> NoReturn:
     request_id = response.headers.get("X-ESI-Request-ID")
     message = f"ESI answered {status} for {route.name}: {text}"
     seconds = _retry_after(response)
-    if seconds is not None:
-        raise EsiLimited(message, status=status, retry_after_seconds=seconds, request_id=request_id)
-    is_sso_failure = status == 403 and any(each in text.lower() for each in _SSO_FAILURES)
-    if status in _REFUSED and not is_sso_failure and not _is_html(response):
+    if is_sso_failure(response):
+        raise TokenUnchecked(message, status=status, request_id=request_id)
+    if seconds is None and status in _REFUSED and not _is_html(response):
         raise EsiRefused(message, status=status, request_id=request_id)
-    raise EsiUnavailable(message, status=status, request_id=request_id)
+    raise EsiUnavailable(
+        message,
+        status=status,
+        request_id=request_id,
+        retry_after_seconds=SOON_SECONDS if seconds is None else seconds,
+    )
+
+
+def is_sso_failure(response: requests.Response) -> bool:
+    """Return whether a 403 means that ESI could not check the token, and nothing about permission."""
+    return response.status_code == 403 and any(each in response.text[:2000].lower() for each in _SSO_FAILURES)
 
 
 def _is_html(response: requests.Response) -> bool:

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import re
-import threading
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import urlencode, urlsplit
 
 import jwt
 import requests
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from ..clock import Clock
 from ..logs.known_secrets import KNOWN, basic_credentials
 from ..logs.redaction import redact
 from ..metrics.definitions import TOKEN_REFRESHES
 from .client import TIMEOUTS_SECONDS
-from .errors import DeadLogin, SsoLimited, SsoMisconfigured, SsoUnavailable
-from .response import http_date, retry_after_seconds
+from .errors import SOON_SECONDS, DeadLogin, SsoMisconfigured, SsoUnavailable
+from .limits import Brake, Limiter, Outcome
+from .limits.brakes import SSO
+from .response import retry_after_seconds
+from .signing_keys import SigningKeys
 
-#: CCP's example caches the keys for this long (esi-docs, SSO).
-JWKS_SECONDS = 300
-#: Tokens are valid for 20 minutes; with a clock further ahead than this they would seem almost or already expired.
-MAX_AHEAD_SECONDS = 300
-MIN_RSA_BITS = 2048
-_AGE = re.compile(r"[0-9]{1,9}")
 #: The secret fields of a token request and of its response.
 _SECRET_FIELDS = ("refresh_token", "code", "code_verifier", "access_token", "id_token")
 
@@ -50,7 +42,7 @@ class Tokens:
 
     character_id: int
     name: str
-    #: Changes when the character is sold.
+    #: Changes when the character is sold; empty if SSO left it out.
     owner_hash: str
     scopes: frozenset[str]
     access_token: str
@@ -65,7 +57,14 @@ class SsoClient:
     """Requests tokens from SSO and validates them; thread-safe."""
 
     def __init__(
-        self, http: requests.Session, *, base_url: str, client_id: str, client_secret: str, clock: Clock
+        self,
+        http: requests.Session,
+        *,
+        base_url: str,
+        client_id: str,
+        client_secret: str,
+        clock: Clock,
+        limiter: Limiter,
     ) -> None:
         self._http = http
         self._base_url = base_url
@@ -74,21 +73,25 @@ class SsoClient:
         if client_secret:
             KNOWN.add(client_secret, *basic_credentials(client_id, client_secret), lasting=True)
         self._clock = clock
-        self._keys: Mapping[str, jwt.PyJWK] = {}
-        self._keys_read_mono = float("-inf")
-        self._lock = threading.Lock()
+        self._limiter = limiter
+        self._keys = SigningKeys(http, base_url=base_url, clock=clock, shared=limiter.client)
 
-    def refresh(self, refresh_token: str) -> Tokens:
-        """Return new tokens; the old refresh token may no longer be valid afterwards.
+    def refresh(self, refresh_token: str, *, save_rotated: Callable[[str], None] | None = None) -> Tokens:
+        """Return new tokens. SSO may have replaced the refresh token, and the old one is then void.
 
-        Raises `DeadLogin`, `SsoMisconfigured` or `SsoUnavailable`.
+        `save_rotated` is called with the new one before anything else is done with the response, which may still turn
+        out to be unusable. Raises `NotSent`, `DeadLogin`, `SsoMisconfigured`, `SsoUnavailable`, and what
+        `save_rotated` raises.
         """
         outcome = "unavailable"
         try:
-            # First, before SSO rotates the token: a new token that cannot be validated would be lost.
-            self._load_keys()
-            response = self._request_token({"grant_type": "refresh_token", "refresh_token": refresh_token})
-            tokens = self._tokens(response, refresh_token)
+            # Before SSO rotates the token: keys that cannot be read now would not be readable afterwards either.
+            self._keys.load()
+            response = self._request_limited({"grant_type": "refresh_token", "refresh_token": refresh_token})
+            rotated = response.get("refresh_token")
+            if save_rotated is not None and isinstance(rotated, str) and rotated not in ("", refresh_token):
+                save_rotated(rotated)
+            tokens = self._validated(response, refresh_token)
             outcome = "refreshed"
         except DeadLogin:
             outcome = "dead_login"
@@ -105,7 +108,7 @@ class SsoClient:
 
         Raises as `refresh`.
         """
-        self._load_keys()
+        self._keys.load()
         response = self._request_token(
             {
                 "grant_type": "authorization_code",
@@ -128,6 +131,31 @@ class SsoClient:
             "code_challenge_method": "S256",
         }
         return f"{self._base_url}/v2/oauth/authorize?{urlencode(query)}"
+
+    def _request_limited(self, form: dict[str, str]) -> dict[str, Any]:
+        """Request tokens within SSO's limits; a failure that is not the login's stops all requests for a while."""
+        reservation = self._limiter.reserve_sso()
+        outcome = Outcome(spent=0)
+        try:
+            response = self._request_token(form)
+            outcome = Outcome(spent=0, ok=True)
+        except DeadLogin:
+            outcome = Outcome(spent=0, ok=True)
+            raise
+        except (SsoMisconfigured, SsoUnavailable) as error:
+            outcome = Outcome(spent=0, brake=_brake(error))
+            raise
+        finally:
+            self._limiter.settle(reservation, outcome)
+        return response
+
+    def _validated(self, response: Mapping[str, Any], refresh_token: str) -> Tokens:
+        try:
+            return self._tokens(response, refresh_token)
+        except (SsoMisconfigured, SsoUnavailable) as error:
+            # It would be the same for every login: ask with one of them, and later.
+            self._limiter.brake(_brake(error))
+            raise
 
     def _request_token(self, form: dict[str, str]) -> dict[str, Any]:
         # The token endpoint accepts only form-encoded bodies since 2021-11.
@@ -157,7 +185,7 @@ class SsoClient:
         return Tokens(
             character_id=_character_id(claims.get("sub")),
             name=str(claims.get("name", "")),
-            owner_hash=str(claims.get("owner", "")),
+            owner_hash=str(claims.get("owner") or ""),
             scopes=_scopes(claims.get("scp")),
             access_token=access_token,
             expires_at_ms=int(claims["exp"]) * 1000,
@@ -169,7 +197,7 @@ class SsoClient:
         """Return the token's claims after checking its signature, issuer, audience and expiry."""
         try:
             header = jwt.get_unverified_header(access_token)
-            key = self._key(str(header.get("kid", "")))
+            key = self._keys.get(str(header.get("kid", "")))
             claims: dict[str, Any] = jwt.decode(
                 access_token,
                 key=key,
@@ -199,64 +227,14 @@ class SsoClient:
         host = urlsplit(self._base_url).netloc
         return (host, self._base_url, f"{self._base_url}/", f"https://{host}", f"https://{host}/")
 
-    def _load_keys(self) -> None:
-        with self._lock:
-            if not self._keys or time.monotonic() - self._keys_read_mono > JWKS_SECONDS:
-                self._keys = self._read_keys()
-                self._keys_read_mono = time.monotonic()
 
-    def _key(self, key_id: str) -> jwt.PyJWK:
-        with self._lock:
-            if key_id not in self._keys:
-                # The keys may have changed since we read them.
-                self._keys = self._read_keys()
-                self._keys_read_mono = time.monotonic()
-            key = self._keys.get(key_id)
-        if key is None:
-            raise SsoUnavailable("SSO's access token is signed with a key that SSO does not publish")
-        return key
-
-    def _read_keys(self) -> Mapping[str, jwt.PyJWK]:
-        try:
-            response = self._http.get(f"{self._base_url}/oauth/jwks", timeout=TIMEOUTS_SECONDS, allow_redirects=False)
-            if response.status_code != 200:
-                raise SsoUnavailable(f"SSO's keys cannot be read: it answered {response.status_code}")
-            found = jwt.PyJWKSet.from_dict(_json_object(response)).keys
-        except (requests.RequestException, jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
-            raise SsoUnavailable(f"SSO's keys cannot be read: {type(error).__name__}") from error
-        self._check_clock(response)
-        keys = {key.key_id: key for key in found if key.key_id and _may_sign(key)}
-        if not keys:
-            raise SsoUnavailable("SSO's keys cannot be read: none of them can sign access tokens")
-        return keys
-
-    def _check_clock(self, response: requests.Response) -> None:
-        """Raise `SsoUnavailable` if our clock is far ahead: rotated tokens would seem expired and be lost.
-
-        A clock that is behind loses nothing: ESI rejects the expired token, and it is refreshed.
-        """
-        date = http_date(response.headers.get("Date"))
-        ahead_seconds = self._clock.now_ms() / 1000 - date.timestamp() - _age_seconds(response) if date else 0
-        if ahead_seconds > MAX_AHEAD_SECONDS:
-            raise SsoUnavailable(
-                f"this host's clock is {ahead_seconds:.0f} s ahead of SSO's: correct it; no token was requested"
-            )
-
-
-def _may_sign(key: jwt.PyJWK) -> bool:
-    """Return whether SSO may sign with a key: RSA of 2,048 bits or more, or an elliptic curve."""
-    public = key.key
-    if key.public_key_use not in (None, "sig"):
-        return False
-    return isinstance(public, EllipticCurvePublicKey) or (
-        isinstance(public, RSAPublicKey) and public.key_size >= MIN_RSA_BITS
-    )
-
-
-def _age_seconds(response: requests.Response) -> int:
-    """Return the age of `Date`: a cache passes on the origin's header (RFC 9111, section 4.2.3)."""
-    text = response.headers.get("Age", "")
-    return int(text) if _AGE.fullmatch(text) else 0
+def _brake(error: SsoMisconfigured | SsoUnavailable) -> Brake:
+    """Return the brake for a failure of SSO, or of our settings for it: one login tries whether it is over."""
+    if isinstance(error, SsoMisconfigured):
+        return Brake(name=SSO, kind="refused", reason=str(error), base_ms=30_000, max_ms=600_000, probes=True)
+    seconds = error.retry_after_seconds
+    for_ms = int(seconds * 1000) if seconds > SOON_SECONDS else None
+    return Brake(name=SSO, kind="down", reason=str(error), for_ms=for_ms, base_ms=5_000, max_ms=300_000, probes=True)
 
 
 def _json_object(response: requests.Response) -> dict[str, Any]:
@@ -297,6 +275,4 @@ def _raise_for(response: requests.Response, body: Mapping[str, Any]) -> NoReturn
     if status == 400 and any(each in text for each in _DEAD):
         raise DeadLogin(message)
     seconds = retry_after_seconds(response.headers)
-    if seconds is not None:
-        raise SsoLimited(message, retry_after_seconds=seconds)
-    raise SsoUnavailable(message)
+    raise SsoUnavailable(message, retry_after_seconds=SOON_SECONDS if seconds is None else seconds)

@@ -10,7 +10,8 @@ from ..esi import EsiResponse, Route, http_date
 SLACK_MS = 5_000
 #: The share of a route's interval over which its refreshes are spread, by character.
 _JITTER_SHARE = 0.1
-_DAY_MS = 86_400_000
+#: The pauses after ESI refused a route of a character.
+REFUSED_MS, REFUSED_MAX_MS = 3_600_000, 7 * 86_400_000
 
 
 def as_of_ms(route: Route, response: EsiResponse, *, now_ms: int) -> int:
@@ -34,10 +35,15 @@ def next_due_ms(route: Route, character_id: int, *, fresh_until_ms: int, now_ms:
     return max(fresh_until_ms + SLACK_MS, now_ms + interval_ms) + _jitter_ms(route, character_id)
 
 
-def retry_due_ms(route: Route, character_id: int, *, failures: int, now_ms: int) -> int:
-    """Return the next scheduled retry after `failures` (1 or more) in a row; the delay doubles up to a day."""
-    doubled_ms: int = route.interval_seconds * 1000 * 2 ** min(failures - 1, 10)
-    return now_ms + min(doubled_ms, _DAY_MS) + _jitter_ms(route, character_id)
+def refused_ms(route: Route, character_id: int, *, refusals: int) -> int:
+    """Return for how long a route is not requested after `refusals` (1 or more) in a row: an hour, up to a week."""
+    doubled_ms: int = REFUSED_MS * 2 ** min(refusals - 1, 10)
+    return min(doubled_ms, REFUSED_MAX_MS) + _jitter_ms(route, character_id)
+
+
+def trouble_seconds(failures: int) -> float:
+    """Return when to retry after `failures` (1 or more) in a row that are not the route's: 10 s, up to 10 minutes."""
+    return float(min(10 * 2 ** min(failures - 1, 10), 600))
 
 
 def _jitter_ms(route: Route, character_id: int) -> int:

@@ -103,7 +103,12 @@ def run(payload: EsiRefreshPayload, services: Services) -> EsiRefreshResult:
     route, sync = payload.route, RouteSync(services)
     if payload.requested_by != _SCHEDULE and services.store.logins.character(payload.character):
         services.store.documents.save_requested(payload.character, route.name)
-    synced = sync.sync(payload.character, route, within_interval=not payload.skip_cache)
+    synced = sync.sync(
+        payload.character,
+        route,
+        within_interval=not payload.skip_cache,
+        for_user=payload.requested_by == "user",
+    )
     if payload.skip_cache and not synced.sent:
         # A request now would get the same response and break CCP's rules: schedule one for when freshness ends.
         services.store.documents.save_requested(

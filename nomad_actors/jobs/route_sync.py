@@ -7,19 +7,25 @@ disposable copy put into the cache. A crash at any point costs one more request.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NoReturn
 
 import redis
 
 from ..broker.errors import PermanentError
 from ..errors import Unavailable
-from ..esi import EsiError, EsiLimited, EsiRefused, EsiResponse, EsiUnavailable, Route
+from ..esi import EsiError, EsiRefused, EsiResponse, EsiUnavailable, NotSent, Route, SsoError, TokenUnchecked
+from ..esi.limits import Brake
+from ..esi.limits.brakes import TOKENS
 from ..logs import get_logger
 from ..store import EVERYTHING, Changes, RouteState, Window
-from .due_times import as_of_ms, next_due_ms, retry_due_ms
+from .due_times import as_of_ms, next_due_ms, refused_ms, trouble_seconds
 from .services import Services
-from .token_keeper import TokenKeeper
+from .token_keeper import REJECTED_MS, TokenKeeper
+
+#: A 500 that comes back this often is not weather but a bad record of that character (esi-issues #1063, #564).
+LASTING_FAILURES = 3
 
 Outcome = Literal["fresh", "not_modified", "updated"]
 
@@ -49,7 +55,13 @@ class RouteSync:
         self._documents = services.store.documents
 
     def sync(
-        self, character_id: int, route: Route, *, window: Window = EVERYTHING, within_interval: bool = False
+        self,
+        character_id: int,
+        route: Route,
+        *,
+        window: Window = EVERYTHING,
+        within_interval: bool = False,
+        for_user: bool = False,
     ) -> Synced:
         """Make our copy current and store its rows within `window`.
 
@@ -61,17 +73,18 @@ class RouteSync:
         fresh_until_ms = _fresh_until_ms(state, route, within_interval=within_interval)
         if self._services.clock.now_ms() < fresh_until_ms:
             return Synced("fresh", fresh_until_ms, self._catch_up(character_id, route, state, window))
+        self._check_refusal(character_id, route, state)
         self._check_scopes(character_id, route)
         try:
-            response = self._fetch(character_id, route, state)
+            response = self._fetch(character_id, route, state, for_user)
         except EsiRefused as error:
-            self._note_failure(character_id, route, state, error)
+            self._save_refusal(character_id, route, state, error)
             raise PermanentError(f"ESI refuses {route.name} of character {character_id}: {error}") from error
-        except EsiLimited:
-            # The route did not fail: the job is deferred until ESI's time, and the schedule does not back off.
+        except (NotSent, SsoError) as error:
+            self._documents.save_failure(character_id, route.name, error=str(error), was_asked=False)
             raise
         except EsiUnavailable as error:
-            self._note_failure(character_id, route, state, error)
+            self._save_trouble(character_id, route, state, error)
             raise
         return self._save(character_id, route, response, window)
 
@@ -92,25 +105,43 @@ class RouteSync:
                 "needs; nothing was sent; the player must log in with it"
             )
 
-    def _fetch(self, character_id: int, route: Route, state: RouteState | None) -> EsiResponse:
-        etag = _validator(state, route)
+    def _fetch(self, character_id: int, route: Route, state: RouteState | None, for_user: bool) -> EsiResponse:
+        get = functools.partial(self._get, character_id, route, _validator(state, route), for_user)
         if not route.scopes:
-            return self._get(character_id, route, None, etag)
+            return get(None)
         keeper = TokenKeeper(self._services)
         token = keeper.get_token(character_id)
         try:
-            return self._get(character_id, route, token.access_token, etag)
-        except EsiRefused as error:
-            if error.status != 401:
+            return get(token.access_token)
+        except (EsiRefused, TokenUnchecked) as error:
+            if error.status != 401 and not isinstance(error, TokenUnchecked):
                 raise
+            if token.refreshed:
+                self._blame(keeper, character_id, error)
         # The token ended early, by CCP or a wrong clock: a refresh and one more request show if the login is valid.
         renewed = keeper.get_token(character_id, other_than=token.access_token)
-        return self._get(character_id, route, renewed.access_token, etag)
+        try:
+            return get(renewed.access_token)
+        except (EsiRefused, TokenUnchecked) as error:
+            self._blame(keeper, character_id, error)
 
-    def _get(self, character_id: int, route: Route, access_token: str | None, etag: str | None) -> EsiResponse:
+    def _blame(self, keeper: TokenKeeper, character_id: int, error: EsiError) -> NoReturn:
+        """Raise an error of a request with a fresh token; stop what would only meet it again."""
+        if isinstance(error, TokenUnchecked):
+            self._services.limiter.brake(
+                Brake(name=TOKENS, kind="unchecked", reason=str(error), base_ms=10_000, max_ms=600_000, probes=True)
+            )
+        elif error.status == 401:
+            keeper.reject(character_id, str(error))
+            raise EsiUnavailable(str(error), status=401, retry_after_seconds=REJECTED_MS / 1000) from error
+        raise error
+
+    def _get(
+        self, character_id: int, route: Route, etag: str | None, for_user: bool, access_token: str | None
+    ) -> EsiResponse:
         esi = self._services.esi
         get = esi.get if route.paging in (None, "last_mail_id") else esi.get_all
-        return get(route, character_id=character_id, access_token=access_token, etag=etag)
+        return get(route, character_id=character_id, access_token=access_token, etag=etag, for_user=for_user)
 
     def _save(self, character_id: int, route: Route, response: EsiResponse, window: Window) -> Synced:
         now_ms = self._services.clock.now_ms()
@@ -132,15 +163,35 @@ class RouteSync:
             # The database has it; readers of the cache get an older copy or none.
             logger.warning("a document could not be put into the cache", route=route.name, error=str(error))
 
-    def _note_failure(self, character_id: int, route: Route, state: RouteState | None, error: EsiError) -> None:
-        failures = (state.failures if state is not None else 0) + 1
+    def _check_refusal(self, character_id: int, route: Route, state: RouteState | None) -> None:
+        """Fail without a request while a refusal is remembered: each repeated one costs what all characters share."""
+        now_ms = self._services.clock.now_ms()
+        if state is None or state.refused_until_ms is None or now_ms >= state.refused_until_ms:
+            return
+        minutes = (state.refused_until_ms - now_ms) / 60_000
+        raise PermanentError(
+            f"ESI refused {route.name} of character {character_id}: {state.error}; nothing was sent; "
+            f"it is asked again after {minutes:.0f} min, or after a new login"
+        )
+
+    def _save_refusal(self, character_id: int, route: Route, state: RouteState | None, error: EsiError) -> None:
+        refusals = (state.refusals if state is not None else 0) + 1
         self._documents.save_failure(
             character_id,
             route.name,
             error=str(error),
             request_id=error.request_id,
-            next_due_ms=retry_due_ms(route, character_id, failures=failures, now_ms=self._services.clock.now_ms()),
+            refused_until_ms=self._services.clock.now_ms() + refused_ms(route, character_id, refusals=refusals),
         )
+
+    def _save_trouble(self, character_id: int, route: Route, state: RouteState | None, error: EsiUnavailable) -> None:
+        """Save why ESI gave no answer; the next attempt is later each time, and a lasting 500 is a refusal."""
+        failures = (state.failures if state is not None else 0) + 1
+        if error.status == 500 and failures > LASTING_FAILURES:
+            self._save_refusal(character_id, route, state, error)
+            raise PermanentError(f"ESI cannot answer {route.name} of character {character_id}: {error}") from error
+        self._documents.save_failure(character_id, route.name, error=str(error), request_id=error.request_id)
+        error.retry_after_seconds = max(error.retry_after_seconds, trouble_seconds(failures))
 
 
 def _validator(state: RouteState | None, route: Route) -> str | None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from ..clock import Clock
 from ..esi import EsiCache, EsiClient, SsoClient
+from ..esi.limits import Limiter
+from ..esi.unsaved_tokens import UnsavedTokens
 from ..settings import Settings
 from ..store import Store
 
@@ -19,4 +21,6 @@ class Services:
     store: Store
     sso: SsoClient
     esi: EsiClient
+    limiter: Limiter
+    unsaved_tokens: UnsavedTokens
     cache: EsiCache

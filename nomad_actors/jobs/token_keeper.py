@@ -4,14 +4,17 @@ Access tokens are valid for 20 minutes and are refreshed on use. A login must no
 
 - One refresh ("flight") per character over all hosts: a refresh holds the login's flight, a column that is taken by
   compare-and-set on the version that was read. Others wait for the new tokens.
-- SSO may rotate the refresh token, which invalidates the old one. So the response is saved before its access token is
-  used, by a thread that neither a time limit nor a stopping worker interrupts. If the database is down, it retries.
-- A login is treated as dead only if SSO rejects it twice, at least ten minutes apart, and not if SSO rejects many
-  logins at once. A dead login is marked, never deleted.
+- SSO may rotate the refresh token, which makes the old one void. So the new one is saved before anything else is done
+  with the response, whatever the access token turns out to be, by a thread that neither a time limit nor a stopping
+  worker interrupts. While the database is away, it is saved encrypted in Redis, where the next refresh finds it.
+- A login is treated as dead only if SSO rejects it twice, at least ten minutes apart, and not while SSO rejects many
+  logins; the same goes for a new owner. Such a login is marked, never deleted.
+- What is not the login's fault (SSO is down, refuses this application, or its tokens cannot be validated) touches no
+  login: it sets the brake for SSO, and the jobs are deferred.
 
-Known limits: a process that is killed between SSO's response and the commit loses a rotated token (the player must log
-in again). A process that is frozen for longer than a flight may be overtaken. The flight's end is measured by the
-hosts' clocks.
+Known limits: a process that is killed between SSO's response and the first write loses a rotated token, and so does
+one whose database and Redis are both away until it ends; the player must log in again. A process that is frozen for
+longer than a flight may be overtaken. The flight's end is measured by the hosts' clocks.
 """
 
 from __future__ import annotations
@@ -24,12 +27,15 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
+
+import redis
 
 from ..broker.errors import PermanentError
 from ..errors import TryLater, Unavailable
-from ..esi import DeadLogin, SsoMisconfigured, Tokens
+from ..esi import DeadLogin, Tokens
+from ..esi.limits import Brake
 from ..logs import get_logger
 from ..store import ACTIVE, Login, LoginChanged
 from .services import Services
@@ -48,11 +54,12 @@ STRIKE_GAP_MS = 600_000
 #: The pause after a strike, because the character's other jobs would get the same response. Each further strike doubles
 #: it: while many logins are rejected at once, none is marked dead, and their jobs keep coming back.
 STRIKE_PAUSE_MS, MAX_STRIKE_PAUSE_MS = 60_000, 3_600_000
-#: If this many logins, and this share of all, were marked dead within an hour, no more are: SSO may be at fault.
+#: If SSO began to reject this many logins, and this share of all, within a day, none is marked dead: SSO may be at
+#: fault. What it still rejects after a day is.
 MASS_DEATH_COUNT, MASS_DEATH_SHARE = 5, 0.1
-_HOUR_MS = 3_600_000
-#: More than five parallel refreshes were answered with 500s and cut connections (ccpgames/sso-issues #58).
-_SSO_CONCURRENCY = threading.BoundedSemaphore(4)
+_DAY_MS = 86_400_000
+#: The pauses after ESI rejected a fresh token with 401.
+REJECTED_MS, REJECTED_MAX_MS = 600_000, 86_400_000
 
 logger = get_logger("token-keeper-job")
 
@@ -78,6 +85,13 @@ class UsableLogin:
         return self.login.access_token
 
 
+@dataclass
+class _Versions:
+    """The version of a login whose refresh token may be replaced during a refresh."""
+
+    current: int
+
+
 class TokenKeeper:
     """Provides access tokens that remain valid for a while."""
 
@@ -85,12 +99,15 @@ class TokenKeeper:
         self._store = services.store
         self._sso = services.sso
         self._clock = services.clock
+        self._limiter = services.limiter
+        self._unsaved = services.unsaved_tokens
 
     def get_token(self, character_id: int, *, other_than: str | None = None) -> UsableLogin:
         """Return the character's login with a valid access token other than `other_than`; refresh it if necessary.
 
         Raises `PermanentError` if there is no login or the player must log in again. A later attempt may succeed after
-        `LoginInDoubt`, `RefreshBusy` and `SsoLimited`, which name the time, and `SsoUnavailable` and `Unavailable`.
+        `LoginInDoubt`, `RefreshBusy`, `NotSent`, `SsoUnavailable` and `SsoMisconfigured`, which name the time, and
+        after `Unavailable`.
         """
         deadline = time.monotonic() + MAX_WAIT_SECONDS
         while time.monotonic() < deadline:
@@ -132,16 +149,18 @@ class TokenKeeper:
 
     def _refresh(self, login: Login, flight: str) -> bool:
         """Refresh and save a login; return False if somebody else changed it meanwhile, whose tokens are valid."""
+        versions = _Versions(login.version)
         try:
-            with _SSO_CONCURRENCY:
-                tokens = self._sso.refresh(login.refresh_token)
+            if self._save_unsaved(login):
+                return False
+            tokens = self._sso.refresh(
+                login.refresh_token, save_rotated=lambda token: self._save_rotated(login, token, versions)
+            )
             self._check_owner(login, tokens)
-            self._save(login, tokens)
+            self._save(login, versions.current, tokens)
         except DeadLogin as error:
-            self._count_strike(login, error)
+            self._count_strike(replace(login, version=versions.current), error)
             return False
-        except SsoMisconfigured as error:
-            raise PermanentError(f"SSO refuses this application, no login was touched: {error}") from error
         except LoginChanged:
             logger.warning("the player logged in while the old login was refreshed; the new login is kept")
             return False
@@ -154,30 +173,71 @@ class TokenKeeper:
             raise PermanentError(
                 f"SSO answered for character {tokens.character_id} to a token of character {login.character_id}"
             )
-        if login.owner_hash and tokens.owner_hash != login.owner_hash:
-            # From now on ESI's data belongs to another person: do not mix it with the stored data.
-            self._store.logins.require_login(login.character_id, login.version, reason="the character has a new owner")
-            raise PermanentError(f"character {login.character_id} has a new owner, who must log in")
+        # A claim that is missing says nothing: SSO has left it out before.
+        if login.owner_hash and tokens.owner_hash and tokens.owner_hash != login.owner_hash:
+            # ESI's data would belong to another person: the access token is not used, and not saved.
+            raise DeadLogin("the character has a new owner")
 
-    def _save(self, login: Login, tokens: Tokens) -> None:
-        """Save SSO's tokens. The old refresh token may be invalid already, so retry for a while."""
+    def _save_rotated(self, login: Login, refresh_token: str, versions: _Versions) -> None:
+        """Save the refresh token that replaces the login's own, which is void from now on."""
+        sealed = self._store.logins.seal(login.character_id, refresh_token)
+        save = functools.partial(self._store.logins.save_rotated, login.character_id, login.version, sealed)
+        try:
+            save()
+        except Unavailable:
+            self._unsaved.put(login.character_id, login.version, sealed)
+            self._retry(login, save)
+            self._unsaved.drop(login.character_id)
+        versions.current = login.version + 1
+
+    def _save_unsaved(self, login: Login) -> bool:
+        """Save a refresh token that was kept in Redis while the database was away; return whether there was one."""
+        try:
+            sealed = self._unsaved.get(login.character_id, login.version)
+        except redis.RedisError as error:
+            raise Unavailable(f"Redis does not say whether it has a newer refresh token: {error}") from error
+        if sealed is None:
+            return False
+        self._store.logins.save_rotated(login.character_id, login.version, sealed)
+        self._unsaved.drop(login.character_id)
+        logger.warning("saved a refresh token that the database missed", character_id=login.character_id)
+        return True
+
+    def _save(self, login: Login, version: int, tokens: Tokens) -> None:
+        save = functools.partial(
+            self._store.logins.save_refreshed,
+            login.character_id,
+            version,
+            refresh_token=tokens.refresh_token,
+            access_token=tokens.access_token,
+            expires_at_ms=tokens.expires_at_ms,
+            scopes=tokens.scopes,
+        )
+        self._retry(login, save)
+
+    def _retry(self, login: Login, save: Callable[[], None]) -> None:
         deadline = time.monotonic() + MAX_SAVE_SECONDS
         while True:
             try:
-                self._store.logins.save_refreshed(
-                    login.character_id,
-                    login.version,
-                    refresh_token=tokens.refresh_token,
-                    access_token=tokens.access_token,
-                    expires_at_ms=tokens.expires_at_ms,
-                    scopes=tokens.scopes,
-                )
-                return
+                return save()
             except Unavailable:
                 if time.monotonic() > deadline:
                     logger.error("a refreshed login could not be saved", character_id=login.character_id)
                     raise
                 time.sleep(0.5)
+
+    def reject(self, character_id: int, reason: str) -> None:
+        """Pause all requests for a character whose fresh access token ESI rejects."""
+        self._limiter.brake(
+            Brake(
+                name=f"character:{character_id}",
+                kind="rejected",
+                reason=reason,
+                base_ms=REJECTED_MS,
+                max_ms=REJECTED_MAX_MS,
+                probes=True,
+            )
+        )
 
     def _count_strike(self, login: Login, error: DeadLogin) -> None:
         """Count a strike or mark the login dead; return if somebody else has changed the login meanwhile."""
@@ -194,12 +254,10 @@ class TokenKeeper:
 
     def _many_logins_die(self) -> bool:
         counts = self._store.logins.counts()
-        dead = self._store.logins.count_needing_login_since(self._clock.now_ms() - _HOUR_MS)
+        dead = self._store.logins.count_rejected_since(self._clock.now_ms() - _DAY_MS)
         many = dead >= max(MASS_DEATH_COUNT, MASS_DEATH_SHARE * sum(counts.values()))
         if many:
-            logger.error(
-                "SSO rejected many logins within an hour: no more are marked dead until that is over", dead=dead
-            )
+            logger.error("SSO rejected many logins within a day: none is marked dead until that is over", rejected=dead)
         return many
 
     def _end(self, login: Login, flight: str) -> None:

@@ -28,7 +28,10 @@ SCHEDULER: Final = CollectorRegistry()
 TOKEN_REFRESH_OUTCOMES: Final = ("refreshed", "dead_login", "misconfigured", "unavailable")
 
 #: What stops a request: a brake on everything, on a route, or a bucket; the error limit; too many under way; no Redis.
-ESI_NOT_SENT_CAUSES: Final = ("esi", "sso", "route", "bucket", "errors", "concurrency", "redis")
+ESI_NOT_SENT_CAUSES: Final = (
+    *("esi", "sso", "tokens", "route", "character", "bucket"),
+    *("errors", "concurrency", "redis"),
+)
 
 #: The statuses of which each endpoint group has a series from the start; "network" means no response.
 ESI_STATUSES: Final = (

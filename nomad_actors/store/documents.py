@@ -44,6 +44,8 @@ class RouteState:
     failures: int
     error: str | None
     request_id: str | None
+    refused_until_ms: int | None
+    refusals: int
     next_due_ms: int
     due_priority: int | None
     asked_ms: int | None
@@ -147,22 +149,38 @@ class Documents:
         return changes
 
     def save_failure(
-        self, character_id: int, route: str, *, error: str, request_id: str | None, next_due_ms: int
+        self,
+        character_id: int,
+        route: str,
+        *,
+        error: str,
+        request_id: str | None = None,
+        refused_until_ms: int | None = None,
+        was_asked: bool = True,
     ) -> None:
-        """Save why `route` could not be refreshed, and when the schedule may retry.
+        """Save why `route` could not be refreshed; with `refused_until_ms`, ESI refused it.
 
-        Raises `Unavailable`.
+        It counts as a failure of the route only if ESI `was_asked`.
+
+        The schedule stays as it was: it is due until it succeeds. Raises `Unavailable`.
         """
         now_ms = self._clock.now_ms()
         with self._database.write() as connection:
             state = _state(connection, character_id, route)
-            failed = {
+            failed: dict[str, Any] = {
                 "attempted_ms": now_ms,
-                "failures": (state.failures if state else 0) + 1,
+                "failures": (state.failures if state else 0) + was_asked,
                 "error": error[:2000],
                 "request_id": request_id,
-                "next_due_ms": next_due_ms,
             }
+            if refused_until_ms is not None:
+                failed |= {
+                    "refused_until_ms": refused_until_ms,
+                    "refusals": (state.refusals if state else 0) + 1,
+                    "next_due_ms": refused_until_ms,
+                }
+            elif state is None:
+                failed["next_due_ms"] = now_ms
             _put(connection, character_id, route, failed)
 
     def save_requested(
@@ -264,6 +282,8 @@ class Documents:
             "failures": 0,
             "error": None,
             "request_id": response.request_id,
+            "refused_until_ms": None,
+            "refusals": 0,
             "next_due_ms": next_due_ms,
             "due_priority": None,
         }

@@ -134,6 +134,7 @@ class Logins:
             ).scalar()
             row = {"character_id": character_id, "version": (version or 0) + 1, **tokens}
             upsert(connection, schema.logins, [row])
+            _forget_refusals(connection, character_id, now_ms)
 
     def get(self, character_id: int) -> Login | None:
         """Return a character with its tokens, or None if it never logged in.
@@ -214,6 +215,20 @@ class Logins:
         with self._database.write() as connection:
             connection.execute(sa.update(schema.logins).where(is_own).values(flight=None, flight_until_ms=None))
 
+    def seal(self, character_id: int, refresh_token: str) -> str:
+        """Return a refresh token encrypted as `save_rotated` takes it."""
+        KNOWN.add(refresh_token)
+        return self._cipher.encrypt(refresh_token, character_id=character_id, kind="refresh")
+
+    def save_rotated(self, character_id: int, version: int, sealed: str) -> None:
+        """Save the refresh token that replaces the one of `version`; strikes stay, nothing else is known of it yet.
+
+        Raises `LoginChanged`, `Unavailable`.
+        """
+        values = {"refresh_token": sealed, "access_token": None, "access_expires_ms": None, "version": version + 1}
+        if not self._change(character_id, version, values):
+            raise LoginChanged(f"the login of character {character_id} was changed meanwhile")
+
     def save_refreshed(
         self,
         character_id: int,
@@ -233,11 +248,11 @@ class Logins:
             changed = _compare_and_set(connection, character_id, version, {**tokens, "version": version + 1})
             if not changed:
                 raise LoginChanged(f"the login of character {character_id} was changed meanwhile")
-            connection.execute(
-                sa.update(schema.characters)
-                .where(schema.characters.c.character_id == character_id)
-                .values(scopes=sorted(scopes))
-            )
+            same = schema.characters.c.character_id == character_id
+            known = connection.execute(sa.select(schema.characters.c.scopes).where(same)).scalar()
+            if known != sorted(scopes):
+                connection.execute(sa.update(schema.characters).where(same).values(scopes=sorted(scopes)))
+                _forget_refusals(connection, character_id, self._clock.now_ms())
 
     def strike(self, character_id: int, version: int) -> bool:
         """Count that SSO reported this login as dead; return False, without counting, if its tokens have changed.
@@ -270,14 +285,12 @@ class Logins:
             )
         return True
 
-    def count_needing_login_since(self, since_ms: int) -> int:
-        """Return how many characters began to need a login since `since_ms`.
+    def count_rejected_since(self, since_ms: int) -> int:
+        """Return how many logins SSO first rejected since `since_ms`, those included that need a new login by now.
 
         Raises `Unavailable`.
         """
-        query = sa.select(sa.func.count()).where(
-            schema.characters.c.state == NEEDS_LOGIN, schema.characters.c.state_changed_ms >= since_ms
-        )
+        query = sa.select(sa.func.count()).where(schema.logins.c.first_strike_ms >= since_ms)
         with self._database.read() as connection:
             return connection.execute(query).scalar_one()
 
@@ -325,6 +338,13 @@ _CHARACTERS = sa.select(
 
 def _fields(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
     return {**row._mapping, "scopes": frozenset(row.scopes)}
+
+
+def _forget_refusals(connection: Connection, character_id: int, now_ms: int) -> None:
+    """Let routes be requested again that ESI refused: the login or its scopes are others now."""
+    state = schema.sync_state
+    refused = sa.and_(state.c.character_id == character_id, state.c.refused_until_ms.is_not(None))
+    connection.execute(sa.update(state).where(refused).values(refused_until_ms=None, refusals=0, next_due_ms=now_ms))
 
 
 def _compare_and_set(

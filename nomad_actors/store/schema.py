@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 #: The newest migration, which results in these tables.
-REVISION = "0003"
+REVISION = "0004"
 #: Constraints have names, so that a migration can change them.
 metadata = MetaData(
     naming_convention={
@@ -121,6 +121,9 @@ sync_state = Table(
     Column("failures", BigInteger, nullable=False),
     Column("error", Text),
     Column("request_id", Text),
+    # ESI refused it (403, 404, lasting 500): not requested before then, and how often in a row.
+    Column("refused_until_ms", BigInteger),
+    Column("refusals", BigInteger, nullable=False, server_default="0"),
     # By our interval: when, and how urgently, to request it again.
     Column("next_due_ms", BigInteger, nullable=False),
     Column("due_priority", Integer),

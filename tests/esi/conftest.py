@@ -158,17 +158,22 @@ def advance(clock: ManualClock, sandbox: SandboxServer) -> Callable[[float], Non
 
 
 @pytest.fixture
-def sso(http: requests.Session, sandbox: SandboxServer, clock: ManualClock) -> SsoClient:
-    """A client of the sandbox's SSO."""
-    return SsoClient(
-        http, base_url=sandbox.base_url, client_id="sandbox-client", client_secret="sandbox-secret", clock=clock
-    )
-
-
-@pytest.fixture
 def limiter(redis_client: redis.Redis, clock: ManualClock) -> Limiter:
     """The limits of this test's application."""
     return Limiter(redis_client, clock=clock, application="sandbox-client")
+
+
+@pytest.fixture
+def sso(http: requests.Session, sandbox: SandboxServer, clock: ManualClock, limiter: Limiter) -> SsoClient:
+    """A client of the sandbox's SSO."""
+    return SsoClient(
+        http,
+        base_url=sandbox.base_url,
+        client_id="sandbox-client",
+        client_secret="sandbox-secret",
+        clock=clock,
+        limiter=limiter,
+    )
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from nomad_actors.esi import ROUTES, EsiClient, EsiError, EsiLimited, EsiRefused, EsiUnavailable, NotSent, Tokens
+from nomad_actors.esi import ROUTES, EsiClient, EsiError, EsiRefused, EsiUnavailable, NotSent, Tokens
 from nomad_actors.esi.limits import Limiter
 from nomad_actors.esi.response import retry_after_seconds
 from nomad_actors.processes.local_redis import free_port
@@ -98,7 +98,7 @@ def test_a_limit_says_when_to_retry(
     for body in ({"error": "Error limited"}, HTML):
         scripted.reply_with(PATH, Reply(status, body, headers))
         error = request_error(scripted_esi)
-        assert isinstance(error, EsiLimited)
+        assert isinstance(error, EsiUnavailable)
         assert (error.status, error.retry_after_seconds) == (status, seconds)
         redis_client.flushall()
 
@@ -139,7 +139,7 @@ def test_a_closed_port_is_temporary_and_stops_all_requests(http: Any, clock: Any
     url = f"http://127.0.0.1:{free_port()}"
     esi = EsiClient(http, base_url=url, user_agent="a", clock=clock, limiter=limiter)
     error = request_error(esi)
-    assert type(error) is EsiLimited
+    assert type(error) is EsiUnavailable
     assert [brake.name for brake in limiter.state().brakes] == ["esi"]
     assert (error.status, "ConnectionError" in str(error)) == (None, True)
 

@@ -19,6 +19,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from nomad_actors.clock import ManualClock
 from nomad_actors.esi import DeadLogin, SsoClient, SsoError, SsoMisconfigured, SsoUnavailable, Tokens
+from nomad_actors.esi.limits import Limiter
 from nomad_actors.metrics.definitions import TOKEN_REFRESHES
 from nomad_actors.processes.local_redis import free_port
 from sandbox.serve import SandboxServer
@@ -91,9 +92,11 @@ def odd_sso(scripted: Scripted) -> Sso:
 
 
 @pytest.fixture
-def client(http: requests.Session, scripted: Scripted, clock: ManualClock) -> SsoClient:
+def client(http: requests.Session, scripted: Scripted, clock: ManualClock, limiter: Limiter) -> SsoClient:
     """A client of the scripted SSO."""
-    return SsoClient(http, base_url=scripted.base_url, client_id=CLIENT, client_secret="our secret", clock=clock)
+    return SsoClient(
+        http, base_url=scripted.base_url, client_id=CLIENT, client_secret="our secret", clock=clock, limiter=limiter
+    )
 
 
 def refresh_error(client: SsoClient, call: Callable[[], Tokens] | None = None) -> SsoError:
@@ -145,9 +148,11 @@ def test_a_login_is_made_with_a_code_and_its_verifier(
 
 
 def test_a_wrong_client_is_misconfiguration_and_not_a_dead_login(
-    http: requests.Session, sandbox: SandboxServer, clock: ManualClock
+    http: requests.Session, sandbox: SandboxServer, clock: ManualClock, limiter: Limiter
 ) -> None:
-    wrong = SsoClient(http, base_url=sandbox.base_url, client_id="sandbox-client", client_secret="wrong", clock=clock)
+    wrong = SsoClient(
+        http, base_url=sandbox.base_url, client_id="sandbox-client", client_secret="wrong", clock=clock, limiter=limiter
+    )
     for call in (
         lambda: wrong.refresh(sandbox.logins()[0]["refresh_token"]),
         lambda: wrong.exchange_code("a code", "a verifier", "http://127.0.0.1:1/back"),
@@ -166,10 +171,12 @@ def test_a_refresh_is_form_encoded_with_basic_auth(odd_sso: Sso, client: SsoClie
 
 
 def test_an_application_without_secret_sends_its_client_id(
-    odd_sso: Sso, http: requests.Session, clock: ManualClock
+    odd_sso: Sso, http: requests.Session, clock: ManualClock, limiter: Limiter
 ) -> None:
     base_url = odd_sso.scripted.base_url
-    SsoClient(http, base_url=base_url, client_id=CLIENT, client_secret="", clock=clock).refresh(REFRESH_TOKEN)
+    SsoClient(http, base_url=base_url, client_id=CLIENT, client_secret="", clock=clock, limiter=limiter).refresh(
+        REFRESH_TOKEN
+    )
     [received] = odd_sso.received(TOKEN_PATH)
     assert received.form["client_id"] == CLIENT
     assert "Authorization" not in received.headers
@@ -344,7 +351,7 @@ def test_no_token_is_requested_while_it_could_not_be_validated(odd_sso: Sso, cli
 
 @pytest.mark.parametrize(("seconds", "asks"), [(-3_600, True), (0, True), (299, True), (301, False), (86_400, False)])
 def test_no_token_is_requested_with_a_clock_far_ahead(
-    odd_sso: Sso, client: SsoClient, clock: ManualClock, seconds: int, asks: bool
+    odd_sso: Sso, client: SsoClient, clock: ManualClock, limiter: Limiter, seconds: int, asks: bool
 ) -> None:
     clock.advance(seconds=seconds)
     if asks:
@@ -356,7 +363,7 @@ def test_no_token_is_requested_with_a_clock_far_ahead(
 
 @pytest.mark.parametrize(("age", "asks"), [("900", True), ("599", False), ("soon", False), ("-900", False)])
 def test_keys_from_a_cache_do_not_make_the_clock_seem_ahead(
-    odd_sso: Sso, client: SsoClient, clock: ManualClock, age: str, asks: bool
+    odd_sso: Sso, client: SsoClient, clock: ManualClock, limiter: Limiter, age: str, asks: bool
 ) -> None:
     cached = published("key-1")
     odd_sso.scripted.reply_with(JWKS_PATH, Reply(body=cached.body, headers={**cached.headers, "Age": age}))
@@ -422,9 +429,9 @@ def test_anything_else_is_temporary(odd_sso: Sso, client: SsoClient, response: R
     assert {received.path for received in odd_sso.scripted.received} == {JWKS_PATH, TOKEN_PATH}
 
 
-def test_a_closed_port_is_temporary(http: requests.Session, clock: ManualClock) -> None:
+def test_a_closed_port_is_temporary(http: requests.Session, clock: ManualClock, limiter: Limiter) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
-    client = SsoClient(http, base_url=nowhere, client_id=CLIENT, client_secret="s", clock=clock)
+    client = SsoClient(http, base_url=nowhere, client_id=CLIENT, client_secret="s", clock=clock, limiter=limiter)
     assert type(refresh_error(client)) is SsoUnavailable
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nomad_actors.esi import ROUTES, EsiResponse
-from nomad_actors.jobs.due_times import as_of_ms, next_due_ms, retry_due_ms
+from nomad_actors.jobs.due_times import REFUSED_MAX_MS, as_of_ms, next_due_ms, refused_ms, trouble_seconds
 
 JOURNAL = ROUTES["/characters/{character_id}/wallet/journal"]
 LOCATION = ROUTES["/characters/{character_id}/location"]
@@ -38,11 +38,15 @@ def test_each_character_is_due_at_its_own_fixed_offset() -> None:
     assert max(due) - min(due) <= JOURNAL.interval_seconds * 100
 
 
-def test_failures_in_a_row_wait_longer_but_not_beyond_a_day() -> None:
-    waits = [retry_due_ms(LOCATION, 1, failures=n, now_ms=0) for n in range(1, 30)]
+def test_refusals_in_a_row_wait_longer_but_not_beyond_a_week() -> None:
+    waits = [refused_ms(LOCATION, 1, refusals=n) for n in range(1, 30)]
     assert waits == sorted(waits)
-    assert waits[1] > 1.5 * waits[0]
-    assert waits[-1] <= 86_400_000 * 1.1
+    assert 3_600_000 <= waits[0] < 1.9 * 3_600_000 < waits[1]
+    assert waits[-1] <= REFUSED_MAX_MS * 1.1
+
+
+def test_trouble_in_a_row_waits_longer_but_not_beyond_ten_minutes() -> None:
+    assert [trouble_seconds(n) for n in (1, 2, 3, 7, 50)] == [10, 20, 40, 600, 600]
 
 
 def test_the_data_is_as_old_as_last_modified() -> None:

@@ -15,6 +15,8 @@ from ..response import retry_after_seconds
 
 #: The names of the brakes for everything.
 ESI, SSO = "esi", "sso"
+#: For requests with a token, while ESI cannot check tokens.
+TOKENS = "tokens"
 #: A 429 without `Retry-After` comes from inside the game server; the wait doubles while they go on.
 HIDDEN_429_MS, HIDDEN_429_MAX_MS = 60_000, 900_000
 #: The first probe comes soon: a single 503 may be the failure of one host.

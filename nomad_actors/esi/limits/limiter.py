@@ -16,7 +16,7 @@ from ...logs import get_logger
 from ...metrics.definitions import ESI_NOT_SENT
 from ..errors import NotSent
 from ..routes import Route
-from .brakes import ESI, FAILING_CHARACTERS, ROUTE_MAX_MS, ROUTE_MS, SSO, WORST_TOKENS, Brake, Outcome
+from .brakes import ESI, FAILING_CHARACTERS, ROUTE_MAX_MS, ROUTE_MS, SSO, TOKENS, WORST_TOKENS, Brake, Outcome
 from .keys import BASE
 from .loader import script
 from .rate_groups import RateGroup, RateGroups
@@ -33,7 +33,9 @@ SSO_CONCURRENCY = 4
 DOWNTIME_MS = (11 * 3_600_000, 11 * 3_600_000 + 300_000)
 #: Longer than both timeouts of a request: after this time its process is gone.
 HOLD_MS = 60_000
-#: Where a deferred job finds a brake, it comes back up to this much later, so that not all come at once.
+#: When a job tries again if Redis does not answer.
+_WITHOUT_REDIS_SECONDS = 5.0
+#: A job that a brake stops comes back up to this much later, so that not all come at once.
 _JITTER_SHARE, _JITTER_MAX_MS = 0.25, 60_000
 
 logger = get_logger("nomad_actors.esi.limits.limiter")
@@ -59,7 +61,7 @@ class Reservation:
 class Limiter:
     """Keeps the limits of one ESI application with all processes that use the same Redis; thread-safe.
 
-    Without a response from Redis, every method raises `redis.RedisError`, and nothing may be sent.
+    While Redis does not answer nothing can be reserved, so nothing is sent; a request that is under way ends as usual.
     """
 
     def __init__(
@@ -71,7 +73,8 @@ class Limiter:
         concurrency: int = CONCURRENCY,
         downtime_ms: tuple[int, int] | None = None,
     ) -> None:
-        self._client = client
+        #: Where the limits are; what else the fleet shares about ESI is there too.
+        self.client = client
         self._clock = clock
         self._application = application
         self._concurrency = concurrency
@@ -84,7 +87,10 @@ class Limiter:
 
         Raises `NotSent` with the time when there may be room.
         """
-        group = self._groups.of(route)
+        try:
+            group = self._groups.of(route)
+        except redis.RedisError as error:
+            raise _without_redis(error) from error
         bucket = f"{group.name}:{self._application}:{character_id}" if group else None
         share = 1.0 if for_user else 1 - USERS_SHARE
         fleet = max(int(self._concurrency * share), 1)
@@ -105,7 +111,9 @@ class Limiter:
             }
         if self._downtime_ms is not None:
             request["downtime"] = self._downtime_ms
-        brakes = (ESI, f"route:{route.name}", *([f"bucket:{bucket}"] if bucket else []))
+        brakes = (ESI, f"route:{route.name}", *([TOKENS, f"character:{character_id}"] if route.scopes else []))
+        if bucket is not None:
+            brakes = (*brakes, f"bucket:{bucket}")
         reservation = Reservation(uuid.uuid4().hex, brakes, route, character_id, group, bucket)
         return self._reserved(reservation, request)
 
@@ -119,7 +127,10 @@ class Limiter:
 
     def _reserved(self, reservation: Reservation, request: dict[str, Any]) -> Reservation:
         request |= {"id": reservation.id, "brakes": reservation.brakes, "hold_ms": HOLD_MS}
-        reply = [_text(each) for each in self._run("reserve", request)]
+        try:
+            reply = [_text(each) for each in self._run("reserve", request)]
+        except redis.RedisError as error:
+            raise _without_redis(error) from error
         if reply[0] == "wait":
             self._raise_not_sent(float(reply[1]), reply[2], reply[3])
         if reply[0] == "probe" and reply[1] == ESI:
@@ -128,7 +139,7 @@ class Limiter:
 
     def _raise_not_sent(self, wait_ms: float, cause: str, reason: str) -> None:
         ESI_NOT_SENT.labels(cause.partition(":")[0]).inc()
-        if cause in (ESI, SSO) or cause.startswith("route:"):
+        if cause in (ESI, SSO, TOKENS) or cause.startswith("route:"):
             wait_ms += random.uniform(0, min(wait_ms * _JITTER_SHARE, _JITTER_MAX_MS))
         raise NotSent(
             f"nothing was sent: {reason} ({cause})", cause=cause, retry_after_seconds=self._real_seconds(wait_ms)
@@ -161,7 +172,7 @@ class Limiter:
                 request["failing"] = self._failing(route, reservation.character_id, now_ms)
             elif outcome.ok:
                 request["works"] = route.name
-        _, until, *lifted = [_text(each) for each in self._run("settle", request)]
+        _, until, *lifted = self._run_if_possible("settle", request)
         for name in lifted:
             logger.info("brake lifted", brake=name)
         if until:
@@ -186,25 +197,37 @@ class Limiter:
 
     def learn(self, reservation: Reservation, headers: Any) -> None:
         """Save the rate group that a response names."""
-        if reservation.route is not None:
+        if reservation.route is None:
+            return
+        try:
             self._groups.learn(reservation.route, headers)
+        except redis.RedisError as error:
+            logger.warning("a rate group could not be saved", error=str(error))
 
     def brake(self, brake: Brake) -> None:
         """Set a brake."""
-        if until := _text(self._run("brake", brake.request(self._clock.now_ms()))):
+        if until := self._run_if_possible("brake", brake.request(self._clock.now_ms()))[1]:
             self._log_brake(brake.name, brake.reason, int(until))
 
     def lift(self, name: str) -> None:
         """Lift a brake; requests start again slowly."""
-        self._run("brake", {"lift": name})
+        self._run_if_possible("brake", {"lift": name})
         logger.info("brake lifted", brake=name)
 
     def state(self) -> LimitsState:
         """Return brakes, the error limit and buckets without room."""
-        return read_state(self._client, self._clock)
+        return read_state(self.client, self._clock)
 
     def _log_brake(self, name: str, reason: str, until_ms: int) -> None:
         logger.warning("brake set", brake=name, reason=reason, seconds=round((until_ms - self._clock.now_ms()) / 1000))
+
+    def _run_if_possible(self, name: str, request: dict[str, Any]) -> list[str]:
+        """Run a script after a response, which is worth more than the limits: they count the worst after a while."""
+        try:
+            return [_text(each) for each in self._run(name, request)]
+        except redis.RedisError as error:
+            logger.warning("ESI's limits could not be updated", error=str(error))
+            return ["0", ""]
 
     def _run(self, name: str, request: dict[str, Any]) -> Any:
         conversion = self._clock.conversion()
@@ -212,6 +235,15 @@ class Limiter:
             keys=[BASE],
             args=[conversion.since_ms, conversion.at_ms, conversion.speed, json.dumps(request, separators=(",", ":"))],
         )
+
+
+def _without_redis(error: redis.RedisError) -> NotSent:
+    ESI_NOT_SENT.labels("redis").inc()
+    return NotSent(
+        f"nothing was sent: ESI's limits are in Redis, which does not answer ({error})",
+        cause="redis",
+        retry_after_seconds=_WITHOUT_REDIS_SECONDS,
+    )
 
 
 def _text(value: bytes | str) -> str:

@@ -1,9 +1,9 @@
 -- Sets a brake, or lifts one. The request (JSON): a brake (lib.lua), or lift: the name of one.
--- Returns: until when it is set (ms), or '' if that changed nothing
+-- Returns: 1, and until when it is set (ms), or '' if that changed nothing
 if input.lift then
   local brake = read_brake(input.lift)
   if brake then lift(input.lift, brake) end
-  return ''
+  return { 1, '' }
 end
 local until_ms = set_brake(input)
-return until_ms and string.format('%.0f', until_ms) or ''
+return { 1, until_ms and string.format('%.0f', until_ms) or '' }
