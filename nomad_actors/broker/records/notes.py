@@ -11,7 +11,7 @@ import math
 import struct
 from dataclasses import dataclass, field
 
-from .record import cut, instant
+from . import cut, instant
 
 #: A longer line is cut and marked as cut.
 MAX_LINE_CHARS = 1_000
