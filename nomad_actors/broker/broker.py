@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import os
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -33,20 +34,18 @@ from .client.slots import ScheduleBook
 from .client.steps import Found, Steps, run, run_together
 from .client.totals import Totals, read_totals
 from .errors import BadOption, Cancelled, PermanentError, QueueNotDeclared, WrongKeyType
-from .queue_options import QueueOptions
 from .records.unreadable import Unreadable
 from .signals import SignallingBroker, emit_each
 from .worker.backoff import RetryDelay, delay_of_retry, silence_delays
-from .worker.broken import end_process, stop_worker
 from .worker.consumer import JobConsumer
 from .worker.hooks import Hooks
 from .worker.interrupts import guarded
 from .worker.lease import CURRENT, Lease
+from .worker.queue_state import QueueOptions
 from .worker.session import Session
 from .worker.sessions import Sessions, forget_worker
 from .worker.steady_log import get_logger, steady
-from .worker.watch import Failure
-from .worker.work_queue import WorkQueue
+from .worker.watch import Failure, end_process, stop_worker
 
 logger = get_logger("nomad_actors.broker")
 
@@ -251,55 +250,37 @@ class JobBroker(SignallingBroker):
             raise QueueNotDeclared(f"queue {queue_name!r} is not declared (declared: {declared})")
         session = self._sessions.of_thread(threads=prefetch)
         options = self.queues[queue_name]
-        concurrency = options.concurrency or session.threads
-        return JobConsumer(
-            session,
-            queue_name,
-            concurrency=concurrency,
-            limit=options.limit,
-            retention=options.retention or self.retention,
-            timeout_ms=timeout,
-        )
+        options = dataclasses.replace(options, retention=options.retention or self.retention)
+        return JobConsumer(session, queue_name, options, timeout_ms=timeout)
 
     @property
     def _session(self) -> Session | None:
         return self._sessions.latest
 
-    def _new_session(
-        self,
-        threads: int,
-        work_queue: WorkQueue | None,
-        replace_dead_threads: Callable[[], None],
-        worker: Worker | None,
-    ) -> Session:
+    def _new_session(self, worker: Worker | None, threads: int) -> Session:
         return Session(
             pool=self._pool,
             base_of=self._base,
             threads=threads,
             lease_ms=self.lease_ms,
             knows_actor=self.actors.__contains__,
-            work_queue=work_queue,
-            hooks=self._new_hooks(),
-            broker=self,
-            replace_dead_threads=replace_dead_threads,
-            broken=functools.partial(self._on_broken, worker),
+            worker=worker,
+            hooks=Hooks(self),
+            broken=self._on_broken,
         )
-
-    def _new_hooks(self) -> Hooks:
-        # A separate one for each thread that calls hooks: each Worker of this process has its own pump.
-        return Hooks(lambda: reversed(self.middleware))
 
     def _base(self, queue_name: str) -> str:
         return keys.base(self.namespace, queue_name)
 
     # Ending.
 
-    def _on_broken(self, worker: Worker | None, session: Session, failure: Failure) -> None:
+    def _on_broken(self, session: Session, failure: Failure) -> None:
         """End a worker that cannot go on; under Dramatiq's command line, where it has its own process, end that."""
+        worker = session.worker
         consequence = "the process ends" if self._has_own_process else "it stops"
         consequence = "nothing more is consumed" if worker is None else consequence
         logger.critical("this worker cannot go on: %s; %s", failure.reason, consequence, exc_info=failure.error)
-        self._new_hooks().call("after_worker_broken", self, failure)
+        Hooks(self).call("after_worker_broken", failure)
         if worker is not None and self._has_own_process:
             end_process(functools.partial(self.emit_after, "worker_shutdown", worker))
         elif worker is not None:

@@ -16,13 +16,12 @@ from dramatiq.middleware import MiddlewareError
 
 from ..clock import mono_ms
 from ..logs.foreign_text import came_from_outside, class_name
-from .queue_options import QueueOptions
 from .worker.interrupts import current_greenlet
 from .worker.lease import CURRENT
 from .worker.message import LeasedMessage, time_limit_ms
+from .worker.queue_state import QueueOptions
 from .worker.sessions import Sessions
 from .worker.steady_log import get_logger
-from .worker.threads import warn_of_too_few_threads
 
 logger = get_logger("nomad_actors.broker")
 
@@ -122,4 +121,7 @@ class SignallingBroker(Broker):
     def _boot(self, worker: Worker) -> None:
         self._sessions.boot(worker)
         served = {q_name(name) for name in (worker.consumer_whitelist or self.queues)}
-        warn_of_too_few_threads(worker, [options for name, options in self.queues.items() if name in served])
+        threads = worker.worker_threads
+        wanted_threads = sum(options.concurrency or 0 for name, options in self.queues.items() if name in served)
+        if wanted_threads > threads:
+            logger.warning("only %d threads, but the served queues may run %d jobs at a time", threads, wanted_threads)

@@ -11,7 +11,7 @@ from dramatiq import Message
 
 from ..broker.records.notes import Progress
 from ..broker.worker.lease import CURRENT, Lease
-from ..broker.worker.report import Report
+from ..broker.worker.reporting import Report
 from ..errors import BadInput, NomadError
 from ..logs.foreign_text import safe_str
 

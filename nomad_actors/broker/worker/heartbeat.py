@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from dramatiq import Worker
 
 from .. import records
 from ..client.link import Call
@@ -13,6 +16,7 @@ from ..endings import Ended, Outcome
 from ..errors import UnreadableBody
 from ..redis_clock import ClockReply, boot_seconds
 from .held_jobs import HeldJobs, cancel
+from .lease import Lease, Settlement
 from .message import outcome_unknown, thread_died
 from .queue_state import QueueState
 from .steady_log import get_logger
@@ -33,13 +37,11 @@ class Heartbeats:
         worker_id: bytes,
         name: str,
         lease_ms: int,
-        replace_dead_threads: Callable[[], None],
         recovered: Callable[[Sequence[Ended]], None],
     ) -> None:
         self._held = held
         self._worker_id, self._name = worker_id, name
         self._lease_ms = lease_ms
-        self._replace_dead_threads = replace_dead_threads
         self._recovered = recovered
 
     def queues(self) -> list[QueueState]:
@@ -56,7 +58,8 @@ class Heartbeats:
         if due and self._held.taking:
             try:
                 self._end_jobs_of_dead_threads()
-                self._replace_dead_threads()
+                if self._held.worker is not None:
+                    _replace_dead_threads(self._held.worker)
             except BaseException:
                 # Perhaps no thread can be started; the heartbeats must still be sent.
                 logger.critical("dead threads could not be replaced", exc_info=True)
@@ -79,14 +82,14 @@ class Heartbeats:
         """Return the calls that remove this worker from its queues."""
         return [Call("heartbeat", state.base, (self._worker_id, self._name, "leave")) for state in self._held.queues()]
 
-    def replied(self, state: QueueState, reply: list[Any], now: float, sent_boot: float) -> None:
-        """Handle the reply to a heartbeat that was sent at `sent_boot` and answered at `now`, seconds."""
+    def replied(self, state: QueueState, sent_boot: float, reply: list[Any]) -> None:
+        """Handle the reply to a heartbeat that was sent at `sent_boot` (seconds)."""
         beat = unpack_beat(state, reply)
         _update_clock(state, beat.clock, sent_boot)
         state.busy = beat.active > 0
         if beat.more:
             state.beat_mono = 0.0
-        state.set_due(now, beat.now_ms, beat.due_ms)
+        state.set_due(beat.now_ms, beat.due_ms)
         if beat.waiting:
             # This finds the work even if a worker died with the wake token that it had taken.
             state.asleep = False
@@ -109,6 +112,15 @@ class Heartbeats:
                     logger.critical("the outcome of job %s is unknown", lease.job_id, exc_info=True)
                     settlement = outcome_unknown(lease.proxy)
                 self._held.end(settlement)
+
+
+def _replace_dead_threads(worker: Worker) -> None:
+    """Start a new thread for each dead one, unless the worker is stopping; Dramatiq's Worker does not replace them."""
+    dead = [thread for thread in worker.workers if not thread.is_alive() and thread.running]
+    for thread in dead:
+        logger.critical("worker thread %s died: a new one replaces it", thread.name)
+        worker.workers.remove(thread)
+        worker._add_worker()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -161,25 +173,13 @@ def _update_clock(state: QueueState, reply: ClockReply, sent: float) -> None:
 
 
 def _recovered(state: QueueState, now_ms: float, stored_id: bytes, outcome: bytes, value: bytes) -> Ended:
-    job_id = records.unpack_id(stored_id)
     header, body = records.unpack_head(value)
-    try:
-        message = records.unpack_body(state.name, job_id, header, value[body])
-    except UnreadableBody:
-        message = None
-    ended = Ended(
-        queue=state.name,
-        actor=message.actor_name if message else "unknown",
-        job_id=job_id,
-        outcome=Outcome(outcome.decode()),
-        attempt=header.attempts + 1,
-        ready_ms=int(header.ready_ms),
-        started_ms=int(header.started_ms),
-        ended_ms=int(now_ms),
-        wait_ms=max(0.0, header.started_ms - header.ready_ms),
-        run_ms=max(0.0, now_ms - header.started_ms),
-        error=f"lost its worker (crash {header.crashes})" if header.crashes else "lost its worker",
-        message=message,
-    )
-    logger.warning("job %s of queue %s lost its worker: %s", job_id, state.name, ended.outcome)
-    return ended
+    started_ms = records.instant(header.started_ms)
+    lease = Lease(state.name, stored_id, records.unpack_id(stored_id), b"", started_ms, header, value[body])
+    with contextlib.suppress(UnreadableBody):
+        lease.message = records.unpack_body(state.name, lease.job_id, header, lease.body)
+    crash = f" (crash {header.crashes})" if header.crashes else ""
+    run_ms = max(0.0, now_ms - started_ms)
+    settlement = Settlement(lease, Outcome(outcome.decode()), error_text=f"lost its worker{crash}", run_ms=run_ms)
+    logger.warning("job %s of queue %s lost its worker: %s", lease.job_id, state.name, settlement.outcome)
+    return settlement.to_ended(now_ms)

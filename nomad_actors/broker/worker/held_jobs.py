@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterable
+from typing import cast
+
+from dramatiq import Worker
 
 from ..endings import Outcome
 from ..errors import Cancelled
@@ -20,9 +23,10 @@ logger = get_logger("nomad_actors.broker.session")
 class HeldJobs:
     """The queues and jobs of one session; only the pump changes them, but any thread may add a queue."""
 
-    def __init__(self, *, threads: int, work_queue: WorkQueue | None, settling: Settling) -> None:
+    def __init__(self, *, threads: int, worker: Worker | None, settling: Settling) -> None:
         self.threads = threads
-        self.work_queue = work_queue
+        self.worker = worker
+        self.work_queue = cast(WorkQueue | None, worker and worker.work_queue)
         self.settling = settling
         #: False after the worker began to stop: it starts no more jobs.
         self.taking = True

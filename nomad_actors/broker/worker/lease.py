@@ -16,10 +16,10 @@ from .. import records
 from ..client.packed_job import PackedJob
 from ..endings import Ended, Outcome
 from ..records import Header
-from .report import Report
 
 if TYPE_CHECKING:
     from .message import LeasedMessage
+    from .reporting import Report
 
 
 @dataclass(slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""The unsettled runs: they are sent in batches, and kept until Redis has confirmed them."""
+"""The runs that have ended: they are sent in batches, kept until Redis has confirmed them, and then reported."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ logger = get_logger("nomad_actors.broker.worker.settling")
 
 #: At most this many settlements in one script.
 MAX_SETTLE = 200
+#: How long a confirmed run may wait for the next round before it is reported.
+REPORT_SECONDS = 0.005
 
 
 class Settling:
@@ -85,6 +87,25 @@ class Settling:
                 _log_refused(settlement, word.decode())
         if endings:
             self._settled(endings)
+
+
+class ConfirmedRuns:
+    """Confirmed runs waiting to be reported, while Redis works on the next round; used only by the pump."""
+
+    def __init__(self, report: Callable[[Sequence[Ended]], None]) -> None:
+        self._report = report
+        self._endings: list[Ended] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._endings)
+
+    def add(self, endings: Sequence[Ended]) -> None:
+        self._endings += endings
+
+    def report(self) -> None:
+        endings, self._endings = self._endings, []
+        if endings:
+            self._report(endings)
 
 
 def _log_refused(settlement: Settlement, word: str) -> None:

@@ -108,12 +108,12 @@ class Starting:
         evidence = state.clock.evidence()
         return Call("start", state.base, (self._worker_id, state.next_request(), free, self._name, suspects, evidence))
 
-    def replied(self, request: Request, reply: list[Any], now: float) -> int:
-        """Pass the jobs of a reply to threads; return how many there are."""
+    def replied(self, request: Request, reply: list[Any]) -> None:
+        """Pass the jobs of a reply to threads."""
         state = request.queue
         state.request = state.next_request()
         redis_now = float(reply[0])
-        state.set_due(now, redis_now, float(reply[1]) if reply[1] else None)
+        state.set_due(redis_now, float(reply[1]) if reply[1] else None)
         state.passed_over = int(reply[2])
         taken = 0
         for i in range(3, len(reply), 4):
@@ -122,7 +122,6 @@ class Starting:
             self._hand_out_or_end(state, lease)
             taken += 1
         state.asleep = taken < request.free
-        return taken
 
     def _lease(self, state: QueueState, stored_id: bytes, value: bytes, number: int, now_ms: float) -> Lease:
         token = records.TOKEN.pack(self._worker_id, state.request, number)
