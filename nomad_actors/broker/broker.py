@@ -61,6 +61,8 @@ _BROKERS: weakref.WeakSet[JobBroker] = weakref.WeakSet()
 class JobBroker(SignallingBroker):
     """A broker on Redis with strict priorities, states and leases, without polling.
 
+    What reads from Redis or writes to it raises `RedisUnavailable` if Redis does not take the command.
+
     It takes RedisBroker's arguments. `maintenance_chance`, `heartbeat_timeout` and `dead_message_ttl` have no effect:
     they are accepted so that an application can switch by changing one import.
 
@@ -125,7 +127,6 @@ class JobBroker(SignallingBroker):
         before: type[Middleware] | None = None,
         after: type[Middleware] | None = None,
     ) -> None:
-        """Add middleware at the end, or before or after the middleware of a class."""
         super().add_middleware(middleware, before=before, after=after)
         steady(middleware)
         if isinstance(middleware, Retries):
@@ -303,33 +304,21 @@ class JobBroker(SignallingBroker):
         return QueueView(self._links, self._base(queue_name), queue_name)
 
     def read(self, reading: Steps[Found]) -> Found:
-        """Run one reading; see `client.steps`.
-
-        Raises `RedisUnavailable`.
-        """
+        """Run one reading; see `client.steps`."""
         return run(self._links, reading)
 
     def totals(self, queue_names: Iterable[str]) -> dict[str, Totals]:
-        """Return how many runs of each queue's actors have ended so far, by outcome, in one round trip.
-
-        Raises `RedisUnavailable`.
-        """
+        """Return how many runs of each queue's actors have ended so far, by outcome, in one round trip."""
         return read_totals(self._links, {name: self._base(name) for name in queue_names})
 
     def read_together(self, readings: Sequence[Steps[Found]]) -> list[Found | WrongKeyType]:
-        """Run readings together, in as many round trips as the longest of them takes.
-
-        Raises `RedisUnavailable`.
-        """
+        """Run readings together, in as many round trips as the longest of them takes."""
         return run_together(self._links, readings)
 
     def unreadable_records(
         self, queue_names: Iterable[str], schedules: Mapping[str, Sequence[str]]
     ) -> list[Unreadable]:
-        """Return the invalid records of these queues in Redis; `schedules` has the names of each queue's schedules.
-
-        Raises `RedisUnavailable`.
-        """
+        """Return the invalid records of these queues in Redis; `schedules` has the names of each queue's schedules."""
         bases = {name: self._base(name) for name in queue_names}
         return unreadable_records(self._links, bases, self.namespace, schedules)
 
@@ -338,49 +327,34 @@ class JobBroker(SignallingBroker):
         return self._links.within(seconds)
 
     def finder(self, queue_name: str) -> Finder:
-        """Return a finder of a queue's jobs."""
         return Finder(self._links, self._base(queue_name), self.view(queue_name))
 
     def operations(self, queue_name: str) -> OperationBook:
-        """Return the bulk operations of a queue."""
         return OperationBook(self._links, self._base(queue_name))
 
     def schedules(self) -> ScheduleBook:
-        """Return the schedules of all queues."""
         return ScheduleBook(self._links, self._base, self.namespace)
 
     def server(self) -> RedisServer:
-        """Return the Redis server, to read its own state."""
         return RedisServer(self._links)
 
     def refused_commands(self) -> list[RefusedCommand]:
-        """Return the commands that the broker needs and Redis refuses: not permitted to its user, renamed or missing.
-
-        Raises `RedisUnavailable`.
-        """
+        """Return the commands that the broker needs and Redis refuses: not permitted, renamed or missing."""
         return refused_commands(self._links, self._base("nomad-probe"))
 
     def ping(self) -> None:
-        """Check that Redis replies.
-
-        Raises `RedisUnavailable` if it does not.
-        """
+        """Check that Redis replies."""
         self._links.run([("PING",)])
 
     def flush(self, queue_name: str) -> None:
-        """Delete all jobs of a queue."""
         self.view(queue_name).flush()
 
     def flush_all(self) -> None:
-        """Delete all jobs of all declared queues."""
         for queue_name in self.queues:
             self.flush(queue_name)
 
     def join(self, queue_name: str, *, timeout: int | None = None) -> None:
-        """Wait until the queue has no waiting, delayed or active job; `timeout` is in ms.
-
-        Raises `QueueJoinTimeout`.
-        """
+        """Wait until the queue has no waiting, delayed or active job; `timeout` is in ms. Raises `QueueJoinTimeout`."""
         if not self.view(queue_name).wait_empty(timeout_ms=timeout):
             raise QueueJoinTimeout(queue_name)
 

@@ -36,10 +36,7 @@ class Added(NamedTuple):
 
 
 class Adder:
-    """Adds jobs to queues.
-
-    Every method raises `RedisUnavailable` if Redis does not take the jobs, and `QueueFull` or `KeyReused`.
-    """
+    """Adds jobs to queues; raises `RedisUnavailable` if Redis does not take them, `QueueFull` or `KeyReused`."""
 
     def __init__(self, links: CallerLinks, base_of: Callable[[str], str]) -> None:
         self._links = links

@@ -235,7 +235,7 @@ def _time_bytes(at_ms: float | None, otherwise: bytes) -> bytes:
     return otherwise if at_ms is None else max(0, int(at_ms)).to_bytes(_TIME_BYTES, "big")
 
 
-# Cursors are opaque to users; the first letter tells the kinds of lists apart.
+# Cursors are opaque to users; the first letter tells the kinds of lists apart. What reads one raises `BadCursor`.
 
 
 def cursor_of_all(queue: str, cursor: str) -> str:
@@ -244,10 +244,7 @@ def cursor_of_all(queue: str, cursor: str) -> str:
 
 
 def split_cursor_of_all(cursor: str) -> tuple[str, str]:
-    """Split a cursor over all queues into a queue's name and the cursor of that queue's own list.
-
-    Raises `BadCursor`.
-    """
+    """Split a cursor over all queues into a queue's name and the cursor of its own list."""
     queue, own = _unpack_cursor(cursor, "a", 2)
     if not isinstance(queue, str) or not isinstance(own, str):
         raise BadCursor(cursor)
@@ -255,10 +252,7 @@ def split_cursor_of_all(cursor: str) -> tuple[str, str]:
 
 
 def instant_of(cursor: str) -> float:
-    """Return the time by which lists of ended or active jobs are sorted, of the job that a cursor names.
-
-    Raises `BadCursor`.
-    """
+    """Return the time by which lists of ended or active jobs are sorted, of the job that a cursor names."""
     _, score, _ = _unpack_cursor(cursor, "s", 3)
     if not _is_score(score):
         raise BadCursor(cursor)
@@ -266,10 +260,7 @@ def instant_of(cursor: str) -> float:
 
 
 def cursor_beside(cursor: str, *, past: bool) -> str:
-    """Return the cursor at the same instant for another queue's list of the same state.
-
-    The list continues with jobs of that instant, or after them if `past`. Raises `BadCursor`.
-    """
+    """Return the cursor at the same instant, or `past` it, for another queue's list of the same state."""
     state, score, _ = _unpack_cursor(cursor, "s", 3)
     # Active jobs are sorted by ascending id, ended ones by descending id.
     first = past is (state == State.ACTIVE.value)

@@ -99,7 +99,6 @@ class Link:
         self._known = set() if known is None else known
 
     def close(self) -> None:
-        """Close the connection, whatever its state."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.disconnect()
@@ -155,11 +154,7 @@ class Link:
             return error
 
     def run(self, calls: Sequence[Request], meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
-        """Run scripts and plain commands in their order, sent together, and return their replies, which may be errors.
-
-        `meanwhile` is called while Redis works on them. Raises one of `LINK_ERRORS` if the connection fails; some
-        calls may have been executed by then.
-        """
+        """Run scripts and plain commands together in their order, as `commands` does."""
         replies = self.commands([self._command(call) for call in calls], meanwhile)
         self._known.update(call.script for call in calls if isinstance(call, Call))
         unknown = next((i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)), None)
@@ -187,6 +182,8 @@ class CallerLinks:
 
     With `deadline_seconds` a command fails after that time, if Redis is gone or does not reply. Two tries fit into it,
     because the first fails if the connection was lost without notice.
+
+    What runs commands raises `RedisUnavailable` with the cause, or `ScriptFailed` if it is not an outage.
     """
 
     def __init__(self, pool: redis.ConnectionPool, deadline_seconds: float | None = None) -> None:
@@ -205,7 +202,6 @@ class CallerLinks:
             )
 
     def close(self) -> None:
-        """Close the unused connections."""
         self._pool.disconnect()
 
     @contextmanager
@@ -223,32 +219,20 @@ class CallerLinks:
             self._of_thread.until_mono = before
 
     def run(self, calls: Sequence[Request]) -> list[Any]:
-        """Run scripts and plain commands that may be sent twice, with repeats after failures, and return their replies.
-
-        Raises `RedisUnavailable` with the cause, or `ScriptFailed` if it is not an outage.
-        """
+        """Run scripts and plain commands that may be sent twice, with repeats after failures; return their replies."""
         return self._tried(lambda link: link.run(calls))
 
     def run_each(self, calls: Sequence[Request]) -> list[Any]:
-        """Run calls as `run` does; a call on a key of a wrong type has that error as its reply.
-
-        Raises `RedisUnavailable` with the cause, or `ScriptFailed` if it is not an outage.
-        """
+        """Run calls as `run` does; a call on a key of a wrong type has that error as its reply."""
         replies = self._tried(lambda link: link.run(calls), kept=_is_wrong_type)
         return [_wrong_type(reply) if isinstance(reply, ResponseError) else reply for reply in replies]
 
     def attempt(self, calls: Sequence[Request]) -> list[Any]:
-        """Run calls as `run` does; a call that Redis refuses has the error as its reply.
-
-        Raises `RedisUnavailable` with the cause.
-        """
+        """Run calls as `run` does; a call that Redis refuses has the error as its reply."""
         return self._tried(lambda link: link.run(calls), kept=lambda _: True)
 
     def read(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Send plain commands that read, and return their replies; a key of an unexpected type is read as empty.
-
-        Raises `RedisUnavailable` with the cause.
-        """
+        """Send plain commands that read, and return their replies; a key of an unexpected type is read as empty."""
         return [[] if isinstance(reply, WrongKeyType) else reply for reply in self.run_each(commands)]
 
     def _tried(

@@ -65,5 +65,4 @@ class PackedJob:
         return self.message.queue_name
 
     def arguments(self) -> tuple[bytes | int, ...]:
-        """Return the script's arguments for this job."""
         return (self.job_id, self.call, self.priority, self.delay_ms, self.created_ms, self.body, self.extra)

@@ -25,10 +25,7 @@ MAX_SCANNED = 2_000
 
 
 class QueueView:
-    """One queue for callers and operators.
-
-    Every method raises `RedisUnavailable` if Redis does not reply.
-    """
+    """One queue for callers and operators. Every method raises `RedisUnavailable` if Redis does not reply."""
 
     def __init__(self, links: CallerLinks, base: str, name: str) -> None:
         self._links = links
@@ -245,7 +242,6 @@ class QueueView:
         self._run("set_limits", *fields)
 
     def flush(self) -> None:
-        """Delete all jobs of the queue."""
         self._run("flush")
 
     def wait_empty(self, *, timeout_ms: int | None) -> bool:

@@ -71,16 +71,12 @@ class ServerFacts:
 
 
 class RedisServer:
-    """The Redis server of a broker.
-
-    Every method raises `RedisUnavailable` if it does not reply.
-    """
+    """The Redis server of a broker. Every method raises `RedisUnavailable` if it does not reply."""
 
     def __init__(self, links: CallerLinks) -> None:
         self._links = links
 
     def facts(self) -> ServerFacts:
-        """Read the facts from the server."""
         # Read the clock separately: the time that INFO takes would count as a difference between the clocks.
         before = time.perf_counter()
         (now,) = self._links.run([("TIME",)])

@@ -115,10 +115,7 @@ def slot_job_id(name: str, due_ms: int) -> str:
 
 
 class ScheduleBook:
-    """The schedules of one namespace.
-
-    Every method raises `RedisUnavailable` if Redis does not reply.
-    """
+    """The schedules of one namespace. Every method raises `RedisUnavailable` if Redis does not reply."""
 
     def __init__(self, links: CallerLinks, base_of: Callable[[str], str], namespace: str) -> None:
         self._links = links
@@ -214,7 +211,6 @@ class ScheduleBook:
         return int(number) if number and number.isdigit() else 0
 
     def redis_ms(self) -> float:
-        """Return Redis' time."""
         seconds, micros = self._links.run([("TIME",)])[0]
         return int(seconds) * 1000 + int(micros) / 1000
 
@@ -303,7 +299,6 @@ def _number(name: str, value: object) -> int:
 
 
 def _sign(name: bytes, value: bytes, now_ms: float) -> SchedulerSign | None:
-    """Unpack a scheduler's heartbeat; None if it cannot be read."""
     try:
         decoded = json.loads(value)
         # Older releases wrote only a number.

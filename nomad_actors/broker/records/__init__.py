@@ -142,10 +142,7 @@ class Record:
 
 
 def unpack(value: bytes) -> Record:
-    """Split a stored record.
-
-    Raises `UnreadableBody` if the value is not a record.
-    """
+    """Split a stored record. Raises `UnreadableBody` if the value is not a record."""
     header, body = unpack_head(value)
     readable = header._replace(
         created_ms=instant(header.created_ms),
@@ -174,10 +171,7 @@ def lease_since(lease: bytes) -> float | None:
 
 
 def unpack_head(value: bytes) -> tuple[Header, slice]:
-    """Return a stored record's header and the position of its body.
-
-    Raises `UnreadableBody` if the value is not a record.
-    """
+    """Return a record's header and the position of its body. Raises `UnreadableBody` if the value is no record."""
     try:
         version, priority, attempts, crashes, flags, created, ready, started, finished, _, token, length = (
             HEADER.unpack_from(value)
@@ -232,10 +226,7 @@ def pack_body(message: Message[Any], **options: Any) -> bytes:
 
 
 def unpack_body(queue: str, message_id: str, header: Header, body: bytes) -> Message[Any]:
-    """Return the message of a stored body.
-
-    Raises `UnreadableBody` with the reason if it is invalid.
-    """
+    """Return the message of a stored body. Raises `UnreadableBody` with the reason if it is invalid."""
     try:
         fields = get_encoder().decode(body)
     except BaseException as error:

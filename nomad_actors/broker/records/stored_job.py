@@ -100,12 +100,10 @@ class StoredJob:
 
     @property
     def skipped(self) -> bool:
-        """True if the job skipped itself."""
         return bool(self.record and self.record.header.flags & Flag.SKIPPED)
 
     @property
     def cancelled(self) -> bool:
-        """True if an operator cancelled it."""
         return bool(self.record and self.record.header.flags & Flag.CANCELLED)
 
 

@@ -58,10 +58,7 @@ def terms(values: Mapping[str, Any], indexed: Sequence[str]) -> list[bytes]:
 
 
 def unique(options: Mapping[str, Any]) -> Unique | None:
-    """Return the unique key in a message's options; None if there is none.
-
-    Raises `BadOption` saying what is allowed.
-    """
+    """Return the unique key in a message's options, if it has one. Raises `BadOption` saying what is allowed."""
     try:
         return _unique(options)
     except BadOption:

@@ -134,15 +134,11 @@ class Exchange:
         self.unused_tokens.clear()
 
     def leave(self) -> None:
-        """Remove this worker's entries from Redis, and wake its waiter.
-
-        Raises one of `LINK_ERRORS`.
-        """
+        """Remove this worker's entries from Redis, and wake its waiter. Raises one of `LINK_ERRORS`."""
         self._link.run(self._heartbeats.leave())
         if self._waiter.nudge_key is not None:
             self._link.commands(self._nudge())
 
     def _nudge(self) -> list[tuple[Any, ...]]:
-        """Return the commands that wake our own waiter."""
         key = self._waiter.nudge_key
         return [("RPUSH", key, NUDGE), ("PEXPIRE", key, NUDGE_EXPIRES_MS)]

@@ -25,10 +25,7 @@ logger = get_logger("nomad_actors.broker.worker.heartbeat")
 
 
 class Heartbeats:
-    """The heartbeats of one process, one for each queue; used only by the pump.
-
-    `recovered` is called with the runs of lost workers that one of our heartbeats ended.
-    """
+    """The heartbeats of one process, one for each queue; used only by the pump."""
 
     def __init__(
         self,
@@ -143,7 +140,6 @@ class BeatReply:
 
 
 def unpack_beat(state: QueueState, reply: list[Any]) -> BeatReply:
-    """Unpack the reply to a heartbeat."""
     now, due, waiting, active, lost, cancelled, recovered, more, clock = reply
     now_ms = float(now)
     return BeatReply(

@@ -40,7 +40,6 @@ class HeldJobs:
         return tuple(self.by_name.values())
 
     def attached(self) -> list[QueueState]:
-        """Return the queues that are served."""
         return [state for state in self.queues() if state.attached]
 
     def leases(self) -> list[Lease]:

@@ -141,7 +141,6 @@ class Settlement:
         )
 
     def arguments(self) -> Sequence[bytes | str | int]:
-        """Return the script's arguments for this lease."""
         outbox = self.lease.outbox
         here = [job for job in outbox if job.queue == self.lease.queue] if outbox else ()
         fields: list[bytes | str | int] = [

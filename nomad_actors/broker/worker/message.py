@@ -56,10 +56,7 @@ class LeasedMessage(MessageProxy):
 
 
 def read(lease: Lease) -> LeasedMessage:
-    """Return a lease's message.
-
-    Raises `UnreadableBody` if the stored job is not a valid message.
-    """
+    """Return a lease's message. Raises `UnreadableBody` if the stored job is not a valid message."""
     if lease.header is None:
         raise UnreadableBody("the stored value is not a job's record", lease.body)
     if not 0 <= lease.header.created_ms <= records.MAX_INSTANT_MS:

@@ -32,14 +32,12 @@ class Report:
         self.sent_mono = 0.0
 
     def progress(self, progress: Progress) -> None:
-        """Set the job's progress."""
         # Packed here, on the job's own thread, because the job may pass objects of its own classes.
         packed = progress.pack()
         with self._lock:
             self._progress = packed
 
     def log(self, text: str) -> None:
-        """Add a line."""
         with self._lock:
             self._lines.append((time.time() * 1000, notes.cut_line(text)))
             if len(self._lines) > MAX_PENDING:
@@ -82,12 +80,10 @@ class Reporting:
         self._reporting: dict[bytes, Lease] = {}
 
     def add(self, lease: Lease) -> None:
-        """Register a job that has something to report."""
         if lease.report is not None:
             self._reporting[lease.token] = lease
 
     def due_mono(self) -> list[float]:
-        """Return when each job's report is due."""
         return [_due_mono(lease) for lease in self._reporting.values()]
 
     def due(self, settling: Iterable[Settlement]) -> list[SentReport]:

@@ -163,11 +163,9 @@ class Session:
         self._post(self._detached, self._held.by_name[queue_name])
 
     def end(self, settlement: Settlement) -> None:
-        """Settle a run that is over."""
         self._post(self._held.end, settlement)
 
     def report(self, lease: Lease) -> None:
-        """Send the progress and log lines of a running job."""
         self._post(self._reporting.add, lease)
 
     def stop_taking(self) -> None:

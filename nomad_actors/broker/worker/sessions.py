@@ -84,7 +84,6 @@ class Sessions:
             worker.workers[:] = [thread for thread in worker.workers if thread not in stuck]
 
     def end(self, worker: Worker) -> None:
-        """Close the session of a Worker that has stopped."""
         with self._lock:
             session = self._of.pop(cast(Any, worker.work_queue), None)
         if session is not None:

@@ -19,10 +19,7 @@ REPORT_SECONDS = 0.005
 
 
 class Settling:
-    """The settlements of one process that Redis has not confirmed, oldest first; used only by the pump.
-
-    `settled` is called with the runs that Redis has confirmed.
-    """
+    """The settlements of one process that Redis has not confirmed, oldest first; used only by the pump."""
 
     def __init__(
         self, *, worker: str, base_of: Callable[[str], str], settled: Callable[[Sequence[Ended]], None]

@@ -32,10 +32,7 @@ class Request(NamedTuple):
 
 
 class Starting:
-    """Requests jobs and passes them to threads; used only by the pump.
-
-    `report` is called by a job's own thread when it has something to report.
-    """
+    """Requests jobs and passes them to threads; used only by the pump."""
 
     def __init__(
         self,
@@ -133,7 +130,6 @@ class Starting:
         return Lease(state.name, stored_id, job_id, token, now_ms, header, value[body])
 
     def _hand_out_or_end(self, state: QueueState, lease: Lease) -> None:
-        """Pass a job to a thread, or settle it as failed if it cannot be run."""
         try:
             self._hand_out(state, lease)
         except UnreadableBody as error:

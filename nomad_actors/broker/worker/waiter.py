@@ -66,10 +66,7 @@ class Waiter:
         self.thread.start()
 
     def arm(self, served: set[str], idle: set[str]) -> bool:
-        """Wait for work in the `idle` queues too.
-
-        Return True if it must be woken to see the change.
-        """
+        """Wait for work in the `idle` queues too. Return True if it must be woken to see the change."""
         with self._changed:
             self._fresh = True
             self._served |= served
