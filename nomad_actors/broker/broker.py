@@ -32,8 +32,8 @@ from .client.record_check import unreadable_records
 from .client.server import RedisServer
 from .client.slots import ScheduleBook
 from .client.steps import Found, Steps, run, run_together
-from .client.totals import Totals, read_totals
 from .errors import BadOption, Cancelled, PermanentError, QueueNotDeclared, WrongKeyType
+from .records.stats import Totals, unpack_totals
 from .records.unreadable import Unreadable
 from .signals import SignallingBroker, emit_each
 from .worker.backoff import RetryDelay, delay_of_retry, silence_delays
@@ -309,7 +309,11 @@ class JobBroker(SignallingBroker):
 
     def totals(self, queue_names: Iterable[str]) -> dict[str, Totals]:
         """Return how many runs of each queue's actors have ended so far, by outcome, in one round trip."""
-        return read_totals(self._links, {name: self._base(name) for name in queue_names})
+        names = list(queue_names)
+        replies = self._links.attempt([("HGETALL", keys.TOTALS.of(self._base(name))) for name in names])
+        # A key of another type has no totals, which does not affect the other queues.
+        readable = {name: reply for name, reply in zip(names, replies, strict=True) if isinstance(reply, list)}
+        return {name: unpack_totals(reply) for name, reply in readable.items()}
 
     def read_together(self, readings: Sequence[Steps[Found]]) -> list[Found | WrongKeyType]:
         """Run readings together, in as many round trips as the longest of them takes."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client.core import CounterMetricFamily, Metric
 
-from ..broker.client.totals import Totals
+from ..broker.records.stats import Totals
 from ..metrics.readings import gauge
 from ..queues.overruns import Overrun
 from ..queues.policy import Priority

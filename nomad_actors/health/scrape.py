@@ -15,8 +15,8 @@ from prometheus_client.core import Metric
 from ..broker import JobBroker
 from ..broker.client.server import ServerFacts
 from ..broker.client.slots import Slot
-from ..broker.client.totals import UNKNOWN_ACTOR, Totals
 from ..broker.endings import Outcome
+from ..broker.records.stats import UNKNOWN_ACTOR, Totals
 from ..clock import Clock
 from ..metrics.collector import ScrapeCollector
 from ..metrics.definitions import REGISTRY

@@ -11,8 +11,8 @@ from typing import Any, Final
 from dramatiq import Actor, Broker, Message, Middleware, Worker
 from prometheus_client import Counter
 
-from ..broker.client.totals import UNKNOWN_ACTOR
 from ..broker.endings import Ended, Outcome
+from ..broker.records.stats import UNKNOWN_ACTOR
 from ..metrics import definitions
 from ..metrics.batch_histogram import BatchHistogram
 from ..metrics.server import LOOPBACK, MetricsServer, serve_or_log

@@ -207,7 +207,7 @@ class Schedules:
 
     def slots(self, state: ScheduleState) -> tuple[list[Slot], int | None]:
         """Return a schedule's last slots, newest first, and when one of its jobs last completed (ms)."""
-        return self.book.slots(state.schedule.queue, state.schedule.name)
+        return self.slots_of([state])[0]
 
     def slots_of(self, states: Sequence[ScheduleState]) -> list[tuple[list[Slot], int | None]]:
         """Return what `slots` returns for many schedules, in one round trip."""

@@ -88,12 +88,9 @@ class Adder:
 def _pack(jobs: Sequence[PackedJob]) -> bytes:
     found: list[bytes] = []
     for job in jobs:
-        found.append(
-            _HEAD.pack(
-                len(job.job_id), job.priority, job.delay_ms, job.created_ms, len(job.body), len(job.extra), job.call
-            )
-        )
-        found += (job.job_id, job.body, job.extra)
+        lengths = len(job.job_id), len(job.body), len(job.extra)
+        head = _HEAD.pack(lengths[0], job.priority, job.delay_ms, job.created_ms, *lengths[1:], job.call)
+        found += (head, job.job_id, job.body, job.extra)
     return b"".join(found)
 
 

@@ -118,9 +118,16 @@ class QueueView:
         call = self.retry_call(job)
         return "unreadable" if call is None else self._links.run([call])[0].decode()
 
-    def retry_call(self, job: StoredJob) -> Call | None:
-        """Return the call of `again`; None for a job whose record cannot be read."""
-        return self._new_retry_call(job, call=_call())
+    def retry_call(self, job: StoredJob, *, of_many: bool = False) -> Call | None:
+        """Return the call of `retry`; None for a job whose record cannot be read."""
+        if job.record is None:
+            return None
+        body = job.record.body
+        if job.message is not None:
+            job.message.options.pop("retries", None)
+            body = records.pack_body(job.message)
+        found = (records.pack_id(job.job_id), job.record.header.token, body)
+        return Call("retry", self._base, (*found, "1", "") if of_many else (*found, "", _call()))
 
     def act(self, action: str, jobs: Sequence[StoredJob], reason: str = "") -> list[str]:
         """Retry, remove, promote or cancel jobs in one round trip, with a script each; return the scripts' replies.
@@ -135,21 +142,11 @@ class QueueView:
         stored_id = records.pack_id(job.job_id)
         found = (job.state.value, job.record.header.token if job.record else b"")
         if action == "retry":
-            return self._new_retry_call(job)
+            return self.retry_call(job, of_many=True)
         if action == "cancel":
             text = records.cut(reason or "cancelled")
             return Call("cancel", self._base, (stored_id, text, pack_cancel(stored_id, text), *found))
         return Call(action, self._base, (stored_id, *found) if action == "remove" else (stored_id,))
-
-    def _new_retry_call(self, job: StoredJob, *, call: str = "") -> Call | None:
-        if job.record is None:
-            return None
-        body = job.record.body
-        if job.message is not None:
-            job.message.options.pop("retries", None)
-            body = records.pack_body(job.message)
-        found = (records.pack_id(job.job_id), job.record.header.token, body)
-        return Call("retry", self._base, (*found, "" if call else "1", call))
 
     def promote(self, job_id: str) -> str:
         """Move a delayed job to waiting now; return ``ok``, ``missing`` or the state that does not allow it."""

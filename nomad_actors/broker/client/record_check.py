@@ -18,7 +18,6 @@ from ..records.unreadable import Unreadable
 from . import slots
 from .link import CallerLinks, Request
 from .queue_facts import MARK
-from .totals import is_total
 
 #: About how many records of one kind are checked.
 SAMPLE = 200
@@ -58,7 +57,7 @@ def _minute(_: bytes, value: bytes) -> _Reason:
 
 
 def _total(field: bytes, value: bytes) -> _Reason:
-    return None if is_total(field, value) else "not a number of an actor's runs with an outcome"
+    return None if stats.is_total(field, value) else "not a number of an actor's runs with an outcome"
 
 
 def _object(_: bytes, value: bytes) -> _Reason:

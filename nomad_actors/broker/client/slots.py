@@ -194,12 +194,11 @@ class ScheduleBook:
         slots = {int(reply[i]): reply[i + 1].decode() for i in range(0, len(reply), 2)}
         return Claimed(word.decode(), float(now_ms), slots)
 
-    def slots(self, queue: str, name: str) -> tuple[list[Slot], int | None]:
-        """Return a schedule's last slots, newest first, and the last time (ms) that the job of one completed."""
-        return self.slots_of([(queue, name)])[0]
-
     def slots_of(self, schedules: Sequence[tuple[str, str]]) -> list[tuple[list[Slot], int | None]]:
-        """Return the same as `slots` for many schedules (queue, name), in one round trip."""
+        """Return each schedule's last slots, newest first, and the last time (ms) that the job of one completed.
+
+        A schedule is given as queue and name; all are read in one round trip.
+        """
         replies = self._links.read(
             [("HGETALL", keys.SLOTS.of(self._base_of(queue), name)) for queue, name in schedules]
         )

@@ -25,9 +25,9 @@ def ask(request: Request) -> Steps[Any]:
 
 def run(links: CallerLinks, steps: Steps[Found]) -> Found:
     """Run one reading. Raises `RedisUnavailable`, and what the reading raises."""
-    found = _next(steps, None)
-    while isinstance(found, _Requests):
-        found = _next(steps, links.run(found.requests))
+    (found,) = run_together(links, [steps])
+    if isinstance(found, WrongKeyType):
+        raise found
     return found
 
 
