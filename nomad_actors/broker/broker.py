@@ -29,7 +29,7 @@ from .client.permissions import RefusedCommand, refused_commands
 from .client.pools import client_of, own_pool
 from .client.queue_view import QueueView
 from .client.record_check import unreadable_records
-from .client.server import RedisServer
+from .client.server import ServerFacts, read_server
 from .client.slots import ScheduleBook
 from .client.steps import Found, Steps, run, run_together
 from .errors import BadOption, Cancelled, PermanentError, QueueNotDeclared, WrongKeyType
@@ -287,10 +287,6 @@ class JobBroker(SignallingBroker):
         elif worker is not None:
             stop_worker(worker, session)
 
-    def _forked(self) -> None:
-        self._sessions.forget()
-        forget_worker(self, None)
-
     def close(self) -> None:
         """Return the jobs that this process holds to their queues, and close its connections."""
         self._sessions.close()
@@ -339,8 +335,9 @@ class JobBroker(SignallingBroker):
     def schedules(self) -> ScheduleBook:
         return ScheduleBook(self._links, self._base, self.namespace)
 
-    def server(self) -> RedisServer:
-        return RedisServer(self._links)
+    def server(self) -> ServerFacts:
+        """Read what the Redis server reports about itself."""
+        return read_server(self._links)
 
     def refused_commands(self) -> list[RefusedCommand]:
         """Return the commands that the broker needs and Redis refuses: not permitted, renamed or missing."""
@@ -365,7 +362,8 @@ class JobBroker(SignallingBroker):
 
 def _after_fork() -> None:
     for broker in _BROKERS:
-        broker._forked()
+        broker._sessions.forget()
+        forget_worker(broker, None)
 
 
 os.register_at_fork(after_in_child=_after_fork)

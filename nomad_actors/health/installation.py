@@ -44,7 +44,7 @@ class Installation:
     @cached_property
     def server(self) -> ServerFacts:
         """The Redis server's facts about itself."""
-        return self.broker.server().facts()
+        return self.broker.server()
 
     @cached_property
     def snapshots(self) -> Sequence[QueueSnapshot]:

@@ -53,7 +53,7 @@ def families_of_redis(broker: JobBroker, queues: Queues, clock: Clock) -> list[M
     Raises `Unavailable` if Redis does not answer in time.
     """
     with broker.within(REDIS_SECONDS):
-        server, snapshots = broker.server().facts(), readable(read_snapshots(queues))
+        server, snapshots = broker.server(), readable(read_snapshots(queues))
         overruns, attempts = read_overruns(queues, snapshots), _attempts(broker, snapshots)
         scheduler = status.read_scheduler(queues, clock)
     return [*queue_families(snapshots, overruns, attempts), *redis_families(redis_reading(server, scheduler))]

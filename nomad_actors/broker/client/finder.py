@@ -204,7 +204,7 @@ class Finder:
             term = _bytes(packed)
             if not _is_score(score):
                 raise BadCursor(cursor)
-        reply = self._run("failure_groups", limit + 1, score, term)
+        (reply,) = self._links.run([Call("failure_groups", self._base, (limit + 1, score, term))])
         found = [
             unpack_failure_group(reply[i], reply[i + 2], int(reply[i + 3]))
             for i in range(0, min(len(reply), 4 * limit), 4)
@@ -218,9 +218,6 @@ class Finder:
     def count_call(self, term: bytes) -> Request:
         """Return the call whose reply is the number of jobs with a term, in any state."""
         return ("ZLEXCOUNT", keys.TERMS.of(self._base), b"[" + term, b"(" + term + b"\xff")
-
-    def _run(self, script: str, *arguments: Any) -> Any:
-        return self._links.run([Call(script, self._base, arguments)])[0]
 
 
 def _added(job: StoredJob) -> float:

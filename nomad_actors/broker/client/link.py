@@ -31,7 +31,7 @@ from redis.exceptions import (
 from ...logs.foreign_text import class_name, safe_str
 from ..errors import BrokerError, RedisUnavailable, Refusal, ScriptFailed, WrongKeyType
 from ..scripts import scripts
-from .pools import own_pool, waits_for_connections
+from .pools import own_pool
 
 #: The errors of a Redis that is restarted, failed over, full or cut off.
 LINK_ERRORS = (redis.RedisError, OSError)
@@ -251,7 +251,7 @@ class CallerLinks:
                 if _is_ours(error):
                     raise ScriptFailed(describe(error)) from error
                 wait_seconds = backoff_seconds(tried)
-                if isinstance(error, PoolExhausted) and waits_for_connections(self._pool):
+                if isinstance(error, PoolExhausted) and isinstance(self._pool, redis.BlockingConnectionPool):
                     # The pool has already waited for its whole timeout.
                     raise unavailable(error) from error
                 if tried == CALLER_TRIES or not self._has_time(began, wait_seconds):

@@ -299,9 +299,7 @@ def _number(name: str, value: object) -> int:
 
 def _sign(name: bytes, value: bytes, now_ms: float) -> SchedulerSign | None:
     try:
-        decoded = json.loads(value)
-        # Older releases wrote only a number.
-        fields = decoded if isinstance(decoded, dict) else {"heard": decoded}
+        fields = json.loads(value)
         offset, since = fields.get("offset"), fields.get("holdsSince")
         heard_ms = instant(float(fields["heard"]))
         return SchedulerSign(
@@ -313,7 +311,7 @@ def _sign(name: bytes, value: bytes, now_ms: float) -> SchedulerSign | None:
             str(fields.get("holds", "")),
             None if since is None else instant(float(since)),
         )
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+    except _UNREADABLE:
         return None
 
 
@@ -321,9 +319,8 @@ def _slots(fields: Sequence[bytes]) -> tuple[list[Slot], int | None]:
     pairs = dict(zip(fields[::2], fields[1::2], strict=True))
     success = pairs.pop(b"last_success", b"")
     found = [slot for slot in map(_slot, pairs.values()) if slot is not None]
-    return sorted(found, key=lambda slot: -slot.due_ms), int(success) if success.isdigit() and int(
-        success
-    ) <= MAX_MS else None
+    success_ms = int(success) if success.isdigit() and int(success) <= MAX_MS else None
+    return sorted(found, key=lambda slot: -slot.due_ms), success_ms
 
 
 def _slot(text: bytes) -> Slot | None:

@@ -38,7 +38,6 @@ CONSTANTS: Mapping[str, str] = {
 class Script:
     """One script as it is sent to Redis."""
 
-    name: str
     source: bytes
     sha: bytes
 
@@ -50,7 +49,7 @@ def _assemble(name: str) -> Script:
     includes = [(folder / "lib" / f"{name}.lua").read_text(encoding="utf-8") for name in included]
     body = "\n".join([*includes, text])
     source = f"{_declarations(body)}\n{body}".encode()
-    return Script(name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
+    return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
 
 
 def _declarations(text: str) -> str:

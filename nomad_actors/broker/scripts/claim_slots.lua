@@ -1,4 +1,4 @@
--- include: record queue clock limits tags slots next add max_length stats end
+-- include: record queue clock limits tags slots next add stats end
 -- Claims slots of a schedule: adds the job of each, or records with the reason that it was missed. The same step checks
 -- that the schedule is enabled, its version and its watermark, so that any number of schedulers adds one job per slot.
 -- KEYS: 1 the queue's base

@@ -1,4 +1,4 @@
--- include: record queue clock limits tags slots next add max_length
+-- include: record queue clock limits tags slots next add
 -- Adds jobs: – → waiting or delayed.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 '1' if a full queue refuses them ('' for jobs that a run enqueues, which must not be lost), then the fields of

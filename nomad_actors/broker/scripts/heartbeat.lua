@@ -1,4 +1,4 @@
--- include: record queue clock limits tags slots next add max_length bulk worker stats end
+-- include: record queue clock limits tags slots next add bulk worker stats end
 -- A worker's heartbeat, which names the jobs that it holds; and the reaper's tick, which recovers the jobs of lost workers
 -- (active → waiting or failed) and applies the retention.
 -- KEYS: 1 the queue's base

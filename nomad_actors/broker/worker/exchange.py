@@ -84,7 +84,8 @@ class Exchange:
         for report in reports:
             calls.append((self._reporting.call(report), partial(self._reporting.replied, report)))
         for batch in batches:
-            calls.append((settling.call(batch, self._evidence_for(batch)), partial(settling.confirmed, batch)))
+            evidence = self._held.by_name[batch[0].lease.queue].clock.evidence()
+            calls.append((settling.call(batch, evidence), partial(settling.confirmed, batch)))
         for request in requests:
             calls.append((self._starting.call(request), partial(self._starting.replied, request)))
         for state in beats:
@@ -103,9 +104,6 @@ class Exchange:
         for reply in replies:
             if isinstance(reply, ResponseError):
                 raise reply
-
-    def _evidence_for(self, batch: list[Settlement]) -> str:
-        return self._held.by_name[batch[0].lease.queue].clock.evidence()
 
     def _register(self) -> None:
         """Write the options of newly served queues to Redis, and forget workers that were lost long ago."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -81,23 +80,25 @@ class Heartbeats:
 
     def replied(self, state: QueueState, sent_boot: float, reply: list[Any]) -> None:
         """Handle the reply to a heartbeat that was sent at `sent_boot` (seconds)."""
-        beat = unpack_beat(state, reply)
-        _update_clock(state, beat.clock, sent_boot)
-        state.busy = beat.active > 0
-        if beat.more:
+        # In the order of the header of ``scripts/heartbeat.lua``.
+        now, due, waiting, active, lost, cancelled, recovered, more, clock = reply
+        now_ms = float(now)
+        ended = [_recovered(state, now_ms, *recovered[i : i + 3]) for i in range(0, len(recovered), 3)]
+        _update_clock(state, ClockReply.read(clock), sent_boot)
+        state.busy = active > 0
+        if more:
             state.beat_mono = 0.0
-        state.set_due(beat.now_ms, beat.due_ms)
-        if beat.waiting:
+        state.set_due(now_ms, float(due) if due else None)
+        if waiting:
             # This finds the work even if a worker died with the wake token that it had taken.
             state.asleep = False
         for lease in state.held.values():
-            if lease.stored_id in beat.lost and not lease.lost:
+            if lease.stored_id in lost and not lease.lost:
                 lease.lost = True
                 logger.warning("job %s of queue %s was recovered: our heartbeats were late", lease.job_id, state.name)
-        cancelled = [lease for lease in state.held.values() if lease.stored_id in beat.cancelled]
-        cancel(cancelled, "asked for by an operator")
-        if beat.recovered:
-            self._recovered(beat.recovered)
+        cancel([lease for lease in state.held.values() if lease.stored_id in cancelled], "asked for by an operator")
+        if ended:
+            self._recovered(ended)
 
     def _end_jobs_of_dead_threads(self) -> None:
         for lease in self._held.leases():
@@ -118,41 +119,6 @@ def _replace_dead_threads(worker: Worker) -> None:
         logger.critical("worker thread %s died: a new one replaces it", thread.name)
         worker.workers.remove(thread)
         worker._add_worker()
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class BeatReply:
-    """What Redis replies to a heartbeat."""
-
-    now_ms: float
-    due_ms: float | None
-    waiting: int
-    active: int
-    #: Ids of named jobs that this worker does not have any more.
-    lost: frozenset[bytes]
-    #: Ids of named jobs to cancel.
-    cancelled: frozenset[bytes]
-    #: Runs whose worker was lost.
-    recovered: list[Ended]
-    #: True if the next heartbeat has more to do: jobs of a bulk whose caller was lost, or delayed jobs to correct.
-    more: bool
-    clock: ClockReply
-
-
-def unpack_beat(state: QueueState, reply: list[Any]) -> BeatReply:
-    now, due, waiting, active, lost, cancelled, recovered, more, clock = reply
-    now_ms = float(now)
-    return BeatReply(
-        now_ms,
-        float(due) if due else None,
-        waiting,
-        active,
-        frozenset(lost),
-        frozenset(cancelled),
-        [_recovered(state, now_ms, *recovered[i : i + 3]) for i in range(0, len(recovered), 3)],
-        bool(more),
-        ClockReply.read(clock),
-    )
 
 
 def _update_clock(state: QueueState, reply: ClockReply, sent: float) -> None:

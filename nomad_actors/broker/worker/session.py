@@ -29,7 +29,7 @@ from ...logs.foreign_text import describe_error
 from ...version import __version__
 from ..client.link import LINK_ERRORS, Link, backoff_seconds, describe
 from ..client.pools import FOR_ONE, own_pool
-from ..endings import Ended, Outcome
+from ..endings import Ended
 from .exchange import Exchange
 from .heartbeat import Heartbeats
 from .held_jobs import HeldJobs, cancel
@@ -178,8 +178,7 @@ class Session:
 
     def release(self, leases: Iterable[Lease]) -> None:
         """Return leased jobs to their former positions without spending an attempt."""
-        for lease in leases:
-            self.end(Settlement(lease, Outcome.RELEASED))
+        self._post(self._held.release, list(leases))
 
     def close(self) -> None:
         """Return held jobs, settle ended ones, and stop; gives up after 5 s if Redis is away."""

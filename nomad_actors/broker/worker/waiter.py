@@ -123,7 +123,8 @@ class Waiter:
             self._armed.clear()
         # Wake-ups may have been lost meanwhile: check every queue.
         self._on_work(())
-        self._pause(backoff_seconds(tried))
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing, timeout=backoff_seconds(tried))
 
     def _wait(self, served: Iterable[str], armed: Iterable[str], block_seconds: float) -> None:
         controls = {keys.control(base, self._worker_id).encode(): base for base in served}
@@ -149,7 +150,3 @@ class Waiter:
             logger.warning("unknown message on a control key: %r", message[:80])
         else:
             self._on_cancel(base, *cancel)
-
-    def _pause(self, seconds: float) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._closing, timeout=seconds)
