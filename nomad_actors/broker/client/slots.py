@@ -57,15 +57,15 @@ class Slot:
 
     due_ms: int
     #: None for a slot of the calendar; else `init` or `manual`.
-    kind: str | None
-    added_ms: int | None
-    started_ms: int | None
-    ended_ms: int | None
-    outcome: str | None
+    kind: str | None = None
+    added_ms: int | None = None
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    outcome: str | None = None
     #: Why it got no job.
-    missed: str | None
+    missed: str | None = None
     #: Who requested it.
-    by: str | None
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,20 +345,8 @@ _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, R
 
 def _read_slot(text: bytes) -> Slot:
     fields = json.loads(text)
-
-    def time_ms(name: str) -> int | None:
-        return _number(name, fields[name]) if fields.get(name) is not None else None
-
-    def word(name: str) -> str | None:
-        return str(fields[name]) if fields.get(name) is not None else None
-
-    return Slot(
-        due_ms=_number("due", fields["due"]),
-        kind=word("kind"),
-        added_ms=time_ms("added"),
-        started_ms=time_ms("started"),
-        ended_ms=time_ms("ended"),
-        outcome=word("outcome"),
-        missed=word("missed"),
-        by=word("by"),
-    )
+    due_ms = _number("due", fields["due"])
+    known = {name: value for name, value in fields.items() if value is not None}
+    times: dict[str, Any] = {f"{n}_ms": _number(n, known[n]) for n in ("added", "started", "ended") if n in known}
+    words: dict[str, Any] = {n: str(known[n]) for n in ("kind", "outcome", "missed", "by") if n in known}
+    return Slot(due_ms, **times, **words)

@@ -86,8 +86,7 @@ for i = FIRST_SLOT, #ARGV, 2 do
       word = 'missed'
     end
   end
-  reply[#reply + 1] = string.format('%.0f', due)
-  reply[#reply + 1] = word
+  append(reply, string.format('%.0f', due), word)
 end
 if wrote then
   record.missed = record.missed + tonumber(more_missed)

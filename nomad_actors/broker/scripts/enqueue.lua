@@ -13,9 +13,7 @@ if refused then return refused end
 for at = 2, #ARGV, JOB_FIELDS do
   local state, new, other = add_from(now, at)
   added = added or (new == 1 and state == 'waiting')
-  reply[#reply + 1] = state
-  reply[#reply + 1] = new
-  reply[#reply + 1] = other
+  append(reply, state, new, other)
 end
 if added and not is_paused(now) then wake() end
 return reply

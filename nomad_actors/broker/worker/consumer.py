@@ -44,10 +44,13 @@ class JobConsumer(Consumer):
             return None
 
     def ack(self, message: MessageProxy) -> None:
-        self._end(message)
+        assert isinstance(message, LeasedMessage)
+        CURRENT.set(None)
+        # This must not raise: the job would stay active, and occupy its slot, until this process ends.
+        self._session.end(safe_settlement(message))
 
-    def nack(self, message: MessageProxy) -> None:
-        self._end(message)
+    # The settlement says whether the run failed.
+    nack = ack
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         self._session.release(m.lease for m in messages if isinstance(m, LeasedMessage))
@@ -55,9 +58,3 @@ class JobConsumer(Consumer):
     def close(self) -> None:
         if self._inbox is not None:
             self._session.detach(self._queue_name)
-
-    def _end(self, message: MessageProxy) -> None:
-        assert isinstance(message, LeasedMessage)
-        CURRENT.set(None)
-        # This must not raise: the job would stay active, and occupy its slot, until this process ends.
-        self._session.end(safe_settlement(message))

@@ -15,17 +15,18 @@ from ..records.control import NUDGE
 from ..redis_clock import boot_seconds
 from .heartbeat import Heartbeats
 from .held_jobs import HeldJobs
-from .lease import Settlement
 from .queue_state import QueueState
-from .reporting import Reporting, SentReport
-from .settling import ConfirmedRuns
-from .starting import Request, Starting
+from .reporting import Reporting
+from .starting import Starting
 from .waiter import Waiter
 
 #: A worker that sent no heartbeat for this long is forgotten.
 FORGET_MS = 3_600_000
 #: A nudge that nobody reads expires.
 NUDGE_EXPIRES_MS = 60_000
+
+#: A call and the handler of its reply.
+HandledCall = tuple[Call, Callable[[Any], None]]
 
 
 class Exchange:
@@ -40,11 +41,10 @@ class Exchange:
         starting: Starting,
         heartbeats: Heartbeats,
         waiter: Waiter,
-        confirmed: ConfirmedRuns,
     ) -> None:
         self._held, self._link = held, link
         self._reporting, self._starting, self._heartbeats = reporting, starting, heartbeats
-        self._waiter, self._confirmed = waiter, confirmed
+        self._waiter = waiter
         #: The bases of queues whose wake token we took and cannot use.
         self.unused_tokens: set[str] = set()
 
@@ -54,33 +54,26 @@ class Exchange:
         Raises one of `LINK_ERRORS`, and the error that a script replied with.
         """
         refused = self._held.settling.send_elsewhere(self._link)
-        batches = self._held.settling.batches(refused)
-        requests = self._starting.requests()
-        self._register()
-        reports, beats = self._reporting.due(self._held.settling), self._heartbeats.due()
-        calls = self._calls(reports, batches, requests, beats)
+        calls, beats = self._due(refused)
         free_before = self._held.free_threads()
         if calls:
             self._run(calls, beats)
         self._arm()
         if self._held.free_threads() >= free_before:
             # No job was started: the next round may be a long time off.
-            self._confirmed.report()
+            self._held.settling.report()
         if refused:
             raise refused[0]
         return bool(calls)
 
-    def _calls(
-        self,
-        reports: list[SentReport],
-        batches: list[list[Settlement]],
-        requests: list[Request],
-        beats: list[QueueState],
-    ) -> list[tuple[Call, Callable[[Any], None]]]:
-        """Return the calls of a round in the order of sending, each with the handler of its reply."""
-        settling, sent_boot = self._held.settling, boot_seconds()
+    def _due(self, refused: list[Exception]) -> tuple[list[HandledCall], list[QueueState]]:
+        """Return the calls of a round in the order of sending, and the queues whose heartbeats are among them."""
+        settling, calls = self._held.settling, list[HandledCall]()
+        batches = settling.batches(refused)
+        requests = self._starting.requests()
+        self._register()
+        reports, beats, sent_boot = self._reporting.due(settling), self._heartbeats.due(), boot_seconds()
         leaving = {id(s.lease) for batch in batches for s in batch}
-        calls: list[tuple[Call, Callable[[Any], None]]] = []
         for report in reports:
             calls.append((self._reporting.call(report), partial(self._reporting.replied, report)))
         for batch in batches:
@@ -91,11 +84,11 @@ class Exchange:
         for state in beats:
             handle = partial(self._heartbeats.replied, state, sent_boot)
             calls.append((self._heartbeats.call(state, leaving), handle))
-        return calls
+        return calls, beats
 
-    def _run(self, calls: list[tuple[Call, Callable[[Any], None]]], beats: list[QueueState]) -> None:
+    def _run(self, calls: list[HandledCall], beats: list[QueueState]) -> None:
         # Report ended jobs while Redis works, so that jobs that could start need not wait for it.
-        replies = self._link.run([call for call, _ in calls], self._confirmed.report)
+        replies = self._link.run([call for call, _ in calls], self._held.settling.report)
         for state in beats:
             state.beat_mono = time.monotonic()
         for (_, handle), reply in zip(calls, replies, strict=True):

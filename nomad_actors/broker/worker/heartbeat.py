@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from dramatiq import Worker
@@ -26,19 +25,9 @@ logger = get_logger("nomad_actors.broker.worker.heartbeat")
 class Heartbeats:
     """The heartbeats of one process, one for each queue; used only by the pump."""
 
-    def __init__(
-        self,
-        held: HeldJobs,
-        *,
-        worker_id: bytes,
-        name: str,
-        lease_ms: int,
-        recovered: Callable[[Sequence[Ended]], None],
-    ) -> None:
+    def __init__(self, held: HeldJobs, *, lease_ms: int) -> None:
         self._held = held
-        self._worker_id, self._name = worker_id, name
         self._lease_ms = lease_ms
-        self._recovered = recovered
 
     def queues(self) -> list[QueueState]:
         """Return the queues that need heartbeats: those that are served, or still have jobs running here."""
@@ -66,8 +55,9 @@ class Heartbeats:
 
         Redis recovers any other lease of this worker.
         """
-        ended = [s.lease for s in self._held.settling if s.lease.queue == state.name]
-        arguments: list[bytes | str | int | float] = [self._worker_id, self._name, state.request, self._lease_ms]
+        held = self._held
+        ended = [s.lease for s in held.settling if s.lease.queue == state.name]
+        arguments: list[bytes | str | int | float] = [held.worker_id, held.name, state.request, self._lease_ms]
         arguments.append(state.clock.evidence())
         for lease in (*state.held.values(), *ended):
             if id(lease) not in leaving:
@@ -76,7 +66,8 @@ class Heartbeats:
 
     def leave(self) -> list[Call]:
         """Return the calls that remove this worker from its queues."""
-        return [Call("heartbeat", state.base, (self._worker_id, self._name, "leave")) for state in self._held.queues()]
+        arguments = (self._held.worker_id, self._held.name, "leave")
+        return [Call("heartbeat", state.base, arguments) for state in self._held.queues()]
 
     def replied(self, state: QueueState, sent_boot: float, reply: list[Any]) -> None:
         """Handle the reply to a heartbeat that was sent at `sent_boot` (seconds)."""
@@ -98,7 +89,7 @@ class Heartbeats:
                 logger.warning("job %s of queue %s was recovered: our heartbeats were late", lease.job_id, state.name)
         cancel([lease for lease in state.held.values() if lease.stored_id in cancelled], "asked for by an operator")
         if ended:
-            self._recovered(ended)
+            self._held.settling.settled(ended)
 
     def _end_jobs_of_dead_threads(self) -> None:
         for lease in self._held.leases():

@@ -25,7 +25,6 @@ class RunningHook:
 
     name: str
     since_mono: float
-    #: True if it was named in the log.
     named: bool = False
 
 
@@ -47,19 +46,16 @@ class Hooks:
                     found(self._broker, argument)
             except BaseException:
                 logger.critical("Unexpected failure in %s.", running.name, exc_info=True)
-            self._name_if_slow(running)
+            self.name_if_slow()
         self.running = None
 
     def name_if_slow(self) -> None:
-        """Log the name of the running hook once, if it is slow; called by another thread."""
+        """Log the name of the running hook once, if it is slow; another thread calls this while the hook blocks."""
         running = self.running
-        if running is not None:
-            self._name_if_slow(running)
-
-    @staticmethod
-    def _name_if_slow(running: RunningHook) -> None:
+        if running is None or running.named:
+            return
         seconds = time.monotonic() - running.since_mono
-        if seconds >= SLOW_SECONDS and not running.named:
+        if seconds >= SLOW_SECONDS:
             running.named = True
             consequence = "no job is settled and no heartbeat is sent meanwhile"
             logger.warning("%s has taken %.1f s: %s", running.name, seconds, consequence)

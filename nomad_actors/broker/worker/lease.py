@@ -141,22 +141,11 @@ class Settlement:
         )
 
     def arguments(self) -> Sequence[bytes | str | int]:
-        outbox = self.lease.outbox
-        here = [job for job in outbox if job.queue == self.lease.queue] if outbox else ()
-        fields: list[bytes | str | int] = [
-            self.lease.stored_id,
-            self.lease.token,
-            self.outcome.value,
-            self.delay_ms,
-            self.body,
-            self.error,
-            self.note,
-            self.failure_group,
-            len(here),
-        ]
-        for job in here:
-            fields.extend(job.arguments())
-        return fields
+        lease = self.lease
+        here = [job for job in lease.outbox if job.queue == lease.queue]
+        run = (lease.stored_id, lease.token, self.outcome.value, self.delay_ms)
+        texts = (self.body, self.error, self.note, self.failure_group)
+        return [*run, *texts, len(here), *(field for job in here for field in job.arguments())]
 
 
 #: The lease that this thread, or a coroutine that it started, runs; None outside a job.

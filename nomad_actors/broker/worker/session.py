@@ -29,7 +29,6 @@ from ...logs.foreign_text import describe_error
 from ...version import __version__
 from ..client.link import LINK_ERRORS, Link, backoff_seconds, describe
 from ..client.pools import FOR_ONE, own_pool
-from ..endings import Ended
 from .exchange import Exchange
 from .heartbeat import Heartbeats
 from .held_jobs import HeldJobs, cancel
@@ -38,7 +37,7 @@ from .lease import Lease, Settlement
 from .message import LeasedMessage
 from .queue_state import QueueOptions, QueueState
 from .reporting import Reporting
-from .settling import REPORT_SECONDS, ConfirmedRuns, Settling
+from .settling import REPORT_SECONDS, Settling
 from .starting import Starting
 from .steady_log import get_logger
 from .waiter import Waiter
@@ -75,12 +74,10 @@ class Session:
         self.name = f"{socket.gethostname()}:{self.pid}@{__version__}"
         self._lease_ms = lease_ms
         self._base_of = base_of
-        self._hooks = hooks
-        self._confirmed = ConfirmedRuns(functools.partial(hooks.call, "report_settled"))
         # Not from the application's pool: its jobs enqueue while this settles, and neither may wait for the other.
         self._link = Link(own_pool(pool, max_connections=FOR_ONE))
-        settling = Settling(worker=self.name, base_of=base_of, settled=self._settled)
-        self._held = HeldJobs(threads=threads, worker=worker, settling=settling)
+        self._settling = Settling(worker=self.name, base_of=base_of, hooks=hooks)
+        self._held = HeldJobs(self.worker_id, self.name, threads=threads, worker=worker, settling=self._settling)
         self._waiter = Waiter(
             pool,
             self.worker_id,
@@ -88,21 +85,8 @@ class Session:
             on_cancel=functools.partial(self._post, self._cancelled),
         )
         self._reporting = Reporting(base_of)
-        self._starting = Starting(
-            self._held,
-            self._link,
-            worker_id=self.worker_id,
-            name=self.name,
-            knows_actor=knows_actor,
-            report=self.report,
-        )
-        self._heartbeats = Heartbeats(
-            self._held,
-            worker_id=self.worker_id,
-            name=self.name,
-            lease_ms=lease_ms,
-            recovered=self._settled,
-        )
+        self._starting = Starting(self._held, self._link, knows_actor=knows_actor, report=self.report)
+        self._heartbeats = Heartbeats(self._held, lease_ms=lease_ms)
         self._exchange = Exchange(
             self._held,
             self._link,
@@ -110,7 +94,6 @@ class Session:
             starting=self._starting,
             heartbeats=self._heartbeats,
             waiter=self._waiter,
-            confirmed=self._confirmed,
         )
         #: The handlers that other threads ask the pump to call, with their arguments.
         self._mailbox: queue.SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]]] = queue.SimpleQueue()
@@ -235,21 +218,18 @@ class Session:
 
     def _finished(self) -> bool:
         # Before leaving, which may take a while.
-        self._confirmed.report()
-        unsettled = len(self._held.settling)
+        self._settling.report()
+        unsettled = len(self._settling)
         if not unsettled:
-            self._leave()
+            try:
+                self._exchange.leave()
+            except LINK_ERRORS as error:
+                logger.info("could not remove this worker from Redis: %s", describe(error))
             return True
         if self._closing is not None and time.monotonic() > self._closing:
             logger.error("gave up settling %d ended jobs: Redis is away", unsettled)
             return True
         return False
-
-    def _leave(self) -> None:
-        try:
-            self._exchange.leave()
-        except LINK_ERRORS as error:
-            logger.info("could not remove this worker from Redis: %s", describe(error))
 
     def _round(self) -> None:
         try:
@@ -262,25 +242,21 @@ class Session:
             if not self._lost:
                 self._lost = True
                 logger.warning("lost Redis: %s; ended jobs are settled when it is back", describe(error))
-            self._confirmed.report()
+            self._settling.report()
             time.sleep(backoff_seconds(self._tried))
-
-    def _settled(self, endings: Sequence[Ended]) -> None:
-        self._hooks.call("after_settle", endings)
-        self._confirmed.add(endings)
 
     # The mailbox.
 
     def _read_mailbox(self) -> None:
         idle_seconds = self._idle_seconds()
-        if self._confirmed:
+        if self._settling.unreported:
             idle_seconds = min(idle_seconds, REPORT_SECONDS)
         self._idle = True
         try:
             handler, arguments = self._mailbox.get(timeout=idle_seconds)
         except queue.Empty:
             self._idle = False
-            self._confirmed.report()
+            self._settling.report()
             return
         self._idle = False
         while True:
@@ -293,7 +269,7 @@ class Session:
     def _idle_seconds(self) -> float:
         """Return how long there is nothing to do unless an event arrives."""
         now, held = time.monotonic(), self._held
-        if len(held.settling) or self._tried or self._closing is not None or self._starting.can_ask(now):
+        if len(self._settling) or self._tried or self._closing is not None or self._starting.can_ask(now):
             return 0.0
         wakes = [self._heartbeats.next_mono(state) for state in self._heartbeats.queues()]
         wakes += self._reporting.due_mono()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ..client.link import Call, Link
 from ..endings import Ended
+from .hooks import Hooks
 from .lease import Settlement
 from .steady_log import get_logger
 
@@ -21,13 +22,13 @@ REPORT_SECONDS = 0.005
 class Settling:
     """The settlements of one process that Redis has not confirmed, oldest first; used only by the pump."""
 
-    def __init__(
-        self, *, worker: str, base_of: Callable[[str], str], settled: Callable[[Sequence[Ended]], None]
-    ) -> None:
+    def __init__(self, *, worker: str, base_of: Callable[[str], str], hooks: Hooks) -> None:
         self._worker = worker
         self._base_of = base_of
-        self._settled = settled
+        self._hooks = hooks
         self._unsettled: deque[Settlement] = deque()
+        #: Confirmed runs, which are reported while Redis works on the next round.
+        self.unreported: list[Ended] = []
 
     def __len__(self) -> int:
         return len(self._unsettled)
@@ -83,26 +84,17 @@ class Settling:
             else:
                 _log_refused(settlement, word.decode())
         if endings:
-            self._settled(endings)
+            self.settled(endings)
 
-
-class ConfirmedRuns:
-    """Confirmed runs waiting to be reported, while Redis works on the next round; used only by the pump."""
-
-    def __init__(self, report: Callable[[Sequence[Ended]], None]) -> None:
-        self._report = report
-        self._endings: list[Ended] = []
-
-    def __bool__(self) -> bool:
-        return bool(self._endings)
-
-    def add(self, endings: Sequence[Ended]) -> None:
-        self._endings += endings
+    def settled(self, endings: Sequence[Ended]) -> None:
+        """Pass runs that Redis has confirmed to middleware."""
+        self._hooks.call("after_settle", endings)
+        self.unreported += endings
 
     def report(self) -> None:
-        endings, self._endings = self._endings, []
+        endings, self.unreported = self.unreported, []
         if endings:
-            self._report(endings)
+            self._hooks.call("report_settled", endings)
 
 
 def _log_refused(settlement: Settlement, word: str) -> None:

@@ -35,18 +35,10 @@ class Starting:
     """Requests jobs and passes them to threads; used only by the pump."""
 
     def __init__(
-        self,
-        held: HeldJobs,
-        link: Link,
-        *,
-        worker_id: bytes,
-        name: str,
-        knows_actor: Callable[[str], bool],
-        report: Callable[[Lease], None],
+        self, held: HeldJobs, link: Link, *, knows_actor: Callable[[str], bool], report: Callable[[Lease], None]
     ) -> None:
         self._held = held
         self._link = link
-        self._worker_id, self._name = worker_id, name
         self._knows_actor = knows_actor
         self._report = report
         self._turn = 0
@@ -102,8 +94,8 @@ class Starting:
 
     def call(self, request: Request) -> Call:
         state, free, suspects = request
-        evidence = state.clock.evidence()
-        return Call("start", state.base, (self._worker_id, state.next_request(), free, self._name, suspects, evidence))
+        worker_id, name, evidence = self._held.worker_id, self._held.name, state.clock.evidence()
+        return Call("start", state.base, (worker_id, state.next_request(), free, name, suspects, evidence))
 
     def replied(self, request: Request, reply: list[Any]) -> None:
         """Pass the jobs of a reply to threads."""
@@ -121,7 +113,7 @@ class Starting:
         state.asleep = taken < request.free
 
     def _lease(self, state: QueueState, stored_id: bytes, value: bytes, number: int, now_ms: float) -> Lease:
-        token = records.TOKEN.pack(self._worker_id, state.request, number)
+        token = records.TOKEN.pack(self._held.worker_id, state.request, number)
         job_id = records.unpack_id(stored_id)
         try:
             header, body = records.unpack_head(value)
@@ -145,7 +137,7 @@ class Starting:
         lease.proxy = message
         lease.notify = self._report
         if not self._knows_actor(message.actor_name):
-            self._held.end(unknown_actor(lease, self._name))
+            self._held.end(unknown_actor(lease, self._held.name))
         elif self._held.work_queue is not None:
             self._held.work_queue.put(WorkItem(message))
         else:

@@ -1,9 +1,9 @@
--- Adds one job, or finds the one that is there instead, or refuses it in a full queue. A full Redis refuses the first write.
+-- Adds one job, or finds the one that is there instead, or refuses it. A full Redis refuses the first write here.
 -- KEYS: jobs, next, idempotency, meta, waiting, delayed, bulks, bulk and those of the includes
--- ARGV: add_from(now, at) and refuse(at, count) read JOB_FIELDS of them from ARGV[at] on: id, call (8 bytes), priority, delay
---       (ms), created (ms), body, extra (unpack_extra); `PackedJob.arguments` sends them in this order
--- Returns: add(…) and add_from(…) → the job's state afterwards, 1 if this call put it there, and the id of the job that is
---          there instead (''); too_many(count) → {'full', limit} or nil; refuse(at, count) → the same or {'asked', id}
+-- ARGV: add_from(now, at) and refuse(at, count) read JOB_FIELDS a job from ARGV[at] on: id, call (8 bytes), priority,
+--       delay (ms), created (ms), body, extra (unpack_extra); `PackedJob.arguments` sends them in this order
+-- Returns: add, add_from → the job's state afterwards, 1 if this call put it there, the id of the job that is there
+--          instead (''); too_many(count) → {'full', limit} or nil; refuse(at, count) → the same or {'asked', id}
 --
 -- A known id does not make a second job: a repeated call gets the same reply; a waiting or delayed job stays as it is; after
 -- an active job the new one begins, unless another will; an ended job starts afresh. If another job has its unique key, that
