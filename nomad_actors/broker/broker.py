@@ -111,9 +111,8 @@ class JobBroker(SignallingBroker):
         self.lease_ms = lease_ms
         self.retention = retention or Retention()
         self._pool = own_pool(self.client.connection_pool)
-        self._links = CallerLinks(
-            self._pool, deadline_seconds=None if caller_deadline_ms is None else caller_deadline_ms / 1000
-        )
+        deadline_seconds = float("inf") if caller_deadline_ms is None else caller_deadline_ms / 1000
+        self._links = CallerLinks(self._pool, deadline_seconds)
         self._adder = Adder(self._links, self._base)
         self._sessions = Sessions(self._new_session)
         _BROKERS.add(self)

@@ -114,8 +114,3 @@ NAMESPACE_KEYS = {"schedulers": SCHEDULERS, "schedule_changes": SCHEDULE_CHANGES
 def base(namespace: str, queue: str) -> str:
     """Return the prefix of every key of `queue`."""
     return f"{namespace}:{{{queue}}}"
-
-
-def control(base_key: str, worker_id: bytes) -> str:
-    """Return the key on which a worker's waiter gets messages: its own wake-ups, and operators' cancels."""
-    return CONTROL.of(base_key, worker_id.hex())

@@ -80,7 +80,10 @@ class SignallingBroker(Broker):
             lease.greenlet = current_greenlet()
             CURRENT.set(lease)
         elif signal in ("ack", "nack") and isinstance(args[0], LeasedMessage):
-            self._emit_missed_end(args[0])
+            message = args[0]
+            # A log handler's exception or an interrupt may have stopped Dramatiq before it emitted the end of the run.
+            if message.exception is not None and not message.over:
+                self.emit_after("process_message", message, exception=message.exception)
         elif signal == "worker_boot":
             self._boot(args[0])
         if signal in OF_THREADS and signal != "process_message":
@@ -112,11 +115,6 @@ class SignallingBroker(Broker):
             self._sessions.end(args[0])
         elif signal == "process_boot":
             self._has_own_process = True
-
-    def _emit_missed_end(self, message: LeasedMessage) -> None:
-        """Emit the end of a run that a log handler's exception or an interrupt stopped before Dramatiq emitted it."""
-        if message.exception is not None and not message.over:
-            self.emit_after("process_message", message, exception=message.exception)
 
     def _boot(self, worker: Worker) -> None:
         self._sessions.boot(worker)

@@ -186,20 +186,15 @@ class CallerLinks:
     What runs commands raises `RedisUnavailable` with the cause, or `ScriptFailed` if it is not an outage.
     """
 
-    def __init__(self, pool: redis.ConnectionPool, deadline_seconds: float | None = None) -> None:
+    def __init__(self, pool: redis.ConnectionPool, deadline_seconds: float = float("inf")) -> None:
         self._deadline_seconds = deadline_seconds
         self._try_seconds = 0.0
         self._pool = pool
         self._known: set[str] = set()
         self._of_thread = threading.local()
-        if deadline_seconds is not None:
-            self._try_seconds = deadline_seconds * TRY_SHARE
-            self._pool = own_pool(
-                pool,
-                wait_seconds=self._try_seconds,
-                socket_timeout=self._try_seconds,
-                socket_connect_timeout=self._try_seconds,
-            )
+        if deadline_seconds < float("inf"):
+            seconds = self._try_seconds = deadline_seconds * TRY_SHARE
+            self._pool = own_pool(pool, wait_seconds=seconds, socket_timeout=seconds, socket_connect_timeout=seconds)
 
     def close(self) -> None:
         self._pool.disconnect()
@@ -220,31 +215,29 @@ class CallerLinks:
 
     def run(self, calls: Sequence[Request]) -> list[Any]:
         """Run scripts and plain commands that may be sent twice, with repeats after failures; return their replies."""
-        return self._tried(lambda link: link.run(calls))
+        return self._tried(calls)
 
     def run_each(self, calls: Sequence[Request]) -> list[Any]:
         """Run calls as `run` does; a call on a key of a wrong type has that error as its reply."""
-        replies = self._tried(lambda link: link.run(calls), kept=_is_wrong_type)
+        replies = self._tried(calls, kept=_is_wrong_type)
         return [_wrong_type(reply) if isinstance(reply, ResponseError) else reply for reply in replies]
 
     def attempt(self, calls: Sequence[Request]) -> list[Any]:
         """Run calls as `run` does; a call that Redis refuses has the error as its reply."""
-        return self._tried(lambda link: link.run(calls), kept=lambda _: True)
+        return self._tried(calls, kept=lambda _: True)
 
     def read(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Send plain commands that read, and return their replies; a key of an unexpected type is read as empty."""
         return [[] if isinstance(reply, WrongKeyType) else reply for reply in self.run_each(commands)]
 
-    def _tried(
-        self, action: Callable[[Link], list[Any]], *, kept: Callable[[ResponseError], bool] = lambda _: False
-    ) -> list[Any]:
+    def _tried(self, calls: Sequence[Request], *, kept: Callable[[ResponseError], bool] = lambda _: False) -> list[Any]:
         began = time.monotonic()
         until_mono = getattr(self._of_thread, "until_mono", float("inf"))
         for tried in range(1, CALLER_TRIES + 1):
             if time.monotonic() >= until_mono:
                 raise RedisUnavailable(f"Redis is too slow: {self._of_thread.seconds:g} s are over")
             try:
-                return self._once(action, kept)
+                return self._once(calls, kept)
             except LINK_ERRORS as error:
                 if _is_wrong_type(error):
                     raise _wrong_type(error) from error
@@ -254,20 +247,16 @@ class CallerLinks:
                 if isinstance(error, PoolExhausted) and isinstance(self._pool, redis.BlockingConnectionPool):
                     # The pool has already waited for its whole timeout.
                     raise unavailable(error) from error
-                if tried == CALLER_TRIES or not self._has_time(began, wait_seconds):
+                next_ends_seconds = time.monotonic() - began + wait_seconds + self._try_seconds
+                if tried == CALLER_TRIES or next_ends_seconds > self._deadline_seconds:
                     raise unavailable(error) from error
                 time.sleep(wait_seconds)
         raise AssertionError("unreachable")
 
-    def _has_time(self, began: float, wait_seconds: float) -> bool:
-        if self._deadline_seconds is None:
-            return True
-        return time.monotonic() - began + wait_seconds + self._try_seconds <= self._deadline_seconds
-
-    def _once(self, action: Callable[[Link], list[Any]], kept: Callable[[ResponseError], bool]) -> list[Any]:
+    def _once(self, calls: Sequence[Request], kept: Callable[[ResponseError], bool]) -> list[Any]:
         link = Link(self._pool, self._known)
         try:
-            replies = action(link)
+            replies = link.run(calls)
         finally:
             link.hand_back()
         for reply in replies:
@@ -300,10 +289,8 @@ def unavailable(error: BaseException) -> RedisUnavailable:
 
 def _refusal(error: BaseException) -> Refusal | None:
     """Return why Redis refuses commands, by redis-py's class or else by the code; None if it gave no known reason."""
-    for kind, refusal in _REFUSALS:
-        if isinstance(error, kind):
-            return refusal
-    return refusal_of(str(error))
+    by_class = (refusal for kind, refusal in _REFUSALS if isinstance(error, kind))
+    return next(by_class, None) or refusal_of(str(error))
 
 
 def refusal_of(text: str) -> Refusal | None:
@@ -318,7 +305,7 @@ def describe(error: BaseException) -> str:
     return f"{class_name(error)}: {safe_str(error)}"
 
 
-def backoff_seconds(tried: int, *, cap_seconds: float = 2.0) -> float:
-    """Return how long to wait after `tried` failures: from 50 ms, doubled each time, times a random 0.5 to 1."""
+def backoff_seconds(tried: int) -> float:
+    """Return how long to wait after `tried` failures: 50 ms, doubled up to 2 s, times a random 0.5 to 1."""
     doubled: float = 0.05 * 2 ** min(tried - 1, 10)
-    return min(cap_seconds, doubled) * random.uniform(0.5, 1.0)
+    return min(2.0, doubled) * random.uniform(0.5, 1.0)

@@ -48,16 +48,8 @@ class PackedJob:
         job_id = pack_id(message.message_id)
         if len(job_id) > MAX_ID_BYTES:
             raise BadOption(f"message_id of {len(job_id)} bytes is too long (allowed: up to {MAX_ID_BYTES})")
-        return cls(
-            message,
-            job_id,
-            call,
-            priority,
-            delay_ms,
-            records.created_ms(message.message_timestamp),
-            body,
-            extra,
-        )
+        created_ms = records.created_ms(message.message_timestamp)
+        return cls(message, job_id, call, priority, delay_ms, created_ms, body, extra)
 
     @property
     def queue(self) -> str:

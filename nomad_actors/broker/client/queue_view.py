@@ -99,19 +99,10 @@ class QueueView:
             message = records.unpack_body(self.name, job_id, record.header, record.body)
         except UnreadableBody as error:
             unreadable = error.message
-        cancel = lease[records.LEASE.size :].decode(errors="replace")
-        since_ms = records.lease_since(lease)
-        return StoredJob(
-            job_id,
-            state,
-            record,
-            since_ms,
-            message,
-            unreadable,
-            notes.unpack(stored_notes),
-            cancel or None,
-            lease[: records.WORKER_ID_BYTES] or None,
-        )
+        since_ms, reported = records.lease_since(lease), notes.unpack(stored_notes)
+        cancel = lease[records.LEASE.size :].decode(errors="replace") or None
+        worker_id = lease[: records.WORKER_ID_BYTES] or None
+        return StoredJob(job_id, state, record, since_ms, message, unreadable, reported, cancel, worker_id)
 
     def retry(self, job: StoredJob) -> str:
         """Return a finished job to waiting and reset its attempts; return ``ok`` or why not."""

@@ -149,13 +149,9 @@ class _KeyCheck:
                 yield Unreadable("the key", self.queue, name, b"", why)
         for (name, (kind, check)), sample in zip(self._sampled().items(), samples, strict=True):
             if not isinstance(sample, WrongKeyType):
-                yield from _of_hash(kind, self.queue, name, check, sample[1])
+                for field, value in zip(sample[1][::2], sample[1][1::2], strict=True):
+                    if reason := check(field, value):
+                        yield Unreadable(kind, self.queue, name, field, reason)
 
     def _sampled(self) -> dict[str, tuple[str, _Check]]:
         return {name: _HASHES[key] for name, key in self.named.items() if key in _HASHES}
-
-
-def _of_hash(kind: str, queue: str, key: str, check: _Check, fields: Sequence[bytes]) -> Iterator[Unreadable]:
-    for field, value in zip(fields[::2], fields[1::2], strict=True):
-        if why := check(field, value):
-            yield Unreadable(kind, queue, key, field, why)

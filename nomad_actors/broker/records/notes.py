@@ -75,10 +75,8 @@ def unpack(value: bytes) -> Notes:
 
 def _unpack_progress(stored: bytes) -> Progress | None:
     try:
-        stored_fields = json.loads(stored)
-        progress = Progress(
-            float(stored_fields["done"]), float(stored_fields["total"]), str(stored_fields.get("note", ""))
-        )
+        fields = json.loads(stored)
+        progress = Progress(float(fields["done"]), float(fields["total"]), str(fields.get("note", "")))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return progress if math.isfinite(progress.done) and math.isfinite(progress.total) else None

@@ -144,6 +144,7 @@ def settlement_of(message: LeasedMessage) -> Settlement:
             # Its actor is known here: from now on it defers itself.
             settlement.body = records.pack_body(lease.message)
         return settlement
+    name = text = ""
     if exception is not None and not _is(exception, SkipMessage):
         name, text = class_name(exception), _error_message(message, exception)
         settlement.error_text = f"{name}: {text}" if text else name
@@ -155,18 +156,11 @@ def settlement_of(message: LeasedMessage) -> Settlement:
         reason = settlement.error_text or lease.result_error or skipped or "the message was marked as failed"
         settlement.error_text = reason
         settlement.note = records.cut(settlement.error_text).encode()
-        settlement.failure_group = _failure_group(message, reason)
+        trace = traceback_of(exception) if exception is not None and name else None
+        settlement.failure_group = failures.pack(message.actor_name, name, text if name else reason, trace)
     else:
         settlement.note = lease.result
     return settlement
-
-
-def _failure_group(message: LeasedMessage, reason: str) -> bytes:
-    exception = message.exception
-    if exception is None or _is(exception, SkipMessage):
-        return failures.pack(message.actor_name, "", reason)
-    text = _error_message(message, exception)
-    return failures.pack(message.actor_name, class_name(exception), text, traceback_of(exception))
 
 
 def _error_message(message: LeasedMessage, exception: BaseException) -> str:

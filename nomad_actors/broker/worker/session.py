@@ -1,7 +1,7 @@
 """The session of one worker with Redis: its leases, free slots, settlements and reconnects.
 
 All state between two commands is here and not in a Consumer, which Dramatiq may replace at any time. One thread, the
-pump, owns this state and talks to Redis. Other threads put events into its mailbox, which is one atomic step and safe
+pump, owns this state and talks to Redis. Other threads put calls into its mailbox, which is one atomic step and safe
 even if an exception is raised in the thread from outside. A second thread, the waiter, blocks in Redis until there is
 work (`waiter`).
 

@@ -72,7 +72,7 @@ class Waiter:
             self._served |= served
             self._armed |= idle
             if self.nudge_key is None and served:
-                self.nudge_key = keys.control(min(served), self._worker_id)
+                self.nudge_key = keys.CONTROL.of(min(served), self._worker_id.hex())
             self._changed.notify()
             if self._blocked_on is None:
                 return False
@@ -127,7 +127,7 @@ class Waiter:
             self._changed.wait_for(lambda: self._closing, timeout=backoff_seconds(tried))
 
     def _wait(self, served: Iterable[str], armed: Iterable[str], block_seconds: float) -> None:
-        controls = {keys.control(base, self._worker_id).encode(): base for base in served}
+        controls = {keys.CONTROL.of(base, self._worker_id.hex()).encode(): base for base in served}
         wakes = {keys.WAKE.of(base).encode(): base for base in armed}
         (reply,) = self._link.commands([("BLPOP", *controls, *wakes, block_seconds)])
         if isinstance(reply, ResponseError):
