@@ -46,7 +46,7 @@ class Schedules:
     @property
     def book(self) -> ScheduleBook:
         """The records in Redis."""
-        return self._queues.schedule_book()
+        return self._queues.broker.schedules()
 
     def all(self) -> list[ScheduleState]:
         """Return the readable schedules, sorted by name."""
@@ -244,7 +244,7 @@ class Schedules:
         if prepared is not None:
             for result in claimed.slots.values():
                 if result == "added":
-                    self._queues.was_added(prepared)
+                    self._queues.broker.emit_after("enqueue", prepared.message, 0)
         return dataclasses.replace(claimed, refused=refused)
 
     def _as_stored(self, schedule: JobSchedule) -> JobSchedule:

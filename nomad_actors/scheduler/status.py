@@ -206,7 +206,7 @@ def signs(queues: Queues) -> list[SchedulerSign]:
 
     Raises `Unavailable` if Redis does not respond.
     """
-    found = queues.schedule_book().schedulers()
+    found = queues.broker.schedules().schedulers()
     return [found[name] for name in sorted(found)]
 
 

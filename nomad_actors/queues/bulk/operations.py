@@ -143,7 +143,7 @@ class Operations:
 
     def _book(self, queue: str) -> OperationBook:
         self._queues.get_queue(queue)
-        return self._queues.operation_book(queue)
+        return self._queues.broker.operations(queue)
 
 
 def _newest_first(queue: str, records: Mapping[str, Mapping[str, Any]]) -> list[Operation]:
