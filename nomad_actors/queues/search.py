@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from ..broker.client.finder import Finder, Found, Span
 from ..broker.client.steps import Steps
@@ -32,7 +31,7 @@ class JobFilter:
     #: How they ended; selects ended jobs only.
     outcomes: Sequence[str] = ()
     job_type: str | None = None
-    fields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    fields: Mapping[str, str] = field(default_factory=dict)
     fingerprint: str | None = None
     since_ms: int | None = None
     until_ms: int | None = None

@@ -91,10 +91,7 @@ class Operations:
         return Operation.of(saved)
 
     def get(self, queue: str, operation_id: str) -> Operation:
-        """Return one operation.
-
-        Raises `OperationNotFound`.
-        """
+        """Return one operation. Raises `OperationNotFound`."""
         for operation in self.of_queue(queue):
             if operation.id == operation_id:
                 return operation
@@ -164,7 +161,7 @@ def _readable(queue: str, records: Mapping[str, Mapping[str, Any]]) -> Iterator[
     for operation_id, record in records.items():
         try:
             yield Operation.of(record)
-        except (ValueError, TypeError, KeyError) as error:
+        except ValueError as error:
             # Somebody edited Redis by hand: the other operations continue.
             reason = describe_error(error)
             logger.error("the record of a bulk operation is invalid", queue=queue, operation=operation_id, error=reason)
