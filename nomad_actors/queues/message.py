@@ -37,31 +37,32 @@ def messages_of(jobs: Sequence[NewJob], find: Callable[[NewJob], Target], *, now
 
     Raises `BadPayload` or `BadInput` naming what is wrong and what is allowed, and which job if there are several.
     """
-    return [_one_of(jobs, number, find, now_ms) for number in range(len(jobs))]
+    messages = []
+    for number, job in enumerate(jobs):
+        try:
+            with foreign_values("job"):
+                messages.append(_message(job, find(job), now_ms))
+        except BadInput as error:
+            if len(jobs) > 1:
+                error.args = (f"jobs[{number}]: {error}",)
+            raise
+    return messages
 
 
-def _one_of(jobs: Sequence[NewJob], number: int, find: Callable[[NewJob], Target], now_ms: int) -> Message[Any]:
+@contextmanager
+def foreign_values(of: str) -> Iterator[None]:
+    """Raise `BadInput` if a caller's value is an object whose own code fails: it may do so on any access."""
     try:
-        return _message(jobs[number], find, now_ms)
-    except BadInput as error:
-        if len(jobs) > 1:
-            error.args = (f"jobs[{number}]: {error}",)
-        raise
-
-
-def _message(job: NewJob, find: Callable[[NewJob], Target], now_ms: int) -> Message[Any]:
-    try:
-        return _checked(job, find(job), now_ms)
+        yield
     except NomadError:
         raise
     except BaseException as error:
-        # A caller's value may be an object whose own code fails on any access.
         if came_from_outside(error):
             raise
-        raise BadInput(f"the job has a value whose own code failed ({describe_error(error, 200)})") from error
+        raise BadInput(f"the {of} has a value whose own code failed ({describe_error(error, 200)})") from error
 
 
-def _checked(job: NewJob, target: Target, now_ms: int) -> Message[Any]:
+def _message(job: NewJob, target: Target, now_ms: int) -> Message[Any]:
     message: Message[Any] = Message(
         queue_name=target.queue,
         actor_name=target.name,

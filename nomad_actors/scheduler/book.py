@@ -13,10 +13,10 @@ from typing import Any
 from ..broker.client.slots import Claim, Claimed, ScheduleBook, Slot, StoredSchedule, slot_job_id
 from ..broker.records.unreadable import Unreadable
 from ..clock import Clock
-from ..errors import BadInput, NomadError, UnknownSchedule, WrongState
+from ..errors import BadInput, UnknownSchedule, WrongState
 from ..logs import error_reports, get_logger
-from ..logs.foreign_text import came_from_outside, describe_error
 from ..queues import AddedJob, NewJob, Queues
+from ..queues.message import foreign_values
 from ..queues.schedules.schedule import JobSchedule, Misfire, Overlap, Schedule
 from .changes import (
     Change,
@@ -68,10 +68,7 @@ class Schedules:
         return next((each for each in self.all() if each.schedule.name == name), None)
 
     def get(self, name: str) -> ScheduleState:
-        """Return the schedule with this name.
-
-        Raises `UnknownSchedule` with the names that exist.
-        """
+        """Return the schedule with this name. Raises `UnknownSchedule` with the names that exist."""
         states = self.all()
         found = next((each for each in states if each.schedule.name == name), None)
         if found is None:
@@ -119,26 +116,25 @@ class Schedules:
 
         Raises `BadInput`, `UnknownJobType` or `BadPayload` with what is allowed; then nothing is changed.
         """
-        try:
-            schedule = self._checked(
-                job,
+        with foreign_values("schedule"):
+            added = ScheduledJob.of(job)
+            unbound = Schedule(
                 name=name,
                 description=description,
                 expression=cron,
+                data=added.data,
                 timezone=timezone,
                 enabled=enabled,
                 run_on_init=run_on_init,
                 misfire=misfire,
                 max_lateness_seconds=max_lateness_seconds,
                 overlap=overlap,
+                priority=added.priority,
+                attempts=added.attempts,
             )
-        except NomadError:
-            raise
-        except BaseException as error:
-            # A caller's value may be an object whose own code fails on any access.
-            if came_from_outside(error):
-                raise
-            raise BadInput(f"the schedule has a value whose own code failed ({describe_error(error, 200)})") from error
+            schedule = self._queues.bind(unbound, added.job_type)
+            # Refuse a wrong job now, not when the first slot is due.
+            self._queues.prepare(_new_job(schedule))
         known = self.find(name)
         begin = begin_after_change(known, schedule)
         if known is None or known.schedule.queue == schedule.queue:
@@ -152,14 +148,6 @@ class Schedules:
         self._put(schedule, operator_change(schedule), begin=begin or str(known.stored.watermark_ms))
         self._remove(known)
         return self.get(name)
-
-    def _checked(self, job: object, **fields: Any) -> JobSchedule:
-        added = ScheduledJob.of(job)
-        schedule = Schedule(data=added.data, priority=added.priority, attempts=added.attempts, **fields)
-        bound = self._queues.bind(schedule, added.job_type)
-        # Refuse a wrong job now, not when the first slot is due.
-        self._queues.prepare(_new_job(bound))
-        return bound
 
     def start_job(self, name: str) -> ScheduleState:
         """Switch a schedule on; slots that came due while it was off do not count as missed.
