@@ -11,8 +11,8 @@ from ..broker.records.limits import Limits, PauseScope
 from ..broker.states import in_words
 from ..errors import BadInput, UnknownState
 from ..logs.counted import counted
-from ..queues import pauses
 from ..queues.queue import CLEANABLE
+from ..queues.snapshot import resume_command
 from .audited import audited
 from .options import Json, Yes, confirm
 from .report import duration, parse_duration, print_json, print_line
@@ -56,7 +56,7 @@ def pause(
                 continue
             paused = f"{name} is paused for {duration(for_ms)}" if for_ms else f"{name} is paused"
             jobs = f"{counted(counts['paused'], 'job')} waiting, {counted(counts['active'], 'job')} still running"
-            print_line(f"{paused}: {jobs}. Resume: {pauses.resume_command(name, scope)}")
+            print_line(f"{paused}: {jobs}. Resume: {resume_command(name, scope)}")
 
 
 def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
@@ -74,7 +74,7 @@ def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
                 status = "paused" if left else "running"
                 print_json({"success": True, "queueName": name, "status": status}, lines=esi)
             elif left:
-                command = pauses.resume_command(name, left[0].scope)
+                command = resume_command(name, left[0].scope)
                 print_line(f"{name} is still paused: {counted(counts['paused'], 'job')} waiting. Resume: {command}")
             else:
                 print_line(f"{name} is running: {counted(counts['waiting'], 'job')} waiting.")

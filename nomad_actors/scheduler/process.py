@@ -157,10 +157,8 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
             self._guarded(state, lambda state: self._advance_to(state, state.stored.watermark_ms))
 
     def _advance_to(self, state: ScheduleState, watermark_ms: float) -> None:
-        schedule = state.schedule
-        self._watermark_ms[schedule.name] = watermark_ms
-        after = datetime.fromtimestamp(watermark_ms / 1000, UTC)
-        self._next_ms[schedule.name] = schedule.next_due(after).timestamp() * 1000
+        self._watermark_ms[state.schedule.name] = watermark_ms
+        self._next_ms[state.schedule.name] = state.schedule.next_due_ms(watermark_ms)
 
     def _beat(self) -> None:
         book = self._schedules.book

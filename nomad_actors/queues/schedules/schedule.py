@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, TypeVar
@@ -115,9 +115,10 @@ class JobSchedule(Schedule):
         """The time zone that the expression is read in."""
         return zone(self.timezone)
 
-    def next_due(self, after: datetime) -> datetime:
-        """Return the first due instant after `after`, in UTC."""
-        return next(self.cron.after(after, self.zone))
+    def next_due_ms(self, after_ms: float) -> int:
+        """Return the first due instant after another (ms since the epoch)."""
+        after = datetime.fromtimestamp(after_ms / 1000, UTC)
+        return int(next(self.cron.after(after, self.zone)).timestamp() * 1000)
 
     def as_json(self) -> dict[str, Any]:
         """Return everything but the name and the queue, as it is stored."""
