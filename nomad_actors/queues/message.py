@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from dramatiq import Message
 
@@ -13,23 +13,14 @@ from ..broker.records import OWN_ID
 from ..broker.records.tags import MAX_KEY_CHARS
 from ..errors import BadInput, KeyConflict, NomadError, QueueIsFull
 from ..logs.foreign_text import came_from_outside, describe_error, safe_repr
+from .job_type import JobType
 from .new_job import MAX_ATTEMPTS, MAX_DELAY_MS, CallOptions, NewJob
+from .plain_actor import PlainActor
 from .policy import Backoff, Priority
 from .queue import require_int
 
-
-class Target(Protocol):
-    """What a message calls: a job type or a plain actor."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def queue(self) -> str: ...
-    @property
-    def priority(self) -> int: ...
-    @property
-    def payload_version(self) -> int: ...
-    def write(self, data: Any, /) -> dict[str, Any]: ...
+#: What a message calls.
+Target: TypeAlias = JobType | PlainActor
 
 
 def messages_of(jobs: Sequence[NewJob], find: Callable[[NewJob], Target], *, now_ms: int) -> list[Message[Any]]:

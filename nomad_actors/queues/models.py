@@ -26,7 +26,6 @@ class Pause(ResponseModel):
 
     @classmethod
     def of(cls, pause: PauseRecord) -> Pause:
-        """Return the JSON form of a stored pause."""
         return cls.model_construct(
             scope=pause.scope.value, since=pause.since_ms, until=pause.until_ms, reason=pause.reason, by=pause.by
         )
@@ -42,7 +41,6 @@ class Limits(ResponseModel):
 
     @classmethod
     def of(cls, limits: LimitsRecord) -> Limits:
-        """Return the JSON form of stored limits."""
         return cls.model_construct(**dataclasses.asdict(limits))
 
 
@@ -71,7 +69,6 @@ class Failure(ResponseModel):
 
     @classmethod
     def of(cls, failure_group: FailureGroup) -> Failure:
-        """Return the JSON form of a stored failure group."""
         own = dataclasses.asdict(failure_group)
         first_ms, last_ms = own.pop("first_ms"), own.pop("last_ms")
         return cls.model_construct(**own, first_seen=int(first_ms), last_seen=int(last_ms))
@@ -84,5 +81,4 @@ class ListedJob(Job):
 
     @classmethod
     def of(cls, job: Job) -> ListedJob:
-        """Return a job in the form of these lists."""
         return cls.model_construct(**dict(job), job_id=job.id)

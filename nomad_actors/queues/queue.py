@@ -42,10 +42,7 @@ CLEANABLE = allowed_names(Action.CLEAN)
 
 
 def require_int(name: str, value: object, low: int, high: int) -> int:
-    """Return `value` if it is a whole number from `low` to `high`.
-
-    Raises `BadInput` otherwise.
-    """
+    """Return `value` if it is a whole number from `low` to `high`. Raises `BadInput` otherwise."""
     if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return value
     allowed = f"a whole number from {low} to {high}"

@@ -23,7 +23,7 @@ from ..errors import BadInput, UnknownJobType, UnknownQueue
 from ..retention import Retention
 from ..settings import Settings
 from .job_type import JobType
-from .message import messages_of, refusals
+from .message import Target, messages_of, refusals
 from .new_job import AddedJob, CallOptions, NewJob
 from .plain_actor import PlainActor
 from .policy import Backoff
@@ -104,7 +104,7 @@ class Queues:
 
     def schedules(self) -> list[JobSchedule]:
         """Return the schedules that job types and plain actors declare."""
-        declaring: list[JobType | PlainActor] = [*self._job_types.values(), *self._plain_actors.values()]
+        declaring: list[Target] = [*self._job_types.values(), *self._plain_actors.values()]
         return [schedule for each in declaring for schedule in each.job_schedules()]
 
     def bind(self, schedule: Schedule, name: str) -> JobSchedule:
@@ -200,7 +200,7 @@ class Queues:
         """Return the sorted names of the queues whose jobs use ESI or SSO."""
         return sorted({job_type.queue for job_type in self._job_types.values() if job_type.uses_esi})
 
-    def _scheduled(self, job: NewJob) -> JobType | PlainActor:
+    def _scheduled(self, job: NewJob) -> Target:
         plain = self._plain_actors.get(job.job_type)
         return self._job_type_of(job) if plain is None or plain.queue != job.queue else plain
 

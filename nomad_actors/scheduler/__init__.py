@@ -11,10 +11,9 @@ from ..queues import AddedJob, default_queues
 from ..queues.schedules.calendar import CRON_EXPRESSIONS, Cron, cron, get_next_executions, validate_cron_expression
 from ..queues.schedules.schedule import JobSchedule, Misfire, Overlap, Schedule
 from . import status
-from .book import Schedules
+from .book import ScheduledJob, Schedules
 from .changes import ScheduleState
 from .process import SlotScheduler
-from .scheduled_job import ScheduledJob
 
 __all__ = [
     "CRON_EXPRESSIONS",

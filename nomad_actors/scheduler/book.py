@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..broker.client.slots import Claim, Claimed, ScheduleBook, Slot, StoredSchedule, slot_job_id
@@ -15,8 +16,11 @@ from ..broker.records.unreadable import Unreadable
 from ..clock import Clock
 from ..errors import BadInput, UnknownSchedule, WrongState
 from ..logs import error_reports, get_logger
+from ..logs.foreign_text import safe_repr
 from ..queues import AddedJob, NewJob, Queues
+from ..queues.job_type import JobType
 from ..queues.message import foreign_values
+from ..queues.policy import PriorityValue
 from ..queues.schedules.schedule import JobSchedule, Misfire, Overlap, Schedule
 from .changes import (
     Change,
@@ -28,9 +32,41 @@ from .changes import (
     read_state,
 )
 from .due import Due
-from .scheduled_job import ScheduledJob
 
 logger = get_logger("nomad_actors.scheduler")
+
+
+@dataclass(frozen=True)
+class ScheduledJob:
+    """The job that a schedule adds: a job type, its data, and options that differ from the job type's own."""
+
+    job_type: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    priority: PriorityValue | None = None
+    attempts: int | None = None
+
+    @classmethod
+    def of(cls, job: object) -> ScheduledJob:
+        """Return the job that a caller's `(job type, data)` means.
+
+        Raises `BadInput` with what is allowed for anything else.
+        """
+        if isinstance(job, ScheduledJob):
+            return job
+        if isinstance(job, tuple) and len(job) == 2:
+            job_type, data = job
+            name = job_type.name if isinstance(job_type, JobType) else job_type
+            if isinstance(name, str) and isinstance(data, Mapping):
+                return cls(name, data)
+        allowed = 'a job type with its data, such as ("cache-cleanup", {"mode": "expired"})'
+        if callable(job):
+            called = getattr(job, "__name__", "it")
+            raise BadInput(
+                f"a plain function cannot be scheduled: {called} would not survive this process. Make it the `run` "
+                f'of a JobType in a module that NOMAD_MODULES names, and schedule ("{called}", {{…}}); '
+                f"allowed: {allowed}"
+            )
+        raise BadInput(f"job {safe_repr(job, 200)} is invalid (allowed: {allowed})")
 
 
 class Schedules:
@@ -182,8 +218,8 @@ class Schedules:
         """
         state = self.get(name)
         due_ms = self._clock.now_ms()
-        overlap = Overlap.QUEUE if force else state.schedule.overlap
-        claimed = self._claim(state, Due([(due_ms, "")]), kind="manual", overlap=str(overlap), by=by)
+        overlap = Overlap.QUEUE if force else None
+        claimed = self.claim(state, Due([(due_ms, "")]), kind="manual", overlap=overlap, by=by)
         job_id = slot_job_id(name, due_ms)
         if claimed.slots.get(due_ms) == "missed":
             slot = next(slot for slot in self.slots(state)[0] if slot.due_ms == due_ms)
@@ -191,7 +227,7 @@ class Schedules:
         job = self._queues.get_queue(state.schedule.queue).get(job_id)
         if job is None:
             raise WrongState(f"schedule {name!r} was run, and its job is gone already")
-        return AddedJob(job_id, job.queue, job.status, job.priority)
+        return AddedJob(job_id, job.queue, job.status, job.opts.priority)
 
     def slots(self, state: ScheduleState) -> tuple[list[Slot], int | None]:
         """Return a schedule's last slots, newest first, and when one of its jobs last completed (ms)."""
@@ -201,13 +237,11 @@ class Schedules:
         """Return what `slots` returns for many schedules, in one round trip."""
         return self.book.slots_of([(each.schedule.queue, each.schedule.name) for each in states])
 
-    def claim(self, state: ScheduleState, due: Due, *, kind: str = "due") -> Claimed:
+    def claim(
+        self, state: ScheduleState, due: Due, *, kind: str = "due", overlap: Overlap | None = None, by: str = ""
+    ) -> Claimed:
         """Add the slots' jobs, or record the slots as missed, as for a job that is refused."""
-        return self._claim(state, due, kind=kind, overlap=str(state.schedule.overlap))
-
-    def _claim(self, state: ScheduleState, due: Due, *, kind: str, overlap: str, by: str = "") -> Claimed:
-        schedule = state.schedule
-        slots, prepared, refused = list(due.slots), None, ""
+        schedule, slots, prepared, refused = state.schedule, list(due.slots), None, ""
         if any(not missed for _, missed in slots):
             try:
                 prepared = self._queues.prepare(_new_job(schedule))
@@ -224,7 +258,7 @@ class Schedules:
             slots=slots,
             job=prepared,
             kind=kind,
-            overlap=overlap,
+            overlap=str(overlap or schedule.overlap),
             by=by,
             more_missed=due.more_missed,
         )
