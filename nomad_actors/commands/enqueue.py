@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from ..errors import BadInput, BadPayload, UnknownJobType
 from ..logs.counted import counted
 from ..logs.json_text import levels, readable
-from ..queues.payloads import MAX_LEVELS
+from ..queues.payloads.reasons import MAX_LEVELS
 from .audited import audited
 from .exits import Interrupted
 from .options import Json

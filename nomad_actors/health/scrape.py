@@ -114,7 +114,7 @@ def success_due_ms(state: ScheduleState, slots: Sequence[Slot], last_success_ms:
     runs = sorted(slot.due_ms for slot in slots if slot.kind is None and slot.due_ms > since_ms)[:2]
     after_ms = max(since_ms, state.stored.watermark_ms)
     while len(runs) < 2:
-        runs.append(state.schedule.next_due_ms(max([after_ms, *runs])))
+        runs.append(next(state.schedule.due_ms_after(max([after_ms, *runs]))))
     return runs[1]
 
 

@@ -13,7 +13,7 @@ from typing_extensions import TypeVar, Unpack
 from ..errors import BadInput
 from .default import default_queues
 from .new_job import AddedJob, CallOptions, NewJob
-from .payloads import PayloadCodec
+from .payloads.codec import PayloadCodec
 from .policy import DEFAULT_BACKOFF, Backoff, Priority
 from .schedules.schedule import JobSchedule, Schedule
 

@@ -87,7 +87,10 @@ def _options(given: CallOptions, target: Target) -> dict[str, Any]:
 
 def _unique(given: CallOptions) -> dict[str, Any]:
     """Return the options of a unique key; the broker checks the key and the time."""
-    until, replace = given.get("unique_until", "end"), _flag("unique_replace", given.get("unique_replace", False))
+    until, replace = given.get("unique_until", "end"), given.get("unique_replace", False)
+    if not isinstance(replace, bool):
+        wrong = f"unique_replace {safe_repr(replace, 200)} is invalid (allowed: True, False)"
+        raise BadInput(wrong, accepted=["True", "False"])
     if "unique_key" in given:
         found = {"unique_key": given["unique_key"], "unique_until": until}
         return {**found, "unique_replace": True} if replace else found
@@ -107,12 +110,6 @@ def _idempotency(given: CallOptions) -> dict[str, Any]:
         allowed = f"1 to {MAX_KEY_CHARS} printable characters"
         raise BadInput(f"idempotency key {safe_repr(key, 80)} is invalid (allowed: {allowed})", accepted=[allowed])
     return {"idempotency_key": key, **({OWN_ID: _own_id(given["job_id"])} if "job_id" in given else {})}
-
-
-def _flag(name: str, value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise BadInput(f"{name} {safe_repr(value, 200)} is invalid (allowed: True, False)", accepted=["True", "False"])
 
 
 def _own_id(job_id: object) -> str:

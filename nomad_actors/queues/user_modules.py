@@ -34,8 +34,11 @@ def take_modules(modules: tuple[str, ...], registry: Queues, services: object | 
     dramatiq.set_broker(broker)
     for name in modules:
         job_types, actors = _declared_in(_imported(name))
-        for job_type in job_types:
-            _register(job_type, registry, services)
+        try:
+            for job_type in job_types:
+                registry.register(job_type, services)
+        except (BadInput, ValueError) as error:
+            raise SettingsError([f"NOMAD_MODULES: {error}; allowed: modules with job types of other names"]) from error
         for actor in actors:
             _move(actor, before, broker)
     try:
@@ -44,13 +47,6 @@ def take_modules(modules: tuple[str, ...], registry: Queues, services: object | 
                 registry.take_plain_actor(actor)
     except BadInput as error:
         raise SettingsError([f"NOMAD_MODULES: {error}"]) from error
-
-
-def _register(job_type: JobType, registry: Queues, services: object | None) -> None:
-    try:
-        registry.register(job_type, services)
-    except (BadInput, ValueError) as error:
-        raise SettingsError([f"NOMAD_MODULES: {error}; allowed: modules with job types of other names"]) from error
 
 
 def _move(actor: Actor[Any, Any], before: Broker | None, broker: JobBroker) -> None:

@@ -157,7 +157,7 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
 
     def _advance_to(self, state: ScheduleState, watermark_ms: float) -> None:
         self._watermark_ms[state.schedule.name] = watermark_ms
-        self._next_ms[state.schedule.name] = state.schedule.next_due_ms(watermark_ms)
+        self._next_ms[state.schedule.name] = next(state.schedule.due_ms_after(watermark_ms))
 
     def _beat(self) -> None:
         book, watch = self._schedules.book, self._watch

@@ -44,7 +44,7 @@ class ScheduleSnapshot:
         """Return when the schedule is due next (ms), None if it is off."""
         if not self.running:
             return None
-        return self.state.schedule.next_due_ms(max(now_ms, self.state.stored.watermark_ms))
+        return next(self.state.schedule.due_ms_after(max(now_ms, self.state.stored.watermark_ms)))
 
     def started_ms(self, slot: Slot) -> int | None:
         job = self.jobs.get(slot.due_ms)
@@ -84,7 +84,7 @@ class ScheduleSnapshot:
         return min([*waiting, self._unclaimed_ms()])
 
     def _unclaimed_ms(self) -> int:
-        return self.state.schedule.next_due_ms(self.state.stored.watermark_ms)
+        return next(self.state.schedule.due_ms_after(self.state.stored.watermark_ms))
 
     def overdue(self, now_ms: float) -> Finding | None:
         """Return what is late, if anything; in a paused queue no job is expected to start."""
@@ -133,6 +133,7 @@ class SchedulerSnapshot:
     """Every schedule with its slots, and every scheduler's last heartbeat, at one time (ms, by the calendar)."""
 
     schedules: Sequence[ScheduleSnapshot]
+    #: Sorted by name.
     schedulers: Sequence[SchedulerSign]
     now_ms: int
     #: Stored schedules that cannot be read.
@@ -183,8 +184,9 @@ def read_scheduler(queues: Queues, clock: Clock) -> SchedulerSnapshot:
     """Return the state of the schedules and the schedulers. Raises `Unavailable` if Redis does not respond."""
     schedules = Schedules(queues, clock)
     states, unreadable = schedules.survey()
+    signs = sorted(schedules.book.schedulers().values(), key=lambda sign: sign.name)
     return SchedulerSnapshot(
-        _read(schedules, queues, states), signs(queues), clock.now_ms(), unreadable, redis_cli(queues.settings)
+        _read(schedules, queues, states), signs, clock.now_ms(), unreadable, redis_cli(queues.settings)
     )
 
 
@@ -199,15 +201,6 @@ def get_scheduler_summary(queues: Queues, clock: Clock) -> dict[str, Any]:
 def undeclared(queues: Queues, known: Collection[str]) -> list[str]:
     """Return the names of the schedules that the code declares and that are not in `known`."""
     return [each.name for each in queues.schedules() if each.name not in known]
-
-
-def signs(queues: Queues) -> list[SchedulerSign]:
-    """Return the last heartbeat of each known scheduler, sorted by name.
-
-    Raises `Unavailable` if Redis does not respond.
-    """
-    found = queues.broker.schedules().schedulers()
-    return [found[name] for name in sorted(found)]
 
 
 def is_live(sign: SchedulerSign) -> bool:

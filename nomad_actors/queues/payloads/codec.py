@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from ...errors import BadInput, BadPayload
 from ...logs.foreign_text import came_from_outside
 from .difference import SIMPLE, difference
-from .reasons import describe, describe_unwritable, error_messages, field_messages, path_text, short_text
+from .reasons import describe, describe_unwritable, error_messages, path_text, short_text
 from .schema import Values, unsendable_fields, values_of
 
 P = TypeVar("P", bound=BaseModel)
@@ -55,7 +55,8 @@ def _guarded(method: Callable[[PayloadCodec[P], Any], _R]) -> Callable[[PayloadC
 class PayloadCodec(Generic[P]):
     """Validates, writes and reads the payloads of one job type.
 
-    Raises `BadInput` if fields of the payload cannot be sent unchanged, and names each of them.
+    Raises `BadInput` if fields of the payload cannot be sent unchanged, and names each of them. Its methods raise
+    `BadPayload` that names each wrong field, and each value that would not arrive unchanged.
     """
 
     def __init__(self, job_type: str, payload: type[P]) -> None:
@@ -69,10 +70,7 @@ class PayloadCodec(Generic[P]):
 
     @_guarded
     def validate(self, data: object) -> P:
-        """Return a caller's `data` as a payload. Fields go by name or alias; unknown fields are errors at any depth.
-
-        Raises `BadPayload` that names each wrong field.
-        """
+        """Return a caller's `data` as a payload. Fields go by name or alias; unknown fields are errors at any depth."""
         if type(data) is self._payload:
             return data
         may_be_json = isinstance(data, Mapping) and not self._is_plain
@@ -82,15 +80,12 @@ class PayloadCodec(Generic[P]):
             # Strict types accept from JSON what they refuse from Python: text for a date, a list for a tuple.
             found = self._from_json(data) if may_be_json else None
             if found is None:
-                raise self._refused(field_messages(error)) from error
+                raise self._refused(error_messages(error)) from error
             return found
 
     @_guarded
     def write(self, data: object) -> dict[str, Any]:
-        """Return a caller's `data` in the form that a message contains.
-
-        Raises `BadPayload` if the payload refuses the data, or a value would not arrive unchanged.
-        """
+        """Return a caller's `data` in the form that a message contains."""
         payload = self.validate(data)
         if self._values is not Values.ANY and data is not payload:
             written = self._written_plain(payload)
@@ -110,19 +105,13 @@ class PayloadCodec(Generic[P]):
 
     @_guarded
     def write_given(self, data: object) -> dict[str, Any]:
-        """Return what `write` returns, without defaults: for data from which a new message is made each time.
-
-        Raises what `write` raises.
-        """
+        """Return what `write` returns, without defaults: for data from which a new message is made each time."""
         payload = self.validate(data)
         return {name: value for name, value in self.write(payload).items() if name in payload.model_fields_set}
 
     @_guarded
     def read(self, written: Mapping[str, Any]) -> P:
-        """Return the payload of a message. Fields that only a newer producer knows are ignored at any depth.
-
-        Raises `BadPayload` that names each wrong field.
-        """
+        """Return the payload of a message. Fields that only a newer producer knows are ignored at any depth."""
         return self._read(written)
 
     def _read(self, written: Mapping[str, Any]) -> P:
@@ -174,7 +163,7 @@ class PayloadCodec(Generic[P]):
             if error.errors(include_url=False)[0]["type"] == "json_invalid":
                 return _Mismatch(None, describe_unwritable(payload, error))
             path = tuple(map(str, error.errors(include_url=False)[0]["loc"]))
-            return self._mismatch_at(path, f"{field_messages(error)[0]} when the message is read back")
+            return self._mismatch_at(path, f"{error_messages(error)[0]} when the message is read back")
         except BaseException as error:
             if came_from_outside(error):
                 raise

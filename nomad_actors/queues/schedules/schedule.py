@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -115,10 +115,10 @@ class JobSchedule(Schedule):
         """The time zone that the expression is read in."""
         return zone(self.timezone)
 
-    def next_due_ms(self, after_ms: float) -> int:
-        """Return the first due instant after another (ms since the epoch)."""
+    def due_ms_after(self, after_ms: float) -> Iterator[int]:
+        """Yield the due instants after another (ms since the epoch), in order."""
         after = datetime.fromtimestamp(after_ms / 1000, UTC)
-        return int(next(self.cron.after(after, self.zone)).timestamp() * 1000)
+        return (int(due.timestamp() * 1000) for due in self.cron.after(after, self.zone))
 
     def as_json(self) -> dict[str, Any]:
         """Return everything but the name and the queue, as it is stored."""
