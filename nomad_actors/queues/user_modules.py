@@ -64,11 +64,8 @@ def _imported(name: str) -> ModuleType:
         if came_from_outside(error):
             raise
         why = f"{_described(error)}{_location_of(error)}"
-        problem = (
-            f"NOMAD_MODULES names {name!r}, which cannot be imported ({why}); "
-            "allowed: modules with a JobType or an actor"
-        )
-        raise SettingsError([problem]) from error
+        problem = f"NOMAD_MODULES names {name!r}, which cannot be imported ({why})"
+        raise SettingsError([f"{problem}; allowed: modules with a JobType or an actor"]) from error
 
 
 def _described(error: BaseException) -> str:
@@ -96,9 +93,6 @@ def _declared_in(module: ModuleType) -> tuple[list[JobType], list[Actor[Any, Any
     job_types = [value for value in vars(module).values() if issubclass(type(value), JobType)]
     actors = [value for value in vars(module).values() if issubclass(type(value), Actor)]
     if not job_types and not actors:
-        problem = (
-            f"NOMAD_MODULES names {module.__name__!r}, which declares no JobType and no actor; allowed: modules with "
-            "a JobType or a Dramatiq actor"
-        )
-        raise SettingsError([problem])
+        problem = f"NOMAD_MODULES names {module.__name__!r}, which declares no JobType and no actor"
+        raise SettingsError([f"{problem}; allowed: modules with a JobType or a Dramatiq actor"])
     return job_types, actors

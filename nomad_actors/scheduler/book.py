@@ -70,10 +70,7 @@ class ScheduledJob:
 
 
 class Schedules:
-    """The schedules of one application.
-
-    Every method raises `Unavailable` if Redis does not respond.
-    """
+    """The schedules of one application. Every method raises `Unavailable` if Redis does not respond."""
 
     def __init__(self, queues: Queues, clock: Clock) -> None:
         self._queues = queues

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -30,11 +30,8 @@ _STRICT_JSON = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=
 _JSON = json.JSONEncoder(separators=(",", ":"))
 
 
-class _Mismatch(NamedTuple):
-    """Why a payload would not arrive unchanged, and which of its fields would not; None if there are several."""
-
-    field: str | None
-    reason: str
+#: Which field of a payload would not arrive unchanged (None if there are several), and why.
+_Mismatch: TypeAlias = tuple[str | None, str]
 
 
 def _guarded(method: Callable[[PayloadCodec[P], Any], _R]) -> Callable[[PayloadCodec[P], Any], _R]:
@@ -95,9 +92,9 @@ class PayloadCodec(Generic[P]):
         written = self._written(payload, only_given=True)
         complete: set[str] = set()
         while (mismatch := self._mismatch(payload, written)) is not None:
-            field = mismatch.field
+            field, reason = mismatch
             if field is None or field in complete:
-                raise self._refused([mismatch.reason])
+                raise self._refused([reason])
             # Defaults that must be sent: an id or a time that is made anew, the tag of a union's choice.
             complete.add(field)
             written |= self._written(payload, only_given=False, include={field})
@@ -161,20 +158,20 @@ class PayloadCodec(Generic[P]):
             found = difference(payload, self._read(written))
         except ValidationError as error:
             if error.errors(include_url=False)[0]["type"] == "json_invalid":
-                return _Mismatch(None, describe_unwritable(payload, error))
+                return None, describe_unwritable(payload, error)
             path = tuple(map(str, error.errors(include_url=False)[0]["loc"]))
             return self._mismatch_at(path, f"{error_messages(error)[0]} when the message is read back")
         except BaseException as error:
             if came_from_outside(error):
                 raise
-            return _Mismatch(None, f"payload: it cannot be compared with what the worker would get ({describe(error)})")
+            return None, f"payload: it cannot be compared with what the worker would get ({describe(error)})"
         if found is None:
             return None
         reason = f"{path_text(found.path)}: {short_text(found.sent)} would arrive as {short_text(found.arrived)}"
         return self._mismatch_at(found.path, reason)
 
     def _mismatch_at(self, path: tuple[str, ...], reason: str) -> _Mismatch:
-        return _Mismatch(path[0] if path and path[0] in self._payload.model_fields else None, reason)
+        return path[0] if path and path[0] in self._payload.model_fields else None, reason
 
     def _refused(self, problems: list[str]) -> BadPayload:
         allowed = [
