@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -109,7 +109,7 @@ def limits(
     json: Json = False,
 ) -> None:
     """Show or set a queue's limits. A change applies at once on all hosts; `none` removes a limit."""
-    from ..queues.models import Limits as ShownLimits
+    from ..queues.models import LimitsInForce
 
     with opened() as access:
         found = access.queues.get_queue(queue)
@@ -120,13 +120,13 @@ def limits(
         limits = _rated(limits, starts, per)
         if max_length is not None:
             limits = replace(limits, max_length=_number(max_length, "--max-length"))
-        shown = ShownLimits.of(limits)
+        shown = LimitsInForce.model_construct(**asdict(limits)).as_json()
         if limits != known:
-            with audited(access, "PUT", "queues", queue, "limits", body=shown.as_json()):
+            with audited(access, "PUT", "queues", queue, "limits", body=shown):
                 found.set_limits(limits)
         concurrency_in_force = found.snapshot(window_seconds=0).limit_in_force
     if json:
-        print_json({"queueName": queue, **shown.as_json(), "inForce": concurrency_in_force})
+        print_json({"queueName": queue, **shown, "inForce": concurrency_in_force})
         return
     rate = f"{limits.starts} in {duration(limits.period_ms)}" if limits.period_ms else "no limit"
     print_line(

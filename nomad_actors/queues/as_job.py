@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -166,10 +167,8 @@ def _returnvalue(stored: StoredJob) -> object:
         return f"{len(written)} bytes that are not JSON"
     if _is_json(value):
         return value
-    try:
+    with contextlib.suppress(RecursionError):
         value = _representable(value)
-    except RecursionError:
-        return f"{len(written)} bytes of JSON that is nested too deeply"
     return value if _is_json(value) else f"{len(written)} bytes of JSON that is nested too deeply"
 
 

@@ -109,10 +109,7 @@ class JobType(Generic[P, R]):
         self.job_schedules()
 
     def job_schedules(self) -> list[JobSchedule]:
-        """Return its schedules with the job that each adds.
-
-        Raises `BadInput` naming what is wrong and what is allowed.
-        """
+        """Return its schedules with the job that each adds. Raises the same errors as `bind`."""
         return list(map(self.bind, self.schedules))
 
     def bind(self, schedule: Schedule) -> JobSchedule:

@@ -8,7 +8,6 @@ from typing import Literal
 from pydantic import Field
 
 from ..broker.records.failures import FailureGroup
-from ..broker.records.limits import Limits as LimitsRecord
 from ..broker.records.limits import Pause as PauseRecord
 from ..response_model import ResponseModel
 from .job import Job
@@ -31,22 +30,13 @@ class Pause(ResponseModel):
         )
 
 
-class Limits(ResponseModel):
-    """A queue's limits; null means no limit."""
+class LimitsInForce(ResponseModel):
+    """A queue's limits, and the concurrency limit in force."""
 
     concurrency: int | None = Field(description="jobs at a time over all hosts; null: the declared limit applies")
     starts: int | None = Field(description="jobs that start in a period")
     period_ms: int | None
     max_length: int | None = Field(description="how many jobs may wait or be delayed before more are refused")
-
-    @classmethod
-    def of(cls, limits: LimitsRecord) -> Limits:
-        return cls.model_construct(**dataclasses.asdict(limits))
-
-
-class LimitsInForce(Limits):
-    """A queue's limits, and the concurrency limit in force."""
-
     in_force: int | None = Field(description="jobs at a time over all hosts, as set or as declared")
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,7 +32,11 @@ def read_overruns(queues: Queues, snapshots: Sequence[QueueSnapshot]) -> Mapping
 
     Running jobs are read only from queues whose longest-running job exceeds the shortest limit.
     """
-    suspected = {snapshot.name: snapshot for snapshot in snapshots if _may_overrun(snapshot)}
+    suspected = {
+        snapshot.name: snapshot
+        for snapshot in snapshots
+        if (snapshot.longest_active_ms or 0) > min(_limits_ms(snapshot).values(), default=math.inf)
+    }
 
     def reading(queue: Queue) -> Steps[list[Job]]:
         return queue.reading_page("active", 0, -1, suspected[queue.name].facts.worker_names)
@@ -50,11 +55,6 @@ def _overruns(snapshot: QueueSnapshot, running: Sequence[Job]) -> list[Overrun]:
     # Nobody can cancel the jobs of lost workers, and another worker recovers them.
     live = {worker.name for worker in snapshot.workers}
     return [overrun for overrun in found if overrun.over_ms > 0 and overrun.job.worker in live]
-
-
-def _may_overrun(snapshot: QueueSnapshot) -> bool:
-    limits_ms = _limits_ms(snapshot)
-    return bool(limits_ms) and (snapshot.longest_active_ms or 0) > min(limits_ms.values())
 
 
 def _limits_ms(snapshot: QueueSnapshot) -> dict[str, int]:
