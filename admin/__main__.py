@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.ready_file is not None:
             serve.write_ready_file(options.ready_file, url)
         try:
-            app.queues.ping()
+            app.broker.ping()
         except Unavailable as error:
             # The admin starts anyway: it answers 503 until Redis is back.
             logger.warning(redis_missing(settings, error))

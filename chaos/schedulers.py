@@ -100,7 +100,7 @@ def schedulers(draw: random.Random, seconds: float) -> str:
             summary = _check_slots(queues, clock, outages)
         finally:
             group.end()
-            queues._broker.close()
+            queues.broker.close()
             server.kill()
         disturbed = ", ".join(f"{count} {kind}" for kind, count in group.disturbances.items())
         return f"{summary}; disturbed schedulers: {disturbed}; Redis restarted {len(outages)} times"
@@ -108,7 +108,7 @@ def schedulers(draw: random.Random, seconds: float) -> str:
 
 def _check_slots(queues: Queues, clock: FastClock, outages: list[tuple[float, float]]) -> str:
     """Check that every slot has one job that was added in time; return a summary."""
-    view, conversion = queues._broker.view("ticks"), clock.conversion()
+    view, conversion = queues.broker.view("ticks"), clock.conversion()
     now_ms = clock.now_ms()
     added: dict[int, float] = {}
     for job in view.jobs(State.WAITING, 0, -1):

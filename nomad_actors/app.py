@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from . import logs, queues
 from .broker import JobBroker
+from .broker.client.permissions import refused_in_words
 from .broker.errors import RedisUnavailable, Refusal
 from .clock import Clock, SystemClock
 from .errors import Unavailable
@@ -176,12 +177,13 @@ def require_redis(access: QueueAccess) -> None:
     """
     logger = logs.get_logger("nomad_actors.app")
     try:
-        access.queues.ping()
+        access.broker.ping()
     except RedisUnavailable as error:
         logger.critical(redis_missing(access.settings, error, error.refusal))
         raise ProgramExit(EXIT_CANNOT_START if error.refusal in (Refusal.PASSWORD, Refusal.DATABASE) else 1) from None
     try:
-        access.queues.check_permissions()
+        if refused := access.broker.refused_commands():
+            raise Unavailable(refused_in_words(refused))
     except Unavailable as error:
         logger.critical("Redis does not allow what we need; nomad doctor shows how to allow it", error=str(error))
         raise ProgramExit(EXIT_CANNOT_START) from None

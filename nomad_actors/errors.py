@@ -5,6 +5,7 @@ NomadError
 ├── WrongEntry               settings/admin_tokens.py
 ├── WrongRedisUrl            settings/redis_urls.py
 ├── BadInput                 a caller's value is refused; carries what is accepted
+│   ├── BadCursor            broker/client/finder.py
 │   ├── BadPayload
 │   ├── KeyConflict          an idempotency key was used for another call
 │   └── UnknownName          says the nearest names

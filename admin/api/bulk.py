@@ -9,7 +9,7 @@ from pydantic import Field, WithJsonSchema
 
 from nomad_actors.broker.states import OUTCOMES, STATE_NAMES
 from nomad_actors.queues.bulk import ACTIONS, MAX_PER_SECOND, BulkRequest, Operations
-from nomad_actors.queues.bulk.models import BulkOperation
+from nomad_actors.queues.bulk.operation import BulkOperation
 from nomad_actors.queues.search import JobFilter
 
 from ..access.actors import current_actor

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from ..errors import BadInput, BadPayload, UnknownJobType
 from ..logs.counted import counted
 from ..logs.json_text import levels, readable
-from ..queues.payloads import MAX_LEVELS
+from ..queues.payloads.reasons import MAX_LEVELS
 from .audited import audited
 from .exits import Interrupted
 from .options import Json
@@ -202,14 +202,14 @@ def _added(access: QueueAccess, job_type: JobType, data: dict[str, Any], options
 
 
 def _wait(access: QueueAccess, queue: str, job_id: str, timeout_ms: int | None, *, json: bool) -> None:
-    from ..queues import pauses
+    from ..queues.snapshot import describe_pause, resume_command
     from .waiting import wait_for
 
     chosen = access.queues.get_queue(queue)
     # First, so that a user who stops waiting knows the job's id.
     print_line(f"Waiting for job {job_id} of {queue}. See it: nomad job {job_id}", err=True)
     for pause in chosen.snapshot(window_seconds=0).pauses:
-        print_line(f"{queue} is {pauses.describe(pause)}; {pauses.resume_command(queue, pause.scope)}", err=True)
+        print_line(f"{queue} is {describe_pause(pause)}; {resume_command(queue, pause.scope)}", err=True)
     try:
         job = wait_for(chosen, job_id, timeout_ms)
     except KeyboardInterrupt:

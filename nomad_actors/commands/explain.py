@@ -69,7 +69,7 @@ def _delayed(clock: Clock, job: Job) -> Explanation:
     if reason is not None:
         return Explanation(f"it deferred itself: {reason}; {due}", next_steps)
     if job.failed_reason:
-        left = job.attempts - job.attempts_made
+        left = job.opts.attempts - job.attempts_made
         return Explanation(f"its last attempt failed ({_line(job.failed_reason)}), {left} left; {due}", next_steps)
     return Explanation(f"it was added with a delay; {due}", next_steps)
 
@@ -114,7 +114,7 @@ def _ended(job: Job) -> Explanation:
         )
     if job.crashes and not job.stacktrace:
         how = "because its workers died"
-    elif job.attempts_made >= job.attempts:
+    elif job.attempts_made >= job.opts.attempts:
         how = "after its last attempt"
     else:
         how = "and another attempt would fail the same way"

@@ -122,7 +122,7 @@ def _table(jobs: Sequence[Job]) -> Text:
                 job.id,
                 *type_cell,
                 _status(job),
-                f"{job.attempts_made}/{job.attempts}",
+                f"{job.attempts_made}/{job.opts.attempts}",
                 ago(_when(job), now),
                 _detail(job),
             ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,8 +11,8 @@ from ..broker.records.limits import Limits, PauseScope
 from ..broker.states import in_words
 from ..errors import BadInput, UnknownState
 from ..logs.counted import counted
-from ..queues import pauses
 from ..queues.queue import CLEANABLE
+from ..queues.snapshot import resume_command
 from .audited import audited
 from .options import Json, Yes, confirm
 from .report import duration, parse_duration, print_json, print_line
@@ -56,7 +56,7 @@ def pause(
                 continue
             paused = f"{name} is paused for {duration(for_ms)}" if for_ms else f"{name} is paused"
             jobs = f"{counted(counts['paused'], 'job')} waiting, {counted(counts['active'], 'job')} still running"
-            print_line(f"{paused}: {jobs}. Resume: {pauses.resume_command(name, scope)}")
+            print_line(f"{paused}: {jobs}. Resume: {resume_command(name, scope)}")
 
 
 def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
@@ -74,7 +74,7 @@ def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
                 status = "paused" if left else "running"
                 print_json({"success": True, "queueName": name, "status": status}, lines=esi)
             elif left:
-                command = pauses.resume_command(name, left[0].scope)
+                command = resume_command(name, left[0].scope)
                 print_line(f"{name} is still paused: {counted(counts['paused'], 'job')} waiting. Resume: {command}")
             else:
                 print_line(f"{name} is running: {counted(counts['waiting'], 'job')} waiting.")
@@ -109,7 +109,7 @@ def limits(
     json: Json = False,
 ) -> None:
     """Show or set a queue's limits. A change applies at once on all hosts; `none` removes a limit."""
-    from ..queues.models import Limits as ShownLimits
+    from ..queues.models import LimitsInForce
 
     with opened() as access:
         found = access.queues.get_queue(queue)
@@ -120,13 +120,13 @@ def limits(
         limits = _rated(limits, starts, per)
         if max_length is not None:
             limits = replace(limits, max_length=_number(max_length, "--max-length"))
-        shown = ShownLimits.of(limits)
+        shown = LimitsInForce.model_construct(**asdict(limits)).as_json()
         if limits != known:
-            with audited(access, "PUT", "queues", queue, "limits", body=shown.as_json()):
+            with audited(access, "PUT", "queues", queue, "limits", body=shown):
                 found.set_limits(limits)
         concurrency_in_force = found.snapshot(window_seconds=0).limit_in_force
     if json:
-        print_json({"queueName": queue, **shown.as_json(), "inForce": concurrency_in_force})
+        print_json({"queueName": queue, **shown, "inForce": concurrency_in_force})
         return
     rate = f"{limits.starts} in {duration(limits.period_ms)}" if limits.period_ms else "no limit"
     print_line(

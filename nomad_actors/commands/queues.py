@@ -10,7 +10,7 @@ import typer
 from ..broker.records.limits import Pause, PauseScope
 from ..logs import redact
 from ..logs.counted import counted
-from ..queues import pauses
+from ..queues.snapshot import describe_pause, resume_command
 from .options import Json
 from .report import console, duration, moment, now_ms, print_json, styled, table
 from .session import opened
@@ -111,4 +111,4 @@ def _cells(queue: dict[str, Any]) -> list[Text | str]:
 
 def _pause(queue: str, json: dict[str, Any]) -> str:
     pause = Pause(PauseScope(json["scope"]), json["since"], json["until"], json["reason"], json["by"])
-    return f"{queue}: {pauses.describe(pause)}; {pauses.resume_command(queue, pause.scope)}"
+    return f"{queue}: {describe_pause(pause)}; {resume_command(queue, pause.scope)}"

@@ -34,14 +34,14 @@ def show(job: Job, explanation: Explanation) -> None:
 def _head(job: Job) -> list[tuple[str, str]]:
     from ..queues.policy import Priority
 
-    priority_name = Priority(job.priority).name if job.priority in list(Priority) else "custom"
+    priority_name = Priority(job.opts.priority).name if job.opts.priority in list(Priority) else "custom"
     state = job.status if job.outcome in (None, job.status) else f"{job.status} ({job.outcome})"
     crashes = f", lost its worker {counted(job.crashes, 'time')}" if job.crashes else ""
     head = [
         ("queue", job.queue),
         ("status", f"{state}{crashes}"),
-        ("attempts", f"{job.attempts_made} of {job.attempts} used"),
-        ("priority", f"{job.priority} ({priority_name})"),
+        ("attempts", f"{job.attempts_made} of {job.opts.attempts} used"),
+        ("priority", f"{job.opts.priority} ({priority_name})"),
         ("added", f"{moment(job.timestamp_ms)} ({ago(job.timestamp_ms, now_ms())})" + _requester(job)),
         ("data", _json(job.data, job)),
     ]

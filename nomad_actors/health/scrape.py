@@ -6,7 +6,6 @@ The cost grows with queues, schedules, running jobs and characters, never with t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -115,8 +114,7 @@ def success_due_ms(state: ScheduleState, slots: Sequence[Slot], last_success_ms:
     runs = sorted(slot.due_ms for slot in slots if slot.kind is None and slot.due_ms > since_ms)[:2]
     after_ms = max(since_ms, state.stored.watermark_ms)
     while len(runs) < 2:
-        due = state.schedule.next_due(datetime.fromtimestamp(max([after_ms, *runs]) / 1000, UTC))
-        runs.append(int(due.timestamp() * 1000))
+        runs.append(next(state.schedule.due_ms_after(max([after_ms, *runs]))))
     return runs[1]
 
 

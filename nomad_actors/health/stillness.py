@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from ..broker.client.queue_facts import RunningJob
 from ..findings import Finding, Severity
 from ..logs.counted import counted
-from ..queues import pauses
 from ..queues.job import Job
-from ..queues.snapshot import QueueSnapshot
+from ..queues.snapshot import QueueSnapshot, describe_pause, in_utc, resume_command
 
 #: How many delayed jobs are checked.
 DELAYED_SAMPLE = 20
@@ -49,8 +47,8 @@ def paused(snapshot: QueueSnapshot) -> Finding | None:
     """Return the finding for a paused queue, None for one that is not paused."""
     if not snapshot.pauses:
         return None
-    remedy = " && ".join(pauses.resume_command(snapshot.name, pause.scope) for pause in snapshot.pauses)
-    cause = "; ".join(map(pauses.describe, snapshot.pauses))
+    remedy = " && ".join(resume_command(snapshot.name, pause.scope) for pause in snapshot.pauses)
+    cause = "; ".join(map(describe_pause, snapshot.pauses))
     return _finding(snapshot, Severity.WARNING, cause, remedy, runbook="NomadPausedTooLong")
 
 
@@ -102,7 +100,7 @@ def _rate(snapshot: QueueSnapshot) -> Finding | None:
     starts, period_ms, oldest_ms = snapshot.limits.starts, snapshot.limits.period_ms, snapshot.facts.oldest_start_ms
     if starts is None or period_ms is None or oldest_ms is None or oldest_ms + period_ms <= snapshot.now_ms:
         return None
-    cause = f"its limit of {starts} starts in {period_ms / 1000:g} s is reached until {_at(oldest_ms + period_ms)}"
+    cause = f"its limit of {starts} starts in {period_ms / 1000:g} s is reached until {in_utc(oldest_ms + period_ms)}"
     remedy = (
         f"nomad limits {snapshot.name} --starts none\nremoves the limit; without that the queue continues by itself"
     )
@@ -119,10 +117,6 @@ def _brake(snapshot: QueueSnapshot, delayed: Sequence[Job]) -> Finding | None:
 
 
 def _jobs(running: Sequence[RunningJob]) -> str:
-    named = [f"{job.job_id} since {_at(job.since_ms)} on {job.worker}" for job in running[:_NAMED_JOBS]]
+    named = [f"{job.job_id} since {in_utc(job.since_ms)} on {job.worker}" for job in running[:_NAMED_JOBS]]
     more = f" and {len(running) - _NAMED_JOBS} more" if len(running) > _NAMED_JOBS else ""
     return "; ".join(named) + more
-
-
-def _at(ms: float) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -59,10 +59,7 @@ class CurrentJob:
 
 
 def current_job() -> CurrentJob:
-    """Return the job that this code runs in, in a coroutine too.
-
-    Raises `NomadError` outside a job.
-    """
+    """Return the job that this code runs in, in a coroutine too. Raises `NomadError` outside a job."""
     lease = CURRENT.get()
     if lease is None or lease.message is None:
         raise NomadError("current_job() was called outside a job")

@@ -159,7 +159,7 @@ def test_the_commands_of_the_containers_work_as_processes(
             timeout_seconds=60,
             what="a job to complete",
         )
-        schedule_book = access.queues.schedule_book()
+        schedule_book = access.queues.broker.schedules()
         wait_until(lambda: len(schedule_book.schedulers()) == 2, timeout_seconds=30, what="both schedulers")
         wait_until(
             lambda: reached(lambda: requests.get(f"http://127.0.0.1:{metrics}/metrics", timeout=10)),

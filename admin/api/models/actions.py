@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from nomad_actors.queues.bulk.models import BulkOperation
+from nomad_actors.queues.bulk.operation import BulkOperation
 from nomad_actors.queues.models import Pause
 from nomad_actors.response_model import ResponseModel, optional
 from nomad_actors.scheduler.models import ScheduleHistory

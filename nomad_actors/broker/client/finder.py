@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...errors import BadInput
 from .. import keys
 from ..errors import BrokerError
 from ..records import pack_id
@@ -42,8 +43,11 @@ _SCORE = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?")
 Accepts = Callable[[StoredJob], bool]
 
 
-class BadCursor(BrokerError, ValueError):
+class BadCursor(BrokerError, BadInput):
     """Raised for a cursor that does not come from a page."""
+
+    def __init__(self, cursor: object) -> None:
+        super().__init__(f"cursor {cursor!r:.80} is invalid (allowed: a nextCursor of the same list)")
 
 
 @dataclass(frozen=True, slots=True)
