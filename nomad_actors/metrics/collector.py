@@ -28,10 +28,10 @@ class ScrapeCollector(Collector):
 
     def describe(self) -> Iterable[Metric]:
         """Return the collector's own metrics without values, so that registration reads no source."""
-        return _success(), _seconds()
+        return _own_families()
 
     def collect(self) -> Iterator[Metric]:
-        success, seconds = _success(), _seconds()
+        success, seconds = _own_families()
         found: list[Metric] = []
         for name, source in self._sources.items():
             start_mono = time.monotonic()
@@ -53,15 +53,12 @@ def _read(name: str, source: Source) -> list[Metric] | None:
         return None
 
 
-def _success() -> GaugeMetricFamily:
-    return GaugeMetricFamily(
-        "nomad_collector_success",
-        "Whether this scrape could read the source; if not, its metrics are missing.",
-        labels=["source"],
-    )
+def _own_families() -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
+    success = "Whether this scrape could read the source; if not, its metrics are missing."
+    seconds = "How long this scrape took to read the source."
+    return gauge("nomad_collector_success", success, "source"), gauge("nomad_collector_seconds", seconds, "source")
 
 
-def _seconds() -> GaugeMetricFamily:
-    return GaugeMetricFamily(
-        "nomad_collector_seconds", "How long this scrape took to read the source.", labels=["source"]
-    )
+def gauge(name: str, documentation: str, *labels: str) -> GaugeMetricFamily:
+    """Return a gauge that has no series yet."""
+    return GaugeMetricFamily(name, documentation, labels=labels)
