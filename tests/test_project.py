@@ -29,7 +29,7 @@ ARROWS: dict[str, set[str]] = {
     "jobs": {"broker", "queues", "esi", "store", "metrics"},
     "scheduler": {"broker", "queues", "jobs", "metrics"},
     "health": {"broker", "queues", "scheduler", "store", "metrics", "processes"},
-    "job_metrics": {"health", "metrics", "queues"},
+    "job_metrics": {"broker", "health", "metrics", "queues", "store"},
     "app": {"broker", "queues", "esi", "store", "jobs", "middleware", "metrics", "scheduler", "health", "processes"},
     "testing": {"broker", "processes"},
     "commands": {
