@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from prometheus_client.core import CounterMetricFamily, Metric
 
 from ..broker.client.totals import Totals
-from ..metrics.collector import gauge
+from ..metrics.exposition import gauge
 from ..queues.overruns import Overrun
 from ..queues.policy import Priority
 from ..queues.snapshot import QueueSnapshot

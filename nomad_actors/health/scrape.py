@@ -19,9 +19,8 @@ from ..broker.client.slots import Slot
 from ..broker.client.totals import UNKNOWN_ACTOR, Totals
 from ..broker.endings import Outcome
 from ..clock import Clock
-from ..metrics.collector import ScrapeCollector, gauge
 from ..metrics.definitions import REGISTRY
-from ..metrics.exposition import joined
+from ..metrics.exposition import ScrapeCollector, gauge, joined
 from ..queues import Queues
 from ..queues.across_queues import read_snapshots
 from ..queues.overruns import read_overruns

@@ -16,7 +16,7 @@ from dramatiq import Broker, Middleware, Worker
 
 from .. import logs
 from ..broker.endings import Ended
-from .job_facts import character_id_of
+from .job_context import character_id_of
 from .line_writer import LineWriter
 
 #: The category by which operators find these lines.

@@ -14,7 +14,6 @@ from prometheus_client import Counter
 from ..broker.client.totals import UNKNOWN_ACTOR
 from ..broker.endings import Ended, Outcome
 from ..metrics import definitions
-from ..metrics.batch_histogram import BatchHistogram
 from ..metrics.server import LOOPBACK, MetricsServer, serve_or_log
 
 #: The default metrics port of a host's first worker.
@@ -31,8 +30,8 @@ class _Series:
 
     def __init__(self, queue: str, actor: str) -> None:
         self.enqueued: Counter = definitions.JOBS_ENQUEUED.labels(queue, actor)
-        self.duration: BatchHistogram = definitions.JOB_DURATION_SECONDS.labels(queue, actor)
-        self.wait: BatchHistogram = definitions.JOB_WAIT_SECONDS.labels(queue, actor)
+        self.duration: definitions.BatchHistogram = definitions.JOB_DURATION_SECONDS.labels(queue, actor)
+        self.wait: definitions.BatchHistogram = definitions.JOB_WAIT_SECONDS.labels(queue, actor)
 
     def observe(self, endings: Sequence[Ended]) -> None:
         """Observe runs that were settled together."""

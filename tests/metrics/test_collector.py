@@ -15,8 +15,7 @@ from nomad_actors.broker.client.slots import StoredSchedule
 from nomad_actors.errors import Unavailable
 from nomad_actors.health.queue_families import queue_families
 from nomad_actors.health.scrape import database_families, schedule_families, server_families
-from nomad_actors.metrics.collector import ScrapeCollector
-from nomad_actors.metrics.exposition import joined, render
+from nomad_actors.metrics.exposition import ScrapeCollector, joined, render
 from nomad_actors.queues.snapshot import QueueSnapshot
 from nomad_actors.scheduler import JobSchedule
 from nomad_actors.scheduler.changes import ScheduleState

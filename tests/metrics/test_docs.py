@@ -11,13 +11,13 @@ from nomad_actors.broker.client.server import ServerFacts
 from nomad_actors.broker.endings import Outcome
 from nomad_actors.health.queue_families import queue_families
 from nomad_actors.health.scrape import database_families, schedule_families, server_families
-from nomad_actors.metrics.collector import ScrapeCollector
 from nomad_actors.metrics.definitions import (
     ESI_ERROR_LIMIT_REMAINING,
     REGISTRY,
     SCHEDULER,
     TOKEN_REFRESH_OUTCOMES,
 )
+from nomad_actors.metrics.exposition import ScrapeCollector
 from nomad_actors.scheduler.status import SchedulerSnapshot
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
