@@ -57,11 +57,6 @@ BY_QUEUE: Mapping[str, Thresholds] = MappingProxyType(
 )
 
 
-def of_queue(name: str) -> Thresholds:
-    """Return the limits of a queue."""
-    return BY_QUEUE.get(name, DEFAULT)
-
-
 @dataclass(frozen=True, kw_only=True)
 class DoctorThresholds:
     """The limits of `nomad doctor`; the alerts use those of Redis's memory and of the clocks too."""
@@ -186,16 +181,18 @@ ALERTS = AlertThresholds()
 class Table:
     """All thresholds."""
 
-    default: Thresholds
-    by_queue: Mapping[str, Thresholds]
-    schedules: ScheduleThresholds
-    doctor: DoctorThresholds
-    alerts: AlertThresholds
+    default: Thresholds = DEFAULT
+    by_queue: Mapping[str, Thresholds] = field(default_factory=lambda: BY_QUEUE)
+    schedules: ScheduleThresholds = SCHEDULES
+    doctor: DoctorThresholds = DOCTOR
+    alerts: AlertThresholds = ALERTS
 
     def of_queue(self, name: str) -> Thresholds:
-        """Return the limits of a queue."""
         return self.by_queue.get(name, self.default)
 
+
+#: Returns the limits of a queue, unscaled.
+of_queue = Table().of_queue
 
 #: Times that do not pass faster in a test: how long a job runs, how much clocks differ, how often calendar schedules
 #: are due. No factor changes them.
@@ -220,8 +217,7 @@ def table(factor: float = 1.0) -> Table:
     """
     if not factor > 0:
         raise ValueError(f"the time factor must be above 0, not {factor:g}")
-    unscaled = Table(default=DEFAULT, by_queue=BY_QUEUE, schedules=SCHEDULES, doctor=DOCTOR, alerts=ALERTS)
-    return unscaled if factor == 1 else _scaled("", unscaled, factor)
+    return Table() if factor == 1 else _scaled("", Table(), factor)
 
 
 def _scaled(name: str, value: Any, factor: float) -> Any:

@@ -40,8 +40,6 @@ ON_THE_DATABASE: tuple[tuple[str, Area, CheckFunction], ...] = (
     ("database rows", Area.DATABASE, host.rows),
 )
 
-_WORST_LAST = (Severity.OK, Severity.UNKNOWN, Severity.WARNING, Severity.PROBLEM)
-
 
 @dataclass(frozen=True)
 class Report:
@@ -56,11 +54,14 @@ class Report:
 
     @property
     def status(self) -> Severity:
-        return max((finding.severity for finding in self.findings), key=_WORST_LAST.index, default=Severity.OK)
+        return max((finding.severity for finding in self.findings), key=list(Severity).index, default=Severity.OK)
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON of `nomad doctor --json` and the admin's API."""
-        checks = [Check.of(finding) for finding in self.findings]
+        checks = [
+            Check.model_construct(name=each.name, status=each.severity.value, found=each.cause, fix=each.remedy)
+            for each in self.findings
+        ]
         report = DoctorReport.model_construct(
             healthy=self.healthy, status=self.status.value, at=self.at_ms, checks=checks
         )

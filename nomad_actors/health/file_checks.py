@@ -136,7 +136,6 @@ def _user() -> str:
 
 
 def _remount(path: Path) -> str:
-    """Return the command that makes the path's mount writable."""
     path = path.resolve()
     found = [mount for mount in _mounts() if mount.point in (path, *path.parents)]
     # Of two mounts at one point the later one hides the other.

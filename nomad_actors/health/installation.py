@@ -43,7 +43,6 @@ class Installation:
 
     @cached_property
     def server(self) -> ServerFacts:
-        """The Redis server's facts about itself."""
         return self.broker.server().facts()
 
     @cached_property
@@ -53,12 +52,10 @@ class Installation:
 
     @property
     def readable(self) -> Sequence[QueueSnapshot]:
-        """The state of the queues that can be read."""
         return readable(self.snapshots)
 
     @cached_property
     def scheduler(self) -> SchedulerSnapshot:
-        """The schedules and the schedulers."""
         return read_scheduler(self.queues, self.clock)
 
     @cached_property

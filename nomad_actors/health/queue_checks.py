@@ -79,7 +79,6 @@ def _in_words(counts: Mapping[str, int]) -> str:
 
 
 def _work_is_due(queue: QueueSnapshot, still_ms: float) -> bool:
-    """Return True if a job has been waiting, or due, for too long."""
     oldest_ms, due_ms = queue.oldest_waiting_ms, queue.facts.next_due_ms
     return (oldest_ms is not None and oldest_ms >= still_ms) or (
         due_ms is not None and queue.now_ms - due_ms >= still_ms

@@ -32,7 +32,6 @@ def reached(installation: Installation) -> Finding:
 
 
 def _reach(installation: Installation, refusal: Refusal | None) -> str:
-    """Return the remedy for a Redis that does not answer."""
     path = installation.settings.redis_url_file
     if refusal is Refusal.LOADING:
         return "wait: it continues by itself when everything is loaded"

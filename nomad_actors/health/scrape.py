@@ -49,10 +49,7 @@ def scraped(broker: JobBroker, queues: Queues, store: Store, clock: Clock) -> Co
 
 
 def families_of_redis(broker: JobBroker, queues: Queues, clock: Clock) -> list[Metric]:
-    """Return the metrics of the queues, the schedules and Redis itself, read in a few round trips.
-
-    Raises `Unavailable` if Redis does not answer in time.
-    """
+    """Return the metrics that are read from Redis; raises `Unavailable` if it does not answer in time."""
     with broker.within(REDIS_SECONDS):
         server, snapshots = broker.server().facts(), readable(read_snapshots(queues))
         overruns, attempts = read_overruns(queues, snapshots), _attempts(broker, snapshots)

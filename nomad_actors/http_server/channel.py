@@ -73,13 +73,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return taken
 
     def del_channel(self, map: dict[int, Any] | None = None) -> None:  # noqa: A002
-        """Forget the closed connection, and close the file with an incomplete body."""
         super().del_channel(map)
         if self.request is not None:
-            self.request.close()
+            self.request.close()  # The file with its incomplete body.
 
     def cancel(self) -> None:
-        """Drop requests that no thread has started, when the server stops."""
         super().cancel()
         for request in self.requests:
             request.close()

@@ -32,10 +32,6 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]
         return taken
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Parse the request line and the headers.
-
-        Raises waitress's `ParsingError`, which becomes a 400.
-        """
         encodings = len(_TRANSFER_ENCODING.findall(header_plus))
         if _FOLDED_LINE.search(header_plus):
             raise ParsingError("a header is folded over several lines")

@@ -145,7 +145,6 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         return bool(super().readable()) and time.monotonic() >= self._accept_mono
 
     def handle_accept(self) -> None:
-        """Accept the waiting connections, up to a limit per turn."""
         for _ in range(_ACCEPTS_PER_TURN):
             connections = len(self.active_channels)
             super().handle_accept()

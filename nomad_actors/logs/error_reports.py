@@ -174,7 +174,6 @@ _BUDGET = _Budget()
 
 
 def _redacted(event: Event, hint: Hint) -> Event:
-    """Return the event without secrets, and small enough for Sentry."""
     small: Any = event
     for most, frames in _SIZES:
         small = hide_secrets("", _with_fewer_frames(event, frames), most=most)
@@ -199,7 +198,6 @@ def _shorter(value: Mapping[str, Any], most: int) -> dict[str, Any]:
 
 
 def _transport() -> type[HttpTransport]:
-    """Return Sentry's HTTP transport, extended to log when reports are lost."""
     from sentry_sdk.transport import HttpTransport
 
     class Transport(HttpTransport):

@@ -154,7 +154,6 @@ def _after_name(text: str, start: int, end: int) -> tuple[Span | None, int]:
 
 
 def _with_more(text: str, span: Span | None) -> Span | None:
-    """Return the span of all values of a plural name."""
     more = _MORE.match(text, span[1]) if span else None
     return (span[0], more.end()) if span and more else span
 

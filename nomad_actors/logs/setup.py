@@ -114,7 +114,6 @@ def is_program_configured() -> bool:
 
 
 def _captured(name: str, stream: TextIO, level: int) -> TextIO:
-    """Return a stream that turns what is written to it into log lines."""
     lines = PrintedLines(_original(stream), lambda line: logging.getLogger(name).log(level, "%s", line))
     # `Finalize` also runs at the exit of multiprocessing children, such as Dramatiq's workers.
     Finalize(None, lines.finish, exitpriority=2)
@@ -199,7 +198,6 @@ class _LineFormatter(logging.Formatter):
         self._log_format = log_format
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line without its newline; values that raise do not make the logging call fail."""
         try:
             return self._format(record)
         except BaseException as error:

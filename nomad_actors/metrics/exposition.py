@@ -32,7 +32,7 @@ class ScrapeCollector(Collector):
         self._sources = sources
 
     def describe(self) -> Iterable[Metric]:
-        """Return the collector's own metrics without values, so that registration reads no source."""
+        # Without values, so that registration reads no source.
         return _own_families()
 
     def collect(self) -> Iterator[Metric]:

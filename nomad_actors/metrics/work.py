@@ -48,10 +48,7 @@ def record_job_metric(job_type: str, duration_ms: float, success: bool) -> None:
 
 @contextmanager
 def timer(job_type: str) -> Iterator[Timer]:
-    """Time a `with` block and record it, as failed if the block raises; the exception is passed on.
-
-    Raises `BadInput` for an invalid name before the block starts.
-    """
+    """Time a `with` block and record it, as failed if it raises; raises `BadInput` for an invalid name before."""
     _check_name(job_type)
     start_seconds, timed = time.perf_counter(), Timer()
     success = False

@@ -34,7 +34,6 @@ class _Series:
         self.wait: definitions.BatchHistogram = definitions.JOB_WAIT_SECONDS.labels(queue, actor)
 
     def observe(self, endings: Sequence[Ended]) -> None:
-        """Observe runs that were settled together."""
         self.wait.observe_all([ended.wait_ms / 1000 for ended in endings if ended.outcome not in _UNSTARTED])
         self.duration.observe_all([ended.run_ms / 1000 for ended in endings if ended.outcome == Outcome.COMPLETED])
 
@@ -74,7 +73,6 @@ class Metrics(Middleware):
         self._series_of(broker, message.queue_name, message.actor_name).enqueued.inc()
 
     def after_settle(self, broker: Broker, endings: Sequence[Ended]) -> None:
-        """Observe the wait and duration of runs."""
         by_actor: dict[tuple[str, str], list[Ended]] = {}
         for ended in endings:
             by_actor.setdefault((ended.queue, ended.actor), []).append(ended)

@@ -19,6 +19,8 @@ from .sentry import Sentry
 
 def middleware_for(settings: Settings) -> list[Middleware]:
     """Return the middleware for one broker, newly made."""
+    # Sending reports may take at most a fifth of the time that a stop may take.
+    flush_seconds = min(FLUSH_SECONDS, settings.shutdown_ms / 5000)
     return [
         # Outermost: every line that the others log about a job names that job, and the facts are cleared last.
         JobContext(),
@@ -28,7 +30,7 @@ def middleware_for(settings: Settings) -> list[Middleware]:
         # Next to the metrics: both report the same about a run.
         JobLog(log_format=settings.log_format, log_level=settings.log_level),
         # Before Retries: its after hook runs when Retries has decided whether the job failed permanently.
-        *([_sentry(settings)] if settings.sentry_dsn else []),
+        *([Sentry(settings.sentry_dsn.get_secret_value(), flush_seconds=flush_seconds)] if settings.sentry_dsn else []),
         # It only declares an option; any position would do.
         PeriodicOption(),
         # From here on Dramatiq's own middleware, in Dramatiq's order. A job that is too old is not timed.
@@ -43,8 +45,3 @@ def middleware_for(settings: Settings) -> list[Middleware]:
         # Innermost, so that all others see its decision. Its values apply to actors that do not set their own.
         Retries(max_retries=settings.max_retries - 1, min_backoff=max(1, settings.retry_delay_ms)),
     ]
-
-
-def _sentry(settings: Settings) -> Sentry:
-    # Sending reports may take at most a fifth of the time that a stop may take.
-    return Sentry(settings.sentry_dsn.get_secret_value(), flush_seconds=min(FLUSH_SECONDS, settings.shutdown_ms / 5000))

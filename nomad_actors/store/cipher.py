@@ -78,10 +78,7 @@ class TokenCipher:
 
     @classmethod
     def at_hand(cls, settings: Settings) -> TokenCipher | None:
-        """Return a cipher with the existing keys, or None if there are none.
-
-        Raises `SettingsError` if the key file is invalid.
-        """
+        """Return a cipher with the existing keys, None without keys; raises `SettingsError` for an invalid key file."""
         if settings.token_keys:
             return cls([key.get_secret_value() for key in settings.token_keys])
         if not settings.database_url.startswith("sqlite"):

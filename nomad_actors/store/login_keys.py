@@ -43,10 +43,7 @@ def logins_by_key(connection: Connection) -> Mapping[str, int]:
 
 
 def stored_logins_by_key(database: Database) -> Mapping[str, int]:
-    """Return `logins_by_key` of a database, without creating or migrating it.
-
-    Raises `Unavailable`.
-    """
+    """Return `logins_by_key` of a database without migrating it; raises `Unavailable`."""
     # Also False for a directory that we may not read; writing to it will report that.
     if database.is_sqlite and not os.path.exists(database.url.database or ""):
         return {}

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+import hiredis
+
 from ..broker.scripts import scripts
 
 
@@ -45,7 +47,6 @@ class FaultProxy:
 
     @property
     def url(self) -> str:
-        """The URL of Redis through this proxy."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def cut_before(self, chooser: Chooser) -> None:
@@ -59,7 +60,6 @@ class FaultProxy:
             self._after = chooser
 
     def count(self) -> int:
-        """Return the number of commands so far."""
         with self._lock:
             return len(self.seen)
 
@@ -69,7 +69,6 @@ class FaultProxy:
             self._before = self._after = None
 
     def close(self) -> None:
-        """Close the proxy and all its connections."""
         # Shutdown wakes the accepting thread; closing alone would not.
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -118,7 +117,9 @@ class FaultProxy:
             _shut(server)
 
     def _command(self, raw: bytes) -> Command:
-        words = _words(raw)
+        reader = hiredis.Reader()
+        reader.feed(raw)
+        words: list[bytes] = reader.gets()
         name = words[0].decode().lower()
         if name in ("evalsha", "eval"):
             name = self._names.get(words[1], name)
@@ -160,14 +161,3 @@ def _read_value(stream: BinaryIO) -> bytes | None:
             parts.append(part)
         return b"".join(parts)
     return line
-
-
-def _words(raw: bytes) -> list[bytes]:
-    """Return the words of a command from its RESP array."""
-    words, at = [], raw.index(b"\r\n") + 2
-    while at < len(raw):
-        end = raw.index(b"\r\n", at)
-        size = int(raw[at + 1 : end])
-        words.append(raw[end + 2 : end + 2 + size])
-        at = end + 4 + size
-    return words

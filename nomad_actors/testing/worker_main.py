@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
+import pkgutil
 import signal
 import threading
 
@@ -17,10 +17,7 @@ def find_broker(target: str) -> Broker:
 
     Raises `ImportError` or `AttributeError` if the target does not exist.
     """
-    module_name, _, attribute = target.partition(":")
-    found = importlib.import_module(module_name)
-    for name in attribute.split(".") if attribute else ():
-        found = getattr(found, name)
+    found = pkgutil.resolve_name(target)
     if callable(found):
         found = found()
     return found if isinstance(found, Broker) else dramatiq.get_broker()

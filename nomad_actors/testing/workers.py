@@ -51,10 +51,7 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> WorkerProcess:
-        """Start the process and wait until its worker runs.
-
-        Raises `AssertionError` with its output if it ends instead.
-        """
+        """Start the process and wait until its worker runs; raises `AssertionError` with its output if not."""
         ready_read, ready_write = os.pipe()
         arguments = ["--threads", str(self.threads), "--ready", str(ready_write)]
         self._process = subprocess.Popen(
@@ -77,11 +74,9 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """The process id."""
         return self._started().pid
 
     def alive(self) -> bool:
-        """Return whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
@@ -97,7 +92,6 @@ class WorkerProcess:
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def thaw(self) -> None:
-        """Resume a frozen process."""
         self._started().send_signal(signal.SIGCONT)
 
     def stop(self, *, timeout_seconds: float = STOP_TIMEOUT_SECONDS) -> None:
@@ -115,7 +109,6 @@ class WorkerProcess:
             ) from None
 
     def output(self) -> str:
-        """Return the process's output."""
         # `pread`: both processes share the file's position.
         size = os.fstat(self._output.fileno()).st_size
         return os.pread(self._output.fileno(), size, 0).decode(errors="replace")
