@@ -334,10 +334,6 @@ def _line_of_header(text: str, at: int, limit: int | None = None) -> int:
     return found.start() if found else limit
 
 
-def _after_scheme(text: str, start: int, end: int) -> tuple[Span | None, int]:
-    return _ended(_span_of(_PARAMETERS, text, end), end)
-
-
 def _command(text: str, start: int, end: int) -> Span | None:
     """Return the span of the arguments of Redis's AUTH, or of AUTH2 in its MIGRATE."""
     quoted = text[start - 1 : start] in _QUOTES and text[end : end + 1] in ("'", '"', "\\")
@@ -348,14 +344,6 @@ def _command(text: str, start: int, end: int) -> Span | None:
         return None
     begin = found.start("arguments")
     return begin + len(found["arguments"]) - len(found["arguments"].lstrip()), found.end()
-
-
-def _after_auth2(text: str, start: int, end: int) -> tuple[Span | None, int]:
-    return _ended(_command(text, start, end), end)
-
-
-def _after_option(text: str, _start: int, end: int) -> tuple[Span | None, int]:
-    return _ended(_value(text, end), end)
 
 
 def _after_setuser(text: str, _start: int, end: int) -> tuple[Span | None, int]:
@@ -387,10 +375,10 @@ _FINDERS: dict[str, Callable[[str, int, int], tuple[Span | None, int]]] = {
     "header": _after_header,
     "name": _after_name,
     "vague": _after_vague_name,
-    "scheme": _after_scheme,
+    "scheme": lambda text, _start, end: _ended(_span_of(_PARAMETERS, text, end), end),
     "login": _after_login,
     "acl": _after_setuser,
-    "auth2": _after_auth2,
-    "option": _after_option,
+    "auth2": lambda text, start, end: _ended(_command(text, start, end), end),
+    "option": lambda text, _start, end: _ended(_value(text, end), end),
     "directive": _after_directive,
 }
