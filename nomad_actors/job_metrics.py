@@ -106,16 +106,13 @@ def _all_metrics(window_seconds: int, queues: Queues | None) -> list[QueueMetric
 def get_job_activity_summary(window_seconds: int = DEFAULT_WINDOW_SECONDS, *, queues: Queues | None = None) -> Json:
     """Return every queue's metrics and their sums; `totalJobs` counts jobs that ended in the window."""
     metrics = _all_metrics(window_seconds, queues)
-    completed, failed = _sum(metrics, "completed"), _sum(metrics, "failed")
+    counted = ("active", "completed", "failed", "waiting", "delayed", "paused")
+    sums = {f"{name}_jobs": sum(getattr(queue, name) for queue in metrics) for name in counted}
+    completed, failed = sums["completed_jobs"], sums["failed_jobs"]
     return Summary(
         queues=metrics,
         total_jobs=completed + failed,
-        active_jobs=_sum(metrics, "active"),
-        completed_jobs=completed,
-        failed_jobs=failed,
-        waiting_jobs=_sum(metrics, "waiting"),
-        delayed_jobs=_sum(metrics, "delayed"),
-        paused_jobs=_sum(metrics, "paused"),
+        **sums,
         overall_completion_rate=_percent(completed, completed + failed),
         overall_failure_rate=_percent(failed, completed + failed),
         window_seconds=window_seconds,
@@ -154,10 +151,6 @@ def get_job_system_health(*, queues: Queues | None = None, database: Database | 
 
 def _of(queues: Queues | None) -> Queues:
     return default_queues() if queues is None else queues
-
-
-def _sum(metrics: Sequence[QueueMetrics], name: str) -> int:
-    return sum(getattr(queue, name) for queue in metrics)
 
 
 def _percentiles(durations: Durations) -> Percentiles:

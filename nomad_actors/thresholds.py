@@ -57,6 +57,11 @@ BY_QUEUE: Mapping[str, Thresholds] = MappingProxyType(
 )
 
 
+def of_queue(name: str) -> Thresholds:
+    """Return the limits of a queue."""
+    return BY_QUEUE.get(name, DEFAULT)
+
+
 @dataclass(frozen=True, kw_only=True)
 class DoctorThresholds:
     """The limits of `nomad doctor`; the alerts use those of Redis's memory and of the clocks too."""
@@ -181,18 +186,15 @@ ALERTS = AlertThresholds()
 class Table:
     """All thresholds."""
 
-    default: Thresholds = DEFAULT
-    by_queue: Mapping[str, Thresholds] = field(default_factory=lambda: BY_QUEUE)
-    schedules: ScheduleThresholds = SCHEDULES
-    doctor: DoctorThresholds = DOCTOR
-    alerts: AlertThresholds = ALERTS
+    default: Thresholds
+    by_queue: Mapping[str, Thresholds]
+    schedules: ScheduleThresholds
+    doctor: DoctorThresholds
+    alerts: AlertThresholds
 
     def of_queue(self, name: str) -> Thresholds:
         return self.by_queue.get(name, self.default)
 
-
-#: Returns the limits of a queue, unscaled.
-of_queue = Table().of_queue
 
 #: Times that do not pass faster in a test: how long a job runs, how much clocks differ, how often calendar schedules
 #: are due. No factor changes them.
@@ -217,7 +219,8 @@ def table(factor: float = 1.0) -> Table:
     """
     if not factor > 0:
         raise ValueError(f"the time factor must be above 0, not {factor:g}")
-    return Table() if factor == 1 else _scaled("", Table(), factor)
+    unscaled = Table(default=DEFAULT, by_queue=BY_QUEUE, schedules=SCHEDULES, doctor=DOCTOR, alerts=ALERTS)
+    return unscaled if factor == 1 else _scaled("", unscaled, factor)
 
 
 def _scaled(name: str, value: Any, factor: float) -> Any:

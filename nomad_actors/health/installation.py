@@ -26,10 +26,7 @@ Sample = Mapping[str, Sequence[Job]]
 
 @dataclass(frozen=True)
 class Installation:
-    """The parts of an application that checks may use, and its state.
-
-    Reading the state raises `Unavailable` if Redis does not answer.
-    """
+    """The parts of an application that checks may use, and its state; reading that raises `Unavailable`."""
 
     settings: Settings
     clock: Clock

@@ -53,7 +53,7 @@ def start(dsn: str, *, service: str) -> None:
         return
     import sentry_sdk
 
-    logging.getLogger("urllib3.connectionpool").addFilter(_is_not_from_sentry)
+    logging.getLogger("urllib3.connectionpool").addFilter(lambda record: record.threadName != _SENDING_THREAD)
     sentry_sdk.init(
         dsn=dsn,
         release=f"nomad-actors@{__version__}",
@@ -211,7 +211,3 @@ def _transport() -> type[HttpTransport]:
                 logger.warning("error reports are lost: Sentry does not accept them", why=_reason, lost=self._lost)
 
     return Transport
-
-
-def _is_not_from_sentry(record: logging.LogRecord) -> bool:
-    return record.threadName != _SENDING_THREAD

@@ -80,10 +80,7 @@ def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> 
 
 
 def configure_program(log_format: str, log_level: str) -> None:
-    """Configure logging for one of our own programs: as `configure`, and turn all other output into log lines.
-
-    That is printed text, warnings and uncaught exceptions.
-    """
+    """As `configure`, and turn printed text, warnings and uncaught exceptions into log lines, for our own programs."""
     configure(log_format, log_level)
     sys.stdout = _captured("stdout", sys.stdout, logging.INFO)
     sys.stderr = _captured("stderr", sys.stderr, logging.WARNING)

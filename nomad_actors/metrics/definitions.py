@@ -30,21 +30,7 @@ SCHEDULER: Final = CollectorRegistry()
 TOKEN_REFRESH_OUTCOMES: Final = ("refreshed", "dead_login", "misconfigured", "unavailable")
 
 #: The statuses of which each endpoint group has a series from the start; "network" means no response.
-ESI_STATUSES: Final = (
-    "200",
-    "304",
-    "400",
-    "401",
-    "403",
-    "404",
-    "420",
-    "429",
-    "500",
-    "502",
-    "503",
-    "504",
-    "network",
-)
+ESI_STATUSES: Final = ("200", "304", "400", "401", "403", "404", "420", "429", "500", "502", "503", "504", "network")
 
 # Edges lie on the promises: the time limits of the job types (60, 120, 300 and 600 s) and, for waiting, the pick-up
 # of an idle worker (3 and 10 ms) and of an urgent job (20 ms). Between them steps of about two to four.

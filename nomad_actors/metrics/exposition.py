@@ -23,10 +23,7 @@ Source = Callable[[], Iterable[Metric]]
 
 
 class ScrapeCollector(Collector):
-    """Reads all sources for every scrape.
-
-    If a source cannot be read, its `nomad_collector_success` is 0 and its metrics are left out: unknown is not zero.
-    """
+    """Reads all sources for every scrape; one that fails has a success of 0 and no metrics: unknown is not zero."""
 
     def __init__(self, sources: Mapping[str, Source]) -> None:
         self._sources = sources

@@ -39,10 +39,7 @@ class _Series:
 
 
 class Metrics(Middleware):
-    """Counts enqueued jobs and times runs.
-
-    Each worker process serves its metrics on `port` of `host` or the next free port (0: any free port).
-    """
+    """Counts enqueued jobs, times runs, and serves a worker's metrics on `port` or the next free one (0: any)."""
 
     def __init__(self, *, port: int | None = None, host: str = LOOPBACK, hosts: Sequence[str] = ()) -> None:
         self._host = host

@@ -94,10 +94,7 @@ class TokenCipher:
         return f"{_FORMAT}.{self.current_key_id}.{base64.b64encode(sealed).decode()}"
 
     def decrypt(self, stored: str, *, character_id: int, kind: TokenKind) -> str:
-        """Return the decrypted token.
-
-        Raises `UndecryptableToken` if the key is missing or the value does not belong to this character.
-        """
+        """Return the decrypted token; raises `UndecryptableToken` without its key, or for another character's token."""
         form, _, rest = stored.partition(".")
         key_id, _, text = rest.partition(".")
         if form != _FORMAT or key_id not in self._ciphers:

@@ -13,10 +13,7 @@ from dramatiq import Broker, Worker
 
 
 def find_broker(target: str) -> Broker:
-    """Return the broker of `module` or `module:attribute`: the attribute, its return value, or the global broker.
-
-    Raises `ImportError` or `AttributeError` if the target does not exist.
-    """
+    """Return the broker of `module` or `module:attribute`: the attribute, its return value, or the global broker."""
     found = pkgutil.resolve_name(target)
     if callable(found):
         found = found()

@@ -95,10 +95,7 @@ class WorkerProcess:
         self._started().send_signal(signal.SIGCONT)
 
     def stop(self, *, timeout_seconds: float = STOP_TIMEOUT_SECONDS) -> None:
-        """Stop the process with SIGTERM: running jobs end or are returned.
-
-        Raises `AssertionError` with its output if it is still running after `timeout_seconds`.
-        """
+        """Stop the process with SIGTERM; raises `AssertionError` with its output after `timeout_seconds`."""
         self._started().terminate()
         try:
             self._started().wait(timeout=timeout_seconds)
