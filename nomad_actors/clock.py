@@ -58,7 +58,6 @@ class ManualClock:
         return TimeConversion(0.0, float(self.now_ms()), 0.0)
 
     def advance(self, *, seconds: float) -> None:
-        """Move the clock forward by `seconds`."""
         with self._lock:
             self._now_ms += int(seconds * 1000)
 

@@ -17,7 +17,7 @@ from ..scheduler.status import SchedulerSnapshot
 from . import file_checks, host, queue_checks, queue_limits, redis_checks, schedule_checks
 from .installation import Installation
 from .models import Check, DoctorReport, Health, PartHealth, QueueHealth, ScheduleHealth, WorkerHealth
-from .stillness import START_WORKERS
+from .queue_checks import START_WORKERS
 
 CheckFunction = Callable[[Installation], Iterable[Finding]]
 

@@ -6,8 +6,8 @@ import os
 import pwd
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,9 +32,10 @@ def files(installation: Installation) -> Iterator[Finding]:
     yield from denied
     readable = list(dict.fromkeys(found_open(paths)))
     if readable:
-        yield Finding(
-            "files", Severity.WARNING, f"other users may read or write {in_words(readable)}", _make_private(paths)
-        )
+        # Not the directory around them, which other programs may use.
+        private = shlex.join(map(str, _outermost([path for path in paths if found_open([path])])))
+        found = f"other users may read or write {in_words(readable)}"
+        yield Finding("files", Severity.WARNING, found, f"chmod -R go= {private}")
     if not denied and not readable:
         yield Finding("files", Severity.OK, f"only their owner may use the files in {settings.var_dir}")
 
@@ -55,7 +56,9 @@ def token_keys(installation: Installation) -> Iterator[Finding]:
         cipher = TokenCipher.at_hand(settings)
         if cipher is None and (settings.database_path is None or installation.database is not None):
             return
-        logins = _logins_by_key(installation)
+        opened = installation.database
+        with closing(Database(settings.database_url)) if opened is None else nullcontext(opened) as database:
+            logins = stored_logins_by_key(database)
         ids = [] if cipher is None else cipher.key_ids
         refuse_lost_keys(logins, ids, "the key file" if cipher is None else cipher.source)
     except SettingsError as error:
@@ -65,19 +68,6 @@ def token_keys(installation: Installation) -> Iterator[Finding]:
     else:
         if logins:
             yield Finding("token keys", Severity.OK, f"{counted(sum(logins.values()), 'login')} can be decrypted")
-
-
-def _make_private(paths: Sequence[Path]) -> str:
-    # Not the directory around them, which other programs may use.
-    tops = [path for path in paths if found_open([path])]
-    return f"chmod -R go= {shlex.join(map(str, _outermost(tops)))}"
-
-
-def _logins_by_key(installation: Installation) -> Mapping[str, int]:
-    if installation.database is not None:
-        return stored_logins_by_key(installation.database)
-    with closing(Database(installation.settings.database_url)) as database:
-        return stored_logins_by_key(database)
 
 
 def _unwritable(name: str, paths: Iterable[Path], *, directory: Path) -> Iterator[Finding]:

@@ -54,12 +54,9 @@ def rows(installation: Installation) -> Iterator[Finding]:
         if not database.is_sqlite or not _exists(Path(database.url.database or "")) or not database.schema().is_current:
             return
         if found := invalid_rows(database):
-            yield Finding(
-                "database rows",
-                Severity.WARNING,
-                redact(f"these rows have values that do not fit their columns and are left out: {', '.join(found)}"),
-                "correct or delete them; they were edited by hand",
-            )
+            cause = f"these rows have values that do not fit their columns and are left out: {', '.join(found)}"
+            fix = "correct or delete them; they were edited by hand"
+            yield Finding("database rows", Severity.WARNING, redact(cause), fix)
 
 
 def _missing(where: str, database: Database, installation: Installation) -> Finding | None:

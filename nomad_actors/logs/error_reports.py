@@ -146,8 +146,6 @@ class _Kind:
 
 
 class _Budget:
-    """The token buckets of all kinds of errors."""
-
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kinds: OrderedDict[tuple[str, ...], _Kind] = OrderedDict()

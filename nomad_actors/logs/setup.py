@@ -188,8 +188,6 @@ def logfmt_value(value: Any) -> str:
 
 
 class _LineFormatter(logging.Formatter):
-    """Formats any record, from structlog or from stdlib logging, as one line."""
-
     def __init__(self, log_format: str) -> None:
         super().__init__()
         self._log_format = log_format
@@ -274,7 +272,4 @@ def _to_stdlib(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> 
     return (event, *arguments), {"extra": {_FIELDS: dict(fields)}, **passed}
 
 
-_PROCESSORS = (
-    structlog.stdlib.filter_by_level,
-    _to_stdlib,
-)
+_PROCESSORS = (structlog.stdlib.filter_by_level, _to_stdlib)

@@ -1,8 +1,4 @@
-"""Every metric that the processes count themselves (docs/metrics.md).
-
-They are in a separate registry, so importing this package does not change the default one. Metrics of Redis and the
-database are read at each scrape (`exposition`).
-"""
+"""Every metric that the processes count themselves (docs/metrics.md), in registries of our own."""
 
 from __future__ import annotations
 

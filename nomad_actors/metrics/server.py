@@ -72,18 +72,12 @@ class MetricsApplication:
         if environ["PATH_INFO"] != "/metrics":
             return HTTPStatus.NOT_FOUND, b"the only path is /metrics\n", text
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return (
-                HTTPStatus.METHOD_NOT_ALLOWED,
-                b"the only methods are GET and HEAD\n",
-                [*text, ("Allow", "GET, HEAD")],
-            )
+            allow = ("Allow", "GET, HEAD")
+            return HTTPStatus.METHOD_NOT_ALLOWED, b"the only methods are GET and HEAD\n", [*text, allow]
         services = parse_qs(environ.get("QUERY_STRING", "")).get("service", [self._service])
         if services != [self._service]:
-            return (
-                HTTPStatus.NOT_FOUND,
-                f"this process serves the metrics of {self._service or 'no service'}\n".encode(),
-                text,
-            )
+            detail = f"this process serves the metrics of {self._service or 'no service'}\n"
+            return HTTPStatus.NOT_FOUND, detail.encode(), text
         try:
             body, content_type = render(self._registry, environ.get("HTTP_ACCEPT", ""))
         except Exception:

@@ -82,7 +82,7 @@ def _logfmt_line(timestamp: str, ended: Ended) -> str:
     character = "" if character_id is None else f" character_id={character_id}"
     error = f" error={logfmt_value(_error_of(ended))}" if ended.error else ""
     return (
-        f"timestamp={timestamp} {_logfmt_middle(ended.queue, ended.actor[:NAME_CHARACTERS], str(ended.outcome))}"
+        f"timestamp={timestamp} {_middle('logfmt', ended.queue, ended.actor[:NAME_CHARACTERS], str(ended.outcome))}"
         f" job_id={logfmt_value(ended.job_id)} attempt={ended.attempt}{character}"
         f" wait_ms={_ms(ended.wait_ms)} duration_ms={_ms(ended.run_ms)}{error}\n"
     )
@@ -91,17 +91,20 @@ def _logfmt_line(timestamp: str, ended: Ended) -> str:
 def _json_line(timestamp: str, ended: Ended) -> str:
     character_id = character_id_of(ended.message)
     character = "" if character_id is None else f', "character_id": {character_id}'
+    middle = _middle("json", ended.queue, ended.actor[:NAME_CHARACTERS], str(ended.outcome))
     error = f', "error": {json.dumps(_error_of(ended))}' if ended.error else ""
     return (
-        f'{{"timestamp": "{timestamp}", {_json_middle(ended.queue, ended.actor[:NAME_CHARACTERS], str(ended.outcome))}'
+        f'{{"timestamp": "{timestamp}", {middle}'
         f', "job_id": {json.dumps(as_text(ended.job_id))}, "attempt": {ended.attempt}{character}'
         f', "wait_ms": {_ms(ended.wait_ms)}, "duration_ms": {_ms(ended.run_ms)}{error}}}\n'
     )
 
 
-def _middle(queue: str, actor: str, outcome: str) -> dict[str, str]:
+# A process sees few different values; the limit is for names from damaged jobs.
+@lru_cache(maxsize=1024)
+def _middle(log_format: str, queue: str, actor: str, outcome: str) -> str:
     queue, actor = as_text(queue), as_text(actor)
-    return {
+    fields = {
         "level": _LEVELS.get(outcome, "info"),
         "module": f"{actor}-job",
         "event": f"job {outcome}",
@@ -110,16 +113,4 @@ def _middle(queue: str, actor: str, outcome: str) -> dict[str, str]:
         "actor": actor,
         "outcome": outcome,
     }
-
-
-# A process sees few different values; the limit is for names from damaged jobs.
-
-
-@lru_cache(maxsize=1024)
-def _logfmt_middle(queue: str, actor: str, outcome: str) -> str:
-    return format_line("logfmt", _middle(queue, actor, outcome)).rstrip("\n")
-
-
-@lru_cache(maxsize=1024)
-def _json_middle(queue: str, actor: str, outcome: str) -> str:
-    return json.dumps(_middle(queue, actor, outcome))[1:-1]
+    return json.dumps(fields)[1:-1] if log_format == "json" else format_line("logfmt", fields).rstrip("\n")

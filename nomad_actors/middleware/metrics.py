@@ -5,6 +5,7 @@ The outcomes of runs are counted in Redis, by the scripts that settle them (`hea
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -45,7 +46,7 @@ class Metrics(Middleware):
         self._host = host
         self._hosts = hosts
         self._port = WORKERS_PORT if port is None else port
-        self._series: dict[tuple[str, str], _Series] = {}
+        self._series = functools.cache(_Series)
         self._server: MetricsServer | None = None
 
     @property
@@ -55,13 +56,11 @@ class Metrics(Middleware):
 
     def after_declare_queue(self, broker: Broker, queue_name: str) -> None:
         # The series of unknown actors start at zero, like those of each actor.
-        names = queue_name, UNKNOWN_ACTOR
-        self._series[names] = _Series(*names)
+        self._series(queue_name, UNKNOWN_ACTOR)
 
     def after_declare_actor(self, broker: Broker, actor: Actor[Any, Any]) -> None:
         # At zero: a counter whose first value is 1 shows no increase.
-        names = actor.queue_name, actor.actor_name
-        self._series[names] = _Series(*names)
+        self._series(actor.queue_name, actor.actor_name)
 
     def after_enqueue(self, broker: Broker, message: Message[Any], delay: int) -> None:
         # Dramatiq also enqueues retries, which are not new jobs.
@@ -86,8 +85,4 @@ class Metrics(Middleware):
             server.close()
 
     def _series_of(self, broker: Broker, queue: str, actor: str) -> _Series:
-        names = queue, actor if actor in broker.actors else UNKNOWN_ACTOR
-        series = self._series.get(names)
-        if series is None:
-            series = self._series[names] = _Series(*names)
-        return series
+        return self._series(queue, actor if actor in broker.actors else UNKNOWN_ACTOR)

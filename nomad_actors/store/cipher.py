@@ -87,7 +87,6 @@ class TokenCipher:
         return None if key is None else cls([key], str(settings.var_dir / KEY_FILE))
 
     def encrypt(self, token: str, *, character_id: int, kind: TokenKind) -> str:
-        """Return `token` encrypted for the database."""
         nonce = os.urandom(_NONCE_BYTES)
         cipher = self._ciphers[self.current_key_id]
         sealed = nonce + cipher.encrypt(nonce, token.encode(), _bound_to(character_id, kind))

@@ -220,7 +220,10 @@ def _engine(url: URL, busy_ms: int, wait_ms: int | None) -> Engine:
         if url.get_backend_name() == "sqlite":
             options["connect_args"] = {"timeout": busy_ms / 1000}
         else:
-            options |= _postgres_options(url, wait_ms)
+            from .postgres import connect_options
+
+            options |= {"pool_pre_ping": True, "connect_args": connect_options(url.query, wait_ms)}
+            options |= {} if wait_ms is None else {"pool_timeout": wait_ms / 1000}
         engine = sa.create_engine(url, **options)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise SettingsError(
@@ -232,13 +235,6 @@ def _engine(url: URL, busy_ms: int, wait_ms: int | None) -> Engine:
     else:
         sa.event.listen(engine, "do_connect", _connect_postgres)
     return engine
-
-
-def _postgres_options(url: URL, wait_ms: int | None) -> dict[str, Any]:
-    from .postgres import connect_options
-
-    options: dict[str, Any] = {"pool_pre_ping": True, "connect_args": connect_options(url.query, wait_ms)}
-    return options if wait_ms is None else {**options, "pool_timeout": wait_ms / 1000}
 
 
 def _connect_postgres(_dialect: object, _record: object, arguments: Any, options: Any) -> Any:

@@ -34,8 +34,7 @@ class FaultProxy:
     port: int = 0
     seen: list[str] = field(default_factory=list)
     cuts: list[str] = field(default_factory=list)
-    _before: Chooser | None = None
-    _after: Chooser | None = None
+    _choosers: dict[str, Chooser] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -52,12 +51,12 @@ class FaultProxy:
     def cut_before(self, chooser: Chooser) -> None:
         """Cut the connection at the next chosen command instead of forwarding it, once."""
         with self._lock:
-            self._before = chooser
+            self._choosers["before"] = chooser
 
     def cut_after(self, chooser: Chooser) -> None:
         """Let Redis execute the next chosen command, then cut the connection instead of replying, once."""
         with self._lock:
-            self._after = chooser
+            self._choosers["after"] = chooser
 
     def count(self) -> int:
         with self._lock:
@@ -66,7 +65,7 @@ class FaultProxy:
     def forget(self) -> None:
         """Cancel pending cuts."""
         with self._lock:
-            self._before = self._after = None
+            self._choosers.clear()
 
     def close(self) -> None:
         # Shutdown wakes the accepting thread; closing alone would not.
@@ -100,11 +99,11 @@ class FaultProxy:
         try:
             while (raw := _read_value(requests)) is not None:
                 command = self._command(raw)
-                if self._must_cut("_before", command):
+                if self._must_cut("before", command):
                     break
                 server.sendall(raw)
                 reply = _read_value(replies)
-                if reply is None or self._must_cut("_after", command):
+                if reply is None or self._must_cut("after", command):
                     break
                 client.sendall(reply)
         except OSError:
@@ -129,10 +128,10 @@ class FaultProxy:
 
     def _must_cut(self, which: str, command: Command) -> bool:
         with self._lock:
-            chooser: Chooser | None = getattr(self, which)
+            chooser = self._choosers.get(which)
             if chooser is None or not chooser(command):
                 return False
-            setattr(self, which, None)
+            del self._choosers[which]
             self.cuts.append(command.name)
             return True
 

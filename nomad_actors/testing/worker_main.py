@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import pkgutil
 import signal
+import sys
 import threading
 
 import dramatiq
@@ -20,27 +20,21 @@ def find_broker(target: str) -> Broker:
     return found if isinstance(found, Broker) else dramatiq.get_broker()
 
 
-def main() -> None:
-    """Run jobs until SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m nomad_actors.testing.worker_main", description=__doc__)
-    parser.add_argument("target")
-    parser.add_argument("--threads", type=int, default=8)
-    parser.add_argument("--ready", type=int, help="a file descriptor to write to once the worker runs")
-    arguments = parser.parse_args()
+def main(target: str, threads: str, ready: str) -> None:
+    """Run jobs until SIGTERM; `ready` is a file descriptor to write to once the worker runs."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    broker = find_broker(arguments.target)
+    broker = find_broker(target)
     # Dramatiq's command line does this too: it starts the time limits.
     broker.emit_after("process_boot")
-    worker = Worker(broker, worker_threads=arguments.threads, worker_timeout=100)
+    worker = Worker(broker, worker_threads=int(threads), worker_timeout=100)
     worker.start()
-    if arguments.ready is not None:
-        os.write(arguments.ready, b"ready")
-        os.close(arguments.ready)
+    os.write(int(ready), b"ready")
+    os.close(int(ready))
     stop.wait()
     worker.stop()
     broker.close()
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -53,9 +53,9 @@ class WorkerProcess:
     def start(self) -> WorkerProcess:
         """Start the process and wait until its worker runs; raises `AssertionError` with its output if not."""
         ready_read, ready_write = os.pipe()
-        arguments = ["--threads", str(self.threads), "--ready", str(ready_write)]
+        arguments = [self.target, str(self.threads), str(ready_write)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "nomad_actors.testing.worker_main", self.target, *arguments],
+            [sys.executable, "-m", "nomad_actors.testing.worker_main", *arguments],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path), **self.environ},
             cwd=self.directory,
             stdin=subprocess.DEVNULL,
