@@ -67,10 +67,9 @@ class Report:
             Check.model_construct(name=each.name, status=each.severity.value, found=each.cause, fix=each.remedy)
             for each in self.findings
         ]
-        report = DoctorReport.model_construct(
+        return DoctorReport.model_construct(
             healthy=self.healthy, status=self.status.value, at=self.at_ms, checks=checks
-        )
-        return report.as_json()
+        ).as_json()
 
 
 def examine(installation: Installation) -> Report:
@@ -123,9 +122,6 @@ def system_health(report: Report, queues: Queues, scheduler: SchedulerSnapshot) 
     names = queues.names()
     unhealthy, unserved = (_subjects(report, area) & set(names) for area in (Area.QUEUES, Area.WORKERS))
     running = sum(snapshot.running for snapshot in scheduler.schedules)
-    redis, database, host = (
-        PartHealth(issues=_issues(report, area)) for area in (Area.REDIS, Area.DATABASE, Area.HOST)
-    )
     return Health(
         healthy=report.healthy,
         queues=QueueHealth(
@@ -141,9 +137,9 @@ def system_health(report: Report, queues: Queues, scheduler: SchedulerSnapshot) 
             issues=_issues(report, Area.SCHEDULES),
         ),
         workers=WorkerHealth(total=len(names), active=len(names) - len(unserved), issues=_issues(report, Area.WORKERS)),
-        redis=redis,
-        database=database,
-        host=host,
+        redis=PartHealth(issues=_issues(report, Area.REDIS)),
+        database=PartHealth(issues=_issues(report, Area.DATABASE)),
+        host=PartHealth(issues=_issues(report, Area.HOST)),
     )
 
 

@@ -66,9 +66,8 @@ def _missing(where: str, database: Database, installation: Installation) -> Find
     found, directory = f"{where} does not exist (as seen from {Path.cwd()})", _existing(path)
     if not directory.is_dir():
         fix = "correct DATABASE_URL, or restore the directory"
-        return Finding(
-            "database", Severity.PROBLEM, f"{found} and cannot be created: {directory} is not a directory", fix
-        )
+        found = f"{found} and cannot be created: {directory} is not a directory"
+        return Finding("database", Severity.PROBLEM, found, fix)
     if _has_workers(installation):
         fix = "restore the file with its -wal and -shm; restart nothing before: running programs may still have it open"
         return Finding("database", Severity.WARNING, f"{found}, but there are live workers that may use it", fix)

@@ -58,10 +58,6 @@ class FaultProxy:
         with self._lock:
             self._choosers["after"] = chooser
 
-    def count(self) -> int:
-        with self._lock:
-            return len(self.seen)
-
     def forget(self) -> None:
         """Cancel pending cuts."""
         with self._lock:
