@@ -20,7 +20,7 @@ from .health.scrape import scraped
 from .jobs import JOB_TYPES
 from .jobs.services import Services
 from .logs import error_reports
-from .middleware import middleware_for
+from .middleware.order import middleware_for
 from .processes.parent import stop_with_parent
 from .processes.program import EXIT_CANNOT_START, ProgramExit, begin, settings_or_exit
 from .queues import Queues

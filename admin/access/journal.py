@@ -13,7 +13,7 @@ from flask import Response, g, request
 
 from nomad_actors import logs
 from nomad_actors.errors import Unavailable
-from nomad_actors.logs.audit_body import shortened_body
+from nomad_actors.logs.json_text import shortened_body
 from nomad_actors.store import AuditedRequest
 
 from .. import problems

@@ -13,7 +13,6 @@ from nomad_actors import job_metrics
 from nomad_actors.broker.states import OUTCOMES
 from nomad_actors.errors import JobNotFound
 from nomad_actors.health import Area, Finding, Report, Severity, examine, system_health
-from nomad_actors.health.queue_numbers import queue_details
 from nomad_actors.logs.counted import verb_for
 from nomad_actors.logs.json_text import readable
 from nomad_actors.queues.bulk import ACTIONS
@@ -99,7 +98,7 @@ def overview() -> str:
     # Before all else: without Redis there is nothing to show.
     scheduler = examined.scheduler
     report = examine(examined)
-    details = [queue_details(snapshot).as_json() for snapshot in examined.readable]
+    details = [job_metrics.queue_details(snapshot).as_json() for snapshot in examined.readable]
     return render_template(
         "overview.html",
         esi=esi_switch(queues, examined.snapshots),
@@ -125,7 +124,7 @@ def queue(queue: str) -> str:
     query = read_query(request, QueuePageQuery)
     chosen = all_queues().get_queue(queue)
     snapshot = chosen.snapshot()
-    details = queue_details(snapshot).as_json()
+    details = job_metrics.queue_details(snapshot).as_json()
     waiting = "paused" if details["isPaused"] else "waiting"
     status = states_of(query).replace("waiting", waiting)
     page = page_of(chosen, query, status=status)

@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 from ..errors import NomadError
 from ..logs import redact
-from ..logs.audit_body import shortened_body
 from ..logs.foreign_text import came_from_outside, describe_error
+from ..logs.json_text import shortened_body
 from .exits import ExitCode, exit_code_of
 from .report import print_line
 from .session import who

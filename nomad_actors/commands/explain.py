@@ -38,7 +38,7 @@ def explain(clock: Clock, queue: Queue, job: Job) -> Explanation:
 
 
 def _waiting(queue: Queue, job: Job) -> Explanation:
-    from ..health.stillness import DELAYED_SAMPLE, why_still
+    from ..health.queue_checks import DELAYED_SAMPLE, why_still
 
     cancel = f"nomad cancel {job.id} --reason …"
     still = why_still(queue.snapshot(window_seconds=0), queue.jobs("delayed", 0, DELAYED_SAMPLE - 1))
@@ -51,7 +51,7 @@ def _waiting(queue: Queue, job: Job) -> Explanation:
 
 def _delayed(clock: Clock, job: Job) -> Explanation:
     from ..broker.worker.message import UNKNOWN_FOR_MS
-    from ..health.stillness import deferred_for
+    from ..health.queue_checks import deferred_for
 
     due = f"due {ago(job.due_ms, clock.now_ms())} ({moment(job.due_ms)})"
     next_steps = [f"nomad promote {job.id}", f"nomad cancel {job.id} --reason …"]

@@ -73,7 +73,7 @@ def _frame(access: QueueAccess) -> Group | Text:
 
 def _details(access: QueueAccess) -> list[dict[str, Any]]:
     """Return each queue's details, as the admin's API does."""
-    from ..health.queue_numbers import queue_details
+    from ..job_metrics import queue_details
     from ..queues.across_queues import read_snapshots
     from ..queues.snapshot import DAY_SECONDS, readable
 

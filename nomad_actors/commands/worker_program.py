@@ -18,6 +18,7 @@ from dramatiq import cli
 
 from .. import logs
 from ..app import prepare_workers
+from ..logs.setup import finish_lines, restore_streams
 from ..processes.parent import end_with_parent
 from ..processes.program import ProgramExit, settings_or_exit
 
@@ -79,7 +80,7 @@ def _check(sending: Connection) -> None:
         code = int(ended.code or 0)
     except BaseException:
         sys.excepthook(*sys.exc_info())
-    logs.finish_lines()
+    finish_lines()
     sending.send((code, threads))
     # A normal exit would wait for the threads and processes that the modules started.
     os._exit(code)
@@ -95,7 +96,7 @@ def _end_of(exit_code: int | None) -> str:
 def run(settings: Settings, *, processes: int, threads: int) -> int:
     """Run workers until this process is told to stop; return its exit code."""
     # The output of workers passes through this process as formatted lines.
-    logs.restore_streams()
+    restore_streams()
     # On SIGHUP Dramatiq replaces this process with this command.
     sys.argv = [sys.executable, "-m", "nomad_actors.cli", "run", "workers", "--processes", str(processes)]
     # Exclude everything imported from garbage collection, which would write to its pages, so that each worker would

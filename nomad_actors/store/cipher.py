@@ -78,10 +78,7 @@ class TokenCipher:
 
     @classmethod
     def at_hand(cls, settings: Settings) -> TokenCipher | None:
-        """Return a cipher with the existing keys, or None if there are none.
-
-        Raises `SettingsError` if the key file is invalid.
-        """
+        """Return a cipher with the existing keys, None without keys; raises `SettingsError` for an invalid key file."""
         if settings.token_keys:
             return cls([key.get_secret_value() for key in settings.token_keys])
         if not settings.database_url.startswith("sqlite"):
@@ -90,17 +87,13 @@ class TokenCipher:
         return None if key is None else cls([key], str(settings.var_dir / KEY_FILE))
 
     def encrypt(self, token: str, *, character_id: int, kind: TokenKind) -> str:
-        """Return `token` encrypted for the database."""
         nonce = os.urandom(_NONCE_BYTES)
         cipher = self._ciphers[self.current_key_id]
         sealed = nonce + cipher.encrypt(nonce, token.encode(), _bound_to(character_id, kind))
         return f"{_FORMAT}.{self.current_key_id}.{base64.b64encode(sealed).decode()}"
 
     def decrypt(self, stored: str, *, character_id: int, kind: TokenKind) -> str:
-        """Return the decrypted token.
-
-        Raises `UndecryptableToken` if the key is missing or the value does not belong to this character.
-        """
+        """Return the decrypted token; raises `UndecryptableToken` without its key, or for another character's token."""
         form, _, rest = stored.partition(".")
         key_id, _, text = rest.partition(".")
         if form != _FORMAT or key_id not in self._ciphers:
