@@ -7,30 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from nomad_actors.response_model import ResponseModel
-
-
-class AuditEntry(ResponseModel):
-    """A requested change, or a refused request."""
-
-    id: str
-    at: int = Field(description="ms since the epoch")
-    request_id: str
-    actor: str
-    role: str
-    peer: str
-    method: str
-    path: str
-    endpoint: str | None = Field(description="the path's pattern; null if no endpoint has the path, and in old entries")
-    queue_name: str | None
-    job_id: str | None
-    schedule_name: str | None
-    body: str | None = Field(description="shortened, without secrets")
-    body_length: int | None = Field(description="size of the received body in bytes")
-    body_sha256: str | None = Field(description="hash of the received body in hex")
-    refused: str | None = Field(description="the reason of a refusal, in a word; null for a change")
-    ended_at: int | None = Field(description="ms since the epoch; null if the result is unknown")
-    status: int | None
-    error: str | None
+from nomad_actors.store import AuditEntry
 
 
 class AuditPage(ResponseModel):
