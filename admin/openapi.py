@@ -9,7 +9,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask
+from flask import Blueprint, Flask, current_app
 from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
@@ -19,11 +19,14 @@ from nomad_actors.queues import Queues
 from nomad_actors.queues.job_type import JobType
 from nomad_actors.version import __version__
 
-from .api.declared import Endpoint, Text
+from .api.declared import Endpoint, Text, declared
 from .api.jobs import NewJob
-from .api.models.problem import Problem
+from .api.models import OpenApi, Problem
+from .current_app import all_queues
 from .inputs import Query, repeatable_names
-from .paths import path_of
+from .urls import link, path_of
+
+api = Blueprint("description", __name__, url_prefix="/admin")
 
 Schema = dict[str, Any]
 
@@ -49,6 +52,13 @@ _TOKEN_OR_THIS_MACHINE: list[Schema] = [*_TOKEN, {}]
 _RETRY_AFTER = {
     "Retry-After": {"description": "seconds to wait before the next attempt", "schema": {"type": "integer"}}
 }
+
+
+@api.get("/openapi.json")
+@declared(OpenApi, problems=())
+def description() -> Schema:
+    """Return this document."""
+    return document(current_app, all_queues(), prefix=link(""))
 
 
 def endpoints(web: Flask) -> Iterator[tuple[Rule, str, Endpoint]]:

@@ -18,11 +18,10 @@ from nomad_actors.store import local_token
 from .. import problems
 from ..api.declared import Endpoint
 from ..current_app import application
-from ..links import link
 from ..sizes import MAX_FORM_BYTES
-from . import forms, journal, loopback, sessions, wrong_tokens
+from ..urls import link
+from . import forms, journal, loopback, sessions, tokens
 from .actors import NOBODY, VISITOR, Actor, current_actor, set_actor
-from .tokens import is_revoked, known_tokens
 
 READ_METHODS = ("GET", "HEAD", "OPTIONS")
 #: Open to everybody, under any Host: probes have no token and no name for us.
@@ -97,18 +96,18 @@ def authenticate(presented: str) -> AdminToken:
 
     Raises `Refused` for a wrong token: 401, and 429 after too many different ones from the same source.
     """
-    token = find_token(known_tokens(), presented)
+    token = find_token(tokens.known_tokens(), presented)
     if token is not None:
-        if is_revoked(token):
+        if tokens.is_revoked(token):
             raise _unauthorized("revoked", f"the token of {token.name} was revoked", actor=token.name)
         # Only a valid token: guessers must not be able to choose which texts the log redacts.
         KNOWN.add(presented)
         return token
-    seconds = wrong_tokens.wait_seconds(wrong_tokens.source_of(request.remote_addr or ""))
+    seconds = tokens.wait_seconds(tokens.source_of(request.remote_addr or ""))
     if seconds:
         detail = f"too many wrong tokens came from {request.remote_addr}, and this token is wrong too"
         raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "tries", detail, {"Retry-After": str(seconds)})
-    raise _unauthorized(wrong_tokens.WRONG_TOKEN, wrong_tokens.describe(presented))
+    raise _unauthorized(tokens.WRONG_TOKEN, tokens.describe_wrong(presented))
 
 
 def _identify() -> None:

@@ -18,8 +18,8 @@ from nomad_actors.store import AuditedRequest
 
 from .. import problems
 from ..current_app import application
-from ..paths import path_of
-from . import forms, wrong_tokens
+from ..urls import path_of
+from . import forms, tokens
 from .actors import current_actor
 from .request_ids import elapsed_ms, request_id
 
@@ -76,7 +76,7 @@ def record_refusal(status: int, reason: str, detail: str, *, actor: str = "") ->
     if actor:
         audited = dataclasses.replace(audited, actor=actor)
     try:
-        is_counted = reason == wrong_tokens.WRONG_TOKEN
+        is_counted = reason == tokens.WRONG_TOKEN
         application().store.audit.refused(audited, status, reason, detail, is_counted=is_counted)
     except Unavailable as error:
         logger.error("a refusal could not be written to the audit log", error=str(error))
@@ -104,7 +104,7 @@ def _audited_request(**body: Any) -> AuditedRequest:
         actor=actor.name,
         role=actor.role,
         peer=peer,
-        source=wrong_tokens.source_of(peer),
+        source=tokens.source_of(peer),
         method=request.method[:16],
         path=_path(),
         endpoint=None if request.url_rule is None else path_of(request.url_rule),

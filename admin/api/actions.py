@@ -13,7 +13,7 @@ from ..access.actors import current_actor
 from ..inputs import Body
 from ..sizes import MAX_REASON_CHARS
 from .declared import JobId, ThisQueue, declared
-from .models.actions import Done
+from .models import Done
 
 api = Blueprint("actions", __name__, url_prefix="/admin/jobs/queues/<queue>")
 

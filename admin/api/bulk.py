@@ -18,7 +18,7 @@ from ..inputs import Body, Input
 from ..listing import MAX_INSTANT_MS, MAX_VALUE_CHARS
 from ..sizes import MAX_REASON_CHARS
 from .declared import InPath, ThisQueue, declared
-from .models.actions import BulkCount, BulkList
+from .models import BulkCount, BulkList
 
 api = Blueprint("bulk", __name__, url_prefix="/admin/jobs")
 

@@ -25,7 +25,7 @@ from ..inputs import Body, Headers, Query
 from ..listing import JobsQuery, page_of, split_values, states_of
 from ..sizes import MAX_BATCH_BYTES, MAX_JOB_BYTES
 from .declared import JobId, ThisQueue, declared
-from .models.jobs import AddedJob, AddedJobs, FailurePage, JobList, JobPage
+from .models import AddedJob, AddedJobs, FailurePage, JobList, JobPage
 
 api = Blueprint("jobs", __name__, url_prefix="/admin/jobs")
 

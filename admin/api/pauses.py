@@ -8,17 +8,16 @@ from pydantic import Field
 from nomad_actors.broker.records.limits import Limits
 from nomad_actors.queues import Queue
 from nomad_actors.queues.across_queues import read_snapshots
-from nomad_actors.queues.models import LimitsInForce, Pause
+from nomad_actors.queues.models import LimitsInForce
 from nomad_actors.queues.queue import MAX_CONCURRENCY, MAX_LENGTH, MAX_PAUSE_MS, MAX_STARTS
 from nomad_actors.queues.snapshot import QueueSnapshot
 
 from ..access.actors import current_actor
 from ..current_app import all_queues
-from ..esi_switch import esi_switch
 from ..inputs import Body
 from ..sizes import MAX_REASON_CHARS
 from .declared import ThisQueue, declared
-from .models.actions import Done, EsiSwitch
+from .models import Done, EsiSwitch
 
 api = Blueprint("pauses", __name__, url_prefix="/admin/jobs")
 
@@ -109,11 +108,4 @@ def _limits(queue: Queue) -> LimitsInForce:
 
 
 def _switch() -> EsiSwitch:
-    switch = esi_switch(all_queues(), read_snapshots(all_queues()))
-    return EsiSwitch(
-        queues=list(switch.queues),
-        is_paused=switch.is_paused,
-        running=switch.running,
-        pause=None if switch.pause is None else Pause.of(switch.pause),
-        pauses={name: Pause.of(pause) for name, pause in switch.pauses.items()},
-    )
+    return EsiSwitch.of(all_queues().esi_queues(), read_snapshots(all_queues()))

@@ -13,10 +13,10 @@ from nomad_actors.queues.queue import CLEANABLE
 
 from ..access.actors import current_actor
 from ..api.actions import MAX_CLEAN_LIMIT
+from ..api.scheduler import schedules
 from ..current_app import all_queues
 from ..inputs import Query, read_query
-from ..links import job_path, queue_path, schedule_path
-from ..schedules import schedules
+from ..urls import job_path, queue_path, schedule_path
 from .form_action import FormAction, require_int
 
 pages = Blueprint("pages_actions", __name__)

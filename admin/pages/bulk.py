@@ -13,8 +13,8 @@ from ..access import forms
 from ..access.actors import current_actor
 from ..current_app import all_queues
 from ..inputs import NoQuery, read_form, read_query
-from ..links import link, queue_path
 from ..listing import JobsQuery, job_filter
+from ..urls import link, queue_path
 from .form_action import FormAction
 
 pages = Blueprint("pages_bulk", __name__)

@@ -17,7 +17,7 @@ from ..access.guard import Refused
 from ..access.tokens import is_revoked, own_token
 from ..current_app import application
 from ..inputs import Query, read_query
-from ..links import link
+from ..urls import link
 from . import notices
 
 pages = Blueprint("pages_login", __name__)

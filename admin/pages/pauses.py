@@ -12,8 +12,8 @@ from nomad_actors.queues.queue import MAX_CONCURRENCY, MAX_LENGTH, MAX_PAUSE_MS,
 
 from ..access.actors import current_actor
 from ..current_app import all_queues
-from ..links import link, queue_path
 from ..sizes import MAX_REASON_CHARS
+from ..urls import link, queue_path
 from .actions import MINUTE_MS
 from .form_action import FormAction, require_int, seconds_ms
 

@@ -21,7 +21,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from admin import api, openapi
 from admin.api.declared import Endpoint, declared
-from admin.api.models.installation import Alive
+from admin.api.models import Alive
 from chaos.conforming import Conforming
 from nomad_actors import thresholds
 from nomad_actors.version import __version__

@@ -1,4 +1,4 @@
-"""The overview and the pages of a queue, its failures, a job and a schedule."""
+"""The pages that only show: the overview, a queue, its failures, a job, a schedule, the checks and the audit log."""
 
 from __future__ import annotations
 
@@ -24,20 +24,24 @@ from nomad_actors.version import __version__
 from ..access import loopback
 from ..access.actors import current_actor, may_change
 from ..access.forms import form_token
+from ..api.audit import AuditQuery, audit_page
 from ..api.doctor import installation
 from ..api.jobs import FailuresQuery
+from ..api.models import EsiSwitch
+from ..api.scheduler import schedule_status
 from ..current_app import all_queues, application
-from ..esi_switch import esi_switch
 from ..inputs import NoQuery, Query, read_query
-from ..links import job_path, link, queue_path, schedule_path
 from ..listing import JobsQuery, nonempty_fields, page_of, states_of
-from ..schedules import schedule_status
+from ..urls import job_path, link, queue_path, schedule_path
 from . import notices, words
 
 pages = Blueprint("pages", __name__)
 
 LAST_FAILURES = 10
 JOBS_A_PAGE = 50
+
+#: Problems come first; each severity has the colour of a comparable job state.
+COLOURS = {Severity.PROBLEM: "failed", Severity.WARNING: "paused", Severity.UNKNOWN: "", Severity.OK: "completed"}
 
 
 class QueuePageQuery(JobsQuery):
@@ -102,7 +106,7 @@ def overview() -> str:
     details = [queue_details(snapshot).as_json() for snapshot in examined.readable]
     return render_template(
         "overview.html",
-        esi=esi_switch(queues, examined.snapshots),
+        esi=EsiSwitch.of(queues.esi_queues(), examined.snapshots),
         health=system_health(report, queues, scheduler).as_json(),
         issues=_issues(report),
         queues=details,
@@ -173,3 +177,20 @@ def schedule(name: str) -> str:
     """Show one schedule and its latest slots."""
     read_query(request, NoQuery)
     return render_template("schedule.html", schedule=schedule_status(name))
+
+
+@pages.get("/admin/checks")
+def checks() -> str:
+    """Show the findings of `nomad doctor`, problems first."""
+    read_query(request, NoQuery)
+    report = examine(installation())
+    findings = sorted(report.findings, key=lambda finding: list(COLOURS).index(finding.severity))
+    return render_template("checks.html", healthy=report.healthy, findings=findings, colours=COLOURS)
+
+
+@pages.get("/admin/audit")
+def audit() -> str:
+    """Show changes and refusals, newest first."""
+    query = read_query(request, AuditQuery)
+    filters = {name: value for name, value in request.args.items() if name != "cursor" and value}
+    return render_template("audit.html", query=query, page=audit_page(query), filters=filters)
