@@ -188,7 +188,7 @@ def _operation(rule: Rule, method: str, endpoint: Endpoint, schemas: _Schemas) -
         required = any(field.is_required() for field in endpoint.body.model_fields.values())
         content = {"application/json": {"schema": schemas.body(endpoint.body)}}
         operation["requestBody"] = {"required": required, "content": content}
-    if endpoint.is_open:
+    if endpoint.declaration.is_open:
         operation["security"] = []
     elif method == "GET":
         operation["security"] = _TOKEN_OR_THIS_MACHINE

@@ -197,7 +197,7 @@ def _read_body() -> None:
     """Raise `Refused` for a body that is too large or incomplete."""
     view = current_app.view_functions.get(request.endpoint or "")
     if isinstance(view, Endpoint):
-        request.max_content_length = view.max_body_bytes
+        request.max_content_length = view.declaration.max_body_bytes
     elif problems.is_page():
         request.max_content_length = MAX_FORM_BYTES
     limit, length = request.max_content_length, request.content_length

@@ -1,10 +1,10 @@
-"""The buttons for jobs and schedules. Each redirects to a page with a notice of the result or the error."""
+"""The buttons for jobs and schedules, and the questions before two of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, render_template, request
 
 from nomad_actors.broker.states import FINISHED
 from nomad_actors.errors import BadInput, JobNotFound
@@ -16,8 +16,8 @@ from ..api.actions import MAX_CLEAN_LIMIT
 from ..api.scheduler import schedules
 from ..current_app import all_queues
 from ..inputs import Query, read_query
-from ..urls import job_path, queue_path, schedule_path
-from .form_action import FormAction, require_int
+from ..urls import job_path, queue_path
+from .buttons import button, require_int
 
 pages = Blueprint("pages_actions", __name__)
 
@@ -42,33 +42,24 @@ class CleanQuery(Query):
 
 
 @pages.post("/admin/queues/<queue>/jobs/<job:job_id>/retry")
-def retry(queue: str, job_id: str) -> Response:
-    """Retry a failed or completed job."""
-    chosen = all_queues().get_queue(queue)
-    with FormAction(job_path(queue, job_id), when_gone=queue_path(queue)) as form:
-        chosen.retry(job_id)
-        form.done("The job is waiting again, with all its attempts.")
-    return form.response()
+@button
+def retry(queue: str, job_id: str) -> str:
+    all_queues().get_queue(queue).retry(job_id)
+    return "The job is waiting again, with all its attempts."
 
 
 @pages.post("/admin/queues/<queue>/jobs/<job:job_id>/promote")
-def promote(queue: str, job_id: str) -> Response:
-    """Make a delayed job waiting now."""
-    chosen = all_queues().get_queue(queue)
-    with FormAction(job_path(queue, job_id), when_gone=queue_path(queue)) as form:
-        chosen.promote(job_id)
-        form.done("The job is waiting now.")
-    return form.response()
+@button
+def promote(queue: str, job_id: str) -> str:
+    all_queues().get_queue(queue).promote(job_id)
+    return "The job is waiting now."
 
 
 @pages.post("/admin/queues/<queue>/jobs/<job:job_id>/cancel")
-def cancel(queue: str, job_id: str) -> Response:
-    """Cancel a job."""
-    chosen = all_queues().get_queue(queue)
-    with FormAction(job_path(queue, job_id), when_gone=queue_path(queue)) as form:
-        status = chosen.cancel(job_id, f"cancelled by {current_actor().name}")
-        form.done("The job ends as soon as it can be interrupted." if status == "active" else "The job is cancelled.")
-    return form.response()
+@button
+def cancel(queue: str, job_id: str) -> str:
+    status = all_queues().get_queue(queue).cancel(job_id, f"cancelled by {current_actor().name}")
+    return "The job ends as soon as it can be interrupted." if status == "active" else "The job is cancelled."
 
 
 @pages.get("/admin/confirm/remove")
@@ -91,13 +82,10 @@ def confirm_remove() -> str:
 
 
 @pages.post("/admin/queues/<queue>/jobs/<job:job_id>/remove")
-def remove(queue: str, job_id: str) -> Response:
-    """Remove a job that is not active."""
-    chosen = all_queues().get_queue(queue)
-    with FormAction(queue_path(queue), on_error=job_path(queue, job_id), when_gone=queue_path(queue)) as form:
-        chosen.remove(job_id)
-        form.done(f"Job {job_id} is removed.")
-    return form.response()
+@button
+def remove(queue: str, job_id: str) -> tuple[str, str]:
+    all_queues().get_queue(queue).remove(job_id)
+    return f"Job {job_id} is removed.", queue_path(queue)
 
 
 @pages.get("/admin/confirm/clean")
@@ -125,41 +113,33 @@ def confirm_clean() -> str:
 
 
 @pages.post("/admin/queues/<queue>/clean")
-def clean(queue: str) -> Response:
-    """Remove old jobs of one state."""
+@button
+def clean(queue: str) -> str:
     chosen = all_queues().get_queue(queue)
-    with FormAction(queue_path(queue)) as form:
-        status, minutes, limit = _what_to_clean(request.form.get("status"), request.form.get)
-        removed = len(chosen.clean(minutes * MINUTE_MS, status, limit))
-        form.done(f"{removed} {status} {'job is' if removed == 1 else 'jobs are'} removed.")
-    return form.response()
+    status, minutes, limit = _what_to_clean(request.form.get("status"), request.form.get)
+    removed = len(chosen.clean(minutes * MINUTE_MS, status, limit))
+    return f"{removed} {status} {'job is' if removed == 1 else 'jobs are'} removed."
 
 
 @pages.post("/admin/schedules/<name>/start")
-def start(name: str) -> Response:
-    """Start a schedule."""
-    with FormAction(schedule_path(name)) as form:
-        schedules().start_job(name)
-        form.done("The schedule is started.")
-    return form.response()
+@button
+def start(name: str) -> str:
+    schedules().start_job(name)
+    return "The schedule is started."
 
 
 @pages.post("/admin/schedules/<name>/stop")
-def stop(name: str) -> Response:
-    """Stop a schedule."""
-    with FormAction(schedule_path(name)) as form:
-        schedules().stop_job(name)
-        form.done("The schedule is stopped. A job that it has already added stays.")
-    return form.response()
+@button
+def stop(name: str) -> str:
+    schedules().stop_job(name)
+    return "The schedule is stopped. A job that it has already added stays."
 
 
 @pages.post("/admin/schedules/<name>/run")
-def run(name: str) -> Response:
-    """Add a schedule's job now."""
-    with FormAction(schedule_path(name)) as form:
-        added = schedules().run_job(name, force=False, by=current_actor().name)
-        form.done(f"Job {added.id} is added to {added.queue}.")
-    return form.response()
+@button
+def run(name: str) -> str:
+    added = schedules().run_job(name, force=False, by=current_actor().name)
+    return f"Job {added.id} is added to {added.queue}."
 
 
 def _what_to_clean(status: str | None, get: Callable[[str], str | None]) -> tuple[str, int, int]:
