@@ -23,7 +23,7 @@ from .api.declared import Endpoint, Text, declared
 from .api.jobs import NewJob
 from .api.models import OpenApi, Problem
 from .current_app import all_queues
-from .inputs import Query, repeatable_names
+from .inputs import repeatable_names
 from .urls import link, path_of
 
 api = Blueprint("description", __name__, url_prefix="/admin")
@@ -122,24 +122,15 @@ class _Schemas:
         self._references, definitions = _model_schemas(tuple(models))
         self.definitions = dict(definitions)
         # The document lists each query parameter by itself, and a new job by its job type.
-        self._queries = {model: self._pop(model) for model in {each.query for each in endpoints if each.query}}
+        self.queries = {model: self._pop(model) for model in {each.query for each in endpoints if each.query}}
         if job_types:
             self._split_new_job_by_type(job_types)
 
-    def response(self, model: type[BaseModel]) -> Schema:
-        """Return a reference to the schema of a response."""
-        return self._references[(model, "serialization")]
-
-    def body(self, model: type[BaseModel]) -> Schema:
-        """Return a reference to the schema of a body."""
-        return self._references[(model, "validation")]
-
-    def query(self, model: type[Query]) -> Schema:
-        """Return the schema of the query parameters itself."""
-        return self._queries[model]
+    def reference(self, model: type[BaseModel], mode: JsonSchemaMode) -> Schema:
+        """Return a reference to the schema of a body (validation) or of a response (serialization)."""
+        return self._references[(model, mode)]
 
     def _pop(self, model: type[BaseModel]) -> Schema:
-        """Remove a schema from the document and return it."""
         return self.definitions.pop(self._references[(model, "validation")]["$ref"].rpartition("/")[2])
 
     def _split_new_job_by_type(self, job_types: Mapping[str, JobType]) -> None:
@@ -152,7 +143,6 @@ class _Schemas:
         self.definitions[name] = {"oneOf": list(jobs.values()), "discriminator": choice}
 
     def _add_new_job(self, job_type: JobType, new_job: Schema) -> Schema:
-        """Add the schema of a new job of one job type to the definitions; return a reference to it."""
         data = self._references[(job_type.payload, "validation")]
         type_name = {"const": job_type.name, "type": "string"}
         required = (
@@ -186,7 +176,7 @@ def _operation(rule: Rule, method: str, endpoint: Endpoint, schemas: _Schemas) -
         operation["parameters"] = parameters
     if endpoint.body is not None:
         required = any(field.is_required() for field in endpoint.body.model_fields.values())
-        content = {"application/json": {"schema": schemas.body(endpoint.body)}}
+        content = {"application/json": {"schema": schemas.reference(endpoint.body, "validation")}}
         operation["requestBody"] = {"required": required, "content": content}
     if endpoint.declaration.is_open:
         operation["security"] = []
@@ -209,7 +199,7 @@ def _path_parameters(rule: Rule, endpoint: Endpoint, schemas: _Schemas) -> Itera
 def _query_parameters(endpoint: Endpoint, schemas: _Schemas) -> Iterator[Schema]:
     if endpoint.query is None:
         return
-    query = schemas.query(endpoint.query)
+    query = schemas.queries[endpoint.query]
     for name, schema in query["properties"].items():
         parameter: Schema = {"name": name, "in": "query", "required": name in query.get("required", ())}
         inner = {key: value for key, value in schema.items() if key not in ("title", "description")}
@@ -224,10 +214,8 @@ def _query_parameters(endpoint: Endpoint, schemas: _Schemas) -> Iterator[Schema]
 
 
 def _headers(endpoint: Endpoint) -> Iterator[Schema]:
-    if endpoint.headers is None:
-        return
-    for name, schema in endpoint.headers.model_json_schema()["properties"].items():
-        yield {"name": name, "in": "header", "description": schema["description"], "schema": {"type": "string"}}
+    for header in endpoint.headers.values():
+        yield {"name": header.name, "in": "header", "description": header.description, "schema": {"type": "string"}}
 
 
 def _responses(method: str, endpoint: Endpoint, schemas: _Schemas) -> Schema:
@@ -239,7 +227,7 @@ def _responses(method: str, endpoint: Endpoint, schemas: _Schemas) -> Schema:
         else:
             responses[status] = {
                 "description": inspect.cleandoc(model.__doc__ or "").partition("\n")[0],
-                "content": {"application/json": {"schema": schemas.response(model)}},
+                "content": {"application/json": {"schema": schemas.reference(model, "serialization")}},
             }
     for status in endpoint.problems(method):
         if status in responses:
@@ -252,7 +240,7 @@ def _responses(method: str, endpoint: Endpoint, schemas: _Schemas) -> Schema:
 def _problem(status: int, schemas: _Schemas) -> Schema:
     response: Schema = {
         "description": _STATUS_DESCRIPTIONS[status],
-        "content": {"application/problem+json": {"schema": schemas.response(Problem)}},
+        "content": {"application/problem+json": {"schema": schemas.reference(Problem, "serialization")}},
     }
     return {**response, "headers": _RETRY_AFTER} if status in (429, 503) else response
 

@@ -77,10 +77,10 @@ def unavailable(error: Unavailable, **more: Any) -> Response:
 def _nomad_error(error: NomadError) -> Response:
     if isinstance(error, Unavailable):
         return unavailable(error)
-    for error_class, status in _STATUS:
-        if isinstance(error, error_class):
-            return problem(status, str(error), accepted=getattr(error, "accepted", ()))
-    return unexpected(error)
+    status = status_of(error)
+    if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+        return unexpected(error)
+    return problem(status, str(error), accepted=getattr(error, "accepted", ()))
 
 
 def _http_error(error: HTTPException) -> Response:

@@ -9,7 +9,7 @@ from flask import Flask, Response
 from nomad_actors.logs.foreign_text import came_from_outside
 
 from . import openapi, problems
-from .access import forms, guard, journal, request_ids
+from .access import forms, guard, journal
 from .access.proxies import BehindProxies
 from .api import actions, audit, bulk, doctor, jobs, metrics, pauses, probes, scheduler
 from .current_app import attach
@@ -73,16 +73,16 @@ def create_app(app: AdminAccess) -> Flask:
         web.wsgi_app, trusted=settings.admin_trusted_proxies, prefix=settings.admin_prefix
     )
     problems.install(web)
-    web.before_request(request_ids.begin)
+    web.before_request(journal.begin)
     web.before_request(guard.check)
     # Flask runs the last one first: the outcome is recorded before the others change the response.
-    web.after_request(request_ids.add_header)
+    web.after_request(journal.add_request_id)
     web.after_request(_add_security_headers)
     web.after_request(forms.set_seed_cookie)
     web.after_request(guard.delete_ended_session)
     web.after_request(notices.delete_shown)
     web.after_request(journal.record_outcome)
-    web.teardown_request(request_ids.end)
+    web.teardown_request(journal.end)
     apis = (probes, metrics, jobs, actions, bulk, pauses, scheduler, audit, doctor, openapi)
     for blueprint in (module.api for module in apis):
         web.register_blueprint(blueprint)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from flask import Response, current_app, g, redirect, request
+from flask import Response, current_app, g, make_response, redirect, request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from nomad_actors.errors import NomadError, Unavailable
@@ -63,10 +63,11 @@ def check() -> Response | None:
         _authorize()
     except Refused as refused:
         if refused.reason == "no_token" and problems.is_page() and request.method in READ_METHODS:
-            response = redirect(link("/admin/login"), HTTPStatus.SEE_OTHER)
-            assert isinstance(response, Response)
-            return response
-        return refuse(refused)
+            return make_response(redirect(link("/admin/login"), HTTPStatus.SEE_OTHER))
+        journal.record_refusal(refused.status, refused.reason, refused.detail, actor=refused.actor)
+        response = problems.problem(refused.status, refused.detail)
+        response.headers.update(refused.headers)
+        return response
     if request.method in READ_METHODS or request.endpoint in _SESSION_ONLY or request.routing_exception:
         return None
     try:
@@ -74,14 +75,6 @@ def check() -> Response | None:
     except Unavailable as error:
         return journal.not_audited(error)
     return None
-
-
-def refuse(refused: Refused) -> Response:
-    """Record a refusal and return the response to it."""
-    journal.record_refusal(refused.status, refused.reason, refused.detail, actor=refused.actor)
-    response = problems.problem(refused.status, refused.detail)
-    response.headers.update(refused.headers)
-    return response
 
 
 def delete_ended_session(response: Response) -> Response:
@@ -111,10 +104,7 @@ def authenticate(presented: str) -> AdminToken:
 
 
 def _identify() -> None:
-    """Set the request's actor.
-
-    Raises `Refused` for an invalid token and for a Host that is not ours.
-    """
+    """Set the request's actor; raise `Refused` for an invalid token and for a Host that is not ours."""
     settings = application().settings
     if request.endpoint == _ALIVE:
         return

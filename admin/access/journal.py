@@ -1,17 +1,21 @@
-"""Records requests: in the audit log before and after each change, and as one line in the log."""
+"""Records requests: gives each an id, and writes changes and refusals to the audit log and the log."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
+import re
+import uuid
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
+import structlog
 from flask import Response, g, request
 
 from nomad_actors import logs
+from nomad_actors.clock import mono_ms
 from nomad_actors.errors import Unavailable
 from nomad_actors.logs.audit_body import shortened_body
 from nomad_actors.store import AuditedRequest
@@ -21,14 +25,36 @@ from ..current_app import application
 from ..urls import path_of
 from . import forms, tokens
 from .actors import current_actor
-from .request_ids import elapsed_ms, request_id
 
 logger = logs.get_logger("admin")
 
+ID_HEADER = "X-Request-Id"
+_VALID_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 #: The longest path in a log line; the audit log stores more of it.
 _PATH_CHARS = 500
 #: Its body contains a token: nothing that helps to guess it is stored.
 _LOGIN = "pages_login.take_token"
+
+
+def begin() -> None:
+    """Take the caller's id if it is valid, else create one, and add it to all log lines of this request."""
+    header = request.headers.get(ID_HEADER, "")
+    g.request_id = header if _VALID_ID.fullmatch(header) else uuid.uuid4().hex
+    g.begun_mono_ms = mono_ms()
+    g.bound_before = structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def add_request_id(response: Response) -> Response:
+    """Add the request id to the response."""
+    response.headers[ID_HEADER] = g.request_id
+    return response
+
+
+def end(_error: BaseException | None) -> None:
+    """Remove the id from the log context of this thread."""
+    bound = g.pop("bound_before", None)
+    if bound is not None:
+        structlog.contextvars.reset_contextvars(**bound)
 
 
 def record_change() -> None:
@@ -92,7 +118,7 @@ def _log_fields(status: int) -> dict[str, Any]:
         "actor": actor.name,
         "role": actor.role,
         "peer": request.remote_addr or "",
-        "ms": elapsed_ms(),
+        "ms": round(mono_ms() - g.begun_mono_ms),
     }
 
 
@@ -100,7 +126,7 @@ def _audited_request(**body: Any) -> AuditedRequest:
     actor, peer = current_actor(), (request.remote_addr or "")[:64]
     arguments = request.view_args or {}
     return AuditedRequest(
-        request_id=request_id(),
+        request_id=g.request_id,
         actor=actor.name,
         role=actor.role,
         peer=peer,

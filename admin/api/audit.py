@@ -8,29 +8,30 @@ from pydantic import Field
 from nomad_actors.queues.search import MAX_LIMIT
 
 from ..current_app import application
-from ..inputs import Query
+from ..inputs import Input
+from ..listing import Instant
 from .declared import declared
 from .models import AuditPage
 
 api = Blueprint("audit", __name__, url_prefix="/admin/jobs")
 
-#: Larger than every id and every timestamp (ms since the epoch).
-_MAX = 10**15 - 1
+#: Larger than every id.
+MAX_ID = 10**15 - 1
 
 
-class AuditQuery(Query):
+class AuditQuery(Input):
     """Filter of the audit log."""
 
     limit: int = Field(default=50, ge=1, le=MAX_LIMIT)
-    cursor: int | None = Field(default=None, ge=0, le=_MAX, description="`nextCursor` of the previous response")
+    cursor: int | None = Field(default=None, ge=0, le=MAX_ID, description="`nextCursor` of the previous response")
     actor: str = Field(default="", description="only changes and refusals of this actor; empty for all actors")
     queue: str = Field(default="", description="only entries of this queue")
     job_id: str = Field(default="", description="only entries of this job")
     endpoint: str = Field(
         default="", description="a path of this document, or its end: `retry` finds every kind of retry"
     )
-    since: int | None = Field(default=None, ge=0, le=_MAX, description="earliest time, ms since the epoch")
-    until: int | None = Field(default=None, ge=0, le=_MAX, description="latest time, ms since the epoch")
+    since: Instant | None = Field(default=None, description="earliest time, ms since the epoch")
+    until: Instant | None = Field(default=None, description="latest time, ms since the epoch")
 
 
 @api.get("/audit")
@@ -41,10 +42,7 @@ def audit(query: AuditQuery) -> AuditPage:
 
 
 def audit_page(query: AuditQuery) -> AuditPage:
-    """Return the matching entries, newest first.
-
-    Raises `Unavailable`.
-    """
+    """Return the matching entries, newest first."""
     entries, cursor = application().store.audit.read(
         query.limit,
         query.cursor,

@@ -1,7 +1,7 @@
 """Declares an endpoint once, next to its view; requests are read and the document is written from the declaration.
 
-A view's signature declares its input: parameters of its path (annotated with `InPath`), `query` (a `Query`), `body`
-(a `Body`) and `headers` (`Headers`). Input that is not declared does not reach the view and is refused.
+A view's signature declares its input: `query` and `body` (each an `Input`), parameters of its path (annotated with
+`InPath`) and headers (`InHeader`). Input that is not declared does not reach the view and is refused.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from http import HTTPStatus
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from flask import request
 from pydantic import BaseModel
@@ -20,7 +20,7 @@ from nomad_actors.queues import Queue, Queues
 from nomad_actors.response_model import ResponseModel
 
 from ..current_app import all_queues
-from ..inputs import Body, Headers, NoBody, NoQuery, Query, read_body, read_headers, read_query
+from ..inputs import Input, NoInput, read_body, read_header, read_query
 from ..sizes import MAX_BODY_BYTES
 
 
@@ -39,6 +39,14 @@ class InPath:
     find: Callable[[str], object] = str
     #: The existing values, if they are known in advance.
     choices: Callable[[Queues], Sequence[str]] | None = None
+
+
+@dataclass(frozen=True)
+class InHeader:
+    """A header that may be left out: the view's argument is then None."""
+
+    name: str
+    description: str
 
 
 #: Looked up before anything else is read: an unknown queue is 404, whatever the rest of the request.
@@ -80,10 +88,11 @@ class Endpoint:
         hints.pop("return", None)
         self.view = view
         self.declaration = declaration
-        self.query: type[Query] | None = hints.pop("query", None)
-        self.body: type[Body] | None = hints.pop("body", None)
-        self.headers: type[Headers] | None = hints.pop("headers", None)
-        self.path = {name: _in_path(view, name, hint) for name, hint in hints.items()}
+        self.query: type[Input] | None = hints.pop("query", None)
+        self.body: type[Input] | None = hints.pop("body", None)
+        marks = {name: _mark(view, name, hint) for name, hint in hints.items()}
+        self.path = {name: mark for name, mark in marks.items() if isinstance(mark, InPath)}
+        self.headers = {name: mark for name, mark in marks.items() if isinstance(mark, InHeader)}
 
     @property
     def responses(self) -> Mapping[int, type[BaseModel] | Text]:
@@ -97,13 +106,12 @@ class Endpoint:
             if name in request.headers:
                 raise BadInput(f"header {name} is not supported here (allowed: {instead})", accepted=[instead])
         if not self.declaration.lenient:
-            query = read_query(request, self.query or NoQuery)
+            query = read_query(request, self.query or NoInput)
             arguments |= {"query": query} if self.query else {}
         if request.method not in ("GET", "HEAD"):
-            body = read_body(request, self.body or NoBody)
+            body = read_body(request, self.body or NoInput)
             arguments |= {"body": body} if self.body else {}
-        if self.headers:
-            arguments["headers"] = read_headers(request, self.headers)
+        arguments |= {name: read_header(request, header.name) for name, header in self.headers.items()}
         return _with_json(self.view(**arguments))
 
     def problems(self, method: str) -> list[int]:
@@ -131,11 +139,10 @@ def _with_json(response: Any) -> Any:
     return response.as_json() if isinstance(response, ResponseModel) else response
 
 
-def _in_path(view: Callable[..., Any], name: str, hint: object) -> InPath:
-    if get_origin(hint) is Annotated:
-        for mark in get_args(hint)[1:]:
-            if isinstance(mark, InPath):
-                return mark
+def _mark(view: Callable[..., Any], name: str, hint: object) -> InPath | InHeader:
+    for mark in getattr(hint, "__metadata__", ()):
+        if isinstance(mark, InPath | InHeader):
+            return mark
     raise TypeError(
-        f"{view.__name__} takes {name!r}, which is not a query, a body or headers and not annotated with InPath"
+        f"{view.__name__} takes {name!r}, which is not a query or a body, and not annotated with InPath or InHeader"
     )

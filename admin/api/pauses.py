@@ -10,11 +10,10 @@ from nomad_actors.queues import Queue
 from nomad_actors.queues.across_queues import read_snapshots
 from nomad_actors.queues.models import LimitsInForce
 from nomad_actors.queues.queue import MAX_CONCURRENCY, MAX_LENGTH, MAX_PAUSE_MS, MAX_STARTS
-from nomad_actors.queues.snapshot import QueueSnapshot
 
 from ..access.actors import current_actor
 from ..current_app import all_queues
-from ..inputs import Body
+from ..inputs import Input
 from ..sizes import MAX_REASON_CHARS
 from .declared import ThisQueue, declared
 from .models import Done, EsiSwitch
@@ -22,7 +21,7 @@ from .models import Done, EsiSwitch
 api = Blueprint("pauses", __name__, url_prefix="/admin/jobs")
 
 
-class PauseBody(Body):
+class PauseBody(Input):
     """The reason and the duration of a pause."""
 
     reason: str = Field(default="", max_length=MAX_REASON_CHARS, description="shown with the pause")
@@ -34,7 +33,7 @@ class PauseBody(Body):
     )
 
 
-class NewLimits(Body):
+class NewLimits(Input):
     """All limits of a queue; null removes one."""
 
     concurrency: int | None = Field(ge=1, le=MAX_CONCURRENCY, description="jobs that run at the same time on all hosts")
@@ -58,7 +57,8 @@ def pause(queue: ThisQueue, body: PauseBody) -> Done:
 def resume(queue: ThisQueue) -> Done:
     """Resume a queue; it stays paused while all ESI queues are paused."""
     queue.resume()
-    return Done(success=True, queue_name=queue.name, status="paused" if _state(queue).is_paused else "running")
+    is_paused = queue.snapshot(window_seconds=0).is_paused
+    return Done(success=True, queue_name=queue.name, status="paused" if is_paused else "running")
 
 
 @api.get("/queues/<queue>/limits")
@@ -99,12 +99,8 @@ def resume_esi() -> EsiSwitch:
     return _switch()
 
 
-def _state(queue: Queue) -> QueueSnapshot:
-    return queue.snapshot(window_seconds=0)
-
-
 def _limits(queue: Queue) -> LimitsInForce:
-    return LimitsInForce.of_queue(_state(queue))
+    return LimitsInForce.of_queue(queue.snapshot(window_seconds=0))
 
 
 def _switch() -> EsiSwitch:

@@ -13,14 +13,14 @@ from nomad_actors.scheduler.models import ScheduleHistory, SchedulerSummary
 
 from ..access.actors import current_actor
 from ..current_app import application
-from ..inputs import Body
+from ..inputs import Input
 from .declared import ScheduleName, declared
 from .models import ScheduleChanged, ScheduleRun
 
 api = Blueprint("scheduler", __name__, url_prefix="/admin/jobs")
 
 
-class RunBody(Body):
+class RunBody(Input):
     """How to add a schedule's job now."""
 
     force: bool = Field(default=False, description="also if its previous job has not ended")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from flask import Blueprint, render_template, request
 
 from nomad_actors.broker.states import FINISHED
-from nomad_actors.errors import BadInput, JobNotFound
+from nomad_actors.errors import BadInput
 from nomad_actors.logs.counted import counted
 from nomad_actors.queues.queue import CLEANABLE
 
@@ -15,7 +15,8 @@ from ..access.actors import current_actor
 from ..api.actions import MAX_CLEAN_LIMIT
 from ..api.scheduler import schedules
 from ..current_app import all_queues
-from ..inputs import Query, read_query
+from ..inputs import Input, read_query
+from ..listing import find_job
 from ..urls import job_path, queue_path
 from .buttons import button, require_int
 
@@ -25,14 +26,14 @@ MINUTE_MS = 60_000
 MAX_MINUTES = 5_256_000
 
 
-class RemoveQuery(Query):
+class RemoveQuery(Input):
     """The job to remove."""
 
     queue: str = ""
     job: str = ""
 
 
-class CleanQuery(Query):
+class CleanQuery(Input):
     """The jobs to remove. All fields are text, so that a wrong one gets a readable error."""
 
     queue: str = ""
@@ -67,9 +68,7 @@ def confirm_remove() -> str:
     """Ask for confirmation before removing a job."""
     query = read_query(request, RemoveQuery)
     queue, job_id = query.queue, query.job
-    found = all_queues().get_queue(queue).get(job_id)
-    if found is None:
-        raise JobNotFound(f"queue {queue!r} has no job {job_id!r}")
+    found = find_job(all_queues().get_queue(queue), job_id)
     return render_template(
         "confirm.html",
         question=f"Remove this {found.status} job permanently?",
@@ -143,10 +142,7 @@ def run(name: str) -> str:
 
 
 def _what_to_clean(status: str | None, get: Callable[[str], str | None]) -> tuple[str, int, int]:
-    """Return the state, the minimum age in minutes and the maximum number of jobs to remove.
-
-    Raises `BadInput`.
-    """
+    """Return the state, the minimum age in minutes and the maximum number of jobs to remove."""
     if status not in CLEANABLE:
         raise BadInput(f"status {status!r:.80} is invalid (allowed: {', '.join(CLEANABLE)})", accepted=CLEANABLE)
     minutes = require_int("minutes", get("minutes"), 0, MAX_MINUTES)

@@ -12,7 +12,7 @@ from nomad_actors.queues.bulk import BulkRequest, Operations
 from ..access import forms
 from ..access.actors import current_actor
 from ..current_app import all_queues
-from ..inputs import NoQuery, read_form, read_query
+from ..inputs import NoInput, read_form, read_query
 from ..listing import JobsQuery, job_filter
 from ..urls import link, queue_path
 from .buttons import OPERATIONS, button
@@ -31,7 +31,7 @@ class BulkQuery(JobsQuery):
 @pages.get(OPERATIONS)
 def operations() -> str:
     """Show the bulk operations of all queues, newest first."""
-    read_query(request, NoQuery)
+    read_query(request, NoInput)
     return render_template("bulk.html", operations=Operations(all_queues()).all())
 
 

@@ -16,7 +16,7 @@ from ..access.actors import NOBODY, Actor, current_actor, set_actor
 from ..access.guard import Refused
 from ..access.tokens import is_revoked, own_token
 from ..current_app import application
-from ..inputs import Query, read_query
+from ..inputs import Input, read_query
 from ..urls import link
 from . import notices
 
@@ -25,7 +25,7 @@ pages = Blueprint("pages_login", __name__)
 _NEW_LINK = "`nomad admin link` prints a new one"
 
 
-class LoginQuery(Query):
+class LoginQuery(Input):
     """The code of a one-time link."""
 
     once: str = Field(default="", max_length=200)

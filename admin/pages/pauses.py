@@ -63,10 +63,10 @@ def limits(queue: str) -> str:
     period = request.form.get("seconds", "").strip()
     chosen.set_limits(
         Limits(
-            concurrency=_limit("concurrency", MAX_CONCURRENCY),
-            starts=_limit("starts", MAX_STARTS),
+            concurrency=_optional_int("concurrency", MAX_CONCURRENCY),
+            starts=_optional_int("starts", MAX_STARTS),
             period_ms=seconds_ms("seconds", period, MAX_PAUSE_MS) if period else None,
-            max_length=_limit("length", MAX_LENGTH),
+            max_length=_optional_int("length", MAX_LENGTH),
         )
     )
     return "The limits are set. They apply to all workers immediately."
@@ -77,18 +77,14 @@ def _resume_esi() -> str:
 
 
 def _pause_of_form() -> tuple[dict[str, Any], str]:
-    """Return the arguments of a pause, and its duration in words.
-
-    Raises `BadInput`.
-    """
-    text = request.form.get("minutes", "").strip()
-    minutes = require_int("minutes", text, 1, MAX_PAUSE_MINUTES) if text else None
+    """Return the arguments of a pause, and its duration in words."""
+    minutes = _optional_int("minutes", MAX_PAUSE_MINUTES)
     reason = request.form.get("reason", "").strip()[:MAX_REASON_CHARS]
     for_ms = None if minutes is None else minutes * MINUTE_MS
     duration = "until it is resumed" if minutes is None else f"for {counted(minutes, 'minute')}"
     return {"reason": reason, "by": current_actor().name, "for_ms": for_ms}, duration
 
 
-def _limit(name: str, most: int) -> int | None:
+def _optional_int(name: str, most: int) -> int | None:
     text = request.form.get(name, "").strip()
     return require_int(name, text, 1, most) if text else None

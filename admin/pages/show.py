@@ -11,7 +11,6 @@ from werkzeug.wrappers import Response
 
 from nomad_actors import job_metrics
 from nomad_actors.broker.states import OUTCOMES
-from nomad_actors.errors import JobNotFound
 from nomad_actors.health import Area, Finding, Report, Severity, examine, system_health
 from nomad_actors.health.queue_numbers import queue_details
 from nomad_actors.logs.counted import verb_for
@@ -26,12 +25,12 @@ from ..access.actors import current_actor, may_change
 from ..access.forms import form_token
 from ..api.audit import AuditQuery, audit_page
 from ..api.doctor import installation
-from ..api.jobs import FailuresQuery
+from ..api.jobs import PageQuery
 from ..api.models import EsiSwitch
 from ..api.scheduler import schedule_status
 from ..current_app import all_queues, application
-from ..inputs import NoQuery, Query, read_query
-from ..listing import JobsQuery, nonempty_fields, page_of, states_of
+from ..inputs import Input, NoInput, read_query
+from ..listing import JobsQuery, find_job, nonempty_fields, page_of, split_values, states_of
 from ..urls import job_path, link, queue_path, schedule_path
 from . import notices, words
 
@@ -51,7 +50,7 @@ class QueuePageQuery(JobsQuery):
     limit: int = Field(default=JOBS_A_PAGE, ge=1, le=MAX_LIMIT)
 
 
-class JobPageQuery(Query):
+class JobPageQuery(Input):
     """How a job is shown: as a page, or completely as JSON."""
 
     format: Literal["html", "json"] = "html"
@@ -75,7 +74,6 @@ for _global in (form_token, link, queue_path, job_path, schedule_path):
 
 @pages.app_context_processor
 def _always() -> dict[str, Any]:
-    """Return the variables that every template uses."""
     settings = application().settings
     return {
         "now_ms": application().clock.now_ms(),
@@ -98,7 +96,7 @@ def home() -> Response:
 @pages.get("/admin/")
 def overview() -> str:
     """Show the health of the system, the queues, the latest failures and the schedules."""
-    read_query(request, NoQuery)
+    read_query(request, NoInput)
     queues, examined = all_queues(), installation()
     # Before all else: without Redis there is nothing to show.
     scheduler = examined.scheduler
@@ -133,16 +131,18 @@ def queue(queue: str) -> str:
     waiting = "paused" if details["isPaused"] else "waiting"
     status = states_of(query).replace("waiting", waiting)
     page = page_of(chosen, query, status=status)
+    statuses = split_values(query.status or status)
     return render_template(
         "queue.html",
         queue=details,
         counts=snapshot.counts,
-        actions=[action for action, states in ACTIONS.items() if set(page.statuses) <= set(states)],
+        actions=[action for action, states in ACTIONS.items() if set(statuses) <= set(states)],
         indexed=sorted({name for job_type in chosen.job_types for name in job_type.indexed}),
         query=query,
         page=page,
+        statuses=statuses,
         fields=[*nonempty_fields(query), ""],
-        outcomes=[name for name, state in OUTCOMES.items() if state.value in page.statuses],
+        outcomes=[name for name, state in OUTCOMES.items() if state.value in statuses],
         is_filtered=any(
             (query.outcome, query.type, nonempty_fields(query), query.fingerprint, query.since, query.until)
         ),
@@ -154,7 +154,7 @@ def queue(queue: str) -> str:
 @pages.get("/admin/queues/<queue>/failures")
 def failures(queue: str) -> str:
     """Show a queue's failure groups."""
-    query = read_query(request, FailuresQuery)
+    query = read_query(request, PageQuery)
     page = all_queues().get_queue(queue).failures(limit=query.limit, cursor=query.cursor or None)
     return render_template("failures.html", queue=queue, page=page, limit=query.limit)
 
@@ -163,9 +163,7 @@ def failures(queue: str) -> str:
 def job(queue: str, job_id: str) -> str | Response:
     """Show one job: data, result or error, and timeline; or all of it as JSON."""
     query = read_query(request, JobPageQuery)
-    found = all_queues().get_queue(queue).get(job_id)
-    if found is None:
-        raise JobNotFound(f"queue {queue!r} has no job {job_id!r}")
+    found = find_job(all_queues().get_queue(queue), job_id)
     if query.format == "json":
         # The API has the same JSON, but does not accept page sessions.
         return Response(json.dumps(found.as_json()), mimetype="application/json")
@@ -175,14 +173,14 @@ def job(queue: str, job_id: str) -> str | Response:
 @pages.get("/admin/schedules/<name>")
 def schedule(name: str) -> str:
     """Show one schedule and its latest slots."""
-    read_query(request, NoQuery)
+    read_query(request, NoInput)
     return render_template("schedule.html", schedule=schedule_status(name))
 
 
 @pages.get("/admin/checks")
 def checks() -> str:
     """Show the findings of `nomad doctor`, problems first."""
-    read_query(request, NoQuery)
+    read_query(request, NoInput)
     report = examine(installation())
     findings = sorted(report.findings, key=lambda finding: list(COLOURS).index(finding.severity))
     return render_template("checks.html", healthy=report.healthy, findings=findings, colours=COLOURS)

@@ -180,7 +180,7 @@ def test_an_undeclared_parameter_is_an_error_at_import() -> None:
         """Show a queue."""
 
     with pytest.raises(
-        TypeError, match="'queue', which is not a query, a body or headers and not annotated with InPath"
+        TypeError, match="'queue', which is not a query or a body, and not annotated with InPath or InHeader"
     ):
         declared(Alive)(view)
 
