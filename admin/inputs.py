@@ -46,10 +46,7 @@ def read_query(request: Request, model: type[InputT]) -> InputT:
 
 
 def read_form(request: Request, model: type[InputT], *, ignore: str) -> InputT:
-    """Return the fields of a page's form, without the field `ignore`.
-
-    Raises `BadInput` as `read_query`.
-    """
+    """Return the fields of a page's form, without the field `ignore`; raise `BadInput` as `read_query` does."""
     values = MultiDict((name, value) for name, value in request.form.items(multi=True) if name != ignore)
     return _read_texts(values, model, "field")
 
@@ -72,10 +69,7 @@ def _read_texts(values: MultiDict[str, str], model: type[InputT], what: str) -> 
 
 
 def read_header(request: Request, name: str) -> str | None:
-    """Return a header; None if the request has none of this name.
-
-    Raises `BadInput` if it is repeated or empty.
-    """
+    """Return a header, None if there is none; raise `BadInput` if it is repeated or empty."""
     sent = request.headers.getlist(name)
     if len(sent) > 1 or sent == [""]:
         wrong = "empty" if sent == [""] else "given twice"

@@ -62,10 +62,9 @@ def job_filter(query: JobsQuery, *, status: str = "") -> JobFilter:
 
     Raises `BadInput` for a field without a value.
     """
-    outcomes = split_values(query.outcome) if query.outcome else ()
     return JobFilter(
         states=split_values(query.status or status),
-        outcomes=outcomes,
+        outcomes=split_values(query.outcome) if query.outcome else (),
         job_type=query.type or None,
         fields=parse_fields(nonempty_fields(query)),
         fingerprint=query.fingerprint or None,
@@ -102,10 +101,7 @@ def page_of(queue: Queue, query: JobsQuery, *, status: str) -> JobPage:
 
 
 def find_job(queue: Queue, job_id: str) -> Job:
-    """Return a job.
-
-    Raises `JobNotFound`.
-    """
+    """Return a job, or raise `JobNotFound`."""
     job = queue.get(job_id)
     if job is None:
         raise JobNotFound(f"queue {queue.name!r} has no job {job_id!r}")

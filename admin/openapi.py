@@ -143,18 +143,17 @@ class _Schemas:
         self.definitions[name] = {"oneOf": list(jobs.values()), "discriminator": choice}
 
     def _add_new_job(self, job_type: JobType, new_job: Schema) -> Schema:
+        """Add the schema of a new job of one job type; return a reference to it."""
         data = self._references[(job_type.payload, "validation")]
         type_name = {"const": job_type.name, "type": "string"}
-        required = (
-            ["name", "data"] if any(f.is_required() for f in job_type.payload.model_fields.values()) else ["name"]
-        )
+        needs_data = any(field.is_required() for field in job_type.payload.model_fields.values())
         name = f"{NewJob.__name__}.{job_type.name}"
         self.definitions[name] = {
             **new_job,
             "title": name,
             "description": job_type.description or f"A job for the queue {job_type.queue}.",
             "properties": {**new_job["properties"], "name": type_name, "data": data},
-            "required": required,
+            "required": ["name", "data"] if needs_data else ["name"],
         }
         return {"$ref": f"#/components/schemas/{name}"}
 

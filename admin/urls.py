@@ -9,6 +9,9 @@ from flask import request
 from pydantic.alias_generators import to_camel
 from werkzeug.routing import BaseConverter, Rule
 
+#: The page of the bulk operations.
+OPERATIONS = "/admin/bulk"
+
 
 class JobIdConverter(BaseConverter):
     """Matches any job id: producers choose them. Werkzeug's `path` matches no leading and trailing slashes."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import re
@@ -62,7 +61,7 @@ def record_change() -> None:
 
     Raises `Unavailable`: then the change must not be made.
     """
-    g.audit_id = application().store.audit.asked(_audited_request(**_body()))
+    g.audit_id = application().store.audit.asked(_audited_request(current_actor().name, **_body()))
 
 
 def not_audited(error: Unavailable) -> Response:
@@ -98,9 +97,7 @@ def record_refusal(status: int, reason: str, detail: str, *, actor: str = "") ->
     While the database is unavailable only the log has the refusal. `actor` is the owner of a token that is no longer
     valid.
     """
-    audited = _audited_request()
-    if actor:
-        audited = dataclasses.replace(audited, actor=actor)
+    audited = _audited_request(actor or current_actor().name)
     try:
         is_counted = reason == tokens.WRONG_TOKEN
         application().store.audit.refused(audited, status, reason, detail, is_counted=is_counted)
@@ -122,13 +119,13 @@ def _log_fields(status: int) -> dict[str, Any]:
     }
 
 
-def _audited_request(**body: Any) -> AuditedRequest:
-    actor, peer = current_actor(), (request.remote_addr or "")[:64]
+def _audited_request(actor: str, **body: Any) -> AuditedRequest:
+    peer = (request.remote_addr or "")[:64]
     arguments = request.view_args or {}
     return AuditedRequest(
         request_id=g.request_id,
-        actor=actor.name,
-        role=actor.role,
+        actor=actor,
+        role=current_actor().role,
         peer=peer,
         source=tokens.source_of(peer),
         method=request.method[:16],

@@ -38,12 +38,9 @@ def known_tokens() -> tuple[AdminToken, ...]:
 
 
 def own_token() -> str | None:
-    """Return this machine's own token; None if tokens are configured or it cannot be read."""
-    settings = application().settings
-    if settings.admin_tokens:
-        return None
+    """Return this machine's own token; None if it cannot be read."""
     try:
-        return local_token.read_token(settings.var_dir)
+        return local_token.read_token(application().settings.var_dir)
     except local_token.NoLocalToken as error:
         logger.error("nobody can log in", error=str(error))
         return None

@@ -125,11 +125,7 @@ class Endpoint:
             statuses.add(HTTPStatus.NOT_FOUND)
         if method != "GET":
             # The body is read, and the request is first written to the audit log, whose database may be down.
-            statuses |= {
-                HTTPStatus.BAD_REQUEST,
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                HTTPStatus.SERVICE_UNAVAILABLE,
-            }
+            statuses |= {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.SERVICE_UNAVAILABLE}
         return sorted(int(status) for status in statuses)
 
 

@@ -17,7 +17,6 @@ from nomad_actors.queues.job import Job
 from nomad_actors.queues.models import Failure, ListedJob
 from nomad_actors.queues.new_job import JobOptions
 from nomad_actors.queues.search import MAX_LIMIT, JobFilter
-from nomad_actors.queues.search import JobPage as FoundPage
 
 from ..access.actors import current_actor
 from ..current_app import all_queues
@@ -167,25 +166,19 @@ def failed_jobs(query: FailedQuery) -> JobList:
                 f"outcome {outcome!r:.80} is invalid (allowed: {', '.join(_FAILED_OUTCOMES)})",
                 accepted=_FAILED_OUTCOMES,
             )
-    cursor = query.cursor or None
-    page = jobs_of_all(all_queues(), State.FAILED, outcomes=outcomes, limit=query.limit, cursor=cursor)
-    return _listed(page, _total(State.FAILED, outcomes))
+    return _list_all(State.FAILED, query, outcomes)
 
 
 @api.get("/active")
 @declared(JobList)
 def active_jobs(query: PageQuery) -> JobList:
     """List running jobs of all queues, the longest-running first."""
-    cursor = query.cursor or None
-    page = jobs_of_all(all_queues(), State.ACTIVE, limit=query.limit, cursor=cursor)
-    return _listed(page, _total(State.ACTIVE))
+    return _list_all(State.ACTIVE, query)
 
 
-def _listed(page: FoundPage, total: int) -> JobList:
-    jobs = [ListedJob.of(job) for job in page.jobs]
-    return JobList.model_construct(jobs=jobs, total=total, next_cursor=page.next_cursor)
-
-
-def _total(state: State, outcomes: tuple[str, ...] = ()) -> int:
+def _list_all(state: State, query: PageQuery, outcomes: tuple[str, ...] = ()) -> JobList:
     queues, job_filter = all_queues(), JobFilter(states=(state.value,), outcomes=outcomes)
-    return sum(found[0] for found in read_each(queues, lambda queue: queue.reading_count(job_filter)).values())
+    page = jobs_of_all(queues, state, outcomes=outcomes, limit=query.limit, cursor=query.cursor or None)
+    counts = read_each(queues, lambda queue: queue.reading_count(job_filter)).values()
+    jobs = [ListedJob.of(job) for job in page.jobs]
+    return JobList.model_construct(jobs=jobs, total=sum(count for count, *_ in counts), next_cursor=page.next_cursor)

@@ -72,10 +72,7 @@ def schedules() -> Schedules:
 
 
 def schedule_status(name: str) -> dict[str, Any]:
-    """Return one schedule with its last slots.
-
-    Raises `UnknownSchedule`, `Unavailable`.
-    """
+    """Return one schedule with its last slots, or raise `UnknownSchedule`."""
     app = application()
     schedule = status.get_job_status(app.queues, app.clock, name)
     if not schedule["exists"]:

@@ -14,8 +14,8 @@ from ..access.actors import current_actor
 from ..current_app import all_queues
 from ..inputs import NoInput, read_form, read_query
 from ..listing import JobsQuery, job_filter
-from ..urls import link, queue_path
-from .buttons import OPERATIONS, button
+from ..urls import OPERATIONS, link, queue_path
+from .buttons import button
 
 pages = Blueprint("pages_bulk", __name__)
 

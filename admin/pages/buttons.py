@@ -13,10 +13,9 @@ from nomad_actors.errors import BadInput, JobNotFound, NomadError, Unavailable, 
 
 from .. import problems
 from ..access import journal
-from ..urls import job_path, link, queue_path, schedule_path
+from ..urls import OPERATIONS, job_path, link, queue_path, schedule_path
 from . import notices
 
-OPERATIONS = "/admin/bulk"
 _SECONDS = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,3}))?")
 
 
@@ -61,10 +60,7 @@ def _own_page(names: Mapping[str, str]) -> str:
 
 
 def require_int(name: str, text: str | None, low: int, high: int) -> int:
-    """Parse a form's field as a whole number from `low` to `high`.
-
-    Raises `BadInput` for anything else.
-    """
+    """Parse a form's field as a whole number from `low` to `high`, or raise `BadInput`."""
     if text and text.isascii() and text.isdigit() and len(text) <= 12 and low <= int(text) <= high:
         return int(text)
     allowed = f"a whole number from {low} to {high}"
@@ -72,10 +68,7 @@ def require_int(name: str, text: str | None, low: int, high: int) -> int:
 
 
 def seconds_ms(name: str, text: str, most_ms: int) -> int:
-    """Parse a form's field as seconds with up to three decimals; return ms from 1 to `most_ms`.
-
-    Raises `BadInput` for anything else.
-    """
+    """Parse a form's field as seconds with up to three decimals; return ms from 1 to `most_ms`, or raise `BadInput`."""
     match = _SECONDS.fullmatch(text)
     ms = int(match[1]) * 1000 + int((match[2] or "").ljust(3, "0")) if match else 0
     if 1 <= ms <= most_ms:

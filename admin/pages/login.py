@@ -73,12 +73,12 @@ def logout() -> Response:
 
 
 def _log_in_by_link(code: str) -> Response:
-    token = own_token()
-    if token is None and application().settings.admin_tokens:
+    if application().settings.admin_tokens:
         detail = (
             "This admin has configured tokens (NOMAD_ADMIN_TOKENS), so it does not accept links: log in with a token."
         )
         return _refused(Refused(HTTPStatus.UNAUTHORIZED, "link", detail))
+    token = own_token()
     name = None if token is None else local_token.link_of(code, token, application().clock.now_ms())
     if token is None or name is None or is_revoked(local_token.entry_of(token)):
         return _refused(Refused(HTTPStatus.UNAUTHORIZED, "link", f"This link has expired or is invalid; {_NEW_LINK}"))

@@ -89,7 +89,6 @@ def _always() -> dict[str, Any]:
 
 @pages.get("/")
 def home() -> Response:
-    """Redirect to the overview."""
     return redirect(link("/admin/"))
 
 
@@ -115,7 +114,6 @@ def overview() -> str:
 
 
 def _issues(report: Report) -> list[Finding]:
-    """Return the problems, then the warnings about queues."""
     problems = [finding for finding in report.findings if finding.severity is Severity.PROBLEM]
     warnings = [finding for finding in report.findings if finding.severity is Severity.WARNING]
     return problems + [finding for finding in warnings if finding.area is Area.QUEUES]
@@ -123,7 +121,6 @@ def _issues(report: Report) -> list[Finding]:
 
 @pages.get("/admin/queues/<queue>")
 def queue(queue: str) -> str:
-    """List a queue's jobs."""
     query = read_query(request, QueuePageQuery)
     chosen = all_queues().get_queue(queue)
     snapshot = chosen.snapshot()
@@ -153,7 +150,6 @@ def queue(queue: str) -> str:
 
 @pages.get("/admin/queues/<queue>/failures")
 def failures(queue: str) -> str:
-    """Show a queue's failure groups."""
     query = read_query(request, PageQuery)
     page = all_queues().get_queue(queue).failures(limit=query.limit, cursor=query.cursor or None)
     return render_template("failures.html", queue=queue, page=page, limit=query.limit)
