@@ -23,10 +23,7 @@ def config(json: Json = False) -> None:
 
 
 def describe_settings(environ: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return each setting's name, variable, value and source.
-
-    Raises `SettingsError`.
-    """
+    """Return each setting's name, variable, value and source; raises `SettingsError`."""
     from ..settings import read_with_origins
     from ..store.url import check_options, parse
 

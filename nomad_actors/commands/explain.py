@@ -24,10 +24,7 @@ class Explanation:
 
 
 def explain(clock: Clock, queue: Queue, job: Job) -> Explanation:
-    """Return why a job waits, runs or has ended.
-
-    Raises `Unavailable`.
-    """
+    """Return why a job waits, runs or has ended; raises `Unavailable`."""
     if job.status in names_of(State.WAITING):
         return _waiting(queue, job)
     if job.status == "delayed":

@@ -182,10 +182,7 @@ def now_ms() -> float:
 
 
 def parse_duration(text: str, option: str) -> int:
-    """Return a duration such as `30m`, `2h`, `1d`, `45s` or `500ms` in ms.
-
-    Raises `BadInput` that names the option.
-    """
+    """Return a duration such as `30m`, `2h`, `1d`, `45s` or `500ms` in ms; raises `BadInput` that names the option."""
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None:
         allowed = "a number with ms, s, m, h or d, such as 30m or 2h"

@@ -23,10 +23,7 @@ _NAME_CHARS = 32
 
 @contextlib.contextmanager
 def opened() -> Iterator[QueueAccess]:
-    """Open the application's queues for a `with` block.
-
-    Raises `SettingsError`.
-    """
+    """Open the application's queues for a `with` block; raises `SettingsError`."""
     from ..app import open_queues
 
     access = open_queues(settings(), caller_deadline_ms=DEADLINE_MS)
@@ -37,10 +34,7 @@ def opened() -> Iterator[QueueAccess]:
 
 
 def settings() -> Settings:
-    """Return the settings of this process' environment.
-
-    Raises `SettingsError`.
-    """
+    """Return the settings of this process' environment; raises `SettingsError`."""
     from ..settings import Settings
 
     return Settings.from_env(os.environ)

@@ -12,7 +12,7 @@ from ..broker.worker.message import UNKNOWN_FOR_MS
 from ..findings import Finding, Severity
 from ..queues.job import Job
 from ..queues.snapshot import QueueSnapshot
-from ..settings.redis_cli import redis_cli
+from ..settings.redis_urls import redis_cli
 from .installation import Installation
 from .stillness import START_WORKERS, held_back, paused, unexplained, why_still
 

@@ -89,10 +89,7 @@ def server_version(program: Path) -> tuple[int, int]:
 
 
 def free_port() -> int:
-    """Return a free TCP port of the loopback address.
-
-    Raises `OSError` if there is none.
-    """
+    """Return a free TCP port of the loopback address; raises `OSError` if there is none."""
     for number in itertools.islice(_choices, len(_PORTS)):
         if is_free(port := _PORTS[number % len(_PORTS)]):
             return port

@@ -28,10 +28,7 @@ def make_files_private() -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Create a directory (0700) with its missing parents.
-
-    Raises `OSError`.
-    """
+    """Create a directory (0700) with its missing parents; raises `OSError`."""
     missing = [directory for directory in (path, *path.parents) if not directory.exists()]
     for directory in reversed(missing):
         directory.mkdir(mode=0o700, exist_ok=True)
