@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from dataclasses import dataclass
@@ -38,7 +39,6 @@ class QueueAccess:
     queues: Queues
 
     def close(self) -> None:
-        """Close all connections."""
         self.broker.close()
 
 
@@ -67,18 +67,14 @@ def open_queues(
 ) -> QueueAccess:
     """Return access to the queues for a program that adds, shows and changes jobs but runs none; creates no files.
 
-    With `caller_deadline_ms`, commands to the queues fail after that time.
-
-    Raises `SettingsError` for a module of job types that cannot be imported.
+    With `caller_deadline_ms`, commands to the queues fail after that time. Raises `SettingsError` for a module of job
+    types that cannot be imported.
     """
     return _queue_access(settings, clock or SystemClock(), None, caller_deadline_ms)
 
 
 def open_admin(settings: Settings, *, caller_deadline_ms: int) -> AdminAccess:
-    """Return access for the admin; it reads no tokens, so it needs no token key.
-
-    Raises as `open_queues`.
-    """
+    """Return access for the admin; it reads no tokens, so it needs no token key. Raises as `open_queues`."""
     clock = SystemClock()
     access = _queue_access(settings, clock, None, caller_deadline_ms)
     store = Store(settings.database_url, cipher=None, clock=clock, database_wait_ms=caller_deadline_ms // 2)
@@ -90,9 +86,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, caller_deadlin
     """Return a complete application, and make its queues the default of `nomad_actors.queues` in this process.
 
     With `caller_deadline_ms`, commands to the queues and blocked transactions fail after that time, for programs with
-    a waiting user.
-
-    Raises `SettingsError` for a module of job types that cannot be imported, or for a missing key.
+    a waiting user. Raises `SettingsError` for a module of job types that cannot be imported, or for a missing key.
     """
     clock = clock or SystemClock()
     # Half: a write waits for this process's writers, and then for those of other processes.
@@ -103,7 +97,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, caller_deadlin
 
 
 def _queue_access(
-    settings: Settings, clock: Clock, services: Services | None, caller_deadline_ms: int | None = None
+    settings: Settings, clock: Clock, services: Services | None, caller_deadline_ms: int | None
 ) -> QueueAccess:
     broker = JobBroker(
         url=settings.redis_url,
@@ -120,10 +114,7 @@ def _queue_access(
 
 
 def connect(settings: Settings | None = None) -> App:
-    """Return an application with the settings from the environment, for a program that adds jobs.
-
-    Raises `SettingsError` with each invalid variable.
-    """
+    """Return an application with the settings from the environment, or raise `SettingsError` with each invalid one."""
     return create_app(settings or Settings.from_env(os.environ))
 
 
@@ -156,12 +147,9 @@ def prepare_workers(settings: Settings) -> int:
 
     Raises `CannotStart` if they cannot start until an operator changes something, `SettingsError`, `Unavailable`.
     """
-    app = create_app(settings)
-    try:
+    with contextlib.closing(create_app(settings)) as app:
         _check_store(app)
         return app.queues.total_concurrency()
-    finally:
-        app.close()
 
 
 def _check_store(app: App) -> None:

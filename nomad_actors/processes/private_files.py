@@ -8,7 +8,6 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 UMASK = 0o077
@@ -68,7 +67,7 @@ def write_new(path: Path, text: str) -> bool:
         return True
 
 
-@contextmanager
+@contextlib.contextmanager
 def _draft(path: Path, text: str) -> Iterator[Path]:
     """Yield the path of a temporary file next to `path` that contains `text` and is synced to disk."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
