@@ -6,19 +6,22 @@ import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
 
 from ..broker.records.limits import Pause, PauseScope
+from ..errors import Unavailable
 from ..logs import redact
 from ..logs.counted import counted
 from ..queues import pauses
+from ..queues.across_queues import read_snapshots
+from ..queues.snapshot import DAY_SECONDS, readable
 from .options import Json
 from .report import console, duration, moment, now_ms, print_json, styled, table
 from .session import opened
 
 if TYPE_CHECKING:
-    from rich.console import Group
-    from rich.text import Text
-
     from ..app import QueueAccess
 
 _HEADINGS = ("QUEUE", "WAITING", "ACTIVE", "DELAYED", "COMPLETED", "FAILED", "OLDEST", "WORKERS", "FAIL%")
@@ -46,8 +49,6 @@ def queues(
 
 
 def _watch(access: QueueAccess, every: float, *, json: bool) -> None:
-    from rich.live import Live
-
     out = console()
     while json:
         print_json({"queues": _details(access)}, lines=True)
@@ -63,8 +64,6 @@ def _watch(access: QueueAccess, every: float, *, json: bool) -> None:
 
 def _frame(access: QueueAccess) -> Group | Text:
     """Return the table, or the error while Redis does not answer."""
-    from ..errors import Unavailable
-
     try:
         return _table(_details(access))
     except Unavailable as error:
@@ -74,16 +73,12 @@ def _frame(access: QueueAccess) -> Group | Text:
 def _details(access: QueueAccess) -> list[dict[str, Any]]:
     """Return each queue's details, as the admin's API does."""
     from ..health.queue_numbers import queue_details
-    from ..queues.across_queues import read_snapshots
-    from ..queues.snapshot import DAY_SECONDS, readable
 
     snapshots = readable(read_snapshots(access.queues, window_seconds=DAY_SECONDS))
     return [queue_details(queue).as_json() for queue in snapshots]
 
 
 def _table(details: list[dict[str, Any]]) -> Group:
-    from rich.console import Group
-
     lines = []
     for queue in details:
         lines += [styled(_pause(queue["queueName"], pause), "yellow") for pause in queue["pauses"]]
@@ -97,10 +92,9 @@ def _table(details: list[dict[str, Any]]) -> Group:
 def _cells(queue: dict[str, Any]) -> list[Text | str]:
     failed = queue["kept"]["failed"] - queue["kept"]["cancelled"]
     workers, rate = len(queue["workers"]), queue["failureRate"]
-    name = styled(queue["queueName"] + (" (paused)" if queue["isPaused"] else ""))
     numbers = (queue["waiting"] + queue["paused"], queue["active"], queue["delayed"], queue["kept"]["completed"])
     return [
-        name,
+        styled(queue["queueName"] + (" (paused)" if queue["isPaused"] else "")),
         *map(str, numbers),
         styled(str(failed), "red" if failed else ""),
         duration(queue["oldestWaitingMs"]),

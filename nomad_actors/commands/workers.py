@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..queues.across_queues import read_snapshots
+from ..queues.snapshot import readable
 from .options import Json
 from .report import ago, console, now_ms, print_json, styled, table
 from .session import opened
@@ -23,9 +25,6 @@ def workers(json: Json = False) -> None:
 
 
 def _read(access: QueueAccess) -> list[dict[str, Any]]:
-    from ..queues.across_queues import read_snapshots
-    from ..queues.snapshot import readable
-
     found: dict[str, dict[str, Any]] = {}
     for queue in readable(read_snapshots(access.queues)):
         for worker in queue.workers:
