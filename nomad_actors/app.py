@@ -128,18 +128,12 @@ def worker_broker() -> None:
         begin(settings)
         stop_with_parent(settings.shutdown_ms / 1000)
         flush_ms = int(error_reports.FLUSH_SECONDS * 1000) if settings.sentry_dsn else 0
-        app = create_app(dataclasses.replace(settings, shutdown_ms=in_time_ms(settings.shutdown_ms, flush_ms)))
+        # For Dramatiq's command line to stop in time: its main process and the worker's main thread each poll once a
+        # second, idle threads wait up to a second, and pending error reports are flushed.
+        jobs_ms = max(settings.shutdown_ms - 3_500 - flush_ms, settings.shutdown_ms // 3)
+        app = create_app(dataclasses.replace(settings, shutdown_ms=jobs_ms))
         _check_store(app)
         require_redis(app)
-
-
-def in_time_ms(shutdown_ms: int, flush_ms: int = 0) -> int:
-    """Return how long jobs may still run if Dramatiq's command line must stop within `shutdown_ms`.
-
-    Its main process and the worker's main thread each poll once a second, idle threads wait up to a second, and
-    pending error reports are flushed.
-    """
-    return max(shutdown_ms - 3_500 - flush_ms, shutdown_ms // 3)
 
 
 def prepare_workers(settings: Settings) -> int:

@@ -13,14 +13,12 @@ from .commands import (
     config,
     doctor,
     enqueue,
-    forget_key,
     job_actions,
     jobs,
     login,
     queue_actions,
     queues,
     schedules,
-    workers,
 )
 from .commands.exits import OneLineGroup
 from .commands.running import run
@@ -44,17 +42,16 @@ for name, group in (
 ):
     app.add_typer(group, name=name)
 for command in (
-    *(login.login, forget_key.forget_key, queues.queues),
+    *(login.login, login.forget_key, queues.queues),
     *(jobs.jobs, jobs.job, jobs.failures),
     *(job_actions.retry, job_actions.cancel, job_actions.remove, job_actions.promote, bulk.bulk),
     *(queue_actions.pause, queue_actions.resume, queue_actions.limits, queue_actions.clean),
-    *(workers.workers, config.config, doctor.doctor, audit.audit, admin.token),
+    *(queues.workers, config.config, doctor.doctor, audit.audit, admin.token),
 ):
     app.command()(command)
 
 
 def main() -> None:
-    """Run the command."""
     # Each process serves its own metrics; prometheus-client would store them in files there, or fail.
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     make_files_private()

@@ -90,11 +90,14 @@ def _make(name: str, role: str | None) -> None:
 
 def _revoke(name: str) -> None:
     from ..store import AdminSessions
-    from ..store.local_token import NAME
+    from ..store.local_token import NAME, TOKEN_FILE, replace_token
 
     found = settings()
     if not found.admin_tokens and name == NAME:
-        _replace_local(found)
+        with audited(found, "DELETE", "tokens", NAME):
+            replace_token(found.var_dir)
+        path = found.var_dir / TOKEN_FILE
+        typer.echo(f"{path} contains a new token. The old token, its links and its sessions no longer work.")
         return
     entry = _entry(found, name)
     with open_database(found) as (database, why):
@@ -102,19 +105,8 @@ def _revoke(name: str) -> None:
             raise Unavailable(f"the token is not revoked: {why}")
         with audited(found, "DELETE", "tokens", entry.name):
             is_new = AdminSessions(database, clock=SystemClock()).revoke(entry.digest, entry.name, who())
-    typer.echo(
-        f"The token of {entry.name} {'is revoked' if is_new else 'was revoked before'}, and its sessions have ended."
-    )
-
-
-def _replace_local(found: Settings) -> None:
-    from ..store.local_token import NAME, TOKEN_FILE, replace_token
-
-    with audited(found, "DELETE", "tokens", NAME):
-        replace_token(found.var_dir)
-    typer.echo(
-        f"{found.var_dir / TOKEN_FILE} contains a new token. The old token, its links and its sessions no longer work."
-    )
+    done = "is revoked" if is_new else "was revoked before"
+    typer.echo(f"The token of {entry.name} {done}, and its sessions have ended.")
 
 
 def _entry(found: Settings, text: str) -> AdminToken:

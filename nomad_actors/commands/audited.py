@@ -49,7 +49,12 @@ def audited(settings: Settings, method: str, *path: str, body: Mapping[str, Any]
 
     `path` contains the parts of the request's path after `/admin/jobs/`.
     """
-    with _open_audit(settings) as audit:
+    from ..store import Audit
+
+    with open_database(settings) as (database, why):
+        if database is None:
+            _warn(f"this change is not in the audit log: {why}")
+        audit = None if database is None else Audit(database, clock=SystemClock())
         entry = None if audit is None else _record_request(audit, method, path, body)
         try:
             yield
@@ -62,19 +67,6 @@ def audited(settings: Settings, method: str, *path: str, body: Mapping[str, Any]
                 _record_outcome(audit, entry, 500, describe_error(error, 500))
             raise
         _record_outcome(audit, entry, 200, None)
-
-
-@contextlib.contextmanager
-def _open_audit(settings: Settings) -> Iterator[Audit | None]:
-    """Open the audit log for a `with` block; None, and a warning on standard error, if it cannot be written."""
-    with open_database(settings) as (database, why):
-        if database is None:
-            _warn(f"this change is not in the audit log: {why}")
-            yield None
-            return
-        from ..store import Audit
-
-        yield Audit(database, clock=SystemClock())
 
 
 @contextlib.contextmanager

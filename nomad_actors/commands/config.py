@@ -17,7 +17,7 @@ from .report import console, duration, print_json, table
 
 def config(json: Json = False) -> None:
     """Show every setting: its value and the environment variable that set it. Secrets are hidden."""
-    settings = describe_settings(os.environ)
+    settings = _described()
     if json:
         print_json({"settings": settings})
         return
@@ -25,11 +25,10 @@ def config(json: Json = False) -> None:
     console().print(table(["VARIABLE", "FROM", "VALUE"], rows))
 
 
-def describe_settings(environ: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return each setting's name, variable, value and source; raises `SettingsError`."""
+def _described() -> list[dict[str, Any]]:
     from ..store.url import check_options, parse
 
-    settings, origins = read_with_origins(environ)
+    settings, origins = read_with_origins(os.environ)
     # Only the driver knows the options of a URL. Check them here, since a wrong one stops a program at its start.
     check_options(parse(settings.database_url))
     described = []

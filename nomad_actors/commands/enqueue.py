@@ -70,7 +70,9 @@ def common(
 
 def own_parameters() -> list[inspect.Parameter]:
     """Return the parameters of every job type's command besides its payload."""
-    return [*_job_options(), *inspect.signature(common, eval_str=True).parameters.values()]
+    declared = TypeAdapter(JobOptions).json_schema()["properties"]
+    options = [_job_option(name, metavar, declared[name]) for name, metavar in _JOB_OPTIONS.items()]
+    return [*options, *inspect.signature(common, eval_str=True).parameters.values()]
 
 
 def _command(job_type: JobType) -> Any:
@@ -81,20 +83,15 @@ def _command(job_type: JobType) -> Any:
     return typer.main.get_command(app)
 
 
-def _job_options() -> list[inspect.Parameter]:
-    declared = TypeAdapter(JobOptions).json_schema()["properties"]
-    return [_job_option(name, metavar, declared[name]) for name, metavar in _JOB_OPTIONS.items()]
-
-
 def _job_option(name: str, metavar: str, declared: dict[str, Any]) -> inspect.Parameter:
     # A time has a unit here; elsewhere it is a number of ms.
     text = "start it later, such as 30s or 2h" if metavar == "TIME" else declared["description"]
-    kind, limits = str, {}
+    kind: Any = str
+    limits: dict[str, Any] = {}
     if metavar == "N":
-        kind, limits = int, next(each for each in declared["anyOf"] if each["type"] == "integer")
-    info = typer.Option(
-        metavar=metavar, min=limits.get("minimum"), max=limits.get("maximum"), help=f"{text[0].upper()}{text[1:]}."
-    )
+        integer = next(each for each in declared["anyOf"] if each["type"] == "integer")
+        kind, limits = int, {"min": integer["minimum"], "max": integer["maximum"]}
+    info = typer.Option(metavar=metavar, help=f"{text[0].upper()}{text[1:]}.", **limits)
     return inspect.Parameter(name, _PARAMETER_KIND, default=None, annotation=Annotated[kind | None, info])
 
 

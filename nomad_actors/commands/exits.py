@@ -68,7 +68,6 @@ _ERRORS: dict[ExitCode, tuple[type[NomadError], ...]] = {
 
 
 def exit_code_of(error: NomadError) -> ExitCode:
-    """Return the exit code for one of our errors."""
     return next((code for code, kinds in _ERRORS.items() if isinstance(error, kinds)), ExitCode.FAILED)
 
 
@@ -123,11 +122,7 @@ def _is_end_of_pipe(error: BaseException) -> bool:
 
 def _is_text(argument: str) -> bool:
     """Return True if an argument is valid UTF-8. Python passes other bytes as lone surrogates."""
-    try:
-        argument.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return not any("\ud800" <= each <= "\udfff" for each in argument)
 
 
 def _usage(error: TyperException) -> int:

@@ -1,4 +1,7 @@
-"""`nomad login`: log a character in. Authorization code with PKCE, callback on the loopback address."""
+"""`nomad login` and `nomad forget-key`: log a character in, and discard the logins that a lost key encrypted.
+
+The login is an authorization code with PKCE, with a callback on the loopback address.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,13 @@ from urllib.parse import parse_qs, urlsplit
 import typer
 
 from .. import logs
-from ..errors import NomadError
+from ..errors import BadInput, NomadError
+from ..logs.counted import counted, verb_for
 from ..processes.program import settings_or_exit
-from .report import print_line
+from .audited import audited
+from .options import Json, Yes, confirm
+from .report import print_line, print_result
+from .session import opened
 
 if TYPE_CHECKING:
     from ..app import App
@@ -60,15 +67,15 @@ def _log_in(app: App, user_id: int, port: int) -> str:
     try:
         print_line("Open this address and log in:")
         print_line(_address(app, state, verifier, redirect_uri))
-        callback_fields = callback.wait()
+        callback.handle_request()
     finally:
         callback.server_close()
-    if callback_fields.get("state") != state:
-        why = "the callback belongs to another login" if callback_fields else "SSO did not call back in time"
+    if callback.fields.get("state") != state:
+        why = "the callback belongs to another login" if callback.fields else "SSO did not call back in time"
         raise LoginFailed(why)
-    if "code" not in callback_fields:
-        raise LoginFailed(f"SSO refused the login: {callback_fields.get('error', 'its callback has no code')}")
-    tokens = app.services.sso.exchange_code(callback_fields["code"], verifier, redirect_uri)
+    if "code" not in callback.fields:
+        raise LoginFailed(f"SSO refused the login: {callback.fields.get('error', 'its callback has no code')}")
+    tokens = app.services.sso.exchange_code(callback.fields["code"], verifier, redirect_uri)
     app.store.logins.save(
         character_id=tokens.character_id,
         user_id=user_id,
@@ -91,10 +98,44 @@ def _address(app: App, state: str, verifier: str, redirect_uri: str) -> str:
     return app.services.sso.authorize_url(scopes, state, challenge, redirect_uri)
 
 
+def forget_key(
+    key_id: Annotated[
+        str, typer.Argument(metavar="KEY_ID", help="The id of the key, from the error or from nomad doctor.")
+    ],
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Discard the logins that a lost key encrypted. Their players must log in again; their collected data stays."""
+    from ..store import Store, TokenCipher
+    from ..store.login_keys import stored_logins_by_key
+
+    with opened() as access:
+        at_hand = TokenCipher.at_hand(access.settings)
+        if at_hand is not None and key_id in at_hand.key_ids:
+            raise BadInput(f"key {key_id} is not lost: it is in {at_hand.source}")
+        with contextlib.closing(Store(access.settings.database_url, cipher=None, clock=access.clock)) as store:
+            logins = stored_logins_by_key(store.database)
+            if key_id not in logins:
+                known = sorted(logins)
+                allowed = ", ".join(known) or "none"
+                raise BadInput(f"no login was encrypted with key {key_id!r} (allowed: {allowed})", accepted=known)
+            discarded = f"{counted(logins[key_id], 'login')} of key {key_id}"
+            confirm(f"Discard {discarded}? {_consequence(logins[key_id]).capitalize()}.", yes=yes)
+            with audited(access.settings, "POST", "logins", "keys", key_id, "forget"):
+                count = store.logins.forget_key(key_id)
+    result = {"success": True, "keyId": key_id, "logins": count}
+    print_result(result, f"{counted(count, 'login')} discarded: {_consequence(count)}", json=json)
+
+
+def _consequence(logins: int) -> str:
+    return f"{verb_for(logins, 'its player', 'their players')} must log in again"
+
+
 class _Callback(HTTPServer):
     """Receives the one request with which SSO redirects the player's browser."""
 
     def __init__(self, port: int) -> None:
+        #: The fields of the callback's query; empty if none came in time.
         self.fields: dict[str, str] = {}
         self.timeout = WAIT_SECONDS
         try:
@@ -103,11 +144,6 @@ class _Callback(HTTPServer):
             raise LoginFailed(
                 f"port {port} cannot be used for the callback ({error.strerror}); choose another with --port"
             ) from None
-
-    def wait(self) -> dict[str, str]:
-        """Return the fields of the callback's query; empty if none came in time."""
-        self.handle_request()
-        return self.fields
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -127,5 +163,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        # Log nothing: the request line contains the code.
-        pass
+        """Log nothing: the request line contains the code."""

@@ -15,7 +15,7 @@ from ..queues import Queues, models, pauses
 from ..queues.queue import CLEANABLE
 from .audited import audited
 from .options import Json, QueueName, Yes, confirm
-from .report import duration, parse_duration, print_json, print_line, print_result
+from .report import duration, parse_duration, print_result
 from .session import opened, who
 
 #: The period of a limit of starts that has none.
@@ -45,12 +45,10 @@ def pause(
                 access.queues.get_queue(name).pause(reason=reason, by=who(), for_ms=for_ms, scope=scope)
         for name in names:
             counts = access.queues.get_queue(name).counts()
-            if json:
-                print_json({"success": True, "queueName": name, "status": "paused"}, lines=esi)
-                continue
             paused = f"{name} is paused for {duration(for_ms)}" if for_ms else f"{name} is paused"
             jobs = f"{counted(counts['paused'], 'job')} waiting, {counted(counts['active'], 'job')} still running"
-            print_line(f"{paused}: {jobs}. Resume: {pauses.resume_command(name, scope)}")
+            text = f"{paused}: {jobs}. Resume: {pauses.resume_command(name, scope)}"
+            print_result({"success": True, "queueName": name, "status": "paused"}, text, json=json, lines=esi)
 
 
 def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
@@ -64,14 +62,12 @@ def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
         for name in names:
             snapshot = access.queues.get_queue(name).snapshot(window_seconds=0)
             left, counts = snapshot.pauses, snapshot.counts
-            if json:
-                status = "paused" if left else "running"
-                print_json({"success": True, "queueName": name, "status": status}, lines=esi)
-            elif left:
+            status, text = "running", f"{name} is running: {counted(counts['waiting'], 'job')} waiting."
+            if left:
                 command = pauses.resume_command(name, left[0].scope)
-                print_line(f"{name} is still paused: {counted(counts['paused'], 'job')} waiting. Resume: {command}")
-            else:
-                print_line(f"{name} is running: {counted(counts['waiting'], 'job')} waiting.")
+                text = f"{name} is still paused: {counted(counts['paused'], 'job')} waiting. Resume: {command}"
+                status = "paused"
+            print_result({"success": True, "queueName": name, "status": status}, text, json=json, lines=esi)
 
 
 def _switch(queue: str | None) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
-"""`nomad queues`: every queue in one table."""
+"""`nomad queues` and `nomad workers`: every queue in one table, and the live worker processes with their jobs."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,7 @@ from ..queues import pauses
 from ..queues.across_queues import read_snapshots
 from ..queues.snapshot import DAY_SECONDS, readable
 from .options import Json
-from .report import console, duration, moment, now_ms, print_json, styled, table
+from .report import ago, console, duration, moment, now_ms, print_json, styled, table
 from .session import opened
 
 if TYPE_CHECKING:
@@ -42,10 +43,8 @@ def queues(
             details = _details(access)
             print_json({"queues": details}) if json else console().print(_table(details))
             return
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             _watch(access, every, json=json)
-        except KeyboardInterrupt:
-            return
 
 
 def _watch(access: QueueAccess, every: float, *, json: bool) -> None:
@@ -106,3 +105,43 @@ def _cells(queue: dict[str, Any]) -> list[Text | str]:
 def _pause(queue: str, json: dict[str, Any]) -> str:
     pause = Pause(PauseScope(json["scope"]), json["since"], json["until"], json["reason"], json["by"])
     return f"{queue}: {pauses.describe(pause)}; {pauses.resume_command(queue, pause.scope)}"
+
+
+def workers(json: Json = False) -> None:
+    """Show the live worker processes: their queues, running jobs with their start, and last heartbeat."""
+    with opened() as access:
+        live = _workers(access)
+    if json:
+        print_json({"workers": live})
+    else:
+        _print_workers(live)
+
+
+def _workers(access: QueueAccess) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for queue in readable(read_snapshots(access.queues)):
+        for worker in queue.workers:
+            details = found.setdefault(worker.name, {"name": worker.name, "heardAt": 0, "queues": [], "running": []})
+            details["queues"].append(queue.name)
+            details["heardAt"] = max(details["heardAt"], int(worker.heard_ms))
+        for job in queue.running:
+            if job.worker in found:
+                running = {"jobId": job.job_id, "queueName": queue.name, "since": int(job.since_ms)}
+                found[job.worker]["running"].append(running)
+    return [found[name] for name in sorted(found)]
+
+
+def _print_workers(live: list[dict[str, Any]]) -> None:
+    out, now = console(), now_ms()
+    if not live:
+        out.print(styled("no live worker; start one: nomad run workers", "red"))
+        return
+    for worker in live:
+        out.print(styled(worker["name"], "bold"), styled(f"heartbeat {ago(worker['heardAt'], now)}"))
+        out.print(styled(f"  serves {', '.join(worker['queues'])}"))
+        if not worker["running"]:
+            out.print(styled("  no running jobs"))
+            continue
+        running = sorted(worker["running"], key=lambda job: job["since"])
+        rows = [[f"  {job['jobId']}", job["queueName"], ago(job["since"], now)] for job in running]
+        out.print(table(["  RUNS", "QUEUE", "STARTED"], rows))

@@ -118,13 +118,12 @@ def styled(text: str, style: str = "") -> Text:
 
 
 def print_line(text: str, *, err: bool = False) -> None:
-    """Print one line."""
     typer.echo(printable(text), err=err)
 
 
-def print_result(result: Any, text: str, *, json: bool) -> None:
+def print_result(result: Any, text: str, *, json: bool, lines: bool = False) -> None:
     """Print what a command did: as JSON, or in one line."""
-    print_json(result) if json else print_line(text)
+    print_json(result, lines=lines) if json else print_line(text)
 
 
 def print_text(*lines: Text | str) -> None:

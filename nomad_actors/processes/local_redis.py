@@ -229,7 +229,6 @@ class LocalRedis:
             self.process = None
 
     def kill(self) -> None:
-        """Kill the server with SIGKILL."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()

@@ -13,6 +13,7 @@ import fcntl
 import os
 import secrets
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -41,21 +42,17 @@ class RunsAlready(NomadError):
     """Raised when the Redis of a directory is already running: another system uses it."""
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class OwnRedis(LocalRedis):
-    """The append-only Redis of a directory, and the lock on that directory."""
+    """The append-only Redis of a directory, and the lock on it that this process and the server hold."""
 
-    def __init__(self, directory: Path, lock: int, *, port: int, password: str, program: Path) -> None:
-        super().__init__(
-            directory, append_only=True, port=port, password=password, ends_with_parent=True, program=program
-        )
-        self._lock = lock
+    #: The lock's file descriptor; -1 if this process has released it.
+    lock: int
 
     def inherited_fds(self) -> tuple[int, ...]:
-        """Return the lock: it is held as long as this process or the server is alive."""
-        return (self._lock,)
+        return (self.lock,)
 
     def readiness(self, pid: int) -> Readiness:
-        """Return whether the server answers; if it does, log the problems in its log."""
         state = super().readiness(pid)
         if state.ready:
             logger.info("own Redis started", port=self.port, address=str(self.directory / OWN_REDIS.name))
@@ -74,7 +71,6 @@ class OwnRedis(LocalRedis):
             )
 
     def last_log_lines(self) -> str:
-        """Return the problems in the log of its last start, or the last lines if there are none."""
         found = redis_log.complaints(redis_log.since_last_start(self.log))
         return "\n".join(each.first for each in found)[:2000] or super().last_log_lines()
 
@@ -88,9 +84,9 @@ class OwnRedis(LocalRedis):
 
     def free(self) -> None:
         """Release this process's lock; a running server still holds it."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        if self.lock >= 0:
+            os.close(self.lock)
+            self.lock = -1
 
 
 def own_redis(var_dir: Path) -> OwnRedis:
@@ -122,7 +118,9 @@ def _locked(path: Path, lock: int) -> OwnRedis:
     _check_files(path.parent)
     server = OwnRedis(
         path.parent,
-        lock,
+        lock=lock,
+        append_only=True,
+        ends_with_parent=True,
         port=port if port and is_free(port) else free_port(),
         password=password or secrets.token_urlsafe(24),
         program=_program(path.parent),

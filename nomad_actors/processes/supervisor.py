@@ -149,7 +149,7 @@ class Supervisor:
         """
         for group in self._in_stop_order():
             if any(child.dependency for child in group):
-                self._stop(group, FOUNDATION_STOP_SECONDS)
+                self._stop(group, FOUNDATION_STOP_SECONDS, lambda: False)
             else:
                 self._stop(group, timeout_seconds, at_once)
         if self._thread is not None:
@@ -171,9 +171,7 @@ class Supervisor:
                 group = []
         yield group
 
-    def _stop(
-        self, group: Sequence[_Child], timeout_seconds: float, at_once: Callable[[], bool] = lambda: False
-    ) -> None:
+    def _stop(self, group: Sequence[_Child], timeout_seconds: float, at_once: Callable[[], bool]) -> None:
         with self._lock:
             for child in group:
                 child.stopping = True

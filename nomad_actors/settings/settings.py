@@ -137,7 +137,6 @@ class Settings:
 
     @property
     def cache_url(self) -> SecretUrl:
-        """The Redis URL of the ESI cache."""
         return self.redis_cache_url or self.redis_url
 
     @property
