@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from multiprocessing.connection import Connection
 
 from dramatiq import cli
 
@@ -21,11 +21,7 @@ from ..app import prepare_workers
 from ..logs.setup import finish_lines, restore_streams
 from ..processes.parent import end_with_parent
 from ..processes.program import ProgramExit, settings_or_exit
-
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
-    from ..settings import Settings
+from ..settings import Settings
 
 logger = logs.get_logger("nomad_actors.commands.worker_program")
 

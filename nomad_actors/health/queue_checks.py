@@ -14,7 +14,7 @@ from ..findings import Finding, Severity
 from ..logs.counted import counted
 from ..queues.job import Job
 from ..queues.snapshot import QueueSnapshot, describe_pause, in_utc, resume_command
-from ..settings.redis_cli import redis_cli
+from ..settings.redis_urls import redis_cli
 from .installation import Installation
 
 #: How many delayed jobs are checked.

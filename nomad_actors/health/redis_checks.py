@@ -13,7 +13,7 @@ from ..findings import Finding, Severity
 from ..logs import redact
 from ..processes.local_redis import LocalRedis
 from ..processes.redis_log import complaints, since_last_start
-from ..settings.redis_cli import redis_cli
+from ..settings.redis_urls import redis_cli
 from .installation import Installation
 
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from ..errors import NomadError, SettingsError
 from ..logs.known_secrets import KNOWN
 from ..settings import Settings
-from ..settings.token_keys import ALLOWED
+from ..settings.values import TOKEN_KEYS_ALLOWED
 from .database import Database
 from .key_file import KEY_FILE, make_key, read_key
 from .login_keys import refuse_lost_keys, stored_logins_by_key
@@ -70,7 +70,7 @@ class TokenCipher:
         path = settings.var_dir / KEY_FILE
         if not settings.database_url.startswith("sqlite"):
             raise SettingsError(
-                [f"NOMAD_TOKEN_KEYS is not set; accepted with PostgreSQL: {ALLOWED}, the same on every host"]
+                [f"NOMAD_TOKEN_KEYS is not set; accepted with PostgreSQL: {TOKEN_KEYS_ALLOWED}, the same on every host"]
             )
         with closing(Database(settings.database_url)) as database:
             refuse_lost_keys(stored_logins_by_key(database), [], str(path))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import CannotStart, SettingsError
 from ..processes.private_files import make_directory, write_new
-from ..settings.token_keys import is_strong
+from ..settings.values import is_strong
 
 KEY_FILE = "token.key"
 
