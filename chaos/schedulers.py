@@ -12,11 +12,10 @@ import time
 from pathlib import Path
 
 from nomad_actors.broker import State
-from nomad_actors.clock import FastClock
 from nomad_actors.processes.local_redis import LocalRedis
 from nomad_actors.queues import Queues
 
-from .scheduler_process import queues_on
+from .scheduler_process import FastClock, queues_on
 
 #: A minute of the schedule takes a fifth of a second.
 SPEED = 300.0
@@ -100,7 +99,7 @@ def schedulers(draw: random.Random, seconds: float) -> str:
             summary = _check_slots(queues, clock, outages)
         finally:
             group.end()
-            queues._broker.close()
+            queues.broker.close()
             server.kill()
         disturbed = ", ".join(f"{count} {kind}" for kind, count in group.disturbances.items())
         return f"{summary}; disturbed schedulers: {disturbed}; Redis restarted {len(outages)} times"
@@ -108,7 +107,7 @@ def schedulers(draw: random.Random, seconds: float) -> str:
 
 def _check_slots(queues: Queues, clock: FastClock, outages: list[tuple[float, float]]) -> str:
     """Check that every slot has one job that was added in time; return a summary."""
-    view, conversion = queues._broker.view("ticks"), clock.conversion()
+    view, conversion = queues.broker.view("ticks"), clock.conversion()
     now_ms = clock.now_ms()
     added: dict[int, float] = {}
     for job in view.jobs(State.WAITING, 0, -1):

@@ -160,7 +160,7 @@ class UserSystem:
             return False
         with self.open_access() as access:
             try:
-                access.queues.ping()
+                access.broker.ping()
             except NomadError:
                 return False
         return True

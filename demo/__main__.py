@@ -82,7 +82,7 @@ def _run(directory: Path, *, once: bool) -> int:
         environ = child_environ(os.environ, directory=directory, redis=redis, sandbox_url=sandbox_url, ports=ports)
         app = create_app(Settings.from_env(environ))
         stack.callback(app.close)
-        app.queues.ping()
+        app.broker.ping()
         characters = load.save_logins(app, sandbox_url)
         console.print(f"Saved the logins of {len(characters)} characters; starting workers, scheduler and admin …")
         programs.start_system(environ, ports)

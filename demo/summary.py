@@ -50,7 +50,7 @@ def _row(queues: Queues, name: str, queue_name: str) -> Row:
 
 
 def _wait_ms(job: Job) -> int:
-    return max(0, (job.processed_on_ms or 0) - job.timestamp_ms - job.delay_ms)
+    return max(0, (job.processed_on_ms or 0) - job.timestamp_ms - job.opts.delay_ms)
 
 
 def table(rows: Sequence[Row]) -> Table:

@@ -5,6 +5,7 @@ NomadError
 ├── WrongEntry               settings/admin_tokens.py
 ├── WrongRedisUrl            settings/redis_urls.py
 ├── BadInput                 a caller's value is refused; carries what is accepted
+│   ├── BadCursor            broker/client/finder.py
 │   ├── BadPayload
 │   ├── KeyConflict          an idempotency key was used for another call
 │   └── UnknownName          says the nearest names
@@ -55,7 +56,7 @@ NomadError
 ├── NoSession                admin/access/sessions.py
 ├── Refused                  admin/access/guard.py
 ├── Interrupted              commands/exits.py
-├── LoginFailed              commands/sso_login.py
+├── LoginFailed              commands/login.py
 └── WaitTimeout              commands/waiting.py
 
 The broker's errors have a base of their own: `nomad_actors.broker.errors`. `Defer` and `PermanentError`, by which a job

@@ -14,7 +14,7 @@ from nomad_actors.metrics.exposition import render
 
 from ..current_app import application
 from .declared import Text, declared
-from .models.installation import Alive, Ready
+from .models import Alive, Ready
 
 api = Blueprint("probes", __name__)
 
@@ -36,7 +36,7 @@ def ready() -> tuple[dict[str, Any], int]:
     # In parallel, because each may take the full time limit.
     with ThreadPoolExecutor(1) as executor:
         database = executor.submit(_state, app.store.ping)
-        found = {"redis": _state(app.queues.ping), "database": database.result()}
+        found = {"redis": _state(app.broker.ping), "database": database.result()}
     is_ready = all(state == OK for state in found.values())
     return {"ready": is_ready, **found}, 200 if is_ready else 503
 

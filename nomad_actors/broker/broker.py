@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import os
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -28,25 +29,23 @@ from .client.permissions import RefusedCommand, refused_commands
 from .client.pools import client_of, own_pool
 from .client.queue_view import QueueView
 from .client.record_check import unreadable_records
-from .client.server import RedisServer
+from .client.server import ServerFacts, read_server
 from .client.slots import ScheduleBook
 from .client.steps import Found, Steps, run, run_together
-from .client.totals import Totals, read_totals
 from .errors import BadOption, Cancelled, PermanentError, QueueNotDeclared, WrongKeyType
-from .queue_options import QueueOptions
+from .records.stats import Totals, unpack_totals
 from .records.unreadable import Unreadable
 from .signals import SignallingBroker, emit_each
 from .worker.backoff import RetryDelay, delay_of_retry, silence_delays
-from .worker.broken import end_process, stop_worker
 from .worker.consumer import JobConsumer
 from .worker.hooks import Hooks
 from .worker.interrupts import guarded
 from .worker.lease import CURRENT, Lease
+from .worker.queue_state import QueueOptions
 from .worker.session import Session
 from .worker.sessions import Sessions, forget_worker
 from .worker.steady_log import get_logger, steady
-from .worker.watch import Failure
-from .worker.work_queue import WorkQueue
+from .worker.watch import Failure, end_process, stop_worker
 
 logger = get_logger("nomad_actors.broker")
 
@@ -61,6 +60,8 @@ _BROKERS: weakref.WeakSet[JobBroker] = weakref.WeakSet()
 
 class JobBroker(SignallingBroker):
     """A broker on Redis with strict priorities, states and leases, without polling.
+
+    What reads from Redis or writes to it raises `RedisUnavailable` if Redis does not take the command.
 
     It takes RedisBroker's arguments. `maintenance_chance`, `heartbeat_timeout` and `dead_message_ttl` have no effect:
     they are accepted so that an application can switch by changing one import.
@@ -110,9 +111,8 @@ class JobBroker(SignallingBroker):
         self.lease_ms = lease_ms
         self.retention = retention or Retention()
         self._pool = own_pool(self.client.connection_pool)
-        self._links = CallerLinks(
-            self._pool, deadline_seconds=None if caller_deadline_ms is None else caller_deadline_ms / 1000
-        )
+        deadline_seconds = float("inf") if caller_deadline_ms is None else caller_deadline_ms / 1000
+        self._links = CallerLinks(self._pool, deadline_seconds)
         self._adder = Adder(self._links, self._base)
         self._sessions = Sessions(self._new_session)
         _BROKERS.add(self)
@@ -126,7 +126,6 @@ class JobBroker(SignallingBroker):
         before: type[Middleware] | None = None,
         after: type[Middleware] | None = None,
     ) -> None:
-        """Add middleware at the end, or before or after the middleware of a class."""
         super().add_middleware(middleware, before=before, after=after)
         steady(middleware)
         if isinstance(middleware, Retries):
@@ -251,63 +250,41 @@ class JobBroker(SignallingBroker):
             raise QueueNotDeclared(f"queue {queue_name!r} is not declared (declared: {declared})")
         session = self._sessions.of_thread(threads=prefetch)
         options = self.queues[queue_name]
-        concurrency = options.concurrency or session.threads
-        return JobConsumer(
-            session,
-            queue_name,
-            concurrency=concurrency,
-            limit=options.limit,
-            retention=options.retention or self.retention,
-            timeout_ms=timeout,
-        )
+        options = dataclasses.replace(options, retention=options.retention or self.retention)
+        return JobConsumer(session, queue_name, options, timeout_ms=timeout)
 
     @property
     def _session(self) -> Session | None:
         return self._sessions.latest
 
-    def _new_session(
-        self,
-        threads: int,
-        work_queue: WorkQueue | None,
-        replace_dead_threads: Callable[[], None],
-        worker: Worker | None,
-    ) -> Session:
+    def _new_session(self, worker: Worker | None, threads: int) -> Session:
         return Session(
             pool=self._pool,
             base_of=self._base,
             threads=threads,
             lease_ms=self.lease_ms,
             knows_actor=self.actors.__contains__,
-            work_queue=work_queue,
-            hooks=self._new_hooks(),
-            broker=self,
-            replace_dead_threads=replace_dead_threads,
-            broken=functools.partial(self._on_broken, worker),
+            worker=worker,
+            hooks=Hooks(self),
+            broken=self._on_broken,
         )
-
-    def _new_hooks(self) -> Hooks:
-        # A separate one for each thread that calls hooks: each Worker of this process has its own pump.
-        return Hooks(lambda: reversed(self.middleware))
 
     def _base(self, queue_name: str) -> str:
         return keys.base(self.namespace, queue_name)
 
     # Ending.
 
-    def _on_broken(self, worker: Worker | None, session: Session, failure: Failure) -> None:
+    def _on_broken(self, session: Session, failure: Failure) -> None:
         """End a worker that cannot go on; under Dramatiq's command line, where it has its own process, end that."""
+        worker = session.worker
         consequence = "the process ends" if self._has_own_process else "it stops"
         consequence = "nothing more is consumed" if worker is None else consequence
         logger.critical("this worker cannot go on: %s; %s", failure.reason, consequence, exc_info=failure.error)
-        self._new_hooks().call("after_worker_broken", self, failure)
+        Hooks(self).call("after_worker_broken", failure)
         if worker is not None and self._has_own_process:
             end_process(functools.partial(self.emit_after, "worker_shutdown", worker))
         elif worker is not None:
             stop_worker(worker, session)
-
-    def _forked(self) -> None:
-        self._sessions.forget()
-        forget_worker(self, None)
 
     def close(self) -> None:
         """Return the jobs that this process holds to their queues, and close its connections."""
@@ -322,33 +299,25 @@ class JobBroker(SignallingBroker):
         return QueueView(self._links, self._base(queue_name), queue_name)
 
     def read(self, reading: Steps[Found]) -> Found:
-        """Run one reading; see `client.steps`.
-
-        Raises `RedisUnavailable`.
-        """
+        """Run one reading; see `client.steps`."""
         return run(self._links, reading)
 
     def totals(self, queue_names: Iterable[str]) -> dict[str, Totals]:
-        """Return how many runs of each queue's actors have ended so far, by outcome, in one round trip.
-
-        Raises `RedisUnavailable`.
-        """
-        return read_totals(self._links, {name: self._base(name) for name in queue_names})
+        """Return how many runs of each queue's actors have ended so far, by outcome, in one round trip."""
+        names = list(queue_names)
+        replies = self._links.attempt([("HGETALL", keys.TOTALS.of(self._base(name))) for name in names])
+        # A key of another type has no totals, which does not affect the other queues.
+        readable = {name: reply for name, reply in zip(names, replies, strict=True) if isinstance(reply, list)}
+        return {name: unpack_totals(reply) for name, reply in readable.items()}
 
     def read_together(self, readings: Sequence[Steps[Found]]) -> list[Found | WrongKeyType]:
-        """Run readings together, in as many round trips as the longest of them takes.
-
-        Raises `RedisUnavailable`.
-        """
+        """Run readings together, in as many round trips as the longest of them takes."""
         return run_together(self._links, readings)
 
     def unreadable_records(
         self, queue_names: Iterable[str], schedules: Mapping[str, Sequence[str]]
     ) -> list[Unreadable]:
-        """Return the invalid records of these queues in Redis; `schedules` has the names of each queue's schedules.
-
-        Raises `RedisUnavailable`.
-        """
+        """Return the invalid records of these queues in Redis; `schedules` has the names of each queue's schedules."""
         bases = {name: self._base(name) for name in queue_names}
         return unreadable_records(self._links, bases, self.namespace, schedules)
 
@@ -357,56 +326,43 @@ class JobBroker(SignallingBroker):
         return self._links.within(seconds)
 
     def finder(self, queue_name: str) -> Finder:
-        """Return a finder of a queue's jobs."""
         return Finder(self._links, self._base(queue_name), self.view(queue_name))
 
     def operations(self, queue_name: str) -> OperationBook:
-        """Return the bulk operations of a queue."""
         return OperationBook(self._links, self._base(queue_name))
 
     def schedules(self) -> ScheduleBook:
-        """Return the schedules of all queues."""
         return ScheduleBook(self._links, self._base, self.namespace)
 
-    def server(self) -> RedisServer:
-        """Return the Redis server, to read its own state."""
-        return RedisServer(self._links)
+    def server(self) -> ServerFacts:
+        """Read what the Redis server reports about itself."""
+        return read_server(self._links)
 
     def refused_commands(self) -> list[RefusedCommand]:
-        """Return the commands that the broker needs and Redis refuses: not permitted to its user, renamed or missing.
-
-        Raises `RedisUnavailable`.
-        """
+        """Return the commands that the broker needs and Redis refuses: not permitted, renamed or missing."""
         return refused_commands(self._links, self._base("nomad-probe"))
 
     def ping(self) -> None:
-        """Check that Redis replies.
-
-        Raises `RedisUnavailable` if it does not.
-        """
+        """Check that Redis replies."""
         self._links.run([("PING",)])
 
     def flush(self, queue_name: str) -> None:
-        """Delete all jobs of a queue."""
         self.view(queue_name).flush()
 
     def flush_all(self) -> None:
-        """Delete all jobs of all declared queues."""
         for queue_name in self.queues:
             self.flush(queue_name)
 
     def join(self, queue_name: str, *, timeout: int | None = None) -> None:
-        """Wait until the queue has no waiting, delayed or active job; `timeout` is in ms.
-
-        Raises `QueueJoinTimeout`.
-        """
+        """Wait until the queue has no waiting, delayed or active job; `timeout` is in ms. Raises `QueueJoinTimeout`."""
         if not self.view(queue_name).wait_empty(timeout_ms=timeout):
             raise QueueJoinTimeout(queue_name)
 
 
 def _after_fork() -> None:
     for broker in _BROKERS:
-        broker._forked()
+        broker._sessions.forget()
+        forget_worker(broker, None)
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -11,7 +11,7 @@ BrokerError
 ├── QueueNotDeclared
 ├── BadPriority
 ├── BadOption
-├── BadCursor             client/finder.py
+├── BadCursor             client/finder.py: a cursor that no page gave; also our BadInput
 ├── ScheduleContended     client/slots.py
 ├── QueueFull             the queue has its maximum of jobs
 ├── KeyReused             an idempotency key was used for another request

@@ -39,13 +39,11 @@ class Key(NamedTuple):
 
 #: The keys of one queue, by the name that scripts use: ``KEY.<name>``.
 QUEUE_KEYS: dict[str, Key] = {}
-#: The keys that belong to no queue; they begin with the namespace.
-NAMESPACE_KEYS: dict[str, Key] = {}
 
 
-def _key(name: str, key_type: str, meaning: str, *, suffix: str = "", keys: dict[str, Key] = QUEUE_KEYS) -> Key:
-    keys[name] = Key(suffix or name, key_type, meaning)
-    return keys[name]
+def _key(name: str, key_type: str, meaning: str, *, suffix: str = "") -> Key:
+    QUEUE_KEYS[name] = Key(suffix or name, key_type, meaning)
+    return QUEUE_KEYS[name]
 
 
 # Where each job is: its record, and the index of its state.
@@ -60,9 +58,7 @@ CANCELLED = _key("cancelled", "zset", "id of each failed job that an operator ca
 # Data of a job outside its record.
 NOTES = _key("notes", "hash", "id → what the job reported while it ran: progress and log lines (`records/notes.py`)")
 NEXT = _key("next", "hash", "id of an active or retried job → the job that follows it (`lib/next.lua`)")
-UNSURE = _key(
-    "unsure", "zset", "id of each job delayed while no worker was heard from, by the due time (`lib/clock.lua`)"
-)
+UNSURE = _key("unsure", "zset", "id of each job delayed while no worker was heard from, by due time (`lib/clock.lua`)")
 
 # The queue itself.
 META = _key(
@@ -78,31 +74,15 @@ TOTALS = _key("totals", "hash", "outcome, colon, actor → number of such runs t
 
 # Indexes to find jobs, and keys that prevent adding them twice.
 TERMS = _key("terms", "zset", "term, time (ms, 6 bytes), id; all scores are 0 (`records/tags.py`)")
-FAILURE_GROUPS = _key(
-    "failure_groups", "hash", "term → first and last seen, how often, what its jobs have in common", suffix="faults"
-)
-FAILURE_GROUPS_SEEN = _key(
-    "failure_groups_seen", "zset", "term of a failure group, by when it was last seen (ms)", suffix="faults:last"
-)
+FAILURE_GROUPS = _key("failure_groups", "hash", "term → first and last seen, how often, its cause", suffix="faults")
+FAILURE_GROUPS_SEEN = _key("failure_groups_seen", "zset", "term, by when it was last seen (ms)", suffix="faults:last")
 UNIQUE = _key("unique", "hash", "unique key (16 bytes) → id of the job that has it until it starts or ends")
-UNIQUE_FOR_A_TIME = _key(
-    "unique_for_a_time", "string", "id of the job that has this unique key for a time; expires", suffix="unique:{}"
-)
-IDEMPOTENCY = _key(
-    "idempotency",
-    "string",
-    "a caller's idempotency key: digest of the request, id of its job; expires",
-    suffix="asked:{}",
-)
+UNIQUE_FOR_A_TIME = _key("unique_for_a_time", "string", "id of the job that has it; expires", suffix="unique:{}")
+IDEMPOTENCY = _key("idempotency", "string", "digest of the request, id of its job; expires", suffix="asked:{}")
 
 # Operations on many jobs, and operators' calls.
 BULKS = _key("bulks", "list", "ids of the bulks that are committed but not completely added")
-BULK = _key(
-    "bulk",
-    "hash",
-    "part → its jobs; once committed also `next`, `parts`, `left`, `touched` (`lib/bulk.lua`)",
-    suffix="bulk:{}",
-)
+BULK = _key("bulk", "hash", "part → its jobs; once committed also its progress (`lib/bulk.lua`)", suffix="bulk:{}")
 BULK_DONE = _key("bulk_done", "string", "marks an added bulk, for a repeated commit; expires", suffix="bulk:{}:done")
 OPERATIONS = _key("operations", "hash", "id → record of a bulk operation (JSON)")
 REPLY = _key("reply", "string", "the reply to an operator's call, for a repeated call; expires", suffix="answer:{}")
@@ -119,34 +99,18 @@ CONTROL = _key("control", "list", "messages to worker ID (hex): wake up, or canc
 
 # Schedules whose jobs go to this queue.
 SCHEDULES = _key("schedules", "hash", "name → record of a schedule (JSON)")
-SLOTS = _key(
-    "slots",
-    "hash",
-    "due time (ms) → the state of this schedule's slot (JSON); `last_success` (ms)",
-    suffix="slots:{}",
-)
-
+SLOTS = _key("slots", "hash", "due time (ms) → the state of the slot (JSON); `last_success` (ms)", suffix="slots:{}")
 
 #: Of every type; the process that creates them removes them.
 PROBE = _key("probe", "any", "test data for the check of permitted commands at startup", suffix="probe:{}")
 
-SCHEDULERS = _key(
-    "schedulers", "hash", "scheduler → its last heartbeat and the state of its clock (JSON)", keys=NAMESPACE_KEYS
-)
-SCHEDULE_CHANGES = _key(
-    "schedule_changes",
-    "string",
-    "number that grows with every change of a schedule",
-    suffix="schedules:changes",
-    keys=NAMESPACE_KEYS,
-)
+# Of no queue.
+SCHEDULERS = Key("schedulers", "hash", "scheduler → its last heartbeat and the state of its clock (JSON)")
+SCHEDULE_CHANGES = Key("schedules:changes", "string", "number that grows with every change of a schedule")
+#: The keys that belong to no queue; they begin with the namespace.
+NAMESPACE_KEYS = {"schedulers": SCHEDULERS, "schedule_changes": SCHEDULE_CHANGES}
 
 
 def base(namespace: str, queue: str) -> str:
     """Return the prefix of every key of `queue`."""
     return f"{namespace}:{{{queue}}}"
-
-
-def control(base_key: str, worker_id: bytes) -> str:
-    """Return the key on which a worker's waiter gets messages: its own wake-ups, and operators' cancels."""
-    return CONTROL.of(base_key, worker_id.hex())

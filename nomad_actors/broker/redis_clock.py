@@ -39,7 +39,6 @@ class ClockReply:
 
     @classmethod
     def read(cls, reply: bytes) -> ClockReply:
-        """Parse the script's text."""
         version, raw, sure, set_by = reply.split()
         return cls(int(version), float(raw), sure == b"1", float(set_by))
 

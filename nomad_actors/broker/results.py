@@ -39,7 +39,6 @@ class JobResults(ResultBackend):
         self._broker = broker
 
     def store_result(self, message: Any, result: Any, ttl: int) -> None:
-        """Save the result of the job that this thread runs, to be sent to Redis with its settlement."""
         lease = CURRENT.get()
         if lease is None or lease.job_id != message.message_id or isinstance(lease.skip, Defer):
             return

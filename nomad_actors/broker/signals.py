@@ -16,13 +16,12 @@ from dramatiq.middleware import MiddlewareError
 
 from ..clock import mono_ms
 from ..logs.foreign_text import came_from_outside, class_name
-from .queue_options import QueueOptions
 from .worker.interrupts import current_greenlet
 from .worker.lease import CURRENT
 from .worker.message import LeasedMessage, time_limit_ms
+from .worker.queue_state import QueueOptions
 from .worker.sessions import Sessions
 from .worker.steady_log import get_logger
-from .worker.threads import warn_of_too_few_threads
 
 logger = get_logger("nomad_actors.broker")
 
@@ -81,7 +80,10 @@ class SignallingBroker(Broker):
             lease.greenlet = current_greenlet()
             CURRENT.set(lease)
         elif signal in ("ack", "nack") and isinstance(args[0], LeasedMessage):
-            self._emit_missed_end(args[0])
+            message = args[0]
+            # A log handler's exception or an interrupt may have stopped Dramatiq before it emitted the end of the run.
+            if message.exception is not None and not message.over:
+                self.emit_after("process_message", message, exception=message.exception)
         elif signal == "worker_boot":
             self._boot(args[0])
         if signal in OF_THREADS and signal != "process_message":
@@ -114,12 +116,10 @@ class SignallingBroker(Broker):
         elif signal == "process_boot":
             self._has_own_process = True
 
-    def _emit_missed_end(self, message: LeasedMessage) -> None:
-        """Emit the end of a run that a log handler's exception or an interrupt stopped before Dramatiq emitted it."""
-        if message.exception is not None and not message.over:
-            self.emit_after("process_message", message, exception=message.exception)
-
     def _boot(self, worker: Worker) -> None:
         self._sessions.boot(worker)
         served = {q_name(name) for name in (worker.consumer_whitelist or self.queues)}
-        warn_of_too_few_threads(worker, [options for name, options in self.queues.items() if name in served])
+        threads = worker.worker_threads
+        wanted_threads = sum(options.concurrency or 0 for name, options in self.queues.items() if name in served)
+        if wanted_threads > threads:
+            logger.warning("only %d threads, but the served queues may run %d jobs at a time", threads, wanted_threads)

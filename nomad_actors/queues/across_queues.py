@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ..broker.client.finder import BadCursor, cursor_beside, cursor_of_all, instant_of, split_cursor_of_all
+from ..broker.client.finder import cursor_beside, cursor_of_all, instant_of, split_cursor_of_all
 from ..broker.client.steps import Steps
 from ..broker.errors import WrongKeyType
 from ..broker.states import State
-from ..errors import BadInput
 from ..logs import get_logger
 from .job import Job
 from .queue import Queue
@@ -27,15 +26,13 @@ logger = get_logger("nomad_actors.queues")
 
 Found = TypeVar("Found")
 
-#: The order in the merged list: the instant (negative if the newest comes first), then the queue.
-_SortKey = tuple[float, str]
-
 
 @dataclass(frozen=True)
 class _Entry:
     """A job of one queue's page; without a job, the end of a page that has a next one."""
 
-    sort_key: _SortKey
+    #: The instant (negative if the newest comes first), then the queue.
+    sort_key: tuple[float, str]
     cursor: str
     job: Job | None = None
 
@@ -45,13 +42,8 @@ def read_snapshots(queues: Queues, *, window_seconds: int = 0) -> list[QueueSnap
 
     The snapshot of a queue that cannot be read has a `problem`. Raises `Unavailable` if Redis does not respond.
     """
-    chosen = [queues.get_queue(name) for name in queues.names()]
-    readings = [queue.reading_snapshot(window_seconds=window_seconds) for queue in chosen]
-    found = queues.broker.read_together(readings)
-    return [
-        queue.as_snapshot(None, _unreadable(queue.name, read)) if isinstance(read, WrongKeyType) else read
-        for queue, read in zip(chosen, found, strict=True)
-    ]
+    found = _read(queues, queues.names(), lambda queue: queue.reading_snapshot(window_seconds=window_seconds))
+    return [queue.as_snapshot(None, str(read)) if isinstance(read, WrongKeyType) else read for queue, read in found]
 
 
 def read_each(
@@ -61,21 +53,20 @@ def read_each(
 
     Raises `Unavailable` if Redis does not respond, and what `reading` raises.
     """
-    chosen = list(queues.names() if names is None else names)
-    found = queues.broker.read_together([reading(queues.get_queue(name)) for name in chosen])
-    each: dict[str, Found] = {}
-    for name, read in zip(chosen, found, strict=True):
+    found = _read(queues, queues.names() if names is None else names, reading)
+    return {queue.name: read for queue, read in found if not isinstance(read, WrongKeyType)}
+
+
+def _read(
+    queues: Queues, names: Iterable[str], reading: Callable[[Queue], Steps[Found]]
+) -> list[tuple[Queue, Found | WrongKeyType]]:
+    chosen = [queues.get_queue(name) for name in names]
+    found = list(zip(chosen, queues.broker.read_together([reading(queue) for queue in chosen]), strict=True))
+    for queue, read in found:
         if isinstance(read, WrongKeyType):
-            _unreadable(name, read)
-        else:
-            each[name] = read
-    return each
-
-
-def _unreadable(name: str, error: WrongKeyType) -> str:
-    """Log that a queue is left out, which health and doctor also report; return why."""
-    logger.warning("a queue cannot be read and is left out", queue=name, error=str(error))
-    return str(error)
+            # Health and doctor report it too.
+            logger.warning("a queue cannot be read and is left out", queue=queue.name, error=str(read))
+    return found
 
 
 def jobs_of_all(
@@ -91,13 +82,9 @@ def jobs_of_all(
     Raises `BadInput` for an invalid cursor or outcome, and `Unavailable`.
     """
     job_filter = JobFilter(states=(state.value,), outcomes=outcomes)
-    try:
-        seen = None if cursor is None else split_cursor_of_all(cursor)
-        pages = read_each(queues, lambda queue: _reading_entries(queue, job_filter, state, limit, seen))
-        found = [each for page in pages.values() for each in page]
-    except BadCursor as error:
-        raise BadInput(f"cursor {cursor!r:.80} is invalid (allowed: a nextCursor of the same list)") from error
-    found.sort(key=lambda each: each.sort_key)
+    seen = None if cursor is None else split_cursor_of_all(cursor)
+    pages = read_each(queues, lambda queue: _reading_entries(queue, job_filter, state, limit, seen))
+    found = sorted((each for page in pages.values() for each in page), key=lambda each: each.sort_key)
     # After the end of a page with a next one, that queue may have jobs that belong in between.
     last = next((n for n, each in enumerate(found) if each.job is None), len(found))
     shown = found[: min(limit, last)]

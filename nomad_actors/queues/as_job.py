@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import math
 from typing import Any
 
+from dramatiq import Message
+
 from ..broker.records import EventKind
-from ..broker.records.notes import Progress
 from ..broker.records.stored_job import StoredJob, unpack_error
 from ..errors import BadInput
 from ..logs.foreign_text import came_from_outside, safe_repr, safe_str
@@ -34,7 +37,7 @@ def as_job(stored: StoredJob, *, queue: str, status: str, job_type: JobType | No
         id=stored.job_id,
         name=_shown(stored.message.actor_name) if stored.message else "unknown",
         queue=queue,
-        data=_data(stored),
+        data=_data(stored.message),
         status=status,
         opts=JobOptions.model_construct(
             priority=int(header.priority if header else Priority.NORMAL),
@@ -45,7 +48,7 @@ def as_job(stored: StoredJob, *, queue: str, status: str, job_type: JobType | No
         attempts_made=header.attempts if header else 0,
         crashes=header.crashes if header else 0,
         progress=round(progress.percent, 1) if progress else 0,
-        progress_detail=_progress_detail(progress) if progress else None,
+        progress_detail=dataclasses.asdict(progress) if progress else None,
         log=[{"at": int(line.at_ms), "line": line.text} for line in stored.notes.lines],
         log_lines_left_out=stored.notes.dropped,
         outcome=outcome_of(stored),
@@ -59,15 +62,11 @@ def as_job(stored: StoredJob, *, queue: str, status: str, job_type: JobType | No
         wait_ms=_between(header.ready_ms, started) if header else None,
         run_ms=_between(started, header.finished_ms) if header else None,
         timeline=stored.timeline(worker),
-        requested_by=_text(options.get("requested_by")),
+        requested_by=_shown(options["requested_by"]) if options.get("requested_by") is not None else None,
         worker=worker,
         due_ms=int(header.ready_ms) if header and stored.state == "delayed" else None,
         unknown_since_ms=None if unknown_ms is None else int(unknown_ms),
     )
-
-
-def _progress_detail(progress: Progress) -> dict[str, object]:
-    return {"done": progress.done, "total": progress.total, "note": progress.note}
 
 
 def outcome_of(stored: StoredJob) -> str | None:
@@ -84,16 +83,11 @@ def _between(start_ms: float, end_ms: float) -> int | None:
     return int(end_ms - start_ms) if start_ms and end_ms >= start_ms else None
 
 
-def _data(stored: StoredJob) -> dict[str, Any]:
-    if stored.message is None:
-        return {}
-    if stored.message.args:
-        return _as_json({"args": list(stored.message.args), **stored.message.kwargs})
-    return _as_json(dict(stored.message.kwargs))
-
-
-def _as_json(data: dict[str, Any]) -> dict[str, Any]:
+def _data(message: Message[Any] | None) -> dict[str, Any]:
     """Return data that JSON can represent: any producer, with any Dramatiq encoder, may have written it."""
+    if message is None:
+        return {}
+    data = {"args": list(message.args), **message.kwargs} if message.args else dict(message.kwargs)
     if _is_json(data):
         return data
     return {_shown(name): value if _is_json(value) else _listed(value) for name, value in data.items()}
@@ -120,10 +114,6 @@ def _listed(value: object) -> str:
     if isinstance(value, str):
         return _shown(value)
     return safe_repr(value, _MAX_CHARS).encode(errors="backslashreplace").decode()
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else _shown(value)
 
 
 def _attempts(options: dict[str, Any], job_type: JobType | None) -> int:
@@ -177,10 +167,8 @@ def _returnvalue(stored: StoredJob) -> object:
         return f"{len(written)} bytes that are not JSON"
     if _is_json(value):
         return value
-    try:
+    with contextlib.suppress(RecursionError):
         value = _representable(value)
-    except RecursionError:
-        return f"{len(written)} bytes of JSON that is nested too deeply"
     return value if _is_json(value) else f"{len(written)} bytes of JSON that is nested too deeply"
 
 

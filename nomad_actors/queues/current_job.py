@@ -11,7 +11,7 @@ from dramatiq import Message
 
 from ..broker.records.notes import Progress
 from ..broker.worker.lease import CURRENT, Lease
-from ..broker.worker.report import Report
+from ..broker.worker.reporting import Report
 from ..errors import BadInput, NomadError
 from ..logs.foreign_text import safe_str
 
@@ -59,10 +59,7 @@ class CurrentJob:
 
 
 def current_job() -> CurrentJob:
-    """Return the job that this code runs in, in a coroutine too.
-
-    Raises `NomadError` outside a job.
-    """
+    """Return the job that this code runs in, in a coroutine too. Raises `NomadError` outside a job."""
     lease = CURRENT.get()
     if lease is None or lease.message is None:
         raise NomadError("current_job() was called outside a job")

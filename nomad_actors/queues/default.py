@@ -19,10 +19,7 @@ def set_default(queues: Queues | None) -> None:
 
 
 def default_queues() -> Queues:
-    """Return this process' queues.
-
-    Raises `NomadError` if no application has been created.
-    """
+    """Return this process' queues. Raises `NomadError` if no application has been created."""
     if _default is None:
         raise NomadError("no application in this process: call nomad_actors.connect() first")
     return _default

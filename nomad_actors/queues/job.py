@@ -104,21 +104,3 @@ class Job(ResponseModel):
     due_ms: SkipJsonSchema[int | None] = Field(exclude=True)
     #: Since when it is deferred because no worker that took it knows its job type.
     unknown_since_ms: SkipJsonSchema[int | None] = Field(exclude=True)
-
-    @property
-    def priority(self) -> int:
-        return self.opts.priority
-
-    @property
-    def attempts(self) -> int:
-        """How many runs it may have, including the first."""
-        return self.opts.attempts
-
-    @property
-    def backoff(self) -> BackoffOptions:
-        return self.opts.backoff
-
-    @property
-    def delay_ms(self) -> int:
-        """How long after it was added it was due."""
-        return self.opts.delay_ms

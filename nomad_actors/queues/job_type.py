@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing_extensions import TypeVar, Unpack
 from ..errors import BadInput
 from .default import default_queues
 from .new_job import AddedJob, CallOptions, NewJob
-from .payloads import PayloadCodec
+from .payloads.codec import PayloadCodec
 from .policy import DEFAULT_BACKOFF, Backoff, Priority
 from .schedules.schedule import JobSchedule, Schedule
 
@@ -110,10 +109,7 @@ class JobType(Generic[P, R]):
         self.job_schedules()
 
     def job_schedules(self) -> list[JobSchedule]:
-        """Return its schedules with the job that each adds.
-
-        Raises `BadInput` naming what is wrong and what is allowed.
-        """
+        """Return its schedules with the job that each adds. Raises the same errors as `bind`."""
         return list(map(self.bind, self.schedules))
 
     def bind(self, schedule: Schedule) -> JobSchedule:
@@ -123,7 +119,7 @@ class JobType(Generic[P, R]):
         """
         if not isinstance(schedule, Schedule):
             raise BadInput(f"a schedule of job type {self.name!r} must be a Schedule, not {schedule!r:.80}")
-        return schedule.bind(queue=self.queue, job_type=self.name, data=self.write_given(schedule.data))
+        return schedule.bind(queue=self.queue, job_type=self.name, data=self._codec.write_given(schedule.data))
 
     def enqueue(self, payload: P, *, queues: Queues | None = None, **options: Unpack[CallOptions]) -> AddedJob:
         """Add a job to `queues`, by default this process' application; `options` override the job type's own.
@@ -142,16 +138,6 @@ class JobType(Generic[P, R]):
         jobs = [NewJob(queue=self.queue, job_type=self.name, data=payload, **options) for payload in payloads]
         return (default_queues() if queues is None else queues).add_jobs(jobs)
 
-    @property
-    def takes_services(self) -> bool:
-        """Whether `run` takes the application's services as its second argument."""
-        return len(inspect.signature(self.run).parameters) > 1
-
-    def call(self, payload: P, services: object | None) -> R:
-        """Run a job's body; return its result."""
-        run: Callable[..., R] = self.run
-        return run(payload, services) if self.takes_services else run(payload)
-
     def validate(self, data: Any) -> P:
         """Return a caller's `data` as a payload; unknown fields are refused at any depth.
 
@@ -165,13 +151,6 @@ class JobType(Generic[P, R]):
         Raises `BadPayload` naming each wrong field, and each value that would not arrive unchanged.
         """
         return self._codec.write(data)
-
-    def write_given(self, data: Any) -> dict[str, Any]:
-        """Return what `write` does, but without defaults: a schedule stores it, and writes it for each of its jobs.
-
-        Raises the same errors as `write`.
-        """
-        return self._codec.write_given(data)
 
     def read(self, written: Mapping[str, Any]) -> P:
         """Return the payload of a message; unknown fields are ignored at any depth, because the producer may be newer.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from dramatiq import Message
 
@@ -13,23 +13,14 @@ from ..broker.records import OWN_ID
 from ..broker.records.tags import MAX_KEY_CHARS
 from ..errors import BadInput, KeyConflict, NomadError, QueueIsFull
 from ..logs.foreign_text import came_from_outside, describe_error, safe_repr
+from .job_type import JobType
 from .new_job import MAX_ATTEMPTS, MAX_DELAY_MS, CallOptions, NewJob
+from .plain_actor import PlainActor
 from .policy import Backoff, Priority
 from .queue import require_int
 
-
-class Target(Protocol):
-    """What a message calls: a job type or a plain actor."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def queue(self) -> str: ...
-    @property
-    def priority(self) -> int: ...
-    @property
-    def payload_version(self) -> int: ...
-    def write(self, data: Any, /) -> dict[str, Any]: ...
+#: What a message calls.
+Target: TypeAlias = JobType | PlainActor
 
 
 def messages_of(jobs: Sequence[NewJob], find: Callable[[NewJob], Target], *, now_ms: int) -> list[Message[Any]]:
@@ -37,31 +28,32 @@ def messages_of(jobs: Sequence[NewJob], find: Callable[[NewJob], Target], *, now
 
     Raises `BadPayload` or `BadInput` naming what is wrong and what is allowed, and which job if there are several.
     """
-    return [_one_of(jobs, number, find, now_ms) for number in range(len(jobs))]
+    messages = []
+    for number, job in enumerate(jobs):
+        try:
+            with foreign_values("job"):
+                messages.append(_message(job, find(job), now_ms))
+        except BadInput as error:
+            if len(jobs) > 1:
+                error.args = (f"jobs[{number}]: {error}",)
+            raise
+    return messages
 
 
-def _one_of(jobs: Sequence[NewJob], number: int, find: Callable[[NewJob], Target], now_ms: int) -> Message[Any]:
+@contextmanager
+def foreign_values(of: str) -> Iterator[None]:
+    """Raise `BadInput` if a caller's value is an object whose own code fails: it may do so on any access."""
     try:
-        return _message(jobs[number], find, now_ms)
-    except BadInput as error:
-        if len(jobs) > 1:
-            error.args = (f"jobs[{number}]: {error}",)
-        raise
-
-
-def _message(job: NewJob, find: Callable[[NewJob], Target], now_ms: int) -> Message[Any]:
-    try:
-        return _checked(job, find(job), now_ms)
+        yield
     except NomadError:
         raise
     except BaseException as error:
-        # A caller's value may be an object whose own code fails on any access.
         if came_from_outside(error):
             raise
-        raise BadInput(f"the job has a value whose own code failed ({describe_error(error, 200)})") from error
+        raise BadInput(f"the {of} has a value whose own code failed ({describe_error(error, 200)})") from error
 
 
-def _checked(job: NewJob, target: Target, now_ms: int) -> Message[Any]:
+def _message(job: NewJob, target: Target, now_ms: int) -> Message[Any]:
     message: Message[Any] = Message(
         queue_name=target.queue,
         actor_name=target.name,
@@ -95,7 +87,10 @@ def _options(given: CallOptions, target: Target) -> dict[str, Any]:
 
 def _unique(given: CallOptions) -> dict[str, Any]:
     """Return the options of a unique key; the broker checks the key and the time."""
-    until, replace = given.get("unique_until", "end"), _flag("unique_replace", given.get("unique_replace", False))
+    until, replace = given.get("unique_until", "end"), given.get("unique_replace", False)
+    if not isinstance(replace, bool):
+        wrong = f"unique_replace {safe_repr(replace, 200)} is invalid (allowed: True, False)"
+        raise BadInput(wrong, accepted=["True", "False"])
     if "unique_key" in given:
         found = {"unique_key": given["unique_key"], "unique_until": until}
         return {**found, "unique_replace": True} if replace else found
@@ -115,12 +110,6 @@ def _idempotency(given: CallOptions) -> dict[str, Any]:
         allowed = f"1 to {MAX_KEY_CHARS} printable characters"
         raise BadInput(f"idempotency key {safe_repr(key, 80)} is invalid (allowed: {allowed})", accepted=[allowed])
     return {"idempotency_key": key, **({OWN_ID: _own_id(given["job_id"])} if "job_id" in given else {})}
-
-
-def _flag(name: str, value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise BadInput(f"{name} {safe_repr(value, 200)} is invalid (allowed: True, False)", accepted=["True", "False"])
 
 
 def _own_id(job_id: object) -> str:

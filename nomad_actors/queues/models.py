@@ -8,7 +8,6 @@ from typing import Literal
 from pydantic import Field
 
 from ..broker.records.failures import FailureGroup
-from ..broker.records.limits import Limits as LimitsRecord
 from ..broker.records.limits import Pause as PauseRecord
 from ..response_model import ResponseModel
 from .job import Job
@@ -26,29 +25,18 @@ class Pause(ResponseModel):
 
     @classmethod
     def of(cls, pause: PauseRecord) -> Pause:
-        """Return the JSON form of a stored pause."""
         return cls.model_construct(
             scope=pause.scope.value, since=pause.since_ms, until=pause.until_ms, reason=pause.reason, by=pause.by
         )
 
 
-class Limits(ResponseModel):
-    """A queue's limits; null means no limit."""
+class LimitsInForce(ResponseModel):
+    """A queue's limits, and the concurrency limit in force."""
 
     concurrency: int | None = Field(description="jobs at a time over all hosts; null: the declared limit applies")
     starts: int | None = Field(description="jobs that start in a period")
     period_ms: int | None
     max_length: int | None = Field(description="how many jobs may wait or be delayed before more are refused")
-
-    @classmethod
-    def of(cls, limits: LimitsRecord) -> Limits:
-        """Return the JSON form of stored limits."""
-        return cls.model_construct(**dataclasses.asdict(limits))
-
-
-class LimitsInForce(Limits):
-    """A queue's limits, and the concurrency limit in force."""
-
     in_force: int | None = Field(description="jobs at a time over all hosts, as set or as declared")
 
     @classmethod
@@ -71,7 +59,6 @@ class Failure(ResponseModel):
 
     @classmethod
     def of(cls, failure_group: FailureGroup) -> Failure:
-        """Return the JSON form of a stored failure group."""
         own = dataclasses.asdict(failure_group)
         first_ms, last_ms = own.pop("first_ms"), own.pop("last_ms")
         return cls.model_construct(**own, first_seen=int(first_ms), last_seen=int(last_ms))
@@ -84,5 +71,4 @@ class ListedJob(Job):
 
     @classmethod
     def of(cls, job: Job) -> ListedJob:
-        """Return a job in the form of these lists."""
         return cls.model_construct(**dict(job), job_id=job.id)

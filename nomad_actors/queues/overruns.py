@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,6 @@ class Overrun:
 
     @property
     def over_ms(self) -> int:
-        """By how much it exceeds its limit."""
         return self.ran_ms - self.limit_ms
 
 
@@ -32,33 +32,29 @@ def read_overruns(queues: Queues, snapshots: Sequence[QueueSnapshot]) -> Mapping
 
     Running jobs are read only from queues whose longest-running job exceeds the shortest limit.
     """
-    suspected = {snapshot.name: snapshot for snapshot in snapshots if _may_overrun(snapshot)}
+    suspected = {
+        snapshot.name: snapshot
+        for snapshot in snapshots
+        if (snapshot.longest_active_ms or 0) > min(_limits_ms(snapshot).values(), default=math.inf)
+    }
 
     def reading(queue: Queue) -> Steps[list[Job]]:
         return queue.reading_page("active", 0, -1, suspected[queue.name].facts.worker_names)
 
     running = read_each(queues, reading, names=suspected)
-    return {name: overruns(suspected[name], jobs) for name, jobs in running.items()}
+    return {name: _overruns(suspected[name], jobs) for name, jobs in running.items()}
 
 
-def overruns(snapshot: QueueSnapshot, running: Sequence[Job]) -> list[Overrun]:
-    """Return the running jobs that exceed their limits.
-
-    Jobs of lost workers are left out: nobody can cancel them, and another worker recovers them.
-    """
+def _overruns(snapshot: QueueSnapshot, running: Sequence[Job]) -> list[Overrun]:
     longest_ms, limits_ms = snapshot.longest_active_ms, _limits_ms(snapshot)
     active = [(job, job.processed_on_ms) for job in running if job.processed_on_ms is not None]
     # Redis reports how long the longest one runs. Measure the others from it, so that our host's clock does not matter.
     first_ms = min((since_ms for _, since_ms in active), default=0)
     runs = [(job, (longest_ms or 0) - (since_ms - first_ms)) for job, since_ms in active]
     found = [Overrun(job, ran_ms, limits_ms[job.name]) for job, ran_ms in runs if job.name in limits_ms]
+    # Nobody can cancel the jobs of lost workers, and another worker recovers them.
     live = {worker.name for worker in snapshot.workers}
     return [overrun for overrun in found if overrun.over_ms > 0 and overrun.job.worker in live]
-
-
-def _may_overrun(snapshot: QueueSnapshot) -> bool:
-    limits_ms = _limits_ms(snapshot)
-    return bool(limits_ms) and (snapshot.longest_active_ms or 0) > min(limits_ms.values())
 
 
 def _limits_ms(snapshot: QueueSnapshot) -> dict[str, int]:

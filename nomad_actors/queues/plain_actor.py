@@ -54,10 +54,7 @@ class PlainActor:
         return schedule.bind(queue=self.queue, job_type=self.name, data=self.write(schedule.data))
 
     def write(self, data: object) -> dict[str, Any]:
-        """Return the message's arguments: none.
-
-        Raises `BadPayload` if there are any.
-        """
+        """Return the message's arguments: none. Raises `BadPayload` if there are any."""
         if not isinstance(data, Mapping) or data:
             raise BadPayload(
                 f"actor {self.name!r} is scheduled without arguments, not with {safe_repr(data, 80)} (allowed: {{}}); "

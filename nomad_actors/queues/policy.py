@@ -26,10 +26,7 @@ class Priority(enum.IntEnum):
 
     @classmethod
     def parse(cls, value: object) -> Priority:
-        """Return the priority of a name or number.
-
-        Raises `BadInput` with the allowed names for anything else.
-        """
+        """Return the priority of a name or number. Raises `BadInput` with the allowed names for anything else."""
         if isinstance(value, str) and value.upper() in cls.__members__:
             return cls[value.upper()]
         if isinstance(value, str) and value in {str(int(each)) for each in cls}:

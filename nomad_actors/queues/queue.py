@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..broker.client.finder import Finder
-from ..broker.client.link import Request
 from ..broker.client.queue_facts import QueueFacts, unpack_facts
 from ..broker.client.queue_view import QueueView
-from ..broker.client.steps import Steps
+from ..broker.client.steps import Steps, ask
 from ..broker.records.limits import Limits, PauseScope
 from ..broker.records.stored_job import StoredJob
 from ..broker.states import (
@@ -43,10 +42,7 @@ CLEANABLE = allowed_names(Action.CLEAN)
 
 
 def require_int(name: str, value: object, low: int, high: int) -> int:
-    """Return `value` if it is a whole number from `low` to `high`.
-
-    Raises `BadInput` otherwise.
-    """
+    """Return `value` if it is a whole number from `low` to `high`. Raises `BadInput` otherwise."""
     if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return value
     allowed = f"a whole number from {low} to {high}"
@@ -83,10 +79,7 @@ class Queue:
         return self.snapshot(window_seconds=0).counts
 
     def snapshot(self, *, window_seconds: int = DAY_SECONDS) -> QueueSnapshot:
-        """Return the queue's state, with the statistics of the last `window_seconds`.
-
-        Raises `UnreadableQueue`.
-        """
+        """Return the queue's state, with the statistics of the last `window_seconds`. Raises `UnreadableQueue`."""
         return self._view.read(self.reading_snapshot(window_seconds=window_seconds))
 
     def reading_snapshot(self, *, window_seconds: int) -> Steps[QueueSnapshot]:
@@ -156,39 +149,34 @@ class Queue:
         """Read the jobs with these ids that exist, and whether the queue is paused."""
         reply, *replies = yield [self._view.facts_call(), *map(self._view.get_call, job_ids)]
         facts = unpack_facts(reply)
-        found = [self._view.found_job(*pair) for pair in zip(job_ids, replies, strict=True)]
-        return self._as_jobs([job for job in found if job], facts), bool(facts.counts.pauses)
-
-    def _as_jobs(self, stored: Sequence[StoredJob], facts: QueueFacts) -> dict[str, Job]:
         paused, names = bool(facts.counts.pauses), facts.worker_names
-        return {job.job_id: self._as_job(job, _status(job, paused), names) for job in stored}
+        found = [job for job in map(self._view.found_job, job_ids, replies) if job]
+        return {job.job_id: self._as_job(job, _status(job, paused), names) for job in found}, paused
 
     def retry(self, job_id: str) -> str:
         """Put a failed or completed job back to waiting, with its attempts reset; return its state now.
 
         Raises `JobNotFound`, and `WrongState` if the job has not ended.
         """
-        stored = self._view.get(job_id)
+        return self._view.read(self._reading_retried(job_id))
+
+    def _reading_retried(self, job_id: str) -> Steps[str]:
+        stored = self._view.found_job(job_id, (yield from ask(self._view.get_call(job_id))))
         call = self._view.retry_call(stored) if stored else None
         if call is None:
             raise self._refusal(job_id, "unreadable" if stored else "missing", "retried", Action.RETRY)
-        word, status = self._view.read(self._reading_retried(job_id, call))
-        self._check(job_id, word, "retried", Action.RETRY)
-        return status
-
-    def _reading_retried(self, job_id: str, call: Request) -> Steps[tuple[str, str]]:
         word, *replies = yield [call, self._view.facts_call(), self._view.get_call(job_id)]
+        self._check(job_id, word.decode(), "retried", Action.RETRY)
         facts, stored = unpack_facts(replies[0]), self._view.found_job(job_id, replies[1])
         # If it was removed at this instant, it was still put back.
-        return word.decode(), _status(stored, bool(facts.counts.pauses)) if stored else State.WAITING.value
+        return _status(stored, bool(facts.counts.pauses)) if stored else State.WAITING.value
 
     def promote(self, job_id: str) -> None:
         """Make a delayed job wait without the rest of its delay.
 
         Raises `JobNotFound`, and `WrongState` if the job is not delayed.
         """
-        word = self._view.promote(job_id)
-        self._check(job_id, word, "promoted", Action.PROMOTE)
+        self._check(job_id, self._view.promote(job_id), "promoted", Action.PROMOTE)
 
     def cancel(self, job_id: str, reason: str = "") -> str:
         """Cancel a job: a waiting or delayed one at once, a running one as soon as it can be interrupted.
@@ -204,12 +192,8 @@ class Queue:
         return State.FAILED.value
 
     def remove(self, job_id: str) -> None:
-        """Remove a job that is not running.
-
-        Raises `JobNotFound`, and `WrongState` if the job is running.
-        """
-        word = self._view.remove(job_id)
-        self._check(job_id, word, "removed", Action.REMOVE)
+        """Remove a job that is not running. Raises `JobNotFound`, and `WrongState` if the job is running."""
+        self._check(job_id, self._view.remove(job_id), "removed", Action.REMOVE)
 
     def _check(self, job_id: str, word: str, done: str, action: Action) -> None:
         if word != "ok":
@@ -309,7 +293,7 @@ class Queue:
 
         Raises `BadInput` for an invalid cursor.
         """
-        return search.failure_groups(self._finder, limit=limit, cursor=cursor)
+        return FailurePage(*self._finder.failure_groups(limit=limit, cursor=cursor))
 
     def pause(
         self,

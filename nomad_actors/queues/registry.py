@@ -16,22 +16,14 @@ from dramatiq.actor import ActorDecorator
 from typing_extensions import Unpack
 
 from ..broker.broker import JobBroker
-from ..broker.client.operations import OperationBook
 from ..broker.client.packed_job import PackedJob
-from ..broker.client.permissions import refused_in_words
-from ..broker.client.slots import ScheduleBook
 from ..broker.records.limits import PauseScope
 from ..clock import Clock
-from ..errors import (
-    BadInput,
-    Unavailable,
-    UnknownJobType,
-    UnknownQueue,
-)
+from ..errors import BadInput, UnknownJobType, UnknownQueue
 from ..retention import Retention
 from ..settings import Settings
 from .job_type import JobType
-from .message import messages_of, refusals
+from .message import Target, messages_of, refusals
 from .new_job import AddedJob, CallOptions, NewJob
 from .plain_actor import PlainActor
 from .policy import Backoff
@@ -44,25 +36,13 @@ class Queues:
     """The job types and queues of one application, bound to its broker."""
 
     def __init__(self, broker: JobBroker, *, settings: Settings, clock: Clock) -> None:
-        self._broker = broker
-        self._settings = settings
-        self._clock = clock
+        self.broker = broker
+        self.settings = settings
+        self.clock = clock
         self._job_types: dict[str, JobType] = {}
         self._plain_actors: dict[str, PlainActor] = {}
         self._concurrency: dict[str, int] = {}
         broker.retry_delay = self._retry_delay
-
-    @property
-    def broker(self) -> JobBroker:
-        return self._broker
-
-    @property
-    def settings(self) -> Settings:
-        return self._settings
-
-    @property
-    def clock(self) -> Clock:
-        return self._clock
 
     @property
     def job_types(self) -> Mapping[str, JobType]:
@@ -77,39 +57,18 @@ class Queues:
         """Return how many threads a worker process needs to reach the concurrency of every queue."""
         return sum(self._concurrency.values())
 
-    def ping(self) -> None:
-        """Check that Redis responds.
-
-        Raises `Unavailable` if it does not.
-        """
-        self._broker.ping()
-
-    def check_permissions(self) -> None:
-        """Check that Redis allows all commands that we need.
-
-        Raises `Unavailable` naming the commands that it refuses.
-        """
-        refused = self._broker.refused_commands()
-        if refused:
-            raise Unavailable(refused_in_words(refused))
-
     def declare(self, queue: str, *, concurrency: int | None = None, global_concurrency: int | None = None) -> None:
         """Declare a queue with `concurrency` jobs at a time per process; the largest value declared counts.
 
         The setting NOMAD_CONCURRENCY_<QUEUE> overrides it.
         """
-        declared = max(concurrency or self._settings.concurrency, self._concurrency.get(queue, 0))
-        concurrency = self._settings.queue_concurrency.get(queue) or declared
+        declared = max(concurrency or self.settings.concurrency, self._concurrency.get(queue, 0))
+        concurrency = self.settings.queue_concurrency.get(queue) or declared
         self._concurrency[queue] = concurrency
-        self._broker.declare_queue(
-            queue, concurrency=concurrency, limit=global_concurrency, retention=self._retention(queue)
-        )
-
-    def _retention(self, queue: str) -> Retention:
-        settings = self._settings
-        completed = settings.queue_keep_completed.get(queue, settings.keep_completed)
-        failed = settings.queue_keep_failed.get(queue, settings.keep_failed)
-        return Retention(completed.jobs, completed.age_ms, failed.jobs, failed.age_ms)
+        completed = self.settings.queue_keep_completed.get(queue, self.settings.keep_completed)
+        failed = self.settings.queue_keep_failed.get(queue, self.settings.keep_failed)
+        retention = Retention(completed.jobs, completed.age_ms, failed.jobs, failed.age_ms)
+        self.broker.declare_queue(queue, concurrency=concurrency, limit=global_concurrency, retention=retention)
 
     def register(self, job_type: JobType, services: object | None = None) -> None:
         """Declare a job type's queue and actor, so that its jobs can run.
@@ -121,7 +80,7 @@ class Queues:
         self._check_new(job_type.job_schedules())
         self.declare(job_type.queue, concurrency=job_type.concurrency, global_concurrency=job_type.global_concurrency)
         declare: ActorDecorator = dramatiq.actor(
-            broker=self._broker,
+            broker=self.broker,
             actor_name=job_type.name,
             queue_name=job_type.queue,
             priority=job_type.priority,
@@ -145,7 +104,7 @@ class Queues:
 
     def schedules(self) -> list[JobSchedule]:
         """Return the schedules that job types and plain actors declare."""
-        declaring: list[JobType | PlainActor] = [*self._job_types.values(), *self._plain_actors.values()]
+        declaring: list[Target] = [*self._job_types.values(), *self._plain_actors.values()]
         return [schedule for each in declaring for schedule in each.job_schedules()]
 
     def bind(self, schedule: Schedule, name: str) -> JobSchedule:
@@ -164,15 +123,12 @@ class Queues:
             known[each.name] = each.job_type
 
     def get_queue(self, name: str) -> Queue:
-        """Return a queue.
-
-        Raises `UnknownQueue` with the names that exist.
-        """
+        """Return a queue. Raises `UnknownQueue` with the names that exist."""
         if not isinstance(name, str) or name not in self._concurrency:
             raise UnknownQueue(name, self._concurrency)
         return Queue(
-            self._broker.view(name),
-            self._broker.finder(name),
+            self.broker.view(name),
+            self.broker.finder(name),
             concurrency=self._concurrency[name],
             job_types=[t for t in self._job_types.values() if t.queue == name],
             known=self.job_types,
@@ -198,21 +154,18 @@ class Queues:
 
         Raises the same errors as `add_job`.
         """
-        messages = messages_of(jobs, self._job_type_of, now_ms=self._clock.now_ms())
+        messages = messages_of(jobs, self._job_type_of, now_ms=self.clock.now_ms())
         if len(jobs) > 1 and any("idempotency_key" in job.options for job in jobs):
             raise BadInput("an idempotency key goes with one job alone; give each job a unique_key or a job_id instead")
         with refusals():
-            added = self._broker.enqueue_many([(m, m.options.get("delay", 0)) for m in messages], once=once)
+            added = self.broker.enqueue_many([(m, m.options.get("delay", 0)) for m in messages], once=once)
         return [
             AddedJob(each.job_id, m.queue_name, each.state, m.options["priority"] if each.new else None, each.new)
             for m, each in zip(messages, added, strict=True)
         ]
 
     def job_type(self, name: str) -> JobType:
-        """Return a job type.
-
-        Raises `UnknownJobType` with the names that are registered.
-        """
+        """Return a job type. Raises `UnknownJobType` with the names that are registered."""
         if not isinstance(name, str) or name not in self._job_types:
             raise UnknownJobType(name, self._job_types)
         return self._job_types[name]
@@ -223,16 +176,8 @@ class Queues:
         Raises the same errors as `add_job`, except `Unavailable`.
         """
         with refusals():
-            (message,) = messages_of([job], self._scheduled, now_ms=self._clock.now_ms())
-            return self._broker.prepare(message)
-
-    def was_added(self, prepared: PackedJob) -> None:
-        """Notify middleware that a prepared job was added."""
-        self._broker.emit_after("enqueue", prepared.message, 0)
-
-    def schedule_book(self) -> ScheduleBook:
-        """Return access to the schedules in Redis."""
-        return self._broker.schedules()
+            (message,) = messages_of([job], self._scheduled, now_ms=self.clock.now_ms())
+            return self.broker.prepare(message)
 
     def pause_esi(self, *, reason: str = "", by: str = "", for_ms: int | None = None) -> list[str]:
         """Pause every queue that uses ESI, in addition to the queues' own pauses; return their names.
@@ -255,11 +200,7 @@ class Queues:
         """Return the sorted names of the queues whose jobs use ESI or SSO."""
         return sorted({job_type.queue for job_type in self._job_types.values() if job_type.uses_esi})
 
-    def operation_book(self, queue: str) -> OperationBook:
-        """Return access to a queue's bulk operations in Redis."""
-        return self._broker.operations(queue)
-
-    def _scheduled(self, job: NewJob) -> JobType | PlainActor:
+    def _scheduled(self, job: NewJob) -> Target:
         plain = self._plain_actors.get(job.job_type)
         return self._job_type_of(job) if plain is None or plain.queue != job.queue else plain
 

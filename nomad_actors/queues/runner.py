@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from .job_type import JobType
 
 def runner(job_type: JobType, services: object | None) -> Callable[..., object]:
     """Return the function of the job type's actor."""
+    arguments = (services,) if len(inspect.signature(job_type.run).parameters) > 1 else ()
 
     def run(*args: Any, **data: Any) -> object:
         if args:
@@ -25,7 +27,7 @@ def runner(job_type: JobType, services: object | None) -> Callable[..., object]:
         except BadPayload as error:
             raise PermanentError(str(error)) from error
         try:
-            result = job_type.call(payload, services)
+            result = job_type.run(payload, *arguments)
         except TryLater as error:
             raise Defer(error.retry_after_seconds, str(error)) from error
         if result is None and job_type.result is None:

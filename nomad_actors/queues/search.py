@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
-from ..broker.client.finder import BadCursor, Finder, Found, Span
+from ..broker.client.finder import Finder, Found, Span
 from ..broker.client.steps import Steps
 from ..broker.records.failures import FailureGroup
 from ..broker.records.stored_job import StoredJob
@@ -32,7 +31,7 @@ class JobFilter:
     #: How they ended; selects ended jobs only.
     outcomes: Sequence[str] = ()
     job_type: str | None = None
-    fields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    fields: Mapping[str, str] = field(default_factory=dict)
     fingerprint: str | None = None
     since_ms: int | None = None
     until_ms: int | None = None
@@ -137,16 +136,11 @@ def find(
     Raises `BadInput` for an invalid cursor or fingerprint.
     """
     span, matches = Span(job_filter.since_ms, job_filter.until_ms), job_filter.matches
-    try:
-        chosen = yield from _rarest_term(finder, job_filter)
-        if chosen is not None:
-            return (yield from finder.by_term(chosen, states, span, matches, limit=limit, cursor=cursor))
-        found = finder.by_state(
-            states, span, matches, limit=limit, cursor=cursor, of_failed=job_filter.only_failed_outcome()
-        )
-        return (yield from found)
-    except BadCursor as error:
-        raise BadInput(f"cursor {cursor!r:.80} is invalid (allowed: a nextCursor of the same list)") from error
+    chosen = yield from _rarest_term(finder, job_filter)
+    if chosen is not None:
+        return (yield from finder.by_term(chosen, states, span, matches, limit=limit, cursor=cursor))
+    of_failed = job_filter.only_failed_outcome()
+    return (yield from finder.by_state(states, span, matches, limit=limit, cursor=cursor, of_failed=of_failed))
 
 
 def terms_of(job_filter: JobFilter) -> list[bytes]:
@@ -155,7 +149,7 @@ def terms_of(job_filter: JobFilter) -> list[bytes]:
     Raises `BadInput` for an invalid fingerprint.
     """
     terms = [term(name, value) for name, value in job_filter.fields.items()]
-    return terms if job_filter.fingerprint is None else [*terms, fingerprint_term(job_filter.fingerprint)]
+    return terms if job_filter.fingerprint is None else [*terms, _fingerprint_term(job_filter.fingerprint)]
 
 
 def count(
@@ -199,30 +193,15 @@ def _count_ended(
     return count, not timed and job_filter.job_type is None and is_counted
 
 
-def failure_groups(finder: Finder, *, limit: int, cursor: str | None) -> FailurePage:
-    """Return a page of failure groups.
-
-    Raises `BadInput` for an invalid cursor.
-    """
-    try:
-        return FailurePage(*finder.failure_groups(limit=limit, cursor=cursor))
-    except BadCursor as error:
-        raise BadInput(f"cursor {cursor!r:.80} is invalid (allowed: a nextCursor of the same list)") from error
-
-
 def _rarest_term(finder: Finder, job_filter: JobFilter) -> Steps[bytes | None]:
     terms = terms_of(job_filter)
     if job_filter.fingerprint is not None or len(terms) < 2:
         return terms[-1] if terms else None
-    counts = yield [finder.count_call(each) for each in terms]
+    counts = yield list(map(finder.count_call, terms))
     return terms[counts.index(min(counts))]
 
 
-def fingerprint_term(fingerprint: str) -> bytes:
-    """Return a fingerprint's term.
-
-    Raises `BadInput` for an invalid fingerprint.
-    """
+def _fingerprint_term(fingerprint: str) -> bytes:
     try:
         raw = bytes.fromhex(fingerprint)
     except ValueError:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from ..broker.client.queue_facts import KnownWorker, QueueFacts, RunningJob
-from ..broker.records.limits import Limits, Pause
+from ..broker.records.limits import Limits, Pause, PauseScope
 from ..broker.records.stats import Tally
 from ..broker.states import PAUSED, State
 from ..errors import BadInput, UnreadableQueue
@@ -156,6 +157,25 @@ def check_window(window_seconds: int) -> None:
     """Raise `BadInput` for a window without statistics."""
     if not 60 <= window_seconds <= DAY_SECONDS:
         raise BadInput(f"a window of {window_seconds} s is invalid (allowed: 60 to {DAY_SECONDS})")
+
+
+def describe_pause(pause: Pause) -> str:
+    """Return what is paused, since when, by whom, why, and until when."""
+    what = "paused" if pause.scope is PauseScope.QUEUE else "paused with all ESI queues"
+    who = f" by {pause.by}" if pause.by else ""
+    why = f" ({pause.reason})" if pause.reason else ""
+    until = f"until {in_utc(pause.until_ms)}" if pause.until_ms is not None else "until it is resumed"
+    return f"{what} since {in_utc(pause.since_ms)}{who}{why}, {until}"
+
+
+def resume_command(queue: str, scope: PauseScope) -> str:
+    """Return the command that ends only the queue's pause of this scope."""
+    return f"nomad resume {queue if scope is PauseScope.QUEUE else '--esi'}"
+
+
+def in_utc(ms: float) -> str:
+    """Return an instant (ms since the epoch) as text."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def readable(snapshots: Iterable[QueueSnapshot]) -> list[QueueSnapshot]:

@@ -34,8 +34,11 @@ def take_modules(modules: tuple[str, ...], registry: Queues, services: object | 
     dramatiq.set_broker(broker)
     for name in modules:
         job_types, actors = _declared_in(_imported(name))
-        for job_type in job_types:
-            _register(job_type, registry, services)
+        try:
+            for job_type in job_types:
+                registry.register(job_type, services)
+        except (BadInput, ValueError) as error:
+            raise SettingsError([f"NOMAD_MODULES: {error}; allowed: modules with job types of other names"]) from error
         for actor in actors:
             _move(actor, before, broker)
     try:
@@ -44,13 +47,6 @@ def take_modules(modules: tuple[str, ...], registry: Queues, services: object | 
                 registry.take_plain_actor(actor)
     except BadInput as error:
         raise SettingsError([f"NOMAD_MODULES: {error}"]) from error
-
-
-def _register(job_type: JobType, registry: Queues, services: object | None) -> None:
-    try:
-        registry.register(job_type, services)
-    except (BadInput, ValueError) as error:
-        raise SettingsError([f"NOMAD_MODULES: {error}; allowed: modules with job types of other names"]) from error
 
 
 def _move(actor: Actor[Any, Any], before: Broker | None, broker: JobBroker) -> None:
@@ -68,11 +64,8 @@ def _imported(name: str) -> ModuleType:
         if came_from_outside(error):
             raise
         why = f"{_described(error)}{_location_of(error)}"
-        problem = (
-            f"NOMAD_MODULES names {name!r}, which cannot be imported ({why}); "
-            "allowed: modules with a JobType or an actor"
-        )
-        raise SettingsError([problem]) from error
+        problem = f"NOMAD_MODULES names {name!r}, which cannot be imported ({why})"
+        raise SettingsError([f"{problem}; allowed: modules with a JobType or an actor"]) from error
 
 
 def _described(error: BaseException) -> str:
@@ -100,9 +93,6 @@ def _declared_in(module: ModuleType) -> tuple[list[JobType], list[Actor[Any, Any
     job_types = [value for value in vars(module).values() if issubclass(type(value), JobType)]
     actors = [value for value in vars(module).values() if issubclass(type(value), Actor)]
     if not job_types and not actors:
-        problem = (
-            f"NOMAD_MODULES names {module.__name__!r}, which declares no JobType and no actor; allowed: modules with "
-            "a JobType or a Dramatiq actor"
-        )
-        raise SettingsError([problem])
+        problem = f"NOMAD_MODULES names {module.__name__!r}, which declares no JobType and no actor"
+        raise SettingsError([f"{problem}; allowed: modules with a JobType or a Dramatiq actor"])
     return job_types, actors

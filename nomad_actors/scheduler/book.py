@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..broker.client.slots import Claim, Claimed, ScheduleBook, Slot, StoredSchedule, slot_job_id
 from ..broker.records.unreadable import Unreadable
 from ..clock import Clock
-from ..errors import BadInput, NomadError, UnknownSchedule, WrongState
+from ..errors import BadInput, UnknownSchedule, WrongState
 from ..logs import error_reports, get_logger
-from ..logs.foreign_text import came_from_outside, describe_error
+from ..logs.foreign_text import safe_repr
 from ..queues import AddedJob, NewJob, Queues
+from ..queues.job_type import JobType
+from ..queues.message import foreign_values
+from ..queues.policy import PriorityValue
 from ..queues.schedules.schedule import JobSchedule, Misfire, Overlap, Schedule
 from .changes import (
     Change,
@@ -28,16 +32,45 @@ from .changes import (
     read_state,
 )
 from .due import Due
-from .scheduled_job import ScheduledJob
 
 logger = get_logger("nomad_actors.scheduler")
 
 
-class Schedules:
-    """The schedules of one application.
+@dataclass(frozen=True)
+class ScheduledJob:
+    """The job that a schedule adds: a job type, its data, and options that differ from the job type's own."""
 
-    Every method raises `Unavailable` if Redis does not respond.
-    """
+    job_type: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    priority: PriorityValue | None = None
+    attempts: int | None = None
+
+    @classmethod
+    def of(cls, job: object) -> ScheduledJob:
+        """Return the job that a caller's `(job type, data)` means.
+
+        Raises `BadInput` with what is allowed for anything else.
+        """
+        if isinstance(job, ScheduledJob):
+            return job
+        if isinstance(job, tuple) and len(job) == 2:
+            job_type, data = job
+            name = job_type.name if isinstance(job_type, JobType) else job_type
+            if isinstance(name, str) and isinstance(data, Mapping):
+                return cls(name, data)
+        allowed = 'a job type with its data, such as ("cache-cleanup", {"mode": "expired"})'
+        if callable(job):
+            called = getattr(job, "__name__", "it")
+            raise BadInput(
+                f"a plain function cannot be scheduled: {called} would not survive this process. Make it the `run` "
+                f'of a JobType in a module that NOMAD_MODULES names, and schedule ("{called}", {{…}}); '
+                f"allowed: {allowed}"
+            )
+        raise BadInput(f"job {safe_repr(job, 200)} is invalid (allowed: {allowed})")
+
+
+class Schedules:
+    """The schedules of one application. Every method raises `Unavailable` if Redis does not respond."""
 
     def __init__(self, queues: Queues, clock: Clock) -> None:
         self._queues = queues
@@ -46,7 +79,7 @@ class Schedules:
     @property
     def book(self) -> ScheduleBook:
         """The records in Redis."""
-        return self._queues.schedule_book()
+        return self._queues.broker.schedules()
 
     def all(self) -> list[ScheduleState]:
         """Return the readable schedules, sorted by name."""
@@ -68,10 +101,7 @@ class Schedules:
         return next((each for each in self.all() if each.schedule.name == name), None)
 
     def get(self, name: str) -> ScheduleState:
-        """Return the schedule with this name.
-
-        Raises `UnknownSchedule` with the names that exist.
-        """
+        """Return the schedule with this name. Raises `UnknownSchedule` with the names that exist."""
         states = self.all()
         found = next((each for each in states if each.schedule.name == name), None)
         if found is None:
@@ -119,26 +149,25 @@ class Schedules:
 
         Raises `BadInput`, `UnknownJobType` or `BadPayload` with what is allowed; then nothing is changed.
         """
-        try:
-            schedule = self._checked(
-                job,
+        with foreign_values("schedule"):
+            added = ScheduledJob.of(job)
+            unbound = Schedule(
                 name=name,
                 description=description,
                 expression=cron,
+                data=added.data,
                 timezone=timezone,
                 enabled=enabled,
                 run_on_init=run_on_init,
                 misfire=misfire,
                 max_lateness_seconds=max_lateness_seconds,
                 overlap=overlap,
+                priority=added.priority,
+                attempts=added.attempts,
             )
-        except NomadError:
-            raise
-        except BaseException as error:
-            # A caller's value may be an object whose own code fails on any access.
-            if came_from_outside(error):
-                raise
-            raise BadInput(f"the schedule has a value whose own code failed ({describe_error(error, 200)})") from error
+            schedule = self._queues.bind(unbound, added.job_type)
+            # Refuse a wrong job now, not when the first slot is due.
+            self._queues.prepare(_new_job(schedule))
         known = self.find(name)
         begin = begin_after_change(known, schedule)
         if known is None or known.schedule.queue == schedule.queue:
@@ -152,14 +181,6 @@ class Schedules:
         self._put(schedule, operator_change(schedule), begin=begin or str(known.stored.watermark_ms))
         self._remove(known)
         return self.get(name)
-
-    def _checked(self, job: object, **fields: Any) -> JobSchedule:
-        added = ScheduledJob.of(job)
-        schedule = Schedule(data=added.data, priority=added.priority, attempts=added.attempts, **fields)
-        bound = self._queues.bind(schedule, added.job_type)
-        # Refuse a wrong job now, not when the first slot is due.
-        self._queues.prepare(_new_job(bound))
-        return bound
 
     def start_job(self, name: str) -> ScheduleState:
         """Switch a schedule on; slots that came due while it was off do not count as missed.
@@ -194,8 +215,8 @@ class Schedules:
         """
         state = self.get(name)
         due_ms = self._clock.now_ms()
-        overlap = Overlap.QUEUE if force else state.schedule.overlap
-        claimed = self._claim(state, Due([(due_ms, "")]), kind="manual", overlap=str(overlap), by=by)
+        overlap = Overlap.QUEUE if force else None
+        claimed = self.claim(state, Due([(due_ms, "")]), kind="manual", overlap=overlap, by=by)
         job_id = slot_job_id(name, due_ms)
         if claimed.slots.get(due_ms) == "missed":
             slot = next(slot for slot in self.slots(state)[0] if slot.due_ms == due_ms)
@@ -203,23 +224,21 @@ class Schedules:
         job = self._queues.get_queue(state.schedule.queue).get(job_id)
         if job is None:
             raise WrongState(f"schedule {name!r} was run, and its job is gone already")
-        return AddedJob(job_id, job.queue, job.status, job.priority)
+        return AddedJob(job_id, job.queue, job.status, job.opts.priority)
 
     def slots(self, state: ScheduleState) -> tuple[list[Slot], int | None]:
         """Return a schedule's last slots, newest first, and when one of its jobs last completed (ms)."""
-        return self.book.slots(state.schedule.queue, state.schedule.name)
+        return self.slots_of([state])[0]
 
     def slots_of(self, states: Sequence[ScheduleState]) -> list[tuple[list[Slot], int | None]]:
         """Return what `slots` returns for many schedules, in one round trip."""
         return self.book.slots_of([(each.schedule.queue, each.schedule.name) for each in states])
 
-    def claim(self, state: ScheduleState, due: Due, *, kind: str = "due") -> Claimed:
+    def claim(
+        self, state: ScheduleState, due: Due, *, kind: str = "due", overlap: Overlap | None = None, by: str = ""
+    ) -> Claimed:
         """Add the slots' jobs, or record the slots as missed, as for a job that is refused."""
-        return self._claim(state, due, kind=kind, overlap=str(state.schedule.overlap))
-
-    def _claim(self, state: ScheduleState, due: Due, *, kind: str, overlap: str, by: str = "") -> Claimed:
-        schedule = state.schedule
-        slots, prepared, refused = list(due.slots), None, ""
+        schedule, slots, prepared, refused = state.schedule, list(due.slots), None, ""
         if any(not missed for _, missed in slots):
             try:
                 prepared = self._queues.prepare(_new_job(schedule))
@@ -236,7 +255,7 @@ class Schedules:
             slots=slots,
             job=prepared,
             kind=kind,
-            overlap=overlap,
+            overlap=str(overlap or schedule.overlap),
             by=by,
             more_missed=due.more_missed,
         )
@@ -244,7 +263,7 @@ class Schedules:
         if prepared is not None:
             for result in claimed.slots.values():
                 if result == "added":
-                    self._queues.was_added(prepared)
+                    self._queues.broker.emit_after("enqueue", prepared.message, 0)
         return dataclasses.replace(claimed, refused=refused)
 
     def _as_stored(self, schedule: JobSchedule) -> JobSchedule:

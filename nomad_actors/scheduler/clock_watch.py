@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import NamedTuple
 
 from ..clock import Clock
 from ..logs import get_logger
@@ -18,55 +16,44 @@ MAX_OFFSET_SECONDS = 5.0
 SETTLE_SECONDS = 30.0
 
 
-class ClockState(NamedTuple):
-    """The result of one comparison of the clocks; times in ms since the epoch by Redis' clock."""
-
-    offset_seconds: float
-    #: Why the scheduler must be suspended; empty if it need not be.
-    suspended: str
-    suspended_since_ms: float | None
-
-
 class ClockWatch:
     """Compares the clocks and decides whether a scheduler must be suspended."""
 
-    def __init__(self, clock: Clock, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._monotonic = monotonic
         self._last: tuple[float, float] | None = None
         self._jumped_mono: float | None = None
-        self._why = ""
-        self._since_ms: float | None = None
+        self.offset_seconds = 0.0
+        #: Why the scheduler must be suspended; empty if it need not be.
+        self.suspended = ""
+        #: In ms since the epoch, by Redis' clock.
+        self.suspended_since_ms: float | None = None
 
-    def check(self, redis_ms: float) -> ClockState:
+    def check(self, redis_ms: float) -> None:
         """Compare the clocks, given Redis' current time (ms)."""
-        mono, conversion = self._monotonic(), self._clock.conversion()
-        offset_seconds = (self._clock.now_ms() - conversion.of(redis_ms)) / 1000 / max(1.0, conversion.speed)
+        mono, conversion = time.monotonic(), self._clock.conversion()
+        self.offset_seconds = (self._clock.now_ms() - conversion.of(redis_ms)) / 1000 / max(1.0, conversion.speed)
         if self._last is not None:
             jump_seconds = (redis_ms - self._last[0]) / 1000 - (mono - self._last[1])
             if abs(jump_seconds) > MAX_OFFSET_SECONDS:
                 self._jumped_mono = mono
                 logger.error("Redis' clock jumped, or this host slept", jump_seconds=round(jump_seconds, 1))
         self._last = redis_ms, mono
-        SCHEDULER_CLOCK_OFFSET.set(offset_seconds)
-        why = self._reason(offset_seconds, mono)
-        if not why or not self._why:
-            self._since_ms = redis_ms if why else None
-        self._log_change(why)
-        return ClockState(offset_seconds, why, self._since_ms)
+        SCHEDULER_CLOCK_OFFSET.set(self.offset_seconds)
+        why = self._reason(mono)
+        if not why or not self.suspended:
+            self.suspended_since_ms = redis_ms if why else None
+        if why and why != self.suspended:
+            logger.error("the scheduler is suspended: no job is added until the clocks agree", why=why)
+        elif self.suspended and not why:
+            logger.info("the scheduler continues: the clocks agree")
+        self.suspended = why
+        SCHEDULER_SUSPENDED.set(bool(why))
 
-    def _reason(self, offset_seconds: float, mono: float) -> str:
-        if abs(offset_seconds) > MAX_OFFSET_SECONDS:
-            return f"this host's clock and Redis' differ by {offset_seconds:.1f} s"
+    def _reason(self, mono: float) -> str:
+        if abs(self.offset_seconds) > MAX_OFFSET_SECONDS:
+            return f"this host's clock and Redis' differ by {self.offset_seconds:.1f} s"
         if self._jumped_mono is not None and mono - self._jumped_mono < SETTLE_SECONDS:
             return f"Redis' clock jumped; it must run evenly for {SETTLE_SECONDS:g} s first"
         self._jumped_mono = None
         return ""
-
-    def _log_change(self, why: str) -> None:
-        if why and why != self._why:
-            logger.error("the scheduler is suspended: no job is added until the clocks agree", why=why)
-        elif self._why and not why:
-            logger.info("the scheduler continues: the clocks agree")
-        self._why = why
-        SCHEDULER_SUSPENDED.set(bool(why))

@@ -6,7 +6,6 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from ..queues.schedules.schedule import JobSchedule, Misfire
 
@@ -29,14 +28,13 @@ class Due:
 
 def due_slots(schedule: JobSchedule, watermark_ms: float, now_ms: float) -> Due:
     """Return the slots between the watermark and now, each with the decision whether it runs."""
-    now = _instant(now_ms)
     # Bounded, however long no scheduler ran: only the last slots are listed.
     last: deque[int] = deque(maxlen=LISTED + CAP)
     count = 0
-    for instant in schedule.cron.after(_instant(watermark_ms), schedule.zone):
-        if instant > now:
+    for due_ms in schedule.due_ms_after(watermark_ms):
+        if due_ms > now_ms:
             break
-        last.append(int(instant.timestamp() * 1000))
+        last.append(due_ms)
         count += 1
     running = _running(schedule, last, now_ms)
     return Due([(due, "" if due in running else _why(schedule, due, now_ms)) for due in last], count - len(last))
@@ -67,7 +65,3 @@ def _why(schedule: JobSchedule, due: int, now_ms: float) -> str:
     if schedule.misfire == Misfire.ONCE:
         return f"{late_seconds:.0f} s late; a later slot runs instead"
     return f"{late_seconds:.0f} s late; only the last {CAP} late slots run"
-
-
-def _instant(ms: float) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -58,7 +58,6 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
         self._watermark_ms: dict[str, float] = {}
         self._changes = -1
         self._loaded_mono = self._beat_mono = float("-inf")
-        self._suspended = ""
         self._redis_is_down = False
         self._timer: threading.Timer | None = None
 
@@ -99,10 +98,10 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
             self._load()
             self._changes, self._loaded_mono = changes, now_mono
         # Before each slot too: a clock that has just jumped must not make future slots due.
-        if self._suspended or self._has_due_slot() or now_mono - self._beat_mono >= BEAT_SECONDS:
+        if self._watch.suspended or self._has_due_slot() or now_mono - self._beat_mono >= BEAT_SECONDS:
             self._beat()
             self._beat_mono = now_mono
-        if not self._suspended:
+        if not self._watch.suspended:
             for state in list(self._states.values()):
                 self._guarded(state, self._fire)
         SCHEDULER_HEARTBEAT.set(time.time())
@@ -157,23 +156,20 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
             self._guarded(state, lambda state: self._advance_to(state, state.stored.watermark_ms))
 
     def _advance_to(self, state: ScheduleState, watermark_ms: float) -> None:
-        schedule = state.schedule
-        self._watermark_ms[schedule.name] = watermark_ms
-        after = datetime.fromtimestamp(watermark_ms / 1000, UTC)
-        self._next_ms[schedule.name] = schedule.next_due(after).timestamp() * 1000
+        self._watermark_ms[state.schedule.name] = watermark_ms
+        self._next_ms[state.schedule.name] = next(state.schedule.due_ms_after(watermark_ms))
 
     def _beat(self) -> None:
-        book = self._schedules.book
+        book, watch = self._schedules.book, self._watch
         redis_ms = book.redis_ms()
-        clocks = self._watch.check(redis_ms)
-        self._suspended = clocks.suspended
+        watch.check(redis_ms)
         book.beat(
             self.name,
             redis_ms,
             forget_before_ms=redis_ms - FORGET_MS,
-            offset_seconds=round(clocks.offset_seconds, 3),
-            suspended_reason=clocks.suspended,
-            suspended_since_ms=clocks.suspended_since_ms,
+            offset_seconds=round(watch.offset_seconds, 3),
+            suspended_reason=watch.suspended,
+            suspended_since_ms=watch.suspended_since_ms,
         )
 
     def _fire(self, state: ScheduleState) -> None:
@@ -226,7 +222,7 @@ class SlotScheduler(periodiq.Scheduler):  # type: ignore[misc]  # periodiq ships
         speed = self._clock.conversion().speed
         if self._redis_is_down:
             return RETRY_SECONDS
-        if self._suspended or speed <= 0:
+        if self._watch.suspended or speed <= 0:
             return POLL_SECONDS
         enabled = [name for name, each in self._states.items() if each.schedule.enabled]
         nearest_ms = min((self._next_ms[name] for name in enabled), default=float("inf"))

@@ -15,7 +15,7 @@ from ..clock import Clock
 from ..findings import Finding, Severity
 from ..queues import Queues
 from ..queues.job import Job
-from ..settings.redis_cli import redis_cli
+from ..settings.redis_urls import redis_cli
 from ..thresholds import SCHEDULES as LIMITS
 from .book import Schedules
 from .changes import ScheduleState
@@ -44,11 +44,9 @@ class ScheduleSnapshot:
         """Return when the schedule is due next (ms), None if it is off."""
         if not self.running:
             return None
-        after = datetime.fromtimestamp(max(now_ms, self.state.stored.watermark_ms) / 1000, UTC)
-        return int(self.state.schedule.next_due(after).timestamp() * 1000)
+        return next(self.state.schedule.due_ms_after(max(now_ms, self.state.stored.watermark_ms)))
 
     def started_ms(self, slot: Slot) -> int | None:
-        """Return the last start of a slot's job (ms)."""
         job = self.jobs.get(slot.due_ms)
         return job.processed_on_ms if job is not None else slot.started_ms
 
@@ -83,28 +81,23 @@ class ScheduleSnapshot:
             for slot in self.slots
             if slot.missed is None and slot.outcome is None and self.jobs.get(slot.due_ms) and not self.started_ms(slot)
         ]
-        after = datetime.fromtimestamp(self.state.stored.watermark_ms / 1000, UTC)
-        unclaimed = int(self.state.schedule.next_due(after).timestamp() * 1000)
-        return min([*waiting, unclaimed])
+        return min([*waiting, self._unclaimed_ms()])
+
+    def _unclaimed_ms(self) -> int:
+        return next(self.state.schedule.due_ms_after(self.state.stored.watermark_ms))
 
     def overdue(self, now_ms: float) -> Finding | None:
         """Return what is late, if anything; in a paused queue no job is expected to start."""
         if not self.running:
             return None
-        name = self.state.schedule.name
-        after = datetime.fromtimestamp(self.state.stored.watermark_ms / 1000, UTC)
-        unclaimed = self.state.schedule.next_due(after)
-        late_seconds = now_ms / 1000 - unclaimed.timestamp()
-        if late_seconds > LIMITS.unclaimed_seconds:
-            return self._late(f"no scheduler has added the slot of {unclaimed.isoformat()}", "nomad run scheduler")
-        start_due = self.start_due_ms()
-        if not self.paused and start_due is not None and now_ms - start_due > LIMITS.unstarted_seconds * 1000:
-            remedy = f"nomad job {slot_job_id(name, start_due)}"
-            return self._late(f"the job of the slot of {_iso(start_due)} has not started", remedy)
-        return None
-
-    def _late(self, cause: str, remedy: str) -> Finding:
-        name = self.state.schedule.name
+        name, unclaimed_ms, start_due_ms = self.state.schedule.name, self._unclaimed_ms(), self.start_due_ms()
+        if now_ms - unclaimed_ms > LIMITS.unclaimed_seconds * 1000:
+            cause, remedy = f"no scheduler has added the slot of {_iso(unclaimed_ms)}", "nomad run scheduler"
+        elif not self.paused and start_due_ms is not None and now_ms - start_due_ms > LIMITS.unstarted_seconds * 1000:
+            cause = f"the job of the slot of {_iso(start_due_ms)} has not started"
+            remedy = f"nomad job {slot_job_id(name, start_due_ms)}"
+        else:
+            return None
         return Finding(f"schedule {name}", Severity.PROBLEM, cause, remedy, subject=name, runbook="NomadScheduleLate")
 
 
@@ -140,6 +133,7 @@ class SchedulerSnapshot:
     """Every schedule with its slots, and every scheduler's last heartbeat, at one time (ms, by the calendar)."""
 
     schedules: Sequence[ScheduleSnapshot]
+    #: Sorted by name.
     schedulers: Sequence[SchedulerSign]
     now_ms: int
     #: Stored schedules that cannot be read.
@@ -166,7 +160,17 @@ class SchedulerSnapshot:
             stopped=len(self.schedules) - running,
             overdue=sum(each.overdue(self.now_ms) is not None for each in self.schedules),
             jobs=[ScheduleStatus.model_construct(**_status(each, self.now_ms)) for each in self.schedules],
-            schedulers=[_scheduler(sign) for sign in self.schedulers],
+            schedulers=[
+                Scheduler.model_construct(
+                    name=sign.name,
+                    heard_at=_iso(sign.heard_ms),
+                    live=is_live(sign),
+                    clock_offset_seconds=sign.offset_seconds,
+                    holds=sign.suspended_reason or None,
+                    holds_since=_iso(sign.suspended_since_ms),
+                )
+                for sign in self.schedulers
+            ],
             unreadable=[
                 UnreadableRecord.model_construct(
                     name=each.name, queue_name=each.queue, why=each.why, fix=each.removal(self.cli)
@@ -177,14 +181,12 @@ class SchedulerSnapshot:
 
 
 def read_scheduler(queues: Queues, clock: Clock) -> SchedulerSnapshot:
-    """Return the state of the schedules and the schedulers.
-
-    Raises `Unavailable` if Redis does not respond.
-    """
+    """Return the state of the schedules and the schedulers. Raises `Unavailable` if Redis does not respond."""
     schedules = Schedules(queues, clock)
     states, unreadable = schedules.survey()
+    signs = sorted(schedules.book.schedulers().values(), key=lambda sign: sign.name)
     return SchedulerSnapshot(
-        _read(schedules, queues, states), signs(queues), clock.now_ms(), unreadable, redis_cli(queues.settings)
+        _read(schedules, queues, states), signs, clock.now_ms(), unreadable, redis_cli(queues.settings)
     )
 
 
@@ -201,29 +203,9 @@ def undeclared(queues: Queues, known: Collection[str]) -> list[str]:
     return [each.name for each in queues.schedules() if each.name not in known]
 
 
-def signs(queues: Queues) -> list[SchedulerSign]:
-    """Return the last heartbeat of each known scheduler, sorted by name.
-
-    Raises `Unavailable` if Redis does not respond.
-    """
-    found = queues.schedule_book().schedulers()
-    return [found[name] for name in sorted(found)]
-
-
 def is_live(sign: SchedulerSign) -> bool:
     """Return True if a scheduler's last heartbeat is recent."""
     return sign.silent_ms <= LIMITS.silent_seconds * 1000
-
-
-def _scheduler(sign: SchedulerSign) -> Scheduler:
-    return Scheduler.model_construct(
-        name=sign.name,
-        heard_at=_iso(sign.heard_ms),
-        live=is_live(sign),
-        clock_offset_seconds=sign.offset_seconds,
-        holds=sign.suspended_reason or None,
-        holds_since=_iso(sign.suspended_since_ms),
-    )
 
 
 def get_job_status(queues: Queues, clock: Clock, name: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from nomad_actors.broker.errors import BadOption, BadPriority
 from nomad_actors.broker.keys import MAX_PRIORITY
 from nomad_actors.broker.records import HEADER, MAX_ID_BYTES
 from nomad_actors.broker.records.notes import unpack as unpack_notes
-from nomad_actors.broker.worker.queue_state import QueueState
+from nomad_actors.broker.worker.queue_state import QueueOptions, QueueState
 from nomad_actors.testing import running
 
 BASE = "nomad:{default}"
@@ -102,9 +102,9 @@ def test_requests_begin_anew_and_lose_no_lease(
     job = dramatiq.actor(ran.append, actor_name="job")
     for number in range(12):
         job.send(number)
-    session = broker._sessions._make(1, None, lambda: None, None)
+    session = broker._sessions._make(None, 1)
     broker._sessions._of[None] = session
-    state = session._held.by_name["default"] = QueueState("default", BASE, 1, None, None, request=first)
+    state = session._held.by_name["default"] = QueueState("default", BASE, 1, QueueOptions(), request=first)
     heard_ms = 0.0 if is_forgotten else time.time() * 1000
     redis_client.hset(f"{BASE}:workers", session.worker_id, MARK.pack(heard_ms, first, 0.0) + b"name")
     consumer = broker.consume("default", timeout=2_000)

@@ -22,8 +22,7 @@ from nomad_actors.broker import JobBroker
 from nomad_actors.broker.endings import Ended
 from nomad_actors.broker.errors import WorkerBroken
 from nomad_actors.broker.worker import watch
-from nomad_actors.broker.worker.broken import EXIT_BROKEN
-from nomad_actors.broker.worker.watch import Failure
+from nomad_actors.broker.worker.watch import EXIT_BROKEN, Failure
 from nomad_actors.testing import running
 
 # A strike waits for the pump's next heartbeat, or the next block of the waiter.

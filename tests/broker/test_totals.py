@@ -12,8 +12,8 @@ from dramatiq.encoder import JSONEncoder
 
 from nomad_actors.broker import Defer, JobBroker, PermanentError
 from nomad_actors.broker.client.link import Call
-from nomad_actors.broker.client.totals import Totals
 from nomad_actors.broker.endings import Outcome
+from nomad_actors.broker.records.stats import Totals
 from nomad_actors.testing import running
 
 from .test_recovery import beat, lose

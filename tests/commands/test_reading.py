@@ -191,7 +191,7 @@ def test_a_job_of_an_unknown_type_shows_when_it_fails(
 
 
 def test_a_suspended_scheduler_is_shown_with_its_reason(nomad: Nomad, access: QueueAccess) -> None:
-    book = access.queues.schedule_book()
+    book = access.queues.broker.schedules()
     now_ms = book.redis_ms()
     book.beat(
         "web-1:1",

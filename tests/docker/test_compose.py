@@ -159,7 +159,7 @@ def test_the_commands_of_the_containers_work_as_processes(
             timeout_seconds=60,
             what="a job to complete",
         )
-        schedule_book = access.queues.schedule_book()
+        schedule_book = access.queues.broker.schedules()
         wait_until(lambda: len(schedule_book.schedulers()) == 2, timeout_seconds=30, what="both schedulers")
         wait_until(
             lambda: reached(lambda: requests.get(f"http://127.0.0.1:{metrics}/metrics", timeout=10)),
@@ -194,7 +194,7 @@ def is_up(url: str) -> bool:
 def test_redis_has_the_settings_of_its_command_line(redis_port: int) -> None:
     address = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis_port), "REDIS_PASSWORD": ENV["REDIS_PASSWORD"]}
     access = open_queues(Settings.from_env(address))
-    facts = access.broker.server().facts()
+    facts = access.broker.server()
     assert (facts.memory_policy, facts.append_only) == ("noeviction", True)
     # Without a limit no alert about its memory could fire.
     assert facts.max_memory_bytes == 2 << 30

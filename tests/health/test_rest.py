@@ -25,7 +25,7 @@ from .conftest import found_in, report_of
 
 
 def beat(access: QueueAccess, name: str = "host:1", *, seconds_ago: float = 0, **fields: Any) -> None:
-    book = access.queues.schedule_book()
+    book = access.queues.broker.schedules()
     book.beat(name, book.redis_ms() - seconds_ago * 1000, forget_before_ms=0, **fields)
 
 

@@ -47,7 +47,7 @@ def job_type(name: str, queue: str, *, time_limit_ms: int = 60_000) -> JobType:
 
 def beat_scheduler(queues: Queues, **fields: Any) -> None:
     """Send a scheduler's heartbeat."""
-    book = queues.schedule_book()
+    book = queues.broker.schedules()
     book.beat("host:1", book.redis_ms(), forget_before_ms=0, **fields)
 
 

@@ -185,7 +185,7 @@ def test_only_if_all_schedulers_are_suspended_is_it_unhealthy(queues: Queues) ->
     beat_scheduler(queues, offset_seconds=-30.0, suspended_reason="this host's clock and Redis' differ by -30.0 s")
     (issue,) = job_metrics.get_job_system_health(queues=queues)["scheduledJobs"]["issues"]
     assert "host:1 is suspended (this host's clock and Redis' differ by -30.0 s): due jobs are not added" in issue
-    book = queues.schedule_book()
+    book = queues.broker.schedules()
     book.beat("host:2", book.redis_ms(), forget_before_ms=0)
     assert job_metrics.get_job_system_health(queues=queues)["scheduledJobs"]["issues"] == []
 

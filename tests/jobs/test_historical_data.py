@@ -103,7 +103,7 @@ def test_a_sweep_adds_every_type_that_the_scopes_allow(app: App, services: Servi
         assert run(HistoricalDataPayload(sweep=True), services).enqueued == 2
     jobs = queues.get_queue("historical-data").jobs("waiting")
     assert sorted(job.data["data_type"] for job in jobs) == ["wallet_journal", "wallet_transactions"]
-    assert {(job.data["character_id"], job.priority) for job in jobs} == {(1, 5)}
+    assert {(job.data["character_id"], job.opts.priority) for job in jobs} == {(1, 5)}
 
 
 def test_the_call_takes_days_and_instants_and_includes_all_of_the_last_day(app: App) -> None:

@@ -37,7 +37,7 @@ def test_a_sweep_adds_one_job_for_every_idle_login_however_often_it_runs(
         assert run(payload, services).enqueued == 2
     added = queues.get_queue("token-refresh").jobs("waiting")
     assert sorted(job.data["character_id"] for job in added) == [1, 3]
-    assert {job.priority for job in added} == {2}
+    assert {job.opts.priority for job in added} == {2}
 
 
 def test_the_scheduled_sweep_spreads_its_jobs_over_its_interval(services: Services, app: App) -> None:
@@ -46,7 +46,7 @@ def test_the_scheduled_sweep_spreads_its_jobs_over_its_interval(services: Servic
         services.store.logins.save(character_id=character_id, **login)
     (schedule,) = TOKEN_REFRESH.schedules
     run(TOKEN_REFRESH.validate(schedule.data), services)
-    delays = [job.delay_ms for job in queues.get_queue("token-refresh").jobs("delayed")]
+    delays = [job.opts.delay_ms for job in queues.get_queue("token-refresh").jobs("delayed")]
     assert len(delays) == 20
     assert max(delays) < 6_600_000
     assert max(delays) - min(delays) > 1_000_000

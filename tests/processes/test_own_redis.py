@@ -21,7 +21,7 @@ from nomad_actors.errors import SettingsError, Unavailable
 from nomad_actors.processes.local_redis import LocalRedis
 from nomad_actors.processes.own_redis import RunsAlready, own_redis
 from nomad_actors.settings import OWN_REDIS, Settings
-from nomad_actors.settings.redis_cli import redis_cli
+from nomad_actors.settings.redis_urls import redis_cli
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_settings_use_it_by_default(tmp_path: Path, own: LocalRedis) -> None:
     found = settings(tmp_path)
     assert (found.redis_url, found.redis_url_file) == (own.url, tmp_path / OWN_REDIS)
     access = open_queues(found)
-    access.queues.ping()
+    access.broker.ping()
     access.close()
     elsewhere = settings(tmp_path, REDIS_HOST="queues.example")
     assert (elsewhere.redis_url, elsewhere.redis_url_file) == ("redis://queues.example:6379/0", None)
@@ -106,7 +106,7 @@ def test_another_redis_on_its_port_is_not_mistaken_for_it(
     try:
         access = open_queues(settings(tmp_path), caller_deadline_ms=1000)
         with pytest.raises(Unavailable, match="the password is missing or wrong"):
-            access.queues.ping()
+            access.broker.ping()
         access.close()
         # Nor by a client with the newer handshake.
         with redis.Redis.from_url(own.url, protocol=3) as client, pytest.raises(redis.AuthenticationError):

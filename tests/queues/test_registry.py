@@ -25,7 +25,7 @@ from nomad_actors.errors import (
     UnknownState,
     WrongState,
 )
-from nomad_actors.middleware import middleware_for
+from nomad_actors.middleware.order import middleware_for
 from nomad_actors.queues import CallOptions, NewJob, Queues, current_job
 from nomad_actors.queues.job_type import JobType, Payload, Result
 from nomad_actors.queues.policy import Backoff, Priority
@@ -228,7 +228,7 @@ def test_a_job_is_retried_by_its_job_types_policy_and_explains_each_attempt(queu
         broker.join("sums", timeout=5000)
     job = queues.get_queue("sums").get(added.id)
     assert job is not None
-    assert (job.status, job.attempts, job.attempts_made) == ("failed", 2, 2)
+    assert (job.status, job.opts.attempts, job.attempts_made) == ("failed", 2, 2)
     assert job.failed_reason == "ValueError: on purpose"
     assert len(job.stacktrace) == 2
     assert "in add_up" in job.stacktrace[0]

@@ -51,11 +51,11 @@ def test_a_slot_whose_job_has_ended_is_not_fired_again(
     first, second = scheduler(schedules, clock), scheduler(schedules, clock)
     clock.advance(seconds=60)
     first.schedule()
-    with running(queues._broker):
-        queues._broker.join("ticks", timeout=5000)
+    with running(queues.broker):
+        queues.broker.join("ticks", timeout=5000)
         second.schedule()
         scheduler(schedules, clock)
-        queues._broker.join("ticks", timeout=5000)
+        queues.broker.join("ticks", timeout=5000)
     assert queues.get_queue("ticks").snapshot().stats(3600).completed == 1
     assert outcomes(queues, clock) == ["completed"]
 
@@ -287,8 +287,8 @@ def test_the_end_of_a_job_ends_its_slot(
     first, second, _ = queue.jobs("waiting")
     queue.cancel(first.id, "not needed")
     queue.remove(second.id)
-    with running(queues._broker):
-        queues._broker.join("ticks", timeout=5000)
+    with running(queues.broker):
+        queues.broker.join("ticks", timeout=5000)
     assert outcomes(queues, clock) == ["cancelled", "removed", "completed"]
     last = get_job_status(queues, clock, "every-minute")["slots"][0]
     assert last["started"] is not None
@@ -305,12 +305,12 @@ def test_a_retry_and_a_late_start_of_a_scheduled_job_need_nothing_special(
     each.schedule()
     clock.advance(seconds=3600)
     queue.resume()
-    with running(queues._broker):
-        queues._broker.join("ticks", timeout=5000)
+    with running(queues.broker):
+        queues.broker.join("ticks", timeout=5000)
     (job,) = queue.jobs("completed")
     queue.retry(job.id)
-    with running(queues._broker):
-        queues._broker.join("ticks", timeout=5000)
+    with running(queues.broker):
+        queues.broker.join("ticks", timeout=5000)
     assert queue.snapshot().stats(3600).completed == 2
 
 
@@ -323,14 +323,14 @@ def test_the_last_status_is_the_jobs_current_state(queues: Queues, schedules: Sc
     each = scheduler(schedules, clock, a_schedule(data={"number": FAILS}))
     clock.advance(seconds=60)
     each.schedule()
-    with running(queues._broker):
-        queues._broker.join("ticks", timeout=5000)
+    with running(queues.broker):
+        queues.broker.join("ticks", timeout=5000)
     assert status() == ("failed", "failed")
     (job,) = queue.jobs("failed")
     queue.retry(job.id)
     assert status() == ("waiting", "failed")
-    with running(queues._broker):
-        queues._broker.join("ticks", timeout=5000)
+    with running(queues.broker):
+        queues.broker.join("ticks", timeout=5000)
     assert status() == ("failed", "failed")
     queue.remove(job.id)
     assert status() == ("gone", "failed")

@@ -36,10 +36,7 @@ class Added(NamedTuple):
 
 
 class Adder:
-    """Adds jobs to queues.
-
-    Every method raises `RedisUnavailable` if Redis does not take the jobs, and `QueueFull` or `KeyReused`.
-    """
+    """Adds jobs to queues; raises `RedisUnavailable` if Redis does not take them, `QueueFull` or `KeyReused`."""
 
     def __init__(self, links: CallerLinks, base_of: Callable[[str], str]) -> None:
         self._links = links
@@ -91,12 +88,9 @@ class Adder:
 def _pack(jobs: Sequence[PackedJob]) -> bytes:
     found: list[bytes] = []
     for job in jobs:
-        found.append(
-            _HEAD.pack(
-                len(job.job_id), job.priority, job.delay_ms, job.created_ms, len(job.body), len(job.extra), job.call
-            )
-        )
-        found += (job.job_id, job.body, job.extra)
+        lengths = len(job.job_id), len(job.body), len(job.extra)
+        head = _HEAD.pack(lengths[0], job.priority, job.delay_ms, job.created_ms, *lengths[1:], job.call)
+        found += (head, job.job_id, job.body, job.extra)
     return b"".join(found)
 
 

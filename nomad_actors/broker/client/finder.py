@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...errors import BadInput
 from .. import keys
 from ..errors import BrokerError
 from ..records import pack_id
@@ -42,8 +43,11 @@ _SCORE = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?")
 Accepts = Callable[[StoredJob], bool]
 
 
-class BadCursor(BrokerError, ValueError):
+class BadCursor(BrokerError, BadInput):
     """Raised for a cursor that does not come from a page."""
+
+    def __init__(self, cursor: object) -> None:
+        super().__init__(f"cursor {cursor!r:.80} is invalid (allowed: a nextCursor of the same list)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +208,7 @@ class Finder:
             term = _bytes(packed)
             if not _is_score(score):
                 raise BadCursor(cursor)
-        reply = self._run("failure_groups", limit + 1, score, term)
+        (reply,) = self._links.run([Call("failure_groups", self._base, (limit + 1, score, term))])
         found = [
             unpack_failure_group(reply[i], reply[i + 2], int(reply[i + 3]))
             for i in range(0, min(len(reply), 4 * limit), 4)
@@ -219,9 +223,6 @@ class Finder:
         """Return the call whose reply is the number of jobs with a term, in any state."""
         return ("ZLEXCOUNT", keys.TERMS.of(self._base), b"[" + term, b"(" + term + b"\xff")
 
-    def _run(self, script: str, *arguments: Any) -> Any:
-        return self._links.run([Call(script, self._base, arguments)])[0]
-
 
 def _added(job: StoredJob) -> float:
     return job.record.header.created_ms if job.record else 0.0
@@ -235,7 +236,7 @@ def _time_bytes(at_ms: float | None, otherwise: bytes) -> bytes:
     return otherwise if at_ms is None else max(0, int(at_ms)).to_bytes(_TIME_BYTES, "big")
 
 
-# Cursors are opaque to users; the first letter tells the kinds of lists apart.
+# Cursors are opaque to users; the first letter tells the kinds of lists apart. What reads one raises `BadCursor`.
 
 
 def cursor_of_all(queue: str, cursor: str) -> str:
@@ -244,10 +245,7 @@ def cursor_of_all(queue: str, cursor: str) -> str:
 
 
 def split_cursor_of_all(cursor: str) -> tuple[str, str]:
-    """Split a cursor over all queues into a queue's name and the cursor of that queue's own list.
-
-    Raises `BadCursor`.
-    """
+    """Split a cursor over all queues into a queue's name and the cursor of its own list."""
     queue, own = _unpack_cursor(cursor, "a", 2)
     if not isinstance(queue, str) or not isinstance(own, str):
         raise BadCursor(cursor)
@@ -255,10 +253,7 @@ def split_cursor_of_all(cursor: str) -> tuple[str, str]:
 
 
 def instant_of(cursor: str) -> float:
-    """Return the time by which lists of ended or active jobs are sorted, of the job that a cursor names.
-
-    Raises `BadCursor`.
-    """
+    """Return the time by which lists of ended or active jobs are sorted, of the job that a cursor names."""
     _, score, _ = _unpack_cursor(cursor, "s", 3)
     if not _is_score(score):
         raise BadCursor(cursor)
@@ -266,10 +261,7 @@ def instant_of(cursor: str) -> float:
 
 
 def cursor_beside(cursor: str, *, past: bool) -> str:
-    """Return the cursor at the same instant for another queue's list of the same state.
-
-    The list continues with jobs of that instant, or after them if `past`. Raises `BadCursor`.
-    """
+    """Return the cursor at the same instant, or `past` it, for another queue's list of the same state."""
     state, score, _ = _unpack_cursor(cursor, "s", 3)
     # Active jobs are sorted by ascending id, ended ones by descending id.
     first = past is (state == State.ACTIVE.value)

@@ -31,7 +31,7 @@ from redis.exceptions import (
 from ...logs.foreign_text import class_name, safe_str
 from ..errors import BrokerError, RedisUnavailable, Refusal, ScriptFailed, WrongKeyType
 from ..scripts import scripts
-from .pools import own_pool, waits_for_connections
+from .pools import own_pool
 
 #: The errors of a Redis that is restarted, failed over, full or cut off.
 LINK_ERRORS = (redis.RedisError, OSError)
@@ -99,7 +99,6 @@ class Link:
         self._known = set() if known is None else known
 
     def close(self) -> None:
-        """Close the connection, whatever its state."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.disconnect()
@@ -155,11 +154,7 @@ class Link:
             return error
 
     def run(self, calls: Sequence[Request], meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
-        """Run scripts and plain commands in their order, sent together, and return their replies, which may be errors.
-
-        `meanwhile` is called while Redis works on them. Raises one of `LINK_ERRORS` if the connection fails; some
-        calls may have been executed by then.
-        """
+        """Run scripts and plain commands together in their order, as `commands` does."""
         replies = self.commands([self._command(call) for call in calls], meanwhile)
         self._known.update(call.script for call in calls if isinstance(call, Call))
         unknown = next((i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)), None)
@@ -187,25 +182,21 @@ class CallerLinks:
 
     With `deadline_seconds` a command fails after that time, if Redis is gone or does not reply. Two tries fit into it,
     because the first fails if the connection was lost without notice.
+
+    What runs commands raises `RedisUnavailable` with the cause, or `ScriptFailed` if it is not an outage.
     """
 
-    def __init__(self, pool: redis.ConnectionPool, deadline_seconds: float | None = None) -> None:
+    def __init__(self, pool: redis.ConnectionPool, deadline_seconds: float = float("inf")) -> None:
         self._deadline_seconds = deadline_seconds
         self._try_seconds = 0.0
         self._pool = pool
         self._known: set[str] = set()
         self._of_thread = threading.local()
-        if deadline_seconds is not None:
-            self._try_seconds = deadline_seconds * TRY_SHARE
-            self._pool = own_pool(
-                pool,
-                wait_seconds=self._try_seconds,
-                socket_timeout=self._try_seconds,
-                socket_connect_timeout=self._try_seconds,
-            )
+        if deadline_seconds < float("inf"):
+            seconds = self._try_seconds = deadline_seconds * TRY_SHARE
+            self._pool = own_pool(pool, wait_seconds=seconds, socket_timeout=seconds, socket_connect_timeout=seconds)
 
     def close(self) -> None:
-        """Close the unused connections."""
         self._pool.disconnect()
 
     @contextmanager
@@ -223,67 +214,49 @@ class CallerLinks:
             self._of_thread.until_mono = before
 
     def run(self, calls: Sequence[Request]) -> list[Any]:
-        """Run scripts and plain commands that may be sent twice, with repeats after failures, and return their replies.
-
-        Raises `RedisUnavailable` with the cause, or `ScriptFailed` if it is not an outage.
-        """
-        return self._tried(lambda link: link.run(calls))
+        """Run scripts and plain commands that may be sent twice, with repeats after failures; return their replies."""
+        return self._tried(calls)
 
     def run_each(self, calls: Sequence[Request]) -> list[Any]:
-        """Run calls as `run` does; a call on a key of a wrong type has that error as its reply.
-
-        Raises `RedisUnavailable` with the cause, or `ScriptFailed` if it is not an outage.
-        """
-        replies = self._tried(lambda link: link.run(calls), kept=_is_wrong_type)
+        """Run calls as `run` does; a call on a key of a wrong type has that error as its reply."""
+        replies = self._tried(calls, kept=_is_wrong_type)
         return [_wrong_type(reply) if isinstance(reply, ResponseError) else reply for reply in replies]
 
     def attempt(self, calls: Sequence[Request]) -> list[Any]:
-        """Run calls as `run` does; a call that Redis refuses has the error as its reply.
-
-        Raises `RedisUnavailable` with the cause.
-        """
-        return self._tried(lambda link: link.run(calls), kept=lambda _: True)
+        """Run calls as `run` does; a call that Redis refuses has the error as its reply."""
+        return self._tried(calls, kept=lambda _: True)
 
     def read(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Send plain commands that read, and return their replies; a key of an unexpected type is read as empty.
-
-        Raises `RedisUnavailable` with the cause.
-        """
+        """Send plain commands that read, and return their replies; a key of an unexpected type is read as empty."""
         return [[] if isinstance(reply, WrongKeyType) else reply for reply in self.run_each(commands)]
 
-    def _tried(
-        self, action: Callable[[Link], list[Any]], *, kept: Callable[[ResponseError], bool] = lambda _: False
-    ) -> list[Any]:
+    def _tried(self, calls: Sequence[Request], *, kept: Callable[[ResponseError], bool] = lambda _: False) -> list[Any]:
         began = time.monotonic()
         until_mono = getattr(self._of_thread, "until_mono", float("inf"))
         for tried in range(1, CALLER_TRIES + 1):
             if time.monotonic() >= until_mono:
                 raise RedisUnavailable(f"Redis is too slow: {self._of_thread.seconds:g} s are over")
             try:
-                return self._once(action, kept)
+                return self._once(calls, kept)
             except LINK_ERRORS as error:
                 if _is_wrong_type(error):
                     raise _wrong_type(error) from error
                 if _is_ours(error):
                     raise ScriptFailed(describe(error)) from error
                 wait_seconds = backoff_seconds(tried)
-                if isinstance(error, PoolExhausted) and waits_for_connections(self._pool):
+                if isinstance(error, PoolExhausted) and isinstance(self._pool, redis.BlockingConnectionPool):
                     # The pool has already waited for its whole timeout.
                     raise unavailable(error) from error
-                if tried == CALLER_TRIES or not self._has_time(began, wait_seconds):
+                next_ends_seconds = time.monotonic() - began + wait_seconds + self._try_seconds
+                if tried == CALLER_TRIES or next_ends_seconds > self._deadline_seconds:
                     raise unavailable(error) from error
                 time.sleep(wait_seconds)
         raise AssertionError("unreachable")
 
-    def _has_time(self, began: float, wait_seconds: float) -> bool:
-        if self._deadline_seconds is None:
-            return True
-        return time.monotonic() - began + wait_seconds + self._try_seconds <= self._deadline_seconds
-
-    def _once(self, action: Callable[[Link], list[Any]], kept: Callable[[ResponseError], bool]) -> list[Any]:
+    def _once(self, calls: Sequence[Request], kept: Callable[[ResponseError], bool]) -> list[Any]:
         link = Link(self._pool, self._known)
         try:
-            replies = action(link)
+            replies = link.run(calls)
         finally:
             link.hand_back()
         for reply in replies:
@@ -316,10 +289,8 @@ def unavailable(error: BaseException) -> RedisUnavailable:
 
 def _refusal(error: BaseException) -> Refusal | None:
     """Return why Redis refuses commands, by redis-py's class or else by the code; None if it gave no known reason."""
-    for kind, refusal in _REFUSALS:
-        if isinstance(error, kind):
-            return refusal
-    return refusal_of(str(error))
+    by_class = (refusal for kind, refusal in _REFUSALS if isinstance(error, kind))
+    return next(by_class, None) or refusal_of(str(error))
 
 
 def refusal_of(text: str) -> Refusal | None:
@@ -334,7 +305,7 @@ def describe(error: BaseException) -> str:
     return f"{class_name(error)}: {safe_str(error)}"
 
 
-def backoff_seconds(tried: int, *, cap_seconds: float = 2.0) -> float:
-    """Return how long to wait after `tried` failures: from 50 ms, doubled each time, times a random 0.5 to 1."""
+def backoff_seconds(tried: int) -> float:
+    """Return how long to wait after `tried` failures: 50 ms, doubled up to 2 s, times a random 0.5 to 1."""
     doubled: float = 0.05 * 2 ** min(tried - 1, 10)
-    return min(cap_seconds, doubled) * random.uniform(0.5, 1.0)
+    return min(2.0, doubled) * random.uniform(0.5, 1.0)

@@ -15,10 +15,7 @@ OperationFields = Mapping[str, Any]
 
 
 class OperationBook:
-    """One queue's bulk operations.
-
-    Every method raises `RedisUnavailable` if Redis does not reply.
-    """
+    """One queue's bulk operations. Every method raises `RedisUnavailable` if Redis does not reply."""
 
     def __init__(self, links: CallerLinks, base: str) -> None:
         self._links = links

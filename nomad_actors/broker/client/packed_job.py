@@ -48,16 +48,8 @@ class PackedJob:
         job_id = pack_id(message.message_id)
         if len(job_id) > MAX_ID_BYTES:
             raise BadOption(f"message_id of {len(job_id)} bytes is too long (allowed: up to {MAX_ID_BYTES})")
-        return cls(
-            message,
-            job_id,
-            call,
-            priority,
-            delay_ms,
-            records.created_ms(message.message_timestamp),
-            body,
-            extra,
-        )
+        created_ms = records.created_ms(message.message_timestamp)
+        return cls(message, job_id, call, priority, delay_ms, created_ms, body, extra)
 
     @property
     def queue(self) -> str:
@@ -65,5 +57,4 @@ class PackedJob:
         return self.message.queue_name
 
     def arguments(self) -> tuple[bytes | int, ...]:
-        """Return the script's arguments for this job."""
         return (self.job_id, self.call, self.priority, self.delay_ms, self.created_ms, self.body, self.extra)

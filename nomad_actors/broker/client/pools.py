@@ -71,11 +71,6 @@ def own_pool(
         ) from error
 
 
-def waits_for_connections(pool: redis.ConnectionPool) -> bool:
-    """Return True if a pool waits for a free connection before it refuses one."""
-    return isinstance(pool, redis.BlockingConnectionPool)
-
-
 def _connection_arguments(pool: redis.ConnectionPool) -> dict[str, Any]:
     theirs = {k: v for k, v in pool.connection_kwargs.items() if not k.startswith(_POOLS_OWN)}
     theirs["socket_timeout"] = min(theirs.get("socket_timeout") or SOCKET_TIMEOUT_SECONDS, SOCKET_TIMEOUT_SECONDS)

@@ -25,10 +25,7 @@ MAX_SCANNED = 2_000
 
 
 class QueueView:
-    """One queue for callers and operators.
-
-    Every method raises `RedisUnavailable` if Redis does not reply.
-    """
+    """One queue for callers and operators. Every method raises `RedisUnavailable` if Redis does not reply."""
 
     def __init__(self, links: CallerLinks, base: str, name: str) -> None:
         self._links = links
@@ -102,28 +99,26 @@ class QueueView:
             message = records.unpack_body(self.name, job_id, record.header, record.body)
         except UnreadableBody as error:
             unreadable = error.message
-        cancel = lease[records.LEASE.size :].decode(errors="replace")
-        since_ms = records.lease_since(lease)
-        return StoredJob(
-            job_id,
-            state,
-            record,
-            since_ms,
-            message,
-            unreadable,
-            notes.unpack(stored_notes),
-            cancel or None,
-            lease[: records.WORKER_ID_BYTES] or None,
-        )
+        since_ms, reported = records.lease_since(lease), notes.unpack(stored_notes)
+        cancel = lease[records.LEASE.size :].decode(errors="replace") or None
+        worker_id = lease[: records.WORKER_ID_BYTES] or None
+        return StoredJob(job_id, state, record, since_ms, message, unreadable, reported, cancel, worker_id)
 
     def retry(self, job: StoredJob) -> str:
         """Return a finished job to waiting and reset its attempts; return ``ok`` or why not."""
         call = self.retry_call(job)
         return "unreadable" if call is None else self._links.run([call])[0].decode()
 
-    def retry_call(self, job: StoredJob) -> Call | None:
-        """Return the call of `again`; None for a job whose record cannot be read."""
-        return self._new_retry_call(job, call=_call())
+    def retry_call(self, job: StoredJob, *, of_many: bool = False) -> Call | None:
+        """Return the call of `retry`; None for a job whose record cannot be read."""
+        if job.record is None:
+            return None
+        body = job.record.body
+        if job.message is not None:
+            job.message.options.pop("retries", None)
+            body = records.pack_body(job.message)
+        found = (records.pack_id(job.job_id), job.record.header.token, body)
+        return Call("retry", self._base, (*found, "1", "") if of_many else (*found, "", _call()))
 
     def act(self, action: str, jobs: Sequence[StoredJob], reason: str = "") -> list[str]:
         """Retry, remove, promote or cancel jobs in one round trip, with a script each; return the scripts' replies.
@@ -138,21 +133,11 @@ class QueueView:
         stored_id = records.pack_id(job.job_id)
         found = (job.state.value, job.record.header.token if job.record else b"")
         if action == "retry":
-            return self._new_retry_call(job)
+            return self.retry_call(job, of_many=True)
         if action == "cancel":
             text = records.cut(reason or "cancelled")
             return Call("cancel", self._base, (stored_id, text, pack_cancel(stored_id, text), *found))
         return Call(action, self._base, (stored_id, *found) if action == "remove" else (stored_id,))
-
-    def _new_retry_call(self, job: StoredJob, *, call: str = "") -> Call | None:
-        if job.record is None:
-            return None
-        body = job.record.body
-        if job.message is not None:
-            job.message.options.pop("retries", None)
-            body = records.pack_body(job.message)
-        found = (records.pack_id(job.job_id), job.record.header.token, body)
-        return Call("retry", self._base, (*found, "" if call else "1", call))
 
     def promote(self, job_id: str) -> str:
         """Move a delayed job to waiting now; return ``ok``, ``missing`` or the state that does not allow it."""
@@ -245,7 +230,6 @@ class QueueView:
         self._run("set_limits", *fields)
 
     def flush(self) -> None:
-        """Delete all jobs of the queue."""
         self._run("flush")
 
     def wait_empty(self, *, timeout_ms: int | None) -> bool:

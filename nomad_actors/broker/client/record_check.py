@@ -18,7 +18,6 @@ from ..records.unreadable import Unreadable
 from . import slots
 from .link import CallerLinks, Request
 from .queue_facts import MARK
-from .totals import is_total
 
 #: About how many records of one kind are checked.
 SAMPLE = 200
@@ -58,7 +57,7 @@ def _minute(_: bytes, value: bytes) -> _Reason:
 
 
 def _total(field: bytes, value: bytes) -> _Reason:
-    return None if is_total(field, value) else "not a number of an actor's runs with an outcome"
+    return None if stats.is_total(field, value) else "not a number of an actor's runs with an outcome"
 
 
 def _object(_: bytes, value: bytes) -> _Reason:
@@ -150,13 +149,9 @@ class _KeyCheck:
                 yield Unreadable("the key", self.queue, name, b"", why)
         for (name, (kind, check)), sample in zip(self._sampled().items(), samples, strict=True):
             if not isinstance(sample, WrongKeyType):
-                yield from _of_hash(kind, self.queue, name, check, sample[1])
+                for field, value in zip(sample[1][::2], sample[1][1::2], strict=True):
+                    if reason := check(field, value):
+                        yield Unreadable(kind, self.queue, name, field, reason)
 
     def _sampled(self) -> dict[str, tuple[str, _Check]]:
         return {name: _HASHES[key] for name, key in self.named.items() if key in _HASHES}
-
-
-def _of_hash(kind: str, queue: str, key: str, check: _Check, fields: Sequence[bytes]) -> Iterator[Unreadable]:
-    for field, value in zip(fields[::2], fields[1::2], strict=True):
-        if why := check(field, value):
-            yield Unreadable(kind, queue, key, field, why)

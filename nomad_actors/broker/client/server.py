@@ -70,33 +70,24 @@ class ServerFacts:
         return Refusal.FULL if self.memory_percent is not None and self.memory_percent >= 100 else None
 
 
-class RedisServer:
-    """The Redis server of a broker.
-
-    Every method raises `RedisUnavailable` if it does not reply.
-    """
-
-    def __init__(self, links: CallerLinks) -> None:
-        self._links = links
-
-    def facts(self) -> ServerFacts:
-        """Read the facts from the server."""
-        # Read the clock separately: the time that INFO takes would count as a difference between the clocks.
-        before = time.perf_counter()
-        (now,) = self._links.run([("TIME",)])
-        round_trip_ms = (time.perf_counter() - before) * 1000
-        commands = [("INFO",), *(("CONFIG", "GET", name) for name in ("save", "stop-writes-on-bgsave-error"))]
-        info, save, stops, user = self._links.attempt([*commands, ("ACL", "GETUSER", "default")])
-        now_ms = int(now[0]) * 1000 + int(now[1]) / 1000
-        saves, stop = _setting(save), _setting(stops)
-        return _facts(
-            now_ms,
-            round_trip_ms / 2,
-            _parsed(info),
-            snapshots=None if saves is None else bool(saves),
-            stops_without_snapshot=None if stop is None else stop == "yes",
-            replays_all=_may_do_everything(user),
-        )
+def read_server(links: CallerLinks) -> ServerFacts:
+    """Read the facts from the server. Raises `RedisUnavailable` if it does not reply."""
+    # Read the clock separately: the time that INFO takes would count as a difference between the clocks.
+    before = time.perf_counter()
+    (now,) = links.run([("TIME",)])
+    round_trip_ms = (time.perf_counter() - before) * 1000
+    commands = [("INFO",), *(("CONFIG", "GET", name) for name in ("save", "stop-writes-on-bgsave-error"))]
+    info, save, stops, user = links.attempt([*commands, ("ACL", "GETUSER", "default")])
+    now_ms = int(now[0]) * 1000 + int(now[1]) / 1000
+    saves, stop = _setting(save), _setting(stops)
+    return _facts(
+        now_ms,
+        round_trip_ms / 2,
+        _parsed(info),
+        snapshots=None if saves is None else bool(saves),
+        stops_without_snapshot=None if stop is None else stop == "yes",
+        replays_all=_may_do_everything(user),
+    )
 
 
 def _parsed(reply: bytes | ResponseError) -> Mapping[str, str]:

@@ -57,15 +57,15 @@ class Slot:
 
     due_ms: int
     #: None for a slot of the calendar; else `init` or `manual`.
-    kind: str | None
-    added_ms: int | None
-    started_ms: int | None
-    ended_ms: int | None
-    outcome: str | None
+    kind: str | None = None
+    added_ms: int | None = None
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    outcome: str | None = None
     #: Why it got no job.
-    missed: str | None
+    missed: str | None = None
     #: Who requested it.
-    by: str | None
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +115,7 @@ def slot_job_id(name: str, due_ms: int) -> str:
 
 
 class ScheduleBook:
-    """The schedules of one namespace.
-
-    Every method raises `RedisUnavailable` if Redis does not reply.
-    """
+    """The schedules of one namespace. Every method raises `RedisUnavailable` if Redis does not reply."""
 
     def __init__(self, links: CallerLinks, base_of: Callable[[str], str], namespace: str) -> None:
         self._links = links
@@ -197,12 +194,11 @@ class ScheduleBook:
         slots = {int(reply[i]): reply[i + 1].decode() for i in range(0, len(reply), 2)}
         return Claimed(word.decode(), float(now_ms), slots)
 
-    def slots(self, queue: str, name: str) -> tuple[list[Slot], int | None]:
-        """Return a schedule's last slots, newest first, and the last time (ms) that the job of one completed."""
-        return self.slots_of([(queue, name)])[0]
-
     def slots_of(self, schedules: Sequence[tuple[str, str]]) -> list[tuple[list[Slot], int | None]]:
-        """Return the same as `slots` for many schedules (queue, name), in one round trip."""
+        """Return each schedule's last slots, newest first, and the last time (ms) that the job of one completed.
+
+        A schedule is given as queue and name; all are read in one round trip.
+        """
         replies = self._links.read(
             [("HGETALL", keys.SLOTS.of(self._base_of(queue), name)) for queue, name in schedules]
         )
@@ -214,7 +210,6 @@ class ScheduleBook:
         return int(number) if number and number.isdigit() else 0
 
     def redis_ms(self) -> float:
-        """Return Redis' time."""
         seconds, micros = self._links.run([("TIME",)])[0]
         return int(seconds) * 1000 + int(micros) / 1000
 
@@ -303,11 +298,8 @@ def _number(name: str, value: object) -> int:
 
 
 def _sign(name: bytes, value: bytes, now_ms: float) -> SchedulerSign | None:
-    """Unpack a scheduler's heartbeat; None if it cannot be read."""
     try:
-        decoded = json.loads(value)
-        # Older releases wrote only a number.
-        fields = decoded if isinstance(decoded, dict) else {"heard": decoded}
+        fields = json.loads(value)
         offset, since = fields.get("offset"), fields.get("holdsSince")
         heard_ms = instant(float(fields["heard"]))
         return SchedulerSign(
@@ -319,7 +311,7 @@ def _sign(name: bytes, value: bytes, now_ms: float) -> SchedulerSign | None:
             str(fields.get("holds", "")),
             None if since is None else instant(float(since)),
         )
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+    except _UNREADABLE:
         return None
 
 
@@ -327,9 +319,8 @@ def _slots(fields: Sequence[bytes]) -> tuple[list[Slot], int | None]:
     pairs = dict(zip(fields[::2], fields[1::2], strict=True))
     success = pairs.pop(b"last_success", b"")
     found = [slot for slot in map(_slot, pairs.values()) if slot is not None]
-    return sorted(found, key=lambda slot: -slot.due_ms), int(success) if success.isdigit() and int(
-        success
-    ) <= MAX_MS else None
+    success_ms = int(success) if success.isdigit() and int(success) <= MAX_MS else None
+    return sorted(found, key=lambda slot: -slot.due_ms), success_ms
 
 
 def _slot(text: bytes) -> Slot | None:
@@ -354,20 +345,8 @@ _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, R
 
 def _read_slot(text: bytes) -> Slot:
     fields = json.loads(text)
-
-    def time_ms(name: str) -> int | None:
-        return _number(name, fields[name]) if fields.get(name) is not None else None
-
-    def word(name: str) -> str | None:
-        return str(fields[name]) if fields.get(name) is not None else None
-
-    return Slot(
-        due_ms=_number("due", fields["due"]),
-        kind=word("kind"),
-        added_ms=time_ms("added"),
-        started_ms=time_ms("started"),
-        ended_ms=time_ms("ended"),
-        outcome=word("outcome"),
-        missed=word("missed"),
-        by=word("by"),
-    )
+    due_ms = _number("due", fields["due"])
+    known = {name: value for name, value in fields.items() if value is not None}
+    times: dict[str, Any] = {f"{n}_ms": _number(n, known[n]) for n in ("added", "started", "ended") if n in known}
+    words: dict[str, Any] = {n: str(known[n]) for n in ("kind", "outcome", "missed", "by") if n in known}
+    return Slot(due_ms, **times, **words)

@@ -24,13 +24,10 @@ def ask(request: Request) -> Steps[Any]:
 
 
 def run(links: CallerLinks, steps: Steps[Found]) -> Found:
-    """Run one reading.
-
-    Raises `RedisUnavailable`, and what the reading raises.
-    """
-    found = _next(steps, None)
-    while isinstance(found, _Requests):
-        found = _next(steps, links.run(found.requests))
+    """Run one reading. Raises `RedisUnavailable`, and what the reading raises."""
+    (found,) = run_together(links, [steps])
+    if isinstance(found, WrongKeyType):
+        raise found
     return found
 
 
@@ -55,7 +52,6 @@ class _Requests:
 
 
 def _next(steps: Steps[Found], replies: list[Any] | None) -> Found | _Requests:
-    """Return a reading's next requests, or its result."""
     try:
         return _Requests(next(steps) if replies is None else steps.send(replies))
     except StopIteration as end:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from .record import MAX_ID_BYTES
+from . import MAX_ID_BYTES
 
 #: Wakes a worker's waiter, so that it updates what it waits for.
 NUDGE = b"1"

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from ...logs.redaction import redact
-from .record import MAX_SECRET_CHARS, instant
+from . import MAX_SECRET_CHARS, instant
 from .tags import TERM_BYTES
 
 #: The stored length of a message.

@@ -53,13 +53,8 @@ def unpack_pause(scope: PauseScope, text: bytes) -> Pause | None:
     try:
         fields = json.loads(text)
         since, until = int(fields["since"]), fields.get("until")
-        return Pause(
-            scope,
-            since,
-            None if until is None else int(until),
-            str(fields.get("reason", "")),
-            str(fields.get("by", "")),
-        )
+        until_ms = None if until is None else int(until)
+        return Pause(scope, since, until_ms, str(fields.get("reason", "")), str(fields.get("by", "")))
     except (ValueError, TypeError, KeyError, OverflowError, AttributeError, RecursionError):
         return None
 

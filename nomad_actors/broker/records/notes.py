@@ -11,7 +11,7 @@ import math
 import struct
 from dataclasses import dataclass, field
 
-from .record import cut, instant
+from . import cut, instant
 
 #: A longer line is cut and marked as cut.
 MAX_LINE_CHARS = 1_000
@@ -75,10 +75,8 @@ def unpack(value: bytes) -> Notes:
 
 def _unpack_progress(stored: bytes) -> Progress | None:
     try:
-        stored_fields = json.loads(stored)
-        progress = Progress(
-            float(stored_fields["done"]), float(stored_fields["total"]), str(stored_fields.get("note", ""))
-        )
+        fields = json.loads(stored)
+        progress = Progress(float(fields["done"]), float(fields["total"]), str(fields.get("note", "")))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return progress if math.isfinite(progress.done) and math.isfinite(progress.total) else None

@@ -1,4 +1,4 @@
-"""The statistics of a queue: what ended in each minute, as the settling scripts count it.
+"""The statistics of a queue: what ended in each minute and in all; the settling scripts count, so a kill loses nothing.
 
 The layout is that of ``scripts/lib/stats.lua``. Durations are counted in buckets, two for each doubling, so that a
 percentile read from them is off by at most a fifth, however many jobs there were.
@@ -9,10 +9,18 @@ from __future__ import annotations
 import math
 import struct
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..endings import Outcome
+
+#: How many runs of each actor have ended so far, by actor and outcome.
+Totals = Mapping[tuple[str, str], int]
+#: Counts the runs of a body without an actor's name, and of all further actors once a queue has had a hundred.
+UNKNOWN_ACTOR = "unknown"
+
+_OUTCOMES = {outcome.value.encode() for outcome in Outcome}
 _HEAD = struct.Struct(">9Idd")
 _BUCKET = struct.Struct(">BI")
 
@@ -109,3 +117,18 @@ def _sum(durations: Iterable[Durations]) -> Durations:
         total_ms += each.total_ms
         buckets.update(each.buckets)
     return Durations(total_ms, buckets)
+
+
+def unpack_totals(reply: Sequence[bytes]) -> Totals:
+    """Unpack the hash of totals without invalid entries, which somebody may have edited in Redis."""
+    found: dict[tuple[str, str], int] = {}
+    for name, number in zip(reply[::2], reply[1::2], strict=True):
+        if is_total(name, number):
+            outcome, _, actor = name.partition(b":")
+            found[actor.decode(errors="replace"), outcome.decode()] = int(number)
+    return found
+
+
+def is_total(field: bytes, value: bytes) -> bool:
+    """Return True if a field of the hash of totals and its value are valid."""
+    return field.partition(b":")[0] in _OUTCOMES and value.isdigit()

@@ -10,9 +10,8 @@ from dramatiq import Message
 
 from ..constants import MAX_CRASHES
 from ..states import State
-from . import record
+from . import DUE, TOKEN, UNKNOWN_SINCE, Event, EventKind, Flag, Record, instant
 from .notes import Notes
-from .record import DUE, EventKind, Flag, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +80,10 @@ class StoredJob:
         if self.state is not State.DELAYED or self.message is None or self.record is None:
             return None
         kinds = [event.kind for event in self.record.events()]
-        since = self.message.options.get(record.UNKNOWN_SINCE)
+        since = self.message.options.get(UNKNOWN_SINCE)
         if not kinds or kinds[-1] is not EventKind.DEFERRED or not isinstance(since, (int, float)):
             return None
-        return record.instant(float(since))
+        return instant(float(since))
 
     def last_error(self) -> tuple[str, str] | None:
         """Return the class and message of the last run's error."""
@@ -101,12 +100,10 @@ class StoredJob:
 
     @property
     def skipped(self) -> bool:
-        """True if the job skipped itself."""
         return bool(self.record and self.record.header.flags & Flag.SKIPPED)
 
     @property
     def cancelled(self) -> bool:
-        """True if an operator cancelled it."""
         return bool(self.record and self.record.header.flags & Flag.CANCELLED)
 
 
@@ -129,10 +126,10 @@ def unpack_error(data: bytes) -> dict[str, str]:
 
 
 def _due(data: bytes) -> int:
-    return int(record.instant(DUE.unpack_from(data.ljust(DUE.size, b"\0"))[0]))
+    return int(instant(DUE.unpack_from(data.ljust(DUE.size, b"\0"))[0]))
 
 
-def _as_json(event: record.Event) -> dict[str, object]:
+def _as_json(event: Event) -> dict[str, object]:
     fields: dict[str, object] = {"event": event.kind.name.lower(), "at": int(event.at_ms)}
     if event.kind is EventKind.STARTED:
         fields["worker"] = event.data.decode(errors="replace")
@@ -146,7 +143,7 @@ def _as_json(event: record.Event) -> dict[str, object]:
     elif event.kind in (EventKind.FAILED, EventKind.CANCELLED):
         fields["reason"] = event.data.decode(errors="replace")
     elif event.kind is EventKind.RECOVERED:
-        fields["reason"] = _WHY_RECOVERED.get(event.data[record.TOKEN.size :], "its worker was lost")
+        fields["reason"] = _WHY_RECOVERED.get(event.data[TOKEN.size :], "its worker was lost")
     elif event.kind is EventKind.CUT:
         fields["eventsLeftOut"] = int(event.data) if event.data.isdigit() else 0
     return fields

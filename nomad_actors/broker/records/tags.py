@@ -44,7 +44,8 @@ class Unique(NamedTuple):
 
 def term(field: str, value: object) -> bytes:
     """Return the term of a field's value; a number and its text have the same term."""
-    return hashlib.blake2b(f"{field}\0{_text(value)}".encode(), digest_size=TERM_BYTES).digest()
+    text = safe_str(value).lower() if isinstance(value, bool) else safe_str(value)
+    return hashlib.blake2b(f"{field}\0{text}".encode(), digest_size=TERM_BYTES).digest()
 
 
 def terms(values: Mapping[str, Any], indexed: Sequence[str]) -> list[bytes]:
@@ -58,10 +59,7 @@ def terms(values: Mapping[str, Any], indexed: Sequence[str]) -> list[bytes]:
 
 
 def unique(options: Mapping[str, Any]) -> Unique | None:
-    """Return the unique key in a message's options; None if there is none.
-
-    Raises `BadOption` saying what is allowed.
-    """
+    """Return the unique key in a message's options, if it has one. Raises `BadOption` saying what is allowed."""
     try:
         return _unique(options)
     except BadOption:
@@ -112,7 +110,3 @@ def pack_idempotency(key: str, request: bytes) -> bytes:
 def _digest(key: str) -> bytes:
     # A key may contain half a surrogate pair.
     return hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=16).digest()
-
-
-def _text(value: object) -> str:
-    return safe_str(value).lower() if isinstance(value, bool) else safe_str(value)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib import resources
 
@@ -20,17 +20,13 @@ from .. import constants, keys
 _INCLUDE = re.compile(r"^-- include: (.+)$", re.MULTILINE)
 _CONSTANTS = re.compile(r"^-- constants: (.+)$", re.MULTILINE)
 _KEY = re.compile(r"\bKEY\.(\w+)")
-_DEFAULTS = Retention()
 
 #: The constants that a script may use, as Lua text.
 CONSTANTS: Mapping[str, str] = {
     **{name: str(value) for name, value in vars(constants).items() if name.isupper()},
     "PRIORITY_STEP": str(keys.PRIORITY_STEP),
     "TICK": f"'{keys.TICK_FIELD.decode()}'",
-    "KEEP_COMPLETED": str(_DEFAULTS.completed),
-    "KEEP_COMPLETED_MS": str(_DEFAULTS.completed_ms),
-    "KEEP_FAILED": str(_DEFAULTS.failed),
-    "KEEP_FAILED_MS": str(_DEFAULTS.failed_ms),
+    **{f"KEEP_{name.upper()}": str(value) for name, value in asdict(Retention()).items()},
 }
 
 
@@ -38,7 +34,6 @@ CONSTANTS: Mapping[str, str] = {
 class Script:
     """One script as it is sent to Redis."""
 
-    name: str
     source: bytes
     sha: bytes
 
@@ -50,7 +45,7 @@ def _assemble(name: str) -> Script:
     includes = [(folder / "lib" / f"{name}.lua").read_text(encoding="utf-8") for name in included]
     body = "\n".join([*includes, text])
     source = f"{_declarations(body)}\n{body}".encode()
-    return Script(name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
+    return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
 
 
 def _declarations(text: str) -> str:

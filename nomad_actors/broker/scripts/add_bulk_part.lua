@@ -1,4 +1,4 @@
--- include: record queue clock limits tags slots next add max_length bulk
+-- include: record queue clock limits tags slots next add bulk
 -- Adds one part of a committed bulk: – → waiting or delayed.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 the bulk's id, 2 the part's number, 3 '1' for the last one

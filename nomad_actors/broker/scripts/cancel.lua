@@ -1,4 +1,4 @@
--- include: record queue clock as_found tags slots next stats end
+-- include: record queue clock operator_calls tags slots next stats end
 -- The operator's cancel: waiting, delayed → failed, marked as cancelled. An active job is marked, and its worker notified.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 id, 2 the reason, 3 the message to the worker, and in an operation on many: 4 the state that it was found in,

@@ -1,4 +1,4 @@
--- include: record queue clock limits tags slots next add max_length stats end
+-- include: record queue clock limits tags slots next add stats end
 -- Claims slots of a schedule: adds the job of each, or records with the reason that it was missed. The same step checks
 -- that the schedule is enabled, its version and its watermark, so that any number of schedulers adds one job per slot.
 -- KEYS: 1 the queue's base
@@ -86,8 +86,7 @@ for i = FIRST_SLOT, #ARGV, 2 do
       word = 'missed'
     end
   end
-  reply[#reply + 1] = string.format('%.0f', due)
-  reply[#reply + 1] = word
+  append(reply, string.format('%.0f', due), word)
 end
 if wrote then
   record.missed = record.missed + tonumber(more_missed)

@@ -1,4 +1,4 @@
--- include: record queue clock saved_replies tags slots page
+-- include: record queue clock operator_calls tags slots page
 -- Removes jobs of one state, in a bounded step.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 state, 2 how long ago they must have ended (ms), 3 the maximum number, 4 the call's number; or

@@ -1,4 +1,4 @@
--- include: record queue clock limits tags slots next add max_length bulk
+-- include: record queue clock limits tags slots next add bulk
 -- Commits a bulk whose jobs are stored in parts: from now on they will be added, even if the caller dies.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 the bulk's id, 2 how many parts, 3 how many jobs

@@ -1,4 +1,4 @@
--- include: record queue clock limits tags slots next add max_length
+-- include: record queue clock limits tags slots next add
 -- Adds jobs: – → waiting or delayed.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 '1' if a full queue refuses them ('' for jobs that a run enqueues, which must not be lost), then the fields of
@@ -13,9 +13,7 @@ if refused then return refused end
 for at = 2, #ARGV, JOB_FIELDS do
   local state, new, other = add_from(now, at)
   added = added or (new == 1 and state == 'waiting')
-  reply[#reply + 1] = state
-  reply[#reply + 1] = new
-  reply[#reply + 1] = other
+  append(reply, state, new, other)
 end
 if added and not is_paused(now) then wake() end
 return reply

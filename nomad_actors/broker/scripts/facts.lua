@@ -34,8 +34,7 @@ local function waiting_since()
     if not first[1] then break end
     local priority = math.floor(tonumber(first[2]) / PRIORITY_STEP)
     local record = unpack_record(redis.call('HGET', KEY.jobs, first[1]))
-    found[#found + 1] = priority
-    found[#found + 1] = string.format('%.3f', record and record.ready or now)
+    append(found, priority, string.format('%.3f', record and record.ready or now))
     from = string.format('%.17g', (priority + 1) * PRIORITY_STEP)
   end
   return found

@@ -7,9 +7,7 @@ local reply = {}
 local found = page_of(KEY.failure_groups_seen, true, tonumber(ARGV[1]), ARGV[2], ARGV[3], '-inf', '+inf')
 for i = 1, #found, 2 do
   local term = found[i]
-  reply[#reply + 1] = term
-  reply[#reply + 1] = found[i + 1]
-  reply[#reply + 1] = redis.call('HGET', KEY.failure_groups, term) or ''
-  reply[#reply + 1] = redis.call('ZLEXCOUNT', KEY.terms, '[' .. term, '(' .. term .. '\255')
+  local stored = redis.call('HGET', KEY.failure_groups, term) or ''
+  append(reply, term, found[i + 1], stored, redis.call('ZLEXCOUNT', KEY.terms, '[' .. term, '(' .. term .. '\255'))
 end
 return reply

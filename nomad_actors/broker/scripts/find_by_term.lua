@@ -9,12 +9,9 @@ local found = redis.call('ZREVRANGEBYLEX', KEY.terms, ARGV[1], ARGV[2], 'LIMIT',
 for i, entry_found in ipairs(found) do
   local id = string.sub(entry_found, 15)
   local state = state_of(id)
-  reply[#reply + 1] = entry_found
-  reply[#reply + 1] = state or ''
   local value, notes = redis.call('HGET', KEY.jobs, id) or '', redis.call('HGET', KEY.notes, id) or ''
-  reply[#reply + 1] = value
-  reply[#reply + 1] = state == 'active' and redis.call('HGET', KEY.active, id) or ''
-  reply[#reply + 1] = notes
+  local lease = state == 'active' and redis.call('HGET', KEY.active, id) or ''
+  append(reply, entry_found, state or '', value, lease, notes)
   bytes = bytes + #value + #notes
   if bytes > MOST_BYTES and i < #found then
     reply[1] = 1

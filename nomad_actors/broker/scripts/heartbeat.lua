@@ -1,4 +1,4 @@
--- include: record queue clock limits tags slots next add max_length bulk worker stats end
+-- include: record queue clock limits tags slots next add bulk worker stats end
 -- A worker's heartbeat, which names the jobs that it holds; and the reaper's tick, which recovers the jobs of lost workers
 -- (active → waiting or failed) and applies the retention.
 -- KEYS: 1 the queue's base
@@ -39,10 +39,7 @@ local alone = true
 for id, mark in pairs(marks) do alone = alone and (id == worker or mark.missed >= lease_ms) end
 local now, sure = judge_clock(ARGV[5], alone, lease_ms)
 local fields = { worker, pack_mark(own) }
-local function write_mark(id)
-  fields[#fields + 1] = id
-  fields[#fields + 1] = pack_mark(marks[id])
-end
+local function write_mark(id) append(fields, id, pack_mark(marks[id])) end
 
 -- Every process ticks, but no more often than needed.
 local since = raw - last_tick
@@ -138,9 +135,7 @@ local function recover(id, lease, fate)
   if outcome ~= 'recovered' then tally_outcome(tally, outcome, actor) end
   local packed = pack_record(record)
   redis.call('HSET', KEY.jobs, id, packed)
-  recovered[#recovered + 1] = id
-  recovered[#recovered + 1] = outcome
-  recovered[#recovered + 1] = string.sub(packed, 1, #packed - #record.story)
+  append(recovered, id, outcome, string.sub(packed, 1, #packed - #record.story))
 end
 
 local orphans = {}
@@ -174,14 +169,13 @@ if ticks then
 end
 local sure_now = sure and now or clock.confirmed
 local more = rectify_unsure()
-fields[#fields + 1] = TICK
-fields[#fields + 1] = pack_tick()
+append(fields, TICK, pack_tick())
 -- A full Redis refuses a script's first write if it needs memory, but accepts it after a write that frees memory.
 redis.call('HDEL', KEY.workers, '')
 redis.call('HSET', KEY.workers, unpack(fields))
 
 more = continue_bulk(now) or more
-local _, ask_at, waiting = next_start(sure_now)
+local ask_at, waiting = next_start(sure_now)
 return {
   string.format('%.3f', now), ask_later(ask_at, sure_now, now, sure), waiting, running, lost, cancelled, recovered,
   more and 1 or 0, string.format('%.0f %.3f %d %.0f', clock.version, raw, sure and 1 or 0, clock.set_by or 0),

@@ -7,10 +7,7 @@
 local reply, bytes = { 0 }, 0
 local function append_job(id, lease)
   local value, notes = redis.call('HGET', KEY.jobs, id) or '', redis.call('HGET', KEY.notes, id) or ''
-  reply[#reply + 1] = id
-  reply[#reply + 1] = value
-  reply[#reply + 1] = lease
-  reply[#reply + 1] = notes
+  append(reply, id, value, lease, notes)
   bytes = bytes + #value + #notes
 end
 

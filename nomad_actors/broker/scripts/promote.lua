@@ -1,4 +1,4 @@
--- include: record queue clock limits saved_replies
+-- include: record queue clock limits operator_calls
 -- The operator's "now": delayed → waiting before it is due.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 id, 2 the call's number ('' in an operation on many)

@@ -1,4 +1,4 @@
--- include: record queue clock as_found saved_replies tags slots
+-- include: record queue clock operator_calls tags slots
 -- Removes one job: waiting, delayed, completed or failed → –.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 id, and in an operation on many: 2 the state that it was found in, 3 the token of its last run;

@@ -1,4 +1,4 @@
--- include: record queue clock limits saved_replies tags
+-- include: record queue clock limits operator_calls tags
 -- The operator's retry: failed or completed → waiting, with its attempts reset.
 -- KEYS: 1 the queue's base
 -- ARGV: 1 id, 2 the token that the caller saw, 3 body, 4 '1' in an operation on many, which leaves a job whose unique key

@@ -23,15 +23,12 @@ local function append_leased(reply, id, value, number, score)
     local length = struct.unpack('>I4', value, HEADER_SIZE - 3)
     value = string.sub(value, 1, body_at(value) - 1 + length)
   end
-  reply[#reply + 1] = id
-  reply[#reply + 1] = value or ''
-  reply[#reply + 1] = number
-  reply[#reply + 1] = score
+  append(reply, id, value or '', number, score)
 end
 
 local mark = unpack_mark(redis.call('HGET', KEY.workers, worker))
 if mark and not is_ahead(request, mark.request) then
-  local _, at = next_start(sure_now)
+  local at = next_start(sure_now)
   local reply = { string.format('%.3f', now), ask_later(at, sure_now, now, sure), 0 }
   if request == mark.request then
     local prefix = worker .. struct.pack('>I4', request)
@@ -47,7 +44,7 @@ if mark and not is_ahead(request, mark.request) then
   return reply
 end
 
-local _, due = next_start(sure_now)
+local due = next_start(sure_now)
 if due and due <= sure_now then
   local ids = redis.call('ZRANGEBYSCORE', KEY.delayed, '-inf', string.format('%.17g', sure_now), 'LIMIT', 0, PROMOTE_AT_ONCE)
   local values = #ids > 0 and redis.call('HMGET', KEY.jobs, unpack(ids))
@@ -92,7 +89,7 @@ while taken < take and passed_over <= MAX_PASSED_OVER do
   end
 end
 note_starts(sure_now, taken)
-local _, at = next_start(sure_now)
+local at = next_start(sure_now)
 reply[2], reply[3] = ask_later(at, sure_now, now, sure), passed_over
 -- The worker's mark is written last: a full Redis refuses it if nothing was written before, which means nothing was leased.
 redis.pcall('HSET', KEY.workers, worker, pack_mark({ heard = clock.raw, request = request, missed = 0, name = name }))

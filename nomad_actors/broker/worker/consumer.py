@@ -11,10 +11,10 @@ from collections.abc import Iterable
 
 from dramatiq.broker import Consumer, MessageProxy
 
-from ...retention import Retention
 from ..errors import WorkerBroken
 from .lease import CURRENT
 from .message import LeasedMessage, safe_settlement
+from .queue_state import QueueOptions
 from .session import Session
 
 
@@ -25,19 +25,9 @@ class JobConsumer(Consumer):
     them through the consumer's thread would take as long as running the job.
     """
 
-    def __init__(
-        self,
-        session: Session,
-        queue_name: str,
-        *,
-        concurrency: int,
-        limit: int | None,
-        retention: Retention | None,
-        timeout_ms: int,
-    ) -> None:
+    def __init__(self, session: Session, queue_name: str, options: QueueOptions, *, timeout_ms: int) -> None:
         self._session = session
-        self._queue_name = queue_name
-        self._concurrency, self._limit, self._retention = concurrency, limit, retention
+        self._queue_name, self._options = queue_name, options
         self._timeout_seconds = timeout_ms / 1000
         self._inbox: queue.SimpleQueue[LeasedMessage] | None = None
 
@@ -47,19 +37,20 @@ class JobConsumer(Consumer):
         if (failure := self._session.failure) is not None:
             raise WorkerBroken(failure.reason)
         if self._inbox is None:
-            self._inbox = self._session.attach(
-                self._queue_name, self._concurrency, limit=self._limit, retention=self._retention
-            )
+            self._inbox = self._session.attach(self._queue_name, self._options)
         try:
             return self._inbox.get(timeout=self._timeout_seconds)
         except queue.Empty:
             return None
 
     def ack(self, message: MessageProxy) -> None:
-        self._end(message)
+        assert isinstance(message, LeasedMessage)
+        CURRENT.set(None)
+        # This must not raise: the job would stay active, and occupy its slot, until this process ends.
+        self._session.end(safe_settlement(message))
 
-    def nack(self, message: MessageProxy) -> None:
-        self._end(message)
+    # The settlement says whether the run failed.
+    nack = ack
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         self._session.release(m.lease for m in messages if isinstance(m, LeasedMessage))
@@ -67,9 +58,3 @@ class JobConsumer(Consumer):
     def close(self) -> None:
         if self._inbox is not None:
             self._session.detach(self._queue_name)
-
-    def _end(self, message: MessageProxy) -> None:
-        assert isinstance(message, LeasedMessage)
-        CURRENT.set(None)
-        # This must not raise: the job would stay active, and occupy its slot, until this process ends.
-        self._session.end(safe_settlement(message))

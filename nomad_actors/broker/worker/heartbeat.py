@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import time
-from collections.abc import Callable, Sequence
 from typing import Any
+
+from dramatiq import Worker
 
 from .. import records
 from ..client.link import Call
@@ -13,6 +14,7 @@ from ..endings import Ended, Outcome
 from ..errors import UnreadableBody
 from ..redis_clock import ClockReply, boot_seconds
 from .held_jobs import HeldJobs, cancel
+from .lease import Lease, Settlement
 from .message import outcome_unknown, thread_died
 from .queue_state import QueueState
 from .steady_log import get_logger
@@ -21,26 +23,11 @@ logger = get_logger("nomad_actors.broker.worker.heartbeat")
 
 
 class Heartbeats:
-    """The heartbeats of one process, one for each queue; used only by the pump.
+    """The heartbeats of one process, one for each queue; used only by the pump."""
 
-    `recovered` is called with the runs of lost workers that one of our heartbeats ended.
-    """
-
-    def __init__(
-        self,
-        held: HeldJobs,
-        *,
-        worker_id: bytes,
-        name: str,
-        lease_ms: int,
-        replace_dead_threads: Callable[[], None],
-        recovered: Callable[[Sequence[Ended]], None],
-    ) -> None:
+    def __init__(self, held: HeldJobs, *, lease_ms: int) -> None:
         self._held = held
-        self._worker_id, self._name = worker_id, name
         self._lease_ms = lease_ms
-        self._replace_dead_threads = replace_dead_threads
-        self._recovered = recovered
 
     def queues(self) -> list[QueueState]:
         """Return the queues that need heartbeats: those that are served, or still have jobs running here."""
@@ -56,7 +43,8 @@ class Heartbeats:
         if due and self._held.taking:
             try:
                 self._end_jobs_of_dead_threads()
-                self._replace_dead_threads()
+                if self._held.worker is not None:
+                    _replace_dead_threads(self._held.worker)
             except BaseException:
                 # Perhaps no thread can be started; the heartbeats must still be sent.
                 logger.critical("dead threads could not be replaced", exc_info=True)
@@ -67,8 +55,9 @@ class Heartbeats:
 
         Redis recovers any other lease of this worker.
         """
-        ended = [s.lease for s in self._held.settling if s.lease.queue == state.name]
-        arguments: list[bytes | str | int | float] = [self._worker_id, self._name, state.request, self._lease_ms]
+        held = self._held
+        ended = [s.lease for s in held.settling if s.lease.queue == state.name]
+        arguments: list[bytes | str | int | float] = [held.worker_id, held.name, state.request, self._lease_ms]
         arguments.append(state.clock.evidence())
         for lease in (*state.held.values(), *ended):
             if id(lease) not in leaving:
@@ -77,27 +66,30 @@ class Heartbeats:
 
     def leave(self) -> list[Call]:
         """Return the calls that remove this worker from its queues."""
-        return [Call("heartbeat", state.base, (self._worker_id, self._name, "leave")) for state in self._held.queues()]
+        arguments = (self._held.worker_id, self._held.name, "leave")
+        return [Call("heartbeat", state.base, arguments) for state in self._held.queues()]
 
-    def replied(self, state: QueueState, reply: list[Any], now: float, sent_boot: float) -> None:
-        """Handle the reply to a heartbeat that was sent at `sent_boot` and answered at `now`, seconds."""
-        beat = unpack_beat(state, reply)
-        _update_clock(state, beat.clock, sent_boot)
-        state.busy = beat.active > 0
-        if beat.more:
+    def replied(self, state: QueueState, sent_boot: float, reply: list[Any]) -> None:
+        """Handle the reply to a heartbeat that was sent at `sent_boot` (seconds)."""
+        # In the order of the header of ``scripts/heartbeat.lua``.
+        now, due, waiting, active, lost, cancelled, recovered, more, clock = reply
+        now_ms = float(now)
+        ended = [_recovered(state, now_ms, *recovered[i : i + 3]) for i in range(0, len(recovered), 3)]
+        _update_clock(state, ClockReply.read(clock), sent_boot)
+        state.busy = active > 0
+        if more:
             state.beat_mono = 0.0
-        state.set_due(now, beat.now_ms, beat.due_ms)
-        if beat.waiting:
+        state.set_due(now_ms, float(due) if due else None)
+        if waiting:
             # This finds the work even if a worker died with the wake token that it had taken.
             state.asleep = False
         for lease in state.held.values():
-            if lease.stored_id in beat.lost and not lease.lost:
+            if lease.stored_id in lost and not lease.lost:
                 lease.lost = True
                 logger.warning("job %s of queue %s was recovered: our heartbeats were late", lease.job_id, state.name)
-        cancelled = [lease for lease in state.held.values() if lease.stored_id in beat.cancelled]
-        cancel(cancelled, "asked for by an operator")
-        if beat.recovered:
-            self._recovered(beat.recovered)
+        cancel([lease for lease in state.held.values() if lease.stored_id in cancelled], "asked for by an operator")
+        if ended:
+            self._held.settling.settled(ended)
 
     def _end_jobs_of_dead_threads(self) -> None:
         for lease in self._held.leases():
@@ -111,40 +103,13 @@ class Heartbeats:
                 self._held.end(settlement)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class BeatReply:
-    """What Redis replies to a heartbeat."""
-
-    now_ms: float
-    due_ms: float | None
-    waiting: int
-    active: int
-    #: Ids of named jobs that this worker does not have any more.
-    lost: frozenset[bytes]
-    #: Ids of named jobs to cancel.
-    cancelled: frozenset[bytes]
-    #: Runs whose worker was lost.
-    recovered: list[Ended]
-    #: True if the next heartbeat has more to do: jobs of a bulk whose caller was lost, or delayed jobs to correct.
-    more: bool
-    clock: ClockReply
-
-
-def unpack_beat(state: QueueState, reply: list[Any]) -> BeatReply:
-    """Unpack the reply to a heartbeat."""
-    now, due, waiting, active, lost, cancelled, recovered, more, clock = reply
-    now_ms = float(now)
-    return BeatReply(
-        now_ms,
-        float(due) if due else None,
-        waiting,
-        active,
-        frozenset(lost),
-        frozenset(cancelled),
-        [_recovered(state, now_ms, *recovered[i : i + 3]) for i in range(0, len(recovered), 3)],
-        bool(more),
-        ClockReply.read(clock),
-    )
+def _replace_dead_threads(worker: Worker) -> None:
+    """Start a new thread for each dead one, unless the worker is stopping; Dramatiq's Worker does not replace them."""
+    dead = [thread for thread in worker.workers if not thread.is_alive() and thread.running]
+    for thread in dead:
+        logger.critical("worker thread %s died: a new one replaces it", thread.name)
+        worker.workers.remove(thread)
+        worker._add_worker()
 
 
 def _update_clock(state: QueueState, reply: ClockReply, sent: float) -> None:
@@ -161,25 +126,13 @@ def _update_clock(state: QueueState, reply: ClockReply, sent: float) -> None:
 
 
 def _recovered(state: QueueState, now_ms: float, stored_id: bytes, outcome: bytes, value: bytes) -> Ended:
-    job_id = records.unpack_id(stored_id)
     header, body = records.unpack_head(value)
-    try:
-        message = records.unpack_body(state.name, job_id, header, value[body])
-    except UnreadableBody:
-        message = None
-    ended = Ended(
-        queue=state.name,
-        actor=message.actor_name if message else "unknown",
-        job_id=job_id,
-        outcome=Outcome(outcome.decode()),
-        attempt=header.attempts + 1,
-        ready_ms=int(header.ready_ms),
-        started_ms=int(header.started_ms),
-        ended_ms=int(now_ms),
-        wait_ms=max(0.0, header.started_ms - header.ready_ms),
-        run_ms=max(0.0, now_ms - header.started_ms),
-        error=f"lost its worker (crash {header.crashes})" if header.crashes else "lost its worker",
-        message=message,
-    )
-    logger.warning("job %s of queue %s lost its worker: %s", job_id, state.name, ended.outcome)
-    return ended
+    started_ms = records.instant(header.started_ms)
+    lease = Lease(state.name, stored_id, records.unpack_id(stored_id), b"", started_ms, header, value[body])
+    with contextlib.suppress(UnreadableBody):
+        lease.message = records.unpack_body(state.name, lease.job_id, header, lease.body)
+    crash = f" (crash {header.crashes})" if header.crashes else ""
+    run_ms = max(0.0, now_ms - started_ms)
+    settlement = Settlement(lease, Outcome(outcome.decode()), error_text=f"lost its worker{crash}", run_ms=run_ms)
+    logger.warning("job %s of queue %s lost its worker: %s", lease.job_id, state.name, settlement.outcome)
+    return settlement.to_ended(now_ms)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterable
+from typing import cast
+
+from dramatiq import Worker
 
 from ..endings import Outcome
 from ..errors import Cancelled
@@ -20,9 +23,11 @@ logger = get_logger("nomad_actors.broker.session")
 class HeldJobs:
     """The queues and jobs of one session; only the pump changes them, but any thread may add a queue."""
 
-    def __init__(self, *, threads: int, work_queue: WorkQueue | None, settling: Settling) -> None:
+    def __init__(self, worker_id: bytes, name: str, *, threads: int, worker: Worker | None, settling: Settling) -> None:
+        self.worker_id, self.name = worker_id, name
         self.threads = threads
-        self.work_queue = work_queue
+        self.worker = worker
+        self.work_queue = cast(WorkQueue | None, worker and worker.work_queue)
         self.settling = settling
         #: False after the worker began to stop: it starts no more jobs.
         self.taking = True
@@ -36,7 +41,6 @@ class HeldJobs:
         return tuple(self.by_name.values())
 
     def attached(self) -> list[QueueState]:
-        """Return the queues that are served."""
         return [state for state in self.queues() if state.attached]
 
     def leases(self) -> list[Lease]:
@@ -57,12 +61,8 @@ class HeldJobs:
             self.settling.add(settlement)
             if settlement.lease.suspect:
                 self.suspects -= 1
-                self._wake_for_suspects()
-
-    def _wake_for_suspects(self) -> None:
-        for state in self.queues():
-            if state.passed_over:
-                state.asleep = False
+                for other in self.queues():
+                    other.asleep = other.asleep and not other.passed_over
 
     def release(self, leases: Iterable[Lease]) -> None:
         """Return jobs to their former positions without spending an attempt."""
@@ -72,7 +72,13 @@ class HeldJobs:
     def stop_taking(self) -> None:
         """Start no more jobs, and return those that no thread has begun."""
         self.taking = False
-        self._return_work()
+        while self.work_queue is not None:
+            try:
+                item = self.work_queue.get_nowait()
+            except queue.Empty:
+                break
+            self.work_queue.task_done()
+            self.release([item.message.lease])
         for state in self.queues():
             self.return_inbox(state)
 
@@ -84,15 +90,6 @@ class HeldJobs:
             except queue.Empty:
                 return
             self.release([message.lease])
-
-    def _return_work(self) -> None:
-        while self.work_queue is not None:
-            try:
-                item = self.work_queue.get_nowait()
-            except queue.Empty:
-                return
-            self.work_queue.task_done()
-            self.release([item.message.lease])
 
 
 def cancel(leases: Iterable[Lease], reason: str) -> None:

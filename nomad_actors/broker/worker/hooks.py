@@ -6,9 +6,9 @@ That thread must survive whatever a hook raises, and an operator must learn whic
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+
+from dramatiq import Broker
 
 from ...logs.foreign_text import class_name
 from .steady_log import get_logger
@@ -25,41 +25,37 @@ class RunningHook:
 
     name: str
     since_mono: float
-    #: True if it was named in the log.
     named: bool = False
 
 
 class Hooks:
     """Calls the hooks of a broker's middleware for one session, one at a time, observed by the session's watch."""
 
-    def __init__(self, middleware: Callable[[], Iterable[object]]) -> None:
-        self._middleware = middleware
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
         #: Read by another thread, because this one cannot log while the hook blocks it.
         self.running: RunningHook | None = None
 
-    def call(self, hook: str, *arguments: Any) -> None:
+    def call(self, hook: str, argument: object) -> None:
         """Call the hook of each middleware that has it; an exception is logged, and the others are still called."""
-        for middleware in self._middleware():
+        for middleware in reversed(self._broker.middleware):
             running = self.running = RunningHook(f"{hook} of {class_name(middleware)}", time.monotonic())
             try:
                 found = getattr(middleware, hook, None)
                 if found is not None:
-                    found(*arguments)
+                    found(self._broker, argument)
             except BaseException:
                 logger.critical("Unexpected failure in %s.", running.name, exc_info=True)
-            self._name_if_slow(running)
+            self.name_if_slow()
         self.running = None
 
     def name_if_slow(self) -> None:
-        """Log the name of the running hook once, if it is slow; called by another thread."""
+        """Log the name of the running hook once, if it is slow; another thread calls this while the hook blocks."""
         running = self.running
-        if running is not None:
-            self._name_if_slow(running)
-
-    @staticmethod
-    def _name_if_slow(running: RunningHook) -> None:
+        if running is None or running.named:
+            return
         seconds = time.monotonic() - running.since_mono
-        if seconds >= SLOW_SECONDS and not running.named:
+        if seconds >= SLOW_SECONDS:
             running.named = True
             consequence = "no job is settled and no heartbeat is sent meanwhile"
             logger.warning("%s has taken %.1f s: %s", running.name, seconds, consequence)

@@ -16,10 +16,10 @@ from .. import records
 from ..client.packed_job import PackedJob
 from ..endings import Ended, Outcome
 from ..records import Header
-from .report import Report
 
 if TYPE_CHECKING:
     from .message import LeasedMessage
+    from .reporting import Report
 
 
 @dataclass(slots=True, eq=False)
@@ -141,23 +141,11 @@ class Settlement:
         )
 
     def arguments(self) -> Sequence[bytes | str | int]:
-        """Return the script's arguments for this lease."""
-        outbox = self.lease.outbox
-        here = [job for job in outbox if job.queue == self.lease.queue] if outbox else ()
-        fields: list[bytes | str | int] = [
-            self.lease.stored_id,
-            self.lease.token,
-            self.outcome.value,
-            self.delay_ms,
-            self.body,
-            self.error,
-            self.note,
-            self.failure_group,
-            len(here),
-        ]
-        for job in here:
-            fields.extend(job.arguments())
-        return fields
+        lease = self.lease
+        here = [job for job in lease.outbox if job.queue == lease.queue]
+        run = (lease.stored_id, lease.token, self.outcome.value, self.delay_ms)
+        texts = (self.body, self.error, self.note, self.failure_group)
+        return [*run, *texts, len(here), *(field for job in here for field in job.arguments())]
 
 
 #: The lease that this thread, or a coroutine that it started, runs; None outside a job.

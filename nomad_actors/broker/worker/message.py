@@ -56,10 +56,7 @@ class LeasedMessage(MessageProxy):
 
 
 def read(lease: Lease) -> LeasedMessage:
-    """Return a lease's message.
-
-    Raises `UnreadableBody` if the stored job is not a valid message.
-    """
+    """Return a lease's message. Raises `UnreadableBody` if the stored job is not a valid message."""
     if lease.header is None:
         raise UnreadableBody("the stored value is not a job's record", lease.body)
     if not 0 <= lease.header.created_ms <= records.MAX_INSTANT_MS:
@@ -105,12 +102,20 @@ def unknown_actor(lease: Lease, worker: str) -> Settlement:
 
 def cannot_run(lease: Lease, error: UnreadableBody) -> Settlement:
     """Settle as failed a job that no worker can run."""
-    reason = f"cannot be run: {error.message}"
-    settlement = Settlement(lease, Outcome.FAILED, note=records.cut(reason).encode(), error_text=reason)
-    settlement.error = records.pack_error(type(error).__name__, str(error.message), "")
     actor = lease.message.actor_name if lease.message else ""
-    settlement.failure_group = failures.pack(actor, type(error).__name__, str(error.message))
-    return settlement
+    return _failed(lease, actor, type(error).__name__, str(error.message), f"cannot be run: {error.message}")
+
+
+def _failed(lease: Lease, actor: str, error_class: str, message: str, reason: str) -> Settlement:
+    """Settle a job as failed by an error that the job did not raise."""
+    return Settlement(
+        lease,
+        Outcome.FAILED,
+        error=records.pack_error(error_class, message, ""),
+        note=records.cut(reason).encode(),
+        error_text=reason,
+        failure_group=failures.pack(actor, error_class, message),
+    )
 
 
 def settlement_of(message: LeasedMessage) -> Settlement:
@@ -139,6 +144,7 @@ def settlement_of(message: LeasedMessage) -> Settlement:
             # Its actor is known here: from now on it defers itself.
             settlement.body = records.pack_body(lease.message)
         return settlement
+    name = text = ""
     if exception is not None and not _is(exception, SkipMessage):
         name, text = class_name(exception), _error_message(message, exception)
         settlement.error_text = f"{name}: {text}" if text else name
@@ -150,18 +156,11 @@ def settlement_of(message: LeasedMessage) -> Settlement:
         reason = settlement.error_text or lease.result_error or skipped or "the message was marked as failed"
         settlement.error_text = reason
         settlement.note = records.cut(settlement.error_text).encode()
-        settlement.failure_group = _failure_group(message, reason)
+        trace = traceback_of(exception) if exception is not None and name else None
+        settlement.failure_group = failures.pack(message.actor_name, name, text if name else reason, trace)
     else:
         settlement.note = lease.result
     return settlement
-
-
-def _failure_group(message: LeasedMessage, reason: str) -> bytes:
-    exception = message.exception
-    if exception is None or _is(exception, SkipMessage):
-        return failures.pack(message.actor_name, "", reason)
-    text = _error_message(message, exception)
-    return failures.pack(message.actor_name, class_name(exception), text, traceback_of(exception))
 
 
 def _error_message(message: LeasedMessage, exception: BaseException) -> str:
@@ -218,15 +217,13 @@ def outcome_unknown(message: LeasedMessage) -> Settlement:
     """Settle a run whose outcome is unknown: as retried if a retry was already chosen, else as failed."""
     lease = message.lease
     reason = "its outcome is unknown; see its worker's log"
-    error = records.pack_error("OutcomeUnknown", reason, "")
     if lease.retry_delay_ms is not None and not message.failed:
-        settlement = Settlement(lease, Outcome.RETRIED, error=error, error_text=reason)
-        settlement.delay_ms, settlement.body = lease.retry_delay_ms, lease.retry_body
+        settlement = Settlement(lease, Outcome.RETRIED, delay_ms=lease.retry_delay_ms, body=lease.retry_body)
+        settlement.error, settlement.error_text = records.pack_error("OutcomeUnknown", reason, ""), reason
         return settlement
-    failure_group = failures.pack(message.actor_name, "", reason)
-    return Settlement(
-        lease, Outcome.FAILED, error=error, note=reason.encode(), error_text=reason, failure_group=failure_group
-    )
+    settlement = _failed(lease, message.actor_name, "OutcomeUnknown", reason, reason)
+    settlement.failure_group = failures.pack(message.actor_name, "", reason)
+    return settlement
 
 
 def thread_died(message: LeasedMessage) -> Settlement:
@@ -234,7 +231,4 @@ def thread_died(message: LeasedMessage) -> Settlement:
     if message.over:
         return settlement_of(message)
     reason = "the thread that ran it died"
-    settlement = Settlement(message.lease, Outcome.FAILED, note=reason.encode(), error_text=reason)
-    settlement.error = records.pack_error("ThreadDied", reason, "")
-    settlement.failure_group = failures.pack(message.actor_name, "ThreadDied", reason)
-    return settlement
+    return _failed(message.lease, message.actor_name, "ThreadDied", reason, reason)

@@ -1,8 +1,9 @@
-"""What a session knows about one queue: its held leases, its free slots, and when to request more jobs."""
+"""A queue's declared options, and what a session knows about it: held leases, free slots, when to request jobs."""
 
 from __future__ import annotations
 
 import queue
+import time
 from dataclasses import dataclass, field
 
 from ...retention import Retention
@@ -12,6 +13,21 @@ from .lease import Lease
 from .message import LeasedMessage
 
 
+@dataclass(frozen=True, slots=True)
+class QueueOptions:
+    """How many jobs run at a time per process (None: one per thread) and over all hosts, and the retention."""
+
+    concurrency: int | None = None
+    limit: int | None = None
+    retention: Retention | None = None
+
+    def changed_by(self, other: QueueOptions) -> QueueOptions:
+        """Return these options, replaced by those that `other` declares."""
+        return QueueOptions(
+            other.concurrency or self.concurrency, other.limit or self.limit, other.retention or self.retention
+        )
+
+
 @dataclass(slots=True, eq=False)
 class QueueState:
     """The state of one queue in a session; used only by the pump."""
@@ -19,8 +35,7 @@ class QueueState:
     name: str
     base: str
     concurrency: int
-    limit: int | None
-    retention: Retention | None
+    options: QueueOptions
     #: Gets the messages if there is no Worker with its own queue.
     inbox: queue.SimpleQueue[LeasedMessage] = field(default_factory=queue.SimpleQueue)
     attached: bool = False
@@ -61,9 +76,9 @@ class QueueState:
         interval = lease_seconds / (4 if self.held or self.busy else 2)
         return self.beat_mono + (min(RECHECK_SECONDS, interval) if self.clock_in_doubt else interval)
 
-    def set_due(self, now: float, redis_now_ms: float, due_ms: float | None) -> None:
+    def set_due(self, redis_now_ms: float, due_ms: float | None) -> None:
         """Set when to request jobs even without a wake-up; None for never."""
-        self.due_mono = None if due_ms is None else now + max(0.0, due_ms - redis_now_ms) / 1000
+        self.due_mono = None if due_ms is None else time.monotonic() + max(0.0, due_ms - redis_now_ms) / 1000
 
     def next_request(self) -> int:
         """Return the number of the next request; a repeated request has the same number."""

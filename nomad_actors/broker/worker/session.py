@@ -1,7 +1,7 @@
 """The session of one worker with Redis: its leases, free slots, settlements and reconnects.
 
 All state between two commands is here and not in a Consumer, which Dramatiq may replace at any time. One thread, the
-pump, owns this state and talks to Redis. Other threads put events into its mailbox, which is one atomic step and safe
+pump, owns this state and talks to Redis. Other threads put calls into its mailbox, which is one atomic step and safe
 even if an exception is raised in the thread from outside. A second thread, the waiter, blocks in Redis until there is
 work (`waiter`).
 
@@ -13,38 +13,35 @@ settled in the next, so settlements are batched when there is much to do.
 
 from __future__ import annotations
 
-import enum
+import functools
 import os
 import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import redis
+from dramatiq import Worker
 
 from ...logs.foreign_text import describe_error
-from ...retention import Retention
 from ...version import __version__
 from ..client.link import LINK_ERRORS, Link, backoff_seconds, describe
 from ..client.pools import FOR_ONE, own_pool
-from ..endings import Ended, Outcome
-from .confirmed import REPORT_SECONDS, ConfirmedRuns
 from .exchange import Exchange
 from .heartbeat import Heartbeats
 from .held_jobs import HeldJobs, cancel
 from .hooks import Hooks
 from .lease import Lease, Settlement
 from .message import LeasedMessage
-from .queue_state import QueueState
+from .queue_state import QueueOptions, QueueState
 from .reporting import Reporting
-from .settling import Settling
+from .settling import REPORT_SECONDS, Settling
 from .starting import Starting
 from .steady_log import get_logger
 from .waiter import Waiter
 from .watch import Failure, Watch
-from .work_queue import WorkQueue
 
 logger = get_logger("nomad_actors.broker.worker.session")
 
@@ -56,21 +53,8 @@ HOPELESS_SECONDS = 60.0
 STOPPING_TURN_SECONDS = 0.2
 
 
-class Event(enum.Enum):
-    """The events that other threads put into the pump's mailbox; `_HANDLERS` has the handler of each."""
-
-    ATTACH = enum.auto()
-    DETACH = enum.auto()
-    END = enum.auto()
-    REPORT = enum.auto()
-    WORK = enum.auto()
-    CANCEL = enum.auto()
-    STOP_TAKING = enum.auto()
-    CLOSE = enum.auto()
-
-
 class Session:
-    """A worker's session with Redis, created when the worker boots."""
+    """A session with Redis: of a Worker, created when it boots, or of consumers outside one (`worker` is None)."""
 
     def __init__(
         self,
@@ -80,41 +64,29 @@ class Session:
         threads: int,
         lease_ms: int,
         knows_actor: Callable[[str], bool],
-        work_queue: WorkQueue | None,
+        worker: Worker | None,
         hooks: Hooks,
-        broker: object,
-        replace_dead_threads: Callable[[], None],
         broken: Callable[[Session, Failure], None],
     ) -> None:
+        self.worker = worker
         self.pid = os.getpid()
         self.worker_id = os.urandom(8)
         self.name = f"{socket.gethostname()}:{self.pid}@{__version__}"
         self._lease_ms = lease_ms
         self._base_of = base_of
-        self._hooks, self._broker = hooks, broker
-        self._confirmed = ConfirmedRuns(lambda endings: hooks.call("report_settled", broker, endings))
         # Not from the application's pool: its jobs enqueue while this settles, and neither may wait for the other.
         self._link = Link(own_pool(pool, max_connections=FOR_ONE))
-        settling = Settling(worker=self.name, base_of=base_of, settled=self._settled)
-        self._held = HeldJobs(threads=threads, work_queue=work_queue, settling=settling)
-        self._waiter = Waiter(pool, self.worker_id, on_work=self._on_work, on_cancel=self._on_cancel_request)
+        self._settling = Settling(worker=self.name, base_of=base_of, hooks=hooks)
+        self._held = HeldJobs(self.worker_id, self.name, threads=threads, worker=worker, settling=self._settling)
+        self._waiter = Waiter(
+            pool,
+            self.worker_id,
+            on_work=functools.partial(self._post, self._has_work),
+            on_cancel=functools.partial(self._post, self._cancelled),
+        )
         self._reporting = Reporting(base_of)
-        self._starting = Starting(
-            self._held,
-            self._link,
-            worker_id=self.worker_id,
-            name=self.name,
-            knows_actor=knows_actor,
-            report=self.report,
-        )
-        self._heartbeats = Heartbeats(
-            self._held,
-            worker_id=self.worker_id,
-            name=self.name,
-            lease_ms=lease_ms,
-            replace_dead_threads=replace_dead_threads,
-            recovered=self._settled,
-        )
+        self._starting = Starting(self._held, self._link, knows_actor=knows_actor, report=self.report)
+        self._heartbeats = Heartbeats(self._held, lease_ms=lease_ms)
         self._exchange = Exchange(
             self._held,
             self._link,
@@ -122,9 +94,9 @@ class Session:
             starting=self._starting,
             heartbeats=self._heartbeats,
             waiter=self._waiter,
-            confirmed=self._confirmed,
         )
-        self._mailbox: queue.SimpleQueue[tuple[Event, Any]] = queue.SimpleQueue()
+        #: The handlers that other threads ask the pump to call, with their arguments.
+        self._mailbox: queue.SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]]] = queue.SimpleQueue()
         self._closing: float | None = None
         self._tried = 0
         #: True after it was logged that Redis is lost, until it is logged that it is back.
@@ -154,34 +126,34 @@ class Session:
         """How many jobs may run at a time."""
         return self._held.threads
 
-    def attach(
-        self, queue_name: str, concurrency: int, *, limit: int | None = None, retention: Retention | None = None
-    ) -> queue.SimpleQueue[LeasedMessage]:
-        """Serve a queue, `places` jobs at a time here and `limit` over all hosts; return where its leases arrive."""
+    def _post(self, handler: Callable[..., None], *arguments: Any) -> None:
+        self._mailbox.put((handler, arguments))
+
+    def attach(self, queue_name: str, options: QueueOptions) -> queue.SimpleQueue[LeasedMessage]:
+        """Serve a queue; return where its leases arrive."""
         state = self._held.by_name.get(queue_name)
         if state is None:
-            state = QueueState(queue_name, self._base_of(queue_name), concurrency, limit, retention)
+            concurrency = options.concurrency or self.threads
+            state = QueueState(queue_name, self._base_of(queue_name), concurrency, options)
             self._held.by_name[queue_name] = state
-        self._mailbox.put((Event.ATTACH, state))
+        self._post(self._attached, state)
         if self._started.acquire(blocking=False):
             self._pump.start()
         return state.inbox
 
     def detach(self, queue_name: str) -> None:
         """Stop serving a queue, and return its jobs that were handed out but have not begun."""
-        self._mailbox.put((Event.DETACH, self._held.by_name[queue_name]))
+        self._post(self._detached, self._held.by_name[queue_name])
 
     def end(self, settlement: Settlement) -> None:
-        """Settle a run that is over."""
-        self._mailbox.put((Event.END, settlement))
+        self._post(self._held.end, settlement)
 
     def report(self, lease: Lease) -> None:
-        """Send the progress and log lines of a running job."""
-        self._mailbox.put((Event.REPORT, lease))
+        self._post(self._reporting.add, lease)
 
     def stop_taking(self) -> None:
         """Start no more jobs, and return at once those that were handed out but have not begun."""
-        self._mailbox.put((Event.STOP_TAKING, None))
+        self._post(self._held.stop_taking)
 
     def running(self) -> list[Lease]:
         """Return the leases that are held now, to interrupt them at a shutdown."""
@@ -189,8 +161,7 @@ class Session:
 
     def release(self, leases: Iterable[Lease]) -> None:
         """Return leased jobs to their former positions without spending an attempt."""
-        for lease in leases:
-            self.end(Settlement(lease, Outcome.RELEASED))
+        self._post(self._held.release, list(leases))
 
     def close(self) -> None:
         """Return held jobs, settle ended ones, and stop; gives up after 5 s if Redis is away."""
@@ -198,14 +169,8 @@ class Session:
         self._waiter.close()
         if not self._pump.is_alive():
             return
-        self._mailbox.put((Event.CLOSE, None))
+        self._post(self._closed)
         self._pump.join(CLOSE_SECONDS + 1)
-
-    def _on_work(self, bases: Sequence[str]) -> None:
-        self._mailbox.put((Event.WORK, bases))
-
-    def _on_cancel_request(self, base: str, stored_id: bytes, reason: str) -> None:
-        self._mailbox.put((Event.CANCEL, (base, stored_id, reason)))
 
     # The pump.
 
@@ -253,21 +218,18 @@ class Session:
 
     def _finished(self) -> bool:
         # Before leaving, which may take a while.
-        self._confirmed.report()
-        unsettled = len(self._held.settling)
+        self._settling.report()
+        unsettled = len(self._settling)
         if not unsettled:
-            self._leave()
+            try:
+                self._exchange.leave()
+            except LINK_ERRORS as error:
+                logger.info("could not remove this worker from Redis: %s", describe(error))
             return True
         if self._closing is not None and time.monotonic() > self._closing:
             logger.error("gave up settling %d ended jobs: Redis is away", unsettled)
             return True
         return False
-
-    def _leave(self) -> None:
-        try:
-            self._exchange.leave()
-        except LINK_ERRORS as error:
-            logger.info("could not remove this worker from Redis: %s", describe(error))
 
     def _round(self) -> None:
         try:
@@ -280,38 +242,34 @@ class Session:
             if not self._lost:
                 self._lost = True
                 logger.warning("lost Redis: %s; ended jobs are settled when it is back", describe(error))
-            self._confirmed.report()
+            self._settling.report()
             time.sleep(backoff_seconds(self._tried))
-
-    def _settled(self, endings: Sequence[Ended]) -> None:
-        self._hooks.call("after_settle", self._broker, endings)
-        self._confirmed.add(endings)
 
     # The mailbox.
 
     def _read_mailbox(self) -> None:
         idle_seconds = self._idle_seconds()
-        if self._confirmed:
+        if self._settling.unreported:
             idle_seconds = min(idle_seconds, REPORT_SECONDS)
         self._idle = True
         try:
-            event, content = self._mailbox.get(timeout=idle_seconds)
+            handler, arguments = self._mailbox.get(timeout=idle_seconds)
         except queue.Empty:
             self._idle = False
-            self._confirmed.report()
+            self._settling.report()
             return
         self._idle = False
         while True:
-            _HANDLERS[event](self, content)
+            handler(*arguments)
             try:
-                event, content = self._mailbox.get_nowait()
+                handler, arguments = self._mailbox.get_nowait()
             except queue.Empty:
                 return
 
     def _idle_seconds(self) -> float:
         """Return how long there is nothing to do unless an event arrives."""
         now, held = time.monotonic(), self._held
-        if len(held.settling) or self._tried or self._closing is not None or self._starting.can_ask(now):
+        if len(self._settling) or self._tried or self._closing is not None or self._starting.can_ask(now):
             return 0.0
         wakes = [self._heartbeats.next_mono(state) for state in self._heartbeats.queues()]
         wakes += self._reporting.due_mono()
@@ -330,8 +288,7 @@ class Session:
         state.attached = False
         self._held.return_inbox(state)
 
-    def _cancelled(self, content: tuple[str, bytes, str]) -> None:
-        base, stored_id, reason = content
+    def _cancelled(self, base: str, stored_id: bytes, reason: str) -> None:
         for state in self._held.queues():
             if state.base == base:
                 cancel([lease for lease in state.held.values() if lease.stored_id == stored_id], reason)
@@ -344,20 +301,7 @@ class Session:
                     # We took a token that another worker could use: return it.
                     self._exchange.unused_tokens.add(state.base)
 
-    def _closed(self, _: None) -> None:
+    def _closed(self) -> None:
         self._closing = time.monotonic() + CLOSE_SECONDS
         self._held.stop_taking()
         self._held.release(self._held.leases())
-
-
-#: The handler of each event; the pump calls it with the event's content.
-_HANDLERS: Mapping[Event, Callable[[Session, Any], None]] = {
-    Event.ATTACH: Session._attached,
-    Event.DETACH: Session._detached,
-    Event.END: lambda session, settlement: session._held.end(settlement),
-    Event.REPORT: lambda session, lease: session._reporting.add(lease),
-    Event.WORK: Session._has_work,
-    Event.CANCEL: Session._cancelled,
-    Event.STOP_TAKING: lambda session, _: session._held.stop_taking(),
-    Event.CLOSE: Session._closed,
-}

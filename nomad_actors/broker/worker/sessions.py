@@ -8,7 +8,6 @@ thread would ever run the jobs that their consumers take from Redis.
 from __future__ import annotations
 
 import contextlib
-import functools
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,19 +21,15 @@ from ..errors import WorkerStopped
 from .interrupts import strike
 from .session import Session
 from .steady_log import get_logger
-from .threads import replace_dead_threads
 from .work_queue import WorkQueue
 
 logger = get_logger("nomad_actors.broker")
 
-MakeSession = Callable[[int, WorkQueue | None, Callable[[], None], Worker | None], Session]
+MakeSession = Callable[[Worker | None, int], Session]
 
 
 class Sessions:
-    """Creates, finds and closes sessions.
-
-    `make` gets the number of threads, the Worker's queue, the function that replaces dead threads, and the Worker.
-    """
+    """Creates, finds and closes sessions; `make` gets the Worker and the number of threads."""
 
     def __init__(self, make: MakeSession) -> None:
         self._make = make
@@ -51,9 +46,8 @@ class Sessions:
         # After this the Worker creates its threads and consumers, with this queue.
         work_queue = WorkQueue()
         worker.work_queue = cast(Any, work_queue)
-        replace = functools.partial(replace_dead_threads, worker)
         with self._lock:
-            self._of[work_queue] = self._make(worker.worker_threads, work_queue, replace, worker)
+            self._of[work_queue] = self._make(worker, worker.worker_threads)
 
     def of_thread(self, *, threads: int) -> Session:
         """Return the session of this thread's consumer; outside a Worker it is one with this number of `threads`.
@@ -66,7 +60,7 @@ class Sessions:
             if work_queue is not None and work_queue not in self._of:
                 raise WorkerStopped("this Worker has stopped: its threads would run none of the jobs that it takes")
             if work_queue not in self._of:
-                self._of[None] = self._make(threads, None, lambda: None, None)
+                self._of[None] = self._make(None, threads)
             return self._of[work_queue]
 
     def stop_taking(self, broker: Broker, worker: Worker, shutdown_ms: int | None) -> None:
@@ -90,7 +84,6 @@ class Sessions:
             worker.workers[:] = [thread for thread in worker.workers if thread not in stuck]
 
     def end(self, worker: Worker) -> None:
-        """Close the session of a Worker that has stopped."""
         with self._lock:
             session = self._of.pop(cast(Any, worker.work_queue), None)
         if session is not None:

@@ -1,4 +1,4 @@
-"""The unsettled runs: they are sent in batches, and kept until Redis has confirmed them."""
+"""The runs that have ended: they are sent in batches, kept until Redis has confirmed them, and then reported."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ..client.link import Call, Link
 from ..endings import Ended
+from .hooks import Hooks
 from .lease import Settlement
 from .steady_log import get_logger
 
@@ -14,21 +15,20 @@ logger = get_logger("nomad_actors.broker.worker.settling")
 
 #: At most this many settlements in one script.
 MAX_SETTLE = 200
+#: How long a confirmed run may wait for the next round before it is reported.
+REPORT_SECONDS = 0.005
 
 
 class Settling:
-    """The settlements of one process that Redis has not confirmed, oldest first; used only by the pump.
+    """The settlements of one process that Redis has not confirmed, oldest first; used only by the pump."""
 
-    `settled` is called with the runs that Redis has confirmed.
-    """
-
-    def __init__(
-        self, *, worker: str, base_of: Callable[[str], str], settled: Callable[[Sequence[Ended]], None]
-    ) -> None:
+    def __init__(self, *, worker: str, base_of: Callable[[str], str], hooks: Hooks) -> None:
         self._worker = worker
         self._base_of = base_of
-        self._settled = settled
+        self._hooks = hooks
         self._unsettled: deque[Settlement] = deque()
+        #: Confirmed runs, which are reported while Redis works on the next round.
+        self.unreported: list[Ended] = []
 
     def __len__(self) -> int:
         return len(self._unsettled)
@@ -84,7 +84,17 @@ class Settling:
             else:
                 _log_refused(settlement, word.decode())
         if endings:
-            self._settled(endings)
+            self.settled(endings)
+
+    def settled(self, endings: Sequence[Ended]) -> None:
+        """Pass runs that Redis has confirmed to middleware."""
+        self._hooks.call("after_settle", endings)
+        self.unreported += endings
+
+    def report(self) -> None:
+        endings, self.unreported = self.unreported, []
+        if endings:
+            self._hooks.call("report_settled", endings)
 
 
 def _log_refused(settlement: Settlement, word: str) -> None:

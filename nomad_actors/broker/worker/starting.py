@@ -32,24 +32,13 @@ class Request(NamedTuple):
 
 
 class Starting:
-    """Requests jobs and passes them to threads; used only by the pump.
-
-    `report` is called by a job's own thread when it has something to report.
-    """
+    """Requests jobs and passes them to threads; used only by the pump."""
 
     def __init__(
-        self,
-        held: HeldJobs,
-        link: Link,
-        *,
-        worker_id: bytes,
-        name: str,
-        knows_actor: Callable[[str], bool],
-        report: Callable[[Lease], None],
+        self, held: HeldJobs, link: Link, *, knows_actor: Callable[[str], bool], report: Callable[[Lease], None]
     ) -> None:
         self._held = held
         self._link = link
-        self._worker_id, self._name = worker_id, name
         self._knows_actor = knows_actor
         self._report = report
         self._turn = 0
@@ -105,15 +94,15 @@ class Starting:
 
     def call(self, request: Request) -> Call:
         state, free, suspects = request
-        evidence = state.clock.evidence()
-        return Call("start", state.base, (self._worker_id, state.next_request(), free, self._name, suspects, evidence))
+        worker_id, name, evidence = self._held.worker_id, self._held.name, state.clock.evidence()
+        return Call("start", state.base, (worker_id, state.next_request(), free, name, suspects, evidence))
 
-    def replied(self, request: Request, reply: list[Any], now: float) -> int:
-        """Pass the jobs of a reply to threads; return how many there are."""
+    def replied(self, request: Request, reply: list[Any]) -> None:
+        """Pass the jobs of a reply to threads."""
         state = request.queue
         state.request = state.next_request()
         redis_now = float(reply[0])
-        state.set_due(now, redis_now, float(reply[1]) if reply[1] else None)
+        state.set_due(redis_now, float(reply[1]) if reply[1] else None)
         state.passed_over = int(reply[2])
         taken = 0
         for i in range(3, len(reply), 4):
@@ -122,10 +111,9 @@ class Starting:
             self._hand_out_or_end(state, lease)
             taken += 1
         state.asleep = taken < request.free
-        return taken
 
     def _lease(self, state: QueueState, stored_id: bytes, value: bytes, number: int, now_ms: float) -> Lease:
-        token = records.TOKEN.pack(self._worker_id, state.request, number)
+        token = records.TOKEN.pack(self._held.worker_id, state.request, number)
         job_id = records.unpack_id(stored_id)
         try:
             header, body = records.unpack_head(value)
@@ -134,7 +122,6 @@ class Starting:
         return Lease(state.name, stored_id, job_id, token, now_ms, header, value[body])
 
     def _hand_out_or_end(self, state: QueueState, lease: Lease) -> None:
-        """Pass a job to a thread, or settle it as failed if it cannot be run."""
         try:
             self._hand_out(state, lease)
         except UnreadableBody as error:
@@ -150,7 +137,7 @@ class Starting:
         lease.proxy = message
         lease.notify = self._report
         if not self._knows_actor(message.actor_name):
-            self._held.end(unknown_actor(lease, self._name))
+            self._held.end(unknown_actor(lease, self._held.name))
         elif self._held.work_queue is not None:
             self._held.work_queue.put(WorkItem(message))
         else:

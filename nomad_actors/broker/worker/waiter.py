@@ -66,16 +66,13 @@ class Waiter:
         self.thread.start()
 
     def arm(self, served: set[str], idle: set[str]) -> bool:
-        """Wait for work in the `idle` queues too.
-
-        Return True if it must be woken to see the change.
-        """
+        """Wait for work in the `idle` queues too. Return True if it must be woken to see the change."""
         with self._changed:
             self._fresh = True
             self._served |= served
             self._armed |= idle
             if self.nudge_key is None and served:
-                self.nudge_key = keys.control(min(served), self._worker_id)
+                self.nudge_key = keys.CONTROL.of(min(served), self._worker_id.hex())
             self._changed.notify()
             if self._blocked_on is None:
                 return False
@@ -126,10 +123,11 @@ class Waiter:
             self._armed.clear()
         # Wake-ups may have been lost meanwhile: check every queue.
         self._on_work(())
-        self._pause(backoff_seconds(tried))
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing, timeout=backoff_seconds(tried))
 
     def _wait(self, served: Iterable[str], armed: Iterable[str], block_seconds: float) -> None:
-        controls = {keys.control(base, self._worker_id).encode(): base for base in served}
+        controls = {keys.CONTROL.of(base, self._worker_id.hex()).encode(): base for base in served}
         wakes = {keys.WAKE.of(base).encode(): base for base in armed}
         (reply,) = self._link.commands([("BLPOP", *controls, *wakes, block_seconds)])
         if isinstance(reply, ResponseError):
@@ -152,7 +150,3 @@ class Waiter:
             logger.warning("unknown message on a control key: %r", message[:80])
         else:
             self._on_cancel(base, *cancel)
-
-    def _pause(self, seconds: float) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._closing, timeout=seconds)

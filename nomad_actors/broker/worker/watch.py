@@ -1,21 +1,39 @@
-"""Checks that a worker's essential threads are alive and make progress.
+"""Checks that a worker's essential threads are alive and make progress, and ends a worker that cannot go on.
 
 They catch whatever the application raises on them. If one ends or hangs nevertheless, its worker would look alive and
-do nothing, so the worker is ended (`broken`).
+do nothing. Dramatiq's command line gives a worker its own process: that process exits at once, with a code other than
+0, so that its supervisor starts another. A Worker inside an application's process is only stopped: the process may do
+more than run jobs, and may start another Worker. In both cases the running jobs cannot be settled; the heartbeats have
+stopped, and other workers take these jobs over within a lease.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dramatiq import Worker
+from dramatiq.middleware import Shutdown
 
 from .hooks import Hooks
+from .interrupts import strike
 from .steady_log import get_logger
 
+if TYPE_CHECKING:
+    from .session import Session
+
 logger = get_logger("nomad_actors.broker.worker.watch")
+
+#: EX_SOFTWARE of sysexits.h.
+EXIT_BROKEN = 70
+#: How long middleware may take to save its data.
+FLUSH_SECONDS = 5.0
 
 CHECK_SECONDS = 1.0
 #: The number of checks without progress after which a thread has hung; a lease is lost much earlier. Checks and not
@@ -94,3 +112,29 @@ class Watch:
 def _stack(thread: threading.Thread) -> str:
     frame = sys._current_frames().get(thread.ident or 0)
     return "".join(traceback.format_stack(frame)) if frame is not None else "(unknown)"
+
+
+def end_process(flush: Callable[[], None]) -> None:
+    """Exit this process with `EXIT_BROKEN` after calling `flush`, which may take a few seconds."""
+
+    def finish() -> None:
+        try:
+            flush()
+        finally:
+            logging.shutdown()
+
+    flushing = threading.Thread(target=finish, name="nomad-flush", daemon=True)
+    flushing.start()
+    flushing.join(FLUSH_SECONDS)
+    # Not `sys.exit`, which ends only a thread: the broken one may keep the main thread from ending.
+    os._exit(EXIT_BROKEN)
+
+
+def stop_worker(worker: Worker, session: Session) -> None:
+    """Stop a Worker inside an application's process and interrupt its running jobs."""
+    for lease in session.running():
+        strike(lease, Shutdown)
+    try:
+        worker.stop(timeout=int(FLUSH_SECONDS * 1000))
+    except BaseException:
+        logger.critical("the broken worker did not stop", exc_info=True)

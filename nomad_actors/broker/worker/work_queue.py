@@ -34,10 +34,7 @@ class WorkQueue:
         self._items.put(item)
 
     def get(self, block: bool = True, timeout: float | None = None) -> WorkItem:
-        """Return the next item.
-
-        Raises `queue.Empty` if none comes within `timeout` seconds, or if the thread is woken.
-        """
+        """Return the next item; raises `queue.Empty` after `timeout` seconds, or if the thread is woken."""
         item = self._items.get(block, timeout)
         if item is None:
             raise queue.Empty

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field, TypeAdapter
 
 from ...broker.states import Action, allowed_names
 from ...errors import BadInput
+from ...response_model import ResponseModel
+from ..job import JobOutcome, JobState
 from ..search import JobFilter
-from .models import BulkFilter, BulkOperation
 
 DEFAULT_PER_SECOND = 200
 MAX_PER_SECOND = 5_000
@@ -64,6 +67,37 @@ class BulkRequest:
         )
 
 
+class BulkFilter(ResponseModel):
+    """The jobs that a bulk operation selects."""
+
+    status: list[JobState]
+    outcome: list[JobOutcome]
+    job_type: str | None
+    fields: dict[str, str]
+    fingerprint: str | None
+    since: int | None
+    until: int | None
+
+
+class BulkOperation(ResponseModel):
+    """A bulk operation and its progress."""
+
+    id: str
+    queue_name: str
+    action: Literal["retry", "remove", "promote", "cancel"]
+    state: Literal["running", "stopped", "finished"]
+    total: int = Field(description="how many jobs it selected, as far as that was known when it began")
+    done: int
+    skipped: int = Field(description="jobs that were skipped because their state had changed")
+    per_second: int
+    filter: BulkFilter
+    by: str
+    reason: str
+    created_at: int = Field(description="ms since the epoch")
+    updated_at: int = Field(description="ms since the epoch")
+    error: str | None = Field(description="the error that stopped it")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Operation:
     """A bulk operation and its progress; times in ms since the epoch."""
@@ -90,16 +124,16 @@ class Operation:
 
     def shown(self) -> BulkOperation:
         """Return the form that the API and the `nomad` command show."""
-        job_filter = self.request.job_filter
+        request, job_filter = self.request, self.request.job_filter
         return BulkOperation.model_construct(
             id=self.id,
             queue_name=self.queue,
-            action=self.request.action,
+            action=request.action,
             state=self.state,
             total=self.total,
             done=self.done,
             skipped=self.skipped,
-            per_second=self.request.per_second,
+            per_second=request.per_second,
             filter=BulkFilter.model_construct(
                 status=list(job_filter.states),
                 outcome=list(job_filter.outcomes),
@@ -109,8 +143,8 @@ class Operation:
                 since=job_filter.since_ms,
                 until=job_filter.until_ms,
             ),
-            by=self.request.by,
-            reason=self.request.reason,
+            by=request.by,
+            reason=request.reason,
             created_at=self.created_ms,
             updated_at=self.updated_ms,
             error=self.error or None,
@@ -118,30 +152,16 @@ class Operation:
 
     def stored(self) -> dict[str, Any]:
         """Return the form that Redis stores."""
-        job_filter = self.request.job_filter
-        stored_filter = {name: getattr(job_filter, name) for name in JobFilter.__dataclass_fields__}
-        stored_request = {
-            "action": self.request.action,
-            "per_second": self.request.per_second,
-            "by": self.request.by,
-            "reason": self.request.reason,
-            "sought": {**stored_filter, "fields": dict(job_filter.fields)},
-        }
-        progress = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "request"}
-        return {**progress, "wish": stored_request}
+        stored: dict[str, Any] = _STORED.dump_python(self, mode="json")
+        return stored
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Operation:
         """Return the operation that a record stores; fields that only a newer release knows are ignored.
 
-        Raises `ValueError`, `TypeError` or `KeyError` if the record is invalid.
+        Raises `ValueError` if the record is invalid.
         """
-        stored_request = dict(record["wish"])
-        stored_filter = _known(JobFilter, stored_request.pop("sought"))
-        stored_filter["states"] = tuple(stored_filter["states"])
-        request = BulkRequest(**_known(BulkRequest, stored_request), job_filter=JobFilter(**stored_filter))
-        return cls(**{**_known(cls, record), "request": request})
+        return _STORED.validate_python(record)
 
 
-def _known(kind: type[Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: record[name] for name in kind.__dataclass_fields__ if name in record}
+_STORED = TypeAdapter(Operation)

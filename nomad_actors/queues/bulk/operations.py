@@ -86,15 +86,12 @@ class Operations:
             owned_until_ms=now_ms + OWNED_MS if owner else 0,
         )
         known = {} if isinstance(stored, WrongKeyType) else stored
-        saved = book.put(operation.id, operation.stored(), seen=0, drop=_beyond_kept(_newest_first(queue, known)))
+        saved = book.put(operation.id, operation.stored(), seen=0, drop=_beyond_kept(_newest_first({queue: known})))
         assert saved is not None
         return Operation.of(saved)
 
     def get(self, queue: str, operation_id: str) -> Operation:
-        """Return one operation.
-
-        Raises `OperationNotFound`.
-        """
+        """Return one operation. Raises `OperationNotFound`."""
         for operation in self.of_queue(queue):
             if operation.id == operation_id:
                 return operation
@@ -103,13 +100,11 @@ class Operations:
     def of_queue(self, queue: str) -> list[Operation]:
         """Return a queue's operations, newest first."""
         (records,) = self._queues.broker.read_together([self._book(queue).reading()])
-        return [] if isinstance(records, WrongKeyType) else _newest_first(queue, records)
+        return [] if isinstance(records, WrongKeyType) else _newest_first({queue: records})
 
     def all(self) -> list[Operation]:
         """Return the operations of all queues, newest first."""
-        records = read_each(self._queues, lambda queue: self._book(queue.name).reading())
-        found = [operation for name, of_queue in records.items() for operation in _readable(name, of_queue)]
-        return sorted(found, key=_by_age)
+        return _newest_first(read_each(self._queues, lambda queue: self._book(queue.name).reading()))
 
     def stop(self, queue: str, operation_id: str) -> Operation:
         """Stop an operation after its current step; what it has done is not undone.
@@ -143,15 +138,12 @@ class Operations:
 
     def _book(self, queue: str) -> OperationBook:
         self._queues.get_queue(queue)
-        return self._queues.operation_book(queue)
+        return self._queues.broker.operations(queue)
 
 
-def _newest_first(queue: str, records: Mapping[str, Mapping[str, Any]]) -> list[Operation]:
-    return sorted(_readable(queue, records), key=_by_age)
-
-
-def _by_age(operation: Operation) -> tuple[int, str]:
-    return -operation.created_ms, operation.id
+def _newest_first(by_queue: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Operation]:
+    found = [operation for queue, records in by_queue.items() for operation in _readable(queue, records)]
+    return sorted(found, key=lambda operation: (-operation.created_ms, operation.id))
 
 
 def _beyond_kept(operations: Sequence[Operation]) -> list[tuple[str, int]]:
@@ -164,7 +156,7 @@ def _readable(queue: str, records: Mapping[str, Mapping[str, Any]]) -> Iterator[
     for operation_id, record in records.items():
         try:
             yield Operation.of(record)
-        except (ValueError, TypeError, KeyError) as error:
+        except ValueError as error:
             # Somebody edited Redis by hand: the other operations continue.
             reason = describe_error(error)
             logger.error("the record of a bulk operation is invalid", queue=queue, operation=operation_id, error=reason)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from ...errors import BadInput, BadPayload
 from ...logs.foreign_text import came_from_outside
 from .difference import SIMPLE, difference
-from .reasons import describe, describe_unwritable, error_messages, field_messages, path_text, short_text
+from .reasons import describe, describe_unwritable, error_messages, path_text, short_text
 from .schema import Values, unsendable_fields, values_of
 
 P = TypeVar("P", bound=BaseModel)
@@ -30,11 +30,8 @@ _STRICT_JSON = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=
 _JSON = json.JSONEncoder(separators=(",", ":"))
 
 
-class _Mismatch(NamedTuple):
-    """Why a payload would not arrive unchanged, and which of its fields would not; None if there are several."""
-
-    field: str | None
-    reason: str
+#: Which field of a payload would not arrive unchanged (None if there are several), and why.
+_Mismatch: TypeAlias = tuple[str | None, str]
 
 
 def _guarded(method: Callable[[PayloadCodec[P], Any], _R]) -> Callable[[PayloadCodec[P], Any], _R]:
@@ -55,7 +52,8 @@ def _guarded(method: Callable[[PayloadCodec[P], Any], _R]) -> Callable[[PayloadC
 class PayloadCodec(Generic[P]):
     """Validates, writes and reads the payloads of one job type.
 
-    Raises `BadInput` if fields of the payload cannot be sent unchanged, and names each of them.
+    Raises `BadInput` if fields of the payload cannot be sent unchanged, and names each of them. Its methods raise
+    `BadPayload` that names each wrong field, and each value that would not arrive unchanged.
     """
 
     def __init__(self, job_type: str, payload: type[P]) -> None:
@@ -69,10 +67,7 @@ class PayloadCodec(Generic[P]):
 
     @_guarded
     def validate(self, data: object) -> P:
-        """Return a caller's `data` as a payload. Fields go by name or alias; unknown fields are errors at any depth.
-
-        Raises `BadPayload` that names each wrong field.
-        """
+        """Return a caller's `data` as a payload. Fields go by name or alias; unknown fields are errors at any depth."""
         if type(data) is self._payload:
             return data
         may_be_json = isinstance(data, Mapping) and not self._is_plain
@@ -82,15 +77,12 @@ class PayloadCodec(Generic[P]):
             # Strict types accept from JSON what they refuse from Python: text for a date, a list for a tuple.
             found = self._from_json(data) if may_be_json else None
             if found is None:
-                raise self._refused(field_messages(error)) from error
+                raise self._refused(error_messages(error)) from error
             return found
 
     @_guarded
     def write(self, data: object) -> dict[str, Any]:
-        """Return a caller's `data` in the form that a message contains.
-
-        Raises `BadPayload` if the payload refuses the data, or a value would not arrive unchanged.
-        """
+        """Return a caller's `data` in the form that a message contains."""
         payload = self.validate(data)
         if self._values is not Values.ANY and data is not payload:
             written = self._written_plain(payload)
@@ -100,9 +92,9 @@ class PayloadCodec(Generic[P]):
         written = self._written(payload, only_given=True)
         complete: set[str] = set()
         while (mismatch := self._mismatch(payload, written)) is not None:
-            field = mismatch.field
+            field, reason = mismatch
             if field is None or field in complete:
-                raise self._refused([mismatch.reason])
+                raise self._refused([reason])
             # Defaults that must be sent: an id or a time that is made anew, the tag of a union's choice.
             complete.add(field)
             written |= self._written(payload, only_given=False, include={field})
@@ -110,19 +102,13 @@ class PayloadCodec(Generic[P]):
 
     @_guarded
     def write_given(self, data: object) -> dict[str, Any]:
-        """Return what `write` returns, without defaults: for data from which a new message is made each time.
-
-        Raises what `write` raises.
-        """
+        """Return what `write` returns, without defaults: for data from which a new message is made each time."""
         payload = self.validate(data)
         return {name: value for name, value in self.write(payload).items() if name in payload.model_fields_set}
 
     @_guarded
     def read(self, written: Mapping[str, Any]) -> P:
-        """Return the payload of a message. Fields that only a newer producer knows are ignored at any depth.
-
-        Raises `BadPayload` that names each wrong field.
-        """
+        """Return the payload of a message. Fields that only a newer producer knows are ignored at any depth."""
         return self._read(written)
 
     def _read(self, written: Mapping[str, Any]) -> P:
@@ -172,20 +158,20 @@ class PayloadCodec(Generic[P]):
             found = difference(payload, self._read(written))
         except ValidationError as error:
             if error.errors(include_url=False)[0]["type"] == "json_invalid":
-                return _Mismatch(None, describe_unwritable(payload, error))
+                return None, describe_unwritable(payload, error)
             path = tuple(map(str, error.errors(include_url=False)[0]["loc"]))
-            return self._mismatch_at(path, f"{field_messages(error)[0]} when the message is read back")
+            return self._mismatch_at(path, f"{error_messages(error)[0]} when the message is read back")
         except BaseException as error:
             if came_from_outside(error):
                 raise
-            return _Mismatch(None, f"payload: it cannot be compared with what the worker would get ({describe(error)})")
+            return None, f"payload: it cannot be compared with what the worker would get ({describe(error)})"
         if found is None:
             return None
         reason = f"{path_text(found.path)}: {short_text(found.sent)} would arrive as {short_text(found.arrived)}"
         return self._mismatch_at(found.path, reason)
 
     def _mismatch_at(self, path: tuple[str, ...], reason: str) -> _Mismatch:
-        return _Mismatch(path[0] if path and path[0] in self._payload.model_fields else None, reason)
+        return path[0] if path and path[0] in self._payload.model_fields else None, reason
 
     def _refused(self, problems: list[str]) -> BadPayload:
         allowed = [

@@ -28,8 +28,10 @@ def difference(sent: object, arrived: object, path: Path = ()) -> Difference | N
     Unlike in Python, 1, 1.0 and True differ, and NaN equals NaN.
     """
     if isinstance(sent, BaseModel):
-        pairs = _attributes(sent, arrived, type(sent).model_fields)
-        return _first(sent, arrived, pairs, path) or _private(sent, arrived, path)
+        found = _first(sent, arrived, _attributes(sent, arrived, type(sent).model_fields), path)
+        if found is not None or sent.__pydantic_private__ is None:
+            return found
+        return difference(sent.__pydantic_private__, getattr(arrived, "__pydantic_private__", None), path)
     if dataclasses.is_dataclass(sent) and not isinstance(sent, type):
         return _first(sent, arrived, _attributes(sent, arrived, [f.name for f in dataclasses.fields(sent)]), path)
     if isinstance(sent, Mapping):
@@ -44,12 +46,6 @@ def difference(sent: object, arrived: object, path: Path = ()) -> Difference | N
 
 def _attributes(sent: object, arrived: object, names: Iterable[str]) -> Iterable[tuple[str, Any, Any]]:
     return ((name, getattr(sent, name, None), getattr(arrived, name, None)) for name in names)
-
-
-def _private(sent: BaseModel, arrived: object, path: Path) -> Difference | None:
-    if sent.__pydantic_private__ is None:
-        return None
-    return difference(sent.__pydantic_private__, getattr(arrived, "__pydantic_private__", None), path)
 
 
 def _of_mappings(sent: Mapping[Any, Any], arrived: object, path: Path) -> Difference | None:

@@ -23,14 +23,9 @@ _MAX_REASONS = 20
 
 
 def error_messages(error: BaseException) -> list[str]:
-    """Return why a payload is refused, given the error that its validation raised."""
-    if type(error) is ValidationError:
-        return field_messages(error)
-    return [f"payload: its own code failed ({describe(error)})"]
-
-
-def field_messages(error: ValidationError) -> list[str]:
-    """Return one message for each wrong field."""
+    """Return why a payload is refused, given the error of its validation: one message for each wrong field."""
+    if type(error) is not ValidationError:
+        return [f"payload: its own code failed ({describe(error)})"]
     try:
         return _field_messages(error)
     except BaseException as raised:

@@ -40,12 +40,10 @@ def unsendable_fields(payload: type[BaseModel]) -> list[str]:
         return [f"{payload.__name__} is a RootModel, but a job's data must be an object with named fields"]
     if not payload.__pydantic_complete__ and not payload.model_rebuild(raise_errors=False):
         return [f"{payload.__name__} is not fully defined: a name in its annotations does not exist"]
-    found = [
-        "self: a field with this name cannot be passed to an actor; rename it"
-        for name in payload.model_fields
-        if name == "self"
-    ]
-    return list(dict.fromkeys([*found, *_problems(payload.__pydantic_core_schema__, (), has_serializer=False)]))
+    found = dict.fromkeys(_problems(payload.__pydantic_core_schema__, (), has_serializer=False))
+    if "self" in payload.model_fields:
+        return ["self: a field with this name cannot be passed to an actor; rename it", *found]
+    return list(found)
 
 
 class Values(Enum):

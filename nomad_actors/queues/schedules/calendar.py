@@ -117,11 +117,6 @@ class Cron:
     #: The five fields in the form that cronsim takes.
     normalized: str
 
-    @property
-    def hours_follow_elapsed_time(self) -> bool:
-        """Whether the hours follow elapsed time: they are `*` or steps of it."""
-        return self.normalized.split()[1].startswith("*")
-
     def after(self, instant: datetime, zone: ZoneInfo) -> Iterator[datetime]:
         """Yield the due instants after `instant`, in UTC and in order, until none follows within fifty years."""
         local = instant.astimezone(zone).replace(tzinfo=None)
@@ -148,7 +143,9 @@ class Cron:
         if first == second:
             return [first]
         exists = first.astimezone(zone).replace(tzinfo=None) == wall
-        if self.hours_follow_elapsed_time:
+        hours = self.normalized.split()[1]
+        # These follow the elapsed time: `*` and steps of it.
+        if hours.startswith("*"):
             return [first, second] if exists else []
         # In a gap, fold 0 and fold 1 give instants on either side of it.
         return [first] if exists else [_gap_end(second, first, zone)]
@@ -210,10 +207,7 @@ def cron(expression: str | periodiq.CronSpec | Cron) -> Cron:
 
 
 def zone(name: str) -> ZoneInfo:
-    """Return an IANA time zone.
-
-    Raises `BadInput` if there is no such zone.
-    """
+    """Return an IANA time zone. Raises `BadInput` if there is no such zone."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

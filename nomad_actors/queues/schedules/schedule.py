@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from periodiq import CronSpec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ...errors import BadInput
 from ...logs.foreign_text import safe_repr
 from ..policy import PriorityValue
 from .calendar import Cron, cron, zone
-from .fields import check_fields
 
 Word = TypeVar("Word", bound=StrEnum)
+
+#: Ten years. A higher limit would be useless; None means no limit.
+MAX_LATENESS_SECONDS = 10 * 366 * 86_400
 
 
 class Misfire(StrEnum):
@@ -93,7 +97,7 @@ class JobSchedule(Schedule):
         # Replace a `periodiq.CronSpec` by the text that it was parsed from.
         parsed = cron(self.expression)
         object.__setattr__(self, "expression", parsed.text)
-        check_fields({name: getattr(self, name) for name in FIELDS})
+        _check({name: getattr(self, name) for name in FIELDS})
         object.__setattr__(self, "cron", parsed)
         zone(self.timezone)
         misfire = _word("misfire", self.misfire, Misfire)
@@ -111,9 +115,10 @@ class JobSchedule(Schedule):
         """The time zone that the expression is read in."""
         return zone(self.timezone)
 
-    def next_due(self, after: datetime) -> datetime:
-        """Return the first due instant after `after`, in UTC."""
-        return next(self.cron.after(after, self.zone))
+    def due_ms_after(self, after_ms: float) -> Iterator[int]:
+        """Yield the due instants after another (ms since the epoch), in order."""
+        after = datetime.fromtimestamp(after_ms / 1000, UTC)
+        return (int(due.timestamp() * 1000) for due in self.cron.after(after, self.zone))
 
     def as_json(self) -> dict[str, Any]:
         """Return everything but the name and the queue, as it is stored."""
@@ -123,6 +128,52 @@ class JobSchedule(Schedule):
 
 #: The names of a schedule's fields.
 FIELDS = tuple(each.name for each in dataclasses.fields(JobSchedule) if each.init)
+
+
+class _Fields(BaseModel):
+    """The fields of a schedule from code, callers or Redis, and what is allowed. Nothing is converted."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    name: str = Field(pattern=r"\A[A-Za-z0-9._-]{1,100}\z", description="1 to 100 letters, digits, `.`, `_` or `-`")
+    description: str = Field(max_length=1000, description="text of at most 1,000 characters")
+    expression: str = Field(
+        max_length=1000, description="a cron expression of five fields, as text of at most 1,000 characters"
+    )
+    queue: str = Field(min_length=1, max_length=200, description="the name of a queue")
+    job_type: str = Field(min_length=1, max_length=200, description="the name of a job type")
+    data: dict[str, Any] = Field(description="an object (a dict with text keys) that JSON can represent")
+    timezone: str = Field(min_length=1, max_length=100, description="an IANA time zone such as UTC or Europe/Berlin")
+    enabled: bool = Field(description="True or False")
+    run_on_init: bool = Field(description="True or False")
+    misfire: str = Field(description=", ".join(Misfire))
+    overlap: str | None = Field(description=", ".join(Overlap))
+    max_lateness_seconds: int | float | None = Field(
+        ge=0, le=MAX_LATENESS_SECONDS, description=f"a number of seconds from 0 to {MAX_LATENESS_SECONDS}, or None"
+    )
+    priority: Annotated[int, Field(ge=-(2**31), le=2**31)] | str | None = Field(
+        description="a whole number, the name of a priority, or None"
+    )
+    attempts: int | None = Field(ge=1, le=1000, description="a whole number from 1 to 1000, or None")
+
+    @field_validator("data")
+    @classmethod
+    def _fits_json(cls, data: dict[str, Any]) -> dict[str, Any]:
+        try:
+            json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
+        except (TypeError, RecursionError, UnicodeError) as error:
+            raise ValueError(str(error)) from None
+        return data
+
+
+def _check(fields: Mapping[str, Any]) -> None:
+    data = fields["data"]
+    try:
+        _Fields(**{**fields, "data": dict(data) if isinstance(data, Mapping) else data})
+    except ValidationError as error:
+        name = str(error.errors(include_url=False)[0]["loc"][0])
+        allowed = _Fields.model_fields[name].description
+        raise BadInput(f"schedule {name} {safe_repr(fields[name], 200)} is invalid (allowed: {allowed})") from None
 
 
 def _word(name: str, value: object, words: type[Word]) -> Word:

@@ -278,7 +278,7 @@ def test_an_operation_belongs_to_the_command_that_began_it(
     assert runner.run(resumed).done == 5
 
 
-@pytest.mark.parametrize("record", [b"\xff", b"[]", b"{}", b'{"wish": 7}', b"[" * 3_000])
+@pytest.mark.parametrize("record", [b"\xff", b"[]", b"{}", b'{"request": 7}', b"[" * 3_000])
 def test_an_invalid_record_does_not_stop_other_operations(
     access: QueueAccess,
     operations: Operations,
@@ -304,7 +304,7 @@ def test_fields_of_a_newer_release_are_ignored(
     begun = operations.begin(QUEUE, request("remove", "waiting"))
     key = f"nomad:{{{QUEUE}}}:operations"
     record = json.loads(redis_client.hget(key, begun.id))
-    record["more"] = record["wish"]["more"] = record["wish"]["sought"]["more"] = 1
+    record["more"] = record["request"]["more"] = record["request"]["job_filter"]["more"] = 1
     redis_client.hset(key, begun.id, json.dumps(record))
     assert operations.get(QUEUE, begun.id) == begun
 

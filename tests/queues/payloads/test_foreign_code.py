@@ -60,7 +60,7 @@ every_kind = pytest.mark.parametrize("kind", range(len(RAISED)), ids=lambda n: R
 @pytest.mark.parametrize("at", ["check", "text", "write"])
 def test_a_payload_whose_own_code_raises_is_refused(kind: int, at: str) -> None:
     carried = job_type(Foreign)
-    for refuse in (carried.write, carried.write_given):
+    for refuse in (carried.write, carried._codec.write_given):
         with pytest.raises(BadPayload, match="wrong data for job type 'carry': "):
             refuse({"at": at, "raised": kind})
     if at != "write":

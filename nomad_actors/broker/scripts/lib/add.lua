@@ -1,8 +1,9 @@
--- Adds one job, or finds the one that is there instead. A full Redis refuses the first write here.
--- KEYS: jobs, next, idempotency and those of the includes
--- ARGV: add_from(now, at) reads JOB_FIELDS of them from ARGV[at] on: id, call (8 bytes), priority, delay (ms), created
---       (ms), body, extra (unpack_extra); `PackedJob.arguments` sends them in this order
--- Returns: the job's state afterwards, 1 if this call put it there, and the id of the job that is there instead ('')
+-- Adds one job, or finds the one that is there instead, or refuses it. A full Redis refuses the first write here.
+-- KEYS: jobs, next, idempotency, meta, waiting, delayed, bulks, bulk and those of the includes
+-- ARGV: add_from(now, at) and refuse(at, count) read JOB_FIELDS a job from ARGV[at] on: id, call (8 bytes), priority,
+--       delay (ms), created (ms), body, extra (unpack_extra); `PackedJob.arguments` sends them in this order
+-- Returns: add, add_from → the job's state afterwards, 1 if this call put it there, the id of the job that is there
+--          instead (''); too_many(count) → {'full', limit} or nil; refuse(at, count) → the same or {'asked', id}
 --
 -- A known id does not make a second job: a repeated call gets the same reply; a waiting or delayed job stays as it is; after
 -- an active job the new one begins, unless another will; an ended job starts afresh. If another job has its unique key, that
@@ -108,4 +109,40 @@ end
 
 local function add_from(now, at)
   return add(now, unpack(ARGV, at, at + JOB_FIELDS - 1))
+end
+
+-- Why `count` more jobs may not be added; nil if they may.
+local function too_many(count)
+  local most = tonumber(redis.call('HGET', KEY.meta, 'max_length') or nil)
+  if not most or count == 0 then return nil end
+  local length = redis.call('ZCARD', KEY.waiting) + redis.call('ZCARD', KEY.delayed)
+  -- Committed jobs that are not added yet count too.
+  for _, id in ipairs(redis.call('LRANGE', KEY.bulks, 0, -1)) do
+    length = length + (tonumber(redis.call('HGET', KEY.bulk(id), 'left') or nil) or 0)
+  end
+  if length + count > most then return { 'full', most } end
+  return nil
+end
+
+-- True if adding a job makes the queue longer: not if another job stays, is replaced, or comes before it.
+local function adds_one(id, call, extra)
+  local known = unpack_record(redis.call('HGET', KEY.jobs, id))
+  if known and known.call == call then return false end
+  local state = state_of(id)
+  if state == 'waiting' or state == 'delayed' or state == 'active' then return false end
+  return blocker_of(id, extra.tags) == nil
+end
+
+-- Why a call that adds jobs is refused, decided before its first write.
+local function refuse(first, count)
+  local limited, new = redis.call('HEXISTS', KEY.meta, 'max_length') == 1, 0
+  for at = first, first + JOB_FIELDS * (count - 1), JOB_FIELDS do
+    local id, call, _, _, _, _, packed = unpack(ARGV, at, at + JOB_FIELDS - 1)
+    local extra = unpack_extra(packed)
+    local before, other
+    if extra.idempotency ~= '' then before, other = used_before(extra.idempotency) end
+    if other then return { 'asked', before } end
+    if limited and not before and adds_one(id, call, extra) then new = new + 1 end
+  end
+  return too_many(new)
 end

@@ -35,9 +35,7 @@ local function add_part(now, id, number)
         string.sub(part, body_begin, body_begin + body_length - 1), string.sub(part, at - extra_length, at - 1))
     end
     added = added or (new == 1 and state == 'waiting')
-    reply[#reply + 1] = state
-    reply[#reply + 1] = new
-    reply[#reply + 1] = other
+    append(reply, state, new, other)
   end
   if not is_repeat then
     redis.call('HSET', key, 'next', number + 1, 'touched', string.format('%.0f', now))

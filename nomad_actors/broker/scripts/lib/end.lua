@@ -47,11 +47,14 @@ local function read_retention(text)
   return KEEP_COMPLETED, KEEP_COMPLETED_MS, KEEP_FAILED, KEEP_FAILED_MS
 end
 
-local function trim_oldest(of, index, count)
-  if count <= 0 then return end
-  local ids = redis.call('ZRANGE', of, 0, count - 1)
+local function trim(index, ids)
+  if #ids == 0 then return end
   redis.call('ZREM', index, unpack(ids))
   drop(ids)
+end
+
+local function trim_oldest(of, index, count)
+  if count > 0 then trim(index, redis.call('ZRANGE', of, 0, count - 1)) end
 end
 
 -- Deletes the oldest jobs of a state above a limit, at most `most` of them. Of failed jobs the cancelled ones go first, down
@@ -67,10 +70,7 @@ end
 
 -- Deletes the jobs of a state that ended before a time, at most `most` of them.
 local function trim_age(index, before, most)
-  local ids = redis.call('ZRANGEBYSCORE', index, '-inf', string.format('(%.17g', before), 'LIMIT', 0, most)
-  if #ids == 0 then return end
-  redis.call('ZREM', index, unpack(ids))
-  drop(ids)
+  trim(index, redis.call('ZRANGEBYSCORE', index, '-inf', string.format('(%.17g', before), 'LIMIT', 0, most))
 end
 
 -- If a lost worker sends a heartbeat after all, the crash that was counted for this lease is undone, once.

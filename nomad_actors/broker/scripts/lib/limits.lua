@@ -3,7 +3,7 @@
 -- ARGV: none
 -- Returns: paused_at(now) → is paused, until when; is_paused(now); limit_at_a_time() → number or nil;
 --          room_by_rate(now) → free starts, when the next is free; note_starts(now, count); next_start(now) → when to
---          request again, the same as a number, how many wait
+--          request again, how many wait
 -- Each has its own field of meta, so that resuming one pause does not resume another.
 local PAUSES = { 'paused', 'paused:esi' }
 
@@ -78,8 +78,8 @@ local function ask_later(at, sure_now, now, sure)
   return string.format('%.17g', now + math.max(250, at - sure_now))
 end
 
--- When a worker must request jobs even without a wake-up ('' for never): a job becomes due, a pause ends, or the rate allows
--- a start; the same as a number; and how many jobs wait.
+-- When a worker must request jobs even without a wake-up (nil for never): a job becomes due, a pause ends, or the rate
+-- allows a start; and how many jobs wait.
 local function next_start(now)
   local first = redis.call('ZRANGE', KEY.delayed, 0, 0, 'WITHSCORES')
   local at, waiting = tonumber(first[2] or nil), redis.call('ZCARD', KEY.waiting)
@@ -90,5 +90,5 @@ local function next_start(now)
     _, free_at = room_by_rate(now)
   end
   if free_at then at = math.min(at or math.huge, free_at) end
-  return at and string.format('%.17g', at) or '', at, waiting
+  return at, waiting
 end

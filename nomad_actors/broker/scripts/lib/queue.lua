@@ -2,7 +2,7 @@
 -- KEYS: 1 the queue's base; KEY.<name> is made from keys.py by the loader
 -- ARGV: none
 -- Returns: INDEX by state, state_of(id) → state or nil, unpack_lease(value) → token, start, score, reason of a cancel;
---          decoded(text) → table or nil, wake(), append_waiting(id, priority)
+--          decoded(text) → table or nil, wake(), append_waiting(id, priority), append(list, …)
 -- constants: PRIORITY_STEP
 local INDEX = { waiting = KEY.waiting, delayed = KEY.delayed, completed = KEY.completed, failed = KEY.failed }
 
@@ -32,6 +32,11 @@ end
 
 local function pack_lease(token, started, score, cancel)
   return struct.pack('>c14dd', token, started, score) .. cancel
+end
+
+-- Appends values to a list, as a reply or the arguments of a command.
+local function append(list, ...)
+  for i = 1, select('#', ...) do list[#list + 1] = (select(i, ...)) end
 end
 
 -- One token wakes one idle worker, which passes it on if it cannot take all jobs.

@@ -1,4 +1,4 @@
--- A job's record: packs and unpacks it, and appends events to its story. broker/records/record.py has the same layout;
+-- A job's record: packs and unpacks it, and appends events to its story. broker/records/__init__.py has the same layout;
 -- change both or neither.
 -- KEYS, ARGV: none
 -- Returns: unpack_record(value) → record or nil, pack_record(record) → value, event(kind, ms, data) → bytes,

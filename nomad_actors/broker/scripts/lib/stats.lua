@@ -57,7 +57,7 @@ do
     return struct.pack('>B', count) .. table.concat(packed)
   end
 
-  -- How many runs of each actor have ended so far, by outcome; nomad_actors/broker/client/totals.py reads it. Actors beyond
+  -- How many runs of each actor have ended so far, by outcome; broker/records/stats.py reads it. Actors beyond
   -- a hundred, with eight outcomes each, share one name. A value that somebody made unreadable in Redis is restarted.
   local MAX_TOTALS = 800
   local function write_totals(totals)

@@ -33,10 +33,7 @@ end
 local function index_terms(record, id)
   if #record.tags == 0 then return end
   local scored = {}
-  for _, each in ipairs(entries_of(record, id)) do
-    scored[#scored + 1] = 0
-    scored[#scored + 1] = each
-  end
+  for _, each in ipairs(entries_of(record, id)) do append(scored, 0, each) end
   if #scored > 0 then redis.call('ZADD', KEY.terms, unpack(scored)) end
 end
 
