@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from flask import Blueprint, Response, request
 
-from .faults import BadFault, FailureGroup
+from .faults import BadFault, Fault
 from .grants import Grant
 from .responses import RequestError, as_json
 from .state import SandboxState
@@ -66,7 +66,7 @@ def _add_faults(blueprint: Blueprint, state: SandboxState) -> None:
     @blueprint.post("/faults")
     def add_fault() -> Response:
         try:
-            fault = FailureGroup.from_json(request.get_json(silent=True))
+            fault = Fault.from_json(request.get_json(silent=True))
         except BadFault as error:
             raise RequestError(400, str(error)) from error
         state.faults.add(fault)

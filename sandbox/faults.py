@@ -22,7 +22,7 @@ class BadFault(ValueError):
 
 
 @dataclass
-class FailureGroup:
+class Fault:
     """One fault.
 
     `path` is a shell pattern for the path in normal form; `query` must be a subset of the request's. The first `skip`
@@ -46,7 +46,7 @@ class FailureGroup:
     renew: bool = False
 
     @classmethod
-    def from_json(cls, given: object) -> FailureGroup:
+    def from_json(cls, given: object) -> Fault:
         """Read a fault from a request's body; raises `BadFault` for unknown or missing fields and wrong types."""
         allowed = {each.name: each for each in fields(cls)}
         if not isinstance(given, dict) or "path" not in given:
@@ -79,10 +79,10 @@ class Faults:
     """The faults that wait for their requests, in the order in which they were added."""
 
     def __init__(self) -> None:
-        self._waiting: list[FailureGroup] = []
+        self._waiting: list[Fault] = []
         self._lock = threading.Lock()
 
-    def add(self, fault: FailureGroup) -> None:
+    def add(self, fault: Fault) -> None:
         """Add a fault."""
         with self._lock:
             self._waiting.append(fault)
@@ -92,12 +92,12 @@ class Faults:
         with self._lock:
             self._waiting.clear()
 
-    def waiting(self) -> list[FailureGroup]:
+    def waiting(self) -> list[Fault]:
         """Return the faults that still apply to future requests."""
         with self._lock:
             return list(self._waiting)
 
-    def take(self, method: str, path: str, query: Mapping[str, str]) -> FailureGroup | None:
+    def take(self, method: str, path: str, query: Mapping[str, str]) -> Fault | None:
         """Return the fault for this request, if any, and count it."""
         with self._lock:
             for fault in self._waiting:

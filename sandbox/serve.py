@@ -11,7 +11,7 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from .app import create_app
 from .clock import SandboxClock
 from .control import list_logins
-from .faults import FailureGroup
+from .faults import Fault
 from .state import LoggedRequest, SandboxState
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class SandboxServer:
 
         Raises `sandbox.faults.BadFault` for invalid fields.
         """
-        self.parts.faults.add(FailureGroup.from_json({"path": path, "status": status, **more}))
+        self.parts.faults.add(Fault.from_json({"path": path, "status": status, **more}))
 
     def requests(self, path: str | None = None) -> list[LoggedRequest]:
         """Return the logged requests, oldest first: all, or those of one path in normal form."""

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from .caching import Snapshots
 from .clock import SandboxClock
+from .exchange import Exchange
 from .faults import Faults
 from .grants import Grants
 from .limits import ErrorLimit, TokenBuckets
@@ -27,6 +28,18 @@ class LoggedRequest:
     status: int
     user_agent: str
     at_ms: int
+
+    @classmethod
+    def of(cls, exchange: Exchange) -> LoggedRequest:
+        """Return the log's entry of a finished exchange."""
+        return cls(
+            method=exchange.method,
+            path=exchange.path,
+            query=exchange.query,
+            status=exchange.status,
+            user_agent=exchange.headers.get("user-agent", ""),
+            at_ms=int(exchange.finished_s * 1000),
+        )
 
 
 class RequestLog:

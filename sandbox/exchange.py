@@ -1,0 +1,68 @@
+"""One request on its way through the sandbox: who sent it, what it is for, and how it was answered."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+from flask import Request, Response, g
+
+from .access import Caller
+from .caching import Snapshot
+from .faults import Fault
+from .limits import Bucket
+from .routes import normal_path, route_name
+
+#: Who answered: the route itself, one of the limiters, a downtime, or a fault.
+Origin = Literal["route", "error-limit", "bucket", "downtime", "fault"]
+Service = Literal["esi", "sso"]
+
+
+@dataclass
+class Exchange:
+    """A request and its response. The response's fields have their defaults until it is finished."""
+
+    service: Service
+    method: str
+    #: The path in normal form, and with placeholders instead of ids.
+    path: str
+    route: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    caller: Caller
+    bucket: Bucket | None
+    #: The sandbox's time at which it arrived, and the host's monotonic time.
+    at_s: float
+    arrived_mono: float = field(default_factory=time.monotonic)
+    origin: Origin = "route"
+    fault: Fault | None = None
+    #: The data that the route answered with, and the ETag of this part of it.
+    snapshot: Snapshot | None = None
+    etag: str | None = None
+    status: int = 0
+    answer_headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    finished_s: float = 0.0
+    finished_mono: float = 0.0
+
+    @classmethod
+    def of(cls, request: Request, *, service: Service, caller: Caller, bucket: Bucket | None, at_s: float) -> Exchange:
+        """Return the exchange that begins with a request."""
+        path = normal_path(request.path)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        query = request.args.to_dict()
+        return cls(service, request.method, path, route_name(path), query, headers, caller, bucket, at_s)
+
+    def finish(self, response: Response, now_s: float) -> None:
+        """Note the response, as it is sent."""
+        self.status = response.status_code
+        self.answer_headers = {name.lower(): value for name, value in response.headers.items()}
+        self.body = response.get_data()
+        self.finished_s = now_s
+        self.finished_mono = time.monotonic()
+
+
+def current() -> Exchange:
+    """Return the exchange of the request that this thread answers."""
+    return cast(Exchange, g.exchange)
