@@ -81,15 +81,19 @@ def _add_faults(blueprint: Blueprint, state: SandboxState) -> None:
 def _add_clock_and_log(blueprint: Blueprint, state: SandboxState) -> None:
     @blueprint.get("/clock")
     def clock() -> Response:
-        return as_json({"now_ms": int(state.clock.now() * 1000)})
+        return as_json({"now_ms": int(state.clock.now() * 1000), "speed": state.clock.speed})
 
     @blueprint.post("/clock")
-    def advance() -> Response:
+    def set_clock() -> Response:
         body = request.get_json(silent=True)
-        seconds = body.get("advance_seconds") if isinstance(body, dict) else None
-        if not isinstance(seconds, (int, float)) or seconds < 0:
-            raise RequestError(400, 'the body must be {"advance_seconds": a number, 0 or more}')
-        state.clock.advance(seconds)
+        if not isinstance(body, dict) or not body or set(body) - {"advance_seconds", "speed"}:
+            raise RequestError(400, "the body must have advance_seconds (a number, 0 or more), speed, or both")
+        try:
+            if "speed" in body:
+                state.clock.set_speed(float(body["speed"]))
+            state.clock.advance(float(body.get("advance_seconds", 0)))
+        except (TypeError, ValueError) as error:
+            raise RequestError(400, str(error)) from error
         return clock()
 
     @blueprint.get("/requests")
