@@ -1,18 +1,52 @@
-"""What stands before a route: the limiters, which refuse requests and charge every response."""
+"""What stands before a route: the limiters, which refuse requests and charge every response, and downtimes."""
 
 from __future__ import annotations
 
 from flask import Response
 
 from .exchange import Exchange
-from .responses import RequestError
+from .fault_kinds import TOKEN_PATH
+from .responses import RequestError, as_json
 from .state import SandboxState
+
+DOWN_TEXT = "The datasource tranquility is temporarily unavailable"
 
 
 def refuse(state: SandboxState, exchange: Exchange) -> Response | None:
-    """Return the response of a limiter that refuses a request, None if the route may answer it."""
-    if exchange.service != "esi" or not state.enforce_limits:
+    """Return the response of a limiter or a downtime that refuses a request, None if the route may answer it."""
+    if exchange.service == "esi" and state.enforce_limits and (refusal := _over_limit(state, exchange)):
+        return refusal
+    if state.outages.now(exchange.service) is None or exchange.path.startswith("/meta/"):
         return None
+    exchange.origin = "downtime"
+    if exchange.service == "esi":
+        return RequestError(503, DOWN_TEXT).response()
+    # What SSO answers then is a proxy's page (esi.md 3, weather).
+    return Response("<html><body><h1>503 Service Unavailable</h1></body></html>", status=503, mimetype="text/html")
+
+
+def begin_refresh(state: SandboxState, exchange: Exchange) -> Response | None:
+    """Count a refresh at the token endpoint until it ends, and let it take its time.
+
+    Returns SSO's error under a load that it does not bear.
+    """
+    if exchange.path != TOKEN_PATH or exchange.is_code:
+        return None
+    exchange.load = state.refresh_load.begin(exchange.character_id)
+    if state.refresh_load.is_too_much(exchange.load):
+        exchange.origin = "sso-load"
+        return as_json({"error": "server_error", "error_description": "An error has occurred."}, status=500)
+    state.clock.wait(state.refresh_load.latency_s)
+    return None
+
+
+def end_refresh(state: SandboxState, exchange: Exchange) -> None:
+    """Stop counting a refresh."""
+    if exchange.load is not None:
+        state.refresh_load.end(exchange.character_id)
+
+
+def _over_limit(state: SandboxState, exchange: Exchange) -> Response | None:
     address, bucket = exchange.caller.address, exchange.bucket
     if state.error_limit.is_spent(address):
         exchange.origin = "error-limit"
@@ -34,4 +68,5 @@ def charge(state: SandboxState, exchange: Exchange, response: Response) -> None:
         if status >= 400:
             state.error_limit.count_error(address)
         headers = state.error_limit.headers(address)
-    response.headers.update(headers)
+    if exchange.fault is None or not exchange.fault.bare:
+        response.headers.update(headers)

@@ -12,7 +12,7 @@ from .access import authenticate
 from .clock import SandboxClock
 from .exchange import Exchange, current
 from .limits import Bucket
-from .routes import normal_path
+from .routes import normal_path, path_id, route_name
 from .state import LoggedRequest, SandboxState
 
 
@@ -36,18 +36,30 @@ def _begin(state: SandboxState) -> Response | None:
     if request.path.startswith(control.PREFIX):
         return None
     exchange = g.exchange = _exchange(state, request)
-    refusal = admission.refuse(state, exchange)
-    return refusal if refusal is not None else injection.before(state, exchange)
+    steps = (admission.begin_refresh, admission.refuse, injection.before)
+    return next((response for step in steps if (response := step(state, exchange)) is not None), None)
 
 
 def _exchange(state: SandboxState, received: Request) -> Exchange:
-    path, caller, now_s = normal_path(received.path), authenticate(state, received), state.clock.now()
-    if path in sso.PATHS:
-        return Exchange.of(received, service="sso", caller=caller, bucket=None, at_s=now_s)
-    group = esi.rate_group(path)
+    path, caller = normal_path(received.path), authenticate(state, received)
+    is_sso = path in sso.PATHS
+    group = None if is_sso else esi.rate_group(path)
+    refresh_token = received.form.get("refresh_token", "") if is_sso else ""
     owner = caller.rate_limit_key(is_public=not path.startswith("/characters/"))
-    bucket = Bucket(group, owner) if group else None
-    return Exchange.of(received, service="esi", caller=caller, bucket=bucket, at_s=now_s)
+    return Exchange(
+        service="sso" if is_sso else "esi",
+        method=received.method,
+        path=path,
+        route=route_name(path),
+        query=received.args.to_dict(),
+        headers={name.lower(): value for name, value in received.headers.items()},
+        caller=caller,
+        bucket=Bucket(group, owner) if group else None,
+        character_id=state.grants.character_of(refresh_token) if is_sso else path_id(path),
+        refresh_token=refresh_token,
+        is_code=is_sso and received.form.get("grant_type") == "authorization_code",
+        at_s=state.clock.now(),
+    )
 
 
 def _finish(state: SandboxState, response: Response) -> Response:
@@ -58,6 +70,7 @@ def _finish(state: SandboxState, response: Response) -> Response:
     admission.charge(state, exchange, response)
     response.headers["X-ESI-Request-ID"] = str(uuid.uuid4())
     exchange.finish(response, state.clock.now())
+    admission.end_refresh(state, exchange)
     state.log.add(LoggedRequest.of(exchange))
     if exchange.fault is not None and exchange.fault.drop:
         _cut_connection()

@@ -92,7 +92,8 @@ class _Target:
             return as_json([affiliation(each) for each in known if each])
         if self._method == "GET" and self._path in meta.DOCUMENTS:
             make, cache_seconds = meta.DOCUMENTS[self._path]
-            snapshot = self._state.snapshots.get(self._path, cache_seconds, make)
+            outages = self._state.outages
+            snapshot = self._state.snapshots.get(self._path, cache_seconds, lambda now_s: make(outages, now_s))
             return self._cached(snapshot, snapshot.document, {}, private=False, event_based=False)
         raise RequestError(404, "Not found")
 

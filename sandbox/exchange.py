@@ -6,16 +6,16 @@ import time
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
-from flask import Request, Response, g
+from flask import Response, g
 
 from .access import Caller
 from .caching import Snapshot
 from .faults import Fault
 from .limits import Bucket
-from .routes import normal_path, route_name
+from .refresh_load import Load
 
-#: Who answered: the route itself, one of the limiters, a downtime, or a fault.
-Origin = Literal["route", "error-limit", "bucket", "downtime", "fault"]
+#: Who answered: the route itself, one of the limiters, a downtime, SSO's load limit, or a fault.
+Origin = Literal["route", "error-limit", "bucket", "downtime", "sso-load", "fault"]
 Service = Literal["esi", "sso"]
 
 
@@ -32,11 +32,18 @@ class Exchange:
     headers: dict[str, str]
     caller: Caller
     bucket: Bucket | None
+    #: The character whose data or login it is for, None if it is for none.
+    character_id: int | None
+    #: The refresh token that it sends, and whether it redeems the code of a new login instead.
+    refresh_token: str
+    is_code: bool
     #: The sandbox's time at which it arrived, and the host's monotonic time.
     at_s: float
     arrived_mono: float = field(default_factory=time.monotonic)
     origin: Origin = "route"
     fault: Fault | None = None
+    #: What else was under way when it arrived, if it is a refresh at the token endpoint.
+    load: Load | None = None
     #: The data that the route answered with, and the ETag of this part of it.
     snapshot: Snapshot | None = None
     etag: str | None = None
@@ -45,14 +52,6 @@ class Exchange:
     body: bytes = b""
     finished_s: float = 0.0
     finished_mono: float = 0.0
-
-    @classmethod
-    def of(cls, request: Request, *, service: Service, caller: Caller, bucket: Bucket | None, at_s: float) -> Exchange:
-        """Return the exchange that begins with a request."""
-        path = normal_path(request.path)
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        query = request.args.to_dict()
-        return cls(service, request.method, path, route_name(path), query, headers, caller, bucket, at_s)
 
     def finish(self, response: Response, now_s: float) -> None:
         """Note the response, as it is sent."""

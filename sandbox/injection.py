@@ -6,6 +6,7 @@ import time
 
 from flask import Response
 
+from .alterations import alter
 from .exchange import Exchange
 from .faults import Fault
 from .responses import as_json
@@ -14,21 +15,28 @@ from .state import SandboxState
 
 def before(state: SandboxState, exchange: Exchange) -> Response | None:
     """Take the fault of this request, if any; return its response if the route shall not run."""
-    fault = exchange.fault = state.faults.take(exchange.method, exchange.path, exchange.query)
+    fault = state.faults.take(exchange.method, exchange.path, exchange.query, exchange.character_id)
+    exchange.fault = fault
     if fault is None:
         return None
     time.sleep(fault.delay_ms / 1000)
+    state.clock.wait(fault.hang_s)
     if fault.after:
         return None
     return _replace(exchange, fault)
 
 
 def after(exchange: Exchange, response: Response) -> Response:
-    """Return the response to send: the route's, unless the fault lets the route run and replaces its response."""
+    """Return the response to send: the route's, or what the fault makes of it once the route has run."""
     fault = exchange.fault
-    if fault is None or not fault.after:
+    if fault is None or exchange.origin == "fault":
         return response
-    return _replace(exchange, fault) or response
+    if fault.after:
+        return _replace(exchange, fault) or response
+    if fault.alter is not None:
+        exchange.origin = "fault"
+        return alter(fault.alter, response)
+    return response
 
 
 def _replace(exchange: Exchange, fault: Fault) -> Response | None:

@@ -117,3 +117,9 @@ def route_name(path: str) -> str:
     """Return a path in normal form with placeholders instead of ids, as ESI's specification writes it."""
     names = iter(("{character_id}", "{mail_id}"))
     return _ID.sub(lambda found: next(names, found[0]), path)
+
+
+def path_id(path: str) -> int | None:
+    """Return the character of a path in normal form, None if it has none."""
+    match = _ID.search(path)
+    return int(match[0]) if match and path.startswith("/characters/") else None

@@ -12,6 +12,8 @@ from .exchange import Exchange
 from .faults import Faults
 from .grants import Grants
 from .limits import ErrorLimit, TokenBuckets
+from .outages import Outages
+from .refresh_load import RefreshLoad
 from .tokens import Signer
 from .world.characters import World
 
@@ -79,7 +81,9 @@ class SandboxState:
         self.snapshots = Snapshots(clock)
         self.buckets = TokenBuckets(clock)
         self.error_limit = ErrorLimit(clock)
+        self.outages = Outages(clock)
         self.grants = Grants(self.world, clock)
+        self.refresh_load = RefreshLoad()
         self.signer = Signer(clock)
-        self.faults = Faults()
+        self.faults = Faults(clock, seed)
         self.log = RequestLog()
