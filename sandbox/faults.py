@@ -144,9 +144,9 @@ def _check_type(name: str, kind: type | tuple[type, ...], value: object) -> None
 class _Active:
     """A fault that was added, with its times and its count of requests."""
 
-    def __init__(self, fault: Fault, now_s: float, rng: random.Random) -> None:
+    def __init__(self, fault: Fault, added_s: float, rng: random.Random) -> None:
         self.fault = fault
-        self._from_s = now_s + fault.at_s
+        self._from_s = added_s + fault.at_s
         self._until_s = float("inf") if fault.for_s is None else self._from_s + fault.for_s
         self._rng = rng
         self._seen = 0
@@ -180,11 +180,15 @@ class Faults:
         self._added = 0
         self._lock = threading.Lock()
 
-    def add(self, fault: Fault) -> None:
-        """Add a fault; its random share depends only on the seed and on the number of faults before it."""
+    def add(self, fault: Fault, from_s: float | None = None) -> None:
+        """Add a fault whose times count from `from_s`, or from now.
+
+        Its random share depends only on the seed and on the number of faults before it.
+        """
         with self._lock:
             self._added += 1
-            self._active.append(_Active(fault, self._clock.now(), draw(self._seed, "fault", self._added)))
+            from_s = self._clock.now() if from_s is None else from_s
+            self._active.append(_Active(fault, from_s, draw(self._seed, "fault", self._added)))
 
     def clear(self) -> None:
         """Remove all faults."""

@@ -77,6 +77,8 @@ class ErrorLimit:
     def __init__(self, clock: SandboxClock) -> None:
         self._clock = clock
         self._errors: dict[str, tuple[int, int]] = {}
+        # The minute in which other programs behind every address have used up its errors.
+        self._exhausted: int | None = None
         self._lock = threading.Lock()
 
     def is_spent(self, address: str) -> bool:
@@ -89,6 +91,11 @@ class ErrorLimit:
         with self._lock:
             self._errors[address] = (self._window(), self._count(address) + 1)
 
+    def exhaust(self) -> None:
+        """Use up the errors of the current minute for every address, as another program behind it would."""
+        with self._lock:
+            self._exhausted = self._window()
+
     def headers(self, address: str) -> dict[str, str]:
         """Return the headers with the remaining errors and the seconds until the reset."""
         with self._lock:
@@ -100,6 +107,8 @@ class ErrorLimit:
         return self._clock.now_s() // ERROR_WINDOW_S
 
     def _count(self, address: str) -> int:
+        if self._exhausted == self._window():
+            return ERRORS_PER_WINDOW
         window, errors = self._errors.get(address, (0, 0))
         return errors if window == self._window() else 0
 

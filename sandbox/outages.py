@@ -36,12 +36,10 @@ class Outages:
         self._ordered: list[Outage] = []
         self._lock = threading.Lock()
 
-    def add(self, service: Service, from_s: float, lasts_s: float) -> Outage:
+    def add(self, service: Service, from_s: float, lasts_s: float) -> None:
         """Order a downtime."""
-        outage = Outage(service, from_s, from_s + lasts_s)
         with self._lock:
-            self._ordered.append(outage)
-        return outage
+            self._ordered.append(Outage(service, from_s, from_s + lasts_s))
 
     def clear(self) -> None:
         """Cancel all downtimes but the daily one."""

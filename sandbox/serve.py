@@ -79,6 +79,13 @@ class SandboxServer:
         """
         self.parts.faults.add(Fault.from_json({"path": path, "status": status, **more}))
 
+    def script(self, *steps: dict[str, Any]) -> None:
+        """Add steps whose times count from now, as `POST /sandbox/script` does.
+
+        Raises `sandbox.script.BadStep`.
+        """
+        self.parts.script.add(list(steps))
+
     def requests(self, path: str | None = None) -> list[LoggedRequest]:
         """Return the logged requests, oldest first: all, or those of one path in normal form."""
         return [heard for heard in self.parts.log.all() if path in (None, heard.path)]

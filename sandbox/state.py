@@ -14,6 +14,7 @@ from .grants import Grants
 from .limits import ErrorLimit, TokenBuckets
 from .outages import Outages
 from .refresh_load import RefreshLoad
+from .script import Script
 from .tokens import Signer
 from .world.characters import World
 
@@ -87,3 +88,4 @@ class SandboxState:
         self.signer = Signer(clock)
         self.faults = Faults(clock, seed)
         self.log = RequestLog()
+        self.script = Script(self)
