@@ -22,6 +22,7 @@ class Caller:
     address: str
     claims: Claims | None
     problem: str
+    is_expired: bool = False
 
     @property
     def character_id(self) -> int | None:
@@ -48,7 +49,7 @@ def authenticate(state: SandboxState, request: Request) -> Caller:
     try:
         return Caller(address, state.signer.read(token.strip()), "")
     except BadToken as error:
-        return Caller(address, None, str(error))
+        return Caller(address, None, str(error), error.is_expired)
 
 
 def authorize(state: SandboxState, caller: Caller, character_id: int, scope: str | None) -> Character:

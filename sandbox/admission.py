@@ -1,4 +1,4 @@
-"""What stands before a route: the limiters, which refuse requests and charge every response, and downtimes."""
+"""What comes before a route: the limiters, which refuse requests and charge every response, and downtimes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ def refuse(state: SandboxState, exchange: Exchange) -> Response | None:
     """Return the response of a limiter or a downtime that refuses a request, None if the route may answer it."""
     if exchange.service == "esi" and state.enforce_limits and (refusal := _over_limit(state, exchange)):
         return refusal
-    if state.outages.now(exchange.service) is None or exchange.path.startswith("/meta/"):
+    outage = state.outages.now(exchange.service)
+    if outage is None or exchange.path.startswith("/meta/"):
         return None
-    exchange.origin = "downtime"
+    exchange.origin, exchange.outage = "downtime", outage
     if exchange.service == "esi":
         return RequestError(503, DOWN_TEXT).response()
     # What SSO answers then is a proxy's page (esi.md 3, weather).
@@ -36,7 +37,7 @@ def begin_refresh(state: SandboxState, exchange: Exchange) -> Response | None:
     if state.refresh_load.is_too_much(exchange.load):
         exchange.origin = "sso-load"
         return as_json({"error": "server_error", "error_description": "An error has occurred."}, status=500)
-    state.clock.wait(state.refresh_load.latency_s)
+    state.clock.wait_until(exchange.at_s + state.refresh_load.latency_s)
     return None
 
 
@@ -64,6 +65,7 @@ def charge(state: SandboxState, exchange: Exchange, response: Response) -> None:
         return
     if exchange.bucket:
         headers = state.buckets.settle(exchange.bucket, status)
+        exchange.is_overdrawn = headers["X-Ratelimit-Used"] != "0" and state.buckets.is_overdrawn(exchange.bucket)
     else:
         if status >= 400:
             state.error_limit.count_error(address)

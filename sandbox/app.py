@@ -10,6 +10,7 @@ from flask import Flask, Request, Response, g, request
 from . import admission, control, esi, injection, sso
 from .access import authenticate
 from .clock import SandboxClock
+from .conduct.observer import GRACE_S
 from .exchange import Exchange, current
 from .limits import Bucket
 from .routes import normal_path, path_id, route_name
@@ -17,10 +18,21 @@ from .state import LoggedRequest, SandboxState
 
 
 def create_app(
-    *, seed: int = 7, characters: int = 25, clock: SandboxClock | None = None, enforce_limits: bool = True
+    *,
+    seed: int = 7,
+    characters: int = 25,
+    clock: SandboxClock | None = None,
+    enforce_limits: bool = True,
+    grace_s: float = GRACE_S,
 ) -> Flask:
     """Return an app that is both ESI and SSO; its state is in `app.extensions["sandbox"]`."""
-    state = SandboxState(seed=seed, characters=characters, clock=clock or SandboxClock(), enforce_limits=enforce_limits)
+    state = SandboxState(
+        seed=seed,
+        characters=characters,
+        clock=clock or SandboxClock(),
+        enforce_limits=enforce_limits,
+        grace_s=grace_s,
+    )
     app = Flask("sandbox")
     app.extensions["sandbox"] = state
     app.register_blueprint(sso.create_blueprint(state))
@@ -58,6 +70,7 @@ def _exchange(state: SandboxState, received: Request) -> Exchange:
         bucket=Bucket(group, owner) if group else None,
         character_id=state.grants.character_of(refresh_token) if is_sso else path_id(path),
         refresh_token=refresh_token,
+        was_rotated=state.grants.was_rotated(refresh_token),
         is_code=is_sso and received.form.get("grant_type") == "authorization_code",
         at_s=state.clock.now(),
     )
@@ -72,6 +85,7 @@ def _finish(state: SandboxState, response: Response) -> Response:
     response.headers["X-ESI-Request-ID"] = str(uuid.uuid4())
     exchange.finish(response, state.clock.now())
     admission.end_refresh(state, exchange)
+    state.conduct.observe(exchange)
     state.log.add(LoggedRequest.of(exchange))
     if exchange.fault is not None and exchange.fault.drop:
         _cut_connection()

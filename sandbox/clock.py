@@ -1,4 +1,4 @@
-"""The sandbox's clock: it runs with the host's, or faster, or stands still until it is advanced."""
+"""The sandbox's clock: it runs with the host's, or faster, or is stopped until it is advanced."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SandboxClock:
 
     @property
     def speed(self) -> float:
-        """How many of its seconds pass in one second of the host; 0 if it stands still."""
+        """How many of its seconds pass in one second of the host; 0 if it is stopped."""
         with self._changed:
             return self._speed
 
@@ -57,9 +57,12 @@ class SandboxClock:
             self._changed.notify_all()
 
     def wait(self, seconds: float) -> None:
-        """Return when this many of its seconds have passed; while it stands still, only `advance` lets them pass."""
+        """Return when this many of its seconds have passed; while it is stopped, only `advance` lets them pass."""
+        self.wait_until(self.now() + seconds)
+
+    def wait_until(self, end_s: float) -> None:
+        """Return when it shows this time."""
         with self._changed:
-            end_s = self._now() + seconds
             while (missing_s := end_s - self._now()) > 0:
                 self._changed.wait(missing_s / self._speed if self._speed else None)
 

@@ -1,4 +1,7 @@
-"""The sandbox's control API below /sandbox: logins, the clock, the request log; the rest is in `control_weather`."""
+"""The sandbox's control API below /sandbox: logins, clock, request log, conduct record.
+
+What makes weather, such as faults, is in `control_weather`.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ def create_blueprint(state: SandboxState) -> Blueprint:
     blueprint.register_error_handler(RequestError, lambda problem: problem.response())
     _add_logins(blueprint, state)
     _add_clock_and_log(blueprint, state)
+    _add_conduct(blueprint, state)
     control_weather.add_faults(blueprint, state)
     control_weather.add_script(blueprint, state)
     control_weather.add_limits(blueprint, state)
@@ -90,6 +94,22 @@ def _add_clock_and_log(blueprint: Blueprint, state: SandboxState) -> None:
     def clear_requests() -> Response:
         state.log.clear()
         return Response(status=204)
+
+
+def _add_conduct(blueprint: Blueprint, state: SandboxState) -> None:
+    @blueprint.get("/conduct")
+    def conduct() -> Response:
+        return as_json(state.conduct.record())
+
+    @blueprint.delete("/conduct")
+    def clear_conduct() -> Response:
+        # Without knowledge, too, for a client that begins anew.
+        state.conduct.restart() if request.args.get("restart") == "true" else state.conduct.clear()
+        return Response(status=204)
+
+    @blueprint.get("/counters")
+    def counters() -> Response:
+        return as_json(state.conduct.counters())
 
 
 def _known(state: SandboxState, character_id: int) -> Character:

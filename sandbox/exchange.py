@@ -12,11 +12,12 @@ from .access import Caller
 from .caching import Snapshot
 from .faults import Fault
 from .limits import Bucket
+from .outages import Outage
 from .refresh_load import Load
+from .services import Service
 
 #: Who answered: the route itself, one of the limiters, a downtime, SSO's load limit, or a fault.
 Origin = Literal["route", "error-limit", "bucket", "downtime", "sso-load", "fault"]
-Service = Literal["esi", "sso"]
 
 
 @dataclass
@@ -42,13 +43,20 @@ class Exchange:
     arrived_mono: float = field(default_factory=time.monotonic)
     origin: Origin = "route"
     fault: Fault | None = None
+    #: Whether its refresh token had been replaced before, and what it is replaced with now.
+    was_rotated: bool = False
+    new_refresh_token: str | None = None
+    #: The downtime that answered it.
+    outage: Outage | None = None
+    #: Whether its response has cost more tokens than its bucket had.
+    is_overdrawn: bool = False
     #: What else was under way when it arrived, if it is a refresh at the token endpoint.
     load: Load | None = None
     #: The data that the route answered with, and the ETag of this part of it.
     snapshot: Snapshot | None = None
     etag: str | None = None
     status: int = 0
-    answer_headers: dict[str, str] = field(default_factory=dict)
+    response_headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     finished_s: float = 0.0
     finished_mono: float = 0.0
@@ -56,7 +64,7 @@ class Exchange:
     def finish(self, response: Response, now_s: float) -> None:
         """Note the response, as it is sent."""
         self.status = response.status_code
-        self.answer_headers = {name.lower(): value for name, value in response.headers.items()}
+        self.response_headers = {name.lower(): value for name, value in response.headers.items()}
         self.body = response.get_data()
         self.finished_s = now_s
         self.finished_mono = time.monotonic()

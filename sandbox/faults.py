@@ -137,8 +137,8 @@ def _named(kind: object) -> dict[str, object]:
 
 def _check_type(name: str, kind: type | tuple[type, ...], value: object) -> None:
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-        wanted = kind.__name__ if isinstance(kind, type) else "number"
-        raise BadFault(f"{name} must be of type {wanted}, got {value!r}")
+        expected = kind.__name__ if isinstance(kind, type) else "number"
+        raise BadFault(f"{name} must be of type {expected}, got {value!r}")
 
 
 class _Active:

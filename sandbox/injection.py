@@ -20,7 +20,7 @@ def before(state: SandboxState, exchange: Exchange) -> Response | None:
     if fault is None:
         return None
     time.sleep(fault.delay_ms / 1000)
-    state.clock.wait(fault.hang_s)
+    state.clock.wait_until(exchange.at_s + fault.hang_s)
     if fault.after:
         return None
     return _replace(exchange, fault)

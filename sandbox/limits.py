@@ -64,6 +64,11 @@ class TokenBuckets:
             "X-Ratelimit-Used": str(cost),
         }
 
+    def is_overdrawn(self, bucket: Bucket) -> bool:
+        """Return whether more tokens were spent than the bucket has in a window."""
+        with self._lock:
+            return sum(cost for _, cost in self._current(bucket)) > RATE_GROUPS[bucket.group]
+
     def _current(self, bucket: Bucket) -> deque[tuple[float, int]]:
         spent = self._spent[bucket]
         while spent and spent[0][0] <= self._clock.now() - WINDOW_S:

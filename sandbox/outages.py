@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 
 from .clock import SandboxClock
-from .exchange import Service
+from .services import Service
 
 DAY_S = 86_400
 #: 11:00 UTC, for some minutes (esi.md 1.3; the exact length is unknown).

@@ -153,6 +153,8 @@ def _token(state: SandboxState) -> Response:
         raise _SsoError(400, error.error, str(error)) from error
     except NotGranted as error:
         raise _SsoError(400, "invalid_scope", str(error)) from error
+    current().character_id = grant.character.character_id
+    current().new_refresh_token = grant.refresh_token
     return as_json(_tokens(state, grant), headers={"Cache-Control": "no-store"})
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from .caching import Snapshots
 from .clock import SandboxClock
+from .conduct.observer import Conduct
 from .exchange import Exchange
 from .faults import Faults
 from .grants import Grants
@@ -75,7 +76,9 @@ class RequestLog:
 class SandboxState:
     """The world, clock, caches, limits, logins, faults and request log of one sandbox."""
 
-    def __init__(self, *, seed: int, characters: int, clock: SandboxClock, enforce_limits: bool) -> None:
+    def __init__(
+        self, *, seed: int, characters: int, clock: SandboxClock, enforce_limits: bool, grace_s: float
+    ) -> None:
         self.clock = clock
         self.enforce_limits = enforce_limits
         self.world = World(seed=seed, characters=characters)
@@ -88,4 +91,5 @@ class SandboxState:
         self.signer = Signer(clock)
         self.faults = Faults(clock, seed)
         self.log = RequestLog()
+        self.conduct = Conduct(grace_s)
         self.script = Script(self)

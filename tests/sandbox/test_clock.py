@@ -1,4 +1,4 @@
-"""The clock: advanced, fast, or standing still; everything in the sandbox follows it."""
+"""The clock: advanced, fast, or stopped; everything in the sandbox follows it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_an_impossible_speed_is_refused(speed: float) -> None:
         SandboxClock(start_s=NOW_S, speed=speed)
 
 
-def test_a_wait_on_a_standing_clock_ends_when_it_is_advanced() -> None:
+def test_a_wait_on_a_stopped_clock_ends_when_it_is_advanced() -> None:
     clock = SandboxClock(frozen_at_s=NOW_S)
     waiting = threading.Thread(target=clock.wait, args=(10,))
     waiting.start()

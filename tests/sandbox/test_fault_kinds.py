@@ -72,12 +72,12 @@ def test_a_wrong_body_comes_with_the_headers_of_the_right_one(
 
 
 def test_bodies_can_be_html_or_end_early(sandbox: SandboxServer, trader: Visitor) -> None:
-    whole = trader.get("/wallet/journal").text
+    complete = trader.get("/wallet/journal").text
     for kind in ("html", "truncated", "cut"):
         sandbox.fail("*/wallet/journal", kind=kind)
     assert trader.get("/wallet/journal").text.startswith("<html>")
     truncated = trader.get("/wallet/journal")
-    assert len(truncated.content) == int(truncated.headers["Content-Length"]) == len(whole) // 2
+    assert len(truncated.content) == int(truncated.headers["Content-Length"]) == len(complete) // 2
     with pytest.raises(requests.RequestException):
         trader.get("/wallet/journal")
 
@@ -96,15 +96,15 @@ def test_a_hang_lasts_ten_seconds_of_the_sandboxs_clock(
     sandbox: SandboxServer, trader: Visitor, wait_until: Callable[..., None]
 ) -> None:
     sandbox.fail("*/skills", kind="hang")
-    answers: list[requests.Response] = []
-    request = threading.Thread(target=lambda: answers.append(trader.get("/skills")))
+    responses: list[requests.Response] = []
+    request = threading.Thread(target=lambda: responses.append(trader.get("/skills")))
     request.start()
     wait_until(lambda: not sandbox.parts.faults.waiting(), what="the request")
     sandbox.advance(9.9)
-    assert not answers
+    assert not responses
     sandbox.advance(0.1)
     request.join(10)
-    assert (answers[0].status_code, answers[0].json()["timeout"]) == (504, 10)
+    assert (responses[0].status_code, responses[0].json()["timeout"]) == (504, 10)
 
 
 def failing(seed: int) -> list[bool]:
