@@ -19,6 +19,7 @@ from .commands import (
     login,
     queue_actions,
     queues,
+    sandbox,
     schedules,
     token,
     workers,
@@ -55,6 +56,7 @@ app.command()(queue_actions.resume)
 app.command()(queue_actions.limits)
 app.command()(queue_actions.clean)
 app.add_typer(schedules.group, name="schedules")
+app.add_typer(sandbox.group, name="sandbox")
 app.command()(workers.workers)
 app.command()(config.config)
 app.command()(doctor.doctor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 STOP_POLL_S = 0.02
+BACKLOG = 128
 
 
 class SandboxServer:
@@ -67,6 +69,7 @@ class SandboxServer:
         """Stop serving and release the port."""
         self._server.shutdown()
         self._thread.join()
+        self._server.socket.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -130,4 +133,7 @@ class _QuietHandler(WSGIRequestHandler):
 class _Server(ThreadedWSGIServer):
     def __init__(self, host: str, port: int, app: WSGIApplication, clock: SandboxClock) -> None:
         self.clock = clock
-        super().__init__(host, port, app, _QuietHandler)
+        # Opened here, because werkzeug would print an error of its own and end the program.
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.create_server((host, port), family=family, backlog=BACKLOG) as listening:
+            super().__init__(host, port, app, _QuietHandler, fd=listening.fileno())
