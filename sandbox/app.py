@@ -45,9 +45,9 @@ def create_app(
 
 def _begin(state: SandboxState) -> Response | None:
     """Return a response that replaces the route's, or None."""
+    state.script.run_due()
     if request.path.startswith(control.PREFIX):
         return None
-    state.script.run_due()
     exchange = g.exchange = _exchange(state, request)
     steps = (admission.begin_refresh, admission.refuse, injection.before)
     return next((response for step in steps if (response := step(state, exchange)) is not None), None)

@@ -96,10 +96,10 @@ class ErrorLimit:
         with self._lock:
             self._errors[address] = (self._window(), self._count(address) + 1)
 
-    def exhaust(self) -> None:
-        """Use up the errors of the current minute for every address, as another program behind it would."""
+    def exhaust(self, at_s: float) -> None:
+        """Use up the errors of one minute for every address, as another program behind it would."""
         with self._lock:
-            self._exhausted = self._window()
+            self._exhausted = int(at_s) // ERROR_WINDOW_S
 
     def headers(self, address: str) -> dict[str, str]:
         """Return the headers with the remaining errors and the seconds until the reset."""

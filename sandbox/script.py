@@ -1,7 +1,7 @@
 """A script: steps that happen at given times of the sandbox's clock.
 
-A step acts at the first request after its time, which nobody can tell from acting on the second. What lasts (`for_s`)
-counts from the step's own time.
+A step acts at the first request after its time, as of its time, which no client can tell from acting on the second.
+Only a change of `speed` begins with that request.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _sell(state: SandboxState, given: Mapping[str, Any]) -> Act:
 
 
 def _exhaust_errors(state: SandboxState, given: Mapping[str, Any]) -> Act:
-    return lambda _: state.error_limit.exhaust()
+    return state.error_limit.exhaust
 
 
 def _speed(state: SandboxState, given: Mapping[str, Any]) -> Act:

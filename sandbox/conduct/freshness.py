@@ -44,6 +44,10 @@ class Freshness:
     def judge(self, exchange: Exchange) -> Iterator[Blame]:
         if exchange.service != "esi" or exchange.method != "GET":
             return
+        if exchange.outage is not None:
+            # A probe is no reading, however fresh the last one is.
+            self.forget("/status")
+            return
         document = document_of(exchange)
         if given := self._given.get(document):
             yield from _blame(exchange, given, document)

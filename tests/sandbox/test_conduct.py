@@ -193,6 +193,15 @@ def test_while_esi_is_down_one_probe_is_allowed(sandbox: SandboxServer, client: 
     assert len(reasons(sandbox)) == 2
 
 
+def test_a_probe_is_no_reading_of_a_fresh_status(sandbox: SandboxServer) -> None:
+    status(sandbox)
+    sandbox.script({"for_s": 11, "downtime": "esi"})
+    for _ in range(3):
+        status(sandbox)
+        sandbox.advance(10)
+    assert reasons(sandbox) == [], "the last one was answered by ESI, within 30 s of the first"
+
+
 def test_while_sso_is_down_one_probe_is_allowed(sandbox: SandboxServer, client: Client) -> None:
     sandbox.script({"for_s": 600, "downtime": "sso"})
     for _ in range(3):

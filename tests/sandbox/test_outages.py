@@ -116,3 +116,9 @@ def test_a_script_can_be_cleared_with_its_downtimes(sandbox: SandboxServer, trad
     sandbox.advance(5)
     assert trader.get("/skills").status_code == 200
     assert refresh(sandbox, trader.refresh_token).status_code == 200
+
+
+def test_a_step_whose_time_has_passed_unseen_acts_as_of_its_time(sandbox: SandboxServer, trader: Visitor) -> None:
+    sandbox.script({"at_s": 30, "exhaust_errors": True}, {"at_s": 30, "for_s": 20, "downtime": "esi"})
+    sandbox.advance(61)
+    assert trader.get("/skills").status_code == 200, "both the minute and the downtime are over"
