@@ -105,7 +105,7 @@ def _row(violation: dict[str, Any]) -> list[str]:
     return [at, violation["reason"], status, path, character, violation["detail"]]
 
 
-def _read(base_url: str, what: str) -> Any:
+def _read(base_url: str, what: str) -> dict[str, Any]:
     """Return a document of the sandbox's control API.
 
     Raises `BadInput` if no sandbox answers there.
@@ -122,6 +122,10 @@ def _read(base_url: str, what: str) -> Any:
         try:
             response = session.get(f"{base_url}/sandbox/{what}", timeout=TIMEOUT_SECONDS)
             response.raise_for_status()
-            return response.json()
-        except requests.RequestException as error:
+            document = response.json()
+        # Some wrong addresses are other errors: a host name that is too long, for example.
+        except (requests.RequestException, ValueError) as error:
             raise BadInput(f"no sandbox answers at {base_url}: {type(error).__name__}") from None
+    if not isinstance(document, dict):
+        raise BadInput(f"no sandbox answers at {base_url}: it is something else")
+    return document

@@ -98,5 +98,6 @@ def test_the_record_of_the_real_esi_or_of_nobody_is_refused(nomad: Nomad) -> Non
     assert (real.exit_code, "is the real ESI" in real.stderr) == (2, True)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    nobody = nomad("sandbox", "conduct", "--url", f"http://127.0.0.1:{port}")
-    assert (nobody.exit_code, "no sandbox answers at" in nobody.stderr) == (2, True)
+    for url in (f"http://127.0.0.1:{port}", "nonsense", f"http://{'x' * 300}.example"):
+        nobody = nomad("sandbox", "conduct", "--url", url)
+        assert (nobody.exit_code, "no sandbox answers at" in nobody.stderr) == (2, True)
