@@ -18,6 +18,7 @@ from .commands import (
     login,
     queue_actions,
     queues,
+    sandbox,
     schedules,
 )
 from .commands.exits import OneLineGroup
@@ -39,6 +40,7 @@ for name, group in (
     ("operations", bulk.group),
     ("schedules", schedules.group),
     ("admin", admin.group),
+    ("sandbox", sandbox.group),
 ):
     app.add_typer(group, name=name)
 for command in (

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from flask import Request
 
 from .responses import RequestError
-from .state import SandboxState
 from .tokens import BadToken, Claims
 from .world.characters import Character
+
+if TYPE_CHECKING:
+    from .state import SandboxState
 
 
 @dataclass(frozen=True)
@@ -19,11 +22,22 @@ class Caller:
     address: str
     claims: Claims | None
     problem: str
+    is_expired: bool = False
 
     @property
-    def rate_limit_key(self) -> str:
-        """The owner of the token bucket: application and character, or the address if anonymous."""
-        return f"{self.claims.client_id}:{self.claims.character_id}" if self.claims else self.address
+    def character_id(self) -> int | None:
+        """The character of the token, None if anonymous."""
+        return self.claims.character_id if self.claims else None
+
+    def rate_limit_key(self, *, is_public: bool) -> str:
+        """Return the owner of the token bucket (esi.md 1.2).
+
+        That is the application with the character, or the address on public routes, with the application if a token
+        is sent anyway.
+        """
+        if self.claims is None:
+            return self.address
+        return f"{self.address if is_public else self.claims.character_id}:{self.claims.client_id}"
 
 
 def authenticate(state: SandboxState, request: Request) -> Caller:
@@ -35,7 +49,7 @@ def authenticate(state: SandboxState, request: Request) -> Caller:
     try:
         return Caller(address, state.signer.read(token.strip()), "")
     except BadToken as error:
-        return Caller(address, None, str(error))
+        return Caller(address, None, str(error), error.is_expired)
 
 
 def authorize(state: SandboxState, caller: Caller, character_id: int, scope: str | None) -> Character:

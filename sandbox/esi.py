@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, request
 
 from . import meta
-from .access import Caller, authenticate, authorize
+from .access import Caller, authorize
 from .caching import Snapshot, etag_of, is_unchanged, validators
-from .limits import Bucket
+from .exchange import current
 from .paging import select
 from .responses import NotModified, RequestError, as_json, dump
-from .routes import ROUTES, Route, normal_path
+from .routes import ROUTES, Route
 from .state import SandboxState
 from .world import assets, mail
 from .world.characters import Character, affiliation
@@ -38,52 +38,28 @@ def create_blueprint(state: SandboxState) -> Blueprint:
     return blueprint
 
 
-def charge(state: SandboxState, response: Response) -> Response:
-    """Charge a response to the limiter of its route, and add the limiter's headers."""
-    caller = authenticate(state, request)
-    return _count(state, response, caller, _bucket(_target(state), caller))
+def rate_group(path: str) -> str | None:
+    """Return the rate group of a path in normal form; without one the old error limit applies."""
+    match = _CHARACTER.match(path)
+    if match is None:
+        return meta.GROUPS.get(path)
+    rest = match[2] or ""
+    if rest in _OWN_ITEMS:
+        return "char-asset"
+    if _MAIL_BODY.match(rest):
+        return "char-social"
+    route = _BY_PATH.get(rest)
+    return route.group if route else None
 
 
 def _respond(state: SandboxState) -> Response:
-    caller, target = authenticate(state, request), _target(state)
-    bucket = _bucket(target, caller)
+    exchange = current()
     try:
-        if state.enforce_limits:
-            _check_limits(state, caller, bucket)
         date = compatibility_date(state.clock.now())
-        response = target.respond(caller)
+        response = _Target(state, exchange.method, exchange.path).respond(exchange.caller)
         response.headers["X-Compatibility-Date"] = date
     except RequestError as error:
         response = error.response()
-    return _count(state, response, caller, bucket)
-
-
-def _target(state: SandboxState) -> _Target:
-    return _Target(state, request.method, normal_path(request.path))
-
-
-def _bucket(target: _Target, caller: Caller) -> Bucket | None:
-    return Bucket(target.group, caller.rate_limit_key) if target.group else None
-
-
-def _check_limits(state: SandboxState, caller: Caller, bucket: Bucket | None) -> None:
-    if state.error_limit.is_spent(caller.address):
-        raise RequestError(420, "Error limited", headers=state.error_limit.headers(caller.address))
-    if bucket and (retry_after_s := state.buckets.retry_after_s(bucket)):
-        raise RequestError(429, "Rate limit exceeded", headers={"Retry-After": str(retry_after_s)})
-
-
-def _count(state: SandboxState, response: Response, caller: Caller, bucket: Bucket | None) -> Response:
-    """Charge the limiter of the route; the headers of the two limiters are disjoint."""
-    status = response.status_code
-    if status == 420:
-        return response
-    if bucket:
-        response.headers.update(state.buckets.settle(bucket, status))
-        return response
-    if status >= 400:
-        state.error_limit.count_error(caller.address)
-    response.headers.update(state.error_limit.headers(caller.address))
     return response
 
 
@@ -97,18 +73,6 @@ class _Target:
         match = _CHARACTER.match(path)
         self._character_id = int(match[1]) if match else 0
         self._rest = (match[2] or "") if match else None
-
-    @property
-    def group(self) -> str | None:
-        """The rate group of the response, if any."""
-        if self._rest is None:
-            return meta.GROUPS.get(self._path)
-        if self._rest in _OWN_ITEMS:
-            return "char-asset"
-        if _MAIL_BODY.match(self._rest):
-            return "char-social"
-        route = _BY_PATH.get(self._rest)
-        return route.group if route else None
 
     def respond(self, caller: Caller) -> Response:
         """Return the response; raises `RequestError` for everything that ESI rejects."""
@@ -128,7 +92,8 @@ class _Target:
             return as_json([affiliation(each) for each in known if each])
         if self._method == "GET" and self._path in meta.DOCUMENTS:
             make, cache_seconds = meta.DOCUMENTS[self._path]
-            snapshot = self._state.snapshots.get(self._path, cache_seconds, make)
+            outages = self._state.outages
+            snapshot = self._state.snapshots.get(self._path, cache_seconds, lambda now_s: make(outages, now_s))
             return self._cached(snapshot, snapshot.document, {}, private=False, event_based=False)
         raise RequestError(404, "Not found")
 
@@ -158,8 +123,12 @@ class _Target:
 
     def _snapshot(self, route: Route, character: Character) -> Snapshot:
         key = (route.path, character.character_id)
+        fault = current().fault
         return self._state.snapshots.get(
-            key, route.cache_seconds, lambda now_s: route.make(self._state.world, character, now_s), renew=g.renew
+            key,
+            route.cache_seconds,
+            lambda now_s: route.make(self._state.world, character, now_s),
+            renew=fault is not None and fault.renew,
         )
 
     def _cached(
@@ -167,6 +136,7 @@ class _Target:
     ) -> Response:
         body = dump(document)
         etag, now_s = etag_of(body), self._state.clock.now_s()
+        current().snapshot, current().etag = snapshot, etag
         headers = headers | validators(etag, snapshot, now_s, private=private, event_based=event_based)
         given = request.headers
         if is_unchanged(etag, snapshot, given.get("If-None-Match"), given.get("If-Modified-Since")):

@@ -14,16 +14,22 @@ import threading
 from dataclasses import dataclass, replace
 
 from .clock import SandboxClock
+from .fault_kinds import DEAD_LOGINS
 from .routes import SCOPES
 from .world.characters import Character, World, owner_hash
 
 CLIENT_ID = "sandbox-client"
 CLIENT_SECRET = "sandbox-secret"
 CODE_LIFETIME_S = 300
+_UNKNOWN = "dead-token"
 
 
 class DeadGrant(Exception):
     """Raised if a code or a refresh token is invalid; the message is the SSO's `error_description`."""
+
+    def __init__(self, description: str, error: str = "invalid_grant") -> None:
+        super().__init__(description)
+        self.error = error
 
 
 class NotGranted(Exception):
@@ -60,6 +66,10 @@ class Grants:
         self._by_token: dict[str, Grant] = {}
         self._codes: dict[str, Code] = {}
         self._sales: dict[int, int] = {}
+        # Every refresh token that was ever valid: its character, and the text for it once it is dead.
+        self._characters: dict[str, int] = {}
+        self._ends: dict[str, tuple[str, str]] = {}
+        self._rotated: set[str] = set()
         for character in world.characters:
             self._add(character, SCOPES, self._first_token(character))
 
@@ -71,6 +81,16 @@ class Grants:
     def owner(self, character: Character) -> str:
         """Return the hash of the account that owns the character now."""
         return owner_hash(self._world.seed, character.character_id, self._sales.get(character.character_id, 0))
+
+    def character_of(self, refresh_token: str) -> int | None:
+        """Return the character of a refresh token, also of a dead one; None if it never was valid."""
+        with self._lock:
+            return self._characters.get(refresh_token)
+
+    def was_rotated(self, refresh_token: str) -> bool:
+        """Return whether a refresh token has been used and replaced."""
+        with self._lock:
+            return refresh_token in self._rotated
 
     def begin(self, character: Character, scopes: tuple[str, ...], redirect_uri: str, challenge: str | None) -> str:
         """Return a code for a login that the player has confirmed."""
@@ -101,10 +121,12 @@ class Grants:
         with self._lock:
             grant = self._by_token.get(refresh_token)
             if grant is None:
-                raise DeadGrant("Invalid refresh token. Token missing/expired.")
+                error, description = self._ends.get(refresh_token, DEAD_LOGINS[_UNKNOWN])
+                raise DeadGrant(description, error)
             if not set(scopes) <= set(grant.scopes):
                 raise NotGranted("The requested scope is invalid, unknown, or malformed.")
             del self._by_token[refresh_token]
+            self._rotated.add(refresh_token)
             renewed = self._add(grant.character, grant.scopes, secrets.token_urlsafe(24))
         return replace(renewed, scopes=scopes or grant.scopes)
 
@@ -113,25 +135,31 @@ class Grants:
         with self._lock:
             self._by_token.pop(refresh_token, None)
 
-    def kill(self, character: Character) -> None:
-        """Revoke all logins of a character, as a password change does."""
+    def kill(self, character: Character, *, kind: str = _UNKNOWN) -> None:
+        """Revoke all logins of a character, as a password change does; `kind` is a name of `DEAD_LOGINS`."""
         with self._lock:
-            self._kill(character)
+            self._kill(character, kind=kind)
 
-    def sell(self, character: Character) -> None:
-        """Move a character to another account: its owner hash changes, and all its logins are revoked."""
+    def sell(self, character: Character, *, kills: bool = True) -> None:
+        """Move a character to another account: its owner hash changes, and all its logins are revoked.
+
+        Without `kills` they still work, and only the `owner` claim shows the sale.
+        """
         with self._lock:
             self._sales[character.character_id] = self._sales.get(character.character_id, 0) + 1
-            self._kill(character)
+            if kills:
+                self._kill(character)
 
     def _add(self, character: Character, scopes: tuple[str, ...], refresh_token: str) -> Grant:
         self._by_token[refresh_token] = Grant(character, scopes, refresh_token)
+        self._characters[refresh_token] = character.character_id
         return self._by_token[refresh_token]
 
-    def _kill(self, character: Character, *, but: tuple[str, ...] | None = None) -> None:
+    def _kill(self, character: Character, *, but: tuple[str, ...] | None = None, kind: str = _UNKNOWN) -> None:
         for token, grant in list(self._by_token.items()):
             if grant.character == character and (but is None or set(grant.scopes) != set(but)):
                 del self._by_token[token]
+                self._ends[token] = DEAD_LOGINS[kind]
 
     def _first_token(self, character: Character) -> str:
         digest = hashlib.sha256(f"{self._world.seed}:login:{character.character_id}".encode()).digest()

@@ -64,6 +64,11 @@ class TokenBuckets:
             "X-Ratelimit-Used": str(cost),
         }
 
+    def is_overdrawn(self, bucket: Bucket) -> bool:
+        """Return whether more tokens were spent than the bucket has in a window."""
+        with self._lock:
+            return sum(cost for _, cost in self._current(bucket)) > RATE_GROUPS[bucket.group]
+
     def _current(self, bucket: Bucket) -> deque[tuple[float, int]]:
         spent = self._spent[bucket]
         while spent and spent[0][0] <= self._clock.now() - WINDOW_S:
@@ -77,6 +82,8 @@ class ErrorLimit:
     def __init__(self, clock: SandboxClock) -> None:
         self._clock = clock
         self._errors: dict[str, tuple[int, int]] = {}
+        # The minute in which other programs behind every address have used up its errors.
+        self._exhausted: int | None = None
         self._lock = threading.Lock()
 
     def is_spent(self, address: str) -> bool:
@@ -89,6 +96,11 @@ class ErrorLimit:
         with self._lock:
             self._errors[address] = (self._window(), self._count(address) + 1)
 
+    def exhaust(self, at_s: float) -> None:
+        """Use up the errors of one minute for every address, as another program behind it would."""
+        with self._lock:
+            self._exhausted = int(at_s) // ERROR_WINDOW_S
+
     def headers(self, address: str) -> dict[str, str]:
         """Return the headers with the remaining errors and the seconds until the reset."""
         with self._lock:
@@ -100,6 +112,8 @@ class ErrorLimit:
         return self._clock.now_s() // ERROR_WINDOW_S
 
     def _count(self, address: str) -> int:
+        if self._exhausted == self._window():
+            return ERRORS_PER_WINDOW
         window, errors = self._errors.get(address, (0, 0))
         return errors if window == self._window() else 0
 

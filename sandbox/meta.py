@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .outages import Outages
 from .routes import ROUTES
 from .world.draws import DAY, Row, draw, iso
 
@@ -24,31 +25,33 @@ COMPATIBILITY_DATES = (
     "2025-04-01",
     "2020-01-01",
 )
-DOWNTIME_S = 11 * 3_600
-DOWNTIME_LASTS_S = 240
+RECOVERING_S = 300
 
 
-def status(now_s: int) -> Row:
-    """Return `/status`: the server starts a few minutes after the daily downtime at 11:00 UTC."""
-    started_s = (now_s - DOWNTIME_S - DOWNTIME_LASTS_S) // DAY * DAY + DOWNTIME_S + DOWNTIME_LASTS_S
+def status(outages: Outages, now_s: int) -> Row:
+    """Return `/status`: the server's start is the end of the last downtime."""
     return {
         "players": 18_000 + draw("players", now_s // 300).randrange(14_000),
         "server_version": str(2_900_000 + now_s // DAY),
-        "start_time": iso(started_s),
+        "start_time": iso(int(outages.up_since_s())),
     }
 
 
-def route_status(now_s: int) -> Row:
-    """Return `/meta/status`: always OK; failures come only from requested faults."""
-    return {"routes": [{"method": "GET", "path": route.name, "status": "OK"} for route in ROUTES]}
+def route_status(outages: Outages, now_s: int) -> Row:
+    """Return `/meta/status`: routes are Down during a downtime, and Recovering for some minutes after it."""
+    if outages.now("esi"):
+        state = "Down"
+    else:
+        state = "Recovering" if now_s - outages.up_since_s() < RECOVERING_S else "OK"
+    return {"routes": [{"method": "GET", "path": route.name, "status": state} for route in ROUTES]}
 
 
-def compatibility_dates(now_s: int) -> Row:
+def compatibility_dates(outages: Outages, now_s: int) -> Row:
     """Return `/meta/compatibility-dates`."""
     return {"compatibility_dates": list(COMPATIBILITY_DATES)}
 
 
-DOCUMENTS: dict[str, tuple[Callable[[int], object], int]] = {
+DOCUMENTS: dict[str, tuple[Callable[[Outages, int], object], int]] = {
     "/status": (status, 30),
     "/meta/status": (route_status, 0),
     "/meta/compatibility-dates": (compatibility_dates, 600),

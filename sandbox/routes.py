@@ -105,6 +105,21 @@ SCOPES = tuple(sorted({route.scope for route in ROUTES if route.scope}))
 _VERSION = re.compile(r"^/(?:latest|legacy|dev|v\d+)(?=/(?!oauth/))")
 
 
+_ID = re.compile(r"(?<=/)\d+(?=/|$)")
+
+
 def normal_path(path: str) -> str:
     """Return a path without version prefix and trailing slash, which are optional in ESI."""
     return _VERSION.sub("", path).rstrip("/") or "/"
+
+
+def route_name(path: str) -> str:
+    """Return a path in normal form with placeholders instead of ids, as ESI's specification writes it."""
+    names = iter(("{character_id}", "{mail_id}"))
+    return _ID.sub(lambda found: next(names, found[0]), path)
+
+
+def path_id(path: str) -> int | None:
+    """Return the character of a path in normal form, None if it has none."""
+    match = _ID.search(path)
+    return int(match[0]) if match and path.startswith("/characters/") else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -10,8 +11,9 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from .app import create_app
 from .clock import SandboxClock
+from .conduct.observer import GRACE_S
 from .control import list_logins
-from .faults import FailureGroup
+from .faults import Fault
 from .state import LoggedRequest, SandboxState
 
 if TYPE_CHECKING:
@@ -19,13 +21,15 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 STOP_POLL_S = 0.02
+BACKLOG = 128
 
 
 class SandboxServer:
     """An ESI and SSO on a free loopback port, running during its `with` block.
 
     It has the first `characters` of `seed`; `clock` controls its time; without `enforce_limits` it counts requests but
-    never rejects them.
+    never rejects them. `grace_s`, in the host's seconds, is how long a fleet may take until all its processes know what
+    one of them has read; the conduct record blames nothing before.
     """
 
     def __init__(
@@ -35,12 +39,17 @@ class SandboxServer:
         characters: int = 5,
         clock: SandboxClock | None = None,
         enforce_limits: bool = True,
+        grace_s: float = GRACE_S,
+        host: str = HOST,
         port: int = 0,
     ) -> None:
         self.clock = clock or SandboxClock()
-        app = create_app(seed=seed, characters=characters, clock=self.clock, enforce_limits=enforce_limits)
+        app = create_app(
+            seed=seed, characters=characters, clock=self.clock, enforce_limits=enforce_limits, grace_s=grace_s
+        )
         self.parts: SandboxState = app.extensions["sandbox"]
-        self._server = _Server(port, app, self.clock)
+        self._host = host
+        self._server = _Server(host, port, app, self.clock)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(STOP_POLL_S,), name="sandbox", daemon=True
         )
@@ -48,7 +57,8 @@ class SandboxServer:
     @property
     def base_url(self) -> str:
         """The URL of both ESI and SSO, without a trailing slash."""
-        return f"http://{HOST}:{self._server.port}"
+        host = {"0.0.0.0": HOST, "::": "::1"}.get(self._host, self._host)
+        return f"http://[{host}]:{self._server.port}" if ":" in host else f"http://{host}:{self._server.port}"
 
     def start(self) -> Self:
         """Start serving; earlier connections wait until then."""
@@ -59,6 +69,7 @@ class SandboxServer:
         """Stop serving and release the port."""
         self._server.shutdown()
         self._thread.join()
+        self._server.socket.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -77,11 +88,26 @@ class SandboxServer:
 
         Raises `sandbox.faults.BadFault` for invalid fields.
         """
-        self.parts.faults.add(FailureGroup.from_json({"path": path, "status": status, **more}))
+        self.parts.faults.add(Fault.from_json({"path": path, "status": status, **more}))
+
+    def script(self, *steps: dict[str, Any]) -> None:
+        """Add steps whose times count from now, as `POST /sandbox/script` does.
+
+        Raises `sandbox.script.BadStep`.
+        """
+        self.parts.script.add(list(steps))
 
     def requests(self, path: str | None = None) -> list[LoggedRequest]:
         """Return the logged requests, oldest first: all, or those of one path in normal form."""
         return [heard for heard in self.parts.log.all() if path in (None, heard.path)]
+
+    def conduct(self) -> dict[str, Any]:
+        """Return the conduct record, as `GET /sandbox/conduct` does."""
+        return self.parts.conduct.record()
+
+    def counters(self) -> dict[str, Any]:
+        """Return the counters, as `GET /sandbox/counters` does."""
+        return self.parts.conduct.counters()
 
     def advance(self, seconds: float) -> None:
         """Move the sandbox's clock forward."""
@@ -105,6 +131,9 @@ class _QuietHandler(WSGIRequestHandler):
 
 
 class _Server(ThreadedWSGIServer):
-    def __init__(self, port: int, app: WSGIApplication, clock: SandboxClock) -> None:
+    def __init__(self, host: str, port: int, app: WSGIApplication, clock: SandboxClock) -> None:
         self.clock = clock
-        super().__init__(HOST, port, app, _QuietHandler)
+        # Opened here, because werkzeug would print an error of its own and end the program.
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.create_server((host, port), family=family, backlog=BACKLOG) as listening:
+            super().__init__(host, port, app, _QuietHandler, fd=listening.fileno())

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, render_template_string, request
 
+from .exchange import current
 from .grants import CLIENT_ID, CLIENT_SECRET, DeadGrant, Grant, NotGranted
 from .responses import as_json
 from .routes import SCOPES
@@ -60,6 +61,12 @@ def create_blueprint(state: SandboxState) -> Blueprint:
 
     @blueprint.post("/v2/oauth/revoke")
     def revoke() -> Response:
+        try:
+            if not _is_known_client():
+                raise _SsoError(401, "invalid_client", "Client authentication failed.")
+        except _SsoError as refusal:
+            return refusal.response()
+        # 200 for nonsense too (esi.md 3).
         state.grants.revoke(request.form.get("token", ""))
         return Response(status=200)
 
@@ -90,7 +97,7 @@ def _discovery(issuer: str) -> dict[str, object]:
         "jwks_uri": f"{issuer}/oauth/jwks",
         "response_types_supported": ["code"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic"],
-        "token_endpoint_auth_signing_alg_values_supported": ["RS256"],
+        "token_endpoint_auth_signing_alg_values_supported": ["RS256", "ES256"],
         "code_challenge_methods_supported": ["S256"],
     }
 
@@ -143,9 +150,11 @@ def _token(state: SandboxState) -> Response:
             scopes = tuple(request.form.get("scope", "").split())
             grant = state.grants.refresh(request.form.get("refresh_token", ""), scopes)
     except DeadGrant as error:
-        raise _SsoError(400, "invalid_grant", str(error)) from error
+        raise _SsoError(400, error.error, str(error)) from error
     except NotGranted as error:
         raise _SsoError(400, "invalid_scope", str(error)) from error
+    current().character_id = grant.character.character_id
+    current().new_refresh_token = grant.refresh_token
     return as_json(_tokens(state, grant), headers={"Cache-Control": "no-store"})
 
 
@@ -164,6 +173,7 @@ def _is_known_client() -> bool:
 
 
 def _tokens(state: SandboxState, grant: Grant) -> dict[str, object]:
+    fault = current().fault
     access_token = state.signer.sign(
         issuer=_issuer(),
         client_id=CLIENT_ID,
@@ -171,6 +181,7 @@ def _tokens(state: SandboxState, grant: Grant) -> dict[str, object]:
         name=grant.character.name,
         owner=state.grants.owner(grant.character),
         scopes=grant.scopes,
+        variation=fault.token if fault else None,
     )
     return {
         "access_token": access_token,

@@ -8,9 +8,14 @@ from dataclasses import asdict, dataclass
 
 from .caching import Snapshots
 from .clock import SandboxClock
+from .conduct.observer import Conduct
+from .exchange import Exchange
 from .faults import Faults
 from .grants import Grants
 from .limits import ErrorLimit, TokenBuckets
+from .outages import Outages
+from .refresh_load import RefreshLoad
+from .script import Script
 from .tokens import Signer
 from .world.characters import World
 
@@ -27,6 +32,18 @@ class LoggedRequest:
     status: int
     user_agent: str
     at_ms: int
+
+    @classmethod
+    def of(cls, exchange: Exchange) -> LoggedRequest:
+        """Return the log's entry of a finished exchange."""
+        return cls(
+            method=exchange.method,
+            path=exchange.path,
+            query=exchange.query,
+            status=exchange.status,
+            user_agent=exchange.headers.get("user-agent", ""),
+            at_ms=int(exchange.finished_s * 1000),
+        )
 
 
 class RequestLog:
@@ -59,14 +76,20 @@ class RequestLog:
 class SandboxState:
     """The world, clock, caches, limits, logins, faults and request log of one sandbox."""
 
-    def __init__(self, *, seed: int, characters: int, clock: SandboxClock, enforce_limits: bool) -> None:
+    def __init__(
+        self, *, seed: int, characters: int, clock: SandboxClock, enforce_limits: bool, grace_s: float
+    ) -> None:
         self.clock = clock
         self.enforce_limits = enforce_limits
         self.world = World(seed=seed, characters=characters)
         self.snapshots = Snapshots(clock)
         self.buckets = TokenBuckets(clock)
         self.error_limit = ErrorLimit(clock)
+        self.outages = Outages(clock)
         self.grants = Grants(self.world, clock)
+        self.refresh_load = RefreshLoad()
         self.signer = Signer(clock)
-        self.faults = Faults()
+        self.faults = Faults(clock, seed)
         self.log = RequestLog()
+        self.conduct = Conduct(grace_s)
+        self.script = Script(self)

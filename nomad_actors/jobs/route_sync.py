@@ -26,6 +26,8 @@ from .token_keeper import REJECTED_MS, TokenKeeper
 
 #: A 500 that comes back this often is not weather but a bad record of that character (esi-issues #1063, #564).
 LASTING_FAILURES = 3
+#: Limits and downtime are not the route's failures; their brakes say when it is asked again.
+WEATHER = (420, 429, 503)
 
 Outcome = Literal["fresh", "not_modified", "updated"]
 
@@ -186,6 +188,11 @@ class RouteSync:
 
     def _save_trouble(self, character_id: int, route: Route, state: RouteState | None, error: EsiUnavailable) -> None:
         """Save why ESI gave no answer; the next attempt is later each time, and a lasting 500 is a refusal."""
+        if error.status in WEATHER:
+            self._documents.save_failure(
+                character_id, route.name, error=str(error), request_id=error.request_id, was_asked=False
+            )
+            return
         failures = (state.failures if state is not None else 0) + 1
         if error.status == 500 and failures > LASTING_FAILURES:
             self._save_refusal(character_id, route, state, error)

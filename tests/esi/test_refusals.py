@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from nomad_actors.esi import ROUTES, EsiClient, EsiError, EsiRefused, EsiUnavailable, NotSent, Tokens
+from nomad_actors.esi import ROUTES, EsiClient, EsiError, EsiRefused, EsiUnavailable, NotSent, Tokens, TokenUnchecked
 from nomad_actors.esi.limits import Limiter
 from nomad_actors.esi.response import retry_after_seconds
 from nomad_actors.processes.local_redis import free_port
@@ -55,7 +55,7 @@ def test_a_refusal_contains_esis_message_and_request_id(
 )
 def test_an_sso_failure_in_a_403_is_not_a_refusal(scripted_esi: EsiClient, scripted: Scripted, body: Any) -> None:
     scripted.reply_with(PATH, Reply(403, body))
-    assert type(request_error(scripted_esi)) is EsiUnavailable
+    assert type(request_error(scripted_esi)) is TokenUnchecked
 
 
 @pytest.mark.parametrize("status", [403, 404, 500, 502])

@@ -14,7 +14,7 @@ from nomad_actors.app import App
 from nomad_actors.broker import PermanentError
 from nomad_actors.clock import ManualClock
 from nomad_actors.errors import BadInput, BadPayload
-from nomad_actors.esi import GROUPS, ROUTES, EsiUnavailable
+from nomad_actors.esi import GROUPS, ROUTES, EsiError, EsiUnavailable, NotSent
 from nomad_actors.jobs import refresh_character_data, refresh_esi_data
 from nomad_actors.jobs.esi_refresh import ESI_DATA_REFRESH, EsiRefreshPayload, EsiRefreshResult, run
 from nomad_actors.jobs.services import Services
@@ -161,23 +161,116 @@ def test_when_esi_is_down_the_reason_and_the_next_attempt_are_stored(
     assert (state.failures, state.synced_ms) == (1, None)
     assert state.error
     assert state.request_id
-    assert state.next_due_ms > clock.now_ms()
+    # Still due: what is not the route's own fault makes nothing less fresh than it must be.
+    assert state.next_due_ms == clock.now_ms()
     sandbox.parts.faults.clear()
     assert refresh(WALLET).outcome == "updated"
 
 
-def test_a_refusal_fails_at_once_and_is_requested_less_and_less_often(
-    services: Services, seeded: dict[str, Any], refresh: Refresh, clock: ManualClock, sandbox: SandboxServer
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_refusal_is_remembered_and_asked_again_less_and_less_often(
+    services: Services,
+    seeded: dict[str, Any],
+    refresh: Refresh,
+    clock: ManualClock,
+    sandbox: SandboxServer,
+    advance: Advance,
+    status: int,
 ) -> None:
-    sandbox.fail("/characters/*/wallet", 403, times=20, body={"error": "Forbidden"})
+    sandbox.fail("/characters/*/wallet", status, times=20, body={"error": "Forbidden"})
     waits = []
-    for _ in range(3):
+    for number in range(1, 4):
         with pytest.raises(PermanentError, match="ESI refuses"):
             refresh(WALLET)
         state = services.store.documents.state(seeded["character_id"], WALLET)
         assert state is not None
+        assert state.next_due_ms == state.refused_until_ms
         waits.append(state.next_due_ms - clock.now_ms())
-    assert waits[0] < waits[1] < waits[2]
+        # Whoever asks meanwhile is told so, and nothing is sent.
+        for asked_by in ("user", "schedule"):
+            with pytest.raises(PermanentError, match="nothing was sent; it is asked again after"):
+                refresh(WALLET, requested_by=asked_by, skip_cache=True)
+        assert len(sandbox.requests(wallet_path(seeded))) == number
+        advance(waits[-1] / 1000)
+    assert 3_600_000 <= waits[0] < waits[1] < waits[2]
+    sandbox.parts.faults.clear()
+    assert refresh(WALLET).outcome == "updated"
+    state = services.store.documents.state(seeded["character_id"], WALLET)
+    assert state is not None
+    assert (state.refusals, state.refused_until_ms, state.error) == (0, None, None)
+
+
+def test_a_new_login_asks_again_for_what_was_refused(
+    services: Services, seeded: dict[str, Any], refresh: Refresh, sandbox: SandboxServer
+) -> None:
+    sandbox.fail("/characters/*/wallet", 403, body={"error": "Forbidden"})
+    with pytest.raises(PermanentError):
+        refresh(WALLET)
+    login = services.store.logins.get(seeded["character_id"])
+    assert login is not None
+    services.store.logins.save(**(seeded | {"refresh_token": login.refresh_token}))
+    assert refresh(WALLET).outcome == "updated"
+
+
+def test_a_500_that_lasts_is_remembered_like_a_refusal(
+    services: Services, seeded: dict[str, Any], refresh: Refresh, sandbox: SandboxServer
+) -> None:
+    sandbox.fail("/characters/*/wallet", 500, times=20, body={"error": "Unhandled internal error encountered!"})
+    waits = []
+    for _ in range(3):
+        with pytest.raises(EsiUnavailable) as caught:
+            refresh(WALLET)
+        waits.append(caught.value.retry_after_seconds)
+    assert waits == [10, 20, 40]
+    with pytest.raises(PermanentError, match="cannot answer"):
+        refresh(WALLET)
+    with pytest.raises(PermanentError, match="nothing was sent"):
+        refresh(WALLET)
+    assert len(sandbox.requests(wallet_path(seeded))) == 4
+
+
+@pytest.mark.parametrize(("status", "headers"), [(420, {}), (429, {}), (503, {}), (503, {"Retry-After": "30"})])
+def test_limits_and_downtime_are_not_the_routes_failures(
+    services: Services,
+    seeded: dict[str, Any],
+    refresh: Refresh,
+    sandbox: SandboxServer,
+    status: int,
+    headers: dict[str, str],
+) -> None:
+    sandbox.fail("/characters/*/wallet", status, headers=headers, times=20)
+    for _ in range(5):
+        with pytest.raises(EsiError):
+            refresh(WALLET)
+    assert len(sandbox.requests(wallet_path(seeded))) == 1
+    state = services.store.documents.state(seeded["character_id"], WALLET)
+    assert state is not None
+    assert (state.failures, state.refusals) == (0, 0)
+    assert "nothing was sent" in (state.error or "")
+
+
+@pytest.mark.parametrize(
+    "body", [{"error": "unexpected end of JSON input", "sso_status": 401}, {"error": "token expiry is too far"}]
+)
+def test_a_403_that_hides_a_failure_of_sso_refreshes_once_and_then_stops_all_requests_with_a_token(
+    seeded: dict[str, Any], refresh: Refresh, sandbox: SandboxServer, advance: Advance, body: dict[str, Any]
+) -> None:
+    refresh(ATTRIBUTES)
+    sandbox.fail("/characters/*/wallet", 403, times=2, body=body)
+    with pytest.raises(EsiUnavailable):
+        refresh(WALLET)
+    assert len(sandbox.requests("/v2/oauth/token")) == 2
+    for route in (WALLET, LOCATION):
+        with pytest.raises(NotSent, match="tokens"):
+            refresh(route)
+    refresh("/characters/{character_id}")
+    assert len(sandbox.requests(wallet_path(seeded))) == 2
+    advance(10)
+    assert refresh(LOCATION).outcome == refresh(WALLET).outcome == "updated"
+
+
+def wallet_path(seeded: dict[str, Any]) -> str:
+    return f"/characters/{seeded['character_id']}/wallet"
 
 
 def test_a_cache_that_is_down_does_not_fail_the_job(services: Services, refresh: Refresh, app: App) -> None:
@@ -193,9 +286,13 @@ def test_a_refused_access_token_is_replaced_once(
     assert refresh(WALLET).outcome == "updated"
     assert len(sandbox.requests("/v2/oauth/token")) == 2
     sandbox.fail("/characters/*/location", 401, times=20)
-    with pytest.raises(PermanentError, match="401"):
+    with pytest.raises(EsiUnavailable, match="401"):
         refresh(LOCATION)
     assert len(sandbox.requests("/v2/oauth/token")) == 3
+    # ESI rejects fresh tokens: the character's other jobs would only meet the same.
+    for route in (LOCATION, ATTRIBUTES):
+        with pytest.raises(NotSent, match="character:"):
+            refresh(route)
 
 
 def test_a_sweep_adds_each_due_route_once_and_its_jobs_name_the_schedule(

@@ -70,7 +70,7 @@ def refresh(server: SandboxServer, refresh_token: str, **form: str) -> requests.
 @pytest.fixture
 def sandbox() -> Iterator[SandboxServer]:
     """A sandbox for this test, with a frozen clock that the test advances."""
-    with SandboxServer(seed=7, characters=CHARACTERS, clock=SandboxClock(frozen_at_s=NOW_S)) as server:
+    with SandboxServer(seed=7, characters=CHARACTERS, clock=SandboxClock(frozen_at_s=NOW_S), grace_s=0) as server:
         yield server
 
 

@@ -326,4 +326,5 @@ def test_every_key_is_in_the_table_and_every_row_is_used(
         assert len(names) == 1, key
         assert redis_client.type(key).decode() == KEYS[names[0]].type
         used.add(names[0])
-    assert used == set(KEYS)
+    # These two are not the limiter's: SSO's keys, and tokens that the database missed.
+    assert used == set(KEYS) - {"jwks", "unsaved"}
