@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 import time
 from collections.abc import Mapping
@@ -30,6 +31,7 @@ POOL_SIZE = 32
 #: How long a job waits if ESI has just stopped to answer.
 _SOON_SECONDS = 5.0
 _INTEGER = re.compile(r"[0-9]{1,9}")
+_KINDS = {list: "list", dict: "document", float: "number"}
 
 
 def http_session(user_agent: str) -> requests.Session:
@@ -210,10 +212,17 @@ def _pages(text: str | None) -> int:
 
 
 def _json(route: Route, response: requests.Response, request_id: str | None) -> Any:
+    """Return the body, which may replace what is stored; raise `EsiUnavailable` for one that is not of this route."""
     try:
-        return response.json()
-    except requests.JSONDecodeError as error:
-        # A proxy's page, or a truncated response.
-        raise EsiUnavailable(
-            f"ESI's response for {route.name} is not JSON", status=response.status_code, request_id=request_id
-        ) from error
+        body = response.json()
+    except requests.JSONDecodeError:
+        problem = "is not JSON"  # A proxy's page, or a truncated response.
+    else:
+        # JSON has one kind of number; in Python a truth value is one too.
+        kinds = (float, int) if route.body is float else (route.body,)
+        if type(body) in kinds and not (isinstance(body, dict) and "error" in body):
+            return body
+        problem = f"is {json.dumps(body)[:100]}, and not a {_KINDS[route.body]}"
+    raise EsiUnavailable(
+        f"ESI's response for {route.name} {problem}", status=response.status_code, request_id=request_id
+    )

@@ -24,8 +24,8 @@ from .due_times import as_of_ms, next_due_ms, refused_ms, trouble_seconds
 from .services import Services
 from .token_keeper import REJECTED_MS, TokenKeeper
 
-#: A 500 that comes back this often is not weather but a bad record of that character (esi-issues #1063, #564).
-LASTING_FAILURES = 3
+#: A 500 or a useless body that comes back this often is a bad record of that character (esi-issues #1063, #564).
+LASTING, LASTING_FAILURES = (200, 204, 500), 3
 #: Limits and downtime are not the route's failures; their brakes say when it is asked again.
 WEATHER = (420, 429, 503)
 
@@ -194,7 +194,7 @@ class RouteSync:
             )
             return
         failures = (state.failures if state is not None else 0) + 1
-        if error.status == 500 and failures > LASTING_FAILURES:
+        if error.status in LASTING and failures > LASTING_FAILURES:
             self._save_refusal(character_id, route, state, error)
             raise PermanentError(f"ESI cannot answer {route.name} of character {character_id}: {error}") from error
         self._documents.save_failure(character_id, route.name, error=str(error), request_id=error.request_id)

@@ -34,7 +34,7 @@ import redis
 
 from ..broker.errors import PermanentError
 from ..errors import TryLater, Unavailable
-from ..esi import DeadLogin, Tokens
+from ..esi import DeadLogin, SsoUnavailable, Tokens
 from ..esi.limits import Brake
 from ..logs import get_logger
 from ..store import ACTIVE, Login, LoginChanged
@@ -170,7 +170,7 @@ class TokenKeeper:
 
     def _check_owner(self, login: Login, tokens: Tokens) -> None:
         if tokens.character_id != login.character_id:
-            raise PermanentError(
+            raise SsoUnavailable(
                 f"SSO answered for character {tokens.character_id} to a token of character {login.character_id}"
             )
         # A claim that is missing says nothing: SSO has left it out before.

@@ -229,6 +229,36 @@ def test_a_500_that_lasts_is_remembered_like_a_refusal(
     assert len(sandbox.requests(wallet_path(seeded))) == 4
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(200, ""), (200, {"error": "Timeout"}), (200, "<html>"), (200, {"broken": True}), (204, None)],
+    ids=str,
+)
+def test_a_useless_body_replaces_nothing_and_its_etag_is_not_believed(
+    services: Services,
+    seeded: dict[str, Any],
+    refresh: Refresh,
+    sandbox: SandboxServer,
+    advance: Advance,
+    status: int,
+    body: Any,
+) -> None:
+    for route in (WALLET, JOURNAL, "/characters/{character_id}/wallet/transactions"):
+        refresh(route)
+        before = services.store.documents.body(seeded["character_id"], route)
+        state = services.store.documents.state(seeded["character_id"], route)
+        assert state is not None
+        advance(7_200)
+        sandbox.fail(route.replace("{character_id}", "*"), status, body=body)
+        with pytest.raises(EsiUnavailable):
+            refresh(route)
+        after = services.store.documents.state(seeded["character_id"], route)
+        assert after is not None
+        assert (after.etag, after.synced_ms, after.failures) == (state.etag, state.synced_ms, 1)
+        assert services.store.documents.body(seeded["character_id"], route) == before
+        assert refresh(route).sent
+
+
 @pytest.mark.parametrize(("status", "headers"), [(420, {}), (429, {}), (503, {}), (503, {"Retry-After": "30"})])
 def test_limits_and_downtime_are_not_the_routes_failures(
     services: Services,
@@ -282,6 +312,7 @@ def test_a_cache_that_is_down_does_not_fail_the_job(services: Services, refresh:
 def test_a_refused_access_token_is_replaced_once(
     services: Services, seeded: dict[str, Any], refresh: Refresh, sandbox: SandboxServer
 ) -> None:
+    refresh(ATTRIBUTES)
     sandbox.fail("/characters/*/wallet", 401)
     assert refresh(WALLET).outcome == "updated"
     assert len(sandbox.requests("/v2/oauth/token")) == 2
@@ -290,7 +321,7 @@ def test_a_refused_access_token_is_replaced_once(
         refresh(LOCATION)
     assert len(sandbox.requests("/v2/oauth/token")) == 3
     # ESI rejects fresh tokens: the character's other jobs would only meet the same.
-    for route in (LOCATION, ATTRIBUTES):
+    for route in (LOCATION, "/characters/{character_id}/ship"):
         with pytest.raises(NotSent, match="character:"):
             refresh(route)
 

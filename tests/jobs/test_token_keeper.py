@@ -139,7 +139,7 @@ def test_while_many_logins_are_rejected_none_is_marked_dead_for_a_day(
                 keeper.get_token(character_id)
     assert services.store.logins.characters(NEEDS_LOGIN) == []
     # What SSO has said for a whole day is no fault of an hour.
-    advance(3_600)
+    advance(3_601)
     for character_id in characters:
         with pytest.raises(PermanentError, match="must log in again"):
             keeper.get_token(character_id)
@@ -205,12 +205,12 @@ def test_a_sold_character_needs_its_new_owner(
 
 @pytest.mark.parametrize(
     "kind",
-    ["no-owner", "issuer", "kid", "expired", "exp-text", "hs256", "audience"],
+    ["no-owner", "iss-wrong", "unknown-kid", "exp-past", "exp-text", "hs256", "aud-other", "aud-text"],
 )
 def test_a_rotated_token_is_kept_whatever_the_check_of_its_access_token_says(
     services: Services, seeded: dict[str, Any], login_of: LoginOf, sandbox: SandboxServer, advance: Advance, kind: str
 ) -> None:
-    sandbox.fail(TOKEN_PATH, kind=kind)
+    sandbox.fail(TOKEN_PATH, kind=f"token-{kind}")
     try:
         TokenKeeper(services).get_token(seeded["character_id"])
     except (SsoUnavailable, SsoMisconfigured):
@@ -220,6 +220,16 @@ def test_a_rotated_token_is_kept_whatever_the_check_of_its_access_token_says(
     assert (login.state, login.strikes) == (ACTIVE, 0)
     assert login.refresh_token == sandbox.logins()[0]["refresh_token"] != seeded["refresh_token"]
     advance(1_200)
+    assert TokenKeeper(services).get_token(seeded["character_id"]).refreshed
+
+
+def test_a_response_for_another_character_is_ssos_fault(
+    services: Services, seeded: dict[str, Any], login_of: LoginOf, sandbox: SandboxServer
+) -> None:
+    sandbox.fail(TOKEN_PATH, kind="token-sub-other")
+    with pytest.raises(SsoUnavailable, match="answered for character"):
+        TokenKeeper(services).get_token(seeded["character_id"])
+    assert login_of(seeded["character_id"]).state == ACTIVE
     assert TokenKeeper(services).get_token(seeded["character_id"]).refreshed
 
 
